@@ -1,0 +1,245 @@
+# SPDX-License-Identifier: MIT
+#
+# Top of the build: everything the project makes is made from here, and lands
+# in build/.
+#
+#   make            host library, tools and test programs
+#   make run        the demonstration: a network trained and served in a VM
+#   make test       every test; the last line is "N passed, M failed, K skipped"
+#   make vm         a shell in a VM with the card
+#   make bench      measurements, one line each (BENCH=NAME runs one)
+#   make fuzz       each fuzzer for FUZZ_SECONDS (60)
+#   make help       the list with the variables
+#
+# How a room adds to it
+# ---------------------
+# A room has one fragment (lib/lib.mk, tools/rduc/rduc.mk, ...), found by the
+# list FRAGMENTS below and read with the project's top as current folder.
+# Paths in it are relative to the top. It says what it makes by five calls;
+# SRCS are C files, LIBS are archives named as in the call to `library`, LDLIBS
+# are linker flags (-lm -lelf ...):
+#
+#   $(eval $(call library,librdu,SRCS))               build/{host,asan,fuzz}/librdu.a
+#   $(eval $(call program,rduc,SRCS,LIBS,LDLIBS))     build/host/bin/rduc
+#   $(eval $(call unit_test,NAME,SRCS,LIBS,LDLIBS))   build/asan/tests/NAME   (ASan+UBSan)
+#   $(eval $(call fuzzer,NAME,SRCS,LIBS,LDLIBS))      build/fuzz/fuzzers/NAME (clang, libFuzzer)
+#   $(eval $(call bench,NAME,SRCS,LIBS,LDLIBS))       build/host/bench/NAME
+#   $(eval $(call selftest,NAME,SRCS,LIBS,LDLIBS))    build/host/selftests/NAME (run in the VM, as root)
+#
+# Anything else is an ordinary rule. These variables can be used and added to:
+#
+#   B A F             build/host, build/asan, build/fuzz
+#   G                 build/gen: generated sources (it is on the include path)
+#   GENERATED         headers that must exist before anything is compiled
+#   PROGRAMS UNIT_TESTS FUZZERS BENCHES SELFTESTS   what the calls append to
+#   CONFORMANCE       scripts or programs run by `make test` on the host, TAP output
+#   CFLAGS_<folder>   flags for C files of that folder (no slash at the end)
+#   CFLAGS_<file.c>   flags for one C file
+#   ALL               extra things `make` builds
+#
+# A test prints TAP ("1..N", "ok N - what", "not ok N - what", "# SKIP why"),
+# or prints none and exits 0 (passed), 77 (skipped) or otherwise (failed).
+# A bench prints "bench NAME VALUE UNIT vs PEER VALUE ratio R".
+# A generated C file $(G)/x.c is named like any other in SRCS.
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+B := build/host
+A := build/asan
+F := build/fuzz
+G := build/gen
+
+CC       := gcc
+CLANG    ?= clang
+AR       := ar
+PYTHON   ?= /usr/bin/python3
+CPPFLAGS := -Iinclude -Iinclude/uapi -Iqemu-device/model -Ilib -I$(G) -D_GNU_SOURCE
+CFLAGS   := -std=gnu11 -O2 -g -Wall -Wextra -Werror -ffp-contract=off -fno-math-errno
+LDFLAGS  :=
+LDLIBS   := -lm -lpthread
+SAN      := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZ_SECONDS ?= 60
+
+PROGRAMS :=
+UNIT_TESTS :=
+FUZZERS :=
+BENCHES :=
+SELFTESTS :=
+CONFORMANCE :=
+GENERATED :=
+ALL :=
+LIBRARIES :=
+
+# Say what is done, one line a step; V=1 shows the commands.
+ifeq ($(V),1)
+say =
+Q :=
+else
+say = @printf '  %-7s %s\n' $(1) $(2)
+Q := @
+endif
+
+# Packages that one purpose needs: tools/vm/packages/NAME. Asked for once.
+packages = build/stamp/packages-$(1)
+
+# $(call objects,BUILD,SRCS)
+objects = $(patsubst %.c,$(1)/%.o,$(2))
+
+define library
+LIBRARIES += $(B)/$(1).a
+$(B)/$(1).a: $(call objects,$(B),$(2))
+$(A)/$(1).a: $(call objects,$(A),$(2))
+$(F)/$(1).a: $(call objects,$(F),$(2))
+endef
+
+define program
+PROGRAMS += $(B)/bin/$(1)
+$(B)/bin/$(1): $(call objects,$(B),$(2)) $(patsubst %,$(B)/%.a,$(3))
+$(B)/bin/$(1): LDLIBS += $(4)
+endef
+
+define unit_test
+UNIT_TESTS += $(A)/tests/$(1)
+$(A)/tests/$(1): $(call objects,$(A),$(2)) $(patsubst %,$(A)/%.a,$(3))
+$(A)/tests/$(1): LDLIBS += $(4)
+endef
+
+define fuzzer
+FUZZERS += $(F)/fuzzers/$(1)
+$(F)/fuzzers/$(1): $(call objects,$(F),$(2)) $(patsubst %,$(F)/%.a,$(3))
+$(F)/fuzzers/$(1): LDLIBS += $(4)
+endef
+
+define bench
+BENCHES += $(B)/bench/$(1)
+$(B)/bench/$(1): $(call objects,$(B),$(2)) $(patsubst %,$(B)/%.a,$(3))
+$(B)/bench/$(1): LDLIBS += $(4)
+endef
+
+define selftest
+SELFTESTS += $(B)/selftests/$(1)
+$(B)/selftests/$(1): $(call objects,$(B),$(2)) $(patsubst %,$(B)/%.a,$(3))
+$(B)/selftests/$(1): LDLIBS += $(4)
+endef
+
+FRAGMENTS := qemu-device/model/model.mk lib/lib.mk tools/rduc/rduc.mk \
+	tools/rdu/rdu.mk tests/unit/unit.mk tests/qtest/qtest.mk \
+	tests/selftests/selftests.mk tests/conformance/conformance.mk \
+	tests/fuzz/fuzz.mk tests/bench/bench.mk
+-include $(FRAGMENTS)
+
+.PHONY: all
+all: $(PROGRAMS) $(LIBRARIES) $(ALL)
+
+# ---- compiling and linking -------------------------------------------------
+
+flags_of = $(CFLAGS_$(patsubst %/,%,$(dir $(1)))) $(CFLAGS_$(1))
+ready    = $(call packages,build) $(GENERATED)
+
+$(B)/%.o: %.c | $(ready)
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(call flags_of,$<) -MMD -MP -c -o $@ $<
+
+$(A)/%.o: %.c | $(ready)
+	@mkdir -p $(@D)
+	$(call say,CC-SAN,$<)
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(call flags_of,$<) $(SAN) -MMD -MP -c -o $@ $<
+
+$(F)/%.o: %.c | $(ready) $(call packages,fuzz)
+	@mkdir -p $(@D)
+	$(call say,CC-FUZZ,$<)
+	$(Q)$(CLANG) $(CPPFLAGS) $(CFLAGS) $(call flags_of,$<) -Wno-unknown-warning-option \
+		$(SAN) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+
+%.a:
+	@mkdir -p $(@D)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+
+# Archives are listed twice: two libraries may call each other's functions.
+link = $(filter %.o,$^) $(filter %.a,$^) $(filter %.a,$^) $(LDLIBS)
+
+$(B)/bin/% $(B)/bench/% $(B)/selftests/%:
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(link)
+
+$(A)/tests/%:
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $(link)
+
+$(F)/fuzzers/%:
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CLANG) $(CFLAGS) $(SAN) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(link)
+
+build/stamp/packages-%: tools/vm/packages/%
+	$(call say,PKG,$*)
+	@mkdir -p $(@D)
+	$(Q)tools/vm/install-packages $* && touch $@
+
+# ---- the machine -----------------------------------------------------------
+
+# A kernel release, or nothing for the newest 6.12 of the distribution.
+KERNEL ?=
+export KERNEL QEMU CARDS CHIP MEM SMP
+
+.PHONY: qemu kernel driver image
+qemu: $(call packages,qemu) $(B)/librdumodel.a
+	$(Q)tools/vm/build-qemu
+
+kernel: $(call packages,kernel)
+	$(Q)tools/vm/get-kernel
+
+driver: kernel
+	$(Q)tools/vm/build-driver
+
+image: driver all $(SELFTESTS)
+	$(Q)tools/vm/build-image
+
+.PHONY: vm run test bench fuzz clean help unit selftests
+vm: qemu image
+	$(Q)tools/vm/vm shell
+
+run: qemu image
+	$(Q)tools/vm/demo
+
+# tests/run builds what each group needs, so that a part which does not build
+# is a counted failure and not the end of the tests.
+test:
+	@MAKE='$(MAKE)' tests/run $(GROUPS)
+
+unit: $(UNIT_TESTS)
+selftests: $(SELFTESTS)
+
+bench: $(call packages,bench) $(BENCHES) all
+	@set -e; for b in $(if $(BENCH),$(filter %/$(BENCH),$(BENCHES)),$(BENCHES)); do $$b; done
+
+fuzz: $(FUZZERS)
+	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS)
+
+clean:
+	rm -rf $(B) $(A) $(F) $(G) build/module build/image build/log
+
+# `make print-UNIT_TESTS` prints a variable; scripts use it.
+print-%:
+	@echo '$($*)'
+
+help:
+	@echo 'make            library, tools and test programs for the host'
+	@echo 'make run        demonstration: train and serve a network in a VM with the card'
+	@echo 'make test       every test (GROUPS="unit conformance qtest selftests end-to-end" to choose)'
+	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
+	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
+	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
+	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
+	@echo 'make clean      remove what was compiled here (downloads, QEMU and kernels stay)'
+	@echo
+	@echo 'KERNEL=6.12.x-amd64 QEMU=program CARDS=2 CHIP=plasticine MEM=2G SMP=2 V=1'
+
+-include $(shell find $(B) $(A) $(F) -name '*.d' 2>/dev/null)
