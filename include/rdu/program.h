@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/*
+ * The program image (what the card is given: sections, schedule, regions) and
+ * the program file (ELF64, what the compiler writes and librdu loads).
+ *
+ * A program image holds no weights and no names of tensors; those are in the
+ * file. Program image layout: header, tables, section configuration images.
+ */
+#ifndef RDU_PROGRAM_H
+#define RDU_PROGRAM_H
+
+#include <linux/types.h>
+
+#define RDU_PROG_MAGIC 0x474f5052 /* "RPOG" */
+#define RDU_PROG_VERSION 1
+#define RDU_MAX_SECTIONS 4096
+#define RDU_MAX_ENTRIES 64
+#define RDU_MAX_REGIONS 4096
+#define RDU_MAX_STEPS 65536
+#define RDU_MAX_LOOP_DEPTH 4
+
+struct rdu_prog_header {
+	__u32 magic;
+	__u16 version;
+	__u16 header_size;
+	__u32 size; /* bytes of the whole program image */
+	__u32 num_tiles;
+	__u64 chip_hash;
+	__u32 num_regions; /* given at run time in struct rdu_args */
+	__u32 num_scalars;
+	__u32 sections_off, num_sections; /* struct rdu_prog_section */
+	__u32 segments_off, num_segments; /* struct rdu_prog_segment */
+	__u32 entries_off, num_entries;   /* struct rdu_prog_entry */
+	__u32 steps_off, num_steps;       /* struct rdu_prog_step */
+	__u32 regions_off, zero;          /* __u64 sizes[num_regions] */
+};
+
+struct rdu_prog_section {
+	__u32 offset, size; /* configuration image, offset a multiple of 8 */
+	__u32 first_segment, num_segments; /* num_segments as in the image's header */
+	char name[48]; /* for people: the operators it holds, zero terminated */
+};
+
+#define RDU_SEG_READ 0x1
+#define RDU_SEG_WRITE 0x2
+
+struct rdu_prog_segment {
+	__u32 region;
+	__u32 access; /* RDU_SEG_* */
+	__u64 offset; /* bytes into the region */
+	__u64 size;   /* bytes */
+	__u64 loop_stride; /* added per iteration of the innermost loop around the step */
+};
+
+struct rdu_prog_entry {
+	char name[32]; /* zero terminated */
+	__u32 first_step, num_steps;
+};
+
+enum rdu_step_kind {
+	RDU_STEP_RUN = 0,  /* arg: section: program load (if not loaded), argument load, execute */
+	RDU_STEP_LOOP = 1, /* arg: iterations */
+	RDU_STEP_END = 2,
+};
+
+struct rdu_prog_step {
+	__u32 kind, arg;
+};
+
+/* ---- the ELF64 file ---------------------------------------------------- */
+
+/*
+ * e_type ET_EXEC, e_machine RDU_ELF_MACHINE. Sections, all little-endian:
+ *   .rdu.chip     struct rdu_chip it was compiled for
+ *   .rdu.program  program image
+ *   .rdu.regions  struct rdu_file_region[]
+ *   .rdu.symbols  struct rdu_file_symbol[]
+ *   .rdu.ops      struct rdu_file_op[]: names behind op_id
+ *   .rdu.data     initial contents of regions (weights), aligned to 4096
+ *   .rdu.meta     text, "key value" a line: model, options, expected cycles, ...
+ *   .rdu.hash     __u64: FNV-1a 64 over all the sections above, in this order
+ * and .symtab/.strtab naming entry points (STT_FUNC) and symbols (STT_OBJECT).
+ */
+#define RDU_ELF_MACHINE 0x5244
+
+enum rdu_region_kind {
+	RDU_REGION_INPUT = 0,
+	RDU_REGION_OUTPUT = 1,
+	RDU_REGION_WEIGHT = 2, /* trained or constant */
+	RDU_REGION_STATE = 3,  /* optimizer state, counters */
+	RDU_REGION_TEMP = 4,   /* activations: contents do not outlive a run */
+};
+
+#define RDU_NO_DATA 0xffffffffffffffffULL
+
+struct rdu_file_region {
+	char name[64];
+	__u32 kind; /* enum rdu_region_kind */
+	__u32 zero;
+	__u64 size;
+	__u64 align;
+	__u64 data; /* offset in .rdu.data, or RDU_NO_DATA: starts as zeros */
+};
+
+/* Element types are ONNX's TensorProto.DataType numbers. */
+enum rdu_dtype {
+	RDU_DT_F32 = 1,
+	RDU_DT_U8 = 2,
+	RDU_DT_I8 = 3,
+	RDU_DT_I32 = 6,
+	RDU_DT_I64 = 7,
+	RDU_DT_BOOL = 9,
+	RDU_DT_BF16 = 16,
+};
+
+#define RDU_SYM_INPUT 0x1
+#define RDU_SYM_OUTPUT 0x2
+#define RDU_SYM_WEIGHT 0x4 /* initializer of the ONNX graph */
+#define RDU_SYM_STATE 0x8
+
+#define RDU_MAX_DIMS 8
+
+/* A named tensor, row-major in its region. */
+struct rdu_file_symbol {
+	char name[64];
+	__u32 region;
+	__u32 dtype; /* enum rdu_dtype */
+	__u32 flags; /* RDU_SYM_* */
+	__u32 ndim;
+	__u64 offset; /* bytes into the region */
+	__s64 dims[RDU_MAX_DIMS];
+	__u64 entries; /* bit e: used by entry point e */
+};
+
+struct rdu_file_op {
+	char name[64]; /* ONNX node name, or what it became */
+	char type[32]; /* operator, or "grad of ..." */
+};
+
+#define RDU_FNV1A_INIT 0xcbf29ce484222325ULL
+
+static inline __u64 rdu_fnv1a(__u64 h, const void *data, unsigned long n)
+{
+	const unsigned char *p = (const unsigned char *)data;
+
+	while (n--)
+		h = (h ^ *p++) * 0x100000001b3ULL;
+	return h;
+}
+
+#endif

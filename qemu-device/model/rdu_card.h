@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * librdumodel: the card, in plain C, with no word about QEMU.
+ *
+ * A front end (the QEMU device, or librdu's in-process back end) owns the card
+ * memory and fills in the host callbacks. The card runs its queues on threads of
+ * its own; callbacks are called from them. No globals: any number of cards.
+ */
+#ifndef RDU_CARD_H
+#define RDU_CARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "rdu/chip.h"
+#include "rdu/cmd.h"
+#include "rdu/config.h"
+#include "rdu/program.h"
+#include "rdu/regs.h"
+
+struct rdu_card;
+
+struct rdu_host_ops {
+	/* Copy from or to host (guest-physical) memory. Return 0, or -1 if the
+	 * bus refused. Called from card threads. */
+	int (*read)(void *opaque, uint64_t addr, void *buf, uint64_t len);
+	int (*write)(void *opaque, uint64_t addr, const void *buf, uint64_t len);
+	/* Raise MSI-X vector. Called from card threads. */
+	void (*irq)(void *opaque, unsigned int vector);
+	/* Monotonic time in nanoseconds. */
+	uint64_t (*now_ns)(void *opaque);
+	/* Optional: direct pointer to host memory [addr, addr + len), or NULL.
+	 * Valid until unmap. */
+	void *(*map)(void *opaque, uint64_t addr, uint64_t len, bool write);
+	void (*unmap)(void *opaque, void *ptr, uint64_t len, bool write);
+	/* Optional: what a guest did wrong, for the front end's log. */
+	void (*guest_error)(void *opaque, const char *text);
+};
+
+struct rdu_card_config {
+	const struct rdu_chip *chip;
+	void *mem;         /* card memory, zeroed, owned by the front end */
+	uint64_t mem_size; /* bytes, multiple of 4096 */
+	unsigned int threads; /* host threads for the fabric; 0: one per CPU */
+	const char *serial;
+	bool timing_only;  /* keep time, compute no values */
+};
+
+/* Returns NULL and sets *error (static text) if the description is impossible. */
+struct rdu_card *rdu_card_new(const struct rdu_card_config *config,
+			      const struct rdu_host_ops *ops, void *opaque,
+			      const char **error);
+/* Stops everything, waits, frees. Card memory stays the front end's. */
+void rdu_card_free(struct rdu_card *card);
+
+/* BAR0. size: 1, 2, 4 or 8; any offset. Unaligned or odd-sized accesses read 0
+ * or are ignored, but for 8-byte reads and writes of aligned register pairs. */
+uint64_t rdu_card_mmio_read(struct rdu_card *card, uint64_t offset, unsigned int size);
+void rdu_card_mmio_write(struct rdu_card *card, uint64_t offset, uint64_t value,
+			 unsigned int size);
+/* BAR2. */
+void rdu_card_doorbell(struct rdu_card *card, uint64_t offset, uint64_t value,
+		       unsigned int size);
+
+/* Function-level or platform reset: stops all queues, frees all program slots,
+ * clears registers and scratchpads; card memory keeps its contents. Waits. */
+void rdu_card_reset(struct rdu_card *card);
+/* Stop fetching and wait until nothing is in flight; resume. (VM stop.) */
+void rdu_card_pause(struct rdu_card *card);
+void rdu_card_resume(struct rdu_card *card);
+
+/* ---- chip descriptions ------------------------------------------------- */
+
+/* "plasticine", "sn10", or the path of a description file. 0, or -1 with a text
+ * (file:line: what is wrong) in error[error_size]. */
+int rdu_chip_find(const char *name_or_path, struct rdu_chip *chip, char *error,
+		  size_t error_size);
+/* Hash that images and the CHIP_HASH registers carry. */
+uint64_t rdu_chip_hash(const struct rdu_chip *chip);
+/* 0 if a card can be built so, else -1 and a text. */
+int rdu_chip_check(const struct rdu_chip *chip, char *error, size_t error_size);
+/* Numbers that follow from the description. */
+unsigned int rdu_chip_pcus_per_tile(const struct rdu_chip *chip);
+unsigned int rdu_chip_pmus_per_tile(const struct rdu_chip *chip);
+/* Switch (x, y) of a unit within its tile. */
+void rdu_chip_unit_xy(const struct rdu_chip *chip, enum rdu_unit kind, unsigned int unit,
+		      unsigned int *x, unsigned int *y);
+double rdu_chip_peak_bf16_flops(const struct rdu_chip *chip); /* systolic, 0: none */
+double rdu_chip_peak_fp32_flops(const struct rdu_chip *chip); /* SIMD, FMA = 2 */
+
+#endif
