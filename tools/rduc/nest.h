@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The middle of the compiler: what operators become (pass 4, patterns) and what
+ * is fused, tiled, lowered and placed (passes 5 to 9). Nothing here, and nothing
+ * after it, knows an operator.
+ *
+ * A *nest* is one parallel pattern over an index space: for every point of its
+ * parallel dimensions,
+ *     r      = reduce over the reduction dimensions of body(inputs, indices)
+ *     out[i] = epilogue_i(r, inputs without reduction dimensions, indices)
+ * map: no reduction; contraction: body is a product, reduce is ADD; window:
+ * accesses with several coefficients in one tensor dimension; gather: an access
+ * whose index comes from another input.
+ */
+#ifndef RDUC_NEST_H
+#define RDUC_NEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "rdu/config.h"
+#include "rdu/program.h"
+
+#define NEST_MAX_DIMS 8
+#define NEST_MAX_IN 12
+#define NEST_MAX_OUT 4
+#define NEST_MAX_EXPR 64
+
+enum tensor_kind {
+	TENSOR_INPUT,  /* bound at run time */
+	TENSOR_OUTPUT, /* result of an entry point */
+	TENSOR_WEIGHT, /* ONNX initializer that training may change, or a constant */
+	TENSOR_STATE,  /* optimizer state, step count; starts from data or zero */
+	TENSOR_TEMP,   /* everything between */
+};
+
+struct tensor {
+	char *name; /* unique in the module */
+	enum tensor_kind kind;
+	enum rdu_dtype dtype;
+	int ndim; /* 0: scalar */
+	int64_t dim[RDU_MAX_DIMS];
+	/* Physical strides in elements. Row-major unless the layout pass changed
+	 * them, which it may for TEMP only. */
+	int64_t stride[RDU_MAX_DIMS];
+	/* Same elements in the same row-major order as another tensor, under
+	 * another shape (reshape, flatten, squeeze); no copy. NULL: own storage. */
+	struct tensor *view_of;
+	/* New value of a weight or state, to be stored over the old one (same
+	 * shape). The nest that writes this one may read the old one only at the
+	 * point it writes. NULL: own storage. */
+	struct tensor *update_of;
+	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
+	int id;     /* index in module->tensors */
+};
+
+/* Index in tensor dimension t: sum(coef[t][d] * i[d]) + offset[t] */
+struct access {
+	struct tensor *tensor;
+	int32_t coef[RDU_MAX_DIMS][NEST_MAX_DIMS];
+	int32_t offset[RDU_MAX_DIMS];
+	bool guarded;  /* the index may leave the tensor: then the value is `pad` */
+	uint32_t pad;  /* word */
+	int gather_in; /* input whose int32 value is added to dimension gather_dim; -1: none */
+	int gather_dim;
+};
+
+enum expr_kind {
+	EXPR_IN,    /* arg[0]: input */
+	EXPR_IMM,   /* imm */
+	EXPR_INDEX, /* arg[0]: dimension; int32 */
+	EXPR_RED,   /* the reduction's result (epilogue only) */
+	EXPR_OP,    /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
+};
+
+struct expr {
+	enum expr_kind kind;
+	enum rdu_simd_op op; /* any but MOV, RED_*, SHIFT */
+	int arg[3];
+	uint32_t imm;
+};
+
+enum reduce_op { REDUCE_NONE, REDUCE_ADD, REDUCE_MAX, REDUCE_MIN };
+
+struct nest_dim {
+	int64_t extent;
+	bool reduce;
+	char name[8]; /* for people: n, c, y, x, k, ... */
+};
+
+struct nest {
+	char *name;    /* ONNX node name(s) */
+	char *op_type; /* for people only: "Conv", "grad of Conv" */
+	int ndim;
+	struct nest_dim dim[NEST_MAX_DIMS];
+	int num_in;
+	struct access in[NEST_MAX_IN];
+	int num_expr; /* one array; the body's and the epilogue's expressions */
+	struct expr expr[NEST_MAX_EXPR];
+	enum reduce_op reduce;
+	int body; /* expr that is reduced; -1 when reduce is NONE */
+	int num_out;
+	struct {
+		struct access access; /* reduction dimensions have coefficient 0 */
+		int expr;
+		bool add; /* add to what is there (scatter-add) instead of storing */
+	} out[NEST_MAX_OUT];
+};
+
+struct module_entry {
+	char name[32]; /* forward, train_step, ... */
+	int num_nests;
+	struct nest **nests; /* in order of execution */
+};
+
+struct module {
+	char *name;
+	int num_tensors;
+	struct tensor **tensors;
+	int num_entries;
+	struct module_entry *entries;
+};
+
+/* nest.c: builders, checks, printing */
+struct module *module_new(const char *name);
+void module_free(struct module *m);
+struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kind kind,
+			     enum rdu_dtype dtype, int ndim, const int64_t *dim);
+struct module_entry *module_entry(struct module *m, const char *name);
+struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
+			 const char *op_type);
+int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
+int nest_input(struct nest *n, struct tensor *t); /* all coefficients 0 */
+int nest_output(struct nest *n, struct tensor *t, int expr);
+int nest_in(struct nest *n, int input);
+int nest_imm_f(struct nest *n, float v);
+int nest_imm_i(struct nest *n, int32_t v);
+int nest_index(struct nest *n, int dim);
+int nest_red(struct nest *n);
+int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c); /* -1: unused */
+/* 0, or -1 and what is wrong: run after each pass. */
+int nest_check(const struct nest *n, char *error, int error_size);
+void nest_print(const struct nest *n, void *file);
+/* Plain interpreter of one nest on row-major host arrays: the oracle of tests.
+ * data[tensor->id]. bf16: round contraction inputs as the systolic array does. */
+void nest_eval(const struct nest *n, void **data, bool bf16);
+
+/* ---- the passes after patterns ------------------------------------------ */
+
+struct rduc_options {
+	const struct rdu_chip *chip;
+	int opt;          /* 0, 1, 3 */
+	int tiles;        /* virtual tiles; 0: one */
+	bool fp32;        /* contractions in fp32 on SIMD units, even if there is an array */
+	const char *model;       /* for the meta section */
+	const char *report_path; /* NULL: none */
+	const char *floor_plan;  /* SVG; NULL: none */
+	const char *dot;         /* graph; NULL: none */
+	const char *print_after; /* pass name, comma separated; NULL: none */
+};
+
+/* backend.c: fuse, layout, tile, lower, place, route, emit. Writes the program
+ * file. 0, or -1 with a text. */
+int rduc_backend(struct module *m, const struct rduc_options *opt, const char *out_path,
+		 char *error, int error_size);
+
+#endif
