@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: MIT
+# The card's model: every C file of this folder, in one library.
+MODEL_DIR := qemu-device/model
+
+CFLAGS_$(MODEL_DIR) := -O3
+
+# Kernels are one text (kernels_body.h) compiled for several instruction sets;
+# which one runs is chosen at run time.
+ifeq ($(shell uname -m),x86_64)
+MODEL_AVX2   := -mavx2 -mfma -mbmi2
+MODEL_AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+CFLAGS_$(MODEL_DIR)/kernels_avx2.c       := $(MODEL_AVX2)
+CFLAGS_$(MODEL_DIR)/kernels_avx512.c     := $(MODEL_AVX2) $(MODEL_AVX512)
+CFLAGS_$(MODEL_DIR)/kernels_avx512bf16.c := $(MODEL_AVX2) $(MODEL_AVX512) -mavx512bf16
+endif
+
+$(eval $(call library,librdumodel,$(wildcard $(MODEL_DIR)/*.c)))
