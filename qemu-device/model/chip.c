@@ -317,7 +317,7 @@ uint64_t rdu_chip_hash(const struct rdu_chip *chip)
 int rdu_chip_check(const struct rdu_chip *chip, char *error, size_t error_size)
 {
 #define RANGE(f, lo, hi)                                                                           \
-	if (chip->f < (lo) || chip->f > (hi)) {                                                    \
+	if ((int64_t)chip->f < (lo) || (int64_t)chip->f > (hi)) {                                  \
 		snprintf(error, error_size, "%s %u: must be %u to %u", #f, chip->f, (lo), (hi));   \
 		return -1;                                                                         \
 	}
