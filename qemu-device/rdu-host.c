@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the card asks of the machine: host memory, interrupts, time, the log.
+ *
+ * All of it is called from the card's own threads, which never hold the big
+ * QEMU lock and must never wait for it: the main loop waits for these threads,
+ * lock held, when the card is reset, paused or unplugged. So interrupts go
+ * through a bottom half, and DMA reaches RAM only (guest memory, and the RAM
+ * behind other cards' windows): a transfer to another device's registers would
+ * need the lock, and is refused like an address where nothing answers.
+ */
+#include "qemu/osdep.h"
+#include "rdu.h"
+
+/* ---- RCU ----------------------------------------------------------------- */
+
+/*
+ * Guest memory maps are protected by RCU, which must know each reader. The
+ * card's threads are plain ones: register them when they first come here, and
+ * have the key's destructor take them off the list when they end.
+ */
+static pthread_key_t rcu_key;
+static pthread_once_t rcu_key_once = PTHREAD_ONCE_INIT;
+
+static void rdu_rcu_leave(void *registered)
+{
+	rcu_unregister_thread();
+}
+
+static void rdu_rcu_make_key(void)
+{
+	pthread_key_create(&rcu_key, rdu_rcu_leave);
+}
+
+static void rdu_rcu_enter(void)
+{
+	static __thread bool registered;
+
+	if (registered || bql_locked()) {
+		return; /* the big lock's holders are QEMU's own threads */
+	}
+	registered = true;
+	rcu_register_thread();
+	pthread_setspecific(rcu_key, &rcu_key);
+}
+
+/* ---- host memory --------------------------------------------------------- */
+
+/* Bytes from addr on, len at most, that are plain RAM; 0: none. Under RCU. */
+static hwaddr rdu_ram_run(AddressSpace *as, hwaddr addr, hwaddr len, bool write)
+{
+	hwaddr offset;
+	MemoryRegion *mr;
+
+	mr = address_space_translate(as, addr, &offset, &len, write, MEMTXATTRS_UNSPECIFIED);
+	if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr) ||
+	    (write && mr->readonly)) {
+		return 0;
+	}
+	return len;
+}
+
+static int rdu_dma(RduState *s, uint64_t addr, void *buf, uint64_t len, bool write)
+{
+	AddressSpace *as = pci_get_address_space(PCI_DEVICE(s));
+
+	rdu_rcu_enter();
+	RCU_READ_LOCK_GUARD();
+	while (len) {
+		hwaddr run = rdu_ram_run(as, addr, len, write);
+
+		if (!run || address_space_rw(as, addr, MEMTXATTRS_UNSPECIFIED, buf, run, write) !=
+				    MEMTX_OK) {
+			return -1;
+		}
+		addr += run;
+		buf = (char *)buf + run;
+		len -= run;
+	}
+	return 0;
+}
+
+static int rdu_host_read(void *opaque, uint64_t addr, void *buf, uint64_t len)
+{
+	return rdu_dma(opaque, addr, buf, len, false);
+}
+
+static int rdu_host_write(void *opaque, uint64_t addr, const void *buf, uint64_t len)
+{
+	return rdu_dma(opaque, addr, (void *)buf, len, true);
+}
+
+static void *rdu_host_map(void *opaque, uint64_t addr, uint64_t len, bool write)
+{
+	RduState *s = opaque;
+	AddressSpace *as = pci_get_address_space(PCI_DEVICE(s));
+	hwaddr got = len;
+	void *ptr;
+
+	rdu_rcu_enter();
+	RCU_READ_LOCK_GUARD();
+	if (!len || rdu_ram_run(as, addr, len, write) < len) {
+		return NULL;
+	}
+	ptr = address_space_map(as, addr, &got, write, MEMTXATTRS_UNSPECIFIED);
+	if (ptr && got < len) {
+		address_space_unmap(as, ptr, got, write, 0);
+		ptr = NULL;
+	}
+	return ptr;
+}
+
+static void rdu_host_unmap(void *opaque, void *ptr, uint64_t len, bool write)
+{
+	RduState *s = opaque;
+
+	rdu_rcu_enter();
+	address_space_unmap(pci_get_address_space(PCI_DEVICE(s)), ptr, len, write,
+			    write ? len : 0);
+}
+
+/* ---- interrupts ---------------------------------------------------------- */
+
+static void rdu_irq_bh(void *opaque)
+{
+	RduState *s = opaque;
+	PCIDevice *pci = PCI_DEVICE(s);
+
+	for (unsigned int w = 0; w < ARRAY_SIZE(s->irq_pending); w++) {
+		uint64_t bits = qatomic_xchg(&s->irq_pending[w], 0);
+
+		while (bits) {
+			unsigned int vector = w * 64 + ctz64(bits);
+
+			bits &= bits - 1;
+			if (msix_enabled(pci)) {
+				msix_notify(pci, vector);
+			}
+		}
+	}
+}
+
+static void rdu_host_irq(void *opaque, unsigned int vector)
+{
+	RduState *s = opaque;
+
+	if (vector < RDU_NUM_VECTORS) {
+		qatomic_or(&s->irq_pending[vector / 64], BIT_ULL(vector % 64));
+		qemu_bh_schedule(s->irq_bh);
+	}
+}
+
+/* ---- the rest ------------------------------------------------------------ */
+
+static uint64_t rdu_host_now_ns(void *opaque)
+{
+	return get_clock();
+}
+
+static void rdu_host_guest_error(void *opaque, const char *text)
+{
+	qemu_log_mask(LOG_GUEST_ERROR, "rdu: %s\n", text);
+}
+
+const struct rdu_host_ops rdu_host_ops = {
+	.read = rdu_host_read,
+	.write = rdu_host_write,
+	.irq = rdu_host_irq,
+	.now_ns = rdu_host_now_ns,
+	.map = rdu_host_map,
+	.unmap = rdu_host_unmap,
+	.guest_error = rdu_host_guest_error,
+};
+
+void rdu_host_init(RduState *s)
+{
+	pthread_once(&rcu_key_once, rdu_rcu_make_key);
+	s->irq_bh = rdu_bh_new(rdu_irq_bh, s, DEVICE(s));
+}
+
+/* Interrupts that were on their way when the card was reset never arrive. */
+void rdu_host_reset(RduState *s)
+{
+	for (unsigned int w = 0; w < ARRAY_SIZE(s->irq_pending); w++) {
+		qatomic_set(&s->irq_pending[w], 0);
+	}
+}
+
+void rdu_host_exit(RduState *s)
+{
+	qemu_bh_delete(s->irq_bh);
+	s->irq_bh = NULL;
+}

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * RDU card: the PCI Express front of the model in model/.
+ *
+ *   -device rdu[,chip=NAME|FILE][,memdev=ID][,mem-size=BYTES][,threads=N]
+ *              [,serial=TEXT][,timing-only=on]
+ *
+ *   chip         chip description: sn10 (default), plasticine, or a file
+ *   memdev       memory backend that is the card's memory
+ *   mem-size     card memory when there is no memdev (4 GiB); untouched pages
+ *                cost nothing
+ *   threads      host threads that run the fabric; 0: one per host CPU
+ *   timing-only  keep time, compute no values
+ *
+ * BAR0: registers, with the MSI-X table and its pending bits in the upper half.
+ * BAR2: doorbells. BAR4: card memory. What they mean is in include/rdu/regs.h
+ * and Documentation/; here they are only passed on.
+ */
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include "qemu/host-utils.h"
+#include "rdu.h"
+
+#define RDU_MSIX_TABLE 0x8000
+#define RDU_MSIX_PBA 0xc000
+#define RDU_AER_OFFSET 0x100
+
+/* ---- BARs ---------------------------------------------------------------- */
+
+static uint64_t rdu_regs_read(void *opaque, hwaddr addr, unsigned int size)
+{
+	RduState *s = opaque;
+
+	return rdu_card_mmio_read(s->card, addr, size);
+}
+
+static void rdu_regs_write(void *opaque, hwaddr addr, uint64_t value, unsigned int size)
+{
+	RduState *s = opaque;
+
+	rdu_card_mmio_write(s->card, addr, value, size);
+}
+
+static const MemoryRegionOps rdu_regs_ops = {
+	.read = rdu_regs_read,
+	.write = rdu_regs_write,
+	.endianness = DEVICE_LITTLE_ENDIAN,
+	.valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+	.impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
+
+static uint64_t rdu_doorbell_read(void *opaque, hwaddr addr, unsigned int size)
+{
+	return 0;
+}
+
+static void rdu_doorbell_write(void *opaque, hwaddr addr, uint64_t value, unsigned int size)
+{
+	RduState *s = opaque;
+
+	rdu_card_doorbell(s->card, addr, value, size);
+}
+
+static const MemoryRegionOps rdu_doorbell_ops = {
+	.read = rdu_doorbell_read,
+	.write = rdu_doorbell_write,
+	.endianness = DEVICE_LITTLE_ENDIAN,
+	.valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+	.impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
+
+/* ---- reset, stop, configuration space ------------------------------------ */
+
+static void rdu_reset_hold(RDU_RESET_ARGS)
+{
+	RduState *s = RDU(obj);
+
+	rdu_card_reset(s->card);
+	rdu_host_reset(s);
+}
+
+/* A stopped machine has a stopped card: nothing is written to its memory. */
+static void rdu_vm_state_change(void *opaque, bool running, RunState state)
+{
+	RduState *s = opaque;
+
+	if (running && s->paused) {
+		s->paused = false;
+		rdu_card_resume(s->card);
+	} else if (!running && !s->paused) {
+		s->paused = true;
+		rdu_card_pause(s->card);
+	}
+}
+
+static void rdu_write_config(PCIDevice *pci, uint32_t addr, uint32_t value, int len)
+{
+	pci_default_write_config(pci, addr, value, len);
+	pcie_cap_flr_write_config(pci, addr, value, len);
+	pcie_aer_write_config(pci, addr, value, len);
+}
+
+/* ---- making and unmaking ------------------------------------------------- */
+
+/* Power management: D0 and D3hot, without losing what the card holds. */
+static bool rdu_pm_init(PCIDevice *pci, Error **errp)
+{
+	int cap = pci_add_capability(pci, PCI_CAP_ID_PM, 0, PCI_PM_SIZEOF, errp);
+
+	if (cap < 0) {
+		return false;
+	}
+	pci_set_word(pci->config + cap + PCI_PM_PMC, 3);
+	pci_set_word(pci->config + cap + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
+	pci_set_word(pci->wmask + cap + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+	return true;
+}
+
+static bool rdu_mem_init(RduState *s, Error **errp)
+{
+	Error *err = NULL;
+	uint64_t size;
+
+	if (s->memdev) {
+		if (host_memory_backend_is_mapped(s->memdev)) {
+			error_setg(errp, "memdev is in use by another device");
+			return false;
+		}
+		s->mem = host_memory_backend_get_memory(s->memdev);
+		host_memory_backend_set_mapped(s->memdev, true);
+	} else {
+		if (!s->mem_size || s->mem_size & (4 * KiB - 1)) {
+			error_setg(errp, "mem-size must be a multiple of 4 KiB");
+			return false;
+		}
+		memory_region_init_ram_flags_nomigrate(&s->own_mem, OBJECT(s), "rdu-mem",
+						       s->mem_size, RAM_NORESERVE, &err);
+		if (err) {
+			error_propagate(errp, err);
+			return false;
+		}
+		s->mem = &s->own_mem;
+	}
+	size = memory_region_size(s->mem);
+	memory_region_init(&s->window, OBJECT(s), "rdu-window", pow2ceil(size));
+	memory_region_add_subregion(&s->window, 0, s->mem);
+	return true;
+}
+
+static bool rdu_card_init(RduState *s, Error **errp)
+{
+	struct rdu_chip chip;
+	struct rdu_card_config config = {
+		.chip = &chip,
+		.mem = memory_region_get_ram_ptr(s->mem),
+		.mem_size = memory_region_size(s->mem),
+		.threads = s->threads,
+		.serial = s->serial ? s->serial : "",
+		.timing_only = s->timing_only,
+	};
+	const char *why = "out of memory";
+	char text[256];
+
+	if (rdu_chip_find(s->chip ? s->chip : "sn10", &chip, text, sizeof(text))) {
+		error_setg(errp, "chip description: %s", text);
+		return false;
+	}
+	s->card = rdu_card_new(&config, &rdu_host_ops, s, &why);
+	if (!s->card) {
+		error_setg(errp, "chip %s: %s", chip.name, why);
+		return false;
+	}
+	return true;
+}
+
+static void rdu_mem_exit(RduState *s)
+{
+	if (s->mem) {
+		memory_region_del_subregion(&s->window, s->mem);
+		if (s->memdev) {
+			host_memory_backend_set_mapped(s->memdev, false);
+		}
+		s->mem = NULL;
+	}
+}
+
+static void rdu_exit(PCIDevice *pci)
+{
+	RduState *s = RDU(pci);
+
+	if (s->vmstate_change) {
+		qemu_del_vm_change_state_handler(s->vmstate_change);
+		s->vmstate_change = NULL;
+	}
+	rdu_card_free(s->card);
+	s->card = NULL;
+	rdu_host_exit(s);
+	msix_uninit(pci, &s->regs, &s->regs);
+	pcie_aer_exit(pci);
+	pcie_cap_exit(pci);
+	rdu_mem_exit(s);
+}
+
+static void rdu_realize(PCIDevice *pci, Error **errp)
+{
+	RduState *s = RDU(pci);
+
+	if (!rdu_mem_init(s, errp)) {
+		return;
+	}
+	rdu_host_init(s);
+	if (!rdu_card_init(s, errp)) {
+		goto no_card;
+	}
+
+	memory_region_init_io(&s->regs, OBJECT(s), &rdu_regs_ops, s, "rdu-regs", RDU_BAR0_SIZE);
+	memory_region_init_io(&s->doorbells, OBJECT(s), &rdu_doorbell_ops, s, "rdu-doorbells",
+			      RDU_MAX_QUEUES * RDU_DOORBELL_STRIDE);
+	pci_register_bar(pci, RDU_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->regs);
+	pci_register_bar(pci, RDU_BAR_DOORBELL, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->doorbells);
+	pci_register_bar(pci, RDU_BAR_MEM,
+			 PCI_BASE_ADDRESS_SPACE_MEMORY | PCI_BASE_ADDRESS_MEM_TYPE_64 |
+				 PCI_BASE_ADDRESS_MEM_PREFETCH,
+			 &s->window);
+
+	if (!rdu_pm_init(pci, errp) || pcie_endpoint_cap_init(pci, 0) < 0) {
+		goto no_cap;
+	}
+	pcie_cap_flr_init(pci);
+	if (pcie_aer_init(pci, PCI_ERR_VER, RDU_AER_OFFSET, PCI_ERR_SIZEOF, errp) < 0) {
+		goto no_aer;
+	}
+	if (msix_init(pci, RDU_NUM_VECTORS, &s->regs, RDU_BAR_REGS, RDU_MSIX_TABLE, &s->regs,
+		      RDU_BAR_REGS, RDU_MSIX_PBA, 0, errp) < 0) {
+		goto no_msix;
+	}
+	for (unsigned int v = 0; v < RDU_NUM_VECTORS; v++) {
+		msix_vector_use(pci, v);
+	}
+	s->vmstate_change = qemu_add_vm_change_state_handler(rdu_vm_state_change, s);
+	return;
+
+no_msix:
+	pcie_aer_exit(pci);
+no_aer:
+	pcie_cap_exit(pci);
+no_cap:
+	rdu_card_free(s->card);
+	s->card = NULL;
+no_card:
+	rdu_host_exit(s);
+	rdu_mem_exit(s);
+}
+
+static RDU_PROPERTIES rdu_properties[] = {
+	DEFINE_PROP_STRING("chip", RduState, chip),
+	DEFINE_PROP_STRING("serial", RduState, serial),
+	DEFINE_PROP_UINT32("threads", RduState, threads, 0),
+	DEFINE_PROP_SIZE("mem-size", RduState, mem_size, 4 * GiB),
+	DEFINE_PROP_BOOL("timing-only", RduState, timing_only, false),
+	DEFINE_PROP_LINK("memdev", RduState, memdev, TYPE_MEMORY_BACKEND, HostMemoryBackend *),
+	RDU_PROPERTIES_END
+};
+
+/* Saving a card in the middle of its work is not there yet. */
+static const VMStateDescription rdu_vmstate = {
+	.name = "rdu",
+	.unmigratable = 1,
+};
+
+static void rdu_class_init(ObjectClass *klass, RDU_CLASS_DATA *data)
+{
+	DeviceClass *dc = DEVICE_CLASS(klass);
+	PCIDeviceClass *pc = PCI_DEVICE_CLASS(klass);
+	ResettableClass *rc = RESETTABLE_CLASS(klass);
+
+	pc->realize = rdu_realize;
+	pc->exit = rdu_exit;
+	pc->config_write = rdu_write_config;
+	pc->vendor_id = RDU_PCI_VENDOR;
+	pc->device_id = RDU_PCI_DEVICE;
+	pc->class_id = RDU_PCI_CLASS;
+	pc->revision = 1;
+	rc->phases.hold = rdu_reset_hold;
+	dc->vmsd = &rdu_vmstate;
+	dc->desc = "Reconfigurable dataflow unit";
+	set_bit(DEVICE_CATEGORY_MISC, dc->categories);
+	device_class_set_props(dc, rdu_properties);
+}
+
+static const TypeInfo rdu_type = {
+	.name = TYPE_RDU,
+	.parent = TYPE_PCI_DEVICE,
+	.instance_size = sizeof(RduState),
+	.class_init = rdu_class_init,
+	.interfaces = (RDU_INTERFACES[]){ { INTERFACE_PCIE_DEVICE }, {} },
+};
+
+static void rdu_register_types(void)
+{
+	type_register_static(&rdu_type);
+}
+
+type_init(rdu_register_types)

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The QEMU side of one card. */
+#ifndef RDU_DEVICE_H
+#define RDU_DEVICE_H
+
+#include "compat.h"
+#include "rdu_card.h"
+
+#define TYPE_RDU "rdu"
+OBJECT_DECLARE_SIMPLE_TYPE(RduState, RDU)
+
+struct RduState {
+	PCIDevice parent_obj;
+
+	MemoryRegion regs;      /* BAR0 */
+	MemoryRegion doorbells; /* BAR2 */
+	MemoryRegion window;    /* BAR4: a power of two, card memory at its start */
+	MemoryRegion own_mem;   /* card memory when no backend was given */
+	MemoryRegion *mem;
+
+	struct rdu_card *card;
+	bool paused; /* the virtual machine is stopped, and so is the card */
+	VMChangeStateEntry *vmstate_change;
+
+	/* Card threads set bits, the main loop raises the vectors. */
+	QEMUBH *irq_bh;
+	uint64_t irq_pending[DIV_ROUND_UP(RDU_NUM_VECTORS, 64)];
+
+	/* properties */
+	char *chip;
+	char *serial;
+	uint32_t threads;
+	uint64_t mem_size;
+	bool timing_only;
+	HostMemoryBackend *memdev;
+};
+
+/* rdu-host.c: what the card's threads may ask of the machine */
+extern const struct rdu_host_ops rdu_host_ops;
+void rdu_host_init(RduState *s);
+void rdu_host_reset(RduState *s);
+void rdu_host_exit(RduState *s);
+
+#endif
