@@ -152,4 +152,9 @@ enum rdu_fault {
 #undef RDU_FAULT_ENUM
 };
 
+/* Q_FAULT_INFO of PAGE, PROTECTION and HOST_BUS: this bit for a write; for the
+ * first two also, in bits 4 and up, the page-table level where the walk ended. */
+#define RDU_FAULT_INFO_WRITE 0x1
+#define RDU_FAULT_INFO_LEVEL(info) ((info) >> 4)
+
 #endif
