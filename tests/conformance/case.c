@@ -1,0 +1,444 @@
+// SPDX-License-Identifier: MIT
+#include <fcntl.h>
+#include <math.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "case.h"
+#include "rdu.h"
+
+extern char **environ;
+
+#define MAX_IO 32
+
+static void verdict(struct result *r, enum verdict v, const char *fmt, ...)
+{
+	va_list ap;
+
+	r->verdict = v;
+	va_start(ap, fmt);
+	vsnprintf(r->why, sizeof(r->why), fmt, ap);
+	va_end(ap);
+	for (char *p = r->why; *p; p++)
+		if (*p == '\n' || *p == '#' || *p == '\t')
+			*p = ' ';
+}
+
+static void collect_ops(const Onnx__GraphProto *g, char *out, size_t size)
+{
+	size_t n = 0;
+
+	out[0] = 0;
+	for (size_t i = 0; i < g->n_node; i++) {
+		const char *t = g->node[i]->op_type;
+		size_t len = strlen(t);
+		const char *p = strstr(out, t);
+		bool seen = false;
+
+		for (; p && !seen; p = strstr(p + 1, t))
+			seen = (p == out || p[-1] == ',') && (!p[len] || p[len] == ',');
+		if (!seen && n + len + 2 < size)
+			n += snprintf(out + n, size - n, "%s%s", n ? "," : "", t);
+	}
+}
+
+/*
+ * The suite passes everything as a graph input, also what says a shape. Shapes
+ * are static for the compiler, so these inputs are made initializers, with the
+ * value that the case gives them.
+ */
+static const struct {
+	const char *op;
+	int input; /* this one, or from this one on if `rest` */
+	bool rest;
+} constants[] = {
+	{ "Reshape", 1, 0 },   { "Slice", 1, 1 },	  { "Squeeze", 1, 0 }, { "Unsqueeze", 1, 0 },
+	{ "Expand", 1, 0 },    { "Tile", 1, 1 },	  { "Pad", 1, 0 },     { "ReduceSum", 1, 0 },
+	{ "Split", 1, 0 },     { "ConstantOfShape", 0, 0 }, { "Resize", 1, 1 }, { "Upsample", 1, 0 },
+	{ "TopK", 1, 0 },      { "Range", 0, 1 },	  { "OneHot", 1, 0 },  { "CumSum", 1, 0 },
+	{ "Trilu", 1, 0 },     { "MaxUnpool", 2, 0 },
+};
+
+static bool is_constant(const Onnx__GraphProto *g, const char *name)
+{
+	for (size_t i = 0; i < g->n_node; i++) {
+		const Onnx__NodeProto *n = g->node[i];
+
+		for (size_t k = 0; k < sizeof(constants) / sizeof(constants[0]); k++)
+			for (size_t j = 0; !strcmp(n->op_type, constants[k].op) && j < n->n_input; j++)
+				if (!strcmp(n->input[j], name) &&
+				    ((int)j == constants[k].input ||
+				     (constants[k].rest && (int)j > constants[k].input)))
+					return true;
+	}
+	return false;
+}
+
+static bool is_initializer(const Onnx__GraphProto *g, const char *name)
+{
+	for (size_t i = 0; i < g->n_initializer; i++)
+		if (!strcmp(g->initializer[i]->name, name))
+			return true;
+	return false;
+}
+
+struct io {
+	char name[128];
+	struct value v;
+	void *out; /* outputs: what the card wrote */
+	int out_type;
+};
+
+static int write_model(const Onnx__ModelProto *m, const char *path)
+{
+	size_t n = onnx__model_proto__get_packed_size(m);
+	uint8_t *buf = malloc(n);
+	FILE *f = fopen(path, "wb");
+	int ret = -1;
+
+	if (buf && f) {
+		onnx__model_proto__pack(m, buf);
+		ret = fwrite(buf, 1, n, f) == n ? 0 : -1;
+	}
+	if (f && fclose(f))
+		ret = -1;
+	free(buf);
+	return ret;
+}
+
+static Onnx__TensorProto *proto_read(const char *path)
+{
+	size_t size;
+	void *buf = read_file(path, &size);
+	Onnx__TensorProto *t = buf ? onnx__tensor_proto__unpack(NULL, size, buf) : NULL;
+
+	free(buf);
+	return t;
+}
+
+/* Runs the compiler; its messages go to `log`. Exit status, or 128 + signal. */
+static int compile(const struct options *o, const char *model, const char *out, const char *log)
+{
+	char *argv[] = { (char *)o->rduc, (char *)model, "-o", (char *)out, (char *)o->opt, "--chip",
+			 (char *)o->chip, "--precision", (char *)o->precision, NULL };
+	posix_spawn_file_actions_t fa;
+	pid_t pid;
+	int status, err;
+
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&fa, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	posix_spawn_file_actions_adddup2(&fa, 1, 2);
+	err = posix_spawn(&pid, o->rduc, &fa, NULL, argv, environ);
+	posix_spawn_file_actions_destroy(&fa);
+	if (err || waitpid(pid, &status, 0) != pid)
+		return 127;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+static bool compare(const struct options *o, const struct io *io, struct result *r)
+{
+	struct value got = { .type = io->out_type, .raw = io->out };
+	double atol = o->atol, largest = 0;
+
+	for (int64_t i = 0; o->atol_is_relative && i < io->v.count; i++) {
+		double w = fabs(value_get(&io->v, i));
+
+		if (isfinite(w) && w > largest)
+			largest = w;
+	}
+	if (o->atol_is_relative)
+		atol = o->atol * (largest > 0 ? largest : 1);
+	for (int64_t i = 0; i < io->v.count; i++) {
+		double want = value_get(&io->v, i), have = value_get(&got, i), off;
+
+		if (want == have || (isnan(want) && isnan(have)))
+			continue;
+		off = fabs(want - have) / (atol + o->rtol * fabs(want));
+		if (io->v.type != 1 && io->v.type != 10 && io->v.type != 11 && io->v.type != 16)
+			off = INFINITY;
+		if (!(off <= r->worst))
+			r->worst = off;
+		if (!(off <= 1)) {
+			verdict(r, CASE_FAIL, "%s[%lld] is %.9g, not %.9g", io->name, (long long)i, have,
+				want);
+			return false;
+		}
+	}
+	return true;
+}
+
+/* The symbol of a graph's input or output: by name, else the k-th of its kind. */
+static const struct rdu_file_symbol *symbol(struct rdu_file *f, const char *name, uint32_t flag,
+					    int k)
+{
+	int i = rdu_file_find_symbol(f, name);
+
+	if (i >= 0)
+		return rdu_file_get_symbol(f, i);
+	for (i = 0; i < (int)rdu_file_num_symbols(f); i++) {
+		const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
+
+		if ((s->flags & flag) && !k--)
+			return s;
+	}
+	return NULL;
+}
+
+static void run(const char *path, const struct options *o, struct io *in, int num_in,
+		struct io *out, int num_out, struct result *r)
+{
+	struct rdu_device *dev = NULL;
+	struct rdu_context *ctx = NULL;
+	struct rdu_program *prog = NULL;
+	struct rdu_file *file = NULL;
+	struct rdu_stats stats;
+
+	if (rdu_file_open(path, &file)) {
+		verdict(r, CASE_FAIL, "file: %s", rdu_error_text(file));
+		goto out;
+	}
+	if (rdu_open(o->device, &dev)) {
+		verdict(r, CASE_FAIL, "device: %s", rdu_error_text(dev));
+		goto out;
+	}
+	if (rdu_context_new(dev, NULL, &ctx)) {
+		verdict(r, CASE_FAIL, "context: %s", rdu_error_text(ctx));
+		goto out;
+	}
+	if (rdu_program_load(ctx, file, &prog)) {
+		verdict(r, CASE_FAIL, "load: %s", rdu_error_text(prog));
+		goto out;
+	}
+	for (int i = 0; i < num_in; i++) {
+		const struct rdu_file_symbol *s = symbol(file, in[i].name, RDU_SYM_INPUT, i);
+
+		/* An input that nothing uses may be gone. */
+		if (!s)
+			continue;
+		if ((int)s->dtype != in[i].v.type) {
+			verdict(r, CASE_FAIL, "input %s became %s", in[i].name,
+				rdu_dtype_name(s->dtype));
+			goto out;
+		}
+		if (rdu_program_bind(prog, s->name, in[i].v.raw,
+				     in[i].v.count * type_size(in[i].v.type))) {
+			verdict(r, CASE_FAIL, "bind: %s", rdu_error_text(prog));
+			goto out;
+		}
+	}
+	for (int i = 0; i < num_out; i++) {
+		const struct rdu_file_symbol *s = symbol(file, out[i].name, RDU_SYM_OUTPUT, i);
+
+		if (!s) {
+			verdict(r, CASE_FAIL, "no output %s", out[i].name);
+			goto out;
+		}
+		if ((int)s->ndim != out[i].v.ndim ||
+		    memcmp(s->dims, out[i].v.dim, s->ndim * sizeof(int64_t))) {
+			verdict(r, CASE_FAIL, "output %s has another shape", out[i].name);
+			goto out;
+		}
+		if ((int)s->dtype != out[i].v.type) {
+			verdict(r, CASE_FAIL, "output %s became %s", out[i].name,
+				rdu_dtype_name(s->dtype));
+			goto out;
+		}
+		out[i].out_type = s->dtype;
+		out[i].out = malloc(rdu_symbol_size(s) + 1);
+		memset(out[i].out, 0xa5, rdu_symbol_size(s));
+		if (rdu_program_bind(prog, s->name, out[i].out, rdu_symbol_size(s))) {
+			verdict(r, CASE_FAIL, "bind: %s", rdu_error_text(prog));
+			goto out;
+		}
+	}
+	if (rdu_program_run(prog, NULL, &stats)) {
+		verdict(r, CASE_FAIL, "run: %s", rdu_error_text(prog));
+		goto out;
+	}
+	r->verdict = CASE_PASS;
+	for (int i = 0; i < num_out && r->verdict == CASE_PASS; i++)
+		compare(o, &out[i], r);
+	/* Something must have run: an empty program cannot pass but for pure copies. */
+	if (r->verdict == CASE_PASS && (!stats.sections || stats.end_cycle <= stats.start_cycle))
+		verdict(r, CASE_FAIL, "nothing ran: %llu sections, %llu cycles",
+			(unsigned long long)stats.sections,
+			(unsigned long long)(stats.end_cycle - stats.start_cycle));
+out:
+	rdu_program_free(prog);
+	rdu_context_free(ctx);
+	rdu_close(dev);
+	rdu_file_close(file);
+}
+
+/* Types the card has no tensors of: the compiler must say so too. */
+static bool known_type(int type)
+{
+	switch (type) {
+	case RDU_DT_F32: case RDU_DT_U8: case RDU_DT_I8: case RDU_DT_I32: case RDU_DT_I64:
+	case RDU_DT_BOOL: case RDU_DT_BF16:
+		return true;
+	}
+	return false;
+}
+
+/* What the compiler said, in one line; true if it refused for a missing feature. */
+static bool refusal(const char *log, char *text, size_t size)
+{
+	size_t n;
+	char *buf = read_file(log, &n), *s, *e;
+	bool missing;
+
+	if (!buf)
+		return false;
+	buf[n ? n - 1 : 0] = 0;
+	s = strstr(buf, "unsupported");
+	if (!s)
+		s = strstr(buf, "not supported");
+	missing = s;
+	if (!s)
+		s = buf;
+	while (s > buf && s[-1] != '\n')
+		s--;
+	e = strchr(s, '\n');
+	/* The heading "unsupported operators:" is followed by the list. */
+	if (e && e > s && e[-1] == ':') {
+		*e = ' ';
+		e = strchr(e, '\n');
+	}
+	if (e)
+		*e = 0;
+	for (e = strstr(s, ".onnx: "); e; e = NULL)
+		s = e + 7;
+	snprintf(text, size, "%s", s);
+	free(buf);
+	return missing;
+}
+
+void case_run(const char *dir, const struct options *o, struct result *r)
+{
+	char path[1200], model[1200], out_path[1200], log[1200], said[256];
+	const char *base = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
+	Onnx__ModelProto *m;
+	Onnx__GraphProto *g;
+	struct io in[MAX_IO], out[MAX_IO];
+	size_t num_in = 0, num_out, k = 0, kept = 0, file = 0;
+	int status;
+
+	memset(r, 0, sizeof(*r));
+	memset(in, 0, sizeof(in));
+	memset(out, 0, sizeof(out));
+	snprintf(path, sizeof(path), "%s/model.onnx", dir);
+	m = model_read(path);
+	if (!m) {
+		verdict(r, CASE_FAIL, "model cannot be read");
+		return;
+	}
+	g = m->graph;
+	collect_ops(g, r->ops, sizeof(r->ops));
+	if (g->n_output > MAX_IO || g->n_input > MAX_IO) {
+		verdict(r, CASE_SKIP, "more inputs or outputs than this runner takes");
+		return;
+	}
+	/* Input files are numbered in the order of the graph's inputs. */
+	for (k = 0; k < g->n_input; k++) {
+		Onnx__ValueInfoProto *vi = g->input[k];
+		Onnx__TensorProto *t;
+
+		if (is_initializer(g, vi->name)) {
+			g->input[kept++] = vi;
+			continue;
+		}
+		if (!vi->type || !vi->type->tensor_type) {
+			verdict(r, CASE_SKIP, "type: input %s is not a tensor", vi->name);
+			return;
+		}
+		if (!known_type(vi->type->tensor_type->elem_type)) {
+			verdict(r, CASE_SKIP, "type: %s",
+				type_name(vi->type->tensor_type->elem_type));
+			return;
+		}
+		snprintf(path, sizeof(path), "%s/test_data_set_0/input_%zu.pb", dir, file++);
+		t = proto_read(path);
+		if (!t || value_from_proto(&in[num_in].v, t)) {
+			verdict(r, CASE_FAIL, "input %zu cannot be read", file - 1);
+			return;
+		}
+		snprintf(in[num_in].name, sizeof(in[0].name), "%s", vi->name);
+		if (!in[num_in].v.count && !is_constant(g, vi->name)) {
+			verdict(r, CASE_SKIP, "shape: input %s is empty", vi->name);
+			return;
+		}
+		if (is_constant(g, vi->name)) {
+			t->name = strdup(vi->name);
+			g->initializer = realloc(g->initializer,
+						 (g->n_initializer + 1) * sizeof(*g->initializer));
+			g->initializer[g->n_initializer++] = t;
+			value_free(&in[num_in].v);
+			continue;
+		}
+		g->input[kept++] = vi;
+		onnx__tensor_proto__free_unpacked(t, NULL);
+		num_in++;
+	}
+	g->n_input = kept;
+	num_out = g->n_output;
+	for (k = 0; k < num_out; k++) {
+		Onnx__ValueInfoProto *vi = g->output[k];
+
+		if (!vi->type || !vi->type->tensor_type) {
+			verdict(r, CASE_SKIP, "type: output %s is not a tensor", vi->name);
+			return;
+		}
+		if (!known_type(vi->type->tensor_type->elem_type)) {
+			verdict(r, CASE_SKIP, "type: %s",
+				type_name(vi->type->tensor_type->elem_type));
+			return;
+		}
+		snprintf(path, sizeof(path), "%s/test_data_set_0/output_%zu.pb", dir, k);
+		snprintf(out[k].name, sizeof(out[0].name), "%s", vi->name);
+		if (value_read(&out[k].v, path, NULL)) {
+			verdict(r, CASE_FAIL, "output %zu cannot be read", k);
+			return;
+		}
+		if (!out[k].v.count) {
+			verdict(r, CASE_SKIP, "shape: output %s is empty", vi->name);
+			return;
+		}
+	}
+	snprintf(model, sizeof(model), "%s/%s.onnx", o->work, base);
+	snprintf(out_path, sizeof(out_path), "%s/%s.rdu", o->work, base);
+	snprintf(log, sizeof(log), "%s/%s.log", o->work, base);
+	unlink(out_path);
+	if (write_model(m, model)) {
+		verdict(r, CASE_FAIL, "%s cannot be written", model);
+		return;
+	}
+	status = compile(o, model, out_path, log);
+	if (status) {
+		bool missing = refusal(log, said, sizeof(said));
+
+		if (missing && status < 126)
+			verdict(r, CASE_SKIP, "%s", said);
+		else
+			verdict(r, CASE_FAIL, "rduc: status %d: %s", status, said);
+		return;
+	}
+	run(out_path, o, in, num_in, out, num_out, r);
+	if (r->verdict == CASE_PASS) {
+		unlink(model);
+		unlink(out_path);
+		unlink(log);
+	}
+	for (k = 0; k < num_in; k++)
+		value_free(&in[k].v);
+	for (k = 0; k < num_out; k++) {
+		value_free(&out[k].v);
+		free(out[k].out);
+	}
+	onnx__model_proto__free_unpacked(m, NULL);
+}
