@@ -28,3 +28,5 @@ CONFORMANCE += tests/conformance/onnx tests/conformance/onnx-variants
 operators: all
 	tests/conformance/onnx --table Documentation/operators.md \
 		--passed tests/conformance/must-pass.txt
+
+include tests/e2e/e2e.mk

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+# Measurements, each against a peer in the same run: `make bench`.
+
+CFLAGS_tests/bench := -Itests/bench
+CFLAGS_tests/bench/gemm_bf16_1024.c = $(shell pkg-config --cflags openblas 2>/dev/null)
+
+$(eval $(call bench,gemm_bf16_1024,tests/bench/gemm_bf16_1024.c,librdu librdumodel,\
+	-lelf -ldrm -lopenblas))
+$(eval $(call bench,gemm_bf16_peak,tests/bench/gemm_bf16_peak.c,librdu librdumodel,-lelf -ldrm))
+$(eval $(call bench,cnn_train_step,tests/bench/cnn_train_step.c tests/bench/peak.c,\
+	librdu librdumodel,-lelf -ldrm))
+$(eval $(call bench,stream_relu,tests/bench/stream_relu.c,librdu librdumodel,-lelf -ldrm))
+
+$(BENCHES:$(B)/bench/%=$(B)/tests/bench/%.o): | $(call packages,bench)

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The same bits: training must not depend on how many host threads run the
+ * fabric, nor on the run, nor on a checkpoint in between; and the modelled time
+ * must be the same too.
+ */
+#include "e2e.h"
+
+#define STEPS 6
+
+struct trained {
+	uint64_t hash;   /* of all weights */
+	uint64_t cycles; /* modelled, of all steps */
+	float loss[STEPS];
+};
+
+/* The step's batch: images are noise with a bright spot where the label says. */
+static void batch(struct rdu_program *p, int step)
+{
+	struct rdu_file *f = rdu_program_file(p);
+
+	for (unsigned int i = 0; i < rdu_file_num_symbols(f); i++) {
+		const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
+		size_t n = rdu_symbol_size(s);
+		void *d;
+
+		if (!(s->flags & RDU_SYM_INPUT) || (s->flags & (RDU_SYM_STATE | RDU_SYM_WEIGHT)))
+			continue;
+		d = calloc(1, n + 8);
+		if (s->dtype == RDU_DT_F32 && s->ndim > 1)
+			fill(d, n / 4, 1000 * step + i);
+		else if (s->dtype == RDU_DT_F32)
+			for (size_t k = 0; k < n / 4; k++)
+				((float *)d)[k] = 0.05f; /* learning rate */
+		else if (s->dtype == RDU_DT_I32)
+			for (size_t k = 0; k < n / 4; k++)
+				((int32_t *)d)[k] = (k * 7 + step) % 10;
+		else if (s->dtype == RDU_DT_I64)
+			for (size_t k = 0; k < n / 8; k++)
+				((int64_t *)d)[k] = (k * 7 + step) % 10;
+		if (rdu_program_write(p, s->name, d, n))
+			printf("# %s\n", rdu_error_text(p));
+		free(d);
+	}
+}
+
+static int train(const char *where, const char *path, int from, int to, const char *save,
+		 struct trained *t)
+{
+	struct rdu_device *dev = NULL;
+	struct rdu_file *f = NULL;
+	struct card c = { 0 };
+	struct rdu_stats stats;
+	char error[512] = "";
+	int ret = rdu_open(where, &dev);
+
+	memset(t, 0, sizeof(*t));
+	if (!ret)
+		ret = rdu_file_open(path, &f);
+	if (!ret)
+		ret = card_load(&c, dev, f, error, sizeof(error));
+	for (int i = from; i < to && !ret; i++) {
+		batch(c.prog, i);
+		ret = rdu_program_run(c.prog, "train_step", &stats);
+		if (!ret && rdu_file_find_symbol(f, "loss") >= 0)
+			ret = rdu_program_read(c.prog, "loss", &t->loss[i], 4);
+		t->cycles += stats.end_cycle - stats.start_cycle;
+	}
+	if (!ret)
+		ret = rdu_program_weights_hash(c.prog, &t->hash);
+	if (!ret && save)
+		ret = rdu_program_save(c.prog, save);
+	if (ret)
+		printf("# %s %s: %s %s %s\n", where, path, error, f ? rdu_error_text(f) : "",
+		       c.prog ? rdu_error_text(c.prog) : "");
+	card_unload(&c);
+	rdu_file_close(f);
+	rdu_close(dev);
+	return ret;
+}
+
+int main(void)
+{
+	static const char *const optimizer[] = { "sgd", "adamw" };
+	struct trained one, two, again, half, start;
+	char path[64];
+
+	if (!tap(!tool("rdu-mkmodel cnn --batch 16 -o build/e2e/bits.onnx"), "a network"))
+		return tap_end();
+	for (int i = 0; i < 2; i++) {
+		const char *o = optimizer[i];
+
+		snprintf(path, sizeof(path), "build/e2e/bits-%s.rdu", o);
+		if (!tap(!tool("rduc --train --loss softmax_cross_entropy --optimizer %s "
+			       "build/e2e/bits.onnx -O3 -o %s", o, path), "%s: compiles", o))
+			continue;
+		if (!tap(!train("model:sn10,threads=1", path, 0, STEPS, NULL, &one) &&
+			 !train("model:sn10,threads=2", path, 0, STEPS, NULL, &two) &&
+			 !train("model:sn10,threads=2", path, 0, STEPS, NULL, &again) &&
+			 !train("model:sn10,threads=1", path, 0, 0, NULL, &start),
+			 "%s: %d steps with 1 and with 2 threads", o, STEPS))
+			continue;
+		printf("# loss %g ... %g, weights %016llx\n", one.loss[0], one.loss[STEPS - 1],
+		       (unsigned long long)one.hash);
+		tap(one.hash != start.hash, "%s: weights have changed", o);
+		tap(one.hash == two.hash, "%s: 1 and 2 threads give the same weights", o);
+		tap(two.hash == again.hash, "%s: two runs give the same weights", o);
+		tap(one.cycles && one.cycles == two.cycles && two.cycles == again.cycles,
+		    "%s: modelled time is the same: %llu cycles", o, (unsigned long long)one.cycles);
+		tap(!train("model:sn10,threads=2", path, 0, STEPS / 2, "build/e2e/half.rdu", &half) &&
+		    !train("model:sn10,threads=1", "build/e2e/half.rdu", STEPS / 2, STEPS, NULL,
+			   &half) && half.hash == one.hash,
+		    "%s: through a checkpoint, still the same weights", o);
+	}
+	return tap_end();
+}

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: MIT
+# libFuzzer targets: every parser of bytes that come from outside. Each target
+# lives beside this file and is built with the room whose parser it feeds.
+
+fuzz_target = $(if $(wildcard tests/fuzz/fuzz_$(1).c),$(if $(filter %/fuzz_$(1),$(FUZZERS)),,\
+	$(eval $(call fuzzer,fuzz_$(1),tests/fuzz/fuzz_$(1).c,$(2),$(3)))))
+
+$(call fuzz_target,config,librdumodel)
+$(call fuzz_target,command,librdumodel)
+$(call fuzz_target,program_file,librdu librdumodel,-lelf -ldrm)
