@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Argument load: segments become pointers. A region that is contiguous in card
+ * memory is used in place. What is scattered, or lies in host memory, is used
+ * through *extents*: the union of overlapping segments, mapped where the front
+ * end can map it, else copied to a buffer and stores copied back afterwards.
+ * Overlapping segments share an extent, so they see each other's stores.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "card_priv.h"
+
+#define BOUNCE_MAX (4ULL << 30) /* bytes of buffers that one section may take */
+
+/* Is the whole region contiguous in card memory, and writable if asked? */
+static bool direct(struct rdu_queue *q, uint64_t addr, uint64_t size, bool write,
+		   struct rdu_region_view *view)
+{
+	struct rdu_failure ignored;
+	struct rdu_stretch s;
+
+	if (view->state[write] == RDU_VIEW_NEW) {
+		view->state[write] = RDU_VIEW_SPLIT;
+		if (size && !rdu_mmu_stretch(q, addr, size, write, &s, &ignored) && !s.host &&
+		    s.len == size) {
+			view->state[write] = RDU_VIEW_DIRECT;
+			view->ptr = q->card->mem + s.addr;
+		}
+	}
+	return view->state[write] == RDU_VIEW_DIRECT;
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const struct rdu_extent *x = a, *y = b;
+
+	return x->va < y->va ? -1 : x->va > y->va;
+}
+
+/* Sorted, then overlapping ones joined. */
+static uint32_t join(struct rdu_extent *e, uint32_t n)
+{
+	uint32_t i, last = 0;
+
+	if (!n)
+		return 0;
+	qsort(e, n, sizeof(*e), by_address);
+	for (i = 1; i < n; i++) {
+		if (e[i].va < e[last].va + e[last].len) {
+			uint64_t end = e[i].va + e[i].len;
+
+			if (end > e[last].va + e[last].len)
+				e[last].len = end - e[last].va;
+			e[last].write |= e[i].write;
+		} else {
+			e[++last] = e[i];
+		}
+	}
+	return last + 1;
+}
+
+static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *bounced,
+		       struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	struct rdu_failure ignored;
+	struct rdu_stretch s;
+	void *p;
+
+	/* Read permission of all of it is checked by the copy, or here; writes
+	 * are checked segment by segment before. */
+	if (rdu_mmu_stretch(q, e->va, e->len, false, &s, f))
+		return -1;
+	if (s.len == e->len && !s.host) {
+		e->how = RDU_EXT_DIRECT;
+		e->ptr = card->mem + s.addr;
+		return 0;
+	}
+	if (s.len == e->len && card->ops.map && card->ops.unmap &&
+	    (!e->write || !rdu_mmu_stretch(q, e->va, e->len, true, &s, &ignored)) &&
+	    s.len == e->len) {
+		p = card->ops.map(card->opaque, s.addr, s.len, e->write);
+		if (p && !((uintptr_t)p & 7)) {
+			e->how = RDU_EXT_MAPPED;
+			e->ptr = p;
+			return 0;
+		}
+		if (p)
+			card->ops.unmap(card->opaque, p, s.len, e->write);
+	}
+	if (e->len > BOUNCE_MAX - *bounced || posix_memalign(&p, 64, e->len))
+		return rdu_fail(f, RDU_FAULT_INTERNAL, 1, e->va);
+	*bounced += e->len;
+	e->how = RDU_EXT_BOUNCE;
+	e->ptr = p;
+	return rdu_mem_read(q, e->va, p, e->len, f);
+}
+
+static struct rdu_extent *extent_of(struct rdu_binding *b, uint64_t va)
+{
+	uint32_t lo = 0, hi = b->num_extents;
+
+	while (hi - lo > 1) {
+		uint32_t mid = (lo + hi) / 2;
+
+		if (b->extent[mid].va <= va)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return &b->extent[lo];
+}
+
+/* Where segment i lies now, checked against its region. */
+static int place(const struct rdu_prog_segment *s, uint64_t region_addr, uint64_t region_size,
+		 uint64_t iteration, uint64_t *va, struct rdu_failure *f)
+{
+	unsigned __int128 end = (unsigned __int128)s->loop_stride * iteration + s->offset;
+
+	if (end + s->size > region_size)
+		return rdu_fail(f, RDU_FAULT_SEGMENT, 0, region_addr + (uint64_t)end);
+	*va = region_addr + (uint64_t)end;
+	return 0;
+}
+
+int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
+	     const struct rdu_bound_args *args, struct rdu_region_view *views, uint64_t iteration,
+	     struct rdu_binding *b, struct rdu_failure *f)
+{
+	static uint64_t nothing[8];
+	const struct rdu_prog_section *ps = &p->sections[section];
+	uint32_t i, n = ps->num_segments, opened = 0;
+	uint64_t bounced = 0;
+
+	memset(b, 0, sizeof(*b));
+	b->segment = calloc(n + 1, sizeof(*b->segment));
+	b->va = calloc(n + 1, sizeof(*b->va));
+	b->bounced = calloc(n + 1, sizeof(*b->bounced));
+	b->extent = calloc(n + 1, sizeof(*b->extent));
+	if (!b->segment || !b->va || !b->bounced || !b->extent) {
+		rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+		goto fail;
+	}
+	b->num = n;
+	for (i = 0; i < n; i++) {
+		const struct rdu_prog_segment *s = &p->segments[ps->first_segment + i];
+		uint64_t addr = args->block->regions[s->region].addr;
+		uint64_t size = p->region_size[s->region];
+		struct rdu_region_view *view = &views[s->region];
+		bool write = s->access & RDU_SEG_WRITE;
+
+		if (place(s, addr, size, iteration, &b->va[i], f))
+			goto fail;
+		b->segment[i].size = s->size;
+		b->segment[i].write = write;
+		b->segment[i].ptr = nothing;
+		if (!s->size)
+			continue;
+		if (direct(q, addr, size, write, view)) {
+			b->segment[i].ptr = view->ptr + (b->va[i] - addr);
+			continue;
+		}
+		if (rdu_mmu_check(q, b->va[i], s->size, write, f))
+			goto fail;
+		b->segment[i].ptr = NULL;
+		b->extent[b->num_extents++] = (struct rdu_extent){
+			.va = b->va[i], .len = s->size, .write = write
+		};
+	}
+	b->num_extents = join(b->extent, b->num_extents);
+	for (opened = 0; opened < b->num_extents; opened++) {
+		if (open_extent(q, &b->extent[opened], &bounced, f)) {
+			/* It may hold a buffer already. */
+			b->num_extents = opened + 1;
+			goto fail;
+		}
+	}
+	for (i = 0; i < n; i++) {
+		if (!b->segment[i].ptr) {
+			struct rdu_extent *e = extent_of(b, b->va[i]);
+
+			b->segment[i].ptr = e->ptr + (b->va[i] - e->va);
+			b->bounced[i] = e->how == RDU_EXT_BOUNCE;
+		}
+	}
+	return 0;
+fail:
+	if (!opened && b->num_extents && !b->extent[0].ptr)
+		b->num_extents = 0; /* none was opened */
+	rdu_unbind(q, b, false, f);
+	return -1;
+}
+
+int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	int result = 0;
+	uint32_t i;
+
+	for (i = 0; i < b->num && out && !result; i++)
+		if (b->bounced[i] && b->segment[i].write)
+			result = rdu_mem_write(q, b->va[i], b->segment[i].ptr, b->segment[i].size,
+					       f);
+	for (i = 0; i < b->num_extents; i++) {
+		struct rdu_extent *e = &b->extent[i];
+
+		if (!e->ptr)
+			continue;
+		if (e->how == RDU_EXT_MAPPED)
+			card->ops.unmap(card->opaque, e->ptr, e->len, e->write);
+		else if (e->how == RDU_EXT_BOUNCE)
+			free(e->ptr);
+	}
+	free(b->segment);
+	free(b->va);
+	free(b->bounced);
+	free(b->extent);
+	memset(b, 0, sizeof(*b));
+	return result;
+}

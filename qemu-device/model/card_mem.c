@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The data mover: copies and fills between device addresses, in chunks of
+ * contiguous memory. Card memory is touched directly; host memory through the
+ * front end's callbacks, straight to or from card memory where one side is.
+ */
+#include <string.h>
+#include "card_priv.h"
+
+#define CHUNK (4ULL << 20) /* between looks at the clock and at `stop` */
+#define BOUNCE 16384
+
+uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32_t mbps)
+{
+	unsigned __int128 n = (unsigned __int128)bytes * chip->clock_khz;
+
+	return (uint64_t)((n + mbps * 1000ULL - 1) / (mbps * 1000ULL));
+}
+
+static int host_read(struct rdu_queue *q, uint64_t addr, void *buf, uint64_t len,
+		     struct rdu_failure *f)
+{
+	if (q->card->ops.read(q->card->opaque, addr, buf, len))
+		return rdu_fail(f, RDU_FAULT_HOST_BUS, 0, addr);
+	return 0;
+}
+
+static int host_write(struct rdu_queue *q, uint64_t addr, const void *buf, uint64_t len,
+		      struct rdu_failure *f)
+{
+	if (q->card->ops.write(q->card->opaque, addr, buf, len))
+		return rdu_fail(f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, addr);
+	return 0;
+}
+
+int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f)
+{
+	struct rdu_stretch s;
+
+	while (len) {
+		if (!rdu_queue_continue(q, f))
+			return -1;
+		if (rdu_mmu_stretch(q, va, len < CHUNK ? len : CHUNK, false, &s, f))
+			return -1;
+		if (!s.host)
+			memcpy(buf, q->card->mem + s.addr, s.len);
+		else if (host_read(q, s.addr, buf, s.len, f))
+			return -1;
+		va += s.len;
+		buf = (char *)buf + s.len;
+		len -= s.len;
+	}
+	return 0;
+}
+
+int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t len,
+		  struct rdu_failure *f)
+{
+	struct rdu_stretch s;
+
+	while (len) {
+		if (!rdu_queue_continue(q, f))
+			return -1;
+		if (rdu_mmu_stretch(q, va, len < CHUNK ? len : CHUNK, true, &s, f))
+			return -1;
+		if (!s.host)
+			memcpy(q->card->mem + s.addr, buf, s.len);
+		else if (host_write(q, s.addr, buf, s.len, f))
+			return -1;
+		va += s.len;
+		buf = (const char *)buf + s.len;
+		len -= s.len;
+	}
+	return 0;
+}
+
+/* One chunk, contiguous on both sides. */
+static int move(struct rdu_queue *q, const struct rdu_stretch *d, const struct rdu_stretch *s,
+		uint64_t len, struct rdu_failure *f)
+{
+	unsigned char *mem = q->card->mem;
+	char bounce[BOUNCE];
+	uint64_t at, n;
+
+	if (!d->host && !s->host) {
+		memmove(mem + d->addr, mem + s->addr, len);
+		return 0;
+	}
+	if (!d->host)
+		return host_read(q, s->addr, mem + d->addr, len, f);
+	if (!s->host)
+		return host_write(q, d->addr, mem + s->addr, len, f);
+	for (at = 0; at < len; at += n) {
+		n = len - at < BOUNCE ? len - at : BOUNCE;
+		if (host_read(q, s->addr + at, bounce, n, f) ||
+		    host_write(q, d->addr + at, bounce, n, f))
+			return -1;
+	}
+	return 0;
+}
+
+int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
+		 struct rdu_failure *f)
+{
+	const struct rdu_chip *chip = &q->card->chip;
+	uint64_t dram = 0, host = 0, spent = 0, cycles;
+	struct rdu_stretch d = { .len = 0 }, s = { .len = 0 };
+
+	while (len) {
+		uint64_t n = len < CHUNK ? len : CHUNK;
+
+		if (!rdu_queue_continue(q, f))
+			return -1;
+		if (!s.len && rdu_mmu_stretch(q, src, n, false, &s, f))
+			return -1;
+		if (!d.len && rdu_mmu_stretch(q, dst, n, true, &d, f))
+			return -1;
+		n = s.len < d.len ? s.len : d.len;
+		if (move(q, &d, &s, n, f))
+			return -1;
+		dram += n * (!d.host + !s.host);
+		host += n * (d.host > s.host ? d.host : s.host);
+		src += n;
+		s.addr += n;
+		s.len -= n;
+		dst += n;
+		d.addr += n;
+		d.len -= n;
+		len -= n;
+
+		/* The slower of the two ways sets the pace. */
+		cycles = rdu_transfer_cycles(chip, dram, chip->dram_mbps);
+		if (dram)
+			cycles += chip->dram_latency;
+		if (host) {
+			uint64_t h = rdu_transfer_cycles(chip, host, chip->host_mbps) +
+				     chip->host_latency;
+
+			if (h > cycles)
+				cycles = h;
+		}
+		if (!rdu_queue_spend(q, &q->spent.copy, cycles - spent, f))
+			return -1;
+		spent = cycles;
+	}
+	return 0;
+}
+
+int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value,
+		 struct rdu_failure *f)
+{
+	const struct rdu_chip *chip = &q->card->chip;
+	uint32_t pattern[BOUNCE / 4];
+	uint64_t dram = 0, host = 0, spent = 0, cycles, at, n;
+	struct rdu_stretch d;
+	bool even = value == (value & 255) * 0x01010101u;
+
+	for (n = 0; n < BOUNCE / 4; n++)
+		pattern[n] = value;
+	while (len) {
+		if (!rdu_queue_continue(q, f))
+			return -1;
+		if (rdu_mmu_stretch(q, dst, len < CHUNK ? len : CHUNK, true, &d, f))
+			return -1;
+		if (!d.host && even) {
+			memset(q->card->mem + d.addr, (int)(value & 255), d.len);
+		} else {
+			for (at = 0; at < d.len; at += n) {
+				n = d.len - at < BOUNCE ? d.len - at : BOUNCE;
+				if (!d.host)
+					memcpy(q->card->mem + d.addr + at, pattern, n);
+				else if (host_write(q, d.addr + at, pattern, n, f))
+					return -1;
+			}
+		}
+		*(d.host ? &host : &dram) += d.len;
+		dst += d.len;
+		len -= d.len;
+		cycles = rdu_transfer_cycles(chip, dram, chip->dram_mbps) +
+			 rdu_transfer_cycles(chip, host, chip->host_mbps) +
+			 (dram ? chip->dram_latency : 0) + (host ? chip->host_latency : 0);
+		if (!rdu_queue_spend(q, &q->spent.copy, cycles - spent, f))
+			return -1;
+		spent = cycles;
+	}
+	return 0;
+}

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The card's inside: shared by card.c (life), card_regs.c (BAR0, BAR2), queue.c
+ * (workers, command decoder), mmu.c, card_mem.c (copies and fills), program.c
+ * (slots, RUN), card_bind.c (segments) and card_trace.c.
+ *
+ * Locks. card->lock guards registers, queue states, slots and the clock; it is
+ * never held while a callback, a copy or an execution runs. A queue's worker is
+ * alone in touching that queue's `batch`, `tlb`, `loaded` and `args` while the
+ * queue is busy; when it is quiet (not busy, or in_irq) the lock's holder may.
+ */
+#ifndef RDU_CARD_PRIV_H
+#define RDU_CARD_PRIV_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "fabric.h"
+
+#define RDU_BATCH 16 /* commands fetched at once */
+#define RDU_TLB_BITS 8
+#define RDU_NONE 0xffffffffu
+
+/* Why a command failed. */
+struct rdu_failure {
+	enum rdu_fault code;
+	uint32_t info;
+	uint64_t addr;
+	uint32_t section, program;
+};
+
+/* For PAGE and PROTECTION, `info` is RDU_FAULT_INFO_WRITE or 0, plus the level
+ * of the page table where the walk ended. */
+
+struct rdu_tlb_entry {
+	uint64_t tag; /* (va >> shift) + 1; 0: empty */
+	uint64_t pte;
+};
+
+struct rdu_tlb {
+	uint32_t generation; /* what queue->tlb_generation was when it was filled */
+	struct rdu_tlb_entry page[3][1 << RDU_TLB_BITS]; /* 4 KiB, 2 MiB, 1 GiB */
+};
+
+/* A stretch of device addresses that is contiguous behind the page tables. */
+struct rdu_stretch {
+	bool host;
+	uint64_t addr; /* card memory or host address */
+	uint64_t len;
+};
+
+struct rdu_program; /* in a slot */
+
+/* Argument block, checked against the program it is for. */
+struct rdu_bound_args {
+	struct rdu_args *block; /* NULL: none */
+	uint32_t *scalars;      /* in block */
+};
+
+struct rdu_queue {
+	struct rdu_card *card;
+	unsigned int id;
+
+	/* Registers as written; latched into `live` when the queue is enabled. */
+	struct rdu_queue_config {
+		uint64_t ring, cpl, pt;
+		uint32_t log2, tile_first, tile_count;
+	} reg, live;
+	_Atomic uint64_t watchdog;
+	_Atomic uint32_t watchdog_ms;
+
+	_Atomic uint32_t status; /* enum rdu_queue_status */
+	_Atomic uint32_t head, tail;
+	_Atomic bool sleeping; /* the worker waits for `wake` */
+	_Atomic uint32_t tlb_generation;
+
+	/* card->lock */
+	bool started, busy, in_irq, enable_after;
+	bool parked; /* busy, but waits within a command for the pause's end */
+	bool reset_req, disable_req; /* done when the worker is quiet */
+	bool fault_irq;              /* fault vector still to be raised */
+	bool overtime;               /* stopped because a pause waited too long */
+	volatile bool stop;          /* work in progress gives up */
+	struct rdu_failure fault;
+	uint64_t fault_seq;
+	uint64_t exec_cycles, pload_cycles, aload_cycles, copy_cycles;
+	uint32_t latch[RDU_QUEUE_STRIDE / 4]; /* HI words, latched by reading LO */
+	uint64_t time;       /* card clock at the end of this queue's last command */
+	uint64_t busy_since; /* host ns; 0: idle */
+	pthread_t thread;
+	pthread_cond_t wake;
+
+	/* Worker */
+	struct rdu_cmd batch[RDU_BATCH];
+	unsigned int batch_pos, batch_len;
+	struct rdu_tlb tlb;
+	struct rdu_program *loaded; /* section on the tiles; holds a reference */
+	uint32_t loaded_section;
+	struct rdu_bound_args args; /* of the last ALOAD */
+	uint64_t deadline_ns;       /* of the command in progress; 0: none */
+	uint64_t watchdog_end;      /* command's limit in cycles; ~0: none */
+	/* Cycles of the command in progress, by purpose. */
+	struct rdu_spent {
+		uint64_t exec, pload, aload, copy;
+	} spent;
+};
+
+struct rdu_card {
+	struct rdu_chip chip;
+	unsigned char *mem;
+	uint64_t mem_size;
+	struct rdu_host_ops ops;
+	void *opaque;
+	char serial[16];
+	bool timing_only;
+	uint64_t chip_hash;
+	unsigned int pmus_per_tile;
+	struct rdu_pool *pool;
+
+	unsigned char *scratch; /* all scratchpads; pages come on first touch */
+	size_t scratch_size;
+	uint32_t **scratch_ptr; /* [tile * pmus_per_tile + pmu] */
+
+	pthread_mutex_t lock;
+	pthread_cond_t quiet; /* a worker became quiet, a reset ended */
+	_Atomic bool enabled, paused, closing;
+	bool reset_req;
+	uint64_t fault_queues;
+	uint64_t clock; /* cycles */
+	uint32_t latch_hi;
+	uint32_t ecc_ce, ecc_ue;
+	uint32_t tile_owner[32]; /* queue + 1; 0: free */
+	struct rdu_program *slot[RDU_MAX_SLOTS];
+	uint64_t slot_bytes;
+
+	/* Health: busy tile-nanoseconds, and what was derived from them. */
+	uint64_t busy_ns, sample_ns, sample_busy;
+	double load, heat;
+
+	struct rdu_queue queue[RDU_MAX_QUEUES];
+};
+
+/* ---- card.c ---------------------------------------------------------------- */
+
+uint64_t rdu_card_now(struct rdu_card *card);
+void rdu_guest_error(struct rdu_card *card, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* card->lock held. */
+void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after);
+void rdu_queue_request_disable(struct rdu_queue *q);
+void rdu_queue_enable(struct rdu_queue *q);
+void rdu_card_request_reset(struct rdu_card *card);
+/* Carries out what was requested, if the worker is quiet. */
+void rdu_queue_settle(struct rdu_queue *q);
+void rdu_card_settle(struct rdu_card *card);
+void rdu_card_health(struct rdu_card *card, uint32_t *millidegrees, uint32_t *milliwatts);
+/* Milliseconds from now on CLOCK_MONOTONIC. */
+struct timespec rdu_in_ms(unsigned int ms);
+
+/* ---- queue.c --------------------------------------------------------------- */
+
+void *rdu_queue_worker(void *queue);
+/* To be called now and then by anything long. False: give up (reset, watchdog);
+ * waits here while the card is paused. */
+bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f);
+/* Adds cycles to the command in progress. False and *f: beyond the watchdog. */
+bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles,
+		     struct rdu_failure *f);
+uint64_t rdu_queue_clock(const struct rdu_queue *q);
+/* Sets *f; returns -1. */
+int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t addr);
+
+/* ---- mmu.c ----------------------------------------------------------------- */
+
+/* The stretch that starts at va, at most len bytes. 0, or -1 and *f. */
+int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
+		    struct rdu_stretch *s, struct rdu_failure *f);
+/* Checks all of [va, va + len). */
+int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
+		  struct rdu_failure *f);
+
+/* ---- card_mem.c ------------------------------------------------------------ */
+
+int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f);
+int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t len,
+		  struct rdu_failure *f);
+int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
+		 struct rdu_failure *f);
+int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value,
+		 struct rdu_failure *f);
+/* Cycles that bytes take at a bandwidth in MB/s, rounded up. */
+uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32_t mbps);
+
+/* ---- program.c ------------------------------------------------------------- */
+
+int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+void rdu_program_put(struct rdu_program *p);
+/* Forgets what is loaded (reset; the queue is quiet). */
+void rdu_queue_unload(struct rdu_queue *q);
+
+struct rdu_program {
+	_Atomic uint32_t refs;
+	size_t size;
+	unsigned char *image;
+	const struct rdu_prog_header *hdr;
+	const struct rdu_prog_section *sections;
+	const struct rdu_prog_segment *segments;
+	const struct rdu_prog_entry *entries;
+	const struct rdu_prog_step *steps;
+	const uint64_t *region_size;
+	uint32_t tiles;
+	struct rdu_chip chip;
+	/* Translated on first use, used by one queue at a time. */
+	pthread_mutex_t lock;
+	pthread_cond_t freed;
+	struct rdu_slot_section {
+		struct rdu_section *section;
+		bool in_use;
+	} *section;
+};
+
+/* ---- card_bind.c ----------------------------------------------------------- */
+
+/* Where regions are, found out once a command. */
+struct rdu_region_view {
+	enum { RDU_VIEW_NEW, RDU_VIEW_DIRECT, RDU_VIEW_SPLIT } state[2]; /* [write] */
+	unsigned char *ptr; /* DIRECT: the whole region, in card memory */
+};
+
+struct rdu_extent {
+	uint64_t va, len;
+	unsigned char *ptr;
+	enum { RDU_EXT_DIRECT, RDU_EXT_MAPPED, RDU_EXT_BOUNCE } how;
+	bool write;
+};
+
+struct rdu_binding {
+	struct rdu_segment *segment;
+	uint64_t *va;         /* of each segment */
+	bool *bounced;        /* its stores must be copied out */
+	uint32_t num;
+	struct rdu_extent *extent;
+	uint32_t num_extents;
+};
+
+int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
+	     const struct rdu_bound_args *args, struct rdu_region_view *views, uint64_t iteration,
+	     struct rdu_binding *b, struct rdu_failure *f);
+/* Copies bounced stores out (if `out`) and lets go of everything. */
+int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_failure *f);
+
+/* ---- card_trace.c ---------------------------------------------------------- */
+
+struct rdu_tracer {
+	struct rdu_trace_event *events;
+	uint32_t count, room, dropped;
+	uint32_t keep;    /* room kept for PLOAD, ALOAD and EXEC still to come */
+	uint32_t section; /* of the STAGE events now coming */
+	uint64_t start;
+	uint64_t addr;    /* device address of struct rdu_trace */
+};
+
+/* addr 0: no trace; then all else does nothing. `sections`: executions to come. */
+int rdu_trace_begin(struct rdu_tracer *t, uint64_t addr, uint32_t size, uint64_t sections,
+		    struct rdu_failure *f);
+void rdu_trace_event(struct rdu_tracer *t, enum rdu_trace_kind kind, uint32_t section,
+		     uint64_t start, uint64_t end);
+void rdu_trace_units(struct rdu_tracer *t, uint32_t section, const struct rdu_section_time *time);
+/* Callback for rdu_section_time(); opaque: the tracer. */
+void rdu_trace_stage(void *tracer, uint32_t stage, uint32_t activation, uint64_t start,
+		     uint64_t end);
+/* Writes it out (f != NULL), frees it. */
+int rdu_trace_end(struct rdu_tracer *t, struct rdu_queue *q, struct rdu_failure *f);
+
+#endif

@@ -1,0 +1,596 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Program slots, and the commands that run what is in them.
+ *
+ * PROG_LOAD takes its own copy of the image out of card memory before it looks
+ * at it: the guest can't change what was validated. Programs are counted by
+ * reference, so a slot can be emptied while a queue runs what was in it.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "card_priv.h"
+
+#define IMAGE_MAX (1ULL << 30)
+#define SLOTS_MAX (4ULL << 30) /* bytes of images in all slots */
+
+void rdu_program_put(struct rdu_program *p)
+{
+	uint32_t i;
+
+	if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
+		return;
+	for (i = 0; p->section && i < p->hdr->num_sections; i++)
+		if (p->section[i].section)
+			rdu_section_free(p->section[i].section);
+	pthread_cond_destroy(&p->freed);
+	pthread_mutex_destroy(&p->lock);
+	free(p->section);
+	free(p->image);
+	free(p);
+}
+
+void rdu_queue_unload(struct rdu_queue *q)
+{
+	rdu_program_put(q->loaded);
+	q->loaded = NULL;
+	free(q->args.block);
+	memset(&q->args, 0, sizeof(q->args));
+}
+
+static struct rdu_program *program_new(struct rdu_queue *q, unsigned char *image, size_t size,
+				       uint32_t tiles)
+{
+	struct rdu_program *p = calloc(1, sizeof(*p));
+	const struct rdu_prog_header *h = (const void *)image;
+	pthread_condattr_t attr;
+
+	if (!p)
+		return NULL;
+	p->section = calloc(h->num_sections + 1, sizeof(*p->section));
+	if (!p->section) {
+		free(p);
+		return NULL;
+	}
+	p->refs = 1;
+	p->image = image;
+	p->size = size;
+	p->hdr = h;
+	p->sections = (const void *)(image + h->sections_off);
+	p->segments = (const void *)(image + h->segments_off);
+	p->entries = (const void *)(image + h->entries_off);
+	p->steps = (const void *)(image + h->steps_off);
+	p->region_size = (const void *)(image + h->regions_off);
+	p->tiles = tiles;
+	p->chip = q->card->chip;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->freed, &attr);
+	pthread_condattr_destroy(&attr);
+	return p;
+}
+
+int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	uint64_t addr = cmd->prog.addr, size = cmd->prog.size;
+	uint32_t tiles = cmd->prog.tiles ? cmd->prog.tiles : card->chip.tiles;
+	struct rdu_prog_result result = { .section = RDU_NONE };
+	struct rdu_cfg_diag diag;
+	struct rdu_program *p = NULL;
+	unsigned char *image = NULL;
+
+	memset(&diag, 0, sizeof(diag));
+	if (tiles > card->chip.tiles)
+		tiles = card->chip.tiles;
+	if (cmd->slot >= RDU_MAX_SLOTS || card->slot[cmd->slot])
+		return rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, 0);
+	if (size > card->mem_size || addr > card->mem_size - size)
+		return rdu_fail(f, RDU_FAULT_PAGE, 0, addr);
+	if (size < sizeof(struct rdu_prog_header) || size > IMAGE_MAX ||
+	    card->slot_bytes + size > SLOTS_MAX) {
+		result.error = size < IMAGE_MAX && size >= sizeof(struct rdu_prog_header) ?
+				       RDU_CFG_E_UNSUPPORTED :
+			       size > IMAGE_MAX ? RDU_CFG_E_TOO_LARGE :
+						  RDU_CFG_E_TRUNCATED;
+		goto answer;
+	}
+	image = malloc(size);
+	if (!image)
+		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, size);
+	memcpy(image, card->mem + addr, size);
+	if (rdu_program_validate(image, size, &card->chip, tiles, &diag)) {
+		result.error = diag.error ? diag.error : RDU_CFG_E_UNSUPPORTED;
+		result.section = diag.section;
+		result.offset = diag.offset;
+		rdu_guest_error(card, "program refused: section %d, offset %llu: %s",
+				(int)diag.section, (unsigned long long)diag.offset, diag.text);
+		free(image);
+		goto answer;
+	}
+	p = program_new(q, image, size, tiles);
+	if (!p) {
+		free(image);
+		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, size);
+	}
+answer:
+	if (cmd->prog.result &&
+	    card->ops.write(card->opaque, cmd->prog.result, &result, sizeof(result))) {
+		rdu_program_put(p);
+		return rdu_fail(f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, cmd->prog.result);
+	}
+	if (p) {
+		pthread_mutex_lock(&card->lock);
+		card->slot[cmd->slot] = p;
+		card->slot_bytes += size;
+		pthread_mutex_unlock(&card->lock);
+	}
+	return 0;
+}
+
+int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	struct rdu_program *p = NULL;
+
+	pthread_mutex_lock(&card->lock);
+	if (cmd->slot < RDU_MAX_SLOTS) {
+		p = card->slot[cmd->slot];
+		card->slot[cmd->slot] = NULL;
+		if (p)
+			card->slot_bytes -= p->size;
+	}
+	pthread_mutex_unlock(&card->lock);
+	if (!p)
+		return rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, 0);
+	rdu_program_put(p);
+	return 0;
+}
+
+static struct rdu_program *slot_get(struct rdu_card *card, uint32_t slot)
+{
+	struct rdu_program *p = NULL;
+
+	pthread_mutex_lock(&card->lock);
+	if (slot < RDU_MAX_SLOTS && card->slot[slot]) {
+		p = card->slot[slot];
+		atomic_fetch_add(&p->refs, 1);
+	}
+	pthread_mutex_unlock(&card->lock);
+	return p;
+}
+
+/* ---- a translated section, one user at a time ------------------------------- */
+
+static const struct rdu_cfg_header *section_header(const struct rdu_program *p, uint32_t i)
+{
+	return (const void *)(p->image + p->sections[i].offset);
+}
+
+static struct rdu_section *section_get(struct rdu_queue *q, struct rdu_program *p, uint32_t i,
+				       struct rdu_failure *f)
+{
+	struct rdu_slot_section *s = &p->section[i];
+	struct rdu_cfg_diag diag;
+
+	pthread_mutex_lock(&p->lock);
+	while (s->in_use) {
+		struct timespec soon = rdu_in_ms(10);
+
+		pthread_cond_timedwait(&p->freed, &p->lock, &soon);
+		if (!s->in_use)
+			break;
+		pthread_mutex_unlock(&p->lock);
+		if (!rdu_queue_continue(q, f))
+			return NULL;
+		pthread_mutex_lock(&p->lock);
+	}
+	s->in_use = true;
+	pthread_mutex_unlock(&p->lock);
+	if (s->section)
+		return s->section;
+	memset(&diag, 0, sizeof(diag));
+	s->section = rdu_section_new(p->image + p->sections[i].offset, p->sections[i].size,
+				     &p->chip, p->tiles, &diag);
+	if (s->section)
+		return s->section;
+	rdu_fail(f, RDU_FAULT_CONFIG, diag.error, p->sections[i].offset + diag.offset);
+	f->section = i;
+	pthread_mutex_lock(&p->lock);
+	s->in_use = false;
+	pthread_cond_broadcast(&p->freed);
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+static void section_put(struct rdu_program *p, uint32_t i)
+{
+	pthread_mutex_lock(&p->lock);
+	p->section[i].in_use = false;
+	pthread_cond_broadcast(&p->freed);
+	pthread_mutex_unlock(&p->lock);
+}
+
+/* ---- argument blocks -------------------------------------------------------- */
+
+static int read_args(struct rdu_queue *q, const struct rdu_program *p, uint64_t addr,
+		     uint64_t size, struct rdu_bound_args *args, struct rdu_failure *f)
+{
+	uint32_t regions = p->hdr->num_regions, scalars = p->hdr->num_scalars, i;
+	size_t need = sizeof(struct rdu_args) + regions * sizeof(args->block->regions[0]) +
+		      scalars * sizeof(uint32_t);
+
+	args->block = calloc(1, need + 8);
+	if (!args->block)
+		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+	args->scalars = (uint32_t *)(void *)&args->block->regions[regions];
+	if (!addr && !size && !regions && !scalars)
+		return 0;
+	if (size < need) {
+		rdu_fail(f, RDU_FAULT_BAD_ARGS, RDU_NONE, addr);
+		goto fail;
+	}
+	if (rdu_mem_read(q, addr, args->block, need, f))
+		goto fail;
+	if (args->block->num_regions != regions || args->block->num_scalars != scalars) {
+		rdu_fail(f, RDU_FAULT_BAD_ARGS, RDU_NONE, addr);
+		goto fail;
+	}
+	for (i = 0; i < regions; i++) {
+		if (args->block->regions[i].size < p->region_size[i] ||
+		    args->block->regions[i].addr & 63 ||
+		    args->block->regions[i].addr + p->region_size[i] <
+			    args->block->regions[i].addr) {
+			rdu_fail(f, RDU_FAULT_BAD_ARGS, i, args->block->regions[i].addr);
+			goto fail;
+		}
+	}
+	return 0;
+fail:
+	free(args->block);
+	args->block = NULL;
+	return -1;
+}
+
+/* ---- the three commands ----------------------------------------------------- */
+
+struct job {
+	struct rdu_queue *q;
+	struct rdu_program *p;
+	const struct rdu_bound_args *args;
+	struct rdu_region_view *views;
+	struct rdu_tracer trace;
+	struct rdu_stats stats;
+	uint64_t wall;
+};
+
+static int job_begin(struct job *j, struct rdu_queue *q, const struct rdu_cmd *c,
+		     uint64_t sections, struct rdu_failure *f)
+{
+	memset(&j->stats, 0, sizeof(j->stats));
+	j->wall = rdu_card_now(q->card);
+	j->q = q;
+	return rdu_trace_begin(&j->trace, c->run.trace, c->run.trace_size, sections, f);
+}
+
+static int job_end(struct job *j, const struct rdu_cmd *c, int failed, struct rdu_failure *f)
+{
+	struct rdu_queue *q = j->q;
+
+	j->stats.start_cycle = q->time;
+	j->stats.end_cycle = rdu_queue_clock(q);
+	j->stats.exec_cycles = q->spent.exec;
+	j->stats.pload_cycles = q->spent.pload;
+	j->stats.aload_cycles = q->spent.aload;
+	j->stats.copy_cycles = q->spent.copy;
+	j->stats.wall_ns = rdu_card_now(q->card) - j->wall;
+	if (rdu_trace_end(&j->trace, q, failed ? NULL : f))
+		failed = -1;
+	if (!failed && c->run.stats)
+		failed = rdu_mem_write(q, c->run.stats, &j->stats, sizeof(j->stats), f);
+	return failed;
+}
+
+/* Section i onto the tiles, unless it is there. */
+static int pload(struct job *j, uint32_t i, struct rdu_failure *f)
+{
+	struct rdu_queue *q = j->q;
+	struct rdu_program *p = j->p;
+	uint64_t start = rdu_queue_clock(q);
+
+	if (q->loaded == p && q->loaded_section == i)
+		return 0;
+	f->section = i;
+	if (section_header(p, i)->num_tiles > q->live.tile_count ||
+	    p->hdr->num_tiles > q->live.tile_count)
+		return rdu_fail(f, RDU_FAULT_NO_TILES, p->hdr->num_tiles, q->live.tile_count);
+	if (!rdu_queue_spend(q, &q->spent.pload,
+			     rdu_pload_cycles(&p->chip, p->sections[i].size), f))
+		return -1;
+	rdu_queue_unload(q);
+	atomic_fetch_add(&p->refs, 1);
+	q->loaded = p;
+	q->loaded_section = i;
+	rdu_trace_event(&j->trace, RDU_TRACE_PLOAD, i, start, rdu_queue_clock(q));
+	f->section = RDU_NONE;
+	return 0;
+}
+
+static int aload(struct job *j, uint32_t i, struct rdu_failure *f)
+{
+	struct rdu_queue *q = j->q;
+	uint64_t start = rdu_queue_clock(q);
+
+	if (!rdu_queue_spend(q, &q->spent.aload,
+			     rdu_aload_cycles(&j->p->chip, j->p->sections[i].num_segments), f))
+		return -1;
+	rdu_trace_event(&j->trace, RDU_TRACE_ALOAD, i, start, rdu_queue_clock(q));
+	return 0;
+}
+
+/* Values, if the card computes any. */
+static int compute(struct job *j, uint32_t i, struct rdu_section *s,
+		   const struct rdu_binding *b, struct rdu_failure *f)
+{
+	struct rdu_queue *q = j->q;
+	struct rdu_card *card = q->card;
+	struct rdu_fault_record record = { .program = RDU_NONE };
+	struct rdu_run run = {
+		.segments = b->segment,
+		.scalars = j->args->scalars,
+		.scratch = card->scratch_ptr + (size_t)q->live.tile_first * card->pmus_per_tile,
+		.pool = card->pool,
+		.stop = &q->stop,
+		.deadline_ns = q->deadline_ns,
+	};
+
+	if (card->timing_only || !rdu_section_execute(s, &run, &record))
+		return 0;
+	rdu_fail(f, record.code ? record.code : RDU_FAULT_INTERNAL, record.info, record.addr);
+	f->section = i;
+	f->program = record.program;
+	return -1;
+}
+
+static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
+{
+	struct rdu_queue *q = j->q;
+	const struct rdu_section_time *t;
+	uint64_t start = rdu_queue_clock(q);
+	struct rdu_binding b;
+	struct rdu_section *s;
+	int failed;
+
+	f->section = i;
+	s = section_get(q, j->p, i, f);
+	if (!s)
+		return -1;
+	j->trace.section = i;
+	j->trace.start = start;
+	failed = rdu_bind(q, j->p, i, j->args, j->views, iteration, &b, f);
+	if (failed)
+		goto out;
+	t = rdu_section_time(s, j->args->scalars, NULL, NULL);
+	if (!t) {
+		failed = rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_COUNTER,
+				  j->p->sections[i].offset);
+	} else {
+		failed = rdu_queue_spend(q, &q->spent.exec, t->cycles, f) ?
+				 compute(j, i, s, &b, f) :
+				 -1;
+	}
+	if (!failed) {
+		j->stats.dram_bytes += t->dram_bytes;
+		j->stats.macs += t->macs;
+		j->stats.flops += t->flops;
+		j->stats.sections++;
+		rdu_trace_event(&j->trace, RDU_TRACE_EXEC, i, start, rdu_queue_clock(q));
+		rdu_trace_units(&j->trace, i, t);
+		if (j->trace.addr && j->trace.count + j->trace.keep < j->trace.room)
+			rdu_section_time(s, j->args->scalars, rdu_trace_stage, &j->trace);
+	}
+	/* What was stored before a fault stays stored. */
+	if (rdu_unbind(q, &b, !q->stop, failed ? &(struct rdu_failure){ .info = 0 } : f))
+		failed = -1;
+out:
+	section_put(j->p, i);
+	if (!failed)
+		f->section = RDU_NONE;
+	return failed;
+}
+
+/* ---- schedules -------------------------------------------------------------- */
+
+struct loop {
+	uint32_t body;  /* first step in it */
+	uint32_t count, done;
+};
+
+/* Executions in a schedule, 2^63 at most: room for the trace. */
+static uint64_t count_runs(const struct rdu_prog_step *step, uint32_t n)
+{
+	uint64_t times[RDU_MAX_LOOP_DEPTH + 1] = { 1 }, runs = 0;
+	unsigned int depth = 0;
+	uint32_t i;
+
+	for (i = 0; i < n; i++) {
+		if (step[i].kind == RDU_STEP_RUN && !__builtin_add_overflow(runs, times[depth], &runs))
+			continue;
+		if (step[i].kind == RDU_STEP_LOOP && depth < RDU_MAX_LOOP_DEPTH &&
+		    !__builtin_mul_overflow(times[depth], step[i].arg, &times[depth + 1]))
+			depth++;
+		else if (step[i].kind == RDU_STEP_END && depth)
+			depth--;
+		else
+			return UINT64_MAX;
+	}
+	return runs;
+}
+
+/* Index of the END that closes the LOOP before `at`. */
+static uint32_t skip_loop(const struct rdu_prog_step *step, uint32_t n, uint32_t at)
+{
+	unsigned int open = 1;
+
+	for (; at < n; at++) {
+		if (step[at].kind == RDU_STEP_LOOP)
+			open++;
+		else if (step[at].kind == RDU_STEP_END && !--open)
+			return at;
+	}
+	return n;
+}
+
+static int schedule(struct job *j, const struct rdu_prog_step *step, uint32_t n,
+		    struct rdu_failure *f)
+{
+	struct loop loop[RDU_MAX_LOOP_DEPTH], *l;
+	unsigned int depth = 0;
+	uint32_t at = 0;
+
+	while (at < n) {
+		if (!rdu_queue_continue(j->q, f))
+			return -1;
+		l = depth ? &loop[depth - 1] : NULL;
+		switch (step[at].kind) {
+		case RDU_STEP_RUN:
+			if (step[at].arg >= j->p->hdr->num_sections)
+				return rdu_fail(f, RDU_FAULT_BAD_SLOT, step[at].arg, at);
+			if (pload(j, step[at].arg, f) || aload(j, step[at].arg, f) ||
+			    exec(j, step[at].arg, l ? l->done : 0, f))
+				return -1;
+			at++;
+			break;
+		case RDU_STEP_LOOP:
+			if (depth == RDU_MAX_LOOP_DEPTH)
+				return rdu_fail(f, RDU_FAULT_BAD_SLOT, depth, at);
+			at++;
+			if (!step[at - 1].arg) {
+				at = skip_loop(step, n, at) + 1;
+				break;
+			}
+			loop[depth++] = (struct loop){ .body = at, .count = step[at - 1].arg };
+			break;
+		case RDU_STEP_END:
+			if (!l)
+				return rdu_fail(f, RDU_FAULT_BAD_SLOT, 0, at);
+			if (++l->done < l->count) {
+				at = l->body;
+			} else {
+				depth--;
+				at++;
+			}
+			break;
+		default:
+			return rdu_fail(f, RDU_FAULT_BAD_SLOT, step[at].kind, at);
+		}
+	}
+	return 0;
+}
+
+int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+{
+	struct rdu_bound_args args = { NULL, NULL };
+	const struct rdu_prog_entry *e;
+	struct job j = { .p = slot_get(q->card, cmd->slot) };
+	int failed = -1;
+
+	if (!j.p || cmd->run.index >= j.p->hdr->num_entries) {
+		rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, cmd->run.index);
+		goto out;
+	}
+	e = &j.p->entries[cmd->run.index];
+	if (j.p->hdr->num_tiles > q->live.tile_count) {
+		rdu_fail(f, RDU_FAULT_NO_TILES, j.p->hdr->num_tiles, q->live.tile_count);
+		goto out;
+	}
+	if (read_args(q, j.p, cmd->run.args, cmd->run.args_size, &args, f))
+		goto out;
+	j.args = &args;
+	j.views = calloc(j.p->hdr->num_regions + 1, sizeof(*j.views));
+	if (!j.views) {
+		rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+		goto out;
+	}
+	failed = job_begin(&j, q, cmd, count_runs(&j.p->steps[e->first_step], e->num_steps), f);
+	if (!failed) {
+		failed = schedule(&j, &j.p->steps[e->first_step], e->num_steps, f);
+		failed = job_end(&j, cmd, failed, f);
+	}
+out:
+	free(j.views);
+	free(args.block);
+	rdu_program_put(j.p);
+	return failed;
+}
+
+int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+{
+	struct job j = { .p = slot_get(q->card, cmd->slot) };
+	int failed = -1;
+
+	if (!j.p || cmd->run.index >= j.p->hdr->num_sections) {
+		rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, cmd->run.index);
+	} else {
+		failed = job_begin(&j, q, cmd, 1, f);
+		if (!failed) {
+			failed = pload(&j, cmd->run.index, f);
+			failed = job_end(&j, cmd, failed, f);
+		}
+	}
+	rdu_program_put(j.p);
+	return failed;
+}
+
+int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+{
+	struct rdu_bound_args args = { NULL, NULL };
+	struct job j = { .p = q->loaded };
+	struct rdu_binding b;
+	int failed;
+
+	if (!q->loaded)
+		return rdu_fail(f, RDU_FAULT_NOT_LOADED, 0, 0);
+	if (read_args(q, j.p, cmd->run.args, cmd->run.args_size, &args, f))
+		return -1;
+	j.args = &args;
+	j.views = calloc(j.p->hdr->num_regions + 1, sizeof(*j.views));
+	failed = j.views ? job_begin(&j, q, cmd, 1, f) : rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+	if (!failed) {
+		/* Bound for the answer to "is it mapped?"; EXEC binds again. */
+		f->section = q->loaded_section;
+		failed = aload(&j, q->loaded_section, f) ||
+			 rdu_bind(q, j.p, q->loaded_section, &args, j.views, 0, &b, f);
+		if (!failed) {
+			failed = rdu_unbind(q, &b, false, f);
+			f->section = RDU_NONE;
+		}
+		failed = job_end(&j, cmd, failed ? -1 : 0, f);
+	}
+	free(j.views);
+	if (failed) {
+		free(args.block);
+		return -1;
+	}
+	free(q->args.block);
+	q->args = args;
+	return 0;
+}
+
+int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+{
+	struct job j = { .p = q->loaded, .args = &q->args };
+	int failed;
+
+	if (!q->loaded || !q->args.block)
+		return rdu_fail(f, RDU_FAULT_NOT_LOADED, q->loaded ? 1 : 0, 0);
+	j.views = calloc(j.p->hdr->num_regions + 1, sizeof(*j.views));
+	failed = j.views ? job_begin(&j, q, cmd, 1, f) : rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+	if (!failed) {
+		failed = exec(&j, q->loaded_section, 0, f);
+		failed = job_end(&j, cmd, failed, f);
+	}
+	free(j.views);
+	return failed;
+}

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Queues: one worker thread each, started when the queue is first enabled. It
+ * fetches commands from the ring, checks them field by field, carries them out
+ * in order, and reports completion or fault.
+ */
+#include <string.h>
+#include "card_priv.h"
+
+#define SPIN_NS 20000 /* polling for the next doorbell before going to sleep */
+
+int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t addr)
+{
+	f->code = code;
+	f->info = info;
+	f->addr = addr;
+	return -1;
+}
+
+uint64_t rdu_queue_clock(const struct rdu_queue *q)
+{
+	return q->time + q->spent.exec + q->spent.pload + q->spent.aload + q->spent.copy;
+}
+
+bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles,
+		     struct rdu_failure *f)
+{
+	*purpose += cycles;
+	if (rdu_queue_clock(q) - q->time <= q->watchdog_end)
+		return true;
+	rdu_fail(f, RDU_FAULT_WATCHDOG, 0, 0);
+	return false;
+}
+
+static uint64_t monotonic_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+
+	if (atomic_load_explicit(&card->paused, memory_order_relaxed)) {
+		pthread_mutex_lock(&card->lock);
+		while (card->paused && !q->stop) {
+			q->parked = true;
+			pthread_cond_broadcast(&card->quiet);
+			pthread_cond_wait(&q->wake, &card->lock);
+			q->parked = false;
+		}
+		pthread_mutex_unlock(&card->lock);
+	}
+	if (q->stop || (q->deadline_ns && monotonic_ns() > q->deadline_ns)) {
+		rdu_fail(f, RDU_FAULT_WATCHDOG, 1, 0);
+		return false;
+	}
+	return true;
+}
+
+/* ---- the decoder ----------------------------------------------------------- */
+
+static bool all_zero(const __u64 *p, unsigned int n)
+{
+	uint64_t any = 0;
+
+	while (n--)
+		any |= *p++;
+	return !any;
+}
+
+/* Every field an operation doesn't use must be zero. */
+static bool well_formed(const struct rdu_cmd *c, bool admin)
+{
+	if (c->flags & ~RDU_CMD_ALL_FLAGS || c->zero)
+		return false;
+	switch (c->op) {
+	case RDU_OP_NOP:
+		return !c->slot && all_zero(c->raw, 6);
+	case RDU_OP_COPY:
+		return !c->slot && all_zero(c->copy.zero, 3);
+	case RDU_OP_FILL:
+		return !c->slot && !c->fill.zero32 && all_zero(c->fill.zero, 3) &&
+		       !(c->fill.dst & 3) && !(c->fill.len & 3);
+	case RDU_OP_TIMESTAMP:
+		return !c->slot && !c->copy.src && !c->copy.len && all_zero(c->copy.zero, 3) &&
+		       !(c->copy.dst & 7);
+	case RDU_OP_RUN:
+		return !c->run.zero && !c->run.trace == !c->run.trace_size;
+	case RDU_OP_PLOAD:
+		return !c->run.zero && !c->run.trace == !c->run.trace_size && !c->run.args &&
+		       !c->run.args_size;
+	case RDU_OP_ALOAD:
+	case RDU_OP_EXEC:
+		if (c->slot || c->run.index || c->run.zero || !c->run.trace != !c->run.trace_size)
+			return false;
+		return c->op == RDU_OP_ALOAD || (!c->run.args && !c->run.args_size);
+	case RDU_OP_PROG_LOAD:
+		return admin && !c->prog.zero32 && all_zero(c->prog.zero, 2);
+	case RDU_OP_PROG_UNLOAD:
+		return admin && all_zero(c->raw, 6);
+	}
+	return false;
+}
+
+static int carry_out(struct rdu_queue *q, const struct rdu_cmd *c, struct rdu_failure *f)
+{
+	uint64_t now;
+
+	if (!well_formed(c, q->id == RDU_ADMIN_QUEUE))
+		return rdu_fail(f, RDU_FAULT_BAD_COMMAND, c->op, 0);
+	switch (c->op) {
+	case RDU_OP_NOP:
+		return 0;
+	case RDU_OP_COPY:
+		return rdu_mem_copy(q, c->copy.dst, c->copy.src, c->copy.len, f);
+	case RDU_OP_FILL:
+		return rdu_mem_fill(q, c->fill.dst, c->fill.len, c->fill.value, f);
+	case RDU_OP_TIMESTAMP:
+		now = rdu_queue_clock(q);
+		return rdu_mem_write(q, c->copy.dst, &now, sizeof(now), f);
+	case RDU_OP_RUN:
+		return rdu_cmd_run(q, c, f);
+	case RDU_OP_PLOAD:
+		return rdu_cmd_pload(q, c, f);
+	case RDU_OP_ALOAD:
+		return rdu_cmd_aload(q, c, f);
+	case RDU_OP_EXEC:
+		return rdu_cmd_exec(q, c, f);
+	case RDU_OP_PROG_LOAD:
+		return rdu_prog_load(q, c, f);
+	case RDU_OP_PROG_UNLOAD:
+		return rdu_prog_unload(q, c, f);
+	}
+	return rdu_fail(f, RDU_FAULT_BAD_COMMAND, c->op, 0);
+}
+
+/* ---- the worker ------------------------------------------------------------ */
+
+/* Raises a vector, without the lock. The queue counts as quiet meanwhile: the
+ * front end may block here until whoever waits for the card has let go. */
+static void raise_irq(struct rdu_queue *q, unsigned int vector)
+{
+	struct rdu_card *card = q->card;
+
+	q->in_irq = true;
+	if (card->paused || q->reset_req || q->disable_req)
+		pthread_cond_broadcast(&card->quiet);
+	pthread_mutex_unlock(&card->lock);
+	card->ops.irq(card->opaque, vector);
+	pthread_mutex_lock(&card->lock);
+	q->in_irq = false;
+}
+
+/* card->lock held. */
+static void fault(struct rdu_queue *q, const struct rdu_failure *f, uint64_t seq)
+{
+	q->fault = *f;
+	q->fault_seq = seq;
+	q->status = RDU_QUEUE_FAULTED;
+	q->batch_pos = q->batch_len = 0;
+	q->card->fault_queues |= 1ULL << q->id;
+	q->fault_irq = true;
+}
+
+/* Fetches what the doorbell announced, up to a batch. card->lock not held. */
+static int fetch(struct rdu_queue *q, struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	uint32_t entries = 1u << q->live.log2, head = q->head, n = q->tail - head, first;
+	uint64_t at;
+
+	if (n > entries)
+		return rdu_fail(f, RDU_FAULT_BAD_RING, 2, n);
+	first = head & (entries - 1);
+	if (n > RDU_BATCH)
+		n = RDU_BATCH;
+	if (n > entries - first)
+		n = entries - first;
+	at = q->live.ring + (uint64_t)first * sizeof(struct rdu_cmd);
+	if (card->ops.read(card->opaque, at, q->batch, n * sizeof(struct rdu_cmd)))
+		return rdu_fail(f, RDU_FAULT_BAD_RING, 1, at);
+	q->batch_pos = 0;
+	q->batch_len = n;
+	q->head = head + n;
+	return 0;
+}
+
+/* card->lock held. From idle to running: the queue's clock catches up with the
+ * card's, or with the queues that are at work now. */
+static void start_running(struct rdu_queue *q)
+{
+	struct rdu_card *card = q->card;
+	uint64_t base = UINT64_MAX;
+	unsigned int i;
+
+	for (i = 0; i < RDU_MAX_QUEUES; i++)
+		if (card->queue[i].status == RDU_QUEUE_RUNNING && card->queue[i].time < base)
+			base = card->queue[i].time;
+	if (base == UINT64_MAX)
+		base = card->clock;
+	if (q->time < base)
+		q->time = base;
+	q->busy_since = rdu_card_now(card);
+	q->status = RDU_QUEUE_RUNNING;
+}
+
+/* card->lock held. */
+static void stop_running(struct rdu_queue *q)
+{
+	if (q->busy_since)
+		q->card->busy_ns += (rdu_card_now(q->card) - q->busy_since) *
+				    (q->live.tile_count ? q->live.tile_count : 1);
+	q->busy_since = 0;
+}
+
+static void one_command(struct rdu_queue *q)
+{
+	struct rdu_card *card = q->card;
+	struct rdu_cmd *c = &q->batch[q->batch_pos];
+	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
+	uint64_t seq = c->seqno, limit = q->watchdog;
+	uint32_t ms = q->watchdog_ms;
+	int failed;
+
+	memset(&q->spent, 0, sizeof(q->spent));
+	q->watchdog_end = limit ? limit : UINT64_MAX;
+	q->deadline_ns = ms ? monotonic_ns() + ms * 1000000ULL : 0;
+	failed = carry_out(q, c, &f);
+
+	if (!failed && card->ops.write(card->opaque, q->live.cpl, &seq, sizeof(seq)))
+		failed = rdu_fail(&f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, q->live.cpl);
+
+	pthread_mutex_lock(&card->lock);
+	q->time = rdu_queue_clock(q);
+	if (q->time > card->clock)
+		card->clock = q->time;
+	q->exec_cycles += q->spent.exec;
+	q->pload_cycles += q->spent.pload;
+	q->aload_cycles += q->spent.aload;
+	q->copy_cycles += q->spent.copy;
+	memset(&q->spent, 0, sizeof(q->spent));
+	q->batch_pos++;
+	if (failed) {
+		/* Stopped for a reset: there is nobody to tell. */
+		if (!q->stop || q->overtime)
+			fault(q, &f, seq);
+	} else {
+		if (q->batch_pos == q->batch_len && q->head == q->tail) {
+			stop_running(q);
+			q->status = RDU_QUEUE_IDLE;
+		}
+		if (c->flags & RDU_CMD_IRQ)
+			raise_irq(q, q->id);
+	}
+}
+
+/* Waits a little for the doorbell without sleeping. */
+static void spin(struct rdu_queue *q)
+{
+	struct rdu_card *card = q->card;
+	uint64_t end = monotonic_ns() + SPIN_NS;
+
+	while (q->head == q->tail && !q->stop && !card->paused && !card->closing &&
+	       monotonic_ns() < end) {
+#if defined(__x86_64__) || defined(__i386__)
+		__builtin_ia32_pause();
+#endif
+	}
+}
+
+static bool has_work(const struct rdu_queue *q)
+{
+	const struct rdu_card *card = q->card;
+
+	if (!card->enabled || card->paused || q->reset_req || q->disable_req || card->reset_req)
+		return false;
+	if (q->status != RDU_QUEUE_IDLE && q->status != RDU_QUEUE_RUNNING)
+		return false;
+	return q->batch_pos < q->batch_len || q->head != q->tail;
+}
+
+void *rdu_queue_worker(void *queue)
+{
+	struct rdu_queue *q = queue;
+	struct rdu_card *card = q->card;
+	bool spun = true;
+
+	pthread_mutex_lock(&card->lock);
+	while (!card->closing) {
+		if (q->fault_irq) {
+			q->fault_irq = false;
+			stop_running(q);
+			raise_irq(q, RDU_VECTOR_FAULT);
+			continue;
+		}
+		if (has_work(q)) {
+			struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
+			int failed = 0;
+
+			q->busy = true;
+			spun = false;
+			if (q->status == RDU_QUEUE_IDLE)
+				start_running(q);
+			pthread_mutex_unlock(&card->lock);
+			if (q->batch_pos == q->batch_len)
+				failed = fetch(q, &f);
+			if (!failed && q->batch_pos < q->batch_len) {
+				one_command(q); /* takes the lock */
+			} else {
+				pthread_mutex_lock(&card->lock);
+				if (failed && !q->stop)
+					fault(q, &f, 0);
+			}
+			q->busy = false;
+			continue;
+		}
+		rdu_queue_settle(q);
+		rdu_card_settle(card);
+		pthread_cond_broadcast(&card->quiet);
+		if (q->status == RDU_QUEUE_RUNNING && !card->paused) {
+			stop_running(q);
+			q->status = RDU_QUEUE_IDLE;
+		}
+		if (!spun && q->status == RDU_QUEUE_IDLE && !card->paused && !card->closing) {
+			spun = true;
+			pthread_mutex_unlock(&card->lock);
+			spin(q);
+			pthread_mutex_lock(&card->lock);
+			continue;
+		}
+		atomic_store(&q->sleeping, true);
+		if (!has_work(q) && !q->fault_irq && !card->closing)
+			pthread_cond_wait(&q->wake, &card->lock);
+		atomic_store(&q->sleeping, false);
+	}
+	pthread_mutex_unlock(&card->lock);
+	return NULL;
+}
