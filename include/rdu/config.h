@@ -219,7 +219,7 @@ struct rdu_cfg_operand {
 	X(F2I, 74, 1, 1, "fp32 to int32, nearest even, saturating, NaN: 0") \
 	X(I2F, 75, 1, 1, "int32 to fp32, nearest even") \
 	X(F2BF, 76, 1, 1, "fp32 rounded to the nearest bf16 (even), as fp32") \
-	X(F2BF_SR, 77, 1, 1, "fp32 to bf16 by stochastic rounding (random: RNG of seed b, index c)") \
+	X(F2BF_SR, 77, 3, 1, "fp32 to bf16 by stochastic rounding (random: RNG of seed b, index c)") \
 	X(FLOOR, 78, 1, 1, "largest integer not above a") \
 	X(CEIL, 79, 1, 1, "smallest integer not below a") \
 	X(ROUND, 80, 1, 1, "nearest integer, halves to even") \
@@ -292,7 +292,8 @@ enum rdu_format { /* of an element in a segment (AGCU); PMU: always WORD */
 enum rdu_pack { /* PMU WRITE: fp32 on the stream to bf16 pairs in the scratchpad */
 	RDU_PACK_NONE = 0,
 	RDU_PACK_VEC = 1,  /* vectors 2i, 2i+1 of the stream -> one vector of pairs (low, high) */
-	RDU_PACK_LANE = 2, /* lanes 2l, 2l+1 -> word l; the vector then has lanes/2 words */
+	RDU_PACK_LANE = 2, /* lanes 2l, 2l+1 -> word l: `lanes` (even) counts the stream's,
+			    * lanes / 2 words are written, address lane l is word l */
 	RDU_PACK_LOW = 3,  /* lane -> low half, high half zero */
 };
 /* PACK_VEC: the innermost counter has an even trip count, and the address is

@@ -12,8 +12,10 @@
 
 /* Bounds on work, so that no image can make validation or a run endless. */
 #define RDU_MAX_ACTIVATIONS (1ull << 24) /* of one stage */
-#define RDU_MAX_EVENTS (1ull << 26)      /* activations x (1 + edges), all stages */
+#define RDU_MAX_EVENTS (1ull << 25)      /* activations x (1 + edges), of a whole program */
 #define RDU_MAX_ITERATIONS (1ull << 40)  /* of one program in an activation */
+#define RDU_MAX_FIRINGS (1ull << 56)     /* of one program in a section */
+#define RDU_MAX_RESOLVED 64
 #define RDU_MAX_LANES 64
 
 /* A unit program: one per struct rdu_cfg_program, same index. */
@@ -62,6 +64,7 @@ struct rdu_section {
 	size_t size;
 	struct rdu_chip chip;
 	uint32_t tiles; /* that validation was for */
+	uint64_t *events_left; /* while validating: what may still be simulated */
 
 	/* Tables within image. */
 	const struct rdu_cfg_header *hdr;
@@ -77,8 +80,9 @@ struct rdu_section {
 	 * activations and edges below are not known until the registers are.
 	 * rdu_section_resolve() gives the section for given registers. */
 	bool has_arg_limits;
-	struct rdu_section *resolved;     /* for resolved_scalars; kept */
-	uint32_t *resolved_scalars;
+	struct rdu_section *resolved; /* list of them, each kept with ... */
+	uint32_t *resolved_scalars;   /* ... what it was resolved for */
+	uint32_t num_resolved;
 
 	/* Valid unless has_arg_limits. */
 	struct rdu_unit_prog *progs; /* hdr->programs.count */
@@ -98,8 +102,7 @@ struct rdu_section {
 };
 
 /* The section with argument-register limits put in: `section` itself if it has
- * none. Owned by `section`, valid until the call with other scalars. NULL and
- * *diag if they make it invalid. */
+ * none. Owned by `section`. NULL and *diag if they make it invalid. */
 struct rdu_section *rdu_section_resolve(struct rdu_section *section, const uint32_t *scalars,
 					struct rdu_cfg_diag *diag);
 
@@ -130,21 +133,29 @@ void rdu_tokens_take(const struct rdu_section *section, uint64_t *count,
 void rdu_tokens_give(const struct rdu_section *section, uint64_t *count, uint64_t *done,
 		     uint32_t stage);
 
-/* validate.c in parts. Each returns 0, or -1 and *diag. */
-int rdu_refuse(struct rdu_cfg_diag *diag, enum rdu_cfg_error error, uint64_t offset,
-	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-int rdu_validate_bodies(struct rdu_section *s, struct rdu_cfg_diag *diag);
-int rdu_validate_streams(struct rdu_section *s, struct rdu_cfg_diag *diag);
-int rdu_validate_tokens(struct rdu_section *s, struct rdu_cfg_diag *diag);
-int rdu_validate_routes(struct rdu_section *s, struct rdu_cfg_diag *diag);
-
-void rdu_plan_free(struct rdu_plan *plan);
-
 /* Byte offset in the image of something that points into it. */
 static inline uint64_t rdu_offset(const struct rdu_section *s, const void *p)
 {
 	return (uint64_t)((const unsigned char *)p - s->image);
 }
+
+/* validate.c in parts. Each returns 0, or -1 and *diag. */
+int rdu_refuse(struct rdu_cfg_diag *diag, enum rdu_cfg_error error, uint64_t offset,
+	       const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+#define RDU_REFUSE(s, diag, code, where, ...) \
+	rdu_refuse(diag, RDU_CFG_E_##code, rdu_offset(s, where), __VA_ARGS__)
+/* A section with the facts above filled in; events: what may be simulated. */
+struct rdu_section *rdu_section_analyse(const void *image, size_t size,
+					const struct rdu_chip *chip, uint32_t tiles,
+					uint64_t *events, struct rdu_cfg_diag *diag);
+/* How often the outer counters outside a mask run through: flips of a section. */
+uint64_t rdu_outer_count(const struct rdu_unit_prog *p, uint32_t mask);
+int rdu_validate_body(struct rdu_section *s, uint32_t program, struct rdu_cfg_diag *diag);
+int rdu_validate_streams(struct rdu_section *s, struct rdu_cfg_diag *diag);
+int rdu_validate_tokens(struct rdu_section *s, struct rdu_cfg_diag *diag);
+int rdu_validate_routes(struct rdu_section *s, struct rdu_cfg_diag *diag);
+
+void rdu_plan_free(struct rdu_plan *plan);
 
 static inline enum rdu_unit rdu_kind_unit(unsigned int kind)
 {
