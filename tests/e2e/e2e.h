@@ -50,7 +50,7 @@ static int tool(const char *fmt, ...)
 	va_end(ap);
 	mkdir("build", 0777);
 	mkdir("build/e2e", 0777);
-	snprintf(line, sizeof(line), "{ build/host/bin/%s; } >build/e2e/log 2>&1", cmd);
+	snprintf(line, sizeof(line), "{ PATH=build/host/bin:$PATH; %s; } >build/e2e/log 2>&1", cmd);
 	if (!system(line))
 		return 0;
 	printf("# failed: %s\n", cmd);

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 # End-to-end tests that need no VM: tools, library and card model together.
 
+# $(call e2e_test,NAME,more sources,more flags)
 define e2e_test
-$(call unit_test,$(1),tests/e2e/$(1).c,librdu librdumodel,-lelf -ldrm)
+$(call unit_test,$(1),tests/e2e/$(1).c $(2),librdu librdumodel,-lelf -ldrm $(3))
 $(A)/tests/$(1): | $(B)/bin/rduc $(B)/bin/rdu-mkmodel
 endef
+
+CFLAGS_tests/e2e := -Itests/conformance
 
 $(eval $(call e2e_test,swap_test))
 $(eval $(call e2e_test,flip_test))
 $(eval $(call e2e_test,bits_test))
-$(eval $(call e2e_test,grad_test))
+$(eval $(call e2e_test,grad_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c,-lprotobuf-c))
 
 CONFORMANCE += tests/e2e/judge-test
