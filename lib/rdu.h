@@ -142,20 +142,21 @@ const struct rdu_chip *rdu_device_chip(struct rdu_device *dev);
  */
 int rdu_device_fd(struct rdu_device *dev);
 
-/* One tile at one moment. Cycle counts are those of the owner since it got the
- * tile; two readings give a rate. */
+/* One tile at one moment. Cycles count from the card's reset and never go back:
+ * take two readings and subtract. What is left of the clock is idle. */
 struct rdu_tile_usage {
 	uint32_t tile;
-	uint32_t queue; /* owner, 0: free */
-	int32_t pid;    /* owner's process, 0: free or not visible to the caller */
-	char command[20];
+	uint32_t owned;   /* 1: a context owns it */
+	int32_t pid;      /* owner's process, 0: free or not visible to the caller */
+	uint32_t uid;     /* owner's user, valid if pid is not 0 */
+	char command[24]; /* owner's command, "" if not visible */
 	uint64_t clock_cycles; /* card clock at this reading */
 	uint64_t exec_cycles, pload_cycles, aload_cycles, copy_cycles;
 };
 
 /**
  * rdu_device_get_usage - what every tile is doing
- * @usage: room for @count tiles
+ * @usage: room for @count elements of @size bytes: sizeof(struct rdu_tile_usage)
  *
  * Returns how many tiles the chip has.
  */
@@ -368,6 +369,12 @@ int rdu_program_bind(struct rdu_program *prog, const char *symbol, void *data, s
  */
 int rdu_program_bind_buffer(struct rdu_program *prog, const char *symbol, struct rdu_buffer *buf,
 			    uint64_t offset);
+
+/**
+ * rdu_program_set_scalars - argument registers of runs submitted from now on
+ * @values: as many 32-bit words as the program's header says (num_scalars)
+ */
+int rdu_program_set_scalars(struct rdu_program *prog, const uint32_t *values, unsigned int count);
 
 /**
  * rdu_program_run - run an entry point and wait

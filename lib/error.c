@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: MIT */
+/* Error texts, and the names of faults and configuration errors. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "backend.h"
+
+int lr_fail(struct rdu_object *obj, int code, const char *format, ...)
+{
+	char text[sizeof(obj->text)]; /* arguments may point into the old text */
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	memcpy(obj->text, text, sizeof(text));
+	obj->code = code;
+	return code;
+}
+
+int lr_fail_as(struct rdu_object *obj, const struct rdu_object *other)
+{
+	if (obj != other)
+		lr_fail(obj, other->code, "%s", other->text);
+	return other->code;
+}
+
+int lr_check(struct rdu_object *obj)
+{
+	if (!obj)
+		return -EINVAL;
+	/* Its text still says why it could not be made. */
+	return obj->dead ? -EINVAL : 0;
+}
+
+RDU_EXPORT const char *rdu_error_text(const void *object)
+{
+	const struct rdu_object *obj = object;
+
+	return obj ? obj->text : "no object: out of memory, or it was never made";
+}
+
+RDU_EXPORT const char *rdu_version(void)
+{
+	return "1.0";
+}
+
+RDU_EXPORT const char *rdu_fault_name(uint32_t code)
+{
+	switch (code) {
+#define FAULT(n, v, t) case v: return #n;
+	RDU_FAULTS(FAULT)
+#undef FAULT
+	}
+	return "UNKNOWN";
+}
+
+RDU_EXPORT const char *rdu_fault_meaning(uint32_t code)
+{
+	switch (code) {
+#define FAULT(n, v, t) case v: return t;
+	RDU_FAULTS(FAULT)
+#undef FAULT
+	}
+	return "a fault this library does not know";
+}
+
+RDU_EXPORT const char *rdu_config_error_name(uint32_t error)
+{
+	switch (error) {
+#define CFG_ERROR(n, v, t) case v: return #n;
+	RDU_CFG_ERRORS(CFG_ERROR)
+#undef CFG_ERROR
+	}
+	return "UNKNOWN";
+}
+
+RDU_EXPORT const char *rdu_config_error_meaning(uint32_t error)
+{
+	switch (error) {
+#define CFG_ERROR(n, v, t) case v: return t;
+	RDU_CFG_ERRORS(CFG_ERROR)
+#undef CFG_ERROR
+	}
+	return "an error this library does not know";
+}
+
+/* ---- faults in words ------------------------------------------------------- */
+
+static const char *const unit_names[] = { "PCU", "PMU", "AGCU" };
+
+/* "unit program 17 (LOAD on tile 0, AGCU 3) of Conv "conv1"", as far as known. */
+static void describe_program(const struct rdu_file *file, const struct rdu_prog_section *sec,
+			     uint32_t program, char *text, size_t size)
+{
+	const struct rdu_cfg_header *cfg = (const void *)(file->image + sec->offset);
+	const struct rdu_cfg_program *p;
+	const char *kind = "?", *unit = "?";
+
+	snprintf(text, size, "unit program %u", program);
+	if (sec->size < sizeof(*cfg) || program >= cfg->programs.count ||
+	    cfg->programs.offset % 8 ||
+	    cfg->programs.offset > sec->size ||
+	    (sec->size - cfg->programs.offset) / sizeof(*p) <= program)
+		return;
+	p = (const struct rdu_cfg_program *)(file->image + sec->offset + cfg->programs.offset) +
+	    program;
+	switch (p->kind) {
+#define KIND(n, v, u, d) case v: kind = #n; unit = unit_names[RDU_UNIT_##u]; break;
+	RDU_KINDS(KIND)
+#undef KIND
+	}
+	snprintf(text, size, "unit program %u (%s on tile %u, %s %u)", program, kind, p->tile,
+		 unit, p->unit);
+	if (p->op_id < file->num_ops) {
+		size_t n = strlen(text);
+
+		snprintf(text + n, size - n, " of %s \"%s\"", file->ops[p->op_id].type,
+			 file->ops[p->op_id].name);
+	}
+}
+
+static const char *advice(uint32_t code)
+{
+	switch (code) {
+	case RDU_FAULT_BOUNDS:
+		return "check the values of index inputs (labels, token numbers) against the sizes "
+		       "they index";
+	case RDU_FAULT_PAGE:
+	case RDU_FAULT_PROTECTION:
+		return "a buffer was bound and then freed, or is smaller than its region";
+	case RDU_FAULT_WATCHDOG:
+		return "give the context a longer watchdog, or a smaller batch";
+	case RDU_FAULT_NO_TILES:
+		return "open the context with more tiles";
+	case RDU_FAULT_SEGMENT:
+	case RDU_FAULT_CONFIG:
+	case RDU_FAULT_NOT_LOADED:
+		return "the program file is at fault: compile it again";
+	case RDU_FAULT_ECC:
+	case RDU_FAULT_HOST_BUS:
+		return "the card or its link is at fault: see `rdu info`, then `rdu reset`";
+	default:
+		return "";
+	}
+}
+
+int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_program *prog,
+		   const char *entry, int code)
+{
+	struct rdu_fault_info f;
+	char where[320] = "";
+	const char *what_to_do;
+
+	if (ctx->dev->backend->fault(ctx, &f) != 1)
+		return lr_fail(obj, code == -EIO ? -ENODEV : code,
+				"the card stopped working on this context and left no fault: it "
+				"was reset or has gone");
+	if (prog && f.section != ~0u && f.section < prog->file->header->num_sections) {
+		const struct rdu_prog_section *sec =
+			(const struct rdu_prog_section *)(prog->file->image +
+							  prog->file->header->sections_off) +
+			f.section;
+		char unit[192] = "";
+
+		if (f.program != ~0u)
+			describe_program(prog->file, sec, f.program, unit, sizeof(unit));
+		snprintf(where, sizeof(where), ", in section %u \"%.*s\"%s%s", f.section,
+			 (int)sizeof(sec->name), sec->name, unit[0] ? ", " : "", unit);
+	}
+	what_to_do = advice(f.code);
+	return lr_fail(obj, f.code == RDU_FAULT_WATCHDOG ? -ETIMEDOUT : -EFAULT,
+			"%s%s%sthe card stopped the context: %s (%s, info %u)%s, at %s0x%llx%s%s",
+			entry ? "entry point " : "", entry ? entry : "", entry ? ": " : "",
+			rdu_fault_meaning(f.code), rdu_fault_name(f.code), f.info, where,
+			f.code == RDU_FAULT_SEGMENT || f.code == RDU_FAULT_BOUNDS ?
+				"byte " : "address ",
+			(unsigned long long)f.address, what_to_do[0] ? "; " : "", what_to_do);
+}
+
+int lr_fail_refused(struct rdu_program *prog, uint32_t error, uint32_t section, uint64_t offset)
+{
+	const struct rdu_file *file = prog->file;
+	char where[96] = "the program image";
+
+	if (section < file->header->num_sections) {
+		const struct rdu_prog_section *sec =
+			(const struct rdu_prog_section *)(file->image +
+							  file->header->sections_off) + section;
+
+		snprintf(where, sizeof(where), "section %u \"%.*s\"", section,
+			 (int)sizeof(sec->name), sec->name);
+	}
+	return lr_fail(&prog->obj, error == RDU_CFG_E_CHIP ? -EXDEV : -ENOEXEC,
+			"%s: .rdu.program: the card refused %s at byte %llu: %s (%s); compile it "
+			"again, `rdu validate` tells more", file->path, where,
+			(unsigned long long)offset, rdu_config_error_meaning(error),
+			rdu_config_error_name(error));
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inside librdu: the objects. Nothing here is visible to applications; functions
+ * are called lr_* so that they never meet those of the model.
+ *
+ * Locks: a context's lock guards everything made on it (buffers, programs,
+ * jobs); a device's lock guards what the back end shares between contexts.
+ * Order: context, then device. Neither is held while waiting for the card.
+ */
+#ifndef RDU_INTERNAL_H
+#define RDU_INTERNAL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include "rdu.h"
+#include <rdu/config.h>
+
+#define RDU_EXPORT __attribute__((visibility("default")))
+#define RDU_PRINTF(a, b) __attribute__((format(printf, a, b)))
+
+/* What every object begins with. */
+struct rdu_object {
+	int code; /* negative errno of the last failure, 0: none */
+	bool dead; /* it failed while it was made */
+	char text[1024];
+};
+
+/* Note a failure; gives back `code` (a negative errno). */
+int lr_fail(struct rdu_object *obj, int code, const char *format, ...) RDU_PRINTF(3, 4);
+/* Take over the failure of another object. */
+int lr_fail_as(struct rdu_object *obj, const struct rdu_object *other);
+/* Refuse to work with an object that could not be made. */
+int lr_check(struct rdu_object *obj);
+
+/* ---- ranges of addresses (range.c) ---------------------------------------- */
+
+struct lr_range {
+	uint64_t start, size;
+};
+
+/* What is free of an address range: sorted, no two touch. */
+struct lr_ranges {
+	struct lr_range *free;
+	unsigned int count, room;
+	uint64_t available; /* bytes */
+};
+
+int lr_ranges_init(struct lr_ranges *r, uint64_t start, uint64_t size);
+void lr_ranges_fini(struct lr_ranges *r);
+/* First fit. align: a power of two. 0 or -ENOSPC, -ENOMEM. */
+int lr_ranges_take(struct lr_ranges *r, uint64_t size, uint64_t align, uint64_t *start);
+void lr_ranges_give(struct lr_ranges *r, uint64_t start, uint64_t size);
+
+/* ---- objects --------------------------------------------------------------- */
+
+struct rdu_backend;
+
+struct rdu_device {
+	struct rdu_object obj;
+	const struct rdu_backend *backend;
+	void *priv;
+	struct rdu_chip chip;
+	uint64_t chip_hash;
+	char name[128]; /* as opened, for messages */
+	pthread_mutex_t lock;
+};
+
+struct rdu_context {
+	struct rdu_object obj;
+	struct rdu_device *dev;
+	void *priv;
+	uint32_t tiles;
+	struct rdu_context_options options;
+	pthread_mutex_t lock;
+	struct lr_ranges va;
+	uint64_t last_token; /* of the last submission */
+};
+
+struct rdu_buffer {
+	struct rdu_object obj;
+	struct rdu_context *ctx;
+	uint64_t size;      /* as asked for */
+	uint64_t room;      /* whole pages */
+	uint64_t address;   /* device address */
+	uint32_t flags;
+	void *map;          /* NULL: not mapped yet */
+	uint64_t handle;    /* back end's: GEM handle, or card address */
+	uint64_t map_offset; /* back end's */
+};
+
+struct rdu_file {
+	struct rdu_object obj;
+	unsigned char *bytes; /* the file; everything below points into it */
+	size_t size;
+	char *path; /* for messages */
+	struct rdu_chip chip;
+	uint64_t chip_hash;
+	const unsigned char *image;
+	size_t image_size;
+	const struct rdu_prog_header *header;
+	const struct rdu_prog_entry *entries;
+	const struct rdu_file_region *regions;
+	unsigned int num_regions;
+	const struct rdu_file_symbol *symbols;
+	unsigned int num_symbols;
+	const struct rdu_file_op *ops;
+	unsigned int num_ops;
+	const unsigned char *data;
+	size_t data_size;
+	char *meta; /* a copy, zero terminated */
+};
+
+struct rdu_binding { /* of one symbol */
+	void *data;
+	size_t size;
+};
+
+struct rdu_region_place { /* of one region */
+	struct rdu_buffer *buf; /* the program's own, or one given */
+	uint64_t offset;
+	uint64_t own_offset; /* in the program's own buffer */
+};
+
+/* Host memory of one job: argument block, stats, trace, copies of inputs and
+ * outputs. Kept by the program and used again. */
+struct rdu_slot {
+	struct rdu_slot *next;
+	struct rdu_buffer *buf;
+	unsigned char *map;
+};
+
+struct rdu_program {
+	struct rdu_object obj;
+	struct rdu_context *ctx;
+	struct rdu_file *file;
+	uint64_t handle; /* back end's: slot, or program id */
+	bool loaded;
+	struct rdu_buffer *memory; /* its own regions */
+	struct rdu_region_place *regions;
+	struct rdu_binding *bindings;
+	uint32_t *scalars;
+	uint32_t trace_events;
+	struct rdu_slot *slots; /* free ones */
+	unsigned int num_jobs;  /* not freed yet */
+	uint64_t last_token;
+};
+
+struct rdu_job_output {
+	void *data;
+	uint64_t offset; /* in the slot */
+	size_t size;
+};
+
+struct rdu_job {
+	struct rdu_object obj;
+	struct rdu_program *prog;
+	unsigned int entry;
+	uint64_t first_token, token; /* submissions after first_token up to token */
+	struct rdu_slot *slot; /* NULL: done, and handed back */
+	uint64_t stats_offset, trace_offset;
+	uint32_t trace_room;
+	struct rdu_stats stats;
+	struct rdu_trace *trace;
+	unsigned int num_outputs;
+	int result;
+	struct rdu_job_output outputs[];
+};
+
+/* Puts a fault of the context into words on an object: operator, unit, section. */
+int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_program *prog,
+		   const char *entry, int code);
+
+#endif

@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: MIT */
+/* Programs: a file's regions in memory, its configuration on the card. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+#define PAGE 4096ull
+#define LARGE (2ull << 20)
+#define STAGING (1ull << 20)
+
+static const struct rdu_file_symbol *symbol_of(struct rdu_program *prog, const char *name)
+{
+	int i = rdu_file_find_symbol(prog->file, name);
+
+	if (i >= 0)
+		return &prog->file->symbols[i];
+	lr_fail_as(&prog->obj, &prog->file->obj);
+	return NULL;
+}
+
+/* ---- memory of regions ------------------------------------------------------------ */
+
+/* For card memory the process can't map: through host memory, by copy commands. */
+static int copy_through(struct rdu_program *prog, uint64_t address, char *data, uint64_t size,
+			bool write)
+{
+	struct rdu_context *ctx = prog->ctx;
+	struct rdu_buffer *buf;
+	char *map = NULL;
+	int ret = rdu_buffer_new(ctx, size < STAGING ? size : STAGING, RDU_BUFFER_HOST, &buf);
+
+	if (!ret && !(map = rdu_buffer_map(buf)))
+		ret = -EIO;
+	while (!ret && size) {
+		uint64_t n = size < STAGING ? size : STAGING, token;
+		struct rdu_cmd cmd = { .op = RDU_OP_COPY };
+
+		cmd.copy.src = write ? buf->address : address;
+		cmd.copy.dst = write ? address : buf->address;
+		cmd.copy.len = n;
+		if (write)
+			memcpy(map, data, n);
+		pthread_mutex_lock(&ctx->lock);
+		ret = ctx->dev->backend->submit(ctx, prog, &cmd, 1, &token);
+		if (!ret)
+			ctx->last_token = token;
+		pthread_mutex_unlock(&ctx->lock);
+		if (!ret)
+			ret = ctx->dev->backend->wait(ctx, token, -1);
+		if (ret) {
+			lr_fail_fault(&prog->obj, ctx, NULL, NULL, ret);
+			break;
+		}
+		if (!write)
+			memcpy(data, map, n);
+		address += n;
+		data += n;
+		size -= n;
+	}
+	if (ret && !prog->obj.code)
+		lr_fail_as(&prog->obj, &buf->obj);
+	rdu_buffer_free(buf);
+	return ret;
+}
+
+/* Nothing that uses the region is in flight. */
+static int access_region(struct rdu_program *prog, unsigned int region, uint64_t offset,
+			 void *data, uint64_t size, bool write)
+{
+	const struct rdu_region_place *place = &prog->regions[region];
+	char *map = rdu_buffer_map(place->buf);
+
+	if (!map)
+		return copy_through(prog, place->buf->address + place->offset + offset, data, size,
+				    write);
+	map += place->offset + offset;
+	if (write)
+		memcpy(map, data, size);
+	else
+		memcpy(data, map, size);
+	return 0;
+}
+
+static int idle(struct rdu_program *prog)
+{
+	struct rdu_context *ctx = prog->ctx;
+	uint64_t token;
+	int ret;
+
+	pthread_mutex_lock(&ctx->lock);
+	token = ctx->last_token;
+	pthread_mutex_unlock(&ctx->lock);
+	ret = ctx->dev->backend->wait(ctx, token, -1);
+	return ret ? lr_fail_fault(&prog->obj, ctx, prog, NULL, ret) : 0;
+}
+
+/* ---- loading ------------------------------------------------------------------------ */
+
+static int place_regions(struct rdu_program *prog)
+{
+	const struct rdu_file *file = prog->file;
+	uint64_t at = 0, most = 64;
+	unsigned int i;
+	int ret;
+
+	for (i = 0; i < file->num_regions; i++) {
+		uint64_t align = file->regions[i].align < 64 ? 64 : file->regions[i].align;
+
+		if (align > most)
+			most = align;
+		at = (at + align - 1) & ~(align - 1);
+		prog->regions[i].own_offset = prog->regions[i].offset = at;
+		at += file->regions[i].size;
+	}
+	/* Buffers of 2 MiB and more start at a multiple of 2 MiB. */
+	if (most > PAGE && at < LARGE)
+		at = LARGE;
+	ret = rdu_buffer_new(prog->ctx, at ? at : 1, RDU_BUFFER_CARD, &prog->memory);
+	if (ret)
+		return prog->memory ? lr_fail_as(&prog->obj, &prog->memory->obj) : ret;
+	for (i = 0; i < file->num_regions; i++)
+		prog->regions[i].buf = prog->memory;
+	for (i = 0; i < file->num_regions && !ret; i++)
+		if (file->regions[i].data != RDU_NO_DATA)
+			ret = access_region(prog, i, 0, (void *)(file->data + file->regions[i].data),
+					    file->regions[i].size, true);
+	return ret;
+}
+
+RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
+				struct rdu_program **out)
+{
+	struct rdu_program *prog = *out = calloc(1, sizeof(*prog));
+	int ret;
+
+	if (!prog)
+		return -ENOMEM;
+	prog->ctx = ctx;
+	prog->file = file;
+	prog->obj.dead = true;
+	if (lr_check(&ctx->obj) || lr_check(&file->obj))
+		return lr_fail(&prog->obj, -EINVAL, "the %s could not be made",
+				ctx->obj.dead ? "context" : "file");
+	if (file->chip_hash != ctx->dev->chip_hash)
+		return lr_fail(&prog->obj, -EXDEV, "%s: compiled for chip %s (%016llx), but %s is "
+				"%s (%016llx); compile it for that one (rduc --chip)", file->path,
+				file->chip.name, (unsigned long long)file->chip_hash,
+				ctx->dev->name, ctx->dev->chip.name,
+				(unsigned long long)ctx->dev->chip_hash);
+	if (file->header->num_tiles > ctx->tiles)
+		return lr_fail(&prog->obj, -EBUSY, "%s: needs %u tiles, the context has %u",
+				file->path, file->header->num_tiles, ctx->tiles);
+	prog->regions = calloc(file->num_regions + 1, sizeof(*prog->regions));
+	prog->bindings = calloc(file->num_symbols + 1, sizeof(*prog->bindings));
+	prog->scalars = calloc(file->header->num_scalars + 1, sizeof(*prog->scalars));
+	if (!prog->regions || !prog->bindings || !prog->scalars)
+		return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+	ret = ctx->dev->backend->program_load(prog);
+	if (ret)
+		return ret;
+	prog->loaded = true;
+	ret = place_regions(prog);
+	prog->obj.dead = ret < 0;
+	return ret;
+}
+
+RDU_EXPORT void rdu_program_free(struct rdu_program *prog)
+{
+	struct rdu_slot *slot;
+
+	if (!prog)
+		return;
+	if (prog->last_token)
+		prog->ctx->dev->backend->wait(prog->ctx, prog->last_token, -1);
+	while ((slot = prog->slots)) {
+		prog->slots = slot->next;
+		rdu_buffer_free(slot->buf);
+		free(slot);
+	}
+	if (prog->loaded)
+		prog->ctx->dev->backend->program_unload(prog);
+	rdu_buffer_free(prog->memory);
+	free(prog->regions);
+	free(prog->bindings);
+	free(prog->scalars);
+	free(prog);
+}
+
+RDU_EXPORT struct rdu_file *rdu_program_file(struct rdu_program *prog)
+{
+	return prog->file;
+}
+
+/* ---- binding ------------------------------------------------------------------------- */
+
+RDU_EXPORT int rdu_program_bind(struct rdu_program *prog, const char *symbol, void *data,
+				size_t size)
+{
+	const struct rdu_file_symbol *sym;
+
+	if (lr_check(&prog->obj))
+		return -EINVAL;
+	sym = symbol_of(prog, symbol);
+	if (!sym)
+		return -ENOENT;
+	if (!(sym->flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT)))
+		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" is neither an input nor an output: "
+				"read and write it", prog->file->path, symbol);
+	if (data && size < rdu_symbol_size(sym))
+		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has %zu bytes, %zu were bound",
+				prog->file->path, symbol, rdu_symbol_size(sym), size);
+	pthread_mutex_lock(&prog->ctx->lock);
+	prog->bindings[sym - prog->file->symbols] = (struct rdu_binding){ data, size };
+	pthread_mutex_unlock(&prog->ctx->lock);
+	return 0;
+}
+
+RDU_EXPORT int rdu_program_bind_buffer(struct rdu_program *prog, const char *symbol,
+				       struct rdu_buffer *buf, uint64_t offset)
+{
+	const struct rdu_file_symbol *sym;
+	struct rdu_region_place *place;
+	uint64_t size;
+
+	if (lr_check(&prog->obj))
+		return -EINVAL;
+	sym = symbol_of(prog, symbol);
+	if (!sym)
+		return -ENOENT;
+	place = &prog->regions[sym->region];
+	size = prog->file->regions[sym->region].size;
+	if (buf && (lr_check(&buf->obj) || buf->ctx != prog->ctx))
+		return lr_fail(&prog->obj, -EINVAL, "%s: the buffer for \"%s\" is of another "
+				"context", prog->file->path, symbol);
+	if (buf && (offset % 64 || offset > buf->size || buf->size - offset < size))
+		return lr_fail(&prog->obj, -EINVAL, "%s: the region of \"%s\" has %llu bytes: it "
+				"does not fit at byte %llu of a buffer of %llu, or that is no "
+				"multiple of 64", prog->file->path, symbol,
+				(unsigned long long)size, (unsigned long long)offset,
+				(unsigned long long)buf->size);
+	pthread_mutex_lock(&prog->ctx->lock);
+	place->buf = buf ? buf : prog->memory;
+	place->offset = buf ? offset : place->own_offset;
+	pthread_mutex_unlock(&prog->ctx->lock);
+	return 0;
+}
+
+RDU_EXPORT int rdu_program_set_scalars(struct rdu_program *prog, const uint32_t *values,
+				       unsigned int count)
+{
+	if (lr_check(&prog->obj))
+		return -EINVAL;
+	if (count != prog->file->header->num_scalars)
+		return lr_fail(&prog->obj, -EINVAL, "%s: has %u argument registers, %u were given",
+				prog->file->path, prog->file->header->num_scalars, count);
+	pthread_mutex_lock(&prog->ctx->lock);
+	memcpy(prog->scalars, values, count * sizeof(*values));
+	pthread_mutex_unlock(&prog->ctx->lock);
+	return 0;
+}
+
+RDU_EXPORT int rdu_program_set_trace(struct rdu_program *prog, uint32_t max_events)
+{
+	if (lr_check(&prog->obj))
+		return -EINVAL;
+	if (max_events > 1u << 24)
+		return lr_fail(&prog->obj, -EINVAL, "a trace of %u events", max_events);
+	pthread_mutex_lock(&prog->ctx->lock);
+	prog->trace_events = max_events;
+	pthread_mutex_unlock(&prog->ctx->lock);
+	return 0;
+}
+
+/* ---- contents ------------------------------------------------------------------------- */
+
+static int access_symbol(struct rdu_program *prog, const char *name, void *data, size_t size,
+			 bool write)
+{
+	const struct rdu_file_symbol *sym;
+	int ret;
+
+	if (lr_check(&prog->obj))
+		return -EINVAL;
+	sym = symbol_of(prog, name);
+	if (!sym)
+		return -ENOENT;
+	if (size != rdu_symbol_size(sym))
+		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has %zu bytes, not %zu",
+				prog->file->path, name, rdu_symbol_size(sym), size);
+	ret = idle(prog);
+	return ret ? ret : access_region(prog, sym->region, sym->offset, data, size, write);
+}
+
+RDU_EXPORT int rdu_program_read(struct rdu_program *prog, const char *symbol, void *data,
+				size_t size)
+{
+	return access_symbol(prog, symbol, data, size, false);
+}
+
+RDU_EXPORT int rdu_program_write(struct rdu_program *prog, const char *symbol, const void *data,
+				 size_t size)
+{
+	return access_symbol(prog, symbol, (void *)data, size, true);
+}
+
+RDU_EXPORT int rdu_program_save(struct rdu_program *prog, const char *path)
+{
+	const struct rdu_file *file = prog->file;
+	struct rdu_file_region *regions;
+	struct rdu_file_parts parts;
+	unsigned char *data = NULL;
+	uint64_t at = 0;
+	unsigned int i;
+	char text[512] = "out of memory";
+	int ret = lr_check(&prog->obj);
+
+	if (!ret)
+		ret = idle(prog);
+	if (ret)
+		return ret;
+	regions = malloc((file->num_regions + 1) * sizeof(*regions));
+	if (!regions)
+		return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", path);
+	for (i = 0; i < file->num_regions; i++) {
+		struct rdu_file_region *r = &regions[i];
+		uint64_t align;
+
+		*r = file->regions[i];
+		if (r->kind != RDU_REGION_WEIGHT && r->kind != RDU_REGION_STATE &&
+		    r->data == RDU_NO_DATA)
+			continue;
+		align = r->align < 64 ? 64 : r->align;
+		r->data = at = (at + align - 1) & ~(align - 1);
+		at += r->size;
+	}
+	data = calloc(1, at + 1);
+	for (i = 0; data && i < file->num_regions && !ret; i++) {
+		if (file->regions[i].kind == RDU_REGION_WEIGHT ||
+		    file->regions[i].kind == RDU_REGION_STATE)
+			ret = access_region(prog, i, 0, data + regions[i].data, regions[i].size,
+					    false);
+		else if (regions[i].data != RDU_NO_DATA)
+			memcpy(data + regions[i].data, file->data + file->regions[i].data,
+			       regions[i].size);
+	}
+	if (!ret) {
+		parts = (struct rdu_file_parts){
+			.chip = &file->chip,
+			.image = file->image,
+			.image_size = file->image_size,
+			.regions = regions,
+			.num_regions = file->num_regions,
+			.symbols = file->symbols,
+			.num_symbols = file->num_symbols,
+			.ops = file->ops,
+			.num_ops = file->num_ops,
+			.data = data,
+			.data_size = at,
+			.meta = file->meta,
+		};
+		ret = data ? rdu_file_write(path, &parts, text, sizeof(text)) : -ENOMEM;
+		if (ret)
+			lr_fail(&prog->obj, ret, "%s", text);
+	}
+	free(data);
+	free(regions);
+	return ret;
+}
+
+RDU_EXPORT int rdu_program_restore(struct rdu_program *prog, struct rdu_file *file)
+{
+	unsigned int i;
+	int ret, n = 0;
+
+	if (lr_check(&prog->obj) || lr_check(&file->obj))
+		return -EINVAL;
+	ret = idle(prog);
+	for (i = 0; i < file->num_symbols && !ret; i++) {
+		const struct rdu_file_symbol *from = &file->symbols[i], *to = NULL;
+		const unsigned char *data = rdu_file_region_data(file, from->region);
+		unsigned int k;
+		void *zeros = NULL;
+
+		if (!(from->flags & (RDU_SYM_WEIGHT | RDU_SYM_STATE)))
+			continue;
+		for (k = 0; k < prog->file->num_symbols && !to; k++)
+			if (!strcmp(prog->file->symbols[k].name, from->name))
+				to = &prog->file->symbols[k];
+		if (!to)
+			continue;
+		if (to->dtype != from->dtype || to->ndim != from->ndim ||
+		    memcmp(to->dims, from->dims, sizeof(to->dims)))
+			return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has another type or shape "
+					"than in %s", file->path, from->name, prog->file->path);
+		if (!data)
+			data = zeros = calloc(1, rdu_symbol_size(to) + 1);
+		else
+			data += from->offset;
+		if (data)
+			ret = access_region(prog, to->region, to->offset, (void *)data,
+					    rdu_symbol_size(to), true);
+		else
+			ret = lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+		free(zeros);
+		n++;
+	}
+	return ret ? ret : n;
+}
+
+RDU_EXPORT int rdu_program_weights_hash(struct rdu_program *prog, uint64_t *hash)
+{
+	const struct rdu_file *file = prog->file;
+	unsigned int i;
+	int ret = lr_check(&prog->obj);
+
+	if (!ret)
+		ret = idle(prog);
+	*hash = RDU_FNV1A_INIT;
+	for (i = 0; i < file->num_symbols && !ret; i++) {
+		const struct rdu_file_symbol *sym = &file->symbols[i];
+		size_t size = rdu_symbol_size(sym);
+		void *data;
+
+		if (!(sym->flags & RDU_SYM_WEIGHT))
+			continue;
+		data = malloc(size + 1);
+		if (!data)
+			return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+		ret = access_region(prog, sym->region, sym->offset, data, size, false);
+		*hash = rdu_fnv1a(*hash, data, size);
+		free(data);
+	}
+	return ret;
+}
