@@ -43,6 +43,10 @@
 # A generated C file $(G)/x.c is named like any other in SRCS.
 
 MAKEFLAGS += --no-builtin-rules
+# As many jobs as processors, unless it was said how many.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc)
+endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := all
@@ -158,7 +162,7 @@ $(F)/%.o: %.c | $(ready) $(call packages,fuzz)
 %.a:
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(filter %.o,$^)
+	$(Q)rm -f $@ && $(AR) rcs $@ $(or $(filter %.o,$^),$(error $@ has no sources))
 
 # Archives are listed twice: two libraries may call each other's functions.
 link = $(filter %.o,$^) $(filter %.a,$^) $(filter %.a,$^) $(LDLIBS)
@@ -220,7 +224,8 @@ selftests: $(SELFTESTS)
 bench: $(call packages,bench) $(BENCHES) all
 	@set -e; for b in $(if $(BENCH),$(filter %/$(BENCH),$(BENCHES)),$(BENCHES)); do $$b; done
 
-fuzz: $(FUZZERS)
+fuzz: $(FUZZERS) all
+	@tests/fuzz/seed
 	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS)
 
 clean:
