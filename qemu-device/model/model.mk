@@ -2,7 +2,7 @@
 # The card's model: every C file of this folder, in one library.
 MODEL_DIR := qemu-device/model
 
-CFLAGS_$(MODEL_DIR) := -O3
+CFLAGS_$(MODEL_DIR) := -O3 -fno-trapping-math
 
 # Kernels are one text (kernels_body.h) compiled for several instruction sets;
 # which one runs is chosen at run time.

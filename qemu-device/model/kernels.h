@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Inner loops of the fabric, one table for each instruction set. All tables
+ * give the same bits. kernels_body.h is the text; kernels_*.c compile it.
+ *
+ * Vectors are `lanes` 32-bit words; arrays of n vectors are contiguous.
+ */
+#ifndef RDU_KERNELS_H
+#define RDU_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define RDU_NUM_OPS 82 /* highest operation + 1 */
+
+/* out[i] = op(a[i], b[i], c[i]) for i < n; out may be one of the inputs. */
+typedef void rdu_map_fn(size_t n, uint32_t *out, const uint32_t *a, const uint32_t *b,
+			const uint32_t *c);
+/* The accumulating form: for each of n vectors, acc = op(acc, x[i]) or, FMA,
+ * acc = x[i] * y[i] + acc; out[i] = acc. */
+typedef void rdu_acc_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *x,
+			const uint32_t *y, uint32_t *acc);
+/* Cross-lane: out[i] = op over the lanes of a[i], in all lanes. */
+typedef void rdu_red_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *a);
+
+/*
+ * Systolic: acc[j][l] (cols vectors) over k steps. Column vector of step i is at
+ * col + i * col_step words, or col + col_at[i] when col_at is given; row word j
+ * of step i at row + i * row_step + j * row_lane (or row + row_at[i] + ...).
+ */
+struct rdu_mac {
+	size_t steps, lanes, cols;
+	const uint32_t *col, *row;
+	ptrdiff_t col_step, row_step, row_lane;
+	const int32_t *col_at, *row_at;
+	float *acc;
+};
+
+struct rdu_kernels {
+	const char *name;
+	rdu_map_fn *map[RDU_NUM_OPS];
+	rdu_acc_fn *acc[RDU_NUM_OPS];
+	rdu_red_fn *red[RDU_NUM_OPS];
+	void (*mac_bf16)(const struct rdu_mac *m);
+	/* Contraction by SIMD stages: acc[j][l] = fma(col[l], row[j], acc[j][l]), in
+	 * fp32 as the FMA operation; same addressing. */
+	void (*mac_fp32)(const struct rdu_mac *m);
+	/* Makes every NaN of n words the one NaN. */
+	void (*canon)(size_t n, uint32_t *v);
+	/* bf16 pairs, nearest even: out[i] = bf(lo[i]) | bf(hi[i]) << 16 */
+	void (*pack)(size_t n, uint32_t *out, const uint32_t *lo, const uint32_t *hi);
+	/* out[i] = bf(in[2i]) | bf(in[2i + 1]) << 16 */
+	void (*pack_lane)(size_t n, uint32_t *out, const uint32_t *in);
+	void (*pack_low)(size_t n, uint32_t *out, const uint32_t *in);
+	/* Segment formats: n elements to words and back. */
+	void (*load[6])(size_t n, uint32_t *out, const void *in);
+	void (*store[6])(size_t n, void *out, const uint32_t *in);
+	/* out[i * lanes + l] = in[i * step + l * lane_step], i < n, l < lanes */
+	void (*gather)(size_t n, size_t lanes, uint32_t *out, const uint32_t *in, ptrdiff_t step,
+		       ptrdiff_t lane_step);
+};
+
+/* The best table for this CPU; environment RDU_KERNELS=NAME asks for another. */
+const struct rdu_kernels *rdu_kernels_get(void);
+/* Tables this CPU can run, portable first; NULL after the last. */
+const struct rdu_kernels *rdu_kernels_nth(unsigned int n);
+
+/* NULL where the compiler was not told of the instruction set. */
+const struct rdu_kernels *rdu_kernels_avx2(void);
+const struct rdu_kernels *rdu_kernels_avx512(void);
+const struct rdu_kernels *rdu_kernels_avx512bf16(void);
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+/* Kernels for x86-64 with AVX2 and FMA. */
+#include "kernels.h"
+
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+
+#define VEC __m256
+#define VECI __m256i
+#define VW 8
+#define VLOAD(p) _mm256_loadu_ps(p)
+#define VLOADI(p) _mm256_loadu_si256((const void *)(p))
+#define VSTORE(p, v) _mm256_storeu_ps(p, v)
+#define VSET(x) _mm256_set1_ps(x)
+#define VFMA(a, b, c) _mm256_fmadd_ps(a, b, c)
+#define VODD(x) _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000)))
+#define VEVEN(x) _mm256_castsi256_ps(_mm256_slli_epi32(x, 16))
+#define VCANON(r) _mm256_blendv_ps(r, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), \
+				   _mm256_cmp_ps(r, r, _CMP_UNORD_Q))
+#define MAC_BLOCK 4 /* columns; times two vectors of lanes */
+#include "kernels_mac.h"
+#define KERNELS_NAME "avx2"
+#include "kernels_body.h"
+
+const struct rdu_kernels *rdu_kernels_avx2(void)
+{
+	return &kernels;
+}
+#else
+const struct rdu_kernels *rdu_kernels_avx2(void)
+{
+	return NULL;
+}
+#endif

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The kernels' text. Included once by each kernels_*.c, which is compiled for
+ * one instruction set and defines KERNELS_NAME, and MAC_BF16 / MAC_FP32 if it has
+ * better ones than those at the end. Gives `kernels`, the table.
+ */
+#include "kernels.h"
+#include "numerics.h"
+#include "rdu/config.h"
+
+#ifdef __clang__
+#define INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define INDEPENDENT _Pragma("GCC ivdep")
+#endif
+
+/* ---- lane-wise operations ------------------------------------------------- */
+
+#define RDU_OP(NAME, expr) \
+	static void map_##NAME(size_t n, uint32_t *out, const uint32_t *pa, const uint32_t *pb, \
+			       const uint32_t *pc) \
+	{ \
+		INDEPENDENT \
+		for (size_t i = 0; i < n; i++) { \
+			uint32_t a = pa[i], b = pb[i], c = pc[i]; \
+			float x = rdu_f(a), y = rdu_f(b), z = rdu_f(c); \
+			\
+			(void)c; \
+			(void)b; \
+			(void)x; \
+			(void)y; \
+			(void)z; \
+			out[i] = expr; \
+		} \
+	}
+#include "ops.h"
+#undef RDU_OP
+
+/* ---- accumulators ------------------------------------------------------------ */
+
+typedef uint32_t vu __attribute__((vector_size(64), aligned(4), may_alias));
+typedef float vf __attribute__((vector_size(64), aligned(4), may_alias));
+#define VL 16
+
+#define SCALAR_FADD(acc, x, y) rdu_canon(rdu_f(acc) + rdu_f(x))
+#define SCALAR_FMA(acc, x, y) rdu_canon(rdu_fma(rdu_f(x), rdu_f(y), rdu_f(acc)))
+#define SCALAR_FMAX(acc, x, y) rdu_fmax(acc, x)
+#define SCALAR_FMIN(acc, x, y) rdu_fmin(acc, x)
+#define SCALAR_IADD(acc, x, y) ((acc) + (x))
+
+/* Lanes in blocks that stay in registers while the vectors go by. */
+#define ACC_KERNEL(NAME) \
+	static void acc_##NAME(size_t n, size_t lanes, uint32_t *out, const uint32_t *x, \
+			       const uint32_t *y, uint32_t *acc) \
+	{ \
+		size_t l = 0; \
+		\
+		for (; l + VL <= lanes; l += VL) { \
+			uint32_t t[VL]; \
+			\
+			memcpy(t, acc + l, sizeof(t)); \
+			for (size_t i = 0; i < n; i++) { \
+				const uint32_t *px = x + i * lanes + l, *py = y + i * lanes + l; \
+				uint32_t *po = out + i * lanes + l; \
+				\
+				INDEPENDENT \
+				for (size_t k = 0; k < VL; k++) { \
+					uint32_t r = SCALAR_##NAME(t[k], px[k], py[k]); \
+					\
+					(void)py; \
+					t[k] = r; \
+				} \
+				memcpy(po, t, sizeof(t)); \
+			} \
+			memcpy(acc + l, t, sizeof(t)); \
+		} \
+		for (; l < lanes; l++) { \
+			uint32_t t = acc[l]; \
+			\
+			for (size_t i = 0; i < n; i++) { \
+				t = SCALAR_##NAME(t, x[i * lanes + l], y[i * lanes + l]); \
+				out[i * lanes + l] = t; \
+			} \
+			acc[l] = t; \
+		} \
+		(void)y; \
+	}
+ACC_KERNEL(FADD)
+ACC_KERNEL(FMA)
+ACC_KERNEL(FMAX)
+ACC_KERNEL(FMIN)
+ACC_KERNEL(IADD)
+
+/* ---- cross-lane ---------------------------------------------------------------- */
+
+#define SCALAR_RED_FADD(a, b) rdu_canon(rdu_f(a) + rdu_f(b))
+#define SCALAR_RED_FMAX(a, b) rdu_fmax(a, b)
+#define SCALAR_RED_FMIN(a, b) rdu_fmin(a, b)
+#define SCALAR_RED_IADD(a, b) ((a) + (b))
+
+#define RED_KERNEL(NAME) \
+	static void red_##NAME(size_t n, size_t lanes, uint32_t *out, const uint32_t *a) \
+	{ \
+		uint32_t v[64]; \
+		\
+		for (size_t i = 0; i < n; i++) { \
+			memcpy(v, a + i * lanes, lanes * 4); \
+			for (size_t s = lanes / 2; s; s /= 2) { \
+				INDEPENDENT \
+				for (size_t l = 0; l < s; l++) \
+					v[l] = SCALAR_##NAME(v[l], v[l + s]); \
+			} \
+			for (size_t l = 0; l < lanes; l++) \
+				out[i * lanes + l] = v[0]; \
+		} \
+	}
+RED_KERNEL(RED_FADD)
+RED_KERNEL(RED_FMAX)
+RED_KERNEL(RED_FMIN)
+RED_KERNEL(RED_IADD)
+
+/* ---- conversions ------------------------------------------------------------------ */
+
+static void canon_words(size_t n, uint32_t *v)
+{
+	INDEPENDENT
+	for (size_t i = 0; i < n; i++)
+		v[i] = (v[i] & 0x7fffffff) > 0x7f800000 ? RDU_NAN_BITS : v[i];
+}
+
+static void pack_words(size_t n, uint32_t *out, const uint32_t *lo, const uint32_t *hi)
+{
+	INDEPENDENT
+	for (size_t i = 0; i < n; i++)
+		out[i] = rdu_bf16(lo[i]) | rdu_bf16(hi[i]) << 16;
+}
+
+static void pack_lane_words(size_t n, uint32_t *out, const uint32_t *in)
+{
+	INDEPENDENT
+	for (size_t i = 0; i < n; i++)
+		out[i] = rdu_bf16(in[2 * i]) | rdu_bf16(in[2 * i + 1]) << 16;
+}
+
+static void pack_low_words(size_t n, uint32_t *out, const uint32_t *in)
+{
+	INDEPENDENT
+	for (size_t i = 0; i < n; i++)
+		out[i] = rdu_bf16(in[i]);
+}
+
+static inline uint32_t saturate(uint32_t v, int32_t lo, int32_t hi)
+{
+	int32_t i = (int32_t)v;
+
+	i = i < lo ? lo : i;
+	return (uint32_t)(i > hi ? hi : i);
+}
+
+/* Segments need not be aligned to their elements: elements go through memcpy. */
+#define FORMAT_KERNEL(NAME, type, from, to) \
+	static void load_##NAME(size_t n, uint32_t *out, const void *in) \
+	{ \
+		const char *p = in; \
+		\
+		INDEPENDENT \
+		for (size_t i = 0; i < n; i++) { \
+			type e; \
+			\
+			memcpy(&e, p + i * sizeof(e), sizeof(e)); \
+			out[i] = from; \
+		} \
+	} \
+	static void store_##NAME(size_t n, void *out, const uint32_t *in) \
+	{ \
+		char *p = out; \
+		\
+		INDEPENDENT \
+		for (size_t i = 0; i < n; i++) { \
+			uint32_t v = in[i]; \
+			type e = (type)(to); \
+			\
+			memcpy(p + i * sizeof(e), &e, sizeof(e)); \
+		} \
+	}
+FORMAT_KERNEL(bf16, uint16_t, (uint32_t)e << 16, rdu_bf16(v))
+FORMAT_KERNEL(i8, int8_t, (uint32_t)(int32_t)e, saturate(v, -128, 127))
+FORMAT_KERNEL(u8, uint8_t, e, saturate(v, 0, 255))
+FORMAT_KERNEL(i16, int16_t, (uint32_t)(int32_t)e, saturate(v, -32768, 32767))
+FORMAT_KERNEL(i64, int64_t, (uint32_t)e, (int32_t)v)
+
+static void load_word(size_t n, uint32_t *out, const void *in)
+{
+	memcpy(out, in, n * 4);
+}
+
+static void store_word(size_t n, void *out, const uint32_t *in)
+{
+	memcpy(out, in, n * 4);
+}
+
+static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
+			 ptrdiff_t step, ptrdiff_t lane_step)
+{
+	size_t l = 0;
+
+	if (step == 1) {
+		/* A transpose: rows of the input are contiguous over i. */
+		for (; l + 8 <= lanes; l += 8) {
+			const uint32_t *p = in + (ptrdiff_t)l * lane_step;
+
+			for (size_t i = 0; i < n; i++)
+				for (size_t k = 0; k < 8; k++)
+					out[i * lanes + l + k] = p[(ptrdiff_t)i + (ptrdiff_t)k * lane_step];
+		}
+	}
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = l; k < lanes; k++)
+			out[i * lanes + k] = in[(ptrdiff_t)i * step + (ptrdiff_t)k * lane_step];
+}
+
+/* ---- contraction ---------------------------------------------------------------- */
+
+#ifndef MAC_FP32
+static void mac_fp32_plain(const struct rdu_mac *m)
+{
+	for (size_t i = 0; i < m->steps; i++) {
+		const uint32_t *col = m->col + (m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step);
+		const uint32_t *row = m->row + (m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step);
+
+		for (size_t j = 0; j < m->cols; j++) {
+			float b = rdu_f(row[(ptrdiff_t)j * m->row_lane]), *acc = m->acc + j * m->lanes;
+
+			INDEPENDENT
+			for (size_t l = 0; l < m->lanes; l++)
+				acc[l] = rdu_f(rdu_canon(rdu_fma(rdu_f(col[l]), b, acc[l])));
+		}
+	}
+}
+
+#define MAC_FP32 mac_fp32_plain
+#endif
+
+#ifndef MAC_BF16
+static void mac_bf16_plain(const struct rdu_mac *m)
+{
+	for (size_t i = 0; i < m->steps; i++) {
+		const uint32_t *col = m->col + (m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step);
+		const uint32_t *row = m->row + (m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step);
+
+		for (size_t j = 0; j < m->cols; j++) {
+			uint32_t b = row[(ptrdiff_t)j * m->row_lane];
+			float *acc = m->acc + j * m->lanes;
+
+			for (size_t l = 0; l < m->lanes; l++)
+				acc[l] = rdu_mac_bf16(acc[l], col[l], b);
+		}
+	}
+}
+#define MAC_BF16 mac_bf16_plain
+#endif
+
+static const struct rdu_kernels kernels = {
+	.name = KERNELS_NAME,
+	.map = {
+#define RDU_OP(NAME, expr) [RDU_SIMD_##NAME] = map_##NAME,
+#include "ops.h"
+#undef RDU_OP
+	},
+	.acc = {
+		[RDU_SIMD_FADD] = acc_FADD,
+		[RDU_SIMD_FMA] = acc_FMA,
+		[RDU_SIMD_FMAX] = acc_FMAX,
+		[RDU_SIMD_FMIN] = acc_FMIN,
+		[RDU_SIMD_IADD] = acc_IADD,
+	},
+	.red = {
+		[RDU_SIMD_RED_FADD] = red_RED_FADD,
+		[RDU_SIMD_RED_FMAX] = red_RED_FMAX,
+		[RDU_SIMD_RED_FMIN] = red_RED_FMIN,
+		[RDU_SIMD_RED_IADD] = red_RED_IADD,
+	},
+	.mac_bf16 = MAC_BF16,
+	.mac_fp32 = MAC_FP32,
+	.canon = canon_words,
+	.pack = pack_words,
+	.pack_lane = pack_lane_words,
+	.pack_low = pack_low_words,
+	.load = {
+		[RDU_FMT_WORD] = load_word,
+		[RDU_FMT_BF16] = load_bf16,
+		[RDU_FMT_I8] = load_i8,
+		[RDU_FMT_U8] = load_u8,
+		[RDU_FMT_I64] = load_i64,
+		[RDU_FMT_I16] = load_i16,
+	},
+	.store = {
+		[RDU_FMT_WORD] = store_word,
+		[RDU_FMT_BF16] = store_bf16,
+		[RDU_FMT_I8] = store_i8,
+		[RDU_FMT_U8] = store_u8,
+		[RDU_FMT_I64] = store_i64,
+		[RDU_FMT_I16] = store_i16,
+	},
+	.gather = gather_words,
+};

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Register-blocked contraction kernels over the vector macros of the including
+ * file: MAC_BLOCK columns by two vectors of lanes stay in registers, a step is
+ * two loads, MAC_BLOCK broadcasts and 2 * MAC_BLOCK multiply-adds.
+ * Operands are read where they are: column vectors of lanes contiguous words,
+ * row words any distance apart.
+ */
+#include <xmmintrin.h>
+#include "numerics.h"
+#include "rdu/config.h"
+
+#define MAC_INLINE static inline __attribute__((always_inline))
+
+/* One block: cols <= MAC_BLOCK columns, `vecs` (1 or 2) vectors of lanes from
+ * lane l on. cols, vecs, the kinds of address and `bf16` are constants where
+ * this is inlined. */
+MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const size_t cols,
+			  const size_t vecs, const bool table, const bool bf16)
+{
+	const uint32_t *col = m->col + l, *row = m->row + (ptrdiff_t)j * m->row_lane;
+	ptrdiff_t lane = m->row_lane;
+	VEC acc[MAC_BLOCK][2];
+
+#pragma GCC unroll 8
+	for (size_t c = 0; c < cols; c++)
+#pragma GCC unroll 2
+		for (size_t v = 0; v < vecs; v++)
+			acc[c][v] = VLOAD(m->acc + (j + c) * m->lanes + l + v * VW);
+	for (size_t i = 0; i < m->steps; i++) {
+		const uint32_t *pc = col, *pr = row;
+		VECI x[2];
+
+		if (table) {
+			pc += m->col_at[i];
+			pr += m->row_at[i];
+		} else {
+			col += m->col_step;
+			row += m->row_step;
+		}
+#pragma GCC unroll 2
+		for (size_t v = 0; v < vecs; v++)
+			x[v] = VLOADI(pc + v * VW);
+#pragma GCC unroll 8
+		for (size_t c = 0; c < cols; c++) {
+			uint32_t r = pr[(ptrdiff_t)c * lane];
+
+#pragma GCC unroll 2
+			for (size_t v = 0; v < vecs; v++) {
+				if (!bf16) {
+					VEC t = VFMA((VEC)x[v], VSET(rdu_f(r)), acc[c][v]);
+
+					acc[c][v] = t;
+					continue;
+				}
+#ifdef VDOT
+				acc[c][v] = VDOT(acc[c][v], x[v], r);
+#else
+				acc[c][v] = VFMA(VODD(x[v]), VSET(rdu_f(r & 0xffff0000)), acc[c][v]);
+				acc[c][v] = VFMA(VEVEN(x[v]), VSET(rdu_f(r << 16)), acc[c][v]);
+#endif
+			}
+		}
+	}
+#pragma GCC unroll 8
+	for (size_t c = 0; c < cols; c++)
+#pragma GCC unroll 2
+		for (size_t v = 0; v < vecs; v++)
+			VSTORE(m->acc + (j + c) * m->lanes + l + v * VW,
+			       bf16 ? acc[c][v] : VCANON(acc[c][v]));
+}
+
+/* Row words next to each other are the usual case, worth constants in the
+ * addresses. */
+MAC_INLINE void mac_block_of(const struct rdu_mac *m, size_t l, size_t j, const size_t cols,
+			     const size_t vecs, const bool bf16)
+{
+	struct rdu_mac t = *m;
+
+	if (m->row_lane == 1) {
+		t.row_lane = 1;
+		if (m->col_at)
+			mac_block(&t, l, j, cols, vecs, true, bf16);
+		else
+			mac_block(&t, l, j, cols, vecs, false, bf16);
+	} else if (m->col_at) {
+		mac_block(&t, l, j, cols, vecs, true, bf16);
+	} else {
+		mac_block(&t, l, j, cols, vecs, false, bf16);
+	}
+}
+
+static void mac_bf16_lanes(const struct rdu_mac *m, size_t l)
+{
+	for (; l < m->lanes; l++)
+		for (size_t j = 0; j < m->cols; j++) {
+			float a = m->acc[j * m->lanes + l];
+
+			for (size_t i = 0; i < m->steps; i++) {
+				ptrdiff_t c = m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step;
+				ptrdiff_t r = m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step;
+
+				a = rdu_mac_bf16(a, m->col[c + (ptrdiff_t)l],
+						 m->row[r + (ptrdiff_t)j * m->row_lane]);
+			}
+			m->acc[j * m->lanes + l] = a;
+		}
+}
+
+static void mac_fp32_lanes(const struct rdu_mac *m, size_t l)
+{
+	for (; l < m->lanes; l++)
+		for (size_t j = 0; j < m->cols; j++) {
+			float a = m->acc[j * m->lanes + l];
+
+			for (size_t i = 0; i < m->steps; i++) {
+				ptrdiff_t c = m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step;
+				ptrdiff_t r = m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step;
+
+				a = rdu_fma(rdu_f(m->col[c + (ptrdiff_t)l]),
+					    rdu_f(m->row[r + (ptrdiff_t)j * m->row_lane]), a);
+			}
+			m->acc[j * m->lanes + l] = rdu_f(rdu_canon(a));
+		}
+}
+
+#define MAC_COLUMNS(BF16, VECS) \
+	for (; j + MAC_BLOCK <= m->cols; j += MAC_BLOCK) \
+		mac_block_of(m, l, j, MAC_BLOCK, VECS, BF16); \
+	for (; j + 2 <= m->cols; j += 2) \
+		mac_block_of(m, l, j, 2, VECS, BF16); \
+	for (; j < m->cols; j++) \
+		mac_block_of(m, l, j, 1, VECS, BF16);
+
+#define MAC_KERNEL(NAME, BF16, REST) \
+	static __attribute__((noinline)) void NAME(const struct rdu_mac *m) \
+	{ \
+		size_t l = 0; \
+		\
+		for (; l + 2 * VW <= m->lanes; l += 2 * VW) { \
+			size_t j = 0; \
+			\
+			MAC_COLUMNS(BF16, 2) \
+		} \
+		for (; l + VW <= m->lanes; l += VW) { \
+			size_t j = 0; \
+			\
+			MAC_COLUMNS(BF16, 1) \
+		} \
+		REST(m, l); \
+	}
+MAC_KERNEL(mac_fp32_blocked, false, mac_fp32_lanes)
+MAC_KERNEL(mac_bf16_flushed, true, mac_bf16_lanes)
+
+/* Fused multiply-adds flush as the cell does when told to; VDOT always does. */
+static void mac_bf16_blocked(const struct rdu_mac *m)
+{
+#ifdef VDOT
+	mac_bf16_flushed(m);
+#else
+	unsigned int csr = _mm_getcsr();
+
+	_mm_setcsr(csr | 0x8040); /* flush to zero, denormals are zero */
+	mac_bf16_flushed(m);
+	_mm_setcsr(csr);
+#endif
+}
+#define MAC_BF16 mac_bf16_blocked
+#define MAC_FP32 mac_fp32_blocked
