@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Nests of random shape, compiled at every level for both chips, run on the
+ * fabric and compared with the plain interpreter. The seed is fixed; arguments:
+ * [first case [number of cases]].
+ */
+#include <math.h>
+#include "nest.h"
+#include "rduc_back_run.h"
+
+static uint64_t rng_state;
+
+static uint32_t rnd(uint32_t n)
+{
+	rng_state = rng_state * 6364136223846793005ull + 1442695040888963407ull;
+	return (uint32_t)(rng_state >> 33) % n;
+}
+
+static int extent(void)
+{
+	switch (rnd(6)) {
+	case 0:
+		return 1 + (int)rnd(3);
+	case 1:
+		return 32;
+	case 2:
+		return 1 + (int)rnd(70);
+	case 3:
+		return 16 << rnd(3);
+	default:
+		return 1 + (int)rnd(20);
+	}
+}
+
+static struct tensor *tensor(struct module *m, const char *name, enum tensor_kind kind, int ndim,
+			     const int64_t *dim)
+{
+	return module_tensor(m, name, kind, RDU_DT_F32, ndim, dim);
+}
+
+/* Elementwise chain on 1 to 4 dimensions with transposed and broadcast inputs. */
+static void make_map(struct module *m, struct module_entry *e)
+{
+	struct nest *n = module_nest(m, e, "map", "test");
+	int nd = 1 + (int)rnd(4), v[8], num = 0;
+	int64_t dim[8];
+	struct tensor *t;
+
+	for (int d = 0; d < nd; d++) {
+		dim[d] = extent();
+		nest_dim(n, "d", dim[d], false);
+	}
+	for (int k = 0; k < 1 + (int)rnd(4); k++) {
+		char name[16];
+		int perm[8], td = 0;
+		int64_t tdim[8];
+
+		for (int d = 0; d < nd; d++)
+			perm[d] = d;
+		for (int d = nd - 1; d > 0 && rnd(3) == 0; d--) {
+			int o = (int)rnd((uint32_t)d + 1), s = perm[d];
+
+			perm[d] = perm[o];
+			perm[o] = s;
+		}
+		int keep[8];
+
+		for (int d = 0; d < nd; d++)
+			if (rnd(4)) {
+				keep[td] = perm[d];
+				tdim[td++] = dim[perm[d]];
+			}
+		snprintf(name, sizeof(name), "x%d", k);
+		t = tensor(m, name, TENSOR_INPUT, td, tdim);
+		int in = nest_input(n, t);
+
+		for (int d = 0; d < td; d++)
+			n->in[in].coef[d][keep[d]] = 1;
+		v[num++] = nest_in(n, in);
+	}
+	int acc = v[0];
+
+	for (int k = 0; k < 1 + (int)rnd(12); k++) {
+		static const enum rdu_simd_op two[] = { RDU_SIMD_FADD, RDU_SIMD_FSUB,
+							RDU_SIMD_FMUL, RDU_SIMD_FMAX,
+							RDU_SIMD_FMIN };
+		static const enum rdu_simd_op one[] = { RDU_SIMD_FNEG, RDU_SIMD_FABS,
+							RDU_SIMD_FLOOR, RDU_SIMD_F2BF };
+		int b = v[rnd((uint32_t)num)];
+
+		if (rnd(5) == 0)
+			acc = nest_op(n, one[rnd(4)], acc, -1, -1);
+		else if (rnd(6) == 0)
+			acc = nest_op(n, RDU_SIMD_SELECT, nest_op(n, RDU_SIMD_FLT, acc, b, -1), b,
+				      acc);
+		else if (rnd(6) == 0)
+			acc = nest_op(n, RDU_SIMD_FADD, acc,
+				      nest_op(n, RDU_SIMD_I2F,
+					      nest_index(n, (int)rnd((uint32_t)nd)), -1, -1), -1);
+		else
+			acc = nest_op(n, two[rnd(5)], acc, rnd(3) ? b : nest_imm_f(n, 0.5f), -1);
+		if (num < 8 && rnd(2))
+			v[num++] = acc;
+	}
+	for (int k = 0; k < 1 + (int)rnd(2); k++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "y%d", k);
+		t = tensor(m, name, TENSOR_OUTPUT, nd, dim);
+		int o = nest_output(n, t, k ? v[num - 1] : acc);
+
+		for (int d = 0; d < nd; d++)
+			n->out[o].access.coef[d][d] = 1;
+	}
+}
+
+static void make_reduce(struct module *m, struct module_entry *e)
+{
+	struct nest *n = module_nest(m, e, "reduce", "test");
+	int nd = 1 + (int)rnd(4), td = 0, in, out, body;
+	static const enum reduce_op op[] = { REDUCE_ADD, REDUCE_MAX, REDUCE_MIN };
+	int64_t dim[8], odim[8];
+
+	for (int d = 0; d < nd; d++) {
+		dim[d] = extent();
+		nest_dim(n, "d", dim[d], rnd(2) || (d == nd - 1 && td == d));
+		if (!n->dim[d].reduce)
+			odim[td++] = dim[d];
+	}
+	in = nest_input(n, tensor(m, "x0", TENSOR_INPUT, nd, dim));
+	for (int d = 0; d < nd; d++)
+		n->in[in].coef[d][d] = 1;
+	n->reduce = op[rnd(3)];
+	body = nest_in(n, in);
+	if (rnd(2))
+		body = nest_op(n, RDU_SIMD_FADD, body, nest_imm_f(n, 1.5f), -1);
+	n->body = body;
+	body = nest_red(n);
+	if (rnd(2))
+		body = nest_op(n, RDU_SIMD_FMUL, body, nest_imm_f(n, 0.25f), -1);
+	out = nest_output(n, tensor(m, "y0", TENSOR_OUTPUT, td, odim), body);
+	for (int d = 0, k = 0; d < nd; d++)
+		if (!n->dim[d].reduce)
+			n->out[out].access.coef[k++][d] = 1;
+}
+
+/* x[.., i * s + k - p] windows: maximum or sum. */
+static void make_pool(struct module *m, struct module_entry *e)
+{
+	struct nest *n = module_nest(m, e, "pool", "test");
+	int k = 1 + (int)rnd(4), s = 1 + (int)rnd(3), p = (int)rnd(2), in, out;
+	int64_t N = extent(), C = 1 + rnd(5), Y = 1 + rnd(9), X = 1 + rnd(9);
+	int64_t xd[4] = { N, C, (Y - 1) * s + k - p, (X - 1) * s + k - p }, yd[4] = { N, C, Y, X };
+
+	if (xd[2] < 1 || xd[3] < 1)
+		xd[2] = xd[3] = 9;
+	nest_dim(n, "n", N, false);
+	nest_dim(n, "c", C, false);
+	nest_dim(n, "y", Y, false);
+	nest_dim(n, "x", X, false);
+	nest_dim(n, "ky", k, true);
+	nest_dim(n, "kx", k, true);
+	in = nest_input(n, tensor(m, "x0", TENSOR_INPUT, 4, xd));
+	n->reduce = rnd(2) ? REDUCE_MAX : REDUCE_ADD;
+	n->in[in].coef[0][0] = n->in[in].coef[1][1] = 1;
+	for (int d = 0; d < 2; d++) {
+		n->in[in].coef[2 + d][2 + d] = s;
+		n->in[in].coef[2 + d][4 + d] = 1;
+		n->in[in].offset[2 + d] = -p;
+	}
+	n->in[in].guarded = true;
+	n->in[in].pad = n->reduce == REDUCE_MAX ? 0xff800000u : 0;
+	n->body = nest_in(n, in);
+	out = nest_output(n, tensor(m, "y0", TENSOR_OUTPUT, 4, yd), nest_red(n));
+	for (int d = 0; d < 4; d++)
+		n->out[out].access.coef[d][d] = 1;
+}
+
+static int epilogue(struct module *m, struct nest *n, int nd, const int *dims)
+{
+	int r = nest_red(n);
+
+	if (rnd(2)) { /* bias along one of the output's dimensions, then a clamp */
+		int d = dims[rnd((uint32_t)nd)], in;
+		int64_t len = n->dim[d].extent;
+
+		in = nest_input(n, tensor(m, "bias", TENSOR_INPUT, 1, &len));
+		n->in[in].coef[0][d] = 1;
+		r = nest_op(n, RDU_SIMD_FADD, r, nest_in(n, in), -1);
+		if (rnd(2))
+			r = nest_op(n, RDU_SIMD_FMAX, r, nest_imm_f(n, 0), -1);
+	}
+	return r;
+}
+
+/* Any number of parallel dimensions of either operand, any of contraction. */
+static void make_matmul(struct module *m, struct module_entry *e)
+{
+	struct nest *n = module_nest(m, e, "matmul", "test");
+	int role[6], nd, in[2], out, od = 0, odims[8];
+	int64_t tdim[2][8], odim[8];
+
+	do { /* 0: A and out, 1: B and out, 2: contraction, 3: all */
+		bool k = false;
+		double work = 1;
+
+		nd = 2 + (int)rnd(4);
+		n->ndim = 0;
+		for (int d = 0; d < nd; d++) {
+			role[d] = rnd(12) ? (int)rnd(3) : 3;
+			k |= role[d] == 2;
+			nest_dim(n, "d", extent(), role[d] == 2);
+			work *= (double)n->dim[d].extent;
+		}
+		if (k && work < 3e6)
+			break;
+	} while (1);
+	for (int o = 0; o < 2; o++) {
+		int td = 0, order[8];
+
+		for (int d = 0; d < nd; d++)
+			if (role[d] == o || role[d] >= 2)
+				order[td++] = d;
+		for (int d = td - 1; d > 0 && rnd(2); d--) {
+			int x = (int)rnd((uint32_t)d + 1), t = order[d];
+
+			order[d] = order[x];
+			order[x] = t;
+		}
+		for (int d = 0; d < td; d++)
+			tdim[o][d] = n->dim[order[d]].extent;
+		in[o] = nest_input(n, tensor(m, o ? "x1" : "x0", TENSOR_INPUT, td, tdim[o]));
+		for (int d = 0; d < td; d++)
+			n->in[in[o]].coef[d][order[d]] = 1;
+	}
+	n->reduce = REDUCE_ADD;
+	n->body = nest_op(n, RDU_SIMD_FMUL, nest_in(n, in[0]), nest_in(n, in[1]), -1);
+	for (int d = 0; d < nd; d++)
+		if (role[d] != 2) {
+			odims[od] = d;
+			odim[od++] = n->dim[d].extent;
+		}
+	out = nest_output(n, tensor(m, "y0", TENSOR_OUTPUT, od, odim),
+			  od ? epilogue(m, n, od, odims) : nest_red(n));
+	for (int d = 0; d < od; d++)
+		n->out[out].access.coef[d][odims[d]] = 1;
+}
+
+/* Convolution: forward, or the gradient of its weights. */
+static void make_conv(struct module *m, struct module_entry *e)
+{
+	struct nest *n = module_nest(m, e, "conv", "test");
+	int k = 1 + (int)rnd(5), s = 1 + (int)rnd(2), p = (int)rnd(3), x, w, out;
+	bool grad = rnd(3) == 0;
+	int64_t N = rnd(2) ? 16 + rnd(33) : 1 + rnd(4), C = 1 + rnd(6), O = 1 + rnd(12);
+	int64_t Y = 1 + rnd(7), X = 1 + rnd(7), in_y = (Y - 1) * s + k - 2 * p;
+	int64_t in_x = (X - 1) * s + k - 2 * p;
+	static const int fdims[] = { 0, 1, 2, 3 };
+
+	if (in_y < 1 || in_x < 1) {
+		in_y += 2 * p;
+		in_x += 2 * p;
+		p = 0;
+	}
+	int64_t xd[4] = { N, C, in_y, in_x }, wd[4] = { O, C, k, k }, yd[4] = { N, O, Y, X };
+
+	nest_dim(n, "n", N, grad);
+	nest_dim(n, "o", O, false);
+	nest_dim(n, "y", Y, grad);
+	nest_dim(n, "x", X, grad);
+	nest_dim(n, "c", C, !grad);
+	nest_dim(n, "ky", k, !grad);
+	nest_dim(n, "kx", k, !grad);
+	x = nest_input(n, tensor(m, "x0", TENSOR_INPUT, 4, xd));
+	n->in[x].coef[0][0] = n->in[x].coef[1][4] = 1;
+	for (int d = 0; d < 2; d++) {
+		n->in[x].coef[2 + d][2 + d] = s;
+		n->in[x].coef[2 + d][5 + d] = 1;
+		n->in[x].offset[2 + d] = -p;
+	}
+	n->in[x].guarded = p > 0;
+	w = nest_input(n, tensor(m, "x1", TENSOR_INPUT, 4, grad ? yd : wd));
+	if (grad) {
+		for (int d = 0; d < 4; d++)
+			n->in[w].coef[d][d] = 1;
+	} else {
+		n->in[w].coef[0][1] = n->in[w].coef[1][4] = n->in[w].coef[2][5] =
+			n->in[w].coef[3][6] = 1;
+	}
+	n->reduce = REDUCE_ADD;
+	n->body = nest_op(n, RDU_SIMD_FMUL, nest_in(n, x), nest_in(n, w), -1);
+	out = nest_output(n, tensor(m, "y0", TENSOR_OUTPUT, 4, grad ? wd : yd),
+			  grad ? nest_red(n) : epilogue(m, n, 4, fdims));
+	if (grad)
+		n->out[out].access.coef[0][1] = n->out[out].access.coef[1][4] =
+			n->out[out].access.coef[2][5] = n->out[out].access.coef[3][6] = 1;
+	else
+		for (int d = 0; d < 4; d++)
+			n->out[out].access.coef[d][d] = 1;
+}
+
+static int64_t elements(const struct tensor *t)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		n *= t->dim[d];
+	return n;
+}
+
+static double worst(const float *got, const float *want, int64_t n)
+{
+	double w = 0, scale = 0;
+
+	for (int64_t i = 0; i < n; i++)
+		if (fabs(want[i]) > scale)
+			scale = fabs(want[i]);
+	for (int64_t i = 0; i < n; i++) {
+		double d = fabs((double)got[i] - want[i]) / (scale + 1e-3);
+
+		if (!(d <= w))
+			w = d == d ? d : 1e9;
+	}
+	return w;
+}
+
+static bool run_case(int c, const struct rdu_chip *chip, const char *path, struct rdu_pool *pool,
+		     char *text, size_t size)
+{
+	struct module *m = module_new("test");
+	struct module_entry *e = module_entry(m, "forward");
+	static const int levels[] = { 0, 1, 3 };
+	struct rduc_options opt = { .chip = chip };
+	char error[512] = "";
+	float **data;
+	struct ran r;
+	bool ok = true;
+
+	rng_state = (uint64_t)c * 0x9e3779b97f4a7c15ull + 12345;
+	rnd(2);
+	switch (c % 5) {
+	case 0:
+		make_map(m, e);
+		break;
+	case 1:
+		make_reduce(m, e);
+		break;
+	case 2:
+		make_pool(m, e);
+		break;
+	case 3:
+		make_matmul(m, e);
+		break;
+	case 4:
+		make_conv(m, e);
+		break;
+	}
+	opt.fp32 = rnd(4) == 0;
+	opt.tiles = 1 + (int)rnd(chip->tiles);
+	if (nest_check(e->nests[0], error, sizeof(error))) {
+		snprintf(text, size, "the test's nest is wrong: %s", error);
+		module_free(m);
+		return false;
+	}
+	data = calloc((size_t)m->num_tensors, sizeof(*data));
+	for (int i = 0; i < m->num_tensors; i++) {
+		data[i] = calloc((size_t)elements(m->tensors[i]) + 1, sizeof(float));
+		for (int64_t k = 0; k < elements(m->tensors[i]); k++)
+			data[i][k] = (float)((int)rnd(4001) - 2000) / 1000;
+	}
+	for (int l = 0; l < 3 && ok; l++) {
+		opt.opt = levels[l];
+		if (rduc_backend(m, &opt, path, error, sizeof(error)) || ran_open(&r, path)) {
+			snprintf(text, size, "-O%d: %s", levels[l], error);
+			ok = false;
+			break;
+		}
+		for (int i = 0; i < m->num_tensors; i++)
+			if (m->tensors[i]->kind == TENSOR_INPUT && ran_symbol(&r, m->tensors[i]->name))
+				memcpy(ran_symbol(&r, m->tensors[i]->name), data[i],
+				       (size_t)elements(m->tensors[i]) * 4);
+#ifdef NO_EXECUTE
+		bool execute = false;
+#else
+		bool execute = true;
+#endif
+		if (ran_entry(&r, 0, pool, execute, error, sizeof(error))) {
+			snprintf(text, size, "-O%d: %s", levels[l], error);
+			ok = false;
+		}
+		for (int bf16 = 0; bf16 < 2 && ok && execute; bf16++) {
+			double w = 0;
+
+			for (int k = 0; k < e->num_nests; k++)
+				nest_eval(e->nests[k], (void **)data, bf16);
+			for (int i = 0; i < m->num_tensors; i++)
+				if (m->tensors[i]->kind == TENSOR_OUTPUT) {
+					double o = worst(ran_symbol(&r, m->tensors[i]->name),
+							 data[i], elements(m->tensors[i]));
+
+					if (!(o <= w))
+						w = o;
+				}
+			if (w <= 2e-5)
+				break;
+			if (bf16) {
+				snprintf(text, size, "-O%d: wrong by %g of the largest", levels[l],
+					 w);
+				ok = false;
+			}
+		}
+		ran_close(&r);
+	}
+	if (!ok && getenv("V"))
+		nest_print(e->nests[0], stderr);
+	for (int i = 0; i < m->num_tensors; i++)
+		free(data[i]);
+	free(data);
+	module_free(m);
+	return ok;
+}
+
+int main(int argc, char **argv)
+{
+	int first = argc > 1 ? atoi(argv[1]) : 0, num = argc > 2 ? atoi(argv[2]) : 100;
+	static const char *const chips[] = { "sn10", "plasticine" };
+	static const char *const kinds[] = { "map", "reduce", "pool", "matmul", "conv" };
+	struct rdu_pool *pool = NULL;
+	char text[700], path[] = "/tmp/rduc-back-XXXXXX";
+	int fd = mkstemp(path), bad = 0;
+
+	if (fd < 0)
+		return 1;
+	close(fd);
+#ifndef NO_EXECUTE
+	pool = rdu_pool_new(2);
+#endif
+	printf("1..%d\n", num * 2);
+	for (int c = 0; c < num; c++)
+		for (int k = 0; k < 2; k++) {
+			struct rdu_chip chip;
+			bool ok;
+
+			text[0] = 0;
+			rdu_chip_find(chips[k], &chip, text, sizeof(text));
+			ok = run_case(first + c, &chip, path, pool, text, sizeof(text));
+			printf("%sok %d - %s %d on %s%s%s\n", ok ? "" : "not ", c * 2 + k + 1,
+			       kinds[(first + c) % 5], first + c, chips[k], ok ? "" : ": ", text);
+			fflush(stdout);
+			bad += !ok;
+		}
+#ifndef NO_EXECUTE
+	rdu_pool_free(pool);
+#endif
+	unlink(path);
+	return bad != 0;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs a compiled program in this process: reads the ELF file rduc wrote, gives
+ * every region memory, and executes an entry point's sections one by one.
+ */
+#ifndef RDUC_BACK_RUN_H
+#define RDUC_BACK_RUN_H
+
+#include <fcntl.h>
+#include <gelf.h>
+#include <libelf.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "fabric.h"
+
+struct ran {
+	struct rdu_chip chip;
+	unsigned char *program;
+	size_t program_size;
+	struct rdu_file_region *region;
+	size_t num_regions;
+	struct rdu_file_symbol *symbol;
+	size_t num_symbols;
+	unsigned char **memory; /* by region */
+	uint64_t cycles, dram_bytes, macs;
+};
+
+static inline void *ran_part(Elf *elf, const char *name, size_t *size)
+{
+	Elf_Scn *scn = NULL;
+	size_t strndx;
+
+	*size = 0;
+	elf_getshdrstrndx(elf, &strndx);
+	while ((scn = elf_nextscn(elf, scn))) {
+		GElf_Shdr h;
+
+		gelf_getshdr(scn, &h);
+		if (!strcmp(elf_strptr(elf, strndx, h.sh_name), name)) {
+			Elf_Data *d = elf_rawdata(scn, NULL);
+			void *p = aligned_alloc(64, (d->d_size + 64) / 64 * 64);
+
+			if (d->d_size)
+				memcpy(p, d->d_buf, d->d_size);
+			*size = d->d_size;
+			return p;
+		}
+	}
+	return NULL;
+}
+
+static inline int ran_open(struct ran *r, const char *path)
+{
+	int fd = open(path, O_RDONLY);
+	size_t size, data_size;
+	unsigned char *data;
+	void *chip;
+	Elf *elf;
+
+	memset(r, 0, sizeof(*r));
+	elf_version(EV_CURRENT);
+	elf = elf_begin(fd, ELF_C_READ, NULL);
+	if (!elf)
+		return -1;
+	chip = ran_part(elf, ".rdu.chip", &size);
+	if (!chip)
+		return -1;
+	memcpy(&r->chip, chip, sizeof(r->chip));
+	free(chip);
+	r->program = ran_part(elf, ".rdu.program", &r->program_size);
+	r->region = ran_part(elf, ".rdu.regions", &size);
+	r->num_regions = size / sizeof(*r->region);
+	r->symbol = ran_part(elf, ".rdu.symbols", &size);
+	r->num_symbols = size / sizeof(*r->symbol);
+	data = ran_part(elf, ".rdu.data", &data_size);
+	elf_end(elf);
+	close(fd);
+	r->memory = calloc(r->num_regions + 1, sizeof(*r->memory));
+	for (size_t i = 0; i < r->num_regions; i++) {
+		r->memory[i] = aligned_alloc(64, (r->region[i].size + 127) / 64 * 64);
+		memset(r->memory[i], 0xa5, r->region[i].size); /* nobody may count on zeros */
+		if (r->region[i].data != RDU_NO_DATA)
+			memcpy(r->memory[i], data + r->region[i].data,
+			       r->region[i].data + r->region[i].size <= data_size ?
+			       r->region[i].size : data_size - r->region[i].data);
+	}
+	free(data);
+	return 0;
+}
+
+static inline void ran_close(struct ran *r)
+{
+	for (size_t i = 0; i < r->num_regions; i++)
+		free(r->memory[i]);
+	free(r->memory);
+	free(r->program);
+	free(r->region);
+	free(r->symbol);
+}
+
+static inline void *ran_symbol(struct ran *r, const char *name)
+{
+	for (size_t i = 0; i < r->num_symbols; i++)
+		if (!strcmp(r->symbol[i].name, name))
+			return r->memory[r->symbol[i].region] + r->symbol[i].offset;
+	return NULL;
+}
+
+/* Runs entry e; execute false: validation and time only. 0 or -1 with a text. */
+static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bool execute,
+			    char *error, size_t error_size)
+{
+	const struct rdu_prog_header *h = (const void *)r->program;
+	const struct rdu_prog_section *sec = (const void *)(r->program + h->sections_off);
+	const struct rdu_prog_segment *seg = (const void *)(r->program + h->segments_off);
+	const struct rdu_prog_entry *en = (const void *)(r->program + h->entries_off);
+	const struct rdu_prog_step *step = (const void *)(r->program + h->steps_off);
+	size_t pmus = rdu_chip_pmus_per_tile(&r->chip) * h->num_tiles;
+	uint32_t **scratch = calloc(pmus, sizeof(*scratch));
+	int rc = 0;
+
+	r->cycles = r->dram_bytes = r->macs = 0;
+	for (size_t i = 0; i < pmus && execute; i++) {
+		scratch[i] = aligned_alloc(64, r->chip.pmu_bytes);
+		memset(scratch[i], 0xff, r->chip.pmu_bytes); /* NaN */
+	}
+	for (uint32_t s = 0; s < en[e].num_steps && !rc; s++) {
+		const struct rdu_prog_section *q = &sec[step[en[e].first_step + s].arg];
+		const struct rdu_section_time *time;
+		struct rdu_segment bound[256];
+		struct rdu_fault_record fault;
+		struct rdu_cfg_diag diag;
+		struct rdu_section *x = rdu_section_new(r->program + q->offset, q->size, &r->chip,
+							h->num_tiles, &diag);
+
+		if (!x) {
+			snprintf(error, error_size, "%s: %s", q->name, diag.text);
+			rc = -1;
+			break;
+		}
+		time = rdu_section_time(x, NULL, NULL, NULL);
+		r->cycles += time->cycles;
+		r->dram_bytes += time->dram_bytes;
+		r->macs += time->macs;
+		for (uint32_t i = 0; i < q->num_segments; i++) {
+			const struct rdu_prog_segment *g = &seg[q->first_segment + i];
+
+			bound[i].ptr = r->memory[g->region] + g->offset;
+			bound[i].size = g->size;
+			bound[i].write = g->access & RDU_SEG_WRITE;
+		}
+		struct rdu_run run = { .segments = bound, .scratch = scratch, .pool = pool };
+
+		if (execute && rdu_section_execute(x, &run, &fault)) {
+			snprintf(error, error_size, "%s: fault %d in unit program %u at %llu",
+				 q->name, fault.code, fault.program,
+				 (unsigned long long)fault.addr);
+			rc = -1;
+		}
+		rdu_section_free(x);
+	}
+	for (size_t i = 0; i < pmus; i++)
+		free(scratch[i]);
+	free(scratch);
+	return rc;
+}
+
+#endif

@@ -1,0 +1,349 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the passes after patterns share: the linear form of a nest, the section
+ * under construction, and the passes themselves.
+ */
+#ifndef RDUC_BACKEND_H
+#define RDUC_BACKEND_H
+
+#include <stdio.h>
+#include "fabric.h"
+#include "nest.h"
+
+/* ---- the linear form of a nest ------------------------------------------- */
+
+/* Position along one axis of a tensor: off + sum(coef[d] * i[d]). */
+struct laxis {
+	int64_t ms;  /* memory stride in elements */
+	int64_t off; /* 0 unless guarded */
+	int64_t dim; /* extent of the tensor along it */
+	int64_t coef[NEST_MAX_DIMS];
+	bool guard;  /* the position may be outside [0, dim): reads as pad */
+};
+
+struct lacc {
+	struct tensor *t;
+	int64_t base; /* elements */
+	int num_axes;
+	struct laxis axis[RDU_MAX_DIMS];
+	uint32_t pad;
+	int gather_in; /* -1: none */
+	int64_t gather_stride;
+};
+
+/* A nest without dimensions of extent 1, jointly contiguous ones merged. */
+struct lnest {
+	const struct nest *n;
+	int num_dims;
+	int64_t extent[NEST_MAX_DIMS];
+	bool reduce[NEST_MAX_DIMS];
+	int index_dim[NEST_MAX_DIMS]; /* nest dimension -> this one's; -1: always 0 */
+	char name[NEST_MAX_DIMS][8];
+	struct lacc in[NEST_MAX_IN];
+	struct lacc out[NEST_MAX_OUT];
+};
+
+int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
+bool lacc_needs(const struct lacc *a, int dim);
+void lnest_from(struct lnest *l, const struct nest *n);
+
+/* ---- a section under construction ------------------------------------------ */
+
+#define UC_MAX 16 /* counters of a unit program before they are packed */
+#define UP_MAX 10 /* predicates likewise */
+
+struct ucounter {
+	int64_t start, step, trip;
+};
+
+struct upred {
+	int64_t base, lo, hi, lane_stride, stride[UC_MAX];
+};
+
+struct uaccess {
+	int target, format, pack, lanes, flags, copy_start;
+	uint32_t flip_mask, pad;
+	int64_t base, lane_stride, index_stride, stride[UC_MAX];
+	int num_preds;
+	struct upred pred[UP_MAX];
+};
+
+struct uport {
+	int stream;
+	uint32_t mask;
+	int reg, count;
+};
+
+struct uprog {
+	enum rdu_kind kind;
+	int op_id;
+	int unit; /* in image->unit */
+	int num_counters, num_outer;
+	struct ucounter c[UC_MAX];
+	int num_in, num_out;
+	struct uport in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];
+	struct uaccess acc;
+	int num_stages, num_tail;
+	struct rdu_cfg_stage stage[RDU_MAX_STAGES + RDU_MAX_TAIL];
+	int cols, mode, flags;
+	uint32_t k_mask, init_mask;
+};
+
+struct udest {
+	int prog, port;
+};
+
+struct ustream {
+	int prog, port;
+	int num_dests, room;
+	struct udest *dest;
+	int num_links;
+	struct rdu_cfg_link *link;
+};
+
+struct utoken {
+	int src, dst;
+	uint32_t src_mask, dst_mask, initial;
+};
+
+struct ubuffer {
+	int unit;
+	uint32_t copies, words;
+};
+
+struct uunit {
+	enum rdu_unit kind;
+	double hx, hy;   /* where it would like to be, 0..1; negative: anywhere */
+	int group;       /* units of one replica want to be together */
+	int x, y;        /* switch, y over all virtual tiles */
+	int tile, phys;  /* unit number within the tile */
+};
+
+struct usegment {
+	struct tensor *t; /* storage */
+	uint32_t access;
+};
+
+struct uimage {
+	char name[48];
+	const struct rdu_chip *chip;
+	int tiles;
+	int num_progs, room_progs;
+	struct uprog *prog;
+	int num_streams, room_streams;
+	struct ustream *stream;
+	int num_tokens, room_tokens;
+	struct utoken *token;
+	int num_buffers, room_buffers;
+	struct ubuffer *buffer;
+	int num_units, room_units;
+	struct uunit *unit;
+	int num_segments;
+	struct usegment segment[64];
+	/* after emit */
+	void *bytes;
+	size_t size;
+	/* after report */
+	uint64_t cycles, dram_bytes, macs, flops;
+	int used[3]; /* physical units by enum rdu_unit */
+	int bound, bound_prog;
+	bool systolic;
+	char note[160];
+};
+
+struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name);
+void image_free(struct uimage *im);
+int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
+int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
+int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words);
+void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
+		 uint32_t initial);
+int image_segment(struct uimage *im, struct tensor *t, uint32_t access);
+/* Joins an output port to an input port; the port numbers are counted up by the
+ * caller through the return value of image_in/image_out. */
+int image_in(struct uimage *im, int prog, uint32_t mask);
+int image_out(struct uimage *im, int prog, uint32_t mask, int reg, int count);
+void image_join(struct uimage *im, int src, int port, int dst, int dst_port);
+int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip);
+/* Drops and merges counters. 0, or -1: more than a unit program may have. */
+int image_pack(struct uimage *im, char *error, int error_size);
+
+struct tensor *tensor_storage(struct tensor *t);
+int dtype_format(enum rdu_dtype dtype);
+int dtype_size(enum rdu_dtype dtype);
+
+/* ---- the passes ------------------------------------------------------------ */
+
+#define BE_MAX_SEGMENTS 64
+
+struct region_of {  /* by tensor id of the storage */
+	int region; /* -1: none */
+	uint64_t offset, size;
+};
+
+struct be_section {
+	struct uimage *im;
+	int entry; /* first entry that uses it */
+	struct nest *nest;
+};
+
+struct backend {
+	struct module *m;
+	const struct rduc_options *opt;
+	struct rdu_chip chip;
+	int tiles;
+	char *error;
+	int error_size;
+	/* regions.c */
+	int num_regions;
+	struct rdu_file_region *region;
+	struct region_of *where;
+	unsigned char *data;
+	size_t data_size;
+	/* sections: one per nest kept, in order of entries */
+	int num_sections;
+	struct be_section *section;
+	int num_steps;
+	struct rdu_prog_step *step;
+	struct rdu_prog_entry entry[RDU_MAX_ENTRIES];
+	int num_ops;
+	struct rdu_file_op *op;
+	/* emit.c */
+	unsigned char *program;
+	size_t program_size;
+};
+
+__attribute__((format(printf, 2, 3)))
+int be_error(struct backend *be, const char *fmt, ...); /* -1 */
+bool be_prints(const struct backend *be, const char *pass);
+
+void be_fuse(struct backend *be);    /* fuse.c */
+void be_layout(struct backend *be);  /* layout.c */
+int be_regions(struct backend *be);  /* regions.c */
+int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im); /* lower.c */
+int be_place(struct backend *be, struct uimage *im); /* place.c */
+int be_route(struct backend *be, struct uimage *im); /* route.c */
+int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one section */
+int be_program(struct backend *be);                  /* emit.c: the program image */
+int be_write(struct backend *be, const char *path);  /* emit.c: the ELF file */
+void be_report(struct backend *be);                  /* report.c */
+int be_floorplan(struct backend *be, const char *path);
+int be_dot(struct backend *be, const char *path);
+
+/* ---- lowering ---------------------------------------------------------------- */
+
+struct plan { /* how far to go; retried smaller when something does not fit */
+	int max_unroll;  /* replicas */
+	int chunk;       /* vectors an activation */
+	bool no_systolic;
+	bool no_contract; /* the streaming form only */
+	int level;       /* of optimisation: 0, 1, 3 */
+};
+
+enum xarg_kind { XA_NONE, XA_VAL, XA_SRC, XA_SRC_LANE, XA_IMM, XA_CTR, XA_LANE, XA_ACC };
+
+struct xarg {
+	enum xarg_kind kind;
+	int index, lane;
+	uint32_t imm;
+};
+
+struct xop {
+	enum rdu_simd_op op;
+	struct xarg arg[3];
+	uint32_t acc_mask, init;
+};
+
+#define XOP_MAX 160
+
+/* Straight-line operations on vectors, to be cut into PCU programs. */
+struct xprog {
+	int num_ops;
+	struct xop op[XOP_MAX];
+	int num_out;
+	int out[NEST_MAX_OUT]; /* operation whose value is pushed */
+};
+
+struct xsrc { /* where a source comes from */
+	int prog, port;
+	uint32_t mask; /* popped where at first */
+};
+
+int simd_operands(enum rdu_simd_op op);
+bool simd_tail_only(enum rdu_simd_op op);
+struct xarg xval(int op);
+struct xarg xsrc_arg(int src);
+struct xarg ximm(uint32_t imm);
+struct xarg xctr(int c);
+int xprog_op(struct xprog *x, enum rdu_simd_op op, struct xarg a, struct xarg b, struct xarg c);
+/* Programs for x with the counters of `shape`; out[i]: who pushes output i.
+ * first_unit: hints of the PCUs. 0 or -1. */
+int xprog_emit(struct uimage *im, const struct xprog *x, const struct xsrc *src,
+	       const struct uprog *shape, uint32_t out_mask, double hx, double hy, int op_id,
+	       struct xsrc *out);
+/* Number of PCUs that takes. */
+int xprog_pcus(const struct rdu_chip *chip, const struct xprog *x);
+
+/* Loops of a template: counters by dimension, in index units. */
+struct loops {
+	int num;
+	struct {
+		int dim; /* -1: none */
+		int64_t start, step, trip;
+		bool reduce;
+	} l[UC_MAX];
+	int num_outer;
+	int lane_dim; /* -1 */
+	int lanes;
+	int64_t reach[NEST_MAX_DIMS]; /* highest index + 1 that the loops produce */
+	int64_t limit[NEST_MAX_DIMS]; /* and where it must stop */
+};
+
+/* Expressions of the nest over the given loops. src_of[input] is filled with
+ * source numbers, in order of first use (num_src). */
+struct xbuild {
+	const struct lnest *l;
+	const struct loops *lp;
+	struct xprog x;
+	int num_src;
+	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result */
+	int memo[NEST_MAX_EXPR];
+	struct xarg val[NEST_MAX_EXPR];
+};
+
+void xbuild_init(struct xbuild *b, const struct lnest *l, const struct loops *lp);
+struct xarg xbuild_expr(struct xbuild *b, int expr);
+struct xarg xbuild_index(struct xbuild *b, int dim);
+void xbuild_output(struct xbuild *b, int expr);
+void xbuild_output_arg(struct xbuild *b, struct xarg a);
+
+/* An AGCU program for an access over loops; keep: how many of the loops it has
+ * (the rest it does not depend on). mask: those left out. */
+int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
+	      uint32_t *mask);
+int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	       const struct loops *lp, bool add, int op_id, double hx, double hy);
+
+int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
+	      int op_id);
+/* 1: not a contraction this can do. */
+int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
+		   const struct plan *pl, int op_id);
+
+static inline int64_t ceil_div(int64_t a, int64_t b)
+{
+	return (a + b - 1) / b;
+}
+
+static inline int64_t min64(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline int64_t max64(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+#endif

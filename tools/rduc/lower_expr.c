@@ -1,0 +1,513 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Straight-line operations on vectors become PCU programs: as many operations
+ * to a PCU as its stages, tail, registers and ports allow, joined by streams.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+int simd_operands(enum rdu_simd_op op)
+{
+	switch (op) {
+#define OPERANDS(n, v, o, t, d) case RDU_SIMD_##n: return o;
+	RDU_SIMD_OPS(OPERANDS)
+#undef OPERANDS
+	}
+	return 0;
+}
+
+bool simd_tail_only(enum rdu_simd_op op)
+{
+	switch (op) {
+#define TAIL(n, v, o, t, d) case RDU_SIMD_##n: return t;
+	RDU_SIMD_OPS(TAIL)
+#undef TAIL
+	}
+	return false;
+}
+
+struct xarg xval(int op)
+{
+	return (struct xarg){ .kind = XA_VAL, .index = op };
+}
+
+struct xarg xsrc_arg(int src)
+{
+	return (struct xarg){ .kind = XA_SRC, .index = src };
+}
+
+struct xarg ximm(uint32_t imm)
+{
+	return (struct xarg){ .kind = XA_IMM, .imm = imm };
+}
+
+struct xarg xctr(int c)
+{
+	return (struct xarg){ .kind = XA_CTR, .index = c };
+}
+
+int xprog_op(struct xprog *x, enum rdu_simd_op op, struct xarg a, struct xarg b, struct xarg c)
+{
+	if (x->num_ops == XOP_MAX)
+		return XOP_MAX - 1;
+	x->op[x->num_ops] = (struct xop){ .op = op, .arg = { a, b, c } };
+	return x->num_ops++;
+}
+
+/* ---- one PCU's worth of operations ------------------------------------------ */
+
+#define PCU_OPS (RDU_MAX_STAGES + RDU_MAX_TAIL)
+
+struct pcu_ops {
+	int num;
+	int op[PCU_OPS];
+	/* made by pack_pcu */
+	int num_stages, num_tail;
+	struct {
+		int op; /* operation, or -1: a move */
+		struct xarg moved;
+		int reg;
+	} slot[PCU_OPS];
+	int reg_of[XOP_MAX];
+	int num_src;
+	struct xarg src[RDU_MAX_PORTS]; /* XA_SRC, or XA_VAL of another PCU */
+	int num_out;
+	int out[RDU_MAX_PORTS];
+};
+
+static bool in_pcu(const struct pcu_ops *p, int op)
+{
+	for (int i = 0; i < p->num; i++)
+		if (p->op[i] == op)
+			return true;
+	return false;
+}
+
+static bool used_outside(const struct xprog *x, const struct pcu_ops *p, int v)
+{
+	for (int i = 0; i < x->num_out; i++)
+		if (x->out[i] == v)
+			return true;
+	for (int i = v + 1; i < x->num_ops; i++)
+		for (int k = 0; k < 3; k++)
+			if (x->op[i].arg[k].kind == XA_VAL && x->op[i].arg[k].index == v &&
+			    !in_pcu(p, i))
+				return true;
+	return false;
+}
+
+static bool same_arg(const struct xarg *a, const struct xarg *b)
+{
+	return a->kind == b->kind && a->index == b->index && a->imm == b->imm;
+}
+
+static int port_of(const struct pcu_ops *p, const struct xarg *a)
+{
+	for (int i = 0; i < p->num_src; i++)
+		if (p->src[i].index == a->index &&
+		    (p->src[i].kind == XA_VAL) == (a->kind == XA_VAL))
+			return i;
+	return -1;
+}
+
+/* A tail operation reads registers (and immediates): anything else is moved
+ * there by a stage first. */
+static int moved_slot(struct pcu_ops *p, const struct xarg *a)
+{
+	for (int i = 0; i < p->num_stages; i++)
+		if (p->slot[i].op < 0 && same_arg(&p->slot[i].moved, a))
+			return i;
+	return -1;
+}
+
+static bool plain_tail(enum rdu_simd_op op)
+{
+	return op == RDU_SIMD_FADD || op == RDU_SIMD_FMUL || op == RDU_SIMD_FMAX ||
+	       op == RDU_SIMD_FMIN || op == RDU_SIMD_MOV;
+}
+
+static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct pcu_ops *p)
+{
+	bool tail[XOP_MAX] = { 0 };
+	int last_use[PCU_OPS], reg_until[64], n_in = (int)min64(chip->pcu_vec_in, RDU_MAX_PORTS);
+	int n_out = (int)min64(chip->pcu_vec_out, RDU_MAX_PORTS);
+	int regs = (int)min64(chip->simd_regs, 64), num;
+
+	p->num_stages = p->num_tail = p->num_src = p->num_out = 0;
+	for (int i = 0; i < p->num; i++) { /* ports */
+		const struct xop *o = &x->op[p->op[i]];
+
+		for (int k = 0; k < 3; k++) {
+			const struct xarg *a = &o->arg[k];
+
+			if (a->kind != XA_SRC && a->kind != XA_SRC_LANE &&
+			    !(a->kind == XA_VAL && !in_pcu(p, a->index)))
+				continue;
+			if (port_of(p, a) >= 0)
+				continue;
+			if (p->num_src == n_in)
+				return false;
+			p->src[p->num_src] = *a;
+			if (a->kind == XA_SRC_LANE)
+				p->src[p->num_src].kind = XA_SRC;
+			p->num_src++;
+		}
+		if (used_outside(x, p, p->op[i])) {
+			if (p->num_out == n_out)
+				return false;
+			p->out[p->num_out++] = p->op[i];
+		}
+	}
+	for (int i = 0; i < p->num; i++) { /* stages */
+		const struct xop *o = &x->op[p->op[i]];
+		bool t = simd_tail_only(o->op);
+
+		for (int k = 0; k < 3; k++)
+			if (o->arg[k].kind == XA_VAL && in_pcu(p, o->arg[k].index) &&
+			    tail[o->arg[k].index])
+				t = true;
+		tail[p->op[i]] = t;
+		if (t)
+			continue;
+		if (p->num_stages == (int)chip->simd_stages || p->num_stages == RDU_MAX_STAGES)
+			return false;
+		p->slot[p->num_stages++].op = p->op[i];
+	}
+	for (int i = 0; i < p->num; i++) { /* moves for the tail */
+		const struct xop *o = &x->op[p->op[i]];
+		int values = 0;
+
+		if (!tail[p->op[i]])
+			continue;
+		for (int k = 0; k < 3; k++) {
+			const struct xarg *a = &o->arg[k];
+
+			if (a->kind == XA_NONE)
+				continue;
+			if (a->kind == XA_IMM && (k > 0 || plain_tail(o->op)))
+				continue;
+			values++;
+			if (a->kind == XA_VAL && in_pcu(p, a->index))
+				continue;
+			if (moved_slot(p, a) >= 0)
+				continue;
+			if (p->num_stages == (int)chip->simd_stages ||
+			    p->num_stages == RDU_MAX_STAGES)
+				return false;
+			p->slot[p->num_stages].op = -1;
+			p->slot[p->num_stages++].moved = *a;
+		}
+		if (!simd_tail_only(o->op) && (!plain_tail(o->op) || values > 1))
+			return false;
+	}
+	num = p->num_stages;
+	for (int i = 0; i < p->num; i++) {
+		if (!tail[p->op[i]])
+			continue;
+		if (p->num_tail == (int)chip->tail_stages || p->num_tail == RDU_MAX_TAIL)
+			return false;
+		p->slot[num++].op = p->op[i];
+		p->num_tail++;
+	}
+	/* Registers: a value keeps its own until its last reader, or to the end. */
+	for (int s = 0; s < num; s++) {
+		last_use[s] = s;
+		for (int u = s + 1; u < num; u++) {
+			if (p->slot[u].op < 0)
+				continue;
+			for (int k = 0; k < 3; k++) {
+				const struct xarg *a = &x->op[p->slot[u].op].arg[k];
+
+				if (p->slot[s].op >= 0 ?
+				    a->kind == XA_VAL && a->index == p->slot[s].op :
+				    u >= p->num_stages && same_arg(a, &p->slot[s].moved))
+					last_use[s] = u;
+			}
+		}
+		if (p->slot[s].op >= 0 && used_outside(x, p, p->slot[s].op))
+			last_use[s] = 1000;
+	}
+	for (int r = 0; r < regs; r++)
+		reg_until[r] = -1;
+	for (int s = 0; s < num; s++) {
+		int r = 0;
+
+		while (r < regs && reg_until[r] > s)
+			r++;
+		if (r == regs)
+			return false;
+		reg_until[r] = last_use[s] > s ? last_use[s] : s + 1;
+		p->slot[s].reg = r;
+		if (p->slot[s].op >= 0)
+			p->reg_of[p->slot[s].op] = r;
+	}
+	return true;
+}
+
+static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg *a, bool in_tail)
+{
+	struct rdu_cfg_operand o = { 0 };
+	int m;
+
+	switch (a->kind) {
+	case XA_NONE:
+		o.kind = RDU_OPD_NONE;
+		break;
+	case XA_VAL:
+	case XA_SRC:
+		if (a->kind == XA_VAL && in_pcu(p, a->index)) {
+			o.kind = RDU_OPD_REG;
+			o.index = (uint8_t)p->reg_of[a->index];
+			break;
+		}
+		/* fall through */
+	case XA_SRC_LANE:
+	case XA_CTR:
+	case XA_LANE:
+		m = in_tail ? moved_slot((struct pcu_ops *)p, a) : -1;
+		if (m >= 0) {
+			o.kind = RDU_OPD_REG;
+			o.index = (uint8_t)p->slot[m].reg;
+		} else if (a->kind == XA_CTR) {
+			o.kind = RDU_OPD_COUNTER;
+			o.index = (uint8_t)a->index;
+		} else if (a->kind == XA_LANE) {
+			o.kind = RDU_OPD_LANE;
+		} else {
+			o.kind = a->kind == XA_SRC_LANE ? RDU_OPD_IN_LANE : RDU_OPD_IN;
+			o.index = (uint8_t)port_of(p, a);
+			o.lane = (uint8_t)(a->kind == XA_SRC_LANE ? a->lane : 0);
+		}
+		break;
+	case XA_IMM:
+		m = in_tail ? moved_slot((struct pcu_ops *)p, a) : -1;
+		if (m >= 0) {
+			o.kind = RDU_OPD_REG;
+			o.index = (uint8_t)p->slot[m].reg;
+		} else {
+			o.kind = RDU_OPD_IMM;
+			o.imm = a->imm;
+		}
+		break;
+	case XA_ACC:
+		o.kind = RDU_OPD_ACC;
+		break;
+	}
+	return o;
+}
+
+static void fill_stages(const struct xprog *x, const struct pcu_ops *p, struct uprog *u)
+{
+	u->num_stages = p->num_stages;
+	u->num_tail = p->num_tail;
+	for (int s = 0; s < p->num_stages + p->num_tail; s++) {
+		struct rdu_cfg_stage *st = &u->stage[s];
+
+		memset(st, 0, sizeof(*st));
+		st->dst = (uint8_t)p->slot[s].reg;
+		if (p->slot[s].op < 0) {
+			st->op = RDU_SIMD_MOV;
+			st->a = operand(p, &p->slot[s].moved, false);
+		} else {
+			const struct xop *o = &x->op[p->slot[s].op];
+
+			st->op = (uint8_t)o->op;
+			st->acc_mask = (uint16_t)o->acc_mask;
+			st->init = o->init;
+			st->a = operand(p, &o->arg[0], s >= p->num_stages);
+			st->b = operand(p, &o->arg[1], s >= p->num_stages);
+			st->c = operand(p, &o->arg[2], s >= p->num_stages);
+		}
+	}
+}
+
+/* Fills the PCUs one by one with every operation that is ready and fits. */
+static int partition(const struct rdu_chip *chip, const struct xprog *x, struct pcu_ops *pcu,
+		     int room)
+{
+	int of[XOP_MAX], n = 0, left = x->num_ops;
+
+	for (int i = 0; i < x->num_ops; i++)
+		of[i] = -1;
+	while (left) {
+		struct pcu_ops *p = &pcu[n];
+
+		if (n == room)
+			return -1;
+		memset(p, 0, sizeof(*p));
+		for (int i = 0; i < x->num_ops; i++) {
+			struct pcu_ops t;
+			bool ready = of[i] < 0 && p->num < PCU_OPS;
+
+			for (int k = 0; k < 3 && ready; k++)
+				if (x->op[i].arg[k].kind == XA_VAL && of[x->op[i].arg[k].index] < 0)
+					ready = false;
+			if (!ready)
+				continue;
+			t = *p;
+			t.op[t.num++] = i;
+			if (!pack_pcu(x, chip, &t))
+				continue;
+			*p = t;
+			of[i] = n;
+			left--;
+		}
+		if (!p->num)
+			return -1;
+		n++;
+	}
+	return n;
+}
+
+#define MAX_PCUS 64
+
+int xprog_pcus(const struct rdu_chip *chip, const struct xprog *x)
+{
+	struct pcu_ops *pcu = malloc(sizeof(*pcu) * MAX_PCUS);
+	int n;
+
+	if (!pcu)
+		abort();
+	n = partition(chip, x, pcu, MAX_PCUS);
+	free(pcu);
+	return n;
+}
+
+int xprog_emit(struct uimage *im, const struct xprog *x, const struct xsrc *src,
+	       const struct uprog *shape, uint32_t out_mask, double hx, double hy, int op_id,
+	       struct xsrc *out)
+{
+	struct pcu_ops *pcu = malloc(sizeof(*pcu) * MAX_PCUS);
+	struct xsrc from[XOP_MAX];
+	int n;
+
+	if (!pcu)
+		abort();
+	n = partition(im->chip, x, pcu, MAX_PCUS);
+	if (n < 0) {
+		free(pcu);
+		return -1;
+	}
+	for (int i = 0; i < n; i++) {
+		struct pcu_ops *p = &pcu[i];
+		int u = image_unit(im, RDU_UNIT_PCU, hx, hy);
+		int pr = image_prog(im, RDU_KIND_SIMD, u, op_id);
+		struct uprog *up = &im->prog[pr];
+
+		pack_pcu(x, im->chip, p);
+		up->num_counters = shape->num_counters;
+		up->num_outer = shape->num_outer;
+		memcpy(up->c, shape->c, sizeof(up->c));
+		for (int s = 0; s < p->num_src; s++) {
+			const struct xsrc *f = p->src[s].kind == XA_VAL ? &from[p->src[s].index] :
+									  &src[p->src[s].index];
+
+			image_join(im, f->prog, f->port, pr,
+				   image_in(im, pr, p->src[s].kind == XA_VAL ? 0 : f->mask));
+		}
+		fill_stages(x, p, &im->prog[pr]);
+		for (int o = 0; o < p->num_out; o++) {
+			uint32_t mask = 0;
+
+			for (int k = 0; k < x->num_out; k++)
+				if (x->out[k] == p->out[o])
+					mask = out_mask;
+			from[p->out[o]].prog = pr;
+			from[p->out[o]].port = image_out(im, pr, mask, p->reg_of[p->out[o]], 1);
+			from[p->out[o]].mask = 0;
+		}
+	}
+	for (int k = 0; k < x->num_out; k++)
+		out[k] = from[x->out[k]];
+	free(pcu);
+	return 0;
+}
+
+/* ---- expressions of a nest ---------------------------------------------------- */
+
+void xbuild_init(struct xbuild *b, const struct lnest *l, const struct loops *lp)
+{
+	memset(b, 0, sizeof(*b));
+	b->l = l;
+	b->lp = lp;
+}
+
+static int source(struct xbuild *b, int input)
+{
+	for (int i = 0; i < b->num_src; i++)
+		if (b->src_in[i] == input)
+			return i;
+	b->src_in[b->num_src] = input;
+	return b->num_src++;
+}
+
+struct xarg xbuild_index(struct xbuild *b, int dim)
+{
+	struct xarg sum = { .kind = XA_NONE };
+
+	if (dim < 0)
+		return ximm(0);
+	for (int i = 0; i < b->lp->num; i++) {
+		if (b->lp->l[i].dim != dim)
+			continue;
+		sum = sum.kind == XA_NONE ? xctr(i) :
+			xval(xprog_op(&b->x, RDU_SIMD_IADD, sum, xctr(i), (struct xarg){ 0 }));
+	}
+	if (b->lp->lane_dim == dim) {
+		struct xarg lane = { .kind = XA_LANE };
+
+		sum = sum.kind == XA_NONE ? lane :
+			xval(xprog_op(&b->x, RDU_SIMD_IADD, sum, lane, (struct xarg){ 0 }));
+	}
+	return sum.kind == XA_NONE ? ximm(0) : sum;
+}
+
+struct xarg xbuild_expr(struct xbuild *b, int expr)
+{
+	const struct nest *n = b->l->n;
+	const struct expr *e = &n->expr[expr];
+	struct xarg r = { 0 }, a[3] = { { 0 }, { 0 }, { 0 } };
+
+	if (b->memo[expr])
+		return b->val[expr];
+	switch (e->kind) {
+	case EXPR_IN:
+		r = xsrc_arg(source(b, e->arg[0]));
+		break;
+	case EXPR_IMM:
+		r = ximm(e->imm);
+		break;
+	case EXPR_INDEX:
+		r = xbuild_index(b, b->l->index_dim[e->arg[0]]);
+		break;
+	case EXPR_RED:
+		r = xsrc_arg(source(b, -1));
+		break;
+	case EXPR_OP:
+		for (int k = 0; k < simd_operands(e->op) && k < 3; k++)
+			if (e->arg[k] >= 0)
+				a[k] = xbuild_expr(b, e->arg[k]);
+		if (e->op == RDU_SIMD_F2BF_SR)
+			for (int k = 1; k < 3; k++)
+				if (e->arg[k] >= 0)
+					a[k] = xbuild_expr(b, e->arg[k]);
+		r = xval(xprog_op(&b->x, e->op, a[0], a[1], a[2]));
+		break;
+	}
+	b->memo[expr] = 1;
+	b->val[expr] = r;
+	return r;
+}
+
+void xbuild_output_arg(struct xbuild *b, struct xarg a)
+{
+	if (a.kind != XA_VAL)
+		a = xval(xprog_op(&b->x, RDU_SIMD_MOV, a, (struct xarg){ 0 }, (struct xarg){ 0 }));
+	b->x.out[b->x.num_out++] = a.index;
+}
+
+void xbuild_output(struct xbuild *b, int expr)
+{
+	xbuild_output_arg(b, xbuild_expr(b, expr));
+}

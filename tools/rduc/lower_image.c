@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The section under construction: unit programs on logical units, streams,
+ * tokens and buffers, with as many counters as the lowering found handy; and
+ * packing, which brings the counters down to what a unit program has.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+static void *grow(void *p, int num, int *room, size_t size)
+{
+	if (num < *room)
+		return p;
+	*room = num * 2 + 16;
+	p = realloc(p, (size_t)*room * size);
+	if (!p)
+		abort();
+	return p;
+}
+
+struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name)
+{
+	struct uimage *im = calloc(1, sizeof(*im));
+
+	if (!im)
+		abort();
+	im->chip = chip;
+	im->tiles = tiles;
+	snprintf(im->name, sizeof(im->name), "%.47s", name ? name : "");
+	return im;
+}
+
+void image_free(struct uimage *im)
+{
+	if (!im)
+		return;
+	for (int i = 0; i < im->num_streams; i++) {
+		free(im->stream[i].dest);
+		free(im->stream[i].link);
+	}
+	free(im->prog);
+	free(im->stream);
+	free(im->token);
+	free(im->buffer);
+	free(im->unit);
+	free(im->bytes);
+	free(im);
+}
+
+int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy)
+{
+	im->unit = grow(im->unit, im->num_units, &im->room_units, sizeof(*im->unit));
+	im->unit[im->num_units] = (struct uunit){ .kind = kind, .hx = hx, .hy = hy, .x = -1 };
+	return im->num_units++;
+}
+
+int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id)
+{
+	struct uprog *p;
+
+	im->prog = grow(im->prog, im->num_progs, &im->room_progs, sizeof(*im->prog));
+	p = &im->prog[im->num_progs];
+	memset(p, 0, sizeof(*p));
+	p->kind = kind;
+	p->unit = unit;
+	p->op_id = op_id;
+	p->acc.target = -1;
+	return im->num_progs++;
+}
+
+int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words)
+{
+	im->buffer = grow(im->buffer, im->num_buffers, &im->room_buffers, sizeof(*im->buffer));
+	im->buffer[im->num_buffers] = (struct ubuffer){ unit, copies, words };
+	return im->num_buffers++;
+}
+
+void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
+		 uint32_t initial)
+{
+	im->token = grow(im->token, im->num_tokens, &im->room_tokens, sizeof(*im->token));
+	im->token[im->num_tokens++] = (struct utoken){ src, dst, src_mask, dst_mask, initial };
+}
+
+int image_segment(struct uimage *im, struct tensor *t, uint32_t access)
+{
+	t = tensor_storage(t);
+	for (int i = 0; i < im->num_segments; i++)
+		if (im->segment[i].t == t) {
+			im->segment[i].access |= access;
+			return i;
+		}
+	if (im->num_segments == 64)
+		return 63;
+	im->segment[im->num_segments] = (struct usegment){ t, access };
+	return im->num_segments++;
+}
+
+int image_in(struct uimage *im, int prog, uint32_t mask)
+{
+	struct uprog *p = &im->prog[prog];
+
+	p->in[p->num_in] = (struct uport){ -1, mask, 0, 1 };
+	return p->num_in++;
+}
+
+int image_out(struct uimage *im, int prog, uint32_t mask, int reg, int count)
+{
+	struct uprog *p = &im->prog[prog];
+
+	p->out[p->num_out] = (struct uport){ -1, mask, reg, count };
+	return p->num_out++;
+}
+
+void image_join(struct uimage *im, int src, int port, int dst, int dst_port)
+{
+	struct uport *o = &im->prog[src].out[port];
+	struct ustream *s;
+
+	if (o->stream < 0) {
+		im->stream = grow(im->stream, im->num_streams, &im->room_streams,
+				  sizeof(*im->stream));
+		o->stream = im->num_streams++;
+		im->stream[o->stream] = (struct ustream){ .prog = src, .port = port };
+	}
+	s = &im->stream[o->stream];
+	s->dest = grow(s->dest, s->num_dests, &s->room, sizeof(*s->dest));
+	s->dest[s->num_dests++] = (struct udest){ dst, dst_port };
+	im->prog[dst].in[dst_port].stream = o->stream;
+}
+
+int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
+{
+	p->c[p->num_counters] = (struct ucounter){ start, step, trip };
+	return p->num_counters++;
+}
+
+struct tensor *tensor_storage(struct tensor *t)
+{
+	while (t->view_of || t->update_of)
+		t = t->view_of ? t->view_of : t->update_of;
+	return t;
+}
+
+int dtype_format(enum rdu_dtype dtype)
+{
+	switch (dtype) {
+	case RDU_DT_BF16:
+		return RDU_FMT_BF16;
+	case RDU_DT_I8:
+		return RDU_FMT_I8;
+	case RDU_DT_U8:
+	case RDU_DT_BOOL:
+		return RDU_FMT_U8;
+	case RDU_DT_I64:
+		return RDU_FMT_I64;
+	default:
+		return RDU_FMT_WORD;
+	}
+}
+
+int dtype_size(enum rdu_dtype dtype)
+{
+	switch (dtype) {
+	case RDU_DT_BF16:
+		return 2;
+	case RDU_DT_I8:
+	case RDU_DT_U8:
+	case RDU_DT_BOOL:
+		return 1;
+	case RDU_DT_I64:
+		return 8;
+	default:
+		return 4;
+	}
+}
+
+/* ---- packing of counters --------------------------------------------------- */
+
+static uint32_t drop_bit(uint32_t mask, int bit)
+{
+	uint32_t low = mask & ((1u << bit) - 1);
+
+	return low | ((mask >> (bit + 1)) << bit);
+}
+
+/* Everything that names counter c of program p forgets it. */
+static void forget_counter(struct uimage *im, int pi, int c)
+{
+	struct uprog *p = &im->prog[pi];
+
+	for (int i = 0; i < p->num_in; i++)
+		p->in[i].mask = drop_bit(p->in[i].mask, c);
+	for (int i = 0; i < p->num_out; i++)
+		p->out[i].mask = drop_bit(p->out[i].mask, c);
+	p->acc.flip_mask = drop_bit(p->acc.flip_mask, c);
+	p->k_mask = drop_bit(p->k_mask, c);
+	p->init_mask = drop_bit(p->init_mask, c);
+	for (int s = 0; s < p->num_stages + p->num_tail; s++) {
+		struct rdu_cfg_operand *o[3] = { &p->stage[s].a, &p->stage[s].b, &p->stage[s].c };
+
+		p->stage[s].acc_mask = (uint16_t)drop_bit(p->stage[s].acc_mask, c);
+		for (int k = 0; k < 3; k++)
+			if (o[k]->kind == RDU_OPD_COUNTER && o[k]->index > c)
+				o[k]->index--;
+	}
+	for (int i = c; i + 1 < p->num_counters; i++) {
+		p->c[i] = p->c[i + 1];
+		p->acc.stride[i] = p->acc.stride[i + 1];
+		for (int q = 0; q < p->acc.num_preds; q++)
+			p->acc.pred[q].stride[i] = p->acc.pred[q].stride[i + 1];
+	}
+	p->num_counters--;
+	p->acc.stride[p->num_counters] = 0;
+	for (int q = 0; q < p->acc.num_preds; q++)
+		p->acc.pred[q].stride[p->num_counters] = 0;
+	if (c < p->num_outer)
+		p->num_outer--;
+}
+
+static void forget_in_tokens(struct uimage *im, int pi, int c, const int *first, const int *next)
+{
+	for (int t = first[pi]; t >= 0; t = next[t]) {
+		struct utoken *k = &im->token[t / 2];
+
+		if (t & 1)
+			k->dst_mask = drop_bit(k->dst_mask, c);
+		else
+			k->src_mask = drop_bit(k->src_mask, c);
+	}
+}
+
+static bool is_access(const struct uprog *p)
+{
+	return p->kind == RDU_KIND_READ || p->kind == RDU_KIND_WRITE ||
+	       p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE;
+}
+
+static bool counter_read(const struct uprog *p, int c)
+{
+	for (int s = 0; s < p->num_stages + p->num_tail; s++) {
+		const struct rdu_cfg_operand *o[3] = { &p->stage[s].a, &p->stage[s].b,
+						       &p->stage[s].c };
+
+		for (int k = 0; k < 3; k++)
+			if (o[k]->kind == RDU_OPD_COUNTER && o[k]->index == c)
+				return true;
+	}
+	return false;
+}
+
+/* Takes counter c's start into the bases, so that it runs from 0 in steps of 1. */
+static void fold_start(struct uprog *p, int c)
+{
+	struct ucounter *k = &p->c[c];
+
+	p->acc.base += k->start * p->acc.stride[c];
+	p->acc.stride[c] *= k->step;
+	for (int q = 0; q < p->acc.num_preds; q++) {
+		p->acc.pred[q].base += k->start * p->acc.pred[q].stride[c];
+		p->acc.pred[q].stride[c] *= k->step;
+	}
+	k->start = 0;
+	k->step = 1;
+}
+
+static bool same_bits(uint32_t mask, int c)
+{
+	return (mask >> c & 1) == (mask >> (c + 1) & 1);
+}
+
+static bool can_merge(const struct uimage *im, int pi, int c, const int *first, const int *next)
+{
+	const struct uprog *p = &im->prog[pi];
+	int64_t trip = p->c[c + 1].trip;
+
+	if ((c < p->num_outer) != (c + 1 < p->num_outer))
+		return false;
+	if (p->c[c].trip * trip > 0x3fffffff)
+		return false;
+	for (int i = 0; i < p->num_in; i++)
+		if (!same_bits(p->in[i].mask, c))
+			return false;
+	for (int i = 0; i < p->num_out; i++)
+		if (!same_bits(p->out[i].mask, c))
+			return false;
+	if (!same_bits(p->acc.flip_mask, c) || !same_bits(p->k_mask, c) ||
+	    !same_bits(p->init_mask, c))
+		return false;
+	for (int s = 0; s < p->num_stages + p->num_tail; s++)
+		if (!same_bits(p->stage[s].acc_mask, c))
+			return false;
+	for (int t = first[pi]; t >= 0; t = next[t])
+		if (!same_bits(t & 1 ? im->token[t / 2].dst_mask : im->token[t / 2].src_mask, c))
+			return false;
+	if (is_access(p)) {
+		if (p->acc.stride[c] != p->acc.stride[c + 1] * trip)
+			return false;
+		for (int q = 0; q < p->acc.num_preds; q++)
+			if (p->acc.pred[q].stride[c] != p->acc.pred[q].stride[c + 1] * trip)
+				return false;
+		return true;
+	}
+	return !counter_read(p, c) && !counter_read(p, c + 1);
+}
+
+static void pack_prog(struct uimage *im, int pi, const int *first, const int *next)
+{
+	struct uprog *p = &im->prog[pi];
+
+	if (is_access(p))
+		for (int c = 0; c < p->num_counters; c++)
+			fold_start(p, c);
+	for (int c = p->num_counters - 1; c >= 0; c--) {
+		if (p->c[c].trip != 1)
+			continue;
+		for (int s = 0; s < p->num_stages + p->num_tail; s++) {
+			struct rdu_cfg_operand *o[3] = { &p->stage[s].a, &p->stage[s].b,
+							 &p->stage[s].c };
+
+			for (int k = 0; k < 3; k++)
+				if (o[k]->kind == RDU_OPD_COUNTER && o[k]->index == c)
+					*o[k] = (struct rdu_cfg_operand){
+						.kind = RDU_OPD_IMM,
+						.imm = (uint32_t)p->c[c].start };
+		}
+		forget_in_tokens(im, pi, c, first, next);
+		forget_counter(im, pi, c);
+	}
+	for (int c = p->num_counters - 2; c >= 0; c--) {
+		if (!can_merge(im, pi, c, first, next))
+			continue;
+		/* c becomes the merged one: (c, c + 1) -> c + 1, then c is dropped. */
+		p->c[c + 1] = (struct ucounter){ 0, 1, p->c[c].trip * p->c[c + 1].trip };
+		forget_in_tokens(im, pi, c, first, next);
+		forget_counter(im, pi, c);
+	}
+	if (!p->num_counters)
+		image_counter(p, 0, 1, 1);
+}
+
+int image_pack(struct uimage *im, char *error, int error_size)
+{
+	int *first = malloc(sizeof(int) * (size_t)(im->num_progs + 1));
+	int *next = malloc(sizeof(int) * (size_t)(im->num_tokens * 2 + 1));
+	int r = 0;
+
+	if (!first || !next)
+		abort();
+	for (int i = 0; i < im->num_progs; i++)
+		first[i] = -1;
+	for (int t = 0; t < im->num_tokens; t++) {
+		next[2 * t] = first[im->token[t].src];
+		first[im->token[t].src] = 2 * t;
+		next[2 * t + 1] = first[im->token[t].dst];
+		first[im->token[t].dst] = 2 * t + 1;
+	}
+	for (int i = 0; i < im->num_progs && !r; i++) {
+		pack_prog(im, i, first, next);
+		if (im->prog[i].num_counters > RDU_MAX_COUNTERS ||
+		    im->prog[i].acc.num_preds > RDU_MAX_PREDS) {
+			snprintf(error, (size_t)error_size,
+				 "%s: a unit program needs %d counters and %d predicates",
+				 im->name, im->prog[i].num_counters, im->prog[i].acc.num_preds);
+			r = -1;
+		}
+	}
+	free(first);
+	free(next);
+	return r;
+}

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The streaming form: LOAD -> PCUs -> STORE, a vector of the lane dimension at a
+ * time, reductions in the accumulator of a stage (and across lanes when the lane
+ * dimension is reduced). Any nest can be lowered so.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+/* Off-chip cost in bytes of one vector. */
+static double vector_cost(const struct rdu_chip *chip, const struct lacc *a, int64_t stride,
+			  int64_t lanes)
+{
+	double size = dtype_size(a->t->dtype), span;
+
+	if (a->gather_in >= 0)
+		return (double)lanes * chip->dram_burst;
+	if (!stride)
+		return size;
+	span = (double)lanes * (double)(stride < 0 ? -stride : stride) * size;
+	return span < (double)lanes * chip->dram_burst ? span :
+							  (double)lanes * chip->dram_burst;
+}
+
+static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int d)
+{
+	int64_t lanes = min64(chip->lanes, l->extent[d]);
+	double par = 1, red = 1, cost = 0;
+
+	for (int i = 0; i < l->num_dims; i++) {
+		double n = (double)(i == d ? ceil_div(l->extent[i], lanes) : l->extent[i]);
+
+		*(l->reduce[i] ? &red : &par) *= n;
+	}
+	for (int i = 0; i < l->n->num_in; i++) {
+		bool any = false;
+
+		for (int k = 0; k < l->num_dims; k++)
+			any |= lacc_needs(&l->in[i], k);
+		if (any)
+			cost += par * red * vector_cost(chip, &l->in[i],
+							lacc_coef(&l->in[i], d), lanes);
+	}
+	for (int i = 0; i < l->n->num_out; i++)
+		cost += par * vector_cost(chip, &l->out[i], lacc_coef(&l->out[i], d), lanes);
+	cost += par * red * 16; /* a firing */
+	if (l->reduce[d])
+		cost += par * 64;
+	return cost;
+}
+
+static int choose_lane(const struct rdu_chip *chip, const struct lnest *l)
+{
+	double best = 0;
+	int at = -1;
+
+	for (int d = 0; d < l->num_dims; d++) {
+		double c = lane_cost(chip, l, d);
+
+		if (at < 0 || c < best) {
+			at = d;
+			best = c;
+		}
+	}
+	return at;
+}
+
+static void add_loop(struct loops *lp, int dim, int64_t start, int64_t step, int64_t trip,
+		     bool reduce)
+{
+	lp->l[lp->num].dim = dim;
+	lp->l[lp->num].start = start;
+	lp->l[lp->num].step = step;
+	lp->l[lp->num].trip = trip;
+	lp->l[lp->num++].reduce = reduce;
+}
+
+/* Largest block <= want that a trip count is cut into, without a tail if one at
+ * least half as large divides it. */
+static int64_t good_block(int64_t trip, int64_t want)
+{
+	if (want < 1)
+		want = 1;
+	if (want >= trip)
+		return trip;
+	for (int64_t b = want; b * 2 > want; b--)
+		if (trip % b == 0)
+			return b;
+	return ceil_div(trip, ceil_div(trip, want));
+}
+
+/* Outer loops count activations of about `chunk` firings. */
+static void cut_activations(struct loops *lp, int64_t chunk)
+{
+	int64_t inner = 1;
+	int cut = lp->num;
+
+	while (cut > 0 && (lp->l[cut - 1].reduce || inner * lp->l[cut - 1].trip <= chunk))
+		inner *= lp->l[--cut].trip;
+	lp->num_outer = cut;
+	if (!cut || lp->num >= UC_MAX - 2)
+		return;
+	/* Loop cut - 1 is an outer one: cut it in two when too little is left inside. */
+	if (inner * 2 <= chunk) {
+		int i = cut - 1;
+		int64_t b = good_block(lp->l[i].trip, chunk / inner);
+
+		if (b < 2)
+			return;
+		for (int k = lp->num; k > cut; k--)
+			lp->l[k] = lp->l[k - 1];
+		lp->num++;
+		lp->l[cut] = lp->l[i];
+		lp->l[cut].start = 0;
+		lp->l[cut].trip = b;
+		lp->l[i].trip = ceil_div(lp->l[i].trip, b);
+		lp->l[i].step *= b;
+	}
+}
+
+static void find_reach(struct loops *lp, const struct lnest *l)
+{
+	for (int d = 0; d < l->num_dims; d++) {
+		lp->reach[d] = d == lp->lane_dim ? lp->lanes : 1;
+		for (int i = 0; i < lp->num; i++)
+			if (lp->l[i].dim == d)
+				lp->reach[d] += lp->l[i].start +
+						lp->l[i].step * (lp->l[i].trip - 1);
+	}
+}
+
+static uint32_t identity(enum reduce_op r)
+{
+	return r == REDUCE_MAX ? 0xff800000u : r == REDUCE_MIN ? 0x7f800000u : 0;
+}
+
+static enum rdu_simd_op reduce_simd(enum reduce_op r, bool lanes)
+{
+	switch (r) {
+	case REDUCE_MAX:
+		return lanes ? RDU_SIMD_RED_FMAX : RDU_SIMD_FMAX;
+	case REDUCE_MIN:
+		return lanes ? RDU_SIMD_RED_FMIN : RDU_SIMD_FMIN;
+	default:
+		return lanes ? RDU_SIMD_RED_FADD : RDU_SIMD_FADD;
+	}
+}
+
+struct map {
+	struct backend *be;
+	struct uimage *im;
+	const struct lnest *l;
+	int op_id;
+	double hx, hy;
+};
+
+static void shape_of(struct uprog *s, const struct loops *lp)
+{
+	memset(s, 0, sizeof(*s));
+	for (int i = 0; i < lp->num; i++)
+		image_counter(s, lp->l[i].start, lp->l[i].step, lp->l[i].trip);
+	s->num_outer = lp->num_outer;
+}
+
+static void load_sources(struct map *m, const struct xbuild *b, struct xsrc *src,
+			 const struct xsrc *red, const uint32_t *pad)
+{
+	for (int i = 0; i < b->num_src; i++) {
+		int in = b->src_in[i];
+
+		if (in < 0) {
+			src[i] = *red;
+			continue;
+		}
+		src[i].prog = agcu_load(m->im, m->l, &m->l->in[in], b->lp, m->op_id,
+					pad ? pad[in] : m->l->in[in].pad, m->hx, m->hy,
+					&src[i].mask);
+		src[i].port = 0;
+	}
+}
+
+/* Body and accumulator. */
+static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *red)
+{
+	const struct lnest *l = m->l;
+	const struct nest *n = l->n;
+	const struct expr *e = &n->expr[n->body];
+	bool over_lanes = lp->lane_dim >= 0 && l->reduce[lp->lane_dim], masked = false;
+	struct xarg body, acc = { .kind = XA_ACC }, none = { 0 };
+	struct xbuild b;
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
+	uint32_t pad[NEST_MAX_IN], red_mask = 0;
+	struct uprog shape;
+	int op;
+
+	for (int i = 0; i < n->num_in; i++)
+		pad[i] = l->in[i].pad;
+	for (int i = 0; i < lp->num; i++)
+		if (lp->l[i].reduce)
+			red_mask |= 1u << i;
+	xbuild_init(&b, l, lp);
+	if (over_lanes) /* lanes past the end must not count */
+		masked = lp->lanes < (int)m->im->chip->lanes ||
+			 lp->reach[lp->lane_dim] > l->extent[lp->lane_dim];
+	if (masked && e->kind == EXPR_IN && lacc_needs(&l->in[e->arg[0]], lp->lane_dim)) {
+		bool guarded = false;
+
+		for (int x = 0; x < l->in[e->arg[0]].num_axes; x++)
+			guarded |= l->in[e->arg[0]].axis[x].guard;
+		if (!guarded || pad[e->arg[0]] == identity(n->reduce)) {
+			pad[e->arg[0]] = identity(n->reduce);
+			masked = false;
+		}
+	}
+	if (n->reduce == REDUCE_ADD && e->kind == EXPR_OP && e->op == RDU_SIMD_FMUL && !masked) {
+		struct xarg p = xbuild_expr(&b, e->arg[0]), q = xbuild_expr(&b, e->arg[1]);
+
+		op = xprog_op(&b.x, RDU_SIMD_FMA, p, q, acc);
+	} else {
+		body = xbuild_expr(&b, n->body);
+		if (masked) {
+			struct xarg in = xval(xprog_op(&b.x, RDU_SIMD_ILT,
+						       xbuild_index(&b, lp->lane_dim),
+						       ximm((uint32_t)l->extent[lp->lane_dim]),
+						       none));
+			if (lp->lanes < (int)m->im->chip->lanes) {
+				/* one vector covers the dimension, or lanes is its divisor */
+				struct xarg lane = { .kind = XA_LANE };
+
+				in = xval(xprog_op(&b.x, RDU_SIMD_ILT, lane,
+						   ximm((uint32_t)lp->lanes), none));
+			}
+			body = xval(xprog_op(&b.x, RDU_SIMD_SELECT, in, body,
+					     ximm(identity(n->reduce))));
+		}
+		op = xprog_op(&b.x, reduce_simd(n->reduce, false), acc, body, none);
+	}
+	b.x.op[op].acc_mask = red_mask;
+	b.x.op[op].init = identity(n->reduce);
+	b.x.out[b.x.num_out++] = op;
+	load_sources(m, &b, src, NULL, pad);
+	shape_of(&shape, lp);
+	if (xprog_emit(m->im, &b.x, src, &shape, red_mask, m->hx, m->hy, m->op_id, out))
+		return be_error(m->be, "%s: too many operations for the chip", n->name);
+	*red = out[0];
+	red->mask = 0;
+	return 0;
+}
+
+static int emit_replica(struct map *m, const struct loops *lp)
+{
+	const struct lnest *l = m->l;
+	const struct nest *n = l->n;
+	struct loops post = *lp; /* without the reduction */
+	struct xsrc red = { 0 }, src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
+	struct uprog shape;
+	struct xbuild b;
+
+	if (n->reduce != REDUCE_NONE) {
+		if (emit_reduction(m, lp, &red))
+			return -1;
+		post.num = 0;
+		for (int i = 0; i < lp->num; i++)
+			if (!lp->l[i].reduce)
+				post.l[post.num++] = lp->l[i];
+		if (lp->lane_dim >= 0 && l->reduce[lp->lane_dim]) {
+			post.lane_dim = -1;
+			post.lanes = 1;
+		}
+	}
+	xbuild_init(&b, l, &post);
+	if (n->reduce != REDUCE_NONE && post.lane_dim != lp->lane_dim) {
+		/* source 0 is the reduction: across the lanes first */
+		int op;
+
+		b.src_in[b.num_src++] = -1;
+		op = xprog_op(&b.x, reduce_simd(n->reduce, true), xsrc_arg(0), (struct xarg){ 0 },
+			      (struct xarg){ 0 });
+		for (int i = 0; i < n->num_expr; i++)
+			if (n->expr[i].kind == EXPR_RED) {
+				b.memo[i] = 1;
+				b.val[i] = xval(op);
+			}
+	}
+	for (int i = 0; i < n->num_out; i++)
+		xbuild_output(&b, n->out[i].expr);
+	load_sources(m, &b, src, &red, NULL);
+	shape_of(&shape, &post);
+	if (xprog_emit(m->im, &b.x, src, &shape, 0, m->hx, m->hy, m->op_id, out))
+		return be_error(m->be, "%s: too many operations for the chip", n->name);
+	for (int i = 0; i < n->num_out; i++) {
+		int st = agcu_store(m->im, l, &l->out[i], &post, n->out[i].add, m->op_id, m->hx,
+				    m->hy);
+
+		image_join(m->im, out[i].prog, out[i].port, st, 0);
+	}
+	return 0;
+}
+
+int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
+	      int op_id)
+{
+	struct map m = { be, im, l, op_id, -1, -1 };
+	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
+	int64_t unroll = pl->max_unroll, block;
+	int at = -1, udim = -1;
+
+	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
+	for (int d = 0; d < l->num_dims; d++)
+		if (!l->reduce[d] && d != lp.lane_dim)
+			add_loop(&lp, d, 0, 1, l->extent[d], false);
+	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim])
+		add_loop(&lp, lp.lane_dim, 0, lp.lanes,
+			 ceil_div(l->extent[lp.lane_dim], lp.lanes), false);
+	for (int d = 0; d < l->num_dims; d++)
+		if (l->reduce[d] && d != lp.lane_dim)
+			add_loop(&lp, d, 0, 1, l->extent[d], true);
+	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
+		add_loop(&lp, lp.lane_dim, 0, lp.lanes,
+			 ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
+	/* Replicas: over the outermost parallel loop that has enough trips. */
+	for (int i = 0; i < l->n->num_out; i++)
+		if (l->n->out[i].add)
+			unroll = 1;
+	for (int i = 0; i < lp.num && unroll > 1; i++)
+		if (!lp.l[i].reduce && (at < 0 || lp.l[i].trip > lp.l[at].trip * 4 ||
+					(lp.l[at].trip < unroll && lp.l[i].trip > lp.l[at].trip)))
+			at = i;
+	if (at >= 0) {
+		unroll = min64(unroll, lp.l[at].trip);
+		while (unroll > 1 && lp.l[at].trip % unroll && lp.l[at].trip < unroll * 8)
+			unroll--;
+		udim = lp.l[at].dim;
+	} else {
+		unroll = 1;
+	}
+	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
+	for (int64_t r = 0; r < unroll; r++) {
+		struct loops k = lp;
+		int64_t step = at >= 0 ? lp.l[at].step : 0;
+
+		for (int d = 0; d < l->num_dims; d++)
+			k.limit[d] = l->extent[d];
+		if (at >= 0) {
+			k.l[at].trip = block;
+			k.l[at].start = r * block * step;
+			k.limit[udim] = min64(k.limit[udim], (r + 1) * block * step);
+		}
+		cut_activations(&k, pl->chunk);
+		find_reach(&k, l);
+		m.hx = -1;
+		m.hy = (double)r / (double)unroll;
+		if (emit_replica(&m, &k))
+			return -1;
+	}
+	return 0;
+}

@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The linear form of a nest: accesses as positions along memory axes, without
+ * dimensions of extent 1 and with jointly contiguous dimensions merged; and the
+ * AGCU programs that read or write along loops over it.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+int64_t lacc_coef(const struct lacc *a, int dim)
+{
+	int64_t s = 0;
+
+	for (int i = 0; i < a->num_axes; i++)
+		s += a->axis[i].ms * a->axis[i].coef[dim];
+	return s;
+}
+
+bool lacc_needs(const struct lacc *a, int dim)
+{
+	for (int i = 0; i < a->num_axes; i++)
+		if (a->axis[i].coef[dim])
+			return true;
+	return false;
+}
+
+static void lacc_from(struct lacc *a, const struct nest *n, const struct access *s,
+		      const int *map, const struct lnest *l)
+{
+	const struct tensor *t = s->tensor;
+
+	memset(a, 0, sizeof(*a));
+	a->t = s->tensor;
+	a->pad = s->pad;
+	a->gather_in = s->gather_in;
+	if (s->gather_in >= 0)
+		a->gather_stride = t->stride[s->gather_dim];
+	for (int d = 0; d < t->ndim; d++) {
+		struct laxis x = { .ms = t->stride[d], .dim = t->dim[d] };
+		int64_t lo = s->offset[d], hi = s->offset[d];
+		bool any = false;
+
+		for (int i = 0; i < n->ndim; i++) {
+			int64_t c = s->coef[d][i];
+
+			if (map[i] < 0 || !c)
+				continue;
+			any = true;
+			x.coef[map[i]] = c;
+			*(c > 0 ? &hi : &lo) += c * (l->extent[map[i]] - 1);
+		}
+		if (s->guarded && (lo < 0 || hi >= t->dim[d]) &&
+		    !(s->gather_in >= 0 && s->gather_dim == d)) {
+			x.guard = true;
+			x.off = s->offset[d];
+		} else {
+			a->base += s->offset[d] * t->stride[d];
+		}
+		if (any || x.guard)
+			a->axis[a->num_axes++] = x;
+	}
+}
+
+/* Axis that alone carries dim in an access, or -1; *ok false when merging is
+ * out of the question. */
+static int only_axis(const struct lacc *a, int dim, int num_dims, bool *ok)
+{
+	int at = -1;
+
+	for (int i = 0; i < a->num_axes; i++) {
+		if (!a->axis[i].coef[dim])
+			continue;
+		if (at >= 0 || a->axis[i].guard)
+			*ok = false;
+		for (int d = 0; d < num_dims; d++)
+			if (d != dim && a->axis[i].coef[d])
+				*ok = false;
+		at = i;
+	}
+	return at;
+}
+
+static bool can_merge(const struct lacc *a, int d, int e, int64_t extent_e, int num_dims)
+{
+	bool ok = true;
+	int x = only_axis(a, d, num_dims, &ok), y = only_axis(a, e, num_dims, &ok);
+
+	if (!ok)
+		return false;
+	if (x < 0 && y < 0)
+		return true;
+	if (x < 0 || y < 0)
+		return false;
+	return a->axis[x].ms * a->axis[x].coef[d] == a->axis[y].ms * a->axis[y].coef[e] * extent_e;
+}
+
+static void merge(struct lacc *a, int d, int e, int64_t extent)
+{
+	bool ok;
+	int x = only_axis(a, d, NEST_MAX_DIMS, &ok), y = only_axis(a, e, NEST_MAX_DIMS, &ok);
+
+	if (x < 0)
+		return;
+	a->axis[y].ms *= a->axis[y].coef[e];
+	a->axis[y].coef[e] = 1;
+	a->axis[y].dim = extent;
+	for (int i = x; i + 1 < a->num_axes; i++)
+		a->axis[i] = a->axis[i + 1];
+	a->num_axes--;
+}
+
+static void drop_dim(struct lacc *a, int d, int num_dims)
+{
+	for (int i = 0; i < a->num_axes; i++) {
+		for (int k = d; k + 1 < num_dims; k++)
+			a->axis[i].coef[k] = a->axis[i].coef[k + 1];
+		a->axis[i].coef[num_dims - 1] = 0;
+	}
+}
+
+static bool merge_pair(struct lnest *l, const bool *indexed, int d, int e)
+{
+	const struct nest *n = l->n;
+
+	if (l->reduce[d] != l->reduce[e] || indexed[d] || indexed[e] ||
+	    l->extent[d] * l->extent[e] > 0x3fffffff)
+		return false;
+	for (int i = 0; i < n->num_in; i++)
+		if (!can_merge(&l->in[i], d, e, l->extent[e], l->num_dims))
+			return false;
+	for (int i = 0; i < n->num_out; i++)
+		if (!can_merge(&l->out[i], d, e, l->extent[e], l->num_dims))
+			return false;
+	l->extent[e] *= l->extent[d];
+	for (int i = 0; i < n->num_in; i++) {
+		merge(&l->in[i], d, e, l->extent[e]);
+		drop_dim(&l->in[i], d, l->num_dims);
+	}
+	for (int i = 0; i < n->num_out; i++) {
+		merge(&l->out[i], d, e, l->extent[e]);
+		drop_dim(&l->out[i], d, l->num_dims);
+	}
+	return true;
+}
+
+void lnest_from(struct lnest *l, const struct nest *n)
+{
+	bool indexed[NEST_MAX_DIMS] = { 0 };
+	bool again = true;
+
+	memset(l, 0, sizeof(*l));
+	l->n = n;
+	for (int i = 0; i < n->ndim; i++) {
+		l->index_dim[i] = -1;
+		if (n->dim[i].extent == 1)
+			continue;
+		l->index_dim[i] = l->num_dims;
+		l->extent[l->num_dims] = n->dim[i].extent;
+		l->reduce[l->num_dims] = n->dim[i].reduce;
+		memcpy(l->name[l->num_dims++], n->dim[i].name, 8);
+	}
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_INDEX && l->index_dim[n->expr[i].arg[0]] >= 0)
+			indexed[l->index_dim[n->expr[i].arg[0]]] = true;
+	for (int i = 0; i < n->num_in; i++)
+		lacc_from(&l->in[i], n, &n->in[i], l->index_dim, l);
+	for (int i = 0; i < n->num_out; i++)
+		lacc_from(&l->out[i], n, &n->out[i].access, l->index_dim, l);
+	while (again) {
+		again = false;
+		for (int d = 0; d < l->num_dims && !again; d++)
+			for (int e = 0; e < l->num_dims && !again; e++) {
+				if (d == e || !merge_pair(l, indexed, d, e))
+					continue;
+				again = true;
+				for (int i = 0; i < n->ndim; i++)
+					if (l->index_dim[i] == d)
+						l->index_dim[i] = -1;
+					else if (l->index_dim[i] > d)
+						l->index_dim[i]--;
+				for (int k = d; k + 1 < l->num_dims; k++) {
+					l->extent[k] = l->extent[k + 1];
+					l->reduce[k] = l->reduce[k + 1];
+					indexed[k] = indexed[k + 1];
+					memcpy(l->name[k], l->name[k + 1], 8);
+				}
+				l->num_dims--;
+			}
+	}
+}
+
+/* ---- AGCU programs ------------------------------------------------------------- */
+
+static struct upred *pred_of(struct uaccess *a)
+{
+	struct upred *p = &a->pred[a->num_preds < UP_MAX ? a->num_preds : UP_MAX - 1];
+
+	memset(p, 0, sizeof(*p));
+	a->num_preds++;
+	return p;
+}
+
+/* Address and predicates of an access at the loops listed in at[] (loop -> counter
+ * of the program, -1: it has none, index start there). */
+static void address(struct uaccess *u, const struct lnest *l, const struct lacc *a,
+		    const struct loops *lp, const int *at)
+{
+	u->format = dtype_format(a->t->dtype);
+	u->lanes = lp->lanes;
+	u->base = a->base;
+	u->lane_stride = lp->lane_dim >= 0 ? lacc_coef(a, lp->lane_dim) : 0;
+	u->index_stride = a->gather_stride;
+	for (int x = 0; x < a->num_axes; x++)
+		u->base += a->axis[x].off * a->axis[x].ms;
+	for (int i = 0; i < lp->num; i++) {
+		int64_t c = lp->l[i].dim >= 0 ? lacc_coef(a, lp->l[i].dim) : 0;
+
+		if (at[i] >= 0)
+			u->stride[at[i]] = c;
+		else
+			u->base += c * lp->l[i].start;
+	}
+	for (int x = 0; x < a->num_axes; x++) { /* the tensor's bounds */
+		struct upred *p;
+
+		if (!a->axis[x].guard)
+			continue;
+		p = pred_of(u);
+		p->base = a->axis[x].off;
+		p->hi = a->axis[x].dim;
+		if (lp->lane_dim >= 0)
+			p->lane_stride = a->axis[x].coef[lp->lane_dim];
+		for (int i = 0; i < lp->num; i++) {
+			int64_t c = lp->l[i].dim >= 0 ? a->axis[x].coef[lp->l[i].dim] : 0;
+
+			if (at[i] >= 0)
+				p->stride[at[i]] = c;
+			else
+				p->base += c * lp->l[i].start;
+		}
+	}
+	for (int d = 0; d < l->num_dims; d++) { /* the loops' overshoot */
+		struct upred *p;
+
+		if (lp->reach[d] <= lp->limit[d] || !lacc_needs(a, d))
+			continue;
+		p = pred_of(u);
+		p->hi = lp->limit[d];
+		p->lane_stride = d == lp->lane_dim;
+		for (int i = 0; i < lp->num; i++) {
+			if (lp->l[i].dim != d)
+				continue;
+			if (at[i] >= 0)
+				p->stride[at[i]] = 1;
+			else
+				p->base += lp->l[i].start;
+		}
+	}
+}
+
+static bool loop_needed(const struct lnest *l, const struct lacc *a, const struct loops *lp, int i)
+{
+	int d = lp->l[i].dim;
+
+	if (d < 0)
+		return false;
+	if (lacc_needs(a, d))
+		return true;
+	return a->gather_in >= 0 && lacc_needs(&l->in[a->gather_in], d);
+}
+
+int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
+	      uint32_t *mask)
+{
+	int u = image_unit(im, RDU_UNIT_AGCU, hx, hy), keep = lp->num, pr, at[UC_MAX];
+	struct uprog *p;
+
+	while (keep > lp->num_outer && !loop_needed(l, a, lp, keep - 1))
+		keep--;
+	*mask = 0;
+	for (int i = keep; i < lp->num; i++)
+		*mask |= 1u << i;
+	pr = image_prog(im, RDU_KIND_LOAD, u, op_id);
+	p = &im->prog[pr];
+	for (int i = 0; i < lp->num; i++)
+		at[i] = i < keep ? image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip) :
+				   -1;
+	p->num_outer = lp->num_outer;
+	address(&p->acc, l, a, lp, at);
+	p->acc.pad = pad;
+	p->acc.target = image_segment(im, a->t, RDU_SEG_READ);
+	image_out(im, pr, 0, 0, 1);
+	if (a->gather_in >= 0) {
+		uint32_t m;
+		int ix;
+
+		p->acc.flags = RDU_ACCESS_GATHER;
+		image_in(im, pr, 0);
+		ix = agcu_load(im, l, &l->in[a->gather_in], lp, op_id, 0, hx, hy, &m);
+		m &= ~*mask; /* held while the index does not change */
+		im->prog[pr].in[0].mask = m;
+		image_join(im, ix, 0, pr, 0);
+	}
+	return pr;
+}
+
+int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	       const struct loops *lp, bool add, int op_id, double hx, double hy)
+{
+	int u = image_unit(im, RDU_UNIT_AGCU, hx, hy), at[UC_MAX], pr;
+	struct uprog *p;
+
+	pr = image_prog(im, RDU_KIND_STORE, u, op_id);
+	p = &im->prog[pr];
+	for (int i = 0; i < lp->num; i++)
+		at[i] = image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip);
+	p->num_outer = lp->num_outer;
+	address(&p->acc, l, a, lp, at);
+	p->acc.flags = add ? RDU_ACCESS_ADD : 0;
+	p->acc.target = image_segment(im, a->t, RDU_SEG_WRITE | (add ? RDU_SEG_READ : 0));
+	image_in(im, pr, 0);
+	if (a->gather_in >= 0) { /* scatter */
+		uint32_t m;
+		int port, ix;
+
+		im->prog[pr].acc.flags |= RDU_ACCESS_GATHER;
+		port = image_in(im, pr, 0);
+		ix = agcu_load(im, l, &l->in[a->gather_in], lp, op_id, 0, hx, hy, &m);
+		im->prog[pr].in[port].mask = m;
+		image_join(im, ix, 0, pr, port);
+	}
+	return pr;
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Placement on the checkerboard. Units that say where they want to be go to the
+ * nearest free place of their kind; the others follow their neighbours, in the
+ * order in which most of their neighbours are placed. AGCU programs share the
+ * AGCUs at the edges: near, and evenly spread.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+struct site {
+	int x, y, tile, phys;
+	int used; /* programs */
+};
+
+struct placer {
+	struct uimage *im;
+	int cols, rows; /* of switches, all tiles */
+	int num[3];
+	struct site *site[3];
+	int *at; /* PCU and PMU sites: switch -> site */
+	int *first, *next, *other; /* neighbours of a unit */
+	int num_links;
+};
+
+static void add_neighbour(struct placer *p, int a, int b)
+{
+	p->other[p->num_links] = b;
+	p->next[p->num_links] = p->first[a];
+	p->first[a] = p->num_links++;
+}
+
+static void sites(struct placer *p)
+{
+	const struct rdu_chip *chip = p->im->chip;
+	unsigned int per[3] = { rdu_chip_pcus_per_tile(chip), rdu_chip_pmus_per_tile(chip),
+				chip->agcus_per_tile };
+
+	p->cols = (int)chip->tile_cols;
+	p->rows = (int)chip->tile_rows * p->im->tiles;
+	for (int k = 0; k < 3; k++) {
+		p->num[k] = (int)per[k] * p->im->tiles;
+		p->site[k] = calloc((size_t)p->num[k] + 1, sizeof(struct site));
+		if (!p->site[k])
+			abort();
+		for (int i = 0; i < p->num[k]; i++) {
+			struct site *s = &p->site[k][i];
+			unsigned int x, y;
+
+			s->tile = i / (int)per[k];
+			s->phys = i % (int)per[k];
+			rdu_chip_unit_xy(chip, (enum rdu_unit)k, (unsigned int)s->phys, &x, &y);
+			s->x = (int)x;
+			s->y = (int)y + s->tile * (int)chip->tile_rows;
+		}
+	}
+}
+
+static int nearest(struct placer *p, enum rdu_unit kind, double x, double y)
+{
+	double best = 1e30;
+	int at = -1;
+
+	for (int i = 0; i < p->num[kind]; i++) {
+		const struct site *s = &p->site[kind][i];
+		double d;
+
+		if (kind == RDU_UNIT_AGCU) {
+			if (s->used >= (int)p->im->chip->agcu_programs)
+				continue;
+			d = fabs(s->x - x) + fabs(s->y - y) + 2.0 * s->used;
+		} else {
+			if (s->used)
+				continue;
+			d = (s->x - x) * (s->x - x) + (s->y - y) * (s->y - y);
+		}
+		if (d < best) {
+			best = d;
+			at = i;
+		}
+	}
+	return at;
+}
+
+static bool put(struct placer *p, int unit, double x, double y)
+{
+	struct uunit *u = &p->im->unit[unit];
+	int i = nearest(p, u->kind, x, y);
+	struct site *s;
+
+	if (i < 0)
+		return false;
+	s = &p->site[u->kind][i];
+	s->used++;
+	u->x = s->x;
+	u->y = s->y;
+	u->tile = s->tile;
+	u->phys = s->phys;
+	return true;
+}
+
+/* Mean place of a unit's placed neighbours; how many there are. */
+static int middle(struct placer *p, int unit, double *x, double *y)
+{
+	int n = 0;
+
+	*x = *y = 0;
+	for (int k = p->first[unit]; k >= 0; k = p->next[k]) {
+		const struct uunit *o = &p->im->unit[p->other[k]];
+
+		if (o->x < 0)
+			continue;
+		*x += o->x;
+		*y += o->y;
+		n++;
+	}
+	if (n) {
+		*x /= n;
+		*y /= n;
+	}
+	return n;
+}
+
+static void hint(const struct placer *p, const struct uunit *u, int order, double *x, double *y)
+{
+	/* spread what has no wish along the diagonal */
+	double h = order * 0.381966;
+
+	*x = (u->hx >= 0 ? u->hx : h - floor(h)) * (p->cols - 1);
+	*y = (u->hy >= 0 ? u->hy : 0.5) * (p->rows - 1);
+}
+
+int be_place(struct backend *be, struct uimage *im)
+{
+	struct placer p = { .im = im };
+	int room = 16, left = 0, r = 0, *queue, head = 0, tail = 0, seeds = 0;
+	bool *queued;
+	double x, y;
+
+	for (int s = 0; s < im->num_streams; s++)
+		room += 2 * im->stream[s].num_dests;
+	p.first = malloc(sizeof(int) * (size_t)(im->num_units + 1));
+	p.next = malloc(sizeof(int) * (size_t)room);
+	p.other = malloc(sizeof(int) * (size_t)room);
+	queue = malloc(sizeof(int) * (size_t)(im->num_units + 1));
+	queued = calloc((size_t)im->num_units + 1, sizeof(bool));
+	if (!p.first || !p.next || !p.other || !queue || !queued)
+		abort();
+	memset(p.first, -1, sizeof(int) * (size_t)(im->num_units + 1));
+	sites(&p);
+	for (int s = 0; s < im->num_streams; s++)
+		for (int d = 0; d < im->stream[s].num_dests; d++) {
+			int a = im->prog[im->stream[s].prog].unit;
+			int b = im->prog[im->stream[s].dest[d].prog].unit;
+
+			add_neighbour(&p, a, b);
+			add_neighbour(&p, b, a);
+		}
+	for (int u = 0; u < im->num_units; u++)
+		im->unit[u].x = -1;
+	/* Wishes first. */
+	for (int k = 0; k < 2 && !r; k++)
+		for (int u = 0; u < im->num_units && !r; u++) {
+			struct uunit *w = &im->unit[u];
+
+			if ((int)w->kind != k || w->hx < 0)
+				continue;
+			hint(&p, w, 0, &x, &y);
+			if (!put(&p, u, x, y))
+				r = 1;
+			queue[tail++] = u;
+			queued[u] = true;
+		}
+	/* Then outwards from what is placed; PCUs and PMUs before AGCUs. */
+	for (int u = 0; u < im->num_units && !r; u++) {
+		left = head;
+		if (im->unit[u].kind != RDU_UNIT_AGCU && !queued[u] && head == tail) {
+			queue[tail++] = u;
+			queued[u] = true;
+		}
+		while (head < tail && !r) {
+			int v = queue[head++];
+
+			if (im->unit[v].x < 0) {
+				if (!middle(&p, v, &x, &y))
+					hint(&p, &im->unit[v], seeds++, &x, &y);
+				if (!put(&p, v, x, y))
+					r = 1;
+			}
+			for (int k = p.first[v]; k >= 0; k = p.next[k]) {
+				int o = p.other[k];
+
+				if (im->unit[o].kind != RDU_UNIT_AGCU && !queued[o]) {
+					queue[tail++] = o;
+					queued[o] = true;
+				}
+			}
+		}
+	}
+	(void)left;
+	for (int u = 0; u < im->num_units && !r; u++) {
+		if (im->unit[u].kind != RDU_UNIT_AGCU)
+			continue;
+		if (!middle(&p, u, &x, &y))
+			hint(&p, &im->unit[u], seeds++, &x, &y);
+		if (!put(&p, u, x, y))
+			r = 1;
+	}
+	memset(im->used, 0, sizeof(im->used));
+	for (int k = 0; k < 3; k++) {
+		for (int i = 0; i < p.num[k]; i++)
+			im->used[k] += p.site[k][i].used > 0;
+		free(p.site[k]);
+	}
+	free(p.first);
+	free(p.next);
+	free(p.other);
+	free(queue);
+	free(queued);
+	if (r)
+		return be_error(be, "%s: more units than %d tiles of %s have", im->name, im->tiles,
+				im->chip->name);
+	return 0;
+}

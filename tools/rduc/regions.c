@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Regions: one for each tensor that outlives a run, and one arena for all that
+ * do not, in which storage is reused as soon as its last reader is done.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+
+struct life {
+	struct tensor *t;
+	int first, last; /* nests, counted over all entries */
+	uint64_t size, offset;
+};
+
+static int64_t tensor_elements(const struct tensor *t)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		n *= t->dim[d];
+	return n;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const struct life *x = a, *y = b;
+
+	if (x->size != y->size)
+		return x->size < y->size ? 1 : -1;
+	return x->t->id - y->t->id;
+}
+
+static void alive(struct life *life, struct tensor *t, int at)
+{
+	struct life *l = &life[tensor_storage(t)->id];
+
+	if (l->first < 0)
+		l->first = at;
+	l->last = at;
+}
+
+static void put_in_arena(struct life *temp, int n, uint64_t *arena)
+{
+	*arena = 0;
+	for (int i = 0; i < n; i++) { /* the largest first, at the lowest place that is free */
+		uint64_t at = 0;
+		bool moved = true;
+
+		while (moved) {
+			moved = false;
+			for (int k = 0; k < i; k++) {
+				if (temp[k].last < temp[i].first || temp[i].last < temp[k].first)
+					continue;
+				if (at < temp[k].offset + temp[k].size &&
+				    temp[k].offset < at + temp[i].size) {
+					at = temp[k].offset + temp[k].size;
+					moved = true;
+				}
+			}
+		}
+		temp[i].offset = at;
+		if (at + temp[i].size > *arena)
+			*arena = at + temp[i].size;
+	}
+}
+
+static int region_new(struct backend *be, const char *name, enum rdu_region_kind kind,
+		      uint64_t size)
+{
+	struct rdu_file_region *r = &be->region[be->num_regions];
+
+	snprintf(r->name, sizeof(r->name), "%.63s", name);
+	r->kind = kind;
+	r->size = size;
+	r->align = 64;
+	r->data = RDU_NO_DATA;
+	return be->num_regions++;
+}
+
+static void region_data(struct backend *be, int region, const void *data, uint64_t bytes)
+{
+	uint64_t align = bytes >= 4096 ? 4096 : 64;
+	uint64_t at = (be->data_size + align - 1) / align * align;
+
+	be->data = realloc(be->data, at + bytes);
+	if (!be->data)
+		abort();
+	memset(be->data + be->data_size, 0, at - be->data_size);
+	memcpy(be->data + at, data, bytes);
+	be->data_size = at + bytes;
+	be->region[region].data = at;
+}
+
+int be_regions(struct backend *be)
+{
+	struct module *m = be->m;
+	size_t n = (size_t)m->num_tensors + 1;
+	struct life *life = calloc(n, sizeof(*life)), *temp = calloc(n, sizeof(*temp));
+	int *kind = malloc(n * sizeof(int)), at = 0, num_temp = 0, r = 0;
+	uint64_t arena;
+
+	be->where = calloc(n, sizeof(*be->where));
+	be->region = calloc(n + 1, sizeof(*be->region));
+	if (!life || !temp || !kind || !be->where || !be->region)
+		abort();
+	for (int i = 0; i < m->num_tensors; i++) {
+		struct tensor *t = m->tensors[i];
+
+		life[i] = (struct life){ .t = t, .first = -1, .last = -1 };
+		life[i].size = ((uint64_t)tensor_elements(t) * (uint64_t)dtype_size(t->dtype) +
+				63) / 64 * 64;
+		if (!life[i].size)
+			life[i].size = 64;
+		kind[i] = t->kind;
+		be->where[i].region = -1;
+	}
+	for (int i = 0; i < m->num_tensors; i++) { /* a result may be a view of a temporary */
+		struct tensor *root = tensor_storage(m->tensors[i]);
+
+		if (kind[root->id] == TENSOR_TEMP && m->tensors[i]->kind != TENSOR_TEMP)
+			kind[root->id] = m->tensors[i]->kind;
+	}
+	for (int e = 0; e < m->num_entries; e++)
+		for (int k = 0; k < m->entries[e].num_nests; k++, at++) {
+			const struct nest *s = m->entries[e].nests[k];
+
+			for (int i = 0; i < s->num_in; i++)
+				alive(life, s->in[i].tensor, at);
+			for (int i = 0; i < s->num_out; i++)
+				alive(life, s->out[i].access.tensor, at);
+		}
+	for (int i = 0; i < m->num_tensors; i++) {
+		struct tensor *t = m->tensors[i];
+		static const enum rdu_region_kind of[] = {
+			[TENSOR_INPUT] = RDU_REGION_INPUT, [TENSOR_OUTPUT] = RDU_REGION_OUTPUT,
+			[TENSOR_WEIGHT] = RDU_REGION_WEIGHT, [TENSOR_STATE] = RDU_REGION_STATE,
+		};
+		int region;
+
+		if (tensor_storage(t) != t)
+			continue;
+		if (kind[i] == TENSOR_TEMP) {
+			if (life[i].first >= 0)
+				temp[num_temp++] = life[i];
+			continue;
+		}
+		if (be->num_regions + 2 > RDU_MAX_REGIONS) {
+			r = be_error(be, "more than %d tensors outlive a run", RDU_MAX_REGIONS);
+			break;
+		}
+		region = region_new(be, t->name, of[kind[i]], life[i].size);
+		be->where[i] = (struct region_of){ region, 0, life[i].size };
+		if (t->data)
+			region_data(be, region, t->data,
+				    (uint64_t)tensor_elements(t) * (uint64_t)dtype_size(t->dtype));
+	}
+	qsort(temp, (size_t)num_temp, sizeof(*temp), by_size);
+	put_in_arena(temp, num_temp, &arena);
+	if (num_temp) {
+		int region = region_new(be, "temporaries", RDU_REGION_TEMP, arena);
+
+		for (int i = 0; i < num_temp; i++)
+			be->where[temp[i].t->id] =
+				(struct region_of){ region, temp[i].offset, temp[i].size };
+	}
+	if (be_prints(be, "regions"))
+		for (int i = 0; i < m->num_tensors; i++) {
+			const struct region_of *w = &be->where[tensor_storage(m->tensors[i])->id];
+
+			if (w->region >= 0)
+				fprintf(stderr, "regions: %-32s %s + %llu\n", m->tensors[i]->name,
+					be->region[w->region].name,
+					(unsigned long long)w->offset);
+		}
+	free(life);
+	free(temp);
+	free(kind);
+	return r;
+}
