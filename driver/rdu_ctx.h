@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef RDU_CTX_H
+#define RDU_CTX_H
+
+#include <linux/kref.h>
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+
+#include <drm/gpu_scheduler.h>
+
+#include "rdu_device.h"
+
+struct rdu_vm;
+
+/* What the card said when the context died. */
+struct rdu_fault_record {
+	u32 code, info, section, program;
+	u64 va;
+	u64 submit;
+	u32 job;
+};
+
+/* Tiles, a queue, an address space, and the scheduler that feeds the queue. */
+struct rdu_ctx {
+	struct rdu_device *rdev;
+	struct kref ref;		/* handle, jobs, ioctls under way */
+	struct work_struct release_work;
+	struct rdu_vm *vm;
+	struct list_head vm_link;	/* rdu_vm.ctxs, under rdu_vm.lock */
+	struct list_head dev_link;	/* rdu_device.ctxs, under rdu_device.grant_lock */
+
+	u32 queue_id;
+	u32 tile_first, num_tiles;
+	u32 depth;
+	u32 timeout_ms;
+	struct rdu_busy busy_start;	/* counters when the queue was granted */
+
+	struct drm_gpu_scheduler sched;
+	struct drm_sched_entity entity;
+
+	struct mutex submit_lock;	/* Protects: submitted, closed, the order of pushes */
+	u64 submitted;
+	bool closed;
+
+	struct mutex lock;		/* Protects: queue, state, fault, granted */
+	struct rdu_queue *queue;	/* NULL once the card was taken away */
+	bool granted;
+	u32 state;			/* DRM_RDU_CTX_STATE_*, 0: well */
+	bool dead;			/* takes no more work */
+	u64 done_last;			/* SUBMIT done when the queue went */
+	struct rdu_busy busy_last;	/* used, when the queue went */
+	struct rdu_fault_record fault;
+
+	u64 done_seen;			/* commands done at the last timeout */
+
+	/* For those who may see it. */
+	kuid_t uid;
+	struct pid *pid;
+	char comm[TASK_COMM_LEN];
+};
+
+struct rdu_ctx *rdu_ctx_get_unless_zero(struct rdu_ctx *ctx);
+void rdu_ctx_put(struct rdu_ctx *ctx);
+struct rdu_ctx *rdu_ctx_lookup(struct rdu_file *rfile, u32 id);
+void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state);
+void rdu_ctx_close(struct rdu_ctx *ctx);
+void rdu_ctx_unplug_all(struct rdu_device *rdev);
+void rdu_ctx_busy(struct rdu_ctx *ctx, struct rdu_busy *busy);
+u64 rdu_ctx_completed(struct rdu_ctx *ctx);
+u64 rdu_ctx_tile_mask(const struct rdu_ctx *ctx);
+
+static inline void rdu_busy_add(struct rdu_busy *sum, const struct rdu_busy *add)
+{
+	sum->exec += add->exec;
+	sum->pload += add->pload;
+	sum->aload += add->aload;
+	sum->copy += add->copy;
+}
+
+int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *file);
+int rdu_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *file);
+int rdu_ioctl_ctx_get_state(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* rdu_sched.c */
+int rdu_sched_ctx_init(struct rdu_ctx *ctx);
+void rdu_sched_ctx_fini(struct rdu_ctx *ctx);
+
+#endif

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Bringing the card up: registers, identity, memory, interrupts.
+ */
+#include <linux/dma-mapping.h>
+#include <linux/interrupt.h>
+#include <linux/iopoll.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_managed.h>
+
+#include "rdu_ctx.h"
+#include "rdu_device.h"
+#include "rdu_queue.h"
+
+#define RDU_READY_TIMEOUT_US	(10 * USEC_PER_SEC)
+
+u64 rdu_read64(struct rdu_device *rdev, u32 reg_lo)
+{
+	unsigned long flags;
+	u32 lo, hi;
+
+	spin_lock_irqsave(&rdev->latch_lock, flags);
+	lo = rdu_read(rdev, reg_lo);
+	hi = rdu_read(rdev, reg_lo + 4);
+	spin_unlock_irqrestore(&rdev->latch_lock, flags);
+	return (u64)hi << 32 | lo;
+}
+
+int rdu_copy_array(void *dst, size_t size, u64 src, u32 count, u32 stride)
+{
+	u32 i;
+	int ret;
+
+	if (stride < size || stride > PAGE_SIZE || stride % 8)
+		return -EINVAL;
+	for (i = 0; i < count; i++) {
+		ret = copy_struct_from_user(dst + (size_t)i * size, size,
+					    u64_to_user_ptr(src + (u64)i * stride), stride);
+		if (ret)
+			return ret == -E2BIG ? -EINVAL : ret;
+	}
+	return 0;
+}
+
+static void rdu_read_string(struct rdu_device *rdev, u32 reg, char text[16])
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		u32 word = rdu_read(rdev, reg + 4 * i);
+
+		text[4 * i] = word & 0xff;
+		text[4 * i + 1] = word >> 8 & 0xff;
+		text[4 * i + 2] = word >> 16 & 0xff;
+		text[4 * i + 3] = word >> 24;
+	}
+}
+
+/* What the card says about itself, with bounds on what we rely on. */
+static int rdu_device_identify(struct rdu_device *rdev)
+{
+	struct drm_device *drm = &rdev->drm;
+	u32 *fields = &rdev->chip.tiles;
+	int i;
+
+	BUILD_BUG_ON(sizeof(struct rdu_chip) != sizeof(struct drm_rdu_query_chip));
+	BUILD_BUG_ON(RDU_CHIP_NUM_FIELDS != DRM_RDU_CHIP_FIELDS);
+
+	if (rdu_read(rdev, RDU_REG_MAGIC) != RDU_MAGIC) {
+		drm_err(drm, "no rdu card behind BAR0\n");
+		return -ENODEV;
+	}
+	rdev->interface_version = rdu_read(rdev, RDU_REG_VERSION);
+	if (rdev->interface_version >> 16 != RDU_INTERFACE_VERSION >> 16) {
+		drm_err(drm, "card interface %u.%u is not known\n",
+			rdev->interface_version >> 16, rdev->interface_version & 0xffff);
+		return -ENODEV;
+	}
+
+	rdev->chip_hash = rdu_read64(rdev, RDU_REG_CHIP_HASH_LO);
+	rdev->mem_size = rdu_read64(rdev, RDU_REG_MEM_SIZE_LO);
+	rdev->num_queues = min_t(u32, rdu_read(rdev, RDU_REG_NUM_QUEUES), RDU_MAX_QUEUES);
+	rdu_read_string(rdev, RDU_REG_CHIP_NAME, rdev->chip.name);
+	rdu_read_string(rdev, RDU_REG_SERIAL, rdev->serial);
+	rdev->chip.assumed = rdu_read64(rdev, RDU_REG_CHIP_ASSUMED_LO);
+	for (i = 0; i < RDU_CHIP_NUM_FIELDS; i++)
+		fields[i] = rdu_read(rdev, RDU_REG_CHIP + 4 * i);
+	rdev->num_tiles = min_t(u32, rdev->chip.tiles, RDU_MAX_TILES);
+	if (rdev->num_queues < 2 || !rdev->num_tiles) {
+		drm_err(drm, "card has %u queues and %u tiles\n", rdev->num_queues,
+			rdev->num_tiles);
+		return -ENODEV;
+	}
+	return 0;
+}
+
+static int rdu_device_reset(struct rdu_device *rdev)
+{
+	u32 status;
+	int ret;
+
+	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
+	ret = read_poll_timeout(rdu_read, status,
+				(status & (RDU_STATUS_READY | RDU_STATUS_RESET)) ==
+				RDU_STATUS_READY,
+				100, RDU_READY_TIMEOUT_US, false, rdev, RDU_REG_STATUS);
+	if (ret) {
+		drm_err(&rdev->drm, "card does not get ready: status %#x\n", status);
+		return ret;
+	}
+	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_ENABLE);
+	return 0;
+}
+
+static void rdu_fault_work(struct work_struct *work)
+{
+	struct rdu_device *rdev = container_of(work, struct rdu_device, fault_work);
+	u64 faulted;
+	u32 lo, hi;
+	int idx;
+
+	if (!drm_dev_enter(&rdev->drm, &idx))
+		return;
+
+	lo = rdu_read(rdev, RDU_REG_FAULT_QUEUES_LO);
+	hi = rdu_read(rdev, RDU_REG_FAULT_QUEUES_HI);
+	rdu_write(rdev, RDU_REG_FAULT_QUEUES_LO, lo);
+	rdu_write(rdev, RDU_REG_FAULT_QUEUES_HI, hi);
+	faulted = (u64)hi << 32 | lo;
+
+	if (faulted & BIT_ULL(RDU_ADMIN_QUEUE))
+		rdu_queue_stop(rdev->admin.queue);
+	while ((faulted &= ~BIT_ULL(RDU_ADMIN_QUEUE))) {
+		u32 queue = __ffs64(faulted);
+		struct rdu_ctx *ctx;
+
+		faulted &= ~BIT_ULL(queue);
+		mutex_lock(&rdev->grant_lock);
+		ctx = rdev->queues[queue];
+		if (ctx)
+			ctx = rdu_ctx_get_unless_zero(ctx);
+		mutex_unlock(&rdev->grant_lock);
+		if (!ctx)
+			continue;
+		if (rdu_qread(rdev, queue, RDU_REG_Q_STATUS) == RDU_QUEUE_FAULTED)
+			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_FAULTED);
+		rdu_ctx_put(ctx);
+	}
+	drm_dev_exit(idx);
+}
+
+static irqreturn_t rdu_fault_irq(int irq, void *data)
+{
+	struct rdu_device *rdev = data;
+
+	queue_work(rdev->timeout_wq, &rdev->fault_work);
+	return IRQ_HANDLED;
+}
+
+static void rdu_destroy_workqueue(struct drm_device *drm, void *data)
+{
+	destroy_workqueue(data);
+}
+
+static int rdu_device_init_sw(struct rdu_device *rdev)
+{
+	struct drm_device *drm = &rdev->drm;
+	int ret;
+
+	spin_lock_init(&rdev->latch_lock);
+	INIT_LIST_HEAD(&rdev->ctxs);
+	ida_init(&rdev->slots);
+	INIT_WORK(&rdev->fault_work, rdu_fault_work);
+	ret = drmm_mutex_init(drm, &rdev->grant_lock);
+	if (ret)
+		return ret;
+
+	rdev->timeout_wq = alloc_ordered_workqueue("rdu-reset", WQ_MEM_RECLAIM);
+	if (!rdev->timeout_wq)
+		return -ENOMEM;
+	ret = drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->timeout_wq);
+	if (ret)
+		return ret;
+
+	rdev->cleanup_wq = alloc_workqueue("rdu-cleanup", WQ_UNBOUND, 0);
+	if (!rdev->cleanup_wq)
+		return -ENOMEM;
+	return drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->cleanup_wq);
+}
+
+int rdu_device_init(struct rdu_device *rdev)
+{
+	struct pci_dev *pdev = rdu_pdev(rdev);
+	int ret;
+
+	ret = rdu_device_init_sw(rdev);
+	if (ret)
+		return ret;
+
+	ret = pcim_enable_device(pdev);
+	if (ret)
+		return ret;
+	ret = pci_request_regions(pdev, "rdu"); /* managed: pcim_enable_device() */
+	if (ret)
+		return ret;
+	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(52));
+	if (ret)
+		return ret;
+	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
+
+	if (pci_resource_len(pdev, RDU_BAR_REGS) < RDU_BAR0_SIZE)
+		return -ENODEV;
+	rdev->regs = pcim_iomap(pdev, RDU_BAR_REGS, 0);
+	if (!rdev->regs)
+		return -ENOMEM;
+	ret = rdu_device_identify(rdev);
+	if (ret)
+		return ret;
+
+	rdev->num_queues = min_t(u64, rdev->num_queues,
+				 pci_resource_len(pdev, RDU_BAR_DOORBELL) /
+				 RDU_DOORBELL_STRIDE);
+	if (rdev->num_queues < 2)
+		return -ENODEV;
+	rdev->doorbells = pcim_iomap(pdev, RDU_BAR_DOORBELL, 0);
+	if (!rdev->doorbells)
+		return -ENOMEM;
+
+	pci_set_master(pdev);
+	ret = rdu_device_reset(rdev);
+	if (ret)
+		return ret;
+
+	ret = rdu_vram_init(rdev);
+	if (ret)
+		return ret;
+
+	ret = pci_alloc_irq_vectors(pdev, RDU_NUM_VECTORS, RDU_NUM_VECTORS, PCI_IRQ_MSIX);
+	if (ret < 0) {
+		drm_err(&rdev->drm, "no %u interrupt vectors: %d\n", RDU_NUM_VECTORS, ret);
+		goto err_clear_master;
+	}
+	ret = request_irq(pci_irq_vector(pdev, RDU_VECTOR_FAULT), rdu_fault_irq, 0,
+			  "rdu-fault", rdev);
+	if (ret)
+		goto err_free_vectors;
+
+	ret = rdu_admin_init(rdev);
+	if (ret)
+		goto err_free_irq;
+	return 0;
+
+err_free_irq:
+	free_irq(pci_irq_vector(pdev, RDU_VECTOR_FAULT), rdev);
+	cancel_work_sync(&rdev->fault_work);
+err_free_vectors:
+	pci_free_irq_vectors(pdev);
+err_clear_master:
+	pci_clear_master(pdev);
+	return ret;
+}
+
+/* After drm_dev_unplug(): no ioctl and no fault handler touches the card. */
+void rdu_device_fini(struct rdu_device *rdev)
+{
+	struct pci_dev *pdev = rdu_pdev(rdev);
+
+	free_irq(pci_irq_vector(pdev, RDU_VECTOR_FAULT), rdev);
+	cancel_work_sync(&rdev->fault_work);
+	rdu_ctx_unplug_all(rdev);
+	rdu_admin_fini(rdev);
+	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
+	pci_free_irq_vectors(pdev);
+	pci_clear_master(pdev);
+	flush_workqueue(rdev->cleanup_wq);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The card as the driver sees it.
+ *
+ * Locks, outermost first:
+ *   rdu_ctx.submit_lock, rdu_vm.lock
+ *   dma_resv of a buffer
+ *   rdu_admin.lock
+ *   rdu_vram.lock, rdu_device.grant_lock, rdu_ctx.lock
+ *   rdu_queue.lock, rdu_device.latch_lock (spin locks)
+ * grant_lock and rdu_ctx.lock are taken on the way to signalling fences: no
+ * memory is allocated under them.
+ */
+#ifndef RDU_DEVICE_H
+#define RDU_DEVICE_H
+
+#include <linux/idr.h>
+#include <linux/io.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+#include <drm/drm_file.h>
+#include <drm/drm_print.h>
+#include <drm/rdu_accel.h>
+
+#include "rdu/chip.h"
+#include "rdu/cmd.h"
+#include "rdu/regs.h"
+
+#include "rdu_compat.h"
+
+#define RDU_MAX_TILES		32
+#define RDU_PAGE_SIZE		SZ_4K
+/* The first 2 MiB of device addresses stay unmapped: zero means "none". */
+#define RDU_VA_START		((u64)SZ_2M)
+#define RDU_VA_END		(1ULL << RDU_VA_BITS)
+#define RDU_MAX_JOBS		1024
+#define RDU_MAX_SYNCS		256
+#define RDU_MAX_BIND_OPS	4096
+#define RDU_MAX_TIMEOUT_MS	(3600u * 1000)
+/* Bound on what a user can make the kernel keep: ids per file of each kind. */
+#define RDU_MAX_IDS		4096
+
+struct rdu_bo;
+struct rdu_ctx;
+struct rdu_queue;
+
+/* Cycles that a queue spent, by kind. */
+struct rdu_busy {
+	u64 exec, pload, aload, copy;
+};
+
+struct rdu_vram {
+	struct mutex lock;	/* Protects: mm */
+	struct rdu_buddy mm;
+	void *cpu;		/* the whole of it, write-back */
+	phys_addr_t phys;
+	u64 size;
+	struct list_head reserved;
+};
+
+/* One command at a time on queue 0, waited for. */
+struct rdu_admin {
+	struct mutex lock;	/* Protects: queue's tail, result */
+	struct rdu_queue *queue;
+	struct rdu_prog_result *result;
+	dma_addr_t result_dma;
+	bool broken;
+};
+
+struct rdu_tile {
+	struct rdu_ctx *owner;
+	struct rdu_busy past;	/* of former owners */
+};
+
+struct rdu_device {
+	struct drm_device drm;
+
+	void __iomem *regs;
+	void __iomem *doorbells;
+	spinlock_t latch_lock;	/* Protects: pairs of LO/HI counter registers */
+
+	u32 interface_version;
+	u32 num_queues;
+	u32 num_tiles;
+	u64 mem_size;
+	u64 chip_hash;
+	struct rdu_chip chip;
+	char serial[16];
+
+	struct rdu_vram vram;
+	struct rdu_admin admin;
+
+	struct mutex grant_lock; /* Protects: tiles, queues, ctxs */
+	struct rdu_tile tiles[RDU_MAX_TILES];
+	struct rdu_ctx *queues[RDU_MAX_QUEUES];
+	struct list_head ctxs;
+
+	struct ida slots;	/* program slots */
+
+	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
+	struct workqueue_struct *cleanup_wq; /* last references given up in fence paths */
+	struct work_struct fault_work;
+
+	atomic64_t faults;
+	atomic64_t resets;
+};
+
+/* What belongs to an open file. */
+struct rdu_file {
+	struct rdu_device *rdev;
+	struct drm_file *drm_file;
+	struct xarray vms;
+	struct xarray ctxs;
+	struct xarray progs;
+	spinlock_t busy_lock;	/* Protects: past */
+	struct rdu_busy past;	/* of contexts that are gone */
+};
+
+static inline struct rdu_device *to_rdu_device(struct drm_device *drm)
+{
+	return container_of(drm, struct rdu_device, drm);
+}
+
+static inline struct pci_dev *rdu_pdev(struct rdu_device *rdev)
+{
+	return to_pci_dev(rdev->drm.dev);
+}
+
+static inline u32 rdu_read(struct rdu_device *rdev, u32 reg)
+{
+	return readl(rdev->regs + reg);
+}
+
+static inline void rdu_write(struct rdu_device *rdev, u32 reg, u32 value)
+{
+	writel(value, rdev->regs + reg);
+}
+
+static inline u32 rdu_qread(struct rdu_device *rdev, u32 queue, u32 reg)
+{
+	return rdu_read(rdev, RDU_REG_QUEUE(queue) + reg);
+}
+
+static inline void rdu_qwrite(struct rdu_device *rdev, u32 queue, u32 reg, u32 value)
+{
+	rdu_write(rdev, RDU_REG_QUEUE(queue) + reg, value);
+}
+
+/* LO/HI pair; reading LO latches HI where the value moves. */
+u64 rdu_read64(struct rdu_device *rdev, u32 reg_lo);
+
+static inline u64 rdu_qread64(struct rdu_device *rdev, u32 queue, u32 reg_lo)
+{
+	return rdu_read64(rdev, RDU_REG_QUEUE(queue) + reg_lo);
+}
+
+static inline void rdu_qwrite64(struct rdu_device *rdev, u32 queue, u32 reg_lo, u64 value)
+{
+	rdu_qwrite(rdev, queue, reg_lo, lower_32_bits(value));
+	rdu_qwrite(rdev, queue, reg_lo + 4, upper_32_bits(value));
+}
+
+/* rdu_device.c */
+int rdu_device_init(struct rdu_device *rdev);
+void rdu_device_fini(struct rdu_device *rdev);
+
+/* rdu_admin.c */
+int rdu_admin_init(struct rdu_device *rdev);
+void rdu_admin_fini(struct rdu_device *rdev);
+int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
+		   struct rdu_prog_result *result);
+
+/* rdu_vram.c */
+int rdu_vram_init(struct rdu_device *rdev);
+int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
+		   struct list_head *blocks);
+int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks);
+void rdu_vram_free(struct rdu_device *rdev, struct list_head *blocks);
+
+/* rdu_query.c */
+int rdu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file);
+
+/* rdu_hwmon.c, rdu_debugfs.c, rdu_fdinfo.c */
+int rdu_hwmon_init(struct rdu_device *rdev);
+void rdu_debugfs_init(struct rdu_device *rdev);
+void rdu_show_fdinfo(struct drm_printer *p, struct drm_file *file);
+
+/* Copies an array of structures whose size user space knows otherwise. */
+int rdu_copy_array(void *dst, size_t size, u64 src, u32 count, u32 stride);
+
+#endif

@@ -1,0 +1,450 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Buffers. A buffer lives in card memory or in system memory for all its life:
+ * its pages are there from the start, so that binding and faulting never wait.
+ */
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/mm.h>
+#include <linux/shmem_fs.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_prime.h>
+#include <drm/drm_vma_manager.h>
+
+#include "rdu_gem.h"
+#include "rdu_vm.h"
+
+/* Pages mapped by one CPU fault: a fault costs more than filling some entries. */
+#define RDU_FAULT_AROUND	512
+
+/**
+ * rdu_bo_addr() - Where a byte of a buffer is for the card
+ * @bo: buffer
+ * @offset: less than its size
+ * @run: gets the bytes that follow without a gap
+ *
+ * Return: card or DMA address.
+ */
+u64 rdu_bo_addr(const struct rdu_bo *bo, u64 offset, u64 *run)
+{
+	u32 lo = 0, hi = bo->num_extents;
+
+	while (hi - lo > 1) {
+		u32 mid = lo + (hi - lo) / 2;
+
+		if (bo->extents[mid].offset <= offset)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	offset -= bo->extents[lo].offset;
+	*run = bo->extents[lo].size - offset;
+	return bo->extents[lo].addr + offset;
+}
+
+static int rdu_bo_alloc_extents(struct rdu_bo *bo, size_t count)
+{
+	bo->extents = kvmalloc_array(count, sizeof(*bo->extents), GFP_KERNEL_ACCOUNT);
+	return bo->extents ? 0 : -ENOMEM;
+}
+
+static void rdu_bo_add_extent(struct rdu_bo *bo, u64 addr, u64 size)
+{
+	struct rdu_extent *last = bo->num_extents ? &bo->extents[bo->num_extents - 1] : NULL;
+
+	if (last && last->addr + last->size == addr) {
+		last->size += size;
+		return;
+	}
+	bo->extents[bo->num_extents++] = (struct rdu_extent) {
+		.offset = last ? last->offset + last->size : 0,
+		.addr = addr,
+		.size = size,
+	};
+}
+
+static int rdu_bo_init_device(struct rdu_device *rdev, struct rdu_bo *bo)
+{
+	struct rdu_buddy_block *block;
+	size_t count = 0;
+	int ret;
+
+	ret = rdu_vram_alloc(rdev, bo->base.size, false, &bo->blocks);
+	if (ret)
+		return ret;
+	list_for_each_entry(block, &bo->blocks, link)
+		count++;
+	ret = rdu_bo_alloc_extents(bo, count);
+	if (ret)
+		return ret;
+	list_for_each_entry(block, &bo->blocks, link)
+		rdu_bo_add_extent(bo, rdu_buddy_block_offset(block),
+				  rdu_buddy_block_size(&rdev->vram.mm, block));
+	return rdu_vram_clear(rdev, &bo->blocks);
+}
+
+static int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
+{
+	struct scatterlist *sg;
+	int ret, i;
+
+	ret = rdu_bo_alloc_extents(bo, bo->sgt->nents);
+	if (ret)
+		return ret;
+	for_each_sgtable_dma_sg(bo->sgt, sg, i) {
+		u64 addr = sg_dma_address(sg);
+		u64 size = sg_dma_len(sg);
+
+		if ((addr | size) & (RDU_PAGE_SIZE - 1) || addr & ~RDU_PTE_ADDR || !size)
+			return -EINVAL;
+		rdu_bo_add_extent(bo, addr, size);
+	}
+	if (!bo->num_extents || bo->extents[bo->num_extents - 1].offset +
+	    bo->extents[bo->num_extents - 1].size < bo->base.size)
+		return -EINVAL;
+	return 0;
+}
+
+static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo)
+{
+	struct sg_table *sgt;
+	struct page **pages;
+	int ret;
+
+	pages = drm_gem_get_pages(&bo->base);
+	if (IS_ERR(pages))
+		return PTR_ERR(pages);
+	bo->pages = pages;
+
+	sgt = drm_prime_pages_to_sg(&rdev->drm, pages, bo->base.size >> PAGE_SHIFT);
+	if (IS_ERR(sgt))
+		return PTR_ERR(sgt);
+	ret = dma_map_sgtable(rdev->drm.dev, sgt, DMA_BIDIRECTIONAL, 0);
+	if (ret) {
+		sg_free_table(sgt);
+		kfree(sgt);
+		return ret;
+	}
+	bo->sgt = sgt;
+	return rdu_bo_init_extents_sgt(bo);
+}
+
+/* Also takes buffers that were made in part. */
+static void rdu_gem_free(struct drm_gem_object *obj)
+{
+	struct rdu_device *rdev = to_rdu_device(obj->dev);
+	struct rdu_bo *bo = to_rdu_bo(obj);
+
+	if (obj->import_attach) {
+		drm_prime_gem_destroy(obj, bo->sgt);
+	} else {
+		if (bo->sgt) {
+			int idx;
+
+			/* After unplug the mapping went with the device. */
+			if (drm_dev_enter(obj->dev, &idx)) {
+				dma_unmap_sgtable(obj->dev->dev, bo->sgt, DMA_BIDIRECTIONAL, 0);
+				drm_dev_exit(idx);
+			}
+			sg_free_table(bo->sgt);
+			kfree(bo->sgt);
+		}
+		if (bo->pages)
+			drm_gem_put_pages(obj, bo->pages, true, true);
+		if (!list_empty(&bo->blocks))
+			rdu_vram_free(rdev, &bo->blocks);
+	}
+	if (bo->dummy)
+		__free_page(bo->dummy);
+	kvfree(bo->extents);
+	drm_gem_object_release(obj);
+	if (bo->private_vm)
+		drm_gpuvm_put(bo->private_vm);
+	kfree(bo);
+}
+
+/* The card is gone: let the process have a page of zeros, not die. */
+static vm_fault_t rdu_gem_fault_gone(struct vm_area_struct *vma, struct rdu_bo *bo,
+				     unsigned long addr)
+{
+	struct page *page = READ_ONCE(bo->dummy);
+
+	if (!page) {
+		page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+		if (!page)
+			return VM_FAULT_OOM;
+		if (cmpxchg(&bo->dummy, NULL, page)) {
+			__free_page(page);
+			page = READ_ONCE(bo->dummy);
+		}
+	}
+	return vmf_insert_pfn(vma, addr, page_to_pfn(page));
+}
+
+static vm_fault_t rdu_gem_insert(struct vm_area_struct *vma, struct rdu_bo *bo,
+				 unsigned long addr)
+{
+	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
+	u64 offset, run;
+
+	/* vm_pgoff is that of the buffer's node, moved when a mapping was split. */
+	offset = (u64)(vma->vm_pgoff - drm_vma_node_start(&bo->base.vma_node)) << PAGE_SHIFT;
+	offset += addr - vma->vm_start;
+	if (offset >= bo->base.size)
+		return VM_FAULT_SIGBUS;
+	if (rdu_bo_is_host(bo))
+		return vmf_insert_pfn(vma, addr, page_to_pfn(bo->pages[offset >> PAGE_SHIFT]));
+	return vmf_insert_pfn(vma, addr,
+			      (rdev->vram.phys + rdu_bo_addr(bo, offset, &run)) >> PAGE_SHIFT);
+}
+
+static vm_fault_t rdu_gem_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct rdu_bo *bo = to_rdu_bo(vma->vm_private_data);
+	unsigned long addr = vmf->address & PAGE_MASK;
+	unsigned long window = round_down(addr, RDU_FAULT_AROUND * PAGE_SIZE);
+	unsigned long end = min(vma->vm_end, window + RDU_FAULT_AROUND * PAGE_SIZE);
+	vm_fault_t ret;
+	int idx;
+
+	if (!drm_dev_enter(bo->base.dev, &idx))
+		return rdu_gem_fault_gone(vma, bo, addr);
+
+	ret = rdu_gem_insert(vma, bo, addr);
+	/* Neighbours are a favour: their trouble is not this access's. */
+	if (ret == VM_FAULT_NOPAGE)
+		for (addr = max(vma->vm_start, window); addr < end; addr += PAGE_SIZE)
+			if (rdu_gem_insert(vma, bo, addr) != VM_FAULT_NOPAGE)
+				break;
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static const struct vm_operations_struct rdu_gem_vm_ops = {
+	.fault = rdu_gem_fault,
+	.open = drm_gem_vm_open,
+	.close = drm_gem_vm_close,
+};
+
+static int rdu_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
+{
+	if (obj->import_attach)
+		return -EINVAL;
+	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE)
+		return -EINVAL; /* copy on write makes no sense here */
+
+	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
+	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);
+	return 0;
+}
+
+static struct dma_buf *rdu_gem_export(struct drm_gem_object *obj, int flags)
+{
+	if (to_rdu_bo(obj)->private_vm)
+		return ERR_PTR(-EPERM);
+	return drm_gem_prime_export(obj, flags);
+}
+
+static struct sg_table *rdu_gem_get_sg_table(struct drm_gem_object *obj)
+{
+	struct rdu_bo *bo = to_rdu_bo(obj);
+
+	/* Card memory needs peer-to-peer DMA; mapping it by the CPU works. */
+	if (!bo->pages)
+		return ERR_PTR(-EOPNOTSUPP);
+	return drm_prime_pages_to_sg(obj->dev, bo->pages, obj->size >> PAGE_SHIFT);
+}
+
+static int rdu_gem_vmap(struct drm_gem_object *obj, struct iosys_map *map)
+{
+	struct rdu_bo *bo = to_rdu_bo(obj);
+	void *addr;
+
+	if (!bo->pages)
+		return -EOPNOTSUPP;
+	addr = vmap(bo->pages, obj->size >> PAGE_SHIFT, VM_MAP, PAGE_KERNEL);
+	if (!addr)
+		return -ENOMEM;
+	iosys_map_set_vaddr(map, addr);
+	return 0;
+}
+
+static void rdu_gem_vunmap(struct drm_gem_object *obj, struct iosys_map *map)
+{
+	vunmap(map->vaddr);
+}
+
+static const struct drm_gem_object_funcs rdu_gem_funcs = {
+	.free = rdu_gem_free,
+	.export = rdu_gem_export,
+	.get_sg_table = rdu_gem_get_sg_table,
+	.vmap = rdu_gem_vmap,
+	.vunmap = rdu_gem_vunmap,
+	.mmap = rdu_gem_mmap,
+	.vm_ops = &rdu_gem_vm_ops,
+};
+
+static struct rdu_bo *rdu_bo_alloc(u32 placement)
+{
+	struct rdu_bo *bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
+
+	if (!bo)
+		return NULL;
+	bo->placement = placement;
+	bo->base.funcs = &rdu_gem_funcs;
+	INIT_LIST_HEAD(&bo->blocks);
+	return bo;
+}
+
+/* The VM's reservation object is the buffer's: takes a reference on the VM. */
+static struct rdu_bo *rdu_bo_create(struct rdu_device *rdev, u64 size, u32 placement,
+				    struct rdu_vm *vm)
+{
+	struct rdu_bo *bo;
+	int ret;
+
+	bo = rdu_bo_alloc(placement);
+	if (!bo)
+		return ERR_PTR(-ENOMEM);
+	if (vm) {
+		bo->private_vm = drm_gpuvm_get(&vm->base);
+		bo->base.resv = drm_gpuvm_resv(&vm->base);
+	}
+	if (placement == DRM_RDU_PLACEMENT_SYSTEM) {
+		ret = drm_gem_object_init(&rdev->drm, &bo->base, size);
+		if (ret) {
+			drm_gem_private_object_fini(&bo->base);
+			if (bo->private_vm)
+				drm_gpuvm_put(bo->private_vm);
+			kfree(bo);
+			return ERR_PTR(ret);
+		}
+		/* Zeroed pages, anywhere: the card reaches all of them. */
+		mapping_set_gfp_mask(bo->base.filp->f_mapping,
+				     GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN |
+				     __GFP_ACCOUNT);
+		ret = rdu_bo_init_system(rdev, bo);
+	} else {
+		drm_gem_private_object_init(&rdev->drm, &bo->base, size);
+		ret = rdu_bo_init_device(rdev, bo);
+	}
+	if (!ret)
+		ret = drm_gem_create_mmap_offset(&bo->base);
+	if (ret) {
+		drm_gem_object_put(&bo->base);
+		return ERR_PTR(ret);
+	}
+	return bo;
+}
+
+int rdu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_rdu_bo_create *args = data;
+	struct rdu_device *rdev = to_rdu_device(drm);
+	struct rdu_vm *vm = NULL;
+	struct rdu_bo *bo;
+	u64 size;
+	int ret, idx;
+
+	if (args->flags || !args->size || args->placement > DRM_RDU_PLACEMENT_SYSTEM)
+		return -EINVAL;
+	/* Bounds the arithmetic and the page array below. */
+	if (args->size > 1ULL << (RDU_VA_BITS - 1))
+		return -EINVAL;
+	size = ALIGN(args->size, PAGE_SIZE);
+	if (args->placement == DRM_RDU_PLACEMENT_SYSTEM &&
+	    size >> PAGE_SHIFT > totalram_pages())
+		return -ENOMEM;
+
+	if (args->vm_id) {
+		vm = rdu_vm_lookup(file->driver_priv, args->vm_id);
+		if (!vm)
+			return -ENOENT;
+	}
+	if (!drm_dev_enter(drm, &idx)) {
+		ret = -ENODEV;
+		goto out_put_vm;
+	}
+	bo = rdu_bo_create(rdev, size, args->placement, vm);
+	if (IS_ERR(bo)) {
+		ret = PTR_ERR(bo);
+		goto out_dev_exit;
+	}
+	ret = drm_gem_handle_create(file, &bo->base, &args->handle);
+	drm_gem_object_put(&bo->base);
+	if (!ret)
+		args->size = size;
+out_dev_exit:
+	drm_dev_exit(idx);
+out_put_vm:
+	if (vm)
+		rdu_vm_put(vm);
+	return ret;
+}
+
+int rdu_ioctl_bo_create_userptr(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_rdu_bo_create_userptr *args = data;
+
+	if (args->flags & ~DRM_RDU_USERPTR_READONLY || !args->size || args->handle ||
+	    (args->user_ptr | args->size) & (PAGE_SIZE - 1))
+		return -EINVAL;
+	return -EOPNOTSUPP;
+}
+
+int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_rdu_bo_info *args = data;
+	struct drm_gem_object *obj;
+	struct rdu_bo *bo;
+
+	if (args->pad)
+		return -EINVAL;
+	obj = drm_gem_object_lookup(file, args->handle);
+	if (!obj)
+		return -ENOENT;
+	bo = to_rdu_bo(obj);
+	args->size = obj->size;
+	args->placement = bo->placement;
+	args->flags = 0;
+	args->mmap_offset = 0;
+	if (obj->import_attach)
+		args->flags |= DRM_RDU_BO_IMPORTED;
+	else
+		args->mmap_offset = drm_vma_node_offset_addr(&obj->vma_node);
+	if (bo->private_vm)
+		args->flags |= DRM_RDU_BO_PRIVATE;
+	drm_gem_object_put(obj);
+	return 0;
+}
+
+/* The core keeps the attachment mapped until the buffer is freed. */
+struct drm_gem_object *rdu_gem_import_sg_table(struct drm_device *drm,
+					       struct dma_buf_attachment *attach,
+					       struct sg_table *sgt)
+{
+	struct rdu_bo *bo;
+	int ret;
+
+	if (attach->dmabuf->size & (PAGE_SIZE - 1))
+		return ERR_PTR(-EINVAL);
+	bo = rdu_bo_alloc(DRM_RDU_PLACEMENT_SYSTEM);
+	if (!bo)
+		return ERR_PTR(-ENOMEM);
+	bo->base.resv = attach->dmabuf->resv;
+	drm_gem_private_object_init(drm, &bo->base, attach->dmabuf->size);
+	bo->sgt = sgt;
+	ret = rdu_bo_init_extents_sgt(bo);
+	if (ret) {
+		/* Not ours yet: the core unmaps on error. */
+		kvfree(bo->extents);
+		drm_gem_object_release(&bo->base);
+		kfree(bo);
+		return ERR_PTR(ret);
+	}
+	return &bo->base;
+}

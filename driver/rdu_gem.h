@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef RDU_GEM_H
+#define RDU_GEM_H
+
+#include <linux/list.h>
+
+#include <drm/drm_gem.h>
+
+#include "rdu_device.h"
+
+/* A run of device-contiguous bytes of a buffer. */
+struct rdu_extent {
+	u64 offset;	/* in the buffer */
+	u64 addr;	/* card address, or DMA address of host memory */
+	u64 size;
+};
+
+struct rdu_bo {
+	struct drm_gem_object base;
+	u32 placement;			/* enum drm_rdu_placement */
+	struct drm_gpuvm *private_vm;	/* only ever bound here; NULL: anywhere */
+
+	struct rdu_extent *extents;	/* sorted by offset, no gaps */
+	u32 num_extents;
+
+	struct list_head blocks;	/* DEVICE: card memory */
+	struct page **pages;		/* SYSTEM: shmem pages */
+	struct sg_table *sgt;		/* SYSTEM and imported: mapped for the card */
+	struct page *dummy;		/* what the CPU sees when the card is gone */
+};
+
+static inline struct rdu_bo *to_rdu_bo(struct drm_gem_object *obj)
+{
+	return container_of(obj, struct rdu_bo, base);
+}
+
+/* Memory of the host, as the page tables must say. */
+static inline bool rdu_bo_is_host(const struct rdu_bo *bo)
+{
+	return bo->placement == DRM_RDU_PLACEMENT_SYSTEM;
+}
+
+u64 rdu_bo_addr(const struct rdu_bo *bo, u64 offset, u64 *run);
+
+int rdu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
+int rdu_ioctl_bo_create_userptr(struct drm_device *drm, void *data, struct drm_file *file);
+int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file);
+struct drm_gem_object *rdu_gem_import_sg_table(struct drm_device *drm,
+					       struct dma_buf_attachment *attach,
+					       struct sg_table *sgt);
+
+#endif

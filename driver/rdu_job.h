@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef RDU_JOB_H
+#define RDU_JOB_H
+
+#include <drm/gpu_scheduler.h>
+
+#include "rdu_device.h"
+
+struct rdu_ctx;
+struct rdu_fence;
+struct rdu_prog;
+
+/* One SUBMIT: commands ready for the ring, with all that they need held. */
+struct rdu_job {
+	struct drm_sched_job base;
+	struct rdu_ctx *ctx;
+	struct rdu_fence *fence;	/* NULL once emitted: then the queue's */
+	u64 submit;
+	u32 num_cmds;
+	u32 num_progs;
+	struct rdu_cmd *cmds;
+	struct rdu_prog **progs;
+};
+
+static inline struct rdu_job *to_rdu_job(struct drm_sched_job *job)
+{
+	return container_of(job, struct rdu_job, base);
+}
+
+/* rdu_submit.c */
+void rdu_job_free(struct rdu_job *job);
+int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file);
+
+#endif

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef RDU_MMU_H
+#define RDU_MMU_H
+
+#include <linux/list.h>
+
+#include "rdu_device.h"
+
+struct rdu_bo;
+struct rdu_pt;
+
+/* Page tables of one address space. The caller's lock protects them. */
+struct rdu_mmu {
+	struct rdu_device *rdev;
+	struct rdu_pt *root;
+	struct list_head dead;	/* tables to be freed after the next flush */
+};
+
+int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev);
+void rdu_mmu_fini(struct rdu_mmu *mmu);
+u64 rdu_mmu_root(const struct rdu_mmu *mmu);
+int rdu_mmu_prepare_map(struct rdu_mmu *mmu, u64 va, u64 size, const struct rdu_bo *bo,
+			u64 offset);
+int rdu_mmu_prepare_unmap(struct rdu_mmu *mmu, u64 va, u64 size);
+void rdu_mmu_map(struct rdu_mmu *mmu, u64 va, u64 size, const struct rdu_bo *bo,
+		 u64 offset, bool write);
+void rdu_mmu_unmap(struct rdu_mmu *mmu, u64 va, u64 size);
+void rdu_mmu_prune(struct rdu_mmu *mmu, u64 va, u64 size);
+void rdu_mmu_reap(struct rdu_mmu *mmu);
+
+#endif

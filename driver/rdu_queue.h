@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef RDU_QUEUE_H
+#define RDU_QUEUE_H
+
+#include <linux/dma-fence.h>
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "rdu_device.h"
+
+/* A batch of commands on its way through a queue. */
+struct rdu_fence {
+	struct dma_fence base;
+	spinlock_t lock;	/* of base; in here since it must live as long */
+	struct list_head link;	/* rdu_queue.fences */
+	u64 submit;		/* the SUBMIT's number in its context */
+	u64 first_cmd, last_cmd; /* numbers of its commands in the queue */
+};
+
+struct rdu_queue {
+	struct rdu_device *rdev;
+	u32 id;
+	u32 depth;		/* entries, a power of two */
+	int irq;
+
+	void *mem;		/* ring, then completion word */
+	size_t mem_size;
+	dma_addr_t dma;
+	struct rdu_cmd *ring;
+	u64 *cpl;
+
+	spinlock_t lock;	/* Protects: all below */
+	u32 tail;
+	bool stopped;		/* takes nothing more */
+	u64 emitted;		/* number of the last command in the ring */
+	u64 done;		/* number of the last command known done */
+	u64 submit_done;	/* the last SUBMIT known done */
+	u64 fence_context;
+	u64 fence_seqno;
+	struct list_head fences;
+	wait_queue_head_t wait;	/* done has moved, or stopped is set */
+};
+
+struct rdu_queue *rdu_queue_create(struct rdu_device *rdev, u32 id, u32 depth);
+void rdu_queue_destroy(struct rdu_queue *q);
+int rdu_queue_start(struct rdu_queue *q);
+int rdu_queue_reset(struct rdu_queue *q);
+bool rdu_queue_poll(struct rdu_queue *q);
+int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
+		   struct rdu_fence *fence);
+void rdu_queue_stop(struct rdu_queue *q);
+void rdu_queue_cancel(struct rdu_queue *q, u64 guilty_cmd, int guilty_error);
+void rdu_queue_read_busy(struct rdu_queue *q, struct rdu_busy *busy);
+
+struct rdu_fence *rdu_fence_alloc(void);
+/* A fence that was never emitted. */
+void rdu_fence_free(struct rdu_fence *fence);
+
+#endif

@@ -1,0 +1,361 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * SUBMIT: everything that can fail comes first; then the job is armed, its
+ * fences are published, and it is pushed.
+ */
+#include <linux/dma-fence-chain.h>
+#include <linux/slab.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_syncobj.h>
+
+#include "rdu_ctx.h"
+#include "rdu_job.h"
+#include "rdu_prog.h"
+#include "rdu_queue.h"
+
+/* Also takes jobs that were made in part. */
+void rdu_job_free(struct rdu_job *job)
+{
+	u32 i;
+
+	for (i = 0; i < job->num_progs; i++)
+		rdu_prog_put(job->progs[i]);
+	kvfree(job->progs);
+	kvfree(job->cmds);
+	if (job->fence)
+		rdu_fence_free(job->fence);
+	if (job->ctx)
+		rdu_ctx_put(job->ctx);
+	kfree(job);
+}
+
+/* A syncobj to be signalled, with what timeline points need. */
+struct rdu_signal {
+	struct drm_syncobj *syncobj;
+	struct dma_fence_chain *chain;
+	u64 point;
+};
+
+struct rdu_submit_state {
+	struct rdu_job *job;
+	bool job_inited;
+	struct rdu_signal *signals;
+	u32 num_signals;
+};
+
+static bool rdu_raw_zero(const struct drm_rdu_job *job, u32 used)
+{
+	u32 i;
+
+	for (i = used; i < ARRAY_SIZE(job->raw); i++)
+		if (job->raw[i])
+			return false;
+	return true;
+}
+
+static bool rdu_va_ok(u64 va, u64 size)
+{
+	u64 end;
+
+	return va >= RDU_VA_START && !check_add_overflow(va, size, &end) && end <= RDU_VA_END;
+}
+
+static int rdu_job_run(struct rdu_file *rfile, struct rdu_job *job,
+		       const struct drm_rdu_job *args, struct rdu_cmd *cmd)
+{
+	const struct drm_rdu_job_run *run = &args->run;
+	struct rdu_prog *prog;
+
+	if (run->pad || !rdu_va_ok(run->args_va, run->args_size) ||
+	    run->args_size < sizeof(struct rdu_args) || run->args_va & 7)
+		return -EINVAL;
+	if (run->stats_va &&
+	    (run->stats_va & 7 || !rdu_va_ok(run->stats_va, sizeof(struct rdu_stats))))
+		return -EINVAL;
+	if (!run->trace_va != !run->trace_size)
+		return -EINVAL;
+	if (run->trace_va &&
+	    (run->trace_va & 7 || run->trace_size < sizeof(struct rdu_trace) ||
+	     !rdu_va_ok(run->trace_va, run->trace_size)))
+		return -EINVAL;
+
+	prog = rdu_prog_lookup(rfile, run->prog_id);
+	if (!prog)
+		return -ENOENT;
+	job->progs[job->num_progs++] = prog;
+	if (run->entry >= prog->num_entries || prog->num_tiles > job->ctx->num_tiles)
+		return -EINVAL;
+
+	cmd->op = RDU_OP_RUN;
+	cmd->slot = prog->slot;
+	cmd->run.index = run->entry;
+	cmd->run.args = run->args_va;
+	cmd->run.args_size = run->args_size;
+	cmd->run.stats = run->stats_va;
+	cmd->run.trace = run->trace_va;
+	cmd->run.trace_size = run->trace_size;
+	return 0;
+}
+
+static int rdu_job_cmd(struct rdu_file *rfile, struct rdu_job *job,
+		       const struct drm_rdu_job *args, struct rdu_cmd *cmd)
+{
+	if (args->flags)
+		return -EINVAL;
+
+	switch (args->type) {
+	case DRM_RDU_JOB_RUN:
+		return rdu_job_run(rfile, job, args, cmd);
+	case DRM_RDU_JOB_COPY:
+		if (!rdu_raw_zero(args, 3) || !args->copy.len ||
+		    !rdu_va_ok(args->copy.src_va, args->copy.len) ||
+		    !rdu_va_ok(args->copy.dst_va, args->copy.len))
+			return -EINVAL;
+		if (args->copy.src_va < args->copy.dst_va + args->copy.len &&
+		    args->copy.dst_va < args->copy.src_va + args->copy.len)
+			return -EINVAL;
+		cmd->op = RDU_OP_COPY;
+		cmd->copy.src = args->copy.src_va;
+		cmd->copy.dst = args->copy.dst_va;
+		cmd->copy.len = args->copy.len;
+		return 0;
+	case DRM_RDU_JOB_FILL:
+		if (args->fill.pad || !rdu_raw_zero(args, 3) || !args->fill.len ||
+		    (args->fill.va | args->fill.len) & 3 ||
+		    !rdu_va_ok(args->fill.va, args->fill.len))
+			return -EINVAL;
+		cmd->op = RDU_OP_FILL;
+		cmd->fill.dst = args->fill.va;
+		cmd->fill.len = args->fill.len;
+		cmd->fill.value = args->fill.value;
+		return 0;
+	case DRM_RDU_JOB_BARRIER:
+		if (!rdu_raw_zero(args, 0))
+			return -EINVAL;
+		cmd->op = RDU_OP_NOP; /* the card keeps the order */
+		return 0;
+	case DRM_RDU_JOB_TIMESTAMP:
+		if (!rdu_raw_zero(args, 1) || args->timestamp.va & 7 ||
+		    !rdu_va_ok(args->timestamp.va, sizeof(u64)))
+			return -EINVAL;
+		cmd->op = RDU_OP_TIMESTAMP;
+		cmd->copy.dst = args->timestamp.va;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* The job with its commands. Takes over the caller's reference to the context. */
+static struct rdu_job *rdu_job_create(struct rdu_file *rfile, struct rdu_ctx *ctx,
+				      const struct drm_rdu_submit *args)
+{
+	struct drm_rdu_job *jobs = NULL;
+	struct rdu_job *job;
+	int ret;
+	u32 i;
+
+	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
+	if (!job) {
+		rdu_ctx_put(ctx);
+		return ERR_PTR(-ENOMEM);
+	}
+	job->ctx = ctx;
+	if (args->num_jobs > ctx->depth) {
+		ret = -EINVAL;
+		goto err_free_job;
+	}
+	job->num_cmds = args->num_jobs;
+	job->fence = rdu_fence_alloc();
+	job->cmds = kvcalloc(args->num_jobs, sizeof(*job->cmds), GFP_KERNEL_ACCOUNT);
+	job->progs = kvcalloc(args->num_jobs, sizeof(*job->progs), GFP_KERNEL_ACCOUNT);
+	jobs = kvmalloc_array(args->num_jobs, sizeof(*jobs), GFP_KERNEL_ACCOUNT);
+	if (!job->fence || !job->cmds || !job->progs || !jobs) {
+		ret = -ENOMEM;
+		goto err_free_job;
+	}
+	ret = rdu_copy_array(jobs, sizeof(*jobs), args->jobs, args->num_jobs, args->job_stride);
+	if (ret)
+		goto err_free_job;
+	for (i = 0; i < args->num_jobs; i++) {
+		ret = rdu_job_cmd(rfile, job, &jobs[i], &job->cmds[i]);
+		if (ret)
+			goto err_free_job;
+	}
+	kvfree(jobs);
+	return job;
+
+err_free_job:
+	kvfree(jobs);
+	rdu_job_free(job);
+	return ERR_PTR(ret);
+}
+
+static int rdu_submit_wait(struct rdu_submit_state *state, struct drm_file *file,
+			   const struct drm_rdu_sync *sync)
+{
+	struct dma_fence *fence;
+	int ret;
+
+	/* The core's helper for jobs takes points of 32 bits only. */
+	ret = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
+	if (ret)
+		return ret;
+	return drm_sched_job_add_dependency(&state->job->base, fence);
+}
+
+static int rdu_submit_signal(struct rdu_submit_state *state, struct drm_file *file,
+			     const struct drm_rdu_sync *sync)
+{
+	struct rdu_signal *signal = &state->signals[state->num_signals];
+
+	signal->syncobj = drm_syncobj_find(file, sync->handle);
+	if (!signal->syncobj)
+		return -ENOENT;
+	state->num_signals++;
+	if (sync->flags & DRM_RDU_SYNC_TIMELINE) {
+		signal->point = sync->point;
+		signal->chain = dma_fence_chain_alloc();
+		if (!signal->chain)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int rdu_submit_syncs(struct rdu_submit_state *state, struct drm_file *file,
+			    const struct drm_rdu_submit *args)
+{
+	struct drm_rdu_sync *syncs;
+	int ret;
+	u32 i;
+
+	if (!args->num_syncs)
+		return args->syncs || args->sync_stride ? -EINVAL : 0;
+
+	syncs = kvmalloc_array(args->num_syncs, sizeof(*syncs), GFP_KERNEL_ACCOUNT);
+	state->signals = kvcalloc(args->num_syncs, sizeof(*state->signals), GFP_KERNEL_ACCOUNT);
+	if (!syncs || !state->signals) {
+		ret = -ENOMEM;
+		goto out_free;
+	}
+	ret = rdu_copy_array(syncs, sizeof(*syncs), args->syncs, args->num_syncs,
+			     args->sync_stride);
+	for (i = 0; !ret && i < args->num_syncs; i++) {
+		struct drm_rdu_sync *sync = &syncs[i];
+
+		if (sync->flags & ~(DRM_RDU_SYNC_SIGNAL | DRM_RDU_SYNC_TIMELINE) ||
+		    !(sync->flags & DRM_RDU_SYNC_TIMELINE) != !sync->point)
+			ret = -EINVAL;
+		else if (sync->flags & DRM_RDU_SYNC_SIGNAL)
+			ret = rdu_submit_signal(state, file, sync);
+		else
+			ret = rdu_submit_wait(state, file, sync);
+	}
+out_free:
+	kvfree(syncs);
+	return ret;
+}
+
+static void rdu_submit_publish(struct rdu_submit_state *state)
+{
+	struct dma_fence *fence = &state->job->base.s_fence->finished;
+	u32 i;
+
+	for (i = 0; i < state->num_signals; i++) {
+		struct rdu_signal *signal = &state->signals[i];
+
+		if (signal->chain) {
+			drm_syncobj_add_point(signal->syncobj, signal->chain, fence,
+					      signal->point);
+			signal->chain = NULL;
+		} else {
+			drm_syncobj_replace_fence(signal->syncobj, fence);
+		}
+	}
+}
+
+static void rdu_submit_cleanup(struct rdu_submit_state *state)
+{
+	u32 i;
+
+	for (i = 0; i < state->num_signals; i++) {
+		dma_fence_chain_free(state->signals[i].chain);
+		drm_syncobj_put(state->signals[i].syncobj);
+	}
+	kvfree(state->signals);
+	if (state->job) {
+		if (state->job_inited)
+			drm_sched_job_cleanup(&state->job->base);
+		rdu_job_free(state->job);
+	}
+}
+
+/* Nothing fails after arm. */
+static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
+{
+	struct rdu_job *job = state->job;
+	struct rdu_ctx *ctx = job->ctx;
+	int ret;
+
+	ret = mutex_lock_interruptible(&ctx->submit_lock);
+	if (ret)
+		return ret;
+	if (ctx->closed) {
+		ret = -ENOENT;
+	} else if (READ_ONCE(ctx->dead)) {
+		ret = -EIO;
+	} else {
+		drm_sched_job_arm(&job->base);
+		job->submit = ++ctx->submitted;
+		*seqno = job->submit;
+		rdu_submit_publish(state);
+		drm_sched_entity_push_job(&job->base);
+		state->job = NULL; /* the scheduler's */
+	}
+	mutex_unlock(&ctx->submit_lock);
+	return ret;
+}
+
+int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct drm_rdu_submit *args = data;
+	struct rdu_file *rfile = file->driver_priv;
+	struct rdu_submit_state state = {};
+	struct rdu_ctx *ctx;
+	int ret, idx;
+
+	if (args->flags || !args->num_jobs || args->num_jobs > RDU_MAX_JOBS ||
+	    args->num_syncs > RDU_MAX_SYNCS)
+		return -EINVAL;
+	ctx = rdu_ctx_lookup(rfile, args->ctx_id);
+	if (!ctx)
+		return -ENOENT;
+	if (READ_ONCE(ctx->dead)) {
+		rdu_ctx_put(ctx);
+		return -EIO;
+	}
+	if (!drm_dev_enter(drm, &idx)) {
+		rdu_ctx_put(ctx);
+		return -ENODEV;
+	}
+	state.job = rdu_job_create(rfile, ctx, args);
+	if (IS_ERR(state.job)) {
+		ret = PTR_ERR(state.job);
+		state.job = NULL;
+		goto out_cleanup;
+	}
+	ret = rdu_sched_job_init(&state.job->base, &ctx->entity, args->num_jobs, rfile,
+				 file->client_id);
+	if (ret)
+		goto out_cleanup;
+	state.job_inited = true;
+	ret = rdu_submit_syncs(&state, file, args);
+	if (ret)
+		goto out_cleanup;
+	ret = rdu_submit_push(&state, &args->seqno);
+out_cleanup:
+	rdu_submit_cleanup(&state);
+	drm_dev_exit(idx);
+	return ret;
+}

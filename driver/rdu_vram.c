@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Card memory: the kernel's buddy allocator over what BAR4 shows.
+ *
+ * The BAR is RAM: a write-back mapping is coherent with the card, and it is
+ * what makes CPU access as fast as to ordinary memory. Nothing is ever moved
+ * or evicted; when it is full, it is full.
+ */
+#include <linux/io.h>
+
+#include <drm/drm_managed.h>
+
+#include "rdu_device.h"
+
+static void rdu_vram_fini(struct drm_device *drm, void *data)
+{
+	struct rdu_vram *vram = data;
+
+	rdu_buddy_free_list(&vram->mm, &vram->reserved, 0);
+	rdu_buddy_fini(&vram->mm);
+}
+
+int rdu_vram_init(struct rdu_device *rdev)
+{
+	struct pci_dev *pdev = rdu_pdev(rdev);
+	struct rdu_vram *vram = &rdev->vram;
+	u64 size;
+	int ret;
+
+	size = min_t(u64, rdev->mem_size, pci_resource_len(pdev, RDU_BAR_MEM));
+	size = round_down(size, RDU_PAGE_SIZE);
+	if (size < SZ_1M)
+		return -ENODEV;
+	if (size < rdev->mem_size)
+		drm_info(&rdev->drm, "BAR4 shows %llu of %llu MiB, the rest is not used\n",
+			 size >> 20, rdev->mem_size >> 20);
+
+	INIT_LIST_HEAD(&vram->reserved);
+	vram->size = size;
+	vram->phys = pci_resource_start(pdev, RDU_BAR_MEM);
+	vram->cpu = devm_memremap(&pdev->dev, vram->phys, size, MEMREMAP_WB);
+	if (IS_ERR(vram->cpu))
+		return PTR_ERR(vram->cpu);
+
+	ret = drmm_mutex_init(&rdev->drm, &vram->lock);
+	if (ret)
+		return ret;
+	ret = rdu_buddy_init(&vram->mm, size, RDU_PAGE_SIZE);
+	if (ret)
+		return ret;
+	ret = drmm_add_action_or_reset(&rdev->drm, rdu_vram_fini, vram);
+	if (ret)
+		return ret;
+
+	/* Address zero stays free of anything: it is where stray pointers go. */
+	return rdu_buddy_alloc_blocks(&vram->mm, 0, RDU_PAGE_SIZE, RDU_PAGE_SIZE,
+				      RDU_PAGE_SIZE, &vram->reserved, RDU_BUDDY_RANGE);
+}
+
+/**
+ * rdu_vram_alloc() - Allocate card memory; what is in it is left as it was
+ * @rdev: device
+ * @size: bytes, a multiple of RDU_PAGE_SIZE
+ * @contiguous: one block only
+ * @blocks: empty list, gets the blocks
+ *
+ * Return: 0, -ENOSPC if card memory is used up, -ENOMEM.
+ */
+int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
+		   struct list_head *blocks)
+{
+	struct rdu_vram *vram = &rdev->vram;
+	int ret;
+
+	if (size > vram->size)
+		return -ENOSPC;
+	mutex_lock(&vram->lock);
+	if (size > vram->mm.avail)
+		ret = -ENOSPC;
+	else
+		ret = rdu_buddy_alloc_blocks(&vram->mm, 0, vram->size, size, RDU_PAGE_SIZE,
+					     blocks, contiguous ? RDU_BUDDY_CONTIGUOUS : 0);
+	mutex_unlock(&vram->lock);
+	return ret;
+}
+
+/* Overwrites with zeros, by the card. The caller is in drm_dev_enter(). */
+int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks)
+{
+	struct rdu_vram *vram = &rdev->vram;
+	struct rdu_buddy_block *block;
+	int ret;
+
+	list_for_each_entry(block, blocks, link) {
+		struct rdu_cmd cmd = { .op = RDU_OP_FILL };
+
+		cmd.fill.dst = rdu_buddy_block_offset(block);
+		cmd.fill.len = rdu_buddy_block_size(&vram->mm, block);
+		if (cmd.fill.len <= SZ_64K) {
+			memset(vram->cpu + cmd.fill.dst, 0, cmd.fill.len);
+			continue;
+		}
+		ret = rdu_admin_exec(rdev, &cmd, NULL);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+void rdu_vram_free(struct rdu_device *rdev, struct list_head *blocks)
+{
+	struct rdu_vram *vram = &rdev->vram;
+
+	mutex_lock(&vram->lock);
+	rdu_buddy_free_list(&vram->mm, blocks, 0);
+	mutex_unlock(&vram->lock);
+}
