@@ -58,7 +58,8 @@ static __attribute__((format(printf, 2, 3))) char *command(struct qtest *q, cons
 	return line + 2;
 }
 
-struct qtest *qtest_start(const char *const *args)
+/* QEMU on one end of a socket pair; the other end, or -1. */
+static int spawn(const char *const *args, bool quiet, pid_t *pid)
 {
 	const char *qemu = getenv("QEMU");
 	const char *argv[MAX_ARGS] = {
@@ -66,7 +67,6 @@ struct qtest *qtest_start(const char *const *args)
 		"-nodefaults", "-no-user-config", "-display", "none", "-L", "/usr/share/seabios",
 		"-L", "/usr/share/qemu", "-qtest", "stdio", "-qtest-log", "none",
 	};
-	struct qtest *q = calloc(1, sizeof(*q));
 	unsigned int n = 0;
 	int fd[2];
 
@@ -75,27 +75,60 @@ struct qtest *qtest_start(const char *const *args)
 	for (; *args && n < MAX_ARGS - 1; args++)
 		argv[n++] = *args;
 	signal(SIGPIPE, SIG_IGN);
-	if (!q || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
-		exit(1);
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd))
+		return -1;
 	fflush(stdout);
-	q->pid = fork();
-	if (q->pid == 0) {
+	*pid = fork();
+	if (*pid == 0) {
 		dup2(fd[1], 0);
 		dup2(fd[1], 1);
+		if (quiet && !freopen("/dev/null", "w", stderr))
+			_exit(127);
 		execv(argv[0], (char **)argv);
 		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
 	close(fd[1]);
-	q->in = fdopen(fd[0], "r");
-	q->out = fdopen(dup(fd[0]), "w");
-	if (q->pid < 0 || !q->in || !q->out)
+	return *pid < 0 ? -1 : fd[0];
+}
+
+struct qtest *qtest_start(const char *const *args)
+{
+	struct qtest *q = calloc(1, sizeof(*q));
+	int fd;
+
+	if (!q)
+		exit(1);
+	fd = spawn(args, false, &q->pid);
+	if (fd < 0)
+		exit(1);
+	q->in = fdopen(fd, "r");
+	q->out = fdopen(dup(fd), "w");
+	if (!q->in || !q->out)
 		exit(1);
 	if (!command(q, "clock_step 0") && q->gone) {
 		printf("Bail out! QEMU does not start\n");
 		exit(1);
 	}
 	return q;
+}
+
+bool qtest_refused(const char *const *args)
+{
+	static const char hello[] = "clock_step 0\n";
+	char answer[64];
+	int status = 0, fd;
+	pid_t pid;
+
+	fd = spawn(args, true, &pid);
+	if (fd < 0)
+		return false;
+	/* One that starts answers; one that refuses closes its end. */
+	if (write(fd, hello, sizeof(hello) - 1) > 0 && read(fd, answer, sizeof(answer)) > 0)
+		kill(pid, SIGKILL);
+	close(fd);
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
 bool qtest_alive(struct qtest *q)

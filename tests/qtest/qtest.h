@@ -15,6 +15,8 @@ struct qtest;
 /* Starts QEMU ($QEMU, or the one built here) with a q35 machine, 128 MiB and
  * the arguments, a NULL-ended list. Exits the test if QEMU cannot start. */
 struct qtest *qtest_start(const char *const *args);
+/* True if QEMU with these arguments ends at once, with exit code 1. */
+bool qtest_refused(const char *const *args);
 /* Ends QEMU. 0, or the signal or exit code if it had ended by itself. */
 int qtest_stop(struct qtest *q);
 /* False once QEMU has gone. */

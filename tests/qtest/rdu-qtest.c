@@ -597,12 +597,57 @@ static void test_two_cards(struct card *c)
 	EXPECT_EQ(card_read(c, RDU_REG_CTRL), 0);
 }
 
+/* ---- properties ----------------------------------------------------------- */
+
+static void test_memory_backend(struct card *c)
+{
+	struct card second;
+
+	card_setup(&second, c->q, 5);
+	EXPECT_EQ(card_read64(&second, RDU_REG_MEM_SIZE_LO), 32 << 20);
+	EXPECT_EQ(bar_size(&second, RDU_BAR_MEM), 32 << 20);
+	qtest_write(c->q, second.mem + 0x1000, 0x55aa, 8);
+	EXPECT_EQ(qtest_read(c->q, second.mem + 0x1000, 8), 0x55aa);
+	EXPECT_EQ(qtest_read(c->q, c->mem + 0x1000, 8), 0);
+}
+
+/* The window is a power of two; beyond the memory nothing answers. */
+static void test_odd_memory_size(struct card *c)
+{
+	struct card second;
+
+	card_setup(&second, c->q, 5);
+	EXPECT_EQ(card_read64(&second, RDU_REG_MEM_SIZE_LO), 24 << 20);
+	EXPECT_EQ(bar_size(&second, RDU_BAR_MEM), 32 << 20);
+	qtest_write(c->q, second.mem + (24 << 20) - 8, 0x77, 8);
+	qtest_write(c->q, second.mem + (24 << 20), 0x88, 8);
+	EXPECT_EQ(qtest_read(c->q, second.mem + (24 << 20) - 8, 8), 0x77);
+	EXPECT(qtest_read(c->q, second.mem + (24 << 20), 8) != 0x88);
+}
+
+static void test_bad_properties(struct card *c)
+{
+	static const char *const bad[][5] = {
+		{ "-device", "rdu,chip=no-such-chip" },
+		{ "-device", "rdu,mem-size=5000" },
+		{ "-device", "rdu,mem-size=0" },
+		{ "-device", "rdu,memdev=nothing" },
+		{ "-device", "rdu,chip=/dev/null" },
+	};
+	static const char *const good[] = { "-device", "rdu,mem-size=1M", NULL };
+
+	(void)c;
+	for (unsigned int i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+		EXPECT(qtest_refused(bad[i]));
+	EXPECT(!qtest_refused(good));
+}
+
 /* ---- running them --------------------------------------------------------- */
 
 struct test {
 	const char *name;
 	void (*run)(struct card *c);
-	const char *args[4];
+	const char *args[5];
 };
 
 #define TEST(name, ...) { #name, test_##name, { __VA_ARGS__ } }
@@ -634,6 +679,10 @@ static const struct test tests[] = {
 	TEST(reset_while_busy),
 	TEST(random_accesses),
 	TEST(random_commands),
+	TEST(memory_backend, "-object", "memory-backend-memfd,id=m,size=32M,share=on", "-device",
+	     "rdu,addr=5,memdev=m"),
+	TEST(odd_memory_size, "-device", "rdu,addr=5,mem-size=24M"),
+	TEST(bad_properties),
 	TEST(two_cards, "-device", "rdu,addr=5,chip=plasticine,mem-size=16M"),
 };
 
