@@ -14,6 +14,7 @@
 #ifndef RDU_DEVICE_H
 #define RDU_DEVICE_H
 
+#include <linux/bits.h>
 #include <linux/idr.h>
 #include <linux/io.h>
 #include <linux/mutex.h>
@@ -37,7 +38,7 @@
 #define RDU_PAGE_SIZE		SZ_4K
 /* The first 2 MiB of device addresses stay unmapped: zero means "none". */
 #define RDU_VA_START		((u64)SZ_2M)
-#define RDU_VA_END		(1ULL << RDU_VA_BITS)
+#define RDU_VA_END		BIT_ULL(RDU_VA_BITS)
 #define RDU_MAX_JOBS		1024
 #define RDU_MAX_SYNCS		256
 #define RDU_MAX_BIND_OPS	4096

@@ -14,7 +14,7 @@
 #include "rdu_gem.h"
 #include "rdu_mmu.h"
 
-#define RDU_PT_ENTRIES		(1 << RDU_PT_BITS)
+#define RDU_PT_ENTRIES		BIT(RDU_PT_BITS)
 
 struct rdu_pt {
 	u64 addr;			/* card address */
