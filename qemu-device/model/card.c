@@ -434,8 +434,8 @@ struct rdu_card *rdu_card_new(const struct rdu_card_config *config,
 	card->ops = *ops;
 	card->opaque = opaque;
 	card->timing_only = config->timing_only;
-	memcpy(card->serial, config->serial ? config->serial : "",
-	       strnlen(config->serial ? config->serial : "", sizeof(card->serial)));
+	for (i = 0; config->serial && i < sizeof(card->serial) && config->serial[i]; i++)
+		card->serial[i] = config->serial[i];
 	pthread_mutex_init(&card->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: MIT
+/* Queues without a fabric: order, completion, faults, page tables, copies. */
+#include "card_test.h"
+
+#define MB (1ull << 20)
+#define VA 0x7000000000ULL
+
+static uint64_t root;
+
+static struct rdu_cmd copy(uint64_t dst, uint64_t src, uint64_t len)
+{
+	struct rdu_cmd c = { .op = RDU_OP_COPY };
+
+	c.copy.src = src;
+	c.copy.dst = dst;
+	c.copy.len = len;
+	return c;
+}
+
+static struct rdu_cmd fill(uint64_t dst, uint64_t len, uint32_t value)
+{
+	struct rdu_cmd c = { .op = RDU_OP_FILL };
+
+	c.fill.dst = dst;
+	c.fill.len = len;
+	c.fill.value = value;
+	return c;
+}
+
+/* The command faults so; the queue is reset and enabled again. */
+static void faults(struct bed *b, unsigned int q, struct rdu_cmd c, uint32_t code, uint64_t addr,
+		   const char *what)
+{
+	unsigned int irqs = b->irqs[RDU_VECTOR_FAULT], i;
+	uint64_t before = bed_done(b, q), seq;
+
+	seq = bed_put(b, q, c);
+	bed_ring(b, q);
+	bed_wait(b, q, seq);
+	ok(qrd(b, q, RDU_REG_Q_STATUS) == RDU_QUEUE_FAULTED &&
+		   qrd(b, q, RDU_REG_Q_FAULT_CODE) == code && bed_done(b, q) == before &&
+		   qrd(b, q, RDU_REG_Q_FAULT_SEQ_LO) == (uint32_t)seq,
+	   "%s: fault %u (got %u)", what, code, qrd(b, q, RDU_REG_Q_FAULT_CODE));
+	if (addr)
+		is(rdu_card_mmio_read(b->card, RDU_REG_QUEUE(q) + RDU_REG_Q_FAULT_ADDR_LO, 8), addr,
+		   "... at that address");
+	for (i = 0; i < 20000 && b->irqs[RDU_VECTOR_FAULT] == irqs; i++)
+		usleep(50);
+	ok(b->irqs[RDU_VECTOR_FAULT] == irqs + 1, "... fault vector raised once");
+	bed_reset(b, q);
+	bed_enable(b, q, q ? root : 0, 0, q == 1);
+}
+
+static void life(struct bed *b)
+{
+	struct rdu_cmd nop = { .op = RDU_OP_NOP, .flags = RDU_CMD_IRQ };
+	unsigned int i;
+	uint64_t seq = 0;
+
+	ok(bed_do(b, 1, nop), "NOP completes");
+	for (i = 0; i < 1000 && !b->irqs[1]; i++)
+		usleep(100);
+	is(b->irqs[1], 1, "and interrupts");
+	is(qrd(b, 1, RDU_REG_Q_HEAD), 1, "HEAD counts it");
+	for (i = 0; i < 200; i++) {
+		seq = bed_put(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP });
+		bed_ring(b, 1);
+		if (i % 16 == 15)
+			bed_wait(b, 1, seq);
+	}
+	ok(bed_wait(b, 1, seq), "200 more, round the ring many times");
+	is(qrd(b, 1, RDU_REG_Q_HEAD), 201, "HEAD is free running");
+	for (i = 0; i < 1000 && qrd(b, 1, RDU_REG_Q_STATUS) != RDU_QUEUE_IDLE; i++)
+		usleep(100);
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_IDLE, "idle again");
+	is(b->irqs[1], 1, "no interrupt was asked for");
+	wr(b, RDU_REG_CTRL, 0);
+	seq = bed_put(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP });
+	bed_ring(b, 1);
+	usleep(20000);
+	ok(bed_done(b, 1) < seq, "card not enabled: nothing is fetched");
+	wr(b, RDU_REG_CTRL, 1);
+	ok(bed_wait(b, 1, seq), "enabled: it is");
+	rdu_card_pause(b->card);
+	seq = bed_put(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP });
+	bed_ring(b, 1);
+	usleep(20000);
+	ok(bed_done(b, 1) < seq, "paused: nothing is fetched");
+	rdu_card_resume(b->card);
+	ok(bed_wait(b, 1, seq), "resumed: it is");
+}
+
+static void commands(struct bed *b)
+{
+	struct rdu_cmd c;
+	unsigned int i, op;
+	char what[64];
+
+	for (op = 8; op < 64; op += 11)
+		faults(b, 1, (struct rdu_cmd){ .op = (uint8_t)op }, RDU_FAULT_BAD_COMMAND, 0,
+		       "unknown operation");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_PROG_LOAD }, RDU_FAULT_BAD_COMMAND, 0,
+	       "PROG_LOAD on a context's queue");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_PROG_UNLOAD }, RDU_FAULT_BAD_COMMAND, 0,
+	       "PROG_UNLOAD on a context's queue");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP, .flags = 0x80 }, RDU_FAULT_BAD_COMMAND, 0,
+	       "unknown flag");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP, .zero = 1 }, RDU_FAULT_BAD_COMMAND, 0,
+	       "reserved field");
+	for (i = 0; i < 6; i++) {
+		c = (struct rdu_cmd){ .op = RDU_OP_NOP };
+		c.raw[i] = 1ull << (i * 9);
+		snprintf(what, sizeof(what), "NOP with word %u set", i);
+		faults(b, 1, c, RDU_FAULT_BAD_COMMAND, 0, what);
+	}
+	c = copy(VA, VA + MB, 0);
+	c.copy.zero[2] = 1;
+	faults(b, 1, c, RDU_FAULT_BAD_COMMAND, 0, "COPY, reserved field");
+	faults(b, 1, fill(VA + 2, 4, 0), RDU_FAULT_BAD_COMMAND, 0, "FILL, unaligned");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_RUN, .slot = 7 }, RDU_FAULT_BAD_SLOT, 0,
+	       "RUN of an empty slot");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_PLOAD, .slot = 70000 }, RDU_FAULT_BAD_SLOT, 0,
+	       "PLOAD of no slot at all");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_EXEC }, RDU_FAULT_NOT_LOADED, 0,
+	       "EXEC of nothing");
+	faults(b, 1, (struct rdu_cmd){ .op = RDU_OP_ALOAD }, RDU_FAULT_NOT_LOADED, 0,
+	       "ALOAD for nothing");
+	faults(b, 0, (struct rdu_cmd){ .op = RDU_OP_PROG_UNLOAD, .slot = 3 }, RDU_FAULT_BAD_SLOT, 0,
+	       "PROG_UNLOAD of an empty slot");
+	c = (struct rdu_cmd){ .op = RDU_OP_PROG_LOAD, .slot = 3 };
+	c.prog.addr = CARD_MEM - 100;
+	c.prog.size = 200;
+	faults(b, 0, c, RDU_FAULT_PAGE, CARD_MEM - 100, "PROG_LOAD from beyond card memory");
+	c.prog.addr = 0;
+	c.prog.result = 0x10;
+	faults(b, 0, c, RDU_FAULT_HOST_BUS, 0x10, "PROG_LOAD, nowhere to answer");
+	c.prog.result = HOST_FREE;
+	memset(host_ptr(b, HOST_FREE), 0xee, sizeof(struct rdu_prog_result));
+	ok(bed_do(b, 0, c), "PROG_LOAD of rubbish completes");
+	is(((struct rdu_prog_result *)host_ptr(b, HOST_FREE))->error, RDU_CFG_E_MAGIC,
+	   "... and says what is wrong");
+}
+
+static void bad_ring(struct bed *b)
+{
+	b->tail[1] += 1000;
+	bed_ring(b, 1);
+	bed_wait(b, 1, ~0ull >> 1);
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_BAD_RING, "a tail beyond the ring");
+	bed_reset(b, 1);
+	bed_set_queue(b, 1, root, 0, 1);
+	qwr(b, 1, RDU_REG_Q_RING_HI, 0x77);
+	qwr(b, 1, RDU_REG_Q_CTRL, 1);
+	b->tail[1] = 1;
+	bed_ring(b, 1);
+	bed_wait(b, 1, ~0ull >> 1);
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_BAD_RING, "a ring outside host memory");
+	bed_reset(b, 1);
+	bed_set_queue(b, 1, root, 0, 1);
+	qwr(b, 1, RDU_REG_Q_CPL_HI, 0x77);
+	qwr(b, 1, RDU_REG_Q_CTRL, 1);
+	bed_do(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP });
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_HOST_BUS, "a completion word outside it");
+	bed_reset(b, 1);
+	bed_enable(b, 1, root, 0, 1);
+}
+
+static void pattern(unsigned char *p, size_t n, unsigned int seed)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = (unsigned char)((i * 2654435761u + seed) >> 13);
+}
+
+static void page_tables(struct bed *b)
+{
+	unsigned char *want = malloc(4 * MB);
+	uint64_t before;
+
+	pattern(want, 4 * MB, 1);
+	/* VA: 4 MiB of small pages onto card 16M, backwards page by page. */
+	for (unsigned int i = 0; i < 1024; i++)
+		bed_map(b, root, VA + i * 4096ull, 16 * MB + (1023 - i) * 4096ull, 4096,
+			RDU_PTE_WRITE, 0);
+	/* + 16M: large pages onto card 32M; + 32M: the same, read only. */
+	bed_map(b, root, VA + 16 * MB, 32 * MB, 8 * MB, RDU_PTE_WRITE, 1);
+	bed_map(b, root, VA + 32 * MB, 32 * MB, 8 * MB, 0, 1);
+	/* + 64M: host memory, every second page elsewhere. */
+	for (unsigned int i = 0; i < 1024; i++)
+		bed_map(b, root, VA + 64 * MB + i * 4096ull,
+			HOST_BASE + MB + (i ^ (i >> 3 & 1)) * 4096ull, 4096,
+			RDU_PTE_WRITE | RDU_PTE_HOST, 0);
+	memcpy(b->mem + 32 * MB, want, 4 * MB);
+	ok(bed_do(b, 1, copy(VA, VA + 32 * MB, 4 * MB)), "large pages to scattered small ones");
+	ok(bed_do(b, 1, copy(VA + 64 * MB + 3, VA + 5, 4 * MB - 4096)), "card to host, unaligned");
+	ok(bed_do(b, 1, copy(VA + 20 * MB, VA + 64 * MB + 3, 4 * MB - 4096)), "host to card");
+	ok(!memcmp(b->mem + 36 * MB, want + 5, 4 * MB - 4096), "the bytes are the same");
+	ok(bed_do(b, 1, copy(VA + 64 * MB, VA + 65 * MB, MB)), "host to host");
+	ok(bed_do(b, 1, fill(VA + 16 * MB, 8 * MB - 4, 0x01020304)), "FILL");
+	is(*(uint32_t *)(void *)(b->mem + 40 * MB - 8), 0x01020304, "... to its end");
+	ok(*(uint32_t *)(void *)(b->mem + 40 * MB - 4) != 0x01020304, "... and no further");
+	ok(bed_do(b, 1, fill(VA, 8192, 0)), "FILL with zeros");
+	ok(!b->mem[16 * MB + 1023 * 4096] && !b->mem[16 * MB + 1022 * 4096 + 4095], "... are zeros");
+
+	faults(b, 1, fill(VA + 32 * MB, 4096, 1), RDU_FAULT_PROTECTION, VA + 32 * MB,
+	       "a write to a read-only page");
+	faults(b, 1, copy(VA, VA + 8 * MB, 64), RDU_FAULT_PAGE, VA + 8 * MB, "an unmapped page");
+	faults(b, 1, copy(VA + 4 * MB - 32, VA + 32 * MB, 64), RDU_FAULT_PAGE, VA + 4 * MB,
+	       "the first one after mapped ones");
+	faults(b, 1, copy(1ull << 48 | VA, VA, 64), RDU_FAULT_PAGE, 1ull << 48 | VA,
+	       "more than 48 bits");
+	faults(b, 0, copy(CARD_MEM - 32, 0, 64), RDU_FAULT_PAGE, CARD_MEM,
+	       "queue 0: beyond card memory");
+	ok(bed_do(b, 0, copy(50 * MB, 32 * MB, 4096)), "queue 0 uses card addresses");
+
+	bed_map(b, root, VA + 128 * MB, CARD_MEM, 4096, RDU_PTE_WRITE, 0);
+	faults(b, 1, fill(VA + 128 * MB, 4096, 1), RDU_FAULT_PAGE, VA + 128 * MB,
+	       "an entry that points beyond card memory");
+	bed_map(b, root, VA + 132 * MB, 4096, 2 * MB, RDU_PTE_WRITE, 1);
+	faults(b, 1, fill(VA + 132 * MB, 4096, 1), RDU_FAULT_PAGE, VA + 132 * MB,
+	       "a large page that is not aligned");
+	bed_map(b, root, VA + 136 * MB, 0, 4096, 0x10, 0);
+	faults(b, 1, fill(VA + 136 * MB, 4096, 1), RDU_FAULT_PAGE, VA + 136 * MB,
+	       "a reserved bit in an entry");
+	bed_map(b, root, VA + 140 * MB, 0x10, 4096, RDU_PTE_HOST, 0);
+	bed_map(b, root, VA + 144 * MB, 0, 4096, RDU_PTE_HOST, 0);
+	faults(b, 1, copy(VA, VA + 144 * MB, 64), RDU_FAULT_HOST_BUS, 0, "host memory that is not there");
+
+	/* The TLB keeps a translation until it is flushed. */
+	bed_map(b, root, VA + 256 * MB, 60 * MB, 4096, RDU_PTE_WRITE, 0);
+	ok(bed_do(b, 1, fill(VA + 256 * MB, 4096, 0x11)), "a page is used");
+	bed_map(b, root, VA + 256 * MB, 61 * MB, 4096, RDU_PTE_WRITE, 0);
+	qwr(b, 1, RDU_REG_Q_TLB_FLUSH, 1);
+	ok(bed_do(b, 1, fill(VA + 256 * MB, 4096, 0x22)), "mapped elsewhere, flushed, used");
+	is(b->mem[61 * MB], 0x22, "the new place has it");
+	is(b->mem[60 * MB], 0x11, "the old one keeps what it had");
+
+	before = rdu_card_mmio_read(b->card, RDU_REG_QUEUE(1) + RDU_REG_Q_COPY_LO, 8);
+	bed_do(b, 1, copy(VA + 16 * MB, VA, 4 * MB));
+	is(rdu_card_mmio_read(b->card, RDU_REG_QUEUE(1) + RDU_REG_Q_COPY_LO, 8) - before,
+	   b->chip.dram_latency + 8 * MB * b->chip.clock_khz / (b->chip.dram_mbps * 1000ull),
+	   "a copy's cycles: read and written at memory's rate");
+	free(want);
+}
+
+static void clocks(struct bed *b)
+{
+	struct rdu_cmd c = { .op = RDU_OP_TIMESTAMP };
+	uint64_t first, second;
+
+	c.copy.dst = VA + 16 * MB;
+	ok(bed_do(b, 1, c), "TIMESTAMP");
+	memcpy(&first, b->mem + 32 * MB, 8);
+	bed_do(b, 1, fill(VA + 20 * MB, MB, 7));
+	bed_do(b, 1, c);
+	memcpy(&second, b->mem + 32 * MB, 8);
+	is(second - first,
+	   b->chip.dram_latency + (MB * b->chip.clock_khz + b->chip.dram_mbps * 1000ull - 1) /
+					  (b->chip.dram_mbps * 1000ull),
+	   "the clock moved by the cycles of what lay between");
+	is(rdu_card_mmio_read(b->card, RDU_REG_CYCLES_LO, 8), second, "CYCLES shows it");
+	c.copy.dst += 4;
+	faults(b, 1, c, RDU_FAULT_BAD_COMMAND, 0, "TIMESTAMP, unaligned");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_LO, 5000);
+	faults(b, 1, fill(VA + 16 * MB, 8 * MB, 7), RDU_FAULT_WATCHDOG, 0, "watchdog in cycles");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_LO, 0);
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 100);
+	/* Sixteen gigabytes, all onto one large page. */
+	for (unsigned int i = 0; i < 8192; i++)
+		bed_map(b, root, 0x200000000000ULL + i * 2 * MB, 64 * MB, 2 * MB, RDU_PTE_WRITE, 1);
+	faults(b, 1, copy(0x200000000000ULL + MB, 0x200000000000ULL, 16000 * MB),
+	       RDU_FAULT_WATCHDOG, 0, "watchdog in host time");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 0);
+}
+
+/* Copies long enough to be met while they run. */
+static void reset_running(struct bed *b)
+{
+	uint64_t seq = 0, end;
+	unsigned int i;
+
+	for (i = 0; i < 256; i++)
+		bed_map(b, root, 0x300000000000ULL + i * 2 * MB, 64 * MB, 2 * MB, RDU_PTE_WRITE, 1);
+	for (i = 0; i < 15; i++)
+		seq = bed_put(b, 1, copy(0x300000000000ULL + MB, 0x300000000000ULL, 500 * MB));
+	bed_ring(b, 1);
+	while (qrd(b, 1, RDU_REG_Q_STATUS) != RDU_QUEUE_RUNNING)
+		usleep(10);
+	end = bed_now(NULL);
+	qwr(b, 1, RDU_REG_Q_CTRL, 2);
+	while (qrd(b, 1, RDU_REG_Q_CTRL) & 2)
+		usleep(10);
+	end = bed_now(NULL) - end;
+	ok(end < 1000000000, "reset while copying: %.1f ms", (double)end / 1e6);
+	ok(bed_done(b, 1) < seq, "... what was to come did not");
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_DISABLED, "... disabled");
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), 0, "... no fault");
+	bed_enable(b, 1, root, 0, 1);
+	ok(bed_do(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP }), "... works again");
+
+	for (i = 0; i < 10; i++)
+		seq = bed_put(b, 1, copy(0x300000000000ULL + MB, 0x300000000000ULL, 100 * MB));
+	bed_ring(b, 1);
+	while (qrd(b, 1, RDU_REG_Q_STATUS) != RDU_QUEUE_RUNNING)
+		usleep(10);
+	rdu_card_pause(b->card);
+	ok(bed_done(b, 1) < seq, "pause while copying comes back before the end");
+	rdu_card_resume(b->card);
+	ok(bed_wait(b, 1, seq), "resumed, they complete");
+	for (i = 0; i < 15; i++)
+		bed_put(b, 1, copy(0x300000000000ULL + MB, 0x300000000000ULL, 500 * MB));
+	bed_ring(b, 1);
+	usleep(1000);
+	rdu_card_reset(b->card);
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_DISABLED, "card reset while copying");
+	bed_enable(b, 0, 0, 0, 0);
+	bed_enable(b, 1, root, 0, 1);
+	ok(bed_do(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP }), "... works again");
+	for (i = 0; i < 15; i++)
+		bed_put(b, 1, copy(0x300000000000ULL + MB, 0x300000000000ULL, 500 * MB));
+	bed_ring(b, 1);
+}
+
+int main(void)
+{
+	struct bed *b = bed_new("sn10", 1, false);
+
+	root = bed_root(b);
+	bed_enable(b, 0, 0, 0, 0);
+	bed_enable(b, 1, root, 0, 1);
+	life(b);
+	page_tables(b);
+	commands(b);
+	bad_ring(b);
+	clocks(b);
+	reset_running(b);
+	bed_free(b); /* while copies run */
+	ok(true, "freed while copying");
+	return tap_done();
+}

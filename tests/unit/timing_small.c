@@ -1,0 +1,379 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Modelled time: small graphs worked out by hand, from the formulas of
+ * Documentation/timing.md, and properties that hold for any graph.
+ */
+#include "card_test.h"
+#include "cfgbuild.h"
+#include "fabric.h"
+#include "timing_priv.h"
+
+static struct rdu_chip chip;
+static const struct rdu_cfg_pred no_pred;
+
+static struct rdu_section *section(struct cfgb *b)
+{
+	struct rdu_cfg_diag diag;
+	struct rdu_section *s;
+	size_t size;
+	void *image = cfgb_finish(b, &size);
+
+	s = rdu_section_new(image, size, &chip, 0, &diag);
+	free(image);
+	if (!s) {
+		printf("Bail out! refused: %s\n", diag.text);
+		exit(1);
+	}
+	return s;
+}
+
+static unsigned int distance(const struct rdu_section *s, uint32_t a, uint32_t c)
+{
+	unsigned int x0, y0, x1, y1;
+
+	rdu_chip_unit_xy(&chip, rdu_kind_unit(s->programs[a].kind), s->programs[a].unit, &x0, &y0);
+	rdu_chip_unit_xy(&chip, rdu_kind_unit(s->programs[c].kind), s->programs[c].unit, &x1, &y1);
+	return abs((int)x0 - (int)x1) + abs((int)y0 - (int)y1) + 1;
+}
+
+/* Counters of every program fit the section's cycles; busy ones are exact. */
+static bool adds_up(const struct rdu_section_time *t)
+{
+	for (uint32_t i = 0; i < t->num_programs; i++) {
+		const struct rdu_unit_time *u = &t->programs[i];
+
+		if (u->busy + u->stall_in + u->stall_out + u->stall_mem > t->cycles || !u->busy)
+			return false;
+	}
+	for (uint32_t i = 0; i < t->num_stages; i++)
+		if (t->stages[i].busy > t->cycles || !t->stages[i].activations)
+			return false;
+	return true;
+}
+
+/* load -> relu -> store over n vectors of `format`, lanes lane_stride apart. */
+static struct rdu_section *stream(int n, unsigned int format, int64_t lane_stride,
+				  unsigned int outer)
+{
+	struct cfgb *b = cfgb_new(&chip, 1);
+	uint32_t p[3], i;
+
+	b->num_segments = 2;
+	p[0] = cfgb_program(b, RDU_KIND_LOAD, 0, 0);
+	p[1] = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	p[2] = cfgb_program(b, RDU_KIND_STORE, 0, 2);
+	for (i = 0; i < 3; i++) {
+		if (outer)
+			cfgb_outer(b, p[i], (int)outer);
+		cfgb_loop(b, p[i], n);
+	}
+	cfgb_access(b, p[0],
+		    &(struct rdu_cfg_access){ .target = 0,
+					      .format = format,
+					      .lanes = chip.lanes,
+					      .lane_stride = lane_stride,
+					      .stride = { [0] = lane_stride == 1 && !outer ?
+									chip.lanes :
+									0,
+							  [1] = outer ? chip.lanes : 0 } },
+		    &no_pred);
+	cfgb_stage(b, p[1], RDU_SIMD_FMAX, 0, cfgb_in(0), cfgb_immf(0), cfgb_none());
+	cfgb_access(b, p[2],
+		    &(struct rdu_cfg_access){ .target = 1,
+					      .format = format,
+					      .lanes = chip.lanes,
+					      .lane_stride = 1,
+					      .stride = { [0] = outer ? 0 : chip.lanes,
+							  [1] = outer ? chip.lanes : 0 } },
+		    &no_pred);
+	cfgb_connect(b, p[0], 0, p[1], 0);
+	cfgb_connect(b, p[1], 0, p[2], 0);
+	return section(b);
+}
+
+static void streams(void)
+{
+	const struct rdu_section_time *t, *u;
+	struct rdu_section *s;
+	uint64_t fill, cycles, once;
+	double rate;
+
+	s = stream(1024, RDU_FMT_WORD, 1, 0);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	rate = chip.dram_mbps * 1e3 / chip.clock_khz;
+	is(t->dram_bytes, 2 * 1024 * chip.lanes * 4, "stream: bytes of whole vectors");
+	/* Both directions share the memory. */
+	cycles = (uint64_t)(2.0 * 1024 * chip.lanes * 4 / rate);
+	fill = chip.dram_latency + distance(s, 0, 1) * chip.hop_cycles + 1 + 1 +
+	       distance(s, 1, 2) * chip.hop_cycles + chip.stage_cycles + 1 + chip.dram_latency;
+	ok(t->cycles >= cycles && t->cycles <= cycles + fill + 2,
+	   "stream: %llu cycles, memory needs %llu, the way takes %llu",
+	   (unsigned long long)t->cycles, (unsigned long long)cycles, (unsigned long long)fill);
+	is(t->stages[0].bound, RDU_BOUND_DRAM, "stream: bound by memory");
+	is(t->flops, 1024 * chip.lanes, "stream: an operation a word");
+	is(t->programs[1].busy, 1024, "stream: PCU busy a cycle a vector");
+	ok(adds_up(t), "stream: counters add up");
+	once = t->cycles;
+	u = rdu_section_time(s, NULL, NULL, NULL);
+	ok(u == t && u->cycles == once, "asked again: the same");
+	rdu_section_free(s);
+
+	s = stream(1024, RDU_FMT_WORD, 1, 0);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	is(t->cycles, once, "made again: the same");
+	rdu_section_free(s);
+
+	s = stream(2048, RDU_FMT_WORD, 1, 0);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	ok(t->cycles > once && t->cycles < 2 * once, "twice the vectors: longer, not twice");
+	rdu_section_free(s);
+
+	s = stream(1024, RDU_FMT_BF16, 1, 0);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	is(t->dram_bytes, 2 * 1024 * chip.lanes * 2, "bf16: half the bytes");
+	rdu_section_free(s);
+
+	s = stream(1024, RDU_FMT_WORD, 4096, 0);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	ok(t->dram_bytes > 1024 * chip.lanes * 4, "lanes apart: bursts for each (held: %llu bytes)",
+	   (unsigned long long)t->dram_bytes);
+	rdu_section_free(s);
+
+	/* No memory left to wait for: one activation after the other. */
+	s = stream(64, RDU_FMT_I8, 1, 100);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	ok(t->cycles >= 6400 && t->cycles < 6400 + 1000,
+	   "100 activations of 64 follow each other: %llu cycles", (unsigned long long)t->cycles);
+	is(t->stages[0].activations, 100, "100 activations");
+	ok(adds_up(t), "counters add up");
+	rdu_section_free(s);
+}
+
+/* Two stages around a buffer: W (from LOAD) and R (to STORE). */
+static struct rdu_section *buffered(unsigned int copies, int acts, int n, int64_t read_stride)
+{
+	struct cfgb *b = cfgb_new(&chip, 1);
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0), w = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
+	uint32_t r = cfgb_program(b, RDU_KIND_READ, 0, 0), st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+	uint32_t p[4] = { ld, w, r, st }, i;
+	uint32_t words = (uint32_t)n * chip.lanes;
+
+	b->num_segments = 2;
+	for (i = 0; i < 4; i++) {
+		cfgb_outer(b, p[i], acts);
+		cfgb_loop(b, p[i], n);
+	}
+	cfgb_buffer(b, 0, 0, copies, 0, words);
+	for (i = 0; i < 4; i++) {
+		bool agcu = p[i] == ld || p[i] == st;
+		bool odd = p[i] == r && read_stride != 1;
+
+		cfgb_access(b, p[i],
+			    &(struct rdu_cfg_access){
+				    .target = p[i] == st,
+				    .format = agcu ? RDU_FMT_I8 : RDU_FMT_WORD,
+				    .lanes = chip.lanes,
+				    .lane_stride = odd ? read_stride : 1,
+				    .stride = { 0, odd ? 1 : chip.lanes } },
+			    &no_pred);
+	}
+	cfgb_order(b, w, r, 0, 0, copies, 0);
+	cfgb_connect(b, ld, 0, w, 0);
+	cfgb_connect(b, r, 0, st, 0);
+	return section(b);
+}
+
+static uint64_t sum_spans, last_end, spans;
+
+static void note(void *opaque, uint32_t stage, uint32_t activation, uint64_t start, uint64_t end)
+{
+	(void)opaque;
+	(void)stage;
+	(void)activation;
+	spans++;
+	sum_spans += end - start;
+	if (end > last_end)
+		last_end = end;
+}
+
+static void pipelines(void)
+{
+	const struct rdu_section_time *t;
+	struct rdu_section *s;
+	uint64_t one, two, four;
+
+	s = buffered(1, 20, 64, 1);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	one = t->cycles;
+	ok(adds_up(t), "one copy: counters add up");
+	ok(t->programs[1].stall_out > t->cycles / 4, "one copy: the writer waits for the reader");
+	ok(one >= 20 * 2 * 64, "one copy: writing and reading take turns, %llu cycles",
+	   (unsigned long long)one);
+	rdu_section_time(s, NULL, note, NULL);
+	is(spans, 40, "trace: one call an activation");
+	is(last_end, one, "trace: the last one ends the section");
+	ok(sum_spans >= 40 * 64, "trace: each lasts as long as its work");
+	rdu_section_free(s);
+	s = buffered(2, 20, 64, 1);
+	two = rdu_section_time(s, NULL, NULL, NULL)->cycles;
+	rdu_section_free(s);
+	s = buffered(12, 20, 64, 1);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	four = t->cycles;
+	ok(two < one && four <= two, "double buffering is faster (%llu, %llu, %llu cycles)",
+	   (unsigned long long)one, (unsigned long long)two, (unsigned long long)four);
+	ok(four >= 20 * 64 && four < 20 * 64 + 600, "twelve copies: the stages overlap");
+	rdu_section_free(s);
+
+	/* Lanes a multiple of the banks apart: all on one bank. */
+	s = buffered(1, 1, 4, (int64_t)chip.pmu_banks / 8);
+	ok(rdu_bank_cycles(s, 2) == 32.0 / (chip.pmu_banks / (chip.pmu_banks / 8.0)) *
+					    (chip.lanes / 32.0),
+	   "lanes %u apart: %.1f cycles a vector", chip.pmu_banks / 8, rdu_bank_cycles(s, 2));
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	is(t->stages[t->stage_of[2]].bound, RDU_BOUND_BANK, "bound by banks");
+	rdu_section_free(s);
+	s = buffered(1, 1, 4, 3);
+	ok(rdu_bank_cycles(s, 2) == 1.0 * chip.lanes / chip.pmu_banks || chip.lanes < chip.pmu_banks,
+	   "an odd distance: no conflict");
+	rdu_section_free(s);
+}
+
+/* k steps on a full array, `blocks` times: columns and rows read from PMUs. */
+static void systolic(int k, int blocks)
+{
+	struct cfgb *b = cfgb_new(&chip, 1);
+	const struct rdu_section_time *t;
+	struct rdu_section *s;
+	uint32_t c, r, a, w, i, in[2];
+	uint64_t want;
+
+	c = in[0] = cfgb_program(b, RDU_KIND_READ, 0, 0);
+	r = in[1] = cfgb_program(b, RDU_KIND_READ, 0, 1);
+	a = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0);
+	w = cfgb_program(b, RDU_KIND_WRITE, 0, 2);
+	for (i = 0; i < 2; i++) {
+		cfgb_buffer(b, 0, i, 1, 0, (uint32_t)k * chip.lanes);
+		cfgb_loop(b, in[i], blocks);
+		cfgb_loop(b, in[i], k);
+		cfgb_access(b, in[i],
+			    &(struct rdu_cfg_access){ .target = i,
+						      .lanes = i ? chip.systolic_cols : chip.lanes,
+						      .lane_stride = 1,
+						      .stride = { 0, chip.lanes } },
+			    &no_pred);
+	}
+	cfgb_buffer(b, 0, 2, 1, 0, chip.systolic_cols * chip.lanes);
+	cfgb_loop(b, a, blocks);
+	cfgb_loop(b, a, k);
+	cfgb_systolic(b, a,
+		      &(struct rdu_cfg_systolic){ .mode = RDU_SYS_BF16,
+						  .cols = chip.systolic_cols,
+						  .k_mask = 2 });
+	cfgb_loop(b, w, blocks);
+	cfgb_loop(b, w, (int)chip.systolic_cols);
+	cfgb_access(b, w,
+		    &(struct rdu_cfg_access){ .target = 2,
+					      .lanes = chip.lanes,
+					      .lane_stride = 1,
+					      .stride = { 0, chip.lanes } },
+		    &no_pred);
+	cfgb_connect(b, c, 0, a, 0);
+	cfgb_connect(b, r, 0, a, 1);
+	cfgb_connect(b, a, 0, w, 0);
+	cfgb_out_port(b, a, 0, 2, 0, (uint8_t)chip.systolic_cols);
+	s = section(b);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	want = 2ull * k * blocks;
+	if (want < (uint64_t)blocks * chip.systolic_cols)
+		want = (uint64_t)blocks * chip.systolic_cols;
+	is(t->stages[0].busy, want, "systolic: two cycles a step, or the drain if that is longer");
+	ok(t->cycles > want && t->cycles < want + chip.lanes + 3 * chip.systolic_cols + 40,
+	   "systolic: %llu cycles, fill and drain %llu", (unsigned long long)t->cycles,
+	   (unsigned long long)(t->cycles - want));
+	is(t->macs, 2ull * k * blocks * chip.lanes * chip.systolic_cols, "systolic: MACs");
+	is(t->stages[0].bound, 2 * k >= (int)chip.systolic_cols ? RDU_BOUND_COMPUTE : RDU_BOUND_PORT,
+	   "systolic: what bounds it");
+	ok(adds_up(t), "systolic: counters add up");
+	rdu_section_free(s);
+}
+
+/* 600 stages of 5 programs, 160 activations each: time it. */
+static void large(void)
+{
+	struct cfgb *b = cfgb_new(&chip, 4);
+	const struct rdu_section_time *t;
+	struct rdu_section *s;
+	unsigned int pmus = rdu_chip_pmus_per_tile(&chip), n = 300, i, k;
+	uint64_t before, after;
+
+	for (i = 0; i < n; i++) {
+		unsigned int tile = i % 4, unit = i / 4 * 2 % pmus;
+		unsigned int ag = unit / (chip.tile_cols / 2) * 2;
+		uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, tile, ag);
+		uint32_t w = cfgb_program(b, RDU_KIND_WRITE, tile, unit);
+		uint32_t r = cfgb_program(b, RDU_KIND_READ, tile, unit);
+		uint32_t x = cfgb_program(b, RDU_KIND_SIMD, tile, unit);
+		uint32_t y = cfgb_program(b, RDU_KIND_SIMD, tile, unit + 1);
+		uint32_t st = cfgb_program(b, RDU_KIND_STORE, tile, ag + 1);
+		uint32_t p[6] = { ld, w, r, x, y, st };
+
+		cfgb_buffer(b, tile, unit, 2, 0, 16 * chip.lanes);
+		for (k = 0; k < 6; k++) {
+			cfgb_outer(b, p[k], 160);
+			cfgb_loop(b, p[k], 16);
+			if (p[k] == x || p[k] == y)
+				cfgb_stage(b, p[k], RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_immf(1),
+					   cfgb_none());
+			else
+				cfgb_access(b, p[k],
+					    &(struct rdu_cfg_access){
+						    .target = p[k] == ld ? 0 :
+							      p[k] == st ? 1 :
+									   i,
+						    .lanes = chip.lanes,
+						    .lane_stride = 1,
+						    .stride = { 0, chip.lanes } },
+					    &no_pred);
+		}
+		cfgb_order(b, w, r, 0, 0, 2, 0);
+		cfgb_connect(b, ld, 0, w, 0);
+		cfgb_connect(b, r, 0, x, 0);
+		cfgb_connect(b, x, 0, y, 0);
+		cfgb_connect(b, y, 0, st, 0);
+	}
+	b->num_segments = 2;
+	s = section(b);
+	before = bed_now(NULL);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	after = bed_now(NULL);
+	ok(t && t->num_stages == 2 * n, "%u programs, %u stages, %u activations", t->num_programs,
+	   t->num_stages, t->num_stages * 160);
+	printf("# timed in %.0f ms on the host (%llu cycles)\n", (double)(after - before) / 1e6,
+	       (unsigned long long)t->cycles);
+	ok(adds_up(t), "counters add up");
+	ok(t->cycles >= (uint64_t)(t->dram_bytes / (chip.dram_mbps * 1e3 / chip.clock_khz)),
+	   "memory is not faster than it is");
+	rdu_section_free(s);
+}
+
+int main(void)
+{
+	char error[200];
+
+	rdu_chip_find("sn10", &chip, error, sizeof(error));
+	streams();
+	pipelines();
+	systolic(64, 8);
+	systolic(2, 8);
+	large();
+	rdu_chip_find("plasticine", &chip, error, sizeof(error));
+	spans = sum_spans = last_end = 0;
+	streams();
+	pipelines();
+	is(rdu_pload_cycles(&chip, 640), chip.pload_latency + 640 / chip.pload_bytes,
+	   "program load: latency and bytes");
+	is(rdu_aload_cycles(&chip, 5), chip.aload_cycles + 5 * chip.aload_per_segment,
+	   "argument load: a part for each segment");
+	return tap_done();
+}

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: MIT
+# Unit tests: one program each, run by `make test` with ASan and UBSan.
+
+# The card's front: registers, queues, page tables, programs.
+$(eval $(call unit_test,card_chip,tests/unit/card_chip.c,librdumodel))
+$(eval $(call unit_test,card_regs,tests/unit/card_regs.c,librdumodel))
+$(eval $(call unit_test,card_queue,tests/unit/card_queue.c,librdumodel))
+# Modelled time.
+$(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
