@@ -107,6 +107,8 @@ static int drm_info(struct rdu_device *dev, struct rdu_device_info *info)
 	info->power_milliwatt = health.power_mw;
 	info->ecc_corrected = health.ecc_ce;
 	info->ecc_uncorrected = health.ecc_ue;
+	info->faults = health.faults;
+	info->resets = health.resets;
 	return 0;
 }
 

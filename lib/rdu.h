@@ -123,6 +123,8 @@ struct rdu_device_info {
 	uint32_t power_milliwatt; /* modelled */
 	uint32_t ecc_corrected, ecc_uncorrected;
 	uint32_t is_model; /* in this process */
+	uint64_t faults;   /* contexts that faulted since the driver was bound */
+	uint64_t resets;   /* queue resets after a hang since then */
 };
 
 /**

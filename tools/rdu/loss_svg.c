@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+/* The loss curve as a picture that needs nothing else (SVG). */
+#include <math.h>
+#include <stdlib.h>
+#include "rdu_tool.h"
+
+#define WIDTH 960
+#define HEIGHT 520
+#define LEFT 76
+#define RIGHT 28
+#define TOP 76
+#define BOTTOM 62
+#define MOST_POINTS 1500
+
+struct axes {
+	double x_max, y_min, y_max;
+};
+
+static double sx(const struct axes *a, double x)
+{
+	return LEFT + x / a->x_max * (WIDTH - LEFT - RIGHT);
+}
+
+static double sy(const struct axes *a, double y)
+{
+	double share = (y - a->y_min) / (a->y_max - a->y_min);
+
+	return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM);
+}
+
+/* 1, 2 or 5 times a power of ten: about `ticks` of them. */
+static double nice_step(double range, int ticks)
+{
+	double rough = range / ticks, power = pow(10, floor(log10(rough))), f = rough / power;
+
+	return power * (f < 1.5 ? 1 : f < 3.5 ? 2 : f < 7.5 ? 5 : 10);
+}
+
+static void draw_axes(FILE *f, const struct axes *a)
+{
+	double step = nice_step(a->y_max - a->y_min, 6), v;
+
+	for (v = ceil(a->y_min / step - 1e-9) * step; v <= a->y_max + 1e-9; v += step) {
+		fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' class='grid'/>", LEFT,
+			WIDTH - RIGHT, sy(a, v), sy(a, v));
+		fprintf(f, "<text x='%d' y='%.1f' class='tick' text-anchor='end'>%.*f</text>\n",
+			LEFT - 10, sy(a, v) + 4, step < 0.1 ? 2 : step < 1 ? 1 : 0, v);
+	}
+	step = nice_step(a->x_max, 8);
+	if (step < 1)
+		step = 1;
+	for (v = 0; v <= a->x_max + 1e-9; v += step)
+		fprintf(f, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='mark'/>"
+			"<text x='%.1f' y='%d' class='tick' text-anchor='middle'>%.0f</text>\n",
+			sx(a, v), sx(a, v), HEIGHT - BOTTOM, HEIGHT - BOTTOM + 5, sx(a, v),
+			HEIGHT - BOTTOM + 22, v);
+	fprintf(f, "<line x1='%d' x2='%d' y1='%d' y2='%d' class='axis'/>\n", LEFT, WIDTH - RIGHT,
+		HEIGHT - BOTTOM, HEIGHT - BOTTOM);
+	fprintf(f, "<text x='%d' y='%d' class='name' text-anchor='middle'>training step</text>\n",
+		(LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
+	fprintf(f, "<text transform='translate(22 %d) rotate(-90)' class='name' "
+		"text-anchor='middle'>loss (softmax cross-entropy)</text>\n",
+		(TOP + HEIGHT - BOTTOM) / 2);
+}
+
+static int by_loss(const void *a, const void *b)
+{
+	float x = *(const float *)a, y = *(const float *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Outliers are cut off, so that the rest can be seen. */
+static struct axes choose_axes(const struct loss_point *p, unsigned int n)
+{
+	float *sorted = xmalloc(n * sizeof(*sorted));
+	struct axes a = { .x_max = n > 1 ? n - 1 : 1 };
+	unsigned int i, k = 0;
+	double step;
+
+	for (i = 0; i < n; i++)
+		if (isfinite(p[i].loss))
+			sorted[k++] = p[i].loss;
+	qsort(sorted, k, sizeof(*sorted), by_loss);
+	a.y_max = k ? sorted[k - 1] : 1;
+	if (k > 100 && sorted[k - 1] > 1.5 * sorted[k - 1 - k / 100])
+		a.y_max = 1.2 * sorted[k - 1 - k / 100];
+	if (k && p[0].loss > a.y_max && p[0].loss < 3 * a.y_max)
+		a.y_max = p[0].loss;
+	a.y_min = k && sorted[0] < 0 ? sorted[0] : 0;
+	if (a.y_max <= a.y_min)
+		a.y_max = a.y_min + 1;
+	step = nice_step(a.y_max - a.y_min, 6);
+	a.y_max = ceil(a.y_max / step) * step;
+	free(sorted);
+	return a;
+}
+
+static double clamp(const struct axes *a, double y)
+{
+	return !isfinite(y) || y > a->y_max ? a->y_max : y < a->y_min ? a->y_min : y;
+}
+
+int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n, const char *title,
+		   const char *subtitle)
+{
+	unsigned int i, stride = n / MOST_POINTS + 1, window = n / 40 + 1;
+	struct axes a;
+	double mean = 0, smooth = 0, weight = 0;
+	FILE *f;
+
+	if (!n)
+		return 0;
+	f = fopen(path, "w");
+	if (!f)
+		return -1;
+	a = choose_axes(p, n);
+	fprintf(f, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
+		"height='%d' font-family='Helvetica,Arial,sans-serif'>\n", WIDTH, HEIGHT, WIDTH,
+		HEIGHT);
+	fprintf(f, "<style>.grid{stroke:#e6e9ee}.axis,.mark{stroke:#8a94a3}.tick{font-size:13px;"
+		"fill:#5b6675}.name{font-size:14px;fill:#3b4552}</style>\n"
+		"<rect width='%d' height='%d' fill='#ffffff'/>\n", WIDTH, HEIGHT);
+	fprintf(f, "<text x='%d' y='34' font-size='20' font-weight='bold' fill='#17202b'>", LEFT);
+	put_xml(f, title);
+	fprintf(f, "</text>\n<text x='%d' y='56' font-size='13' fill='#5b6675'>", LEFT);
+	put_xml(f, subtitle);
+	fprintf(f, "</text>\n");
+	draw_axes(f, &a);
+
+	fprintf(f, "<polyline fill='none' stroke='#9cc3e6' stroke-width='1' points='");
+	for (i = 0; i < n; i += stride)
+		fprintf(f, "%.1f,%.1f ", sx(&a, i), sy(&a, clamp(&a, p[i].loss)));
+	fprintf(f, "'/>\n<polyline fill='none' stroke='#0b5cad' stroke-width='2.5' "
+		"stroke-linejoin='round' points='");
+	/* An exponential mean, without its bias at the start. */
+	for (i = 0; i < n; i++) {
+		double keep = 1 - 1.0 / window;
+
+		smooth = smooth * keep + (isfinite(p[i].loss) ? p[i].loss : 0) * (1 - keep);
+		weight = weight * keep + (1 - keep);
+		mean = window == 1 ? p[i].loss : smooth / weight;
+		if (i % stride == 0 || i == n - 1)
+			fprintf(f, "%.1f,%.1f ", sx(&a, i), sy(&a, clamp(&a, mean)));
+	}
+	fprintf(f, "'/>\n<circle cx='%.1f' cy='%.1f' r='4' fill='#0b5cad'/>\n", sx(&a, n - 1),
+		sy(&a, clamp(&a, mean)));
+	fprintf(f, "<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad' "
+		"text-anchor='end'>%.3f</text>\n", sx(&a, n - 1) - 4,
+		sy(&a, clamp(&a, mean)) - 12, mean);
+	fprintf(f, "<g font-size='13' fill='#3b4552'><line x1='%d' x2='%d' y1='30' y2='30' "
+		"stroke='#9cc3e6' stroke-width='2'/><text x='%d' y='34'>each step</text>"
+		"<line x1='%d' x2='%d' y1='30' y2='30' stroke='#0b5cad' stroke-width='3'/>"
+		"<text x='%d' y='34'>running mean</text></g>\n</svg>\n", WIDTH - 290, WIDTH - 266,
+		WIDTH - 260, WIDTH - 170, WIDTH - 146, WIDTH - 140);
+	return ferror(f) | fclose(f) ? -1 : 0;
+}

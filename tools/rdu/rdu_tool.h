@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* What the subcommands of `rdu` share. */
+#ifndef RDU_TOOL_H
+#define RDU_TOOL_H
+
+#include <getopt.h>
+#include <stdio.h>
+#include "rdu.h"
+
+enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
+
+/* Every subcommand: argv[0] is its name; returns an exit code. */
+#define COMMANDS(X) \
+	X(info, "[--json]", "what the card is made of, and how it is") \
+	X(stat, "[-i SEC] [--count N] [--csv] [--json] [--skip-idle]", "what every tile is doing") \
+	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point") \
+	X(train, "FILE.rdu --data DIR [--epochs N] [--save OUT.rdu]", "train on labelled images") \
+	X(eval, "FILE.rdu --data DIR [--labels FILE]", "serve the test images, tell the accuracy") \
+	X(trace, "FILE.rdu [ENTRY] [-o FILE.json] [--svg FILE]", "where the time of one run goes") \
+	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form") \
+	X(validate, "FILE.rdu [--chip CHIP]", "check a program file as the card would") \
+	X(faults, "[--list] [--json]", "faults and errors of the card, and what they mean") \
+	X(reset, "", "reset the card")
+
+#define COMMAND_DECL(name, args, text) int cmd_##name(int argc, char **argv);
+COMMANDS(COMMAND_DECL)
+#undef COMMAND_DECL
+
+/* ---- messages (util.c) ------------------------------------------------------- */
+
+/* "rdu: ..." on stderr; gives EXIT_FAIL or EXIT_USAGE. */
+int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int help(const char *command, const char *options);
+/* A number of an option, within bounds; false after an error message. */
+bool parse_number(const char *option, const char *text, double least, double most, double *value);
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+double now_seconds(void);
+/* 12.3 GB, 1.50 us, 12.3 k: into text. */
+const char *human_bytes(double bytes, char *text, size_t size);
+const char *human_time(double seconds, char *text, size_t size);
+const char *human_count(double count, char *text, size_t size);
+
+/* ---- JSON (util.c) ------------------------------------------------------------- */
+
+struct json {
+	FILE *file;
+	unsigned int depth;
+	bool comma;
+};
+
+void json_open(struct json *j, FILE *file);
+void json_close(struct json *j);
+void json_begin(struct json *j, const char *key, char bracket); /* '{' or '[' */
+void json_end(struct json *j, char bracket);                    /* '}' or ']' */
+void json_string(struct json *j, const char *key, const char *value);
+void json_number(struct json *j, const char *key, double value);
+void json_integer(struct json *j, const char *key, long long value);
+void json_bool(struct json *j, const char *key, bool value);
+/* Text with XML's special characters escaped, to a file. */
+void put_xml(FILE *f, const char *text);
+
+/* ---- a program on a card (session.c) ---------------------------------------------- */
+
+struct session {
+	struct rdu_device *dev;
+	struct rdu_file *file;
+	struct rdu_context *ctx;
+	struct rdu_program *prog;
+};
+
+/* Opens all of it; 0 or an exit code after a message. Close in any case. */
+int session_open(struct session *s, const char *device, const char *path);
+void session_close(struct session *s);
+double chip_hz(const struct session *s);
+void json_stats(struct json *j, const char *key, const struct rdu_stats *st, double hz);
+void print_stats(FILE *f, const struct rdu_stats *st, double hz);
+void add_stats(struct rdu_stats *sum, const struct rdu_stats *st);
+
+/* ---- tensors in files (tensor.c) ---------------------------------------------------- */
+
+struct tensor {
+	uint32_t dtype; /* enum rdu_dtype */
+	unsigned int ndim;
+	int64_t dims[RDU_MAX_DIMS];
+	void *data; /* malloc */
+	size_t size;
+};
+
+/* .npy, else ONNX TensorProto. 0, or -1 and a text. */
+int tensor_read(const char *path, struct tensor *t, char *error, size_t error_size);
+int tensor_write(const char *path, const char *name, const struct tensor *t, char *error,
+		 size_t error_size);
+
+/* ---- images (idx.c) -------------------------------------------------------------------- */
+
+struct images {
+	unsigned int count, rows, cols;
+	unsigned char *pixels; /* count * rows * cols */
+	unsigned char *labels;
+};
+
+/* split: "train" or "t10k". 0, or -1 and a text. */
+int images_read(const char *dir, const char *split, struct images *im, char *error,
+		size_t error_size);
+void images_free(struct images *im);
+/* Pixels / 255 of images order[0..n), zeros for the rest of the batch. */
+void images_batch(const struct images *im, const unsigned int *order, unsigned int n,
+		  unsigned int batch, float *to);
+
+/* ---- pictures and traces ------------------------------------------------------------------ */
+
+struct loss_point {
+	unsigned int step;
+	float loss, lr;
+};
+
+/* loss_svg.c: 0 or -1 (errno). */
+int write_loss_svg(const char *path, const struct loss_point *points, unsigned int count,
+		   const char *title, const char *subtitle);
+
+struct trace {
+	const struct rdu_trace_event *events;
+	unsigned int count;
+	uint32_t dropped;
+	const struct rdu_file *file;
+	const char *entry;
+	double hz;
+	unsigned int tiles;
+};
+
+/* timeline.c: 0 or -1 (errno). */
+int write_trace_json(const char *path, const struct trace *t);
+int write_timeline_svg(const char *path, const struct trace *t);
+
+#define DEVICE_OPTION { "device", required_argument, NULL, 'd' }
+#define JSON_OPTION { "json", no_argument, NULL, 'j' }
+#define HELP_OPTION { "help", no_argument, NULL, 'h' }
+#define DEVICE_HELP \
+	"  -d, --device WHERE   auto (default), PCI address, /dev/accel node, or model:CHIP\n" \
+	"                       (options: model:sn10,threads=2,mem=8G,timing-only);\n" \
+	"                       RDU_DEVICE in the environment changes the default\n"
+
+/* --device, or RDU_DEVICE, or NULL. */
+const char *default_device(void);
+
+#endif

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+/* Messages, numbers for people, JSON. */
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "rdu_tool.h"
+
+int fail(const char *format, ...)
+{
+	va_list args;
+
+	fflush(stdout);
+	fputs("rdu: ", stderr);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fputc('\n', stderr);
+	return EXIT_FAIL;
+}
+
+int usage(const char *command, const char *format, ...)
+{
+	va_list args;
+
+	fprintf(stderr, "rdu %s: ", command);
+	va_start(args, format);
+	vfprintf(stderr, format, args);
+	va_end(args);
+	fprintf(stderr, "; `rdu %s --help` tells more\n", command);
+	return EXIT_USAGE;
+}
+
+bool parse_number(const char *option, const char *text, double least, double most, double *value)
+{
+	char *end;
+
+	errno = 0;
+	*value = strtod(text, &end);
+	if (!errno && end != text && !*end && *value >= least && *value <= most)
+		return true;
+	fprintf(stderr, "rdu: %s %s: a number from %g to %g\n", option, text, least, most);
+	return false;
+}
+
+void *xmalloc(size_t size)
+{
+	void *p = malloc(size ? size : 1);
+
+	if (!p) {
+		fail("out of memory (%zu bytes)", size);
+		exit(EXIT_FAIL);
+	}
+	return p;
+}
+
+void *xcalloc(size_t count, size_t size)
+{
+	void *p = calloc(count ? count : 1, size ? size : 1);
+
+	if (!p) {
+		fail("out of memory (%zu times %zu bytes)", count, size);
+		exit(EXIT_FAIL);
+	}
+	return p;
+}
+
+double now_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec * 1e-9;
+}
+
+static const char *human(double v, double base, const char *const *units, unsigned int n,
+			 const char *suffix, char *text, size_t size)
+{
+	unsigned int i = 0;
+
+	while (v >= base && i + 1 < n) {
+		v /= base;
+		i++;
+	}
+	snprintf(text, size, "%.*f %s%s", v >= 100 || v == floor(v) ? 0 : v >= 10 ? 1 : 2, v,
+		 units[i], suffix);
+	return text;
+}
+
+const char *human_bytes(double bytes, char *text, size_t size)
+{
+	static const char *const units[] = { "", "Ki", "Mi", "Gi", "Ti" };
+
+	return human(bytes, 1024, units, 5, "B", text, size);
+}
+
+const char *human_count(double count, char *text, size_t size)
+{
+	static const char *const units[] = { "", "k", "M", "G", "T", "P" };
+
+	human(count, 1000, units, 6, "", text, size);
+	return text;
+}
+
+const char *human_time(double seconds, char *text, size_t size)
+{
+	static const char *const units[] = { "n", "u", "m", "" };
+
+	if (seconds >= 1) {
+		snprintf(text, size, "%.*f s", seconds < 10 ? 2 : 1, seconds);
+		return text;
+	}
+	return human(seconds * 1e9, 1000, units, 4, "s", text, size);
+}
+
+/* ---- JSON ------------------------------------------------------------------------ */
+
+static void key(struct json *j, const char *k)
+{
+	if (j->comma)
+		fputc(',', j->file);
+	if (j->depth)
+		fprintf(j->file, "\n%*s", (int)j->depth * 2, "");
+	if (k)
+		fprintf(j->file, "\"%s\": ", k);
+	j->comma = true;
+}
+
+void json_open(struct json *j, FILE *file)
+{
+	*j = (struct json){ .file = file };
+	json_begin(j, NULL, '{');
+}
+
+void json_close(struct json *j)
+{
+	json_end(j, '}');
+	fputc('\n', j->file);
+}
+
+void json_begin(struct json *j, const char *k, char bracket)
+{
+	key(j, k);
+	fputc(bracket, j->file);
+	j->depth++;
+	j->comma = false;
+}
+
+void json_end(struct json *j, char bracket)
+{
+	j->depth--;
+	fprintf(j->file, "\n%*s%c", (int)j->depth * 2, "", bracket);
+	j->comma = true;
+}
+
+void json_string(struct json *j, const char *k, const char *value)
+{
+	const unsigned char *p;
+
+	key(j, k);
+	fputc('"', j->file);
+	for (p = (const unsigned char *)value; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			fprintf(j->file, "\\%c", *p);
+		else if (*p < 0x20)
+			fprintf(j->file, "\\u%04x", *p);
+		else
+			fputc(*p, j->file);
+	}
+	fputc('"', j->file);
+}
+
+void json_number(struct json *j, const char *k, double value)
+{
+	key(j, k);
+	if (isfinite(value))
+		fprintf(j->file, "%.9g", value);
+	else
+		fputs("null", j->file); /* JSON has no NaN */
+}
+
+void json_integer(struct json *j, const char *k, long long value)
+{
+	key(j, k);
+	fprintf(j->file, "%lld", value);
+}
+
+void json_bool(struct json *j, const char *k, bool value)
+{
+	key(j, k);
+	fputs(value ? "true" : "false", j->file);
+}
+
+void put_xml(FILE *f, const char *text)
+{
+	for (; *text; text++) {
+		switch (*text) {
+		case '&':
+			fputs("&amp;", f);
+			break;
+		case '<':
+			fputs("&lt;", f);
+			break;
+		case '>':
+			fputs("&gt;", f);
+			break;
+		case '"':
+			fputs("&quot;", f);
+			break;
+		default:
+			fputc(*text, f);
+		}
+	}
+}
