@@ -98,12 +98,9 @@ enum wait { WAIT_NONE, WAIT_IN, WAIT_OUT };
 
 struct stage_state {
 	uint64_t started, ended;
-	bool issuing, on_dram;
+	bool issuing;
 	double issue_start, ready; /* `ready`: since when it could start but for tokens */
 	enum wait wait;
-	/* on_dram */
-	double left, need; /* cycles of work left at full speed; bytes per such cycle */
-	double speed;
 	/* totals, in cycles */
 	double busy, wait_in, wait_out, slowed;
 };
@@ -116,9 +113,15 @@ struct sim {
 	enum wait *edge_wait; /* what waiting for this edge means */
 	struct heap heap;
 	double now;
-	/* Stages now issuing with off-chip traffic, by ascending need. */
-	uint32_t *dram;
-	uint32_t num_dram;
+	/* Stages now issuing with off-chip traffic, by ascending need: column by
+	 * column, as all of them are gone through at every event. */
+	struct dram {
+		uint32_t num, *stage;
+		double *left;  /* cycles of work left at full speed */
+		double *need;  /* bytes per such cycle */
+		double *speed; /* share of full speed it gets now */
+		double *slow;  /* 1 / speed */
+	} dram;
 	double *unit_until;    /* shared resources: when their backlog is gone */
 	uint32_t *unit_users;  /* activations using them now */
 	void (*trace)(void *opaque, uint32_t stage, uint32_t activation, uint64_t start,
@@ -133,71 +136,82 @@ struct sim {
 /* Advances the off-chip work to `to`. */
 static void dram_advance(struct sim *m, double to)
 {
-	double dt = to - m->now;
+	double dt = to - m->now, *left = m->dram.left;
+	const double *speed = m->dram.speed;
 	uint32_t i;
 
-	for (i = 0; i < m->num_dram && dt > 0; i++) {
-		struct stage_state *st = &m->st[m->dram[i]];
-
-		st->left -= dt * st->speed;
-	}
 	m->now = to;
+	if (dt > 0)
+		for (i = 0; i < m->dram.num; i++)
+			left[i] -= dt * speed[i];
 }
 
 /* Max-min fair: those that need less than an equal share get what they need. */
 static void dram_share(struct sim *m)
 {
-	double left = m->c->dram_rate;
+	struct dram *d = &m->dram;
+	double left = m->c->dram_rate, fair = 0;
 	uint32_t i;
 
-	for (i = 0; i < m->num_dram; i++) {
-		struct stage_state *st = &m->st[m->dram[i]];
-		double fair = left / (m->num_dram - i);
-
-		st->speed = st->need <= fair ? 1 : fair / st->need;
-		left -= st->need * st->speed;
+	for (i = 0; i < d->num; i++) {
+		fair = left / (d->num - i);
+		if (d->need[i] > fair)
+			break;
+		d->speed[i] = d->slow[i] = 1;
+		left -= d->need[i];
+	}
+	for (; i < d->num; i++) {
+		d->slow[i] = d->need[i] / fair;
+		d->speed[i] = fair / d->need[i];
 	}
 }
 
-static void dram_add(struct sim *m, uint32_t stage)
+static void dram_add(struct sim *m, uint32_t stage, double cycles)
 {
-	uint32_t i = m->num_dram++;
+	struct dram *d = &m->dram;
+	double need = (double)m->c->stage[stage].bytes / cycles;
+	uint32_t i = d->num, n;
 
-	while (i && m->st[m->dram[i - 1]].need > m->st[stage].need) {
-		m->dram[i] = m->dram[i - 1];
+	while (i && d->need[i - 1] > need)
 		i--;
-	}
-	m->dram[i] = stage;
+	n = d->num++ - i;
+	memmove(&d->stage[i + 1], &d->stage[i], n * sizeof(*d->stage));
+	memmove(&d->left[i + 1], &d->left[i], n * sizeof(*d->left));
+	memmove(&d->need[i + 1], &d->need[i], n * sizeof(*d->need));
+	d->stage[i] = stage;
+	d->left[i] = cycles;
+	d->need[i] = need;
 	dram_share(m);
 }
 
-static void dram_remove(struct sim *m, uint32_t stage)
+static uint32_t dram_remove(struct sim *m, uint32_t i)
 {
-	uint32_t i;
+	struct dram *d = &m->dram;
+	uint32_t stage = d->stage[i], n = --d->num - i;
 
-	for (i = 0; m->dram[i] != stage; i++)
-		;
-	m->num_dram--;
-	memmove(&m->dram[i], &m->dram[i + 1], (m->num_dram - i) * sizeof(*m->dram));
+	memmove(&d->stage[i], &d->stage[i + 1], n * sizeof(*d->stage));
+	memmove(&d->left[i], &d->left[i + 1], n * sizeof(*d->left));
+	memmove(&d->need[i], &d->need[i + 1], n * sizeof(*d->need));
 	dram_share(m);
+	return stage;
 }
 
-/* When the next of them is through, and which. */
-static double dram_next(const struct sim *m, uint32_t *stage)
+/* How long until the next of them is through, and which. */
+static double dram_next(const struct sim *m, uint32_t *index)
 {
-	double at = INFINITY;
+	const double *left = m->dram.left, *slow = m->dram.slow;
+	double least = INFINITY;
 	uint32_t i;
 
-	for (i = 0; i < m->num_dram; i++) {
-		const struct stage_state *st = &m->st[m->dram[i]];
-		double t = m->now + (st->left > 0 ? st->left / st->speed : 0);
+	for (i = 0; i < m->dram.num; i++) {
+		double t = left[i] * slow[i];
 
-		if (t < at) {
-			at = t;
-			*stage = m->dram[i];
+		if (t < least) {
+			least = t;
+			*index = i;
 		}
 	}
-	return at;
+	return least > 0 ? least : 0;
 }
 
 /* The blocking edge, ~0: none. */
@@ -268,10 +282,7 @@ static void try_start(struct sim *m, uint32_t stage)
 		m->start_of[m->start_first[stage] + st->started] = m->now;
 	cycles = issue_cycles(m, stage);
 	if (sc->bytes) {
-		st->on_dram = true;
-		st->left = cycles;
-		st->need = (double)sc->bytes / cycles;
-		dram_add(m, stage);
+		dram_add(m, stage, cycles);
 	} else if (heap_push(&m->heap, m->now + cycles, EVENT_ISSUED, stage,
 			     (uint32_t)st->started)) {
 		m->failed = true;
@@ -290,7 +301,7 @@ static void issued(struct sim *m, uint32_t stage)
 	st->busy += took;
 	if (took > (double)sc->issue)
 		st->slowed += took - (double)sc->issue;
-	st->issuing = st->on_dram = false;
+	st->issuing = false;
 	st->ready = m->now;
 	if (heap_push(&m->heap, m->now + (double)sc->fill, EVENT_END, stage,
 		      (uint32_t)st->started))
@@ -321,12 +332,12 @@ static void ended(struct sim *m, uint32_t stage, uint32_t activation)
 
 static void simulate(struct sim *m)
 {
-	uint32_t i, stage = 0;
+	uint32_t i, next = 0;
 
 	for (i = 0; i < m->s->num_stages; i++)
 		try_start(m, i);
-	while ((m->heap.n || m->num_dram) && !m->failed && m->now < TIME_MAX) {
-		double at = m->num_dram ? dram_next(m, &stage) : INFINITY;
+	while ((m->heap.n || m->dram.num) && !m->failed && m->now < TIME_MAX) {
+		double at = m->dram.num ? m->now + dram_next(m, &next) : INFINITY;
 
 		if (m->heap.n && m->heap.e[0].at <= at) {
 			struct event e = heap_pop(&m->heap);
@@ -338,8 +349,7 @@ static void simulate(struct sim *m)
 				ended(m, e.key >> 32 & 0x7fffffff, (uint32_t)e.key);
 		} else {
 			dram_advance(m, at);
-			dram_remove(m, stage);
-			issued(m, stage);
+			issued(m, dram_remove(m, next));
 		}
 	}
 }
@@ -362,7 +372,8 @@ static void sim_free(struct sim *m)
 	free(m->tokens);
 	free(m->edge_wait);
 	free(m->heap.e);
-	free(m->dram);
+	free(m->dram.stage);
+	free(m->dram.left);
 	free(m->unit_until);
 	free(m->unit_users);
 	free(m->start_of);
@@ -381,11 +392,16 @@ static int sim_new(struct sim *m, const struct rdu_section *s, const struct rdu_
 	m->st = calloc(s->num_stages + 1, sizeof(*m->st));
 	m->tokens = calloc(s->num_edges + 1, sizeof(*m->tokens));
 	m->edge_wait = calloc(s->num_edges + 1, sizeof(*m->edge_wait));
-	m->dram = calloc(s->num_stages + 1, sizeof(*m->dram));
+	m->dram.stage = calloc(s->num_stages + 1, sizeof(*m->dram.stage));
+	m->dram.left = calloc(4 * (size_t)s->num_stages + 4, sizeof(*m->dram.left));
 	m->unit_until = calloc(c->num_units + 1, sizeof(*m->unit_until));
 	m->unit_users = calloc(c->num_units + 1, sizeof(*m->unit_users));
-	if (!m->st || !m->tokens || !m->edge_wait || !m->dram || !m->unit_until || !m->unit_users)
+	if (!m->st || !m->tokens || !m->edge_wait || !m->dram.stage || !m->dram.left ||
+	    !m->unit_until || !m->unit_users)
 		return -1;
+	m->dram.need = m->dram.left + s->num_stages + 1;
+	m->dram.speed = m->dram.need + s->num_stages + 1;
+	m->dram.slow = m->dram.speed + s->num_stages + 1;
 	for (i = 0; i < s->num_edges; i++) {
 		m->tokens[i] = s->edges[i].initial;
 		m->edge_wait[i] = wait_of(s, &s->edges[i]);
