@@ -59,7 +59,7 @@ static inline uint32_t rdu_fmax(uint32_t a, uint32_t b)
 	uint32_t r = x > y ? a : b;
 
 	r = x == y ? a & b : r; /* +0 > -0; equal values are equal bits otherwise */
-	return (x != x) | (y != y) ? RDU_NAN_BITS : r;
+	return ((x != x) | (y != y)) ? RDU_NAN_BITS : r;
 }
 
 static inline uint32_t rdu_fmin(uint32_t a, uint32_t b)
@@ -68,7 +68,7 @@ static inline uint32_t rdu_fmin(uint32_t a, uint32_t b)
 	uint32_t r = x < y ? a : b;
 
 	r = x == y ? a | b : r;
-	return (x != x) | (y != y) ? RDU_NAN_BITS : r;
+	return ((x != x) | (y != y)) ? RDU_NAN_BITS : r;
 }
 
 /* ---- tail functions ------------------------------------------------------ */

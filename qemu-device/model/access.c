@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Reading and writing scratchpads and segments by affine patterns. Work is done
+ * for runs of the innermost loop: one copy for all of it where that is
+ * contiguous, one range of lanes a vector where there are predicates.
+ */
+#include <string.h>
+#include "execute.h"
+#include "numerics.h"
+
+bool rdu_trouble(struct rdu_fault_record *fault, enum rdu_fault code, uint32_t program,
+		 uint64_t addr)
+{
+	fault->code = code;
+	fault->info = 0;
+	fault->addr = addr;
+	fault->program = program;
+	return false;
+}
+
+bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
+		      const struct rdu_section *s, const struct rdu_run *run,
+		      uint64_t activation, uint32_t copy, struct rdu_fault_record *fault)
+{
+	uint64_t a = activation;
+
+	r->plan = plan;
+	r->fault = fault;
+	r->addr = plan->base;
+	for (uint32_t i = 0; i < plan->num_preds; i++)
+		r->pred[i] = plan->pred[i].base;
+	for (int i = (int)plan->num_outer - 1; i >= 0; i--) {
+		int64_t at = (int64_t)(a % plan->outer_trip[i]);
+
+		a /= plan->outer_trip[i];
+		r->addr += at * plan->outer_stride[i];
+		for (uint32_t p = 0; p < plan->num_preds; p++)
+			r->pred[p] += at * plan->outer_pred[p][i];
+	}
+	memset(r->at, 0, sizeof(r->at));
+	if (plan->pmu) {
+		const struct rdu_cfg_buffer *b = &s->buffers[plan->cfg->target];
+		uint32_t pmus = rdu_chip_pmus_per_tile(&s->chip);
+		uint32_t *scratch = run->scratch[(size_t)b->tile * pmus + b->unit];
+
+		if (!scratch)
+			return rdu_trouble(fault, RDU_FAULT_INTERNAL, plan->program, 0);
+		copy = (plan->cfg->copy_start + copy) % b->copies;
+		r->ptr = (unsigned char *)(scratch + b->base + (size_t)copy * b->words);
+		r->limit = b->words;
+		r->check = !plan->inside;
+	} else {
+		const struct rdu_segment *g = &run->segments[plan->cfg->target];
+
+		if (plan->store && !g->write)
+			return rdu_trouble(fault, RDU_FAULT_PROTECTION, plan->program, 0);
+		r->ptr = g->ptr;
+		r->limit = g->size / plan->elem;
+		r->check = plan->min < 0 || (uint64_t)plan->max >= r->limit ||
+			   (plan->cfg->flags & RDU_ACCESS_GATHER);
+	}
+	return true;
+}
+
+void rdu_access_seek(struct access_run *r, uint64_t n)
+{
+	const struct access_plan *p = r->plan;
+
+	for (int i = (int)p->num - 1; i >= 0; i--) {
+		uint64_t at = n % p->trip[i];
+		int64_t d = (int64_t)(at - r->at[i]);
+
+		n /= p->trip[i];
+		r->addr += d * p->stride[i];
+		for (uint32_t k = 0; k < p->num_preds; k++)
+			r->pred[k] += d * p->pred_stride[k][i];
+		r->at[i] = at;
+	}
+}
+
+/* n steps of the innermost loop, no further than its end. */
+static void advance(struct access_run *r, uint64_t n)
+{
+	const struct access_plan *p = r->plan;
+	uint32_t i = p->num - 1;
+
+	r->at[i] += n;
+	r->addr += (int64_t)n * p->stride[i];
+	for (uint32_t k = 0; k < p->num_preds; k++)
+		r->pred[k] += (int64_t)n * p->pred_stride[k][i];
+	while (r->at[i] == p->trip[i]) {
+		int64_t back = (int64_t)p->trip[i];
+
+		r->at[i] = 0;
+		r->addr -= back * p->stride[i];
+		for (uint32_t k = 0; k < p->num_preds; k++)
+			r->pred[k] -= back * p->pred_stride[k][i];
+		if (!i)
+			return;
+		i--;
+		r->at[i]++;
+		r->addr += p->stride[i];
+		for (uint32_t k = 0; k < p->num_preds; k++)
+			r->pred[k] += p->pred_stride[k][i];
+	}
+}
+
+static int64_t ceil_div(int64_t a, int64_t b) /* a > 0, b > 0 */
+{
+	return (a + b - 1) / b;
+}
+
+/* The lanes [*from, *to) for which all predicates hold. */
+static void live_lanes(const struct access_run *r, int64_t *from, int64_t *to)
+{
+	const struct access_plan *p = r->plan;
+	int64_t lo = 0, hi = p->words;
+
+	for (uint32_t k = 0; k < p->num_preds; k++) {
+		int64_t e = r->pred[k], a = p->pred[k].lo - e, b = p->pred[k].hi - e;
+		int64_t s = p->pred[k].lane_stride;
+
+		/* a <= s * lane < b */
+		if (s == 0) {
+			if (a > 0 || b <= 0)
+				hi = 0;
+		} else if (s > 0) {
+			if (a > 0) {
+				a = s == 1 ? a : ceil_div(a, s);
+				lo = lo > a ? lo : a;
+			}
+			b = b <= 0 ? 0 : s == 1 ? b : ceil_div(b, s);
+			hi = hi < b ? hi : b;
+		} else {
+			/* -b < -s * lane <= -a */
+			if (b <= 0) {
+				b = -b / -s + 1;
+				lo = lo > b ? lo : b;
+			}
+			a = a > 0 ? 0 : -a / -s + 1;
+			hi = hi < a ? hi : a;
+		}
+	}
+	*from = lo;
+	*to = hi < lo ? lo : hi;
+}
+
+static bool outside(struct access_run *r, int64_t element)
+{
+	const struct access_plan *p = r->plan;
+
+	return rdu_trouble(r->fault,
+			   p->pmu || (p->cfg->flags & RDU_ACCESS_GATHER) ? RDU_FAULT_BOUNDS :
+									   RDU_FAULT_SEGMENT,
+			   p->program, (uint64_t)element * p->elem);
+}
+
+static inline bool holds(const struct access_run *r, int64_t element)
+{
+	return (uint64_t)element < r->limit;
+}
+
+/* ---- reading ------------------------------------------------------------- */
+
+static void fill(uint32_t *out, uint32_t value, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		out[i] = value;
+}
+
+static bool read_indexed(struct access_run *r, const struct rdu_kernels *k, uint32_t *out,
+			 const uint32_t *index, int64_t from, int64_t to)
+{
+	const struct access_plan *p = r->plan;
+
+	for (int64_t l = from; l < to; l++) {
+		int64_t e = r->addr + l * p->lane_stride +
+			    (int64_t)(int32_t)index[l] * p->cfg->index_stride;
+
+		if (!holds(r, e))
+			return outside(r, e);
+		k->load[p->cfg->format](1, &out[l], r->ptr + (size_t)e * p->elem);
+	}
+	return true;
+}
+
+static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_t lanes,
+			uint32_t *out, const uint32_t *index)
+{
+	const struct access_plan *p = r->plan;
+	int64_t from, to, step = p->lane_stride, a;
+
+	live_lanes(r, &from, &to);
+	if (from > 0 || (size_t)to < lanes)
+		fill(out, p->cfg->pad, lanes);
+	if (from >= to)
+		return true;
+	if (index)
+		return read_indexed(r, k, out, index, from, to);
+	a = r->addr + from * step;
+	if (r->check && !holds(r, a))
+		return outside(r, a);
+	if (r->check && !holds(r, a + (to - from - 1) * step))
+		return outside(r, a + (to - from - 1) * step);
+	if (step == 1) {
+		k->load[p->cfg->format]((size_t)(to - from), out + from,
+					r->ptr + (size_t)a * p->elem);
+	} else if (p->cfg->format == RDU_FMT_WORD) {
+		for (int64_t l = from; l < to; l++, a += step)
+			memcpy(&out[l], r->ptr + a * 4, 4);
+	} else {
+		for (int64_t l = from; l < to; l++, a += step)
+			k->load[p->cfg->format](1, &out[l], r->ptr + (size_t)a * p->elem);
+	}
+	return true;
+}
+
+bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
+		     uint32_t *out, const uint32_t *index)
+{
+	const struct access_plan *p = r->plan;
+	uint32_t in = p->num - 1, fmt = p->cfg->format;
+	bool plain = !p->num_preds && !r->check && p->words == lanes && !index;
+	bool word = fmt == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
+
+	while (n) {
+		uint64_t left = p->trip[in] - r->at[in];
+		size_t m = n < left ? n : left;
+		int64_t step = p->stride[in];
+		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
+
+		if (plain && p->lane_stride == 1 && step == (int64_t)lanes) {
+			k->load[fmt](m * lanes, out, at);
+			advance(r, m);
+		} else if (plain && p->lane_stride == 1) {
+			for (size_t i = 0; i < m; i++, at += step * (int64_t)p->elem)
+				k->load[fmt](lanes, out + i * lanes, at);
+			advance(r, m);
+		} else if (plain && word) {
+			k->gather(m, lanes, out, (const void *)at, step, p->lane_stride);
+			advance(r, m);
+		} else {
+			for (size_t i = 0; i < m; i++) {
+				if (!read_vector(r, k, lanes, out + i * lanes,
+						 index ? index + i * lanes : NULL))
+					return false;
+				advance(r, 1);
+			}
+		}
+		if (index)
+			index += m * lanes;
+		out += m * lanes;
+		n -= m;
+	}
+	return true;
+}
+
+/* ---- writing --------------------------------------------------------------- */
+
+static void add_word(unsigned char *at, uint32_t value)
+{
+	uint32_t old;
+
+	memcpy(&old, at, 4);
+	old = rdu_canon(rdu_f(old) + rdu_f(value));
+	memcpy(at, &old, 4);
+}
+
+static bool write_vector(struct access_run *r, const struct rdu_kernels *k, const uint32_t *in,
+			 const uint32_t *index)
+{
+	const struct access_plan *p = r->plan;
+	int64_t from, to, step = p->lane_stride, a;
+	bool add = p->cfg->flags & RDU_ACCESS_ADD;
+
+	live_lanes(r, &from, &to);
+	if (from >= to)
+		return true;
+	a = r->addr + from * step;
+	if (r->check && !index) {
+		if (!holds(r, a))
+			return outside(r, a);
+		if (!holds(r, a + (to - from - 1) * step))
+			return outside(r, a + (to - from - 1) * step);
+	}
+	if (step == 1 && !add && !index) {
+		k->store[p->cfg->format]((size_t)(to - from), r->ptr + (size_t)a * p->elem,
+					 in + from);
+		return true;
+	}
+	for (int64_t l = from; l < to; l++, a += step) {
+		int64_t e = a;
+
+		if (index) {
+			e += (int64_t)(int32_t)index[l] * p->cfg->index_stride;
+			if (!holds(r, e))
+				return outside(r, e);
+		}
+		if (add)
+			add_word(r->ptr + (size_t)e * 4, in[l]);
+		else
+			k->store[p->cfg->format](1, r->ptr + (size_t)e * p->elem, &in[l]);
+	}
+	return true;
+}
+
+bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch,
+		      size_t lanes, size_t n, const uint32_t *in, const uint32_t *index)
+{
+	const struct access_plan *p = r->plan;
+	uint32_t last = p->num - 1;
+	bool plain = !p->num_preds && !r->check && !index && p->lane_stride == 1 &&
+		     !(p->cfg->flags & RDU_ACCESS_ADD);
+
+	while (n) {
+		uint64_t left = p->trip[last] - r->at[last];
+		size_t m = n < left ? n : left;
+		int64_t step = p->stride[last];
+
+		if (plain && step == (int64_t)p->words && pitch == p->words) {
+			k->store[p->cfg->format](m * pitch, r->ptr + r->addr * (int64_t)p->elem,
+						 in);
+			advance(r, m);
+		} else {
+			for (size_t i = 0; i < m; i++) {
+				if (!write_vector(r, k, in + i * pitch,
+						  index ? index + i * lanes : NULL))
+					return false;
+				advance(r, 1);
+			}
+		}
+		if (index)
+			index += m * lanes;
+		in += m * pitch;
+		n -= m;
+	}
+	return true;
+}

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a section runs.
+ *
+ * Plan (translate.c), made once. A stage's graph is cut at the output of its
+ * *sources* (READ and LOAD programs without an index stream: they compute
+ * addresses and depend on nothing), so that every consumer makes the vectors it
+ * needs by itself. What stays joined is an *island*: in one activation it reads
+ * memory nobody writes meanwhile and is a task for any thread.
+ *
+ * Run (execute.c). Stages' activations go in waves: every stage whose tokens are
+ * there runs one activation, its islands spread over the threads. In an island
+ * (island.c) nodes pass chunks of vectors through FIFOs that stay in the cache
+ * and belong to the thread. access.c reads and writes memory by affine patterns,
+ * simd.c and systolic.c are the bodies.
+ */
+#ifndef RDU_EXECUTE_H
+#define RDU_EXECUTE_H
+
+#include "fabric_priv.h"
+#include "kernels.h"
+
+#define CHUNK_WORDS 1024 /* words of an operand in one kernel call */
+#define NO_FIFO 0xffffffffu
+
+/* ---- plan ------------------------------------------------------------- */
+
+/* When, in firings G = activation * iterations + iteration, a mask holds. */
+struct firing_mask {
+	uint32_t num;
+	uint64_t period[RDU_MAX_COUNTERS], trip[RDU_MAX_COUNTERS];
+};
+
+/* An access, with strides per step of a counter. */
+struct access_plan {
+	const struct rdu_cfg_access *cfg;
+	uint32_t program;
+	bool pmu, store, inside; /* inside: the buffer always holds it */
+	uint32_t elem; /* bytes of an element in memory */
+	uint32_t words; /* elements of a vector */
+	uint32_t num_preds;
+	int64_t base, lane_stride;
+	struct {
+		int64_t base, lo, hi, lane_stride;
+	} pred[RDU_MAX_PREDS];
+	int64_t min, max; /* affine range over the whole section, from the base */
+	uint32_t num_outer;
+	uint64_t outer_trip[RDU_MAX_COUNTERS];
+	int64_t outer_stride[RDU_MAX_COUNTERS];
+	int64_t outer_pred[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
+	uint32_t num; /* inner loops, merged; at least one */
+	uint64_t trip[RDU_MAX_COUNTERS];
+	int64_t stride[RDU_MAX_COUNTERS];
+	int64_t pred_stride[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
+	struct rdu_pattern flips; /* PMU: when the copy changes */
+};
+
+enum source_kind { SRC_NONE, SRC_REG, SRC_IN, SRC_IN_LANE, SRC_COUNTER, SRC_CONST, SRC_ACC };
+
+struct op_source {
+	uint8_t kind, index, lane;
+	uint32_t slot; /* CONST: which; IN_LANE, COUNTER: which expansion */
+};
+
+struct op_plan {
+	uint8_t op, dst, acc; /* acc: 0 none, 1 by kernel, 2 vector by vector */
+	uint32_t acc_slot;    /* vector in the program's state */
+	uint32_t init;
+	struct firing_mask mask;
+	struct op_source src[3];
+	int32_t shift;
+};
+
+struct simd_const {
+	uint8_t kind; /* RDU_OPD_IMM, ARG or LANE */
+	uint32_t value;
+};
+
+struct simd_plan {
+	uint32_t num_ops, num_consts;
+	uint32_t num_dense; /* operations before the first that may run on pushes only */
+	bool sparse;        /* the rest does */
+	struct op_plan op[RDU_MAX_STAGES + RDU_MAX_TAIL];
+	struct simd_const konst[3 * (RDU_MAX_STAGES + RDU_MAX_TAIL)];
+	uint32_t num_accs;
+};
+
+/* One operand of an array, made by the array itself instead of a FIFO. */
+struct direct_operand {
+	uint32_t source; /* program */
+	bool in_place;   /* used where it is; else copied, K steps at a time */
+	struct access_plan tile; /* loops of the source that are not the contraction */
+	int32_t *at;     /* K offsets, if either operand's are not evenly spaced */
+	int64_t step;
+	uint64_t slots;  /* copies kept: one for each distinct tile, or 1 */
+	uint64_t slot_stride[RDU_MAX_COUNTERS]; /* by loops of `tile` */
+};
+
+struct systolic_plan {
+	uint64_t steps; /* of a drain, if k is the innermost counters; else 0 */
+	bool direct;    /* both operands */
+	struct direct_operand operand[2];
+	struct firing_mask k, init;
+	bool fp32; /* a SIMD contraction in disguise */
+};
+
+struct program_plan {
+	uint32_t index;
+	const struct rdu_unit_prog *prog;
+	struct firing_mask in_mask[RDU_MAX_PORTS], out_mask[RDU_MAX_PORTS];
+	struct access_plan access;
+	struct simd_plan *simd; /* SIMD, and the tail of a systolic body */
+	struct systolic_plan *sys;
+	uint32_t state; /* first word of what it keeps between activations */
+};
+
+struct island_node {
+	uint32_t program;
+	uint32_t in[RDU_MAX_PORTS], reader[RDU_MAX_PORTS]; /* FIFO of the island, and which reader */
+	uint32_t out[RDU_MAX_PORTS];
+};
+
+struct island {
+	uint32_t stage;
+	uint32_t num_nodes, num_fifos;
+	struct island_node *nodes; /* producers first */
+	uint8_t *readers;          /* of each FIFO */
+	uint64_t cost;             /* vectors moved, about */
+	bool serial; /* shares memory with another island: not beside it */
+};
+
+struct rdu_plan {
+	const struct rdu_kernels *kernels;
+	uint32_t lanes, chunk; /* vectors of CHUNK_WORDS */
+	struct program_plan *programs;
+	uint32_t num_programs;
+	struct island *islands; /* by stage */
+	uint32_t num_islands;
+	uint32_t *first_island; /* of each stage, and the end */
+	uint32_t state_words;
+};
+
+/* Marks islands that may store to what another one loads or stores. */
+int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s);
+struct rdu_plan *rdu_plan_new(const struct rdu_section *section);
+void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask);
+int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp);
+int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
+		      struct program_plan *pp);
+
+/* ---- memory access ------------------------------------------------------ */
+
+struct access_run {
+	const struct access_plan *plan;
+	unsigned char *ptr;
+	uint64_t limit; /* elements */
+	bool check;
+	int64_t addr, pred[RDU_MAX_PREDS];
+	uint64_t at[RDU_MAX_COUNTERS];
+	struct rdu_fault_record *fault;
+};
+
+/* Sets up the access for an activation; false and a fault if memory is not
+ * there or not writable. copy: of the buffer. */
+bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
+		      const struct rdu_section *s, const struct rdu_run *run,
+		      uint64_t activation, uint32_t copy, struct rdu_fault_record *fault);
+/* To vector `n` of the activation. */
+void rdu_access_seek(struct access_run *r, uint64_t n);
+/* Reads n vectors of `lanes` words; index: n index vectors of a gather. */
+bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
+		     uint32_t *out, const uint32_t *index);
+/* Writes n vectors that are `pitch` words apart. */
+bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch,
+		      size_t lanes, size_t n, const uint32_t *in, const uint32_t *index);
+
+/* ---- a run ---------------------------------------------------------------- */
+
+/* Memory of one thread, used again for every island. */
+struct arena {
+	unsigned char *base;
+	size_t size, used;
+	void *more; /* blocks that did not fit; freed at reset */
+	size_t wanted;
+};
+
+void *rdu_arena_get(struct arena *a, size_t size); /* 64-byte aligned, not cleared; NULL */
+void rdu_arena_reset(struct arena *a);
+void rdu_arena_free(struct arena *a);
+
+struct run_state {
+	const struct rdu_section *section;
+	const struct rdu_plan *plan;
+	const struct rdu_run *run;
+	uint64_t *count, *done; /* tokens */
+	uint32_t *copy;         /* program -> copies flipped */
+	uint32_t *words;        /* programs' own state */
+	uint64_t deadline_ns;
+};
+
+struct fifo {
+	uint32_t *data;
+	uint64_t start, end; /* vectors: those kept are start <= i < end */
+	uint64_t *rd; /* next vector of each reader */
+	uint32_t readers;
+	size_t room; /* vectors */
+};
+
+struct node {
+	const struct island_node *in;
+	const struct program_plan *plan;
+	uint64_t pos, total, first; /* firing, firings, number of the activation's first */
+	struct access_run access, tile[2];
+	uint32_t *held[RDU_MAX_PORTS];
+	uint32_t **consts;
+	uint32_t *state;
+	uint32_t *acc;       /* systolic: cols vectors */
+	uint32_t *packed[2];    /* copies of operands, by slot ... */
+	uint64_t *packed_ok[2]; /* ... 1 + which tile is in it */
+	uint64_t slots[2];
+};
+
+struct island_run {
+	struct run_state *st;
+	const struct rdu_plan *plan;
+	const struct island *island;
+	struct arena *arena;
+	struct node *nodes;
+	struct fifo *fifos;
+	struct rdu_fault_record *fault;
+	/* Work space of the node that runs. */
+	uint32_t *reg[16], *port[RDU_MAX_PORTS], *extra[12];
+	uint32_t extra_words, reg_words;
+	uint8_t *flags[2];
+	uint32_t polls;
+	bool flush; /* chunks need not be full */
+};
+
+/* Runs one activation of an island. False and *fault on trouble. */
+bool rdu_island_run(struct run_state *st, const struct island *island, uint64_t activation,
+		    struct arena *arena, struct rdu_fault_record *fault);
+
+/* A node's body: runs up to n firings whose input is there; the number run, or
+ * -1 on a fault. */
+int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n);
+int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n);
+bool rdu_simd_start(struct island_run *ir, struct node *node);
+bool rdu_systolic_start(struct island_run *ir, struct node *node, uint64_t activation);
+/* The operations of a SIMD body or tail on n vectors in reg[], port[]. */
+void rdu_simd_ops(struct island_run *ir, struct node *node, uint32_t from, uint32_t to, size_t n,
+		  uint64_t firing, const uint32_t *const *port);
+
+/* FIFO ends. space: room for n more vectors, NULL without memory; push: n of them
+ * are there. */
+static inline size_t rdu_fifo_avail(const struct fifo *f, uint32_t reader)
+{
+	return (size_t)(f->end - f->rd[reader]);
+}
+
+static inline const uint32_t *rdu_fifo_read(const struct fifo *f, uint32_t reader, uint32_t lanes)
+{
+	return f->data + (f->rd[reader] - f->start) * lanes;
+}
+
+static inline void rdu_fifo_pop(struct fifo *f, uint32_t reader, size_t n)
+{
+	f->rd[reader] += n;
+}
+
+static inline void rdu_fifo_push(struct fifo *f, size_t n)
+{
+	f->end += n;
+}
+
+uint32_t *rdu_fifo_space(struct island_run *ir, struct fifo *f, size_t n);
+
+/* Input port `port` of a node for its next n firings, held vectors repeated, in
+ * the FIFO itself or in buf; taken out of the FIFO. ready: how many of n
+ * firings have their input. */
+size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, size_t n);
+const uint32_t *rdu_port_take(struct island_run *ir, struct node *node, uint32_t port, size_t n,
+			      uint32_t *buf);
+
+/* flags[i] = mask holds at firing first + i. */
+void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool last,
+		    uint8_t *flags);
+bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last);
+bool rdu_trouble(struct rdu_fault_record *fault, enum rdu_fault code, uint32_t program,
+		 uint64_t addr);
+
+/* ---- threads ---------------------------------------------------------------- */
+
+/* Calls fn(arg, task, arena of the thread) for each task < n; returns when all
+ * are done. The calling thread works too, with its own arena; alone if the pool
+ * is NULL or busy for somebody else. */
+void rdu_pool_run(struct rdu_pool *pool, uint32_t n,
+		  void (*fn)(void *arg, uint32_t task, struct arena *arena), void *arg,
+		  struct arena *own);
+
+#endif

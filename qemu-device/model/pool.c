@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT
+/* Threads for islands: one job at a time, its tasks taken by whoever is free. */
+#include <fenv.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "execute.h"
+
+#define SPINS 4000 /* about 10 microseconds before a thread sleeps */
+
+struct worker {
+	struct rdu_pool *pool;
+	pthread_t thread;
+	struct arena arena;
+};
+
+struct rdu_pool {
+	pthread_mutex_t owner; /* held by who has a job running */
+	pthread_mutex_t lock;
+	pthread_cond_t work;
+	atomic_uint job;     /* number of the job: changes wake the threads */
+	atomic_uint next;    /* next task */
+	atomic_uint waiting; /* threads that have not yet left the job */
+	atomic_bool quit;
+	uint32_t num_tasks;
+	void (*fn)(void *arg, uint32_t task, struct arena *arena);
+	void *arg;
+	unsigned int num_workers;
+	struct worker workers[];
+};
+
+static inline void relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+static void do_tasks(struct rdu_pool *pool, struct arena *arena)
+{
+	uint32_t i;
+
+	while ((i = atomic_fetch_add(&pool->next, 1)) < pool->num_tasks)
+		pool->fn(pool->arg, i, arena);
+}
+
+static void *worker_main(void *opaque)
+{
+	struct worker *w = opaque;
+	struct rdu_pool *pool = w->pool;
+	unsigned int seen = 0;
+
+	fesetenv(FE_DFL_ENV);
+	for (;;) {
+		for (int i = 0; i < SPINS && atomic_load(&pool->job) == seen; i++)
+			relax();
+		if (atomic_load(&pool->job) == seen) {
+			pthread_mutex_lock(&pool->lock);
+			while (atomic_load(&pool->job) == seen)
+				pthread_cond_wait(&pool->work, &pool->lock);
+			pthread_mutex_unlock(&pool->lock);
+		}
+		seen = atomic_load(&pool->job);
+		if (atomic_load(&pool->quit))
+			return NULL;
+		do_tasks(pool, &w->arena);
+		atomic_fetch_sub(&pool->waiting, 1);
+	}
+}
+
+static void wake(struct rdu_pool *pool)
+{
+	pthread_mutex_lock(&pool->lock);
+	atomic_fetch_add(&pool->job, 1);
+	pthread_cond_broadcast(&pool->work);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+struct rdu_pool *rdu_pool_new(unsigned int threads)
+{
+	struct rdu_pool *pool;
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (!threads)
+		threads = cpus > 0 ? (unsigned int)cpus : 1;
+	if (threads > 256)
+		threads = 256;
+	pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->workers[0]));
+	if (!pool)
+		return NULL;
+	pthread_mutex_init(&pool->owner, NULL);
+	pthread_mutex_init(&pool->lock, NULL);
+	pthread_cond_init(&pool->work, NULL);
+	/* The caller of a job is one of them. */
+	for (unsigned int i = 0; i + 1 < threads; i++) {
+		struct worker *w = &pool->workers[i];
+
+		w->pool = pool;
+		if (pthread_create(&w->thread, NULL, worker_main, w))
+			break;
+		pool->num_workers++;
+	}
+	return pool;
+}
+
+void rdu_pool_free(struct rdu_pool *pool)
+{
+	if (!pool)
+		return;
+	atomic_store(&pool->quit, true);
+	wake(pool);
+	for (unsigned int i = 0; i < pool->num_workers; i++) {
+		pthread_join(pool->workers[i].thread, NULL);
+		rdu_arena_free(&pool->workers[i].arena);
+	}
+	pthread_cond_destroy(&pool->work);
+	pthread_mutex_destroy(&pool->lock);
+	pthread_mutex_destroy(&pool->owner);
+	free(pool);
+}
+
+void rdu_pool_run(struct rdu_pool *pool, uint32_t n,
+		  void (*fn)(void *arg, uint32_t task, struct arena *arena), void *arg,
+		  struct arena *own)
+{
+	if (n < 2 || !pool || !pool->num_workers || pthread_mutex_trylock(&pool->owner)) {
+		for (uint32_t i = 0; i < n; i++)
+			fn(arg, i, own);
+		return;
+	}
+	pool->num_tasks = n;
+	pool->fn = fn;
+	pool->arg = arg;
+	atomic_store(&pool->next, 0);
+	atomic_store(&pool->waiting, pool->num_workers);
+	wake(pool);
+	do_tasks(pool, own);
+	/* Tasks are long next to a switch of threads: yield when it takes long. */
+	for (int i = 0; atomic_load(&pool->waiting); i++) {
+		relax();
+		if (i > SPINS)
+			sched_yield();
+	}
+	pthread_mutex_unlock(&pool->owner);
+}

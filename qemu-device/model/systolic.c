@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The systolic body: drains computed by a contraction kernel, K steps in one
+ * call. Operands come from FIFOs or, when both are made by READ programs in the
+ * order the array wants, straight from the scratchpad: used in place, or copied
+ * once where lanes are apart or predicates leave holes.
+ */
+#include <string.h>
+#include "execute.h"
+
+#define COPY_ROOM (1u << 18) /* words of copies of one operand that are kept */
+
+static bool start_operand(struct island_run *ir, struct node *node, unsigned int i,
+			  uint64_t activation)
+{
+	const struct direct_operand *d = &node->plan->sys->operand[i];
+	uint64_t words = node->plan->sys->steps * ir->plan->lanes, slots = d->slots;
+	uint32_t copy = ir->st->copy[d->source];
+
+	if (!rdu_access_start(&node->tile[i], d->in_place ? &d->tile :
+			      &ir->plan->programs[d->source].access, ir->st->section, ir->st->run,
+			      activation, copy, ir->fault))
+		return false;
+	if (d->in_place)
+		return true;
+	if (slots > COPY_ROOM / words)
+		slots = 1;
+	if (words * slots > SIZE_MAX / 8)
+		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, d->source, 0);
+	node->slots[i] = slots;
+	node->packed[i] = rdu_arena_get(ir->arena, words * slots * 4);
+	node->packed_ok[i] = rdu_arena_get(ir->arena, slots * sizeof(uint64_t));
+	if (!node->packed[i] || !node->packed_ok[i])
+		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, d->source, 0);
+	memset(node->packed_ok[i], 0, slots * sizeof(uint64_t));
+	return true;
+}
+
+bool rdu_systolic_start(struct island_run *ir, struct node *node, uint64_t activation)
+{
+	const struct systolic_plan *sys = node->plan->sys;
+	const struct rdu_cfg_systolic *b = node->plan->prog->body;
+
+	node->acc = rdu_arena_get(ir->arena, (size_t)b->cols * ir->plan->lanes * 4);
+	if (!node->acc)
+		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0);
+	if (!sys->direct)
+		return true;
+	return start_operand(ir, node, 0, activation) && start_operand(ir, node, 1, activation);
+}
+
+/* Sets acc to its starting values; false if they are not there yet. */
+static bool start_drain(struct island_run *ir, struct node *node, uint64_t firing)
+{
+	const struct rdu_cfg_systolic *b = node->plan->prog->body;
+	size_t words = (size_t)b->cols * ir->plan->lanes;
+	const uint32_t *in;
+	struct fifo *f;
+
+	if (!(b->flags & RDU_SYS_INIT)) {
+		memset(node->acc, 0, words * 4);
+		return true;
+	}
+	f = &ir->fifos[node->in->in[2]];
+	if (rdu_fifo_avail(f, node->in->reader[2]) < b->cols)
+		return false;
+	in = rdu_fifo_read(f, node->in->reader[2], ir->plan->lanes);
+	if ((b->flags & RDU_SYS_INIT_ALWAYS) || !rdu_mask_at(&node->plan->sys->init, firing, false))
+		memcpy(node->acc, in, words * 4);
+	else
+		memset(node->acc, 0, words * 4);
+	rdu_fifo_pop(f, node->in->reader[2], b->cols);
+	return true;
+}
+
+/* The tail, then the output ports. */
+static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
+{
+	const struct program_plan *pp = node->plan;
+	const struct rdu_cfg_systolic *b = pp->prog->body;
+	uint32_t lanes = ir->plan->lanes;
+	size_t words = (size_t)b->cols * lanes;
+	const uint32_t *port[RDU_MAX_PORTS] = { NULL }, *result = node->acc;
+
+	ir->plan->kernels->canon(words, node->acc);
+	if (pp->simd->num_ops) {
+		memcpy(ir->reg[0], node->acc, words * 4);
+		rdu_simd_ops(ir, node, 0, pp->simd->num_ops, b->cols, firing, port);
+		result = ir->reg[0];
+	}
+	for (uint32_t k = 0; k < pp->prog->cfg->num_out; k++) {
+		struct fifo *f = &ir->fifos[node->in->out[k]];
+		uint32_t *out;
+
+		if (!rdu_mask_at(&pp->out_mask[k], firing, true))
+			continue;
+		out = rdu_fifo_space(ir, f, b->cols);
+		if (!out)
+			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0);
+		memcpy(out, result, words * 4);
+		rdu_fifo_push(f, b->cols);
+	}
+	return true;
+}
+
+/* Operand i of drain `tile`: where its first vector is. NULL on a fault. */
+static const uint32_t *get_operand(struct island_run *ir, struct node *node, unsigned int i,
+				   uint64_t tile)
+{
+	const struct direct_operand *d = &node->plan->sys->operand[i];
+	uint64_t steps = node->plan->sys->steps, slot = 0, left = tile;
+	uint32_t lanes = ir->plan->lanes, *out;
+	struct access_run *r = &node->tile[i];
+
+	if (d->in_place) {
+		rdu_access_seek(r, tile);
+		return (const uint32_t *)r->ptr + r->addr;
+	}
+	for (int l = (int)d->tile.num - 1; l >= 0; l--) {
+		slot += left % d->tile.trip[l] * d->slot_stride[l];
+		left /= d->tile.trip[l];
+	}
+	out = node->packed[i];
+	if (node->slots[i] > 1)
+		out += slot * steps * lanes;
+	else if (node->packed_ok[i][0] != slot + 1)
+		node->packed_ok[i][0] = 0;
+	if (!node->packed_ok[i][node->slots[i] > 1 ? slot : 0]) {
+		rdu_access_seek(r, tile * steps);
+		if (!rdu_access_read(r, ir->plan->kernels, lanes, steps, out, NULL))
+			return NULL;
+		node->packed_ok[i][node->slots[i] > 1 ? slot : 0] = slot + 1;
+	}
+	return out;
+}
+
+static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
+{
+	const struct systolic_plan *sys = node->plan->sys;
+	const struct rdu_cfg_systolic *b = node->plan->prog->body;
+	const struct direct_operand *col = &sys->operand[0], *row = &sys->operand[1];
+	const struct rdu_cfg_access *row_cfg = row->tile.cfg;
+	struct rdu_mac m = { .steps = sys->steps, .lanes = ir->plan->lanes, .cols = b->cols,
+			     .acc = (float *)node->acc };
+	uint64_t tile = node->pos / sys->steps, ran = 0;
+
+	m.col_step = col->in_place ? col->step : (int64_t)m.lanes;
+	m.row_step = row->in_place ? row->step : (int64_t)m.lanes;
+	m.row_lane = row->in_place ? row_cfg->lane_stride : 1;
+	m.col_at = col->at; /* both or none */
+	m.row_at = row->at;
+
+	/* At least a chunk of results, or of steps. */
+	do {
+		uint64_t firing = node->first + node->pos + ran;
+
+		if (!start_drain(ir, node, firing))
+			break;
+		m.col = get_operand(ir, node, 0, tile);
+		m.row = m.col ? get_operand(ir, node, 1, tile) : NULL;
+		if (!m.row)
+			return -1;
+		ir->plan->kernels->mac_bf16(&m);
+		ran += sys->steps;
+		if (!end_drain(ir, node, firing + sys->steps - 1))
+			return -1;
+		tile++;
+	} while (node->pos + ran < node->total && ran < n * 8 &&
+		 ran / sys->steps * b->cols < ir->plan->chunk);
+	return (int64_t)ran;
+}
+
+int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
+{
+	const struct systolic_plan *sys = node->plan->sys;
+	const struct rdu_cfg_systolic *b = node->plan->prog->body;
+	struct rdu_mac m = { .lanes = ir->plan->lanes, .cols = b->cols,
+			     .acc = (float *)node->acc, .row_lane = 1 };
+	uint8_t *first = ir->flags[0], *last = ir->flags[1];
+	const uint32_t *col, *row;
+	uint64_t firing = node->first + node->pos;
+	size_t i, k;
+
+	if (sys->direct)
+		return run_direct(ir, node, n);
+	n = rdu_port_ready(ir, node, 0, n);
+	n = n ? rdu_port_ready(ir, node, 1, n) : 0;
+	if (!n)
+		return 0;
+	if (b->flags & RDU_SYS_INIT) {
+		struct fifo *f = &ir->fifos[node->in->in[2]];
+		size_t starts = rdu_fifo_avail(f, node->in->reader[2]) / b->cols;
+
+		rdu_mask_flags(&sys->k, firing, n, false, first);
+		for (i = 0; i < n; i++)
+			if (first[i] && !starts--)
+				break;
+		n = i;
+		if (!n)
+			return 0;
+	}
+	col = rdu_port_take(ir, node, 0, n, ir->port[0]);
+	row = rdu_port_take(ir, node, 1, n, ir->port[1]);
+	rdu_mask_flags(&sys->k, firing, n, false, first);
+	rdu_mask_flags(&sys->k, firing, n, true, last);
+	m.col_step = m.row_step = (ptrdiff_t)m.lanes;
+	for (i = 0; i < n; i += k) {
+		if (first[i])
+			start_drain(ir, node, firing + i);
+		for (k = 1; i + k < n && !last[i + k - 1] && !first[i + k]; k++)
+			;
+		m.steps = k;
+		m.col = col + i * m.lanes;
+		m.row = row + i * m.lanes;
+		ir->plan->kernels->mac_bf16(&m);
+		if (!last[i + k - 1])
+			continue;
+		if (!end_drain(ir, node, firing + i + k - 1))
+			return -1;
+	}
+	return (int64_t)n;
+}

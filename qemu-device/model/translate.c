@@ -1,0 +1,674 @@
+// SPDX-License-Identifier: MIT
+/* The plan of a section: accesses, bodies and islands, found once (execute.h). */
+#include <stdlib.h>
+#include <string.h>
+#include "execute.h"
+
+static const uint8_t elem_size[] = { [RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,
+				     [RDU_FMT_U8] = 1,	 [RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2 };
+
+void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask)
+{
+	uint64_t period = 1;
+	bool joined = false;
+
+	memset(m, 0, sizeof(*m));
+	for (int i = p->cfg->num_counters - 1; i >= 0; i--) {
+		if (p->trip[i] == 1)
+			continue;
+		if (!(mask >> i & 1)) {
+			joined = false;
+		} else if (joined) {
+			m->trip[m->num - 1] *= p->trip[i];
+		} else {
+			m->period[m->num] = period;
+			m->trip[m->num++] = p->trip[i];
+			joined = true;
+		}
+		period *= p->trip[i];
+	}
+}
+
+/* ---- accesses ------------------------------------------------------------ */
+
+/* Appends an inner loop inside of those there. */
+static void add_loop(struct access_plan *a, uint64_t trip, int64_t stride,
+		     const int64_t *pred_stride)
+{
+	uint32_t i = a->num;
+
+	if (trip == 1)
+		return;
+	if (i) {
+		/* Two loops that go on evenly are one. */
+		bool even = a->stride[i - 1] == stride * (int64_t)trip;
+
+		for (uint32_t k = 0; k < a->num_preds; k++)
+			even = even && a->pred_stride[k][i - 1] == pred_stride[k] * (int64_t)trip;
+		if (even) {
+			a->trip[i - 1] *= trip;
+			a->stride[i - 1] = stride;
+			for (uint32_t k = 0; k < a->num_preds; k++)
+				a->pred_stride[k][i - 1] = pred_stride[k];
+			return;
+		}
+	}
+	a->trip[i] = trip;
+	a->stride[i] = stride;
+	for (uint32_t k = 0; k < a->num_preds; k++)
+		a->pred_stride[k][i] = pred_stride[k];
+	a->num++;
+}
+
+static void end_loops(struct access_plan *a)
+{
+	if (a->num)
+		return;
+	memset(a->stride, 0, sizeof(a->stride));
+	memset(a->pred_stride, 0, sizeof(a->pred_stride));
+	a->trip[0] = 1;
+	a->num = 1;
+}
+
+/* Inner counters first..last only: for the tiles of an array's operand. */
+static void plan_loops(struct access_plan *a, const struct rdu_unit_prog *p, uint32_t first,
+		       uint32_t last)
+{
+	for (uint32_t i = first; i < last; i++) {
+		int64_t step = p->cfg->counter[i].step, trip = (int64_t)p->trip[i];
+		int64_t pred[RDU_MAX_PREDS], stride;
+
+		if (trip == 1)
+			continue;
+		stride = a->cfg->stride[i] * step;
+		for (uint32_t k = 0; k < a->num_preds; k++)
+			pred[k] = (int64_t)a->cfg->pred[k].stride[i] * step;
+		if (a->cfg->pack == RDU_PACK_VEC && i + 1u == p->cfg->num_counters) {
+			trip /= 2;
+			stride *= 2;
+			for (uint32_t k = 0; k < a->num_preds; k++)
+				pred[k] *= 2;
+		}
+		add_loop(a, (uint64_t)trip, stride, pred);
+	}
+	end_loops(a);
+}
+
+static void plan_access_base(struct access_plan *a, const struct rdu_section *s, uint32_t index)
+{
+	const struct rdu_unit_prog *p = &s->progs[index];
+	const struct rdu_cfg_access *c = p->body;
+
+	memset(a, 0, sizeof(*a));
+	a->cfg = c;
+	a->program = index;
+	a->pmu = rdu_kind_unit(p->cfg->kind) == RDU_UNIT_PMU;
+	a->store = p->cfg->kind == RDU_KIND_STORE;
+	a->elem = elem_size[c->format];
+	a->words = c->pack == RDU_PACK_LANE ? c->lanes / 2 : c->lanes;
+	a->lane_stride = c->lane_stride;
+	a->base = c->base;
+	a->num_preds = c->num_preds;
+	a->num_outer = p->cfg->num_outer;
+	a->min = a->max = c->base;
+	if (c->lane_stride < 0)
+		a->min += c->lane_stride * (a->words - 1);
+	else
+		a->max += c->lane_stride * (a->words - 1);
+	for (uint32_t k = 0; k < c->num_preds; k++) {
+		a->pred[k].base = c->pred[k].base;
+		a->pred[k].lo = c->pred[k].lo;
+		a->pred[k].hi = c->pred[k].hi;
+		a->pred[k].lane_stride = c->pred[k].lane_stride;
+	}
+	for (uint32_t i = 0; i < p->cfg->num_counters; i++) {
+		const struct rdu_cfg_counter *n = &p->cfg->counter[i];
+		int64_t trip = (int64_t)p->trip[i], first, span;
+
+		/* A counter that runs once has whatever step: it is not used. */
+		first = c->stride[i] * n->start;
+		span = trip == 1 ? 0 : c->stride[i] * n->step * (trip - 1);
+		a->base += first;
+		a->min += first + (span < 0 ? span : 0);
+		a->max += first + (span > 0 ? span : 0);
+		for (uint32_t k = 0; k < c->num_preds; k++)
+			a->pred[k].base += (int64_t)c->pred[k].stride[i] * n->start;
+		if (i >= p->cfg->num_outer)
+			continue;
+		a->outer_trip[i] = p->trip[i];
+		a->outer_stride[i] = trip == 1 ? 0 : c->stride[i] * n->step;
+		for (uint32_t k = 0; k < c->num_preds; k++)
+			a->outer_pred[k][i] =
+				trip == 1 ? 0 : (int64_t)c->pred[k].stride[i] * n->step;
+	}
+	a->inside = a->pmu && a->min >= 0 && a->max < s->buffers[c->target].words &&
+		    !(c->flags & RDU_ACCESS_GATHER);
+}
+
+static void plan_flips(struct access_plan *a, const struct rdu_unit_prog *p)
+{
+	uint32_t period = 1;
+
+	for (int i = (int)p->cfg->num_outer - 1; i >= 0; i--) {
+		if ((a->cfg->flip_mask >> i & 1) && p->trip[i] > 1) {
+			a->flips.period[a->flips.num] = period;
+			a->flips.trip[a->flips.num++] = p->trip[i];
+		}
+		period *= p->trip[i];
+	}
+}
+
+static void plan_access(struct program_plan *pp, const struct rdu_section *s)
+{
+	const struct rdu_cfg_program *c = pp->prog->cfg;
+
+	plan_access_base(&pp->access, s, pp->index);
+	plan_loops(&pp->access, pp->prog, c->num_outer, c->num_counters);
+	if (pp->access.pmu)
+		plan_flips(&pp->access, pp->prog);
+}
+
+/* ---- SIMD ---------------------------------------------------------------- */
+
+static uint32_t const_slot(struct simd_plan *sp, uint8_t kind, uint32_t value)
+{
+	for (uint32_t i = 0; i < sp->num_consts; i++)
+		if (sp->konst[i].kind == kind && sp->konst[i].value == value)
+			return i;
+	sp->konst[sp->num_consts] = (struct simd_const){ kind, value };
+	return sp->num_consts++;
+}
+
+static void plan_source(struct simd_plan *sp, struct op_source *src,
+			const struct rdu_cfg_operand *o)
+{
+	src->index = o->index;
+	src->lane = o->lane;
+	switch (o->kind) {
+	case RDU_OPD_REG:
+		src->kind = SRC_REG;
+		break;
+	case RDU_OPD_IN:
+		src->kind = SRC_IN;
+		break;
+	case RDU_OPD_IN_LANE:
+		src->kind = SRC_IN_LANE;
+		break;
+	case RDU_OPD_COUNTER:
+		src->kind = SRC_COUNTER;
+		break;
+	case RDU_OPD_ACC:
+		src->kind = SRC_ACC;
+		break;
+	case RDU_OPD_NONE:
+		src->kind = SRC_NONE;
+		break;
+	default:
+		src->kind = SRC_CONST;
+		src->slot = const_slot(sp, o->kind, o->kind == RDU_OPD_IMM ? o->imm :
+						    o->kind == RDU_OPD_ARG ? o->index : 0);
+		break;
+	}
+}
+
+/* Which way an accumulating operation goes: 1 if acc[] kernels do it. */
+static uint8_t acc_way(struct op_plan *op)
+{
+	bool a = op->src[0].kind == SRC_ACC, b = op->src[1].kind == SRC_ACC;
+	bool c = op->src[2].kind == SRC_ACC;
+
+	if (!a && !b && !c)
+		return 0;
+	switch (op->op) {
+	case RDU_SIMD_FADD:
+	case RDU_SIMD_FMAX:
+	case RDU_SIMD_FMIN:
+	case RDU_SIMD_IADD:
+		/* acc op x, or x op acc, which is the same. */
+		if (a && b)
+			return 2;
+		if (a)
+			op->src[0] = op->src[1];
+		return 1;
+	case RDU_SIMD_FMA:
+		return a || b ? 2 : 1;
+	default:
+		return 2;
+	}
+}
+
+/* Operations after the last accumulator only matter where something is pushed:
+ * they run on the vectors pushed, if all ports push at the same firings. */
+static void plan_sparse(struct simd_plan *sp, const struct rdu_cfg_program *c)
+{
+	uint32_t i;
+
+	sp->num_dense = sp->num_ops;
+	if (!c->out[0].mask)
+		return;
+	for (i = 1; i < c->num_out; i++)
+		if (c->out[i].mask != c->out[0].mask)
+			return;
+	sp->sparse = true;
+	while (sp->num_dense && !sp->op[sp->num_dense - 1].acc)
+		sp->num_dense--;
+}
+
+int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
+{
+	const struct rdu_cfg_program *c = pp->prog->cfg;
+	const struct rdu_cfg_stage *st;
+	struct simd_plan *sp = calloc(1, sizeof(*sp));
+
+	if (!sp)
+		return -1;
+	pp->simd = sp;
+	if (c->kind == RDU_KIND_SIMD) {
+		const struct rdu_cfg_simd *b = pp->prog->body;
+
+		st = b->stage;
+		sp->num_ops = b->num_stages + b->num_tail;
+	} else {
+		const struct rdu_cfg_systolic *b = pp->prog->body;
+
+		st = b->tail;
+		sp->num_ops = b->num_tail;
+	}
+	for (uint32_t i = 0; i < sp->num_ops; i++) {
+		struct op_plan *op = &sp->op[i];
+
+		op->op = st[i].op;
+		op->dst = st[i].dst;
+		op->init = st[i].init;
+		plan_source(sp, &op->src[0], &st[i].a);
+		plan_source(sp, &op->src[1], &st[i].b);
+		plan_source(sp, &op->src[2], &st[i].c);
+		op->acc = acc_way(op);
+		if (op->acc) {
+			op->acc_slot = sp->num_accs++;
+			rdu_make_mask(&op->mask, pp->prog, st[i].acc_mask);
+		}
+		if (op->op == RDU_SIMD_SHIFT)
+			op->shift = (int32_t)st[i].b.imm;
+	}
+	plan_sparse(sp, c);
+	pp->state = plan->state_words;
+	plan->state_words += sp->num_accs * plan->lanes;
+	return 0;
+}
+
+/* ---- the array's operands ---------------------------------------------------- */
+
+static bool is_source(const struct rdu_section *s, uint32_t program)
+{
+	const struct rdu_cfg_program *c = &s->programs[program];
+
+	return (c->kind == RDU_KIND_READ || c->kind == RDU_KIND_LOAD) && !c->num_in;
+}
+
+static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
+			const struct rdu_section *s, const struct rdu_unit_prog *array,
+			uint32_t port, uint64_t steps, uint32_t words)
+{
+	uint32_t stream = array->cfg->in[port].stream, src = s->streams[stream].program;
+	const struct rdu_unit_prog *p = &s->progs[src];
+	uint32_t first = p->cfg->num_counters, k;
+	const struct rdu_cfg_access *c;
+	uint64_t n = 1, slots = 1;
+	int64_t *at;
+
+	if (!is_source(s, src) || array->cfg->in[port].mask || p->cfg->out[0].mask)
+		return 0;
+	c = p->body;
+	while (n < steps && first > p->cfg->num_outer)
+		n *= p->trip[--first];
+	if (n != steps)
+		return 0;
+	d->source = src;
+	plan_access_base(&d->tile, s, src);
+	plan_loops(&d->tile, p, p->cfg->num_outer, first);
+
+	/* Distinct tiles: loops that move the address or a predicate. */
+	for (int i = (int)d->tile.num - 1; i >= 0; i--) {
+		bool moves = d->tile.stride[i] != 0;
+
+		for (k = 0; k < d->tile.num_preds; k++)
+			moves = moves || d->tile.pred_stride[k][i];
+		d->slot_stride[i] = moves ? slots : 0;
+		if (moves && __builtin_mul_overflow(slots, d->tile.trip[i], &slots))
+			return 0;
+	}
+	d->slots = slots;
+	d->in_place = !c->num_preds && d->tile.inside && c->lanes >= words &&
+		      (port == 1 || c->lane_stride == 1) && steps <= 1u << 20;
+	if (!d->in_place) /* too long to copy: through FIFOs */
+		return steps * plan->lanes <= 1u << 22;
+	at = malloc(steps * sizeof(*at));
+	if (!at)
+		return -1;
+	at[0] = 0;
+	n = 1;
+	for (int i = (int)p->cfg->num_counters - 1; i >= (int)first; i--) {
+		int64_t stride = p->trip[i] == 1 ? 0 : c->stride[i] * p->cfg->counter[i].step;
+
+		for (uint64_t t = 1; t < p->trip[i]; t++)
+			for (uint64_t m = 0; m < n; m++)
+				at[t * n + m] = at[m] + (int64_t)t * stride;
+		n *= p->trip[i];
+	}
+	d->step = steps > 1 ? at[1] : 0;
+	for (n = 0; n < steps && at[n] == (int64_t)n * d->step; n++)
+		;
+	if (n < steps) {
+		d->at = malloc(steps * sizeof(*d->at));
+		if (!d->at) {
+			free(at);
+			return -1;
+		}
+		/* Inside a scratchpad: offsets fit. */
+		for (n = 0; n < steps; n++)
+			d->at[n] = (int32_t)at[n];
+	}
+	free(at);
+	return 1;
+}
+
+/* A table of offsets for evenly spaced steps. */
+static int even_table(struct direct_operand *d, const struct rdu_plan *plan, uint64_t steps)
+{
+	int64_t step = d->in_place ? d->step : (int64_t)plan->lanes;
+
+	if (d->at)
+		return 0;
+	d->at = malloc(steps * sizeof(*d->at));
+	if (!d->at)
+		return -1;
+	for (uint64_t i = 0; i < steps; i++)
+		d->at[i] = (int32_t)((int64_t)i * step);
+	return 0;
+}
+
+/* Steps of a drain if k_mask is the innermost counters, else 0. */
+static uint64_t inner_steps(const struct rdu_unit_prog *p, uint32_t k_mask)
+{
+	uint64_t steps = 1;
+	uint32_t i = p->cfg->num_counters;
+
+	while (i > p->cfg->num_outer && (k_mask >> (i - 1) & 1 || p->trip[i - 1] == 1))
+		steps *= p->trip[--i];
+	for (; i > p->cfg->num_outer; i--)
+		if (k_mask >> (i - 1) & 1 && p->trip[i - 1] > 1)
+			return 0;
+	return steps;
+}
+
+int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
+		      struct program_plan *pp)
+{
+	const struct rdu_unit_prog *p = pp->prog;
+	const struct rdu_cfg_systolic *b = p->body;
+	struct systolic_plan *sys = calloc(1, sizeof(*sys));
+	int col, row;
+
+	if (!sys)
+		return -1;
+	pp->sys = sys;
+	rdu_make_mask(&sys->k, p, b->k_mask);
+	rdu_make_mask(&sys->init, p, b->init_mask);
+	sys->steps = inner_steps(p, b->k_mask);
+	if (!sys->steps)
+		return 0;
+	col = plan_operand(&sys->operand[0], plan, s, p, 0, sys->steps, plan->lanes);
+	row = plan_operand(&sys->operand[1], plan, s, p, 1, sys->steps, b->cols);
+	if (col < 0 || row < 0)
+		return -1;
+	sys->direct = col && row;
+	/* The kernels take both offsets from tables, or none. */
+	if (sys->operand[0].at || sys->operand[1].at)
+		return even_table(&sys->operand[0], plan, sys->steps) ||
+		       even_table(&sys->operand[1], plan, sys->steps) ? -1 : 0;
+	return 0;
+}
+
+/* ---- islands ------------------------------------------------------------------ */
+
+static uint32_t find(uint32_t *parent, uint32_t i)
+{
+	while (parent[i] != i)
+		i = parent[i] = parent[parent[i]];
+	return i;
+}
+
+/* Does a consumer make this stream itself? */
+static bool direct_port(const struct rdu_plan *plan, uint32_t program, uint32_t port)
+{
+	const struct program_plan *pp = &plan->programs[program];
+
+	return pp->sys && pp->sys->direct && port < 2;
+}
+
+/* Work of a program in an activation, in vectors. */
+static uint64_t cost_of(const struct rdu_unit_prog *p)
+{
+	return p->iterations * (p->cfg->kind == RDU_KIND_SYSTOLIC ? 4 : 1);
+}
+
+static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struct island *il,
+		       const uint32_t *member, uint32_t num, uint32_t *fifo_of, uint32_t *mark,
+		       uint32_t stamp)
+{
+	uint32_t n = num, i, k, at = 0;
+
+	/* Sources come first: they depend on nothing. */
+	for (i = 0; i < num; i++) {
+		const struct rdu_cfg_program *c = &s->programs[member[i]];
+
+		il->cost += cost_of(&s->progs[member[i]]);
+		for (k = 0; k < c->num_in; k++) {
+			uint32_t src = s->streams[c->in[k].stream].program;
+
+			if (is_source(s, src) && !direct_port(plan, member[i], k) &&
+			    mark[src] != stamp) {
+				mark[src] = stamp;
+				il->cost += s->progs[src].iterations;
+				n++;
+			}
+		}
+	}
+	il->nodes = calloc(n, sizeof(*il->nodes));
+	il->readers = NULL;
+	if (!il->nodes)
+		return -1;
+	il->num_nodes = n;
+	for (i = 0; i < n; i++)
+		for (k = 0; k < RDU_MAX_PORTS; k++)
+			il->nodes[i].in[k] = il->nodes[i].out[k] = NO_FIFO;
+	for (i = 0; i < num; i++) {
+		const struct rdu_cfg_program *c = &s->programs[member[i]];
+
+		for (k = 0; k < c->num_in; k++) {
+			uint32_t st = c->in[k].stream, src = s->streams[st].program;
+
+			if (mark[src] != stamp || !is_source(s, src) ||
+			    direct_port(plan, member[i], k))
+				continue;
+			mark[src] = stamp + 1;
+			il->nodes[at].program = src;
+			il->nodes[at].out[0] = fifo_of[st] = il->num_fifos++;
+			at++;
+		}
+	}
+	for (i = 0; i < num; i++) {
+		const struct rdu_cfg_program *c = &s->programs[member[i]];
+		struct island_node *node = &il->nodes[at++];
+
+		node->program = member[i];
+		for (k = 0; k < c->num_out; k++)
+			node->out[k] = fifo_of[c->out[k].stream] = il->num_fifos++;
+	}
+	il->readers = calloc(il->num_fifos + 1, 1);
+	if (!il->readers)
+		return -1;
+	for (i = n - num; i < n; i++) {
+		struct island_node *node = &il->nodes[i];
+		const struct rdu_cfg_program *c = &s->programs[node->program];
+
+		for (k = 0; k < c->num_in; k++) {
+			uint32_t f;
+
+			if (direct_port(plan, node->program, k))
+				continue;
+			f = fifo_of[c->in[k].stream];
+			node->in[k] = f;
+			if (il->readers[f] == UINT8_MAX)
+				return -1;
+			node->reader[k] = il->readers[f]++;
+		}
+	}
+	return 0;
+}
+
+static int plan_islands(struct rdu_plan *plan, const struct rdu_section *s)
+{
+	uint32_t n = s->hdr->programs.count, streams = s->hdr->streams.count, i, k, stamp = 1;
+	uint32_t *parent = calloc((size_t)n * 4 + streams + 4, sizeof(*parent));
+	uint32_t *mark, *member, *start, *fifo_of, *sorted, num = 0;
+	int ret = -1;
+
+	if (!parent)
+		return -1;
+	mark = parent + n;
+	member = mark + n;
+	start = member + n;
+	fifo_of = start + n + 1;
+	for (i = 0; i < n; i++)
+		parent[i] = i;
+	for (i = 0; i < streams; i++) {
+		const struct rdu_cfg_stream *st = &s->streams[i];
+
+		if (is_source(s, st->program))
+			continue;
+		for (k = 0; k < st->num_dests; k++) {
+			uint32_t a = find(parent, st->program);
+			uint32_t b = find(parent, s->dests[st->first_dest + k].program);
+
+			if (a < b)
+				parent[b] = a;
+			else
+				parent[a] = b;
+		}
+	}
+	/* Members of an island in the section's order: by counting. */
+	for (i = 0; i < n; i++)
+		if (!is_source(s, i))
+			start[find(parent, i)]++;
+	for (i = 0, k = 0; i < n; i++) {
+		uint32_t c = start[i];
+
+		start[i] = k;
+		k += c;
+		if (c)
+			num++;
+	}
+	start[n] = k;
+	sorted = calloc((size_t)n + 1, sizeof(*sorted));
+	plan->islands = calloc((size_t)num + 1, sizeof(*plan->islands));
+	plan->first_island = calloc((size_t)s->num_stages + 1, sizeof(uint32_t));
+	if (!sorted || !plan->islands || !plan->first_island)
+		goto out;
+	for (i = 0; i < n; i++) {
+		uint32_t p = s->order[i], root;
+
+		if (is_source(s, p))
+			continue;
+		root = find(parent, p);
+		sorted[start[root] + member[root]++] = p;
+	}
+	for (i = 0; i < s->num_stages; i++) {
+		const struct rdu_stage *st = &s->stages[i];
+
+		plan->first_island[i] = plan->num_islands;
+		for (k = 0; k < st->num; k++) {
+			uint32_t p = s->order[st->first + k], root = find(parent, p);
+			struct island *il = &plan->islands[plan->num_islands];
+
+			if (is_source(s, p) || !member[root])
+				continue;
+			il->stage = i;
+			plan->num_islands++;
+			if (fill_island(plan, s, il, sorted + start[root], member[root], fifo_of,
+					mark, stamp))
+				goto out;
+			member[root] = 0;
+			stamp += 2;
+		}
+	}
+	plan->first_island[s->num_stages] = plan->num_islands;
+	ret = 0;
+out:
+	free(sorted);
+	free(parent);
+	return ret;
+}
+
+/* ---- the whole -------------------------------------------------------------------- */
+
+struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
+{
+	uint32_t n = s->hdr->programs.count, i, k;
+	struct rdu_plan *plan = calloc(1, sizeof(*plan));
+
+	if (!plan)
+		return NULL;
+	plan->kernels = rdu_kernels_get();
+	plan->lanes = s->chip.lanes;
+	plan->chunk = CHUNK_WORDS / plan->lanes;
+	plan->num_programs = n;
+	plan->programs = calloc((size_t)n + 1, sizeof(*plan->programs));
+	if (!plan->programs)
+		goto fail;
+	for (i = 0; i < n; i++) {
+		struct program_plan *pp = &plan->programs[i];
+		const struct rdu_cfg_program *c = &s->programs[i];
+
+		pp->index = i;
+		pp->prog = &s->progs[i];
+		for (k = 0; k < c->num_in; k++)
+			rdu_make_mask(&pp->in_mask[k], pp->prog, c->in[k].mask);
+		for (k = 0; k < c->num_out; k++)
+			rdu_make_mask(&pp->out_mask[k], pp->prog, c->out[k].mask);
+		if (rdu_kind_unit(c->kind) != RDU_UNIT_PCU)
+			plan_access(pp, s);
+		else if (rdu_plan_simd(plan, pp) ||
+			 (c->kind == RDU_KIND_SYSTOLIC && rdu_plan_systolic(plan, s, pp)))
+			goto fail;
+	}
+	if (plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
+		goto fail;
+	return plan;
+fail:
+	rdu_plan_free(plan);
+	return NULL;
+}
+
+void rdu_plan_free(struct rdu_plan *plan)
+{
+	for (uint32_t i = 0; i < plan->num_islands; i++) {
+		free(plan->islands[i].nodes);
+		free(plan->islands[i].readers);
+	}
+	for (uint32_t i = 0; plan->programs && i < plan->num_programs; i++) {
+		struct program_plan *pp = &plan->programs[i];
+
+		free(pp->simd);
+		if (pp->sys) {
+			free(pp->sys->operand[0].at);
+			free(pp->sys->operand[1].at);
+		}
+		free(pp->sys);
+	}
+	free(plan->programs);
+	free(plan->islands);
+	free(plan->first_island);
+	free(plan);
+}
