@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Pass 3: loss, backward graph and optimizer. Appended behind the forward graph,
+ * in this order, with all updates of weights last: whoever reads a weight has
+ * read it by then.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "graph.h"
+
+int graph_add_grad(struct graph *g, struct value *v, struct value *grad)
+{
+	v = value_resolve(v);
+	if (!v->needs_grad)
+		return 0;
+	if (v->grad)
+		grad = graph_op2(g, "Add", graph_format(g, "%.200s.grad_sum", v->name), v->grad,
+				 grad);
+	v->grad = grad;
+	return grad ? 0 : -1;
+}
+
+static bool frozen(const struct train_options *opt, const char *name)
+{
+	for (int i = 0; i < opt->num_frozen; i++)
+		if (!strcmp(opt->frozen[i], name))
+			return true;
+	return false;
+}
+
+/* Which values a gradient can reach; and all operators that have none, at once. */
+static int find_needs(struct graph *g)
+{
+	int missing = 0, at = 0;
+	char text[2000];
+
+	for (int i = 0; i < g->num_forward; i++) {
+		struct node *n = g->nodes[i];
+		bool needs = false;
+
+		for (int k = 0; k < n->num_in; k++)
+			needs |= n->in[k] && n->in[k]->needs_grad;
+		if (!needs || n->op->stop_gradient)
+			continue;
+		for (int k = 0; k < n->num_out; k++)
+			if (n->out[k])
+				n->out[k]->needs_grad = !dtype_is_int(n->out[k]->dtype);
+		if (n->op->gradient || !n->live)
+			continue;
+		if (at < (int)sizeof(text) - 160)
+			at += snprintf(text + at, sizeof(text) - at, "\n  node '%.80s' (%s)", n->name,
+				       n->op->name);
+		missing++;
+	}
+	if (!missing)
+		return 0;
+	return graph_error(g, "no gradient for %d node%s:%s", missing, missing > 1 ? "s" : "", text);
+}
+
+static int check_name(struct graph *g, const char *name)
+{
+	if (graph_find(g, name))
+		return graph_error(g, "training needs the name '%s', which the model uses already",
+				   name);
+	return 0;
+}
+
+static struct value *new_input(struct graph *g, const char *name, enum rdu_dtype dtype, int ndim,
+			       const int64_t *dim)
+{
+	struct value *v;
+
+	if (check_name(g, name))
+		return NULL;
+	v = graph_value(g, name);
+	v->kind = TENSOR_INPUT;
+	v->dtype = dtype;
+	v->ndim = ndim;
+	memcpy(v->dim, dim, ndim * sizeof(*dim));
+	return v;
+}
+
+static int make_loss(struct graph *g, const char *loss)
+{
+	struct value *x = g->outputs[0].value, *labels, *lse;
+	const char *const names[] = { "logits" };
+
+	/* Of several outputs the one called logits; else the first. */
+	for (int i = 0; i < g->num_outputs; i++)
+		if (!strcmp(g->outputs[i].name, names[0]))
+			x = g->outputs[i].value;
+	if (!x->needs_grad)
+		return graph_error(g, "no weight has influence on '%s'", g->outputs[0].name);
+	if (!strcmp(loss, "softmax_cross_entropy")) {
+		if (x->ndim < 2)
+			return graph_error(g, "softmax_cross_entropy needs logits [N, ..., C], "
+					      "'%s' has shape %s",
+					   x->name, value_shape_text(g, x));
+		labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
+		if (!labels)
+			return -1;
+		lse = graph_op1(g, "LogSumExpRows", "loss.lse", x);
+		g->loss = lse ? graph_op3(g, "CrossEntropy", "loss", x, lse, labels) : NULL;
+		x->grad = g->loss ? graph_op3(g, "CrossEntropyGrad", "loss.grad", x, lse, labels)
+				  : NULL;
+	} else if (!strcmp(loss, "mse")) {
+		labels = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
+		if (!labels)
+			return -1;
+		g->loss = graph_op2(g, "MeanSquaredError", "loss", x, labels);
+		x->grad = g->loss ? graph_op2(g, "MeanSquaredErrorGrad", "loss.grad", x, labels)
+				  : NULL;
+	} else {
+		return graph_error(g, "loss '%s': there are softmax_cross_entropy and mse", loss);
+	}
+	if (!x->grad || check_name(g, "loss"))
+		return -1;
+	g->loss->name = graph_strdup(g, "loss");
+	return 0;
+}
+
+static struct value *new_state(struct graph *g, const char *name, int ndim, const int64_t *dim)
+{
+	struct value *v = graph_value(g, name);
+
+	v->kind = TENSOR_STATE;
+	v->ndim = ndim;
+	memcpy(v->dim, dim, ndim * sizeof(*dim));
+	return v;
+}
+
+/* The outputs of a node are new values of those given. */
+static int finish_update(struct graph *g, struct node *n, int num, struct value *const *of)
+{
+	n->num_out = num;
+	n->out = graph_alloc(g, num * sizeof(*n->out));
+	for (int k = 0; k < num; k++) {
+		n->out[k] = graph_value(g, of[k] ? graph_format(g, "%.200s.new", of[k]->name)
+						 : graph_format(g, "%.200s.%d", n->name, k));
+		n->out[k]->producer = n;
+		n->out[k]->update_of = of[k];
+		if (of[k])
+			g->updates[g->num_updates++] = n->out[k];
+	}
+	return graph_process(g, n);
+}
+
+static int make_update(struct graph *g, const struct train_options *opt, struct value *w,
+		       struct value *lr, struct value *const *correction)
+{
+	static const char *const ops[] = { "Sgd", "Momentum", "Adam", "Adam" };
+	struct node *n = node_new(g, ops[opt->optimizer], graph_format(g, "%.200s.update", w->name));
+	struct value *of[3] = { w };
+	int num = 1;
+
+	node_input(g, n, w->grad);
+	node_input(g, n, w);
+	node_input(g, n, lr);
+	node_attr_f(g, n, "weight_decay", opt->weight_decay);
+	if (opt->optimizer == OPT_MOMENTUM) {
+		of[num++] = new_state(g, graph_format(g, "%.200s.velocity", w->name), w->ndim,
+				      w->dim);
+		node_input(g, n, of[1]);
+		node_attr_f(g, n, "momentum", opt->momentum);
+	} else if (opt->optimizer != OPT_SGD) {
+		of[num++] = new_state(g, graph_format(g, "%.200s.m", w->name), w->ndim, w->dim);
+		of[num++] = new_state(g, graph_format(g, "%.200s.v", w->name), w->ndim, w->dim);
+		node_input(g, n, of[1]);
+		node_input(g, n, of[2]);
+		node_input(g, n, correction[0]);
+		node_input(g, n, correction[1]);
+		node_attr_f(g, n, "beta1", opt->beta1);
+		node_attr_f(g, n, "beta2", opt->beta2);
+		node_attr_f(g, n, "epsilon", opt->epsilon);
+		node_attr_i(g, n, "decoupled", opt->optimizer == OPT_ADAMW);
+	}
+	return finish_update(g, n, num, of);
+}
+
+int graph_differentiate(struct graph *g, const struct train_options *opt)
+{
+	struct value *lr, *correction[2] = { NULL, NULL };
+	int num_values = g->num_values, num_weights = 0;
+	int64_t one = 1;
+
+	g->num_forward = g->num_nodes;
+	for (int i = 0; i < num_values; i++) {
+		struct value *v = g->values[i];
+
+		if (v->kind == TENSOR_WEIGHT && v->trainable && !frozen(opt, v->name)) {
+			v->needs_grad = true;
+			num_weights++;
+		}
+	}
+	for (int i = 0; i < opt->num_frozen; i++) {
+		struct value *v = graph_find(g, opt->frozen[i]);
+
+		if (!v || v->kind != TENSOR_WEIGHT)
+			return graph_error(g, "--freeze %s: no such weight", opt->frozen[i]);
+	}
+	if (!num_weights)
+		return graph_error(g, "the model has no weights to train");
+	g->updates = graph_alloc(g, (3 * num_weights + 1) * sizeof(*g->updates));
+	if (find_needs(g) || make_loss(g, opt->loss))
+		return -1;
+	for (int i = g->num_forward - 1; i >= 0; i--) {
+		struct node *n = g->nodes[i];
+		bool reached = false;
+
+		for (int k = 0; k < n->num_out; k++)
+			reached |= n->out[k] && n->out[k]->grad;
+		if (!reached || n->op->stop_gradient)
+			continue;
+		if (n->op->gradient(g, n))
+			return -1;
+	}
+	lr = new_input(g, "lr", RDU_DT_F32, 1, &one);
+	if (!lr)
+		return -1;
+	if (opt->optimizer == OPT_ADAM || opt->optimizer == OPT_ADAMW) {
+		struct node *n = node_new(g, "AdamStep", "step");
+		struct value *of[3] = { new_state(g, "step", 1, &one), NULL, NULL };
+
+		node_input(g, n, of[0]);
+		node_attr_f(g, n, "beta1", opt->beta1);
+		node_attr_f(g, n, "beta2", opt->beta2);
+		if (finish_update(g, n, 3, of))
+			return -1;
+		correction[0] = n->out[1];
+		correction[1] = n->out[2];
+	}
+	for (int i = 0; i < num_values; i++) {
+		struct value *v = g->values[i];
+
+		if (v->kind == TENSOR_WEIGHT && v->trainable && v->needs_grad && v->grad &&
+		    make_update(g, opt, v, lr, correction))
+			return -1;
+	}
+	return 0;
+}

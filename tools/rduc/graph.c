@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: MIT
+/* Graph IR: memory, values, nodes, attributes, printing. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+
+struct arena_block {
+	struct arena_block *next;
+	size_t used, size;
+	_Alignas(16) char mem[];
+};
+
+void *graph_alloc(struct graph *g, size_t size)
+{
+	struct arena_block *b = g->arena;
+	void *p;
+
+	size = (size + 15) & ~(size_t)15;
+	if (!b || b->size - b->used < size) {
+		size_t want = size > 65536 ? size : 65536;
+		struct arena_block *fresh = calloc(1, sizeof(*fresh) + want);
+
+		if (!fresh)
+			abort();
+		fresh->size = want;
+		/* A big block goes behind, so that the small one stays in use. */
+		if (b && size > 65536) {
+			fresh->next = b->next;
+			b->next = fresh;
+		} else {
+			fresh->next = b;
+			g->arena = fresh;
+		}
+		b = fresh;
+	}
+	p = b->mem + b->used;
+	b->used += size;
+	return p;
+}
+
+struct graph *graph_new(char *error, int error_size)
+{
+	struct graph *g = calloc(1, sizeof(*g));
+
+	if (!g)
+		abort();
+	g->error = error;
+	g->error_size = error_size;
+	g->opset = 13;
+	if (error_size)
+		error[0] = 0;
+	return g;
+}
+
+void graph_free(struct graph *g)
+{
+	if (!g)
+		return;
+	while (g->arena) {
+		struct arena_block *b = g->arena;
+
+		g->arena = b->next;
+		free(b);
+	}
+	free(g->values);
+	free(g->nodes);
+	free(g);
+}
+
+char *graph_strdup(struct graph *g, const char *s)
+{
+	size_t n = strlen(s ? s : "") + 1;
+	char *p = graph_alloc(g, n);
+
+	memcpy(p, s ? s : "", n);
+	return p;
+}
+
+char *graph_format(struct graph *g, const char *format, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	return graph_strdup(g, text);
+}
+
+int graph_error(struct graph *g, const char *format, ...)
+{
+	va_list ap;
+
+	if (g->error_size && g->error[0])
+		return -1; /* the first one is the cause */
+	va_start(ap, format);
+	vsnprintf(g->error, g->error_size, format, ap);
+	va_end(ap);
+	return -1;
+}
+
+int node_error(struct graph *g, const struct node *n, const char *format, ...)
+{
+	char text[400];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	return graph_error(g, "node '%s' (%s): %s", n->name, n->op->name, text);
+}
+
+static void *grow(void *old, int num, int *cap, size_t size)
+{
+	if (num < *cap)
+		return old;
+	*cap = *cap ? 2 * *cap : 64;
+	old = realloc(old, *cap * size);
+	if (!old)
+		abort();
+	return old;
+}
+
+struct value *graph_value(struct graph *g, const char *name)
+{
+	struct value *v = graph_alloc(g, sizeof(*v));
+
+	v->name = name ? graph_strdup(g, name) : graph_format(g, "_%d", g->counter++);
+	v->ndim = -1;
+	v->kind = TENSOR_TEMP;
+	v->dtype = RDU_DT_F32;
+	g->values = grow(g->values, g->num_values, &g->cap_values, sizeof(*g->values));
+	g->values[g->num_values++] = v;
+	return v;
+}
+
+struct value *graph_find(struct graph *g, const char *name)
+{
+	for (int i = 0; i < g->num_values; i++)
+		if (!strcmp(g->values[i]->name, name))
+			return g->values[i];
+	return NULL;
+}
+
+struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const int64_t *dim,
+			  const void *data)
+{
+	struct value *v = graph_value(g, NULL);
+	size_t bytes;
+
+	v->kind = TENSOR_WEIGHT;
+	v->dtype = dtype;
+	v->ndim = ndim;
+	if (ndim)
+		memcpy(v->dim, dim, ndim * sizeof(*dim));
+	v->constant = true;
+	bytes = (size_t)value_count(v) * dtype_bytes(dtype);
+	v->data = graph_alloc(g, bytes ? bytes : 1);
+	if (data && bytes)
+		memcpy(v->data, data, bytes);
+	return v;
+}
+
+struct value *graph_const_f(struct graph *g, float f)
+{
+	return graph_const(g, RDU_DT_F32, 0, NULL, &f);
+}
+
+void graph_append(struct graph *g, struct node *n)
+{
+	g->nodes = grow(g->nodes, g->num_nodes, &g->cap_nodes, sizeof(*g->nodes));
+	g->nodes[g->num_nodes++] = n;
+}
+
+/* Room for inputs grows by halves of a power of two, in the arena. */
+void node_input(struct graph *g, struct node *n, struct value *v)
+{
+	if (!(n->num_in & (n->num_in - 1))) {
+		struct value **in = graph_alloc(g, (n->num_in ? 2 * n->num_in : 1) *
+							   sizeof(*in));
+
+		if (n->num_in)
+			memcpy(in, n->in, n->num_in * sizeof(*in));
+		n->in = in;
+	}
+	n->in[n->num_in++] = value_resolve(v);
+}
+
+struct node *node_new(struct graph *g, const char *op, const char *name)
+{
+	struct node *n = graph_alloc(g, sizeof(*n));
+
+	n->op = op_find(op);
+	n->name = graph_strdup(g, name);
+	return n;
+}
+
+static struct attr *attr_new(struct graph *g, struct node *n, const char *name,
+			     enum attr_kind kind)
+{
+	struct attr *a = graph_alloc(g, sizeof(*a));
+
+	a->name = graph_strdup(g, name);
+	a->kind = kind;
+	a->next = n->attrs;
+	n->attrs = a;
+	return a;
+}
+
+void node_attr_i(struct graph *g, struct node *n, const char *name, int64_t v)
+{
+	attr_new(g, n, name, ATTR_INT)->i = v;
+}
+
+void node_attr_f(struct graph *g, struct node *n, const char *name, float v)
+{
+	attr_new(g, n, name, ATTR_FLOAT)->f = v;
+}
+
+void node_attr_ints(struct graph *g, struct node *n, const char *name, int num, const int64_t *v)
+{
+	struct attr *a = attr_new(g, n, name, ATTR_INTS);
+
+	a->num = num;
+	a->ints = graph_alloc(g, (num ? num : 1) * sizeof(*v));
+	if (num)
+		memcpy(a->ints, v, num * sizeof(*v));
+}
+
+struct attr *node_attr(const struct node *n, const char *name)
+{
+	for (struct attr *a = n->attrs; a; a = a->next)
+		if (!strcmp(a->name, name))
+			return a;
+	return NULL;
+}
+
+int64_t attr_i(const struct node *n, const char *name, int64_t otherwise)
+{
+	const struct attr *a = node_attr(n, name);
+
+	return a && a->kind == ATTR_INT ? a->i : otherwise;
+}
+
+float attr_f(const struct node *n, const char *name, float otherwise)
+{
+	const struct attr *a = node_attr(n, name);
+
+	return a && a->kind == ATTR_FLOAT ? a->f : otherwise;
+}
+
+const char *attr_s(const struct node *n, const char *name, const char *otherwise)
+{
+	const struct attr *a = node_attr(n, name);
+
+	return a && a->kind == ATTR_STRING ? a->s : otherwise;
+}
+
+const int64_t *attr_ints(const struct node *n, const char *name, int *num)
+{
+	const struct attr *a = node_attr(n, name);
+
+	*num = 0;
+	if (!a || a->kind != ATTR_INTS)
+		return NULL;
+	*num = a->num;
+	return a->ints;
+}
+
+struct value *node_in(const struct node *n, int i)
+{
+	return i < n->num_in ? n->in[i] : NULL;
+}
+
+struct value *value_resolve(struct value *v)
+{
+	while (v && v->alias)
+		v = v->alias;
+	return v;
+}
+
+int64_t dims_count(int ndim, const int64_t *dim)
+{
+	int64_t n = 1;
+
+	for (int i = 0; i < ndim; i++) {
+		if (dim[i] < 0 || __builtin_mul_overflow(n, dim[i], &n) || n > GRAPH_MAX_ELEMENTS)
+			return -1;
+	}
+	return n;
+}
+
+int64_t value_count(const struct value *v)
+{
+	return dims_count(v->ndim, v->dim);
+}
+
+int dtype_bytes(enum rdu_dtype dtype)
+{
+	switch (dtype) {
+	case RDU_DT_F32:
+	case RDU_DT_I32:
+		return 4;
+	case RDU_DT_I64:
+		return 8;
+	case RDU_DT_BF16:
+		return 2;
+	case RDU_DT_U8:
+	case RDU_DT_I8:
+	case RDU_DT_BOOL:
+		return 1;
+	}
+	return 0;
+}
+
+const char *dtype_name(enum rdu_dtype dtype)
+{
+	static const char *const names[17] = { [1] = "float",  [2] = "uint8", [3] = "int8",
+					       [6] = "int32",  [7] = "int64", [9] = "bool",
+					       [16] = "bfloat16" };
+
+	return (unsigned)dtype < 17 && names[dtype] ? names[dtype] : "?";
+}
+
+bool dtype_is_int(enum rdu_dtype dtype)
+{
+	return dtype != RDU_DT_F32 && dtype != RDU_DT_BF16;
+}
+
+int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, int ndim,
+	       const int64_t *dim)
+{
+	struct value *v = out < n->num_out ? n->out[out] : NULL;
+
+	if (ndim > RDU_MAX_DIMS)
+		return node_error(g, n, "result has %d dimensions, more than %d", ndim,
+				  RDU_MAX_DIMS);
+	for (int i = 0; i < ndim; i++)
+		if (dim[i] < 0 || dim[i] > INT32_MAX)
+			return node_error(g, n, "result's dimension %d is %" PRId64, i, dim[i]);
+	if (dims_count(ndim, dim) < 0)
+		return node_error(g, n, "result has more than 2^36 elements");
+	if (!v)
+		return 0;
+	v->dtype = dtype;
+	v->ndim = ndim;
+	if (ndim)
+		memmove(v->dim, dim, ndim * sizeof(*dim));
+	return 0;
+}
+
+const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num)
+{
+	struct value *v = node_in(n, in);
+	int64_t *p, count;
+
+	*num = 0;
+	if (!v || !v->data || !dtype_is_int(v->dtype)) {
+		node_error(g, n, "input %d ('%s') must be a constant of integers", in,
+			   v ? v->name : "");
+		return NULL;
+	}
+	count = value_count(v);
+	if (count < 0 || count > GRAPH_MAX_FOLD) {
+		node_error(g, n, "input %d ('%s') is too large", in, v->name);
+		return NULL;
+	}
+	p = graph_alloc(g, (count ? count : 1) * sizeof(*p));
+	for (int64_t i = 0; i < count; i++)
+		switch (v->dtype) {
+		case RDU_DT_I64:
+			p[i] = ((int64_t *)v->data)[i];
+			break;
+		case RDU_DT_I32:
+			p[i] = ((int32_t *)v->data)[i];
+			break;
+		case RDU_DT_I8:
+			p[i] = ((int8_t *)v->data)[i];
+			break;
+		default:
+			p[i] = ((uint8_t *)v->data)[i];
+			break;
+		}
+	*num = (int)count;
+	return p;
+}
+
+bool value_same_shape(const struct value *a, const struct value *b)
+{
+	return a->ndim == b->ndim && !memcmp(a->dim, b->dim, a->ndim * sizeof(a->dim[0]));
+}
+
+const char *value_shape_text(struct graph *g, const struct value *v)
+{
+	char text[256] = "[";
+	int at = 1;
+
+	if (v->ndim < 0)
+		return "[?]";
+	for (int i = 0; i < v->ndim; i++)
+		at += snprintf(text + at, sizeof(text) - at, "%s%" PRId64, i ? "," : "", v->dim[i]);
+	snprintf(text + at, sizeof(text) - at, "]");
+	return graph_strdup(g, text);
+}
+
+static void print_value(const struct value *v, FILE *f)
+{
+	if (!v) {
+		fputs("-", f);
+		return;
+	}
+	fprintf(f, "%s", v->name);
+	if (v->ndim < 0)
+		return;
+	fprintf(f, ":%s[", dtype_name(v->dtype));
+	for (int i = 0; i < v->ndim; i++)
+		fprintf(f, "%s%" PRId64, i ? "," : "", v->dim[i]);
+	fputc(']', f);
+	if (v->update_of)
+		fprintf(f, " (over %s)", v->update_of->name);
+}
+
+void graph_print(const struct graph *g, void *file)
+{
+	FILE *f = file;
+
+	fprintf(f, "graph %s opset %d\n", g->name ? g->name : "", g->opset);
+	for (int i = 0; i < g->num_values; i++)
+		if (g->values[i]->kind == TENSOR_INPUT || g->values[i]->kind == TENSOR_STATE) {
+			fputs(g->values[i]->kind == TENSOR_INPUT ? "  input " : "  state ", f);
+			print_value(g->values[i], f);
+			fputc('\n', f);
+		}
+	for (int i = 0; i < g->num_nodes; i++) {
+		const struct node *n = g->nodes[i];
+
+		fputs("  ", f);
+		for (int k = 0; k < n->num_out; k++) {
+			fputs(k ? ", " : "", f);
+			print_value(n->out[k], f);
+		}
+		fprintf(f, " = %s%s%s(", n->op->name, n->of ? " of " : "", n->of ? n->of->name : "");
+		for (int k = 0; k < n->num_in; k++) {
+			fputs(k ? ", " : "", f);
+			print_value(n->in[k], f);
+		}
+		fprintf(f, ")  # %s\n", n->name);
+	}
+	for (int i = 0; i < g->num_outputs; i++)
+		fprintf(f, "  output %s = %s\n", g->outputs[i].name, g->outputs[i].value->name);
+	if (g->loss)
+		fprintf(f, "  loss %s\n", g->loss->name);
+}

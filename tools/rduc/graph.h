@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Graph IR: what import makes of an ONNX file and what simplify and
+ * differentiate work on (passes 1 to 3); patterns (pass 4) turns it into nests.
+ *
+ * All of a graph lives in one arena: graph_free() frees everything. Functions
+ * that can fail return -1 or NULL after writing a text with graph_error().
+ */
+#ifndef RDUC_GRAPH_H
+#define RDUC_GRAPH_H
+
+#include <stdarg.h>
+#include <stddef.h>
+#include "nest.h"
+
+#define GRAPH_MAX_ELEMENTS (1ll << 36)
+#define GRAPH_MAX_FOLD 65536 /* elements of a constant that folding may make */
+
+struct graph;
+struct node;
+
+struct value {
+	char *name;
+	enum rdu_dtype dtype;
+	int ndim; /* -1: not inferred yet */
+	int64_t dim[RDU_MAX_DIMS];
+	enum tensor_kind kind;
+	bool constant;        /* data never changes: may be folded */
+	bool trainable;
+	void *data;           /* row-major; WEIGHT, STATE or folded */
+	struct node *producer;
+	struct value *alias;  /* is the same value as this one (identity removed) */
+	struct value *update_of;
+	struct value *grad;   /* differentiate: sum so far; NULL: none */
+	bool needs_grad;
+	struct tensor *tensor; /* patterns: in the current entry point */
+};
+
+enum attr_kind { ATTR_INT, ATTR_FLOAT, ATTR_STRING, ATTR_INTS, ATTR_FLOATS, ATTR_TENSOR };
+
+struct attr {
+	const char *name;
+	enum attr_kind kind;
+	int64_t i;
+	float f;
+	const char *s;
+	int num;
+	int64_t *ints;
+	float *floats;
+	struct value *tensor;
+	struct attr *next;
+};
+
+struct node {
+	char *name;
+	const struct op *op;
+	int num_in, num_out;
+	struct value **in;  /* NULL: optional input not given */
+	struct value **out; /* NULL: optional output not wanted */
+	struct attr *attrs;
+	/* Internal operators that are the gradient of a map. */
+	const struct op *of;
+	struct node *of_node;
+	bool live;
+};
+
+struct lower {
+	struct module *module;
+	struct module_entry *entry;
+	struct graph *graph;
+	const char *prefix; /* of temporary tensors' names */
+};
+
+/*
+ * An operator: defined here once, with its gradient. One of expand, pattern or
+ * view says what it is.
+ */
+struct op {
+	const char *name;
+	int min_in, max_in, max_out; /* max_in < 0: any number */
+	/* Shapes and types of n->out. */
+	int (*infer)(struct graph *g, struct node *n);
+	/* Replace by other nodes: calls graph_replace() for the outputs. */
+	int (*expand)(struct graph *g, struct node *n);
+	/* n->out[0]->grad is there: call graph_add_grad() for inputs that need it. */
+	int (*gradient)(struct graph *g, struct node *n);
+	/* Append nests. */
+	int (*pattern)(struct lower *l, struct node *n);
+	/* out[0] is in[0] under another shape. */
+	bool view;
+	bool stop_gradient; /* derivative is zero (or not defined): not an error */
+	const struct map *map;
+	bool internal; /* not an ONNX operator: made by passes */
+	/* Fold constants on the host (integers the fabric would not compute). */
+	int (*fold)(struct graph *g, struct node *n);
+};
+
+struct graph_output {
+	char *name;
+	struct value *value;
+};
+
+struct arena_block;
+
+struct graph {
+	struct arena_block *arena;
+	char *name;
+	int opset;
+	int num_values, cap_values;
+	struct value **values;
+	int num_nodes, cap_nodes;
+	struct node **nodes; /* topological order */
+	int num_outputs;
+	struct graph_output *outputs;
+	/* differentiate: nodes[0 .. num_forward) are the forward graph */
+	int num_forward;
+	struct value *loss;
+	int num_updates;
+	struct value **updates;
+	int counter; /* for unique names */
+	int error_size;
+	char *error; /* the caller's */
+};
+
+/* ---- graph.c ------------------------------------------------------------ */
+
+struct graph *graph_new(char *error, int error_size);
+void graph_free(struct graph *g);
+void *graph_alloc(struct graph *g, size_t size); /* zeroed, never NULL */
+char *graph_strdup(struct graph *g, const char *s);
+char *graph_format(struct graph *g, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+/* Returns -1. */
+int graph_error(struct graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* "node 'conv1' (Conv): ..." Returns -1. */
+int node_error(struct graph *g, const struct node *n, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+struct value *graph_value(struct graph *g, const char *name);
+struct value *graph_find(struct graph *g, const char *name);
+/* A constant or a state with data (copied) or zeros. */
+struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const int64_t *dim,
+			  const void *data);
+struct value *graph_const_f(struct graph *g, float v);
+void graph_append(struct graph *g, struct node *n);
+
+struct node *node_new(struct graph *g, const char *op, const char *name);
+void node_input(struct graph *g, struct node *n, struct value *v);
+void node_attr_i(struct graph *g, struct node *n, const char *name, int64_t v);
+void node_attr_f(struct graph *g, struct node *n, const char *name, float v);
+void node_attr_ints(struct graph *g, struct node *n, const char *name, int num,
+		    const int64_t *v);
+struct attr *node_attr(const struct node *n, const char *name);
+int64_t attr_i(const struct node *n, const char *name, int64_t otherwise);
+float attr_f(const struct node *n, const char *name, float otherwise);
+const char *attr_s(const struct node *n, const char *name, const char *otherwise);
+const int64_t *attr_ints(const struct node *n, const char *name, int *num);
+struct value *node_in(const struct node *n, int i); /* NULL: not given */
+
+int64_t dims_count(int ndim, const int64_t *dim); /* -1: too many */
+int64_t value_count(const struct value *v);
+int dtype_bytes(enum rdu_dtype dtype);
+const char *dtype_name(enum rdu_dtype dtype);
+bool dtype_is_int(enum rdu_dtype dtype);
+/* Set an output's shape and type; checks limits. */
+int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, int ndim,
+	       const int64_t *dim);
+/* Integers of a constant of any integer type; NULL and an error if it isn't one. */
+const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num);
+bool value_same_shape(const struct value *a, const struct value *b);
+struct value *value_resolve(struct value *v);
+const char *value_shape_text(struct graph *g, const struct value *v);
+void graph_print(const struct graph *g, void *file);
+
+/* ---- graph_ops.c: the table of operators -------------------------------- */
+
+const struct op *op_find(const char *name);
+void op_list(void *file);
+extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[],
+	ops_train[];
+bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
+
+/* Infer, fold, expand or append. Used for every node once, in order. */
+int graph_process(struct graph *g, struct node *n);
+/* The same, and hand back out[0]; NULL on error. Fills in one output. */
+struct value *graph_finish(struct graph *g, struct node *n);
+struct value *graph_op1(struct graph *g, const char *op, const char *name, struct value *a);
+struct value *graph_op2(struct graph *g, const char *op, const char *name, struct value *a,
+			struct value *b);
+struct value *graph_op3(struct graph *g, const char *op, const char *name, struct value *a,
+			struct value *b, struct value *c);
+struct value *graph_reshape(struct graph *g, const char *name, struct value *v, int ndim,
+			    const int64_t *dim);
+void graph_replace(struct node *n, int out, struct value *by);
+
+/* ---- passes --------------------------------------------------------------- */
+
+struct import_shape {
+	const char *name;
+	int ndim;
+	int64_t dim[RDU_MAX_DIMS];
+};
+
+struct import_options {
+	int64_t batch; /* of symbolic first dimensions; 0: not given */
+	int num_shapes;
+	const struct import_shape *shapes;
+};
+
+/* import.c. NULL with a text in error. */
+struct graph *graph_import(const void *onnx, size_t size, const struct import_options *opt,
+			   char *error, int error_size);
+/* simplify.c: shapes, types, constants, expansion, dead code. */
+int graph_simplify(struct graph *g);
+int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
+/* Mark what the values need as live, in nodes. */
+void graph_mark(struct graph *g, struct value *const *roots, int num_roots);
+
+enum optimizer { OPT_SGD, OPT_MOMENTUM, OPT_ADAM, OPT_ADAMW };
+
+struct train_options {
+	const char *loss; /* softmax_cross_entropy, mse */
+	enum optimizer optimizer;
+	float momentum, beta1, beta2, epsilon, weight_decay;
+	int num_frozen;
+	const char *const *frozen;
+};
+
+/* differentiate.c */
+int graph_differentiate(struct graph *g, const struct train_options *opt);
+int graph_add_grad(struct graph *g, struct value *v, struct value *grad);
+
+/* patterns.c: entry points forward and, if differentiated, train_step. */
+struct module *graph_patterns(struct graph *g);
+int graph_lower_node(struct lower *l, struct node *n);
+
+/* Helpers of operators' patterns (patterns.c). */
+struct tensor *lower_value(struct lower *l, struct value *v);
+struct tensor *lower_temp(struct lower *l, struct node *n, const char *what,
+			  enum rdu_dtype dtype, int ndim, const int64_t *dim);
+/* v seen under another shape: a view tensor. */
+struct tensor *lower_view(struct lower *l, struct value *v, int ndim, const int64_t *dim);
+struct nest *lower_nest(struct lower *l, struct node *n, const char *what);
+/* Remove dimensions of extent 1 and check. Called once a nest is complete. */
+int lower_done(struct lower *l, struct node *n, struct nest *nest);
+/* Input or output access whose last dimensions follow nest dimensions d[0..ndim)
+ * with broadcasting (extent 1: coefficient 0). */
+void access_broadcast(struct access *a, int ndim, const int *d);
+void access_identity(struct access *a);
+const char *axis_name(int ndim, int i);
+int lower_fill(struct lower *l, struct node *n, struct tensor *t, int axis, int64_t from,
+	       int64_t to, uint32_t word);
+
+/* onnx.c: the file itself, through protobuf-c */
+struct Onnx__ModelProto;
+struct Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int error_size);
+/* Elements of a TensorProto as rdu_dtype, converted and checked. */
+struct Onnx__TensorProto;
+struct value *onnx_tensor(struct graph *g, const struct Onnx__TensorProto *t, const char *what);
+/* A tensor's name in a program file: cut to 63 bytes, still unique. */
+void rduc_symbol_name(char out[64], const char *name);
+/* Weights of a program file into an ONNX model. onnx_weights.c */
+int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *out_path,
+		       char *error, int error_size);
+void *read_whole_file(const char *path, size_t *size, char *error, int error_size);
+int write_whole_file(const char *path, const void *data, size_t size, char *error,
+		     int error_size);
+
+/* nest_eval.c: as nest_eval, with fp32 tensors held and computed as double. */
+void nest_eval_wide(const struct nest *n, void **data);
+
+#endif

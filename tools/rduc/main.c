@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: MIT
+/* rduc: the command line. */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+#include "rdu_card.h"
+
+static const char usage[] =
+	"usage: rduc MODEL.onnx -o MODEL.rdu [options]\n"
+	"       rduc --weights TRAINED.rdu MODEL.onnx -o TRAINED.onnx\n"
+	"\n"
+	"  -o FILE              what to write\n"
+	"  --chip NAME|FILE     chip description (sn10)\n"
+	"  -O0 | -O1 | -O3      one section per operator, rules, whole graph by cost (-O1)\n"
+	"  --tiles N            virtual tiles to use (1)\n"
+	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
+	"  --shape NAME=D,D,... shape of an input\n"
+	"  --batch N            first dimension of inputs that leave it open\n"
+	"  --train              also make the entry point train_step, with\n"
+	"    --loss softmax_cross_entropy|mse     (softmax_cross_entropy)\n"
+	"    --optimizer sgd|momentum|adam|adamw  (sgd)\n"
+	"    --momentum F (0.9) --beta1 F (0.9) --beta2 F (0.999) --epsilon F (1e-8)\n"
+	"    --weight-decay F (0; adamw: 0.01) --freeze NAME (a weight to leave alone)\n"
+	"  --weights FILE       take weights from this program file into the ONNX model\n"
+	"  --report FILE        what each section costs, and what bounds it\n"
+	"  --floor-plan FILE    SVG of units and routes\n"
+	"  --dot FILE           the graph, for Graphviz\n"
+	"  --print-after PASS   import, simplify, differentiate, patterns, ... (to stderr)\n"
+	"  --list-ops           operators that are supported\n"
+	"\n"
+	"The training step reads the inputs of the model, `labels` (int64; `target` for\n"
+	"mse) and `lr` (float [1]), and writes `loss` (float [1]).\n";
+
+enum { OPT_CHIP = 256, OPT_TILES, OPT_PRECISION, OPT_SHAPE, OPT_BATCH, OPT_TRAIN, OPT_LOSS,
+       OPT_OPTIMIZER, OPT_MOMENTUM_F, OPT_BETA1, OPT_BETA2, OPT_EPSILON, OPT_DECAY, OPT_FREEZE,
+       OPT_WEIGHTS, OPT_REPORT, OPT_FLOOR_PLAN, OPT_DOT, OPT_PRINT, OPT_LIST, OPT_HELP };
+
+static const struct option options[] = {
+	{ "output", required_argument, NULL, 'o' },
+	{ "chip", required_argument, NULL, OPT_CHIP },
+	{ "tiles", required_argument, NULL, OPT_TILES },
+	{ "precision", required_argument, NULL, OPT_PRECISION },
+	{ "shape", required_argument, NULL, OPT_SHAPE },
+	{ "batch", required_argument, NULL, OPT_BATCH },
+	{ "train", no_argument, NULL, OPT_TRAIN },
+	{ "loss", required_argument, NULL, OPT_LOSS },
+	{ "optimizer", required_argument, NULL, OPT_OPTIMIZER },
+	{ "momentum", required_argument, NULL, OPT_MOMENTUM_F },
+	{ "beta1", required_argument, NULL, OPT_BETA1 },
+	{ "beta2", required_argument, NULL, OPT_BETA2 },
+	{ "epsilon", required_argument, NULL, OPT_EPSILON },
+	{ "weight-decay", required_argument, NULL, OPT_DECAY },
+	{ "freeze", required_argument, NULL, OPT_FREEZE },
+	{ "weights", required_argument, NULL, OPT_WEIGHTS },
+	{ "report", required_argument, NULL, OPT_REPORT },
+	{ "floor-plan", required_argument, NULL, OPT_FLOOR_PLAN },
+	{ "dot", required_argument, NULL, OPT_DOT },
+	{ "print-after", required_argument, NULL, OPT_PRINT },
+	{ "list-ops", no_argument, NULL, OPT_LIST },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ 0 },
+};
+
+#define MAX_SHAPES 64
+#define MAX_FROZEN 256
+
+struct arguments {
+	const char *in, *out, *chip, *weights;
+	struct rduc_options opt;
+	struct import_options import;
+	struct import_shape shapes[MAX_SHAPES];
+	bool train, decay_given;
+	struct train_options training;
+	const char *frozen[MAX_FROZEN];
+};
+
+static int wrong(const char *what, const char *value)
+{
+	fprintf(stderr, "rduc: %s '%s'; --help says what there is\n", what, value);
+	return -1;
+}
+
+static int number(const char *option, const char *text, int64_t lo, int64_t hi, int64_t *out)
+{
+	char *end;
+	long long v = strtoll(text, &end, 10);
+
+	if (end == text || *end || v < lo || v > hi) {
+		fprintf(stderr, "rduc: %s takes a number from %" PRId64 " to %" PRId64 ", not '%s'\n",
+			option, lo, hi, text);
+		return -1;
+	}
+	*out = v;
+	return 0;
+}
+
+static int real(const char *option, const char *text, float lo, float hi, float *out)
+{
+	char *end;
+	float v = strtof(text, &end);
+
+	if (end == text || *end || !(v >= lo && v <= hi)) {
+		fprintf(stderr, "rduc: %s takes a number from %g to %g, not '%s'\n", option, lo, hi,
+			text);
+		return -1;
+	}
+	*out = v;
+	return 0;
+}
+
+/* NAME=1,28,28; the name may hold '='. Changes the text. */
+static int shape(struct arguments *a, char *text)
+{
+	struct import_shape *s = &a->shapes[a->import.num_shapes];
+	char *dims = strrchr(text, '='), *save = NULL;
+
+	if (!dims || a->import.num_shapes == MAX_SHAPES)
+		return wrong("--shape takes NAME=D,D,..., not", text);
+	*dims++ = 0;
+	s->name = text;
+	s->ndim = 0;
+	for (char *d = strtok_r(dims, ",", &save); d; d = strtok_r(NULL, ",", &save)) {
+		if (s->ndim == RDU_MAX_DIMS)
+			return wrong("too many dimensions in --shape", text);
+		if (number("--shape", d, 1, INT32_MAX, &s->dim[s->ndim++]))
+			return -1;
+	}
+	a->import.num_shapes++;
+	return 0;
+}
+
+static int optimizer(struct arguments *a, const char *name)
+{
+	static const char *const names[] = { "sgd", "momentum", "adam", "adamw" };
+
+	for (int i = 0; i < 4; i++)
+		if (!strcmp(names[i], name)) {
+			a->training.optimizer = (enum optimizer)i;
+			return 0;
+		}
+	return wrong("unknown optimizer", name);
+}
+
+static int option(struct arguments *a, int c, char *arg)
+{
+	struct train_options *t = &a->training;
+	int64_t n = 0;
+
+	switch (c) {
+	case 'o':
+		a->out = arg;
+		return 0;
+	case 'O':
+		if (strcmp(arg, "0") && strcmp(arg, "1") && strcmp(arg, "3"))
+			return wrong("there are -O0, -O1 and -O3, not -O", arg);
+		a->opt.opt = atoi(arg);
+		return 0;
+	case OPT_CHIP:
+		a->chip = arg;
+		return 0;
+	case OPT_TILES:
+		if (number("--tiles", arg, 1, 4096, &n))
+			return -1;
+		a->opt.tiles = (int)n;
+		return 0;
+	case OPT_PRECISION:
+		if (strcmp(arg, "bf16") && strcmp(arg, "fp32"))
+			return wrong("unknown precision", arg);
+		a->opt.fp32 = !strcmp(arg, "fp32");
+		return 0;
+	case OPT_SHAPE:
+		return shape(a, arg);
+	case OPT_BATCH:
+		return number("--batch", arg, 1, INT32_MAX, &a->import.batch);
+	case OPT_TRAIN:
+		a->train = true;
+		return 0;
+	case OPT_LOSS:
+		t->loss = arg;
+		return 0;
+	case OPT_OPTIMIZER:
+		return optimizer(a, arg);
+	case OPT_MOMENTUM_F:
+		return real("--momentum", arg, 0, 1, &t->momentum);
+	case OPT_BETA1:
+		return real("--beta1", arg, 0, 0.999999f, &t->beta1);
+	case OPT_BETA2:
+		return real("--beta2", arg, 0, 0.999999f, &t->beta2);
+	case OPT_EPSILON:
+		return real("--epsilon", arg, 0, 1, &t->epsilon);
+	case OPT_DECAY:
+		a->decay_given = true;
+		return real("--weight-decay", arg, 0, 1, &t->weight_decay);
+	case OPT_FREEZE:
+		if (t->num_frozen == MAX_FROZEN)
+			return wrong("too many weights to freeze at", arg);
+		a->frozen[t->num_frozen++] = arg;
+		return 0;
+	case OPT_WEIGHTS:
+		a->weights = arg;
+		return 0;
+	case OPT_REPORT:
+		a->opt.report_path = arg;
+		return 0;
+	case OPT_FLOOR_PLAN:
+		a->opt.floor_plan = arg;
+		return 0;
+	case OPT_DOT:
+		a->opt.dot = arg;
+		return 0;
+	case OPT_PRINT:
+		a->opt.print_after = arg;
+		return 0;
+	}
+	return -1;
+}
+
+static bool prints(const struct arguments *a, const char *pass)
+{
+	const char *s = a->opt.print_after;
+	size_t n = strlen(pass);
+
+	for (; s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+		if ((!strncmp(s, pass, n) && (!s[n] || s[n] == ',')) ||
+		    (!strncmp(s, "all", 3) && (!s[3] || s[3] == ',')))
+			return true;
+	return false;
+}
+
+static void print_module(const struct module *m)
+{
+	for (int e = 0; e < m->num_entries; e++) {
+		fprintf(stderr, "entry %s\n", m->entries[e].name);
+		for (int i = 0; i < m->entries[e].num_nests; i++)
+			nest_print(m->entries[e].nests[i], stderr);
+	}
+}
+
+static void note_dropout(const struct graph *g, const char *path)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		if (!strcmp(g->nodes[i]->op->name, "Dropout"))
+			fprintf(stderr, "rduc: %s: note: node '%s' (Dropout) drops nothing here\n",
+				path, g->nodes[i]->name);
+}
+
+static int compile(struct arguments *a)
+{
+	static char error[4096];
+	const int size = sizeof(error);
+	struct module *m = NULL;
+	struct rdu_chip chip;
+	struct graph *g;
+	size_t length;
+	void *file;
+	int ret = -1;
+
+	if (rdu_chip_find(a->chip, &chip, error, size)) {
+		fprintf(stderr, "rduc: --chip %s: %s\n", a->chip, error);
+		return -1;
+	}
+	a->opt.chip = &chip;
+	file = read_whole_file(a->in, &length, error, size);
+	g = file ? graph_import(file, length, &a->import, error, size) : NULL;
+	free(file);
+	if (!g)
+		goto out;
+	if (prints(a, "import"))
+		graph_print(g, stderr);
+	if (a->train)
+		note_dropout(g, a->in);
+	if (graph_simplify(g))
+		goto out;
+	if (prints(a, "simplify"))
+		graph_print(g, stderr);
+	if (a->train) {
+		if (graph_differentiate(g, &a->training))
+			goto out;
+		if (prints(a, "differentiate"))
+			graph_print(g, stderr);
+	}
+	m = graph_patterns(g);
+	if (!m)
+		goto out;
+	if (prints(a, "patterns"))
+		print_module(m);
+	ret = rduc_backend(m, &a->opt, a->out, error, size);
+out:
+	if (ret)
+		fprintf(stderr, "rduc: %s: %s\n", a->in, error);
+	module_free(m);
+	graph_free(g);
+	return ret;
+}
+
+int main(int argc, char **argv)
+{
+	static struct arguments a = {
+		.chip = "sn10",
+		.opt = { .opt = 1 },
+		.training = { .loss = "softmax_cross_entropy", .momentum = 0.9f, .beta1 = 0.9f,
+			      .beta2 = 0.999f, .epsilon = 1e-8f },
+	};
+	const char *slash;
+	int c;
+
+	a.import.shapes = a.shapes;
+	a.training.frozen = a.frozen;
+	while ((c = getopt_long(argc, argv, "o:O:h", options, NULL)) != -1) {
+		if (c == OPT_LIST) {
+			op_list(stdout);
+			return 0;
+		}
+		if (c == OPT_HELP || c == 'h') {
+			fputs(usage, stdout);
+			return 0;
+		}
+		if (c == '?' || option(&a, c, optarg))
+			return 1;
+	}
+	if (optind + 1 != argc || !a.out) {
+		fputs(usage, stderr);
+		return 1;
+	}
+	a.in = argv[optind];
+	if (a.weights) {
+		static char error[1024];
+
+		if (!onnx_write_weights(a.weights, a.in, a.out, error, sizeof(error)))
+			return 0;
+		fprintf(stderr, "rduc: %s\n", error);
+		return 1;
+	}
+	if (a.training.optimizer == OPT_ADAMW && !a.decay_given)
+		a.training.weight_decay = 0.01f;
+	slash = strrchr(a.in, '/');
+	a.opt.model = slash ? slash + 1 : a.in;
+	return compile(&a) ? 1 : 0;
+}

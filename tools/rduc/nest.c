@@ -1,0 +1,478 @@
+// SPDX-License-Identifier: MIT
+/* Nests: building, checking, printing. */
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "nest.h"
+
+static void *grow(void *old, int num, size_t size)
+{
+	/* Room for one more: doubled at each power of two. */
+	if (num & (num - 1))
+		return old;
+	old = realloc(old, (num ? 2 * (size_t)num : 1) * size);
+	if (!old)
+		abort();
+	return old;
+}
+
+static void *alloc(size_t size)
+{
+	void *p = calloc(1, size);
+
+	if (!p)
+		abort();
+	return p;
+}
+
+static char *copy(const char *s)
+{
+	char *p = strdup(s ? s : "");
+
+	if (!p)
+		abort();
+	return p;
+}
+
+struct module *module_new(const char *name)
+{
+	struct module *m = alloc(sizeof(*m));
+
+	m->name = copy(name);
+	return m;
+}
+
+void module_free(struct module *m)
+{
+	if (!m)
+		return;
+	for (int i = 0; i < m->num_tensors; i++) {
+		free(m->tensors[i]->name);
+		free(m->tensors[i]->data);
+		free(m->tensors[i]);
+	}
+	for (int e = 0; e < m->num_entries; e++) {
+		for (int i = 0; i < m->entries[e].num_nests; i++) {
+			free(m->entries[e].nests[i]->name);
+			free(m->entries[e].nests[i]->op_type);
+			free(m->entries[e].nests[i]);
+		}
+		free(m->entries[e].nests);
+	}
+	free(m->tensors);
+	free(m->entries);
+	free(m->name);
+	free(m);
+}
+
+struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kind kind,
+			     enum rdu_dtype dtype, int ndim, const int64_t *dim)
+{
+	struct tensor *t = alloc(sizeof(*t));
+	int64_t stride = 1;
+
+	t->name = copy(name);
+	t->kind = kind;
+	t->dtype = dtype;
+	t->ndim = ndim;
+	for (int i = ndim - 1; i >= 0; i--) {
+		t->dim[i] = dim[i];
+		t->stride[i] = stride;
+		stride *= dim[i];
+	}
+	t->id = m->num_tensors;
+	m->tensors = grow(m->tensors, m->num_tensors, sizeof(*m->tensors));
+	m->tensors[m->num_tensors++] = t;
+	return t;
+}
+
+/* The pointer is good until the next module_entry(). */
+struct module_entry *module_entry(struct module *m, const char *name)
+{
+	struct module_entry *e;
+
+	m->entries = grow(m->entries, m->num_entries, sizeof(*m->entries));
+	e = &m->entries[m->num_entries++];
+	memset(e, 0, sizeof(*e));
+	snprintf(e->name, sizeof(e->name), "%s", name);
+	return e;
+}
+
+struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
+			 const char *op_type)
+{
+	struct nest *n = alloc(sizeof(*n));
+
+	(void)m;
+	n->name = copy(name);
+	n->op_type = copy(op_type);
+	n->body = -1;
+	e->nests = grow(e->nests, e->num_nests, sizeof(*e->nests));
+	e->nests[e->num_nests++] = n;
+	return n;
+}
+
+int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce)
+{
+	if (n->ndim == NEST_MAX_DIMS)
+		return -1;
+	n->dim[n->ndim].extent = extent;
+	n->dim[n->ndim].reduce = reduce;
+	snprintf(n->dim[n->ndim].name, sizeof(n->dim[0].name), "%s", name);
+	return n->ndim++;
+}
+
+static void access_init(struct access *a, struct tensor *t)
+{
+	memset(a, 0, sizeof(*a));
+	a->tensor = t;
+	a->gather_in = -1;
+}
+
+int nest_input(struct nest *n, struct tensor *t)
+{
+	if (n->num_in == NEST_MAX_IN)
+		return -1;
+	access_init(&n->in[n->num_in], t);
+	return n->num_in++;
+}
+
+int nest_output(struct nest *n, struct tensor *t, int expr)
+{
+	if (n->num_out == NEST_MAX_OUT)
+		return -1;
+	access_init(&n->out[n->num_out].access, t);
+	n->out[n->num_out].expr = expr;
+	n->out[n->num_out].add = false;
+	return n->num_out++;
+}
+
+/* Equal expressions are made once. */
+static int add_expr(struct nest *n, const struct expr *e)
+{
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == e->kind && n->expr[i].op == e->op &&
+		    n->expr[i].imm == e->imm && !memcmp(n->expr[i].arg, e->arg, sizeof(e->arg)))
+			return i;
+	if (n->num_expr == NEST_MAX_EXPR)
+		return -1;
+	n->expr[n->num_expr] = *e;
+	return n->num_expr++;
+}
+
+int nest_in(struct nest *n, int input)
+{
+	return add_expr(n, &(struct expr){ .kind = EXPR_IN, .arg = { input, -1, -1 } });
+}
+
+int nest_imm_f(struct nest *n, float v)
+{
+	struct expr e = { .kind = EXPR_IMM, .arg = { -1, -1, -1 } };
+
+	memcpy(&e.imm, &v, 4);
+	return add_expr(n, &e);
+}
+
+int nest_imm_i(struct nest *n, int32_t v)
+{
+	return add_expr(n, &(struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 },
+					   .imm = (uint32_t)v });
+}
+
+int nest_index(struct nest *n, int dim)
+{
+	return add_expr(n, &(struct expr){ .kind = EXPR_INDEX, .arg = { dim, -1, -1 } });
+}
+
+int nest_red(struct nest *n)
+{
+	return add_expr(n, &(struct expr){ .kind = EXPR_RED, .arg = { -1, -1, -1 } });
+}
+
+int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c)
+{
+	return add_expr(n, &(struct expr){ .kind = EXPR_OP, .op = op, .arg = { a, b, c } });
+}
+
+/* ---- checking -------------------------------------------------------------- */
+
+static int op_operands(enum rdu_simd_op op)
+{
+	switch (op) {
+#define CASE(name, value, operands, tail, text)                                                    \
+	case value:                                                                                \
+		return operands;
+		RDU_SIMD_OPS(CASE)
+#undef CASE
+	}
+	return -1;
+}
+
+static const char *op_text(enum rdu_simd_op op)
+{
+	switch (op) {
+#define CASE(name, value, operands, tail, text)                                                    \
+	case value:                                                                                \
+		return #name;
+		RDU_SIMD_OPS(CASE)
+#undef CASE
+	}
+	return "?";
+}
+
+static int complain(const struct nest *n, char *error, int size, const char *format, ...)
+	__attribute__((format(printf, 4, 5)));
+
+static int complain(const struct nest *n, char *error, int size, const char *format, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(text, sizeof(text), format, ap);
+	va_end(ap);
+	snprintf(error, size, "nest '%s' (%s): %s", n->name, n->op_type, text);
+	return -1;
+}
+
+static int check_access(const struct nest *n, const struct access *a, const char *what, int k,
+			bool output, char *error, int size)
+{
+	if (!a->tensor)
+		return complain(n, error, size, "%s %d has no tensor", what, k);
+	if (a->gather_in >= n->num_in || (a->gather_in >= 0 && (a->gather_dim < 0 ||
+								 a->gather_dim >= a->tensor->ndim)))
+		return complain(n, error, size, "%s %d has a bad gather", what, k);
+	if (a->gather_in == k && !output)
+		return complain(n, error, size, "input %d gathers by itself", k);
+	for (int t = 0; t < a->tensor->ndim; t++) {
+		int64_t lo = a->offset[t], hi = a->offset[t];
+
+		for (int d = 0; d < n->ndim; d++) {
+			int64_t far = (int64_t)a->coef[t][d] * (n->dim[d].extent - 1);
+
+			if (output && a->coef[t][d] && n->dim[d].reduce)
+				return complain(n, error, size, "output %d follows reduction %s", k,
+						n->dim[d].name);
+			lo += far < 0 ? far : 0;
+			hi += far > 0 ? far : 0;
+		}
+		if (!a->guarded && !(a->gather_in >= 0 && a->gather_dim == t) &&
+		    (lo < 0 || hi >= a->tensor->dim[t]))
+			return complain(n, error, size,
+					"%s %d leaves dimension %d of '%s': %" PRId64 "..%" PRId64
+					" of %" PRId64,
+					what, k, t, a->tensor->name, lo, hi, a->tensor->dim[t]);
+	}
+	return 0;
+}
+
+static bool follows_reduction(const struct nest *n, const struct access *a)
+{
+	for (int t = 0; t < a->tensor->ndim; t++)
+		for (int d = 0; d < n->ndim; d++)
+			if (a->coef[t][d] && n->dim[d].reduce)
+				return true;
+	return a->gather_in >= 0 && follows_reduction(n, &n->in[a->gather_in]);
+}
+
+/* Mark what expression e needs. */
+static void mark(const struct nest *n, int e, bool *seen)
+{
+	if (e < 0 || seen[e])
+		return;
+	seen[e] = true;
+	if (n->expr[e].kind == EXPR_OP)
+		for (int i = 0; i < 3; i++)
+			mark(n, n->expr[e].arg[i], seen);
+}
+
+int nest_check(const struct nest *n, char *error, int size)
+{
+	bool in_body[NEST_MAX_EXPR] = { 0 }, in_epilogue[NEST_MAX_EXPR] = { 0 };
+	bool reduces = false;
+
+	if (n->ndim < 0 || n->ndim > NEST_MAX_DIMS || n->num_in < 0 || n->num_in > NEST_MAX_IN ||
+	    n->num_out < 1 || n->num_out > NEST_MAX_OUT || n->num_expr < 0 ||
+	    n->num_expr > NEST_MAX_EXPR)
+		return complain(n, error, size, "a count is out of its limits");
+	for (int d = 0; d < n->ndim; d++) {
+		if (n->dim[d].extent < 1 || n->dim[d].extent > INT32_MAX)
+			return complain(n, error, size, "dimension %s has extent %" PRId64,
+					n->dim[d].name, n->dim[d].extent);
+		reduces |= n->dim[d].reduce;
+	}
+	if (reduces != (n->reduce != REDUCE_NONE) || reduces != (n->body >= 0))
+		return complain(n, error, size, "reduction, dimensions and body do not agree");
+	for (int i = 0; i < n->num_expr; i++) {
+		const struct expr *e = &n->expr[i];
+		int operands;
+
+		switch (e->kind) {
+		case EXPR_IN:
+			if (e->arg[0] < 0 || e->arg[0] >= n->num_in)
+				return complain(n, error, size, "expression %d: no such input", i);
+			break;
+		case EXPR_INDEX:
+			if (e->arg[0] < 0 || e->arg[0] >= n->ndim)
+				return complain(n, error, size, "expression %d: no such dimension",
+						i);
+			break;
+		case EXPR_OP:
+			operands = op_operands(e->op);
+			if (operands < 0 || e->op == RDU_SIMD_MOV ||
+			    (e->op >= RDU_SIMD_RED_FADD && e->op <= RDU_SIMD_SHIFT))
+				return complain(n, error, size, "expression %d: operation %d", i,
+						e->op);
+			for (int k = 0; k < operands; k++)
+				if (e->arg[k] < 0 || e->arg[k] >= i)
+					return complain(n, error, size,
+							"expression %d: operand %d", i, k);
+			break;
+		case EXPR_RED:
+			if (!reduces)
+				return complain(n, error, size, "expression %d: nothing is reduced",
+						i);
+			break;
+		case EXPR_IMM:
+			break;
+		}
+	}
+	if (n->body >= n->num_expr)
+		return complain(n, error, size, "no such body");
+	for (int k = 0; k < n->num_in; k++)
+		if (check_access(n, &n->in[k], "input", k, false, error, size))
+			return -1;
+	for (int k = 0; k < n->num_out; k++) {
+		if (n->out[k].expr < 0 || n->out[k].expr >= n->num_expr)
+			return complain(n, error, size, "output %d: no such expression", k);
+		if (check_access(n, &n->out[k].access, "output", k, true, error, size))
+			return -1;
+		if (n->out[k].access.guarded)
+			return complain(n, error, size, "output %d is guarded", k);
+		mark(n, n->out[k].expr, in_epilogue);
+	}
+	mark(n, n->body, in_body);
+	for (int i = 0; i < n->num_expr; i++) {
+		const struct expr *e = &n->expr[i];
+
+		if (in_body[i] && e->kind == EXPR_RED)
+			return complain(n, error, size, "the body uses its own result");
+		if (!reduces || !in_epilogue[i])
+			continue;
+		if (e->kind == EXPR_INDEX && n->dim[e->arg[0]].reduce)
+			return complain(n, error, size, "the epilogue uses a reduction index");
+		if (e->kind == EXPR_IN && follows_reduction(n, &n->in[e->arg[0]]))
+			return complain(n, error, size, "the epilogue uses input %d, reduced",
+					e->arg[0]);
+	}
+	return 0;
+}
+
+/* ---- printing -------------------------------------------------------------- */
+
+static void print_access(const struct nest *n, const struct access *a, FILE *f)
+{
+	fprintf(f, "%s[", a->tensor->name);
+	for (int t = 0; t < a->tensor->ndim; t++) {
+		bool any = false;
+
+		fputs(t ? ", " : "", f);
+		for (int d = 0; d < n->ndim; d++) {
+			int c = a->coef[t][d];
+
+			if (!c)
+				continue;
+			fputs(c < 0 ? "-" : any ? "+" : "", f);
+			if (abs(c) != 1)
+				fprintf(f, "%d*", abs(c));
+			fputs(n->dim[d].name, f);
+			any = true;
+		}
+		if (a->gather_in >= 0 && a->gather_dim == t) {
+			fprintf(f, "%sin%d", any ? "+" : "", a->gather_in);
+			any = true;
+		}
+		if (a->offset[t] || !any)
+			fprintf(f, any ? "%+d" : "%d", a->offset[t]);
+	}
+	fputc(']', f);
+}
+
+static void print_expr(const struct nest *n, int i, FILE *f)
+{
+	const struct expr *e = &n->expr[i];
+	float v;
+
+	switch (e->kind) {
+	case EXPR_IN:
+		fprintf(f, "in%d", e->arg[0]);
+		break;
+	case EXPR_IMM:
+		memcpy(&v, &e->imm, 4);
+		if (e->imm && e->imm < 0x00800000)
+			fprintf(f, "%" PRIu32, e->imm);
+		else if (e->imm > 0xff800000)
+			fprintf(f, "%" PRId32, (int32_t)e->imm);
+		else
+			fprintf(f, "%.9g", v);
+		break;
+	case EXPR_INDEX:
+		fputs(n->dim[e->arg[0]].name, f);
+		break;
+	case EXPR_RED:
+		fputc('r', f);
+		break;
+	case EXPR_OP:
+		fprintf(f, "%s(", op_text(e->op));
+		for (int k = 0; k < op_operands(e->op); k++) {
+			fputs(k ? ", " : "", f);
+			print_expr(n, e->arg[k], f);
+		}
+		fputc(')', f);
+		break;
+	}
+}
+
+void nest_print(const struct nest *n, void *file)
+{
+	static const char *const reduce[] = { "", "sum", "max", "min" };
+	FILE *f = file;
+
+	fprintf(f, "nest %s (%s)", n->name, n->op_type);
+	for (int pass = 0; pass < 2; pass++)
+		for (int d = 0, first = 1; d < n->ndim; d++)
+			if (n->dim[d].reduce == pass) {
+				fprintf(f, "%s%s:%" PRId64, first ? (pass ? " reduce " : " for ") : " ",
+					n->dim[d].name, n->dim[d].extent);
+				first = 0;
+			}
+	fputc('\n', f);
+	for (int k = 0; k < n->num_in; k++) {
+		fprintf(f, "  in%d = ", k);
+		print_access(n, &n->in[k], f);
+		if (n->in[k].guarded) {
+			float v;
+
+			memcpy(&v, &n->in[k].pad, 4);
+			fprintf(f, " else %g", v);
+		}
+		fputc('\n', f);
+	}
+	if (n->body >= 0) {
+		fprintf(f, "  r = %s ", reduce[n->reduce]);
+		print_expr(n, n->body, f);
+		fputc('\n', f);
+	}
+	for (int k = 0; k < n->num_out; k++) {
+		fputs("  ", f);
+		print_access(n, &n->out[k].access, f);
+		fputs(n->out[k].add ? " += " : " = ", f);
+		print_expr(n, n->out[k].expr, f);
+		if (n->out[k].access.tensor->update_of)
+			fprintf(f, "  (over %s)", n->out[k].access.tensor->update_of->name);
+		fputc('\n', f);
+	}
+}

@@ -1,0 +1,544 @@
+// SPDX-License-Identifier: MIT
+/*
+ * A plain interpreter of nests: what the fabric must compute. Floating point
+ * is computed in double and rounded to fp32 after each operation (which gives
+ * the correctly rounded fp32 result for + - * / sqrt), or left in double
+ * (nest_eval_wide: for gradient checks). Reductions run in row-major order.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+
+/* A value as a floating-point number and as a word: operations use theirs. */
+struct word {
+	double f;
+	uint32_t i;
+};
+
+struct cursor {
+	const struct access *a;
+	char *base;
+	enum rdu_dtype dtype;
+	int64_t offset;                /* element at the origin */
+	int64_t step[NEST_MAX_DIMS];   /* elements per nest dimension */
+	int64_t stride[RDU_MAX_DIMS];
+	struct word pad;
+};
+
+struct eval {
+	const struct nest *n;
+	bool wide, bf16;
+	int64_t idx[NEST_MAX_DIMS];
+	struct cursor in[NEST_MAX_IN];
+	struct cursor out[NEST_MAX_OUT];
+	bool round_bf16[NEST_MAX_IN];
+	bool in_body[NEST_MAX_EXPR], in_epilogue[NEST_MAX_EXPR];
+	struct word v[NEST_MAX_EXPR];
+};
+
+static uint32_t f_bits(float f)
+{
+	uint32_t i;
+
+	memcpy(&i, &f, 4);
+	return i;
+}
+
+static float bits_f(uint32_t i)
+{
+	float f;
+
+	memcpy(&f, &i, 4);
+	return f;
+}
+
+static float bf16_round(float f)
+{
+	uint32_t u = f_bits(f);
+
+	if ((u & 0x7fffffff) > 0x7f800000)
+		return bits_f(0x7fc00000);
+	u += 0x7fff + ((u >> 16) & 1);
+	u &= 0xffff0000;
+	if (!(u & 0x7f800000)) /* denormal: zero, as the array takes it */
+		u &= 0x80000000;
+	return bits_f(u);
+}
+
+static struct word word_f(const struct eval *e, double f)
+{
+	struct word w = { e->wide ? f : (double)(float)f, 0 };
+
+	w.i = f_bits((float)f);
+	return w;
+}
+
+static struct word word_i(uint32_t i)
+{
+	return (struct word){ bits_f(i), i };
+}
+
+static struct tensor *storage(struct tensor *t)
+{
+	while (t->view_of || t->update_of)
+		t = t->view_of ? t->view_of : t->update_of;
+	return t;
+}
+
+static void cursor_init(struct cursor *c, const struct nest *n, const struct access *a,
+			void **data)
+{
+	int64_t stride = 1;
+
+	c->a = a;
+	c->base = data[storage(a->tensor)->id];
+	c->dtype = a->tensor->dtype;
+	c->pad = word_i(a->pad);
+	c->offset = 0;
+	memset(c->step, 0, sizeof(c->step));
+	for (int t = a->tensor->ndim - 1; t >= 0; t--) {
+		c->stride[t] = stride;
+		c->offset += a->offset[t] * stride;
+		for (int d = 0; d < n->ndim; d++)
+			c->step[d] += a->coef[t][d] * stride;
+		stride *= a->tensor->dim[t];
+	}
+}
+
+static struct word load(const struct eval *e, const struct cursor *c, int64_t at)
+{
+	switch (c->dtype) {
+	case RDU_DT_F32:
+		if (e->wide)
+			return word_f(e, ((double *)c->base)[at]);
+		return word_i(((uint32_t *)c->base)[at]);
+	case RDU_DT_U8:
+	case RDU_DT_BOOL:
+		return word_i(((uint8_t *)c->base)[at]);
+	case RDU_DT_I8:
+		return word_i((uint32_t)((int8_t *)c->base)[at]);
+	case RDU_DT_I32:
+		return word_i(((uint32_t *)c->base)[at]);
+	case RDU_DT_I64:
+		return word_i((uint32_t)((uint64_t *)c->base)[at]);
+	case RDU_DT_BF16:
+		return word_i((uint32_t)((uint16_t *)c->base)[at] << 16);
+	}
+	return word_i(0);
+}
+
+static int32_t clamp(int32_t v, int32_t lo, int32_t hi)
+{
+	return v < lo ? lo : v > hi ? hi : v;
+}
+
+static void store(const struct eval *e, const struct cursor *c, int64_t at, struct word w,
+		  bool add)
+{
+	if (add)
+		w = word_f(e, load(e, c, at).f + w.f);
+	switch (c->dtype) {
+	case RDU_DT_F32:
+		if (e->wide)
+			((double *)c->base)[at] = w.f;
+		else
+			((uint32_t *)c->base)[at] = w.i;
+		break;
+	case RDU_DT_U8:
+	case RDU_DT_BOOL:
+		((uint8_t *)c->base)[at] = (uint8_t)clamp((int32_t)w.i, 0, 255);
+		break;
+	case RDU_DT_I8:
+		((int8_t *)c->base)[at] = (int8_t)clamp((int32_t)w.i, -128, 127);
+		break;
+	case RDU_DT_I32:
+		((uint32_t *)c->base)[at] = w.i;
+		break;
+	case RDU_DT_I64:
+		((int64_t *)c->base)[at] = (int32_t)w.i;
+		break;
+	case RDU_DT_BF16: {
+		uint32_t u = w.i;
+
+		if ((u & 0x7fffffff) > 0x7f800000)
+			u = 0x7fc00000;
+		else
+			u += 0x7fff + ((u >> 16) & 1);
+		((uint16_t *)c->base)[at] = (uint16_t)(u >> 16);
+		break;
+	}
+	}
+}
+
+/* Element the access is at, or -1 when a guarded one is outside. */
+static int64_t locate(struct eval *e, const struct cursor *c);
+
+static struct word fetch(struct eval *e, int k)
+{
+	int64_t at = locate(e, &e->in[k]);
+
+	return at < 0 ? e->in[k].pad : load(e, &e->in[k], at);
+}
+
+static int64_t locate(struct eval *e, const struct cursor *c)
+{
+	const struct access *a = c->a;
+	const struct nest *n = e->n;
+	int64_t at = c->offset, shift = 0;
+
+	for (int d = 0; d < n->ndim; d++)
+		at += c->step[d] * e->idx[d];
+	if (a->gather_in >= 0) {
+		shift = (int32_t)fetch(e, a->gather_in).i;
+		at += shift * c->stride[a->gather_dim];
+	}
+	if (!a->guarded && a->gather_in < 0)
+		return at;
+	for (int t = 0; t < a->tensor->ndim; t++) {
+		int64_t i = a->offset[t];
+
+		for (int d = 0; d < n->ndim; d++)
+			i += a->coef[t][d] * e->idx[d];
+		if (a->gather_in >= 0 && a->gather_dim == t)
+			i += shift;
+		if (i < 0 || i >= a->tensor->dim[t])
+			return -1;
+	}
+	return at;
+}
+
+static double sigmoid(double x)
+{
+	return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
+}
+
+static double fmax_ieee(double a, double b)
+{
+	if (isnan(a) || isnan(b))
+		return NAN;
+	if (a == b)
+		return signbit(a) ? b : a;
+	return a > b ? a : b;
+}
+
+static struct word apply(const struct eval *e, enum rdu_simd_op op, struct word a, struct word b,
+			 struct word c)
+{
+	int32_t ia = (int32_t)a.i, ib = (int32_t)b.i;
+
+	switch (op) {
+	case RDU_SIMD_FADD: return word_f(e, a.f + b.f);
+	case RDU_SIMD_FSUB: return word_f(e, a.f - b.f);
+	case RDU_SIMD_FMUL: return word_f(e, a.f * b.f);
+	case RDU_SIMD_FMA:
+		return word_f(e, e->wide ? fma(a.f, b.f, c.f)
+					 : fmaf((float)a.f, (float)b.f, (float)c.f));
+	case RDU_SIMD_FMAX: return word_f(e, fmax_ieee(a.f, b.f));
+	case RDU_SIMD_FMIN: return word_f(e, -fmax_ieee(-a.f, -b.f));
+	case RDU_SIMD_FNEG: return word_f(e, -a.f);
+	case RDU_SIMD_FABS: return word_f(e, fabs(a.f));
+	case RDU_SIMD_FLT: return word_f(e, a.f < b.f);
+	case RDU_SIMD_FLE: return word_f(e, a.f <= b.f);
+	case RDU_SIMD_FEQ: return word_f(e, a.f == b.f);
+	case RDU_SIMD_SELECT: return a.i ? b : c;
+	case RDU_SIMD_IADD: return word_i(a.i + b.i);
+	case RDU_SIMD_ISUB: return word_i(a.i - b.i);
+	case RDU_SIMD_IMUL: return word_i(a.i * b.i);
+	case RDU_SIMD_IMAX: return word_i(ia > ib ? a.i : b.i);
+	case RDU_SIMD_IMIN: return word_i(ia < ib ? a.i : b.i);
+	case RDU_SIMD_ILT: return word_i(ia < ib);
+	case RDU_SIMD_ILE: return word_i(ia <= ib);
+	case RDU_SIMD_IEQ: return word_i(a.i == b.i);
+	case RDU_SIMD_AND: return word_i(a.i & b.i);
+	case RDU_SIMD_OR: return word_i(a.i | b.i);
+	case RDU_SIMD_XOR: return word_i(a.i ^ b.i);
+	case RDU_SIMD_SHL: return word_i(a.i << (b.i & 31));
+	case RDU_SIMD_SHR: return word_i(a.i >> (b.i & 31));
+	case RDU_SIMD_SAR: return word_i((uint32_t)(ia >> (b.i & 31)));
+	case RDU_SIMD_EXP: return word_f(e, exp(a.f));
+	case RDU_SIMD_LOG: return word_f(e, log(a.f));
+	case RDU_SIMD_TANH: return word_f(e, tanh(a.f));
+	case RDU_SIMD_SIGMOID: return word_f(e, sigmoid(a.f));
+	case RDU_SIMD_ERF: return word_f(e, erf(a.f));
+	case RDU_SIMD_RECIP: return word_f(e, 1 / a.f);
+	case RDU_SIMD_RSQRT: return word_f(e, 1 / word_f(e, sqrt(a.f)).f);
+	case RDU_SIMD_SQRT: return word_f(e, sqrt(a.f));
+	case RDU_SIMD_SIN: return word_f(e, sin(a.f));
+	case RDU_SIMD_COS: return word_f(e, cos(a.f));
+	case RDU_SIMD_F2I:
+		if (isnan(a.f))
+			return word_i(0);
+		if (a.f >= 2147483647.0)
+			return word_i(INT32_MAX);
+		if (a.f <= -2147483648.0)
+			return word_i((uint32_t)INT32_MIN);
+		return word_i((uint32_t)(int32_t)nearbyint(a.f));
+	case RDU_SIMD_I2F: return word_f(e, ia);
+	case RDU_SIMD_F2BF:
+	case RDU_SIMD_F2BF_SR: {
+		uint32_t u = a.i + 0x7fff + ((a.i >> 16) & 1);
+
+		return isnan(a.f) ? word_i(0x7fc00000) : word_i(u & 0xffff0000);
+	}
+	case RDU_SIMD_FLOOR: return word_f(e, floor(a.f));
+	case RDU_SIMD_CEIL: return word_f(e, ceil(a.f));
+	case RDU_SIMD_ROUND: return word_f(e, nearbyint(a.f));
+	default:
+		return word_i(0);
+	}
+}
+
+static void compute(struct eval *e, const bool *want, struct word red)
+{
+	const struct nest *n = e->n;
+	const struct word none = { 0, 0 };
+
+	for (int i = 0; i < n->num_expr; i++) {
+		const struct expr *x = &n->expr[i];
+
+		if (!want[i])
+			continue;
+		switch (x->kind) {
+		case EXPR_IN:
+			e->v[i] = fetch(e, x->arg[0]);
+			if (e->round_bf16[x->arg[0]] && want == e->in_body)
+				e->v[i] = word_f(e, bf16_round((float)e->v[i].f));
+			break;
+		case EXPR_IMM:
+			e->v[i] = word_i(x->imm);
+			break;
+		case EXPR_INDEX:
+			e->v[i] = word_i((uint32_t)e->idx[x->arg[0]]);
+			break;
+		case EXPR_RED:
+			e->v[i] = red;
+			break;
+		case EXPR_OP:
+			e->v[i] = apply(e, x->op, x->arg[0] < 0 ? none : e->v[x->arg[0]],
+					x->arg[1] < 0 ? none : e->v[x->arg[1]],
+					x->arg[2] < 0 ? none : e->v[x->arg[2]]);
+			break;
+		}
+	}
+}
+
+static void mark(const struct nest *n, int i, bool *seen)
+{
+	if (i < 0 || seen[i])
+		return;
+	seen[i] = true;
+	if (n->expr[i].kind == EXPR_OP)
+		for (int k = 0; k < 3; k++)
+			mark(n, n->expr[i].arg[k], seen);
+}
+
+/* Step the dimensions that are (not) reductions; false when all are done. */
+static bool step(struct eval *e, bool reduce)
+{
+	for (int d = e->n->ndim - 1; d >= 0; d--) {
+		if (e->n->dim[d].reduce != reduce)
+			continue;
+		if (++e->idx[d] < e->n->dim[d].extent)
+			return true;
+		e->idx[d] = 0;
+	}
+	return false;
+}
+
+static bool is_contraction(const struct nest *n)
+{
+	const struct expr *b = n->body < 0 ? NULL : &n->expr[n->body];
+
+	return b && n->reduce == REDUCE_ADD && b->kind == EXPR_OP && b->op == RDU_SIMD_FMUL &&
+	       n->expr[b->arg[0]].kind == EXPR_IN && n->expr[b->arg[1]].kind == EXPR_IN;
+}
+
+/*
+ * Contraction of two fp32 inputs, each tensor dimension of which follows at most
+ * one reduction dimension when guarded: clip each reduction's range, then loop
+ * without tests.
+ */
+struct contraction {
+	int num; /* reduction dimensions, outermost first */
+	int dim[NEST_MAX_DIMS];
+	const struct cursor *c[2];
+};
+
+static bool contraction_plan(struct eval *e, struct contraction *p)
+{
+	const struct nest *n = e->n;
+	const struct expr *b = &n->expr[n->body];
+
+	p->num = 0;
+	for (int d = 0; d < n->ndim; d++)
+		if (n->dim[d].reduce)
+			p->dim[p->num++] = d;
+	for (int k = 0; k < 2; k++) {
+		const struct cursor *c = &e->in[n->expr[b->arg[k]].arg[0]];
+
+		if (c->dtype != RDU_DT_F32 || c->a->gather_in >= 0)
+			return false;
+		for (int t = 0; t < c->a->tensor->ndim && c->a->guarded; t++) {
+			int follows = 0;
+
+			for (int r = 0; r < p->num; r++)
+				follows += c->a->coef[t][p->dim[r]] != 0;
+			if (follows > 1 || c->a->pad)
+				return false;
+		}
+		p->c[k] = c;
+	}
+	return true;
+}
+
+static float contract(struct eval *e, const struct contraction *p)
+{
+	const struct nest *n = e->n;
+	int64_t lo[NEST_MAX_DIMS], hi[NEST_MAX_DIMS], at[2], idx[NEST_MAX_DIMS];
+	const float *a = (const float *)p->c[0]->base, *b = (const float *)p->c[1]->base;
+	int last = p->num - 1;
+	float sum = 0;
+
+	for (int r = 0; r < p->num; r++) {
+		lo[r] = 0;
+		hi[r] = n->dim[p->dim[r]].extent;
+	}
+	for (int k = 0; k < 2; k++) {
+		const struct access *x = p->c[k]->a;
+
+		at[k] = p->c[k]->offset;
+		for (int d = 0; d < n->ndim; d++)
+			if (!n->dim[d].reduce)
+				at[k] += p->c[k]->step[d] * e->idx[d];
+		for (int t = 0; t < x->tensor->ndim && x->guarded; t++) {
+			int64_t base = x->offset[t];
+			int64_t size = x->tensor->dim[t];
+			int follows = -1;
+
+			for (int d = 0; d < n->ndim; d++)
+				if (!n->dim[d].reduce)
+					base += x->coef[t][d] * e->idx[d];
+			for (int r = 0; r < p->num; r++)
+				if (x->coef[t][p->dim[r]])
+					follows = r;
+			if (follows < 0) {
+				if (base < 0 || base >= size)
+					return 0;
+				continue;
+			}
+			for (int64_t c = x->coef[t][p->dim[follows]];;) {
+				/* 0 <= base + c * i < size */
+				while (lo[follows] < hi[follows] &&
+				       (base + c * lo[follows] < 0 ||
+					base + c * lo[follows] >= size))
+					lo[follows]++;
+				while (lo[follows] < hi[follows] &&
+				       (base + c * (hi[follows] - 1) < 0 ||
+					base + c * (hi[follows] - 1) >= size))
+					hi[follows]--;
+				break;
+			}
+		}
+	}
+	for (int r = 0; r < p->num; r++) {
+		if (lo[r] >= hi[r])
+			return 0;
+		idx[r] = lo[r];
+		at[0] += p->c[0]->step[p->dim[r]] * lo[r];
+		at[1] += p->c[1]->step[p->dim[r]] * lo[r];
+	}
+	for (;;) {
+		int64_t s0 = p->c[0]->step[p->dim[last]], s1 = p->c[1]->step[p->dim[last]];
+		int64_t i0 = at[0], i1 = at[1];
+		int r;
+
+		if (e->bf16)
+			for (int64_t i = lo[last]; i < hi[last]; i++, i0 += s0, i1 += s1)
+				sum = fmaf(bf16_round(a[i0]), bf16_round(b[i1]), sum);
+		else
+			for (int64_t i = lo[last]; i < hi[last]; i++, i0 += s0, i1 += s1)
+				sum += a[i0] * b[i1];
+		for (r = last - 1; r >= 0; r--) {
+			const int64_t *t0 = p->c[0]->step, *t1 = p->c[1]->step;
+			int d = p->dim[r];
+
+			at[0] += t0[d];
+			at[1] += t1[d];
+			if (++idx[r] < hi[r])
+				break;
+			idx[r] = lo[r];
+			at[0] -= t0[d] * (hi[r] - lo[r]);
+			at[1] -= t1[d] * (hi[r] - lo[r]);
+		}
+		if (r < 0)
+			return sum;
+	}
+}
+
+static void eval(const struct nest *n, void **data, bool bf16, bool wide)
+{
+	struct eval *e = calloc(1, sizeof(*e));
+	struct contraction plan = { 0 };
+	bool fast = false;
+
+	if (!e)
+		abort();
+	e->n = n;
+	e->wide = wide;
+	e->bf16 = bf16;
+	for (int k = 0; k < n->num_in; k++)
+		cursor_init(&e->in[k], n, &n->in[k], data);
+	for (int k = 0; k < n->num_out; k++) {
+		cursor_init(&e->out[k], n, &n->out[k].access, data);
+		mark(n, n->out[k].expr, e->in_epilogue);
+	}
+	mark(n, n->body, e->in_body);
+	if (is_contraction(n)) {
+		fast = !wide && contraction_plan(e, &plan);
+		for (int k = 0; k < 2 && bf16; k++)
+			e->round_bf16[n->expr[n->expr[n->body].arg[k]].arg[0]] = true;
+	}
+	do {
+		struct word red = { 0, 0 };
+		bool first = true;
+
+		if (fast) {
+			red = word_f(e, contract(e, &plan));
+		} else if (n->body >= 0) {
+			do {
+				struct word v;
+
+				compute(e, e->in_body, red);
+				v = e->v[n->body];
+				if (n->reduce == REDUCE_ADD)
+					red = word_f(e, (first ? 0 : red.f) + v.f);
+				else if (first)
+					red = v;
+				else
+					red = apply(e, n->reduce == REDUCE_MAX ? RDU_SIMD_FMAX
+									       : RDU_SIMD_FMIN,
+						    red, v, v);
+				first = false;
+			} while (step(e, true));
+		}
+		compute(e, e->in_epilogue, red);
+		for (int k = 0; k < n->num_out; k++) {
+			int64_t at = locate(e, &e->out[k]);
+
+			if (at >= 0)
+				store(e, &e->out[k], at, e->v[n->out[k].expr], n->out[k].add);
+		}
+	} while (step(e, false));
+	free(e);
+}
+
+void nest_eval(const struct nest *n, void **data, bool bf16)
+{
+	eval(n, data, bf16, false);
+}
+
+void nest_eval_wide(const struct nest *n, void **data)
+{
+	eval(n, data, false, true);
+}

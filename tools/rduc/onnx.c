@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: MIT
+/*
+ * ONNX files through protobuf-c: parsing without trust, tensors to host arrays.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+#include "onnx.pb-c.h"
+
+#define MAX_DEPTH 32
+
+/*
+ * protobuf-c unpacks messages within messages by recursion and without a
+ * limit: a few kilobytes of nested headers would overflow the stack. Walk the
+ * wire format first, along the descriptors.
+ */
+static bool varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
+{
+	*v = 0;
+	for (int shift = 0; shift < 64 && *p < end; shift += 7) {
+		uint8_t b = *(*p)++;
+
+		*v |= (uint64_t)(b & 0x7f) << shift;
+		if (!(b & 0x80))
+			return true;
+	}
+	return false;
+}
+
+static bool depth_ok(const ProtobufCMessageDescriptor *d, const uint8_t *p, const uint8_t *end,
+		     int depth)
+{
+	if (depth > MAX_DEPTH)
+		return false;
+	while (p < end) {
+		const ProtobufCFieldDescriptor *f;
+		uint64_t tag, n;
+
+		if (!varint(&p, end, &tag))
+			return false;
+		switch (tag & 7) {
+		case 0:
+			if (!varint(&p, end, &n))
+				return false;
+			break;
+		case 1:
+		case 5:
+			n = (tag & 7) == 1 ? 8 : 4;
+			if ((uint64_t)(end - p) < n)
+				return false;
+			p += n;
+			break;
+		case 2:
+			if (!varint(&p, end, &n) || n > (uint64_t)(end - p))
+				return false;
+			f = protobuf_c_message_descriptor_get_field(d, (unsigned)(tag >> 3));
+			if (f && f->type == PROTOBUF_C_TYPE_MESSAGE &&
+			    !depth_ok(f->descriptor, p, p + n, depth + 1))
+				return false;
+			p += n;
+			break;
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
+Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int error_size)
+{
+	Onnx__ModelProto *m;
+
+	if (!size || !depth_ok(&onnx__model_proto__descriptor, data,
+			       (const uint8_t *)data + size, 0)) {
+		snprintf(error, error_size,
+			 "not an ONNX file, or truncated: its protobuf encoding is broken");
+		return NULL;
+	}
+	m = onnx__model_proto__unpack(NULL, size, data);
+	if (!m) {
+		snprintf(error, error_size, "not an ONNX file: its protobuf encoding is broken");
+		return NULL;
+	}
+	if (!m->graph) {
+		snprintf(error, error_size, "not an ONNX model: it has no graph");
+		onnx__model_proto__free_unpacked(m, NULL);
+		return NULL;
+	}
+	return m;
+}
+
+static const char *onnx_type_name(int t)
+{
+	static const char *const names[] = { "undefined", "float",  "uint8",	"int8",	  "uint16",
+					     "int16",	  "int32",  "int64",	"string", "bool",
+					     "float16",	  "double", "uint32",	"uint64", "complex64",
+					     "complex128", "bfloat16" };
+
+	return t >= 0 && t <= 16 ? names[t] : "unknown";
+}
+
+static float half_float(uint16_t h)
+{
+	int e = (h >> 10) & 31, m = h & 1023;
+	float v = e == 31 ? (m ? NAN : INFINITY)
+		  : e     ? ldexpf((float)(m + 1024), e - 25)
+			  : ldexpf((float)m, -24);
+
+	return h & 0x8000 ? -v : v;
+}
+
+/* Bytes of an element in raw_data; 0: not a type that is read. */
+static int raw_size(int type)
+{
+	switch (type) {
+	case 1: case 6: case 12:
+		return 4;
+	case 2: case 3: case 9:
+		return 1;
+	case 4: case 5: case 10: case 16:
+		return 2;
+	case 7: case 11: case 13:
+		return 8;
+	}
+	return 0;
+}
+
+static enum rdu_dtype held_as(int type)
+{
+	switch (type) {
+	case 10: case 11:
+		return RDU_DT_F32;
+	case 4: case 5:
+		return RDU_DT_I32;
+	case 12: case 13:
+		return RDU_DT_I64;
+	default:
+		return (enum rdu_dtype)type;
+	}
+}
+
+static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
+{
+	const uint8_t *raw = t->has_raw_data ? t->raw_data.data : NULL;
+	int size = raw_size(type);
+
+	for (int64_t i = 0; i < n; i++) {
+		union {
+			uint8_t b[8];
+			uint16_t u16;
+			int16_t i16;
+			uint32_t u32;
+			int64_t i64;
+			double d;
+		} e = { { 0 } };
+
+		if (raw)
+			memcpy(e.b, raw + i * size, size);
+		else if (type == 1)
+			memcpy(e.b, &t->float_data[i], 4);
+		else if (type == 11)
+			e.d = t->double_data[i];
+		else if (type == 7)
+			e.i64 = t->int64_data[i];
+		else if (type == 12 || type == 13)
+			e.i64 = (int64_t)t->uint64_data[i];
+		else
+			e.u32 = (uint32_t)t->int32_data[i];
+		switch (type) {
+		case 1: case 6:
+			((uint32_t *)out)[i] = e.u32;
+			break;
+		case 2: case 3:
+			((uint8_t *)out)[i] = e.b[0];
+			break;
+		case 9:
+			((uint8_t *)out)[i] = e.b[0] != 0;
+			break;
+		case 16:
+			((uint16_t *)out)[i] = e.u16;
+			break;
+		case 10:
+			((float *)out)[i] = half_float(e.u16);
+			break;
+		case 11:
+			((float *)out)[i] = (float)e.d;
+			break;
+		case 4:
+			((int32_t *)out)[i] = e.u16;
+			break;
+		case 5:
+			((int32_t *)out)[i] = e.i16;
+			break;
+		case 12:
+			((int64_t *)out)[i] = e.u32;
+			break;
+		default:
+			((int64_t *)out)[i] = e.i64;
+			break;
+		}
+	}
+}
+
+struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const char *what)
+{
+	int type = t->has_data_type ? t->data_type : 0;
+	int size = raw_size(type);
+	int64_t n, have;
+	struct value *v;
+
+	if (t->n_external_data || (t->has_data_location && t->data_location ==
+				   ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)) {
+		graph_error(g, "%s keeps its data in another file: not supported", what);
+		return NULL;
+	}
+	if (!size) {
+		graph_error(g, "%s has element type %s: not supported", what,
+			    onnx_type_name(type));
+		return NULL;
+	}
+	if (t->segment) {
+		graph_error(g, "%s is stored in segments: not supported", what);
+		return NULL;
+	}
+	if (t->n_dims > RDU_MAX_DIMS) {
+		graph_error(g, "%s has %zu dimensions, more than %d", what, t->n_dims,
+			    RDU_MAX_DIMS);
+		return NULL;
+	}
+	for (size_t i = 0; i < t->n_dims; i++)
+		if (t->dims[i] < 0 || t->dims[i] > INT32_MAX) {
+			graph_error(g, "%s has dimension %" PRId64, what, t->dims[i]);
+			return NULL;
+		}
+	n = dims_count((int)t->n_dims, t->dims);
+	if (n < 0) {
+		graph_error(g, "%s has too many elements", what);
+		return NULL;
+	}
+	if (t->has_raw_data) {
+		have = (int64_t)t->raw_data.len;
+		if (have != n * size) {
+			graph_error(g, "%s has %" PRId64 " bytes of data, its shape says %" PRId64,
+				    what, have, n * size);
+			return NULL;
+		}
+	} else {
+		have = type == 1   ? (int64_t)t->n_float_data
+		       : type == 11 ? (int64_t)t->n_double_data
+		       : type == 7  ? (int64_t)t->n_int64_data
+		       : type == 12 || type == 13 ? (int64_t)t->n_uint64_data
+						  : (int64_t)t->n_int32_data;
+		if (have != n) {
+			graph_error(g, "%s has %" PRId64 " elements, its shape says %" PRId64, what,
+				    have, n);
+			return NULL;
+		}
+	}
+	v = graph_const(g, held_as(type), (int)t->n_dims, t->dims, NULL);
+	convert(t, type, n, v->data);
+	return v;
+}
+
+/* 63 bytes is what a program file holds: cut, with a hash of the whole. */
+void rduc_symbol_name(char out[64], const char *name)
+{
+	size_t n = strlen(name);
+
+	memset(out, 0, 64);
+	if (n < 64)
+		memcpy(out, name, n);
+	else
+		snprintf(out, 64, "%.54s~%08x", name,
+			 (unsigned)rdu_fnv1a(RDU_FNV1A_INIT, name, n));
+}
+
+void *read_whole_file(const char *path, size_t *size, char *error, int error_size)
+{
+	FILE *f = fopen(path, "rb");
+	char *data = NULL;
+	size_t cap = 0;
+
+	*size = 0;
+	if (!f) {
+		snprintf(error, error_size, "%s", strerror(errno));
+		return NULL;
+	}
+	for (;;) {
+		size_t got;
+
+		if (*size + 1 >= cap) {
+			char *more;
+
+			cap = cap ? 2 * cap : 65536;
+			more = realloc(data, cap);
+			if (!more) {
+				snprintf(error, error_size, "too large for this machine's memory");
+				goto fail;
+			}
+			data = more;
+		}
+		got = fread(data + *size, 1, cap - *size - 1, f);
+		*size += got;
+		if (!got)
+			break;
+	}
+	if (ferror(f)) {
+		snprintf(error, error_size, "%s", strerror(errno));
+		goto fail;
+	}
+	fclose(f);
+	data[*size] = 0;
+	return data;
+fail:
+	fclose(f);
+	free(data);
+	return NULL;
+}
+
+/* Through a file beside it: never a partial one under this name. */
+int write_whole_file(const char *path, const void *data, size_t size, char *error, int error_size)
+{
+	size_t n = strlen(path) + 8;
+	char *temp = malloc(n);
+	FILE *f;
+
+	if (!temp)
+		abort();
+	snprintf(temp, n, "%s.part", path);
+	f = fopen(temp, "wb");
+	if (!f)
+		goto fail;
+	if (fwrite(data, 1, size, f) != size || fflush(f)) {
+		fclose(f);
+		remove(temp);
+		goto fail;
+	}
+	if (fclose(f) || rename(temp, path)) {
+		remove(temp);
+		goto fail;
+	}
+	free(temp);
+	return 0;
+fail:
+	snprintf(error, error_size, "%s: %s", path, strerror(errno));
+	free(temp);
+	return -1;
+}

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Pass 4: every operator becomes nests, by its own pattern. After this nothing
+ * knows operators.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+
+static struct tensor *tensor_of(struct lower *l, const char *name, enum tensor_kind kind,
+				enum rdu_dtype dtype, int ndim, const int64_t *dim)
+{
+	char full[1024], symbol[64];
+
+	if (kind == TENSOR_TEMP)
+		snprintf(full, sizeof(full), "%s%s", l->prefix, name);
+	else
+		snprintf(full, sizeof(full), "%s", name);
+	rduc_symbol_name(symbol, full);
+	return module_tensor(l->module, symbol, kind, dtype, ndim, dim);
+}
+
+struct tensor *lower_value(struct lower *l, struct value *v)
+{
+	v = value_resolve(v);
+	if (v->tensor)
+		return v->tensor;
+	v->tensor = tensor_of(l, v->name, v->kind, v->dtype, v->ndim, v->dim);
+	if (v->data) {
+		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
+
+		v->tensor->data = malloc(bytes ? bytes : 1);
+		if (!v->tensor->data)
+			abort();
+		memcpy(v->tensor->data, v->data, bytes);
+	}
+	if (v->update_of)
+		v->tensor->update_of = lower_value(l, v->update_of);
+	return v->tensor;
+}
+
+struct tensor *lower_temp(struct lower *l, struct node *n, const char *what,
+			  enum rdu_dtype dtype, int ndim, const int64_t *dim)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name), "%.250s.%s", n->out[0]->name, what);
+	return tensor_of(l, name, TENSOR_TEMP, dtype, ndim, dim);
+}
+
+static struct tensor *view(struct lower *l, const char *name, struct value *v, int ndim,
+			   const int64_t *dim)
+{
+	struct tensor *base = lower_value(l, v), *t;
+
+	if (base->ndim == ndim && !memcmp(base->dim, dim, ndim * sizeof(*dim)))
+		return base;
+	while (base->view_of)
+		base = base->view_of;
+	t = tensor_of(l, name, TENSOR_TEMP, base->dtype, ndim, dim);
+	t->view_of = base;
+	return t;
+}
+
+struct tensor *lower_view(struct lower *l, struct value *v, int ndim, const int64_t *dim)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name), "%.250s.view%d", v->name, l->module->num_tensors);
+	return view(l, name, v, ndim, dim);
+}
+
+struct nest *lower_nest(struct lower *l, struct node *n, const char *what)
+{
+	char name[300], type[64];
+
+	snprintf(name, sizeof(name), "%.250s%s%s", n->name, what ? "." : "", what ? what : "");
+	if (n->of)
+		snprintf(type, sizeof(type), "grad of %s", n->of->name);
+	else
+		snprintf(type, sizeof(type), "%s", n->op->name);
+	return module_nest(l->module, l->entry, name, type);
+}
+
+static void remove_dim(struct nest *n, int d)
+{
+	for (int k = 0; k < n->num_in + n->num_out; k++) {
+		struct access *a = k < n->num_in ? &n->in[k] : &n->out[k - n->num_in].access;
+
+		for (int t = 0; t < RDU_MAX_DIMS; t++) {
+			memmove(&a->coef[t][d], &a->coef[t][d + 1],
+				(NEST_MAX_DIMS - 1 - d) * sizeof(a->coef[t][0]));
+			a->coef[t][NEST_MAX_DIMS - 1] = 0;
+		}
+	}
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] > d)
+			n->expr[i].arg[0]--;
+		else if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
+			n->expr[i] = (struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 } };
+	memmove(&n->dim[d], &n->dim[d + 1], (NEST_MAX_DIMS - 1 - d) * sizeof(n->dim[0]));
+	n->ndim--;
+}
+
+/* A guard that never bites is none. */
+static void settle_guard(struct nest *n, struct access *a)
+{
+	for (int t = 0; t < a->tensor->ndim && a->guarded; t++) {
+		int64_t lo = a->offset[t], hi = lo;
+
+		for (int d = 0; d < n->ndim; d++) {
+			int64_t far = (int64_t)a->coef[t][d] * (n->dim[d].extent - 1);
+
+			*(far < 0 ? &lo : &hi) += far;
+		}
+		if (lo < 0 || hi >= a->tensor->dim[t] || a->gather_in >= 0)
+			return;
+	}
+	a->guarded = false;
+}
+
+int lower_done(struct lower *l, struct node *n, struct nest *nest)
+{
+	int parallel = 0, reduce = 0;
+	char error[400];
+
+	for (int d = 0; d < nest->ndim; d++)
+		if (nest->dim[d].reduce)
+			reduce++;
+		else
+			parallel++;
+	/* Keep one dimension of each kind: a contraction stays one. */
+	for (int d = nest->ndim - 1; d >= 0; d--) {
+		int *left = nest->dim[d].reduce ? &reduce : &parallel;
+
+		if (nest->dim[d].extent != 1 || *left == 1)
+			continue;
+		--*left;
+		remove_dim(nest, d);
+	}
+	for (int k = 0; k < nest->num_in; k++)
+		settle_guard(nest, &nest->in[k]);
+	if (nest_check(nest, error, sizeof(error)))
+		return node_error(l->graph, n, "%s", error);
+	return 0;
+}
+
+void access_broadcast(struct access *a, int ndim, const int *d)
+{
+	int nt = a->tensor->ndim;
+
+	for (int t = 0; t < nt; t++) {
+		int i = t + ndim - nt;
+
+		if (i >= 0 && a->tensor->dim[t] != 1)
+			a->coef[t][d[i]] = 1;
+	}
+}
+
+void access_identity(struct access *a)
+{
+	for (int t = 0; t < a->tensor->ndim; t++)
+		a->coef[t][t] = 1;
+}
+
+const char *axis_name(int ndim, int i)
+{
+	static const char *const image[] = { "n", "c", "y", "x" };
+	static const char *const any[] = { "i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7" };
+	static const char *const matrix[] = { "i", "j" };
+
+	if (ndim == 4)
+		return image[i];
+	if (ndim <= 2)
+		return matrix[i];
+	return any[i & 7];
+}
+
+/* Fill t with a word where from <= index < to along an axis. */
+int lower_fill(struct lower *l, struct node *n, struct tensor *t, int axis, int64_t from,
+	       int64_t to, uint32_t word)
+{
+	struct nest *nest;
+
+	if (from >= to)
+		return 0;
+	nest = lower_nest(l, n, "fill");
+	for (int i = 0; i < t->ndim; i++)
+		nest_dim(nest, axis_name(t->ndim, i), i == axis ? to - from : t->dim[i], false);
+	if (!t->ndim)
+		nest_dim(nest, "i", 1, false);
+	nest_output(nest, t, nest_imm_i(nest, (int32_t)word));
+	access_identity(&nest->out[0].access);
+	if (t->ndim)
+		nest->out[0].access.offset[axis] = (int32_t)from;
+	return lower_done(l, n, nest);
+}
+
+int graph_lower_node(struct lower *l, struct node *n)
+{
+	if (n->op->view) {
+		struct value *v = n->out[0];
+
+		v->tensor = view(l, v->name, n->in[0], v->ndim, v->dim);
+		return 0;
+	}
+	if (!n->op->pattern)
+		return node_error(l->graph, n, "no pattern");
+	return n->op->pattern(l, n);
+}
+
+static int copy_output(struct lower *l, struct graph_output *o)
+{
+	struct value *v = o->value;
+	struct node fake = { .name = o->name, .op = op_find("Identity"), .out = &v, .num_out = 1 };
+	struct tensor *out = tensor_of(l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
+	struct nest *n = lower_nest(l, &fake, "copy");
+	int in = nest_input(n, lower_value(l, v));
+
+	for (int i = 0; i < v->ndim; i++)
+		nest_dim(n, axis_name(v->ndim, i), v->dim[i], false);
+	if (!v->ndim)
+		nest_dim(n, "i", 1, false);
+	access_identity(&n->in[in]);
+	nest_output(n, out, nest_in(n, in));
+	access_identity(&n->out[0].access);
+	return lower_done(l, &fake, n);
+}
+
+static int lower_entry(struct graph *g, struct module *m, const char *name, const char *prefix,
+		       struct value *const *roots, int num_roots, bool forward)
+{
+	struct lower l = { m, module_entry(m, name), g, prefix };
+	struct graph_output **copies = graph_alloc(g, (g->num_outputs + 1) * sizeof(*copies));
+	int num_copies = 0;
+
+	for (int i = 0; i < g->num_values; i++)
+		if (g->values[i]->kind == TENSOR_TEMP || g->values[i]->kind == TENSOR_OUTPUT)
+			g->values[i]->tensor = NULL;
+	graph_mark(g, roots, num_roots);
+	for (int i = 0; forward && i < g->num_outputs; i++) {
+		struct graph_output *o = &g->outputs[i];
+		struct value *v = o->value;
+		bool taken = !v->producer || v->producer->op->view || v->tensor;
+
+		if (taken)
+			copies[num_copies++] = o;
+		else
+			v->tensor = tensor_of(&l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
+	}
+	if (!forward)
+		g->loss->tensor = tensor_of(&l, g->loss->name, TENSOR_OUTPUT, RDU_DT_F32,
+					    g->loss->ndim, g->loss->dim);
+	for (int i = 0; i < g->num_nodes; i++)
+		if (g->nodes[i]->live && graph_lower_node(&l, g->nodes[i]))
+			return -1;
+	for (int i = 0; i < num_copies; i++)
+		if (copy_output(&l, copies[i]))
+			return -1;
+	return 0;
+}
+
+struct module *graph_patterns(struct graph *g)
+{
+	struct module *m = module_new(g->name);
+	struct value **roots = graph_alloc(g, (g->num_outputs + g->num_updates + 1) * sizeof(*roots));
+	int num = 0;
+
+	for (int i = 0; i < g->num_values; i++)
+		g->values[i]->tensor = NULL;
+	/* Inputs nothing reads keep their place in the interface. */
+	for (int i = 0; i < g->num_outputs; i++)
+		roots[num++] = g->outputs[i].value;
+	if (lower_entry(g, m, "forward", "", roots, num, true))
+		goto fail;
+	if (g->loss) {
+		num = 0;
+		roots[num++] = g->loss;
+		for (int i = 0; i < g->num_updates; i++)
+			roots[num++] = g->updates[i];
+		if (lower_entry(g, m, "train_step", "train/", roots, num, false))
+			goto fail;
+	}
+	return m;
+fail:
+	module_free(m);
+	return NULL;
+}

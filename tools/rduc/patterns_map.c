@@ -1,0 +1,760 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Operators that compute each element from the elements at the same place
+ * (with broadcasting): the expression, and the expression of the gradient.
+ *
+ * Division is multiplication with the reciprocal: up to two roundings, where
+ * IEEE division has one. Pow is exact for exponents 1, 2, 3, 0.5 and -1, else
+ * exp(b * log|a|).
+ */
+#include <math.h>
+#include <string.h>
+#include "graph.h"
+
+enum map_type {
+	MAP_FLOAT,   /* fp32 or bf16 in and out */
+	MAP_NUMBER,  /* also integers */
+	MAP_COMPARE, /* numbers in, bool out */
+	MAP_BOOL,    /* bool in and out */
+	MAP_CAST,
+	MAP_WHERE,
+};
+
+struct map_ctx {
+	struct lower *l;
+	struct node *n;    /* the operator, for its attributes */
+	struct nest *nest;
+	struct value **in;
+	int num_in;
+	struct value *y, *g;
+	bool integer;
+	int ndim, dims[RDU_MAX_DIMS];
+	int expr[NEST_MAX_IN + 2]; /* -1: not made yet */
+	bool full; /* an input too many */
+};
+
+struct map {
+	enum map_type type;
+	int (*expr)(struct map_ctx *c);
+	int (*grad)(struct map_ctx *c, int which);
+};
+
+/* ---- words for writing expressions ---------------------------------------- */
+
+static int access_value(struct map_ctx *c, struct value *v)
+{
+	int k;
+
+	if (v->constant && v->data && value_count(v) == 1 && v->dtype != RDU_DT_BF16) {
+		if (v->dtype == RDU_DT_F32)
+			return nest_imm_f(c->nest, *(float *)v->data);
+		return nest_imm_i(c->nest, v->dtype == RDU_DT_I64   ? (int32_t)*(int64_t *)v->data
+					   : v->dtype == RDU_DT_I32 ? *(int32_t *)v->data
+					   : v->dtype == RDU_DT_I8  ? *(int8_t *)v->data
+								    : *(uint8_t *)v->data);
+	}
+	for (k = 0; k < c->nest->num_in; k++) /* x * x reads x once */
+		if (c->nest->in[k].tensor == v->tensor && v->tensor)
+			return nest_in(c->nest, k);
+	k = nest_input(c->nest, lower_value(c->l, v));
+	if (k < 0) {
+		c->full = true;
+		return -1;
+	}
+	access_broadcast(&c->nest->in[k], c->ndim, c->dims);
+	return nest_in(c->nest, k);
+}
+
+static int A(struct map_ctx *c, int k)
+{
+	if (c->expr[k] < 0)
+		c->expr[k] = access_value(c, c->in[k]);
+	return c->expr[k];
+}
+
+static int Y(struct map_ctx *c)
+{
+	return access_value(c, c->y);
+}
+
+static int G(struct map_ctx *c)
+{
+	return access_value(c, c->g);
+}
+
+static int F(struct map_ctx *c, float v)
+{
+	return nest_imm_f(c->nest, v);
+}
+
+static int I(struct map_ctx *c, int32_t v)
+{
+	return nest_imm_i(c->nest, v);
+}
+
+#define OP1(op, a) nest_op(c->nest, RDU_SIMD_##op, a, -1, -1)
+#define OP2(op, a, b) nest_op(c->nest, RDU_SIMD_##op, a, b, -1)
+#define OP3(op, a, b, d) nest_op(c->nest, RDU_SIMD_##op, a, b, d)
+#define ADD(a, b) OP2(FADD, a, b)
+#define SUB(a, b) OP2(FSUB, a, b)
+#define MUL(a, b) OP2(FMUL, a, b)
+#define LT(a, b) OP2(FLT, a, b)
+#define LE(a, b) OP2(FLE, a, b)
+#define SELECT(p, a, b) OP3(SELECT, p, a, b)
+#define ALPHA(d) attr_f(c->n, "alpha", d)
+#define BETA(d) attr_f(c->n, "beta", d)
+#define GAMMA(d) attr_f(c->n, "gamma", d)
+
+/* EXPR(name) { return expression; } and GRAD(name) { ... } */
+#define EXPR(name) static int name##_expr(struct map_ctx *c)
+#define GRAD(name) static int name##_grad(struct map_ctx *c, __attribute__((unused)) int which)
+
+static int negative(struct map_ctx *c, int x)
+{
+	return LT(x, F(c, 0));
+}
+
+/* ---- one argument ---------------------------------------------------------- */
+
+GRAD(identity) { return G(c); }
+EXPR(neg) { return c->integer ? OP2(ISUB, I(c, 0), A(c, 0)) : OP1(FNEG, A(c, 0)); }
+GRAD(neg) { return OP1(FNEG, G(c)); }
+EXPR(abs)
+{
+	return c->integer ? OP2(IMAX, A(c, 0), OP2(ISUB, I(c, 0), A(c, 0))) : OP1(FABS, A(c, 0));
+}
+GRAD(abs)
+{
+	return SELECT(negative(c, A(c, 0)), OP1(FNEG, G(c)),
+		      SELECT(LT(F(c, 0), A(c, 0)), G(c), F(c, 0)));
+}
+EXPR(sqrt) { return OP1(SQRT, A(c, 0)); }
+GRAD(sqrt) { return MUL(G(c), MUL(F(c, 0.5f), OP1(RECIP, Y(c)))); }
+EXPR(exp) { return OP1(EXP, A(c, 0)); }
+GRAD(exp) { return MUL(G(c), Y(c)); }
+EXPR(log) { return OP1(LOG, A(c, 0)); }
+GRAD(log) { return MUL(G(c), OP1(RECIP, A(c, 0))); }
+EXPR(tanh) { return OP1(TANH, A(c, 0)); }
+GRAD(tanh) { return MUL(G(c), SUB(F(c, 1), MUL(Y(c), Y(c)))); }
+EXPR(sigmoid) { return OP1(SIGMOID, A(c, 0)); }
+GRAD(sigmoid) { return MUL(G(c), MUL(Y(c), SUB(F(c, 1), Y(c)))); }
+EXPR(erf) { return OP1(ERF, A(c, 0)); }
+GRAD(erf)
+{
+	return MUL(G(c), MUL(F(c, 1.1283791671f), OP1(EXP, OP1(FNEG, MUL(A(c, 0), A(c, 0))))));
+}
+EXPR(reciprocal) { return OP1(RECIP, A(c, 0)); }
+GRAD(reciprocal) { return MUL(G(c), OP1(FNEG, MUL(Y(c), Y(c)))); }
+EXPR(relu)
+{
+	return c->integer ? OP2(IMAX, A(c, 0), I(c, 0)) : OP2(FMAX, A(c, 0), F(c, 0));
+}
+/* From the result, not the argument: the argument need not be kept. */
+GRAD(relu) { return SELECT(LT(F(c, 0), Y(c)), G(c), F(c, 0)); }
+EXPR(leaky_relu)
+{
+	return SELECT(negative(c, A(c, 0)), MUL(F(c, ALPHA(0.01f)), A(c, 0)), A(c, 0));
+}
+GRAD(leaky_relu)
+{
+	return SELECT(negative(c, A(c, 0)), MUL(F(c, ALPHA(0.01f)), G(c)), G(c));
+}
+EXPR(elu)
+{
+	return SELECT(negative(c, A(c, 0)),
+		      MUL(F(c, ALPHA(1)), SUB(OP1(EXP, A(c, 0)), F(c, 1))), A(c, 0));
+}
+GRAD(elu)
+{
+	return SELECT(negative(c, A(c, 0)), MUL(G(c), ADD(Y(c), F(c, ALPHA(1)))), G(c));
+}
+EXPR(celu)
+{
+	float a = ALPHA(1);
+
+	return SELECT(negative(c, A(c, 0)),
+		      MUL(F(c, a), SUB(OP1(EXP, MUL(A(c, 0), F(c, 1 / a))), F(c, 1))), A(c, 0));
+}
+GRAD(celu)
+{
+	return SELECT(negative(c, A(c, 0)),
+		      MUL(G(c), OP1(EXP, MUL(A(c, 0), F(c, 1 / ALPHA(1))))), G(c));
+}
+#define SELU_ALPHA ALPHA(1.67326319217681884765625f)
+#define SELU_GAMMA GAMMA(1.05070102214813232421875f)
+EXPR(selu)
+{
+	return MUL(F(c, SELU_GAMMA),
+		   SELECT(LE(A(c, 0), F(c, 0)),
+			  MUL(F(c, SELU_ALPHA), SUB(OP1(EXP, A(c, 0)), F(c, 1))), A(c, 0)));
+}
+GRAD(selu)
+{
+	return MUL(G(c), SELECT(LE(A(c, 0), F(c, 0)), ADD(Y(c), F(c, SELU_GAMMA * SELU_ALPHA)),
+				F(c, SELU_GAMMA)));
+}
+/* log(1 + e^x) without overflow */
+static int softplus(struct map_ctx *c)
+{
+	int x = A(c, 0);
+
+	return ADD(OP2(FMAX, x, F(c, 0)),
+		   OP1(LOG, ADD(F(c, 1), OP1(EXP, OP1(FNEG, OP1(FABS, x))))));
+}
+EXPR(softplus) { return softplus(c); }
+GRAD(softplus) { return MUL(G(c), OP1(SIGMOID, A(c, 0))); }
+EXPR(softsign) { return MUL(A(c, 0), OP1(RECIP, ADD(F(c, 1), OP1(FABS, A(c, 0))))); }
+GRAD(softsign)
+{
+	int r = OP1(RECIP, ADD(F(c, 1), OP1(FABS, A(c, 0))));
+
+	return MUL(G(c), MUL(r, r));
+}
+static int unit_clip(struct map_ctx *c, int x)
+{
+	return OP2(FMAX, F(c, 0), OP2(FMIN, F(c, 1), x));
+}
+EXPR(hard_sigmoid)
+{
+	return unit_clip(c, ADD(MUL(F(c, ALPHA(0.2f)), A(c, 0)), F(c, BETA(0.5f))));
+}
+GRAD(hard_sigmoid)
+{
+	int inside = LT(F(c, 0), Y(c));
+
+	return SELECT(inside, SELECT(LT(Y(c), F(c, 1)), MUL(F(c, ALPHA(0.2f)), G(c)), F(c, 0)),
+		      F(c, 0));
+}
+EXPR(hard_swish)
+{
+	return MUL(A(c, 0), unit_clip(c, ADD(MUL(F(c, 1.0f / 6), A(c, 0)), F(c, 0.5f))));
+}
+GRAD(hard_swish)
+{
+	int x = A(c, 0), d = ADD(MUL(F(c, 1.0f / 3), x), F(c, 0.5f));
+
+	return MUL(G(c), SELECT(LE(x, F(c, -3)), F(c, 0), SELECT(LE(F(c, 3), x), F(c, 1), d)));
+}
+EXPR(thresholded_relu)
+{
+	return SELECT(LT(F(c, ALPHA(1)), A(c, 0)), A(c, 0), F(c, 0));
+}
+GRAD(thresholded_relu) { return SELECT(LT(F(c, ALPHA(1)), A(c, 0)), G(c), F(c, 0)); }
+static int normal_cdf(struct map_ctx *c)
+{
+	return MUL(F(c, 0.5f), ADD(F(c, 1), OP1(ERF, MUL(A(c, 0), F(c, 0.70710678f)))));
+}
+/* 0.5 x (1 + tanh(u)) = x sigmoid(2u), u = sqrt(2/pi) (x + 0.044715 x^3) */
+static int gelu_tanh(struct map_ctx *c)
+{
+	int x = A(c, 0), x2 = MUL(x, x);
+
+	return OP1(SIGMOID, MUL(MUL(F(c, 1.5957691216f), x),
+				ADD(F(c, 1), MUL(F(c, 0.044715f), x2))));
+}
+static bool gelu_approximate(struct map_ctx *c)
+{
+	return !strcmp(attr_s(c->n, "approximate", "none"), "tanh");
+}
+EXPR(gelu) { return MUL(A(c, 0), gelu_approximate(c) ? gelu_tanh(c) : normal_cdf(c)); }
+GRAD(gelu)
+{
+	int x = A(c, 0), x2 = MUL(x, x), s, du, pdf;
+
+	if (gelu_approximate(c)) {
+		s = gelu_tanh(c);
+		du = MUL(F(c, 1.5957691216f), ADD(F(c, 1), MUL(F(c, 3 * 0.044715f), x2)));
+		return MUL(G(c), ADD(s, MUL(MUL(x, du), MUL(s, SUB(F(c, 1), s)))));
+	}
+	pdf = MUL(F(c, 0.39894228f), OP1(EXP, MUL(F(c, -0.5f), x2)));
+	return MUL(G(c), ADD(normal_cdf(c), MUL(x, pdf)));
+}
+EXPR(mish) { return MUL(A(c, 0), OP1(TANH, softplus(c))); }
+GRAD(mish)
+{
+	int t = OP1(TANH, softplus(c)), x = A(c, 0);
+
+	return MUL(G(c), ADD(t, MUL(MUL(x, OP1(SIGMOID, x)), SUB(F(c, 1), MUL(t, t)))));
+}
+EXPR(sin) { return OP1(SIN, A(c, 0)); }
+GRAD(sin) { return MUL(G(c), OP1(COS, A(c, 0))); }
+EXPR(cos) { return OP1(COS, A(c, 0)); }
+GRAD(cos) { return MUL(G(c), OP1(FNEG, OP1(SIN, A(c, 0)))); }
+EXPR(floor) { return OP1(FLOOR, A(c, 0)); }
+EXPR(ceil) { return OP1(CEIL, A(c, 0)); }
+EXPR(round) { return OP1(ROUND, A(c, 0)); }
+EXPR(sign)
+{
+	if (c->integer)
+		return OP2(IMAX, I(c, -1), OP2(IMIN, I(c, 1), A(c, 0)));
+	return SELECT(negative(c, A(c, 0)), F(c, -1), LT(F(c, 0), A(c, 0)));
+}
+EXPR(is_nan) { return SELECT(OP2(FEQ, A(c, 0), A(c, 0)), I(c, 0), I(c, 1)); }
+EXPR(not) { return OP2(IEQ, A(c, 0), I(c, 0)); }
+
+EXPR(clip)
+{
+	struct attr *lo = node_attr(c->n, "min"), *hi = node_attr(c->n, "max"); /* opset < 11 */
+	int x = A(c, 0);
+
+	if (c->integer) {
+		if (c->num_in > 1 && c->in[1])
+			x = OP2(IMAX, x, A(c, 1));
+		if (c->num_in > 2 && c->in[2])
+			x = OP2(IMIN, x, A(c, 2));
+		return x;
+	}
+	if (c->num_in > 1 && c->in[1])
+		x = OP2(FMAX, x, A(c, 1));
+	else if (lo)
+		x = OP2(FMAX, x, F(c, lo->f));
+	if (c->num_in > 2 && c->in[2])
+		x = OP2(FMIN, x, A(c, 2));
+	else if (hi)
+		x = OP2(FMIN, x, F(c, hi->f));
+	return x;
+}
+GRAD(clip) { return SELECT(OP2(FEQ, A(c, 0), Y(c)), G(c), F(c, 0)); }
+
+EXPR(cast)
+{
+	enum rdu_dtype from = c->in[0]->dtype, to = c->y->dtype;
+	int x = A(c, 0);
+
+	if (!dtype_is_int(from)) {
+		if (!dtype_is_int(to))
+			return x;
+		if (to == RDU_DT_BOOL)
+			return SELECT(OP2(FEQ, x, F(c, 0)), I(c, 0), I(c, 1));
+		return OP1(F2I, SELECT(negative(c, x), OP1(CEIL, x), OP1(FLOOR, x)));
+	}
+	if (!dtype_is_int(to))
+		return OP1(I2F, x);
+	if (to == RDU_DT_BOOL)
+		return OP2(IEQ, OP2(IEQ, x, I(c, 0)), I(c, 0));
+	return x;
+}
+GRAD(cast) { return G(c); }
+
+/* ---- several ---------------------------------------------------------------- */
+
+static int fold_args(struct map_ctx *c, enum rdu_simd_op fop, enum rdu_simd_op iop)
+{
+	int x = A(c, 0);
+
+	for (int k = 1; k < c->num_in; k++)
+		x = nest_op(c->nest, c->integer ? iop : fop, x, A(c, k), -1);
+	return x;
+}
+
+EXPR(add) { return fold_args(c, RDU_SIMD_FADD, RDU_SIMD_IADD); }
+GRAD(add) { return G(c); }
+EXPR(sub) { return fold_args(c, RDU_SIMD_FSUB, RDU_SIMD_ISUB); }
+GRAD(sub) { return which ? OP1(FNEG, G(c)) : G(c); }
+EXPR(mul) { return fold_args(c, RDU_SIMD_FMUL, RDU_SIMD_IMUL); }
+GRAD(mul) { return MUL(G(c), A(c, !which)); }
+EXPR(div)
+{
+	struct value *b = c->in[1];
+
+	/* A power of two has an exact reciprocal, any constant one at no cost. */
+	if (b->constant && b->data && value_count(b) == 1 && b->dtype == RDU_DT_F32)
+		return MUL(A(c, 0), F(c, 1 / *(float *)b->data));
+	return MUL(A(c, 0), OP1(RECIP, A(c, 1)));
+}
+GRAD(div)
+{
+	int r = OP1(RECIP, A(c, 1));
+
+	return which ? MUL(G(c), OP1(FNEG, MUL(Y(c), r))) : MUL(G(c), r);
+}
+EXPR(max) { return fold_args(c, RDU_SIMD_FMAX, RDU_SIMD_IMAX); }
+EXPR(min) { return fold_args(c, RDU_SIMD_FMIN, RDU_SIMD_IMIN); }
+/* All that equal the result get the gradient. */
+GRAD(minmax) { return SELECT(OP2(FEQ, A(c, which), Y(c)), G(c), F(c, 0)); }
+EXPR(mean) { return MUL(F(c, 1.0f / c->num_in), fold_args(c, RDU_SIMD_FADD, RDU_SIMD_IADD)); }
+GRAD(mean) { return MUL(F(c, 1.0f / c->num_in), G(c)); }
+
+static bool exponent(struct map_ctx *c, float *e)
+{
+	struct value *b = c->in[1];
+
+	if (!b->constant || !b->data || value_count(b) != 1)
+		return false;
+	switch (b->dtype) {
+	case RDU_DT_F32:
+		*e = *(float *)b->data;
+		return true;
+	case RDU_DT_I64:
+		*e = (float)*(int64_t *)b->data;
+		return true;
+	case RDU_DT_I32:
+		*e = (float)*(int32_t *)b->data;
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int power(struct map_ctx *c, int a, int b)
+{
+	int size = OP1(EXP, MUL(b, OP1(LOG, OP1(FABS, a))));
+	int half = MUL(b, F(c, 0.5f));
+	int odd = OP2(FEQ, OP1(FLOOR, half), half);
+	int whole = OP2(FEQ, OP1(FLOOR, b), b);
+
+	size = SELECT(OP2(FEQ, b, F(c, 0)), F(c, 1), size);
+	return SELECT(LT(a, F(c, 0)),
+		      SELECT(whole, SELECT(odd, size, OP1(FNEG, size)), F(c, NAN)), size);
+}
+
+static int power_const(struct map_ctx *c, int a, float e)
+{
+	if (e == 0)
+		return F(c, 1);
+	if (e == 1)
+		return a;
+	if (e == 2)
+		return MUL(a, a);
+	if (e == 3)
+		return MUL(MUL(a, a), a);
+	if (e == 4)
+		return MUL(MUL(a, a), MUL(a, a));
+	if (e == 0.5f)
+		return OP1(SQRT, a);
+	if (e == -0.5f)
+		return OP1(RSQRT, a);
+	if (e == -1)
+		return OP1(RECIP, a);
+	if (e == -2)
+		return OP1(RECIP, MUL(a, a));
+	return power(c, a, F(c, e));
+}
+
+static int as_float(struct map_ctx *c, int k)
+{
+	return dtype_is_int(c->in[k]->dtype) ? OP1(I2F, A(c, k)) : A(c, k);
+}
+
+EXPR(pow)
+{
+	float e;
+
+	if (exponent(c, &e)) {
+		int r = power_const(c, as_float(c, 0), e);
+
+		return c->integer ? OP1(F2I, r) : r;
+	}
+	return c->integer ? OP1(F2I, power(c, as_float(c, 0), as_float(c, 1)))
+			  : power(c, A(c, 0), as_float(c, 1));
+}
+GRAD(pow)
+{
+	float e;
+
+	if (which)
+		return MUL(G(c), MUL(Y(c), OP1(LOG, A(c, 0))));
+	if (exponent(c, &e))
+		return MUL(G(c), MUL(F(c, e), power_const(c, A(c, 0), e - 1)));
+	return MUL(G(c), MUL(as_float(c, 1), MUL(Y(c), OP1(RECIP, A(c, 0)))));
+}
+EXPR(prelu)
+{
+	return SELECT(negative(c, A(c, 0)), MUL(A(c, 0), A(c, 1)), A(c, 0));
+}
+GRAD(prelu)
+{
+	int below = negative(c, A(c, 0));
+
+	return which ? SELECT(below, MUL(G(c), A(c, 0)), F(c, 0))
+		     : SELECT(below, MUL(G(c), A(c, 1)), G(c));
+}
+
+static int truth(struct map_ctx *c, int e) /* a float comparison as bool */
+{
+	return SELECT(e, I(c, 1), I(c, 0));
+}
+EXPR(less)
+{
+	return c->integer ? OP2(ILT, A(c, 0), A(c, 1)) : truth(c, LT(A(c, 0), A(c, 1)));
+}
+EXPR(less_equal)
+{
+	return c->integer ? OP2(ILE, A(c, 0), A(c, 1)) : truth(c, LE(A(c, 0), A(c, 1)));
+}
+EXPR(greater)
+{
+	return c->integer ? OP2(ILT, A(c, 1), A(c, 0)) : truth(c, LT(A(c, 1), A(c, 0)));
+}
+EXPR(greater_equal)
+{
+	return c->integer ? OP2(ILE, A(c, 1), A(c, 0)) : truth(c, LE(A(c, 1), A(c, 0)));
+}
+EXPR(equal)
+{
+	return c->integer ? OP2(IEQ, A(c, 0), A(c, 1)) : truth(c, OP2(FEQ, A(c, 0), A(c, 1)));
+}
+EXPR(and) { return OP2(AND, A(c, 0), A(c, 1)); }
+EXPR(or) { return OP2(OR, A(c, 0), A(c, 1)); }
+EXPR(xor) { return OP2(XOR, A(c, 0), A(c, 1)); }
+EXPR(where) { return SELECT(A(c, 0), A(c, 1), A(c, 2)); }
+GRAD(where)
+{
+	return which == 1 ? SELECT(A(c, 0), G(c), F(c, 0)) : SELECT(A(c, 0), F(c, 0), G(c));
+}
+
+/* ---- shapes, nests, gradients ------------------------------------------------ */
+
+static int map_infer(struct graph *g, struct node *n)
+{
+	enum map_type type = n->op->map->type;
+	enum rdu_dtype in = n->in[type == MAP_WHERE ? 1 : 0]->dtype, out = in;
+	int64_t dim[RDU_MAX_DIMS] = { 0 };
+	int ndim = 0;
+
+	for (int k = 0; k < n->num_in; k++) {
+		struct value *v = n->in[k];
+
+		if (!v && strcmp(n->op->name, "Clip"))
+			return node_error(g, n, "input %d is missing", k);
+		if (!v)
+			continue;
+		if (!broadcast_dims(ndim, dim, v->ndim, v->dim, &ndim, dim))
+			return node_error(g, n, "shape %s of '%s' does not broadcast with the others",
+					  value_shape_text(g, v), v->name);
+		if (type == MAP_WHERE && !k) {
+			if (v->dtype != RDU_DT_BOOL)
+				return node_error(g, n, "the condition must be bool");
+			continue;
+		}
+		if (dtype_is_int(v->dtype) != dtype_is_int(in) && strcmp(n->op->name, "Pow"))
+			return node_error(g, n, "'%s' is %s, another input is %s", v->name,
+					  dtype_name(v->dtype), dtype_name(in));
+	}
+	if (type == MAP_FLOAT && dtype_is_int(in))
+		return node_error(g, n, "not supported for %s", dtype_name(in));
+	if (type == MAP_BOOL && in != RDU_DT_BOOL)
+		return node_error(g, n, "not supported for %s", dtype_name(in));
+	if (type == MAP_COMPARE)
+		out = RDU_DT_BOOL;
+	if (type == MAP_CAST) {
+		out = (enum rdu_dtype)attr_i(n, "to", 0);
+		if ((int)out == 11 || (int)out == 10)
+			return node_error(g, n, "casts to float16 and double are not supported");
+		if (!dtype_bytes(out))
+			return node_error(g, n, "casts to type %d are not supported", (int)out);
+	}
+	return node_shape(g, n, 0, out, ndim, dim);
+}
+
+static void ctx_init(struct map_ctx *c, struct lower *l, struct node *n, struct value **in,
+		     int num_in, struct nest *nest, struct value *y)
+{
+	memset(c, 0, sizeof(*c));
+	c->l = l;
+	c->n = n;
+	c->in = in;
+	c->num_in = num_in;
+	c->nest = nest;
+	c->y = y;
+	c->integer = dtype_is_int(in[n->op->map->type == MAP_WHERE ? 1 : 0]->dtype);
+	c->ndim = y->ndim;
+	memset(c->expr, -1, sizeof(c->expr));
+}
+
+static int map_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct value *y = n->out[0];
+	struct map_ctx c;
+	int e;
+
+	if (n->num_in > NEST_MAX_IN)
+		return node_error(l->graph, n, "more than %d inputs", NEST_MAX_IN);
+	ctx_init(&c, l, n, n->in, n->num_in, nest, y);
+	for (int i = 0; i < y->ndim; i++)
+		c.dims[i] = nest_dim(nest, axis_name(y->ndim, i), y->dim[i], false);
+	if (!y->ndim)
+		nest_dim(nest, "i", 1, false);
+	e = n->op->map->expr(&c);
+	nest_output(nest, lower_value(l, y), e);
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static int map_gradient(struct graph *g, struct node *n)
+{
+	const struct map *map = n->op->map;
+	bool plus = map->grad == add_grad || map->grad == identity_grad ||
+		    (map->grad == sub_grad);
+
+	for (int k = 0; k < n->num_in; k++) {
+		struct value *v = n->in[k], *d;
+		struct node *gn;
+
+		if (!v || !v->needs_grad)
+			continue;
+		if (plus && value_same_shape(v, n->out[0]) && !(k && map->grad == sub_grad)) {
+			if (graph_add_grad(g, v, n->out[0]->grad))
+				return -1;
+			continue;
+		}
+		gn = node_new(g, "MapGrad", graph_format(g, "%.200s.grad%d", n->name, k));
+		gn->of = n->op;
+		gn->of_node = n;
+		node_attr_i(g, gn, "which", k);
+		for (int i = 0; i < n->num_in; i++)
+			node_input(g, gn, n->in[i]);
+		node_input(g, gn, n->out[0]);
+		node_input(g, gn, n->out[0]->grad);
+		d = graph_finish(g, gn);
+		if (!d || graph_add_grad(g, v, d))
+			return -1;
+	}
+	return 0;
+}
+
+static int map_grad_infer(struct graph *g, struct node *n)
+{
+	struct value *v = n->in[attr_i(n, "which", 0)];
+
+	return node_shape(g, n, 0, RDU_DT_F32, v->ndim, v->dim);
+}
+
+/* One nest: the expression over the result's shape, summed over what was
+ * broadcast. */
+static int map_grad_pattern(struct lower *l, struct node *n)
+{
+	int which = (int)attr_i(n, "which", 0), e;
+	struct value *y = n->in[n->num_in - 2], *x = n->in[which];
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct access *out;
+	struct map_ctx c;
+
+	ctx_init(&c, l, n->of_node, n->in, n->num_in - 2, nest, y);
+	c.g = n->in[n->num_in - 1];
+	for (int i = 0; i < y->ndim; i++) {
+		int t = i - (y->ndim - x->ndim);
+		bool reduce = y->dim[i] != 1 && (t < 0 || x->dim[t] == 1);
+
+		c.dims[i] = nest_dim(nest, axis_name(y->ndim, i), y->dim[i], reduce);
+		if (reduce)
+			nest->reduce = REDUCE_ADD;
+	}
+	if (nest->reduce && value_count(x) == 1 && nest->ndim < NEST_MAX_DIMS)
+		nest_dim(nest, "one", 1, false);
+	if (!y->ndim)
+		nest_dim(nest, "i", 1, false);
+	e = n->of->map->grad(&c, which);
+	if (nest->reduce) {
+		nest->body = e;
+		e = nest_red(nest);
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	out = &nest->out[0].access;
+	access_broadcast(out, y->ndim, c.dims);
+	return lower_done(l, n, nest);
+}
+
+static int const_int(const struct value *v, int64_t i)
+{
+	return v->dtype == RDU_DT_I64 ? (int)((int64_t *)v->data)[i] : ((int32_t *)v->data)[i];
+}
+
+/* Integer division exists while compiling only (shape arithmetic). */
+static int div_fold(struct graph *g, struct node *n)
+{
+	struct value *a = n->in[0], *b = n->in[1], *y = n->out[0];
+	int64_t na, nb;
+
+	if (!dtype_is_int(a->dtype))
+		return 0;
+	if (!a->constant || !b->constant || !a->data || !b->data || a->dtype != b->dtype ||
+	    (a->dtype != RDU_DT_I64 && a->dtype != RDU_DT_I32))
+		return node_error(g, n, "integer division is supported for constants only");
+	na = value_count(a);
+	nb = value_count(b);
+	if (na != value_count(y) || (nb != na && nb != 1))
+		return node_error(g, n, "integer division with broadcasting is not supported");
+	y->data = graph_alloc(g, (na ? na : 1) * dtype_bytes(y->dtype));
+	for (int64_t i = 0; i < na; i++) {
+		int64_t p = const_int(a, i), q = const_int(b, nb == 1 ? 0 : i);
+
+		if (!q)
+			return node_error(g, n, "division by zero");
+		if (y->dtype == RDU_DT_I64)
+			((int64_t *)y->data)[i] = p / q;
+		else
+			((int32_t *)y->data)[i] = (int32_t)(p / q);
+	}
+	return 1;
+}
+
+#define MAP(onnx, lo, hi, type, expr, grad)                                                        \
+	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
+	  .gradient = map_gradient, .pattern = map_pattern,                                        \
+	  .map = &(const struct map){ type, expr, grad } }
+#define FLAT(onnx, lo, hi, type, expr)                                                             \
+	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
+	  .stop_gradient = true, .pattern = map_pattern,                                           \
+	  .map = &(const struct map){ type, expr, NULL } }
+
+const struct op ops_map[] = {
+	MAP("Add", 2, 2, MAP_NUMBER, add_expr, add_grad),
+	MAP("Sub", 2, 2, MAP_NUMBER, sub_expr, sub_grad),
+	MAP("Mul", 2, 2, MAP_NUMBER, mul_expr, mul_grad),
+	{ .name = "Div", .min_in = 2, .max_in = 2, .max_out = 1, .infer = map_infer,
+	  .gradient = map_gradient, .pattern = map_pattern, .fold = div_fold,
+	  .map = &(const struct map){ MAP_NUMBER, div_expr, div_grad } },
+	MAP("Pow", 2, 2, MAP_NUMBER, pow_expr, pow_grad),
+	MAP("Min", 1, -1, MAP_NUMBER, min_expr, minmax_grad),
+	MAP("Max", 1, -1, MAP_NUMBER, max_expr, minmax_grad),
+	MAP("Sum", 1, -1, MAP_FLOAT, add_expr, add_grad),
+	MAP("Mean", 1, -1, MAP_FLOAT, mean_expr, mean_grad),
+	MAP("Neg", 1, 1, MAP_NUMBER, neg_expr, neg_grad),
+	MAP("Abs", 1, 1, MAP_NUMBER, abs_expr, abs_grad),
+	MAP("Sqrt", 1, 1, MAP_FLOAT, sqrt_expr, sqrt_grad),
+	MAP("Exp", 1, 1, MAP_FLOAT, exp_expr, exp_grad),
+	MAP("Log", 1, 1, MAP_FLOAT, log_expr, log_grad),
+	MAP("Tanh", 1, 1, MAP_FLOAT, tanh_expr, tanh_grad),
+	MAP("Sigmoid", 1, 1, MAP_FLOAT, sigmoid_expr, sigmoid_grad),
+	MAP("Erf", 1, 1, MAP_FLOAT, erf_expr, erf_grad),
+	MAP("Reciprocal", 1, 1, MAP_FLOAT, reciprocal_expr, reciprocal_grad),
+	MAP("Relu", 1, 1, MAP_NUMBER, relu_expr, relu_grad),
+	MAP("LeakyRelu", 1, 1, MAP_FLOAT, leaky_relu_expr, leaky_relu_grad),
+	MAP("PRelu", 2, 2, MAP_FLOAT, prelu_expr, prelu_grad),
+	MAP("Elu", 1, 1, MAP_FLOAT, elu_expr, elu_grad),
+	MAP("Celu", 1, 1, MAP_FLOAT, celu_expr, celu_grad),
+	MAP("Selu", 1, 1, MAP_FLOAT, selu_expr, selu_grad),
+	MAP("Softplus", 1, 1, MAP_FLOAT, softplus_expr, softplus_grad),
+	MAP("Softsign", 1, 1, MAP_FLOAT, softsign_expr, softsign_grad),
+	MAP("HardSigmoid", 1, 1, MAP_FLOAT, hard_sigmoid_expr, hard_sigmoid_grad),
+	MAP("HardSwish", 1, 1, MAP_FLOAT, hard_swish_expr, hard_swish_grad),
+	MAP("ThresholdedRelu", 1, 1, MAP_FLOAT, thresholded_relu_expr, thresholded_relu_grad),
+	MAP("Gelu", 1, 1, MAP_FLOAT, gelu_expr, gelu_grad),
+	MAP("Mish", 1, 1, MAP_FLOAT, mish_expr, mish_grad),
+	MAP("Sin", 1, 1, MAP_FLOAT, sin_expr, sin_grad),
+	MAP("Cos", 1, 1, MAP_FLOAT, cos_expr, cos_grad),
+	MAP("Clip", 1, 3, MAP_NUMBER, clip_expr, clip_grad),
+	MAP("Where", 3, 3, MAP_WHERE, where_expr, where_grad),
+	MAP("Cast", 1, 1, MAP_CAST, cast_expr, cast_grad),
+	/* Straight through: rounding is for quantization-aware training. */
+	MAP("Round", 1, 1, MAP_FLOAT, round_expr, identity_grad),
+	FLAT("Floor", 1, 1, MAP_FLOAT, floor_expr),
+	FLAT("Ceil", 1, 1, MAP_FLOAT, ceil_expr),
+	FLAT("Sign", 1, 1, MAP_NUMBER, sign_expr),
+	FLAT("IsNaN", 1, 1, MAP_COMPARE, is_nan_expr),
+	FLAT("Not", 1, 1, MAP_BOOL, not_expr),
+	FLAT("Less", 2, 2, MAP_COMPARE, less_expr),
+	FLAT("LessOrEqual", 2, 2, MAP_COMPARE, less_equal_expr),
+	FLAT("Greater", 2, 2, MAP_COMPARE, greater_expr),
+	FLAT("GreaterOrEqual", 2, 2, MAP_COMPARE, greater_equal_expr),
+	FLAT("Equal", 2, 2, MAP_COMPARE, equal_expr),
+	FLAT("And", 2, 2, MAP_BOOL, and_expr),
+	FLAT("Or", 2, 2, MAP_BOOL, or_expr),
+	FLAT("Xor", 2, 2, MAP_BOOL, xor_expr),
+	/* A copy: what remains of it after simplify is a graph output. */
+	{ .name = "MapGrad", .min_in = 1, .max_in = -1, .max_out = 1, .internal = true,
+	  .infer = map_grad_infer, .pattern = map_grad_pattern },
+	{ 0 },
+};

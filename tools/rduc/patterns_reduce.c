@@ -1,0 +1,695 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Reductions over axes, softmax and normalizations.
+ */
+#include <math.h>
+#include <string.h>
+#include "graph.h"
+
+enum reduce_kind { RED_SUM, RED_MEAN, RED_MAX, RED_MIN, RED_SQUARE, RED_L1, RED_L2, RED_LOGSUM };
+
+static enum reduce_kind reduce_kind(const struct node *n)
+{
+	static const char *const names[] = { "ReduceSum", "ReduceMean",	     "ReduceMax",
+					     "ReduceMin", "ReduceSumSquare", "ReduceL1",
+					     "ReduceL2",  "ReduceLogSum" };
+
+	for (int i = 0; i < 8; i++)
+		if (!strcmp(n->op->name, names[i]))
+			return (enum reduce_kind)i;
+	return RED_SUM;
+}
+
+/* mask bit i: axis i is reduced. */
+static int reduce_axes(struct graph *g, struct node *n, unsigned int *mask)
+{
+	int num, ndim = n->in[0]->ndim;
+	const int64_t *axes = attr_ints(n, "axes", &num);
+
+	if (!axes && node_in(n, 1)) {
+		axes = node_const_ints(g, n, 1, &num);
+		if (!axes)
+			return -1;
+	}
+	*mask = 0;
+	for (int i = 0; i < num; i++) {
+		int64_t a = axes[i] < 0 ? axes[i] + ndim : axes[i];
+
+		if (a < 0 || a >= ndim)
+			return node_error(g, n, "axis %lld of %d dimensions", (long long)axes[i],
+					  ndim);
+		*mask |= 1u << a;
+	}
+	if (!num && !attr_i(n, "noop_with_empty_axes", 0))
+		*mask = (1u << ndim) - 1;
+	return 0;
+}
+
+/* Nest dimensions of x: kept ones first, then those reduced. */
+static int reduce_dims(struct nest *nest, const struct value *x, unsigned int mask, int *dim)
+{
+	bool reduces = false;
+
+	for (int i = 0; i < x->ndim; i++)
+		if (!(mask >> i & 1))
+			dim[i] = nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	if (!nest->ndim && x->ndim < NEST_MAX_DIMS)
+		nest_dim(nest, "one", 1, false);
+	for (int i = 0; i < x->ndim; i++)
+		if (mask >> i & 1) {
+			dim[i] = nest_dim(nest, axis_name(x->ndim, i), x->dim[i], true);
+			reduces = true;
+		}
+	return reduces;
+}
+
+static void access_all(struct access *a, int ndim, const int *dim)
+{
+	for (int i = 0; i < ndim; i++)
+		a->coef[i][dim[i]] = 1;
+}
+
+/* Of the reduced tensor, with or without the dimensions of extent 1. */
+static void access_kept(struct access *a, int ndim, const int *dim, unsigned int mask)
+{
+	bool keep = a->tensor->ndim == ndim;
+	int t = 0;
+
+	for (int i = 0; i < ndim; i++) {
+		if (!(mask >> i & 1))
+			a->coef[t][dim[i]] = 1;
+		if (keep || !(mask >> i & 1))
+			t++;
+	}
+}
+
+static int reduced_shape(const struct value *x, unsigned int mask, bool keep, int64_t *dim)
+{
+	int n = 0;
+
+	for (int i = 0; i < x->ndim; i++)
+		if (!(mask >> i & 1))
+			dim[n++] = x->dim[i];
+		else if (keep)
+			dim[n++] = 1;
+	return n;
+}
+
+static int64_t reduced_count(const struct value *x, unsigned int mask)
+{
+	int64_t n = 1;
+
+	for (int i = 0; i < x->ndim; i++)
+		if (mask >> i & 1)
+			n *= x->dim[i];
+	return n;
+}
+
+static int float_only(struct graph *g, struct node *n)
+{
+	if (dtype_is_int(n->in[0]->dtype))
+		return node_error(g, n, "not supported for %s", dtype_name(n->in[0]->dtype));
+	return 0;
+}
+
+static int reduce_infer(struct graph *g, struct node *n)
+{
+	int64_t dim[RDU_MAX_DIMS];
+	unsigned int mask;
+	int ndim;
+
+	if (float_only(g, n) || reduce_axes(g, n, &mask))
+		return -1;
+	ndim = reduced_shape(n->in[0], mask, attr_i(n, "keepdims", 1), dim);
+	return node_shape(g, n, 0, n->in[0]->dtype, ndim, dim);
+}
+
+static int reduce_pattern(struct lower *l, struct node *n)
+{
+	enum reduce_kind kind = reduce_kind(n);
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct value *x = n->in[0];
+	int dim[RDU_MAX_DIMS], e;
+	unsigned int mask;
+
+	if (reduce_axes(l->graph, n, &mask))
+		return -1;
+	nest_input(nest, lower_value(l, x));
+	e = nest_in(nest, 0);
+	if (kind == RED_SQUARE || kind == RED_L2)
+		e = nest_op(nest, RDU_SIMD_FMUL, e, e, -1);
+	else if (kind == RED_L1)
+		e = nest_op(nest, RDU_SIMD_FABS, e, -1, -1);
+	if (reduce_dims(nest, x, mask, dim)) {
+		nest->reduce = kind == RED_MAX	 ? REDUCE_MAX
+			       : kind == RED_MIN ? REDUCE_MIN
+						 : REDUCE_ADD;
+		nest->body = e;
+		e = nest_red(nest);
+	}
+	access_all(&nest->in[0], x->ndim, dim);
+	if (kind == RED_MEAN)
+		e = nest_op(nest, RDU_SIMD_FMUL, e,
+			    nest_imm_f(nest, (float)(1.0 / reduced_count(x, mask))), -1);
+	else if (kind == RED_L2)
+		e = nest_op(nest, RDU_SIMD_SQRT, e, -1, -1);
+	else if (kind == RED_LOGSUM)
+		e = nest_op(nest, RDU_SIMD_LOG, e, -1, -1);
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	access_kept(&nest->out[0].access, x->ndim, dim, mask);
+	return lower_done(l, n, nest);
+}
+
+static int reduce_gradient(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "ReduceGrad", graph_format(g, "%.200s.grad", n->name));
+	struct value *d;
+
+	if (!n->in[0]->needs_grad)
+		return 0;
+	m->of = n->op;
+	m->of_node = n;
+	node_input(g, m, n->in[0]);
+	node_input(g, m, n->out[0]);
+	node_input(g, m, n->out[0]->grad);
+	d = graph_finish(g, m);
+	return d ? graph_add_grad(g, n->in[0], d) : -1;
+}
+
+static int like_first_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, RDU_DT_F32, n->in[0]->ndim, n->in[0]->dim);
+}
+
+/* An input made when first used: a tensor nobody reads is not kept. */
+static int kept(struct lower *l, struct nest *nest, struct value *v, int ndim, const int *dim,
+		unsigned int mask)
+{
+	int k = nest_input(nest, lower_value(l, v));
+
+	access_kept(&nest->in[k], ndim, dim, mask);
+	return nest_in(nest, k);
+}
+
+static int reduce_grad_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0], *y = n->in[1];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int dim[RDU_MAX_DIMS], gy, e = -1, xe = -1;
+	enum reduce_kind kind = reduce_kind(n->of_node);
+	unsigned int mask;
+
+	if (reduce_axes(l->graph, n->of_node, &mask))
+		return -1;
+	for (int i = 0; i < x->ndim; i++)
+		dim[i] = nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	gy = kept(l, nest, n->in[2], x->ndim, dim, mask);
+	if (kind != RED_SUM && kind != RED_MEAN && kind != RED_LOGSUM)
+		xe = kept(l, nest, x, x->ndim, dim, 0);
+#define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
+#define KEPT kept(l, nest, y, x->ndim, dim, mask)
+	switch (kind) {
+	case RED_SUM:
+		e = gy;
+		break;
+	case RED_MEAN:
+		e = OP(FMUL, gy, nest_imm_f(nest, (float)(1.0 / reduced_count(x, mask))), -1);
+		break;
+	case RED_MAX:
+	case RED_MIN:
+		e = OP(SELECT, OP(FEQ, xe, KEPT, -1), gy, nest_imm_f(nest, 0));
+		break;
+	case RED_SQUARE:
+		e = OP(FMUL, gy, OP(FMUL, nest_imm_f(nest, 2), xe, -1), -1);
+		break;
+	case RED_L1:
+		e = OP(SELECT, OP(FLT, xe, nest_imm_f(nest, 0), -1), OP(FNEG, gy, -1, -1),
+		       OP(SELECT, OP(FLT, nest_imm_f(nest, 0), xe, -1), gy, nest_imm_f(nest, 0)));
+		break;
+	case RED_L2:
+		e = OP(FMUL, gy, OP(FMUL, xe, OP(RECIP, KEPT, -1, -1), -1), -1);
+		break;
+	case RED_LOGSUM:
+		e = OP(FMUL, gy, OP(EXP, OP(FNEG, KEPT, -1, -1), -1, -1), -1);
+		break;
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	access_all(&nest->out[0].access, x->ndim, dim);
+	return lower_done(l, n, nest);
+}
+
+/* Sum of a tensor over what a smaller one was broadcast to, times scale. */
+static int sum_to_infer(struct graph *g, struct node *n)
+{
+	int ndim;
+	const int64_t *dim = attr_ints(n, "shape", &ndim);
+
+	return node_shape(g, n, 0, RDU_DT_F32, ndim, dim);
+}
+
+static int sum_to_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0], *y = n->out[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+	float scale = attr_f(n, "scale", 1);
+	unsigned int mask = 0;
+	int dim[RDU_MAX_DIMS], e;
+
+	for (int i = 0; i < x->ndim; i++) {
+		int t = i - (x->ndim - y->ndim);
+
+		if (x->dim[i] != 1 && (t < 0 || y->dim[t] == 1))
+			mask |= 1u << i;
+	}
+	nest_input(nest, lower_value(l, x));
+	e = nest_in(nest, 0);
+	if (reduce_dims(nest, x, mask, dim)) {
+		nest->reduce = REDUCE_ADD;
+		nest->body = e;
+		e = nest_red(nest);
+	}
+	access_all(&nest->in[0], x->ndim, dim);
+	if (scale != 1)
+		e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, scale), -1);
+	nest_output(nest, lower_value(l, y), e);
+	access_broadcast(&nest->out[0].access, x->ndim, dim);
+	return lower_done(l, n, nest);
+}
+
+/* ---- softmax ---------------------------------------------------------------------------- */
+
+static int softmax_axes(struct graph *g, struct node *n, const struct value *x, unsigned int *mask)
+{
+	int64_t axis = attr_i(n, "axis", g->opset < 13 ? 1 : -1);
+
+	if (axis < 0)
+		axis += x->ndim;
+	if (axis < 0 || axis >= x->ndim)
+		return node_error(g, n, "axis is out of range");
+	/* Before opset 13 the input was taken as a matrix, cut at the axis. */
+	*mask = g->opset < 13 ? ((1u << x->ndim) - 1) & ~((1u << axis) - 1) : 1u << axis;
+	return 0;
+}
+
+static int softmax_infer(struct graph *g, struct node *n)
+{
+	unsigned int mask;
+
+	if (float_only(g, n) || softmax_axes(g, n, n->in[0], &mask))
+		return -1;
+	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
+}
+
+/* One nest: reduce over mask of x alone, or of e^(x - m); into a new tensor. */
+static struct tensor *softmax_reduce(struct lower *l, struct node *n, struct tensor *x,
+				     const struct value *shape, unsigned int mask, struct tensor *m,
+				     bool log)
+{
+	struct nest *nest = lower_nest(l, n, m ? (log ? "lse" : "sum") : "max");
+	int64_t out[RDU_MAX_DIMS];
+	int ndim = reduced_shape(shape, mask, true, out), dim[RDU_MAX_DIMS], e;
+	struct tensor *t = lower_temp(l, n, m ? (log ? "lse" : "sum") : "max", RDU_DT_F32, ndim,
+				      out);
+
+	reduce_dims(nest, shape, mask, dim);
+	nest_input(nest, x);
+	access_all(&nest->in[0], ndim, dim);
+	e = nest_in(nest, 0);
+	nest->reduce = REDUCE_MAX;
+	if (m) {
+		nest->reduce = REDUCE_ADD;
+		nest_input(nest, m);
+		access_kept(&nest->in[1], ndim, dim, mask);
+		e = OP(EXP, OP(FSUB, e, nest_in(nest, 1), -1), -1, -1);
+	}
+	nest->body = e;
+	e = nest_red(nest);
+	if (log)
+		e = OP(FADD, nest_in(nest, 1), OP(LOG, e, -1, -1), -1);
+	nest_output(nest, t, e);
+	access_kept(&nest->out[0].access, ndim, dim, mask);
+	return lower_done(l, n, nest) ? NULL : t;
+}
+
+static int softmax_pattern(struct lower *l, struct node *n)
+{
+	bool log = n->op->name[0] == 'L';
+	struct value *x = n->in[0];
+	struct tensor *t = lower_value(l, x), *m, *s;
+	int dim[RDU_MAX_DIMS], e;
+	unsigned int mask;
+	struct nest *nest;
+
+	if (softmax_axes(l->graph, n, x, &mask))
+		return -1;
+	m = softmax_reduce(l, n, t, x, mask, NULL, false);
+	s = m ? softmax_reduce(l, n, t, x, mask, m, log) : NULL;
+	if (!s)
+		return -1;
+	nest = lower_nest(l, n, NULL);
+	for (int i = 0; i < x->ndim; i++)
+		dim[i] = nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	nest_input(nest, t);
+	access_all(&nest->in[0], x->ndim, dim);
+	nest_input(nest, s);
+	access_kept(&nest->in[1], x->ndim, dim, mask);
+	if (log) {
+		e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1);
+	} else {
+		nest_input(nest, m);
+		access_kept(&nest->in[2], x->ndim, dim, mask);
+		e = OP(FMUL, OP(EXP, OP(FSUB, nest_in(nest, 0), nest_in(nest, 2), -1), -1, -1),
+		       OP(RECIP, nest_in(nest, 1), -1, -1), -1);
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	access_all(&nest->out[0].access, x->ndim, dim);
+	return lower_done(l, n, nest);
+}
+
+static int softmax_gradient(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "SoftmaxGrad", graph_format(g, "%.200s.grad", n->name));
+	struct value *d;
+
+	if (!n->in[0]->needs_grad)
+		return 0;
+	m->of = n->op;
+	m->of_node = n;
+	node_input(g, m, n->out[0]);
+	node_input(g, m, n->out[0]->grad);
+	d = graph_finish(g, m);
+	return d ? graph_add_grad(g, n->in[0], d) : -1;
+}
+
+/* y (g - sum(g y)), or g - e^y sum(g) for the logarithm. */
+static int softmax_grad_pattern(struct lower *l, struct node *n)
+{
+	bool log = n->of->name[0] == 'L';
+	struct value *y = n->in[0];
+	struct nest *nest = lower_nest(l, n, "sum");
+	int64_t shape[RDU_MAX_DIMS];
+	int dim[RDU_MAX_DIMS], e;
+	struct tensor *s;
+	unsigned int mask;
+
+	if (softmax_axes(l->graph, n->of_node, y, &mask))
+		return -1;
+	reduced_shape(y, mask, true, shape);
+	s = lower_temp(l, n, "sum", RDU_DT_F32, y->ndim, shape);
+	reduce_dims(nest, y, mask, dim);
+	nest_input(nest, lower_value(l, n->in[1]));
+	access_all(&nest->in[0], y->ndim, dim);
+	nest->body = nest_in(nest, 0);
+	if (!log) {
+		nest_input(nest, lower_value(l, y));
+		access_all(&nest->in[1], y->ndim, dim);
+		nest->body = OP(FMUL, nest->body, nest_in(nest, 1), -1);
+	}
+	nest->reduce = REDUCE_ADD;
+	nest_output(nest, s, nest_red(nest));
+	access_kept(&nest->out[0].access, y->ndim, dim, mask);
+	if (lower_done(l, n, nest))
+		return -1;
+	nest = lower_nest(l, n, NULL);
+	for (int i = 0; i < y->ndim; i++)
+		dim[i] = nest_dim(nest, axis_name(y->ndim, i), y->dim[i], false);
+	nest_input(nest, lower_value(l, n->in[1]));
+	access_all(&nest->in[0], y->ndim, dim);
+	nest_input(nest, lower_value(l, y));
+	access_all(&nest->in[1], y->ndim, dim);
+	nest_input(nest, s);
+	access_kept(&nest->in[2], y->ndim, dim, mask);
+	if (log)
+		e = OP(FSUB, nest_in(nest, 0),
+		       OP(FMUL, OP(EXP, nest_in(nest, 1), -1, -1), nest_in(nest, 2), -1), -1);
+	else
+		e = OP(FMUL, nest_in(nest, 1), OP(FSUB, nest_in(nest, 0), nest_in(nest, 2), -1),
+		       -1);
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	access_all(&nest->out[0].access, y->ndim, dim);
+	return lower_done(l, n, nest);
+}
+
+/* ---- where the maximum is ------------------------------------------------------------------ */
+
+static int arg_infer(struct graph *g, struct node *n)
+{
+	int64_t axis = attr_i(n, "axis", 0), dim[RDU_MAX_DIMS];
+	struct value *x = n->in[0];
+	int ndim;
+
+	if (float_only(g, n))
+		return -1;
+	if (axis < 0)
+		axis += x->ndim;
+	if (axis < 0 || axis >= x->ndim)
+		return node_error(g, n, "axis is out of range");
+	if (x->dim[axis] > 1 << 24)
+		return node_error(g, n, "axis of more than 2^24 elements");
+	ndim = reduced_shape(x, 1u << axis, attr_i(n, "keepdims", 1), dim);
+	return node_shape(g, n, 0, RDU_DT_I64, ndim, dim);
+}
+
+/* The extreme value, then the first (last) index that has it, found as fp32. */
+static int arg_pattern(struct lower *l, struct node *n)
+{
+	bool max = n->op->name[3] == 'M' && n->op->name[4] == 'a';
+	bool last = attr_i(n, "select_last_index", 0);
+	struct nest *nest = lower_nest(l, n, max ? "max" : "min");
+	struct value *x = n->in[0];
+	int64_t axis = attr_i(n, "axis", 0), shape[RDU_MAX_DIMS];
+	int dim[RDU_MAX_DIMS], e;
+	struct tensor *m;
+	unsigned int mask;
+
+	axis += axis < 0 ? x->ndim : 0;
+	mask = 1u << axis;
+	reduced_shape(x, mask, true, shape);
+	m = lower_temp(l, n, max ? "max" : "min", RDU_DT_F32, x->ndim, shape);
+	reduce_dims(nest, x, mask, dim);
+	nest_input(nest, lower_value(l, x));
+	access_all(&nest->in[0], x->ndim, dim);
+	nest->reduce = max ? REDUCE_MAX : REDUCE_MIN;
+	nest->body = nest_in(nest, 0);
+	nest_output(nest, m, nest_red(nest));
+	access_kept(&nest->out[0].access, x->ndim, dim, mask);
+	if (lower_done(l, n, nest))
+		return -1;
+	nest = lower_nest(l, n, NULL);
+	reduce_dims(nest, x, mask, dim);
+	nest_input(nest, lower_value(l, x));
+	access_all(&nest->in[0], x->ndim, dim);
+	nest_input(nest, m);
+	access_kept(&nest->in[1], x->ndim, dim, mask);
+	nest->reduce = last ? REDUCE_MAX : REDUCE_MIN;
+	e = OP(I2F, nest_index(nest, dim[axis]), -1, -1);
+	nest->body = OP(SELECT, OP(FEQ, nest_in(nest, 0), nest_in(nest, 1), -1), e,
+			nest_imm_f(nest, last ? -1.0f : 16777216.0f));
+	nest_output(nest, lower_value(l, n->out[0]), OP(F2I, nest_red(nest), -1, -1));
+	access_kept(&nest->out[0].access, x->ndim, dim, mask);
+	return lower_done(l, n, nest);
+}
+
+/* ---- made of others --------------------------------------------------------------------------- */
+
+static struct value *reduce_node(struct graph *g, const char *op, const char *name, struct value *x,
+				 int num_axes, const int64_t *axes, int keep)
+{
+	struct node *m;
+
+	if (!x)
+		return NULL;
+	m = node_new(g, op, name);
+	node_input(g, m, x);
+	node_attr_ints(g, m, "axes", num_axes, axes);
+	node_attr_i(g, m, "keepdims", keep);
+	return graph_finish(g, m);
+}
+
+static int replace(struct node *n, struct value *v)
+{
+	if (!v)
+		return -1;
+	graph_replace(n, 0, v);
+	return 0;
+}
+
+/* log(sum(e^(x - max))) + max */
+static int log_sum_exp_expand(struct graph *g, struct node *n)
+{
+	int64_t axes[RDU_MAX_DIMS], dim[RDU_MAX_DIMS];
+	struct value *x = n->in[0], *m, *s;
+	unsigned int mask;
+	int num = 0, ndim;
+
+	if (float_only(g, n) || reduce_axes(g, n, &mask))
+		return -1;
+	for (int i = 0; i < x->ndim; i++)
+		if (mask >> i & 1)
+			axes[num++] = i;
+	if (!num)
+		return replace(n, x);
+	m = reduce_node(g, "ReduceMax", graph_format(g, "%.200s.max", n->name), x, num, axes, 1);
+	if (!m)
+		return -1;
+	m = graph_op1(g, "StopGradient", graph_format(g, "%.200s.stop", n->name), m);
+	s = graph_op2(g, "Sub", graph_format(g, "%.200s.sub", n->name), x, m);
+	s = graph_op1(g, "Exp", graph_format(g, "%.200s.exp", n->name), s);
+	s = reduce_node(g, "ReduceLogSum", n->name, s, num, axes, 1);
+	s = s ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), s, m) : NULL;
+	ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
+	return replace(n, graph_reshape(g, n->name, s, ndim, dim));
+}
+
+/* (x - mean) / sqrt(variance + epsilon) over axes; then scale and bias. */
+static struct value *normalize(struct graph *g, struct node *n, struct value *x, int num,
+			       const int64_t *axes, struct value *scale, struct value *bias)
+{
+	struct value *mean, *d, *v;
+
+	mean = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes,
+			   1);
+	d = mean ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, mean) : NULL;
+	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
+	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
+	v = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
+		      v ? graph_const_f(g, attr_f(n, "epsilon", 1e-5f)) : NULL);
+	v = graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
+		      v ? graph_const_f(g, -0.5f) : NULL);
+	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), d, v) : NULL;
+	if (v && scale)
+		v = graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), v, scale);
+	if (v && bias)
+		v = graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name), v, bias);
+	return v;
+}
+
+static int layer_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
+	int num = 0;
+
+	if (float_only(g, n))
+		return -1;
+	if (axis < 0)
+		axis += x->ndim;
+	if (axis < 0 || axis >= x->ndim)
+		return node_error(g, n, "axis is out of range");
+	for (int64_t i = axis; i < x->ndim; i++)
+		axes[num++] = i;
+	return replace(n, normalize(g, n, x, num, axes, n->in[1], node_in(n, 2)));
+}
+
+static struct value *per_channel(struct graph *g, struct node *n, struct value *v, int ndim)
+{
+	int64_t dim[RDU_MAX_DIMS] = { 0 };
+
+	if (!v)
+		return NULL;
+	dim[0] = value_count(v);
+	for (int i = 1; i < ndim; i++)
+		dim[i] = 1;
+	return graph_reshape(g, n->name, v, ndim, dim);
+}
+
+static int channel_shapes(struct graph *g, struct node *n, int num)
+{
+	if (float_only(g, n))
+		return -1;
+	if (n->in[0]->ndim < 2)
+		return node_error(g, n, "its input has %d dimensions", n->in[0]->ndim);
+	for (int i = 1; i < num; i++)
+		if (n->in[i]->ndim != 1 || n->in[i]->dim[0] != n->in[0]->dim[1])
+			return node_error(g, n, "input %d has shape %s", i,
+					  value_shape_text(g, n->in[i]));
+	return 0;
+}
+
+static int instance_norm_expand(struct graph *g, struct node *n)
+{
+	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
+	int ndim = n->in[0]->ndim;
+
+	if (channel_shapes(g, n, 3))
+		return -1;
+	return replace(n, normalize(g, n, n->in[0], ndim - 2, axes,
+				    per_channel(g, n, n->in[1], ndim - 1),
+				    per_channel(g, n, n->in[2], ndim - 1)));
+}
+
+/* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
+static int batch_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *s, *t, *y;
+	int ndim = n->in[0]->ndim;
+
+	if (channel_shapes(g, n, 5))
+		return -1;
+	if (attr_i(n, "training_mode", 0))
+		return node_error(g, n, "training_mode is not supported");
+	for (int i = 1; i < n->num_out; i++)
+		if (n->out[i])
+			return node_error(g, n, "its mean and variance outputs are not supported");
+	for (int i = 3; i < 5; i++) /* statistics, not weights */
+		if (n->in[i]->kind == TENSOR_WEIGHT)
+			n->in[i]->trainable = false;
+	s = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), n->in[4],
+		      graph_const_f(g, attr_f(n, "epsilon", 1e-5f)));
+	s = s ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), s,
+			  graph_const_f(g, -0.5f)) : NULL;
+	s = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), n->in[1], s) : NULL;
+	t = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.mean", n->name), n->in[3], s) : NULL;
+	t = t ? graph_op2(g, "Sub", graph_format(g, "%.200s.bias", n->name), n->in[2], t) : NULL;
+	if (!t)
+		return -1;
+	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
+	return replace(n, y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y,
+					per_channel(g, n, t, ndim - 1))
+			    : NULL);
+}
+
+static int stop_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
+}
+
+#define REDUCE(onnx)                                                                               \
+	{ .name = onnx, .min_in = 1, .max_in = 2, .max_out = 1, .infer = reduce_infer,             \
+	  .gradient = reduce_gradient, .pattern = reduce_pattern }
+
+const struct op ops_reduce[] = {
+	REDUCE("ReduceSum"),
+	REDUCE("ReduceMean"),
+	REDUCE("ReduceMax"),
+	REDUCE("ReduceMin"),
+	REDUCE("ReduceSumSquare"),
+	REDUCE("ReduceL1"),
+	REDUCE("ReduceL2"),
+	REDUCE("ReduceLogSum"),
+	{ .name = "ReduceLogSumExp", .min_in = 1, .max_in = 2, .max_out = 1,
+	  .expand = log_sum_exp_expand },
+	{ .name = "Softmax", .min_in = 1, .max_in = 1, .max_out = 1, .infer = softmax_infer,
+	  .gradient = softmax_gradient, .pattern = softmax_pattern },
+	{ .name = "LogSoftmax", .min_in = 1, .max_in = 1, .max_out = 1, .infer = softmax_infer,
+	  .gradient = softmax_gradient, .pattern = softmax_pattern },
+	{ .name = "ArgMax", .min_in = 1, .max_in = 1, .max_out = 1, .infer = arg_infer,
+	  .stop_gradient = true, .pattern = arg_pattern },
+	{ .name = "ArgMin", .min_in = 1, .max_in = 1, .max_out = 1, .infer = arg_infer,
+	  .stop_gradient = true, .pattern = arg_pattern },
+	{ .name = "BatchNormalization", .min_in = 5, .max_in = 5, .max_out = 5,
+	  .expand = batch_norm_expand },
+	{ .name = "LayerNormalization", .min_in = 2, .max_in = 3, .max_out = 1,
+	  .expand = layer_norm_expand },
+	{ .name = "InstanceNormalization", .min_in = 3, .max_in = 3, .max_out = 1,
+	  .expand = instance_norm_expand },
+	{ .name = "ReduceGrad", .min_in = 3, .max_in = 3, .max_out = 1, .internal = true,
+	  .infer = like_first_infer, .pattern = reduce_grad_pattern },
+	{ .name = "SoftmaxGrad", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
+	  .infer = like_first_infer, .pattern = softmax_grad_pattern },
+	{ .name = "SumTo", .min_in = 1, .max_in = 1, .max_out = 1, .internal = true,
+	  .infer = sum_to_infer, .pattern = sum_to_pattern },
+	{ .name = "StopGradient", .min_in = 1, .max_in = 1, .max_out = 1, .internal = true,
+	  .infer = stop_infer, .view = true, .stop_gradient = true },
+	{ 0 },
+};

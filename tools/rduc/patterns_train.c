@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What training adds to a graph: losses and optimizers' updates. Labels of a
+ * class that does not exist take no part in the loss.
+ */
+#include <math.h>
+#include <string.h>
+#include "graph.h"
+
+#define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
+
+
+static int scalar_infer(struct graph *g, struct node *n)
+{
+	int64_t one = 1;
+
+	return node_shape(g, n, 0, RDU_DT_F32, 1, &one);
+}
+
+/* ---- softmax and cross entropy in one: log(sum(e^x)) - x[label] ---------------------- */
+
+/*
+ * Softmax parts: in x [..., C]; out lse [...]. Stable: the maximum first.
+ */
+static int lse_infer(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+
+	if (x->ndim < 2 || dtype_is_int(x->dtype))
+		return node_error(g, n, "logits have shape %s", value_shape_text(g, x));
+	return node_shape(g, n, 0, RDU_DT_F32, x->ndim - 1, x->dim);
+}
+
+static int rows(struct nest *nest, const struct value *x, bool reduce_rows, bool reduce_classes)
+{
+	int last = x->ndim - 1;
+
+	for (int i = 0; i < last; i++)
+		nest_dim(nest, i ? axis_name(x->ndim, i) : "n", x->dim[i], reduce_rows);
+	return nest_dim(nest, "c", x->dim[last], reduce_classes);
+}
+
+static int lse_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, "max");
+	struct tensor *m = lower_temp(l, n, "max", RDU_DT_F32, x->ndim - 1, x->dim);
+
+	rows(nest, x, false, true);
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
+	nest->reduce = REDUCE_MAX;
+	nest->body = nest_in(nest, 0);
+	nest_output(nest, m, nest_red(nest));
+	access_identity(&nest->out[0].access);
+	if (lower_done(l, n, nest))
+		return -1;
+	nest = lower_nest(l, n, NULL);
+	rows(nest, x, false, true);
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
+	nest_input(nest, m);
+	access_identity(&nest->in[1]);
+	nest->reduce = REDUCE_ADD;
+	nest->body = OP(EXP, OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), -1, -1);
+	nest_output(nest, lower_value(l, n->out[0]),
+		    OP(FADD, nest_in(nest, 1), OP(LOG, nest_red(nest), -1, -1), -1));
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static double num_rows(const struct value *x)
+{
+	return (double)value_count(x) / x->dim[x->ndim - 1];
+}
+
+/* in x, lse, labels; out loss [1]. No gather: every class compares itself. */
+static int xent_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int c, one, e;
+
+	c = rows(nest, x, true, true);
+	one = nest_dim(nest, "one", 1, false);
+	if (one < 0)
+		return node_error(l->graph, n, "too many dimensions");
+	for (int k = 0; k < 3; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		access_identity(&nest->in[k]);
+	}
+	nest->reduce = REDUCE_ADD;
+	e = OP(FSUB, nest_in(nest, 1), nest_in(nest, 0), -1);
+	nest->body = OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 2), -1), e,
+			nest_imm_f(nest, 0));
+	nest_output(nest, lower_value(l, n->out[0]),
+		    OP(FMUL, nest_red(nest), nest_imm_f(nest, (float)(1 / num_rows(x))), -1));
+	return lower_done(l, n, nest);
+}
+
+static int like_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, RDU_DT_F32, n->in[0]->ndim, n->in[0]->dim);
+}
+
+/* in x, lse, labels; out (softmax(x) - onehot(label)) / rows */
+static int xent_grad_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int c, p;
+
+	c = rows(nest, x, false, false);
+	for (int k = 0; k < 3; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		access_identity(&nest->in[k]);
+	}
+	p = OP(EXP, OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), -1, -1);
+	p = OP(FSUB, p,
+	       OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 2), -1), nest_imm_f(nest, 1),
+		  nest_imm_f(nest, 0)),
+	       -1);
+	p = OP(FMUL, p, nest_imm_f(nest, (float)(1 / num_rows(x))), -1);
+	nest_output(nest, lower_value(l, n->out[0]), p);
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+/* ---- mean squared error ---------------------------------------------------------------- */
+
+static int mse_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int e;
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], true);
+	if (nest_dim(nest, "one", 1, false) < 0)
+		return node_error(l->graph, n, "too many dimensions");
+	for (int k = 0; k < 2; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		access_identity(&nest->in[k]);
+	}
+	nest->reduce = REDUCE_ADD;
+	e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1);
+	nest->body = OP(FMUL, e, e, -1);
+	nest_output(nest, lower_value(l, n->out[0]),
+		    OP(FMUL, nest_red(nest), nest_imm_f(nest, (float)(1.0 / value_count(x))), -1));
+	return lower_done(l, n, nest);
+}
+
+static int mse_grad_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int e;
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	for (int k = 0; k < 2; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		access_identity(&nest->in[k]);
+	}
+	e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1);
+	e = OP(FMUL, e, nest_imm_f(nest, (float)(2.0 / value_count(x))), -1);
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+/* ---- optimizers --------------------------------------------------------------------------- */
+
+/*
+ * One nest over the weight: in0 gradient, in1 weight, in2 learning rate, then
+ * states and scalars. Each output goes over the tensor it is a new value of.
+ */
+static struct nest *update_nest(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct value *w = n->in[1];
+
+	for (int i = 0; i < w->ndim; i++)
+		nest_dim(nest, axis_name(w->ndim, i), w->dim[i], false);
+	for (int k = 0; k < n->num_in; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		if (value_same_shape(n->in[k], w))
+			access_identity(&nest->in[k]);
+	}
+	return nest;
+}
+
+static int update_out(struct lower *l, struct node *n, struct nest *nest, const int *e)
+{
+	for (int k = 0; k < n->num_out; k++) {
+		nest_output(nest, lower_value(l, n->out[k]), e[k]);
+		access_identity(&nest->out[k].access);
+	}
+	return lower_done(l, n, nest);
+}
+
+static int update_infer(struct graph *g, struct node *n)
+{
+	for (int k = 0; k < n->num_out; k++)
+		if (node_shape(g, n, k, RDU_DT_F32, n->in[1]->ndim, n->in[1]->dim))
+			return -1;
+	return 0;
+}
+
+/* g + decay w: weight decay as part of the gradient */
+static int decayed(struct nest *nest, const struct node *n)
+{
+	float decay = attr_f(n, "weight_decay", 0);
+	int g = nest_in(nest, 0);
+
+	if (decay == 0)
+		return g;
+	return OP(FMA, nest_imm_f(nest, decay), nest_in(nest, 1), g);
+}
+
+static int sgd_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = update_nest(l, n);
+	int e[1];
+
+	e[0] = OP(FSUB, nest_in(nest, 1), OP(FMUL, nest_in(nest, 2), decayed(nest, n), -1), -1);
+	return update_out(l, n, nest, e);
+}
+
+/* in3: velocity. v' = momentum v + g, w' = w - lr v' */
+static int momentum_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = update_nest(l, n);
+	int e[2];
+
+	e[1] = OP(FMA, nest_imm_f(nest, attr_f(n, "momentum", 0.9f)), nest_in(nest, 3),
+		  decayed(nest, n));
+	e[0] = OP(FSUB, nest_in(nest, 1), OP(FMUL, nest_in(nest, 2), e[1], -1), -1);
+	return update_out(l, n, nest, e);
+}
+
+/*
+ * in3: m, in4: v, in5: 1 / (1 - beta1^t), in6: 1 / (1 - beta2^t).
+ *     m' = beta1 m + (1 - beta1) g,  v' = beta2 v + (1 - beta2) g^2
+ *     w' = w - lr (m' c1 / (sqrt(v' c2) + epsilon) + decay w)
+ * AdamW decays the weight, Adam the gradient.
+ */
+static int adam_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = update_nest(l, n);
+	float b1 = attr_f(n, "beta1", 0.9f), b2 = attr_f(n, "beta2", 0.999f);
+	float decay = attr_f(n, "weight_decay", 0);
+	bool decoupled = attr_i(n, "decoupled", 0);
+	int e[3], g = decoupled ? nest_in(nest, 0) : decayed(nest, n), w = nest_in(nest, 1), step;
+
+	e[1] = OP(FADD, OP(FMUL, nest_imm_f(nest, b1), nest_in(nest, 3), -1),
+		  OP(FMUL, nest_imm_f(nest, 1 - b1), g, -1), -1);
+	e[2] = OP(FADD, OP(FMUL, nest_imm_f(nest, b2), nest_in(nest, 4), -1),
+		  OP(FMUL, nest_imm_f(nest, 1 - b2), OP(FMUL, g, g, -1), -1), -1);
+	step = OP(FADD, OP(SQRT, OP(FMUL, e[2], nest_in(nest, 6), -1), -1, -1),
+		  nest_imm_f(nest, attr_f(n, "epsilon", 1e-8f)), -1);
+	step = OP(FMUL, OP(FMUL, e[1], nest_in(nest, 5), -1), OP(RECIP, step, -1, -1), -1);
+	if (decoupled && decay != 0)
+		step = OP(FMA, nest_imm_f(nest, decay), w, step);
+	e[0] = OP(FSUB, w, OP(FMUL, nest_in(nest, 2), step, -1), -1);
+	return update_out(l, n, nest, e);
+}
+
+/* in t [1]; out t + 1, 1 / (1 - beta1^(t+1)), 1 / (1 - beta2^(t+1)). The step is
+ * counted on the card: training goes on where it stopped. */
+static int adam_step_infer(struct graph *g, struct node *n)
+{
+	int64_t one = 1;
+
+	for (int k = 0; k < 3; k++)
+		if (node_shape(g, n, k, RDU_DT_F32, 1, &one))
+			return -1;
+	return 0;
+}
+
+static int adam_step_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	const char *const beta[] = { "beta1", "beta2" };
+	int e[3];
+
+	nest_dim(nest, "one", 1, false);
+	nest_input(nest, lower_value(l, n->in[0]));
+	e[0] = OP(FADD, nest_in(nest, 0), nest_imm_f(nest, 1), -1);
+	for (int k = 0; k < 2; k++) {
+		float log_beta = (float)log((double)attr_f(n, beta[k], 0.9f));
+		int power = OP(EXP, OP(FMUL, e[0], nest_imm_f(nest, log_beta), -1), -1, -1);
+
+		e[k + 1] = OP(RECIP, OP(FSUB, nest_imm_f(nest, 1), power, -1), -1, -1);
+	}
+	for (int k = 0; k < 3; k++)
+		nest_output(nest, lower_value(l, n->out[k]), e[k]);
+	return lower_done(l, n, nest);
+}
+
+/* A scalar of one as large as a tensor: where differentiation starts in tests. */
+static int ones_pattern(struct lower *l, struct node *n)
+{
+	struct tensor *t = lower_value(l, n->out[0]);
+
+	return lower_fill(l, n, t, 0, 0, t->ndim ? t->dim[0] : 1, 0x3f800000);
+}
+
+#define INTERNAL(onnx, ins, outs, inf, pat)                                                        \
+	{ .name = onnx, .min_in = ins, .max_in = ins, .max_out = outs, .internal = true,           \
+	  .infer = inf, .pattern = pat }
+
+const struct op ops_train[] = {
+	INTERNAL("LogSumExpRows", 1, 1, lse_infer, lse_pattern),
+	INTERNAL("CrossEntropy", 3, 1, scalar_infer, xent_pattern),
+	INTERNAL("CrossEntropyGrad", 3, 1, like_infer, xent_grad_pattern),
+	INTERNAL("MeanSquaredError", 2, 1, scalar_infer, mse_pattern),
+	INTERNAL("MeanSquaredErrorGrad", 2, 1, like_infer, mse_grad_pattern),
+	INTERNAL("Sgd", 3, 1, update_infer, sgd_pattern),
+	INTERNAL("Momentum", 4, 2, update_infer, momentum_pattern),
+	INTERNAL("Adam", 7, 3, update_infer, adam_pattern),
+	INTERNAL("AdamStep", 1, 3, adam_step_infer, adam_step_pattern),
+	INTERNAL("Ones", 1, 1, like_infer, ones_pattern),
+	{ 0 },
+};

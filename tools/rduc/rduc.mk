@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+# The compiler, and the program that writes small ONNX models.
+
+# C code for ONNX's protobuf messages, from the schema that libonnx-dev brings.
+ifeq ($(filter $(G)/onnx.pb-c.h,$(GENERATED)),)
+GENERATED += $(G)/onnx.pb-c.h
+$(G)/onnx.pb-c.h: | $(call packages,build)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)proto=$$(dpkg -L libonnx-dev | grep '/onnx/onnx\.proto$$') && \
+		protoc-c -I$${proto%/*} --c_out=$(G) onnx.proto
+$(G)/onnx.pb-c.c: $(G)/onnx.pb-c.h ;
+endif
+
+RDUC_MAINS := tools/rduc/main.c tools/rduc/mkmodel.c
+RDUC_SRCS := $(filter-out $(RDUC_MAINS),$(wildcard tools/rduc/*.c)) $(G)/onnx.pb-c.c
+RDUC_LDLIBS := -lprotobuf-c -lelf
+CFLAGS_tests/unit += -Itools/rduc -Itests/unit
+CFLAGS_tests/fuzz += -Itools/rduc
+
+$(eval $(call library,librduc,$(RDUC_SRCS)))
+$(eval $(call program,rduc,tools/rduc/main.c,librduc librdumodel,$(RDUC_LDLIBS)))
+$(eval $(call program,rdu-mkmodel,tools/rduc/mkmodel.c,librduc librdumodel,$(RDUC_LDLIBS)))
+
+rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc librdumodel,$(RDUC_LDLIBS)))
+$(foreach t,$(wildcard tests/unit/rduc_*.c),$(call rduc_test,$(t)))
+
+ifneq ($(wildcard tests/fuzz/fuzz_onnx.c),)
+$(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc librdumodel,$(RDUC_LDLIBS)))
+endif

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Pass 2: shapes and types in order, constants folded as they become known,
+ * composite operators expanded, identities and dead code removed.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+
+static void *root_data(struct tensor *t)
+{
+	while (t->view_of)
+		t = t->view_of;
+	return t->data;
+}
+
+#define MAX_FOLD_POINTS (1 << 22)
+
+static int64_t points(const struct nest *n)
+{
+	int64_t num = 1;
+
+	for (int d = 0; d < n->ndim; d++)
+		if (__builtin_mul_overflow(num, n->dim[d].extent, &num))
+			return INT64_MAX;
+	return num;
+}
+
+/* Run the node's own nests on its constants. 1: too much work, -1: error. */
+static int fold_nests(struct graph *g, struct node *n)
+{
+	struct module *m = module_new("fold");
+	struct module_entry *e = module_entry(m, "fold");
+	struct lower l = { m, e, g, "fold/" };
+	struct tensor *out = NULL;
+	void **data = NULL;
+	int ret;
+
+	for (int i = 0; i < n->num_in; i++)
+		if (n->in[i])
+			n->in[i]->tensor = NULL;
+	n->out[0]->tensor = NULL;
+	ret = n->op->view ? 0 : n->op->pattern(&l, n);
+	e = &m->entries[0];
+	for (int i = 0; i < e->num_nests && !ret; i++)
+		if (points(e->nests[i]) > MAX_FOLD_POINTS)
+			ret = 1;
+	if (!ret) {
+		size_t bytes = (size_t)value_count(n->out[0]) * dtype_bytes(n->out[0]->dtype);
+
+		n->out[0]->data = graph_alloc(g, bytes ? bytes : 1);
+		if (n->op->view) {
+			memcpy(n->out[0]->data, n->in[0]->data, bytes);
+		} else {
+			data = calloc(m->num_tensors, sizeof(*data));
+			if (!data)
+				abort();
+			out = n->out[0]->tensor;
+			for (int i = 0; i < m->num_tensors; i++) {
+				struct tensor *t = m->tensors[i];
+
+				if (t->view_of || t->update_of)
+					continue;
+				if (t == out)
+					data[i] = n->out[0]->data;
+				else if (root_data(t))
+					data[i] = root_data(t);
+				else
+					data[i] = t->data = calloc(
+						dims_count(t->ndim, t->dim) + 1, dtype_bytes(t->dtype));
+			}
+			for (int i = 0; i < e->num_nests; i++)
+				nest_eval(e->nests[i], data, false);
+			free(data);
+		}
+	}
+	for (int i = 0; i < n->num_in; i++)
+		if (n->in[i])
+			n->in[i]->tensor = NULL;
+	n->out[0]->tensor = NULL;
+	module_free(m);
+	return ret;
+}
+
+int graph_fold(struct graph *g, struct node *n)
+{
+	struct value *v = n->out[0];
+	int ret = 0;
+
+	if (!v || n->num_out > 1 || (v->ndim >= 0 && value_count(v) > GRAPH_MAX_FOLD))
+		return 0;
+	if (n->op->fold) {
+		ret = n->op->fold(g, n);
+		if (ret < 0)
+			return -1;
+	}
+	if (!ret) {
+		if (v->ndim < 0 || n->op->expand || !value_count(v) ||
+		    !(n->op->view || n->op->pattern) || !n->num_in)
+			return 0;
+		for (int i = 0; i < n->num_in; i++)
+			if (n->in[i] && (!n->in[i]->constant || !n->in[i]->data ||
+					 value_count(n->in[i]) > GRAPH_MAX_FOLD ||
+					 !value_count(n->in[i])))
+				return 0;
+		ret = fold_nests(g, n);
+		if (ret)
+			return ret < 0 ? -1 : 0;
+	}
+	v->constant = true;
+	v->kind = TENSOR_WEIGHT;
+	v->producer = NULL;
+	return 1;
+}
+
+void graph_mark(struct graph *g, struct value *const *roots, int num_roots)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		g->nodes[i]->live = false;
+	for (int i = 0; i < num_roots; i++) {
+		struct value *v = value_resolve(roots[i]);
+
+		if (v->producer)
+			v->producer->live = true;
+	}
+	for (int i = g->num_nodes - 1; i >= 0; i--) {
+		struct node *n = g->nodes[i];
+
+		for (int k = 0; n->live && k < n->num_in; k++)
+			if (n->in[k] && n->in[k]->producer)
+				n->in[k]->producer->live = true;
+	}
+}
+
+static void remove_dead(struct graph *g)
+{
+	struct value **roots = graph_alloc(g, (g->num_outputs + 1) * sizeof(*roots));
+	int kept = 0;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		roots[i] = g->outputs[i].value;
+	graph_mark(g, roots, g->num_outputs);
+	for (int i = 0; i < g->num_nodes; i++)
+		if (g->nodes[i]->live)
+			g->nodes[kept++] = g->nodes[i];
+	g->num_nodes = kept;
+}
+
+int graph_simplify(struct graph *g)
+{
+	struct node **old = g->nodes;
+	int num = g->num_nodes, ret = 0;
+
+	g->nodes = NULL;
+	g->num_nodes = g->cap_nodes = 0;
+	for (int i = 0; i < num && !ret; i++)
+		ret = graph_process(g, old[i]);
+	free(old);
+	if (ret)
+		return -1;
+	for (int i = 0; i < g->num_outputs; i++)
+		g->outputs[i].value = value_resolve(g->outputs[i].value);
+	remove_dead(g);
+	return 0;
+}
