@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What a hostile guest can do to the card: registers and doorbells at any
+ * offset and size, commands of any content, page tables and program images
+ * changed under its hands, resets and pauses at any moment. Input is a list of
+ * actions; whatever they do, the card must survive and come back from a reset.
+ */
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "../unit/cfgbuild.h"
+
+#define MEM (4u << 20)
+#define HOST (1u << 20)
+#define RING(q) ((q) * 0x1000u)
+#define CPL(q) (0x40000u + (q) * 8u)
+#define ROOT 0x100000u   /* card: page tables from here */
+#define IMAGE 0x180000u  /* card: a valid program image */
+#define DATA 0x200000u   /* card: mapped at VA */
+#define ARGS (DATA + 0x8000u)
+#define VA 0x40000000ULL /* + 0: 64 card pages; + 1M: 16 host; + 2M: read only */
+
+static struct rdu_chip chip;
+static struct rdu_card *card;
+static unsigned char *mem, *host, *clean;
+static size_t image_size;
+static uint32_t tail[4];
+static _Atomic unsigned int irqs;
+
+static int do_read(void *opaque, uint64_t addr, void *buf, uint64_t len)
+{
+	(void)opaque;
+	if (addr > HOST || len > HOST - addr)
+		return -1;
+	memcpy(buf, host + addr, len);
+	return 0;
+}
+
+static int do_write(void *opaque, uint64_t addr, const void *buf, uint64_t len)
+{
+	(void)opaque;
+	if (addr > HOST || len > HOST - addr)
+		return -1;
+	memcpy(host + addr, buf, len);
+	return 0;
+}
+
+static void *do_map(void *opaque, uint64_t addr, uint64_t len, bool write)
+{
+	(void)opaque;
+	(void)write;
+	return addr > HOST || len > HOST - addr || addr & 0x1000 ? NULL : host + addr;
+}
+
+static void do_unmap(void *opaque, void *ptr, uint64_t len, bool write)
+{
+	(void)opaque;
+	(void)ptr;
+	(void)len;
+	(void)write;
+}
+
+static void do_irq(void *opaque, unsigned int vector)
+{
+	(void)opaque;
+	if (vector >= RDU_NUM_VECTORS)
+		abort();
+	irqs++;
+}
+
+static const struct rdu_host_ops ops = {
+	.read = do_read, .write = do_write, .irq = do_irq, .map = do_map, .unmap = do_unmap
+};
+
+static uint64_t *pte(unsigned int table, uint64_t va, unsigned int level)
+{
+	return (uint64_t *)(void *)(clean + ROOT + table * 4096u) +
+	       (va >> (RDU_PT_SHIFT + RDU_PT_BITS * level) & 511);
+}
+
+/* Two segments; doubles the words of the first into the second. */
+static void make_image(void)
+{
+	static const struct rdu_cfg_pred none;
+	const uint64_t regions[2] = { 16 * 32 * 4, 16 * 32 * 4 };
+	struct cfgb *b = cfgb_new(&chip, 1);
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0), x = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	uint32_t st = cfgb_program(b, RDU_KIND_STORE, 0, 2), i;
+	size_t size;
+	void *section, *image;
+	struct rdu_args *args = (void *)(clean + ARGS);
+
+	b->num_segments = 2;
+	for (i = 0; i < 3; i++)
+		cfgb_loop(b, i, 16);
+	cfgb_access(b, ld, &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1,
+						     .stride = { 32 } }, &none);
+	cfgb_stage(b, x, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_in(0), cfgb_none());
+	cfgb_access(b, st, &(struct rdu_cfg_access){ .target = 1, .lanes = 32, .lane_stride = 1,
+						     .stride = { 32 } }, &none);
+	cfgb_connect(b, ld, 0, x, 0);
+	cfgb_connect(b, x, 0, st, 0);
+	section = cfgb_finish(b, &size);
+	image = cfgb_program_image(section, size, regions, &image_size);
+	memcpy(clean + IMAGE, image, image_size);
+	free(section);
+	free(image);
+	args->num_regions = 2;
+	args->regions[0].addr = VA;
+	args->regions[0].size = args->regions[1].size = 16 * 32 * 4;
+	args->regions[1].addr = VA + (1 << 20);
+}
+
+static void prepare(void)
+{
+	struct rdu_card_config config = { .chip = &chip, .mem_size = MEM, .threads = 2 };
+	const char *why;
+	char error[200];
+	unsigned int i;
+
+	if (rdu_chip_find("sn10", &chip, error, sizeof(error)))
+		abort();
+	clean = calloc(1, MEM);
+	mem = aligned_alloc(4096, MEM);
+	host = calloc(1, HOST);
+	if (!clean || !mem || !host)
+		abort();
+	*pte(0, VA, 3) = (ROOT + 4096) | RDU_PTE_VALID;
+	*pte(1, VA, 2) = (ROOT + 8192) | RDU_PTE_VALID;
+	for (i = 0; i < 3; i++)
+		*pte(2, VA + ((uint64_t)i << 21), 1) = (ROOT + 12288 + i * 4096) | RDU_PTE_VALID;
+	for (i = 0; i < 64; i++)
+		*pte(3, VA + i * 4096, 0) = (DATA + i * 4096) | RDU_PTE_VALID | RDU_PTE_WRITE;
+	for (i = 0; i < 16; i++)
+		*pte(3, VA + (1 << 20) + i * 4096, 0) = (0x80000 + i * 4096) | RDU_PTE_VALID |
+							RDU_PTE_WRITE | RDU_PTE_HOST;
+	*pte(4, VA + (2 << 20), 1) = 0;
+	for (i = 0; i < 64; i++)
+		*pte(4, VA + (2 << 20) + i * 4096, 0) = (DATA + i * 4096) | RDU_PTE_VALID;
+	*pte(2, VA + (4 << 20), 1) = 0x200000 | RDU_PTE_VALID | RDU_PTE_LARGE | RDU_PTE_WRITE;
+	make_image();
+	memcpy(mem, clean, MEM);
+	config.mem = mem;
+	card = rdu_card_new(&config, &ops, NULL, &why);
+	if (!card)
+		abort();
+}
+
+static void enable(unsigned int q, unsigned int tile)
+{
+	uint64_t r = RDU_REG_QUEUE(q);
+
+	rdu_card_mmio_write(card, RDU_REG_CTRL, 1, 4);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_RING_LO, RING(q), 8);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_RING_LOG2, 4, 4);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_CPL_LO, CPL(q), 8);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_PT_LO, ROOT, 8);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_TILE_FIRST, tile, 4);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_TILE_COUNT, q ? 1 : 0, 4);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_WATCHDOG_MS, 200, 4);
+	rdu_card_mmio_write(card, r + RDU_REG_Q_CTRL, 1, 4);
+	tail[q] = 0;
+}
+
+static void submit(unsigned int q, const struct rdu_cmd *c)
+{
+	memcpy(host + RING(q) + (tail[q]++ & 15) * sizeof(*c), c, sizeof(*c));
+	rdu_card_doorbell(card, q * RDU_DOORBELL_STRIDE, tail[q], 4);
+}
+
+static void settle(void)
+{
+	unsigned int i, q;
+
+	for (i = 0; i < 200; i++) {
+		for (q = 0; q < 4; q++)
+			if (rdu_card_mmio_read(card, RDU_REG_QUEUE(q) + RDU_REG_Q_STATUS, 4) ==
+			    RDU_QUEUE_RUNNING)
+				break;
+		if (q == 4)
+			return;
+		usleep(20);
+	}
+}
+
+struct input {
+	const uint8_t *p;
+	size_t n;
+};
+
+static uint64_t take(struct input *in, unsigned int bytes)
+{
+	uint64_t v = 0;
+
+	while (bytes--) {
+		v = v << 8 | (in->n ? *in->p : 0);
+		if (in->n) {
+			in->p++;
+			in->n--;
+		}
+	}
+	return v;
+}
+
+/* An address that often leads somewhere. */
+static uint64_t address(struct input *in)
+{
+	switch (take(in, 1) & 7) {
+	case 0:
+		return take(in, 8);
+	case 1:
+		return VA + (1 << 20) + take(in, 2);
+	case 2:
+		return VA + (2 << 20) + take(in, 2);
+	case 3:
+		return VA + (4 << 20) + take(in, 3);
+	case 4:
+		return 0;
+	default:
+		return VA + (take(in, 2) & ~63ull);
+	}
+}
+
+static void command(struct input *in)
+{
+	static const uint8_t op[] = { 0, 1, 2, 3, 3, 3, 4, 5, 6, 7, 64, 65 };
+	struct rdu_cmd c = { .op = op[take(in, 1) % sizeof(op)] };
+	unsigned int q = take(in, 1) & 3, i;
+
+	if (c.op >= 64)
+		q = 0;
+	c.flags = take(in, 1) & 1;
+	c.seqno = take(in, 1);
+	switch (c.op) {
+	case RDU_OP_COPY:
+		c.copy.src = address(in);
+		c.copy.dst = address(in);
+		c.copy.len = take(in, 3);
+		break;
+	case RDU_OP_FILL:
+		c.fill.dst = address(in) & ~3ull;
+		c.fill.len = take(in, 3) & ~3ull;
+		c.fill.value = (uint32_t)take(in, 4);
+		break;
+	case RDU_OP_TIMESTAMP:
+		c.copy.dst = address(in) & ~7ull;
+		break;
+	case RDU_OP_PROG_LOAD:
+		c.slot = take(in, 1) & 3;
+		c.prog.addr = IMAGE;
+		c.prog.size = image_size - (take(in, 1) == 1);
+		c.prog.result = take(in, 1) & 1 ? 0x50000 : 0;
+		break;
+	case RDU_OP_PROG_UNLOAD:
+		c.slot = take(in, 1) & 3;
+		break;
+	case RDU_OP_RUN:
+	case RDU_OP_PLOAD:
+		c.slot = take(in, 1) & 3;
+		/* fall through */
+	case RDU_OP_ALOAD:
+	case RDU_OP_EXEC:
+		if (c.op == RDU_OP_RUN || c.op == RDU_OP_ALOAD) {
+			c.run.args = take(in, 1) & 7 ? VA + (ARGS - DATA) : address(in);
+			c.run.args_size = take(in, 1) & 7 ? 40 : take(in, 2);
+		}
+		if (take(in, 1) & 1)
+			c.run.stats = address(in);
+		if (take(in, 1) & 1) {
+			c.run.trace = address(in);
+			c.run.trace_size = (uint32_t)take(in, 2);
+		}
+		break;
+	}
+	if (take(in, 1) == 255)
+		for (i = 0; i < sizeof(c); i++)
+			((uint8_t *)&c)[i] ^= (uint8_t)take(in, 1);
+	submit(q, &c);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	unsigned int q, actions = 0;
+	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD };
+	uint64_t at;
+
+	if (!card)
+		prepare();
+	memcpy(mem, clean, MEM);
+	for (q = 0; q < 3; q++)
+		enable(q, q);
+	c.prog.addr = IMAGE;
+	c.prog.size = image_size;
+	submit(0, &c);
+	settle();
+	while (in.n && actions++ < 200) {
+		switch (take(&in, 1) % 16) {
+		case 0:
+			at = take(&in, 2);
+			rdu_card_mmio_write(card, at, take(&in, 4), 1u << (take(&in, 1) & 3));
+			break;
+		case 1:
+			at = take(&in, 1) & 3;
+			rdu_card_mmio_write(card, RDU_REG_QUEUE(at) + (take(&in, 1) & 0xfc),
+					    take(&in, 2), 4);
+			break;
+		case 2:
+			at = take(&in, 2);
+			rdu_card_mmio_read(card, at, 1u << (take(&in, 1) & 3));
+			break;
+		case 3: /* a word of the page tables */
+			at = ROOT + (take(&in, 2) & 0x7ff8);
+			__atomic_store_n((uint64_t *)(void *)(mem + at), take(&in, 8),
+					 __ATOMIC_RELAXED);
+			break;
+		case 4: /* a word of the argument block or of the image */
+			at = (take(&in, 1) & 1 ? ARGS : IMAGE) + (take(&in, 2) & 0xfff);
+			mem[at] ^= (uint8_t)take(&in, 1);
+			break;
+		case 5:
+			at = take(&in, 3);
+			rdu_card_doorbell(card, at, take(&in, 4), 1u << (take(&in, 1) & 3));
+			break;
+		case 6:
+			rdu_card_pause(card);
+			if (take(&in, 1) & 1)
+				command(&in);
+			rdu_card_resume(card);
+			break;
+		case 7:
+			if (take(&in, 1) & 1)
+				rdu_card_reset(card);
+			break;
+		case 8:
+			enable(take(&in, 1) & 3, take(&in, 1) & 7);
+			break;
+		case 9:
+			at = take(&in, 1) & 3;
+			rdu_card_mmio_write(card, RDU_REG_QUEUE(at) + RDU_REG_Q_CTRL,
+					    take(&in, 1) & 3, 4);
+			break;
+		case 10:
+			settle();
+			break;
+		default:
+			command(&in);
+			break;
+		}
+	}
+	rdu_card_reset(card);
+	if (rdu_card_mmio_read(card, RDU_REG_STATUS, 4) != RDU_STATUS_READY)
+		abort();
+	return 0;
+}
