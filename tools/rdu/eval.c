@@ -9,7 +9,8 @@
 
 struct eval {
 	struct session s;
-	const char *device, *path, *data, *labels, *entry;
+	const char *device, *path, *data, *labels, *results, *entry;
+	double count;
 	bool json;
 	const struct rdu_file_symbol *x, *y;
 	struct images images;
@@ -45,6 +46,8 @@ static int prepare(struct eval *e)
 			    "float32[batch,classes]", e->entry);
 	if (images_read(e->data, "t10k", &e->images, error, sizeof(error)))
 		return fail("%s", error);
+	if (e->count && e->count < e->images.count)
+		e->images.count = e->count;
 	e->batch = e->x->dims[0];
 	e->classes = e->y->dims[1];
 	e->batches = (e->images.count + e->batch - 1) / e->batch;
@@ -135,6 +138,7 @@ static int report(struct eval *e, double wall)
 	double hz = chip_hz(&e->s), accuracy;
 	unsigned int right = 0, i;
 	struct json j;
+	FILE *out;
 
 	for (i = 0; i < e->images.count; i++)
 		right += e->answers[i] == e->images.labels[i];
@@ -152,9 +156,16 @@ static int report(struct eval *e, double wall)
 		return 0;
 	}
 	print_stats(stdout, &e->sum, hz);
-	printf("images %u\nright %u\naccuracy %.4f\n", e->images.count, right, accuracy);
-	printf("modelled_seconds %.6f\nwall_seconds %.3f\nimages_per_second %.0f\n",
-	       (e->sum.end_cycle - e->sum.start_cycle) / hz, wall, e->images.count / wall);
+	if (e->results)
+		printf("accuracy %.4f (%u of %u)\n", accuracy, right, e->images.count);
+	out = e->results ? fopen(e->results, "w") : stdout;
+	if (!out)
+		return fail("%s: %s", e->results, strerror(errno));
+	fprintf(out, "images %u\nright %u\naccuracy %.4f\n", e->images.count, right, accuracy);
+	fprintf(out, "eval_modelled_seconds %.6f\neval_seconds %.3f\neval_images_per_second %.0f\n",
+		(e->sum.end_cycle - e->sum.start_cycle) / hz, wall, e->images.count / wall);
+	if (out != stdout && fclose(out))
+		return fail("%s: write error", e->results);
 	return 0;
 }
 
@@ -163,6 +174,8 @@ int cmd_eval(int argc, char **argv)
 	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
 						 { "data", required_argument, NULL, 'D' },
 						 { "labels", required_argument, NULL, 'l' },
+						 { "count", required_argument, NULL, 'n' },
+						 { "results", required_argument, NULL, 'r' },
 						 { "entry", required_argument, NULL, 'e' }, { 0 } };
 	struct eval e = { .entry = "forward" };
 	double start;
@@ -183,6 +196,13 @@ int cmd_eval(int argc, char **argv)
 		case 'l':
 			e.labels = optarg;
 			break;
+		case 'n':
+			if (!parse_number("--count", optarg, 0, 1e9, &e.count))
+				return EXIT_USAGE;
+			break;
+		case 'r':
+			e.results = optarg;
+			break;
 		case 'e':
 			e.entry = optarg;
 			break;
@@ -190,6 +210,8 @@ int cmd_eval(int argc, char **argv)
 			return help("eval", DEVICE_HELP
 				    "      --data DIR      t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz\n"
 				    "      --labels FILE   the answers, one a line\n"
+				    "      --count N       only the first N images\n"
+				    "      --results FILE  the \"key value\" lines go there instead\n"
 				    "      --entry NAME    (forward)\n"
 				    "  -j, --json          for programs\n");
 		default:

@@ -15,7 +15,7 @@
 enum schedule { COSINE, CONSTANT };
 
 struct plan {
-	const char *device, *path, *data, *save, *curve, *log, *entry;
+	const char *device, *path, *data, *save, *curve, *log, *results, *entry;
 	double epochs, lr, seed, max_steps;
 	enum schedule schedule;
 	int progress; /* 1: always, 0: never, -1: when it is a terminal */
@@ -264,6 +264,7 @@ static int report(struct trainer *t, double wall)
 	double mean = 0;
 	uint64_t hash;
 	struct json j;
+	FILE *out;
 
 	if (rdu_program_weights_hash(t->s.prog, &hash))
 		return fail("%s", rdu_error_text(t->s.prog));
@@ -295,12 +296,17 @@ static int report(struct trainer *t, double wall)
 		return 0;
 	}
 	print_stats(stdout, &t->sum, hz);
-	printf("steps %u\nloss %.6f\n", t->done, mean);
-	printf("modelled_seconds %.6f\nmodelled_exec_seconds %.6f\nmodelled_pload_seconds %.6f\n"
-	       "modelled_aload_seconds %.6f\n", card, t->sum.exec_cycles / hz,
-	       t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
-	printf("wall_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
-	       t->done * (double)t->batch / wall, (unsigned long long)hash);
+	out = t->plan.results ? fopen(t->plan.results, "w") : stdout;
+	if (!out)
+		return fail("%s: %s", t->plan.results, strerror(errno));
+	fprintf(out, "steps %u\nloss %.6f\n", t->done, mean);
+	fprintf(out, "modelled_seconds %.6f\nmodelled_exec_seconds %.6f\n"
+		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n", card,
+		t->sum.exec_cycles / hz, t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
+	fprintf(out, "train_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
+		t->done * (double)t->batch / wall, (unsigned long long)hash);
+	if (out != stdout && fclose(out))
+		return fail("%s: write error", t->plan.results);
 	return 0;
 }
 
@@ -319,19 +325,21 @@ static void finish(struct trainer *t)
 #define TRAIN_HELP \
 	"      --data DIR         train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz\n" \
 	"      --epochs N         (1)\n" \
-	"      --steps N          stop after N steps\n" \
+	"      --steps N          stop after N steps (0: when the epochs are done)\n" \
 	"      --lr RATE          at the start (0.002 with an Adam optimizer, else 0.1)\n" \
 	"      --schedule KIND    cosine (to zero at the end, default) or constant\n" \
 	"      --seed N           of the order of images (1)\n" \
 	"      --save OUT.rdu     the program with the trained weights\n" \
 	"      --loss-curve FILE  picture (SVG)\n" \
 	"      --log FILE         a line each step (CSV)\n" \
+	"      --results FILE     the \"key value\" lines go there instead\n" \
 	"      --progress WHEN    auto (rewritten line on a terminal), always, never\n" \
 	"  -j, --json             the summary for programs\n"
 
 static int parse(int argc, char **argv, struct plan *p)
 {
-	enum { DATA = 256, EPOCHS, STEPS, LR, SCHEDULE, SEED, SAVE, CURVE, LOG, PROGRESS, ENTRY };
+	enum { DATA = 256, EPOCHS, STEPS, LR, SCHEDULE, SEED, SAVE, CURVE, LOG, PROGRESS, ENTRY,
+	       RESULTS };
 	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
 						 { "data", required_argument, NULL, DATA },
 						 { "epochs", required_argument, NULL, EPOCHS },
@@ -344,6 +352,7 @@ static int parse(int argc, char **argv, struct plan *p)
 						 { "log", required_argument, NULL, LOG },
 						 { "progress", required_argument, NULL, PROGRESS },
 						 { "entry", required_argument, NULL, ENTRY },
+						 { "results", required_argument, NULL, RESULTS },
 						 { 0 } };
 	bool ok = true;
 	int c;
@@ -363,7 +372,7 @@ static int parse(int argc, char **argv, struct plan *p)
 			ok = parse_number("--epochs", optarg, 0.001, 10000, &p->epochs);
 			break;
 		case STEPS:
-			ok = parse_number("--steps", optarg, 1, 1e8, &p->max_steps);
+			ok = parse_number("--steps", optarg, 0, 1e8, &p->max_steps);
 			break;
 		case LR:
 			ok = parse_number("--lr", optarg, 1e-12, 1e6, &p->lr);
@@ -389,6 +398,9 @@ static int parse(int argc, char **argv, struct plan *p)
 			break;
 		case ENTRY:
 			p->entry = optarg;
+			break;
+		case RESULTS:
+			p->results = optarg;
 			break;
 		case 'h':
 			exit(help("train", DEVICE_HELP TRAIN_HELP));

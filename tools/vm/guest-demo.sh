@@ -1,21 +1,24 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# guest-demo.sh FOLDER DATA [STEPS]: the guest's part of the demonstration (see
-# demo): trains FOLDER/cnn.rdu, serves the test images, leaves what they say.
+# guest-demo.sh SETTINGS: the guest's part of the demonstration; see demo. What it
+# leaves in $dir: trained.rdu, labels.txt, train.txt and eval.txt ("key value"
+# lines), loss.csv and the pictures.
 set -eu
 cd "$TOP"
-dir=$1 data=$2 steps=${3:-}
-
+. "$TOP/$1" # dir batch epochs steps images
+data=${data:-/usr/share/datasets/fashion-mnist}
+for place in /usr/share/dataset-fashion-mnist /usr/share/datasets/fashion-mnist /usr/share/*/fashion-mnist; do
+	[ ! -f "$place/t10k-images-idx3-ubyte.gz" ] || data=$place
+done
+echo "== the card"
 rdu info
-# What the tools say is shown and kept; a pipe would hide their exit code.
-keep() {
-	file=$1
-	shift
-	{ "$@" 2>&1 || echo "failed $?"; } | tee "$file"
-	! grep -q '^failed ' "$file"
-}
-keep "$dir/train.txt" rdu train "$dir/cnn.rdu" --data "$data" --epochs 1 ${steps:+--steps "$steps"} \
-	--save "$dir/trained.rdu" --loss-curve "$dir/loss_curve.svg"
-keep "$dir/serve.txt" rdu eval "$dir/trained.rdu" --data "$data" --labels "$dir/labels.txt"
-rdu trace "$dir/trained.rdu" train_step -o "$dir/timeline.json"
-rdu stat
+echo "== training"
+rdu train "$dir/cnn.rdu" --data "$data" --epochs "$epochs" --steps "$steps" --progress always \
+	--save "$dir/trained.rdu" --loss-curve "$dir/loss_curve.svg" --log "$dir/loss.csv" \
+	--results "$dir/train.txt"
+echo "== serving the test images with the trained weights"
+rdu eval "$dir/trained.rdu" --data "$data" --count "$images" --labels "$dir/labels.txt" \
+	--results "$dir/eval.txt"
+echo "== one training step, event by event"
+rdu trace "$dir/trained.rdu" train_step -o "$dir/timeline.json" --svg "$dir/timeline.svg"
+rdu stat -i 0

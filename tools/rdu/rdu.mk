@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# rdu: the command line. One subcommand a file.
+$(eval $(call program,rdu,$(wildcard tools/rdu/*.c),librdu librdumodel,$(LIB_LDLIBS) -lpci -lz))
