@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* DEV_QUERY and what monitoring reads. */
+#include "card.h"
+#include "rdu/regs.h"
+
+TEST(version)
+{
+	char name[16] = "";
+	struct drm_version v = { .name = name, .name_len = sizeof(name) - 1 };
+	int fd = card_open();
+
+	ASSERT_EQ(call(fd, DRM_IOCTL_VERSION, &v), 0);
+	EXPECT_EQ(v.version_major, 1);
+}
+
+TEST(info)
+{
+	int fd = card_open();
+	struct drm_rdu_query_info info = card_info(fd);
+
+	EXPECT_EQ(info.interface_version >> 16, RDU_INTERFACE_VERSION >> 16);
+	EXPECT_EQ(info.pci_vendor, RDU_PCI_VENDOR);
+	EXPECT_EQ(info.pci_device, RDU_PCI_DEVICE);
+	EXPECT_GT(info.num_tiles, 0);
+	EXPECT_GT(info.mem_size, 0);
+	EXPECT_NE(info.chip_hash, 0);
+	EXPECT_NE(info.chip_name[0], 0);
+	EXPECT_NE(info.serial[0], 0);
+	EXPECT_EQ(info.page_size, PAGE);
+	EXPECT_GT(info.va_end, info.va_start);
+	EXPECT_GT(info.max_contexts, 0);
+	EXPECT_GT(info.max_jobs, 0);
+}
+
+TEST(chip)
+{
+	struct drm_rdu_query_chip chip;
+	int fd = card_open();
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_CHIP, &chip, sizeof(chip)), 0);
+	EXPECT_EQ(chip.fields[0], card_info(fd).num_tiles);
+}
+
+TEST(memory)
+{
+	struct drm_rdu_query_memory a, b;
+	int fd = card_open();
+	uint32_t bo;
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &a, sizeof(a)), 0);
+	EXPECT_GE(a.size, a.free);
+	bo = bo_create(fd, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &b, sizeof(b)), 0);
+	EXPECT_EQ(b.used_by_file, 1 << 20);
+	EXPECT_EQ(a.free - b.free, 1 << 20);
+	bo_close(fd, bo);
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &b, sizeof(b)), 0);
+	EXPECT_EQ(b.free, a.free);
+	EXPECT_EQ(b.used_by_file, 0);
+}
+
+TEST(clock)
+{
+	struct drm_rdu_query_clock a, b;
+	int fd = card_open();
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_CLOCK, &a, sizeof(a)), 0);
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_CLOCK, &b, sizeof(b)), 0);
+	EXPECT_GE(a.cpu_after, a.cpu_before);
+	EXPECT_GE(b.cpu_before, a.cpu_after);
+	EXPECT_GE(b.cycles, a.cycles);
+	EXPECT_GT(a.clock_khz, 0);
+}
+
+TEST(health)
+{
+	struct drm_rdu_query_health h;
+	int fd = card_open();
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_HEALTH, &h, sizeof(h)), 0);
+	EXPECT_GT(h.temp_mc, 0);
+	EXPECT_GT(150000, h.temp_mc);
+	EXPECT_EQ(h.ecc_ue, 0);
+}
+
+TEST(tiles)
+{
+	struct drm_rdu_query_tile tiles[64];
+	int fd = card_open(), other = card_open();
+	struct drm_rdu_query_info info = card_info(fd);
+	uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 1), mine = 0, owned = 0;
+	uint32_t size = info.num_tiles * sizeof(tiles[0]);
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_TILES, tiles, size), 0);
+	for (uint32_t i = 0; i < info.num_tiles; i++) {
+		EXPECT_EQ(tiles[i].tile, i);
+		if (!(tiles[i].flags & DRM_RDU_TILE_MINE))
+			continue;
+		mine++;
+		EXPECT_EQ(tiles[i].ctx_id, ctx);
+		EXPECT_TRUE(tiles[i].flags & DRM_RDU_TILE_NAMED);
+		EXPECT_EQ(tiles[i].pid, getpid());
+		EXPECT_EQ(tiles[i].uid, getuid());
+	}
+	EXPECT_EQ(mine, 1);
+
+	/* Another user sees that a tile is busy, not whose it is. */
+	if (getuid() == 0)
+		ASSERT_EQ(setuid(65534), 0);
+	ASSERT_EQ(query(other, DRM_RDU_QUERY_TILES, tiles, size), 0);
+	for (uint32_t i = 0; i < info.num_tiles; i++) {
+		owned += !!(tiles[i].flags & DRM_RDU_TILE_OWNED);
+		EXPECT_EQ(tiles[i].flags & (DRM_RDU_TILE_MINE | DRM_RDU_TILE_NAMED), 0);
+		EXPECT_EQ(tiles[i].ctx_id, 0);
+		EXPECT_EQ(tiles[i].pid, 0);
+		EXPECT_EQ(tiles[i].comm[0], 0);
+	}
+	EXPECT_GE(owned, 1);
+}
+
+TEST(contexts)
+{
+	struct drm_rdu_dev_query q = { .type = DRM_RDU_QUERY_CONTEXTS };
+	struct drm_rdu_query_context list[4] = { 0 };
+	int fd = card_open();
+	uint32_t vm = vm_create(fd), a, b;
+
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), 0);
+	EXPECT_EQ(q.size, 0);
+	a = ctx_create(fd, vm, 1);
+	b = ctx_create(fd, vm, 0);
+	q.size = sizeof(list);
+	q.pointer = (uintptr_t)list;
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), 0);
+	EXPECT_EQ(q.size, 2 * sizeof(list[0]));
+	EXPECT_EQ(list[0].ctx_id, a);
+	EXPECT_EQ(list[0].vm_id, vm);
+	EXPECT_EQ(list[0].num_tiles, 1);
+	EXPECT_NE(list[0].tile_mask, 0);
+	EXPECT_EQ(list[1].ctx_id, b);
+	EXPECT_EQ(list[1].tile_mask, 0);
+}
+
+/* A shorter structure gets its part, a longer one zeros at the end. */
+TEST(sizes)
+{
+	static const uint32_t sizes[] = {
+		sizeof(struct drm_rdu_query_info), sizeof(struct drm_rdu_query_chip),
+		sizeof(struct drm_rdu_query_memory), sizeof(struct drm_rdu_query_clock),
+	};
+	unsigned char data[256];
+	int fd = card_open();
+
+	for (uint32_t type = 0; type < 4; type++) {
+		struct drm_rdu_dev_query q = { .type = type };
+
+		ASSERT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), 0);
+		EXPECT_EQ(q.size, sizes[type]);
+
+		memset(data, 0xaa, sizeof(data));
+		q.size = 8;
+		q.pointer = (uintptr_t)data;
+		ASSERT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), 0);
+		EXPECT_EQ(q.size, sizes[type]);
+		EXPECT_EQ(data[8], 0xaa);
+
+		q.size = sizeof(data);
+		ASSERT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), 0);
+		EXPECT_EQ(data[sizes[type]], 0);
+		EXPECT_EQ(data[sizeof(data) - 1], 0);
+	}
+}
+
+TEST(errors)
+{
+	struct drm_rdu_dev_query q = { .type = 0, .size = 64 };
+	int fd = card_open();
+
+	q.pointer = (uintptr_t)bad_page();
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EFAULT);
+	q.size = 0xffffffff;
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EINVAL);
+	for (int bit = 3; bit < 32; bit++) {
+		q = (struct drm_rdu_dev_query){ .type = 1U << bit };
+		EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EINVAL);
+	}
+	q.type = DRM_RDU_QUERY_HEALTH + 1;
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EINVAL);
+	/* The reserved number. */
+	EXPECT_EQ(call(fd, DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_PERF_OPEN, uint64_t), &q), -EINVAL);
+}
+
+static void fdinfo(int fd, char *text, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = open(path, O_RDONLY);
+	ASSERT_GE(f, 0);
+	n = read(f, text, size - 1);
+	ASSERT_GT(n, 0);
+	text[n] = 0;
+	close(f);
+}
+
+static long long fdinfo_value(int fd, const char *key)
+{
+	char text[4096], *at;
+
+	fdinfo(fd, text, sizeof(text));
+	at = strstr(text, key);
+	if (!at) {
+		printf("# no key %s\n", key);
+		return -1;
+	}
+	return atoll(at + strlen(key) + 1);
+}
+
+TEST(fdinfo)
+{
+	int fd = card_open();
+	char text[4096];
+	uint32_t bo;
+
+	fdinfo(fd, text, sizeof(text));
+	EXPECT_TRUE(strstr(text, "drm-driver:\trdu\n"));
+	EXPECT_TRUE(strstr(text, "drm-client-id:"));
+	EXPECT_TRUE(strstr(text, "drm-pdev:"));
+	EXPECT_EQ(fdinfo_value(fd, "drm-engine-exec:"), 0);
+	EXPECT_EQ(fdinfo_value(fd, "drm-engine-pload:"), 0);
+	EXPECT_EQ(fdinfo_value(fd, "drm-engine-aload:"), 0);
+	EXPECT_EQ(fdinfo_value(fd, "drm-total-vram:"), 0);
+	bo = bo_create(fd, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
+	bo_create(fd, 1 << 21, DRM_RDU_PLACEMENT_SYSTEM);
+	EXPECT_EQ(fdinfo_value(fd, "drm-total-vram:"), 1024);
+	EXPECT_EQ(fdinfo_value(fd, "drm-total-system:"), 2048);
+	bo_close(fd, bo);
+	EXPECT_EQ(fdinfo_value(fd, "drm-total-vram:"), 0);
+}
+
+/* Engine time grows and never goes back, also when a context is gone. */
+TEST(fdinfo_engine)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 0);
+	long long before, after;
+
+	buffer_create(fd, vm, VA_BASE, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE, 1 << 20, 1)), 1);
+	before = fdinfo_value(fd, "drm-engine-copy:");
+	EXPECT_GT(before, 0);
+	ctx_destroy(fd, ctx);
+	after = fdinfo_value(fd, "drm-engine-copy:");
+	EXPECT_GE(after, before);
+}

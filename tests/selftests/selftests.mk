@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+# Self-tests of the driver: run as root in the VM. rdu_prog builds programs with
+# the tests' own builder, which asks the model where units are.
+CFLAGS_tests/selftests := -isystem /usr/include/libdrm -I.
+# The builder's copy of "no predicates" is of no bytes from nowhere.
+CFLAGS_tests/selftests/rdu_prog.c := -Wno-nonnull
+
+$(eval $(call selftest,rdu_query,tests/selftests/rdu_query.c,,))
+$(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
+$(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
+$(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
+$(eval $(call selftest,rdu_prog,tests/selftests/rdu_prog.c,librdumodel,))
