@@ -1,5 +1,639 @@
 // SPDX-License-Identifier: MIT
-#include "backend.h"
+/*
+ * The contraction form. Operand tiles are loaded into scratchpads (packed in
+ * bf16 pairs for the systolic array), streamed to all the compute units that
+ * share them, multiplied and accumulated there; results go through the epilogue
+ * to memory. When the reduction is cut, partial results stay in a scratchpad
+ * beside the compute unit and come back as starting values.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "tile.h"
+
+struct emit {
+	struct backend *be;
+	struct uimage *im;
+	struct contract *c;
+	int op_id;
+	int64_t rep[NEST_MAX_DIMS]; /* which replica */
+	double hx, hy;
+	int read[2]; /* programs that stream the operands */
+};
+
+static int counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
+{
+	return trip == 1 ? -1 : image_counter(p, start, step, trip);
+}
+
+static void stride(struct uprog *p, int c, int64_t s)
+{
+	if (c >= 0)
+		p->acc.stride[c] = s;
+}
+
+/* The outer loops a program of an operand runs over, or all (o < 0, with or
+ * without those of the reduction). Counters by dimension in at[]. Index units
+ * when `index`, else plain counts. */
+static void outer(const struct emit *e, struct uprog *p, int prefix, bool index, int *at)
+{
+	const struct contract *c = e->c;
+	const struct lnest *l = c->l;
+	int i = 0;
+
+	for (int d = 0; d < l->num_dims; d++)
+		at[d] = -1;
+	for (int q = 0; q < c->num_order && i < prefix; q++, i++) {
+		int d = c->order[q];
+		int64_t step = index ? c->tile[d] * c->unroll[d] : 1;
+
+		at[d] = counter(p, 0, step, c->trip[d]);
+	}
+	for (int d = 0; d < l->num_dims && i < prefix; d++) {
+		if (!l->reduce[d])
+			continue;
+		at[d] = counter(p, 0, index ? c->tile[d] : 1, c->trip[d]);
+		i++;
+	}
+	p->num_outer = p->num_counters;
+}
+
+static int all_outer(const struct contract *c)
+{
+	return c->l->num_dims;
+}
+
+static uint32_t mask_after(const struct contract *c, const struct uprog *p, int prefix)
+{
+	uint32_t m = 0;
+	int i = 0, at = 0;
+
+	for (int q = 0; q < c->num_order; q++, i++)
+		if (c->trip[c->order[q]] > 1) {
+			if (i >= prefix)
+				m |= 1u << at;
+			at++;
+		}
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->reduce[d]) {
+			if (c->trip[d] > 1) {
+				if (i >= prefix)
+					m |= 1u << at;
+				at++;
+			}
+			i++;
+		}
+	return m & ((1u << p->num_outer) - 1);
+}
+
+static struct upred *new_pred(struct uaccess *a)
+{
+	struct upred *p = &a->pred[a->num_preds < UP_MAX ? a->num_preds : UP_MAX - 1];
+
+	memset(p, 0, sizeof(*p));
+	a->num_preds++;
+	return p;
+}
+
+/* LOAD and WRITE of an operand's tile, for replica e->rep. */
+static int emit_operand(struct emit *e, int o)
+{
+	const struct contract *c = e->c;
+	const struct operand *op = &c->op[o];
+	const struct lacc *a = &c->l->in[op->in];
+	struct uimage *im = e->im;
+	int pmu = image_unit(im, RDU_UNIT_PMU, e->hx, e->hy);
+	int agcu = image_unit(im, RDU_UNIT_AGCU, -1, -1);
+	int ld = image_prog(im, RDU_KIND_LOAD, agcu, e->op_id);
+	int wr = image_prog(im, RDU_KIND_WRITE, pmu, e->op_id);
+	int buf = image_buffer(im, pmu, (uint32_t)c->copies[o], (uint32_t)op->words);
+	struct uprog *L = &im->prog[ld], *W = &im->prog[wr];
+	int at[NEST_MAX_DIMS], wat[NEST_MAX_DIMS], pos[NEST_MAX_DIMS], bit = -1;
+	int64_t first[NEST_MAX_DIMS], last[NEST_MAX_DIMS];
+
+	outer(e, L, c->prefix[o], true, at);
+	outer(e, W, c->prefix[o], false, wat);
+	for (int d = 0; d < c->l->num_dims; d++) {
+		first[d] = e->rep[d] * c->tile[d];
+		last[d] = first[d] + (c->trip[d] - 1) * c->tile[d] * c->unroll[d];
+	}
+	L->acc.base = a->base;
+	for (int d = 0; d < c->l->num_dims; d++) {
+		L->acc.base += lacc_coef(a, d) * first[d];
+		stride(L, at[d], lacc_coef(a, d));
+	}
+	for (int i = 0; i < a->num_axes; i++)
+		L->acc.base += a->axis[i].off * a->axis[i].ms;
+	/* inner loops: the axes; the vector's blocks last, the pair's bit innermost */
+	for (int k = 0; k < 2; k++)
+		for (int i = 0; i < op->num_axes; i++) {
+			const struct oaxis *x = &op->axis[i];
+			int64_t unit = 1, n = x->room;
+			int cl, cw;
+
+			if ((i == op->vec_axis) != (k == 1))
+				continue;
+			if (i == op->vec_axis)
+				unit = op->vl;
+			else if (i == op->pair_axis)
+				unit = 2;
+			n /= unit;
+			cl = counter(L, 0, unit, n);
+			cw = counter(W, 0, unit, n);
+			stride(L, cl, x->ms);
+			stride(W, cw, x->stride);
+			L->acc.base -= x->neg * x->ms;
+			pos[i] = cl;
+			if (i == op->pair_axis && cw >= 0) { /* count pairs, not positions */
+				W->c[cw].step = i == op->vec_axis ? unit / 2 : 1;
+			}
+		}
+	if (op->pack == RDU_PACK_VEC) {
+		bit = image_counter(L, 0, 1, 2);
+		image_counter(W, 0, 1, 2);
+		L->acc.stride[bit] = op->axis[op->pair_axis].ms;
+	}
+	L->acc.format = dtype_format(a->t->dtype);
+	L->acc.lanes = op->vl;
+	L->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].ms : 0;
+	L->acc.pad = 0;
+	L->acc.target = image_segment(im, a->t, RDU_SEG_READ);
+	L = &im->prog[ld];
+	for (int i = 0; i < op->num_axes; i++) {
+		const struct oaxis *x = &op->axis[i];
+		int64_t lo = x->off - x->neg, hi = x->off - x->neg + x->room - 1, top = x->dim;
+		struct upred *p;
+
+		for (int d = 0; d < c->l->num_dims; d++) {
+			lo += x->coef[d] * (x->coef[d] > 0 ? first[d] : last[d]);
+			hi += x->coef[d] * (x->coef[d] > 0 ? last[d] : first[d]);
+		}
+		/* past the end of a reduction: zeros */
+		if (x->only >= 0 && x->coef[x->only] > 0)
+			top = min64(top, x->off + x->coef[x->only] *
+						  (c->l->extent[x->only] - 1) + 1);
+		if (lo >= 0 && hi < top)
+			continue;
+		p = new_pred(&L->acc);
+		p->base = x->off - x->neg;
+		p->lo = 0;
+		p->hi = top;
+		for (int d = 0; d < c->l->num_dims; d++) {
+			p->base += x->coef[d] * first[d];
+			if (at[d] >= 0)
+				p->stride[at[d]] = x->coef[d];
+		}
+		if (pos[i] >= 0)
+			p->stride[pos[i]] = 1;
+		if (i == op->vec_axis)
+			p->lane_stride = 1;
+		if (i == op->pair_axis && bit >= 0)
+			p->stride[bit] = 1;
+	}
+	for (int i = 0; op->by_index && i < a->num_axes; i++) { /* the tensor's bounds */
+		const struct laxis *x = &a->axis[i];
+		struct upred *p;
+
+		if (!x->guard)
+			continue;
+		p = new_pred(&L->acc);
+		p->base = x->off;
+		p->hi = x->dim;
+		for (int d = 0; d < c->l->num_dims; d++) {
+			p->base += x->coef[d] * first[d];
+			if (at[d] >= 0)
+				p->stride[at[d]] = x->coef[d];
+		}
+		for (int k = 0; k < op->num_axes; k++) {
+			int64_t s = x->coef[op->axis[k].only];
+
+			if (pos[k] >= 0)
+				p->stride[pos[k]] = s;
+			if (k == op->vec_axis)
+				p->lane_stride = s;
+			if (k == op->pair_axis && bit >= 0)
+				p->stride[bit] = s;
+		}
+	}
+	W = &im->prog[wr];
+	W->acc.target = buf;
+	W->acc.pack = op->pack;
+	W->acc.lanes = op->pack == RDU_PACK_LANE ? op->vl / 2 : op->vl;
+	W->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].stride : 0;
+	image_out(im, ld, 0, 0, 1);
+	image_join(im, ld, 0, wr, image_in(im, wr, 0));
+	return wr;
+}
+
+/* Inner loops of a program in the order all units of the stage agree on. */
+static void inner_loops(const struct emit *e, struct uprog *p, int *at)
+{
+	const struct contract *c = e->c;
+	const struct lnest *l = c->l;
+
+	for (int d = 0; d < l->num_dims; d++)
+		at[d] = -1;
+	for (int q = 0; q < c->num_order; q++) {
+		int d = c->order[q];
+
+		if (d != c->lane && d != c->col)
+			at[d] = counter(p, 0, 1, c->tile[d]);
+	}
+	at[c->lane] = counter(p, 0, 1, c->tile[c->lane] / c->gl);
+	if (c->col >= 0)
+		at[c->col] = counter(p, 0, 1, c->tile[c->col] / c->gc);
+}
+
+static uint32_t reduction_loops(const struct emit *e, struct uprog *p, int *at)
+{
+	const struct contract *c = e->c;
+	uint32_t mask = 0;
+
+	for (int d = 0; d < c->l->num_dims; d++) {
+		if (!c->l->reduce[d])
+			continue;
+		at[d] = counter(p, 0, 1, d == c->pair ? ceil_div(c->tile[d], 2) : c->tile[d]);
+		if (at[d] >= 0)
+			mask |= 1u << at[d];
+	}
+	return mask;
+}
+
+static int emit_read(struct emit *e, int o, int wr)
+{
+	const struct contract *c = e->c;
+	const struct operand *op = &c->op[o];
+	struct uimage *im = e->im;
+	int rd = image_prog(im, RDU_KIND_READ, im->prog[wr].unit, e->op_id);
+	struct uprog *R = &im->prog[rd];
+	int at[NEST_MAX_DIMS], lane = o ? c->col : c->lane;
+	uint32_t flip;
+
+	outer(e, R, all_outer(c), false, at);
+	flip = mask_after(c, R, c->prefix[o]);
+	inner_loops(e, R, at);
+	reduction_loops(e, R, at);
+	R->acc.target = im->prog[wr].acc.target;
+	R->acc.flip_mask = flip;
+	R->acc.lanes = o ? c->gc : c->gl;
+	for (int i = 0; i < op->num_axes; i++) {
+		const struct oaxis *x = &op->axis[i];
+
+		R->acc.base += x->neg * x->stride;
+		for (int d = 0; d < c->l->num_dims; d++) {
+			int64_t per = x->coef[d] * x->stride;
+
+			if (!x->coef[d])
+				continue;
+			if (d == lane) {
+				R->acc.lane_stride += per;
+				per *= o ? c->gc : c->gl;
+			}
+			if (at[d] >= 0)
+				R->acc.stride[at[d]] += per;
+		}
+	}
+	image_out(im, rd, 0, 0, 1);
+	image_token(im, wr, 0, rd, flip, 0);
+	image_token(im, rd, flip, wr, 0, (uint32_t)c->copies[o]);
+	return rd;
+}
+
+/* Loops that produce results: outer ones of the parallel dimensions, then those
+ * within a tile, then the columns. */
+static void result_loops(const struct emit *e, struct loops *lp)
+{
+	const struct contract *c = e->c;
+	const struct lnest *l = c->l;
+
+	memset(lp, 0, sizeof(*lp));
+	lp->lane_dim = c->lane;
+	lp->lanes = c->gl;
+#define LOOP(D, S, STEP, N) (lp->l[lp->num].dim = (D), lp->l[lp->num].start = (S), \
+			     lp->l[lp->num].step = (STEP), lp->l[lp->num++].trip = (N))
+	for (int q = 0; q < c->num_order; q++) {
+		int d = c->order[q];
+
+		if (c->trip[d] > 1 || e->rep[d])
+			LOOP(d, e->rep[d] * c->tile[d], c->tile[d] * c->unroll[d], c->trip[d]);
+	}
+	lp->num_outer = lp->num;
+	for (int q = 0; q < c->num_order; q++) {
+		int d = c->order[q];
+
+		if (d != c->lane && d != c->col && c->tile[d] > 1)
+			LOOP(d, 0, 1, c->tile[d]);
+	}
+	if (c->tile[c->lane] > c->gl)
+		LOOP(c->lane, 0, c->gl, c->tile[c->lane] / c->gl);
+	if (c->col >= 0) {
+		if (c->tile[c->col] > c->gc)
+			LOOP(c->col, 0, c->gc, c->tile[c->col] / c->gc);
+		if (c->gc > 1)
+			LOOP(c->col, 0, 1, c->gc);
+	}
+#undef LOOP
+	for (int d = 0; d < l->num_dims; d++) {
+		lp->limit[d] = l->extent[d];
+		lp->reach[d] = c->tile[d] * c->unroll[d] * c->trip[d];
+	}
+}
+
+/* Does the nest do nothing but store the sum? */
+static bool plain_result(const struct nest *n)
+{
+	return n->num_out == 1 && n->expr[n->out[0].expr].kind == EXPR_RED;
+}
+
+static int emit_results(struct emit *e, struct xsrc from)
+{
+	const struct lnest *l = e->c->l;
+	const struct nest *n = l->n;
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
+	struct uprog shape;
+	struct loops lp;
+	struct xbuild b;
+
+	result_loops(e, &lp);
+	if (plain_result(n)) {
+		out[0] = from;
+	} else {
+		xbuild_init(&b, l, &lp);
+		for (int i = 0; i < n->num_out; i++)
+			xbuild_output(&b, n->out[i].expr);
+		for (int i = 0; i < b.num_src; i++) {
+			int in = b.src_in[i];
+
+			if (in < 0) {
+				src[i] = from;
+				continue;
+			}
+			src[i].prog = agcu_load(e->im, l, &l->in[in], &lp, e->op_id,
+						l->in[in].pad, -1, -1, &src[i].mask);
+			src[i].port = 0;
+		}
+		memset(&shape, 0, sizeof(shape));
+		for (int i = 0; i < lp.num; i++)
+			image_counter(&shape, lp.l[i].start, lp.l[i].step, lp.l[i].trip);
+		shape.num_outer = lp.num_outer;
+		if (xprog_emit(e->im, &b.x, src, &shape, 0, -1, -1, e->op_id, out))
+			return be_error(e->be, "%s: too many operations for the chip", n->name);
+	}
+	for (int i = 0; i < n->num_out; i++) {
+		int st = agcu_store(e->im, l, &l->out[i], &lp, n->out[i].add, e->op_id, -1, -1);
+
+		image_join(e->im, out[i].prog, out[i].port, st, 0);
+	}
+	return 0;
+}
+
+/* A PMU program that goes through all results of a tile, in order. */
+static int result_walker(struct emit *e, enum rdu_kind kind, int pmu, int buffer, bool chunks)
+{
+	const struct contract *c = e->c;
+	int pr = image_prog(e->im, kind, pmu, e->op_id), at[NEST_MAX_DIMS], v;
+	struct uprog *p = &e->im->prog[pr];
+
+	outer(e, p, chunks ? all_outer(c) : c->num_order, false, at);
+	inner_loops(e, p, at);
+	if (c->gc > 1)
+		image_counter(p, 0, 1, c->gc);
+	v = c->gl;
+	for (int i = p->num_counters - 1; i >= p->num_outer; i--) {
+		p->acc.stride[i] = v;
+		v *= (int)p->c[i].trip;
+	}
+	p->acc.target = buffer;
+	p->acc.lanes = c->gl;
+	p->acc.lane_stride = 1;
+	return pr;
+}
+
+static int emit_compute(struct emit *e, struct xsrc *result)
+{
+	struct contract *c = e->c;
+	struct uimage *im = e->im;
+	int unit = image_unit(im, RDU_UNIT_PCU, e->hx, e->hy), at[NEST_MAX_DIMS];
+	int pr = image_prog(im, c->systolic ? RDU_KIND_SYSTOLIC : RDU_KIND_SIMD, unit, e->op_id);
+	struct uprog *p = &im->prog[pr];
+	uint32_t chunks, k;
+
+	outer(e, p, all_outer(c), false, at);
+	chunks = mask_after(c, p, c->num_order);
+	inner_loops(e, p, at);
+	k = reduction_loops(e, p, at);
+	if (c->systolic) {
+		p->mode = RDU_SYS_BF16;
+		p->cols = c->gc;
+		p->k_mask = k;
+	} else {
+		p->num_stages = c->gc;
+		for (int i = 0; i < c->gc; i++)
+			p->stage[i] = (struct rdu_cfg_stage){
+				.op = RDU_SIMD_FMA, .dst = (uint8_t)i, .acc_mask = (uint16_t)k,
+				.a = { .kind = RDU_OPD_IN, .index = 0 },
+				.b = { .kind = RDU_OPD_IN_LANE, .index = 1, .lane = (uint8_t)i },
+				.c = { .kind = RDU_OPD_ACC },
+			};
+	}
+	for (int o = 0; o < 2; o++)
+		image_join(im, e->read[o], 0, pr, image_in(im, pr, 0));
+	*result = (struct xsrc){ .prog = pr, .port = image_out(im, pr, k, 0, c->gc) };
+	if (c->chunked) {
+		int pmu = image_unit(im, RDU_UNIT_PMU, -1, -1);
+		uint32_t words = (uint32_t)(c->tile[c->lane] / c->gl * c->gl * c->gc);
+		int acc, done, ra, wa, wo, ro;
+		struct xsrc sum = *result;
+
+		for (int q = 0; q < c->num_order; q++)
+			if (c->order[q] != c->lane && c->order[q] != c->col)
+				words *= (uint32_t)c->tile[c->order[q]];
+		if (c->col >= 0)
+			words *= (uint32_t)(c->tile[c->col] / c->gc);
+		acc = image_buffer(im, pmu, 2, words);
+		done = image_buffer(im, pmu, (uint32_t)c->out_copies, words);
+		ra = result_walker(e, RDU_KIND_READ, pmu, acc, true);
+		image_out(im, ra, 0, 0, 1);
+		wa = result_walker(e, RDU_KIND_WRITE, pmu, acc, true);
+		im->prog[ra].acc.copy_start = 1;
+		image_token(im, wa, 0, ra, 0, 1);
+		image_token(im, ra, 0, wa, 0, 1);
+		if (c->systolic) {
+			p = &im->prog[pr];
+			p->flags = RDU_SYS_INIT;
+			p->init_mask = chunks;
+			image_in(im, pr, k);
+			im->prog[pr].in[2].count = c->gc;
+			image_join(im, ra, 0, pr, 2);
+		} else { /* another PCU adds what came before */
+			int u2 = image_unit(im, RDU_UNIT_PCU, -1, -1), add, n = 0;
+			struct rdu_cfg_operand first = { .kind = RDU_OPD_IMM, .imm = 0 };
+			struct uprog *a;
+
+			add = image_prog(im, RDU_KIND_SIMD, u2, e->op_id);
+			a = &im->prog[add];
+			outer(e, a, all_outer(c), false, at);
+			inner_loops(e, a, at);
+			if (c->gc > 1)
+				image_counter(a, 0, 1, c->gc);
+			/* register 0: not the first chunk */
+			for (int d = 0; d < c->num_order + 8 && n < 3; d++) {
+				if (d >= a->num_outer || !(chunks >> d & 1))
+					continue;
+				a->stage[n] = (struct rdu_cfg_stage){
+					.op = RDU_SIMD_OR, .dst = 0,
+					.a = { .kind = RDU_OPD_COUNTER, .index = (uint8_t)d },
+					.b = first };
+				first = (struct rdu_cfg_operand){ .kind = RDU_OPD_REG, .index = 0 };
+				n++;
+			}
+			a->stage[n++] = (struct rdu_cfg_stage){
+				.op = RDU_SIMD_SELECT, .dst = 1,
+				.a = { .kind = RDU_OPD_REG, .index = 0 },
+				.b = { .kind = RDU_OPD_IN, .index = 1 },
+				.c = { .kind = RDU_OPD_IMM, .imm = 0 } };
+			a->stage[n++] = (struct rdu_cfg_stage){
+				.op = RDU_SIMD_FADD, .dst = 2,
+				.a = { .kind = RDU_OPD_REG, .index = 1 },
+				.b = { .kind = RDU_OPD_IN, .index = 0 } };
+			a->num_stages = n;
+			image_join(im, pr, 0, add, image_in(im, add, 0));
+			image_join(im, ra, 0, add, image_in(im, add, 0));
+			sum = (struct xsrc){ .prog = add, .port = image_out(im, add, 0, 2, 1) };
+		}
+		image_join(im, sum.prog, sum.port, wa, image_in(im, wa, 0));
+		wo = result_walker(e, RDU_KIND_WRITE, pmu, done, true);
+		im->prog[wo].acc.flip_mask = chunks;
+		image_join(im, sum.prog, sum.port, wo, image_in(im, wo, 0));
+		ro = result_walker(e, RDU_KIND_READ, pmu, done, false);
+		image_out(im, ro, 0, 0, 1);
+		image_token(im, wo, chunks, ro, 0, 0);
+		image_token(im, ro, 0, wo, chunks, (uint32_t)c->out_copies);
+		*result = (struct xsrc){ .prog = ro, .port = 0 };
+	}
+	return 0;
+}
+
+/* Number of a replica among those that differ for operand o (-1: all). */
+static int64_t replica_number(const struct emit *e, int o)
+{
+	const struct contract *c = e->c;
+	int64_t n = 0;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (o < 0 || lacc_needs(&c->l->in[c->op[o].in], d))
+			n = n * c->unroll[d] + (c->l->reduce[d] ? 0 : e->rep[d]);
+	return n;
+}
+
+static int emit_all(struct emit *e)
+{
+	struct contract *c = e->c;
+	int64_t reps = contract_replicas(c, -1);
+	int *read[2];
+
+	for (int o = 0; o < 2; o++) {
+		int64_t n = contract_replicas(c, o);
+
+		read[o] = malloc(sizeof(int) * (size_t)n);
+		if (!read[o])
+			abort();
+		for (int64_t i = 0; i < n; i++)
+			read[o][i] = -1;
+	}
+	for (int64_t r = 0; r < reps; r++) {
+		struct xsrc result;
+		int64_t q = r, x[2];
+
+		for (int d = c->l->num_dims - 1; d >= 0; d--) {
+			e->rep[d] = q % c->unroll[d];
+			q /= c->unroll[d];
+		}
+		for (int o = 0; o < 2; o++) {
+			x[o] = replica_number(e, o);
+			e->hx = e->hy = -1;
+			if (read[o][x[o]] < 0)
+				read[o][x[o]] = emit_read(e, o, emit_operand(e, o));
+			e->read[o] = read[o][x[o]];
+		}
+		e->hx = contract_replicas(c, 1) > 1 && reps > 16 ?
+			((double)x[1] + 0.5) / (double)contract_replicas(c, 1) : -1;
+		e->hy = reps > 16 ? ((double)x[0] + 0.5) / (double)contract_replicas(c, 0) : -1;
+		if (emit_compute(e, &result) || emit_results(e, result)) {
+			free(read[0]);
+			free(read[1]);
+			return -1;
+		}
+	}
+	free(read[0]);
+	free(read[1]);
+	return 0;
+}
+
+/* The body is a product of two plain float accesses, and summed. */
+static bool is_contraction(const struct lnest *l, int *in)
+{
+	const struct nest *n = l->n;
+	const struct expr *e;
+
+	if (n->reduce != REDUCE_ADD || n->body < 0)
+		return false;
+	e = &n->expr[n->body];
+	if (e->kind != EXPR_OP || e->op != RDU_SIMD_FMUL)
+		return false;
+	for (int k = 0; k < 2; k++) {
+		const struct lacc *a;
+
+		if (n->expr[e->arg[k]].kind != EXPR_IN)
+			return false;
+		in[k] = n->expr[e->arg[k]].arg[0];
+		a = &l->in[in[k]];
+		if (a->gather_in >= 0 || (a->t->dtype != RDU_DT_F32 && a->t->dtype != RDU_DT_BF16))
+			return false;
+		for (int i = 0; i < a->num_axes; i++)
+			if (a->axis[i].guard && a->pad)
+				return false;
+	}
+	return in[0] != in[1];
+}
+
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id)
-{ (void)be; (void)im; (void)l; (void)pl; (void)op_id; return 1; }
+{
+	struct contract c = { .l = l, .chip = im->chip, .pl = pl, .tiles = im->tiles,
+			      .systolic = !pl->no_systolic };
+	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
+	struct loops lp = { .lane_dim = 0, .lanes = 1 };
+	struct xbuild b;
+	int in[2];
+
+	if (!is_contraction(l, in) || l->num_dims == 0)
+		return 1;
+	if (!plain_result(l->n)) { /* how many units the epilogue takes */
+		xbuild_init(&b, l, &lp);
+		for (int i = 0; i < l->n->num_out; i++)
+			xbuild_output(&b, l->n->out[i].expr);
+		c.epi_pcus = xprog_pcus(im->chip, &b.x);
+		c.epi_in = b.num_src - 1;
+		if (c.epi_pcus < 0)
+			return 1;
+	}
+	c.op[0].in = in[0];
+	c.op[1].in = in[1];
+	for (int i = 0; i < l->n->num_out; i++)
+		if (l->n->out[i].add)
+			return 1;
+	if (contract_plan(&c))
+		return 1;
+	if (be_prints(be, "tile")) {
+		fprintf(stderr, "tile: %s: lanes %s x %d, columns %s x %d, pairs %s;", l->n->name,
+			l->name[c.lane], c.gl, c.col < 0 ? "-" : l->name[c.col], c.gc,
+			c.pair < 0 ? "-" : l->name[c.pair]);
+		for (int d = 0; d < l->num_dims; d++)
+			fprintf(stderr, " %s%s %lld = %lld x %lld x %lld", l->name[d],
+				l->reduce[d] ? "*" : "", (long long)l->extent[d],
+				(long long)c.trip[d], (long long)c.unroll[d], (long long)c.tile[d]);
+		fprintf(stderr, "; %.0f cycles\n", c.cycles);
+	}
+	im->systolic = c.systolic;
+	return emit_all(&e);
+}

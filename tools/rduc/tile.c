@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Tiles and replicas of a contraction, by search: every choice of lane, column
+ * and pair dimension; for each, tile sizes and replica counts by descent on the
+ * expected cycles.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tile.h"
+
+static bool needs(const struct contract *c, int o, int d)
+{
+	return lacc_needs(&c->l->in[c->op[o].in], d);
+}
+
+int64_t contract_replicas(const struct contract *c, int o)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->reduce[d] && (o < 0 || needs(c, o, d)))
+			n *= c->unroll[d];
+	return n;
+}
+
+/* Axes of an operand's tile and how they lie in the scratchpad. */
+static bool solve_operand(struct contract *c, int o)
+{
+	struct operand *op = &c->op[o];
+	const struct lacc *a = &c->l->in[op->in];
+	int lane = o ? c->col : c->lane, esz = dtype_size(a->t->dtype);
+	int64_t words = 1;
+
+	op->num_axes = 0;
+	op->lane_axis = op->pair_axis = op->vec_axis = -1;
+	if (op->by_index) {
+		for (int d = 0; d < c->l->num_dims; d++) {
+			struct oaxis *x = &op->axis[op->num_axes];
+
+			if (!lacc_needs(a, d))
+				continue;
+			memset(x, 0, sizeof(*x));
+			x->coef[d] = 1;
+			x->ms = lacc_coef(a, d);
+			x->dim = c->l->extent[d];
+			op->num_axes++;
+		}
+	} else {
+		for (int i = 0; i < a->num_axes; i++) {
+			struct oaxis *x = &op->axis[op->num_axes++];
+
+			memset(x, 0, sizeof(*x));
+			memcpy(x->coef, a->axis[i].coef, sizeof(x->coef));
+			x->ms = a->axis[i].ms;
+			x->off = a->axis[i].off;
+			x->dim = a->axis[i].dim;
+			x->guard = a->axis[i].guard;
+		}
+	}
+	for (int i = 0; i < op->num_axes; i++) {
+		struct oaxis *x = &op->axis[i];
+		int n = 0;
+
+		x->len = 1;
+		x->only = -1;
+		for (int d = 0; d < c->l->num_dims; d++) {
+			if (!x->coef[d])
+				continue;
+			n++;
+			x->only = d;
+			x->len += llabs(x->coef[d]) * (c->tile[d] - 1);
+			if (x->coef[d] < 0)
+				x->neg -= x->coef[d] * (c->tile[d] - 1);
+			if (d == lane)
+				op->lane_axis = i;
+			if (d == c->pair)
+				op->pair_axis = i;
+		}
+		if (n != 1)
+			x->only = -1;
+		if (op->pair_axis == i && (x->only != c->pair || x->coef[c->pair] != 1))
+			return false;
+		/* a reduction that overshoots must read zeros: only where it is alone */
+		if (n > 1)
+			for (int d = 0; d < c->l->num_dims; d++)
+				if (x->coef[d] && c->l->reduce[d] &&
+				    c->l->extent[d] % c->tile[d])
+					return false;
+	}
+	if (c->pair >= 0 && op->pair_axis < 0)
+		return false;
+	/* Vectors are loaded along the axis that is contiguous in memory. */
+	for (int i = 0; i < op->num_axes; i++) {
+		const struct oaxis *x = &op->axis[i], *v = &op->axis[op->vec_axis];
+		bool better;
+
+		if (op->vec_axis < 0) {
+			op->vec_axis = i;
+			continue;
+		}
+		better = llabs(x->ms) == 1 ? x->len > 1 || llabs(v->ms) != 1 || v->len == 1 :
+			 (llabs(v->ms) != 1 || v->len == 1) && x->len > v->len;
+		if (llabs(v->ms) == 1 && v->len > 1)
+			better = false;
+		if (better)
+			op->vec_axis = i;
+	}
+	op->pack = !c->systolic ? RDU_PACK_NONE : c->pair < 0 ? RDU_PACK_LOW :
+		   op->vec_axis == op->pair_axis ? RDU_PACK_LANE : RDU_PACK_VEC;
+	op->loads = 1;
+	op->vl = 1;
+	for (int i = 0; i < op->num_axes; i++) {
+		struct oaxis *x = &op->axis[i];
+
+		x->room = x->len;
+		if (i == op->pair_axis)
+			x->room = (x->room + 1) & ~1ll;
+		if (i == op->vec_axis) {
+			int64_t n = ceil_div(x->room, c->chip->lanes);
+
+			op->vl = (int)ceil_div(x->room, n);
+			if (op->pack == RDU_PACK_LANE)
+				op->vl = (op->vl + 1) & ~1;
+			x->room = op->vl * n;
+			op->loads *= n;
+		} else {
+			op->loads *= x->room;
+		}
+	}
+	op->bytes = (double)op->loads * c->chip->dram_burst;
+	if (op->vec_axis >= 0) {
+		double ms = (double)llabs(op->axis[op->vec_axis].ms) * esz;
+
+		if (ms > c->chip->dram_burst)
+			ms = c->chip->dram_burst;
+		op->bytes = (double)op->loads * (op->vl * ms + (op->vl * ms < 64 ? 32 : 0));
+	}
+	/* Innermost in the scratchpad: the lanes that are read together; then the
+	 * ones that are written together, an odd number of words apart. */
+	for (int k = 0; k < 3; k++)
+		for (int i = 0; i < op->num_axes; i++) {
+			struct oaxis *x = &op->axis[i];
+			int64_t n = i == op->pair_axis ? x->room / 2 : x->room;
+			int rank = i == op->lane_axis ? 0 : i == op->vec_axis ? 1 : 2;
+
+			if (rank != k)
+				continue;
+			x->stride = words;
+			if (rank == 0 && op->vec_axis != i && op->vec_axis >= 0)
+				n |= 1;
+			words *= n;
+			if (words > 1 << 24)
+				return false;
+		}
+	op->words = words;
+	return true;
+}
+
+static double bytes_per_cycle(const struct rdu_chip *chip)
+{
+	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
+}
+
+bool contract_solve(struct contract *c)
+{
+	const struct lnest *l = c->l;
+	const struct rdu_chip *chip = c->chip;
+	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, agcus, progs;
+	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time;
+	int pcus;
+
+	for (int d = 0; d < l->num_dims; d++) {
+		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
+		acts *= c->trip[d];
+		if (l->reduce[d])
+			k *= d == c->pair ? ceil_div(c->tile[d], 2) : c->tile[d];
+		else if (d == c->lane)
+			subs *= c->tile[d] / c->gl;
+		else if (d == c->col)
+			subs *= c->tile[d] / c->gc;
+		else
+			subs *= c->tile[d];
+		if (subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
+			return false;
+	}
+	c->chunked = false;
+	for (int d = 0; d < l->num_dims; d++)
+		c->chunked |= l->reduce[d] && c->trip[d] > 1;
+	c->num_order = 0;
+	for (int pass = 0; pass < 3; pass++)
+		for (int d = 0; d < l->num_dims; d++) {
+			int a = needs(c, 0, d), b = needs(c, 1, d);
+			int rank = a == b ? 0 : a == c->a_first ? 1 : 2;
+
+			if (!l->reduce[d] && rank == pass)
+				c->order[c->num_order++] = d;
+		}
+	reps = contract_replicas(c, -1);
+	if (reps > c->pl->max_unroll)
+		return false;
+	pcus = 1 + c->epi_pcus + (c->chunked && !c->systolic);
+	if (reps * pcus > (int64_t)rdu_chip_pcus_per_tile(chip) * c->tiles)
+		return false;
+	pmus = contract_replicas(c, 0) + contract_replicas(c, 1) + (c->chunked ? reps : 0);
+	if (pmus > (int64_t)rdu_chip_pmus_per_tile(chip) * c->tiles)
+		return false;
+	agcus = contract_replicas(c, 0) + contract_replicas(c, 1) +
+		reps * (l->n->num_out + c->epi_in);
+	if (agcus > (int64_t)chip->agcus_per_tile * chip->agcu_programs * c->tiles * 7 / 8)
+		return false;
+	progs = agcus + 2 * pmus + reps * (pcus + (c->chunked ? 4 : 0));
+	for (int o = 0; o < 2; o++) {
+		int64_t n = 1;
+		int at = 0, i = 0;
+
+		if (!solve_operand(c, o))
+			return false;
+		/* loads run over the outer loops up to the last it depends on */
+		for (int q = 0; q < c->num_order; q++, i++)
+			if (needs(c, o, c->order[q]) && c->trip[c->order[q]] > 1)
+				at = i + 1;
+		for (int d = 0; d < l->num_dims; d++) {
+			if (!l->reduce[d])
+				continue;
+			i++;
+			if (needs(c, o, d) && c->trip[d] > 1)
+				at = i;
+		}
+		c->prefix[o] = at;
+		i = 0;
+		for (int q = 0; q < c->num_order && i < at; q++, i++)
+			n *= c->trip[c->order[q]];
+		for (int d = 0; d < l->num_dims && i < at; d++)
+			if (l->reduce[d]) {
+				n *= c->trip[d];
+				i++;
+			}
+		c->copies[o] = n > 1 ? 2 : 1;
+		if ((int64_t)c->copies[o] * c->op[o].words * 4 > chip->pmu_bytes)
+			return false;
+		dram += (double)(n * contract_replicas(c, o)) * c->op[o].bytes;
+		first += (double)contract_replicas(c, o) * c->op[o].bytes;
+		worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
+	}
+	out_vecs = subs * c->gc;
+	if (c->chunked) {
+		int64_t w = out_vecs * c->gl * 4;
+
+		c->out_copies = w * 4 <= chip->pmu_bytes ? 2 : 1;
+		if (w * (2 + c->out_copies) > chip->pmu_bytes)
+			return false;
+	}
+	per_sub = (c->systolic ? 2 : 1) * k;
+	if (per_sub < c->gc)
+		per_sub = c->gc;
+	compute = (double)acts * (double)(subs * per_sub);
+	for (int d = 0; d < l->num_dims; d++)
+		if (!l->reduce[d])
+			out_bytes *= (double)l->extent[d];
+	for (int i = 0; i < l->n->num_out; i++) {
+		int esz = dtype_size(l->out[i].t->dtype);
+		int64_t s = llabs(lacc_coef(&l->out[i], c->lane)) * esz;
+
+		dram += out_bytes * (double)(s > chip->dram_burst ? chip->dram_burst : s);
+	}
+	if (c->epi_in)
+		dram += out_bytes * 4 * c->epi_in * 0.5;
+	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
+		compute += out_bytes * 4 / bytes_per_cycle(chip);
+	time = fmax(fmax(compute, dram / bytes_per_cycle(chip)), worst_load);
+	time += first / bytes_per_cycle(chip) + chip->dram_latency * 2 + chip->lanes * 2;
+	time += (double)(subs * per_sub) + (double)progs * 8;
+	time += (double)acts * (20 + 2 * (double)progs); /* tokens; and the host's time */
+	if (!c->chunked)
+		time += out_bytes * 4 / (double)acts / bytes_per_cycle(chip) * 0.5;
+	c->cycles = time;
+	return true;
+}
+
+/* ---- search ---------------------------------------------------------------------- */
+
+static int64_t granule(const struct contract *c, int d)
+{
+	return d == c->lane ? c->gl : d == c->col ? c->gc : d == c->pair ? 2 : 1;
+}
+
+static int tile_choices(const struct contract *c, int d, int64_t *t)
+{
+	static const int parts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32,
+				     36, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512, 1024 };
+	int64_t g = granule(c, d), blocks = ceil_div(c->l->extent[d], g);
+	int n = 0;
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		int64_t v;
+
+		if (parts[i] > blocks)
+			break;
+		v = ceil_div(blocks, parts[i]) * g;
+		if (!n || t[n - 1] != v)
+			t[n++] = v;
+	}
+	if (!n || t[n - 1] != g)
+		t[n++] = g;
+	return n;
+}
+
+static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t *u)
+{
+	static const int count[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20,
+				     22, 24, 26, 28, 29, 30, 32, 34, 36, 40, 44, 48, 56, 64, 80,
+				     96, 128, 160, 256, 320, 640 };
+	int64_t tiles = ceil_div(c->l->extent[d], tile);
+	int n = 0;
+
+	if (c->l->reduce[d]) {
+		u[0] = 1;
+		return 1;
+	}
+	for (size_t i = 0; i < sizeof(count) / sizeof(count[0]); i++)
+		if (count[i] <= tiles && count[i] <= c->pl->max_unroll)
+			u[n++] = count[i];
+	return n;
+}
+
+/* Best tile and replica count of one dimension, all else fixed. */
+static void improve(struct contract *c, int d)
+{
+	int64_t t[40], u[48], best_t = c->tile[d], best_u = c->unroll[d];
+	int nt = tile_choices(c, d, t);
+	double best = c->cycles;
+
+	for (int i = 0; i < nt; i++) {
+		int nu = unroll_choices(c, d, t[i], u);
+
+		for (int k = 0; k < nu; k++) {
+			c->tile[d] = t[i];
+			c->unroll[d] = u[k];
+			if (contract_solve(c) && c->cycles < best * 0.9999) {
+				best = c->cycles;
+				best_t = t[i];
+				best_u = u[k];
+			}
+		}
+	}
+	c->tile[d] = best_t;
+	c->unroll[d] = best_u;
+	c->cycles = best;
+}
+
+static double descend(struct contract *c)
+{
+	double was;
+
+	if (!contract_solve(c))
+		c->cycles = 1e300;
+	do {
+		was = c->cycles;
+		for (int d = 0; d < c->l->num_dims; d++)
+			improve(c, d);
+	} while (c->cycles < was * 0.999);
+	if (!contract_solve(c))
+		c->cycles = 1e300;
+	return c->cycles;
+}
+
+static void start_small(struct contract *c)
+{
+	for (int d = 0; d < c->l->num_dims; d++) {
+		c->tile[d] = granule(c, d);
+		c->unroll[d] = 1;
+	}
+}
+
+static uint32_t next_random(uint32_t *s)
+{
+	*s = *s * 1664525u + 1013904223u;
+	return *s >> 8;
+}
+
+/* Starts with all compute units in a grid over lanes and columns. */
+static void search_grid(struct contract *c, struct contract *best)
+{
+	int64_t pcus = (int64_t)rdu_chip_pcus_per_tile(c->chip) * c->tiles / (1 + c->epi_pcus);
+	int64_t u[48];
+	int nu;
+
+	if (c->col < 0)
+		return;
+	pcus = min64(pcus, c->pl->max_unroll);
+	nu = unroll_choices(c, c->lane, c->gl, u);
+	for (int i = 0; i < nu; i++)
+		for (int64_t nl = 1; nl <= 4; nl++)
+			for (int64_t nc = 1; nc <= 4; nc++) {
+				int64_t uc = pcus * 9 / 10 / u[i];
+
+				start_small(c);
+				c->unroll[c->lane] = u[i];
+				uc = min64(uc, ceil_div(c->l->extent[c->col], c->gc));
+				c->unroll[c->col] = uc < 1 ? 1 : uc;
+				c->tile[c->lane] = ceil_div(c->l->extent[c->lane],
+							    u[i] * nl * c->gl) * c->gl;
+				c->tile[c->col] = ceil_div(c->l->extent[c->col],
+							   c->unroll[c->col] * nc * c->gc) * c->gc;
+				if (descend(c) < best->cycles)
+					*best = *c;
+			}
+}
+
+static void search(struct contract *c, int tries)
+{
+	struct contract best;
+	uint32_t seed = 1;
+
+	start_small(c);
+	descend(c);
+	best = *c;
+	if (tries > 100)
+		search_grid(c, &best);
+	for (int i = 0; i < tries; i++) {
+		int64_t t[40], u[48];
+
+		*c = best;
+		for (int d = 0; d < c->l->num_dims; d++) {
+			int n;
+
+			if (next_random(&seed) % 3 == 0)
+				continue;
+			n = tile_choices(c, d, t);
+			c->tile[d] = t[next_random(&seed) % (uint32_t)n];
+			n = unroll_choices(c, d, c->tile[d], u);
+			c->unroll[d] = u[next_random(&seed) % (uint32_t)n];
+		}
+		if (!contract_solve(c))
+			continue;
+		if (descend(c) < best.cycles)
+			best = *c;
+	}
+	*c = best;
+}
+
+static int even_cut(int64_t extent, int most)
+{
+	int64_t n = ceil_div(extent, most);
+
+	return (int)ceil_div(extent, n);
+}
+
+int contract_plan(struct contract *c)
+{
+	const struct lnest *l = c->l;
+	struct contract best = { .cycles = 1e300 }, t = *c;
+	int ins[2] = { c->op[0].in, c->op[1].in };
+	int cols = c->systolic ? (int)c->chip->systolic_cols :
+		   (int)min64(min64(c->chip->simd_stages, c->chip->simd_regs), RDU_MAX_STAGES);
+	double acts;
+
+	for (int v = 0; v < 16; v++) { /* which operand is columns; axes by index; order */
+		t.op[0].in = ins[v & 1];
+		t.op[1].in = ins[!(v & 1)];
+		t.op[0].by_index = v & 2;
+		t.op[1].by_index = v & 4;
+		t.a_first = v & 8;
+		for (int o = 0, skip = 0; o < 2; o++) {
+			bool window = false;
+
+			for (int i = 0; i < l->in[t.op[o].in].num_axes; i++) {
+				int n = 0;
+
+				for (int d = 0; d < l->num_dims; d++)
+					n += l->in[t.op[o].in].axis[i].coef[d] != 0;
+				window |= n > 1;
+			}
+			if (t.op[o].by_index && !window)
+				skip = 1; /* the same thing as by axis */
+			if (skip) {
+				t.op[0].in = -1;
+				break;
+			}
+		}
+		if (t.op[0].in < 0)
+			continue;
+		for (t.lane = 0; t.lane < l->num_dims; t.lane++) {
+			if (l->reduce[t.lane] || !needs(&t, 0, t.lane) || needs(&t, 1, t.lane))
+				continue;
+			for (t.col = -1; t.col < l->num_dims; t.col++) {
+				bool any_col = false;
+
+				for (int d = 0; d < l->num_dims; d++)
+					any_col |= !l->reduce[d] && !needs(&t, 0, d) &&
+						   needs(&t, 1, d);
+				if (t.col < 0 ? any_col :
+				    l->reduce[t.col] || needs(&t, 0, t.col) ||
+				    !needs(&t, 1, t.col))
+					continue;
+				for (t.pair = -1; t.pair < l->num_dims; t.pair++) {
+					if (t.pair >= 0 && (!t.systolic || !l->reduce[t.pair]))
+						continue;
+					t.gl = (int)min64(t.chip->lanes, l->extent[t.lane]);
+					t.gc = t.col < 0 ? 1 : even_cut(l->extent[t.col], cols);
+					search(&t, 0);
+					if (t.cycles < best.cycles)
+						best = t;
+				}
+			}
+		}
+	}
+	if (best.cycles >= 1e300)
+		return 1;
+	t = best;
+	search(&t, c->pl->level >= 3 ? 600 : 60);
+	if (t.cycles < best.cycles)
+		best = t;
+	*c = best;
+	if (!contract_solve(c))
+		return 1;
+	acts = 1;
+	for (int d = 0; d < l->num_dims; d++)
+		acts *= (double)c->trip[d];
+	return acts < 1e6 ? 0 : 1;
+}
