@@ -172,7 +172,8 @@ $(B)/bin/% $(B)/bench/% $(B)/selftests/%:
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(link)
 
-$(A)/tests/%:
+# Not a pattern: objects of tests/ land in $(A)/tests too.
+$(UNIT_TESTS):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $(link)
