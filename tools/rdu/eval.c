@@ -162,7 +162,7 @@ static int report(struct eval *e, double wall)
 	if (!out)
 		return fail("%s: %s", e->results, strerror(errno));
 	fprintf(out, "images %u\nright %u\naccuracy %.4f\n", e->images.count, right, accuracy);
-	fprintf(out, "eval_modelled_seconds %.6f\neval_seconds %.3f\neval_images_per_second %.0f\n",
+	fprintf(out, "modelled_seconds %.6f\nwall_seconds %.3f\nimages_per_second %.0f\n",
 		(e->sum.end_cycle - e->sum.start_cycle) / hz, wall, e->images.count / wall);
 	if (out != stdout && fclose(out))
 		return fail("%s: write error", e->results);

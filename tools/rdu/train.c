@@ -303,7 +303,7 @@ static int report(struct trainer *t, double wall)
 	fprintf(out, "modelled_seconds %.6f\nmodelled_exec_seconds %.6f\n"
 		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n", card,
 		t->sum.exec_cycles / hz, t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
-	fprintf(out, "train_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
+	fprintf(out, "wall_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
 		t->done * (double)t->batch / wall, (unsigned long long)hash);
 	if (out != stdout && fclose(out))
 		return fail("%s: write error", t->plan.results);
