@@ -19,7 +19,7 @@ void *rdu_arena_get(struct arena *a, size_t size)
 {
 	void **block;
 
-	size = ALIGN_UP(size);
+	size = ALIGN_UP(size ? size : 1); /* never NULL for nothing */
 	a->wanted += size;
 	if (a->size - a->used >= size) {
 		a->used += size;
