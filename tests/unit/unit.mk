@@ -7,3 +7,6 @@ $(eval $(call unit_test,card_regs,tests/unit/card_regs.c,librdumodel))
 $(eval $(call unit_test,card_queue,tests/unit/card_queue.c,librdumodel))
 # Modelled time.
 $(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
+# The fabric: validation, execution, numerics.
+$(eval $(call unit_test,fabric_run,tests/unit/fabric_run.c,librdumodel,-lm))
+$(eval $(call unit_test,card_doc,tests/unit/card_doc.c,librdumodel))

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Documentation/card.md holds the tables of the headers, row by row.
+ * `card_doc --print` writes them out, to be pasted.
+ */
+#include "card_test.h"
+
+struct table {
+	const char *name;
+	char text[16384];
+	size_t n;
+};
+
+static struct table tables[6];
+
+__attribute__((format(printf, 2, 3))) static void row(struct table *t, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	t->n += (size_t)vsnprintf(t->text + t->n, sizeof(t->text) - t->n, fmt, ap);
+	va_end(ap);
+}
+
+static void fill_tables(void)
+{
+	struct table *t = tables;
+	struct rdu_chip sn10, pl;
+	char e[200];
+
+	rdu_chip_find("sn10", &sn10, e, sizeof(e));
+	rdu_chip_find("plasticine", &pl, e, sizeof(e));
+
+	t->name = "card registers";
+#define R(n, off, acc, doc) row(t, "| 0x%03x | `%s` | %s | %s |\n", off, #n, acc, doc);
+	RDU_REGS(R)
+	t++;
+	t->name = "queue registers";
+	RDU_QUEUE_REGS(R)
+#undef R
+	t++;
+	t->name = "commands";
+#define OP(n, v, a, d) row(t, "| %d | `%s` | %s | %s |\n", v, #n, a ? "0" : "any", d);
+	RDU_OPS(OP)
+#undef OP
+	t++;
+	t->name = "faults";
+#define FAULT(n, v, d) row(t, "| %d | `%s` | %s |\n", v, #n, d);
+	RDU_FAULTS(FAULT)
+#undef FAULT
+	t++;
+	t->name = "configuration errors";
+#define ERR(n, v, d) row(t, "| %d | `%s` | %s |\n", v, #n, d);
+	RDU_CFG_ERRORS(ERR)
+#undef ERR
+	t++;
+	t->name = "chip fields";
+#define FIELD(i, f, u, d)                                                                          \
+	row(t, "| %d | `%s` | %s | %u%s | %u%s | %s |\n", i, #f, u, sn10.f,                        \
+	    sn10.assumed >> (i) & 1 ? " *" : "", pl.f, pl.assumed >> (i) & 1 ? " *" : "", d);
+	RDU_CHIP_FIELDS(FIELD)
+#undef FIELD
+}
+
+static char *read_all(const char *path)
+{
+	char *text = NULL;
+	FILE *f = fopen(path, "r");
+	size_t n = 0, got;
+
+	if (!f)
+		return NULL;
+	do {
+		text = realloc(text, n + 65537);
+		got = fread(text + n, 1, 65536, f);
+		n += got;
+		text[n] = 0;
+	} while (got);
+	fclose(f);
+	return text;
+}
+
+int main(int argc, char **argv)
+{
+	char *doc = read_all("Documentation/card.md");
+	unsigned int i;
+
+	fill_tables();
+	if (argc > 1 && !strcmp(argv[1], "--print")) {
+		for (i = 0; i < 6; i++)
+			printf("## %s\n\n%s\n", tables[i].name, tables[i].text);
+		free(doc);
+		return 0;
+	}
+	if (!doc) {
+		printf("1..0 # SKIP Documentation/card.md is not in the current folder\n");
+		return 77;
+	}
+	for (i = 0; i < 6; i++)
+		ok(strstr(doc, tables[i].text) != NULL, "card.md has the table of %s",
+		   tables[i].name);
+	free(doc);
+	return tap_done();
+}
