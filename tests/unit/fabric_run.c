@@ -1,0 +1,658 @@
+// SPDX-License-Identifier: MIT
+/* Small configurations, each run and compared with plain C loops. */
+#include "fabric_test.h"
+
+#define VECS 100 /* vectors */
+
+static uint32_t in0[65536], in1[65536], out0[65536], out1[65536], want[65536];
+
+static void fill(uint32_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		p[i] = rdu_u(rndf());
+}
+
+static uint32_t bf(float f)
+{
+	return rdu_bf16(rdu_u(f));
+}
+
+/* out = relu(a * b + 0.5), and a copy of a through the multicast. */
+static void test_chain(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	uint32_t la = put_load(b, 0, 0, VECS), lb = put_load(b, 1, 1, VECS);
+	uint32_t pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	uint32_t st = put_store(b, 2, 2, VECS), st1 = put_store(b, 3, 3, VECS);
+	size_t n = (size_t)VECS * r->chip.lanes;
+
+	fill(in0, n);
+	fill(in1, n);
+	cfgb_loop(b, pcu, VECS);
+	cfgb_stage(b, pcu, RDU_SIMD_FMA, 0, cfgb_in(0), cfgb_in(1), cfgb_immf(0.5f));
+	cfgb_stage(b, pcu, RDU_SIMD_FMAX, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
+	cfgb_connect(b, la, 0, pcu, 0);
+	cfgb_connect(b, la, 0, st1, 0);
+	cfgb_connect(b, lb, 0, pcu, 1);
+	cfgb_connect(b, pcu, 0, st, 0);
+	rig_segment(r, 0, in0, n * 4);
+	rig_segment(r, 1, in1, n * 4);
+	rig_segment(r, 2, out0, n * 4);
+	rig_segment(r, 3, out1, n * 4);
+	for (size_t i = 0; i < n; i++)
+		want[i] = rdu_fmax(rdu_u(rdu_fma(rdu_f(in0[i]), rdu_f(in1[i]), 0.5f)), 0);
+	ok(rig_build_run(r, b) == 0 && !memcmp(out0, want, n * 4), "element-wise chain");
+	ok(!memcmp(out1, in0, n * 4), "multicast");
+}
+
+/* Sums of rows (cross-lane), maxima of columns, by accumulators. */
+static void test_reduce(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, R = 10, C = 7;
+	uint32_t ld = put_load(b, 0, 0, R * C), pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	uint32_t st = put_store(b, 2, 1, R), st1 = put_store(b, 3, 2, R);
+
+	fill(in0, (size_t)R * C * L);
+	cfgb_loop(b, pcu, R);
+	cfgb_loop(b, pcu, C);
+	cfgb_stage_acc(b, pcu, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_acc(), cfgb_none(), 2, 0);
+	cfgb_stage_acc(b, pcu, RDU_SIMD_FMAX, 1, cfgb_in(0), cfgb_acc(), cfgb_none(), 2,
+		       0xff800000);
+	cfgb_stage(b, pcu, RDU_SIMD_RED_FADD, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
+	cfgb_tail(b, pcu, RDU_SIMD_EXP, 1, cfgb_reg(1), cfgb_none(), cfgb_none());
+	cfgb_out_port(b, pcu, 0, 2, 0, 1);
+	cfgb_out_port(b, pcu, 1, 2, 1, 1);
+	cfgb_connect(b, ld, 0, pcu, 0);
+	cfgb_connect(b, pcu, 0, st, 0);
+	cfgb_connect(b, pcu, 1, st1, 0);
+	rig_segment(r, 0, in0, sizeof(in0));
+	rig_segment(r, 1, out0, sizeof(out0));
+	rig_segment(r, 2, out1, sizeof(out1));
+	bool good = rig_build_run(r, b) == 0;
+
+	for (int i = 0; i < R; i++) {
+		float v[64] = { 0 };
+		float m[64];
+
+		for (int l = 0; l < L; l++) {
+			m[l] = rdu_f(0xff800000);
+			for (int c = 0; c < C; c++) {
+				float x = rdu_f(in0[(i * C + c) * L + l]);
+
+				v[l] = x + v[l];
+				m[l] = x > m[l] ? x : m[l];
+			}
+			good = good && out1[i * L + l] == rdu_canon(rdu_exp(m[l]));
+		}
+		for (int s = L / 2; s; s /= 2)
+			for (int l = 0; l < s; l++)
+				v[l] += v[l + s];
+		for (int l = 0; l < L; l++)
+			good = good && out0[i * L + l] == rdu_u(v[0]);
+	}
+	ok(good, "accumulators, cross-lane sum, tail after the reduction");
+}
+
+/* A held port: one vector of in1 for every C of in0; lane 3 of it broadcast. */
+static void test_held(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, R = 9, C = 11;
+	uint32_t ld = put_load(b, 0, 0, R * C), lh = put_load(b, 1, 1, R);
+	uint32_t pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 0), st = put_store(b, 2, 2, R * C);
+	bool good;
+
+	fill(in0, (size_t)R * C * L);
+	fill(in1, (size_t)R * L);
+	cfgb_loop(b, pcu, R);
+	cfgb_loop(b, pcu, C);
+	cfgb_stage(b, pcu, RDU_SIMD_FMA, 0, cfgb_in(0), cfgb_in_lane(1, 1), cfgb_in(1));
+	cfgb_stage(b, pcu, RDU_SIMD_IADD, 1, cfgb_opd(RDU_OPD_COUNTER, 1),
+		   cfgb_opd(RDU_OPD_LANE, 0), cfgb_none());
+	cfgb_stage(b, pcu, RDU_SIMD_XOR, 0, cfgb_reg(0), cfgb_reg(1), cfgb_none());
+	cfgb_in_port(b, pcu, 1, 2, 1);
+	cfgb_connect(b, ld, 0, pcu, 0);
+	cfgb_connect(b, lh, 0, pcu, 1);
+	cfgb_connect(b, pcu, 0, st, 0);
+	rig_segment(r, 0, in0, sizeof(in0));
+	rig_segment(r, 1, in1, sizeof(in1));
+	rig_segment(r, 2, out0, sizeof(out0));
+	good = rig_build_run(r, b) == 0;
+	for (int i = 0; i < R; i++)
+		for (int c = 0; c < C; c++)
+			for (int l = 0; l < L; l++) {
+				float x = rdu_f(in0[(i * C + c) * L + l]);
+				float f = rdu_fma(x, rdu_f(in1[i * L + 1]), rdu_f(in1[i * L + l]));
+
+				good = good && out0[(i * C + c) * L + l] ==
+						       (rdu_u(f) ^ (uint32_t)(c + l));
+			}
+	ok(good, "held port, lane broadcast, counter and lane operands");
+}
+
+/* A sliding window with padding: out[i] = in[i - 1] + in[i + 1] of a row. */
+static void test_window(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, W = 3 * L - 5, H = 6;
+	uint32_t ld = put_load(b, 0, 0, 0), pcu, st, wr, rl, rr, buf;
+	struct rdu_cfg_access a = { .lanes = L, .lane_stride = 1, .num_preds = 1 };
+	struct rdu_cfg_pred p = { .hi = W, .lane_stride = 1 };
+	bool good;
+
+	buf = cfgb_buffer(b, 0, 0, 1, 64, W * H);
+	cfgb_prog(b, ld)->counter[0].limit = H;
+	cfgb_loop(b, ld, 3);
+	wr = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
+	rl = cfgb_program(b, RDU_KIND_READ, 0, 0);
+	rr = cfgb_program(b, RDU_KIND_READ, 0, 0);
+	pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+	for (uint32_t q = wr; q <= st; q++) {
+		cfgb_loop(b, q, H);
+		cfgb_loop(b, q, 3);
+	}
+	a.stride[0] = W;
+	a.stride[1] = L;
+	p.stride[1] = L;
+	cfgb_body(b, ld)->size = 0;
+	cfgb_access(b, ld, &a, &p);
+	a.target = buf;
+	cfgb_access(b, wr, &a, &p);
+	a.base = p.base = -1;
+	cfgb_access(b, rl, &a, &p);
+	a.base = p.base = 1;
+	cfgb_access(b, rr, &a, &p);
+	a.base = p.base = 0;
+	a.target = 1;
+	cfgb_access(b, st, &a, &p);
+	b->num_segments = 2;
+	cfgb_stage(b, pcu, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_in(1), cfgb_none());
+	cfgb_connect(b, ld, 0, wr, 0);
+	cfgb_connect(b, rl, 0, pcu, 0);
+	cfgb_connect(b, rr, 0, pcu, 1);
+	cfgb_connect(b, pcu, 0, st, 0);
+	cfgb_order(b, wr, rl, 0, 0, 1, 0);
+	cfgb_order(b, wr, rr, 0, 0, 1, 0);
+	fill(in0, (size_t)W * H);
+	memset(out0, 0, sizeof(out0));
+	rig_segment(r, 0, in0, (size_t)W * H * 4);
+	rig_segment(r, 1, out0, (size_t)W * H * 4);
+	good = rig_build_run(r, b) == 0;
+	for (int y = 0; y < H; y++)
+		for (int x = 0; x < W; x++) {
+			float lo = x ? rdu_f(in0[y * W + x - 1]) : 0;
+			float hi = x + 1 < W ? rdu_f(in0[y * W + x + 1]) : 0;
+
+			good = good && out0[y * W + x] == rdu_u(lo + hi);
+		}
+	ok(good && !out0[W * H], "window with predicates, through a scratchpad");
+}
+
+/* Transposed read, strided store, packs, formats. */
+static void test_transpose(struct rig *r)
+{
+	int L = r->chip.lanes, pack;
+
+	for (pack = 0; pack < 4; pack++) {
+		struct cfgb *b = cfgb_new(&r->chip, 1);
+		int words = pack == RDU_PACK_LANE ? L / 2 : L, vecs = pack == RDU_PACK_VEC ? L / 2 : L;
+		uint32_t ld = put_load(b, 0, 0, L), st = put_store(b, 1, 1, vecs);
+		uint32_t wr = cfgb_program(b, RDU_KIND_WRITE, 0, 1);
+		uint32_t rd = cfgb_program(b, RDU_KIND_READ, 0, 1);
+		uint32_t buf = cfgb_buffer(b, 0, 1, 2, 8, L * L);
+		struct rdu_cfg_access w = { .target = buf, .lanes = L, .lane_stride = 1,
+					    .stride = { pack == RDU_PACK_VEC ? words / 2 : words },
+					    .pack = pack };
+		struct rdu_cfg_access rda = { .target = buf, .lanes = words, .lane_stride = 1,
+					      .stride = { words }, .pad = 7 };
+		bool good;
+
+		if (pack == RDU_PACK_NONE) { /* transposed */
+			rda.lane_stride = L;
+			rda.stride[0] = 1;
+		}
+		cfgb_loop(b, wr, L);
+		cfgb_loop(b, rd, vecs);
+		cfgb_access(b, wr, &w, NULL);
+		cfgb_access(b, rd, &rda, NULL);
+		cfgb_connect(b, ld, 0, wr, 0);
+		cfgb_connect(b, rd, 0, st, 0);
+		cfgb_order(b, wr, rd, 0, 0, 2, 0);
+		fill(in0, (size_t)L * L);
+		memset(out0, 0xee, sizeof(out0));
+		rig_segment(r, 0, in0, (size_t)L * L * 4);
+		rig_segment(r, 1, out0, sizeof(out0));
+		good = rig_build_run(r, b) == 0;
+		for (int i = 0; i < vecs; i++)
+			for (int l = 0; l < L; l++) {
+				const float *f = (const float *)in0;
+				uint32_t v;
+
+				if (pack == RDU_PACK_NONE)
+					v = in0[l * L + i];
+				else if (pack == RDU_PACK_VEC)
+					v = bf(f[2 * i * L + l]) | bf(f[(2 * i + 1) * L + l]) << 16;
+				else if (pack == RDU_PACK_LANE)
+					v = l >= words ? 7 : bf(f[i * L + 2 * l]) |
+								     bf(f[i * L + 2 * l + 1]) << 16;
+				else
+					v = bf(f[i * L + l]);
+				good = good && out0[i * L + l] == v;
+			}
+		ok(good, pack ? "pack %d" : "transposed read (%d)", pack);
+	}
+}
+
+static void test_formats(struct rig *r)
+{
+	static const uint8_t size[] = { 4, 2, 1, 1, 8, 2 };
+	int L = r->chip.lanes, n = 20;
+
+	for (int f = 1; f < 6; f++) {
+		struct cfgb *b = cfgb_new(&r->chip, 1);
+		uint32_t ld = put_load(b, 0, 0, n), st = put_store(b, 1, 1, n);
+		uint32_t st2 = put_store(b, 2, 2, n);
+		unsigned char *bytes = (unsigned char *)in1;
+		bool good;
+
+		((struct rdu_cfg_access *)cfgb_body(b, ld)->bytes)->format = f;
+		((struct rdu_cfg_access *)cfgb_body(b, st2)->bytes)->format = f;
+		cfgb_connect(b, ld, 0, st, 0);
+		cfgb_connect(b, ld, 0, st2, 0);
+		for (int i = 0; i < n * L * 8; i++)
+			bytes[i] = rnd();
+		for (int i = 0; i < n * L; i++) {
+			int16_t h;
+			int64_t q = (int32_t)rnd();
+
+			if (f == RDU_FMT_BF16) {
+				h = bf(rndf());
+				memcpy(bytes + 2 * i, &h, 2);
+			}
+			if (f == RDU_FMT_I64)
+				memcpy(bytes + 8 * i, &q, 8);
+		}
+		memset(out1, 0, sizeof(out1));
+		rig_segment(r, 0, bytes, (size_t)n * L * size[f]);
+		rig_segment(r, 1, out0, sizeof(out0));
+		rig_segment(r, 2, out1, (size_t)n * L * size[f]);
+		good = rig_build_run(r, b) == 0 && !memcmp(out1, bytes, (size_t)n * L * size[f]);
+		for (int i = 0; i < n * L; i++) {
+			uint16_t h;
+			int64_t q;
+
+			memcpy(&h, bytes + 2 * i, 2);
+			memcpy(&q, bytes + 8 * i, 8);
+			uint32_t v = f == RDU_FMT_BF16 ? (uint32_t)h << 16 :
+				     f == RDU_FMT_I8 ? (uint32_t)(int8_t)bytes[i] :
+				     f == RDU_FMT_U8 ? bytes[i] :
+				     f == RDU_FMT_I64 ? (uint32_t)q : (uint32_t)(int16_t)h;
+
+			good = good && out0[i] == v;
+		}
+		ok(good, "segment format %d there and back", f);
+	}
+}
+
+/* out[i] = table[index[i]], then added up at bins[index[i]]. */
+static void test_gather(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, n = 12, T = 50;
+	uint32_t idx = put_load(b, 0, 0, n), ga = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
+	uint32_t st = put_store(b, 2, 2, n), sc = cfgb_program(b, RDU_KIND_STORE, 0, 3);
+	struct rdu_cfg_access a = { .target = 1, .lanes = L, .flags = RDU_ACCESS_GATHER,
+				    .index_stride = 1 };
+	size_t size;
+	void *image;
+	bool good;
+
+	cfgb_loop(b, ga, n);
+	cfgb_access(b, ga, &a, NULL);
+	a.target = 3;
+	a.flags |= RDU_ACCESS_ADD;
+	cfgb_loop(b, sc, n);
+	cfgb_access(b, sc, &a, NULL);
+	b->num_segments = 4;
+	cfgb_connect(b, idx, 0, ga, 0);
+	cfgb_connect(b, idx, 0, sc, 1);
+	cfgb_connect(b, ga, 0, st, 0);
+	cfgb_connect(b, ga, 0, sc, 0);
+	for (int i = 0; i < n * L; i++)
+		in0[i] = rnd() % T;
+	fill(in1, T);
+	memset(out1, 0, sizeof(out1));
+	memset(want, 0, sizeof(want));
+	rig_segment(r, 0, in0, (size_t)n * L * 4);
+	rig_segment(r, 1, in1, (size_t)T * 4);
+	rig_segment(r, 2, out0, (size_t)n * L * 4);
+	rig_segment(r, 3, out1, (size_t)T * 4);
+	image = cfgb_finish(b, &size);
+	good = rig_run(r, image, size) == 0;
+	for (int i = 0; i < n * L; i++) {
+		good = good && out0[i] == in1[in0[i]];
+		want[in0[i]] = rdu_u(rdu_f(want[in0[i]]) + rdu_f(in1[in0[i]]));
+	}
+	ok(good && !memcmp(out1, want, T * 4), "gather and scatter-add");
+	in0[3 * L + 1] = T;
+	ok(rig_run(r, image, size) == 2 && r->fault.code == RDU_FAULT_BOUNDS &&
+		   r->fault.program == ga && r->fault.addr == (uint64_t)T * 4,
+	   "an index out of range is a fault with its place");
+	free(image);
+}
+
+/*
+ * C = A B by systolic arrays: K words of bf16 pairs. A as [M][K] (columns read
+ * transposed) or [K][M] (in place), B as [K][VECS]; `cols` columns of the array.
+ * Several passes over K, each adding to C through a two-copy buffer.
+ */
+struct gemm {
+	int M, N, K, passes, cols;
+	bool transposed, predicate, held;
+};
+
+static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, mt = g->M / L, nt = g->N / g->cols, kp = g->K / g->passes;
+	uint32_t rc = cfgb_program(b, RDU_KIND_READ, 0, 0), rr = cfgb_program(b, RDU_KIND_READ, 0, 1);
+	uint32_t ri = cfgb_program(b, RDU_KIND_READ, 0, 2), wo = cfgb_program(b, RDU_KIND_WRITE, 0, 2);
+	uint32_t pcu = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0);
+	uint32_t la = cfgb_program(b, RDU_KIND_LOAD, 0, 0), lb = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
+	uint32_t wa = cfgb_program(b, RDU_KIND_WRITE, 0, 0), wb = cfgb_program(b, RDU_KIND_WRITE, 0, 1);
+	uint32_t rs = cfgb_program(b, RDU_KIND_READ, 0, 2), st = cfgb_program(b, RDU_KIND_STORE, 0, 2);
+	uint32_t ba = cfgb_buffer(b, 0, 0, 1, 0, g->M * g->K), bb = cfgb_buffer(b, 0, 1, 1, 0, g->K * g->N);
+	uint32_t bc = cfgb_buffer(b, 0, 2, 2, 0, g->M * g->N);
+	struct rdu_cfg_access a = { .lanes = L, .lane_stride = 1, .stride = { L } };
+	struct rdu_cfg_access col = { .target = ba, .lanes = L, .lane_stride = 1 };
+	struct rdu_cfg_access row = { .target = bb, .lanes = g->cols, .lane_stride = 1 };
+	struct rdu_cfg_access acc = { .target = bc, .lanes = L, .lane_stride = 1 };
+	struct rdu_cfg_systolic body = { .cols = g->cols, .flags = RDU_SYS_INIT, .k_mask = 8,
+					 .init_mask = 1 };
+	struct rdu_cfg_pred yes = { .lo = 0, .hi = g->M, .lane_stride = 1 };
+	uint32_t q[] = { rc, rr, pcu };
+
+	/* Everything in, once. */
+	cfgb_loop(b, la, g->M * g->K / L);
+	cfgb_loop(b, wa, g->M * g->K / L);
+	cfgb_loop(b, lb, g->K * g->N / L);
+	cfgb_loop(b, wb, g->K * g->N / L);
+	cfgb_access(b, la, &a, NULL);
+	a.target = 1;
+	cfgb_access(b, lb, &a, NULL);
+	a.target = ba;
+	cfgb_access(b, wa, &a, NULL);
+	a.target = bb;
+	cfgb_access(b, wb, &a, NULL);
+
+	/* pass, m, n, k */
+	for (int i = 0; i < 3; i++) {
+		cfgb_outer(b, q[i], g->passes);
+		cfgb_loop(b, q[i], mt);
+		cfgb_loop(b, q[i], nt);
+		cfgb_loop(b, q[i], kp);
+	}
+	if (g->transposed) {
+		col.lane_stride = g->K;
+		col.stride[0] = kp;
+		col.stride[1] = (int64_t)L * g->K;
+		col.stride[3] = 1;
+	} else {
+		col.stride[0] = (int64_t)kp * g->M;
+		col.stride[1] = L;
+		col.stride[3] = g->M;
+	}
+	col.num_preds = g->predicate;
+	yes.stride[1] = L;
+	row.stride[0] = (int64_t)kp * g->N;
+	row.stride[2] = g->cols;
+	row.stride[3] = g->N;
+	/* C as [VECS][M] */
+	for (int i = 0; i < 2; i++) {
+		uint32_t p = i ? wo : ri;
+
+		cfgb_outer(b, p, g->passes);
+		cfgb_loop(b, p, mt);
+		cfgb_loop(b, p, g->N);
+		acc.stride[1] = L;
+		acc.stride[2] = g->M;
+		acc.copy_start = i ? 0 : 1;
+		acc.flip_mask = 0;
+		cfgb_access(b, p, &acc, NULL);
+	}
+	cfgb_access(b, rc, &col, &yes);
+	cfgb_access(b, rr, &row, NULL);
+	cfgb_systolic(b, pcu, &body);
+	cfgb_tail(b, pcu, RDU_SIMD_FADD, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
+	cfgb_in_port(b, pcu, 2, 8, g->cols);
+	cfgb_out_port(b, pcu, 0, 8, 0, g->cols);
+	/* Out at the end, when the last pass is done: d of the readers is passes
+	 * mod 2; it runs once an activation, and only the last is kept. */
+	cfgb_outer(b, rs, g->passes);
+	cfgb_outer(b, st, g->passes);
+	cfgb_loop(b, rs, g->M * g->N / L);
+	cfgb_loop(b, st, g->M * g->N / L);
+	acc.stride[1] = L;
+	acc.stride[2] = 0;
+	acc.copy_start = 0;
+	cfgb_access(b, rs, &acc, NULL);
+	a.target = 2;
+	a.stride[0] = 0;
+	a.stride[1] = L;
+	cfgb_access(b, st, &a, NULL);
+	b->num_segments = 3;
+
+	cfgb_connect(b, la, 0, wa, 0);
+	cfgb_connect(b, lb, 0, wb, 0);
+	cfgb_connect(b, rc, 0, pcu, 0);
+	cfgb_connect(b, rr, 0, pcu, 1);
+	cfgb_connect(b, ri, 0, pcu, 2);
+	cfgb_connect(b, pcu, 0, wo, 0);
+	cfgb_connect(b, rs, 0, st, 0);
+	/* The loaders flip once; so do the readers of what they wrote. */
+	((struct rdu_cfg_access *)cfgb_body(b, rc)->bytes)->flip_mask = 1;
+	((struct rdu_cfg_access *)cfgb_body(b, rr)->bytes)->flip_mask = 1;
+	cfgb_order(b, wa, rc, 0, 1, 1, 0);
+	cfgb_order(b, wb, rr, 0, 1, 1, 0);
+	cfgb_order(b, wo, ri, 0, 0, 2, 1);
+	cfgb_order(b, wo, rs, 0, 0, 2, 0);
+
+	rig_segment(r, 0, in0, (size_t)g->M * g->K * 4);
+	rig_segment(r, 1, in1, (size_t)g->K * g->N * 4);
+	rig_segment(r, 2, out, (size_t)g->M * g->N * 4);
+	return rig_build_run(r, b);
+}
+
+static void test_gemm(struct rig *r)
+{
+	int L = r->chip.lanes;
+	const struct gemm shape[] = {
+		{ 2 * L, 16, 24, 1, 8, false, false, false }, { 2 * L, 24, 24, 3, 8, false, false, false },
+		{ L, 20, 8, 2, 5, false, false, false },      { 2 * L, 16, 12, 2, 8, true, false, false },
+		{ 2 * L, 16, 12, 2, 4, false, true, false },
+	};
+	static const char *const name[] = { "in place", "three passes through two copies",
+					    "five columns", "transposed columns", "predicates" };
+
+	for (int t = 0; t < 5; t++) {
+		const struct gemm *g = &shape[t];
+		bool good;
+
+		for (int i = 0; i < g->M * g->K; i++)
+			in0[i] = bf(rndf()) | bf(rndf()) << 16;
+		for (int i = 0; i < g->K * g->N; i++)
+			in1[i] = bf(rndf()) | bf(rndf()) << 16;
+		rig_clear(r);
+		good = run_gemm(r, g, out0) == 0;
+		for (int m = 0; m < g->M; m++)
+			for (int n = 0; n < g->N; n++) {
+				float acc = 0;
+
+				for (int k = 0; k < g->K; k++)
+					acc = rdu_mac_bf16(acc, in0[g->transposed ? m * g->K + k :
+										    k * g->M + m],
+							   in1[k * g->N + n]);
+				want[n * g->M + m] = rdu_u(acc);
+			}
+		ok(good && !memcmp(out0, want, (size_t)g->M * g->N * 4), "systolic GEMM, %s", name[t]);
+	}
+}
+
+/* The same by SIMD stages: 4 columns in 4 registers. */
+static void test_simd_gemm(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, M = 3 * L, Nc = 8, K = 20;
+	uint32_t rc, rr, pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 0), st;
+	struct rdu_cfg_access col = { .target = 0, .lanes = L, .lane_stride = 1 };
+	struct rdu_cfg_access row = { .target = 1, .lanes = 4, .lane_stride = 1 };
+	struct rdu_cfg_access out = { .target = 2, .lanes = L, .lane_stride = 1 };
+	bool good;
+
+	rc = cfgb_program(b, RDU_KIND_LOAD, 0, 0);
+	rr = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
+	st = cfgb_program(b, RDU_KIND_STORE, 0, 2);
+	for (int i = 0; i < 3; i++) {
+		uint32_t p = i == 0 ? rc : i == 1 ? rr : pcu;
+
+		cfgb_loop(b, p, M / L);
+		cfgb_loop(b, p, Nc / 4);
+		cfgb_loop(b, p, K);
+	}
+	cfgb_loop(b, st, M / L);
+	cfgb_loop(b, st, Nc);
+	col.stride[0] = L;
+	col.stride[2] = M;
+	row.stride[1] = 4;
+	row.stride[2] = Nc;
+	out.stride[0] = L;
+	out.stride[1] = M;
+	cfgb_access(b, rc, &col, NULL);
+	cfgb_access(b, rr, &row, NULL);
+	cfgb_access(b, st, &out, NULL);
+	b->num_segments = 3;
+	for (int j = 0; j < 4; j++)
+		cfgb_stage_acc(b, pcu, RDU_SIMD_FMA, j, cfgb_in(0), cfgb_in_lane(1, j), cfgb_acc(),
+			       4, 0);
+	cfgb_out_port(b, pcu, 0, 4, 0, 4);
+	cfgb_connect(b, rc, 0, pcu, 0);
+	cfgb_connect(b, rr, 0, pcu, 1);
+	cfgb_connect(b, pcu, 0, st, 0);
+	fill(in0, (size_t)M * K);
+	fill(in1, (size_t)K * Nc);
+	rig_segment(r, 0, in0, (size_t)M * K * 4);
+	rig_segment(r, 1, in1, (size_t)K * Nc * 4);
+	rig_segment(r, 2, out0, (size_t)M * Nc * 4);
+	good = rig_build_run(r, b) == 0;
+	for (int n = 0; n < Nc; n++)
+		for (int m = 0; m < M; m++) {
+			float acc = 0;
+
+			for (int k = 0; k < K; k++)
+				acc = rdu_fma(rdu_f(in0[k * M + m]), rdu_f(in1[k * Nc + n]), acc);
+			good = good && out0[n * M + m] == rdu_u(acc);
+		}
+	ok(good, "SIMD GEMM, four columns");
+}
+
+/* A producer and a consumer in turns, two copies: order by tokens. */
+static void test_tokens(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, A = 13, V = 5;
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0), wr = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
+	uint32_t rd = cfgb_program(b, RDU_KIND_READ, 0, 0), st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+	uint32_t buf = cfgb_buffer(b, 0, 0, 2, 0, V * L), q[] = { ld, wr, rd, st };
+	size_t n = (size_t)A * V * L;
+
+	for (int i = 0; i < 4; i++) {
+		struct rdu_cfg_access a = { .lanes = L, .lane_stride = 1, .stride = { 0, L } };
+
+		cfgb_outer(b, q[i], A);
+		cfgb_loop(b, q[i], V);
+		if (i == 0 || i == 3)
+			a.stride[0] = V * L;
+		a.target = i == 0 ? 0 : i == 3 ? 1 : buf;
+		if (i == 2) { /* backwards */
+			a.base = (V - 1) * L;
+			a.stride[1] = -L;
+		}
+		cfgb_access(b, q[i], &a, NULL);
+	}
+	b->num_segments = 2;
+	cfgb_connect(b, ld, 0, wr, 0);
+	cfgb_connect(b, rd, 0, st, 0);
+	cfgb_order(b, wr, rd, 0, 0, 2, 0);
+	fill(in0, n);
+	for (int a = 0; a < A; a++)
+		for (int v = 0; v < V; v++)
+			memcpy(want + (a * V + v) * L, in0 + (a * V + V - 1 - v) * L, L * 4);
+	rig_segment(r, 0, in0, n * 4);
+	rig_segment(r, 1, out0, n * 4);
+	ok(rig_build_run(r, b) == 0 && !memcmp(out0, want, n * 4), "two copies in turns");
+}
+
+/* A limit from an argument register. */
+static void test_limits(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	uint32_t ld = put_load(b, 0, 0, VECS), st = put_store(b, 1, 1, VECS);
+	int L = r->chip.lanes;
+	size_t size;
+	void *image;
+
+	for (int i = 0; i < 2; i++) {
+		cfgb_prog(b, i ? st : ld)->counter[0].limit = 1;
+		cfgb_prog(b, i ? st : ld)->counter[0].limit_kind = RDU_LIMIT_ARG;
+	}
+	b->num_scalars = 2;
+	cfgb_connect(b, ld, 0, st, 0);
+	fill(in0, (size_t)VECS * L);
+	memset(out0, 0, sizeof(out0));
+	rig_segment(r, 0, in0, (size_t)VECS * L * 4);
+	rig_segment(r, 1, out0, (size_t)VECS * L * 4);
+	image = cfgb_finish(b, &size);
+	r->scalars[1] = 17;
+	ok(rig_run(r, image, size) == 0 && !memcmp(out0, in0, 17 * L * 4) && !out0[17 * L],
+	   "limit from an argument register");
+	r->scalars[1] = 0;
+	ok(rig_run(r, image, size) == 2 && r->fault.code == RDU_FAULT_CONFIG &&
+		   r->fault.info == RDU_CFG_E_COUNTER,
+	   "a limit of nothing is a fault");
+	r->scalars[1] = VECS + 1;
+	ok(rig_run(r, image, size) == 2 && r->fault.code == RDU_FAULT_SEGMENT &&
+		   r->fault.addr == (uint64_t)VECS * L * 4,
+	   "a segment too short is a fault with its place");
+	free(image);
+}
+
+int main(void)
+{
+	static const char *const chips[] = { "sn10", "plasticine" };
+
+	for (int c = 0; c < 2; c++) {
+		for (unsigned int threads = 1; threads <= 2; threads++) {
+			struct rig r;
+
+			rig_init(&r, chips[c]);
+			r.pool = rdu_pool_new(threads);
+			printf("# %s, %u threads\n", chips[c], threads);
+			test_chain(&r);
+			test_reduce(&r);
+			test_held(&r);
+			test_window(&r);
+			test_transpose(&r);
+			test_formats(&r);
+			test_gather(&r);
+			if (r.chip.systolic_cols)
+				test_gemm(&r);
+			test_simd_gemm(&r);
+			test_tokens(&r);
+			test_limits(&r);
+			rig_free(&r);
+		}
+	}
+	return tap_done();
+}
