@@ -270,6 +270,8 @@ int rdu_trace_begin(struct rdu_tracer *t, uint64_t addr, uint32_t size, uint64_t
 void rdu_trace_event(struct rdu_tracer *t, enum rdu_trace_kind kind, uint32_t section,
 		     uint64_t start, uint64_t end);
 void rdu_trace_units(struct rdu_tracer *t, uint32_t section, const struct rdu_section_time *time);
+/* Room for STAGE events of an execution? If not, they are counted as dropped. */
+bool rdu_trace_has_room(struct rdu_tracer *t, const struct rdu_section_time *time);
 /* Callback for rdu_section_time(); opaque: the tracer. */
 void rdu_trace_stage(void *tracer, uint32_t stage, uint32_t activation, uint64_t start,
 		     uint64_t end);

@@ -69,6 +69,19 @@ void rdu_trace_units(struct rdu_tracer *t, uint32_t section, const struct rdu_se
 	}
 }
 
+bool rdu_trace_has_room(struct rdu_tracer *t, const struct rdu_section_time *time)
+{
+	uint64_t n = t->dropped;
+	uint32_t i;
+
+	if (!t->addr || t->count + t->keep < t->room)
+		return t->addr;
+	for (i = 0; i < time->num_stages; i++)
+		n += time->stages[i].activations;
+	t->dropped = n < UINT32_MAX ? (uint32_t)n : UINT32_MAX;
+	return false;
+}
+
 void rdu_trace_stage(void *tracer, uint32_t stage, uint32_t activation, uint64_t start,
 		     uint64_t end)
 {

@@ -387,7 +387,7 @@ static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failur
 		j->stats.sections++;
 		rdu_trace_event(&j->trace, RDU_TRACE_EXEC, i, start, rdu_queue_clock(q));
 		rdu_trace_units(&j->trace, i, t);
-		if (j->trace.addr && j->trace.count + j->trace.keep < j->trace.room)
+		if (rdu_trace_has_room(&j->trace, t))
 			rdu_section_time(s, j->args->scalars, rdu_trace_stage, &j->trace);
 	}
 	/* What was stored before a fault stays stored. */

@@ -10,3 +10,4 @@ $(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
 # The fabric: validation, execution, numerics.
 $(eval $(call unit_test,fabric_run,tests/unit/fabric_run.c,librdumodel,-lm))
 $(eval $(call unit_test,card_doc,tests/unit/card_doc.c,librdumodel))
+$(eval $(call unit_test,card_run,tests/unit/card_run.c,librdumodel))

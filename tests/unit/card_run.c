@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: MIT
+/* Programs on the card: load, run, schedules, arguments, faults, tiles. */
+#include "card_test.h"
+#include "cfgbuild.h"
+
+#define MB (1ull << 20)
+#define VA 0x10000000ULL
+#define N 64 /* vectors */
+#define BYTES (N * 32 * 4)
+
+static const struct rdu_cfg_pred no_pred;
+static struct rdu_chip chip;
+static uint64_t root;
+
+/* Segment 1 = segment 0 * factor, n vectors, `again` times over. */
+static void *scale(float factor, int again, uint32_t tiles, size_t *size)
+{
+	struct cfgb *b = cfgb_new(&chip, tiles);
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, tiles - 1, 0);
+	uint32_t x = cfgb_program(b, RDU_KIND_SIMD, tiles - 1, 0);
+	uint32_t st = cfgb_program(b, RDU_KIND_STORE, tiles - 1, 2), i;
+
+	b->num_segments = 2;
+	for (i = 0; i < 3; i++) {
+		cfgb_outer(b, i, again);
+		cfgb_loop(b, i, N);
+	}
+	cfgb_access(b, ld, &(struct rdu_cfg_access){ .target = 0, .lanes = 32, .lane_stride = 1,
+						     .stride = { 0, 32 } }, &no_pred);
+	cfgb_stage(b, x, RDU_SIMD_FMUL, 0, cfgb_in(0), cfgb_immf(factor), cfgb_none());
+	cfgb_access(b, st, &(struct rdu_cfg_access){ .target = 1, .lanes = 32, .lane_stride = 1,
+						     .stride = { 0, 32 } }, &no_pred);
+	cfgb_connect(b, ld, 0, x, 0);
+	cfgb_connect(b, x, 0, st, 0);
+	return cfgb_finish(b, size);
+}
+
+/* Segment 0 to (write) or from a scratchpad. */
+static void *scratch(bool write, size_t *size)
+{
+	struct cfgb *b = cfgb_new(&chip, 1);
+	uint32_t p = cfgb_program(b, write ? RDU_KIND_LOAD : RDU_KIND_READ, 0, 0);
+	uint32_t q = cfgb_program(b, write ? RDU_KIND_WRITE : RDU_KIND_STORE, 0, 0), i;
+
+	b->num_segments = 1;
+	cfgb_buffer(b, 0, 0, 1, 0, N * 32);
+	for (i = 0; i < 2; i++) {
+		cfgb_loop(b, i ? q : p, N);
+		cfgb_access(b, i ? q : p,
+			    &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1,
+						      .stride = { 32 } }, &no_pred);
+	}
+	cfgb_connect(b, p, 0, q, 0);
+	return cfgb_finish(b, size);
+}
+
+/* Puts a program with that one section into a slot. `loops`: as a schedule of
+ * that many iterations, each BYTES further on in region 0. */
+static uint32_t load(struct bed *b, uint32_t slot, void *section, size_t section_size,
+		     unsigned int loops)
+{
+	const uint64_t sizes[2] = { BYTES, BYTES };
+	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD, .slot = slot };
+	struct rdu_prog_result *r = host_ptr(b, HOST_FREE);
+	unsigned char *image;
+	size_t size;
+
+	image = cfgb_program_image(section, section_size, sizes, &size);
+	if (loops) {
+		/* Steps at the end: LOOP, RUN, END; region 0 is larger. */
+		const struct rdu_prog_step steps[3] = { { RDU_STEP_LOOP, loops },
+							{ RDU_STEP_RUN, 0 },
+							{ RDU_STEP_END, 0 } };
+		struct rdu_prog_header *h;
+		struct rdu_prog_segment *seg;
+
+		image = realloc(image, size + sizeof(steps));
+		h = (void *)image;
+		memcpy(image + size, steps, sizeof(steps));
+		h->steps_off = (uint32_t)size;
+		h->num_steps = 3;
+		size += sizeof(steps);
+		h->size = (uint32_t)size;
+		((struct rdu_prog_entry *)(void *)(image + h->entries_off))->num_steps = 3;
+		((uint64_t *)(void *)(image + h->regions_off))[0] = (uint64_t)loops * BYTES;
+		((uint64_t *)(void *)(image + h->regions_off))[1] = (uint64_t)loops * BYTES;
+		seg = (void *)(image + h->segments_off);
+		seg[0].loop_stride = BYTES;
+		seg[1].loop_stride = BYTES;
+	}
+	memcpy(b->mem + 4 * MB, image, size);
+	free(image);
+	free(section);
+	c.prog.addr = 4 * MB;
+	c.prog.size = size;
+	c.prog.result = HOST_FREE;
+	memset(r, 0xee, sizeof(*r));
+	if (!bed_do(b, 0, c))
+		return ~0u;
+	memset(b->mem + 4 * MB, 0xdd, size); /* the card has its own copy */
+	return r->error;
+}
+
+/* Argument block at card address `at`, mapped at VA + at. */
+static void args(struct bed *b, uint64_t at, uint32_t n, uint64_t first, uint64_t second,
+		 uint64_t size)
+{
+	struct rdu_args *a = (void *)(b->mem + at);
+
+	a->num_regions = n;
+	a->num_scalars = 0;
+	a->regions[0].addr = first;
+	a->regions[0].size = size;
+	if (n > 1) {
+		a->regions[1].addr = second;
+		a->regions[1].size = size;
+	}
+}
+
+static struct rdu_cmd run(uint32_t slot, uint64_t args_va, bool stats, bool trace)
+{
+	struct rdu_cmd c = { .op = RDU_OP_RUN, .slot = slot };
+
+	c.run.args = args_va;
+	c.run.args_size = 40;
+	if (stats)
+		c.run.stats = VA + 9 * MB;
+	if (trace) {
+		c.run.trace = VA + 10 * MB;
+		c.run.trace_size = 65536;
+	}
+	return c;
+}
+
+static float *floats(struct bed *b, uint64_t at)
+{
+	return (float *)(void *)(b->mem + at);
+}
+
+static bool scaled(const float *in, const float *out, float factor, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		if (out[i] != in[i] * factor)
+			return false;
+	return true;
+}
+
+static void fault_is(struct bed *b, struct rdu_cmd c, uint32_t code, uint32_t section,
+		     const char *what)
+{
+	bed_do(b, 1, c);
+	ok(qrd(b, 1, RDU_REG_Q_FAULT_CODE) == code && qrd(b, 1, RDU_REG_Q_FAULT_SECTION) == section,
+	   "%s: fault %u (got %u, section %d)", what, code, qrd(b, 1, RDU_REG_Q_FAULT_CODE),
+	   (int)qrd(b, 1, RDU_REG_Q_FAULT_SECTION));
+	bed_reset(b, 1);
+	bed_enable(b, 1, root, 0, 1);
+}
+
+static void plain(struct bed *b)
+{
+	const struct rdu_stats *s = (void *)(b->mem + 9 * MB);
+	const struct rdu_trace *t = (void *)(b->mem + 10 * MB);
+	unsigned int i, kinds[5] = { 0 };
+	struct rdu_cmd c;
+	uint64_t exec;
+	size_t size;
+	void *image = scale(3, 2, 1, &size);
+
+	is(load(b, 0, image, size, 0), 0, "PROG_LOAD: accepted");
+	for (i = 0; i < N * 32; i++)
+		floats(b, MB)[i] = (float)i - 100;
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, true, true)), "RUN completes");
+	ok(scaled(floats(b, MB), floats(b, 2 * MB), 3, N * 32), "and computes");
+	is(s->sections, 1, "stats: one section");
+	is(s->pload_cycles, chip.pload_latency + (size + chip.pload_bytes - 1) / chip.pload_bytes,
+	   "stats: program load");
+	is(s->aload_cycles, chip.aload_cycles + 2 * chip.aload_per_segment, "stats: argument load");
+	is(s->flops, 2 * N * 32, "stats: operations");
+	is(s->dram_bytes, 4 * BYTES, "stats: bytes");
+	is(s->end_cycle - s->start_cycle, s->exec_cycles + s->pload_cycles + s->aload_cycles,
+	   "stats: the clock moved by their sum");
+	exec = s->exec_cycles;
+	ok(exec >= 2 * N && s->wall_ns > 0, "stats: %llu cycles", (unsigned long long)exec);
+	for (i = 0; i < t->count && i < 1000; i++)
+		kinds[t->events[i].kind % 5]++;
+	ok(kinds[RDU_TRACE_PLOAD] == 1 && kinds[RDU_TRACE_ALOAD] == 1 &&
+		   kinds[RDU_TRACE_EXEC] == 1 && kinds[RDU_TRACE_UNIT] == 3 &&
+		   kinds[RDU_TRACE_STAGE] == 2 && !t->dropped,
+	   "trace: loads, execution, three units, two activations (%u %u %u %u %u, dropped %u)",
+	   kinds[0], kinds[1], kinds[2], kinds[4], kinds[3], t->dropped);
+	is(rdu_card_mmio_read(b->card, RDU_REG_QUEUE(1) + RDU_REG_Q_EXEC_LO, 8), exec, "Q_EXEC");
+
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, true, false)), "RUN again");
+	is(s->pload_cycles, 0, "nothing to load: it is on the tiles");
+	is(s->exec_cycles, exec, "the same cycles");
+	c = run(0, VA + 8 * MB, false, true);
+	c.run.trace_size = sizeof(struct rdu_trace) + 2 * sizeof(struct rdu_trace_event);
+	ok(bed_do(b, 1, c), "a trace of two events");
+	ok(t->count == 2 && t->dropped == 5, "two kept, the others counted (%u, %u)", t->count,
+	   t->dropped);
+
+	c = (struct rdu_cmd){ .op = RDU_OP_PLOAD };
+	bed_do(b, 1, c);
+	c = (struct rdu_cmd){ .op = RDU_OP_ALOAD };
+	c.run.args = VA + 8 * MB;
+	c.run.args_size = 40;
+	ok(bed_do(b, 1, c), "PLOAD, ALOAD");
+	memset(b->mem + 2 * MB, 0, BYTES);
+	c = (struct rdu_cmd){ .op = RDU_OP_EXEC };
+	ok(bed_do(b, 1, c) && bed_do(b, 1, c), "EXEC twice");
+	ok(scaled(floats(b, MB), floats(b, 2 * MB), 3, N * 32), "the same result");
+}
+
+static void places(struct bed *b)
+{
+	unsigned int i;
+
+	/* Region 0 in host memory, region 1 in pages that are not neighbours. */
+	bed_map(b, root, VA + 128 * MB, HOST_BASE + MB, 64 * 1024, RDU_PTE_WRITE | RDU_PTE_HOST, 0);
+	for (i = 0; i < 16; i++)
+		bed_map(b, root, VA + 129 * MB + i * 4096, 20 * MB + (15 - i) * 4096ull, 4096,
+			RDU_PTE_WRITE, 0);
+	memcpy(host_ptr(b, HOST_BASE + MB), b->mem + MB, BYTES);
+	args(b, 8 * MB, 2, VA + 128 * MB, VA + 129 * MB, BYTES);
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, false, false)), "from host memory to scattered pages");
+	for (i = 0; i < 2; i++)
+		ok(scaled(floats(b, MB) + i * 1024, floats(b, 20 * MB + (15 - i) * 4096), 3, 1024),
+		   "page %u", i);
+	args(b, 8 * MB, 2, VA + 129 * MB, VA + 129 * MB, BYTES);
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, false, false)), "in place");
+	ok(scaled(floats(b, MB), floats(b, 20 * MB + 15 * 4096), 27, 1024),
+	   "both segments see the same memory");
+
+	/* Read only is enough to read, not to write. */
+	bed_map(b, root, VA + 130 * MB, MB, MB, 0, 0);
+	args(b, 8 * MB, 2, VA + 130 * MB, VA + 2 * MB, BYTES);
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_PROTECTION, 0,
+		 "the image may write to region 0, which is read only");
+	args(b, 8 * MB, 2, VA + MB, VA + 140 * MB, BYTES);
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_PAGE, 0, "region not mapped");
+}
+
+static void arguments(struct bed *b)
+{
+	struct rdu_cmd c;
+	size_t size;
+	void *image;
+
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES - 4);
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u, "region too small");
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB + 4, BYTES);
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u, "region not aligned");
+	args(b, 8 * MB, 1, VA + MB, VA + 2 * MB, BYTES);
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u, "a region missing");
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	c = run(0, VA + 8 * MB, false, false);
+	c.run.args_size = 39;
+	fault_is(b, c, RDU_FAULT_BAD_ARGS, ~0u, "block too short");
+	c = run(0, VA + 200 * MB, false, false);
+	fault_is(b, c, RDU_FAULT_PAGE, ~0u, "block not mapped");
+	c = run(0, VA + 8 * MB, false, false);
+	c.run.index = 1;
+	fault_is(b, c, RDU_FAULT_BAD_SLOT, ~0u, "no such entry point");
+	c = run(0, VA + 8 * MB, false, false);
+	c.run.trace = VA + 10 * MB;
+	c.run.trace_size = 4;
+	fault_is(b, c, RDU_FAULT_BAD_ARGS, ~0u, "no room for a trace");
+	c = run(0, VA + 8 * MB, false, false);
+	c.run.stats = VA + 200 * MB;
+	fault_is(b, c, RDU_FAULT_PAGE, ~0u, "stats not mapped");
+	c = run(9, VA + 8 * MB, false, false);
+	fault_is(b, c, RDU_FAULT_BAD_SLOT, ~0u, "empty slot");
+	image = scale(2, 1, 2, &size);
+	is(load(b, 1, image, size, 0), 0, "a program for two tiles");
+	fault_is(b, run(1, VA + 8 * MB, false, false), RDU_FAULT_NO_TILES, ~0u, "on one");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_LO, 1300);
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_WATCHDOG, 0, "watchdog in cycles");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_LO, 0);
+	image = scale(2, 1, 1, &size);
+	((uint8_t *)image)[8]++;
+	is(load(b, 2, image, size, 0), RDU_CFG_E_TRUNCATED, "a damaged image is refused");
+}
+
+static void schedules(struct bed *b)
+{
+	const struct rdu_stats *s = (void *)(b->mem + 9 * MB);
+	size_t size;
+	void *image = scale(5, 1, 1, &size);
+
+	is(load(b, 3, image, size, 7), 0, "a schedule with a loop");
+	for (unsigned int i = 0; i < 7 * N * 32; i++)
+		floats(b, 30 * MB)[i] = (float)(i % 1000);
+	args(b, 8 * MB, 2, VA + 30 * MB, VA + 31 * MB, 7 * BYTES);
+	ok(bed_do(b, 1, run(3, VA + 8 * MB, true, false)), "RUN");
+	is(s->sections, 7, "seven executions");
+	ok(scaled(floats(b, 30 * MB), floats(b, 31 * MB), 5, 7 * N * 32), "each further on");
+}
+
+static void scratchpads(struct bed *b)
+{
+	struct rdu_cmd c;
+	size_t size;
+	void *image = scratch(true, &size);
+
+	is(load(b, 4, image, size, 0), 0, "a program that fills a scratchpad");
+	image = scratch(false, &size);
+	is(load(b, 5, image, size, 0), 0, "and one that reads it");
+	args(b, 8 * MB, 1, VA + MB, 0, BYTES);
+	c = run(4, VA + 8 * MB, false, false);
+	ok(bed_do(b, 1, c), "filled");
+	args(b, 8 * MB, 1, VA + 3 * MB, 0, BYTES);
+	c.slot = 5;
+	ok(bed_do(b, 1, c) && !memcmp(b->mem + MB, b->mem + 3 * MB, BYTES),
+	   "the next section finds what was there");
+	bed_reset(b, 1);
+	bed_enable(b, 2, root, 0, 1);
+	memset(b->mem + 3 * MB, 0xff, BYTES);
+	ok(bed_do(b, 2, c), "read by the next owner");
+	ok(!floats(b, 3 * MB)[0] && !memcmp(b->mem + 3 * MB, b->mem + 3 * MB + 4, BYTES - 4),
+	   "who finds zeros");
+	bed_reset(b, 2);
+	bed_enable(b, 1, root, 0, 1);
+}
+
+static void together(struct bed *b)
+{
+	uint64_t a, c, end;
+	struct rdu_cmd r;
+	bool both = false;
+	size_t size;
+	void *image = scale(2, 1 << 20, 1, &size);
+
+	is(load(b, 6, image, size, 0), 0, "a long program");
+	image = scale(2, 1 << 20, 1, &size);
+	is(load(b, 7, image, size, 0), 0, "twice");
+	bed_enable(b, 2, root, 1, 1);
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	a = bed_put(b, 1, run(6, VA + 8 * MB, false, false));
+	c = bed_put(b, 2, run(7, VA + 8 * MB, false, false));
+	bed_ring(b, 1);
+	bed_ring(b, 2);
+	end = bed_now(NULL) + 5000000000ULL;
+	while (!both && bed_now(NULL) < end)
+		both = qrd(b, 1, RDU_REG_Q_STATUS) == RDU_QUEUE_RUNNING &&
+		       qrd(b, 2, RDU_REG_Q_STATUS) == RDU_QUEUE_RUNNING;
+	ok(both, "two queues run at the same time");
+	usleep(50000);
+	end = bed_now(NULL);
+	bed_reset(b, 1);
+	end = bed_now(NULL) - end;
+	ok(end < 2000000000, "reset of one while it executes: %.1f ms", (double)end / 1e6);
+	ok(bed_done(b, 1) < a, "it did not complete");
+	ok(qrd(b, 2, RDU_REG_Q_STATUS) == RDU_QUEUE_RUNNING || bed_done(b, 2) >= c,
+	   "the other one is undisturbed");
+	/* Unloaded while it runs. */
+	r = (struct rdu_cmd){ .op = RDU_OP_PROG_UNLOAD, .slot = 7 };
+	ok(bed_do(b, 0, r), "its slot is emptied");
+	is(qrd(b, 2, RDU_REG_Q_FAULT_CODE), 0, "it runs on");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 100);
+	bed_enable(b, 1, root, 0, 1);
+	r = run(6, VA + 8 * MB, false, false);
+	fault_is(b, r, RDU_FAULT_WATCHDOG, 0, "watchdog in host time");
+	bed_reset(b, 2);
+	bed_reset(b, 0);
+}
+
+static void timing_only(void)
+{
+	struct bed *b = bed_new("sn10", 1, true);
+	const struct rdu_stats *s = (void *)(b->mem + 9 * MB);
+	size_t size;
+	void *image;
+
+	root = bed_root(b);
+	bed_map(b, root, VA, 0, 64 * MB, RDU_PTE_WRITE, 1);
+	bed_enable(b, 0, 0, 0, 0);
+	bed_enable(b, 1, root, 0, 1);
+	image = scale(2, 1 << 16, 1, &size);
+	is(load(b, 0, image, size, 0), 0, "timing only: loaded");
+	floats(b, MB)[0] = 1;
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, true, false)), "timing only: runs");
+	ok(s->exec_cycles > N << 16 && floats(b, 2 * MB)[0] == 0, "cycles, no values");
+	bed_free(b);
+}
+
+int main(void)
+{
+	struct bed *b = bed_new("sn10", 2, false);
+
+	chip = b->chip;
+	root = bed_root(b);
+	bed_map(b, root, VA, 0, 64 * MB, RDU_PTE_WRITE, 1);
+	bed_enable(b, 0, 0, 0, 0);
+	bed_enable(b, 1, root, 0, 1);
+	plain(b);
+	places(b);
+	arguments(b);
+	schedules(b);
+	scratchpads(b);
+	together(b);
+	bed_free(b);
+	timing_only();
+	return tap_done();
+}
