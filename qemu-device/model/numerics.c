@@ -28,7 +28,8 @@ float rdu_fma_flush(float a, float b, float c)
 static double reduce_large(float x, int64_t *quadrant)
 {
 	static const uint32_t two_over_pi[] = { 0x28be60db, 0x9391054a, 0x7f09d5f4,
-						0x7d4d3770, 0x36d8a566, 0x4f10e410 };
+						0x7d4d3770, 0x36d8a566, 0x4f10e410,
+						0x7f9458ea };
 	uint32_t m = rdu_u(x) << 8 | 0x80000000, hi, mid, lo, next;
 	int32_t e = (int32_t)(rdu_u(x) >> 23 & 0xff) - 126, i = e >> 5;
 	uint64_t p;
