@@ -217,7 +217,7 @@ static int emit_operand(struct emit *e, int o)
 	W = &im->prog[wr];
 	W->acc.target = buf;
 	W->acc.pack = op->pack;
-	W->acc.lanes = op->pack == RDU_PACK_LANE ? op->vl / 2 : op->vl;
+	W->acc.lanes = op->vl;
 	W->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].stride : 0;
 	image_out(im, ld, 0, 0, 1);
 	image_join(im, ld, 0, wr, image_in(im, wr, 0));
