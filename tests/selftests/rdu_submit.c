@@ -434,9 +434,12 @@ TEST(close_in_flight)
 		uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 1);
 		struct drm_rdu_job jobs[64];
 
-		buffer_create(fd, vm, VA_BASE, 16 << 20, DRM_RDU_PLACEMENT_DEVICE);
+		struct buffer b = buffer_create(fd, vm, VA_BASE, 4 << 20,
+						DRM_RDU_PLACEMENT_DEVICE);
+
+		munmap(b.map, b.size); /* a mapping would hold the file */
 		for (int j = 0; j < 64; j++)
-			jobs[j] = job_fill(VA_BASE, 16 << 20, j);
+			jobs[j] = job_fill(VA_BASE, 4 << 20, j);
 		ASSERT_EQ(submit(fd, ctx, jobs, 64, 0), 0);
 		if (i % 3 == 1)
 			ASSERT_EQ(ctx_destroy(fd, ctx), 0);
