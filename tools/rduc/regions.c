@@ -82,13 +82,14 @@ static void region_data(struct backend *be, int region, const void *data, uint64
 {
 	uint64_t align = bytes >= 4096 ? 4096 : 64;
 	uint64_t at = (be->data_size + align - 1) / align * align;
+	uint64_t size = be->region[region].size; /* a little more than the tensor */
 
-	be->data = realloc(be->data, at + bytes);
+	be->data = realloc(be->data, at + size);
 	if (!be->data)
 		abort();
-	memset(be->data + be->data_size, 0, at - be->data_size);
+	memset(be->data + be->data_size, 0, at + size - be->data_size);
 	memcpy(be->data + at, data, bytes);
-	be->data_size = at + bytes;
+	be->data_size = at + size;
 	be->region[region].data = at;
 }
 
