@@ -268,12 +268,18 @@ bool contract_solve(struct contract *c)
 		dram += out_bytes * 4 * c->epi_in * 0.5;
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
 		compute += out_bytes * 4 / bytes_per_cycle(chip);
-	time = fmax(fmax(compute, dram / bytes_per_cycle(chip)), worst_load);
-	time += first / bytes_per_cycle(chip) + chip->dram_latency * 2 + chip->lanes * 2;
-	time += (double)(subs * per_sub) + (double)progs * 8;
+	if (acts == 1) { /* load, then compute while storing */
+		time = fmax(first / bytes_per_cycle(chip), worst_load) +
+		       fmax(compute, (dram - first) / bytes_per_cycle(chip));
+	} else {
+		double part = 1.0 / (double)acts;
+
+		time = fmax(fmax(compute, dram / bytes_per_cycle(chip)), worst_load) * (1 - part) +
+		       first / bytes_per_cycle(chip) +
+		       fmax(compute, (dram - first) / bytes_per_cycle(chip)) * part;
+	}
+	time += chip->dram_latency * 2 + chip->lanes * 2 + (double)progs * 8;
 	time += (double)acts * (20 + 2 * (double)progs); /* tokens; and the host's time */
-	if (!c->chunked)
-		time += out_bytes * 4 / (double)acts / bytes_per_cycle(chip) * 0.5;
 	c->cycles = time;
 	return true;
 }
