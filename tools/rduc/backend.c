@@ -106,8 +106,46 @@ static int lower_all(struct backend *be)
 	return 0;
 }
 
+/* Entries and nests of our own: fusion changes them, and they are the caller's. */
+static struct module *copy_entries(const struct module *m)
+{
+	struct module *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		abort();
+	*c = *m;
+	c->entries = calloc((size_t)m->num_entries + 1, sizeof(*c->entries));
+	if (!c->entries)
+		abort();
+	for (int e = 0; e < m->num_entries; e++) {
+		struct module_entry *to = &c->entries[e];
+
+		*to = m->entries[e];
+		to->nests = calloc((size_t)to->num_nests + 1, sizeof(*to->nests));
+		if (!to->nests)
+			abort();
+		for (int k = 0; k < to->num_nests; k++) {
+			to->nests[k] = malloc(sizeof(struct nest));
+			if (!to->nests[k])
+				abort();
+			*to->nests[k] = *m->entries[e].nests[k];
+		}
+	}
+	return c;
+}
+
 static void backend_free(struct backend *be)
 {
+	for (int e = 0; e < be->m->num_entries; e++) {
+		for (int k = 0; k < be->m->entries[e].num_nests; k++)
+			free(be->m->entries[e].nests[k]);
+		free(be->m->entries[e].nests);
+	}
+	free(be->m->entries);
+	free(be->m);
+	for (int i = 0; i < be->num_names; i++)
+		free(be->names[i]);
+	free(be->names);
 	for (int i = 0; i < be->num_sections; i++)
 		image_free(be->section[i].im);
 	free(be->section);
@@ -122,7 +160,7 @@ static void backend_free(struct backend *be)
 int rduc_backend(struct module *m, const struct rduc_options *opt, const char *out_path,
 		 char *error, int error_size)
 {
-	struct backend be = { .m = m, .opt = opt, .chip = *opt->chip, .error = error,
+	struct backend be = { .m = copy_entries(m), .opt = opt, .chip = *opt->chip, .error = error,
 			      .error_size = error_size };
 	int r = 0;
 
@@ -141,7 +179,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 	if (!r)
 		r = be_program(&be);
 	if (!r)
-		be_report(&be);
+		r = be_report(&be);
 	if (!r && opt->floor_plan)
 		r = be_floorplan(&be, opt->floor_plan);
 	if (!r && opt->dot)

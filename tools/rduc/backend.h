@@ -208,6 +208,8 @@ struct backend {
 	struct rdu_prog_entry entry[RDU_MAX_ENTRIES];
 	int num_ops;
 	struct rdu_file_op *op;
+	int num_names;
+	char **names; /* of fused nests */
 	/* emit.c */
 	unsigned char *program;
 	size_t program_size;
@@ -226,7 +228,7 @@ int be_route(struct backend *be, struct uimage *im); /* route.c */
 int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one section */
 int be_program(struct backend *be);                  /* emit.c: the program image */
 int be_write(struct backend *be, const char *path);  /* emit.c: the ELF file */
-void be_report(struct backend *be);                  /* report.c */
+int be_report(struct backend *be);                   /* report.c */
 int be_floorplan(struct backend *be, const char *path);
 int be_dot(struct backend *be, const char *path);
 

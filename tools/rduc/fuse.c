@@ -1,3 +1,337 @@
 // SPDX-License-Identifier: MIT
+/*
+ * Fusion: a map that reads the result of an earlier nest at the very point where
+ * that one writes it becomes part of the earlier one's epilogue. What comes out
+ * are nests again, so every later pass and the interpreter work on them.
+ *
+ * The points need not be the same indices: a nest that writes 2 * y + ky for all
+ * y and ky covers its tensor just once, and the map follows it there.
+ */
+#include <stdlib.h>
+#include <string.h>
 #include "backend.h"
-void be_fuse(struct backend *be) { (void)be; }
+
+/* Does the access reach every element of its tensor, each once, with all of the
+ * nest's parallel dimensions? */
+static bool covers(const struct nest *n, const struct access *a)
+{
+	const struct tensor *t = a->tensor;
+	bool used[NEST_MAX_DIMS] = { 0 };
+
+	if (a->gather_in >= 0)
+		return false;
+	for (int k = 0; k < t->ndim; k++) {
+		int64_t next = 1;
+
+		if (a->offset[k])
+			return false;
+		for (;;) { /* mixed radix: the dimension with coefficient `next` */
+			int at = -1;
+
+			for (int d = 0; d < n->ndim; d++)
+				if (!used[d] && a->coef[k][d] == next && n->dim[d].extent > 1 &&
+				    !n->dim[d].reduce)
+					at = d;
+			if (at < 0)
+				break;
+			used[at] = true;
+			next *= n->dim[at].extent;
+		}
+		if (next != t->dim[k])
+			return false;
+		for (int d = 0; d < n->ndim; d++)
+			if (a->coef[k][d] && !used[d] && n->dim[d].extent > 1)
+				return false;
+	}
+	for (int d = 0; d < n->ndim; d++) {
+		int times = 0;
+
+		for (int k = 0; k < t->ndim; k++)
+			times += a->coef[k][d] != 0;
+		if (n->dim[d].extent > 1 && !n->dim[d].reduce && (!used[d] || times != 1))
+			return false;
+	}
+	return true;
+}
+
+/* Tensor dimension that each dimension of map c runs over in access a; false if
+ * it is not one to one. */
+static bool one_to_one(const struct nest *c, const struct access *a, int *dim_of)
+{
+	for (int d = 0; d < c->ndim; d++)
+		dim_of[d] = -1;
+	if (a->gather_in >= 0)
+		return false;
+	for (int k = 0; k < a->tensor->ndim; k++) {
+		int n = 0;
+
+		if (a->offset[k])
+			return false;
+		for (int d = 0; d < c->ndim; d++) {
+			if (!a->coef[k][d] || c->dim[d].extent == 1)
+				continue;
+			if (a->coef[k][d] != 1 || dim_of[d] >= 0 ||
+			    c->dim[d].extent != a->tensor->dim[k])
+				return false;
+			dim_of[d] = k;
+			n++;
+		}
+		if (n != (a->tensor->dim[k] > 1))
+			return false;
+	}
+	for (int d = 0; d < c->ndim; d++)
+		if (c->dim[d].extent > 1 && dim_of[d] < 0)
+			return false;
+	return true;
+}
+
+static bool touches(const struct nest *n, const struct tensor *root, bool writes)
+{
+	if (writes) {
+		for (int i = 0; i < n->num_out; i++)
+			if (tensor_storage(n->out[i].access.tensor) == root)
+				return true;
+		return false;
+	}
+	for (int i = 0; i < n->num_in; i++)
+		if (tensor_storage(n->in[i].tensor) == root)
+			return true;
+	for (int i = 0; i < n->num_out; i++)
+		if (n->out[i].add && tensor_storage(n->out[i].access.tensor) == root)
+			return true;
+	return false;
+}
+
+/* May nests a (earlier) and b be exchanged? */
+static bool independent(const struct nest *a, const struct nest *b)
+{
+	for (int i = 0; i < a->num_out; i++) {
+		const struct tensor *t = tensor_storage(a->out[i].access.tensor);
+
+		if (touches(b, t, true) || touches(b, t, false))
+			return false;
+	}
+	for (int i = 0; i < b->num_out; i++)
+		if (touches(a, tensor_storage(b->out[i].access.tensor), false))
+			return false;
+	return true;
+}
+
+static bool same_access(const struct access *a, const struct access *b)
+{
+	return a->tensor == b->tensor && !memcmp(a->coef, b->coef, sizeof(a->coef)) &&
+	       !memcmp(a->offset, b->offset, sizeof(a->offset)) && a->guarded == b->guarded &&
+	       (!a->guarded || a->pad == b->pad) && a->gather_in == b->gather_in &&
+	       (a->gather_in < 0 || a->gather_dim == b->gather_dim);
+}
+
+/* Access of c, whose dimensions are the places that p's output w goes to. */
+static void compose(struct access *to, const struct access *from, const struct nest *c,
+		    const int *dim_of, const struct access *w, int p_dims)
+{
+	*to = *from;
+	memset(to->coef, 0, sizeof(to->coef));
+	for (int k = 0; k < from->tensor->ndim; k++)
+		for (int d = 0; d < c->ndim; d++)
+			for (int e = 0; e < p_dims && dim_of[d] >= 0; e++)
+				to->coef[k][e] += from->coef[k][d] * w->coef[dim_of[d]][e];
+}
+
+static bool covered_index(const struct nest *p, const struct nest *c, const struct access *w,
+			  const int *dim_of, int expr, int *dim)
+{
+	int n = 0;
+
+	*dim = -1;
+	if (dim_of[c->expr[expr].arg[0]] < 0)
+		return true; /* always 0 */
+	for (int e = 0; e < p->ndim; e++)
+		if (w->coef[dim_of[c->expr[expr].arg[0]]][e] && p->dim[e].extent > 1) {
+			if (w->coef[dim_of[c->expr[expr].arg[0]]][e] != 1)
+				return false;
+			*dim = e;
+			n++;
+		}
+	return n <= 1;
+}
+
+/* Puts map c behind output `o` of p, which it reads as its input `in`. keep: the
+ * result is needed elsewhere too. */
+static bool append(struct nest *to, const struct nest *p, int o, const struct nest *c, int in,
+		   bool keep)
+{
+	const struct access *w = &p->out[o].access;
+	int dim_of[NEST_MAX_DIMS], input[NEST_MAX_IN], value[NEST_MAX_EXPR], dim;
+
+	*to = *p;
+	if (p->out[o].add || !covers(p, w) || !one_to_one(c, &c->in[in], dim_of))
+		return false;
+	for (int i = 0; i < c->num_in; i++) {
+		struct access a;
+		int dup[NEST_MAX_DIMS];
+
+		input[i] = -1;
+		if (c->in[i].tensor == w->tensor) {
+			/* every reading of it must be at the point */
+			if (!one_to_one(c, &c->in[i], dup) || memcmp(dup, dim_of,
+								   sizeof(int) * (size_t)c->ndim))
+				return false;
+			continue;
+		}
+		if (c->in[i].gather_in >= 0)
+			return false;
+		compose(&a, &c->in[i], c, dim_of, w, p->ndim);
+		for (int k = 0; k < to->num_in && input[i] < 0; k++)
+			if (same_access(&a, &to->in[k]))
+				input[i] = k;
+		if (input[i] >= 0)
+			continue;
+		if (to->num_in == NEST_MAX_IN)
+			return false;
+		to->in[to->num_in] = a;
+		input[i] = to->num_in++;
+	}
+	for (int i = 0; i < c->num_expr; i++) {
+		struct expr e = c->expr[i];
+
+		if (e.kind == EXPR_IN && input[e.arg[0]] < 0) {
+			value[i] = p->out[o].expr;
+			continue;
+		}
+		if (e.kind == EXPR_IN)
+			e.arg[0] = input[e.arg[0]];
+		if (e.kind == EXPR_INDEX) {
+			if (!covered_index(p, c, w, dim_of, i, &dim))
+				return false;
+			e.arg[0] = dim;
+			if (dim < 0)
+				e = (struct expr){ .kind = EXPR_IMM };
+		}
+		for (int k = 0; k < 3 && e.kind == EXPR_OP; k++)
+			if (e.arg[k] >= 0)
+				e.arg[k] = value[e.arg[k]];
+		if (to->num_expr == NEST_MAX_EXPR)
+			return false;
+		value[i] = to->num_expr;
+		to->expr[to->num_expr++] = e;
+	}
+	if (!keep) {
+		for (int i = o; i + 1 < to->num_out; i++)
+			to->out[i] = to->out[i + 1];
+		to->num_out--;
+	}
+	for (int i = 0; i < c->num_out; i++) {
+		if (to->num_out == NEST_MAX_OUT || c->out[i].access.gather_in >= 0)
+			return false;
+		compose(&to->out[to->num_out].access, &c->out[i].access, c, dim_of, w, p->ndim);
+		to->out[to->num_out].expr = value[c->out[i].expr];
+		to->out[to->num_out++].add = c->out[i].add;
+	}
+	return true;
+}
+
+/* Is tensor t, which nest number `p` of the entry writes, needed by anyone but
+ * nest number `c`? */
+static bool needed(const struct module *m, const struct module_entry *e, struct tensor *t, int p,
+		   int c)
+{
+	const struct tensor *root = tensor_storage(t);
+
+	if (t->kind != TENSOR_TEMP || t->update_of)
+		return true;
+	for (int i = 0; i < m->num_tensors; i++)
+		if (m->tensors[i] != t && tensor_storage(m->tensors[i]) == root &&
+		    m->tensors[i]->kind != TENSOR_TEMP)
+			return true;
+	for (int i = 0; i < m->num_entries; i++)
+		for (int k = 0; k < m->entries[i].num_nests; k++) {
+			if (&m->entries[i] == e && (k == c || k == p))
+				continue;
+			if (touches(m->entries[i].nests[k], root, false))
+				return true;
+		}
+	return false;
+}
+
+/* Too much for one section: many replicas must still fit beside one another. */
+static bool too_large(const struct backend *be, const struct nest *n)
+{
+	int ops = 0;
+
+	for (int i = 0; i < n->num_expr; i++)
+		ops += n->expr[i].kind == EXPR_OP;
+	return ops > 8 * (int)be->chip.simd_stages;
+}
+
+static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c)
+{
+	struct nest *a = e->nests[p], *b = e->nests[c], to;
+	bool up = true, down = true;
+	char *name;
+
+	if (b->reduce != REDUCE_NONE)
+		return false;
+	for (int o = 0; o < a->num_out; o++)
+		for (int i = 0; i < b->num_in; i++) {
+			struct tensor *t = a->out[o].access.tensor;
+
+			if (b->in[i].tensor != t)
+				continue;
+			/* what b stores must not be read by a elsewhere */
+			for (int k = 0; k < b->num_out; k++)
+				if (touches(a, tensor_storage(b->out[k].access.tensor), false) ||
+				    touches(a, tensor_storage(b->out[k].access.tensor), true))
+					return false;
+			for (int k = p + 1; k < c; k++) {
+				up &= independent(e->nests[k], b);
+				down &= independent(a, e->nests[k]);
+			}
+			if (!up && !down)
+				return false;
+			if (!append(&to, a, o, b, i, needed(be->m, e, t, p, c)) ||
+			    too_large(be, &to))
+				return false;
+			name = malloc(strlen(a->name) + strlen(b->name) + 2);
+			if (!name)
+				abort();
+			sprintf(name, "%s+%s", a->name, b->name);
+			be->names = realloc(be->names, sizeof(char *) *
+					    (size_t)(be->num_names + 1));
+			if (!be->names)
+				abort();
+			be->names[be->num_names++] = name;
+			to.name = name;
+			if (be_prints(be, "fuse"))
+				fprintf(stderr, "fuse: %s\n", name);
+			free(b);
+			*a = to;
+			/* up: b joins a; else a goes down to where b is */
+			if (!up)
+				e->nests[c] = a;
+			for (int k = up ? c : p; k + 1 < e->num_nests; k++)
+				e->nests[k] = e->nests[k + 1];
+			e->num_nests--;
+			return true;
+		}
+	return false;
+}
+
+void be_fuse(struct backend *be)
+{
+	for (int i = 0; i < be->m->num_entries; i++) {
+		struct module_entry *e = &be->m->entries[i];
+		bool again = true;
+
+		while (again) {
+			again = false;
+			for (int p = 0; p < e->num_nests && !again; p++)
+				for (int c = p + 1; c < e->num_nests && !again; c++)
+					again = fuse_pair(be, e, p, c);
+		}
+		if (be_prints(be, "fuse")) {
+			fprintf(stderr, "entry %s after fusion\n", e->name);
+			for (int k = 0; k < e->num_nests; k++)
+				nest_print(e->nests[k], stderr);
+		}
+	}
+}

@@ -53,7 +53,7 @@ int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im)
 	struct lnest l;
 
 	lnest_from(&l, n);
-	for (int i = 0; i < 24; i++) {
+	for (int i = 0; i < 32; i++) {
 		if (!attempt(be, n, &l, &pl, op_id, im))
 			return 0;
 		if (pl.max_unroll > 4096)

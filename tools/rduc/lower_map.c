@@ -303,7 +303,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 {
 	struct map m = { be, im, l, op_id, -1, -1 };
 	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
-	int64_t unroll = pl->max_unroll, block;
+	int64_t unroll = min64(pl->max_unroll, 8), block; /* more than memory can feed */
 	int at = -1, udim = -1;
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;

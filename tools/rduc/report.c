@@ -1,3 +1,175 @@
 // SPDX-License-Identifier: MIT
+/*
+ * What each section uses, how long it is expected to take by the card's own
+ * timing model, and what bounds it.
+ */
+#include <errno.h>
+#include <string.h>
 #include "backend.h"
-void be_report(struct backend *be) { (void)be; }
+
+static const char *bound_text(int bound)
+{
+	switch (bound) {
+	case RDU_BOUND_COMPUTE:
+		return "compute";
+	case RDU_BOUND_PORT:
+		return "ports";
+	case RDU_BOUND_BANK:
+		return "banks";
+	case RDU_BOUND_DRAM:
+		return "off-chip";
+	case RDU_BOUND_HOST:
+		return "host link";
+	case RDU_BOUND_TOKEN:
+		return "tokens";
+	}
+	return "start-up";
+}
+
+/* Times a section, and finds its busiest stage. */
+static int time_section(struct backend *be, struct uimage *im)
+{
+	struct rdu_cfg_diag diag;
+	struct rdu_section *s = rdu_section_new(im->bytes, im->size, &be->chip,
+						(uint32_t)be->tiles, &diag);
+	const struct rdu_section_time *t;
+	double share;
+
+	if (!s)
+		return be_error(be, "internal: %s: the section is not valid: %s", im->name,
+				diag.text);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	if (!t) {
+		rdu_section_free(s);
+		return be_error(be, "%s: no time for this section", im->name);
+	}
+	im->cycles = t->cycles;
+	im->dram_bytes = t->dram_bytes;
+	im->macs = t->macs;
+	im->flops = t->flops;
+	im->bound = RDU_BOUND_NONE;
+	im->bound_prog = -1;
+	for (uint32_t i = 0; i < t->num_stages; i++) {
+		const struct rdu_stage_time *g = &t->stages[i];
+
+		if (im->bound_prog >= 0 && g->busy <= t->stages[t->stage_of[im->bound_prog]].busy)
+			continue;
+		im->bound = (int)g->bound;
+		im->bound_prog = (int)g->program;
+	}
+	/* Bandwidth is the chip's: no one stage shows that it is used up. */
+	share = (double)im->dram_bytes /
+		((double)im->cycles * be->chip.dram_mbps * 1000.0 / be->chip.clock_khz);
+	if (share > 0.8)
+		im->bound = RDU_BOUND_DRAM;
+	rdu_section_free(s);
+	return 0;
+}
+
+static const char *star(const struct backend *be, int field)
+{
+	return be->chip.assumed >> field & 1 ? "*" : "";
+}
+
+static void print_chip(const struct backend *be, FILE *f)
+{
+	static const char *const unit[] = {
+#define FIELD_UNIT(i, f, u, d) [i] = u,
+		RDU_CHIP_FIELDS(FIELD_UNIT)
+#undef FIELD_UNIT
+	};
+
+	fprintf(f, "model %s\n", be->opt->model ? be->opt->model : be->m->name);
+	fprintf(f, "chip %s: %u tiles of %u PCUs and %u PMUs, used %d; -O%d\n", be->chip.name,
+		be->chip.tiles, rdu_chip_pcus_per_tile(&be->chip),
+		rdu_chip_pmus_per_tile(&be->chip), be->tiles, be->opt->opt);
+	fprintf(f, "peak %.1f TFLOPS bf16%s (systolic), %.1f TFLOPS fp32%s (SIMD); off-chip %.1f GB/s%s\n",
+		rdu_chip_peak_bf16_flops(&be->chip) / 1e12, star(be, 10),
+		rdu_chip_peak_fp32_flops(&be->chip) / 1e12, star(be, 5),
+		be->chip.dram_mbps / 1000.0, star(be, 21));
+	if (!be->chip.assumed)
+		return;
+	fprintf(f, "assumed, not published (*):");
+#define FIELD_ASSUMED(i, field, u, d) \
+	if (be->chip.assumed >> (i) & 1) \
+		fprintf(f, " %s %u%s%s", #field, be->chip.field, *unit[i] ? " " : "", unit[i]);
+	RDU_CHIP_FIELDS(FIELD_ASSUMED)
+#undef FIELD_ASSUMED
+	fprintf(f, "\n");
+}
+
+static void print_section(const struct backend *be, FILE *f, const struct uimage *im)
+{
+	double seconds = (double)im->cycles / (be->chip.clock_khz * 1000.0);
+	double peak = (double)be->chip.lanes * be->chip.systolic_cols *
+		      rdu_chip_pcus_per_tile(&be->chip) * be->tiles * (double)im->cycles;
+	char use[16] = "-";
+
+	if (im->systolic && im->macs && peak > 0)
+		snprintf(use, sizeof(use), "%.1f", 100.0 * (double)im->macs / peak);
+	fprintf(f, "  %-36.36s %4d %4d %4d %12llu %10.1f %8.2f %8s  %s", im->name,
+		im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
+		(unsigned long long)im->cycles, seconds * 1e6,
+		(double)im->dram_bytes / seconds / 1e9, use, bound_text(im->bound));
+	if (im->bound_prog >= 0 && im->bound_prog < im->num_progs) {
+		static const char *const kind[] = {
+#define KIND_NAME(n, v, u, d) [v] = #n,
+			RDU_KINDS(KIND_NAME)
+#undef KIND_NAME
+		};
+
+		fprintf(f, " (%s)", kind[im->prog[im->bound_prog].kind]);
+	}
+	fprintf(f, "\n");
+}
+
+static void print_report(const struct backend *be, FILE *f)
+{
+	print_chip(be, f);
+	for (int e = 0; e < be->m->num_entries; e++) {
+		uint64_t cycles = 0, load = 0, bytes = 0;
+
+		fprintf(f, "\nentry %s\n", be->entry[e].name);
+		fprintf(f, "  %-36s %4s %4s %4s %12s %10s %8s %8s  %s\n", "section", "PCU", "PMU",
+			"AGCU", "cycles", "us", "GB/s", "% peak", "bound by");
+		for (uint32_t i = 0; i < be->entry[e].num_steps; i++) {
+			const struct rdu_prog_step *s = &be->step[be->entry[e].first_step + i];
+			const struct uimage *im;
+
+			if (s->kind != RDU_STEP_RUN)
+				continue;
+			im = be->section[s->arg].im;
+			print_section(be, f, im);
+			cycles += im->cycles;
+			bytes += im->dram_bytes;
+			load += rdu_pload_cycles(&be->chip, im->size) +
+				rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
+		}
+		fprintf(f, "  execute %llu cycles, program and argument load %llu cycles, %.2f MB off-chip: %.1f us\n",
+			(unsigned long long)cycles, (unsigned long long)load, (double)bytes / 1e6,
+			(double)(cycles + load) / be->chip.clock_khz * 1000.0);
+	}
+	fprintf(f, "\n%% peak: multiply-accumulates of the systolic arrays against what all arrays of the\n"
+		   "tiles used could do in the time. Cycles are modelled, at %.3f GHz%s.\n",
+		be->chip.clock_khz / 1e6, star(be, 11));
+}
+
+int be_report(struct backend *be)
+{
+	FILE *f;
+
+	for (int i = 0; i < be->num_sections; i++)
+		if (time_section(be, be->section[i].im))
+			return -1;
+	if (be_prints(be, "report"))
+		print_report(be, stderr);
+	if (!be->opt->report_path)
+		return 0;
+	f = fopen(be->opt->report_path, "w");
+	if (!f)
+		return be_error(be, "%s: %s", be->opt->report_path, strerror(errno));
+	print_report(be, f);
+	if (fclose(f))
+		return be_error(be, "%s: %s", be->opt->report_path, strerror(errno));
+	return 0;
+}

@@ -264,8 +264,12 @@ bool contract_solve(struct contract *c)
 
 		dram += out_bytes * (double)(s > chip->dram_burst ? chip->dram_burst : s);
 	}
-	if (c->epi_in)
-		dram += out_bytes * 4 * c->epi_in * 0.5;
+	for (int i = 0; i < l->n->num_in; i++) {
+		int64_t st = llabs(lacc_coef(&l->in[i], c->lane)) * dtype_size(l->in[i].t->dtype);
+
+		if (i != c->op[0].in && i != c->op[1].in)
+			dram += out_bytes * fmin((double)(st ? st : 1), chip->dram_burst);
+	}
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
 		compute += out_bytes * 4 / bytes_per_cycle(chip);
 	if (acts == 1) { /* load, then compute while storing */
