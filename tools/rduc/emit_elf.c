@@ -109,6 +109,8 @@ static char *make_meta(struct backend *be)
 		abort();
 	fprintf(f, "model %s\n", be->opt->model ? be->opt->model : be->m->name);
 	fprintf(f, "chip %s\n", be->chip.name);
+	if (be->opt->meta)
+		fputs(be->opt->meta, f);
 	fprintf(f, "optimize %d\n", be->opt->opt);
 	fprintf(f, "tiles %d\n", be->tiles);
 	fprintf(f, "contractions %s\n", be->opt->fp32 || !be->chip.systolic_cols ? "fp32" : "bf16");

@@ -132,12 +132,12 @@ static int shape(struct arguments *a, char *text)
 	return 0;
 }
 
+static const char *const optimizers[] = { "sgd", "momentum", "adam", "adamw" };
+
 static int optimizer(struct arguments *a, const char *name)
 {
-	static const char *const names[] = { "sgd", "momentum", "adam", "adamw" };
-
 	for (int i = 0; i < 4; i++)
-		if (!strcmp(names[i], name)) {
+		if (!strcmp(optimizers[i], name)) {
 			a->training.optimizer = (enum optimizer)i;
 			return 0;
 		}
@@ -338,5 +338,12 @@ int main(int argc, char **argv)
 		a.training.weight_decay = 0.01f;
 	slash = strrchr(a.in, '/');
 	a.opt.model = slash ? slash + 1 : a.in;
+	if (a.train) {
+		static char meta[128];
+
+		snprintf(meta, sizeof(meta), "loss %s\noptimizer %s\n", a.training.loss,
+			 optimizers[a.training.optimizer]);
+		a.opt.meta = meta;
+	}
 	return compile(&a) ? 1 : 0;
 }

@@ -152,6 +152,7 @@ struct rduc_options {
 	int tiles;        /* virtual tiles; 0: one */
 	bool fp32;        /* contractions in fp32 on SIMD units, even if there is an array */
 	const char *model;       /* for the meta section */
+	const char *meta;        /* more "key value" lines of it; NULL: none */
 	const char *report_path; /* NULL: none */
 	const char *floor_plan;  /* SVG; NULL: none */
 	const char *dot;         /* graph; NULL: none */
