@@ -199,8 +199,8 @@ static double step(struct net *k, float by, float rate)
 		if (rdu_program_write(k->card.prog, w->name, w->now, w->n * 4))
 			return failed(k, w->name) * 1e9;
 	}
-	if (rdu_program_write(k->card.prog, "learning_rate", &rate, 4))
-		return failed(k, "learning_rate") * 1e9;
+	if (rdu_program_write(k->card.prog, "lr", &rate, 4))
+		return failed(k, "lr") * 1e9;
 	if (rdu_program_run(k->card.prog, "train_step", NULL))
 		return failed(k, "run") * 1e9;
 	if (rdu_program_read(k->card.prog, "loss", &loss, 4))
@@ -219,7 +219,7 @@ static int feed(struct net *k)
 		void *d = calloc(1, bytes + 8);
 		int ret = 0;
 
-		if ((s->flags & RDU_SYM_INPUT) && strcmp(s->name, "learning_rate")) {
+		if ((s->flags & RDU_SYM_INPUT) && strcmp(s->name, "lr")) {
 			if (s->dtype == RDU_DT_F32)
 				fill(d, bytes / 4, 21 + i);
 			for (size_t j = 0; s->dtype == RDU_DT_I32 && j < bytes / 4; j++)
