@@ -80,9 +80,41 @@ static struct value *new_input(struct graph *g, const char *name, enum rdu_dtype
 	return v;
 }
 
+static int cross_entropy(struct graph *g, struct value *x, struct value *labels)
+{
+	struct node *parts = node_new(g, "LogSumExpRows", "loss.parts");
+	const char *const ops[] = { "CrossEntropy", "CrossEntropyGrad" };
+	const char *const names[] = { "loss", "loss.grad" };
+	struct value *out[2];
+
+	node_input(g, parts, x);
+	parts->num_out = 2;
+	parts->out = graph_alloc(g, 2 * sizeof(*parts->out));
+	for (int k = 0; k < 2; k++) {
+		parts->out[k] = graph_value(g, k ? "loss.log" : "loss.max");
+		parts->out[k]->producer = parts;
+	}
+	if (graph_process(g, parts))
+		return -1;
+	for (int k = 0; k < 2; k++) {
+		struct node *n = node_new(g, ops[k], names[k]);
+
+		node_input(g, n, x);
+		node_input(g, n, parts->out[0]);
+		node_input(g, n, parts->out[1]);
+		node_input(g, n, labels);
+		out[k] = graph_finish(g, n);
+		if (!out[k])
+			return -1;
+	}
+	g->loss = out[0];
+	x->grad = out[1];
+	return 0;
+}
+
 static int make_loss(struct graph *g, const char *loss)
 {
-	struct value *x = g->outputs[0].value, *labels, *lse;
+	struct value *x = g->outputs[0].value, *labels;
 	const char *const names[] = { "logits" };
 
 	/* Of several outputs the one called logits; else the first. */
@@ -99,10 +131,8 @@ static int make_loss(struct graph *g, const char *loss)
 		labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
 		if (!labels)
 			return -1;
-		lse = graph_op1(g, "LogSumExpRows", "loss.lse", x);
-		g->loss = lse ? graph_op3(g, "CrossEntropy", "loss", x, lse, labels) : NULL;
-		x->grad = g->loss ? graph_op3(g, "CrossEntropyGrad", "loss.grad", x, lse, labels)
-				  : NULL;
+		if (cross_entropy(g, x, labels))
+			return -1;
 	} else if (!strcmp(loss, "mse")) {
 		labels = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
 		if (!labels)

@@ -305,10 +305,10 @@ static struct tensor *softmax_reduce(struct lower *l, struct node *n, struct ten
 				     const struct value *shape, unsigned int mask, struct tensor *m,
 				     bool log)
 {
-	struct nest *nest = lower_nest(l, n, m ? (log ? "lse" : "sum") : "max");
+	struct nest *nest = lower_nest(l, n, m ? (log ? "log" : "sum") : "max");
 	int64_t out[RDU_MAX_DIMS];
 	int ndim = reduced_shape(shape, mask, true, out), dim[RDU_MAX_DIMS], e;
-	struct tensor *t = lower_temp(l, n, m ? (log ? "lse" : "sum") : "max", RDU_DT_F32, ndim,
+	struct tensor *t = lower_temp(l, n, m ? (log ? "log" : "sum") : "max", RDU_DT_F32, ndim,
 				      out);
 
 	reduce_dims(nest, shape, mask, dim);
@@ -325,7 +325,7 @@ static struct tensor *softmax_reduce(struct lower *l, struct node *n, struct ten
 	nest->body = e;
 	e = nest_red(nest);
 	if (log)
-		e = OP(FADD, nest_in(nest, 1), OP(LOG, e, -1, -1), -1);
+		e = OP(LOG, e, -1, -1);
 	nest_output(nest, t, e);
 	access_kept(&nest->out[0].access, ndim, dim, mask);
 	return lower_done(l, n, nest) ? NULL : t;
@@ -353,14 +353,13 @@ static int softmax_pattern(struct lower *l, struct node *n)
 	access_all(&nest->in[0], x->ndim, dim);
 	nest_input(nest, s);
 	access_kept(&nest->in[1], x->ndim, dim, mask);
-	if (log) {
-		e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1);
-	} else {
-		nest_input(nest, m);
-		access_kept(&nest->in[2], x->ndim, dim, mask);
-		e = OP(FMUL, OP(EXP, OP(FSUB, nest_in(nest, 0), nest_in(nest, 2), -1), -1, -1),
-		       OP(RECIP, nest_in(nest, 1), -1, -1), -1);
-	}
+	nest_input(nest, m);
+	access_kept(&nest->in[2], x->ndim, dim, mask);
+	e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 2), -1);
+	if (log)
+		e = OP(FSUB, e, nest_in(nest, 1), -1);
+	else
+		e = OP(FMUL, OP(EXP, e, -1, -1), OP(RECIP, nest_in(nest, 1), -1, -1), -1);
 	nest_output(nest, lower_value(l, n->out[0]), e);
 	access_all(&nest->out[0].access, x->ndim, dim);
 	return lower_done(l, n, nest);

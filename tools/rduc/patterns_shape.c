@@ -147,6 +147,10 @@ static int unsqueeze_infer(struct graph *g, struct node *n)
 
 static int identity_expand(struct graph *g, struct node *n)
 {
+	struct value *training = node_in(n, 2);
+
+	if (training && !(training->constant && training->data && !*(char *)training->data))
+		return node_error(g, n, "training_mode is not supported");
 	for (int i = 1; i < n->num_out; i++)
 		if (n->out[i])
 			return node_error(g, n, "output %d (the mask) is not supported", i);

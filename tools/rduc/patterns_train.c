@@ -20,7 +20,9 @@ static int scalar_infer(struct graph *g, struct node *n)
 /* ---- softmax and cross entropy in one: log(sum(e^x)) - x[label] ---------------------- */
 
 /*
- * Softmax parts: in x [..., C]; out lse [...]. Stable: the maximum first.
+ * Parts of a softmax over the last axis: in x [..., C]; out the maximum and the
+ * logarithm of sum(e^(x - max)), both [...]. Kept apart: added, a large maximum
+ * would swallow the digits of the other.
  */
 static int lse_infer(struct graph *g, struct node *n)
 {
@@ -28,7 +30,8 @@ static int lse_infer(struct graph *g, struct node *n)
 
 	if (x->ndim < 2 || dtype_is_int(x->dtype))
 		return node_error(g, n, "logits have shape %s", value_shape_text(g, x));
-	return node_shape(g, n, 0, RDU_DT_F32, x->ndim - 1, x->dim);
+	return node_shape(g, n, 0, RDU_DT_F32, x->ndim - 1, x->dim) ||
+	       node_shape(g, n, 1, RDU_DT_F32, x->ndim - 1, x->dim) ? -1 : 0;
 }
 
 static int rows(struct nest *nest, const struct value *x, bool reduce_rows, bool reduce_classes)
@@ -44,7 +47,7 @@ static int lse_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0];
 	struct nest *nest = lower_nest(l, n, "max");
-	struct tensor *m = lower_temp(l, n, "max", RDU_DT_F32, x->ndim - 1, x->dim);
+	struct tensor *m = lower_value(l, n->out[0]);
 
 	rows(nest, x, false, true);
 	nest_input(nest, lower_value(l, x));
@@ -63,8 +66,7 @@ static int lse_pattern(struct lower *l, struct node *n)
 	access_identity(&nest->in[1]);
 	nest->reduce = REDUCE_ADD;
 	nest->body = OP(EXP, OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), -1, -1);
-	nest_output(nest, lower_value(l, n->out[0]),
-		    OP(FADD, nest_in(nest, 1), OP(LOG, nest_red(nest), -1, -1), -1));
+	nest_output(nest, lower_value(l, n->out[1]), OP(LOG, nest_red(nest), -1, -1));
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest);
 }
@@ -74,7 +76,7 @@ static double num_rows(const struct value *x)
 	return (double)value_count(x) / x->dim[x->ndim - 1];
 }
 
-/* in x, lse, labels; out loss [1]. No gather: every class compares itself. */
+/* in x, max, log, labels; out loss [1]. No gather: every class compares itself. */
 static int xent_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -85,13 +87,13 @@ static int xent_pattern(struct lower *l, struct node *n)
 	one = nest_dim(nest, "one", 1, false);
 	if (one < 0)
 		return node_error(l->graph, n, "too many dimensions");
-	for (int k = 0; k < 3; k++) {
+	for (int k = 0; k < 4; k++) {
 		nest_input(nest, lower_value(l, n->in[k]));
 		access_identity(&nest->in[k]);
 	}
 	nest->reduce = REDUCE_ADD;
-	e = OP(FSUB, nest_in(nest, 1), nest_in(nest, 0), -1);
-	nest->body = OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 2), -1), e,
+	e = OP(FSUB, nest_in(nest, 2), OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), -1);
+	nest->body = OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 3), -1), e,
 			nest_imm_f(nest, 0));
 	nest_output(nest, lower_value(l, n->out[0]),
 		    OP(FMUL, nest_red(nest), nest_imm_f(nest, (float)(1 / num_rows(x))), -1));
@@ -103,7 +105,7 @@ static int like_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, RDU_DT_F32, n->in[0]->ndim, n->in[0]->dim);
 }
 
-/* in x, lse, labels; out (softmax(x) - onehot(label)) / rows */
+/* in x, max, log, labels; out (softmax(x) - onehot(label)) / rows */
 static int xent_grad_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -111,13 +113,13 @@ static int xent_grad_pattern(struct lower *l, struct node *n)
 	int c, p;
 
 	c = rows(nest, x, false, false);
-	for (int k = 0; k < 3; k++) {
+	for (int k = 0; k < 4; k++) {
 		nest_input(nest, lower_value(l, n->in[k]));
 		access_identity(&nest->in[k]);
 	}
-	p = OP(EXP, OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), -1, -1);
-	p = OP(FSUB, p,
-	       OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 2), -1), nest_imm_f(nest, 1),
+	p = OP(FSUB, OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), nest_in(nest, 2), -1);
+	p = OP(FSUB, OP(EXP, p, -1, -1),
+	       OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 3), -1), nest_imm_f(nest, 1),
 		  nest_imm_f(nest, 0)),
 	       -1);
 	p = OP(FMUL, p, nest_imm_f(nest, (float)(1 / num_rows(x))), -1);
@@ -136,6 +138,8 @@ static int mse_pattern(struct lower *l, struct node *n)
 
 	for (int i = 0; i < x->ndim; i++)
 		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], true);
+	if (!x->ndim)
+		nest_dim(nest, "i", 1, true);
 	if (nest_dim(nest, "one", 1, false) < 0)
 		return node_error(l->graph, n, "too many dimensions");
 	for (int k = 0; k < 2; k++) {
@@ -158,6 +162,8 @@ static int mse_grad_pattern(struct lower *l, struct node *n)
 
 	for (int i = 0; i < x->ndim; i++)
 		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	if (!x->ndim)
+		nest_dim(nest, "i", 1, false);
 	for (int k = 0; k < 2; k++) {
 		nest_input(nest, lower_value(l, n->in[k]));
 		access_identity(&nest->in[k]);
@@ -182,6 +188,8 @@ static struct nest *update_nest(struct lower *l, struct node *n)
 
 	for (int i = 0; i < w->ndim; i++)
 		nest_dim(nest, axis_name(w->ndim, i), w->dim[i], false);
+	if (!w->ndim)
+		nest_dim(nest, "i", 1, false);
 	for (int k = 0; k < n->num_in; k++) {
 		nest_input(nest, lower_value(l, n->in[k]));
 		if (value_same_shape(n->in[k], w))
@@ -311,9 +319,9 @@ static int ones_pattern(struct lower *l, struct node *n)
 	  .infer = inf, .pattern = pat }
 
 const struct op ops_train[] = {
-	INTERNAL("LogSumExpRows", 1, 1, lse_infer, lse_pattern),
-	INTERNAL("CrossEntropy", 3, 1, scalar_infer, xent_pattern),
-	INTERNAL("CrossEntropyGrad", 3, 1, like_infer, xent_grad_pattern),
+	INTERNAL("LogSumExpRows", 1, 2, lse_infer, lse_pattern),
+	INTERNAL("CrossEntropy", 4, 1, scalar_infer, xent_pattern),
+	INTERNAL("CrossEntropyGrad", 4, 1, like_infer, xent_grad_pattern),
 	INTERNAL("MeanSquaredError", 2, 1, scalar_infer, mse_pattern),
 	INTERNAL("MeanSquaredErrorGrad", 2, 1, like_infer, mse_grad_pattern),
 	INTERNAL("Sgd", 3, 1, update_infer, sgd_pattern),

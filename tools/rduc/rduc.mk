@@ -26,5 +26,5 @@ rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc libr
 $(foreach t,$(wildcard tests/unit/rduc_*.c),$(call rduc_test,$(t)))
 
 ifneq ($(wildcard tests/fuzz/fuzz_onnx.c),)
-$(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc librdumodel,$(RDUC_LDLIBS)))
+$(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc,$(RDUC_LDLIBS)))
 endif
