@@ -161,7 +161,8 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		   bool keep)
 {
 	const struct access *w = &p->out[o].access;
-	int dim_of[NEST_MAX_DIMS], input[NEST_MAX_IN], value[NEST_MAX_EXPR], dim;
+	int dim_of[NEST_MAX_DIMS], input[NEST_MAX_IN], result[NEST_MAX_IN];
+	int value[NEST_MAX_EXPR], dim;
 
 	*to = *p;
 	if (p->out[o].add || !covers(p, w) || !one_to_one(c, &c->in[in], dim_of))
@@ -171,16 +172,25 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		int dup[NEST_MAX_DIMS];
 
 		input[i] = -1;
+		result[i] = -1;
 		if (c->in[i].tensor == w->tensor) {
 			/* every reading of it must be at the point */
 			if (!one_to_one(c, &c->in[i], dup) || memcmp(dup, dim_of,
 								   sizeof(int) * (size_t)c->ndim))
 				return false;
+			result[i] = o;
 			continue;
 		}
 		if (c->in[i].gather_in >= 0)
 			return false;
 		compose(&a, &c->in[i], c, dim_of, w, p->ndim);
+		for (int k = 0; k < p->num_out; k++) /* another result of p, at the point? */
+			if (same_access(&a, &p->out[k].access) && !p->out[k].add)
+				result[i] = k;
+		if (result[i] >= 0)
+			continue;
+		if (touches(p, tensor_storage(a.tensor), true))
+			return false;
 		for (int k = 0; k < to->num_in && input[i] < 0; k++)
 			if (same_access(&a, &to->in[k]))
 				input[i] = k;
@@ -195,7 +205,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		struct expr e = c->expr[i];
 
 		if (e.kind == EXPR_IN && input[e.arg[0]] < 0) {
-			value[i] = p->out[o].expr;
+			value[i] = p->out[result[e.arg[0]]].expr;
 			continue;
 		}
 		if (e.kind == EXPR_IN)
