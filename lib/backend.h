@@ -17,6 +17,7 @@ struct rdu_backend {
 	/* Tiles of the chip, at most `count` written. */
 	int (*usage)(struct rdu_device *dev, struct rdu_tile_usage *usage, unsigned int count);
 	int (*reset)(struct rdu_device *dev);
+	int (*fd)(struct rdu_device *dev); /* NULL: there is none */
 
 	/* ctx->tiles tiles, an address space (ctx->va is set up here) and a queue.
 	 * Notes its failures on ctx. Also called to take apart half a context. */

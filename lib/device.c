@@ -57,6 +57,11 @@ RDU_EXPORT const struct rdu_chip *rdu_device_chip(struct rdu_device *dev)
 	return dev->obj.dead ? NULL : &dev->chip;
 }
 
+RDU_EXPORT int rdu_device_fd(struct rdu_device *dev)
+{
+	return dev->obj.dead || !dev->backend->fd ? -1 : dev->backend->fd(dev);
+}
+
 RDU_EXPORT int rdu_device_get_usage(struct rdu_device *dev, struct rdu_tile_usage *usage,
 				    unsigned int count, size_t size)
 {

@@ -78,6 +78,11 @@ static void drm_close(struct rdu_device *dev)
 	free(d);
 }
 
+static int drm_fd(struct rdu_device *dev)
+{
+	return ((struct drm_device *)dev->priv)->fd;
+}
+
 static int drm_info(struct rdu_device *dev, struct rdu_device_info *info)
 {
 	struct drm_device *d = dev->priv;
@@ -483,6 +488,7 @@ const struct rdu_backend lr_backend_drm = {
 	.info = drm_info,
 	.usage = drm_usage,
 	.reset = drm_reset,
+	.fd = drm_fd,
 	.context_new = drm_context_new,
 	.context_free = drm_context_free,
 	.fault = drm_fault,

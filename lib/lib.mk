@@ -26,3 +26,5 @@ $(B)/librdu.pc: lib/librdu.pc.in
 		-e 's|@includedir@|$${prefix}|' $< > $@
 
 ALL += $(B)/librdu.so.1 $(B)/librdu.pc
+
+$(foreach t,file model,$(eval $(call unit_test,lib_$(t),tests/unit/lib_$(t).c,librdu librdumodel,$(LIB_LDLIBS))))

@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: MIT
+/* Program files: written, read, and damaged in every way there is a check for. */
+#include <elf.h>
+#include <errno.h>
+#include "lib_test.h"
+
+struct blob {
+	unsigned char *data;
+	size_t size;
+};
+
+static struct blob slurp(const char *path)
+{
+	struct blob b = { 0 };
+	FILE *f = fopen(path, "rb");
+
+	fseek(f, 0, SEEK_END);
+	b.size = ftell(f);
+	rewind(f);
+	b.data = malloc(b.size);
+	if (fread(b.data, 1, b.size, f) != b.size)
+		abort();
+	fclose(f);
+	return b;
+}
+
+static Elf64_Shdr *section(struct blob *b, const char *name)
+{
+	Elf64_Ehdr *eh = (Elf64_Ehdr *)b->data;
+	Elf64_Shdr *sh = (Elf64_Shdr *)(b->data + eh->e_shoff);
+	const char *names = (const char *)b->data + sh[eh->e_shstrndx].sh_offset;
+	unsigned int i;
+
+	for (i = 1; i < eh->e_shnum; i++)
+		if (!strcmp(names + sh[i].sh_name, name))
+			return &sh[i];
+	abort();
+}
+
+static void *inside(struct blob *b, const char *name)
+{
+	return b->data + section(b, name)->sh_offset;
+}
+
+static void rehash(struct blob *b)
+{
+	static const char *const order[] = { ".rdu.chip", ".rdu.program", ".rdu.regions",
+					     ".rdu.symbols", ".rdu.ops", ".rdu.data",
+					     ".rdu.meta" };
+	uint64_t h = RDU_FNV1A_INIT;
+	unsigned int i;
+
+	for (i = 0; i < 7; i++)
+		h = rdu_fnv1a(h, inside(b, order[i]), section(b, order[i])->sh_size);
+	memcpy(inside(b, ".rdu.hash"), &h, sizeof(h));
+}
+
+static struct blob copy(const struct blob *from)
+{
+	struct blob b = { malloc(from->size), from->size };
+
+	memcpy(b.data, from->data, from->size);
+	return b;
+}
+
+/* Refused with -ENOEXEC and these words; frees the blob. */
+static void damaged(struct blob b, const char *words, const char *what)
+{
+	struct rdu_file *f;
+
+	refused(rdu_file_parse(b.data, b.size, &f), -ENOEXEC, f, words, what);
+	ok(!rdu_file_num_entries(f) && !rdu_file_get_symbol(f, 0), "%s: nothing in it", what);
+	rdu_file_close(f);
+	free(b.data);
+}
+
+#define DAMAGE(type, sec, member, value, words)                                                    \
+	do {                                                                                       \
+		struct blob b_ = copy(good);                                                       \
+		((type *)inside(&b_, sec))->member = (value);                                      \
+		rehash(&b_);                                                                       \
+		damaged(b_, words, #type "." #member);                                             \
+	} while (0)
+
+static void damage_tables(struct blob *good)
+{
+	struct blob b;
+
+	DAMAGE(struct rdu_chip, ".rdu.chip", name[15], 'x', ".rdu.chip");
+	DAMAGE(struct rdu_chip, ".rdu.chip", tiles, 0, ".rdu.chip");
+	DAMAGE(struct rdu_chip, ".rdu.chip", clock_khz, 12345, "compiled for chip");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", magic, 1, ".rdu.program at byte 0");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", version, 9, "version 9");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", size, 8, "the image says 8 bytes");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", num_tiles, 99, "needs 99 tiles");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", num_tiles, 0, "needs 0 tiles");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", num_regions, 4, "regions");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", num_entries, 0, "beyond its limit");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", num_sections, 5000, "beyond its limit");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", steps_off, 0xfffffff8, "outside the image");
+	DAMAGE(struct rdu_prog_header, ".rdu.program", sections_off, 3, "not aligned");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", kind, 5, "unknown kind 5");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", zero, 5, "unknown kind");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", size, 12, "12 bytes, but");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", align, 3, "power of two");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", align, 0, "power of two");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", data, 64, "outside .rdu.data");
+	DAMAGE(struct rdu_file_region, ".rdu.regions", data, ~1ull, "outside .rdu.data");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", region, 3, "there are 3");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dtype, 99, "unknown type 99");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, 0x10, "unknown flags");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", ndim, 9, "9 dimensions");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dims[0], -1, "dimension 0 is -1");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dims[0], 1 << 20, "does not fit region");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dims[1], 1, "dimension 1 is 1");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", offset, ~0ull, "does not fit region");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", entries, 2, "entry points that are not");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", name[0], 0, "zero terminated");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", name[0], 'y', "two symbols are called");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", name[0], '\n', "zero terminated");
+
+	b = copy(good);
+	memset(inside(&b, ".rdu.ops"), 'a', sizeof(struct rdu_file_op));
+	rehash(&b);
+	damaged(b, ".rdu.ops", "an endless operator name");
+	b = copy(good);
+	((char *)inside(&b, ".rdu.meta"))[3] = 1;
+	rehash(&b);
+	damaged(b, ".rdu.meta at byte 3", "meta is no text");
+}
+
+static struct rdu_prog_header *header(struct blob *b)
+{
+	return inside(b, ".rdu.program");
+}
+
+static void damage_program(struct blob *good)
+{
+	struct blob b = copy(good);
+	struct rdu_prog_header *h = header(&b);
+	unsigned char *p = inside(&b, ".rdu.program");
+
+	((struct rdu_prog_step *)(p + h->steps_off))->arg = 7;
+	rehash(&b);
+	damaged(b, "step 0 of entry point \"main\"", "a step that runs no section");
+	b = copy(good);
+	p = inside(&b, ".rdu.program");
+	((struct rdu_prog_step *)(p + header(&b)->steps_off))->kind = RDU_STEP_LOOP;
+	rehash(&b);
+	damaged(b, "a loop without an end", "a loop without an end");
+	b = copy(good);
+	p = inside(&b, ".rdu.program");
+	((struct rdu_prog_step *)(p + header(&b)->steps_off))->kind = RDU_STEP_END;
+	rehash(&b);
+	damaged(b, "makes no sense", "an end without a loop");
+	b = copy(good);
+	p = inside(&b, ".rdu.program");
+	((struct rdu_prog_entry *)(p + header(&b)->entries_off))->num_steps = 2;
+	rehash(&b);
+	damaged(b, "steps beyond the last", "an entry point beyond the steps");
+	b = copy(good);
+	p = inside(&b, ".rdu.program");
+	((struct rdu_prog_section *)(p + header(&b)->sections_off))->offset += 8;
+	rehash(&b);
+	damaged(b, "section 0", "a section beyond the image");
+	b = copy(good);
+	p = inside(&b, ".rdu.program");
+	((struct rdu_prog_segment *)(p + header(&b)->segments_off))->region = 3;
+	rehash(&b);
+	damaged(b, "is in region 3", "a segment in no region");
+}
+
+static void damage_shell(struct blob *good)
+{
+	static const char *const sections[] = { ".rdu.chip", ".rdu.program", ".rdu.regions",
+						".rdu.symbols", ".rdu.ops", ".rdu.data",
+						".rdu.meta", ".rdu.hash" };
+	struct blob b = copy(good);
+	unsigned int i;
+
+	b.data[0] = 'x';
+	damaged(b, "not an ELF file", "no ELF magic");
+	b = copy(good);
+	((Elf64_Ehdr *)b.data)->e_machine = EM_X86_64;
+	damaged(b, "not for an RDU", "an x86 program");
+	b = copy(good);
+	((Elf64_Ehdr *)b.data)->e_shoff = 1ull << 40;
+	damaged(b, "beyond the file's end", "sections nowhere");
+	b = copy(good);
+	((char *)inside(&b, ".rdu.data"))[5] ^= 1;
+	damaged(b, "is damaged, or was changed by hand", "a flipped bit in the weights");
+	for (i = 0; i < 8; i++) {
+		b = copy(good);
+		section(&b, sections[i])->sh_size = 1ull << 40;
+		damaged(b, sections[i], "a section that is too large");
+		b = copy(good);
+		section(&b, sections[i])->sh_name = 0;
+		damaged(b, sections[i], "a section that is missing");
+	}
+}
+
+/* Every truncation and a flipped bit at every place: refused, or (outside of
+ * what the hash covers) harmless. */
+static void damage_everywhere(struct blob *good)
+{
+	size_t i, refusals = 0, flips = 0;
+	struct rdu_file *f;
+	bool fine = true;
+
+	for (i = 0; i < good->size; i += i < 4096 ? 1 : 61) {
+		unsigned char *cut = malloc(i + 1); /* ASan sees reads beyond */
+
+		memcpy(cut, good->data, i);
+		fine &= rdu_file_parse(cut, i, &f) < 0 && rdu_error_text(f)[0];
+		rdu_file_close(f);
+		free(cut);
+	}
+	ok(fine, "every truncation is refused, with a text");
+	for (i = 0; i < good->size; i += 7, flips++) {
+		struct blob b = copy(good);
+
+		b.data[i] ^= 1 << i % 8;
+		refusals += rdu_file_parse(b.data, b.size, &f) < 0;
+		rdu_file_close(f);
+		free(b.data);
+	}
+	ok(refusals > flips / 2, "%zu of %zu flipped bits are refused, none crashes", refusals,
+	   flips);
+}
+
+static void looks_right(const struct sample *s, struct rdu_file *f)
+{
+	size_t size, length;
+	const char *value;
+
+	ok(!memcmp(rdu_file_chip(f), &s->chip, sizeof(s->chip)), "the chip");
+	ok(!memcmp(rdu_file_image(f, &size), s->image, s->parts.image_size) &&
+	   size == s->parts.image_size, "the image");
+	ok(rdu_file_num_entries(f) == 1 && !strcmp(rdu_file_entry(f, 0), "main"), "entry points");
+	ok(!rdu_file_entry(f, 1), "no entry point beyond");
+	ok(rdu_file_num_symbols(f) == 3 && !strcmp(rdu_file_get_symbol(f, 2)->name, "w") &&
+	   !rdu_file_get_symbol(f, 3), "symbols");
+	ok(rdu_symbol_size(rdu_file_get_symbol(f, 0)) == s->regions[0].size, "a symbol's size");
+	ok(rdu_file_num_regions(f) == 3 && !rdu_file_get_region(f, 3), "regions");
+	ok(!memcmp(rdu_file_region_data(f, 2), s->data, s->regions[2].size) &&
+	   !rdu_file_region_data(f, 0), "initial contents");
+	ok(rdu_file_num_ops(f) == 1 && !strcmp(rdu_file_get_op(f, 0)->type, "Gemm"), "operators");
+	value = rdu_file_meta(f, "optimizer", &length);
+	ok(value && length == 5 && !strncmp(value, "adamw", 5) && !rdu_file_meta(f, "optim", NULL),
+	   "meta");
+	ok(rdu_file_find_entry(f, NULL) == 0 && rdu_file_find_entry(f, "main") == 0 &&
+	   rdu_file_find_symbol(f, "y") == 1, "found by name");
+	refused(rdu_file_find_symbol(f, "z"), -ENOENT, f, "inputs and outputs are: x, y",
+		"a symbol that is not there: those that are");
+	refused(rdu_file_find_entry(f, "backward"), -ENOENT, f, "there are: main",
+		"an entry point that is not there: those that are");
+	ok(!rdu_file_validate(f, NULL), "the validator accepts it");
+}
+
+int main(void)
+{
+	const char *path = temp_path("file.rdu");
+	struct sample s, other;
+	struct rdu_file *f;
+	struct blob good, b;
+	char error[256];
+
+	sample_make(&s, "plasticine", false);
+	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)), "written");
+	ok(!rdu_file_open(path, &f), "read");
+	looks_right(&s, f);
+	sample_make(&other, "sn10", false);
+	refused(rdu_file_validate(f, &other.chip), -EXDEV, f, "compiled for chip plasticine",
+		"another chip: both names");
+	rdu_file_close(f);
+
+	good = slurp(path);
+	damage_shell(&good);
+	damage_tables(&good);
+	damage_program(&good);
+	damage_everywhere(&good);
+	/* What only the validator sees. */
+	b = copy(&good);
+	((struct rdu_cfg_header *)((unsigned char *)inside(&b, ".rdu.program") +
+				   ((struct rdu_prog_section *)((unsigned char *)inside(
+					   &b, ".rdu.program") + header(&b)->sections_off))
+					   ->offset))->magic = 0;
+	rehash(&b);
+	ok(!rdu_file_parse(b.data, b.size, &f), "a damaged configuration is read");
+	refused(rdu_file_validate(f, NULL), -ENOEXEC, f, "MAGIC", "... and not valid");
+	rdu_file_close(f);
+	free(b.data);
+
+	refused(rdu_file_open("/nonexistent/x.rdu", &f), -ENOENT, f, "No such file", "no file");
+	rdu_file_close(f);
+	refused(rdu_file_open("/", &f), -EISDIR, f, "directory", "a directory");
+	rdu_file_close(f);
+	ok(rdu_file_write("/nonexistent/x.rdu", &s.parts, error, sizeof(error)) == -ENOENT &&
+	   strstr(error, "No such file"), "nowhere to write to");
+	rdu_file_close(NULL);
+	ok(rdu_error_text(NULL)[0], "no object has a text too");
+
+	unlink(path);
+	free(good.data);
+	sample_free(&s);
+	sample_free(&other);
+	return tap_done();
+}

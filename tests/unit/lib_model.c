@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT
+/* Programs on the model in this process, through the library's own calls. */
+#include <errno.h>
+#include <math.h>
+#include "lib_test.h"
+
+#define MODEL "model:plasticine,threads=1,mem=64M"
+
+static struct sample plain, gathering;
+static const char *plain_path, *gather_path;
+
+struct setup {
+	struct rdu_device *dev;
+	struct rdu_context *ctx;
+	struct rdu_file *file;
+	struct rdu_program *prog;
+	float *x, *y;
+	size_t n, size;
+};
+
+static void up(struct setup *s, const char *path)
+{
+	memset(s, 0, sizeof(*s));
+	if (rdu_open(MODEL, &s->dev) || rdu_file_open(path, &s->file) ||
+	    rdu_context_new(s->dev, NULL, &s->ctx) || rdu_program_load(s->ctx, s->file, &s->prog)) {
+		ok(false, "set-up: %s %s %s", rdu_error_text(s->dev), rdu_error_text(s->file),
+		   s->prog ? rdu_error_text(s->prog) : "");
+		exit(1);
+	}
+	s->n = VECTORS * plain.chip.lanes;
+	s->size = s->n * 4;
+	s->x = malloc(s->size);
+	s->y = calloc(1, s->size);
+	for (size_t i = 0; i < s->n; i++)
+		s->x[i] = (float)i / 16 - 20;
+}
+
+static void down(struct setup *s)
+{
+	rdu_program_free(s->prog);
+	rdu_context_free(s->ctx);
+	rdu_file_close(s->file);
+	rdu_close(s->dev);
+	free(s->x);
+	free(s->y);
+}
+
+static bool right(const float *x, const float *y, size_t n, float w)
+{
+	for (size_t i = 0; i < n; i++)
+		if (y[i] != 2 * x[i] + w)
+			return false;
+	return true;
+}
+
+static void test_open(void)
+{
+	static const struct {
+		const char *where;
+		int code;
+		const char *words;
+	} bad[] = {
+		{ "model:nonsuch", -EINVAL, "nonsuch" },
+		{ "model:sn10,threads", -EINVAL, "there are threads=N" },
+		{ "model:sn10,mem=12Q", -EINVAL, "mem=12Q" },
+		{ "model:sn10,mem=1", -EINVAL, "1M or more" },
+		{ "something", -EINVAL, "a card is \"auto\"" },
+		{ "/dev/null", -ENXIO, "not a node of the rdu driver" },
+		{ "/dev/accel/accel63", -ENOENT, "accel63" },
+		{ "ffff:ff:1f.7", -ENOENT, "no accel node" },
+	};
+	struct rdu_device_info info;
+	struct rdu_tile_usage use[4];
+	struct rdu_context *ctx;
+	struct rdu_device *dev;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		refused(rdu_open(bad[i].where, &dev), bad[i].code, dev, bad[i].words, bad[i].where);
+		ok(rdu_context_new(dev, NULL, &ctx) == -EINVAL && rdu_error_text(ctx)[0],
+		   "no context on it");
+		rdu_context_free(ctx);
+		rdu_close(dev);
+	}
+	ok(!rdu_open("model:sn10,mem=16M,threads=1", &dev), "sn10");
+	ok(!rdu_device_get_info(dev, &info, sizeof(info)) && !strcmp(info.chip, "sn10") &&
+	   info.mem_total == 16 << 20 && info.is_model && info.num_queues > 1, "info");
+	ok(rdu_device_chip(dev)->tiles == 4 && rdu_device_fd(dev) == -1, "chip");
+	ok(rdu_device_get_usage(dev, use, 4, sizeof(use[0])) == 4 && !use[0].owned, "free tiles");
+	rdu_close(dev);
+	rdu_close(NULL);
+}
+
+static void test_run(void)
+{
+	struct rdu_stats a, b;
+	struct setup s;
+
+	up(&s, plain_path);
+	ok(!rdu_program_bind(s.prog, "x", s.x, s.size) && !rdu_program_bind(s.prog, "y", s.y, s.size),
+	   "bound");
+	ok(!rdu_program_run(s.prog, "main", &a), "run: %s", rdu_error_text(s.prog));
+	ok(right(s.x, s.y, s.n, 0.5), "y = 2 x + w");
+	ok(a.end_cycle > a.start_cycle && a.exec_cycles && a.pload_cycles && a.aload_cycles &&
+	   a.dram_bytes == 3 * s.size && a.sections == 1, "counters");
+	ok(!rdu_program_run(s.prog, NULL, &b) && b.exec_cycles == a.exec_cycles,
+	   "the same cycles again");
+	refused(rdu_program_run(s.prog, "nonsuch", NULL), -ENOENT, s.prog, "there are: main",
+		"no such entry point");
+	refused(rdu_program_bind(s.prog, "nonsuch", s.x, s.size), -ENOENT, s.prog, "nonsuch",
+		"no such symbol");
+	refused(rdu_program_bind(s.prog, "x", s.x, s.size - 1), -EINVAL, s.prog, "were bound",
+		"too little memory");
+	refused(rdu_program_bind(s.prog, "w", s.x, s.size), -EINVAL, s.prog, "read and write it",
+		"a weight can't be bound");
+	refused(rdu_program_set_scalars(s.prog, (uint32_t[]){ 1 }, 1), -EINVAL, s.prog,
+		"argument registers", "scalars that are not there");
+	down(&s);
+}
+
+static void test_in_flight(void)
+{
+	enum { JOBS = 300 };
+	struct rdu_job *jobs[JOBS];
+	struct setup s;
+	float *y;
+	bool good = true;
+	int i;
+
+	up(&s, plain_path);
+	y = calloc(JOBS, s.size);
+	rdu_program_bind(s.prog, "x", s.x, s.size);
+	for (i = 0; i < JOBS; i++) {
+		s.x[0] = i;
+		rdu_program_bind(s.prog, "y", y + i * s.n, s.size);
+		good &= !rdu_program_submit(s.prog, "main", &jobs[i]);
+	}
+	ok(good, "more jobs than the queue holds");
+	/* Waited for out of order. */
+	for (i = JOBS - 1; i >= 0; i--)
+		good &= !rdu_job_wait(jobs[i], -1, NULL);
+	for (i = 0; i < JOBS; i++) {
+		good &= y[i * s.n] == 2 * i + 0.5f && y[(i + 1) * s.n - 1] == 2 * s.x[s.n - 1] + 0.5f;
+		rdu_job_free(jobs[i]);
+	}
+	ok(good, "each has its own inputs and outputs");
+	rdu_program_bind(s.prog, "y", NULL, 0);
+	good = !rdu_program_submit(s.prog, "main", &jobs[0]) &&
+	       !rdu_program_submit(s.prog, "main", &jobs[1]);
+	rdu_job_free(jobs[1]);
+	rdu_job_free(jobs[0]);
+	ok(good, "freed without waiting");
+	free(y);
+	down(&s);
+}
+
+static void test_buffers(void)
+{
+	struct rdu_buffer *buf, *host, *bad;
+	struct setup s;
+	float *map;
+
+	up(&s, plain_path);
+	ok(!rdu_buffer_new(s.ctx, s.size + 4096, RDU_BUFFER_CARD, &buf) &&
+	   !rdu_buffer_new(s.ctx, s.size, RDU_BUFFER_HOST, &host), "buffers");
+	map = rdu_buffer_map(host);
+	memcpy(map, s.x, s.size);
+	ok(!rdu_program_bind_buffer(s.prog, "x", host, 0) &&
+	   !rdu_program_bind_buffer(s.prog, "y", buf, 128), "bound without copies");
+	ok(!rdu_program_run(s.prog, "main", NULL), "run: %s", rdu_error_text(s.prog));
+	ok(right(s.x, (float *)rdu_buffer_map(buf) + 32, s.n, 0.5), "the result is in the buffer");
+	ok(!rdu_program_read(s.prog, "y", s.y, s.size) && right(s.x, s.y, s.n, 0.5),
+	   "... and read by name");
+	refused(rdu_program_bind_buffer(s.prog, "x", host, 64), -EINVAL, s.prog, "does not fit",
+		"a buffer that is too small");
+	refused(rdu_program_bind_buffer(s.prog, "x", buf, 4), -EINVAL, s.prog, "multiple of 64",
+		"a bad offset");
+	ok(!rdu_program_bind_buffer(s.prog, "x", NULL, 0) &&
+	   !rdu_program_bind_buffer(s.prog, "y", NULL, 0), "back to its own memory");
+	refused(rdu_buffer_new(s.ctx, 1ull << 40, RDU_BUFFER_CARD, &bad), -ENOSPC, bad,
+		"card memory is full", "more than there is");
+	rdu_buffer_free(bad);
+	refused(rdu_buffer_new(s.ctx, 0, RDU_BUFFER_CARD, &bad), -EINVAL, bad, "0 bytes", "nothing");
+	rdu_buffer_free(bad);
+	refused(rdu_buffer_new(s.ctx, 64, 0x80, &bad), -EINVAL, bad, "flags", "an unknown flag");
+	rdu_buffer_free(bad);
+	rdu_buffer_free(buf);
+	rdu_buffer_free(host);
+	down(&s);
+}
+
+/* Memory comes back, and comes back as zeros. */
+static void test_memory(void)
+{
+	struct rdu_device_info before, after;
+	struct rdu_buffer *bufs[8];
+	struct setup s;
+	bool good = true;
+	int i, round;
+
+	up(&s, plain_path);
+	for (round = 0; round < 20; round++) {
+		for (i = 0; i < 8; i++) {
+			unsigned char *p;
+
+			good &= !rdu_buffer_new(s.ctx, (1 + (i * 7 + round) % 8) * 700000ull,
+						i & 1 ? RDU_BUFFER_HOST : 0, &bufs[i]);
+			p = rdu_buffer_map(bufs[i]);
+			good &= p && !p[0] && !p[rdu_buffer_size(bufs[i]) - 1];
+			memset(p, 255, rdu_buffer_size(bufs[i]));
+		}
+		for (i = 0; i < 8; i++)
+			rdu_buffer_free(bufs[(i * 3 + round) % 8]);
+		/* Page tables are made once and kept by the context. */
+		rdu_device_get_info(s.dev, round ? &after : &before, sizeof(after));
+	}
+	ok(good, "buffers come and go, always zeroed");
+	ok(before.mem_free - after.mem_free < 1 << 20, "card memory comes back");
+	ok(!rdu_program_bind(s.prog, "x", s.x, s.size) && !rdu_program_bind(s.prog, "y", s.y, s.size) &&
+	   !rdu_program_run(s.prog, NULL, NULL) && right(s.x, s.y, s.n, 0.5),
+	   "a program still runs right");
+	down(&s);
+}
+
+static void test_weights(void)
+{
+	const char *path = temp_path("saved.rdu");
+	uint64_t h0, h1, h2;
+	struct rdu_file *saved;
+	struct setup s, t;
+	float *w;
+
+	up(&s, plain_path);
+	w = malloc(s.size);
+	ok(!rdu_program_read(s.prog, "w", w, s.size) && w[0] == 0.5 && w[s.n - 1] == 0.5,
+	   "weights are on the card");
+	ok(!rdu_program_weights_hash(s.prog, &h0), "hash");
+	for (size_t i = 0; i < s.n; i++)
+		w[i] = 3;
+	ok(!rdu_program_write(s.prog, "w", w, s.size), "written");
+	ok(!rdu_program_weights_hash(s.prog, &h1) && h0 != h1, "another hash");
+	ok(h1 == rdu_fnv1a(RDU_FNV1A_INIT, w, s.size), "the hash is what it says");
+	refused(rdu_program_write(s.prog, "w", w, s.size - 4), -EINVAL, s.prog, "bytes, not",
+		"a wrong size");
+	ok(!rdu_program_save(s.prog, path), "saved: %s", rdu_error_text(s.prog));
+	refused(rdu_program_save(s.prog, "/nonexistent/x"), -ENOENT, s.prog, "No such file",
+		"nowhere to save to");
+	up(&t, path);
+	rdu_program_bind(t.prog, "x", t.x, t.size);
+	rdu_program_bind(t.prog, "y", t.y, t.size);
+	ok(!rdu_program_run(t.prog, NULL, NULL) && right(t.x, t.y, t.n, 3), "loaded again");
+	ok(!rdu_program_weights_hash(t.prog, &h2) && h1 == h2, "the same weights");
+	down(&t);
+	up(&t, plain_path);
+	ok(!rdu_file_open(path, &saved), "read again");
+	ok(rdu_program_restore(t.prog, saved) == 1 && !rdu_program_weights_hash(t.prog, &h2) &&
+	   h1 == h2, "restored");
+	rdu_file_close(saved);
+	down(&t);
+	free(w);
+	down(&s);
+	unlink(path);
+}
+
+static void test_fault(void)
+{
+	struct rdu_fault_info fault;
+	struct rdu_job *job, *after;
+	struct setup s, other;
+	int32_t *index;
+	size_t i;
+
+	up(&s, gather_path);
+	index = malloc(s.size);
+	for (i = 0; i < s.n; i++)
+		index[i] = s.n - 1 - i;
+	rdu_program_bind(s.prog, "x", s.x, s.size);
+	rdu_program_bind(s.prog, "index", index, s.size);
+	rdu_program_bind(s.prog, "y", s.y, s.size);
+	ok(!rdu_program_run(s.prog, NULL, NULL) && s.y[0] == s.x[s.n - 1], "a gather");
+	ok(rdu_context_get_fault(s.ctx, &fault) == 0 && !fault.code, "no fault");
+	index[100] = s.n;
+	ok(!rdu_program_submit(s.prog, NULL, &job), "an index out of range is queued");
+	index[100] = 0;
+	rdu_program_submit(s.prog, NULL, &after);
+	refused(rdu_job_wait(job, -1, NULL), -EFAULT, job, "BOUNDS", "... and faults");
+	ok(strstr(rdu_error_text(job), "entry point main") && strstr(rdu_error_text(job), "Gather") &&
+	   strstr(rdu_error_text(job), "node_1") && strstr(rdu_error_text(job), "section 0"),
+	   "in words: %s", rdu_error_text(job));
+	ok(rdu_context_get_fault(s.ctx, &fault) == 1 && fault.code == RDU_FAULT_BOUNDS &&
+	   fault.section == 0, "the fault itself");
+	ok(rdu_job_wait(after, -1, NULL) < 0, "jobs after it are lost");
+	ok(rdu_program_run(s.prog, NULL, NULL) == -EFAULT, "the context is dead");
+	ok(rdu_program_read(s.prog, "y", s.y, s.size) < 0, "also for reading");
+	rdu_job_free(job);
+	rdu_job_free(after);
+	up(&other, plain_path);
+	rdu_program_bind(other.prog, "x", other.x, other.size);
+	ok(!rdu_program_run(other.prog, NULL, NULL), "another device is well");
+	down(&other);
+	free(index);
+	down(&s);
+}
+
+static void test_refused(void)
+{
+	struct rdu_context_options options = { .size = sizeof(options), .tiles = 9 };
+	struct rdu_context *ctx, *second;
+	struct rdu_program *prog;
+	struct rdu_device *dev;
+	struct rdu_file *file;
+
+	rdu_open("model:sn10,mem=32M,threads=1", &dev);
+	rdu_file_open(plain_path, &file);
+	refused(rdu_context_new(dev, &options, &ctx), -EINVAL, ctx, "has 4 tiles, not 9",
+		"too many tiles");
+	rdu_context_free(ctx);
+	options.tiles = 3;
+	ok(!rdu_context_new(dev, &options, &ctx), "3 tiles");
+	options.tiles = 2;
+	refused(rdu_context_new(dev, &options, &second), -EBUSY, second, "tiles in a row",
+		"2 more of 4");
+	rdu_context_free(second);
+	options.tiles = 1;
+	ok(!rdu_context_new(dev, &options, &second), "1 more of 4");
+	refused(rdu_program_load(ctx, file, &prog), -EXDEV, prog, "compiled for chip plasticine",
+		"another chip");
+	ok(strstr(rdu_error_text(prog), "sn10"), "both names: %s", rdu_error_text(prog));
+	ok(rdu_program_run(prog, NULL, NULL) == -EINVAL, "it can't be run");
+	rdu_program_free(prog);
+	rdu_context_free(second);
+	rdu_context_free(ctx);
+	rdu_file_close(file);
+	rdu_close(dev);
+}
+
+static void test_trace(void)
+{
+	const struct rdu_trace_event *e;
+	uint32_t dropped;
+	struct rdu_job *job;
+	struct setup s;
+	int n, i, kinds[5] = { 0 };
+
+	up(&s, plain_path);
+	ok(!rdu_program_set_trace(s.prog, 1000), "trace on");
+	ok(!rdu_program_submit(s.prog, NULL, &job), "submitted");
+	ok(!rdu_job_wait(job, -1, NULL), "done");
+	n = rdu_job_trace(job, &e, &dropped);
+	for (i = 0; i < n; i++)
+		kinds[e[i].kind]++;
+	ok(n > 0 && !dropped && kinds[RDU_TRACE_PLOAD] == 1 && kinds[RDU_TRACE_EXEC] == 1 &&
+	   kinds[RDU_TRACE_UNIT] == 4, "events: load, execute, counters of 4 unit programs");
+	rdu_job_free(job);
+	rdu_program_set_trace(s.prog, 2);
+	rdu_program_submit(s.prog, NULL, &job);
+	rdu_job_wait(job, -1, NULL);
+	n = rdu_job_trace(job, &e, &dropped);
+	ok(n == 2 && dropped > 0, "too little room: %d kept, %u dropped", n, dropped);
+	rdu_job_free(job);
+	down(&s);
+}
+
+static void test_reset(void)
+{
+	struct setup s;
+
+	up(&s, plain_path);
+	ok(!rdu_device_reset(s.dev), "reset");
+	refused(rdu_program_run(s.prog, NULL, NULL), -ENODEV, s.prog, "was reset",
+		"the context is lost");
+	down(&s);
+}
+
+int main(void)
+{
+	char error[256];
+
+	sample_make(&plain, "plasticine", false);
+	sample_make(&gathering, "plasticine", true);
+	plain_path = strdup(temp_path("plain.rdu"));
+	gather_path = strdup(temp_path("gather.rdu"));
+	if (rdu_file_write(plain_path, &plain.parts, error, sizeof(error)) ||
+	    rdu_file_write(gather_path, &gathering.parts, error, sizeof(error))) {
+		printf("Bail out! %s\n", error);
+		return 1;
+	}
+	test_open();
+	test_run();
+	test_in_flight();
+	test_buffers();
+	test_memory();
+	test_weights();
+	test_fault();
+	test_refused();
+	test_trace();
+	test_reset();
+	unlink(plain_path);
+	unlink(gather_path);
+	free((void *)plain_path);
+	free((void *)gather_path);
+	sample_free(&plain);
+	sample_free(&gathering);
+	return tap_done();
+}
