@@ -101,7 +101,11 @@ struct systolic_plan {
 	bool direct;    /* both operands */
 	struct direct_operand operand[2];
 	struct firing_mask k, init;
-	bool fp32; /* a SIMD contraction in disguise */
+	uint32_t cols, flags; /* as in the body */
+	/* SIMD stages that do what an array does, in fp32: register j restarts at
+	 * restart[j]; row word j is in lane row_lane + j * row_step. */
+	bool fp32;
+	uint32_t row_lane, row_step, restart[RDU_MAX_STAGES];
 };
 
 struct program_plan {
@@ -145,6 +149,9 @@ int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s);
 struct rdu_plan *rdu_plan_new(const struct rdu_section *section);
 void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask);
 int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp);
+/* Plans a SIMD body as a contraction, if it is one. */
+int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
+			 struct program_plan *pp);
 int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
 		      struct program_plan *pp);
 

@@ -271,9 +271,9 @@ static bool start_node(struct island_run *ir, struct node *node, uint64_t activa
 	}
 	switch (c->kind) {
 	case RDU_KIND_SIMD:
-		return rdu_simd_start(ir, node);
 	case RDU_KIND_SYSTOLIC:
-		return rdu_simd_start(ir, node) && rdu_systolic_start(ir, node, activation);
+		return rdu_simd_start(ir, node) &&
+		       (!pp->sys || rdu_systolic_start(ir, node, activation));
 	default:
 		return rdu_access_start(&node->access, &pp->access, ir->st->section, ir->st->run,
 					activation, ir->st->copy[pp->index], ir->fault);
@@ -324,10 +324,8 @@ static int64_t run_node(struct island_run *ir, struct node *node)
 		return 0;
 	switch (node->plan->prog->cfg->kind) {
 	case RDU_KIND_SIMD:
-		ran = rdu_simd_run(ir, node, n);
-		break;
 	case RDU_KIND_SYSTOLIC:
-		ran = rdu_systolic_run(ir, node, n);
+		ran = node->plan->sys ? rdu_systolic_run(ir, node, n) : rdu_simd_run(ir, node, n);
 		break;
 	case RDU_KIND_READ:
 	case RDU_KIND_LOAD:

@@ -38,9 +38,12 @@
 
 /* ---- accumulators ------------------------------------------------------------ */
 
-typedef uint32_t vu __attribute__((vector_size(64), aligned(4), may_alias));
-typedef float vf __attribute__((vector_size(64), aligned(4), may_alias));
-#define VL 16
+#ifndef VW
+#define VW 4
+#endif
+typedef float vf __attribute__((vector_size(VW * 4), aligned(4), may_alias));
+typedef uint32_t vu __attribute__((vector_size(VW * 4), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(VW * 4), aligned(4), may_alias));
 
 #define SCALAR_FADD(acc, x, y) rdu_canon(rdu_f(acc) + rdu_f(x))
 #define SCALAR_FMA(acc, x, y) rdu_canon(rdu_fma(rdu_f(x), rdu_f(y), rdu_f(acc)))
@@ -48,31 +51,90 @@ typedef float vf __attribute__((vector_size(64), aligned(4), may_alias));
 #define SCALAR_FMIN(acc, x, y) rdu_fmin(acc, x)
 #define SCALAR_IADD(acc, x, y) ((acc) + (x))
 
-/* Lanes in blocks that stay in registers while the vectors go by. */
+static inline vi pick(vi mask, vi yes, vi no)
+{
+	return (mask & yes) | (~mask & no);
+}
+
+static inline vi vec_canon(vf r)
+{
+	return pick((vi)(r != r), (vi){ 0 } + (int32_t)RDU_NAN_BITS, (vi)r);
+}
+
+static inline vi vec_FADD(vi acc, vi x, vi y)
+{
+	(void)y;
+	return vec_canon((vf)acc + (vf)x);
+}
+
+static inline vi vec_FMA(vi acc, vi x, vi y)
+{
+#ifdef VFMA
+	return vec_canon((vf)VFMA((VEC)x, (VEC)y, (VEC)acc));
+#else
+	vi r;
+
+	for (int i = 0; i < VW; i++)
+		r[i] = (int32_t)SCALAR_FMA((uint32_t)acc[i], (uint32_t)x[i], (uint32_t)y[i]);
+	return r;
+#endif
+}
+
+static inline vi vec_FMAX(vi acc, vi x, vi y)
+{
+	vf a = (vf)acc, b = (vf)x;
+	vi r = pick((vi)(a > b), acc, x);
+
+	(void)y;
+	r = pick((vi)(a == b), acc & x, r);
+	return pick((vi)(a != a) | (vi)(b != b), (vi){ 0 } + (int32_t)RDU_NAN_BITS, r);
+}
+
+static inline vi vec_FMIN(vi acc, vi x, vi y)
+{
+	vf a = (vf)acc, b = (vf)x;
+	vi r = pick((vi)(a < b), acc, x);
+
+	(void)y;
+	r = pick((vi)(a == b), acc | x, r);
+	return pick((vi)(a != a) | (vi)(b != b), (vi){ 0 } + (int32_t)RDU_NAN_BITS, r);
+}
+
+static inline vi vec_IADD(vi acc, vi x, vi y)
+{
+	(void)y;
+	return (vi)((vu)acc + (vu)x); /* wraps */
+}
+
+/* Lanes in blocks that stay in registers while the vectors go by: two at a time,
+ * to hide the latency of the chain. */
 #define ACC_KERNEL(NAME) \
 	static void acc_##NAME(size_t n, size_t lanes, uint32_t *out, const uint32_t *x, \
 			       const uint32_t *y, uint32_t *acc) \
 	{ \
 		size_t l = 0; \
 		\
-		for (; l + VL <= lanes; l += VL) { \
-			uint32_t t[VL]; \
+		for (; l + 2 * VW <= lanes; l += 2 * VW) { \
+			vi t = *(const vi *)(acc + l), u = *(const vi *)(acc + l + VW); \
 			\
-			memcpy(t, acc + l, sizeof(t)); \
-			for (size_t i = 0; i < n; i++) { \
-				const uint32_t *px = x + i * lanes + l, *py = y + i * lanes + l; \
-				uint32_t *po = out + i * lanes + l; \
-				\
-				INDEPENDENT \
-				for (size_t k = 0; k < VL; k++) { \
-					uint32_t r = SCALAR_##NAME(t[k], px[k], py[k]); \
-					\
-					(void)py; \
-					t[k] = r; \
-				} \
-				memcpy(po, t, sizeof(t)); \
+			for (size_t i = 0, p = l; i < n; i++, p += lanes) { \
+				t = vec_##NAME(t, *(const vi *)(x + p), *(const vi *)(y + p)); \
+				u = vec_##NAME(u, *(const vi *)(x + p + VW), \
+					       *(const vi *)(y + p + VW)); \
+				*(vi *)(out + p) = t; \
+				*(vi *)(out + p + VW) = u; \
 			} \
-			memcpy(acc + l, t, sizeof(t)); \
+			*(vi *)(acc + l) = t; \
+			*(vi *)(acc + l + VW) = u; \
+		} \
+		for (; l + VW <= lanes; l += VW) { \
+			vi t = *(const vi *)(acc + l); \
+			\
+			for (size_t i = 0, p = l; i < n; i++, p += lanes) { \
+				t = vec_##NAME(t, *(const vi *)(x + p), *(const vi *)(y + p)); \
+				*(vi *)(out + p) = t; \
+			} \
+			*(vi *)(acc + l) = t; \
 		} \
 		for (; l < lanes; l++) { \
 			uint32_t t = acc[l]; \

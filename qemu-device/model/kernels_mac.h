@@ -124,13 +124,26 @@ static void mac_fp32_lanes(const struct rdu_mac *m, size_t l)
 		}
 }
 
+#define MAC_CASE(N, BF16, VECS) \
+	case N: \
+		if (N <= MAC_BLOCK) \
+			mac_block_of(m, l, j, N <= MAC_BLOCK ? N : 1, VECS, BF16); \
+		break;
+
 #define MAC_COLUMNS(BF16, VECS) \
 	for (; j + MAC_BLOCK <= m->cols; j += MAC_BLOCK) \
 		mac_block_of(m, l, j, MAC_BLOCK, VECS, BF16); \
-	for (; j + 2 <= m->cols; j += 2) \
-		mac_block_of(m, l, j, 2, VECS, BF16); \
-	for (; j < m->cols; j++) \
-		mac_block_of(m, l, j, 1, VECS, BF16);
+	switch (m->cols - j) { \
+		MAC_CASE(1, BF16, VECS) \
+		MAC_CASE(2, BF16, VECS) \
+		MAC_CASE(3, BF16, VECS) \
+		MAC_CASE(4, BF16, VECS) \
+		MAC_CASE(5, BF16, VECS) \
+		MAC_CASE(6, BF16, VECS) \
+		MAC_CASE(7, BF16, VECS) \
+	default: \
+		break; \
+	}
 
 #define MAC_KERNEL(NAME, BF16, REST) \
 	static __attribute__((noinline)) void NAME(const struct rdu_mac *m) \

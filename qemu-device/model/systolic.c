@@ -39,9 +39,8 @@ static bool start_operand(struct island_run *ir, struct node *node, unsigned int
 bool rdu_systolic_start(struct island_run *ir, struct node *node, uint64_t activation)
 {
 	const struct systolic_plan *sys = node->plan->sys;
-	const struct rdu_cfg_systolic *b = node->plan->prog->body;
 
-	node->acc = rdu_arena_get(ir->arena, (size_t)b->cols * ir->plan->lanes * 4);
+	node->acc = rdu_arena_get(ir->arena, (size_t)sys->cols * ir->plan->lanes * 4);
 	if (!node->acc)
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0);
 	if (!sys->direct)
@@ -52,11 +51,17 @@ bool rdu_systolic_start(struct island_run *ir, struct node *node, uint64_t activ
 /* Sets acc to its starting values; false if they are not there yet. */
 static bool start_drain(struct island_run *ir, struct node *node, uint64_t firing)
 {
-	const struct rdu_cfg_systolic *b = node->plan->prog->body;
+	const struct systolic_plan *b = node->plan->sys;
 	size_t words = (size_t)b->cols * ir->plan->lanes;
 	const uint32_t *in;
 	struct fifo *f;
 
+	if (b->fp32) {
+		for (uint32_t j = 0; j < b->cols; j++)
+			for (uint32_t l = 0; l < ir->plan->lanes; l++)
+				node->acc[j * ir->plan->lanes + l] = b->restart[j];
+		return true;
+	}
 	if (!(b->flags & RDU_SYS_INIT)) {
 		memset(node->acc, 0, words * 4);
 		return true;
@@ -77,28 +82,30 @@ static bool start_drain(struct island_run *ir, struct node *node, uint64_t firin
 static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
 {
 	const struct program_plan *pp = node->plan;
-	const struct rdu_cfg_systolic *b = pp->prog->body;
+	const struct systolic_plan *b = pp->sys;
 	uint32_t lanes = ir->plan->lanes;
 	size_t words = (size_t)b->cols * lanes;
 	const uint32_t *port[RDU_MAX_PORTS] = { NULL }, *result = node->acc;
 
-	ir->plan->kernels->canon(words, node->acc);
-	if (pp->simd->num_ops) {
+	if (!b->fp32)
+		ir->plan->kernels->canon(words, node->acc);
+	if (!b->fp32 && pp->simd->num_ops) {
 		memcpy(ir->reg[0], node->acc, words * 4);
 		rdu_simd_ops(ir, node, 0, pp->simd->num_ops, b->cols, firing, port);
 		result = ir->reg[0];
 	}
 	for (uint32_t k = 0; k < pp->prog->cfg->num_out; k++) {
+		const struct rdu_cfg_port *cfg = &pp->prog->cfg->out[k];
 		struct fifo *f = &ir->fifos[node->in->out[k]];
 		uint32_t *out;
 
 		if (!rdu_mask_at(&pp->out_mask[k], firing, true))
 			continue;
-		out = rdu_fifo_space(ir, f, b->cols);
+		out = rdu_fifo_space(ir, f, cfg->count);
 		if (!out)
 			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0);
-		memcpy(out, result, words * 4);
-		rdu_fifo_push(f, b->cols);
+		memcpy(out, result + cfg->reg * lanes, cfg->count * lanes * 4);
+		rdu_fifo_push(f, cfg->count);
 	}
 	return true;
 }
@@ -137,16 +144,20 @@ static const uint32_t *get_operand(struct island_run *ir, struct node *node, uns
 static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
-	const struct rdu_cfg_systolic *b = node->plan->prog->body;
 	const struct direct_operand *col = &sys->operand[0], *row = &sys->operand[1];
 	const struct rdu_cfg_access *row_cfg = row->tile.cfg;
-	struct rdu_mac m = { .steps = sys->steps, .lanes = ir->plan->lanes, .cols = b->cols,
+	struct rdu_mac m = { .steps = sys->steps, .lanes = ir->plan->lanes, .cols = sys->cols,
 			     .acc = (float *)node->acc };
 	uint64_t tile = node->pos / sys->steps, ran = 0;
+	int64_t row_lane = 0;
 
 	m.col_step = col->in_place ? col->step : (int64_t)m.lanes;
 	m.row_step = row->in_place ? row->step : (int64_t)m.lanes;
 	m.row_lane = row->in_place ? row_cfg->lane_stride : 1;
+	if (sys->fp32) {
+		row_lane = sys->row_lane * m.row_lane;
+		m.row_lane *= sys->row_step;
+	}
 	m.col_at = col->at; /* both or none */
 	m.row_at = row->at;
 
@@ -160,20 +171,24 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 		m.row = m.col ? get_operand(ir, node, 1, tile) : NULL;
 		if (!m.row)
 			return -1;
-		ir->plan->kernels->mac_bf16(&m);
+		m.row += row_lane;
+		if (sys->fp32)
+			ir->plan->kernels->mac_fp32(&m);
+		else
+			ir->plan->kernels->mac_bf16(&m);
 		ran += sys->steps;
 		if (!end_drain(ir, node, firing + sys->steps - 1))
 			return -1;
 		tile++;
 	} while (node->pos + ran < node->total && ran < n * 8 &&
-		 ran / sys->steps * b->cols < ir->plan->chunk);
+		 ran / sys->steps * sys->cols < ir->plan->chunk);
 	return (int64_t)ran;
 }
 
 int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
-	const struct rdu_cfg_systolic *b = node->plan->prog->body;
+	const struct systolic_plan *b = sys;
 	struct rdu_mac m = { .lanes = ir->plan->lanes, .cols = b->cols,
 			     .acc = (float *)node->acc, .row_lane = 1 };
 	uint8_t *first = ir->flags[0], *last = ir->flags[1];

@@ -416,6 +416,8 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
 	rdu_make_mask(&sys->k, p, b->k_mask);
 	rdu_make_mask(&sys->init, p, b->init_mask);
 	sys->steps = inner_steps(p, b->k_mask);
+	sys->cols = b->cols;
+	sys->flags = b->flags;
 	if (!sys->steps)
 		return 0;
 	col = plan_operand(&sys->operand[0], plan, s, p, 0, sys->steps, plan->lanes);
@@ -427,6 +429,74 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
 	if (sys->operand[0].at || sys->operand[1].at)
 		return even_table(&sys->operand[0], plan, sys->steps) ||
 		       even_table(&sys->operand[1], plan, sys->steps) ? -1 : 0;
+	return 0;
+}
+
+/* Does stage j multiply port 0 with a lane of port 1 and add to register j? */
+static bool is_mac(const struct rdu_cfg_stage *st, uint32_t j, uint32_t acc_mask, uint32_t *lane)
+{
+	if (st->op != RDU_SIMD_FMA || st->dst != j || st->acc_mask != acc_mask ||
+	    st->a.kind != RDU_OPD_IN || st->a.index != 0 || st->b.kind != RDU_OPD_IN_LANE ||
+	    st->b.index != 1 || st->c.kind != RDU_OPD_ACC)
+		return false;
+	*lane = st->b.lane;
+	return true;
+}
+
+int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
+			 struct program_plan *pp)
+{
+	const struct rdu_unit_prog *p = pp->prog;
+	const struct rdu_cfg_simd *b = p->body;
+	uint32_t mask, lane[RDU_MAX_STAGES], j, words = 0;
+	struct systolic_plan *sys;
+	int col, row = 0;
+
+	if (!b->num_stages || b->num_tail || p->cfg->num_in != 2)
+		return 0;
+	mask = b->stage[0].acc_mask;
+	if (mask & ((1u << p->cfg->num_outer) - 1))
+		return 0;
+	for (j = 0; j < p->cfg->num_out; j++)
+		if (p->cfg->out[j].mask != mask)
+			return 0;
+	for (j = 0; j < b->num_stages; j++) {
+		if (!is_mac(&b->stage[j], j, mask, &lane[j]) ||
+		    (j > 1 && lane[j] - lane[j - 1] != lane[1] - lane[0]) || lane[j] < lane[0])
+			return 0;
+		words = lane[j] + 1u > words ? lane[j] + 1u : words;
+	}
+	sys = calloc(1, sizeof(*sys));
+	if (!sys)
+		return -1;
+	sys->fp32 = true;
+	sys->cols = b->num_stages;
+	sys->row_lane = lane[0];
+	sys->row_step = b->num_stages > 1 ? lane[1] - lane[0] : 1;
+	for (j = 0; j < b->num_stages; j++)
+		sys->restart[j] = b->stage[j].init;
+	sys->steps = inner_steps(p, mask);
+	rdu_make_mask(&sys->k, p, mask);
+	pp->sys = sys;
+	if (!sys->steps)
+		goto no;
+	col = plan_operand(&sys->operand[0], plan, s, p, 0, sys->steps, plan->lanes);
+	if (col > 0)
+		row = plan_operand(&sys->operand[1], plan, s, p, 1, sys->steps, words);
+	if (col < 0 || row < 0)
+		return -1;
+	if (!col || !row)
+		goto no;
+	sys->direct = true;
+	if (sys->operand[0].at || sys->operand[1].at)
+		return even_table(&sys->operand[0], plan, sys->steps) ||
+		       even_table(&sys->operand[1], plan, sys->steps) ? -1 : 0;
+	return 0;
+no: /* stage by stage, then */
+	free(sys->operand[0].at);
+	free(sys->operand[1].at);
+	free(sys);
+	pp->sys = NULL;
 	return 0;
 }
 
@@ -640,7 +710,8 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 		if (rdu_kind_unit(c->kind) != RDU_UNIT_PCU)
 			plan_access(pp, s);
 		else if (rdu_plan_simd(plan, pp) ||
-			 (c->kind == RDU_KIND_SYSTOLIC && rdu_plan_systolic(plan, s, pp)))
+			 (c->kind == RDU_KIND_SYSTOLIC ? rdu_plan_systolic(plan, s, pp) :
+							 rdu_plan_contraction(plan, s, pp)))
 			goto fail;
 	}
 	if (plan_islands(plan, s) || rdu_plan_conflicts(plan, s))

@@ -12,3 +12,9 @@ $(eval $(call bench,cnn_train_step,tests/bench/cnn_train_step.c tests/bench/peak
 $(eval $(call bench,stream_relu,tests/bench/stream_relu.c,librdu librdumodel,-lelf -ldrm))
 
 $(BENCHES:$(B)/bench/%=$(B)/tests/bench/%.o): | $(call packages,bench)
+$(eval $(call bench,card_queue,tests/bench/card_queue.c,librdumodel))
+
+# The fabric alone.
+CFLAGS_tests/bench/fabric_kernels.c := -Itests/unit
+$(eval $(call bench,fabric_kernels,tests/bench/fabric_kernels.c tests/bench/peak.c,librdumodel))
+$(B)/tests/bench/fabric_kernels.o: | $(call packages,bench)

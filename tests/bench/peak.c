@@ -26,6 +26,7 @@ static float run_bf16(void)
 	for (int i = 0; i < 12; i++)
 		a[i] = _mm512_set1_ps(i);
 	for (int s = 0; s < STEPS; s++) {
+#pragma GCC unroll 12
 		for (int i = 0; i < 12; i++)
 			a[i] = _mm512_dpbf16_ps(a[i], x, y);
 		__asm__ volatile("" : "+v"(x), "+v"(y));
@@ -43,6 +44,7 @@ static float run_fma(void)
 	for (int i = 0; i < 12; i++)
 		a[i] = _mm256_set1_ps(i);
 	for (int s = 0; s < STEPS; s++) {
+#pragma GCC unroll 12
 		for (int i = 0; i < 12; i++)
 			a[i] = _mm256_fmadd_ps(x, y, a[i]);
 		__asm__ volatile("" : "+v"(x), "+v"(y));

@@ -232,7 +232,7 @@ static inline void cfgb_access(struct cfgb *b, uint32_t p, const struct rdu_cfg_
 			       const struct rdu_cfg_pred *preds)
 {
 	cfgb_put(b, p, access, sizeof(*access));
-	if (access->num_preds)
+	if (preds && access->num_preds)
 		cfgb_put(b, p, preds, access->num_preds * sizeof(*preds));
 }
 
