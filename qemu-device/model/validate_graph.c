@@ -9,6 +9,20 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 {
 	uint32_t n = s->hdr->programs.count, num = s->hdr->streams.count, i, k;
 
+	for (i = 0; i < n; i++) {
+		const struct rdu_cfg_program *c = &s->programs[i];
+
+		for (k = 0; k < c->num_out; k++)
+			if (c->out[k].stream >= num)
+				return RDU_REFUSE(s, diag, NO_STREAM, &c->out[k],
+						  "program %u: output port %u has stream %u of %u",
+						  i, k, c->out[k].stream, num);
+		for (k = 0; k < c->num_in; k++)
+			if (c->in[k].stream >= num)
+				return RDU_REFUSE(s, diag, NO_STREAM, &c->in[k],
+						  "program %u: input port %u has stream %u of %u", i,
+						  k, c->in[k].stream, num);
+	}
 	for (i = 0; i < num; i++) {
 		const struct rdu_cfg_stream *st = &s->streams[i];
 
@@ -52,10 +66,6 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 		for (k = 0; k < c->num_out; k++) {
 			uint32_t st = c->out[k].stream;
 
-			if (st >= num)
-				return RDU_REFUSE(s, diag, NO_STREAM, &c->out[k],
-						  "program %u: output port %u has stream %u of %u",
-						  i, k, st, num);
 			if (s->streams[st].program != i || s->streams[st].port != k)
 				return RDU_REFUSE(s, diag, NO_PRODUCER, &c->out[k],
 						  "program %u: output port %u feeds stream %u, which "
@@ -64,11 +74,11 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 						  s->streams[st].program);
 		}
 		for (k = 0; k < c->num_in; k++)
-			if (c->in[k].stream >= num || !(named[i] >> k & 1))
+			if (!(named[i] >> k & 1))
 				return RDU_REFUSE(s, diag, NO_STREAM, &c->in[k],
-						  "program %u: input port %u has stream %u of %u, "
-						  "which does not name it",
-						  i, k, c->in[k].stream, num);
+						  "program %u: input port %u has stream %u, which "
+						  "does not name it",
+						  i, k, c->in[k].stream);
 	}
 	return 0;
 }
