@@ -44,7 +44,7 @@ static void draw_axes(FILE *f, const struct axes *a)
 		fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' class='grid'/>", LEFT,
 			WIDTH - RIGHT, sy(a, v), sy(a, v));
 		fprintf(f, "<text x='%d' y='%.1f' class='tick' text-anchor='end'>%.*f</text>\n",
-			LEFT - 10, sy(a, v) + 4, step < 0.1 ? 2 : step < 1 ? 1 : 0, v);
+			LEFT - 10, sy(a, v) + 4, step < 0.1 ? 2 : step < 1 ? 1 : 0, fabs(v) < 1e-9 ? 0 : v);
 	}
 	step = nice_step(a->x_max, 8);
 	if (step < 1)

@@ -185,7 +185,7 @@ int write_trace_json(const char *path, const struct trace *t)
 /* ---- the picture ------------------------------------------------------------------------ */
 
 #define WIDTH 1180
-#define LEFT 250
+#define LEFT 320
 #define RIGHT 30
 #define TOP 108
 #define ROW 22
@@ -340,9 +340,10 @@ int write_timeline_svg(const char *path, const struct trace *t)
 		TOP + 3 * ROW + 2, TOP + 3 * ROW + 2);
 	for (i = 0; i < shown; i++) {
 		double top = TOP + (3 + i) * ROW + 8;
+		const char *name = section_name(t, rows[i].section);
 
-		snprintf(text, sizeof(text), "%u %.26s", rows[i].section,
-			 section_name(t, rows[i].section));
+		snprintf(text, sizeof(text), strlen(name) > 34 ? "%u %.32s..." : "%u %s",
+			 rows[i].section, name);
 		text_at(f, 20, top + 13, "class='n'", text);
 		snprintf(text, sizeof(text), "%.1f %%", 100.0 * rows[i].exec / all);
 		text_at(f, LEFT - 10, top + 13, "class='t' text-anchor='end'", text);
