@@ -15,7 +15,7 @@
 /* Position along one axis of a tensor: off + sum(coef[d] * i[d]). */
 struct laxis {
 	int64_t ms;  /* memory stride in elements */
-	int64_t off; /* 0 unless guarded */
+	int64_t off; /* 0 unless guarded or a coefficient is negative */
 	int64_t dim; /* extent of the tensor along it */
 	int64_t coef[NEST_MAX_DIMS];
 	bool guard;  /* the position may be outside [0, dim): reads as pad */

@@ -54,6 +54,8 @@ static void lacc_from(struct lacc *a, const struct nest *n, const struct access 
 		    !(s->gather_in >= 0 && s->gather_dim == d)) {
 			x.guard = true;
 			x.off = s->offset[d];
+		} else if (lo < s->offset[d]) { /* counts down: what is on chip starts at off - ... */
+			x.off = s->offset[d];
 		} else {
 			a->base += s->offset[d] * t->stride[d];
 		}
@@ -71,7 +73,7 @@ static int only_axis(const struct lacc *a, int dim, int num_dims, bool *ok)
 	for (int i = 0; i < a->num_axes; i++) {
 		if (!a->axis[i].coef[dim])
 			continue;
-		if (at >= 0 || a->axis[i].guard)
+		if (at >= 0 || a->axis[i].guard || a->axis[i].off)
 			*ok = false;
 		for (int d = 0; d < num_dims; d++)
 			if (d != dim && a->axis[i].coef[d])
