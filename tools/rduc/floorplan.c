@@ -1,3 +1,313 @@
 // SPDX-License-Identifier: MIT
+/*
+ * The floor plan: where the unit programs of each section sit and what the links
+ * carry, as one SVG file. The section with the most units is drawn large, the others beside
+ * it; an operator has the same colour everywhere.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 #include "backend.h"
-int be_floorplan(struct backend *be, const char *path) { (void)be; (void)path; return 0; }
+
+static void put_text(FILE *f, const char *s, size_t most)
+{
+	for (size_t i = 0; s[i] && i < most; i++)
+		switch (s[i]) {
+		case '<':
+			fputs("&lt;", f);
+			break;
+		case '>':
+			fputs("&gt;", f);
+			break;
+		case '&':
+			fputs("&amp;", f);
+			break;
+		case '"':
+			fputs("&quot;", f);
+			break;
+		default:
+			if ((unsigned char)s[i] >= 32)
+				fputc(s[i], f);
+		}
+	if (strlen(s) > most)
+		fputs("\xe2\x80\xa6", f);
+}
+
+/* Evenly spread hues, neighbours far apart. */
+static void color(char *to, size_t size, int op, int light)
+{
+	double h = fmod(op * 137.508 + 205, 360);
+
+	snprintf(to, size, "hsl(%.0f,%d%%,%d%%)", h, light > 70 ? 55 : 62, light);
+}
+
+struct picture {
+	struct backend *be;
+	FILE *f;
+	double x, y, cell;
+	int cols, rows; /* switches */
+};
+
+static double px(const struct picture *p, double x)
+{
+	return p->x + (x + 0.5) * p->cell;
+}
+
+static double py(const struct picture *p, double y)
+{
+	int rows = (int)p->be->chip.tile_rows;
+
+	return p->y + (y + 0.5) * p->cell + floor(y / rows) * p->cell * 0.6;
+}
+
+static double height(const struct picture *p)
+{
+	return (p->rows + (p->be->tiles - 1) * 0.6) * p->cell;
+}
+
+static void ground(const struct picture *p)
+{
+	const struct rdu_chip *chip = &p->be->chip;
+	int rows = (int)chip->tile_rows;
+	double r = p->cell * 0.29;
+
+	for (int t = 0; t < p->be->tiles; t++)
+		fprintf(p->f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.1f\" class=\"tile\"/>\n",
+			p->x - p->cell * 0.7, p->y + t * (rows + 0.6) * p->cell - p->cell * 0.1,
+			(p->cols + 1.4) * p->cell, (rows + 0.2) * p->cell, p->cell * 0.3);
+	/* one path for all units that exist: they are many */
+	for (int k = 0; k < 2; k++) {
+		fprintf(p->f, "<path class=\"%s\" d=\"", k ? "nopmu" : "nopcu");
+		for (int y = 0; y < p->rows; y++)
+			for (int x = 0; x < p->cols; x++)
+				if (((x + y % rows) & 1) == k)
+					fprintf(p->f, "M%.1f %.1fh%.1fv%.1fh%.1fz", px(p, x) - r,
+						py(p, y) - r, 2 * r, 2 * r, -2 * r);
+		fprintf(p->f, "\"/>\n");
+	}
+}
+
+static void routes(const struct picture *p, const struct uimage *im)
+{
+	int n = p->cols * p->rows * 4, most = 0;
+	int *load = calloc((size_t)n, sizeof(int));
+	static const int dx[] = { 0, 1, 0, -1 }, dy[] = { -1, 0, 1, 0 };
+
+	if (!load)
+		abort();
+	for (int s = 0; s < im->num_streams; s++)
+		for (int k = 0; k < im->stream[s].num_links; k++) {
+			int l = (int)(im->stream[s].link[k].sw * 4 + im->stream[s].link[k].dir);
+
+			if (l < n && ++load[l] > most)
+				most = load[l];
+		}
+	for (int w = 1; w <= most; w++) { /* a path for each width */
+		bool any = false;
+
+		for (int l = 0; l < n; l++) {
+			int d = l % 4, x = l / 4 % p->cols, y = l / 4 / p->cols;
+			double off = p->cell * 0.09; /* each way on its own side */
+
+			if (load[l] != w)
+				continue;
+			if (!any)
+				fprintf(p->f, "<path class=\"route\" stroke-width=\"%.2f\" d=\"",
+					p->cell * (0.03 + 0.024 * w));
+			any = true;
+			fprintf(p->f, "M%.1f %.1fL%.1f %.1f", px(p, x) - dy[d] * off,
+				py(p, y) + dx[d] * off, px(p, x + dx[d]) - dy[d] * off,
+				py(p, y + dy[d]) + dx[d] * off);
+		}
+		if (any)
+			fprintf(p->f, "\"/>\n");
+	}
+	free(load);
+}
+
+/* The most telling kind of program on a unit decides how it is drawn. */
+static void units(const struct picture *p, const struct uimage *im, bool titles)
+{
+	bool *done = calloc((size_t)im->num_progs + 1, sizeof(bool));
+
+	if (!done)
+		abort();
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uunit *u = &im->unit[im->prog[i].unit];
+		double x = px(p, u->x), y = py(p, u->y), r = p->cell * 0.33;
+		int num[6] = { 0 }, light = 48;
+		char fill[40];
+
+		if (done[i])
+			continue;
+		for (int k = i; k < im->num_progs; k++) {
+			const struct uunit *o = &im->unit[im->prog[k].unit];
+
+			if (o->kind != u->kind || o->tile != u->tile || o->phys != u->phys)
+				continue;
+			done[k] = true;
+			num[im->prog[k].kind]++;
+		}
+		if (u->kind == RDU_UNIT_PMU)
+			light = 76;
+		else if (u->kind == RDU_UNIT_AGCU)
+			light = num[RDU_KIND_STORE] ? 34 : 60;
+		else if (num[RDU_KIND_SIMD])
+			light = 58;
+		color(fill, sizeof(fill), im->prog[i].op_id, light);
+		if (u->kind == RDU_UNIT_AGCU) { /* outside, beside its switch */
+			double w = p->cell * 0.3, to = u->x ? p->cell * 0.5 : -p->cell * 0.5;
+
+			fprintf(p->f, "<path class=\"route\" stroke-width=\"%.2f\" d=\"M%.1f %.1fh%.1f\"/>",
+				p->cell * 0.06, x, y, to);
+			x += u->x ? p->cell * 0.62 : -p->cell * 0.62;
+			y += (u->phys / 2 / (int)p->be->chip.tile_rows % 2) * p->cell * 0.3;
+			fprintf(p->f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\">",
+				x - w / 2, y - r, w, 2 * r, fill);
+		} else {
+			fprintf(p->f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.1f\" fill=\"%s\">",
+				x - r, y - r, 2 * r, 2 * r,
+				u->kind == RDU_UNIT_PMU ? p->cell * 0.02 : p->cell * 0.12, fill);
+		}
+		if (titles) {
+			static const char *const name[] = { "PCU", "PMU", "AGCU" };
+			static const char *const kind[] = {
+#define KIND_NAME(n, v, u, d) [v] = #n,
+				RDU_KINDS(KIND_NAME)
+#undef KIND_NAME
+			};
+
+			fprintf(p->f, "<title>%s %d of tile %d:", name[u->kind], u->phys, u->tile);
+			for (int k = 0; k < 6; k++)
+				if (num[k])
+					fprintf(p->f, " %d %s", num[k], kind[k]);
+			fprintf(p->f, "</title>");
+		}
+		fprintf(p->f, "</rect>\n");
+		if (p->cell > 14 && num[RDU_KIND_SYSTOLIC]) /* an array: a small grid */
+			fprintf(p->f, "<path class=\"grid\" d=\"M%.1f %.1fv%.1fM%.1f %.1fv%.1fM%.1f %.1fh%.1fM%.1f %.1fh%.1f\"/>\n",
+				x - r / 3, y - r * 0.7, r * 1.4, x + r / 3, y - r * 0.7, r * 1.4,
+				x - r * 0.7, y - r / 3, r * 1.4, x - r * 0.7, y + r / 3, r * 1.4);
+	}
+	free(done);
+}
+
+static void style(FILE *f, double w, double h)
+{
+	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" font-family=\"Helvetica,Arial,sans-serif\">\n",
+		w, h, w, h);
+	fputs("<style>.tile{fill:#f4f5f7;stroke:#c6cad2;stroke-width:.8}"
+	      ".nopcu{fill:#e3e6eb}.nopmu{fill:#ecedf1}"
+	      ".route{stroke:#3b4a63;stroke-opacity:.55;fill:none;stroke-linecap:round}"
+	      ".grid{stroke:#fff;stroke-opacity:.75;stroke-width:1;fill:none}"
+	      "text{fill:#1d2430}.dim{fill:#687385}</style>\n"
+	      "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", f);
+}
+
+static double legend(const struct backend *be, FILE *f, double x, double y, int big)
+{
+	static const struct {
+		const char *text;
+		int light;
+	} kind[] = { { "PCU, systolic", 48 }, { "PCU, SIMD", 58 }, { "PMU", 76 },
+		     { "AGCU, loads", 60 }, { "AGCU, stores", 34 } };
+	double at = x;
+	char fill[40];
+
+	for (size_t i = 0; i < sizeof(kind) / sizeof(kind[0]); i++) {
+		color(fill, sizeof(fill), be->section[big].im->num_progs ?
+		      be->section[big].im->prog[0].op_id : 0, kind[i].light);
+		fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%d\" height=\"12\" rx=\"%d\" fill=\"%s\"/>"
+			   "<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">%s</text>\n",
+			at, y, i > 2 ? 6 : 12, i < 2 ? 3 : 0, fill, at + 17, y + 10, kind[i].text);
+		at += 34 + 6.1 * (double)strlen(kind[i].text);
+	}
+	fprintf(f, "<path class=\"route\" stroke-width=\"1\" d=\"M%.1f %.1fh18\"/><path class=\"route\" stroke-width=\"4\" d=\"M%.1f %.1fh18\"/>"
+		   "<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">route, wider: more streams</text>\n",
+		at, y + 6, at + 22, y + 6, at + 46, y + 10);
+	return y + 20;
+}
+
+int be_floorplan(struct backend *be, const char *path)
+{
+	FILE *f = fopen(path, "w");
+	struct picture p = { .be = be, .f = f, .cols = (int)be->chip.tile_cols,
+			     .rows = (int)be->chip.tile_rows * be->tiles };
+	int big = 0, across, shown = be->num_sections - 1;
+	double large = be->tiles > 2 ? 16 : be->tiles > 1 ? 20 : 30, small = 6.5;
+	double top = 96, bw, bh, tw, th, W, H, left = 40;
+
+	if (!f)
+		return be_error(be, "%s: %s", path, strerror(errno));
+	for (int i = 1; i < be->num_sections; i++) {
+		const struct uimage *a = be->section[i].im, *b = be->section[big].im;
+		int more = a->used[0] + a->used[1] - b->used[0] - b->used[1];
+
+		if (more > 0 || (!more && a->cycles > b->cycles))
+			big = i;
+	}
+	p.cell = large;
+	bw = (p.cols + 1.6) * large;
+	bh = height(&p);
+	p.cell = small;
+	tw = (p.cols + 3.4) * small;
+	th = height(&p) + 44;
+	across = shown > 0 ? (int)fmax(1, ceil(sqrt((double)shown * th / tw))) : 0;
+	if (shown > 0) { /* as many columns as keep it about as tall as the large one */
+		across = (int)ceil((double)shown * th / fmax(bh, th));
+		if (across > 8)
+			across = 8;
+	}
+	W = fmax(left + bw + 50 + across * tw, 820);
+	H = top + fmax(bh, across ? ceil((double)shown / across) * th : 0) + 40;
+	style(f, W, H);
+	fprintf(f, "<text x=\"30\" y=\"34\" font-size=\"20\" font-weight=\"600\">");
+	put_text(f, be->opt->model ? be->opt->model : be->m->name, 48);
+	fprintf(f, " on %s</text>\n<text x=\"30\" y=\"54\" font-size=\"12\" class=\"dim\">%d of %u tiles, "
+		   "%d sections, -O%d; cycles are modelled</text>\n", be->chip.name, be->tiles,
+		be->chip.tiles, be->num_sections, be->opt->opt);
+	legend(be, f, 30, 64, big);
+	p.x = left;
+	p.y = top + 22;
+	p.cell = large;
+	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"14\" font-weight=\"600\">", left - 10,
+		top + 8);
+	put_text(f, be->section[big].im->name, 40);
+	fprintf(f, "</text><text x=\"%.1f\" y=\"%.1f\" font-size=\"11\" class=\"dim\" text-anchor=\"end\">"
+		   "the most units: %llu cycles, %d PCU, %d PMU, %d AGCU</text>\n",
+		left + bw - large, top + 8, (unsigned long long)be->section[big].im->cycles,
+		be->section[big].im->used[0], be->section[big].im->used[1],
+		be->section[big].im->used[2]);
+	ground(&p);
+	routes(&p, be->section[big].im);
+	units(&p, be->section[big].im, true);
+	for (int i = 0, k = 0; i < be->num_sections; i++) {
+		const struct uimage *im = be->section[i].im;
+
+		char fill[40];
+
+		if (i == big)
+			continue;
+		p.cell = small;
+		p.x = left + bw + 50 + (k % across) * tw;
+		p.y = top + 22 + (k / across) * th;
+		color(fill, sizeof(fill), i, 48);
+		fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"9\" height=\"9\" rx=\"2\" fill=\"%s\"/>"
+			   "<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">", p.x - 4, p.y - 14, fill,
+			p.x + 9, p.y - 6);
+		put_text(f, im->name, 19);
+		fprintf(f, "</text>\n");
+		ground(&p);
+		routes(&p, im);
+		units(&p, im, false);
+		fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"dim\">%s, %llu cycles</text>\n",
+			p.x - 4, p.y + height(&p) + 12, be->entry[be->section[i].entry].name,
+			(unsigned long long)im->cycles);
+		k++;
+	}
+	fprintf(f, "</svg>\n");
+	if (fclose(f))
+		return be_error(be, "%s: %s", path, strerror(errno));
+	return 0;
+}
