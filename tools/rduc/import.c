@@ -171,6 +171,24 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 	return 0;
 }
 
+/* What meant something else before opset 7. */
+static int check_old(struct graph *g, const struct node *n)
+{
+	const char *op = n->op->name;
+	const struct value *slope = node_in(n, 1);
+
+	if (attr_i(n, "broadcast", 0) && node_attr(n, "axis"))
+		return node_error(g, n, "broadcasting along an axis (before opset 7) is not supported");
+	if (!strcmp(op, "PRelu") && slope && !(slope->ndim == 1 && slope->dim[0] == 1))
+		return node_error(g, n, "a slope a channel (before opset 7) is not supported");
+	if (!attr_i(n, "is_test", 0) && !strcmp(op, "Dropout"))
+		return node_error(g, n, "training mode is not supported");
+	if (!strcmp(op, "BatchNormalization") &&
+	    (!attr_i(n, "is_test", 0) || !attr_i(n, "spatial", 1)))
+		return node_error(g, n, "training mode and spatial 0 are not supported");
+	return 0;
+}
+
 static int import_node(struct graph *g, struct names *names, const Onnx__NodeProto *p,
 		       const char *name)
 {
@@ -214,6 +232,8 @@ static int import_node(struct graph *g, struct names *names, const Onnx__NodePro
 	}
 	if (!n->out[0])
 		return node_error(g, n, "its first output has no name");
+	if (g->opset < 7 && check_old(g, n))
+		return -1;
 	graph_append(g, n);
 	return 0;
 }
@@ -263,8 +283,8 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 			g->opset = o->has_version && o->version > 0 && o->version < 1000 ?
 					   (int)o->version : 0;
 	}
-	if (g->opset < 7)
-		return graph_error(g, "opset %d: 7 and newer are supported", g->opset);
+	if (g->opset < 6)
+		return graph_error(g, "opset %d: 6 and newer are supported", g->opset);
 	if (p->n_sparse_initializer)
 		return graph_error(g, "sparse initializers are not supported");
 	g->name = graph_strdup(g, clean(g, p->name));
