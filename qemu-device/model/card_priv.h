@@ -39,6 +39,8 @@ struct rdu_tlb_entry {
 struct rdu_tlb {
 	uint32_t generation; /* what queue->tlb_generation was when it was filled */
 	struct rdu_tlb_entry page[3][1 << RDU_TLB_BITS]; /* 4 KiB, 2 MiB, 1 GiB */
+	/* The leaf table walked last: neighbouring pages need one load each. */
+	uint64_t leaf_tag, leaf_table;
 };
 
 /* A stretch of device addresses that is contiguous behind the page tables. */

@@ -14,41 +14,53 @@ static unsigned int level_shift(unsigned int level)
 	return RDU_PT_SHIFT + RDU_PT_BITS * level;
 }
 
+/* A valid leaf of that level? */
+static bool good_leaf(const struct rdu_card *card, uint64_t e, unsigned int level)
+{
+	uint64_t size = 1ULL << level_shift(level);
+
+	if (!(e & RDU_PTE_VALID) || e & PTE_RESERVED || level == RDU_PT_LEVELS - 1 ||
+	    !(e & RDU_PTE_LARGE) != !level || (e & RDU_PTE_ADDR) & (size - 1))
+		return false;
+	/* A large page that sticks out of card memory counts as not mapped. */
+	return e & RDU_PTE_HOST || (e & RDU_PTE_ADDR) + size <= card->mem_size;
+}
+
+static bool entry(const struct rdu_card *card, uint64_t table, uint64_t va, unsigned int level,
+		  uint64_t *e)
+{
+	uint64_t at = table + (va >> level_shift(level) & ((1u << RDU_PT_BITS) - 1)) * 8;
+
+	if (at % 8 || at > card->mem_size - 8)
+		return false;
+	*e = __atomic_load_n((const uint64_t *)(const void *)(card->mem + at), __ATOMIC_RELAXED);
+	return true;
+}
+
 /* Walks to the leaf. 0 with *pte and *level, or -1 with *level where it ended. */
-static int walk(const struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
+static int walk(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
 {
 	const struct rdu_card *card = q->card;
-	uint64_t table = q->live.pt;
+	uint64_t table = q->live.pt, e;
 	unsigned int l = RDU_PT_LEVELS;
 
 	while (l--) {
-		uint64_t at, e, size;
-
 		*level = l;
-		at = table + (va >> level_shift(l) & ((1u << RDU_PT_BITS) - 1)) * 8;
-		if (at % 8 || at > card->mem_size - 8)
+		if (!entry(card, table, va, l, &e))
 			return -1;
-		e = __atomic_load_n((const uint64_t *)(card->mem + at), __ATOMIC_RELAXED);
-		if (!(e & RDU_PTE_VALID) || e & PTE_RESERVED)
-			return -1;
-		if (l && !(e & RDU_PTE_LARGE)) {
-			if (e & RDU_PTE_HOST)
+		if (!l || e & RDU_PTE_LARGE) {
+			if (!good_leaf(card, e, l))
 				return -1;
-			table = e & RDU_PTE_ADDR;
-			continue;
+			if (!l) {
+				q->tlb.leaf_tag = (va >> level_shift(1)) + 1;
+				q->tlb.leaf_table = table;
+			}
+			*pte = e;
+			return 0;
 		}
-		size = 1ULL << level_shift(l);
-		if (l == RDU_PT_LEVELS - 1 || (!l && e & RDU_PTE_LARGE))
+		if (!(e & RDU_PTE_VALID) || e & (PTE_RESERVED | RDU_PTE_HOST))
 			return -1;
-		if ((e & RDU_PTE_ADDR) & (size - 1))
-			return -1;
-		if (!(e & RDU_PTE_HOST) && (e & RDU_PTE_ADDR) + size > card->mem_size) {
-			/* A large page may stick out only if memory isn't a multiple
-			 * of its size; the part beyond does not exist. */
-			return -1;
-		}
-		*pte = e;
-		return 0;
+		table = e & RDU_PTE_ADDR;
 	}
 	return -1;
 }
@@ -56,14 +68,22 @@ static int walk(const struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned 
 static int lookup(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
 {
 	struct rdu_tlb *tlb = &q->tlb;
-	uint32_t generation = atomic_load(&q->tlb_generation);
+	uint32_t generation = atomic_load_explicit(&q->tlb_generation, memory_order_acquire);
 	struct rdu_tlb_entry *e;
 	uint64_t tag;
 	unsigned int l;
 
 	if (tlb->generation != generation) {
 		memset(tlb->page, 0, sizeof(tlb->page));
+		tlb->leaf_tag = 0;
 		tlb->generation = generation;
+	}
+	if (tlb->leaf_tag == (va >> level_shift(1)) + 1) {
+		*level = 0;
+		return entry(q->card, tlb->leaf_table, va, 0, pte) &&
+				       good_leaf(q->card, *pte, 0) ?
+			       0 :
+			       -1;
 	}
 	for (l = 0; l < 3; l++) {
 		tag = (va >> level_shift(l)) + 1;

@@ -217,6 +217,23 @@ static void stop_running(struct rdu_queue *q)
 	q->busy_since = 0;
 }
 
+/* The command's cycles go to the queue's counters and to the card's clock. */
+static void account(struct rdu_queue *q)
+{
+	struct rdu_card *card = q->card;
+
+	pthread_mutex_lock(&card->lock);
+	q->time = rdu_queue_clock(q);
+	if (q->time > card->clock)
+		card->clock = q->time;
+	q->exec_cycles += q->spent.exec;
+	q->pload_cycles += q->spent.pload;
+	q->aload_cycles += q->spent.aload;
+	q->copy_cycles += q->spent.copy;
+	memset(&q->spent, 0, sizeof(q->spent));
+	pthread_mutex_unlock(&card->lock);
+}
+
 static void one_command(struct rdu_queue *q)
 {
 	struct rdu_card *card = q->card;
@@ -230,19 +247,12 @@ static void one_command(struct rdu_queue *q)
 	q->watchdog_end = limit ? limit : UINT64_MAX;
 	q->deadline_ns = ms ? monotonic_ns() + ms * 1000000ULL : 0;
 	failed = carry_out(q, c, &f);
-
+	/* Whoever sees the completion sees its cycles too. */
+	account(q);
 	if (!failed && card->ops.write(card->opaque, q->live.cpl, &seq, sizeof(seq)))
 		failed = rdu_fail(&f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, q->live.cpl);
 
 	pthread_mutex_lock(&card->lock);
-	q->time = rdu_queue_clock(q);
-	if (q->time > card->clock)
-		card->clock = q->time;
-	q->exec_cycles += q->spent.exec;
-	q->pload_cycles += q->spent.pload;
-	q->aload_cycles += q->spent.aload;
-	q->copy_cycles += q->spent.copy;
-	memset(&q->spent, 0, sizeof(q->spent));
 	q->batch_pos++;
 	if (failed) {
 		/* Stopped for a reset: there is nobody to tell. */
