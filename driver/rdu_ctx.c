@@ -39,6 +39,7 @@ static void rdu_ctx_release_work(struct work_struct *work)
 	mutex_destroy(&ctx->submit_lock);
 	kfree(ctx);
 	drm_dev_put(drm);
+	rdu_cleanup_done();
 }
 
 static void rdu_ctx_release(struct kref *ref)
@@ -46,7 +47,7 @@ static void rdu_ctx_release(struct kref *ref)
 	struct rdu_ctx *ctx = container_of(ref, struct rdu_ctx, ref);
 
 	/* The last reference may be that of a job, given up by the scheduler. */
-	queue_work(ctx->rdev->cleanup_wq, &ctx->release_work);
+	rdu_cleanup_queue(&ctx->release_work);
 }
 
 struct rdu_ctx *rdu_ctx_get_unless_zero(struct rdu_ctx *ctx)
@@ -223,6 +224,17 @@ u64 rdu_ctx_completed(struct rdu_ctx *ctx)
 	done = ctx->queue ? READ_ONCE(ctx->queue->submit_done) : ctx->done_last;
 	mutex_unlock(&ctx->lock);
 	return done;
+}
+
+/* What the card is working on, or the last of it; NULL: nothing. */
+struct dma_fence *rdu_ctx_last_fence(struct rdu_ctx *ctx)
+{
+	struct dma_fence *fence;
+
+	mutex_lock(&ctx->lock);
+	fence = ctx->queue ? rdu_queue_last_fence(ctx->queue) : NULL;
+	mutex_unlock(&ctx->lock);
+	return fence;
 }
 
 /* Asks the card who did it; returns the number of the guilty command, or 0. */
@@ -437,6 +449,7 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 		goto err_ungrant;
 	kref_get(&vm->ref);
 	drm_dev_get(&rdev->drm);
+	rdu_cleanup_get();
 	mutex_lock(&vm->lock);
 	list_add_tail(&ctx->vm_link, &vm->ctxs);
 	mutex_unlock(&vm->lock);

@@ -67,6 +67,7 @@ void rdu_ctx_close(struct rdu_ctx *ctx);
 void rdu_ctx_unplug_all(struct rdu_device *rdev);
 void rdu_ctx_busy(struct rdu_ctx *ctx, struct rdu_busy *busy);
 u64 rdu_ctx_completed(struct rdu_ctx *ctx);
+struct dma_fence *rdu_ctx_last_fence(struct rdu_ctx *ctx);
 u64 rdu_ctx_tile_mask(const struct rdu_ctx *ctx);
 
 static inline void rdu_busy_add(struct rdu_busy *sum, const struct rdu_busy *add)

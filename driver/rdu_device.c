@@ -12,6 +12,7 @@
 
 #include "rdu_ctx.h"
 #include "rdu_device.h"
+#include "rdu_gem.h"
 #include "rdu_queue.h"
 
 #define RDU_READY_TIMEOUT_US	(10 * USEC_PER_SEC)
@@ -171,23 +172,20 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 
 	spin_lock_init(&rdev->latch_lock);
 	INIT_LIST_HEAD(&rdev->ctxs);
+	INIT_LIST_HEAD(&rdev->bos);
 	ida_init(&rdev->slots);
 	INIT_WORK(&rdev->fault_work, rdu_fault_work);
 	ret = drmm_mutex_init(drm, &rdev->grant_lock);
+	if (ret)
+		return ret;
+	ret = drmm_mutex_init(drm, &rdev->bo_lock);
 	if (ret)
 		return ret;
 
 	rdev->timeout_wq = alloc_ordered_workqueue("rdu-reset", WQ_MEM_RECLAIM);
 	if (!rdev->timeout_wq)
 		return -ENOMEM;
-	ret = drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->timeout_wq);
-	if (ret)
-		return ret;
-
-	rdev->cleanup_wq = alloc_workqueue("rdu-cleanup", WQ_UNBOUND, 0);
-	if (!rdev->cleanup_wq)
-		return -ENOMEM;
-	return drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->cleanup_wq);
+	return drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->timeout_wq);
 }
 
 int rdu_device_init(struct rdu_device *rdev)
@@ -274,5 +272,5 @@ void rdu_device_fini(struct rdu_device *rdev)
 	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
 	pci_free_irq_vectors(pdev);
 	pci_clear_master(pdev);
-	flush_workqueue(rdev->cleanup_wq);
+	rdu_gem_unmap_all(rdev);
 }

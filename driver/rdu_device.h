@@ -6,7 +6,7 @@
  *   rdu_ctx.submit_lock, rdu_vm.lock
  *   dma_resv of a buffer
  *   rdu_admin.lock
- *   rdu_vram.lock, rdu_device.grant_lock, rdu_ctx.lock
+ *   rdu_vram.lock, rdu_device.bo_lock, rdu_device.grant_lock, rdu_ctx.lock
  *   rdu_queue.lock, rdu_device.latch_lock (spin locks)
  * grant_lock and rdu_ctx.lock are taken on the way to signalling fences: no
  * memory is allocated under them.
@@ -101,10 +101,12 @@ struct rdu_device {
 	struct rdu_ctx *queues[RDU_MAX_QUEUES];
 	struct list_head ctxs;
 
+	struct mutex bo_lock;	/* Protects: bos, rdu_bo.mapped */
+	struct list_head bos;	/* buffers mapped for DMA */
+
 	struct ida slots;	/* program slots */
 
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
-	struct workqueue_struct *cleanup_wq; /* last references given up in fence paths */
 	struct work_struct fault_work;
 
 	atomic64_t faults;
@@ -165,6 +167,15 @@ static inline void rdu_qwrite64(struct rdu_device *rdev, u32 queue, u32 reg_lo, 
 	rdu_qwrite(rdev, queue, reg_lo, lower_32_bits(value));
 	rdu_qwrite(rdev, queue, reg_lo + 4, upper_32_bits(value));
 }
+
+/*
+ * Last references are given up in fence paths too: what they hold is released
+ * here. The queue is the module's, as the device may go with the last of them;
+ * the module stays until rdu_cleanup_done() was called for each rdu_cleanup_get().
+ */
+void rdu_cleanup_get(void);
+void rdu_cleanup_queue(struct work_struct *work);
+void rdu_cleanup_done(void);
 
 /* rdu_device.c */
 int rdu_device_init(struct rdu_device *rdev);

@@ -5,6 +5,8 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
@@ -148,7 +150,49 @@ static struct pci_driver rdu_pci_driver = {
 	.probe = rdu_probe,
 	.remove = rdu_remove,
 };
-module_pci_driver(rdu_pci_driver);
+
+static struct workqueue_struct *rdu_cleanup_wq;
+static atomic_t rdu_cleanup_pending;
+
+void rdu_cleanup_get(void)
+{
+	atomic_inc(&rdu_cleanup_pending);
+}
+
+void rdu_cleanup_queue(struct work_struct *work)
+{
+	queue_work(rdu_cleanup_wq, work);
+}
+
+void rdu_cleanup_done(void)
+{
+	if (atomic_dec_and_test(&rdu_cleanup_pending))
+		wake_up_var(&rdu_cleanup_pending);
+}
+
+static int __init rdu_init(void)
+{
+	int ret;
+
+	rdu_cleanup_wq = alloc_workqueue("rdu-cleanup", WQ_UNBOUND, 0);
+	if (!rdu_cleanup_wq)
+		return -ENOMEM;
+	ret = pci_register_driver(&rdu_pci_driver);
+	if (ret)
+		destroy_workqueue(rdu_cleanup_wq);
+	return ret;
+}
+
+static void __exit rdu_exit(void)
+{
+	pci_unregister_driver(&rdu_pci_driver);
+	/* Jobs that wait for others' fences hold their contexts until then. */
+	wait_var_event(&rdu_cleanup_pending, !atomic_read(&rdu_cleanup_pending));
+	destroy_workqueue(rdu_cleanup_wq);
+}
+
+module_init(rdu_init);
+module_exit(rdu_exit);
 
 MODULE_DESCRIPTION("Reconfigurable dataflow unit");
 MODULE_AUTHOR("rdu authors");

@@ -129,26 +129,51 @@ static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo)
 		return ret;
 	}
 	bo->sgt = sgt;
+	mutex_lock(&rdev->bo_lock);
+	bo->mapped = true;
+	list_add_tail(&bo->dev_link, &rdev->bos);
+	mutex_unlock(&rdev->bo_lock);
 	return rdu_bo_init_extents_sgt(bo);
 }
 
-/* Also takes buffers that were made in part. */
-static void rdu_gem_free(struct drm_gem_object *obj)
+static void rdu_bo_unmap_locked(struct rdu_device *rdev, struct rdu_bo *bo)
 {
+	lockdep_assert_held(&rdev->bo_lock);
+	if (!bo->mapped)
+		return;
+	bo->mapped = false;
+	list_del(&bo->dev_link);
+	dma_unmap_sgtable(rdev->drm.dev, bo->sgt, DMA_BIDIRECTIONAL, 0);
+}
+
+static void rdu_bo_unmap(struct rdu_device *rdev, struct rdu_bo *bo)
+{
+	mutex_lock(&rdev->bo_lock);
+	rdu_bo_unmap_locked(rdev, bo);
+	mutex_unlock(&rdev->bo_lock);
+}
+
+/* The device goes, buffers may stay a little: the card reaches none of them. */
+void rdu_gem_unmap_all(struct rdu_device *rdev)
+{
+	struct rdu_bo *bo, *next;
+
+	mutex_lock(&rdev->bo_lock);
+	list_for_each_entry_safe(bo, next, &rdev->bos, dev_link)
+		rdu_bo_unmap_locked(rdev, bo);
+	mutex_unlock(&rdev->bo_lock);
+}
+
+static void rdu_bo_free(struct rdu_bo *bo)
+{
+	struct drm_gem_object *obj = &bo->base;
 	struct rdu_device *rdev = to_rdu_device(obj->dev);
-	struct rdu_bo *bo = to_rdu_bo(obj);
 
 	if (obj->import_attach) {
 		drm_prime_gem_destroy(obj, bo->sgt);
 	} else {
 		if (bo->sgt) {
-			int idx;
-
-			/* After unplug the mapping went with the device. */
-			if (drm_dev_enter(obj->dev, &idx)) {
-				dma_unmap_sgtable(obj->dev->dev, bo->sgt, DMA_BIDIRECTIONAL, 0);
-				drm_dev_exit(idx);
-			}
+			rdu_bo_unmap(rdev, bo);
 			sg_free_table(bo->sgt);
 			kfree(bo->sgt);
 		}
@@ -164,6 +189,34 @@ static void rdu_gem_free(struct drm_gem_object *obj)
 	if (bo->private_vm)
 		drm_gpuvm_put(bo->private_vm);
 	kfree(bo);
+}
+
+static void rdu_bo_free_work(struct work_struct *work)
+{
+	struct rdu_bo *bo = container_of(work, struct rdu_bo, free_work);
+	struct drm_device *drm = bo->base.dev;
+
+	dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
+			      MAX_SCHEDULE_TIMEOUT);
+	rdu_bo_free(bo);
+	drm_dev_put(drm);
+	rdu_cleanup_done();
+}
+
+/* Also takes buffers that were made in part. */
+static void rdu_gem_free(struct drm_gem_object *obj)
+{
+	struct rdu_bo *bo = to_rdu_bo(obj);
+
+	/* Taken out of a VM while the card was at work: see rdu_vm_hold(). */
+	if (!dma_resv_test_signaled(obj->resv, DMA_RESV_USAGE_BOOKKEEP)) {
+		drm_dev_get(obj->dev);
+		INIT_WORK(&bo->free_work, rdu_bo_free_work);
+		rdu_cleanup_get();
+		rdu_cleanup_queue(&bo->free_work);
+		return;
+	}
+	rdu_bo_free(bo);
 }
 
 /* The card is gone: let the process have a page of zeros, not die. */

@@ -26,6 +26,9 @@ struct rdu_bo {
 	struct list_head blocks;	/* DEVICE: card memory */
 	struct page **pages;		/* SYSTEM: shmem pages */
 	struct sg_table *sgt;		/* SYSTEM and imported: mapped for the card */
+	bool mapped;			/* SYSTEM: sgt is mapped, dev_link in rdu_device.bos */
+	struct list_head dev_link;
+	struct work_struct free_work;	/* frees it when the card has let go */
 	struct page *dummy;		/* what the CPU sees when the card is gone */
 };
 
@@ -40,6 +43,7 @@ static inline bool rdu_bo_is_host(const struct rdu_bo *bo)
 	return bo->placement == DRM_RDU_PLACEMENT_SYSTEM;
 }
 
+void rdu_gem_unmap_all(struct rdu_device *rdev);
 u64 rdu_bo_addr(const struct rdu_bo *bo, u64 offset, u64 *run);
 
 int rdu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);

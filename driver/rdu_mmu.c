@@ -133,6 +133,7 @@ static void rdu_pt_detach(struct rdu_mmu *mmu, struct rdu_pt *pt, u32 index)
 	if (!pt->level || !pt->child[index])
 		return;
 	list_add(&pt->child[index]->dead, &mmu->dead);
+	mmu->num_dead++;
 	pt->child[index] = NULL;
 }
 
@@ -292,7 +293,7 @@ void rdu_mmu_unmap(struct rdu_mmu *mmu, u64 va, u64 size)
 	wmb(); /* before the flush */
 }
 
-/* Frees tables that are out of use. The card's translations were flushed. */
+/* Frees tables that are out of use: flushed, and no walk of theirs is going on. */
 void rdu_mmu_reap(struct rdu_mmu *mmu)
 {
 	struct rdu_pt *pt, *next;
@@ -301,4 +302,5 @@ void rdu_mmu_reap(struct rdu_mmu *mmu)
 		list_del(&pt->dead);
 		rdu_pt_free(mmu, pt);
 	}
+	mmu->num_dead = 0;
 }

@@ -13,12 +13,18 @@ struct rdu_pt;
 struct rdu_mmu {
 	struct rdu_device *rdev;
 	struct rdu_pt *root;
-	struct list_head dead;	/* tables to be freed after the next flush */
+	struct list_head dead;	/* tables out of use, to be freed by rdu_mmu_reap() */
+	u32 num_dead;
 };
 
 int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev);
 void rdu_mmu_fini(struct rdu_mmu *mmu);
 u64 rdu_mmu_root(const struct rdu_mmu *mmu);
+static inline u32 rdu_mmu_num_dead(const struct rdu_mmu *mmu)
+{
+	return mmu->num_dead;
+}
+
 int rdu_mmu_prepare_map(struct rdu_mmu *mmu, u64 va, u64 size, const struct rdu_bo *bo,
 			u64 offset);
 int rdu_mmu_prepare_unmap(struct rdu_mmu *mmu, u64 va, u64 size);

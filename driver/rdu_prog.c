@@ -32,6 +32,7 @@ static void rdu_prog_release_work(struct work_struct *work)
 	ida_free(&rdev->slots, prog->slot);
 	kfree(prog);
 	drm_dev_put(drm);
+	rdu_cleanup_done();
 }
 
 static void rdu_prog_release(struct kref *ref)
@@ -39,7 +40,7 @@ static void rdu_prog_release(struct kref *ref)
 	struct rdu_prog *prog = container_of(ref, struct rdu_prog, ref);
 
 	/* The last reference may be that of a job, given up by the scheduler. */
-	queue_work(prog->rdev->cleanup_wq, &prog->release_work);
+	rdu_cleanup_queue(&prog->release_work);
 }
 
 void rdu_prog_put(struct rdu_prog *prog)
@@ -78,6 +79,7 @@ static struct rdu_prog *rdu_prog_create(struct rdu_device *rdev)
 	INIT_LIST_HEAD(&prog->blocks);
 	INIT_WORK(&prog->release_work, rdu_prog_release_work);
 	drm_dev_get(&rdev->drm);
+	rdu_cleanup_get();
 	return prog;
 }
 

@@ -294,6 +294,18 @@ void rdu_queue_cancel(struct rdu_queue *q, u64 guilty_cmd, int guilty_error)
 	rdu_fences_signal(&finished);
 }
 
+/* A reference to the fence of the last batch in flight, or NULL. */
+struct dma_fence *rdu_queue_last_fence(struct rdu_queue *q)
+{
+	struct dma_fence *fence = NULL;
+
+	spin_lock_irq(&q->lock);
+	if (!list_empty(&q->fences))
+		fence = dma_fence_get(&list_last_entry(&q->fences, struct rdu_fence, link)->base);
+	spin_unlock_irq(&q->lock);
+	return fence;
+}
+
 /* Counters of the queue. The caller is in drm_dev_enter(). */
 void rdu_queue_read_busy(struct rdu_queue *q, struct rdu_busy *busy)
 {

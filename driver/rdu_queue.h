@@ -51,6 +51,7 @@ int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
 		   struct rdu_fence *fence);
 void rdu_queue_stop(struct rdu_queue *q);
 void rdu_queue_cancel(struct rdu_queue *q, u64 guilty_cmd, int guilty_error);
+struct dma_fence *rdu_queue_last_fence(struct rdu_queue *q);
 void rdu_queue_read_busy(struct rdu_queue *q, struct rdu_busy *busy);
 
 struct rdu_fence *rdu_fence_alloc(void);

@@ -13,6 +13,8 @@
 #include "rdu_vm.h"
 
 #define RDU_VA_READONLY DRM_GPUVA_USERBITS
+/* Page tables out of use that may wait for the card to be quiet. */
+#define RDU_MAX_DEAD_TABLES 64
 
 static void rdu_gpuvm_free(struct drm_gpuvm *gpuvm)
 {
@@ -52,12 +54,60 @@ static void rdu_va_link(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
 	dma_resv_unlock(vm_bo->obj->resv);
 }
 
-static void rdu_va_unlink(struct drm_gpuva *va)
+/*
+ * The card may be in the middle of an access that it began before the flush:
+ * the buffer is not freed before what is in flight now is done.
+ */
+static void rdu_vm_hold(struct rdu_vm *vm, struct drm_gem_object *obj)
+{
+	struct dma_fence *fence;
+	struct rdu_ctx *ctx;
+
+	lockdep_assert_held(&vm->lock);
+	dma_resv_assert_held(obj->resv);
+	list_for_each_entry(ctx, &vm->ctxs, vm_link) {
+		fence = rdu_ctx_last_fence(ctx);
+		if (!fence)
+			continue;
+		if (!dma_resv_reserve_fences(obj->resv, 1))
+			dma_resv_add_fence(obj->resv, fence, DMA_RESV_USAGE_BOOKKEEP);
+		else
+			dma_fence_wait(fence, false);
+		dma_fence_put(fence);
+	}
+}
+
+/* The same for tables that fell out: they wait for a quiet moment, or many. */
+static void rdu_vm_reap(struct rdu_vm *vm)
+{
+	bool many = rdu_mmu_num_dead(&vm->mmu) > RDU_MAX_DEAD_TABLES;
+	struct dma_fence *fence;
+	struct rdu_ctx *ctx;
+
+	lockdep_assert_held(&vm->lock);
+	if (!rdu_mmu_num_dead(&vm->mmu))
+		return;
+	list_for_each_entry(ctx, &vm->ctxs, vm_link) {
+		fence = rdu_ctx_last_fence(ctx);
+		if (!fence)
+			continue;
+		if (many)
+			dma_fence_wait(fence, false);
+		dma_fence_put(fence);
+		if (!many)
+			return;
+	}
+	rdu_mmu_reap(&vm->mmu);
+}
+
+static void rdu_va_unlink(struct rdu_vm *vm, struct drm_gpuva *va, bool hold)
 {
 	struct drm_gem_object *obj = va->gem.obj;
 
 	drm_gem_object_get(obj); /* the last link may hold the last reference */
 	dma_resv_lock(obj->resv, NULL);
+	if (hold)
+		rdu_vm_hold(vm, obj);
 	drm_gpuva_unlink(va);
 	dma_resv_unlock(obj->resv);
 	drm_gem_object_put(obj);
@@ -72,7 +122,7 @@ static void rdu_vm_release(struct kref *ref)
 		if (va == &vm->base.kernel_alloc_node)
 			continue;
 		drm_gpuva_remove(va);
-		rdu_va_unlink(va);
+		rdu_va_unlink(vm, va, false); /* no context, nothing in flight */
 		kfree(va);
 	}
 	rdu_mmu_fini(&vm->mmu);
@@ -273,26 +323,26 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 				rdu_bind_keep(vm, &bind.prev, op->remap.prev, old);
 			if (op->remap.next)
 				rdu_bind_keep(vm, &bind.next, op->remap.next, old);
-			rdu_va_unlink(old);
+			rdu_va_unlink(vm, old, true);
 			kfree(old);
 			break;
 		case DRM_GPUVA_OP_UNMAP:
 			old = op->unmap.va;
 			drm_gpuva_remove(old);
-			rdu_va_unlink(old);
+			rdu_va_unlink(vm, old, true);
 			kfree(old);
 			break;
 		default:
 			break;
 		}
 	}
-	rdu_mmu_reap(&vm->mmu);
+	rdu_vm_reap(vm);
 	goto out;
 
 out_prune:
 	rdu_mmu_prune(&vm->mmu, args->va, args->size);
 	rdu_vm_flush(vm);
-	rdu_mmu_reap(&vm->mmu);
+	rdu_vm_reap(vm);
 out:
 	rdu_bind_fini(vm, &bind);
 	return ret;

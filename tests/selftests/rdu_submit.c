@@ -410,7 +410,8 @@ TEST(many_faults)
 		ASSERT_EQ(ctx_destroy(fd, bad), 0);
 	}
 	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &after, sizeof(after)), 0);
-	EXPECT_EQ(after.free, before.free);
+	/* More: what an earlier test left was still on its way back. */
+	EXPECT_GE(after.free, before.free);
 }
 
 /* The modelled watchdog: a job that takes more cycles than its context allows. */
@@ -423,6 +424,58 @@ TEST(watchdog_cycles)
 	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
 	EXPECT_EQ(run_job(fd, args.ctx_id, job_fill(VA_BASE, 4 << 20, 1)), -ETIME);
 	EXPECT_EQ(ctx_state(fd, args.ctx_id).fault_code, RDU_FAULT_WATCHDOG);
+}
+
+/* Host time: the card stops a job that takes longer than its context allows. */
+TEST(watchdog_ms)
+{
+	int fd = card_open();
+	struct drm_rdu_ctx_create args = { .vm_id = vm_create(fd), .timeout_ms = 1 };
+	uint32_t good = ctx_create(fd, args.vm_id, 0);
+	struct drm_rdu_ctx_get_state state;
+	uint64_t size = 128 << 20;
+
+	buffer_create(fd, args.vm_id, VA_BASE, size, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
+	EXPECT_EQ(run_job(fd, args.ctx_id, job_fill(VA_BASE, size, 1)), -ETIME);
+	state = ctx_state(fd, args.ctx_id);
+	EXPECT_NE(state.state, 0);
+	EXPECT_EQ(state.fault_code, RDU_FAULT_WATCHDOG);
+	EXPECT_EQ(state.fault_seqno, 1);
+	EXPECT_EQ(run_job(fd, good, job_fill(VA_BASE, PAGE, 2)), 1);
+}
+
+/* A buffer unmapped while the card is at work on it: what gets its memory next
+ * is not written to. */
+TEST(unmap_in_flight)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd);
+	uint64_t size = 64 << 20;
+
+	for (int i = 0; i < 10; i++) {
+		uint32_t ctx = ctx_create(fd, vm, 0), sync = sync_create(fd), next;
+		struct buffer b = buffer_create(fd, vm, VA_BASE, size, DRM_RDU_PLACEMENT_DEVICE);
+		struct drm_rdu_job jobs[4];
+		uint64_t *map, any = 0;
+
+		munmap(b.map, size);
+		for (int j = 0; j < 4; j++)
+			jobs[j] = job_fill(VA_BASE, size, 0x5a5a5a5a);
+		ASSERT_EQ(submit(fd, ctx, jobs, 4, sync), 0);
+		usleep(i * 1000);
+		bo_close(fd, b.handle);
+		ASSERT_EQ(vm_unmap(fd, vm, VA_BASE, size), 0);
+		next = bo_create(fd, size, DRM_RDU_PLACEMENT_DEVICE);
+		ASSERT_EQ(sync_wait(fd, sync, 0, 30000), 0);
+		map = bo_map(fd, next, size);
+		for (uint64_t at = 0; at < size / 8; at += 64)
+			any |= map[at];
+		EXPECT_EQ(any, 0);
+		munmap(map, size);
+		bo_close(fd, next);
+		ctx_destroy(fd, ctx);
+	}
 }
 
 /* ---- lifetime ---------------------------------------------------------- */

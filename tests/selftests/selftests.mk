@@ -10,3 +10,5 @@ $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
 $(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
 $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
 $(eval $(call selftest,rdu_prog,tests/selftests/rdu_prog.c,librdumodel,))
+# Last: it takes the card away and brings it back.
+$(eval $(call selftest,rdu_unplug,tests/selftests/rdu_unplug.c,,))
