@@ -177,7 +177,7 @@ void graph_print(const struct graph *g, void *file);
 const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[],
-	ops_train[];
+	ops_train[], ops_index[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -202,6 +202,7 @@ struct import_shape {
 };
 
 struct import_options {
+	bool fold_weights; /* nobody will train: weights are constants */
 	int64_t batch; /* of symbolic first dimensions; 0: not given */
 	int num_shapes;
 	const struct import_shape *shapes;

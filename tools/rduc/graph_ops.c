@@ -5,7 +5,7 @@
 #include "graph.h"
 
 static const struct op *const tables[] = { ops_map,    ops_matmul, ops_conv,
-					   ops_reduce, ops_shape,  ops_train };
+					   ops_reduce, ops_shape,  ops_train, ops_index };
 
 const struct op *op_find(const char *name)
 {

@@ -315,7 +315,7 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		*slot = v;
 		/* Scalars and integers are constants, the rest are weights. */
 		v->trainable = v->ndim > 0 && !dtype_is_int(v->dtype);
-		v->constant = !v->trainable;
+		v->constant = !v->trainable || opt->fold_weights;
 	}
 	for (size_t i = 0; i < p->n_input; i++)
 		if (import_input(g, &names, p->input[i], opt))

@@ -263,6 +263,7 @@ static int compile(struct arguments *a)
 		return -1;
 	}
 	a->opt.chip = &chip;
+	a->import.fold_weights = !a->train;
 	file = read_whole_file(a->in, &length, error, size);
 	g = file ? graph_import(file, length, &a->import, error, size) : NULL;
 	free(file);

@@ -280,6 +280,59 @@ EXPR(sin) { return OP1(SIN, A(c, 0)); }
 GRAD(sin) { return MUL(G(c), OP1(COS, A(c, 0))); }
 EXPR(cos) { return OP1(COS, A(c, 0)); }
 GRAD(cos) { return MUL(G(c), OP1(FNEG, OP1(SIN, A(c, 0)))); }
+EXPR(tan) { return MUL(OP1(SIN, A(c, 0)), OP1(RECIP, OP1(COS, A(c, 0)))); }
+GRAD(tan) { return MUL(G(c), ADD(F(c, 1), MUL(Y(c), Y(c)))); }
+static int cosh_expr(struct map_ctx *c);
+EXPR(sinh)
+{
+	return MUL(F(c, 0.5f), SUB(OP1(EXP, A(c, 0)), OP1(EXP, OP1(FNEG, A(c, 0)))));
+}
+GRAD(sinh) { return MUL(G(c), cosh_expr(c)); }
+EXPR(cosh)
+{
+	return MUL(F(c, 0.5f), ADD(OP1(EXP, A(c, 0)), OP1(EXP, OP1(FNEG, A(c, 0)))));
+}
+GRAD(cosh) { return MUL(G(c), sinh_expr(c)); }
+/* Of |x|, and the sign given back: x + sqrt(x^2 + 1) cancels for negative x. */
+EXPR(asinh)
+{
+	int a = OP1(FABS, A(c, 0)), r;
+
+	r = OP1(LOG, ADD(a, OP1(SQRT, ADD(MUL(a, a), F(c, 1)))));
+	return SELECT(negative(c, A(c, 0)), OP1(FNEG, r), r);
+}
+GRAD(asinh) { return MUL(G(c), OP1(RSQRT, ADD(MUL(A(c, 0), A(c, 0)), F(c, 1)))); }
+EXPR(acosh)
+{
+	return OP1(LOG, ADD(A(c, 0), OP1(SQRT, SUB(MUL(A(c, 0), A(c, 0)), F(c, 1)))));
+}
+GRAD(acosh) { return MUL(G(c), OP1(RSQRT, SUB(MUL(A(c, 0), A(c, 0)), F(c, 1)))); }
+EXPR(atanh)
+{
+	return MUL(F(c, 0.5f), SUB(OP1(LOG, ADD(F(c, 1), A(c, 0))), OP1(LOG, SUB(F(c, 1), A(c, 0)))));
+}
+GRAD(atanh) { return MUL(G(c), OP1(RECIP, SUB(F(c, 1), MUL(A(c, 0), A(c, 0))))); }
+EXPR(shrink)
+{
+	int x = A(c, 0), limit = F(c, attr_f(c->n, "lambd", 0.5f)), bias = F(c, attr_f(c->n, "bias", 0));
+
+	return SELECT(LT(x, OP1(FNEG, limit)), ADD(x, bias),
+		      SELECT(LT(limit, x), SUB(x, bias), F(c, 0)));
+}
+GRAD(shrink)
+{
+	return SELECT(LT(F(c, attr_f(c->n, "lambd", 0.5f)), OP1(FABS, A(c, 0))), G(c), F(c, 0));
+}
+EXPR(is_inf)
+{
+	int x = A(c, 0), inf = F(c, INFINITY), down = F(c, -INFINITY), r = I(c, 0);
+
+	if (attr_i(c->n, "detect_positive", 1))
+		r = SELECT(OP2(FEQ, x, inf), I(c, 1), r);
+	if (attr_i(c->n, "detect_negative", 1))
+		r = SELECT(OP2(FEQ, x, down), I(c, 1), r);
+	return r;
+}
 EXPR(floor) { return OP1(FLOOR, A(c, 0)); }
 EXPR(ceil) { return OP1(CEIL, A(c, 0)); }
 EXPR(round) { return OP1(ROUND, A(c, 0)); }
@@ -505,6 +558,8 @@ GRAD(where)
 
 /* ---- shapes, nests, gradients ------------------------------------------------ */
 
+static int legacy_broadcast(struct graph *g, struct node *n);
+
 static int map_infer(struct graph *g, struct node *n)
 {
 	enum map_type type = n->op->map->type;
@@ -512,6 +567,8 @@ static int map_infer(struct graph *g, struct node *n)
 	int64_t dim[RDU_MAX_DIMS] = { 0 };
 	int ndim = 0;
 
+	if (legacy_broadcast(g, n))
+		return -1;
 	for (int k = 0; k < n->num_in; k++) {
 		struct value *v = n->in[k];
 
@@ -690,6 +747,37 @@ static int div_fold(struct graph *g, struct node *n)
 	return 1;
 }
 
+static int cast_like_expand(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "Cast", n->name);
+	struct value *v;
+
+	node_input(g, m, n->in[0]);
+	node_attr_i(g, m, "to", n->in[1]->dtype);
+	v = graph_finish(g, m);
+	if (!v)
+		return -1;
+	graph_replace(n, 0, v);
+	return 0;
+}
+
+/* Before opset 7 an axis said where the second shape lies in the first. */
+static int legacy_broadcast(struct graph *g, struct node *n)
+{
+	struct value *a = n->in[0], *b = n->in[1];
+	int64_t axis = attr_i(n, "axis", -1), dim[RDU_MAX_DIMS];
+
+	if (g->opset >= 7 || n->num_in != 2 || axis < 0 || !attr_i(n, "broadcast", 0))
+		return 0;
+	if (axis + b->ndim > a->ndim)
+		return node_error(g, n, "axis is out of range");
+	memcpy(dim, b->dim, sizeof(dim));
+	for (int i = b->ndim; i < a->ndim - axis; i++)
+		dim[i] = 1;
+	n->in[1] = graph_reshape(g, n->name, b, (int)(a->ndim - axis), dim);
+	return n->in[1] ? 0 : -1;
+}
+
 #define MAP(onnx, lo, hi, type, expr, grad)                                                        \
 	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
 	  .gradient = map_gradient, .pattern = map_pattern,                                        \
@@ -735,6 +823,13 @@ const struct op ops_map[] = {
 	MAP("Mish", 1, 1, MAP_FLOAT, mish_expr, mish_grad),
 	MAP("Sin", 1, 1, MAP_FLOAT, sin_expr, sin_grad),
 	MAP("Cos", 1, 1, MAP_FLOAT, cos_expr, cos_grad),
+	MAP("Tan", 1, 1, MAP_FLOAT, tan_expr, tan_grad),
+	MAP("Sinh", 1, 1, MAP_FLOAT, sinh_expr, sinh_grad),
+	MAP("Cosh", 1, 1, MAP_FLOAT, cosh_expr, cosh_grad),
+	MAP("Asinh", 1, 1, MAP_FLOAT, asinh_expr, asinh_grad),
+	MAP("Acosh", 1, 1, MAP_FLOAT, acosh_expr, acosh_grad),
+	MAP("Atanh", 1, 1, MAP_FLOAT, atanh_expr, atanh_grad),
+	MAP("Shrink", 1, 1, MAP_FLOAT, shrink_expr, shrink_grad),
 	MAP("Clip", 1, 3, MAP_NUMBER, clip_expr, clip_grad),
 	MAP("Where", 3, 3, MAP_WHERE, where_expr, where_grad),
 	MAP("Cast", 1, 1, MAP_CAST, cast_expr, cast_grad),
@@ -744,6 +839,7 @@ const struct op ops_map[] = {
 	FLAT("Ceil", 1, 1, MAP_FLOAT, ceil_expr),
 	FLAT("Sign", 1, 1, MAP_NUMBER, sign_expr),
 	FLAT("IsNaN", 1, 1, MAP_COMPARE, is_nan_expr),
+	FLAT("IsInf", 1, 1, MAP_COMPARE, is_inf_expr),
 	FLAT("Not", 1, 1, MAP_BOOL, not_expr),
 	FLAT("Less", 2, 2, MAP_COMPARE, less_expr),
 	FLAT("LessOrEqual", 2, 2, MAP_COMPARE, less_equal_expr),
@@ -753,7 +849,7 @@ const struct op ops_map[] = {
 	FLAT("And", 2, 2, MAP_BOOL, and_expr),
 	FLAT("Or", 2, 2, MAP_BOOL, or_expr),
 	FLAT("Xor", 2, 2, MAP_BOOL, xor_expr),
-	/* A copy: what remains of it after simplify is a graph output. */
+	{ .name = "CastLike", .min_in = 2, .max_in = 2, .max_out = 1, .expand = cast_like_expand },
 	{ .name = "MapGrad", .min_in = 1, .max_in = -1, .max_out = 1, .internal = true,
 	  .infer = map_grad_infer, .pattern = map_grad_pattern },
 	{ 0 },

@@ -542,7 +542,8 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 
 /* (x - mean) / sqrt(variance + epsilon) over axes; then scale and bias. */
 static struct value *normalize(struct graph *g, struct node *n, struct value *x, int num,
-			       const int64_t *axes, struct value *scale, struct value *bias)
+			       const int64_t *axes, struct value *scale, struct value *bias,
+			       struct value **parts)
 {
 	struct value *mean, *d, *v;
 
@@ -555,6 +556,8 @@ static struct value *normalize(struct graph *g, struct node *n, struct value *x,
 		      v ? graph_const_f(g, attr_f(n, "epsilon", 1e-5f)) : NULL);
 	v = graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
 		      v ? graph_const_f(g, -0.5f) : NULL);
+	parts[0] = mean;
+	parts[1] = v;
 	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), d, v) : NULL;
 	if (v && scale)
 		v = graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), v, scale);
@@ -565,7 +568,7 @@ static struct value *normalize(struct graph *g, struct node *n, struct value *x,
 
 static int layer_norm_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0];
+	struct value *x = n->in[0], *parts[2], *y;
 	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
 	int num = 0;
 
@@ -577,7 +580,12 @@ static int layer_norm_expand(struct graph *g, struct node *n)
 		return node_error(g, n, "axis is out of range");
 	for (int64_t i = axis; i < x->ndim; i++)
 		axes[num++] = i;
-	return replace(n, normalize(g, n, x, num, axes, n->in[1], node_in(n, 2)));
+	y = normalize(g, n, x, num, axes, n->in[1], node_in(n, 2), parts);
+	if (!y)
+		return -1;
+	graph_replace(n, 1, parts[0]);
+	graph_replace(n, 2, parts[1]);
+	return replace(n, y);
 }
 
 static struct value *per_channel(struct graph *g, struct node *n, struct value *v, int ndim)
@@ -608,13 +616,14 @@ static int channel_shapes(struct graph *g, struct node *n, int num)
 static int instance_norm_expand(struct graph *g, struct node *n)
 {
 	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
+	struct value *parts[2];
 	int ndim = n->in[0]->ndim;
 
 	if (channel_shapes(g, n, 3))
 		return -1;
 	return replace(n, normalize(g, n, n->in[0], ndim - 2, axes,
 				    per_channel(g, n, n->in[1], ndim - 1),
-				    per_channel(g, n, n->in[2], ndim - 1)));
+				    per_channel(g, n, n->in[2], ndim - 1), parts));
 }
 
 /* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
@@ -678,7 +687,7 @@ const struct op ops_reduce[] = {
 	  .stop_gradient = true, .pattern = arg_pattern },
 	{ .name = "BatchNormalization", .min_in = 5, .max_in = 5, .max_out = 5,
 	  .expand = batch_norm_expand },
-	{ .name = "LayerNormalization", .min_in = 2, .max_in = 3, .max_out = 1,
+	{ .name = "LayerNormalization", .min_in = 2, .max_in = 3, .max_out = 3,
 	  .expand = layer_norm_expand },
 	{ .name = "InstanceNormalization", .min_in = 3, .max_in = 3, .max_out = 1,
 	  .expand = instance_norm_expand },

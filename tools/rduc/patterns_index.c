@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Operators that compute with indices, and ONNX's losses.
+ */
+#include <string.h>
+#include "graph.h"
+
+#define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
+
+static int replace(struct node *n, struct value *v)
+{
+	if (!v)
+		return -1;
+	graph_replace(n, 0, v);
+	return 0;
+}
+
+static int like_first_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
+}
+
+static int one_int(struct graph *g, struct node *n, int in, int64_t otherwise, int64_t *v)
+{
+	const int64_t *p;
+	int num;
+
+	*v = otherwise;
+	if (!node_in(n, in))
+		return 0;
+	p = node_const_ints(g, n, in, &num);
+	if (!p || num != 1)
+		return node_error(g, n, "input %d must be one constant integer", in);
+	*v = p[0] < -INT32_MAX / 2 ? -INT32_MAX / 2 : p[0] > INT32_MAX / 2 ? INT32_MAX / 2 : p[0];
+	return 0;
+}
+
+/* A node of the same kind for the gradient; attributes are shared. */
+static int same_gradient(struct graph *g, struct node *n, const char *op)
+{
+	struct node *m = node_new(g, op, graph_format(g, "%.200s.grad", n->name));
+	struct value *d;
+
+	if (!n->in[0]->needs_grad)
+		return 0;
+	m->of = n->op;
+	m->of_node = n;
+	m->attrs = n->attrs;
+	node_input(g, m, n->out[0]->grad);
+	for (int i = 1; i < n->num_in; i++)
+		node_input(g, m, n->in[i]);
+	d = graph_finish(g, m);
+	return d ? graph_add_grad(g, n->in[0], d) : -1;
+}
+
+/* ---- one triangle of a matrix -------------------------------------------------- */
+
+static int trilu_infer(struct graph *g, struct node *n)
+{
+	int64_t k;
+
+	if (n->in[0]->ndim < 2)
+		return node_error(g, n, "its input is not a matrix");
+	if (one_int(g, n, 1, 0, &k))
+		return -1;
+	return like_first_infer(g, n);
+}
+
+static int trilu_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct value *x = n->in[0];
+	int row, col = x->ndim - 1;
+	int64_t k;
+
+	if (one_int(l->graph, n, 1, 0, &k))
+		return -1;
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
+	row = OP(IADD, nest_index(nest, col - 1), nest_imm_i(nest, (int32_t)k), -1);
+	col = nest_index(nest, col);
+	nest_output(nest, lower_value(l, n->out[0]),
+		    OP(SELECT, attr_i(n, "upper", 1) ? OP(ILE, row, col, -1) : OP(ILE, col, row, -1),
+		       nest_in(nest, 0), nest_imm_i(nest, 0)));
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static int trilu_gradient(struct graph *g, struct node *n)
+{
+	return same_gradient(g, n, "Trilu");
+}
+
+/* ---- running sums ----------------------------------------------------------------- */
+
+static int cumsum_infer(struct graph *g, struct node *n)
+{
+	int64_t axis;
+
+	if (dtype_is_int(n->in[0]->dtype))
+		return node_error(g, n, "not supported for %s", dtype_name(n->in[0]->dtype));
+	if (one_int(g, n, 1, 0, &axis))
+		return -1;
+	if (axis < -n->in[0]->ndim || axis >= n->in[0]->ndim)
+		return node_error(g, n, "axis is out of range");
+	return like_first_infer(g, n);
+}
+
+/* out[i] = sum over j of x[i - j]: what is before the start is zero. */
+static int cumsum(struct lower *l, struct node *n, bool back)
+{
+	bool exclusive = attr_i(n, "exclusive", 0);
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct value *x = n->in[0];
+	int64_t axis;
+	int j;
+
+	if (one_int(l->graph, n, 1, 0, &axis))
+		return -1;
+	axis += axis < 0 ? x->ndim : 0;
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	j = nest_dim(nest, "back", x->dim[axis], true);
+	if (j < 0)
+		return node_error(l->graph, n, "too many dimensions");
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
+	nest->in[0].coef[axis][j] = back ? 1 : -1;
+	nest->in[0].offset[axis] = exclusive ? (back ? 1 : -1) : 0;
+	nest->in[0].guarded = true;
+	nest->reduce = REDUCE_ADD;
+	nest->body = nest_in(nest, 0);
+	nest_output(nest, lower_value(l, n->out[0]), nest_red(nest));
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static int cumsum_pattern(struct lower *l, struct node *n)
+{
+	return cumsum(l, n, attr_i(n, "reverse", 0));
+}
+
+static int cumsum_grad_pattern(struct lower *l, struct node *n)
+{
+	return cumsum(l, n, !attr_i(n, "reverse", 0));
+}
+
+static int cumsum_gradient(struct graph *g, struct node *n)
+{
+	return same_gradient(g, n, "CumSumGrad");
+}
+
+/* ---- class of an index: OneHot -------------------------------------------------------- */
+
+static int onehot_infer(struct graph *g, struct node *n)
+{
+	int64_t depth, axis = attr_i(n, "axis", -1), dim[RDU_MAX_DIMS + 1];
+	struct value *x = n->in[0];
+	int from = 0;
+
+	if (one_int(g, n, 1, 0, &depth))
+		return -1;
+	if (!dtype_is_int(x->dtype) || n->in[2]->ndim != 1 || n->in[2]->dim[0] != 2)
+		return node_error(g, n, "indices must be integers, values two elements");
+	if (axis < 0)
+		axis += x->ndim + 1;
+	if (axis < 0 || axis > x->ndim || x->ndim >= RDU_MAX_DIMS || depth < 1)
+		return node_error(g, n, "axis or depth is out of range");
+	for (int i = 0; i <= x->ndim; i++)
+		dim[i] = i == axis ? depth : x->dim[from++];
+	return node_shape(g, n, 0, n->in[2]->dtype, x->ndim + 1, dim);
+}
+
+static int onehot_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	struct value *x = n->in[0], *y = n->out[0];
+	int64_t axis = attr_i(n, "axis", -1);
+	int i, c, from = 0;
+
+	axis += axis < 0 ? y->ndim : 0;
+	for (int d = 0; d < y->ndim; d++)
+		nest_dim(nest, axis_name(y->ndim, d), y->dim[d], false);
+	nest_input(nest, lower_value(l, x));
+	for (int d = 0; d < y->ndim; d++)
+		if (d != axis)
+			nest->in[0].coef[from++][d] = 1;
+	for (int k = 0; k < 2; k++) {
+		nest_input(nest, lower_value(l, n->in[2]));
+		nest->in[1 + k].offset[0] = k;
+	}
+	i = nest_in(nest, 0);
+	i = OP(SELECT, OP(ILT, i, nest_imm_i(nest, 0), -1),
+	       OP(IADD, i, nest_imm_i(nest, (int32_t)y->dim[axis]), -1), i);
+	c = nest_index(nest, (int)axis);
+	nest_output(nest, lower_value(l, y),
+		    OP(SELECT, OP(IEQ, c, i, -1), nest_in(nest, 2), nest_in(nest, 1)));
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+/* ---- losses of ONNX ------------------------------------------------------------------ */
+
+static const char *loss_reduction(const struct node *n)
+{
+	return attr_s(n, "reduction", "mean");
+}
+
+static int nll_infer(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *t = n->in[1], *w = node_in(n, 2);
+	const char *how = loss_reduction(n);
+
+	if (dtype_is_int(x->dtype) || x->ndim < 2 || t->ndim != x->ndim - 1 ||
+	    (t->dtype != RDU_DT_I64 && t->dtype != RDU_DT_I32) || t->dim[0] != x->dim[0])
+		return node_error(g, n, "input %s and target %s do not fit", value_shape_text(g, x),
+				  value_shape_text(g, t));
+	for (int i = 1; i < t->ndim; i++)
+		if (t->dim[i] != x->dim[i + 1])
+			return node_error(g, n, "input %s and target %s do not fit",
+					  value_shape_text(g, x), value_shape_text(g, t));
+	if (w && (w->ndim != 1 || w->dim[0] != x->dim[1]))
+		return node_error(g, n, "weights have shape %s", value_shape_text(g, w));
+	if (!strcmp(how, "none"))
+		return node_shape(g, n, 0, x->dtype, t->ndim, t->dim);
+	if (strcmp(how, "mean") && strcmp(how, "sum"))
+		return node_error(g, n, "reduction %.20s is not supported", how);
+	return node_shape(g, n, 0, x->dtype, 0, NULL);
+}
+
+/*
+ * Sum over classes of -x w where the class is the target's (or of w alone, for
+ * the mean); over all elements too, unless `each`.
+ */
+static struct nest *nll_nest(struct lower *l, struct node *n, const char *what, bool each,
+			     bool weights_only)
+{
+	struct value *x = n->in[0], *t = n->in[1], *w = node_in(n, 2);
+	struct attr *ignore = node_attr(n, "ignore_index");
+	struct nest *nest = lower_nest(l, n, what);
+	int dim[RDU_MAX_DIMS], c, target, v = -1, k;
+
+	if (!each)
+		nest_dim(nest, "one", 1, false);
+	for (int i = 0; i < x->ndim; i++)
+		if (i != 1)
+			dim[i] = nest_dim(nest, axis_name(x->ndim, i), x->dim[i], !each);
+	c = dim[1] = nest_dim(nest, "class", x->dim[1], true);
+	if (c < 0)
+		return NULL;
+	nest_input(nest, lower_value(l, t));
+	for (int i = 0; i < t->ndim; i++)
+		nest->in[0].coef[i][dim[i ? i + 1 : 0]] = 1;
+	if (!weights_only) {
+		k = nest_input(nest, lower_value(l, x));
+		for (int i = 0; i < x->ndim; i++)
+			nest->in[k].coef[i][dim[i]] = 1;
+		v = nest_in(nest, k);
+	}
+	if (w) {
+		k = nest_input(nest, lower_value(l, w));
+		nest->in[k].coef[0][c] = 1;
+		v = v < 0 ? nest_in(nest, k) : OP(FMUL, v, nest_in(nest, k), -1);
+	}
+	if (v < 0)
+		v = nest_imm_f(nest, 1);
+	target = nest_in(nest, 0);
+	if (ignore)
+		v = OP(SELECT, OP(IEQ, target, nest_imm_i(nest, (int32_t)ignore->i), -1),
+		       nest_imm_f(nest, 0), v);
+	nest->reduce = REDUCE_ADD;
+	nest->body = OP(SELECT, OP(IEQ, nest_index(nest, c), target, -1), v, nest_imm_f(nest, 0));
+	return nest;
+}
+
+static int nll_pattern(struct lower *l, struct node *n)
+{
+	bool each = !strcmp(loss_reduction(n), "none"), mean = !strcmp(loss_reduction(n), "mean");
+	bool counted = mean && (node_in(n, 2) || node_attr(n, "ignore_index"));
+	struct tensor *total = NULL;
+	struct nest *nest;
+	int e;
+
+	if (counted) {
+		nest = nll_nest(l, n, "weight", false, true);
+		if (!nest)
+			return node_error(l->graph, n, "too many dimensions");
+		total = lower_temp(l, n, "weight", RDU_DT_F32, 0, NULL);
+		nest_output(nest, total, nest_red(nest));
+		if (lower_done(l, n, nest))
+			return -1;
+	}
+	nest = nll_nest(l, n, NULL, each, false);
+	if (!nest)
+		return node_error(l->graph, n, "too many dimensions");
+	e = OP(FNEG, nest_red(nest), -1, -1);
+	if (counted) {
+		int k = nest_input(nest, total);
+
+		e = OP(FMUL, e, OP(RECIP, nest_in(nest, k), -1, -1), -1);
+	} else if (mean) {
+		e = OP(FMUL, e, nest_imm_f(nest, (float)(1.0 / value_count(n->in[1]))), -1);
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	if (each)
+		access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static int xent_expand(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "LogSoftmax", graph_format(g, "%.200s.log", n->name));
+	struct value *v;
+
+	if (n->in[0]->ndim < 2)
+		return node_error(g, n, "scores have shape %s", value_shape_text(g, n->in[0]));
+	node_input(g, m, n->in[0]);
+	node_attr_i(g, m, "axis", 1);
+	v = graph_finish(g, m);
+	if (!v)
+		return -1;
+	graph_replace(n, 1, v);
+	m = node_new(g, "NegativeLogLikelihoodLoss", n->name);
+	node_input(g, m, v);
+	for (int i = 1; i < n->num_in; i++)
+		node_input(g, m, n->in[i]);
+	m->attrs = n->attrs;
+	return replace(n, graph_finish(g, m));
+}
+
+/* ---- larger pictures: nearest neighbour, whole factors ---------------------------------- */
+
+static int resize_factors(struct graph *g, struct node *n, int64_t *factor)
+{
+	int scales = !strcmp(n->op->name, "Upsample") || g->opset < 11 ? 1 : 2, num;
+	struct value *x = n->in[0], *s = node_in(n, scales), *sizes = node_in(n, 3);
+	const char *mode = attr_s(n, "mode", "nearest");
+	const char *where = attr_s(n, "coordinate_transformation_mode", "half_pixel");
+	const char *round = attr_s(n, "nearest_mode", "round_prefer_floor");
+	const int64_t *p;
+
+	if (strcmp(mode, "nearest"))
+		return node_error(g, n, "mode %.20s is not supported, nearest is", mode);
+	if (scales == 2 && !(!strcmp(where, "half_pixel") && !strncmp(round, "round", 5)) &&
+	    !(!strcmp(where, "asymmetric") && !strcmp(round, "floor")))
+		return node_error(g, n, "%.30s with %.30s is not supported", where, round);
+	if (s && s->constant && s->data && s->dtype == RDU_DT_F32 && value_count(s) == x->ndim) {
+		for (int i = 0; i < x->ndim; i++) {
+			float f = ((float *)s->data)[i];
+
+			factor[i] = f >= 1 && f <= 4096 ? (int64_t)f : 0;
+			if ((float)factor[i] != f)
+				return node_error(g, n, "scale %g is not supported: whole factors "
+							"are", f);
+		}
+		return 0;
+	}
+	if (scales == 2 && sizes && (p = node_const_ints(g, n, 3, &num)) && num == x->ndim) {
+		for (int i = 0; i < x->ndim; i++) {
+			if (p[i] < 1 || p[i] % x->dim[i])
+				return node_error(g, n, "size %lld is not a multiple of %lld",
+						  (long long)p[i], (long long)x->dim[i]);
+			factor[i] = p[i] / x->dim[i];
+		}
+		return 0;
+	}
+	return node_error(g, n, "scales or sizes must be constants, one for each dimension");
+}
+
+static int resize_expand(struct graph *g, struct node *n)
+{
+	int64_t factor[RDU_MAX_DIMS], thin[RDU_MAX_DIMS], wide[RDU_MAX_DIMS], out[RDU_MAX_DIMS];
+	struct value *x = n->in[0], *v;
+	struct node *m;
+	int64_t num;
+	int k = 0;
+
+	if (resize_factors(g, n, factor))
+		return -1;
+	for (int i = 0; i < x->ndim; i++) {
+		if (k + 1 + (factor[i] > 1) > RDU_MAX_DIMS)
+			return node_error(g, n, "too many dimensions grow");
+		out[i] = x->dim[i] * factor[i];
+		thin[k] = wide[k] = x->dim[i];
+		k++;
+		if (factor[i] > 1) {
+			thin[k] = 1;
+			wide[k++] = factor[i];
+		}
+	}
+	num = k;
+	v = graph_reshape(g, n->name, x, k, thin);
+	if (!v)
+		return -1;
+	m = node_new(g, "Expand", n->name);
+	node_input(g, m, v);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, wide));
+	return replace(n, graph_reshape(g, n->name, graph_finish(g, m), x->ndim, out));
+}
+
+#define PLAIN(onnx, lo, hi, fn)                                                                    \
+	.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer,               \
+	.pattern = fn##_pattern
+
+const struct op ops_index[] = {
+	{ PLAIN("Trilu", 1, 2, trilu), .gradient = trilu_gradient },
+	{ PLAIN("CumSum", 2, 2, cumsum), .gradient = cumsum_gradient },
+	{ .name = "CumSumGrad", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
+	  .infer = cumsum_infer, .pattern = cumsum_grad_pattern },
+	{ PLAIN("OneHot", 3, 3, onehot), .stop_gradient = true },
+	{ PLAIN("NegativeLogLikelihoodLoss", 2, 3, nll) },
+	{ .name = "SoftmaxCrossEntropyLoss", .min_in = 2, .max_in = 3, .max_out = 2,
+	  .expand = xent_expand },
+	{ .name = "Resize", .min_in = 1, .max_in = 4, .max_out = 1, .expand = resize_expand },
+	{ .name = "Upsample", .min_in = 2, .max_in = 2, .max_out = 1, .expand = resize_expand },
+	{ 0 },
+};
