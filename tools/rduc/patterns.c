@@ -246,8 +246,12 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 
 		if (taken)
 			copies[num_copies++] = o;
-		else
-			v->tensor = tensor_of(&l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
+		/* A folded constant gives its name to the output it is copied to. */
+		if (taken && !v->producer && v->constant && !v->tensor && !strcmp(v->name, o->name))
+			v->name = graph_format(g, "%s.value", o->name);
+		if (taken)
+			continue;
+		v->tensor = tensor_of(&l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
 	}
 	if (!forward)
 		g->loss->tensor = tensor_of(&l, g->loss->name, TENSOR_OUTPUT, RDU_DT_F32,
