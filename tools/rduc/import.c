@@ -177,8 +177,6 @@ static int check_old(struct graph *g, const struct node *n)
 	const char *op = n->op->name;
 	const struct value *slope = node_in(n, 1);
 
-	if (attr_i(n, "broadcast", 0) && node_attr(n, "axis"))
-		return node_error(g, n, "broadcasting along an axis (before opset 7) is not supported");
 	if (!strcmp(op, "PRelu") && slope && !(slope->ndim == 1 && slope->dim[0] == 1))
 		return node_error(g, n, "a slope a channel (before opset 7) is not supported");
 	if (!attr_i(n, "is_test", 0) && !strcmp(op, "Dropout"))
@@ -283,8 +281,8 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 			g->opset = o->has_version && o->version > 0 && o->version < 1000 ?
 					   (int)o->version : 0;
 	}
-	if (g->opset < 6)
-		return graph_error(g, "opset %d: 6 and newer are supported", g->opset);
+	if (g->opset < 1)
+		return graph_error(g, "it does not say which version of ONNX it uses");
 	if (p->n_sparse_initializer)
 		return graph_error(g, "sparse initializers are not supported");
 	g->name = graph_strdup(g, clean(g, p->name));
