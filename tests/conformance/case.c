@@ -359,8 +359,8 @@ void case_run(const char *dir, const struct options *o, struct result *r)
 			g->input[kept++] = vi;
 			continue;
 		}
-		if (!vi->type || !vi->type->tensor_type) {
-			verdict(r, CASE_SKIP, "type: input %s is not a tensor", vi->name);
+		if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+			verdict(r, CASE_SKIP, "type: sequence or optional");
 			return;
 		}
 		if (!known_type(vi->type->tensor_type->elem_type)) {
@@ -399,8 +399,8 @@ void case_run(const char *dir, const struct options *o, struct result *r)
 	for (k = 0; k < num_out; k++) {
 		Onnx__ValueInfoProto *vi = g->output[k];
 
-		if (!vi->type || !vi->type->tensor_type) {
-			verdict(r, CASE_SKIP, "type: output %s is not a tensor", vi->name);
+		if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+			verdict(r, CASE_SKIP, "type: sequence or optional");
 			return;
 		}
 		if (!known_type(vi->type->tensor_type->elem_type)) {

@@ -8,6 +8,7 @@
  *   -O LEVEL          optimisation level              (1)
  *   --precision P     fp32 or bf16                    (fp32)
  *   --only GLOB       cases whose name matches; may be repeated
+ *   --cases FILE      only the cases listed, one a line
  *   --except FILE     cases not to run, one a line
  *   --must FILE       cases, one a line, that have to pass: a skip fails
  *   --table FILE      write the table of operators there (Markdown)
@@ -161,7 +162,7 @@ int main(int argc, char **argv)
 		{ "precision", 1, 0, 'p' }, { "only", 1, 0, 'o' },  { "except", 1, 0, 'e' },
 		{ "must", 1, 0, 'm' },	  { "table", 1, 0, 't' },   { "passed", 1, 0, 'P' },
 		{ "jobs", 1, 0, 'j' },	  { "seconds", 1, 0, 's' }, { "work", 1, 0, 'w' },
-		{ 0, 0, 0, 0 },
+		{ "cases", 1, 0, 'C' },	  { 0, 0, 0, 0 },
 	};
 	struct options opt = { "build/host/bin/rduc", "model:sn10,threads=1", "sn10", "-O1", "fp32",
 			       "build/conformance", 1e-3, 1e-5, false };
@@ -181,6 +182,7 @@ int main(int argc, char **argv)
 		case 'c': opt.chip = optarg; break;
 		case 'p': opt.precision = optarg; break;
 		case 'o': list_add(&only, optarg); break;
+		case 'C': if (list_read(&only, optarg)) return 2; break;
 		case 'e': if (list_read(&except, optarg)) return 2; break;
 		case 'm': if (list_read(&must, optarg)) return 2; break;
 		case 't': table = optarg; break;
