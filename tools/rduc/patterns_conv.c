@@ -13,7 +13,7 @@
 #include <string.h>
 #include "graph.h"
 
-#define MAX_SPACE 2
+#define MAX_SPACE 3
 
 struct window {
 	int space; /* spatial dimensions */
@@ -23,8 +23,24 @@ struct window {
 	bool ceil, transposed;
 };
 
-static const char *const space_name[] = { "y", "x" };
-static const char *const kernel_name[] = { "ky", "kx" };
+static const char *space_name(const struct window *w, int i)
+{
+	static const char *const names[] = { "z", "y", "x" };
+
+	return names[i + MAX_SPACE - (w->space == 1 ? 2 : w->space)];
+}
+
+static const char *kernel_name(const struct window *w, int i)
+{
+	static const char *const names[] = { "kz", "ky", "kx" };
+
+	return names[i + MAX_SPACE - (w->space == 1 ? 2 : w->space)];
+}
+
+static int too_many(struct lower *l, struct node *n)
+{
+	return node_error(l->graph, n, "more than %d dimensions to loop over", NEST_MAX_DIMS);
+}
 
 static int get_ints(struct graph *g, struct node *n, const char *name, int want, int64_t otherwise,
 		    int64_t *v, int64_t min)
@@ -56,7 +72,7 @@ static int window_get(struct graph *g, struct node *n, const struct value *x,
 	memset(w, 0, sizeof(*w));
 	w->space = x->ndim - 2;
 	if (w->space < 1 || w->space > MAX_SPACE)
-		return node_error(g, n, "%d-dimensional: 1 and 2 are supported",
+		return node_error(g, n, "%d-dimensional: 1 to 3 are supported",
 				  w->space > 0 ? w->space : 0);
 	if (dtype_is_int(x->dtype))
 		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
@@ -153,7 +169,22 @@ static int conv_infer(struct graph *g, struct node *n)
 /* Where nest dimensions of a convolution are; g is -1 for one group. */
 struct conv_dims {
 	int n, g, co, ci, y[MAX_SPACE], k[MAX_SPACE];
+	bool thin, full;
 };
+
+/* In three dimensions a convolution loops over nine: those of extent 1 are left
+ * out (-1: nothing follows them). */
+static int conv_dim(struct nest *nest, struct conv_dims *d, const char *name, int64_t extent,
+		    bool reduce)
+{
+	int i;
+
+	if (d->thin && extent == 1)
+		return -1;
+	i = nest_dim(nest, name, extent, reduce);
+	d->full |= i < 0;
+	return i;
+}
 
 static void follow(struct access *a, int t, int d, int64_t coef)
 {
@@ -199,7 +230,7 @@ static int conv_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *y = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct conv_dims d = { .g = -1 };
+	struct conv_dims d = { .g = -1, .thin = x->ndim == MAX_SPACE + 2 };
 	int64_t co, ci = wt->dim[1];
 	struct window w;
 	int e;
@@ -207,15 +238,15 @@ static int conv_pattern(struct lower *l, struct node *n)
 	if (window_get(l->graph, n, x, wt->dim + 2, &w))
 		return -1;
 	co = wt->dim[0] / w.group;
-	d.n = nest_dim(nest, "n", x->dim[0], false);
+	d.n = conv_dim(nest, &d, "n", x->dim[0], false);
 	if (w.group > 1)
-		d.g = nest_dim(nest, "g", w.group, false);
+		d.g = conv_dim(nest, &d, "g", w.group, false);
 	d.co = nest_dim(nest, "co", co, false);
 	for (int i = 0; i < w.space; i++)
-		d.y[i] = nest_dim(nest, space_name[i], w.out[i], false);
+		d.y[i] = conv_dim(nest, &d, space_name(&w, i), w.out[i], false);
 	d.ci = nest_dim(nest, "ci", ci, true);
 	for (int i = 0; i < w.space; i++)
-		d.k[i] = nest_dim(nest, kernel_name[i], w.kernel[i], true);
+		d.k[i] = conv_dim(nest, &d, kernel_name(&w, i), w.kernel[i], true);
 	nest->reduce = REDUCE_ADD;
 	nest_input(nest, lower_value(l, x));
 	access_x(&nest->in[0], &w, &d, ci);
@@ -231,6 +262,8 @@ static int conv_pattern(struct lower *l, struct node *n)
 	}
 	nest_output(nest, lower_value(l, y), e);
 	access_y(&nest->out[0].access, &w, &d, co);
+	if (d.full)
+		return too_many(l, n);
 	return lower_done(l, n, nest);
 }
 
@@ -242,6 +275,20 @@ static struct node *same_window(struct graph *g, struct node *n, const char *op,
 	m->of = n->op;
 	m->of_node = n;
 	return m;
+}
+
+static int bias_gradient(struct graph *g, struct node *n, struct value *bias)
+{
+	static const int64_t axes[] = { 0, 2, 3, 4 };
+	struct node *m = node_new(g, "ReduceSum", graph_format(g, "%.200s.grad_b", n->name));
+	struct value *d;
+
+	m->of = n->op;
+	node_input(g, m, n->out[0]->grad);
+	node_attr_ints(g, m, "axes", n->out[0]->ndim - 1, axes);
+	node_attr_i(g, m, "keepdims", 0);
+	d = graph_finish(g, m);
+	return d ? graph_add_grad(g, bias, d) : -1;
 }
 
 static int conv_gradient(struct graph *g, struct node *n)
@@ -267,19 +314,7 @@ static int conv_gradient(struct graph *g, struct node *n)
 		if (!d || graph_add_grad(g, wt, d))
 			return -1;
 	}
-	if (b && b->needs_grad) {
-		static const int64_t axes[] = { 0, 2, 3 };
-
-		m = node_new(g, "ReduceSum", graph_format(g, "%.200s.grad_b", n->name));
-		m->of = n->op;
-		node_input(g, m, gy);
-		node_attr_ints(g, m, "axes", x->ndim - 1, axes);
-		node_attr_i(g, m, "keepdims", 0);
-		d = graph_finish(g, m);
-		if (!d || graph_add_grad(g, b, d))
-			return -1;
-	}
-	return 0;
+	return b && b->needs_grad ? bias_gradient(g, n, b) : 0;
 }
 
 static int grad_infer(struct graph *g, struct node *n)
@@ -294,7 +329,7 @@ static int conv_grad_w_pattern(struct lower *l, struct node *n)
 {
 	struct value *gy = n->in[0], *x = n->in[1], *gw = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct conv_dims d = { .g = -1 };
+	struct conv_dims d = { .g = -1, .thin = x->ndim == MAX_SPACE + 2 };
 	int64_t co, ci = gw->dim[1];
 	struct window w;
 
@@ -302,14 +337,14 @@ static int conv_grad_w_pattern(struct lower *l, struct node *n)
 		return -1;
 	co = gw->dim[0] / w.group;
 	if (w.group > 1)
-		d.g = nest_dim(nest, "g", w.group, false);
+		d.g = conv_dim(nest, &d, "g", w.group, false);
 	d.co = nest_dim(nest, "co", co, false);
 	d.ci = nest_dim(nest, "ci", ci, false);
 	for (int i = 0; i < w.space; i++)
-		d.k[i] = nest_dim(nest, kernel_name[i], w.kernel[i], false);
-	d.n = nest_dim(nest, "n", x->dim[0], true);
+		d.k[i] = conv_dim(nest, &d, kernel_name(&w, i), w.kernel[i], false);
+	d.n = conv_dim(nest, &d, "n", x->dim[0], true);
 	for (int i = 0; i < w.space; i++)
-		d.y[i] = nest_dim(nest, space_name[i], w.out[i], true);
+		d.y[i] = conv_dim(nest, &d, space_name(&w, i), w.out[i], true);
 	nest->reduce = REDUCE_ADD;
 	nest_input(nest, lower_value(l, gy));
 	access_y(&nest->in[0], &w, &d, co);
@@ -318,6 +353,8 @@ static int conv_grad_w_pattern(struct lower *l, struct node *n)
 	nest->body = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
 	nest_output(nest, lower_value(l, gw), nest_red(nest));
 	access_w(&nest->out[0].access, &w, &d, co);
+	if (d.full)
+		return too_many(l, n);
 	return lower_done(l, n, nest);
 }
 
@@ -392,23 +429,23 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 {
 	const struct transposed *t = opaque;
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct conv_dims d = { .g = -1 };
+	struct conv_dims d = { .g = -1, .thin = w->space == MAX_SPACE };
 	bool empty = false;
 	struct access *a;
 	int e;
 
-	d.n = nest_dim(nest, "n", t->gx->dim[0], false);
+	d.n = conv_dim(nest, &d, "n", t->gx->dim[0], false);
 	if (w->group > 1)
-		d.g = nest_dim(nest, "g", w->group, false);
+		d.g = conv_dim(nest, &d, "g", w->group, false);
 	d.ci = nest_dim(nest, "ci", t->ci, false);
 	for (int i = 0; i < w->space; i++) {
-		d.y[i] = nest_dim(nest, space_name[i], p[i].num_q, false);
+		d.y[i] = conv_dim(nest, &d, space_name(w, i), p[i].num_q, false);
 		empty |= !p[i].num_k;
 	}
 	if (!empty) {
 		d.co = nest_dim(nest, "co", t->co, true);
 		for (int i = 0; i < w->space; i++)
-			d.k[i] = nest_dim(nest, kernel_name[i], p[i].num_k, true);
+			d.k[i] = conv_dim(nest, &d, kernel_name(w, i), p[i].num_k, true);
 		nest->reduce = REDUCE_ADD;
 		nest_input(nest, lower_value(l, t->gy));
 		a = &nest->in[0];
@@ -422,7 +459,7 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 			follow(a, i + 2, d.y[i], 1);
 			follow(a, i + 2, d.k[i], -p[i].back);
 			a->offset[i + 2] = (int32_t)p[i].y0;
-			nest->in[1].coef[i + 2][d.k[i]] = (int32_t)p[i].step;
+			follow(&nest->in[1], i + 2, d.k[i], p[i].step);
 			nest->in[1].offset[i + 2] = (int32_t)p[i].k0;
 		}
 		nest->body = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
@@ -446,6 +483,8 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 		follow(a, i + 2, d.y[i], w->stride[i]);
 		a->offset[i + 2] = (int32_t)p[i].r;
 	}
+	if (d.full)
+		return too_many(l, n);
 	return lower_done(l, n, nest);
 }
 
@@ -491,6 +530,39 @@ static int conv_transpose_pattern(struct lower *l, struct node *n)
 		return -1;
 	t.co = t.wt->dim[0] / w.group;
 	return each_phase(l, n, &w, t.gx->dim + 2, conv_input_phase, &t);
+}
+
+/*
+ * y = transposed convolution of x is the gradient of a convolution from y to x:
+ * so the gradient to x is that convolution, and the gradient to the weights is
+ * that convolution's, with y's gradient in the place of its input.
+ */
+static int conv_transpose_gradient(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *gy = n->out[0]->grad, *d;
+	struct node *conv = node_new(g, "Conv", graph_format(g, "%.200s.grad_x", n->name)), *m;
+
+	conv->attrs = n->attrs;
+	conv->of = n->op;
+	node_input(g, conv, gy);
+	node_input(g, conv, wt);
+	if (x->needs_grad) {
+		d = graph_finish(g, conv);
+		if (!d || graph_add_grad(g, x, d))
+			return -1;
+	}
+	if (wt->needs_grad) {
+		m = node_new(g, "ConvGradWeight", graph_format(g, "%.200s.grad_w", n->name));
+		m->of = n->op;
+		m->of_node = conv;
+		node_input(g, m, x);
+		node_input(g, m, gy);
+		node_attr_ints(g, m, "shape", wt->ndim, wt->dim);
+		d = graph_finish(g, m);
+		if (!d || graph_add_grad(g, wt, d))
+			return -1;
+	}
+	return b && b->needs_grad ? bias_gradient(g, n, b) : 0;
 }
 
 /* ---- pooling ------------------------------------------------------------------------ */
@@ -599,11 +671,11 @@ static int pool_pattern(struct lower *l, struct node *n)
 	dim[0] = nest_dim(nest, "n", x->dim[0], false);
 	dim[1] = nest_dim(nest, "c", x->dim[1], false);
 	for (int i = 0; i < w.space; i++)
-		dim[2 + i] = nest_dim(nest, space_name[i], w.out[i], false);
+		dim[2 + i] = nest_dim(nest, space_name(&w, i), w.out[i], false);
 	nest_input(nest, lower_value(l, x));
 	nest->in[0].coef[0][dim[0]] = nest->in[0].coef[1][dim[1]] = 1;
 	for (int i = 0; i < w.space; i++) {
-		int k = nest_dim(nest, kernel_name[i], w.kernel[i], true);
+		int k = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
 
 		nest->in[0].coef[2 + i][dim[2 + i]] = (int32_t)w.stride[i];
 		nest->in[0].coef[2 + i][k] = (int32_t)w.dilation[i];
@@ -673,14 +745,14 @@ static int pool_phase(struct lower *l, struct node *n, const struct window *w,
 	dim[0] = nest_dim(nest, "n", t->gx->dim[0], false);
 	dim[1] = nest_dim(nest, "c", t->gx->dim[1], false);
 	for (int i = 0; i < w->space; i++) {
-		dim[2 + i] = nest_dim(nest, space_name[i], p[i].num_q, false);
+		dim[2 + i] = nest_dim(nest, space_name(w, i), p[i].num_q, false);
 		empty |= !p[i].num_k;
 	}
 	if (!empty) {
 		int k[MAX_SPACE];
 
 		for (int i = 0; i < w->space; i++)
-			k[i] = nest_dim(nest, kernel_name[i], p[i].num_k, true);
+			k[i] = nest_dim(nest, kernel_name(w, i), p[i].num_k, true);
 		nest->reduce = REDUCE_ADD;
 		nest_input(nest, t->gy);
 		if (t->x) {
@@ -730,8 +802,8 @@ static int pool_apart(struct lower *l, struct node *n, const struct window *w,
 	dim[0] = nest_dim(nest, "n", t->gx->dim[0], false);
 	dim[1] = nest_dim(nest, "c", t->gx->dim[1], false);
 	for (int i = 0; i < w->space; i++) {
-		dim[2 + i] = nest_dim(nest, space_name[i], w->out[i], false);
-		k[i] = nest_dim(nest, kernel_name[i], w->kernel[i], false);
+		dim[2 + i] = nest_dim(nest, space_name(w, i), w->out[i], false);
+		k[i] = nest_dim(nest, kernel_name(w, i), w->kernel[i], false);
 	}
 	nest_input(nest, t->gy);
 	if (t->x) {
@@ -833,7 +905,8 @@ const struct op ops_conv[] = {
 	{ .name = "Conv", .min_in = 2, .max_in = 3, .max_out = 1, .infer = conv_infer,
 	  .gradient = conv_gradient, .pattern = conv_pattern },
 	{ .name = "ConvTranspose", .min_in = 2, .max_in = 3, .max_out = 1,
-	  .infer = conv_transpose_infer, .pattern = conv_transpose_pattern },
+	  .infer = conv_transpose_infer, .gradient = conv_transpose_gradient,
+	  .pattern = conv_transpose_pattern },
 	{ .name = "MaxPool", .min_in = 1, .max_in = 1, .max_out = 2, .infer = pool_infer,
 	  .gradient = pool_gradient, .pattern = pool_pattern },
 	{ .name = "AveragePool", .min_in = 1, .max_in = 1, .max_out = 1, .infer = pool_infer,
