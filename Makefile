@@ -156,8 +156,8 @@ $(A)/%.o: %.c | $(ready)
 $(F)/%.o: %.c | $(ready) $(call packages,fuzz)
 	@mkdir -p $(@D)
 	$(call say,CC-FUZZ,$<)
-	$(Q)$(CLANG) $(CPPFLAGS) $(CFLAGS) $(call flags_of,$<) -Wno-unknown-warning-option \
-		$(SAN) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+	$(Q)$(CLANG) $(CPPFLAGS) $(CFLAGS) $(call flags_of,$<) -O1 \
+		-Wno-unknown-warning-option -Wno-pass-failed $(SAN) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
 
 %.a:
 	@mkdir -p $(@D)
