@@ -177,7 +177,7 @@ void graph_print(const struct graph *g, void *file);
 const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[],
-	ops_train[], ops_index[];
+	ops_train[], ops_index[], ops_pool[], ops_part[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -192,6 +192,10 @@ struct value *graph_op3(struct graph *g, const char *op, const char *name, struc
 struct value *graph_reshape(struct graph *g, const char *name, struct value *v, int ndim,
 			    const int64_t *dim);
 void graph_replace(struct node *n, int out, struct value *by);
+/* The first output by a value; -1 if that is NULL. */
+int graph_replace_first(struct node *n, struct value *by);
+/* Make an axis count from the front, or say that it is out of range. */
+int node_axis(struct graph *g, struct node *n, int64_t *axis, int ndim);
 
 /* ---- passes --------------------------------------------------------------- */
 
@@ -249,6 +253,8 @@ int lower_done(struct lower *l, struct node *n, struct nest *nest);
 void access_broadcast(struct access *a, int ndim, const int *d);
 void access_identity(struct access *a);
 const char *axis_name(int ndim, int i);
+/* A nest over out's elements that copies from in; the caller sets in's access. */
+struct nest *lower_copy(struct lower *l, struct node *n, struct value *in, struct tensor *out);
 int lower_fill(struct lower *l, struct node *n, struct tensor *t, int axis, int64_t from,
 	       int64_t to, uint32_t word);
 

@@ -5,7 +5,8 @@
 #include "graph.h"
 
 static const struct op *const tables[] = { ops_map,    ops_matmul, ops_conv,
-					   ops_reduce, ops_shape,  ops_train, ops_index };
+					   ops_reduce, ops_shape,  ops_train, ops_index,
+					   ops_pool,   ops_part };
 
 const struct op *op_find(const char *name)
 {
@@ -137,4 +138,21 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 	node_input(g, n, v);
 	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &count, dim));
 	return graph_finish(g, n);
+}
+
+int graph_replace_first(struct node *n, struct value *v)
+{
+	if (!v)
+		return -1;
+	graph_replace(n, 0, v);
+	return 0;
+}
+
+int node_axis(struct graph *g, struct node *n, int64_t *axis, int ndim)
+{
+	if (*axis < 0)
+		*axis += ndim;
+	if (*axis < 0 || *axis >= ndim)
+		return node_error(g, n, "axis is out of range");
+	return 0;
 }

@@ -197,6 +197,21 @@ int lower_fill(struct lower *l, struct node *n, struct tensor *t, int axis, int6
 	return lower_done(l, n, nest);
 }
 
+/* A nest over out's elements that copies from in; the caller sets in's access. */
+struct nest *lower_copy(struct lower *l, struct node *n, struct value *in, struct tensor *out)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+
+	for (int i = 0; i < out->ndim; i++)
+		nest_dim(nest, axis_name(out->ndim, i), out->dim[i], false);
+	if (!out->ndim)
+		nest_dim(nest, "i", 1, false);
+	nest_input(nest, lower_value(l, in));
+	nest_output(nest, out, nest_in(nest, 0));
+	access_identity(&nest->out[0].access);
+	return nest;
+}
+
 int graph_lower_node(struct lower *l, struct node *n)
 {
 	if (n->op->view) {

@@ -1,36 +1,24 @@
 // SPDX-License-Identifier: MIT
 /*
- * Windows over one or two spatial dimensions: convolution, transposed
- * convolution, pooling, and their gradients.
+ * Windows over one to three spatial dimensions; convolution, transposed
+ * convolution and their gradients.
  *
  * With stride s the gradient of a window operator has s phases per axis: the
  * input positions Y = s q + r of one phase r are met by the same kernel
  * positions, ky = k0 + j step, from output y = q + y0 - j back. One nest per
  * phase; for stride 1 that is one nest.
  */
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
-#include "graph.h"
+#include "window.h"
 
-#define MAX_SPACE 3
-
-struct window {
-	int space; /* spatial dimensions */
-	int64_t in[MAX_SPACE], out[MAX_SPACE], kernel[MAX_SPACE], stride[MAX_SPACE];
-	int64_t pad[MAX_SPACE], pad_end[MAX_SPACE], dilation[MAX_SPACE];
-	int64_t group;
-	bool ceil, transposed;
-};
-
-static const char *space_name(const struct window *w, int i)
+const char *space_name(const struct window *w, int i)
 {
 	static const char *const names[] = { "z", "y", "x" };
 
 	return names[i + MAX_SPACE - (w->space == 1 ? 2 : w->space)];
 }
 
-static const char *kernel_name(const struct window *w, int i)
+const char *kernel_name(const struct window *w, int i)
 {
 	static const char *const names[] = { "kz", "ky", "kx" };
 
@@ -62,9 +50,8 @@ static int get_ints(struct graph *g, struct node *n, const char *name, int want,
 	return 0;
 }
 
-/* What the attributes and the input's shape say; kernel: from the weights, or NULL. */
-static int window_get(struct graph *g, struct node *n, const struct value *x,
-		      const int64_t *kernel, struct window *w)
+int window_get(struct graph *g, struct node *n, const struct value *x, const int64_t *kernel,
+	       struct window *w)
 {
 	const char *auto_pad = attr_s(n, "auto_pad", "NOTSET");
 	int64_t pads[2 * MAX_SPACE], out_pad[MAX_SPACE];
@@ -268,7 +255,7 @@ static int conv_pattern(struct lower *l, struct node *n)
 }
 
 /* A node with the attributes of another: the window stays the same. */
-static struct node *same_window(struct graph *g, struct node *n, const char *op, const char *what)
+struct node *same_window(struct graph *g, struct node *n, const char *op, const char *what)
 {
 	struct node *m = node_new(g, op, graph_format(g, "%.200s.%s", n->name, what));
 
@@ -317,7 +304,7 @@ static int conv_gradient(struct graph *g, struct node *n)
 	return b && b->needs_grad ? bias_gradient(g, n, b) : 0;
 }
 
-static int grad_infer(struct graph *g, struct node *n)
+int shape_attr_infer(struct graph *g, struct node *n)
 {
 	int ndim;
 	const int64_t *dim = attr_ints(n, "shape", &ndim);
@@ -360,13 +347,6 @@ static int conv_grad_w_pattern(struct lower *l, struct node *n)
 
 /* ---- phases of a gradient to the input --------------------------------------------- */
 
-struct phase {
-	int64_t r;     /* input position s q + r */
-	int64_t num_q;
-	int64_t k0, step, num_k; /* kernel positions k0 + step j, j < num_k */
-	int64_t y0, back;        /* output position q + y0 - back j */
-};
-
 static int64_t gcd(int64_t a, int64_t b)
 {
 	return b ? gcd(b, a % b) : a;
@@ -391,11 +371,10 @@ static void phase_get(const struct window *w, int axis, int64_t big, int64_t r, 
 	p->y0 = (c - p->k0 * d) / s;
 }
 
-/* Calls one() for every phase of every axis that is not empty. */
-static int each_phase(struct lower *l, struct node *n, const struct window *w, const int64_t *big,
-		      int (*one)(struct lower *l, struct node *n, const struct window *w,
-				 const struct phase *p, void *opaque),
-		      void *opaque)
+int each_phase(struct lower *l, struct node *n, const struct window *w, const int64_t *big,
+	       int (*one)(struct lower *l, struct node *n, const struct window *w,
+			  const struct phase *p, void *opaque),
+	       void *opaque)
 {
 	int64_t total = 1;
 
@@ -565,361 +544,15 @@ static int conv_transpose_gradient(struct graph *g, struct node *n)
 	return b && b->needs_grad ? bias_gradient(g, n, b) : 0;
 }
 
-/* ---- pooling ------------------------------------------------------------------------ */
-
-static bool is_max(const struct node *n)
-{
-	return n->op->name[0] == 'M';
-}
-
-static int pool_infer(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0];
-	int64_t dim[RDU_MAX_DIMS];
-	struct window w;
-
-	if (n->num_out > 1 && n->out[1])
-		return node_error(g, n, "the Indices output is not supported");
-	if (attr_i(n, "storage_order", 0))
-		return node_error(g, n, "storage_order 1 is not supported");
-	if (window_get(g, n, x, NULL, &w))
-		return -1;
-	for (int i = 0; i < w.space; i++)
-		if (w.pad[i] >= w.kernel[i] * w.dilation[i] ||
-		    w.pad_end[i] >= w.kernel[i] * w.dilation[i])
-			return node_error(g, n, "padding is as large as the window");
-	dim[0] = x->dim[0];
-	dim[1] = x->dim[1];
-	memcpy(dim + 2, w.out, w.space * sizeof(*dim));
-	return node_shape(g, n, 0, x->dtype, x->ndim, dim);
-}
-
-/* Elements under the window at output position y along an axis. */
-static int64_t window_count(const struct window *w, int i, bool with_pad, int64_t y)
-{
-	int64_t d = w->dilation[i], lo = y * w->stride[i] - w->pad[i];
-	int64_t end = w->in[i] + (with_pad ? w->pad_end[i] : 0);
-	int64_t first = with_pad || lo >= 0 ? 0 : (-lo + d - 1) / d;
-	int64_t last = lo >= end ? -1 : (end - 1 - lo) / d;
-
-	if (last > w->kernel[i] - 1)
-		last = w->kernel[i] - 1;
-	return last < first ? 0 : last - first + 1;
-}
-
-/* Is it the same everywhere? Windows are whole in the middle, cut at the ends. */
-static bool window_same(const struct window *w, int i, bool with_pad)
-{
-	int64_t count = window_count(w, i, with_pad, 0), last = w->out[i] - 1;
-
-	if (w->dilation[i] != 1 && !with_pad && (w->pad[i] || w->pad_end[i]))
-		return false;
-	return window_count(w, i, with_pad, last) == count &&
-	       window_count(w, i, with_pad, last / 2) == count;
-}
-
-static int op2(struct nest *n, enum rdu_simd_op op, int a, int b)
-{
-	return nest_op(n, op, a, b, -1);
-}
-
-/* 1 / (elements under the window): a constant, or from the indices. */
-static int average_scale(struct lower *l, struct node *n, struct nest *nest,
-			 const struct window *w, bool with_pad, const int *dim)
-{
-	double scale = 1;
-	int e = -1;
-
-	for (int i = 0; i < w->space; i++) {
-		int lo, hi, c;
-
-		if (window_same(w, i, with_pad)) {
-			scale *= window_count(w, i, with_pad, 0);
-			continue;
-		}
-		if (w->dilation[i] != 1)
-			return node_error(l->graph, n, "dilation with padding is not supported");
-		lo = op2(nest, RDU_SIMD_ISUB,
-			 op2(nest, RDU_SIMD_IMUL, nest_index(nest, dim[i]),
-			     nest_imm_i(nest, (int32_t)w->stride[i])),
-			 nest_imm_i(nest, (int32_t)w->pad[i]));
-		hi = op2(nest, RDU_SIMD_IMIN,
-			 op2(nest, RDU_SIMD_IADD, lo, nest_imm_i(nest, (int32_t)w->kernel[i])),
-			 nest_imm_i(nest, (int32_t)(w->in[i] + (with_pad ? w->pad_end[i] : 0))));
-		if (!with_pad)
-			lo = op2(nest, RDU_SIMD_IMAX, lo, nest_imm_i(nest, 0));
-		c = op2(nest, RDU_SIMD_ISUB, hi, lo);
-		e = e < 0 ? c : op2(nest, RDU_SIMD_IMUL, e, c);
-	}
-	if (e < 0)
-		return nest_imm_f(nest, (float)(1 / scale));
-	e = nest_op(nest, RDU_SIMD_RECIP, nest_op(nest, RDU_SIMD_I2F, e, -1, -1), -1, -1);
-	return scale == 1 ? e : op2(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, (float)(1 / scale)));
-}
-
-static int pool_pattern(struct lower *l, struct node *n)
-{
-	struct value *x = n->in[0], *y = n->out[0];
-	struct nest *nest = lower_nest(l, n, NULL);
-	bool with_pad = attr_i(n, "count_include_pad", 0);
-	int dim[2 + 2 * MAX_SPACE], e;
-	struct window w;
-	float pad = is_max(n) ? -INFINITY : 0;
-
-	if (window_get(l->graph, n, x, NULL, &w))
-		return -1;
-	dim[0] = nest_dim(nest, "n", x->dim[0], false);
-	dim[1] = nest_dim(nest, "c", x->dim[1], false);
-	for (int i = 0; i < w.space; i++)
-		dim[2 + i] = nest_dim(nest, space_name(&w, i), w.out[i], false);
-	nest_input(nest, lower_value(l, x));
-	nest->in[0].coef[0][dim[0]] = nest->in[0].coef[1][dim[1]] = 1;
-	for (int i = 0; i < w.space; i++) {
-		int k = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
-
-		nest->in[0].coef[2 + i][dim[2 + i]] = (int32_t)w.stride[i];
-		nest->in[0].coef[2 + i][k] = (int32_t)w.dilation[i];
-		nest->in[0].offset[2 + i] = (int32_t)-w.pad[i];
-	}
-	nest->in[0].guarded = true;
-	memcpy(&nest->in[0].pad, &pad, 4);
-	nest->reduce = is_max(n) ? REDUCE_MAX : REDUCE_ADD;
-	nest->body = nest_in(nest, 0);
-	e = nest_red(nest);
-	if (!is_max(n)) {
-		int scale = average_scale(l, n, nest, &w, with_pad, dim + 2);
-
-		if (scale < 0)
-			return -1;
-		e = nest_op(nest, RDU_SIMD_FMUL, e, scale, -1);
-	}
-	nest_output(nest, lower_value(l, y), e);
-	for (int i = 0; i < 2 + w.space; i++)
-		nest->out[0].access.coef[i][dim[i]] = 1;
-	return lower_done(l, n, nest);
-}
-
-static int pool_gradient(struct graph *g, struct node *n)
-{
-	struct node *m = same_window(g, n, "PoolGrad", "grad");
-	struct value *x = n->in[0], *d;
-
-	if (!x->needs_grad)
-		return 0;
-	node_input(g, m, n->out[0]->grad);
-	if (is_max(n)) {
-		node_input(g, m, x);
-		node_input(g, m, n->out[0]);
-	}
-	node_attr_ints(g, m, "shape", x->ndim, x->dim);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, x, d) : -1;
-}
-
-struct pool_grad {
-	struct tensor *gy, *x, *y, *gx; /* x, y: maximum only */
-	bool constant;                  /* average: scale here */
-	float scale;
-};
-
-/* Gradient of one element under the window: what equals the maximum gets all. */
-static int pool_share(struct nest *nest, const struct pool_grad *t)
-{
-	int g = nest_in(nest, 0);
-
-	if (t->x)
-		return nest_op(nest, RDU_SIMD_SELECT,
-			       nest_op(nest, RDU_SIMD_FEQ, nest_in(nest, 1), nest_in(nest, 2), -1),
-			       g, nest_imm_f(nest, 0));
-	return g;
-}
-
-static int pool_phase(struct lower *l, struct node *n, const struct window *w,
-		      const struct phase *p, void *opaque)
-{
-	const struct pool_grad *t = opaque;
-	struct nest *nest = lower_nest(l, n, NULL);
-	int dim[2 + MAX_SPACE], num_in = t->x ? 3 : 1, e;
-	bool empty = false;
-
-	dim[0] = nest_dim(nest, "n", t->gx->dim[0], false);
-	dim[1] = nest_dim(nest, "c", t->gx->dim[1], false);
-	for (int i = 0; i < w->space; i++) {
-		dim[2 + i] = nest_dim(nest, space_name(w, i), p[i].num_q, false);
-		empty |= !p[i].num_k;
-	}
-	if (!empty) {
-		int k[MAX_SPACE];
-
-		for (int i = 0; i < w->space; i++)
-			k[i] = nest_dim(nest, kernel_name(w, i), p[i].num_k, true);
-		nest->reduce = REDUCE_ADD;
-		nest_input(nest, t->gy);
-		if (t->x) {
-			nest_input(nest, t->x);
-			nest_input(nest, t->y);
-		}
-		for (int j = 0; j < num_in; j++) {
-			struct access *a = &nest->in[j];
-
-			a->coef[0][dim[0]] = a->coef[1][dim[1]] = 1;
-			for (int i = 0; i < w->space; i++) {
-				if (j == 1) {
-					a->coef[2 + i][dim[2 + i]] = (int32_t)w->stride[i];
-					a->offset[2 + i] = (int32_t)p[i].r;
-					continue;
-				}
-				a->coef[2 + i][dim[2 + i]] = 1;
-				a->coef[2 + i][k[i]] = (int32_t)-p[i].back;
-				a->offset[2 + i] = (int32_t)p[i].y0;
-				a->guarded = true;
-			}
-		}
-		nest->body = pool_share(nest, t);
-		e = nest_red(nest);
-		if (t->scale != 1)
-			e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, t->scale), -1);
-	} else {
-		e = nest_imm_f(nest, 0);
-	}
-	nest_output(nest, t->gx, e);
-	for (int i = 0; i < 2 + w->space; i++)
-		nest->out[0].access.coef[i][dim[i]] = 1;
-	for (int i = 0; i < w->space; i++) {
-		nest->out[0].access.coef[2 + i][dim[2 + i]] = (int32_t)w->stride[i];
-		nest->out[0].access.offset[2 + i] = (int32_t)p[i].r;
-	}
-	return lower_done(l, n, nest);
-}
-
-/* Windows side by side: each input element is under at most one. */
-static int pool_apart(struct lower *l, struct node *n, const struct window *w,
-		      const struct pool_grad *t)
-{
-	struct nest *nest = lower_nest(l, n, NULL);
-	int dim[2 + MAX_SPACE], k[MAX_SPACE], num_in = t->x ? 3 : 1, e;
-
-	dim[0] = nest_dim(nest, "n", t->gx->dim[0], false);
-	dim[1] = nest_dim(nest, "c", t->gx->dim[1], false);
-	for (int i = 0; i < w->space; i++) {
-		dim[2 + i] = nest_dim(nest, space_name(w, i), w->out[i], false);
-		k[i] = nest_dim(nest, kernel_name(w, i), w->kernel[i], false);
-	}
-	nest_input(nest, t->gy);
-	if (t->x) {
-		nest_input(nest, t->x);
-		nest_input(nest, t->y);
-	}
-	e = pool_share(nest, t);
-	if (t->scale != 1)
-		e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, t->scale), -1);
-	nest_output(nest, t->gx, e);
-	for (int j = 0; j <= num_in; j++) {
-		struct access *a = j < num_in ? &nest->in[j] : &nest->out[0].access;
-		bool large = j == 1 || j == num_in;
-
-		for (int i = 0; i < 2 + w->space; i++)
-			a->coef[i][dim[i]] = 1;
-		for (int i = 0; large && i < w->space; i++) {
-			a->coef[2 + i][dim[2 + i]] = (int32_t)w->stride[i];
-			a->coef[2 + i][k[i]] = 1;
-		}
-	}
-	if (lower_done(l, n, nest))
-		return -1;
-	for (int i = 0; i < w->space; i++)
-		if (lower_fill(l, n, t->gx, 2 + i, w->out[i] * w->stride[i], w->in[i], 0))
-			return -1;
-	return 0;
-}
-
-static int pool_grad_pattern(struct lower *l, struct node *n)
-{
-	bool max = is_max(n->of_node), apart = true, constant = true;
-	bool with_pad = attr_i(n->of_node, "count_include_pad", 0);
-	struct pool_grad t = { .gy = lower_value(l, n->in[0]), .gx = lower_value(l, n->out[0]),
-			       .scale = 1 };
-	struct window w;
-
-	if (window_get(l->graph, n->of_node, n->out[0], NULL, &w))
-		return -1;
-	if (max) {
-		t.x = lower_value(l, n->in[1]);
-		t.y = lower_value(l, n->in[2]);
-	}
-	for (int i = 0; i < w.space; i++) {
-		int64_t count = window_count(&w, i, with_pad, 0);
-
-		apart &= w.stride[i] == w.kernel[i] && w.dilation[i] == 1 && !w.pad[i] &&
-			 w.out[i] * w.stride[i] <= w.in[i];
-		constant &= window_same(&w, i, with_pad);
-		if (!max)
-			t.scale /= (float)count;
-	}
-	if (!max && !constant) {
-		struct nest *nest = lower_nest(l, n, "scale");
-		struct value *gy = n->in[0];
-		int dim[2 + MAX_SPACE], e;
-
-		for (int i = 0; i < gy->ndim; i++)
-			dim[i] = nest_dim(nest, axis_name(gy->ndim, i), gy->dim[i], false);
-		nest_input(nest, t.gy);
-		access_identity(&nest->in[0]);
-		e = average_scale(l, n, nest, &w, with_pad, dim + 2);
-		if (e < 0)
-			return -1;
-		e = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), e, -1);
-		t.gy = lower_temp(l, n, "scaled", RDU_DT_F32, gy->ndim, gy->dim);
-		nest_output(nest, t.gy, e);
-		access_identity(&nest->out[0].access);
-		if (lower_done(l, n, nest))
-			return -1;
-		t.scale = 1;
-	}
-	if (apart)
-		return pool_apart(l, n, &w, &t);
-	return each_phase(l, n, &w, w.in, pool_phase, &t);
-}
-
-/* ---- over all positions: a reduction ------------------------------------------------- */
-
-static int global_expand(struct graph *g, struct node *n)
-{
-	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
-	const char *op = strstr(n->op->name, "Max") ? "ReduceMax" : "ReduceMean";
-	struct node *m = node_new(g, op, n->name);
-	struct value *v;
-
-	if (n->in[0]->ndim < 3)
-		return node_error(g, n, "its input has %d dimensions", n->in[0]->ndim);
-	node_input(g, m, n->in[0]);
-	node_attr_ints(g, m, "axes", n->in[0]->ndim - 2, axes);
-	v = graph_finish(g, m);
-	if (!v)
-		return -1;
-	graph_replace(n, 0, v);
-	return 0;
-}
-
 const struct op ops_conv[] = {
 	{ .name = "Conv", .min_in = 2, .max_in = 3, .max_out = 1, .infer = conv_infer,
 	  .gradient = conv_gradient, .pattern = conv_pattern },
 	{ .name = "ConvTranspose", .min_in = 2, .max_in = 3, .max_out = 1,
 	  .infer = conv_transpose_infer, .gradient = conv_transpose_gradient,
 	  .pattern = conv_transpose_pattern },
-	{ .name = "MaxPool", .min_in = 1, .max_in = 1, .max_out = 2, .infer = pool_infer,
-	  .gradient = pool_gradient, .pattern = pool_pattern },
-	{ .name = "AveragePool", .min_in = 1, .max_in = 1, .max_out = 1, .infer = pool_infer,
-	  .gradient = pool_gradient, .pattern = pool_pattern },
-	{ .name = "GlobalAveragePool", .min_in = 1, .max_in = 1, .max_out = 1,
-	  .expand = global_expand },
-	{ .name = "GlobalMaxPool", .min_in = 1, .max_in = 1, .max_out = 1,
-	  .expand = global_expand },
 	{ .name = "ConvGradInput", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = grad_infer, .pattern = conv_grad_x_pattern },
+	  .infer = shape_attr_infer, .pattern = conv_grad_x_pattern },
 	{ .name = "ConvGradWeight", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = grad_infer, .pattern = conv_grad_w_pattern },
-	{ .name = "PoolGrad", .min_in = 1, .max_in = 3, .max_out = 1, .internal = true,
-	  .infer = grad_infer, .pattern = pool_grad_pattern },
+	  .infer = shape_attr_infer, .pattern = conv_grad_w_pattern },
 	{ 0 },
 };

@@ -7,14 +7,6 @@
 
 #define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
 
-static int replace(struct node *n, struct value *v)
-{
-	if (!v)
-		return -1;
-	graph_replace(n, 0, v);
-	return 0;
-}
-
 static int like_first_infer(struct graph *g, struct node *n)
 {
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
@@ -327,7 +319,7 @@ static int xent_expand(struct graph *g, struct node *n)
 	for (int i = 1; i < n->num_in; i++)
 		node_input(g, m, n->in[i]);
 	m->attrs = n->attrs;
-	return replace(n, graph_finish(g, m));
+	return graph_replace_first(n, graph_finish(g, m));
 }
 
 /* ---- larger pictures: nearest neighbour, whole factors ---------------------------------- */
@@ -397,7 +389,7 @@ static int resize_expand(struct graph *g, struct node *n)
 	m = node_new(g, "Expand", n->name);
 	node_input(g, m, v);
 	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, wide));
-	return replace(n, graph_reshape(g, n->name, graph_finish(g, m), x->ndim, out));
+	return graph_replace_first(n, graph_reshape(g, n->name, graph_finish(g, m), x->ndim, out));
 }
 
 #define PLAIN(onnx, lo, hi, fn)                                                                    \

@@ -505,14 +505,6 @@ static struct value *reduce_node(struct graph *g, const char *op, const char *na
 	return graph_finish(g, m);
 }
 
-static int replace(struct node *n, struct value *v)
-{
-	if (!v)
-		return -1;
-	graph_replace(n, 0, v);
-	return 0;
-}
-
 /* log(sum(e^(x - max))) + max */
 static int log_sum_exp_expand(struct graph *g, struct node *n)
 {
@@ -527,7 +519,7 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 		if (mask >> i & 1)
 			axes[num++] = i;
 	if (!num)
-		return replace(n, x);
+		return graph_replace_first(n, x);
 	m = reduce_node(g, "ReduceMax", graph_format(g, "%.200s.max", n->name), x, num, axes, 1);
 	if (!m)
 		return -1;
@@ -537,7 +529,7 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 	s = reduce_node(g, "ReduceLogSum", n->name, s, num, axes, 1);
 	s = s ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), s, m) : NULL;
 	ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
-	return replace(n, graph_reshape(g, n->name, s, ndim, dim));
+	return graph_replace_first(n, graph_reshape(g, n->name, s, ndim, dim));
 }
 
 /* (x - mean) / sqrt(variance + epsilon) over axes; then scale and bias. */
@@ -585,7 +577,7 @@ static int layer_norm_expand(struct graph *g, struct node *n)
 		return -1;
 	graph_replace(n, 1, parts[0]);
 	graph_replace(n, 2, parts[1]);
-	return replace(n, y);
+	return graph_replace_first(n, y);
 }
 
 static struct value *per_channel(struct graph *g, struct node *n, struct value *v, int ndim)
@@ -621,7 +613,7 @@ static int instance_norm_expand(struct graph *g, struct node *n)
 
 	if (channel_shapes(g, n, 3))
 		return -1;
-	return replace(n, normalize(g, n, n->in[0], ndim - 2, axes,
+	return graph_replace_first(n, normalize(g, n, n->in[0], ndim - 2, axes,
 				    per_channel(g, n, n->in[1], ndim - 1),
 				    per_channel(g, n, n->in[2], ndim - 1), parts));
 }
@@ -652,7 +644,7 @@ static int batch_norm_expand(struct graph *g, struct node *n)
 	if (!t)
 		return -1;
 	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
-	return replace(n, y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y,
+	return graph_replace_first(n, y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y,
 					per_channel(g, n, t, ndim - 1))
 			    : NULL);
 }
