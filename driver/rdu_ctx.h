@@ -82,6 +82,9 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 int rdu_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *file);
 int rdu_ioctl_ctx_get_state(struct drm_device *drm, void *data, struct drm_file *file);
 
+/* rdu_coredump.c */
+void rdu_coredump(struct rdu_ctx *ctx, u64 guilty);
+
 /* rdu_sched.c */
 int rdu_sched_ctx_init(struct rdu_ctx *ctx);
 void rdu_sched_ctx_fini(struct rdu_ctx *ctx);

@@ -50,7 +50,7 @@ static void rdu_fdinfo_memory(struct drm_printer *p, struct drm_file *file)
 
 	spin_lock(&file->table_lock);
 	idr_for_each_entry(&file->object_idr, obj, id) {
-		i = rdu_bo_is_host(to_rdu_bo(obj));
+		i = rdu_bo_is_host(to_rdu_bo(obj)) ? 1 : 0;
 		total[i] += obj->size;
 		if (obj->handle_count > 1 || obj->dma_buf)
 			shared[i] += obj->size;

@@ -6,8 +6,11 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #include <drm/drm_drv.h>
@@ -108,21 +111,21 @@ static int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
 	return 0;
 }
 
-static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo)
+static enum dma_data_direction rdu_bo_direction(const struct rdu_bo *bo)
+{
+	return bo->readonly ? DMA_TO_DEVICE : DMA_BIDIRECTIONAL;
+}
+
+/* Makes bo->pages reachable for the card. */
+static int rdu_bo_map_pages(struct rdu_device *rdev, struct rdu_bo *bo)
 {
 	struct sg_table *sgt;
-	struct page **pages;
 	int ret;
 
-	pages = drm_gem_get_pages(&bo->base);
-	if (IS_ERR(pages))
-		return PTR_ERR(pages);
-	bo->pages = pages;
-
-	sgt = drm_prime_pages_to_sg(&rdev->drm, pages, bo->base.size >> PAGE_SHIFT);
+	sgt = drm_prime_pages_to_sg(&rdev->drm, bo->pages, bo->base.size >> PAGE_SHIFT);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
-	ret = dma_map_sgtable(rdev->drm.dev, sgt, DMA_BIDIRECTIONAL, 0);
+	ret = dma_map_sgtable(rdev->drm.dev, sgt, rdu_bo_direction(bo), 0);
 	if (ret) {
 		sg_free_table(sgt);
 		kfree(sgt);
@@ -136,6 +139,66 @@ static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo)
 	return rdu_bo_init_extents_sgt(bo);
 }
 
+static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo)
+{
+	struct page **pages = drm_gem_get_pages(&bo->base);
+
+	if (IS_ERR(pages))
+		return PTR_ERR(pages);
+	bo->pages = pages;
+	return rdu_bo_map_pages(rdev, bo);
+}
+
+/* Pages stay where they are as long as the buffer lives; they count as locked. */
+static int rdu_bo_init_userptr(struct rdu_device *rdev, struct rdu_bo *bo, u64 addr)
+{
+	unsigned long num = bo->base.size >> PAGE_SHIFT, got = 0;
+	unsigned int flags = FOLL_LONGTERM | (bo->readonly ? 0 : FOLL_WRITE);
+	struct page **pages;
+	int ret;
+
+	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	if (!pages)
+		return -ENOMEM;
+	ret = account_locked_vm(current->mm, num, true);
+	if (ret)
+		goto err_free_pages;
+	while (got < num) {
+		ret = pin_user_pages_fast(addr + got * PAGE_SIZE,
+					  min_t(unsigned long, num - got, 1024), flags,
+					  pages + got);
+		if (ret > 0 && !fatal_signal_pending(current)) {
+			got += ret;
+			continue;
+		}
+		if (ret > 0)
+			got += ret;
+		ret = ret < 0 ? ret : -EFAULT;
+		goto err_unpin;
+	}
+	bo->pages = pages;
+	bo->mm = current->mm;
+	mmgrab(bo->mm);
+	return rdu_bo_map_pages(rdev, bo);
+
+err_unpin:
+	unpin_user_pages(pages, got);
+	account_locked_vm(current->mm, num, false);
+err_free_pages:
+	kvfree(pages);
+	return ret;
+}
+
+static void rdu_bo_put_userptr(struct rdu_bo *bo)
+{
+	unsigned long num = bo->base.size >> PAGE_SHIFT;
+
+	unpin_user_pages_dirty_lock(bo->pages, num, !bo->readonly);
+	account_locked_vm(bo->mm, num, false);
+	mmdrop(bo->mm);
+	kvfree(bo->pages);
+}
+
 static void rdu_bo_unmap_locked(struct rdu_device *rdev, struct rdu_bo *bo)
 {
 	lockdep_assert_held(&rdev->bo_lock);
@@ -143,7 +206,7 @@ static void rdu_bo_unmap_locked(struct rdu_device *rdev, struct rdu_bo *bo)
 		return;
 	bo->mapped = false;
 	list_del(&bo->dev_link);
-	dma_unmap_sgtable(rdev->drm.dev, bo->sgt, DMA_BIDIRECTIONAL, 0);
+	dma_unmap_sgtable(rdev->drm.dev, bo->sgt, rdu_bo_direction(bo), 0);
 }
 
 static void rdu_bo_unmap(struct rdu_device *rdev, struct rdu_bo *bo)
@@ -177,7 +240,9 @@ static void rdu_bo_free(struct rdu_bo *bo)
 			sg_free_table(bo->sgt);
 			kfree(bo->sgt);
 		}
-		if (bo->pages)
+		if (bo->pages && bo->userptr)
+			rdu_bo_put_userptr(bo);
+		else if (bo->pages)
 			drm_gem_put_pages(obj, bo->pages, true, true);
 		if (!list_empty(&bo->blocks))
 			rdu_vram_free(rdev, &bo->blocks);
@@ -285,7 +350,7 @@ static const struct vm_operations_struct rdu_gem_vm_ops = {
 
 static int rdu_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
-	if (obj->import_attach)
+	if (obj->import_attach || to_rdu_bo(obj)->userptr)
 		return -EINVAL;
 	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE)
 		return -EINVAL; /* copy on write makes no sense here */
@@ -297,7 +362,7 @@ static int rdu_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 
 static struct dma_buf *rdu_gem_export(struct drm_gem_object *obj, int flags)
 {
-	if (to_rdu_bo(obj)->private_vm)
+	if (to_rdu_bo(obj)->private_vm || to_rdu_bo(obj)->userptr)
 		return ERR_PTR(-EPERM);
 	return drm_gem_prime_export(obj, flags);
 }
@@ -307,7 +372,7 @@ static struct sg_table *rdu_gem_get_sg_table(struct drm_gem_object *obj)
 	struct rdu_bo *bo = to_rdu_bo(obj);
 
 	/* Card memory needs peer-to-peer DMA; mapping it by the CPU works. */
-	if (!bo->pages)
+	if (!bo->pages || bo->userptr)
 		return ERR_PTR(-EOPNOTSUPP);
 	return drm_prime_pages_to_sg(obj->dev, bo->pages, obj->size >> PAGE_SHIFT);
 }
@@ -442,11 +507,37 @@ out_put_vm:
 int rdu_ioctl_bo_create_userptr(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_rdu_bo_create_userptr *args = data;
+	struct rdu_device *rdev = to_rdu_device(drm);
+	struct rdu_bo *bo;
+	int ret, idx;
+	u64 end;
 
-	if (args->flags & ~DRM_RDU_USERPTR_READONLY || !args->size || args->handle ||
-	    (args->user_ptr | args->size) & (PAGE_SIZE - 1))
+	if (args->flags & ~DRM_RDU_USERPTR_READONLY || !args->size ||
+	    (args->user_ptr | args->size) & (PAGE_SIZE - 1) ||
+	    check_add_overflow(args->user_ptr, args->size, &end))
 		return -EINVAL;
-	return -EOPNOTSUPP;
+	if (!access_ok(u64_to_user_ptr(args->user_ptr), args->size))
+		return -EFAULT;
+	if (args->size >> PAGE_SHIFT > totalram_pages())
+		return -ENOMEM;
+
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	bo = rdu_bo_alloc(DRM_RDU_PLACEMENT_SYSTEM);
+	if (!bo) {
+		ret = -ENOMEM;
+		goto out_dev_exit;
+	}
+	bo->userptr = true;
+	bo->readonly = args->flags & DRM_RDU_USERPTR_READONLY;
+	drm_gem_private_object_init(drm, &bo->base, args->size);
+	ret = rdu_bo_init_userptr(rdev, bo, args->user_ptr);
+	if (!ret)
+		ret = drm_gem_handle_create(file, &bo->base, &args->handle);
+	drm_gem_object_put(&bo->base);
+out_dev_exit:
+	drm_dev_exit(idx);
+	return ret;
 }
 
 int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
@@ -467,6 +558,8 @@ int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
 	args->mmap_offset = 0;
 	if (obj->import_attach)
 		args->flags |= DRM_RDU_BO_IMPORTED;
+	else if (bo->userptr)
+		args->flags |= DRM_RDU_BO_USERPTR;
 	else
 		args->mmap_offset = drm_vma_node_offset_addr(&obj->vma_node);
 	if (bo->private_vm)

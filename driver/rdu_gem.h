@@ -26,6 +26,10 @@ struct rdu_bo {
 	struct list_head blocks;	/* DEVICE: card memory */
 	struct page **pages;		/* SYSTEM: shmem pages */
 	struct sg_table *sgt;		/* SYSTEM and imported: mapped for the card */
+	bool userptr;			/* pages are the process's, pinned */
+	bool readonly;			/* the card must not write */
+	struct mm_struct *mm;		/* userptr: whose locked memory it counts as */
+
 	bool mapped;			/* SYSTEM: sgt is mapped, dev_link in rdu_device.bos */
 	struct list_head dev_link;
 	struct work_struct free_work;	/* frees it when the card has let go */

@@ -10,6 +10,7 @@
 #include <linux/slab.h>
 
 #include "rdu_queue.h"
+#include "rdu_trace.h"
 
 #define RDU_RESET_TIMEOUT_US	(2 * USEC_PER_SEC)
 
@@ -61,6 +62,7 @@ static bool rdu_queue_update(struct rdu_queue *q, struct list_head *finished)
 		if (fence->last_cmd > done)
 			break;
 		q->submit_done = fence->submit;
+		trace_rdu_done(q->id, fence->submit, fence->last_cmd - fence->first_cmd + 1);
 		list_move_tail(&fence->link, finished);
 	}
 	return true;
@@ -203,6 +205,7 @@ int rdu_queue_reset(struct rdu_queue *q)
 	ret = read_poll_timeout(rdu_qread, ctrl,
 				!(ctrl & RDU_CTRL_RESET) || ctrl == U32_MAX, 50,
 				RDU_RESET_TIMEOUT_US, false, rdev, q->id, RDU_REG_Q_CTRL);
+	trace_rdu_reset(q->id, ret);
 	if (ctrl == U32_MAX)
 		return -ENODEV; /* the card is off the bus */
 	if (ret)

@@ -9,6 +9,7 @@
 #include "rdu_ctx.h"
 #include "rdu_job.h"
 #include "rdu_queue.h"
+#include "rdu_trace.h"
 
 /* The card's own watchdog should bark first. */
 #define RDU_TIMEOUT_SLACK_MS	2000
@@ -33,6 +34,7 @@ static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
 	 * emptied, or after unplug, which waits for this section.
 	 */
 	job->fence->submit = job->submit;
+	trace_rdu_run(ctx->queue_id, job->submit, job->num_cmds);
 	ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
 	drm_dev_exit(idx);
 	if (ret)

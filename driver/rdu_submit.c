@@ -13,6 +13,7 @@
 #include "rdu_job.h"
 #include "rdu_prog.h"
 #include "rdu_queue.h"
+#include "rdu_trace.h"
 
 /* Also takes jobs that were made in part. */
 void rdu_job_free(struct rdu_job *job)
@@ -309,6 +310,7 @@ static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
 		drm_sched_job_arm(&job->base);
 		job->submit = ++ctx->submitted;
 		*seqno = job->submit;
+		trace_rdu_submit(ctx->queue_id, job->submit, job->num_cmds);
 		rdu_submit_publish(state);
 		drm_sched_entity_push_job(&job->base);
 		state->job = NULL; /* the scheduler's */

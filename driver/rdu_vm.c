@@ -373,6 +373,8 @@ static int rdu_bind_check(struct rdu_vm *vm, struct drm_file *file,
 			return -EINVAL;
 		if (to_rdu_bo(*obj)->private_vm && to_rdu_bo(*obj)->private_vm != &vm->base)
 			return -EINVAL;
+		if (to_rdu_bo(*obj)->readonly && !(op->flags & DRM_RDU_BIND_READONLY))
+			return -EACCES;
 		return 0;
 	case DRM_RDU_BIND_UNMAP:
 		return op->flags || op->handle || op->offset ? -EINVAL : 0;
