@@ -3,11 +3,13 @@
  * The configuration validator, and what is done with an image it accepts: the
  * plan, the modelled time, and a short run on small memory. The chip is tiny, so
  * that an image has a chance to be accepted; its hash, magic and sizes are put
- * right before each try, since no fuzzer guesses a hash.
+ * right before each try, since no fuzzer guesses a hash. An input is an image, or
+ * (first byte 1 or more) changes to one of the good images made here.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "../unit/cfgbuild.h"
 #include "fabric.h"
 
 static const struct rdu_chip chip = {
@@ -51,15 +53,134 @@ static void use(const void *image, size_t size)
 	rdu_section_free(s);
 }
 
+/* ---- good images ----------------------------------------------------------- */
+
+#define BASES 3
+
+static void *base[BASES];
+static size_t base_size[BASES];
+
+static uint32_t mover(struct cfgb *b, enum rdu_kind kind, uint32_t unit, uint32_t target)
+{
+	struct rdu_cfg_access a = { .target = target, .lanes = 4, .lane_stride = 1,
+				    .stride = { 12, 4 }, .num_preds = 1 };
+	struct rdu_cfg_pred pred = { .hi = 30, .lane_stride = 1, .stride = { 12, 4 } };
+	uint32_t p = cfgb_program(b, kind, 0, unit);
+
+	cfgb_outer(b, p, 3);
+	cfgb_loop(b, p, 3);
+	cfgb_access(b, p, &a, &pred);
+	return p;
+}
+
+/* load, write, read, reduce, store; with gather, two stages, tokens. */
+static void make_chain(struct cfgb *b)
+{
+	uint32_t ld = mover(b, RDU_KIND_LOAD, 0, 0), wr = mover(b, RDU_KIND_WRITE, 0, 0);
+	uint32_t rd = mover(b, RDU_KIND_READ, 0, 0), st = mover(b, RDU_KIND_STORE, 1, 1);
+	uint32_t ga = mover(b, RDU_KIND_LOAD, 1, 2), pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 1);
+
+	cfgb_buffer(b, 0, 0, 2, 16, 40);
+	((struct rdu_cfg_access *)cfgb_body(b, ga)->bytes)->flags = RDU_ACCESS_GATHER;
+	((struct rdu_cfg_access *)cfgb_body(b, ga)->bytes)->index_stride = 1;
+	cfgb_outer(b, pcu, 3);
+	cfgb_loop(b, pcu, 3);
+	cfgb_stage(b, pcu, RDU_SIMD_FMA, 0, cfgb_in(0), cfgb_in_lane(1, 2), cfgb_arg(0));
+	cfgb_stage_acc(b, pcu, RDU_SIMD_FADD, 1, cfgb_acc(), cfgb_reg(0), cfgb_none(), 1, 0);
+	cfgb_stage(b, pcu, RDU_SIMD_RED_FMAX, 0, cfgb_reg(1), cfgb_none(), cfgb_none());
+	cfgb_tail(b, pcu, RDU_SIMD_TANH, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
+	cfgb_connect(b, ld, 0, wr, 0);
+	cfgb_connect(b, rd, 0, pcu, 0);
+	cfgb_connect(b, rd, 0, ga, 0);
+	cfgb_connect(b, ga, 0, pcu, 1);
+	cfgb_connect(b, pcu, 0, st, 0);
+	cfgb_order(b, wr, rd, 0, 0, 2, 0);
+	b->num_segments = 3;
+	b->num_scalars = 1;
+}
+
+/* An array, or SIMD stages that do its work; columns, rows, k. */
+static void make_contraction(struct cfgb *b, bool simd)
+{
+	uint32_t p[4] = { cfgb_program(b, RDU_KIND_READ, 0, 0), cfgb_program(b, RDU_KIND_READ, 0, 1),
+			  cfgb_program(b, simd ? RDU_KIND_SIMD : RDU_KIND_SYSTOLIC, 0, 1),
+			  cfgb_program(b, RDU_KIND_STORE, 0, 1) };
+	struct rdu_cfg_access col = { .target = 0, .lanes = 4, .lane_stride = 1,
+				      .stride = { 0, 0, 4 } };
+	struct rdu_cfg_access row = { .target = 1, .lanes = 2, .lane_stride = 5,
+				      .stride = { 0, 2, 1 } };
+	struct rdu_cfg_access out = { .target = 1, .lanes = 4, .lane_stride = 1,
+				      .stride = { 24, 4 } };
+	struct rdu_cfg_systolic body = { .cols = 2, .k_mask = 4 };
+
+	cfgb_buffer(b, 0, 0, 1, 0, 64);
+	cfgb_buffer(b, 0, 1, 1, 0, 64);
+	for (int i = 0; i < 3; i++) {
+		cfgb_outer(b, p[i], 2);
+		cfgb_loop(b, p[i], 3);
+		cfgb_loop(b, p[i], 5);
+	}
+	cfgb_outer(b, p[3], 2);
+	cfgb_loop(b, p[3], 6);
+	cfgb_access(b, p[0], &col, NULL);
+	cfgb_access(b, p[1], &row, NULL);
+	cfgb_access(b, p[3], &out, NULL);
+	if (simd)
+		for (int j = 0; j < 2; j++)
+			cfgb_stage_acc(b, p[2], RDU_SIMD_FMA, j, cfgb_in(0), cfgb_in_lane(1, j),
+				       cfgb_acc(), 4, 0);
+	else
+		cfgb_systolic(b, p[2], &body);
+	cfgb_out_port(b, p[2], 0, 4, 0, 2);
+	cfgb_connect(b, p[0], 0, p[2], 0);
+	cfgb_connect(b, p[1], 0, p[2], 1);
+	cfgb_connect(b, p[2], 0, p[3], 0);
+	b->num_segments = 2;
+}
+
+static void make_bases(void)
+{
+	for (int i = 0; i < BASES; i++) {
+		struct cfgb *b = cfgb_new(&chip, 1);
+		struct rdu_cfg_diag diag;
+
+		if (i)
+			make_contraction(b, i == 2);
+		else
+			make_chain(b);
+		base[i] = cfgb_finish(b, &base_size[i]);
+		if (rdu_config_validate(base[i], base_size[i], &chip, 1, &diag)) {
+			fprintf(stderr, "image %d: %s\n", i, diag.text);
+			abort();
+		}
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rdu_cfg_diag diag;
-	unsigned char *copy = malloc(size ? size : 1);
-	struct rdu_cfg_header *h = (void *)copy;
-	struct rdu_prog_header *p = (void *)copy;
+	struct rdu_cfg_header *h;
+	struct rdu_prog_header *p;
+	unsigned char *copy;
 
-	memcpy(copy, data, size);
+	if (!base[0])
+		make_bases();
+	if (size && data[0] && data[0] <= BASES) {
+		/* Words to change: where (16 bits), and what they become. */
+		size_t n = base_size[data[0] - 1];
+
+		copy = malloc(n);
+		memcpy(copy, base[data[0] - 1], n);
+		for (data++, size--; size >= 6; data += 6, size -= 6)
+			memcpy(copy + (data[0] | data[1] << 8) % (n - 3), data + 2, 4);
+		size = n;
+	} else {
+		copy = malloc(size ? size : 1);
+		memcpy(copy, data, size);
+	}
+	h = (void *)copy;
+	p = (void *)copy;
 	if (size >= sizeof(*p) && p->magic == RDU_PROG_MAGIC) {
 		p->chip_hash = rdu_chip_hash(&chip);
 		rdu_program_validate(copy, size, &chip, 1, &diag);
