@@ -281,8 +281,6 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 			g->opset = o->has_version && o->version > 0 && o->version < 1000 ?
 					   (int)o->version : 0;
 	}
-	if (g->opset < 1)
-		return graph_error(g, "it does not say which version of ONNX it uses");
 	if (p->n_sparse_initializer)
 		return graph_error(g, "sparse initializers are not supported");
 	g->name = graph_strdup(g, clean(g, p->name));
@@ -296,6 +294,8 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 	}
 	if (check_supported(g, p, node_names))
 		return -1;
+	if (g->opset < 1)
+		return graph_error(g, "it does not say which version of ONNX it uses");
 	names_init(g, &names, num);
 	for (size_t i = 0; i < p->n_initializer; i++) {
 		const char *name = clean(g, p->initializer[i]->name);
