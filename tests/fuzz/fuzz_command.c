@@ -296,6 +296,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	c.prog.size = image_size;
 	submit(0, &c);
 	settle();
+	/* Queue 1 starts with a section loaded. */
+	c = (struct rdu_cmd){ .op = RDU_OP_RUN };
+	c.run.args = VA + (ARGS - DATA);
+	c.run.args_size = 40;
+	submit(1, &c);
 	while (in.n && actions++ < 200) {
 		switch (take(&in, 1) % 16) {
 		case 0:
