@@ -30,6 +30,11 @@ static int query(struct drm_device *d, uint32_t type, void *data, uint32_t size)
 	return call(d, DRM_IOCTL_RDU_DEV_QUERY, &q);
 }
 
+static const char *why(int ret)
+{
+	return ret == -ENODEV ? "the card was reset, or has gone" : strerror(-ret);
+}
+
 /* ---- the device ---------------------------------------------------------------------- */
 
 static int drm_open(struct rdu_device *dev, const char *where)
@@ -57,7 +62,7 @@ static int drm_open(struct rdu_device *dev, const char *where)
 		ret = query(d, DRM_RDU_QUERY_CHIP, &chip, sizeof(chip));
 	if (ret)
 		return lr_fail(&dev->obj, ret, "%s: the driver does not tell about its card: %s",
-			       d->node, strerror(-ret));
+			       d->node, why(ret));
 	memcpy(dev->chip.name, chip.name, sizeof(dev->chip.name));
 	dev->chip.assumed = chip.assumed;
 #define CHIP_FIELD(i, f, u, m) dev->chip.f = chip.fields[i];
@@ -97,7 +102,7 @@ static int drm_info(struct rdu_device *dev, struct rdu_device_info *info)
 		ret = query(d, DRM_RDU_QUERY_HEALTH, &health, sizeof(health));
 	if (ret)
 		return lr_fail(&dev->obj, ret, "%s: the driver does not answer: %s", d->node,
-			       strerror(-ret));
+			       why(ret));
 	memcpy(info->serial, d->info.serial, 16);
 	snprintf(info->node, sizeof(info->node), "%s", d->node);
 	snprintf(info->pci_address, sizeof(info->pci_address), "%s", d->pci);
@@ -146,26 +151,42 @@ static int drm_usage(struct rdu_device *dev, struct rdu_tile_usage *usage, unsig
 	free(tiles);
 	if (ret)
 		return lr_fail(&dev->obj, ret, "%s: the driver does not tell about tiles: %s",
-			       d->node, strerror(-ret));
+			       d->node, why(ret));
 	return dev->chip.tiles;
 }
 
-static int drm_reset(struct rdu_device *dev)
+static int write_file(struct rdu_device *dev, const char *path, const char *text)
 {
-	struct drm_device *d = dev->priv;
-	char path[96];
-	int fd, ret = 0;
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
 
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", d->pci);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || write(fd, "1", 1) != 1)
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
 		ret = -errno;
 	if (fd >= 0)
 		close(fd);
 	if (ret)
-		return lr_fail(&dev->obj, ret, "%s: %s%s", path, strerror(-ret),
+		return lr_fail(&dev->obj, ret, "%s: %s%s", path, why(ret),
 			       ret == -EACCES ? "; resetting a card needs root" : "");
 	return 0;
+}
+
+/* The driver lets go, the function is reset, the driver takes it again: nothing
+ * that was there before is left. This device's node is gone afterwards. */
+static int drm_reset(struct rdu_device *dev)
+{
+	static const char bind[] = "/sys/bus/pci/drivers/" DRM_RDU_DRIVER_NAME "/bind";
+	static const char unbind[] = "/sys/bus/pci/drivers/" DRM_RDU_DRIVER_NAME "/unbind";
+	struct drm_device *d = dev->priv;
+	char reset[96];
+	int ret;
+
+	snprintf(reset, sizeof(reset), "/sys/bus/pci/devices/%s/reset", d->pci);
+	ret = write_file(dev, unbind, d->pci);
+	if (ret)
+		return ret;
+	ret = write_file(dev, reset, "1");
+	if (write_file(dev, bind, d->pci) && !ret)
+		ret = dev->obj.code;
+	return ret;
 }
 
 /* ---- contexts ---------------------------------------------------------------------------- */
@@ -196,7 +217,7 @@ static int make_context(struct rdu_context *ctx, struct drm_device *d, struct dr
 			       "stat` tells who has them", d->node, ctx->tiles);
 	if (ret)
 		return lr_fail(&ctx->obj, ret, "%s: no context with %u tiles: %s", d->node,
-			       ctx->tiles, strerror(-ret));
+			       ctx->tiles, why(ret));
 	return 0;
 }
 
@@ -213,7 +234,7 @@ static int drm_context_new(struct rdu_context *ctx)
 	ret = call(d, DRM_IOCTL_RDU_VM_CREATE, &vm);
 	c->vm = vm.vm_id;
 	if (ret)
-		return lr_fail(&ctx->obj, ret, "%s: no address space: %s", d->node, strerror(-ret));
+		return lr_fail(&ctx->obj, ret, "%s: no address space: %s", d->node, why(ret));
 	if (drmSyncobjCreate(d->fd, 0, &c->timeline))
 		return lr_fail(&ctx->obj, -errno, "%s: no syncobj: %s", d->node, strerror(errno));
 	return make_context(ctx, d, c);
@@ -292,14 +313,14 @@ static int drm_buffer_new(struct rdu_buffer *buf)
 	if (ret)
 		return lr_fail(&buf->obj, ret, "%s: no %s memory for %llu bytes: %s", d->node,
 			       buf->flags & RDU_BUFFER_HOST ? "system" : "card",
-			       (unsigned long long)buf->room, strerror(-ret));
+			       (unsigned long long)buf->room, why(ret));
 	buf->handle = op.handle = close.handle = create.handle;
 	ret = call(d, DRM_IOCTL_RDU_VM_BIND, &bind);
 	if (ret) {
 		call(d, DRM_IOCTL_GEM_CLOSE, &close);
 		return lr_fail(&buf->obj, ret, "%s: %llu bytes can't be bound at 0x%llx: %s",
 			       d->node, (unsigned long long)buf->room,
-			       (unsigned long long)buf->address, strerror(-ret));
+			       (unsigned long long)buf->address, why(ret));
 	}
 	return 0;
 }
@@ -340,7 +361,7 @@ static int drm_buffer_map(struct rdu_buffer *buf)
 	}
 	if (ret)
 		return lr_fail(&buf->obj, ret, "%s: a buffer of %llu bytes can't be mapped: %s",
-			       d->node, (unsigned long long)buf->room, strerror(-ret));
+			       d->node, (unsigned long long)buf->room, why(ret));
 	buf->map = map;
 	return 0;
 }
@@ -360,7 +381,7 @@ static int drm_program_load(struct rdu_program *prog)
 		return lr_fail_refused(prog, load.error, load.error_section, load.error_offset);
 	if (ret)
 		return lr_fail(&prog->obj, ret, "%s: %s does not take the program: %s",
-			       prog->file->path, d->node, strerror(-ret));
+			       prog->file->path, d->node, why(ret));
 	prog->handle = load.prog_id;
 	return 0;
 }

@@ -175,7 +175,7 @@ RDU_EXPORT int rdu_program_submit(struct rdu_program *prog, const char *entry,
 	}
 	pthread_mutex_unlock(&ctx->lock);
 	free(cmds);
-	if (ret == -EIO)
+	if (ret == -EIO || ret == -ENODEV)
 		return lr_fail_fault(&job->obj, ctx, NULL, NULL, ret);
 	if (ret)
 		return lr_fail(&job->obj, ret, "the commands could not be queued: %s",

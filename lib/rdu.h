@@ -168,7 +168,8 @@ int rdu_device_get_usage(struct rdu_device *dev, struct rdu_tile_usage *usage, u
 /**
  * rdu_device_reset - reset the whole card; contexts on it are lost
  *
- * Needs the right to write the device's reset file (root).
+ * Needs root. Other objects of the device can only be freed afterwards; open it
+ * again.
  */
 int rdu_device_reset(struct rdu_device *dev);
 

@@ -40,7 +40,7 @@ __attribute__((unused)) static int tap_done(void)
 		const char *text_ = rdu_error_text(object), *words_ = (words);                     \
 		if (!ok(ret_ == code_ && strstr(text_, words_), "%s", what))                       \
 			printf("# got %d, want %d; text \"%s\", want \"%s\"\n", ret_, code_, text_, \
-			       words_);                                                            \
+			       words_), fflush(stdout);                                            \
 	} while (0)
 
 /*
