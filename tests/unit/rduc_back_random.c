@@ -564,7 +564,7 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 
 int main(int argc, char **argv)
 {
-	int first = argc > 1 ? atoi(argv[1]) : 0, num = argc > 2 ? atoi(argv[2]) : 100;
+	int first = argc > 1 ? atoi(argv[1]) : 0, num = argc > 2 ? atoi(argv[2]) : 42;
 	static const char *const chips[] = { "sn10", "plasticine" };
 	static const char *const kinds[] = { "map", "reduce", "pool", "matmul", "conv", "chain" };
 	struct rdu_pool *pool = NULL;

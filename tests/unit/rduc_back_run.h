@@ -80,7 +80,10 @@ static inline int ran_open(struct ran *r, const char *path)
 	r->memory = calloc(r->num_regions + 1, sizeof(*r->memory));
 	for (size_t i = 0; i < r->num_regions; i++) {
 		r->memory[i] = aligned_alloc(64, (r->region[i].size + 127) / 64 * 64);
-		memset(r->memory[i], 0xa5, r->region[i].size); /* nobody may count on zeros */
+		if (!r->memory[i])
+			return -1;
+		if (r->region[i].size < 1 << 28) /* nobody may count on zeros */
+			memset(r->memory[i], 0xa5, r->region[i].size);
 		if (r->region[i].data != RDU_NO_DATA)
 			memcpy(r->memory[i], data + r->region[i].data,
 			       r->region[i].data + r->region[i].size <= data_size ?

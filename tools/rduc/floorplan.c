@@ -236,7 +236,7 @@ int be_floorplan(struct backend *be, const char *path)
 			     .rows = (int)be->chip.tile_rows * be->tiles };
 	int big = 0, across, shown = be->num_sections - 1;
 	double large = be->tiles > 2 ? 16 : be->tiles > 1 ? 20 : 30, small = 6.5;
-	double top = 96, bw, bh, tw, th, W, H, left = 40;
+	double top = 104, bw, bh, tw, th, W, H, left = 40;
 
 	if (!f)
 		return be_error(be, "%s: %s", path, strerror(errno));
@@ -272,11 +272,11 @@ int be_floorplan(struct backend *be, const char *path)
 	p.y = top + 22;
 	p.cell = large;
 	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"14\" font-weight=\"600\">", left - 10,
-		top + 8);
+		top - 2);
 	put_text(f, be->section[big].im->name, 40);
-	fprintf(f, "</text><text x=\"%.1f\" y=\"%.1f\" font-size=\"11\" class=\"dim\" text-anchor=\"end\">"
-		   "the most units: %llu cycles, %d PCU, %d PMU, %d AGCU</text>\n",
-		left + bw - large, top + 8, (unsigned long long)be->section[big].im->cycles,
+	fprintf(f, "</text><text x=\"%.1f\" y=\"%.1f\" font-size=\"11\" class=\"dim\">"
+		   "%llu cycles, %d PCU, %d PMU, %d AGCU</text>\n",
+		left - 10, top + 13, (unsigned long long)be->section[big].im->cycles,
 		be->section[big].im->used[0], be->section[big].im->used[1],
 		be->section[big].im->used[2]);
 	ground(&p);

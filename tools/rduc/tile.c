@@ -92,13 +92,14 @@ static bool solve_operand(struct contract *c, int o)
 		return false;
 	/* Vectors are loaded along the axis that is contiguous in memory. */
 	for (int i = 0; i < op->num_axes; i++) {
-		const struct oaxis *x = &op->axis[i], *v = &op->axis[op->vec_axis];
+		const struct oaxis *x = &op->axis[i], *v;
 		bool better;
 
 		if (op->vec_axis < 0) {
 			op->vec_axis = i;
 			continue;
 		}
+		v = &op->axis[op->vec_axis];
 		better = llabs(x->ms) == 1 ? x->len > 1 || llabs(v->ms) != 1 || v->len == 1 :
 			 (llabs(v->ms) != 1 || v->len == 1) && x->len > v->len;
 		if (llabs(v->ms) == 1 && v->len > 1)
@@ -167,7 +168,7 @@ bool contract_solve(struct contract *c)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, agcus, progs;
-	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time;
+	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0, stored = 0;
 	int pcus;
 
 	for (int d = 0; d < l->num_dims; d++) {
@@ -242,6 +243,7 @@ bool contract_solve(struct contract *c)
 		dram += (double)(n * contract_replicas(c, o)) * c->op[o].bytes;
 		first += (double)contract_replicas(c, o) * c->op[o].bytes;
 		worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
+		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}
 	out_vecs = subs * c->gc;
 	if (c->chunked) {
@@ -263,6 +265,7 @@ bool contract_solve(struct contract *c)
 		int64_t s = llabs(lacc_coef(&l->out[i], c->lane)) * esz;
 
 		dram += out_bytes * (double)(s > chip->dram_burst ? chip->dram_burst : s);
+		stored += out_bytes * esz;
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		int64_t st = llabs(lacc_coef(&l->in[i], c->lane)) * dtype_size(l->in[i].t->dtype);
@@ -271,7 +274,7 @@ bool contract_solve(struct contract *c)
 			dram += out_bytes * fmin((double)(st ? st : 1), chip->dram_burst);
 	}
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
-		compute += out_bytes * 4 / bytes_per_cycle(chip);
+		compute += stored / bytes_per_cycle(chip);
 	if (acts == 1) { /* load, then compute while storing */
 		time = fmax(first / bytes_per_cycle(chip), worst_load) +
 		       fmax(compute, (dram - first) / bytes_per_cycle(chip));
@@ -283,8 +286,14 @@ bool contract_solve(struct contract *c)
 		       fmax(compute, (dram - first) / bytes_per_cycle(chip)) * part;
 	}
 	time += chip->dram_latency * 2 + chip->lanes * 2 + (double)progs * 8;
-	time += (double)acts * (20 + 2 * (double)progs); /* tokens; and the host's time */
+	time += (double)acts * 20;
+	/* The model's own speed on the host, in ns: steps, vectors moved, programs
+	 * started. It breaks ties at -O3 and weighs more below. */
+	host += (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc) +
+					 (c->chunked ? 60 : 20) * (double)out_vecs) +
+		(double)acts * (double)progs * 400;
 	c->cycles = time;
+	c->cost = time * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
 	return true;
 }
 
@@ -339,7 +348,7 @@ static void improve(struct contract *c, int d)
 {
 	int64_t t[40], u[48], best_t = c->tile[d], best_u = c->unroll[d];
 	int nt = tile_choices(c, d, t);
-	double best = c->cycles;
+	double best = c->cost;
 
 	for (int i = 0; i < nt; i++) {
 		int nu = unroll_choices(c, d, t[i], u);
@@ -347,8 +356,8 @@ static void improve(struct contract *c, int d)
 		for (int k = 0; k < nu; k++) {
 			c->tile[d] = t[i];
 			c->unroll[d] = u[k];
-			if (contract_solve(c) && c->cycles < best * 0.9999) {
-				best = c->cycles;
+			if (contract_solve(c) && c->cost < best * 0.9999) {
+				best = c->cost;
 				best_t = t[i];
 				best_u = u[k];
 			}
@@ -356,7 +365,7 @@ static void improve(struct contract *c, int d)
 	}
 	c->tile[d] = best_t;
 	c->unroll[d] = best_u;
-	c->cycles = best;
+	c->cost = best;
 }
 
 static double descend(struct contract *c)
@@ -364,15 +373,15 @@ static double descend(struct contract *c)
 	double was;
 
 	if (!contract_solve(c))
-		c->cycles = 1e300;
+		c->cost = 1e300;
 	do {
-		was = c->cycles;
+		was = c->cost;
 		for (int d = 0; d < c->l->num_dims; d++)
 			improve(c, d);
-	} while (c->cycles < was * 0.999);
+	} while (c->cost < was * 0.999);
 	if (!contract_solve(c))
-		c->cycles = 1e300;
-	return c->cycles;
+		c->cost = 1e300;
+	return c->cost;
 }
 
 static void start_small(struct contract *c)
@@ -389,33 +398,56 @@ static uint32_t next_random(uint32_t *s)
 	return *s >> 8;
 }
 
-/* Starts with all compute units in a grid over lanes and columns. */
+#define GRID_KEEP 12
+
+/* Starts with all compute units in a grid over lanes and columns: many are
+ * looked at, the best are worked on. */
 static void search_grid(struct contract *c, struct contract *best)
 {
 	int64_t pcus = (int64_t)rdu_chip_pcus_per_tile(c->chip) * c->tiles / (1 + c->epi_pcus);
+	struct contract *kept = calloc(GRID_KEEP, sizeof(*kept));
 	int64_t u[48];
-	int nu;
+	int nu, num = 0;
 
-	if (c->col < 0)
+	if (!kept)
+		abort();
+	if (c->col < 0) {
+		free(kept);
 		return;
+	}
 	pcus = min64(pcus, c->pl->max_unroll);
 	nu = unroll_choices(c, c->lane, c->gl, u);
-	for (int i = 0; i < nu; i++)
-		for (int64_t nl = 1; nl <= 4; nl++)
-			for (int64_t nc = 1; nc <= 4; nc++) {
-				int64_t uc = pcus * 9 / 10 / u[i];
+	for (int i = 0; i < nu * 64; i++) {
+		int64_t nl = 1 + i % 8, nc = 1 + i / 8 % 8, ul = u[i / 64];
+		int64_t uc = min64(pcus * 9 / 10 / ul, ceil_div(c->l->extent[c->col], c->gc));
+		int at;
 
-				start_small(c);
-				c->unroll[c->lane] = u[i];
-				uc = min64(uc, ceil_div(c->l->extent[c->col], c->gc));
-				c->unroll[c->col] = uc < 1 ? 1 : uc;
-				c->tile[c->lane] = ceil_div(c->l->extent[c->lane],
-							    u[i] * nl * c->gl) * c->gl;
-				c->tile[c->col] = ceil_div(c->l->extent[c->col],
-							   c->unroll[c->col] * nc * c->gc) * c->gc;
-				if (descend(c) < best->cycles)
-					*best = *c;
-			}
+		start_small(c);
+		c->unroll[c->lane] = ul;
+		c->unroll[c->col] = uc < 1 ? 1 : uc;
+		c->tile[c->lane] = ceil_div(c->l->extent[c->lane], ul * nl * c->gl) * c->gl;
+		c->tile[c->col] = ceil_div(c->l->extent[c->col],
+					   c->unroll[c->col] * nc * c->gc) * c->gc;
+		c->cost = 1e300;
+		for (int d = 0; d < c->l->num_dims; d++)
+			if (c->l->reduce[d])
+				improve(c, d);
+		if (c->cost >= 1e300)
+			continue;
+		for (at = num; at > 0 && kept[at - 1].cost > c->cost; at--)
+			if (at < GRID_KEEP)
+				kept[at] = kept[at - 1];
+		if (at < GRID_KEEP)
+			kept[at] = *c;
+		if (num < GRID_KEEP)
+			num++;
+	}
+	for (int i = 0; i < num; i++) {
+		*c = kept[i];
+		if (descend(c) < best->cost)
+			*best = *c;
+	}
+	free(kept);
 }
 
 static void search(struct contract *c, int tries)
@@ -444,7 +476,7 @@ static void search(struct contract *c, int tries)
 		}
 		if (!contract_solve(c))
 			continue;
-		if (descend(c) < best.cycles)
+		if (descend(c) < best.cost)
 			best = *c;
 	}
 	*c = best;
@@ -460,7 +492,7 @@ static int even_cut(int64_t extent, int most)
 int contract_plan(struct contract *c)
 {
 	const struct lnest *l = c->l;
-	struct contract best = { .cycles = 1e300 }, t = *c;
+	struct contract best = { .cost = 1e300 }, t = *c;
 	int ins[2] = { c->op[0].in, c->op[1].in };
 	int cols = c->systolic ? (int)c->chip->systolic_cols :
 		   (int)min64(min64(c->chip->simd_stages, c->chip->simd_regs), RDU_MAX_STAGES);
@@ -510,17 +542,17 @@ int contract_plan(struct contract *c)
 					t.gl = (int)min64(t.chip->lanes, l->extent[t.lane]);
 					t.gc = t.col < 0 ? 1 : even_cut(l->extent[t.col], cols);
 					search(&t, 0);
-					if (t.cycles < best.cycles)
+					if (t.cost < best.cost)
 						best = t;
 				}
 			}
 		}
 	}
-	if (best.cycles >= 1e300)
+	if (best.cost >= 1e300)
 		return 1;
 	t = best;
-	search(&t, c->pl->level >= 3 ? 600 : 60);
-	if (t.cycles < best.cycles)
+	search(&t, c->pl->level >= 3 ? 300 : 60);
+	if (t.cost < best.cost)
 		best = t;
 	*c = best;
 	if (!contract_solve(c))

@@ -52,7 +52,7 @@ struct contract {
 	int prefix[2];       /* how many of (order, then reductions) an operand's loads run over */
 	bool chunked;        /* the reduction is cut: partial results in scratchpads */
 	int copies[2], out_copies;
-	double cycles;
+	double cycles, cost;
 };
 
 /* Fills in what follows; false: does not fit. */
