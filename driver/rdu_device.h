@@ -197,6 +197,9 @@ void rdu_vram_free(struct rdu_device *rdev, struct list_head *blocks);
 /* rdu_query.c */
 int rdu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file);
 
+/* rdu_perf.c */
+int rdu_ioctl_perf_open(struct drm_device *drm, void *data, struct drm_file *file);
+
 /* rdu_hwmon.c, rdu_debugfs.c, rdu_fdinfo.c */
 int rdu_hwmon_init(struct rdu_device *rdev);
 void rdu_debugfs_init(struct rdu_device *rdev);

@@ -73,6 +73,7 @@ static const struct drm_ioctl_desc rdu_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(RDU_PROG_LOAD, rdu_ioctl_prog_load, 0),
 	DRM_IOCTL_DEF_DRV(RDU_PROG_UNLOAD, rdu_ioctl_prog_unload, 0),
 	DRM_IOCTL_DEF_DRV(RDU_SUBMIT, rdu_ioctl_submit, 0),
+	DRM_IOCTL_DEF_DRV(RDU_PERF_OPEN, rdu_ioctl_perf_open, 0),
 };
 
 static const struct file_operations rdu_fops = {

@@ -36,7 +36,7 @@ static int rdu_query_info(struct rdu_device *rdev, struct drm_rdu_dev_query *arg
 {
 	struct pci_dev *pdev = rdu_pdev(rdev);
 	struct drm_rdu_query_info info = {
-		.features = DRM_RDU_FEATURE_USERPTR,
+		.features = DRM_RDU_FEATURE_USERPTR | DRM_RDU_FEATURE_PERF,
 		.interface_version = rdev->interface_version,
 		.pci_vendor = pdev->vendor,
 		.pci_device = pdev->device,

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* DEV_QUERY and what monitoring reads. */
+#include <poll.h>
+
 #include "card.h"
 #include "rdu/regs.h"
 
@@ -186,8 +188,9 @@ TEST(errors)
 	}
 	q.type = DRM_RDU_QUERY_HEALTH + 1;
 	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EINVAL);
-	/* The reserved number. */
-	EXPECT_EQ(call(fd, DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_PERF_OPEN, uint64_t), &q), -EINVAL);
+	/* A number that nobody has. */
+	EXPECT_EQ(call(fd, DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_PERF_OPEN + 1, uint64_t), &q),
+		  -EINVAL);
 }
 
 static void fdinfo(int fd, char *text, size_t size)
@@ -254,4 +257,75 @@ TEST(fdinfo_engine)
 	ctx_destroy(fd, ctx);
 	after = fdinfo_value(fd, "drm-engine-copy:");
 	EXPECT_GE(after, before);
+}
+
+TEST(perf_errors)
+{
+	int fd = card_open();
+	uint32_t ctx = ctx_create(fd, vm_create(fd), 0);
+	struct drm_rdu_perf_open args = { .ctx_id = ctx, .period_ns = 1000000 };
+
+	EXPECT_RESERVED(fd, DRM_IOCTL_RDU_PERF_OPEN, args, flags, 0);
+	EXPECT_RESERVED(fd, DRM_IOCTL_RDU_PERF_OPEN, args, pad, 0);
+	args.period_ns = 999999;
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), -EINVAL);
+	args.period_ns = ~0ULL;
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), -EINVAL);
+	args.period_ns = 1000000;
+	args.ctx_id = ctx + 1;
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), -ENOENT);
+	if (getuid())
+		SKIP("not root");
+	args.ctx_id = 0;
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), 0);
+	ASSERT_EQ(setuid(65534), 0);
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), -EACCES);
+	args.ctx_id = ctx;
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), 0);
+}
+
+TEST(perf)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 1);
+	struct drm_rdu_perf_open args = { .ctx_id = ctx, .period_ns = 1000000 };
+	struct drm_rdu_perf_sample s[4], last = { 0 };
+	struct pollfd p;
+	ssize_t n;
+
+	buffer_create(fd, vm, VA_BASE, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), 0);
+	EXPECT_EQ(read(args.fd, s, sizeof(s[0]) - 1), -1);
+	EXPECT_EQ(errno, EINVAL);
+	for (int i = 0; i < 20; i++) {
+		if (i == 5)
+			ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE, 1 << 20, 1)), 1);
+		n = read(args.fd, s, sizeof(s));
+		ASSERT_GT(n, 0);
+		ASSERT_EQ(n % sizeof(s[0]), 0);
+		for (size_t j = 0; j < n / sizeof(s[0]); j++) {
+			EXPECT_GT(s[j].time, last.time);
+			EXPECT_GE(s[j].clock, last.clock);
+			EXPECT_GE(s[j].copy_cycles, last.copy_cycles);
+			EXPECT_GE(s[j].completed, last.completed);
+			last = s[j];
+		}
+	}
+	EXPECT_GT(last.copy_cycles, 0);
+	EXPECT_EQ(last.completed, 1);
+	/* Nobody reads: samples are lost, and it is said how many. */
+	usleep(100000);
+	p = (struct pollfd){ .fd = args.fd, .events = POLLIN };
+	ASSERT_EQ(poll(&p, 1, 5000), 1);
+	EXPECT_TRUE(p.revents & POLLIN);
+	/* The context goes: the rest, then the end. */
+	ctx_destroy(fd, ctx);
+	for (int i = 0; i < 1000; i++) {
+		n = read(args.fd, s, sizeof(s));
+		if (n <= 0)
+			break;
+	}
+	EXPECT_EQ(n, 0);
+	ASSERT_EQ(poll(&p, 1, 5000), 1);
+	EXPECT_TRUE(p.revents & POLLHUP);
 }

@@ -57,7 +57,7 @@ enum drm_rdu_ioctl_id {
 	DRM_RDU_PROG_UNLOAD,
 	/** @DRM_RDU_SUBMIT: Queue work. */
 	DRM_RDU_SUBMIT,
-	/** @DRM_RDU_PERF_OPEN: Reserved: a stream of counters. */
+	/** @DRM_RDU_PERF_OPEN: Open a stream of counters. */
 	DRM_RDU_PERF_OPEN,
 };
 
@@ -692,6 +692,48 @@ struct drm_rdu_submit {
 	__u64 seqno;
 };
 
+/* ---- Counters ---------------------------------------------------------- */
+
+/**
+ * struct drm_rdu_perf_open - Argument of DRM_IOCTL_RDU_PERF_OPEN
+ *
+ * The stream is a file: read() gives &struct drm_rdu_perf_sample, whole ones
+ * only, and waits for the first unless O_NONBLOCK; poll() tells when there is
+ * one. It ends (read() gives 0) when the context is destroyed or the card goes.
+ */
+struct drm_rdu_perf_open {
+	/** @ctx_id: Context of this file; zero: the whole card, needs CAP_PERFMON. */
+	__u32 ctx_id;
+	/** @flags: Must be zero. */
+	__u32 flags;
+	/** @period_ns: Nanoseconds between samples, 1,000,000 to 10,000,000,000. */
+	__u64 period_ns;
+	/** @fd: Out: the stream, O_CLOEXEC. */
+	__s32 fd;
+	/** @pad: Must be zero. */
+	__u32 pad;
+};
+
+/** struct drm_rdu_perf_sample - One sample; counters never go back */
+struct drm_rdu_perf_sample {
+	/** @time: CLOCK_MONOTONIC in nanoseconds. */
+	__u64 time;
+	/** @clock: Card clock in fabric cycles. */
+	__u64 clock;
+	/** @exec_cycles: Cycles spent executing; the card: sum over its tiles. */
+	__u64 exec_cycles;
+	/** @pload_cycles: Cycles spent on program load. */
+	__u64 pload_cycles;
+	/** @aload_cycles: Cycles spent on argument load. */
+	__u64 aload_cycles;
+	/** @copy_cycles: Cycles spent on copies and fills. */
+	__u64 copy_cycles;
+	/** @completed: SUBMITs of the context that are done; the card: zero. */
+	__u64 completed;
+	/** @lost: Samples dropped so far because nobody read. */
+	__u64 lost;
+};
+
 /* ---- Numbers ----------------------------------------------------------- */
 
 #define DRM_IOCTL_RDU_DEV_QUERY \
@@ -720,6 +762,8 @@ struct drm_rdu_submit {
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_PROG_UNLOAD, struct drm_rdu_prog_unload)
 #define DRM_IOCTL_RDU_SUBMIT \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_SUBMIT, struct drm_rdu_submit)
+#define DRM_IOCTL_RDU_PERF_OPEN \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_PERF_OPEN, struct drm_rdu_perf_open)
 
 #if defined(__cplusplus)
 }
