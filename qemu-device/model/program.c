@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "card_priv.h"
+#include "timing_priv.h"
 
 #define IMAGE_MAX (1ULL << 30)
 #define SLOTS_MAX (4ULL << 30) /* bytes of images in all slots */
@@ -356,6 +357,7 @@ static int compute(struct job *j, uint32_t i, struct rdu_section *s,
 static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
+	const struct rdu_patience patience = { &q->stop, q->deadline_ns };
 	const struct rdu_section_time *t;
 	uint64_t start = rdu_queue_clock(q);
 	struct rdu_binding b;
@@ -371,10 +373,12 @@ static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failur
 	failed = rdu_bind(q, j->p, i, j->args, j->views, iteration, &b, f);
 	if (failed)
 		goto out;
-	t = rdu_section_time(s, j->args->scalars, NULL, NULL);
+	t = rdu_section_time_within(s, j->args->scalars, NULL, NULL, &patience);
 	if (!t) {
-		failed = rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_COUNTER,
-				  j->p->sections[i].offset);
+		failed = -1;
+		if (rdu_queue_continue(q, f)) /* argument registers that don't fit */
+			rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_COUNTER,
+				 j->p->sections[i].offset);
 	} else {
 		failed = rdu_queue_spend(q, &q->spent.exec, t->cycles, f) ?
 				 compute(j, i, s, &b, f) :
@@ -388,7 +392,8 @@ static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failur
 		rdu_trace_event(&j->trace, RDU_TRACE_EXEC, i, start, rdu_queue_clock(q));
 		rdu_trace_units(&j->trace, i, t);
 		if (rdu_trace_has_room(&j->trace, t))
-			rdu_section_time(s, j->args->scalars, rdu_trace_stage, &j->trace);
+			rdu_section_time_within(s, j->args->scalars, rdu_trace_stage, &j->trace,
+						&patience);
 	}
 	/* What was stored before a fault stays stored. */
 	if (rdu_unbind(q, &b, !q->stop, failed ? &(struct rdu_failure){ .info = 0 } : f))

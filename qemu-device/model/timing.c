@@ -13,6 +13,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include "timing_priv.h"
 
 #define TIME_MAX 4.0e18 /* cycles; keeps every sum within 64 bits */
@@ -130,6 +131,7 @@ struct sim {
 	/* Starts of activations that issued but have not ended, if traced. */
 	double *start_of;
 	size_t *start_first;
+	const struct rdu_patience *patience;
 	bool failed;
 };
 
@@ -330,15 +332,33 @@ static void ended(struct sim *m, uint32_t stage, uint32_t activation)
 	}
 }
 
+static bool out_of_patience(const struct rdu_patience *p)
+{
+	struct timespec t;
+
+	if (!p)
+		return false;
+	if (p->stop && *p->stop)
+		return true;
+	if (!p->deadline_ns)
+		return false;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec > p->deadline_ns;
+}
+
 static void simulate(struct sim *m)
 {
-	uint32_t i, next = 0;
+	uint32_t i, next = 0, events = 0;
 
 	for (i = 0; i < m->s->num_stages; i++)
 		try_start(m, i);
 	while ((m->heap.n || m->dram.num) && !m->failed && m->now < TIME_MAX) {
 		double at = m->dram.num ? m->now + dram_next(m, &next) : INFINITY;
 
+		if (!(++events & 255) && out_of_patience(m->patience)) {
+			m->failed = true;
+			return;
+		}
 		if (m->heap.n && m->heap.e[0].at <= at) {
 			struct event e = heap_pop(&m->heap);
 
@@ -515,7 +535,8 @@ static void time_free(struct rdu_time_cache *t)
 }
 
 /* Caller holds s->lock. */
-static struct rdu_time_cache *time_new(const struct rdu_section *s)
+static struct rdu_time_cache *time_new(const struct rdu_section *s,
+				       const struct rdu_patience *patience)
 {
 	struct rdu_time_cache *t = calloc(1, sizeof(*t));
 	uint32_t n = s->hdr->programs.count;
@@ -535,6 +556,7 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s)
 		time_free(t);
 		return NULL;
 	}
+	m.patience = patience;
 	simulate(&m);
 	if (m.failed) {
 		time_free(t);
@@ -547,10 +569,10 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s)
 }
 
 const struct rdu_section_time *
-rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
-		 void (*trace)(void *opaque, uint32_t stage, uint32_t activation, uint64_t start,
-			       uint64_t end),
-		 void *opaque)
+rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
+			void (*trace)(void *opaque, uint32_t stage, uint32_t activation,
+				      uint64_t start, uint64_t end),
+			void *opaque, const struct rdu_patience *patience)
 {
 	const struct rdu_section_time *time = NULL;
 	struct rdu_cfg_diag diag;
@@ -561,7 +583,7 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		return NULL;
 	pthread_mutex_lock(&s->lock);
 	if (!s->time) {
-		s->time = time_new(s);
+		s->time = time_new(s, patience);
 		s->time_free = time_free;
 	}
 	if (s->time)
@@ -570,10 +592,20 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		if (!sim_new(&m, s, &s->time->costs, true)) {
 			m.trace = trace;
 			m.opaque = opaque;
+			m.patience = patience;
 			simulate(&m);
 		}
 		sim_free(&m);
 	}
 	pthread_mutex_unlock(&s->lock);
 	return time;
+}
+
+const struct rdu_section_time *
+rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
+		 void (*trace)(void *opaque, uint32_t stage, uint32_t activation, uint64_t start,
+			       uint64_t end),
+		 void *opaque)
+{
+	return rdu_section_time_within(section, scalars, trace, opaque, NULL);
 }

@@ -13,6 +13,7 @@
 
 #define WINDOWS 4       /* places in a program that are sampled */
 #define WINDOW 32       /* consecutive iterations at each */
+#define WARM 32         /* iterations before it that fill the burst buffer */
 #define BURST_LINES 64  /* bursts an AGCU holds while it coalesces: assumed */
 #define GATHER_SEED 0x9e3779b97f4a7c15ULL
 
@@ -139,38 +140,75 @@ double rdu_bank_cycles(const struct rdu_section *s, uint32_t program)
 	return (double)sum / (double)samples * (a->flags & RDU_ACCESS_ADD ? 2 : 1);
 }
 
+/* The bursts an AGCU holds, any address in any place, the oldest leaving first. */
+struct burst_buffer {
+	uint64_t line[BURST_LINES];
+	unsigned int next;
+};
+
+/* Place of a burst, or -1. `guess`: look there first. */
+static int burst_find(const struct burst_buffer *bb, uint64_t burst, unsigned int guess)
+{
+	unsigned int i;
+
+	if (bb->line[guess] == burst)
+		return (int)guess;
+	for (i = 0; i < BURST_LINES; i++)
+		if (bb->line[i] == burst)
+			return (int)i;
+	return -1;
+}
+
 /* Bursts per iteration: what is not among the last BURST_LINES touched. */
 static double bursts_per_iteration(const struct rdu_section *s, const struct rdu_unit_prog *p)
 {
 	const struct rdu_cfg_access *a = p->body;
-	unsigned int bytes = element_bytes(a->format), w, k, l, n;
+	unsigned int bytes = element_bytes(a->format), w, l, n, shift = 0, guess;
 	int64_t value[RDU_MAX_COUNTERS], addr[RDU_MAX_LANES];
-	uint64_t line[BURST_LINES], it, bursts = 0, samples = 0;
+	uint64_t total, it, bursts = 0, samples = 0;
+	unsigned int where[RDU_MAX_LANES];
+	struct burst_buffer bb;
 
+	while (1u << shift < s->chip.dram_burst)
+		shift++;
+	/* Iterations are counted through all activations; each activation starts
+	 * with an empty buffer, as what it reads may have been stored meanwhile. */
+	if (__builtin_mul_overflow(p->activations, p->iterations, &total))
+		total = UINT64_MAX;
 	for (w = 0; w < WINDOWS; w++) {
-		uint64_t act = window_start(p->activations, w, 1);
+		uint64_t start = window_start(total, w, WINDOW);
+		uint64_t first = start > WARM ? start - WARM : 0;
 
-		memset(line, 0xff, sizeof(line));
-		it = window_start(p->iterations, w, WINDOW);
-		for (k = 0; k < WINDOW && it + k < p->iterations; k++) {
-			counters_at(p, act, it + k, value);
-			n = lane_addresses(p, value, s->chip.lanes,
-					   GATHER_SEED * (w * WINDOW + k + 1), addr);
+		memset(&bb, 0xff, sizeof(bb));
+		memset(where, 0, sizeof(where));
+		bb.next = 0;
+		for (it = first; it < start + WINDOW && it < total; it++) {
+			if (it % p->iterations == 0)
+				memset(&bb, 0xff, sizeof(bb.line));
+			counters_at(p, it / p->iterations, it % p->iterations, value);
+			n = lane_addresses(p, value, s->chip.lanes, GATHER_SEED * (it + 1), addr);
+			guess = 0;
 			for (l = 0; l < n; l++) {
 				uint64_t at = (uint64_t)addr[l] * bytes;
-				uint64_t b = at / s->chip.dram_burst;
-				uint64_t last = (at + bytes - 1) / s->chip.dram_burst;
+				uint64_t b = at >> shift, last = (at + bytes - 1) >> shift;
 
 				for (; b <= last; b++) {
-					if (line[b % BURST_LINES] == b)
-						continue;
-					line[b % BURST_LINES] = b;
-					bursts++;
+					int i = bb.line[guess] == b ?
+							(int)guess :
+							burst_find(&bb, b, where[l]);
+
+					if (i < 0) {
+						i = (int)bb.next;
+						bb.line[i] = b;
+						bb.next = (bb.next + 1) % BURST_LINES;
+						bursts += it >= start;
+					}
+					where[l] = guess = (unsigned int)i;
 				}
 			}
-			samples++;
+			samples += it >= start;
 		}
-		if (p->activations == 1 && p->iterations <= WINDOW)
+		if (total <= WINDOW)
 			break;
 	}
 	return samples ? (double)bursts / (double)samples : 0;

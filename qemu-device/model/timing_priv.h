@@ -47,6 +47,19 @@ struct rdu_costs {
 int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c);
 void rdu_costs_free(struct rdu_costs *c);
 
+/* rdu_section_time() that can be told to give up, for a card whose guest may have
+ * made a section that takes long to time. NULL then, too; nothing is kept. */
+struct rdu_patience {
+	const volatile bool *stop; /* NULL: none */
+	uint64_t deadline_ns;      /* CLOCK_MONOTONIC; 0: none */
+};
+
+const struct rdu_section_time *
+rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
+			void (*trace)(void *opaque, uint32_t stage, uint32_t activation,
+				      uint64_t start, uint64_t end),
+			void *opaque, const struct rdu_patience *patience);
+
 /* Cycles of one vector access: the most words that fall on one bank, averaged
  * over a sample of iterations. Exposed for tests. */
 double rdu_bank_cycles(const struct rdu_section *s, uint32_t program);

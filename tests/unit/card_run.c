@@ -224,6 +224,7 @@ static void places(struct bed *b)
 	memcpy(host_ptr(b, HOST_BASE + MB), b->mem + MB, BYTES);
 	args(b, 8 * MB, 2, VA + 128 * MB, VA + 129 * MB, BYTES);
 	ok(bed_do(b, 1, run(0, VA + 8 * MB, false, false)), "from host memory to scattered pages");
+	ok(b->maps == 1 && b->unmaps == 1, "host memory in one piece is used in place");
 	for (i = 0; i < 2; i++)
 		ok(scaled(floats(b, MB) + i * 1024, floats(b, 20 * MB + (15 - i) * 4096), 3, 1024),
 		   "page %u", i);
@@ -232,6 +233,15 @@ static void places(struct bed *b)
 	ok(scaled(floats(b, MB), floats(b, 20 * MB + 15 * 4096), 27, 1024),
 	   "both segments see the same memory");
 
+	/* Every second host page elsewhere: through a buffer, and back. */
+	for (i = 0; i < 16; i++)
+		bed_map(b, root, VA + 131 * MB + i * 4096, HOST_BASE + 2 * MB + i * 8192ull, 4096,
+			RDU_PTE_WRITE | RDU_PTE_HOST, 0);
+	args(b, 8 * MB, 2, VA + MB, VA + 131 * MB, BYTES);
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, false, false)), "to scattered host pages");
+	ok(b->maps == 1 && scaled(floats(b, MB) + 1024,
+				  (float *)host_ptr(b, HOST_BASE + 2 * MB + 8192), 3, 1024),
+	   "stores arrive there");
 	/* Read only is enough to read, not to write. */
 	bed_map(b, root, VA + 130 * MB, MB, MB, 0, 0);
 	args(b, 8 * MB, 2, VA + 130 * MB, VA + 2 * MB, BYTES);

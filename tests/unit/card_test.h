@@ -58,6 +58,7 @@ struct bed {
 	_Atomic unsigned int irqs[RDU_NUM_VECTORS];
 	_Atomic bool bad_bus; /* host memory refuses */
 	_Atomic unsigned int errors;
+	_Atomic unsigned int maps, unmaps;
 	uint32_t tail[RDU_MAX_QUEUES];
 	uint64_t seq[RDU_MAX_QUEUES];
 	uint64_t pt_next; /* page tables are allocated from here up */
@@ -117,7 +118,31 @@ static void bed_error(void *opaque, const char *text)
 	b->errors++;
 }
 
+static void *bed_map_host(void *opaque, uint64_t addr, uint64_t len, bool write)
+{
+	struct bed *b = opaque;
+
+	(void)write;
+	if (b->bad_bus || addr < HOST_BASE || addr - HOST_BASE > HOST_SIZE ||
+	    len > HOST_SIZE - (addr - HOST_BASE))
+		return NULL;
+	b->maps++;
+	return b->host + (addr - HOST_BASE);
+}
+
+static void bed_unmap_host(void *opaque, void *ptr, uint64_t len, bool write)
+{
+	struct bed *b = opaque;
+
+	(void)ptr;
+	(void)len;
+	(void)write;
+	b->unmaps++;
+}
+
 static const struct rdu_host_ops bed_ops = {
+	.map = bed_map_host,
+	.unmap = bed_unmap_host,
 	.read = bed_read,
 	.write = bed_write,
 	.irq = bed_irq,
