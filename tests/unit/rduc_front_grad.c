@@ -365,6 +365,31 @@ static void conv(const struct window_case *c, const char *op)
 	end(k, n, name);
 }
 
+/* Relu, then MaxPool: the other way round after simplify, one gradient for both. */
+static void relu_pool(const struct window_case *c)
+{
+	struct net *k = begin();
+	int64_t x[4] = { 2, 2, c->in[0], c->in[1] };
+	struct value *v = graph_op1(k->g, "Relu", "relu", weight(k, "x", 4, x, -1, 1));
+	struct graph_output out = { (char *)"y", NULL };
+	struct node *n = node(k, "MaxPool", v, NULL, NULL);
+	char name[200];
+
+	node_attr_ints(k->g, n, "kernel_shape", 2, c->kernel);
+	node_attr_ints(k->g, n, "strides", 2, c->stride);
+	node_attr_ints(k->g, n, "pads", 4, c->pads);
+	node_attr_i(k->g, n, "ceil_mode", c->ceil);
+	out.value = graph_finish(k->g, n);
+	k->g->outputs = &out;
+	k->g->num_outputs = 1;
+	if (graph_simplify(k->g) || strcmp(k->g->nodes[0]->op->name, "MaxPool"))
+		snprintf(k->error, sizeof(k->error), "they do not change places");
+	snprintf(name, sizeof(name), "Relu and MaxPool, %s", c->what);
+	n = node_new(k->g, "Neg", "neg");
+	node_input(k->g, n, out.value);
+	end(k, n, name);
+}
+
 static void pool(const struct window_case *c, const char *op, bool include)
 {
 	struct net *k = begin();
@@ -412,6 +437,7 @@ static void windows(void)
 	}
 	for (size_t i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
 		pool(&pools[i], "MaxPool", false);
+		relu_pool(&pools[i]);
 		pool(&pools[i], "AveragePool", false);
 		pool(&pools[i], "AveragePool", true);
 	}

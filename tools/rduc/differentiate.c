@@ -207,6 +207,23 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	return finish_update(g, n, num, of);
 }
 
+/*
+ * Relu of a maximum over windows: what equals Relu's result, where that is
+ * positive, is what the gradient goes to. So the pooling's gradient does both,
+ * and its own result need not be kept.
+ */
+static bool relu_of_pool(struct graph *g, struct node *n)
+{
+	struct node *pool = n->in[0] ? n->in[0]->producer : NULL;
+
+	if (strcmp(n->op->name, "Relu") || !pool || strcmp(pool->op->name, "MaxPool") ||
+	    n->in[0]->grad || graph_uses(g, n->in[0]) != 1)
+		return false;
+	pool->of_node = n;
+	pool->out[0]->grad = n->out[0]->grad;
+	return true;
+}
+
 int graph_differentiate(struct graph *g, const struct train_options *opt)
 {
 	struct value *lr, *correction[2] = { NULL, NULL };
@@ -239,7 +256,7 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 
 		for (int k = 0; k < n->num_out; k++)
 			reached |= n->out[k] && n->out[k]->grad;
-		if (!reached || n->op->stop_gradient)
+		if (!reached || n->op->stop_gradient || relu_of_pool(g, n))
 			continue;
 		if (n->op->gradient(g, n))
 			return -1;

@@ -218,6 +218,8 @@ struct graph *graph_import(const void *onnx, size_t size, const struct import_op
 /* simplify.c: shapes, types, constants, expansion, dead code. */
 int graph_simplify(struct graph *g);
 int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
+/* How often a value is read, as an input of nodes or an output of the graph. */
+int graph_uses(const struct graph *g, const struct value *v);
 /* Mark what the values need as live, in nodes. */
 void graph_mark(struct graph *g, struct value *const *roots, int num_roots);
 

@@ -146,7 +146,8 @@ static int pool_gradient(struct graph *g, struct node *n)
 	node_input(g, m, n->out[0]->grad);
 	if (is_max(n)) {
 		node_input(g, m, x);
-		node_input(g, m, n->out[0]);
+		node_input(g, m, n->of_node ? n->of_node->out[0] : n->out[0]);
+		node_attr_i(g, m, "relu", n->of_node != NULL);
 	}
 	node_attr_ints(g, m, "shape", x->ndim, x->dim);
 	d = graph_finish(g, m);
@@ -155,6 +156,7 @@ static int pool_gradient(struct graph *g, struct node *n)
 
 struct pool_grad {
 	struct tensor *gy, *x, *y, *gx; /* x, y: maximum only */
+	bool relu;                      /* y is Relu of the maximum (differentiate.c) */
 	bool constant;                  /* average: scale here */
 	float scale;
 };
@@ -164,6 +166,10 @@ static int pool_share(struct nest *nest, const struct pool_grad *t)
 {
 	int g = nest_in(nest, 0);
 
+	if (t->relu)
+		g = nest_op(nest, RDU_SIMD_SELECT,
+			    nest_op(nest, RDU_SIMD_FLT, nest_imm_f(nest, 0), nest_in(nest, 2), -1),
+			    g, nest_imm_f(nest, 0));
 	if (t->x)
 		return nest_op(nest, RDU_SIMD_SELECT,
 			       nest_op(nest, RDU_SIMD_FEQ, nest_in(nest, 1), nest_in(nest, 2), -1),
@@ -283,6 +289,7 @@ static int pool_grad_pattern(struct lower *l, struct node *n)
 	if (max) {
 		t.x = lower_value(l, n->in[1]);
 		t.y = lower_value(l, n->in[2]);
+		t.relu = attr_i(n, "relu", 0);
 	}
 	for (int i = 0; i < w.space; i++) {
 		int64_t count = window_count(&w, i, with_pad, 0);

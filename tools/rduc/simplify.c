@@ -146,6 +146,49 @@ static void remove_dead(struct graph *g)
 	g->num_nodes = kept;
 }
 
+int graph_uses(const struct graph *g, const struct value *v)
+{
+	int num = 0;
+
+	for (int i = 0; i < g->num_nodes; i++)
+		for (int k = 0; k < g->nodes[i]->num_in; k++)
+			num += g->nodes[i]->in[k] == v;
+	for (int i = 0; i < g->num_outputs; i++)
+		num += g->outputs[i].value == v;
+	return num;
+}
+
+/*
+ * MaxPool(Relu(x)) is Relu(MaxPool(x)), to the bit, with fewer elements to
+ * clip. With overlapping windows too: all that equal the maximum get the
+ * gradient.
+ */
+static void pool_first(struct graph *g)
+{
+	for (int i = 0; i < g->num_nodes; i++) {
+		struct node *pool = g->nodes[i], *relu = pool->in ? pool->in[0]->producer : NULL;
+		struct value *between = relu ? pool->in[0] : NULL;
+		int at = 0;
+
+		if (!relu || strcmp(pool->op->name, "MaxPool") || strcmp(relu->op->name, "Relu") ||
+		    graph_uses(g, between) != 1)
+			continue;
+		while (g->nodes[at] != relu)
+			at++;
+		pool->in[0] = relu->in[0];
+		relu->in[0] = between;
+		relu->out[0] = pool->out[0];
+		relu->out[0]->producer = relu;
+		pool->out[0] = between;
+		between->producer = pool;
+		between->name = graph_format(g, "%.200s.max", pool->name);
+		between->ndim = relu->out[0]->ndim;
+		memcpy(between->dim, relu->out[0]->dim, sizeof(between->dim));
+		g->nodes[at] = pool;
+		g->nodes[i] = relu;
+	}
+}
+
 int graph_simplify(struct graph *g)
 {
 	struct node **old = g->nodes;
@@ -161,5 +204,6 @@ int graph_simplify(struct graph *g)
 	for (int i = 0; i < g->num_outputs; i++)
 		g->outputs[i].value = value_resolve(g->outputs[i].value);
 	remove_dead(g);
+	pool_first(g);
 	return 0;
 }
