@@ -104,6 +104,7 @@ static char *make_meta(struct backend *be)
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
 	uint64_t total;
+	int big = 0;
 
 	if (!f)
 		abort();
@@ -126,6 +127,11 @@ static char *make_meta(struct backend *be)
 		fprintf(f, "expected_cycles.%s %llu\n", be->entry[e].name,
 			(unsigned long long)total);
 	}
+	for (int i = 1; i < be->num_sections; i++)
+		if (be->section[i].im->cycles > be->section[big].im->cycles)
+			big = i;
+	fprintf(f, "longest_section %s\n", be->section[big].im->name);
+	fprintf(f, "bound %s\n", be_bound_text(be->section[big].im->bound));
 	fclose(f);
 	return text;
 }

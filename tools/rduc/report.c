@@ -7,7 +7,7 @@
 #include <string.h>
 #include "backend.h"
 
-static const char *bound_text(int bound)
+const char *be_bound_text(int bound)
 {
 	switch (bound) {
 	case RDU_BOUND_COMPUTE:
@@ -110,7 +110,7 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 	fprintf(f, "  %-36.36s %4d %4d %4d %12llu %10.1f %8.2f %8s  %s", im->name,
 		im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
 		(unsigned long long)im->cycles, seconds * 1e6,
-		(double)im->dram_bytes / seconds / 1e9, use, bound_text(im->bound));
+		(double)im->dram_bytes / seconds / 1e9, use, be_bound_text(im->bound));
 	if (im->bound_prog >= 0 && im->bound_prog < im->num_progs) {
 		static const char *const kind[] = {
 #define KIND_NAME(n, v, u, d) [v] = #n,
