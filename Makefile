@@ -49,6 +49,7 @@ MAKEFLAGS += -j$(shell nproc)
 endif
 .SUFFIXES:
 .DELETE_ON_ERROR:
+.PRECIOUS: build/stamp/packages-%
 .DEFAULT_GOAL := all
 
 B := build/host
