@@ -59,6 +59,7 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 		r->check = plan->min < 0 || (uint64_t)plan->max >= r->limit ||
 			   (plan->cfg->flags & RDU_ACCESS_GATHER);
 	}
+	r->word = plan->cfg->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
 	return true;
 }
 
@@ -110,14 +111,15 @@ static int64_t ceil_div(int64_t a, int64_t b) /* a > 0, b > 0 */
 	return (a + b - 1) / b;
 }
 
-/* The lanes [*from, *to) for which all predicates hold. */
-static void live_lanes(const struct access_run *r, int64_t *from, int64_t *to)
+/* The lanes [*from, *to) for which all predicates hold, `ahead` steps of the
+ * innermost loop from here. */
+static void live_lanes(const struct access_run *r, int64_t ahead, int64_t *from, int64_t *to)
 {
 	const struct access_plan *p = r->plan;
 	int64_t lo = 0, hi = p->words;
 
 	for (uint32_t k = 0; k < p->num_preds; k++) {
-		int64_t e = r->pred[k], a = p->pred[k].lo - e, b = p->pred[k].hi - e;
+		int64_t e = r->pred[k] + ahead * p->pred_stride[k][p->num - 1], a = p->pred[k].lo - e, b = p->pred[k].hi - e;
 		int64_t s = p->pred[k].lane_stride;
 
 		/* a <= s * lane < b */
@@ -160,6 +162,30 @@ static inline bool holds(const struct access_run *r, int64_t element)
 	return (uint64_t)element < r->limit;
 }
 
+/* Do all predicates hold and all addresses lie inside for all lanes of the next n
+ * vectors? Both are affine: what is true at the corners is true between. */
+static bool all_live(const struct access_run *r, size_t n)
+{
+	const struct access_plan *p = r->plan;
+	int64_t from, to, last = (int64_t)n - 1;
+
+	if (p->num_preds) {
+		live_lanes(r, 0, &from, &to);
+		if (from > 0 || to < p->words)
+			return false;
+		live_lanes(r, last, &from, &to);
+		if (from > 0 || to < p->words)
+			return false;
+	}
+	if (r->check) {
+		int64_t a = r->addr, b = a + last * p->stride[p->num - 1];
+		int64_t across = p->lane_stride * (p->words - 1);
+
+		return holds(r, a) && holds(r, b) && holds(r, a + across) && holds(r, b + across);
+	}
+	return true;
+}
+
 /* ---- reading ------------------------------------------------------------- */
 
 static void fill(uint32_t *out, uint32_t value, size_t n)
@@ -190,9 +216,10 @@ static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_
 	const struct access_plan *p = r->plan;
 	int64_t from, to, step = p->lane_stride, a;
 
-	live_lanes(r, &from, &to);
-	if (from > 0 || (size_t)to < lanes)
-		fill(out, p->cfg->pad, lanes);
+	live_lanes(r, 0, &from, &to);
+	if (from >= to || index || step != 1 || !r->word)
+		if (from > 0 || (size_t)to < lanes)
+			fill(out, p->cfg->pad, lanes);
 	if (from >= to)
 		return true;
 	if (index)
@@ -202,10 +229,14 @@ static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_
 		return outside(r, a);
 	if (r->check && !holds(r, a + (to - from - 1) * step))
 		return outside(r, a + (to - from - 1) * step);
-	if (step == 1) {
+	if (step == 1 && r->word) {
+		k->part(lanes, out, (const uint32_t *)(uintptr_t)
+				    ((uintptr_t)r->ptr + (uintptr_t)r->addr * 4),
+			(size_t)from, (size_t)to, p->cfg->pad);
+	} else if (step == 1) {
 		k->load[p->cfg->format]((size_t)(to - from), out + from,
 					r->ptr + (size_t)a * p->elem);
-	} else if (p->cfg->format == RDU_FMT_WORD) {
+	} else if (r->word) {
 		for (int64_t l = from; l < to; l++, a += step)
 			memcpy(&out[l], r->ptr + a * 4, 4);
 	} else {
@@ -220,23 +251,27 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 {
 	const struct access_plan *p = r->plan;
 	uint32_t in = p->num - 1, fmt = p->cfg->format;
-	bool plain = !p->num_preds && !r->check && p->words == lanes && !index;
-	bool word = fmt == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
+	bool even = p->words == lanes && !index;
+	bool sure = !p->num_preds && !r->check;
 
 	while (n) {
 		uint64_t left = p->trip[in] - r->at[in];
 		size_t m = n < left ? n : left;
 		int64_t step = p->stride[in];
+		bool plain = even && (sure || all_live(r, m));
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 
 		if (plain && p->lane_stride == 1 && step == (int64_t)lanes) {
 			k->load[fmt](m * lanes, out, at);
 			advance(r, m);
+		} else if (plain && p->lane_stride == 1 && r->word) {
+			k->rows(m, lanes, out, (ptrdiff_t)lanes, (const void *)at, step);
+			advance(r, m);
 		} else if (plain && p->lane_stride == 1) {
 			for (size_t i = 0; i < m; i++, at += step * (int64_t)p->elem)
 				k->load[fmt](lanes, out + i * lanes, at);
 			advance(r, m);
-		} else if (plain && word) {
+		} else if (plain && r->word) {
 			k->gather(m, lanes, out, (const void *)at, step, p->lane_stride);
 			advance(r, m);
 		} else {
@@ -273,7 +308,7 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 	int64_t from, to, step = p->lane_stride, a;
 	bool add = p->cfg->flags & RDU_ACCESS_ADD;
 
-	live_lanes(r, &from, &to);
+	live_lanes(r, 0, &from, &to);
 	if (from >= to)
 		return true;
 	a = r->addr + from * step;
@@ -282,6 +317,11 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 			return outside(r, a);
 		if (!holds(r, a + (to - from - 1) * step))
 			return outside(r, a + (to - from - 1) * step);
+	}
+	if (step == 1 && !add && !index && r->word) {
+		k->part_store((uint32_t *)((uintptr_t)r->ptr + (uintptr_t)r->addr * 4), in,
+			      (size_t)from, (size_t)to);
+		return true;
 	}
 	if (step == 1 && !add && !index) {
 		k->store[p->cfg->format]((size_t)(to - from), r->ptr + (size_t)a * p->elem,
@@ -309,17 +349,21 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 {
 	const struct access_plan *p = r->plan;
 	uint32_t last = p->num - 1;
-	bool plain = !p->num_preds && !r->check && !index && p->lane_stride == 1 &&
-		     !(p->cfg->flags & RDU_ACCESS_ADD);
+	bool even = !index && p->lane_stride == 1 && !(p->cfg->flags & RDU_ACCESS_ADD);
+	bool sure = !p->num_preds && !r->check;
 
 	while (n) {
 		uint64_t left = p->trip[last] - r->at[last];
 		size_t m = n < left ? n : left;
 		int64_t step = p->stride[last];
+		bool plain = even && (sure || all_live(r, m));
+		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 
 		if (plain && step == (int64_t)p->words && pitch == p->words) {
-			k->store[p->cfg->format](m * pitch, r->ptr + r->addr * (int64_t)p->elem,
-						 in);
+			k->store[p->cfg->format](m * pitch, at, in);
+			advance(r, m);
+		} else if (plain && r->word) {
+			k->rows(m, p->words, (void *)at, step, in, (ptrdiff_t)pitch);
 			advance(r, m);
 		} else {
 			for (size_t i = 0; i < m; i++) {

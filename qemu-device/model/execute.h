@@ -162,6 +162,7 @@ struct access_run {
 	unsigned char *ptr;
 	uint64_t limit; /* elements */
 	bool check;
+	bool word; /* elements are words, and aligned */
 	int64_t addr, pred[RDU_MAX_PREDS];
 	uint64_t at[RDU_MAX_COUNTERS];
 	struct rdu_fault_record *fault;

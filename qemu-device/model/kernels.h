@@ -56,6 +56,14 @@ struct rdu_kernels {
 	/* Segment formats: n elements to words and back. */
 	void (*load[6])(size_t n, uint32_t *out, const void *in);
 	void (*store[6])(size_t n, void *out, const uint32_t *in);
+	/* n rows of words, `*_step` words apart. */
+	void (*rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+		     const uint32_t *in, ptrdiff_t in_step);
+	/* Words from..to - 1 of in, the others of `words` are pad. */
+	void (*part)(size_t words, uint32_t *out, const uint32_t *in, size_t from, size_t to,
+		     uint32_t pad);
+	/* Words from..to - 1 of in to out; the others are not touched. */
+	void (*part_store)(uint32_t *out, const uint32_t *in, size_t from, size_t to);
 	/* out[i * lanes + l] = in[i * step + l * lane_step], i < n, l < lanes */
 	void (*gather)(size_t n, size_t lanes, uint32_t *out, const uint32_t *in, ptrdiff_t step,
 		       ptrdiff_t lane_step);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What kernels_mac.h needs, in AVX-512. */
+/* What kernels_mac.h and kernels_body.h need, in AVX-512. */
 #define VEC __m512
 #define VECI __m512i
 #define VW 16
@@ -12,3 +12,36 @@
 #define VEVEN(x) _mm512_castsi512_ps(_mm512_slli_epi32(x, 16))
 #define VCANON(r) _mm512_mask_mov_ps(r, _mm512_cmp_ps_mask(r, r, _CMP_UNORD_Q), \
 				     _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)))
+
+/* Lanes from..to - 1 of the 16 from lane l on. */
+static inline __mmask16 part_mask(size_t l, size_t from, size_t to)
+{
+	int64_t a = (int64_t)from - (int64_t)l, b = (int64_t)to - (int64_t)l;
+
+	a = a < 0 ? 0 : a > 16 ? 16 : a;
+	b = b < 0 ? 0 : b > 16 ? 16 : b;
+	return (__mmask16)((1u << b) - 1) & ~(__mmask16)((1u << a) - 1);
+}
+
+static void part_avx512(size_t words, uint32_t *out, const uint32_t *in, size_t from, size_t to,
+			uint32_t pad)
+{
+	for (size_t l = 0; l < words; l += 16) {
+		__mmask16 all = (__mmask16)(words - l < 16 ? (1u << (words - l)) - 1 : 0xffff);
+		__m512i v = _mm512_mask_loadu_epi32(_mm512_set1_epi32((int)pad),
+						    part_mask(l, from, to), in + l);
+
+		_mm512_mask_storeu_epi32(out + l, all, v);
+	}
+}
+
+static void part_store_avx512(uint32_t *out, const uint32_t *in, size_t from, size_t to)
+{
+	for (size_t l = from & ~(size_t)15; l < to; l += 16) {
+		__mmask16 m = part_mask(l, from, to);
+
+		_mm512_mask_storeu_epi32(out + l, m, _mm512_maskz_loadu_epi32(m, in + l));
+	}
+}
+#define PART part_avx512
+#define PART_STORE part_store_avx512

@@ -261,6 +261,46 @@ static void store_word(size_t n, void *out, const uint32_t *in)
 	memcpy(out, in, n * 4);
 }
 
+static void rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+		       const uint32_t *in, ptrdiff_t in_step)
+{
+	for (; n; n--, out += out_step, in += in_step) {
+		size_t l = 0;
+
+		for (; l + 2 * VW <= words; l += 2 * VW) {
+			vi a = *(const vi *)(in + l), b = *(const vi *)(in + l + VW);
+
+			*(vi *)(out + l) = a;
+			*(vi *)(out + l + VW) = b;
+		}
+		for (; l + VW <= words; l += VW)
+			*(vi *)(out + l) = *(const vi *)(in + l);
+		for (; l < words; l++)
+			out[l] = in[l];
+	}
+}
+
+#ifndef PART
+static void part_words(size_t words, uint32_t *out, const uint32_t *in, size_t from, size_t to,
+		       uint32_t pad)
+{
+	for (size_t l = 0; l < from; l++)
+		out[l] = pad;
+	for (size_t l = from; l < to; l++)
+		out[l] = in[l];
+	for (size_t l = to; l < words; l++)
+		out[l] = pad;
+}
+
+static void part_store_words(uint32_t *out, const uint32_t *in, size_t from, size_t to)
+{
+	for (size_t l = from; l < to; l++)
+		out[l] = in[l];
+}
+#define PART part_words
+#define PART_STORE part_store_words
+#endif
+
 static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
 			 ptrdiff_t step, ptrdiff_t lane_step)
 {
@@ -364,5 +404,8 @@ static const struct rdu_kernels kernels = {
 		[RDU_FMT_I64] = store_i64,
 		[RDU_FMT_I16] = store_i16,
 	},
+	.rows = rows_words,
+	.part = PART,
+	.part_store = PART_STORE,
 	.gather = gather_words,
 };
