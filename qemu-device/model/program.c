@@ -348,7 +348,8 @@ static int compute(struct job *j, uint32_t i, struct rdu_section *s,
 
 	if (card->timing_only || !rdu_section_execute(s, &run, &record))
 		return 0;
-	rdu_fail(f, record.code ? record.code : RDU_FAULT_INTERNAL, record.info, record.addr);
+	rdu_fail(f, record.code ? record.code : RDU_FAULT_INTERNAL,
+		 record.code == RDU_FAULT_WATCHDOG ? 1 : record.info, record.addr);
 	f->section = i;
 	f->program = record.program;
 	return -1;

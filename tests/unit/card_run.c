@@ -333,6 +333,34 @@ static void scratchpads(struct bed *b)
 	bed_enable(b, 1, root, 0, 1);
 }
 
+/* Loads two vectors' distance apart: the second half leaves the segment. */
+static void outside(struct bed *b)
+{
+	struct cfgb *g = cfgb_new(&chip, 1);
+	uint32_t ld = cfgb_program(g, RDU_KIND_LOAD, 0, 0), st = cfgb_program(g, RDU_KIND_STORE, 0, 2);
+	void *image;
+	size_t size;
+
+	g->num_segments = 2;
+	cfgb_loop(g, ld, N);
+	cfgb_loop(g, st, N);
+	cfgb_access(g, ld, &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1,
+						     .stride = { 64 } }, &no_pred);
+	cfgb_access(g, st, &(struct rdu_cfg_access){ .target = 1, .lanes = 32, .lane_stride = 1,
+						     .stride = { 32 } }, &no_pred);
+	cfgb_connect(g, ld, 0, st, 0);
+	image = cfgb_finish(g, &size);
+	is(load(b, 10, image, size, 0), 0, "a program that leaves its segment");
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	bed_do(b, 1, run(10, VA + 8 * MB, false, false));
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_SEGMENT, "faults");
+	is(qrd(b, 1, RDU_REG_Q_FAULT_PROGRAM), ld, "... by that unit program");
+	ok(rdu_card_mmio_read(b->card, RDU_REG_QUEUE(1) + RDU_REG_Q_FAULT_ADDR_LO, 8) >= BYTES,
+	   "... at an offset beyond its end");
+	bed_reset(b, 1);
+	bed_enable(b, 1, root, 0, 1);
+}
+
 static void together(struct bed *b)
 {
 	uint64_t a, c, end;
@@ -409,6 +437,7 @@ int main(void)
 	arguments(b);
 	schedules(b);
 	scratchpads(b);
+	outside(b);
 	together(b);
 	bed_free(b);
 	timing_only();
