@@ -11,7 +11,7 @@
 #include "drm_card.h"
 
 #define MAX_NODES 64
-#define TRY_A_MODEL "; a card in this process needs no driver: \"model:sn10\""
+#define TRY_A_MODEL " A card in this process needs no driver: \"model:sn10\""
 
 /* 0, -ENXIO (the node of another driver), or why it can't be opened. */
 static int try_node(const char *node, int *fd)
@@ -66,7 +66,7 @@ static int open_first(struct rdu_device *dev, struct drm_device *d)
 		}
 	}
 	if (seen[0])
-		return lr_fail(&dev->obj, why, "%s: %s" TRY_A_MODEL, seen, strerror(-why));
+		return lr_fail(&dev->obj, why, "%s: %s." TRY_A_MODEL, seen, strerror(-why));
 	return lr_fail(&dev->obj, -ENOENT, "no card: no /dev/accel node belongs to the rdu driver; "
 		       "is rdu.ko loaded?" TRY_A_MODEL);
 }

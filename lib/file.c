@@ -45,11 +45,12 @@ static int parse_elf(struct rdu_file *f, struct elf_section *found)
 	if (f->size < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG))
 		return lr_fail(&f->obj, -ENOEXEC, "%s: not an ELF file, so not a program file; "
 				"rduc makes them", f->path);
+	/* objcopy -I elf64-little -O elf64-little keeps all but the machine. */
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    eh->e_machine != RDU_ELF_MACHINE)
+	    (eh->e_machine != RDU_ELF_MACHINE && eh->e_machine != EM_NONE))
 		return lr_fail(&f->obj, -ENOEXEC, "%s: an ELF file, but not for an RDU (machine "
 				"0x%x, not 0x%x)", f->path, eh->e_machine, RDU_ELF_MACHINE);
-	if (eh->e_type != ET_EXEC || eh->e_version != EV_CURRENT ||
+	if ((eh->e_type != ET_EXEC && eh->e_type != ET_REL) || eh->e_version != EV_CURRENT ||
 	    eh->e_shentsize != sizeof(*sh))
 		return bad(f, "ELF header", 0, "damaged (type %u, version %u, entry size %u)",
 			   eh->e_type, eh->e_version, eh->e_shentsize);

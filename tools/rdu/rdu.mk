@@ -1,3 +1,7 @@
 # SPDX-License-Identifier: MIT
 # rdu: the command line. One subcommand a file.
 $(eval $(call program,rdu,$(wildcard tools/rdu/*.c),librdu librdumodel,$(LIB_LDLIBS) -lpci -lz))
+
+CFLAGS_tests/unit/lib_tools.c := -Itools/rdu
+$(eval $(call unit_test,lib_tools,tests/unit/lib_tools.c $(addprefix tools/rdu/,util.c tensor.c \
+	idx.c timeline.c),librdu librdumodel,$(LIB_LDLIBS) -lz))

@@ -127,7 +127,8 @@ static int sample(struct rdu_device *dev, enum form form, bool skip_idle, double
 	} else if (form == CSV) {
 		printf("TILE,%%idle,%%exec,%%pload,%%aload,%%chkpt,%%quiesce,PID,USER,COMMAND\n");
 	}
-	if (rdu_device_get_usage(dev, a, tiles, sizeof(*a)) < 0)
+	/* No interval: all since the card's reset. */
+	if (interval && rdu_device_get_usage(dev, a, tiles, sizeof(*a)) < 0)
 		ret = EXIT_FAIL;
 	for (i = 0; i < count && !ret; i++) {
 		fflush(stdout);
@@ -198,7 +199,7 @@ int cmd_stat(int argc, char **argv)
 			break;
 		case 'h':
 			return help("stat", DEVICE_HELP
-				    "  -i, --interval SEC   between two readings (5)\n"
+				    "  -i, --interval SEC   between two readings (5); 0: since the reset\n"
 				    "  -n, --count N        samples (1)\n"
 				    "      --skip-idle      only tiles that have an owner or work\n"
 				    "      --csv, --json    for programs\n\n"
