@@ -432,6 +432,7 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 	ctx->uid = current_uid();
 	ctx->pid = get_pid(task_tgid(current));
 	get_task_comm(ctx->comm, current->group_leader);
+	ctx->fence_context = dma_fence_context_alloc(1);
 	kref_init(&ctx->ref);
 	mutex_init(&ctx->submit_lock);
 	mutex_init(&ctx->lock);

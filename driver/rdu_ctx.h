@@ -40,6 +40,7 @@ struct rdu_ctx {
 
 	struct mutex submit_lock;	/* Protects: submitted, closed, the order of pushes */
 	u64 submitted;
+	u64 fence_context;
 	bool closed;
 
 	struct mutex lock;		/* Protects: queue, state, fault, granted */

@@ -14,7 +14,8 @@ struct rdu_prog;
 struct rdu_job {
 	struct drm_sched_job base;
 	struct rdu_ctx *ctx;
-	struct rdu_fence *fence;	/* NULL once emitted: then the queue's */
+	struct rdu_fence *fence;
+	bool armed;			/* fence is out in the world */
 	u64 submit;
 	u32 num_cmds;
 	u32 num_progs;

@@ -7,6 +7,7 @@
 #include <linux/interrupt.h>
 #include <linux/iopoll.h>
 #include <linux/log2.h>
+#include <linux/module.h>
 #include <linux/slab.h>
 
 #include "rdu_queue.h"
@@ -24,9 +25,17 @@ static const char *rdu_fence_timeline_name(struct dma_fence *fence)
 	return "queue";
 }
 
+/* A sync_file may hold a fence longer than anything else holds the module. */
+static void rdu_fence_release(struct dma_fence *fence)
+{
+	dma_fence_free(fence);
+	module_put(THIS_MODULE);
+}
+
 static const struct dma_fence_ops rdu_fence_ops = {
 	.get_driver_name = rdu_fence_driver_name,
 	.get_timeline_name = rdu_fence_timeline_name,
+	.release = rdu_fence_release,
 };
 
 struct rdu_fence *rdu_fence_alloc(void)
@@ -35,14 +44,30 @@ struct rdu_fence *rdu_fence_alloc(void)
 
 	if (!fence)
 		return NULL;
+	__module_get(THIS_MODULE); /* the caller's open file holds one */
 	spin_lock_init(&fence->lock);
 	INIT_LIST_HEAD(&fence->link);
 	return fence;
 }
 
+void rdu_fence_init(struct rdu_fence *fence, u64 context, u64 submit)
+{
+	fence->submit = submit;
+	dma_fence_init(&fence->base, &rdu_fence_ops, &fence->lock, context, submit);
+}
+
 void rdu_fence_free(struct rdu_fence *fence)
 {
 	kfree(fence);
+	module_put(THIS_MODULE);
+}
+
+void rdu_fence_cancel(struct rdu_fence *fence, int error)
+{
+	if (dma_fence_is_signaled(&fence->base))
+		return;
+	dma_fence_set_error(&fence->base, error);
+	dma_fence_signal(&fence->base);
 }
 
 /* Takes in what the card says is done; true if that is more than before. */
@@ -127,7 +152,6 @@ struct rdu_queue *rdu_queue_create(struct rdu_device *rdev, u32 id, u32 depth)
 	q->rdev = rdev;
 	q->id = id;
 	q->depth = depth;
-	q->fence_context = dma_fence_context_alloc(1);
 	spin_lock_init(&q->lock);
 	INIT_LIST_HEAD(&q->fences);
 	init_waitqueue_head(&q->wait);
@@ -218,7 +242,7 @@ int rdu_queue_reset(struct rdu_queue *q)
  * @q: queue; the caller has made sure that there is room
  * @cmds: commands; their numbers and the interrupt flag are set here
  * @count: how many, at least one
- * @fence: gets initialised; signals when the last command is done. NULL: none.
+ * @fence: signals when the last command is done. NULL: none.
  *
  * Allocates nothing. The caller is in drm_dev_enter().
  *
@@ -245,8 +269,6 @@ int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
 			cmd->flags |= RDU_CMD_IRQ;
 	}
 	if (fence) {
-		dma_fence_init(&fence->base, &rdu_fence_ops, &fence->lock,
-			       q->fence_context, ++q->fence_seqno);
 		fence->first_cmd = q->emitted + 1;
 		fence->last_cmd = q->emitted + count;
 		dma_fence_get(&fence->base); /* the list's */

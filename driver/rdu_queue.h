@@ -9,7 +9,10 @@
 
 #include "rdu_device.h"
 
-/* A batch of commands on its way through a queue. */
+/*
+ * A SUBMIT on its way: what syncobjs get. Not the scheduler's own fence, since
+ * that needs the scheduler, which goes with the context, to tell its name.
+ */
 struct rdu_fence {
 	struct dma_fence base;
 	spinlock_t lock;	/* of base; in here since it must live as long */
@@ -36,8 +39,6 @@ struct rdu_queue {
 	u64 emitted;		/* number of the last command in the ring */
 	u64 done;		/* number of the last command known done */
 	u64 submit_done;	/* the last SUBMIT known done */
-	u64 fence_context;
-	u64 fence_seqno;
 	struct list_head fences;
 	wait_queue_head_t wait;	/* done has moved, or stopped is set */
 };
@@ -55,7 +56,11 @@ struct dma_fence *rdu_queue_last_fence(struct rdu_queue *q);
 void rdu_queue_read_busy(struct rdu_queue *q, struct rdu_busy *busy);
 
 struct rdu_fence *rdu_fence_alloc(void);
-/* A fence that was never emitted. */
+/* From here on it is a dma_fence, and must be signalled. */
+void rdu_fence_init(struct rdu_fence *fence, u64 context, u64 submit);
+/* A fence that was never initialised. */
 void rdu_fence_free(struct rdu_fence *fence);
+/* Signals with an error, unless it is signalled already. */
+void rdu_fence_cancel(struct rdu_fence *fence, int error);
 
 #endif

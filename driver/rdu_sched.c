@@ -14,35 +14,36 @@
 /* The card's own watchdog should bark first. */
 #define RDU_TIMEOUT_SLACK_MS	2000
 
-static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
+static int rdu_sched_emit(struct rdu_job *job)
 {
-	struct rdu_job *job = to_rdu_job(sched_job);
 	struct rdu_ctx *ctx = job->ctx;
-	struct dma_fence *fence;
 	int ret, idx;
 
 	/* A killed entity gives its jobs an error before they come here. */
-	if (sched_job->s_fence->finished.error)
-		return NULL;
-	if (READ_ONCE(ctx->dead))
-		return ERR_PTR(-ECANCELED);
+	if (job->base.s_fence->finished.error || READ_ONCE(ctx->dead))
+		return -ECANCELED;
 	if (!drm_dev_enter(&ctx->rdev->drm, &idx))
-		return ERR_PTR(-ENODEV);
-
+		return -ENODEV;
 	/*
 	 * The queue is there: it goes in rdu_ctx_close() after the entity was
 	 * emptied, or after unplug, which waits for this section.
 	 */
-	job->fence->submit = job->submit;
 	trace_rdu_run(ctx->queue_id, job->submit, job->num_cmds);
 	ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
 	drm_dev_exit(idx);
-	if (ret)
+	return ret;
+}
+
+static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
+{
+	struct rdu_job *job = to_rdu_job(sched_job);
+	int ret = rdu_sched_emit(job);
+
+	if (ret) {
+		rdu_fence_cancel(job->fence, ret);
 		return ERR_PTR(ret);
-	/* The job's reference becomes the scheduler's; the queue has its own. */
-	fence = &job->fence->base;
-	job->fence = NULL;
-	return fence;
+	}
+	return dma_fence_get(&job->fence->base);
 }
 
 static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sched_job)

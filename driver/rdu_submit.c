@@ -24,8 +24,13 @@ void rdu_job_free(struct rdu_job *job)
 		rdu_prog_put(job->progs[i]);
 	kvfree(job->progs);
 	kvfree(job->cmds);
-	if (job->fence)
+	if (job->armed) {
+		/* Dropped before it got to the card? Nobody waits in vain. */
+		rdu_fence_cancel(job->fence, -ECANCELED);
+		dma_fence_put(&job->fence->base);
+	} else if (job->fence) {
 		rdu_fence_free(job->fence);
+	}
 	if (job->ctx)
 		rdu_ctx_put(job->ctx);
 	kfree(job);
@@ -203,6 +208,11 @@ static int rdu_submit_wait(struct rdu_submit_state *state, struct drm_file *file
 	ret = drm_syncobj_find_fence(file, sync->handle, sync->point, 0, &fence);
 	if (ret)
 		return ret;
+	/* What this context was given before is done before, by the ring's order. */
+	if (fence->context == state->job->ctx->fence_context) {
+		dma_fence_put(fence);
+		return 0;
+	}
 	return drm_sched_job_add_dependency(&state->job->base, fence);
 }
 
@@ -260,7 +270,7 @@ out_free:
 
 static void rdu_submit_publish(struct rdu_submit_state *state)
 {
-	struct dma_fence *fence = &state->job->base.s_fence->finished;
+	struct dma_fence *fence = &state->job->fence->base;
 	u32 i;
 
 	for (i = 0; i < state->num_signals; i++) {
@@ -309,6 +319,8 @@ static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
 	} else {
 		drm_sched_job_arm(&job->base);
 		job->submit = ++ctx->submitted;
+		rdu_fence_init(job->fence, ctx->fence_context, job->submit);
+		job->armed = true;
 		*seqno = job->submit;
 		trace_rdu_submit(ctx->queue_id, job->submit, job->num_cmds);
 		rdu_submit_publish(state);
