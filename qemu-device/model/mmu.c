@@ -7,7 +7,8 @@
 #include <string.h>
 #include "card_priv.h"
 
-#define PTE_RESERVED (~(RDU_PTE_VALID | RDU_PTE_WRITE | RDU_PTE_HOST | RDU_PTE_LARGE | RDU_PTE_ADDR))
+#define PTE_RESERVED                                                                               \
+	(~(RDU_PTE_VALID | RDU_PTE_WRITE | RDU_PTE_HOST | RDU_PTE_LARGE | RDU_PTE_ADDR))
 
 static unsigned int level_shift(unsigned int level)
 {

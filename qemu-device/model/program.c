@@ -421,7 +421,8 @@ static uint64_t count_runs(const struct rdu_prog_step *step, uint32_t n)
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		if (step[i].kind == RDU_STEP_RUN && !__builtin_add_overflow(runs, times[depth], &runs))
+		if (step[i].kind == RDU_STEP_RUN &&
+		    !__builtin_add_overflow(runs, times[depth], &runs))
 			continue;
 		if (step[i].kind == RDU_STEP_LOOP && depth < RDU_MAX_LOOP_DEPTH &&
 		    !__builtin_mul_overflow(times[depth], step[i].arg, &times[depth + 1]))
