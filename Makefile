@@ -163,7 +163,7 @@ $(F)/%.o: %.c | $(ready) $(call packages,fuzz)
 %.a:
 	@mkdir -p $(@D)
 	$(call say,AR,$@)
-	$(Q)rm -f $@ && $(AR) rcs $@ $(or $(filter %.o,$^),$(error $@ has no sources))
+	$(Q)rm -f $@.$$$$ && $(AR) rcs $@.$$$$ $(or $(filter %.o,$^),$(error $@ has no sources)) && mv $@.$$$$ $@
 
 # Archives are listed twice: two libraries may call each other's functions.
 link = $(filter %.o,$^) $(filter %.a,$^) $(filter %.a,$^) $(LDLIBS)
