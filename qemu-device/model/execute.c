@@ -10,7 +10,7 @@
 
 struct task {
 	uint32_t island;
-	uint64_t activation;
+	uint64_t activation, cost;
 };
 
 struct wave {
@@ -19,6 +19,15 @@ struct wave {
 	uint32_t num, num_serial; /* serial tasks come first and go together */
 	struct rdu_fault_record *faults;
 };
+
+static int by_cost(const void *pa, const void *pb)
+{
+	const struct task *a = pa, *b = pb;
+
+	if (a->cost != b->cost)
+		return a->cost > b->cost ? -1 : 1;
+	return a->island < b->island ? -1 : a->island > b->island;
+}
 
 static void run_task(void *arg, uint32_t i, struct arena *arena)
 {
@@ -116,13 +125,15 @@ static int run_section(struct run_state *st, struct rdu_fault_record *fault)
 
 					if ((il->serial || serial) != (bool)want)
 						continue;
-					tasks[w.num++] = (struct task){ k, st->done[ready[i]] };
+					tasks[w.num++] = (struct task){ k, st->done[ready[i]], il->cost };
 					cost += il->cost;
 				}
 			}
 			if (want)
 				w.num_serial = w.num;
 		}
+		/* The long ones first, so that threads end together. */
+		qsort(tasks + w.num_serial, w.num - w.num_serial, sizeof(*tasks), by_cost);
 		for (i = 0; i < num; i++)
 			rdu_tokens_take(s, st->count, st->done, ready[i]);
 		if (!run_wave(&w, st->run->pool, &arena, cost)) {
