@@ -11,12 +11,16 @@ RDU_EXPORT int rdu_context_new(struct rdu_device *dev, const struct rdu_context_
 			       struct rdu_context **out)
 {
 	struct rdu_context *ctx = *out = calloc(1, sizeof(*ctx));
+	pthread_mutexattr_t attr;
 	int ret;
 
 	if (!ctx)
 		return -ENOMEM;
 	ctx->dev = dev;
-	pthread_mutex_init(&ctx->lock, NULL);
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+	pthread_mutex_init(&ctx->lock, &attr);
+	pthread_mutexattr_destroy(&attr);
 	if (lr_check(&dev->obj)) {
 		ctx->obj.dead = true;
 		return lr_fail(&ctx->obj, -EINVAL, "the device is not open");

@@ -3,7 +3,7 @@
  * Inside librdu: the objects. Nothing here is visible to applications; functions
  * are called lr_* so that they never meet those of the model.
  *
- * Locks: a context's lock guards everything made on it (buffers, programs,
+ * Locks: a context's (recursive) lock guards everything made on it (buffers, programs,
  * jobs); a device's lock guards what the back end shares between contexts.
  * Order: context, then device. Neither is held while waiting for the card.
  */
@@ -141,7 +141,6 @@ struct rdu_program {
 	uint32_t *scalars;
 	uint32_t trace_events;
 	struct rdu_slot *slots; /* free ones */
-	unsigned int num_jobs;  /* not freed yet */
 	uint64_t last_token;
 };
 
@@ -163,7 +162,7 @@ struct rdu_job {
 	struct rdu_trace *trace;
 	unsigned int num_outputs;
 	int result;
-	struct rdu_job_output outputs[];
+	struct rdu_job_output *outputs;
 };
 
 /* Puts a fault of the context into words on an object: operator, unit, section. */

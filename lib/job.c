@@ -16,28 +16,31 @@ static uint64_t room_for(uint64_t *at, uint64_t size)
 	return offset;
 }
 
-static struct rdu_slot *take_slot(struct rdu_program *prog, uint64_t size)
+/* Notes its failure on the job. Lock held. */
+static struct rdu_slot *take_slot(struct rdu_program *prog, struct rdu_job *job, uint64_t size)
 {
 	struct rdu_slot **p, *slot;
 
-	pthread_mutex_lock(&prog->ctx->lock);
 	for (p = &prog->slots; *p && (*p)->buf->size < size; p = &(*p)->next)
 		;
 	slot = *p;
 	if (slot)
 		*p = slot->next;
-	pthread_mutex_unlock(&prog->ctx->lock);
 	if (slot)
 		return slot;
 	slot = calloc(1, sizeof(*slot));
-	if (!slot)
+	if (!slot) {
+		lr_fail(&job->obj, -ENOMEM, "out of memory");
 		return NULL;
+	}
 	if (!rdu_buffer_new(prog->ctx, size, RDU_BUFFER_HOST, &slot->buf))
 		slot->map = rdu_buffer_map(slot->buf);
 	if (slot->map)
 		return slot;
 	if (slot->buf)
-		lr_fail_as(&prog->obj, &slot->buf->obj);
+		lr_fail_as(&job->obj, &slot->buf->obj);
+	else
+		lr_fail(&job->obj, -ENOMEM, "out of memory");
 	rdu_buffer_free(slot->buf);
 	free(slot);
 	return NULL;
@@ -80,20 +83,123 @@ static struct rdu_cmd copy_cmd(struct rdu_program *prog, unsigned int symbol, ui
 	return cmd;
 }
 
+/* Room of each part of a job's slot, in order. */
+struct layout {
+	uint64_t args, args_size, copies, size;
+	unsigned int num_copies;
+};
+
+static struct layout lay_out(struct rdu_program *prog, struct rdu_job *job)
+{
+	const struct rdu_file *file = prog->file;
+	struct layout l = { 0 };
+	unsigned int i;
+
+	l.args_size = sizeof(struct rdu_args) + file->num_regions * 16 +
+		      file->header->num_scalars * sizeof(*prog->scalars);
+	l.args = room_for(&l.size, l.args_size);
+	job->stats_offset = room_for(&l.size, sizeof(struct rdu_stats));
+	job->trace_room = prog->trace_events ? sizeof(struct rdu_trace) + prog->trace_events *
+						       sizeof(struct rdu_trace_event) : 0;
+	job->trace_offset = room_for(&l.size, job->trace_room);
+	l.copies = l.size;
+	for (i = 0; i < file->num_symbols; i++) {
+		unsigned int n = copied(prog, i, job->entry, RDU_SYM_INPUT) +
+				 copied(prog, i, job->entry, RDU_SYM_OUTPUT);
+
+		l.num_copies += n;
+		while (n--)
+			room_for(&l.size, rdu_symbol_size(&file->symbols[i]));
+	}
+	return l;
+}
+
+/* Inputs into the slot, commands into cmds; returns how many. */
+static unsigned int make_commands(struct rdu_program *prog, struct rdu_job *job,
+				  const struct layout *l, struct rdu_cmd *cmds)
+{
+	const struct rdu_file *file = prog->file;
+	struct rdu_slot *slot = job->slot;
+	uint64_t at = l->copies;
+	struct rdu_cmd *run;
+	unsigned int i, n = 0;
+
+	fill_args(prog, (struct rdu_args *)(slot->map + l->args));
+	memset(slot->map + job->stats_offset, 0, sizeof(struct rdu_stats));
+	if (job->trace_room)
+		memset(slot->map + job->trace_offset, 0, sizeof(struct rdu_trace));
+	for (i = 0; i < file->num_symbols; i++) {
+		size_t size = rdu_symbol_size(&file->symbols[i]);
+
+		if (!copied(prog, i, job->entry, RDU_SYM_INPUT))
+			continue;
+		memcpy(slot->map + at, prog->bindings[i].data, size);
+		cmds[n++] = copy_cmd(prog, i, slot->buf->address + room_for(&at, size), true);
+	}
+	run = &cmds[n++];
+	run->op = RDU_OP_RUN;
+	run->run.index = job->entry;
+	run->run.args = slot->buf->address + l->args;
+	run->run.args_size = l->args_size;
+	run->run.stats = slot->buf->address + job->stats_offset;
+	if (job->trace_room) {
+		run->run.trace = slot->buf->address + job->trace_offset;
+		run->run.trace_size = job->trace_room;
+	}
+	for (i = 0; i < file->num_symbols; i++) {
+		size_t size = rdu_symbol_size(&file->symbols[i]);
+		struct rdu_job_output *o = &job->outputs[job->num_outputs];
+
+		if (!copied(prog, i, job->entry, RDU_SYM_OUTPUT))
+			continue;
+		*o = (struct rdu_job_output){ prog->bindings[i].data, room_for(&at, size), size };
+		cmds[n++] = copy_cmd(prog, i, slot->buf->address + o->offset, false);
+		job->num_outputs++;
+	}
+	return n;
+}
+
+static int submit(struct rdu_program *prog, struct rdu_job *job)
+{
+	struct rdu_context *ctx = prog->ctx;
+	struct layout l = lay_out(prog, job);
+	struct rdu_cmd *cmds;
+	int ret;
+
+	job->outputs = calloc(l.num_copies + 1, sizeof(*job->outputs));
+	cmds = calloc(l.num_copies + 1, sizeof(*cmds));
+	if (!cmds || !job->outputs) {
+		free(cmds);
+		return lr_fail(&job->obj, -ENOMEM, "out of memory");
+	}
+	job->slot = take_slot(prog, job, l.size);
+	if (!job->slot) {
+		free(cmds);
+		return job->obj.code;
+	}
+	job->first_token = ctx->last_token;
+	ret = ctx->dev->backend->submit(ctx, prog, cmds, make_commands(prog, job, &l, cmds),
+					&job->token);
+	free(cmds);
+	if (!ret) {
+		ctx->last_token = prog->last_token = job->token;
+		job->obj.dead = false;
+		return 0;
+	}
+	job->slot->next = prog->slots;
+	prog->slots = job->slot;
+	job->slot = NULL;
+	if (ret == -EIO || ret == -ENODEV)
+		return lr_fail_fault(&job->obj, ctx, NULL, NULL, ret);
+	return lr_fail(&job->obj, ret, "the commands could not be queued: %s", strerror(-ret));
+}
+
 RDU_EXPORT int rdu_program_submit(struct rdu_program *prog, const char *entry,
 				  struct rdu_job **out)
 {
-	const struct rdu_file *file = prog->file;
-	struct rdu_context *ctx = prog->ctx;
-	struct rdu_job *job;
-	struct rdu_cmd *cmds = NULL, *run;
-	uint64_t at = 0, args_size, args_at, host;
-	unsigned int i, n = 0, copies = 0;
-	int index, ret = 0;
+	struct rdu_job *job = *out = calloc(1, sizeof(*job));
+	int index, ret;
 
-	for (i = 0; !prog->obj.dead && i < file->num_symbols; i++)
-		copies += prog->bindings[i].data ? 2 : 0;
-	job = *out = calloc(1, sizeof(*job) + copies * sizeof(job->outputs[0]));
 	if (!job)
 		return -ENOMEM;
 	job->prog = prog;
@@ -102,85 +208,12 @@ RDU_EXPORT int rdu_program_submit(struct rdu_program *prog, const char *entry,
 		return lr_fail(&job->obj, -EINVAL, "the program could not be loaded");
 	index = rdu_file_find_entry(prog->file, entry);
 	if (index < 0)
-		return lr_fail_as(&job->obj, &file->obj);
+		return lr_fail_as(&job->obj, &prog->file->obj);
 	job->entry = index;
-
-	args_size = sizeof(struct rdu_args) + file->num_regions * 16 +
-		    file->header->num_scalars * sizeof(*prog->scalars);
-	args_at = room_for(&at, args_size);
-	job->stats_offset = room_for(&at, sizeof(struct rdu_stats));
-	job->trace_room = prog->trace_events ? sizeof(struct rdu_trace) + prog->trace_events *
-						       sizeof(struct rdu_trace_event) : 0;
-	job->trace_offset = room_for(&at, job->trace_room);
-	host = at;
-	for (i = 0; i < file->num_symbols; i++) {
-		if (copied(prog, i, index, RDU_SYM_INPUT))
-			room_for(&at, rdu_symbol_size(&file->symbols[i]));
-		if (copied(prog, i, index, RDU_SYM_OUTPUT))
-			room_for(&at, rdu_symbol_size(&file->symbols[i]));
-	}
-	cmds = calloc(copies + 1, sizeof(*cmds));
-	job->slot = cmds ? take_slot(prog, at) : NULL;
-	if (!job->slot) {
-		free(cmds);
-		if (prog->obj.code)
-			return lr_fail_as(&job->obj, &prog->obj);
-		return lr_fail(&job->obj, -ENOMEM, "out of memory for a job of %llu bytes",
-				(unsigned long long)at);
-	}
-
-	pthread_mutex_lock(&ctx->lock);
-	fill_args(prog, (struct rdu_args *)(job->slot->map + args_at));
-	memset(job->slot->map + job->stats_offset, 0, sizeof(struct rdu_stats));
-	if (job->trace_room)
-		memset(job->slot->map + job->trace_offset, 0, sizeof(struct rdu_trace));
-	for (i = 0; i < file->num_symbols; i++) {
-		size_t size = rdu_symbol_size(&file->symbols[i]);
-
-		if (!copied(prog, i, index, RDU_SYM_INPUT))
-			continue;
-		memcpy(job->slot->map + host, prog->bindings[i].data, size);
-		cmds[n++] = copy_cmd(prog, i, job->slot->buf->address + room_for(&host, size), true);
-	}
-	run = &cmds[n++];
-	run->op = RDU_OP_RUN;
-	run->run.index = index;
-	run->run.args = job->slot->buf->address + args_at;
-	run->run.args_size = args_size;
-	run->run.stats = job->slot->buf->address + job->stats_offset;
-	if (job->trace_room) {
-		run->run.trace = job->slot->buf->address + job->trace_offset;
-		run->run.trace_size = job->trace_room;
-	}
-	for (i = 0; i < file->num_symbols; i++) {
-		size_t size = rdu_symbol_size(&file->symbols[i]);
-		struct rdu_job_output *o = &job->outputs[job->num_outputs];
-
-		if (!copied(prog, i, index, RDU_SYM_OUTPUT))
-			continue;
-		*o = (struct rdu_job_output){ prog->bindings[i].data, room_for(&host, size), size };
-		cmds[n++] = copy_cmd(prog, i, job->slot->buf->address + o->offset, false);
-		job->num_outputs++;
-	}
-	job->first_token = ctx->last_token;
-	ret = ctx->dev->backend->submit(ctx, prog, cmds, n, &job->token);
-	if (!ret) {
-		ctx->last_token = prog->last_token = job->token;
-		prog->num_jobs++;
-		job->obj.dead = false;
-	} else {
-		job->slot->next = prog->slots;
-		prog->slots = job->slot;
-		job->slot = NULL;
-	}
-	pthread_mutex_unlock(&ctx->lock);
-	free(cmds);
-	if (ret == -EIO || ret == -ENODEV)
-		return lr_fail_fault(&job->obj, ctx, NULL, NULL, ret);
-	if (ret)
-		return lr_fail(&job->obj, ret, "the commands could not be queued: %s",
-				strerror(-ret));
-	return 0;
+	pthread_mutex_lock(&prog->ctx->lock);
+	ret = submit(prog, job);
+	pthread_mutex_unlock(&prog->ctx->lock);
+	return ret;
 }
 
 /* The job's words for the fault: was it this job, or one before it? */
@@ -230,6 +263,16 @@ static void finish(struct rdu_job *job, int result)
 	prog->slots = slot;
 }
 
+static bool pending(struct rdu_job *job)
+{
+	bool yes;
+
+	pthread_mutex_lock(&job->prog->ctx->lock);
+	yes = job->slot;
+	pthread_mutex_unlock(&job->prog->ctx->lock);
+	return yes;
+}
+
 RDU_EXPORT int rdu_job_wait(struct rdu_job *job, int64_t timeout_ms, struct rdu_stats *stats)
 {
 	struct rdu_context *ctx = job->prog->ctx;
@@ -237,7 +280,7 @@ RDU_EXPORT int rdu_job_wait(struct rdu_job *job, int64_t timeout_ms, struct rdu_
 
 	if (ret)
 		return job->obj.code ? job->obj.code : ret;
-	ret = job->slot ? ctx->dev->backend->wait(ctx, job->token, timeout_ms) : 0;
+	ret = pending(job) ? ctx->dev->backend->wait(ctx, job->token, timeout_ms) : 0;
 	if (ret == -ETIME)
 		return lr_fail(&job->obj, -ETIMEDOUT, "entry point %s: not done after %lld ms",
 				job->prog->file->entries[job->entry].name, (long long)timeout_ms);
@@ -260,16 +303,16 @@ RDU_EXPORT void rdu_job_free(struct rdu_job *job)
 	if (!job->obj.dead) {
 		struct rdu_context *ctx = job->prog->ctx;
 
-		if (job->slot)
+		if (pending(job))
 			ctx->dev->backend->wait(ctx, job->token, -1);
 		pthread_mutex_lock(&ctx->lock);
 		if (job->slot) {
 			job->num_outputs = 0; /* its memory may be gone */
 			finish(job, -ECANCELED);
 		}
-		job->prog->num_jobs--;
 		pthread_mutex_unlock(&ctx->lock);
 	}
+	free(job->outputs);
 	free(job->trace);
 	free(job);
 }
@@ -282,7 +325,7 @@ RDU_EXPORT int rdu_job_trace(struct rdu_job *job, const struct rdu_trace_event *
 	*events = NULL;
 	if (lr_check(&job->obj))
 		return -EINVAL;
-	if (job->slot)
+	if (pending(job))
 		return lr_fail(&job->obj, -EINVAL, "wait for the job first");
 	if (!job->trace)
 		return job->trace_room && !job->result ?

@@ -31,7 +31,13 @@ static int copy_through(struct rdu_program *prog, uint64_t address, char *data, 
 	int ret = rdu_buffer_new(ctx, size < STAGING ? size : STAGING, RDU_BUFFER_HOST, &buf);
 
 	if (!ret && !(map = rdu_buffer_map(buf)))
-		ret = -EIO;
+		ret = buf->obj.code;
+	if (ret) {
+		if (buf)
+			lr_fail_as(&prog->obj, &buf->obj);
+		rdu_buffer_free(buf);
+		return ret;
+	}
 	while (!ret && size) {
 		uint64_t n = size < STAGING ? size : STAGING, token;
 		struct rdu_cmd cmd = { .op = RDU_OP_COPY };
@@ -58,8 +64,6 @@ static int copy_through(struct rdu_program *prog, uint64_t address, char *data, 
 		data += n;
 		size -= n;
 	}
-	if (ret && !prog->obj.code)
-		lr_fail_as(&prog->obj, &buf->obj);
 	rdu_buffer_free(buf);
 	return ret;
 }

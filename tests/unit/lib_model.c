@@ -5,7 +5,7 @@
  * sn10 if not said): both back ends must pass the same.
  */
 #include <errno.h>
-#include <math.h>
+#include <pthread.h>
 #include "lib_test.h"
 
 static const char *device = "model:plasticine,threads=1,mem=64M", *chip = "plasticine";
@@ -157,6 +157,49 @@ static void test_in_flight(void)
 	rdu_job_free(jobs[0]);
 	ok(good, "freed without waiting");
 	free(y);
+	down(&s);
+}
+
+static void *runner(void *arg)
+{
+	struct setup *s = arg;
+	struct rdu_stats st;
+	struct rdu_job *job;
+	long bad = 0;
+	int i;
+
+	for (i = 0; i < 40; i++) {
+		bad += rdu_program_submit(s->prog, "main", &job) != 0;
+		bad += rdu_job_wait(job, i & 1 ? -1 : 10000, &st) != 0 || !st.exec_cycles;
+		rdu_job_free(job);
+	}
+	return (void *)bad;
+}
+
+static void test_threads(void)
+{
+	pthread_t threads[4];
+	struct setup s;
+	void *bad;
+	long all = 0;
+	int i;
+
+	up(&s, plain_path);
+	rdu_program_bind(s.prog, "x", s.x, s.size);
+	for (i = 0; i < 4; i++)
+		pthread_create(&threads[i], NULL, runner, &s);
+	for (i = 0; i < 100; i++) { /* binding meanwhile changes the size of jobs */
+		struct rdu_buffer *buf;
+
+		rdu_program_bind(s.prog, "x", i & 1 ? s.x : NULL, s.size);
+		rdu_buffer_new(s.ctx, 5000, i & 1, &buf);
+		rdu_buffer_free(buf);
+	}
+	for (i = 0; i < 4; i++) {
+		pthread_join(threads[i], &bad);
+		all += (long)bad;
+	}
+	ok(!all, "four threads on one program");
 	down(&s);
 }
 
@@ -404,6 +447,7 @@ int main(void)
 	test_open();
 	test_run();
 	test_in_flight();
+	test_threads();
 	test_buffers();
 	test_memory();
 	test_weights();
