@@ -555,6 +555,31 @@ static void moves(void)
 		snprintf(name, sizeof(name), "Gather, axis %d", axis);
 		end(k, n, name);
 	}
+	k = begin();
+	n = node(k, "GatherElements", weight(k, "x", D(3, 4), -1, 1),
+		 graph_const(k->g, RDU_DT_I64, D(2, 4), (int64_t[]){ 2, 0, -1, 2, 0, 0, 1, 2 }), NULL);
+	end(k, n, "GatherElements");
+	k = begin();
+	n = node(k, "Trilu", weight(k, "x", D(2, 3, 4), -1, 1), ints(k, D(-1)), NULL);
+	node_attr_i(k->g, n, "upper", 0);
+	end(k, n, "Trilu");
+	for (int i = 0; i < 4; i++) {
+		k = begin();
+		n = node(k, "CumSum", weight(k, "x", D(2, 5), -1, 1), ints(k, D(1)), NULL);
+		node_attr_i(k->g, n, "reverse", i & 1);
+		node_attr_i(k->g, n, "exclusive", i >> 1);
+		end(k, n, i & 1 ? "CumSum, reverse" : "CumSum");
+	}
+	for (int i = 0; i < 3; i++) {
+		static const char *const modes[] = { "nearest", "linear", "cubic" };
+
+		k = begin();
+		n = node(k, "Resize", weight(k, "x", D(2, 5), -1, 1), NULL,
+			 graph_const(k->g, RDU_DT_F32, D(2), (float[]){ 2, 1.5f }));
+		n->attrs = graph_alloc(k->g, sizeof(*n->attrs));
+		*n->attrs = (struct attr){ .name = "mode", .kind = ATTR_STRING, .s = modes[i] };
+		end(k, n, i ? i > 1 ? "Resize, cubic" : "Resize, linear" : "Resize, nearest");
+	}
 	for (int i = 0; i < 2; i++) {
 		const char *op = i ? "DepthToSpace" : "SpaceToDepth";
 

@@ -177,7 +177,8 @@ void graph_print(const struct graph *g, void *file);
 const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[],
-	ops_train[], ops_index[], ops_pool[], ops_part[];
+	ops_train[], ops_index[], ops_pool[], ops_part[],
+	ops_resize[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

@@ -322,76 +322,6 @@ static int xent_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_finish(g, m));
 }
 
-/* ---- larger pictures: nearest neighbour, whole factors ---------------------------------- */
-
-static int resize_factors(struct graph *g, struct node *n, int64_t *factor)
-{
-	int scales = !strcmp(n->op->name, "Upsample") || g->opset < 11 ? 1 : 2, num;
-	struct value *x = n->in[0], *s = node_in(n, scales), *sizes = node_in(n, 3);
-	const char *mode = attr_s(n, "mode", "nearest");
-	const char *where = attr_s(n, "coordinate_transformation_mode", "half_pixel");
-	const char *round = attr_s(n, "nearest_mode", "round_prefer_floor");
-	const int64_t *p;
-
-	if (strcmp(mode, "nearest"))
-		return node_error(g, n, "mode %.20s is not supported, nearest is", mode);
-	if (scales == 2 && !(!strcmp(where, "half_pixel") && !strncmp(round, "round", 5)) &&
-	    !(!strcmp(where, "asymmetric") && !strcmp(round, "floor")))
-		return node_error(g, n, "%.30s with %.30s is not supported", where, round);
-	if (s && s->constant && s->data && s->dtype == RDU_DT_F32 && value_count(s) == x->ndim) {
-		for (int i = 0; i < x->ndim; i++) {
-			float f = ((float *)s->data)[i];
-
-			factor[i] = f >= 1 && f <= 4096 ? (int64_t)f : 0;
-			if ((float)factor[i] != f)
-				return node_error(g, n, "scale %g is not supported: whole factors "
-							"are", f);
-		}
-		return 0;
-	}
-	if (scales == 2 && sizes && (p = node_const_ints(g, n, 3, &num)) && num == x->ndim) {
-		for (int i = 0; i < x->ndim; i++) {
-			if (p[i] < 1 || p[i] % x->dim[i])
-				return node_error(g, n, "size %lld is not a multiple of %lld",
-						  (long long)p[i], (long long)x->dim[i]);
-			factor[i] = p[i] / x->dim[i];
-		}
-		return 0;
-	}
-	return node_error(g, n, "scales or sizes must be constants, one for each dimension");
-}
-
-static int resize_expand(struct graph *g, struct node *n)
-{
-	int64_t factor[RDU_MAX_DIMS], thin[RDU_MAX_DIMS], wide[RDU_MAX_DIMS], out[RDU_MAX_DIMS];
-	struct value *x = n->in[0], *v;
-	struct node *m;
-	int64_t num;
-	int k = 0;
-
-	if (resize_factors(g, n, factor))
-		return -1;
-	for (int i = 0; i < x->ndim; i++) {
-		if (k + 1 + (factor[i] > 1) > RDU_MAX_DIMS)
-			return node_error(g, n, "too many dimensions grow");
-		out[i] = x->dim[i] * factor[i];
-		thin[k] = wide[k] = x->dim[i];
-		k++;
-		if (factor[i] > 1) {
-			thin[k] = 1;
-			wide[k++] = factor[i];
-		}
-	}
-	num = k;
-	v = graph_reshape(g, n->name, x, k, thin);
-	if (!v)
-		return -1;
-	m = node_new(g, "Expand", n->name);
-	node_input(g, m, v);
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, wide));
-	return graph_replace_first(n, graph_reshape(g, n->name, graph_finish(g, m), x->ndim, out));
-}
-
 #define PLAIN(onnx, lo, hi, fn)                                                                    \
 	.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer,               \
 	.pattern = fn##_pattern
@@ -405,7 +335,5 @@ const struct op ops_index[] = {
 	{ PLAIN("NegativeLogLikelihoodLoss", 2, 3, nll) },
 	{ .name = "SoftmaxCrossEntropyLoss", .min_in = 2, .max_in = 3, .max_out = 2,
 	  .expand = xent_expand },
-	{ .name = "Resize", .min_in = 1, .max_in = 4, .max_out = 1, .expand = resize_expand },
-	{ .name = "Upsample", .min_in = 2, .max_in = 2, .max_out = 1, .expand = resize_expand },
 	{ 0 },
 };

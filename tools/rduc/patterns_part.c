@@ -551,9 +551,69 @@ static int gather_pattern(struct lower *l, struct node *n)
 	return gather_nest(l, n, idx, t, axis, n->out[0], lower_value(l, x), false);
 }
 
+/* Indices have the result's shape; along the other axes each element its own. */
+static int gather_elements_infer(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *idx = n->in[1];
+	int64_t axis = attr_i(n, "axis", 0);
+
+	if (node_axis(g, n, &axis, x->ndim))
+		return -1;
+	if ((idx->dtype != RDU_DT_I64 && idx->dtype != RDU_DT_I32) || idx->ndim != x->ndim)
+		return node_error(g, n, "indices are %s %s", dtype_name(idx->dtype),
+				  value_shape_text(g, idx));
+	for (int i = 0; i < x->ndim; i++)
+		if (i != axis && idx->dim[i] > x->dim[i])
+			return node_error(g, n, "indices have shape %s", value_shape_text(g, idx));
+	return node_shape(g, n, 0, x->dtype, idx->ndim, idx->dim);
+}
+
+static int gather_elements(struct lower *l, struct node *n, struct value *part,
+			   struct tensor *whole, int64_t axis, bool scatter)
+{
+	struct tensor *t = gather_indices(l, n, n->in[1], whole->dim[axis]);
+	struct nest *nest;
+	struct access *a;
+
+	if (!t || (scatter && lower_fill(l, n, whole, 0, 0, whole->dim[0], 0)))
+		return -1;
+	nest = lower_nest(l, n, NULL);
+	for (int i = 0; i < part->ndim; i++)
+		nest_dim(nest, axis_name(part->ndim, i), part->dim[i], false);
+	nest_input(nest, t);
+	nest_input(nest, scatter ? lower_value(l, part) : whole);
+	nest_output(nest, scatter ? whole : lower_value(l, part), nest_in(nest, 1));
+	access_identity(&nest->in[0]);
+	access_identity(&nest->in[1]);
+	access_identity(&nest->out[0].access);
+	nest->out[0].add = scatter;
+	a = scatter ? &nest->out[0].access : &nest->in[1];
+	a->coef[axis][axis] = 0;
+	a->gather_in = 0;
+	a->gather_dim = (int)axis;
+	return lower_done(l, n, nest);
+}
+
+static int gather_elements_pattern(struct lower *l, struct node *n)
+{
+	int64_t axis = attr_i(n, "axis", 0);
+
+	axis += axis < 0 ? n->in[0]->ndim : 0;
+	return gather_elements(l, n, n->out[0], lower_value(l, n->in[0]), axis, false);
+}
+
+static int gather_elements_grad_pattern(struct lower *l, struct node *n)
+{
+	int64_t axis = attr_i(n->of_node, "axis", 0);
+
+	axis += axis < 0 ? n->out[0]->ndim : 0;
+	return gather_elements(l, n, n->in[0], lower_value(l, n->out[0]), axis, true);
+}
+
 static int gather_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, "GatherGrad", graph_format(g, "%.200s.grad", n->name));
+	struct node *m = node_new(g, n->op->pattern == gather_pattern ? "GatherGrad" : "GatherElementsGrad",
+				  graph_format(g, "%.200s.grad", n->name));
 	struct value *d;
 
 	if (!n->in[0]->needs_grad)
@@ -596,6 +656,10 @@ const struct op ops_part[] = {
 	MOVE("Expand", 2, 2, expand),
 	EXPAND("Tile", 2, 2, 1, tile_expand),
 	MOVE("Gather", 2, 2, gather),
+	{ .name = "GatherElements", .min_in = 2, .max_in = 2, .max_out = 1,
+	  .infer = gather_elements_infer, .gradient = gather_gradient,
+	  .pattern = gather_elements_pattern },
+	GRAD("GatherElementsGrad", 2, gather_elements_grad_pattern),
 	GRAD("SliceGrad", 1, slice_grad_pattern),
 	GRAD("PadGrad", 1, pad_grad_pattern),
 	GRAD("GatherGrad", 2, gather_grad_pattern),

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Resize and Upsample, axis by axis. Where each result lies in the input is known
+ * while compiling: nearest neighbours are a gather with constant indices (or, by
+ * a whole factor, a broadcast), linear and cubic interpolation a product with a
+ * constant matrix, computed in fp32.
+ */
+#include <math.h>
+#include <string.h>
+#include "graph.h"
+
+struct resize {
+	const char *mode, *where, *round;
+	float cubic;
+	bool exclude;
+	int64_t out[RDU_MAX_DIMS];
+	double scale[RDU_MAX_DIMS];
+};
+
+static int resize_get(struct graph *g, struct node *n, struct resize *r)
+{
+	bool upsample = !strcmp(n->op->name, "Upsample") || g->opset < 11;
+	struct value *x = n->in[0], *s = node_in(n, upsample ? 1 : 2), *sizes = node_in(n, 3);
+	struct attr *a = node_attr(n, "scales");
+	const int64_t *p;
+	int num;
+
+	r->mode = attr_s(n, "mode", "nearest");
+	r->where = attr_s(n, "coordinate_transformation_mode", upsample ? "asymmetric" : "half_pixel");
+	r->round = attr_s(n, "nearest_mode", upsample ? "floor" : "round_prefer_floor");
+	r->cubic = attr_f(n, "cubic_coeff_a", -0.75f);
+	r->exclude = attr_i(n, "exclude_outside", 0);
+	if (dtype_is_int(x->dtype) && strcmp(r->mode, "nearest"))
+		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
+	if (strcmp(r->mode, "nearest") && strcmp(r->mode, "linear") && strcmp(r->mode, "cubic"))
+		return node_error(g, n, "mode %.20s is not supported", r->mode);
+	if (strcmp(r->where, "half_pixel") && strcmp(r->where, "asymmetric") &&
+	    strcmp(r->where, "align_corners") && strcmp(r->where, "pytorch_half_pixel") &&
+	    strcmp(r->where, "tf_half_pixel_for_nn"))
+		return node_error(g, n, "coordinates %.30s are not supported", r->where);
+	if (attr_i(n, "antialias", 0) || node_attr(n, "axes") || node_attr(n, "keep_aspect_ratio_policy"))
+		return node_error(g, n, "antialias, axes and aspect ratio policies are not supported");
+	if (sizes && (!s || !value_count(s))) {
+		p = node_const_ints(g, n, 3, &num);
+		if (!p)
+			return -1;
+		if (num != x->ndim)
+			return node_error(g, n, "%d sizes for %d dimensions", num, x->ndim);
+		for (int i = 0; i < num; i++) {
+			if (p[i] < 1 || p[i] > INT32_MAX)
+				return node_error(g, n, "a size is %lld", (long long)p[i]);
+			r->out[i] = p[i];
+			r->scale[i] = (double)p[i] / x->dim[i];
+		}
+		return 0;
+	}
+	for (int i = 0; i < x->ndim; i++) {
+		float f = 0;
+
+		if (s && s->constant && s->data && s->dtype == RDU_DT_F32 &&
+		    value_count(s) == x->ndim)
+			f = ((float *)s->data)[i];
+		else if (!s && a && a->kind == ATTR_FLOATS && a->num == x->ndim)
+			f = a->floats[i];
+		if (!(f > 0 && f < 65536))
+			return node_error(g, n, "scales or sizes must be constants, one for each "
+						"dimension");
+		r->scale[i] = f;
+		r->out[i] = (int64_t)floor(f * (double)x->dim[i]);
+		if (r->out[i] < 1)
+			return node_error(g, n, "the result would be empty");
+	}
+	return 0;
+}
+
+/* Where result i of an axis lies in the input. */
+static double place(const struct resize *r, int axis, int64_t in, int64_t i)
+{
+	/* ONNX's reference does not round this length. */
+	double s = r->scale[axis], out = s * (double)in;
+
+	if (!strcmp(r->where, "asymmetric"))
+		return i / s;
+	if (!strcmp(r->where, "align_corners"))
+		return r->out[axis] == 1 ? 0 : i * (in - 1.0) / (out - 1);
+	if (!strcmp(r->where, "pytorch_half_pixel") && r->out[axis] == 1)
+		return 0;
+	if (!strcmp(r->where, "tf_half_pixel_for_nn"))
+		return (i + 0.5) / s;
+	return (i + 0.5) / s - 0.5;
+}
+
+static int64_t nearest(const struct resize *r, int axis, int64_t in, int64_t i)
+{
+	double x = place(r, axis, in, i), y;
+
+	if (!strcmp(r->round, "floor"))
+		y = floor(x);
+	else if (!strcmp(r->round, "ceil"))
+		y = ceil(x);
+	else if (!strcmp(r->round, "round_prefer_ceil"))
+		y = floor(x + 0.5);
+	else
+		y = ceil(x - 0.5);
+	return y < 0 ? 0 : y > in - 1 ? in - 1 : (int64_t)y;
+}
+
+static struct value *by_gather(struct graph *g, struct node *n, const struct resize *r, int axis,
+			       struct value *x)
+{
+	int64_t *idx = graph_alloc(g, r->out[axis] * sizeof(*idx));
+	struct node *m = node_new(g, "Gather", n->name);
+
+	for (int64_t i = 0; i < r->out[axis]; i++)
+		idx[i] = nearest(r, axis, x->dim[axis], i);
+	node_input(g, m, x);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &r->out[axis], idx));
+	node_attr_i(g, m, "axis", axis);
+	return graph_finish(g, m);
+}
+
+/* Is it a repetition of each element? */
+static int64_t repeats(const struct resize *r, int axis, int64_t in)
+{
+	int64_t by = r->out[axis] / in;
+
+	if (r->out[axis] % in)
+		return 0;
+	for (int64_t i = 0; i < r->out[axis]; i++)
+		if (nearest(r, axis, in, i) != i / by)
+			return 0;
+	return by;
+}
+
+static struct value *by_expand(struct graph *g, struct node *n, int axis, int64_t by,
+			       struct value *x)
+{
+	int64_t thin[RDU_MAX_DIMS + 1], wide[RDU_MAX_DIMS + 1], out[RDU_MAX_DIMS], num = 0;
+	struct node *m = node_new(g, "Expand", n->name);
+	struct value *v;
+
+	for (int i = 0; i < x->ndim; i++) {
+		thin[num] = wide[num] = out[i] = x->dim[i];
+		num++;
+		if (i != axis)
+			continue;
+		thin[num] = 1;
+		wide[num++] = by;
+		out[i] *= by;
+	}
+	v = graph_reshape(g, n->name, x, (int)num, thin);
+	if (!v)
+		return NULL;
+	node_input(g, m, v);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, wide));
+	return graph_reshape(g, n->name, graph_finish(g, m), x->ndim, out);
+}
+
+static double cubic(double a, double d)
+{
+	d = fabs(d);
+	if (d <= 1)
+		return ((a + 2) * d - (a + 3)) * d * d + 1;
+	if (d < 2)
+		return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a;
+	return 0;
+}
+
+/* Row i: how much of each input element result i takes. */
+static struct value *matrix(struct graph *g, const struct resize *r, int axis, int64_t in)
+{
+	int64_t dim[2] = { r->out[axis], in };
+	struct value *v = graph_const(g, RDU_DT_F32, 2, dim, NULL);
+	bool is_cubic = !strcmp(r->mode, "cubic");
+
+	for (int64_t i = 0; i < dim[0]; i++) {
+		float *row = (float *)v->data + i * in;
+		double x = place(r, axis, in, i), sum = 0, w[4];
+		int64_t first = (int64_t)floor(x) - is_cubic;
+		int num = is_cubic ? 4 : 2;
+
+		for (int k = 0; k < num; k++) {
+			int64_t at = first + k;
+
+			w[k] = is_cubic ? cubic(r->cubic, x - at) : 1 - fabs(x - at);
+			if (r->exclude && (at < 0 || at >= in))
+				w[k] = 0;
+			sum += w[k];
+		}
+		for (int k = 0; k < num; k++) {
+			int64_t at = first + k < 0 ? 0 : first + k >= in ? in - 1 : first + k;
+
+			row[at] += (float)(r->exclude ? w[k] / sum : w[k]);
+		}
+	}
+	return v;
+}
+
+static struct value *by_product(struct graph *g, struct node *n, const struct resize *r, int axis,
+				struct value *x)
+{
+	struct node *m = node_new(g, "Interpolate", n->name);
+
+	if (r->out[axis] * x->dim[axis] > 1 << 24) {
+		node_error(g, n, "interpolation of %lld elements to %lld is not supported",
+			   (long long)x->dim[axis], (long long)r->out[axis]);
+		return NULL;
+	}
+	node_input(g, m, x);
+	node_input(g, m, matrix(g, r, axis, x->dim[axis]));
+	node_attr_i(g, m, "axis", axis);
+	return graph_finish(g, m);
+}
+
+static int resize_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct resize r;
+
+	if (resize_get(g, n, &r))
+		return -1;
+	for (int i = 0; i < n->in[0]->ndim && x; i++) {
+		int64_t in = x->dim[i], by;
+
+		if (r.out[i] == in && r.scale[i] == 1)
+			continue;
+		if (r.out[i] > GRAPH_MAX_FOLD)
+			return node_error(g, n, "more than %d along an axis", GRAPH_MAX_FOLD);
+		if (strcmp(r.mode, "nearest"))
+			x = by_product(g, n, &r, i, x);
+		else if ((by = repeats(&r, i, in)) && x->ndim < RDU_MAX_DIMS)
+			x = by_expand(g, n, i, by, x);
+		else
+			x = by_gather(g, n, &r, i, x);
+	}
+	return graph_replace_first(n, x);
+}
+
+/* ---- Interpolate (internal): x along an axis by a matrix [out, in] ---------------- */
+
+static int interpolate_infer(struct graph *g, struct node *n)
+{
+	int64_t dim[RDU_MAX_DIMS];
+
+	memcpy(dim, n->in[0]->dim, sizeof(dim));
+	dim[attr_i(n, "axis", 0)] = n->in[1]->dim[attr_i(n, "transposed", 0)];
+	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, dim);
+}
+
+static int interpolate_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	bool transposed = attr_i(n, "transposed", 0);
+	int axis = (int)attr_i(n, "axis", 0), k;
+	struct value *x = n->in[0], *y = n->out[0];
+
+	for (int i = 0; i < y->ndim; i++)
+		nest_dim(nest, axis_name(y->ndim, i), y->dim[i], false);
+	k = nest_dim(nest, "k", x->dim[axis], true);
+	if (k < 0)
+		return node_error(l->graph, n, "too many dimensions");
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
+	nest->in[0].coef[axis][axis] = 0;
+	nest->in[0].coef[axis][k] = 1;
+	nest_input(nest, lower_value(l, n->in[1]));
+	nest->in[1].coef[transposed][axis] = 1;
+	nest->in[1].coef[!transposed][k] = 1;
+	nest->reduce = REDUCE_ADD;
+	/* FMA, not FMUL: not a contraction for the arrays, whose bf16 would show. */
+	nest->body = nest_op(nest, RDU_SIMD_FMA, nest_in(nest, 0), nest_in(nest, 1),
+			     nest_imm_f(nest, 0));
+	nest_output(nest, lower_value(l, y), nest_red(nest));
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static int interpolate_gradient(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "Interpolate", graph_format(g, "%.200s.grad", n->name));
+	struct value *d;
+
+	if (!n->in[0]->needs_grad)
+		return 0;
+	node_input(g, m, n->out[0]->grad);
+	node_input(g, m, n->in[1]);
+	node_attr_i(g, m, "axis", attr_i(n, "axis", 0));
+	node_attr_i(g, m, "transposed", 1);
+	d = graph_finish(g, m);
+	return d ? graph_add_grad(g, n->in[0], d) : -1;
+}
+
+const struct op ops_resize[] = {
+	{ .name = "Resize", .min_in = 1, .max_in = 4, .max_out = 1, .expand = resize_expand },
+	{ .name = "Upsample", .min_in = 1, .max_in = 2, .max_out = 1, .expand = resize_expand },
+	{ .name = "Interpolate", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
+	  .infer = interpolate_infer, .gradient = interpolate_gradient,
+	  .pattern = interpolate_pattern },
+	{ 0 },
+};
