@@ -79,6 +79,7 @@ struct chunk {
 	size_t firings;       /* of the whole chunk */
 	const uint8_t *flags; /* those that are in it; NULL: all */
 	size_t n;
+	uint32_t *last; /* where the last operation writes; NULL: its register */
 	struct op_source done[EXPANSIONS];
 	uint32_t num_done;
 };
@@ -190,6 +191,8 @@ static void run_ops(struct chunk *ch, uint32_t from, uint32_t to)
 		const uint32_t *c = source(ch, &op->src[2], 2);
 		uint32_t *out = ir->reg[op->dst];
 
+		if (ch->last && i + 1 == sp->num_ops)
+			out = ch->last;
 		if (op->acc)
 			acc_op(ch, op, out, a, b, c);
 		else
@@ -263,6 +266,16 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 		port[i] = rdu_port_take(ir, node, i, n, ir->port[i]);
 	ch.firings = n;
 	ch.n = n;
+	/* The usual case: what is computed last is what is pushed, each time. */
+	if (c->num_out == 1 && !sp->sparse && !pp->out_mask[0].num && c->out[0].count == 1 &&
+	    sp->op[sp->num_ops - 1].dst == c->out[0].reg) {
+		ch.last = rdu_fifo_space(ir, &ir->fifos[node->in->out[0]], n);
+		if (!ch.last)
+			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0) - 1;
+		run_ops(&ch, 0, sp->num_ops);
+		rdu_fifo_push(&ir->fifos[node->in->out[0]], n);
+		return (int64_t)n;
+	}
 	run_ops(&ch, 0, sp->num_dense);
 	if (sp->sparse) {
 		size_t m = 0;
