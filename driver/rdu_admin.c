@@ -93,7 +93,7 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 	int ret;
 
 	mutex_lock(&admin->lock);
-	if (admin->broken) {
+	if (admin->broken || READ_ONCE(rdev->wedged)) {
 		ret = -EIO;
 		goto out_unlock;
 	}

@@ -163,8 +163,10 @@ static int rdu_ctx_start(struct rdu_ctx *ctx, u64 watchdog_cycles)
 		return ret;
 	}
 	ret = rdu_queue_reset(ctx->queue);
-	if (ret)
+	if (ret) {
+		ret = -EIO;
 		goto err_destroy_queue;
+	}
 	rdu_qwrite64(rdev, id, RDU_REG_Q_PT_LO, rdu_mmu_root(&ctx->vm->mmu));
 	rdu_qwrite(rdev, id, RDU_REG_Q_TILE_FIRST, ctx->tile_first);
 	rdu_qwrite(rdev, id, RDU_REG_Q_TILE_COUNT, ctx->num_tiles);
@@ -365,6 +367,25 @@ void rdu_ctx_close(struct rdu_ctx *ctx)
 		drm_dev_exit(idx);
 	}
 	rdu_ctx_put(ctx);
+}
+
+/* Every context dies, the handles stay. The caller is in drm_dev_enter(). */
+void rdu_ctx_kill_all(struct rdu_device *rdev, u32 state)
+{
+	struct rdu_ctx *ctx;
+	u32 q;
+
+	for (q = 1; q < rdev->num_queues; q++) {
+		mutex_lock(&rdev->grant_lock);
+		ctx = rdev->queues[q];
+		if (ctx)
+			ctx = rdu_ctx_get_unless_zero(ctx);
+		mutex_unlock(&rdev->grant_lock);
+		if (!ctx)
+			continue;
+		rdu_ctx_kill(ctx, state);
+		rdu_ctx_put(ctx);
+	}
 }
 
 /* The device has been unplugged: every context is lost. */

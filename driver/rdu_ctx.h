@@ -65,6 +65,7 @@ void rdu_ctx_put(struct rdu_ctx *ctx);
 struct rdu_ctx *rdu_ctx_lookup(struct rdu_file *rfile, u32 id);
 void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state);
 void rdu_ctx_close(struct rdu_ctx *ctx);
+void rdu_ctx_kill_all(struct rdu_device *rdev, u32 state);
 void rdu_ctx_unplug_all(struct rdu_device *rdev);
 void rdu_ctx_busy(struct rdu_ctx *ctx, struct rdu_busy *busy);
 u64 rdu_ctx_completed(struct rdu_ctx *ctx);

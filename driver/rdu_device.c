@@ -152,6 +152,34 @@ static void rdu_fault_work(struct work_struct *work)
 	drm_dev_exit(idx);
 }
 
+static void rdu_wedge_work(struct work_struct *work)
+{
+	struct rdu_device *rdev = container_of(work, struct rdu_device, wedge_work);
+	int idx;
+
+	if (!drm_dev_enter(&rdev->drm, &idx))
+		return;
+	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
+	drm_dev_exit(idx);
+}
+
+/**
+ * rdu_device_wedge() - A queue can't be stopped: cut the card off
+ * @rdev: device
+ *
+ * What the card may still do must not reach memory that is about to be freed.
+ * Every context is lost; unbinding and binding again resets the card.
+ */
+void rdu_device_wedge(struct rdu_device *rdev)
+{
+	if (xchg(&rdev->wedged, true))
+		return;
+	pci_clear_master(rdu_pdev(rdev));
+	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
+	drm_err(&rdev->drm, "the card does not answer; it is cut off until it is bound again\n");
+	queue_work(rdev->timeout_wq, &rdev->wedge_work);
+}
+
 static irqreturn_t rdu_fault_irq(int irq, void *data)
 {
 	struct rdu_device *rdev = data;
@@ -175,6 +203,7 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	INIT_LIST_HEAD(&rdev->bos);
 	ida_init(&rdev->slots);
 	INIT_WORK(&rdev->fault_work, rdu_fault_work);
+	INIT_WORK(&rdev->wedge_work, rdu_wedge_work);
 	ret = drmm_mutex_init(drm, &rdev->grant_lock);
 	if (ret)
 		return ret;
@@ -267,6 +296,7 @@ void rdu_device_fini(struct rdu_device *rdev)
 
 	free_irq(pci_irq_vector(pdev, RDU_VECTOR_FAULT), rdev);
 	cancel_work_sync(&rdev->fault_work);
+	cancel_work_sync(&rdev->wedge_work);
 	rdu_ctx_unplug_all(rdev);
 	rdu_admin_fini(rdev);
 	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);

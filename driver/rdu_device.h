@@ -108,6 +108,8 @@ struct rdu_device {
 
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
 	struct work_struct fault_work;
+	struct work_struct wedge_work;
+	bool wedged;		/* does not answer: DMA is off until it is bound again */
 
 	atomic64_t faults;
 	atomic64_t resets;
@@ -178,6 +180,7 @@ void rdu_cleanup_queue(struct work_struct *work);
 void rdu_cleanup_done(void);
 
 /* rdu_device.c */
+void rdu_device_wedge(struct rdu_device *rdev);
 int rdu_device_init(struct rdu_device *rdev);
 void rdu_device_fini(struct rdu_device *rdev);
 

@@ -13,7 +13,7 @@
 #include "rdu_queue.h"
 #include "rdu_trace.h"
 
-#define RDU_RESET_TIMEOUT_US	(2 * USEC_PER_SEC)
+#define RDU_RESET_TIMEOUT_US	(10 * USEC_PER_SEC)
 
 static const char *rdu_fence_driver_name(struct dma_fence *fence)
 {
@@ -225,6 +225,8 @@ int rdu_queue_reset(struct rdu_queue *q)
 	u32 ctrl;
 	int ret;
 
+	if (READ_ONCE(rdev->wedged))
+		return -EIO;
 	rdu_qwrite(rdev, q->id, RDU_REG_Q_CTRL, RDU_CTRL_RESET);
 	ret = read_poll_timeout(rdu_qread, ctrl,
 				!(ctrl & RDU_CTRL_RESET) || ctrl == U32_MAX, 50,
@@ -233,7 +235,7 @@ int rdu_queue_reset(struct rdu_queue *q)
 	if (ctrl == U32_MAX)
 		return -ENODEV; /* the card is off the bus */
 	if (ret)
-		drm_err_ratelimited(&rdev->drm, "queue %u does not reset\n", q->id);
+		rdu_device_wedge(rdev);
 	return ret;
 }
 
