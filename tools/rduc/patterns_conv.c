@@ -27,7 +27,7 @@ const char *kernel_name(const struct window *w, int i)
 
 static int too_many(struct lower *l, struct node *n)
 {
-	return node_error(l->graph, n, "more than %d dimensions to loop over", NEST_MAX_DIMS);
+	return node_error(l->graph, n, "more than %d dimensions to loop over: not supported", NEST_MAX_DIMS);
 }
 
 static int get_ints(struct graph *g, struct node *n, const char *name, int want, int64_t otherwise,
