@@ -201,6 +201,21 @@ static void rdu_exit(PCIDevice *pci)
 	rdu_mem_exit(s);
 }
 
+/* A Gen4 x16 link, negotiated in full (QEMU's default is Gen1 x1). */
+static void rdu_link_init(PCIDevice *pci)
+{
+	uint8_t *cap = pci->config + pci->exp.exp_cap;
+	uint32_t link = QEMU_PCI_EXP_LNKCAP_MLW(QEMU_PCI_EXP_LNK_X16) |
+			QEMU_PCI_EXP_LNKCAP_MLS(QEMU_PCI_EXP_LNK_16GT);
+
+	pci_long_test_and_clear_mask(cap + PCI_EXP_LNKCAP, PCI_EXP_LNKCAP_MLW | PCI_EXP_LNKCAP_SLS);
+	pci_long_test_and_set_mask(cap + PCI_EXP_LNKCAP, link);
+	pci_word_test_and_clear_mask(cap + PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_NLW | PCI_EXP_LNKSTA_CLS);
+	pci_word_test_and_set_mask(cap + PCI_EXP_LNKSTA, (uint16_t)link);
+	pci_set_long(cap + PCI_EXP_LNKCAP2, PCI_EXP_LNKCAP2_SLS_2_5GB | PCI_EXP_LNKCAP2_SLS_5_0GB |
+					    PCI_EXP_LNKCAP2_SLS_8_0GB | PCI_EXP_LNKCAP2_SLS_16_0GB);
+}
+
 static void rdu_realize(PCIDevice *pci, Error **errp)
 {
 	RduState *s = RDU(pci);
@@ -226,6 +241,7 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 	if (!rdu_pm_init(pci, errp) || pcie_endpoint_cap_init(pci, 0) < 0) {
 		goto no_cap;
 	}
+	rdu_link_init(pci);
 	pcie_cap_flr_init(pci);
 	if (pcie_aer_init(pci, PCI_ERR_VER, RDU_AER_OFFSET, PCI_ERR_SIZEOF, errp) < 0) {
 		goto no_aer;
