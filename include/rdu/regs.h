@@ -93,7 +93,7 @@
 	X(Q_COPY_HI, 0x6c, "ro", "") \
 	X(Q_WATCHDOG_LO, 0x70, "rw", "fabric cycles one command may take; 0: no limit") \
 	X(Q_WATCHDOG_HI, 0x74, "rw", "") \
-	X(Q_TLB_FLUSH, 0x78, "wo", "any write: forget this queue's translations; done when it returns") \
+	X(Q_TLB_FLUSH, 0x78, "wo", "any write: forget this queue's translations; work in progress keeps what it has bound") \
 	X(Q_WATCHDOG_MS, 0x7c, "rw", "host milliseconds one command may take; 0: no limit")
 
 enum rdu_reg {
