@@ -15,10 +15,16 @@
 
 #define ALIGN_UP(n) (((n) + 63) & ~(size_t)63)
 
+/* A stage whose paths differ too much in length would fill the host: it gets so
+ * much for one activation of an island, and a fault beyond. */
+#define ARENA_MAX ((size_t)512 << 20)
+
 void *rdu_arena_get(struct arena *a, size_t size)
 {
 	void **block;
 
+	if (a->wanted > ARENA_MAX || size > ARENA_MAX - a->wanted)
+		return NULL;
 	size = ALIGN_UP(size ? size : 1); /* never NULL for nothing */
 	a->wanted += size;
 	if (a->size - a->used >= size) {
@@ -41,7 +47,7 @@ void rdu_arena_reset(struct arena *a)
 		a->more = *block;
 		free(block);
 	}
-	if (a->wanted > a->size) {
+	if (a->wanted > a->size && a->wanted <= ARENA_MAX / 8) {
 		free(a->base);
 		a->size = ALIGN_UP(a->wanted + a->wanted / 4);
 		a->base = aligned_alloc(64, a->size);

@@ -340,7 +340,7 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 	}
 	d->slots = slots;
 	d->in_place = !c->num_preds && d->tile.inside && c->lanes >= words &&
-		      (port == 1 || c->lane_stride == 1) && steps <= 1u << 20;
+		      (port == 1 || c->lane_stride == 1) && steps <= 1u << 15;
 	if (!d->in_place) /* too long to copy: through FIFOs */
 		return steps * plan->lanes <= 1u << 22;
 	at = malloc(steps * sizeof(*at));

@@ -594,6 +594,44 @@ static void test_tokens(struct rig *r)
 	ok(rig_build_run(r, b) == 0 && !memcmp(out0, want, n * 4), "two copies in turns");
 }
 
+/* x - max(x): the maximum is known when all of x has gone by, so FIFOs grow. */
+static void test_reconverge(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, n = 700;
+	uint32_t ld = put_load(b, 0, 0, n), st = put_store(b, 1, 1, n), p[3];
+	bool good;
+
+	for (int i = 0; i < 3; i++) {
+		p[i] = cfgb_program(b, RDU_KIND_SIMD, 0, i);
+		cfgb_loop(b, p[i], n);
+	}
+	cfgb_stage(b, p[0], RDU_SIMD_FNEG, 0, cfgb_in(0), cfgb_none(), cfgb_none());
+	cfgb_stage_acc(b, p[1], RDU_SIMD_FMAX, 0, cfgb_acc(), cfgb_in(0), cfgb_none(), 1,
+		       0xff800000);
+	cfgb_out_port(b, p[1], 0, 1, 0, 1);
+	cfgb_stage(b, p[2], RDU_SIMD_FSUB, 0, cfgb_in(0), cfgb_in(1), cfgb_none());
+	cfgb_in_port(b, p[2], 1, 1, 1);
+	cfgb_connect(b, ld, 0, p[0], 0);
+	cfgb_connect(b, p[0], 0, p[1], 0);
+	cfgb_connect(b, p[0], 0, p[2], 0);
+	cfgb_connect(b, p[1], 0, p[2], 1);
+	cfgb_connect(b, p[2], 0, st, 0);
+	fill(in0, (size_t)n * L);
+	rig_segment(r, 0, in0, (size_t)n * L * 4);
+	rig_segment(r, 1, out0, (size_t)n * L * 4);
+	good = rig_build_run(r, b) == 0;
+	for (int l = 0; l < L; l++) {
+		float m = -2;
+
+		for (int i = 0; i < n; i++)
+			m = -rdu_f(in0[i * L + l]) > m ? -rdu_f(in0[i * L + l]) : m;
+		for (int i = 0; i < n; i++)
+			good = good && out0[i * L + l] == rdu_u(-rdu_f(in0[i * L + l]) - m);
+	}
+	ok(good, "paths of different length");
+}
+
 /* A limit from an argument register. */
 static void test_limits(struct rig *r)
 {
@@ -650,6 +688,7 @@ int main(void)
 				test_gemm(&r);
 			test_simd_gemm(&r);
 			test_tokens(&r);
+			test_reconverge(&r);
 			test_limits(&r);
 			rig_free(&r);
 		}
