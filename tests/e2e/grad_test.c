@@ -104,13 +104,24 @@ static int64_t net_map(struct build *b, const char *op)
 	return 8;
 }
 
-static int64_t net_relu(struct build *b) { return net_map(b, "Relu"); }
-static int64_t net_tanh(struct build *b) { return net_map(b, "Tanh"); }
-static int64_t net_sigmoid(struct build *b) { return net_map(b, "Sigmoid"); }
-static int64_t net_exp(struct build *b) { return net_map(b, "Exp"); }
-static int64_t net_abs(struct build *b) { return net_map(b, "Abs"); }
-static int64_t net_erf(struct build *b) { return net_map(b, "Erf"); }
-static int64_t net_softmax(struct build *b) { return net_map(b, "Softmax"); }
+/* Operators of one input, by name; a '+' before it: of positive numbers. */
+static const char *const unary[] = {
+	"Relu", "Tanh", "Sigmoid", "Exp", "Abs", "Erf", "Softmax", "LogSoftmax", "Neg", "+Sqrt",
+	"+Log", "+Reciprocal", "Softplus", "Softsign", "Elu", "LeakyRelu", "Selu", "HardSigmoid",
+	"Sin", "Cos", "Identity",
+};
+
+static int64_t net_unary(struct build *b, const char *op)
+{
+	if (*op != '+')
+		return net_map(b, op);
+	build_input(b, "x", D(BATCH, 10));
+	build_weight(b, "w", D(10, 8), 16, 0.5f);
+	build_node(b, "MatMul", "x w", "m");
+	build_node(b, "Exp", "m", "e");
+	build_node(b, op + 1, "e", "h");
+	return 8;
+}
 
 static int64_t net_two(struct build *b, const char *op)
 {
@@ -131,6 +142,59 @@ static int64_t net_two(struct build *b, const char *op)
 static int64_t net_mul(struct build *b) { return net_two(b, "Mul"); }
 static int64_t net_sub(struct build *b) { return net_two(b, "Sub"); }
 static int64_t net_div(struct build *b) { return net_two(b, "Div"); }
+
+static int64_t net_max(struct build *b) { return net_two(b, "Max"); }
+static int64_t net_min(struct build *b) { return net_two(b, "Min"); }
+
+static int64_t net_concat_slice(struct build *b)
+{
+	Onnx__NodeProto *n;
+
+	build_input(b, "x", D(BATCH, 10));
+	build_weight(b, "w", D(10, 6), 17, 0.7f);
+	build_weight(b, "v", D(10, 5), 18, 0.7f);
+	build_ints(b, "from", 1, D(2));
+	build_ints(b, "to", 1, D(9));
+	build_ints(b, "axis", 1, D(1));
+	build_node(b, "MatMul", "x w", "m");
+	build_node(b, "MatMul", "x v", "k");
+	n = build_node(b, "Concat", "m k", "c");
+	attr_add_int(n, "axis", 1);
+	build_node(b, "Tanh", "c", "t");
+	build_node(b, "Slice", "t from to axis", "h");
+	return 7;
+}
+
+static int64_t net_reduce(struct build *b, const char *op)
+{
+	Onnx__NodeProto *n;
+
+	build_input(b, "x", D(BATCH, 12));
+	build_weight(b, "w", D(12, 20), 19, 0.5f);
+	build_ints(b, "s", 3, D(BATCH, 4, 5));
+	build_node(b, "MatMul", "x w", "m");
+	build_node(b, "Reshape", "m s", "r");
+	n = build_node(b, op, "r", "h");
+	attr_add_ints(n, "axes", 1, D(2));
+	attr_add_int(n, "keepdims", 0);
+	return 4;
+}
+
+static int64_t net_reduce_mean(struct build *b) { return net_reduce(b, "ReduceMean"); }
+static int64_t net_reduce_max(struct build *b) { return net_reduce(b, "ReduceMax"); }
+
+static int64_t net_global_pool(struct build *b)
+{
+	Onnx__NodeProto *n;
+
+	build_input(b, "x", D(BATCH, 1, 5, 5));
+	build_weight(b, "w", D(6, 1, 3, 3), 20, 0.6f);
+	n = build_node(b, "Conv", "x w", "m");
+	attr_add_ints(n, "kernel_shape", 2, D(3, 3));
+	build_node(b, "GlobalAveragePool", "m", "k");
+	build_node(b, "Flatten", "k", "h");
+	return 6;
+}
 
 static int64_t net_transpose(struct build *b)
 {
@@ -154,16 +218,26 @@ static const struct {
 	const char *name;
 	int64_t (*make)(struct build *b);
 } nets[] = {
-	{ "Gemm", net_gemm },	    { "MatMul and Add", net_matmul_add },
-	{ "Conv", net_conv },	    { "Conv of Conv, stride 2", net_conv_stride },
-	{ "MaxPool", net_maxpool }, { "AveragePool", net_averagepool },
-	{ "Relu", net_relu },	    { "Tanh", net_tanh },
-	{ "Sigmoid", net_sigmoid }, { "Exp", net_exp },
-	{ "Abs", net_abs },	    { "Erf", net_erf },
-	{ "Softmax", net_softmax }, { "Mul", net_mul },
-	{ "Sub", net_sub },	    { "Div", net_div },
+	{ "Gemm", net_gemm },
+	{ "MatMul and Add", net_matmul_add },
+	{ "Conv", net_conv },
+	{ "Conv of Conv, stride 2", net_conv_stride },
+	{ "MaxPool", net_maxpool },
+	{ "AveragePool", net_averagepool },
+	{ "GlobalAveragePool", net_global_pool },
+	{ "Mul", net_mul },
+	{ "Sub", net_sub },
+	{ "Div", net_div },
+	{ "Max", net_max },
+	{ "Min", net_min },
+	{ "Concat and Slice", net_concat_slice },
+	{ "ReduceMean", net_reduce_mean },
+	{ "ReduceMax", net_reduce_max },
 	{ "Reshape and Transpose", net_transpose },
 };
+
+#define NETS (sizeof(nets) / sizeof(nets[0]))
+#define UNARIES (sizeof(unary) / sizeof(unary[0]))
 
 struct weight {
 	char name[64];
@@ -333,11 +407,12 @@ int main(void)
 	if (!tap(!rdu_open("model:sn10", &dev), "card opens"))
 		return tap_end();
 	tool("true");
-	for (size_t i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
+	for (size_t i = 0; i < NETS + UNARIES; i++) {
 		struct build *b = build_new();
 		struct net k = { 0 };
 		double worst = 0;
-		int64_t features = nets[i].make(b);
+		const char *name = i < NETS ? nets[i].name : unary[i - NETS];
+		int64_t features = i < NETS ? nets[i].make(b) : net_unary(b, unary[i - NETS]);
 		int ret = -1;
 
 		build_weight(b, "classes", (int64_t[]){ features, CLASSES, 0 }, 99, 0.5f);
@@ -351,7 +426,7 @@ int main(void)
 			snprintf(k.error, sizeof(k.error), "%s", rdu_error_text(k.file));
 		else if (!card_load(&k.card, dev, k.file, k.error, sizeof(k.error)))
 			ret = check(&k, &worst);
-		if (tap(!ret, "gradient of %s %s", nets[i].name, ret ? k.error : ""))
+		if (tap(!ret, "gradient of %s %s", name, ret ? k.error : ""))
 			printf("# off by %.2g of its length at most\n", worst);
 		card_unload(&k.card);
 		rdu_file_close(k.file);
