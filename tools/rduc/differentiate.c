@@ -48,13 +48,14 @@ static int find_needs(struct graph *g)
 		if (n->op->gradient || !n->live)
 			continue;
 		if (at < (int)sizeof(text) - 160)
-			at += snprintf(text + at, sizeof(text) - at, "\n  node '%.80s' (%s)", n->name,
-				       n->op->name);
+			at += snprintf(text + at, sizeof(text) - at, "\n  node '%.80s' (%s)",
+				       n->name, n->op->name);
 		missing++;
 	}
 	if (!missing)
 		return 0;
-	return graph_error(g, "no gradient for %d node%s:%s", missing, missing > 1 ? "s" : "", text);
+	return graph_error(g, "no gradient for %d node%s:%s", missing, missing > 1 ? "s" : "",
+			   text);
 }
 
 static int check_name(struct graph *g, const char *name)
@@ -125,8 +126,9 @@ static int make_loss(struct graph *g, const char *loss)
 		return graph_error(g, "no weight has influence on '%s'", g->outputs[0].name);
 	if (!strcmp(loss, "softmax_cross_entropy")) {
 		if (x->ndim < 2)
-			return graph_error(g, "softmax_cross_entropy needs logits [N, ..., C], "
-					      "'%s' has shape %s",
+			return graph_error(g,
+					   "softmax_cross_entropy needs logits [N, ..., C], "
+					   "'%s' has shape %s",
 					   x->name, value_shape_text(g, x));
 		labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
 		if (!labels)
@@ -179,7 +181,8 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 		       struct value *lr, struct value *const *correction)
 {
 	static const char *const ops[] = { "Sgd", "Momentum", "Adam", "Adam" };
-	struct node *n = node_new(g, ops[opt->optimizer], graph_format(g, "%.200s.update", w->name));
+	struct node *n =
+		node_new(g, ops[opt->optimizer], graph_format(g, "%.200s.update", w->name));
 	struct value *of[3] = { w };
 	int num = 1;
 
@@ -188,8 +191,8 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	node_input(g, n, lr);
 	node_attr_f(g, n, "weight_decay", opt->weight_decay);
 	if (opt->optimizer == OPT_MOMENTUM) {
-		of[num++] = new_state(g, graph_format(g, "%.200s.velocity", w->name), w->ndim,
-				      w->dim);
+		of[num++] =
+			new_state(g, graph_format(g, "%.200s.velocity", w->name), w->ndim, w->dim);
 		node_input(g, n, of[1]);
 		node_attr_f(g, n, "momentum", opt->momentum);
 	} else if (opt->optimizer != OPT_SGD) {

@@ -178,8 +178,7 @@ void graph_append(struct graph *g, struct node *n)
 void node_input(struct graph *g, struct node *n, struct value *v)
 {
 	if (!(n->num_in & (n->num_in - 1))) {
-		struct value **in = graph_alloc(g, (n->num_in ? 2 * n->num_in : 1) *
-							   sizeof(*in));
+		struct value **in = graph_alloc(g, (n->num_in ? 2 * n->num_in : 1) * sizeof(*in));
 
 		if (n->num_in)
 			memcpy(in, n->in, n->num_in * sizeof(*in));
@@ -197,8 +196,7 @@ struct node *node_new(struct graph *g, const char *op, const char *name)
 	return n;
 }
 
-static struct attr *attr_new(struct graph *g, struct node *n, const char *name,
-			     enum attr_kind kind)
+static struct attr *attr_new(struct graph *g, struct node *n, const char *name, enum attr_kind kind)
 {
 	struct attr *a = graph_alloc(g, sizeof(*a));
 
@@ -317,9 +315,10 @@ int dtype_bytes(enum rdu_dtype dtype)
 
 const char *dtype_name(enum rdu_dtype dtype)
 {
-	static const char *const names[17] = { [1] = "float",  [2] = "uint8", [3] = "int8",
-					       [6] = "int32",  [7] = "int64", [9] = "bool",
-					       [16] = "bfloat16" };
+	static const char *const names[17] = {
+		[1] = "float", [2] = "uint8", [3] = "int8",	[6] = "int32",
+		[7] = "int64", [9] = "bool",  [16] = "bfloat16"
+	};
 
 	return (unsigned)dtype < 17 && names[dtype] ? names[dtype] : "?";
 }
@@ -441,7 +440,8 @@ void graph_print(const struct graph *g, void *file)
 			fputs(k ? ", " : "", f);
 			print_value(n->out[k], f);
 		}
-		fprintf(f, " = %s%s%s(", n->op->name, n->of ? " of " : "", n->of ? n->of->name : "");
+		fprintf(f, " = %s%s%s(", n->op->name, n->of ? " of " : "",
+			n->of ? n->of->name : "");
 		for (int k = 0; k < n->num_in; k++) {
 			fputs(k ? ", " : "", f);
 			print_value(n->in[k], f);

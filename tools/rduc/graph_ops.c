@@ -4,9 +4,10 @@
 #include <string.h>
 #include "graph.h"
 
-static const struct op *const tables[] = { ops_map,    ops_matmul, ops_conv,
-					   ops_reduce, ops_shape,  ops_train, ops_index,
-					   ops_pool,   ops_part,	ops_resize };
+static const struct op *const tables[] = {
+	ops_map,   ops_matmul, ops_conv, ops_reduce, ops_shape,
+	ops_train, ops_index,  ops_pool, ops_part,   ops_resize
+};
 
 const struct op *op_find(const char *name)
 {
@@ -25,9 +26,9 @@ void op_list(void *file)
 		for (const struct op *op = tables[i]; op->name; op++)
 			if (!op->internal)
 				fprintf(f, "%s%s\n", op->name,
-					op->gradient || op->expand || op->stop_gradient || op->view ?
-						"" :
-						" (no gradient)");
+					op->gradient || op->expand || op->stop_gradient || op->view
+						? ""
+						: " (no gradient)");
 }
 
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d)

@@ -55,7 +55,8 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ValueI
 	if (*slot && (*slot)->kind == TENSOR_WEIGHT)
 		return 0; /* an initializer that is listed as an input (ir_version 3) */
 	if (!*name || *slot)
-		return graph_error(g, "input '%s' is %s", name, *name ? "defined twice" : "nameless");
+		return graph_error(g, "input '%s' is %s", name,
+				   *name ? "defined twice" : "nameless");
 	if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
 		return graph_error(g, "input '%s' is not a tensor", name);
 	type = vi->type->tensor_type;
@@ -76,7 +77,8 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ValueI
 		}
 	if (v->ndim < 0) {
 		if (!type->shape)
-			return graph_error(g, "input '%s' has no shape: give one with --shape %s=...",
+			return graph_error(g,
+					   "input '%s' has no shape: give one with --shape %s=...",
 					   name, name);
 		if (type->shape->n_dim > RDU_MAX_DIMS)
 			return graph_error(g, "input '%s' has %zu dimensions, more than %d", name,
@@ -85,8 +87,7 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ValueI
 		for (int i = 0; i < v->ndim; i++) {
 			const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
 
-			if (d->value_case ==
-			    ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
+			if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
 				v->dim[i] = d->dim_value;
 			} else if (!i && opt->batch) {
 				v->dim[i] = opt->batch;
@@ -121,7 +122,13 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 	if (node_attr(n, name))
 		return node_error(g, n, "attribute '%s' is given twice", name);
 	if (!type) /* old files leave it out */
-		type = a->has_i ? 2 : a->has_f ? 1 : a->has_s ? 3 : a->t ? 4 : a->n_ints ? 7 : a->n_floats ? 6 : 0;
+		type = a->has_i	     ? 2
+		       : a->has_f    ? 1
+		       : a->has_s    ? 3
+		       : a->t	     ? 4
+		       : a->n_ints   ? 7
+		       : a->n_floats ? 6
+				     : 0;
 	switch (type) {
 	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
 		node_attr_i(g, n, name, a->i);
@@ -158,8 +165,8 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 		if (!a->t)
 			return node_error(g, n, "attribute '%s' has no tensor", name);
 		out->kind = ATTR_TENSOR;
-		out->tensor = onnx_tensor(g, a->t, graph_format(g, "attribute '%s' of node '%s'",
-								name, n->name));
+		out->tensor = onnx_tensor(
+			g, a->t, graph_format(g, "attribute '%s' of node '%s'", name, n->name));
 		if (!out->tensor)
 			return -1;
 		break;
@@ -237,7 +244,8 @@ static int import_node(struct graph *g, struct names *names, const Onnx__NodePro
 }
 
 /* Every operator that is not there, at once. */
-static int check_supported(struct graph *g, const Onnx__GraphProto *p, const char *const *node_names)
+static int check_supported(struct graph *g, const Onnx__GraphProto *p,
+			   const char *const *node_names)
 {
 	int missing = 0, at = 0;
 	char text[3000];
@@ -255,7 +263,8 @@ static int check_supported(struct graph *g, const Onnx__GraphProto *p, const cha
 		if (!why)
 			continue;
 		if (at < (int)sizeof(text) - 200)
-			at += snprintf(text + at, sizeof(text) - at, "\n  node '%.60s' (%s%s%.40s): %s not supported",
+			at += snprintf(text + at, sizeof(text) - at,
+				       "\n  node '%.60s' (%s%s%.40s): %s not supported",
 				       node_names[i], foreign ? clean(g, n->domain) : "",
 				       foreign ? "::" : "", clean(g, n->op_type), why);
 		missing++;
@@ -278,8 +287,9 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		const Onnx__OperatorSetIdProto *o = m->opset_import[i];
 
 		if (!o->domain || !*o->domain || !strcmp(o->domain, "ai.onnx"))
-			g->opset = o->has_version && o->version > 0 && o->version < 1000 ?
-					   (int)o->version : 0;
+			g->opset = o->has_version && o->version > 0 && o->version < 1000
+					   ? (int)o->version
+					   : 0;
 	}
 	if (p->n_sparse_initializer)
 		return graph_error(g, "sparse initializers are not supported");
@@ -289,7 +299,7 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 
 		num += n->n_output;
 		node_names[i] = n->name && *n->name ? clean(g, n->name)
-				: n->n_output       ? clean(g, n->output[0])
+				: n->n_output	    ? clean(g, n->output[0])
 						    : "";
 	}
 	if (check_supported(g, p, node_names))

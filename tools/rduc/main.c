@@ -34,9 +34,29 @@ static const char usage[] =
 	"The training step reads the inputs of the model, `labels` (int64; `target` for\n"
 	"mse) and `lr` (float [1]), and writes `loss` (float [1]).\n";
 
-enum { OPT_CHIP = 256, OPT_TILES, OPT_PRECISION, OPT_SHAPE, OPT_BATCH, OPT_TRAIN, OPT_LOSS,
-       OPT_OPTIMIZER, OPT_MOMENTUM_F, OPT_BETA1, OPT_BETA2, OPT_EPSILON, OPT_DECAY, OPT_FREEZE,
-       OPT_WEIGHTS, OPT_REPORT, OPT_FLOOR_PLAN, OPT_DOT, OPT_PRINT, OPT_LIST, OPT_HELP };
+enum {
+	OPT_CHIP = 256,
+	OPT_TILES,
+	OPT_PRECISION,
+	OPT_SHAPE,
+	OPT_BATCH,
+	OPT_TRAIN,
+	OPT_LOSS,
+	OPT_OPTIMIZER,
+	OPT_MOMENTUM_F,
+	OPT_BETA1,
+	OPT_BETA2,
+	OPT_EPSILON,
+	OPT_DECAY,
+	OPT_FREEZE,
+	OPT_WEIGHTS,
+	OPT_REPORT,
+	OPT_FLOOR_PLAN,
+	OPT_DOT,
+	OPT_PRINT,
+	OPT_LIST,
+	OPT_HELP
+};
 
 static const struct option options[] = {
 	{ "output", required_argument, NULL, 'o' },
@@ -89,7 +109,8 @@ static int number(const char *option, const char *text, int64_t lo, int64_t hi, 
 	long long v = strtoll(text, &end, 10);
 
 	if (end == text || *end || v < lo || v > hi) {
-		fprintf(stderr, "rduc: %s takes a number from %" PRId64 " to %" PRId64 ", not '%s'\n",
+		fprintf(stderr,
+			"rduc: %s takes a number from %" PRId64 " to %" PRId64 ", not '%s'\n",
 			option, lo, hi, text);
 		return -1;
 	}
@@ -302,8 +323,11 @@ int main(int argc, char **argv)
 	static struct arguments a = {
 		.chip = "sn10",
 		.opt = { .opt = 1 },
-		.training = { .loss = "softmax_cross_entropy", .momentum = 0.9f, .beta1 = 0.9f,
-			      .beta2 = 0.999f, .epsilon = 1e-8f },
+		.training = { .loss = "softmax_cross_entropy",
+			      .momentum = 0.9f,
+			      .beta1 = 0.9f,
+			      .beta2 = 0.999f,
+			      .epsilon = 1e-8f },
 	};
 	const char *slash;
 	int c;

@@ -177,8 +177,8 @@ int nest_imm_f(struct nest *n, float v)
 
 int nest_imm_i(struct nest *n, int32_t v)
 {
-	return add_expr(n, &(struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 },
-					   .imm = (uint32_t)v });
+	return add_expr(
+		n, &(struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 }, .imm = (uint32_t)v });
 }
 
 int nest_index(struct nest *n, int dim)
@@ -201,8 +201,8 @@ int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c)
 static int op_operands(enum rdu_simd_op op)
 {
 	switch (op) {
-#define CASE(name, value, operands, tail, text)                                                    \
-	case value:                                                                                \
+#define CASE(name, value, operands, tail, text) \
+	case value:                             \
 		return operands;
 		RDU_SIMD_OPS(CASE)
 #undef CASE
@@ -213,8 +213,8 @@ static int op_operands(enum rdu_simd_op op)
 static const char *op_text(enum rdu_simd_op op)
 {
 	switch (op) {
-#define CASE(name, value, operands, tail, text)                                                    \
-	case value:                                                                                \
+#define CASE(name, value, operands, tail, text) \
+	case value:                             \
 		return #name;
 		RDU_SIMD_OPS(CASE)
 #undef CASE
@@ -242,8 +242,8 @@ static int check_access(const struct nest *n, const struct access *a, const char
 {
 	if (!a->tensor)
 		return complain(n, error, size, "%s %d has no tensor", what, k);
-	if (a->gather_in >= n->num_in || (a->gather_in >= 0 && (a->gather_dim < 0 ||
-								 a->gather_dim >= a->tensor->ndim)))
+	if (a->gather_in >= n->num_in ||
+	    (a->gather_in >= 0 && (a->gather_dim < 0 || a->gather_dim >= a->tensor->ndim)))
 		return complain(n, error, size, "%s %d has a bad gather", what, k);
 	if (a->gather_in == k && !output)
 		return complain(n, error, size, "input %d gathers by itself", k);
@@ -328,8 +328,8 @@ int nest_check(const struct nest *n, char *error, int size)
 						e->op);
 			for (int k = 0; k < operands; k++)
 				if (e->arg[k] < 0 || e->arg[k] >= i)
-					return complain(n, error, size,
-							"expression %d: operand %d", i, k);
+					return complain(n, error, size, "expression %d: operand %d",
+							i, k);
 			break;
 		case EXPR_RED:
 			if (!reduces)
@@ -445,8 +445,9 @@ void nest_print(const struct nest *n, void *file)
 	for (int pass = 0; pass < 2; pass++)
 		for (int d = 0, first = 1; d < n->ndim; d++)
 			if (n->dim[d].reduce == pass) {
-				fprintf(f, "%s%s:%" PRId64, first ? (pass ? " reduce " : " for ") : " ",
-					n->dim[d].name, n->dim[d].extent);
+				fprintf(f, "%s%s:%" PRId64,
+					first ? (pass ? " reduce " : " for ") : " ", n->dim[d].name,
+					n->dim[d].extent);
 				first = 0;
 			}
 	fputc('\n', f);

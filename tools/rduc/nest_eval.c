@@ -20,8 +20,8 @@ struct cursor {
 	const struct access *a;
 	char *base;
 	enum rdu_dtype dtype;
-	int64_t offset;                /* element at the origin */
-	int64_t step[NEST_MAX_DIMS];   /* elements per nest dimension */
+	int64_t offset; /* element at the origin */
+	int64_t step[NEST_MAX_DIMS]; /* elements per nest dimension */
 	int64_t stride[RDU_MAX_DIMS];
 	struct word pad;
 };
@@ -86,8 +86,7 @@ static struct tensor *storage(struct tensor *t)
 	return t;
 }
 
-static void cursor_init(struct cursor *c, const struct nest *n, const struct access *a,
-			void **data)
+static void cursor_init(struct cursor *c, const struct nest *n, const struct access *a, void **data)
 {
 	int64_t stride = 1;
 
@@ -133,8 +132,7 @@ static int32_t clamp(int32_t v, int32_t lo, int32_t hi)
 	return v < lo ? lo : v > hi ? hi : v;
 }
 
-static void store(const struct eval *e, const struct cursor *c, int64_t at, struct word w,
-		  bool add)
+static void store(const struct eval *e, const struct cursor *c, int64_t at, struct word w, bool add)
 {
 	if (add)
 		w = word_f(e, load(e, c, at).f + w.f);
@@ -227,6 +225,7 @@ static struct word apply(const struct eval *e, enum rdu_simd_op op, struct word 
 {
 	int32_t ia = (int32_t)a.i, ib = (int32_t)b.i;
 
+	/* clang-format off */
 	switch (op) {
 	case RDU_SIMD_FADD: return word_f(e, a.f + b.f);
 	case RDU_SIMD_FSUB: return word_f(e, a.f - b.f);
@@ -287,6 +286,7 @@ static struct word apply(const struct eval *e, enum rdu_simd_op op, struct word 
 	default:
 		return word_i(0);
 	}
+	/* clang-format on */
 }
 
 static void compute(struct eval *e, const bool *want, struct word red)
@@ -516,8 +516,9 @@ static void eval(const struct nest *n, void **data, bool bf16, bool wide)
 				else if (first)
 					red = v;
 				else
-					red = apply(e, n->reduce == REDUCE_MAX ? RDU_SIMD_FMAX
-									       : RDU_SIMD_FMIN,
+					red = apply(e,
+						    n->reduce == REDUCE_MAX ? RDU_SIMD_FMAX
+									    : RDU_SIMD_FMIN,
 						    red, v, v);
 				first = false;
 			} while (step(e, true));

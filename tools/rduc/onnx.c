@@ -74,8 +74,8 @@ Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int err
 {
 	Onnx__ModelProto *m;
 
-	if (!size || !depth_ok(&onnx__model_proto__descriptor, data,
-			       (const uint8_t *)data + size, 0)) {
+	if (!size ||
+	    !depth_ok(&onnx__model_proto__descriptor, data, (const uint8_t *)data + size, 0)) {
 		snprintf(error, error_size,
 			 "not an ONNX file, or truncated: its protobuf encoding is broken");
 		return NULL;
@@ -95,10 +95,11 @@ Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int err
 
 static const char *onnx_type_name(int t)
 {
-	static const char *const names[] = { "undefined", "float",  "uint8",	"int8",	  "uint16",
-					     "int16",	  "int32",  "int64",	"string", "bool",
-					     "float16",	  "double", "uint32",	"uint64", "complex64",
-					     "complex128", "bfloat16" };
+	static const char *const names[] = { "undefined", "float",  "uint8",	 "int8",
+					     "uint16",	  "int16",  "int32",	 "int64",
+					     "string",	  "bool",   "float16",	 "double",
+					     "uint32",	  "uint64", "complex64", "complex128",
+					     "bfloat16" };
 
 	return t >= 0 && t <= 16 ? names[t] : "unknown";
 }
@@ -107,7 +108,7 @@ static float half_float(uint16_t h)
 {
 	int e = (h >> 10) & 31, m = h & 1023;
 	float v = e == 31 ? (m ? NAN : INFINITY)
-		  : e     ? ldexpf((float)(m + 1024), e - 25)
+		  : e	  ? ldexpf((float)(m + 1024), e - 25)
 			  : ldexpf((float)m, -24);
 
 	return h & 0x8000 ? -v : v;
@@ -117,13 +118,22 @@ static float half_float(uint16_t h)
 static int raw_size(int type)
 {
 	switch (type) {
-	case 1: case 6: case 12:
+	case 1:
+	case 6:
+	case 12:
 		return 4;
-	case 2: case 3: case 9:
+	case 2:
+	case 3:
+	case 9:
 		return 1;
-	case 4: case 5: case 10: case 16:
+	case 4:
+	case 5:
+	case 10:
+	case 16:
 		return 2;
-	case 7: case 11: case 13:
+	case 7:
+	case 11:
+	case 13:
 		return 8;
 	}
 	return 0;
@@ -132,11 +142,14 @@ static int raw_size(int type)
 static enum rdu_dtype held_as(int type)
 {
 	switch (type) {
-	case 10: case 11:
+	case 10:
+	case 11:
 		return RDU_DT_F32;
-	case 4: case 5:
+	case 4:
+	case 5:
 		return RDU_DT_I32;
-	case 12: case 13:
+	case 12:
+	case 13:
 		return RDU_DT_I64;
 	default:
 		return (enum rdu_dtype)type;
@@ -171,10 +184,12 @@ static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
 		else
 			e.u32 = (uint32_t)t->int32_data[i];
 		switch (type) {
-		case 1: case 6:
+		case 1:
+		case 6:
 			((uint32_t *)out)[i] = e.u32;
 			break;
-		case 2: case 3:
+		case 2:
+		case 3:
 			((uint8_t *)out)[i] = e.b[0];
 			break;
 		case 9:
@@ -212,14 +227,14 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 	int64_t n, have;
 	struct value *v;
 
-	if (t->n_external_data || (t->has_data_location && t->data_location ==
-				   ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)) {
+	if (t->n_external_data ||
+	    (t->has_data_location &&
+	     t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)) {
 		graph_error(g, "%s keeps its data in another file: not supported", what);
 		return NULL;
 	}
 	if (!size) {
-		graph_error(g, "%s has element type %s: not supported", what,
-			    onnx_type_name(type));
+		graph_error(g, "%s has element type %s: not supported", what, onnx_type_name(type));
 		return NULL;
 	}
 	if (t->segment) {
@@ -249,9 +264,9 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 			return NULL;
 		}
 	} else {
-		have = type == 1   ? (int64_t)t->n_float_data
-		       : type == 11 ? (int64_t)t->n_double_data
-		       : type == 7  ? (int64_t)t->n_int64_data
+		have = type == 1		  ? (int64_t)t->n_float_data
+		       : type == 11		  ? (int64_t)t->n_double_data
+		       : type == 7		  ? (int64_t)t->n_int64_data
 		       : type == 12 || type == 13 ? (int64_t)t->n_uint64_data
 						  : (int64_t)t->n_int32_data;
 		if (have != n) {
@@ -274,8 +289,7 @@ void rduc_symbol_name(char out[64], const char *name)
 	if (n < 64)
 		memcpy(out, name, n);
 	else
-		snprintf(out, 64, "%.54s~%08x", name,
-			 (unsigned)rdu_fnv1a(RDU_FNV1A_INIT, name, n));
+		snprintf(out, 64, "%.54s~%08x", name, (unsigned)rdu_fnv1a(RDU_FNV1A_INIT, name, n));
 }
 
 void *read_whole_file(const char *path, size_t *size, char *error, int error_size)

@@ -89,7 +89,8 @@ static void program_close(struct program_file *p)
 static const struct rdu_file_symbol *symbol_find(const struct program_file *p, const char *name)
 {
 	for (size_t i = 0; i < p->num_symbols; i++)
-		if ((p->symbols[i].flags & RDU_SYM_WEIGHT) && !strncmp(p->symbols[i].name, name, 64))
+		if ((p->symbols[i].flags & RDU_SYM_WEIGHT) &&
+		    !strncmp(p->symbols[i].name, name, 64))
 			return &p->symbols[i];
 	return NULL;
 }
@@ -125,7 +126,8 @@ static int replace(const struct program_file *p, Onnx__TensorProto *t, int *num,
 	s = symbol_find(p, name);
 	if (!s || !t->has_data_type || t->n_external_data)
 		return 0;
-	same = s->dtype == (uint32_t)t->data_type && s->ndim == t->n_dims && s->ndim <= RDU_MAX_DIMS;
+	same = s->dtype == (uint32_t)t->data_type && s->ndim == t->n_dims &&
+	       s->ndim <= RDU_MAX_DIMS;
 	for (size_t i = 0; same && i < t->n_dims; i++)
 		same = s->dims[i] == t->dims[i];
 	count = same ? dims_count((int)t->n_dims, t->dims) : -1;

@@ -40,8 +40,8 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	return v->tensor;
 }
 
-struct tensor *lower_temp(struct lower *l, struct node *n, const char *what,
-			  enum rdu_dtype dtype, int ndim, const int64_t *dim)
+struct tensor *lower_temp(struct lower *l, struct node *n, const char *what, enum rdu_dtype dtype,
+			  int ndim, const int64_t *dim)
 {
 	char name[300];
 
@@ -264,6 +264,8 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 		/* A folded constant gives its name to the output it is copied to. */
 		if (taken && !v->producer && v->constant && !v->tensor && !strcmp(v->name, o->name))
 			v->name = graph_format(g, "%s.value", o->name);
+		else if (taken && !v->producer && !strcmp(v->name, o->name))
+			o->name = graph_format(g, "%s.out", o->name); /* an input or a weight */
 		if (taken)
 			continue;
 		v->tensor = tensor_of(&l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
@@ -283,7 +285,8 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 struct module *graph_patterns(struct graph *g)
 {
 	struct module *m = module_new(g->name);
-	struct value **roots = graph_alloc(g, (g->num_outputs + g->num_updates + 1) * sizeof(*roots));
+	struct value **roots =
+		graph_alloc(g, (g->num_outputs + g->num_updates + 1) * sizeof(*roots));
 	int num = 0;
 
 	for (int i = 0; i < g->num_values; i++)

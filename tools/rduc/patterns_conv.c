@@ -27,7 +27,8 @@ const char *kernel_name(const struct window *w, int i)
 
 static int too_many(struct lower *l, struct node *n)
 {
-	return node_error(l->graph, n, "more than %d dimensions to loop over: not supported", NEST_MAX_DIMS);
+	return node_error(l->graph, n, "more than %d dimensions to loop over: not supported",
+			  NEST_MAX_DIMS);
 }
 
 static int get_ints(struct graph *g, struct node *n, const char *name, int want, int64_t otherwise,
@@ -121,8 +122,8 @@ int window_get(struct graph *g, struct node *n, const struct value *x, const int
 	return 0;
 }
 
-static int check_channels(struct graph *g, struct node *n, const struct window *w,
-			  int64_t channels, int64_t per_group, int64_t outer)
+static int check_channels(struct graph *g, struct node *n, const struct window *w, int64_t channels,
+			  int64_t per_group, int64_t outer)
 {
 	if (w->group < 1 || w->group > channels || per_group * w->group != channels ||
 	    outer % w->group)
@@ -501,8 +502,7 @@ static int conv_transpose_infer(struct graph *g, struct node *n)
 
 static int conv_transpose_pattern(struct lower *l, struct node *n)
 {
-	struct transposed t = { n->in[0], n->in[1], n->out[0], node_in(n, 2), 0,
-				n->in[1]->dim[1] };
+	struct transposed t = { n->in[0], n->in[1], n->out[0], node_in(n, 2), 0, n->in[1]->dim[1] };
 	struct window w;
 
 	if (window_get(l->graph, n, t.gy, t.wt->dim + 2, &w))
@@ -545,14 +545,33 @@ static int conv_transpose_gradient(struct graph *g, struct node *n)
 }
 
 const struct op ops_conv[] = {
-	{ .name = "Conv", .min_in = 2, .max_in = 3, .max_out = 1, .infer = conv_infer,
-	  .gradient = conv_gradient, .pattern = conv_pattern },
-	{ .name = "ConvTranspose", .min_in = 2, .max_in = 3, .max_out = 1,
-	  .infer = conv_transpose_infer, .gradient = conv_transpose_gradient,
+	{ .name = "Conv",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .infer = conv_infer,
+	  .gradient = conv_gradient,
+	  .pattern = conv_pattern },
+	{ .name = "ConvTranspose",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .infer = conv_transpose_infer,
+	  .gradient = conv_transpose_gradient,
 	  .pattern = conv_transpose_pattern },
-	{ .name = "ConvGradInput", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = shape_attr_infer, .pattern = conv_grad_x_pattern },
-	{ .name = "ConvGradWeight", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = shape_attr_infer, .pattern = conv_grad_w_pattern },
+	{ .name = "ConvGradInput",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = shape_attr_infer,
+	  .pattern = conv_grad_x_pattern },
+	{ .name = "ConvGradWeight",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = shape_attr_infer,
+	  .pattern = conv_grad_w_pattern },
 	{ 0 },
 };

@@ -74,7 +74,8 @@ static int trilu_pattern(struct lower *l, struct node *n)
 	row = OP(IADD, nest_index(nest, col - 1), nest_imm_i(nest, (int32_t)k), -1);
 	col = nest_index(nest, col);
 	nest_output(nest, lower_value(l, n->out[0]),
-		    OP(SELECT, attr_i(n, "upper", 1) ? OP(ILE, row, col, -1) : OP(ILE, col, row, -1),
+		    OP(SELECT,
+		       attr_i(n, "upper", 1) ? OP(ILE, row, col, -1) : OP(ILE, col, row, -1),
 		       nest_in(nest, 0), nest_imm_i(nest, 0)));
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest);
@@ -322,18 +323,26 @@ static int xent_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_finish(g, m));
 }
 
-#define PLAIN(onnx, lo, hi, fn)                                                                    \
-	.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer,               \
+#define PLAIN(onnx, lo, hi, fn)                                                      \
+	.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer, \
 	.pattern = fn##_pattern
 
 const struct op ops_index[] = {
 	{ PLAIN("Trilu", 1, 2, trilu), .gradient = trilu_gradient },
 	{ PLAIN("CumSum", 2, 2, cumsum), .gradient = cumsum_gradient },
-	{ .name = "CumSumGrad", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = cumsum_infer, .pattern = cumsum_grad_pattern },
+	{ .name = "CumSumGrad",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = cumsum_infer,
+	  .pattern = cumsum_grad_pattern },
 	{ PLAIN("OneHot", 3, 3, onehot), .stop_gradient = true },
 	{ PLAIN("NegativeLogLikelihoodLoss", 2, 3, nll) },
-	{ .name = "SoftmaxCrossEntropyLoss", .min_in = 2, .max_in = 3, .max_out = 2,
+	{ .name = "SoftmaxCrossEntropyLoss",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 2,
 	  .expand = xent_expand },
 	{ 0 },
 };

@@ -12,17 +12,17 @@
 #include "graph.h"
 
 enum map_type {
-	MAP_FLOAT,   /* fp32 or bf16 in and out */
-	MAP_NUMBER,  /* also integers */
+	MAP_FLOAT, /* fp32 or bf16 in and out */
+	MAP_NUMBER, /* also integers */
 	MAP_COMPARE, /* numbers in, bool out */
-	MAP_BOOL,    /* bool in and out */
+	MAP_BOOL, /* bool in and out */
 	MAP_CAST,
 	MAP_WHERE,
 };
 
 struct map_ctx {
 	struct lower *l;
-	struct node *n;    /* the operator, for its attributes */
+	struct node *n; /* the operator, for its attributes */
 	struct nest *nest;
 	struct value **in;
 	int num_in;
@@ -48,7 +48,7 @@ static int access_value(struct map_ctx *c, struct value *v)
 	if (v->constant && v->data && value_count(v) == 1 && v->dtype != RDU_DT_BF16) {
 		if (v->dtype == RDU_DT_F32)
 			return nest_imm_f(c->nest, *(float *)v->data);
-		return nest_imm_i(c->nest, v->dtype == RDU_DT_I64   ? (int32_t)*(int64_t *)v->data
+		return nest_imm_i(c->nest, v->dtype == RDU_DT_I64   ? (int32_t) * (int64_t *)v->data
 					   : v->dtype == RDU_DT_I32 ? *(int32_t *)v->data
 					   : v->dtype == RDU_DT_I8  ? *(int8_t *)v->data
 								    : *(uint8_t *)v->data);
@@ -113,6 +113,9 @@ static int negative(struct map_ctx *c, int x)
 {
 	return LT(x, F(c, 0));
 }
+
+/* An expression a line. */
+/* clang-format off */
 
 /* ---- one argument ---------------------------------------------------------- */
 
@@ -556,6 +559,8 @@ GRAD(where)
 	return which == 1 ? SELECT(A(c, 0), G(c), F(c, 0)) : SELECT(A(c, 0), F(c, 0), G(c));
 }
 
+/* clang-format on */
+
 /* ---- shapes, nests, gradients ------------------------------------------------ */
 
 static int legacy_broadcast(struct graph *g, struct node *n);
@@ -577,7 +582,8 @@ static int map_infer(struct graph *g, struct node *n)
 		if (!v)
 			continue;
 		if (!broadcast_dims(ndim, dim, v->ndim, v->dim, &ndim, dim))
-			return node_error(g, n, "shape %s of '%s' does not broadcast with the others",
+			return node_error(g, n,
+					  "shape %s of '%s' does not broadcast with the others",
 					  value_shape_text(g, v), v->name);
 		if (type == MAP_WHERE && !k) {
 			if (v->dtype != RDU_DT_BOOL)
@@ -642,8 +648,7 @@ static int map_pattern(struct lower *l, struct node *n)
 static int map_gradient(struct graph *g, struct node *n)
 {
 	const struct map *map = n->op->map;
-	bool plus = map->grad == add_grad || map->grad == identity_grad ||
-		    (map->grad == sub_grad);
+	bool plus = map->grad == add_grad || map->grad == identity_grad || (map->grad == sub_grad);
 
 	for (int k = 0; k < n->num_in; k++) {
 		struct value *v = n->in[k], *d;
@@ -778,6 +783,7 @@ static int legacy_broadcast(struct graph *g, struct node *n)
 	return n->in[1] ? 0 : -1;
 }
 
+/* clang-format off */
 #define MAP(onnx, lo, hi, type, expr, grad)                                                        \
 	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
 	  .gradient = map_gradient, .pattern = map_pattern,                                        \

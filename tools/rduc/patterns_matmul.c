@@ -169,7 +169,9 @@ static void gemm_contraction(const struct node *n, struct contraction *t)
 	bool ta = attr_i(n, "transA", 0), tb = attr_i(n, "transB", 0);
 
 	*t = (struct contraction){
-		.na = 2, .nb = 2, .ny = 2,
+		.na = 2,
+		.nb = 2,
+		.ny = 2,
 		.a = { ta ? 2 : 0, ta ? 0 : 2 },
 		.b = { tb ? 1 : 2, tb ? 2 : 1 },
 		.y = { 0, 1 },
@@ -375,7 +377,8 @@ static int einsum_gradient(struct graph *g, struct node *n)
 		int label = (int)(i < t.na ? t.a[i] : t.b[i - t.na]);
 
 		if (has_label(t.na, t.a, label) + has_label(t.nb, t.b, label) +
-			    has_label(t.ny, t.y, label) < 2)
+			    has_label(t.ny, t.y, label) <
+		    2)
 			return node_error(g, n, "no gradient: a letter is in one operand only");
 	}
 	return contract_gradient(g, n, &t);
@@ -414,13 +417,33 @@ static int contract_node_pattern(struct lower *l, struct node *n)
 }
 
 const struct op ops_matmul[] = {
-	{ .name = "Gemm", .min_in = 2, .max_in = 3, .max_out = 1, .infer = gemm_infer,
-	  .gradient = gemm_gradient, .pattern = gemm_pattern },
-	{ .name = "MatMul", .min_in = 2, .max_in = 2, .max_out = 1, .infer = matmul_infer,
-	  .gradient = matmul_gradient, .pattern = matmul_pattern },
-	{ .name = "Einsum", .min_in = 2, .max_in = 2, .max_out = 1, .infer = einsum_infer,
-	  .gradient = einsum_gradient, .pattern = einsum_pattern },
-	{ .name = "Contract", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = contract_infer, .pattern = contract_node_pattern },
+	{ .name = "Gemm",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .infer = gemm_infer,
+	  .gradient = gemm_gradient,
+	  .pattern = gemm_pattern },
+	{ .name = "MatMul",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .infer = matmul_infer,
+	  .gradient = matmul_gradient,
+	  .pattern = matmul_pattern },
+	{ .name = "Einsum",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .infer = einsum_infer,
+	  .gradient = einsum_gradient,
+	  .pattern = einsum_pattern },
+	{ .name = "Contract",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = contract_infer,
+	  .pattern = contract_node_pattern },
 	{ 0 },
 };

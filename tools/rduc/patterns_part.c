@@ -612,8 +612,9 @@ static int gather_elements_grad_pattern(struct lower *l, struct node *n)
 
 static int gather_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, n->op->pattern == gather_pattern ? "GatherGrad" : "GatherElementsGrad",
-				  graph_format(g, "%.200s.grad", n->name));
+	struct node *m =
+		node_new(g, n->op->pattern == gather_pattern ? "GatherGrad" : "GatherElementsGrad",
+			 graph_format(g, "%.200s.grad", n->name));
 	struct value *d;
 
 	if (!n->in[0]->needs_grad)
@@ -639,14 +640,20 @@ static int gather_grad_pattern(struct lower *l, struct node *n)
 	return gather_nest(l, n, n->in[1], t, axis, n->in[0], out, true);
 }
 
-#define EXPAND(onnx, lo, hi, outs, fn)                                                             \
-	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = outs, .expand = fn }
-#define MOVE(onnx, lo, hi, fn)                                                                     \
-	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer,             \
-	  .gradient = fn##_gradient, .pattern = fn##_pattern }
-#define GRAD(onnx, ins, fn)                                                                        \
-	{ .name = onnx, .min_in = ins, .max_in = ins, .max_out = 1, .internal = true,              \
-	  .infer = shape_infer, .pattern = fn }
+#define EXPAND(onnx, lo, hi, outs, fn)                                                  \
+	{                                                                               \
+		.name = onnx, .min_in = lo, .max_in = hi, .max_out = outs, .expand = fn \
+	}
+#define MOVE(onnx, lo, hi, fn)                                                               \
+	{                                                                                    \
+		.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer, \
+		.gradient = fn##_gradient, .pattern = fn##_pattern                           \
+	}
+#define GRAD(onnx, ins, fn)                                                                 \
+	{                                                                                   \
+		.name = onnx, .min_in = ins, .max_in = ins, .max_out = 1, .internal = true, \
+		.infer = shape_infer, .pattern = fn                                         \
+	}
 
 const struct op ops_part[] = {
 	MOVE("Concat", 1, -1, concat),
@@ -656,8 +663,12 @@ const struct op ops_part[] = {
 	MOVE("Expand", 2, 2, expand),
 	EXPAND("Tile", 2, 2, 1, tile_expand),
 	MOVE("Gather", 2, 2, gather),
-	{ .name = "GatherElements", .min_in = 2, .max_in = 2, .max_out = 1,
-	  .infer = gather_elements_infer, .gradient = gather_gradient,
+	{ .name = "GatherElements",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .infer = gather_elements_infer,
+	  .gradient = gather_gradient,
 	  .pattern = gather_elements_pattern },
 	GRAD("GatherElementsGrad", 2, gather_elements_grad_pattern),
 	GRAD("SliceGrad", 1, slice_grad_pattern),

@@ -61,8 +61,8 @@ static int op2(struct nest *n, enum rdu_simd_op op, int a, int b)
 }
 
 /* 1 / (elements under the window): a constant, or from the indices. */
-static int average_scale(struct lower *l, struct node *n, struct nest *nest,
-			 const struct window *w, bool with_pad, const int *dim)
+static int average_scale(struct lower *l, struct node *n, struct nest *nest, const struct window *w,
+			 bool with_pad, const int *dim)
 {
 	double scale = 1;
 	int e = -1;
@@ -156,8 +156,8 @@ static int pool_gradient(struct graph *g, struct node *n)
 
 struct pool_grad {
 	struct tensor *gy, *x, *y, *gx; /* x, y: maximum only */
-	bool relu;                      /* y is Relu of the maximum (differentiate.c) */
-	bool constant;                  /* average: scale here */
+	bool relu; /* y is Relu of the maximum (differentiate.c) */
+	bool constant; /* average: scale here */
 	float scale;
 };
 
@@ -280,7 +280,8 @@ static int pool_grad_pattern(struct lower *l, struct node *n)
 {
 	bool max = is_max(n->of_node), apart = true, constant = true;
 	bool with_pad = attr_i(n->of_node, "count_include_pad", 0);
-	struct pool_grad t = { .gy = lower_value(l, n->in[0]), .gx = lower_value(l, n->out[0]),
+	struct pool_grad t = { .gy = lower_value(l, n->in[0]),
+			       .gx = lower_value(l, n->out[0]),
 			       .scale = 1 };
 	struct window w;
 
@@ -346,15 +347,36 @@ static int global_expand(struct graph *g, struct node *n)
 }
 
 const struct op ops_pool[] = {
-	{ .name = "MaxPool", .min_in = 1, .max_in = 1, .max_out = 2, .infer = pool_infer,
-	  .gradient = pool_gradient, .pattern = pool_pattern },
-	{ .name = "AveragePool", .min_in = 1, .max_in = 1, .max_out = 1, .infer = pool_infer,
-	  .gradient = pool_gradient, .pattern = pool_pattern },
-	{ .name = "GlobalAveragePool", .min_in = 1, .max_in = 1, .max_out = 1,
+	{ .name = "MaxPool",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 2,
+	  .infer = pool_infer,
+	  .gradient = pool_gradient,
+	  .pattern = pool_pattern },
+	{ .name = "AveragePool",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = pool_infer,
+	  .gradient = pool_gradient,
+	  .pattern = pool_pattern },
+	{ .name = "GlobalAveragePool",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
 	  .expand = global_expand },
-	{ .name = "GlobalMaxPool", .min_in = 1, .max_in = 1, .max_out = 1,
+	{ .name = "GlobalMaxPool",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
 	  .expand = global_expand },
-	{ .name = "PoolGrad", .min_in = 1, .max_in = 3, .max_out = 1, .internal = true,
-	  .infer = shape_attr_infer, .pattern = pool_grad_pattern },
+	{ .name = "PoolGrad",
+	  .min_in = 1,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = shape_attr_infer,
+	  .pattern = pool_grad_pattern },
 	{ 0 },
 };

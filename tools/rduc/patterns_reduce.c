@@ -308,8 +308,8 @@ static struct tensor *softmax_reduce(struct lower *l, struct node *n, struct ten
 	struct nest *nest = lower_nest(l, n, m ? (log ? "log" : "sum") : "max");
 	int64_t out[RDU_MAX_DIMS];
 	int ndim = reduced_shape(shape, mask, true, out), dim[RDU_MAX_DIMS], e;
-	struct tensor *t = lower_temp(l, n, m ? (log ? "log" : "sum") : "max", RDU_DT_F32, ndim,
-				      out);
+	struct tensor *t =
+		lower_temp(l, n, m ? (log ? "log" : "sum") : "max", RDU_DT_F32, ndim, out);
 
 	reduce_dims(nest, shape, mask, dim);
 	nest_input(nest, x);
@@ -614,8 +614,8 @@ static int instance_norm_expand(struct graph *g, struct node *n)
 	if (channel_shapes(g, n, 3))
 		return -1;
 	return graph_replace_first(n, normalize(g, n, n->in[0], ndim - 2, axes,
-				    per_channel(g, n, n->in[1], ndim - 1),
-				    per_channel(g, n, n->in[2], ndim - 1), parts));
+						per_channel(g, n, n->in[1], ndim - 1),
+						per_channel(g, n, n->in[2], ndim - 1), parts));
 }
 
 /* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
@@ -637,16 +637,18 @@ static int batch_norm_expand(struct graph *g, struct node *n)
 	s = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), n->in[4],
 		      graph_const_f(g, attr_f(n, "epsilon", 1e-5f)));
 	s = s ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), s,
-			  graph_const_f(g, -0.5f)) : NULL;
+			  graph_const_f(g, -0.5f))
+	      : NULL;
 	s = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), n->in[1], s) : NULL;
 	t = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.mean", n->name), n->in[3], s) : NULL;
 	t = t ? graph_op2(g, "Sub", graph_format(g, "%.200s.bias", n->name), n->in[2], t) : NULL;
 	if (!t)
 		return -1;
 	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
-	return graph_replace_first(n, y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y,
-					per_channel(g, n, t, ndim - 1))
-			    : NULL);
+	return graph_replace_first(n,
+				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name),
+						 y, per_channel(g, n, t, ndim - 1))
+				     : NULL);
 }
 
 static int stop_infer(struct graph *g, struct node *n)
@@ -654,9 +656,11 @@ static int stop_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
 }
 
-#define REDUCE(onnx)                                                                               \
-	{ .name = onnx, .min_in = 1, .max_in = 2, .max_out = 1, .infer = reduce_infer,             \
-	  .gradient = reduce_gradient, .pattern = reduce_pattern }
+#define REDUCE(onnx)                                                                         \
+	{                                                                                    \
+		.name = onnx, .min_in = 1, .max_in = 2, .max_out = 1, .infer = reduce_infer, \
+		.gradient = reduce_gradient, .pattern = reduce_pattern                       \
+	}
 
 const struct op ops_reduce[] = {
 	REDUCE("ReduceSum"),
@@ -667,29 +671,82 @@ const struct op ops_reduce[] = {
 	REDUCE("ReduceL1"),
 	REDUCE("ReduceL2"),
 	REDUCE("ReduceLogSum"),
-	{ .name = "ReduceLogSumExp", .min_in = 1, .max_in = 2, .max_out = 1,
+	{ .name = "ReduceLogSumExp",
+	  .min_in = 1,
+	  .max_in = 2,
+	  .max_out = 1,
 	  .expand = log_sum_exp_expand },
-	{ .name = "Softmax", .min_in = 1, .max_in = 1, .max_out = 1, .infer = softmax_infer,
-	  .gradient = softmax_gradient, .pattern = softmax_pattern },
-	{ .name = "LogSoftmax", .min_in = 1, .max_in = 1, .max_out = 1, .infer = softmax_infer,
-	  .gradient = softmax_gradient, .pattern = softmax_pattern },
-	{ .name = "ArgMax", .min_in = 1, .max_in = 1, .max_out = 1, .infer = arg_infer,
-	  .stop_gradient = true, .pattern = arg_pattern },
-	{ .name = "ArgMin", .min_in = 1, .max_in = 1, .max_out = 1, .infer = arg_infer,
-	  .stop_gradient = true, .pattern = arg_pattern },
-	{ .name = "BatchNormalization", .min_in = 5, .max_in = 5, .max_out = 5,
+	{ .name = "Softmax",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = softmax_infer,
+	  .gradient = softmax_gradient,
+	  .pattern = softmax_pattern },
+	{ .name = "LogSoftmax",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = softmax_infer,
+	  .gradient = softmax_gradient,
+	  .pattern = softmax_pattern },
+	{ .name = "ArgMax",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = arg_infer,
+	  .stop_gradient = true,
+	  .pattern = arg_pattern },
+	{ .name = "ArgMin",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = arg_infer,
+	  .stop_gradient = true,
+	  .pattern = arg_pattern },
+	{ .name = "BatchNormalization",
+	  .min_in = 5,
+	  .max_in = 5,
+	  .max_out = 5,
 	  .expand = batch_norm_expand },
-	{ .name = "LayerNormalization", .min_in = 2, .max_in = 3, .max_out = 3,
+	{ .name = "LayerNormalization",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 3,
 	  .expand = layer_norm_expand },
-	{ .name = "InstanceNormalization", .min_in = 3, .max_in = 3, .max_out = 1,
+	{ .name = "InstanceNormalization",
+	  .min_in = 3,
+	  .max_in = 3,
+	  .max_out = 1,
 	  .expand = instance_norm_expand },
-	{ .name = "ReduceGrad", .min_in = 3, .max_in = 3, .max_out = 1, .internal = true,
-	  .infer = like_first_infer, .pattern = reduce_grad_pattern },
-	{ .name = "SoftmaxGrad", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = like_first_infer, .pattern = softmax_grad_pattern },
-	{ .name = "SumTo", .min_in = 1, .max_in = 1, .max_out = 1, .internal = true,
-	  .infer = sum_to_infer, .pattern = sum_to_pattern },
-	{ .name = "StopGradient", .min_in = 1, .max_in = 1, .max_out = 1, .internal = true,
-	  .infer = stop_infer, .view = true, .stop_gradient = true },
+	{ .name = "ReduceGrad",
+	  .min_in = 3,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = like_first_infer,
+	  .pattern = reduce_grad_pattern },
+	{ .name = "SoftmaxGrad",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = like_first_infer,
+	  .pattern = softmax_grad_pattern },
+	{ .name = "SumTo",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = sum_to_infer,
+	  .pattern = sum_to_pattern },
+	{ .name = "StopGradient",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = stop_infer,
+	  .view = true,
+	  .stop_gradient = true },
 	{ 0 },
 };

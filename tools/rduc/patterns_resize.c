@@ -26,7 +26,8 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 	int num;
 
 	r->mode = attr_s(n, "mode", "nearest");
-	r->where = attr_s(n, "coordinate_transformation_mode", upsample ? "asymmetric" : "half_pixel");
+	r->where =
+		attr_s(n, "coordinate_transformation_mode", upsample ? "asymmetric" : "half_pixel");
 	r->round = attr_s(n, "nearest_mode", upsample ? "floor" : "round_prefer_floor");
 	r->cubic = attr_f(n, "cubic_coeff_a", -0.75f);
 	r->exclude = attr_i(n, "exclude_outside", 0);
@@ -38,8 +39,10 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 	    strcmp(r->where, "align_corners") && strcmp(r->where, "pytorch_half_pixel") &&
 	    strcmp(r->where, "tf_half_pixel_for_nn"))
 		return node_error(g, n, "coordinates %.30s are not supported", r->where);
-	if (attr_i(n, "antialias", 0) || node_attr(n, "axes") || node_attr(n, "keep_aspect_ratio_policy"))
-		return node_error(g, n, "antialias, axes and aspect ratio policies are not supported");
+	if (attr_i(n, "antialias", 0) || node_attr(n, "axes") ||
+	    node_attr(n, "keep_aspect_ratio_policy"))
+		return node_error(g, n,
+				  "antialias, axes and aspect ratio policies are not supported");
 	if (sizes && (!s || !value_count(s))) {
 		p = node_const_ints(g, n, 3, &num);
 		if (!p)
@@ -63,8 +66,9 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 		else if (!s && a && a->kind == ATTR_FLOATS && a->num == x->ndim)
 			f = a->floats[i];
 		if (!(f > 0 && f < 65536))
-			return node_error(g, n, "scales or sizes must be constants, one for each "
-						"dimension");
+			return node_error(g, n,
+					  "scales or sizes must be constants, one for each "
+					  "dimension");
 		r->scale[i] = f;
 		r->out[i] = (int64_t)floor(f * (double)x->dim[i]);
 		if (r->out[i] < 1)
@@ -293,8 +297,13 @@ static int interpolate_gradient(struct graph *g, struct node *n)
 const struct op ops_resize[] = {
 	{ .name = "Resize", .min_in = 1, .max_in = 4, .max_out = 1, .expand = resize_expand },
 	{ .name = "Upsample", .min_in = 1, .max_in = 2, .max_out = 1, .expand = resize_expand },
-	{ .name = "Interpolate", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
-	  .infer = interpolate_infer, .gradient = interpolate_gradient,
+	{ .name = "Interpolate",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = interpolate_infer,
+	  .gradient = interpolate_gradient,
 	  .pattern = interpolate_pattern },
 	{ 0 },
 };

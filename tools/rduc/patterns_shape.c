@@ -35,7 +35,8 @@ static int reshape_infer(struct graph *g, struct node *n)
 		dim[i] = shape[i];
 		if (!dim[i] && !attr_i(n, "allowzero", 0)) {
 			if (i >= x->ndim)
-				return node_error(g, n, "shape copies dimension %d, which is not there", i);
+				return node_error(
+					g, n, "shape copies dimension %d, which is not there", i);
 			dim[i] = x->dim[i];
 		}
 		if (dim[i] == -1 && open < 0)
@@ -93,7 +94,8 @@ static int squeeze_infer(struct graph *g, struct node *n)
 		if (node_axis(g, n, &a, x->ndim))
 			return -1;
 		if (x->dim[a] != 1)
-			return node_error(g, n, "dimension %d is %lld", (int)a, (long long)x->dim[a]);
+			return node_error(g, n, "dimension %d is %lld", (int)a,
+					  (long long)x->dim[a]);
 		mask |= 1u << a;
 	}
 	for (int i = 0; i < x->ndim; i++)
@@ -356,7 +358,8 @@ static int blocks_expand(struct graph *g, struct node *n)
 			return -1;
 		node_input(g, m, v);
 		node_attr_ints(g, m, "perm", 6, crd ? perm_crd : perm_dcr);
-		return graph_replace_first(n, graph_reshape(g, n->name, graph_finish(g, m), 4, out));
+		return graph_replace_first(n,
+					   graph_reshape(g, n->name, graph_finish(g, m), 4, out));
 	}
 	const int64_t perm[] = { 0, 3, 5, 1, 2, 4 };
 	const int64_t in[] = { x->dim[0], c, h / b, b, w / b, b };
@@ -371,17 +374,28 @@ static int blocks_expand(struct graph *g, struct node *n)
 }
 
 #define VIEW(onnx, hi, inf)                                                                        \
-	{ .name = onnx, .min_in = 1, .max_in = hi, .max_out = 1, .infer = inf, .view = true,       \
-	  .gradient = view_gradient }
-#define EXPAND(onnx, lo, hi, outs, fn)                                                             \
-	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = outs, .expand = fn }
-#define MOVE(onnx, lo, hi, fn)                                                                     \
-	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer,             \
-	  .gradient = fn##_gradient, .pattern = fn##_pattern }
+	{                                                                                          \
+		.name = onnx, .min_in = 1, .max_in = hi, .max_out = 1, .infer = inf, .view = true, \
+		.gradient = view_gradient                                                          \
+	}
+#define EXPAND(onnx, lo, hi, outs, fn)                                                  \
+	{                                                                               \
+		.name = onnx, .min_in = lo, .max_in = hi, .max_out = outs, .expand = fn \
+	}
+#define MOVE(onnx, lo, hi, fn)                                                               \
+	{                                                                                    \
+		.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer, \
+		.gradient = fn##_gradient, .pattern = fn##_pattern                           \
+	}
 
 const struct op ops_shape[] = {
-	{ .name = "Reshape", .min_in = 2, .max_in = 2, .max_out = 1, .infer = reshape_infer,
-	  .view = true, .gradient = view_gradient },
+	{ .name = "Reshape",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .infer = reshape_infer,
+	  .view = true,
+	  .gradient = view_gradient },
 	VIEW("Flatten", 1, flatten_infer),
 	VIEW("Squeeze", 2, squeeze_infer),
 	VIEW("Unsqueeze", 2, unsqueeze_infer),
@@ -394,8 +408,13 @@ const struct op ops_shape[] = {
 	EXPAND("Shape", 1, 1, 1, shape_expand),
 	EXPAND("Size", 1, 1, 1, size_expand),
 	EXPAND("Constant", 0, 0, 1, constant_expand),
-	{ .name = "ConstantOfShape", .min_in = 1, .max_in = 1, .max_out = 1, .infer = fill_infer,
-	  .stop_gradient = true, .pattern = fill_pattern },
+	{ .name = "ConstantOfShape",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = fill_infer,
+	  .stop_gradient = true,
+	  .pattern = fill_pattern },
 	EXPAND("Range", 3, 3, 1, range_expand),
 	{ 0 },
 };

@@ -9,7 +9,6 @@
 
 #define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
 
-
 static int scalar_infer(struct graph *g, struct node *n)
 {
 	int64_t one = 1;
@@ -31,7 +30,9 @@ static int lse_infer(struct graph *g, struct node *n)
 	if (x->ndim < 2 || dtype_is_int(x->dtype))
 		return node_error(g, n, "logits have shape %s", value_shape_text(g, x));
 	return node_shape(g, n, 0, RDU_DT_F32, x->ndim - 1, x->dim) ||
-	       node_shape(g, n, 1, RDU_DT_F32, x->ndim - 1, x->dim) ? -1 : 0;
+			       node_shape(g, n, 1, RDU_DT_F32, x->ndim - 1, x->dim)
+		       ? -1
+		       : 0;
 }
 
 static int rows(struct nest *nest, const struct value *x, bool reduce_rows, bool reduce_classes)
@@ -314,9 +315,11 @@ static int ones_pattern(struct lower *l, struct node *n)
 	return lower_fill(l, n, t, 0, 0, t->ndim ? t->dim[0] : 1, 0x3f800000);
 }
 
-#define INTERNAL(onnx, ins, outs, inf, pat)                                                        \
-	{ .name = onnx, .min_in = ins, .max_in = ins, .max_out = outs, .internal = true,           \
-	  .infer = inf, .pattern = pat }
+#define INTERNAL(onnx, ins, outs, inf, pat)                                                    \
+	{                                                                                      \
+		.name = onnx, .min_in = ins, .max_in = ins, .max_out = outs, .internal = true, \
+		.infer = inf, .pattern = pat                                                   \
+	}
 
 const struct op ops_train[] = {
 	INTERNAL("LogSumExpRows", 1, 2, lse_infer, lse_pattern),

@@ -66,8 +66,8 @@ static int fold_nests(struct graph *g, struct node *n)
 				else if (root_data(t))
 					data[i] = root_data(t);
 				else
-					data[i] = t->data = calloc(
-						dims_count(t->ndim, t->dim) + 1, dtype_bytes(t->dtype));
+					data[i] = t->data = calloc(dims_count(t->ndim, t->dim) + 1,
+								   dtype_bytes(t->dtype));
 			}
 			for (int i = 0; i < e->num_nests; i++)
 				nest_eval(e->nests[i], data, false);
@@ -99,9 +99,9 @@ int graph_fold(struct graph *g, struct node *n)
 		    !(n->op->view || n->op->pattern) || !n->num_in)
 			return 0;
 		for (int i = 0; i < n->num_in; i++)
-			if (n->in[i] && (!n->in[i]->constant || !n->in[i]->data ||
-					 value_count(n->in[i]) > GRAPH_MAX_FOLD ||
-					 !value_count(n->in[i])))
+			if (n->in[i] &&
+			    (!n->in[i]->constant || !n->in[i]->data ||
+			     value_count(n->in[i]) > GRAPH_MAX_FOLD || !value_count(n->in[i])))
 				return 0;
 		ret = fold_nests(g, n);
 		if (ret)

@@ -18,10 +18,10 @@ struct window {
 /* An axis of a gradient to a window operator's input: the positions with one
  * remainder of the stride. */
 struct phase {
-	int64_t r;     /* input position s q + r */
+	int64_t r; /* input position s q + r */
 	int64_t num_q;
 	int64_t k0, step, num_k; /* kernel positions k0 + step j, j < num_k */
-	int64_t y0, back;        /* output position q + y0 - back j */
+	int64_t y0, back; /* output position q + y0 - back j */
 };
 
 /* "z", "y", "x" and "kz", "ky", "kx" */
