@@ -11,6 +11,7 @@
 #include "graph.h"
 
 #define MAX_LABELS NEST_MAX_DIMS
+_Static_assert(MAX_LABELS <= 10, "label_name() has as many names");
 
 struct contraction {
 	int na, nb, ny;
@@ -21,7 +22,7 @@ struct contraction {
 
 static const char *label_name(const struct contraction *t, int num, int label)
 {
-	static const char *const many[] = { "i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7" };
+	static const char *const many[] = { "i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9" };
 
 	/* The usual matrix product: m and n last in the result, k reduced. */
 	if (t->ny >= 2 && label == t->y[t->ny - 2])
