@@ -79,6 +79,7 @@ struct uprog {
 	int op_id;
 	int unit; /* in image->unit */
 	int num_counters, num_outer;
+	bool full; /* more counters were asked for than there is room */
 	struct ucounter c[UC_MAX];
 	int num_in, num_out;
 	struct uport in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];

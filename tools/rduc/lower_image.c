@@ -132,6 +132,10 @@ void image_join(struct uimage *im, int src, int port, int dst, int dst_port)
 
 int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
 {
+	if (p->num_counters == UC_MAX) {
+		p->full = true;
+		return UC_MAX - 1;
+	}
 	p->c[p->num_counters] = (struct ucounter){ start, step, trip };
 	return p->num_counters++;
 }
@@ -358,7 +362,7 @@ int image_pack(struct uimage *im, char *error, int error_size)
 	}
 	for (int i = 0; i < im->num_progs && !r; i++) {
 		pack_prog(im, i, first, next);
-		if (im->prog[i].num_counters > RDU_MAX_COUNTERS ||
+		if (im->prog[i].full || im->prog[i].num_counters > RDU_MAX_COUNTERS ||
 		    im->prog[i].acc.num_preds > RDU_MAX_PREDS) {
 			snprintf(error, (size_t)error_size,
 				 "%s: a unit program needs %d counters and %d predicates",

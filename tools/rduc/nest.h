@@ -20,7 +20,7 @@
 #include "rdu/config.h"
 #include "rdu/program.h"
 
-#define NEST_MAX_DIMS 8
+#define NEST_MAX_DIMS 10
 #define NEST_MAX_IN 12
 #define NEST_MAX_OUT 4
 #define NEST_MAX_EXPR 64

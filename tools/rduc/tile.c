@@ -169,7 +169,7 @@ bool contract_solve(struct contract *c)
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, agcus, progs;
 	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0, stored = 0;
-	int pcus;
+	int pcus, loops = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
 		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
@@ -182,7 +182,8 @@ bool contract_solve(struct contract *c)
 			subs *= c->tile[d] / c->gc;
 		else
 			subs *= c->tile[d];
-		if (subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
+		loops += (c->trip[d] > 1) + (c->tile[d] > 1);
+		if (loops > UC_MAX - 2 || subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
 			return false;
 	}
 	c->chunked = false;
