@@ -149,6 +149,17 @@ static void make_folders(const char *path)
 		}
 }
 
+/* A second name for the compiler: a build that goes on beside the tests replaces
+ * the first one. */
+static const char *keep(const char *program, const char *work)
+{
+	static char name[1100];
+
+	snprintf(name, sizeof(name), "%s/rduc.%d", work, (int)getpid());
+	unlink(name);
+	return link(program, name) ? program : name;
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: rdu-conformance [OPTION...] SUITE...  (see conformance.c)\n");
@@ -167,7 +178,7 @@ int main(int argc, char **argv)
 	struct options opt = { "build/host/bin/rduc", "model:sn10,threads=1", "sn10", "-O1", "fp32",
 			       "build/conformance", 1e-3, 1e-5, false };
 	struct list cases = { 0 }, only = { 0 }, except = { 0 }, must = { 0 };
-	const char *table = NULL, *passed = NULL;
+	const char *table = NULL, *passed = NULL, *rduc;
 	int c, jobs = 2, seconds = 30, shown = 0, next = 0, running = 0, count[3] = { 0 };
 	struct result *res;
 	pid_t *pid;
@@ -204,6 +215,8 @@ int main(int argc, char **argv)
 		opt.atol_is_relative = true;
 	}
 	make_folders(opt.work);
+	rduc = opt.rduc;
+	opt.rduc = keep(rduc, opt.work);
 	for (; optind < argc; optind++)
 		if (find_cases(&cases, argv[optind], &only, &except))
 			return 2;
@@ -267,6 +280,8 @@ int main(int argc, char **argv)
 	clock_gettime(CLOCK_MONOTONIC, &t1);
 	printf("# %d passed, %d failed, %d skipped in %.1f s\n", count[CASE_PASS], count[CASE_FAIL],
 	       count[CASE_SKIP], t1.tv_sec - t0.tv_sec + (t1.tv_nsec - t0.tv_nsec) * 1e-9);
+	if (opt.rduc != rduc)
+		unlink(opt.rduc);
 	if (pass_file)
 		fclose(pass_file);
 	if (table && table_write(table, cases.item, res, cases.num, &opt))
