@@ -115,7 +115,6 @@ struct ubuffer {
 struct uunit {
 	enum rdu_unit kind;
 	double hx, hy;   /* where it would like to be, 0..1; negative: anywhere */
-	int group;       /* units of one replica want to be together */
 	int x, y;        /* switch, y over all virtual tiles */
 	int tile, phys;  /* unit number within the tile */
 };
@@ -174,8 +173,6 @@ int dtype_format(enum rdu_dtype dtype);
 int dtype_size(enum rdu_dtype dtype);
 
 /* ---- the passes ------------------------------------------------------------ */
-
-#define BE_MAX_SEGMENTS 64
 
 struct region_of {  /* by tensor id of the storage */
 	int region; /* -1: none */

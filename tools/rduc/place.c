@@ -135,7 +135,7 @@ static void hint(const struct placer *p, const struct uunit *u, int order, doubl
 int be_place(struct backend *be, struct uimage *im)
 {
 	struct placer p = { .im = im };
-	int room = 16, left = 0, r = 0, *queue, head = 0, tail = 0, seeds = 0;
+	int room = 16, r = 0, *queue, head = 0, tail = 0, seeds = 0;
 	bool *queued;
 	double x, y;
 
@@ -175,7 +175,6 @@ int be_place(struct backend *be, struct uimage *im)
 		}
 	/* Then outwards from what is placed; PCUs and PMUs before AGCUs. */
 	for (int u = 0; u < im->num_units && !r; u++) {
-		left = head;
 		if (im->unit[u].kind != RDU_UNIT_AGCU && !queued[u] && head == tail) {
 			queue[tail++] = u;
 			queued[u] = true;
@@ -199,7 +198,6 @@ int be_place(struct backend *be, struct uimage *im)
 			}
 		}
 	}
-	(void)left;
 	for (int u = 0; u < im->num_units && !r; u++) {
 		if (im->unit[u].kind != RDU_UNIT_AGCU)
 			continue;
