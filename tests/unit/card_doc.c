@@ -3,6 +3,7 @@
  * Documentation/card.md holds the tables of the headers, row by row.
  * `card_doc --print` writes them out, to be pasted.
  */
+#include <stdarg.h>
 #include "card_test.h"
 
 struct table {

@@ -7,7 +7,6 @@
 #define CARD_TEST_H
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,22 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "rdu_card.h"
-
-static int tap_count, tap_failed;
-
-__attribute__((format(printf, 2, 3), unused)) static bool ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++tap_count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	tap_failed += !good;
-	return good;
-}
+#include "tap.h"
 
 #define is(got, want, what)                                                                        \
 	do {                                                                                       \
@@ -39,12 +23,6 @@ __attribute__((format(printf, 2, 3), unused)) static bool ok(bool good, const ch
 			printf("# %s:%d: got %llu (0x%llx), want %llu (0x%llx)\n", __FILE__,       \
 			       __LINE__, g_, g_, w_, w_);                                          \
 	} while (0)
-
-__attribute__((unused)) static int tap_done(void)
-{
-	printf("1..%d\n", tap_count);
-	return tap_failed ? 1 : 0;
-}
 
 #define HOST_SIZE (16u << 20)
 #define HOST_BASE 0x100000000ULL /* host addresses start here */

@@ -3,35 +3,13 @@
 #ifndef FABRIC_TEST_H
 #define FABRIC_TEST_H
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "cfgbuild.h"
 #include "fabric.h"
 #include "numerics.h"
-
-static int tap_count, tap_failed;
-
-__attribute__((format(printf, 2, 3), unused)) static bool ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++tap_count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	tap_failed += !good;
-	return good;
-}
-
-__attribute__((unused)) static int tap_done(void)
-{
-	printf("1..%d\n", tap_count);
-	return tap_failed ? 1 : 0;
-}
+#include "tap.h"
 
 static uint64_t rnd_state = 0x9e3779b97f4a7c15;
 

@@ -3,35 +3,13 @@
 #ifndef LIB_TEST_H
 #define LIB_TEST_H
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "cfgbuild.h"
 #include "rdu.h"
-
-static int tap_count, tap_failed;
-
-__attribute__((format(printf, 2, 3), unused)) static bool ok(bool good, const char *fmt, ...)
-{
-	va_list ap;
-
-	printf("%sok %d - ", good ? "" : "not ", ++tap_count);
-	va_start(ap, fmt);
-	vprintf(fmt, ap);
-	va_end(ap);
-	printf("\n");
-	fflush(stdout);
-	tap_failed += !good;
-	return good;
-}
-
-__attribute__((unused)) static int tap_done(void)
-{
-	printf("1..%d\n", tap_count);
-	return tap_failed ? 1 : 0;
-}
+#include "tap.h"
 
 /* The call gives `code`, and then the object a text that holds `words`. */
 #define refused(call, code, object, words, what)                                                   \
