@@ -9,6 +9,7 @@
 #   make vm         a shell in a VM with the card
 #   make bench      measurements, one line each (BENCH=NAME runs one)
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60)
+#   make install    library, tools and man pages, under DESTDIR and PREFIX
 #   make help       the list with the variables
 #
 # How a room adds to it
@@ -41,6 +42,9 @@
 # or prints none and exits 0 (passed), 77 (skipped) or otherwise (failed).
 # A bench prints "bench NAME VALUE UNIT vs PEER VALUE ratio R".
 # A generated C file $(G)/x.c is named like any other in SRCS.
+
+# The release: of the library, the packages and the man pages.
+VERSION := 1.0
 
 MAKEFLAGS += --no-builtin-rules
 # As many jobs as processors, unless it was said how many.
@@ -133,7 +137,7 @@ endef
 FRAGMENTS := qemu-device/model/model.mk lib/lib.mk tools/rduc/rduc.mk \
 	tools/rdu/rdu.mk tests/unit/unit.mk tests/qtest/qtest.mk \
 	tests/selftests/selftests.mk tests/conformance/conformance.mk \
-	tests/fuzz/fuzz.mk tests/bench/bench.mk
+	tests/fuzz/fuzz.mk tests/bench/bench.mk tools/install.mk
 -include $(FRAGMENTS)
 
 .PHONY: all
@@ -231,7 +235,8 @@ fuzz: $(FUZZERS) all
 	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS)
 
 clean:
-	rm -rf $(B) $(A) $(F) $(G) build/module build/image build/log
+	rm -rf $(B) $(A) $(F) $(G) build/module build/image build/log \
+		build/man build/install-test
 
 # `make print-UNIT_TESTS` prints a variable; scripts use it.
 print-%:
@@ -245,6 +250,7 @@ help:
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
 	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
+	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'
 	@echo 'make clean      remove what was compiled here (downloads, QEMU and kernels stay)'
 	@echo
 	@echo 'KERNEL=6.12.x-amd64 QEMU=program CARDS=2 CHIP=plasticine MEM=2G SMP=2 V=1'

@@ -42,7 +42,7 @@ RDU_EXPORT const char *rdu_error_text(const void *object)
 
 RDU_EXPORT const char *rdu_version(void)
 {
-	return "1.0";
+	return RDU_VERSION;
 }
 
 RDU_EXPORT const char *rdu_fault_name(uint32_t code)

@@ -4,6 +4,7 @@
 LIB_SRCS := $(wildcard lib/*.c)
 LIB_LDLIBS := -ldrm -lm -lpthread
 
+CFLAGS_lib/error.c = -DRDU_VERSION='"$(VERSION)"'
 CFLAGS_lib = -fPIC -fvisibility=hidden
 # One set of model objects serves the archive and the shared library.
 CFLAGS_qemu-device/model += -fPIC -fvisibility=hidden
@@ -23,7 +24,9 @@ $(B)/librdu.so.1: $(B)/librdu.a $(B)/librdumodel.a lib/librdu.map
 $(B)/librdu.pc: lib/librdu.pc.in
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@prefix@|$(abspath .)|' -e 's|@libdir@|$${prefix}/$(B)|' \
-		-e 's|@includedir@|$${prefix}|' $< > $@
+		-e 's|@includedir@|$${prefix}|' -e 's|@version@|$(VERSION)|' \
+		-e 's|@archives@|-lrdumodel|' \
+		-e 's|@cflags@|-I$${includedir}/lib -I$${includedir}/include|' $< > $@
 
 ALL += $(B)/librdu.so.1 $(B)/librdu.pc
 
