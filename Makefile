@@ -212,7 +212,7 @@ driver: kernel
 image: driver all $(SELFTESTS)
 	$(Q)tools/vm/build-image
 
-.PHONY: vm run test bench fuzz clean help unit selftests
+.PHONY: vm run test bench fuzz clean format help unit selftests
 vm: qemu image
 	$(Q)tools/vm/vm shell
 
@@ -233,6 +233,10 @@ bench: $(call packages,bench) $(BENCHES) all
 fuzz: $(FUZZERS) all
 	@tests/fuzz/seed
 	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS)
+
+# The kernel's own parts are checked by its checkpatch instead.
+format:
+	$(Q)clang-format -i $$(git ls-files 'lib/*.c' 'tools/*.c' 'qemu-device/*.c' 'tests/*.c' | grep -v selftests)
 
 clean:
 	rm -rf $(B) $(A) $(F) $(G) build/module build/image build/log \

@@ -33,10 +33,11 @@ RDU_EXPORT int rdu_context_new(struct rdu_device *dev, const struct rdu_context_
 		ctx->options.queue_depth = 256;
 	if (ctx->tiles > dev->chip.tiles)
 		ret = lr_fail(&ctx->obj, -EINVAL, "%s: chip %s has %u tiles, not %u", dev->name,
-			       dev->chip.name, dev->chip.tiles, ctx->tiles);
+			      dev->chip.name, dev->chip.tiles, ctx->tiles);
 	else if (ctx->options.queue_depth > 65536 || ctx->options.zero)
-		ret = lr_fail(&ctx->obj, -EINVAL, "%s: a queue of %u commands, or a reserved option",
-			       dev->name, ctx->options.queue_depth);
+		ret = lr_fail(&ctx->obj, -EINVAL,
+			      "%s: a queue of %u commands, or a reserved option", dev->name,
+			      ctx->options.queue_depth);
 	else
 		ret = dev->backend->context_new(ctx);
 	if (ret < 0) {
@@ -89,15 +90,14 @@ RDU_EXPORT int rdu_buffer_new(struct rdu_context *ctx, uint64_t size, uint32_t f
 		return lr_fail(&buf->obj, -EINVAL, "the context could not be made");
 	if (!size || size >> 47 || flags & ~RDU_BUFFER_HOST)
 		return lr_fail(&buf->obj, -EINVAL, "a buffer of %llu bytes with flags 0x%x",
-				(unsigned long long)size, flags);
+			       (unsigned long long)size, flags);
 	buf->room = (size + PAGE - 1) & ~(PAGE - 1);
 	pthread_mutex_lock(&ctx->lock);
 	/* Large pages need both addresses aligned. */
-	ret = lr_ranges_take(&ctx->va, buf->room, buf->room >= LARGE ? LARGE : PAGE,
-			      &buf->address);
+	ret = lr_ranges_take(&ctx->va, buf->room, buf->room >= LARGE ? LARGE : PAGE, &buf->address);
 	if (ret) {
 		lr_fail(&buf->obj, ret, "no device addresses left for %llu bytes",
-			 (unsigned long long)size);
+			(unsigned long long)size);
 	} else {
 		ret = ctx->dev->backend->buffer_new(buf);
 		if (ret)

@@ -17,8 +17,8 @@ RDU_EXPORT int rdu_open(const char *where, struct rdu_device **out)
 		where = "auto";
 	snprintf(dev->name, sizeof(dev->name), "%s", where);
 	pthread_mutex_init(&dev->lock, NULL);
-	dev->backend = strncmp(where, "model:", 6) && strcmp(where, "model") ? &lr_backend_drm :
-									       &lr_backend_model;
+	dev->backend = strncmp(where, "model:", 6) && strcmp(where, "model") ? &lr_backend_drm
+									     : &lr_backend_model;
 	ret = dev->backend->open(dev, where);
 	dev->obj.dead = ret < 0;
 	return ret;

@@ -24,8 +24,7 @@ static int call(struct drm_device *d, unsigned long request, void *arg)
 
 static int query(struct drm_device *d, uint32_t type, void *data, uint32_t size)
 {
-	struct drm_rdu_dev_query q = { .type = type, .size = size,
-				       .pointer = (uintptr_t)data };
+	struct drm_rdu_dev_query q = { .type = type, .size = size, .pointer = (uintptr_t)data };
 
 	return call(d, DRM_IOCTL_RDU_DEV_QUERY, &q);
 }
@@ -213,8 +212,10 @@ static int make_context(struct rdu_context *ctx, struct drm_device *d, struct dr
 		nanosleep(&moment, NULL);
 	c->id = create.ctx_id;
 	if (ret == -EBUSY)
-		return lr_fail(&ctx->obj, ret, "%s: fewer than %u tiles in a row are free; `rdu "
-			       "stat` tells who has them", d->node, ctx->tiles);
+		return lr_fail(&ctx->obj, ret,
+			       "%s: fewer than %u tiles in a row are free; `rdu "
+			       "stat` tells who has them",
+			       d->node, ctx->tiles);
 	if (ret)
 		return lr_fail(&ctx->obj, ret, "%s: no context with %u tiles: %s", d->node,
 			       ctx->tiles, why(ret));
@@ -296,17 +297,16 @@ static int drm_buffer_new(struct rdu_buffer *buf)
 	struct drm_context *c = ctx->priv;
 	struct drm_rdu_bo_create create = {
 		.size = buf->room,
-		.placement = buf->flags & RDU_BUFFER_HOST ? DRM_RDU_PLACEMENT_SYSTEM :
-							    DRM_RDU_PLACEMENT_DEVICE,
+		.placement = buf->flags & RDU_BUFFER_HOST ? DRM_RDU_PLACEMENT_SYSTEM
+							  : DRM_RDU_PLACEMENT_DEVICE,
 		.vm_id = c->vm,
 	};
 	struct drm_rdu_bind_op op = { .type = DRM_RDU_BIND_MAP,
 				      .va = buf->address,
 				      .size = buf->room };
-	struct drm_rdu_vm_bind bind = { .vm_id = c->vm,
-					.ops = (uintptr_t)&op,
-					.num_ops = 1,
-					.op_stride = sizeof(op) };
+	struct drm_rdu_vm_bind bind = {
+		.vm_id = c->vm, .ops = (uintptr_t)&op, .num_ops = 1, .op_stride = sizeof(op)
+	};
 	struct drm_gem_close close = { 0 };
 	int ret = call(d, DRM_IOCTL_RDU_BO_CREATE, &create);
 
@@ -332,10 +332,9 @@ static void drm_buffer_free(struct rdu_buffer *buf)
 	struct drm_rdu_bind_op op = { .type = DRM_RDU_BIND_UNMAP,
 				      .va = buf->address,
 				      .size = buf->room };
-	struct drm_rdu_vm_bind bind = { .vm_id = c->vm,
-					.ops = (uintptr_t)&op,
-					.num_ops = 1,
-					.op_stride = sizeof(op) };
+	struct drm_rdu_vm_bind bind = {
+		.vm_id = c->vm, .ops = (uintptr_t)&op, .num_ops = 1, .op_stride = sizeof(op)
+	};
 	struct drm_gem_close close = { .handle = buf->handle };
 
 	if (buf->map)
@@ -410,12 +409,13 @@ static int make_job(struct drm_rdu_job *job, const struct rdu_cmd *cmd, struct r
 		return 0;
 	case RDU_OP_COPY:
 		job->type = DRM_RDU_JOB_COPY;
-		job->copy = (struct drm_rdu_job_copy){ cmd->copy.src, cmd->copy.dst,
-						       cmd->copy.len };
+		job->copy =
+			(struct drm_rdu_job_copy){ cmd->copy.src, cmd->copy.dst, cmd->copy.len };
 		return 0;
 	case RDU_OP_FILL:
 		job->type = DRM_RDU_JOB_FILL;
-		job->fill = (struct drm_rdu_job_fill){ .va = cmd->fill.dst, .len = cmd->fill.len,
+		job->fill = (struct drm_rdu_job_fill){ .va = cmd->fill.dst,
+						       .len = cmd->fill.len,
 						       .value = cmd->fill.value };
 		return 0;
 	}
@@ -494,8 +494,8 @@ static int drm_wait(struct rdu_context *ctx, uint64_t token, int64_t timeout_ms)
 	/* A fence that was signalled with an error is signalled all the same. */
 	if (ret || get_state(ctx, &state))
 		return -EIO;
-	if (state.state && (state.fault_seqno ? token >= state.fault_seqno :
-						token > state.completed))
+	if (state.state &&
+	    (state.fault_seqno ? token >= state.fault_seqno : token > state.completed))
 		return -EIO;
 	if (!state.state)
 		__atomic_store_n(&c->done, token, __ATOMIC_RELAXED);

@@ -42,8 +42,8 @@ static int open_node(struct rdu_device *dev, struct drm_device *d, const char *n
 		return lr_fail(&dev->obj, ret, "%s: not a node of the rdu driver", node);
 	if (ret)
 		return lr_fail(&dev->obj, ret, "%s: %s%s", node, strerror(-ret),
-			       ret == -EACCES ? "; you may have to be in the group that owns it" :
-						"");
+			       ret == -EACCES ? "; you may have to be in the group that owns it"
+					      : "");
 	return 0;
 }
 
@@ -67,7 +67,8 @@ static int open_first(struct rdu_device *dev, struct drm_device *d)
 	}
 	if (seen[0])
 		return lr_fail(&dev->obj, why, "%s: %s." TRY_A_MODEL, seen, strerror(-why));
-	return lr_fail(&dev->obj, -ENOENT, "no card: no /dev/accel node belongs to the rdu driver; "
+	return lr_fail(&dev->obj, -ENOENT,
+		       "no card: no /dev/accel node belongs to the rdu driver; "
 		       "is rdu.ko loaded?" TRY_A_MODEL);
 }
 
@@ -112,10 +113,14 @@ int lr_drm_find(struct rdu_device *dev, const char *where, struct drm_device *d)
 	    (sscanf(where, "%2x:%2x.%1x%n", &b, &c, &f, &n) == 3 && !where[n])) {
 		node_of(where, node, sizeof(node));
 		if (!node[0])
-			return lr_fail(&dev->obj, -ENOENT, "%s: no accel node belongs to that PCI "
-				       "device; is it a card, and is rdu.ko loaded?", where);
+			return lr_fail(&dev->obj, -ENOENT,
+				       "%s: no accel node belongs to that PCI "
+				       "device; is it a card, and is rdu.ko loaded?",
+				       where);
 		return open_node(dev, d, node);
 	}
-	return lr_fail(&dev->obj, -EINVAL, "%s: a card is \"auto\", a PCI address, a node in "
-		       "/dev/accel, or \"model:CHIP\"", where);
+	return lr_fail(&dev->obj, -EINVAL,
+		       "%s: a card is \"auto\", a PCI address, a node in "
+		       "/dev/accel, or \"model:CHIP\"",
+		       where);
 }

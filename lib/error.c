@@ -48,8 +48,10 @@ RDU_EXPORT const char *rdu_version(void)
 RDU_EXPORT const char *rdu_fault_name(uint32_t code)
 {
 	switch (code) {
-#define FAULT(n, v, t) case v: return #n;
-	RDU_FAULTS(FAULT)
+#define FAULT(n, v, t) \
+	case v:        \
+		return #n;
+		RDU_FAULTS(FAULT)
 #undef FAULT
 	}
 	return "UNKNOWN";
@@ -58,8 +60,10 @@ RDU_EXPORT const char *rdu_fault_name(uint32_t code)
 RDU_EXPORT const char *rdu_fault_meaning(uint32_t code)
 {
 	switch (code) {
-#define FAULT(n, v, t) case v: return t;
-	RDU_FAULTS(FAULT)
+#define FAULT(n, v, t) \
+	case v:        \
+		return t;
+		RDU_FAULTS(FAULT)
 #undef FAULT
 	}
 	return "a fault this library does not know";
@@ -68,8 +72,10 @@ RDU_EXPORT const char *rdu_fault_meaning(uint32_t code)
 RDU_EXPORT const char *rdu_config_error_name(uint32_t error)
 {
 	switch (error) {
-#define CFG_ERROR(n, v, t) case v: return #n;
-	RDU_CFG_ERRORS(CFG_ERROR)
+#define CFG_ERROR(n, v, t) \
+	case v:            \
+		return #n;
+		RDU_CFG_ERRORS(CFG_ERROR)
 #undef CFG_ERROR
 	}
 	return "UNKNOWN";
@@ -78,8 +84,10 @@ RDU_EXPORT const char *rdu_config_error_name(uint32_t error)
 RDU_EXPORT const char *rdu_config_error_meaning(uint32_t error)
 {
 	switch (error) {
-#define CFG_ERROR(n, v, t) case v: return t;
-	RDU_CFG_ERRORS(CFG_ERROR)
+#define CFG_ERROR(n, v, t) \
+	case v:            \
+		return t;
+		RDU_CFG_ERRORS(CFG_ERROR)
 #undef CFG_ERROR
 	}
 	return "an error this library does not know";
@@ -99,19 +107,22 @@ static void describe_program(const struct rdu_file *file, const struct rdu_prog_
 
 	snprintf(text, size, "unit program %u", program);
 	if (sec->size < sizeof(*cfg) || program >= cfg->programs.count ||
-	    cfg->programs.offset % 8 ||
-	    cfg->programs.offset > sec->size ||
+	    cfg->programs.offset % 8 || cfg->programs.offset > sec->size ||
 	    (sec->size - cfg->programs.offset) / sizeof(*p) <= program)
 		return;
 	p = (const struct rdu_cfg_program *)(file->image + sec->offset + cfg->programs.offset) +
 	    program;
 	switch (p->kind) {
-#define KIND(n, v, u, d) case v: kind = #n; unit = unit_names[RDU_UNIT_##u]; break;
-	RDU_KINDS(KIND)
+#define KIND(n, v, u, d)                         \
+	case v:                                  \
+		kind = #n;                       \
+		unit = unit_names[RDU_UNIT_##u]; \
+		break;
+		RDU_KINDS(KIND)
 #undef KIND
 	}
-	snprintf(text, size, "unit program %u (%s on tile %u, %s %u)", program, kind, p->tile,
-		 unit, p->unit);
+	snprintf(text, size, "unit program %u (%s on tile %u, %s %u)", program, kind, p->tile, unit,
+		 p->unit);
 	if (p->op_id < file->num_ops) {
 		size_t n = strlen(text);
 
@@ -146,7 +157,7 @@ static const char *advice(uint32_t code)
 }
 
 int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_program *prog,
-		   const char *entry, int code)
+		  const char *entry, int code)
 {
 	struct rdu_fault_info f;
 	char where[320] = "";
@@ -154,8 +165,8 @@ int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_pr
 
 	if (ctx->dev->backend->fault(ctx, &f) != 1)
 		return lr_fail(obj, code == -EIO ? -ENODEV : code,
-				"the card stopped working on this context and left no fault: it "
-				"was reset or has gone");
+			       "the card stopped working on this context and left no fault: it "
+			       "was reset or has gone");
 	if (prog && f.section != ~0u && f.section < prog->file->header->num_sections) {
 		const struct rdu_prog_section *sec =
 			(const struct rdu_prog_section *)(prog->file->image +
@@ -170,12 +181,12 @@ int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_pr
 	}
 	what_to_do = advice(f.code);
 	return lr_fail(obj, f.code == RDU_FAULT_WATCHDOG ? -ETIMEDOUT : -EFAULT,
-			"%s%s%sthe card stopped the context: %s (%s, info %u)%s, at %s0x%llx%s%s",
-			entry ? "entry point " : "", entry ? entry : "", entry ? ": " : "",
-			rdu_fault_meaning(f.code), rdu_fault_name(f.code), f.info, where,
-			f.code == RDU_FAULT_SEGMENT || f.code == RDU_FAULT_BOUNDS ?
-				"byte " : "address ",
-			(unsigned long long)f.address, what_to_do[0] ? "; " : "", what_to_do);
+		       "%s%s%sthe card stopped the context: %s (%s, info %u)%s, at %s0x%llx%s%s",
+		       entry ? "entry point " : "", entry ? entry : "", entry ? ": " : "",
+		       rdu_fault_meaning(f.code), rdu_fault_name(f.code), f.info, where,
+		       f.code == RDU_FAULT_SEGMENT || f.code == RDU_FAULT_BOUNDS ? "byte "
+										 : "address ",
+		       (unsigned long long)f.address, what_to_do[0] ? "; " : "", what_to_do);
 }
 
 int lr_fail_refused(struct rdu_program *prog, uint32_t error, uint32_t section, uint64_t offset)
@@ -186,14 +197,15 @@ int lr_fail_refused(struct rdu_program *prog, uint32_t error, uint32_t section, 
 	if (section < file->header->num_sections) {
 		const struct rdu_prog_section *sec =
 			(const struct rdu_prog_section *)(file->image +
-							  file->header->sections_off) + section;
+							  file->header->sections_off) +
+			section;
 
 		snprintf(where, sizeof(where), "section %u \"%.*s\"", section,
 			 (int)sizeof(sec->name), sec->name);
 	}
 	return lr_fail(&prog->obj, error == RDU_CFG_E_CHIP ? -EXDEV : -ENOEXEC,
-			"%s: .rdu.program: the card refused %s at byte %llu: %s (%s); compile it "
-			"again, `rdu validate` tells more", file->path, where,
-			(unsigned long long)offset, rdu_config_error_meaning(error),
-			rdu_config_error_name(error));
+		       "%s: .rdu.program: the card refused %s at byte %llu: %s (%s); compile it "
+		       "again, `rdu validate` tells more",
+		       file->path, where, (unsigned long long)offset,
+		       rdu_config_error_meaning(error), rdu_config_error_name(error));
 }

@@ -30,9 +30,9 @@ static const char *const section_names[NUM_SECTIONS] = {
 	".rdu.ops",  ".rdu.data",    ".rdu.meta",    ".rdu.hash",
 };
 
-#define bad(file, sec, off, fmt, ...)                                                           \
-	lr_fail(&(file)->obj, -ENOEXEC, "%s: %s at byte %llu: " fmt, (file)->path, (sec),      \
-		 (unsigned long long)(off), ##__VA_ARGS__)
+#define bad(file, sec, off, fmt, ...)                                                     \
+	lr_fail(&(file)->obj, -ENOEXEC, "%s: %s at byte %llu: " fmt, (file)->path, (sec), \
+		(unsigned long long)(off), ##__VA_ARGS__)
 
 /* ---- the ELF shell ---------------------------------------------------------- */
 
@@ -43,27 +43,32 @@ static int parse_elf(struct rdu_file *f, struct elf_section *found)
 	unsigned int i, k;
 
 	if (f->size < sizeof(*eh) || memcmp(eh->e_ident, ELFMAG, SELFMAG))
-		return lr_fail(&f->obj, -ENOEXEC, "%s: not an ELF file, so not a program file; "
-				"rduc makes them", f->path);
+		return lr_fail(&f->obj, -ENOEXEC,
+			       "%s: not an ELF file, so not a program file; "
+			       "rduc makes them",
+			       f->path);
 	/* objcopy -I elf64-little -O elf64-little keeps all but the machine. */
 	if (eh->e_ident[EI_CLASS] != ELFCLASS64 || eh->e_ident[EI_DATA] != ELFDATA2LSB ||
 	    (eh->e_machine != RDU_ELF_MACHINE && eh->e_machine != EM_NONE))
-		return lr_fail(&f->obj, -ENOEXEC, "%s: an ELF file, but not for an RDU (machine "
-				"0x%x, not 0x%x)", f->path, eh->e_machine, RDU_ELF_MACHINE);
+		return lr_fail(&f->obj, -ENOEXEC,
+			       "%s: an ELF file, but not for an RDU (machine "
+			       "0x%x, not 0x%x)",
+			       f->path, eh->e_machine, RDU_ELF_MACHINE);
 	if ((eh->e_type != ET_EXEC && eh->e_type != ET_REL) || eh->e_version != EV_CURRENT ||
 	    eh->e_shentsize != sizeof(*sh))
 		return bad(f, "ELF header", 0, "damaged (type %u, version %u, entry size %u)",
 			   eh->e_type, eh->e_version, eh->e_shentsize);
 	if (eh->e_shoff % 8 || eh->e_shoff > f->size ||
 	    (f->size - eh->e_shoff) / sizeof(*sh) < eh->e_shnum || eh->e_shstrndx >= eh->e_shnum)
-		return bad(f, "ELF header", offsetof(Elf64_Ehdr, e_shoff),
-			   "the section table (%u entries at byte %llu) lies beyond the file's end: "
-			   "was it cut short?", eh->e_shnum, (unsigned long long)eh->e_shoff);
+		return bad(
+			f, "ELF header", offsetof(Elf64_Ehdr, e_shoff),
+			"the section table (%u entries at byte %llu) lies beyond the file's end: "
+			"was it cut short?",
+			eh->e_shnum, (unsigned long long)eh->e_shoff);
 	sh = (const Elf64_Shdr *)(f->bytes + eh->e_shoff);
 	str = &sh[eh->e_shstrndx];
 	if (str->sh_type != SHT_STRTAB || str->sh_offset > f->size || !str->sh_size ||
-	    f->size - str->sh_offset < str->sh_size ||
-	    f->bytes[str->sh_offset + str->sh_size - 1])
+	    f->size - str->sh_offset < str->sh_size || f->bytes[str->sh_offset + str->sh_size - 1])
 		return bad(f, "ELF section names", str->sh_offset, "damaged");
 	for (i = 1; i < eh->e_shnum; i++) {
 		const char *name;
@@ -80,20 +85,23 @@ static int parse_elf(struct rdu_file *f, struct elf_section *found)
 			return bad(f, name, sh[i].sh_offset, "there are two sections of this name");
 		if (sh[i].sh_type == SHT_NOBITS || sh[i].sh_offset > f->size ||
 		    f->size - sh[i].sh_offset < sh[i].sh_size)
-			return bad(f, name, sh[i].sh_offset, "the section (%llu bytes) lies beyond "
+			return bad(f, name, sh[i].sh_offset,
+				   "the section (%llu bytes) lies beyond "
 				   "the file's end: was it cut short?",
 				   (unsigned long long)sh[i].sh_size);
 		if (sh[i].sh_offset % 8 && k != META)
 			return bad(f, name, sh[i].sh_offset, "not aligned to 8 bytes");
 		if (sh[i].sh_flags & SHF_COMPRESSED)
-			return bad(f, name, sh[i].sh_offset, "compressed; use objcopy "
+			return bad(f, name, sh[i].sh_offset,
+				   "compressed; use objcopy "
 				   "--decompress-debug-sections");
 		found[k] = (struct elf_section){ section_names[k], f->bytes + sh[i].sh_offset,
 						 sh[i].sh_size, sh[i].sh_offset };
 	}
 	for (k = 0; k < NUM_SECTIONS; k++)
 		if (!found[k].name)
-			return bad(f, section_names[k], 0, "the section is missing: not a complete "
+			return bad(f, section_names[k], 0,
+				   "the section is missing: not a complete "
 				   "program file");
 	return 0;
 }
@@ -109,7 +117,8 @@ static int check_hash(struct rdu_file *f, const struct elf_section *s)
 	for (k = 0; k < HASH; k++)
 		hash = rdu_fnv1a(hash, s[k].data, s[k].size);
 	if (hash != wanted)
-		return bad(f, s[HASH].name, s[HASH].offset, "the contents hash to %016llx, not "
+		return bad(f, s[HASH].name, s[HASH].offset,
+			   "the contents hash to %016llx, not "
 			   "%016llx: the file is damaged, or was changed by hand",
 			   (unsigned long long)hash, (unsigned long long)wanted);
 	return 0;
@@ -181,8 +190,7 @@ static int check_steps(struct rdu_file *f, const struct elf_section *s,
 		       const struct rdu_prog_entry *e)
 {
 	const struct rdu_prog_header *h = f->header;
-	const struct rdu_prog_step *step =
-		(const struct rdu_prog_step *)(f->image + h->steps_off);
+	const struct rdu_prog_step *step = (const struct rdu_prog_step *)(f->image + h->steps_off);
 	unsigned int depth = 0, i;
 
 	if (e->first_step > h->num_steps || h->num_steps - e->first_step < e->num_steps)
@@ -207,8 +215,8 @@ static int check_steps(struct rdu_file *f, const struct elf_section *s,
 		if (!ok)
 			return bad(f, s->name, h->steps_off + i * sizeof(*step),
 				   "step %u of entry point \"%s\" (kind %u, argument %u) makes no "
-				   "sense there", i - e->first_step, e->name, step[i].kind,
-				   step[i].arg);
+				   "sense there",
+				   i - e->first_step, e->name, step[i].kind, step[i].arg);
 	}
 	if (depth)
 		return bad(f, s->name, (const unsigned char *)e - f->image,
@@ -233,9 +241,10 @@ static int check_program(struct rdu_file *f, const struct elf_section *s)
 		return bad(f, s->name, 0, "%zu bytes: too short for a program image", s->size);
 	if (h->magic != RDU_PROG_MAGIC || h->version != RDU_PROG_VERSION ||
 	    h->header_size != sizeof(*h))
-		return bad(f, s->name, 0, "magic 0x%08x version %u: not a program image of "
-			   "version %u; use the rduc that belongs to this library", h->magic,
-			   h->version, RDU_PROG_VERSION);
+		return bad(f, s->name, 0,
+			   "magic 0x%08x version %u: not a program image of "
+			   "version %u; use the rduc that belongs to this library",
+			   h->magic, h->version, RDU_PROG_VERSION);
 	if (h->size != s->size)
 		return bad(f, s->name, offsetof(struct rdu_prog_header, size),
 			   "the image says %u bytes, the section has %zu", h->size, s->size);
@@ -253,8 +262,9 @@ static int check_program(struct rdu_file *f, const struct elf_section *s)
 	    h->num_segments > RDU_MAX_SECTIONS * RDU_MAX_SEGMENTS)
 		return bad(f, s->name, offsetof(struct rdu_prog_header, num_regions),
 			   "a count is beyond its limit (%u sections, %u entry points, %u regions, "
-			   "%u steps, %u scalars, %u segments)", h->num_sections, h->num_entries,
-			   h->num_regions, h->num_steps, h->num_scalars, h->num_segments);
+			   "%u steps, %u scalars, %u segments)",
+			   h->num_sections, h->num_entries, h->num_regions, h->num_steps,
+			   h->num_scalars, h->num_segments);
 	if (!table_ok(f, h->sections_off, h->num_sections, sizeof(struct rdu_prog_section)) ||
 	    !table_ok(f, h->segments_off, h->num_segments, sizeof(struct rdu_prog_segment)) ||
 	    !table_ok(f, h->entries_off, h->num_entries, sizeof(struct rdu_prog_entry)) ||
@@ -268,23 +278,29 @@ static int check_program(struct rdu_file *f, const struct elf_section *s)
 		unsigned long long at = h->sections_off + i * sizeof(*sec);
 
 		if (!name_ok(sec[i].name, sizeof(sec[i].name), true))
-			return bad(f, s->name, at, "the name of section %u is not a zero terminated "
-				   "text", i);
+			return bad(f, s->name, at,
+				   "the name of section %u is not a zero terminated "
+				   "text",
+				   i);
 		if (sec[i].offset % 8 || sec[i].offset > f->image_size ||
 		    f->image_size - sec[i].offset < sec[i].size)
-			return bad(f, s->name, at, "section %u \"%s\" (%u bytes at %u) lies outside "
-				   "the image", i, sec[i].name, sec[i].size, sec[i].offset);
+			return bad(f, s->name, at,
+				   "section %u \"%s\" (%u bytes at %u) lies outside "
+				   "the image",
+				   i, sec[i].name, sec[i].size, sec[i].offset);
 		if (sec[i].first_segment > h->num_segments ||
 		    h->num_segments - sec[i].first_segment < sec[i].num_segments)
 			return bad(f, s->name, at, "section %u \"%s\" has segments beyond the last",
 				   i, sec[i].name);
 		for (j = 0; j < sec[i].num_segments; j++)
 			if (seg[sec[i].first_segment + j].region >= h->num_regions)
-				return bad(f, s->name, h->segments_off +
-					   (sec[i].first_segment + j) * sizeof(*seg),
+				return bad(f, s->name,
+					   h->segments_off +
+						   (sec[i].first_segment + j) * sizeof(*seg),
 					   "segment %u of section %u \"%s\" is in region %u; there "
-					   "are %u", j, i, sec[i].name,
-					   seg[sec[i].first_segment + j].region, h->num_regions);
+					   "are %u",
+					   j, i, sec[i].name, seg[sec[i].first_segment + j].region,
+					   h->num_regions);
 	}
 	f->entries = (const struct rdu_prog_entry *)(f->image + h->entries_off);
 	for (i = 0; i < h->num_entries; i++) {
@@ -320,35 +336,43 @@ static int check_regions(struct rdu_file *f, const struct elf_section *s)
 		unsigned long long at = i * sizeof(*r);
 
 		if (!name_ok(r->name, sizeof(r->name), true))
-			return bad(f, s->name, at, "the name of region %u is not a zero terminated "
-				   "text", i);
+			return bad(f, s->name, at,
+				   "the name of region %u is not a zero terminated "
+				   "text",
+				   i);
 		if (r->kind > RDU_REGION_TEMP || r->zero)
 			return bad(f, s->name, at, "region %u \"%s\" is of unknown kind %u", i,
 				   r->name, r->kind);
 		if (r->size != sizes[i])
-			return bad(f, s->name, at, "region %u \"%s\" has %llu bytes, but %llu in the "
-				   "program image", i, r->name, (unsigned long long)r->size,
+			return bad(f, s->name, at,
+				   "region %u \"%s\" has %llu bytes, but %llu in the "
+				   "program image",
+				   i, r->name, (unsigned long long)r->size,
 				   (unsigned long long)sizes[i]);
 		/* Device addresses have 48 bits. */
 		if (r->size >> 47 || (total += r->size) >> 47)
 			return bad(f, s->name, at, "region %u \"%s\" is too large (%llu bytes)", i,
 				   r->name, (unsigned long long)r->size);
 		if (!r->align || r->align & (r->align - 1) || r->align > 2u << 20)
-			return bad(f, s->name, at, "region %u \"%s\": alignment %llu is not a power "
-				   "of two up to 2 MiB", i, r->name, (unsigned long long)r->align);
+			return bad(f, s->name, at,
+				   "region %u \"%s\": alignment %llu is not a power "
+				   "of two up to 2 MiB",
+				   i, r->name, (unsigned long long)r->align);
 		if (r->data != RDU_NO_DATA &&
 		    (r->data > f->data_size || f->data_size - r->data < r->size))
-			return bad(f, s->name, at, "the contents of region %u \"%s\" (%llu bytes at "
-				   "%llu) lie outside .rdu.data", i, r->name,
-				   (unsigned long long)r->size, (unsigned long long)r->data);
+			return bad(f, s->name, at,
+				   "the contents of region %u \"%s\" (%llu bytes at "
+				   "%llu) lie outside .rdu.data",
+				   i, r->name, (unsigned long long)r->size,
+				   (unsigned long long)r->data);
 	}
 	return 0;
 }
 
 static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 {
-	uint64_t known = f->header->num_entries == 64 ? ~0ull :
-							(1ull << f->header->num_entries) - 1;
+	uint64_t known =
+		f->header->num_entries == 64 ? ~0ull : (1ull << f->header->num_entries) - 1;
 	const char *name;
 	unsigned int i, d;
 	bool error;
@@ -363,8 +387,10 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 		uint64_t size;
 
 		if (!name_ok(y->name, sizeof(y->name), false))
-			return bad(f, s->name, at, "the name of symbol %u is not a zero terminated "
-				   "text", i);
+			return bad(f, s->name, at,
+				   "the name of symbol %u is not a zero terminated "
+				   "text",
+				   i);
 		if (y->region >= f->num_regions)
 			return bad(f, s->name, at, "symbol \"%s\" is in region %u; there are %u",
 				   y->name, y->region, f->num_regions);
@@ -382,19 +408,23 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 			if (d < y->ndim ? y->dims[d] < 0 || y->dims[d] >> 47 : y->dims[d] != 0)
 				return bad(f, s->name, at, "symbol \"%s\": dimension %u is %lld",
 					   y->name, d, (long long)y->dims[d]);
-			if (d < y->ndim && __builtin_mul_overflow(size, (uint64_t)y->dims[d], &size))
+			if (d < y->ndim &&
+			    __builtin_mul_overflow(size, (uint64_t)y->dims[d], &size))
 				return bad(f, s->name, at, "symbol \"%s\" is too large", y->name);
 		}
 		if (y->offset > f->regions[y->region].size ||
 		    f->regions[y->region].size - y->offset < size)
-			return bad(f, s->name, at, "symbol \"%s\" (%llu bytes at %llu) does not fit "
-				   "region %u \"%s\" (%llu bytes)", y->name,
-				   (unsigned long long)size, (unsigned long long)y->offset,
+			return bad(f, s->name, at,
+				   "symbol \"%s\" (%llu bytes at %llu) does not fit "
+				   "region %u \"%s\" (%llu bytes)",
+				   y->name, (unsigned long long)size, (unsigned long long)y->offset,
 				   y->region, f->regions[y->region].name,
 				   (unsigned long long)f->regions[y->region].size);
 		if (y->entries & ~known)
-			return bad(f, s->name, at, "symbol \"%s\" names entry points that are not "
-				   "there (0x%llx)", y->name, (unsigned long long)y->entries);
+			return bad(f, s->name, at,
+				   "symbol \"%s\" names entry points that are not "
+				   "there (0x%llx)",
+				   y->name, (unsigned long long)y->entries);
 	}
 	name = twice(f->symbols, f->num_symbols, sizeof(*f->symbols), &error);
 	if (error)
@@ -561,20 +591,21 @@ RDU_EXPORT int rdu_file_validate(struct rdu_file *file, const struct rdu_chip *c
 	if (!chip)
 		chip = &file->chip;
 	if (rdu_chip_hash(chip) != file->chip_hash)
-		return lr_fail(&file->obj, -EXDEV, "%s: compiled for chip %s (%016llx), not %s "
-				"(%016llx)", file->path, file->chip.name,
-				(unsigned long long)file->chip_hash, chip->name,
-				(unsigned long long)rdu_chip_hash(chip));
+		return lr_fail(&file->obj, -EXDEV,
+			       "%s: compiled for chip %s (%016llx), not %s "
+			       "(%016llx)",
+			       file->path, file->chip.name, (unsigned long long)file->chip_hash,
+			       chip->name, (unsigned long long)rdu_chip_hash(chip));
 	if (!rdu_program_validate(file->image, file->image_size, chip, chip->tiles, &diag))
 		return 0;
 	if (diag.section < file->header->num_sections)
 		snprintf(section, sizeof(section), "section %u \"%s\"", diag.section,
-			 ((const struct rdu_prog_section *)(file->image +
-							    file->header->sections_off))
-				 [diag.section].name);
+			 ((const struct rdu_prog_section
+				   *)(file->image + file->header->sections_off))[diag.section]
+				 .name);
 	return lr_fail(&file->obj, diag.error == RDU_CFG_E_CHIP ? -EXDEV : -ENOEXEC,
-			"%s: .rdu.program at byte %llu: %s: %s (%s): %s", file->path,
-			(unsigned long long)diag.offset, section,
-			rdu_config_error_meaning(diag.error), rdu_config_error_name(diag.error),
-			diag.text);
+		       "%s: .rdu.program at byte %llu: %s: %s (%s): %s", file->path,
+		       (unsigned long long)diag.offset, section,
+		       rdu_config_error_meaning(diag.error), rdu_config_error_name(diag.error),
+		       diag.text);
 }

@@ -116,7 +116,7 @@ RDU_EXPORT int rdu_file_find_entry(struct rdu_file *file, const char *name)
 		at += snprintf(list + at, sizeof(list) - at, "%s%s", i ? ", " : "",
 			       file->entries[i].name);
 	return lr_fail(&file->obj, -ENOENT, "%s: no entry point \"%s\"; there are: %s", file->path,
-			name ? name : "forward", list);
+		       name ? name : "forward", list);
 }
 
 RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
@@ -135,7 +135,7 @@ RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
 			at += snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "",
 				       file->symbols[i].name);
 	return lr_fail(&file->obj, -ENOENT, "%s: no symbol \"%s\"; inputs and outputs are: %s",
-			file->path, name, list);
+		       file->path, name, list);
 }
 
 RDU_EXPORT size_t rdu_dtype_size(uint32_t dtype)

@@ -55,7 +55,7 @@ static int make_symbols(const struct rdu_file_parts *parts, Elf64_Sym **syms, si
 	size_t n = 1, at = 1, i;
 	Elf64_Sym *sym = calloc(1 + h->num_entries + parts->num_symbols, sizeof(*sym));
 	char *str = calloc(1, 1 + h->num_entries * sizeof(entries->name) +
-			   parts->num_symbols * sizeof(parts->symbols->name));
+				      parts->num_symbols * sizeof(parts->symbols->name));
 
 	*syms = sym;
 	*strings = str;
@@ -73,11 +73,12 @@ static int make_symbols(const struct rdu_file_parts *parts, Elf64_Sym **syms, si
 		const struct rdu_file_symbol *y = &parts->symbols[i];
 		const struct rdu_file_region *r = &parts->regions[y->region];
 
-		sym[n] = (Elf64_Sym){ .st_name = at,
-				      .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT),
-				      .st_shndx = r->data == RDU_NO_DATA ? SHN_ABS : 6,
-				      .st_value = (r->data == RDU_NO_DATA ? 0 : r->data) + y->offset,
-				      .st_size = rdu_symbol_size(y) };
+		sym[n] =
+			(Elf64_Sym){ .st_name = at,
+				     .st_info = ELF64_ST_INFO(STB_GLOBAL, STT_OBJECT),
+				     .st_shndx = r->data == RDU_NO_DATA ? SHN_ABS : 6,
+				     .st_value = (r->data == RDU_NO_DATA ? 0 : r->data) + y->offset,
+				     .st_size = rdu_symbol_size(y) };
 		at += sprintf(str + at, "%.63s", y->name) + 1;
 	}
 	*num_syms = n;
@@ -126,12 +127,14 @@ static void write_parts(struct writer *w, const struct rdu_file_parts *parts)
 	put(w, &eh, sizeof(eh));
 	for (i = 1; i < NUM_SECTIONS; i++, name += strlen(name) + 1) {
 		const void *data = i == SYMTAB ? (void *)syms : i == STRTAB ? strings : names;
-		size_t size = i == SYMTAB ? num_syms * sizeof(*syms) :
-			      i == STRTAB ? strings_size : sizeof(names);
+		size_t size = i == SYMTAB   ? num_syms * sizeof(*syms)
+			      : i == STRTAB ? strings_size
+					    : sizeof(names);
 
 		sh[i] = (Elf64_Shdr){ .sh_name = name - names,
-				      .sh_type = i == SYMTAB ? SHT_SYMTAB :
-						 i > SYMTAB ? SHT_STRTAB : SHT_PROGBITS,
+				      .sh_type = i == SYMTAB  ? SHT_SYMTAB
+						 : i > SYMTAB ? SHT_STRTAB
+							      : SHT_PROGBITS,
 				      .sh_addralign = i >= STRTAB ? 1 : 8 };
 		if (i <= PARTS) {
 			data = i == PARTS ? &hash : part[i - 1].data;

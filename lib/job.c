@@ -99,8 +99,10 @@ static struct layout lay_out(struct rdu_program *prog, struct rdu_job *job)
 		      file->header->num_scalars * sizeof(*prog->scalars);
 	l.args = room_for(&l.size, l.args_size);
 	job->stats_offset = room_for(&l.size, sizeof(struct rdu_stats));
-	job->trace_room = prog->trace_events ? sizeof(struct rdu_trace) + prog->trace_events *
-						       sizeof(struct rdu_trace_event) : 0;
+	job->trace_room = prog->trace_events
+				  ? sizeof(struct rdu_trace) +
+					    prog->trace_events * sizeof(struct rdu_trace_event)
+				  : 0;
 	job->trace_offset = room_for(&l.size, job->trace_room);
 	l.copies = l.size;
 	for (i = 0; i < file->num_symbols; i++) {
@@ -194,8 +196,7 @@ static int submit(struct rdu_program *prog, struct rdu_job *job)
 	return lr_fail(&job->obj, ret, "the commands could not be queued: %s", strerror(-ret));
 }
 
-RDU_EXPORT int rdu_program_submit(struct rdu_program *prog, const char *entry,
-				  struct rdu_job **out)
+RDU_EXPORT int rdu_program_submit(struct rdu_program *prog, const char *entry, struct rdu_job **out)
 {
 	struct rdu_job *job = *out = calloc(1, sizeof(*job));
 	int index, ret;
@@ -221,11 +222,11 @@ static int fault_of(struct rdu_job *job, int code)
 {
 	struct rdu_context *ctx = job->prog->ctx;
 	struct rdu_fault_info fault = { 0 };
-	bool mine = ctx->dev->backend->fault(ctx, &fault) == 1 &&
-		    fault.seqno > job->first_token && fault.seqno <= job->token;
-	int ret = lr_fail_fault(&job->obj, ctx, mine ? job->prog : NULL,
-				 mine ? job->prog->file->entries[job->entry].name :
-					"a run before this one", code);
+	bool mine = ctx->dev->backend->fault(ctx, &fault) == 1 && fault.seqno > job->first_token &&
+		    fault.seqno <= job->token;
+	int ret = lr_fail_fault(
+		&job->obj, ctx, mine ? job->prog : NULL,
+		mine ? job->prog->file->entries[job->entry].name : "a run before this one", code);
 
 	lr_fail_as(&job->prog->obj, &job->obj);
 	return ret;
@@ -283,7 +284,7 @@ RDU_EXPORT int rdu_job_wait(struct rdu_job *job, int64_t timeout_ms, struct rdu_
 	ret = pending(job) ? ctx->dev->backend->wait(ctx, job->token, timeout_ms) : 0;
 	if (ret == -ETIME)
 		return lr_fail(&job->obj, -ETIMEDOUT, "entry point %s: not done after %lld ms",
-				job->prog->file->entries[job->entry].name, (long long)timeout_ms);
+			       job->prog->file->entries[job->entry].name, (long long)timeout_ms);
 	if (ret)
 		ret = fault_of(job, ret);
 	pthread_mutex_lock(&ctx->lock);
@@ -328,16 +329,16 @@ RDU_EXPORT int rdu_job_trace(struct rdu_job *job, const struct rdu_trace_event *
 	if (pending(job))
 		return lr_fail(&job->obj, -EINVAL, "wait for the job first");
 	if (!job->trace)
-		return job->trace_room && !job->result ?
-			       lr_fail(&job->obj, -ENOMEM, "out of memory for the trace") : 0;
+		return job->trace_room && !job->result
+			       ? lr_fail(&job->obj, -ENOMEM, "out of memory for the trace")
+			       : 0;
 	if (dropped)
 		*dropped = job->trace->dropped;
 	*events = job->trace->events;
 	return job->trace->count;
 }
 
-RDU_EXPORT int rdu_program_run(struct rdu_program *prog, const char *entry,
-			       struct rdu_stats *stats)
+RDU_EXPORT int rdu_program_run(struct rdu_program *prog, const char *entry, struct rdu_stats *stats)
 {
 	struct rdu_job *job;
 	int ret = rdu_program_submit(prog, entry, &job);

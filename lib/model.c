@@ -281,8 +281,10 @@ static int parse_options(struct rdu_device *dev, const char *where, struct model
 			 value >= 1 << 20 && value < 1ull << 46)
 			o->mem = value & ~4095ull;
 		else
-			return lr_fail(&dev->obj, -EINVAL, "%s: option \"%s\": there are threads=N, "
-				       "mem=N[KMGT] (1M or more) and timing-only", where, option);
+			return lr_fail(&dev->obj, -EINVAL,
+				       "%s: option \"%s\": there are threads=N, "
+				       "mem=N[KMGT] (1M or more) and timing-only",
+				       where, option);
 	}
 	return 0;
 }
@@ -316,8 +318,10 @@ static int model_open(struct rdu_device *dev, const char *where)
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (m->mem == MAP_FAILED) {
 		m->mem = NULL;
-		return lr_fail(&dev->obj, -ENOMEM, "%s: no room for %llu bytes of card memory; ask "
-			       "for less with mem=", where, (unsigned long long)o.mem);
+		return lr_fail(&dev->obj, -ENOMEM,
+			       "%s: no room for %llu bytes of card memory; ask "
+			       "for less with mem=",
+			       where, (unsigned long long)o.mem);
 	}
 	if (lr_ranges_init(&m->free, 0, o.mem) || alloc_queue(&m->admin, ADMIN_LOG2))
 		return lr_fail(&dev->obj, -ENOMEM, "%s: out of memory", where);
@@ -476,8 +480,10 @@ static int model_context_new(struct rdu_context *ctx)
 	}
 	pthread_mutex_unlock(&m->lock);
 	if (ret == -EBUSY)
-		return lr_fail(&ctx->obj, ret, "%s: fewer than %u tiles in a row are free, or all "
-			       "queues are taken", ctx->dev->name, ctx->tiles);
+		return lr_fail(&ctx->obj, ret,
+			       "%s: fewer than %u tiles in a row are free, or all "
+			       "queues are taken",
+			       ctx->dev->name, ctx->tiles);
 	if (ret)
 		return lr_fail(&ctx->obj, ret, "%s: no card memory left for page tables",
 			       ctx->dev->name);
@@ -550,7 +556,8 @@ static int model_buffer_new(struct rdu_buffer *buf)
 
 		buf->map = aligned_alloc(align, room);
 		if (!buf->map)
-			return lr_fail(&buf->obj, -ENOMEM, "out of memory for a buffer of %llu bytes",
+			return lr_fail(&buf->obj, -ENOMEM,
+				       "out of memory for a buffer of %llu bytes",
 				       (unsigned long long)buf->size);
 		memset(buf->map, 0, room);
 		buf->handle = (uintptr_t)buf->map;
@@ -569,9 +576,10 @@ static int model_buffer_new(struct rdu_buffer *buf)
 	if (ret && host)
 		free(buf->map);
 	if (ret)
-		return lr_fail(&buf->obj, -ENOSPC, "card memory is full: %llu bytes are wanted, "
-			       "%llu of %llu are free", (unsigned long long)buf->room,
-			       (unsigned long long)m->free.available,
+		return lr_fail(&buf->obj, -ENOSPC,
+			       "card memory is full: %llu bytes are wanted, "
+			       "%llu of %llu are free",
+			       (unsigned long long)buf->room, (unsigned long long)m->free.available,
 			       (unsigned long long)m->mem_size);
 	return 0;
 }
@@ -635,10 +643,10 @@ static int model_program_load(struct rdu_program *prog)
 		m->slot_used[slot] = false;
 	pthread_mutex_unlock(&m->lock);
 	if (ret)
-		return lr_fail(&prog->obj, ret, "%s: the card took no program (fault %s)",
-			       prog->file->path,
-			       rdu_fault_name(lr_model_get(m, RDU_REG_QUEUE(0) +
-							      RDU_REG_Q_FAULT_CODE)));
+		return lr_fail(
+			&prog->obj, ret, "%s: the card took no program (fault %s)",
+			prog->file->path,
+			rdu_fault_name(lr_model_get(m, RDU_REG_QUEUE(0) + RDU_REG_Q_FAULT_CODE)));
 	if (result.error)
 		return lr_fail_refused(prog, result.error, result.section, result.offset);
 	prog->handle = slot;

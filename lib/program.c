@@ -69,8 +69,8 @@ static int copy_through(struct rdu_program *prog, uint64_t address, char *data, 
 }
 
 /* Nothing that uses the region is in flight. */
-static int access_region(struct rdu_program *prog, unsigned int region, uint64_t offset,
-			 void *data, uint64_t size, bool write)
+static int access_region(struct rdu_program *prog, unsigned int region, uint64_t offset, void *data,
+			 uint64_t size, bool write)
 {
 	const struct rdu_region_place *place = &prog->regions[region];
 	char *map = rdu_buffer_map(place->buf);
@@ -127,7 +127,8 @@ static int place_regions(struct rdu_program *prog)
 		prog->regions[i].buf = prog->memory;
 	for (i = 0; i < file->num_regions && !ret; i++)
 		if (file->regions[i].data != RDU_NO_DATA)
-			ret = access_region(prog, i, 0, (void *)(file->data + file->regions[i].data),
+			ret = access_region(prog, i, 0,
+					    (void *)(file->data + file->regions[i].data),
 					    file->regions[i].size, true);
 	return ret;
 }
@@ -145,16 +146,17 @@ RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
 	prog->obj.dead = true;
 	if (lr_check(&ctx->obj) || lr_check(&file->obj))
 		return lr_fail(&prog->obj, -EINVAL, "the %s could not be made",
-				ctx->obj.dead ? "context" : "file");
+			       ctx->obj.dead ? "context" : "file");
 	if (file->chip_hash != ctx->dev->chip_hash)
-		return lr_fail(&prog->obj, -EXDEV, "%s: compiled for chip %s (%016llx), but %s is "
-				"%s (%016llx); compile it for that one (rduc --chip)", file->path,
-				file->chip.name, (unsigned long long)file->chip_hash,
-				ctx->dev->name, ctx->dev->chip.name,
-				(unsigned long long)ctx->dev->chip_hash);
+		return lr_fail(&prog->obj, -EXDEV,
+			       "%s: compiled for chip %s (%016llx), but %s is "
+			       "%s (%016llx); compile it for that one (rduc --chip)",
+			       file->path, file->chip.name, (unsigned long long)file->chip_hash,
+			       ctx->dev->name, ctx->dev->chip.name,
+			       (unsigned long long)ctx->dev->chip_hash);
 	if (file->header->num_tiles > ctx->tiles)
 		return lr_fail(&prog->obj, -EBUSY, "%s: needs %u tiles, the context has %u",
-				file->path, file->header->num_tiles, ctx->tiles);
+			       file->path, file->header->num_tiles, ctx->tiles);
 	prog->regions = calloc(file->num_regions + 1, sizeof(*prog->regions));
 	prog->bindings = calloc(file->num_symbols + 1, sizeof(*prog->bindings));
 	prog->scalars = calloc(file->header->num_scalars + 1, sizeof(*prog->scalars));
@@ -209,11 +211,13 @@ RDU_EXPORT int rdu_program_bind(struct rdu_program *prog, const char *symbol, vo
 	if (!sym)
 		return -ENOENT;
 	if (!(sym->flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT)))
-		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" is neither an input nor an output: "
-				"read and write it", prog->file->path, symbol);
+		return lr_fail(&prog->obj, -EINVAL,
+			       "%s: \"%s\" is neither an input nor an output: "
+			       "read and write it",
+			       prog->file->path, symbol);
 	if (data && size < rdu_symbol_size(sym))
 		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has %zu bytes, %zu were bound",
-				prog->file->path, symbol, rdu_symbol_size(sym), size);
+			       prog->file->path, symbol, rdu_symbol_size(sym), size);
 	pthread_mutex_lock(&prog->ctx->lock);
 	prog->bindings[sym - prog->file->symbols] = (struct rdu_binding){ data, size };
 	pthread_mutex_unlock(&prog->ctx->lock);
@@ -235,14 +239,17 @@ RDU_EXPORT int rdu_program_bind_buffer(struct rdu_program *prog, const char *sym
 	place = &prog->regions[sym->region];
 	size = prog->file->regions[sym->region].size;
 	if (buf && (lr_check(&buf->obj) || buf->ctx != prog->ctx))
-		return lr_fail(&prog->obj, -EINVAL, "%s: the buffer for \"%s\" is of another "
-				"context", prog->file->path, symbol);
+		return lr_fail(&prog->obj, -EINVAL,
+			       "%s: the buffer for \"%s\" is of another "
+			       "context",
+			       prog->file->path, symbol);
 	if (buf && (offset % 64 || offset > buf->size || buf->size - offset < size))
-		return lr_fail(&prog->obj, -EINVAL, "%s: the region of \"%s\" has %llu bytes: it "
-				"does not fit at byte %llu of a buffer of %llu, or that is no "
-				"multiple of 64", prog->file->path, symbol,
-				(unsigned long long)size, (unsigned long long)offset,
-				(unsigned long long)buf->size);
+		return lr_fail(&prog->obj, -EINVAL,
+			       "%s: the region of \"%s\" has %llu bytes: it "
+			       "does not fit at byte %llu of a buffer of %llu, or that is no "
+			       "multiple of 64",
+			       prog->file->path, symbol, (unsigned long long)size,
+			       (unsigned long long)offset, (unsigned long long)buf->size);
 	pthread_mutex_lock(&prog->ctx->lock);
 	place->buf = buf ? buf : prog->memory;
 	place->offset = buf ? offset : place->own_offset;
@@ -257,7 +264,7 @@ RDU_EXPORT int rdu_program_set_scalars(struct rdu_program *prog, const uint32_t 
 		return -EINVAL;
 	if (count != prog->file->header->num_scalars)
 		return lr_fail(&prog->obj, -EINVAL, "%s: has %u argument registers, %u were given",
-				prog->file->path, prog->file->header->num_scalars, count);
+			       prog->file->path, prog->file->header->num_scalars, count);
 	pthread_mutex_lock(&prog->ctx->lock);
 	memcpy(prog->scalars, values, count * sizeof(*values));
 	pthread_mutex_unlock(&prog->ctx->lock);
@@ -291,7 +298,7 @@ static int access_symbol(struct rdu_program *prog, const char *name, void *data,
 		return -ENOENT;
 	if (size != rdu_symbol_size(sym))
 		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has %zu bytes, not %zu",
-				prog->file->path, name, rdu_symbol_size(sym), size);
+			       prog->file->path, name, rdu_symbol_size(sym), size);
 	ret = idle(prog);
 	return ret ? ret : access_region(prog, sym->region, sym->offset, data, size, write);
 }
@@ -395,8 +402,10 @@ RDU_EXPORT int rdu_program_restore(struct rdu_program *prog, struct rdu_file *fi
 			continue;
 		if (to->dtype != from->dtype || to->ndim != from->ndim ||
 		    memcmp(to->dims, from->dims, sizeof(to->dims)))
-			return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has another type or shape "
-					"than in %s", file->path, from->name, prog->file->path);
+			return lr_fail(&prog->obj, -EINVAL,
+				       "%s: \"%s\" has another type or shape "
+				       "than in %s",
+				       file->path, from->name, prog->file->path);
 		if (!data)
 			data = zeros = calloc(1, rdu_symbol_size(to) + 1);
 		else

@@ -115,8 +115,7 @@ static void rdu_host_unmap(void *opaque, void *ptr, uint64_t len, bool write)
 	RduState *s = opaque;
 
 	rdu_rcu_enter();
-	address_space_unmap(pci_get_address_space(PCI_DEVICE(s)), ptr, len, write,
-			    write ? len : 0);
+	address_space_unmap(pci_get_address_space(PCI_DEVICE(s)), ptr, len, write, write ? len : 0);
 }
 
 /* ---- interrupts ---------------------------------------------------------- */

@@ -213,7 +213,8 @@ static void rdu_link_init(PCIDevice *pci)
 	pci_word_test_and_clear_mask(cap + PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_NLW | PCI_EXP_LNKSTA_CLS);
 	pci_word_test_and_set_mask(cap + PCI_EXP_LNKSTA, (uint16_t)link);
 	pci_set_long(cap + PCI_EXP_LNKCAP2, PCI_EXP_LNKCAP2_SLS_2_5GB | PCI_EXP_LNKCAP2_SLS_5_0GB |
-					    PCI_EXP_LNKCAP2_SLS_8_0GB | PCI_EXP_LNKCAP2_SLS_16_0GB);
+						    PCI_EXP_LNKCAP2_SLS_8_0GB |
+						    PCI_EXP_LNKCAP2_SLS_16_0GB);
 }
 
 static void rdu_realize(PCIDevice *pci, Error **errp)

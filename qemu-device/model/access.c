@@ -19,8 +19,8 @@ bool rdu_trouble(struct rdu_fault_record *fault, enum rdu_fault code, uint32_t p
 }
 
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct rdu_run *run,
-		      uint64_t activation, uint32_t copy, struct rdu_fault_record *fault)
+		      const struct rdu_section *s, const struct rdu_run *run, uint64_t activation,
+		      uint32_t copy, struct rdu_fault_record *fault)
 {
 	uint64_t a = activation;
 
@@ -119,7 +119,8 @@ static void live_lanes(const struct access_run *r, int64_t ahead, int64_t *from,
 	int64_t lo = 0, hi = p->words;
 
 	for (uint32_t k = 0; k < p->num_preds; k++) {
-		int64_t e = r->pred[k] + ahead * p->pred_stride[k][p->num - 1], a = p->pred[k].lo - e, b = p->pred[k].hi - e;
+		int64_t e = r->pred[k] + ahead * p->pred_stride[k][p->num - 1],
+			a = p->pred[k].lo - e, b = p->pred[k].hi - e;
 		int64_t s = p->pred[k].lane_stride;
 
 		/* a <= s * lane < b */
@@ -152,8 +153,8 @@ static bool outside(struct access_run *r, int64_t element)
 	const struct access_plan *p = r->plan;
 
 	return rdu_trouble(r->fault,
-			   p->pmu || (p->cfg->flags & RDU_ACCESS_GATHER) ? RDU_FAULT_BOUNDS :
-									   RDU_FAULT_SEGMENT,
+			   p->pmu || (p->cfg->flags & RDU_ACCESS_GATHER) ? RDU_FAULT_BOUNDS
+									 : RDU_FAULT_SEGMENT,
 			   p->program, (uint64_t)element * p->elem);
 }
 
@@ -230,8 +231,8 @@ static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_
 	if (r->check && !holds(r, a + (to - from - 1) * step))
 		return outside(r, a + (to - from - 1) * step);
 	if (step == 1 && r->word) {
-		k->part(lanes, out, (const uint32_t *)(uintptr_t)
-				    ((uintptr_t)r->ptr + (uintptr_t)r->addr * 4),
+		k->part(lanes, out,
+			(const uint32_t *)(uintptr_t)((uintptr_t)r->ptr + (uintptr_t)r->addr * 4),
 			(size_t)from, (size_t)to, p->cfg->pad);
 	} else if (step == 1) {
 		k->load[p->cfg->format]((size_t)(to - from), out + from,
@@ -344,8 +345,8 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 	return true;
 }
 
-bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch,
-		      size_t lanes, size_t n, const uint32_t *in, const uint32_t *index)
+bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch, size_t lanes,
+		      size_t n, const uint32_t *in, const uint32_t *index)
 {
 	const struct access_plan *p = r->plan;
 	uint32_t last = p->num - 1;

@@ -158,11 +158,9 @@ void rdu_queue_request_disable(struct rdu_queue *q)
 
 static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint64_t addr)
 {
-	q->fault = (struct rdu_failure){ .code = code,
-					 .info = info,
-					 .addr = addr,
-					 .section = RDU_NONE,
-					 .program = RDU_NONE };
+	q->fault = (struct rdu_failure){
+		.code = code, .info = info, .addr = addr, .section = RDU_NONE, .program = RDU_NONE
+	};
 	q->fault_seq = 0;
 	q->status = RDU_QUEUE_FAULTED;
 	q->card->fault_queues |= 1ULL << q->id;
@@ -375,8 +373,8 @@ static int make_scratch(struct rdu_card *card)
 	if (!card->scratch_ptr)
 		return -1;
 	for (i = 0; i < n; i++)
-		card->scratch_ptr[i] = (uint32_t *)(void *)(card->scratch +
-							    i * card->chip.pmu_bytes);
+		card->scratch_ptr[i] =
+			(uint32_t *)(void *)(card->scratch + i * card->chip.pmu_bytes);
 	return 0;
 }
 
@@ -399,8 +397,8 @@ static void destroy(struct rdu_card *card)
 	free(card);
 }
 
-struct rdu_card *rdu_card_new(const struct rdu_card_config *config,
-			      const struct rdu_host_ops *ops, void *opaque, const char **error)
+struct rdu_card *rdu_card_new(const struct rdu_card_config *config, const struct rdu_host_ops *ops,
+			      void *opaque, const char **error)
 {
 	struct rdu_card *card;
 	pthread_condattr_t attr;

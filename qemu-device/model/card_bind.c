@@ -163,9 +163,8 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 		if (rdu_mmu_check(q, b->va[i], s->size, write, f))
 			goto fail;
 		b->segment[i].ptr = NULL;
-		b->extent[b->num_extents++] = (struct rdu_extent){
-			.va = b->va[i], .len = s->size, .write = write
-		};
+		b->extent[b->num_extents++] =
+			(struct rdu_extent){ .va = b->va[i], .len = s->size, .write = write };
 	}
 	b->num_extents = join(b->extent, b->num_extents);
 	for (opened = 0; opened < b->num_extents; opened++) {

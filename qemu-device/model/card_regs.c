@@ -168,8 +168,8 @@ static bool queue_write(struct rdu_queue *q, unsigned int offset, uint32_t v)
 static uint32_t chip_word(const struct rdu_chip *chip, unsigned int index)
 {
 	switch (index) {
-#define CHIP_WORD(i, f, u, d)                                                                      \
-	case i:                                                                                    \
+#define CHIP_WORD(i, f, u, d) \
+	case i:               \
 		return chip->f;
 		RDU_CHIP_FIELDS(CHIP_WORD)
 #undef CHIP_WORD
@@ -281,8 +281,7 @@ static bool card_write(struct rdu_card *card, unsigned int offset, uint32_t v)
 
 static struct rdu_queue *queue_at(struct rdu_card *card, uint64_t offset)
 {
-	if (offset < RDU_QUEUE_BASE ||
-	    offset >= RDU_QUEUE_BASE + RDU_MAX_QUEUES * RDU_QUEUE_STRIDE)
+	if (offset < RDU_QUEUE_BASE || offset >= RDU_QUEUE_BASE + RDU_MAX_QUEUES * RDU_QUEUE_STRIDE)
 		return NULL;
 	return &card->queue[(offset - RDU_QUEUE_BASE) / RDU_QUEUE_STRIDE];
 }

@@ -242,8 +242,8 @@ int rdu_chip_find(const char *name_or_path, struct rdu_chip *chip, char *error, 
 	}
 	for (i = 0; i < sizeof(builtin) / sizeof(builtin[0]); i++)
 		if (!strcmp(name_or_path, builtin[i].name))
-			return parse_text(builtin[i].text, strlen(builtin[i].text),
-					  builtin[i].name, chip, error, error_size);
+			return parse_text(builtin[i].text, strlen(builtin[i].text), builtin[i].name,
+					  chip, error, error_size);
 	f = fopen(name_or_path, "rb");
 	if (!f) {
 		snprintf(error, error_size, "%s: %s, and no built-in chip has that name",
@@ -269,11 +269,11 @@ uint64_t rdu_chip_hash(const struct rdu_chip *chip)
 {
 	uint64_t h = rdu_fnv1a(RDU_FNV1A_INIT, chip->name, sizeof(chip->name));
 
-#define FIELD_HASH(i, f, u, d)                                                                     \
-	{                                                                                          \
-		uint8_t b[4] = { chip->f & 255, chip->f >> 8 & 255, chip->f >> 16 & 255,           \
-				 chip->f >> 24 };                                                  \
-		h = rdu_fnv1a(h, b, 4);                                                            \
+#define FIELD_HASH(i, f, u, d)                                                           \
+	{                                                                                \
+		uint8_t b[4] = { chip->f & 255, chip->f >> 8 & 255, chip->f >> 16 & 255, \
+				 chip->f >> 24 };                                        \
+		h = rdu_fnv1a(h, b, 4);                                                  \
 	}
 	RDU_CHIP_FIELDS(FIELD_HASH)
 #undef FIELD_HASH
@@ -281,45 +281,45 @@ uint64_t rdu_chip_hash(const struct rdu_chip *chip)
 }
 
 /* X(field, least, most): what the model and the formats can hold. */
-#define CHIP_RANGES(X) \
-	X(tiles, 1, 32) \
-	X(tile_cols, 1, 256) \
-	X(tile_rows, 1, 256) \
-	X(agcus_per_tile, 1, 1024) \
-	X(lanes, 2, 64) \
+#define CHIP_RANGES(X)                    \
+	X(tiles, 1, 32)                   \
+	X(tile_cols, 1, 256)              \
+	X(tile_rows, 1, 256)              \
+	X(agcus_per_tile, 1, 1024)        \
+	X(lanes, 2, 64)                   \
 	X(simd_stages, 1, RDU_MAX_STAGES) \
-	X(simd_regs, 1, 16) \
-	X(tail_stages, 0, RDU_MAX_TAIL) \
-	X(pcu_vec_in, 1, RDU_MAX_PORTS) \
-	X(pcu_vec_out, 1, RDU_MAX_PORTS) \
-	X(systolic_cols, 0, 64) \
-	X(clock_khz, 1000, 100000000) \
-	X(pmu_bytes, 4096, 64u << 20) \
-	X(pmu_banks, 1, 1024) \
-	X(pmu_writes, 1, 64) \
-	X(pmu_reads, 1, 64) \
-	X(agcu_programs, 1, 1024) \
-	X(vec_links, 1, 1024) \
-	X(hop_cycles, 0, 1000) \
-	X(pmu_cycles, 0, 1000) \
-	X(stage_cycles, 0, 1000) \
-	X(dram_mbps, 1, 100000000) \
-	X(dram_channels, 1, 1024) \
-	X(dram_burst, 4, 65536) \
-	X(dram_latency, 0, 1000000) \
-	X(host_mbps, 1, 100000000) \
-	X(host_latency, 0, 1000000) \
-	X(pload_bytes, 1, 1000000) \
-	X(pload_latency, 0, 100000000) \
-	X(aload_cycles, 0, 100000000) \
+	X(simd_regs, 1, 16)               \
+	X(tail_stages, 0, RDU_MAX_TAIL)   \
+	X(pcu_vec_in, 1, RDU_MAX_PORTS)   \
+	X(pcu_vec_out, 1, RDU_MAX_PORTS)  \
+	X(systolic_cols, 0, 64)           \
+	X(clock_khz, 1000, 100000000)     \
+	X(pmu_bytes, 4096, 64u << 20)     \
+	X(pmu_banks, 1, 1024)             \
+	X(pmu_writes, 1, 64)              \
+	X(pmu_reads, 1, 64)               \
+	X(agcu_programs, 1, 1024)         \
+	X(vec_links, 1, 1024)             \
+	X(hop_cycles, 0, 1000)            \
+	X(pmu_cycles, 0, 1000)            \
+	X(stage_cycles, 0, 1000)          \
+	X(dram_mbps, 1, 100000000)        \
+	X(dram_channels, 1, 1024)         \
+	X(dram_burst, 4, 65536)           \
+	X(dram_latency, 0, 1000000)       \
+	X(host_mbps, 1, 100000000)        \
+	X(host_latency, 0, 1000000)       \
+	X(pload_bytes, 1, 1000000)        \
+	X(pload_latency, 0, 100000000)    \
+	X(aload_cycles, 0, 100000000)     \
 	X(aload_per_segment, 0, 1000000)
 
 int rdu_chip_check(const struct rdu_chip *chip, char *error, size_t error_size)
 {
-#define RANGE(f, lo, hi)                                                                           \
-	if ((int64_t)chip->f < (lo) || (int64_t)chip->f > (hi)) {                                  \
-		snprintf(error, error_size, "%s %u: must be %u to %u", #f, chip->f, (lo), (hi));   \
-		return -1;                                                                         \
+#define RANGE(f, lo, hi)                                                                         \
+	if ((int64_t)chip->f < (lo) || (int64_t)chip->f > (hi)) {                                \
+		snprintf(error, error_size, "%s %u: must be %u to %u", #f, chip->f, (lo), (hi)); \
+		return -1;                                                                       \
 	}
 	CHIP_RANGES(RANGE)
 #undef RANGE
@@ -394,6 +394,6 @@ double rdu_chip_peak_bf16_flops(const struct rdu_chip *chip)
 
 double rdu_chip_peak_fp32_flops(const struct rdu_chip *chip)
 {
-	return 2.0 * chip->tiles * rdu_chip_pcus_per_tile(chip) * chip->lanes *
-	       chip->simd_stages * chip->clock_khz * 1e3;
+	return 2.0 * chip->tiles * rdu_chip_pcus_per_tile(chip) * chip->lanes * chip->simd_stages *
+	       chip->clock_khz * 1e3;
 }

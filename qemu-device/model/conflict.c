@@ -78,8 +78,7 @@ static bool apart_modulo(const struct pattern *a, const struct pattern *b, int64
 	return (uint64_t)d > sa && (uint64_t)d + sb < (uint64_t)g;
 }
 
-static bool apart(const struct rdu_plan *plan, const struct rdu_section *s, uint32_t x,
-		  uint32_t y)
+static bool apart(const struct rdu_plan *plan, const struct rdu_section *s, uint32_t x, uint32_t y)
 {
 	const struct access_plan *ax = &plan->programs[x].access, *ay = &plan->programs[y].access;
 	struct pattern px, py;
@@ -143,7 +142,8 @@ int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s)
 				if (s->programs[src].kind == RDU_KIND_LOAD)
 					t[n++] = (struct toucher){
 						src, i, plan->programs[src].access.cfg->target,
-						false };
+						false
+					};
 			}
 		}
 	}

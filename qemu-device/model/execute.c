@@ -125,7 +125,8 @@ static int run_section(struct run_state *st, struct rdu_fault_record *fault)
 
 					if ((il->serial || serial) != (bool)want)
 						continue;
-					tasks[w.num++] = (struct task){ k, st->done[ready[i]], il->cost };
+					tasks[w.num++] =
+						(struct task){ k, st->done[ready[i]], il->cost };
 					cost += il->cost;
 				}
 			}

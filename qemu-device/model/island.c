@@ -233,7 +233,8 @@ static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 	case RDU_PACK_VEC:
 		m = n / 2;
 		for (i = 0; i < m; i++)
-			k->pack(lanes, buf + i * lanes, in + 2 * i * lanes, in + (2 * i + 1) * lanes);
+			k->pack(lanes, buf + i * lanes, in + 2 * i * lanes,
+				in + (2 * i + 1) * lanes);
 		in = buf;
 		if (index) { /* the index of the even vector of each pair */
 			for (i = 0; i < m; i++)
@@ -430,8 +431,9 @@ bool rdu_island_run(struct run_state *st, const struct island *il, uint64_t acti
 		    struct arena *arena, struct rdu_fault_record *fault)
 {
 	const struct rdu_plan *plan = st->plan;
-	struct island_run ir = { .st = st, .plan = plan, .island = il, .arena = arena,
-				 .fault = fault };
+	struct island_run ir = {
+		.st = st, .plan = plan, .island = il, .arena = arena, .fault = fault
+	};
 	uint32_t i;
 
 	rdu_arena_reset(arena);

@@ -15,8 +15,9 @@
 #define VFMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define VODD(x) _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000)))
 #define VEVEN(x) _mm256_castsi256_ps(_mm256_slli_epi32(x, 16))
-#define VCANON(r) _mm256_blendv_ps(r, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), \
-				   _mm256_cmp_ps(r, r, _CMP_UNORD_Q))
+#define VCANON(r)                                                               \
+	_mm256_blendv_ps(r, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), \
+			 _mm256_cmp_ps(r, r, _CMP_UNORD_Q))
 #define MAC_BLOCK 4 /* columns; times two vectors of lanes */
 #include "kernels_mac.h"
 #define KERNELS_NAME "avx2"

@@ -7,7 +7,7 @@
 #include <string.h>
 #include "card_priv.h"
 
-#define PTE_RESERVED                                                                               \
+#define PTE_RESERVED \
 	(~(RDU_PTE_VALID | RDU_PTE_WRITE | RDU_PTE_HOST | RDU_PTE_LARGE | RDU_PTE_ADDR))
 
 static unsigned int level_shift(unsigned int level)
@@ -81,10 +81,9 @@ static int lookup(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int 
 	}
 	if (tlb->leaf_tag == (va >> level_shift(1)) + 1) {
 		*level = 0;
-		return entry(q->card, tlb->leaf_table, va, 0, pte) &&
-				       good_leaf(q->card, *pte, 0) ?
-			       0 :
-			       -1;
+		return entry(q->card, tlb->leaf_table, va, 0, pte) && good_leaf(q->card, *pte, 0)
+			       ? 0
+			       : -1;
 	}
 	for (l = 0; l < 3; l++) {
 		tag = (va >> level_shift(l)) + 1;
@@ -111,8 +110,8 @@ static int page(struct rdu_queue *q, uint64_t va, bool write, struct rdu_stretch
 	uint64_t pte, offset;
 
 	if (va >> RDU_VA_BITS || lookup(q, va, &pte, &level))
-		return rdu_fail(f, RDU_FAULT_PAGE,
-				(write ? RDU_FAULT_INFO_WRITE : 0) | level << 4, va);
+		return rdu_fail(f, RDU_FAULT_PAGE, (write ? RDU_FAULT_INFO_WRITE : 0) | level << 4,
+				va);
 	if (write && !(pte & RDU_PTE_WRITE))
 		return rdu_fail(f, RDU_FAULT_PROTECTION, RDU_FAULT_INFO_WRITE | level << 4, va);
 	offset = va & ((1ULL << level_shift(level)) - 1);
@@ -152,8 +151,7 @@ int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
 	return 0;
 }
 
-int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
-		  struct rdu_failure *f)
+int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write, struct rdu_failure *f)
 {
 	struct rdu_stretch s;
 

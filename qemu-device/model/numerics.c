@@ -27,9 +27,8 @@ float rdu_fma_flush(float a, float b, float c)
  * and Hanek, 1983), in fixed point. */
 static double reduce_large(float x, int64_t *quadrant)
 {
-	static const uint32_t two_over_pi[] = { 0x28be60db, 0x9391054a, 0x7f09d5f4,
-						0x7d4d3770, 0x36d8a566, 0x4f10e410,
-						0x7f9458ea };
+	static const uint32_t two_over_pi[] = { 0x28be60db, 0x9391054a, 0x7f09d5f4, 0x7d4d3770,
+						0x36d8a566, 0x4f10e410, 0x7f9458ea };
 	uint32_t m = rdu_u(x) << 8 | 0x80000000, hi, mid, lo, next;
 	int32_t e = (int32_t)(rdu_u(x) >> 23 & 0xff) - 126, i = e >> 5;
 	uint64_t p;
@@ -101,7 +100,7 @@ uint32_t rdu_simd_scalar(unsigned int op, uint32_t a, uint32_t b, uint32_t c)
 	float x = rdu_f(a), y = rdu_f(b), z = rdu_f(c);
 
 	switch (op) {
-#define RDU_OP(name, expr) \
+#define RDU_OP(name, expr)    \
 	case RDU_SIMD_##name: \
 		return expr;
 #include "ops.h"

@@ -19,8 +19,8 @@ struct rdu_pool {
 	pthread_mutex_t owner; /* held by who has a job running */
 	pthread_mutex_t lock;
 	pthread_cond_t work;
-	atomic_uint job;     /* number of the job: changes wake the threads */
-	atomic_uint next;    /* next task */
+	atomic_uint job; /* number of the job: changes wake the threads */
+	atomic_uint next; /* next task */
 	atomic_uint waiting; /* threads that have not yet left the job */
 	atomic_bool quit;
 	uint32_t num_tasks;

@@ -91,10 +91,10 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 		return rdu_fail(f, RDU_FAULT_PAGE, 0, addr);
 	if (size < sizeof(struct rdu_prog_header) || size > IMAGE_MAX ||
 	    card->slot_bytes + size > SLOTS_MAX) {
-		result.error = size < IMAGE_MAX && size >= sizeof(struct rdu_prog_header) ?
-				       RDU_CFG_E_UNSUPPORTED :
-			       size > IMAGE_MAX ? RDU_CFG_E_TOO_LARGE :
-						  RDU_CFG_E_TRUNCATED;
+		result.error = size < IMAGE_MAX && size >= sizeof(struct rdu_prog_header)
+				       ? RDU_CFG_E_UNSUPPORTED
+			       : size > IMAGE_MAX ? RDU_CFG_E_TOO_LARGE
+						  : RDU_CFG_E_TRUNCATED;
 		goto answer;
 	}
 	image = malloc(size);
@@ -215,8 +215,8 @@ static void section_put(struct rdu_program *p, uint32_t i)
 
 /* ---- argument blocks -------------------------------------------------------- */
 
-static int read_args(struct rdu_queue *q, const struct rdu_program *p, uint64_t addr,
-		     uint64_t size, struct rdu_bound_args *args, struct rdu_failure *f)
+static int read_args(struct rdu_queue *q, const struct rdu_program *p, uint64_t addr, uint64_t size,
+		     struct rdu_bound_args *args, struct rdu_failure *f)
 {
 	uint32_t regions = p->hdr->num_regions, scalars = p->hdr->num_scalars, i;
 	size_t need = sizeof(struct rdu_args) + regions * sizeof(args->block->regions[0]) +
@@ -266,8 +266,8 @@ struct job {
 	uint64_t wall;
 };
 
-static int job_begin(struct job *j, struct rdu_queue *q, const struct rdu_cmd *c,
-		     uint64_t sections, struct rdu_failure *f)
+static int job_begin(struct job *j, struct rdu_queue *q, const struct rdu_cmd *c, uint64_t sections,
+		     struct rdu_failure *f)
 {
 	memset(&j->stats, 0, sizeof(j->stats));
 	j->wall = rdu_card_now(q->card);
@@ -306,8 +306,8 @@ static int pload(struct job *j, uint32_t i, struct rdu_failure *f)
 	if (section_header(p, i)->num_tiles > q->live.tile_count ||
 	    p->hdr->num_tiles > q->live.tile_count)
 		return rdu_fail(f, RDU_FAULT_NO_TILES, p->hdr->num_tiles, q->live.tile_count);
-	if (!rdu_queue_spend(q, &q->spent.pload,
-			     rdu_pload_cycles(&p->chip, p->sections[i].size), f))
+	if (!rdu_queue_spend(q, &q->spent.pload, rdu_pload_cycles(&p->chip, p->sections[i].size),
+			     f))
 		return -1;
 	rdu_queue_unload(q);
 	atomic_fetch_add(&p->refs, 1);
@@ -331,8 +331,8 @@ static int aload(struct job *j, uint32_t i, struct rdu_failure *f)
 }
 
 /* Values, if the card computes any. */
-static int compute(struct job *j, uint32_t i, struct rdu_section *s,
-		   const struct rdu_binding *b, struct rdu_failure *f)
+static int compute(struct job *j, uint32_t i, struct rdu_section *s, const struct rdu_binding *b,
+		   struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
 	struct rdu_card *card = q->card;
@@ -378,12 +378,10 @@ static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failur
 	if (!t) {
 		failed = -1;
 		if (rdu_queue_continue(q, f)) /* argument registers that don't fit */
-			rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_COUNTER,
-				 j->p->sections[i].offset);
+			rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_COUNTER, j->p->sections[i].offset);
 	} else {
-		failed = rdu_queue_spend(q, &q->spent.exec, t->cycles, f) ?
-				 compute(j, i, s, &b, f) :
-				 -1;
+		failed = rdu_queue_spend(q, &q->spent.exec, t->cycles, f) ? compute(j, i, s, &b, f)
+									  : -1;
 	}
 	if (!failed) {
 		j->stats.dram_bytes += t->dram_bytes;
@@ -409,7 +407,7 @@ out:
 /* ---- schedules -------------------------------------------------------------- */
 
 struct loop {
-	uint32_t body;  /* first step in it */
+	uint32_t body; /* first step in it */
 	uint32_t count, done;
 };
 

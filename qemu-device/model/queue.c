@@ -22,8 +22,7 @@ uint64_t rdu_queue_clock(const struct rdu_queue *q)
 	return q->time + q->spent.exec + q->spent.pload + q->spent.aload + q->spent.copy;
 }
 
-bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles,
-		     struct rdu_failure *f)
+bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles, struct rdu_failure *f)
 {
 	*purpose += cycles;
 	if (rdu_queue_clock(q) - q->time <= q->watchdog_end)

@@ -76,7 +76,7 @@ struct chunk {
 	struct node *node;
 	const uint32_t *const *port;
 	uint64_t firing;
-	size_t firings;       /* of the whole chunk */
+	size_t firings; /* of the whole chunk */
 	const uint8_t *flags; /* those that are in it; NULL: all */
 	size_t n;
 	uint32_t *last; /* where the last operation writes; NULL: its register */
@@ -171,8 +171,7 @@ static void acc_op(struct chunk *ch, const struct op_plan *op, uint32_t *out, co
 			continue;
 		}
 		for (; m; m--, i++, at += lanes) {
-			plain_op(k, op, 1, lanes, acc,
-				 op->src[0].kind == SRC_ACC ? acc : a + at,
+			plain_op(k, op, 1, lanes, acc, op->src[0].kind == SRC_ACC ? acc : a + at,
 				 op->src[1].kind == SRC_ACC ? acc : b + at,
 				 op->src[2].kind == SRC_ACC ? acc : c + at);
 			memcpy(out + at, acc, lanes * 4);
@@ -203,8 +202,9 @@ static void run_ops(struct chunk *ch, uint32_t from, uint32_t to)
 void rdu_simd_ops(struct island_run *ir, struct node *node, uint32_t from, uint32_t to, size_t n,
 		  uint64_t firing, const uint32_t *const *port)
 {
-	struct chunk ch = { .ir = ir, .node = node, .port = port, .firing = firing, .firings = n,
-			    .n = n };
+	struct chunk ch = {
+		.ir = ir, .node = node, .port = port, .firing = firing, .firings = n, .n = n
+	};
 
 	run_ops(&ch, from, to);
 }

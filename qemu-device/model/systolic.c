@@ -17,9 +17,9 @@ static bool start_operand(struct island_run *ir, struct node *node, unsigned int
 	uint64_t words = node->plan->sys->steps * ir->plan->lanes, slots = d->slots;
 	uint32_t copy = ir->st->copy[d->source];
 
-	if (!rdu_access_start(&node->tile[i], d->in_place ? &d->tile :
-			      &ir->plan->programs[d->source].access, ir->st->section, ir->st->run,
-			      activation, copy, ir->fault))
+	if (!rdu_access_start(&node->tile[i],
+			      d->in_place ? &d->tile : &ir->plan->programs[d->source].access,
+			      ir->st->section, ir->st->run, activation, copy, ir->fault))
 		return false;
 	if (d->in_place)
 		return true;
@@ -146,7 +146,9 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 	const struct systolic_plan *sys = node->plan->sys;
 	const struct direct_operand *col = &sys->operand[0], *row = &sys->operand[1];
 	const struct rdu_cfg_access *row_cfg = row->tile.cfg;
-	struct rdu_mac m = { .steps = sys->steps, .lanes = ir->plan->lanes, .cols = sys->cols,
+	struct rdu_mac m = { .steps = sys->steps,
+			     .lanes = ir->plan->lanes,
+			     .cols = sys->cols,
 			     .acc = (float *)node->acc };
 	uint64_t tile = node->pos / sys->steps, ran = 0;
 	int64_t row_lane = 0;
@@ -189,8 +191,9 @@ int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
 	const struct systolic_plan *b = sys;
-	struct rdu_mac m = { .lanes = ir->plan->lanes, .cols = b->cols,
-			     .acc = (float *)node->acc, .row_lane = 1 };
+	struct rdu_mac m = {
+		.lanes = ir->plan->lanes, .cols = b->cols, .acc = (float *)node->acc, .row_lane = 1
+	};
 	uint8_t *first = ir->flags[0], *last = ir->flags[1];
 	const uint32_t *col, *row;
 	uint64_t firing = node->first + node->pos;

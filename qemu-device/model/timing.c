@@ -118,13 +118,13 @@ struct sim {
 	 * column, as all of them are gone through at every event. */
 	struct dram {
 		uint32_t num, *stage;
-		double *left;  /* cycles of work left at full speed */
-		double *need;  /* bytes per such cycle */
+		double *left; /* cycles of work left at full speed */
+		double *need; /* bytes per such cycle */
 		double *speed; /* share of full speed it gets now */
-		double *slow;  /* 1 / speed */
+		double *slow; /* 1 / speed */
 	} dram;
-	double *unit_until;    /* shared resources: when their backlog is gone */
-	uint32_t *unit_users;  /* activations using them now */
+	double *unit_until; /* shared resources: when their backlog is gone */
+	uint32_t *unit_users; /* activations using them now */
 	void (*trace)(void *opaque, uint32_t stage, uint32_t activation, uint64_t start,
 		      uint64_t end);
 	void *opaque;
@@ -305,8 +305,7 @@ static void issued(struct sim *m, uint32_t stage)
 		st->slowed += took - (double)sc->issue;
 	st->issuing = false;
 	st->ready = m->now;
-	if (heap_push(&m->heap, m->now + (double)sc->fill, EVENT_END, stage,
-		      (uint32_t)st->started))
+	if (heap_push(&m->heap, m->now + (double)sc->fill, EVENT_END, stage, (uint32_t)st->started))
 		m->failed = true;
 	st->started++;
 	try_start(m, stage);
@@ -381,9 +380,9 @@ static enum wait wait_of(const struct rdu_section *s, const struct rdu_edge *e)
 	const struct rdu_cfg_token *t = &s->tokens[e->token];
 
 	return s->programs[t->src].kind == RDU_KIND_READ &&
-			       s->programs[t->dst].kind == RDU_KIND_WRITE ?
-		       WAIT_OUT :
-		       WAIT_IN;
+			       s->programs[t->dst].kind == RDU_KIND_WRITE
+		       ? WAIT_OUT
+		       : WAIT_IN;
 }
 
 static void sim_free(struct sim *m)

@@ -11,10 +11,10 @@
 #include <string.h>
 #include "timing_priv.h"
 
-#define WINDOWS 4       /* places in a program that are sampled */
-#define WINDOW 32       /* consecutive iterations at each */
-#define WARM 32         /* iterations before it that fill the burst buffer */
-#define BURST_LINES 64  /* bursts an AGCU holds while it coalesces: assumed */
+#define WINDOWS 4 /* places in a program that are sampled */
+#define WINDOW 32 /* consecutive iterations at each */
+#define WARM 32 /* iterations before it that fill the burst buffer */
+#define BURST_LINES 64 /* bursts an AGCU holds while it coalesces: assumed */
 #define GATHER_SEED 0x9e3779b97f4a7c15ULL
 
 static unsigned int element_bytes(unsigned int format)
@@ -63,8 +63,7 @@ static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t 
 		lanes = a->lanes;
 	for (l = 0; l < lanes; l++) {
 		for (k = 0; k < a->num_preds; k++) {
-			int64_t e = a->pred[k].base + pred[k] +
-				    (int64_t)a->pred[k].lane_stride * l;
+			int64_t e = a->pred[k].base + pred[k] + (int64_t)a->pred[k].lane_stride * l;
 
 			if (e < a->pred[k].lo || e >= a->pred[k].hi)
 				break;
@@ -75,10 +74,10 @@ static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t 
 		if (a->flags & RDU_ACCESS_GATHER) {
 			/* The indices are data: take them as evenly spread. */
 			random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-			addr[n] = (int64_t)((uint64_t)addr[n] +
-					    (random >> 40) * (uint64_t)(a->index_stride ?
-										a->index_stride :
-										1));
+			addr[n] =
+				(int64_t)((uint64_t)addr[n] +
+					  (random >>
+					   40) * (uint64_t)(a->index_stride ? a->index_stride : 1));
 		}
 		n++;
 	}
@@ -193,9 +192,8 @@ static double bursts_per_iteration(const struct rdu_section *s, const struct rdu
 				uint64_t b = at >> shift, last = (at + bytes - 1) >> shift;
 
 				for (; b <= last; b++) {
-					int i = bb.line[guess] == b ?
-							(int)guess :
-							burst_find(&bb, b, where[l]);
+					int i = bb.line[guess] == b ? (int)guess
+								    : burst_find(&bb, b, where[l]);
 
 					if (i < 0) {
 						i = (int)bb.next;
@@ -307,8 +305,7 @@ static void cost_systolic(const struct rdu_chip *chip, const struct rdu_unit_pro
 		c->bound = RDU_BOUND_PORT;
 	}
 	/* The wave crosses the array, the last result drains. */
-	c->latency = chip->lanes + b->cols + b->cols +
-		     stages_latency(chip, b->tail, b->num_tail);
+	c->latency = chip->lanes + b->cols + b->cols + stages_latency(chip, b->tail, b->num_tail);
 	c->macs = p->iterations * chip->lanes * b->cols * (b->mode == RDU_SYS_BF16 ? 2 : 4);
 	c->flops = 0;
 }
@@ -438,16 +435,14 @@ static uint64_t stage_span(const struct rdu_section *s, const struct rdu_costs *
 			const struct rdu_prog_cost *qc = &c->prog[from->program];
 			uint64_t hop = hops(s, q->cfg, p->cfg) * s->chip.hop_cycles;
 			uint64_t at = first[from->program] + hop +
-				      share(qc->busy,
-					    until_push(q, q->cfg->out[from->port].mask),
+				      share(qc->busy, until_push(q, q->cfg->out[from->port].mask),
 					    q->iterations) +
 				      qc->latency;
 
 			start = max_u64(start, at);
 			last = max_u64(last,
 				       end[from->program] + hop + pc->latency +
-					       share(pc->busy,
-						     after_pop(p, p->cfg->in[port].mask),
+					       share(pc->busy, after_pop(p, p->cfg->in[port].mask),
 						     p->iterations));
 		}
 		first[i] = start;
@@ -465,9 +460,8 @@ static int by_unit(const void *a, const void *b)
 }
 
 /* Resources this stage uses, summed; those it alone uses bound it at once. */
-static void stage_uses(const struct rdu_section *s, struct rdu_costs *c,
-		       const struct rdu_stage *st, struct rdu_stage_cost *sc,
-		       struct rdu_unit_use *use)
+static void stage_uses(const struct rdu_section *s, struct rdu_costs *c, const struct rdu_stage *st,
+		       struct rdu_stage_cost *sc, struct rdu_unit_use *use)
 {
 	uint32_t k, n = 0, m = 0;
 

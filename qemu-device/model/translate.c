@@ -205,8 +205,10 @@ static void plan_source(struct simd_plan *sp, struct op_source *src,
 		break;
 	default:
 		src->kind = SRC_CONST;
-		src->slot = const_slot(sp, o->kind, o->kind == RDU_OPD_IMM ? o->imm :
-						    o->kind == RDU_OPD_ARG ? o->index : 0);
+		src->slot = const_slot(sp, o->kind,
+				       o->kind == RDU_OPD_IMM	? o->imm
+				       : o->kind == RDU_OPD_ARG ? o->index
+								: 0);
 		break;
 	}
 }
@@ -402,8 +404,7 @@ static uint64_t inner_steps(const struct rdu_unit_prog *p, uint32_t k_mask)
 	return steps;
 }
 
-int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
-		      struct program_plan *pp)
+int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct program_plan *pp)
 {
 	const struct rdu_unit_prog *p = pp->prog;
 	const struct rdu_cfg_systolic *b = p->body;
@@ -428,7 +429,9 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
 	/* The kernels take both offsets from tables, or none. */
 	if (sys->operand[0].at || sys->operand[1].at)
 		return even_table(&sys->operand[0], plan, sys->steps) ||
-		       even_table(&sys->operand[1], plan, sys->steps) ? -1 : 0;
+				       even_table(&sys->operand[1], plan, sys->steps)
+			       ? -1
+			       : 0;
 	return 0;
 }
 
@@ -490,7 +493,9 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 	sys->direct = true;
 	if (sys->operand[0].at || sys->operand[1].at)
 		return even_table(&sys->operand[0], plan, sys->steps) ||
-		       even_table(&sys->operand[1], plan, sys->steps) ? -1 : 0;
+				       even_table(&sys->operand[1], plan, sys->steps)
+			       ? -1
+			       : 0;
 	return 0;
 no: /* stage by stage, then */
 	free(sys->operand[0].at);
@@ -710,8 +715,8 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 		if (rdu_kind_unit(c->kind) != RDU_UNIT_PCU)
 			plan_access(pp, s);
 		else if (rdu_plan_simd(plan, pp) ||
-			 (c->kind == RDU_KIND_SYSTOLIC ? rdu_plan_systolic(plan, s, pp) :
-							 rdu_plan_contraction(plan, s, pp)))
+			 (c->kind == RDU_KIND_SYSTOLIC ? rdu_plan_systolic(plan, s, pp)
+						       : rdu_plan_contraction(plan, s, pp)))
 			goto fail;
 	}
 	if (plan_islands(plan, s) || rdu_plan_conflicts(plan, s))

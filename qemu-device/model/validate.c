@@ -34,8 +34,8 @@ static int check_table(struct rdu_section *s, const struct rdu_cfg_table *t, siz
 		return RDU_REFUSE(s, diag, TOO_LARGE, t, "%u %s: at most %llu", t->count, name,
 				  (unsigned long long)max);
 	if (t->offset & 7)
-		return RDU_REFUSE(s, diag, ALIGN, t, "table of %s at %u: not a multiple of 8",
-				  name, t->offset);
+		return RDU_REFUSE(s, diag, ALIGN, t, "table of %s at %u: not a multiple of 8", name,
+				  t->offset);
 	if (t->count && (t->offset < sizeof(struct rdu_cfg_header) ||
 			 (uint64_t)t->offset + (uint64_t)t->count * record > s->size))
 		return RDU_REFUSE(s, diag, TRUNCATED, t,
@@ -56,8 +56,8 @@ static int check_header(struct rdu_section *s, struct rdu_cfg_diag *diag)
 				  "version %u, header of %u bytes: expected %u and %zu", h->version,
 				  h->header_size, RDU_CFG_VERSION, sizeof(*h));
 	if (h->size > s->size || h->size < sizeof(*h))
-		return RDU_REFUSE(s, diag, TRUNCATED, &h->size,
-				  "image of %u bytes, %zu are there", h->size, s->size);
+		return RDU_REFUSE(s, diag, TRUNCATED, &h->size, "image of %u bytes, %zu are there",
+				  h->size, s->size);
 	s->size = h->size;
 	if (h->zero)
 		return RDU_REFUSE(s, diag, RESERVED, &h->zero, "reserved field is 0x%llx",
@@ -133,8 +133,7 @@ static int check_counter(struct rdu_section *s, struct rdu_unit_prog *p, unsigne
 	}
 }
 
-static int check_counters(struct rdu_section *s, struct rdu_unit_prog *p,
-			  struct rdu_cfg_diag *diag)
+static int check_counters(struct rdu_section *s, struct rdu_unit_prog *p, struct rdu_cfg_diag *diag)
 {
 	const struct rdu_cfg_program *c = p->cfg;
 	unsigned int i;
@@ -157,10 +156,9 @@ static int check_counters(struct rdu_section *s, struct rdu_unit_prog *p,
 	}
 	if (p->activations > RDU_MAX_ACTIVATIONS ||
 	    p->activations * p->iterations > RDU_MAX_FIRINGS)
-		return RDU_REFUSE(s, diag, TOO_LARGE, &c->num_outer,
-				  "%llu activations of %llu iterations",
-				  (unsigned long long)p->activations,
-				  (unsigned long long)p->iterations);
+		return RDU_REFUSE(
+			s, diag, TOO_LARGE, &c->num_outer, "%llu activations of %llu iterations",
+			(unsigned long long)p->activations, (unsigned long long)p->iterations);
 	return 0;
 }
 
@@ -208,8 +206,8 @@ static int check_ports(struct rdu_section *s, struct rdu_unit_prog *p, struct rd
 					  c->in[i].mask, inner);
 		if (c->in[i].count < 1 ||
 		    (c->in[i].count > 1 && !(c->kind == RDU_KIND_SYSTOLIC && i == 2)))
-			return RDU_REFUSE(s, diag, PORT, &c->in[i].count,
-					  "input port %u: count %u", i, c->in[i].count);
+			return RDU_REFUSE(s, diag, PORT, &c->in[i].count, "input port %u: count %u",
+					  i, c->in[i].count);
 		p->pops[i] = inner_count(p, c->in[i].mask) * c->in[i].count;
 	}
 	for (i = 0; i < c->num_out; i++) {
@@ -232,8 +230,8 @@ struct occupancy {
 	unsigned int pcus, pmus;
 };
 
-static int check_unit(struct rdu_section *s, const struct rdu_cfg_program *c,
-		      struct occupancy *o, struct rdu_cfg_diag *diag)
+static int check_unit(struct rdu_section *s, const struct rdu_cfg_program *c, struct occupancy *o,
+		      struct rdu_cfg_diag *diag)
 {
 	unsigned int units, room;
 	uint16_t *slot;
@@ -254,8 +252,9 @@ static int check_unit(struct rdu_section *s, const struct rdu_cfg_program *c,
 		break;
 	}
 	if (c->tile >= s->hdr->num_tiles || c->unit >= units)
-		return RDU_REFUSE(s, diag, UNIT, &c->tile, "%s %u of tile %u: %u tiles with %u each",
-				  what, c->unit, c->tile, s->hdr->num_tiles, units);
+		return RDU_REFUSE(s, diag, UNIT, &c->tile,
+				  "%s %u of tile %u: %u tiles with %u each", what, c->unit, c->tile,
+				  s->hdr->num_tiles, units);
 	slot += (size_t)c->tile * units + c->unit;
 	if (*slot >= room)
 		return RDU_REFUSE(s, diag, UNIT_BUSY, &c->tile,
@@ -276,8 +275,10 @@ static int check_program(struct rdu_section *s, uint32_t i, struct occupancy *o,
 	if (c->zero8)
 		return RDU_REFUSE(s, diag, RESERVED, &c->zero8, "program %u: reserved field is %u",
 				  i, c->zero8);
-	return check_unit(s, c, o, diag) || check_counters(s, p, diag) ||
-	       check_ports(s, p, diag) || rdu_validate_body(s, i, diag) ? -1 : 0;
+	return check_unit(s, c, o, diag) || check_counters(s, p, diag) || check_ports(s, p, diag) ||
+			       rdu_validate_body(s, i, diag)
+		       ? -1
+		       : 0;
 }
 
 static int check_programs(struct rdu_section *s, struct rdu_cfg_diag *diag)
@@ -291,8 +292,8 @@ static int check_programs(struct rdu_section *s, struct rdu_cfg_diag *diag)
 	o.pcu = calloc(tiles * (o.pcus + 2 * o.pmus + s->chip.agcus_per_tile) + 1, sizeof(*o.pcu));
 	if (!s->progs || !o.pcu) {
 		free(o.pcu);
-		return RDU_REFUSE(s, diag, TOO_LARGE, &s->hdr->programs, "no memory for %zu programs",
-				  n);
+		return RDU_REFUSE(s, diag, TOO_LARGE, &s->hdr->programs,
+				  "no memory for %zu programs", n);
 	}
 	o.reads = o.pcu + tiles * o.pcus;
 	o.writes = o.reads + tiles * o.pmus;
@@ -307,9 +308,8 @@ static int check_programs(struct rdu_section *s, struct rdu_cfg_diag *diag)
 
 /* ---- the whole ----------------------------------------------------------- */
 
-struct rdu_section *rdu_section_analyse(const void *image, size_t size,
-					const struct rdu_chip *chip, uint32_t tiles,
-					uint64_t *events, struct rdu_cfg_diag *diag)
+struct rdu_section *rdu_section_analyse(const void *image, size_t size, const struct rdu_chip *chip,
+					uint32_t tiles, uint64_t *events, struct rdu_cfg_diag *diag)
 {
 	struct rdu_section *s;
 
@@ -348,8 +348,8 @@ struct rdu_section *rdu_section_analyse(const void *image, size_t size,
 	return s;
 }
 
-int rdu_config_validate(const void *image, size_t size, const struct rdu_chip *chip,
-			uint32_t tiles, struct rdu_cfg_diag *diag)
+int rdu_config_validate(const void *image, size_t size, const struct rdu_chip *chip, uint32_t tiles,
+			struct rdu_cfg_diag *diag)
 {
 	uint64_t events = RDU_MAX_EVENTS;
 	struct rdu_section *s = rdu_section_analyse(image, size, chip, tiles, &events, diag);
@@ -360,9 +360,8 @@ int rdu_config_validate(const void *image, size_t size, const struct rdu_chip *c
 	return 0;
 }
 
-struct rdu_section *rdu_section_new(const void *image, size_t size,
-				    const struct rdu_chip *chip, uint32_t tiles,
-				    struct rdu_cfg_diag *diag)
+struct rdu_section *rdu_section_new(const void *image, size_t size, const struct rdu_chip *chip,
+				    uint32_t tiles, struct rdu_cfg_diag *diag)
 {
 	uint64_t events = RDU_MAX_EVENTS;
 

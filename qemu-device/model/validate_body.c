@@ -112,8 +112,8 @@ static int check_stage(struct rdu_section *s, const struct rdu_cfg_program *c,
 	return 0;
 }
 
-static int check_out_regs(struct rdu_section *s, const struct rdu_cfg_program *c,
-			  uint32_t written, struct rdu_cfg_diag *diag)
+static int check_out_regs(struct rdu_section *s, const struct rdu_cfg_program *c, uint32_t written,
+			  struct rdu_cfg_diag *diag)
 {
 	for (unsigned int i = 0; i < c->num_out; i++) {
 		const struct rdu_cfg_port *port = &c->out[i];
@@ -140,9 +140,9 @@ static int check_simd(struct rdu_section *s, struct rdu_unit_prog *p, uint64_t r
 		return RDU_REFUSE(s, diag, BODY, &p->cfg->body, "body outside the image");
 	if (b->num_stages > s->chip.simd_stages || b->num_stages > RDU_MAX_STAGES ||
 	    b->num_tail > s->chip.tail_stages || b->num_tail > RDU_MAX_TAIL)
-		return RDU_REFUSE(s, diag, STAGES, b, "%u stages and %u tail operations of %u and %u",
-				  b->num_stages, b->num_tail, s->chip.simd_stages,
-				  s->chip.tail_stages);
+		return RDU_REFUSE(s, diag, STAGES, b,
+				  "%u stages and %u tail operations of %u and %u", b->num_stages,
+				  b->num_tail, s->chip.simd_stages, s->chip.tail_stages);
 	for (i = 0; i < sizeof(b->zero); i++)
 		if (b->zero[i])
 			return RDU_REFUSE(s, diag, RESERVED, &b->zero[i], "reserved field is %u",
@@ -204,11 +204,12 @@ static int check_systolic(struct rdu_section *s, struct rdu_unit_prog *p, uint64
 	for (i = 0; i < c->num_out; i++)
 		if ((c->out[i].mask & b->k_mask) != b->k_mask || c->out[i].count != b->cols ||
 		    c->out[i].reg)
-			return RDU_REFUSE(s, diag, PORT, &c->out[i].mask,
-					  "output port %u: mask 0x%x, register %u, count %u; k_mask "
-					  "is 0x%x, columns %u",
-					  i, c->out[i].mask, c->out[i].reg, c->out[i].count,
-					  b->k_mask, b->cols);
+			return RDU_REFUSE(
+				s, diag, PORT, &c->out[i].mask,
+				"output port %u: mask 0x%x, register %u, count %u; k_mask "
+				"is 0x%x, columns %u",
+				i, c->out[i].mask, c->out[i].reg, c->out[i].count, b->k_mask,
+				b->cols);
 	for (i = 0; i < b->num_tail; i++)
 		if (check_stage(s, c, &b->tail[i], &written, true, diag))
 			return -1;
@@ -307,8 +308,9 @@ static int check_access_flags(struct rdu_section *s, struct rdu_unit_prog *p, bo
 	if (!pmu && (a->flip_mask || a->copy_start))
 		return RDU_REFUSE(s, diag, RESERVED, &a->flip_mask, "a segment has no copies");
 	if (a->flip_mask >> c->num_outer)
-		return RDU_REFUSE(s, diag, MASK, &a->flip_mask, "flip mask 0x%x of %u outer counters",
-				  a->flip_mask, c->num_outer);
+		return RDU_REFUSE(s, diag, MASK, &a->flip_mask,
+				  "flip mask 0x%x of %u outer counters", a->flip_mask,
+				  c->num_outer);
 	return 0;
 }
 
@@ -361,8 +363,9 @@ static int check_access(struct rdu_section *s, struct rdu_unit_prog *p, uint64_t
 	/* With predicates or an index stream what is touched is checked as it is. */
 	if ((min < 0 || max >= buf->words) && !a->num_preds && !(a->flags & RDU_ACCESS_GATHER) &&
 	    !s->has_arg_limits)
-		return RDU_REFUSE(s, diag, ADDRESS, &a->base, "words %lld to %lld of a buffer of %u",
-				  (long long)min, (long long)max, buf->words);
+		return RDU_REFUSE(s, diag, ADDRESS, &a->base,
+				  "words %lld to %lld of a buffer of %u", (long long)min,
+				  (long long)max, buf->words);
 	return 0;
 }
 

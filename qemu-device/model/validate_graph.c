@@ -20,8 +20,8 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 		for (k = 0; k < c->num_in; k++)
 			if (c->in[k].stream >= num)
 				return RDU_REFUSE(s, diag, NO_STREAM, &c->in[k],
-						  "program %u: input port %u has stream %u of %u", i,
-						  k, c->in[k].stream, num);
+						  "program %u: input port %u has stream %u of %u",
+						  i, k, c->in[k].stream, num);
 	}
 	for (i = 0; i < num; i++) {
 		const struct rdu_cfg_stream *st = &s->streams[i];
@@ -30,8 +30,8 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 			return RDU_REFUSE(s, diag, RESERVED, &st->zero,
 					  "stream %u: reserved field is %u", i, st->zero);
 		if (st->net == RDU_NET_SCALAR)
-			return RDU_REFUSE(s, diag, UNSUPPORTED, &st->net, "stream %u: scalar network",
-					  i);
+			return RDU_REFUSE(s, diag, UNSUPPORTED, &st->net,
+					  "stream %u: scalar network", i);
 		if (st->net != RDU_NET_VECTOR)
 			return RDU_REFUSE(s, diag, ROUTE, &st->net, "stream %u: network %u", i,
 					  st->net);
@@ -50,9 +50,10 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 
 			if (d->program >= n || d->port >= s->programs[d->program].num_in ||
 			    s->programs[d->program].in[d->port].stream != i)
-				return RDU_REFUSE(s, diag, NO_CONSUMER, d,
-						  "stream %u: program %u has no port %u that takes it",
-						  i, d->program, d->port);
+				return RDU_REFUSE(
+					s, diag, NO_CONSUMER, d,
+					"stream %u: program %u has no port %u that takes it", i,
+					d->program, d->port);
 			if (named[d->program] >> d->port & 1)
 				return RDU_REFUSE(s, diag, NO_CONSUMER, d,
 						  "stream %u: port %u of program %u named twice", i,
@@ -67,11 +68,11 @@ static int check_ends(struct rdu_section *s, uint8_t *named, struct rdu_cfg_diag
 			uint32_t st = c->out[k].stream;
 
 			if (s->streams[st].program != i || s->streams[st].port != k)
-				return RDU_REFUSE(s, diag, NO_PRODUCER, &c->out[k],
-						  "program %u: output port %u feeds stream %u, which "
-						  "is fed by port %u of program %u",
-						  i, k, st, s->streams[st].port,
-						  s->streams[st].program);
+				return RDU_REFUSE(
+					s, diag, NO_PRODUCER, &c->out[k],
+					"program %u: output port %u feeds stream %u, which "
+					"is fed by port %u of program %u",
+					i, k, st, s->streams[st].port, s->streams[st].program);
 		}
 		for (k = 0; k < c->num_in; k++)
 			if (!(named[i] >> k & 1))
@@ -94,11 +95,12 @@ static int check_rates(struct rdu_section *s, struct rdu_cfg_diag *diag)
 			uint64_t pops = s->progs[d->program].pops[d->port];
 
 			if (pushes != pops)
-				return RDU_REFUSE(s, diag, RATE, st,
-						  "stream %u: program %u gives %llu vectors, program "
-						  "%u takes %llu",
-						  i, st->program, (unsigned long long)pushes,
-						  d->program, (unsigned long long)pops);
+				return RDU_REFUSE(
+					s, diag, RATE, st,
+					"stream %u: program %u gives %llu vectors, program "
+					"%u takes %llu",
+					i, st->program, (unsigned long long)pushes, d->program,
+					(unsigned long long)pops);
 		}
 	}
 	return 0;

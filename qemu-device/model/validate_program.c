@@ -35,8 +35,8 @@ static int check_table(const struct image *im, uint32_t offset, uint64_t count, 
 	return 0;
 }
 
-static int check_header(struct image *im, size_t size, const struct rdu_chip *chip,
-			uint32_t tiles, struct rdu_cfg_diag *diag)
+static int check_header(struct image *im, size_t size, const struct rdu_chip *chip, uint32_t tiles,
+			struct rdu_cfg_diag *diag)
 {
 	struct rdu_prog_header *h = &im->hdr;
 
@@ -65,8 +65,7 @@ static int check_header(struct image *im, size_t size, const struct rdu_chip *ch
 			      h->num_tiles, tiles);
 	if (h->num_scalars > RDU_MAX_SCALARS)
 		return REFUSE(diag, TOO_LARGE, HDR(num_scalars),
-			      "%u argument registers: at most %u", h->num_scalars,
-			      RDU_MAX_SCALARS);
+			      "%u argument registers: at most %u", h->num_scalars, RDU_MAX_SCALARS);
 	if (check_table(im, h->sections_off, h->num_sections, sizeof(*im->sections),
 			RDU_MAX_SECTIONS, HDR(sections_off), "sections", diag) ||
 	    check_table(im, h->segments_off, h->num_segments, sizeof(*im->segments),
@@ -76,8 +75,8 @@ static int check_header(struct image *im, size_t size, const struct rdu_chip *ch
 			HDR(entries_off), "entry points", diag) ||
 	    check_table(im, h->steps_off, h->num_steps, sizeof(*im->steps), RDU_MAX_STEPS,
 			HDR(steps_off), "steps", diag) ||
-	    check_table(im, h->regions_off, h->num_regions, sizeof(*im->regions),
-			RDU_MAX_REGIONS, HDR(regions_off), "regions", diag))
+	    check_table(im, h->regions_off, h->num_regions, sizeof(*im->regions), RDU_MAX_REGIONS,
+			HDR(regions_off), "regions", diag))
 		return -1;
 	im->sections = (const void *)(im->data + h->sections_off);
 	im->segments = (const void *)(im->data + h->segments_off);
@@ -120,9 +119,10 @@ static int check_entry(struct image *im, const struct rdu_prog_entry *e, struct 
 			break;
 		case RDU_STEP_END:
 			if (!depth || st->arg)
-				return REFUSE(diag, SCHEDULE, AT(im, st),
-					      "step %u: end of a loop, argument %u, inside %u loops",
-					      i, st->arg, depth);
+				return REFUSE(
+					diag, SCHEDULE, AT(im, st),
+					"step %u: end of a loop, argument %u, inside %u loops", i,
+					st->arg, depth);
 			depth--;
 			break;
 		default:
@@ -201,8 +201,8 @@ static int check_section(const struct image *im, uint32_t i, const struct rdu_ch
 	return ret;
 }
 
-int rdu_program_validate(const void *data, size_t size, const struct rdu_chip *chip,
-			 uint32_t tiles, struct rdu_cfg_diag *diag)
+int rdu_program_validate(const void *data, size_t size, const struct rdu_chip *chip, uint32_t tiles,
+			 struct rdu_cfg_diag *diag)
 {
 	struct image im = { .data = data };
 	uint64_t events = RDU_MAX_EVENTS, total = 0;

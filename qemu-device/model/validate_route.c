@@ -6,8 +6,8 @@
 
 struct grid {
 	uint32_t cols, rows, switches;
-	uint32_t *into;  /* switch -> 1 + stream that last entered it */
-	uint32_t *from;  /* switch -> where from */
+	uint32_t *into; /* switch -> 1 + stream that last entered it */
+	uint32_t *from; /* switch -> where from */
 	uint32_t *reach; /* switch -> 1 + stream known to reach it */
 	uint16_t *wires; /* link -> streams on it */
 };
@@ -36,7 +36,8 @@ static int check_link(struct rdu_section *s, struct grid *g, const struct rdu_cf
 				  stream, l->sw);
 	to = y * g->cols + x;
 	if (to == root || g->into[to] == stream + 1)
-		return RDU_REFUSE(s, diag, ROUTE, l, "stream %u enters switch %u twice", stream, to);
+		return RDU_REFUSE(s, diag, ROUTE, l, "stream %u enters switch %u twice", stream,
+				  to);
 	g->into[to] = stream + 1;
 	g->from[to] = l->sw;
 	if (++g->wires[l->sw * 4 + l->dir] > s->chip.vec_links)
@@ -87,10 +88,11 @@ static int check_route(struct rdu_section *s, struct grid *g, uint32_t i, uint64
 		uint32_t sw = switch_of(s, d->program);
 
 		if (!reaches(g, i, root, sw))
-			return RDU_REFUSE(s, diag, ROUTE, d,
-					  "stream %u: the route does not reach program %u at switch "
-					  "%u",
-					  i, d->program, sw);
+			return RDU_REFUSE(
+				s, diag, ROUTE, d,
+				"stream %u: the route does not reach program %u at switch "
+				"%u",
+				i, d->program, sw);
 	}
 	return 0;
 }

@@ -122,11 +122,11 @@ static int check_reader(struct rdu_section *s, const struct rdu_cfg_token **sort
 				  ra->target, w, wa->copy_start, r, ra->copy_start);
 	if (!s->has_arg_limits && rdu_outer_count(&s->progs[w], wa->flip_mask) !=
 					  rdu_outer_count(&s->progs[r], ra->flip_mask))
-		return RDU_REFUSE(s, diag, RACE, ra,
-				  "buffer %u: writer %u flips %llu times, reader %u %llu times",
-				  ra->target, w,
-				  (unsigned long long)rdu_outer_count(&s->progs[w], wa->flip_mask), r,
-				  (unsigned long long)rdu_outer_count(&s->progs[r], ra->flip_mask));
+		return RDU_REFUSE(
+			s, diag, RACE, ra,
+			"buffer %u: writer %u flips %llu times, reader %u %llu times", ra->target,
+			w, (unsigned long long)rdu_outer_count(&s->progs[w], wa->flip_mask), r,
+			(unsigned long long)rdu_outer_count(&s->progs[r], ra->flip_mask));
 	return 0;
 }
 
@@ -145,8 +145,9 @@ static int check_races(struct rdu_section *s, const struct rdu_cfg_token **sorte
 		if (s->programs[i].kind != RDU_KIND_WRITE)
 			continue;
 		if (writer[a->target])
-			ret = RDU_REFUSE(s, diag, RACE, a, "buffer %u: written by programs %u and %u",
-					 a->target, writer[a->target] - 1, i);
+			ret = RDU_REFUSE(s, diag, RACE, a,
+					 "buffer %u: written by programs %u and %u", a->target,
+					 writer[a->target] - 1, i);
 		writer[a->target] = i + 1;
 	}
 	for (i = 0; i < n && !ret; i++) {
@@ -324,8 +325,8 @@ static int check_deadlock(struct rdu_section *s, struct rdu_cfg_diag *diag)
 	}
 	done = count + s->num_edges;
 	for (i = 0; i < n; i++)
-		events += s->stages[i].activations *
-			  (1 + s->stages[i].num_in + s->stages[i].num_out);
+		events +=
+			s->stages[i].activations * (1 + s->stages[i].num_in + s->stages[i].num_out);
 	if (events > *s->events_left) {
 		ret = RDU_REFUSE(s, diag, TOO_LARGE, &s->hdr->tokens,
 				 "%llu activations and tokens: at most %llu are left",
@@ -399,11 +400,11 @@ static int check_tokens(struct rdu_section *s, struct rdu_cfg_diag *diag)
 					  i, t->src, t->dst, s->hdr->programs.count);
 		if (t->src_mask >> s->programs[t->src].num_outer ||
 		    t->dst_mask >> s->programs[t->dst].num_outer)
-			return RDU_REFUSE(s, diag, MASK, &t->src_mask,
-					  "edge %u: masks 0x%x and 0x%x of %u and %u outer counters",
-					  i, t->src_mask, t->dst_mask,
-					  s->programs[t->src].num_outer,
-					  s->programs[t->dst].num_outer);
+			return RDU_REFUSE(
+				s, diag, MASK, &t->src_mask,
+				"edge %u: masks 0x%x and 0x%x of %u and %u outer counters", i,
+				t->src_mask, t->dst_mask, s->programs[t->src].num_outer,
+				s->programs[t->dst].num_outer);
 	}
 	return 0;
 }
@@ -420,8 +421,10 @@ int rdu_validate_tokens(struct rdu_section *s, struct rdu_cfg_diag *diag)
 		sorted[i] = &s->tokens[i];
 	qsort(sorted, n, sizeof(*sorted), by_ends);
 	ret = check_buffers(s, diag) || check_tokens(s, diag) || check_races(s, sorted, diag) ||
-	      (!s->has_arg_limits && (make_edges(s, diag) || check_deadlock(s, diag)))
-		      ? -1 : 0;
+			      (!s->has_arg_limits &&
+			       (make_edges(s, diag) || check_deadlock(s, diag)))
+		      ? -1
+		      : 0;
 	free(sorted);
 	return ret;
 }

@@ -18,7 +18,9 @@ static double run(void *image, size_t size, struct rdu_segment *seg, int threads
 	uint32_t pmus = rdu_chip_pmus_per_tile(&chip), scalars[4] = { 0 };
 	uint32_t **scratch = calloc((size_t)chip.tiles * pmus, sizeof(*scratch));
 	struct rdu_pool *pool = rdu_pool_new(threads);
-	struct rdu_run r = { .segments = seg, .scalars = scalars, .scratch = scratch, .pool = pool };
+	struct rdu_run r = {
+		.segments = seg, .scalars = scalars, .scratch = scratch, .pool = pool
+	};
 	struct rdu_fault_record fault;
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s = rdu_section_new(image, size, &chip, 0, &diag);
@@ -68,12 +70,15 @@ static void *contraction(size_t *size, int units, int m, int n, int k, int times
 		uint32_t st = cfgb_program(b, RDU_KIND_STORE, 0, u);
 		uint32_t bc = cfgb_buffer(b, 0, 2 * u, 1, 0, m * k);
 		uint32_t br = cfgb_buffer(b, 0, 2 * u + 1, 1, 0, n * k), q[] = { rc, rr, pcu };
-		struct rdu_cfg_access col = { .target = bc, .lanes = L, .lane_stride = 1,
-					      .stride = { 0, L, 0, m } };
-		struct rdu_cfg_access row = { .target = br, .lanes = cols, .lane_stride = 1,
-					      .stride = { 0, 0, cols, n } };
-		struct rdu_cfg_access out = { .target = u, .lanes = L, .lane_stride = 1,
-					      .stride = { 0, L, m } };
+		struct rdu_cfg_access col = {
+			.target = bc, .lanes = L, .lane_stride = 1, .stride = { 0, L, 0, m }
+		};
+		struct rdu_cfg_access row = {
+			.target = br, .lanes = cols, .lane_stride = 1, .stride = { 0, 0, cols, n }
+		};
+		struct rdu_cfg_access out = {
+			.target = u, .lanes = L, .lane_stride = 1, .stride = { 0, L, m }
+		};
 		struct rdu_cfg_systolic body = { .cols = cols, .k_mask = 8 };
 
 		for (int i = 0; i < 3; i++) {
@@ -112,7 +117,9 @@ static void *chain(size_t *size, int units, int n, int stages)
 	for (int u = 0; u < units; u++) {
 		uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 2 * u);
 		uint32_t st = cfgb_program(b, RDU_KIND_STORE, 0, 2 * u + 1), pcu;
-		struct rdu_cfg_access a = { .lanes = L, .lane_stride = 1, .stride = { L },
+		struct rdu_cfg_access a = { .lanes = L,
+					    .lane_stride = 1,
+					    .stride = { L },
 					    .base = (int64_t)n / units * u * L };
 
 		cfgb_loop(b, ld, n / units);
@@ -166,8 +173,8 @@ int main(int argc, char **argv)
 				continue;
 			image = contraction(&size, 4, 256, 256, 256, 8, simd);
 			t = run(image, size, seg, threads);
-			report(name, (simd ? 2e-9 : 4e-9) * 4 * 256 * 256 * 256 * 8 / t, "GFLOP/s", what,
-			       peak);
+			report(name, (simd ? 2e-9 : 4e-9) * 4 * 256 * 256 * 256 * 8 / t, "GFLOP/s",
+			       what, peak);
 		}
 		for (int i = 0; i < 5; i++) {
 			t = now();

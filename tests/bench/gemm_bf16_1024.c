@@ -27,7 +27,8 @@ int main(void)
 	float *a, *w, *c, *ref;
 	struct card k;
 
-	tool("build/host/bin/rdu-mkmodel gemm --m 1024 --n 1024 --k 1024 -o build/bench/gemm.onnx && "
+	tool("build/host/bin/rdu-mkmodel gemm --m 1024 --n 1024 --k 1024 -o build/bench/gemm.onnx "
+	     "&& "
 	     "build/host/bin/rduc build/bench/gemm.onnx -O3 -o build/bench/gemm.rdu");
 	card_load(&k, "model:sn10,threads=2", "build/bench/gemm.rdu");
 	in = card_symbol(&k, RDU_SYM_INPUT, 0);
@@ -35,8 +36,8 @@ int main(void)
 	if (!b)
 		b = card_symbol(&k, RDU_SYM_INPUT, 1);
 	out = card_symbol(&k, RDU_SYM_OUTPUT, 0);
-	if (!in || !b || !out || rdu_symbol_size(in) != N * N * 4 || rdu_symbol_size(b) != N * N * 4 ||
-	    rdu_symbol_size(out) != N * N * 4)
+	if (!in || !b || !out || rdu_symbol_size(in) != N * N * 4 ||
+	    rdu_symbol_size(b) != N * N * 4 || rdu_symbol_size(out) != N * N * 4)
 		die("build/bench/gemm.rdu has other tensors", NULL);
 	a = new_floats(N * N);
 	w = new_floats(N * N);
@@ -58,7 +59,8 @@ int main(void)
 			card = t;
 		rest();
 		t = now();
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, a, N, w, N, 0, ref, N);
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, N, N, N, 1, a, N, w, N, 0,
+			    ref, N);
 		t = now() - t;
 		if (i >= 2 && t < blas)
 			blas = t;
@@ -70,7 +72,8 @@ int main(void)
 		fprintf(stderr, "gemm_bf16_1024: the result is wrong by %g\n", worst);
 		return 1;
 	}
-	report("gemm_bf16_1024", flop / card * 1e-9, "GFLOP/s", "openblas_sgemm", flop / blas * 1e-9);
+	report("gemm_bf16_1024", flop / card * 1e-9, "GFLOP/s", "openblas_sgemm",
+	       flop / blas * 1e-9);
 	card_free(&k);
 	return 0;
 }

@@ -23,19 +23,21 @@ int main(void)
 	FILE *f;
 
 	snprintf(command, sizeof(command),
-		 "build/host/bin/rdu-mkmodel gemm --dtype bf16 --m %d --n %d --k %d -o build/bench/large.onnx && "
+		 "build/host/bin/rdu-mkmodel gemm --dtype bf16 --m %d --n %d --k %d -o "
+		 "build/bench/large.onnx && "
 		 "build/host/bin/rduc build/bench/large.onnx -O3 --tiles 4 "
-		 "--report build/bench/large.report -o build/bench/large.rdu", M, N, K);
+		 "--report build/bench/large.report -o build/bench/large.rdu",
+		 M, N, K);
 	tool(command);
 	card_load(&k, "model:sn10,timing-only,mem=16G", "build/bench/large.rdu");
 	card_run(&k, NULL, &s);
 	chip = rdu_device_chip(k.dev);
 	peak = rdu_chip_peak_bf16_flops(chip);
 	seconds = (s.end_cycle - s.start_cycle) / (chip->clock_khz * 1e3);
-	report("gemm_bf16_peak", 2.0 * M * N * K / seconds * 1e-12, "TFLOP/s(modelled)", "chip_peak",
-	       peak * 1e-12);
-	printf("# %d x %d x %d: %llu cycles (exec %llu, pload %llu, aload %llu), %.1f GB moved\n", M, N,
-	       K, (unsigned long long)(s.end_cycle - s.start_cycle),
+	report("gemm_bf16_peak", 2.0 * M * N * K / seconds * 1e-12, "TFLOP/s(modelled)",
+	       "chip_peak", peak * 1e-12);
+	printf("# %d x %d x %d: %llu cycles (exec %llu, pload %llu, aload %llu), %.1f GB moved\n",
+	       M, N, K, (unsigned long long)(s.end_cycle - s.start_cycle),
 	       (unsigned long long)s.exec_cycles, (unsigned long long)s.pload_cycles,
 	       (unsigned long long)s.aload_cycles, s.dram_bytes * 1e-9);
 	/* The compiler's word on what bounds it. */

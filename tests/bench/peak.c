@@ -17,8 +17,7 @@ static double now(void)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16")))
-static float run_bf16(void)
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512bf16"))) static float run_bf16(void)
 {
 	__m512 a[12];
 	__m512bh x = (__m512bh)_mm512_set1_epi32(0x3f803f80), y = (__m512bh)_mm512_set1_epi32(0);
@@ -36,8 +35,7 @@ static float run_bf16(void)
 	return _mm512_reduce_add_ps(a[0]);
 }
 
-__attribute__((target("avx2,fma")))
-static float run_fma(void)
+__attribute__((target("avx2,fma"))) static float run_fma(void)
 {
 	__m256 a[12], x = _mm256_set1_ps(1), y = _mm256_set1_ps(0);
 

@@ -44,7 +44,8 @@ int main(void)
 		die("write", k.prog);
 	for (int i = 0; i < ROUNDS + 1; i++) {
 		struct part p = { (char *)b, (char *)a, COUNT * 2ULL },
-			    q = { (char *)b + COUNT * 2ULL, (char *)a + COUNT * 2ULL, COUNT * 2ULL };
+			    q = { (char *)b + COUNT * 2ULL, (char *)a + COUNT * 2ULL,
+				  COUNT * 2ULL };
 		pthread_t th;
 
 		t = now();

@@ -56,11 +56,15 @@ static const struct {
 	int input; /* this one, or from this one on if `rest` */
 	bool rest;
 } constants[] = {
-	{ "Reshape", 1, 0 },   { "Slice", 1, 1 },	  { "Squeeze", 1, 0 }, { "Unsqueeze", 1, 0 },
-	{ "Expand", 1, 0 },    { "Tile", 1, 1 },	  { "Pad", 1, 0 },     { "ReduceSum", 1, 0 },
-	{ "Split", 1, 0 },     { "ConstantOfShape", 0, 0 }, { "Resize", 1, 1 }, { "Upsample", 1, 0 },
-	{ "TopK", 1, 0 },      { "Range", 0, 1 },	  { "OneHot", 1, 0 },  { "CumSum", 1, 0 },
-	{ "Trilu", 1, 0 },     { "MaxUnpool", 2, 0 },
+	{ "Reshape", 1, 0 }, { "Slice", 1, 1 },
+	{ "Squeeze", 1, 0 }, { "Unsqueeze", 1, 0 },
+	{ "Expand", 1, 0 },  { "Tile", 1, 1 },
+	{ "Pad", 1, 0 },     { "ReduceSum", 1, 0 },
+	{ "Split", 1, 0 },   { "ConstantOfShape", 0, 0 },
+	{ "Resize", 1, 1 },  { "Upsample", 1, 0 },
+	{ "TopK", 1, 0 },    { "Range", 0, 1 },
+	{ "OneHot", 1, 0 },  { "CumSum", 1, 0 },
+	{ "Trilu", 1, 0 },   { "MaxUnpool", 2, 0 },
 };
 
 static bool is_constant(const Onnx__GraphProto *g, const char *name)
@@ -69,7 +73,8 @@ static bool is_constant(const Onnx__GraphProto *g, const char *name)
 		const Onnx__NodeProto *n = g->node[i];
 
 		for (size_t k = 0; k < sizeof(constants) / sizeof(constants[0]); k++)
-			for (size_t j = 0; !strcmp(n->op_type, constants[k].op) && j < n->n_input; j++)
+			for (size_t j = 0; !strcmp(n->op_type, constants[k].op) && j < n->n_input;
+			     j++)
 				if (!strcmp(n->input[j], name) &&
 				    ((int)j == constants[k].input ||
 				     (constants[k].rest && (int)j > constants[k].input)))
@@ -123,8 +128,16 @@ static Onnx__TensorProto *proto_read(const char *path)
 /* Runs the compiler; its messages go to `log`. Exit status, or 128 + signal. */
 static int compile(const struct options *o, const char *model, const char *out, const char *log)
 {
-	char *argv[] = { (char *)o->rduc, (char *)model, "-o", (char *)out, (char *)o->opt, "--chip",
-			 (char *)o->chip, "--precision", (char *)o->precision, NULL };
+	char *argv[] = { (char *)o->rduc,
+			 (char *)model,
+			 "-o",
+			 (char *)out,
+			 (char *)o->opt,
+			 "--chip",
+			 (char *)o->chip,
+			 "--precision",
+			 (char *)o->precision,
+			 NULL };
 	posix_spawn_file_actions_t fa;
 	pid_t pid;
 	int status, err;
@@ -169,8 +182,8 @@ static bool compare(const struct options *o, const struct io *io, struct result 
 		if (!(off <= r->worst))
 			r->worst = off;
 		if (!(off <= 1)) {
-			verdict(r, CASE_FAIL, "%s[%lld] is %.9g, not %.9g", io->name, (long long)i, have,
-				want);
+			verdict(r, CASE_FAIL, "%s[%lld] is %.9g, not %.9g", io->name, (long long)i,
+				have, want);
 			return false;
 		}
 	}
@@ -284,8 +297,13 @@ out:
 static bool known_type(int type)
 {
 	switch (type) {
-	case RDU_DT_F32: case RDU_DT_U8: case RDU_DT_I8: case RDU_DT_I32: case RDU_DT_I64:
-	case RDU_DT_BOOL: case RDU_DT_BF16:
+	case RDU_DT_F32:
+	case RDU_DT_U8:
+	case RDU_DT_I8:
+	case RDU_DT_I32:
+	case RDU_DT_I64:
+	case RDU_DT_BOOL:
+	case RDU_DT_BF16:
 		return true;
 	}
 	return false;

@@ -130,8 +130,9 @@ static void ended(struct result *res, pid_t pid, int status)
 	kill(-pid, SIGKILL); /* a compiler that its case left behind */
 	if (WIFSIGNALED(status)) {
 		res->verdict = CASE_FAIL;
-		snprintf(res->why, sizeof(res->why), WTERMSIG(status) == SIGALRM ?
-			 "took too long" : "died: %s", strsignal(WTERMSIG(status)));
+		snprintf(res->why, sizeof(res->why),
+			 WTERMSIG(status) == SIGALRM ? "took too long" : "died: %s",
+			 strsignal(WTERMSIG(status)));
 	} else if (WEXITSTATUS(status)) {
 		res->verdict = CASE_FAIL;
 		snprintf(res->why, sizeof(res->why), "exit status %d", WEXITSTATUS(status));
@@ -169,14 +170,21 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "rduc", 1, 0, 'r' },	  { "device", 1, 0, 'd' },  { "chip", 1, 0, 'c' },
-		{ "precision", 1, 0, 'p' }, { "only", 1, 0, 'o' },  { "except", 1, 0, 'e' },
-		{ "must", 1, 0, 'm' },	  { "table", 1, 0, 't' },   { "passed", 1, 0, 'P' },
-		{ "jobs", 1, 0, 'j' },	  { "seconds", 1, 0, 's' }, { "work", 1, 0, 'w' },
-		{ "cases", 1, 0, 'C' },	  { 0, 0, 0, 0 },
+		{ "rduc", 1, 0, 'r' },	    { "device", 1, 0, 'd' },  { "chip", 1, 0, 'c' },
+		{ "precision", 1, 0, 'p' }, { "only", 1, 0, 'o' },    { "except", 1, 0, 'e' },
+		{ "must", 1, 0, 'm' },	    { "table", 1, 0, 't' },   { "passed", 1, 0, 'P' },
+		{ "jobs", 1, 0, 'j' },	    { "seconds", 1, 0, 's' }, { "work", 1, 0, 'w' },
+		{ "cases", 1, 0, 'C' },	    { 0, 0, 0, 0 },
 	};
-	struct options opt = { "build/host/bin/rduc", "model:sn10,threads=1", "sn10", "-O1", "fp32",
-			       "build/conformance", 1e-3, 1e-5, false };
+	struct options opt = { "build/host/bin/rduc",
+			       "model:sn10,threads=1",
+			       "sn10",
+			       "-O1",
+			       "fp32",
+			       "build/conformance",
+			       1e-3,
+			       1e-5,
+			       false };
 	struct list cases = { 0 }, only = { 0 }, except = { 0 }, must = { 0 };
 	const char *table = NULL, *passed = NULL, *rduc;
 	int c, jobs = 2, seconds = 30, shown = 0, next = 0, running = 0, count[3] = { 0 };
@@ -188,24 +196,54 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "O:", opts, NULL)) != -1)
 		switch (c) {
-		case 'r': opt.rduc = optarg; break;
-		case 'd': opt.device = optarg; break;
-		case 'c': opt.chip = optarg; break;
-		case 'p': opt.precision = optarg; break;
-		case 'o': list_add(&only, optarg); break;
-		case 'C': if (list_read(&only, optarg)) return 2; break;
-		case 'e': if (list_read(&except, optarg)) return 2; break;
-		case 'm': if (list_read(&must, optarg)) return 2; break;
-		case 't': table = optarg; break;
-		case 'P': passed = optarg; break;
-		case 'j': jobs = atoi(optarg); break;
-		case 's': seconds = atoi(optarg); break;
-		case 'w': opt.work = optarg; break;
+		case 'r':
+			opt.rduc = optarg;
+			break;
+		case 'd':
+			opt.device = optarg;
+			break;
+		case 'c':
+			opt.chip = optarg;
+			break;
+		case 'p':
+			opt.precision = optarg;
+			break;
+		case 'o':
+			list_add(&only, optarg);
+			break;
+		case 'C':
+			if (list_read(&only, optarg))
+				return 2;
+			break;
+		case 'e':
+			if (list_read(&except, optarg))
+				return 2;
+			break;
+		case 'm':
+			if (list_read(&must, optarg))
+				return 2;
+			break;
+		case 't':
+			table = optarg;
+			break;
+		case 'P':
+			passed = optarg;
+			break;
+		case 'j':
+			jobs = atoi(optarg);
+			break;
+		case 's':
+			seconds = atoi(optarg);
+			break;
+		case 'w':
+			opt.work = optarg;
+			break;
 		case 'O':
 			snprintf(level, sizeof(level), "-O%s", optarg);
 			opt.opt = level;
 			break;
-		default: return usage();
+		default:
+			return usage();
 		}
 	if (optind == argc || jobs < 1)
 		return usage();

@@ -25,8 +25,8 @@ struct tensor {
 	const char *name;
 	int ndim;
 	int64_t dim[MAX_DIMS];
-	float *f;     /* NULL for int64 tensors */
-	int64_t *i;   /* shapes given as int64 initializers */
+	float *f; /* NULL for int64 tensors */
+	int64_t *i; /* shapes given as int64 initializers */
 	bool borrowed; /* an initializer: not this evaluation's to free */
 };
 
@@ -82,14 +82,14 @@ static struct tensor *make(struct eval *e, const char *name, int ndim, const int
 
 /* C[m][n] += A[m][k] * B[k][n], all row-major; four rows at a time so that a
  * row of B is used four times while it is in the cache. */
-__attribute__((target_clones("default", "avx2", "avx512f")))
-static void gemm(int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c)
+__attribute__((target_clones("default", "avx2", "avx512f"))) static void
+gemm(int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c)
 {
 	int64_t i, j, l;
 
 	for (i = 0; i + 4 <= m; i += 4) {
 		float *restrict c0 = c + i * n, *restrict c1 = c0 + n, *restrict c2 = c1 + n,
-		      *restrict c3 = c2 + n;
+				*restrict c3 = c2 + n;
 
 		for (l = 0; l < k; l++) {
 			const float *restrict br = b + l * n;
@@ -115,8 +115,8 @@ struct window {
 };
 
 /* Kernel, strides, pads and output size of a 2-D Conv or pool node. */
-static const char *window(const Onnx__NodeProto *n, const struct tensor *x,
-			  const struct tensor *w, struct window *p)
+static const char *window(const Onnx__NodeProto *n, const struct tensor *x, const struct tensor *w,
+			  struct window *p)
 {
 	int64_t ceil_mode = attr_int(n, "ceil_mode", 0);
 
@@ -141,8 +141,8 @@ static const char *window(const Onnx__NodeProto *n, const struct tensor *x,
 			p->out[i] = (in + p->stride[i] - 1) / p->stride[i];
 			total = (p->out[i] - 1) * p->stride[i] + eff - in;
 			total = total > 0 ? total : 0;
-			p->pad[i] = attr_is(n, "auto_pad", "SAME_UPPER") ? total / 2 :
-									 total - total / 2;
+			p->pad[i] = attr_is(n, "auto_pad", "SAME_UPPER") ? total / 2
+									 : total - total / 2;
 			p->pad[i + 2] = total - p->pad[i];
 			continue;
 		}
@@ -189,12 +189,15 @@ static const char *op_conv(struct eval *e, const Onnx__NodeProto *n, struct tens
 					int64_t iy = oy * p.stride[0] - p.pad[0] + ky * p.dil[0];
 
 					for (int64_t ox = 0; ox < p.out[1]; ox++) {
-						int64_t ix = ox * p.stride[1] - p.pad[1] +
-							     kx * p.dil[1];
+						int64_t ix =
+							ox * p.stride[1] - p.pad[1] + kx * p.dil[1];
 
 						*d++ = iy < 0 || iy >= x->dim[2] || ix < 0 ||
-						       ix >= x->dim[3] ? 0 :
-						       src[(ch * x->dim[2] + iy) * x->dim[3] + ix];
+								       ix >= x->dim[3]
+							       ? 0
+							       : src[(ch * x->dim[2] + iy) *
+									     x->dim[3] +
+								     ix];
 					}
 				}
 			}
@@ -228,10 +231,10 @@ static const char *op_maxpool(struct eval *e, const Onnx__NodeProto *n, struct t
 				float best = -INFINITY;
 
 				for (int64_t k = 0; k < p.k[0] * p.k[1]; k++) {
-					int64_t iy = oy * p.stride[0] - p.pad[0] +
-						     k / p.k[1] * p.dil[0];
-					int64_t ix = ox * p.stride[1] - p.pad[1] +
-						     k % p.k[1] * p.dil[1];
+					int64_t iy =
+						oy * p.stride[0] - p.pad[0] + k / p.k[1] * p.dil[0];
+					int64_t ix =
+						ox * p.stride[1] - p.pad[1] + k % p.k[1] * p.dil[1];
 
 					if (iy >= 0 && iy < x->dim[2] && ix >= 0 && ix < x->dim[3])
 						best = fmaxf(best, src[iy * x->dim[3] + ix]);
@@ -446,8 +449,9 @@ static void *worker(void *arg)
 			break;
 		}
 		for (int64_t i = 0; i < j->batch * j->pixels; i++)
-			x->f[i] = first * j->pixels + i < j->images * j->pixels ?
-				  j->data[first * j->pixels + i] * j->scale : 0;
+			x->f[i] = first * j->pixels + i < j->images * j->pixels
+					  ? j->data[first * j->pixels + i] * j->scale
+					  : 0;
 		for (size_t n = 0; n < j->graph->n_node && !j->error; n++) {
 			j->error = run_node(e, j->graph->node[n]);
 			j->where = j->graph->node[n]->op_type;
@@ -498,8 +502,8 @@ static int usage(void)
 int main(int argc, char **argv)
 {
 	static const struct option opts[] = {
-		{ "data", 1, 0, 'd' },	  { "labels", 1, 0, 'l' }, { "scale", 1, 0, 's' },
-		{ "count", 1, 0, 'n' },	  { "threads", 1, 0, 't' }, { 0, 0, 0, 0 },
+		{ "data", 1, 0, 'd' },	{ "labels", 1, 0, 'l' },  { "scale", 1, 0, 's' },
+		{ "count", 1, 0, 'n' }, { "threads", 1, 0, 't' }, { 0, 0, 0, 0 },
 	};
 	const char *dir = NULL, *labels = NULL;
 	static struct eval base;
@@ -513,12 +517,23 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "", opts, NULL)) != -1)
 		switch (c) {
-		case 'd': dir = optarg; break;
-		case 'l': labels = optarg; break;
-		case 's': job.scale = strtof(optarg, NULL); break;
-		case 'n': limit = atoll(optarg); break;
-		case 't': threads = atoi(optarg); break;
-		default: return usage();
+		case 'd':
+			dir = optarg;
+			break;
+		case 'l':
+			labels = optarg;
+			break;
+		case 's':
+			job.scale = strtof(optarg, NULL);
+			break;
+		case 'n':
+			limit = atoll(optarg);
+			break;
+		case 't':
+			threads = atoi(optarg);
+			break;
+		default:
+			return usage();
 		}
 	if (optind + 1 != argc || !dir || threads < 1 || threads > 16 || limit < 1)
 		return usage();

@@ -5,10 +5,10 @@
 #include "onnx_build.h"
 
 /* Appends to one of protobuf-c's arrays of pointers. */
-#define APPEND(array, n, p) \
-	do { \
+#define APPEND(array, n, p)                                             \
+	do {                                                            \
 		(array) = realloc(array, ((n) + 1) * sizeof(*(array))); \
-		(array)[(n)++] = (p); \
+		(array)[(n)++] = (p);                                   \
 	} while (0)
 
 static struct build *all;
@@ -94,8 +94,8 @@ static Onnx__TensorProto *tensor(struct build *b, const char *name, int type, in
 	return t;
 }
 
-Onnx__TensorProto *build_weight(struct build *b, const char *name, const int64_t *dim, uint32_t seed,
-				float scale)
+Onnx__TensorProto *build_weight(struct build *b, const char *name, const int64_t *dim,
+				uint32_t seed, float scale)
 {
 	size_t n = 1;
 	int nd = 0;

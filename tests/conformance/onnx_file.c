@@ -57,10 +57,12 @@ static const struct {
 	size_t size;
 	const char *name;
 } types[] = {
-	{ 1, 4, "float" },   { 2, 1, "uint8" },    { 3, 1, "int8" },     { 4, 2, "uint16" },
-	{ 5, 2, "int16" },   { 6, 4, "int32" },    { 7, 8, "int64" },    { 8, 0, "string" },
-	{ 9, 1, "bool" },    { 10, 2, "float16" }, { 11, 8, "double" },  { 12, 4, "uint32" },
-	{ 13, 8, "uint64" }, { 14, 8, "complex64" }, { 15, 16, "complex128" }, { 16, 2, "bfloat16" },
+	{ 1, 4, "float" },     { 2, 1, "uint8" },      { 3, 1, "int8" },
+	{ 4, 2, "uint16" },    { 5, 2, "int16" },      { 6, 4, "int32" },
+	{ 7, 8, "int64" },     { 8, 0, "string" },     { 9, 1, "bool" },
+	{ 10, 2, "float16" },  { 11, 8, "double" },    { 12, 4, "uint32" },
+	{ 13, 8, "uint64" },   { 14, 8, "complex64" }, { 15, 16, "complex128" },
+	{ 16, 2, "bfloat16" },
 };
 
 size_t type_size(int type)
@@ -162,8 +164,9 @@ void value_free(struct value *v)
 static double half_to_double(uint16_t h)
 {
 	int e = h >> 10 & 31, m = h & 1023;
-	double v = e == 31 ? (m ? __builtin_nan("") : __builtin_inf()) :
-		   e ? __builtin_ldexp(m + 1024, e - 25) : __builtin_ldexp(m, -24);
+	double v = e == 31 ? (m ? __builtin_nan("") : __builtin_inf())
+		   : e	   ? __builtin_ldexp(m + 1024, e - 25)
+			   : __builtin_ldexp(m, -24);
 
 	return h & 0x8000 ? -v : v;
 }
@@ -174,17 +177,29 @@ double value_get(const struct value *v, int64_t i)
 	float f;
 
 	switch (v->type) {
-	case 1: return ((float *)v->raw)[i];
-	case 2: case 9: return ((uint8_t *)v->raw)[i];
-	case 3: return ((int8_t *)v->raw)[i];
-	case 4: return ((uint16_t *)v->raw)[i];
-	case 5: return ((int16_t *)v->raw)[i];
-	case 6: return ((int32_t *)v->raw)[i];
-	case 7: return ((int64_t *)v->raw)[i];
-	case 10: return half_to_double(((uint16_t *)v->raw)[i]);
-	case 11: return ((double *)v->raw)[i];
-	case 12: return ((uint32_t *)v->raw)[i];
-	case 13: return ((uint64_t *)v->raw)[i];
+	case 1:
+		return ((float *)v->raw)[i];
+	case 2:
+	case 9:
+		return ((uint8_t *)v->raw)[i];
+	case 3:
+		return ((int8_t *)v->raw)[i];
+	case 4:
+		return ((uint16_t *)v->raw)[i];
+	case 5:
+		return ((int16_t *)v->raw)[i];
+	case 6:
+		return ((int32_t *)v->raw)[i];
+	case 7:
+		return ((int64_t *)v->raw)[i];
+	case 10:
+		return half_to_double(((uint16_t *)v->raw)[i]);
+	case 11:
+		return ((double *)v->raw)[i];
+	case 12:
+		return ((uint32_t *)v->raw)[i];
+	case 13:
+		return ((uint64_t *)v->raw)[i];
 	case 16:
 		w = (uint32_t)((uint16_t *)v->raw)[i] << 16;
 		memcpy(&f, &w, 4);

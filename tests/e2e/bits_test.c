@@ -9,7 +9,7 @@
 #define STEPS 6
 
 struct trained {
-	uint64_t hash;   /* of all weights */
+	uint64_t hash; /* of all weights */
 	uint64_t cycles; /* modelled, of all steps */
 	float loss[STEPS];
 };
@@ -92,12 +92,14 @@ int main(void)
 
 		snprintf(path, sizeof(path), "build/e2e/bits-%s.rdu", o);
 		if (!tap(!tool("rduc --train --loss softmax_cross_entropy --optimizer %s "
-			       "build/e2e/bits.onnx -O3 -o %s", o, path), "%s: compiles", o))
+			       "build/e2e/bits.onnx -O3 -o %s",
+			       o, path),
+			 "%s: compiles", o))
 			continue;
 		if (!tap(!train("model:sn10,threads=1", path, 0, STEPS, NULL, &one) &&
-			 !train("model:sn10,threads=2", path, 0, STEPS, NULL, &two) &&
-			 !train("model:sn10,threads=2", path, 0, STEPS, NULL, &again) &&
-			 !train("model:sn10,threads=1", path, 0, 0, NULL, &start),
+				 !train("model:sn10,threads=2", path, 0, STEPS, NULL, &two) &&
+				 !train("model:sn10,threads=2", path, 0, STEPS, NULL, &again) &&
+				 !train("model:sn10,threads=1", path, 0, 0, NULL, &start),
 			 "%s: %d steps with 1 and with 2 threads", o, STEPS))
 			continue;
 		printf("# loss %g ... %g, weights %016llx\n", one.loss[0], one.loss[STEPS - 1],
@@ -106,10 +108,13 @@ int main(void)
 		tap(one.hash == two.hash, "%s: 1 and 2 threads give the same weights", o);
 		tap(two.hash == again.hash, "%s: two runs give the same weights", o);
 		tap(one.cycles && one.cycles == two.cycles && two.cycles == again.cycles,
-		    "%s: modelled time is the same: %llu cycles", o, (unsigned long long)one.cycles);
-		tap(!train("model:sn10,threads=2", path, 0, STEPS / 2, "build/e2e/half.rdu", &half) &&
-		    !train("model:sn10,threads=1", "build/e2e/half.rdu", STEPS / 2, STEPS, NULL,
-			   &half) && half.hash == one.hash,
+		    "%s: modelled time is the same: %llu cycles", o,
+		    (unsigned long long)one.cycles);
+		tap(!train("model:sn10,threads=2", path, 0, STEPS / 2, "build/e2e/half.rdu",
+			   &half) &&
+			    !train("model:sn10,threads=1", "build/e2e/half.rdu", STEPS / 2, STEPS,
+				   NULL, &half) &&
+			    half.hash == one.hash,
 		    "%s: through a checkpoint, still the same weights", o);
 	}
 	return tap_end();

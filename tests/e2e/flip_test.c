@@ -14,7 +14,7 @@
 #include "e2e.h"
 
 static const char *const hashed[] = { ".rdu.chip", ".rdu.program", ".rdu.regions", ".rdu.symbols",
-				      ".rdu.ops", ".rdu.data", ".rdu.meta" };
+				      ".rdu.ops",  ".rdu.data",	   ".rdu.meta" };
 
 static uint64_t rng_state = 0x9e3779b97f4a7c15ULL;
 
@@ -97,8 +97,9 @@ out:
 static void said(const char *what, const struct outcome *o, int total)
 {
 	tap(!o->silent && o->refused_file + o->refused_load + o->faulted + o->ran == total &&
-	    o->slowest < 10,
-	    "%s: %d files, %d refused when opened, %d when loaded, %d faulted, %d ran; slowest %.2f s",
+		    o->slowest < 10,
+	    "%s: %d files, %d refused when opened, %d when loaded, %d faulted, %d ran; slowest "
+	    "%.2f s",
 	    what, total, o->refused_file, o->refused_load, o->faulted, o->ran, o->slowest);
 }
 
@@ -117,7 +118,8 @@ int main(void)
 	FILE *in;
 
 	if (!tap(!tool("rdu-mkmodel mlp --batch 4 -o build/e2e/flip.onnx") &&
-		 !tool("rduc build/e2e/flip.onnx -O1 -o %s", good), "a small network compiles"))
+			 !tool("rduc build/e2e/flip.onnx -O1 -o %s", good),
+		 "a small network compiles"))
 		return tap_end();
 	in = fopen(good, "rb");
 	if (in) {
@@ -131,10 +133,12 @@ int main(void)
 	}
 	copy = malloc(size + 1);
 	if (!tap(size && find(file, ".rdu.program") && find(file, ".rdu.hash") &&
-		 !rdu_open("model:sn10,threads=1,mem=256M", &dev), "card and file open"))
+			 !rdu_open("model:sn10,threads=1,mem=256M", &dev),
+		 "card and file open"))
 		return tap_end();
 	tap(!rdu_file_parse(file, size, &f) && !card_load(&c, dev, f, error, sizeof(error)) &&
-	    !card_hash(&c, NULL, &want, error, sizeof(error)), "the file itself runs %s", error);
+		    !card_hash(&c, NULL, &want, error, sizeof(error)),
+	    "the file itself runs %s", error);
 	card_unload(&c);
 	rdu_file_close(f);
 
@@ -183,7 +187,7 @@ int main(void)
 
 	memset(&c, 0, sizeof(c));
 	tap(!rdu_file_parse(file, size, &f) && !card_load(&c, dev, f, error, sizeof(error)) &&
-	    !card_hash(&c, NULL, &got, error, sizeof(error)) && got == want,
+		    !card_hash(&c, NULL, &got, error, sizeof(error)) && got == want,
 	    "the card still computes the same %s", error);
 	card_unload(&c);
 	rdu_file_close(f);

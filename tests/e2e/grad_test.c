@@ -106,9 +106,9 @@ static int64_t net_map(struct build *b, const char *op)
 
 /* Operators of one input, by name; a '+' before it: of positive numbers. */
 static const char *const unary[] = {
-	"Relu", "Tanh", "Sigmoid", "Exp", "Abs", "Erf", "Softmax", "LogSoftmax", "Neg", "+Sqrt",
-	"+Log", "+Reciprocal", "Softplus", "Softsign", "Elu", "LeakyRelu", "Selu", "HardSigmoid",
-	"Sin", "Cos", "Identity",
+	"Relu",	      "Tanh",	   "Sigmoid", "Exp",	     "Abs",	    "Erf",	"Softmax",
+	"LogSoftmax", "Neg",	   "+Sqrt",   "+Log",	     "+Reciprocal", "Softplus", "Softsign",
+	"Elu",	      "LeakyRelu", "Selu",    "HardSigmoid", "Sin",	    "Cos",	"Identity",
 };
 
 static int64_t net_unary(struct build *b, const char *op)
@@ -139,12 +139,27 @@ static int64_t net_two(struct build *b, const char *op)
 	return 6;
 }
 
-static int64_t net_mul(struct build *b) { return net_two(b, "Mul"); }
-static int64_t net_sub(struct build *b) { return net_two(b, "Sub"); }
-static int64_t net_div(struct build *b) { return net_two(b, "Div"); }
+static int64_t net_mul(struct build *b)
+{
+	return net_two(b, "Mul");
+}
+static int64_t net_sub(struct build *b)
+{
+	return net_two(b, "Sub");
+}
+static int64_t net_div(struct build *b)
+{
+	return net_two(b, "Div");
+}
 
-static int64_t net_max(struct build *b) { return net_two(b, "Max"); }
-static int64_t net_min(struct build *b) { return net_two(b, "Min"); }
+static int64_t net_max(struct build *b)
+{
+	return net_two(b, "Max");
+}
+static int64_t net_min(struct build *b)
+{
+	return net_two(b, "Min");
+}
 
 static int64_t net_concat_slice(struct build *b)
 {
@@ -180,8 +195,14 @@ static int64_t net_reduce(struct build *b, const char *op)
 	return 4;
 }
 
-static int64_t net_reduce_mean(struct build *b) { return net_reduce(b, "ReduceMean"); }
-static int64_t net_reduce_max(struct build *b) { return net_reduce(b, "ReduceMax"); }
+static int64_t net_reduce_mean(struct build *b)
+{
+	return net_reduce(b, "ReduceMean");
+}
+static int64_t net_reduce_max(struct build *b)
+{
+	return net_reduce(b, "ReduceMax");
+}
 
 static int64_t net_global_pool(struct build *b)
 {
@@ -345,7 +366,8 @@ static int check(struct net *k, double *worst)
 	}
 	norm = sqrt(norm);
 	if (!(loss > 0.1 && loss < 100 && norm > 1e-3 && norm < 1e3)) {
-		snprintf(k->error, sizeof(k->error), "loss %g, length of the gradient %g", loss, norm);
+		snprintf(k->error, sizeof(k->error), "loss %g, length of the gradient %g", loss,
+			 norm);
 		return -1;
 	}
 	/* Directions: a random one in each weight by itself, then in all. */
@@ -381,7 +403,8 @@ static int check(struct net *k, double *worst)
 			*worst = fabs(got - want) / scale;
 		if (!(fabs(got - want) <= 5e-3 * scale)) {
 			snprintf(k->error, sizeof(k->error),
-				 "direction %d: the loss moves by %g, the gradient says %g (length %g)",
+				 "direction %d: the loss moves by %g, the gradient says %g (length "
+				 "%g)",
 				 t, got, want, scale);
 			return -1;
 		}

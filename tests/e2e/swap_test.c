@@ -39,14 +39,22 @@ static void *table(struct rdu_cfg_header *h, struct rdu_cfg_table t)
 static uint8_t other_op(uint8_t op)
 {
 	switch (op) {
-	case RDU_SIMD_FADD: return RDU_SIMD_FSUB;
-	case RDU_SIMD_FSUB: return RDU_SIMD_FADD;
-	case RDU_SIMD_FMUL: return RDU_SIMD_FADD;
-	case RDU_SIMD_FMAX: return RDU_SIMD_FMIN;
-	case RDU_SIMD_FMIN: return RDU_SIMD_FMAX;
-	case RDU_SIMD_FNEG: return RDU_SIMD_FABS;
-	case RDU_SIMD_EXP: return RDU_SIMD_TANH;
-	case RDU_SIMD_RECIP: return RDU_SIMD_SQRT;
+	case RDU_SIMD_FADD:
+		return RDU_SIMD_FSUB;
+	case RDU_SIMD_FSUB:
+		return RDU_SIMD_FADD;
+	case RDU_SIMD_FMUL:
+		return RDU_SIMD_FADD;
+	case RDU_SIMD_FMAX:
+		return RDU_SIMD_FMIN;
+	case RDU_SIMD_FMIN:
+		return RDU_SIMD_FMAX;
+	case RDU_SIMD_FNEG:
+		return RDU_SIMD_FABS;
+	case RDU_SIMD_EXP:
+		return RDU_SIMD_TANH;
+	case RDU_SIMD_RECIP:
+		return RDU_SIMD_SQRT;
 	}
 	return op;
 }
@@ -66,8 +74,8 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 		for (uint32_t i = 0; kind == SWAP_ROUTE && i < h->links.count; i++) {
 			if (k--)
 				continue;
-			snprintf(what, size, "section %u link %u: direction %u -> %u", s, i, l[i].dir,
-				 (l[i].dir + 2) & 3);
+			snprintf(what, size, "section %u link %u: direction %u -> %u", s, i,
+				 l[i].dir, (l[i].dir + 2) & 3);
 			l[i].dir = (l[i].dir + 2) & 3;
 			return true;
 		}
@@ -82,8 +90,9 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 
 					if (to == b->stage[j].op || k--)
 						continue;
-					snprintf(what, size, "section %u program %u stage %d: op %u -> %u",
-						 s, i, j, b->stage[j].op, to);
+					snprintf(what, size,
+						 "section %u program %u stage %d: op %u -> %u", s,
+						 i, j, b->stage[j].op, to);
 					b->stage[j].op = to;
 					return true;
 				}
@@ -91,8 +100,9 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 				for (int j = 0; j < p[i].num_counters; j++) {
 					if (!a->stride[j] || k--)
 						continue;
-					snprintf(what, size, "section %u program %u stride %d: %lld -> %lld",
-						 s, i, j, (long long)a->stride[j],
+					snprintf(what, size,
+						 "section %u program %u stride %d: %lld -> %lld", s,
+						 i, j, (long long)a->stride[j],
 						 (long long)a->stride[j] - 1);
 					a->stride[j]--;
 					return true;
@@ -101,8 +111,8 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 				/* One lane less in the array: the last column is gone. */
 				if (k--)
 					continue;
-				snprintf(what, size, "section %u program %u: columns %u -> %u", s, i,
-					 y->cols, y->cols - 1);
+				snprintf(what, size, "section %u program %u: columns %u -> %u", s,
+					 i, y->cols, y->cols - 1);
 				y->cols--;
 				return true;
 			} else if (kind == SWAP_COUNTER) {
@@ -112,7 +122,8 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 					if (c->limit_kind != RDU_LIMIT_IMM ||
 					    c->limit - c->start <= c->step || k--)
 						continue;
-					snprintf(what, size, "section %u program %u counter %d: limit %d -> %d",
+					snprintf(what, size,
+						 "section %u program %u counter %d: limit %d -> %d",
 						 s, i, j, c->limit, c->limit - c->step);
 					c->limit -= c->step;
 					return true;
@@ -152,11 +163,22 @@ static int rewrite(struct rdu_file *f, const struct image *im, const char *path)
 		s[i] = *rdu_file_get_symbol(f, i);
 	for (unsigned int i = 0; i < no; i++)
 		o[i] = *rdu_file_get_op(f, i);
-	ret = rdu_file_write(path, &(struct rdu_file_parts){
-		.chip = rdu_file_chip(f), .image = im->bytes, .image_size = im->size, .regions = r,
-		.num_regions = nr, .symbols = s, .num_symbols = ns, .ops = o, .num_ops = no,
-		.data = data, .data_size = data_size, .meta = rdu_file_meta_text(f),
-	}, error, sizeof(error));
+	ret = rdu_file_write(path,
+			     &(struct rdu_file_parts){
+				     .chip = rdu_file_chip(f),
+				     .image = im->bytes,
+				     .image_size = im->size,
+				     .regions = r,
+				     .num_regions = nr,
+				     .symbols = s,
+				     .num_symbols = ns,
+				     .ops = o,
+				     .num_ops = no,
+				     .data = data,
+				     .data_size = data_size,
+				     .meta = rdu_file_meta_text(f),
+			     },
+			     error, sizeof(error));
 	if (ret)
 		printf("# %s\n", error);
 	free(r);
@@ -195,7 +217,8 @@ int main(void)
 	const void *bytes;
 
 	if (!tap(!tool("rdu-mkmodel cnn --batch 4 -o build/e2e/swap.onnx") &&
-		 !tool("rduc build/e2e/swap.onnx -O1 -o %s", good), "a small network compiles"))
+			 !tool("rduc build/e2e/swap.onnx -O1 -o %s", good),
+		 "a small network compiles"))
 		return tap_end();
 	if (!tap(!rdu_open("model:sn10", &dev) && !rdu_file_open(good, &f), "card and file open"))
 		return tap_end();
@@ -203,7 +226,7 @@ int main(void)
 	im.bytes = malloc(im.size);
 	memcpy(im.bytes, bytes, im.size);
 	if (!tap(!rewrite(f, &im, bad) && !run(dev, good, &want, error, sizeof(error)) &&
-		 !run(dev, bad, &again, error, sizeof(error)) && want == again,
+			 !run(dev, bad, &again, error, sizeof(error)) && want == again,
 		 "the file written again gives the same result %s", error))
 		return tap_end();
 	for (int kind = 0; kind < SWAPS; kind++) {
@@ -243,8 +266,8 @@ int main(void)
 		}
 		/* Some swaps are harmless (x - 0 for x + 0); most must not be. */
 		tap(changed + refused > 0 && same * 4 <= changed + refused,
-		    "%s swapped: %d change the result, %d are refused, %d do nothing", swap_name[kind],
-		    changed, refused, same);
+		    "%s swapped: %d change the result, %d are refused, %d do nothing",
+		    swap_name[kind], changed, refused, same);
 		tap(placed == refused, "each refusal says where");
 	}
 	free(im.bytes);

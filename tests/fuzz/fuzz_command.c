@@ -14,11 +14,11 @@
 
 #define MEM (4u << 20)
 #define HOST (1u << 20)
-#define RING(q) ((q) * 0x1000u)
-#define CPL(q) (0x40000u + (q) * 8u)
-#define ROOT 0x100000u   /* card: page tables from here */
-#define IMAGE 0x180000u  /* card: a valid program image */
-#define DATA 0x200000u   /* card: mapped at VA */
+#define RING(q) ((q)*0x1000u)
+#define CPL(q) (0x40000u + (q)*8u)
+#define ROOT 0x100000u /* card: page tables from here */
+#define IMAGE 0x180000u /* card: a valid program image */
+#define DATA 0x200000u /* card: mapped at VA */
 #define ARGS (DATA + 0x8000u)
 #define VA 0x40000000ULL /* + 0: 64 card pages; + 1M: 16 host; + 2M: read only */
 
@@ -86,7 +86,8 @@ static void make_image(void)
 	static const struct rdu_cfg_pred none;
 	const uint64_t regions[2] = { 16 * 32 * 4, 16 * 32 * 4 };
 	struct cfgb *b = cfgb_new(&chip, 1);
-	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0), x = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
+		 x = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
 	uint32_t st = cfgb_program(b, RDU_KIND_STORE, 0, 2), i;
 	size_t size;
 	void *section, *image;
@@ -95,11 +96,14 @@ static void make_image(void)
 	b->num_segments = 2;
 	for (i = 0; i < 3; i++)
 		cfgb_loop(b, i, 16);
-	cfgb_access(b, ld, &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1,
-						     .stride = { 32 } }, &none);
+	cfgb_access(b, ld,
+		    &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1, .stride = { 32 } },
+		    &none);
 	cfgb_stage(b, x, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_in(0), cfgb_none());
-	cfgb_access(b, st, &(struct rdu_cfg_access){ .target = 1, .lanes = 32, .lane_stride = 1,
-						     .stride = { 32 } }, &none);
+	cfgb_access(b, st,
+		    &(struct rdu_cfg_access){
+			    .target = 1, .lanes = 32, .lane_stride = 1, .stride = { 32 } },
+		    &none);
 	cfgb_connect(b, ld, 0, x, 0);
 	cfgb_connect(b, x, 0, st, 0);
 	section = cfgb_finish(b, &size);
@@ -134,8 +138,8 @@ static void prepare(void)
 	for (i = 0; i < 64; i++)
 		*pte(3, VA + i * 4096, 0) = (DATA + i * 4096) | RDU_PTE_VALID | RDU_PTE_WRITE;
 	for (i = 0; i < 16; i++)
-		*pte(3, VA + (1 << 20) + i * 4096, 0) = (0x80000 + i * 4096) | RDU_PTE_VALID |
-							RDU_PTE_WRITE | RDU_PTE_HOST;
+		*pte(3, VA + (1 << 20) + i * 4096, 0) =
+			(0x80000 + i * 4096) | RDU_PTE_VALID | RDU_PTE_WRITE | RDU_PTE_HOST;
 	*pte(4, VA + (2 << 20), 1) = 0;
 	for (i = 0; i < 64; i++)
 		*pte(4, VA + (2 << 20) + i * 4096, 0) = (DATA + i * 4096) | RDU_PTE_VALID;

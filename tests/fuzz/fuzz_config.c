@@ -13,13 +13,38 @@
 #include "fabric.h"
 
 static const struct rdu_chip chip = {
-	.name = "tiny", .tiles = 1, .tile_cols = 4, .tile_rows = 2, .agcus_per_tile = 2, .lanes = 4,
-	.simd_stages = 6, .simd_regs = 6, .tail_stages = 2, .pcu_vec_in = 4, .pcu_vec_out = 2,
-	.systolic_cols = 2, .clock_khz = 1000000, .pmu_bytes = 4096, .pmu_banks = 4,
-	.pmu_writes = 2, .pmu_reads = 4, .agcu_programs = 4, .vec_links = 4, .hop_cycles = 1,
-	.pmu_cycles = 4, .stage_cycles = 1, .dram_mbps = 1000, .dram_channels = 1,
-	.dram_burst = 64, .dram_latency = 100, .host_mbps = 1000, .host_latency = 1000,
-	.pload_bytes = 32, .pload_latency = 100, .aload_cycles = 10, .aload_per_segment = 4,
+	.name = "tiny",
+	.tiles = 1,
+	.tile_cols = 4,
+	.tile_rows = 2,
+	.agcus_per_tile = 2,
+	.lanes = 4,
+	.simd_stages = 6,
+	.simd_regs = 6,
+	.tail_stages = 2,
+	.pcu_vec_in = 4,
+	.pcu_vec_out = 2,
+	.systolic_cols = 2,
+	.clock_khz = 1000000,
+	.pmu_bytes = 4096,
+	.pmu_banks = 4,
+	.pmu_writes = 2,
+	.pmu_reads = 4,
+	.agcu_programs = 4,
+	.vec_links = 4,
+	.hop_cycles = 1,
+	.pmu_cycles = 4,
+	.stage_cycles = 1,
+	.dram_mbps = 1000,
+	.dram_channels = 1,
+	.dram_burst = 64,
+	.dram_latency = 100,
+	.host_mbps = 1000,
+	.host_latency = 1000,
+	.pload_bytes = 32,
+	.pload_latency = 100,
+	.aload_cycles = 10,
+	.aload_per_segment = 4,
 };
 
 #define SEGMENTS 4
@@ -45,9 +70,11 @@ static void use(const void *image, size_t size)
 		for (int i = 0; i < 8; i++)
 			scratch[i] = scratch_mem[i];
 		for (int i = 0; i < SEGMENTS; i++)
-			seg[i] = (struct rdu_segment){ segment_mem[i], sizeof(segment_mem[i]), i & 1 };
+			seg[i] = (struct rdu_segment){ segment_mem[i], sizeof(segment_mem[i]),
+						       i & 1 };
 		clock_gettime(CLOCK_MONOTONIC, &ts);
-		run.deadline_ns = (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec + 20000000;
+		run.deadline_ns =
+			(uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec + 20000000;
 		rdu_section_execute(s, &run, &fault);
 	}
 	rdu_section_free(s);
@@ -62,8 +89,9 @@ static size_t base_size[BASES];
 
 static uint32_t mover(struct cfgb *b, enum rdu_kind kind, uint32_t unit, uint32_t target)
 {
-	struct rdu_cfg_access a = { .target = target, .lanes = 4, .lane_stride = 1,
-				    .stride = { 12, 4 }, .num_preds = 1 };
+	struct rdu_cfg_access a = {
+		.target = target, .lanes = 4, .lane_stride = 1, .stride = { 12, 4 }, .num_preds = 1
+	};
 	struct rdu_cfg_pred pred = { .hi = 30, .lane_stride = 1, .stride = { 12, 4 } };
 	uint32_t p = cfgb_program(b, kind, 0, unit);
 
@@ -102,15 +130,19 @@ static void make_chain(struct cfgb *b)
 /* An array, or SIMD stages that do its work; columns, rows, k. */
 static void make_contraction(struct cfgb *b, bool simd)
 {
-	uint32_t p[4] = { cfgb_program(b, RDU_KIND_READ, 0, 0), cfgb_program(b, RDU_KIND_READ, 0, 1),
+	uint32_t p[4] = { cfgb_program(b, RDU_KIND_READ, 0, 0),
+			  cfgb_program(b, RDU_KIND_READ, 0, 1),
 			  cfgb_program(b, simd ? RDU_KIND_SIMD : RDU_KIND_SYSTOLIC, 0, 1),
 			  cfgb_program(b, RDU_KIND_STORE, 0, 1) };
-	struct rdu_cfg_access col = { .target = 0, .lanes = 4, .lane_stride = 1,
-				      .stride = { 0, 0, 4 } };
-	struct rdu_cfg_access row = { .target = 1, .lanes = 2, .lane_stride = 5,
-				      .stride = { 0, 2, 1 } };
-	struct rdu_cfg_access out = { .target = 1, .lanes = 4, .lane_stride = 1,
-				      .stride = { 24, 4 } };
+	struct rdu_cfg_access col = {
+		.target = 0, .lanes = 4, .lane_stride = 1, .stride = { 0, 0, 4 }
+	};
+	struct rdu_cfg_access row = {
+		.target = 1, .lanes = 2, .lane_stride = 5, .stride = { 0, 2, 1 }
+	};
+	struct rdu_cfg_access out = {
+		.target = 1, .lanes = 4, .lane_stride = 1, .stride = { 24, 4 }
+	};
 	struct rdu_cfg_systolic body = { .cols = 2, .k_mask = 4 };
 
 	cfgb_buffer(b, 0, 0, 1, 0, 64);

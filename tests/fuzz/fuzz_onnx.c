@@ -9,7 +9,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const struct train_options train = { .loss = "softmax_cross_entropy",
-					     .optimizer = OPT_ADAMW, .beta1 = 0.9f,
+					     .optimizer = OPT_ADAMW,
+					     .beta1 = 0.9f,
 					     .beta2 = 0.999f };
 	const struct import_options import = { .batch = 2 };
 	char error[4096] = "";

@@ -12,9 +12,9 @@
 /* The sections the hash covers, in its order, wherever the table says they are. */
 static void fix_hash(uint8_t *data, size_t size)
 {
-	static const char *const order[] = { ".rdu.chip", ".rdu.program", ".rdu.regions",
-					     ".rdu.symbols", ".rdu.ops", ".rdu.data", ".rdu.meta",
-					     ".rdu.hash" };
+	static const char *const order[] = { ".rdu.chip",    ".rdu.program", ".rdu.regions",
+					     ".rdu.symbols", ".rdu.ops",     ".rdu.data",
+					     ".rdu.meta",    ".rdu.hash" };
 	Elf64_Ehdr eh;
 	Elf64_Shdr sh, str;
 	uint64_t hash = RDU_FNV1A_INIT;
@@ -84,7 +84,8 @@ static void look(struct rdu_file *f)
 /* Small programs only, and not for long. */
 static void run(struct rdu_file *f)
 {
-	struct rdu_context_options options = { .size = sizeof(options), .watchdog_ms = 200,
+	struct rdu_context_options options = { .size = sizeof(options),
+					       .watchdog_ms = 200,
 					       .watchdog_cycles = 1000000 };
 	char where[64];
 	struct rdu_device *dev = NULL;

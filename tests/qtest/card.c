@@ -109,16 +109,16 @@ void card_submit(struct card *c, unsigned int queue, const struct rdu_cmd *cmd)
 	qtest_write(c->q, c->doorbells + queue * RDU_DOORBELL_STRIDE, c->tail[queue], 4);
 }
 
-#define WAIT_FOR(condition) \
-	do { \
+#define WAIT_FOR(condition)                                \
+	do {                                               \
 		for (unsigned int n = 0; n < 10000; n++) { \
-			if (condition) \
-				return true; \
-			if (!qtest_alive(c->q)) \
-				return false; \
-			usleep(1000); \
-		} \
-		return false; \
+			if (condition)                     \
+				return true;               \
+			if (!qtest_alive(c->q))            \
+				return false;              \
+			usleep(1000);                      \
+		}                                          \
+		return false;                              \
 	} while (0)
 
 bool card_wait_seqno(struct card *c, unsigned int queue, uint64_t seqno)

@@ -37,8 +37,7 @@ static char *line_of(struct qtest *q)
 }
 
 /* Sends a command; the text after "OK", or NULL. */
-static __attribute__((format(printf, 2, 3))) char *command(struct qtest *q, const char *format,
-							    ...)
+static __attribute__((format(printf, 2, 3))) char *command(struct qtest *q, const char *format, ...)
 {
 	va_list args;
 	char *line;
@@ -63,9 +62,25 @@ static int spawn(const char *const *args, bool quiet, pid_t *pid)
 {
 	const char *qemu = getenv("QEMU");
 	const char *argv[MAX_ARGS] = {
-		qemu && *qemu ? qemu : DEFAULT_QEMU, "-accel", "qtest", "-M", "q35", "-m", "128M",
-		"-nodefaults", "-no-user-config", "-display", "none", "-L", "/usr/share/seabios",
-		"-L", "/usr/share/qemu", "-qtest", "stdio", "-qtest-log", "none",
+		qemu && *qemu ? qemu : DEFAULT_QEMU,
+		"-accel",
+		"qtest",
+		"-M",
+		"q35",
+		"-m",
+		"128M",
+		"-nodefaults",
+		"-no-user-config",
+		"-display",
+		"none",
+		"-L",
+		"/usr/share/seabios",
+		"-L",
+		"/usr/share/qemu",
+		"-qtest",
+		"stdio",
+		"-qtest-log",
+		"none",
 	};
 	unsigned int n = 0;
 	int fd[2];
@@ -209,8 +224,7 @@ static void cfg_select(struct qtest *q, unsigned int slot, unsigned int offset)
 	command(q, "outl 0xcf8 0x%x", 0x80000000u | slot << 11 | (offset & 0xfc));
 }
 
-uint32_t qtest_cfg_read(struct qtest *q, unsigned int slot, unsigned int offset,
-			unsigned int size)
+uint32_t qtest_cfg_read(struct qtest *q, unsigned int slot, unsigned int offset, unsigned int size)
 {
 	char *answer;
 

@@ -14,22 +14,22 @@
 
 static char why[256];
 
-#define EXPECT(condition) \
-	do { \
-		if (!(condition)) { \
+#define EXPECT(condition)                                                                \
+	do {                                                                             \
+		if (!(condition)) {                                                      \
 			snprintf(why, sizeof(why), "line %d: %s", __LINE__, #condition); \
-			return; \
-		} \
+			return;                                                          \
+		}                                                                        \
 	} while (0)
 
-#define EXPECT_EQ(a, b) \
-	do { \
-		uint64_t got_ = (a), want_ = (b); \
-		if (got_ != want_) { \
+#define EXPECT_EQ(a, b)                                                                         \
+	do {                                                                                    \
+		uint64_t got_ = (a), want_ = (b);                                               \
+		if (got_ != want_) {                                                            \
 			snprintf(why, sizeof(why), "line %d: %s is %#llx, not %#llx", __LINE__, \
-				 #a, (unsigned long long)got_, (unsigned long long)want_); \
-			return; \
-		} \
+				 #a, (unsigned long long)got_, (unsigned long long)want_);      \
+			return;                                                                 \
+		}                                                                               \
 	} while (0)
 
 /* ---- PCI ------------------------------------------------------------------ */
@@ -498,8 +498,9 @@ static uint32_t random_bits(void)
 
 static void random_accesses(struct card *c, uint64_t seed, bool enabled)
 {
-	static const uint64_t interesting[] = { 0,	      1,	  ~0ULL,     0x100000,
-						0xfffffff8ULL, 1ULL << 47, 1ULL << 63, 64 };
+	static const uint64_t interesting[] = {
+		0, 1, ~0ULL, 0x100000, 0xfffffff8ULL, 1ULL << 47, 1ULL << 63, 64
+	};
 	const uint64_t base[] = { c->regs, c->doorbells, c->mem };
 	const uint64_t size[] = { RDU_BAR0_SIZE, RDU_MAX_QUEUES * RDU_DOORBELL_STRIDE, 1 << 20 };
 
@@ -628,10 +629,8 @@ static void test_odd_memory_size(struct card *c)
 static void test_bad_properties(struct card *c)
 {
 	static const char *const bad[][5] = {
-		{ "-device", "rdu,chip=no-such-chip" },
-		{ "-device", "rdu,mem-size=5000" },
-		{ "-device", "rdu,mem-size=0" },
-		{ "-device", "rdu,memdev=nothing" },
+		{ "-device", "rdu,chip=no-such-chip" }, { "-device", "rdu,mem-size=5000" },
+		{ "-device", "rdu,mem-size=0" },	{ "-device", "rdu,memdev=nothing" },
 		{ "-device", "rdu,chip=/dev/null" },
 	};
 	static const char *const good[] = { "-device", "rdu,mem-size=1M", NULL };
@@ -650,7 +649,13 @@ struct test {
 	const char *args[5];
 };
 
-#define TEST(name, ...) { #name, test_##name, { __VA_ARGS__ } }
+#define TEST(name, ...)             \
+	{                           \
+#name, test_##name, \
+		{                   \
+			__VA_ARGS__ \
+		}                   \
+	}
 
 static const struct test tests[] = {
 	TEST(pci_identity),

@@ -20,8 +20,8 @@ static size_t write_text(const struct rdu_chip *chip, char *text, size_t room)
 	size_t n = (size_t)snprintf(text, room, "# a comment\n\n  name  %s # and another\n",
 				    chip->name);
 
-#define LINE(i, f, u, d)                                                                           \
-	n += (size_t)snprintf(text + n, room - n, "%s\t%u%s\n", #f, chip->f,                       \
+#define LINE(i, f, u, d)                                                     \
+	n += (size_t)snprintf(text + n, room - n, "%s\t%u%s\n", #f, chip->f, \
 			      chip->assumed >> i & 1 ? " *" : "");
 	RDU_CHIP_FIELDS(LINE)
 #undef LINE
@@ -47,10 +47,12 @@ static void totals(void)
 	is(c.tiles * rdu_chip_pcus_per_tile(&c), 64, "plasticine: 64 PCUs");
 	is((uint64_t)c.tiles * rdu_chip_pmus_per_tile(&c) * c.pmu_bytes, 16ull << 20,
 	   "plasticine: 16 MB of scratchpads");
-	is((uint64_t)(rdu_chip_peak_fp32_flops(&c) / 1e11 + 0.5), 123, "plasticine: 12.3 TFLOPS fp32");
+	is((uint64_t)(rdu_chip_peak_fp32_flops(&c) / 1e11 + 0.5), 123,
+	   "plasticine: 12.3 TFLOPS fp32");
 	ok(rdu_chip_peak_bf16_flops(&c) == 0, "plasticine: no systolic array");
 	is(c.dram_mbps, 51200, "plasticine: 51.2 GB/s");
-	ok(!(c.assumed >> 4 & 1) && !(c.assumed >> 21 & 1), "plasticine: published ones not marked");
+	ok(!(c.assumed >> 4 & 1) && !(c.assumed >> 21 & 1),
+	   "plasticine: published ones not marked");
 }
 
 static void places(unsigned int cols, unsigned int rows)
@@ -109,13 +111,13 @@ static void parser(void)
 	}
 	ok(true, "flipped bits anywhere: an answer");
 
-#define REFUSED(line, at)                                                                          \
-	do {                                                                                       \
-		char want[64];                                                                     \
-		n = (size_t)snprintf(bad, sizeof(bad), "%s\n%s", line, text);                      \
-		snprintf(want, sizeof(want), ":%d: ", at);                                         \
-		ok(parse(bad, n, &d, e, sizeof(e)) && strstr(e, want), "refused: %s (%s)", line,   \
-		   e);                                                                             \
+#define REFUSED(line, at)                                                                        \
+	do {                                                                                     \
+		char want[64];                                                                   \
+		n = (size_t)snprintf(bad, sizeof(bad), "%s\n%s", line, text);                    \
+		snprintf(want, sizeof(want), ":%d: ", at);                                       \
+		ok(parse(bad, n, &d, e, sizeof(e)) && strstr(e, want), "refused: %s (%s)", line, \
+		   e);                                                                           \
 	} while (0)
 	REFUSED("lanes", 1);
 	REFUSED("lanes many", 1);

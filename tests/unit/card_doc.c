@@ -56,9 +56,9 @@ static void fill_tables(void)
 #undef ERR
 	t++;
 	t->name = "chip fields";
-#define FIELD(i, f, u, d)                                                                          \
-	row(t, "| %d | `%s` | %s | %u%s | %u%s | %s |\n", i, #f, u, sn10.f,                        \
-	    sn10.assumed >> (i) & 1 ? " *" : "", pl.f, pl.assumed >> (i) & 1 ? " *" : "", d);
+#define FIELD(i, f, u, d)                                                   \
+	row(t, "| %d | `%s` | %s | %u%s | %u%s | %s |\n", i, #f, u, sn10.f, \
+	    sn10.assumed >> (i)&1 ? " *" : "", pl.f, pl.assumed >> (i)&1 ? " *" : "", d);
 	RDU_CHIP_FIELDS(FIELD)
 #undef FIELD
 }

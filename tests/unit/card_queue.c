@@ -199,7 +199,8 @@ static void page_tables(struct bed *b)
 	is(*(uint32_t *)(void *)(b->mem + 40 * MB - 8), 0x01020304, "... to its end");
 	ok(*(uint32_t *)(void *)(b->mem + 40 * MB - 4) != 0x01020304, "... and no further");
 	ok(bed_do(b, 1, fill(VA, 8192, 0)), "FILL with zeros");
-	ok(!b->mem[16 * MB + 1023 * 4096] && !b->mem[16 * MB + 1022 * 4096 + 4095], "... are zeros");
+	ok(!b->mem[16 * MB + 1023 * 4096] && !b->mem[16 * MB + 1022 * 4096 + 4095],
+	   "... are zeros");
 
 	faults(b, 1, fill(VA + 32 * MB, 4096, 1), RDU_FAULT_PROTECTION, VA + 32 * MB,
 	       "a write to a read-only page");
@@ -223,7 +224,8 @@ static void page_tables(struct bed *b)
 	       "a reserved bit in an entry");
 	bed_map(b, root, VA + 140 * MB, 0x10, 4096, RDU_PTE_HOST, 0);
 	bed_map(b, root, VA + 144 * MB, 0, 4096, RDU_PTE_HOST, 0);
-	faults(b, 1, copy(VA, VA + 144 * MB, 64), RDU_FAULT_HOST_BUS, 0, "host memory that is not there");
+	faults(b, 1, copy(VA, VA + 144 * MB, 64), RDU_FAULT_HOST_BUS, 0,
+	       "host memory that is not there");
 
 	/* The TLB keeps a translation until it is flushed. */
 	bed_map(b, root, VA + 256 * MB, 60 * MB, 4096, RDU_PTE_WRITE, 0);

@@ -12,8 +12,7 @@ static const struct reg card_reg[] = {
 #define R(n, off, acc, doc) { #n, off, acc },
 	RDU_REGS(R)
 };
-static const struct reg queue_reg[] = {
-	RDU_QUEUE_REGS(R)
+static const struct reg queue_reg[] = { RDU_QUEUE_REGS(R)
 #undef R
 };
 
@@ -44,7 +43,8 @@ static void identity(struct bed *b)
 	RDU_CHIP_FIELDS(FIELD)
 #undef FIELD
 	is(bad, 0, "CHIP: every field of the description");
-	is(rdu_card_mmio_read(b->card, RDU_REG_CHIP_ASSUMED_LO, 8), b->chip.assumed, "CHIP_ASSUMED");
+	is(rdu_card_mmio_read(b->card, RDU_REG_CHIP_ASSUMED_LO, 8), b->chip.assumed,
+	   "CHIP_ASSUMED");
 	ok(rd(b, RDU_REG_TEMP) > 20000 && rd(b, RDU_REG_TEMP) < 100000, "TEMP");
 	ok(rd(b, RDU_REG_POWER) > 10000 && rd(b, RDU_REG_POWER) < 500000, "POWER");
 }

@@ -25,11 +25,15 @@ static void *scale(float factor, int again, uint32_t tiles, size_t *size)
 		cfgb_outer(b, i, again);
 		cfgb_loop(b, i, N);
 	}
-	cfgb_access(b, ld, &(struct rdu_cfg_access){ .target = 0, .lanes = 32, .lane_stride = 1,
-						     .stride = { 0, 32 } }, &no_pred);
+	cfgb_access(b, ld,
+		    &(struct rdu_cfg_access){
+			    .target = 0, .lanes = 32, .lane_stride = 1, .stride = { 0, 32 } },
+		    &no_pred);
 	cfgb_stage(b, x, RDU_SIMD_FMUL, 0, cfgb_in(0), cfgb_immf(factor), cfgb_none());
-	cfgb_access(b, st, &(struct rdu_cfg_access){ .target = 1, .lanes = 32, .lane_stride = 1,
-						     .stride = { 0, 32 } }, &no_pred);
+	cfgb_access(b, st,
+		    &(struct rdu_cfg_access){
+			    .target = 1, .lanes = 32, .lane_stride = 1, .stride = { 0, 32 } },
+		    &no_pred);
 	cfgb_connect(b, ld, 0, x, 0);
 	cfgb_connect(b, x, 0, st, 0);
 	return cfgb_finish(b, size);
@@ -46,9 +50,10 @@ static void *scratch(bool write, size_t *size)
 	cfgb_buffer(b, 0, 0, 1, 0, N * 32);
 	for (i = 0; i < 2; i++) {
 		cfgb_loop(b, i ? q : p, N);
-		cfgb_access(b, i ? q : p,
-			    &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1,
-						      .stride = { 32 } }, &no_pred);
+		cfgb_access(
+			b, i ? q : p,
+			&(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1, .stride = { 32 } },
+			&no_pred);
 	}
 	cfgb_connect(b, p, 0, q, 0);
 	return cfgb_finish(b, size);
@@ -260,7 +265,8 @@ static void arguments(struct bed *b)
 	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES - 4);
 	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u, "region too small");
 	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB + 4, BYTES);
-	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u, "region not aligned");
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u,
+		 "region not aligned");
 	args(b, 8 * MB, 1, VA + MB, VA + 2 * MB, BYTES);
 	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_BAD_ARGS, ~0u, "a region missing");
 	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
@@ -337,17 +343,21 @@ static void scratchpads(struct bed *b)
 static void outside(struct bed *b)
 {
 	struct cfgb *g = cfgb_new(&chip, 1);
-	uint32_t ld = cfgb_program(g, RDU_KIND_LOAD, 0, 0), st = cfgb_program(g, RDU_KIND_STORE, 0, 2);
+	uint32_t ld = cfgb_program(g, RDU_KIND_LOAD, 0, 0),
+		 st = cfgb_program(g, RDU_KIND_STORE, 0, 2);
 	void *image;
 	size_t size;
 
 	g->num_segments = 2;
 	cfgb_loop(g, ld, N);
 	cfgb_loop(g, st, N);
-	cfgb_access(g, ld, &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1,
-						     .stride = { 64 } }, &no_pred);
-	cfgb_access(g, st, &(struct rdu_cfg_access){ .target = 1, .lanes = 32, .lane_stride = 1,
-						     .stride = { 32 } }, &no_pred);
+	cfgb_access(g, ld,
+		    &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1, .stride = { 64 } },
+		    &no_pred);
+	cfgb_access(g, st,
+		    &(struct rdu_cfg_access){
+			    .target = 1, .lanes = 32, .lane_stride = 1, .stride = { 32 } },
+		    &no_pred);
 	cfgb_connect(g, ld, 0, st, 0);
 	image = cfgb_finish(g, &size);
 	is(load(b, 10, image, size, 0), 0, "a program that leaves its segment");

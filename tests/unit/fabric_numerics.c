@@ -42,8 +42,9 @@ static void test_maps(const struct rdu_kernels *k)
 			k->map[ops[o].op](n, out, a, b, c);
 			for (size_t i = 0; i < n; i++)
 				if (out[i] != want[i]) {
-					printf("# %s %s(%08x, %08x, %08x) = %08x, not %08x\n", k->name,
-					       ops[o].name, a[i], b[i], c[i], out[i], want[i]);
+					printf("# %s %s(%08x, %08x, %08x) = %08x, not %08x\n",
+					       k->name, ops[o].name, a[i], b[i], c[i], out[i],
+					       want[i]);
 					bad++;
 					break;
 				}
@@ -76,10 +77,11 @@ static void test_accs(const struct rdu_kernels *k)
 			for (size_t i = 0; i < n; i++)
 				for (size_t l = 0; l < lanes; l++)
 					want[i * lanes + l] = acc2[l] =
-						op[o] == RDU_SIMD_FMA ?
-						rdu_simd_scalar(op[o], a[i * lanes + l],
-								b[i * lanes + l], acc2[l]) :
-						rdu_simd_scalar(op[o], a[i * lanes + l], acc2[l], 0);
+						op[o] == RDU_SIMD_FMA
+							? rdu_simd_scalar(op[o], a[i * lanes + l],
+									  b[i * lanes + l], acc2[l])
+							: rdu_simd_scalar(op[o], a[i * lanes + l],
+									  acc2[l], 0);
 			k->acc[op[o]](n, lanes, out, a, b, acc);
 			bad += memcmp(out, want, n * lanes * 4) || memcmp(acc, acc2, lanes * 4);
 		}
@@ -149,8 +151,14 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11, steps = 1 + rnd() % 6;
 		float acc[64 * 12], acc2[64 * 12];
 		int32_t col_at[8], row_at[8];
-		struct rdu_mac m = { .steps = steps, .lanes = lanes, .cols = cols, .col = a, .row = b,
-				     .col_step = 64, .row_step = 32, .row_lane = rnd() & 1 ? 1 : 3,
+		struct rdu_mac m = { .steps = steps,
+				     .lanes = lanes,
+				     .cols = cols,
+				     .col = a,
+				     .row = b,
+				     .col_step = 64,
+				     .row_step = 32,
+				     .row_lane = rnd() & 1 ? 1 : 3,
 				     .acc = acc };
 
 		for (size_t i = 0; i < 64 * 8; i++)
@@ -160,8 +168,10 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 		for (size_t i = 0; i < cols * lanes; i++) {
 			uint32_t r = rnd();
 
-			acc[i] = acc2[i] = r & 1 ? 0 : r & 2 ? rdu_f(rnd_bits()) :
-				 r & 4 ? rdu_f(0x00800000 | (rnd() & 0x80ffffff)) : rndf();
+			acc[i] = acc2[i] = r & 1   ? 0
+					   : r & 2 ? rdu_f(rnd_bits())
+					   : r & 4 ? rdu_f(0x00800000 | (rnd() & 0x80ffffff))
+						   : rndf();
 		}
 		if (rnd() & 1) {
 			for (int i = 0; i < 8; i++) {
@@ -180,7 +190,8 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 					float *p = &acc2[j * lanes + l];
 
 					if (fp32)
-						*p = rdu_f(rdu_simd_scalar(RDU_SIMD_FMA, x, y, rdu_u(*p)));
+						*p = rdu_f(rdu_simd_scalar(RDU_SIMD_FMA, x, y,
+									   rdu_u(*p)));
 					else
 						*p = rdu_mac_bf16(*p, x, y);
 					cases++;
@@ -192,12 +203,14 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 		if (memcmp(acc, acc2, cols * lanes * 4)) {
 			for (size_t i = 0; i < cols * lanes && bad < 4; i++)
 				if (rdu_u(acc[i]) != rdu_u(acc2[i])) {
-					printf("# %s: lane %zu col %zu steps %zu: %08x, not %08x; step 0: "
+					printf("# %s: lane %zu col %zu steps %zu: %08x, not %08x; "
+					       "step 0: "
 					       "%08x %08x\n",
 					       k->name, i % lanes, i / lanes, steps, rdu_u(acc[i]),
 					       rdu_u(acc2[i]),
 					       a[(m.col_at ? col_at[0] : 0) + i % lanes],
-					       b[(m.row_at ? row_at[0] : 0) + i / lanes * m.row_lane]);
+					       b[(m.row_at ? row_at[0] : 0) +
+						 i / lanes * m.row_lane]);
 					bad++;
 				}
 			bad++;
@@ -250,10 +263,22 @@ static double ulps(uint32_t got, double exact)
 	return fabs((double)rdu_f(got) - exact) / unit;
 }
 
-static double x_exp(double x) { return exp(x); }
-static double x_sigmoid(double x) { return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x)); }
-static double x_rsqrt(double x) { return 1 / sqrt(x); }
-static double x_recip(double x) { return 1 / x; }
+static double x_exp(double x)
+{
+	return exp(x);
+}
+static double x_sigmoid(double x)
+{
+	return x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+}
+static double x_rsqrt(double x)
+{
+	return 1 / sqrt(x);
+}
+static double x_recip(double x)
+{
+	return 1 / x;
+}
 
 static void test_tails(void)
 {
@@ -263,12 +288,18 @@ static void test_tails(void)
 		double (*fn)(double);
 		double bound;
 	} t[] = {
-		{ "exp", RDU_SIMD_EXP, x_exp, 1.0 },	     { "log", RDU_SIMD_LOG, log, 1.0 },
-		{ "tanh", RDU_SIMD_TANH, tanh, 2.0 },	     { "sigmoid", RDU_SIMD_SIGMOID, x_sigmoid, 2.5 },
-		{ "erf", RDU_SIMD_ERF, erf, 1.5 },	     { "recip", RDU_SIMD_RECIP, x_recip, 0.5001 },
-		{ "rsqrt", RDU_SIMD_RSQRT, x_rsqrt, 1.5 },   { "sqrt", RDU_SIMD_SQRT, sqrt, 0.5001 },
-		{ "sin", RDU_SIMD_SIN, sin, 1.5 },	     { "cos", RDU_SIMD_COS, cos, 1.5 },
-		{ "floor", RDU_SIMD_FLOOR, floor, 0 },	     { "ceil", RDU_SIMD_CEIL, ceil, 0 },
+		{ "exp", RDU_SIMD_EXP, x_exp, 1.0 },
+		{ "log", RDU_SIMD_LOG, log, 1.0 },
+		{ "tanh", RDU_SIMD_TANH, tanh, 2.0 },
+		{ "sigmoid", RDU_SIMD_SIGMOID, x_sigmoid, 2.5 },
+		{ "erf", RDU_SIMD_ERF, erf, 1.5 },
+		{ "recip", RDU_SIMD_RECIP, x_recip, 0.5001 },
+		{ "rsqrt", RDU_SIMD_RSQRT, x_rsqrt, 1.5 },
+		{ "sqrt", RDU_SIMD_SQRT, sqrt, 0.5001 },
+		{ "sin", RDU_SIMD_SIN, sin, 1.5 },
+		{ "cos", RDU_SIMD_COS, cos, 1.5 },
+		{ "floor", RDU_SIMD_FLOOR, floor, 0 },
+		{ "ceil", RDU_SIMD_CEIL, ceil, 0 },
 		{ "round", RDU_SIMD_ROUND, nearbyint, 0 },
 	};
 	const char *all = getenv("RDU_TEST_ALL");
@@ -286,8 +317,8 @@ static void test_tails(void)
 				worst_at = u;
 			}
 		}
-		ok(worst <= t[i].bound, "%s: worst error %.4f ulp, at %a (0x%08x)", t[i].name, worst,
-		   rdu_f((uint32_t)worst_at), (uint32_t)worst_at);
+		ok(worst <= t[i].bound, "%s: worst error %.4f ulp, at %a (0x%08x)", t[i].name,
+		   worst, rdu_f((uint32_t)worst_at), (uint32_t)worst_at);
 	}
 }
 
@@ -307,8 +338,10 @@ static void test_exact(void)
 	for (int i = 0; i < 200000; i++) {
 		uint32_t u = rnd_bits();
 		float f = rdu_f(u);
-		int64_t r = isnan(f) ? 0 : f >= 0x1p31f ? INT32_MAX : f < -0x1p31f ? INT32_MIN :
-			    llrintf(f);
+		int64_t r = isnan(f)	   ? 0
+			    : f >= 0x1p31f ? INT32_MAX
+			    : f < -0x1p31f ? INT32_MIN
+					   : llrintf(f);
 		uint32_t seed = rnd(), index = rnd(), sr = rdu_f2bf_sr(u, seed, index);
 		uint32_t low = u & 0xffff, up = rdu_rng(seed, index) & 0xffff;
 

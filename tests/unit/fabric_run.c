@@ -125,8 +125,8 @@ static void test_held(struct rig *r)
 				float x = rdu_f(in0[(i * C + c) * L + l]);
 				float f = rdu_fma(x, rdu_f(in1[i * L + 1]), rdu_f(in1[i * L + l]));
 
-				good = good && out0[(i * C + c) * L + l] ==
-						       (rdu_u(f) ^ (uint32_t)(c + l));
+				good = good &&
+				       out0[(i * C + c) * L + l] == (rdu_u(f) ^ (uint32_t)(c + l));
 			}
 	ok(good, "held port, lane broadcast, counter and lane operands");
 }
@@ -197,16 +197,22 @@ static void test_transpose(struct rig *r)
 
 	for (pack = 0; pack < 4; pack++) {
 		struct cfgb *b = cfgb_new(&r->chip, 1);
-		int words = pack == RDU_PACK_LANE ? L / 2 : L, vecs = pack == RDU_PACK_VEC ? L / 2 : L;
+		int words = pack == RDU_PACK_LANE ? L / 2 : L,
+		    vecs = pack == RDU_PACK_VEC ? L / 2 : L;
 		uint32_t ld = put_load(b, 0, 0, L), st = put_store(b, 1, 1, vecs);
 		uint32_t wr = cfgb_program(b, RDU_KIND_WRITE, 0, 1);
 		uint32_t rd = cfgb_program(b, RDU_KIND_READ, 0, 1);
 		uint32_t buf = cfgb_buffer(b, 0, 1, 2, 8, L * L);
-		struct rdu_cfg_access w = { .target = buf, .lanes = L, .lane_stride = 1,
+		struct rdu_cfg_access w = { .target = buf,
+					    .lanes = L,
+					    .lane_stride = 1,
 					    .stride = { pack == RDU_PACK_VEC ? words / 2 : words },
 					    .pack = pack };
-		struct rdu_cfg_access rda = { .target = buf, .lanes = words, .lane_stride = 1,
-					      .stride = { words }, .pad = 7 };
+		struct rdu_cfg_access rda = { .target = buf,
+					      .lanes = words,
+					      .lane_stride = 1,
+					      .stride = { words },
+					      .pad = 7 };
 		bool good;
 
 		if (pack == RDU_PACK_NONE) { /* transposed */
@@ -235,8 +241,9 @@ static void test_transpose(struct rig *r)
 				else if (pack == RDU_PACK_VEC)
 					v = bf(f[2 * i * L + l]) | bf(f[(2 * i + 1) * L + l]) << 16;
 				else if (pack == RDU_PACK_LANE)
-					v = l >= words ? 7 : bf(f[i * L + 2 * l]) |
-								     bf(f[i * L + 2 * l + 1]) << 16;
+					v = l >= words ? 7
+						       : bf(f[i * L + 2 * l]) |
+								 bf(f[i * L + 2 * l + 1]) << 16;
 				else
 					v = bf(f[i * L + l]);
 				good = good && out0[i * L + l] == v;
@@ -285,10 +292,11 @@ static void test_formats(struct rig *r)
 
 			memcpy(&h, bytes + 2 * i, 2);
 			memcpy(&q, bytes + 8 * i, 8);
-			uint32_t v = f == RDU_FMT_BF16 ? (uint32_t)h << 16 :
-				     f == RDU_FMT_I8 ? (uint32_t)(int8_t)bytes[i] :
-				     f == RDU_FMT_U8 ? bytes[i] :
-				     f == RDU_FMT_I64 ? (uint32_t)q : (uint32_t)(int16_t)h;
+			uint32_t v = f == RDU_FMT_BF16	? (uint32_t)h << 16
+				     : f == RDU_FMT_I8	? (uint32_t)(int8_t)bytes[i]
+				     : f == RDU_FMT_U8	? bytes[i]
+				     : f == RDU_FMT_I64 ? (uint32_t)q
+							: (uint32_t)(int16_t)h;
 
 			good = good && out0[i] == v;
 		}
@@ -303,8 +311,9 @@ static void test_gather(struct rig *r)
 	int L = r->chip.lanes, n = 12, T = 50;
 	uint32_t idx = put_load(b, 0, 0, n), ga = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
 	uint32_t st = put_store(b, 2, 2, n), sc = cfgb_program(b, RDU_KIND_STORE, 0, 3);
-	struct rdu_cfg_access a = { .target = 1, .lanes = L, .flags = RDU_ACCESS_GATHER,
-				    .index_stride = 1 };
+	struct rdu_cfg_access a = {
+		.target = 1, .lanes = L, .flags = RDU_ACCESS_GATHER, .index_stride = 1
+	};
 	size_t size;
 	void *image;
 	bool good;
@@ -357,20 +366,27 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 {
 	struct cfgb *b = cfgb_new(&r->chip, 1);
 	int L = r->chip.lanes, mt = g->M / L, nt = g->N / g->cols, kp = g->K / g->passes;
-	uint32_t rc = cfgb_program(b, RDU_KIND_READ, 0, 0), rr = cfgb_program(b, RDU_KIND_READ, 0, 1);
-	uint32_t ri = cfgb_program(b, RDU_KIND_READ, 0, 2), wo = cfgb_program(b, RDU_KIND_WRITE, 0, 2);
+	uint32_t rc = cfgb_program(b, RDU_KIND_READ, 0, 0),
+		 rr = cfgb_program(b, RDU_KIND_READ, 0, 1);
+	uint32_t ri = cfgb_program(b, RDU_KIND_READ, 0, 2),
+		 wo = cfgb_program(b, RDU_KIND_WRITE, 0, 2);
 	uint32_t pcu = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0);
-	uint32_t la = cfgb_program(b, RDU_KIND_LOAD, 0, 0), lb = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
-	uint32_t wa = cfgb_program(b, RDU_KIND_WRITE, 0, 0), wb = cfgb_program(b, RDU_KIND_WRITE, 0, 1);
-	uint32_t rs = cfgb_program(b, RDU_KIND_READ, 0, 2), st = cfgb_program(b, RDU_KIND_STORE, 0, 2);
-	uint32_t ba = cfgb_buffer(b, 0, 0, 1, 0, g->M * g->K), bb = cfgb_buffer(b, 0, 1, 1, 0, g->K * g->N);
+	uint32_t la = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
+		 lb = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
+	uint32_t wa = cfgb_program(b, RDU_KIND_WRITE, 0, 0),
+		 wb = cfgb_program(b, RDU_KIND_WRITE, 0, 1);
+	uint32_t rs = cfgb_program(b, RDU_KIND_READ, 0, 2),
+		 st = cfgb_program(b, RDU_KIND_STORE, 0, 2);
+	uint32_t ba = cfgb_buffer(b, 0, 0, 1, 0, g->M * g->K),
+		 bb = cfgb_buffer(b, 0, 1, 1, 0, g->K * g->N);
 	uint32_t bc = cfgb_buffer(b, 0, 2, 2, 0, g->M * g->N);
 	struct rdu_cfg_access a = { .lanes = L, .lane_stride = 1, .stride = { L } };
 	struct rdu_cfg_access col = { .target = ba, .lanes = L, .lane_stride = 1 };
 	struct rdu_cfg_access row = { .target = bb, .lanes = g->cols, .lane_stride = 1 };
 	struct rdu_cfg_access acc = { .target = bc, .lanes = L, .lane_stride = 1 };
-	struct rdu_cfg_systolic body = { .cols = g->cols, .flags = RDU_SYS_INIT, .k_mask = 8,
-					 .init_mask = 1 };
+	struct rdu_cfg_systolic body = {
+		.cols = g->cols, .flags = RDU_SYS_INIT, .k_mask = 8, .init_mask = 1
+	};
 	struct rdu_cfg_pred yes = { .lo = 0, .hi = g->M, .lane_stride = 1 };
 	uint32_t q[] = { rc, rr, pcu };
 
@@ -469,8 +485,10 @@ static void test_gemm(struct rig *r)
 {
 	int L = r->chip.lanes;
 	const struct gemm shape[] = {
-		{ 2 * L, 16, 24, 1, 8, false, false, false }, { 2 * L, 24, 24, 3, 8, false, false, false },
-		{ L, 20, 8, 2, 5, false, false, false },      { 2 * L, 16, 12, 2, 8, true, false, false },
+		{ 2 * L, 16, 24, 1, 8, false, false, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, false },
+		{ L, 20, 8, 2, 5, false, false, false },
+		{ 2 * L, 16, 12, 2, 8, true, false, false },
 		{ 2 * L, 16, 12, 2, 4, false, true, false },
 	};
 	static const char *const name[] = { "in place", "three passes through two copies",
@@ -491,12 +509,14 @@ static void test_gemm(struct rig *r)
 				float acc = 0;
 
 				for (int k = 0; k < g->K; k++)
-					acc = rdu_mac_bf16(acc, in0[g->transposed ? m * g->K + k :
-										    k * g->M + m],
-							   in1[k * g->N + n]);
+					acc = rdu_mac_bf16(
+						acc,
+						in0[g->transposed ? m * g->K + k : k * g->M + m],
+						in1[k * g->N + n]);
 				want[n * g->M + m] = rdu_u(acc);
 			}
-		ok(good && !memcmp(out0, want, (size_t)g->M * g->N * 4), "systolic GEMM, %s", name[t]);
+		ok(good && !memcmp(out0, want, (size_t)g->M * g->N * 4), "systolic GEMM, %s",
+		   name[t]);
 	}
 }
 
@@ -562,8 +582,10 @@ static void test_tokens(struct rig *r)
 {
 	struct cfgb *b = cfgb_new(&r->chip, 1);
 	int L = r->chip.lanes, A = 13, V = 5;
-	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0), wr = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
-	uint32_t rd = cfgb_program(b, RDU_KIND_READ, 0, 0), st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
+		 wr = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
+	uint32_t rd = cfgb_program(b, RDU_KIND_READ, 0, 0),
+		 st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
 	uint32_t buf = cfgb_buffer(b, 0, 0, 2, 0, V * L), q[] = { ld, wr, rd, st };
 	size_t n = (size_t)A * V * L;
 

@@ -28,9 +28,9 @@ static void make(struct good *g)
 	struct cfgb *b = cfgb_new(&chip, 1);
 	int L = chip.lanes;
 	uint32_t p[9];
-	static const uint8_t kind[] = { RDU_KIND_LOAD, RDU_KIND_WRITE, RDU_KIND_READ, RDU_KIND_SIMD,
-					RDU_KIND_STORE, RDU_KIND_READ, RDU_KIND_READ,
-					RDU_KIND_SYSTOLIC, RDU_KIND_STORE };
+	static const uint8_t kind[] = { RDU_KIND_LOAD, RDU_KIND_WRITE,	  RDU_KIND_READ,
+					RDU_KIND_SIMD, RDU_KIND_STORE,	  RDU_KIND_READ,
+					RDU_KIND_READ, RDU_KIND_SYSTOLIC, RDU_KIND_STORE };
 	static const uint8_t unit[] = { 0, 3, 3, 2, 1, 5, 6, 9, 2 };
 	struct rdu_cfg_access a = { .lanes = L, .lane_stride = 1, .stride = { 4 * L, L } };
 	struct rdu_cfg_systolic sys = { .cols = 4, .k_mask = 2 };
@@ -99,21 +99,23 @@ static int validate(struct good *g, struct rdu_cfg_diag *d)
 }
 
 /* Changes one thing and asks for the error at `where`. */
-#define BAD(code, change, where) \
-	do { \
-		struct rdu_cfg_diag d_; \
-		struct good g_, *g = &g_; \
-		uint64_t at_; \
-		\
-		make(g); \
-		change; \
-		at_ = (uint64_t)((unsigned char *)(where)-g->data); \
-		ok(validate(g, &d_) && d_.error == RDU_CFG_E_##code && d_.offset == at_ && d_.text[0], \
-		   #code ": " #change " (%s)", d_.text); \
-		if (d_.error != RDU_CFG_E_##code || d_.offset != at_) \
-			printf("# got error %d at %llu, wanted %d at %llu\n", d_.error, \
-			       (unsigned long long)d_.offset, RDU_CFG_E_##code, (unsigned long long)at_); \
-		free(g->data); \
+#define BAD(code, change, where)                                                           \
+	do {                                                                               \
+		struct rdu_cfg_diag d_;                                                    \
+		struct good g_, *g = &g_;                                                  \
+		uint64_t at_;                                                              \
+                                                                                           \
+		make(g);                                                                   \
+		change;                                                                    \
+		at_ = (uint64_t)((unsigned char *)(where)-g->data);                        \
+		ok(validate(g, &d_) && d_.error == RDU_CFG_E_##code && d_.offset == at_ && \
+			   d_.text[0],                                                     \
+		   #code ": " #change " (%s)", d_.text);                                   \
+		if (d_.error != RDU_CFG_E_##code || d_.offset != at_)                      \
+			printf("# got error %d at %llu, wanted %d at %llu\n", d_.error,    \
+			       (unsigned long long)d_.offset, RDU_CFG_E_##code,            \
+			       (unsigned long long)at_);                                   \
+		free(g->data);                                                             \
 	} while (0)
 
 #define ACCESS(p) ((struct rdu_cfg_access *)body(g, p))
@@ -320,8 +322,7 @@ static void test_more(void)
 	}
 	b->num_segments = 1;
 	g.data = cfgb_finish(b, &g.size);
-	ok(validate(&g, &d) &&
-		   (d.error == RDU_CFG_E_WIRES || chip.agcu_programs <= chip.vec_links),
+	ok(validate(&g, &d) && (d.error == RDU_CFG_E_WIRES || chip.agcu_programs <= chip.vec_links),
 	   "WIRES: %s", d.text);
 	free(g.data);
 }
@@ -359,8 +360,10 @@ static void test_noise(void)
 			g.data[rnd() % g.size] ^= 1 << (rnd() & 7);
 		s = rdu_section_new(g.data, g.size, &r.chip, 0, &d);
 		if (s) {
-			struct rdu_run run = { .segments = r.seg, .scalars = r.scalars,
-					       .scratch = r.scratch, .stop = &stop,
+			struct rdu_run run = { .segments = r.seg,
+					       .scalars = r.scalars,
+					       .scratch = r.scratch,
+					       .stop = &stop,
 					       .deadline_ns = 1 };
 
 			/* Short ones are run; the deadline ends the others. */
@@ -375,8 +378,8 @@ static void test_noise(void)
 		memcpy(g.data, keep, g.size);
 		free(keep);
 	}
-	ok(accepted > 0 && accepted < rounds, "flipped bits: %u of %u images accepted, none harmful",
-	   accepted, rounds);
+	ok(accepted > 0 && accepted < rounds,
+	   "flipped bits: %u of %u images accepted, none harmful", accepted, rounds);
 	free(g.data);
 	rig_free(&r);
 }
@@ -403,13 +406,12 @@ static void test_program(void)
 	seg = (void *)(image + h->segments_off);
 	entry = (void *)(image + h->entries_off);
 	step = (void *)(image + h->steps_off);
-#define PROG(code, change) \
-	do { \
-		change; \
-		ok(rdu_program_validate(image, size, &chip, 0, &d) && \
-			   d.error == RDU_CFG_E_##code, \
-		   "program " #code ": " #change " (%s)", d.text); \
-		memcpy(image, keep, size); \
+#define PROG(code, change)                                                                         \
+	do {                                                                                       \
+		change;                                                                            \
+		ok(rdu_program_validate(image, size, &chip, 0, &d) && d.error == RDU_CFG_E_##code, \
+		   "program " #code ": " #change " (%s)", d.text);                                 \
+		memcpy(image, keep, size);                                                         \
 	} while (0)
 	ok(!rdu_program_validate(image, size, &chip, 0, &d), "a good program (%s)", d.text);
 	PROG(MAGIC, h->magic++);
@@ -437,8 +439,9 @@ static void test_program(void)
 	PROG(SCHEDULE, step->kind = RDU_STEP_END);
 	PROG(SCHEDULE, entry->num_steps = 2);
 	PROG(SCALAR, h->num_scalars = 1);
-	PROG(OPCODE, ((unsigned char *)image)[sec->offset + g.h->bodies.offset + g.prog[PCU].body + 8] =
-			     250);
+	PROG(OPCODE,
+	     ((unsigned char *)image)[sec->offset + g.h->bodies.offset + g.prog[PCU].body + 8] =
+		     250);
 	ok(d.section == 0, "the section at fault is named");
 	for (int i = 0; i < 3000; i++) {
 		int flips = 1 + rnd() % 3;

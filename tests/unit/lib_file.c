@@ -44,8 +44,8 @@ static void *inside(struct blob *b, const char *name)
 
 static void rehash(struct blob *b)
 {
-	static const char *const order[] = { ".rdu.chip", ".rdu.program", ".rdu.regions",
-					     ".rdu.symbols", ".rdu.ops", ".rdu.data",
+	static const char *const order[] = { ".rdu.chip",    ".rdu.program", ".rdu.regions",
+					     ".rdu.symbols", ".rdu.ops",     ".rdu.data",
 					     ".rdu.meta" };
 	uint64_t h = RDU_FNV1A_INIT;
 	unsigned int i;
@@ -74,12 +74,12 @@ static void damaged(struct blob b, const char *words, const char *what)
 	free(b.data);
 }
 
-#define DAMAGE(type, sec, member, value, words)                                                    \
-	do {                                                                                       \
-		struct blob b_ = copy(good);                                                       \
-		((type *)inside(&b_, sec))->member = (value);                                      \
-		rehash(&b_);                                                                       \
-		damaged(b_, words, #type "." #member);                                             \
+#define DAMAGE(type, sec, member, value, words)               \
+	do {                                                  \
+		struct blob b_ = copy(good);                  \
+		((type *)inside(&b_, sec))->member = (value); \
+		rehash(&b_);                                  \
+		damaged(b_, words, #type "." #member);        \
 	} while (0)
 
 static void damage_tables(struct blob *good)
@@ -172,9 +172,9 @@ static void damage_program(struct blob *good)
 
 static void damage_shell(struct blob *good)
 {
-	static const char *const sections[] = { ".rdu.chip", ".rdu.program", ".rdu.regions",
-						".rdu.symbols", ".rdu.ops", ".rdu.data",
-						".rdu.meta", ".rdu.hash" };
+	static const char *const sections[] = { ".rdu.chip",	".rdu.program", ".rdu.regions",
+						".rdu.symbols", ".rdu.ops",	".rdu.data",
+						".rdu.meta",	".rdu.hash" };
 	struct blob b = copy(good);
 	unsigned int i;
 
@@ -235,21 +235,25 @@ static void looks_right(const struct sample *s, struct rdu_file *f)
 
 	ok(!memcmp(rdu_file_chip(f), &s->chip, sizeof(s->chip)), "the chip");
 	ok(!memcmp(rdu_file_image(f, &size), s->image, s->parts.image_size) &&
-	   size == s->parts.image_size, "the image");
+		   size == s->parts.image_size,
+	   "the image");
 	ok(rdu_file_num_entries(f) == 1 && !strcmp(rdu_file_entry(f, 0), "main"), "entry points");
 	ok(!rdu_file_entry(f, 1), "no entry point beyond");
 	ok(rdu_file_num_symbols(f) == 3 && !strcmp(rdu_file_get_symbol(f, 2)->name, "w") &&
-	   !rdu_file_get_symbol(f, 3), "symbols");
+		   !rdu_file_get_symbol(f, 3),
+	   "symbols");
 	ok(rdu_symbol_size(rdu_file_get_symbol(f, 0)) == s->regions[0].size, "a symbol's size");
 	ok(rdu_file_num_regions(f) == 3 && !rdu_file_get_region(f, 3), "regions");
 	ok(!memcmp(rdu_file_region_data(f, 2), s->data, s->regions[2].size) &&
-	   !rdu_file_region_data(f, 0), "initial contents");
+		   !rdu_file_region_data(f, 0),
+	   "initial contents");
 	ok(rdu_file_num_ops(f) == 1 && !strcmp(rdu_file_get_op(f, 0)->type, "Gemm"), "operators");
 	value = rdu_file_meta(f, "optimizer", &length);
 	ok(value && length == 5 && !strncmp(value, "adamw", 5) && !rdu_file_meta(f, "optim", NULL),
 	   "meta");
 	ok(rdu_file_find_entry(f, NULL) == 0 && rdu_file_find_entry(f, "main") == 0 &&
-	   rdu_file_find_symbol(f, "y") == 1, "found by name");
+		   rdu_file_find_symbol(f, "y") == 1,
+	   "found by name");
 	refused(rdu_file_find_symbol(f, "z"), -ENOENT, f, "inputs and outputs are: x, y",
 		"a symbol that is not there: those that are");
 	refused(rdu_file_find_entry(f, "backward"), -ENOENT, f, "there are: main",
@@ -283,8 +287,10 @@ int main(void)
 	b = copy(&good);
 	((struct rdu_cfg_header *)((unsigned char *)inside(&b, ".rdu.program") +
 				   ((struct rdu_prog_section *)((unsigned char *)inside(
-					   &b, ".rdu.program") + header(&b)->sections_off))
-					   ->offset))->magic = 0;
+									&b, ".rdu.program") +
+								header(&b)->sections_off))
+					   ->offset))
+		->magic = 0;
 	rehash(&b);
 	ok(!rdu_file_parse(b.data, b.size, &f), "a damaged configuration is read");
 	refused(rdu_file_validate(f, NULL), -ENOEXEC, f, "MAGIC", "... and not valid");
@@ -296,7 +302,8 @@ int main(void)
 	refused(rdu_file_open("/", &f), -EISDIR, f, "directory", "a directory");
 	rdu_file_close(f);
 	ok(rdu_file_write("/nonexistent/x.rdu", &s.parts, error, sizeof(error)) == -ENOENT &&
-	   strstr(error, "No such file"), "nowhere to write to");
+		   strstr(error, "No such file"),
+	   "nowhere to write to");
 	rdu_file_close(NULL);
 	ok(rdu_error_text(NULL)[0], "no object has a text too");
 

@@ -90,7 +90,8 @@ static void test_open(void)
 	}
 	ok(!rdu_open("model:sn10,mem=16M,threads=1", &dev), "sn10");
 	ok(!rdu_device_get_info(dev, &info, sizeof(info)) && !strcmp(info.chip, "sn10") &&
-	   info.mem_total == 16 << 20 && info.is_model && info.num_queues > 1, "info");
+		   info.mem_total == 16 << 20 && info.is_model && info.num_queues > 1,
+	   "info");
 	ok(rdu_device_chip(dev)->tiles == 4 && rdu_device_fd(dev) == -1, "chip");
 	ok(rdu_device_get_usage(dev, use, 4, sizeof(use[0])) == 4 && !use[0].owned, "free tiles");
 	rdu_close(dev);
@@ -103,12 +104,14 @@ static void test_run(void)
 	struct setup s;
 
 	up(&s, plain_path);
-	ok(!rdu_program_bind(s.prog, "x", s.x, s.size) && !rdu_program_bind(s.prog, "y", s.y, s.size),
+	ok(!rdu_program_bind(s.prog, "x", s.x, s.size) &&
+		   !rdu_program_bind(s.prog, "y", s.y, s.size),
 	   "bound");
 	ok(!rdu_program_run(s.prog, "main", &a), "run: %s", rdu_error_text(s.prog));
 	ok(right(s.x, s.y, s.n, 0.5), "y = 2 x + w");
 	ok(a.end_cycle > a.start_cycle && a.exec_cycles && a.pload_cycles && a.aload_cycles &&
-	   a.dram_bytes == 3 * s.size && a.sections == 1, "counters");
+		   a.dram_bytes == 3 * s.size && a.sections == 1,
+	   "counters");
 	ok(!rdu_program_run(s.prog, NULL, &b) && b.exec_cycles == a.exec_cycles,
 	   "the same cycles again");
 	refused(rdu_program_run(s.prog, "nonsuch", NULL), -ENOENT, s.prog, "there are: main",
@@ -146,7 +149,8 @@ static void test_in_flight(void)
 	for (i = JOBS - 1; i >= 0; i--)
 		good &= !rdu_job_wait(jobs[i], -1, NULL);
 	for (i = 0; i < JOBS; i++) {
-		good &= y[i * s.n] == 2 * i + 0.5f && y[(i + 1) * s.n - 1] == 2 * s.x[s.n - 1] + 0.5f;
+		good &= y[i * s.n] == 2 * i + 0.5f &&
+			y[(i + 1) * s.n - 1] == 2 * s.x[s.n - 1] + 0.5f;
 		rdu_job_free(jobs[i]);
 	}
 	ok(good, "each has its own inputs and outputs");
@@ -211,11 +215,13 @@ static void test_buffers(void)
 
 	up(&s, plain_path);
 	ok(!rdu_buffer_new(s.ctx, s.size + 4096, RDU_BUFFER_CARD, &buf) &&
-	   !rdu_buffer_new(s.ctx, s.size, RDU_BUFFER_HOST, &host), "buffers");
+		   !rdu_buffer_new(s.ctx, s.size, RDU_BUFFER_HOST, &host),
+	   "buffers");
 	map = rdu_buffer_map(host);
 	memcpy(map, s.x, s.size);
 	ok(!rdu_program_bind_buffer(s.prog, "x", host, 0) &&
-	   !rdu_program_bind_buffer(s.prog, "y", buf, 128), "bound without copies");
+		   !rdu_program_bind_buffer(s.prog, "y", buf, 128),
+	   "bound without copies");
 	ok(!rdu_program_run(s.prog, "main", NULL), "run: %s", rdu_error_text(s.prog));
 	ok(right(s.x, (float *)rdu_buffer_map(buf) + 32, s.n, 0.5), "the result is in the buffer");
 	ok(!rdu_program_read(s.prog, "y", s.y, s.size) && right(s.x, s.y, s.n, 0.5),
@@ -225,11 +231,13 @@ static void test_buffers(void)
 	refused(rdu_program_bind_buffer(s.prog, "x", buf, 4), -EINVAL, s.prog, "multiple of 64",
 		"a bad offset");
 	ok(!rdu_program_bind_buffer(s.prog, "x", NULL, 0) &&
-	   !rdu_program_bind_buffer(s.prog, "y", NULL, 0), "back to its own memory");
-	refused(rdu_buffer_new(s.ctx, 1ull << 40, RDU_BUFFER_CARD, &bad), -ENOSPC, bad,
-		"memory", "more than there is");
+		   !rdu_program_bind_buffer(s.prog, "y", NULL, 0),
+	   "back to its own memory");
+	refused(rdu_buffer_new(s.ctx, 1ull << 40, RDU_BUFFER_CARD, &bad), -ENOSPC, bad, "memory",
+		"more than there is");
 	rdu_buffer_free(bad);
-	refused(rdu_buffer_new(s.ctx, 0, RDU_BUFFER_CARD, &bad), -EINVAL, bad, "0 bytes", "nothing");
+	refused(rdu_buffer_new(s.ctx, 0, RDU_BUFFER_CARD, &bad), -EINVAL, bad, "0 bytes",
+		"nothing");
 	rdu_buffer_free(bad);
 	refused(rdu_buffer_new(s.ctx, 64, 0x80, &bad), -EINVAL, bad, "flags", "an unknown flag");
 	rdu_buffer_free(bad);
@@ -265,8 +273,9 @@ static void test_memory(void)
 	}
 	ok(good, "buffers come and go, always zeroed");
 	ok(before.mem_free - after.mem_free < 1 << 20, "card memory comes back");
-	ok(!rdu_program_bind(s.prog, "x", s.x, s.size) && !rdu_program_bind(s.prog, "y", s.y, s.size) &&
-	   !rdu_program_run(s.prog, NULL, NULL) && right(s.x, s.y, s.n, 0.5),
+	ok(!rdu_program_bind(s.prog, "x", s.x, s.size) &&
+		   !rdu_program_bind(s.prog, "y", s.y, s.size) &&
+		   !rdu_program_run(s.prog, NULL, NULL) && right(s.x, s.y, s.n, 0.5),
 	   "a program still runs right");
 	down(&s);
 }
@@ -303,7 +312,8 @@ static void test_weights(void)
 	up(&t, plain_path);
 	ok(!rdu_file_open(path, &saved), "read again");
 	ok(rdu_program_restore(t.prog, saved) == 1 && !rdu_program_weights_hash(t.prog, &h2) &&
-	   h1 == h2, "restored");
+		   h1 == h2,
+	   "restored");
 	rdu_file_close(saved);
 	down(&t);
 	free(w);
@@ -333,11 +343,13 @@ static void test_fault(void)
 	index[100] = 0;
 	rdu_program_submit(s.prog, NULL, &after);
 	refused(rdu_job_wait(job, -1, NULL), -EFAULT, job, "BOUNDS", "... and faults");
-	ok(strstr(rdu_error_text(job), "entry point main") && strstr(rdu_error_text(job), "Gather") &&
-	   strstr(rdu_error_text(job), "node_1") && strstr(rdu_error_text(job), "section 0"),
+	ok(strstr(rdu_error_text(job), "entry point main") &&
+		   strstr(rdu_error_text(job), "Gather") && strstr(rdu_error_text(job), "node_1") &&
+		   strstr(rdu_error_text(job), "section 0"),
 	   "in words: %s", rdu_error_text(job));
 	ok(rdu_context_get_fault(s.ctx, &fault) == 1 && fault.code == RDU_FAULT_BOUNDS &&
-	   fault.section == 0, "the fault itself");
+		   fault.section == 0,
+	   "the fault itself");
 	ok(rdu_job_wait(after, -1, NULL) < 0, "jobs after it are lost");
 	ok(rdu_program_run(s.prog, NULL, NULL) == -EFAULT, "the context is dead");
 	ok(rdu_program_read(s.prog, "y", s.y, s.size) < 0, "also for reading");
@@ -405,7 +417,8 @@ static void test_trace(void)
 	for (i = 0; i < n; i++)
 		kinds[e[i].kind]++;
 	ok(n > 0 && !dropped && kinds[RDU_TRACE_PLOAD] == 1 && kinds[RDU_TRACE_EXEC] == 1 &&
-	   kinds[RDU_TRACE_UNIT] == 4, "events: load, execute, counters of 4 unit programs");
+		   kinds[RDU_TRACE_UNIT] == 4,
+	   "events: load, execute, counters of 4 unit programs");
 	rdu_job_free(job);
 	rdu_program_set_trace(s.prog, 2);
 	rdu_program_submit(s.prog, NULL, &job);

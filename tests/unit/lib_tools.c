@@ -22,8 +22,8 @@ static void write_bytes(const char *path, const void *data, size_t size)
 
 static void test_tensors(void)
 {
-	static const uint32_t types[] = { RDU_DT_F32, RDU_DT_U8, RDU_DT_I8, RDU_DT_I32, RDU_DT_I64,
-					  RDU_DT_BOOL, RDU_DT_BF16 };
+	static const uint32_t types[] = { RDU_DT_F32, RDU_DT_U8,   RDU_DT_I8,  RDU_DT_I32,
+					  RDU_DT_I64, RDU_DT_BOOL, RDU_DT_BF16 };
 	static const char *const names[] = { "t.npy", "t.pb" };
 	char error[512];
 	unsigned int i, k, ndim;
@@ -34,8 +34,10 @@ static void test_tensors(void)
 			bool good = true;
 
 			for (ndim = 0; ndim < 4; ndim++) {
-				struct tensor a = { .dtype = types[i], .ndim = ndim,
-						    .dims = { 3, 1, 5 } }, b = { 0 };
+				struct tensor a = { .dtype = types[i],
+						    .ndim = ndim,
+						    .dims = { 3, 1, 5 } },
+					      b = { 0 };
 				unsigned int n = ndim == 0 ? 1 : ndim == 3 ? 15 : 3, j;
 
 				a.size = n * rdu_dtype_size(types[i]);
@@ -75,11 +77,13 @@ static void test_bad_tensors(void)
 
 	write_bytes(path, packed, sizeof(packed));
 	ok(!tensor_read(path, &t, error, sizeof(error)) && t.ndim == 1 && t.dims[0] == 2 &&
-	   ((float *)t.data)[0] == 1 && ((float *)t.data)[1] == 2, "float_data");
+		   ((float *)t.data)[0] == 1 && ((float *)t.data)[1] == 2,
+	   "float_data");
 	free(t.data);
 	write_bytes(path, ints, sizeof(ints));
 	ok(!tensor_read(path, &t, error, sizeof(error)) && t.dtype == RDU_DT_I64 &&
-	   ((int64_t *)t.data)[2] == 3, "int64_data, the type first");
+		   ((int64_t *)t.data)[2] == 3,
+	   "int64_data, the type first");
 	free(t.data);
 	for (i = 0; i < sizeof(packed); i++) {
 		write_bytes(path, packed, i);
@@ -97,14 +101,15 @@ static void test_bad_tensors(void)
 	ok(tensor_read(path, &t, error, sizeof(error)) < 0 && strstr(error, "fortran_order"),
 	   "column-major: %s", error);
 	ok(tensor_read("/nonexistent", &t, error, sizeof(error)) < 0 &&
-	   strstr(error, "No such file"), "no file");
+		   strstr(error, "No such file"),
+	   "no file");
 	unlink(path);
 }
 
 static void test_images(void)
 {
-	static const unsigned char images[] = { 0, 0, 8, 3, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 2,
-						0, 255, 51, 102 };
+	static const unsigned char images[] = { 0, 0, 8, 3, 0, 0, 0, 2,	  0,  0,
+						0, 1, 0, 0, 0, 2, 0, 255, 51, 102 };
 	static const unsigned char labels[] = { 0, 0, 8, 1, 0, 0, 0, 2, 7, 9 };
 	char dir[] = "/tmp/rdu-test-idx-XXXXXX", path[128], error[512];
 	const unsigned int order[] = { 1, 0 };
@@ -123,7 +128,8 @@ static void test_images(void)
 	snprintf(path, sizeof(path), "%s/t10k-labels-idx1-ubyte", dir);
 	write_bytes(path, labels, sizeof(labels));
 	ok(!images_read(dir, "t10k", &im, error, sizeof(error)) && im.count == 2 && im.rows == 1 &&
-	   im.cols == 2 && im.labels[1] == 9, "images and labels");
+		   im.cols == 2 && im.labels[1] == 9,
+	   "images and labels");
 	images_batch(&im, order, 2, 3, batch);
 	ok(batch[0] == 51 / 255.0f && batch[3] == 1 && batch[4] == 0 && batch[5] == 0,
 	   "a batch, filled up with zeros");
@@ -156,9 +162,13 @@ static void test_trace(void)
 		abort();
 	t.file = f;
 	for (i = 0; i < 64; i++)
-		e[i] = (struct rdu_trace_event){ .kind = i < 2 ? i : i == 2 ? RDU_TRACE_EXEC :
-						 i < 60 ? RDU_TRACE_STAGE : RDU_TRACE_UNIT,
-						 .id = i % 3, .arg = i, .start = 1000 + 10 * i,
+		e[i] = (struct rdu_trace_event){ .kind = i < 2	  ? i
+							 : i == 2 ? RDU_TRACE_EXEC
+							 : i < 60 ? RDU_TRACE_STAGE
+								  : RDU_TRACE_UNIT,
+						 .id = i % 3,
+						 .arg = i,
+						 .start = 1000 + 10 * i,
 						 .end = 1000 + 10 * i + (i < 3 ? 10 : 95) };
 	ok(!write_trace_json(path, &t) && !write_timeline_svg(svg, &t), "written");
 	in = fopen(path, "r");
@@ -166,8 +176,8 @@ static void test_trace(void)
 		double start, length;
 		unsigned int track;
 
-		if (sscanf(line, "{\"ph\":\"X\",\"pid\":1,\"tid\":%u,\"ts\":%lf,\"dur\":%lf", &track,
-			   &start, &length) != 3)
+		if (sscanf(line, "{\"ph\":\"X\",\"pid\":1,\"tid\":%u,\"ts\":%lf,\"dur\":%lf",
+			   &track, &start, &length) != 3)
 			continue;
 		seen++;
 		nested &= track < 4096 && start > until[track] - 1e-6 && length >= 0;

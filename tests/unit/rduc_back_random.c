@@ -81,9 +81,8 @@ static void make_map(struct module *m, struct module_entry *e)
 	int acc = v[0];
 
 	for (int k = 0; k < 1 + (int)rnd(12); k++) {
-		static const enum rdu_simd_op two[] = { RDU_SIMD_FADD, RDU_SIMD_FSUB,
-							RDU_SIMD_FMUL, RDU_SIMD_FMAX,
-							RDU_SIMD_FMIN };
+		static const enum rdu_simd_op two[] = { RDU_SIMD_FADD, RDU_SIMD_FSUB, RDU_SIMD_FMUL,
+							RDU_SIMD_FMAX, RDU_SIMD_FMIN };
 		static const enum rdu_simd_op one[] = { RDU_SIMD_FNEG, RDU_SIMD_FABS,
 							RDU_SIMD_FLOOR, RDU_SIMD_F2BF };
 		int b = v[rnd((uint32_t)num)];
@@ -96,7 +95,8 @@ static void make_map(struct module *m, struct module_entry *e)
 		else if (rnd(6) == 0)
 			acc = nest_op(n, RDU_SIMD_FADD, acc,
 				      nest_op(n, RDU_SIMD_I2F,
-					      nest_index(n, (int)rnd((uint32_t)nd)), -1, -1), -1);
+					      nest_index(n, (int)rnd((uint32_t)nd)), -1, -1),
+				      -1);
 		else
 			acc = nest_op(n, two[rnd(5)], acc, rnd(3) ? b : nest_imm_f(n, 0.5f), -1);
 		if (num < 8 && rnd(2))
@@ -320,8 +320,9 @@ static struct nest *same_map(struct module *m, struct module_entry *e, struct te
 	ia = nest_input(n, a);
 	if (b)
 		ib = nest_input(n, b);
-	out = nest_output(n, to, nest_op(n, op, nest_in(n, ia),
-					 b ? nest_in(n, ib) : nest_imm_f(n, 0.25f), -1));
+	out = nest_output(
+		n, to,
+		nest_op(n, op, nest_in(n, ia), b ? nest_in(n, ib) : nest_imm_f(n, 0.25f), -1));
 	for (int d = 0; d < a->ndim; d++) {
 		n->in[ia].coef[d][d] = n->out[out].access.coef[d][d] = 1;
 		if (b)
@@ -390,9 +391,10 @@ static void make_chain(struct module *m, struct module_entry *e)
 	nest_dim(n, "kx", 2, false);
 	in = nest_input(n, pooled);
 	in2 = nest_input(n, u);
-	out = nest_output(n, t, nest_op(n, RDU_SIMD_SELECT,
-					nest_op(n, RDU_SIMD_FEQ, nest_in(n, in), nest_in(n, in2),
-						-1), nest_in(n, in), nest_imm_f(n, 0)));
+	out = nest_output(n, t,
+			  nest_op(n, RDU_SIMD_SELECT,
+				  nest_op(n, RDU_SIMD_FEQ, nest_in(n, in), nest_in(n, in2), -1),
+				  nest_in(n, in), nest_imm_f(n, 0)));
 	for (int d = 0; d < 4; d++) {
 		n->in[in].coef[d][d] = 1;
 		n->in[in2].coef[d][d] = n->out[out].access.coef[d][d] = d < 2 ? 1 : 2;
@@ -510,7 +512,8 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 			break;
 		}
 		for (int i = 0; i < m->num_tensors; i++)
-			if (m->tensors[i]->kind == TENSOR_INPUT && ran_symbol(&r, m->tensors[i]->name))
+			if (m->tensors[i]->kind == TENSOR_INPUT &&
+			    ran_symbol(&r, m->tensors[i]->name))
 				memcpy(ran_symbol(&r, m->tensors[i]->name), start[i],
 				       (size_t)elements(m->tensors[i]) * 4);
 #ifdef NO_EXECUTE

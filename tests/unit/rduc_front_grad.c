@@ -143,7 +143,8 @@ static int check(struct net *k, struct value *y, double *worst)
 		double **copy = calloc(m->num_tensors, sizeof(*copy));
 
 		for (int i = 0; i < m->num_tensors; i++) {
-			int64_t bytes = (dims_count(m->tensors[i]->ndim, m->tensors[i]->dim) + 1) * 8;
+			int64_t bytes =
+				(dims_count(m->tensors[i]->ndim, m->tensors[i]->dim) + 1) * 8;
 
 			copy[i] = malloc(bytes);
 			memcpy(copy[i], data[i], bytes);
@@ -157,7 +158,8 @@ static int check(struct net *k, struct value *y, double *worst)
 			norm = fmax(norm, fabs(grad[i]));
 		}
 		for (int i = 0; i < m->num_tensors; i++) {
-			int64_t bytes = (dims_count(m->tensors[i]->ndim, m->tensors[i]->dim) + 1) * 8;
+			int64_t bytes =
+				(dims_count(m->tensors[i]->ndim, m->tensors[i]->dim) + 1) * 8;
 
 			memcpy(data[i], copy[i], bytes);
 			free(copy[i]);
@@ -218,18 +220,39 @@ static void maps(void)
 		const char *op;
 		double lo, hi;
 	} unary[] = {
-		{ "Neg", -2, 2 }, { "Abs", -2, 2 }, { "Sqrt", 0.5, 2 }, { "Exp", -2, 2 },
-		{ "Log", 0.5, 2 }, { "Tanh", -2, 2 }, { "Sigmoid", -3, 3 }, { "Erf", -2, 2 },
-		{ "Reciprocal", 0.5, 2 }, { "Relu", -2, 2 }, { "LeakyRelu", -2, 2 },
-		{ "Elu", -2, 2 }, { "Celu", -2, 2 }, { "Selu", -2, 2 }, { "Softplus", -3, 3 },
-		{ "Softsign", -2, 2 }, { "HardSigmoid", -4, 4 }, { "HardSwish", -4, 4 },
-		{ "ThresholdedRelu", -2, 3 }, { "Gelu", -3, 3 }, { "Mish", -3, 3 },
-		{ "Sin", -3, 3 }, { "Cos", -3, 3 }, { "Tan", -1, 1 }, { "Sinh", -2, 2 },
-		{ "Cosh", -2, 2 }, { "Asinh", -2, 2 }, { "Acosh", 1.2, 3 }, { "Atanh", -0.8, 0.8 },
+		{ "Neg", -2, 2 },
+		{ "Abs", -2, 2 },
+		{ "Sqrt", 0.5, 2 },
+		{ "Exp", -2, 2 },
+		{ "Log", 0.5, 2 },
+		{ "Tanh", -2, 2 },
+		{ "Sigmoid", -3, 3 },
+		{ "Erf", -2, 2 },
+		{ "Reciprocal", 0.5, 2 },
+		{ "Relu", -2, 2 },
+		{ "LeakyRelu", -2, 2 },
+		{ "Elu", -2, 2 },
+		{ "Celu", -2, 2 },
+		{ "Selu", -2, 2 },
+		{ "Softplus", -3, 3 },
+		{ "Softsign", -2, 2 },
+		{ "HardSigmoid", -4, 4 },
+		{ "HardSwish", -4, 4 },
+		{ "ThresholdedRelu", -2, 3 },
+		{ "Gelu", -3, 3 },
+		{ "Mish", -3, 3 },
+		{ "Sin", -3, 3 },
+		{ "Cos", -3, 3 },
+		{ "Tan", -1, 1 },
+		{ "Sinh", -2, 2 },
+		{ "Cosh", -2, 2 },
+		{ "Asinh", -2, 2 },
+		{ "Acosh", 1.2, 3 },
+		{ "Atanh", -0.8, 0.8 },
 		{ "Shrink", -2, 2 },
 	};
-	static const char *const binary[] = { "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max",
-					      "Sum", "Mean", "PRelu" };
+	static const char *const binary[] = { "Add", "Sub", "Mul", "Div",  "Pow",
+					      "Min", "Max", "Sum", "Mean", "PRelu" };
 	char name[100];
 
 	for (size_t i = 0; i < sizeof(unary) / sizeof(unary[0]); i++) {
@@ -239,26 +262,34 @@ static void maps(void)
 			graph_free(k->g);
 			continue;
 		}
-		end(k, node(k, unary[i].op, weight(k, "a", D(3, 5), unary[i].lo, unary[i].hi), NULL,
-			    NULL), unary[i].op);
+		end(k,
+		    node(k, unary[i].op, weight(k, "a", D(3, 5), unary[i].lo, unary[i].hi), NULL,
+			 NULL),
+		    unary[i].op);
 	}
 	for (size_t i = 0; i < sizeof(binary) / sizeof(binary[0]); i++) {
 		bool positive = !strcmp(binary[i], "Pow") || !strcmp(binary[i], "Div");
 		double lo = positive ? 0.5 : -2;
 		struct net *k = begin();
 
-		end(k, node(k, binary[i], weight(k, "a", D(2, 3, 4), lo, 2),
-			    weight(k, "b", D(2, 3, 4), lo, 2), NULL), binary[i]);
+		end(k,
+		    node(k, binary[i], weight(k, "a", D(2, 3, 4), lo, 2),
+			 weight(k, "b", D(2, 3, 4), lo, 2), NULL),
+		    binary[i]);
 		k = begin();
 		snprintf(name, sizeof(name), "%s, broadcast", binary[i]);
-		end(k, node(k, binary[i], weight(k, "a", D(2, 3, 4), lo, 2),
-			    weight(k, "b", D(3, 1), lo, 2), NULL), name);
+		end(k,
+		    node(k, binary[i], weight(k, "a", D(2, 3, 4), lo, 2),
+			 weight(k, "b", D(3, 1), lo, 2), NULL),
+		    name);
 		if (!strcmp(binary[i], "PRelu"))
 			continue;
 		k = begin();
 		snprintf(name, sizeof(name), "%s, both broadcast", binary[i]);
-		end(k, node(k, binary[i], weight(k, "a", D(3, 1), lo, 2),
-			    weight(k, "b", D(2, 1, 4), lo, 2), NULL), name);
+		end(k,
+		    node(k, binary[i], weight(k, "a", D(3, 1), lo, 2),
+			 weight(k, "b", D(2, 1, 4), lo, 2), NULL),
+		    name);
 	}
 	for (float e = -2; e <= 4; e += 0.5f) {
 		struct net *k = begin();
@@ -275,8 +306,10 @@ static void maps(void)
 	*n->attrs = (struct attr){ .name = "approximate", .kind = ATTR_STRING, .s = "tanh" };
 	end(k, n, "Gelu, tanh");
 	k = begin();
-	end(k, node(k, "Clip", weight(k, "a", D(12), -2, 2), graph_const_f(k->g, -1),
-		    graph_const_f(k->g, 0.7f)), "Clip");
+	end(k,
+	    node(k, "Clip", weight(k, "a", D(12), -2, 2), graph_const_f(k->g, -1),
+		 graph_const_f(k->g, 0.7f)),
+	    "Clip");
 	k = begin();
 	c = graph_const(k->g, RDU_DT_BOOL, D(4), (uint8_t[]){ 1, 0, 0, 1 });
 	end(k, node(k, "Where", c, weight(k, "a", D(3, 4), -1, 1), weight(k, "b", D(3, 1), -1, 1)),
@@ -312,9 +345,9 @@ static void products(void)
 			 i & 4 ? ", scaled, bias" : "");
 		end(k, gemm(k, i & 1, i >> 1 & 1, i & 4, i & 4 ? 0.5f : 1, i & 4 ? 2 : 1), name);
 	}
-#define MATMUL(what, a, b)                                                                         \
-	k = begin();                                                                               \
-	end(k, node(k, "MatMul", weight(k, "a", a, -1, 1), weight(k, "b", b, -1, 1), NULL),        \
+#define MATMUL(what, a, b)                                                                  \
+	k = begin();                                                                        \
+	end(k, node(k, "MatMul", weight(k, "a", a, -1, 1), weight(k, "b", b, -1, 1), NULL), \
 	    "MatMul, " what)
 	MATMUL("matrices", D(3, 4), D(4, 2));
 	MATMUL("batches", D(2, 3, 4), D(2, 4, 2));
@@ -355,8 +388,8 @@ static void conv(const struct window_case *c, const char *op)
 		w[0] = c->ci;
 		w[1] = c->co / c->group;
 	}
-	n = node(k, op, weight(k, "x", 2 + c->space, x, -1, 1), weight(k, "w", 2 + c->space, w, -1, 1),
-		 weight(k, "b", 1, &co, -1, 1));
+	n = node(k, op, weight(k, "x", 2 + c->space, x, -1, 1),
+		 weight(k, "w", 2 + c->space, w, -1, 1), weight(k, "b", 1, &co, -1, 1));
 	node_attr_ints(k->g, n, "strides", c->space, c->stride);
 	node_attr_ints(k->g, n, "dilations", c->space, c->dilation);
 	node_attr_ints(k->g, n, "pads", 2 * c->space, pads);
@@ -411,21 +444,111 @@ static void windows(void)
 	static const struct window_case convs[] = {
 		{ "3x3", { 5, 4 }, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 0 }, 2, 3, 1, 2, 0 },
 		{ "padded", { 4, 5 }, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 }, 2, 3, 1, 2, 0 },
-		{ "stride 2", { 6, 5 }, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 }, 2, 2, 1, 2, 0 },
-		{ "stride is kernel", { 6, 4 }, { 2, 2 }, { 2, 2 }, { 1, 1 }, { 0 }, 2, 2, 1, 2, 0 },
-		{ "stride beyond kernel", { 7, 7 }, { 2, 1 }, { 3, 3 }, { 1, 1 }, { 0 }, 1, 2, 1, 2, 0 },
-		{ "dilated", { 6, 7 }, { 2, 3 }, { 1, 1 }, { 2, 2 }, { 1, 1, 2, 2 }, 1, 2, 1, 2, 0 },
-		{ "dilated, strided", { 9, 8 }, { 3, 2 }, { 2, 3 }, { 2, 2 }, { 1, 0, 2, 1 }, 1, 2, 1, 2, 0 },
-		{ "two groups", { 4, 4 }, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 }, 4, 6, 2, 2, 0 },
-		{ "depthwise", { 4, 4 }, { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1, 1, 1 }, 3, 3, 3, 2, 0 },
+		{ "stride 2",
+		  { 6, 5 },
+		  { 3, 3 },
+		  { 2, 2 },
+		  { 1, 1 },
+		  { 1, 1, 1, 1 },
+		  2,
+		  2,
+		  1,
+		  2,
+		  0 },
+		{ "stride is kernel",
+		  { 6, 4 },
+		  { 2, 2 },
+		  { 2, 2 },
+		  { 1, 1 },
+		  { 0 },
+		  2,
+		  2,
+		  1,
+		  2,
+		  0 },
+		{ "stride beyond kernel",
+		  { 7, 7 },
+		  { 2, 1 },
+		  { 3, 3 },
+		  { 1, 1 },
+		  { 0 },
+		  1,
+		  2,
+		  1,
+		  2,
+		  0 },
+		{ "dilated",
+		  { 6, 7 },
+		  { 2, 3 },
+		  { 1, 1 },
+		  { 2, 2 },
+		  { 1, 1, 2, 2 },
+		  1,
+		  2,
+		  1,
+		  2,
+		  0 },
+		{ "dilated, strided",
+		  { 9, 8 },
+		  { 3, 2 },
+		  { 2, 3 },
+		  { 2, 2 },
+		  { 1, 0, 2, 1 },
+		  1,
+		  2,
+		  1,
+		  2,
+		  0 },
+		{ "two groups",
+		  { 4, 4 },
+		  { 3, 3 },
+		  { 1, 1 },
+		  { 1, 1 },
+		  { 1, 1, 1, 1 },
+		  4,
+		  6,
+		  2,
+		  2,
+		  0 },
+		{ "depthwise",
+		  { 4, 4 },
+		  { 3, 3 },
+		  { 1, 1 },
+		  { 1, 1 },
+		  { 1, 1, 1, 1 },
+		  3,
+		  3,
+		  3,
+		  2,
+		  0 },
 		{ "1-D", { 9, 0 }, { 3, 0 }, { 2, 0 }, { 1, 0 }, { 1, 0, 1, 0 }, 2, 3, 1, 1, 0 },
 		{ "1x1", { 3, 3 }, { 1, 1 }, { 1, 1 }, { 1, 1 }, { 0 }, 3, 2, 1, 2, 0 },
 	};
 	static const struct window_case pools[] = {
 		{ "2x2", { 6, 4 }, { 2, 2 }, { 2, 2 }, { 1, 1 }, { 0 }, 0, 0, 0, 2, 0 },
 		{ "2x2, a rest", { 7, 5 }, { 2, 2 }, { 2, 2 }, { 1, 1 }, { 0 }, 0, 0, 0, 2, 0 },
-		{ "overlapping", { 7, 6 }, { 3, 3 }, { 2, 2 }, { 1, 1 }, { 1, 1, 1, 1 }, 0, 0, 0, 2, 0 },
-		{ "stride 1", { 5, 5 }, { 3, 2 }, { 1, 1 }, { 1, 1 }, { 1, 0, 1, 0 }, 0, 0, 0, 2, 0 },
+		{ "overlapping",
+		  { 7, 6 },
+		  { 3, 3 },
+		  { 2, 2 },
+		  { 1, 1 },
+		  { 1, 1, 1, 1 },
+		  0,
+		  0,
+		  0,
+		  2,
+		  0 },
+		{ "stride 1",
+		  { 5, 5 },
+		  { 3, 2 },
+		  { 1, 1 },
+		  { 1, 1 },
+		  { 1, 0, 1, 0 },
+		  0,
+		  0,
+		  0,
+		  2,
+		  0 },
 		{ "gaps", { 7, 8 }, { 2, 1 }, { 3, 2 }, { 1, 1 }, { 0 }, 0, 0, 0, 2, 0 },
 		{ "ceil", { 5, 6 }, { 2, 3 }, { 2, 2 }, { 1, 1 }, { 0 }, 0, 0, 0, 2, 1 },
 	};
@@ -451,9 +574,9 @@ static void windows(void)
 
 static void reductions(void)
 {
-	static const char *const ops[] = { "ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin",
-					   "ReduceSumSquare", "ReduceL1", "ReduceL2",
-					   "ReduceLogSum", "ReduceLogSumExp" };
+	static const char *const ops[] = { "ReduceSum", "ReduceMean",	   "ReduceMax",
+					   "ReduceMin", "ReduceSumSquare", "ReduceL1",
+					   "ReduceL2",	"ReduceLogSum",	   "ReduceLogSumExp" };
 	static const int64_t axes[][2] = { { 0, 1 }, { 1, 2 }, { 2, 0 }, { -1, 1 } };
 	char name[100];
 	struct net *k;
@@ -474,8 +597,8 @@ static void reductions(void)
 	for (int i = 0; i < 8; i++) {
 		k = begin();
 		k->g->opset = i & 4 ? 11 : 13;
-		n = node(k, i & 1 ? "LogSoftmax" : "Softmax", weight(k, "x", D(2, 3, 4), -2, 2), NULL,
-			 NULL);
+		n = node(k, i & 1 ? "LogSoftmax" : "Softmax", weight(k, "x", D(2, 3, 4), -2, 2),
+			 NULL, NULL);
 		node_attr_i(k->g, n, "axis", i & 2 ? 1 : -1);
 		snprintf(name, sizeof(name), "%s, axis %d, opset %d", n->op->name, i & 2 ? 1 : -1,
 			 k->g->opset);
@@ -518,7 +641,8 @@ static void moves(void)
 	end(k, node(k, "Mul", graph_finish(k->g, n), weight(k, "w", D(4), -1, 1), NULL), "Squeeze");
 	k = begin();
 	n = node(k, "Unsqueeze", weight(k, "x", D(3), -1, 1), ints(k, D(1)), NULL);
-	end(k, node(k, "Mul", graph_finish(k->g, n), weight(k, "w", D(4), -1, 1), NULL), "Unsqueeze");
+	end(k, node(k, "Mul", graph_finish(k->g, n), weight(k, "w", D(4), -1, 1), NULL),
+	    "Unsqueeze");
 	k = begin();
 	n = node(k, "Concat", weight(k, "a", D(2, 3), -1, 1), weight(k, "b", D(2, 1), -1, 1),
 		 weight(k, "c", D(2, 4), -1, 1));
@@ -530,8 +654,8 @@ static void moves(void)
 		if (!step)
 			continue;
 		k = begin();
-		n = node(k, "Slice", weight(k, "x", D(3, 7), -1, 1),
-			 ints(k, D(step > 0 ? 1 : 5)), ints(k, D(step > 0 ? 6 : 0)));
+		n = node(k, "Slice", weight(k, "x", D(3, 7), -1, 1), ints(k, D(step > 0 ? 1 : 5)),
+			 ints(k, D(step > 0 ? 6 : 0)));
 		node_input(k->g, n, ints(k, D(1)));
 		node_input(k->g, n, ints(k, D(step)));
 		snprintf(name, sizeof(name), "Slice, step %d", step);
@@ -557,7 +681,8 @@ static void moves(void)
 	}
 	k = begin();
 	n = node(k, "GatherElements", weight(k, "x", D(3, 4), -1, 1),
-		 graph_const(k->g, RDU_DT_I64, D(2, 4), (int64_t[]){ 2, 0, -1, 2, 0, 0, 1, 2 }), NULL);
+		 graph_const(k->g, RDU_DT_I64, D(2, 4), (int64_t[]){ 2, 0, -1, 2, 0, 0, 1, 2 }),
+		 NULL);
 	end(k, n, "GatherElements");
 	k = begin();
 	n = node(k, "Trilu", weight(k, "x", D(2, 3, 4), -1, 1), ints(k, D(-1)), NULL);

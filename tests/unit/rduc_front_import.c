@@ -281,7 +281,8 @@ static void graphs(void)
 	m.node[1].op_type = (char *)"Frobnicate";
 	m.graph.n_node = 3;
 	m.node[2].op_type = (char *)"Defenestrate";
-	refused("unsupported operators, the first of them", "2 nodes not supported:\n  node 'second' (Frobnicate)");
+	refused("unsupported operators, the first of them",
+		"2 nodes not supported:\n  node 'second' (Frobnicate)");
 	m.node[1].op_type = (char *)"ConvGradInput";
 	refused("an operator of the compiler's own", "(ConvGradInput)");
 	m.node[1].n_input = 0;
@@ -364,7 +365,8 @@ int main(void)
 	rduc_symbol_name(name, text);
 	text[149] = 'b';
 	rduc_symbol_name(other, text);
-	tap(strlen(name) == 63 && strcmp(name, other), "long names are cut and stay different", name);
+	tap(strlen(name) == 63 && strcmp(name, other), "long names are cut and stay different",
+	    name);
 	printf("1..%d\n", num);
 	return bad != 0;
 }

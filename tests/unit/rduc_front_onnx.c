@@ -52,20 +52,26 @@ static double element(const void *data, enum rdu_dtype dtype, int64_t i)
 	float f;
 
 	switch (dtype) {
-	case RDU_DT_F32: return ((const float *)data)[i];
-	case RDU_DT_I64: return (double)((const int64_t *)data)[i];
-	case RDU_DT_I32: return ((const int32_t *)data)[i];
-	case RDU_DT_I8: return ((const int8_t *)data)[i];
+	case RDU_DT_F32:
+		return ((const float *)data)[i];
+	case RDU_DT_I64:
+		return (double)((const int64_t *)data)[i];
+	case RDU_DT_I32:
+		return ((const int32_t *)data)[i];
+	case RDU_DT_I8:
+		return ((const int8_t *)data)[i];
 	case RDU_DT_BF16:
 		u = (uint32_t)((const uint16_t *)data)[i] << 16;
 		memcpy(&f, &u, 4);
 		return f;
-	default: return ((const uint8_t *)data)[i];
+	default:
+		return ((const uint8_t *)data)[i];
 	}
 }
 
 /* 0: equal, 1: differs, -1: cannot be compared */
-static int compare(struct graph *g, const char *dir, int i, const struct tensor *t, const void *data)
+static int compare(struct graph *g, const char *dir, int i, const struct tensor *t,
+		   const void *data)
 {
 	struct value *want = load_tensor(g, dir, "output", i);
 
@@ -84,7 +90,8 @@ static int compare(struct graph *g, const char *dir, int i, const struct tensor 
 		double tol = 1e-5 + 2e-5 * fabs(b);
 
 		if (!(fabs(a - b) <= tol) && !(isnan(a) && isnan(b)) && a != b) {
-			printf("# %s: output %d [%" PRId64 "] is %.9g, not %.9g\n", dir, i, k, a, b);
+			printf("# %s: output %d [%" PRId64 "] is %.9g, not %.9g\n", dir, i, k, a,
+			       b);
 			return 1;
 		}
 	}
@@ -201,8 +208,8 @@ static void folder(const char *path)
 
 int main(int argc, char **argv)
 {
-	static const char *const suites[] = { "node", "pytorch-operator",
-						"pytorch-converted", "simple" };
+	static const char *const suites[] = { "node", "pytorch-operator", "pytorch-converted",
+					      "simple" };
 	char path[1024], command[256];
 
 	if (argc > 1 && !strcmp(argv[1], "-v")) {
@@ -228,7 +235,8 @@ int main(int argc, char **argv)
 		printf("1..0 # SKIP ONNX's test cases (libonnx-testdata) are not there\n");
 		return 77;
 	}
-	printf("# %d passed, %d not supported, %d wrong, each case twice\n", passed, refused, failed);
+	printf("# %d passed, %d not supported, %d wrong, each case twice\n", passed, refused,
+	       failed);
 	printf("1..2\n%sok 1 - ONNX's cases that compile give the stored results\n",
 	       failed ? "not " : "");
 	printf("%sok 2 - at least 600 cases compile (%d)\n", passed >= 1200 ? "" : "not ",

@@ -80,7 +80,8 @@ static uint64_t hash_weights(const struct module *m, void **data)
 		struct tensor *t = m->tensors[i];
 
 		if (t->kind == TENSOR_WEIGHT || t->kind == TENSOR_STATE)
-			h = rdu_fnv1a(h, data[i], dims_count(t->ndim, t->dim) * dtype_bytes(t->dtype));
+			h = rdu_fnv1a(h, data[i],
+				      dims_count(t->ndim, t->dim) * dtype_bytes(t->dtype));
 	}
 	return h;
 }
@@ -155,7 +156,8 @@ static uint64_t train(const struct train_options *opt, float lr, const char *nam
 			tap(!memcmp(data[w1], m->tensors[w1]->data, 4 * 9 * 4),
 			    "a frozen weight does not", name);
 		if (opt->optimizer >= OPT_ADAM)
-			tap(*(float *)data[tensor_find(m, "step")] == 60, "steps are counted", name);
+			tap(*(float *)data[tensor_find(m, "step")] == 60, "steps are counted",
+			    name);
 	}
 	for (int i = 0; i < m->num_tensors; i++)
 		free(data[i]);
@@ -168,8 +170,10 @@ static uint64_t train(const struct train_options *opt, float lr, const char *nam
 /* Updates come after everything that reads a weight. */
 static void order(void)
 {
-	struct train_options opt = { .loss = "softmax_cross_entropy", .optimizer = OPT_ADAMW,
-				     .beta1 = 0.9f, .beta2 = 0.999f };
+	struct train_options opt = { .loss = "softmax_cross_entropy",
+				     .optimizer = OPT_ADAMW,
+				     .beta1 = 0.9f,
+				     .beta2 = 0.999f };
 	char error[1024];
 	struct graph *g = network(error, sizeof(error));
 	struct module *m = graph_differentiate(g, &opt) ? NULL : graph_patterns(g);
@@ -177,7 +181,8 @@ static void order(void)
 
 	for (int i = 0; m && i < m->entries[1].num_nests; i++)
 		for (int k = 0; k < m->entries[1].nests[i]->num_out; k++) {
-			struct tensor *old = m->entries[1].nests[i]->out[k].access.tensor->update_of;
+			struct tensor *old =
+				m->entries[1].nests[i]->out[k].access.tensor->update_of;
 
 			for (int j = i + 1; old && j < m->entries[1].num_nests; j++)
 				for (int q = 0; q < m->entries[1].nests[j]->num_in; q++)
@@ -193,8 +198,11 @@ int main(void)
 	static const char *const names[] = { "sgd", "momentum", "adam", "adamw" };
 	static const float lr[] = { 0.5f, 0.1f, 0.02f, 0.02f };
 	static const char *const frozen[] = { "w1" };
-	struct train_options opt = { .loss = "softmax_cross_entropy", .momentum = 0.9f,
-				     .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f };
+	struct train_options opt = { .loss = "softmax_cross_entropy",
+				     .momentum = 0.9f,
+				     .beta1 = 0.9f,
+				     .beta2 = 0.999f,
+				     .epsilon = 1e-8f };
 
 	for (int i = 0; i < 4; i++) {
 		uint64_t a, b;

@@ -68,24 +68,24 @@ static struct rdu_section *stream(int n, unsigned int format, int64_t lane_strid
 		cfgb_loop(b, p[i], n);
 	}
 	cfgb_access(b, p[0],
-		    &(struct rdu_cfg_access){ .target = 0,
-					      .format = format,
-					      .lanes = chip.lanes,
-					      .lane_stride = lane_stride,
-					      .stride = { [0] = lane_stride == 1 && !outer ?
-									chip.lanes :
-									0,
-							  [1] = outer ? chip.lanes : 0 } },
+		    &(struct rdu_cfg_access){
+			    .target = 0,
+			    .format = format,
+			    .lanes = chip.lanes,
+			    .lane_stride = lane_stride,
+			    .stride = { [0] = lane_stride == 1 && !outer ? chip.lanes : 0,
+					[1] = outer ? chip.lanes : 0 } },
 		    &no_pred);
 	cfgb_stage(b, p[1], RDU_SIMD_FMAX, 0, cfgb_in(0), cfgb_immf(0), cfgb_none());
-	cfgb_access(b, p[2],
-		    &(struct rdu_cfg_access){ .target = 1,
-					      .format = format,
-					      .lanes = chip.lanes,
-					      .lane_stride = 1,
-					      .stride = { [0] = outer ? 0 : chip.lanes,
-							  [1] = outer ? chip.lanes : 0 } },
-		    &no_pred);
+	cfgb_access(
+		b, p[2],
+		&(struct rdu_cfg_access){
+			.target = 1,
+			.format = format,
+			.lanes = chip.lanes,
+			.lane_stride = 1,
+			.stride = { [0] = outer ? 0 : chip.lanes, [1] = outer ? chip.lanes : 0 } },
+		&no_pred);
 	cfgb_connect(b, p[0], 0, p[1], 0);
 	cfgb_connect(b, p[1], 0, p[2], 0);
 	return section(b);
@@ -153,8 +153,10 @@ static void streams(void)
 static struct rdu_section *buffered(unsigned int copies, int acts, int n, int64_t read_stride)
 {
 	struct cfgb *b = cfgb_new(&chip, 1);
-	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0), w = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
-	uint32_t r = cfgb_program(b, RDU_KIND_READ, 0, 0), st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
+		 w = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
+	uint32_t r = cfgb_program(b, RDU_KIND_READ, 0, 0),
+		 st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
 	uint32_t p[4] = { ld, w, r, st }, i;
 	uint32_t words = (uint32_t)n * chip.lanes;
 
@@ -169,12 +171,11 @@ static struct rdu_section *buffered(unsigned int copies, int acts, int n, int64_
 		bool odd = p[i] == r && read_stride != 1;
 
 		cfgb_access(b, p[i],
-			    &(struct rdu_cfg_access){
-				    .target = p[i] == st,
-				    .format = agcu ? RDU_FMT_I8 : RDU_FMT_WORD,
-				    .lanes = chip.lanes,
-				    .lane_stride = odd ? read_stride : 1,
-				    .stride = { 0, odd ? 1 : chip.lanes } },
+			    &(struct rdu_cfg_access){ .target = p[i] == st,
+						      .format = agcu ? RDU_FMT_I8 : RDU_FMT_WORD,
+						      .lanes = chip.lanes,
+						      .lane_stride = odd ? read_stride : 1,
+						      .stride = { 0, odd ? 1 : chip.lanes } },
 			    &no_pred);
 	}
 	cfgb_order(b, w, r, 0, 0, copies, 0);
@@ -227,14 +228,15 @@ static void pipelines(void)
 
 	/* Lanes a multiple of the banks apart: all on one bank. */
 	s = buffered(1, 1, 4, (int64_t)chip.pmu_banks / 8);
-	ok(rdu_bank_cycles(s, 2) == 32.0 / (chip.pmu_banks / (chip.pmu_banks / 8.0)) *
-					    (chip.lanes / 32.0),
+	ok(rdu_bank_cycles(s, 2) ==
+		   32.0 / (chip.pmu_banks / (chip.pmu_banks / 8.0)) * (chip.lanes / 32.0),
 	   "lanes %u apart: %.1f cycles a vector", chip.pmu_banks / 8, rdu_bank_cycles(s, 2));
 	t = rdu_section_time(s, NULL, NULL, NULL);
 	is(t->stages[t->stage_of[2]].bound, RDU_BOUND_BANK, "bound by banks");
 	rdu_section_free(s);
 	s = buffered(1, 1, 4, 3);
-	ok(rdu_bank_cycles(s, 2) == 1.0 * chip.lanes / chip.pmu_banks || chip.lanes < chip.pmu_banks,
+	ok(rdu_bank_cycles(s, 2) == 1.0 * chip.lanes / chip.pmu_banks ||
+		   chip.lanes < chip.pmu_banks,
 	   "an odd distance: no conflict");
 	rdu_section_free(s);
 }
@@ -267,9 +269,8 @@ static void systolic(int k, int blocks)
 	cfgb_loop(b, a, blocks);
 	cfgb_loop(b, a, k);
 	cfgb_systolic(b, a,
-		      &(struct rdu_cfg_systolic){ .mode = RDU_SYS_BF16,
-						  .cols = chip.systolic_cols,
-						  .k_mask = 2 });
+		      &(struct rdu_cfg_systolic){
+			      .mode = RDU_SYS_BF16, .cols = chip.systolic_cols, .k_mask = 2 });
 	cfgb_loop(b, w, blocks);
 	cfgb_loop(b, w, (int)chip.systolic_cols);
 	cfgb_access(b, w,
@@ -292,7 +293,8 @@ static void systolic(int k, int blocks)
 	   "systolic: %llu cycles, fill and drain %llu", (unsigned long long)t->cycles,
 	   (unsigned long long)(t->cycles - want));
 	is(t->macs, 2ull * k * blocks * chip.lanes * chip.systolic_cols, "systolic: MACs");
-	is(t->stages[0].bound, 2 * k >= (int)chip.systolic_cols ? RDU_BOUND_COMPUTE : RDU_BOUND_PORT,
+	is(t->stages[0].bound,
+	   2 * k >= (int)chip.systolic_cols ? RDU_BOUND_COMPUTE : RDU_BOUND_PORT,
 	   "systolic: what bounds it");
 	ok(adds_up(t), "systolic: counters add up");
 	rdu_section_free(s);
@@ -327,13 +329,12 @@ static void large(void)
 					   cfgb_none());
 			else
 				cfgb_access(b, p[k],
-					    &(struct rdu_cfg_access){
-						    .target = p[k] == ld ? 0 :
-							      p[k] == st ? 1 :
-									   i,
-						    .lanes = chip.lanes,
-						    .lane_stride = 1,
-						    .stride = { 0, chip.lanes } },
+					    &(struct rdu_cfg_access){ .target = p[k] == ld   ? 0
+										: p[k] == st ? 1
+											     : i,
+								      .lanes = chip.lanes,
+								      .lane_stride = 1,
+								      .stride = { 0, chip.lanes } },
 					    &no_pred);
 		}
 		cfgb_order(b, w, r, 0, 0, 2, 0);

@@ -108,15 +108,16 @@ static void dump_overview(const struct rdu_file *f)
 		if (config_open(&c, f, i))
 			continue;
 		printf("  %4u %6u programs %5u streams %5u tokens %4u buffers %3u segments %8u "
-		       "bytes  %s\n", i, c.h->programs.count, c.h->streams.count,
-		       c.h->tokens.count, c.h->buffers.count, c.h->num_segments, c.section->size,
-		       c.section->name);
+		       "bytes  %s\n",
+		       i, c.h->programs.count, c.h->streams.count, c.h->tokens.count,
+		       c.h->buffers.count, c.h->num_segments, c.section->size, c.section->name);
 	}
 	dump_regions(f);
 	dump_symbols(f);
 	printf("\noperators\n");
 	for (i = 0; i < rdu_file_num_ops(f); i++)
-		printf("  %4u %-24s %s\n", i, rdu_file_get_op(f, i)->type, rdu_file_get_op(f, i)->name);
+		printf("  %4u %-24s %s\n", i, rdu_file_get_op(f, i)->type,
+		       rdu_file_get_op(f, i)->name);
 }
 
 /* "12", "pcu3", "1.pmu20" (tile 1): true if the program is meant. */
@@ -168,8 +169,10 @@ static int dump_part(const struct rdu_file *f, const char *what)
 		found++;
 	}
 	if (!found)
-		return fail("section %lu has no program or unit \"%s\": want a program number, or a "
-			    "unit: pcu3, or 1.pmu20 for tile 1", section, colon + 1);
+		return fail(
+			"section %lu has no program or unit \"%s\": want a program number, or a "
+			"unit: pcu3, or 1.pmu20 for tile 1",
+			section, colon + 1);
 	return EXIT_OK;
 }
 
@@ -183,10 +186,13 @@ int cmd_dump(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
 		if (c != 'h')
 			return EXIT_USAGE;
-		return help("dump", "  FILE.rdu              entry points, sections, regions, symbols\n"
-			    "  FILE.rdu 3            section 3: programs, streams, tokens, buffers, routes\n"
+		return help("dump",
+			    "  FILE.rdu              entry points, sections, regions, symbols\n"
+			    "  FILE.rdu 3            section 3: programs, streams, tokens, "
+			    "buffers, routes\n"
 			    "  FILE.rdu 3:17         unit program 17 of section 3, in full\n"
-			    "  FILE.rdu 3:pcu5       all programs of PCU 5 of tile 0 (1.pcu5: of tile 1)\n"
+			    "  FILE.rdu 3:pcu5       all programs of PCU 5 of tile 0 (1.pcu5: of "
+			    "tile 1)\n"
 			    "  FILE.rdu all          everything\n");
 	}
 	if (optind == argc || optind + 2 < argc)

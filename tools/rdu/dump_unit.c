@@ -33,8 +33,10 @@ int config_open(struct config *c, const struct rdu_file *file, unsigned int sect
 	c->buffers = table(c, &c->h->buffers, sizeof(*c->buffers));
 	if (!c->programs || !c->bodies || !c->streams || !c->dests || !c->links || !c->tokens ||
 	    !c->buffers)
-		return fail("section %u \"%s\": a table lies outside its image; `rdu validate` tells "
-			    "more", section, c->section->name);
+		return fail(
+			"section %u \"%s\": a table lies outside its image; `rdu validate` tells "
+			"more",
+			section, c->section->name);
 	return 0;
 }
 
@@ -43,8 +45,10 @@ int config_open(struct config *c, const struct rdu_file *file, unsigned int sect
 static const char *kind_name(unsigned int kind)
 {
 	switch (kind) {
-#define KIND(n, v, u, d) case v: return #n;
-	RDU_KINDS(KIND)
+#define KIND(n, v, u, d) \
+	case v:          \
+		return #n;
+		RDU_KINDS(KIND)
 #undef KIND
 	}
 	return "?";
@@ -53,8 +57,10 @@ static const char *kind_name(unsigned int kind)
 unsigned int unit_of_kind(unsigned int kind)
 {
 	switch (kind) {
-#define KIND(n, v, u, d) case v: return RDU_UNIT_##u;
-	RDU_KINDS(KIND)
+#define KIND(n, v, u, d) \
+	case v:          \
+		return RDU_UNIT_##u;
+		RDU_KINDS(KIND)
 #undef KIND
 	}
 	return ~0u;
@@ -63,8 +69,10 @@ unsigned int unit_of_kind(unsigned int kind)
 const char *unit_kind_name(unsigned int kind)
 {
 	switch (kind) {
-#define KIND(n, v, u, d) case v: return #u;
-	RDU_KINDS(KIND)
+#define KIND(n, v, u, d) \
+	case v:          \
+		return #u;
+		RDU_KINDS(KIND)
 #undef KIND
 	}
 	return "?";
@@ -73,8 +81,11 @@ const char *unit_kind_name(unsigned int kind)
 static const char *op_name(unsigned int op, unsigned int *operands)
 {
 	switch (op) {
-#define OP(n, v, o, t, d) case v: *operands = o; return #n;
-	RDU_SIMD_OPS(OP)
+#define OP(n, v, o, t, d)      \
+	case v:                \
+		*operands = o; \
+		return #n;
+		RDU_SIMD_OPS(OP)
 #undef OP
 	}
 	*operands = 3;
@@ -238,7 +249,8 @@ static void put_access(const struct config *c, const struct rdu_cfg_program *p)
 	if (memory && b->target < c->section->num_segments) {
 		const struct rdu_prog_header *h = rdu_file_header(c->file);
 		const struct rdu_prog_segment *s =
-			(const struct rdu_prog_segment *)((const char *)rdu_file_image(c->file, NULL) +
+			(const struct rdu_prog_segment *)((const char *)rdu_file_image(c->file,
+										       NULL) +
 							  h->segments_off) +
 			c->section->first_segment + b->target;
 		const struct rdu_file_region *r = rdu_file_get_region(c->file, s->region);
@@ -253,7 +265,8 @@ static void put_access(const struct config *c, const struct rdu_cfg_program *p)
 		printf(", pack %s", b->pack < 4 ? packs[b->pack] : "?");
 	if (b->flags & RDU_ACCESS_GATHER)
 		printf(", %s by the index stream times %lld",
-		       p->kind == RDU_KIND_READ || p->kind == RDU_KIND_LOAD ? "gathers" : "scatters",
+		       p->kind == RDU_KIND_READ || p->kind == RDU_KIND_LOAD ? "gathers"
+									    : "scatters",
 		       (long long)b->index_stride);
 	if (b->flags & RDU_ACCESS_ADD)
 		printf(", adds");
@@ -424,7 +437,8 @@ void dump_section(const struct config *c)
 	const struct rdu_prog_header *ph = rdu_file_header(c->file);
 	const struct rdu_prog_segment *seg =
 		(const struct rdu_prog_segment *)((const char *)rdu_file_image(c->file, NULL) +
-						  ph->segments_off) + c->section->first_segment;
+						  ph->segments_off) +
+		c->section->first_segment;
 	unsigned int i;
 
 	printf("\nsection %u \"%s\": %u tiles, image %u bytes\n", c->index, c->section->name,

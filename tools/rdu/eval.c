@@ -40,10 +40,11 @@ static int prepare(struct eval *e)
 			e->y = sym;
 	}
 	if (!e->x || !e->y || e->x->dtype != RDU_DT_F32 || e->y->dtype != RDU_DT_F32 ||
-	    e->x->ndim < 2 || e->y->ndim != 2 || e->x->dims[0] != e->y->dims[0] ||
-	    !e->x->dims[0] || e->y->dims[1] > 256)
+	    e->x->ndim < 2 || e->y->ndim != 2 || e->x->dims[0] != e->y->dims[0] || !e->x->dims[0] ||
+	    e->y->dims[1] > 256)
 		return fail("entry point %s: want an input float32[batch,...] and an output "
-			    "float32[batch,classes]", e->entry);
+			    "float32[batch,classes]",
+			    e->entry);
 	if (images_read(e->data, "t10k", &e->images, error, sizeof(error)))
 		return fail("%s", error);
 	if (e->count && e->count < e->images.count)
@@ -171,12 +172,15 @@ static int report(struct eval *e, double wall)
 
 int cmd_eval(int argc, char **argv)
 {
-	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
+	static const struct option options[] = { DEVICE_OPTION,
+						 JSON_OPTION,
+						 HELP_OPTION,
 						 { "data", required_argument, NULL, 'D' },
 						 { "labels", required_argument, NULL, 'l' },
 						 { "count", required_argument, NULL, 'n' },
 						 { "results", required_argument, NULL, 'r' },
-						 { "entry", required_argument, NULL, 'e' }, { 0 } };
+						 { "entry", required_argument, NULL, 'e' },
+						 { 0 } };
 	struct eval e = { .entry = "forward" };
 	double start;
 	unsigned int i;
@@ -207,13 +211,15 @@ int cmd_eval(int argc, char **argv)
 			e.entry = optarg;
 			break;
 		case 'h':
-			return help("eval", DEVICE_HELP
-				    "      --data DIR      t10k-images-idx3-ubyte.gz, t10k-labels-idx1-ubyte.gz\n"
-				    "      --labels FILE   the answers, one a line\n"
-				    "      --count N       only the first N images\n"
-				    "      --results FILE  the \"key value\" lines go there instead\n"
-				    "      --entry NAME    (forward)\n"
-				    "  -j, --json          for programs\n");
+			return help(
+				"eval", DEVICE_HELP
+				"      --data DIR      t10k-images-idx3-ubyte.gz, "
+				"t10k-labels-idx1-ubyte.gz\n"
+				"      --labels FILE   the answers, one a line\n"
+				"      --count N       only the first N images\n"
+				"      --results FILE  the \"key value\" lines go there instead\n"
+				"      --entry NAME    (forward)\n"
+				"  -j, --json          for programs\n");
 		default:
 			return EXIT_USAGE;
 		}

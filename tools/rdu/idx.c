@@ -42,12 +42,14 @@ static unsigned char *read_idx(const char *dir, const char *split, const char *w
 	size_t total = 1, have = 0;
 
 	if (!f) {
-		snprintf(error, size, "%s: %s (Debian package dataset-fashion-mnist has such files)",
-			 path, strerror(errno));
+		snprintf(error, size,
+			 "%s: %s (Debian package dataset-fashion-mnist has such files)", path,
+			 strerror(errno));
 		return NULL;
 	}
 	if (!big_endian(f, &magic) || magic != (0x0800 | ndim)) {
-		snprintf(error, size, "%s: not an IDX file of bytes with %u dimensions", path, ndim);
+		snprintf(error, size, "%s: not an IDX file of bytes with %u dimensions", path,
+			 ndim);
 		goto out;
 	}
 	for (d = 0; d < ndim; d++) {
@@ -89,8 +91,8 @@ int images_read(const char *dir, const char *split, struct images *im, char *err
 	im->cols = dims[2];
 	im->labels = read_idx(dir, split, "labels-idx1", 1, &count, error, error_size);
 	if (im->labels && count != im->count) {
-		snprintf(error, error_size, "%s: %u images of \"%s\", but %u labels", dir, im->count,
-			 split, count);
+		snprintf(error, error_size, "%s: %u images of \"%s\", but %u labels", dir,
+			 im->count, split, count);
 		free(im->labels);
 		im->labels = NULL;
 	}

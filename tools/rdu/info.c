@@ -110,7 +110,8 @@ static void print_tiles(struct rdu_device *dev, const struct rdu_chip *c)
 		if (n > 0 && use[t].owned)
 			snprintf(owner, sizeof(owner), use[t].pid ? "PID %d (%s)" : "in use",
 				 use[t].pid, use[t].command);
-		printf("  TILE Name                       : TILE_%u  %u PCUs, %u PMUs, %u AGCUs, %s\n",
+		printf("  TILE Name                       : TILE_%u  %u PCUs, %u PMUs, %u AGCUs, "
+		       "%s\n",
 		       t, rdu_chip_pcus_per_tile(c), rdu_chip_pmus_per_tile(c), c->agcus_per_tile,
 		       owner);
 	}
@@ -123,9 +124,10 @@ static void print_text(struct rdu_device *dev, const struct rdu_device_info *in,
 	unsigned int pcus = c->tiles * rdu_chip_pcus_per_tile(c);
 	unsigned int pmus = c->tiles * rdu_chip_pmus_per_tile(c), i;
 	bool shape = ASSUMED(c, tiles) || ASSUMED(c, tile_cols) || ASSUMED(c, tile_rows);
-	bool vector = shape || ASSUMED(c, lanes) || ASSUMED(c, simd_stages) || ASSUMED(c, clock_khz);
-	bool array = shape || ASSUMED(c, lanes) || ASSUMED(c, systolic_cols) ||
-		     ASSUMED(c, clock_khz);
+	bool vector =
+		shape || ASSUMED(c, lanes) || ASSUMED(c, simd_stages) || ASSUMED(c, clock_khz);
+	bool array =
+		shape || ASSUMED(c, lanes) || ASSUMED(c, systolic_cols) || ASSUMED(c, clock_khz);
 	char text[32];
 	struct link l = { 0 };
 
@@ -143,7 +145,8 @@ static void print_text(struct rdu_device *dev, const struct rdu_device_info *in,
 		if (l.known) {
 			row("PCIe Speed", false, "%g GT/s (of %g)", l.gts, l.max_gts);
 			row("PCIe Width", false, "%u (of %u)", l.width, l.max_width);
-			row("PCIe Bandwidth", false, "%.1f GB/s each way", link_gbs(l.gts, l.width));
+			row("PCIe Bandwidth", false, "%.1f GB/s each way",
+			    link_gbs(l.gts, l.width));
 		}
 		for (i = 0; i < l.num_bars; i++)
 			printf("  BAR%u                            : %s at 0x%llx\n", l.bars[i].bar,
@@ -175,12 +178,13 @@ static void print_text(struct rdu_device *dev, const struct rdu_device_info *in,
 	if (all) {
 		printf("\nChip description\n");
 #define FIELD(i, f, u, d) \
-		printf("  %-18s %12u%-3s %-12s %s\n", #f, c->f, mark(c->assumed >> i & 1), u, d);
+	printf("  %-18s %12u%-3s %-12s %s\n", #f, c->f, mark(c->assumed >> i & 1), u, d);
 		RDU_CHIP_FIELDS(FIELD)
 #undef FIELD
 	}
 	if (c->assumed)
-		printf("\n* assumed: not published, chosen so that the published totals come out\n");
+		printf("\n* assumed: not published, chosen so that the published totals come "
+		       "out\n");
 }
 
 static void print_json(struct rdu_device *dev, const struct rdu_device_info *in)
@@ -234,7 +238,9 @@ static void print_json(struct rdu_device *dev, const struct rdu_device_info *in)
 #undef FIELD
 	json_end(&j, '}');
 	json_begin(&j, "assumed", '[');
-#define FIELD(i, f, u, d) if (c->assumed >> i & 1) json_string(&j, NULL, #f);
+#define FIELD(i, f, u, d)        \
+	if (c->assumed >> i & 1) \
+		json_string(&j, NULL, #f);
 	RDU_CHIP_FIELDS(FIELD)
 #undef FIELD
 	json_end(&j, ']');
@@ -243,8 +249,9 @@ static void print_json(struct rdu_device *dev, const struct rdu_device_info *in)
 
 int cmd_info(int argc, char **argv)
 {
-	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
-						 { "all", no_argument, NULL, 'a' }, { 0 } };
+	static const struct option options[] = {
+		DEVICE_OPTION, JSON_OPTION, HELP_OPTION, { "all", no_argument, NULL, 'a' }, { 0 }
+	};
 	const char *device = default_device();
 	struct rdu_device_info info;
 	struct rdu_device *dev;

@@ -44,13 +44,18 @@ static void draw_axes(FILE *f, const struct axes *a)
 		fprintf(f, "<line x1='%d' x2='%d' y1='%.1f' y2='%.1f' class='grid'/>", LEFT,
 			WIDTH - RIGHT, sy(a, v), sy(a, v));
 		fprintf(f, "<text x='%d' y='%.1f' class='tick' text-anchor='end'>%.*f</text>\n",
-			LEFT - 10, sy(a, v) + 4, step < 0.1 ? 2 : step < 1 ? 1 : 0, fabs(v) < 1e-9 ? 0 : v);
+			LEFT - 10, sy(a, v) + 4,
+			step < 0.1 ? 2
+			: step < 1 ? 1
+				   : 0,
+			fabs(v) < 1e-9 ? 0 : v);
 	}
 	step = nice_step(a->x_max, 8);
 	if (step < 1)
 		step = 1;
 	for (v = 0; v <= a->x_max + 1e-9; v += step)
-		fprintf(f, "<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='mark'/>"
+		fprintf(f,
+			"<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='mark'/>"
 			"<text x='%.1f' y='%d' class='tick' text-anchor='middle'>%.0f</text>\n",
 			sx(a, v), sx(a, v), HEIGHT - BOTTOM, HEIGHT - BOTTOM + 5, sx(a, v),
 			HEIGHT - BOTTOM + 22, v);
@@ -58,7 +63,8 @@ static void draw_axes(FILE *f, const struct axes *a)
 		HEIGHT - BOTTOM, HEIGHT - BOTTOM);
 	fprintf(f, "<text x='%d' y='%d' class='name' text-anchor='middle'>training step</text>\n",
 		(LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
-	fprintf(f, "<text transform='translate(22 %d) rotate(-90)' class='name' "
+	fprintf(f,
+		"<text transform='translate(22 %d) rotate(-90)' class='name' "
 		"text-anchor='middle'>loss (softmax cross-entropy)</text>\n",
 		(TOP + HEIGHT - BOTTOM) / 2);
 }
@@ -115,12 +121,15 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 	if (!f)
 		return -1;
 	a = choose_axes(p, n);
-	fprintf(f, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
-		"height='%d' font-family='Helvetica,Arial,sans-serif'>\n", WIDTH, HEIGHT, WIDTH,
-		HEIGHT);
-	fprintf(f, "<style>.grid{stroke:#e6e9ee}.axis,.mark{stroke:#8a94a3}.tick{font-size:13px;"
+	fprintf(f,
+		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
+		"height='%d' font-family='Helvetica,Arial,sans-serif'>\n",
+		WIDTH, HEIGHT, WIDTH, HEIGHT);
+	fprintf(f,
+		"<style>.grid{stroke:#e6e9ee}.axis,.mark{stroke:#8a94a3}.tick{font-size:13px;"
 		"fill:#5b6675}.name{font-size:14px;fill:#3b4552}</style>\n"
-		"<rect width='%d' height='%d' fill='#ffffff'/>\n", WIDTH, HEIGHT);
+		"<rect width='%d' height='%d' fill='#ffffff'/>\n",
+		WIDTH, HEIGHT);
 	fprintf(f, "<text x='%d' y='34' font-size='20' font-weight='bold' fill='#17202b'>", LEFT);
 	put_xml(f, title);
 	fprintf(f, "</text>\n<text x='%d' y='56' font-size='13' fill='#5b6675'>", LEFT);
@@ -132,7 +141,7 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 	for (i = 0; i < n; i += stride)
 		fprintf(f, "%.1f,%.1f ", sx(&a, i), sy(&a, clamp(&a, p[i].loss)));
 	fprintf(f, "'/>\n<polyline fill='none' stroke='#0b5cad' stroke-width='2.5' "
-		"stroke-linejoin='round' points='");
+		   "stroke-linejoin='round' points='");
 	/* An exponential mean, without its bias at the start. */
 	for (i = 0; i < n; i++) {
 		double keep = 1 - 1.0 / window;
@@ -145,13 +154,15 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 	}
 	fprintf(f, "'/>\n<circle cx='%.1f' cy='%.1f' r='4' fill='#0b5cad'/>\n", sx(&a, n - 1),
 		sy(&a, clamp(&a, mean)));
-	fprintf(f, "<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad' "
-		"text-anchor='end'>%.3f</text>\n", sx(&a, n - 1) - 4,
-		sy(&a, clamp(&a, mean)) - 12, mean);
-	fprintf(f, "<g font-size='13' fill='#3b4552'><line x1='%d' x2='%d' y1='30' y2='30' "
+	fprintf(f,
+		"<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad' "
+		"text-anchor='end'>%.3f</text>\n",
+		sx(&a, n - 1) - 4, sy(&a, clamp(&a, mean)) - 12, mean);
+	fprintf(f,
+		"<g font-size='13' fill='#3b4552'><line x1='%d' x2='%d' y1='30' y2='30' "
 		"stroke='#9cc3e6' stroke-width='2'/><text x='%d' y='34'>each step</text>"
 		"<line x1='%d' x2='%d' y1='30' y2='30' stroke='#0b5cad' stroke-width='3'/>"
-		"<text x='%d' y='34'>running mean</text></g>\n</svg>\n", WIDTH - 290, WIDTH - 266,
-		WIDTH - 260, WIDTH - 170, WIDTH - 146, WIDTH - 140);
+		"<text x='%d' y='34'>running mean</text></g>\n</svg>\n",
+		WIDTH - 290, WIDTH - 266, WIDTH - 260, WIDTH - 170, WIDTH - 146, WIDTH - 140);
 	return ferror(f) | fclose(f) ? -1 : 0;
 }

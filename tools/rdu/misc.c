@@ -7,7 +7,8 @@
 int cmd_validate(int argc, char **argv)
 {
 	static const struct option options[] = { HELP_OPTION,
-						 { "chip", required_argument, NULL, 'c' }, { 0 } };
+						 { "chip", required_argument, NULL, 'c' },
+						 { 0 } };
 	const char *chip_name = NULL;
 	struct rdu_file *file = NULL;
 	struct rdu_chip chip;
@@ -20,7 +21,8 @@ int cmd_validate(int argc, char **argv)
 			chip_name = optarg;
 			break;
 		case 'h':
-			return help("validate", "  -c, --chip CHIP   name or description file (the one it "
+			return help("validate",
+				    "  -c, --chip CHIP   name or description file (the one it "
 				    "was compiled for)\n");
 		default:
 			return EXIT_USAGE;
@@ -37,8 +39,9 @@ int cmd_validate(int argc, char **argv)
 		const struct rdu_prog_header *h = rdu_file_header(file);
 
 		printf("%s: accepted: chip %s, %u tiles, %u sections, %u entry points, %u bytes of "
-		       "configuration\n", argv[optind], rdu_file_chip(file)->name, h->num_tiles,
-		       h->num_sections, h->num_entries, h->size);
+		       "configuration\n",
+		       argv[optind], rdu_file_chip(file)->name, h->num_tiles, h->num_sections,
+		       h->num_entries, h->size);
 	}
 	rdu_file_close(file);
 	return ret;
@@ -58,8 +61,9 @@ static void list_all(void)
 
 int cmd_faults(int argc, char **argv)
 {
-	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
-						 { "list", no_argument, NULL, 'l' }, { 0 } };
+	static const struct option options[] = {
+		DEVICE_OPTION, JSON_OPTION, HELP_OPTION, { "list", no_argument, NULL, 'l' }, { 0 }
+	};
 	const char *device = default_device();
 	struct rdu_device_info in;
 	struct rdu_device *dev;
@@ -79,9 +83,9 @@ int cmd_faults(int argc, char **argv)
 			list_all();
 			return EXIT_OK;
 		case 'h':
-			return help("faults", DEVICE_HELP
-				    "  -l, --list           all there are, with their meaning; no card needed\n"
-				    "  -j, --json           for programs\n");
+			return help("faults", DEVICE_HELP "  -l, --list           all there are, "
+							  "with their meaning; no card needed\n"
+							  "  -j, --json           for programs\n");
 		default:
 			return EXIT_USAGE;
 		}
@@ -98,10 +102,9 @@ int cmd_faults(int argc, char **argv)
 		json_integer(&j, "ecc_uncorrected", in.ecc_uncorrected);
 		json_close(&j);
 	} else {
-		printf("%-34s: %llu\n%-34s: %llu\n%-34s: %u\n%-34s: %u\n",
-		       "Contexts that faulted", (unsigned long long)in.faults,
-		       "Queues reset after a hang", (unsigned long long)in.resets,
-		       "Memory errors corrected", in.ecc_corrected,
+		printf("%-34s: %llu\n%-34s: %llu\n%-34s: %u\n%-34s: %u\n", "Contexts that faulted",
+		       (unsigned long long)in.faults, "Queues reset after a hang",
+		       (unsigned long long)in.resets, "Memory errors corrected", in.ecc_corrected,
 		       "Memory errors not corrected", in.ecc_uncorrected);
 		printf("\nWhat stopped a context is in the error text of its own program.\n");
 	}
@@ -122,8 +125,9 @@ int cmd_reset(int argc, char **argv)
 			device = optarg;
 			break;
 		case 'h':
-			return help("reset", DEVICE_HELP "Programs that run on the card are lost. Needs "
-				    "root.\n");
+			return help("reset",
+				    DEVICE_HELP "Programs that run on the card are lost. Needs "
+						"root.\n");
 		default:
 			return EXIT_USAGE;
 		}

@@ -78,8 +78,9 @@ static int bind_inputs(struct session *s, struct request *r)
 
 			memcpy(dims, sym->dims, sizeof(dims));
 			return fail("%s is %s, but \"%s\" is %s", in->path,
-				    shape_text(rdu_dtype_name(in->t.dtype), in->t.ndim, in->t.dims, a,
-					       sizeof(a)), in->name,
+				    shape_text(rdu_dtype_name(in->t.dtype), in->t.ndim, in->t.dims,
+					       a, sizeof(a)),
+				    in->name,
 				    shape_text(rdu_dtype_name(sym->dtype), sym->ndim, dims, b,
 					       sizeof(b)));
 		}
@@ -146,8 +147,10 @@ static int write_outputs(struct session *s, struct request *r)
 
 static int write_trace(struct session *s, struct request *r, struct rdu_job *job, int entry)
 {
-	struct trace t = { .file = s->file, .entry = rdu_file_entry(s->file, entry),
-			   .hz = chip_hz(s), .tiles = rdu_file_num_tiles(s->file) };
+	struct trace t = { .file = s->file,
+			   .entry = rdu_file_entry(s->file, entry),
+			   .hz = chip_hz(s),
+			   .tiles = rdu_file_num_tiles(s->file) };
 	int n = rdu_job_trace(job, &t.events, &t.dropped);
 
 	if (n < 0)
@@ -219,7 +222,9 @@ static int run(struct session *s, struct request *r)
 
 int cmd_run(int argc, char **argv)
 {
-	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
+	static const struct option options[] = { DEVICE_OPTION,
+						 JSON_OPTION,
+						 HELP_OPTION,
 						 { "input", required_argument, NULL, 'i' },
 						 { "output", required_argument, NULL, 'o' },
 						 { "repeat", required_argument, NULL, 'n' },
@@ -264,14 +269,16 @@ int cmd_run(int argc, char **argv)
 			r->trace_events = number;
 			break;
 		case 'h':
-			ret = help("run", DEVICE_HELP
-				   "  -i, --input NAME=FILE   .npy, or ONNX TensorProto (.pb)\n"
-				   "  -o, --output NAME=FILE  .pb: TensorProto, else .npy; any symbol, also\n"
-				   "                          weights\n"
-				   "  -n, --repeat N          run it N times\n"
-				   "  -t, --trace FILE        timeline of the last run, for Perfetto\n"
-				   "      --trace-events N    events at most (200000)\n"
-				   "  -j, --json              counters and modelled time\n");
+			ret = help(
+				"run", DEVICE_HELP
+				"  -i, --input NAME=FILE   .npy, or ONNX TensorProto (.pb)\n"
+				"  -o, --output NAME=FILE  .pb: TensorProto, else .npy; any "
+				"symbol, also\n"
+				"                          weights\n"
+				"  -n, --repeat N          run it N times\n"
+				"  -t, --trace FILE        timeline of the last run, for Perfetto\n"
+				"      --trace-events N    events at most (200000)\n"
+				"  -j, --json              counters and modelled time\n");
 			goto out;
 		default:
 			goto out;

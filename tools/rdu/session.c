@@ -94,7 +94,8 @@ void print_stats(FILE *f, const struct rdu_stats *st, double hz)
 	line(f, "copies, idle", all > known ? all - known : 0, all, hz);
 	line(f, "all", all, all, hz);
 	if (seconds > 0) {
-		fprintf(f, "  card memory    %s moved", human_bytes(st->dram_bytes, text, sizeof(text)));
+		fprintf(f, "  card memory    %s moved",
+			human_bytes(st->dram_bytes, text, sizeof(text)));
 		fprintf(f, ", %s/s\n", human_bytes(st->dram_bytes / seconds, rate, sizeof(rate)));
 		fprintf(f, "  systolic MACs  %s", human_count(st->macs, text, sizeof(text)));
 		fprintf(f, ", %sFLOP/s\n", human_count(2 * st->macs / seconds, rate, sizeof(rate)));

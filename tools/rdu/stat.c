@@ -138,8 +138,10 @@ static int sample(struct rdu_device *dev, enum form form, bool skip_idle, double
 			break;
 		}
 		if (form == TABLE)
-			printf("%sTILE                 %%idle %%exec %%pload %%aload %%chkpt %%quiesce    "
-			       "PID     USER COMMAND\n", i ? "\n" : "");
+			printf("%sTILE                 %%idle %%exec %%pload %%aload %%chkpt "
+			       "%%quiesce    "
+			       "PID     USER COMMAND\n",
+			       i ? "\n" : "");
 		else if (form == JSON)
 			json_begin(&j, NULL, '[');
 		for (t = 0; t < tiles; t++) {
@@ -163,11 +165,14 @@ static int sample(struct rdu_device *dev, enum form form, bool skip_idle, double
 
 int cmd_stat(int argc, char **argv)
 {
-	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
+	static const struct option options[] = { DEVICE_OPTION,
+						 JSON_OPTION,
+						 HELP_OPTION,
 						 { "interval", required_argument, NULL, 'i' },
 						 { "count", required_argument, NULL, 'n' },
 						 { "csv", no_argument, NULL, 'c' },
-						 { "skip-idle", no_argument, NULL, 's' }, { 0 } };
+						 { "skip-idle", no_argument, NULL, 's' },
+						 { 0 } };
 	const char *device = default_device();
 	double interval = 5, count = 1;
 	enum form form = TABLE;
@@ -198,13 +203,15 @@ int cmd_stat(int argc, char **argv)
 			skip_idle = true;
 			break;
 		case 'h':
-			return help("stat", DEVICE_HELP
-				    "  -i, --interval SEC   between two readings (5); 0: since the reset\n"
-				    "  -n, --count N        samples (1)\n"
-				    "      --skip-idle      only tiles that have an owner or work\n"
-				    "      --csv, --json    for programs\n\n"
-				    "Shares are of the card's clock in the interval. %idle of a tile\n"
-				    "that has a PID is time on the host and on copies.\n");
+			return help(
+				"stat", DEVICE_HELP
+				"  -i, --interval SEC   between two readings (5); 0: since the "
+				"reset\n"
+				"  -n, --count N        samples (1)\n"
+				"      --skip-idle      only tiles that have an owner or work\n"
+				"      --csv, --json    for programs\n\n"
+				"Shares are of the card's clock in the interval. %idle of a tile\n"
+				"that has a PID is time on the host and on copies.\n");
 		default:
 			return EXIT_USAGE;
 		}

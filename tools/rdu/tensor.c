@@ -95,11 +95,12 @@ static int set_data(const struct reader *r, struct tensor *t, const void *data, 
 static const struct {
 	uint32_t dtype;
 	const char *descr;
-} npy_types[] = {
-	{ RDU_DT_F32, "<f4" }, { RDU_DT_I64, "<i8" }, { RDU_DT_I32, "<i4" },
-	{ RDU_DT_U8, "|u1" },  { RDU_DT_I8, "|i1" },  { RDU_DT_BOOL, "|b1" },
-	{ RDU_DT_BF16, "<u2" }, /* NumPy has no bfloat16: its bits */
-};
+} npy_types
+	[] = {
+		{ RDU_DT_F32, "<f4" },	{ RDU_DT_I64, "<i8" }, { RDU_DT_I32, "<i4" },
+		{ RDU_DT_U8, "|u1" },	{ RDU_DT_I8, "|i1" },  { RDU_DT_BOOL, "|b1" },
+		{ RDU_DT_BF16, "<u2" }, /* NumPy has no bfloat16: its bits */
+	};
 
 static int read_npy(const struct reader *r, struct tensor *t, const unsigned char *p, size_t size)
 {
@@ -120,14 +121,16 @@ static int read_npy(const struct reader *r, struct tensor *t, const unsigned cha
 	header[n] = 0;
 	if (!strstr(header, "'fortran_order': False"))
 		return bad(r, "stored column-major (fortran_order): store it with "
-			   "numpy.ascontiguousarray");
+			      "numpy.ascontiguousarray");
 	at = strstr(header, "'descr': '");
 	for (i = 0; at && i < sizeof(npy_types) / sizeof(npy_types[0]); i++)
 		if (!strncmp(at + 10, npy_types[i].descr, 3) && at[13] == '\'')
 			break;
 	if (!at || i == sizeof(npy_types) / sizeof(npy_types[0]))
-		return bad(r, "type %.8s: there are float32, int64, int32, uint8, int8, bool and "
-			   "uint16 (bfloat16 bits)", at ? at + 9 : "?");
+		return bad(r,
+			   "type %.8s: there are float32, int64, int32, uint8, int8, bool and "
+			   "uint16 (bfloat16 bits)",
+			   at ? at + 9 : "?");
 	t->dtype = npy_types[i].dtype;
 	at = strstr(header, "'shape': (");
 	if (!at)
@@ -155,10 +158,12 @@ static int write_npy(FILE *f, const struct tensor *t)
 		;
 	for (d = 0; d < t->ndim; d++)
 		at += snprintf(shape + at, sizeof(shape) - at, "%lld%s", (long long)t->dims[d],
-			       t->ndim == 1 ? "," : d + 1 < t->ndim ? ", " : "");
+			       t->ndim == 1	 ? ","
+			       : d + 1 < t->ndim ? ", "
+						 : "");
 	n = snprintf(header, sizeof(header),
-		     "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
-		     npy_types[i].descr, shape);
+		     "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", npy_types[i].descr,
+		     shape);
 	while ((10 + n + 1) % 64)
 		header[n++] = ' ';
 	header[n++] = '\n';
@@ -173,8 +178,19 @@ static int write_npy(FILE *f, const struct tensor *t)
 /* ---- TensorProto ---------------------------------------------------------------------- */
 
 /* onnx.proto: message TensorProto */
-enum { DIMS = 1, DATA_TYPE = 2, SEGMENT = 3, FLOAT_DATA = 4, INT32_DATA = 5, STRING_DATA = 6,
-       INT64_DATA = 7, NAME = 8, RAW_DATA = 9, EXTERNAL_DATA = 13, DATA_LOCATION = 14 };
+enum {
+	DIMS = 1,
+	DATA_TYPE = 2,
+	SEGMENT = 3,
+	FLOAT_DATA = 4,
+	INT32_DATA = 5,
+	STRING_DATA = 6,
+	INT64_DATA = 7,
+	NAME = 8,
+	RAW_DATA = 9,
+	EXTERNAL_DATA = 13,
+	DATA_LOCATION = 14
+};
 
 static bool varint(const unsigned char **p, const unsigned char *end, uint64_t *value)
 {
@@ -312,8 +328,10 @@ static int read_proto(const struct reader *r, struct tensor *t, const unsigned c
 			}
 		}
 		if (!pass && !rdu_dtype_size(t->dtype)) {
-			bad(r, "%s type %u: there are float32, int64, int32, uint8, int8, bool and "
-			    "bfloat16", t->dtype ? "ONNX" : "not a TensorProto, or", t->dtype);
+			bad(r,
+			    "%s type %u: there are float32, int64, int32, uint8, int8, bool and "
+			    "bfloat16",
+			    t->dtype ? "ONNX" : "not a TensorProto, or", t->dtype);
 			goto out;
 		}
 	}

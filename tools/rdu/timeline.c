@@ -17,7 +17,8 @@ static const struct rdu_prog_section *section_of(const struct trace *t, unsigned
 	if (i >= h->num_sections)
 		return NULL;
 	return (const struct rdu_prog_section *)((const char *)rdu_file_image(t->file, NULL) +
-						 h->sections_off) + i;
+						 h->sections_off) +
+	       i;
 }
 
 static const char *section_name(const struct trace *t, unsigned int i)
@@ -94,8 +95,10 @@ static void put_json_text(FILE *f, const char *s)
 
 static void put_track_name(FILE *f, const struct trace *t, const struct rdu_trace_event *e)
 {
-	fprintf(f, ",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":%u,\"args\":"
-		"{\"name\":\"", track_of(e));
+	fprintf(f,
+		",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":%u,\"args\":"
+		"{\"name\":\"",
+		track_of(e));
 	if (on_tile(e)) {
 		fprintf(f, "tiles 0-%u", t->tiles - 1);
 	} else {
@@ -103,8 +106,10 @@ static void put_track_name(FILE *f, const struct trace *t, const struct rdu_trac
 		put_json_text(f, section_name(t, e->section));
 		fprintf(f, " stage %u", e->id);
 	}
-	fprintf(f, "\"}},\n{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":1,\"tid\":%u,"
-		"\"args\":{\"sort_index\":%u}}", track_of(e), track_of(e));
+	fprintf(f,
+		"\"}},\n{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":1,\"tid\":%u,"
+		"\"args\":{\"sort_index\":%u}}",
+		track_of(e), track_of(e));
 }
 
 static void put_event(FILE *f, const struct trace *t, const struct rdu_trace_event *e,
@@ -120,8 +125,10 @@ static void put_event(FILE *f, const struct trace *t, const struct rdu_trace_eve
 		fprintf(f, "%s ", kind_names[e->kind]);
 		put_json_text(f, section_name(t, e->section));
 	}
-	fprintf(f, "\",\"cat\":\"%s\",\"args\":{\"section\":%u,\"start_cycle\":%llu,"
-		"\"end_cycle\":%llu", kind_names[e->kind], e->section, (unsigned long long)e->start,
+	fprintf(f,
+		"\",\"cat\":\"%s\",\"args\":{\"section\":%u,\"start_cycle\":%llu,"
+		"\"end_cycle\":%llu",
+		kind_names[e->kind], e->section, (unsigned long long)e->start,
 		(unsigned long long)e->end);
 	if (e->kind == RDU_TRACE_STAGE)
 		fprintf(f, ",\"stage\":%u", e->id);
@@ -143,7 +150,8 @@ int write_trace_json(const char *path, const struct trace *t)
 		if (t->events[i].kind <= RDU_TRACE_STAGE)
 			order[n++] = &t->events[i];
 	qsort(order, n, sizeof(*order), by_track);
-	fprintf(f, "{\"displayTimeUnit\":\"ns\",\"otherData\":{\"clock\":\"modelled card time, "
+	fprintf(f,
+		"{\"displayTimeUnit\":\"ns\",\"otherData\":{\"clock\":\"modelled card time, "
 		"%.6g GHz\",\"dropped_events\":%u},\n\"traceEvents\":[\n"
 		"{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":\"RDU %s, ",
 		t->hz * 1e-9, t->dropped, rdu_file_chip(t->file)->name);
@@ -172,10 +180,12 @@ int write_trace_json(const char *path, const struct trace *t)
 
 		if (e->kind != RDU_TRACE_UNIT)
 			continue;
-		fprintf(f, "%s\n{\"section\":%u,\"program\":%u,\"busy\":%llu,\"stall_in\":%llu,"
-			"\"stall_out\":%llu,\"stall_mem\":%llu}", n++ ? "," : "", e->section, e->id,
-			(unsigned long long)e->start, (unsigned long long)e->end,
-			(unsigned long long)e->stall_out, (unsigned long long)e->stall_mem);
+		fprintf(f,
+			"%s\n{\"section\":%u,\"program\":%u,\"busy\":%llu,\"stall_in\":%llu,"
+			"\"stall_out\":%llu,\"stall_mem\":%llu}",
+			n++ ? "," : "", e->section, e->id, (unsigned long long)e->start,
+			(unsigned long long)e->end, (unsigned long long)e->stall_out,
+			(unsigned long long)e->stall_mem);
 	}
 	fprintf(f, "\n]}\n");
 	free(order);
@@ -261,7 +271,8 @@ static void draw_events(FILE *f, const struct trace *t, unsigned int section, un
 			}
 		}
 		if (from >= 0)
-			fprintf(f, "<rect x='%.2f' y='%.1f' width='%.2f' height='%.1f' fill='%s'/>\n",
+			fprintf(f,
+				"<rect x='%.2f' y='%.1f' width='%.2f' height='%.1f' fill='%s'/>\n",
 				from, y, to - from < 0.4 ? 0.4 : to - from, height, colour);
 		from = a;
 		to = b;
@@ -301,9 +312,9 @@ int write_timeline_svg(const char *path, const struct trace *t)
 		if (!on_tile(e) || e->section >= h->num_sections)
 			continue;
 		sum[e->kind] += d;
-		*(e->kind == RDU_TRACE_PLOAD ? &rows[e->section].pload :
-		  e->kind == RDU_TRACE_ALOAD ? &rows[e->section].aload :
-					       &rows[e->section].exec) += d;
+		*(e->kind == RDU_TRACE_PLOAD   ? &rows[e->section].pload
+		  : e->kind == RDU_TRACE_ALOAD ? &rows[e->section].aload
+					       : &rows[e->section].exec) += d;
 		rows[e->section].runs += e->kind == RDU_TRACE_EXEC;
 	}
 	qsort(rows, h->num_sections, sizeof(*rows), by_time);
@@ -313,11 +324,12 @@ int write_timeline_svg(const char *path, const struct trace *t)
 	qsort(rows, shown, sizeof(*rows), by_section);
 	y = TOP + (3 + shown) * ROW + 16;
 
-	fprintf(f, "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %.0f' width='%d' "
+	fprintf(f,
+		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %.0f' width='%d' "
 		"height='%.0f' font-family='Helvetica,Arial,sans-serif'>\n<style>.t{font-size:12px;"
 		"fill:#5b6675}.n{font-size:12px;fill:#17202b}.b{font-size:12px;font-weight:bold;"
-		"fill:#17202b}</style><rect width='%d' height='%.0f' fill='#ffffff'/>\n", WIDTH,
-		y + 34, WIDTH, y + 34, WIDTH, y + 34);
+		"fill:#17202b}</style><rect width='%d' height='%.0f' fill='#ffffff'/>\n",
+		WIDTH, y + 34, WIDTH, y + 34, WIDTH, y + 34);
 	snprintf(text, sizeof(text), "Timeline of %s", t->entry);
 	text_at(f, 20, 34, "font-size='20' font-weight='bold' fill='#17202b'", text);
 	snprintf(text, sizeof(text), "%s, %u tile%s, %u sections, %s of card time (modelled%s)",
@@ -358,7 +370,8 @@ int write_timeline_svg(const char *path, const struct trace *t)
 		snprintf(text, sizeof(text), "%u more sections take less time and are not shown",
 			 n - shown);
 	else
-		snprintf(text, sizeof(text), "a section's share of the time is its execution alone");
+		snprintf(text, sizeof(text),
+			 "a section's share of the time is its execution alone");
 	text_at(f, 20, y + 18, "class='t'", text);
 	fprintf(f, "</svg>\n");
 	free(rows);

@@ -76,10 +76,12 @@ static int fill_inputs(struct session *s, int entry)
 
 int cmd_trace(int argc, char **argv)
 {
-	static const struct option options[] = { DEVICE_OPTION, HELP_OPTION,
+	static const struct option options[] = { DEVICE_OPTION,
+						 HELP_OPTION,
 						 { "output", required_argument, NULL, 'o' },
 						 { "svg", required_argument, NULL, 's' },
-						 { "events", required_argument, NULL, 'e' }, { 0 } };
+						 { "events", required_argument, NULL, 'e' },
+						 { 0 } };
 	const char *device = NULL, *out = NULL, *svg = NULL;
 	struct session s = { 0 };
 	struct rdu_job *job = NULL;

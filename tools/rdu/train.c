@@ -71,15 +71,22 @@ static int find_names(struct session *s, const char *entry, struct names *n)
 			n->x = sym;
 	}
 	if (!n->x || !n->labels || !n->lr || !n->loss)
-		return fail("entry point %s needs an image input, and symbols \"labels\", \"lr\" and "
-			    "\"loss\"; it has no %s", entry,
-			    !n->x ? "image input" : !n->labels ? "labels" : !n->lr ? "lr" : "loss");
+		return fail(
+			"entry point %s needs an image input, and symbols \"labels\", \"lr\" and "
+			"\"loss\"; it has no %s",
+			entry,
+			!n->x	     ? "image input"
+			: !n->labels ? "labels"
+			: !n->lr     ? "lr"
+				     : "loss");
 	if (n->x->dtype != RDU_DT_F32 || n->x->ndim < 2 || n->labels->dtype != RDU_DT_I64 ||
 	    n->labels->ndim != 1 || n->labels->dims[0] != n->x->dims[0] ||
 	    n->lr->dtype != RDU_DT_F32 || rdu_symbol_size(n->lr) != 4 ||
 	    n->loss->dtype != RDU_DT_F32 || rdu_symbol_size(n->loss) != 4)
-		return fail("entry point %s: want %s float32[batch,...], labels int64[batch], lr and "
-			    "loss float32[1]", entry, n->x->name);
+		return fail(
+			"entry point %s: want %s float32[batch,...], labels int64[batch], lr and "
+			"loss float32[1]",
+			entry, n->x->name);
 	return 0;
 }
 
@@ -123,7 +130,8 @@ static void progress(struct trainer *t, bool last)
 	double now = now_seconds(), elapsed = now - t->start;
 	double card = (t->sum.end_cycle - t->sum.start_cycle) / chip_hz(&t->s);
 	bool terminal = t->plan.progress == 1 || (t->plan.progress < 0 && isatty(1));
-	unsigned int tenth = t->steps / 10 ? t->steps / 10 : 1, from = t->done > 20 ? t->done - 20 : 0;
+	unsigned int tenth = t->steps / 10 ? t->steps / 10 : 1,
+		     from = t->done > 20 ? t->done - 20 : 0;
 	char text[32], bar[25];
 	float mean = 0;
 	unsigned int i;
@@ -228,8 +236,8 @@ static int prepare(struct trainer *t)
 	t->batch = n->x->dims[0];
 	pixels = rdu_symbol_size(n->x) / 4 / t->batch;
 	if (pixels != (size_t)t->images.rows * t->images.cols)
-		return fail("\"%s\" takes images of %zu pixels, those in %s have %u x %u", n->x->name,
-			    pixels, t->plan.data, t->images.rows, t->images.cols);
+		return fail("\"%s\" takes images of %zu pixels, those in %s have %u x %u",
+			    n->x->name, pixels, t->plan.data, t->images.rows, t->images.cols);
 	t->order = xmalloc(t->images.count * sizeof(*t->order));
 	t->steps_per_epoch = (t->images.count + t->batch - 1) / t->batch;
 	t->steps = t->steps_per_epoch * t->plan.epochs;
@@ -274,8 +282,8 @@ static int report(struct trainer *t, double wall)
 		 t->done, t->batch, rdu_file_chip(t->s.file)->name,
 		 rdu_file_chip(t->s.file)->assumed ? " (numbers partly assumed)" : "",
 		 human_time(card, text, sizeof(text)));
-	if (t->plan.curve && write_loss_svg(t->plan.curve, t->curve, t->done, "Training loss",
-					    subtitle))
+	if (t->plan.curve &&
+	    write_loss_svg(t->plan.curve, t->curve, t->done, "Training loss", subtitle))
 		return fail("%s: %s", t->plan.curve, strerror(errno));
 	if (t->plan.save && rdu_program_save(t->s.prog, t->plan.save))
 		return fail("%s", rdu_error_text(t->s.prog));
@@ -300,9 +308,10 @@ static int report(struct trainer *t, double wall)
 	if (!out)
 		return fail("%s: %s", t->plan.results, strerror(errno));
 	fprintf(out, "steps %u\nloss %.6f\n", t->done, mean);
-	fprintf(out, "modelled_seconds %.6f\nmodelled_exec_seconds %.6f\n"
-		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n", card,
-		t->sum.exec_cycles / hz, t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
+	fprintf(out,
+		"modelled_seconds %.6f\nmodelled_exec_seconds %.6f\n"
+		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n",
+		card, t->sum.exec_cycles / hz, t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
 	fprintf(out, "wall_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
 		t->done * (double)t->batch / wall, (unsigned long long)hash);
 	if (out != stdout && fclose(out))
@@ -322,25 +331,39 @@ static void finish(struct trainer *t)
 	free(t->labels);
 }
 
-#define TRAIN_HELP \
+#define TRAIN_HELP                                                                             \
 	"      --data DIR         train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz\n" \
-	"      --epochs N         (1)\n" \
-	"      --steps N          stop after N steps (0: when the epochs are done)\n" \
-	"      --lr RATE          at the start (0.002 with an Adam optimizer, else 0.1)\n" \
-	"      --schedule KIND    cosine (to zero at the end, default) or constant\n" \
-	"      --seed N           of the order of images (1)\n" \
-	"      --save OUT.rdu     the program with the trained weights\n" \
-	"      --loss-curve FILE  picture (SVG)\n" \
-	"      --log FILE         a line each step (CSV)\n" \
-	"      --results FILE     the \"key value\" lines go there instead\n" \
-	"      --progress WHEN    auto (rewritten line on a terminal), always, never\n" \
+	"      --epochs N         (1)\n"                                                       \
+	"      --steps N          stop after N steps (0: when the epochs are done)\n"          \
+	"      --lr RATE          at the start (0.002 with an Adam optimizer, else 0.1)\n"     \
+	"      --schedule KIND    cosine (to zero at the end, default) or constant\n"          \
+	"      --seed N           of the order of images (1)\n"                                \
+	"      --save OUT.rdu     the program with the trained weights\n"                      \
+	"      --loss-curve FILE  picture (SVG)\n"                                             \
+	"      --log FILE         a line each step (CSV)\n"                                    \
+	"      --results FILE     the \"key value\" lines go there instead\n"                  \
+	"      --progress WHEN    auto (rewritten line on a terminal), always, never\n"        \
 	"  -j, --json             the summary for programs\n"
 
 static int parse(int argc, char **argv, struct plan *p)
 {
-	enum { DATA = 256, EPOCHS, STEPS, LR, SCHEDULE, SEED, SAVE, CURVE, LOG, PROGRESS, ENTRY,
-	       RESULTS };
-	static const struct option options[] = { DEVICE_OPTION, JSON_OPTION, HELP_OPTION,
+	enum {
+		DATA = 256,
+		EPOCHS,
+		STEPS,
+		LR,
+		SCHEDULE,
+		SEED,
+		SAVE,
+		CURVE,
+		LOG,
+		PROGRESS,
+		ENTRY,
+		RESULTS
+	};
+	static const struct option options[] = { DEVICE_OPTION,
+						 JSON_OPTION,
+						 HELP_OPTION,
 						 { "data", required_argument, NULL, DATA },
 						 { "epochs", required_argument, NULL, EPOCHS },
 						 { "steps", required_argument, NULL, STEPS },
@@ -385,7 +408,9 @@ static int parse(int argc, char **argv, struct plan *p)
 			p->schedule = strcmp(optarg, "cosine") ? CONSTANT : COSINE;
 			break;
 		case PROGRESS:
-			p->progress = !strcmp(optarg, "always") ? 1 : !strcmp(optarg, "never") ? 0 : -1;
+			p->progress = !strcmp(optarg, "always")	 ? 1
+				      : !strcmp(optarg, "never") ? 0
+								 : -1;
 			break;
 		case SAVE:
 			p->save = optarg;
@@ -418,8 +443,9 @@ static int parse(int argc, char **argv, struct plan *p)
 
 int cmd_train(int argc, char **argv)
 {
-	struct trainer t = { .plan = { .epochs = 1, .seed = 1, .progress = -1,
-				       .entry = "train_step" } };
+	struct trainer t = {
+		.plan = { .epochs = 1, .seed = 1, .progress = -1, .entry = "train_step" }
+	};
 	int ret = parse(argc, argv, &t.plan);
 	double start;
 

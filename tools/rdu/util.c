@@ -84,8 +84,11 @@ static const char *human(double v, double base, const char *const *units, unsign
 		v /= base;
 		i++;
 	}
-	snprintf(text, size, "%.*f %s%s", v >= 100 || v == floor(v) ? 0 : v >= 10 ? 1 : 2, v,
-		 units[i], suffix);
+	snprintf(text, size, "%.*f %s%s",
+		 v >= 100 || v == floor(v) ? 0
+		 : v >= 10		   ? 1
+					   : 2,
+		 v, units[i], suffix);
 	return text;
 }
 

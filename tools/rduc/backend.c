@@ -53,8 +53,9 @@ static void print_image(const struct uimage *im)
 				(long long)p->c[c].trip);
 		if (p->acc.target >= 0)
 			fprintf(stderr, "  %s%d, %d lanes, pack %d",
-				p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE ? "segment " :
-				"buffer ", p->acc.target, p->acc.lanes, p->acc.pack);
+				p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE ? "segment "
+										      : "buffer ",
+				p->acc.target, p->acc.lanes, p->acc.pack);
 		fprintf(stderr, "\n");
 	}
 }
@@ -160,7 +161,10 @@ static void backend_free(struct backend *be)
 int rduc_backend(struct module *m, const struct rduc_options *opt, const char *out_path,
 		 char *error, int error_size)
 {
-	struct backend be = { .m = copy_entries(m), .opt = opt, .chip = *opt->chip, .error = error,
+	struct backend be = { .m = copy_entries(m),
+			      .opt = opt,
+			      .chip = *opt->chip,
+			      .error = error,
 			      .error_size = error_size };
 	int r = 0;
 

@@ -62,7 +62,8 @@ int be_dot(struct backend *be, const char *path)
 		return be_error(be, "%s: %s", path, strerror(errno));
 	fprintf(f, "digraph \"");
 	put_text(f, be->m->name);
-	fprintf(f, "\" {\n\tnode [fontname=Helvetica fontsize=10];\n\tedge [fontname=Helvetica fontsize=8];\n");
+	fprintf(f, "\" {\n\tnode [fontname=Helvetica fontsize=10];\n\tedge [fontname=Helvetica "
+		   "fontsize=8];\n");
 	for (int e = 0; e < be->m->num_entries; e++) {
 		const struct module_entry *m = &be->m->entries[e];
 
@@ -94,7 +95,8 @@ int be_dot(struct backend *be, const char *path)
 
 				if (t->kind == TENSOR_TEMP)
 					continue;
-				fprintf(f, "\t\to%d_%d [shape=ellipse style=bold label=\"", e, t->id);
+				fprintf(f, "\t\to%d_%d [shape=ellipse style=bold label=\"", e,
+					t->id);
 				put_text(f, t->name);
 				fprintf(f, "\"];\n\t\te%d_%d -> o%d_%d [label=\"", e, k, e, t->id);
 				put_shape(f, t);

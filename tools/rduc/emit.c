@@ -38,11 +38,17 @@ static void align8(struct bytes *b)
 static void put_access(struct bytes *b, const struct uprog *p)
 {
 	struct rdu_cfg_access a = {
-		.target = (uint32_t)p->acc.target, .format = (uint8_t)p->acc.format,
-		.pack = (uint8_t)p->acc.pack, .lanes = (uint8_t)p->acc.lanes,
-		.num_preds = (uint8_t)p->acc.num_preds, .flip_mask = (uint16_t)p->acc.flip_mask,
-		.copy_start = (uint8_t)p->acc.copy_start, .flags = (uint8_t)p->acc.flags,
-		.pad = p->acc.pad, .base = p->acc.base, .lane_stride = p->acc.lane_stride,
+		.target = (uint32_t)p->acc.target,
+		.format = (uint8_t)p->acc.format,
+		.pack = (uint8_t)p->acc.pack,
+		.lanes = (uint8_t)p->acc.lanes,
+		.num_preds = (uint8_t)p->acc.num_preds,
+		.flip_mask = (uint16_t)p->acc.flip_mask,
+		.copy_start = (uint8_t)p->acc.copy_start,
+		.flags = (uint8_t)p->acc.flags,
+		.pad = p->acc.pad,
+		.base = p->acc.base,
+		.lane_stride = p->acc.lane_stride,
 		.index_stride = p->acc.index_stride,
 	};
 
@@ -51,7 +57,8 @@ static void put_access(struct bytes *b, const struct uprog *p)
 	put(b, &a, sizeof(a));
 	for (int q = 0; q < p->acc.num_preds; q++) {
 		const struct upred *u = &p->acc.pred[q];
-		struct rdu_cfg_pred c = { .base = (int32_t)u->base, .lo = (int32_t)u->lo,
+		struct rdu_cfg_pred c = { .base = (int32_t)u->base,
+					  .lo = (int32_t)u->lo,
 					  .hi = (int32_t)u->hi,
 					  .lane_stride = (int32_t)u->lane_stride };
 
@@ -75,9 +82,12 @@ static uint32_t put_body(struct bytes *b, const struct uprog *p)
 		put(b, p->stage, sizeof(p->stage[0]) * (size_t)(p->num_stages + p->num_tail));
 	} else if (p->kind == RDU_KIND_SYSTOLIC) {
 		struct rdu_cfg_systolic s = {
-			.mode = (uint8_t)p->mode, .cols = (uint8_t)p->cols,
-			.flags = (uint8_t)p->flags, .num_tail = (uint8_t)p->num_tail,
-			.k_mask = (uint16_t)p->k_mask, .init_mask = (uint16_t)p->init_mask,
+			.mode = (uint8_t)p->mode,
+			.cols = (uint8_t)p->cols,
+			.flags = (uint8_t)p->flags,
+			.num_tail = (uint8_t)p->num_tail,
+			.k_mask = (uint16_t)p->k_mask,
+			.init_mask = (uint16_t)p->init_mask,
 		};
 
 		put(b, &s, sizeof(s));
@@ -93,16 +103,22 @@ static void put_program(struct bytes *b, const struct uimage *im, const struct u
 {
 	const struct uunit *u = &im->unit[p->unit];
 	struct rdu_cfg_program c = {
-		.kind = (uint8_t)p->kind, .num_counters = (uint8_t)p->num_counters,
-		.num_outer = (uint8_t)p->num_outer, .num_in = (uint8_t)p->num_in,
-		.num_out = (uint8_t)p->num_out, .tile = (uint16_t)u->tile,
-		.unit = (uint16_t)u->phys, .op_id = (uint16_t)p->op_id, .body = body,
+		.kind = (uint8_t)p->kind,
+		.num_counters = (uint8_t)p->num_counters,
+		.num_outer = (uint8_t)p->num_outer,
+		.num_in = (uint8_t)p->num_in,
+		.num_out = (uint8_t)p->num_out,
+		.tile = (uint16_t)u->tile,
+		.unit = (uint16_t)u->phys,
+		.op_id = (uint16_t)p->op_id,
+		.body = body,
 	};
 
 	for (int i = 0; i < p->num_counters; i++) {
 		c.counter[i].start = (int32_t)p->c[i].start;
 		c.counter[i].step = (int32_t)p->c[i].step;
-		c.counter[i].limit = (int32_t)(p->c[i].start + p->c[i].step * (p->c[i].trip - 1) + 1);
+		c.counter[i].limit =
+			(int32_t)(p->c[i].start + p->c[i].step * (p->c[i].trip - 1) + 1);
 		c.counter[i].limit_kind = RDU_LIMIT_IMM;
 	}
 	for (int i = 0; i < RDU_MAX_PORTS; i++) {
@@ -130,7 +146,9 @@ static void put_buffers(struct bytes *b, const struct uimage *im)
 		struct rdu_cfg_buffer c = {
 			.tile = (uint16_t)im->unit[u->unit].tile,
 			.unit = (uint16_t)im->unit[u->unit].phys,
-			.copies = u->copies, .base = top[u->unit], .words = u->words,
+			.copies = u->copies,
+			.base = top[u->unit],
+			.words = u->words,
 		};
 
 		top[u->unit] += u->copies * u->words;
@@ -154,8 +172,11 @@ int be_image(struct backend *be, struct uimage *im)
 	struct bytes links = { 0 }, tokens = { 0 }, buffers = { 0 }, out = { 0 };
 	uint32_t num_dests = 0, num_links = 0;
 	struct rdu_cfg_header h = {
-		.magic = RDU_CFG_MAGIC, .version = RDU_CFG_VERSION, .header_size = sizeof(h),
-		.num_tiles = (uint32_t)im->tiles, .chip_hash = rdu_chip_hash(&be->chip),
+		.magic = RDU_CFG_MAGIC,
+		.version = RDU_CFG_VERSION,
+		.header_size = sizeof(h),
+		.num_tiles = (uint32_t)im->tiles,
+		.chip_hash = rdu_chip_hash(&be->chip),
 		.num_segments = (uint32_t)im->num_segments,
 	};
 
@@ -164,9 +185,12 @@ int be_image(struct backend *be, struct uimage *im)
 	for (int i = 0; i < im->num_streams; i++) {
 		const struct ustream *s = &im->stream[i];
 		struct rdu_cfg_stream c = {
-			.program = (uint32_t)s->prog, .port = (uint8_t)s->port,
-			.net = RDU_NET_VECTOR, .first_dest = num_dests,
-			.num_dests = (uint32_t)s->num_dests, .first_link = num_links,
+			.program = (uint32_t)s->prog,
+			.port = (uint8_t)s->port,
+			.net = RDU_NET_VECTOR,
+			.first_dest = num_dests,
+			.num_dests = (uint32_t)s->num_dests,
+			.first_link = num_links,
 			.num_links = (uint32_t)s->num_links,
 		};
 
@@ -227,8 +251,11 @@ int be_program(struct backend *be)
 	struct rdu_prog_section *ps;
 	struct rdu_cfg_diag diag;
 	struct rdu_prog_header h = {
-		.magic = RDU_PROG_MAGIC, .version = RDU_PROG_VERSION, .header_size = sizeof(h),
-		.num_tiles = (uint32_t)be->tiles, .chip_hash = rdu_chip_hash(&be->chip),
+		.magic = RDU_PROG_MAGIC,
+		.version = RDU_PROG_VERSION,
+		.header_size = sizeof(h),
+		.num_tiles = (uint32_t)be->tiles,
+		.chip_hash = rdu_chip_hash(&be->chip),
 		.num_regions = (uint32_t)be->num_regions,
 		.num_sections = (uint32_t)be->num_sections,
 		.num_entries = (uint32_t)be->m->num_entries,
@@ -238,7 +265,8 @@ int be_program(struct backend *be)
 	for (int i = 0; i < be->num_sections; i++) {
 		const struct uimage *im = be->section[i].im;
 		struct rdu_prog_section s = {
-			.size = (uint32_t)im->size, .first_segment = h.num_segments,
+			.size = (uint32_t)im->size,
+			.first_segment = h.num_segments,
 			.num_segments = (uint32_t)im->num_segments,
 		};
 
@@ -247,8 +275,10 @@ int be_program(struct backend *be)
 		for (int k = 0; k < im->num_segments; k++) {
 			const struct region_of *w = &be->where[im->segment[k].t->id];
 			struct rdu_prog_segment g = {
-				.region = (uint32_t)w->region, .access = im->segment[k].access,
-				.offset = w->offset, .size = w->size,
+				.region = (uint32_t)w->region,
+				.access = im->segment[k].access,
+				.offset = w->offset,
+				.size = w->size,
 			};
 
 			put(&segments, &g, sizeof(g));

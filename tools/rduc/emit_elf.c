@@ -61,8 +61,10 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 	struct module *m = be->m;
 	uint64_t *entries = calloc((size_t)m->num_tensors + 1, sizeof(uint64_t));
 	static const uint32_t flags[] = {
-		[TENSOR_INPUT] = RDU_SYM_INPUT, [TENSOR_OUTPUT] = RDU_SYM_OUTPUT,
-		[TENSOR_WEIGHT] = RDU_SYM_WEIGHT, [TENSOR_STATE] = RDU_SYM_STATE,
+		[TENSOR_INPUT] = RDU_SYM_INPUT,
+		[TENSOR_OUTPUT] = RDU_SYM_OUTPUT,
+		[TENSOR_WEIGHT] = RDU_SYM_WEIGHT,
+		[TENSOR_STATE] = RDU_SYM_STATE,
 	};
 
 	*sym = calloc((size_t)m->num_tensors + 1, sizeof(**sym));

@@ -73,7 +73,9 @@ static void ground(const struct picture *p)
 	double r = p->cell * 0.29;
 
 	for (int t = 0; t < p->be->tiles; t++)
-		fprintf(p->f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.1f\" class=\"tile\"/>\n",
+		fprintf(p->f,
+			"<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.1f\" "
+			"class=\"tile\"/>\n",
 			p->x - p->cell * 0.7, p->y + t * (rows + 0.6) * p->cell - p->cell * 0.1,
 			(p->cols + 1.4) * p->cell, (rows + 0.2) * p->cell, p->cell * 0.3);
 	/* one path for all units that exist: they are many */
@@ -159,14 +161,20 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 		if (u->kind == RDU_UNIT_AGCU) { /* outside, beside its switch */
 			double w = p->cell * 0.3, to = u->x ? p->cell * 0.5 : -p->cell * 0.5;
 
-			fprintf(p->f, "<path class=\"route\" stroke-width=\"%.2f\" d=\"M%.1f %.1fh%.1f\"/>",
+			fprintf(p->f,
+				"<path class=\"route\" stroke-width=\"%.2f\" d=\"M%.1f "
+				"%.1fh%.1f\"/>",
 				p->cell * 0.06, x, y, to);
 			x += u->x ? p->cell * 0.62 : -p->cell * 0.62;
 			y += (u->phys / 2 / (int)p->be->chip.tile_rows % 2) * p->cell * 0.3;
-			fprintf(p->f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"%s\">",
+			fprintf(p->f,
+				"<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+				"fill=\"%s\">",
 				x - w / 2, y - r, w, 2 * r, fill);
 		} else {
-			fprintf(p->f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" rx=\"%.1f\" fill=\"%s\">",
+			fprintf(p->f,
+				"<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" "
+				"rx=\"%.1f\" fill=\"%s\">",
 				x - r, y - r, 2 * r, 2 * r,
 				u->kind == RDU_UNIT_PMU ? p->cell * 0.02 : p->cell * 0.12, fill);
 		}
@@ -186,7 +194,9 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 		}
 		fprintf(p->f, "</rect>\n");
 		if (p->cell > 14 && num[RDU_KIND_SYSTOLIC]) /* an array: a small grid */
-			fprintf(p->f, "<path class=\"grid\" d=\"M%.1f %.1fv%.1fM%.1f %.1fv%.1fM%.1f %.1fh%.1fM%.1f %.1fh%.1f\"/>\n",
+			fprintf(p->f,
+				"<path class=\"grid\" d=\"M%.1f %.1fv%.1fM%.1f %.1fv%.1fM%.1f "
+				"%.1fh%.1fM%.1f %.1fh%.1f\"/>\n",
 				x - r / 3, y - r * 0.7, r * 1.4, x + r / 3, y - r * 0.7, r * 1.4,
 				x - r * 0.7, y - r / 3, r * 1.4, x - r * 0.7, y + r / 3, r * 1.4);
 	}
@@ -195,14 +205,17 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 
 static void style(FILE *f, double w, double h)
 {
-	fprintf(f, "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" font-family=\"Helvetica,Arial,sans-serif\">\n",
+	fprintf(f,
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" "
+		"width=\"%.0f\" height=\"%.0f\" font-family=\"Helvetica,Arial,sans-serif\">\n",
 		w, h, w, h);
 	fputs("<style>.tile{fill:#f4f5f7;stroke:#c6cad2;stroke-width:.8}"
 	      ".nopcu{fill:#e3e6eb}.nopmu{fill:#ecedf1}"
 	      ".route{stroke:#3b4a63;stroke-opacity:.55;fill:none;stroke-linecap:round}"
 	      ".grid{stroke:#fff;stroke-opacity:.75;stroke-width:1;fill:none}"
 	      "text{fill:#1d2430}.dim{fill:#687385}</style>\n"
-	      "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n", f);
+	      "<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+	      f);
 }
 
 static double legend(const struct backend *be, FILE *f, double x, double y, int big)
@@ -210,21 +223,29 @@ static double legend(const struct backend *be, FILE *f, double x, double y, int 
 	static const struct {
 		const char *text;
 		int light;
-	} kind[] = { { "PCU, systolic", 48 }, { "PCU, SIMD", 58 }, { "PMU", 76 },
-		     { "AGCU, loads", 60 }, { "AGCU, stores", 34 } };
+	} kind[] = { { "PCU, systolic", 48 },
+		     { "PCU, SIMD", 58 },
+		     { "PMU", 76 },
+		     { "AGCU, loads", 60 },
+		     { "AGCU, stores", 34 } };
 	double at = x;
 	char fill[40];
 
 	for (size_t i = 0; i < sizeof(kind) / sizeof(kind[0]); i++) {
-		color(fill, sizeof(fill), be->section[big].im->num_progs ?
-		      be->section[big].im->prog[0].op_id : 0, kind[i].light);
-		fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"%d\" height=\"12\" rx=\"%d\" fill=\"%s\"/>"
-			   "<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">%s</text>\n",
+		color(fill, sizeof(fill),
+		      be->section[big].im->num_progs ? be->section[big].im->prog[0].op_id : 0,
+		      kind[i].light);
+		fprintf(f,
+			"<rect x=\"%.1f\" y=\"%.1f\" width=\"%d\" height=\"12\" rx=\"%d\" "
+			"fill=\"%s\"/>"
+			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">%s</text>\n",
 			at, y, i > 2 ? 6 : 12, i < 2 ? 3 : 0, fill, at + 17, y + 10, kind[i].text);
 		at += 34 + 6.1 * (double)strlen(kind[i].text);
 	}
-	fprintf(f, "<path class=\"route\" stroke-width=\"1\" d=\"M%.1f %.1fh18\"/><path class=\"route\" stroke-width=\"4\" d=\"M%.1f %.1fh18\"/>"
-		   "<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">route, wider: more streams</text>\n",
+	fprintf(f,
+		"<path class=\"route\" stroke-width=\"1\" d=\"M%.1f %.1fh18\"/><path "
+		"class=\"route\" stroke-width=\"4\" d=\"M%.1f %.1fh18\"/>"
+		"<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">route, wider: more streams</text>\n",
 		at, y + 6, at + 22, y + 6, at + 46, y + 10);
 	return y + 20;
 }
@@ -232,7 +253,9 @@ static double legend(const struct backend *be, FILE *f, double x, double y, int 
 int be_floorplan(struct backend *be, const char *path)
 {
 	FILE *f = fopen(path, "w");
-	struct picture p = { .be = be, .f = f, .cols = (int)be->chip.tile_cols,
+	struct picture p = { .be = be,
+			     .f = f,
+			     .cols = (int)be->chip.tile_cols,
 			     .rows = (int)be->chip.tile_rows * be->tiles };
 	int big = 0, across, shown = be->num_sections - 1;
 	double large = be->tiles > 2 ? 16 : be->tiles > 1 ? 20 : 30, small = 6.5;
@@ -264,9 +287,11 @@ int be_floorplan(struct backend *be, const char *path)
 	style(f, W, H);
 	fprintf(f, "<text x=\"30\" y=\"34\" font-size=\"20\" font-weight=\"600\">");
 	put_text(f, be->opt->model ? be->opt->model : be->m->name, 48);
-	fprintf(f, " on %s</text>\n<text x=\"30\" y=\"54\" font-size=\"12\" class=\"dim\">%d of %u tiles, "
-		   "%d sections, -O%d; cycles are modelled</text>\n", be->chip.name, be->tiles,
-		be->chip.tiles, be->num_sections, be->opt->opt);
+	fprintf(f,
+		" on %s</text>\n<text x=\"30\" y=\"54\" font-size=\"12\" class=\"dim\">%d of %u "
+		"tiles, "
+		"%d sections, -O%d; cycles are modelled</text>\n",
+		be->chip.name, be->tiles, be->chip.tiles, be->num_sections, be->opt->opt);
 	legend(be, f, 30, 64, big);
 	p.x = left;
 	p.y = top + 22;
@@ -274,8 +299,9 @@ int be_floorplan(struct backend *be, const char *path)
 	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"14\" font-weight=\"600\">", left - 10,
 		top - 2);
 	put_text(f, be->section[big].im->name, 40);
-	fprintf(f, "</text><text x=\"%.1f\" y=\"%.1f\" font-size=\"11\" class=\"dim\">"
-		   "%llu cycles, %d PCU, %d PMU, %d AGCU</text>\n",
+	fprintf(f,
+		"</text><text x=\"%.1f\" y=\"%.1f\" font-size=\"11\" class=\"dim\">"
+		"%llu cycles, %d PCU, %d PMU, %d AGCU</text>\n",
 		left - 10, top + 13, (unsigned long long)be->section[big].im->cycles,
 		be->section[big].im->used[0], be->section[big].im->used[1],
 		be->section[big].im->used[2]);
@@ -293,15 +319,19 @@ int be_floorplan(struct backend *be, const char *path)
 		p.x = left + bw + 50 + (k % across) * tw;
 		p.y = top + 22 + (k / across) * th;
 		color(fill, sizeof(fill), i, 48);
-		fprintf(f, "<rect x=\"%.1f\" y=\"%.1f\" width=\"9\" height=\"9\" rx=\"2\" fill=\"%s\"/>"
-			   "<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">", p.x - 4, p.y - 14, fill,
-			p.x + 9, p.y - 6);
+		fprintf(f,
+			"<rect x=\"%.1f\" y=\"%.1f\" width=\"9\" height=\"9\" rx=\"2\" "
+			"fill=\"%s\"/>"
+			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">",
+			p.x - 4, p.y - 14, fill, p.x + 9, p.y - 6);
 		put_text(f, im->name, 19);
 		fprintf(f, "</text>\n");
 		ground(&p);
 		routes(&p, im);
 		units(&p, im, false);
-		fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"dim\">%s, %llu cycles</text>\n",
+		fprintf(f,
+			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"dim\">%s, %llu "
+			"cycles</text>\n",
 			p.x - 4, p.y + height(&p) + 12, be->entry[be->section[i].entry].name,
 			(unsigned long long)im->cycles);
 		k++;

@@ -175,8 +175,8 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		result[i] = -1;
 		if (c->in[i].tensor == w->tensor) {
 			/* every reading of it must be at the point */
-			if (!one_to_one(c, &c->in[i], dup) || memcmp(dup, dim_of,
-								   sizeof(int) * (size_t)c->ndim))
+			if (!one_to_one(c, &c->in[i], dup) ||
+			    memcmp(dup, dim_of, sizeof(int) * (size_t)c->ndim))
 				return false;
 			result[i] = o;
 			continue;
@@ -305,8 +305,8 @@ static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c)
 			if (!name)
 				abort();
 			sprintf(name, "%s+%s", a->name, b->name);
-			be->names = realloc(be->names, sizeof(char *) *
-					    (size_t)(be->num_names + 1));
+			be->names =
+				realloc(be->names, sizeof(char *) * (size_t)(be->num_names + 1));
 			if (!be->names)
 				abort();
 			be->names[be->num_names++] = name;

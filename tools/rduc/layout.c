@@ -31,8 +31,7 @@ void be_layout(struct backend *be)
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
 
 		if (t->kind != TENSOR_TEMP || root->kind != TENSOR_TEMP || t->update_of ||
-		    t->data || t->ndim < 1 || !is_batch(be, t->dim[0]) ||
-		    t->dim[0] != root->dim[0])
+		    t->data || t->ndim < 1 || !is_batch(be, t->dim[0]) || t->dim[0] != root->dim[0])
 			stay[root->id] = true;
 	}
 	for (int i = 0; i < m->num_tensors; i++) {

@@ -8,8 +8,8 @@
 #include <string.h>
 #include "backend.h"
 
-static int attempt(struct backend *be, struct nest *n, const struct lnest *l,
-		   const struct plan *pl, int op_id, struct uimage **out)
+static int attempt(struct backend *be, struct nest *n, const struct lnest *l, const struct plan *pl,
+		   int op_id, struct uimage **out)
 {
 	struct uimage *im = image_new(&be->chip, be->tiles, n->name);
 	struct rdu_cfg_diag diag;
@@ -47,7 +47,9 @@ int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im)
 	struct plan pl = {
 		.level = level,
 		.chunk = 4096,
-		.max_unroll = level == 0 ? 2 : level == 1 ? 8 : 1 << 20,
+		.max_unroll = level == 0   ? 2
+			      : level == 1 ? 8
+					   : 1 << 20,
 		.no_systolic = be->opt->fp32 || !be->chip.systolic_cols,
 	};
 	struct lnest l;
@@ -57,8 +59,8 @@ int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im)
 		if (!attempt(be, n, &l, &pl, op_id, im))
 			return 0;
 		if (pl.max_unroll > 4096)
-			pl.max_unroll = (int)(rdu_chip_pcus_per_tile(&be->chip) *
-					      (unsigned int)be->tiles);
+			pl.max_unroll =
+				(int)(rdu_chip_pcus_per_tile(&be->chip) * (unsigned int)be->tiles);
 		if (pl.max_unroll > 1) {
 			pl.max_unroll = pl.max_unroll * 3 / 4;
 		} else if (!pl.no_contract) {

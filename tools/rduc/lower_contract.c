@@ -169,8 +169,8 @@ static int emit_operand(struct emit *e, int o)
 		}
 		/* past the end of a reduction: zeros */
 		if (x->only >= 0 && x->coef[x->only] > 0)
-			top = min64(top, x->off + x->coef[x->only] *
-						  (c->l->extent[x->only] - 1) + 1);
+			top = min64(top,
+				    x->off + x->coef[x->only] * (c->l->extent[x->only] - 1) + 1);
 		if (lo >= 0 && hi < top)
 			continue;
 		p = new_pred(&L->acc);
@@ -308,8 +308,9 @@ static void result_loops(const struct emit *e, struct loops *lp)
 	memset(lp, 0, sizeof(*lp));
 	lp->lane_dim = c->lane;
 	lp->lanes = c->gl;
-#define LOOP(D, S, STEP, N) (lp->l[lp->num].dim = (D), lp->l[lp->num].start = (S), \
-			     lp->l[lp->num].step = (STEP), lp->l[lp->num++].trip = (N))
+#define LOOP(D, S, STEP, N)                                                                  \
+	(lp->l[lp->num].dim = (D), lp->l[lp->num].start = (S), lp->l[lp->num].step = (STEP), \
+	 lp->l[lp->num++].trip = (N))
 	for (int q = 0; q < c->num_order; q++) {
 		int d = c->order[q];
 
@@ -367,8 +368,8 @@ static int emit_results(struct emit *e, struct xsrc from)
 				src[i] = from;
 				continue;
 			}
-			src[i].prog = agcu_load(e->im, l, &l->in[in], &lp, e->op_id,
-						l->in[in].pad, -1, -1, &src[i].mask);
+			src[i].prog = agcu_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
+						-1, -1, &src[i].mask);
 			src[i].port = 0;
 		}
 		memset(&shape, 0, sizeof(shape));
@@ -429,7 +430,9 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 		p->num_stages = c->gc;
 		for (int i = 0; i < c->gc; i++)
 			p->stage[i] = (struct rdu_cfg_stage){
-				.op = RDU_SIMD_FMA, .dst = (uint8_t)i, .acc_mask = (uint16_t)k,
+				.op = RDU_SIMD_FMA,
+				.dst = (uint8_t)i,
+				.acc_mask = (uint16_t)k,
 				.a = { .kind = RDU_OPD_IN, .index = 0 },
 				.b = { .kind = RDU_OPD_IN_LANE, .index = 1, .lane = (uint8_t)i },
 				.c = { .kind = RDU_OPD_ACC },
@@ -479,22 +482,26 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 			for (int d = 0; d < c->num_order + 8 && n < 3; d++) {
 				if (d >= a->num_outer || !(chunks >> d & 1))
 					continue;
-				a->stage[n] = (struct rdu_cfg_stage){
-					.op = RDU_SIMD_OR, .dst = 0,
-					.a = { .kind = RDU_OPD_COUNTER, .index = (uint8_t)d },
-					.b = first };
+				a->stage[n] =
+					(struct rdu_cfg_stage){ .op = RDU_SIMD_OR,
+								.dst = 0,
+								.a = { .kind = RDU_OPD_COUNTER,
+								       .index = (uint8_t)d },
+								.b = first };
 				first = (struct rdu_cfg_operand){ .kind = RDU_OPD_REG, .index = 0 };
 				n++;
 			}
-			a->stage[n++] = (struct rdu_cfg_stage){
-				.op = RDU_SIMD_SELECT, .dst = 1,
-				.a = { .kind = RDU_OPD_REG, .index = 0 },
-				.b = { .kind = RDU_OPD_IN, .index = 1 },
-				.c = { .kind = RDU_OPD_IMM, .imm = 0 } };
-			a->stage[n++] = (struct rdu_cfg_stage){
-				.op = RDU_SIMD_FADD, .dst = 2,
-				.a = { .kind = RDU_OPD_REG, .index = 1 },
-				.b = { .kind = RDU_OPD_IN, .index = 0 } };
+			a->stage[n++] =
+				(struct rdu_cfg_stage){ .op = RDU_SIMD_SELECT,
+							.dst = 1,
+							.a = { .kind = RDU_OPD_REG, .index = 0 },
+							.b = { .kind = RDU_OPD_IN, .index = 1 },
+							.c = { .kind = RDU_OPD_IMM, .imm = 0 } };
+			a->stage[n++] =
+				(struct rdu_cfg_stage){ .op = RDU_SIMD_FADD,
+							.dst = 2,
+							.a = { .kind = RDU_OPD_REG, .index = 1 },
+							.b = { .kind = RDU_OPD_IN, .index = 0 } };
 			a->num_stages = n;
 			image_join(im, pr, 0, add, image_in(im, add, 0));
 			image_join(im, ra, 0, add, image_in(im, add, 0));
@@ -555,8 +562,9 @@ static int emit_all(struct emit *e)
 				read[o][x[o]] = emit_read(e, o, emit_operand(e, o));
 			e->read[o] = read[o][x[o]];
 		}
-		e->hx = contract_replicas(c, 1) > 1 && reps > 16 ?
-			((double)x[1] + 0.5) / (double)contract_replicas(c, 1) : -1;
+		e->hx = contract_replicas(c, 1) > 1 && reps > 16
+				? ((double)x[1] + 0.5) / (double)contract_replicas(c, 1)
+				: -1;
 		e->hy = reps > 16 ? ((double)x[0] + 0.5) / (double)contract_replicas(c, 0) : -1;
 		if (emit_compute(e, &result) || emit_results(e, result)) {
 			free(read[0]);
@@ -599,8 +607,9 @@ static bool is_contraction(const struct lnest *l, int *in)
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id)
 {
-	struct contract c = { .l = l, .chip = im->chip, .pl = pl, .tiles = im->tiles,
-			      .systolic = !pl->no_systolic };
+	struct contract c = {
+		.l = l, .chip = im->chip, .pl = pl, .tiles = im->tiles, .systolic = !pl->no_systolic
+	};
 	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
 	struct loops lp = { .lane_dim = 0, .lanes = 1 };
 	struct xbuild b;

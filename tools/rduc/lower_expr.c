@@ -10,8 +10,10 @@
 int simd_operands(enum rdu_simd_op op)
 {
 	switch (op) {
-#define OPERANDS(n, v, o, t, d) case RDU_SIMD_##n: return o;
-	RDU_SIMD_OPS(OPERANDS)
+#define OPERANDS(n, v, o, t, d) \
+	case RDU_SIMD_##n:      \
+		return o;
+		RDU_SIMD_OPS(OPERANDS)
 #undef OPERANDS
 	}
 	return 0;
@@ -20,8 +22,10 @@ int simd_operands(enum rdu_simd_op op)
 bool simd_tail_only(enum rdu_simd_op op)
 {
 	switch (op) {
-#define TAIL(n, v, o, t, d) case RDU_SIMD_##n: return t;
-	RDU_SIMD_OPS(TAIL)
+#define TAIL(n, v, o, t, d) \
+	case RDU_SIMD_##n:  \
+		return t;
+		RDU_SIMD_OPS(TAIL)
 #undef TAIL
 	}
 	return false;
@@ -219,9 +223,9 @@ static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct 
 			for (int k = 0; k < 3; k++) {
 				const struct xarg *a = &x->op[p->slot[u].op].arg[k];
 
-				if (p->slot[s].op >= 0 ?
-				    a->kind == XA_VAL && a->index == p->slot[s].op :
-				    u >= p->num_stages && same_arg(a, &p->slot[s].moved))
+				if (p->slot[s].op >= 0
+					    ? a->kind == XA_VAL && a->index == p->slot[s].op
+					    : u >= p->num_stages && same_arg(a, &p->slot[s].moved))
 					last_use[s] = u;
 			}
 		}
@@ -400,8 +404,8 @@ int xprog_emit(struct uimage *im, const struct xprog *x, const struct xsrc *src,
 		up->num_outer = shape->num_outer;
 		memcpy(up->c, shape->c, sizeof(up->c));
 		for (int s = 0; s < p->num_src; s++) {
-			const struct xsrc *f = p->src[s].kind == XA_VAL ? &from[p->src[s].index] :
-									  &src[p->src[s].index];
+			const struct xsrc *f = p->src[s].kind == XA_VAL ? &from[p->src[s].index]
+									: &src[p->src[s].index];
 
 			image_join(im, f->prog, f->port, pr,
 				   image_in(im, pr, p->src[s].kind == XA_VAL ? 0 : f->mask));
@@ -451,14 +455,16 @@ struct xarg xbuild_index(struct xbuild *b, int dim)
 	for (int i = 0; i < b->lp->num; i++) {
 		if (b->lp->l[i].dim != dim)
 			continue;
-		sum = sum.kind == XA_NONE ? xctr(i) :
-			xval(xprog_op(&b->x, RDU_SIMD_IADD, sum, xctr(i), (struct xarg){ 0 }));
+		sum = sum.kind == XA_NONE ? xctr(i)
+					  : xval(xprog_op(&b->x, RDU_SIMD_IADD, sum, xctr(i),
+							  (struct xarg){ 0 }));
 	}
 	if (b->lp->lane_dim == dim) {
 		struct xarg lane = { .kind = XA_LANE };
 
-		sum = sum.kind == XA_NONE ? lane :
-			xval(xprog_op(&b->x, RDU_SIMD_IADD, sum, lane, (struct xarg){ 0 }));
+		sum = sum.kind == XA_NONE
+			      ? lane
+			      : xval(xprog_op(&b->x, RDU_SIMD_IADD, sum, lane, (struct xarg){ 0 }));
 	}
 	return sum.kind == XA_NONE ? ximm(0) : sum;
 }

@@ -119,8 +119,8 @@ void image_join(struct uimage *im, int src, int port, int dst, int dst_port)
 	struct ustream *s;
 
 	if (o->stream < 0) {
-		im->stream = grow(im->stream, im->num_streams, &im->room_streams,
-				  sizeof(*im->stream));
+		im->stream =
+			grow(im->stream, im->num_streams, &im->room_streams, sizeof(*im->stream));
 		o->stream = im->num_streams++;
 		im->stream[o->stream] = (struct ustream){ .prog = src, .port = port };
 	}
@@ -237,8 +237,8 @@ static void forget_in_tokens(struct uimage *im, int pi, int c, const int *first,
 
 static bool is_access(const struct uprog *p)
 {
-	return p->kind == RDU_KIND_READ || p->kind == RDU_KIND_WRITE ||
-	       p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE;
+	return p->kind == RDU_KIND_READ || p->kind == RDU_KIND_WRITE || p->kind == RDU_KIND_LOAD ||
+	       p->kind == RDU_KIND_STORE;
 }
 
 static bool counter_read(const struct uprog *p, int c)
@@ -326,8 +326,8 @@ static void pack_prog(struct uimage *im, int pi, const int *first, const int *ne
 			for (int k = 0; k < 3; k++)
 				if (o[k]->kind == RDU_OPD_COUNTER && o[k]->index == c)
 					*o[k] = (struct rdu_cfg_operand){
-						.kind = RDU_OPD_IMM,
-						.imm = (uint32_t)p->c[c].start };
+						.kind = RDU_OPD_IMM, .imm = (uint32_t)p->c[c].start
+					};
 		}
 		forget_in_tokens(im, pi, c, first, next);
 		forget_counter(im, pi, c);
@@ -365,8 +365,8 @@ int image_pack(struct uimage *im, char *error, int error_size)
 		if (im->prog[i].full || im->prog[i].num_counters > RDU_MAX_COUNTERS ||
 		    im->prog[i].acc.num_preds > RDU_MAX_PREDS) {
 			snprintf(error, (size_t)error_size,
-				 "%s: a unit program needs %d counters and %d predicates",
-				 im->name, im->prog[i].num_counters, im->prog[i].acc.num_preds);
+				 "%s: a unit program needs %d counters and %d predicates", im->name,
+				 im->prog[i].num_counters, im->prog[i].acc.num_preds);
 			r = -1;
 		}
 	}

@@ -19,8 +19,7 @@ static double vector_cost(const struct rdu_chip *chip, const struct lacc *a, int
 	if (!stride)
 		return size;
 	span = (double)lanes * (double)(stride < 0 ? -stride : stride) * size;
-	return span < (double)lanes * chip->dram_burst ? span :
-							  (double)lanes * chip->dram_burst;
+	return span < (double)lanes * chip->dram_burst ? span : (double)lanes * chip->dram_burst;
 }
 
 static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int d)
@@ -39,8 +38,8 @@ static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int 
 		for (int k = 0; k < l->num_dims; k++)
 			any |= lacc_needs(&l->in[i], k);
 		if (any)
-			cost += par * red * vector_cost(chip, &l->in[i],
-							lacc_coef(&l->in[i], d), lanes);
+			cost += par * red *
+				vector_cost(chip, &l->in[i], lacc_coef(&l->in[i], d), lanes);
 	}
 	for (int i = 0; i < l->n->num_out; i++)
 		cost += par * vector_cost(chip, &l->out[i], lacc_coef(&l->out[i], d), lanes);
@@ -125,8 +124,8 @@ static void find_reach(struct loops *lp, const struct lnest *l)
 		lp->reach[d] = d == lp->lane_dim ? lp->lanes : 1;
 		for (int i = 0; i < lp->num; i++)
 			if (lp->l[i].dim == d)
-				lp->reach[d] += lp->l[i].start +
-						lp->l[i].step * (lp->l[i].trip - 1);
+				lp->reach[d] +=
+					lp->l[i].start + lp->l[i].step * (lp->l[i].trip - 1);
 	}
 }
 
@@ -173,9 +172,9 @@ static void load_sources(struct map *m, const struct xbuild *b, struct xsrc *src
 			src[i] = *red;
 			continue;
 		}
-		src[i].prog = agcu_load(m->im, m->l, &m->l->in[in], b->lp, m->op_id,
-					pad ? pad[in] : m->l->in[in].pad, m->hx, m->hy,
-					&src[i].mask);
+		src[i].prog =
+			agcu_load(m->im, m->l, &m->l->in[in], b->lp, m->op_id,
+				  pad ? pad[in] : m->l->in[in].pad, m->hx, m->hy, &src[i].mask);
 		src[i].port = 0;
 	}
 }
@@ -220,10 +219,9 @@ static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *re
 	} else {
 		body = xbuild_expr(&b, n->body);
 		if (masked) {
-			struct xarg in = xval(xprog_op(&b.x, RDU_SIMD_ILT,
-						       xbuild_index(&b, lp->lane_dim),
-						       ximm((uint32_t)l->extent[lp->lane_dim]),
-						       none));
+			struct xarg in =
+				xval(xprog_op(&b.x, RDU_SIMD_ILT, xbuild_index(&b, lp->lane_dim),
+					      ximm((uint32_t)l->extent[lp->lane_dim]), none));
 			if (lp->lanes < (int)m->im->chip->lanes) {
 				/* one vector covers the dimension, or lanes is its divisor */
 				struct xarg lane = { .kind = XA_LANE };
@@ -311,14 +309,14 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 		if (!l->reduce[d] && d != lp.lane_dim)
 			add_loop(&lp, d, 0, 1, l->extent[d], false);
 	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim])
-		add_loop(&lp, lp.lane_dim, 0, lp.lanes,
-			 ceil_div(l->extent[lp.lane_dim], lp.lanes), false);
+		add_loop(&lp, lp.lane_dim, 0, lp.lanes, ceil_div(l->extent[lp.lane_dim], lp.lanes),
+			 false);
 	for (int d = 0; d < l->num_dims; d++)
 		if (l->reduce[d] && d != lp.lane_dim)
 			add_loop(&lp, d, 0, 1, l->extent[d], true);
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
-		add_loop(&lp, lp.lane_dim, 0, lp.lanes,
-			 ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
+		add_loop(&lp, lp.lane_dim, 0, lp.lanes, ceil_div(l->extent[lp.lane_dim], lp.lanes),
+			 true);
 	/* Replicas: over the outermost parallel loop that has enough trips. */
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)

@@ -25,8 +25,8 @@ bool lacc_needs(const struct lacc *a, int dim)
 	return false;
 }
 
-static void lacc_from(struct lacc *a, const struct nest *n, const struct access *s,
-		      const int *map, const struct lnest *l)
+static void lacc_from(struct lacc *a, const struct nest *n, const struct access *s, const int *map,
+		      const struct lnest *l)
 {
 	const struct tensor *t = s->tensor;
 
@@ -54,7 +54,8 @@ static void lacc_from(struct lacc *a, const struct nest *n, const struct access 
 		    !(s->gather_in >= 0 && s->gather_dim == d)) {
 			x.guard = true;
 			x.off = s->offset[d];
-		} else if (lo < s->offset[d]) { /* counts down: what is on chip starts at off - ... */
+		} else if (lo <
+			   s->offset[d]) { /* counts down: what is on chip starts at off - ... */
 			x.off = s->offset[d];
 		} else {
 			a->base += s->offset[d] * t->stride[d];
@@ -273,8 +274,7 @@ static bool loop_needed(const struct lnest *l, const struct lacc *a, const struc
 }
 
 int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
-	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
-	      uint32_t *mask)
+	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy, uint32_t *mask)
 {
 	int u = image_unit(im, RDU_UNIT_AGCU, hx, hy), keep = lp->num, pr, at[UC_MAX];
 	struct uprog *p;
@@ -287,8 +287,8 @@ int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	pr = image_prog(im, RDU_KIND_LOAD, u, op_id);
 	p = &im->prog[pr];
 	for (int i = 0; i < lp->num; i++)
-		at[i] = i < keep ? image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip) :
-				   -1;
+		at[i] = i < keep ? image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip)
+				 : -1;
 	p->num_outer = lp->num_outer;
 	address(&p->acc, l, a, lp, at);
 	p->acc.pad = pad;

@@ -48,12 +48,12 @@ static char *text(const char *s)
 }
 
 /* Add to a protobuf repeated field. */
-#define PUSH(array, count, item)                                                                   \
-	do {                                                                                       \
-		(array) = realloc((array), ((count) + 1) * sizeof(*(array)));                      \
-		if (!(array))                                                                      \
-			abort();                                                                   \
-		(array)[(count)++] = (item);                                                       \
+#define PUSH(array, count, item)                                              \
+	do {                                                                  \
+		(array) = realloc((array), ((count) + 1) * sizeof(*(array))); \
+		if (!(array))                                                 \
+			abort();                                              \
+		(array)[(count)++] = (item);                                  \
 	} while (0)
 
 /* splitmix64 */
@@ -270,8 +270,8 @@ static int make_mlp(struct model *m, int64_t batch, int64_t in, int64_t classes,
 	return 0;
 }
 
-static void make_gemm(struct model *m, int64_t rows, int64_t cols, int64_t k, bool weights, bool bias,
-		      bool relu)
+static void make_gemm(struct model *m, int64_t rows, int64_t cols, int64_t k, bool weights,
+		      bool bias, bool relu)
 {
 	input(m, "a", DIMS(rows, k));
 	if (weights)
@@ -327,12 +327,18 @@ static int write_model(struct model *m, const char *path, const char *kind)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "batch", required_argument, NULL, 'b' },  { "m", required_argument, NULL, 'm' },
-		{ "n", required_argument, NULL, 'n' },	    { "k", required_argument, NULL, 'k' },
-		{ "seed", required_argument, NULL, 's' },   { "dtype", required_argument, NULL, 'd' },
-		{ "hidden", required_argument, NULL, 'H' }, { "weights", no_argument, NULL, 'w' },
-		{ "bias", no_argument, NULL, 'B' },	    { "relu", no_argument, NULL, 'R' },
-		{ "help", no_argument, NULL, 'h' },	    { 0 },
+		{ "batch", required_argument, NULL, 'b' },
+		{ "m", required_argument, NULL, 'm' },
+		{ "n", required_argument, NULL, 'n' },
+		{ "k", required_argument, NULL, 'k' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "dtype", required_argument, NULL, 'd' },
+		{ "hidden", required_argument, NULL, 'H' },
+		{ "weights", no_argument, NULL, 'w' },
+		{ "bias", no_argument, NULL, 'B' },
+		{ "relu", no_argument, NULL, 'R' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	int64_t batch = 64, rows = 0, cols = 1024, k = 0, seed = 1, *value;
 	const char *out = NULL, *hidden = "128", *kind;
@@ -344,16 +350,36 @@ int main(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
 		value = NULL;
 		switch (c) {
-		case 'o': out = optarg; break;
-		case 'b': value = &batch; break;
-		case 'm': value = &rows; break;
-		case 'n': value = &cols; break;
-		case 'k': value = &k; break;
-		case 's': value = &seed; break;
-		case 'H': hidden = optarg; break;
-		case 'w': weights = true; break;
-		case 'B': bias = true; break;
-		case 'R': relu = true; break;
+		case 'o':
+			out = optarg;
+			break;
+		case 'b':
+			value = &batch;
+			break;
+		case 'm':
+			value = &rows;
+			break;
+		case 'n':
+			value = &cols;
+			break;
+		case 'k':
+			value = &k;
+			break;
+		case 's':
+			value = &seed;
+			break;
+		case 'H':
+			hidden = optarg;
+			break;
+		case 'w':
+			weights = true;
+			break;
+		case 'B':
+			bias = true;
+			break;
+		case 'R':
+			relu = true;
+			break;
 		case 'd':
 			if (strcmp(optarg, "fp32") && strcmp(optarg, "bf16")) {
 				fprintf(stderr, "rdu-mkmodel: unknown type '%s'\n", optarg);

@@ -22,7 +22,8 @@ struct contraction {
 
 static const char *label_name(const struct contraction *t, int num, int label)
 {
-	static const char *const many[] = { "i0", "i1", "i2", "i3", "i4", "i5", "i6", "i7", "i8", "i9" };
+	static const char *const many[] = { "i0", "i1", "i2", "i3", "i4",
+					    "i5", "i6", "i7", "i8", "i9" };
 
 	/* The usual matrix product: m and n last in the result, k reduced. */
 	if (t->ny >= 2 && label == t->y[t->ny - 2])

@@ -109,8 +109,9 @@ int be_regions(struct backend *be)
 		struct tensor *t = m->tensors[i];
 
 		life[i] = (struct life){ .t = t, .first = -1, .last = -1 };
-		life[i].size = ((uint64_t)tensor_elements(t) * (uint64_t)dtype_size(t->dtype) +
-				63) / 64 * 64;
+		life[i].size =
+			((uint64_t)tensor_elements(t) * (uint64_t)dtype_size(t->dtype) + 63) / 64 *
+			64;
 		if (!life[i].size)
 			life[i].size = 64;
 		kind[i] = t->kind;
@@ -134,8 +135,10 @@ int be_regions(struct backend *be)
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 		static const enum rdu_region_kind of[] = {
-			[TENSOR_INPUT] = RDU_REGION_INPUT, [TENSOR_OUTPUT] = RDU_REGION_OUTPUT,
-			[TENSOR_WEIGHT] = RDU_REGION_WEIGHT, [TENSOR_STATE] = RDU_REGION_STATE,
+			[TENSOR_INPUT] = RDU_REGION_INPUT,
+			[TENSOR_OUTPUT] = RDU_REGION_OUTPUT,
+			[TENSOR_WEIGHT] = RDU_REGION_WEIGHT,
+			[TENSOR_STATE] = RDU_REGION_STATE,
 		};
 		int region;
 
@@ -171,8 +174,7 @@ int be_regions(struct backend *be)
 
 			if (w->region >= 0)
 				fprintf(stderr, "regions: %-32s %s + %llu\n", m->tensors[i]->name,
-					be->region[w->region].name,
-					(unsigned long long)w->offset);
+					be->region[w->region].name, (unsigned long long)w->offset);
 		}
 	free(life);
 	free(temp);

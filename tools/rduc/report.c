@@ -30,8 +30,8 @@ const char *be_bound_text(int bound)
 static int time_section(struct backend *be, struct uimage *im)
 {
 	struct rdu_cfg_diag diag;
-	struct rdu_section *s = rdu_section_new(im->bytes, im->size, &be->chip,
-						(uint32_t)be->tiles, &diag);
+	struct rdu_section *s =
+		rdu_section_new(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag);
 	const struct rdu_section_time *t;
 	double share;
 
@@ -83,15 +83,17 @@ static void print_chip(const struct backend *be, FILE *f)
 	fprintf(f, "chip %s: %u tiles of %u PCUs and %u PMUs, used %d; -O%d\n", be->chip.name,
 		be->chip.tiles, rdu_chip_pcus_per_tile(&be->chip),
 		rdu_chip_pmus_per_tile(&be->chip), be->tiles, be->opt->opt);
-	fprintf(f, "peak %.1f TFLOPS bf16%s (systolic), %.1f TFLOPS fp32%s (SIMD); off-chip %.1f GB/s%s\n",
+	fprintf(f,
+		"peak %.1f TFLOPS bf16%s (systolic), %.1f TFLOPS fp32%s (SIMD); off-chip %.1f "
+		"GB/s%s\n",
 		rdu_chip_peak_bf16_flops(&be->chip) / 1e12, star(be, 10),
 		rdu_chip_peak_fp32_flops(&be->chip) / 1e12, star(be, 5),
 		be->chip.dram_mbps / 1000.0, star(be, 21));
 	if (!be->chip.assumed)
 		return;
 	fprintf(f, "assumed, not published (*):");
-#define FIELD_ASSUMED(i, field, u, d) \
-	if (be->chip.assumed >> (i) & 1) \
+#define FIELD_ASSUMED(i, field, u, d)  \
+	if (be->chip.assumed >> (i)&1) \
 		fprintf(f, " %s %u%s%s", #field, be->chip.field, *unit[i] ? " " : "", unit[i]);
 	RDU_CHIP_FIELDS(FIELD_ASSUMED)
 #undef FIELD_ASSUMED
@@ -145,12 +147,16 @@ static void print_report(const struct backend *be, FILE *f)
 			load += rdu_pload_cycles(&be->chip, im->size) +
 				rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
 		}
-		fprintf(f, "  execute %llu cycles, program and argument load %llu cycles, %.2f MB off-chip: %.1f us\n",
+		fprintf(f,
+			"  execute %llu cycles, program and argument load %llu cycles, %.2f MB "
+			"off-chip: %.1f us\n",
 			(unsigned long long)cycles, (unsigned long long)load, (double)bytes / 1e6,
 			(double)(cycles + load) / be->chip.clock_khz * 1000.0);
 	}
-	fprintf(f, "\n%% peak: multiply-accumulates of the systolic arrays against what all arrays of the\n"
-		   "tiles used could do in the time. Cycles are modelled, at %.3f GHz%s.\n",
+	fprintf(f,
+		"\n%% peak: multiply-accumulates of the systolic arrays against what all arrays of "
+		"the\n"
+		"tiles used could do in the time. Cycles are modelled, at %.3f GHz%s.\n",
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 

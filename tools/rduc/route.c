@@ -12,16 +12,16 @@
 struct router {
 	struct uimage *im;
 	int cols, rows, nodes, cap;
-	int *load;       /* by link: node * 4 + direction */
+	int *load; /* by link: node * 4 + direction */
 	float *history;
 	float *dist;
-	int *from;       /* link by which a node was reached, -1: of the tree */
+	int *from; /* link by which a node was reached, -1: of the tree */
 	int *stamp, now;
 	bool *tree, *target;
 	struct heap_item {
 		float d;
 		int node;
-	} *heap;
+	} * heap;
 	int heap_len, heap_room;
 	float press;
 };
@@ -187,9 +187,11 @@ static void route_stream(struct router *r, struct ustream *s)
 
 int be_route(struct backend *be, struct uimage *im)
 {
-	struct router r = { .im = im, .cols = (int)im->chip->tile_cols,
+	struct router r = { .im = im,
+			    .cols = (int)im->chip->tile_cols,
 			    .rows = (int)im->chip->tile_rows * im->tiles,
-			    .cap = (int)im->chip->vec_links, .press = 0.5f };
+			    .cap = (int)im->chip->vec_links,
+			    .press = 0.5f };
 	int over = 1;
 
 	r.nodes = r.cols * r.rows;

@@ -84,8 +84,7 @@ static bool solve_operand(struct contract *c, int o)
 		/* a reduction that overshoots must read zeros: only where it is alone */
 		if (n > 1)
 			for (int d = 0; d < c->l->num_dims; d++)
-				if (x->coef[d] && c->l->reduce[d] &&
-				    c->l->extent[d] % c->tile[d])
+				if (x->coef[d] && c->l->reduce[d] && c->l->extent[d] % c->tile[d])
 					return false;
 	}
 	if (c->pair >= 0 && op->pair_axis < 0)
@@ -100,15 +99,17 @@ static bool solve_operand(struct contract *c, int o)
 			continue;
 		}
 		v = &op->axis[op->vec_axis];
-		better = llabs(x->ms) == 1 ? x->len > 1 || llabs(v->ms) != 1 || v->len == 1 :
-			 (llabs(v->ms) != 1 || v->len == 1) && x->len > v->len;
+		better = llabs(x->ms) == 1 ? x->len > 1 || llabs(v->ms) != 1 || v->len == 1
+					   : (llabs(v->ms) != 1 || v->len == 1) && x->len > v->len;
 		if (llabs(v->ms) == 1 && v->len > 1)
 			better = false;
 		if (better)
 			op->vec_axis = i;
 	}
-	op->pack = !c->systolic ? RDU_PACK_NONE : c->pair < 0 ? RDU_PACK_LOW :
-		   op->vec_axis == op->pair_axis ? RDU_PACK_LANE : RDU_PACK_VEC;
+	op->pack = !c->systolic			   ? RDU_PACK_NONE
+		   : c->pair < 0		   ? RDU_PACK_LOW
+		   : op->vec_axis == op->pair_axis ? RDU_PACK_LANE
+						   : RDU_PACK_VEC;
 	op->loads = 1;
 	op->vl = 1;
 	for (int i = 0; i < op->num_axes; i++) {
@@ -168,7 +169,8 @@ bool contract_solve(struct contract *c)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, agcus, progs;
-	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0, stored = 0;
+	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0,
+	       stored = 0;
 	int pcus, loops = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
@@ -307,8 +309,9 @@ static int64_t granule(const struct contract *c, int d)
 
 static int tile_choices(const struct contract *c, int d, int64_t *t)
 {
-	static const int parts[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 32,
-				     36, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512, 1024 };
+	static const int parts[] = { 1,	 2,  3,	 4,   5,   6,	7,   8,	  9,   10, 12,
+				     14, 16, 18, 20,  24,  28,	32,  36,  40,  48, 56,
+				     64, 80, 96, 128, 192, 256, 384, 512, 1024 };
 	int64_t g = granule(c, d), blocks = ceil_div(c->l->extent[d], g);
 	int n = 0;
 
@@ -328,9 +331,9 @@ static int tile_choices(const struct contract *c, int d, int64_t *t)
 
 static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t *u)
 {
-	static const int count[] = { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20,
-				     22, 24, 26, 28, 29, 30, 32, 34, 36, 40, 44, 48, 56, 64, 80,
-				     96, 128, 160, 256, 320, 640 };
+	static const int count[] = { 1,	 2,  3,	 4,  5,	 6,  7,	 8,  9,	  10,  11,  12,	 13,
+				     14, 15, 16, 18, 20, 22, 24, 26, 28,  29,  30,  32,	 34,
+				     36, 40, 44, 48, 56, 64, 80, 96, 128, 160, 256, 320, 640 };
 	int64_t tiles = ceil_div(c->l->extent[d], tile);
 	int n = 0;
 
@@ -427,8 +430,8 @@ static void search_grid(struct contract *c, struct contract *best)
 		c->unroll[c->lane] = ul;
 		c->unroll[c->col] = uc < 1 ? 1 : uc;
 		c->tile[c->lane] = ceil_div(c->l->extent[c->lane], ul * nl * c->gl) * c->gl;
-		c->tile[c->col] = ceil_div(c->l->extent[c->col],
-					   c->unroll[c->col] * nc * c->gc) * c->gc;
+		c->tile[c->col] =
+			ceil_div(c->l->extent[c->col], c->unroll[c->col] * nc * c->gc) * c->gc;
 		c->cost = 1e300;
 		for (int d = 0; d < c->l->num_dims; d++)
 			if (c->l->reduce[d])
@@ -495,8 +498,9 @@ int contract_plan(struct contract *c)
 	const struct lnest *l = c->l;
 	struct contract best = { .cost = 1e300 }, t = *c;
 	int ins[2] = { c->op[0].in, c->op[1].in };
-	int cols = c->systolic ? (int)c->chip->systolic_cols :
-		   (int)min64(min64(c->chip->simd_stages, c->chip->simd_regs), RDU_MAX_STAGES);
+	int cols = c->systolic ? (int)c->chip->systolic_cols
+			       : (int)min64(min64(c->chip->simd_stages, c->chip->simd_regs),
+					    RDU_MAX_STAGES);
 	double acts;
 
 	for (int v = 0; v < 16; v++) { /* which operand is columns; axes by index; order */
@@ -533,9 +537,9 @@ int contract_plan(struct contract *c)
 				for (int d = 0; d < l->num_dims; d++)
 					any_col |= !l->reduce[d] && !needs(&t, 0, d) &&
 						   needs(&t, 1, d);
-				if (t.col < 0 ? any_col :
-				    l->reduce[t.col] || needs(&t, 0, t.col) ||
-				    !needs(&t, 1, t.col))
+				if (t.col < 0 ? any_col
+					      : l->reduce[t.col] || needs(&t, 0, t.col) ||
+							!needs(&t, 1, t.col))
 					continue;
 				for (t.pair = -1; t.pair < l->num_dims; t.pair++) {
 					if (t.pair >= 0 && (!t.systolic || !l->reduce[t.pair]))
