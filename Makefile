@@ -249,7 +249,7 @@ print-%:
 help:
 	@echo 'make            library, tools and test programs for the host'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
-	@echo 'make test       every test (GROUPS="unit conformance qtest selftests end-to-end" to choose)'
+	@echo 'make test       every test (GROUPS="unit conformance qtest selftests end-to-end debug" to choose)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
