@@ -38,6 +38,7 @@ static void rdu_ctx_release_work(struct work_struct *work)
 	put_pid(ctx->pid);
 	mutex_destroy(&ctx->lock);
 	mutex_destroy(&ctx->submit_lock);
+	mutex_destroy(&ctx->sched_lock);
 	kfree(ctx);
 	drm_dev_put(drm);
 	rdu_cleanup_done();
@@ -361,7 +362,7 @@ void rdu_ctx_close(struct rdu_ctx *ctx)
 		rdu_ctx_kill(ctx, 0);
 		drm_dev_exit(idx);
 	}
-	drm_sched_entity_fini(&ctx->entity);
+	rdu_sched_ctx_empty(ctx);
 	if (drm_dev_enter(&ctx->rdev->drm, &idx)) {
 		rdu_ctx_detach(ctx);
 		drm_dev_exit(idx);
@@ -455,6 +456,7 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 	get_task_comm(ctx->comm, current->group_leader);
 	ctx->fence_context = dma_fence_context_alloc(1);
 	kref_init(&ctx->ref);
+	mutex_init(&ctx->sched_lock);
 	mutex_init(&ctx->submit_lock);
 	mutex_init(&ctx->lock);
 	INIT_LIST_HEAD(&ctx->vm_link);

@@ -38,6 +38,7 @@ struct rdu_ctx {
 	struct drm_gpu_scheduler sched;
 	struct drm_sched_entity entity;
 
+	struct mutex sched_lock;	/* Protects: the scheduler standing still */
 	struct mutex submit_lock;	/* Protects: submitted, closed, the order of pushes */
 	u64 submitted;
 	u64 fence_context;
@@ -89,6 +90,7 @@ void rdu_coredump(struct rdu_ctx *ctx, u64 guilty);
 
 /* rdu_sched.c */
 int rdu_sched_ctx_init(struct rdu_ctx *ctx);
+void rdu_sched_ctx_empty(struct rdu_ctx *ctx);
 void rdu_sched_ctx_fini(struct rdu_ctx *ctx);
 
 #endif

@@ -3,7 +3,7 @@
  * The card as the driver sees it.
  *
  * Locks, outermost first:
- *   rdu_ctx.submit_lock, rdu_vm.lock
+ *   rdu_ctx.submit_lock, rdu_ctx.sched_lock, rdu_vm.lock
  *   dma_resv of a buffer
  *   rdu_admin.lock
  *   rdu_vram.lock, rdu_device.bo_lock, rdu_device.grant_lock, rdu_ctx.lock

@@ -65,12 +65,14 @@ static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sche
 		return rdu_sched_no_hang(sched_job);
 	}
 
+	mutex_lock(&ctx->sched_lock);
 	drm_sched_stop(sched, sched_job);
 	if (drm_dev_enter(&ctx->rdev->drm, &idx)) {
 		rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_HUNG);
 		drm_dev_exit(idx);
 	}
 	rdu_sched_start(sched);
+	mutex_unlock(&ctx->sched_lock);
 	return RDU_SCHED_STAT_RESET;
 }
 
@@ -100,6 +102,21 @@ int rdu_sched_ctx_init(struct rdu_ctx *ctx)
 	if (ret)
 		drm_sched_fini(sched);
 	return ret;
+}
+
+/*
+ * Drops the jobs that have not been run. The scheduler's worker is held still
+ * meanwhile: as it takes a job it puts the entity back into the run queue for
+ * the next one (drm_sched_entity_pop_job()), also when the entity was just
+ * removed to be killed, and would then take a job that is being dropped.
+ */
+void rdu_sched_ctx_empty(struct rdu_ctx *ctx)
+{
+	mutex_lock(&ctx->sched_lock);
+	drm_sched_wqueue_stop(&ctx->sched);
+	drm_sched_entity_fini(&ctx->entity);
+	drm_sched_wqueue_start(&ctx->sched);
+	mutex_unlock(&ctx->sched_lock);
 }
 
 /* The entity is gone, and every job has been freed: each held the context. */
