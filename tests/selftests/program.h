@@ -68,4 +68,88 @@ static inline int prog_unload(int fd, uint32_t prog)
 	return call(fd, DRM_IOCTL_RDU_PROG_UNLOAD, &args);
 }
 
+/* Makes an image's only entry point run its section 2^64 times and more. */
+static inline void *endless_image(void *image, size_t *size)
+{
+	const struct rdu_prog_step steps[] = {
+		{ RDU_STEP_LOOP, ~0U }, { RDU_STEP_LOOP, ~0U }, { RDU_STEP_RUN, 0 },
+		{ RDU_STEP_END, 0 }, { RDU_STEP_END, 0 },
+	};
+	struct rdu_prog_header *header;
+	struct rdu_prog_entry *entry;
+
+	image = realloc(image, *size + sizeof(steps));
+	ASSERT_TRUE(image);
+	memcpy((char *)image + *size, steps, sizeof(steps));
+	header = image;
+	header->steps_off = *size;
+	header->num_steps = 5;
+	*size += sizeof(steps);
+	header->size = *size;
+	entry = (struct rdu_prog_entry *)((char *)image + header->entries_off);
+	entry->num_steps = 5;
+	return image;
+}
+
+/* A program with all it needs to run. */
+struct run {
+	int fd;
+	uint32_t vm, ctx, prog;
+	struct buffer args, stats, in, out;
+};
+
+/* With a program like scale_image()'s; frees the image. */
+static inline void run_load(struct run *r, int fd, void *image, size_t size, uint32_t tiles,
+			    uint32_t placement)
+{
+	struct drm_rdu_prog_load load;
+	struct rdu_args *args;
+
+	r->fd = fd;
+	r->vm = vm_create(fd);
+	r->ctx = ctx_create(fd, r->vm, tiles);
+	ASSERT_EQ(prog_load(fd, image, size, &load), 0);
+	free(image);
+	r->prog = load.prog_id;
+	r->args = buffer_create(fd, r->vm, VA_BASE, PAGE, DRM_RDU_PLACEMENT_SYSTEM);
+	r->stats = buffer_create(fd, r->vm, VA_BASE + PAGE, PAGE, DRM_RDU_PLACEMENT_SYSTEM);
+	r->in = buffer_create(fd, r->vm, VA_BASE + (1 << 20), WORDS * 4, placement);
+	r->out = buffer_create(fd, r->vm, VA_BASE + (2 << 20), WORDS * 4, placement);
+	args = r->args.map;
+	args->num_regions = 2;
+	args->regions[0].addr = r->in.va;
+	args->regions[0].size = WORDS * 4;
+	args->regions[1].addr = r->out.va;
+	args->regions[1].size = WORDS * 4;
+}
+
+static inline void run_init(struct run *r, int fd, float factor, uint32_t tiles, uint32_t placement)
+{
+	size_t size;
+	void *image = scale_image(fd, factor, RDU_SIMD_FMUL, &size);
+
+	run_load(r, fd, image, size, tiles, placement);
+}
+
+static inline struct drm_rdu_job run_command(const struct run *r)
+{
+	return (struct drm_rdu_job){
+		.type = DRM_RDU_JOB_RUN,
+		.run = { .prog_id = r->prog, .args_va = r->args.va,
+			 .args_size = sizeof(struct rdu_args) + 32, .stats_va = r->stats.va },
+	};
+}
+
+static inline void run_check(struct run *r, float factor, float bias)
+{
+	float *in = r->in.map, *out = r->out.map;
+
+	for (int i = 0; i < WORDS; i++)
+		in[i] = i + bias;
+	memset(out, 0, WORDS * 4);
+	ASSERT_EQ(run_job(r->fd, r->ctx, run_command(r)), 1);
+	for (int i = 0; i < WORDS; i++)
+		ASSERT_EQ(out[i] == factor * (i + bias), 1);
+}
+
 #endif

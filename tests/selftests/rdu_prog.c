@@ -114,58 +114,6 @@ TEST_TIMED(bit_flips, 240)
 	printf("# %u refused, %u accepted\n", refused, accepted);
 }
 
-struct run {
-	int fd;
-	uint32_t vm, ctx, prog;
-	struct buffer args, stats, in, out;
-};
-
-static void run_init(struct run *r, int fd, float factor, uint32_t tiles, uint32_t placement)
-{
-	struct drm_rdu_prog_load load;
-	size_t size;
-	void *image = scale_image(fd, factor, RDU_SIMD_FMUL, &size);
-	struct rdu_args *args;
-
-	r->fd = fd;
-	r->vm = vm_create(fd);
-	r->ctx = ctx_create(fd, r->vm, tiles);
-	ASSERT_EQ(prog_load(fd, image, size, &load), 0);
-	free(image);
-	r->prog = load.prog_id;
-	r->args = buffer_create(fd, r->vm, VA_BASE, PAGE, DRM_RDU_PLACEMENT_SYSTEM);
-	r->stats = buffer_create(fd, r->vm, VA_BASE + PAGE, PAGE, DRM_RDU_PLACEMENT_SYSTEM);
-	r->in = buffer_create(fd, r->vm, VA_BASE + (1 << 20), WORDS * 4, placement);
-	r->out = buffer_create(fd, r->vm, VA_BASE + (2 << 20), WORDS * 4, placement);
-	args = r->args.map;
-	args->num_regions = 2;
-	args->regions[0].addr = r->in.va;
-	args->regions[0].size = WORDS * 4;
-	args->regions[1].addr = r->out.va;
-	args->regions[1].size = WORDS * 4;
-}
-
-static struct drm_rdu_job run_command(const struct run *r)
-{
-	return (struct drm_rdu_job){
-		.type = DRM_RDU_JOB_RUN,
-		.run = { .prog_id = r->prog, .args_va = r->args.va,
-			 .args_size = sizeof(struct rdu_args) + 32, .stats_va = r->stats.va },
-	};
-}
-
-static void run_check(struct run *r, float factor, float bias)
-{
-	float *in = r->in.map, *out = r->out.map;
-
-	for (int i = 0; i < WORDS; i++)
-		in[i] = i + bias;
-	memset(out, 0, WORDS * 4);
-	ASSERT_EQ(run_job(r->fd, r->ctx, run_command(r)), 1);
-	for (int i = 0; i < WORDS; i++)
-		ASSERT_EQ(out[i] == factor * (i + bias), 1);
-}
-
 TEST(run)
 {
 	static const uint32_t placement[] = { DRM_RDU_PLACEMENT_DEVICE, DRM_RDU_PLACEMENT_SYSTEM };
