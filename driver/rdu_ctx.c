@@ -6,7 +6,6 @@
  * card, which clears the tiles, and what was in flight is cancelled. Others are
  * not touched. Tiles and queue go back when the handle is closed.
  */
-#include <linux/capability.h>
 #include <linux/log2.h>
 #include <linux/moduleparam.h>
 #include <linux/pid.h>
@@ -415,25 +414,14 @@ void rdu_ctx_unplug_all(struct rdu_device *rdev)
 
 static int rdu_ctx_check(struct rdu_device *rdev, const struct drm_rdu_ctx_create *args)
 {
-	if (args->flags & ~DRM_RDU_CTX_SHARED || args->pad)
-		return -EINVAL;
-	if (args->flags & DRM_RDU_CTX_SHARED)
-		return -EOPNOTSUPP;
-	if (args->num_tiles > rdev->num_tiles || args->timeout_ms > RDU_MAX_TIMEOUT_MS)
+	if (args->flags || args->num_tiles > rdev->num_tiles ||
+	    args->timeout_ms > RDU_MAX_TIMEOUT_MS)
 		return -EINVAL;
 	if (args->queue_depth &&
 	    (!is_power_of_2(args->queue_depth) || args->queue_depth < 2 ||
 	     args->queue_depth > RDU_MAX_JOBS))
 		return -EINVAL;
-	switch (args->priority) {
-	case DRM_RDU_PRIORITY_NORMAL:
-	case DRM_RDU_PRIORITY_LOW:
-		return 0;
-	case DRM_RDU_PRIORITY_HIGH:
-		return capable(CAP_SYS_NICE) ? 0 : -EACCES;
-	default:
-		return -EINVAL;
-	}
+	return 0;
 }
 
 static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm,

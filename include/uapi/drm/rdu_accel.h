@@ -106,8 +106,6 @@ struct drm_rdu_dev_query {
 #define DRM_RDU_FEATURE_USERPTR (1ULL << 0)
 /** DRM_RDU_FEATURE_PERF - PERF_OPEN works. */
 #define DRM_RDU_FEATURE_PERF (1ULL << 1)
-/** DRM_RDU_FEATURE_SHARED_TILES - DRM_RDU_CTX_SHARED works. */
-#define DRM_RDU_FEATURE_SHARED_TILES (1ULL << 2)
 
 /** struct drm_rdu_query_info - Identity and limits */
 struct drm_rdu_query_info {
@@ -426,44 +424,32 @@ struct drm_rdu_bo_info {
 
 /* ---- Contexts ---------------------------------------------------------- */
 
-/** DRM_RDU_CTX_SHARED - Tiles may be shared with other contexts (a feature). */
-#define DRM_RDU_CTX_SHARED (1U << 0)
-
-/** enum drm_rdu_priority - Priority of a context */
-enum drm_rdu_priority {
-	/** @DRM_RDU_PRIORITY_NORMAL: The usual one. */
-	DRM_RDU_PRIORITY_NORMAL = 0,
-	/** @DRM_RDU_PRIORITY_LOW: After others. */
-	DRM_RDU_PRIORITY_LOW,
-	/** @DRM_RDU_PRIORITY_HIGH: Before others; needs CAP_SYS_NICE. */
-	DRM_RDU_PRIORITY_HIGH,
-};
-
-/** struct drm_rdu_ctx_create - Argument of DRM_IOCTL_RDU_CTX_CREATE */
+/**
+ * struct drm_rdu_ctx_create - Argument of DRM_IOCTL_RDU_CTX_CREATE
+ *
+ * The card runs all contexts at once, each on tiles of its own: there is no
+ * order among them, and so no priority.
+ */
 struct drm_rdu_ctx_create {
 	/** @vm_id: Address space its commands and programs see. */
 	__u32 vm_id;
-	/** @flags: Mask of DRM_RDU_CTX_*. */
+	/** @flags: Must be zero. */
 	__u32 flags;
 	/**
 	 * @num_tiles: Tiles, granted consecutively and for this context alone;
 	 * which ones is the kernel's choice. Zero: copies and fills only.
 	 */
 	__u32 num_tiles;
-	/** @priority: enum drm_rdu_priority. */
-	__u32 priority;
 	/** @queue_depth: Jobs in flight on the card, a power of two; zero: the default. */
 	__u32 queue_depth;
 	/** @timeout_ms: Milliseconds one job may take; zero: the default. */
 	__u32 timeout_ms;
+	/** @ctx_id: Out: the context. Never zero. */
+	__u32 ctx_id;
 	/** @watchdog_cycles: Fabric cycles one job may take; zero: no limit. */
 	__u64 watchdog_cycles;
 	/** @tile_mask: Out: bit i: physical tile i was granted. */
 	__u64 tile_mask;
-	/** @ctx_id: Out: the context. Never zero. */
-	__u32 ctx_id;
-	/** @pad: Must be zero. */
-	__u32 pad;
 };
 
 /**
