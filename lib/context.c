@@ -147,3 +147,50 @@ RDU_EXPORT void *rdu_buffer_map(struct rdu_buffer *buf)
 	pthread_mutex_unlock(&buf->ctx->lock);
 	return map;
 }
+
+/* ---- plain commands --------------------------------------------------------------- */
+
+static int queue_command(struct rdu_context *ctx, struct rdu_cmd *cmd, uint64_t *ticket)
+{
+	int ret = lr_check(&ctx->obj);
+
+	if (ret)
+		return ret;
+	pthread_mutex_lock(&ctx->lock);
+	ret = ctx->dev->backend->submit(ctx, NULL, cmd, 1, ticket);
+	if (!ret)
+		ctx->last_token = *ticket;
+	pthread_mutex_unlock(&ctx->lock);
+	if (ret == -EIO || ret == -ENODEV)
+		return lr_fail_fault(&ctx->obj, ctx, NULL, NULL, ret);
+	return ret ? lr_fail(&ctx->obj, ret, "the command could not be queued: %s", strerror(-ret))
+		   : 0;
+}
+
+RDU_EXPORT int rdu_context_copy(struct rdu_context *ctx, uint64_t to, uint64_t from, uint64_t size,
+				uint64_t *ticket)
+{
+	struct rdu_cmd cmd = { .op = RDU_OP_COPY, .copy = { .dst = to, .src = from, .len = size } };
+
+	return queue_command(ctx, &cmd, ticket);
+}
+
+RDU_EXPORT int rdu_context_barrier(struct rdu_context *ctx, uint64_t *ticket)
+{
+	struct rdu_cmd cmd = { .op = RDU_OP_NOP };
+
+	return queue_command(ctx, &cmd, ticket);
+}
+
+RDU_EXPORT int rdu_context_wait(struct rdu_context *ctx, uint64_t ticket, int64_t timeout_ms)
+{
+	int ret = lr_check(&ctx->obj);
+
+	if (ret)
+		return ret;
+	ret = ctx->dev->backend->wait(ctx, ticket, timeout_ms);
+	if (ret == -ETIME)
+		return lr_fail(&ctx->obj, -ETIMEDOUT, "not done after %lld ms",
+			       (long long)timeout_ms);
+	return ret ? lr_fail_fault(&ctx->obj, ctx, NULL, NULL, ret) : 0;
+}

@@ -395,6 +395,9 @@ static void drm_program_unload(struct rdu_program *prog)
 static int make_job(struct drm_rdu_job *job, const struct rdu_cmd *cmd, struct rdu_program *prog)
 {
 	switch (cmd->op) {
+	case RDU_OP_NOP:
+		job->type = DRM_RDU_JOB_BARRIER;
+		return 0;
 	case RDU_OP_RUN:
 		job->type = DRM_RDU_JOB_RUN;
 		job->run = (struct drm_rdu_job_run){

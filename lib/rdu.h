@@ -332,6 +332,32 @@ uint64_t rdu_buffer_address(const struct rdu_buffer *buf);
 /* Where the process sees it, until freed; NULL: see rdu_error_text(). */
 void *rdu_buffer_map(struct rdu_buffer *buf);
 
+/**
+ * rdu_context_copy - queue a copy between device addresses of a context
+ * @to, @from: rdu_buffer_address() of a buffer, plus an offset; ranges must not
+ *             overlap
+ * @ticket: for rdu_context_wait()
+ *
+ * Runs in order with all else that is queued on the context. The call returns
+ * when it is queued; it waits for room in the queue.
+ */
+int rdu_context_copy(struct rdu_context *ctx, uint64_t to, uint64_t from, uint64_t size,
+		     uint64_t *ticket);
+
+/**
+ * rdu_context_barrier - queue a job that does nothing, and is done when all
+ * before it is
+ */
+int rdu_context_barrier(struct rdu_context *ctx, uint64_t *ticket);
+
+/**
+ * rdu_context_wait - wait until a ticket's job, and all before it, is done
+ * @timeout_ms: < 0: as long as it takes
+ *
+ * -ETIMEDOUT when time ran out: the job goes on.
+ */
+int rdu_context_wait(struct rdu_context *ctx, uint64_t ticket, int64_t timeout_ms);
+
 /* ---- programs ------------------------------------------------------------- */
 
 /**
