@@ -227,8 +227,13 @@ test:
 unit: $(UNIT_TESTS)
 selftests: $(SELFTESTS)
 
-bench: $(call packages,bench) $(BENCHES) all
-	@set -e; for b in $(if $(BENCH),$(filter %/$(BENCH),$(BENCHES)),$(BENCHES)); do $$b; done
+# Those of the host are programs; those of the guest run in one boot of the VM.
+host_benches := $(filter-out %/guest/way_in,$(BENCHES))
+host_wanted  := $(if $(BENCH),$(filter %/$(BENCH),$(host_benches)),$(host_benches))
+guest_wanted := $(if $(BENCH),$(filter $(BENCH),$(GUEST_BENCHES)),$(GUEST_BENCHES))
+bench: $(call packages,bench) $(BENCHES) all $(if $(guest_wanted),qemu image)
+	@set -e; for b in $(host_wanted); do $$b; done
+	@$(if $(guest_wanted),tests/bench/guest $(guest_wanted))
 
 fuzz: $(FUZZERS) all
 	@tests/fuzz/seed

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The way in: what it costs to give the card work and data, through the driver.
+ * Run in the VM by tests/bench/guest, which knows the host's memcpy and started
+ * the VM with an NVMe device; by itself it takes any card, without these peers.
+ *
+ *	way_in NAME...        the named ones
+ *	way_in host_memcpy    only GB/s of memcpy: to be run on the host
+ */
+#include <fcntl.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include "bench.h"
+#include "measure.h"
+
+#define COPY (64 << 20)
+#define TOUCH (64 << 20)
+#define JOBS 1000
+#define BATCHES 5 /* of JOBS, turn about with the peer */
+#define MANY 100000
+#define BLOCK 4096
+
+static struct rdu_context *ctx;
+
+static void check(int failed)
+{
+	if (failed)
+		die("the card", ctx);
+}
+
+static double from_environment(const char *name)
+{
+	const char *text = getenv(name);
+
+	return text ? atof(text) : 0;
+}
+
+/* One direction is measured with the other, and told once. */
+static void dma(bool to_card)
+{
+	static double to, from, guest;
+	double host = from_environment("HOST_MEMCPY") * 1e9;
+
+	if (!guest) {
+		guest = measure_memcpy(COPY);
+		printf("# memcpy in the guest: %.4g GB/s\n", guest * 1e-9);
+		check(measure_copy(ctx, COPY, &to, &from));
+	}
+	report(to_card ? "dma_h2d_64m" : "dma_d2h_64m", (to_card ? to : from) * 1e-9, "GB/s",
+	       host ? "host-memcpy" : "memcpy", (host ? host : guest) * 1e-9);
+}
+
+/* Random blocks by O_DIRECT: seconds, the median. */
+static double nvme_read(unsigned int count)
+{
+	int fd = open("/dev/nvme0n1", O_RDONLY | O_DIRECT);
+	double *t = calloc(count, sizeof(*t)), median;
+	uint32_t seed = 1, blocks;
+	void *block;
+
+	if (fd < 0 || !t || posix_memalign(&block, BLOCK, BLOCK))
+		die("/dev/nvme0n1, the peer", NULL);
+	blocks = lseek(fd, 0, SEEK_END) / BLOCK;
+	for (unsigned int i = 0; i < count; i++) {
+		off_t at;
+
+		seed = seed * 1664525 + 1013904223;
+		at = (off_t)((seed >> 8) % blocks) * BLOCK;
+		t[i] = now();
+		if (pread(fd, block, BLOCK, at) != BLOCK)
+			die("reading /dev/nvme0n1", NULL);
+		t[i] = now() - t[i];
+	}
+	median = measure_median(t, count);
+	free(block);
+	free(t);
+	close(fd);
+	return median;
+}
+
+static void latency(void)
+{
+	double job[BATCHES], read[BATCHES];
+
+	for (unsigned int i = 0; i < BATCHES; i++) {
+		check(measure_latency(ctx, JOBS, &job[i]));
+		read[i] = nvme_read(JOBS);
+	}
+	report("job_latency", measure_median(job, BATCHES) * 1e6, "us", "nvme-read-4k",
+	       measure_median(read, BATCHES) * 1e6);
+}
+
+static void pipelined(void)
+{
+	double one, each;
+
+	check(measure_latency(ctx, JOBS, &one));
+	check(measure_pipelined(ctx, MANY, &each));
+	report("job_pipelined", each * 1e6, "us", "one-at-a-time", one * 1e6);
+}
+
+static void bar(bool write)
+{
+	double w, r, pw, pr;
+	struct rdu_buffer *buf;
+	void *map, *peer;
+
+	if (rdu_buffer_new(ctx, TOUCH, RDU_BUFFER_CARD, &buf))
+		die("buffer", buf);
+	map = rdu_buffer_map(buf);
+	if (!map)
+		die("map", buf);
+	peer = mmap(NULL, TOUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (peer == MAP_FAILED)
+		die("mmap", NULL);
+	measure_touch(map, TOUCH, &w, &r);
+	measure_touch(peer, TOUCH, &pw, &pr);
+	if (write)
+		report("bar_write", w * 1e-9, "GB/s", "memory", pw * 1e-9);
+	else
+		report("bar_read", r * 1e-9, "GB/s", "memory", pr * 1e-9);
+	munmap(peer, TOUCH);
+	rdu_buffer_free(buf);
+}
+
+int main(int argc, char **argv)
+{
+	struct rdu_context_options options = { .size = sizeof(options), .tiles = 1 };
+	struct rdu_device *dev;
+
+	if (argc == 2 && !strcmp(argv[1], "host_memcpy")) {
+		printf("%.4f\n", measure_memcpy(COPY) * 1e-9);
+		return 0;
+	}
+	if (rdu_open(NULL, &dev))
+		die("card", dev);
+	if (rdu_context_new(dev, &options, &ctx))
+		die("context", ctx);
+	for (int i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "dma_h2d_64m") || !strcmp(argv[i], "dma_d2h_64m"))
+			dma(argv[i][4] == 'h');
+		else if (!strcmp(argv[i], "job_latency"))
+			latency();
+		else if (!strcmp(argv[i], "job_pipelined"))
+			pipelined();
+		else if (!strcmp(argv[i], "bar_read") || !strcmp(argv[i], "bar_write"))
+			bar(argv[i][4] == 'w');
+		else
+			die(argv[i], NULL);
+	}
+	rdu_context_free(ctx);
+	rdu_close(dev);
+	return 0;
+}
