@@ -473,8 +473,11 @@ static int drm_submit(struct rdu_context *ctx, struct rdu_program *prog, struct 
 		ret = make_job(&jobs[i], &cmds[i], prog);
 	for (i = 0; i < count && !ret; i += n) {
 		n = count - i < c->depth ? count - i : c->depth;
-		if (c->submitted >= IN_FLIGHT)
-			wait_point(d, c, c->submitted - IN_FLIGHT + 1, -1);
+		/* Half of them, or each submission would be a wait as well. */
+		if (c->submitted - c->passed >= IN_FLIGHT) {
+			wait_point(d, c, c->submitted - IN_FLIGHT / 2, -1);
+			c->passed = c->submitted - IN_FLIGHT / 2;
+		}
 		ret = submit_some(d, c, jobs + i, n);
 	}
 	free(jobs);

@@ -18,6 +18,7 @@ struct drm_context {
 	uint32_t vm, id, timeline;
 	uint32_t depth;     /* jobs in one SUBMIT at most */
 	uint64_t submitted; /* SUBMITs so far: the driver counts the same */
+	uint64_t passed;    /* of these, known to be over */
 	uint64_t done;      /* known to be done, and well */
 };
 
