@@ -1,0 +1,654 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * Two users on one card: one has something, the other is after it. Every test
+ * is an attack; Documentation/isolation.md says which promise it is on.
+ */
+#include <glob.h>
+#include <pthread.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+
+#include "program.h"
+#include "user.h"
+
+#define SECRET 0x5ec7e75ec7e75ec7ULL
+#define SECRET32 0x5ec7e75eU
+
+static void plant(void *map, uint64_t size)
+{
+	uint64_t *p = map;
+
+	for (uint64_t i = 0; i < size / 8; i++)
+		p[i] = SECRET;
+}
+
+/* Bytes that are not zero, or not the secret. */
+static uint64_t other_than(const void *map, uint64_t size, uint64_t value)
+{
+	const uint64_t *p = map;
+	uint64_t n = 0;
+
+	for (uint64_t i = 0; i < size / 8; i++)
+		n += p[i] != value;
+	return n * 8;
+}
+
+/* 0: nothing found there. */
+static bool refused(int ret)
+{
+	return ret == -ENOENT || ret == -EINVAL || ret == -EACCES || ret == -EBADF ||
+	       ret == -EOPNOTSUPP;
+}
+
+#define EXPECT_REFUSED(call)                                                   \
+	do {                                                                   \
+		int ret_ = (call);                                             \
+		if (!refused(ret_))                                            \
+			EXPECT_EQ(ret_, -ENOENT);                              \
+	} while (0)
+
+/* ---- what a victim has ------------------------------------------------- */
+
+struct belongings {
+	struct run run;
+	struct buffer device, system, own; /* own: bound in one VM only */
+	uint32_t sync;
+};
+
+static void belongings_init(struct belongings *b, int fd)
+{
+	struct drm_rdu_bo_create own = { .size = 1 << 20 };
+
+	run_init(&b->run, fd, 3, 1, DRM_RDU_PLACEMENT_DEVICE);
+	b->device = buffer_create(fd, b->run.vm, VA_BASE + (16 << 20), 8 << 20,
+				  DRM_RDU_PLACEMENT_DEVICE);
+	b->system = buffer_create(fd, b->run.vm, VA_BASE + (32 << 20), 2 << 20,
+				  DRM_RDU_PLACEMENT_SYSTEM);
+	own.vm_id = b->run.vm;
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE, &own), 0);
+	b->own = (struct buffer){ .handle = own.handle, .va = VA_BASE + (48 << 20),
+				  .size = own.size };
+	b->own.map = bo_map(fd, own.handle, own.size);
+	ASSERT_EQ(vm_map(fd, b->run.vm, own.handle, 0, b->own.va, own.size, 0), 0);
+	plant(b->device.map, b->device.size);
+	plant(b->system.map, b->system.size);
+	plant(b->own.map, b->own.size);
+	b->sync = sync_create(fd);
+	ASSERT_EQ(submit(fd, b->run.ctx, &(struct drm_rdu_job){ .type = DRM_RDU_JOB_BARRIER }, 1,
+			 b->sync), 0);
+	run_check(&b->run, 3, 1);
+}
+
+/* All is there, as it was, and works. */
+static void belongings_check(struct belongings *b)
+{
+	int fd = b->run.fd;
+
+	EXPECT_EQ(other_than(b->device.map, b->device.size, SECRET), 0);
+	EXPECT_EQ(other_than(b->system.map, b->system.size, SECRET), 0);
+	EXPECT_EQ(other_than(b->own.map, b->own.size, SECRET), 0);
+	EXPECT_EQ(ctx_state(fd, b->run.ctx).state, 0);
+	EXPECT_EQ(sync_status(fd, b->sync), 1);
+	run_check(&b->run, 3, 7);
+	/* Bound still: the card sees it too. */
+	ASSERT_EQ(run_job(fd, b->run.ctx, job_copy(b->system.va, b->device.va, 1 << 20)), 1);
+	ASSERT_EQ(run_job(fd, b->run.ctx, job_copy(b->device.va, b->own.va, 1 << 20)), 1);
+	EXPECT_EQ(other_than(b->system.map, b->system.size, SECRET), 0);
+	EXPECT_EQ(other_than(b->device.map, b->device.size, SECRET), 0);
+}
+
+
+/* What is known of the victim: the attacker knows it too. */
+static struct {
+	struct user user;
+	pid_t pid;
+	uint64_t offset[3];	/* for mmap() */
+} prey;
+
+/* Says where it is; works, checks its results, until the attack is over. */
+static void victim(int fd, int line)
+{
+	struct drm_rdu_bo_info info[3];
+	struct belongings b;
+	uint64_t word;
+
+	belongings_init(&b, fd);
+	info[0] = (struct drm_rdu_bo_info){ .handle = b.device.handle };
+	info[1] = (struct drm_rdu_bo_info){ .handle = b.system.handle };
+	info[2] = (struct drm_rdu_bo_info){ .handle = b.own.handle };
+	say(line, getpid());
+	for (int i = 0; i < 3; i++) {
+		ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_INFO, &info[i]), 0);
+		say(line, info[i].mmap_offset);
+	}
+	while (hear(line, &word))
+		run_check(&b.run, 3, word & 15);
+	belongings_check(&b);
+}
+
+static void duel(void (*attack)(int fd, int line))
+{
+	struct user attacker;
+	siginfo_t done = { 0 };
+
+	prey.user = user_start(USER_VICTIM, victim);
+	prey.pid = heard(prey.user.line);
+	for (int i = 0; i < 3; i++)
+		prey.offset[i] = heard(prey.user.line);
+	attacker = user_start(USER_ATTACKER, attack);
+	for (int i = 0; !done.si_pid; i++) {
+		say(prey.user.line, i);
+		usleep(50000);
+		ASSERT_EQ(waitid(P_PID, attacker.pid, &done, WEXITED | WNOHANG | WNOWAIT), 0);
+	}
+	user_end(&attacker);
+	user_end(&prey.user);
+}
+
+/* ---- handles ----------------------------------------------------------- */
+
+static int prime_export(int fd, uint32_t handle)
+{
+	struct drm_prime_handle args = { .handle = handle, .flags = DRM_RDWR | DRM_CLOEXEC };
+
+	return call(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args);
+}
+
+/* Every kind of number that could be another's, at a file that has nothing. */
+static void guess(int fd, uint32_t n, const struct run *mine)
+{
+	struct drm_rdu_vm_destroy vm = { .vm_id = n };
+	struct drm_rdu_bo_info info = { .handle = n };
+	struct drm_rdu_ctx_get_state state = { .ctx_id = n };
+	struct drm_rdu_perf_open perf = { .ctx_id = n, .period_ns = 1000000 };
+	struct drm_rdu_bo_create bo = { .size = PAGE, .vm_id = n };
+	struct drm_rdu_ctx_create ctx = { .vm_id = n };
+	struct drm_syncobj_destroy sync = { .handle = n };
+	struct drm_syncobj_handle out = { .handle = n };
+	struct drm_gem_flink flink = { .handle = n };
+	struct drm_gem_open named = { .name = n };
+	struct drm_rdu_job job = job_barrier();
+
+	EXPECT_REFUSED(vm_unmap(fd, n, VA_BASE, PAGE));
+	EXPECT_REFUSED(vm_map(fd, n, n, 0, VA_BASE, PAGE, 0));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_RDU_VM_DESTROY, &vm));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_RDU_BO_INFO, &info));
+	EXPECT_REFUSED(prime_export(fd, n));
+	EXPECT_REFUSED(bo_close(fd, n));
+	EXPECT_REFUSED(submit(fd, n, &job, 1, 0));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_RDU_CTX_GET_STATE, &state));
+	EXPECT_REFUSED(ctx_destroy(fd, n));
+	EXPECT_REFUSED(prog_unload(fd, n));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &perf));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_RDU_CTX_CREATE, &ctx));
+	if (n)
+		EXPECT_REFUSED(call(fd, DRM_IOCTL_RDU_BO_CREATE, &bo));
+	EXPECT_REFUSED(sync_signal(fd, n, 0));
+	EXPECT_REFUSED(sync_wait(fd, n, 0, 0));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &out));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_SYNCOBJ_DESTROY, &sync));
+	/* Names of the whole card's buffers: not for users of it. */
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_GEM_FLINK, &flink));
+	EXPECT_REFUSED(call(fd, DRM_IOCTL_GEM_OPEN, &named));
+	/* In calls that are good but for the one number. */
+	if (n != mine->args.handle && n != mine->stats.handle && n != mine->in.handle &&
+	    n != mine->out.handle)
+		EXPECT_REFUSED(vm_map(mine->fd, mine->vm, n, 0, VA_BASE + (1 << 30), PAGE, 0));
+	if (n != mine->prog) {
+		job = run_command(mine);
+		job.run.prog_id = n;
+		EXPECT_REFUSED(submit(mine->fd, mine->ctx, &job, 1, 0));
+	}
+	job = job_barrier();
+	if (n)
+		EXPECT_REFUSED(submit(mine->fd, mine->ctx, &job, 1, n));
+}
+
+static void attack_handles(int fd, int line)
+{
+	static const uint32_t far[] = { 4095, 4096, 4097, 65536, 1U << 30, ~0U >> 1, 1U << 31, ~0U };
+	struct run mine;
+	int empty = card_open_again(fd);
+
+	(void)line;
+	run_init(&mine, fd, 5, 1, DRM_RDU_PLACEMENT_DEVICE);
+	for (uint32_t n = 0; n < 64; n++)
+		guess(empty, n, &mine);
+	for (unsigned int i = 0; i < sizeof(far) / sizeof(*far); i++)
+		guess(empty, far[i], &mine);
+	run_check(&mine, 5, 1);
+}
+
+TEST(handles)
+{
+	duel(attack_handles);
+}
+
+/* ---- mmap() ------------------------------------------------------------ */
+
+static int map_at(int fd, uint64_t offset, uint64_t size, int prot, int flags)
+{
+	void *map = mmap(NULL, size, prot, flags, fd, offset);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	munmap(map, size);
+	return 0;
+}
+
+static void attack_mmap(int fd, int line)
+{
+	uint32_t handle = bo_create(fd, 4 * PAGE, DRM_RDU_PLACEMENT_DEVICE);
+	struct drm_rdu_bo_info info = { .handle = handle };
+	uint64_t all = 0x100000, hits = 0;
+	char *map;
+
+	(void)line;
+	/* Offsets are known: they are no secret, and no right either. */
+	for (int i = 0; i < 3; i++) {
+		for (uint64_t at = 0; at < 1 << 20; at += 16 * PAGE) {
+			EXPECT_REFUSED(map_at(fd, prey.offset[i] + at, PAGE, PROT_READ, MAP_SHARED));
+			EXPECT_REFUSED(map_at(fd, prey.offset[i] + at, (1 << 20) - at,
+					      PROT_READ | PROT_WRITE, MAP_SHARED));
+		}
+		EXPECT_EQ(map_at(fd, prey.offset[i], 1 << 20, PROT_READ, MAP_SHARED), -EACCES);
+		EXPECT_REFUSED(map_at(fd, prey.offset[i], PAGE, PROT_READ, MAP_PRIVATE));
+	}
+	/* Around all buffers there are: only one's own is to be had. */
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_INFO, &info), 0);
+	for (uint64_t page = all; page < all + 32768; page++) {
+		int ret = map_at(fd, page * PAGE, PAGE, PROT_READ, MAP_SHARED);
+
+		if (!ret && page * PAGE >= info.mmap_offset &&
+		    page * PAGE < info.mmap_offset + 4 * PAGE)
+			hits++;
+		else
+			EXPECT_REFUSED(ret);
+	}
+	EXPECT_GE(4, hits);
+	for (uint64_t page = 0; page < 4096; page++)
+		EXPECT_REFUSED(map_at(fd, page * PAGE, PAGE, PROT_READ, MAP_SHARED));
+	/* Nor beyond the end of one's own. */
+	EXPECT_EQ(map_at(fd, info.mmap_offset, 5 * PAGE, PROT_READ, MAP_SHARED), -EINVAL);
+	EXPECT_REFUSED(map_at(fd, info.mmap_offset + 4 * PAGE, PAGE, PROT_READ, MAP_SHARED));
+	map = mmap(NULL, 4 * PAGE, PROT_READ, MAP_SHARED, fd, info.mmap_offset);
+	ASSERT_TRUE(map != MAP_FAILED);
+	EXPECT_TRUE(mremap(map, 4 * PAGE, 8 * PAGE, MREMAP_MAYMOVE) == MAP_FAILED);
+	EXPECT_TRUE(mremap(map, 0, PAGE, MREMAP_MAYMOVE) == MAP_FAILED || other_than(map, PAGE, 0) == 0);
+}
+
+TEST(mmap_offsets)
+{
+	duel(attack_mmap);
+}
+
+/* ---- device addresses -------------------------------------------------- */
+
+/* A context that dies with every try is made anew. */
+static int try_once(struct run *r, struct drm_rdu_job job, uint64_t va)
+{
+	int ret = run_job(r->fd, r->ctx, job);
+	struct drm_rdu_ctx_get_state state;
+
+	if (ret == -EINVAL)
+		return ret; /* not even a VM's address */
+	EXPECT_EQ(ret, -EIO);
+	state = ctx_state(r->fd, r->ctx);
+	EXPECT_EQ(state.state, DRM_RDU_CTX_STATE_FAULTED);
+	EXPECT_EQ(state.fault_code, RDU_FAULT_PAGE);
+	/* It is told its own address, and what is there is not told. */
+	if (va)
+		EXPECT_EQ(state.va, va);
+	ctx_destroy(r->fd, r->ctx);
+	r->ctx = ctx_create(r->fd, r->vm, 1);
+	return ret;
+}
+
+static void attack_address(struct run *r, uint64_t va)
+{
+	struct drm_rdu_job job;
+
+	memset(r->out.map, 0xaa, WORDS * 4);
+	try_once(r, job_copy(r->out.va, va, PAGE), va);
+	try_once(r, job_copy(va, r->in.va, PAGE), va);
+	if (!(va & 3))
+		try_once(r, job_fill(va, PAGE, SECRET32 + 1), va);
+	if (!(va & 7)) {
+		job = (struct drm_rdu_job){ .type = DRM_RDU_JOB_TIMESTAMP, .timestamp.va = va };
+		try_once(r, job, va);
+		job = run_command(r);
+		job.run.args_va = va;
+		try_once(r, job, va);
+	}
+	EXPECT_EQ(other_than(r->out.map, WORDS * 4, 0xaaaaaaaaaaaaaaaaULL), 0);
+	if (!(va & 7)) {
+		job = run_command(r);
+		job.run.stats_va = va;
+		try_once(r, job, va);
+		job = run_command(r);
+		job.run.trace_va = va;
+		job.run.trace_size = PAGE;
+		try_once(r, job, va);
+	}
+}
+
+/* Where a program's regions and its statistics go. */
+static void attack_regions(struct run *r, uint64_t va)
+{
+	struct rdu_args *args = r->args.map;
+	struct drm_rdu_job job = run_command(r);
+	int ret;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t addr = args->regions[i].addr;
+
+		args->regions[i].addr = va;
+		memset(r->out.map, 0, WORDS * 4);
+		ret = run_job(r->fd, r->ctx, job);
+		EXPECT_EQ(ret, -EIO);
+		EXPECT_EQ(other_than(r->out.map, WORDS * 4, 0), 0);
+		args->regions[i].addr = addr;
+		ctx_destroy(r->fd, r->ctx);
+		r->ctx = ctx_create(r->fd, r->vm, 1);
+	}
+}
+
+static void attack_addresses(int fd, int line)
+{
+	const struct drm_rdu_query_info info = card_info(fd);
+	struct drm_rdu_query_memory mem;
+	struct run r;
+
+	(void)line;
+	run_init(&r, fd, 5, 1, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &mem, sizeof(mem)), 0);
+	{
+		const uint64_t va[] = {
+			/* where the victim's things are, in the victim's VM */
+			VA_BASE + (16 << 20), VA_BASE + (32 << 20), VA_BASE + (48 << 20),
+			/* beside one's own */
+			r.in.va - PAGE, r.in.va + WORDS * 4, r.out.va + WORDS * 4,
+			/* ends */
+			info.va_start, info.va_end - PAGE, 1ULL << 47, (1ULL << 47) - PAGE,
+			/* what could be taken for card memory, host memory, an entry */
+			mem.size - PAGE, mem.size / 2, mem.size, 0x80000000, 0xfee00000,
+			0x200003, 0x80000000 | 15, 1ULL << 40 | 0x1007,
+		};
+
+		for (unsigned int i = 0; i < sizeof(va) / sizeof(*va); i++) {
+			attack_address(&r, va[i]);
+			attack_regions(&r, va[i] & ~63ULL);
+		}
+	}
+	/* Around the end: refused before the card sees it. */
+	EXPECT_EQ(run_job(fd, r.ctx, job_copy(r.out.va, 0, PAGE)), -EINVAL);
+	EXPECT_EQ(run_job(fd, r.ctx, job_copy(r.out.va, info.va_end, PAGE)), -EINVAL);
+	EXPECT_EQ(run_job(fd, r.ctx, job_copy(r.out.va, info.va_end - PAGE, 2 * PAGE)), -EINVAL);
+	EXPECT_EQ(run_job(fd, r.ctx, job_copy(r.out.va, ~0ULL - PAGE + 1, PAGE)), -EINVAL);
+	EXPECT_EQ(run_job(fd, r.ctx, job_copy(r.out.va, r.in.va, ~0ULL)), -EINVAL);
+	EXPECT_EQ(run_job(fd, r.ctx, job_fill(r.out.va, 0ULL - r.out.va, 1)), -EINVAL);
+	EXPECT_EQ(run_job(fd, r.ctx, job_fill(~3ULL, 8, 1)), -EINVAL);
+	/* Regions that wrap are the card's to refuse. */
+	attack_regions(&r, ~63ULL);
+	attack_regions(&r, 0);
+	attack_regions(&r, 1ULL << 63);
+	attack_regions(&r, info.va_end - 64);
+	/* From one's own into what is not: only the own part is done. */
+	memset(r.out.map, 0, WORDS * 4);
+	try_once(&r, job_fill(r.out.va + WORDS * 4 - PAGE, 2 * PAGE, 7), r.out.va + WORDS * 4);
+	EXPECT_EQ(other_than(r.out.map, WORDS * 4 - PAGE, 0), 0);
+	run_check(&r, 5, 1);
+}
+
+TEST(device_addresses)
+{
+	duel(attack_addresses);
+}
+
+/* ---- configurations ---------------------------------------------------- */
+
+/*
+ * A scale program with one thing wrong. Segments 0 and 1 lie in the middle of
+ * larger buffers of the attacker's: what is stored beside them would show.
+ */
+enum crime {
+	CRIME_NONE,
+	LOAD_BEFORE, LOAD_BEYOND, LOAD_FAR, LOAD_WRAPS, LOAD_STRIDE, LOAD_LANES,
+	STORE_BEFORE, STORE_BEYOND, STORE_FAR, STORE_WRAPS, STORE_STRIDE,
+	TILE_NEXT, TILE_NONE, UNIT_NONE, ROUTE_OUT, ROUTE_NONE, BUFFER_OUT, BUFFER_WRAPS,
+	SEGMENT_NONE, SEGMENT_LARGE, SEGMENT_WRAPS, SEGMENT_OFFSET, LOOP_OUT,
+	GATHER_BEFORE, GATHER_BEYOND, GATHER_FAR, GATHER_SCALED, SCATTER_BEYOND,
+	NUM_CRIMES
+};
+
+static void access_crime(struct rdu_cfg_access *a, enum crime before, enum crime crime)
+{
+	if (crime == before)
+		a->base = -1;
+	if (crime == before + 1)
+		a->base = 1;
+	if (crime == before + 2)
+		a->base = 1LL << 40;
+	if (crime == before + 3)
+		a->base = 1LL << 62; /* times four bytes is nothing at all */
+	if (crime == before + 4)
+		a->stride[0] = 1LL << 62;
+	if (crime == LOAD_LANES && before == LOAD_BEFORE)
+		a->lane_stride = 1LL << 61;
+}
+
+static void *criminal(int fd, enum crime crime, size_t *size)
+{
+	uint64_t regions[] = { WORDS * 4, WORDS * 4 };
+	struct rdu_chip chip = card_chip(fd);
+	struct cfgb *b = cfgb_new(&chip, 1);
+	int32_t trips = WORDS / chip.lanes;
+	bool gather = crime >= GATHER_BEFORE && crime <= GATHER_SCALED;
+	struct rdu_cfg_access access = {
+		.lanes = chip.lanes, .lane_stride = 1, .stride = { chip.lanes },
+	}, other;
+	uint32_t load, middle, store, unit = 0, tile = 0;
+	struct rdu_prog_header *header;
+	struct rdu_prog_segment *segment;
+	size_t cfg_size;
+	char *cfg, *image;
+
+	b->num_segments = 2;
+	unit = crime == UNIT_NONE ? chip.agcus_per_tile : 0;
+	tile = crime == TILE_NEXT ? 1 : crime == TILE_NONE ? 0xffff : 0;
+	/* The builder lays routes between units that exist. */
+	load = cfgb_program(b, RDU_KIND_LOAD, 0, 0);
+	cfgb_loop(b, load, trips);
+	other = access;
+	access_crime(&other, LOAD_BEFORE, crime);
+	cfgb_access(b, load, &other, NULL);
+	other = access;
+	if (gather) {
+		middle = cfgb_program(b, RDU_KIND_LOAD, 0, 2);
+		other.flags = RDU_ACCESS_GATHER;
+		other.stride[0] = 0;
+		other.lane_stride = 0;
+		other.index_stride = crime == GATHER_SCALED ? 1LL << 30 : 1;
+		cfgb_loop(b, middle, trips);
+		cfgb_access(b, middle, &other, NULL);
+	} else if (crime == BUFFER_OUT || crime == BUFFER_WRAPS) {
+		uint32_t words = chip.pmu_bytes / 4;
+
+		middle = cfgb_program(b, RDU_KIND_WRITE, 0, 0);
+		other.target = cfgb_buffer(b, 0, 0, 1, crime == BUFFER_OUT ? words - WORDS / 2 :
+					   0U - WORDS / 2, WORDS);
+		cfgb_loop(b, middle, trips);
+		cfgb_access(b, middle, &other, NULL);
+	} else {
+		middle = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+		cfgb_loop(b, middle, trips);
+		cfgb_stage(b, middle, RDU_SIMD_MOV, 0, cfgb_in(0), cfgb_none(), cfgb_none());
+	}
+	cfgb_connect(b, load, 0, middle, 0);
+	if (cfgb_prog(b, middle)->kind != RDU_KIND_WRITE) {
+		other = access;
+		other.target = crime == SEGMENT_NONE ? 2 : 1;
+		access_crime(&other, STORE_BEFORE, crime);
+		store = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+		cfgb_loop(b, store, trips);
+		if (crime == SCATTER_BEYOND) {
+			other.flags = RDU_ACCESS_GATHER;
+			other.stride[0] = 0;
+			other.lane_stride = 0;
+			other.index_stride = 1;
+		}
+		cfgb_access(b, store, &other, NULL);
+		cfgb_connect(b, middle, 0, store, 0);
+		if (crime == SCATTER_BEYOND)
+			cfgb_connect(b, load, 0, store, 1);
+	}
+	cfg = cfgb_finish(b, &cfg_size);
+	{
+		struct rdu_cfg_header *h = (void *)cfg;
+		struct rdu_cfg_program *p = (void *)(cfg + h->programs.offset);
+		struct rdu_cfg_link *link = (void *)(cfg + h->links.offset);
+
+		p[0].tile = tile;
+		if (unit)
+			p[0].unit = unit;
+		if (crime == ROUTE_OUT)
+			link[0].sw = chip.tile_rows * chip.tile_cols; /* the next tile's */
+		if (crime == ROUTE_NONE)
+			link[0].sw = ~0U;
+	}
+	image = cfgb_program_image(cfg, cfg_size, regions, size);
+	free(cfg);
+	header = (void *)image;
+	segment = (void *)(image + header->segments_off);
+	if (crime == SEGMENT_LARGE)
+		segment[1].size *= 2;
+	if (crime == SEGMENT_WRAPS)
+		segment[1].offset = 0ULL - PAGE;
+	if (crime == SEGMENT_OFFSET)
+		segment[1].offset = 64;
+	if (crime == LOOP_OUT) {
+		image = endless_image(image, size);
+		header = (void *)image;
+		segment = (void *)(image + header->segments_off);
+		segment[0].loop_stride = segment[1].loop_stride = 64;
+	}
+	return image;
+}
+
+static void attack_configurations(int fd, int line)
+{
+	const uint64_t size = WORDS * 4, canary = 0xca9a51caca9a51caULL;
+	struct buffer in, out;
+	unsigned int refusals = 0, faults = 0;
+
+	(void)line;
+	for (int crime = 0; crime < NUM_CRIMES; crime++) {
+		struct drm_rdu_prog_load load;
+		struct rdu_args *args;
+		struct run r;
+		size_t bytes;
+		void *image = criminal(fd, crime, &bytes);
+		uint32_t *index;
+		int ret = prog_load(fd, image, bytes, &load);
+
+		free(image);
+		if (ret) {
+			EXPECT_EQ(ret, -EBADMSG);
+			EXPECT_NE(load.error, 0);
+			EXPECT_NE(crime, CRIME_NONE);
+			refusals++;
+			continue;
+		}
+		/* Accepted: then it must fault, or do no harm. */
+		run_init(&r, fd, 5, 1, DRM_RDU_PLACEMENT_DEVICE);
+		r.prog = load.prog_id;
+		in = buffer_create(fd, r.vm, VA_BASE + (64 << 20), 3 * size, DRM_RDU_PLACEMENT_DEVICE);
+		out = buffer_create(fd, r.vm, VA_BASE + (65 << 20), 3 * size,
+				    DRM_RDU_PLACEMENT_DEVICE);
+		for (unsigned int i = 0; i < 3 * size / 8; i++) {
+			((uint64_t *)in.map)[i] = canary;
+			((uint64_t *)out.map)[i] = canary;
+		}
+		index = (uint32_t *)((char *)in.map + size);
+		for (int i = 0; i < WORDS; i++)
+			index[i] = i;
+		if (crime == GATHER_BEFORE)
+			index[WORDS / 2] = -1;
+		if (crime == GATHER_BEYOND || crime == SCATTER_BEYOND)
+			index[WORDS / 2] = WORDS;
+		if (crime == GATHER_FAR)
+			index[WORDS / 2] = 0x80000000;
+		args = r.args.map;
+		args->regions[0].addr = in.va + size;
+		args->regions[1].addr = out.va + size;
+		ret = run_job(fd, r.ctx, run_command(&r));
+		if (ret != (crime == CRIME_NONE ? 1 : -EIO))
+			printf("# crime %d\n", crime);
+		EXPECT_EQ(ret, crime == CRIME_NONE ? 1 : -EIO);
+		faults += ret == -EIO;
+		EXPECT_EQ(other_than(in.map, size, canary), 0);
+		EXPECT_EQ(other_than((char *)in.map + 2 * size, size, canary), 0);
+		EXPECT_EQ(other_than(out.map, size, canary), 0);
+		EXPECT_EQ(other_than((char *)out.map + 2 * size, size, canary), 0);
+		/* Nothing from beside it has come in. */
+		for (uint64_t i = 0; i < WORDS && crime; i++) {
+			uint32_t word = ((uint32_t *)out.map)[WORDS + i];
+
+			EXPECT_TRUE(word == (uint32_t)canary || word < WORDS);
+		}
+		ctx_destroy(fd, r.ctx);
+		munmap(in.map, in.size);
+		munmap(out.map, out.size);
+		bo_close(fd, in.handle);
+		bo_close(fd, out.handle);
+		vm_destroy(fd, r.vm);
+		prog_unload(fd, load.prog_id);
+	}
+	printf("# %u configurations refused, %u stopped by a fault\n", refusals, faults);
+}
+
+TEST(configurations)
+{
+	duel(attack_configurations);
+}
+
+/* More tiles than were granted. */
+static void attack_tiles(int fd, int line)
+{
+	struct rdu_prog_header *header;
+	struct drm_rdu_prog_load load;
+	struct drm_rdu_job job;
+	struct rdu_cfg_header *cfg;
+	struct rdu_prog_section *section;
+	struct run r;
+	size_t size;
+	char *image;
+
+	(void)line;
+	run_init(&r, fd, 5, 1, DRM_RDU_PLACEMENT_DEVICE);
+	image = scale_image(fd, 2, RDU_SIMD_FMUL, &size);
+	header = (void *)image;
+	section = (void *)(image + header->sections_off);
+	cfg = (void *)(image + section->offset);
+	cfg->num_tiles = 2; /* only the section says so */
+	EXPECT_EQ(prog_load(fd, image, size, &load), -EBADMSG);
+	header->num_tiles = 2;
+	ASSERT_EQ(prog_load(fd, image, size, &load), 0);
+	job = run_command(&r);
+	job.run.prog_id = load.prog_id;
+	EXPECT_EQ(submit(fd, r.ctx, &job, 1, 0), -EINVAL);
+	header->num_tiles = card_info(fd).num_tiles + 1;
+	cfg->num_tiles = header->num_tiles;
+	EXPECT_EQ(prog_load(fd, image, size, &load), -EBADMSG);
+	header->num_tiles = cfg->num_tiles = ~0U;
+	EXPECT_EQ(prog_load(fd, image, size, &load), -EBADMSG);
+	run_check(&r, 5, 3);
+	free(image);
+}
+
+TEST(tiles)
+{
+	if (card_info(card_open()).num_tiles < 2)
+		SKIP("one tile only");
+	duel(attack_tiles);
+}
