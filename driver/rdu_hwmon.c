@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Sensors: temp1 and power1.
+ * Sensors: temp1 and power1, each with a label.
  */
 #include <linux/hwmon.h>
 
@@ -34,14 +34,22 @@ static int rdu_hwmon_read(struct device *dev, enum hwmon_sensor_types type, u32 
 	return ret;
 }
 
+static int rdu_hwmon_read_string(struct device *dev, enum hwmon_sensor_types type, u32 attr,
+				 int channel, const char **text)
+{
+	*text = type == hwmon_temp ? "chip" : "card";
+	return 0;
+}
+
 static const struct hwmon_ops rdu_hwmon_ops = {
 	.is_visible = rdu_hwmon_is_visible,
 	.read = rdu_hwmon_read,
+	.read_string = rdu_hwmon_read_string,
 };
 
 static const struct hwmon_channel_info * const rdu_hwmon_channels[] = {
-	HWMON_CHANNEL_INFO(temp, HWMON_T_INPUT),
-	HWMON_CHANNEL_INFO(power, HWMON_P_INPUT),
+	HWMON_CHANNEL_INFO(temp, HWMON_T_INPUT | HWMON_T_LABEL),
+	HWMON_CHANNEL_INFO(power, HWMON_P_INPUT | HWMON_P_LABEL),
 	NULL
 };
 
