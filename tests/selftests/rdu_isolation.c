@@ -652,3 +652,148 @@ TEST(tiles)
 		SKIP("one tile only");
 	duel(attack_tiles);
 }
+
+/* ---- what is left behind ----------------------------------------------- */
+
+#define LEFT_VECTORS 64
+
+/* Segment 0 to (write), or from, the start of every scratchpad of a tile. */
+static void *scratch_image(int fd, uint32_t tile, bool write, size_t *size)
+{
+	struct rdu_chip chip = card_chip(fd);
+	uint32_t pmus = chip.tile_cols * chip.tile_rows / 2, words = LEFT_VECTORS * chip.lanes;
+	uint64_t region = (uint64_t)pmus * words * 4;
+	struct cfgb *b = cfgb_new(&chip, chip.tiles);
+	size_t cfg_size;
+	void *cfg, *image;
+
+	b->num_segments = 1;
+	for (uint32_t i = 0; i < pmus; i++) {
+		/* An AGCU of the scratchpad's row, left or right. */
+		uint32_t agcu = (i / (chip.tile_cols / 2) * 2 + (i & 1)) % chip.agcus_per_tile;
+		uint32_t p = cfgb_program(b, write ? RDU_KIND_LOAD : RDU_KIND_READ, tile,
+					  write ? agcu : i);
+		uint32_t q = cfgb_program(b, write ? RDU_KIND_WRITE : RDU_KIND_STORE, tile,
+					  write ? i : agcu);
+		struct rdu_cfg_access pmu = { .lanes = chip.lanes, .lane_stride = 1,
+					      .stride = { chip.lanes } }, segment = pmu;
+
+		pmu.target = cfgb_buffer(b, tile, i, 1, 0, words);
+		segment.base = (uint64_t)i * words;
+		cfgb_loop(b, p, LEFT_VECTORS);
+		cfgb_loop(b, q, LEFT_VECTORS);
+		cfgb_access(b, p, write ? &segment : &pmu, NULL);
+		cfgb_access(b, q, write ? &pmu : &segment, NULL);
+		cfgb_connect(b, p, 0, q, 0);
+	}
+	cfg = cfgb_finish(b, &cfg_size);
+	image = cfgb_program_image(cfg, cfg_size, &region, size);
+	free(cfg);
+	return image;
+}
+
+/* Bytes in the scratchpads of all tiles that are not `value`. */
+static uint64_t scratch_run(int fd, uint32_t vm, uint32_t ctx, bool write, uint64_t value)
+{
+	struct rdu_chip chip = card_chip(fd);
+	uint64_t bytes = (uint64_t)chip.tile_cols * chip.tile_rows / 2 * LEFT_VECTORS *
+			 chip.lanes * 4, other = 0;
+	struct buffer args = buffer_create(fd, vm, VA_BASE + (1ULL << 32), PAGE,
+					   DRM_RDU_PLACEMENT_SYSTEM);
+	struct buffer data = buffer_create(fd, vm, VA_BASE + (1ULL << 33), bytes,
+					   DRM_RDU_PLACEMENT_DEVICE);
+
+	((struct rdu_args *)args.map)->num_regions = 1;
+	((struct rdu_args *)args.map)->regions[0].addr = data.va;
+	((struct rdu_args *)args.map)->regions[0].size = bytes;
+	for (uint32_t t = 0; t < chip.tiles; t++) {
+		struct drm_rdu_prog_load load;
+		struct drm_rdu_job job = { .type = DRM_RDU_JOB_RUN };
+		size_t size;
+		void *image = scratch_image(fd, t, write, &size);
+
+		ASSERT_EQ(prog_load(fd, image, size, &load), 0);
+		free(image);
+		memset(data.map, 0xaa, bytes);
+		if (write)
+			plant(data.map, bytes);
+		job.run.prog_id = load.prog_id;
+		job.run.args_va = args.va;
+		job.run.args_size = sizeof(struct rdu_args) + 16;
+		ASSERT_EQ(run_job(fd, ctx, job), 1);
+		other += other_than(data.map, bytes, value);
+		prog_unload(fd, load.prog_id);
+	}
+	munmap(data.map, data.size);
+	munmap(args.map, args.size);
+	return other;
+}
+
+enum ending { END_DESTROY, END_FAULT, END_KILLED, END_KILLED_AT_WORK, NUM_ENDINGS };
+static enum ending ending;
+
+/* Leaves its secret in all scratchpads and much memory. */
+static void leaver(int fd, int line)
+{
+	uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, card_info(fd).num_tiles);
+	struct buffer b;
+	uint64_t word;
+
+	scratch_run(fd, vm, ctx, true, SECRET);
+	/* It is there: the same reading finds nothing else. */
+	EXPECT_EQ(scratch_run(fd, vm, ctx, false, SECRET), 0);
+	for (uint64_t size = PAGE, va = VA_BASE; size <= 32 << 20; size *= 2, va += 64 << 20) {
+		b = buffer_create(fd, vm, va, size, DRM_RDU_PLACEMENT_DEVICE);
+		plant(b.map, size);
+		plant(buffer_create(fd, vm, va + (32 << 20), size,
+				    DRM_RDU_PLACEMENT_SYSTEM).map, size);
+	}
+	if (ending == END_DESTROY)
+		ctx_destroy(fd, ctx);
+	if (ending == END_FAULT)
+		EXPECT_EQ(run_job(fd, ctx, job_fill(1ULL << 45, 4, 0)), -EIO);
+	if (ending == END_KILLED_AT_WORK)
+		for (int i = 0; i < 32; i++) {
+			struct drm_rdu_job job = job_fill(b.va, b.size, SECRET32);
+
+			ASSERT_EQ(submit(fd, ctx, &job, 1, 0), 0);
+		}
+	say(line, test_status);
+	hear(line, &word);
+}
+
+static void finder(int fd, int line)
+{
+	uint32_t vm = vm_create(fd), ctx, tries = 0;
+
+	(void)line;
+	/* The last reference is given up a little later than waitpid(). */
+	while (ctx_try(fd, vm, card_info(fd).num_tiles, &ctx) && tries++ < 500)
+		usleep(20000);
+	ASSERT_GT(500, tries);
+	EXPECT_EQ(scratch_run(fd, vm, ctx, false, 0), 0);
+	for (uint64_t size = PAGE; size <= 32 << 20; size *= 2) {
+		for (int p = 0; p < 2; p++) {
+			uint32_t bo = bo_create(fd, size, p ? DRM_RDU_PLACEMENT_SYSTEM :
+						DRM_RDU_PLACEMENT_DEVICE);
+			void *map = bo_map(fd, bo, size);
+
+			EXPECT_EQ(other_than(map, size, 0), 0);
+		}
+	}
+}
+
+TEST(left_behind)
+{
+	for (ending = 0; ending < NUM_ENDINGS; ending++) {
+		struct user u = user_start(USER_VICTIM, leaver);
+
+		EXPECT_EQ(heard(u.line), 0);
+		if (ending >= END_KILLED)
+			user_kill(&u);
+		else
+			user_end(&u);
+		u = user_start(USER_ATTACKER, finder);
+		user_end(&u);
+	}
+}
