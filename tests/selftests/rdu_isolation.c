@@ -4,9 +4,7 @@
  * is an attack; Documentation/isolation.md says which promise it is on.
  */
 #include <glob.h>
-#include <pthread.h>
 #include <sys/ptrace.h>
-#include <sys/syscall.h>
 
 #include "program.h"
 #include "user.h"
@@ -796,4 +794,45 @@ TEST(left_behind)
 		u = user_start(USER_ATTACKER, finder);
 		user_end(&u);
 	}
+}
+
+/* ---- what the system shows --------------------------------------------- */
+
+static void attack_sight(int fd, int line)
+{
+	static const char *const closed[] = {
+		"/sys/bus/pci/drivers/rdu/*/resource0", "/sys/bus/pci/drivers/rdu/*/resource2",
+		"/sys/bus/pci/drivers/rdu/*/resource4*", "/sys/kernel/debug/accel",
+		"/sys/class/devcoredump/devcd*/data",
+	};
+	struct drm_rdu_query_tile tiles[32] = { 0 };
+	struct drm_rdu_perf_open perf = { .period_ns = 1000000 };
+	uint32_t owned = 0;
+	char path[64];
+
+	(void)line;
+	for (unsigned int i = 0; i < sizeof(closed) / sizeof(*closed); i++) {
+		glob_t found;
+
+		if (!glob(closed[i], 0, NULL, &found))
+			for (size_t j = 0; j < found.gl_pathc; j++)
+				EXPECT_EQ(open(found.gl_pathv[j], O_RDONLY), -1);
+		globfree(&found);
+	}
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/0", prey.pid);
+	EXPECT_EQ(open(path, O_RDONLY), -1);
+	EXPECT_EQ(ptrace(PTRACE_ATTACH, prey.pid, 0, 0), -1);
+	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &perf), -EACCES);
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_TILES, tiles, sizeof(tiles)), 0);
+	for (int i = 0; i < 32; i++) {
+		owned += tiles[i].flags & DRM_RDU_TILE_OWNED;
+		EXPECT_EQ(tiles[i].flags & ~DRM_RDU_TILE_OWNED, 0);
+		EXPECT_EQ(tiles[i].pid | tiles[i].uid | tiles[i].ctx_id | tiles[i].comm[0], 0);
+	}
+	EXPECT_EQ(owned, 1);
+}
+
+TEST(sight)
+{
+	duel(attack_sight);
 }
