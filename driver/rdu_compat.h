@@ -129,6 +129,15 @@ static inline struct drm_gpuva_ops *rdu_gpuvm_map_ops(struct drm_gpuvm *gpuvm, u
 #endif
 }
 
+/* Taking shared memory back. */
+#ifdef RDU_HAVE_DMA_BUF_INVALIDATE
+#define rdu_dma_buf_invalidate dma_buf_invalidate_mappings
+#define RDU_DMA_BUF_INVALIDATE invalidate_mappings
+#else
+#define rdu_dma_buf_invalidate dma_buf_move_notify
+#define RDU_DMA_BUF_INVALIDATE move_notify
+#endif
+
 #ifdef RDU_HAVE_DRIVER_GEM_GPUVA
 #define RDU_DRIVER_GEM_GPUVA DRIVER_GEM_GPUVA
 #else

@@ -201,6 +201,9 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	spin_lock_init(&rdev->latch_lock);
 	INIT_LIST_HEAD(&rdev->ctxs);
 	INIT_LIST_HEAD(&rdev->bos);
+	INIT_LIST_HEAD(&rdev->lent);
+	INIT_LIST_HEAD(&rdev->borrowed);
+	INIT_LIST_HEAD(&rdev->mmus);
 	ida_init(&rdev->slots);
 	INIT_WORK(&rdev->fault_work, rdu_fault_work);
 	INIT_WORK(&rdev->wedge_work, rdu_wedge_work);
@@ -208,6 +211,9 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	if (ret)
 		return ret;
 	ret = drmm_mutex_init(drm, &rdev->bo_lock);
+	if (ret)
+		return ret;
+	ret = drmm_mutex_init(drm, &rdev->mmus_lock);
 	if (ret)
 		return ret;
 
@@ -302,5 +308,6 @@ void rdu_device_fini(struct rdu_device *rdev)
 	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
 	pci_free_irq_vectors(pdev);
 	pci_clear_master(pdev);
+	rdu_prime_unplug(rdev);
 	rdu_gem_unmap_all(rdev);
 }

@@ -5,6 +5,7 @@
  * Locks, outermost first:
  *   rdu_ctx.submit_lock, rdu_ctx.sched_lock, rdu_vm.lock
  *   dma_resv of a buffer
+ *   rdu_device.mmus_lock, rdu_mmu.lock
  *   rdu_admin.lock
  *   rdu_vram.lock, rdu_device.bo_lock, rdu_device.grant_lock, rdu_ctx.lock
  *   rdu_queue.lock, rdu_device.latch_lock (spin locks)
@@ -101,8 +102,13 @@ struct rdu_device {
 	struct rdu_ctx *queues[RDU_MAX_QUEUES];
 	struct list_head ctxs;
 
-	struct mutex bo_lock;	/* Protects: bos, rdu_bo.mapped */
+	struct mutex bo_lock;	/* Protects: bos, lent, borrowed, rdu_bo.mapped */
 	struct list_head bos;	/* buffers mapped for DMA */
+	struct list_head lent;	/* buffers in card memory that peers have mapped */
+	struct list_head borrowed; /* buffers imported */
+
+	struct mutex mmus_lock;	/* Protects: mmus, rdu_mmu.hit */
+	struct list_head mmus;
 
 	struct ida slots;	/* program slots */
 

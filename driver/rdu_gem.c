@@ -3,7 +3,6 @@
  * Buffers. A buffer lives in card memory or in system memory for all its life:
  * its pages are there from the start, so that binding and faulting never wait.
  */
-#include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -48,6 +47,18 @@ u64 rdu_bo_addr(const struct rdu_bo *bo, u64 offset, u64 *run)
 	return bo->extents[lo].addr + offset;
 }
 
+/* Whether an address is in the buffer. */
+bool rdu_bo_has_addr(const struct rdu_bo *bo, u64 addr)
+{
+	u32 i;
+
+	for (i = 0; i < bo->num_extents; i++)
+		if (addr >= bo->extents[i].addr &&
+		    addr - bo->extents[i].addr < bo->extents[i].size)
+			return true;
+	return false;
+}
+
 static int rdu_bo_alloc_extents(struct rdu_bo *bo, size_t count)
 {
 	bo->extents = kvmalloc_array(count, sizeof(*bo->extents), GFP_KERNEL_ACCOUNT);
@@ -89,7 +100,7 @@ static int rdu_bo_init_device(struct rdu_device *rdev, struct rdu_bo *bo)
 	return rdu_vram_clear(rdev, &bo->blocks);
 }
 
-static int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
+int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
 {
 	struct scatterlist *sg;
 	int ret, i;
@@ -109,11 +120,6 @@ static int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
 	    bo->extents[bo->num_extents - 1].size < bo->base.size)
 		return -EINVAL;
 	return 0;
-}
-
-static enum dma_data_direction rdu_bo_direction(const struct rdu_bo *bo)
-{
-	return bo->readonly ? DMA_TO_DEVICE : DMA_BIDIRECTIONAL;
 }
 
 /* Makes bo->pages reachable for the card. */
@@ -233,7 +239,7 @@ static void rdu_bo_free(struct rdu_bo *bo)
 	struct rdu_device *rdev = to_rdu_device(obj->dev);
 
 	if (obj->import_attach) {
-		drm_prime_gem_destroy(obj, bo->sgt);
+		rdu_prime_release(bo);
 	} else {
 		if (bo->sgt) {
 			rdu_bo_unmap(rdev, bo);
@@ -360,23 +366,6 @@ static int rdu_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 	return 0;
 }
 
-static struct dma_buf *rdu_gem_export(struct drm_gem_object *obj, int flags)
-{
-	if (to_rdu_bo(obj)->private_vm || to_rdu_bo(obj)->userptr)
-		return ERR_PTR(-EPERM);
-	return drm_gem_prime_export(obj, flags);
-}
-
-static struct sg_table *rdu_gem_get_sg_table(struct drm_gem_object *obj)
-{
-	struct rdu_bo *bo = to_rdu_bo(obj);
-
-	/* Card memory needs peer-to-peer DMA; mapping it by the CPU works. */
-	if (!bo->pages || bo->userptr)
-		return ERR_PTR(-EOPNOTSUPP);
-	return drm_prime_pages_to_sg(obj->dev, bo->pages, obj->size >> PAGE_SHIFT);
-}
-
 static int rdu_gem_vmap(struct drm_gem_object *obj, struct iosys_map *map)
 {
 	struct rdu_bo *bo = to_rdu_bo(obj);
@@ -399,14 +388,13 @@ static void rdu_gem_vunmap(struct drm_gem_object *obj, struct iosys_map *map)
 static const struct drm_gem_object_funcs rdu_gem_funcs = {
 	.free = rdu_gem_free,
 	.export = rdu_gem_export,
-	.get_sg_table = rdu_gem_get_sg_table,
 	.vmap = rdu_gem_vmap,
 	.vunmap = rdu_gem_vunmap,
 	.mmap = rdu_gem_mmap,
 	.vm_ops = &rdu_gem_vm_ops,
 };
 
-static struct rdu_bo *rdu_bo_alloc(u32 placement)
+struct rdu_bo *rdu_bo_alloc(u32 placement)
 {
 	struct rdu_bo *bo = kzalloc(sizeof(*bo), GFP_KERNEL_ACCOUNT);
 
@@ -415,6 +403,7 @@ static struct rdu_bo *rdu_bo_alloc(u32 placement)
 	bo->placement = placement;
 	bo->base.funcs = &rdu_gem_funcs;
 	INIT_LIST_HEAD(&bo->blocks);
+	INIT_LIST_HEAD(&bo->dev_link);
 	return bo;
 }
 
@@ -566,31 +555,4 @@ int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
 		args->flags |= DRM_RDU_BO_PRIVATE;
 	drm_gem_object_put(obj);
 	return 0;
-}
-
-/* The core keeps the attachment mapped until the buffer is freed. */
-struct drm_gem_object *rdu_gem_import_sg_table(struct drm_device *drm,
-					       struct dma_buf_attachment *attach,
-					       struct sg_table *sgt)
-{
-	struct rdu_bo *bo;
-	int ret;
-
-	if (attach->dmabuf->size & (PAGE_SIZE - 1))
-		return ERR_PTR(-EINVAL);
-	bo = rdu_bo_alloc(DRM_RDU_PLACEMENT_SYSTEM);
-	if (!bo)
-		return ERR_PTR(-ENOMEM);
-	bo->base.resv = attach->dmabuf->resv;
-	drm_gem_private_object_init(drm, &bo->base, attach->dmabuf->size);
-	bo->sgt = sgt;
-	ret = rdu_bo_init_extents_sgt(bo);
-	if (ret) {
-		/* Not ours yet: the core unmaps on error. */
-		kvfree(bo->extents);
-		drm_gem_object_release(&bo->base);
-		kfree(bo);
-		return ERR_PTR(ret);
-	}
-	return &bo->base;
 }

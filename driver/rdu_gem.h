@@ -2,6 +2,7 @@
 #ifndef RDU_GEM_H
 #define RDU_GEM_H
 
+#include <linux/dma-direction.h>
 #include <linux/list.h>
 
 #include <drm/drm_gem.h>
@@ -31,7 +32,14 @@ struct rdu_bo {
 	struct mm_struct *mm;		/* userptr: whose locked memory it counts as */
 
 	bool mapped;			/* SYSTEM: sgt is mapped, dev_link in rdu_device.bos */
-	struct list_head dev_link;
+	struct list_head dev_link;	/* or in lent, or in borrowed */
+
+	/* Under the reservation. */
+	struct dma_buf *dmabuf;		/* DEVICE: what peers have attached to */
+	u32 peers;			/* DEVICE: their mappings */
+	bool pinned;			/* imported */
+	bool revoked;			/* imported: the exporter took it back */
+
 	struct work_struct free_work;	/* frees it when the card has let go */
 	struct page *dummy;		/* what the CPU sees when the card is gone */
 };
@@ -47,14 +55,26 @@ static inline bool rdu_bo_is_host(const struct rdu_bo *bo)
 	return bo->placement == DRM_RDU_PLACEMENT_SYSTEM;
 }
 
+/* What the card may do with it, for the DMA API. */
+static inline enum dma_data_direction rdu_bo_direction(const struct rdu_bo *bo)
+{
+	return bo->readonly ? DMA_TO_DEVICE : DMA_BIDIRECTIONAL;
+}
+
+struct rdu_bo *rdu_bo_alloc(u32 placement);
+int rdu_bo_init_extents_sgt(struct rdu_bo *bo);
 void rdu_gem_unmap_all(struct rdu_device *rdev);
+bool rdu_bo_has_addr(const struct rdu_bo *bo, u64 addr);
 u64 rdu_bo_addr(const struct rdu_bo *bo, u64 offset, u64 *run);
 
 int rdu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file);
 int rdu_ioctl_bo_create_userptr(struct drm_device *drm, void *data, struct drm_file *file);
 int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file);
-struct drm_gem_object *rdu_gem_import_sg_table(struct drm_device *drm,
-					       struct dma_buf_attachment *attach,
-					       struct sg_table *sgt);
+
+/* rdu_prime.c */
+struct dma_buf *rdu_gem_export(struct drm_gem_object *obj, int flags);
+struct drm_gem_object *rdu_gem_import(struct drm_device *drm, struct dma_buf *dmabuf);
+void rdu_prime_release(struct rdu_bo *bo);
+void rdu_prime_unplug(struct rdu_device *rdev);
 
 #endif

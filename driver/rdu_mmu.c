@@ -86,14 +86,24 @@ int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev)
 	mmu->rdev = rdev;
 	INIT_LIST_HEAD(&mmu->dead);
 	mmu->root = rdu_pt_alloc(mmu, RDU_PT_LEVELS - 1);
-	return PTR_ERR_OR_ZERO(mmu->root);
+	if (IS_ERR(mmu->root))
+		return PTR_ERR(mmu->root);
+	mutex_init(&mmu->lock);
+	mutex_lock(&rdev->mmus_lock);
+	list_add_tail(&mmu->link, &rdev->mmus);
+	mutex_unlock(&rdev->mmus_lock);
+	return 0;
 }
 
 /* Nothing on the card uses the tables any more. Does not touch the card. */
 void rdu_mmu_fini(struct rdu_mmu *mmu)
 {
+	mutex_lock(&mmu->rdev->mmus_lock);
+	list_del(&mmu->link);
+	mutex_unlock(&mmu->rdev->mmus_lock);
 	rdu_mmu_reap(mmu);
 	rdu_pt_free(mmu, mmu->root);
+	mutex_destroy(&mmu->lock);
 }
 
 u64 rdu_mmu_root(const struct rdu_mmu *mmu)
@@ -291,6 +301,42 @@ void rdu_mmu_unmap(struct rdu_mmu *mmu, u64 va, u64 size)
 {
 	rdu_pt_clear(mmu, mmu->root, va, va + size);
 	wmb(); /* before the flush */
+}
+
+static bool rdu_pt_forget(struct rdu_pt *pt, const struct rdu_bo *bo)
+{
+	bool hit = false;
+	u32 i;
+
+	for (i = 0; i < RDU_PT_ENTRIES; i++) {
+		if (pt->level && pt->child[i]) {
+			hit |= rdu_pt_forget(pt->child[i], bo);
+		} else if (pt->entry[i] & RDU_PTE_HOST &&
+			   rdu_bo_has_addr(bo, pt->entry[i] & RDU_PTE_ADDR)) {
+			rdu_pt_set(pt, i, 0);
+			hit = true;
+		}
+	}
+	return hit;
+}
+
+/**
+ * rdu_mmu_forget() - Clear every entry that leads to a buffer's memory
+ * @mmu: page tables, locked
+ * @bo: buffer in host memory
+ *
+ * The VM goes on saying that it is mapped there; the card will fault.
+ *
+ * Return: whether there was one. Then the card is to be flushed.
+ */
+bool rdu_mmu_forget(struct rdu_mmu *mmu, const struct rdu_bo *bo)
+{
+	bool hit;
+
+	lockdep_assert_held(&mmu->lock);
+	hit = rdu_pt_forget(mmu->root, bo);
+	wmb(); /* before the flush */
+	return hit;
 }
 
 /* Frees tables that are out of use: flushed, and no walk of theirs is going on. */

@@ -9,9 +9,15 @@
 struct rdu_bo;
 struct rdu_pt;
 
-/* Page tables of one address space. The caller's lock protects them. */
+/*
+ * Page tables of one address space. Its VM's lock orders changes; the lock here
+ * is for rdu_mmu_forget(), which comes from elsewhere.
+ */
 struct rdu_mmu {
 	struct rdu_device *rdev;
+	struct mutex lock;	/* Protects: entries of live tables */
+	struct list_head link;	/* rdu_device.mmus */
+	bool hit;		/* lost something to rdu_mmu_forget(), under mmus_lock */
 	struct rdu_pt *root;
 	struct list_head dead;	/* tables out of use, to be freed by rdu_mmu_reap() */
 	u32 num_dead;
@@ -32,6 +38,7 @@ void rdu_mmu_map(struct rdu_mmu *mmu, u64 va, u64 size, const struct rdu_bo *bo,
 		 u64 offset, bool write);
 void rdu_mmu_unmap(struct rdu_mmu *mmu, u64 va, u64 size);
 void rdu_mmu_prune(struct rdu_mmu *mmu, u64 va, u64 size);
+bool rdu_mmu_forget(struct rdu_mmu *mmu, const struct rdu_bo *bo);
 void rdu_mmu_reap(struct rdu_mmu *mmu);
 
 #endif

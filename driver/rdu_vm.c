@@ -291,7 +291,10 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 	ret = rdu_bind_init(vm, &bind, args, obj);
 	if (ret)
 		goto out;
-	if (bo)
+	mutex_lock(&vm->mmu.lock);
+	if (bo && READ_ONCE(bo->revoked))
+		ret = -ENODEV; /* its exporter is gone */
+	else if (bo)
 		ret = rdu_mmu_prepare_map(&vm->mmu, args->va, args->size, bo, args->offset);
 	else
 		ret = rdu_mmu_prepare_unmap(&vm->mmu, args->va, args->size);
@@ -303,6 +306,7 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 	} else {
 		rdu_mmu_unmap(&vm->mmu, args->va, args->size);
 	}
+	mutex_unlock(&vm->mmu.lock);
 	rdu_vm_flush(vm);
 
 	/* From here on nothing fails. Buffers go after the flush. */
@@ -341,6 +345,7 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 
 out_prune:
 	rdu_mmu_prune(&vm->mmu, args->va, args->size);
+	mutex_unlock(&vm->mmu.lock);
 	rdu_vm_flush(vm);
 	rdu_vm_reap(vm);
 out:

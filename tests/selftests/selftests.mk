@@ -9,6 +9,7 @@ CFLAGS_tests/selftests/rdu_isolation.c := -Wno-nonnull
 $(eval $(call selftest,rdu_query,tests/selftests/rdu_query.c,,))
 $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
 $(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
+$(eval $(call selftest,rdu_prime,tests/selftests/rdu_prime.c,,))
 $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
 $(eval $(call selftest,rdu_prog,tests/selftests/rdu_prog.c,librdumodel,))
 $(eval $(call selftest,rdu_isolation,tests/selftests/rdu_isolation.c,librdumodel,))
