@@ -235,7 +235,7 @@ int rdu_device_init(struct rdu_device *rdev)
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;
-	ret = pci_request_regions(pdev, "rdu"); /* managed: pcim_enable_device() */
+	ret = pcim_request_all_regions(pdev, "rdu");
 	if (ret)
 		return ret;
 	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(52));
