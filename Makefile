@@ -195,7 +195,8 @@ build/stamp/packages-%: tools/vm/packages/%
 
 # ---- the machine -----------------------------------------------------------
 
-# A kernel release, or nothing for the newest 6.12 of the distribution.
+# A kernel release, "newest" for the newest of all of Debian's suites, or nothing
+# for the newest 6.12 of the distribution.
 KERNEL ?=
 export KERNEL QEMU CARDS CHIP MEM SMP
 
@@ -254,7 +255,7 @@ print-%:
 help:
 	@echo 'make            library, tools and test programs for the host'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
-	@echo 'make test       every test (GROUPS="unit conformance qtest selftests end-to-end debug" to choose)'
+	@echo 'make test       every test (GROUPS="unit conformance qtest selftests newest end-to-end debug" to choose)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
@@ -262,6 +263,6 @@ help:
 	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'
 	@echo 'make clean      remove what was compiled here (downloads, QEMU and kernels stay)'
 	@echo
-	@echo 'KERNEL=6.12.x-amd64 QEMU=program CARDS=2 CHIP=plasticine MEM=2G SMP=2 V=1'
+	@echo 'KERNEL=newest QEMU=program CARDS=2 CHIP=plasticine MEM=2G SMP=2 V=1'
 
 -include $(shell find $(B) $(A) $(F) -name '*.d' 2>/dev/null)
