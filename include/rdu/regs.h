@@ -48,8 +48,8 @@
 	X(CYCLES_HI, 0x034, "ro", "") \
 	X(TEMP, 0x040, "ro", "temperature in millidegrees Celsius (modelled)") \
 	X(POWER, 0x044, "ro", "power in milliwatts (modelled)") \
-	X(ECC_CE, 0x048, "ro", "corrected memory errors") \
-	X(ECC_UE, 0x04c, "ro", "uncorrected memory errors") \
+	X(ECC_CE, 0x048, "ro", "corrected memory errors since power-on") \
+	X(ECC_UE, 0x04c, "ro", "uncorrected memory errors since power-on") \
 	X(CHIP_NAME, 0x050, "ro", "16 bytes: chip name") \
 	X(SERIAL, 0x060, "ro", "16 bytes: serial number") \
 	X(CHIP_ASSUMED_LO, 0x070, "ro", "bit i: chip field i is assumed") \

@@ -228,8 +228,10 @@ void rdu_card_request_reset(struct rdu_card *card)
 	unsigned int i;
 
 	card->reset_req = true;
-	for (i = 0; i < RDU_MAX_QUEUES; i++)
+	for (i = 0; i < RDU_MAX_QUEUES; i++) {
+		card->queue[i].stuck = false;
 		rdu_queue_request_reset(&card->queue[i], false);
+	}
 	rdu_card_settle(card);
 }
 
@@ -259,7 +261,6 @@ void rdu_card_settle(struct rdu_card *card)
 	card->fault_queues = 0;
 	card->clock = 0;
 	card->latch_hi = 0;
-	card->ecc_ce = card->ecc_ue = 0;
 	card->enabled = false;
 	card->reset_req = false;
 	pthread_cond_broadcast(&card->quiet);
@@ -271,6 +272,14 @@ void rdu_card_reset(struct rdu_card *card)
 	rdu_card_request_reset(card);
 	while (card->reset_req)
 		pthread_cond_wait(&card->quiet, &card->lock);
+	pthread_mutex_unlock(&card->lock);
+}
+
+void rdu_card_power_on(struct rdu_card *card)
+{
+	rdu_card_reset(card);
+	pthread_mutex_lock(&card->lock);
+	card->ecc_ce = card->ecc_ue = 0;
 	pthread_mutex_unlock(&card->lock);
 }
 
@@ -432,6 +441,7 @@ struct rdu_card *rdu_card_new(const struct rdu_card_config *config, const struct
 	card->ops = *ops;
 	card->opaque = opaque;
 	card->timing_only = config->timing_only;
+	rdu_inject_init(card);
 	for (i = 0; config->serial && i < sizeof(card->serial) && config->serial[i]; i++)
 		card->serial[i] = config->serial[i];
 	pthread_mutex_init(&card->lock, NULL);

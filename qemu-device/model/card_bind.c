@@ -72,6 +72,8 @@ static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *boun
 	if (rdu_mmu_stretch(q, e->va, e->len, false, &s, f))
 		return -1;
 	if (s.len == e->len && !s.host) {
+		if (rdu_inject_ecc(q, e->va, f))
+			return -1;
 		e->how = RDU_EXT_DIRECT;
 		e->ptr = card->mem + s.addr;
 		return 0;
@@ -79,6 +81,9 @@ static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *boun
 	if (s.len == e->len && card->ops.map && card->ops.unmap &&
 	    (!e->write || !rdu_mmu_stretch(q, e->va, e->len, true, &s, &ignored)) &&
 	    s.len == e->len) {
+		if (rdu_inject_take(card, RDU_INJECT_DMA))
+			return rdu_fail(f, RDU_FAULT_HOST_BUS, e->write ? RDU_FAULT_INFO_WRITE : 0,
+					s.addr);
 		p = card->ops.map(card->opaque, s.addr, s.len, e->write);
 		if (p && !((uintptr_t)p & 7)) {
 			e->how = RDU_EXT_MAPPED;
@@ -157,6 +162,8 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 		if (!s->size)
 			continue;
 		if (direct(q, addr, size, write, view)) {
+			if (s->access & RDU_SEG_READ && rdu_inject_ecc(q, b->va[i], f))
+				goto fail;
 			b->segment[i].ptr = view->ptr + (b->va[i] - addr);
 			continue;
 		}

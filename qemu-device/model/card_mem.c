@@ -17,10 +17,24 @@ uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32
 	return (uint64_t)((n + mbps * 1000ULL - 1) / (mbps * 1000ULL));
 }
 
+int rdu_bus_read(struct rdu_card *card, uint64_t addr, void *buf, uint64_t len)
+{
+	if (rdu_inject_take(card, RDU_INJECT_DMA))
+		return -1;
+	return card->ops.read(card->opaque, addr, buf, len);
+}
+
+int rdu_bus_write(struct rdu_card *card, uint64_t addr, const void *buf, uint64_t len)
+{
+	if (rdu_inject_take(card, RDU_INJECT_DMA))
+		return -1;
+	return card->ops.write(card->opaque, addr, buf, len);
+}
+
 static int host_read(struct rdu_queue *q, uint64_t addr, void *buf, uint64_t len,
 		     struct rdu_failure *f)
 {
-	if (q->card->ops.read(q->card->opaque, addr, buf, len))
+	if (rdu_bus_read(q->card, addr, buf, len))
 		return rdu_fail(f, RDU_FAULT_HOST_BUS, 0, addr);
 	return 0;
 }
@@ -28,7 +42,7 @@ static int host_read(struct rdu_queue *q, uint64_t addr, void *buf, uint64_t len
 static int host_write(struct rdu_queue *q, uint64_t addr, const void *buf, uint64_t len,
 		      struct rdu_failure *f)
 {
-	if (q->card->ops.write(q->card->opaque, addr, buf, len))
+	if (rdu_bus_write(q->card, addr, buf, len))
 		return rdu_fail(f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, addr);
 	return 0;
 }
@@ -42,10 +56,10 @@ int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, stru
 			return -1;
 		if (rdu_mmu_stretch(q, va, len < CHUNK ? len : CHUNK, false, &s, f))
 			return -1;
+		if (s.host ? host_read(q, s.addr, buf, s.len, f) : rdu_inject_ecc(q, va, f))
+			return -1;
 		if (!s.host)
 			memcpy(buf, q->card->mem + s.addr, s.len);
-		else if (host_read(q, s.addr, buf, s.len, f))
-			return -1;
 		va += s.len;
 		buf = (char *)buf + s.len;
 		len -= s.len;
@@ -116,6 +130,8 @@ int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 		if (!d.len && rdu_mmu_stretch(q, dst, n, true, &d, f))
 			return -1;
 		n = s.len < d.len ? s.len : d.len;
+		if (!s.host && rdu_inject_ecc(q, src, f))
+			return -1;
 		if (move(q, &d, &s, n, f))
 			return -1;
 		dram += n * (!d.host + !s.host);

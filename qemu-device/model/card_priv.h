@@ -2,7 +2,8 @@
 /*
  * The card's inside: shared by card.c (life), card_regs.c (BAR0, BAR2), queue.c
  * (workers, command decoder), mmu.c, card_mem.c (copies and fills), program.c
- * (slots, RUN), card_bind.c (segments) and card_trace.c.
+ * (slots, RUN), card_bind.c (segments), card_inject.c (faults on demand) and
+ * card_trace.c.
  *
  * Locks. card->lock guards registers, queue states, slots and the clock; it is
  * never held while a callback, a copy or an execution runs. A queue's worker is
@@ -81,6 +82,7 @@ struct rdu_queue {
 	bool reset_req, disable_req; /* done when the worker is quiet */
 	bool fault_irq;              /* fault vector still to be raised */
 	bool overtime;               /* stopped because a pause waited too long */
+	bool stuck;                  /* hangs, and only the card's reset ends it */
 	volatile bool stop;          /* work in progress gives up */
 	struct rdu_failure fault;
 	uint64_t fault_seq;
@@ -125,6 +127,8 @@ struct rdu_card {
 	pthread_mutex_t lock;
 	pthread_cond_t quiet; /* a worker became quiet, a reset ended */
 	_Atomic bool enabled, paused, closing;
+	_Atomic bool dead; /* RDU_INJECT_DEAD or _GONE */
+	_Atomic int64_t inject[RDU_NUM_INJECTS];
 	bool reset_req;
 	uint64_t fault_queues;
 	uint64_t clock; /* cycles */
@@ -171,6 +175,21 @@ uint64_t rdu_queue_clock(const struct rdu_queue *q);
 /* Sets *f; returns -1. */
 int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t addr);
 
+/* ---- card_inject.c --------------------------------------------------------- */
+
+void rdu_inject_init(struct rdu_card *card);
+bool rdu_inject_due(struct rdu_card *card, enum rdu_inject what);
+/* Is one of these due? Then it is used up. (The fast path: one load.) */
+static inline bool rdu_inject_take(struct rdu_card *card, enum rdu_inject what)
+{
+	return atomic_load_explicit(&card->inject[what], memory_order_relaxed) &&
+	       rdu_inject_due(card, what);
+}
+/* The queue's next command shall hang: does so until a reset. */
+bool rdu_inject_hang(struct rdu_queue *q);
+/* A command reads card memory: 0, or -1 and *f for an uncorrectable error. */
+int rdu_inject_ecc(struct rdu_queue *q, uint64_t va, struct rdu_failure *f);
+
 /* ---- mmu.c ----------------------------------------------------------------- */
 
 /* The stretch that starts at va, at most len bytes. 0, or -1 and *f. */
@@ -182,6 +201,9 @@ int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
 
 /* ---- card_mem.c ------------------------------------------------------------ */
 
+/* Host memory, as the bus sees it: 0, or -1: refused. */
+int rdu_bus_read(struct rdu_card *card, uint64_t addr, void *buf, uint64_t len);
+int rdu_bus_write(struct rdu_card *card, uint64_t addr, const void *buf, uint64_t len);
 int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f);
 int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t len,
 		  struct rdu_failure *f);

@@ -314,6 +314,8 @@ uint64_t rdu_card_mmio_read(struct rdu_card *card, uint64_t offset, unsigned int
 {
 	uint64_t value;
 
+	if (card->dead)
+		return ~0ULL;
 	if (!proper(offset, size)) {
 		rdu_guest_error(card, "read of %u bytes at register 0x%llx", size,
 				(unsigned long long)offset);
@@ -331,6 +333,8 @@ void rdu_card_mmio_write(struct rdu_card *card, uint64_t offset, uint64_t value,
 {
 	bool good = proper(offset, size);
 
+	if (card->dead)
+		return;
 	if (good) {
 		pthread_mutex_lock(&card->lock);
 		good = write_word(card, offset, LO(value));
@@ -347,6 +351,8 @@ void rdu_card_doorbell(struct rdu_card *card, uint64_t offset, uint64_t value, u
 {
 	struct rdu_queue *q;
 
+	if (card->dead)
+		return;
 	if (size != 4 || offset % RDU_DOORBELL_STRIDE ||
 	    offset / RDU_DOORBELL_STRIDE >= RDU_MAX_QUEUES) {
 		rdu_guest_error(card, "doorbell: write of %u bytes at 0x%llx", size,

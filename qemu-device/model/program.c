@@ -97,6 +97,8 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 						  : RDU_CFG_E_TRUNCATED;
 		goto answer;
 	}
+	if (rdu_inject_ecc(q, addr, f))
+		return -1;
 	image = malloc(size);
 	if (!image)
 		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, size);
@@ -117,7 +119,7 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 	}
 answer:
 	if (cmd->prog.result &&
-	    card->ops.write(card->opaque, cmd->prog.result, &result, sizeof(result))) {
+	    rdu_bus_write(card, cmd->prog.result, &result, sizeof(result))) {
 		rdu_program_put(p);
 		return rdu_fail(f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, cmd->prog.result);
 	}

@@ -145,6 +145,8 @@ static void raise_irq(struct rdu_queue *q, unsigned int vector)
 {
 	struct rdu_card *card = q->card;
 
+	if (rdu_inject_take(card, RDU_INJECT_DROP_IRQ))
+		return;
 	q->in_irq = true;
 	if (card->paused || q->reset_req || q->disable_req)
 		pthread_cond_broadcast(&card->quiet);
@@ -180,7 +182,7 @@ static int fetch(struct rdu_queue *q, struct rdu_failure *f)
 	if (n > entries - first)
 		n = entries - first;
 	at = q->live.ring + (uint64_t)first * sizeof(struct rdu_cmd);
-	if (card->ops.read(card->opaque, at, q->batch, n * sizeof(struct rdu_cmd)))
+	if (rdu_bus_read(card, at, q->batch, n * sizeof(struct rdu_cmd)))
 		return rdu_fail(f, RDU_FAULT_BAD_RING, 1, at);
 	q->batch_pos = 0;
 	q->batch_len = n;
@@ -238,17 +240,18 @@ static void one_command(struct rdu_queue *q)
 	struct rdu_card *card = q->card;
 	struct rdu_cmd *c = &q->batch[q->batch_pos];
 	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
-	uint64_t seq = c->seqno, limit = q->watchdog;
+	uint64_t seq = c->seqno, limit = q->watchdog, done;
 	uint32_t ms = q->watchdog_ms;
 	int failed;
 
 	memset(&q->spent, 0, sizeof(q->spent));
 	q->watchdog_end = limit ? limit : UINT64_MAX;
 	q->deadline_ns = ms ? monotonic_ns() + ms * 1000000ULL : 0;
-	failed = carry_out(q, c, &f);
+	failed = rdu_inject_hang(q) ? -1 : carry_out(q, c, &f);
 	/* Whoever sees the completion sees its cycles too. */
 	account(q);
-	if (!failed && card->ops.write(card->opaque, q->live.cpl, &seq, sizeof(seq)))
+	done = rdu_inject_take(card, RDU_INJECT_POISON) ? UINT64_MAX : seq;
+	if (!failed && rdu_bus_write(card, q->live.cpl, &done, sizeof(done)))
 		failed = rdu_fail(&f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, q->live.cpl);
 
 	pthread_mutex_lock(&card->lock);

@@ -69,6 +69,41 @@ void rdu_card_reset(struct rdu_card *card);
 void rdu_card_pause(struct rdu_card *card);
 void rdu_card_resume(struct rdu_card *card);
 
+/* As reset; and what outlives resets, the counters of memory errors, is cleared. */
+void rdu_card_power_on(struct rdu_card *card);
+
+/* ---- faults on demand ---------------------------------------------------- */
+
+/* X(name, property of the QEMU device, kind of value, what happens).
+ * QUEUE: a queue's number, -1: none; COUNT: how often; FLAG: until set to 0. */
+#define RDU_INJECTS(X) \
+	X(HANG, "fault-hang", QUEUE, "the next command of that queue never ends; a reset of the queue recovers") \
+	X(STUCK, "fault-stuck", QUEUE, "so too, and a reset of the queue does not end either; one of the card or the function recovers") \
+	X(DROP_IRQ, "fault-drop-irq", COUNT, "so many next interrupts are lost") \
+	X(POISON, "fault-poison", COUNT, "so many next completion words are written as garbage, all ones") \
+	X(DMA, "fault-dma", COUNT, "so many next transfers with host memory fail") \
+	X(ECC_CE, "fault-ecc-ce", COUNT, "adds so many corrected memory errors to `ECC_CE`; reads as that counter") \
+	X(ECC_UE, "fault-ecc-ue", COUNT, "so many next reads of card memory by commands hit an uncorrectable error") \
+	X(DEAD, "fault-dead", FLAG, "the card answers no more: all reads give ones, writes are ignored, no DMA, no interrupts") \
+	X(GONE, "fault-gone", FLAG, "as dead, and configuration space reads all ones too: off the bus")
+
+enum rdu_inject {
+#define RDU_INJECT_ENUM(n, p, k, t) RDU_INJECT_##n,
+	RDU_INJECTS(RDU_INJECT_ENUM)
+#undef RDU_INJECT_ENUM
+	RDU_NUM_INJECTS
+};
+
+enum rdu_inject_kind { RDU_INJECT_QUEUE, RDU_INJECT_COUNT, RDU_INJECT_FLAG };
+enum rdu_inject_kind rdu_inject_kind(enum rdu_inject what);
+
+/* Arms (or ends) a fault, at any time, from any thread that may also reset the
+ * card. Resets leave it armed. 0, or -1: no such value. A card that was dead or
+ * gone and is so no more is as after power-on. */
+int rdu_card_inject(struct rdu_card *card, enum rdu_inject what, int64_t value);
+/* What is still to come: the queue (-1: none), the count, the flag. */
+int64_t rdu_card_injected(struct rdu_card *card, enum rdu_inject what);
+
 /* ---- chip descriptions ------------------------------------------------- */
 
 /* "plasticine", "sn10", or the path of a description file. 0, or -1 with a text

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Documentation/card.md holds the tables of the headers, row by row.
+ * Documentation/card.md and faults.md hold the tables of the headers, row by row.
  * `card_doc --print` writes them out, to be pasted.
  */
 #include <stdarg.h>
@@ -12,7 +12,7 @@ struct table {
 	size_t n;
 };
 
-static struct table tables[6];
+static struct table tables[7]; /* the last one is in faults.md */
 
 __attribute__((format(printf, 2, 3))) static void row(struct table *t, const char *fmt, ...)
 {
@@ -61,6 +61,14 @@ static void fill_tables(void)
 	    sn10.assumed >> (i)&1 ? " *" : "", pl.f, pl.assumed >> (i)&1 ? " *" : "", d);
 	RDU_CHIP_FIELDS(FIELD)
 #undef FIELD
+	t++;
+	t->name = "faults on demand";
+#define VALUE_QUEUE "queue, -1"
+#define VALUE_COUNT "count"
+#define VALUE_FLAG "on, off"
+#define INJECT(n, p, k, d) row(t, "| `%s` | %s | %s |\n", p, VALUE_##k, d);
+	RDU_INJECTS(INJECT)
+#undef INJECT
 }
 
 static char *read_all(const char *path)
@@ -83,14 +91,16 @@ static char *read_all(const char *path)
 
 int main(int argc, char **argv)
 {
-	char *doc = read_all("Documentation/card.md");
+	char *doc = read_all("Documentation/card.md"),
+	     *faults = read_all("Documentation/faults.md");
 	unsigned int i;
 
 	fill_tables();
 	if (argc > 1 && !strcmp(argv[1], "--print")) {
-		for (i = 0; i < 6; i++)
+		for (i = 0; i < 7; i++)
 			printf("## %s\n\n%s\n", tables[i].name, tables[i].text);
 		free(doc);
+		free(faults);
 		return 0;
 	}
 	if (!doc) {
@@ -100,6 +110,9 @@ int main(int argc, char **argv)
 	for (i = 0; i < 6; i++)
 		ok(strstr(doc, tables[i].text) != NULL, "card.md has the table of %s",
 		   tables[i].name);
+	ok(faults && strstr(faults, tables[6].text), "faults.md has the table of %s",
+	   tables[6].name);
 	free(doc);
+	free(faults);
 	return tap_done();
 }
