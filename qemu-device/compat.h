@@ -16,6 +16,9 @@
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "exec/cpu-common.h"
+#include "hw/boards.h"
 #include "hw/pci/pci.h"
 #if __has_include("hw/pci/pci_device.h")
 #include "hw/pci/pci_device.h"
@@ -60,6 +63,13 @@
 #define RDU_RESET_ARGS Object *obj, ResetType type G_GNUC_UNUSED
 #else
 #define RDU_RESET_ARGS Object *obj
+#endif
+
+/* 9.2 tells a wake-up from suspend to RAM. */
+#if RDU_QEMU_AT_LEAST(9, 2)
+#define RDU_RESET_IS_WAKEUP (type == RESET_TYPE_WAKEUP)
+#else
+#define RDU_RESET_IS_WAKEUP false
 #endif
 
 /* 9.0 renamed the big lock. */

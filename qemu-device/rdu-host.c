@@ -46,32 +46,51 @@ static void rdu_rcu_enter(void)
 
 /* ---- host memory --------------------------------------------------------- */
 
-/* Bytes from addr on, len at most, that are plain RAM; 0: none. Under RCU. */
-static hwaddr rdu_ram_run(AddressSpace *as, hwaddr addr, hwaddr len, bool write)
+/*
+ * *len bytes of plain RAM at most, from addr on; NULL: none. Good while RCU's
+ * lock is held. One translation serves the access too: a second one might find
+ * registers there by now, which need the big lock.
+ */
+static void *rdu_ram(RduState *s, hwaddr addr, hwaddr *len, bool write, MemoryRegion **mr)
 {
 	hwaddr offset;
-	MemoryRegion *mr;
 
-	mr = address_space_translate(as, addr, &offset, &len, write, MEMTXATTRS_UNSPECIFIED);
-	if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr) ||
-	    (write && mr->readonly)) {
-		return 0;
+	if (qatomic_read(&s->silent)) {
+		return NULL;
 	}
-	return len;
+	*mr = address_space_translate(pci_get_address_space(PCI_DEVICE(s)), addr, &offset, len,
+				      write, MEMTXATTRS_UNSPECIFIED);
+	if (!memory_region_is_ram(*mr) || memory_region_is_ram_device(*mr) ||
+	    (write && (*mr)->readonly)) {
+		return NULL;
+	}
+	return (char *)memory_region_get_ram_ptr(*mr) + offset;
+}
+
+/* The end of an access: tells of stores, lets go of the reference. */
+static void rdu_ram_put(RduState *s, void *ptr, uint64_t len, bool write)
+{
+	address_space_unmap(pci_get_address_space(PCI_DEVICE(s)), ptr, len, write, write ? len : 0);
 }
 
 static int rdu_dma(RduState *s, uint64_t addr, void *buf, uint64_t len, bool write)
 {
-	AddressSpace *as = pci_get_address_space(PCI_DEVICE(s));
-
 	rdu_rcu_enter();
 	RCU_READ_LOCK_GUARD();
 	while (len) {
-		hwaddr run = rdu_ram_run(as, addr, len, write);
+		MemoryRegion *mr;
+		hwaddr run = len;
+		void *ram = rdu_ram(s, addr, &run, write, &mr);
 
-		if (!run || address_space_rw(as, addr, MEMTXATTRS_UNSPECIFIED, buf, run, write) !=
-				    MEMTX_OK) {
+		if (!ram) {
 			return -1;
+		}
+		if (write) {
+			memcpy(ram, buf, run);
+			memory_region_ref(mr);
+			rdu_ram_put(s, ram, run, true);
+		} else {
+			memcpy(buf, ram, run);
 		}
 		addr += run;
 		buf = (char *)buf + run;
@@ -90,32 +109,32 @@ static int rdu_host_write(void *opaque, uint64_t addr, const void *buf, uint64_t
 	return rdu_dma(opaque, addr, (void *)buf, len, true);
 }
 
+/*
+ * Only the machine's own RAM: a reference to anything that can be unplugged
+ * (another card's memory) might be the last one, and must not be dropped here,
+ * without the big lock.
+ */
 static void *rdu_host_map(void *opaque, uint64_t addr, uint64_t len, bool write)
 {
 	RduState *s = opaque;
-	AddressSpace *as = pci_get_address_space(PCI_DEVICE(s));
 	hwaddr got = len;
+	MemoryRegion *mr;
 	void *ptr;
 
 	rdu_rcu_enter();
 	RCU_READ_LOCK_GUARD();
-	if (!len || rdu_ram_run(as, addr, len, write) < len) {
+	ptr = len ? rdu_ram(s, addr, &got, write, &mr) : NULL;
+	if (!ptr || got < len || mr != current_machine->ram) {
 		return NULL;
 	}
-	ptr = address_space_map(as, addr, &got, write, MEMTXATTRS_UNSPECIFIED);
-	if (ptr && got < len) {
-		address_space_unmap(as, ptr, got, write, 0);
-		ptr = NULL;
-	}
+	memory_region_ref(mr);
 	return ptr;
 }
 
 static void rdu_host_unmap(void *opaque, void *ptr, uint64_t len, bool write)
 {
-	RduState *s = opaque;
-
 	rdu_rcu_enter();
-	address_space_unmap(pci_get_address_space(PCI_DEVICE(s)), ptr, len, write, write ? len : 0);
+	rdu_ram_put(opaque, ptr, len, write);
 }
 
 /* ---- interrupts ---------------------------------------------------------- */
@@ -125,6 +144,9 @@ static void rdu_irq_bh(void *opaque)
 	RduState *s = opaque;
 	PCIDevice *pci = PCI_DEVICE(s);
 
+	if (s->silent) {
+		return; /* they wait, for the way back to D0 or for a reset */
+	}
 	for (unsigned int w = 0; w < ARRAY_SIZE(s->irq_pending); w++) {
 		uint64_t bits = qatomic_xchg(&s->irq_pending[w], 0);
 

@@ -11,6 +11,7 @@
  *                cost nothing
  *   threads      host threads that run the fabric; 0: one per host CPU
  *   timing-only  keep time, compute no values
+ *   fault-...    faults on demand, see rdu-inject.c
  *
  * BAR0: registers, with the MSI-X table and its pending bits in the upper half.
  * BAR2: doorbells. BAR4: card memory. What they mean is in include/rdu/regs.h
@@ -31,14 +32,17 @@ static uint64_t rdu_regs_read(void *opaque, hwaddr addr, unsigned int size)
 {
 	RduState *s = opaque;
 
-	return rdu_card_mmio_read(s->card, addr, size);
+	/* A processor may be on its way here while the card is taken out. */
+	return s->card ? rdu_card_mmio_read(s->card, addr, size) : ~0ULL;
 }
 
 static void rdu_regs_write(void *opaque, hwaddr addr, uint64_t value, unsigned int size)
 {
 	RduState *s = opaque;
 
-	rdu_card_mmio_write(s->card, addr, value, size);
+	if (s->card) {
+		rdu_card_mmio_write(s->card, addr, value, size);
+	}
 }
 
 static const MemoryRegionOps rdu_regs_ops = {
@@ -58,7 +62,9 @@ static void rdu_doorbell_write(void *opaque, hwaddr addr, uint64_t value, unsign
 {
 	RduState *s = opaque;
 
-	rdu_card_doorbell(s->card, addr, value, size);
+	if (s->card) {
+		rdu_card_doorbell(s->card, addr, value, size);
+	}
 }
 
 static const MemoryRegionOps rdu_doorbell_ops = {
@@ -69,14 +75,83 @@ static const MemoryRegionOps rdu_doorbell_ops = {
 	.impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
 };
 
+/* What a processor reads where nothing answers. */
+static uint64_t rdu_silence_read(void *opaque, hwaddr addr, unsigned int size)
+{
+	return ~0ULL;
+}
+
+static void rdu_silence_write(void *opaque, hwaddr addr, uint64_t value, unsigned int size)
+{
+}
+
+static const MemoryRegionOps rdu_silence_ops = {
+	.read = rdu_silence_read,
+	.write = rdu_silence_write,
+	.endianness = DEVICE_LITTLE_ENDIAN,
+	.valid = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+	.impl = { .min_access_size = 1, .max_access_size = 8, .unaligned = true },
+};
+
+static void rdu_silence_init(RduState *s)
+{
+	MemoryRegion *bars[] = { &s->regs, &s->doorbells, &s->window };
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(bars); i++) {
+		memory_region_init_io(&s->silence[i], OBJECT(s), &rdu_silence_ops, s, "rdu-silence",
+				      memory_region_size(bars[i]));
+		memory_region_set_enabled(&s->silence[i], false);
+		memory_region_add_subregion_overlap(bars[i], 0, &s->silence[i], 100);
+	}
+}
+
 /* ---- reset, stop, configuration space ------------------------------------ */
+
+static unsigned int rdu_pm_state(RduState *s)
+{
+	return pci_get_word(PCI_DEVICE(s)->config + s->pm + PCI_PM_CTRL) & PCI_PM_CTRL_STATE_MASK;
+}
+
+/*
+ * Dead, off the bus, or in D3hot: the BARs read all ones; rdu-host.c refuses
+ * DMA and keeps interrupts back.
+ */
+void rdu_answer_update(RduState *s)
+{
+	bool silent = rdu_injected(s, RDU_INJECT_DEAD) || rdu_injected(s, RDU_INJECT_GONE) ||
+		      rdu_pm_state(s);
+
+	if (silent == s->silent) {
+		return;
+	}
+	qatomic_set(&s->silent, silent);
+	memory_region_transaction_begin();
+	for (unsigned int i = 0; i < ARRAY_SIZE(s->silence); i++) {
+		memory_region_set_enabled(&s->silence[i], silent);
+	}
+	memory_region_transaction_commit();
+	if (!silent) {
+		qemu_bh_schedule(s->irq_bh);
+	}
+}
 
 static void rdu_reset_hold(RDU_RESET_ARGS)
 {
 	RduState *s = RDU(obj);
+	PCIDevice *pci = PCI_DEVICE(s);
 
-	rdu_card_reset(s->card);
+	/* A slot has no power while the machine is suspended to RAM. */
+	if (RDU_RESET_IS_WAKEUP) {
+		rdu_card_power_on(s->card);
+		rdu_mem_clear(s);
+	} else {
+		rdu_card_reset(s->card);
+	}
 	rdu_host_reset(s);
+	pcie_cap_deverr_reset(pci);
+	pcie_cap_lnkctl_reset(pci);
+	pci_word_test_and_clear_mask(pci->config + s->pm + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
+	rdu_answer_update(s);
 }
 
 /* A stopped machine has a stopped card: nothing is written to its memory. */
@@ -93,9 +168,30 @@ static void rdu_vm_state_change(void *opaque, bool running, RunState state)
 	}
 }
 
+static uint32_t rdu_read_config(PCIDevice *pci, uint32_t addr, int len)
+{
+	if (rdu_injected(RDU(pci), RDU_INJECT_GONE)) {
+		return ~0u >> (32 - 8 * len);
+	}
+	return pci_default_read_config(pci, addr, len);
+}
+
 static void rdu_write_config(PCIDevice *pci, uint32_t addr, uint32_t value, int len)
 {
+	RduState *s = RDU(pci);
+	unsigned int power = rdu_pm_state(s);
+
+	if (rdu_injected(s, RDU_INJECT_GONE)) {
+		return;
+	}
 	pci_default_write_config(pci, addr, value, len);
+	/* There is no D1 and no D2: asked for them, the card stays where it is. */
+	if (rdu_pm_state(s) % 3) {
+		pci_word_test_and_clear_mask(pci->config + s->pm + PCI_PM_CTRL,
+					     PCI_PM_CTRL_STATE_MASK);
+		pci_word_test_and_set_mask(pci->config + s->pm + PCI_PM_CTRL, power);
+	}
+	rdu_answer_update(s);
 	pcie_cap_flr_write_config(pci, addr, value, len);
 	pcie_aer_write_config(pci, addr, value, len);
 }
@@ -110,6 +206,7 @@ static bool rdu_pm_init(PCIDevice *pci, Error **errp)
 	if (cap < 0) {
 		return false;
 	}
+	RDU(pci)->pm = cap;
 	pci_set_word(pci->config + cap + PCI_PM_PMC, 3);
 	pci_set_word(pci->config + cap + PCI_PM_CTRL, PCI_PM_CTRL_NO_SOFT_RESET);
 	pci_set_word(pci->wmask + cap + PCI_PM_CTRL, PCI_PM_CTRL_STATE_MASK);
@@ -145,6 +242,17 @@ static bool rdu_mem_init(RduState *s, Error **errp)
 	memory_region_init(&s->window, OBJECT(s), "rdu-window", pow2ceil(size));
 	memory_region_add_subregion(&s->window, 0, s->mem);
 	return true;
+}
+
+void rdu_mem_clear(RduState *s)
+{
+	uint64_t size = memory_region_size(s->mem);
+
+	if (ram_block_discard_is_disabled() ||
+	    ram_block_discard_range(s->mem->ram_block, 0, size)) {
+		memset(memory_region_get_ram_ptr(s->mem), 0, size);
+	}
+	memory_region_set_dirty(s->mem, 0, size);
 }
 
 static bool rdu_card_init(RduState *s, Error **errp)
@@ -232,6 +340,7 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 	memory_region_init_io(&s->regs, OBJECT(s), &rdu_regs_ops, s, "rdu-regs", RDU_BAR0_SIZE);
 	memory_region_init_io(&s->doorbells, OBJECT(s), &rdu_doorbell_ops, s, "rdu-doorbells",
 			      RDU_MAX_QUEUES * RDU_DOORBELL_STRIDE);
+	rdu_silence_init(s);
 	pci_register_bar(pci, RDU_BAR_REGS, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->regs);
 	pci_register_bar(pci, RDU_BAR_DOORBELL, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->doorbells);
 	pci_register_bar(pci, RDU_BAR_MEM,
@@ -243,7 +352,9 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 		goto no_cap;
 	}
 	rdu_link_init(pci);
+	pcie_cap_lnkctl_init(pci);
 	pcie_cap_flr_init(pci);
+	pcie_cap_deverr_init(pci);
 	if (pcie_aer_init(pci, PCI_ERR_VER, RDU_AER_OFFSET, PCI_ERR_SIZEOF, errp) < 0) {
 		goto no_aer;
 	}
@@ -254,9 +365,14 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 	for (unsigned int v = 0; v < RDU_NUM_VECTORS; v++) {
 		msix_vector_use(pci, v);
 	}
+	if (!rdu_inject_realize(s, errp)) {
+		goto no_inject;
+	}
 	s->vmstate_change = qemu_add_vm_change_state_handler(rdu_vm_state_change, s);
 	return;
 
+no_inject:
+	msix_uninit(pci, &s->regs, &s->regs);
 no_msix:
 	pcie_aer_exit(pci);
 no_aer:
@@ -293,6 +409,7 @@ static void rdu_class_init(ObjectClass *klass, RDU_CLASS_DATA *data)
 
 	pc->realize = rdu_realize;
 	pc->exit = rdu_exit;
+	pc->config_read = rdu_read_config;
 	pc->config_write = rdu_write_config;
 	pc->vendor_id = RDU_PCI_VENDOR;
 	pc->device_id = RDU_PCI_DEVICE;
@@ -303,12 +420,14 @@ static void rdu_class_init(ObjectClass *klass, RDU_CLASS_DATA *data)
 	dc->desc = "Reconfigurable dataflow unit";
 	set_bit(DEVICE_CATEGORY_MISC, dc->categories);
 	device_class_set_props(dc, rdu_properties);
+	rdu_inject_properties(klass);
 }
 
 static const TypeInfo rdu_type = {
 	.name = TYPE_RDU,
 	.parent = TYPE_PCI_DEVICE,
 	.instance_size = sizeof(RduState),
+	.instance_init = rdu_inject_instance_init,
 	.class_init = rdu_class_init,
 	.interfaces = (RDU_INTERFACES[]){ { INTERFACE_PCIE_DEVICE }, {} },
 };

@@ -19,6 +19,11 @@ struct RduState {
 	MemoryRegion *mem;
 
 	struct rdu_card *card;
+	/* In front of each BAR while the card does not answer. */
+	MemoryRegion silence[3];
+	bool silent;
+
+	uint8_t pm;  /* the power management capability's offset */
 	bool paused; /* the virtual machine is stopped, and so is the card */
 	VMChangeStateEntry *vmstate_change;
 
@@ -33,7 +38,20 @@ struct RduState {
 	uint64_t mem_size;
 	bool timing_only;
 	HostMemoryBackend *memdev;
+	int64_t inject[RDU_NUM_INJECTS]; /* of a card still to be made */
 };
+
+/* rdu.c: the card, after a change, does or does not answer. */
+void rdu_answer_update(RduState *s);
+/* Card memory as it is after power-on. */
+void rdu_mem_clear(RduState *s);
+
+/* rdu-inject.c: properties that make the card misbehave */
+void rdu_inject_properties(ObjectClass *klass);
+void rdu_inject_instance_init(Object *obj);
+/* The command line's wishes, once there is a card. */
+bool rdu_inject_realize(RduState *s, Error **errp);
+bool rdu_injected(RduState *s, enum rdu_inject flag);
 
 /* rdu-host.c: what the card's threads may ask of the machine */
 extern const struct rdu_host_ops rdu_host_ops;

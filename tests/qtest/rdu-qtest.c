@@ -486,6 +486,93 @@ static void test_reset_while_busy(struct card *c)
 	test_copy_there_and_back(c);
 }
 
+/* ---- a card that does not answer ------------------------------------------ */
+
+#define SILENT 5 /* where a second card is put */
+
+static void is_silent(struct card *c)
+{
+	EXPECT_EQ(card_read(c, RDU_REG_MAGIC), ~0u);
+	EXPECT_EQ(qtest_read(c->q, c->regs + 0x8000, 4), ~0u); /* MSI-X table */
+	EXPECT_EQ(qtest_read(c->q, c->doorbells, 4), ~0u);
+	qtest_write(c->q, c->mem, 0x1234, 8);
+	EXPECT_EQ(qtest_read(c->q, c->mem, 8), ~0ULL);
+}
+
+static void test_fault_dead(struct card *c)
+{
+	struct card dead;
+
+	card_setup(&dead, c->q, SILENT);
+	test_pci_identity(&dead);
+	is_silent(&dead);
+	if (!*why)
+		test_nop_completes(c);
+}
+
+static void test_fault_gone(struct card *c)
+{
+	EXPECT_EQ(qtest_cfg_read(c->q, SILENT, 0, 4), ~0u);
+	EXPECT_EQ(qtest_cfg_read(c->q, SILENT, 0x0a, 2), 0xffff);
+	test_nop_completes(c);
+}
+
+/* A reset of the queue does not help; one of the function does. */
+static void test_fault_stuck(struct card *c)
+{
+	uint32_t base = RDU_REG_QUEUE(1);
+	unsigned int pcie = card_find_cap(c, 0x10);
+	struct card stuck;
+	struct rdu_cmd cmd = nop(1);
+
+	card_setup(&stuck, c->q, SILENT);
+	card_enable(&stuck);
+	card_queue_setup(&stuck, 1);
+	card_submit(&stuck, 1, &cmd);
+	EXPECT(card_wait_status(&stuck, 1, RDU_QUEUE_RUNNING));
+	card_write(&stuck, base + RDU_REG_Q_CTRL, 2);
+	for (unsigned int n = 0; n < 100; n++)
+		EXPECT(card_read(&stuck, base + RDU_REG_Q_CTRL) & 2);
+	EXPECT_EQ(qtest_read(c->q, GUEST_CPL(1), 8), 0);
+	qtest_cfg_write(c->q, SILENT, pcie + 8, 0x8000, 2);
+	card_setup(&stuck, c->q, SILENT);
+	is_as_new(&stuck);
+	if (!*why)
+		test_nop_completes(&stuck);
+}
+
+static void set_power(struct card *c, unsigned int state)
+{
+	qtest_cfg_write(c->q, c->slot, card_find_cap(c, 0x01) + 4, state, 2);
+}
+
+static void test_d3hot(struct card *c)
+{
+	unsigned int pm = card_find_cap(c, 0x01), pcie = card_find_cap(c, 0x10);
+
+	work_then(c);
+	if (*why)
+		return;
+	set_power(c, 1); /* there is no D1 */
+	EXPECT_EQ(qtest_cfg_read(c->q, c->slot, pm + 4, 2) & 3, 0);
+	set_power(c, 3);
+	is_silent(c);
+	set_power(c, 2); /* nor D2 */
+	EXPECT_EQ(qtest_cfg_read(c->q, c->slot, pm + 4, 2) & 3, 3);
+	if (*why)
+		return;
+	set_power(c, 0);
+	EXPECT_EQ(card_read(c, RDU_REG_QUEUE(1) + RDU_REG_Q_STATUS), RDU_QUEUE_FAULTED);
+	EXPECT_EQ(qtest_read(c->q, c->mem + CARD_BUF, 8), 0x1122334455667788ULL);
+	set_power(c, 3);
+	qtest_cfg_write(c->q, c->slot, pcie + 8, 0x8000, 2);
+	EXPECT_EQ(qtest_cfg_read(c->q, c->slot, pm + 4, 2) & 3, 0);
+	card_setup(c, c->q, c->slot);
+	is_as_new(c);
+	if (!*why)
+		works_again(c);
+}
+
 /* ---- a hostile guest ------------------------------------------------------- */
 
 static uint64_t random_state;
@@ -631,7 +718,7 @@ static void test_bad_properties(struct card *c)
 	static const char *const bad[][5] = {
 		{ "-device", "rdu,chip=no-such-chip" }, { "-device", "rdu,mem-size=5000" },
 		{ "-device", "rdu,mem-size=0" },	{ "-device", "rdu,memdev=nothing" },
-		{ "-device", "rdu,chip=/dev/null" },
+		{ "-device", "rdu,chip=/dev/null" },	{ "-device", "rdu,fault-hang=64" },
 	};
 	static const char *const good[] = { "-device", "rdu,mem-size=1M", NULL };
 
@@ -682,6 +769,10 @@ static const struct test tests[] = {
 	TEST(register_reset),
 	TEST(function_level_reset),
 	TEST(reset_while_busy),
+	TEST(fault_dead, "-device", "rdu,addr=5,mem-size=64M,fault-dead=on"),
+	TEST(fault_gone, "-device", "rdu,addr=5,mem-size=64M,fault-gone=on"),
+	TEST(fault_stuck, "-device", "rdu,addr=5,mem-size=64M,fault-stuck=1"),
+	TEST(d3hot),
 	TEST(random_accesses),
 	TEST(random_commands),
 	TEST(memory_backend, "-object", "memory-backend-memfd,id=m,size=32M,share=on", "-device",
