@@ -39,11 +39,13 @@
 static inline int rdu_sched_init(struct drm_gpu_scheduler *sched,
 				 const struct drm_sched_backend_ops *ops,
 				 u32 credits, long timeout,
+				 struct workqueue_struct *submit_wq,
 				 struct workqueue_struct *timeout_wq, struct device *dev)
 {
 #ifdef RDU_HAVE_SCHED_INIT_ARGS
 	const struct drm_sched_init_args args = {
 		.ops = ops,
+		.submit_wq = submit_wq,
 		.num_rqs = DRM_SCHED_PRIORITY_COUNT,
 		.credit_limit = credits,
 		.timeout = timeout,
@@ -54,7 +56,7 @@ static inline int rdu_sched_init(struct drm_gpu_scheduler *sched,
 
 	return drm_sched_init(sched, &args);
 #else
-	return drm_sched_init(sched, ops, NULL, DRM_SCHED_PRIORITY_COUNT, credits, 0,
+	return drm_sched_init(sched, ops, submit_wq, DRM_SCHED_PRIORITY_COUNT, credits, 0,
 			      timeout, timeout_wq, NULL, "rdu", dev);
 #endif
 }

@@ -217,6 +217,16 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	if (ret)
 		return ret;
 
+	/*
+	 * One for all: a queue per context would need a thread of its own, and
+	 * a process killed as that is created leaves an error in the log.
+	 */
+	rdev->submit_wq = alloc_workqueue("rdu-submit", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	if (!rdev->submit_wq)
+		return -ENOMEM;
+	ret = drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->submit_wq);
+	if (ret)
+		return ret;
 	rdev->timeout_wq = alloc_ordered_workqueue("rdu-reset", WQ_MEM_RECLAIM);
 	if (!rdev->timeout_wq)
 		return -ENOMEM;

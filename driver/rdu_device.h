@@ -112,6 +112,7 @@ struct rdu_device {
 
 	struct ida slots;	/* program slots */
 
+	struct workqueue_struct *submit_wq; /* of all schedulers */
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
 	struct work_struct fault_work;
 	struct work_struct wedge_work;

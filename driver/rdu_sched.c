@@ -95,7 +95,7 @@ int rdu_sched_ctx_init(struct rdu_ctx *ctx)
 	int ret;
 
 	ret = rdu_sched_init(sched, &rdu_sched_ops, ctx->depth, timeout,
-			     ctx->rdev->timeout_wq, ctx->rdev->drm.dev);
+			     ctx->rdev->submit_wq, ctx->rdev->timeout_wq, ctx->rdev->drm.dev);
 	if (ret)
 		return ret;
 	ret = drm_sched_entity_init(&ctx->entity, DRM_SCHED_PRIORITY_NORMAL, &sched, 1, NULL);
