@@ -4,6 +4,7 @@
 CFLAGS_tests/selftests := -isystem /usr/include/libdrm -I.
 # The builder's copy of "no predicates" is of no bytes from nowhere.
 CFLAGS_tests/selftests/rdu_prog.c := -Wno-nonnull
+CFLAGS_tests/selftests/rdu_fault.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_isolation.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_life.c := -Wno-nonnull
 
@@ -15,5 +16,6 @@ $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
 $(eval $(call selftest,rdu_prog,tests/selftests/rdu_prog.c,librdumodel,))
 $(eval $(call selftest,rdu_isolation,tests/selftests/rdu_isolation.c,librdumodel,))
 $(eval $(call selftest,rdu_life,tests/selftests/rdu_life.c,librdumodel,))
+$(eval $(call selftest,rdu_fault,tests/selftests/rdu_fault.c,librdumodel,))
 # Last: it takes the card away and brings it back.
 $(eval $(call selftest,rdu_unplug,tests/selftests/rdu_unplug.c,,))

@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The card misbehaves (Documentation/faults.md): the guilty context is stopped
+ * and told why, another goes on, and a new one works.
+ */
+#include "monitor.h"
+#include "program.h"
+
+#define DRIVER "/sys/bus/pci/drivers/rdu"
+#define SIZE (1 << 20)
+
+/* Two contexts, on queues 1 and 2 of a card that nobody else uses. */
+struct pair {
+	struct run bystander;
+	int fd;
+	uint32_t vm, ctx, sync;
+	struct buffer device, system;
+};
+
+static void pair_init(struct pair *p)
+{
+	struct drm_rdu_ctx_create args = { .num_tiles = 1, .timeout_ms = 300 };
+
+	fclose(monitor_open()); /* or skip */
+	run_init(&p->bystander, card_open(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
+	p->fd = card_open();
+	p->vm = args.vm_id = vm_create(p->fd);
+	ASSERT_EQ(call(p->fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
+	p->ctx = args.ctx_id;
+	p->sync = sync_create(p->fd);
+	p->device = buffer_create(p->fd, p->vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	p->system = buffer_create(p->fd, p->vm, VA_BASE + (1 << 30), SIZE,
+				  DRM_RDU_PLACEMENT_SYSTEM);
+}
+
+/* How a job of the guilty context ends. */
+static int pair_run(struct pair *p, struct drm_rdu_job job)
+{
+	ASSERT_EQ(submit(p->fd, p->ctx, &job, 1, p->sync), 0);
+	ASSERT_EQ(sync_wait(p->fd, p->sync, 0, 60000), 0);
+	return sync_status(p->fd, p->sync);
+}
+
+/* The other context has noticed nothing, and the guilty one's successor works. */
+static void pair_check(struct pair *p, uint32_t state, uint32_t code)
+{
+	struct drm_rdu_ctx_get_state got = ctx_state(p->fd, p->ctx);
+	struct drm_rdu_job job = job_barrier();
+
+	EXPECT_EQ(got.state, state);
+	EXPECT_EQ(got.fault_code, code);
+	EXPECT_EQ(got.fault_seqno, 1);
+	EXPECT_EQ(got.fault_job, 0);
+	EXPECT_EQ(submit(p->fd, p->ctx, &job, 1, 0), -EIO);
+	EXPECT_EQ(ctx_state(p->bystander.fd, p->bystander.ctx).state, 0);
+	run_check(&p->bystander, 3, 1);
+	ASSERT_EQ(ctx_destroy(p->fd, p->ctx), 0);
+	p->ctx = ctx_create(p->fd, p->vm, 1);
+	ASSERT_EQ(run_job(p->fd, p->ctx, job_fill(p->device.va, SIZE, 7)), 1);
+	EXPECT_EQ(*(uint32_t *)p->device.map, 7);
+}
+
+/* No watchdog of the card's sees it: the driver's own clock does. */
+TEST(hang)
+{
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, "fault-hang", "2"), 0);
+	EXPECT_EQ(pair_run(&p, job_barrier()), -ETIME);
+	pair_check(&p, DRM_RDU_CTX_STATE_HUNG, RDU_FAULT_WATCHDOG);
+}
+
+TEST(uncorrectable_memory_error)
+{
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, "fault-ecc-ue", "1"), 0);
+	EXPECT_EQ(pair_run(&p, job_copy(p.system.va, p.device.va, SIZE)), -EIO);
+	EXPECT_EQ(ctx_state(p.fd, p.ctx).va, p.device.va);
+	pair_check(&p, DRM_RDU_CTX_STATE_FAULTED, RDU_FAULT_ECC);
+}
+
+/* The first transfer is the fetch of the command itself. */
+TEST(failed_fetch)
+{
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, "fault-dma", "1"), 0);
+	/* No command was read: none is to blame. */
+	EXPECT_EQ(pair_run(&p, job_barrier()), -ECANCELED);
+	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, DRM_RDU_CTX_STATE_FAULTED);
+	EXPECT_EQ(ctx_state(p.fd, p.ctx).fault_code, RDU_FAULT_BAD_RING);
+	run_check(&p.bystander, 3, 1);
+}
+
+/* Late, but done: the driver looks before it judges. */
+TEST(lost_interrupt)
+{
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, "fault-drop-irq", "1"), 0);
+	EXPECT_EQ(pair_run(&p, job_fill(p.device.va, SIZE, 5)), 1);
+	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, 0);
+	EXPECT_EQ(*(uint32_t *)p.device.map, 5);
+	run_check(&p.bystander, 3, 1);
+}
+
+/* A number the card was never given is not believed. */
+TEST(poisoned_completion)
+{
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, "fault-poison", "1"), 0);
+	EXPECT_EQ(pair_run(&p, job_barrier()), -ETIME);
+	pair_check(&p, DRM_RDU_CTX_STATE_HUNG, RDU_FAULT_WATCHDOG);
+}
+
+/* Unbinds and binds the card; all works then. */
+static void rebind(struct pair *p)
+{
+	struct drm_rdu_query_info info;
+	char name[32];
+	int fd;
+
+	info = card_info(p->fd);
+	snprintf(name, sizeof(name), "%04x:%02x:%02x.%x", info.pci_domain, info.pci_bdf >> 8,
+		 info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
+	for (int bind = 0; bind < 2; bind++) {
+		fd = open(bind ? DRIVER "/bind" : DRIVER "/unbind", O_WRONLY);
+		ASSERT_GE(fd, 0);
+		ASSERT_EQ(write(fd, name, strlen(name)), (ssize_t)strlen(name));
+		close(fd);
+	}
+	pair_init(p);
+	run_check(&p->bystander, 3, 2);
+	EXPECT_EQ(pair_run(p, job_barrier()), 1);
+}
+
+/* A queue that can't be stopped costs every context; binding anew recovers. */
+TEST(stuck)
+{
+	struct drm_rdu_job job = job_barrier();
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, "fault-stuck", "2"), 0);
+	EXPECT_EQ(pair_run(&p, job), -ETIME);
+	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, DRM_RDU_CTX_STATE_HUNG);
+	for (int i = 0; i < 100 && !ctx_state(p.bystander.fd, p.bystander.ctx).state; i++)
+		usleep(100000);
+	EXPECT_EQ(ctx_state(p.bystander.fd, p.bystander.ctx).state, DRM_RDU_CTX_STATE_INNOCENT);
+	EXPECT_EQ(submit(p.bystander.fd, p.bystander.ctx, &job, 1, 0), -EIO);
+	rebind(&p);
+}
+
+/* Nobody waits for ever for a card that answers no more. */
+static void no_answer(const char *fault)
+{
+	struct pair p;
+
+	pair_init(&p);
+	ASSERT_EQ(card_property(0, fault, "true"), 0);
+	EXPECT_EQ(pair_run(&p, job_barrier()), -ETIME);
+	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, DRM_RDU_CTX_STATE_HUNG);
+	ASSERT_EQ(card_property(0, fault, "false"), 0);
+	rebind(&p);
+}
+
+TEST(dead)
+{
+	no_answer("fault-dead");
+}
