@@ -17,5 +17,6 @@ $(eval $(call selftest,rdu_prog,tests/selftests/rdu_prog.c,librdumodel,))
 $(eval $(call selftest,rdu_isolation,tests/selftests/rdu_isolation.c,librdumodel,))
 $(eval $(call selftest,rdu_life,tests/selftests/rdu_life.c,librdumodel,))
 $(eval $(call selftest,rdu_fault,tests/selftests/rdu_fault.c,librdumodel,))
+$(eval $(call selftest,rdu_uapi,tests/selftests/rdu_uapi.c,,))
 # Last: it takes the card away and brings it back.
 $(eval $(call selftest,rdu_unplug,tests/selftests/rdu_unplug.c,,))
