@@ -334,8 +334,8 @@ void *rdu_buffer_map(struct rdu_buffer *buf);
 
 /**
  * rdu_context_copy - queue a copy between device addresses of a context
- * @to, @from: rdu_buffer_address() of a buffer, plus an offset; ranges must not
- *             overlap
+ * @to: rdu_buffer_address() of a buffer, plus an offset
+ * @from: the same; the ranges must not overlap
  * @ticket: for rdu_context_wait()
  *
  * Runs in order with all else that is queued on the context. The call returns
