@@ -75,6 +75,24 @@ static int rdu_admin_restart(struct rdu_admin *admin)
 	return rdu_queue_start(q);
 }
 
+/* After a reset of the card, which is let in again with this. */
+int rdu_admin_revive(struct rdu_device *rdev)
+{
+	struct rdu_admin *admin = &rdev->admin;
+	int ret;
+
+	/* Whoever waits for an answer gives up. */
+	rdu_queue_stop(admin->queue);
+	mutex_lock(&admin->lock);
+	WRITE_ONCE(rdev->wedged, false);
+	ret = rdu_admin_restart(admin);
+	admin->broken = ret;
+	if (ret)
+		WRITE_ONCE(rdev->wedged, true);
+	mutex_unlock(&admin->lock);
+	return ret;
+}
+
 /**
  * rdu_admin_exec() - Give a command to the administrator's queue and wait
  * @rdev: device; the caller is in drm_dev_enter()
@@ -120,7 +138,8 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 				    rdu_qread(rdev, q->id, RDU_REG_Q_FAULT_INFO));
 	}
 	ret = -EIO;
-	if (rdu_admin_restart(admin))
+	/* While the card is being reset, rdu_admin_revive() does it. */
+	if (!READ_ONCE(rdev->wedged) && rdu_admin_restart(admin))
 		admin->broken = true;
 
 out_unlock:

@@ -152,6 +152,35 @@ static void rdu_fault_work(struct work_struct *work)
 	drm_dev_exit(idx);
 }
 
+/**
+ * rdu_device_recover() - Make the card work again after it was reset
+ * @rdev: device, whose contexts are dead
+ *
+ * Card memory keeps what it holds; programs are loaded anew when they are used.
+ * The caller is in drm_dev_enter().
+ *
+ * Return: 0, or a negative error code if the card does not answer.
+ */
+int rdu_device_recover(struct rdu_device *rdev)
+{
+	int ret;
+
+	pci_set_master(rdu_pdev(rdev));
+	ret = rdu_device_reset(rdev);
+	if (ret) {
+		pci_clear_master(rdu_pdev(rdev));
+		return ret;
+	}
+	WRITE_ONCE(rdev->generation, rdev->generation + 1);
+	/* Before anybody is let in: the administrator's queue. */
+	ret = rdu_admin_revive(rdev);
+	if (ret)
+		return ret;
+	atomic64_inc(&rdev->resets);
+	return 0;
+}
+
+/* The card was cut off: take it from everyone, then reset it. */
 static void rdu_wedge_work(struct work_struct *work)
 {
 	struct rdu_device *rdev = container_of(work, struct rdu_device, wedge_work);
@@ -160,15 +189,19 @@ static void rdu_wedge_work(struct work_struct *work)
 	if (!drm_dev_enter(&rdev->drm, &idx))
 		return;
 	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
+	if (!rdu_device_recover(rdev))
+		drm_notice(&rdev->drm, "the card has been reset, its contexts are lost\n");
+	else
+		drm_err(&rdev->drm, "the card can't be reset; it is off until it is bound again\n");
 	drm_dev_exit(idx);
 }
 
 /**
- * rdu_device_wedge() - A queue can't be stopped: cut the card off
+ * rdu_device_wedge() - A queue can't be stopped: cut the card off, reset it
  * @rdev: device
  *
  * What the card may still do must not reach memory that is about to be freed.
- * Every context is lost; unbinding and binding again resets the card.
+ * Every context is lost.
  */
 void rdu_device_wedge(struct rdu_device *rdev)
 {
@@ -176,8 +209,19 @@ void rdu_device_wedge(struct rdu_device *rdev)
 		return;
 	pci_clear_master(rdu_pdev(rdev));
 	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
-	drm_err(&rdev->drm, "the card does not answer; it is cut off until it is bound again\n");
+	drm_err(&rdev->drm, "a queue does not stop: the card is reset\n");
 	queue_work(rdev->timeout_wq, &rdev->wedge_work);
+}
+
+/* Somebody else is about to reset the function: no context outlives that. */
+void rdu_device_prepare_reset(struct rdu_device *rdev)
+{
+	/* While queues can still be stopped one by one: what they use is freed. */
+	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
+	if (!xchg(&rdev->wedged, true))
+		pci_clear_master(rdu_pdev(rdev));
+	/* Those that were being made meanwhile. */
+	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
 }
 
 static irqreturn_t rdu_fault_irq(int irq, void *data)

@@ -116,7 +116,8 @@ struct rdu_device {
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
 	struct work_struct fault_work;
 	struct work_struct wedge_work;
-	bool wedged;		/* does not answer: DMA is off until it is bound again */
+	bool wedged;		/* being reset, or does not answer: no DMA until it does */
+	u32 generation;		/* resets of the card; its program slots went with each */
 
 	atomic64_t faults;
 	atomic64_t resets;
@@ -188,12 +189,15 @@ void rdu_cleanup_done(void);
 
 /* rdu_device.c */
 void rdu_device_wedge(struct rdu_device *rdev);
+void rdu_device_prepare_reset(struct rdu_device *rdev);
+int rdu_device_recover(struct rdu_device *rdev);
 int rdu_device_init(struct rdu_device *rdev);
 void rdu_device_fini(struct rdu_device *rdev);
 
 /* rdu_admin.c */
 int rdu_admin_init(struct rdu_device *rdev);
 void rdu_admin_fini(struct rdu_device *rdev);
+int rdu_admin_revive(struct rdu_device *rdev);
 int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 		   struct rdu_prog_result *result);
 

@@ -21,7 +21,8 @@ static void rdu_prog_release_work(struct work_struct *work)
 	struct drm_device *drm = &rdev->drm;
 	int idx;
 
-	if (prog->loaded && drm_dev_enter(drm, &idx)) {
+	if (prog->loaded && prog->generation == READ_ONCE(rdev->generation) &&
+	    drm_dev_enter(drm, &idx)) {
 		struct rdu_cmd cmd = { .op = RDU_OP_PROG_UNLOAD, .slot = prog->slot };
 
 		rdu_admin_exec(rdev, &cmd, NULL);
@@ -30,6 +31,7 @@ static void rdu_prog_release_work(struct work_struct *work)
 	if (!list_empty(&prog->blocks))
 		rdu_vram_free(rdev, &prog->blocks);
 	ida_free(&rdev->slots, prog->slot);
+	mutex_destroy(&prog->load_lock);
 	kfree(prog);
 	drm_dev_put(drm);
 	rdu_cleanup_done();
@@ -75,6 +77,7 @@ static struct rdu_prog *rdu_prog_create(struct rdu_device *rdev)
 		return ERR_PTR(ret);
 	}
 	prog->rdev = rdev;
+	mutex_init(&prog->load_lock);
 	kref_init(&prog->ref);
 	INIT_LIST_HEAD(&prog->blocks);
 	INIT_WORK(&prog->release_work, rdu_prog_release_work);
@@ -83,13 +86,47 @@ static struct rdu_prog *rdu_prog_create(struct rdu_device *rdev)
 	return prog;
 }
 
+/* Has the card take the image, which lies in its memory, into the slot. */
+static int rdu_prog_give(struct rdu_prog *prog, struct rdu_prog_result *result)
+{
+	struct rdu_cmd cmd = { .op = RDU_OP_PROG_LOAD, .slot = prog->slot };
+
+	cmd.prog.addr = rdu_buddy_block_offset(list_first_entry(&prog->blocks,
+								struct rdu_buddy_block, link));
+	cmd.prog.size = prog->size;
+	prog->generation = READ_ONCE(prog->rdev->generation);
+	return rdu_admin_exec(prog->rdev, &cmd, result);
+}
+
+/**
+ * rdu_prog_ready() - Load a program again if the card was reset since
+ * @prog: program; the caller is in drm_dev_enter()
+ *
+ * Return: 0, or -EIO if the card does not take it.
+ */
+int rdu_prog_ready(struct rdu_prog *prog)
+{
+	struct rdu_prog_result result = {};
+	int ret = 0;
+
+	mutex_lock(&prog->load_lock);
+	if (prog->generation != READ_ONCE(prog->rdev->generation)) {
+		ret = rdu_prog_give(prog, &result);
+		if (!ret && result.error)
+			ret = -EIO;
+		if (ret)
+			prog->generation--; /* not loaded: asked again next time */
+	}
+	mutex_unlock(&prog->load_lock);
+	return ret;
+}
+
 /* Copies the image to the card and has it checked there. */
 static int rdu_prog_fill(struct rdu_prog *prog, struct drm_rdu_prog_load *args)
 {
 	struct rdu_device *rdev = prog->rdev;
-	struct rdu_cmd cmd = { .op = RDU_OP_PROG_LOAD, .slot = prog->slot };
 	struct rdu_prog_header header = {};
-	struct rdu_prog_result result = {};
+	struct rdu_prog_result result;
 	struct rdu_buddy_block *block;
 	u64 size, addr;
 	void *image;
@@ -106,9 +143,8 @@ static int rdu_prog_fill(struct rdu_prog *prog, struct drm_rdu_prog_load *args)
 		return -EFAULT;
 	memset(image + args->size, 0, size - args->size);
 
-	cmd.prog.addr = addr;
-	cmd.prog.size = args->size;
-	ret = rdu_admin_exec(rdev, &cmd, &result);
+	prog->size = args->size;
+	ret = rdu_prog_give(prog, &result);
 	if (ret)
 		return ret;
 	if (result.error) {

@@ -141,21 +141,92 @@ static void rebind(struct pair *p)
 	EXPECT_EQ(pair_run(p, job_barrier()), 1);
 }
 
-/* A queue that can't be stopped costs every context; binding anew recovers. */
-TEST(stuck)
+/* Every context was lost with the card: new ones work, with the old program. */
+static void start_anew(struct pair *p)
 {
 	struct drm_rdu_job job = job_barrier();
+	struct run *r = &p->bystander;
+	uint32_t ctx;
+
+	for (int i = 0; i < 300 && !ctx_state(r->fd, r->ctx).state; i++)
+		usleep(100000);
+	EXPECT_EQ(ctx_state(r->fd, r->ctx).state, DRM_RDU_CTX_STATE_INNOCENT);
+	EXPECT_EQ(submit(r->fd, r->ctx, &job, 1, 0), -EIO);
+	EXPECT_EQ(ctx_destroy(r->fd, r->ctx), 0);
+	/* Until the card is ready the answer is EIO. */
+	for (int i = 0; i < 300 && ctx_try(r->fd, r->vm, 1, &ctx); i++)
+		usleep(100000);
+	r->ctx = ctx;
+	run_check(r, 3, 2);
+}
+
+/* A queue that can't be stopped: the card is reset. */
+TEST(stuck)
+{
 	struct pair p;
 
 	pair_init(&p);
 	ASSERT_EQ(card_property(0, "fault-stuck", "2"), 0);
-	EXPECT_EQ(pair_run(&p, job), -ETIME);
+	EXPECT_EQ(pair_run(&p, job_barrier()), -ETIME);
 	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, DRM_RDU_CTX_STATE_HUNG);
-	for (int i = 0; i < 100 && !ctx_state(p.bystander.fd, p.bystander.ctx).state; i++)
-		usleep(100000);
-	EXPECT_EQ(ctx_state(p.bystander.fd, p.bystander.ctx).state, DRM_RDU_CTX_STATE_INNOCENT);
-	EXPECT_EQ(submit(p.bystander.fd, p.bystander.ctx, &job, 1, 0), -EIO);
-	rebind(&p);
+	start_anew(&p);
+}
+
+/* A reset of the function from outside, with work in flight: nobody waits in vain. */
+TEST(function_level_reset)
+{
+	struct drm_rdu_query_info info;
+	char path[96];
+	struct pair p;
+	int fd;
+
+	pair_init(&p);
+	info = card_info(p.fd);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%04x:%02x:%02x.%x/reset",
+		 info.pci_domain, info.pci_bdf >> 8, info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
+	for (int i = 0; i < 5; i++) {
+		struct drm_rdu_job jobs[64];
+
+		for (int j = 0; j < 64; j++)
+			jobs[j] = job_fill(p.device.va, SIZE, j);
+		for (int j = 0; j < 4; j++)
+			ASSERT_EQ(submit(p.fd, p.ctx, jobs, 64, p.sync), 0);
+		fd = open(path, O_WRONLY);
+		ASSERT_GE(fd, 0);
+		ASSERT_EQ(write(fd, "1", 1), 1);
+		close(fd);
+		ASSERT_EQ(sync_wait(p.fd, p.sync, 0, 10000), 0);
+		start_anew(&p);
+		ASSERT_EQ(ctx_destroy(p.fd, p.ctx), 0);
+		p.ctx = ctx_create(p.fd, p.vm, 1);
+	}
+}
+
+/* A program that never ends, a thousand times: all that it held comes back. */
+TEST_TIMED(thousand_hangs, 240)
+{
+	struct drm_rdu_ctx_create args = { .num_tiles = 1, .timeout_ms = 1 };
+	struct drm_rdu_query_memory before, after;
+	struct drm_rdu_job job;
+	struct run r;
+	size_t size;
+	void *image;
+
+	r.fd = card_open();
+	image = endless_image(scale_image(r.fd, 3, RDU_SIMD_FMUL, &size), &size);
+	run_load(&r, r.fd, image, size, 1, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(ctx_destroy(r.fd, r.ctx), 0);
+	job = run_command(&r);
+	args.vm_id = r.vm;
+	ASSERT_EQ(query(r.fd, DRM_RDU_QUERY_MEMORY, &before, sizeof(before)), 0);
+	for (int i = 0; i < 1000; i++) {
+		ASSERT_EQ(call(r.fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
+		ASSERT_EQ(run_jobs(r.fd, args.ctx_id, &job, 1), -ETIME);
+		ASSERT_EQ(ctx_state(r.fd, args.ctx_id).fault_code, RDU_FAULT_WATCHDOG);
+		ASSERT_EQ(ctx_destroy(r.fd, args.ctx_id), 0);
+	}
+	ASSERT_EQ(query(r.fd, DRM_RDU_QUERY_MEMORY, &after, sizeof(after)), 0);
+	EXPECT_EQ(before.free, after.free);
 }
 
 /* Nobody waits for ever for a card that answers no more. */
