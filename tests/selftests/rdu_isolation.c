@@ -369,7 +369,7 @@ static void attack_addresses(int fd, int line)
 			/* ends */
 			info.va_start, info.va_end - PAGE, 1ULL << 47, (1ULL << 47) - PAGE,
 			/* what could be taken for card memory, host memory, an entry */
-			mem.size - PAGE, mem.size / 2, mem.size, 0x80000000, 0xfee00000,
+			mem.size - PAGE, mem.size / 4 * 3, mem.size, 0x80000000, 0xfee00000,
 			0x200003, 0x80000000 | 15, 1ULL << 40 | 0x1007,
 		};
 
