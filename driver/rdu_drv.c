@@ -10,6 +10,8 @@
 
 #include <drm/drm_accel.h>
 #include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem.h>
 #include <drm/drm_ioctl.h>
 
 #include "rdu_ctx.h"
@@ -76,9 +78,43 @@ static const struct drm_ioctl_desc rdu_ioctls[] = {
 	DRM_IOCTL_DEF_DRV(RDU_PERF_OPEN, rdu_ioctl_perf_open, 0),
 };
 
+/*
+ * The DRM core lets files of an accel node make the calls of display clients;
+ * these follow the master that such a file does not have, a NULL pointer.
+ * Refused as on a render node.
+ */
+static bool rdu_needs_master(unsigned int cmd)
+{
+	return _IOC_NR(cmd) == _IOC_NR(DRM_IOCTL_GET_UNIQUE) ||
+	       _IOC_NR(cmd) == _IOC_NR(DRM_IOCTL_GET_MAGIC);
+}
+
+static long rdu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	return rdu_needs_master(cmd) ? -EACCES : drm_ioctl(filp, cmd, arg);
+}
+
+#ifdef CONFIG_COMPAT
+static long rdu_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	return rdu_needs_master(cmd) ? -EACCES : drm_compat_ioctl(filp, cmd, arg);
+}
+#endif
+
+/* DRM_ACCEL_FOPS but for the ioctls. */
 static const struct file_operations rdu_fops = {
 	.owner = THIS_MODULE,
-	DRM_ACCEL_FOPS,
+	.open = accel_open,
+	.release = drm_release,
+	.unlocked_ioctl = rdu_ioctl,
+#ifdef CONFIG_COMPAT
+	.compat_ioctl = rdu_compat_ioctl,
+#endif
+	.poll = drm_poll,
+	.read = drm_read,
+	.llseek = noop_llseek,
+	.mmap = drm_gem_mmap,
+	.fop_flags = FOP_UNSIGNED_OFFSET,
 	.show_fdinfo = drm_show_fdinfo,
 };
 

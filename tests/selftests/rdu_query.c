@@ -329,3 +329,18 @@ TEST(perf)
 	ASSERT_EQ(poll(&p, 1, 5000), 1);
 	EXPECT_TRUE(p.revents & POLLHUP);
 }
+
+/* Calls of display clients that follow a master, which no file here has. */
+TEST(master_calls)
+{
+	char name[64];
+	struct drm_unique unique = { .unique_len = sizeof(name), .unique = name };
+	struct drm_auth auth = { 0 };
+	int fd = card_open();
+
+	EXPECT_EQ(call(fd, DRM_IOCTL_GET_UNIQUE, &unique), -EACCES);
+	EXPECT_EQ(call(fd, DRM_IOCTL_GET_MAGIC, &auth), -EACCES);
+	EXPECT_NE(call(fd, DRM_IOCTL_SET_MASTER, NULL), 0);
+	EXPECT_NE(call(fd, DRM_IOCTL_DROP_MASTER, NULL), 0);
+	EXPECT_EQ(card_info(fd).page_size, PAGE);
+}
