@@ -123,19 +123,11 @@ TEST(poisoned_completion)
 /* Unbinds and binds the card; all works then. */
 static void rebind(struct pair *p)
 {
-	struct drm_rdu_query_info info;
 	char name[32];
-	int fd;
 
-	info = card_info(p->fd);
-	snprintf(name, sizeof(name), "%04x:%02x:%02x.%x", info.pci_domain, info.pci_bdf >> 8,
-		 info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
-	for (int bind = 0; bind < 2; bind++) {
-		fd = open(bind ? DRIVER "/bind" : DRIVER "/unbind", O_WRONLY);
-		ASSERT_GE(fd, 0);
-		ASSERT_EQ(write(fd, name, strlen(name)), (ssize_t)strlen(name));
-		close(fd);
-	}
+	pci_name(p->fd, name);
+	ASSERT_EQ(sys_write(DRIVER "/unbind", name), 0);
+	ASSERT_EQ(sys_write(DRIVER "/bind", name), 0);
 	pair_init(p);
 	run_check(&p->bystander, 3, 2);
 	EXPECT_EQ(pair_run(p, job_barrier()), 1);
@@ -175,15 +167,12 @@ TEST(stuck)
 /* A reset of the function from outside, with work in flight: nobody waits in vain. */
 TEST(function_level_reset)
 {
-	struct drm_rdu_query_info info;
-	char path[96];
+	char name[32], path[96];
 	struct pair p;
-	int fd;
 
 	pair_init(&p);
-	info = card_info(p.fd);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%04x:%02x:%02x.%x/reset",
-		 info.pci_domain, info.pci_bdf >> 8, info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
+	pci_name(p.fd, name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", name);
 	for (int i = 0; i < 5; i++) {
 		struct drm_rdu_job jobs[64];
 
@@ -191,10 +180,7 @@ TEST(function_level_reset)
 			jobs[j] = job_fill(p.device.va, SIZE, j);
 		for (int j = 0; j < 4; j++)
 			ASSERT_EQ(submit(p.fd, p.ctx, jobs, 64, p.sync), 0);
-		fd = open(path, O_WRONLY);
-		ASSERT_GE(fd, 0);
-		ASSERT_EQ(write(fd, "1", 1), 1);
-		close(fd);
+		ASSERT_EQ(sys_write(path, "1"), 0);
 		ASSERT_EQ(sync_wait(p.fd, p.sync, 0, 10000), 0);
 		start_anew(&p);
 		ASSERT_EQ(ctx_destroy(p.fd, p.ctx), 0);

@@ -6,18 +6,6 @@
 
 #define PEER "/sys/module/rdu/parameters/peer_to_peer"
 
-static int sys_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 static int export(int fd, uint32_t handle)
 {
 	struct drm_prime_handle args = { .handle = handle, .flags = O_RDWR | O_CLOEXEC };

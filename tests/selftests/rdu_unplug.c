@@ -9,29 +9,6 @@
 
 #define DRIVER "/sys/bus/pci/drivers/rdu"
 
-static int sys_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
-/* The card's name on the bus: 0000:01:00.0. */
-static void pci_name(int fd, char name[32])
-{
-	struct drm_rdu_query_info info = card_info(fd);
-
-	if (getuid())
-		SKIP("not root");
-	snprintf(name, 32, "%04x:%02x:%02x.%x", info.pci_domain, info.pci_bdf >> 8,
-		 info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
-}
-
 struct victim {
 	int fd;
 	uint32_t vm, ctx, sync;
