@@ -28,8 +28,8 @@ static inline int call(int fd, unsigned long request, void *arg)
 	return ret < 0 ? -errno : ret;
 }
 
-/* The number-th card of the driver; skips the test if there is none. */
-static inline int card_open_nth(int number)
+/* The number-th card of the driver, -1 if there is none. */
+static inline int card_find(int number)
 {
 	for (int i = 0; i < 16; i++) {
 		char name[16] = "", path[32];
@@ -45,7 +45,17 @@ static inline int card_open_nth(int number)
 			return fd;
 		close(fd);
 	}
-	SKIP("no card with the rdu driver");
+	return -1;
+}
+
+/* Skips the test if there is none. */
+static inline int card_open_nth(int number)
+{
+	int fd = card_find(number);
+
+	if (fd < 0)
+		SKIP("no card with the rdu driver");
+	return fd;
 }
 
 static inline int card_open(void)
@@ -134,6 +144,24 @@ static inline void *bo_map(int fd, uint32_t handle, uint64_t size)
 	map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, info.mmap_offset);
 	ASSERT_TRUE(map != MAP_FAILED);
 	return map;
+}
+
+/* As a dma-buf. */
+static inline int bo_export(int fd, uint32_t handle)
+{
+	struct drm_prime_handle args = { .handle = handle, .flags = O_RDWR | O_CLOEXEC };
+
+	ASSERT_EQ(call(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args), 0);
+	return args.fd;
+}
+
+static inline int bo_import(int fd, int dmabuf, uint32_t *handle)
+{
+	struct drm_prime_handle args = { .fd = dmabuf };
+	int ret = call(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args);
+
+	*handle = args.handle;
+	return ret;
 }
 
 static inline int vm_bind(int fd, uint32_t vm, const struct drm_rdu_bind_op *ops, uint32_t n)

@@ -28,23 +28,20 @@ static inline FILE *monitor_open(void)
 }
 
 /*
- * Gives a QMP order, e.g. monitor("'execute': 'qom-set', 'arguments': {...}");
- * single quotes become double ones. Returns 0, or -1 after it printed the
- * monitor's answer.
+ * Gives a QMP order; single quotes become double ones. With an event, waits for
+ * a line of the monitor's that has it, too. Returns 0, or -1 after it printed
+ * the monitor's answer.
  */
-__attribute__((format(printf, 1, 2)))
-static inline int monitor(const char *fmt, ...)
+__attribute__((format(printf, 2, 0)))
+static inline int monitor_tell(const char *event, const char *fmt, va_list args)
 {
 	static unsigned int number;
+	bool negotiated = false, answered = false;
 	char order[1024], line[4096], id[48];
 	FILE *port = monitor_open();
-	bool negotiated = false;
-	va_list args;
 	int ret = -1;
 
-	va_start(args, fmt);
 	vsnprintf(order, sizeof(order), fmt, args);
-	va_end(args);
 	for (char *c = order; *c; c++)
 		if (*c == '\'')
 			*c = '"';
@@ -52,19 +49,53 @@ static inline int monitor(const char *fmt, ...)
 	/* Refused, with no harm done, if the monitor has been talked to before. */
 	fprintf(port, "{\"execute\": \"qmp_capabilities\", \"id\": %s}\n", id);
 	while (fgets(line, sizeof(line), port)) {
-		if (!strstr(line, id))
+		if (negotiated && event && strstr(line, event)) {
+			event = NULL;
+		} else if (!strstr(line, id)) {
 			continue; /* the greeting, an event, what was left unread */
-		if (!negotiated) {
+		} else if (!negotiated) {
 			negotiated = true;
 			fprintf(port, "{%s, \"id\": %s}\n", order, id);
 			continue;
+		} else if (strstr(line, "\"error\"")) {
+			break;
+		} else {
+			answered = true;
 		}
-		ret = strstr(line, "\"error\"") ? -1 : 0;
-		break;
+		if (answered && !event) {
+			ret = 0;
+			break;
+		}
 	}
 	if (ret)
 		printf("# monitor: %s\n# says: %s", order, line);
 	fclose(port);
+	return ret;
+}
+
+/* E.g. monitor("'execute': 'qom-set', 'arguments': {...}"). */
+__attribute__((format(printf, 1, 2)))
+static inline int monitor(const char *fmt, ...)
+{
+	va_list args;
+	int ret;
+
+	va_start(args, fmt);
+	ret = monitor_tell(NULL, fmt, args);
+	va_end(args);
+	return ret;
+}
+
+/* The same, and waits until something has come of it. */
+__attribute__((format(printf, 2, 3)))
+static inline int monitor_until(const char *event, const char *fmt, ...)
+{
+	va_list args;
+	int ret;
+
+	va_start(args, fmt);
+	ret = monitor_tell(event, fmt, args);
+	va_end(args);
 	return ret;
 }
 

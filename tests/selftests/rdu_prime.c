@@ -6,23 +6,6 @@
 
 #define PEER "/sys/module/rdu/parameters/peer_to_peer"
 
-static int export(int fd, uint32_t handle)
-{
-	struct drm_prime_handle args = { .handle = handle, .flags = O_RDWR | O_CLOEXEC };
-
-	ASSERT_EQ(call(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args), 0);
-	return args.fd;
-}
-
-static int import(int fd, int dmabuf, uint32_t *handle)
-{
-	struct drm_prime_handle args = { .fd = dmabuf };
-	int ret = call(fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args);
-
-	*handle = args.handle;
-	return ret;
-}
-
 /* Card 1 copies from and to card 0's memory; then card 0 goes. */
 TEST(peer_to_peer)
 {
@@ -38,11 +21,11 @@ TEST(peer_to_peer)
 	bo = bo_create(a, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
 	theirs = bo_map(a, bo, 1 << 20);
 	mine = buffer_create(b, vm, VA_BASE, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
-	dmabuf = export(a, bo);
+	dmabuf = bo_export(a, bo);
 	ASSERT_EQ(sys_write(PEER, "N"), 0);
-	EXPECT_EQ(import(b, dmabuf, &in), -EOPNOTSUPP);
+	EXPECT_EQ(bo_import(b, dmabuf, &in), -EOPNOTSUPP);
 	ASSERT_EQ(sys_write(PEER, "Y"), 0);
-	ASSERT_EQ(import(b, dmabuf, &in), 0);
+	ASSERT_EQ(bo_import(b, dmabuf, &in), 0);
 	ASSERT_EQ(sys_write(PEER, "N"), 0);
 	ASSERT_EQ(vm_map(b, vm, in, 0, VA_BASE + (1 << 30), 1 << 20, 0), 0);
 	for (int i = 0; i < 1 << 18; i++)
@@ -79,7 +62,7 @@ TEST(udmabuf)
 	map = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, create.memfd, 0);
 	dmabuf = ioctl(dev, UDMABUF_CREATE, &create);
 	ASSERT_GE(dmabuf, 0);
-	ASSERT_EQ(import(fd, dmabuf, &in), 0);
+	ASSERT_EQ(bo_import(fd, dmabuf, &in), 0);
 	info = (struct drm_rdu_bo_info){ .handle = in };
 	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_INFO, &info), 0);
 	EXPECT_EQ(info.flags, DRM_RDU_BO_IMPORTED);
