@@ -537,14 +537,17 @@ int rdu_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *f
 	ctx = xa_erase(&rfile->ctxs, args->ctx_id);
 	if (!ctx)
 		return -ENOENT;
+	kref_get(&ctx->ref);
+	rdu_ctx_close(ctx);
+	/* To the last cycle; meanwhile fdinfo stays at what it has told. */
 	if (drm_dev_enter(drm, &idx)) {
 		rdu_ctx_busy(ctx, &busy);
 		drm_dev_exit(idx);
 	}
 	spin_lock(&rfile->busy_lock);
-	rdu_busy_add(&rfile->past, &busy);
+	rdu_busy_add_tiles(&rfile->past, &busy, ctx);
 	spin_unlock(&rfile->busy_lock);
-	rdu_ctx_close(ctx);
+	rdu_ctx_put(ctx);
 	return 0;
 }
 

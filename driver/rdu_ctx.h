@@ -81,6 +81,18 @@ static inline void rdu_busy_add(struct rdu_busy *sum, const struct rdu_busy *add
 	sum->copy += add->copy;
 }
 
+/* As time of tiles: a context without any counts as one. */
+static inline void rdu_busy_add_tiles(struct rdu_busy *sum, const struct rdu_busy *add,
+				      const struct rdu_ctx *ctx)
+{
+	u32 tiles = max(ctx->num_tiles, 1u);
+
+	sum->exec += add->exec * tiles;
+	sum->pload += add->pload * tiles;
+	sum->aload += add->aload * tiles;
+	sum->copy += add->copy * tiles;
+}
+
 int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *file);
 int rdu_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *file);
 int rdu_ioctl_ctx_get_state(struct drm_device *drm, void *data, struct drm_file *file);

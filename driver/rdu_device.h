@@ -130,8 +130,9 @@ struct rdu_file {
 	struct xarray vms;
 	struct xarray ctxs;
 	struct xarray progs;
-	spinlock_t busy_lock;	/* Protects: past */
-	struct rdu_busy past;	/* of contexts that are gone */
+	spinlock_t busy_lock;	/* Protects: past, told */
+	struct rdu_busy past;	/* tiles' cycles, of contexts that are gone */
+	struct rdu_busy told;	/* by fdinfo, which never says less */
 };
 
 static inline struct rdu_device *to_rdu_device(struct drm_device *drm)

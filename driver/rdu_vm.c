@@ -47,8 +47,19 @@ static void rdu_vm_bo_put(struct drm_gpuvm_bo *vm_bo)
 	drm_gem_object_put(obj);
 }
 
+/* Bytes that jobs can reach, for fdinfo. */
+static u64 *rdu_va_counter(struct drm_gpuva *va)
+{
+	struct rdu_vm *vm = container_of(va->vm, struct rdu_vm, base);
+
+	return &vm->mapped[rdu_bo_is_host(to_rdu_bo(va->gem.obj))];
+}
+
 static void rdu_va_link(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
 {
+	u64 *mapped = rdu_va_counter(va);
+
+	WRITE_ONCE(*mapped, *mapped + va->va.range);
 	dma_resv_lock(vm_bo->obj->resv, NULL);
 	drm_gpuva_link(va, vm_bo);
 	dma_resv_unlock(vm_bo->obj->resv);
@@ -103,7 +114,9 @@ static void rdu_vm_reap(struct rdu_vm *vm)
 static void rdu_va_unlink(struct rdu_vm *vm, struct drm_gpuva *va, bool hold)
 {
 	struct drm_gem_object *obj = va->gem.obj;
+	u64 *mapped = rdu_va_counter(va);
 
+	WRITE_ONCE(*mapped, *mapped - va->va.range);
 	drm_gem_object_get(obj); /* the last link may hold the last reference */
 	dma_resv_lock(obj->resv, NULL);
 	if (hold)

@@ -13,9 +13,10 @@ struct rdu_vm {
 	struct drm_gpuvm base;
 	struct rdu_device *rdev;
 	struct kref ref;	/* handle, contexts, ioctls under way */
-	struct mutex lock;	/* Protects: base's tree, mmu, ctxs */
+	struct mutex lock;	/* Protects: base's tree, mmu, ctxs, mapped */
 	struct rdu_mmu mmu;
 	struct list_head ctxs;	/* rdu_ctx.vm_link: who must be flushed */
+	u64 mapped[2];		/* bytes of card memory, of host memory */
 };
 
 /* May sleep. */

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * What monitoring reads: fdinfo.
+ */
+#include <pthread.h>
+
+#include "monitor.h"
+#include "program.h"
+#include "user.h"
+
+#define SIZE (1 << 20)
+#define NUM_ENGINES 4
+
+static const char *const engines[NUM_ENGINES] = { "exec", "pload", "aload", "copy" };
+
+/* ---- reading ------------------------------------------------------------- */
+
+/* 0 or -errno. */
+static int fdinfo_of(pid_t pid, int fd, char *text, size_t size)
+{
+	char path[64];
+	ssize_t n;
+	int f;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo/%d", pid, fd);
+	f = open(path, O_RDONLY);
+	if (f < 0)
+		return -errno;
+	n = read(f, text, size - 1);
+	if (n < 0)
+		n = -errno;
+	close(f);
+	text[n > 0 ? n : 0] = 0;
+	return n < 0 ? n : 0;
+}
+
+/* The line's value, or NULL. */
+static const char *key_of(const char *text, const char *key)
+{
+	size_t len = strlen(key);
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (!strncmp(line, key, len) && line[len] == ':')
+			return line + len + 1;
+	}
+	return NULL;
+}
+
+static long long number_of(const char *text, const char *key)
+{
+	const char *value = key_of(text, key);
+
+	if (!value)
+		printf("# no key %s\n", key);
+	return value ? atoll(value) : -1;
+}
+
+static long long number(int fd, const char *key)
+{
+	char text[4096];
+
+	ASSERT_EQ(fdinfo_of(getpid(), fd, text, sizeof(text)), 0);
+	return number_of(text, key);
+}
+
+struct engine_times {
+	long long ns[NUM_ENGINES], cycles[NUM_ENGINES];
+};
+
+static void engine_times(const char *text, struct engine_times *t)
+{
+	char key[40];
+
+	for (int i = 0; i < NUM_ENGINES; i++) {
+		snprintf(key, sizeof(key), "drm-engine-%s", engines[i]);
+		t->ns[i] = number_of(text, key);
+		snprintf(key, sizeof(key), "drm-cycles-%s", engines[i]);
+		t->cycles[i] = number_of(text, key);
+	}
+}
+
+/* ---- form ------------------------------------------------------------------ */
+
+static void check_line(const char *text, const char *what, const char *name, const char *unit)
+{
+	const char *value;
+	char key[48], *end;
+
+	snprintf(key, sizeof(key), "drm-%s-%s", what, name);
+	value = key_of(text, key);
+	if (!value) {
+		printf("# no key %s\n", key);
+		test_status = TEST_FAIL;
+		return;
+	}
+	EXPECT_EQ(*value, '\t');
+	EXPECT_TRUE(value[1] >= '0' && value[1] <= '9');
+	strtoull(value, &end, 10);
+	if (strncmp(end, unit, strlen(unit)) || end[strlen(unit)] != '\n') {
+		printf("# %s:%.20s\n", key, value);
+		test_status = TEST_FAIL;
+	}
+}
+
+/* What drm-usage-stats.rst asks of keys, values and units. */
+TEST(keys)
+{
+	static const char *const regions[] = { "vram", "system" };
+	struct drm_rdu_query_info info;
+	int fd = card_open();
+	char text[4096], pdev[32];
+
+	info = card_info(fd);
+	ASSERT_EQ(fdinfo_of(getpid(), fd, text, sizeof(text)), 0);
+	EXPECT_EQ(strncmp(key_of(text, "drm-driver") ?: "", "\trdu\n", 5), 0);
+	EXPECT_GT(number_of(text, "drm-client-id"), 0);
+	snprintf(pdev, sizeof(pdev), "\t%04x:%02x:%02x.%x\n", info.pci_domain, info.pci_bdf >> 8,
+		 info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
+	EXPECT_EQ(strncmp(key_of(text, "drm-pdev") ?: "", pdev, strlen(pdev)), 0);
+	for (int i = 0; i < NUM_ENGINES; i++) {
+		check_line(text, "engine", engines[i], " ns");
+		check_line(text, "engine-capacity", engines[i], "");
+		check_line(text, "cycles", engines[i], "");
+		check_line(text, "maxfreq", engines[i], " KHz");
+	}
+	EXPECT_EQ(number_of(text, "drm-engine-capacity-exec"), info.num_tiles);
+	EXPECT_EQ(number_of(text, "drm-maxfreq-exec"), card_chip(fd).clock_khz);
+	/* Either that or maxfreq, not both. */
+	EXPECT_TRUE(!key_of(text, "drm-total-cycles-exec"));
+	for (int i = 0; i < 2; i++) {
+		check_line(text, "total", regions[i], " KiB");
+		check_line(text, "shared", regions[i], " KiB");
+		check_line(text, "active", regions[i], " KiB");
+		check_line(text, "resident", regions[i], " KiB");
+	}
+}
+
+/* ---- engine time -------------------------------------------------------------- */
+
+/* Reads one file's fdinfo again and again: nothing may ever go back. */
+struct watch {
+	pthread_t thread;
+	pid_t pid;
+	int fd;
+	volatile bool stop;
+	unsigned int samples, backward;
+};
+
+static void *watch_run(void *arg)
+{
+	struct engine_times now, last = { 0 };
+	struct watch *w = arg;
+	char text[4096];
+
+	while (!w->stop) {
+		if (fdinfo_of(w->pid, w->fd, text, sizeof(text)) || !key_of(text, "drm-driver"))
+			continue;
+		engine_times(text, &now);
+		for (int i = 0; i < NUM_ENGINES; i++) {
+			if (now.ns[i] >= last.ns[i] && now.cycles[i] >= last.cycles[i])
+				continue;
+			w->backward++;
+			printf("# %s: from %lld ns, %lld cycles back to %lld ns, %lld cycles\n",
+			       engines[i], last.ns[i], last.cycles[i], now.ns[i], now.cycles[i]);
+		}
+		last = now;
+		w->samples++;
+	}
+	return NULL;
+}
+
+static void watch_start(struct watch *w, pid_t pid, int fd)
+{
+	*w = (struct watch){ .pid = pid, .fd = fd };
+	ASSERT_EQ(pthread_create(&w->thread, NULL, watch_run, w), 0);
+}
+
+static void watch_end(struct watch *w)
+{
+	w->stop = true;
+	pthread_join(w->thread, NULL);
+	EXPECT_EQ(w->backward, 0);
+	EXPECT_GT(w->samples, 1);
+}
+
+TEST(time_of_a_job)
+{
+	int fd = card_open();
+	struct engine_times t;
+	struct watch w;
+	char text[4096];
+	struct run r;
+
+	ASSERT_EQ(fdinfo_of(getpid(), fd, text, sizeof(text)), 0);
+	engine_times(text, &t);
+	for (int i = 0; i < NUM_ENGINES; i++) {
+		EXPECT_EQ(t.ns[i], 0);
+		EXPECT_EQ(t.cycles[i], 0);
+	}
+	run_init(&r, fd, 3, 1, DRM_RDU_PLACEMENT_DEVICE);
+	watch_start(&w, getpid(), fd);
+	for (int i = 0; i < 10; i++)
+		run_check(&r, 3, i);
+	ASSERT_EQ(run_job(fd, r.ctx, job_fill(r.in.va, r.in.size, 1)), 1);
+	watch_end(&w);
+	ASSERT_EQ(fdinfo_of(getpid(), fd, text, sizeof(text)), 0);
+	engine_times(text, &t);
+	for (int i = 0; i < NUM_ENGINES; i++) {
+		EXPECT_GT(t.ns[i], 0);
+		/* One and the same, at one frequency. */
+		EXPECT_EQ(t.ns[i], (long long)((double)t.cycles[i] * 1e6 /
+					       card_chip(fd).clock_khz));
+	}
+}
+
+/* Nothing of a context's time is lost when it goes, nor counted twice. */
+TEST(time_of_contexts_gone)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd);
+	struct watch w;
+	long long one;
+
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	watch_start(&w, getpid(), fd);
+	for (int i = 1; i <= 50; i++) {
+		uint32_t ctx = ctx_create(fd, vm, 0);
+
+		ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE, SIZE, 1)), 1);
+		if (i == 1)
+			one = number(fd, "drm-cycles-copy");
+		ASSERT_EQ(ctx_destroy(fd, ctx), 0);
+		ASSERT_EQ(number(fd, "drm-cycles-copy"), i * one);
+	}
+	watch_end(&w);
+	EXPECT_GT(one, 0);
+}
+
+/* Time is of tiles: who holds two uses two. */
+TEST(time_is_of_tiles)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd);
+	long long before = 0, first = 0;
+
+	if (card_info(fd).num_tiles < 2)
+		SKIP("a card of one tile");
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	for (unsigned int tiles = 0; tiles <= 2; tiles++) {
+		uint32_t ctx = ctx_create(fd, vm, tiles);
+		long long used;
+
+		ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE, SIZE, 1)), 1);
+		used = number(fd, "drm-cycles-copy") - before;
+		before += used;
+		if (!tiles)
+			first = used;
+		EXPECT_EQ(used, first * (tiles < 2 ? 1 : 2));
+		ASSERT_EQ(ctx_destroy(fd, ctx), 0);
+	}
+}
+
+/* The queue is reset, the counters of the card go on. */
+TEST(time_over_faults)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd);
+	long long before = 0, now;
+	struct watch w;
+
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	watch_start(&w, getpid(), fd);
+	for (int i = 0; i < 20; i++) {
+		uint32_t ctx = ctx_create(fd, vm, 0);
+
+		ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE, SIZE, 1)), 1);
+		ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE + (1 << 30), SIZE, 1)), -EIO);
+		now = number(fd, "drm-cycles-copy");
+		EXPECT_GT(now, before);
+		before = now;
+		ASSERT_EQ(ctx_destroy(fd, ctx), 0);
+	}
+	watch_end(&w);
+}
+
+/* The card's counters start at zero with it. */
+static void time_over_reset(const char *property, bool exact)
+{
+	struct drm_rdu_ctx_create args = { .num_tiles = 1, .timeout_ms = 300 };
+	int fd = card_open();
+	uint32_t sync = sync_create(fd), other, vm;
+	struct drm_rdu_job job = job_barrier();
+	long long before, now;
+	struct watch w;
+
+	fclose(monitor_open()); /* or skip */
+	args.vm_id = vm = vm_create(fd);
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	other = ctx_create(fd, vm, 0); /* queue 1 */
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0); /* queue 2 */
+	for (int i = 0; i < 10; i++)
+		ASSERT_EQ(run_job(fd, other, job_fill(VA_BASE, SIZE, 1)), 1);
+	ASSERT_EQ(run_job(fd, args.ctx_id, job_fill(VA_BASE, SIZE, 1)), 1);
+	before = number(fd, "drm-cycles-copy");
+	watch_start(&w, getpid(), fd);
+	ASSERT_EQ(card_property(0, property, "2"), 0);
+	ASSERT_EQ(submit(fd, args.ctx_id, &job, 1, sync), 0);
+	ASSERT_EQ(sync_wait(fd, sync, 0, 100000), 0);
+	ASSERT_EQ(ctx_destroy(fd, args.ctx_id), 0);
+	EXPECT_GE(number(fd, "drm-cycles-copy"), before);
+	/* Until the card is ready, and if the context was lost with it, EIO. */
+	for (int i = 0; i < 300 && run_job(fd, other, job_fill(VA_BASE, SIZE, 1)) != 1; i++) {
+		ctx_destroy(fd, other);
+		while (ctx_try(fd, vm, 0, &other) && i++ < 300)
+			usleep(100000);
+	}
+	now = number(fd, "drm-cycles-copy");
+	EXPECT_GE(now, before);
+	if (exact) /* no cycle lost, none made up */
+		EXPECT_EQ(now % (before / 11), 0);
+	watch_end(&w);
+}
+
+TEST(time_over_queue_reset)
+{
+	time_over_reset("fault-hang", true);
+}
+
+TEST(time_over_card_reset)
+{
+	time_over_reset("fault-stuck", false);
+}
+
+/* ---- who is who --------------------------------------------------------------- */
+
+/* A client is an open file, whoever has how many descriptors of it. */
+TEST(clients)
+{
+	int fd = card_open(), same = dup(fd), other = card_open_again(fd), line[2];
+	long long id = number(fd, "drm-client-id");
+	uint32_t vm = vm_create(fd);
+	char text[4096], byte = 0;
+	pid_t pid;
+
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	/* Two contexts, as one client. */
+	for (int i = 0; i < 2; i++)
+		ASSERT_EQ(run_job(fd, ctx_create(fd, vm, 0), job_fill(VA_BASE, SIZE, 1)), 1);
+	EXPECT_EQ(number(same, "drm-client-id"), id);
+	EXPECT_EQ(number(same, "drm-cycles-copy"), number(fd, "drm-cycles-copy"));
+	EXPECT_EQ(number(same, "drm-total-vram"), SIZE >> 10);
+	EXPECT_NE(number(other, "drm-client-id"), id);
+	EXPECT_EQ(number(other, "drm-cycles-copy"), 0);
+	EXPECT_EQ(number(other, "drm-total-vram"), 0);
+
+	ASSERT_EQ(pipe(line), 0);
+	pid = fork();
+	if (!pid) {
+		close(line[1]);
+		_exit(read(line[0], &byte, 1)); /* until the other end is closed */
+	}
+	ASSERT_EQ(fdinfo_of(pid, fd, text, sizeof(text)), 0);
+	EXPECT_EQ(number_of(text, "drm-client-id"), id);
+	EXPECT_EQ(number_of(text, "drm-cycles-copy"), number(fd, "drm-cycles-copy"));
+	close(line[1]);
+	waitpid(pid, NULL, 0);
+}
+
+static void work_until_told(int fd, int line)
+{
+	uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 0);
+	uint64_t word;
+
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	say(line, fd);
+	do {
+		ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE, SIZE, 1)), 1);
+		say(line, 0);
+	} while (hear(line, &word));
+}
+
+static void look_at(int fd, int line)
+{
+	pid_t pid = heard(line);
+	char text[4096];
+
+	fd = heard(line);
+	say(line, -fdinfo_of(pid, fd, text, sizeof(text)));
+}
+
+/* Root sees everyone's, a user their own processes', nobody else's. */
+TEST(permissions)
+{
+	static const uid_t uid[] = { USER_VICTIM, USER_ATTACKER };
+	struct user worker = user_start(USER_VICTIM, work_until_told);
+	int fd = heard(worker.line);
+	char text[4096];
+	struct watch w;
+
+	heard(worker.line);
+	watch_start(&w, worker.pid, fd);
+	for (int i = 0; i < 5; i++) {
+		say(worker.line, 0);
+		heard(worker.line);
+	}
+	watch_end(&w);
+	ASSERT_EQ(fdinfo_of(worker.pid, fd, text, sizeof(text)), 0);
+	EXPECT_GT(number_of(text, "drm-engine-copy"), 0);
+	EXPECT_EQ(number_of(text, "drm-total-vram"), SIZE >> 10);
+
+	for (int i = 0; i < 2; i++) {
+		struct user reader = user_start(uid[i], look_at);
+
+		say(reader.line, worker.pid);
+		say(reader.line, fd);
+		EXPECT_EQ(heard(reader.line), i ? EACCES : 0);
+		user_end(&reader);
+	}
+	user_kill(&worker);
+}
+
+/* ---- memory --------------------------------------------------------------------- */
+
+TEST(memory)
+{
+	int fd = card_open(), other = card_open_again(fd);
+	uint32_t device = bo_create(fd, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	uint32_t system = bo_create(fd, 2 * SIZE, DRM_RDU_PLACEMENT_SYSTEM);
+	struct drm_prime_handle prime = { .handle = device, .flags = DRM_CLOEXEC };
+
+	EXPECT_EQ(number(fd, "drm-total-vram"), 1024);
+	EXPECT_EQ(number(fd, "drm-resident-vram"), 1024);
+	EXPECT_EQ(number(fd, "drm-total-system"), 2048);
+	EXPECT_EQ(number(fd, "drm-resident-system"), 2048);
+	EXPECT_EQ(number(fd, "drm-shared-vram"), 0);
+	EXPECT_EQ(number(fd, "drm-active-vram"), 0);
+
+	ASSERT_EQ(call(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime), 0);
+	ASSERT_EQ(call(other, DRM_IOCTL_PRIME_FD_TO_HANDLE, &prime), 0);
+	EXPECT_EQ(number(fd, "drm-shared-vram"), 1024);
+	EXPECT_EQ(number(fd, "drm-shared-system"), 0);
+	EXPECT_EQ(number(other, "drm-total-vram"), 1024);
+	EXPECT_EQ(number(other, "drm-shared-vram"), 1024);
+
+	ASSERT_EQ(bo_close(fd, device), 0);
+	ASSERT_EQ(bo_close(fd, system), 0);
+	EXPECT_EQ(number(fd, "drm-total-vram"), 0);
+	EXPECT_EQ(number(fd, "drm-total-system"), 0);
+}
+
+/* What jobs in flight can reach; a program is memory too. */
+TEST(active_memory)
+{
+	struct drm_rdu_job job;
+	int fd = card_open();
+	long long programs;
+	uint32_t other;
+	size_t size;
+	void *image;
+	struct run r;
+
+	image = scale_image(fd, 3, RDU_SIMD_FMUL, &size);
+	image = endless_image(image, &size);
+	run_load(&r, fd, image, size, 1, DRM_RDU_PLACEMENT_DEVICE);
+	programs = number(fd, "drm-total-vram") - 2 * WORDS * 4 / 1024;
+	EXPECT_EQ(programs, (long long)((size + PAGE - 1) / PAGE * (PAGE / 1024)));
+	other = bo_create(fd, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	EXPECT_EQ(number(fd, "drm-active-vram"), 0);
+	job = run_command(&r);
+	ASSERT_EQ(submit(fd, r.ctx, &job, 1, 0), 0);
+	EXPECT_EQ(number(fd, "drm-active-vram"), 2 * WORDS * 4 / 1024);
+	EXPECT_EQ(number(fd, "drm-active-system"), 2 * PAGE / 1024);
+	ASSERT_EQ(vm_map(fd, r.vm, other, 0, VA_BASE + (1 << 30), SIZE, 0), 0);
+	EXPECT_EQ(number(fd, "drm-active-vram"), (2 * WORDS * 4 + SIZE) / 1024);
+	ASSERT_EQ(vm_unmap(fd, r.vm, VA_BASE + (1 << 30), SIZE), 0);
+	EXPECT_EQ(number(fd, "drm-active-vram"), 2 * WORDS * 4 / 1024);
+	ASSERT_EQ(ctx_destroy(fd, r.ctx), 0);
+	EXPECT_EQ(number(fd, "drm-active-vram"), 0);
+	EXPECT_EQ(number(fd, "drm-active-system"), 0);
+	ASSERT_EQ(prog_unload(fd, r.prog), 0);
+	EXPECT_EQ(number(fd, "drm-total-vram"), 2 * WORDS * 4 / 1024 + SIZE / 1024);
+}
