@@ -4,10 +4,14 @@
  *
  * All of it is called from the card's own threads, which never hold the big
  * QEMU lock and must never wait for it: the main loop waits for these threads,
- * lock held, when the card is reset, paused or unplugged. So interrupts go
+ * lock held, when the card is reset, paused or unplugged. So their interrupts go
  * through a bottom half, and DMA reaches RAM only (guest memory, and the RAM
  * behind other cards' windows): a transfer to another device's registers would
  * need the lock, and is refused like an address where nothing answers.
+ *
+ * A processor that rings a doorbell carries out brief commands itself. It has
+ * the lock, so its interrupts are raised at once; for DMA the same holds, which
+ * keeps the card from calling itself through its own registers.
  */
 #include "qemu/osdep.h"
 #include "rdu.h"
@@ -167,7 +171,11 @@ static void rdu_host_irq(void *opaque, unsigned int vector)
 
 	if (vector < RDU_NUM_VECTORS) {
 		qatomic_or(&s->irq_pending[vector / 64], BIT_ULL(vector % 64));
-		qemu_bh_schedule(s->irq_bh);
+		if (bql_locked()) {
+			rdu_irq_bh(s);
+		} else {
+			qemu_bh_schedule(s->irq_bh);
+		}
 	}
 }
 
@@ -191,6 +199,7 @@ const struct rdu_host_ops rdu_host_ops = {
 	.map = rdu_host_map,
 	.unmap = rdu_host_unmap,
 	.guest_error = rdu_host_guest_error,
+	.brief_in_doorbell = true,
 };
 
 void rdu_host_init(RduState *s)

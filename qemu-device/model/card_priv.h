@@ -6,9 +6,9 @@
  * card_trace.c.
  *
  * Locks. card->lock guards registers, queue states, slots and the clock; it is
- * never held while a callback, a copy or an execution runs. A queue's worker is
- * alone in touching that queue's `batch`, `tlb`, `loaded` and `args` while the
- * queue is busy; when it is quiet (not busy, or in_irq) the lock's holder may.
+ * never held while a callback, a copy or an execution runs. A queue's worker, or
+ * the doorbell's thread in its place, is alone in touching that queue's `batch`,
+ * `tlb`, `loaded` and `args` while the queue is busy; when it is quiet (not busy, or in_irq) the lock's holder may.
  */
 #ifndef RDU_CARD_PRIV_H
 #define RDU_CARD_PRIV_H
@@ -78,6 +78,7 @@ struct rdu_queue {
 
 	/* card->lock */
 	bool started, busy, in_irq, enable_after;
+	bool lent;   /* the doorbell's thread is at work in the worker's place */
 	bool parked; /* busy, but waits within a command for the pause's end */
 	bool reset_req, disable_req; /* done when the worker is quiet */
 	bool fault_irq;              /* fault vector still to be raised */
@@ -165,6 +166,8 @@ struct timespec rdu_in_ms(unsigned int ms);
 /* ---- queue.c --------------------------------------------------------------- */
 
 void *rdu_queue_worker(void *queue);
+/* The doorbell was rung. card->lock held, and let go of while commands run. */
+void rdu_queue_rung(struct rdu_queue *q);
 /* To be called now and then by anything long. False: give up (reset, watchdog);
  * waits here while the card is paused. */
 bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f);

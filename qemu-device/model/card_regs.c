@@ -368,6 +368,6 @@ void rdu_card_doorbell(struct rdu_card *card, uint64_t offset, uint64_t value, u
 	if (!atomic_load(&q->sleeping))
 		return;
 	pthread_mutex_lock(&card->lock);
-	pthread_cond_signal(&q->wake);
+	rdu_queue_rung(q);
 	pthread_mutex_unlock(&card->lock);
 }

@@ -2,12 +2,15 @@
 /*
  * Queues: one worker thread each, started when the queue is first enabled. It
  * fetches commands from the ring, checks them field by field, carries them out
- * in order, and reports completion or fault.
+ * in order, and reports completion or fault. While it sleeps, the thread that
+ * rings the doorbell does so itself for commands that take less time than
+ * waking the worker.
  */
 #include <string.h>
 #include "card_priv.h"
 
 #define SPIN_NS 20000 /* polling for the next doorbell before going to sleep */
+#define BRIEF 4096 /* bytes that are copied or filled in the doorbell's thread */
 
 int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t addr)
 {
@@ -135,6 +138,21 @@ static int carry_out(struct rdu_queue *q, const struct rdu_cmd *c, struct rdu_fa
 		return rdu_prog_unload(q, c, f);
 	}
 	return rdu_fail(f, RDU_FAULT_BAD_COMMAND, c->op, 0);
+}
+
+/* Takes so little time that it can be done in the doorbell's thread. */
+static bool brief(const struct rdu_cmd *c)
+{
+	switch (c->op) {
+	case RDU_OP_NOP:
+	case RDU_OP_TIMESTAMP:
+		return true;
+	case RDU_OP_COPY:
+		return c->copy.len <= BRIEF;
+	case RDU_OP_FILL:
+		return c->fill.len <= BRIEF;
+	}
+	return false;
 }
 
 /* ---- the worker ------------------------------------------------------------ */
@@ -295,6 +313,59 @@ static bool has_work(const struct rdu_queue *q)
 	return q->batch_pos < q->batch_len || q->head != q->tail;
 }
 
+/* Fetches commands if there are none, and carries out one, of any kind or only
+ * a brief one: true if it did. card->lock held, and let go of meanwhile. */
+static bool step(struct rdu_queue *q, bool only_brief)
+{
+	struct rdu_card *card = q->card;
+	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
+	bool found = false;
+	int failed = 0;
+
+	q->busy = true;
+	if (q->status == RDU_QUEUE_IDLE)
+		start_running(q);
+	pthread_mutex_unlock(&card->lock);
+	if (q->batch_pos == q->batch_len)
+		failed = fetch(q, &f);
+	if (!failed && q->batch_pos < q->batch_len)
+		found = !only_brief || brief(&q->batch[q->batch_pos]);
+	if (found) {
+		one_command(q); /* takes the lock */
+	} else {
+		pthread_mutex_lock(&card->lock);
+		if (failed && !q->stop)
+			fault(q, &f, 0);
+	}
+	q->busy = false;
+	return found;
+}
+
+/*
+ * The doorbell was rung; card->lock held. At most a batch of brief commands is
+ * carried out here, in the front end's thread: the rest is the worker's. So is
+ * a command that is to hang, and all that follows from faults and resets.
+ */
+void rdu_queue_rung(struct rdu_queue *q)
+{
+	struct rdu_card *card = q->card;
+	unsigned int n = 0;
+
+	if (q->lent)
+		return;
+	if (card->ops.brief_in_doorbell && q->sleeping && card->inject[RDU_INJECT_HANG] < 0 &&
+	    card->inject[RDU_INJECT_STUCK] < 0) {
+		q->lent = true;
+		while (n < RDU_BATCH && !q->fault_irq && has_work(q) && step(q, true))
+			n++;
+		q->lent = false;
+	}
+	/* Awake, it may have looked for work while the queue was lent. */
+	if (!q->sleeping || has_work(q) || q->fault_irq || q->reset_req || q->disable_req ||
+	    card->paused || card->closing)
+		pthread_cond_signal(&q->wake);
+}
+
 void *rdu_queue_worker(void *queue)
 {
 	struct rdu_queue *q = queue;
@@ -303,6 +374,10 @@ void *rdu_queue_worker(void *queue)
 
 	pthread_mutex_lock(&card->lock);
 	while (!card->closing) {
+		if (q->lent) {
+			pthread_cond_wait(&q->wake, &card->lock);
+			continue;
+		}
 		if (q->fault_irq) {
 			q->fault_irq = false;
 			stop_running(q);
@@ -310,24 +385,8 @@ void *rdu_queue_worker(void *queue)
 			continue;
 		}
 		if (has_work(q)) {
-			struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
-			int failed = 0;
-
-			q->busy = true;
 			spun = false;
-			if (q->status == RDU_QUEUE_IDLE)
-				start_running(q);
-			pthread_mutex_unlock(&card->lock);
-			if (q->batch_pos == q->batch_len)
-				failed = fetch(q, &f);
-			if (!failed && q->batch_pos < q->batch_len) {
-				one_command(q); /* takes the lock */
-			} else {
-				pthread_mutex_lock(&card->lock);
-				if (failed && !q->stop)
-					fault(q, &f, 0);
-			}
-			q->busy = false;
+			step(q, false);
 			continue;
 		}
 		rdu_queue_settle(q);

@@ -35,6 +35,9 @@ struct rdu_host_ops {
 	void (*unmap)(void *opaque, void *ptr, uint64_t len, bool write);
 	/* Optional: what a guest did wrong, for the front end's log. */
 	void (*guest_error)(void *opaque, const char *text);
+	/* The callbacks may be called in rdu_card_doorbell() too. Then it carries
+	 * out commands that take less time than waking a thread for them. */
+	bool brief_in_doorbell;
 };
 
 struct rdu_card_config {

@@ -322,20 +322,102 @@ static void reset_running(struct bed *b)
 	bed_ring(b, 1);
 }
 
-int main(void)
+/* The doorbell's own thread does what is brief, as soon as the worker sleeps. */
+static void in_doorbell(struct bed *b)
 {
-	struct bed *b = bed_new("sn10", 1, false);
+	const struct rdu_cmd nop = { .op = RDU_OP_NOP };
+	unsigned int i, here = 0;
+	uint64_t seq = 0;
 
+	for (i = 0; i < 1000 && here < 10; i++) {
+		seq = bed_put(b, 1, nop);
+		bed_ring(b, 1);
+		here += bed_done(b, 1) == seq;
+		bed_wait(b, 1, seq);
+		usleep(100);
+	}
+	is(here, 10, "a NOP is done when the doorbell's write returns");
+	for (i = 0; i < 60; i++) {
+		bed_put(b, 1, nop);
+		seq = bed_put(b, 1, i % 3 ? nop : fill(VA + 20 * MB, MB, i));
+		if (i % 4 == 3) {
+			bed_ring(b, 1);
+			bed_wait(b, 1, seq);
+		}
+	}
+	ok(bed_done(b, 1) == seq && *(uint32_t *)(void *)(b->mem + 36 * MB) == 57,
+	   "brief commands and long ones stay in order");
+	rdu_card_inject(b->card, RDU_INJECT_HANG, 1);
+	seq = bed_put(b, 1, nop);
+	bed_ring(b, 1);
+	ok(bed_done(b, 1) < seq, "a doorbell does not wait for a command that hangs");
+	while (rdu_card_injected(b->card, RDU_INJECT_HANG) >= 0)
+		usleep(20);
+	bed_reset(b, 1);
+	bed_enable(b, 1, root, 0, 1);
+}
+
+static void *pause_now_and_then(void *card)
+{
+	for (unsigned int i = 0; i < 200; i++) {
+		rdu_card_pause(card);
+		usleep(50);
+		rdu_card_resume(card);
+		usleep(200);
+	}
+	return NULL;
+}
+
+static void in_doorbell_raced(struct bed *b)
+{
+	uint64_t seq = 0;
+	pthread_t thread;
+	bool all = true;
+
+	if (pthread_create(&thread, NULL, pause_now_and_then, b->card))
+		abort();
+	for (unsigned int i = 0; i < 3000 && all; i++) {
+		struct rdu_cmd c = { .op = RDU_OP_NOP };
+
+		if (i % 5 == 0)
+			c = fill(VA + 20 * MB, 4096, i);
+		else if (i % 7 == 0)
+			c = fill(VA + 20 * MB, 8192, i);
+		seq = bed_put(b, 1, c);
+		bed_ring(b, 1);
+		if (i % 8 == 7)
+			all = bed_wait(b, 1, seq);
+	}
+	pthread_join(thread, NULL);
+	ok(all && bed_wait(b, 1, seq), "none is lost while the card is paused and resumed");
+}
+
+static void all_of(bool brief_in_doorbell)
+{
+	struct bed *b;
+
+	bed_ops.brief_in_doorbell = brief_in_doorbell;
+	b = bed_new("sn10", 1, false);
 	root = bed_root(b);
 	bed_enable(b, 0, 0, 0, 0);
 	bed_enable(b, 1, root, 0, 1);
 	life(b);
 	page_tables(b);
+	if (brief_in_doorbell) {
+		in_doorbell(b);
+		in_doorbell_raced(b);
+	}
 	commands(b);
 	bad_ring(b);
 	clocks(b);
 	reset_running(b);
 	bed_free(b); /* while copies run */
 	ok(true, "freed while copying");
+}
+
+int main(void)
+{
+	all_of(false);
+	all_of(true);
 	return tap_done();
 }

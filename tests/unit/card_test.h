@@ -118,7 +118,7 @@ static void bed_unmap_host(void *opaque, void *ptr, uint64_t len, bool write)
 	b->unmaps++;
 }
 
-static const struct rdu_host_ops bed_ops = {
+static struct rdu_host_ops bed_ops = {
 	.map = bed_map_host,
 	.unmap = bed_unmap_host,
 	.read = bed_read,
