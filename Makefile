@@ -232,6 +232,11 @@ selftests: $(SELFTESTS)
 host_benches := $(filter-out %/guest/way_in,$(BENCHES))
 host_wanted  := $(if $(BENCH),$(filter %/$(BENCH),$(host_benches)),$(host_benches))
 guest_wanted := $(if $(BENCH),$(filter $(BENCH),$(GUEST_BENCHES)),$(GUEST_BENCHES))
+ifneq ($(filter bench,$(MAKECMDGOALS)),)
+ifeq ($(host_wanted)$(guest_wanted),)
+$(error there is no benchmark BENCH=$(BENCH): $(notdir $(host_benches)) $(GUEST_BENCHES))
+endif
+endif
 bench: $(call packages,bench) $(BENCHES) all $(if $(guest_wanted),qemu image)
 	@set -e; for b in $(host_wanted); do $$b; done
 	@$(if $(guest_wanted),tests/bench/guest $(guest_wanted))
