@@ -146,13 +146,18 @@ static inline void *bo_map(int fd, uint32_t handle, uint64_t size)
 	return map;
 }
 
-/* As a dma-buf. */
-static inline int bo_export(int fd, uint32_t handle)
+/* As a dma-buf; flags: O_RDWR, or 0 for reading only. */
+static inline int bo_export_as(int fd, uint32_t handle, uint32_t flags)
 {
-	struct drm_prime_handle args = { .handle = handle, .flags = O_RDWR | O_CLOEXEC };
+	struct drm_prime_handle args = { .handle = handle, .flags = flags | O_CLOEXEC };
 
 	ASSERT_EQ(call(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &args), 0);
 	return args.fd;
+}
+
+static inline int bo_export(int fd, uint32_t handle)
+{
+	return bo_export_as(fd, handle, O_RDWR);
 }
 
 static inline int bo_import(int fd, int dmabuf, uint32_t *handle)
