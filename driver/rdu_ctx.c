@@ -305,8 +305,8 @@ void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state)
 		error = state & DRM_RDU_CTX_STATE_HUNG ||
 			ctx->fault.code == RDU_FAULT_WATCHDOG ? -ETIME : -EIO;
 		atomic64_inc(&ctx->rdev->faults);
-		trace_rdu_fault(ctx->queue_id, state, ctx->fault.code, ctx->fault.va,
-				ctx->fault.submit, ctx->fault.job);
+		trace_rdu_fault(ctx->rdev, ctx->queue_id, ctx->fence_context, state,
+				ctx->fault.code, ctx->fault.va, ctx->fault.submit, ctx->fault.job);
 		rdu_coredump(ctx, guilty);
 		drm_dbg(&ctx->rdev->drm, "context on queue %u: state %#x, fault %u, va %#llx\n",
 			ctx->queue_id, state, ctx->fault.code, ctx->fault.va);

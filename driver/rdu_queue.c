@@ -87,7 +87,8 @@ static bool rdu_queue_update(struct rdu_queue *q, struct list_head *finished)
 		if (fence->last_cmd > done)
 			break;
 		q->submit_done = fence->submit;
-		trace_rdu_done(q->id, fence->submit, fence->last_cmd - fence->first_cmd + 1);
+		trace_rdu_done(q->rdev, q->id, fence->base.context, fence->submit,
+			       fence->last_cmd - fence->first_cmd + 1);
 		list_move_tail(&fence->link, finished);
 	}
 	return true;
@@ -231,7 +232,7 @@ int rdu_queue_reset(struct rdu_queue *q)
 	ret = read_poll_timeout(rdu_qread, ctrl,
 				!(ctrl & RDU_CTRL_RESET) || ctrl == U32_MAX, 50,
 				RDU_RESET_TIMEOUT_US, false, rdev, q->id, RDU_REG_Q_CTRL);
-	trace_rdu_reset(q->id, ret);
+	trace_rdu_reset(rdev, q->id, ret);
 	if (ctrl == U32_MAX)
 		return -ENODEV; /* the card is off the bus */
 	if (ret)

@@ -28,7 +28,7 @@ static int rdu_sched_emit(struct rdu_job *job)
 	 * The queue is there: it goes in rdu_ctx_close() after the entity was
 	 * emptied, or after unplug, which waits for this section.
 	 */
-	trace_rdu_run(ctx->queue_id, job->submit, job->num_cmds);
+	trace_rdu_run(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit, job->num_cmds);
 	ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
 	drm_dev_exit(idx);
 	return ret;

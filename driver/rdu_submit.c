@@ -326,7 +326,8 @@ static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
 		rdu_fence_init(job->fence, ctx->fence_context, job->submit);
 		job->armed = true;
 		*seqno = job->submit;
-		trace_rdu_submit(ctx->queue_id, job->submit, job->num_cmds);
+		trace_rdu_submit(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit,
+				 job->num_cmds);
 		rdu_submit_publish(state);
 		drm_sched_entity_push_job(&job->base);
 		state->job = NULL; /* the scheduler's */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * What monitoring reads: fdinfo.
+ * What monitoring reads: fdinfo, tracepoints.
  */
 #include <pthread.h>
+#include <sys/mount.h>
 
 #include "monitor.h"
 #include "program.h"
@@ -480,4 +481,117 @@ TEST(active_memory)
 	EXPECT_EQ(number(fd, "drm-active-system"), 0);
 	ASSERT_EQ(prog_unload(fd, r.prog), 0);
 	EXPECT_EQ(number(fd, "drm-total-vram"), 2 * WORDS * 4 / 1024 + SIZE / 1024);
+}
+
+/* ---- tracepoints ------------------------------------------------------------------ */
+
+#define TRACEFS "/sys/kernel/tracing"
+
+/* An instance of the trace buffer, where only the driver's events are on. */
+struct tracer {
+	char path[64];
+};
+
+static void tracer_write(const struct tracer *t, const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", t->path, file);
+	ASSERT_EQ(sys_write(path, text), 0);
+}
+
+static void tracer_start(struct tracer *t)
+{
+	if (getuid())
+		SKIP("not root");
+	mount("tracefs", TRACEFS, "tracefs", 0, NULL); /* it may be mounted */
+	if (access(TRACEFS "/events/rdu", F_OK))
+		SKIP("a kernel without tracepoints");
+	snprintf(t->path, sizeof(t->path), TRACEFS "/instances/rdu-selftest.%d", getpid());
+	ASSERT_EQ(mkdir(t->path, 0700), 0);
+	tracer_write(t, "events/rdu/enable", "1");
+}
+
+/* What was traced; the instance is gone then. */
+static char *tracer_end(struct tracer *t)
+{
+	size_t size = 0, room = 1 << 20;
+	char *text = malloc(room), path[128];
+	ssize_t n;
+	int fd;
+
+	ASSERT_TRUE(text);
+	tracer_write(t, "events/rdu/enable", "0");
+	snprintf(path, sizeof(path), "%s/trace", t->path);
+	fd = open(path, O_RDONLY);
+	ASSERT_GE(fd, 0);
+	while (size < room - 1 && (n = read(fd, text + size, room - 1 - size)) > 0)
+		size += n;
+	text[size] = 0;
+	close(fd);
+	rmdir(t->path);
+	return text;
+}
+
+/* Does the trace have the event with these words behind it? Prints it if not. */
+static bool traced(const char *trace, const char *event, const char *what)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), " %s: ", event);
+	for (const char *at = trace; (at = strstr(at, name)); at++) {
+		const char *end = strchrnul(at, '\n');
+		const char *found = strstr(at, what);
+
+		if (found && found < end)
+			return true;
+	}
+	printf("# no %s with \"%s\" in:\n", event, what);
+	for (const char *at = trace; *at; at += *at == '\n') {
+		int length = strcspn(at, "\n");
+
+		printf("# %.*s\n", length, at);
+		at += length;
+	}
+	return false;
+}
+
+/* A job's way, and the end of one that writes where nothing is. */
+TEST(trace)
+{
+	int fd = card_open();
+	uint32_t vm = vm_create(fd), ctx;
+	char pci[32], what[192], fence[48];
+	struct drm_rdu_job jobs[2];
+	struct tracer tracer;
+	char *trace, *at;
+
+	pci_name(fd, pci);
+	buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	tracer_start(&tracer);
+	ctx = ctx_create(fd, vm, 0);
+	jobs[0] = job_fill(VA_BASE, SIZE, 1);
+	jobs[1] = job_fill(VA_BASE + (1 << 30), SIZE, 1);
+	ASSERT_EQ(run_job(fd, ctx, jobs[0]), 1);
+	ASSERT_EQ(run_jobs(fd, ctx, jobs, 2), -EIO);
+	ASSERT_EQ(ctx_destroy(fd, ctx), 0);
+	trace = tracer_end(&tracer);
+
+	/* fence=CONTEXT:SUBMIT; the same context in all of them. */
+	at = strstr(trace, "fence=");
+	ASSERT_TRUE(at);
+	snprintf(fence, sizeof(fence), "%.*s", (int)strcspn(at, ":"), at);
+	snprintf(what, sizeof(what), "dev=%s queue=1 %s:1 cmds=1", pci, fence);
+	EXPECT_TRUE(traced(trace, "rdu_submit", what));
+	EXPECT_TRUE(traced(trace, "rdu_run", what));
+	EXPECT_TRUE(traced(trace, "rdu_done", what));
+	snprintf(what, sizeof(what), "dev=%s queue=1 %s:2 cmds=2", pci, fence);
+	EXPECT_TRUE(traced(trace, "rdu_submit", what));
+	EXPECT_TRUE(traced(trace, "rdu_run", what));
+	snprintf(what, sizeof(what), "dev=%s queue=1 %s:2 job=1 state=%#x code=%u va=%#llx", pci,
+		 fence, DRM_RDU_CTX_STATE_FAULTED, RDU_FAULT_PAGE, VA_BASE + (1 << 30));
+	EXPECT_TRUE(traced(trace, "rdu_fault", what));
+	snprintf(what, sizeof(what), "dev=%s queue=1 result=0", pci);
+	EXPECT_TRUE(traced(trace, "rdu_reset", what));
+	free(trace);
 }
