@@ -122,6 +122,12 @@ int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
 	return 0;
 }
 
+/*
+ * The CPU and the card see the same memory: there is nothing to synchronise. And
+ * two buffers may be the same pages of a process, mapped twice.
+ */
+#define RDU_DMA_ATTRS	DMA_ATTR_SKIP_CPU_SYNC
+
 /* Makes bo->pages reachable for the card. */
 static int rdu_bo_map_pages(struct rdu_device *rdev, struct rdu_bo *bo)
 {
@@ -131,7 +137,7 @@ static int rdu_bo_map_pages(struct rdu_device *rdev, struct rdu_bo *bo)
 	sgt = drm_prime_pages_to_sg(&rdev->drm, bo->pages, bo->base.size >> PAGE_SHIFT);
 	if (IS_ERR(sgt))
 		return PTR_ERR(sgt);
-	ret = dma_map_sgtable(rdev->drm.dev, sgt, rdu_bo_direction(bo), 0);
+	ret = dma_map_sgtable(rdev->drm.dev, sgt, rdu_bo_direction(bo), RDU_DMA_ATTRS);
 	if (ret) {
 		sg_free_table(sgt);
 		kfree(sgt);
@@ -212,7 +218,7 @@ static void rdu_bo_unmap_locked(struct rdu_device *rdev, struct rdu_bo *bo)
 		return;
 	bo->mapped = false;
 	list_del(&bo->dev_link);
-	dma_unmap_sgtable(rdev->drm.dev, bo->sgt, rdu_bo_direction(bo), 0);
+	dma_unmap_sgtable(rdev->drm.dev, bo->sgt, rdu_bo_direction(bo), RDU_DMA_ATTRS);
 }
 
 static void rdu_bo_unmap(struct rdu_device *rdev, struct rdu_bo *bo)
