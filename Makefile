@@ -9,6 +9,7 @@
 #   make vm         a shell in a VM with the card
 #   make bench      measurements, one line each (BENCH=NAME runs one)
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60)
+#   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
 #   make install    library, tools and man pages, under DESTDIR and PREFIX
 #   make help       the list with the variables
 #
@@ -245,6 +246,11 @@ fuzz: $(FUZZERS) all
 	@tests/fuzz/seed
 	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS)
 
+# The driver's fuzzer, in a guest with the debug kernel (FUZZ_SEED=number again).
+.PHONY: fuzz-driver
+fuzz-driver:
+	@MAKE='$(MAKE)' FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/run fuzz-driver
+
 # The kernel's own parts are checked by its checkpatch instead.
 format:
 	$(Q)clang-format -i $$(git ls-files 'lib/*.c' 'tools/*.c' 'qemu-device/*.c' 'tests/*.c' | grep -v selftests)
@@ -264,6 +270,7 @@ help:
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
+	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
 	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
 	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'
 	@echo 'make clean      remove what was compiled here (downloads, QEMU and kernels stay)'

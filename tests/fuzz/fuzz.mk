@@ -8,3 +8,9 @@ fuzz_target = $(if $(wildcard tests/fuzz/fuzz_$(1).c),$(if $(filter %/fuzz_$(1),
 $(call fuzz_target,config,librdumodel)
 $(call fuzz_target,command,librdumodel)
 $(call fuzz_target,program_file,librdu librdumodel,-lelf -ldrm)
+
+# Not a parser: the driver, in the guest. `make fuzz-driver` runs it for long.
+CFLAGS_tests/fuzz/rdu_ioctl_fuzz.c := -isystem /usr/include/libdrm -I. -Wno-nonnull
+CFLAGS_tests/fuzz/ioctl_fuzz_choose.c := -isystem /usr/include/libdrm -I.
+CFLAGS_tests/fuzz/ioctl_fuzz_card.c := -isystem /usr/include/libdrm -I.
+CFLAGS_tests/fuzz/ioctl_fuzz_core.c := -isystem /usr/include/libdrm -I.

@@ -30,8 +30,10 @@ struct test {
 	struct test *next;
 };
 
-static struct test *test_list, **test_tail = &test_list;
 static int test_status;
+#ifndef SELFTEST_PART /* else a source of a program whose tests are in another */
+static struct test *test_list, **test_tail = &test_list;
+#endif
 
 #define TEST_TIMED(id, seconds)                                                \
 	static void test_run_##id(void);                                       \
@@ -86,6 +88,7 @@ static inline bool test_wanted(const struct test *t, int argc, char **argv)
 	return argc < 2;
 }
 
+#ifndef SELFTEST_PART
 int main(int argc, char **argv)
 {
 	int count = 0, number = 0, bad = 0;
@@ -124,5 +127,6 @@ int main(int argc, char **argv)
 	}
 	return bad ? 1 : 0;
 }
+#endif
 
 #endif

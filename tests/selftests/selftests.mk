@@ -11,6 +11,8 @@ CFLAGS_tests/selftests/rdu_monitor.c := -Wno-nonnull
 
 $(eval $(call selftest,rdu_query,tests/selftests/rdu_query.c,,))
 $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
+$(eval $(call selftest,rdu_ioctl_fuzz,$(addprefix tests/fuzz/,rdu_ioctl_fuzz.c \
+	ioctl_fuzz_choose.c ioctl_fuzz_card.c ioctl_fuzz_core.c),librdumodel,))
 $(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
 $(eval $(call selftest,rdu_prime,tests/selftests/rdu_prime.c,,))
 $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
