@@ -105,6 +105,14 @@ static void rdu_silence_init(RduState *s)
 	}
 }
 
+/* A region in another of ours holds the device: it would never be freed. */
+static void rdu_silence_exit(RduState *s)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(s->silence); i++) {
+		memory_region_del_subregion(s->silence[i].container, &s->silence[i]);
+	}
+}
+
 /* ---- reset, stop, configuration space ------------------------------------ */
 
 static unsigned int rdu_pm_state(RduState *s)
@@ -306,6 +314,7 @@ static void rdu_exit(PCIDevice *pci)
 	msix_uninit(pci, &s->regs, &s->regs);
 	pcie_aer_exit(pci);
 	pcie_cap_exit(pci);
+	rdu_silence_exit(s);
 	rdu_mem_exit(s);
 }
 
@@ -378,6 +387,7 @@ no_msix:
 no_aer:
 	pcie_cap_exit(pci);
 no_cap:
+	rdu_silence_exit(s);
 	rdu_card_free(s->card);
 	s->card = NULL;
 no_card:
