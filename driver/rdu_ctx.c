@@ -119,6 +119,8 @@ static int rdu_ctx_grant(struct rdu_ctx *ctx)
 	for (i = 0; i < ctx->num_tiles; i++)
 		rdev->tiles[first + i].owner = ctx;
 	list_add_tail(&ctx->dev_link, &rdev->ctxs);
+	/* Until it is given back: rdu_ctx_unplug_all() must find its queue. */
+	kref_get(&ctx->ref);
 	mutex_unlock(&rdev->grant_lock);
 	return 0;
 }
@@ -126,10 +128,12 @@ static int rdu_ctx_grant(struct rdu_ctx *ctx)
 static void rdu_ctx_ungrant(struct rdu_ctx *ctx, const struct rdu_busy *busy)
 {
 	struct rdu_device *rdev = ctx->rdev;
+	bool granted;
 	u32 i;
 
 	mutex_lock(&rdev->grant_lock);
-	if (ctx->granted) {
+	granted = ctx->granted;
+	if (granted) {
 		ctx->granted = false;
 		rdev->queues[ctx->queue_id] = NULL;
 		for (i = 0; i < ctx->num_tiles; i++) {
@@ -141,6 +145,8 @@ static void rdu_ctx_ungrant(struct rdu_ctx *ctx, const struct rdu_busy *busy)
 		list_del_init(&ctx->dev_link);
 	}
 	mutex_unlock(&rdev->grant_lock);
+	if (granted)
+		rdu_ctx_put(ctx);
 }
 
 u64 rdu_ctx_tile_mask(const struct rdu_ctx *ctx)
@@ -396,11 +402,8 @@ void rdu_ctx_unplug_all(struct rdu_device *rdev)
 	for (;;) {
 		mutex_lock(&rdev->grant_lock);
 		ctx = list_first_entry_or_null(&rdev->ctxs, struct rdu_ctx, dev_link);
-		if (ctx && !rdu_ctx_get_unless_zero(ctx)) {
-			list_del_init(&ctx->dev_link);
-			mutex_unlock(&rdev->grant_lock);
-			continue;
-		}
+		if (ctx)
+			kref_get(&ctx->ref);
 		mutex_unlock(&rdev->grant_lock);
 		if (!ctx)
 			break;
