@@ -66,6 +66,17 @@ static void rdu_va_link(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
 }
 
 /*
+ * Once unplug has begun it waits for this, and nobody else ends what hangs: a
+ * timeout finds no card any more.
+ */
+static void rdu_vm_wait(struct rdu_ctx *ctx, struct dma_fence *fence)
+{
+	while (!dma_fence_wait_timeout(fence, false, HZ / 10))
+		if (drm_dev_is_unplugged(&ctx->rdev->drm))
+			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_LOST);
+}
+
+/*
  * The card may be in the middle of an access that it began before the flush:
  * the buffer is not freed before what is in flight now is done.
  */
@@ -83,7 +94,7 @@ static void rdu_vm_hold(struct rdu_vm *vm, struct drm_gem_object *obj)
 		if (!dma_resv_reserve_fences(obj->resv, 1))
 			dma_resv_add_fence(obj->resv, fence, DMA_RESV_USAGE_BOOKKEEP);
 		else
-			dma_fence_wait(fence, false);
+			rdu_vm_wait(ctx, fence);
 		dma_fence_put(fence);
 	}
 }
@@ -103,7 +114,7 @@ static void rdu_vm_reap(struct rdu_vm *vm)
 		if (!fence)
 			continue;
 		if (many)
-			dma_fence_wait(fence, false);
+			rdu_vm_wait(ctx, fence);
 		dma_fence_put(fence);
 		if (!many)
 			return;
