@@ -1,57 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* The device goes while it is in use: unbind, removal from the bus, FLR, rmmod. */
-#include <dirent.h>
-#include <sys/stat.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 
-#include "card.h"
+#include "victim.h"
 
 #define DRIVER "/sys/bus/pci/drivers/rdu"
-
-struct victim {
-	int fd;
-	uint32_t vm, ctx, sync;
-	struct buffer device, system;
-	char pci[32];
-};
-
-static void victim_init(struct victim *v)
-{
-	struct drm_rdu_job jobs[64];
-
-	v->fd = card_open();
-	pci_name(v->fd, v->pci);
-	v->vm = vm_create(v->fd);
-	v->ctx = ctx_create(v->fd, v->vm, 1);
-	v->sync = sync_create(v->fd);
-	v->device = buffer_create(v->fd, v->vm, VA_BASE, 16 << 20, DRM_RDU_PLACEMENT_DEVICE);
-	v->system = buffer_create(v->fd, v->vm, VA_BASE + (1 << 30), 1 << 20,
-				  DRM_RDU_PLACEMENT_SYSTEM);
-	*(uint32_t *)v->device.map = 42;
-	for (int i = 0; i < 64; i++)
-		jobs[i] = job_fill(VA_BASE, 16 << 20, i);
-	for (int i = 0; i < 8; i++)
-		ASSERT_EQ(submit(v->fd, v->ctx, jobs, 64, v->sync), 0);
-}
-
-/* What user space sees of a card that is gone. */
-static void victim_check(struct victim *v)
-{
-	struct drm_rdu_vm_create args = { 0 };
-	struct drm_rdu_job job = job_barrier();
-
-	EXPECT_EQ(call(v->fd, DRM_IOCTL_RDU_VM_CREATE, &args), -ENODEV);
-	EXPECT_EQ(submit(v->fd, v->ctx, &job, 1, 0), -ENODEV);
-	/* Mappings stay, and do not kill. */
-	for (size_t at = 0; at < v->device.size; at += PAGE)
-		EXPECT_EQ(*(uint32_t *)((char *)v->device.map + at), 0);
-	*(uint32_t *)v->device.map = 1;
-	*(uint32_t *)v->system.map = 1;
-	close(v->fd);
-	munmap(v->device.map, v->device.size);
-	munmap(v->system.map, v->system.size);
-}
 
 /* A card that is back works from the start. */
 static void card_works(void)
@@ -96,6 +50,25 @@ TEST(rebind_with_old_file)
 	card_works();
 }
 
+/* Nobody's card: the driver leaves it alone until it may have it again. */
+TEST(driver_override)
+{
+	char path[128], pci[32];
+	int fd = card_open();
+
+	pci_name(fd, pci);
+	close(fd);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override", pci);
+	ASSERT_EQ(sys_write(path, "somebody-else"), 0);
+	ASSERT_EQ(sys_write(DRIVER "/unbind", pci), 0);
+	EXPECT_EQ(sys_write(DRIVER "/bind", pci), -ENODEV);
+	EXPECT_EQ(sys_write("/sys/bus/pci/drivers_probe", pci), 0);
+	EXPECT_EQ(card_find(0), -1);
+	ASSERT_EQ(sys_write(path, "\n"), 0);
+	ASSERT_EQ(sys_write("/sys/bus/pci/drivers_probe", pci), 0);
+	card_works();
+}
+
 TEST(remove_and_rescan)
 {
 	char path[128];
@@ -130,6 +103,52 @@ TEST(waiter_wakes)
 	EXPECT_EQ(status, 0);
 	victim_check(&v);
 	ASSERT_EQ(sys_write(DRIVER "/bind", v.pci), 0);
+	card_works();
+}
+
+static void open_and_close_for_ever(void)
+{
+	const struct drm_rdu_job job = job_barrier();
+
+	for (;;) {
+		struct drm_rdu_vm_create vm = { 0 };
+		uint32_t ctx;
+		int fd = card_find(0);
+
+		if (fd < 0)
+			continue;
+		if (!call(fd, DRM_IOCTL_RDU_VM_CREATE, &vm))
+			for (int i = 0; i < 16 && !ctx_try(fd, vm.vm_id, 0, &ctx); i++)
+				submit(fd, ctx, &job, 1, 0);
+		close(fd);
+	}
+}
+
+/* Files that are just being opened or closed: they keep nothing of the card. */
+TEST(open_and_close)
+{
+	char pci[32];
+	pid_t pid[3];
+	int fd = card_open();
+
+	pci_name(fd, pci);
+	close(fd);
+	for (int i = 0; i < 3; i++) {
+		pid[i] = fork();
+		if (!pid[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			open_and_close_for_ever();
+		}
+	}
+	for (int i = 0; i < 20; i++) {
+		usleep(50000);
+		ASSERT_EQ(sys_write(DRIVER "/unbind", pci), 0);
+		ASSERT_EQ(sys_write(DRIVER "/bind", pci), 0);
+	}
+	for (int i = 0; i < 3; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], NULL, 0);
+	}
 	card_works();
 }
 

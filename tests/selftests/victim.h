@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR MIT */
+/* Who has a card that goes away meanwhile, and what becomes of what they have. */
+#ifndef RDU_SELFTEST_VICTIM_H
+#define RDU_SELFTEST_VICTIM_H
+
+#include "card.h"
+
+/* Somebody with buffers, mappings and work in flight. */
+struct victim {
+	int fd;
+	uint32_t vm, ctx, sync;
+	struct buffer device, system;
+	char pci[32];
+};
+
+static inline void victim_init(struct victim *v)
+{
+	struct drm_rdu_job jobs[64];
+
+	v->fd = card_open();
+	pci_name(v->fd, v->pci);
+	v->vm = vm_create(v->fd);
+	v->ctx = ctx_create(v->fd, v->vm, 1);
+	v->sync = sync_create(v->fd);
+	v->device = buffer_create(v->fd, v->vm, VA_BASE, 16 << 20, DRM_RDU_PLACEMENT_DEVICE);
+	v->system = buffer_create(v->fd, v->vm, VA_BASE + (1 << 30), 1 << 20,
+				  DRM_RDU_PLACEMENT_SYSTEM);
+	*(uint32_t *)v->device.map = 42;
+	for (int i = 0; i < 64; i++)
+		jobs[i] = job_fill(VA_BASE, 16 << 20, i);
+	for (int i = 0; i < 8; i++)
+		ASSERT_EQ(submit(v->fd, v->ctx, jobs, 64, v->sync), 0);
+}
+
+/* What user space sees of a card that is gone. */
+static inline void victim_check(struct victim *v)
+{
+	struct drm_rdu_vm_create args = { 0 };
+	struct drm_rdu_job job = job_barrier();
+
+	EXPECT_EQ(call(v->fd, DRM_IOCTL_RDU_VM_CREATE, &args), -ENODEV);
+	EXPECT_EQ(submit(v->fd, v->ctx, &job, 1, 0), -ENODEV);
+	/* Mappings stay, and do not kill. */
+	for (size_t at = 0; at < v->device.size; at += PAGE)
+		EXPECT_EQ(*(uint32_t *)((char *)v->device.map + at), 0);
+	*(uint32_t *)v->device.map = 1;
+	*(uint32_t *)v->system.map = 1;
+	close(v->fd);
+	munmap(v->device.map, v->device.size);
+	munmap(v->system.map, v->system.size);
+}
+
+#endif
