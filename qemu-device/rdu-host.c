@@ -89,12 +89,13 @@ static int rdu_dma(RduState *s, uint64_t addr, void *buf, uint64_t len, bool wri
 		if (!ram) {
 			return -1;
 		}
+		/* Both may be the card's own memory: its window is host memory too. */
 		if (write) {
-			memcpy(ram, buf, run);
+			memmove(ram, buf, run);
 			memory_region_ref(mr);
 			rdu_ram_put(s, ram, run, true);
 		} else {
-			memcpy(buf, ram, run);
+			memmove(buf, ram, run);
 		}
 		addr += run;
 		buf = (char *)buf + run;

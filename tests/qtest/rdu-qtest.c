@@ -385,6 +385,33 @@ static void test_fault_dma_to_registers(struct card *c)
 	faults_with(c, copy(8, VA_HOST_OUT, VA_CARD, 64), RDU_FAULT_HOST_BUS);
 }
 
+/* Its own window is RAM like any other: the card may reach its memory that way. */
+static void test_own_window(struct card *c)
+{
+	struct page_table pt;
+	uint8_t out[4000], in[4000];
+	struct rdu_cmd cmd;
+
+	for (unsigned int i = 0; i < sizeof(out); i++)
+		out[i] = i * 31 + i / 256;
+	map_buffers(c);
+	pt_init(&pt, c, 0x40000);
+	pt_map(&pt, VA_HOST_OUT, c->mem + CARD_BUF, RDU_PTE_HOST | RDU_PTE_WRITE);
+	pt_map(&pt, VA_CARD, CARD_BUF, RDU_PTE_WRITE);
+	card_write(c, RDU_REG_QUEUE(1) + RDU_REG_Q_CTRL, 0);
+	card_write64(c, RDU_REG_QUEUE(1) + RDU_REG_Q_PT_LO, 0x40000);
+	card_queue_setup(c, 1);
+	for (unsigned int i = 0; i < 2; i++) { /* out of the window, then into it */
+		qtest_memwrite(c->q, c->mem + CARD_BUF, out, sizeof(out));
+		cmd = i ? copy(i + 1, VA_HOST_OUT + 64, VA_CARD, sizeof(out))
+			: copy(i + 1, VA_CARD + 64, VA_HOST_OUT, sizeof(out));
+		card_submit(c, 1, &cmd);
+		EXPECT(card_wait_seqno(c, 1, i + 1));
+		qtest_memread(c->q, c->mem + CARD_BUF + 64, in, sizeof(in));
+		EXPECT(!memcmp(in, out, sizeof(in)));
+	}
+}
+
 static void test_bus_master_off(struct card *c)
 {
 	struct rdu_cmd cmd = nop(1);
@@ -765,6 +792,7 @@ static const struct test tests[] = {
 	TEST(fault_admin_command),
 	TEST(fault_no_memory_there),
 	TEST(fault_dma_to_registers),
+	TEST(own_window),
 	TEST(bus_master_off),
 	TEST(register_reset),
 	TEST(function_level_reset),
