@@ -79,8 +79,8 @@ static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *boun
 		return 0;
 	}
 	if (s.len == e->len && card->ops.map && card->ops.unmap &&
-	    (!e->write || !rdu_mmu_stretch(q, e->va, e->len, true, &s, &ignored)) &&
-	    s.len == e->len) {
+	    (!e->write || !rdu_mmu_stretch(q, e->va, e->len, true, &s, &ignored)) && s.host &&
+	    s.len == e->len) { /* the tables may have changed between the two looks */
 		if (rdu_inject_take(card, RDU_INJECT_DMA))
 			return rdu_fail(f, RDU_FAULT_HOST_BUS, e->write ? RDU_FAULT_INFO_WRITE : 0,
 					s.addr);
