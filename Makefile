@@ -8,7 +8,7 @@
 #   make test       every test; the last line is "N passed, M failed, K skipped"
 #   make vm         a shell in a VM with the card
 #   make bench      measurements, one line each (BENCH=NAME runs one)
-#   make fuzz       each fuzzer for FUZZ_SECONDS (60)
+#   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
 #   make install    library, tools and man pages, under DESTDIR and PREFIX
 #   make help       the list with the variables
@@ -205,6 +205,11 @@ export KERNEL QEMU CARDS CHIP MEM SMP
 qemu: $(call packages,qemu) $(B)/librdumodel.a
 	$(Q)tools/vm/build-qemu
 
+# The same with ASan and UBSan, for the fuzzer of the card's front.
+.PHONY: qemu-asan
+qemu-asan: $(call packages,qemu) $(A)/librdumodel.a
+	$(Q)SANITIZE=yes tools/vm/build-qemu
+
 kernel: $(call packages,kernel)
 	$(Q)tools/vm/get-kernel
 
@@ -214,7 +219,7 @@ driver: kernel
 image: driver all $(SELFTESTS)
 	$(Q)tools/vm/build-image
 
-.PHONY: vm run test bench fuzz clean format help unit selftests
+.PHONY: vm run test bench fuzz fuzz-card clean format help unit selftests
 vm: qemu image
 	$(Q)tools/vm/vm shell
 
@@ -242,9 +247,13 @@ bench: $(call packages,bench) $(BENCHES) all $(if $(guest_wanted),qemu image)
 	@set -e; for b in $(host_wanted); do $$b; done
 	@$(if $(guest_wanted),tests/bench/guest $(guest_wanted))
 
-fuzz: $(FUZZERS) all
+fuzz: $(FUZZERS) $(FUZZ_FRONT) qemu-asan all
 	@tests/fuzz/seed
-	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS)
+	@tests/run-fuzzers $(FUZZ_SECONDS) $(FUZZERS) $(FUZZ_FRONT)
+
+# Those that attack the card: its commands in the model, its front in QEMU.
+fuzz-card: $(F)/fuzzers/fuzz_command $(FUZZ_FRONT) qemu-asan
+	@tests/run-fuzzers $(FUZZ_SECONDS) $(filter-out qemu-asan,$^)
 
 # The driver's fuzzer, in a guest with the debug kernel (FUZZ_SEED=number again).
 .PHONY: fuzz-driver
@@ -269,7 +278,7 @@ help:
 	@echo 'make test       every test (GROUPS="unit conformance qtest selftests newest end-to-end debug" to choose)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
-	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60'
+	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
 	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
 	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
 	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "../unit/cfgbuild.h"
+#include "doubler.h"
 
 #define MEM (4u << 20)
 #define HOST (1u << 20)
@@ -80,49 +80,13 @@ static uint64_t *pte(unsigned int table, uint64_t va, unsigned int level)
 	       (va >> (RDU_PT_SHIFT + RDU_PT_BITS * level) & 511);
 }
 
-/* Two segments; doubles the words of the first into the second. */
-static void make_image(void)
-{
-	static const struct rdu_cfg_pred none;
-	const uint64_t regions[2] = { 16 * 32 * 4, 16 * 32 * 4 };
-	struct cfgb *b = cfgb_new(&chip, 1);
-	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
-		 x = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
-	uint32_t st = cfgb_program(b, RDU_KIND_STORE, 0, 2), i;
-	size_t size;
-	void *section, *image;
-	struct rdu_args *args = (void *)(clean + ARGS);
-
-	b->num_segments = 2;
-	for (i = 0; i < 3; i++)
-		cfgb_loop(b, i, 16);
-	cfgb_access(b, ld,
-		    &(struct rdu_cfg_access){ .lanes = 32, .lane_stride = 1, .stride = { 32 } },
-		    &none);
-	cfgb_stage(b, x, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_in(0), cfgb_none());
-	cfgb_access(b, st,
-		    &(struct rdu_cfg_access){
-			    .target = 1, .lanes = 32, .lane_stride = 1, .stride = { 32 } },
-		    &none);
-	cfgb_connect(b, ld, 0, x, 0);
-	cfgb_connect(b, x, 0, st, 0);
-	section = cfgb_finish(b, &size);
-	image = cfgb_program_image(section, size, regions, &image_size);
-	memcpy(clean + IMAGE, image, image_size);
-	free(section);
-	free(image);
-	args->num_regions = 2;
-	args->regions[0].addr = VA;
-	args->regions[0].size = args->regions[1].size = 16 * 32 * 4;
-	args->regions[1].addr = VA + (1 << 20);
-}
-
 static void prepare(void)
 {
 	struct rdu_card_config config = { .chip = &chip, .mem_size = MEM, .threads = 2 };
 	const char *why;
 	char error[200];
 	unsigned int i;
+	void *image;
 
 	if (rdu_chip_find("sn10", &chip, error, sizeof(error)))
 		abort();
@@ -144,7 +108,10 @@ static void prepare(void)
 	for (i = 0; i < 64; i++)
 		*pte(4, VA + (2 << 20) + i * 4096, 0) = (DATA + i * 4096) | RDU_PTE_VALID;
 	*pte(2, VA + (4 << 20), 1) = 0x200000 | RDU_PTE_VALID | RDU_PTE_LARGE | RDU_PTE_WRITE;
-	make_image();
+	image = doubler_image(&chip, &image_size);
+	memcpy(clean + IMAGE, image, image_size);
+	free(image);
+	doubler_args(clean + ARGS, VA, VA + (1 << 20));
 	memcpy(mem, clean, MEM);
 	config.mem = mem;
 	card = rdu_card_new(&config, &ops, NULL, &why);
@@ -268,7 +235,7 @@ static void command(struct input *in)
 	case RDU_OP_EXEC:
 		if (c.op == RDU_OP_RUN || c.op == RDU_OP_ALOAD) {
 			c.run.args = take(in, 1) & 7 ? VA + (ARGS - DATA) : address(in);
-			c.run.args_size = take(in, 1) & 7 ? 40 : take(in, 2);
+			c.run.args_size = take(in, 1) & 7 ? DOUBLER_ARGS : take(in, 2);
 		}
 		if (take(in, 1) & 1)
 			c.run.stats = address(in);
@@ -303,7 +270,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* Queue 1 starts with a section loaded. */
 	c = (struct rdu_cmd){ .op = RDU_OP_RUN };
 	c.run.args = VA + (ARGS - DATA);
-	c.run.args_size = 40;
+	c.run.args_size = DOUBLER_ARGS;
 	submit(1, &c);
 	while (in.n && actions++ < 200) {
 		switch (take(&in, 1) % 16) {

@@ -146,6 +146,11 @@ bool qtest_refused(const char *const *args)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
+pid_t qtest_pid(const struct qtest *q)
+{
+	return q->pid;
+}
+
 bool qtest_alive(struct qtest *q)
 {
 	return !q->gone && command(q, "readb 0x0") != NULL;
@@ -164,6 +169,8 @@ int qtest_stop(struct qtest *q)
 		waitpid(q->pid, &status, 0);
 		if (WIFSIGNALED(status))
 			result = WTERMSIG(status);
+		else if (WEXITSTATUS(status))
+			result = WEXITSTATUS(status) + 256;
 	}
 	fclose(q->in);
 	fclose(q->out);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct qtest;
 
@@ -17,8 +18,9 @@ struct qtest;
 struct qtest *qtest_start(const char *const *args);
 /* True if QEMU with these arguments ends at once, with exit code 1. */
 bool qtest_refused(const char *const *args);
-/* Ends QEMU. 0, or the signal or exit code if it had ended by itself. */
+/* Ends QEMU. 0, or the signal, or 256 and its exit code. */
 int qtest_stop(struct qtest *q);
+pid_t qtest_pid(const struct qtest *q);
 /* False once QEMU has gone. */
 bool qtest_alive(struct qtest *q);
 
