@@ -22,6 +22,7 @@ $(eval $(call selftest,rdu_isolation,tests/selftests/rdu_isolation.c,librdumodel
 $(eval $(call selftest,rdu_life,tests/selftests/rdu_life.c,librdumodel,))
 $(eval $(call selftest,rdu_fault,tests/selftests/rdu_fault.c,librdumodel,))
 $(eval $(call selftest,rdu_monitor,tests/selftests/rdu_monitor.c,librdumodel,))
+$(eval $(call selftest,rdu_tools,tests/selftests/rdu_tools.c,,))
 $(eval $(call selftest,rdu_uapi,tests/selftests/rdu_uapi.c,,))
 # Last: they take the card away and bring it back.
 $(eval $(call selftest,rdu_unplug,tests/selftests/rdu_unplug.c,,))

@@ -1,76 +1,10 @@
 // SPDX-License-Identifier: MIT
 /* rdu info: what `snconfig show Node static` shows, from the card itself. */
-#include <pci/pci.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "rdu_tool.h"
 #include "rdu_card.h"
-
-struct link {
-	bool known;
-	double gts; /* GT/s of a lane */
-	unsigned int width, max_width;
-	double max_gts;
-	unsigned int num_bars;
-	struct {
-		unsigned int bar;
-		unsigned long long address, size;
-	} bars[6];
-};
-
-static double speed_of(unsigned int code)
-{
-	static const double gts[] = { 0, 2.5, 5, 8, 16, 32, 64 };
-
-	return code < 7 ? gts[code] : 0;
-}
-
-/* libpci ends the process when it fails, so ask whether it can work at all. */
-static void read_link(const char *address, struct link *l)
-{
-	unsigned int domain, bus, dev, func, i;
-	struct pci_access *access_;
-	struct pci_dev *p;
-	struct pci_cap *cap;
-
-	memset(l, 0, sizeof(*l));
-	if (sscanf(address, "%x:%x:%x.%x", &domain, &bus, &dev, &func) != 4 ||
-	    access("/sys/bus/pci/devices", R_OK))
-		return;
-	access_ = pci_alloc();
-	access_->method = PCI_ACCESS_SYS_BUS_PCI;
-	pci_init(access_);
-	p = pci_get_dev(access_, domain, bus, dev, func);
-	pci_fill_info(p, PCI_FILL_IDENT | PCI_FILL_BASES | PCI_FILL_SIZES | PCI_FILL_CAPS);
-	for (i = 0; i < 6; i++) {
-		if (!p->size[i])
-			continue;
-		l->bars[l->num_bars].bar = i;
-		l->bars[l->num_bars].address = p->base_addr[i] & PCI_ADDR_MEM_MASK;
-		l->bars[l->num_bars++].size = p->size[i];
-	}
-	cap = pci_find_cap(p, PCI_CAP_ID_EXP, PCI_CAP_NORMAL);
-	if (cap) {
-		unsigned int now = pci_read_word(p, cap->addr + PCI_EXP_LNKSTA);
-		unsigned int most = pci_read_long(p, cap->addr + PCI_EXP_LNKCAP);
-
-		l->gts = speed_of(now & PCI_EXP_LNKSTA_SPEED);
-		l->width = (now & PCI_EXP_LNKSTA_WIDTH) >> 4;
-		l->max_gts = speed_of(most & PCI_EXP_LNKCAP_SPEED);
-		l->max_width = (most & PCI_EXP_LNKCAP_WIDTH) >> 4;
-		l->known = l->width > 0;
-	}
-	pci_free_dev(p);
-	pci_cleanup(access_);
-}
-
-/* 128b/130b from 8 GT/s on, 8b/10b before. */
-static double link_gbs(double gts, unsigned int width)
-{
-	return gts * width / 8 * (gts >= 8 ? 128.0 / 130 : 0.8);
-}
 
 /* Values computed from fields: marked if one of the fields is. */
 #define ASSUMED(chip, field) ((chip)->assumed >> CHIP_INDEX_##field & 1)
@@ -118,18 +52,109 @@ static void print_tiles(struct rdu_device *dev, const struct rdu_chip *c)
 	free(use);
 }
 
+/* "none", or the names of the bits that are set. */
+static const char *errors_text(uint32_t status, const struct pci_error_bit *bits, char *text,
+			       size_t size)
+{
+	size_t n = 0;
+
+	snprintf(text, size, "none");
+	for (; bits->mask; bits++)
+		if (status & bits->mask && n < size)
+			n += snprintf(text + n, size - n, "%s%s (%s)", n ? ", " : "", bits->name,
+				      bits->text);
+	return text;
+}
+
+static void print_pci(const struct pci_card *p)
+{
+	char text[256];
+	unsigned int i;
+
+	if (p->link) {
+		row("PCIe Speed", false, "%g GT/s (of %g)", p->gts, p->max_gts);
+		row("PCIe Width", false, "%u (of %u)", p->width, p->max_width);
+		row("PCIe Bandwidth", false, "%.1f GB/s each way", pci_card_gbs(p));
+	} else {
+		row("PCIe link, interrupts, errors", false, "only root can see them");
+	}
+	for (i = 0; i < p->num_bars; i++)
+		printf("  BAR%u                            : %s at 0x%llx\n", p->bars[i].bar,
+		       human_bytes((double)p->bars[i].size, text, sizeof(text)),
+		       p->bars[i].address);
+	if (p->msix_vectors)
+		row("MSI-X", false, "%u vectors, %s", p->msix_vectors,
+		    p->msix_enabled ? "enabled" : "disabled");
+	if (p->aer) {
+		row("PCIe errors, corrected", false, "%s",
+		    errors_text(p->corrected, pci_corrected_bits(), text, sizeof(text)));
+		row("PCIe errors, not corrected", false, "%s",
+		    errors_text(p->uncorrected, pci_uncorrected_bits(), text, sizeof(text)));
+	}
+	if (p->counted)
+		row("PCIe errors counted by the kernel", false,
+		    "%llu corrected, %llu non-fatal, %llu fatal",
+		    (unsigned long long)p->count_corrected, (unsigned long long)p->count_nonfatal,
+		    (unsigned long long)p->count_fatal);
+}
+
+static void json_errors(struct json *j, const char *key, uint32_t status,
+			const struct pci_error_bit *bits)
+{
+	json_begin(j, key, '[');
+	for (; bits->mask; bits++)
+		if (status & bits->mask)
+			json_string(j, NULL, bits->name);
+	json_end(j, ']');
+}
+
+static void json_pci(struct json *j, const struct pci_card *p)
+{
+	unsigned int i;
+
+	if (p->link) {
+		json_number(j, "pcie_gts", p->gts);
+		json_integer(j, "pcie_width", p->width);
+		json_number(j, "pcie_max_gts", p->max_gts);
+		json_integer(j, "pcie_max_width", p->max_width);
+		json_number(j, "pcie_gbs", pci_card_gbs(p));
+	}
+	json_begin(j, "bars", '[');
+	for (i = 0; i < p->num_bars; i++) {
+		json_begin(j, NULL, '{');
+		json_integer(j, "bar", p->bars[i].bar);
+		json_integer(j, "size", p->bars[i].size);
+		json_integer(j, "address", p->bars[i].address);
+		json_end(j, '}');
+	}
+	json_end(j, ']');
+	if (p->msix_vectors) {
+		json_integer(j, "msix_vectors", p->msix_vectors);
+		json_bool(j, "msix_enabled", p->msix_enabled);
+	}
+	if (p->aer) {
+		json_errors(j, "aer_corrected", p->corrected, pci_corrected_bits());
+		json_errors(j, "aer_uncorrected", p->uncorrected, pci_uncorrected_bits());
+	}
+	if (p->counted) {
+		json_integer(j, "aer_count_corrected", p->count_corrected);
+		json_integer(j, "aer_count_nonfatal", p->count_nonfatal);
+		json_integer(j, "aer_count_fatal", p->count_fatal);
+	}
+}
+
 static void print_text(struct rdu_device *dev, const struct rdu_device_info *in, bool all)
 {
 	const struct rdu_chip *c = rdu_device_chip(dev);
 	unsigned int pcus = c->tiles * rdu_chip_pcus_per_tile(c);
-	unsigned int pmus = c->tiles * rdu_chip_pmus_per_tile(c), i;
+	unsigned int pmus = c->tiles * rdu_chip_pmus_per_tile(c);
 	bool shape = ASSUMED(c, tiles) || ASSUMED(c, tile_cols) || ASSUMED(c, tile_rows);
 	bool vector =
 		shape || ASSUMED(c, lanes) || ASSUMED(c, simd_stages) || ASSUMED(c, clock_khz);
 	bool array =
 		shape || ASSUMED(c, lanes) || ASSUMED(c, systolic_cols) || ASSUMED(c, clock_khz);
 	char text[32];
-	struct link l = { 0 };
+	struct pci_card pci;
 
 	row("RDU name", false, "RDU_0");
 	row("Chip", false, "%s (description %016llx)", in->chip, (unsigned long long)in->chip_hash);
@@ -141,16 +166,8 @@ static void print_text(struct rdu_device *dev, const struct rdu_device_info *in,
 	} else {
 		row("Node", false, "%s", in->node);
 		row("PCI address", false, "%s", in->pci_address);
-		read_link(in->pci_address, &l);
-		if (l.known) {
-			row("PCIe Speed", false, "%g GT/s (of %g)", l.gts, l.max_gts);
-			row("PCIe Width", false, "%u (of %u)", l.width, l.max_width);
-			row("PCIe Bandwidth", false, "%.1f GB/s each way",
-			    link_gbs(l.gts, l.width));
-		}
-		for (i = 0; i < l.num_bars; i++)
-			printf("  BAR%u                            : %s at 0x%llx\n", l.bars[i].bar,
-			       human_bytes(l.bars[i].size, text, sizeof(text)), l.bars[i].address);
+		pci_card_read(in->pci_address, &pci);
+		print_pci(&pci);
 	}
 	row("Number of TILES", ASSUMED(c, tiles), "%u", c->tiles);
 	print_tiles(dev, c);
@@ -191,9 +208,8 @@ static void print_json(struct rdu_device *dev, const struct rdu_device_info *in)
 {
 	const struct rdu_chip *c = rdu_device_chip(dev);
 	struct json j;
-	struct link l;
+	struct pci_card pci;
 	char hash[24];
-	unsigned int i;
 
 	json_open(&j, stdout);
 	json_string(&j, "chip", in->chip);
@@ -205,20 +221,8 @@ static void print_json(struct rdu_device *dev, const struct rdu_device_info *in)
 	json_string(&j, "node", in->node);
 	json_string(&j, "pci_address", in->pci_address);
 	if (!in->is_model) {
-		read_link(in->pci_address, &l);
-		if (l.known) {
-			json_number(&j, "pcie_gts", l.gts);
-			json_integer(&j, "pcie_width", l.width);
-			json_number(&j, "pcie_gbs", link_gbs(l.gts, l.width));
-		}
-		json_begin(&j, "bars", '[');
-		for (i = 0; i < l.num_bars; i++) {
-			json_begin(&j, NULL, '{');
-			json_integer(&j, "bar", l.bars[i].bar);
-			json_integer(&j, "size", l.bars[i].size);
-			json_end(&j, '}');
-		}
-		json_end(&j, ']');
+		pci_card_read(in->pci_address, &pci);
+		json_pci(&j, &pci);
 	}
 	json_integer(&j, "pcus", c->tiles * rdu_chip_pcus_per_tile(c));
 	json_integer(&j, "pmus", c->tiles * rdu_chip_pmus_per_tile(c));

@@ -13,6 +13,7 @@ enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 #define COMMANDS(X) \
 	X(info, "[--json]", "what the card is made of, and how it is") \
 	X(stat, "[-i SEC] [--count N] [--csv] [--json] [--skip-idle]", "what every tile is doing") \
+	X(top, "[-i SEC] [-b] [-n N] [--json]", "who uses the card, live") \
 	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point") \
 	X(train, "FILE.rdu --data DIR [--epochs N] [--save OUT.rdu]", "train on labelled images") \
 	X(eval, "FILE.rdu --data DIR [--labels FILE]", "serve the test images, tell the accuracy") \
@@ -60,6 +61,73 @@ void json_integer(struct json *j, const char *key, long long value);
 void json_bool(struct json *j, const char *key, bool value);
 /* Text with XML's special characters escaped, to a file. */
 void put_xml(FILE *f, const char *text);
+
+/* ---- who uses the card (usage.c) ----------------------------------------------- */
+
+enum { USE_EXEC, USE_PLOAD, USE_ALOAD, USE_COPY, NUM_USES };
+
+/* Of the card's clock between two readings, in percent. */
+struct share {
+	double idle, use[NUM_USES];
+};
+
+struct share share_of_cycles(const uint64_t then[NUM_USES], const uint64_t now[NUM_USES],
+			     double all);
+struct share share_of_tile(const struct rdu_tile_usage *a, const struct rdu_tile_usage *b);
+/* The whole command line of a process where it can be seen, else its name. */
+void command_of(int pid, const char *name, char *text, size_t size);
+void user_of(unsigned int uid, char *text, size_t size);
+
+/* An open file of the card's: /proc/PID/fdinfo. Several processes may have it. */
+struct client {
+	uint64_t id;
+	int pid;
+	unsigned int uid, processes;
+	char command[256];
+	uint64_t cycles[NUM_USES]; /* of tiles */
+	uint64_t vram, system, active; /* bytes; active: of vram */
+};
+
+struct clients {
+	struct client *client;
+	unsigned int count;
+	unsigned int hidden; /* processes whose files we have no right to see */
+};
+
+/* All that have the node open, but for this process. */
+void clients_read(struct clients *list, const char *node);
+const struct client *clients_find(const struct clients *list, uint64_t id);
+void clients_free(struct clients *list);
+
+/* ---- a card on its bus (pci.c) ------------------------------------------------- */
+
+struct pci_card {
+	bool link; /* known: and the rest too, but for BARs and counters */
+	double gts, max_gts; /* GT/s of a lane */
+	unsigned int width, max_width;
+	unsigned int num_bars;
+	struct {
+		unsigned int bar;
+		unsigned long long address, size;
+	} bars[6];
+	unsigned int msix_vectors; /* 0: none */
+	bool msix_enabled;
+	bool aer; /* the card has it */
+	uint32_t corrected, uncorrected; /* its status registers */
+	bool counted; /* by the kernel, since the card was found */
+	uint64_t count_corrected, count_nonfatal, count_fatal;
+};
+
+struct pci_error_bit {
+	uint32_t mask; /* 0: end of the table */
+	const char *name, *text; /* lspci's name, and what it means */
+};
+
+/* What can't be seen stays zero. */
+void pci_card_read(const char *address, struct pci_card *card);
+double pci_card_gbs(const struct pci_card *card); /* of the link, each way */
+const struct pci_error_bit *pci_uncorrected_bits(void);
+const struct pci_error_bit *pci_corrected_bits(void);
 
 /* ---- a program on a card (session.c) ---------------------------------------------- */
 

@@ -3,7 +3,6 @@
  * rdu stat: the columns of sntilestat. Shares are of the card's own clock, which
  * runs while there is work: with an owner, idle is time spent on the host.
  */
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,84 +10,28 @@
 
 enum form { TABLE, CSV, JSON };
 
-struct share {
-	double idle, exec, pload, aload;
-};
-
-static struct share share_of(const struct rdu_tile_usage *a, const struct rdu_tile_usage *b)
-{
-	double all = b->clock_cycles - a->clock_cycles;
-	struct share s = { .idle = 100 };
-
-	if (b->clock_cycles <= a->clock_cycles || b->exec_cycles < a->exec_cycles)
-		return s; /* nothing ran, or the card was reset in between */
-	s.exec = 100 * (b->exec_cycles - a->exec_cycles) / all;
-	s.pload = 100 * (b->pload_cycles - a->pload_cycles) / all;
-	s.aload = 100 * (b->aload_cycles - a->aload_cycles) / all;
-	s.idle = 100 - s.exec - s.pload - s.aload;
-	/* A queue's clock may be ahead of the card's. */
-	if (s.idle < 0) {
-		double sum = s.exec + s.pload + s.aload;
-
-		s = (struct share){ 0, 100 * s.exec / sum, 100 * s.pload / sum,
-				    100 * s.aload / sum };
-	}
-	return s;
-}
-
-/* The whole command line where it can be seen, else the name the driver keeps. */
-static void command_of(const struct rdu_tile_usage *u, char *text, size_t size)
-{
-	char path[40];
-	FILE *f;
-	size_t n = 0, i;
-
-	snprintf(text, size, "%s", u->command);
-	if (!u->pid)
-		return;
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", u->pid);
-	f = fopen(path, "r");
-	if (f) {
-		char line[256];
-
-		n = fread(line, 1, sizeof(line) - 1, f);
-		fclose(f);
-		while (n && !line[n - 1])
-			n--;
-		for (i = 0; i < n; i++)
-			if (line[i] < ' ')
-				line[i] = ' ';
-		line[n] = 0;
-		if (n)
-			snprintf(text, size, "%s", line);
-	}
-}
-
 static void print_tile(enum form form, struct json *j, const struct rdu_tile_usage *u,
 		       struct share s)
 {
 	char tile[40], command[256], user[33] = "", pid[16] = "";
 
 	snprintf(tile, sizeof(tile), "/XRDU_0/RDU_0/TILE_%u", u->tile);
-	command_of(u, command, sizeof(command));
-	if (u->pid) {
-		const struct passwd *pw = getpwuid(u->uid);
+	double idle = s.idle + s.use[USE_COPY];
 
+	command_of(u->pid, u->command, command, sizeof(command));
+	if (u->pid) {
 		snprintf(pid, sizeof(pid), "%d", u->pid);
-		if (pw)
-			snprintf(user, sizeof(user), "%.32s", pw->pw_name);
-		else
-			snprintf(user, sizeof(user), "%u", u->uid);
+		user_of(u->uid, user, sizeof(user));
 	}
 	switch (form) {
 	case TABLE:
 		printf("%-20s %5.1f %5.1f  %5.1f  %5.1f  %5.1f    %5.1f %6s %8s %.80s\n", tile,
-		       s.idle, s.exec, s.pload, s.aload, 0.0, 0.0, pid, user,
-		       u->owned && !u->pid ? "(another user's)" : command);
+		       idle, s.use[USE_EXEC], s.use[USE_PLOAD], s.use[USE_ALOAD], 0.0, 0.0, pid,
+		       user, u->owned && !u->pid ? "(another user's)" : command);
 		break;
 	case CSV:
-		printf("%s,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f,%s,%s,\"", tile, s.idle, s.exec, s.pload,
-		       s.aload, 0.0, 0.0, pid, user);
+		printf("%s,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f,%s,%s,\"", tile, idle, s.use[USE_EXEC],
+		       s.use[USE_PLOAD], s.use[USE_ALOAD], 0.0, 0.0, pid, user);
 		for (const char *p = command; *p; p++)
 			printf(*p == '"' ? "\"\"" : "%c", *p);
 		printf("\"\n");
@@ -96,10 +39,10 @@ static void print_tile(enum form form, struct json *j, const struct rdu_tile_usa
 	case JSON:
 		json_begin(j, NULL, '{');
 		json_string(j, "tile", tile);
-		json_number(j, "idle", s.idle);
-		json_number(j, "exec", s.exec);
-		json_number(j, "pload", s.pload);
-		json_number(j, "aload", s.aload);
+		json_number(j, "idle", idle);
+		json_number(j, "exec", s.use[USE_EXEC]);
+		json_number(j, "pload", s.use[USE_PLOAD]);
+		json_number(j, "aload", s.use[USE_ALOAD]);
 		json_integer(j, "exec_cycles", u->exec_cycles);
 		json_integer(j, "pload_cycles", u->pload_cycles);
 		json_integer(j, "aload_cycles", u->aload_cycles);
@@ -145,9 +88,9 @@ static int sample(struct rdu_device *dev, enum form form, bool skip_idle, double
 		else if (form == JSON)
 			json_begin(&j, NULL, '[');
 		for (t = 0; t < tiles; t++) {
-			struct share s = share_of(&a[t], &b[t]);
+			struct share s = share_of_tile(&a[t], &b[t]);
 
-			if (!skip_idle || b[t].owned || s.idle < 100)
+			if (!skip_idle || b[t].owned || s.idle + s.use[USE_COPY] < 100)
 				print_tile(form, &j, &b[t], s);
 		}
 		if (form == JSON)

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/*
+ * The `rdu` command beside a job: who uses the card (top), also on a terminal,
+ * which is as it was afterwards, and what is PCI about it (info).
+ */
+#include <poll.h>
+#include <pty.h>
+#include <termios.h>
+#include <utmp.h>
+
+#include "monitor.h"
+#include "card.h"
+
+#define SIZE (16 << 20)
+
+/* Runs it; gives the exit code and what it printed, errors too. */
+static int rdu(const char *args, char *text, size_t size)
+{
+	char command[128];
+	size_t n = 0, got;
+	FILE *f;
+	int rc;
+
+	snprintf(command, sizeof(command), "{ rdu %s; } 2>&1", args);
+	f = popen(command, "r");
+	ASSERT_TRUE(f);
+	while (n < size - 1 && (got = fread(text + n, 1, size - 1 - n, f)))
+		n += got;
+	text[n] = 0;
+	rc = pclose(f);
+	ASSERT_TRUE(WIFEXITED(rc));
+	if (WEXITSTATUS(rc) == 127)
+		SKIP("no `rdu` on the path");
+	return WEXITSTATUS(rc);
+}
+
+static bool says(const char *text, const char *what)
+{
+	if (strstr(text, what))
+		return true;
+	printf("# not said: %s\n# in:\n", what);
+	for (; *text; text += *text == '\n') {
+		int length = strcspn(text, "\n");
+
+		printf("# %.*s\n", length, text);
+		text += length;
+	}
+	return false;
+}
+
+/* A process that fills memory until it is killed. */
+static pid_t worker_start(void)
+{
+	int line[2];
+	pid_t pid;
+	char byte;
+
+	ASSERT_EQ(pipe(line), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		int fd = card_open();
+		uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 1);
+
+		buffer_create(fd, vm, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+		while (run_job(fd, ctx, job_fill(VA_BASE, SIZE, 1)) == 1)
+			if (write(line[1], "", 1) < 0)
+				break;
+		_exit(0);
+	}
+	close(line[1]);
+	if (read(line[0], &byte, 1) != 1) {
+		int status;
+
+		waitpid(pid, &status, 0);
+		_exit(WEXITSTATUS(status) ?: TEST_FAIL); /* no card: skipped */
+	}
+	return pid;
+}
+
+static void worker_end(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+TEST(top_batch)
+{
+	pid_t worker = worker_start();
+	char text[16384], what[64];
+	double copy = 0;
+	char *at;
+
+	ASSERT_EQ(rdu("top -b -n 2 -i 0.5", text, sizeof(text)), 0);
+	snprintf(what, sizeof(what), " %d root ", worker);
+	EXPECT_TRUE(says(text, what));
+	EXPECT_TRUE(says(text, "Temperature "));
+	EXPECT_TRUE(says(text, "TILE "));
+	EXPECT_TRUE(says(text, " 16 MiB"));
+	EXPECT_TRUE(!strchr(text, '\033'));
+
+	ASSERT_EQ(rdu("top --json -n 1 -i 0.5", text, sizeof(text)), 0);
+	snprintf(what, sizeof(what), "\"pid\": %d,\n          \"processes\": 1", worker);
+	at = strstr(text, what);
+	EXPECT_TRUE(at || says(text, what));
+	if (at)
+		at = strstr(at, "\"copy\": ");
+	if (at)
+		copy = atof(at + 8);
+	EXPECT_TRUE(copy > 0 && copy <= 100);
+	worker_end(worker);
+}
+
+TEST(top_errors)
+{
+	char text[4096];
+
+	close(card_open());
+	EXPECT_EQ(rdu("top </dev/null", text, sizeof(text)), 1);
+	EXPECT_TRUE(says(text, "not a terminal"));
+	EXPECT_EQ(rdu("top -b -d model:sn10", text, sizeof(text)), 1);
+	EXPECT_TRUE(says(text, "no other users"));
+	EXPECT_EQ(rdu("top -i 0", text, sizeof(text)), 2);
+	EXPECT_EQ(rdu("top -n 0", text, sizeof(text)), 2);
+	EXPECT_EQ(rdu("top now", text, sizeof(text)), 2);
+	EXPECT_EQ(rdu("top -b -n 1 -i 0.1 >/dev/full", text, sizeof(text)), 1);
+	EXPECT_TRUE(says(text, "write error"));
+}
+
+/* ---- on a terminal --------------------------------------------------------- */
+
+struct terminal {
+	pid_t pid;
+	int master, slave;
+	struct termios before;
+	char text[65536];
+	size_t size;
+};
+
+/* `rdu top` on a terminal of its own; returns when its first page is there. */
+static void terminal_start(struct terminal *t, const char *term)
+{
+	struct winsize size = { .ws_row = 24, .ws_col = 100 };
+
+	t->size = 0;
+	ASSERT_EQ(openpty(&t->master, &t->slave, NULL, NULL, &size), 0);
+	ASSERT_EQ(tcgetattr(t->slave, &t->before), 0);
+	fflush(stdout);
+	t->pid = fork();
+	if (!t->pid) {
+		login_tty(dup(t->slave));
+		setenv("TERM", term, 1);
+		execlp("rdu", "rdu", "top", "-i", "0.2", NULL);
+		_exit(127);
+	}
+}
+
+static void terminal_read(struct terminal *t, int ms)
+{
+	struct pollfd p = { .fd = t->master, .events = POLLIN };
+	ssize_t n;
+
+	if (poll(&p, 1, ms) < 1 || t->size == sizeof(t->text) - 1)
+		return;
+	n = read(t->master, t->text + t->size, sizeof(t->text) - 1 - t->size);
+	if (n > 0)
+		t->size += n;
+	t->text[t->size] = 0;
+}
+
+static void terminal_expect(struct terminal *t, const char *what)
+{
+	for (int i = 0; i < 300; i++) {
+		t->text[t->size] = 0;
+		if (strstr(t->text, what))
+			return;
+		terminal_read(t, 100);
+	}
+	ASSERT_TRUE(says(t->text, what));
+}
+
+/* Its exit status, once it has ended and left the terminal as it was. */
+static int terminal_end(struct terminal *t)
+{
+	struct termios after;
+	int status, i;
+
+	for (i = 0; i < 300 && !waitpid(t->pid, &status, WNOHANG); i++)
+		terminal_read(t, 100);
+	ASSERT_TRUE(i < 300);
+	while (t->size < sizeof(t->text) - 1) {
+		size_t before = t->size;
+
+		terminal_read(t, 100);
+		if (t->size == before)
+			break;
+	}
+	ASSERT_EQ(tcgetattr(t->slave, &after), 0);
+	EXPECT_EQ(after.c_lflag, t->before.c_lflag);
+	EXPECT_EQ(after.c_iflag, t->before.c_iflag);
+	EXPECT_EQ(after.c_oflag, t->before.c_oflag);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		SKIP("no `rdu` on the path");
+	return status;
+}
+
+/* The cursor is shown again, last of all. */
+static void terminal_expect_cursor(const struct terminal *t)
+{
+	const char *hidden = NULL, *shown = NULL;
+
+	for (const char *at = t->text; (at = strstr(at, "\033[?25")); at++) {
+		if (at[5] == 'l')
+			hidden = at;
+		else if (at[5] == 'h')
+			shown = at;
+	}
+	EXPECT_TRUE(shown && shown > hidden);
+}
+
+TEST(top_on_terminal)
+{
+	pid_t worker = worker_start();
+	struct winsize size = { .ws_row = 14, .ws_col = 40 };
+	struct terminal t;
+	char what[32];
+
+	terminal_start(&t, "linux");
+	snprintf(what, sizeof(what), " %d ", worker);
+	terminal_expect(&t, what);
+	terminal_expect(&t, "Temperature");
+	EXPECT_EQ(ioctl(t.master, TIOCSWINSZ, &size), 0);
+	t.size = 0;
+	terminal_expect(&t, "CLIENT"); /* drawn anew, cut to the size */
+	EXPECT_EQ(write(t.master, "xq", 2), 2);
+	EXPECT_EQ(terminal_end(&t), 0);
+	terminal_expect_cursor(&t);
+	worker_end(worker);
+}
+
+TEST(top_and_signals)
+{
+	static const int signals[] = { SIGTERM, SIGHUP, SIGQUIT, SIGINT };
+	struct terminal t;
+
+	close(card_open());
+	for (int i = 0; i < 4; i++) {
+		terminal_start(&t, "linux");
+		terminal_expect(&t, "CLIENT");
+		if (signals[i] == SIGINT)
+			EXPECT_EQ(write(t.master, "\003", 1), 1); /* as one types it */
+		else
+			kill(t.pid, signals[i]);
+		EXPECT_EQ(WTERMSIG(terminal_end(&t)), signals[i]);
+		terminal_expect_cursor(&t);
+		close(t.master);
+		close(t.slave);
+	}
+}
+
+TEST(top_on_unknown_terminal)
+{
+	struct terminal t;
+
+	close(card_open());
+	terminal_start(&t, "no-such-terminal");
+	EXPECT_EQ(WEXITSTATUS(terminal_end(&t)), 1);
+	EXPECT_TRUE(says(t.text, "\"no-such-terminal\" is not known"));
+}
+
+/* The card is taken away meanwhile: said on a terminal that is as it was. */
+TEST(top_and_unbind)
+{
+	struct terminal t;
+	char name[32];
+	int fd = card_open();
+
+	pci_name(fd, name);
+	close(fd);
+	terminal_start(&t, "linux");
+	terminal_expect(&t, "CLIENT");
+	ASSERT_EQ(sys_write("/sys/bus/pci/drivers/rdu/unbind", name), 0);
+	EXPECT_EQ(WEXITSTATUS(terminal_end(&t)), 1);
+	terminal_expect_cursor(&t);
+	EXPECT_TRUE(says(t.text, "rdu: "));
+	ASSERT_EQ(sys_write("/sys/bus/pci/drivers/rdu/bind", name), 0);
+}
+
+/* ---- info -------------------------------------------------------------------- */
+
+TEST(info_pci)
+{
+	struct drm_rdu_query_info info;
+	char text[16384], what[64];
+	int fd = card_open();
+
+	if (getuid())
+		SKIP("not root");
+	info = card_info(fd);
+	ASSERT_EQ(rdu("info", text, sizeof(text)), 0);
+	EXPECT_TRUE(says(text, "GT/s"));
+	EXPECT_TRUE(says(text, "BAR0"));
+	EXPECT_TRUE(says(text, "BAR2"));
+	EXPECT_TRUE(says(text, "BAR4"));
+	EXPECT_TRUE(says(text, "vectors, enabled"));
+	ASSERT_EQ(rdu("info --json", text, sizeof(text)), 0);
+	snprintf(what, sizeof(what), "\"pci_address\": \"%04x:%02x:%02x.%x\"", info.pci_domain,
+		 info.pci_bdf >> 8, info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
+	EXPECT_TRUE(says(text, what));
+	EXPECT_TRUE(says(text, "\"pcie_width\": "));
+	EXPECT_TRUE(says(text, "\"msix_enabled\": true"));
+}
+
+/* A corrected error on the link: the kernel counts it, and clears the status. */
+TEST(info_errors)
+{
+	char text[16384];
+
+	fclose(monitor_open()); /* or skip */
+	close(card_open());
+	ASSERT_EQ(rdu("info --json", text, sizeof(text)), 0);
+	if (!strstr(text, "\"aer_count_corrected\": "))
+		SKIP("a kernel without AER, or a card behind no root port");
+	ASSERT_EQ(monitor("'execute': 'human-monitor-command', 'arguments': "
+			  "{'command-line': 'pcie_aer_inject_error -c rdu0 0x40'}"), 0);
+	for (int i = 0; i < 100; i++) {
+		ASSERT_EQ(rdu("info --json", text, sizeof(text)), 0);
+		if (!strstr(text, "\"aer_count_corrected\": 0,"))
+			break;
+		usleep(100000);
+	}
+	EXPECT_TRUE(says(text, "\"aer_count_corrected\": 1,"));
+	EXPECT_TRUE(says(text, "\"aer_count_fatal\": 0,"));
+	EXPECT_TRUE(says(text, "\"aer_corrected\": [\n"));
+	ASSERT_EQ(rdu("info", text, sizeof(text)), 0);
+	EXPECT_TRUE(says(text, "1 corrected, 0 non-fatal, 0 fatal"));
+	EXPECT_TRUE(says(text, "PCIe errors, corrected            : none"));
+}
