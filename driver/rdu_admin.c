@@ -4,13 +4,18 @@
  * time, waited for.
  */
 #include <linux/dma-mapping.h>
+#include <linux/moduleparam.h>
 
 #include <drm/drm_managed.h>
 
 #include "rdu_queue.h"
 
 #define RDU_ADMIN_DEPTH		64
-#define RDU_ADMIN_TIMEOUT	(60 * HZ)
+
+static uint rdu_admin_timeout_ms = 60 * 1000;
+module_param_named(admin_timeout_ms, rdu_admin_timeout_ms, uint, 0644);
+MODULE_PARM_DESC(admin_timeout_ms,
+		 "Milliseconds a command of the kernel's own may take: clearing, loading (60000)");
 
 int rdu_admin_init(struct rdu_device *rdev)
 {
@@ -46,10 +51,9 @@ void rdu_admin_fini(struct rdu_device *rdev)
 {
 	struct rdu_admin *admin = &rdev->admin;
 
-	rdu_queue_stop(admin->queue);
+	/* The card has been reset, or is cut off. */
 	mutex_lock(&admin->lock);
 	admin->broken = true;
-	rdu_queue_reset(admin->queue);
 	rdu_queue_destroy(admin->queue);
 	admin->queue = NULL;
 	dma_free_coherent(rdev->drm.dev, sizeof(*admin->result), admin->result,
@@ -57,15 +61,11 @@ void rdu_admin_fini(struct rdu_device *rdev)
 	mutex_unlock(&admin->lock);
 }
 
-/* After a fault: the queue gets a new life. */
-static int rdu_admin_restart(struct rdu_admin *admin)
+/* After a reset of the queue, or of the card. */
+static int rdu_admin_start(struct rdu_admin *admin)
 {
 	struct rdu_queue *q = admin->queue;
-	int ret;
 
-	ret = rdu_queue_reset(q);
-	if (ret)
-		return ret;
 	spin_lock_irq(&q->lock);
 	q->tail = 0;
 	q->emitted = 0;
@@ -75,27 +75,22 @@ static int rdu_admin_restart(struct rdu_admin *admin)
 	return rdu_queue_start(q);
 }
 
-/* After a reset of the card, which is let in again with this. */
-int rdu_admin_revive(struct rdu_device *rdev)
+/* The card was reset; it is the caller's. */
+int rdu_admin_restart(struct rdu_device *rdev)
 {
 	struct rdu_admin *admin = &rdev->admin;
 	int ret;
 
-	/* Whoever waits for an answer gives up. */
-	rdu_queue_stop(admin->queue);
 	mutex_lock(&admin->lock);
-	WRITE_ONCE(rdev->wedged, false);
-	ret = rdu_admin_restart(admin);
+	ret = rdu_admin_start(admin);
 	admin->broken = ret;
-	if (ret)
-		WRITE_ONCE(rdev->wedged, true);
 	mutex_unlock(&admin->lock);
 	return ret;
 }
 
 /**
  * rdu_admin_exec() - Give a command to the administrator's queue and wait
- * @rdev: device; the caller is in drm_dev_enter()
+ * @rdev: device; the caller is in the card, or it is the caller's
  * @cmd: command; for PROG_LOAD, the address of the answer is set here
  * @result: the answer to PROG_LOAD, else NULL
  *
@@ -111,7 +106,7 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 	int ret;
 
 	mutex_lock(&admin->lock);
-	if (admin->broken || READ_ONCE(rdev->wedged)) {
+	if (admin->broken) {
 		ret = -EIO;
 		goto out_unlock;
 	}
@@ -124,7 +119,8 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 	number = q->emitted;
 	if (!ret) {
 		left = wait_event_timeout(q->wait, READ_ONCE(q->done) >= number ||
-					  READ_ONCE(q->stopped), RDU_ADMIN_TIMEOUT);
+					  READ_ONCE(q->stopped),
+					  msecs_to_jiffies(READ_ONCE(rdu_admin_timeout_ms)));
 		/* A lost interrupt must not cost more than the wait. */
 		rdu_queue_poll(q);
 		if (READ_ONCE(q->done) >= number) {
@@ -138,9 +134,11 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 				    rdu_qread(rdev, q->id, RDU_REG_Q_FAULT_INFO));
 	}
 	ret = -EIO;
-	/* While the card is being reset, rdu_admin_revive() does it. */
-	if (!READ_ONCE(rdev->wedged) && rdu_admin_restart(admin))
+	/* The queue gets a new life; if it does not stop, with the whole card. */
+	if (rdu_queue_reset(q) || rdu_admin_start(admin)) {
 		admin->broken = true;
+		rdu_reset_request(rdev);
+	}
 
 out_unlock:
 	mutex_unlock(&admin->lock);

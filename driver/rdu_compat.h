@@ -72,22 +72,7 @@ static inline int rdu_sched_job_init(struct drm_sched_job *job,
 #endif
 }
 
-static inline void rdu_sched_start(struct drm_gpu_scheduler *sched)
-{
-#ifdef RDU_HAVE_SCHED_START_ERRNO
-	drm_sched_start(sched, 0);
-#else
-	drm_sched_start(sched);
-#endif
-}
-
-#ifdef RDU_HAVE_SCHED_STAT_NO_HANG
-#define RDU_SCHED_STAT_RESET DRM_GPU_SCHED_STAT_RESET
-#else
-#define RDU_SCHED_STAT_RESET DRM_GPU_SCHED_STAT_NOMINAL
-#endif
-
-/* What timedout_job returns when the job was not late after all. */
+/* What timedout_job returns when the job stays with the scheduler. */
 static inline enum drm_gpu_sched_stat rdu_sched_no_hang(struct drm_sched_job *job)
 {
 #ifdef RDU_HAVE_SCHED_STAT_NO_HANG
@@ -98,6 +83,9 @@ static inline enum drm_gpu_sched_stat rdu_sched_no_hang(struct drm_sched_job *jo
 	spin_lock(&sched->job_list_lock);
 	list_add(&job->list, &sched->pending_list);
 	spin_unlock(&sched->job_list_lock);
+	/* If it ended while it was not in the list, nobody has seen that. */
+	if (!READ_ONCE(sched->pause_submit))
+		queue_work(sched->submit_wq, &sched->work_free_job);
 	return DRM_GPU_SCHED_STAT_NOMINAL;
 #endif
 }

@@ -4,7 +4,8 @@
  *
  * A context dies once (fault, hang, unplug, destroy): its queue is reset on the
  * card, which clears the tiles, and what was in flight is cancelled. Others are
- * not touched. Tiles and queue go back when the handle is closed.
+ * not touched. Tiles and queue go back when the handle is closed. If the queue
+ * can't be reset, all that waits for the card's reset (rdu_reset.c).
  */
 #include <linux/log2.h>
 #include <linux/moduleparam.h>
@@ -37,7 +38,6 @@ static void rdu_ctx_release_work(struct work_struct *work)
 	put_pid(ctx->pid);
 	mutex_destroy(&ctx->lock);
 	mutex_destroy(&ctx->submit_lock);
-	mutex_destroy(&ctx->sched_lock);
 	kfree(ctx);
 	drm_dev_put(drm);
 	rdu_cleanup_done();
@@ -71,6 +71,34 @@ struct rdu_ctx *rdu_ctx_lookup(struct rdu_file *rfile, u32 id)
 		kref_get(&ctx->ref);
 	xa_unlock(&rfile->ctxs);
 	return ctx;
+}
+
+/* The context on a queue, with a reference; NULL: none. */
+struct rdu_ctx *rdu_ctx_on_queue(struct rdu_device *rdev, u32 queue)
+{
+	struct rdu_ctx *ctx;
+
+	mutex_lock(&rdev->grant_lock);
+	ctx = rdev->queues[queue];
+	if (ctx)
+		ctx = rdu_ctx_get_unless_zero(ctx);
+	mutex_unlock(&rdev->grant_lock);
+	return ctx;
+}
+
+/* Calls with every context that has a queue. */
+void rdu_ctx_for_all(struct rdu_device *rdev, void (*call)(struct rdu_ctx *ctx))
+{
+	struct rdu_ctx *ctx;
+	u32 q;
+
+	for (q = 1; q < rdev->num_queues; q++) {
+		ctx = rdu_ctx_on_queue(rdev, q);
+		if (!ctx)
+			continue;
+		call(ctx);
+		rdu_ctx_put(ctx);
+	}
 }
 
 /* ---- tiles and queues -------------------------------------------------- */
@@ -156,70 +184,100 @@ u64 rdu_ctx_tile_mask(const struct rdu_ctx *ctx)
 	return GENMASK_ULL(ctx->tile_first + ctx->num_tiles - 1, ctx->tile_first);
 }
 
-static int rdu_ctx_start(struct rdu_ctx *ctx, u64 watchdog_cycles)
+/* Gives the queue to the card, which has reset it: the ring is empty. */
+static int rdu_ctx_enable(struct rdu_ctx *ctx, struct rdu_queue *q)
 {
 	struct rdu_device *rdev = ctx->rdev;
 	u32 id = ctx->queue_id;
-	int ret;
 
-	ctx->queue = rdu_queue_create(rdev, id, ctx->depth);
-	if (IS_ERR(ctx->queue)) {
-		ret = PTR_ERR(ctx->queue);
-		ctx->queue = NULL;
-		return ret;
-	}
-	ret = rdu_queue_reset(ctx->queue);
-	if (ret) {
-		ret = -EIO;
-		goto err_destroy_queue;
-	}
 	rdu_qwrite64(rdev, id, RDU_REG_Q_PT_LO, rdu_mmu_root(&ctx->vm->mmu));
 	rdu_qwrite(rdev, id, RDU_REG_Q_TILE_FIRST, ctx->tile_first);
 	rdu_qwrite(rdev, id, RDU_REG_Q_TILE_COUNT, ctx->num_tiles);
-	rdu_qwrite64(rdev, id, RDU_REG_Q_WATCHDOG_LO, watchdog_cycles);
+	rdu_qwrite64(rdev, id, RDU_REG_Q_WATCHDOG_LO, ctx->watchdog_cycles);
 	rdu_qwrite(rdev, id, RDU_REG_Q_WATCHDOG_MS, ctx->timeout_ms);
-	rdu_queue_read_busy(ctx->queue, &ctx->busy_start);
-	ret = rdu_queue_start(ctx->queue);
+	return rdu_queue_start(q);
+}
+
+static int rdu_ctx_start(struct rdu_ctx *ctx)
+{
+	struct rdu_device *rdev = ctx->rdev;
+	struct rdu_queue *q;
+	int ret, idx;
+
+	q = rdu_queue_create(rdev, ctx->queue_id, ctx->depth);
+	if (IS_ERR(q))
+		return PTR_ERR(q);
+	ret = rdu_card_enter(rdev, &idx);
 	if (ret)
-		goto err_reset_queue;
+		goto err_destroy_queue;
+	ret = rdu_queue_reset(q);
+	if (ret) {
+		ret = -EIO;
+		rdu_reset_request(rdev);
+		goto err_card_exit;
+	}
+	rdu_queue_read_busy(q, &ctx->busy_start);
+	ret = rdu_ctx_enable(ctx, q);
+	if (ret) {
+		if (rdu_queue_reset(q))
+			rdu_reset_request(rdev);
+		goto err_card_exit;
+	}
+	mutex_lock(&ctx->lock);
+	ctx->queue = q;
+	mutex_unlock(&ctx->lock);
+	rdu_card_exit(rdev, idx);
 	return 0;
 
-err_reset_queue:
-	rdu_queue_reset(ctx->queue);
+err_card_exit:
+	rdu_card_exit(rdev, idx);
 err_destroy_queue:
-	rdu_queue_destroy(ctx->queue);
-	ctx->queue = NULL;
+	rdu_queue_destroy(q);
 	return ret;
 }
 
 /* ---- life and death ---------------------------------------------------- */
 
-static u64 rdu_since(u64 now, u64 start)
-{
-	return now >= start ? now - start : now; /* the card counted from zero again */
-}
-
-static void rdu_ctx_busy_locked(struct rdu_ctx *ctx, struct rdu_busy *busy)
+/* The caller is in the card, or holds it. */
+static void rdu_ctx_read_busy(struct rdu_ctx *ctx)
 {
 	struct rdu_busy now;
 
 	lockdep_assert_held(&ctx->lock);
-	if (!ctx->queue || ctx->dead) {
-		*busy = ctx->busy_last;
+	if (!ctx->queue || ctx->dead || !rdu_device_answers(ctx->rdev))
 		return;
-	}
 	rdu_queue_read_busy(ctx->queue, &now);
-	busy->exec = rdu_since(now.exec, ctx->busy_start.exec);
-	busy->pload = rdu_since(now.pload, ctx->busy_start.pload);
-	busy->aload = rdu_since(now.aload, ctx->busy_start.aload);
-	busy->copy = rdu_since(now.copy, ctx->busy_start.copy);
+	ctx->busy_last.exec = now.exec - ctx->busy_start.exec;
+	ctx->busy_last.pload = now.pload - ctx->busy_start.pload;
+	ctx->busy_last.aload = now.aload - ctx->busy_start.aload;
+	ctx->busy_last.copy = now.copy - ctx->busy_start.copy;
 }
 
-/* Cycles the context has used. The caller is in drm_dev_enter(). */
+/**
+ * rdu_ctx_busy() - Cycles a context has used
+ * @ctx: context; the caller is not in rdu_card_enter()
+ * @busy: gets them: as last seen, if the card can't be asked now
+ */
 void rdu_ctx_busy(struct rdu_ctx *ctx, struct rdu_busy *busy)
 {
+	bool peek;
+	int idx;
+
+	peek = rdu_card_peek(ctx->rdev, &idx);
 	mutex_lock(&ctx->lock);
-	rdu_ctx_busy_locked(ctx, busy);
+	if (peek)
+		rdu_ctx_read_busy(ctx);
+	*busy = ctx->busy_last;
+	mutex_unlock(&ctx->lock);
+	if (peek)
+		rdu_card_unpeek(ctx->rdev, idx);
+}
+
+/* Before the card forgets them. It is the caller's. */
+void rdu_ctx_note_busy(struct rdu_ctx *ctx)
+{
+	mutex_lock(&ctx->lock);
+	rdu_ctx_read_busy(ctx);
 	mutex_unlock(&ctx->lock);
 }
 
@@ -282,19 +340,29 @@ static u64 rdu_ctx_read_fault(struct rdu_ctx *ctx, u32 state)
 	return guilty;
 }
 
+/* The card has stopped: signals what was in flight. */
+static void rdu_ctx_cancel(struct rdu_ctx *ctx)
+{
+	struct rdu_queue *q = ctx->queue;
+
+	lockdep_assert_held(&ctx->lock);
+	rdu_queue_cancel(q, ctx->guilty, ctx->error);
+	ctx->done_last = q->submit_done;
+	WRITE_ONCE(ctx->stuck, false);
+}
+
 /**
  * rdu_ctx_kill() - Stop a context's queue and cancel what is in flight
  * @ctx: context
  * @state: DRM_RDU_CTX_STATE_* that says why; 0: its owner wants it so
  *
- * Only the first call does something. The caller is in drm_dev_enter(), or has
- * unplugged the device and state is LOST.
+ * Only the first call does something. The caller is in rdu_card_enter(), or
+ * holds the card. If the queue does not stop, what is in flight is cancelled
+ * after a reset of the card, which is asked for here.
  */
 void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state)
 {
 	struct rdu_queue *q;
-	u64 guilty = 0;
-	int error = -ECANCELED;
 
 	mutex_lock(&ctx->lock);
 	q = ctx->queue;
@@ -303,39 +371,117 @@ void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state)
 
 	rdu_queue_stop(q);
 	rdu_queue_poll(q);
-	rdu_ctx_busy_locked(ctx, &ctx->busy_last);
+	rdu_ctx_read_busy(ctx);
 	WRITE_ONCE(ctx->dead, true);
 	ctx->state = state;
 	if (state & (DRM_RDU_CTX_STATE_FAULTED | DRM_RDU_CTX_STATE_HUNG)) {
-		guilty = rdu_ctx_read_fault(ctx, state);
-		error = state & DRM_RDU_CTX_STATE_HUNG ||
-			ctx->fault.code == RDU_FAULT_WATCHDOG ? -ETIME : -EIO;
+		ctx->guilty = rdu_ctx_read_fault(ctx, state);
+		ctx->error = state & DRM_RDU_CTX_STATE_HUNG ||
+			     ctx->fault.code == RDU_FAULT_WATCHDOG ? -ETIME : -EIO;
 		atomic64_inc(&ctx->rdev->faults);
 		trace_rdu_fault(ctx->rdev, ctx->queue_id, ctx->fence_context, state,
 				ctx->fault.code, ctx->fault.va, ctx->fault.submit, ctx->fault.job);
-		rdu_coredump(ctx, guilty);
+		rdu_coredump(ctx, ctx->guilty);
 		drm_dbg(&ctx->rdev->drm, "context on queue %u: state %#x, fault %u, va %#llx\n",
 			ctx->queue_id, state, ctx->fault.code, ctx->fault.va);
 	}
 	if (state & DRM_RDU_CTX_STATE_HUNG)
 		atomic64_inc(&ctx->rdev->resets);
 
-	rdu_queue_reset(q);
-	rdu_qwrite(ctx->rdev, ctx->queue_id, RDU_REG_Q_CTRL, 0);
-	rdu_queue_cancel(q, guilty, error);
-	ctx->done_last = q->submit_done;
+	if (rdu_queue_reset(q)) {
+		WRITE_ONCE(ctx->stuck, true);
+		rdu_reset_request(ctx->rdev);
+	} else {
+		rdu_ctx_cancel(ctx);
+	}
 out_unlock:
 	mutex_unlock(&ctx->lock);
 }
 
-/* Takes the card away from a context that has been killed. */
+/**
+ * rdu_ctx_lose() - The card has stopped, and what it did for the context is lost
+ * @ctx: context
+ * @state: DRM_RDU_CTX_STATE_* that says why, unless it is dead already
+ *
+ * Does not touch the card.
+ */
+void rdu_ctx_lose(struct rdu_ctx *ctx, u32 state)
+{
+	mutex_lock(&ctx->lock);
+	if (ctx->queue) {
+		rdu_queue_stop(ctx->queue);
+		if (!ctx->dead) {
+			WRITE_ONCE(ctx->dead, true);
+			ctx->state = state;
+			ctx->error = -ECANCELED;
+		}
+		rdu_ctx_cancel(ctx);
+	}
+	mutex_unlock(&ctx->lock);
+}
+
+/**
+ * rdu_ctx_drain() - Is the card at work for a context?
+ * @ctx: context; the card is held
+ * @start: jiffies since when it is waited for
+ *
+ * Kills it if it has been waited for as long as its jobs may take.
+ */
+bool rdu_ctx_drain(struct rdu_ctx *ctx, unsigned long start)
+{
+	bool busy = false, late = false;
+
+	mutex_lock(&ctx->lock);
+	if (ctx->queue && !ctx->dead) {
+		if (rdu_queue_poll(ctx->queue) || time_before(ctx->drain_start, start))
+			ctx->drain_start = jiffies;
+		busy = !rdu_queue_idle(ctx->queue);
+		late = time_after(jiffies, ctx->drain_start + rdu_sched_timeout(ctx));
+	}
+	mutex_unlock(&ctx->lock);
+	if (busy && late) {
+		rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_HUNG);
+		return false;
+	}
+	return busy;
+}
+
+/**
+ * rdu_ctx_reload() - The card was reset: give the queue to it again
+ * @ctx: context; the card is the caller's
+ *
+ * With commands that were not done, the context is lost instead.
+ */
+void rdu_ctx_reload(struct rdu_ctx *ctx)
+{
+	struct rdu_queue *q;
+	bool lost = false;
+
+	mutex_lock(&ctx->lock);
+	q = ctx->queue;
+	if (q && !ctx->dead) {
+		rdu_queue_poll(q);
+		rdu_queue_rewind(q);
+		/* The counters start at zero again. */
+		ctx->busy_start.exec = -ctx->busy_last.exec;
+		ctx->busy_start.pload = -ctx->busy_last.pload;
+		ctx->busy_start.aload = -ctx->busy_last.aload;
+		ctx->busy_start.copy = -ctx->busy_last.copy;
+		lost = !rdu_queue_idle(q) || rdu_ctx_enable(ctx, q);
+	}
+	lost |= ctx->stuck;
+	mutex_unlock(&ctx->lock);
+	if (lost)
+		rdu_ctx_lose(ctx, DRM_RDU_CTX_STATE_INNOCENT);
+}
+
+/*
+ * Takes the card away from a context that has been killed. The caller is in
+ * the card, or the device has been unplugged.
+ */
 static void rdu_ctx_detach(struct rdu_ctx *ctx)
 {
 	struct rdu_queue *q;
-
-	mutex_lock(&ctx->vm->lock);
-	list_del_init(&ctx->vm_link);
-	mutex_unlock(&ctx->vm->lock);
 
 	mutex_lock(&ctx->lock);
 	q = ctx->queue;
@@ -350,12 +496,22 @@ static void rdu_ctx_detach(struct rdu_ctx *ctx)
 	rdu_ctx_ungrant(ctx, &ctx->busy_last);
 }
 
+static void rdu_ctx_leave_vm(struct rdu_ctx *ctx)
+{
+	mutex_lock(&ctx->vm->lock);
+	list_del_init(&ctx->vm_link);
+	mutex_unlock(&ctx->vm->lock);
+}
+
 /**
  * rdu_ctx_close() - The handle is gone: cancel, give tiles and queue back
  * @ctx: context; the handle's reference is given up
+ *
+ * The caller is neither in rdu_card_enter() nor in drm_dev_enter().
  */
 void rdu_ctx_close(struct rdu_ctx *ctx)
 {
+	struct rdu_device *rdev = ctx->rdev;
 	int idx;
 
 	/* Nothing is pushed any more; what waits for others is dropped. */
@@ -363,42 +519,34 @@ void rdu_ctx_close(struct rdu_ctx *ctx)
 	ctx->closed = true;
 	mutex_unlock(&ctx->submit_lock);
 
-	if (drm_dev_enter(&ctx->rdev->drm, &idx)) {
+	if (!rdu_card_enter(rdev, &idx)) {
 		rdu_ctx_kill(ctx, 0);
-		drm_dev_exit(idx);
+		rdu_card_exit(rdev, idx);
 	}
 	rdu_sched_ctx_empty(ctx);
-	if (drm_dev_enter(&ctx->rdev->drm, &idx)) {
+	/* Until then the card may use its ring, and its VM's tables. */
+	wait_event(rdev->gate_wait, !READ_ONCE(ctx->stuck));
+	rdu_ctx_leave_vm(ctx);
+	if (!rdu_card_enter_wedged(rdev, &idx)) {
 		rdu_ctx_detach(ctx);
-		drm_dev_exit(idx);
+		rdu_card_exit(rdev, idx);
 	}
 	rdu_ctx_put(ctx);
 }
 
-/* Every context dies, the handles stay. The caller is in drm_dev_enter(). */
-void rdu_ctx_kill_all(struct rdu_device *rdev, u32 state)
+static void rdu_ctx_lose_unplugged(struct rdu_ctx *ctx)
 {
-	struct rdu_ctx *ctx;
-	u32 q;
-
-	for (q = 1; q < rdev->num_queues; q++) {
-		mutex_lock(&rdev->grant_lock);
-		ctx = rdev->queues[q];
-		if (ctx)
-			ctx = rdu_ctx_get_unless_zero(ctx);
-		mutex_unlock(&rdev->grant_lock);
-		if (!ctx)
-			continue;
-		rdu_ctx_kill(ctx, state);
-		rdu_ctx_put(ctx);
-	}
+	rdu_ctx_lose(ctx, DRM_RDU_CTX_STATE_LOST);
 }
 
-/* The device has been unplugged: every context is lost. */
+/* The device has been unplugged and the card was reset: every context is lost. */
 void rdu_ctx_unplug_all(struct rdu_device *rdev)
 {
 	struct rdu_ctx *ctx;
 
+	/* First all of them: a VM_BIND may wait for one, another's VM locked. */
+	rdu_ctx_for_all(rdev, rdu_ctx_lose_unplugged);
+	wake_up_all(&rdev->gate_wait);
 	for (;;) {
 		mutex_lock(&rdev->grant_lock);
 		ctx = list_first_entry_or_null(&rdev->ctxs, struct rdu_ctx, dev_link);
@@ -407,7 +555,7 @@ void rdu_ctx_unplug_all(struct rdu_device *rdev)
 		mutex_unlock(&rdev->grant_lock);
 		if (!ctx)
 			break;
-		rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_LOST);
+		rdu_ctx_leave_vm(ctx);
 		rdu_ctx_detach(ctx);
 		rdu_ctx_put(ctx);
 	}
@@ -439,6 +587,7 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 	ctx->rdev = rdev;
 	ctx->vm = vm;
 	ctx->num_tiles = args->num_tiles;
+	ctx->watchdog_cycles = args->watchdog_cycles;
 	ctx->depth = args->queue_depth ?: RDU_DEFAULT_DEPTH;
 	ctx->timeout_ms = args->timeout_ms ?:
 			  clamp(READ_ONCE(rdu_timeout_ms), 1u, RDU_MAX_TIMEOUT_MS);
@@ -447,7 +596,6 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 	get_task_comm(ctx->comm, current->group_leader);
 	ctx->fence_context = dma_fence_context_alloc(1);
 	kref_init(&ctx->ref);
-	mutex_init(&ctx->sched_lock);
 	mutex_init(&ctx->submit_lock);
 	mutex_init(&ctx->lock);
 	INIT_LIST_HEAD(&ctx->vm_link);
@@ -463,7 +611,7 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 	ret = rdu_ctx_grant(ctx);
 	if (ret)
 		goto err_fini_sched;
-	ret = rdu_ctx_start(ctx, args->watchdog_cycles);
+	ret = rdu_ctx_start(ctx);
 	if (ret)
 		goto err_ungrant;
 	kref_get(&vm->ref);
@@ -502,14 +650,16 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 	vm = rdu_vm_lookup(rfile, args->vm_id);
 	if (!vm)
 		return -ENOENT;
+	/* Its interrupt and its ring go before the device does. */
 	if (!drm_dev_enter(drm, &idx)) {
 		ret = -ENODEV;
 		goto out_put_vm;
 	}
 	ctx = rdu_ctx_create(rdev, vm, args);
+	drm_dev_exit(idx);
 	if (IS_ERR(ctx)) {
 		ret = PTR_ERR(ctx);
-		goto out_dev_exit;
+		goto out_put_vm;
 	}
 	args->tile_mask = rdu_ctx_tile_mask(ctx);
 	/* Once it has a number, another thread may destroy it. */
@@ -517,11 +667,9 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 	if (ret) {
 		rdu_ctx_close(ctx);
 		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto out_dev_exit;
+		goto out_put_vm;
 	}
 	args->ctx_id = id;
-out_dev_exit:
-	drm_dev_exit(idx);
 out_put_vm:
 	rdu_vm_put(vm);
 	return ret;
@@ -531,9 +679,8 @@ int rdu_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *f
 {
 	struct drm_rdu_ctx_destroy *args = data;
 	struct rdu_file *rfile = file->driver_priv;
-	struct rdu_busy busy = {};
+	struct rdu_busy busy;
 	struct rdu_ctx *ctx;
-	int idx;
 
 	if (args->pad)
 		return -EINVAL;
@@ -543,10 +690,7 @@ int rdu_ioctl_ctx_destroy(struct drm_device *drm, void *data, struct drm_file *f
 	kref_get(&ctx->ref);
 	rdu_ctx_close(ctx);
 	/* To the last cycle; meanwhile fdinfo stays at what it has told. */
-	if (drm_dev_enter(drm, &idx)) {
-		rdu_ctx_busy(ctx, &busy);
-		drm_dev_exit(idx);
-	}
+	rdu_ctx_busy(ctx, &busy);
 	spin_lock(&rfile->busy_lock);
 	rdu_busy_add_tiles(&rfile->past, &busy, ctx);
 	spin_unlock(&rfile->busy_lock);

@@ -33,12 +33,12 @@ struct rdu_ctx {
 	u32 tile_first, num_tiles;
 	u32 depth;
 	u32 timeout_ms;
-	struct rdu_busy busy_start;	/* counters when the queue was granted */
+	u64 watchdog_cycles;
+	struct rdu_busy busy_start;	/* counters when the queue was given to the card */
 
 	struct drm_gpu_scheduler sched;
 	struct drm_sched_entity entity;
 
-	struct mutex sched_lock;	/* Protects: the scheduler standing still */
 	struct mutex submit_lock;	/* Protects: submitted, closed, the order of pushes */
 	u64 submitted;
 	u64 fence_context;
@@ -49,11 +49,15 @@ struct rdu_ctx {
 	bool granted;
 	u32 state;			/* DRM_RDU_CTX_STATE_*, 0: well */
 	bool dead;			/* takes no more work */
+	bool stuck;			/* may still be at work: until the card is reset */
+	u64 guilty;			/* number of the command to blame, 0: none */
+	int error;			/* of its fence */
 	u64 done_last;			/* SUBMIT done when the queue went */
-	struct rdu_busy busy_last;	/* used, when the queue went */
+	struct rdu_busy busy_last;	/* used, when that was seen last */
 	struct rdu_fault_record fault;
 
 	u64 done_seen;			/* commands done at the last timeout */
+	unsigned long drain_start;	/* jiffies at the last progress while draining */
 
 	/* For those who may see it. */
 	kuid_t uid;
@@ -64,9 +68,14 @@ struct rdu_ctx {
 struct rdu_ctx *rdu_ctx_get_unless_zero(struct rdu_ctx *ctx);
 void rdu_ctx_put(struct rdu_ctx *ctx);
 struct rdu_ctx *rdu_ctx_lookup(struct rdu_file *rfile, u32 id);
+struct rdu_ctx *rdu_ctx_on_queue(struct rdu_device *rdev, u32 queue);
+void rdu_ctx_for_all(struct rdu_device *rdev, void (*call)(struct rdu_ctx *ctx));
 void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state);
+void rdu_ctx_lose(struct rdu_ctx *ctx, u32 state);
+bool rdu_ctx_drain(struct rdu_ctx *ctx, unsigned long start);
+void rdu_ctx_note_busy(struct rdu_ctx *ctx);
+void rdu_ctx_reload(struct rdu_ctx *ctx);
 void rdu_ctx_close(struct rdu_ctx *ctx);
-void rdu_ctx_kill_all(struct rdu_device *rdev, u32 state);
 void rdu_ctx_unplug_all(struct rdu_device *rdev);
 void rdu_ctx_busy(struct rdu_ctx *ctx, struct rdu_busy *busy);
 u64 rdu_ctx_completed(struct rdu_ctx *ctx);
@@ -101,6 +110,7 @@ int rdu_ioctl_ctx_get_state(struct drm_device *drm, void *data, struct drm_file 
 void rdu_coredump(struct rdu_ctx *ctx, u64 guilty);
 
 /* rdu_sched.c */
+unsigned long rdu_sched_timeout(const struct rdu_ctx *ctx);
 int rdu_sched_ctx_init(struct rdu_ctx *ctx);
 void rdu_sched_ctx_empty(struct rdu_ctx *ctx);
 void rdu_sched_ctx_fini(struct rdu_ctx *ctx);

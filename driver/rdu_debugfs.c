@@ -5,7 +5,6 @@
 #include <linux/seq_file.h>
 
 #include <drm/drm_debugfs.h>
-#include <drm/drm_drv.h>
 
 #include "rdu_ctx.h"
 #include "rdu_queue.h"
@@ -15,10 +14,11 @@ static int rdu_debugfs_queues(struct seq_file *m, void *unused)
 	struct drm_debugfs_entry *entry = m->private;
 	struct rdu_device *rdev = to_rdu_device(entry->dev);
 	struct rdu_ctx *ctx;
-	int idx;
+	int ret, idx;
 
-	if (!drm_dev_enter(&rdev->drm, &idx))
-		return -ENODEV;
+	ret = rdu_card_enter(rdev, &idx);
+	if (ret)
+		return ret;
 	seq_puts(m, "queue tiles      status head       state submitted comm\n");
 	mutex_lock(&rdev->grant_lock);
 	list_for_each_entry(ctx, &rdev->ctxs, dev_link)
@@ -28,7 +28,7 @@ static int rdu_debugfs_queues(struct seq_file *m, void *unused)
 			   rdu_qread(rdev, ctx->queue_id, RDU_REG_Q_HEAD),
 			   READ_ONCE(ctx->state), READ_ONCE(ctx->submitted), ctx->comm);
 	mutex_unlock(&rdev->grant_lock);
-	drm_dev_exit(idx);
+	rdu_card_exit(rdev, idx);
 	return 0;
 }
 

@@ -14,6 +14,7 @@
 #include "rdu_device.h"
 #include "rdu_gem.h"
 #include "rdu_queue.h"
+#include "rdu_reset.h"
 
 #define RDU_READY_TIMEOUT_US	(10 * USEC_PER_SEC)
 
@@ -97,7 +98,14 @@ static int rdu_device_identify(struct rdu_device *rdev)
 	return 0;
 }
 
-static int rdu_device_reset(struct rdu_device *rdev)
+/* A card that is dead, or off the bus, reads all ones. */
+bool rdu_device_answers(struct rdu_device *rdev)
+{
+	return rdu_read(rdev, RDU_REG_MAGIC) == RDU_MAGIC;
+}
+
+/* Resets the card and lets its queues fetch. */
+int rdu_device_reset(struct rdu_device *rdev)
 {
 	u32 status;
 	int ret;
@@ -105,8 +113,10 @@ static int rdu_device_reset(struct rdu_device *rdev)
 	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
 	ret = read_poll_timeout(rdu_read, status,
 				(status & (RDU_STATUS_READY | RDU_STATUS_RESET)) ==
-				RDU_STATUS_READY,
+				RDU_STATUS_READY || status == U32_MAX,
 				100, RDU_READY_TIMEOUT_US, false, rdev, RDU_REG_STATUS);
+	if (status == U32_MAX)
+		ret = -ENODEV;
 	if (ret) {
 		drm_err(&rdev->drm, "card does not get ready: status %#x\n", status);
 		return ret;
@@ -115,15 +125,35 @@ static int rdu_device_reset(struct rdu_device *rdev)
 	return 0;
 }
 
-static void rdu_fault_work(struct work_struct *work)
+/* The caller is in the card, or it is the caller's. */
+void rdu_device_note_clock(struct rdu_device *rdev)
 {
-	struct rdu_device *rdev = container_of(work, struct rdu_device, fault_work);
-	u64 faulted;
-	u32 lo, hi;
+	u64 clock = rdu_read64(rdev, RDU_REG_CYCLES_LO);
+
+	if (rdu_device_answers(rdev))
+		WRITE_ONCE(rdev->clock_seen, rdev->clock_base + clock);
+}
+
+/*
+ * Cycles of the card clock since the driver was bound, as contexts' counters go
+ * on over resets; where it can't be read now, as it was last seen.
+ */
+u64 rdu_device_clock(struct rdu_device *rdev)
+{
 	int idx;
 
-	if (!drm_dev_enter(&rdev->drm, &idx))
-		return;
+	if (rdu_card_peek(rdev, &idx)) {
+		rdu_device_note_clock(rdev);
+		rdu_card_unpeek(rdev, idx);
+	}
+	return READ_ONCE(rdev->clock_seen);
+}
+
+/* Contexts whose queues have faulted die. The caller is in the card, or holds it. */
+void rdu_device_take_faults(struct rdu_device *rdev)
+{
+	u64 faulted;
+	u32 lo, hi;
 
 	lo = rdu_read(rdev, RDU_REG_FAULT_QUEUES_LO);
 	hi = rdu_read(rdev, RDU_REG_FAULT_QUEUES_HI);
@@ -133,95 +163,30 @@ static void rdu_fault_work(struct work_struct *work)
 
 	if (faulted & BIT_ULL(RDU_ADMIN_QUEUE))
 		rdu_queue_stop(rdev->admin.queue);
-	while ((faulted &= ~BIT_ULL(RDU_ADMIN_QUEUE))) {
+	faulted &= GENMASK_ULL(rdev->num_queues - 1, 1);
+	while (faulted) {
 		u32 queue = __ffs64(faulted);
 		struct rdu_ctx *ctx;
 
 		faulted &= ~BIT_ULL(queue);
-		mutex_lock(&rdev->grant_lock);
-		ctx = rdev->queues[queue];
-		if (ctx)
-			ctx = rdu_ctx_get_unless_zero(ctx);
-		mutex_unlock(&rdev->grant_lock);
+		ctx = rdu_ctx_on_queue(rdev, queue);
 		if (!ctx)
 			continue;
 		if (rdu_qread(rdev, queue, RDU_REG_Q_STATUS) == RDU_QUEUE_FAULTED)
 			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_FAULTED);
 		rdu_ctx_put(ctx);
 	}
-	drm_dev_exit(idx);
 }
 
-/**
- * rdu_device_recover() - Make the card work again after it was reset
- * @rdev: device, whose contexts are dead
- *
- * Card memory keeps what it holds; programs are loaded anew when they are used.
- * The caller is in drm_dev_enter().
- *
- * Return: 0, or a negative error code if the card does not answer.
- */
-int rdu_device_recover(struct rdu_device *rdev)
+static void rdu_fault_work(struct work_struct *work)
 {
-	int ret;
-
-	pci_set_master(rdu_pdev(rdev));
-	ret = rdu_device_reset(rdev);
-	if (ret) {
-		pci_clear_master(rdu_pdev(rdev));
-		return ret;
-	}
-	WRITE_ONCE(rdev->generation, rdev->generation + 1);
-	/* Before anybody is let in: the administrator's queue. */
-	ret = rdu_admin_revive(rdev);
-	if (ret)
-		return ret;
-	atomic64_inc(&rdev->resets);
-	return 0;
-}
-
-/* The card was cut off: take it from everyone, then reset it. */
-static void rdu_wedge_work(struct work_struct *work)
-{
-	struct rdu_device *rdev = container_of(work, struct rdu_device, wedge_work);
+	struct rdu_device *rdev = container_of(work, struct rdu_device, fault_work);
 	int idx;
 
-	if (!drm_dev_enter(&rdev->drm, &idx))
+	if (rdu_card_enter(rdev, &idx))
 		return;
-	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
-	if (!rdu_device_recover(rdev))
-		drm_notice(&rdev->drm, "the card has been reset, its contexts are lost\n");
-	else
-		drm_err(&rdev->drm, "the card can't be reset; it is off until it is bound again\n");
-	drm_dev_exit(idx);
-}
-
-/**
- * rdu_device_wedge() - A queue can't be stopped: cut the card off, reset it
- * @rdev: device
- *
- * What the card may still do must not reach memory that is about to be freed.
- * Every context is lost.
- */
-void rdu_device_wedge(struct rdu_device *rdev)
-{
-	if (xchg(&rdev->wedged, true))
-		return;
-	pci_clear_master(rdu_pdev(rdev));
-	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
-	drm_err(&rdev->drm, "a queue does not stop: the card is reset\n");
-	queue_work(rdev->timeout_wq, &rdev->wedge_work);
-}
-
-/* Somebody else is about to reset the function: no context outlives that. */
-void rdu_device_prepare_reset(struct rdu_device *rdev)
-{
-	/* While queues can still be stopped one by one: what they use is freed. */
-	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
-	if (!xchg(&rdev->wedged, true))
-		pci_clear_master(rdu_pdev(rdev));
-	/* Those that were being made meanwhile. */
-	rdu_ctx_kill_all(rdev, DRM_RDU_CTX_STATE_INNOCENT);
+	rdu_device_take_faults(rdev);
+	rdu_card_exit(rdev, idx);
 }
 
 static irqreturn_t rdu_fault_irq(int irq, void *data)
@@ -250,7 +215,8 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	INIT_LIST_HEAD(&rdev->mmus);
 	ida_init(&rdev->slots);
 	INIT_WORK(&rdev->fault_work, rdu_fault_work);
-	INIT_WORK(&rdev->wedge_work, rdu_wedge_work);
+	INIT_LIST_HEAD(&rdev->progs);
+	rdu_reset_init(rdev);
 	ret = drmm_mutex_init(drm, &rdev->grant_lock);
 	if (ret)
 		return ret;
@@ -258,6 +224,9 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	if (ret)
 		return ret;
 	ret = drmm_mutex_init(drm, &rdev->mmus_lock);
+	if (ret)
+		return ret;
+	ret = drmm_mutex_init(drm, &rdev->progs_lock);
 	if (ret)
 		return ret;
 
@@ -356,12 +325,14 @@ void rdu_device_fini(struct rdu_device *rdev)
 
 	free_irq(pci_irq_vector(pdev, RDU_VECTOR_FAULT), rdev);
 	cancel_work_sync(&rdev->fault_work);
-	cancel_work_sync(&rdev->wedge_work);
+	cancel_work_sync(&rdev->reset_work);
+	/* Whatever it does, it stops: all that it reaches is freed after this. */
+	if (rdu_device_answers(rdev))
+		rdu_device_reset(rdev);
+	pci_clear_master(pdev);
 	rdu_ctx_unplug_all(rdev);
 	rdu_admin_fini(rdev);
-	rdu_write(rdev, RDU_REG_CTRL, RDU_CTRL_RESET);
 	pci_free_irq_vectors(pdev);
-	pci_clear_master(pdev);
 	rdu_prime_unplug(rdev);
 	rdu_gem_unmap_all(rdev);
 }

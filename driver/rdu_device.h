@@ -3,14 +3,15 @@
  * The card as the driver sees it.
  *
  * Locks, outermost first:
- *   rdu_ctx.submit_lock, rdu_ctx.sched_lock, rdu_vm.lock
+ *   rdu_ctx.submit_lock, rdu_vm.lock, mm_struct.mmap_lock
  *   dma_resv of a buffer
  *   rdu_device.mmus_lock, rdu_mmu.lock
- *   rdu_admin.lock
+ *   rdu_device.gate_lock, which is what rdu_card_enter() takes
+ *   rdu_admin.lock, rdu_device.progs_lock
  *   rdu_vram.lock, rdu_device.bo_lock, rdu_device.grant_lock, rdu_ctx.lock
  *   rdu_queue.lock, rdu_device.latch_lock (spin locks)
- * grant_lock and rdu_ctx.lock are taken on the way to signalling fences: no
- * memory is allocated under them.
+ * gate_lock and what comes after it, but for rdu_vram.lock and bo_lock, are taken
+ * on the way to signalling fences: no memory is allocated under them.
  */
 #ifndef RDU_DEVICE_H
 #define RDU_DEVICE_H
@@ -20,7 +21,9 @@
 #include <linux/io.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
@@ -74,6 +77,13 @@ struct rdu_admin {
 	bool broken;
 };
 
+/* Who may touch the card, see rdu_reset.c. */
+enum rdu_gate {
+	RDU_GATE_OPEN,
+	RDU_GATE_HELD,		/* it gets no jobs */
+	RDU_GATE_TAKEN,		/* nobody touches it but the one who took it */
+};
+
 struct rdu_tile {
 	struct rdu_ctx *owner;
 	struct rdu_busy past;	/* of former owners */
@@ -111,13 +121,21 @@ struct rdu_device {
 	struct list_head mmus;
 
 	struct ida slots;	/* program slots */
+	struct mutex progs_lock; /* Protects: progs */
+	struct list_head progs;	/* that the card has */
 
 	struct workqueue_struct *submit_wq; /* of all schedulers */
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
 	struct work_struct fault_work;
-	struct work_struct wedge_work;
-	bool wedged;		/* being reset, or does not answer: no DMA until it does */
-	u32 generation;		/* resets of the card; its program slots went with each */
+
+	struct rw_semaphore gate_lock; /* Protects: gate; held for reading by its users */
+	enum rdu_gate gate;
+	wait_queue_head_t gate_wait; /* gate has moved, or a context was lost */
+	struct work_struct reset_work;
+	bool need_reset;	/* a queue can't be stopped */
+	bool wedged;		/* cut off; set by whoever has taken the card */
+	u64 clock_base;		/* cycles before the card was reset last */
+	u64 clock_seen;		/* cycles in all, when that was read last */
 
 	atomic64_t faults;
 	atomic64_t resets;
@@ -188,17 +206,28 @@ void rdu_cleanup_get(void);
 void rdu_cleanup_queue(struct work_struct *work);
 void rdu_cleanup_done(void);
 
+/* rdu_reset.c */
+int rdu_card_enter(struct rdu_device *rdev, int *idx);
+int rdu_card_enter_wedged(struct rdu_device *rdev, int *idx);
+int rdu_card_enter_job(struct rdu_device *rdev, int *idx);
+void rdu_card_exit(struct rdu_device *rdev, int idx);
+bool rdu_card_peek(struct rdu_device *rdev, int *idx);
+void rdu_card_unpeek(struct rdu_device *rdev, int idx);
+void rdu_reset_request(struct rdu_device *rdev);
+
 /* rdu_device.c */
-void rdu_device_wedge(struct rdu_device *rdev);
-void rdu_device_prepare_reset(struct rdu_device *rdev);
-int rdu_device_recover(struct rdu_device *rdev);
+bool rdu_device_answers(struct rdu_device *rdev);
+int rdu_device_reset(struct rdu_device *rdev);
+void rdu_device_take_faults(struct rdu_device *rdev);
+void rdu_device_note_clock(struct rdu_device *rdev);
+u64 rdu_device_clock(struct rdu_device *rdev);
 int rdu_device_init(struct rdu_device *rdev);
 void rdu_device_fini(struct rdu_device *rdev);
 
 /* rdu_admin.c */
 int rdu_admin_init(struct rdu_device *rdev);
 void rdu_admin_fini(struct rdu_device *rdev);
-int rdu_admin_revive(struct rdu_device *rdev);
+int rdu_admin_restart(struct rdu_device *rdev);
 int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 		   struct rdu_prog_result *result);
 

@@ -18,6 +18,7 @@
 #include "rdu_gem.h"
 #include "rdu_job.h"
 #include "rdu_prog.h"
+#include "rdu_reset.h"
 #include "rdu_vm.h"
 
 /* 1.0: first. */
@@ -174,35 +175,6 @@ static void rdu_remove(struct pci_dev *pdev)
 	drm_dev_unplug(&rdev->drm);
 	rdu_device_fini(rdev);
 }
-
-/* A reset of the function (sysfs, VFIO, another driver's doing). */
-static void rdu_reset_prepare(struct pci_dev *pdev)
-{
-	struct rdu_device *rdev = pci_get_drvdata(pdev);
-	int idx;
-
-	if (!drm_dev_enter(&rdev->drm, &idx))
-		return;
-	rdu_device_prepare_reset(rdev);
-	drm_dev_exit(idx);
-}
-
-static void rdu_reset_done(struct pci_dev *pdev)
-{
-	struct rdu_device *rdev = pci_get_drvdata(pdev);
-	int idx;
-
-	if (!drm_dev_enter(&rdev->drm, &idx))
-		return;
-	if (rdu_device_recover(rdev))
-		drm_err(&rdev->drm, "the card does not answer after a reset of the function\n");
-	drm_dev_exit(idx);
-}
-
-static const struct pci_error_handlers rdu_err_handlers = {
-	.reset_prepare = rdu_reset_prepare,
-	.reset_done = rdu_reset_done,
-};
 
 static const struct pci_device_id rdu_pci_ids[] = {
 	{ PCI_DEVICE(RDU_PCI_VENDOR, RDU_PCI_DEVICE) },

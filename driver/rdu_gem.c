@@ -331,17 +331,22 @@ static vm_fault_t rdu_gem_insert(struct vm_area_struct *vma, struct rdu_bo *bo,
 			      (rdev->vram.phys + rdu_bo_addr(bo, offset, &run)) >> PAGE_SHIFT);
 }
 
+/*
+ * Waits while the card is being reset: rdu_card_take() takes all mappings away,
+ * since its memory can't be reached then.
+ */
 static vm_fault_t rdu_gem_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct rdu_bo *bo = to_rdu_bo(vma->vm_private_data);
+	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
 	unsigned long addr = vmf->address & PAGE_MASK;
 	unsigned long window = round_down(addr, RDU_FAULT_AROUND * PAGE_SIZE);
 	unsigned long end = min(vma->vm_end, window + RDU_FAULT_AROUND * PAGE_SIZE);
 	vm_fault_t ret;
 	int idx;
 
-	if (!drm_dev_enter(bo->base.dev, &idx))
+	if (rdu_card_enter(rdev, &idx))
 		return rdu_gem_fault_gone(vma, bo, addr);
 
 	ret = rdu_gem_insert(vma, bo, addr);
@@ -350,7 +355,7 @@ static vm_fault_t rdu_gem_fault(struct vm_fault *vmf)
 		for (addr = max(vma->vm_start, window); addr < end; addr += PAGE_SIZE)
 			if (rdu_gem_insert(vma, bo, addr) != VM_FAULT_NOPAGE)
 				break;
-	drm_dev_exit(idx);
+	rdu_card_exit(rdev, idx);
 	return ret;
 }
 

@@ -4,8 +4,6 @@
  */
 #include <linux/hwmon.h>
 
-#include <drm/drm_drv.h>
-
 #include "rdu_device.h"
 
 #if IS_REACHABLE(CONFIG_HWMON)
@@ -20,17 +18,18 @@ static int rdu_hwmon_read(struct device *dev, enum hwmon_sensor_types type, u32 
 			  int channel, long *value)
 {
 	struct rdu_device *rdev = dev_get_drvdata(dev);
-	int ret = 0, idx;
+	int ret, idx;
 
-	if (!drm_dev_enter(&rdev->drm, &idx))
-		return -ENODEV;
+	ret = rdu_card_enter(rdev, &idx);
+	if (ret)
+		return ret;
 	if (type == hwmon_temp && attr == hwmon_temp_input)
 		*value = (s32)rdu_read(rdev, RDU_REG_TEMP);
 	else if (type == hwmon_power && attr == hwmon_power_input)
 		*value = rdu_read(rdev, RDU_REG_POWER) * 1000L; /* microwatts */
 	else
 		ret = -EOPNOTSUPP;
-	drm_dev_exit(idx);
+	rdu_card_exit(rdev, idx);
 	return ret;
 }
 

@@ -6,8 +6,9 @@
  *
  * Changing a mapping has two halves. prepare allocates the tables and splits
  * large entries, which can fail and changes nothing the card could notice.
- * map and unmap can't fail. Tables that fell out are freed by rdu_mmu_reap(),
- * after the caller has flushed the card's translations.
+ * map and unmap can't fail; their caller is in rdu_card_enter(). Tables that
+ * fell out are freed by rdu_mmu_reap(), after the caller has flushed the card's
+ * translations.
  */
 #include <linux/slab.h>
 
@@ -49,7 +50,7 @@ static struct rdu_pt *rdu_pt_alloc(struct rdu_mmu *mmu, u32 level)
 	struct rdu_vram *vram = &mmu->rdev->vram;
 	struct rdu_buddy_block *block;
 	struct rdu_pt *pt;
-	int ret;
+	int ret, idx;
 
 	pt = kvzalloc(struct_size(pt, child, level ? RDU_PT_ENTRIES : 0), GFP_KERNEL_ACCOUNT);
 	if (!pt)
@@ -58,15 +59,23 @@ static struct rdu_pt *rdu_pt_alloc(struct rdu_mmu *mmu, u32 level)
 	INIT_LIST_HEAD(&pt->dead);
 	pt->level = level;
 	ret = rdu_vram_alloc(mmu->rdev, RDU_PAGE_SIZE, true, &pt->blocks);
-	if (ret) {
-		kvfree(pt);
-		return ERR_PTR(ret);
-	}
+	if (ret)
+		goto err_free_pt;
 	block = list_first_entry(&pt->blocks, struct rdu_buddy_block, link);
 	pt->addr = rdu_buddy_block_offset(block);
 	pt->card = vram->cpu + pt->addr;
+	ret = rdu_card_enter(mmu->rdev, &idx);
+	if (ret)
+		goto err_free_vram;
 	memset(pt->card, 0, RDU_PAGE_SIZE);
+	rdu_card_exit(mmu->rdev, idx);
 	return pt;
+
+err_free_vram:
+	rdu_vram_free(mmu->rdev, &pt->blocks);
+err_free_pt:
+	kvfree(pt);
+	return ERR_PTR(ret);
 }
 
 static void rdu_pt_free(struct rdu_mmu *mmu, struct rdu_pt *pt)
@@ -116,12 +125,18 @@ static struct rdu_pt *rdu_pt_descend(struct rdu_mmu *mmu, struct rdu_pt *pt, u32
 {
 	struct rdu_pt *child = pt->child[index];
 	u64 entry = pt->entry[index];
+	int ret, idx;
 
 	if (child)
 		return child;
 	child = rdu_pt_alloc(mmu, pt->level - 1);
 	if (IS_ERR(child))
 		return child;
+	ret = rdu_card_enter(mmu->rdev, &idx);
+	if (ret) {
+		rdu_pt_free(mmu, child);
+		return ERR_PTR(ret);
+	}
 	if (entry) {
 		u64 span = rdu_pt_span(child->level);
 		u32 i;
@@ -134,6 +149,7 @@ static struct rdu_pt *rdu_pt_descend(struct rdu_mmu *mmu, struct rdu_pt *pt, u32
 	pt->child[index] = child;
 	wmb(); /* the table's contents before the way to it */
 	rdu_pt_set(pt, index, child->addr | RDU_PTE_VALID);
+	rdu_card_exit(mmu->rdev, idx);
 	return child;
 }
 
@@ -332,10 +348,15 @@ static bool rdu_pt_forget(struct rdu_pt *pt, const struct rdu_bo *bo)
 bool rdu_mmu_forget(struct rdu_mmu *mmu, const struct rdu_bo *bo)
 {
 	bool hit;
+	int idx;
 
 	lockdep_assert_held(&mmu->lock);
+	/* A card that is gone or cut off reaches nothing. */
+	if (rdu_card_enter(mmu->rdev, &idx))
+		return false;
 	hit = rdu_pt_forget(mmu->root, bo);
 	wmb(); /* before the flush */
+	rdu_card_exit(mmu->rdev, idx);
 	return hit;
 }
 

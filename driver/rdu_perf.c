@@ -67,7 +67,7 @@ static bool rdu_perf_sample(struct rdu_perf *perf)
 	if (!drm_dev_enter(&rdev->drm, &idx))
 		return false;
 	sample.time = ktime_get_ns();
-	sample.clock = rdu_read64(rdev, RDU_REG_CYCLES_LO);
+	sample.clock = rdu_device_clock(rdev);
 	if (perf->ctx) {
 		rdu_ctx_busy(perf->ctx, &busy);
 		sample.completed = rdu_ctx_completed(perf->ctx);

@@ -207,10 +207,15 @@ struct dma_buf *rdu_gem_export(struct drm_gem_object *obj, int flags)
 		.priv = obj,
 		.resv = obj->resv,
 	};
+	struct dma_buf *dmabuf;
 
 	if (to_rdu_bo(obj)->private_vm || to_rdu_bo(obj)->userptr)
 		return ERR_PTR(-EPERM);
-	return drm_gem_dmabuf_export(drm, &info);
+	dmabuf = drm_gem_dmabuf_export(drm, &info);
+	/* So that its mappings go with all others, see rdu_card_take(). */
+	if (!IS_ERR(dmabuf))
+		dmabuf->file->f_mapping = drm->anon_inode->i_mapping;
+	return dmabuf;
 }
 
 /* The card goes: whoever reaches its memory stops. After drm_dev_unplug(). */
@@ -243,16 +248,18 @@ static void rdu_prime_take_back(struct rdu_device *rdev)
 /* The context may be at work in what was just taken out of its VM. */
 static void rdu_ctx_let_go(struct rdu_ctx *ctx)
 {
-	struct drm_device *drm = &ctx->rdev->drm;
 	struct dma_fence *fence = rdu_ctx_last_fence(ctx);
 	int idx;
 
 	if (!fence)
 		return;
-	if (!dma_fence_wait_timeout(fence, false, RDU_REVOKE_TIMEOUT) &&
-	    drm_dev_enter(drm, &idx)) {
-		rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_INNOCENT);
-		drm_dev_exit(idx);
+	if (!dma_fence_wait_timeout(fence, false, RDU_REVOKE_TIMEOUT)) {
+		if (!rdu_card_enter(ctx->rdev, &idx)) {
+			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_INNOCENT);
+			rdu_card_exit(ctx->rdev, idx);
+		}
+		/* If the queue does not stop: until the card has been reset. */
+		dma_fence_wait(fence, false);
 	}
 	dma_fence_put(fence);
 }
@@ -279,9 +286,6 @@ static void rdu_bo_forget(struct rdu_device *rdev, struct rdu_bo *bo)
 	u32 q;
 	int idx;
 
-	/* Once the card is gone it reaches nothing, nor do we reach its tables. */
-	if (!drm_dev_enter(&rdev->drm, &idx))
-		return;
 	mutex_lock(&rdev->mmus_lock);
 	list_for_each_entry(mmu, &rdev->mmus, link) {
 		mutex_lock(&mmu->lock);
@@ -289,9 +293,11 @@ static void rdu_bo_forget(struct rdu_device *rdev, struct rdu_bo *bo)
 		mutex_unlock(&mmu->lock);
 		any |= mmu->hit;
 	}
-	for (q = 1; any && q < rdev->num_queues; q++)
-		rdu_qwrite(rdev, q, RDU_REG_Q_TLB_FLUSH, 1);
-	drm_dev_exit(idx);
+	if (any && !rdu_card_enter(rdev, &idx)) {
+		for (q = 1; q < rdev->num_queues; q++)
+			rdu_qwrite(rdev, q, RDU_REG_Q_TLB_FLUSH, 1);
+		rdu_card_exit(rdev, idx);
+	}
 	for (q = 1; any && q < rdev->num_queues; q++) {
 		ctx = rdu_ctx_hit(rdev, q);
 		if (!ctx)

@@ -14,6 +14,15 @@
 
 #include "rdu_prog.h"
 
+#define RDU_PROG_CHUNK		SZ_1M
+
+static void rdu_prog_unlist(struct rdu_prog *prog)
+{
+	mutex_lock(&prog->rdev->progs_lock);
+	list_del_init(&prog->link);
+	mutex_unlock(&prog->rdev->progs_lock);
+}
+
 static void rdu_prog_release_work(struct work_struct *work)
 {
 	struct rdu_prog *prog = container_of(work, struct rdu_prog, release_work);
@@ -21,17 +30,18 @@ static void rdu_prog_release_work(struct work_struct *work)
 	struct drm_device *drm = &rdev->drm;
 	int idx;
 
-	if (prog->loaded && prog->generation == READ_ONCE(rdev->generation) &&
-	    drm_dev_enter(drm, &idx)) {
+	/* In one go: a reset must not find it unloaded, and load it again. */
+	if (!list_empty(&prog->link) && !rdu_card_enter(rdev, &idx)) {
 		struct rdu_cmd cmd = { .op = RDU_OP_PROG_UNLOAD, .slot = prog->slot };
 
+		rdu_prog_unlist(prog);
 		rdu_admin_exec(rdev, &cmd, NULL);
-		drm_dev_exit(idx);
+		rdu_card_exit(rdev, idx);
 	}
+	rdu_prog_unlist(prog);
 	if (!list_empty(&prog->blocks))
 		rdu_vram_free(rdev, &prog->blocks);
 	ida_free(&rdev->slots, prog->slot);
-	mutex_destroy(&prog->load_lock);
 	kfree(prog);
 	drm_dev_put(drm);
 	rdu_cleanup_done();
@@ -77,7 +87,7 @@ static struct rdu_prog *rdu_prog_create(struct rdu_device *rdev)
 		return ERR_PTR(ret);
 	}
 	prog->rdev = rdev;
-	mutex_init(&prog->load_lock);
+	INIT_LIST_HEAD(&prog->link);
 	kref_init(&prog->ref);
 	INIT_LIST_HEAD(&prog->blocks);
 	INIT_WORK(&prog->release_work, rdu_prog_release_work);
@@ -94,71 +104,106 @@ static int rdu_prog_give(struct rdu_prog *prog, struct rdu_prog_result *result)
 	cmd.prog.addr = rdu_buddy_block_offset(list_first_entry(&prog->blocks,
 								struct rdu_buddy_block, link));
 	cmd.prog.size = prog->size;
-	prog->generation = READ_ONCE(prog->rdev->generation);
 	return rdu_admin_exec(prog->rdev, &cmd, result);
 }
 
 /**
- * rdu_prog_ready() - Load a program again if the card was reset since
- * @prog: program; the caller is in drm_dev_enter()
+ * rdu_prog_reload_all() - Fill the slots of a card that was reset
+ * @rdev: device; the card is the caller's
  *
- * Return: 0, or -EIO if the card does not take it.
+ * Return: 0, or -EIO if the card does not take what it took before.
  */
-int rdu_prog_ready(struct rdu_prog *prog)
+int rdu_prog_reload_all(struct rdu_device *rdev)
 {
-	struct rdu_prog_result result = {};
+	struct rdu_prog_result result;
+	struct rdu_prog *prog;
 	int ret = 0;
 
-	mutex_lock(&prog->load_lock);
-	if (prog->generation != READ_ONCE(prog->rdev->generation)) {
+	mutex_lock(&rdev->progs_lock);
+	list_for_each_entry(prog, &rdev->progs, link) {
 		ret = rdu_prog_give(prog, &result);
 		if (!ret && result.error)
 			ret = -EIO;
 		if (ret)
-			prog->generation--; /* not loaded: asked again next time */
+			break;
 	}
-	mutex_unlock(&prog->load_lock);
+	mutex_unlock(&rdev->progs_lock);
 	return ret;
 }
 
-/* Copies the image to the card and has it checked there. */
-static int rdu_prog_fill(struct rdu_prog *prog, struct drm_rdu_prog_load *args)
+/* Copies the image to card memory, by way of the kernel's: see rdu_card_enter(). */
+static int rdu_prog_copy(struct rdu_prog *prog, u64 addr, const void __user *data)
+{
+	struct rdu_device *rdev = prog->rdev;
+	u64 at, step;
+	void *chunk;
+	int ret, idx;
+
+	chunk = kvmalloc(min_t(u64, prog->size, RDU_PROG_CHUNK), GFP_KERNEL);
+	if (!chunk)
+		return -ENOMEM;
+	for (at = 0; at < prog->size; at += step) {
+		step = min_t(u64, prog->size - at, RDU_PROG_CHUNK);
+		ret = copy_from_user(chunk, data + at, step) ? -EFAULT : 0;
+		if (!ret)
+			ret = rdu_card_enter(rdev, &idx);
+		if (ret)
+			break;
+		memcpy(rdev->vram.cpu + addr + at, chunk, step);
+		if (at + step == prog->size)
+			memset(rdev->vram.cpu + addr + at + step, 0, -prog->size % RDU_PAGE_SIZE);
+		rdu_card_exit(rdev, idx);
+	}
+	kvfree(chunk);
+	return ret;
+}
+
+/* Has the card check the image and take it. */
+static int rdu_prog_check(struct rdu_prog *prog, u64 addr, struct drm_rdu_prog_load *args)
 {
 	struct rdu_device *rdev = prog->rdev;
 	struct rdu_prog_header header = {};
 	struct rdu_prog_result result;
+	int ret, idx;
+
+	ret = rdu_card_enter(rdev, &idx);
+	if (ret)
+		return ret;
+	ret = rdu_prog_give(prog, &result);
+	if (!ret && result.error) {
+		args->error = result.error;
+		args->error_section = result.section;
+		args->error_offset = min_t(u64, result.offset, args->size);
+		ret = -EBADMSG;
+	}
+	if (!ret) {
+		/* An accepted image has a header. */
+		memcpy(&header, rdev->vram.cpu + addr,
+		       min_t(size_t, sizeof(header), prog->size));
+		prog->num_tiles = header.num_tiles;
+		prog->num_entries = header.num_entries;
+		mutex_lock(&rdev->progs_lock);
+		list_add_tail(&prog->link, &rdev->progs);
+		mutex_unlock(&rdev->progs_lock);
+	}
+	rdu_card_exit(rdev, idx);
+	return ret;
+}
+
+static int rdu_prog_fill(struct rdu_prog *prog, struct drm_rdu_prog_load *args)
+{
 	struct rdu_buddy_block *block;
-	u64 size, addr;
-	void *image;
+	u64 addr;
 	int ret;
 
-	size = ALIGN(args->size, RDU_PAGE_SIZE);
-	ret = rdu_vram_alloc(rdev, size, true, &prog->blocks);
+	prog->size = args->size;
+	ret = rdu_vram_alloc(prog->rdev, ALIGN(args->size, RDU_PAGE_SIZE), true, &prog->blocks);
 	if (ret)
 		return ret;
 	block = list_first_entry(&prog->blocks, struct rdu_buddy_block, link);
 	addr = rdu_buddy_block_offset(block);
-	image = rdev->vram.cpu + addr;
-	if (copy_from_user(image, u64_to_user_ptr(args->data), args->size))
-		return -EFAULT;
-	memset(image + args->size, 0, size - args->size);
-
-	prog->size = args->size;
-	ret = rdu_prog_give(prog, &result);
-	if (ret)
-		return ret;
-	if (result.error) {
-		args->error = result.error;
-		args->error_section = result.section;
-		args->error_offset = min_t(u64, result.offset, args->size);
-		return -EBADMSG;
-	}
-	prog->loaded = true;
-	/* An accepted image has a header. */
-	memcpy(&header, image, min_t(size_t, sizeof(header), args->size));
-	prog->num_tiles = header.num_tiles;
-	prog->num_entries = header.num_entries;
-	return 0;
+	ret = rdu_prog_copy(prog, addr, u64_to_user_ptr(args->data));
+	return ret ?: rdu_prog_check(prog, addr, args);
 }
 
 int rdu_ioctl_prog_load(struct drm_device *drm, void *data, struct drm_file *file)
@@ -166,8 +211,8 @@ int rdu_ioctl_prog_load(struct drm_device *drm, void *data, struct drm_file *fil
 	struct drm_rdu_prog_load *args = data;
 	struct rdu_file *rfile = file->driver_priv;
 	struct rdu_prog *prog;
-	int ret, idx;
 	u32 id;
+	int ret;
 
 	if (args->flags || !args->size || args->size > RDU_MAX_IMAGE)
 		return -EINVAL;
@@ -175,26 +220,19 @@ int rdu_ioctl_prog_load(struct drm_device *drm, void *data, struct drm_file *fil
 	args->error_section = 0;
 	args->error_offset = 0;
 
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 	prog = rdu_prog_create(to_rdu_device(drm));
-	if (IS_ERR(prog)) {
-		ret = PTR_ERR(prog);
-		goto out_dev_exit;
-	}
+	if (IS_ERR(prog))
+		return PTR_ERR(prog);
 	ret = rdu_prog_fill(prog, args);
 	if (!ret)
 		ret = xa_alloc(&rfile->progs, &id, prog, XA_LIMIT(1, RDU_MAX_IDS),
 			       GFP_KERNEL_ACCOUNT);
 	if (ret) {
 		rdu_prog_put(prog);
-		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto out_dev_exit;
+		return ret == -EBUSY ? -ENOSPC : ret;
 	}
 	args->prog_id = id;
-out_dev_exit:
-	drm_dev_exit(idx);
-	return ret;
+	return 0;
 }
 
 int rdu_ioctl_prog_unload(struct drm_device *drm, void *data, struct drm_file *file)

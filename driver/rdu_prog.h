@@ -12,18 +12,16 @@ struct rdu_prog {
 	struct rdu_device *rdev;
 	struct kref ref;		/* handle, jobs, ioctls under way */
 	struct work_struct release_work;
+	struct list_head link;		/* rdu_device.progs; empty: the card hasn't got it */
 	int slot;
 	u64 size;
-	bool loaded;
-	struct mutex load_lock;		/* Protects: generation */
-	u32 generation;			/* of the card that holds it */
 	u32 num_tiles;
 	u32 num_entries;
 	struct list_head blocks;	/* the image, in card memory */
 };
 
 struct rdu_prog *rdu_prog_lookup(struct rdu_file *rfile, u32 id);
-int rdu_prog_ready(struct rdu_prog *prog);
+int rdu_prog_reload_all(struct rdu_device *rdev);
 void rdu_prog_put(struct rdu_prog *prog);
 
 int rdu_ioctl_prog_load(struct drm_device *drm, void *data, struct drm_file *file);

@@ -90,10 +90,15 @@ static int rdu_query_memory(struct rdu_device *rdev, struct drm_rdu_dev_query *a
 static int rdu_query_clock(struct rdu_device *rdev, struct drm_rdu_dev_query *args)
 {
 	struct drm_rdu_query_clock clock = { .clock_khz = rdev->chip.clock_khz };
+	int ret, idx;
 
+	ret = rdu_card_enter(rdev, &idx);
+	if (ret)
+		return ret;
 	clock.cpu_before = ktime_get_ns();
-	clock.cycles = rdu_read64(rdev, RDU_REG_CYCLES_LO);
+	clock.cycles = rdu_read64(rdev, RDU_REG_CYCLES_LO); /* as in timestamps */
 	clock.cpu_after = ktime_get_ns();
+	rdu_card_exit(rdev, idx);
 	return rdu_query_copy(args, &clock, sizeof(clock));
 }
 
@@ -128,7 +133,7 @@ static void rdu_query_tile(struct rdu_file *rfile, u32 index, struct drm_rdu_que
 	mutex_unlock(&rdev->grant_lock);
 
 	tile->tile = index;
-	tile->clock = rdu_read64(rdev, RDU_REG_CYCLES_LO);
+	tile->clock = rdu_device_clock(rdev);
 	if (ctx) {
 		tile->flags |= DRM_RDU_TILE_OWNED;
 		tile->ctx_id = rdu_file_ctx_id(rfile, ctx);
@@ -228,14 +233,19 @@ static int rdu_query_contexts(struct rdu_file *rfile, struct drm_rdu_dev_query *
 static int rdu_query_health(struct rdu_device *rdev, struct drm_rdu_dev_query *args)
 {
 	struct drm_rdu_query_health health = {
-		.temp_mc = (s32)rdu_read(rdev, RDU_REG_TEMP),
-		.power_mw = rdu_read(rdev, RDU_REG_POWER),
-		.ecc_ce = rdu_read(rdev, RDU_REG_ECC_CE),
-		.ecc_ue = rdu_read(rdev, RDU_REG_ECC_UE),
 		.faults = atomic64_read(&rdev->faults),
 		.resets = atomic64_read(&rdev->resets),
 	};
+	int ret, idx;
 
+	ret = rdu_card_enter(rdev, &idx);
+	if (ret)
+		return ret;
+	health.temp_mc = (s32)rdu_read(rdev, RDU_REG_TEMP);
+	health.power_mw = rdu_read(rdev, RDU_REG_POWER);
+	health.ecc_ce = rdu_read(rdev, RDU_REG_ECC_CE);
+	health.ecc_ue = rdu_read(rdev, RDU_REG_ECC_UE);
+	rdu_card_exit(rdev, idx);
 	return rdu_query_copy(args, &health, sizeof(health));
 }
 

@@ -13,7 +13,7 @@
 #include "rdu_queue.h"
 #include "rdu_trace.h"
 
-#define RDU_RESET_TIMEOUT_US	(10 * USEC_PER_SEC)
+#define RDU_RESET_TIMEOUT_US	(5 * USEC_PER_SEC)
 
 static const char *rdu_fence_driver_name(struct dma_fence *fence)
 {
@@ -199,7 +199,7 @@ int rdu_queue_start(struct rdu_queue *q)
 	struct rdu_device *rdev = q->rdev;
 	u32 status;
 
-	*q->cpl = 0;
+	*(__le64 *)q->cpl = cpu_to_le64(READ_ONCE(q->done));
 	rdu_qwrite64(rdev, q->id, RDU_REG_Q_RING_LO, q->dma);
 	rdu_qwrite(rdev, q->id, RDU_REG_Q_RING_LOG2, ilog2(q->depth));
 	rdu_qwrite64(rdev, q->id, RDU_REG_Q_CPL_LO, q->dma + ((void *)q->cpl - q->mem));
@@ -218,7 +218,8 @@ int rdu_queue_start(struct rdu_queue *q)
  * rdu_queue_reset() - Stop the queue on the card, clear its tiles
  * @q: queue
  *
- * Return: 0, or -ETIMEDOUT if the card does not answer.
+ * Return: 0, -ETIMEDOUT if it does not stop, -ENODEV if the card does not answer.
+ * Then only a reset of the card keeps it from what it has been given.
  */
 int rdu_queue_reset(struct rdu_queue *q)
 {
@@ -226,18 +227,36 @@ int rdu_queue_reset(struct rdu_queue *q)
 	u32 ctrl;
 	int ret;
 
-	if (READ_ONCE(rdev->wedged))
-		return -EIO;
 	rdu_qwrite(rdev, q->id, RDU_REG_Q_CTRL, RDU_CTRL_RESET);
 	ret = read_poll_timeout(rdu_qread, ctrl,
 				!(ctrl & RDU_CTRL_RESET) || ctrl == U32_MAX, 50,
 				RDU_RESET_TIMEOUT_US, false, rdev, q->id, RDU_REG_Q_CTRL);
-	trace_rdu_reset(rdev, q->id, ret);
 	if (ctrl == U32_MAX)
-		return -ENODEV; /* the card is off the bus */
-	if (ret)
-		rdu_device_wedge(rdev);
+		ret = -ENODEV;
+	trace_rdu_reset(rdev, q->id, ret);
 	return ret;
+}
+
+/* The card has forgotten the ring: the next command is the first in it. */
+void rdu_queue_rewind(struct rdu_queue *q)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&q->lock, flags);
+	q->tail = 0;
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+/* Whether all that was put into the ring is known done. */
+bool rdu_queue_idle(struct rdu_queue *q)
+{
+	unsigned long flags;
+	bool idle;
+
+	spin_lock_irqsave(&q->lock, flags);
+	idle = q->done == q->emitted;
+	spin_unlock_irqrestore(&q->lock, flags);
+	return idle;
 }
 
 /**
@@ -247,7 +266,7 @@ int rdu_queue_reset(struct rdu_queue *q)
  * @count: how many, at least one
  * @fence: signals when the last command is done. NULL: none.
  *
- * Allocates nothing. The caller is in drm_dev_enter().
+ * Allocates nothing. The caller is in the card.
  *
  * Return: 0, or -ECANCELED if the queue has been stopped.
  */
@@ -334,7 +353,7 @@ struct dma_fence *rdu_queue_last_fence(struct rdu_queue *q)
 	return fence;
 }
 
-/* Counters of the queue. The caller is in drm_dev_enter(). */
+/* Counters of the queue. The caller is in the card. */
 void rdu_queue_read_busy(struct rdu_queue *q, struct rdu_busy *busy)
 {
 	busy->exec = rdu_qread64(q->rdev, q->id, RDU_REG_Q_EXEC_LO);

@@ -47,6 +47,8 @@ struct rdu_queue *rdu_queue_create(struct rdu_device *rdev, u32 id, u32 depth);
 void rdu_queue_destroy(struct rdu_queue *q);
 int rdu_queue_start(struct rdu_queue *q);
 int rdu_queue_reset(struct rdu_queue *q);
+void rdu_queue_rewind(struct rdu_queue *q);
+bool rdu_queue_idle(struct rdu_queue *q);
 bool rdu_queue_poll(struct rdu_queue *q);
 int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
 		   struct rdu_fence *fence);

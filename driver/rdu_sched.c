@@ -4,8 +4,6 @@
  * scheduler only waits for dependencies, keeps the ring from overflowing and
  * watches the time.
  */
-#include <drm/drm_drv.h>
-
 #include "rdu_ctx.h"
 #include "rdu_job.h"
 #include "rdu_queue.h"
@@ -19,18 +17,23 @@ static int rdu_sched_emit(struct rdu_job *job)
 	struct rdu_ctx *ctx = job->ctx;
 	int ret, idx;
 
+	/* Here the scheduler stands still while the card is drained and reset. */
+	ret = rdu_card_enter_job(ctx->rdev, &idx);
+	if (ret)
+		return ret;
 	/* A killed entity gives its jobs an error before they come here. */
-	if (job->base.s_fence->finished.error || READ_ONCE(ctx->dead))
-		return -ECANCELED;
-	if (!drm_dev_enter(&ctx->rdev->drm, &idx))
-		return -ENODEV;
-	/*
-	 * The queue is there: it goes in rdu_ctx_close() after the entity was
-	 * emptied, or after unplug, which waits for this section.
-	 */
-	trace_rdu_run(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit, job->num_cmds);
-	ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
-	drm_dev_exit(idx);
+	if (job->base.s_fence->finished.error || READ_ONCE(ctx->dead)) {
+		ret = -ECANCELED;
+	} else {
+		/*
+		 * The queue is there: it goes in rdu_ctx_close() after the
+		 * entity was emptied, or after unplug, which waits for this.
+		 */
+		trace_rdu_run(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit,
+			      job->num_cmds);
+		ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
+	}
+	rdu_card_exit(ctx->rdev, idx);
 	return ret;
 }
 
@@ -46,34 +49,42 @@ static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
 	return dma_fence_get(&job->fence->base);
 }
 
-static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sched_job)
+/* Whether the context's oldest command has had its time; see rdu_ctx_kill(). */
+static bool rdu_sched_late(struct rdu_ctx *ctx)
 {
-	struct rdu_job *job = to_rdu_job(sched_job);
-	struct drm_gpu_scheduler *sched = sched_job->sched;
-	struct rdu_ctx *ctx = job->ctx;
-	u64 done = 0;
-	int idx;
+	bool late = false;
+	u64 done;
 
 	mutex_lock(&ctx->lock);
-	if (ctx->queue) {
+	if (ctx->queue && !ctx->dead) {
 		rdu_queue_poll(ctx->queue);
 		done = READ_ONCE(ctx->queue->done);
+		/* A job may wait for a reset of the card with nothing in the ring. */
+		late = done == ctx->done_seen && !rdu_queue_idle(ctx->queue);
+		ctx->done_seen = done;
 	}
 	mutex_unlock(&ctx->lock);
-	if (done != ctx->done_seen) {
-		ctx->done_seen = done;
-		return rdu_sched_no_hang(sched_job);
-	}
+	return late;
+}
 
-	mutex_lock(&ctx->sched_lock);
-	drm_sched_stop(sched, sched_job);
-	if (drm_dev_enter(&ctx->rdev->drm, &idx)) {
-		rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_HUNG);
-		drm_dev_exit(idx);
+/*
+ * The scheduler is not stopped: of a context that is killed it has nothing to
+ * give any more, and others have schedulers of their own. The job's fence tells
+ * the scheduler when all is over.
+ */
+static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sched_job)
+{
+	struct rdu_ctx *ctx = to_rdu_job(sched_job)->ctx;
+	struct rdu_device *rdev = ctx->rdev;
+	int idx;
+
+	/* Once more: it may have been drained while we waited to get in. */
+	if (rdu_sched_late(ctx) && !rdu_card_enter(rdev, &idx)) {
+		if (rdu_sched_late(ctx))
+			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_HUNG);
+		rdu_card_exit(rdev, idx);
 	}
-	rdu_sched_start(sched);
-	mutex_unlock(&ctx->sched_lock);
-	return RDU_SCHED_STAT_RESET;
+	return rdu_sched_no_hang(sched_job);
 }
 
 static void rdu_sched_free_job(struct drm_sched_job *sched_job)
@@ -88,13 +99,18 @@ static const struct drm_sched_backend_ops rdu_sched_ops = {
 	.free_job = rdu_sched_free_job,
 };
 
+/* What a job may take, in jiffies. */
+unsigned long rdu_sched_timeout(const struct rdu_ctx *ctx)
+{
+	return msecs_to_jiffies(ctx->timeout_ms + RDU_TIMEOUT_SLACK_MS);
+}
+
 int rdu_sched_ctx_init(struct rdu_ctx *ctx)
 {
 	struct drm_gpu_scheduler *sched = &ctx->sched;
-	long timeout = msecs_to_jiffies(ctx->timeout_ms + RDU_TIMEOUT_SLACK_MS);
 	int ret;
 
-	ret = rdu_sched_init(sched, &rdu_sched_ops, ctx->depth, timeout,
+	ret = rdu_sched_init(sched, &rdu_sched_ops, ctx->depth, rdu_sched_timeout(ctx),
 			     ctx->rdev->submit_wq, ctx->rdev->timeout_wq, ctx->rdev->drm.dev);
 	if (ret)
 		return ret;
@@ -112,11 +128,9 @@ int rdu_sched_ctx_init(struct rdu_ctx *ctx)
  */
 void rdu_sched_ctx_empty(struct rdu_ctx *ctx)
 {
-	mutex_lock(&ctx->sched_lock);
 	drm_sched_wqueue_stop(&ctx->sched);
 	drm_sched_entity_fini(&ctx->entity);
 	drm_sched_wqueue_start(&ctx->sched);
-	mutex_unlock(&ctx->sched_lock);
 }
 
 /* The entity is gone, and every job has been freed: each held the context. */

@@ -72,7 +72,6 @@ static int rdu_job_run(struct rdu_file *rfile, struct rdu_job *job,
 {
 	const struct drm_rdu_job_run *run = &args->run;
 	struct rdu_prog *prog;
-	int ret;
 
 	if (run->pad || !rdu_va_ok(run->args_va, run->args_size) ||
 	    run->args_size < sizeof(struct rdu_args) || run->args_va & 7)
@@ -93,10 +92,6 @@ static int rdu_job_run(struct rdu_file *rfile, struct rdu_job *job,
 	job->progs[job->num_progs++] = prog;
 	if (run->entry >= prog->num_entries || prog->num_tiles > job->ctx->num_tiles)
 		return -EINVAL;
-	ret = rdu_prog_ready(prog);
-	if (ret)
-		return ret;
-
 	cmd->op = RDU_OP_RUN;
 	cmd->slot = prog->slot;
 	cmd->run.index = run->entry;

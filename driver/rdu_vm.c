@@ -6,8 +6,6 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
-#include <drm/drm_drv.h>
-
 #include "rdu_ctx.h"
 #include "rdu_gem.h"
 #include "rdu_vm.h"
@@ -66,17 +64,6 @@ static void rdu_va_link(struct drm_gpuva *va, struct drm_gpuvm_bo *vm_bo)
 }
 
 /*
- * Once unplug has begun it waits for this, and nobody else ends what hangs: a
- * timeout finds no card any more.
- */
-static void rdu_vm_wait(struct rdu_ctx *ctx, struct dma_fence *fence)
-{
-	while (!dma_fence_wait_timeout(fence, false, HZ / 10))
-		if (drm_dev_is_unplugged(&ctx->rdev->drm))
-			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_LOST);
-}
-
-/*
  * The card may be in the middle of an access that it began before the flush:
  * the buffer is not freed before what is in flight now is done.
  */
@@ -94,7 +81,7 @@ static void rdu_vm_hold(struct rdu_vm *vm, struct drm_gem_object *obj)
 		if (!dma_resv_reserve_fences(obj->resv, 1))
 			dma_resv_add_fence(obj->resv, fence, DMA_RESV_USAGE_BOOKKEEP);
 		else
-			rdu_vm_wait(ctx, fence);
+			dma_fence_wait(fence, false);
 		dma_fence_put(fence);
 	}
 }
@@ -114,7 +101,7 @@ static void rdu_vm_reap(struct rdu_vm *vm)
 		if (!fence)
 			continue;
 		if (many)
-			rdu_vm_wait(ctx, fence);
+			dma_fence_wait(fence, false);
 		dma_fence_put(fence);
 		if (!many)
 			return;
@@ -178,18 +165,14 @@ int rdu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fil
 	struct rdu_file *rfile = file->driver_priv;
 	struct drm_gem_object *resv_obj;
 	struct rdu_vm *vm;
-	int ret, idx;
+	int ret;
 
 	if (args->flags)
 		return -EINVAL;
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
-	if (!vm) {
-		ret = -ENOMEM;
-		goto err_dev_exit;
-	}
+	if (!vm)
+		return -ENOMEM;
 	ret = rdu_mmu_init(&vm->mmu, rdev);
 	if (ret)
 		goto err_free_vm;
@@ -213,15 +196,12 @@ int rdu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fil
 		rdu_vm_put(vm);
 		ret = ret == -EBUSY ? -ENOSPC : ret;
 	}
-	drm_dev_exit(idx);
 	return ret;
 
 err_fini_mmu:
 	rdu_mmu_fini(&vm->mmu);
 err_free_vm:
 	kfree(vm);
-err_dev_exit:
-	drm_dev_exit(idx);
 	return ret;
 }
 
@@ -240,7 +220,7 @@ int rdu_ioctl_vm_destroy(struct drm_device *drm, void *data, struct drm_file *fi
 	return 0;
 }
 
-/* Old translations are gone from the card when this returns. */
+/* Old translations are gone from the card when this returns. The caller is in it. */
 static void rdu_vm_flush(struct rdu_vm *vm)
 {
 	struct rdu_ctx *ctx;
@@ -308,7 +288,7 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 	struct rdu_bo *bo = obj ? to_rdu_bo(obj) : NULL;
 	struct rdu_bind bind = {};
 	struct drm_gpuva_op *op;
-	int ret;
+	int ret, idx;
 
 	lockdep_assert_held(&vm->lock);
 
@@ -322,6 +302,8 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 		ret = rdu_mmu_prepare_map(&vm->mmu, args->va, args->size, bo, args->offset);
 	else
 		ret = rdu_mmu_prepare_unmap(&vm->mmu, args->va, args->size);
+	if (!ret)
+		ret = rdu_card_enter(vm->rdev, &idx);
 	if (ret)
 		goto out_prune;
 	if (bo) {
@@ -330,8 +312,9 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 	} else {
 		rdu_mmu_unmap(&vm->mmu, args->va, args->size);
 	}
-	mutex_unlock(&vm->mmu.lock);
 	rdu_vm_flush(vm);
+	rdu_card_exit(vm->rdev, idx);
+	mutex_unlock(&vm->mmu.lock);
 
 	/* From here on nothing fails. Buffers go after the flush. */
 	drm_gpuva_for_each_op(op, bind.ops) {
@@ -368,9 +351,12 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 	goto out;
 
 out_prune:
-	rdu_mmu_prune(&vm->mmu, args->va, args->size);
+	if (!rdu_card_enter(vm->rdev, &idx)) {
+		rdu_mmu_prune(&vm->mmu, args->va, args->size);
+		rdu_vm_flush(vm);
+		rdu_card_exit(vm->rdev, idx);
+	}
 	mutex_unlock(&vm->mmu.lock);
-	rdu_vm_flush(vm);
 	rdu_vm_reap(vm);
 out:
 	rdu_bind_fini(vm, &bind);
@@ -419,7 +405,7 @@ int rdu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 	struct drm_rdu_bind_op *ops;
 	struct rdu_vm *vm;
 	u32 i;
-	int ret, idx;
+	int ret;
 
 	if (args->flags || args->pad || !args->num_ops ||
 	    args->num_ops > RDU_MAX_BIND_OPS)
@@ -445,13 +431,13 @@ int rdu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 		}
 	}
 
-	if (!drm_dev_enter(drm, &idx)) {
-		ret = -ENODEV;
-		goto out_put;
-	}
+	/*
+	 * Not in drm_dev_enter(): here fences are waited for, and if the device
+	 * goes it is its removal that signals them.
+	 */
 	ret = mutex_lock_interruptible(&vm->lock);
 	if (ret)
-		goto out_exit;
+		goto out_put;
 	for (i = 0; i < args->num_ops; i++) {
 		ret = rdu_vm_do_bind(vm, &ops[i], objs[i]);
 		if (ret) {
@@ -460,8 +446,6 @@ int rdu_ioctl_vm_bind(struct drm_device *drm, void *data, struct drm_file *file)
 		}
 	}
 	mutex_unlock(&vm->lock);
-out_exit:
-	drm_dev_exit(idx);
 out_put:
 	for (i = 0; i < args->num_ops; i++)
 		if (objs[i])

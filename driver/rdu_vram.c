@@ -84,23 +84,26 @@ int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
 	return ret;
 }
 
-/* Overwrites with zeros, by the card. The caller is in drm_dev_enter(). */
+/* Overwrites with zeros, by the card. The caller is not in rdu_card_enter(). */
 int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks)
 {
 	struct rdu_vram *vram = &rdev->vram;
 	struct rdu_buddy_block *block;
-	int ret;
+	int ret, idx;
 
 	list_for_each_entry(block, blocks, link) {
 		struct rdu_cmd cmd = { .op = RDU_OP_FILL };
 
 		cmd.fill.dst = rdu_buddy_block_offset(block);
 		cmd.fill.len = rdu_buddy_block_size(&vram->mm, block);
-		if (cmd.fill.len <= SZ_64K) {
+		ret = rdu_card_enter(rdev, &idx);
+		if (ret)
+			return ret;
+		if (cmd.fill.len <= SZ_64K)
 			memset(vram->cpu + cmd.fill.dst, 0, cmd.fill.len);
-			continue;
-		}
-		ret = rdu_admin_exec(rdev, &cmd, NULL);
+		else
+			ret = rdu_admin_exec(rdev, &cmd, NULL);
+		rdu_card_exit(rdev, idx);
 		if (ret)
 			return ret;
 	}

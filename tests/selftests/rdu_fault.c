@@ -133,61 +133,6 @@ static void rebind(struct pair *p)
 	EXPECT_EQ(pair_run(p, job_barrier()), 1);
 }
 
-/* Every context was lost with the card: new ones work, with the old program. */
-static void start_anew(struct pair *p)
-{
-	struct drm_rdu_job job = job_barrier();
-	struct run *r = &p->bystander;
-	uint32_t ctx;
-
-	for (int i = 0; i < 300 && !ctx_state(r->fd, r->ctx).state; i++)
-		usleep(100000);
-	EXPECT_EQ(ctx_state(r->fd, r->ctx).state, DRM_RDU_CTX_STATE_INNOCENT);
-	EXPECT_EQ(submit(r->fd, r->ctx, &job, 1, 0), -EIO);
-	EXPECT_EQ(ctx_destroy(r->fd, r->ctx), 0);
-	/* Until the card is ready the answer is EIO. */
-	for (int i = 0; i < 300 && ctx_try(r->fd, r->vm, 1, &ctx); i++)
-		usleep(100000);
-	r->ctx = ctx;
-	run_check(r, 3, 2);
-}
-
-/* A queue that can't be stopped: the card is reset. */
-TEST(stuck)
-{
-	struct pair p;
-
-	pair_init(&p);
-	ASSERT_EQ(card_property(0, "fault-stuck", "2"), 0);
-	EXPECT_EQ(pair_run(&p, job_barrier()), -ETIME);
-	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, DRM_RDU_CTX_STATE_HUNG);
-	start_anew(&p);
-}
-
-/* A reset of the function from outside, with work in flight: nobody waits in vain. */
-TEST(function_level_reset)
-{
-	char name[32], path[96];
-	struct pair p;
-
-	pair_init(&p);
-	pci_name(p.fd, name);
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/reset", name);
-	for (int i = 0; i < 5; i++) {
-		struct drm_rdu_job jobs[64];
-
-		for (int j = 0; j < 64; j++)
-			jobs[j] = job_fill(p.device.va, SIZE, j);
-		for (int j = 0; j < 4; j++)
-			ASSERT_EQ(submit(p.fd, p.ctx, jobs, 64, p.sync), 0);
-		ASSERT_EQ(sys_write(path, "1"), 0);
-		ASSERT_EQ(sync_wait(p.fd, p.sync, 0, 10000), 0);
-		start_anew(&p);
-		ASSERT_EQ(ctx_destroy(p.fd, p.ctx), 0);
-		p.ctx = ctx_create(p.fd, p.vm, 1);
-	}
-}
-
 /* A program that never ends, a thousand times: all that it held comes back. */
 TEST_TIMED(thousand_hangs, 240)
 {

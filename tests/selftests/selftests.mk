@@ -9,6 +9,7 @@ CFLAGS_tests/selftests/rdu_isolation.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_life.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_monitor.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_hotplug.c := -Wno-nonnull
+CFLAGS_tests/selftests/rdu_reset.c := -Wno-nonnull
 
 $(eval $(call selftest,rdu_query,tests/selftests/rdu_query.c,,))
 $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
@@ -23,6 +24,7 @@ $(eval $(call selftest,rdu_life,tests/selftests/rdu_life.c,librdumodel,))
 $(eval $(call selftest,rdu_fault,tests/selftests/rdu_fault.c,librdumodel,))
 $(eval $(call selftest,rdu_monitor,tests/selftests/rdu_monitor.c,librdumodel,))
 $(eval $(call selftest,rdu_tools,tests/selftests/rdu_tools.c,,))
+$(eval $(call selftest,rdu_reset,tests/selftests/rdu_reset.c,librdumodel,))
 $(eval $(call selftest,rdu_uapi,tests/selftests/rdu_uapi.c,,))
 # Last: they take the card away and bring it back.
 $(eval $(call selftest,rdu_unplug,tests/selftests/rdu_unplug.c,,))

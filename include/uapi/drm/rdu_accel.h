@@ -186,7 +186,7 @@ struct drm_rdu_query_memory {
 
 /** struct drm_rdu_query_clock - The card's clock and the CPU's, read together */
 struct drm_rdu_query_clock {
-	/** @cycles: Card clock in fabric cycles. */
+	/** @cycles: Card clock in fabric cycles, as timestamps have it: zero at a reset. */
 	__u64 cycles;
 	/** @cpu_before: CLOCK_MONOTONIC in nanoseconds just before @cycles was read. */
 	__u64 cpu_before;
@@ -208,7 +208,7 @@ struct drm_rdu_query_clock {
 /**
  * struct drm_rdu_query_tile - Who owns a tile and what it did
  *
- * The cycles count since the card was reset and never go back, whoever owned
+ * The cycles count since the driver was bound and never go back, whoever owned
  * the tile; sample twice and subtract. Idle is what is left of the card clock.
  */
 struct drm_rdu_query_tile {
@@ -234,7 +234,7 @@ struct drm_rdu_query_tile {
 	__u64 aload_cycles;
 	/** @copy_cycles: Cycles spent on copies and fills. */
 	__u64 copy_cycles;
-	/** @clock: Card clock when these were read. */
+	/** @clock: Cycles of the card clock since the driver was bound. */
 	__u64 clock;
 };
 
@@ -276,7 +276,7 @@ struct drm_rdu_query_health {
 	__u32 ecc_ue;
 	/** @faults: Contexts that faulted since the driver was bound. */
 	__u64 faults;
-	/** @resets: Queue resets after a hang since the driver was bound. */
+	/** @resets: Resets of hung queues and of the card since the driver was bound. */
 	__u64 resets;
 };
 
@@ -704,7 +704,7 @@ struct drm_rdu_perf_open {
 struct drm_rdu_perf_sample {
 	/** @time: CLOCK_MONOTONIC in nanoseconds. */
 	__u64 time;
-	/** @clock: Card clock in fabric cycles. */
+	/** @clock: Cycles of the card clock since the driver was bound. */
 	__u64 clock;
 	/** @exec_cycles: Cycles spent executing; the card: sum over its tiles. */
 	__u64 exec_cycles;

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Who may touch the card, and how it is reset without harm to the innocent.
+ *
+ * Whoever touches registers or card memory is in rdu_card_enter(). Whoever
+ * resets the card
+ *
+ *   holds it    no more jobs go to the card, all else goes on
+ *   drains it   jobs that are in the rings end, or their contexts die
+ *   takes it    nobody touches it, CPU mappings of card memory are gone
+ *   reloads it  the card is reset; programs and queues are given to it again
+ *   releases it
+ *
+ * A reset leaves card memory as it was: buffers, page tables and the images of
+ * programs are there. The rings are empty, so that there is nothing to repeat.
+ * A context that could not be drained is lost: the fences of its jobs signal
+ * when the card has been reset, since until then it may reach their memory.
+ *
+ * A card that can't be reset is wedged: cut off from memory, every context lost,
+ * and nothing is asked of it until it is bound again.
+ */
+#include <linux/delay.h>
+#include <linux/kobject.h>
+#include <linux/mm.h>
+
+#include <drm/drm_drv.h>
+
+#include "rdu_ctx.h"
+#include "rdu_prog.h"
+#include "rdu_queue.h"
+#include "rdu_reset.h"
+#include "rdu_trace.h"
+
+/* ---- who may touch the card ---------------------------------------------- */
+
+static int rdu_gate_enter(struct rdu_device *rdev, int *idx, enum rdu_gate limit)
+{
+	if (!drm_dev_enter(&rdev->drm, idx))
+		return -ENODEV;
+	for (;;) {
+		wait_event_idle(rdev->gate_wait, READ_ONCE(rdev->gate) <= limit);
+		down_read(&rdev->gate_lock);
+		if (rdev->gate <= limit)
+			return 0;
+		up_read(&rdev->gate_lock);
+	}
+}
+
+/**
+ * rdu_card_enter() - Begin to touch the card's registers, or its memory by the CPU
+ * @rdev: device
+ * @idx: for rdu_card_exit()
+ *
+ * Waits while the card is being reset. A reset waits for rdu_card_exit(), and
+ * fences may wait for the reset: until then no user memory is touched, no fence
+ * is waited for, and memory is not allocated where it can be avoided. Does not
+ * nest.
+ *
+ * Return: 0, -ENODEV if the device is gone, -EIO if it is cut off.
+ */
+int rdu_card_enter(struct rdu_device *rdev, int *idx)
+{
+	int ret = rdu_gate_enter(rdev, idx, RDU_GATE_HELD);
+
+	if (!ret && READ_ONCE(rdev->wedged)) {
+		rdu_card_exit(rdev, *idx);
+		ret = -EIO;
+	}
+	return ret;
+}
+
+/* The same, also if the card is cut off: to let go of what the driver keeps. */
+int rdu_card_enter_wedged(struct rdu_device *rdev, int *idx)
+{
+	return rdu_gate_enter(rdev, idx, RDU_GATE_HELD);
+}
+
+/* The same, to give the card a job: waits from the moment the card is held. */
+int rdu_card_enter_job(struct rdu_device *rdev, int *idx)
+{
+	int ret = rdu_gate_enter(rdev, idx, RDU_GATE_OPEN);
+
+	if (!ret && READ_ONCE(rdev->wedged)) {
+		rdu_card_exit(rdev, *idx);
+		ret = -EIO;
+	}
+	return ret;
+}
+
+void rdu_card_exit(struct rdu_device *rdev, int idx)
+{
+	up_read(&rdev->gate_lock);
+	drm_dev_exit(idx);
+}
+
+/**
+ * rdu_card_peek() - As rdu_card_enter(), for those who can do without
+ * @rdev: device
+ * @idx: for rdu_card_unpeek()
+ *
+ * Does not wait.
+ *
+ * Return: false if the card is being reset, cut off or gone.
+ */
+bool rdu_card_peek(struct rdu_device *rdev, int *idx)
+{
+	if (!drm_dev_enter(&rdev->drm, idx))
+		return false;
+	if (down_read_trylock(&rdev->gate_lock)) {
+		if (rdev->gate <= RDU_GATE_HELD && !READ_ONCE(rdev->wedged))
+			return true;
+		up_read(&rdev->gate_lock);
+	}
+	drm_dev_exit(*idx);
+	return false;
+}
+
+void rdu_card_unpeek(struct rdu_device *rdev, int idx)
+{
+	up_read(&rdev->gate_lock);
+	drm_dev_exit(idx);
+}
+
+static void rdu_gate_set(struct rdu_device *rdev, enum rdu_gate gate)
+{
+	down_write(&rdev->gate_lock);
+	WRITE_ONCE(rdev->gate, gate);
+	up_write(&rdev->gate_lock);
+}
+
+/* ---- hold, drain, take, reload, release ----------------------------------- */
+
+/* Waits for others who reset it. */
+void rdu_card_hold(struct rdu_device *rdev)
+{
+	for (;;) {
+		wait_event_idle(rdev->gate_wait, READ_ONCE(rdev->gate) == RDU_GATE_OPEN);
+		down_write(&rdev->gate_lock);
+		if (rdev->gate == RDU_GATE_OPEN)
+			break;
+		up_write(&rdev->gate_lock);
+	}
+	WRITE_ONCE(rdev->gate, RDU_GATE_HELD);
+	up_write(&rdev->gate_lock);
+}
+
+void rdu_card_release(struct rdu_device *rdev)
+{
+	rdu_gate_set(rdev, RDU_GATE_OPEN);
+	wake_up_all(&rdev->gate_wait);
+}
+
+/* Whether the card has taken note of everything; who is too late dies. */
+static bool rdu_drained(struct rdu_device *rdev, unsigned long start)
+{
+	struct rdu_ctx *ctx;
+	bool busy = false;
+	u32 q;
+
+	for (q = 1; q < rdev->num_queues; q++) {
+		ctx = rdu_ctx_on_queue(rdev, q);
+		if (!ctx)
+			continue;
+		busy |= rdu_ctx_drain(ctx, start);
+		rdu_ctx_put(ctx);
+	}
+	return !busy;
+}
+
+/**
+ * rdu_card_drain() - Wait for the jobs that the card has
+ * @rdev: device, held
+ *
+ * Takes as long as the slowest job may; a context that takes longer dies.
+ *
+ * Return: whether the card answers. If not, jobs may be left.
+ */
+bool rdu_card_drain(struct rdu_device *rdev)
+{
+	unsigned long start = jiffies;
+
+	for (;;) {
+		if (READ_ONCE(rdev->wedged) || !rdu_device_answers(rdev)) {
+			rdu_queue_stop(rdev->admin.queue); /* whoever waits for it */
+			return false;
+		}
+		if (rdu_read(rdev, RDU_REG_STATUS) & RDU_STATUS_FAULT)
+			rdu_device_take_faults(rdev);
+		if (rdu_drained(rdev, start))
+			return true;
+		usleep_range(100, 1000);
+	}
+}
+
+/* From here to its release the card is the holder's alone. */
+void rdu_card_take(struct rdu_device *rdev)
+{
+	rdu_gate_set(rdev, RDU_GATE_TAKEN);
+	/* Faults wait in rdu_card_enter(). */
+	unmap_mapping_range(rdev->drm.anon_inode->i_mapping, 0, 0, 1);
+	/* Counters start at zero after a reset. */
+	rdu_device_note_clock(rdev);
+	rdu_ctx_for_all(rdev, rdu_ctx_note_busy);
+}
+
+static int rdu_reload(struct rdu_device *rdev)
+{
+	int ret;
+
+	ret = rdu_device_reset(rdev);
+	if (ret)
+		return ret;
+	/* From here on it reaches no memory but what it is told of anew. */
+	ret = rdu_admin_restart(rdev);
+	if (ret)
+		return ret;
+	return rdu_prog_reload_all(rdev);
+}
+
+/**
+ * rdu_card_reload() - Reset the card and give it all back
+ * @rdev: device, taken
+ *
+ * Contexts with jobs that were not done are lost. A card that does not get well
+ * is wedged.
+ */
+void rdu_card_reload(struct rdu_device *rdev)
+{
+	int ret;
+
+	if (rdev->wedged)
+		return;
+	ret = rdu_reload(rdev);
+	trace_rdu_reset(rdev, RDU_ADMIN_QUEUE, ret);
+	if (ret) {
+		rdu_card_wedge(rdev, "the card can't be reset");
+		return;
+	}
+	rdev->need_reset = false;
+	rdev->clock_base = rdev->clock_seen;
+	rdu_ctx_for_all(rdev, rdu_ctx_reload);
+	wake_up_all(&rdev->gate_wait);
+	atomic64_inc(&rdev->resets);
+}
+
+/* Tells whoever looks after the machine. */
+static void rdu_wedged_event(struct rdu_device *rdev)
+{
+	/* As drm_dev_wedged_event() does, which knows of no accel nodes. */
+	char wedged[] = "WEDGED=rebind";
+	char *event[2] = { wedged, NULL };
+
+	kobject_uevent_env(&rdev->drm.accel->kdev->kobj, KOBJ_CHANGE, event);
+}
+
+static void rdu_ctx_lose_innocent(struct rdu_ctx *ctx)
+{
+	rdu_ctx_lose(ctx, DRM_RDU_CTX_STATE_INNOCENT);
+}
+
+/**
+ * rdu_card_wedge() - Cut the card off, for good
+ * @rdev: device, taken
+ * @why: for the log
+ */
+void rdu_card_wedge(struct rdu_device *rdev, const char *why)
+{
+	if (rdev->wedged)
+		return;
+	WRITE_ONCE(rdev->wedged, true);
+	pci_clear_master(rdu_pdev(rdev));
+	drm_err(&rdev->drm, "%s; it is cut off until it is bound again\n", why);
+	rdu_ctx_for_all(rdev, rdu_ctx_lose_innocent);
+	wake_up_all(&rdev->gate_wait);
+	rdu_wedged_event(rdev);
+}
+
+/* ---- a queue that can't be stopped ----------------------------------------- */
+
+static void rdu_reset_work(struct work_struct *work)
+{
+	struct rdu_device *rdev = container_of(work, struct rdu_device, reset_work);
+
+	rdu_card_hold(rdev);
+	/* Somebody else's reset may have been quicker. */
+	if (rdev->need_reset && !rdev->wedged) {
+		if (rdu_card_drain(rdev))
+			drm_warn(&rdev->drm, "a queue can't be stopped: the card is reset\n");
+		rdu_card_take(rdev);
+		rdu_card_reload(rdev);
+	}
+	rdu_card_release(rdev);
+}
+
+/* The card is to be reset soon. Those who need it wait for their contexts. */
+void rdu_reset_request(struct rdu_device *rdev)
+{
+	WRITE_ONCE(rdev->need_reset, true);
+	queue_work(rdev->timeout_wq, &rdev->reset_work);
+}
+
+void rdu_reset_init(struct rdu_device *rdev)
+{
+	init_rwsem(&rdev->gate_lock);
+	init_waitqueue_head(&rdev->gate_wait);
+	INIT_WORK(&rdev->reset_work, rdu_reset_work);
+}
+
+/* ---- resets from outside: sysfs, VFIO, another driver's doing --------------- */
+
+static void rdu_reset_prepare(struct pci_dev *pdev)
+{
+	struct rdu_device *rdev = pci_get_drvdata(pdev);
+
+	rdu_card_hold(rdev);
+	rdu_card_drain(rdev);
+	rdu_card_take(rdev);
+}
+
+static void rdu_reset_done(struct pci_dev *pdev)
+{
+	struct rdu_device *rdev = pci_get_drvdata(pdev);
+
+	rdu_card_reload(rdev);
+	rdu_card_release(rdev);
+}
+
+const struct pci_error_handlers rdu_err_handlers = {
+	.reset_prepare = rdu_reset_prepare,
+	.reset_done = rdu_reset_done,
+};

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef RDU_RESET_H
+#define RDU_RESET_H
+
+#include <linux/pci.h>
+
+#include "rdu_device.h"
+
+/* rdu_reset.c: whoever holds the card is the only one to reset it. */
+void rdu_reset_init(struct rdu_device *rdev);
+void rdu_reset_fini(struct rdu_device *rdev);
+void rdu_card_hold(struct rdu_device *rdev);
+bool rdu_card_drain(struct rdu_device *rdev);
+void rdu_card_take(struct rdu_device *rdev);
+void rdu_card_reload(struct rdu_device *rdev);
+void rdu_card_wedge(struct rdu_device *rdev, const char *why);
+void rdu_card_release(struct rdu_device *rdev);
+
+extern const struct pci_error_handlers rdu_err_handlers;
+
+#endif
