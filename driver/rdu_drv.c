@@ -5,6 +5,7 @@
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
+#include <linux/stringify.h>
 #include <linux/wait_bit.h>
 #include <linux/workqueue.h>
 
@@ -235,5 +236,6 @@ module_exit(rdu_exit);
 
 MODULE_DESCRIPTION("Reconfigurable dataflow unit");
 MODULE_AUTHOR("rdu authors");
+MODULE_VERSION(__stringify(RDU_DRIVER_MAJOR) "." __stringify(RDU_DRIVER_MINOR));
 MODULE_LICENSE("GPL");
 MODULE_INFO(import_ns, "DMA_BUF");

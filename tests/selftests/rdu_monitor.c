@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * What monitoring reads: fdinfo, tracepoints.
+ * What monitoring reads: fdinfo, tracepoints, sensors and other files of sysfs.
  */
+#include <dirent.h>
 #include <pthread.h>
 #include <sys/mount.h>
+#include <sys/sysmacros.h>
 
 #include "monitor.h"
 #include "program.h"
@@ -594,4 +596,208 @@ TEST(trace)
 	snprintf(what, sizeof(what), "dev=%s queue=1 result=0", pci);
 	EXPECT_TRUE(traced(trace, "rdu_reset", what));
 	free(trace);
+}
+
+/* ---- sysfs ---------------------------------------------------------------------------- */
+
+/* The first line of a file, without its end. */
+static void sys_read(const char *folder, const char *file, char *text, size_t size)
+{
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, file);
+	f = fopen(path, "r");
+	if (!f || !fgets(text, size, f)) {
+		printf("# cannot read %s\n", path);
+		fflush(stdout);
+		_exit(TEST_FAIL);
+	}
+	fclose(f);
+	text[strcspn(text, "\n")] = 0;
+}
+
+static long sys_number(const char *folder, const char *file)
+{
+	char text[32];
+
+	sys_read(folder, file, text, sizeof(text));
+	return atol(text);
+}
+
+/* The card's /sys/.../hwmon/hwmonN. */
+static void hwmon_folder(int fd, char path[128])
+{
+	char name[32], pattern[128];
+	glob_t found;
+
+	pci_name(fd, name);
+	snprintf(pattern, sizeof(pattern), "/sys/bus/pci/devices/%s/hwmon/hwmon*", name);
+	if (glob(pattern, 0, NULL, &found))
+		SKIP("a kernel without hwmon");
+	ASSERT_EQ(found.gl_pathc, 1);
+	snprintf(path, 128, "%s", found.gl_pathv[0]);
+	globfree(&found);
+}
+
+/* Waits until a sensor is above (below) a limit. */
+static bool sensor_gets(const char *folder, const char *file, bool above, long limit)
+{
+	long value = 0;
+
+	for (int i = 0; i < 600; i++) {
+		value = sys_number(folder, file);
+		if (above ? value > limit : value < limit)
+			return true;
+		usleep(50000);
+	}
+	printf("# %s stays at %ld\n", file, value);
+	return false;
+}
+
+/* A card at work on all its tiles draws more, and gets warm. */
+TEST(sensors)
+{
+	int fd = card_open();
+	struct drm_rdu_job job;
+	char folder[128], text[32];
+	long temperature, power;
+	struct run r;
+	size_t size;
+	void *image;
+
+	hwmon_folder(fd, folder);
+	sys_read(folder, "name", text, sizeof(text));
+	EXPECT_EQ(strcmp(text, "rdu"), 0);
+	sys_read(folder, "temp1_label", text, sizeof(text));
+	EXPECT_EQ(strcmp(text, "chip"), 0);
+	sys_read(folder, "power1_label", text, sizeof(text));
+	EXPECT_EQ(strcmp(text, "card"), 0);
+
+	/* What ran before is over: it cools down. */
+	EXPECT_TRUE(sensor_gets(folder, "power1_input", false, 100 * 1000000L));
+	power = sys_number(folder, "power1_input");
+	temperature = sys_number(folder, "temp1_input");
+	EXPECT_TRUE(power >= 20 * 1000000L);
+	EXPECT_TRUE(temperature >= 20 * 1000 && temperature <= 90 * 1000);
+
+	image = scale_image(fd, 3, RDU_SIMD_FMUL, &size);
+	image = endless_image(image, &size);
+	run_load(&r, fd, image, size, card_info(fd).num_tiles, DRM_RDU_PLACEMENT_DEVICE);
+	job = run_command(&r);
+	ASSERT_EQ(submit(fd, r.ctx, &job, 1, 0), 0);
+	EXPECT_TRUE(sensor_gets(folder, "power1_input", true, power + 50 * 1000000L));
+	EXPECT_TRUE(sensor_gets(folder, "temp1_input", true, temperature + 1000));
+	EXPECT_TRUE(sys_number(folder, "power1_input") <= 400 * 1000000L);
+	EXPECT_EQ(ctx_state(fd, r.ctx).state, 0);
+	ASSERT_EQ(ctx_destroy(fd, r.ctx), 0);
+	EXPECT_TRUE(sensor_gets(folder, "power1_input", false, power + 50 * 1000000L));
+}
+
+struct names {
+	char name[256][64];
+	unsigned int count;
+};
+
+static bool names_have(const struct names *list, const char *name)
+{
+	for (unsigned int i = 0; i < list->count; i++)
+		if (!strcmp(list->name[i], name))
+			return true;
+	return false;
+}
+
+/* What lies in a folder of sysfs. */
+static struct names names_in(const char *folder)
+{
+	struct names list = { .count = 0 };
+	const struct dirent *entry;
+	DIR *dir = opendir(folder);
+
+	if (!dir) {
+		printf("# no folder %s\n", folder);
+		fflush(stdout);
+		_exit(TEST_FAIL);
+	}
+	while ((entry = readdir(dir)) && list.count < 256)
+		if (entry->d_name[0] != '.')
+			snprintf(list.name[list.count++], 64, "%.63s", entry->d_name);
+	closedir(dir);
+	return list;
+}
+
+/* Each file is the kernel's own (there without us, or of every device), or documented. */
+static void check_documented(const char *document, const struct names *list,
+			     const struct names *without, const char *const *common)
+{
+	for (unsigned int i = 0; i < list->count; i++) {
+		const char *name = list->name[i];
+		const char *const *other;
+		char what[80];
+
+		if (without && names_have(without, name))
+			continue;
+		for (other = common; *other && strcmp(*other, name); other++)
+			;
+		if (*other)
+			continue;
+		snprintf(what, sizeof(what), "/%s\nDate:", name);
+		if (!strstr(document, what)) {
+			printf("# %s is not in Documentation/ABI/sysfs-driver-rdu\n", name);
+			test_status = TEST_FAIL;
+		}
+	}
+}
+
+TEST(sysfs_is_documented)
+{
+	static const char *const device_common[] = { "accel", "driver", "hwmon", "msi_irqs", NULL };
+	static const char *const class_common[] = { "dev", "device", "power", "subsystem",
+						    "uevent", NULL };
+	static const char *const module_common[] = {
+		"coresize", "drivers", "holders", "initsize", "initstate", "notes",
+		"parameters", "refcnt", "sections", "srcversion", "taint", "uevent", NULL
+	};
+	static const char *const none[] = { NULL };
+	const char *top = getenv("TOP");
+	struct names list, without;
+	char path[512], folder[128], pci[32], name[32];
+	static char document[65536];
+	struct stat st;
+	int fd = card_open();
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/Documentation/ABI/sysfs-driver-rdu", top ?: "../..");
+	f = fopen(path, "r");
+	if (!f)
+		SKIP("no %s", path);
+	document[fread(document, 1, sizeof(document) - 1, f)] = 0;
+	fclose(f);
+
+	hwmon_folder(fd, folder);
+	list = names_in(folder);
+	EXPECT_GT(list.count, 5);
+	check_documented(document, &list, NULL, class_common);
+	if (!access("/sys/module/rdu/parameters", F_OK)) {
+		list = names_in("/sys/module/rdu/parameters");
+		check_documented(document, &list, NULL, none);
+		list = names_in("/sys/module/rdu");
+		check_documented(document, &list, NULL, module_common);
+	}
+	pci_name(fd, pci);
+	ASSERT_EQ(fstat(fd, &st), 0);
+	snprintf(name, sizeof(name), "accel%u", minor(st.st_rdev));
+	snprintf(path, sizeof(path), "/sys/class/accel/%s", name);
+	list = names_in(path);
+	check_documented(document, &list, NULL, class_common);
+
+	/* What the card's own folder has only as long as the driver is bound. */
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", pci);
+	list = names_in(path);
+	close(fd);
+	ASSERT_EQ(sys_write("/sys/bus/pci/drivers/rdu/unbind", pci), 0);
+	without = names_in(path);
+	ASSERT_EQ(sys_write("/sys/bus/pci/drivers/rdu/bind", pci), 0);
+	EXPECT_TRUE(names_have(&list, "driver") && !names_have(&without, "driver"));
+	check_documented(document, &list, &without, device_common);
 }
