@@ -162,11 +162,18 @@ int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_pr
 	struct rdu_fault_info f;
 	char where[320] = "";
 	const char *what_to_do;
+	int ret = ctx->dev->backend->fault(ctx, &f);
 
-	if (ctx->dev->backend->fault(ctx, &f) != 1)
+	if (ret == -ENODEV)
+		return lr_fail(obj, ret,
+			       "%s: the card is gone: it was unplugged, or its driver unbound; "
+			       "open it again when it is back",
+			       ctx->dev->name);
+	if (ret != 1)
 		return lr_fail(obj, code == -EIO ? -ENODEV : code,
-			       "the card stopped working on this context and left no fault: it "
-			       "was reset or has gone");
+			       "%s: the card stopped working on this context and left no fault: it "
+			       "was reset",
+			       ctx->dev->name);
 	if (prog && f.section != ~0u && f.section < prog->file->header->num_sections) {
 		const struct rdu_prog_section *sec =
 			(const struct rdu_prog_section *)(prog->file->image +
