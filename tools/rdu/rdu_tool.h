@@ -29,6 +29,8 @@ COMMANDS(COMMAND_DECL)
 
 /* ---- messages (util.c) ------------------------------------------------------- */
 
+/* The last line on stdout is one that is rewritten: it has no end yet. */
+extern bool line_open;
 /* "rdu: ..." on stderr; gives EXIT_FAIL or EXIT_USAGE. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -150,6 +150,7 @@ static void progress(struct trainer *t, bool last)
 	       terminal ? "\r" : "", bar, t->steps > 999 ? 4 : 3, t->done, t->steps, mean, p->lr,
 	       (double)t->done * t->batch / elapsed, human_time(card, text, sizeof(text)),
 	       terminal && !last ? "   " : "   \n");
+	line_open = terminal && !last;
 	fflush(stdout);
 }
 

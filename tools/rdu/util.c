@@ -8,10 +8,15 @@
 #include <time.h>
 #include "rdu_tool.h"
 
+bool line_open;
+
 int fail(const char *format, ...)
 {
 	va_list args;
 
+	if (line_open)
+		putchar('\n');
+	line_open = false;
 	fflush(stdout);
 	fputs("rdu: ", stderr);
 	va_start(args, format);
