@@ -358,7 +358,7 @@ TEST(outlives_file)
 TEST(outlives_card)
 {
 	uint32_t *map[2], *late;
-	int fd = card_open(), dmabuf[2], go[2], status;
+	int fd = card_open(), dmabuf[2], go[2], status, ret;
 	uint32_t in;
 	char pci[32], c = 0;
 	pid_t pid;
@@ -407,6 +407,8 @@ TEST(outlives_card)
 	ASSERT_EQ(sys_write(PEER, "Y"), 0);
 	EXPECT_EQ(bo_import(fd, dmabuf[0], &in), -ENODEV);
 	ASSERT_EQ(sys_write(PEER, "N"), 0);
-	EXPECT_EQ(bo_import(fd, dmabuf[0], &in), -EOPNOTSUPP);
+	/* Kernels that know how cards reach each other get as far as asking it. */
+	ret = bo_import(fd, dmabuf[0], &in);
+	EXPECT_TRUE(ret == -EOPNOTSUPP || ret == -ENODEV);
 	EXPECT_EQ(map[0][9], 0);
 }
