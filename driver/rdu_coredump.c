@@ -97,8 +97,13 @@ void rdu_coredump(struct rdu_ctx *ctx, u64 guilty)
 	first = guilty > RDU_DUMP_CMDS / 2 ? guilty - RDU_DUMP_CMDS / 2 : 1;
 	if (q->emitted > q->depth)
 		first = max(first, q->emitted - q->depth + 1);
-	for (i = first; i <= q->emitted && dump->num_cmds < RDU_DUMP_CMDS; i++)
-		dump->cmds[dump->num_cmds++] = q->ring[(i - 1) & (q->depth - 1)];
+	for (i = first; i <= q->emitted && dump->num_cmds < RDU_DUMP_CMDS; i++) {
+		struct rdu_cmd *cmd = &dump->cmds[dump->num_cmds++];
+
+		*cmd = q->ring[(i - 1) & (q->depth - 1)];
+		if (cmd->op == RDU_OP_FILL)
+			cmd->fill.value = 0; /* what a user writes is the user's */
+	}
 	spin_unlock_irq(&q->lock);
 
 	drm_dev_get(&ctx->rdev->drm);
