@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Buffers: creation, mapping, sharing. */
-#include <sys/resource.h>
-
 #include "card.h"
 
 static const uint32_t placements[] = { DRM_RDU_PLACEMENT_DEVICE, DRM_RDU_PLACEMENT_SYSTEM };
@@ -26,108 +24,6 @@ TEST(create_errors)
 	args.size = PAGE;
 	args.vm_id = 1234;
 	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE, &args), -ENOENT);
-}
-
-TEST(userptr_errors)
-{
-	struct drm_rdu_bo_create_userptr args = { .user_ptr = PAGE, .size = PAGE };
-	struct drm_rdu_bo_info info;
-	struct drm_prime_handle prime;
-	int fd = card_open();
-	char *memory = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			    -1, 0);
-
-	if (!(card_info(fd).features & DRM_RDU_FEATURE_USERPTR)) {
-		EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EOPNOTSUPP);
-		SKIP("no userptr");
-	}
-	args.user_ptr = (uintptr_t)memory;
-	EXPECT_RESERVED(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, args, flags,
-			DRM_RDU_USERPTR_READONLY);
-	args.size = 100;
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EINVAL);
-	args.size = 0;
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EINVAL);
-	args.size = ~0ULL - PAGE + 1;
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EINVAL);
-	args.size = PAGE;
-	args.user_ptr = (uintptr_t)memory + 8;
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EINVAL);
-	args.user_ptr = 0xffff888000000000ULL; /* the kernel's */
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EFAULT);
-	args.user_ptr = (uintptr_t)bad_page();
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EFAULT);
-	/* The second half is missing. */
-	munmap(memory + 2 * PAGE, 2 * PAGE);
-	args.user_ptr = (uintptr_t)memory;
-	args.size = 4 * PAGE;
-	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), -EFAULT);
-	/* Not mappable, not exportable. */
-	args.size = 2 * PAGE;
-	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), 0);
-	info = (struct drm_rdu_bo_info){ .handle = args.handle };
-	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_INFO, &info), 0);
-	EXPECT_EQ(info.mmap_offset, 0);
-	EXPECT_EQ(info.flags, DRM_RDU_BO_USERPTR);
-	EXPECT_EQ(info.placement, DRM_RDU_PLACEMENT_SYSTEM);
-	prime = (struct drm_prime_handle){ .handle = args.handle, .flags = O_RDWR };
-	EXPECT_EQ(call(fd, DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime), -EPERM);
-}
-
-TEST(userptr)
-{
-	size_t size = 4 << 20;
-	int fd = card_open();
-	uint32_t vm = vm_create(fd), ctx = ctx_create(fd, vm, 0);
-	struct buffer b = buffer_create(fd, vm, VA_BASE, size, DRM_RDU_PLACEMENT_DEVICE);
-	uint32_t *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				-1, 0), *map = b.map;
-	struct drm_rdu_bo_create_userptr args = { .user_ptr = (uintptr_t)memory, .size = size };
-
-	for (size_t i = 0; i < size / 4; i++)
-		memory[i] = i;
-	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), 0);
-	ASSERT_EQ(vm_map(fd, vm, args.handle, 0, VA_BASE + (1 << 30), size, 0), 0);
-	ASSERT_EQ(run_job(fd, ctx, job_copy(VA_BASE, VA_BASE + (1 << 30), size)), 1);
-	EXPECT_EQ(map[size / 4 - 1], size / 4 - 1);
-	ASSERT_EQ(run_job(fd, ctx, job_fill(VA_BASE + (1 << 30), size, 7)), 1);
-	EXPECT_EQ(memory[0], 7);
-	EXPECT_EQ(memory[size / 4 - 1], 7);
-	/* Read only is read only. */
-	args.flags = DRM_RDU_USERPTR_READONLY;
-	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), 0);
-	EXPECT_EQ(vm_map(fd, vm, args.handle, 0, VA_BASE + (2ULL << 30), size, 0), -EACCES);
-	ASSERT_EQ(vm_map(fd, vm, args.handle, 0, VA_BASE + (2ULL << 30), size,
-			 DRM_RDU_BIND_READONLY), 0);
-	ASSERT_EQ(run_job(fd, ctx, job_copy(VA_BASE, VA_BASE + (2ULL << 30), size)), 1);
-	EXPECT_EQ(map[5], 7);
-	EXPECT_EQ(run_job(fd, ctx, job_fill(VA_BASE + (2ULL << 30), 4, 8)), -EIO);
-	/* The process's mapping may go first. */
-	munmap(memory, size);
-}
-
-/* Pinned memory counts as locked, and is given back. */
-TEST(userptr_memlock)
-{
-	struct rlimit limit = { 1 << 20, 1 << 20 };
-	size_t size = 1 << 20;
-	int fd = card_open();
-	void *memory = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			    -1, 0);
-	struct drm_rdu_bo_create_userptr args = { .user_ptr = (uintptr_t)memory, .size = size };
-
-	if (getuid())
-		SKIP("not root");
-	ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &limit), 0);
-	ASSERT_EQ(setuid(65534), 0);
-	for (int i = 0; i < 5; i++) {
-		ASSERT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &args), 0);
-		struct drm_rdu_bo_create_userptr more = {
-			.user_ptr = (uintptr_t)memory + size, .size = PAGE,
-		};
-		EXPECT_EQ(call(fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &more), -ENOMEM);
-		ASSERT_EQ(bo_close(fd, args.handle), 0);
-	}
 }
 
 TEST(info)

@@ -13,6 +13,7 @@ CFLAGS_tests/selftests/rdu_reset.c := -Wno-nonnull
 
 $(eval $(call selftest,rdu_query,tests/selftests/rdu_query.c,,))
 $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
+$(eval $(call selftest,rdu_userptr,tests/selftests/rdu_userptr.c,,))
 $(eval $(call selftest,rdu_ioctl_fuzz,$(addprefix tests/fuzz/,rdu_ioctl_fuzz.c \
 	ioctl_fuzz_choose.c ioctl_fuzz_card.c ioctl_fuzz_core.c),librdumodel,))
 $(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
