@@ -124,12 +124,18 @@ static int rdu_find_tiles(struct rdu_device *rdev, u32 count)
 	return best == U32_MAX ? -ENOSPC : best;
 }
 
-static int rdu_ctx_grant(struct rdu_ctx *ctx)
+static int rdu_ctx_grant(struct rdu_ctx *ctx, struct rdu_user *user)
 {
 	struct rdu_device *rdev = ctx->rdev;
-	int first = 0;
+	int first = 0, ret;
 	u32 q, i;
 
+	ret = rdu_charge(&ctx->queue_charge, user, RDU_LIMIT_CONTEXTS, 1);
+	if (ret)
+		return ret;
+	ret = rdu_charge(&ctx->tiles_charge, user, RDU_LIMIT_TILES, ctx->num_tiles);
+	if (ret)
+		goto err_uncharge;
 	mutex_lock(&rdev->grant_lock);
 	for (q = 1; q < rdev->num_queues; q++)
 		if (!rdev->queues[q])
@@ -138,7 +144,8 @@ static int rdu_ctx_grant(struct rdu_ctx *ctx)
 		first = rdu_find_tiles(rdev, ctx->num_tiles);
 	if (q == rdev->num_queues || first < 0) {
 		mutex_unlock(&rdev->grant_lock);
-		return -ENOSPC;
+		ret = -ENOSPC;
+		goto err_uncharge;
 	}
 	ctx->queue_id = q;
 	ctx->tile_first = first;
@@ -151,6 +158,11 @@ static int rdu_ctx_grant(struct rdu_ctx *ctx)
 	kref_get(&ctx->ref);
 	mutex_unlock(&rdev->grant_lock);
 	return 0;
+
+err_uncharge:
+	rdu_uncharge(&ctx->queue_charge);
+	rdu_uncharge(&ctx->tiles_charge);
+	return ret;
 }
 
 static void rdu_ctx_ungrant(struct rdu_ctx *ctx, const struct rdu_busy *busy)
@@ -173,8 +185,11 @@ static void rdu_ctx_ungrant(struct rdu_ctx *ctx, const struct rdu_busy *busy)
 		list_del_init(&ctx->dev_link);
 	}
 	mutex_unlock(&rdev->grant_lock);
-	if (granted)
+	if (granted) {
+		rdu_uncharge(&ctx->queue_charge);
+		rdu_uncharge(&ctx->tiles_charge);
 		rdu_ctx_put(ctx);
+	}
 }
 
 u64 rdu_ctx_tile_mask(const struct rdu_ctx *ctx)
@@ -575,9 +590,10 @@ static int rdu_ctx_check(struct rdu_device *rdev, const struct drm_rdu_ctx_creat
 	return 0;
 }
 
-static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm,
+static struct rdu_ctx *rdu_ctx_create(struct rdu_file *rfile, struct rdu_vm *vm,
 				      const struct drm_rdu_ctx_create *args)
 {
+	struct rdu_device *rdev = rfile->rdev;
 	struct rdu_ctx *ctx;
 	int ret;
 
@@ -608,7 +624,7 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_device *rdev, struct rdu_vm *vm
 	ret = rdu_sched_ctx_init(ctx);
 	if (ret)
 		goto err_free_ctx;
-	ret = rdu_ctx_grant(ctx);
+	ret = rdu_ctx_grant(ctx, rfile->user);
 	if (ret)
 		goto err_fini_sched;
 	ret = rdu_ctx_start(ctx);
@@ -655,7 +671,7 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 		ret = -ENODEV;
 		goto out_put_vm;
 	}
-	ctx = rdu_ctx_create(rdev, vm, args);
+	ctx = rdu_ctx_create(rfile, vm, args);
 	drm_dev_exit(idx);
 	if (IS_ERR(ctx)) {
 		ret = PTR_ERR(ctx);

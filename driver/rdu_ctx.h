@@ -31,6 +31,7 @@ struct rdu_ctx {
 
 	u32 queue_id;
 	u32 tile_first, num_tiles;
+	struct rdu_charge queue_charge, tiles_charge; /* as long as they are granted */
 	u32 depth;
 	u32 timeout_ms;
 	u64 watchdog_cycles;

@@ -213,6 +213,7 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	INIT_LIST_HEAD(&rdev->lent);
 	INIT_LIST_HEAD(&rdev->borrowed);
 	INIT_LIST_HEAD(&rdev->mmus);
+	INIT_LIST_HEAD(&rdev->users);
 	ida_init(&rdev->slots);
 	INIT_WORK(&rdev->fault_work, rdu_fault_work);
 	INIT_LIST_HEAD(&rdev->progs);
@@ -227,6 +228,9 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	if (ret)
 		return ret;
 	ret = drmm_mutex_init(drm, &rdev->progs_lock);
+	if (ret)
+		return ret;
+	ret = drmm_mutex_init(drm, &rdev->users_lock);
 	if (ret)
 		return ret;
 

@@ -9,7 +9,8 @@
  *   rdu_device.gate_lock, which is what rdu_card_enter() takes
  *   rdu_admin.lock, rdu_device.progs_lock
  *   rdu_vram.lock, rdu_device.bo_lock, rdu_device.grant_lock, rdu_ctx.lock
- *   rdu_queue.lock, rdu_device.latch_lock (spin locks)
+ *   rdu_device.users_lock
+ *   rdu_queue.lock, rdu_device.latch_lock, rdu_user.lock (spin locks)
  * gate_lock and what comes after it, but for rdu_vram.lock and bo_lock, are taken
  * on the way to signalling fences: no memory is allocated under them.
  */
@@ -37,6 +38,7 @@
 #include "rdu/regs.h"
 
 #include "rdu_compat.h"
+#include "rdu_user.h"
 
 #define RDU_MAX_TILES		32
 #define RDU_PAGE_SIZE		SZ_4K
@@ -124,6 +126,9 @@ struct rdu_device {
 	struct mutex progs_lock; /* Protects: progs */
 	struct list_head progs;	/* that the card has */
 
+	struct mutex users_lock; /* Protects: users */
+	struct list_head users;	/* accounts of those who have something open */
+
 	struct workqueue_struct *submit_wq; /* of all schedulers */
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
 	struct work_struct fault_work;
@@ -145,6 +150,7 @@ struct rdu_device {
 struct rdu_file {
 	struct rdu_device *rdev;
 	struct drm_file *drm_file;
+	struct rdu_user *user;	/* who opened it */
 	struct xarray vms;
 	struct xarray ctxs;
 	struct xarray progs;

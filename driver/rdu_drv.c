@@ -2,6 +2,7 @@
 /*
  * The driver's front: probe and remove, open and close, the table of ioctls.
  */
+#include <linux/cred.h>
 #include <linux/module.h>
 #include <linux/pci.h>
 #include <linux/slab.h>
@@ -22,9 +23,12 @@
 #include "rdu_reset.h"
 #include "rdu_vm.h"
 
-/* 1.0: first. */
+/*
+ * 1.0: first.
+ * 1.1: limits per user, EDQUOT, DRM_RDU_QUERY_USER.
+ */
 #define RDU_DRIVER_MAJOR 1
-#define RDU_DRIVER_MINOR 0
+#define RDU_DRIVER_MINOR 1
 
 static int rdu_open(struct drm_device *drm, struct drm_file *file)
 {
@@ -35,6 +39,11 @@ static int rdu_open(struct drm_device *drm, struct drm_file *file)
 		return -ENOMEM;
 	rfile->rdev = to_rdu_device(drm);
 	rfile->drm_file = file;
+	rfile->user = rdu_user_get(rfile->rdev, current_uid());
+	if (!rfile->user) {
+		kfree(rfile);
+		return -ENOMEM;
+	}
 	xa_init_flags(&rfile->vms, XA_FLAGS_ALLOC1);
 	xa_init_flags(&rfile->ctxs, XA_FLAGS_ALLOC1);
 	xa_init_flags(&rfile->progs, XA_FLAGS_ALLOC1);
@@ -60,6 +69,7 @@ static void rdu_postclose(struct drm_device *drm, struct drm_file *file)
 	xa_destroy(&rfile->ctxs);
 	xa_destroy(&rfile->progs);
 	xa_destroy(&rfile->vms);
+	rdu_user_put(rfile->user);
 	kfree(rfile);
 }
 

@@ -80,12 +80,18 @@ static void rdu_bo_add_extent(struct rdu_bo *bo, u64 addr, u64 size)
 	};
 }
 
-static int rdu_bo_init_device(struct rdu_device *rdev, struct rdu_bo *bo)
+static int rdu_bo_init_device(struct rdu_device *rdev, struct rdu_bo *bo,
+			      struct rdu_user *user)
 {
 	struct rdu_buddy_block *block;
 	size_t count = 0;
 	int ret;
 
+	if (bo->base.size > rdev->vram.size)
+		return -ENOSPC;
+	ret = rdu_charge(&bo->charge, user, RDU_LIMIT_MEMORY, bo->base.size);
+	if (ret)
+		return ret;
 	ret = rdu_vram_alloc(rdev, bo->base.size, false, &bo->blocks);
 	if (ret)
 		return ret;
@@ -151,10 +157,16 @@ static int rdu_bo_map_pages(struct rdu_device *rdev, struct rdu_bo *bo)
 	return rdu_bo_init_extents_sgt(bo);
 }
 
-static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo)
+static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo,
+			      struct rdu_user *user)
 {
-	struct page **pages = drm_gem_get_pages(&bo->base);
+	struct page **pages;
+	int ret;
 
+	ret = rdu_charge(&bo->charge, user, RDU_LIMIT_SYSTEM, bo->base.size);
+	if (ret)
+		return ret;
+	pages = drm_gem_get_pages(&bo->base);
 	if (IS_ERR(pages))
 		return PTR_ERR(pages);
 	bo->pages = pages;
@@ -259,6 +271,7 @@ static void rdu_bo_free(struct rdu_bo *bo)
 		if (!list_empty(&bo->blocks))
 			rdu_vram_free(rdev, &bo->blocks);
 	}
+	rdu_uncharge(&bo->charge);
 	if (bo->dummy)
 		__free_page(bo->dummy);
 	kvfree(bo->extents);
@@ -419,9 +432,10 @@ struct rdu_bo *rdu_bo_alloc(u32 placement)
 }
 
 /* The VM's reservation object is the buffer's: takes a reference on the VM. */
-static struct rdu_bo *rdu_bo_create(struct rdu_device *rdev, u64 size, u32 placement,
+static struct rdu_bo *rdu_bo_create(struct rdu_file *rfile, u64 size, u32 placement,
 				    struct rdu_vm *vm)
 {
+	struct rdu_device *rdev = rfile->rdev;
 	struct rdu_bo *bo;
 	int ret;
 
@@ -445,10 +459,10 @@ static struct rdu_bo *rdu_bo_create(struct rdu_device *rdev, u64 size, u32 place
 		mapping_set_gfp_mask(bo->base.filp->f_mapping,
 				     GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN |
 				     __GFP_ACCOUNT);
-		ret = rdu_bo_init_system(rdev, bo);
+		ret = rdu_bo_init_system(rdev, bo, rfile->user);
 	} else {
 		drm_gem_private_object_init(&rdev->drm, &bo->base, size);
-		ret = rdu_bo_init_device(rdev, bo);
+		ret = rdu_bo_init_device(rdev, bo, rfile->user);
 	}
 	if (!ret)
 		ret = drm_gem_create_mmap_offset(&bo->base);
@@ -462,7 +476,6 @@ static struct rdu_bo *rdu_bo_create(struct rdu_device *rdev, u64 size, u32 place
 int rdu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_rdu_bo_create *args = data;
-	struct rdu_device *rdev = to_rdu_device(drm);
 	struct rdu_vm *vm = NULL;
 	struct rdu_bo *bo;
 	u64 size;
@@ -487,7 +500,7 @@ int rdu_ioctl_bo_create(struct drm_device *drm, void *data, struct drm_file *fil
 		ret = -ENODEV;
 		goto out_put_vm;
 	}
-	bo = rdu_bo_create(rdev, size, args->placement, vm);
+	bo = rdu_bo_create(file->driver_priv, size, args->placement, vm);
 	if (IS_ERR(bo)) {
 		ret = PTR_ERR(bo);
 		goto out_dev_exit;

@@ -24,6 +24,7 @@ struct rdu_bo {
 	struct rdu_extent *extents;	/* sorted by offset, no gaps */
 	u32 num_extents;
 
+	struct rdu_charge charge;	/* its creator's */
 	struct list_head blocks;	/* DEVICE: card memory */
 	struct page **pages;		/* SYSTEM: shmem pages */
 	struct sg_table *sgt;		/* SYSTEM and imported: mapped for the card */

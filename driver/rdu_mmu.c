@@ -20,6 +20,7 @@
 struct rdu_pt {
 	u64 addr;			/* card address */
 	__le64 *card;			/* the same, for the CPU */
+	struct rdu_charge charge;
 	struct list_head blocks;	/* its card memory */
 	struct list_head dead;		/* rdu_mmu.dead */
 	u32 level;			/* 0: entries are 4 KiB pages */
@@ -58,9 +59,12 @@ static struct rdu_pt *rdu_pt_alloc(struct rdu_mmu *mmu, u32 level)
 	INIT_LIST_HEAD(&pt->blocks);
 	INIT_LIST_HEAD(&pt->dead);
 	pt->level = level;
-	ret = rdu_vram_alloc(mmu->rdev, RDU_PAGE_SIZE, true, &pt->blocks);
+	ret = rdu_charge(&pt->charge, mmu->user, RDU_LIMIT_MEMORY, RDU_PAGE_SIZE);
 	if (ret)
 		goto err_free_pt;
+	ret = rdu_vram_alloc(mmu->rdev, RDU_PAGE_SIZE, true, &pt->blocks);
+	if (ret)
+		goto err_uncharge;
 	block = list_first_entry(&pt->blocks, struct rdu_buddy_block, link);
 	pt->addr = rdu_buddy_block_offset(block);
 	pt->card = vram->cpu + pt->addr;
@@ -73,6 +77,8 @@ static struct rdu_pt *rdu_pt_alloc(struct rdu_mmu *mmu, u32 level)
 
 err_free_vram:
 	rdu_vram_free(mmu->rdev, &pt->blocks);
+err_uncharge:
+	rdu_uncharge(&pt->charge);
 err_free_pt:
 	kvfree(pt);
 	return ERR_PTR(ret);
@@ -87,12 +93,14 @@ static void rdu_pt_free(struct rdu_mmu *mmu, struct rdu_pt *pt)
 			if (pt->child[i])
 				rdu_pt_free(mmu, pt->child[i]);
 	rdu_vram_free(mmu->rdev, &pt->blocks);
+	rdu_uncharge(&pt->charge);
 	kvfree(pt);
 }
 
-int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev)
+int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev, struct rdu_user *user)
 {
 	mmu->rdev = rdev;
+	mmu->user = user;
 	INIT_LIST_HEAD(&mmu->dead);
 	mmu->root = rdu_pt_alloc(mmu, RDU_PT_LEVELS - 1);
 	if (IS_ERR(mmu->root))

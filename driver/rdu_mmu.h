@@ -15,6 +15,7 @@ struct rdu_pt;
  */
 struct rdu_mmu {
 	struct rdu_device *rdev;
+	struct rdu_user *user;	/* charged for the tables; the root's charge holds it */
 	struct mutex lock;	/* Protects: entries of live tables */
 	struct list_head link;	/* rdu_device.mmus */
 	bool hit;		/* lost something to rdu_mmu_forget(), under mmus_lock */
@@ -23,7 +24,7 @@ struct rdu_mmu {
 	u32 num_dead;
 };
 
-int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev);
+int rdu_mmu_init(struct rdu_mmu *mmu, struct rdu_device *rdev, struct rdu_user *user);
 void rdu_mmu_fini(struct rdu_mmu *mmu);
 u64 rdu_mmu_root(const struct rdu_mmu *mmu);
 static inline u32 rdu_mmu_num_dead(const struct rdu_mmu *mmu)

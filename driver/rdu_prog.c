@@ -41,7 +41,9 @@ static void rdu_prog_release_work(struct work_struct *work)
 	rdu_prog_unlist(prog);
 	if (!list_empty(&prog->blocks))
 		rdu_vram_free(rdev, &prog->blocks);
+	rdu_uncharge(&prog->memory_charge);
 	ida_free(&rdev->slots, prog->slot);
+	rdu_uncharge(&prog->slot_charge);
 	kfree(prog);
 	drm_dev_put(drm);
 	rdu_cleanup_done();
@@ -72,19 +74,22 @@ struct rdu_prog *rdu_prog_lookup(struct rdu_file *rfile, u32 id)
 	return prog;
 }
 
-static struct rdu_prog *rdu_prog_create(struct rdu_device *rdev)
+static struct rdu_prog *rdu_prog_create(struct rdu_file *rfile)
 {
+	struct rdu_device *rdev = rfile->rdev;
 	struct rdu_prog *prog;
+	int ret;
 
 	prog = kzalloc(sizeof(*prog), GFP_KERNEL_ACCOUNT);
 	if (!prog)
 		return ERR_PTR(-ENOMEM);
+	ret = rdu_charge(&prog->slot_charge, rfile->user, RDU_LIMIT_PROGRAMS, 1);
+	if (ret)
+		goto err_free_prog;
 	prog->slot = ida_alloc_max(&rdev->slots, RDU_MAX_SLOTS - 1, GFP_KERNEL);
 	if (prog->slot < 0) {
-		int ret = prog->slot;
-
-		kfree(prog);
-		return ERR_PTR(ret);
+		ret = prog->slot;
+		goto err_uncharge;
 	}
 	prog->rdev = rdev;
 	INIT_LIST_HEAD(&prog->link);
@@ -94,6 +99,12 @@ static struct rdu_prog *rdu_prog_create(struct rdu_device *rdev)
 	drm_dev_get(&rdev->drm);
 	rdu_cleanup_get();
 	return prog;
+
+err_uncharge:
+	rdu_uncharge(&prog->slot_charge);
+err_free_prog:
+	kfree(prog);
+	return ERR_PTR(ret);
 }
 
 /* Has the card take the image, which lies in its memory, into the slot. */
@@ -190,14 +201,18 @@ static int rdu_prog_check(struct rdu_prog *prog, u64 addr, struct drm_rdu_prog_l
 	return ret;
 }
 
-static int rdu_prog_fill(struct rdu_prog *prog, struct drm_rdu_prog_load *args)
+static int rdu_prog_fill(struct rdu_prog *prog, struct rdu_user *user,
+			 struct drm_rdu_prog_load *args)
 {
+	u64 size = ALIGN(args->size, RDU_PAGE_SIZE), addr;
 	struct rdu_buddy_block *block;
-	u64 addr;
 	int ret;
 
 	prog->size = args->size;
-	ret = rdu_vram_alloc(prog->rdev, ALIGN(args->size, RDU_PAGE_SIZE), true, &prog->blocks);
+	ret = rdu_charge(&prog->memory_charge, user, RDU_LIMIT_MEMORY, size);
+	if (ret)
+		return ret;
+	ret = rdu_vram_alloc(prog->rdev, size, true, &prog->blocks);
 	if (ret)
 		return ret;
 	block = list_first_entry(&prog->blocks, struct rdu_buddy_block, link);
@@ -220,10 +235,10 @@ int rdu_ioctl_prog_load(struct drm_device *drm, void *data, struct drm_file *fil
 	args->error_section = 0;
 	args->error_offset = 0;
 
-	prog = rdu_prog_create(to_rdu_device(drm));
+	prog = rdu_prog_create(rfile);
 	if (IS_ERR(prog))
 		return PTR_ERR(prog);
-	ret = rdu_prog_fill(prog, args);
+	ret = rdu_prog_fill(prog, rfile->user, args);
 	if (!ret)
 		ret = xa_alloc(&rfile->progs, &id, prog, XA_LIMIT(1, RDU_MAX_IDS),
 			       GFP_KERNEL_ACCOUNT);

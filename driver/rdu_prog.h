@@ -14,6 +14,8 @@ struct rdu_prog {
 	struct work_struct release_work;
 	struct list_head link;		/* rdu_device.progs; empty: the card hasn't got it */
 	int slot;
+	struct rdu_charge slot_charge;
+	struct rdu_charge memory_charge;
 	u64 size;
 	u32 num_tiles;
 	u32 num_entries;

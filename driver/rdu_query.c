@@ -249,6 +249,24 @@ static int rdu_query_health(struct rdu_device *rdev, struct drm_rdu_dev_query *a
 	return rdu_query_copy(args, &health, sizeof(health));
 }
 
+static int rdu_query_user(struct rdu_user *user, struct drm_rdu_dev_query *args)
+{
+	struct drm_rdu_query_limit limits[RDU_NUM_LIMITS];
+	int i;
+
+	BUILD_BUG_ON(sizeof(limits) != sizeof(struct drm_rdu_query_user));
+	BUILD_BUG_ON(offsetof(struct drm_rdu_query_user, memory) !=
+		     sizeof(limits[0]) * RDU_LIMIT_MEMORY);
+
+	spin_lock(&user->lock);
+	for (i = 0; i < RDU_NUM_LIMITS; i++)
+		limits[i].used = user->used[i];
+	spin_unlock(&user->lock);
+	for (i = 0; i < RDU_NUM_LIMITS; i++)
+		limits[i].max = rdu_user_limit(user->rdev, i);
+	return rdu_query_copy(args, limits, sizeof(limits));
+}
+
 int rdu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct rdu_device *rdev = to_rdu_device(drm);
@@ -282,6 +300,9 @@ int rdu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *fil
 		break;
 	case DRM_RDU_QUERY_HEALTH:
 		ret = rdu_query_health(rdev, args);
+		break;
+	case DRM_RDU_QUERY_USER:
+		ret = rdu_query_user(((struct rdu_file *)file->driver_priv)->user, args);
 		break;
 	default:
 		ret = -EINVAL;

@@ -173,7 +173,7 @@ int rdu_ioctl_vm_create(struct drm_device *drm, void *data, struct drm_file *fil
 	vm = kzalloc(sizeof(*vm), GFP_KERNEL_ACCOUNT);
 	if (!vm)
 		return -ENOMEM;
-	ret = rdu_mmu_init(&vm->mmu, rdev);
+	ret = rdu_mmu_init(&vm->mmu, rdev, rfile->user);
 	if (ret)
 		goto err_free_vm;
 	resv_obj = drm_gpuvm_resv_object_alloc(drm);

@@ -31,7 +31,8 @@ static int query(struct drm_device *d, uint32_t type, void *data, uint32_t size)
 
 static const char *why(int ret)
 {
-	return ret == -ENODEV ? "the card was reset, or has gone" : strerror(-ret);
+	return ret == -ENODEV ? "the card was reset, or has gone" :
+	       ret == -EDQUOT ? "one user may not have more of the card" : strerror(-ret);
 }
 
 /* ---- the device ---------------------------------------------------------------------- */

@@ -186,7 +186,7 @@ TEST(errors)
 		q = (struct drm_rdu_dev_query){ .type = 1U << bit };
 		EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EINVAL);
 	}
-	q.type = DRM_RDU_QUERY_HEALTH + 1;
+	q.type = DRM_RDU_QUERY_USER + 1;
 	EXPECT_EQ(call(fd, DRM_IOCTL_RDU_DEV_QUERY, &q), -EINVAL);
 	/* A number that nobody has. */
 	EXPECT_EQ(call(fd, DRM_IOWR(DRM_COMMAND_BASE + DRM_RDU_PERF_OPEN + 1, uint64_t), &q),

@@ -7,6 +7,7 @@ CFLAGS_tests/selftests/rdu_prog.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_fault.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_isolation.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_life.c := -Wno-nonnull
+CFLAGS_tests/selftests/rdu_limits.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_monitor.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_hotplug.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_reset.c := -Wno-nonnull
@@ -21,6 +22,7 @@ $(eval $(call selftest,rdu_prime,tests/selftests/rdu_prime.c,,))
 $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
 $(eval $(call selftest,rdu_prog,tests/selftests/rdu_prog.c,librdumodel,))
 $(eval $(call selftest,rdu_isolation,tests/selftests/rdu_isolation.c,librdumodel,))
+$(eval $(call selftest,rdu_limits,tests/selftests/rdu_limits.c,librdumodel,))
 $(eval $(call selftest,rdu_life,tests/selftests/rdu_life.c,librdumodel,))
 $(eval $(call selftest,rdu_fault,tests/selftests/rdu_fault.c,librdumodel,))
 $(eval $(call selftest,rdu_monitor,tests/selftests/rdu_monitor.c,librdumodel,))

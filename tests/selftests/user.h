@@ -37,7 +37,7 @@ static inline int become_user(uid_t uid)
 	ASSERT_EQ(mknod(node, S_IFCHR | 0666, st.st_rdev), 0);
 	ASSERT_EQ(setgroups(0, NULL), 0);
 	ASSERT_EQ(setresgid(uid, uid, uid), 0);
-	ASSERT_EQ(seteuid(uid), 0);
+	ASSERT_EQ(setresuid(uid, uid, 0), 0);
 	fd = open(node, O_RDWR | O_CLOEXEC);
 	ASSERT_EQ(seteuid(0), 0);
 	unlink(node);

@@ -83,6 +83,8 @@ enum drm_rdu_query_type {
 	DRM_RDU_QUERY_CONTEXTS,
 	/** @DRM_RDU_QUERY_HEALTH: &struct drm_rdu_query_health. */
 	DRM_RDU_QUERY_HEALTH,
+	/** @DRM_RDU_QUERY_USER: &struct drm_rdu_query_user; from driver 1.1 on. */
+	DRM_RDU_QUERY_USER,
 };
 
 /**
@@ -278,6 +280,33 @@ struct drm_rdu_query_health {
 	__u64 faults;
 	/** @resets: Resets of hung queues and of the card since the driver was bound. */
 	__u64 resets;
+};
+
+/** struct drm_rdu_query_limit - How much there is of something for one user */
+struct drm_rdu_query_limit {
+	/** @used: Used now. */
+	__u64 used;
+	/** @max: What makes more than this gives EDQUOT, but for CAP_SYS_RESOURCE. */
+	__u64 max;
+};
+
+/**
+ * struct drm_rdu_query_user - The account of the user who opened this file
+ *
+ * All files that he opened count together, and buffers, also after they were
+ * given away as a dma-buf.
+ */
+struct drm_rdu_query_user {
+	/** @tiles: Tiles. */
+	struct drm_rdu_query_limit tiles;
+	/** @contexts: Contexts. */
+	struct drm_rdu_query_limit contexts;
+	/** @programs: Programs loaded. */
+	struct drm_rdu_query_limit programs;
+	/** @memory: Bytes of card memory: buffers, programs, page tables. */
+	struct drm_rdu_query_limit memory;
+	/** @system: Bytes of the computer's memory in buffers of BO_CREATE. */
+	struct drm_rdu_query_limit system;
 };
 
 /* ---- Address spaces ---------------------------------------------------- */
