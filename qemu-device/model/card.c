@@ -113,6 +113,9 @@ void rdu_queue_settle(struct rdu_queue *q)
 
 	if ((!q->reset_req && !q->disable_req) || !quiet(q))
 		return;
+	/* A disable waits for the command's end, a reset for no ordinary one. */
+	if (q->reset_req ? q->stuck : q->hung || q->suspended)
+		return;
 	rdu_queue_unload(q);
 	release_tiles(q);
 	account_idle(q);
@@ -131,7 +134,7 @@ void rdu_queue_settle(struct rdu_queue *q)
 	atomic_fetch_add(&q->tlb_generation, 1);
 	q->status = RDU_QUEUE_DISABLED;
 	q->reset_req = q->disable_req = q->enable_after = false;
-	q->stop = q->overtime = false;
+	q->stop = q->overtime = q->hung = false;
 	if (again)
 		rdu_queue_enable(q);
 	pthread_cond_broadcast(&q->card->quiet);
@@ -169,11 +172,13 @@ static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint
 }
 
 /* Signals are the front end's: its worker threads take none. */
-static int start_worker(struct rdu_queue *q)
+int rdu_queue_start(struct rdu_queue *q)
 {
 	sigset_t all, old;
 	int error;
 
+	if (q->started)
+		return 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	error = pthread_create(&q->thread, NULL, rdu_queue_worker, q);
@@ -193,7 +198,7 @@ void rdu_queue_enable(struct rdu_queue *q)
 	}
 	if (card->reset_req || q->status != RDU_QUEUE_DISABLED)
 		return;
-	if (!q->started && start_worker(q)) {
+	if (rdu_queue_start(q)) {
 		refuse(q, RDU_FAULT_INTERNAL, 0, 0);
 		return;
 	}
@@ -283,12 +288,13 @@ void rdu_card_power_on(struct rdu_card *card)
 	pthread_mutex_unlock(&card->lock);
 }
 
-static bool all_quiet(const struct rdu_card *card)
+/* Interrupts are out, too: what is saved now has them all. */
+bool rdu_card_quiet(const struct rdu_card *card)
 {
 	unsigned int i;
 
 	for (i = 0; i < RDU_MAX_QUEUES; i++)
-		if (!quiet(&card->queue[i]) && !card->queue[i].parked)
+		if (card->queue[i].busy || card->queue[i].in_irq)
 			return false;
 	return true;
 }
@@ -300,19 +306,26 @@ void rdu_card_pause(struct rdu_card *card)
 
 	pthread_mutex_lock(&card->lock);
 	card->paused = true;
-	while (!all_quiet(card)) {
+	while (!rdu_card_quiet(card)) {
 		if (pthread_cond_timedwait(&card->quiet, &card->lock, &limit) != ETIMEDOUT)
 			continue;
 		/* An endless execution must not keep a VM from stopping. */
 		for (i = 0; i < RDU_MAX_QUEUES; i++) {
 			struct rdu_queue *q = &card->queue[i];
 
-			if (!quiet(q) && !q->parked && !q->stop) {
+			if (!quiet(q) && !q->stop) {
 				q->overtime = true;
 				q->stop = true;
 			}
 		}
 		limit = rdu_in_ms(1000);
+	}
+	/* What was in progress then is faulted; what comes may run. */
+	for (i = 0; i < RDU_MAX_QUEUES; i++) {
+		struct rdu_queue *q = &card->queue[i];
+
+		if (q->overtime)
+			q->stop = q->overtime = false;
 	}
 	pthread_mutex_unlock(&card->lock);
 }

@@ -207,6 +207,12 @@ int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_
 		if (b->bounced[i] && b->segment[i].write)
 			result = rdu_mem_write(q, b->va[i], b->segment[i].ptr, b->segment[i].size,
 					       f);
+	for (i = 0; i < b->num; i++) {
+		const unsigned char *p = b->segment[i].ptr;
+
+		if (b->segment[i].write && p >= card->mem && p < card->mem + card->mem_size)
+			rdu_mem_dirty(card, (uint64_t)(p - card->mem), b->segment[i].size);
+	}
 	for (i = 0; i < b->num_extents; i++) {
 		struct rdu_extent *e = &b->extent[i];
 

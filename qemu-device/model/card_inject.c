@@ -8,6 +8,8 @@
 
 void rdu_inject_init(struct rdu_card *card)
 {
+	for (unsigned int i = 0; i < RDU_NUM_INJECTS; i++)
+		card->inject[i] = 0;
 	card->inject[RDU_INJECT_HANG] = -1;
 	card->inject[RDU_INJECT_STUCK] = -1;
 }
@@ -41,7 +43,6 @@ static bool meant(struct rdu_queue *q, enum rdu_inject what)
 	       atomic_compare_exchange_strong(&q->card->inject[what], &id, -1);
 }
 
-/* The queue stays busy, but parked: the machine can be stopped meanwhile. */
 bool rdu_inject_hang(struct rdu_queue *q)
 {
 	struct rdu_card *card = q->card;
@@ -50,13 +51,9 @@ bool rdu_inject_hang(struct rdu_queue *q)
 	if (!hang && !stuck)
 		return false;
 	pthread_mutex_lock(&card->lock);
+	q->hung = true;
 	/* Unless the card's reset is under way, which it would outlive. */
 	q->stuck = stuck && !card->reset_req;
-	q->parked = true;
-	pthread_cond_broadcast(&card->quiet);
-	while (!card->closing && (q->stuck || !q->stop))
-		pthread_cond_wait(&q->wake, &card->lock);
-	q->parked = false;
 	pthread_mutex_unlock(&card->lock);
 	return true;
 }
@@ -86,14 +83,19 @@ static void set_dead(struct rdu_card *card)
 	card->dead = dead;
 }
 
-int rdu_card_inject(struct rdu_card *card, enum rdu_inject what, int64_t value)
+bool rdu_inject_valid(enum rdu_inject what, int64_t value)
 {
 	static const int64_t most[] = { [RDU_INJECT_QUEUE] = RDU_MAX_QUEUES - 1,
 					[RDU_INJECT_COUNT] = UINT32_MAX,
 					[RDU_INJECT_FLAG] = 1 };
 	enum rdu_inject_kind kind = rdu_inject_kind(what);
 
-	if (value < (kind == RDU_INJECT_QUEUE ? -1 : 0) || value > most[kind])
+	return value >= (kind == RDU_INJECT_QUEUE ? -1 : 0) && value <= most[kind];
+}
+
+int rdu_card_inject(struct rdu_card *card, enum rdu_inject what, int64_t value)
+{
+	if (!rdu_inject_valid(what, value))
 		return -1;
 	if (what == RDU_INJECT_ECC_CE) {
 		pthread_mutex_lock(&card->lock);
@@ -102,7 +104,7 @@ int rdu_card_inject(struct rdu_card *card, enum rdu_inject what, int64_t value)
 		return 0;
 	}
 	card->inject[what] = value;
-	if (kind == RDU_INJECT_FLAG)
+	if (rdu_inject_kind(what) == RDU_INJECT_FLAG)
 		set_dead(card);
 	return 0;
 }

@@ -31,6 +31,12 @@ int rdu_bus_write(struct rdu_card *card, uint64_t addr, const void *buf, uint64_
 	return card->ops.write(card->opaque, addr, buf, len);
 }
 
+void rdu_mem_dirty(struct rdu_card *card, uint64_t offset, uint64_t len)
+{
+	if (card->ops.dirty && len)
+		card->ops.dirty(card->opaque, offset, len);
+}
+
 static int host_read(struct rdu_queue *q, uint64_t addr, void *buf, uint64_t len,
 		     struct rdu_failure *f)
 {
@@ -77,10 +83,12 @@ int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t le
 			return -1;
 		if (rdu_mmu_stretch(q, va, len < CHUNK ? len : CHUNK, true, &s, f))
 			return -1;
-		if (!s.host)
+		if (!s.host) {
 			memcpy(q->card->mem + s.addr, buf, s.len);
-		else if (host_write(q, s.addr, buf, s.len, f))
+			rdu_mem_dirty(q->card, s.addr, s.len);
+		} else if (host_write(q, s.addr, buf, s.len, f)) {
 			return -1;
+		}
 		va += s.len;
 		buf = (const char *)buf + s.len;
 		len -= s.len;
@@ -95,13 +103,16 @@ static int move(struct rdu_queue *q, const struct rdu_stretch *d, const struct r
 	unsigned char *mem = q->card->mem;
 	char bounce[BOUNCE];
 	uint64_t at, n;
+	int result = 0;
 
-	if (!d->host && !s->host) {
-		memmove(mem + d->addr, mem + s->addr, len);
-		return 0;
+	if (!d->host) {
+		if (s->host)
+			result = host_read(q, s->addr, mem + d->addr, len, f);
+		else
+			memmove(mem + d->addr, mem + s->addr, len);
+		rdu_mem_dirty(q->card, d->addr, len);
+		return result;
 	}
-	if (!d->host)
-		return host_read(q, s->addr, mem + d->addr, len, f);
 	if (!s->host)
 		return host_write(q, d->addr, mem + s->addr, len, f);
 	for (at = 0; at < len; at += n) {
@@ -117,47 +128,47 @@ int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 		 struct rdu_failure *f)
 {
 	const struct rdu_chip *chip = &q->card->chip;
-	uint64_t dram = 0, host = 0, spent = 0, cycles;
-	struct rdu_stretch d = { .len = 0 }, s = { .len = 0 };
+	struct rdu_progress *p = &q->progress;
+	struct rdu_stretch *d = &p->dst, *s = &p->src;
+	uint64_t cycles;
 
-	while (len) {
-		uint64_t n = len < CHUNK ? len : CHUNK;
+	while (p->done < len) {
+		uint64_t n = len - p->done < CHUNK ? len - p->done : CHUNK;
 
+		if (q->card->paused)
+			return RDU_SUSPENDED;
 		if (!rdu_queue_continue(q, f))
 			return -1;
-		if (!s.len && rdu_mmu_stretch(q, src, n, false, &s, f))
+		if (!s->len && rdu_mmu_stretch(q, src + p->done, n, false, s, f))
 			return -1;
-		if (!d.len && rdu_mmu_stretch(q, dst, n, true, &d, f))
+		if (!d->len && rdu_mmu_stretch(q, dst + p->done, n, true, d, f))
 			return -1;
-		n = s.len < d.len ? s.len : d.len;
-		if (!s.host && rdu_inject_ecc(q, src, f))
+		n = s->len < d->len ? s->len : d->len;
+		if (!s->host && rdu_inject_ecc(q, src + p->done, f))
 			return -1;
-		if (move(q, &d, &s, n, f))
+		if (move(q, d, s, n, f))
 			return -1;
-		dram += n * (!d.host + !s.host);
-		host += n * (d.host > s.host ? d.host : s.host);
-		src += n;
-		s.addr += n;
-		s.len -= n;
-		dst += n;
-		d.addr += n;
-		d.len -= n;
-		len -= n;
+		p->dram += n * (!d->host + !s->host);
+		p->host += n * (d->host > s->host ? d->host : s->host);
+		s->addr += n;
+		s->len -= n;
+		d->addr += n;
+		d->len -= n;
+		p->done += n;
 
 		/* The slower of the two ways sets the pace. */
-		cycles = rdu_transfer_cycles(chip, dram, chip->dram_mbps);
-		if (dram)
+		cycles = rdu_transfer_cycles(chip, p->dram, chip->dram_mbps);
+		if (p->dram)
 			cycles += chip->dram_latency;
-		if (host) {
-			uint64_t h = rdu_transfer_cycles(chip, host, chip->host_mbps) +
+		if (p->host) {
+			uint64_t h = rdu_transfer_cycles(chip, p->host, chip->host_mbps) +
 				     chip->host_latency;
 
 			if (h > cycles)
 				cycles = h;
 		}
-		if (!rdu_queue_spend(q, &q->spent.copy, cycles - spent, f))
+		if (!rdu_queue_spend(q, &q->spent.copy, cycles - q->spent.copy, f))
 			return -1;
-		spent = cycles;
 	}
 	return 0;
 }
@@ -166,17 +177,21 @@ int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value
 		 struct rdu_failure *f)
 {
 	const struct rdu_chip *chip = &q->card->chip;
+	struct rdu_progress *p = &q->progress;
 	uint32_t pattern[BOUNCE / 4];
-	uint64_t dram = 0, host = 0, spent = 0, cycles, at, n;
+	uint64_t cycles, at, n;
 	struct rdu_stretch d;
 	bool even = value == (value & 255) * 0x01010101u;
 
 	for (n = 0; n < BOUNCE / 4; n++)
 		pattern[n] = value;
-	while (len) {
+	while (p->done < len) {
+		n = len - p->done < CHUNK ? len - p->done : CHUNK;
+		if (q->card->paused)
+			return RDU_SUSPENDED;
 		if (!rdu_queue_continue(q, f))
 			return -1;
-		if (rdu_mmu_stretch(q, dst, len < CHUNK ? len : CHUNK, true, &d, f))
+		if (rdu_mmu_stretch(q, dst + p->done, n, true, &d, f))
 			return -1;
 		if (!d.host && even) {
 			memset(q->card->mem + d.addr, (int)(value & 255), d.len);
@@ -189,15 +204,15 @@ int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value
 					return -1;
 			}
 		}
-		*(d.host ? &host : &dram) += d.len;
-		dst += d.len;
-		len -= d.len;
-		cycles = rdu_transfer_cycles(chip, dram, chip->dram_mbps) +
-			 rdu_transfer_cycles(chip, host, chip->host_mbps) +
-			 (dram ? chip->dram_latency : 0) + (host ? chip->host_latency : 0);
-		if (!rdu_queue_spend(q, &q->spent.copy, cycles - spent, f))
+		if (!d.host)
+			rdu_mem_dirty(q->card, d.addr, d.len);
+		*(d.host ? &p->host : &p->dram) += d.len;
+		p->done += d.len;
+		cycles = rdu_transfer_cycles(chip, p->dram, chip->dram_mbps) +
+			 rdu_transfer_cycles(chip, p->host, chip->host_mbps) +
+			 (p->dram ? chip->dram_latency : 0) + (p->host ? chip->host_latency : 0);
+		if (!rdu_queue_spend(q, &q->spent.copy, cycles - q->spent.copy, f))
 			return -1;
-		spent = cycles;
 	}
 	return 0;
 }

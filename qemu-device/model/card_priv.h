@@ -2,13 +2,15 @@
 /*
  * The card's inside: shared by card.c (life), card_regs.c (BAR0, BAR2), queue.c
  * (workers, command decoder), mmu.c, card_mem.c (copies and fills), program.c
- * (slots, RUN), card_bind.c (segments), card_inject.c (faults on demand) and
- * card_trace.c.
+ * (slots, RUN), card_bind.c (segments), card_inject.c (faults on demand),
+ * card_trace.c and card_state.c (saving).
  *
  * Locks. card->lock guards registers, queue states, slots and the clock; it is
  * never held while a callback, a copy or an execution runs. A queue's worker, or
  * the doorbell's thread in its place, is alone in touching that queue's `batch`,
- * `tlb`, `loaded` and `args` while the queue is busy; when it is quiet (not busy, or in_irq) the lock's holder may.
+ * `tlb`, `loaded`, `args`, `progress` and `run` while the queue is busy; when it
+ * is quiet (not busy, or in_irq) the lock's holder may. Of a paused card all is
+ * the lock's holder's: saving and loading keep the lock.
  */
 #ifndef RDU_CARD_PRIV_H
 #define RDU_CARD_PRIV_H
@@ -20,6 +22,8 @@
 #define RDU_BATCH 16 /* commands fetched at once */
 #define RDU_TLB_BITS 8
 #define RDU_NONE 0xffffffffu
+/* Neither done nor failed: stopped halfway by a pause, to be carried on. */
+#define RDU_SUSPENDED 1
 
 /* Why a command failed. */
 struct rdu_failure {
@@ -52,6 +56,7 @@ struct rdu_stretch {
 };
 
 struct rdu_program; /* in a slot */
+struct rdu_schedule; /* a RUN in progress */
 
 /* Argument block, checked against the program it is for. */
 struct rdu_bound_args {
@@ -78,12 +83,12 @@ struct rdu_queue {
 
 	/* card->lock */
 	bool started, busy, in_irq, enable_after;
-	bool lent;   /* the doorbell's thread is at work in the worker's place */
-	bool parked; /* busy, but waits within a command for the pause's end */
+	bool lent; /* the doorbell's thread is at work in the worker's place */
 	bool reset_req, disable_req; /* done when the worker is quiet */
 	bool fault_irq;              /* fault vector still to be raised */
 	bool overtime;               /* stopped because a pause waited too long */
-	bool stuck;                  /* hangs, and only the card's reset ends it */
+	bool hung;                   /* the next command never ends ... */
+	bool stuck;                  /* ... and only the card's reset gets rid of it */
 	volatile bool stop;          /* work in progress gives up */
 	struct rdu_failure fault;
 	uint64_t fault_seq;
@@ -107,6 +112,14 @@ struct rdu_queue {
 	struct rdu_spent {
 		uint64_t exec, pload, aload, copy;
 	} spent;
+	bool suspended;      /* the command in progress waits for the pause's end ... */
+	uint64_t patience_ns; /* ... and then has so long until its deadline; 0: none */
+	/* COPY and FILL: how far they are; zeros when a command begins. */
+	struct rdu_progress {
+		uint64_t done, dram, host; /* bytes: in all, of either memory */
+		struct rdu_stretch dst, src; /* what is left of them */
+	} progress;
+	struct rdu_schedule *run; /* NULL: none in progress */
 };
 
 struct rdu_card {
@@ -155,10 +168,14 @@ void rdu_guest_error(struct rdu_card *card, const char *fmt, ...)
 void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after);
 void rdu_queue_request_disable(struct rdu_queue *q);
 void rdu_queue_enable(struct rdu_queue *q);
+/* Starts its worker, unless it has one. 0, or an error number. */
+int rdu_queue_start(struct rdu_queue *q);
 void rdu_card_request_reset(struct rdu_card *card);
 /* Carries out what was requested, if the worker is quiet. */
 void rdu_queue_settle(struct rdu_queue *q);
 void rdu_card_settle(struct rdu_card *card);
+/* No worker is at work, none raises an interrupt. card->lock held. */
+bool rdu_card_quiet(const struct rdu_card *card);
 void rdu_card_health(struct rdu_card *card, uint32_t *millidegrees, uint32_t *milliwatts);
 /* Milliseconds from now on CLOCK_MONOTONIC. */
 struct timespec rdu_in_ms(unsigned int ms);
@@ -168,8 +185,7 @@ struct timespec rdu_in_ms(unsigned int ms);
 void *rdu_queue_worker(void *queue);
 /* The doorbell was rung. card->lock held, and let go of while commands run. */
 void rdu_queue_rung(struct rdu_queue *q);
-/* To be called now and then by anything long. False: give up (reset, watchdog);
- * waits here while the card is paused. */
+/* To be called now and then by anything long. False: give up (reset, watchdog). */
 bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f);
 /* Adds cycles to the command in progress. False and *f: beyond the watchdog. */
 bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles,
@@ -181,6 +197,7 @@ int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t
 /* ---- card_inject.c --------------------------------------------------------- */
 
 void rdu_inject_init(struct rdu_card *card);
+bool rdu_inject_valid(enum rdu_inject what, int64_t value);
 bool rdu_inject_due(struct rdu_card *card, enum rdu_inject what);
 /* Is one of these due? Then it is used up. (The fast path: one load.) */
 static inline bool rdu_inject_take(struct rdu_card *card, enum rdu_inject what)
@@ -188,7 +205,7 @@ static inline bool rdu_inject_take(struct rdu_card *card, enum rdu_inject what)
 	return atomic_load_explicit(&card->inject[what], memory_order_relaxed) &&
 	       rdu_inject_due(card, what);
 }
-/* The queue's next command shall hang: does so until a reset. */
+/* Shall the queue's next command hang? Then the queue is hung from now on. */
 bool rdu_inject_hang(struct rdu_queue *q);
 /* A command reads card memory: 0, or -1 and *f for an uncorrectable error. */
 int rdu_inject_ecc(struct rdu_queue *q, uint64_t va, struct rdu_failure *f);
@@ -210,23 +227,40 @@ int rdu_bus_write(struct rdu_card *card, uint64_t addr, const void *buf, uint64_
 int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f);
 int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t len,
 		  struct rdu_failure *f);
+/* Commands: go on from q->progress. May return RDU_SUSPENDED. */
 int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 		 struct rdu_failure *f);
 int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value,
 		 struct rdu_failure *f);
+/* To be called after writing to card memory other than by these. */
+void rdu_mem_dirty(struct rdu_card *card, uint64_t offset, uint64_t len);
 /* Cycles that bytes take at a bandwidth in MB/s, rounded up. */
 uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32_t mbps);
 
 /* ---- program.c ------------------------------------------------------------- */
 
+#define RDU_IMAGE_MAX (1ULL << 30)
+#define RDU_SLOTS_MAX (4ULL << 30) /* bytes of images in all slots */
+
 int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+/* May return RDU_SUSPENDED, and then goes on from q->run. */
 int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+/* A validated image becomes the program's. NULL: no memory. */
+struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
+				    uint32_t tiles);
 void rdu_program_put(struct rdu_program *p);
-/* Forgets what is loaded (reset; the queue is quiet). */
+/* Can section i be loaded onto that many tiles? */
+bool rdu_program_fits(const struct rdu_program *p, uint32_t i, uint32_t tiles);
+/* An argument block for the program: empty, of *size bytes. NULL: no memory. */
+struct rdu_args *rdu_args_new(const struct rdu_program *p, size_t *size);
+/* The first region that does not fit the program, RDU_NONE: a wrong number of
+ * them or of scalars. False: all is well. */
+bool rdu_args_wrong(const struct rdu_program *p, const struct rdu_args *args, uint32_t *region);
+/* Forgets what is loaded, and the command in progress (the queue is quiet). */
 void rdu_queue_unload(struct rdu_queue *q);
 
 struct rdu_program {
@@ -304,5 +338,33 @@ void rdu_trace_stage(void *tracer, uint32_t stage, uint32_t activation, uint64_t
 		     uint64_t end);
 /* Writes it out (f != NULL), frees it. */
 int rdu_trace_end(struct rdu_tracer *t, struct rdu_queue *q, struct rdu_failure *f);
+#define RDU_TRACE_MAX (64u << 20) /* bytes gathered for one command */
+
+/* ---- a RUN in progress ------------------------------------------------------ */
+
+struct rdu_job {
+	struct rdu_queue *q;
+	struct rdu_program *p;
+	const struct rdu_bound_args *args;
+	struct rdu_region_view *views;
+	struct rdu_tracer trace;
+	struct rdu_stats stats;
+	uint64_t wall; /* host ns: when it began; while suspended: how long it ran */
+};
+
+struct rdu_schedule {
+	struct rdu_job job;
+	struct rdu_bound_args args;
+	uint32_t entry;
+	uint32_t at; /* step */
+	uint32_t depth;
+	struct rdu_loop {
+		uint32_t body; /* first step in it */
+		uint32_t count, done;
+	} loop[RDU_MAX_LOOP_DEPTH];
+};
+/* With a reference to the program, which it takes. NULL: no memory. */
+struct rdu_schedule *rdu_schedule_new(struct rdu_queue *q, struct rdu_program *p, uint32_t entry);
+void rdu_schedule_free(struct rdu_schedule *s);
 
 #endif

@@ -4,8 +4,6 @@
 #include <string.h>
 #include "card_priv.h"
 
-#define TRACE_MAX (64u << 20) /* bytes gathered for one command */
-
 int rdu_trace_begin(struct rdu_tracer *t, uint64_t addr, uint32_t size, uint64_t sections,
 		    struct rdu_failure *f)
 {
@@ -14,8 +12,8 @@ int rdu_trace_begin(struct rdu_tracer *t, uint64_t addr, uint32_t size, uint64_t
 		return 0;
 	if (size < sizeof(struct rdu_trace))
 		return rdu_fail(f, RDU_FAULT_BAD_ARGS, size, addr);
-	if (size > TRACE_MAX)
-		size = TRACE_MAX;
+	if (size > RDU_TRACE_MAX)
+		size = RDU_TRACE_MAX;
 	t->room = (uint32_t)((size - sizeof(struct rdu_trace)) / sizeof(struct rdu_trace_event));
 	t->keep = sections < t->room / 3 ? (uint32_t)sections * 3 : t->room;
 	t->events = calloc(t->room ? t->room : 1, sizeof(*t->events));

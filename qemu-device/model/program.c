@@ -12,9 +12,6 @@
 #include "card_priv.h"
 #include "timing_priv.h"
 
-#define IMAGE_MAX (1ULL << 30)
-#define SLOTS_MAX (4ULL << 30) /* bytes of images in all slots */
-
 void rdu_program_put(struct rdu_program *p)
 {
 	uint32_t i;
@@ -37,10 +34,13 @@ void rdu_queue_unload(struct rdu_queue *q)
 	q->loaded = NULL;
 	free(q->args.block);
 	memset(&q->args, 0, sizeof(q->args));
+	rdu_schedule_free(q->run);
+	q->run = NULL;
+	q->suspended = false;
 }
 
-static struct rdu_program *program_new(struct rdu_queue *q, unsigned char *image, size_t size,
-				       uint32_t tiles)
+struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
+				    uint32_t tiles)
 {
 	struct rdu_program *p = calloc(1, sizeof(*p));
 	const struct rdu_prog_header *h = (const void *)image;
@@ -63,7 +63,7 @@ static struct rdu_program *program_new(struct rdu_queue *q, unsigned char *image
 	p->steps = (const void *)(image + h->steps_off);
 	p->region_size = (const void *)(image + h->regions_off);
 	p->tiles = tiles;
-	p->chip = q->card->chip;
+	p->chip = card->chip;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -89,12 +89,12 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 		return rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, 0);
 	if (size > card->mem_size || addr > card->mem_size - size)
 		return rdu_fail(f, RDU_FAULT_PAGE, 0, addr);
-	if (size < sizeof(struct rdu_prog_header) || size > IMAGE_MAX ||
-	    card->slot_bytes + size > SLOTS_MAX) {
-		result.error = size < IMAGE_MAX && size >= sizeof(struct rdu_prog_header)
+	if (size < sizeof(struct rdu_prog_header) || size > RDU_IMAGE_MAX ||
+	    card->slot_bytes + size > RDU_SLOTS_MAX) {
+		result.error = size < RDU_IMAGE_MAX && size >= sizeof(struct rdu_prog_header)
 				       ? RDU_CFG_E_UNSUPPORTED
-			       : size > IMAGE_MAX ? RDU_CFG_E_TOO_LARGE
-						  : RDU_CFG_E_TRUNCATED;
+			       : size > RDU_IMAGE_MAX ? RDU_CFG_E_TOO_LARGE
+						      : RDU_CFG_E_TRUNCATED;
 		goto answer;
 	}
 	if (rdu_inject_ecc(q, addr, f))
@@ -112,7 +112,7 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 		free(image);
 		goto answer;
 	}
-	p = program_new(q, image, size, tiles);
+	p = rdu_program_new(card, image, size, tiles);
 	if (!p) {
 		free(image);
 		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, size);
@@ -171,6 +171,11 @@ static const struct rdu_cfg_header *section_header(const struct rdu_program *p, 
 	return (const void *)(p->image + p->sections[i].offset);
 }
 
+bool rdu_program_fits(const struct rdu_program *p, uint32_t i, uint32_t tiles)
+{
+	return section_header(p, i)->num_tiles <= tiles && p->hdr->num_tiles <= tiles;
+}
+
 static struct rdu_section *section_get(struct rdu_queue *q, struct rdu_program *p, uint32_t i,
 				       struct rdu_failure *f)
 {
@@ -217,18 +222,40 @@ static void section_put(struct rdu_program *p, uint32_t i)
 
 /* ---- argument blocks -------------------------------------------------------- */
 
+struct rdu_args *rdu_args_new(const struct rdu_program *p, size_t *size)
+{
+	const struct rdu_args *a;
+
+	*size = sizeof(*a) + p->hdr->num_regions * sizeof(a->regions[0]) +
+		p->hdr->num_scalars * sizeof(uint32_t);
+	return calloc(1, *size + 8);
+}
+
+bool rdu_args_wrong(const struct rdu_program *p, const struct rdu_args *args, uint32_t *region)
+{
+	*region = RDU_NONE;
+	if (args->num_regions != p->hdr->num_regions || args->num_scalars != p->hdr->num_scalars)
+		return true;
+	for (uint32_t i = 0; i < args->num_regions; i++) {
+		*region = i;
+		if (args->regions[i].size < p->region_size[i] || args->regions[i].addr & 63 ||
+		    args->regions[i].addr + p->region_size[i] < args->regions[i].addr)
+			return true;
+	}
+	return false;
+}
+
 static int read_args(struct rdu_queue *q, const struct rdu_program *p, uint64_t addr, uint64_t size,
 		     struct rdu_bound_args *args, struct rdu_failure *f)
 {
-	uint32_t regions = p->hdr->num_regions, scalars = p->hdr->num_scalars, i;
-	size_t need = sizeof(struct rdu_args) + regions * sizeof(args->block->regions[0]) +
-		      scalars * sizeof(uint32_t);
+	uint32_t region;
+	size_t need;
 
-	args->block = calloc(1, need + 8);
+	args->block = rdu_args_new(p, &need);
 	if (!args->block)
 		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
-	args->scalars = (uint32_t *)(void *)&args->block->regions[regions];
-	if (!addr && !size && !regions && !scalars)
+	args->scalars = (uint32_t *)(void *)&args->block->regions[p->hdr->num_regions];
+	if (!addr && !size && !p->hdr->num_regions && !p->hdr->num_scalars)
 		return 0;
 	if (size < need) {
 		rdu_fail(f, RDU_FAULT_BAD_ARGS, RDU_NONE, addr);
@@ -236,18 +263,10 @@ static int read_args(struct rdu_queue *q, const struct rdu_program *p, uint64_t 
 	}
 	if (rdu_mem_read(q, addr, args->block, need, f))
 		goto fail;
-	if (args->block->num_regions != regions || args->block->num_scalars != scalars) {
-		rdu_fail(f, RDU_FAULT_BAD_ARGS, RDU_NONE, addr);
+	if (rdu_args_wrong(p, args->block, &region)) {
+		rdu_fail(f, RDU_FAULT_BAD_ARGS, region,
+			 region == RDU_NONE ? addr : args->block->regions[region].addr);
 		goto fail;
-	}
-	for (i = 0; i < regions; i++) {
-		if (args->block->regions[i].size < p->region_size[i] ||
-		    args->block->regions[i].addr & 63 ||
-		    args->block->regions[i].addr + p->region_size[i] <
-			    args->block->regions[i].addr) {
-			rdu_fail(f, RDU_FAULT_BAD_ARGS, i, args->block->regions[i].addr);
-			goto fail;
-		}
 	}
 	return 0;
 fail:
@@ -258,18 +277,8 @@ fail:
 
 /* ---- the three commands ----------------------------------------------------- */
 
-struct job {
-	struct rdu_queue *q;
-	struct rdu_program *p;
-	const struct rdu_bound_args *args;
-	struct rdu_region_view *views;
-	struct rdu_tracer trace;
-	struct rdu_stats stats;
-	uint64_t wall;
-};
-
-static int job_begin(struct job *j, struct rdu_queue *q, const struct rdu_cmd *c, uint64_t sections,
-		     struct rdu_failure *f)
+static int job_begin(struct rdu_job *j, struct rdu_queue *q, const struct rdu_cmd *c,
+		     uint64_t sections, struct rdu_failure *f)
 {
 	memset(&j->stats, 0, sizeof(j->stats));
 	j->wall = rdu_card_now(q->card);
@@ -277,7 +286,7 @@ static int job_begin(struct job *j, struct rdu_queue *q, const struct rdu_cmd *c
 	return rdu_trace_begin(&j->trace, c->run.trace, c->run.trace_size, sections, f);
 }
 
-static int job_end(struct job *j, const struct rdu_cmd *c, int failed, struct rdu_failure *f)
+static int job_end(struct rdu_job *j, const struct rdu_cmd *c, int failed, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
 
@@ -296,7 +305,7 @@ static int job_end(struct job *j, const struct rdu_cmd *c, int failed, struct rd
 }
 
 /* Section i onto the tiles, unless it is there. */
-static int pload(struct job *j, uint32_t i, struct rdu_failure *f)
+static int pload(struct rdu_job *j, uint32_t i, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
 	struct rdu_program *p = j->p;
@@ -305,8 +314,7 @@ static int pload(struct job *j, uint32_t i, struct rdu_failure *f)
 	if (q->loaded == p && q->loaded_section == i)
 		return 0;
 	f->section = i;
-	if (section_header(p, i)->num_tiles > q->live.tile_count ||
-	    p->hdr->num_tiles > q->live.tile_count)
+	if (!rdu_program_fits(p, i, q->live.tile_count))
 		return rdu_fail(f, RDU_FAULT_NO_TILES, p->hdr->num_tiles, q->live.tile_count);
 	if (!rdu_queue_spend(q, &q->spent.pload, rdu_pload_cycles(&p->chip, p->sections[i].size),
 			     f))
@@ -320,7 +328,7 @@ static int pload(struct job *j, uint32_t i, struct rdu_failure *f)
 	return 0;
 }
 
-static int aload(struct job *j, uint32_t i, struct rdu_failure *f)
+static int aload(struct rdu_job *j, uint32_t i, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
 	uint64_t start = rdu_queue_clock(q);
@@ -333,8 +341,8 @@ static int aload(struct job *j, uint32_t i, struct rdu_failure *f)
 }
 
 /* Values, if the card computes any. */
-static int compute(struct job *j, uint32_t i, struct rdu_section *s, const struct rdu_binding *b,
-		   struct rdu_failure *f)
+static int compute(struct rdu_job *j, uint32_t i, struct rdu_section *s,
+		   const struct rdu_binding *b, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
 	struct rdu_card *card = q->card;
@@ -357,7 +365,7 @@ static int compute(struct job *j, uint32_t i, struct rdu_section *s, const struc
 	return -1;
 }
 
-static int exec(struct job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
+static int exec(struct rdu_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
 	const struct rdu_patience patience = { &q->stop, q->deadline_ns };
@@ -408,11 +416,6 @@ out:
 
 /* ---- schedules -------------------------------------------------------------- */
 
-struct loop {
-	uint32_t body; /* first step in it */
-	uint32_t count, done;
-};
-
 /* Executions in a schedule, 2^63 at most: room for the trace. */
 static uint64_t count_runs(const struct rdu_prog_step *step, uint32_t n)
 {
@@ -449,17 +452,20 @@ static uint32_t skip_loop(const struct rdu_prog_step *step, uint32_t n, uint32_t
 	return n;
 }
 
-static int schedule(struct job *j, const struct rdu_prog_step *step, uint32_t n,
-		    struct rdu_failure *f)
+static int schedule(struct rdu_schedule *s, struct rdu_failure *f)
 {
-	struct loop loop[RDU_MAX_LOOP_DEPTH], *l;
-	unsigned int depth = 0;
-	uint32_t at = 0;
+	struct rdu_job *j = &s->job;
+	const struct rdu_prog_entry *e = &j->p->entries[s->entry];
+	const struct rdu_prog_step *step = &j->p->steps[e->first_step];
+	uint32_t n = e->num_steps, at;
+	struct rdu_loop *l;
 
-	while (at < n) {
+	while ((at = s->at) < n) {
+		if (j->q->card->paused)
+			return RDU_SUSPENDED;
 		if (!rdu_queue_continue(j->q, f))
 			return -1;
-		l = depth ? &loop[depth - 1] : NULL;
+		l = s->depth ? &s->loop[s->depth - 1] : NULL;
 		switch (step[at].kind) {
 		case RDU_STEP_RUN:
 			if (step[at].arg >= j->p->hdr->num_sections)
@@ -467,26 +473,27 @@ static int schedule(struct job *j, const struct rdu_prog_step *step, uint32_t n,
 			if (pload(j, step[at].arg, f) || aload(j, step[at].arg, f) ||
 			    exec(j, step[at].arg, l ? l->done : 0, f))
 				return -1;
-			at++;
+			s->at++;
 			break;
 		case RDU_STEP_LOOP:
-			if (depth == RDU_MAX_LOOP_DEPTH)
-				return rdu_fail(f, RDU_FAULT_BAD_SLOT, depth, at);
-			at++;
-			if (!step[at - 1].arg) {
-				at = skip_loop(step, n, at) + 1;
+			if (s->depth == RDU_MAX_LOOP_DEPTH)
+				return rdu_fail(f, RDU_FAULT_BAD_SLOT, s->depth, at);
+			s->at++;
+			if (!step[at].arg) {
+				s->at = skip_loop(step, n, s->at) + 1;
 				break;
 			}
-			loop[depth++] = (struct loop){ .body = at, .count = step[at - 1].arg };
+			s->loop[s->depth++] =
+				(struct rdu_loop){ .body = s->at, .count = step[at].arg };
 			break;
 		case RDU_STEP_END:
 			if (!l)
 				return rdu_fail(f, RDU_FAULT_BAD_SLOT, 0, at);
 			if (++l->done < l->count) {
-				at = l->body;
+				s->at = l->body;
 			} else {
-				depth--;
-				at++;
+				s->depth--;
+				s->at++;
 			}
 			break;
 		default:
@@ -496,45 +503,96 @@ static int schedule(struct job *j, const struct rdu_prog_step *step, uint32_t n,
 	return 0;
 }
 
+struct rdu_schedule *rdu_schedule_new(struct rdu_queue *q, struct rdu_program *p, uint32_t entry)
+{
+	struct rdu_schedule *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->job.views = calloc(p->hdr->num_regions + 1, sizeof(*s->job.views));
+	if (!s->job.views) {
+		free(s);
+		return NULL;
+	}
+	s->job.q = q;
+	s->job.p = p;
+	s->job.args = &s->args;
+	s->entry = entry;
+	return s;
+}
+
+void rdu_schedule_free(struct rdu_schedule *s)
+{
+	if (!s)
+		return;
+	rdu_trace_end(&s->job.trace, s->job.q, NULL);
+	rdu_program_put(s->job.p);
+	free(s->job.views);
+	free(s->args.block);
+	free(s);
+}
+
+static struct rdu_schedule *start_run(struct rdu_queue *q, const struct rdu_cmd *cmd,
+				      struct rdu_failure *f)
+{
+	struct rdu_program *p = slot_get(q->card, cmd->slot);
+	const struct rdu_prog_entry *e;
+	struct rdu_schedule *s;
+
+	if (!p || cmd->run.index >= p->hdr->num_entries) {
+		rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, cmd->run.index);
+		goto no_run;
+	}
+	e = &p->entries[cmd->run.index];
+	if (p->hdr->num_tiles > q->live.tile_count) {
+		rdu_fail(f, RDU_FAULT_NO_TILES, p->hdr->num_tiles, q->live.tile_count);
+		goto no_run;
+	}
+	s = rdu_schedule_new(q, p, cmd->run.index);
+	if (!s) {
+		rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+		goto no_run;
+	}
+	if (read_args(q, p, cmd->run.args, cmd->run.args_size, &s->args, f) ||
+	    job_begin(&s->job, q, cmd, count_runs(&p->steps[e->first_step], e->num_steps), f)) {
+		rdu_schedule_free(s);
+		return NULL;
+	}
+	return s;
+no_run:
+	rdu_program_put(p);
+	return NULL;
+}
+
 int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
-	struct rdu_bound_args args = { NULL, NULL };
-	const struct rdu_prog_entry *e;
-	struct job j = { .p = slot_get(q->card, cmd->slot) };
-	int failed = -1;
+	struct rdu_schedule *s = q->run;
+	int failed;
 
-	if (!j.p || cmd->run.index >= j.p->hdr->num_entries) {
-		rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, cmd->run.index);
-		goto out;
+	if (s) {
+		/* Maybe on another host by now. */
+		s->job.wall = rdu_card_now(q->card) - s->job.wall;
+		memset(s->job.views, 0, s->job.p->hdr->num_regions * sizeof(*s->job.views));
+	} else {
+		s = start_run(q, cmd, f);
+		if (!s)
+			return -1;
 	}
-	e = &j.p->entries[cmd->run.index];
-	if (j.p->hdr->num_tiles > q->live.tile_count) {
-		rdu_fail(f, RDU_FAULT_NO_TILES, j.p->hdr->num_tiles, q->live.tile_count);
-		goto out;
+	q->run = NULL;
+	failed = schedule(s, f);
+	if (failed == RDU_SUSPENDED) {
+		s->job.wall = rdu_card_now(q->card) - s->job.wall;
+		q->run = s;
+		return RDU_SUSPENDED;
 	}
-	if (read_args(q, j.p, cmd->run.args, cmd->run.args_size, &args, f))
-		goto out;
-	j.args = &args;
-	j.views = calloc(j.p->hdr->num_regions + 1, sizeof(*j.views));
-	if (!j.views) {
-		rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
-		goto out;
-	}
-	failed = job_begin(&j, q, cmd, count_runs(&j.p->steps[e->first_step], e->num_steps), f);
-	if (!failed) {
-		failed = schedule(&j, &j.p->steps[e->first_step], e->num_steps, f);
-		failed = job_end(&j, cmd, failed, f);
-	}
-out:
-	free(j.views);
-	free(args.block);
-	rdu_program_put(j.p);
+	failed = job_end(&s->job, cmd, failed, f);
+	rdu_schedule_free(s);
 	return failed;
 }
 
 int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
-	struct job j = { .p = slot_get(q->card, cmd->slot) };
+	struct rdu_job j = { .p = slot_get(q->card, cmd->slot) };
 	int failed = -1;
 
 	if (!j.p || cmd->run.index >= j.p->hdr->num_sections) {
@@ -553,7 +611,7 @@ int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
 	struct rdu_bound_args args = { NULL, NULL };
-	struct job j = { .p = q->loaded };
+	struct rdu_job j = { .p = q->loaded };
 	struct rdu_binding b;
 	int failed;
 
@@ -587,7 +645,7 @@ int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 
 int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
-	struct job j = { .p = q->loaded, .args = &q->args };
+	struct rdu_job j = { .p = q->loaded, .args = &q->args };
 	int failed;
 
 	if (!q->loaded || !q->args.block)

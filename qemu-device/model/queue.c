@@ -44,18 +44,6 @@ static uint64_t monotonic_ns(void)
 
 bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f)
 {
-	struct rdu_card *card = q->card;
-
-	if (atomic_load_explicit(&card->paused, memory_order_relaxed)) {
-		pthread_mutex_lock(&card->lock);
-		while (card->paused && !q->stop) {
-			q->parked = true;
-			pthread_cond_broadcast(&card->quiet);
-			pthread_cond_wait(&q->wake, &card->lock);
-			q->parked = false;
-		}
-		pthread_mutex_unlock(&card->lock);
-	}
 	if (q->stop || (q->deadline_ns && monotonic_ns() > q->deadline_ns)) {
 		rdu_fail(f, RDU_FAULT_WATCHDOG, 1, 0);
 		return false;
@@ -253,19 +241,50 @@ static void account(struct rdu_queue *q)
 	pthread_mutex_unlock(&card->lock);
 }
 
+/* A command, or the rest of one that a pause cut in two. */
+static void begin(struct rdu_queue *q)
+{
+	uint64_t limit = q->watchdog;
+
+	if (!q->suspended) {
+		memset(&q->spent, 0, sizeof(q->spent));
+		memset(&q->progress, 0, sizeof(q->progress));
+		q->watchdog_end = limit ? limit : UINT64_MAX;
+		q->patience_ns = q->watchdog_ms * 1000000ULL;
+	}
+	q->suspended = false;
+	q->deadline_ns = q->patience_ns ? monotonic_ns() + q->patience_ns : 0;
+}
+
+static void suspend(struct rdu_queue *q)
+{
+	uint64_t now = monotonic_ns();
+
+	if (q->deadline_ns)
+		q->patience_ns = q->deadline_ns > now ? q->deadline_ns - now : 1;
+	q->suspended = true;
+}
+
+/* card->lock taken. */
 static void one_command(struct rdu_queue *q)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_cmd *c = &q->batch[q->batch_pos];
 	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
-	uint64_t seq = c->seqno, limit = q->watchdog, done;
-	uint32_t ms = q->watchdog_ms;
+	uint64_t seq = c->seqno, done;
 	int failed;
 
-	memset(&q->spent, 0, sizeof(q->spent));
-	q->watchdog_end = limit ? limit : UINT64_MAX;
-	q->deadline_ns = ms ? monotonic_ns() + ms * 1000000ULL : 0;
-	failed = rdu_inject_hang(q) ? -1 : carry_out(q, c, &f);
+	if (!q->suspended && rdu_inject_hang(q)) {
+		pthread_mutex_lock(&card->lock);
+		return;
+	}
+	begin(q);
+	failed = carry_out(q, c, &f);
+	if (failed == RDU_SUSPENDED) {
+		suspend(q);
+		pthread_mutex_lock(&card->lock);
+		return;
+	}
 	/* Whoever sees the completion sees its cycles too. */
 	account(q);
 	done = rdu_inject_take(card, RDU_INJECT_POISON) ? UINT64_MAX : seq;
@@ -306,7 +325,12 @@ static bool has_work(const struct rdu_queue *q)
 {
 	const struct rdu_card *card = q->card;
 
-	if (!card->enabled || card->paused || q->reset_req || q->disable_req || card->reset_req)
+	if (card->paused || q->hung || q->reset_req || card->reset_req)
+		return false;
+	/* What has begun is ended, even if queue or card are to be disabled. */
+	if (q->suspended)
+		return true;
+	if (!card->enabled || q->disable_req)
 		return false;
 	if (q->status != RDU_QUEUE_IDLE && q->status != RDU_QUEUE_RUNNING)
 		return false;
@@ -366,6 +390,12 @@ void rdu_queue_rung(struct rdu_queue *q)
 		pthread_cond_signal(&q->wake);
 }
 
+/* A fault is to be told of; nothing is while the card is paused. */
+static bool irq_due(const struct rdu_queue *q)
+{
+	return q->fault_irq && !q->card->paused;
+}
+
 void *rdu_queue_worker(void *queue)
 {
 	struct rdu_queue *q = queue;
@@ -378,7 +408,7 @@ void *rdu_queue_worker(void *queue)
 			pthread_cond_wait(&q->wake, &card->lock);
 			continue;
 		}
-		if (q->fault_irq) {
+		if (irq_due(q)) {
 			q->fault_irq = false;
 			stop_running(q);
 			raise_irq(q, RDU_VECTOR_FAULT);
@@ -392,7 +422,7 @@ void *rdu_queue_worker(void *queue)
 		rdu_queue_settle(q);
 		rdu_card_settle(card);
 		pthread_cond_broadcast(&card->quiet);
-		if (q->status == RDU_QUEUE_RUNNING && !card->paused) {
+		if (q->status == RDU_QUEUE_RUNNING && !card->paused && !q->hung) {
 			stop_running(q);
 			q->status = RDU_QUEUE_IDLE;
 		}
@@ -404,7 +434,7 @@ void *rdu_queue_worker(void *queue)
 			continue;
 		}
 		atomic_store(&q->sleeping, true);
-		if (!has_work(q) && !q->fault_irq && !card->closing)
+		if (!has_work(q) && !irq_due(q) && !card->closing)
 			pthread_cond_wait(&q->wake, &card->lock);
 		atomic_store(&q->sleeping, false);
 	}

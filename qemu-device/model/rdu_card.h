@@ -25,7 +25,7 @@ struct rdu_host_ops {
 	 * bus refused. Called from card threads. */
 	int (*read)(void *opaque, uint64_t addr, void *buf, uint64_t len);
 	int (*write)(void *opaque, uint64_t addr, const void *buf, uint64_t len);
-	/* Raise MSI-X vector. Called from card threads. */
+	/* Raise MSI-X vector. Called from card threads; a pause waits for it. */
 	void (*irq)(void *opaque, unsigned int vector);
 	/* Monotonic time in nanoseconds. */
 	uint64_t (*now_ns)(void *opaque);
@@ -33,6 +33,8 @@ struct rdu_host_ops {
 	 * Valid until unmap. */
 	void *(*map)(void *opaque, uint64_t addr, uint64_t len, bool write);
 	void (*unmap)(void *opaque, void *ptr, uint64_t len, bool write);
+	/* Optional: card memory [offset, offset + len) was written by the card. */
+	void (*dirty)(void *opaque, uint64_t offset, uint64_t len);
 	/* Optional: what a guest did wrong, for the front end's log. */
 	void (*guest_error)(void *opaque, const char *text);
 	/* The callbacks may be called in rdu_card_doorbell() too. Then it carries
@@ -68,7 +70,9 @@ void rdu_card_doorbell(struct rdu_card *card, uint64_t offset, uint64_t value,
 /* Function-level or platform reset: stops all queues, frees all program slots,
  * clears registers and scratchpads; card memory keeps its contents. Waits. */
 void rdu_card_reset(struct rdu_card *card);
-/* Stop fetching and wait until nothing is in flight; resume. (VM stop.) */
+/* Stop fetching and wait until nothing is in flight; resume. (VM stop.) Long
+ * commands stop halfway and go on afterwards; a section that takes more than
+ * 30 s to its end is given up, as by a watchdog. */
 void rdu_card_pause(struct rdu_card *card);
 void rdu_card_resume(struct rdu_card *card);
 
@@ -106,6 +110,17 @@ enum rdu_inject_kind rdu_inject_kind(enum rdu_inject what);
 int rdu_card_inject(struct rdu_card *card, enum rdu_inject what, int64_t value);
 /* What is still to come: the queue (-1: none), the count, the flag. */
 int64_t rdu_card_injected(struct rdu_card *card, enum rdu_inject what);
+
+/* All of a paused card but its memory, faults on demand included, as a stream of
+ * bytes, through the front end's put and get (0, or -1), which must not call the
+ * card. A card of the same chip, memory size, serial number and `timing_only`
+ * that loads it and is resumed goes on as the saved one would have. -1 and a
+ * text if a stream is not one (the card is then as after power-on), or if put
+ * fails. */
+int rdu_card_save(struct rdu_card *card, int (*put)(void *opaque, const void *buf, size_t len),
+		  void *opaque, char *error, size_t error_size);
+int rdu_card_load(struct rdu_card *card, int (*get)(void *opaque, void *buf, size_t len),
+		  void *opaque, char *error, size_t error_size);
 
 /* ---- chip descriptions ------------------------------------------------- */
 

@@ -6,6 +6,7 @@ $(eval $(call unit_test,card_chip,tests/unit/card_chip.c,librdumodel))
 $(eval $(call unit_test,card_regs,tests/unit/card_regs.c,librdumodel))
 $(eval $(call unit_test,card_queue,tests/unit/card_queue.c,librdumodel))
 $(eval $(call unit_test,card_inject,tests/unit/card_inject.c,librdumodel))
+$(eval $(call unit_test,card_state,tests/unit/card_state.c,librdumodel))
 # Modelled time.
 $(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
 # The fabric: validation, execution, numerics.
