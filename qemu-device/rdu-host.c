@@ -166,6 +166,11 @@ static void rdu_irq_bh(void *opaque)
 	}
 }
 
+void rdu_host_deliver(RduState *s)
+{
+	rdu_irq_bh(s);
+}
+
 static void rdu_host_irq(void *opaque, unsigned int vector)
 {
 	RduState *s = opaque;
@@ -187,6 +192,22 @@ static uint64_t rdu_host_now_ns(void *opaque)
 	return get_clock();
 }
 
+/*
+ * Only a migration asks for it. It clears a page's mark before it reads the page:
+ * the mark must come after what the card wrote, and the look at whether marks are
+ * wanted, too.
+ */
+static void rdu_host_dirty(void *opaque, uint64_t offset, uint64_t len)
+{
+	RduState *s = opaque;
+
+	smp_mb();
+	if (memory_region_get_dirty_log_mask(s->mem) & (1 << DIRTY_MEMORY_MIGRATION)) {
+		rdu_rcu_enter();
+		memory_region_set_dirty(s->mem, offset, len);
+	}
+}
+
 static void rdu_host_guest_error(void *opaque, const char *text)
 {
 	qemu_log_mask(LOG_GUEST_ERROR, "rdu: %s\n", text);
@@ -199,6 +220,7 @@ const struct rdu_host_ops rdu_host_ops = {
 	.now_ns = rdu_host_now_ns,
 	.map = rdu_host_map,
 	.unmap = rdu_host_unmap,
+	.dirty = rdu_host_dirty,
 	.guest_error = rdu_host_guest_error,
 	.brief_in_doorbell = true,
 };

@@ -162,20 +162,6 @@ static void rdu_reset_hold(RDU_RESET_ARGS)
 	rdu_answer_update(s);
 }
 
-/* A stopped machine has a stopped card: nothing is written to its memory. */
-static void rdu_vm_state_change(void *opaque, bool running, RunState state)
-{
-	RduState *s = opaque;
-
-	if (running && s->paused) {
-		s->paused = false;
-		rdu_card_resume(s->card);
-	} else if (!running && !s->paused) {
-		s->paused = true;
-		rdu_card_pause(s->card);
-	}
-}
-
 static uint32_t rdu_read_config(PCIDevice *pci, uint32_t addr, int len)
 {
 	if (rdu_injected(RDU(pci), RDU_INJECT_GONE)) {
@@ -304,10 +290,7 @@ static void rdu_exit(PCIDevice *pci)
 {
 	RduState *s = RDU(pci);
 
-	if (s->vmstate_change) {
-		qemu_del_vm_change_state_handler(s->vmstate_change);
-		s->vmstate_change = NULL;
-	}
+	rdu_vmstate_exit(s);
 	rdu_card_free(s->card);
 	s->card = NULL;
 	rdu_host_exit(s);
@@ -377,7 +360,7 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 	if (!rdu_inject_realize(s, errp)) {
 		goto no_inject;
 	}
-	s->vmstate_change = qemu_add_vm_change_state_handler(rdu_vm_state_change, s);
+	rdu_vmstate_realize(s);
 	return;
 
 no_inject:
@@ -403,12 +386,6 @@ static RDU_PROPERTIES rdu_properties[] = {
 	DEFINE_PROP_BOOL("timing-only", RduState, timing_only, false),
 	DEFINE_PROP_LINK("memdev", RduState, memdev, TYPE_MEMORY_BACKEND, HostMemoryBackend *),
 	RDU_PROPERTIES_END
-};
-
-/* Saving a card in the middle of its work is not there yet. */
-static const VMStateDescription rdu_vmstate = {
-	.name = "rdu",
-	.unmigratable = 1,
 };
 
 static void rdu_class_init(ObjectClass *klass, RDU_CLASS_DATA *data)

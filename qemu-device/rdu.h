@@ -53,10 +53,17 @@ void rdu_inject_instance_init(Object *obj);
 bool rdu_inject_realize(RduState *s, Error **errp);
 bool rdu_injected(RduState *s, enum rdu_inject flag);
 
+/* rdu-vmstate.c: the machine stops, is saved, goes on */
+extern const VMStateDescription rdu_vmstate;
+void rdu_vmstate_realize(RduState *s);
+void rdu_vmstate_exit(RduState *s);
+
 /* rdu-host.c: what the card's threads may ask of the machine */
 extern const struct rdu_host_ops rdu_host_ops;
 void rdu_host_init(RduState *s);
 void rdu_host_reset(RduState *s);
+/* Raises what is pending now, not when the main loop comes to it. */
+void rdu_host_deliver(RduState *s);
 void rdu_host_exit(RduState *s);
 
 #endif
