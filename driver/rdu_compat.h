@@ -128,6 +128,13 @@ static inline struct drm_gpuva_ops *rdu_gpuvm_map_ops(struct drm_gpuvm *gpuvm, u
 #define RDU_DMA_BUF_INVALIDATE move_notify
 #endif
 
+/* What a workqueue is without WQ_UNBOUND, said aloud. */
+#ifdef RDU_HAVE_WQ_PERCPU
+#define RDU_WQ_PERCPU WQ_PERCPU
+#else
+#define RDU_WQ_PERCPU 0
+#endif
+
 #ifdef RDU_HAVE_DRIVER_GEM_GPUVA
 #define RDU_DRIVER_GEM_GPUVA DRIVER_GEM_GPUVA
 #else

@@ -10,6 +10,7 @@
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
 
+#include "rdu_compat.h"
 #include "rdu_ctx.h"
 #include "rdu_device.h"
 #include "rdu_gem.h"
@@ -236,9 +237,12 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 
 	/*
 	 * One for all: a queue per context would need a thread of its own, and
-	 * a process killed as that is created leaves an error in the log.
+	 * a process killed as that is created leaves an error in the log. The
+	 * work is a doorbell: done at once, on the processor that submits, it
+	 * waits for no other to wake up.
 	 */
-	rdev->submit_wq = alloc_workqueue("rdu-submit", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	rdev->submit_wq = alloc_workqueue("rdu-submit",
+					  WQ_MEM_RECLAIM | WQ_HIGHPRI | RDU_WQ_PERCPU, 0);
 	if (!rdev->submit_wq)
 		return -ENOMEM;
 	ret = drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->submit_wq);

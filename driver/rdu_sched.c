@@ -32,6 +32,9 @@ static int rdu_sched_emit(struct rdu_job *job)
 		trace_rdu_run(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit,
 			      job->num_cmds);
 		ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
+		/* What is brief may be done before its interrupt gets anywhere. */
+		if (!ret)
+			rdu_queue_poll(ctx->queue);
 	}
 	rdu_card_exit(ctx->rdev, idx);
 	return ret;
