@@ -22,7 +22,7 @@ $(B)/tests/bench/fabric_kernels.o: | $(call packages,bench)
 # In the VM, by tests/bench/guest: one program, many names. It needs nothing but
 # what the tools need, and is built with them.
 ALL += $(B)/bench/guest/way_in
-GUEST_BENCHES := dma_h2d_64m dma_d2h_64m job_latency job_pipelined bar_read bar_write
-CFLAGS_tests/bench/way_in.c := -Itools/rdu
+GUEST_BENCHES := dma_h2d_64m dma_d2h_64m job_latency job_pipelined job_submitted bar_read bar_write
+CFLAGS_tests/bench/way_in.c = -Itools/rdu $(DRM_CFLAGS)
 $(eval $(call bench,guest/way_in,tests/bench/way_in.c tools/rdu/measure.c tools/rdu/util.c,\
 	librdu librdumodel,-lelf -ldrm))

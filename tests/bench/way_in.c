@@ -10,7 +10,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 #include <sys/mman.h>
+#include <xf86drm.h>
 #include "bench.h"
+#include "drm/rdu_accel.h"
 #include "measure.h"
 
 #define COPY (64 << 20)
@@ -18,6 +20,8 @@
 #define JOBS 1000
 #define BATCHES 5 /* of JOBS, turn about with the peer */
 #define MANY 100000
+#define ROUNDS 10 /* that MANY are done in, turn about with the peer */
+#define TOGETHER 64 /* jobs in one SUBMIT */
 #define BLOCK 4096
 
 static struct rdu_context *ctx;
@@ -90,13 +94,91 @@ static void latency(void)
 	       measure_median(read, BATCHES) * 1e6);
 }
 
-static void pipelined(void)
-{
-	double one, each;
+/* The ioctls themselves, with a context of their own. */
+static struct {
+	int fd;
+	uint32_t ctx, timeline;
+	uint64_t point;
+} ioctls;
 
-	check(measure_latency(ctx, JOBS, &one));
-	check(measure_pipelined(ctx, MANY, &each));
-	report("job_pipelined", each * 1e6, "us", "one-at-a-time", one * 1e6);
+static void call(unsigned long request, void *arg, const char *what)
+{
+	if (drmIoctl(ioctls.fd, request, arg))
+		die(what, NULL);
+}
+
+static void ioctls_open(void)
+{
+	struct drm_rdu_vm_create vm = { 0 };
+	struct drm_rdu_ctx_create create = { 0 };
+
+	if (ioctls.ctx)
+		return;
+	ioctls.fd = rdu_device_fd(rdu_context_device(ctx));
+	call(DRM_IOCTL_RDU_VM_CREATE, &vm, "VM_CREATE");
+	create.vm_id = vm.vm_id;
+	call(DRM_IOCTL_RDU_CTX_CREATE, &create, "CTX_CREATE");
+	ioctls.ctx = create.ctx_id;
+	if (drmSyncobjCreate(ioctls.fd, 0, &ioctls.timeline))
+		die("syncobj", NULL);
+}
+
+/* So many empty jobs; the timeline's next point is signalled when they are done. */
+static void submit_empty(uint32_t count)
+{
+	static struct drm_rdu_job jobs[TOGETHER];
+	struct drm_rdu_sync sync = { .flags = DRM_RDU_SYNC_SIGNAL | DRM_RDU_SYNC_TIMELINE,
+				     .handle = ioctls.timeline,
+				     .point = ++ioctls.point };
+	struct drm_rdu_submit submit = { .ctx_id = ioctls.ctx,
+					 .jobs = (uintptr_t)jobs,
+					 .num_jobs = count,
+					 .job_stride = sizeof(*jobs),
+					 .syncs = (uintptr_t)&sync,
+					 .num_syncs = 1,
+					 .sync_stride = sizeof(sync) };
+
+	for (uint32_t i = 0; i < count; i++)
+		jobs[i].type = DRM_RDU_JOB_BARRIER;
+	call(DRM_IOCTL_RDU_SUBMIT, &submit, "SUBMIT");
+}
+
+static void wait_empty(uint64_t point)
+{
+	if (drmSyncobjTimelineWait(ioctls.fd, &ioctls.timeline, &point, 1, INT64_MAX, 0, NULL))
+		die("waiting for a syncobj", NULL);
+}
+
+/* Seconds a job: `jobs` of them, `together` in a SUBMIT, at most `ahead` SUBMITs in flight. */
+static double empty_jobs(uint32_t jobs, uint32_t together, uint32_t ahead)
+{
+	double t = now();
+
+	for (uint32_t done = 0, n; done < jobs; done += n) {
+		n = jobs - done < together ? jobs - done : together;
+		submit_empty(n);
+		if (ioctls.point >= ahead)
+			wait_empty(ioctls.point - ahead + 1);
+	}
+	wait_empty(ioctls.point);
+	return (now() - t) / jobs;
+}
+
+/*
+ * Many in flight, against one at a time. Wall time of all of them, both: what
+ * other work on the host takes away, it takes from both.
+ */
+static void pipelined(const char *name, uint32_t together)
+{
+	double one[ROUNDS], each[ROUNDS];
+
+	ioctls_open();
+	for (unsigned int i = 0; i < ROUNDS; i++) {
+		one[i] = empty_jobs(JOBS, 1, 1);
+		each[i] = empty_jobs(MANY / ROUNDS, together, 32);
+	}
+	report(name, measure_median(each, ROUNDS) * 1e6, "us", "one-at-a-time",
+	       measure_median(one, ROUNDS) * 1e6);
 }
 
 static void bar(bool write)
@@ -142,7 +224,9 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "job_latency"))
 			latency();
 		else if (!strcmp(argv[i], "job_pipelined"))
-			pipelined();
+			pipelined(argv[i], TOGETHER);
+		else if (!strcmp(argv[i], "job_submitted"))
+			pipelined(argv[i], 1);
 		else if (!strcmp(argv[i], "bar_read") || !strcmp(argv[i], "bar_write"))
 			bar(argv[i][4] == 'w');
 		else

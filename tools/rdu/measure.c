@@ -99,20 +99,6 @@ int measure_latency(struct rdu_context *ctx, unsigned int jobs, double *seconds)
 	return ret;
 }
 
-int measure_pipelined(struct rdu_context *ctx, unsigned int jobs, double *seconds)
-{
-	double t = now_seconds();
-	uint64_t ticket = 0;
-	int ret = 0;
-
-	for (unsigned int i = 0; i < jobs && !ret; i++)
-		ret = rdu_context_barrier(ctx, &ticket);
-	if (!ret)
-		ret = rdu_context_wait(ctx, ticket, -1);
-	*seconds = (now_seconds() - t) / jobs;
-	return ret;
-}
-
 void measure_touch(void *memory, size_t bytes, double *write, double *read)
 {
 	volatile uint64_t *word = memory;

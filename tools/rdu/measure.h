@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast the way to the card is: `rdu bench` and the benchmarks of tests/bench
+ * How fast the way to the card is, for the benchmarks of tests/bench, which all
  * measure by the same code. Times are the host's, medians of several rounds; a
  * failure is 0, or -1 with rdu_error_text() of the context.
  */
@@ -20,9 +20,6 @@ int measure_copy(struct rdu_context *ctx, size_t bytes, double *to_card, double 
 
 /* An empty job: from submitting it to knowing that it is done, seconds. */
 int measure_latency(struct rdu_context *ctx, unsigned int jobs, double *seconds);
-
-/* Empty jobs, one a submission, many in flight: seconds each. */
-int measure_pipelined(struct rdu_context *ctx, unsigned int jobs, double *seconds);
 
 /* The CPU writes and reads that memory, word by word: bytes a second. */
 void measure_touch(void *memory, size_t bytes, double *write, double *read);
