@@ -2,9 +2,12 @@
 /*
  * What a hostile guest can do to the card: registers and doorbells at any
  * offset and size, commands of any content, page tables and program images
- * changed under its hands, resets and pauses at any moment. Input is a list of
- * actions; whatever they do, the card must survive and come back from a reset.
+ * changed under its hands, faults, resets and pauses at any moment. Input is a
+ * list of actions; whatever they do, the card must survive and come back from a
+ * reset, and touch no host memory but what rings, completion words, commands and
+ * page tables have led it to.
  */
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,18 +32,154 @@ static size_t image_size;
 static uint32_t tail[4];
 static _Atomic unsigned int irqs;
 
+/* ---- what the card was given of the host ---------------------------------- */
+
+struct grant {
+	uint64_t first, size;
+	bool ring, write;
+};
+
+static struct grant granted[512];
+static unsigned int num_granted;
+/* The tables may have become anything: nothing is known any more. */
+static bool all_granted;
+static pthread_mutex_t grant_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void grant_locked(uint64_t first, uint64_t size, bool ring, bool write)
+{
+	const struct grant g = { first, size, ring, write };
+
+	for (unsigned int i = 0; i < num_granted; i++)
+		if (!memcmp(&granted[i].first, &g.first, 16) && granted[i].ring == ring &&
+		    granted[i].write == write)
+			return;
+	if (num_granted == sizeof(granted) / sizeof(*granted))
+		all_granted = true;
+	else
+		granted[num_granted++] = g;
+}
+
+static void grant(uint64_t first, uint64_t size, bool ring, bool write)
+{
+	pthread_mutex_lock(&grant_lock);
+	grant_locked(first, size, ring, write);
+	pthread_mutex_unlock(&grant_lock);
+}
+
+static void grant_all(void)
+{
+	pthread_mutex_lock(&grant_lock);
+	all_granted = true;
+	pthread_mutex_unlock(&grant_lock);
+}
+
+static const struct grant *grant_of(uint64_t addr, uint64_t len, bool write)
+{
+	for (unsigned int i = 0; i < num_granted; i++) {
+		const struct grant *g = &granted[i];
+
+		if (addr - g->first < g->size && len <= g->size - (addr - g->first) &&
+		    (!write || g->write))
+			return g;
+	}
+	return NULL;
+}
+
+/* Page by page: neighbours may have been granted one by one. */
+static void check_grant(uint64_t addr, uint64_t len, bool write)
+{
+	pthread_mutex_lock(&grant_lock);
+	while (len && !all_granted) {
+		uint64_t n = 4096 - (addr & 4095);
+
+		if (n > len)
+			n = len;
+		if (!grant_of(addr, n, write)) {
+			fprintf(stderr, "ERROR: host memory at %#llx is %s, which nothing led to\n",
+				(unsigned long long)addr, write ? "written" : "read");
+			abort();
+		}
+		addr += n;
+		len -= n;
+	}
+	pthread_mutex_unlock(&grant_lock);
+}
+
+/* Commands that were fetched may say where an answer goes. */
+static void grant_answers(uint64_t addr, const void *buf, uint64_t len)
+{
+	const struct grant *g;
+	struct rdu_cmd c;
+
+	pthread_mutex_lock(&grant_lock);
+	g = grant_of(addr, len, false);
+	for (uint64_t i = 0; g && g->ring && i + sizeof(c) <= len; i += sizeof(c)) {
+		memcpy(&c, (const char *)buf + i, sizeof(c));
+		if (c.op == RDU_OP_PROG_LOAD)
+			grant_locked(c.prog.result, sizeof(struct rdu_prog_result), false, true);
+	}
+	pthread_mutex_unlock(&grant_lock);
+}
+
+/* After a write to BAR0: what the queue's registers say now. */
+static void grant_registers(uint64_t at)
+{
+	uint64_t q = (at - RDU_QUEUE_BASE) / RDU_QUEUE_STRIDE, r = RDU_REG_QUEUE(q);
+	uint64_t ring, log2, root;
+
+	if (at < RDU_QUEUE_BASE || q >= RDU_MAX_QUEUES)
+		return;
+	ring = rdu_card_mmio_read(card, r + RDU_REG_Q_RING_LO, 8);
+	log2 = rdu_card_mmio_read(card, r + RDU_REG_Q_RING_LOG2, 4);
+	grant(ring, (uint64_t)sizeof(struct rdu_cmd) << (log2 > 16 ? 16 : log2), true, false);
+	grant(rdu_card_mmio_read(card, r + RDU_REG_Q_CPL_LO, 8), 8, false, true);
+	root = rdu_card_mmio_read(card, r + RDU_REG_Q_PT_LO, 8);
+	if ((root && root != ROOT) || (!q && log2 && (ring != RING(0) || log2 != 4)))
+		grant_all();
+}
+
+/* The tables' pages: one each of levels 3, 2 and 1, then level 0. */
+static unsigned int level_of(uint64_t at)
+{
+	return at - ROOT < 3 * 4096 ? 3 - (at - ROOT) / 4096 : 0;
+}
+
+/* Before it is written to the tables at `at`. */
+static void grant_entry(uint64_t at, uint64_t e)
+{
+	uint64_t addr = e & RDU_PTE_ADDR, size = e & RDU_PTE_LARGE ? 1ULL << 30 : 4096;
+	unsigned int level = level_of(at);
+	bool tables = addr < ROOT + 0x8000; /* or zeros, which are tables too */
+
+	if (!(e & RDU_PTE_VALID))
+		return;
+	if (e & RDU_PTE_HOST) {
+		grant(addr, size, false, e & RDU_PTE_WRITE);
+		if (addr < 0x1000) /* where the administrator's commands are */
+			grant_all();
+	} else if (e & RDU_PTE_LARGE || !level) {
+		if (tables && e & RDU_PTE_WRITE)
+			grant_all();
+	} else if (!tables || level_of(addr) != level - 1) {
+		grant_all(); /* data as a table */
+	}
+}
+
 static int do_read(void *opaque, uint64_t addr, void *buf, uint64_t len)
 {
 	(void)opaque;
+	check_grant(addr, len, false);
 	if (addr > HOST || len > HOST - addr)
 		return -1;
 	memcpy(buf, host + addr, len);
+	grant_answers(addr, buf, len);
 	return 0;
 }
 
 static int do_write(void *opaque, uint64_t addr, const void *buf, uint64_t len)
 {
 	(void)opaque;
+	check_grant(addr, len, true);
 	if (addr > HOST || len > HOST - addr)
 		return -1;
 	memcpy(host + addr, buf, len);
@@ -50,7 +189,7 @@ static int do_write(void *opaque, uint64_t addr, const void *buf, uint64_t len)
 static void *do_map(void *opaque, uint64_t addr, uint64_t len, bool write)
 {
 	(void)opaque;
-	(void)write;
+	check_grant(addr, len, write);
 	return addr > HOST || len > HOST - addr || addr & 0x1000 ? NULL : host + addr;
 }
 
@@ -71,7 +210,12 @@ static void do_irq(void *opaque, unsigned int vector)
 }
 
 static const struct rdu_host_ops ops = {
-	.read = do_read, .write = do_write, .irq = do_irq, .map = do_map, .unmap = do_unmap
+	.read = do_read,
+	.write = do_write,
+	.irq = do_irq,
+	.map = do_map,
+	.unmap = do_unmap,
+	.brief_in_doorbell = true,
 };
 
 static uint64_t *pte(unsigned int table, uint64_t va, unsigned int level)
@@ -131,6 +275,7 @@ static void enable(unsigned int q, unsigned int tile)
 	rdu_card_mmio_write(card, r + RDU_REG_Q_TILE_FIRST, tile, 4);
 	rdu_card_mmio_write(card, r + RDU_REG_Q_TILE_COUNT, q ? 1 : 0, 4);
 	rdu_card_mmio_write(card, r + RDU_REG_Q_WATCHDOG_MS, 200, 4);
+	grant_registers(r);
 	rdu_card_mmio_write(card, r + RDU_REG_Q_CTRL, 1, 4);
 	tail[q] = 0;
 }
@@ -175,9 +320,11 @@ static uint64_t take(struct input *in, unsigned int bytes)
 	return v;
 }
 
-/* An address that often leads somewhere. */
-static uint64_t address(struct input *in)
+/* An address that often leads somewhere; of queue 0 none among the tables. */
+static uint64_t address(struct input *in, unsigned int q)
 {
+	if (!q)
+		return DATA + take(in, 3);
 	switch (take(in, 1) & 7) {
 	case 0:
 		return take(in, 8);
@@ -206,23 +353,23 @@ static void command(struct input *in)
 	c.seqno = take(in, 1);
 	switch (c.op) {
 	case RDU_OP_COPY:
-		c.copy.src = address(in);
-		c.copy.dst = address(in);
+		c.copy.src = address(in, q);
+		c.copy.dst = address(in, q);
 		c.copy.len = take(in, 3);
 		break;
 	case RDU_OP_FILL:
-		c.fill.dst = address(in) & ~3ull;
+		c.fill.dst = address(in, q) & ~3ull;
 		c.fill.len = take(in, 3) & ~3ull;
 		c.fill.value = (uint32_t)take(in, 4);
 		break;
 	case RDU_OP_TIMESTAMP:
-		c.copy.dst = address(in) & ~7ull;
+		c.copy.dst = address(in, q) & ~7ull;
 		break;
 	case RDU_OP_PROG_LOAD:
 		c.slot = take(in, 1) & 3;
 		c.prog.addr = IMAGE;
 		c.prog.size = image_size - (take(in, 1) == 1);
-		c.prog.result = take(in, 1) & 1 ? 0x50000 : 0;
+		c.prog.result = take(in, 1) & 1 ? take(in, 3) : 0;
 		break;
 	case RDU_OP_PROG_UNLOAD:
 		c.slot = take(in, 1) & 3;
@@ -234,20 +381,23 @@ static void command(struct input *in)
 	case RDU_OP_ALOAD:
 	case RDU_OP_EXEC:
 		if (c.op == RDU_OP_RUN || c.op == RDU_OP_ALOAD) {
-			c.run.args = take(in, 1) & 7 ? VA + (ARGS - DATA) : address(in);
+			c.run.args = take(in, 1) & 7 ? VA + (ARGS - DATA) : address(in, q);
 			c.run.args_size = take(in, 1) & 7 ? DOUBLER_ARGS : take(in, 2);
 		}
 		if (take(in, 1) & 1)
-			c.run.stats = address(in);
+			c.run.stats = address(in, q);
 		if (take(in, 1) & 1) {
-			c.run.trace = address(in);
+			c.run.trace = address(in, q);
 			c.run.trace_size = (uint32_t)take(in, 2);
 		}
 		break;
 	}
-	if (take(in, 1) == 255)
+	if (take(in, 1) == 255) {
+		if (!q)
+			grant_all();
 		for (i = 0; i < sizeof(c); i++)
 			((uint8_t *)&c)[i] ^= (uint8_t)take(in, 1);
+	}
 	submit(q, &c);
 }
 
@@ -256,11 +406,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = { data, size };
 	unsigned int q, actions = 0;
 	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD };
-	uint64_t at;
+	uint64_t at, value;
 
 	if (!card)
 		prepare();
 	memcpy(mem, clean, MEM);
+	num_granted = 0;
+	all_granted = false;
+	for (at = 0; at < 0x8000; at += 8)
+		grant_entry(ROOT + at, *(uint64_t *)(void *)(mem + ROOT + at));
 	for (q = 0; q < 3; q++)
 		enable(q, q);
 	c.prog.addr = IMAGE;
@@ -277,11 +431,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 0:
 			at = take(&in, 2);
 			rdu_card_mmio_write(card, at, take(&in, 4), 1u << (take(&in, 1) & 3));
+			grant_registers(at);
 			break;
 		case 1:
 			at = take(&in, 1) & 3;
 			rdu_card_mmio_write(card, RDU_REG_QUEUE(at) + (take(&in, 1) & 0xfc),
 					    take(&in, 2), 4);
+			grant_registers(RDU_REG_QUEUE(at));
 			break;
 		case 2:
 			at = take(&in, 2);
@@ -289,8 +445,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 3: /* a word of the page tables */
 			at = ROOT + (take(&in, 2) & 0x7ff8);
-			__atomic_store_n((uint64_t *)(void *)(mem + at), take(&in, 8),
-					 __ATOMIC_RELAXED);
+			value = take(&in, 8);
+			grant_entry(at, value);
+			__atomic_store_n((uint64_t *)(void *)(mem + at), value, __ATOMIC_RELAXED);
 			break;
 		case 4: /* a word of the argument block or of the image */
 			at = (take(&in, 1) & 1 ? ARGS : IMAGE) + (take(&in, 2) & 0xfff);
@@ -321,11 +478,19 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		case 10:
 			settle();
 			break;
+		case 11: /* not dead for long: nothing would be tried */
+			at = take(&in, 1) % RDU_NUM_INJECTS;
+			rdu_card_inject(card, at, take(&in, 1) % 4);
+			rdu_card_inject(card, RDU_INJECT_DEAD, 0);
+			rdu_card_inject(card, RDU_INJECT_GONE, 0);
+			break;
 		default:
 			command(&in);
 			break;
 		}
 	}
+	for (q = 0; q < RDU_NUM_INJECTS; q++)
+		rdu_card_inject(card, q, rdu_inject_kind(q) == RDU_INJECT_QUEUE ? -1 : 0);
 	rdu_card_reset(card);
 	if (rdu_card_mmio_read(card, RDU_REG_STATUS, 4) != RDU_STATUS_READY)
 		abort();
