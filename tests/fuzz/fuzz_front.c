@@ -4,7 +4,8 @@
  * registers, doorbells and the MSI-X table at any offset and size, configuration
  * space, rings and page tables of any content (at random they lead to the card's
  * own BARs, to another card's, to registers, ROM and holes), changed by a second
- * thread meanwhile; faults, resets, power states, a stopped machine.
+ * thread meanwhile; faults, resets, power states, a stopped machine, a card that
+ * is plugged in and out.
  *
  *   fuzz_front [-max_total_time=SECONDS] [-seed=N] [-runs=N] [-verbose=1]
  *
@@ -43,6 +44,7 @@
 #define CPL(q) (0x140000u + (q)*8u)
 #define RESULTS 0x141000u
 #define MSI(v) (0x142000u + (v)*4u)
+#define VISITOR_RING 0x143000u
 #define GRANTED 0x200000u
 #define GUARD 0x400000u
 #define ENTRIES_LOG2 6
@@ -56,18 +58,19 @@
 
 #define SLOT 4
 #define PEER_SLOT 5
+#define PORT_SLOT 6 /* a root port, in which a third card comes and goes */
 #define ECAM 0xb0000000ULL
 
 static struct rdu_chip chip;
 static struct qtest *q;
-static struct card card, peer;
-static unsigned int pcie, pm;
+static struct card card, peer, visitor;
+static unsigned int pcie, pm, port;
 static unsigned char *ram, *mem, *guard;
 static void *image;
 static size_t image_size;
 static int monitor[2] = { -1, -1 };
 static FILE *answers;
-static bool wild, verbose, stopped;
+static bool wild, verbose, stopped, plugged;
 static uint64_t seed, first_seed;
 static uint32_t tail[QUEUES];
 static const char *step = "start";
@@ -167,7 +170,7 @@ static uint64_t number(struct rnd *r)
 
 /* ---- QMP ------------------------------------------------------------------ */
 
-static __attribute__((format(printf, 1, 2))) void order(const char *format, ...)
+static __attribute__((format(printf, 1, 2))) bool order(const char *format, ...)
 {
 	static char *line;
 	static size_t room;
@@ -180,13 +183,14 @@ static __attribute__((format(printf, 1, 2))) void order(const char *format, ...)
 	va_end(args);
 	say("%s", text);
 	if (write(monitor[0], text, n) != n)
-		return;
+		return false;
 	do {
 		if (getline(&line, &room, answers) <= 0)
-			return;
+			return false;
 	} while (strncmp(line, "{\"return\"", 9) && strncmp(line, "{\"error\"", 8));
 	if (verbose && line[2] == 'e')
 		say("  %s", line);
+	return line[2] == 'r';
 }
 
 static void set_property(const char *name, const char *value)
@@ -226,7 +230,7 @@ static uint64_t host_page(struct rnd *r)
 	case 0:
 		return card.mem + data_page(r);
 	case 1:
-		return peer.mem + below(r, 600) * 4096ULL;
+		return (one_in(r, 2) ? visitor.mem : peer.mem) + below(r, 600) * 4096ULL;
 	case 2:
 		return (one_in(r, 4) ? peer.regs : card.regs) + below(r, 17) * 4096ULL;
 	case 3:
@@ -705,6 +709,57 @@ static void act_fault(struct rnd *r)
 	set_property(fault[i].name, value);
 }
 
+/* Root ports: where buses and memory behind them are; power to the slot. */
+static void set_port(bool on)
+{
+	qtest_cfg_write(q, PORT_SLOT, 0x18, 0x00010100, 4);
+	qtest_cfg_write(q, PORT_SLOT, 0x20, (visitor.regs + 0x700000) | visitor.regs >> 16, 4);
+	qtest_cfg_write(q, PORT_SLOT, 0x04, 0x6, 2);
+	qtest_cfg_write(q, PORT_SLOT, port + 0x18, on ? 0x100 : 0x700, 2);
+}
+
+/* In comes a card; it gets work that has no end, or lasts. */
+static void plug(struct rnd *r)
+{
+	const struct rdu_cmd c = { .op = RDU_OP_FILL,
+				   .fill = { .dst = 4096, .len = 1 << 20, .value = 1 } };
+	uint64_t base = visitor.regs + RDU_REG_QUEUE(0);
+
+	set_port(true);
+	plugged = order(
+		"{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"rdu\",\"id\":\"visitor\","
+		"\"bus\":\"hotport\",\"memdev\":\"guestmem\",\"threads\":1,\"fault-hang\":%d}}",
+		(int)below(r, 4) - 1);
+	if (!plugged)
+		return;
+	qtest_cfg_write(q, visitor.slot, 0x10, visitor.regs, 4);
+	qtest_cfg_write(q, visitor.slot, 0x18, visitor.doorbells, 4);
+	qtest_cfg_write(q, visitor.slot, 0x20, visitor.mem, 4);
+	qtest_cfg_write(q, visitor.slot, 0x24, 0, 4);
+	qtest_cfg_write(q, visitor.slot, 0x04, 0x6, 2);
+	if (!wild && card_read(&visitor, RDU_REG_MAGIC) != RDU_MAGIC)
+		fail("the card that was plugged in does not answer");
+	for (unsigned int i = 0; i < 64; i++)
+		memcpy(ram + VISITOR_RING + i * sizeof(c), &c, sizeof(c));
+	qtest_write(q, visitor.regs + RDU_REG_CTRL, 1, 4);
+	qtest_write(q, base + RDU_REG_Q_RING_LO, VISITOR_RING, 8);
+	qtest_write(q, base + RDU_REG_Q_RING_LOG2, ENTRIES_LOG2, 4);
+	qtest_write(q, base + RDU_REG_Q_CPL_LO, RESULTS, 8);
+	qtest_write(q, base + RDU_REG_Q_CTRL, 1, 4);
+	qtest_write(q, visitor.doorbells, 1 + below(r, 64), 4);
+}
+
+/* Out it goes, whatever it or others are doing to it. */
+static void unplug(void)
+{
+	if (!plugged)
+		return;
+	say("unplug");
+	set_port(true);
+	set_port(false);
+	plugged = false;
+}
+
 static void act_reset(struct rnd *r)
 {
 	switch (below(r, 8)) {
@@ -730,7 +785,10 @@ static void act_reset(struct rnd *r)
 
 static void act_machine(struct rnd *r)
 {
-	switch (below(r, 6)) {
+	switch (below(r, 7)) {
+	case 6:
+		plugged ? unplug() : plug(r);
+		break;
 	case 0:
 		order("{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":"
 		      "\"pcie_aer_inject_error %s %s rdu0 %#x\"}}",
@@ -798,6 +856,7 @@ static void recover(void)
 	step = "recover";
 	alarm(PATIENCE);
 	resume();
+	unplug();
 	set_property("fault-hang", "-1");
 	set_property("fault-stuck", "-1");
 	for (unsigned int i = 0; i < sizeof(counts) / sizeof(*counts); i++)
@@ -881,6 +940,8 @@ static void one_round(void)
 				 .prog = { .addr = IMAGE, .size = image_size } };
 	memcpy(ram + RING(0) + (tail[0]++ & 63) * sizeof(load), &load, sizeof(load));
 	poke(card.doorbells, tail[0], 4);
+	if (one_in(&r, 2))
+		plug(&r);
 	racing = below(&r, 2);
 	if (racing && pthread_create(&thread, NULL, racer, NULL))
 		fail("no thread");
@@ -934,6 +995,9 @@ static void start(void)
 			       "-mon",	   "chardev=qmp,mode=control",
 			       "-device",  "rdu,id=rdu0,addr=4,memdev=mem,threads=2",
 			       "-device",  "rdu,id=rdu1,addr=5,memdev=peer,threads=1",
+			       "-object",  "memory-backend-ram,id=guestmem,size=2M",
+			       "-device",  "pcie-root-port,id=hotport,addr=6,chassis=1,slot=1",
+			       "-global",  "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
 			       NULL };
 
 	if (socketpair(AF_UNIX, SOCK_STREAM, 0, monitor))
@@ -958,7 +1022,14 @@ static void start(void)
 	setup();
 	pcie = card_find_cap(&card, 0x10);
 	pm = card_find_cap(&card, 0x01);
-	if (!pcie || !pm)
+	visitor.q = q;
+	visitor.slot = 32; /* the first of bus 1 */
+	visitor.regs = 0xf0000000;
+	visitor.doorbells = 0xf0100000;
+	visitor.mem = 0xf0200000;
+	port = card_find_cap(&(struct card){ .q = q, .slot = PORT_SLOT }, 0x10);
+	plugged = false;
+	if (!pcie || !pm || !port)
 		fail("no capabilities");
 	memcpy(ram + GUARD, guard + GUARD, RAM - GUARD);
 }
