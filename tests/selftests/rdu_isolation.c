@@ -3,6 +3,7 @@
  * Two users on one card: one has something, the other is after it. Every test
  * is an attack; Documentation/isolation.md says which promise it is on.
  */
+#include <pthread.h>
 #include <sys/ptrace.h>
 
 #include "monitor.h"
@@ -1032,6 +1033,117 @@ static void attack_sight(int fd, int line)
 TEST(sight)
 {
 	duel(attack_sight);
+}
+
+/* ---- races on numbers that threads share ---------------------------------- */
+
+#define RACE_THREADS 4
+#define RACE_STEPS 600
+
+static struct {
+	int fd;
+	uint32_t bo[6], vm[2], ctx[3], prog, sync;
+	void *image;
+	size_t size;
+} race;
+
+/* What is mapped under a number, whosever it is by now: nobody else's. */
+static void race_look(uint32_t handle)
+{
+	struct drm_rdu_bo_info info = { .handle = handle };
+	uint64_t *map;
+
+	if (call(race.fd, DRM_IOCTL_RDU_BO_INFO, &info))
+		return;
+	map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, race.fd, info.mmap_offset);
+	if (map == MAP_FAILED)
+		return;
+	for (unsigned int i = 0; i < PAGE / 8; i++) {
+		uint64_t word = ((volatile uint64_t *)map)[i];
+
+		for (int half = 0; half < 2; half++, word >>= 32)
+			EXPECT_TRUE(!(uint32_t)word || (uint32_t)word == (uint32_t)MINE);
+	}
+	munmap(map, PAGE);
+}
+
+static void race_step(unsigned int *seed)
+{
+	uint32_t i = rand_r(seed) % 6, v = rand_r(seed) % 2, c = rand_r(seed) % 3;
+	uint64_t va = VA_BASE + ((uint64_t)(rand_r(seed) % 4) << 20);
+	struct drm_rdu_bo_create bo = { .size = PAGE << rand_r(seed) % 9,
+					.placement = rand_r(seed) % 2 };
+	struct drm_rdu_vm_create vm = { 0 };
+	struct drm_rdu_prog_load load;
+	struct drm_rdu_job job;
+
+	switch (rand_r(seed) % 12) {
+	case 0:
+	case 1:
+		if (!call(race.fd, DRM_IOCTL_RDU_BO_CREATE, &bo))
+			race.bo[i] = bo.handle;
+		break;
+	case 2:
+		bo_close(race.fd, race.bo[i]);
+		break;
+	case 3:
+	case 4:
+		vm_map(race.fd, race.vm[v], race.bo[i], 0, va, PAGE << rand_r(seed) % 9, 0);
+		break;
+	case 5:
+		vm_unmap(race.fd, race.vm[v], va, 1 << 20);
+		break;
+	case 6:
+		vm_destroy(race.fd, race.vm[v]);
+		if (!call(race.fd, DRM_IOCTL_RDU_VM_CREATE, &vm))
+			race.vm[v] = vm.vm_id;
+		break;
+	case 7:
+		ctx_destroy(race.fd, race.ctx[c]);
+		ctx_try(race.fd, race.vm[v], 0, &race.ctx[c]);
+		break;
+	case 8:
+		prog_unload(race.fd, race.prog);
+		if (!prog_load(race.fd, race.image, race.size, &load))
+			race.prog = load.prog_id;
+		break;
+	case 9:
+		race_look(race.bo[i]);
+		break;
+	default:
+		job = rand_r(seed) % 2 ? job_fill(va, 1 << 14, (uint32_t)MINE) :
+		      job_copy(va + (1 << 15), va, 1 << 14);
+		submit(race.fd, race.ctx[c], &job, 1, rand_r(seed) % 2 ? race.sync : 0);
+	}
+}
+
+static void *race_thread(void *number)
+{
+	unsigned int seed = (uintptr_t)number;
+
+	for (int i = 0; i < RACE_STEPS; i++)
+		race_step(&seed);
+	return NULL;
+}
+
+/* Close, bind, submit, map and destroy, each under the other's hands. */
+static void attack_races(int fd, int line)
+{
+	pthread_t thread[RACE_THREADS];
+
+	(void)line;
+	race.fd = fd;
+	race.image = scale_image(fd, 2, RDU_SIMD_FMUL, &race.size);
+	race.sync = sync_create(fd);
+	for (uintptr_t i = 0; i < RACE_THREADS; i++)
+		ASSERT_EQ(pthread_create(&thread[i], NULL, race_thread, (void *)(i + 1)), 0);
+	for (int i = 0; i < RACE_THREADS; i++)
+		pthread_join(thread[i], NULL);
+}
+
+TEST(races)
+{
+	duel(attack_races);
 }
 
 /* ---- memory of one's own that one may not write ------------------------- */
