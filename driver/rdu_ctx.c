@@ -742,3 +742,7 @@ int rdu_ioctl_ctx_get_state(struct drm_device *drm, void *data, struct drm_file 
 	rdu_ctx_put(ctx);
 	return 0;
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_ctx_test.c"
+#endif

@@ -580,3 +580,7 @@ int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
 	drm_gem_object_put(obj);
 	return 0;
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_gem_test.c"
+#endif

@@ -379,3 +379,7 @@ void rdu_mmu_reap(struct rdu_mmu *mmu)
 	}
 	mmu->num_dead = 0;
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_mmu_test.c"
+#endif

@@ -311,3 +311,7 @@ int rdu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *fil
 	drm_dev_exit(idx);
 	return ret;
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_query_test.c"
+#endif

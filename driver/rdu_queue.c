@@ -361,3 +361,7 @@ void rdu_queue_read_busy(struct rdu_queue *q, struct rdu_busy *busy)
 	busy->aload = rdu_qread64(q->rdev, q->id, RDU_REG_Q_ALOAD_LO);
 	busy->copy = rdu_qread64(q->rdev, q->id, RDU_REG_Q_COPY_LO);
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_queue_test.c"
+#endif

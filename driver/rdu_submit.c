@@ -373,3 +373,7 @@ out_cleanup:
 	drm_dev_exit(idx);
 	return ret;
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_submit_test.c"
+#endif

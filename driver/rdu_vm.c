@@ -456,3 +456,7 @@ out_free:
 	rdu_vm_put(vm);
 	return ret;
 }
+
+#if IS_ENABLED(CONFIG_DRM_ACCEL_RDU_KUNIT_TEST)
+#include "rdu_vm_test.c"
+#endif
