@@ -5,6 +5,7 @@ CFLAGS_tests/selftests := -isystem /usr/include/libdrm -I.
 # The builder's copy of "no predicates" is of no bytes from nowhere.
 CFLAGS_tests/selftests/rdu_prog.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_fault.c := -Wno-nonnull
+CFLAGS_tests/selftests/rdu_failnth.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_isolation.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_life.c := -Wno-nonnull
 CFLAGS_tests/selftests/rdu_limits.c := -Wno-nonnull
@@ -17,6 +18,7 @@ $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
 $(eval $(call selftest,rdu_userptr,tests/selftests/rdu_userptr.c,,))
 $(eval $(call selftest,rdu_ioctl_fuzz,$(addprefix tests/fuzz/,rdu_ioctl_fuzz.c \
 	ioctl_fuzz_choose.c ioctl_fuzz_card.c ioctl_fuzz_core.c),librdumodel,))
+$(eval $(call selftest,rdu_failnth,tests/selftests/rdu_failnth.c,librdumodel,))
 $(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
 $(eval $(call selftest,rdu_prime,tests/selftests/rdu_prime.c,,))
 $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
