@@ -101,9 +101,8 @@ static inline struct drm_gpuvm_bo *rdu_gpuvm_bo_obtain(struct drm_gpuvm *gpuvm,
 #endif
 }
 
-static inline struct drm_gpuva_ops *rdu_gpuvm_map_ops(struct drm_gpuvm *gpuvm, u64 va,
-						      u64 range, struct drm_gem_object *obj,
-						      u64 offset)
+static inline int rdu_gpuvm_map(struct drm_gpuvm *gpuvm, void *priv, u64 va, u64 range,
+				struct drm_gem_object *obj, u64 offset)
 {
 #ifdef RDU_HAVE_GPUVM_MAP_REQ
 	const struct drm_gpuvm_map_req req = {
@@ -113,9 +112,9 @@ static inline struct drm_gpuva_ops *rdu_gpuvm_map_ops(struct drm_gpuvm *gpuvm, u
 		.map.gem.offset = offset,
 	};
 
-	return drm_gpuvm_sm_map_ops_create(gpuvm, &req);
+	return drm_gpuvm_sm_map(gpuvm, priv, &req);
 #else
-	return drm_gpuvm_sm_map_ops_create(gpuvm, va, range, obj, offset);
+	return drm_gpuvm_sm_map(gpuvm, priv, va, range, obj, offset);
 #endif
 }
 

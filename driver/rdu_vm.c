@@ -19,9 +19,7 @@ static void rdu_gpuvm_free(struct drm_gpuvm *gpuvm)
 	kfree(container_of(gpuvm, struct rdu_vm, base));
 }
 
-static const struct drm_gpuvm_ops rdu_gpuvm_ops = {
-	.vm_free = rdu_gpuvm_free,
-};
+static const struct drm_gpuvm_ops rdu_gpuvm_ops;
 
 /* The reservation of a buffer protects its list of mappings. */
 static struct drm_gpuvm_bo *rdu_vm_bo_get(struct rdu_vm *vm, struct drm_gem_object *obj)
@@ -232,15 +230,13 @@ static void rdu_vm_flush(struct rdu_vm *vm)
 
 /* Everything one operation may need, allocated before anything changes. */
 struct rdu_bind {
-	struct drm_gpuva_ops *ops;
+	struct rdu_vm *vm;
 	struct drm_gpuva *map, *prev, *next;
 	struct drm_gpuvm_bo *vm_bo;
 };
 
-static void rdu_bind_fini(struct rdu_vm *vm, struct rdu_bind *bind)
+static void rdu_bind_fini(struct rdu_bind *bind)
 {
-	if (!IS_ERR_OR_NULL(bind->ops))
-		drm_gpuva_ops_free(&vm->base, bind->ops);
 	if (!IS_ERR_OR_NULL(bind->vm_bo))
 		rdu_vm_bo_put(bind->vm_bo);
 	kfree(bind->map);
@@ -248,25 +244,33 @@ static void rdu_bind_fini(struct rdu_vm *vm, struct rdu_bind *bind)
 	kfree(bind->next);
 }
 
-static int rdu_bind_init(struct rdu_vm *vm, struct rdu_bind *bind,
-			 const struct drm_rdu_bind_op *op, struct drm_gem_object *obj)
+static int rdu_bind_init(struct rdu_bind *bind, const struct drm_rdu_bind_op *op,
+			 struct drm_gem_object *obj)
 {
 	bind->map = kzalloc(sizeof(*bind->map), GFP_KERNEL_ACCOUNT);
 	bind->prev = kzalloc(sizeof(*bind->prev), GFP_KERNEL_ACCOUNT);
 	bind->next = kzalloc(sizeof(*bind->next), GFP_KERNEL_ACCOUNT);
 	if (!bind->map || !bind->prev || !bind->next)
 		return -ENOMEM;
-	if (obj) {
-		bind->vm_bo = rdu_vm_bo_get(vm, obj);
-		if (IS_ERR(bind->vm_bo))
-			return PTR_ERR(bind->vm_bo);
-		if (op->flags & DRM_RDU_BIND_READONLY)
-			bind->map->flags = RDU_VA_READONLY;
-		bind->ops = rdu_gpuvm_map_ops(&vm->base, op->va, op->size, obj, op->offset);
-	} else {
-		bind->ops = drm_gpuvm_sm_unmap_ops_create(&vm->base, op->va, op->size);
-	}
-	return PTR_ERR_OR_ZERO(bind->ops);
+	if (op->flags & DRM_RDU_BIND_READONLY)
+		bind->map->flags = RDU_VA_READONLY;
+	if (obj)
+		bind->vm_bo = rdu_vm_bo_get(bind->vm, obj);
+	return PTR_ERR_OR_ZERO(bind->vm_bo);
+}
+
+/* ---- what drm_gpuvm calls: the steps of an operation. None of them fails. ---- */
+
+static int rdu_bind_map(struct drm_gpuva_op *op, void *priv)
+{
+	struct rdu_bind *bind = priv;
+	struct drm_gpuva *va = bind->map;
+
+	bind->map = NULL;
+	drm_gpuva_init_from_op(va, &op->map);
+	WARN_ON_ONCE(drm_gpuva_insert(&bind->vm->base, va));
+	rdu_va_link(va, bind->vm_bo);
+	return 0;
 }
 
 /* A remainder of a mapping that was cut: a mapping of its own, as it was. */
@@ -282,17 +286,49 @@ static void rdu_bind_keep(struct rdu_vm *vm, struct drm_gpuva **spare,
 	rdu_va_link(va, old->vm_bo);
 }
 
+static int rdu_bind_remap(struct drm_gpuva_op *op, void *priv)
+{
+	struct drm_gpuva *old = op->remap.unmap->va;
+	struct rdu_bind *bind = priv;
+
+	drm_gpuva_remove(old);
+	if (op->remap.prev)
+		rdu_bind_keep(bind->vm, &bind->prev, op->remap.prev, old);
+	if (op->remap.next)
+		rdu_bind_keep(bind->vm, &bind->next, op->remap.next, old);
+	rdu_va_unlink(bind->vm, old, true);
+	kfree(old);
+	return 0;
+}
+
+static int rdu_bind_unmap(struct drm_gpuva_op *op, void *priv)
+{
+	struct drm_gpuva *old = op->unmap.va;
+	struct rdu_bind *bind = priv;
+
+	drm_gpuva_remove(old);
+	rdu_va_unlink(bind->vm, old, true);
+	kfree(old);
+	return 0;
+}
+
+static const struct drm_gpuvm_ops rdu_gpuvm_ops = {
+	.vm_free = rdu_gpuvm_free,
+	.sm_step_map = rdu_bind_map,
+	.sm_step_remap = rdu_bind_remap,
+	.sm_step_unmap = rdu_bind_unmap,
+};
+
 static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 			  struct drm_gem_object *obj)
 {
 	struct rdu_bo *bo = obj ? to_rdu_bo(obj) : NULL;
-	struct rdu_bind bind = {};
-	struct drm_gpuva_op *op;
+	struct rdu_bind bind = { .vm = vm };
 	int ret, idx;
 
 	lockdep_assert_held(&vm->lock);
 
-	ret = rdu_bind_init(vm, &bind, args, obj);
+	ret = rdu_bind_init(&bind, args, obj);
 	if (ret)
 		goto out;
 	mutex_lock(&vm->mmu.lock);
@@ -317,36 +353,11 @@ static int rdu_vm_do_bind(struct rdu_vm *vm, const struct drm_rdu_bind_op *args,
 	mutex_unlock(&vm->mmu.lock);
 
 	/* From here on nothing fails. Buffers go after the flush. */
-	drm_gpuva_for_each_op(op, bind.ops) {
-		struct drm_gpuva *old;
-
-		switch (op->op) {
-		case DRM_GPUVA_OP_MAP:
-			drm_gpuva_init_from_op(bind.map, &op->map);
-			WARN_ON_ONCE(drm_gpuva_insert(&vm->base, bind.map));
-			rdu_va_link(bind.map, bind.vm_bo);
-			bind.map = NULL;
-			break;
-		case DRM_GPUVA_OP_REMAP:
-			old = op->remap.unmap->va;
-			drm_gpuva_remove(old);
-			if (op->remap.prev)
-				rdu_bind_keep(vm, &bind.prev, op->remap.prev, old);
-			if (op->remap.next)
-				rdu_bind_keep(vm, &bind.next, op->remap.next, old);
-			rdu_va_unlink(vm, old, true);
-			kfree(old);
-			break;
-		case DRM_GPUVA_OP_UNMAP:
-			old = op->unmap.va;
-			drm_gpuva_remove(old);
-			rdu_va_unlink(vm, old, true);
-			kfree(old);
-			break;
-		default:
-			break;
-		}
-	}
+	if (bo)
+		ret = rdu_gpuvm_map(&vm->base, &bind, args->va, args->size, obj, args->offset);
+	else
+		ret = drm_gpuvm_sm_unmap(&vm->base, &bind, args->va, args->size);
+	WARN_ON_ONCE(ret);
 	rdu_vm_reap(vm);
 	goto out;
 
@@ -359,7 +370,7 @@ out_prune:
 	mutex_unlock(&vm->mmu.lock);
 	rdu_vm_reap(vm);
 out:
-	rdu_bind_fini(vm, &bind);
+	rdu_bind_fini(&bind);
 	return ret;
 }
 
