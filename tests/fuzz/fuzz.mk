@@ -7,6 +7,7 @@ fuzz_target = $(if $(wildcard tests/fuzz/fuzz_$(1).c),$(if $(filter %/fuzz_$(1),
 
 $(call fuzz_target,config,librdumodel)
 $(call fuzz_target,command,librdumodel)
+$(call fuzz_target,state,librdumodel)
 $(call fuzz_target,program_file,librdu librdumodel,-lelf -ldrm)
 
 # Not a parser: the driver, in the guest. `make fuzz-driver` runs it for long.

@@ -148,12 +148,13 @@ static struct rdu_cmd run(uint32_t slot, uint64_t args_va, bool stats, bool trac
 	return c;
 }
 
-static float *floats(struct bed *b, uint64_t at)
+__attribute__((unused)) static float *floats(struct bed *b, uint64_t at)
 {
 	return (float *)(void *)(b->mem + at);
 }
 
-static bool scaled(const float *in, const float *out, float factor, unsigned int n)
+__attribute__((unused)) static bool scaled(const float *in, const float *out, float factor,
+					   unsigned int n)
 {
 	for (unsigned int i = 0; i < n; i++)
 		if (out[i] != in[i] * factor)
