@@ -314,6 +314,7 @@ int rdu_device_init(struct rdu_device *rdev)
 	ret = rdu_admin_init(rdev);
 	if (ret)
 		goto err_free_irq;
+	pci_save_state(pdev); /* for rdu_slot_reset() */
 	return 0;
 
 err_free_irq:
@@ -334,6 +335,7 @@ void rdu_device_fini(struct rdu_device *rdev)
 	free_irq(pci_irq_vector(pdev, RDU_VECTOR_FAULT), rdev);
 	cancel_work_sync(&rdev->fault_work);
 	cancel_work_sync(&rdev->reset_work);
+	cancel_delayed_work_sync(&rdev->error_work);
 	/* Whatever it does, it stops: all that it reaches is freed after this. */
 	if (rdu_device_answers(rdev))
 		rdu_device_reset(rdev);

@@ -139,6 +139,8 @@ struct rdu_device {
 	struct work_struct reset_work;
 	bool need_reset;	/* a queue can't be stopped */
 	bool wedged;		/* cut off; set by whoever has taken the card */
+	bool pci_error;		/* the card is held for recovery from one */
+	struct delayed_work error_work;
 	u64 clock_base;		/* cycles before the card was reset last */
 	u64 clock_seen;		/* cycles in all, when that was read last */
 

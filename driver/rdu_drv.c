@@ -183,6 +183,7 @@ static void rdu_remove(struct pci_dev *pdev)
 {
 	struct rdu_device *rdev = pci_get_drvdata(pdev);
 
+	rdu_error_abandon(rdev); /* readers of what unplug waits for wait for it */
 	drm_dev_unplug(&rdev->drm);
 	rdu_device_fini(rdev);
 }

@@ -31,6 +31,9 @@
 #include "rdu_reset.h"
 #include "rdu_trace.h"
 
+/* The kernel waits 60 s for a card after a reset of its link. */
+#define RDU_ERROR_TIMEOUT	(90 * HZ)
+
 /* ---- who may touch the card ---------------------------------------------- */
 
 static int rdu_gate_enter(struct rdu_device *rdev, int *idx, enum rdu_gate limit)
@@ -236,6 +239,7 @@ void rdu_card_reload(struct rdu_device *rdev)
 		rdu_card_wedge(rdev, "the card can't be reset");
 		return;
 	}
+	pci_save_state(rdu_pdev(rdev)); /* for rdu_slot_reset() */
 	rdev->need_reset = false;
 	rdev->clock_base = rdev->clock_seen;
 	rdu_ctx_for_all(rdev, rdu_ctx_reload);
@@ -299,14 +303,7 @@ void rdu_reset_request(struct rdu_device *rdev)
 	queue_work(rdev->timeout_wq, &rdev->reset_work);
 }
 
-void rdu_reset_init(struct rdu_device *rdev)
-{
-	init_rwsem(&rdev->gate_lock);
-	init_waitqueue_head(&rdev->gate_wait);
-	INIT_WORK(&rdev->reset_work, rdu_reset_work);
-}
-
-/* ---- resets from outside: sysfs, VFIO, another driver's doing --------------- */
+/* ---- PCI: resets from outside (sysfs, VFIO, another driver), and errors ------ */
 
 static void rdu_reset_prepare(struct pci_dev *pdev)
 {
@@ -325,7 +322,106 @@ static void rdu_reset_done(struct pci_dev *pdev)
 	rdu_card_release(rdev);
 }
 
+/* Recovery from an error ends, well or not. */
+static void rdu_error_end(struct rdu_device *rdev)
+{
+	cancel_delayed_work(&rdev->error_work);
+	rdev->pci_error = false;
+	rdu_card_release(rdev);
+}
+
+/* It will not come to its end: the driver is unbound, or there is no hope. */
+void rdu_error_abandon(struct rdu_device *rdev)
+{
+	if (!rdev->pci_error)
+		return;
+	rdu_card_wedge(rdev, "no recovery from a PCI error");
+	rdu_error_end(rdev);
+}
+
+/* Some kernels do not tell when they have failed to reset the link. */
+static void rdu_error_work(struct work_struct *work)
+{
+	struct rdu_device *rdev = container_of(work, struct rdu_device, error_work.work);
+	struct device *dev = rdev->drm.dev;
+
+	/* Held while we are called back, and by remove, which waits for this. */
+	if (!device_trylock(dev)) {
+		schedule_delayed_work(&rdev->error_work, HZ);
+		return;
+	}
+	rdu_error_abandon(rdev);
+	device_unlock(dev);
+}
+
+/*
+ * From here to resume the card is ours. As long as it can be reached its jobs
+ * are drained, as it may be reset together with others on the bus; if the link
+ * is down, what it was at work on is lost.
+ */
+static pci_ers_result_t rdu_error_detected(struct pci_dev *pdev, pci_channel_state_t state)
+{
+	struct rdu_device *rdev = pci_get_drvdata(pdev);
+	bool answers = false;
+
+	if (!rdev->pci_error) {
+		rdu_card_hold(rdev);
+		rdev->pci_error = true;
+		schedule_delayed_work(&rdev->error_work, RDU_ERROR_TIMEOUT);
+		if (state == pci_channel_io_normal)
+			answers = rdu_card_drain(rdev);
+		else
+			rdu_queue_stop(rdev->admin.queue); /* whoever waits for it */
+		rdu_card_take(rdev);
+	}
+	if (state == pci_channel_io_perm_failure || rdev->wedged) {
+		rdu_error_abandon(rdev);
+		return PCI_ERS_RESULT_DISCONNECT;
+	}
+	return answers ? PCI_ERS_RESULT_CAN_RECOVER : PCI_ERS_RESULT_NEED_RESET;
+}
+
+/* The link has been up all the time. */
+static pci_ers_result_t rdu_mmio_enabled(struct pci_dev *pdev)
+{
+	struct rdu_device *rdev = pci_get_drvdata(pdev);
+
+	return rdu_device_answers(rdev) ? PCI_ERS_RESULT_RECOVERED : PCI_ERS_RESULT_NEED_RESET;
+}
+
+static pci_ers_result_t rdu_slot_reset(struct pci_dev *pdev)
+{
+	struct rdu_device *rdev = pci_get_drvdata(pdev);
+
+	pci_restore_state(pdev);
+	rdu_card_reload(rdev);
+	if (!rdev->wedged)
+		return PCI_ERS_RESULT_RECOVERED;
+	rdu_error_end(rdev);
+	return PCI_ERS_RESULT_DISCONNECT;
+}
+
+static void rdu_error_resume(struct pci_dev *pdev)
+{
+	struct rdu_device *rdev = pci_get_drvdata(pdev);
+
+	if (rdev->pci_error)
+		rdu_error_end(rdev);
+}
+
 const struct pci_error_handlers rdu_err_handlers = {
+	.error_detected = rdu_error_detected,
+	.mmio_enabled = rdu_mmio_enabled,
+	.slot_reset = rdu_slot_reset,
+	.resume = rdu_error_resume,
 	.reset_prepare = rdu_reset_prepare,
 	.reset_done = rdu_reset_done,
 };
+
+void rdu_reset_init(struct rdu_device *rdev)
+{
+	init_rwsem(&rdev->gate_lock);
+	init_waitqueue_head(&rdev->gate_wait);
+	INIT_WORK(&rdev->reset_work, rdu_reset_work);
+	INIT_DELAYED_WORK(&rdev->error_work, rdu_error_work);
+}

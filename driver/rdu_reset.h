@@ -8,7 +8,7 @@
 
 /* rdu_reset.c: whoever holds the card is the only one to reset it. */
 void rdu_reset_init(struct rdu_device *rdev);
-void rdu_reset_fini(struct rdu_device *rdev);
+void rdu_error_abandon(struct rdu_device *rdev);
 void rdu_card_hold(struct rdu_device *rdev);
 bool rdu_card_drain(struct rdu_device *rdev);
 void rdu_card_take(struct rdu_device *rdev);

@@ -120,14 +120,9 @@ TEST(poisoned_completion)
 	pair_check(&p, DRM_RDU_CTX_STATE_HUNG, RDU_FAULT_WATCHDOG);
 }
 
-/* Unbinds and binds the card; all works then. */
-static void rebind(struct pair *p)
+/* A card that is there again works with a driver that starts anew. */
+static void start_anew(struct pair *p)
 {
-	char name[32];
-
-	pci_name(p->fd, name);
-	ASSERT_EQ(sys_write(DRIVER "/unbind", name), 0);
-	ASSERT_EQ(sys_write(DRIVER "/bind", name), 0);
 	pair_init(p);
 	run_check(&p->bystander, 3, 2);
 	EXPECT_EQ(pair_run(p, job_barrier()), 1);
@@ -160,20 +155,50 @@ TEST_TIMED(thousand_hangs, 240)
 	EXPECT_EQ(before.free, after.free);
 }
 
-/* Nobody waits for ever for a card that answers no more. */
-static void no_answer(const char *fault)
+/* Nobody waits for ever for a card that answers no more, or is asked in vain. */
+static void no_answer(struct pair *p, const char *fault)
 {
-	struct pair p;
+	struct drm_rdu_vm_create vm = { 0 };
+	struct run *r = &p->bystander;
 
-	pair_init(&p);
+	pair_init(p);
 	ASSERT_EQ(card_property(0, fault, "true"), 0);
-	EXPECT_EQ(pair_run(&p, job_barrier()), -ETIME);
-	EXPECT_EQ(ctx_state(p.fd, p.ctx).state, DRM_RDU_CTX_STATE_HUNG);
+	EXPECT_EQ(pair_run(p, job_barrier()), -ETIME);
+	EXPECT_EQ(ctx_state(p->fd, p->ctx).state, DRM_RDU_CTX_STATE_HUNG);
+	for (int i = 0; i < 300 && !ctx_state(r->fd, r->ctx).state; i++)
+		usleep(100000);
+	EXPECT_EQ(ctx_state(r->fd, r->ctx).state, DRM_RDU_CTX_STATE_INNOCENT);
+	EXPECT_EQ(call(r->fd, DRM_IOCTL_RDU_VM_CREATE, &vm), -EIO);
+	EXPECT_EQ(*(uint32_t *)p->device.map, 0);
+	*(uint32_t *)p->device.map = 1;
+	ASSERT_EQ(ctx_destroy(p->fd, p->ctx), 0);
 	ASSERT_EQ(card_property(0, fault, "false"), 0);
-	rebind(&p);
 }
 
 TEST(dead)
 {
-	no_answer("fault-dead");
+	struct pair p;
+	char name[32];
+
+	fclose(monitor_open());
+	pci_name(card_open(), name);
+	no_answer(&p, "fault-dead");
+	ASSERT_EQ(sys_write(DRIVER "/unbind", name), 0);
+	ASSERT_EQ(sys_write(DRIVER "/bind", name), 0);
+	start_anew(&p);
+}
+
+/* Off the bus: when it is back, it is to be found anew. */
+TEST(gone)
+{
+	char name[32], path[96];
+	struct pair p;
+
+	fclose(monitor_open());
+	pci_name(card_open(), name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove", name);
+	no_answer(&p, "fault-gone");
+	ASSERT_EQ(sys_write(path, "1"), 0);
+	ASSERT_EQ(sys_write("/sys/bus/pci/rescan", "1"), 0);
+	start_anew(&p);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
  * The card is reset while it is in use: by the driver, since a queue does not
- * stop, and through sysfs. Contexts go on.
+ * stop, through sysfs, and by PCI error recovery. Contexts go on.
  */
 #include <sys/prctl.h>
 
@@ -270,4 +270,134 @@ TEST(administrator_hangs)
 		worker_check(&innocent);
 	}
 	EXPECT_EQ(sys_write(param, "60000"), 0);
+}
+
+/* ---- PCI errors --------------------------------------------------------- */
+
+/* A file of sysfs about the card's errors: bytes, or -errno. */
+static ssize_t aer_file(int fd, const char *which, char *text, size_t size)
+{
+	char name[32], path[96];
+	ssize_t got;
+	int file;
+
+	pci_name(fd, name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/%s", name, which);
+	file = open(path, O_RDONLY);
+	if (file < 0)
+		return -errno;
+	got = read(file, text, size - 1);
+	close(file);
+	text[got > 0 ? got : 0] = 0;
+	return got;
+}
+
+static long aer_count(int fd, const char *which)
+{
+	char text[2048], *total;
+
+	if (aer_file(fd, which, text, sizeof(text)) < 0)
+		SKIP("the kernel does not look after PCI errors here (no %s)", which);
+	total = strstr(text, "TOTAL_ERR");
+	ASSERT_TRUE(total);
+	total += strcspn(total, " ");
+	return strtol(total, NULL, 10);
+}
+
+/* An error of the card's, by the name that QEMU gives it, and that it was noted. */
+static void aer_inject(int fd, const char *error, const char *count)
+{
+	long before = aer_count(fd, count);
+
+	ASSERT_EQ(monitor("'execute': 'human-monitor-command', 'arguments': "
+			  "{'command-line': 'pcie_aer_inject_error rdu0 %s'}", error), 0);
+	for (int i = 0; i < 600 && aer_count(fd, count) == before; i++)
+		usleep(50000);
+	EXPECT_GT(aer_count(fd, count), before);
+}
+
+/* Neither costs a context anything, idle or at work. */
+static void aer_harmless(const char *error, const char *count)
+{
+	struct worker a, b;
+
+	fclose(monitor_open());
+	worker_init(&a, 0);
+	worker_init(&b, 0);
+	for (int i = 0; i < 3; i++) {
+		worker_start(&a);
+		aer_inject(a.run.fd, error, count);
+		worker_start(&b);
+		worker_check(&a);
+		worker_check(&b);
+	}
+}
+
+TEST(correctable_error)
+{
+	aer_harmless("RCVR", "aer_dev_correctable");
+}
+
+TEST(nonfatal_error)
+{
+	aer_harmless("COMP_TIME", "aer_dev_nonfatal");
+}
+
+/*
+ * Whether the port above tells that its link is up: after a reset of the link the
+ * kernel waits for that. QEMU's does not with hot-plug by ACPI.
+ */
+static bool port_link_up(int fd)
+{
+	unsigned char config[256];
+	char name[32], path[96];
+	int file, cap;
+
+	pci_name(fd, name);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/../config", name);
+	file = open(path, O_RDONLY);
+	ASSERT_GE(file, 0);
+	ASSERT_EQ(read(file, config, sizeof(config)), sizeof(config));
+	close(file);
+	/* PCI_CAP_ID_EXP; PCI_EXP_LNKSTA, PCI_EXP_LNKSTA_DLLLA */
+	for (cap = config[0x34]; cap; cap = config[cap + 1])
+		if (config[cap] == 0x10)
+			return config[cap + 18 + 1] & 0x20;
+	return false;
+}
+
+/* The link is reset: what the card was at work on is lost, all else lives. */
+TEST(fatal_error)
+{
+	struct drm_rdu_job job = job_barrier();
+	struct worker idle, busy;
+	uint64_t resets;
+
+	fclose(monitor_open());
+	worker_init(&idle, 0);
+	if (!port_link_up(idle.run.fd))
+		SKIP("the port does not tell that its link is up: QEMU_ARGS='-global "
+		     "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'");
+	for (int i = 0; i < 3; i++) {
+		worker_init(&busy, 0);
+		worker_start(&idle);
+		worker_check(&idle);
+		ASSERT_EQ(card_property(0, "fault-hang", "2"), 0);
+		ASSERT_EQ(submit(busy.run.fd, busy.run.ctx, &job, 1, busy.sync), 0);
+		usleep(100000);
+		resets = card_resets(idle.run.fd);
+		ASSERT_EQ(monitor("'execute': 'human-monitor-command', 'arguments': "
+				  "{'command-line': 'pcie_aer_inject_error rdu0 DLP'}"), 0);
+		ASSERT_EQ(sync_wait(busy.run.fd, busy.sync, 0, 60000), 0);
+		EXPECT_EQ(sync_status(busy.run.fd, busy.sync), -ECANCELED);
+		EXPECT_EQ(ctx_state(busy.run.fd, busy.run.ctx).state, DRM_RDU_CTX_STATE_INNOCENT);
+		EXPECT_GT(card_resets(idle.run.fd), resets);
+		worker_start(&idle);
+		worker_check(&idle);
+		ASSERT_EQ(ctx_destroy(busy.run.fd, busy.run.ctx), 0);
+		busy.run.ctx = ctx_create(busy.run.fd, busy.run.vm, 1);
+		worker_start(&busy);
+		worker_check(&busy);
+		ASSERT_EQ(ctx_destroy(busy.run.fd, busy.run.ctx), 0);
+	}
 }
