@@ -137,8 +137,8 @@ struct terminal {
 	size_t size;
 };
 
-/* `rdu top` on a terminal of its own; returns when its first page is there. */
-static void terminal_start(struct terminal *t, const char *term)
+/* On a terminal of its own. */
+static void terminal_run(struct terminal *t, const char *term, char *const argv[])
 {
 	struct winsize size = { .ws_row = 24, .ws_col = 100 };
 
@@ -150,9 +150,16 @@ static void terminal_start(struct terminal *t, const char *term)
 	if (!t->pid) {
 		login_tty(dup(t->slave));
 		setenv("TERM", term, 1);
-		execlp("rdu", "rdu", "top", "-i", "0.2", NULL);
+		execvp(argv[0], argv);
 		_exit(127);
 	}
+}
+
+static void terminal_start(struct terminal *t, const char *term)
+{
+	static char *const argv[] = { "rdu", "top", "-i", "0.2", NULL };
+
+	terminal_run(t, term, argv);
 }
 
 static void terminal_read(struct terminal *t, int ms)
@@ -284,6 +291,52 @@ TEST(top_and_unbind)
 	terminal_expect_cursor(&t);
 	EXPECT_TRUE(says(t.text, "rdu: "));
 	ASSERT_EQ(sys_write("/sys/bus/pci/drivers/rdu/bind", name), 0);
+}
+
+/* ---- gputop ------------------------------------------------------------------ */
+
+/* What it shows of a process: true if its line is among it. */
+static bool gputop_shows(const char *program, pid_t worker)
+{
+	const char *top = getenv("TOP") ?: "../..";
+	char loader[600], lib[512], path[600], what[32];
+	char *argv[] = { loader, "--library-path", lib, path, "-n", "3", "-d", "1", NULL };
+	static struct terminal t;
+
+	snprintf(lib, sizeof(lib), "%s/build/gputop/lib", top);
+	snprintf(loader, sizeof(loader), "%s/ld-linux-x86-64.so.2", lib);
+	snprintf(path, sizeof(path), "%s/build/gputop/%s", top, program);
+	if (access(path, X_OK))
+		SKIP("no Debian's gputop: tools/vm/get-gputop fetches it");
+	terminal_run(&t, "linux", argv);
+	EXPECT_EQ(terminal_end(&t), 0);
+	t.text[t.size] = 0;
+	close(t.master);
+	close(t.slave);
+	snprintf(what, sizeof(what), "\n%d ", worker);
+	if (!strstr(t.text, what))
+		return false;
+	/* All engines by their names, and the memory. */
+	EXPECT_TRUE(says(t.text, " exec "));
+	EXPECT_TRUE(says(t.text, " pload "));
+	EXPECT_TRUE(says(t.text, " aload "));
+	EXPECT_TRUE(says(t.text, " copy "));
+	EXPECT_TRUE(says(t.text, " 16M "));
+	return true;
+}
+
+/*
+ * Debian's gputop takes files of major 226 only for those of cards, which an
+ * accelerator's is not. With that number changed it shows our job: fdinfo has what
+ * it needs.
+ */
+TEST(gputop)
+{
+	pid_t worker = worker_start();
+
+	if (!gputop_shows("gputop", worker))
+		EXPECT_TRUE(gputop_shows("gputop-accel", worker));
+	worker_end(worker);
 }
 
 /* ---- info -------------------------------------------------------------------- */
