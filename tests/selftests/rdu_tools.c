@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
  * The `rdu` command beside a job: who uses the card (top), also on a terminal,
- * which is as it was afterwards, and what is PCI about it (info).
+ * which is as it was afterwards, what is PCI about it (info), how fast it is (bench).
  */
 #include <poll.h>
 #include <pty.h>
@@ -388,4 +388,17 @@ TEST(info_errors)
 	ASSERT_EQ(rdu("info", text, sizeof(text)), 0);
 	EXPECT_TRUE(says(text, "1 corrected, 0 non-fatal, 0 fatal"));
 	EXPECT_TRUE(says(text, "PCIe errors, corrected            : none"));
+}
+
+TEST(bench)
+{
+	char text[4096];
+
+	close(card_open());
+	ASSERT_EQ(rdu("bench -s 1 -n 10", text, sizeof(text)), 0);
+	EXPECT_TRUE(says(text, "GB/s"));
+	EXPECT_TRUE(says(text, "Empty job"));
+	ASSERT_EQ(rdu("bench -s 1 -n 10 --json", text, sizeof(text)), 0);
+	EXPECT_TRUE(says(text, "\"from_card_bytes_per_second\": "));
+	EXPECT_EQ(rdu("bench -n 0", text, sizeof(text)), 2);
 }
