@@ -2,10 +2,10 @@
 /*
  * What a hostile guest can do to the card: registers and doorbells at any
  * offset and size, commands of any content, page tables and program images
- * changed under its hands, faults, resets and pauses at any moment. Input is a
- * list of actions; whatever they do, the card must survive and come back from a
- * reset, and touch no host memory but what rings, completion words, commands and
- * page tables have led it to.
+ * changed under its hands, faults, resets, pauses, its own state saved, damaged
+ * and loaded, at any moment. Input is a list of actions; whatever they do, the
+ * card must survive and come back from a reset, and touch no host memory but what
+ * rings, completion words, commands and page tables have led it to.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -234,6 +234,7 @@ static void prepare(void)
 
 	if (rdu_chip_find("sn10", &chip, error, sizeof(error)))
 		abort();
+	chip.pmu_bytes = 8192; /* all of it goes by when the card is saved */
 	clean = calloc(1, MEM);
 	mem = aligned_alloc(4096, MEM);
 	host = calloc(1, HOST);
@@ -401,6 +402,71 @@ static void command(struct input *in)
 	submit(q, &c);
 }
 
+/* ---- the card as a stream ---------------------------------------------------- */
+
+#define STATE_MAX (16u << 20)
+
+static unsigned char *state;
+static size_t state_size, state_at;
+
+static int put_state(void *opaque, const void *buf, size_t len)
+{
+	(void)opaque;
+	if (len > STATE_MAX - state_size)
+		return -1;
+	memcpy(state + state_size, buf, len);
+	state_size += len;
+	return 0;
+}
+
+static int get_state(void *opaque, void *buf, size_t len)
+{
+	(void)opaque;
+	if (len > state_size - state_at)
+		return -1;
+	memcpy(buf, state + state_at, len);
+	state_at += len;
+	return 0;
+}
+
+/* Saved and loaded, the card goes on; with bytes changed, or the end missing,
+ * it is refused or is any card that could be. */
+static void save_and_load(struct input *in)
+{
+	unsigned int changes = take(in, 1) % 8;
+	char error[300] = "";
+
+	if (!state)
+		state = malloc(STATE_MAX);
+	if (!state)
+		abort();
+	state_size = state_at = 0;
+	rdu_card_pause(card);
+	if (rdu_card_save(card, put_state, NULL, error, sizeof(error))) {
+		fprintf(stderr, "ERROR: not saved: %s\n", error);
+		abort();
+	}
+	if (changes > 4)
+		grant_all();
+	for (unsigned int i = 4; i < changes; i++) {
+		uint64_t at = take(in, 3);
+
+		/* Most of it is empty slots and queues: the beginning often. */
+		at %= at & 1 ? state_size : state_size < 16384 ? state_size : 16384;
+		if (i == 7)
+			state_size = at;
+		else
+			state[at] ^= (uint8_t)take(in, 1);
+	}
+	if (rdu_card_load(card, get_state, NULL, error, sizeof(error)) && changes <= 4) {
+		fprintf(stderr, "ERROR: not loaded: %s\n", error);
+		abort();
+	}
+	rdu_card_inject(card, RDU_INJECT_DEAD, 0);
+	rdu_card_inject(card, RDU_INJECT_GONE, 0);
+	rdu_card_resume(card);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
@@ -483,6 +549,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			rdu_card_inject(card, at, take(&in, 1) % 4);
 			rdu_card_inject(card, RDU_INJECT_DEAD, 0);
 			rdu_card_inject(card, RDU_INJECT_GONE, 0);
+			break;
+		case 12:
+			save_and_load(&in);
 			break;
 		default:
 			command(&in);
