@@ -657,6 +657,7 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 	struct rdu_file *rfile = file->driver_priv;
 	struct rdu_ctx *ctx;
 	struct rdu_vm *vm;
+	u64 tile_mask;
 	int ret, idx;
 	u32 id;
 
@@ -677,8 +678,8 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 		ret = PTR_ERR(ctx);
 		goto out_put_vm;
 	}
-	args->tile_mask = rdu_ctx_tile_mask(ctx);
 	/* Once it has a number, another thread may destroy it. */
+	tile_mask = rdu_ctx_tile_mask(ctx);
 	ret = xa_alloc(&rfile->ctxs, &id, ctx, XA_LIMIT(1, RDU_MAX_IDS), GFP_KERNEL_ACCOUNT);
 	if (ret) {
 		rdu_ctx_close(ctx);
@@ -686,6 +687,7 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 		goto out_put_vm;
 	}
 	args->ctx_id = id;
+	args->tile_mask = tile_mask;
 out_put_vm:
 	rdu_vm_put(vm);
 	return ret;

@@ -22,7 +22,7 @@
 
 struct rdu_perf {
 	struct rdu_device *rdev;
-	struct rdu_ctx *ctx;		/* NULL: the whole card */
+	struct rdu_ctx *ctx;		/* NULL: the whole card; the work's alone */
 	unsigned long period;		/* jiffies, at least one */
 	struct delayed_work work;
 	wait_queue_head_t wait;
@@ -95,6 +95,10 @@ static void rdu_perf_work(struct work_struct *work)
 	if (rdu_perf_sample(perf)) {
 		schedule_delayed_work(&perf->work, perf->period);
 	} else {
+		/* The stream may stay open for long: not the context's memory. */
+		if (perf->ctx)
+			rdu_ctx_put(perf->ctx);
+		perf->ctx = NULL;
 		spin_lock(&perf->lock);
 		perf->ended = true;
 		spin_unlock(&perf->lock);

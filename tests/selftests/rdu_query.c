@@ -264,6 +264,28 @@ TEST(perf)
 	EXPECT_TRUE(p.revents & POLLHUP);
 }
 
+/* A stream that stays open does not keep its context's memory. */
+TEST(perf_outlives)
+{
+	int watch = card_open(), fd = card_open();
+	struct drm_rdu_query_memory before = { 0 }, now = { 0 };
+	struct drm_rdu_perf_open args = { .period_ns = 1000000 };
+	uint32_t vm, bo;
+
+	ASSERT_EQ(query(watch, DRM_RDU_QUERY_MEMORY, &before, sizeof(before)), 0);
+	vm = vm_create(fd);
+	bo = bo_create(fd, 1 << 20, DRM_RDU_PLACEMENT_DEVICE);
+	ASSERT_EQ(vm_map(fd, vm, bo, 0, VA_BASE, 1 << 20, 0), 0);
+	args.ctx_id = ctx_create(fd, vm, 1);
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_PERF_OPEN, &args), 0);
+	close(fd);
+	for (int i = 0; i < 500 && now.free < before.free; i++) {
+		usleep(20000);
+		ASSERT_EQ(query(watch, DRM_RDU_QUERY_MEMORY, &now, sizeof(now)), 0);
+	}
+	EXPECT_GE(now.free, before.free);
+}
+
 /* Calls of display clients that follow a master, which no file here has. */
 TEST(master_calls)
 {
