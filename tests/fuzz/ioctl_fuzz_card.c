@@ -257,7 +257,7 @@ void do_prog_unload(struct thread *t)
 
 static void some_job(struct thread *t, struct file *f, struct drm_rdu_job *job, unsigned int odds)
 {
-	uint64_t len = one_in(t, 4) ? some_size(t) : 4 + 4 * below(t, 800);
+	uint64_t len = one_in(t, 16) ? some_size(t) : 4 + 4 * below(t, 800);
 
 	switch (below(t, 5)) {
 	case 0:
@@ -320,9 +320,14 @@ void do_submit(struct thread *t)
 	/* A dead context makes room for a living one. */
 	if (CALL(t, f, DRM_IOCTL_RDU_SUBMIT, args) < 0 && errno == EIO && below_after(t, 4)) {
 		struct drm_rdu_ctx_destroy destroy = { .ctx_id = args.ctx_id };
+		struct drm_rdu_ctx_create ctx = { .vm_id = f->handle[VM][0],
+						  .num_tiles = 1,
+						  .timeout_ms = 2000 };
 
 		if (!ioctl(f->fd, DRM_IOCTL_RDU_CTX_DESTROY, &destroy))
 			forget(t, f, CTX, args.ctx_id);
+		if (!ioctl(f->fd, DRM_IOCTL_RDU_CTX_CREATE, &ctx))
+			f->handle[CTX][0] = ctx.ctx_id;
 	}
 }
 

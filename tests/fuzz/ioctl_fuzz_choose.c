@@ -122,7 +122,7 @@ uint64_t job_va(struct thread *t)
 {
 	static const uint64_t home[] = { VA_BASE + PAGE, VA_BASE + (1 << 20), VA_BASE + (2 << 20) };
 
-	return one_in(t, 4) ? some_va(t) : home[below(t, 3)] + 64 * below(t, 8);
+	return one_in(t, 16) ? some_va(t) : home[below(t, 3)] + 64 * below(t, 8);
 }
 
 uint64_t boundary(struct thread *t)
