@@ -103,7 +103,7 @@ struct thread {
 	X(remap, 3)          \
 	X(touch, 5)          \
 	X(reopen, 1)         \
-	X(home, 5)           \
+	X(home, 10)          \
 	X(garbage, 3)        \
 	X(watch, 1)          \
 	X(fork, 1)           \

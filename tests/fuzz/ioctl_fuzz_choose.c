@@ -64,10 +64,10 @@ uint32_t some(struct thread *t, struct file *f, enum kind kind)
 	return f->handle[kind][slot];
 }
 
-/* It was closed; one in four is kept, to be used when it is no more. */
+/* It was closed; one in eight is kept, to be used when it is no more. */
 void forget(struct thread *t, struct file *f, enum kind kind, uint32_t handle)
 {
-	if (below_after(t, 4))
+	if (below_after(t, 8))
 		for (unsigned int i = 0; i < slots[kind]; i++)
 			if (f->handle[kind][i] == handle)
 				f->handle[kind][i] = 0;

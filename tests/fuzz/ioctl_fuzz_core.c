@@ -328,21 +328,9 @@ int open_card(void)
 	return -1;
 }
 
-void do_reopen(struct thread *t)
-{
-	struct file *f = some_file(t);
-	int fd = open_card();
-
-	if (fd < 0)
-		return;
-	fd = atomic_exchange(&f->fd, fd);
-	close(fd);
-}
-
 /* Everything a run needs, right: so that the card has real work to do. */
-void do_home(struct thread *t)
+static void make_home(struct thread *t, struct file *f)
 {
-	struct file *f = some_file(t);
 	struct drm_rdu_vm_create vm = { 0 };
 	struct drm_rdu_ctx_create ctx = { .num_tiles = 1, .timeout_ms = 2000 };
 	struct drm_rdu_prog_load load = { .size = image_size };
@@ -396,6 +384,23 @@ void do_home(struct thread *t)
 	ctx.vm_id = vm.vm_id;
 	if (ioctl(f->fd, DRM_IOCTL_RDU_CTX_CREATE, &ctx) >= 0)
 		f->handle[CTX][0] = ctx.ctx_id;
+}
+
+void do_home(struct thread *t)
+{
+	make_home(t, some_file(t));
+}
+
+void do_reopen(struct thread *t)
+{
+	struct file *f = some_file(t);
+	int fd = open_card();
+
+	if (fd < 0)
+		return;
+	fd = atomic_exchange(&f->fd, fd);
+	close(fd);
+	make_home(t, f); /* the other handles are of nothing now */
 }
 
 /* Any request number, any bytes. */
