@@ -22,3 +22,6 @@ $(FUZZ_FRONT): $(call objects,$(B),tests/fuzz/fuzz_front.c tests/qtest/qtest.c \
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LDLIBS)
+
+# Its ioctls for syzkaller.
+CONFORMANCE += tests/fuzz/check-syzlang
