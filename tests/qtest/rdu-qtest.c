@@ -8,29 +8,10 @@
 #include <string.h>
 
 #include "card.h"
+#include "expect.h"
 #include "rdu/chip.h"
 
-/* ---- a test says what it expects; the first thing that fails ends it ------ */
-
-static char why[256];
-
-#define EXPECT(condition)                                                                \
-	do {                                                                             \
-		if (!(condition)) {                                                      \
-			snprintf(why, sizeof(why), "line %d: %s", __LINE__, #condition); \
-			return;                                                          \
-		}                                                                        \
-	} while (0)
-
-#define EXPECT_EQ(a, b)                                                                         \
-	do {                                                                                    \
-		uint64_t got_ = (a), want_ = (b);                                               \
-		if (got_ != want_) {                                                            \
-			snprintf(why, sizeof(why), "line %d: %s is %#llx, not %#llx", __LINE__, \
-				 #a, (unsigned long long)got_, (unsigned long long)want_);      \
-			return;                                                                 \
-		}                                                                               \
-	} while (0)
+char why[256];
 
 /* ---- PCI ------------------------------------------------------------------ */
 
@@ -801,6 +782,10 @@ static const struct test tests[] = {
 	TEST(fault_gone, "-device", "rdu,addr=5,mem-size=64M,fault-gone=on"),
 	TEST(fault_stuck, "-device", "rdu,addr=5,mem-size=64M,fault-stuck=1"),
 	TEST(d3hot),
+	TEST(moved_at_work),
+	TEST(moved_in_d3hot),
+	TEST(moved_dead),
+	TEST(moved_to_another_card),
 	TEST(random_accesses),
 	TEST(random_commands),
 	TEST(memory_backend, "-object", "memory-backend-memfd,id=m,size=32M,share=on", "-device",
