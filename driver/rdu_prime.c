@@ -62,6 +62,12 @@ static void rdu_dmabuf_unpin(struct dma_buf_attachment *attach)
 {
 }
 
+/* Longest segment that another device takes: whole pages. */
+static u32 rdu_max_segment(struct device *dev)
+{
+	return max_t(u32, min_t(u32, dma_get_max_seg_size(dev), SZ_2G) & PAGE_MASK, PAGE_SIZE);
+}
+
 static void rdu_peer_unmap(struct sg_table *sgt, struct device *dev,
 			   enum dma_data_direction dir)
 {
@@ -79,12 +85,12 @@ static int rdu_peer_map(struct rdu_bo *bo, struct sg_table *sgt, struct device *
 			enum dma_data_direction dir)
 {
 	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
-	u64 offset, run, step, count = 0;
+	u64 offset, run, step, count = 0, max = rdu_max_segment(dev);
 	struct scatterlist *sg;
 	dma_addr_t addr;
 	int ret;
 
-	for (offset = 0; offset < bo->base.size; offset += min_t(u64, run, SZ_2G)) {
+	for (offset = 0; offset < bo->base.size; offset += min(run, max)) {
 		rdu_bo_addr(bo, offset, &run);
 		count++;
 	}
@@ -95,7 +101,7 @@ static int rdu_peer_map(struct rdu_bo *bo, struct sg_table *sgt, struct device *
 	for (offset = 0; offset < bo->base.size; offset += step) {
 		u64 card = rdu_bo_addr(bo, offset, &run);
 
-		step = min_t(u64, run, SZ_2G);
+		step = min(run, max);
 		addr = dma_map_resource(dev, rdev->vram.phys + card, step, dir,
 					DMA_ATTR_SKIP_CPU_SYNC);
 		if (dma_mapping_error(dev, addr)) {
@@ -151,16 +157,25 @@ static struct sg_table *rdu_dmabuf_map(struct dma_buf_attachment *attach,
 	if (!rdu_bo_is_host(bo))
 		return rdu_dmabuf_map_peer(bo, attach, dir);
 
-	sgt = drm_prime_pages_to_sg(obj->dev, bo->pages, obj->size >> PAGE_SHIFT);
-	if (IS_ERR(sgt))
-		return sgt;
+	/* drm_prime_pages_to_sg() asks what the exporting device takes. */
+	sgt = kzalloc(sizeof(*sgt), GFP_KERNEL);
+	if (!sgt)
+		return ERR_PTR(-ENOMEM);
+	ret = sg_alloc_table_from_pages_segment(sgt, bo->pages, obj->size >> PAGE_SHIFT, 0,
+						obj->size, rdu_max_segment(attach->dev),
+						GFP_KERNEL);
+	if (ret)
+		goto err_free;
 	ret = dma_map_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
-	if (ret) {
-		sg_free_table(sgt);
-		kfree(sgt);
-		return ERR_PTR(ret);
-	}
+	if (ret)
+		goto err_free_table;
 	return sgt;
+
+err_free_table:
+	sg_free_table(sgt);
+err_free:
+	kfree(sgt);
+	return ERR_PTR(ret);
 }
 
 static void rdu_dmabuf_unmap(struct dma_buf_attachment *attach, struct sg_table *sgt,
