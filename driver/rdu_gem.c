@@ -174,7 +174,7 @@ static int rdu_bo_init_system(struct rdu_device *rdev, struct rdu_bo *bo,
 }
 
 /* Pages stay where they are as long as the buffer lives; they count as locked. */
-static int rdu_bo_init_userptr(struct rdu_device *rdev, struct rdu_bo *bo, u64 addr)
+static int rdu_bo_pin_userptr(struct rdu_bo *bo, u64 addr)
 {
 	unsigned long num = bo->base.size >> PAGE_SHIFT, got = 0;
 	unsigned int flags = FOLL_LONGTERM | (bo->readonly ? 0 : FOLL_WRITE);
@@ -203,7 +203,7 @@ static int rdu_bo_init_userptr(struct rdu_device *rdev, struct rdu_bo *bo, u64 a
 	bo->pages = pages;
 	bo->mm = current->mm;
 	mmgrab(bo->mm);
-	return rdu_bo_map_pages(rdev, bo);
+	return 0;
 
 err_unpin:
 	unpin_user_pages(pages, got);
@@ -534,22 +534,26 @@ int rdu_ioctl_bo_create_userptr(struct drm_device *drm, void *data, struct drm_f
 	if (args->size >> PAGE_SHIFT > totalram_pages())
 		return -ENOMEM;
 
-	if (!drm_dev_enter(drm, &idx))
-		return -ENODEV;
 	bo = rdu_bo_alloc(DRM_RDU_PLACEMENT_SYSTEM);
-	if (!bo) {
-		ret = -ENOMEM;
-		goto out_dev_exit;
-	}
+	if (!bo)
+		return -ENOMEM;
 	bo->userptr = true;
 	bo->readonly = args->flags & DRM_RDU_USERPTR_READONLY;
 	drm_gem_private_object_init(drm, &bo->base, args->size);
-	ret = rdu_bo_init_userptr(rdev, bo, args->user_ptr);
+	/* Not in drm_dev_enter(): a page of the user's may never come. */
+	ret = rdu_bo_pin_userptr(bo, args->user_ptr);
+	if (ret)
+		goto out_put;
+	if (!drm_dev_enter(drm, &idx)) {
+		ret = -ENODEV;
+		goto out_put;
+	}
+	ret = rdu_bo_map_pages(rdev, bo);
 	if (!ret)
 		ret = drm_gem_handle_create(file, &bo->base, &args->handle);
-	drm_gem_object_put(&bo->base);
-out_dev_exit:
 	drm_dev_exit(idx);
+out_put:
+	drm_gem_object_put(&bo->base);
 	return ret;
 }
 

@@ -306,11 +306,13 @@ static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
 {
 	struct rdu_job *job = state->job;
 	struct rdu_ctx *ctx = job->ctx;
-	int ret;
+	int ret, idx;
 
+	if (!drm_dev_enter(&ctx->rdev->drm, &idx))
+		return -ENODEV;
 	ret = mutex_lock_interruptible(&ctx->submit_lock);
 	if (ret)
-		return ret;
+		goto out_dev_exit;
 	if (ctx->closed) {
 		ret = -ENOENT;
 	} else if (READ_ONCE(ctx->dead)) {
@@ -328,6 +330,8 @@ static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
 		state->job = NULL; /* the scheduler's */
 	}
 	mutex_unlock(&ctx->submit_lock);
+out_dev_exit:
+	drm_dev_exit(idx);
 	return ret;
 }
 
@@ -337,7 +341,7 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 	struct rdu_file *rfile = file->driver_priv;
 	struct rdu_submit_state state = {};
 	struct rdu_ctx *ctx;
-	int ret, idx;
+	int ret;
 
 	if (args->flags || !args->num_jobs || args->num_jobs > RDU_MAX_JOBS ||
 	    args->num_syncs > RDU_MAX_SYNCS)
@@ -349,10 +353,7 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 		rdu_ctx_put(ctx);
 		return -EIO;
 	}
-	if (!drm_dev_enter(drm, &idx)) {
-		rdu_ctx_put(ctx);
-		return -ENODEV;
-	}
+	/* Not in drm_dev_enter(): a page of the user's may never come. */
 	state.job = rdu_job_create(rfile, ctx, args);
 	if (IS_ERR(state.job)) {
 		ret = PTR_ERR(state.job);
@@ -370,7 +371,6 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 	ret = rdu_submit_push(&state, &args->seqno);
 out_cleanup:
 	rdu_submit_cleanup(&state);
-	drm_dev_exit(idx);
 	return ret;
 }
 

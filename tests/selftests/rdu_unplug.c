@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* The device goes while it is in use: unbind, removal from the bus, FLR, rmmod. */
+#include <linux/userfaultfd.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
@@ -33,6 +35,83 @@ TEST(unbind)
 		ASSERT_EQ(sys_write(DRIVER "/unbind", v.pci), 0);
 		victim_check(&v);
 		ASSERT_EQ(sys_write(DRIVER "/bind", v.pci), 0);
+		card_works();
+	}
+}
+
+/* Calls with a page that somebody holds back. */
+struct slow_call {
+	int fd, kind, ret;
+	uint32_t ctx;
+	uintptr_t page;
+};
+
+static void *slow_call(void *data)
+{
+	struct slow_call *c = data;
+	struct drm_rdu_submit submit = {
+		.ctx_id = c->ctx, .jobs = c->page, .num_jobs = 1,
+		.job_stride = sizeof(struct drm_rdu_job),
+	};
+	struct drm_rdu_prog_load load = { .data = c->page, .size = PAGE };
+	struct drm_rdu_bo_create_userptr userptr = { .user_ptr = c->page, .size = PAGE };
+	struct drm_rdu_vm_bind bind = {
+		.vm_id = 1, .ops = c->page, .num_ops = 1, .op_stride = sizeof(struct drm_rdu_bind_op),
+	};
+
+	switch (c->kind) {
+	case 0:
+		c->ret = call(c->fd, DRM_IOCTL_RDU_SUBMIT, &submit);
+		break;
+	case 1:
+		c->ret = call(c->fd, DRM_IOCTL_RDU_PROG_LOAD, &load);
+		break;
+	case 2:
+		c->ret = call(c->fd, DRM_IOCTL_RDU_BO_CREATE_USERPTR, &userptr);
+		break;
+	case 3:
+		c->ret = call(c->fd, DRM_IOCTL_RDU_VM_BIND, &bind);
+		break;
+	case 4:
+		c->ret = query(c->fd, DRM_RDU_QUERY_INFO, (void *)c->page, PAGE);
+		break;
+	}
+	return NULL;
+}
+
+/* The card goes all the same, and the call ends when the page comes. */
+TEST(page_that_does_not_come)
+{
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	struct uffdio_api api = { .api = UFFD_API };
+
+	if (uffd < 0 || ioctl(uffd, UFFDIO_API, &api))
+		SKIP("no userfaultfd");
+	for (int kind = 0; kind < 5; kind++) {
+		struct slow_call c = { .fd = card_open(), .kind = kind };
+		struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+		struct uffdio_zeropage zero = { 0 };
+		struct uffd_msg msg;
+		pthread_t thread;
+		char pci[32];
+		void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				  -1, 0);
+
+		ASSERT_TRUE(page != MAP_FAILED);
+		pci_name(c.fd, pci);
+		c.page = (uintptr_t)page;
+		c.ctx = ctx_create(c.fd, vm_create(c.fd), 0);
+		range.range = zero.range = (struct uffdio_range){ c.page, PAGE };
+		ASSERT_EQ(ioctl(uffd, UFFDIO_REGISTER, &range), 0);
+		ASSERT_EQ(pthread_create(&thread, NULL, slow_call, &c), 0);
+		ASSERT_EQ(read(uffd, &msg, sizeof(msg)), (ssize_t)sizeof(msg));
+		ASSERT_EQ(msg.event, UFFD_EVENT_PAGEFAULT);
+		ASSERT_EQ(sys_write(DRIVER "/unbind", pci), 0);
+		ASSERT_EQ(ioctl(uffd, UFFDIO_ZEROPAGE, &zero), 0);
+		ASSERT_EQ(pthread_join(thread, NULL), 0);
+		EXPECT_TRUE(c.ret < 0 || kind == 4);
+		close(c.fd);
+		ASSERT_EQ(sys_write(DRIVER "/bind", pci), 0);
 		card_works();
 	}
 }
