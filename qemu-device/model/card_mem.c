@@ -5,10 +5,14 @@
  * front end's callbacks, straight to or from card memory where one side is.
  */
 #include <string.h>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 #include "card_priv.h"
 
 #define CHUNK (4ULL << 20) /* between looks at the clock and at `stop` */
 #define BOUNCE 16384
+#define STREAM (1u << 20) /* copies of so much go past the host's caches */
 
 uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32_t mbps)
 {
@@ -51,6 +55,54 @@ static int host_write(struct rdu_queue *q, uint64_t addr, const void *buf, uint6
 	if (rdu_bus_write(q->card, addr, buf, len))
 		return rdu_fail(f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, addr);
 	return 0;
+}
+
+/* memcpy(), but what is written does not get into the caches, nor is it read
+ * before: memcpy() itself does so only if all is in one piece. */
+static void stream(void *to, const void *from, uint64_t len)
+{
+	uint64_t at = 0;
+
+#if defined(__SSE2__)
+	char *dst = to;
+	const char *src = from;
+
+	if (len >= 256) {
+		at = -(uintptr_t)dst & 15;
+		memcpy(dst, src, at);
+		for (; len - at >= 64; at += 64) {
+			const __m128i *s = (const __m128i *)(const void *)(src + at);
+			__m128i *d = (__m128i *)(void *)(dst + at);
+			__m128i w[4];
+
+			for (unsigned int i = 0; i < 4; i++)
+				w[i] = _mm_loadu_si128(s + i);
+			for (unsigned int i = 0; i < 4; i++)
+				_mm_stream_si128(d + i, w[i]);
+		}
+		_mm_sfence(); /* before the completion is */
+	}
+#endif
+	memcpy((char *)to + at, (const char *)from + at, len - at);
+}
+
+/* Between host memory and card memory, as a part of a large copy. */
+static int host_stream(struct rdu_queue *q, uint64_t addr, void *mem, uint64_t len, bool write,
+		       struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	void *host = card->ops.map ? card->ops.map(card->opaque, addr, len, write) : NULL;
+	int failed;
+
+	if (!host)
+		return write ? host_write(q, addr, mem, len, f) : host_read(q, addr, mem, len, f);
+	failed = rdu_inject_take(card, RDU_INJECT_DMA);
+	if (!failed && write)
+		stream(host, mem, len);
+	else if (!failed)
+		stream(mem, host, len);
+	card->ops.unmap(card->opaque, host, len, write);
+	return failed ? rdu_fail(f, RDU_FAULT_HOST_BUS, write ? RDU_FAULT_INFO_WRITE : 0, addr) : 0;
 }
 
 int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f)
@@ -96,9 +148,9 @@ int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t le
 	return 0;
 }
 
-/* One chunk, contiguous on both sides. */
+/* One chunk, contiguous on both sides; `large`: of a copy of STREAM or more. */
 static int move(struct rdu_queue *q, const struct rdu_stretch *d, const struct rdu_stretch *s,
-		uint64_t len, struct rdu_failure *f)
+		uint64_t len, bool large, struct rdu_failure *f)
 {
 	unsigned char *mem = q->card->mem;
 	char bounce[BOUNCE];
@@ -106,13 +158,17 @@ static int move(struct rdu_queue *q, const struct rdu_stretch *d, const struct r
 	int result = 0;
 
 	if (!d->host) {
-		if (s->host)
+		if (s->host && large)
+			result = host_stream(q, s->addr, mem + d->addr, len, false, f);
+		else if (s->host)
 			result = host_read(q, s->addr, mem + d->addr, len, f);
 		else
 			memmove(mem + d->addr, mem + s->addr, len);
 		rdu_mem_dirty(q->card, d->addr, len);
 		return result;
 	}
+	if (!s->host && large)
+		return host_stream(q, d->addr, mem + s->addr, len, true, f);
 	if (!s->host)
 		return host_write(q, d->addr, mem + s->addr, len, f);
 	for (at = 0; at < len; at += n) {
@@ -146,7 +202,7 @@ int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 		n = s->len < d->len ? s->len : d->len;
 		if (!s->host && rdu_inject_ecc(q, src + p->done, f))
 			return -1;
-		if (move(q, d, s, n, f))
+		if (move(q, d, s, n, len >= STREAM, f))
 			return -1;
 		p->dram += n * (!d->host + !s->host);
 		p->host += n * (d->host > s->host ? d->host : s->host);
