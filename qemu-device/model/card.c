@@ -97,7 +97,7 @@ static bool quiet(const struct rdu_queue *q)
 static void wake(struct rdu_queue *q)
 {
 	if (q->started)
-		pthread_cond_broadcast(&q->wake); /* parked, it may not be the worker */
+		pthread_cond_signal(&q->wake);
 }
 
 static void account_idle(struct rdu_queue *q)

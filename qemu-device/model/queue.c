@@ -367,8 +367,8 @@ static bool step(struct rdu_queue *q, bool only_brief)
 
 /*
  * The doorbell was rung; card->lock held. At most a batch of brief commands is
- * carried out here, in the front end's thread: the rest is the worker's. So is
- * a command that is to hang, and all that follows from faults and resets.
+ * carried out here, in the front end's thread: the rest is the worker's, and so
+ * is all that follows from faults and resets.
  */
 void rdu_queue_rung(struct rdu_queue *q)
 {
@@ -377,8 +377,7 @@ void rdu_queue_rung(struct rdu_queue *q)
 
 	if (q->lent)
 		return;
-	if (card->ops.brief_in_doorbell && q->sleeping && card->inject[RDU_INJECT_HANG] < 0 &&
-	    card->inject[RDU_INJECT_STUCK] < 0) {
+	if (card->ops.brief_in_doorbell && q->sleeping) {
 		q->lent = true;
 		while (n < RDU_BATCH && !q->fault_irq && has_work(q) && step(q, true))
 			n++;
