@@ -175,7 +175,7 @@ static void pipelined(const char *name, uint32_t together)
 
 static void bar(bool write)
 {
-	double w, r, pw, pr;
+	double best[4] = { 0 }, t[4]; /* write, read; the peer's */
 	struct rdu_buffer *buf;
 	void *map, *peer;
 
@@ -187,12 +187,16 @@ static void bar(bool write)
 	peer = mmap(NULL, TOUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (peer == MAP_FAILED)
 		die("mmap", NULL);
-	measure_touch(map, TOUCH, &w, &r);
-	measure_touch(peer, TOUCH, &pw, &pr);
+	for (unsigned int i = 0; i < BATCHES; i++) {
+		measure_touch(map, TOUCH, &t[0], &t[1]);
+		measure_touch(peer, TOUCH, &t[2], &t[3]);
+		for (unsigned int k = 0; k < 4; k++)
+			best[k] = t[k] > best[k] ? t[k] : best[k];
+	}
 	if (write)
-		report("bar_write", w * 1e-9, "GB/s", "memory", pw * 1e-9);
+		report("bar_write", best[0] * 1e-9, "GB/s", "memory", best[2] * 1e-9);
 	else
-		report("bar_read", r * 1e-9, "GB/s", "memory", pr * 1e-9);
+		report("bar_read", best[1] * 1e-9, "GB/s", "memory", best[3] * 1e-9);
 	munmap(peer, TOUCH);
 	rdu_buffer_free(buf);
 }

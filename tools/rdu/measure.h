@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * How fast the way to the card is, for the benchmarks of tests/bench, which all
- * measure by the same code. Times are the host's, medians of several rounds; a
- * failure is 0, or -1 with rdu_error_text() of the context.
+ * measure by the same code. Time is the host's; of several rounds a speed is
+ * the best, as the host may be busy, and a latency the median. A failure is 0, or
+ * -1 with rdu_error_text() of the context.
  */
 #ifndef MEASURE_H
 #define MEASURE_H
