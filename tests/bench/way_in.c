@@ -18,10 +18,11 @@
 
 #define COPY (64 << 20)
 #define TOUCH (64 << 20)
+#define TURNS 3 /* with the peer */
 #define JOBS 1000
 #define BATCHES 5 /* of JOBS, turn about with the peer */
 #define MANY 100000
-#define ROUNDS 10 /* that MANY are done in, turn about with the peer */
+#define ROUNDS 10 /* that they are done in, turn about with the peer */
 #define TOGETHER 64 /* jobs in one SUBMIT */
 #define BLOCK 4096
 
@@ -160,14 +161,14 @@ static double empty_jobs(uint32_t jobs, uint32_t together, uint32_t ahead)
  * Many in flight, against one at a time. Wall time of all of them, both: what
  * other work on the host takes away, it takes from both.
  */
-static void pipelined(const char *name, uint32_t together)
+static void pipelined(const char *name, uint32_t jobs, uint32_t together)
 {
 	double one[ROUNDS], each[ROUNDS];
 
 	ioctls_open();
 	for (unsigned int i = 0; i < ROUNDS; i++) {
 		one[i] = empty_jobs(JOBS, 1, 1);
-		each[i] = empty_jobs(MANY / ROUNDS, together, 32);
+		each[i] = empty_jobs(jobs / ROUNDS, together, 32);
 	}
 	report(name, measure_median(each, ROUNDS) * 1e6, "us", "one-at-a-time",
 	       measure_median(one, ROUNDS) * 1e6);
@@ -187,7 +188,7 @@ static void bar(bool write)
 	peer = mmap(NULL, TOUCH, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (peer == MAP_FAILED)
 		die("mmap", NULL);
-	for (unsigned int i = 0; i < BATCHES; i++) {
+	for (unsigned int i = 0; i < TURNS; i++) {
 		measure_touch(map, TOUCH, &t[0], &t[1]);
 		measure_touch(peer, TOUCH, &t[2], &t[3]);
 		for (unsigned int k = 0; k < 4; k++)
@@ -220,9 +221,9 @@ int main(int argc, char **argv)
 		else if (!strcmp(argv[i], "job_latency"))
 			latency();
 		else if (!strcmp(argv[i], "job_pipelined"))
-			pipelined(argv[i], TOGETHER);
+			pipelined(argv[i], MANY, TOGETHER);
 		else if (!strcmp(argv[i], "job_submitted"))
-			pipelined(argv[i], 1);
+			pipelined(argv[i], MANY / 10, 1);
 		else if (!strcmp(argv[i], "bar_read") || !strcmp(argv[i], "bar_write"))
 			bar(argv[i][4] == 'w');
 		else
