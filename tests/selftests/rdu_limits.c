@@ -68,13 +68,28 @@ static int bo_try(int fd, uint64_t size, uint32_t placement, uint32_t *handle)
 	return ret;
 }
 
+static void (*to_do)(int fd, int line);
+
+/* What an earlier process of that user had is gone. */
+static void from_nothing(int fd, int line)
+{
+	expect_empty(fd);
+	to_do(fd, line);
+}
+
+static struct user start(uid_t uid, void (*act)(int fd, int line))
+{
+	to_do = act;
+	return user_start(uid, from_nothing);
+}
+
 /* One user up to his limit, then, while he has it, another; then the first lets go. */
 static void two_users(void (*take)(int fd, int line), void (*other)(int fd, int line))
 {
-	struct user a = user_start(USER_VICTIM, take), b;
+	struct user a = start(USER_VICTIM, take), b;
 
 	heard(a.line);
-	b = user_start(USER_OTHER, other);
+	b = start(USER_OTHER, other);
 	user_end(&b);
 	say(a.line, 0);
 	user_end(&a);
@@ -303,7 +318,7 @@ TEST(lifted)
 	EXPECT_EQ(u.contexts.used, before.contexts.used + 1);
 	EXPECT_EQ(u.memory.used, before.memory.used + 2 * PAGE);
 	EXPECT_EQ(u.system.used, before.system.used + PAGE);
-	a = user_start(USER_VICTIM, nothing_goes);
+	a = start(USER_VICTIM, nothing_goes);
 	user_end(&a);
 	/* More than a hundred is a hundred. */
 	set_limits(101, 1000, -1, -1, -1);
@@ -391,8 +406,8 @@ TEST(given_away)
 	struct user a, b;
 
 	usual_limits();
-	a = user_start(USER_VICTIM, gives);
-	b = user_start(USER_OTHER, gets);
+	a = start(USER_VICTIM, gives);
+	b = start(USER_OTHER, gets);
 	for (int i = 0; i < 3; i++) {
 		int fd = receive_fd(a.line);
 
@@ -443,9 +458,9 @@ TEST(killed)
 	struct user w, a;
 
 	usual_limits();
-	w = user_start(USER_VICTIM, watch);
+	w = start(USER_VICTIM, watch);
 	for (int i = 0; i < 20; i++) {
-		a = user_start(USER_VICTIM, take_all);
+		a = start(USER_VICTIM, take_all);
 		heard(a.line);
 		usleep(i * 5000);
 		user_kill(&a);
@@ -499,7 +514,7 @@ TEST(raced)
 	struct user a;
 
 	set_limits(50, 10, -1, -1, -1);
-	a = user_start(USER_VICTIM, racing);
+	a = start(USER_VICTIM, racing);
 	user_end(&a);
 	usual_limits();
 }
