@@ -275,7 +275,7 @@ print-%:
 help:
 	@echo 'make            library, tools and test programs for the host'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
-	@echo 'make test       every test (GROUPS="unit conformance qtest selftests newest end-to-end debug" to choose)'
+	@echo 'make test       every test (GROUPS="unit conformance qtest selftests newest trixie end-to-end debug" to choose)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
