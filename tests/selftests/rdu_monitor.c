@@ -755,7 +755,7 @@ TEST(sysfs_is_documented)
 	static const char *const class_common[] = { "dev", "device", "power", "subsystem",
 						    "uevent", NULL };
 	static const char *const module_common[] = {
-		"coresize", "drivers", "holders", "initsize", "initstate", "notes",
+		"coresize", "drivers", "holders", "import_ns", "initsize", "initstate", "notes",
 		"parameters", "refcnt", "sections", "srcversion", "taint", "uevent", NULL
 	};
 	static const char *const none[] = { NULL };
