@@ -61,6 +61,8 @@ static void slot_look(struct slot *s)
 static void slot_init(struct slot *s)
 {
 	fclose(monitor_open()); /* or skip */
+	if (entries("/sys/bus/pci/slots") < 3)
+		SKIP("no slot: the kernel needs CONFIG_HOTPLUG_PCI_ACPI, or _PCIE");
 	slot_look(s);
 }
 
