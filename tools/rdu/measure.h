@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How fast the way to the card is, for the benchmarks of tests/bench, which all
+ * How fast the way to the card is: `rdu bench` and the benchmarks of tests/bench
  * measure by the same code. Time is the host's; of several rounds a speed is
  * the best, as the host may be busy, and a latency the median. A failure is 0, or
  * -1 with rdu_error_text() of the context.
