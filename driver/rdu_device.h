@@ -223,6 +223,10 @@ bool rdu_card_peek(struct rdu_device *rdev, int *idx);
 void rdu_card_unpeek(struct rdu_device *rdev, int idx);
 void rdu_reset_request(struct rdu_device *rdev);
 
+/* rdu_pm.c: nobody finds the card asleep in between */
+int rdu_pm_get(struct rdu_device *rdev);
+void rdu_pm_put(struct rdu_device *rdev);
+
 /* rdu_device.c */
 bool rdu_device_answers(struct rdu_device *rdev);
 int rdu_device_reset(struct rdu_device *rdev);

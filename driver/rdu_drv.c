@@ -169,6 +169,7 @@ static int rdu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	ret = drm_dev_register(&rdev->drm, 0);
 	if (ret)
 		goto err_fini_device;
+	rdu_pm_init(rdev);
 
 	drm_info(&rdev->drm, "%.16s, %u tiles, %llu MiB, serial %.16s\n", rdev->chip.name,
 		 rdev->num_tiles, rdev->vram.size >> 20, rdev->serial);
@@ -183,6 +184,7 @@ static void rdu_remove(struct pci_dev *pdev)
 {
 	struct rdu_device *rdev = pci_get_drvdata(pdev);
 
+	rdu_pm_fini(rdev);
 	rdu_error_abandon(rdev); /* readers of what unplug waits for wait for it */
 	drm_dev_unplug(&rdev->drm);
 	rdu_device_fini(rdev);
@@ -200,6 +202,7 @@ static struct pci_driver rdu_pci_driver = {
 	.probe = rdu_probe,
 	.remove = rdu_remove,
 	.err_handler = &rdu_err_handlers,
+	.driver.pm = pm_ptr(&rdu_pm_ops),
 };
 
 static struct workqueue_struct *rdu_cleanup_wq;

@@ -15,6 +15,7 @@ struct rdu_job {
 	struct drm_sched_job base;
 	struct rdu_ctx *ctx;
 	struct rdu_fence *fence;
+	bool awake;			/* keeps the card awake */
 	bool armed;			/* fence is out in the world */
 	u64 submit;
 	u32 num_cmds;

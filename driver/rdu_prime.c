@@ -136,6 +136,15 @@ static struct sg_table *rdu_dmabuf_map_peer(struct rdu_bo *bo, struct dma_buf_at
 		kfree(sgt);
 		goto out_dev_exit;
 	}
+	/* As long as peers reach it the card stays awake. */
+	ret = rdu_pm_get(rdev);
+	if (ret < 0) {
+		rdu_peer_unmap(sgt, attach->dev, dir);
+		sg_free_table(sgt);
+		kfree(sgt);
+		goto out_dev_exit;
+	}
+	ret = 0;
 	mutex_lock(&rdev->bo_lock);
 	if (!bo->peers++)
 		list_add_tail(&bo->dev_link, &rdev->lent);
@@ -193,6 +202,7 @@ static void rdu_dmabuf_unmap(struct dma_buf_attachment *attach, struct sg_table 
 		if (!--bo->peers)
 			list_del_init(&bo->dev_link);
 		mutex_unlock(&rdev->bo_lock);
+		rdu_pm_put(rdev);
 	}
 	sg_free_table(sgt);
 	kfree(sgt);

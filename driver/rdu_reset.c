@@ -22,6 +22,7 @@
 #include <linux/delay.h>
 #include <linux/kobject.h>
 #include <linux/mm.h>
+#include <linux/pm_runtime.h>
 
 #include <drm/drm_drv.h>
 
@@ -40,6 +41,10 @@ static int rdu_gate_enter(struct rdu_device *rdev, int *idx, enum rdu_gate limit
 {
 	if (!drm_dev_enter(&rdev->drm, idx))
 		return -ENODEV;
+	if (rdu_pm_get(rdev) < 0) {
+		drm_dev_exit(*idx);
+		return -EIO;
+	}
 	for (;;) {
 		wait_event_idle(rdev->gate_wait, READ_ONCE(rdev->gate) <= limit);
 		down_read(&rdev->gate_lock);
@@ -54,7 +59,7 @@ static int rdu_gate_enter(struct rdu_device *rdev, int *idx, enum rdu_gate limit
  * @rdev: device
  * @idx: for rdu_card_exit()
  *
- * Waits while the card is being reset. A reset waits for rdu_card_exit(), and
+ * Wakes it up, and waits while it is being reset. A reset waits for rdu_card_exit(), and
  * fences may wait for the reset: until then no user memory is touched, no fence
  * is waited for, and memory is not allocated where it can be avoided. Does not
  * nest.
@@ -93,6 +98,7 @@ int rdu_card_enter_job(struct rdu_device *rdev, int *idx)
 void rdu_card_exit(struct rdu_device *rdev, int idx)
 {
 	up_read(&rdev->gate_lock);
+	rdu_pm_put(rdev);
 	drm_dev_exit(idx);
 }
 
@@ -101,19 +107,23 @@ void rdu_card_exit(struct rdu_device *rdev, int idx)
  * @rdev: device
  * @idx: for rdu_card_unpeek()
  *
- * Does not wait.
+ * Does not wait, and does not wake it up.
  *
- * Return: false if the card is being reset, cut off or gone.
+ * Return: false if the card sleeps, is being reset, cut off or gone.
  */
 bool rdu_card_peek(struct rdu_device *rdev, int *idx)
 {
 	if (!drm_dev_enter(&rdev->drm, idx))
 		return false;
+	if (!rdu_pm_get_awake(rdev))
+		goto out_dev_exit;
 	if (down_read_trylock(&rdev->gate_lock)) {
 		if (rdev->gate <= RDU_GATE_HELD && !READ_ONCE(rdev->wedged))
 			return true;
 		up_read(&rdev->gate_lock);
 	}
+	rdu_pm_put_awake(rdev);
+out_dev_exit:
 	drm_dev_exit(*idx);
 	return false;
 }
@@ -121,6 +131,7 @@ bool rdu_card_peek(struct rdu_device *rdev, int *idx)
 void rdu_card_unpeek(struct rdu_device *rdev, int idx)
 {
 	up_read(&rdev->gate_lock);
+	rdu_pm_put_awake(rdev);
 	drm_dev_exit(idx);
 }
 
@@ -133,9 +144,10 @@ static void rdu_gate_set(struct rdu_device *rdev, enum rdu_gate gate)
 
 /* ---- hold, drain, take, reload, release ----------------------------------- */
 
-/* Waits for others who reset it. */
+/* Waits for others who reset it. Until its release the card is awake. */
 void rdu_card_hold(struct rdu_device *rdev)
 {
+	pm_runtime_get_sync(rdev->drm.dev);
 	for (;;) {
 		wait_event_idle(rdev->gate_wait, READ_ONCE(rdev->gate) == RDU_GATE_OPEN);
 		down_write(&rdev->gate_lock);
@@ -151,6 +163,7 @@ void rdu_card_release(struct rdu_device *rdev)
 {
 	rdu_gate_set(rdev, RDU_GATE_OPEN);
 	wake_up_all(&rdev->gate_wait);
+	rdu_pm_put(rdev);
 }
 
 /* Whether the card has taken note of everything; who is too late dies. */
@@ -195,15 +208,20 @@ bool rdu_card_drain(struct rdu_device *rdev)
 	}
 }
 
+/* Before it can't be reached, or forgets what it counted; nobody is in it. */
+void rdu_card_close(struct rdu_device *rdev)
+{
+	/* Faults wait in rdu_card_enter(). */
+	unmap_mapping_range(rdev->drm.anon_inode->i_mapping, 0, 0, 1);
+	rdu_device_note_clock(rdev);
+	rdu_ctx_for_all(rdev, rdu_ctx_note_busy);
+}
+
 /* From here to its release the card is the holder's alone. */
 void rdu_card_take(struct rdu_device *rdev)
 {
 	rdu_gate_set(rdev, RDU_GATE_TAKEN);
-	/* Faults wait in rdu_card_enter(). */
-	unmap_mapping_range(rdev->drm.anon_inode->i_mapping, 0, 0, 1);
-	/* Counters start at zero after a reset. */
-	rdu_device_note_clock(rdev);
-	rdu_ctx_for_all(rdev, rdu_ctx_note_busy);
+	rdu_card_close(rdev);
 }
 
 static int rdu_reload(struct rdu_device *rdev)

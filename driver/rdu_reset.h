@@ -3,6 +3,7 @@
 #define RDU_RESET_H
 
 #include <linux/pci.h>
+#include <linux/pm.h>
 
 #include "rdu_device.h"
 
@@ -16,6 +17,15 @@ void rdu_card_reload(struct rdu_device *rdev);
 void rdu_card_wedge(struct rdu_device *rdev, const char *why);
 void rdu_card_release(struct rdu_device *rdev);
 
+void rdu_card_close(struct rdu_device *rdev);
+
 extern const struct pci_error_handlers rdu_err_handlers;
+
+/* rdu_pm.c */
+extern const struct dev_pm_ops rdu_pm_ops;
+void rdu_pm_init(struct rdu_device *rdev);
+void rdu_pm_fini(struct rdu_device *rdev);
+bool rdu_pm_get_awake(struct rdu_device *rdev);
+void rdu_pm_put_awake(struct rdu_device *rdev);
 
 #endif

@@ -31,6 +31,8 @@ void rdu_job_free(struct rdu_job *job)
 	} else if (job->fence) {
 		rdu_fence_free(job->fence);
 	}
+	if (job->awake)
+		rdu_pm_put(job->ctx->rdev);
 	if (job->ctx)
 		rdu_ctx_put(job->ctx);
 	kfree(job);
@@ -167,6 +169,11 @@ static struct rdu_job *rdu_job_create(struct rdu_file *rfile, struct rdu_ctx *ct
 		return ERR_PTR(-ENOMEM);
 	}
 	job->ctx = ctx;
+	if (rdu_pm_get(ctx->rdev) < 0) {
+		ret = -EIO;
+		goto err_free_job;
+	}
+	job->awake = true;
 	if (args->num_jobs > ctx->depth) {
 		ret = -EINVAL;
 		goto err_free_job;
