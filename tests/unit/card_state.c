@@ -335,10 +335,10 @@ static void in_the_middle(struct bed *b)
 	ok(((struct rdu_stats *)(void *)(b->mem + 9 * MB))->sections == 19,
 	   "... nineteen sections");
 	rdu_card_reset(b->card);
-	for (first = 1; disturbed(b, first, 0, &want); first += 3)
+	for (first = 1; disturbed(b, first, 0, &want); first += 2)
 		;
 	ok(first > 40 && tap_failed == failed, "moved once, at %d places: the same in the end",
-	   first / 3);
+	   first / 2);
 	ok(disturbed(b, 1, 1, &want) > 30 && tap_failed == failed,
 	   "moved at all of them: the same in the end");
 	free(want.mem);
