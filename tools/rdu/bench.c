@@ -129,8 +129,8 @@ int cmd_bench(int argc, char **argv)
 				"  -s, --size MIB       of what is copied, written and read (64)\n"
 				"  -n, --jobs N         empty jobs, one after another (1000)\n"
 				"  -j, --json           for programs\n\n"
-				"Time is the host's: speeds are the best of several rounds, "
-				"the job's time is the median. Takes one tile.\n");
+				"Time is the host's: speeds are the best of several rounds, the "
+				"job's time is\nthe median. Takes one tile.\n");
 		default:
 			return EXIT_USAGE;
 		}
