@@ -4,18 +4,6 @@
 # The builder's copy of "no predicates" is of no bytes from nowhere: -Wno-nonnull.
 CFLAGS_tests/selftests := -isystem /usr/include/libdrm -I. -Wno-nonnull
 CONFORMANCE += tests/conformance/kselftest
-CFLAGS_tests/selftests := -isystem /usr/include/libdrm -I.
-# The builder's copy of "no predicates" is of no bytes from nowhere.
-CFLAGS_tests/selftests/rdu_prog.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_fault.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_failnth.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_isolation.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_life.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_limits.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_monitor.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_hotplug.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_reset.c := -Wno-nonnull
-CFLAGS_tests/selftests/rdu_pm.c := -Wno-nonnull
 
 $(eval $(call selftest,rdu_query,tests/selftests/rdu_query.c,,))
 $(eval $(call selftest,rdu_bo,tests/selftests/rdu_bo.c,,))
