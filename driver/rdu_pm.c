@@ -34,7 +34,10 @@ void rdu_pm_put_awake(struct rdu_device *rdev)
 	pm_runtime_put(rdev->drm.dev);
 }
 
-/* The card can be used: the PCI core's own hold on it is let go. */
+/*
+ * The card can be used: the PCI core's own hold on it is let go. It sleeps only if
+ * power/control says "auto", which is for the machine's owner to decide.
+ */
 void rdu_pm_init(struct rdu_device *rdev)
 {
 	struct device *dev = rdev->drm.dev;
@@ -43,7 +46,6 @@ void rdu_pm_init(struct rdu_device *rdev)
 	pm_runtime_set_autosuspend_delay(dev, RDU_AUTOSUSPEND_MS);
 	pm_runtime_use_autosuspend(dev);
 	pm_runtime_mark_last_busy(dev);
-	pm_runtime_allow(dev);
 	pm_runtime_put_autosuspend(dev);
 }
 
@@ -52,7 +54,6 @@ void rdu_pm_fini(struct rdu_device *rdev)
 	struct device *dev = rdev->drm.dev;
 
 	pm_runtime_get_sync(dev);
-	pm_runtime_forbid(dev);
 	pm_runtime_dont_use_autosuspend(dev);
 	pci_d3cold_enable(rdu_pdev(rdev));
 }

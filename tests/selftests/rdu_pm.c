@@ -44,16 +44,28 @@ static void expect_sleep(int fd, const char *after)
 	ASSERT_TRUE(asleep(fd));
 }
 
-static void set_delay(int fd, const char *ms, char old[32])
+/* Lets it sleep after so many milliseconds; old: gets how many it was before. */
+static void sleep_allow(int fd, const char *ms, char old[32])
 {
 	char path[128], text[32];
 
 	card_file(fd, "power/control", path, text, sizeof(text));
-	EXPECT_EQ(strcmp(text, "auto"), 0);
+	ASSERT_EQ(sys_write(path, "auto"), 0);
 	card_file(fd, "power/autosuspend_delay_ms", path, text, sizeof(text));
-	if (old)
-		snprintf(old, 32, "%s", text);
+	snprintf(old, 32, "%s", text);
 	ASSERT_EQ(sys_write(path, ms), 0);
+}
+
+/* As it was before sleep_allow(). */
+static void sleep_forbid(int fd, const char *ms)
+{
+	char path[128], text[32];
+
+	card_file(fd, "power/autosuspend_delay_ms", path, text, sizeof(text));
+	ASSERT_EQ(sys_write(path, ms), 0);
+	card_file(fd, "power/control", path, text, sizeof(text));
+	ASSERT_EQ(sys_write(path, "on"), 0);
+	EXPECT_TRUE(!asleep(fd));
 }
 
 /* Reads what a pattern finds. */
@@ -90,7 +102,7 @@ TEST(runtime)
 	run_init(&r, card_open(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
 	image = scale_image(r.fd, 2, RDU_SIMD_FMUL, &size);
 	b = buffer_create(r.fd, r.vm, VA_BASE + (1 << 30), SIZE, DRM_RDU_PLACEMENT_DEVICE);
-	set_delay(r.fd, "100", old);
+	sleep_allow(r.fd, "100", old);
 	expect_sleep(r.fd, "setting up");
 	for (int i = 0; i < 3; i++) {
 		/* The program is in its slot, buffers are as they were. */
@@ -148,7 +160,7 @@ TEST(runtime)
 	close(r.fd);
 	r.fd = card_open();
 	expect_sleep(r.fd, "closing the file");
-	set_delay(r.fd, old, NULL);
+	sleep_forbid(r.fd, old);
 	free(image);
 }
 
@@ -162,7 +174,7 @@ TEST(long_job)
 
 	run_init(&r, card_open(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
 	b = buffer_create(r.fd, r.vm, VA_BASE + (1 << 30), SIZE, DRM_RDU_PLACEMENT_DEVICE);
-	set_delay(r.fd, "0", old);
+	sleep_allow(r.fd, "0", old);
 	for (int i = 0; i < 64; i++)
 		jobs[i] = job_fill(b.va, SIZE, i);
 	for (int i = 0; i < 20; i++) {
@@ -170,5 +182,5 @@ TEST(long_job)
 		EXPECT_EQ(*(uint32_t *)b.map, 63);
 		run_check(&r, 3, i);
 	}
-	set_delay(r.fd, old, NULL);
+	sleep_forbid(r.fd, old);
 }
