@@ -62,8 +62,9 @@ struct rdu_busy {
 };
 
 struct rdu_vram {
-	struct mutex lock;	/* Protects: mm */
+	struct mutex lock;	/* Protects: mm, used */
 	struct rdu_buddy mm;
+	unsigned long *used;	/* a bit for each page that is allocated */
 	void *cpu;		/* the whole of it, write-back */
 	phys_addr_t phys;
 	u64 size;
@@ -141,6 +142,7 @@ struct rdu_device {
 	bool wedged;		/* cut off; set by whoever has taken the card */
 	bool pci_error;		/* the card is held for recovery from one */
 	struct delayed_work error_work;
+	struct xarray saved;	/* pages of card memory while the system sleeps */
 	u64 clock_base;		/* cycles before the card was reset last */
 	u64 clock_seen;		/* cycles in all, when that was read last */
 
@@ -247,6 +249,8 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 int rdu_vram_init(struct rdu_device *rdev);
 int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
 		   struct list_head *blocks);
+int rdu_vram_for_each(struct rdu_device *rdev,
+		      int (*call)(struct rdu_device *rdev, u64 addr, u64 size));
 int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks);
 void rdu_vram_free(struct rdu_device *rdev, struct list_head *blocks);
 

@@ -34,6 +34,9 @@ static int rdu_mmu_test_init(struct kunit *test)
 	rdev->vram.size = RDU_TEST_MEM;
 	rdev->vram.cpu = vzalloc(RDU_TEST_MEM);
 	KUNIT_ASSERT_NOT_NULL(test, rdev->vram.cpu);
+	rdev->vram.used = kunit_kcalloc(test, BITS_TO_LONGS(RDU_TEST_MEM / RDU_PAGE_SIZE),
+					sizeof(long), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, rdev->vram.used);
 	KUNIT_ASSERT_EQ(test, rdu_buddy_init(&rdev->vram.mm, RDU_TEST_MEM, RDU_PAGE_SIZE), 0);
 	KUNIT_ASSERT_EQ(test, rdu_mmu_init(&t->mmu, rdev, NULL), 0);
 	t->rdev = rdev;

@@ -440,6 +440,7 @@ void rdu_reset_init(struct rdu_device *rdev)
 {
 	init_rwsem(&rdev->gate_lock);
 	init_waitqueue_head(&rdev->gate_wait);
+	xa_init(&rdev->saved);
 	INIT_WORK(&rdev->reset_work, rdu_reset_work);
 	INIT_DELAYED_WORK(&rdev->error_work, rdu_error_work);
 }

@@ -6,11 +6,28 @@
  * what makes CPU access as fast as to ordinary memory. Nothing is ever moved
  * or evicted; when it is full, it is full.
  */
+#include <linux/bitmap.h>
 #include <linux/io.h>
+#include <linux/slab.h>
 
 #include <drm/drm_managed.h>
 
 #include "rdu_device.h"
+
+static void rdu_vram_note(struct rdu_vram *vram, struct list_head *blocks, bool used)
+{
+	struct rdu_buddy_block *block;
+
+	list_for_each_entry(block, blocks, link) {
+		unsigned long first = rdu_buddy_block_offset(block) / RDU_PAGE_SIZE;
+		unsigned long count = rdu_buddy_block_size(&vram->mm, block) / RDU_PAGE_SIZE;
+
+		if (used)
+			bitmap_set(vram->used, first, count);
+		else
+			bitmap_clear(vram->used, first, count);
+	}
+}
 
 static void rdu_vram_fini(struct drm_device *drm, void *data)
 {
@@ -18,6 +35,7 @@ static void rdu_vram_fini(struct drm_device *drm, void *data)
 
 	rdu_buddy_free_list(&vram->mm, &vram->reserved, 0);
 	rdu_buddy_fini(&vram->mm);
+	kvfree(vram->used);
 }
 
 int rdu_vram_init(struct rdu_device *rdev)
@@ -45,9 +63,14 @@ int rdu_vram_init(struct rdu_device *rdev)
 	ret = drmm_mutex_init(&rdev->drm, &vram->lock);
 	if (ret)
 		return ret;
+	vram->used = kvcalloc(BITS_TO_LONGS(size / RDU_PAGE_SIZE), sizeof(long), GFP_KERNEL);
+	if (!vram->used)
+		return -ENOMEM;
 	ret = rdu_buddy_init(&vram->mm, size, RDU_PAGE_SIZE);
-	if (ret)
+	if (ret) {
+		kvfree(vram->used);
 		return ret;
+	}
 	ret = drmm_add_action_or_reset(&rdev->drm, rdu_vram_fini, vram);
 	if (ret)
 		return ret;
@@ -80,6 +103,8 @@ int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
 	else
 		ret = rdu_buddy_alloc_blocks(&vram->mm, 0, vram->size, size, RDU_PAGE_SIZE,
 					     blocks, contiguous ? RDU_BUDDY_CONTIGUOUS : 0);
+	if (!ret)
+		rdu_vram_note(vram, blocks, true);
 	mutex_unlock(&vram->lock);
 	return ret;
 }
@@ -115,6 +140,25 @@ void rdu_vram_free(struct rdu_device *rdev, struct list_head *blocks)
 	struct rdu_vram *vram = &rdev->vram;
 
 	mutex_lock(&vram->lock);
+	rdu_vram_note(vram, blocks, false);
 	rdu_buddy_free_list(&vram->mm, blocks, 0);
 	mutex_unlock(&vram->lock);
+}
+
+/* All that is allocated, until a call returns an error. */
+int rdu_vram_for_each(struct rdu_device *rdev,
+		      int (*call)(struct rdu_device *rdev, u64 addr, u64 size))
+{
+	struct rdu_vram *vram = &rdev->vram;
+	unsigned long start, end;
+	int ret = 0;
+
+	mutex_lock(&vram->lock);
+	for_each_set_bitrange(start, end, vram->used, vram->size / RDU_PAGE_SIZE) {
+		ret = call(rdev, (u64)start * RDU_PAGE_SIZE, (u64)(end - start) * RDU_PAGE_SIZE);
+		if (ret)
+			break;
+	}
+	mutex_unlock(&vram->lock);
+	return ret;
 }
