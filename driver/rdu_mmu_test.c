@@ -3,9 +3,11 @@
  * KUnit tests of rdu_mmu.c, which includes this file. Card memory is ordinary
  * memory here, and the tables in it are walked as the card does.
  */
+#include <linux/pm_runtime.h>
 #include <linux/prandom.h>
 #include <linux/vmalloc.h>
 
+#include <kunit/device.h>
 #include <kunit/test.h>
 
 #define RDU_TEST_MEM	SZ_4M
@@ -31,6 +33,10 @@ static int rdu_mmu_test_init(struct kunit *test)
 	INIT_LIST_HEAD(&rdev->mmus);
 	init_rwsem(&rdev->gate_lock);
 	init_waitqueue_head(&rdev->gate_wait);
+	rdev->drm.dev = kunit_device_register(test, "rdu");
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, rdev->drm.dev);
+	pm_runtime_set_active(rdev->drm.dev);
+	pm_runtime_enable(rdev->drm.dev);
 	rdev->vram.size = RDU_TEST_MEM;
 	rdev->vram.cpu = vzalloc(RDU_TEST_MEM);
 	KUNIT_ASSERT_NOT_NULL(test, rdev->vram.cpu);
