@@ -3,6 +3,7 @@
  * The card is reset while it is in use: by the driver, since a queue does not
  * stop, through sysfs, and by PCI error recovery. Contexts go on.
  */
+#include <glob.h>
 #include <sys/prctl.h>
 
 #include "monitor.h"
@@ -40,6 +41,31 @@ static void worker_init(struct worker *w, uint32_t timeout_ms)
 	w->sync = sync_create(w->run.fd);
 	w->big = buffer_create(w->run.fd, w->run.vm, VA_BASE + (1 << 30), SIZE,
 			       DRM_RDU_PLACEMENT_DEVICE);
+}
+
+/* Arms a fault for a context with a tile: on its queue, as debugfs tells. */
+static void worker_fault(struct worker *w, const char *fault)
+{
+	struct drm_rdu_query_context c[8] = { 0 };
+	unsigned long long mask;
+	char line[256], queue[16] = "";
+	unsigned int number;
+	glob_t found;
+	FILE *file;
+
+	ASSERT_EQ(query(w->run.fd, DRM_RDU_QUERY_CONTEXTS, c, sizeof(c)), 0);
+	ASSERT_EQ(c[0].ctx_id, w->run.ctx);
+	if (glob("/sys/kernel/debug/accel/*/queues", 0, NULL, &found))
+		SKIP("no debugfs");
+	file = fopen(found.gl_pathv[0], "r");
+	globfree(&found);
+	ASSERT_TRUE(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%u %llx", &number, &mask) == 2 && mask == c[0].tile_mask)
+			snprintf(queue, sizeof(queue), "%u", number);
+	fclose(file);
+	ASSERT_TRUE(queue[0] != 0);
+	ASSERT_EQ(card_property(0, fault, queue), 0);
 }
 
 /*
@@ -178,8 +204,7 @@ TEST(stuck_queue)
 		worker_init(&guilty, 200);
 		resets = card_resets(innocent.run.fd);
 		busy = worker_busy(&innocent);
-		/* Queue 2: contexts take the first that is free. */
-		ASSERT_EQ(card_property(0, "fault-stuck", "2"), 0);
+		worker_fault(&guilty, "fault-stuck");
 		ASSERT_EQ(submit(guilty.run.fd, guilty.run.ctx, &job, 1, guilty.sync), 0);
 		for (int j = 0; j < 3; j++)
 			worker_start(&innocent);
@@ -214,7 +239,7 @@ TEST(stuck_queue_destroyed)
 	fclose(monitor_open());
 	worker_init(&innocent, 0);
 	worker_init(&guilty, 0);
-	ASSERT_EQ(card_property(0, "fault-stuck", "2"), 0);
+	worker_fault(&guilty, "fault-stuck");
 	ASSERT_EQ(submit(guilty.run.fd, guilty.run.ctx, &job, 1, guilty.sync), 0);
 	usleep(100000);
 	worker_start(&innocent);
@@ -236,7 +261,7 @@ TEST(hung_at_a_reset)
 	fclose(monitor_open());
 	worker_init(&innocent, 0);
 	worker_init(&guilty, 200);
-	ASSERT_EQ(card_property(0, "fault-hang", "2"), 0);
+	worker_fault(&guilty, "fault-hang");
 	ASSERT_EQ(submit(guilty.run.fd, guilty.run.ctx, &job, 1, guilty.sync), 0);
 	usleep(100000);
 	worker_start(&innocent);
@@ -382,7 +407,7 @@ TEST(fatal_error)
 		worker_init(&busy, 0);
 		worker_start(&idle);
 		worker_check(&idle);
-		ASSERT_EQ(card_property(0, "fault-hang", "2"), 0);
+		worker_fault(&busy, "fault-hang");
 		ASSERT_EQ(submit(busy.run.fd, busy.run.ctx, &job, 1, busy.sync), 0);
 		usleep(100000);
 		resets = card_resets(idle.run.fd);
