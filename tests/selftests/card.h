@@ -102,6 +102,25 @@ static inline void pci_name(int fd, char name[32])
 		 info.pci_bdf >> 3 & 31, info.pci_bdf & 7);
 }
 
+/*
+ * As card_open(), once the driver has given back what others had: that comes a
+ * little after their files are closed, and counts are compared. The card's first
+ * page is nobody's.
+ */
+static inline int card_open_idle(void)
+{
+	struct drm_rdu_query_memory mem;
+	int fd = card_open();
+
+	for (int i = 0; i < 400; i++) {
+		ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &mem, sizeof(mem)), 0);
+		if (mem.size - mem.free <= PAGE)
+			break;
+		usleep(25000);
+	}
+	return fd;
+}
+
 static inline uint32_t vm_create(int fd)
 {
 	struct drm_rdu_vm_create args = { 0 };

@@ -151,7 +151,7 @@ TEST(space_runs_out)
 {
 	struct drm_rdu_query_memory before, after;
 	struct drm_rdu_bo_create args;
-	int fd = card_open();
+	int fd = card_open_idle();
 
 	for (int i = 0; i < 20; i++) {
 		ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &before, sizeof(before)), 0);

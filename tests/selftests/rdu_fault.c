@@ -138,7 +138,7 @@ TEST_TIMED(thousand_hangs, 240)
 	size_t size;
 	void *image;
 
-	r.fd = card_open();
+	r.fd = card_open_idle();
 	image = endless_image(scale_image(r.fd, 3, RDU_SIMD_FMUL, &size), &size);
 	run_load(&r, r.fd, image, size, 1, DRM_RDU_PLACEMENT_DEVICE);
 	ASSERT_EQ(ctx_destroy(r.fd, r.ctx), 0);

@@ -45,7 +45,7 @@ static unsigned int interrupts(void)
 
 static void slot_look(struct slot *s)
 {
-	int fd = card_open();
+	int fd = card_open_idle();
 
 	*s = (struct slot){ 0 };
 	pci_name(fd, s->pci);

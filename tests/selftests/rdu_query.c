@@ -46,7 +46,7 @@ TEST(chip)
 TEST(memory)
 {
 	struct drm_rdu_query_memory a, b;
-	int fd = card_open();
+	int fd = card_open_idle();
 	uint32_t bo;
 
 	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &a, sizeof(a)), 0);
