@@ -624,15 +624,16 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_file *rfile, struct rdu_vm *vm,
 	ret = rdu_sched_ctx_init(ctx);
 	if (ret)
 		goto err_free_ctx;
-	ret = rdu_ctx_grant(ctx, rfile->user);
-	if (ret)
-		goto err_fini_sched;
-	ret = rdu_ctx_start(ctx);
-	if (ret)
-		goto err_ungrant;
+	/* Once it has a queue others find it, and may keep it when this fails. */
 	kref_get(&vm->ref);
 	drm_dev_get(&rdev->drm);
 	rdu_cleanup_get();
+	ret = rdu_ctx_grant(ctx, rfile->user);
+	if (ret)
+		goto err_put_ctx;
+	ret = rdu_ctx_start(ctx);
+	if (ret)
+		goto err_ungrant;
 	mutex_lock(&vm->lock);
 	list_add_tail(&ctx->vm_link, &vm->ctxs);
 	mutex_unlock(&vm->lock);
@@ -641,9 +642,10 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_file *rfile, struct rdu_vm *vm,
 
 err_ungrant:
 	rdu_ctx_ungrant(ctx, &ctx->busy_last);
-err_fini_sched:
+err_put_ctx:
 	drm_sched_entity_fini(&ctx->entity);
-	rdu_sched_ctx_fini(ctx);
+	rdu_ctx_put(ctx);
+	return ERR_PTR(ret);
 err_free_ctx:
 	put_pid(ctx->pid);
 	kfree(ctx);

@@ -3,6 +3,8 @@
  * The card misbehaves (Documentation/faults.md): the guilty context is stopped
  * and told why, another goes on, and a new one works.
  */
+#include <pthread.h>
+
 #include "monitor.h"
 #include "program.h"
 
@@ -155,6 +157,31 @@ TEST_TIMED(thousand_hangs, 240)
 	EXPECT_EQ(before.free, after.free);
 }
 
+static void *look_at_tiles(void *arg)
+{
+	struct drm_rdu_query_tile tiles[64];
+	int fd = card_open();
+
+	while (!*(volatile bool *)arg)
+		EXPECT_EQ(query(fd, DRM_RDU_QUERY_TILES, tiles, sizeof(tiles)), 0);
+	close(fd);
+	return NULL;
+}
+
+/* A context that has its tiles, and then fails, is in somebody's sight already. */
+static void fail_in_sight(struct pair *p)
+{
+	bool over = false;
+	pthread_t thread;
+	uint32_t ctx;
+
+	ASSERT_EQ(pthread_create(&thread, NULL, look_at_tiles, &over), 0);
+	for (int i = 0; i < 2000; i++)
+		EXPECT_EQ(ctx_try(p->fd, p->vm, 1, &ctx), -EIO);
+	over = true;
+	pthread_join(thread, NULL);
+}
+
 /* Nobody waits for ever for a card that answers no more, or is asked in vain. */
 static void no_answer(struct pair *p, const char *fault)
 {
@@ -172,6 +199,7 @@ static void no_answer(struct pair *p, const char *fault)
 	EXPECT_EQ(*(uint32_t *)p->device.map, 0);
 	*(uint32_t *)p->device.map = 1;
 	ASSERT_EQ(ctx_destroy(p->fd, p->ctx), 0);
+	fail_in_sight(p);
 	ASSERT_EQ(card_property(0, fault, "false"), 0);
 }
 
