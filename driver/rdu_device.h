@@ -138,7 +138,7 @@ struct rdu_device {
 	enum rdu_gate gate;
 	wait_queue_head_t gate_wait; /* gate has moved, or a context was lost */
 	struct work_struct reset_work;
-	bool need_reset;	/* a queue can't be stopped */
+	bool need_reset;	/* a queue is stuck, or a slot in doubt */
 	bool wedged;		/* cut off; set by whoever has taken the card */
 	bool pci_error;		/* the card is held for recovery from one */
 	struct delayed_work error_work;

@@ -35,7 +35,9 @@ static void rdu_prog_release_work(struct work_struct *work)
 		struct rdu_cmd cmd = { .op = RDU_OP_PROG_UNLOAD, .slot = prog->slot };
 
 		rdu_prog_unlist(prog);
-		rdu_admin_exec(rdev, &cmd, NULL);
+		/* It may be in the slot still. After a reset only those listed are. */
+		if (rdu_admin_exec(rdev, &cmd, NULL))
+			rdu_reset_request(rdev);
 		rdu_card_exit(rdev, idx);
 	}
 	rdu_prog_unlist(prog);
@@ -181,6 +183,8 @@ static int rdu_prog_check(struct rdu_prog *prog, u64 addr, struct drm_rdu_prog_l
 	if (ret)
 		return ret;
 	ret = rdu_prog_give(prog, &result);
+	if (ret)
+		rdu_reset_request(rdev); /* as above: it may be in the slot */
 	if (!ret && result.error) {
 		args->error = result.error;
 		args->error_section = result.section;

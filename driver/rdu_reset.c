@@ -297,7 +297,7 @@ void rdu_card_wedge(struct rdu_device *rdev, const char *why)
 	rdu_wedged_event(rdev);
 }
 
-/* ---- a queue that can't be stopped ----------------------------------------- */
+/* ---- a queue that is stuck, an answer that was lost ------------------------- */
 
 static void rdu_reset_work(struct work_struct *work)
 {
@@ -307,7 +307,7 @@ static void rdu_reset_work(struct work_struct *work)
 	/* Somebody else's reset may have been quicker. */
 	if (rdev->need_reset && !rdev->wedged) {
 		if (rdu_card_drain(rdev))
-			drm_warn(&rdev->drm, "a queue can't be stopped: the card is reset\n");
+			drm_warn(&rdev->drm, "the card is reset: a queue is stuck, or an answer was lost\n");
 		rdu_card_take(rdev);
 		rdu_card_reload(rdev);
 	}

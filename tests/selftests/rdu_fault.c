@@ -122,6 +122,33 @@ TEST(poisoned_completion)
 	pair_check(&p, DRM_RDU_CTX_STATE_HUNG, RDU_FAULT_WATCHDOG);
 }
 
+/* Whether the card took the program nobody knows: its slot can be used again. */
+TEST(lost_answer)
+{
+	static const char param[] = "/sys/module/rdu/parameters/admin_timeout_ms";
+	struct drm_rdu_prog_load load;
+	struct pair p;
+	size_t size;
+	void *image;
+
+	pair_init(&p);
+	image = scale_image(p.fd, 5, RDU_SIMD_FMUL, &size);
+	ASSERT_EQ(sys_write(param, "500"), 0);
+	ASSERT_EQ(card_property(0, "fault-poison", "1"), 0);
+	EXPECT_EQ(prog_load(p.fd, image, size, &load), -EIO);
+	/* Until the card has been reset the answer is EIO. */
+	for (int i = 0; i < 300 && prog_load(p.fd, image, size, &load); i++)
+		usleep(100000);
+	EXPECT_NE(load.prog_id, 0);
+	/* By now the one that failed has given its slot back, which is the next. */
+	for (int i = 0; i < 3; i++) {
+		usleep(100000);
+		EXPECT_EQ(prog_load(p.fd, image, size, &load), 0);
+	}
+	EXPECT_EQ(sys_write(param, "60000"), 0);
+	run_check(&p.bystander, 3, 1);
+}
+
 /* A card that is there again works with a driver that starts anew. */
 static void start_anew(struct pair *p)
 {
