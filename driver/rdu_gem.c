@@ -61,7 +61,9 @@ bool rdu_bo_has_addr(const struct rdu_bo *bo, u64 addr)
 
 static int rdu_bo_alloc_extents(struct rdu_bo *bo, size_t count)
 {
-	bo->extents = kvmalloc_array(count, sizeof(*bo->extents), GFP_KERNEL_ACCOUNT);
+	/* No warning: where there is memory enough, users can ask for too many. */
+	bo->extents = kvmalloc_array(count, sizeof(*bo->extents),
+				     GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	return bo->extents ? 0 : -ENOMEM;
 }
 
@@ -181,7 +183,7 @@ static int rdu_bo_pin_userptr(struct rdu_bo *bo, u64 addr)
 	struct page **pages;
 	int ret;
 
-	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	pages = kvmalloc_array(num, sizeof(*pages), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
 	if (!pages)
 		return -ENOMEM;
 	ret = account_locked_vm(current->mm, num, true);
