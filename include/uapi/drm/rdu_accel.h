@@ -220,7 +220,7 @@ struct drm_rdu_query_tile {
 	__u32 flags;
 	/** @ctx_id: Context in this file, or zero. */
 	__u32 ctx_id;
-	/** @pid: Process that opened the file. */
+	/** @pid: Process that created the context. */
 	__u32 pid;
 	/** @uid: User that created the context. */
 	__u32 uid;
