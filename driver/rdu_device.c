@@ -2,6 +2,7 @@
 /*
  * Bringing the card up: registers, identity, memory, interrupts.
  */
+#include <linux/cc_platform.h>
 #include <linux/dma-mapping.h>
 #include <linux/interrupt.h>
 #include <linux/iopoll.h>
@@ -259,6 +260,11 @@ int rdu_device_init(struct rdu_device *rdev)
 	struct pci_dev *pdev = rdu_pdev(rdev);
 	int ret;
 
+	/* What user space maps of the card would be read and written encrypted. */
+	if (cc_platform_has(CC_ATTR_MEM_ENCRYPT)) {
+		drm_err(&rdev->drm, "does not work where memory is encrypted (SME, SEV, TDX)\n");
+		return -EOPNOTSUPP;
+	}
 	ret = rdu_device_init_sw(rdev);
 	if (ret)
 		return ret;

@@ -108,11 +108,31 @@ static int rdu_bo_init_device(struct rdu_device *rdev, struct rdu_bo *bo,
 	return rdu_vram_clear(rdev, &bo->blocks);
 }
 
+/*
+ * Does the device see a copy of what was mapped for it (swiotlb), to be brought up to
+ * date each time? Jobs do not say when that would be.
+ */
+bool rdu_sgt_is_copy(struct device *dev, struct sg_table *sgt)
+{
+	struct scatterlist *sg;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i)
+		if (dma_need_sync(dev, sg_dma_address(sg)))
+			return true;
+	return false;
+}
+
 int rdu_bo_init_extents_sgt(struct rdu_bo *bo)
 {
+	struct drm_device *drm = bo->base.dev;
 	struct scatterlist *sg;
 	int ret, i;
 
+	if (rdu_sgt_is_copy(drm->dev, bo->sgt)) {
+		drm_err_once(drm, "the kernel copies memory that the card is to reach (swiotlb): only buffers in card memory work\n");
+		return -EOPNOTSUPP;
+	}
 	ret = rdu_bo_alloc_extents(bo, bo->sgt->nents);
 	if (ret)
 		return ret;

@@ -63,6 +63,7 @@ static inline enum dma_data_direction rdu_bo_direction(const struct rdu_bo *bo)
 }
 
 struct rdu_bo *rdu_bo_alloc(u32 placement);
+bool rdu_sgt_is_copy(struct device *dev, struct sg_table *sgt);
 int rdu_bo_init_extents_sgt(struct rdu_bo *bo);
 void rdu_gem_unmap_all(struct rdu_device *rdev);
 bool rdu_bo_has_addr(const struct rdu_bo *bo, u64 addr);

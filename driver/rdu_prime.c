@@ -178,8 +178,14 @@ static struct sg_table *rdu_dmabuf_map(struct dma_buf_attachment *attach,
 	ret = dma_map_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 	if (ret)
 		goto err_free_table;
+	if (rdu_sgt_is_copy(attach->dev, sgt)) {
+		ret = -EOPNOTSUPP;
+		goto err_unmap;
+	}
 	return sgt;
 
+err_unmap:
+	dma_unmap_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
 err_free_table:
 	sg_free_table(sgt);
 err_free:
