@@ -80,6 +80,15 @@ static struct test *test_list, **test_tail = &test_list;
 #define EXPECT_GT(a, b) TEST_CHECK(0, a, >, b)
 #define EXPECT_TRUE(a) TEST_CHECK(0, !!(a), ==, 1)
 
+/* TEST_PATIENCE: on a slow kernel all takes so many times as long. */
+static inline unsigned int test_patience(void)
+{
+	const char *text = getenv("TEST_PATIENCE");
+	int factor = text ? atoi(text) : 1;
+
+	return factor > 1 ? factor : 1;
+}
+
 static inline bool test_wanted(const struct test *t, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++)
@@ -106,7 +115,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 		pid = fork();
 		if (!pid) {
-			alarm(t->timeout);
+			alarm(t->timeout * test_patience());
 			t->run();
 			fflush(stdout);
 			_exit(test_status);
