@@ -57,6 +57,7 @@ extern struct world {
 extern struct shared {
 	_Atomic uint64_t calls, good, hash;
 	_Atomic uint64_t call_of[32], good_of[32]; /* the driver's, by number */
+	_Atomic uint64_t owner_orders, faults; /* that were taken */
 } * shared;
 
 extern unsigned char *image; /* a program */
@@ -106,6 +107,7 @@ struct thread {
 	X(home, 10)          \
 	X(garbage, 3)        \
 	X(watch, 1)          \
+	X(owner, 1)          \
 	X(fork, 1)           \
 	X(signal, 1)
 
@@ -152,6 +154,7 @@ void remember(struct thread *t, struct file *f, enum kind kind, uint32_t handle,
 #define CALL(t, f, request, args) fuzz_ioctl(t, (f)->fd, request, &(args), sizeof(args))
 
 int open_card(void);
+int card_order(const char *file, const char *text);
 void run_steps(struct thread *t);
 
 #endif

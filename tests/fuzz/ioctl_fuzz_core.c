@@ -328,6 +328,15 @@ int open_card(void)
 	return -1;
 }
 
+/* Writes to a file of the card's in sysfs: 0 or -errno. */
+int card_order(const char *file, const char *text)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/sys/class/accel/accel0/device/%s", file);
+	return sys_write(path, text);
+}
+
 /* Everything a run needs, right: so that the card has real work to do. */
 static void make_home(struct thread *t, struct file *f)
 {
@@ -443,6 +452,22 @@ void do_watch(struct thread *t)
 	for (int i = 0; i < 8 && read(fd, data, 4096) > 0; i++)
 		;
 	close(fd);
+}
+
+/* The machine's owner: lets the card sleep, or not, and resets the function. */
+void do_owner(struct thread *t)
+{
+	static const char *const order[][2] = {
+		{ "power/control", "auto" },
+		{ "power/control", "auto" },
+		{ "power/control", "on" },
+		{ "power/autosuspend_delay_ms", "0" },
+		{ "power/autosuspend_delay_ms", "10" },
+		{ "reset", "1" },
+	};
+	unsigned int which = below(t, sizeof(order) / sizeof(*order));
+
+	shared->owner_orders += !card_order(order[which][0], order[which][1]);
 }
 
 void do_fork(struct thread *t)

@@ -7,7 +7,10 @@
  * nothing or to the edge of something. Threads race on the same handles while
  * a timer interrupts them; processes fork, share files and are killed.
  *
- *	rdu_ioctl_fuzz -s SEED [-j THREADS] [-t SECONDS] [-n STEPS] [-r ROUND]
+ *	rdu_ioctl_fuzz -s SEED [-j THREADS] [-t SECONDS] [-n STEPS] [-r ROUND] [-f]
+ *
+ * With -f, and QEMU's monitor (MONITOR=yes), the card has faults meanwhile: hangs,
+ * lost interrupts, failed transfers, PCI errors.
  *
  * A run is made of rounds; each starts with new processes and a seed of its own,
  * and says so in the kernel's log. -r starts with a later round. With -j 1 the
@@ -18,6 +21,7 @@
  * itself is that nothing is left on the card and that the card still computes.
  */
 #define main selftest_main /* the TAP part */
+#include "tests/selftests/monitor.h"
 #include "tests/selftests/program.h"
 #undef main
 
@@ -149,7 +153,53 @@ static void say_round(uint64_t seed, unsigned int round)
 struct run_options {
 	uint64_t seed;
 	unsigned int threads, seconds, steps, round;
+	bool faults;
 };
+
+static void set_fault(const char *name, unsigned int value)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", value);
+	card_property(0, name, text);
+}
+
+/* Once or twice in a round. Queue 0 is the kernel's own. */
+static void some_fault(uint64_t x)
+{
+	static const char *const kind[] = { "fault-hang",   "fault-stuck", "fault-drop-irq",
+					    "fault-poison", "fault-dma",   "fault-ecc-ue" };
+	static const char *const error[] = { "RCVR", "COMP_TIME", "CA", "UNX_COMP" };
+	unsigned int which = x % 8, value = x >> 8 & 7;
+
+	if (which < 6)
+		set_fault(kind[which], which < 2 ? value : 1 + value % 3);
+	else
+		monitor("'execute': 'human-monitor-command', 'arguments': "
+			"{'command-line': 'pcie_aer_inject_error rdu0 %s'}",
+			error[value % 4]);
+	shared->faults++;
+}
+
+/* What was armed and has not struck will not. */
+static void end_faults(void)
+{
+	static const char *const count[] = { "fault-drop-irq", "fault-poison", "fault-dma",
+					     "fault-ecc-ue" };
+
+	for (unsigned int i = 0; i < sizeof(count) / sizeof(*count); i++)
+		set_fault(count[i], 0);
+	card_property(0, "fault-hang", "-1");
+	card_property(0, "fault-stuck", "-1");
+}
+
+static void set_parameter(const char *name, const char *value)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), "/sys/module/rdu/parameters/%s", name);
+	sys_write(path, value);
+}
 
 /* Returns the hash of what was chosen. */
 static uint64_t fuzz_run(const struct run_options *o)
@@ -178,6 +228,10 @@ static uint64_t fuzz_run(const struct run_options *o)
 			if (!pid[p])
 				worker(mix(seed + p), threads, steps);
 		}
+		for (unsigned int i = 0; o->faults && i < 1 + seed / 16 % 2; i++) {
+			usleep(mix(seed + i) & 0x1fffff);
+			some_fault(mix(seed - i));
+		}
 		/* Some end before their time. */
 		if (!single && seed % 4 == 1) {
 			usleep(seed >> 8 & 0xfffff);
@@ -196,6 +250,10 @@ static uint64_t fuzz_run(const struct run_options *o)
 		}
 		done += steps;
 	}
+	if (o->faults)
+		end_faults();
+	card_order("power/control", "on");
+	card_order("power/autosuspend_delay_ms", "5000");
 	printf("# seed %llu: %u rounds, %llu calls, %llu of them succeeded, choices %016llx\n",
 	       (unsigned long long)o->seed, round - o->round,
 	       (unsigned long long)(shared->calls - start_calls),
@@ -206,6 +264,7 @@ static uint64_t fuzz_run(const struct run_options *o)
 /* Everything given back, a little later; and the card does what it is for. */
 static bool card_is_well(uint64_t free_before)
 {
+	struct drm_rdu_bo_create bo = { .size = PAGE, .placement = DRM_RDU_PLACEMENT_DEVICE };
 	struct drm_rdu_query_memory memory = { 0 };
 	struct drm_rdu_query_tile tiles[64];
 	unsigned int owned = 0;
@@ -213,6 +272,14 @@ static bool card_is_well(uint64_t free_before)
 	uint32_t vm, ctx;
 	int fd = card_open(), ret;
 
+	/* After a fault of the kernel's queue it is EIO until the card was reset. */
+	for (int i = 0; i < 600 && (ret = call(fd, DRM_IOCTL_RDU_BO_CREATE, &bo)); i++)
+		usleep(100000);
+	if (ret) {
+		printf("# afterwards no buffer can be made: %d\n", ret);
+		return false;
+	}
+	bo_close(fd, bo.handle);
 	for (int i = 0; i < 600; i++) {
 		memset(tiles, 0, sizeof(tiles));
 		owned = 0;
@@ -281,6 +348,8 @@ static void print_calls(void)
 		printf("# %-18s %8llu calls %8llu succeeded\n", name[i],
 		       (unsigned long long)shared->call_of[i],
 		       (unsigned long long)shared->good_of[i]);
+	printf("# %llu orders of the owner's (sleep, reset), %llu faults\n",
+	       (unsigned long long)shared->owner_orders, (unsigned long long)shared->faults);
 }
 
 /* With one thread a seed makes the same calls again; another one others. */
@@ -320,7 +389,7 @@ int main(int argc, char **argv)
 
 	if (argc < 2 || argv[1][0] != '-')
 		return selftest_main(argc, argv);
-	while ((c = getopt(argc, argv, "s:j:t:n:r:")) != -1) {
+	while ((c = getopt(argc, argv, "s:j:t:n:r:f")) != -1) {
 		unsigned long long value = optarg ? strtoull(optarg, NULL, 0) : 0;
 
 		switch (c) {
@@ -340,10 +409,13 @@ int main(int argc, char **argv)
 		case 'r':
 			o.round = value;
 			break;
+		case 'f':
+			o.faults = true;
+			break;
 		default:
 			fprintf(stderr,
 				"usage: %s [-s SEED] [-j THREADS] [-t SECONDS] [-n STEPS] "
-				"[-r ROUND]\n",
+				"[-r ROUND] [-f]\n",
 				argv[0]);
 			return 2;
 		}
@@ -353,7 +425,15 @@ int main(int argc, char **argv)
 	printf("# seed %llu\n", (unsigned long long)o.seed);
 	before = free_memory();
 	prepare();
+	if (o.faults) {
+		fclose(monitor_open()); /* or skip */
+		/* So that what waits in vain does not wait for the whole run. */
+		set_parameter("admin_timeout_ms", "2000");
+		set_parameter("timeout_ms", "5000");
+	}
 	fuzz_run(&o);
+	set_parameter("admin_timeout_ms", "60000");
+	set_parameter("timeout_ms", "120000");
 	print_calls();
 	if (!card_is_well(before)) {
 		printf("not ok 1 - seed %llu\n", (unsigned long long)o.seed);
