@@ -8,11 +8,15 @@
  */
 #include <linux/bitmap.h>
 #include <linux/io.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
 #include <drm/drm_managed.h>
 
 #include "rdu_device.h"
+
+/* Cleared by one command: others' commands on the administrator's queue wait for it. */
+#define RDU_CLEAR_PIECE		((u64)SZ_16M)
 
 static void rdu_vram_note(struct rdu_vram *vram, struct list_head *blocks, bool used)
 {
@@ -109,28 +113,46 @@ int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
 	return ret;
 }
 
-/* Overwrites with zeros, by the card. The caller is not in rdu_card_enter(). */
-int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks)
+static int rdu_vram_clear_piece(struct rdu_device *rdev, u64 addr, u64 size)
 {
-	struct rdu_vram *vram = &rdev->vram;
-	struct rdu_buddy_block *block;
+	struct rdu_cmd cmd = { .op = RDU_OP_FILL, .fill.dst = addr, .fill.len = size };
 	int ret, idx;
 
-	list_for_each_entry(block, blocks, link) {
-		struct rdu_cmd cmd = { .op = RDU_OP_FILL };
+	ret = rdu_card_enter(rdev, &idx);
+	if (ret)
+		return ret;
+	if (size <= SZ_64K)
+		memset(rdev->vram.cpu + addr, 0, size);
+	else
+		ret = rdu_admin_exec(rdev, &cmd, NULL);
+	rdu_card_exit(rdev, idx);
+	return ret;
+}
 
-		cmd.fill.dst = rdu_buddy_block_offset(block);
-		cmd.fill.len = rdu_buddy_block_size(&vram->mm, block);
-		ret = rdu_card_enter(rdev, &idx);
-		if (ret)
-			return ret;
-		if (cmd.fill.len <= SZ_64K)
-			memset(vram->cpu + cmd.fill.dst, 0, cmd.fill.len);
-		else
-			ret = rdu_admin_exec(rdev, &cmd, NULL);
-		rdu_card_exit(rdev, idx);
-		if (ret)
-			return ret;
+/**
+ * rdu_vram_clear() - Overwrite with zeros, by the card
+ * @rdev: device; the caller is not in rdu_card_enter()
+ * @blocks: what rdu_vram_alloc() gave
+ *
+ * Return: 0, -EINTR if the caller is being killed, or what rdu_card_enter() and
+ * rdu_admin_exec() return.
+ */
+int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks)
+{
+	struct rdu_buddy_block *block;
+	int ret;
+
+	list_for_each_entry(block, blocks, link) {
+		u64 addr = rdu_buddy_block_offset(block);
+		u64 end = addr + rdu_buddy_block_size(&rdev->vram.mm, block);
+
+		for (; addr < end; addr += RDU_CLEAR_PIECE) {
+			if (fatal_signal_pending(current))
+				return -EINTR;
+			ret = rdu_vram_clear_piece(rdev, addr, min(end - addr, RDU_CLEAR_PIECE));
+			if (ret)
+				return ret;
+		}
 	}
 	return 0;
 }

@@ -52,6 +52,49 @@ TEST(load_unload)
 	EXPECT_GE(after.free, before.free);
 }
 
+/* Who loads a program does not wait until somebody's large buffer is cleared. */
+TEST(load_while_clearing)
+{
+	enum { BEFORE, CLEARING, AFTER };
+	struct drm_rdu_query_memory mem;
+	int *stage = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct drm_rdu_prog_load args;
+	int fd = card_open_idle(), loads = 0, status;
+	size_t size;
+	void *image = scale_image(fd, 2, RDU_SIMD_FMUL, &size);
+	pid_t pid;
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_MEMORY, &mem, sizeof(mem)), 0);
+	/* A processor that was busy elsewhere proves nothing. */
+	for (int i = 0; i < 5 && loads < 8; i++) {
+		loads = 0;
+		*stage = BEFORE;
+		pid = fork();
+		if (!pid) {
+			int own = card_open();
+
+			*stage = CLEARING;
+			bo_create(own, mem.size / 2, DRM_RDU_PLACEMENT_DEVICE);
+			*stage = AFTER;
+			_exit(0);
+		}
+		while (*(volatile int *)stage == BEFORE)
+			usleep(1000);
+		for (;;) {
+			ASSERT_EQ(prog_load(fd, image, size, &args), 0);
+			ASSERT_EQ(prog_unload(fd, args.prog_id), 0);
+			if (*(volatile int *)stage == AFTER)
+				break;
+			loads++;
+		}
+		ASSERT_EQ(waitpid(pid, &status, 0), pid);
+		ASSERT_EQ(status, 0);
+	}
+	EXPECT_GE(loads, 8);
+	printf("# %d while %llu MiB were cleared\n", loads, (unsigned long long)mem.size >> 21);
+	free(image);
+}
+
 TEST(truncated)
 {
 	int fd = card_open();
