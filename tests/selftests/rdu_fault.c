@@ -3,6 +3,7 @@
  * The card misbehaves (Documentation/faults.md): the guilty context is stopped
  * and told why, another goes on, and a new one works.
  */
+#include <glob.h>
 #include <pthread.h>
 
 #include "monitor.h"
@@ -24,7 +25,7 @@ static void pair_init(struct pair *p)
 	struct drm_rdu_ctx_create args = { .num_tiles = 1, .timeout_ms = 300 };
 
 	fclose(monitor_open()); /* or skip */
-	run_init(&p->bystander, card_open(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
+	run_init(&p->bystander, card_open_idle(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
 	p->fd = card_open();
 	p->vm = args.vm_id = vm_create(p->fd);
 	ASSERT_EQ(call(p->fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
@@ -207,6 +208,117 @@ static void fail_in_sight(struct pair *p)
 		EXPECT_EQ(ctx_try(p->fd, p->vm, 1, &ctx), -EIO);
 	over = true;
 	pthread_join(thread, NULL);
+}
+
+/* Commands that the card has fetched from a queue, as debugfs tells; -1: none such. */
+static long fetched(unsigned int queue)
+{
+	unsigned int number, status, head;
+	unsigned long long mask;
+	long got = -1;
+	char line[256];
+	glob_t found;
+	FILE *file;
+
+	if (glob("/sys/kernel/debug/accel/*/queues", 0, NULL, &found))
+		SKIP("no debugfs");
+	file = fopen(found.gl_pathv[0], "r");
+	globfree(&found);
+	ASSERT_TRUE(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "%u %llx %u %u", &number, &mask, &status, &head) == 4 &&
+		    number == queue)
+			got = head;
+	fclose(file);
+	return got;
+}
+
+/* Kilobytes of the kernel's own objects that can't be had back. */
+static long kernel_objects(void)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kb = 0;
+
+	ASSERT_TRUE(file);
+	while (fgets(line, sizeof(line), file))
+		if (sscanf(line, "SUnreclaim: %ld", &kb) == 1)
+			break;
+	fclose(file);
+	return kb;
+}
+
+/* On every queue of the card but the bystander's at once; all of it comes back. */
+static void hang_all(struct run *bystander, uint32_t num)
+{
+	struct drm_rdu_ctx_create args = { .timeout_ms = 1 };
+	struct drm_rdu_job job = job_barrier();
+	uint32_t ctx[64], sync[64];
+	int fd = card_open();
+	struct buffer b;
+
+	ASSERT_GE(64, num);
+	args.vm_id = vm_create(fd);
+	b = buffer_create(fd, args.vm_id, VA_BASE, SIZE, DRM_RDU_PLACEMENT_DEVICE);
+	for (uint32_t i = 0; i < num; i++) {
+		ASSERT_EQ(call(fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
+		ctx[i] = args.ctx_id;
+		sync[i] = sync_create(fd);
+	}
+	for (uint32_t i = 0; i < num; i++) {
+		char queue[16];
+
+		snprintf(queue, sizeof(queue), "%u", i + 2);
+		ASSERT_EQ(card_property(0, "fault-hang", queue), 0);
+		ASSERT_EQ(submit(fd, ctx[i], &job, 1, sync[i]), 0);
+		/* One is armed at a time. */
+		for (int j = 0; j < 3000 && !fetched(i + 2); j++)
+			usleep(1000);
+		if (i % 16 == 0)
+			run_check(bystander, 3, i);
+	}
+	for (uint32_t i = 0; i < num; i++) {
+		ASSERT_EQ(sync_wait(fd, sync[i], 0, 60000), 0);
+		EXPECT_EQ(sync_status(fd, sync[i]), -ETIME);
+		EXPECT_EQ(ctx_state(fd, ctx[i]).state, DRM_RDU_CTX_STATE_HUNG);
+	}
+	run_check(bystander, 3, 1);
+	EXPECT_EQ(ctx_state(bystander->fd, bystander->ctx).state, 0);
+	munmap(b.map, b.size);
+	close(fd);
+}
+
+#define HANG_ROUNDS 4
+
+/* Hangs that only the driver's own clock ends, by the hundred. */
+TEST_TIMED(hundreds_of_hangs, 240)
+{
+	struct drm_rdu_query_memory before, after = { 0 };
+	long objects = 0, grown;
+	struct run r;
+	uint32_t num;
+
+	fclose(monitor_open()); /* or skip */
+	run_init(&r, card_open_idle(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
+	num = card_info(r.fd).max_contexts - 1;
+	ASSERT_EQ(query(r.fd, DRM_RDU_QUERY_MEMORY, &before, sizeof(before)), 0);
+	for (int i = 0; i < HANG_ROUNDS; i++) {
+		hang_all(&r, num);
+		for (int j = 0; j < 400 && after.free != before.free; j++) {
+			usleep(25000);
+			ASSERT_EQ(query(r.fd, DRM_RDU_QUERY_MEMORY, &after, sizeof(after)), 0);
+		}
+		EXPECT_EQ(after.free, before.free);
+		after.free = 0;
+		if (i == 0)
+			objects = kernel_objects();
+	}
+	grown = kernel_objects() - objects;
+	printf("# %u hangs; the kernel's objects after the first %u: %+ld KiB\n",
+	       num * HANG_ROUNDS, num, grown);
+	/* Less than a context. The debug kernel looks for itself, and frees late. */
+	if (access("/sys/kernel/debug/kmemleak", F_OK))
+		EXPECT_GE(2 * num * (HANG_ROUNDS - 1), grown);
 }
 
 /* Nobody waits for ever for a card that answers no more, or is asked in vain. */
