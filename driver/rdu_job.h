@@ -9,6 +9,7 @@
 struct rdu_ctx;
 struct rdu_fence;
 struct rdu_prog;
+struct rdu_signal;
 
 /* One SUBMIT: commands ready for the ring, with all that they need held. */
 struct rdu_job {
@@ -16,12 +17,15 @@ struct rdu_job {
 	struct rdu_ctx *ctx;
 	struct rdu_fence *fence;
 	bool awake;			/* keeps the card awake */
+	bool inited;			/* base is */
 	bool armed;			/* fence is out in the world */
 	u64 submit;
 	u32 num_cmds;
 	u32 num_progs;
-	struct rdu_cmd *cmds;
-	struct rdu_prog **progs;
+	u32 num_signals;
+	struct rdu_prog **progs;	/* in the same piece of memory */
+	struct rdu_signal *signals;	/* the same; used up when the fence is out */
+	struct rdu_cmd cmds[] __counted_by(num_cmds);
 };
 
 static inline struct rdu_job *to_rdu_job(struct drm_sched_job *job)

@@ -92,7 +92,6 @@ static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sche
 
 static void rdu_sched_free_job(struct drm_sched_job *sched_job)
 {
-	drm_sched_job_cleanup(sched_job);
 	rdu_job_free(to_rdu_job(sched_job));
 }
 

@@ -15,15 +15,26 @@
 #include "rdu_queue.h"
 #include "rdu_trace.h"
 
+/* A syncobj to be signalled, with what timeline points need. */
+struct rdu_signal {
+	struct drm_syncobj *syncobj;
+	struct dma_fence_chain *chain;
+	u64 point;
+};
+
 /* Also takes jobs that were made in part. */
 void rdu_job_free(struct rdu_job *job)
 {
 	u32 i;
 
+	if (job->inited)
+		drm_sched_job_cleanup(&job->base);
+	for (i = 0; i < job->num_signals; i++) {
+		dma_fence_chain_free(job->signals[i].chain);
+		drm_syncobj_put(job->signals[i].syncobj);
+	}
 	for (i = 0; i < job->num_progs; i++)
 		rdu_prog_put(job->progs[i]);
-	kvfree(job->progs);
-	kvfree(job->cmds);
 	if (job->armed) {
 		/* Dropped before it got to the card? Nobody waits in vain. */
 		rdu_fence_cancel(job->fence, -ECANCELED);
@@ -35,22 +46,8 @@ void rdu_job_free(struct rdu_job *job)
 		rdu_pm_put(job->ctx->rdev);
 	if (job->ctx)
 		rdu_ctx_put(job->ctx);
-	kfree(job);
+	kvfree(job);
 }
-
-/* A syncobj to be signalled, with what timeline points need. */
-struct rdu_signal {
-	struct drm_syncobj *syncobj;
-	struct dma_fence_chain *chain;
-	u64 point;
-};
-
-struct rdu_submit_state {
-	struct rdu_job *job;
-	bool job_inited;
-	struct rdu_signal *signals;
-	u32 num_signals;
-};
 
 static bool rdu_raw_zero(const struct drm_rdu_job *job, u32 used)
 {
@@ -154,16 +151,34 @@ static int rdu_job_cmd(struct rdu_file *rfile, struct rdu_job *job,
 	}
 }
 
+/* One piece of memory for all: the scheduler's work is short for short jobs. */
+static struct rdu_job *rdu_job_alloc(u32 num_cmds, u32 num_syncs)
+{
+	struct rdu_job *job;
+	size_t size, progs, signals;
+
+	size = struct_size(job, cmds, num_cmds);
+	progs = array_size(num_cmds, sizeof(*job->progs));
+	signals = array_size(num_syncs, sizeof(*job->signals));
+	job = kvzalloc(size_add(size, size_add(progs, signals)), GFP_KERNEL_ACCOUNT);
+	if (!job)
+		return NULL;
+	job->num_cmds = num_cmds;
+	job->progs = (void *)job + size;
+	job->signals = (void *)job->progs + progs;
+	return job;
+}
+
 /* The job with its commands. Takes over the caller's reference to the context. */
 static struct rdu_job *rdu_job_create(struct rdu_file *rfile, struct rdu_ctx *ctx,
 				      const struct drm_rdu_submit *args)
 {
-	struct drm_rdu_job *jobs = NULL;
+	struct drm_rdu_job arg;
 	struct rdu_job *job;
 	int ret;
 	u32 i;
 
-	job = kzalloc(sizeof(*job), GFP_KERNEL_ACCOUNT);
+	job = rdu_job_alloc(args->num_jobs, args->num_syncs);
 	if (!job) {
 		rdu_ctx_put(ctx);
 		return ERR_PTR(-ENOMEM);
@@ -178,33 +193,27 @@ static struct rdu_job *rdu_job_create(struct rdu_file *rfile, struct rdu_ctx *ct
 		ret = -EINVAL;
 		goto err_free_job;
 	}
-	job->num_cmds = args->num_jobs;
 	job->fence = rdu_fence_alloc();
-	job->cmds = kvcalloc(args->num_jobs, sizeof(*job->cmds), GFP_KERNEL_ACCOUNT);
-	job->progs = kvcalloc(args->num_jobs, sizeof(*job->progs), GFP_KERNEL_ACCOUNT);
-	jobs = kvmalloc_array(args->num_jobs, sizeof(*jobs), GFP_KERNEL_ACCOUNT);
-	if (!job->fence || !job->cmds || !job->progs || !jobs) {
+	if (!job->fence) {
 		ret = -ENOMEM;
 		goto err_free_job;
 	}
-	ret = rdu_copy_array(jobs, sizeof(*jobs), args->jobs, args->num_jobs, args->job_stride);
-	if (ret)
-		goto err_free_job;
 	for (i = 0; i < args->num_jobs; i++) {
-		ret = rdu_job_cmd(rfile, job, &jobs[i], &job->cmds[i]);
+		ret = rdu_copy_array(&arg, sizeof(arg), args->jobs + (u64)i * args->job_stride,
+				     1, args->job_stride);
+		if (!ret)
+			ret = rdu_job_cmd(rfile, job, &arg, &job->cmds[i]);
 		if (ret)
 			goto err_free_job;
 	}
-	kvfree(jobs);
 	return job;
 
 err_free_job:
-	kvfree(jobs);
 	rdu_job_free(job);
 	return ERR_PTR(ret);
 }
 
-static int rdu_submit_wait(struct rdu_submit_state *state, struct drm_file *file,
+static int rdu_submit_wait(struct rdu_job *job, struct drm_file *file,
 			   const struct drm_rdu_sync *sync)
 {
 	struct dma_fence *fence;
@@ -215,22 +224,22 @@ static int rdu_submit_wait(struct rdu_submit_state *state, struct drm_file *file
 	if (ret)
 		return ret;
 	/* What this context was given before is done before, by the ring's order. */
-	if (fence->context == state->job->ctx->fence_context) {
+	if (fence->context == job->ctx->fence_context) {
 		dma_fence_put(fence);
 		return 0;
 	}
-	return drm_sched_job_add_dependency(&state->job->base, fence);
+	return drm_sched_job_add_dependency(&job->base, fence);
 }
 
-static int rdu_submit_signal(struct rdu_submit_state *state, struct drm_file *file,
+static int rdu_submit_signal(struct rdu_job *job, struct drm_file *file,
 			     const struct drm_rdu_sync *sync)
 {
-	struct rdu_signal *signal = &state->signals[state->num_signals];
+	struct rdu_signal *signal = &job->signals[job->num_signals];
 
 	signal->syncobj = drm_syncobj_find(file, sync->handle);
 	if (!signal->syncobj)
 		return -ENOENT;
-	state->num_signals++;
+	job->num_signals++;
 	if (sync->flags & DRM_RDU_SYNC_TIMELINE) {
 		signal->point = sync->point;
 		signal->chain = dma_fence_chain_alloc();
@@ -240,78 +249,55 @@ static int rdu_submit_signal(struct rdu_submit_state *state, struct drm_file *fi
 	return 0;
 }
 
-static int rdu_submit_syncs(struct rdu_submit_state *state, struct drm_file *file,
+static int rdu_submit_syncs(struct rdu_job *job, struct drm_file *file,
 			    const struct drm_rdu_submit *args)
 {
-	struct drm_rdu_sync *syncs;
-	int ret;
+	struct drm_rdu_sync sync;
+	int ret = 0;
 	u32 i;
 
 	if (!args->num_syncs)
 		return args->syncs || args->sync_stride ? -EINVAL : 0;
 
-	syncs = kvmalloc_array(args->num_syncs, sizeof(*syncs), GFP_KERNEL_ACCOUNT);
-	state->signals = kvcalloc(args->num_syncs, sizeof(*state->signals), GFP_KERNEL_ACCOUNT);
-	if (!syncs || !state->signals) {
-		ret = -ENOMEM;
-		goto out_free;
-	}
-	ret = rdu_copy_array(syncs, sizeof(*syncs), args->syncs, args->num_syncs,
-			     args->sync_stride);
 	for (i = 0; !ret && i < args->num_syncs; i++) {
-		struct drm_rdu_sync *sync = &syncs[i];
-
-		if (sync->flags & ~(DRM_RDU_SYNC_SIGNAL | DRM_RDU_SYNC_TIMELINE) ||
-		    !(sync->flags & DRM_RDU_SYNC_TIMELINE) != !sync->point)
+		ret = rdu_copy_array(&sync, sizeof(sync),
+				     args->syncs + (u64)i * args->sync_stride, 1,
+				     args->sync_stride);
+		if (ret)
+			break;
+		if (sync.flags & ~(DRM_RDU_SYNC_SIGNAL | DRM_RDU_SYNC_TIMELINE) ||
+		    !(sync.flags & DRM_RDU_SYNC_TIMELINE) != !sync.point)
 			ret = -EINVAL;
-		else if (sync->flags & DRM_RDU_SYNC_SIGNAL)
-			ret = rdu_submit_signal(state, file, sync);
+		else if (sync.flags & DRM_RDU_SYNC_SIGNAL)
+			ret = rdu_submit_signal(job, file, &sync);
 		else
-			ret = rdu_submit_wait(state, file, sync);
+			ret = rdu_submit_wait(job, file, &sync);
 	}
-out_free:
-	kvfree(syncs);
 	return ret;
 }
 
-static void rdu_submit_publish(struct rdu_submit_state *state)
+/* Uses the syncobjs up: what follows may free the job. */
+static void rdu_submit_publish(struct rdu_job *job)
 {
-	struct dma_fence *fence = &state->job->fence->base;
+	struct dma_fence *fence = &job->fence->base;
 	u32 i;
 
-	for (i = 0; i < state->num_signals; i++) {
-		struct rdu_signal *signal = &state->signals[i];
+	for (i = 0; i < job->num_signals; i++) {
+		struct rdu_signal *signal = &job->signals[i];
 
-		if (signal->chain) {
+		if (signal->chain)
 			drm_syncobj_add_point(signal->syncobj, signal->chain, fence,
 					      signal->point);
-			signal->chain = NULL;
-		} else {
+		else
 			drm_syncobj_replace_fence(signal->syncobj, fence);
-		}
+		drm_syncobj_put(signal->syncobj);
 	}
-}
-
-static void rdu_submit_cleanup(struct rdu_submit_state *state)
-{
-	u32 i;
-
-	for (i = 0; i < state->num_signals; i++) {
-		dma_fence_chain_free(state->signals[i].chain);
-		drm_syncobj_put(state->signals[i].syncobj);
-	}
-	kvfree(state->signals);
-	if (state->job) {
-		if (state->job_inited)
-			drm_sched_job_cleanup(&state->job->base);
-		rdu_job_free(state->job);
-	}
+	job->num_signals = 0;
 }
 
 /* Nothing fails after arm. */
-static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
+static int rdu_submit_push(struct rdu_job *job, u64 *seqno)
 {
-	struct rdu_job *job = state->job;
 	struct rdu_ctx *ctx = job->ctx;
 	int ret, idx;
 
@@ -332,9 +318,8 @@ static int rdu_submit_push(struct rdu_submit_state *state, u64 *seqno)
 		*seqno = job->submit;
 		trace_rdu_submit(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit,
 				 job->num_cmds);
-		rdu_submit_publish(state);
-		drm_sched_entity_push_job(&job->base);
-		state->job = NULL; /* the scheduler's */
+		rdu_submit_publish(job);
+		drm_sched_entity_push_job(&job->base); /* it is the scheduler's */
 	}
 	mutex_unlock(&ctx->submit_lock);
 out_dev_exit:
@@ -346,7 +331,7 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_rdu_submit *args = data;
 	struct rdu_file *rfile = file->driver_priv;
-	struct rdu_submit_state state = {};
+	struct rdu_job *job;
 	struct rdu_ctx *ctx;
 	int ret;
 
@@ -361,23 +346,24 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 		return -EIO;
 	}
 	/* Not in drm_dev_enter(): a page of the user's may never come. */
-	state.job = rdu_job_create(rfile, ctx, args);
-	if (IS_ERR(state.job)) {
-		ret = PTR_ERR(state.job);
-		state.job = NULL;
-		goto out_cleanup;
-	}
-	ret = rdu_sched_job_init(&state.job->base, &ctx->entity, args->num_jobs, rfile,
+	job = rdu_job_create(rfile, ctx, args);
+	if (IS_ERR(job))
+		return PTR_ERR(job);
+	ret = rdu_sched_job_init(&job->base, &ctx->entity, args->num_jobs, rfile,
 				 file->client_id);
 	if (ret)
-		goto out_cleanup;
-	state.job_inited = true;
-	ret = rdu_submit_syncs(&state, file, args);
+		goto err_free_job;
+	job->inited = true;
+	ret = rdu_submit_syncs(job, file, args);
 	if (ret)
-		goto out_cleanup;
-	ret = rdu_submit_push(&state, &args->seqno);
-out_cleanup:
-	rdu_submit_cleanup(&state);
+		goto err_free_job;
+	ret = rdu_submit_push(job, &args->seqno);
+	if (ret)
+		goto err_free_job;
+	return 0;
+
+err_free_job:
+	rdu_job_free(job);
 	return ret;
 }
 
