@@ -116,9 +116,18 @@ static const VMStateInfo rdu_vmstate_card = {
 	.put = rdu_state_put,
 };
 
+/* What QEMU's code takes for granted is checked here: a stream may come from anywhere. */
 static int rdu_post_load(void *opaque, int version_id)
 {
-	rdu_answer_update(opaque);
+	RduState *s = opaque;
+
+	if (s->irq_pending[ARRAY_SIZE(s->irq_pending) - 1] >> RDU_NUM_VECTORS % 64) {
+		error_report("rdu: interrupts of vectors beyond %u are pending",
+			     RDU_NUM_VECTORS - 1);
+		rdu_host_reset(s);
+		return -EINVAL;
+	}
+	rdu_answer_update(s);
 	return 0;
 }
 

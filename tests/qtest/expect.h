@@ -34,5 +34,6 @@ void test_moved_at_work(struct card *c);
 void test_moved_in_d3hot(struct card *c);
 void test_moved_dead(struct card *c);
 void test_moved_to_another_card(struct card *c);
+void test_moved_damaged(struct card *c);
 
 #endif

@@ -115,6 +115,8 @@ static void end(struct pair *p)
 	}
 	snprintf(path, sizeof(path), "%s/move", p->folder);
 	unlink(path);
+	snprintf(path, sizeof(path), "%s/stream", p->folder);
+	unlink(path);
 	rmdir(p->folder);
 }
 
@@ -267,4 +269,145 @@ void test_moved_to_another_card(struct card *c)
 	if (!*why)
 		with_pair(CARD, "rdu,addr=4,mem-size=64M,serial=QTEST,chip=plasticine",
 			  to_another_card);
+}
+
+/* ---- a stream that somebody has changed ------------------------------------- */
+
+struct stream {
+	char path[64];
+	uint8_t *data;
+	size_t len, state; /* where the model's own bytes begin */
+	uint64_t state_len;
+};
+
+static uint64_t big_endian(const uint8_t *p)
+{
+	uint64_t value = 0;
+
+	for (unsigned int i = 0; i < 8; i++)
+		value = value << 8 | p[i];
+	return value;
+}
+
+/* Saves a machine at work. False: it did not work. */
+static bool record(struct pair *p, struct stream *s)
+{
+	char json[200];
+	FILE *f;
+
+	snprintf(s->path, sizeof(s->path), "%s/stream", p->folder);
+	snprintf(json, sizeof(json),
+		 "{\"execute\": \"migrate\", \"arguments\": {\"uri\": \"exec:cat >%s\"}}", s->path);
+	if (!order(p->monitor[0], json, "return"))
+		return false;
+	for (unsigned int n = 0; n < 2000; n++) {
+		if (order(p->monitor[0], "{\"execute\": \"query-migrate\"}", "completed"))
+			break;
+		usleep(5000);
+	}
+	f = fopen(s->path, "rb");
+	if (!f || fseek(f, 0, SEEK_END) || ftell(f) <= 0)
+		return false;
+	s->len = (size_t)ftell(f);
+	s->data = malloc(s->len);
+	rewind(f);
+	if (!s->data || fread(s->data, 1, s->len, f) != s->len)
+		return false;
+	fclose(f);
+	/* What is before it is RAM, which has nothing of the kind in it. */
+	for (s->state = 24; s->state + 4 < s->len; s->state++) {
+		s->state_len = big_endian(s->data + s->state - 8);
+		if (!memcmp(s->data + s->state, "RDST", 4) && s->state_len < s->len - s->state)
+			return true;
+	}
+	return false;
+}
+
+/* What becomes of a machine that is given this: 0, or as qtest_stop() says. */
+static int play(struct stream *s, const uint8_t *data, size_t len)
+{
+	char qmp[112], path[80], json[200];
+	const char *args[] = { "-device", CARD,		  "-qmp", qmp,	       "-incoming", "defer",
+			       "-d",	  "guest_errors", "-D",	  "/dev/null", NULL };
+	struct qtest *q;
+	FILE *f;
+
+	f = fopen(s->path, "wb");
+	if (!f || fwrite(data, 1, len, f) != len || fclose(f))
+		return -1;
+	snprintf(path, sizeof(path), "%s.qmp", s->path);
+	snprintf(qmp, sizeof(qmp), "unix:%s,server=on,wait=off", path);
+	q = qtest_start(args);
+	f = monitor(path);
+	if (!f)
+		return -1;
+	order(f, "{\"execute\": \"qmp_capabilities\"}", "return");
+	snprintf(json, sizeof(json),
+		 "{\"execute\": \"migrate-incoming\", \"arguments\":"
+		 " {\"uri\": \"exec:cat %s\"}}",
+		 s->path);
+	order(f, json, "return");
+	/* It has it, runs for a moment, or has ended. */
+	for (unsigned int n = 0; n < 2000 && qtest_alive(q); n++) {
+		if (order(f, "{\"execute\": \"query-status\"}", "\"running\": true"))
+			break;
+		usleep(5000);
+	}
+	fclose(f);
+	unlink(path);
+	return qtest_stop(q);
+}
+
+/* The same, with some bytes changed: `at` counts from the model's first. */
+static int play_changed(struct stream *s, long at, const void *bytes, size_t n)
+{
+	uint8_t *data = malloc(s->len);
+	int end;
+
+	if (!data)
+		return -1;
+	memcpy(data, s->data, s->len);
+	memcpy(data + (long)s->state + at, bytes, n);
+	end = play(s, data, s->len);
+	free(data);
+	return end;
+}
+
+static void damaged(struct pair *p)
+{
+	static const uint8_t ones[8] = { 255, 255, 255, 255, 255, 255, 255, 255 };
+	const int refused = 256 + 1;
+	struct stream s;
+	uint32_t seed = 1;
+
+	card_enable(&p->a);
+	card_queue_setup(&p->a, 0);
+	card_queue_setup(&p->a, 3);
+	submit(&p->a, RDU_OP_FILL, 1, 0, 0xabcd1234, 20 * MB);
+	submit(&p->a, RDU_OP_FILL, 2, 8 * MB, 0x5678, 4 * MB);
+	EXPECT(record(p, &s));
+	EXPECT_EQ(play(&s, s.data, s.len), 0);
+	/* Interrupts of vectors that there are not; the state's length; its first words. */
+	EXPECT_EQ(play_changed(&s, -16, ones, 8), refused);
+	EXPECT_EQ(play_changed(&s, -8, ones, 8), refused);
+	EXPECT_EQ(play_changed(&s, -8, "\0\0\0\0\0\0\0", 8), refused);
+	EXPECT_EQ(play_changed(&s, 0, ones, 4), refused);
+	EXPECT_EQ(play_changed(&s, 4, ones, 4), refused);
+	EXPECT_EQ(play_changed(&s, (long)s.state_len - 4, ones, 4), refused);
+	EXPECT_EQ(play(&s, s.data, s.state + s.state_len / 2), refused);
+	/* Any other place: it is refused, or makes no difference to QEMU. */
+	for (unsigned int i = 0; i < 12; i++) {
+		int end;
+
+		seed = seed * 1664525 + 1013904223;
+		end = play_changed(&s, (long)(seed % (s.state_len - 8)), ones, 1 + i % 8);
+		EXPECT(!end || end == refused);
+	}
+	free(s.data);
+}
+
+void test_moved_damaged(struct card *c)
+{
+	(void)c;
+	with_pair(CARD, CARD, damaged);
 }

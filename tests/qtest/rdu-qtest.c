@@ -786,6 +786,7 @@ static const struct test tests[] = {
 	TEST(moved_in_d3hot),
 	TEST(moved_dead),
 	TEST(moved_to_another_card),
+	TEST(moved_damaged),
 	TEST(random_accesses),
 	TEST(random_commands),
 	TEST(memory_backend, "-object", "memory-backend-memfd,id=m,size=32M,share=on", "-device",
