@@ -17,7 +17,7 @@ CFLAGS_tests/fuzz/ioctl_fuzz_card.c := -isystem /usr/include/libdrm -I.
 CFLAGS_tests/fuzz/ioctl_fuzz_core.c := -isystem /usr/include/libdrm -I.
 # A program of its own, not libFuzzer's: the hostile guest of the QEMU device.
 FUZZ_FRONT := $(B)/fuzzers/fuzz_front
-$(FUZZ_FRONT): $(call objects,$(B),tests/fuzz/fuzz_front.c tests/qtest/qtest.c \
+$(FUZZ_FRONT): $(call objects,$(B),$(wildcard tests/fuzz/fuzz_front*.c) tests/qtest/qtest.c \
 		tests/qtest/card.c) $(B)/librdumodel.a
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
