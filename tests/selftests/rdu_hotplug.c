@@ -126,19 +126,12 @@ TEST_TIMED(work_in_flight, 240)
 	slot_init(&slot);
 	for (int i = 0; i < 20; i++) {
 		struct victim v;
-		int status;
-		pid_t pid;
+		pid_t waiter;
 
 		victim_init(&v);
-		pid = fork();
-		if (!pid) {
-			int ret = sync_wait(v.fd, v.sync, 0, 60000);
-
-			_exit(ret == 0 || ret == -ENODEV ? 0 : 1);
-		}
+		waiter = waiter_start(&v);
 		card_remove();
-		ASSERT_EQ(waitpid(pid, &status, 0), pid);
-		EXPECT_EQ(status, 0);
+		waiter_end(waiter);
 		victim_check(&v);
 		card_insert(&slot, i);
 		slot_check(&slot, i);

@@ -165,21 +165,13 @@ TEST(remove_and_rescan)
 TEST(waiter_wakes)
 {
 	struct victim v;
-	int status;
-	pid_t pid;
+	pid_t waiter;
 
 	victim_init(&v);
-	pid = fork();
-	if (!pid) {
-		/* Signalled, or the ioctl sees that the card is gone. */
-		int ret = sync_wait(v.fd, v.sync, 0, 30000);
-
-		_exit(ret == 0 || ret == -ENODEV ? 0 : 1);
-	}
+	waiter = waiter_start(&v);
 	usleep(20000);
 	ASSERT_EQ(sys_write(DRIVER "/unbind", v.pci), 0);
-	waitpid(pid, &status, 0);
-	EXPECT_EQ(status, 0);
+	waiter_end(waiter);
 	victim_check(&v);
 	ASSERT_EQ(sys_write(DRIVER "/bind", v.pci), 0);
 	card_works();

@@ -32,6 +32,30 @@ static inline void victim_init(struct victim *v)
 		ASSERT_EQ(submit(v->fd, v->ctx, jobs, 64, v->sync), 0);
 }
 
+/* Somebody who waits for that work. */
+static inline pid_t waiter_start(struct victim *v)
+{
+	pid_t pid = fork();
+
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		/* Signalled, or the ioctl sees that the card is gone. */
+		int ret = sync_wait(v->fd, v->sync, 0, 60000);
+
+		_exit(ret == 0 || ret == -ENODEV ? 0 : 1);
+	}
+	return pid;
+}
+
+/* He has been woken. */
+static inline void waiter_end(pid_t pid)
+{
+	int status;
+
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+}
+
 /* What user space sees of a card that is gone. */
 static inline void victim_check(struct victim *v)
 {
