@@ -20,6 +20,7 @@ MODULE_PARM_DESC(admin_timeout_ms,
 int rdu_admin_init(struct rdu_device *rdev)
 {
 	struct rdu_admin *admin = &rdev->admin;
+	struct rdu_queue *q;
 	int ret;
 
 	ret = drmm_mutex_init(&rdev->drm, &admin->lock);
@@ -29,18 +30,19 @@ int rdu_admin_init(struct rdu_device *rdev)
 					   &admin->result_dma, GFP_KERNEL);
 	if (!admin->result)
 		return -ENOMEM;
-	admin->queue = rdu_queue_create(rdev, RDU_ADMIN_QUEUE, RDU_ADMIN_DEPTH);
-	if (IS_ERR(admin->queue)) {
-		ret = PTR_ERR(admin->queue);
+	q = rdu_queue_create(rdev, RDU_ADMIN_QUEUE, RDU_ADMIN_DEPTH);
+	if (IS_ERR(q)) {
+		ret = PTR_ERR(q);
 		goto err_free_result;
 	}
-	ret = rdu_queue_start(admin->queue);
+	ret = rdu_queue_start(q);
 	if (ret)
 		goto err_destroy_queue;
+	WRITE_ONCE(admin->queue, q);
 	return 0;
 
 err_destroy_queue:
-	rdu_queue_destroy(admin->queue);
+	rdu_queue_destroy(q);
 err_free_result:
 	dma_free_coherent(rdev->drm.dev, sizeof(*admin->result), admin->result,
 			  admin->result_dma);
@@ -59,6 +61,19 @@ void rdu_admin_fini(struct rdu_device *rdev)
 	dma_free_coherent(rdev->drm.dev, sizeof(*admin->result), admin->result,
 			  admin->result_dma);
 	mutex_unlock(&admin->lock);
+}
+
+/*
+ * Wakes whoever waits for a command that the card has refused. Called from the
+ * interrupt, too: the workqueue of faults may be busy with a reset that waits for
+ * just that one.
+ */
+void rdu_admin_take_fault(struct rdu_device *rdev)
+{
+	struct rdu_queue *q = READ_ONCE(rdev->admin.queue);
+
+	if (q && rdu_qread(rdev, RDU_ADMIN_QUEUE, RDU_REG_Q_STATUS) == RDU_QUEUE_FAULTED)
+		rdu_queue_stop(q);
 }
 
 /* After a reset of the queue, or of the card. */

@@ -163,8 +163,7 @@ void rdu_device_take_faults(struct rdu_device *rdev)
 	rdu_write(rdev, RDU_REG_FAULT_QUEUES_HI, hi);
 	faulted = (u64)hi << 32 | lo;
 
-	if (faulted & BIT_ULL(RDU_ADMIN_QUEUE))
-		rdu_queue_stop(rdev->admin.queue);
+	rdu_admin_take_fault(rdev);
 	faulted &= GENMASK_ULL(rdev->num_queues - 1, 1);
 	while (faulted) {
 		u32 queue = __ffs64(faulted);
@@ -195,6 +194,7 @@ static irqreturn_t rdu_fault_irq(int irq, void *data)
 {
 	struct rdu_device *rdev = data;
 
+	rdu_admin_take_fault(rdev);
 	queue_work(rdev->timeout_wq, &rdev->fault_work);
 	return IRQ_HANDLED;
 }

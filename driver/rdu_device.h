@@ -241,6 +241,7 @@ void rdu_device_fini(struct rdu_device *rdev);
 /* rdu_admin.c */
 int rdu_admin_init(struct rdu_device *rdev);
 void rdu_admin_fini(struct rdu_device *rdev);
+void rdu_admin_take_fault(struct rdu_device *rdev);
 int rdu_admin_restart(struct rdu_device *rdev);
 int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 		   struct rdu_prog_result *result);

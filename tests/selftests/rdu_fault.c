@@ -137,7 +137,8 @@ TEST(lost_answer)
 	ASSERT_EQ(sys_write(param, "500"), 0);
 	ASSERT_EQ(card_property(0, "fault-poison", "1"), 0);
 	EXPECT_EQ(prog_load(p.fd, image, size, &load), -EIO);
-	/* Until the card has been reset the answer is EIO. */
+	/* Until the card has been reset the answer is EIO: to who is refused, at once. */
+	EXPECT_EQ(sys_write(param, "3600000"), 0);
 	for (int i = 0; i < 300 && prog_load(p.fd, image, size, &load); i++)
 		usleep(100000);
 	EXPECT_NE(load.prog_id, 0);
