@@ -22,7 +22,10 @@
 #define RDU_DOORBELL_STRIDE 0x1000
 
 #define RDU_MAGIC 0x31554452 /* "RDU1" */
-#define RDU_INTERFACE_VERSION 0x00010000 /* major << 16 | minor */
+/*
+ * Major << 16 | minor. 1.0: first. 1.1: CYCLES outlives resets, and can be set.
+ */
+#define RDU_INTERFACE_VERSION 0x00010001
 
 #define RDU_MAX_QUEUES 64 /* queue 0 is the administrator's */
 #define RDU_ADMIN_QUEUE 0
@@ -44,8 +47,8 @@
 	X(STATUS, 0x020, "ro", "bit 0: ready; bit 1: a queue is faulted; bit 2: reset in progress") \
 	X(FAULT_QUEUES_LO, 0x024, "w1c", "bit q: queue q faulted since last cleared") \
 	X(FAULT_QUEUES_HI, 0x028, "w1c", "") \
-	X(CYCLES_LO, 0x030, "ro", "card clock in fabric cycles; reading LO latches HI") \
-	X(CYCLES_HI, 0x034, "ro", "") \
+	X(CYCLES_LO, 0x030, "rw", "card clock in fabric cycles; reading LO latches HI; set while no queue is enabled") \
+	X(CYCLES_HI, 0x034, "rw", "") \
 	X(TEMP, 0x040, "ro", "temperature in millidegrees Celsius (modelled)") \
 	X(POWER, 0x044, "ro", "power in milliwatts (modelled)") \
 	X(ECC_CE, 0x048, "ro", "corrected memory errors since power-on") \

@@ -264,7 +264,6 @@ void rdu_card_settle(struct rdu_card *card)
 	}
 	card->slot_bytes = 0;
 	card->fault_queues = 0;
-	card->clock = 0;
 	card->latch_hi = 0;
 	card->enabled = false;
 	card->reset_req = false;
@@ -285,6 +284,7 @@ void rdu_card_power_on(struct rdu_card *card)
 	rdu_card_reset(card);
 	pthread_mutex_lock(&card->lock);
 	card->ecc_ce = card->ecc_ue = 0;
+	card->clock = 0;
 	pthread_mutex_unlock(&card->lock);
 }
 

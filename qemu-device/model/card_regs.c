@@ -250,6 +250,17 @@ static uint32_t card_read(struct rdu_card *card, unsigned int offset)
 	return 0;
 }
 
+/* The clock is set only where it stands still for everybody. */
+static bool clock_free(const struct rdu_card *card)
+{
+	unsigned int i;
+
+	for (i = 0; i < RDU_MAX_QUEUES; i++)
+		if (card->queue[i].status != RDU_QUEUE_DISABLED || card->queue[i].enable_after)
+			return false;
+	return true;
+}
+
 static bool card_write(struct rdu_card *card, unsigned int offset, uint32_t v)
 {
 	unsigned int i;
@@ -272,6 +283,15 @@ static bool card_write(struct rdu_card *card, unsigned int offset, uint32_t v)
 		return true;
 	case RDU_REG_FAULT_QUEUES_HI:
 		card->fault_queues &= ~((uint64_t)v << 32);
+		return true;
+	case RDU_REG_CYCLES_LO:
+	case RDU_REG_CYCLES_HI:
+		if (!clock_free(card))
+			return false;
+		if (offset == RDU_REG_CYCLES_LO)
+			set_lo(&card->clock, v);
+		else
+			set_hi(&card->clock, v);
 		return true;
 	}
 	return false;

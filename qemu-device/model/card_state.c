@@ -624,6 +624,7 @@ static void empty(struct rdu_card *card)
 	card->dead = false;
 	rdu_card_request_reset(card);
 	card->ecc_ce = card->ecc_ue = 0;
+	card->clock = 0;
 	card->load = card->heat = 0;
 }
 

@@ -76,7 +76,7 @@ void rdu_card_reset(struct rdu_card *card);
 void rdu_card_pause(struct rdu_card *card);
 void rdu_card_resume(struct rdu_card *card);
 
-/* As reset; and what outlives resets, the counters of memory errors, is cleared. */
+/* As reset; and what outlives resets, the clock and the counters of memory errors, is cleared. */
 void rdu_card_power_on(struct rdu_card *card);
 
 /* ---- faults on demand ---------------------------------------------------- */

@@ -560,7 +560,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	for (q = 0; q < RDU_NUM_INJECTS; q++)
 		rdu_card_inject(card, q, rdu_inject_kind(q) == RDU_INJECT_QUEUE ? -1 : 0);
-	rdu_card_reset(card);
+	rdu_card_power_on(card);
 	if (rdu_card_mmio_read(card, RDU_REG_STATUS, 4) != RDU_STATUS_READY)
 		abort();
 	return 0;

@@ -274,6 +274,37 @@ static void clocks(struct bed *b)
 	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 0);
 }
 
+static uint64_t card_clock(struct bed *b)
+{
+	return rdu_card_mmio_read(b->card, RDU_REG_CYCLES_LO, 8);
+}
+
+/* One clock over resets; a driver goes on with it where power was lost. */
+static void clock_kept(struct bed *b)
+{
+	struct rdu_cmd c = { .op = RDU_OP_TIMESTAMP, .copy.dst = VA + 16 * MB };
+	uint64_t before = card_clock(b), seen;
+
+	rdu_card_mmio_write(b->card, RDU_REG_CYCLES_LO, 5, 8);
+	is(card_clock(b), before, "CYCLES does not take what is written while a queue is enabled");
+	rdu_card_reset(b->card);
+	ok(before && card_clock(b) == before, "the clock outlives a reset");
+	rdu_card_power_on(b->card);
+	is(card_clock(b), 0, "power-on clears it");
+	rdu_card_mmio_write(b->card, RDU_REG_CYCLES_LO, before + (1ULL << 32), 8);
+	is(card_clock(b), before + (1ULL << 32), "set, in one");
+	wr(b, RDU_REG_CYCLES_HI, 3);
+	wr(b, RDU_REG_CYCLES_LO, 7);
+	is(card_clock(b), (3ULL << 32) + 7, "... and in two");
+	wr(b, RDU_REG_CTRL, RDU_CTRL_ENABLE);
+	bed_enable(b, 0, 0, 0, 0);
+	bed_enable(b, 1, root, 0, 1);
+	bed_do(b, 1, fill(VA + 20 * MB, MB, 7));
+	ok(bed_do(b, 1, c), "TIMESTAMP");
+	memcpy(&seen, b->mem + 32 * MB, 8);
+	ok(seen > (3ULL << 32) + 7 && seen < (4ULL << 32), "... goes on from there");
+}
+
 /* Copies long enough to be met while they run. */
 static void reset_running(struct bed *b)
 {
@@ -410,6 +441,7 @@ static void all_of(bool brief_in_doorbell)
 	commands(b);
 	bad_ring(b);
 	clocks(b);
+	clock_kept(b);
 	reset_running(b);
 	bed_free(b); /* while copies run */
 	ok(true, "freed while copying");

@@ -207,6 +207,7 @@ static void ready(struct bed *b)
 	args(b, 8 * MB + 8192, 1, VA + 5 * MB, 0, BYTES);
 	args(b, 8 * MB + 12288, 2, VA_HOST, VA_HOST + BYTES, BYTES);
 	args(b, 8 * MB + 16384, 2, VA + MB, VA + 3 * MB, 200 * BYTES);
+	rdu_card_mmio_write(b->card, RDU_REG_CYCLES_LO, 0, 8); /* outlives resets */
 	bed_enable(b, 0, 0, 0, 0);
 	bed_enable(b, 1, root, 0, 1);
 	bed_enable(b, 2, root, 1, 2);

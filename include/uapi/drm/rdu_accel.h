@@ -188,7 +188,11 @@ struct drm_rdu_query_memory {
 
 /** struct drm_rdu_query_clock - The card's clock and the CPU's, read together */
 struct drm_rdu_query_clock {
-	/** @cycles: Card clock in fabric cycles, as timestamps have it: zero at a reset. */
+	/**
+	 * @cycles: Card clock in fabric cycles since the driver was bound, as
+	 * timestamps and &struct rdu_stats have it. Stands still while nothing
+	 * runs, and does not go back, over resets and sleep either.
+	 */
 	__u64 cycles;
 	/** @cpu_before: CLOCK_MONOTONIC in nanoseconds just before @cycles was read. */
 	__u64 cpu_before;
@@ -593,7 +597,7 @@ enum drm_rdu_job_type {
 	DRM_RDU_JOB_FILL,
 	/** @DRM_RDU_JOB_BARRIER: Done when all jobs before it are. */
 	DRM_RDU_JOB_BARRIER,
-	/** @DRM_RDU_JOB_TIMESTAMP: Write the card clock (64 bits, cycles). */
+	/** @DRM_RDU_JOB_TIMESTAMP: Write the card clock (64 bits), as DRM_RDU_QUERY_CLOCK. */
 	DRM_RDU_JOB_TIMESTAMP,
 };
 
