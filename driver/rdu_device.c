@@ -133,12 +133,28 @@ void rdu_device_note_clock(struct rdu_device *rdev)
 	u64 clock = rdu_read64(rdev, RDU_REG_CYCLES_LO);
 
 	if (rdu_device_answers(rdev))
-		WRITE_ONCE(rdev->clock_seen, rdev->clock_base + clock);
+		WRITE_ONCE(rdev->clock_seen, clock);
+}
+
+static void rdu_device_set_clock(struct rdu_device *rdev, u64 clock)
+{
+	rdu_write(rdev, RDU_REG_CYCLES_LO, lower_32_bits(clock));
+	rdu_write(rdev, RDU_REG_CYCLES_HI, upper_32_bits(clock));
 }
 
 /*
- * Cycles of the card clock since the driver was bound, as contexts' counters go
- * on over resets; where it can't be read now, as it was last seen.
+ * The card was reset, and no queue is enabled. The clock goes on; only where
+ * power was lost it has to be told where it was.
+ */
+void rdu_device_restore_clock(struct rdu_device *rdev)
+{
+	if (rdu_read64(rdev, RDU_REG_CYCLES_LO) < rdev->clock_seen)
+		rdu_device_set_clock(rdev, rdev->clock_seen);
+}
+
+/*
+ * Cycles of the card clock since the driver was bound; where it can't be read
+ * now, as it was last seen.
  */
 u64 rdu_device_clock(struct rdu_device *rdev)
 {
@@ -302,6 +318,7 @@ int rdu_device_init(struct rdu_device *rdev)
 	ret = rdu_device_reset(rdev);
 	if (ret)
 		return ret;
+	rdu_device_set_clock(rdev, 0);
 
 	ret = rdu_vram_init(rdev);
 	if (ret)

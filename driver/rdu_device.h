@@ -143,8 +143,7 @@ struct rdu_device {
 	bool pci_error;		/* the card is held for recovery from one */
 	struct delayed_work error_work;
 	struct xarray saved;	/* pages of card memory while the system sleeps */
-	u64 clock_base;		/* cycles before the card was reset last */
-	u64 clock_seen;		/* cycles in all, when that was read last */
+	u64 clock_seen;		/* the card's clock, when it was read last */
 
 	atomic64_t faults;
 	atomic64_t resets;
@@ -234,6 +233,7 @@ bool rdu_device_answers(struct rdu_device *rdev);
 int rdu_device_reset(struct rdu_device *rdev);
 void rdu_device_take_faults(struct rdu_device *rdev);
 void rdu_device_note_clock(struct rdu_device *rdev);
+void rdu_device_restore_clock(struct rdu_device *rdev);
 u64 rdu_device_clock(struct rdu_device *rdev);
 int rdu_device_init(struct rdu_device *rdev);
 void rdu_device_fini(struct rdu_device *rdev);

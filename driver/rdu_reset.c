@@ -232,6 +232,7 @@ static int rdu_reload(struct rdu_device *rdev)
 	if (ret)
 		return ret;
 	/* From here on it reaches no memory but what it is told of anew. */
+	rdu_device_restore_clock(rdev);
 	ret = rdu_admin_restart(rdev);
 	if (ret)
 		return ret;
@@ -259,7 +260,6 @@ void rdu_card_reload(struct rdu_device *rdev)
 	}
 	pci_save_state(rdu_pdev(rdev)); /* for rdu_slot_reset() */
 	rdev->need_reset = false;
-	rdev->clock_base = rdev->clock_seen;
 	rdu_ctx_for_all(rdev, rdu_ctx_reload);
 	wake_up_all(&rdev->gate_wait);
 	atomic64_inc(&rdev->resets);

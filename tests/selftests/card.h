@@ -78,6 +78,14 @@ static inline struct drm_rdu_query_info card_info(int fd)
 	return info;
 }
 
+static inline uint64_t card_clock(int fd)
+{
+	struct drm_rdu_query_clock clock;
+
+	ASSERT_EQ(query(fd, DRM_RDU_QUERY_CLOCK, &clock, sizeof(clock)), 0);
+	return clock.cycles;
+}
+
 /* 0 or -errno. */
 static inline int sys_write(const char *path, const char *text)
 {

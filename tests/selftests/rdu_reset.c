@@ -27,12 +27,14 @@ struct worker {
 	struct run run;
 	uint32_t sync;
 	struct buffer big;
+	uint64_t clock, stamp;	/* seen so far */
 };
 
 static void worker_init(struct worker *w, uint32_t timeout_ms)
 {
 	struct drm_rdu_ctx_create args = { .num_tiles = 1, .timeout_ms = timeout_ms };
 
+	w->clock = w->stamp = 0;
 	run_init(&w->run, card_open(), 3, 1, DRM_RDU_PLACEMENT_DEVICE);
 	ASSERT_EQ(ctx_destroy(w->run.fd, w->run.ctx), 0);
 	args.vm_id = w->run.vm;
@@ -88,6 +90,26 @@ static void worker_start(struct worker *w)
 	}
 }
 
+/* It does not go back: asked for, in statistics of the last RUN, in timestamps. */
+static void worker_clock(struct worker *w)
+{
+	struct run *r = &w->run;
+	struct rdu_stats *stats = r->stats.map;
+	uint64_t *stamp = (uint64_t *)(stats + 1), clock;
+
+	EXPECT_GT(stats->start_cycle, w->stamp);
+	EXPECT_GT(stats->end_cycle, stats->start_cycle);
+	ASSERT_EQ(run_job(r->fd, r->ctx, (struct drm_rdu_job){
+			  .type = DRM_RDU_JOB_TIMESTAMP,
+			  .timestamp.va = r->stats.va + sizeof(*stats) }), 1);
+	EXPECT_GE(*stamp, stats->end_cycle);
+	clock = card_clock(r->fd);
+	EXPECT_GT(clock, w->clock);
+	EXPECT_GE(clock, *stamp);
+	w->clock = clock;
+	w->stamp = *stamp;
+}
+
 static void worker_check(struct worker *w)
 {
 	struct run *r = &w->run;
@@ -107,6 +129,7 @@ static void worker_check(struct worker *w)
 		ASSERT_EQ(((float *)r->in.map)[i] == want, 1);
 	}
 	EXPECT_EQ(((uint32_t *)w->big.map)[SIZE / 4 - 1], WORK - 1);
+	worker_clock(w);
 }
 
 static uint64_t worker_busy(struct worker *w)
