@@ -113,6 +113,26 @@ TEST(top_batch)
 	worker_end(worker);
 }
 
+/* A file that two processes have, each by two descriptors. */
+TEST(top_shared_file)
+{
+	int fd = card_open();
+	char text[16384];
+	pid_t pid;
+
+	ASSERT_GE(fcntl(fd, F_DUPFD_CLOEXEC, 0), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		pause();
+		_exit(0);
+	}
+	ASSERT_EQ(rdu("top --json -n 1 -i 0.1", text, sizeof(text)), 0);
+	EXPECT_TRUE(says(text, "\"processes\": 2,"));
+	worker_end(pid);
+}
+
 TEST(top_errors)
 {
 	char text[4096];

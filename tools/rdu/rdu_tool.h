@@ -84,7 +84,7 @@ void user_of(unsigned int uid, char *text, size_t size);
 /* An open file of the card's: /proc/PID/fdinfo. Several processes may have it. */
 struct client {
 	uint64_t id;
-	int pid;
+	int pid, last; /* first and last process that was found to have it */
 	unsigned int uid, processes;
 	char command[256];
 	uint64_t cycles[NUM_USES]; /* of tiles */

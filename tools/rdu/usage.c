@@ -147,7 +147,9 @@ static void client_add(struct clients *list, const struct client *c)
 	struct client *known = client_find(list, c->id);
 
 	if (known) {
-		known->processes += known->pid != c->pid;
+		/* It may have it more than once. */
+		known->processes += known->last != c->pid;
+		known->last = c->pid;
 		return;
 	}
 	list->client = realloc(list->client, (list->count + 1) * sizeof(*c));
@@ -179,7 +181,7 @@ static bool process_read(struct clients *list, const char *pid, dev_t node)
 		snprintf(path, sizeof(path), "/proc/%.10s/fdinfo/%.10s", pid, entry->d_name);
 		if (!client_read(path, &c))
 			continue;
-		c.pid = atoi(pid);
+		c.pid = c.last = atoi(pid);
 		c.processes = 1;
 		snprintf(path, sizeof(path), "/proc/%.10s", pid);
 		c.uid = stat(path, &owner) ? 0 : owner.st_uid;
