@@ -20,6 +20,22 @@ int graph_add_grad(struct graph *g, struct value *v, struct value *grad)
 	return grad ? 0 : -1;
 }
 
+struct node *grad_node(struct graph *g, struct node *n, const char *op)
+{
+	struct node *m = node_new(g, op, graph_format(g, "%.200s.grad", n->name));
+
+	m->of = n->op;
+	m->of_node = n;
+	return m;
+}
+
+int grad_finish(struct graph *g, struct node *m, struct value *v)
+{
+	struct value *d = graph_finish(g, m);
+
+	return d ? graph_add_grad(g, v, d) : -1;
+}
+
 static bool frozen(const struct train_options *opt, const char *name)
 {
 	for (int i = 0; i < opt->num_frozen; i++)

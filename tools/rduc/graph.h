@@ -237,6 +237,10 @@ struct train_options {
 /* differentiate.c */
 int graph_differentiate(struct graph *g, const struct train_options *opt);
 int graph_add_grad(struct graph *g, struct value *v, struct value *grad);
+/* A node for the gradient of n's first input; inputs and attributes are to come. */
+struct node *grad_node(struct graph *g, struct node *n, const char *op);
+/* It is complete: what it makes is v's gradient. 0, or -1. */
+int grad_finish(struct graph *g, struct node *m, struct value *v);
 
 /* patterns.c: entry points forward and, if differentiated, train_step. */
 struct module *graph_patterns(struct graph *g);

@@ -269,19 +269,17 @@ static int bias_gradient(struct graph *g, struct node *n, struct value *bias)
 {
 	static const int64_t axes[] = { 0, 2, 3, 4 };
 	struct node *m = node_new(g, "ReduceSum", graph_format(g, "%.200s.grad_b", n->name));
-	struct value *d;
 
 	m->of = n->op;
 	node_input(g, m, n->out[0]->grad);
 	node_attr_ints(g, m, "axes", n->out[0]->ndim - 1, axes);
 	node_attr_i(g, m, "keepdims", 0);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, bias, d) : -1;
+	return grad_finish(g, m, bias);
 }
 
 static int conv_gradient(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *gy = n->out[0]->grad, *d;
+	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *gy = n->out[0]->grad;
 	struct node *m;
 
 	if (x->needs_grad) {
@@ -289,8 +287,7 @@ static int conv_gradient(struct graph *g, struct node *n)
 		node_input(g, m, gy);
 		node_input(g, m, wt);
 		node_attr_ints(g, m, "shape", x->ndim, x->dim);
-		d = graph_finish(g, m);
-		if (!d || graph_add_grad(g, x, d))
+		if (grad_finish(g, m, x))
 			return -1;
 	}
 	if (wt->needs_grad) {
@@ -298,8 +295,7 @@ static int conv_gradient(struct graph *g, struct node *n)
 		node_input(g, m, gy);
 		node_input(g, m, x);
 		node_attr_ints(g, m, "shape", wt->ndim, wt->dim);
-		d = graph_finish(g, m);
-		if (!d || graph_add_grad(g, wt, d))
+		if (grad_finish(g, m, wt))
 			return -1;
 	}
 	return b && b->needs_grad ? bias_gradient(g, n, b) : 0;
@@ -518,7 +514,7 @@ static int conv_transpose_pattern(struct lower *l, struct node *n)
  */
 static int conv_transpose_gradient(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *gy = n->out[0]->grad, *d;
+	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *gy = n->out[0]->grad;
 	struct node *conv = node_new(g, "Conv", graph_format(g, "%.200s.grad_x", n->name)), *m;
 
 	conv->attrs = n->attrs;
@@ -526,8 +522,7 @@ static int conv_transpose_gradient(struct graph *g, struct node *n)
 	node_input(g, conv, gy);
 	node_input(g, conv, wt);
 	if (x->needs_grad) {
-		d = graph_finish(g, conv);
-		if (!d || graph_add_grad(g, x, d))
+		if (grad_finish(g, conv, x))
 			return -1;
 	}
 	if (wt->needs_grad) {
@@ -537,8 +532,7 @@ static int conv_transpose_gradient(struct graph *g, struct node *n)
 		node_input(g, m, x);
 		node_input(g, m, gy);
 		node_attr_ints(g, m, "shape", wt->ndim, wt->dim);
-		d = graph_finish(g, m);
-		if (!d || graph_add_grad(g, wt, d))
+		if (grad_finish(g, m, wt))
 			return -1;
 	}
 	return b && b->needs_grad ? bias_gradient(g, n, b) : 0;

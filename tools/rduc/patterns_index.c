@@ -30,19 +30,15 @@ static int one_int(struct graph *g, struct node *n, int in, int64_t otherwise, i
 /* A node of the same kind for the gradient; attributes are shared. */
 static int same_gradient(struct graph *g, struct node *n, const char *op)
 {
-	struct node *m = node_new(g, op, graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
+	struct node *m = grad_node(g, n, op);
 
 	if (!n->in[0]->needs_grad)
 		return 0;
-	m->of = n->op;
-	m->of_node = n;
 	m->attrs = n->attrs;
 	node_input(g, m, n->out[0]->grad);
 	for (int i = 1; i < n->num_in; i++)
 		node_input(g, m, n->in[i]);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 /* ---- one triangle of a matrix -------------------------------------------------- */

@@ -651,7 +651,7 @@ static int map_gradient(struct graph *g, struct node *n)
 	bool plus = map->grad == add_grad || map->grad == identity_grad || (map->grad == sub_grad);
 
 	for (int k = 0; k < n->num_in; k++) {
-		struct value *v = n->in[k], *d;
+		struct value *v = n->in[k];
 		struct node *gn;
 
 		if (!v || !v->needs_grad)
@@ -669,8 +669,7 @@ static int map_gradient(struct graph *g, struct node *n)
 			node_input(g, gn, n->in[i]);
 		node_input(g, gn, n->out[0]);
 		node_input(g, gn, n->out[0]->grad);
-		d = graph_finish(g, gn);
-		if (!d || graph_add_grad(g, v, d))
+		if (grad_finish(g, gn, v))
 			return -1;
 	}
 	return 0;

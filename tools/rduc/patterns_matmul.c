@@ -148,8 +148,7 @@ static int contract_gradient(struct graph *g, struct node *n, const struct contr
 		node_input(g, s, gy);
 		node_attr_ints(g, s, "shape", t->bias->ndim, t->bias->dim);
 		node_attr_f(g, s, "scale", t->beta);
-		d = graph_finish(g, s);
-		if (!d || graph_add_grad(g, t->bias, d))
+		if (grad_finish(g, s, t->bias))
 			return -1;
 	}
 	return 0;

@@ -174,17 +174,13 @@ static int slice_pattern(struct lower *l, struct node *n)
 
 static int slice_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, "SliceGrad", graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
+	struct node *m = grad_node(g, n, "SliceGrad");
 
 	if (!n->in[0]->needs_grad)
 		return 0;
-	m->of = n->op;
-	m->of_node = n;
 	node_input(g, m, n->out[0]->grad);
 	node_attr_ints(g, m, "shape", n->in[0]->ndim, n->in[0]->dim);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 static int shape_infer(struct graph *g, struct node *n)
@@ -346,17 +342,13 @@ static int pad_pattern(struct lower *l, struct node *n)
 /* What was moved by the padding is moved back; what was cut off gets none. */
 static int pad_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, "PadGrad", graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
+	struct node *m = grad_node(g, n, "PadGrad");
 
 	if (!n->in[0]->needs_grad)
 		return 0;
-	m->of = n->op;
-	m->of_node = n;
 	node_input(g, m, n->out[0]->grad);
 	node_attr_ints(g, m, "shape", n->in[0]->ndim, n->in[0]->dim);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 static int pad_grad_pattern(struct lower *l, struct node *n)
@@ -404,15 +396,13 @@ static int expand_pattern(struct lower *l, struct node *n)
 static int expand_gradient(struct graph *g, struct node *n)
 {
 	struct node *m = node_new(g, "SumTo", graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
 
 	if (!n->in[0]->needs_grad)
 		return 0;
 	m->of = n->op;
 	node_input(g, m, n->out[0]->grad);
 	node_attr_ints(g, m, "shape", n->in[0]->ndim, n->in[0]->dim);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 /* Tile: [r0, d0, r1, d1, ...] by Expand, then Reshape. */
@@ -612,20 +602,15 @@ static int gather_elements_grad_pattern(struct lower *l, struct node *n)
 
 static int gather_gradient(struct graph *g, struct node *n)
 {
-	struct node *m =
-		node_new(g, n->op->pattern == gather_pattern ? "GatherGrad" : "GatherElementsGrad",
-			 graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
+	bool slices = n->op->pattern == gather_pattern;
+	struct node *m = grad_node(g, n, slices ? "GatherGrad" : "GatherElementsGrad");
 
 	if (!n->in[0]->needs_grad)
 		return 0;
-	m->of = n->op;
-	m->of_node = n;
 	node_input(g, m, n->out[0]->grad);
 	node_input(g, m, n->in[1]);
 	node_attr_ints(g, m, "shape", n->in[0]->ndim, n->in[0]->dim);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 static int gather_grad_pattern(struct lower *l, struct node *n)

@@ -139,7 +139,7 @@ static int pool_pattern(struct lower *l, struct node *n)
 static int pool_gradient(struct graph *g, struct node *n)
 {
 	struct node *m = same_window(g, n, "PoolGrad", "grad");
-	struct value *x = n->in[0], *d;
+	struct value *x = n->in[0];
 
 	if (!x->needs_grad)
 		return 0;
@@ -150,8 +150,7 @@ static int pool_gradient(struct graph *g, struct node *n)
 		node_attr_i(g, m, "relu", n->of_node != NULL);
 	}
 	node_attr_ints(g, m, "shape", x->ndim, x->dim);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, x, d) : -1;
+	return grad_finish(g, m, x);
 }
 
 struct pool_grad {

@@ -162,18 +162,14 @@ static int reduce_pattern(struct lower *l, struct node *n)
 
 static int reduce_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, "ReduceGrad", graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
+	struct node *m = grad_node(g, n, "ReduceGrad");
 
 	if (!n->in[0]->needs_grad)
 		return 0;
-	m->of = n->op;
-	m->of_node = n;
 	node_input(g, m, n->in[0]);
 	node_input(g, m, n->out[0]);
 	node_input(g, m, n->out[0]->grad);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 static int like_first_infer(struct graph *g, struct node *n)
@@ -367,17 +363,13 @@ static int softmax_pattern(struct lower *l, struct node *n)
 
 static int softmax_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, "SoftmaxGrad", graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
+	struct node *m = grad_node(g, n, "SoftmaxGrad");
 
 	if (!n->in[0]->needs_grad)
 		return 0;
-	m->of = n->op;
-	m->of_node = n;
 	node_input(g, m, n->out[0]);
 	node_input(g, m, n->out[0]->grad);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 /* y (g - sum(g y)), or g - e^y sum(g) for the logarithm. */

@@ -282,7 +282,6 @@ static int interpolate_pattern(struct lower *l, struct node *n)
 static int interpolate_gradient(struct graph *g, struct node *n)
 {
 	struct node *m = node_new(g, "Interpolate", graph_format(g, "%.200s.grad", n->name));
-	struct value *d;
 
 	if (!n->in[0]->needs_grad)
 		return 0;
@@ -290,8 +289,7 @@ static int interpolate_gradient(struct graph *g, struct node *n)
 	node_input(g, m, n->in[1]);
 	node_attr_i(g, m, "axis", attr_i(n, "axis", 0));
 	node_attr_i(g, m, "transposed", 1);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 const struct op ops_resize[] = {

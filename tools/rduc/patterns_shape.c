@@ -193,7 +193,6 @@ static int transpose_gradient(struct graph *g, struct node *n)
 	struct node *m = node_new(g, "Transpose", graph_format(g, "%.200s.grad", n->name));
 	int64_t inverse[RDU_MAX_DIMS];
 	int perm[RDU_MAX_DIMS];
-	struct value *d;
 
 	if (!n->in[0]->needs_grad)
 		return 0;
@@ -203,8 +202,7 @@ static int transpose_gradient(struct graph *g, struct node *n)
 		inverse[perm[i]] = i;
 	node_input(g, m, n->out[0]->grad);
 	node_attr_ints(g, m, "perm", n->in[0]->ndim, inverse);
-	d = graph_finish(g, m);
-	return d ? graph_add_grad(g, n->in[0], d) : -1;
+	return grad_finish(g, m, n->in[0]);
 }
 
 static int64_t clamp(int64_t v, int64_t lo, int64_t hi)
