@@ -102,20 +102,21 @@ static int rdu_query_clock(struct rdu_device *rdev, struct drm_rdu_dev_query *ar
 	return rdu_query_copy(args, &clock, sizeof(clock));
 }
 
-static u32 rdu_file_ctx_id(struct rdu_file *rfile, struct rdu_ctx *wanted)
+/* The number of something in one of a file's tables; 0: it is not there. */
+static u32 rdu_id_of(struct xarray *table, const void *wanted)
 {
-	struct rdu_ctx *ctx;
 	unsigned long id;
 	u32 found = 0;
+	void *entry;
 
-	xa_lock(&rfile->ctxs);
-	xa_for_each(&rfile->ctxs, id, ctx) {
-		if (ctx == wanted) {
+	xa_lock(table);
+	xa_for_each(table, id, entry) {
+		if (entry == wanted) {
 			found = id;
 			break;
 		}
 	}
-	xa_unlock(&rfile->ctxs);
+	xa_unlock(table);
 	return found;
 }
 
@@ -136,7 +137,7 @@ static void rdu_query_tile(struct rdu_file *rfile, u32 index, struct drm_rdu_que
 	tile->clock = rdu_device_clock(rdev);
 	if (ctx) {
 		tile->flags |= DRM_RDU_TILE_OWNED;
-		tile->ctx_id = rdu_file_ctx_id(rfile, ctx);
+		tile->ctx_id = rdu_id_of(&rfile->ctxs, ctx);
 		if (tile->ctx_id)
 			tile->flags |= DRM_RDU_TILE_MINE;
 		if (uid_eq(ctx->uid, current_uid()) || perfmon_capable()) {
@@ -172,23 +173,6 @@ static int rdu_query_tiles(struct rdu_file *rfile, struct drm_rdu_dev_query *arg
 	return ret;
 }
 
-static u32 rdu_file_vm_id(struct rdu_file *rfile, const struct rdu_vm *wanted)
-{
-	struct rdu_vm *vm;
-	unsigned long id;
-	u32 found = 0;
-
-	xa_lock(&rfile->vms);
-	xa_for_each(&rfile->vms, id, vm) {
-		if (vm == wanted) {
-			found = id;
-			break;
-		}
-	}
-	xa_unlock(&rfile->vms);
-	return found;
-}
-
 static int rdu_query_contexts(struct rdu_file *rfile, struct drm_rdu_dev_query *args)
 {
 	struct drm_rdu_query_context *list;
@@ -210,7 +194,7 @@ static int rdu_query_contexts(struct rdu_file *rfile, struct drm_rdu_dev_query *
 		if (!ctx)
 			continue;
 		entry->ctx_id = id;
-		entry->vm_id = rdu_file_vm_id(rfile, ctx->vm);
+		entry->vm_id = rdu_id_of(&rfile->vms, ctx->vm);
 		entry->state = READ_ONCE(ctx->state);
 		entry->num_tiles = ctx->num_tiles;
 		entry->tile_mask = rdu_ctx_tile_mask(ctx);
