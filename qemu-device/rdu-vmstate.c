@@ -4,9 +4,10 @@
  *
  * When the machine stops, the card's threads stop at the next boundary between
  * steps and what they raised is delivered, before anything is saved. Then the
- * model tells its state as bytes (model/card_state.c); they are passed on with
- * their number in front. Card memory goes as RAM, while the machine runs: its
- * pages are marked when the card has written to them.
+ * model tells its state as bytes (model/card_state.c), once: they are passed on in
+ * chunks, each with its length in front; one of no bytes is the end. Card memory
+ * goes as RAM, while the machine runs: its pages are marked when the card has
+ * written to them.
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
@@ -16,32 +17,58 @@
 
 #define RDU_STATE_CHUNK MiB
 
-static int rdu_count(void *opaque, const void *buf, size_t len)
+/* What the model tells, on its way to a file. */
+struct rdu_out {
+	QEMUFile *f;
+	size_t len;
+	uint8_t *chunk;
+};
+
+static void rdu_out_flush(struct rdu_out *out)
 {
-	*(uint64_t *)opaque += len;
-	return 0;
+	qemu_put_be32(out->f, out->len);
+	qemu_put_buffer(out->f, out->chunk, out->len);
+	out->len = 0;
 }
 
 static int rdu_put(void *opaque, const void *buf, size_t len)
 {
-	qemu_put_buffer(opaque, buf, len);
+	struct rdu_out *out = opaque;
+
+	while (len) {
+		size_t n = MIN(len, RDU_STATE_CHUNK - out->len);
+
+		memcpy(out->chunk + out->len, buf, n);
+		out->len += n;
+		buf = (const uint8_t *)buf + n;
+		len -= n;
+		if (out->len == RDU_STATE_CHUNK) {
+			rdu_out_flush(out);
+		}
+	}
 	return 0;
 }
 
 static int rdu_state_put(QEMUFile *f, void *pv, size_t size, const VMStateField *field,
 			 JSONWriter *vmdesc)
 {
+	struct rdu_out out = { .f = f, .chunk = g_malloc(RDU_STATE_CHUNK) };
 	struct rdu_card *card = *(struct rdu_card **)pv;
 	char error[300] = "";
-	uint64_t len = 0;
+	int result;
 
-	if (rdu_card_save(card, rdu_count, &len, error, sizeof(error))) {
+	if (rdu_card_save(card, rdu_put, &out, error, sizeof(error))) {
 		error_report("rdu: %s", error);
-		return -EINVAL;
+		result = -EINVAL;
+	} else {
+		if (out.len) {
+			rdu_out_flush(&out);
+		}
+		qemu_put_be32(f, 0);
+		result = qemu_file_get_error(f);
 	}
-	qemu_put_be64(f, len);
-	rdu_card_save(card, rdu_put, f, error, sizeof(error));
-	return qemu_file_get_error(f);
+	g_free(out.chunk);
+	return result;
 }
 
 struct rdu_bytes {
@@ -67,14 +94,14 @@ static int rdu_get(void *opaque, void *buf, size_t len)
  */
 static bool rdu_gather(QEMUFile *f, struct rdu_bytes *b)
 {
-	uint64_t len = qemu_get_be64(f);
+	uint32_t n;
 
-	while (b->len < len && !qemu_file_get_error(f)) {
-		size_t n = MIN(len - b->len, RDU_STATE_CHUNK);
-		uint8_t *more = g_try_realloc(b->data, b->len + n);
+	while ((n = qemu_get_be32(f)) && !qemu_file_get_error(f)) {
+		uint8_t *more = n <= RDU_STATE_CHUNK ? g_try_realloc(b->data, b->len + n) : NULL;
 
 		if (!more) {
-			error_report("rdu: no memory for a state of %" PRIu64 " bytes", len);
+			error_report("rdu: no room for %" PRIu32 " bytes of state after %" PRIu64,
+				     n, b->len);
 			return false;
 		}
 		b->data = more;
@@ -83,11 +110,11 @@ static bool rdu_gather(QEMUFile *f, struct rdu_bytes *b)
 		}
 		b->len += n;
 	}
-	if (b->len < len) {
-		error_report("rdu: of a state of %" PRIu64 " bytes, %" PRIu64 " have come", len,
-			     b->len);
+	if (n || qemu_file_get_error(f)) {
+		error_report("rdu: the state ends after %" PRIu64 " bytes", b->len);
+		return false;
 	}
-	return b->len == len;
+	return true;
 }
 
 static int rdu_state_get(QEMUFile *f, void *pv, size_t size, const VMStateField *field)
@@ -133,8 +160,8 @@ static int rdu_post_load(void *opaque, int version_id)
 
 const VMStateDescription rdu_vmstate = {
 	.name = "rdu",
-	.version_id = 1,
-	.minimum_version_id = 1,
+	.version_id = 2,
+	.minimum_version_id = 2,
 	.post_load = rdu_post_load,
 	.fields =
 		(const VMStateField[]){
