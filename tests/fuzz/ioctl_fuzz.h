@@ -57,7 +57,8 @@ extern struct world {
 extern struct shared {
 	_Atomic uint64_t calls, good, hash;
 	_Atomic uint64_t call_of[32], good_of[32]; /* the driver's, by number */
-	_Atomic uint64_t owner_orders, faults; /* that were taken */
+	_Atomic uint64_t owner_orders, faults, binds; /* that were taken */
+	_Atomic bool ended;
 } * shared;
 
 extern unsigned char *image; /* a program */

@@ -26,6 +26,7 @@
 #undef main
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
 
@@ -63,11 +64,11 @@ static bool time_is_up(void)
 void run_steps(struct thread *t)
 {
 	unsigned int total = 0, i, w;
-	uint64_t seed = t->rng;
+	uint64_t seed = t->rng, binds = shared->binds; /* then all files are dead */
 
 	for (i = 0; i < sizeof(actions) / sizeof(*actions); i++)
 		total += actions[i].weight;
-	while (t->steps-- && !time_is_up()) {
+	while (t->steps-- && !time_is_up() && shared->binds == binds) {
 		/* Whatever a call came to, the next step is the same. */
 		t->rng = mix(seed + t->steps);
 		t->after = ~t->rng;
@@ -164,7 +165,7 @@ static void set_fault(const char *name, unsigned int value)
 	card_property(0, name, text);
 }
 
-/* Once or twice in a round. Queue 0 is the kernel's own. */
+/* Queue 0 is the kernel's own. */
 static void some_fault(uint64_t x)
 {
 	static const char *const kind[] = { "fault-hang",   "fault-stuck", "fault-drop-irq",
@@ -193,6 +194,43 @@ static void end_faults(void)
 	card_property(0, "fault-stuck", "-1");
 }
 
+/*
+ * The driver lets go of the card and takes it again, as one has to do when faults
+ * came so thick that it could not be reset.
+ */
+static void rebind(void)
+{
+	glob_t found;
+	char *name;
+
+	if (glob("/sys/bus/pci/drivers/rdu/0000:*", 0, NULL, &found))
+		return;
+	name = strrchr(found.gl_pathv[0], '/') + 1;
+	sys_write("/sys/bus/pci/drivers/rdu/unbind", name);
+	sys_write("/sys/bus/pci/drivers/rdu/bind", name);
+	globfree(&found);
+	shared->binds++;
+}
+
+/* A process of its own: a fault every few seconds. */
+static pid_t start_faults(uint64_t seed)
+{
+	pid_t pid = fork();
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	while (!shared->ended) {
+		seed = mix(seed + 1);
+		usleep(seed & 0x7fffff);
+		if (seed >> 28 & 7)
+			some_fault(seed >> 32);
+		else
+			rebind();
+	}
+	_exit(0);
+}
+
 static void set_parameter(const char *name, const char *value)
 {
 	char path[80];
@@ -208,7 +246,7 @@ static uint64_t fuzz_run(const struct run_options *o)
 	unsigned int threads = (o->threads + processes - 1) / processes;
 	unsigned int limit = o->steps ? o->steps : o->seconds ? ~0u : ROUND_STEPS;
 	uint64_t start_good = shared->good, start_calls = shared->calls;
-	pid_t pid[2];
+	pid_t pid[2], faults = o->faults ? start_faults(o->seed) : 0;
 
 	single = o->threads == 1;
 	shared->hash = 0;
@@ -228,10 +266,6 @@ static uint64_t fuzz_run(const struct run_options *o)
 			if (!pid[p])
 				worker(mix(seed + p), threads, steps);
 		}
-		for (unsigned int i = 0; o->faults && i < 1 + seed / 16 % 2; i++) {
-			usleep(mix(seed + i) & 0x1fffff);
-			some_fault(mix(seed - i));
-		}
 		/* Some end before their time. */
 		if (!single && seed % 4 == 1) {
 			usleep(seed >> 8 & 0xfffff);
@@ -250,8 +284,11 @@ static uint64_t fuzz_run(const struct run_options *o)
 		}
 		done += steps;
 	}
-	if (o->faults)
+	if (faults) {
+		shared->ended = true; /* not in the middle of an order */
+		waitpid(faults, NULL, 0);
 		end_faults();
+	}
 	card_order("power/control", "on");
 	card_order("power/autosuspend_delay_ms", "5000");
 	printf("# seed %llu: %u rounds, %llu calls, %llu of them succeeded, choices %016llx\n",
@@ -262,7 +299,7 @@ static uint64_t fuzz_run(const struct run_options *o)
 }
 
 /* Everything given back, a little later; and the card does what it is for. */
-static bool card_is_well(uint64_t free_before)
+static bool card_is_well(uint64_t free_before, bool faults)
 {
 	struct drm_rdu_bo_create bo = { .size = PAGE, .placement = DRM_RDU_PLACEMENT_DEVICE };
 	struct drm_rdu_query_memory memory = { 0 };
@@ -273,8 +310,15 @@ static bool card_is_well(uint64_t free_before)
 	int fd = card_open(), ret;
 
 	/* After a fault of the kernel's queue it is EIO until the card was reset. */
-	for (int i = 0; i < 600 && (ret = call(fd, DRM_IOCTL_RDU_BO_CREATE, &bo)); i++)
+	for (int i = 0; i < 300 && (ret = call(fd, DRM_IOCTL_RDU_BO_CREATE, &bo)); i++)
 		usleep(100000);
+	if (ret == -EIO && faults) {
+		printf("# the card was cut off: it is bound again\n");
+		rebind();
+		close(fd);
+		fd = card_open();
+		ret = call(fd, DRM_IOCTL_RDU_BO_CREATE, &bo);
+	}
 	if (ret) {
 		printf("# afterwards no buffer can be made: %d\n", ret);
 		return false;
@@ -348,8 +392,9 @@ static void print_calls(void)
 		printf("# %-18s %8llu calls %8llu succeeded\n", name[i],
 		       (unsigned long long)shared->call_of[i],
 		       (unsigned long long)shared->good_of[i]);
-	printf("# %llu orders of the owner's (sleep, reset), %llu faults\n",
-	       (unsigned long long)shared->owner_orders, (unsigned long long)shared->faults);
+	printf("# %llu orders of the owner's (sleep, reset), %llu faults, bound again %llu times\n",
+	       (unsigned long long)shared->owner_orders, (unsigned long long)shared->faults,
+	       (unsigned long long)shared->binds);
 }
 
 /* With one thread a seed makes the same calls again; another one others. */
@@ -387,7 +432,7 @@ TEST_TIMED(short_run, 280)
 	} while (!each_succeeded() && o.seed++ < 5);
 	print_calls();
 	EXPECT_TRUE(each_succeeded());
-	EXPECT_TRUE(card_is_well(before));
+	EXPECT_TRUE(card_is_well(before, false));
 }
 
 int main(int argc, char **argv)
@@ -438,14 +483,14 @@ int main(int argc, char **argv)
 	if (o.faults) {
 		fclose(monitor_open()); /* or skip */
 		/* So that what waits in vain does not wait for the whole run. */
-		set_parameter("admin_timeout_ms", "2000");
+		set_parameter("admin_timeout_ms", "500");
 		set_parameter("timeout_ms", "5000");
 	}
 	fuzz_run(&o);
 	set_parameter("admin_timeout_ms", "60000");
 	set_parameter("timeout_ms", "120000");
 	print_calls();
-	if (!card_is_well(before)) {
+	if (!card_is_well(before, o.faults)) {
 		printf("not ok 1 - seed %llu\n", (unsigned long long)o.seed);
 		return 1;
 	}
