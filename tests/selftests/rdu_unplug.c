@@ -211,7 +211,7 @@ TEST(open_and_close)
 			open_and_close_for_ever();
 		}
 	}
-	for (int i = 0; i < 20; i++) {
+	for (int i = 0; i < 10; i++) {
 		usleep(50000);
 		ASSERT_EQ(sys_write(DRIVER "/unbind", pci), 0);
 		ASSERT_EQ(sys_write(DRIVER "/bind", pci), 0);
