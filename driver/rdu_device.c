@@ -242,6 +242,9 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	ret = drmm_mutex_init(drm, &rdev->bo_lock);
 	if (ret)
 		return ret;
+	ret = drmm_mutex_init(drm, &rdev->borrow_lock);
+	if (ret)
+		return ret;
 	ret = drmm_mutex_init(drm, &rdev->mmus_lock);
 	if (ret)
 		return ret;

@@ -4,6 +4,7 @@
  *
  * Locks, outermost first:
  *   rdu_ctx.submit_lock, rdu_vm.lock, mm_struct.mmap_lock
+ *   drm_device.object_name_lock, rdu_device.borrow_lock
  *   dma_resv of a buffer
  *   rdu_device.mmus_lock, rdu_mmu.lock
  *   rdu_device.gate_lock, which is what rdu_card_enter() takes
@@ -119,6 +120,7 @@ struct rdu_device {
 	struct list_head bos;	/* buffers mapped for DMA */
 	struct list_head lent;	/* buffers in card memory that peers have mapped */
 	struct list_head borrowed; /* buffers imported */
+	struct mutex borrow_lock; /* Protects: attachments of what is imported */
 
 	struct mutex mmus_lock;	/* Protects: mmus, rdu_mmu.hit */
 	struct list_head mmus;

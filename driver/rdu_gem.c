@@ -278,7 +278,7 @@ static void rdu_bo_free(struct rdu_bo *bo)
 	struct drm_gem_object *obj = &bo->base;
 	struct rdu_device *rdev = to_rdu_device(obj->dev);
 
-	if (obj->import_attach) {
+	if (bo->imported) {
 		rdu_prime_release(bo);
 	} else {
 		if (bo->sgt) {
@@ -402,7 +402,7 @@ static const struct vm_operations_struct rdu_gem_vm_ops = {
 
 static int rdu_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 {
-	if (obj->import_attach || to_rdu_bo(obj)->userptr)
+	if (to_rdu_bo(obj)->imported || to_rdu_bo(obj)->userptr)
 		return -EINVAL;
 	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE)
 		return -EINVAL; /* copy on write makes no sense here */
@@ -595,7 +595,7 @@ int rdu_ioctl_bo_info(struct drm_device *drm, void *data, struct drm_file *file)
 	args->placement = bo->placement;
 	args->flags = 0;
 	args->mmap_offset = 0;
-	if (obj->import_attach)
+	if (bo->imported)
 		args->flags |= DRM_RDU_BO_IMPORTED;
 	else if (bo->userptr)
 		args->flags |= DRM_RDU_BO_USERPTR;

@@ -29,6 +29,7 @@ struct rdu_bo {
 	struct page **pages;		/* SYSTEM: shmem pages */
 	struct sg_table *sgt;		/* SYSTEM and imported: mapped for the card */
 	bool userptr;			/* pages are the process's, pinned */
+	bool imported;			/* another driver's: dmabuf's */
 	bool readonly;			/* the card must not write */
 	struct mm_struct *mm;		/* userptr: whose locked memory it counts as */
 
@@ -36,7 +37,7 @@ struct rdu_bo {
 	struct list_head dev_link;	/* or in lent, or in borrowed */
 
 	/* Under the reservation. */
-	struct dma_buf *dmabuf;		/* DEVICE: what peers have attached to */
+	struct dma_buf *dmabuf;		/* DEVICE: what peers have attached to; imported */
 	u32 peers;			/* DEVICE: their mappings */
 	bool pinned;			/* imported */
 	bool revoked;			/* imported: the exporter took it back */

@@ -365,24 +365,38 @@ static const struct dma_buf_attach_ops rdu_attach_ops = {
 	.RDU_DMA_BUF_INVALIDATE = rdu_prime_invalidate,
 };
 
-/* Also takes what rdu_gem_prime_import() made in part. */
-void rdu_prime_release(struct rdu_bo *bo)
+/* Takes what rdu_gem_import() made in part, too. */
+static void rdu_prime_detach(struct rdu_bo *bo)
 {
-	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
 	struct dma_buf_attachment *attach = bo->base.import_attach;
 	struct dma_buf *dmabuf = attach->dmabuf;
 
-	mutex_lock(&rdev->bo_lock);
-	list_del_init(&bo->dev_link);
-	mutex_unlock(&rdev->bo_lock);
+	lockdep_assert_held(&to_rdu_device(bo->base.dev)->borrow_lock);
 	dma_resv_lock(dmabuf->resv, NULL);
 	if (bo->sgt)
 		dma_buf_unmap_attachment(attach, bo->sgt, rdu_bo_direction(bo));
+	bo->sgt = NULL;
 	if (bo->pinned)
 		dma_buf_unpin(attach);
+	bo->pinned = false;
 	dma_resv_unlock(dmabuf->resv);
+	bo->base.import_attach = NULL;
+	/* Unmaps what the core has kept mapped. */
 	dma_buf_detach(dmabuf, attach);
-	dma_buf_put(dmabuf);
+}
+
+void rdu_prime_release(struct rdu_bo *bo)
+{
+	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
+
+	mutex_lock(&rdev->borrow_lock);
+	mutex_lock(&rdev->bo_lock);
+	list_del_init(&bo->dev_link);
+	mutex_unlock(&rdev->bo_lock);
+	if (bo->base.import_attach)
+		rdu_prime_detach(bo);
+	mutex_unlock(&rdev->borrow_lock);
+	dma_buf_put(bo->dmabuf); /* and the reservation with it */
 }
 
 static int rdu_prime_map(struct rdu_bo *bo)
@@ -452,6 +466,8 @@ struct drm_gem_object *rdu_gem_import(struct drm_device *drm, struct dma_buf *dm
 	}
 	get_dma_buf(dmabuf);
 	bo->base.import_attach = attach;
+	bo->imported = true;
+	bo->dmabuf = dmabuf;
 	ret = rdu_prime_map(bo);
 	if (ret)
 		goto err_put;
@@ -465,31 +481,32 @@ err_dev_exit:
 	return ERR_PTR(ret);
 }
 
-/* The card goes: it reaches nobody's memory any more. */
+/*
+ * The card goes: it reaches nobody's memory any more, and nothing stays mapped for a
+ * device that nobody drives. Buffers may be on the point of being freed: that waits
+ * for borrow_lock, as long as they are in the list.
+ */
 static void rdu_prime_give_back(struct rdu_device *rdev)
 {
-	struct rdu_bo *bo, *next;
+	struct rdu_bo *bo;
 
+	mutex_lock(&rdev->drm.object_name_lock); /* an export looks at import_attach */
+	mutex_lock(&rdev->borrow_lock);
 	for (;;) {
-		struct rdu_bo *found = NULL;
-
 		mutex_lock(&rdev->bo_lock);
-		list_for_each_entry_safe(bo, next, &rdev->borrowed, dev_link) {
+		bo = list_first_entry_or_null(&rdev->borrowed, struct rdu_bo, dev_link);
+		if (bo)
 			list_del_init(&bo->dev_link);
-			/* If not, it is about to be freed, which does the same. */
-			if (kref_get_unless_zero(&bo->base.refcount)) {
-				found = bo;
-				break;
-			}
-		}
 		mutex_unlock(&rdev->bo_lock);
-		if (!found)
-			return;
-		dma_resv_lock(found->base.resv, NULL);
-		rdu_bo_revoke(found);
-		dma_resv_unlock(found->base.resv);
-		drm_gem_object_put(&found->base);
+		if (!bo)
+			break;
+		dma_resv_lock(bo->base.resv, NULL);
+		rdu_bo_revoke(bo);
+		dma_resv_unlock(bo->base.resv);
+		rdu_prime_detach(bo);
 	}
+	mutex_unlock(&rdev->borrow_lock);
+	mutex_unlock(&rdev->drm.object_name_lock);
 }
 
 /* After drm_dev_unplug(), when the card has been stopped. */
