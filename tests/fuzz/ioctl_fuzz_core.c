@@ -481,7 +481,7 @@ void do_fork(struct thread *t)
 	child.steps = 1 + below(t, 120);
 	child.child = true;
 	die = below(t, 2);
-	pid = fork();
+	pid = (fork)();
 	if (pid < 0)
 		return;
 	if (!pid) {

@@ -80,6 +80,16 @@ static struct test *test_list, **test_tail = &test_list;
 #define EXPECT_GT(a, b) TEST_CHECK(0, a, >, b)
 #define EXPECT_TRUE(a) TEST_CHECK(0, !!(a), ==, 1)
 
+/* No child, no test: -1 is not to be waited for, let alone killed. */
+static inline pid_t test_fork(void)
+{
+	pid_t pid = fork();
+
+	ASSERT_GE(pid, 0);
+	return pid;
+}
+#define fork() test_fork()
+
 /* TEST_PATIENCE: on a slow kernel all takes so many times as long. */
 static inline unsigned int test_patience(void)
 {
@@ -105,7 +115,7 @@ static int harness_run(const struct test *t, bool refuse)
 	pid_t pid;
 
 	fflush(stdout);
-	pid = fork();
+	pid = (fork)();
 	if (!pid) {
 		FILE *file = refuse ? fopen("/proc/self/make-it-fail", "w") : NULL;
 
