@@ -99,6 +99,35 @@ static inline int monitor_until(const char *event, const char *fmt, ...)
 	return ret;
 }
 
+/* A row of the first card's queues in debugfs. */
+struct queue_row {
+	unsigned int number, status, head;
+	unsigned long long tiles;
+};
+
+/* That of a queue, or of tiles if they are not 0: faults are armed by the queue. */
+static inline struct queue_row queue_find(unsigned int number, unsigned long long tiles)
+{
+	struct queue_row row = { 0 };
+	bool is = false;
+	char line[256];
+	glob_t found;
+	FILE *file;
+
+	if (glob("/sys/kernel/debug/accel/*/queues", 0, NULL, &found))
+		SKIP("no debugfs");
+	file = fopen(found.gl_pathv[0], "r");
+	globfree(&found);
+	ASSERT_TRUE(file);
+	while (!is && fgets(line, sizeof(line), file))
+		is = sscanf(line, "%u %llx %u %u", &row.number, &row.tiles, &row.status,
+			    &row.head) == 4 &&
+		     (tiles ? row.tiles == tiles : row.number == number);
+	fclose(file);
+	ASSERT_TRUE(is);
+	return row;
+}
+
 /* Sets a property of the n-th card; value in QMP's form: "true", "3", "'x'". */
 static inline int card_property(unsigned int card, const char *name, const char *value)
 {

@@ -3,7 +3,6 @@
  * The card misbehaves (Documentation/faults.md): the guilty context is stopped
  * and told why, another goes on, and a new one works.
  */
-#include <glob.h>
 #include <pthread.h>
 
 #include "monitor.h"
@@ -211,29 +210,6 @@ static void fail_in_sight(struct pair *p)
 	pthread_join(thread, NULL);
 }
 
-/* Commands that the card has fetched from a queue, as debugfs tells; -1: none such. */
-static long fetched(unsigned int queue)
-{
-	unsigned int number, status, head;
-	unsigned long long mask;
-	long got = -1;
-	char line[256];
-	glob_t found;
-	FILE *file;
-
-	if (glob("/sys/kernel/debug/accel/*/queues", 0, NULL, &found))
-		SKIP("no debugfs");
-	file = fopen(found.gl_pathv[0], "r");
-	globfree(&found);
-	ASSERT_TRUE(file);
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "%u %llx %u %u", &number, &mask, &status, &head) == 4 &&
-		    number == queue)
-			got = head;
-	fclose(file);
-	return got;
-}
-
 /* Kilobytes of the kernel's own objects that can't be had back. */
 static long kernel_objects(void)
 {
@@ -273,8 +249,9 @@ static void hang_all(struct run *bystander, uint32_t num)
 		ASSERT_EQ(card_property(0, "fault-hang", queue), 0);
 		ASSERT_EQ(submit(fd, ctx[i], &job, 1, sync[i]), 0);
 		/* One is armed at a time. */
-		for (int j = 0; j < 3000 && !fetched(i + 2); j++)
+		for (int j = 0; j < 3000 && !queue_find(i + 2, 0).head; j++)
 			usleep(1000);
+		EXPECT_NE(queue_find(i + 2, 0).head, 0);
 		if (i % 16 == 0)
 			run_check(bystander, 3, i);
 	}

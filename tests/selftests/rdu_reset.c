@@ -3,7 +3,6 @@
  * The card is reset while it is in use: by the driver, since a queue does not
  * stop, through sysfs, and by PCI error recovery. Contexts go on.
  */
-#include <glob.h>
 #include <sys/prctl.h>
 
 #include "monitor.h"
@@ -49,24 +48,11 @@ static void worker_init(struct worker *w, uint32_t timeout_ms)
 static void worker_fault(struct worker *w, const char *fault)
 {
 	struct drm_rdu_query_context c[8] = { 0 };
-	unsigned long long mask;
-	char line[256], queue[16] = "";
-	unsigned int number;
-	glob_t found;
-	FILE *file;
+	char queue[16];
 
 	ASSERT_EQ(query(w->run.fd, DRM_RDU_QUERY_CONTEXTS, c, sizeof(c)), 0);
 	ASSERT_EQ(c[0].ctx_id, w->run.ctx);
-	if (glob("/sys/kernel/debug/accel/*/queues", 0, NULL, &found))
-		SKIP("no debugfs");
-	file = fopen(found.gl_pathv[0], "r");
-	globfree(&found);
-	ASSERT_TRUE(file);
-	while (fgets(line, sizeof(line), file))
-		if (sscanf(line, "%u %llx", &number, &mask) == 2 && mask == c[0].tile_mask)
-			snprintf(queue, sizeof(queue), "%u", number);
-	fclose(file);
-	ASSERT_TRUE(queue[0] != 0);
+	snprintf(queue, sizeof(queue), "%u", queue_find(0, c[0].tile_mask).number);
 	ASSERT_EQ(card_property(0, fault, queue), 0);
 }
 
