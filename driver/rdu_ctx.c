@@ -232,16 +232,18 @@ static int rdu_ctx_start(struct rdu_ctx *ctx)
 		goto err_card_exit;
 	}
 	rdu_queue_read_busy(q, &ctx->busy_start);
-	ret = rdu_ctx_enable(ctx, q);
-	if (ret) {
-		if (rdu_queue_reset(q))
-			rdu_reset_request(rdev);
-		goto err_card_exit;
-	}
+	/* From here on the card knows the ring: rdu_ctx_close() takes it back. */
 	mutex_lock(&ctx->lock);
 	ctx->queue = q;
 	mutex_unlock(&ctx->lock);
+	ret = rdu_ctx_enable(ctx, q);
 	rdu_card_exit(rdev, idx);
+	if (ret)
+		return ret;
+	/* It could have translated nothing yet: no flush was missed. */
+	mutex_lock(&ctx->vm->lock);
+	list_add_tail(&ctx->vm_link, &ctx->vm->ctxs);
+	mutex_unlock(&ctx->vm->lock);
 	return 0;
 
 err_card_exit:
@@ -629,23 +631,13 @@ static struct rdu_ctx *rdu_ctx_create(struct rdu_file *rfile, struct rdu_vm *vm,
 	drm_dev_get(&rdev->drm);
 	rdu_cleanup_get();
 	ret = rdu_ctx_grant(ctx, rfile->user);
-	if (ret)
-		goto err_put_ctx;
-	ret = rdu_ctx_start(ctx);
-	if (ret)
-		goto err_ungrant;
-	mutex_lock(&vm->lock);
-	list_add_tail(&ctx->vm_link, &vm->ctxs);
-	mutex_unlock(&vm->lock);
-	/* It could have translated nothing yet: no flush was missed. */
+	if (ret) {
+		drm_sched_entity_fini(&ctx->entity);
+		rdu_ctx_put(ctx);
+		return ERR_PTR(ret);
+	}
 	return ctx;
 
-err_ungrant:
-	rdu_ctx_ungrant(ctx, &ctx->busy_last);
-err_put_ctx:
-	drm_sched_entity_fini(&ctx->entity);
-	rdu_ctx_put(ctx);
-	return ERR_PTR(ret);
 err_free_ctx:
 	put_pid(ctx->pid);
 	kfree(ctx);
@@ -675,21 +667,25 @@ int rdu_ioctl_ctx_create(struct drm_device *drm, void *data, struct drm_file *fi
 		goto out_put_vm;
 	}
 	ctx = rdu_ctx_create(rfile, vm, args);
+	ret = IS_ERR(ctx) ? PTR_ERR(ctx) : rdu_ctx_start(ctx);
 	drm_dev_exit(idx);
-	if (IS_ERR(ctx)) {
-		ret = PTR_ERR(ctx);
+	if (IS_ERR(ctx))
 		goto out_put_vm;
-	}
+	if (ret)
+		goto err_close_ctx;
 	/* Once it has a number, another thread may destroy it. */
 	tile_mask = rdu_ctx_tile_mask(ctx);
 	ret = xa_alloc(&rfile->ctxs, &id, ctx, XA_LIMIT(1, RDU_MAX_IDS), GFP_KERNEL_ACCOUNT);
 	if (ret) {
-		rdu_ctx_close(ctx);
 		ret = ret == -EBUSY ? -ENOSPC : ret;
-		goto out_put_vm;
+		goto err_close_ctx;
 	}
 	args->ctx_id = id;
 	args->tile_mask = tile_mask;
+	goto out_put_vm;
+
+err_close_ctx:
+	rdu_ctx_close(ctx);
 out_put_vm:
 	rdu_vm_put(vm);
 	return ret;
