@@ -149,6 +149,20 @@ TEST(top_errors)
 	EXPECT_TRUE(says(text, "write error"));
 }
 
+/* A word that is none of an option's is refused, and those that are are told. */
+TEST(words)
+{
+	char text[4096];
+
+	EXPECT_EQ(rdu("train --schedule linear", text, sizeof(text)), 2);
+	EXPECT_TRUE(says(text, "--schedule linear: one of cosine, constant\n"));
+	EXPECT_EQ(rdu("train --progress sometimes", text, sizeof(text)), 2);
+	EXPECT_TRUE(says(text, "--progress sometimes: one of auto, never, always\n"));
+	/* These are taken: what is missing is the file. */
+	EXPECT_EQ(rdu("train --schedule constant --progress never", text, sizeof(text)), 2);
+	EXPECT_TRUE(says(text, "want one FILE.rdu and --data DIR"));
+}
+
 /* ---- on a terminal --------------------------------------------------------- */
 
 struct terminal {

@@ -38,6 +38,9 @@ int usage(const char *command, const char *format, ...) __attribute__((format(pr
 int help(const char *command, const char *options);
 /* A number of an option, within bounds; false after an error message. */
 bool parse_number(const char *option, const char *text, double least, double most, double *value);
+/* One of the words, up to NULL; false after an error message that names them. */
+bool parse_word(const char *option, const char *text, const char *const *words,
+		unsigned int *index);
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 double now_seconds(void);

@@ -378,6 +378,9 @@ static int parse(int argc, char **argv, struct plan *p)
 						 { "entry", required_argument, NULL, ENTRY },
 						 { "results", required_argument, NULL, RESULTS },
 						 { 0 } };
+	static const char *const schedules[] = { "cosine", "constant", NULL };
+	static const char *const progresses[] = { "auto", "never", "always", NULL };
+	unsigned int word;
 	bool ok = true;
 	int c;
 
@@ -405,13 +408,12 @@ static int parse(int argc, char **argv, struct plan *p)
 			ok = parse_number("--seed", optarg, 0, 9e15, &p->seed);
 			break;
 		case SCHEDULE:
-			ok = !strcmp(optarg, "cosine") || !strcmp(optarg, "constant");
-			p->schedule = strcmp(optarg, "cosine") ? CONSTANT : COSINE;
+			ok = parse_word("--schedule", optarg, schedules, &word);
+			p->schedule = word ? CONSTANT : COSINE;
 			break;
 		case PROGRESS:
-			p->progress = !strcmp(optarg, "always")	 ? 1
-				      : !strcmp(optarg, "never") ? 0
-								 : -1;
+			ok = parse_word("--progress", optarg, progresses, &word);
+			p->progress = (int)word - 1;
 			break;
 		case SAVE:
 			p->save = optarg;

@@ -50,6 +50,20 @@ bool parse_number(const char *option, const char *text, double least, double mos
 	return false;
 }
 
+bool parse_word(const char *option, const char *text, const char *const *words, unsigned int *index)
+{
+	unsigned int i;
+
+	for (*index = 0; words[*index]; ++*index)
+		if (!strcmp(text, words[*index]))
+			return true;
+	fprintf(stderr, "rdu: %s %s: one of", option, text);
+	for (i = 0; words[i]; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", words[i]);
+	fprintf(stderr, "\n");
+	return false;
+}
+
 void *xmalloc(size_t size)
 {
 	void *p = malloc(size ? size : 1);
