@@ -5,7 +5,7 @@
 #
 #   make            host library, tools and test programs
 #   make run        the demonstration: a network trained and served in a VM
-#   make test       every test; the last line is "N passed, M failed, K skipped"
+#   make test       the tests; the last line is "N passed, M failed, K skipped"
 #   make vm         a shell in a VM with the card
 #   make bench      measurements, one line each (BENCH=NAME runs one)
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
@@ -17,7 +17,7 @@
 # ---------------------
 # A room has one fragment (lib/lib.mk, tools/rduc/rduc.mk, ...), found by the
 # list FRAGMENTS below and read with the project's top as current folder.
-# Paths in it are relative to the top. It says what it makes by five calls;
+# Paths in it are relative to the top. It says what it makes by six calls;
 # SRCS are C files, LIBS are archives named as in the call to `library`, LDLIBS
 # are linker flags (-lm -lelf ...):
 #
@@ -255,7 +255,7 @@ fuzz: $(FUZZERS) $(FUZZ_FRONT) qemu-asan all
 fuzz-card: $(F)/fuzzers/fuzz_command $(FUZZ_FRONT) qemu-asan
 	@tests/run-fuzzers $(FUZZ_SECONDS) $(filter-out qemu-asan,$^)
 
-# The driver's fuzzer, in a guest with the debug kernel (FUZZ_SEED=number again).
+# The driver's fuzzer, in a guest with the debug kernel (FUZZ_SEED=number: the same choices again).
 .PHONY: fuzz-driver
 fuzz-driver:
 	@MAKE='$(MAKE)' FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/run fuzz-driver
@@ -275,7 +275,8 @@ print-%:
 help:
 	@echo 'make            library, tools and test programs for the host'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
-	@echo 'make test       every test (GROUPS="unit conformance qtest selftests newest trixie end-to-end debug" to choose)'
+	@echo 'make test       the tests (GROUPS="unit conformance qtest selftests newest trixie end-to-end" to choose;'
+	@echo '                only when named: debug fuzz-driver, on a debug kernel)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
