@@ -23,7 +23,8 @@ struct rdu_backend {
 	 * Notes its failures on ctx. Also called to take apart half a context. */
 	int (*context_new)(struct rdu_context *ctx);
 	void (*context_free)(struct rdu_context *ctx);
-	/* 1: *fault says why the context is dead, 0: it is well, or -errno. */
+	/* 1: *fault says why the context is dead, 0: it is well, or was lost without a
+	 * fault of its own; -EIO: the card was cut off; or another -errno. */
 	int (*fault)(struct rdu_context *ctx, struct rdu_fault_info *fault);
 
 	/* Memory for buf->room bytes at device address buf->address, zeroed. */
@@ -45,6 +46,9 @@ struct rdu_backend {
 	 * context died before it was. No lock held. timeout_ms < 0: no limit. */
 	int (*wait)(struct rdu_context *ctx, uint64_t token, int64_t timeout_ms);
 };
+
+/* What to do about a card that the driver has given up. */
+#define LR_CUT_OFF "the card was cut off, since it did not answer; `rdu reset` brings it back"
 
 extern const struct rdu_backend lr_backend_drm, lr_backend_model;
 

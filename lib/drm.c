@@ -29,10 +29,26 @@ static int query(struct drm_device *d, uint32_t type, void *data, uint32_t size)
 	return call(d, DRM_IOCTL_RDU_DEV_QUERY, &q);
 }
 
-static const char *why(int ret)
+/* All that needs the card itself is refused, until the driver takes it anew. */
+static bool cut_off(struct drm_device *d)
 {
-	return ret == -ENODEV ? "the card was reset, or has gone" :
-	       ret == -EDQUOT ? "one user may not have more of the card" : strerror(-ret);
+	struct drm_rdu_query_clock clock;
+
+	return query(d, DRM_RDU_QUERY_CLOCK, &clock, sizeof(clock)) == -EIO;
+}
+
+static const char *why(struct drm_device *d, int ret)
+{
+	switch (ret) {
+	case -ENODEV:
+		return "the card was reset, or has gone";
+	case -EDQUOT:
+		return "one user may not have more of the card";
+	case -EIO:
+		return cut_off(d) ? LR_CUT_OFF : "the card refused it, or did not answer";
+	default:
+		return strerror(-ret);
+	}
 }
 
 /* ---- the device ---------------------------------------------------------------------- */
@@ -62,7 +78,7 @@ static int drm_open(struct rdu_device *dev, const char *where)
 		ret = query(d, DRM_RDU_QUERY_CHIP, &chip, sizeof(chip));
 	if (ret)
 		return lr_fail(&dev->obj, ret, "%s: the driver does not tell about its card: %s",
-			       d->node, why(ret));
+			       d->node, why(d, ret));
 	memcpy(dev->chip.name, chip.name, sizeof(dev->chip.name));
 	dev->chip.assumed = chip.assumed;
 #define CHIP_FIELD(i, f, u, m) dev->chip.f = chip.fields[i];
@@ -101,8 +117,8 @@ static int drm_info(struct rdu_device *dev, struct rdu_device_info *info)
 	if (!ret)
 		ret = query(d, DRM_RDU_QUERY_HEALTH, &health, sizeof(health));
 	if (ret)
-		return lr_fail(&dev->obj, ret, "%s: the driver does not answer: %s", d->node,
-			       why(ret));
+		return lr_fail(&dev->obj, ret, "%s: the driver does not tell how its card is: %s",
+			       d->node, why(d, ret));
 	memcpy(info->serial, d->info.serial, 16);
 	snprintf(info->node, sizeof(info->node), "%s", d->node);
 	snprintf(info->pci_address, sizeof(info->pci_address), "%s", d->pci);
@@ -151,7 +167,7 @@ static int drm_usage(struct rdu_device *dev, struct rdu_tile_usage *usage, unsig
 	free(tiles);
 	if (ret)
 		return lr_fail(&dev->obj, ret, "%s: the driver does not tell about tiles: %s",
-			       d->node, why(ret));
+			       d->node, why(d, ret));
 	return dev->chip.tiles;
 }
 
@@ -164,7 +180,7 @@ static int write_file(struct rdu_device *dev, const char *path, const char *text
 	if (fd >= 0)
 		close(fd);
 	if (ret)
-		return lr_fail(&dev->obj, ret, "%s: %s%s", path, why(ret),
+		return lr_fail(&dev->obj, ret, "%s: %s%s", path, strerror(-ret),
 			       ret == -EACCES ? "; resetting a card needs root" : "");
 	return 0;
 }
@@ -184,9 +200,12 @@ static int drm_reset(struct rdu_device *dev)
 	if (ret)
 		return ret;
 	ret = write_file(dev, reset, "1");
-	if (write_file(dev, bind, d->pci) && !ret)
-		ret = dev->obj.code;
-	return ret;
+	if (!write_file(dev, bind, d->pci))
+		return ret;
+	return lr_fail(&dev->obj, dev->obj.code,
+		       "%s: after its reset the driver does not take the card: %s; the kernel's "
+		       "log tells why",
+		       d->pci, strerror(-dev->obj.code));
 }
 
 /* ---- contexts ---------------------------------------------------------------------------- */
@@ -219,7 +238,7 @@ static int make_context(struct rdu_context *ctx, struct drm_device *d, struct dr
 			       d->node, ctx->tiles);
 	if (ret)
 		return lr_fail(&ctx->obj, ret, "%s: no context with %u tiles: %s", d->node,
-			       ctx->tiles, why(ret));
+			       ctx->tiles, why(d, ret));
 	return 0;
 }
 
@@ -236,7 +255,7 @@ static int drm_context_new(struct rdu_context *ctx)
 	ret = call(d, DRM_IOCTL_RDU_VM_CREATE, &vm);
 	c->vm = vm.vm_id;
 	if (ret)
-		return lr_fail(&ctx->obj, ret, "%s: no address space: %s", d->node, why(ret));
+		return lr_fail(&ctx->obj, ret, "%s: no address space: %s", d->node, why(d, ret));
 	if (drmSyncobjCreate(d->fd, 0, &c->timeline))
 		return lr_fail(&ctx->obj, -errno, "%s: no syncobj: %s", d->node, strerror(errno));
 	return make_context(ctx, d, c);
@@ -279,7 +298,7 @@ static int drm_fault(struct rdu_context *ctx, struct rdu_fault_info *fault)
 	if (ret)
 		return ret;
 	if (!(state.state & (DRM_RDU_CTX_STATE_FAULTED | DRM_RDU_CTX_STATE_HUNG)))
-		return 0;
+		return state.state && cut_off(ctx->dev->priv) ? -EIO : 0;
 	fault->code = state.state & DRM_RDU_CTX_STATE_HUNG ? RDU_FAULT_WATCHDOG : state.fault_code;
 	fault->info = state.fault_info;
 	fault->address = state.va;
@@ -314,14 +333,14 @@ static int drm_buffer_new(struct rdu_buffer *buf)
 	if (ret)
 		return lr_fail(&buf->obj, ret, "%s: no %s memory for %llu bytes: %s", d->node,
 			       buf->flags & RDU_BUFFER_HOST ? "system" : "card",
-			       (unsigned long long)buf->room, why(ret));
+			       (unsigned long long)buf->room, why(d, ret));
 	buf->handle = op.handle = close.handle = create.handle;
 	ret = call(d, DRM_IOCTL_RDU_VM_BIND, &bind);
 	if (ret) {
 		call(d, DRM_IOCTL_GEM_CLOSE, &close);
 		return lr_fail(&buf->obj, ret, "%s: %llu bytes can't be bound at 0x%llx: %s",
 			       d->node, (unsigned long long)buf->room,
-			       (unsigned long long)buf->address, why(ret));
+			       (unsigned long long)buf->address, why(d, ret));
 	}
 	return 0;
 }
@@ -361,7 +380,7 @@ static int drm_buffer_map(struct rdu_buffer *buf)
 	}
 	if (ret)
 		return lr_fail(&buf->obj, ret, "%s: a buffer of %llu bytes can't be mapped: %s",
-			       d->node, (unsigned long long)buf->room, why(ret));
+			       d->node, (unsigned long long)buf->room, why(d, ret));
 	buf->map = map;
 	return 0;
 }
@@ -381,7 +400,7 @@ static int drm_program_load(struct rdu_program *prog)
 		return lr_fail_refused(prog, load.error, load.error_section, load.error_offset);
 	if (ret)
 		return lr_fail(&prog->obj, ret, "%s: %s does not take the program: %s",
-			       prog->file->path, d->node, why(ret));
+			       prog->file->path, d->node, why(d, ret));
 	prog->handle = load.prog_id;
 	return 0;
 }

@@ -2,10 +2,12 @@
 /* Finding cards: libdrm knows nothing of /dev/accel yet. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <xf86drm.h>
 #include "drm_card.h"
@@ -33,6 +35,22 @@ static int try_node(const char *node, int *fd)
 	return ret;
 }
 
+/* Why it can't be opened: who lacks the right to is told whom it is given to. */
+static int fail_open(struct rdu_device *dev, const char *node, int ret, const char *more)
+{
+	char group[32] = "", buf[1024];
+	struct group entry, *found = NULL;
+	struct stat st;
+
+	if (ret == -EACCES && !stat(node, &st) && (st.st_mode & 0060) == 0060) {
+		snprintf(group, sizeof(group), "%u", st.st_gid);
+		if (!getgrgid_r(st.st_gid, &entry, buf, sizeof(buf), &found) && found)
+			snprintf(group, sizeof(group), "%s", entry.gr_name);
+	}
+	return lr_fail(&dev->obj, ret, "%s: %s%s%s%s", node, strerror(-ret),
+		       group[0] ? "; who may use it is in the group " : "", group, more);
+}
+
 static int open_node(struct rdu_device *dev, struct drm_device *d, const char *node)
 {
 	int ret = try_node(node, &d->fd);
@@ -40,11 +58,7 @@ static int open_node(struct rdu_device *dev, struct drm_device *d, const char *n
 	snprintf(d->node, sizeof(d->node), "%s", node);
 	if (ret == -ENXIO)
 		return lr_fail(&dev->obj, ret, "%s: not a node of the rdu driver", node);
-	if (ret)
-		return lr_fail(&dev->obj, ret, "%s: %s%s", node, strerror(-ret),
-			       ret == -EACCES ? "; you may have to be in the group that owns it"
-					      : "");
-	return 0;
+	return ret ? fail_open(dev, node, ret, "") : 0;
 }
 
 static int open_first(struct rdu_device *dev, struct drm_device *d)
@@ -66,7 +80,7 @@ static int open_first(struct rdu_device *dev, struct drm_device *d)
 		}
 	}
 	if (seen[0])
-		return lr_fail(&dev->obj, why, "%s: %s." TRY_A_MODEL, seen, strerror(-why));
+		return fail_open(dev, seen, why, "." TRY_A_MODEL);
 	return lr_fail(&dev->obj, -ENOENT,
 		       "no card: no /dev/accel node belongs to the rdu driver; "
 		       "is rdu.ko loaded?" TRY_A_MODEL);

@@ -169,6 +169,8 @@ int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_pr
 			       "%s: the card is gone: it was unplugged, or its driver unbound; "
 			       "open it again when it is back",
 			       ctx->dev->name);
+	if (ret == -EIO)
+		return lr_fail(obj, ret, "%s: " LR_CUT_OFF, ctx->dev->name);
 	if (ret != 1)
 		return lr_fail(obj, code == -EIO ? -ENODEV : code,
 			       "%s: the card stopped working on this context and left no fault: it "

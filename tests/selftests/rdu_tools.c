@@ -3,9 +3,11 @@
  * The `rdu` command beside a job: who uses the card (top), also on a terminal,
  * which is as it was afterwards, what is PCI about it (info), how fast it is (bench).
  */
+#include <grp.h>
 #include <poll.h>
 #include <pty.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <termios.h>
 #include <utmp.h>
 
@@ -161,6 +163,69 @@ TEST(words)
 	/* These are taken: what is missing is the file. */
 	EXPECT_EQ(rdu("train --schedule constant --progress never", text, sizeof(text)), 2);
 	EXPECT_TRUE(says(text, "want one FILE.rdu and --data DIR"));
+}
+
+/* Who may not use the card is told who may, also if he named none. */
+TEST(no_right)
+{
+	char text[4096], path[32], node[64] = "", named[80];
+	const char *const commands[] = { "info", named };
+	int fd = card_open(), status;
+	struct stat st;
+	pid_t pid;
+
+	if (getuid())
+		SKIP("not root");
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ASSERT_GT(readlink(path, node, sizeof(node) - 1), 0);
+	snprintf(named, sizeof(named), "info -d %.64s", node);
+	ASSERT_EQ(fstat(fd, &st), 0);
+	ASSERT_EQ(chown(node, 0, 65534), 0);
+	ASSERT_EQ(chmod(node, 0660), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		ASSERT_EQ(setgroups(0, NULL), 0);
+		ASSERT_EQ(setgid(4242), 0);
+		ASSERT_EQ(setuid(4242), 0);
+		for (int i = 0; i < 2; i++) {
+			EXPECT_EQ(rdu(commands[i], text, sizeof(text)), 1);
+			EXPECT_TRUE(says(text, "Permission denied; who may use it is in the group "
+					       "nogroup"));
+			EXPECT_EQ(!strstr(text, "model:sn10"), i);
+		}
+		fflush(stdout);
+		_exit(test_status);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(chown(node, st.st_uid, st.st_gid), 0);
+	EXPECT_EQ(chmod(node, st.st_mode & 07777), 0);
+}
+
+/* A card that answers no more is cut off: said, with what helps, which does. */
+TEST(cut_off)
+{
+	struct drm_rdu_ctx_create args = { .num_tiles = 1, .timeout_ms = 300 };
+	char text[4096];
+	int fd;
+
+	fclose(monitor_open()); /* or skip */
+	fd = card_open_idle();
+	args.vm_id = vm_create(fd);
+	ASSERT_EQ(call(fd, DRM_IOCTL_RDU_CTX_CREATE, &args), 0);
+	ASSERT_EQ(card_property(0, "fault-dead", "true"), 0);
+	EXPECT_EQ(run_job(fd, args.ctx_id, job_barrier()), -ETIME);
+	for (int i = 0; i < 300 && rdu("info", text, sizeof(text)) == 0; i++)
+		usleep(100000);
+	EXPECT_TRUE(says(text, "the card was cut off"));
+	EXPECT_TRUE(says(text, "`rdu reset` brings it back"));
+	EXPECT_EQ(rdu("bench -s 1 -n 1", text, sizeof(text)), 1);
+	EXPECT_TRUE(says(text, "the card was cut off"));
+	ASSERT_EQ(card_property(0, "fault-dead", "false"), 0);
+	close(fd);
+	EXPECT_EQ(rdu("reset", text, sizeof(text)), 0);
+	EXPECT_EQ(rdu("info", text, sizeof(text)), 0);
 }
 
 /* ---- on a terminal --------------------------------------------------------- */
