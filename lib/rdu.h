@@ -112,7 +112,7 @@ struct rdu_device_info {
 	char serial[17];
 	char node[64];        /* "/dev/accel/accel0", or "" (model) */
 	char pci_address[32]; /* "0000:00:04.0", or "" (model) */
-	char driver[64];      /* "rdu 1.0", or "model" */
+	char driver[64];      /* "rdu 1.1", or "model" */
 	uint64_t chip_hash;
 	uint32_t interface_version; /* major << 16 | minor */
 	uint32_t num_queues;        /* that applications can have */
@@ -123,8 +123,9 @@ struct rdu_device_info {
 	uint32_t power_milliwatt; /* modelled */
 	uint32_t ecc_corrected, ecc_uncorrected;
 	uint32_t is_model; /* in this process */
-	uint64_t faults;   /* contexts that faulted since the driver was bound */
-	uint64_t resets;   /* queue resets after a hang since then */
+	/* Since the driver was bound; of a model: 0. */
+	uint64_t faults; /* contexts that faulted or hung */
+	uint64_t resets; /* of queues that hung, and of the card */
 };
 
 /**
@@ -144,8 +145,9 @@ const struct rdu_chip *rdu_device_chip(struct rdu_device *dev);
  */
 int rdu_device_fd(struct rdu_device *dev);
 
-/* One tile at one moment. Cycles count from the card's reset and never go back:
- * take two readings and subtract. What is left of the clock is idle. */
+/* One tile at one moment. Cycles count since the driver was bound (a model: since
+ * it was opened) and go on over resets: take two readings and subtract. What is left
+ * of the clock is idle. */
 struct rdu_tile_usage {
 	uint32_t tile;
 	uint32_t owned;   /* 1: a context owns it */

@@ -778,6 +778,25 @@ static void check_documented(const char *document, const struct names *list,
 	}
 }
 
+/* No file has two entries: one of them would be wrong some day. */
+static void check_told_once(const char *document)
+{
+	static const char what[] = "What:";
+	const char *entry, *end;
+	char line[256];
+
+	for (entry = document; (entry = strstr(entry, what)); entry = end) {
+		end = entry + strcspn(entry, "\n");
+		if (entry != document && entry[-1] != '\n')
+			continue;
+		snprintf(line, sizeof(line), "%.*s\n", (int)(end - entry), entry);
+		if (strstr(end, line)) {
+			printf("# twice in Documentation/ABI/sysfs-driver-rdu: %s", line);
+			test_status = TEST_FAIL;
+		}
+	}
+}
+
 TEST(sysfs_is_documented)
 {
 	static const char *const device_common[] = { "accel", "driver", "hwmon", "msi_irqs", NULL };
@@ -802,6 +821,7 @@ TEST(sysfs_is_documented)
 		SKIP("no %s", path);
 	document[fread(document, 1, sizeof(document) - 1, f)] = 0;
 	fclose(f);
+	check_told_once(document);
 
 	hwmon_folder(fd, folder);
 	list = names_in(folder);

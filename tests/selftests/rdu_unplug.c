@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* The device goes while it is in use: unbind, removal from the bus, FLR, rmmod. */
+/* The device goes while it is in use: unbind, removal from the bus, rmmod. */
 #include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sys/prctl.h>

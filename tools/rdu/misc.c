@@ -103,7 +103,7 @@ int cmd_faults(int argc, char **argv)
 		json_close(&j);
 	} else {
 		printf("%-34s: %llu\n%-34s: %llu\n%-34s: %u\n%-34s: %u\n", "Contexts that faulted",
-		       (unsigned long long)in.faults, "Queues reset after a hang",
+		       (unsigned long long)in.faults, "Resets of hung queues and the card",
 		       (unsigned long long)in.resets, "Memory errors corrected", in.ecc_corrected,
 		       "Memory errors not corrected", in.ecc_uncorrected);
 		printf("\nWhat stopped a context is in the error text of its own program.\n");

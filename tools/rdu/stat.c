@@ -70,7 +70,7 @@ static int sample(struct rdu_device *dev, enum form form, bool skip_idle, double
 	} else if (form == CSV) {
 		printf("TILE,%%idle,%%exec,%%pload,%%aload,%%chkpt,%%quiesce,PID,USER,COMMAND\n");
 	}
-	/* No interval: all since the card's reset. */
+	/* No interval: all since the driver was bound. */
 	if (interval && rdu_device_get_usage(dev, a, tiles, sizeof(*a)) < 0)
 		ret = EXIT_FAIL;
 	for (i = 0; i < count && !ret; i++) {
@@ -148,8 +148,8 @@ int cmd_stat(int argc, char **argv)
 		case 'h':
 			return help(
 				"stat", DEVICE_HELP
-				"  -i, --interval SEC   between two readings (5); 0: since the "
-				"reset\n"
+				"  -i, --interval SEC   between two readings (5); 0: all since the "
+				"driver was bound\n"
 				"  -n, --count N        samples (1)\n"
 				"      --skip-idle      only tiles that have an owner or work\n"
 				"      --csv, --json    for programs\n\n"
