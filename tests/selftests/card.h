@@ -8,6 +8,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include <linux/dma-heap.h>
 #include <linux/sync_file.h>
 #include <drm/rdu_accel.h>
 
@@ -127,6 +128,19 @@ static inline int card_open_idle(void)
 		usleep(25000);
 	}
 	return fd;
+}
+
+/* Memory of the kernel's system heap, as a dma-buf. */
+static inline int heap_alloc(size_t size, uint32_t flags)
+{
+	struct dma_heap_allocation_data args = { .len = size, .fd_flags = flags | O_CLOEXEC };
+	int heap = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC);
+
+	if (heap < 0)
+		SKIP("no system dma-heap");
+	ASSERT_EQ(call(heap, DMA_HEAP_IOCTL_ALLOC, &args), 0);
+	close(heap);
+	return args.fd;
 }
 
 static inline uint32_t vm_create(int fd)

@@ -12,7 +12,7 @@
 
 struct env {
 	int fd, made;
-	uint32_t vm, bo, ctx, prog, sync, handle;
+	uint32_t vm, bo, ctx, prog, sync, binary, handle;
 	uint64_t point;
 	struct drm_rdu_prog_load load;
 	char *page;
@@ -47,6 +47,7 @@ static void env_init(struct env *e)
 	ASSERT_EQ(vm_map(e->fd, e->vm, e->bo, 0, VA_BASE, PAGE, 0), 0);
 	e->ctx = ctx_create(e->fd, e->vm, 0);
 	e->sync = sync_create(e->fd);
+	e->binary = sync_create(e->fd);
 	e->load.data = (uintptr_t)scale_image(e->fd, 2, RDU_SIMD_FMUL, &size);
 	e->load.size = size;
 	e->page = mmap(NULL, 4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -382,6 +383,30 @@ TEST(prime)
 	fail_each(&e, again_prime, undo_prime);
 }
 
+static int again_import(struct env *e)
+{
+	struct drm_prime_handle args = { .fd = e->made };
+	int ret = once(e->fd, DRM_IOCTL_PRIME_FD_TO_HANDLE, &args);
+
+	e->handle = args.handle;
+	return ret;
+}
+
+static void undo_import(struct env *e)
+{
+	bo_close(e->fd, e->handle);
+}
+
+/* Another driver's memory: attached, mapped for the card. */
+TEST(import)
+{
+	struct env e;
+
+	env_init(&e);
+	e.made = heap_alloc(4 * PAGE, O_RDWR);
+	fail_each(&e, again_import, undo_import);
+}
+
 static int again_ctx_create(struct env *e)
 {
 	struct drm_rdu_ctx_create args = { .vm_id = e->vm, .num_tiles = 1 };
@@ -457,19 +482,20 @@ static int again_prog_unload(struct env *e)
 
 FAIL_EACH(prog_unload, NULL)
 
-/* A program, a copy, a dependency, a point of a timeline and a binary syncobj. */
+/* Two commands, a dependency, a point of a timeline and a binary syncobj. */
 static int again_submit(struct env *e)
 {
 	struct drm_rdu_job jobs[] = { job_barrier(), job_fill(VA_BASE, 64, 1) };
 	struct drm_rdu_sync syncs[] = {
 		{ .flags = DRM_RDU_SYNC_SIGNAL | DRM_RDU_SYNC_TIMELINE, .handle = e->sync,
 		  .point = e->point + 1 },
+		{ .flags = DRM_RDU_SYNC_SIGNAL, .handle = e->binary },
 		{ .flags = DRM_RDU_SYNC_TIMELINE, .handle = e->sync, .point = e->point },
 	};
 	struct drm_rdu_submit args = {
 		.ctx_id = e->handle, .jobs = (uintptr_t)jobs, .num_jobs = 2,
 		.job_stride = sizeof(jobs[0]), .syncs = (uintptr_t)syncs,
-		.num_syncs = e->point ? 2 : 1, .sync_stride = sizeof(syncs[0]),
+		.num_syncs = e->point ? 3 : 2, .sync_stride = sizeof(syncs[0]),
 	};
 	int ret = once(e->fd, DRM_IOCTL_RDU_SUBMIT, &args);
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /* Buffers shared with other drivers and between two cards, as dma-bufs. */
 #include <linux/dma-buf.h>
-#include <linux/dma-heap.h>
 #include <linux/udmabuf.h>
 
 #include "card.h"
@@ -123,18 +122,6 @@ TEST(udmabuf)
 	EXPECT_EQ(info.flags, DRM_RDU_BO_IMPORTED);
 	EXPECT_EQ(info.mmap_offset, 0);
 	card_uses(fd, in, map, 4 * PAGE);
-}
-
-static int heap_alloc(size_t size, uint32_t flags)
-{
-	struct dma_heap_allocation_data args = { .len = size, .fd_flags = flags | O_CLOEXEC };
-	int heap = open("/dev/dma_heap/system", O_RDONLY | O_CLOEXEC);
-
-	if (heap < 0)
-		SKIP("no system dma-heap");
-	ASSERT_EQ(call(heap, DMA_HEAP_IOCTL_ALLOC, &args), 0);
-	close(heap);
-	return args.fd;
 }
 
 TEST(dma_heap)
