@@ -3,7 +3,10 @@
  * The card misbehaves (Documentation/faults.md): the guilty context is stopped
  * and told why, another goes on, and a new one works.
  */
+#include <linux/netlink.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include "monitor.h"
 #include "program.h"
@@ -320,14 +323,56 @@ static void no_answer(struct pair *p, const char *fault)
 	ASSERT_EQ(card_property(0, fault, "false"), 0);
 }
 
+/* The kernel's own events, from now on. */
+static int uevents_open(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int sock = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+
+	ASSERT_GE(sock, 0);
+	ASSERT_EQ(bind(sock, (struct sockaddr *)&address, sizeof(address)), 0);
+	return sock;
+}
+
+/* Whether one of them, "ACTION@PATH", then "NAME=VALUE" after "NAME=VALUE", has all these. */
+static bool uevent_came(int sock, const char *const wanted[], int num)
+{
+	struct pollfd p = { .fd = sock, .events = POLLIN };
+	char text[8192];
+
+	while (poll(&p, 1, 1000) == 1) {
+		ssize_t size = recv(sock, text, sizeof(text) - 1, 0);
+		int found = 0;
+
+		ASSERT_GE(size, 0);
+		text[size] = 0;
+		for (const char *at = text; at < text + size; at += strlen(at) + 1)
+			for (int i = 0; i < num; i++)
+				found += !strcmp(at, wanted[i]);
+		if (found == num)
+			return true;
+	}
+	return false;
+}
+
 TEST(dead)
 {
+	const char *wanted[] = { "ACTION=change", "SUBSYSTEM=accel", "WEDGED=rebind", NULL };
+	char name[32], path[32], node[64] = "", device[80];
 	struct pair p;
-	char name[32];
+	int fd, sock;
 
 	fclose(monitor_open());
-	pci_name(card_open(), name);
+	fd = card_open();
+	pci_name(fd, name);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ASSERT_GT(readlink(path, node, sizeof(node) - 1), 0);
+	snprintf(device, sizeof(device), "DEVNAME=%s", node + strlen("/dev/"));
+	wanted[3] = device;
+	sock = uevents_open();
 	no_answer(&p, "fault-dead");
+	EXPECT_TRUE(uevent_came(sock, wanted, 4));
+	close(sock);
 	ASSERT_EQ(sys_write(DRIVER "/unbind", name), 0);
 	ASSERT_EQ(sys_write(DRIVER "/bind", name), 0);
 	start_anew(&p);
