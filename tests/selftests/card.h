@@ -324,21 +324,33 @@ static inline int sync_signal(int fd, uint32_t handle, uint64_t point)
 	return call(fd, DRM_IOCTL_SYNCOBJ_TIMELINE_SIGNAL, &args);
 }
 
-/* How the fence in a signalled binary syncobj ended: 1 well, or -errno. */
-static inline int sync_status(int fd, uint32_t handle)
+/* A file of the fence that is in a binary syncobj now. */
+static inline int sync_file(int fd, uint32_t handle)
 {
 	struct drm_syncobj_handle args = {
 		.handle = handle, .flags = DRM_SYNCOBJ_HANDLE_TO_FD_FLAGS_EXPORT_SYNC_FILE,
 	};
-	struct sync_file_info info = { 0 };
-	int ret;
+	int ret = call(fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &args);
 
-	ret = call(fd, DRM_IOCTL_SYNCOBJ_HANDLE_TO_FD, &args);
-	if (ret)
-		return ret;
-	ret = call(args.fd, SYNC_IOC_FILE_INFO, &info);
-	close(args.fd);
+	return ret ? ret : args.fd;
+}
+
+/* How that fence ended: 1 well, or -errno; closes the file. */
+static inline int sync_file_status(int file)
+{
+	struct sync_file_info info = { 0 };
+	int ret = call(file, SYNC_IOC_FILE_INFO, &info);
+
+	close(file);
 	return ret ? ret : info.status;
+}
+
+/* How the fence in a signalled binary syncobj ended: 1 well, or -errno. */
+static inline int sync_status(int fd, uint32_t handle)
+{
+	int file = sync_file(fd, handle);
+
+	return file < 0 ? file : sync_file_status(file);
 }
 
 static inline struct drm_rdu_job job_copy(uint64_t dst, uint64_t src, uint64_t len)

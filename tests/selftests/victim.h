@@ -3,11 +3,13 @@
 #ifndef RDU_SELFTEST_VICTIM_H
 #define RDU_SELFTEST_VICTIM_H
 
+#include <poll.h>
+
 #include "card.h"
 
 /* Somebody with buffers, mappings and work in flight. */
 struct victim {
-	int fd;
+	int fd, given, queued; /* the card, its first work, and the last */
 	uint32_t vm, ctx, sync;
 	struct buffer device, system;
 	char pci[32];
@@ -28,8 +30,13 @@ static inline void victim_init(struct victim *v)
 	*(uint32_t *)v->device.map = 42;
 	for (int i = 0; i < 64; i++)
 		jobs[i] = job_fill(VA_BASE, 16 << 20, i);
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 8; i++) {
 		ASSERT_EQ(submit(v->fd, v->ctx, jobs, 64, v->sync), 0);
+		/* Files, which can be asked when the card is gone. */
+		if (i == 0)
+			v->given = sync_file(v->fd, v->sync);
+	}
+	v->queued = sync_file(v->fd, v->sync);
 }
 
 /* Somebody who waits for that work. */
@@ -60,7 +67,15 @@ static inline void victim_check(struct victim *v)
 {
 	struct drm_rdu_vm_create args = { 0 };
 	struct drm_rdu_job job = job_barrier();
+	struct pollfd wait = { .fd = v->queued, .events = POLLIN };
+	int status;
 
+	/* Cut short, or done before. What the card was not given yet may say ENODEV. */
+	EXPECT_EQ(poll(&wait, 1, 60000), 1);
+	status = sync_file_status(v->given);
+	EXPECT_EQ(status, status == 1 ? 1 : -ECANCELED);
+	status = sync_file_status(v->queued);
+	EXPECT_TRUE(status == 1 || status == -ECANCELED || status == -ENODEV);
 	EXPECT_EQ(call(v->fd, DRM_IOCTL_RDU_VM_CREATE, &args), -ENODEV);
 	EXPECT_EQ(submit(v->fd, v->ctx, &job, 1, 0), -ENODEV);
 	/* Mappings stay, and do not kill. */
