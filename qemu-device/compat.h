@@ -77,12 +77,4 @@
 #define bql_locked() qemu_mutex_iothread_locked()
 #endif
 
-/* Guarded bottom halves came to 7.2 only with its later point releases. */
-#ifdef qemu_bh_new_guarded
-#define rdu_bh_new(cb, opaque, dev) \
-	qemu_bh_new_guarded(cb, opaque, &(dev)->mem_reentrancy_guard)
-#else
-#define rdu_bh_new(cb, opaque, dev) qemu_bh_new(cb, opaque)
-#endif
-
 #endif

@@ -9,9 +9,11 @@
  * behind other cards' windows): a transfer to another device's registers would
  * need the lock, and is refused like an address where nothing answers.
  *
- * A processor that rings a doorbell carries out brief commands itself. It has
- * the lock, so its interrupts are raised at once; for DMA the same holds, which
- * keeps the card from calling itself through its own registers.
+ * A processor that rings a doorbell carries out brief commands itself, and has
+ * the lock. The same holds for it: nothing in here calls other devices, as they
+ * might call back, and take away the very card that is at work. An interrupt is
+ * a write to an address of the guest's choice; it is noted here, and raised when
+ * the model has returned, before the doorbell's write does.
  */
 #include "qemu/osdep.h"
 #include "rdu.h"
@@ -144,14 +146,20 @@ static void rdu_host_unmap(void *opaque, void *ptr, uint64_t len, bool write)
 
 /* ---- interrupts ---------------------------------------------------------- */
 
-static void rdu_irq_bh(void *opaque)
+/*
+ * Raises what is pending. A vector's message may go to a slot's registers, and
+ * unplug the card; the pointer stays good until here it is let go of.
+ */
+void rdu_host_deliver(void *opaque)
 {
 	RduState *s = opaque;
 	PCIDevice *pci = PCI_DEVICE(s);
 
-	if (s->silent) {
-		return; /* they wait, for the way back to D0 or for a reset */
+	/* Else they wait: for D0 or a reset, for the machine to go on. */
+	if (s->silent || s->paused) {
+		return;
 	}
+	object_ref(OBJECT(s));
 	for (unsigned int w = 0; w < ARRAY_SIZE(s->irq_pending); w++) {
 		uint64_t bits = qatomic_xchg(&s->irq_pending[w], 0);
 
@@ -164,11 +172,7 @@ static void rdu_irq_bh(void *opaque)
 			}
 		}
 	}
-}
-
-void rdu_host_deliver(RduState *s)
-{
-	rdu_irq_bh(s);
+	object_unref(OBJECT(s));
 }
 
 static void rdu_host_irq(void *opaque, unsigned int vector)
@@ -177,9 +181,7 @@ static void rdu_host_irq(void *opaque, unsigned int vector)
 
 	if (vector < RDU_NUM_VECTORS) {
 		qatomic_or(&s->irq_pending[vector / 64], BIT_ULL(vector % 64));
-		if (bql_locked()) {
-			rdu_irq_bh(s);
-		} else {
+		if (!bql_locked()) {
 			qemu_bh_schedule(s->irq_bh);
 		}
 	}
@@ -228,7 +230,8 @@ const struct rdu_host_ops rdu_host_ops = {
 void rdu_host_init(RduState *s)
 {
 	pthread_once(&rcu_key_once, rdu_rcu_make_key);
-	s->irq_bh = rdu_bh_new(rdu_irq_bh, s, DEVICE(s));
+	/* Unguarded: a guard is in the device, which may be gone afterwards. */
+	s->irq_bh = qemu_bh_new(rdu_host_deliver, s);
 }
 
 /* Interrupts that were on their way when the card was reset never arrive. */

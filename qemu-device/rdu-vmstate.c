@@ -3,7 +3,8 @@
  * The card in a snapshot, and on its way to another host.
  *
  * When the machine stops, the card's threads stop at the next boundary between
- * steps and what they raised is delivered, before anything is saved. Then the
+ * steps, before anything is saved. Interrupts that they raised and that nobody has
+ * got yet are saved, and arrive when the machine goes on. The
  * model tells its state as bytes (model/card_state.c), once: they are passed on in
  * chunks, each with its length in front; one of no bytes is the end. Card memory
  * goes as RAM, while the machine runs: its pages are marked when the card has
@@ -169,7 +170,7 @@ const VMStateDescription rdu_vmstate = {
 			VMSTATE_MSIX(parent_obj, RduState),
 			VMSTATE_STRUCT(parent_obj.exp.aer_log, RduState, 0, vmstate_pcie_aer_log,
 				       PCIEAERLog),
-			/* Those that a card in D3hot, or a dead one, keeps back. */
+			/* Those still to be delivered. */
 			VMSTATE_UINT64_ARRAY(irq_pending, RduState,
 					     DIV_ROUND_UP(RDU_NUM_VECTORS, 64)),
 			VMSTATE_SINGLE(card, RduState, 0, rdu_vmstate_card, struct rdu_card *),
@@ -186,10 +187,10 @@ static void rdu_vm_state_change(void *opaque, bool running, RunState state)
 	if (running && s->paused) {
 		s->paused = false;
 		rdu_card_resume(s->card);
+		qemu_bh_schedule(s->irq_bh);
 	} else if (!running && !s->paused) {
 		s->paused = true;
 		rdu_card_pause(s->card);
-		rdu_host_deliver(s);
 	}
 }
 

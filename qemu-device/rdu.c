@@ -64,6 +64,7 @@ static void rdu_doorbell_write(void *opaque, hwaddr addr, uint64_t value, unsign
 
 	if (s->card) {
 		rdu_card_doorbell(s->card, addr, value, size);
+		rdu_host_deliver(s);
 	}
 }
 

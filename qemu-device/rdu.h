@@ -27,7 +27,7 @@ struct RduState {
 	bool paused; /* the virtual machine is stopped, and so is the card */
 	VMChangeStateEntry *vmstate_change;
 
-	/* Card threads set bits, the main loop raises the vectors. */
+	/* Card threads set bits; the main loop, or who rang, raises the vectors. */
 	QEMUBH *irq_bh;
 	uint64_t irq_pending[DIV_ROUND_UP(RDU_NUM_VECTORS, 64)];
 
@@ -62,8 +62,8 @@ void rdu_vmstate_exit(RduState *s);
 extern const struct rdu_host_ops rdu_host_ops;
 void rdu_host_init(RduState *s);
 void rdu_host_reset(RduState *s);
-/* Raises what is pending now, not when the main loop comes to it. */
-void rdu_host_deliver(RduState *s);
+/* Raises the vectors that are pending. Afterwards the card may be unplugged. */
+void rdu_host_deliver(void *opaque);
 void rdu_host_exit(RduState *s);
 
 #endif

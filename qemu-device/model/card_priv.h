@@ -6,7 +6,8 @@
  * card_trace.c and card_state.c (saving).
  *
  * Locks. card->lock guards registers, queue states, slots and the clock; it is
- * never held while a callback, a copy or an execution runs. A queue's worker, or
+ * never held while host memory is reached, an interrupt raised, a copy or an
+ * execution runs. A queue's worker, or
  * the doorbell's thread in its place, is alone in touching that queue's `batch`,
  * `tlb`, `loaded`, `args`, `progress` and `run` while the queue is busy; when it
  * is quiet (not busy, or in_irq) the lock's holder may. Of a paused card all is

@@ -25,7 +25,8 @@ struct rdu_host_ops {
 	 * bus refused. Called from card threads. */
 	int (*read)(void *opaque, uint64_t addr, void *buf, uint64_t len);
 	int (*write)(void *opaque, uint64_t addr, const void *buf, uint64_t len);
-	/* Raise MSI-X vector. Called from card threads; a pause waits for it. */
+	/* Raise MSI-X vector. Called from card threads, and in rdu_card_doorbell()
+	 * (see below); a pause waits for it. It must not call the card. */
 	void (*irq)(void *opaque, unsigned int vector);
 	/* Monotonic time in nanoseconds. */
 	uint64_t (*now_ns)(void *opaque);

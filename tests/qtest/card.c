@@ -72,9 +72,9 @@ void card_setup(struct card *c, struct qtest *q, unsigned int slot)
 	memset(c, 0, sizeof(*c));
 	c->q = q;
 	c->slot = slot;
-	c->regs = 0xe0000000ULL + slot * 0x1000000ULL;
+	c->regs = 0xe0000000ULL + slot % 32 * 0x1000000ULL;
 	c->doorbells = c->regs + 0x100000;
-	c->mem = 0x800000000ULL + slot * 0x40000000ULL;
+	c->mem = 0x800000000ULL + slot % 32 * 0x40000000ULL;
 	qtest_cfg_write(q, slot, 0x10, c->regs, 4);
 	qtest_cfg_write(q, slot, 0x18, c->doorbells, 4);
 	qtest_cfg_write(q, slot, 0x20, c->mem, 4);

@@ -26,6 +26,7 @@ struct card {
 
 /* QEMU with one card of CARD_MEM bytes (args: more arguments, or NULL). */
 struct qtest *card_machine(const char *const *args);
+/* slot: 32 * bus + device. */
 void card_setup(struct card *c, struct qtest *q, unsigned int slot);
 
 uint32_t card_read(struct card *c, uint32_t reg);

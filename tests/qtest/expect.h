@@ -29,7 +29,8 @@ extern char why[256]; /* empty: all as expected */
 
 struct card;
 
-/* moved.c: each starts machines of its own; the one given is not touched. */
+/* unplugged.c and moved.c: each starts machines of its own; the one given is not touched. */
+void test_unplugged_by_interrupt(struct card *c);
 void test_moved_at_work(struct card *c);
 void test_moved_in_d3hot(struct card *c);
 void test_moved_dead(struct card *c);

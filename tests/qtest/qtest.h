@@ -29,7 +29,7 @@ void qtest_write(struct qtest *q, uint64_t addr, uint64_t value, unsigned int si
 void qtest_memread(struct qtest *q, uint64_t addr, void *buf, size_t len);
 void qtest_memwrite(struct qtest *q, uint64_t addr, const void *buf, size_t len);
 
-/* Configuration space of function 0 of a device on bus 0. */
+/* Configuration space of function 0 of a device: slot is 32 * bus + device. */
 uint32_t qtest_cfg_read(struct qtest *q, unsigned int slot, unsigned int offset,
 			unsigned int size);
 void qtest_cfg_write(struct qtest *q, unsigned int slot, unsigned int offset, uint32_t value,

@@ -782,6 +782,7 @@ static const struct test tests[] = {
 	TEST(fault_gone, "-device", "rdu,addr=5,mem-size=64M,fault-gone=on"),
 	TEST(fault_stuck, "-device", "rdu,addr=5,mem-size=64M,fault-stuck=1"),
 	TEST(d3hot),
+	TEST(unplugged_by_interrupt),
 	TEST(moved_at_work),
 	TEST(moved_in_d3hot),
 	TEST(moved_dead),
