@@ -200,7 +200,8 @@ void rdu_vmstate_realize(RduState *s)
 {
 	vmstate_register_ram(s->mem, DEVICE(s));
 	s->vmstate_change = qemu_add_vm_change_state_handler(rdu_vm_state_change, s);
-	rdu_vm_state_change(s, runstate_is_running(), RUN_STATE_PRELAUNCH);
+	rdu_vm_state_change(s, runstate_is_running() || runstate_check(RUN_STATE_SUSPENDED),
+			    RUN_STATE_PRELAUNCH);
 }
 
 void rdu_vmstate_exit(RduState *s)
