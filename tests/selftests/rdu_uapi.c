@@ -7,6 +7,7 @@
 
 #include "card.h"
 #include "rdu/program.h"
+#include "uapi_form.h" /* what never changes, checked as this is compiled */
 
 union arg {
 	struct drm_rdu_dev_query dev_query;
