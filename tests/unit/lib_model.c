@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: MIT
 /*
  * Programs on a card through the library's own calls: on the model in this
- * process, or on the card that RDU_TEST_DEVICE names (of chip RDU_TEST_CHIP,
- * sn10 if not said): both back ends must pass the same.
+ * process, and, as tests/selftests/librdu.c, on a card and its driver: both back
+ * ends must pass the same.
  */
 #include <errno.h>
 #include <pthread.h>
 #include "lib_test.h"
 
-static const char *device = "model:plasticine,threads=1,mem=64M", *chip = "plasticine";
+#ifndef TEST_DEVICE
+#define TEST_DEVICE "model:plasticine,threads=1,mem=64M"
+#endif
+
+static const char *device = TEST_DEVICE;
+static char chip[17];
 static struct sample plain, gathering;
 static const char *plain_path, *gather_path;
 
@@ -363,6 +368,79 @@ static void test_fault(void)
 	down(&s);
 }
 
+/* What stops a context that is not a program's own mistake, in words. */
+static void test_limits(void)
+{
+	struct rdu_context_options options = { .size = sizeof(options),
+					       .tiles = 1,
+					       .watchdog_cycles = 1 };
+	struct rdu_context *ctx;
+	struct rdu_program *prog;
+	struct rdu_fault_info fault;
+	struct rdu_buffer *buf;
+	uint64_t address, ticket;
+	struct setup s;
+
+	up(&s, plain_path);
+	rdu_buffer_new(s.ctx, 1 << 20, RDU_BUFFER_CARD, &buf);
+	address = rdu_buffer_address(buf);
+	rdu_buffer_free(buf);
+	ok(!rdu_context_copy(s.ctx, address, address + 4096, 64, &ticket),
+	   "a copy of what was freed is queued");
+	refused(rdu_context_wait(s.ctx, ticket, -1), -EFAULT, s.ctx, "(PAGE,", "... and faults");
+	ok(strstr(rdu_error_text(s.ctx), "a buffer was bound and then freed"), "in words: %s",
+	   rdu_error_text(s.ctx));
+	ok(rdu_context_get_fault(s.ctx, &fault) == 1 && fault.code == RDU_FAULT_PAGE &&
+		   fault.address >= address && fault.address < address + (1 << 20) &&
+		   fault.section == ~0u,
+	   "the fault itself");
+
+	/* Of its tiles one may be left, or another context would have to go. */
+	rdu_program_free(s.prog);
+	rdu_context_free(s.ctx);
+	s.ctx = NULL;
+	s.prog = NULL;
+	rdu_context_new(s.dev, &options, &ctx);
+	ok(!rdu_program_load(ctx, s.file, &prog), "loaded under a watchdog of a cycle");
+	refused(rdu_program_run(prog, NULL, NULL), -ETIMEDOUT, prog, "(WATCHDOG,",
+		"a run of more cycles than it may take");
+	ok(strstr(rdu_error_text(prog), "give the context a longer watchdog"), "in words: %s",
+	   rdu_error_text(prog));
+	rdu_program_free(prog);
+	rdu_context_free(ctx);
+	down(&s);
+}
+
+/* A program image that the card refuses: told where it is wrong. */
+static void test_bad_image(void)
+{
+	const char *path = temp_path("bad.rdu");
+	struct rdu_prog_header *h;
+	struct rdu_program *prog;
+	struct rdu_cfg_header *cfg;
+	struct rdu_file *file;
+	struct sample bad;
+	struct setup s;
+
+	sample_make(&bad, chip, false);
+	h = bad.image;
+	cfg = (void *)((char *)bad.image +
+		       ((struct rdu_prog_section *)((char *)bad.image + h->sections_off))->offset);
+	cfg->version += 1;
+	ok(!rdu_file_write(path, &bad.parts, NULL, 0), "written");
+	up(&s, plain_path);
+	ok(!rdu_file_open(path, &file), "opened");
+	refused(rdu_program_load(s.ctx, file, &prog), -ENOEXEC, prog, "the card refused section 0",
+		"refused");
+	ok(strstr(rdu_error_text(prog), path), "in words: %s", rdu_error_text(prog));
+	rdu_program_free(prog);
+	ok(!rdu_program_run(s.prog, NULL, NULL), "the context is well");
+	rdu_file_close(file);
+	down(&s);
+	sample_free(&bad);
+	unlink(path);
+}
+
 static void test_refused(void)
 {
 	struct rdu_context_options options = { .size = sizeof(options), .tiles = 9 };
@@ -442,12 +520,16 @@ static void test_reset(void)
 
 int main(void)
 {
+	struct rdu_device *dev;
 	char error[256];
 
-	if (getenv("RDU_TEST_DEVICE")) {
-		device = getenv("RDU_TEST_DEVICE");
-		chip = getenv("RDU_TEST_CHIP") ? getenv("RDU_TEST_CHIP") : "sn10";
+	if (rdu_open(device, &dev)) {
+		printf("1..0 # SKIP %s\n", rdu_error_text(dev));
+		rdu_close(dev);
+		return 77;
 	}
+	snprintf(chip, sizeof(chip), "%s", rdu_device_chip(dev)->name);
+	rdu_close(dev);
 	sample_make(&plain, chip, false);
 	sample_make(&gathering, chip, true);
 	plain_path = strdup(temp_path("plain.rdu"));
@@ -465,6 +547,8 @@ int main(void)
 	test_memory();
 	test_weights();
 	test_fault();
+	test_limits();
+	test_bad_image();
 	test_refused();
 	test_trace();
 	test_reset();
