@@ -37,6 +37,7 @@
  *	-EFAULT    the program faulted on the card; the context is dead
  *	-ETIMEDOUT the watchdog stopped it (context dead), or a wait ran out of time
  *	-ENODEV    the card has gone, or was reset under the context
+ *	-EIO       the card was cut off, since it did not answer; `rdu reset` brings it back
  *
  * Threads. Every function may be called from any thread; calls on one object
  * (a device, a context with its buffers, programs and jobs) are serialised, but
@@ -305,7 +306,8 @@ struct rdu_fault_info {
 /**
  * rdu_context_get_fault - what stopped the context
  *
- * Returns 0: nothing did; 1: *@fault says what.
+ * Returns 0: nothing did; 1: *@fault says what; -ENODEV, -EIO: the card did not stop
+ * it, but is gone, or was cut off.
  */
 int rdu_context_get_fault(struct rdu_context *ctx, struct rdu_fault_info *fault);
 
