@@ -300,6 +300,7 @@ void rdu_ctx_note_busy(struct rdu_ctx *ctx)
 
 u64 rdu_ctx_completed(struct rdu_ctx *ctx)
 {
+	bool cookie = dma_fence_begin_signalling();
 	u64 done;
 
 	mutex_lock(&ctx->lock);
@@ -307,6 +308,7 @@ u64 rdu_ctx_completed(struct rdu_ctx *ctx)
 		rdu_queue_poll(ctx->queue);
 	done = ctx->queue ? READ_ONCE(ctx->queue->submit_done) : ctx->done_last;
 	mutex_unlock(&ctx->lock);
+	dma_fence_end_signalling(cookie);
 	return done;
 }
 
@@ -424,6 +426,8 @@ out_unlock:
  */
 void rdu_ctx_lose(struct rdu_ctx *ctx, u32 state)
 {
+	bool cookie = dma_fence_begin_signalling();
+
 	mutex_lock(&ctx->lock);
 	if (ctx->queue) {
 		rdu_queue_stop(ctx->queue);
@@ -435,28 +439,27 @@ void rdu_ctx_lose(struct rdu_ctx *ctx, u32 state)
 		rdu_ctx_cancel(ctx);
 	}
 	mutex_unlock(&ctx->lock);
+	dma_fence_end_signalling(cookie);
 }
 
 /**
  * rdu_ctx_drain() - Is the card at work for a context?
  * @ctx: context; the card is held
- * @start: jiffies since when it is waited for
  *
- * Kills it if it has been waited for as long as its jobs may take.
+ * Kills it if its oldest command has taken as long as a job may.
  */
-bool rdu_ctx_drain(struct rdu_ctx *ctx, unsigned long start)
+bool rdu_ctx_drain(struct rdu_ctx *ctx)
 {
 	bool busy = false, late = false;
 
 	mutex_lock(&ctx->lock);
 	if (ctx->queue && !ctx->dead) {
-		if (rdu_queue_poll(ctx->queue) || time_before(ctx->drain_start, start))
-			ctx->drain_start = jiffies;
+		rdu_queue_poll(ctx->queue);
 		busy = !rdu_queue_idle(ctx->queue);
-		late = time_after(jiffies, ctx->drain_start + rdu_sched_timeout(ctx));
+		late = rdu_queue_late(ctx->queue, rdu_sched_timeout(ctx));
 	}
 	mutex_unlock(&ctx->lock);
-	if (busy && late) {
+	if (late) {
 		rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_HUNG);
 		return false;
 	}
@@ -529,6 +532,7 @@ static void rdu_ctx_leave_vm(struct rdu_ctx *ctx)
 void rdu_ctx_close(struct rdu_ctx *ctx)
 {
 	struct rdu_device *rdev = ctx->rdev;
+	bool cookie;
 	int idx;
 
 	/* Nothing is pushed any more; what waits for others is dropped. */
@@ -536,10 +540,12 @@ void rdu_ctx_close(struct rdu_ctx *ctx)
 	ctx->closed = true;
 	mutex_unlock(&ctx->submit_lock);
 
+	cookie = dma_fence_begin_signalling();
 	if (!rdu_card_enter(rdev, &idx)) {
 		rdu_ctx_kill(ctx, 0);
 		rdu_card_exit(rdev, idx);
 	}
+	dma_fence_end_signalling(cookie);
 	rdu_sched_ctx_empty(ctx);
 	/* Until then the card may use its ring, and its VM's tables. */
 	wait_event(rdev->gate_wait, !READ_ONCE(ctx->stuck));

@@ -57,9 +57,6 @@ struct rdu_ctx {
 	struct rdu_busy busy_last;	/* used, when that was seen last */
 	struct rdu_fault_record fault;
 
-	u64 done_seen;			/* commands done at the last timeout */
-	unsigned long drain_start;	/* jiffies at the last progress while draining */
-
 	/* For those who may see it. */
 	kuid_t uid;
 	struct pid *pid;
@@ -73,7 +70,7 @@ struct rdu_ctx *rdu_ctx_on_queue(struct rdu_device *rdev, u32 queue);
 void rdu_ctx_for_all(struct rdu_device *rdev, void (*call)(struct rdu_ctx *ctx));
 void rdu_ctx_kill(struct rdu_ctx *ctx, u32 state);
 void rdu_ctx_lose(struct rdu_ctx *ctx, u32 state);
-bool rdu_ctx_drain(struct rdu_ctx *ctx, unsigned long start);
+bool rdu_ctx_drain(struct rdu_ctx *ctx);
 void rdu_ctx_note_busy(struct rdu_ctx *ctx);
 void rdu_ctx_reload(struct rdu_ctx *ctx);
 void rdu_ctx_close(struct rdu_ctx *ctx);

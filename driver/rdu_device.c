@@ -130,10 +130,12 @@ int rdu_device_reset(struct rdu_device *rdev)
 /* The caller is in the card, or it is the caller's. */
 void rdu_device_note_clock(struct rdu_device *rdev)
 {
-	u64 clock = rdu_read64(rdev, RDU_REG_CYCLES_LO);
+	u64 clock = rdu_read64(rdev, RDU_REG_CYCLES_LO), seen = READ_ONCE(rdev->clock_seen);
 
+	/* Others read it, too, and are told what was seen: it does not go back. */
 	if (rdu_device_answers(rdev))
-		WRITE_ONCE(rdev->clock_seen, clock);
+		while (seen < clock && !try_cmpxchg64(&rdev->clock_seen, &seen, clock))
+			;
 }
 
 static void rdu_device_set_clock(struct rdu_device *rdev, u64 clock)
@@ -198,12 +200,14 @@ void rdu_device_take_faults(struct rdu_device *rdev)
 static void rdu_fault_work(struct work_struct *work)
 {
 	struct rdu_device *rdev = container_of(work, struct rdu_device, fault_work);
+	bool cookie = dma_fence_begin_signalling();
 	int idx;
 
-	if (rdu_card_enter(rdev, &idx))
-		return;
-	rdu_device_take_faults(rdev);
-	rdu_card_exit(rdev, idx);
+	if (!rdu_card_enter(rdev, &idx)) {
+		rdu_device_take_faults(rdev);
+		rdu_card_exit(rdev, idx);
+	}
+	dma_fence_end_signalling(cookie);
 }
 
 static irqreturn_t rdu_fault_irq(int irq, void *data)

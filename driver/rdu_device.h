@@ -13,7 +13,7 @@
  *   rdu_device.users_lock
  *   rdu_queue.lock, rdu_device.latch_lock, rdu_user.lock (spin locks)
  * gate_lock and what comes after it, but for rdu_vram.lock and bo_lock, are taken
- * on the way to signalling fences: no memory is allocated under them.
+ * on the way to signalling fences: memory is not waited for under them.
  */
 #ifndef RDU_DEVICE_H
 #define RDU_DEVICE_H

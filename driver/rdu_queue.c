@@ -62,6 +62,11 @@ void rdu_fence_free(struct rdu_fence *fence)
 	module_put(THIS_MODULE);
 }
 
+bool rdu_fence_is(const struct dma_fence *fence)
+{
+	return fence->ops == &rdu_fence_ops;
+}
+
 void rdu_fence_cancel(struct rdu_fence *fence, int error)
 {
 	if (dma_fence_is_signaled(&fence->base))
@@ -83,6 +88,7 @@ static bool rdu_queue_update(struct rdu_queue *q, struct list_head *finished)
 		return false;
 	dma_rmb();
 	q->done = done;
+	q->since = jiffies;
 	list_for_each_entry_safe(fence, next, &q->fences, link) {
 		if (fence->last_cmd > done)
 			break;
@@ -129,7 +135,10 @@ bool rdu_queue_poll(struct rdu_queue *q)
 
 static irqreturn_t rdu_queue_irq(int irq, void *data)
 {
+	bool cookie = dma_fence_begin_signalling();
+
 	rdu_queue_poll(data);
+	dma_fence_end_signalling(cookie);
 	return IRQ_HANDLED;
 }
 
@@ -259,6 +268,18 @@ bool rdu_queue_idle(struct rdu_queue *q)
 	return idle;
 }
 
+/* Whether the oldest command in the ring has taken longer, in jiffies. */
+bool rdu_queue_late(struct rdu_queue *q, unsigned long timeout)
+{
+	unsigned long flags;
+	bool late;
+
+	spin_lock_irqsave(&q->lock, flags);
+	late = q->done != q->emitted && time_after(jiffies, q->since + timeout);
+	spin_unlock_irqrestore(&q->lock, flags);
+	return late;
+}
+
 /**
  * rdu_queue_emit() - Put a batch of commands into the ring and ring the bell
  * @q: queue; the caller has made sure that there is room
@@ -296,6 +317,8 @@ int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
 		dma_fence_get(&fence->base); /* the list's */
 		list_add_tail(&fence->link, &q->fences);
 	}
+	if (q->done == q->emitted)
+		q->since = jiffies;
 	q->emitted += count;
 	q->tail += count;
 	/* writel() orders the ring before the doorbell. */

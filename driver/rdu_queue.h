@@ -39,6 +39,7 @@ struct rdu_queue {
 	u64 emitted;		/* number of the last command in the ring */
 	u64 done;		/* number of the last command known done */
 	u64 submit_done;	/* the last SUBMIT known done */
+	unsigned long since;	/* jiffies: done moved, or the ring was empty before */
 	struct list_head fences;
 	wait_queue_head_t wait;	/* done has moved, or stopped is set */
 };
@@ -49,6 +50,7 @@ int rdu_queue_start(struct rdu_queue *q);
 int rdu_queue_reset(struct rdu_queue *q);
 void rdu_queue_rewind(struct rdu_queue *q);
 bool rdu_queue_idle(struct rdu_queue *q);
+bool rdu_queue_late(struct rdu_queue *q, unsigned long timeout);
 bool rdu_queue_poll(struct rdu_queue *q);
 int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
 		   struct rdu_fence *fence);
@@ -62,6 +64,7 @@ struct rdu_fence *rdu_fence_alloc(void);
 void rdu_fence_init(struct rdu_fence *fence, u64 context, u64 submit);
 /* A fence that was never initialised. */
 void rdu_fence_free(struct rdu_fence *fence);
+bool rdu_fence_is(const struct dma_fence *fence);
 /* Signals with an error, unless it is signalled already. */
 void rdu_fence_cancel(struct rdu_fence *fence, int error);
 

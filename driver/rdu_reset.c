@@ -61,8 +61,8 @@ static int rdu_gate_enter(struct rdu_device *rdev, int *idx, enum rdu_gate limit
  *
  * Wakes it up, and waits while it is being reset. A reset waits for rdu_card_exit(), and
  * fences may wait for the reset: until then no user memory is touched, no fence
- * is waited for, and memory is not allocated where it can be avoided. Does not
- * nest.
+ * is waited for, and no memory either (memalloc_noreclaim_save() where a page may
+ * be needed). Does not nest.
  *
  * Return: 0, -ENODEV if the device is gone, -EIO if it is cut off.
  */
@@ -167,7 +167,7 @@ void rdu_card_release(struct rdu_device *rdev)
 }
 
 /* Whether the card has taken note of everything; who is too late dies. */
-static bool rdu_drained(struct rdu_device *rdev, unsigned long start)
+static bool rdu_drained(struct rdu_device *rdev)
 {
 	struct rdu_ctx *ctx;
 	bool busy = false;
@@ -177,7 +177,7 @@ static bool rdu_drained(struct rdu_device *rdev, unsigned long start)
 		ctx = rdu_ctx_on_queue(rdev, q);
 		if (!ctx)
 			continue;
-		busy |= rdu_ctx_drain(ctx, start);
+		busy |= rdu_ctx_drain(ctx);
 		rdu_ctx_put(ctx);
 	}
 	return !busy;
@@ -193,19 +193,23 @@ static bool rdu_drained(struct rdu_device *rdev, unsigned long start)
  */
 bool rdu_card_drain(struct rdu_device *rdev)
 {
-	unsigned long start = jiffies;
+	bool cookie = dma_fence_begin_signalling();
+	bool answers;
 
 	for (;;) {
-		if (READ_ONCE(rdev->wedged) || !rdu_device_answers(rdev)) {
+		answers = !READ_ONCE(rdev->wedged) && rdu_device_answers(rdev);
+		if (!answers) {
 			rdu_queue_stop(rdev->admin.queue); /* whoever waits for it */
-			return false;
+			break;
 		}
 		if (rdu_read(rdev, RDU_REG_STATUS) & RDU_STATUS_FAULT)
 			rdu_device_take_faults(rdev);
-		if (rdu_drained(rdev, start))
-			return true;
+		if (rdu_drained(rdev))
+			break;
 		usleep_range(100, 1000);
 	}
+	dma_fence_end_signalling(cookie);
+	return answers;
 }
 
 /* Before it can't be reached, or forgets what it counted; nobody is in it. */
@@ -248,19 +252,23 @@ static int rdu_reload(struct rdu_device *rdev)
  */
 void rdu_card_reload(struct rdu_device *rdev)
 {
+	bool cookie;
 	int ret;
 
 	if (rdev->wedged)
 		return;
+	cookie = dma_fence_begin_signalling();
 	ret = rdu_reload(rdev);
 	trace_rdu_reset(rdev, RDU_ADMIN_QUEUE, ret);
+	if (!ret)
+		rdu_ctx_for_all(rdev, rdu_ctx_reload);
+	dma_fence_end_signalling(cookie);
 	if (ret) {
 		rdu_card_wedge(rdev, "the card can't be reset");
 		return;
 	}
 	pci_save_state(rdu_pdev(rdev)); /* for rdu_slot_reset() */
 	rdev->need_reset = false;
-	rdu_ctx_for_all(rdev, rdu_ctx_reload);
 	wake_up_all(&rdev->gate_wait);
 	atomic64_inc(&rdev->resets);
 }

@@ -43,8 +43,11 @@ static int rdu_sched_emit(struct rdu_job *job)
 static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
 {
 	struct rdu_job *job = to_rdu_job(sched_job);
+	/* Lockdep: nothing here may wait for memory, which may wait for fences. */
+	bool cookie = dma_fence_begin_signalling();
 	int ret = rdu_sched_emit(job);
 
+	dma_fence_end_signalling(cookie);
 	if (ret) {
 		rdu_fence_cancel(job->fence, ret);
 		return ERR_PTR(ret);
@@ -52,19 +55,16 @@ static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
 	return dma_fence_get(&job->fence->base);
 }
 
-/* Whether the context's oldest command has had its time; see rdu_ctx_kill(). */
+/* A job may wait for a reset of the card with nothing in the ring: it is not late. */
 static bool rdu_sched_late(struct rdu_ctx *ctx)
 {
 	bool late = false;
-	u64 done;
 
 	mutex_lock(&ctx->lock);
 	if (ctx->queue && !ctx->dead) {
 		rdu_queue_poll(ctx->queue);
-		done = READ_ONCE(ctx->queue->done);
-		/* A job may wait for a reset of the card with nothing in the ring. */
-		late = done == ctx->done_seen && !rdu_queue_idle(ctx->queue);
-		ctx->done_seen = done;
+		/* Without the slack: the timer has waited for that, too. */
+		late = rdu_queue_late(ctx->queue, msecs_to_jiffies(ctx->timeout_ms));
 	}
 	mutex_unlock(&ctx->lock);
 	return late;
@@ -79,6 +79,7 @@ static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sche
 {
 	struct rdu_ctx *ctx = to_rdu_job(sched_job)->ctx;
 	struct rdu_device *rdev = ctx->rdev;
+	bool cookie = dma_fence_begin_signalling();
 	int idx;
 
 	/* Once more: it may have been drained while we waited to get in. */
@@ -87,6 +88,7 @@ static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sche
 			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_HUNG);
 		rdu_card_exit(rdev, idx);
 	}
+	dma_fence_end_signalling(cookie);
 	return rdu_sched_no_hang(sched_job);
 }
 
