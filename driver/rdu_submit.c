@@ -303,9 +303,10 @@ static int rdu_submit_push(struct rdu_job *job, u64 *seqno)
 
 	if (!drm_dev_enter(&ctx->rdev->drm, &idx))
 		return -ENODEV;
+	kref_get(&ctx->ref); /* the job's may be gone before the lock is let go */
 	ret = mutex_lock_interruptible(&ctx->submit_lock);
 	if (ret)
-		goto out_dev_exit;
+		goto out_put_ctx;
 	if (ctx->closed) {
 		ret = -ENOENT;
 	} else if (READ_ONCE(ctx->dead)) {
@@ -322,7 +323,8 @@ static int rdu_submit_push(struct rdu_job *job, u64 *seqno)
 		drm_sched_entity_push_job(&job->base); /* it is the scheduler's */
 	}
 	mutex_unlock(&ctx->submit_lock);
-out_dev_exit:
+out_put_ctx:
+	rdu_ctx_put(ctx);
 	drm_dev_exit(idx);
 	return ret;
 }
