@@ -332,6 +332,7 @@ static bool rdu_pt_forget(struct rdu_pt *pt, const struct rdu_bo *bo)
 	bool hit = false;
 	u32 i;
 
+	cond_resched();
 	for (i = 0; i < RDU_PT_ENTRIES; i++) {
 		if (pt->level && pt->child[i]) {
 			hit |= rdu_pt_forget(pt->child[i], bo);

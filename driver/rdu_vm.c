@@ -84,12 +84,16 @@ static void rdu_vm_hold(struct rdu_vm *vm, struct drm_gem_object *obj)
 	}
 }
 
-/* The same for tables that fell out: they wait for a quiet moment, or many. */
+/*
+ * The same for tables that fell out. They wait for a quiet moment; when there are many
+ * it is waited for, unless a signal comes. They count as the user's until then.
+ */
 static void rdu_vm_reap(struct rdu_vm *vm)
 {
 	bool many = rdu_mmu_num_dead(&vm->mmu) > RDU_MAX_DEAD_TABLES;
 	struct dma_fence *fence;
 	struct rdu_ctx *ctx;
+	long ret;
 
 	lockdep_assert_held(&vm->lock);
 	if (!rdu_mmu_num_dead(&vm->mmu))
@@ -98,10 +102,9 @@ static void rdu_vm_reap(struct rdu_vm *vm)
 		fence = rdu_ctx_last_fence(ctx);
 		if (!fence)
 			continue;
-		if (many)
-			dma_fence_wait(fence, false);
+		ret = many ? dma_fence_wait(fence, true) : -EBUSY;
 		dma_fence_put(fence);
-		if (!many)
+		if (ret)
 			return;
 	}
 	rdu_mmu_reap(&vm->mmu);
