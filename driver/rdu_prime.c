@@ -280,15 +280,18 @@ static void rdu_prime_take_back(struct rdu_device *rdev)
 static void rdu_ctx_let_go(struct rdu_ctx *ctx)
 {
 	struct dma_fence *fence = rdu_ctx_last_fence(ctx);
+	bool cookie;
 	int idx;
 
 	if (!fence)
 		return;
 	if (!dma_fence_wait_timeout(fence, false, RDU_REVOKE_TIMEOUT)) {
+		cookie = dma_fence_begin_signalling();
 		if (!rdu_card_enter(ctx->rdev, &idx)) {
 			rdu_ctx_kill(ctx, DRM_RDU_CTX_STATE_INNOCENT);
 			rdu_card_exit(ctx->rdev, idx);
 		}
+		dma_fence_end_signalling(cookie);
 		/* If the queue does not stop: until the card has been reset. */
 		dma_fence_wait(fence, false);
 	}
@@ -347,9 +350,10 @@ static void rdu_bo_revoke(struct rdu_bo *bo)
 	dma_resv_assert_held(bo->base.resv);
 	if (bo->revoked)
 		return;
-	WRITE_ONCE(bo->revoked, true); /* from here on VM_BIND refuses it */
+	/* Not mapped yet: the exporter moves it to where it can be pinned. */
 	if (!bo->sgt)
 		return;
+	WRITE_ONCE(bo->revoked, true); /* from here on VM_BIND refuses it */
 	rdu_bo_forget(rdev, bo);
 	dma_buf_unmap_attachment(bo->base.import_attach, bo->sgt, rdu_bo_direction(bo));
 	bo->sgt = NULL;
@@ -404,6 +408,7 @@ static int rdu_prime_map(struct rdu_bo *bo)
 	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
 	struct dma_buf_attachment *attach = bo->base.import_attach;
 	struct sg_table *sgt;
+	long left;
 	int ret;
 
 	ret = dma_resv_lock_interruptible(bo->base.resv, NULL);
@@ -420,6 +425,13 @@ static int rdu_prime_map(struct rdu_bo *bo)
 		goto out_unlock;
 	}
 	bo->sgt = sgt;
+	/* The exporter may be moving it there still, or clearing it. */
+	left = dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_KERNEL, true,
+				     MAX_SCHEDULE_TIMEOUT);
+	if (left < 0) {
+		ret = left;
+		goto out_unlock;
+	}
 	ret = rdu_bo_init_extents_sgt(bo);
 	if (ret)
 		goto out_unlock;
@@ -458,16 +470,16 @@ struct drm_gem_object *rdu_gem_import(struct drm_device *drm, struct dma_buf *dm
 	bo->readonly = !(dmabuf->file->f_mode & FMODE_WRITE);
 	bo->base.resv = dmabuf->resv;
 	drm_gem_private_object_init(drm, &bo->base, dmabuf->size);
+	get_dma_buf(dmabuf); /* its reservation is the buffer's as long as that lives */
+	bo->imported = true;
+	bo->dmabuf = dmabuf;
 
 	attach = dma_buf_dynamic_attach(dmabuf, drm->dev, &rdu_attach_ops, bo);
 	if (IS_ERR(attach)) {
 		ret = PTR_ERR(attach);
 		goto err_put;
 	}
-	get_dma_buf(dmabuf);
 	bo->base.import_attach = attach;
-	bo->imported = true;
-	bo->dmabuf = dmabuf;
 	ret = rdu_prime_map(bo);
 	if (ret)
 		goto err_put;
