@@ -17,6 +17,7 @@
 #include <drm/drm_vma_manager.h>
 
 #include "rdu_gem.h"
+#include "rdu_queue.h"
 #include "rdu_vm.h"
 
 /* Pages mapped by one CPU fault: a fault costs more than filling some entries. */
@@ -303,32 +304,57 @@ static void rdu_bo_free(struct rdu_bo *bo)
 	kfree(bo);
 }
 
+static void rdu_bo_fence_cb(struct dma_fence *fence, struct dma_fence_cb *cb)
+{
+	rdu_cleanup_queue(&container_of(cb, struct rdu_bo, free_cb)->free_work);
+}
+
+/* Our jobs' only: what others do with a buffer they have lent is their affair. */
+static struct dma_fence *rdu_bo_job_fence(struct rdu_bo *bo)
+{
+	struct dma_resv_iter cursor;
+	struct dma_fence *fence;
+
+	dma_resv_iter_begin(&cursor, bo->base.resv, DMA_RESV_USAGE_BOOKKEEP);
+	dma_resv_for_each_fence_unlocked(&cursor, fence)
+		if (rdu_fence_is(fence))
+			break;
+	fence = dma_fence_get(fence);
+	dma_resv_iter_end(&cursor);
+	return fence;
+}
+
+/* Frees it, or is called again when the next job is done. */
 static void rdu_bo_free_work(struct work_struct *work)
 {
 	struct rdu_bo *bo = container_of(work, struct rdu_bo, free_work);
 	struct drm_device *drm = bo->base.dev;
+	struct dma_fence *fence;
+	int ret;
 
-	dma_resv_wait_timeout(bo->base.resv, DMA_RESV_USAGE_BOOKKEEP, false,
-			      MAX_SCHEDULE_TIMEOUT);
+	while ((fence = rdu_bo_job_fence(bo))) {
+		ret = dma_fence_add_callback(fence, &bo->free_cb, rdu_bo_fence_cb);
+		dma_fence_put(fence);
+		if (!ret)
+			return;
+	}
 	rdu_bo_free(bo);
 	drm_dev_put(drm);
 	rdu_cleanup_done();
 }
 
-/* Also takes buffers that were made in part. */
+/*
+ * Also takes buffers that were made in part. One may have been taken out of a VM
+ * while the card was at work: see rdu_vm_hold().
+ */
 static void rdu_gem_free(struct drm_gem_object *obj)
 {
 	struct rdu_bo *bo = to_rdu_bo(obj);
 
-	/* Taken out of a VM while the card was at work: see rdu_vm_hold(). */
-	if (!dma_resv_test_signaled(obj->resv, DMA_RESV_USAGE_BOOKKEEP)) {
-		drm_dev_get(obj->dev);
-		INIT_WORK(&bo->free_work, rdu_bo_free_work);
-		rdu_cleanup_get();
-		rdu_cleanup_queue(&bo->free_work);
-		return;
-	}
-	rdu_bo_free(bo);
+	drm_dev_get(obj->dev);
+	rdu_cleanup_get();
+	INIT_WORK(&bo->free_work, rdu_bo_free_work);
+	rdu_bo_free_work(&bo->free_work);
 }
 
 /* The card is gone: let the process have a page of zeros, not die. */
@@ -366,23 +392,13 @@ static vm_fault_t rdu_gem_insert(struct vm_area_struct *vma, struct rdu_bo *bo,
 			      (rdev->vram.phys + rdu_bo_addr(bo, offset, &run)) >> PAGE_SHIFT);
 }
 
-/*
- * Waits while the card is being reset: rdu_card_take() takes all mappings away,
- * since its memory can't be reached then.
- */
-static vm_fault_t rdu_gem_fault(struct vm_fault *vmf)
+static vm_fault_t rdu_gem_fill(struct vm_fault *vmf, struct rdu_bo *bo)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct rdu_bo *bo = to_rdu_bo(vma->vm_private_data);
-	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
 	unsigned long addr = vmf->address & PAGE_MASK;
 	unsigned long window = round_down(addr, RDU_FAULT_AROUND * PAGE_SIZE);
 	unsigned long end = min(vma->vm_end, window + RDU_FAULT_AROUND * PAGE_SIZE);
 	vm_fault_t ret;
-	int idx;
-
-	if (rdu_card_enter(rdev, &idx))
-		return rdu_gem_fault_gone(vma, bo, addr);
 
 	ret = rdu_gem_insert(vma, bo, addr);
 	/* Neighbours are a favour: their trouble is not this access's. */
@@ -390,6 +406,34 @@ static vm_fault_t rdu_gem_fault(struct vm_fault *vmf)
 		for (addr = max(vma->vm_start, window); addr < end; addr += PAGE_SIZE)
 			if (rdu_gem_insert(vma, bo, addr) != VM_FAULT_NOPAGE)
 				break;
+	return ret;
+}
+
+/*
+ * Card memory: waits while the card is being reset. rdu_card_take() takes all
+ * mappings away, since it can't be reached then.
+ */
+static vm_fault_t rdu_gem_fault(struct vm_fault *vmf)
+{
+	struct rdu_bo *bo = to_rdu_bo(vmf->vma->vm_private_data);
+	struct rdu_device *rdev = to_rdu_device(bo->base.dev);
+	unsigned int flags;
+	vm_fault_t ret;
+	int idx;
+
+	if (rdu_bo_is_host(bo)) {
+		if (!drm_dev_enter(&rdev->drm, &idx))
+			return rdu_gem_fault_gone(vmf->vma, bo, vmf->address & PAGE_MASK);
+		ret = rdu_gem_fill(vmf, bo);
+		drm_dev_exit(idx);
+		return ret;
+	}
+	if (rdu_card_enter(rdev, &idx))
+		return rdu_gem_fault_gone(vmf->vma, bo, vmf->address & PAGE_MASK);
+	/* A page table may be needed: it is not waited for, the card might be. */
+	flags = memalloc_noreclaim_save();
+	ret = rdu_gem_fill(vmf, bo);
+	memalloc_noreclaim_restore(flags);
 	rdu_card_exit(rdev, idx);
 	return ret;
 }
@@ -406,6 +450,8 @@ static int rdu_gem_mmap(struct drm_gem_object *obj, struct vm_area_struct *vma)
 		return -EINVAL;
 	if ((vma->vm_flags & (VM_SHARED | VM_MAYWRITE)) == VM_MAYWRITE)
 		return -EINVAL; /* copy on write makes no sense here */
+	if (vma->vm_flags & VM_EXEC)
+		return -EINVAL;
 
 	vm_flags_mod(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP, VM_MAYEXEC);
 	vma->vm_page_prot = vm_get_page_prot(vma->vm_flags);

@@ -43,6 +43,7 @@ struct rdu_bo {
 	bool revoked;			/* imported: the exporter took it back */
 
 	struct work_struct free_work;	/* frees it when the card has let go */
+	struct dma_fence_cb free_cb;
 	struct page *dummy;		/* what the CPU sees when the card is gone */
 };
 
