@@ -523,10 +523,12 @@ static struct rdu_bo *rdu_bo_create(struct rdu_file *rfile, u64 size, u32 placem
 			kfree(bo);
 			return ERR_PTR(ret);
 		}
-		/* Zeroed pages, anywhere: the card reaches all of them. */
+		/*
+		 * Zeroed pages, anywhere: the card reaches all of them. Charged to the
+		 * cgroup by shmem: __GFP_ACCOUNT would charge them once more, for good.
+		 */
 		mapping_set_gfp_mask(bo->base.filp->f_mapping,
-				     GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN |
-				     __GFP_ACCOUNT);
+				     GFP_HIGHUSER | __GFP_RETRY_MAYFAIL | __GFP_NOWARN);
 		ret = rdu_bo_init_system(rdev, bo, rfile->user);
 	} else {
 		drm_gem_private_object_init(&rdev->drm, &bo->base, size);
