@@ -518,3 +518,88 @@ TEST(raced)
 	user_end(&a);
 	usual_limits();
 }
+
+/* ---- control groups ---------------------------------------------------------- */
+
+#define GROUP "/sys/fs/cgroup/rdu-selftest"
+#define GROUP_MAX (48UL << 20)
+#define PIECE (4UL << 20)
+
+static uint64_t group_now(void)
+{
+	FILE *file = fopen(GROUP "/memory.current", "r");
+	unsigned long long now = 0;
+
+	ASSERT_TRUE(file);
+	ASSERT_EQ(fscanf(file, "%llu", &now), 1);
+	fclose(file);
+	return now;
+}
+
+/* Root, to whom no account is a limit. */
+static void fill_group(void)
+{
+	uint32_t bo[GROUP_MAX / PIECE], last, n = 0;
+	uint64_t before;
+	int fd, ret;
+
+	ASSERT_EQ(sys_write(GROUP "/cgroup.procs", "0"), 0);
+	fd = card_open();
+	/* What stands for card memory is the computer's, too: some 500 bytes a buffer. */
+	before = group_now();
+	for (int i = 0; i < 4000; i++)
+		bo_create(fd, PAGE, DRM_RDU_PLACEMENT_DEVICE);
+	EXPECT_GE(group_now(), before + 4000 * 256);
+	close(fd);
+
+	fd = card_open_idle();
+	before = group_now();
+	do
+		ret = bo_try(fd, PIECE, DRM_RDU_PLACEMENT_SYSTEM, &bo[n]);
+	while (!ret && ++n < GROUP_MAX / PIECE);
+	EXPECT_EQ(ret, -ENOMEM);
+	EXPECT_GE(n, 2);
+	EXPECT_GE(group_now(), before + n * PIECE);
+	EXPECT_GE(GROUP_MAX, group_now());
+	/* What is given back can be had again. */
+	EXPECT_EQ(bo_close(fd, bo[n - 1]), 0);
+	EXPECT_EQ(bo_try(fd, PIECE, DRM_RDU_PLACEMENT_SYSTEM, &last), 0);
+	EXPECT_EQ(bo_try(fd, 8 * GROUP_MAX, DRM_RDU_PLACEMENT_SYSTEM, &last), -ENOMEM);
+	/* Nobody outside notices. */
+	fflush(stdout);
+	ASSERT_EQ(sys_write("/sys/fs/cgroup/cgroup.procs", "0"), 0);
+	bo_create(fd, GROUP_MAX, DRM_RDU_PLACEMENT_SYSTEM);
+	ASSERT_EQ(sys_write(GROUP "/cgroup.procs", "0"), 0);
+}
+
+/* Buffers are the memory of the control group whose process asked for them. */
+TEST(control_group)
+{
+	char max[32];
+	int status;
+	pid_t pid;
+
+	if (getuid())
+		SKIP("not root");
+	close(card_open());
+	if (sys_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory"))
+		SKIP("no memory controller of cgroup2 at /sys/fs/cgroup");
+	rmdir(GROUP);
+	ASSERT_EQ(mkdir(GROUP, 0755), 0);
+	snprintf(max, sizeof(max), "%lu", GROUP_MAX);
+	ASSERT_EQ(sys_write(GROUP "/memory.max", max), 0);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		fill_group();
+		fflush(stdout);
+		_exit(test_status);
+	}
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	/* All of it comes back. */
+	for (int i = 0; i < 400 && group_now() > PIECE; i++)
+		usleep(25000);
+	EXPECT_GE(PIECE, group_now());
+	EXPECT_EQ(rmdir(GROUP), 0);
+}
