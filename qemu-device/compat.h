@@ -13,12 +13,18 @@
 #include "qemu/log.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
+#include "qemu/error-report.h"
 #include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "exec/cpu-common.h"
 #include "hw/boards.h"
+#if __has_include("system/address-spaces.h")
+#include "system/address-spaces.h"
+#else
+#include "exec/address-spaces.h"
+#endif
 #include "hw/pci/pci.h"
 #if __has_include("hw/pci/pci_device.h")
 #include "hw/pci/pci_device.h"
@@ -35,9 +41,11 @@
 #if __has_include("system/hostmem.h")
 #include "system/hostmem.h"
 #include "system/runstate.h"
+#include "system/system.h"
 #else
 #include "sysemu/hostmem.h"
 #include "sysemu/runstate.h"
+#include "sysemu/sysemu.h"
 #endif
 
 /* 10.1 made class data and interface lists const. */

@@ -12,7 +12,6 @@
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
-#include "qemu/error-report.h"
 #include "migration/qemu-file-types.h"
 #include "rdu.h"
 

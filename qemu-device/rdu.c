@@ -291,6 +291,7 @@ static void rdu_exit(PCIDevice *pci)
 {
 	RduState *s = RDU(pci);
 
+	qemu_remove_machine_init_done_notifier(&s->machine_done);
 	rdu_vmstate_exit(s);
 	rdu_card_free(s->card);
 	s->card = NULL;
@@ -318,10 +319,31 @@ static void rdu_link_init(PCIDevice *pci)
 						    PCI_EXP_LNKCAP2_SLS_16_0GB);
 }
 
+/*
+ * A virtual IOMMU translates under the big lock, which the card's threads never
+ * take (rdu-host.c). It may come to the machine after the card.
+ */
+static bool rdu_behind_iommu(RduState *s, Error **errp)
+{
+	if (pci_device_iommu_address_space(PCI_DEVICE(s)) == &address_space_memory) {
+		return false;
+	}
+	error_setg(errp, "rdu does not work behind a virtual IOMMU");
+	return true;
+}
+
+static void rdu_machine_done(Notifier *notifier, void *data)
+{
+	rdu_behind_iommu(container_of(notifier, RduState, machine_done), &error_fatal);
+}
+
 static void rdu_realize(PCIDevice *pci, Error **errp)
 {
 	RduState *s = RDU(pci);
 
+	if (rdu_behind_iommu(s, errp)) {
+		return;
+	}
 	if (!rdu_mem_init(s, errp)) {
 		return;
 	}
@@ -362,6 +384,8 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 		goto no_inject;
 	}
 	rdu_vmstate_realize(s);
+	s->machine_done.notify = rdu_machine_done;
+	qemu_add_machine_init_done_notifier(&s->machine_done);
 	return;
 
 no_inject:

@@ -26,6 +26,7 @@ struct RduState {
 	uint8_t pm;  /* the power management capability's offset */
 	bool paused; /* the virtual machine is stopped, and so is the card */
 	VMChangeStateEntry *vmstate_change;
+	Notifier machine_done;
 
 	/* Card threads set bits; the main loop, or who rang, raises the vectors. */
 	QEMUBH *irq_bh;

@@ -724,9 +724,14 @@ static void test_odd_memory_size(struct card *c)
 static void test_bad_properties(struct card *c)
 {
 	static const char *const bad[][5] = {
-		{ "-device", "rdu,chip=no-such-chip" }, { "-device", "rdu,mem-size=5000" },
-		{ "-device", "rdu,mem-size=0" },	{ "-device", "rdu,memdev=nothing" },
-		{ "-device", "rdu,chip=/dev/null" },	{ "-device", "rdu,fault-hang=64" },
+		{ "-device", "rdu,chip=no-such-chip" },
+		{ "-device", "rdu,mem-size=5000" },
+		{ "-device", "rdu,mem-size=0" },
+		{ "-device", "rdu,memdev=nothing" },
+		{ "-device", "rdu,chip=/dev/null" },
+		{ "-device", "rdu,fault-hang=64" },
+		{ "-device", "intel-iommu", "-device", "rdu" },
+		{ "-device", "rdu", "-device", "intel-iommu" },
 	};
 	static const char *const good[] = { "-device", "rdu,mem-size=1M", NULL };
 
