@@ -363,7 +363,11 @@ static void rdu_realize(PCIDevice *pci, Error **errp)
 				 PCI_BASE_ADDRESS_MEM_PREFETCH,
 			 &s->window);
 
-	if (!rdu_pm_init(pci, errp) || pcie_endpoint_cap_init(pci, 0) < 0) {
+	if (!rdu_pm_init(pci, errp)) {
+		goto no_cap;
+	}
+	if (pcie_endpoint_cap_init(pci, 0) < 0) {
+		error_setg(errp, "no room for the PCI Express capability");
 		goto no_cap;
 	}
 	rdu_link_init(pci);
