@@ -64,6 +64,8 @@ static void *rdu_ram(RduState *s, hwaddr addr, hwaddr *len, bool write, MemoryRe
 	if (qatomic_read(&s->silent)) {
 		return NULL;
 	}
+	/* In order with what went before, as dma_memory_rw() has it: a doorbell, other DMA. */
+	smp_mb();
 	*mr = address_space_translate(pci_get_address_space(PCI_DEVICE(s)), addr, &offset, len,
 				      write, MEMTXATTRS_UNSPECIFIED);
 	if (!memory_region_is_ram(*mr) || memory_region_is_ram_device(*mr) ||
