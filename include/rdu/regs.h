@@ -57,7 +57,7 @@
 	X(SERIAL, 0x060, "ro", "16 bytes: serial number") \
 	X(CHIP_ASSUMED_LO, 0x070, "ro", "bit i: chip field i is assumed") \
 	X(CHIP_ASSUMED_HI, 0x074, "ro", "") \
-	X(TILE_OWNER, 0x080, "ro", "4 bytes per tile: queue that owns it, 0: free (32 tiles at most)") \
+	X(TILE_OWNER, 0x080, "ro", "4 bytes per tile: queue that owns it, 0: free, or queue 0 (32 tiles at most)") \
 	X(CHIP, 0x100, "ro", "chip description, RDU_CHIP_NUM_FIELDS words (chip.h)")
 
 /* Registers of queue q, at RDU_REG_QUEUE(q) + offset */
