@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,12 +23,7 @@
 
 uint64_t rdu_card_now(struct rdu_card *card)
 {
-	struct timespec t;
-
-	if (card->ops.now_ns)
-		return card->ops.now_ns(card->opaque);
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	return card->ops.now_ns ? card->ops.now_ns(card->opaque) : rdu_monotonic_ns();
 }
 
 void rdu_guest_error(struct rdu_card *card, const char *fmt, ...)
@@ -47,16 +41,10 @@ void rdu_guest_error(struct rdu_card *card, const char *fmt, ...)
 
 struct timespec rdu_in_ms(unsigned int ms)
 {
-	struct timespec t;
+	uint64_t ns = rdu_monotonic_ns() + ms * 1000000ULL;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	t.tv_sec += ms / 1000;
-	t.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (t.tv_nsec >= 1000000000) {
-		t.tv_nsec -= 1000000000;
-		t.tv_sec++;
-	}
-	return t;
+	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000),
+				  .tv_nsec = (long)(ns % 1000000000) };
 }
 
 /* ---- tiles ----------------------------------------------------------------- */
@@ -94,7 +82,7 @@ static bool quiet(const struct rdu_queue *q)
 	return !q->busy || q->in_irq;
 }
 
-static void wake(struct rdu_queue *q)
+void rdu_queue_wake(struct rdu_queue *q)
 {
 	if (q->started)
 		pthread_cond_signal(&q->wake);
@@ -146,7 +134,7 @@ void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after)
 	q->enable_after = enable_after;
 	q->stop = true;
 	rdu_queue_settle(q);
-	wake(q);
+	rdu_queue_wake(q);
 }
 
 void rdu_queue_request_disable(struct rdu_queue *q)
@@ -156,7 +144,7 @@ void rdu_queue_request_disable(struct rdu_queue *q)
 		return;
 	q->disable_req = true;
 	rdu_queue_settle(q);
-	wake(q);
+	rdu_queue_wake(q);
 }
 
 static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint64_t addr)
@@ -168,21 +156,16 @@ static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint
 	q->status = RDU_QUEUE_FAULTED;
 	q->card->fault_queues |= 1ULL << q->id;
 	q->fault_irq = true;
-	wake(q);
+	rdu_queue_wake(q);
 }
 
-/* Signals are the front end's: its worker threads take none. */
 int rdu_queue_start(struct rdu_queue *q)
 {
-	sigset_t all, old;
 	int error;
 
 	if (q->started)
 		return 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	error = pthread_create(&q->thread, NULL, rdu_queue_worker, q);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	error = rdu_thread_start(&q->thread, rdu_queue_worker, q);
 	q->started = !error;
 	return error;
 }
@@ -223,7 +206,7 @@ void rdu_queue_enable(struct rdu_queue *q)
 	q->tail = 0;
 	q->time = 0;
 	q->status = RDU_QUEUE_IDLE;
-	wake(q);
+	rdu_queue_wake(q);
 }
 
 /* ---- the card --------------------------------------------------------------- */
@@ -337,7 +320,7 @@ void rdu_card_resume(struct rdu_card *card)
 	pthread_mutex_lock(&card->lock);
 	card->paused = false;
 	for (i = 0; i < RDU_MAX_QUEUES; i++)
-		wake(&card->queue[i]);
+		rdu_queue_wake(&card->queue[i]);
 	pthread_mutex_unlock(&card->lock);
 }
 
@@ -495,7 +478,7 @@ void rdu_card_free(struct rdu_card *card)
 	card->closing = true;
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
 		card->queue[i].stop = true;
-		wake(&card->queue[i]);
+		rdu_queue_wake(&card->queue[i]);
 	}
 	pthread_mutex_unlock(&card->lock);
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {

@@ -172,6 +172,7 @@ void rdu_queue_enable(struct rdu_queue *q);
 /* Starts its worker, unless it has one. 0, or an error number. */
 int rdu_queue_start(struct rdu_queue *q);
 void rdu_card_request_reset(struct rdu_card *card);
+void rdu_queue_wake(struct rdu_queue *q);
 /* Carries out what was requested, if the worker is quiet. */
 void rdu_queue_settle(struct rdu_queue *q);
 void rdu_card_settle(struct rdu_card *card);

@@ -275,8 +275,7 @@ static bool card_write(struct rdu_card *card, unsigned int offset, uint32_t v)
 			return false;
 		card->enabled = v & RDU_CTRL_ENABLE;
 		for (i = 0; i < RDU_MAX_QUEUES && card->enabled; i++)
-			if (card->queue[i].started)
-				pthread_cond_signal(&card->queue[i].wake);
+			rdu_queue_wake(&card->queue[i]);
 		return !(v & ~(RDU_CTRL_ENABLE | RDU_CTRL_RESET));
 	case RDU_REG_FAULT_QUEUES_LO:
 		card->fault_queues &= ~(uint64_t)v;

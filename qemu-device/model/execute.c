@@ -81,14 +81,17 @@ static bool run_wave(struct wave *w, struct rdu_pool *pool, struct arena *arena,
 	return true;
 }
 
-static bool late(const struct run_state *st)
+uint64_t rdu_monotonic_ns(void)
 {
-	struct timespec ts;
+	struct timespec t;
 
-	if (!st->deadline_ns)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec > st->deadline_ns;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+bool rdu_give_up(const volatile bool *stop, uint64_t deadline_ns)
+{
+	return (stop && *stop) || (deadline_ns && rdu_monotonic_ns() > deadline_ns);
 }
 
 static int run_section(struct run_state *st, struct rdu_fault_record *fault)
@@ -155,7 +158,7 @@ static int run_section(struct run_state *st, struct rdu_fault_record *fault)
 			}
 			rdu_tokens_give(s, st->count, st->done, ready[i]);
 		}
-		if ((st->run->stop && *st->run->stop) || late(st)) {
+		if (rdu_give_up(st->run->stop, st->run->deadline_ns)) {
 			rdu_trouble(fault, RDU_FAULT_WATCHDOG, 0, 0);
 			goto out;
 		}
@@ -181,7 +184,7 @@ static const struct rdu_plan *get_plan(struct rdu_section *s)
 int rdu_section_execute(struct rdu_section *section, const struct rdu_run *run,
 			struct rdu_fault_record *fault)
 {
-	struct run_state st = { .run = run, .deadline_ns = run->deadline_ns };
+	struct run_state st = { .run = run };
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s = rdu_section_resolve(section, run->scalars, &diag);
 	size_t words, n;

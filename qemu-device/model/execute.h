@@ -203,7 +203,6 @@ struct run_state {
 	uint64_t *count, *done; /* tokens */
 	uint32_t *copy;         /* program -> copies flipped */
 	uint32_t *words;        /* programs' own state */
-	uint64_t deadline_ns;
 };
 
 struct fifo {

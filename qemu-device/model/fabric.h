@@ -11,6 +11,7 @@
 #ifndef RDU_FABRIC_H
 #define RDU_FABRIC_H
 
+#include <pthread.h>
 #include "rdu_card.h"
 
 struct rdu_cfg_diag {
@@ -28,6 +29,15 @@ int rdu_config_validate(const void *image, size_t size, const struct rdu_chip *c
 /* The same for a whole program image: header, schedule, regions, all sections. */
 int rdu_program_validate(const void *image, size_t size, const struct rdu_chip *chip,
 			 uint32_t tiles, struct rdu_cfg_diag *diag);
+
+/* ---- the host: time, threads --------------------------------------------- */
+
+/* CLOCK_MONOTONIC. */
+uint64_t rdu_monotonic_ns(void);
+/* Is work to be given up? stop: set by another thread, NULL: none; deadline_ns: 0: none. */
+bool rdu_give_up(const volatile bool *stop, uint64_t deadline_ns);
+/* A thread that takes no signals: those are the front end's. 0, or an error number. */
+int rdu_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 
 /* ---- a translated section ------------------------------------------------ */
 
@@ -103,9 +113,9 @@ struct rdu_section_time {
 };
 
 /* Cycles from the stage model (card.md 6). Depends on the image, the chip and
- * the scalars only; computed once and kept. The pointer lives as long as the
- * section, or until called with other scalars. host_segments: bit per segment,
- * NULL: all in card memory. trace: optional, called for every activation. */
+ * the scalars only, not on where segments are; computed once and kept. The pointer
+ * lives as long as the section, or until called with other scalars. trace:
+ * optional, called for every activation. */
 const struct rdu_section_time *
 rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		 void (*trace)(void *opaque, uint32_t stage, uint32_t activation,

@@ -8,7 +8,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "execute.h"
 
 /* ---- arena ----------------------------------------------------------------- */
@@ -349,15 +348,10 @@ static int64_t run_node(struct island_run *ir, struct node *node)
 
 static bool stopped(struct island_run *ir)
 {
-	const struct run_state *st = ir->st;
-	struct timespec ts;
+	const struct rdu_run *run = ir->st->run;
 
-	if (st->run->stop && *st->run->stop)
-		return true;
-	if (!st->deadline_ns || ++ir->polls % 64)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000ull + ts.tv_nsec > st->deadline_ns;
+	/* The clock is looked at less often. */
+	return rdu_give_up(run->stop, ++ir->polls % 64 ? 0 : run->deadline_ns);
 }
 
 static bool run_nodes(struct island_run *ir)

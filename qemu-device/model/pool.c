@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Threads for islands: one job at a time, its tasks taken by whoever is free. */
 #include <fenv.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,18 @@ static void do_tasks(struct rdu_pool *pool, struct arena *arena)
 
 	while ((i = atomic_fetch_add(&pool->next, 1)) < pool->num_tasks)
 		pool->fn(pool->arg, i, arena);
+}
+
+int rdu_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg)
+{
+	sigset_t all, old;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	error = pthread_create(thread, NULL, fn, arg);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return error;
 }
 
 static void *worker_main(void *opaque)
@@ -97,7 +110,7 @@ struct rdu_pool *rdu_pool_new(unsigned int threads)
 		struct worker *w = &pool->workers[i];
 
 		w->pool = pool;
-		if (pthread_create(&w->thread, NULL, worker_main, w))
+		if (rdu_thread_start(&w->thread, worker_main, w))
 			break;
 		pool->num_workers++;
 	}

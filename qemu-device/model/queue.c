@@ -34,17 +34,9 @@ bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles, st
 	return false;
 }
 
-static uint64_t monotonic_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f)
 {
-	if (q->stop || (q->deadline_ns && monotonic_ns() > q->deadline_ns)) {
+	if (rdu_give_up(&q->stop, q->deadline_ns)) {
 		rdu_fail(f, RDU_FAULT_WATCHDOG, 1, 0);
 		return false;
 	}
@@ -253,12 +245,12 @@ static void begin(struct rdu_queue *q)
 		q->patience_ns = q->watchdog_ms * 1000000ULL;
 	}
 	q->suspended = false;
-	q->deadline_ns = q->patience_ns ? monotonic_ns() + q->patience_ns : 0;
+	q->deadline_ns = q->patience_ns ? rdu_monotonic_ns() + q->patience_ns : 0;
 }
 
 static void suspend(struct rdu_queue *q)
 {
-	uint64_t now = monotonic_ns();
+	uint64_t now = rdu_monotonic_ns();
 
 	if (q->deadline_ns)
 		q->patience_ns = q->deadline_ns > now ? q->deadline_ns - now : 1;
@@ -311,10 +303,10 @@ static void one_command(struct rdu_queue *q)
 static void spin(struct rdu_queue *q)
 {
 	struct rdu_card *card = q->card;
-	uint64_t end = monotonic_ns() + SPIN_NS;
+	uint64_t end = rdu_monotonic_ns() + SPIN_NS;
 
 	while (q->head == q->tail && !q->stop && !card->paused && !card->closing &&
-	       monotonic_ns() < end) {
+	       rdu_monotonic_ns() < end) {
 #if defined(__x86_64__) || defined(__i386__)
 		__builtin_ia32_pause();
 #endif

@@ -13,7 +13,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include "timing_priv.h"
 
 #define TIME_MAX 4.0e18 /* cycles; keeps every sum within 64 bits */
@@ -333,16 +332,7 @@ static void ended(struct sim *m, uint32_t stage, uint32_t activation)
 
 static bool out_of_patience(const struct rdu_patience *p)
 {
-	struct timespec t;
-
-	if (!p)
-		return false;
-	if (p->stop && *p->stop)
-		return true;
-	if (!p->deadline_ns)
-		return false;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec > p->deadline_ns;
+	return p && rdu_give_up(p->stop, p->deadline_ns);
 }
 
 static void simulate(struct sim *m)
