@@ -210,6 +210,19 @@ static int drm_reset(struct rdu_device *dev)
 
 /* ---- contexts ---------------------------------------------------------------------------- */
 
+/* ENOSPC has other causes, too: queues, card memory. */
+static bool tiles_are_short(struct rdu_context *ctx, struct drm_device *d)
+{
+	struct drm_rdu_query_tile tiles[64] = { 0 };
+	unsigned int i, free = 0;
+
+	if (query(d, DRM_RDU_QUERY_TILES, tiles, sizeof(tiles)))
+		return false;
+	for (i = 0; i < ctx->dev->chip.tiles && free < ctx->tiles; i++)
+		free = tiles[i].flags & DRM_RDU_TILE_OWNED ? 0 : free + 1;
+	return free < ctx->tiles;
+}
+
 static int make_context(struct rdu_context *ctx, struct drm_device *d, struct drm_context *c)
 {
 	struct drm_rdu_ctx_create create = {
@@ -227,9 +240,13 @@ static int make_context(struct rdu_context *ctx, struct drm_device *d, struct dr
 	       create.queue_depth * 2 <= d->info.max_jobs)
 		create.queue_depth *= 2;
 	c->depth = create.queue_depth;
-	while ((ret = call(d, DRM_IOCTL_RDU_CTX_CREATE, &create)) == -EBUSY &&
-	       ctx->options.wait_for_tiles)
+	while ((ret = call(d, DRM_IOCTL_RDU_CTX_CREATE, &create)) == -ENOSPC &&
+	       tiles_are_short(ctx, d)) {
+		ret = -EBUSY;
+		if (!ctx->options.wait_for_tiles)
+			break;
 		nanosleep(&moment, NULL);
+	}
 	c->id = create.ctx_id;
 	if (ret == -EBUSY)
 		return lr_fail(&ctx->obj, ret,

@@ -441,8 +441,16 @@ static void test_bad_image(void)
 	unlink(path);
 }
 
+static void *free_soon(void *context)
+{
+	usleep(50000);
+	rdu_context_free(context);
+	return NULL;
+}
+
 static void test_refused(void)
 {
+	pthread_t thread;
 	struct rdu_context_options options = { .size = sizeof(options), .tiles = 9 };
 	const char *path = temp_path("foreign.rdu");
 	struct rdu_context *ctx, *second;
@@ -453,7 +461,8 @@ static void test_refused(void)
 
 	sample_make(&foreign, "plasticine", false);
 	rdu_file_write(path, &foreign.parts, NULL, 0);
-	rdu_open("model:sn10,mem=32M,threads=1", &dev);
+	/* A card is one already. */
+	rdu_open(strncmp(device, "model:", 6) ? device : "model:sn10,mem=32M,threads=1", &dev);
 	rdu_file_open(path, &file);
 	refused(rdu_context_new(dev, &options, &ctx), -EINVAL, ctx, "has 4 tiles, not 9",
 		"too many tiles");
@@ -466,6 +475,10 @@ static void test_refused(void)
 	rdu_context_free(second);
 	options.tiles = 1;
 	ok(!rdu_context_new(dev, &options, &second), "1 more of 4");
+	options.wait_for_tiles = 1;
+	ok(!pthread_create(&thread, NULL, free_soon, second), "its end is near");
+	ok(!rdu_context_new(dev, &options, &second), "waits for tiles");
+	pthread_join(thread, NULL);
 	refused(rdu_program_load(ctx, file, &prog), -EXDEV, prog, "compiled for chip plasticine",
 		"another chip");
 	ok(strstr(rdu_error_text(prog), "sn10"), "both names: %s", rdu_error_text(prog));
