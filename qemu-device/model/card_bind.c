@@ -12,7 +12,8 @@
 
 #define BOUNCE_MAX (4ULL << 30) /* bytes of buffers that one section may take */
 
-/* Is the whole region contiguous in card memory, and writable if asked? */
+/* Is the whole region contiguous in card memory, and writable if asked? (Cut
+ * short by a stop, it says no; the caller finds out.) */
 static bool direct(struct rdu_queue *q, uint64_t addr, uint64_t size, bool write,
 		   struct rdu_region_view *view)
 {
@@ -69,7 +70,7 @@ static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *boun
 
 	/* Read permission of all of it is checked by the copy, or here; writes
 	 * are checked segment by segment before. */
-	if (rdu_mmu_stretch(q, e->va, e->len, false, &s, f))
+	if (!rdu_queue_continue(q, f) || rdu_mmu_stretch(q, e->va, e->len, false, &s, f))
 		return -1;
 	if (s.len == e->len && !s.host) {
 		if (rdu_inject_ecc(q, e->va, f))
@@ -154,7 +155,7 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 		struct rdu_region_view *view = &views[s->region];
 		bool write = s->access & RDU_SEG_WRITE;
 
-		if (place(s, addr, size, iteration, &b->va[i], f))
+		if (!rdu_queue_continue(q, f) || place(s, addr, size, iteration, &b->va[i], f))
 			goto fail;
 		b->segment[i].size = s->size;
 		b->segment[i].write = write;

@@ -7,6 +7,7 @@
 #include <string.h>
 #include "card_priv.h"
 
+#define LOOK 4096 /* pages walked between looks at the clock and at `stop` */
 #define PTE_RESERVED \
 	(~(RDU_PTE_VALID | RDU_PTE_WRITE | RDU_PTE_HOST | RDU_PTE_LARGE | RDU_PTE_ADDR))
 
@@ -126,6 +127,7 @@ int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
 {
 	struct rdu_stretch next;
 	struct rdu_failure ignored;
+	unsigned int pages = 0;
 
 	if (q->id == RDU_ADMIN_QUEUE) {
 		uint64_t size = q->card->mem_size;
@@ -140,6 +142,8 @@ int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
 	if (page(q, va, write, s, f))
 		return -1;
 	while (s->len < len) {
+		if (++pages % LOOK == 0 && !rdu_queue_continue(q, f))
+			return -1;
 		/* A fault in a later page belongs to the stretch after this one. */
 		if (page(q, va + s->len, write, &next, &ignored) || next.host != s->host ||
 		    next.addr != s->addr + s->len)

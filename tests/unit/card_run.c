@@ -223,6 +223,61 @@ static void outside(struct bed *b)
 	bed_enable(b, 1, root, 0, 1);
 }
 
+/* A region as often as there may be, each in small pages: long to look up. */
+static void stopped_while_bound(struct bed *b)
+{
+	static uint64_t sizes[RDU_MAX_REGIONS];
+	struct cfgb *g = cfgb_new(&chip, 1);
+	uint32_t ld = cfgb_program(g, RDU_KIND_LOAD, 0, 0);
+	uint32_t st = cfgb_program(g, RDU_KIND_STORE, 0, 0), i;
+	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD, .slot = 11 };
+	struct rdu_args *a = (void *)(b->mem + 40 * MB);
+	size_t section_size, size;
+	unsigned char *image;
+	uint64_t seq, end;
+	void *section;
+
+	g->num_segments = RDU_MAX_REGIONS;
+	for (i = 0; i < 2; i++) {
+		cfgb_loop(g, i ? st : ld, N);
+		cfgb_access(g, i ? st : ld,
+			    &(struct rdu_cfg_access){
+				    .target = i, .lanes = 32, .lane_stride = 1, .stride = { 32 } },
+			    &no_pred);
+	}
+	cfgb_connect(g, ld, 0, st, 0);
+	section = cfgb_finish(g, &section_size);
+	bed_map(b, root, VA + 1024 * MB, 0, 128 * MB, RDU_PTE_WRITE, 0);
+	a->num_regions = RDU_MAX_REGIONS;
+	a->num_scalars = 0;
+	for (i = 0; i < RDU_MAX_REGIONS; i++) {
+		a->regions[i].addr = VA + 1024 * MB;
+		a->regions[i].size = sizes[i] = 128 * MB;
+	}
+	image = cfgb_program_image(section, section_size, sizes, &size);
+	memcpy(b->mem + 4 * MB, image, size);
+	free(image);
+	free(section);
+	c.prog.addr = 4 * MB;
+	c.prog.size = size;
+	c.prog.result = HOST_FREE;
+	ok(bed_do(b, 0, c) && !((struct rdu_prog_result *)host_ptr(b, HOST_FREE))->error,
+	   "a program with %u regions", RDU_MAX_REGIONS);
+	c = run(11, VA + 40 * MB, false, false);
+	c.run.args_size = sizeof(*a) + sizeof(a->regions[0]) * RDU_MAX_REGIONS;
+	seq = bed_put(b, 1, c);
+	bed_ring(b, 1);
+	while (qrd(b, 1, RDU_REG_Q_STATUS) != RDU_QUEUE_RUNNING)
+		usleep(10);
+	usleep(50000);
+	end = bed_now(NULL);
+	bed_reset(b, 1);
+	end = bed_now(NULL) - end;
+	ok(end < 1500000000, "reset while segments are bound: %.1f ms", (double)end / 1e6);
+	ok(bed_done(b, 1) < seq, "it did not complete");
+	bed_enable(b, 1, root, 0, 1);
+}
+
 static void together(struct bed *b)
 {
 	uint64_t a, c, end;
@@ -300,6 +355,7 @@ int main(void)
 	schedules(b);
 	scratchpads(b);
 	outside(b);
+	stopped_while_bound(b);
 	together(b);
 	bed_free(b);
 	timing_only();
