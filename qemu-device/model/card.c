@@ -140,7 +140,8 @@ void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after)
 void rdu_queue_request_disable(struct rdu_queue *q)
 {
 	q->enable_after = false;
-	if (q->status == RDU_QUEUE_DISABLED || q->reset_req)
+	/* Only a reset brings a faulted queue back. */
+	if (q->status == RDU_QUEUE_DISABLED || q->status == RDU_QUEUE_FAULTED || q->reset_req)
 		return;
 	q->disable_req = true;
 	rdu_queue_settle(q);

@@ -163,6 +163,10 @@ static void fault(struct rdu_queue *q, const struct rdu_failure *f, uint64_t seq
 	q->batch_pos = q->batch_len = 0;
 	q->card->fault_queues |= 1ULL << q->id;
 	q->fault_irq = true;
+	/* Too late for a disable: the queue waits for a reset. */
+	q->disable_req = false;
+	if (!q->reset_req)
+		q->enable_after = false;
 }
 
 /* Fetches what the doorbell announced, up to a batch. card->lock not held. */

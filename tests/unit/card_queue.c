@@ -141,6 +141,42 @@ static void commands(struct bed *b)
 	   "... and says what is wrong");
 }
 
+/* Faulted, a queue stays so until it is reset. */
+static void not_disabled(struct bed *b)
+{
+	volatile unsigned char *begun = b->mem + 65 * MB;
+	uint64_t seq;
+
+	bed_do(b, 1, (struct rdu_cmd){ .op = 200 });
+	qwr(b, 1, RDU_REG_Q_CTRL, 0);
+	qwr(b, 1, RDU_REG_Q_CTRL, 1);
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_FAULTED, "a faulted queue is not disabled");
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_BAD_COMMAND, "... and keeps its record");
+	bed_reset(b, 1);
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_DISABLED, "... but reset");
+	bed_enable(b, 1, root, 0, 1);
+	/* Sixteen gigabytes onto one large page, and no time: the disable waits. */
+	for (unsigned int i = 0; i < 8192; i++)
+		bed_map(b, root, 0x200000000000ULL + i * 2 * MB, 64 * MB, 2 * MB, RDU_PTE_WRITE, 1);
+	b->mem[64 * MB] = 1;
+	*begun = 0;
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 100);
+	seq = bed_put(b, 1, copy(0x200000000000ULL + MB, 0x200000000000ULL, 16000 * MB));
+	bed_ring(b, 1);
+	while (!*begun)
+		usleep(10);
+	qwr(b, 1, RDU_REG_Q_CTRL, 0);
+	qwr(b, 1, RDU_REG_Q_CTRL, 1);
+	bed_wait(b, 1, seq);
+	usleep(1000);
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_FAULTED, "a fault ends a disable that waits");
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_WATCHDOG, "... and is told");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 0);
+	bed_reset(b, 1);
+	is(qrd(b, 1, RDU_REG_Q_STATUS), RDU_QUEUE_DISABLED, "... and nothing is left of it");
+	bed_enable(b, 1, root, 0, 1);
+}
+
 static void bad_ring(struct bed *b)
 {
 	b->tail[1] += 1000;
@@ -439,6 +475,7 @@ static void all_of(bool brief_in_doorbell)
 		in_doorbell_raced(b);
 	}
 	commands(b);
+	not_disabled(b);
 	bad_ring(b);
 	clocks(b);
 	clock_kept(b);
