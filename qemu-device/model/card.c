@@ -246,7 +246,6 @@ void rdu_card_settle(struct rdu_card *card)
 			rdu_program_put(card->slot[i]);
 		card->slot[i] = NULL;
 	}
-	card->slot_bytes = 0;
 	card->fault_queues = 0;
 	card->latch_hi = 0;
 	card->enabled = false;

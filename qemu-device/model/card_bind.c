@@ -10,7 +10,27 @@
 #include <string.h>
 #include "card_priv.h"
 
-#define BOUNCE_MAX (4ULL << 30) /* bytes of buffers that one section may take */
+/* A buffer that counts. NULL: too many of them, or no memory. */
+static void *get_buffer(struct rdu_card *card, uint64_t len)
+{
+	uint64_t used = card->bounce_bytes;
+	void *p;
+
+	do {
+		if (len > RDU_BOUNCE_MAX - used)
+			return NULL;
+	} while (!atomic_compare_exchange_weak(&card->bounce_bytes, &used, used + len));
+	if (!posix_memalign(&p, 64, len))
+		return p;
+	atomic_fetch_sub(&card->bounce_bytes, len);
+	return NULL;
+}
+
+static void put_buffer(struct rdu_card *card, void *p, uint64_t len)
+{
+	free(p);
+	atomic_fetch_sub(&card->bounce_bytes, len);
+}
 
 /* Is the whole region contiguous in card memory, and writable if asked? (Cut
  * short by a stop, it says no; the caller finds out.) */
@@ -60,8 +80,7 @@ static uint32_t join(struct rdu_extent *e, uint32_t n)
 	return last + 1;
 }
 
-static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *bounced,
-		       struct rdu_failure *f)
+static int open_extent(struct rdu_queue *q, struct rdu_extent *e, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_failure ignored;
@@ -94,9 +113,9 @@ static int open_extent(struct rdu_queue *q, struct rdu_extent *e, uint64_t *boun
 		if (p)
 			card->ops.unmap(card->opaque, p, s.len, e->write);
 	}
-	if (e->len > BOUNCE_MAX - *bounced || posix_memalign(&p, 64, e->len))
+	p = get_buffer(card, e->len);
+	if (!p)
 		return rdu_fail(f, RDU_FAULT_INTERNAL, 1, e->va);
-	*bounced += e->len;
 	e->how = RDU_EXT_BOUNCE;
 	e->ptr = p;
 	return rdu_mem_read(q, e->va, p, e->len, f);
@@ -136,7 +155,6 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 	static uint64_t nothing[8];
 	const struct rdu_prog_section *ps = &p->sections[section];
 	uint32_t i, n = ps->num_segments, opened = 0;
-	uint64_t bounced = 0;
 
 	memset(b, 0, sizeof(*b));
 	b->segment = calloc(n + 1, sizeof(*b->segment));
@@ -176,7 +194,7 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 	}
 	b->num_extents = join(b->extent, b->num_extents);
 	for (opened = 0; opened < b->num_extents; opened++) {
-		if (open_extent(q, &b->extent[opened], &bounced, f)) {
+		if (open_extent(q, &b->extent[opened], f)) {
 			/* It may hold a buffer already. */
 			b->num_extents = opened + 1;
 			goto fail;
@@ -222,7 +240,7 @@ int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_
 		if (e->how == RDU_EXT_MAPPED)
 			card->ops.unmap(card->opaque, e->ptr, e->len, e->write);
 		else if (e->how == RDU_EXT_BOUNCE)
-			free(e->ptr);
+			put_buffer(card, e->ptr, e->len);
 	}
 	free(b->segment);
 	free(b->va);

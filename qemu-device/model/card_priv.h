@@ -151,7 +151,9 @@ struct rdu_card {
 	uint32_t ecc_ce, ecc_ue;
 	uint32_t tile_owner[32]; /* queue + 1; 0: free */
 	struct rdu_program *slot[RDU_MAX_SLOTS];
-	uint64_t slot_bytes;
+	/* What guests make the host hold: images (in a slot, on tiles, running), and
+	 * buffers for segments under way. */
+	_Atomic uint64_t image_bytes, bounce_bytes;
 
 	/* Health: busy tile-nanoseconds, and what was derived from them. */
 	uint64_t busy_ns, sample_ns, sample_busy;
@@ -242,7 +244,7 @@ uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32
 /* ---- program.c ------------------------------------------------------------- */
 
 #define RDU_IMAGE_MAX (1ULL << 30)
-#define RDU_SLOTS_MAX (4ULL << 30) /* bytes of images in all slots */
+#define RDU_IMAGES_MAX (4ULL << 30) /* bytes of all images */
 
 int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
@@ -251,7 +253,8 @@ int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failu
 int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
-/* A validated image becomes the program's. NULL: no memory. */
+/* A validated image becomes the program's, counted until the last reference goes.
+ * NULL: no memory. */
 struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
 				    uint32_t tiles);
 void rdu_program_put(struct rdu_program *p);
@@ -267,6 +270,7 @@ void rdu_queue_unload(struct rdu_queue *q);
 
 struct rdu_program {
 	_Atomic uint32_t refs;
+	struct rdu_card *card;
 	size_t size;
 	unsigned char *image;
 	const struct rdu_prog_header *hdr;
@@ -287,6 +291,8 @@ struct rdu_program {
 };
 
 /* ---- card_bind.c ----------------------------------------------------------- */
+
+#define RDU_BOUNCE_MAX (4ULL << 30) /* bytes of buffers for the segments of all queues */
 
 /* Where regions are, found out once a command. */
 struct rdu_region_view {

@@ -33,7 +33,6 @@ struct stream {
 	/* Those that slots, tiles and runs refer to; each is in the stream once. */
 	struct rdu_program *program[PROGRAMS_MAX];
 	uint32_t num_programs;
-	uint64_t image_bytes;
 };
 
 /* Keeps the first text. Returns false. */
@@ -188,11 +187,10 @@ static struct rdu_program *get_program(struct stream *s, uint64_t size, uint32_t
 	unsigned char *image;
 
 	if (size < sizeof(struct rdu_prog_header) || size > RDU_IMAGE_MAX ||
-	    size > 2 * RDU_SLOTS_MAX - s->image_bytes || !tiles || tiles > s->card->chip.tiles) {
+	    size > RDU_IMAGES_MAX - s->card->image_bytes || !tiles || tiles > s->card->chip.tiles) {
 		refuse(s, "a program of %llu bytes for %u tiles", (unsigned long long)size, tiles);
 		return NULL;
 	}
-	s->image_bytes += size;
 	image = get_image(s, size);
 	if (s->bad) {
 		free(image);
@@ -259,13 +257,8 @@ static void slots(struct stream *s)
 	struct rdu_card *card = s->card;
 	unsigned int i;
 
-	for (i = 0; i < RDU_MAX_SLOTS; i++) {
+	for (i = 0; i < RDU_MAX_SLOTS; i++)
 		reference(s, &card->slot[i]);
-		if (s->get && card->slot[i])
-			card->slot_bytes += card->slot[i]->size;
-	}
-	if (card->slot_bytes > RDU_SLOTS_MAX)
-		refuse(s, "%llu bytes of programs", (unsigned long long)card->slot_bytes);
 }
 
 /* ---- commands in progress --------------------------------------------------- */

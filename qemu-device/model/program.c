@@ -21,6 +21,7 @@ void rdu_program_put(struct rdu_program *p)
 	for (i = 0; p->section && i < p->hdr->num_sections; i++)
 		if (p->section[i].section)
 			rdu_section_free(p->section[i].section);
+	atomic_fetch_sub(&p->card->image_bytes, p->size);
 	pthread_cond_destroy(&p->freed);
 	pthread_mutex_destroy(&p->lock);
 	free(p->section);
@@ -54,8 +55,10 @@ struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image,
 		return NULL;
 	}
 	p->refs = 1;
+	p->card = card;
 	p->image = image;
 	p->size = size;
+	atomic_fetch_add(&card->image_bytes, size);
 	p->hdr = h;
 	p->sections = (const void *)(image + h->sections_off);
 	p->segments = (const void *)(image + h->segments_off);
@@ -89,14 +92,14 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 		return rdu_fail(f, RDU_FAULT_BAD_SLOT, cmd->slot, 0);
 	if (size > card->mem_size || addr > card->mem_size - size)
 		return rdu_fail(f, RDU_FAULT_PAGE, 0, addr);
-	if (size < sizeof(struct rdu_prog_header) || size > RDU_IMAGE_MAX ||
-	    card->slot_bytes + size > RDU_SLOTS_MAX) {
-		result.error = size < RDU_IMAGE_MAX && size >= sizeof(struct rdu_prog_header)
-				       ? RDU_CFG_E_UNSUPPORTED
-			       : size > RDU_IMAGE_MAX ? RDU_CFG_E_TOO_LARGE
-						      : RDU_CFG_E_TRUNCATED;
+	if (size < sizeof(struct rdu_prog_header))
+		result.error = RDU_CFG_E_TRUNCATED;
+	else if (size > RDU_IMAGE_MAX)
+		result.error = RDU_CFG_E_TOO_LARGE;
+	else if (size > RDU_IMAGES_MAX - card->image_bytes)
+		result.error = RDU_CFG_E_UNSUPPORTED;
+	if (result.error)
 		goto answer;
-	}
 	if (rdu_inject_ecc(q, addr, f))
 		return -1;
 	image = malloc(size);
@@ -118,15 +121,13 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, size);
 	}
 answer:
-	if (cmd->prog.result &&
-	    rdu_bus_write(card, cmd->prog.result, &result, sizeof(result))) {
+	if (cmd->prog.result && rdu_bus_write(card, cmd->prog.result, &result, sizeof(result))) {
 		rdu_program_put(p);
 		return rdu_fail(f, RDU_FAULT_HOST_BUS, RDU_FAULT_INFO_WRITE, cmd->prog.result);
 	}
 	if (p) {
 		pthread_mutex_lock(&card->lock);
 		card->slot[cmd->slot] = p;
-		card->slot_bytes += size;
 		pthread_mutex_unlock(&card->lock);
 	}
 	return 0;
@@ -141,8 +142,6 @@ int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_f
 	if (cmd->slot < RDU_MAX_SLOTS) {
 		p = card->slot[cmd->slot];
 		card->slot[cmd->slot] = NULL;
-		if (p)
-			card->slot_bytes -= p->size;
 	}
 	pthread_mutex_unlock(&card->lock);
 	if (!p)

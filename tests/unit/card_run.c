@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Programs on the card: load, run, schedules, arguments, faults, tiles. */
 #include "card_program.h"
+#include "card_priv.h"
 
 static void fault_is(struct bed *b, struct rdu_cmd c, uint32_t code, uint32_t section,
 		     const char *what)
@@ -106,6 +107,41 @@ static void places(struct bed *b)
 		 "the image may write to region 0, which is read only");
 	args(b, 8 * MB, 2, VA + MB, VA + 140 * MB, BYTES);
 	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_PAGE, 0, "region not mapped");
+}
+
+/* What guests can make the host hold has a bound, over all queues and slots. */
+static void bounded(struct bed *b)
+{
+	const struct rdu_cmd out = { .op = RDU_OP_PROG_UNLOAD, .slot = 12 };
+	uint64_t used = b->card->image_bytes;
+	size_t size;
+	void *image;
+
+	is(b->card->bounce_bytes, 0, "no buffer outlives its section");
+	args(b, 8 * MB, 2, VA + MB, VA + 131 * MB, BYTES);
+	b->card->bounce_bytes = RDU_BOUNCE_MAX - BYTES + 1;
+	fault_is(b, run(0, VA + 8 * MB, false, false), RDU_FAULT_INTERNAL, 0,
+		 "other queues have the buffers");
+	is(b->card->bounce_bytes, RDU_BOUNCE_MAX - BYTES + 1, "... and keep them");
+	b->card->bounce_bytes = RDU_BOUNCE_MAX - BYTES;
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, false, false)), "just enough are left");
+	b->card->bounce_bytes -= RDU_BOUNCE_MAX - BYTES;
+	is(b->card->bounce_bytes, 0, "... and given back");
+
+	image = scale(9, 1, 1, &size);
+	is(load(b, 12, image, size, 0), 0, "a program");
+	size = b->card->image_bytes - used;
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	ok(size && bed_do(b, 1, run(12, VA + 8 * MB, false, false)), "... runs");
+	ok(bed_do(b, 0, out) && b->card->image_bytes == used + size,
+	   "out of its slot, it is still on the tiles, and counts");
+	bed_reset(b, 1);
+	is(b->card->image_bytes, used, "no more after the queue's reset");
+	bed_enable(b, 1, root, 0, 1);
+	image = scale(9, 1, 1, &size);
+	b->card->image_bytes = RDU_IMAGES_MAX - 1000;
+	is(load(b, 12, image, size, 0), RDU_CFG_E_UNSUPPORTED, "too many images");
+	b->card->image_bytes = used;
 }
 
 static void arguments(struct bed *b)
@@ -351,6 +387,7 @@ int main(void)
 	bed_enable(b, 1, root, 0, 1);
 	plain(b);
 	places(b);
+	bounded(b);
 	arguments(b);
 	schedules(b);
 	scratchpads(b);
