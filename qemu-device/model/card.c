@@ -296,7 +296,7 @@ void rdu_card_pause(struct rdu_card *card)
 		for (i = 0; i < RDU_MAX_QUEUES; i++) {
 			struct rdu_queue *q = &card->queue[i];
 
-			if (!quiet(q) && !q->stop) {
+			if (!quiet(q) && !q->stop && !q->storing) {
 				q->overtime = true;
 				q->stop = true;
 			}

@@ -88,6 +88,7 @@ struct rdu_queue {
 	bool reset_req, disable_req; /* done when the worker is quiet */
 	bool fault_irq;              /* fault vector still to be raised */
 	bool overtime;               /* stopped because a pause waited too long */
+	bool storing;                /* writes back what a section stored: no pause stops it */
 	bool hung;                   /* the next command never ends ... */
 	bool stuck;                  /* ... and only the card's reset gets rid of it */
 	volatile bool stop;          /* work in progress gives up */

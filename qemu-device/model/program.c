@@ -364,6 +364,28 @@ static int compute(struct rdu_job *j, uint32_t i, struct rdu_section *s,
 	return -1;
 }
 
+/* What was stored before a fault stays stored: no watchdog and no pause cuts the
+ * copies back of a section that has ended, which are bounded. A reset does. */
+static int unbind(struct rdu_queue *q, struct rdu_binding *b, struct rdu_failure *f)
+{
+	struct rdu_card *card = q->card;
+	uint64_t deadline = q->deadline_ns;
+	int result;
+
+	pthread_mutex_lock(&card->lock);
+	q->storing = true;
+	if (q->overtime)
+		q->stop = q->reset_req || card->closing;
+	pthread_mutex_unlock(&card->lock);
+	q->deadline_ns = 0;
+	result = rdu_unbind(q, b, !q->stop, f);
+	q->deadline_ns = deadline;
+	pthread_mutex_lock(&card->lock);
+	q->storing = false;
+	pthread_mutex_unlock(&card->lock);
+	return result;
+}
+
 static int exec(struct rdu_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
 	struct rdu_queue *q = j->q;
@@ -403,8 +425,7 @@ static int exec(struct rdu_job *j, uint32_t i, uint64_t iteration, struct rdu_fa
 			rdu_section_time_within(s, j->args->scalars, rdu_trace_stage, &j->trace,
 						&patience);
 	}
-	/* What was stored before a fault stays stored. */
-	if (rdu_unbind(q, &b, !q->stop, failed ? &(struct rdu_failure){ .info = 0 } : f))
+	if (unbind(q, &b, failed ? &(struct rdu_failure){ .info = 0 } : f))
 		failed = -1;
 out:
 	section_put(j->p, i);

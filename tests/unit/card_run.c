@@ -356,6 +356,48 @@ static void together(struct bed *b)
 	bed_reset(b, 0);
 }
 
+/* Pages that arrived in the scattered host pages of places(). */
+static unsigned int arrived(struct bed *b)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < BYTES / 4096; i++)
+		n += scaled(floats(b, MB) + i * 1024,
+			    (float *)host_ptr(b, HOST_BASE + 2 * MB + i * 8192), 2, 1024);
+	for (i = 0; i < BYTES / 4096; i++)
+		memset(host_ptr(b, HOST_BASE + 2 * MB + i * 8192), 0, 4096);
+	return n;
+}
+
+/* A section that is cut off has stored something, through a buffer. */
+static void cut_off(struct bed *b)
+{
+	struct rdu_cmd r = run(6, VA + 8 * MB, false, false);
+
+	arrived(b);
+	args(b, 8 * MB, 2, VA + MB, VA + 131 * MB, BYTES);
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 300);
+	fault_is(b, r, RDU_FAULT_WATCHDOG, 0, "watchdog in host time, stores go to a buffer");
+	is(arrived(b), BYTES / 4096, "they arrive");
+	qwr(b, 1, RDU_REG_Q_WATCHDOG_MS, 0);
+	bed_put(b, 1, r);
+	bed_ring(b, 1);
+	while (!b->card->bounce_bytes)
+		usleep(10);
+	usleep(300000);
+	/* As a pause does when it has waited for half a minute. */
+	pthread_mutex_lock(&b->card->lock);
+	b->card->queue[1].overtime = b->card->queue[1].stop = true;
+	pthread_mutex_unlock(&b->card->lock);
+	for (unsigned int i = 0; i < 100000 && qrd(b, 1, RDU_REG_Q_STATUS) != RDU_QUEUE_FAULTED;
+	     i++)
+		usleep(100);
+	is(qrd(b, 1, RDU_REG_Q_FAULT_CODE), RDU_FAULT_WATCHDOG, "given up by a pause");
+	is(arrived(b), BYTES / 4096, "they arrive");
+	bed_reset(b, 1);
+	bed_enable(b, 1, root, 0, 1);
+}
+
 static void timing_only(void)
 {
 	struct bed *b = bed_new("sn10", 1, true);
@@ -394,6 +436,7 @@ int main(void)
 	outside(b);
 	stopped_while_bound(b);
 	together(b);
+	cut_off(b);
 	bed_free(b);
 	timing_only();
 	return tap_done();
