@@ -88,10 +88,17 @@ void rdu_queue_wake(struct rdu_queue *q)
 		pthread_cond_signal(&q->wake);
 }
 
-static void account_idle(struct rdu_queue *q)
+/* Busy tile-nanoseconds of a stretch of work under way. */
+static uint64_t busy_until(const struct rdu_queue *q, uint64_t now)
 {
-	if (q->busy_since)
-		q->card->busy_ns += rdu_card_now(q->card) - q->busy_since;
+	if (!q->busy_since || now < q->busy_since)
+		return 0;
+	return (now - q->busy_since) * (q->live.tile_count ? q->live.tile_count : 1);
+}
+
+void rdu_queue_rest(struct rdu_queue *q)
+{
+	q->card->busy_ns += busy_until(q, rdu_card_now(q->card));
 	q->busy_since = 0;
 }
 
@@ -106,7 +113,7 @@ void rdu_queue_settle(struct rdu_queue *q)
 		return;
 	rdu_queue_unload(q);
 	release_tiles(q);
-	account_idle(q);
+	rdu_queue_rest(q);
 	if (q->reset_req) {
 		memset(&q->fault, 0, sizeof(q->fault));
 		q->fault.section = q->fault.program = RDU_NONE;
@@ -271,6 +278,47 @@ void rdu_card_power_on(struct rdu_card *card)
 	pthread_mutex_unlock(&card->lock);
 }
 
+/*
+ * Health. Load is the share of tiles that were busy, smoothed over about a
+ * second; power follows it, temperature follows power with a longer delay. The
+ * figures are of the size of one such chip on a card; none is published.
+ */
+#define POWER_IDLE_MW 75000.0
+#define POWER_SPAN_MW 275000.0
+#define TEMP_IDLE_MC 35000.0
+#define TEMP_SPAN_MC 45000.0
+
+/* card->lock held. */
+static void sample(struct rdu_card *card)
+{
+	uint64_t now = rdu_card_now(card), busy = card->busy_ns;
+	double dt, load;
+	unsigned int i;
+
+	if (now <= card->sample_ns)
+		return;
+	for (i = 0; i < RDU_MAX_QUEUES; i++)
+		busy += busy_until(&card->queue[i], now);
+	dt = (double)(now - card->sample_ns);
+	load = busy > card->sample_busy ? (double)(busy - card->sample_busy) : 0;
+	load /= dt * card->chip.tiles;
+	if (load > 1)
+		load = 1;
+	dt *= 1e-9;
+	card->load += (load - card->load) * (1 - exp(-dt / 1.0));
+	card->heat += (card->load - card->heat) * (1 - exp(-dt / 8.0));
+	card->sample_ns = now;
+	card->sample_busy = busy;
+}
+
+void rdu_card_health(struct rdu_card *card, uint32_t *millidegrees, uint32_t *milliwatts)
+{
+	if (!card->paused)
+		sample(card);
+	*milliwatts = (uint32_t)(POWER_IDLE_MW + POWER_SPAN_MW * card->load);
+	*millidegrees = (uint32_t)(TEMP_IDLE_MC + TEMP_SPAN_MC * card->heat);
+}
+
 /* Interrupts are out, too: what is saved now has them all. */
 bool rdu_card_quiet(const struct rdu_card *card)
 {
@@ -286,8 +334,10 @@ void rdu_card_pause(struct rdu_card *card)
 {
 	struct timespec limit = rdu_in_ms(PAUSE_PATIENCE_MS);
 	unsigned int i;
+	bool already;
 
 	pthread_mutex_lock(&card->lock);
+	already = card->paused;
 	card->paused = true;
 	while (!rdu_card_quiet(card)) {
 		if (pthread_cond_timedwait(&card->quiet, &card->lock, &limit) != ETIMEDOUT)
@@ -309,7 +359,10 @@ void rdu_card_pause(struct rdu_card *card)
 
 		if (q->overtime)
 			q->stop = q->overtime = false;
+		rdu_queue_rest(q);
 	}
+	if (!already)
+		sample(card);
 	pthread_mutex_unlock(&card->lock);
 }
 
@@ -318,49 +371,18 @@ void rdu_card_resume(struct rdu_card *card)
 	unsigned int i;
 
 	pthread_mutex_lock(&card->lock);
-	card->paused = false;
-	for (i = 0; i < RDU_MAX_QUEUES; i++)
-		rdu_queue_wake(&card->queue[i]);
+	if (card->paused) {
+		card->paused = false;
+		card->sample_ns = rdu_card_now(card); /* the time stopped is nobody's */
+		for (i = 0; i < RDU_MAX_QUEUES; i++) {
+			struct rdu_queue *q = &card->queue[i];
+
+			if (q->status == RDU_QUEUE_RUNNING)
+				q->busy_since = card->sample_ns;
+			rdu_queue_wake(q);
+		}
+	}
 	pthread_mutex_unlock(&card->lock);
-}
-
-/*
- * Health. Load is the share of tiles that were busy, smoothed over about a
- * second; power follows it, temperature follows power with a longer delay. The
- * figures are of the size of one such chip on a card; none is published.
- */
-#define POWER_IDLE_MW 75000.0
-#define POWER_SPAN_MW 275000.0
-#define TEMP_IDLE_MC 35000.0
-#define TEMP_SPAN_MC 45000.0
-
-void rdu_card_health(struct rdu_card *card, uint32_t *millidegrees, uint32_t *milliwatts)
-{
-	uint64_t now = rdu_card_now(card), busy = card->busy_ns;
-	double dt, load;
-	unsigned int i;
-
-	for (i = 0; i < RDU_MAX_QUEUES; i++) {
-		const struct rdu_queue *q = &card->queue[i];
-
-		if (q->busy_since && now > q->busy_since)
-			busy += (now - q->busy_since) *
-				(q->live.tile_count ? q->live.tile_count : 1);
-	}
-	if (now > card->sample_ns) {
-		dt = (double)(now - card->sample_ns);
-		load = busy > card->sample_busy ? (double)(busy - card->sample_busy) : 0;
-		load /= dt * card->chip.tiles;
-		if (load > 1)
-			load = 1;
-		dt *= 1e-9;
-		card->load += (load - card->load) * (1 - exp(-dt / 1.0));
-		card->heat += (card->load - card->heat) * (1 - exp(-dt / 8.0));
-		card->sample_ns = now;
-		card->sample_busy = busy;
-	}
-	*milliwatts = (uint32_t)(POWER_IDLE_MW + POWER_SPAN_MW * card->load);
-	*millidegrees = (uint32_t)(TEMP_IDLE_MC + TEMP_SPAN_MC * card->heat);
 }
 
 static int make_scratch(struct rdu_card *card)

@@ -176,6 +176,8 @@ void rdu_queue_enable(struct rdu_queue *q);
 int rdu_queue_start(struct rdu_queue *q);
 void rdu_card_request_reset(struct rdu_card *card);
 void rdu_queue_wake(struct rdu_queue *q);
+/* Its tiles are busy no longer. */
+void rdu_queue_rest(struct rdu_queue *q);
 /* Carries out what was requested, if the worker is quiet. */
 void rdu_queue_settle(struct rdu_queue *q);
 void rdu_card_settle(struct rdu_card *card);

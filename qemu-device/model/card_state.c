@@ -595,16 +595,13 @@ int rdu_card_save(struct rdu_card *card, int (*put)(void *opaque, const void *bu
 static void start_workers(struct stream *s)
 {
 	struct rdu_card *card = s->card;
-	uint64_t now = rdu_card_now(card);
 	unsigned int i;
 
 	card->busy_ns = card->sample_busy = 0;
-	card->sample_ns = now;
 	for (i = 0; i < RDU_MAX_QUEUES && !s->bad; i++) {
 		struct rdu_queue *q = &card->queue[i];
 
 		atomic_fetch_add(&q->tlb_generation, 1);
-		q->busy_since = q->status == RDU_QUEUE_RUNNING ? now : 0;
 		if ((q->status != RDU_QUEUE_DISABLED || q->fault_irq) && rdu_queue_start(q))
 			refuse(s, "no thread for queue %u", i);
 	}

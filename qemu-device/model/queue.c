@@ -211,15 +211,6 @@ static void start_running(struct rdu_queue *q)
 	q->status = RDU_QUEUE_RUNNING;
 }
 
-/* card->lock held. */
-static void stop_running(struct rdu_queue *q)
-{
-	if (q->busy_since)
-		q->card->busy_ns += (rdu_card_now(q->card) - q->busy_since) *
-				    (q->live.tile_count ? q->live.tile_count : 1);
-	q->busy_since = 0;
-}
-
 /* The command's cycles go to the queue's counters and to the card's clock. */
 static void account(struct rdu_queue *q)
 {
@@ -295,7 +286,7 @@ static void one_command(struct rdu_queue *q)
 			fault(q, &f, seq);
 	} else {
 		if (q->batch_pos == q->batch_len && q->head == q->tail) {
-			stop_running(q);
+			rdu_queue_rest(q);
 			q->status = RDU_QUEUE_IDLE;
 		}
 		if (c->flags & RDU_CMD_IRQ)
@@ -405,7 +396,7 @@ void *rdu_queue_worker(void *queue)
 		}
 		if (irq_due(q)) {
 			q->fault_irq = false;
-			stop_running(q);
+			rdu_queue_rest(q);
 			raise_irq(q, RDU_VECTOR_FAULT);
 			continue;
 		}
@@ -418,7 +409,7 @@ void *rdu_queue_worker(void *queue)
 		rdu_card_settle(card);
 		pthread_cond_broadcast(&card->quiet);
 		if (q->status == RDU_QUEUE_RUNNING && !card->paused && !q->hung) {
-			stop_running(q);
+			rdu_queue_rest(q);
 			q->status = RDU_QUEUE_IDLE;
 		}
 		if (!spun && q->status == RDU_QUEUE_IDLE && !card->paused && !card->closing) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Faults on demand: each one strikes as often as was asked for, and ends. */
 #include "card_test.h"
+#include "card_priv.h"
 
 #define MB (1ull << 20)
 #define VA 0x7000000000ULL /* card memory from 16 MiB on */
@@ -244,6 +245,44 @@ static void dead(struct bed *b)
 	ok(answers(b, 1), "... and it works");
 }
 
+static _Atomic uint64_t moment = 1000000000;
+
+static uint64_t now(void *opaque)
+{
+	(void)opaque;
+	return moment;
+}
+
+/* Load and temperature know nothing of the time that the card was paused. */
+static void busy_time(void)
+{
+	struct bed *b;
+	uint32_t power, temp;
+
+	bed_ops.now_ns = now;
+	b = bed_new("sn10", 1, false);
+	bed_enable(b, 1, bed_root(b), 0, 2);
+	rdu_card_inject(b->card, RDU_INJECT_HANG, 1);
+	bed_put(b, 1, nop(0));
+	bed_ring(b, 1);
+	struck(b, RDU_INJECT_HANG);
+	moment += 1000000000;
+	rdu_card_pause(b->card);
+	is(b->card->busy_ns, 2000000000, "two tiles were busy for a second");
+	power = rd(b, RDU_REG_POWER);
+	temp = rd(b, RDU_REG_TEMP);
+	ok(power > 75000 && temp > 35000, "... which POWER and TEMP show (%u, %u)", power, temp);
+	moment += 100000000000;
+	ok(power == rd(b, RDU_REG_POWER) && temp == rd(b, RDU_REG_TEMP), "paused, they stay");
+	rdu_card_resume(b->card);
+	ok(power == rd(b, RDU_REG_POWER) && temp == rd(b, RDU_REG_TEMP), "resumed, they go on");
+	moment += 1000000000;
+	ok(power < rd(b, RDU_REG_POWER), "... from there");
+	bed_reset(b, 1);
+	is(b->card->busy_ns, 4000000000, "a queue's reset counts by tiles, too");
+	bed_free(b);
+}
+
 int main(void)
 {
 	struct bed *b = bed_new("sn10", 1, false);
@@ -276,5 +315,6 @@ int main(void)
 	struck(b, RDU_INJECT_STUCK);
 	bed_free(b);
 	ok(true, "freed while hung and stuck");
+	busy_time();
 	return tap_done();
 }
