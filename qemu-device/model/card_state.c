@@ -87,6 +87,7 @@ struct identity {
 	uint64_t chip_hash, mem_size;
 	char chip[RDU_CHIP_NAME_LEN], serial[sizeof(((struct rdu_card *)0)->serial)];
 	uint32_t timing_only;
+	uint32_t zero; /* else what was on the stack would be here */
 };
 
 static void printable(char *text, size_t size)
