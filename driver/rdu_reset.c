@@ -260,8 +260,10 @@ void rdu_card_reload(struct rdu_device *rdev)
 	cookie = dma_fence_begin_signalling();
 	ret = rdu_reload(rdev);
 	trace_rdu_reset(rdev, RDU_ADMIN_QUEUE, ret);
-	if (!ret)
+	if (!ret) {
+		atomic64_inc(&rdev->resets); /* whoever hears of it by a fence finds it */
 		rdu_ctx_for_all(rdev, rdu_ctx_reload);
+	}
 	dma_fence_end_signalling(cookie);
 	if (ret) {
 		rdu_card_wedge(rdev, "the card can't be reset");
@@ -270,7 +272,6 @@ void rdu_card_reload(struct rdu_device *rdev)
 	pci_save_state(rdu_pdev(rdev)); /* for rdu_slot_reset() */
 	rdev->need_reset = false;
 	wake_up_all(&rdev->gate_wait);
-	atomic64_inc(&rdev->resets);
 }
 
 /* Tells whoever looks after the machine. */
