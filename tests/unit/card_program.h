@@ -62,6 +62,24 @@ static void *scratch(bool write, size_t *size)
 	return cfgb_finish(b, size);
 }
 
+/* Puts a program's image into a slot, and frees it: what the card says, ~0: nothing. */
+static uint32_t load_image(struct bed *b, uint32_t slot, void *image, size_t size)
+{
+	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD, .slot = slot };
+	struct rdu_prog_result *r = host_ptr(b, HOST_FREE);
+
+	memcpy(b->mem + 4 * MB, image, size);
+	free(image);
+	c.prog.addr = 4 * MB;
+	c.prog.size = size;
+	c.prog.result = HOST_FREE;
+	memset(r, 0xee, sizeof(*r));
+	if (!bed_do(b, 0, c))
+		return ~0u;
+	memset(b->mem + 4 * MB, 0xdd, size); /* the card has its own copy */
+	return r->error;
+}
+
 /* Puts a program with that one section into a slot, of two regions of `units`
  * times BYTES, BYTES further on for each iteration, with that schedule. */
 static uint32_t load_schedule(struct bed *b, uint32_t slot, void *section, size_t section_size,
@@ -69,8 +87,6 @@ static uint32_t load_schedule(struct bed *b, uint32_t slot, void *section, size_
 			      uint32_t num_steps)
 {
 	const uint64_t sizes[2] = { BYTES, BYTES };
-	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD, .slot = slot };
-	struct rdu_prog_result *r = host_ptr(b, HOST_FREE);
 	unsigned char *image;
 	size_t size;
 
@@ -93,17 +109,8 @@ static uint32_t load_schedule(struct bed *b, uint32_t slot, void *section, size_
 		seg[0].loop_stride = BYTES;
 		seg[1].loop_stride = BYTES;
 	}
-	memcpy(b->mem + 4 * MB, image, size);
-	free(image);
 	free(section);
-	c.prog.addr = 4 * MB;
-	c.prog.size = size;
-	c.prog.result = HOST_FREE;
-	memset(r, 0xee, sizeof(*r));
-	if (!bed_do(b, 0, c))
-		return ~0u;
-	memset(b->mem + 4 * MB, 0xdd, size); /* the card has its own copy */
-	return r->error;
+	return load_image(b, slot, image, size);
 }
 
 /* `loops`: as a schedule of that many iterations; 0: run once. */

@@ -266,11 +266,11 @@ static void stopped_while_bound(struct bed *b)
 	struct cfgb *g = cfgb_new(&chip, 1);
 	uint32_t ld = cfgb_program(g, RDU_KIND_LOAD, 0, 0);
 	uint32_t st = cfgb_program(g, RDU_KIND_STORE, 0, 0), i;
-	struct rdu_cmd c = { .op = RDU_OP_PROG_LOAD, .slot = 11 };
 	struct rdu_args *a = (void *)(b->mem + 40 * MB);
 	size_t section_size, size;
-	unsigned char *image;
 	uint64_t seq, end;
+	struct rdu_cmd c;
+	void *image;
 	void *section;
 
 	g->num_segments = RDU_MAX_REGIONS;
@@ -291,14 +291,8 @@ static void stopped_while_bound(struct bed *b)
 		a->regions[i].size = sizes[i] = 128 * MB;
 	}
 	image = cfgb_program_image(section, section_size, sizes, &size);
-	memcpy(b->mem + 4 * MB, image, size);
-	free(image);
 	free(section);
-	c.prog.addr = 4 * MB;
-	c.prog.size = size;
-	c.prog.result = HOST_FREE;
-	ok(bed_do(b, 0, c) && !((struct rdu_prog_result *)host_ptr(b, HOST_FREE))->error,
-	   "a program with %u regions", RDU_MAX_REGIONS);
+	is(load_image(b, 11, image, size), 0, "a program with as many regions as can be");
 	c = run(11, VA + 40 * MB, false, false);
 	c.run.args_size = sizeof(*a) + sizeof(a->regions[0]) * RDU_MAX_REGIONS;
 	seq = bed_put(b, 1, c);
