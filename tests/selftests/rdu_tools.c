@@ -151,7 +151,7 @@ TEST(top_errors)
 	EXPECT_TRUE(says(text, "write error"));
 }
 
-/* A word that is none of an option's is refused, and those that are are told. */
+/* What is none of an option's words or numbers is refused, and what is is told. */
 TEST(words)
 {
 	char text[4096];
@@ -160,6 +160,8 @@ TEST(words)
 	EXPECT_TRUE(says(text, "--schedule linear: one of cosine, constant\n"));
 	EXPECT_EQ(rdu("train --progress sometimes", text, sizeof(text)), 2);
 	EXPECT_TRUE(says(text, "--progress sometimes: one of auto, never, always\n"));
+	EXPECT_EQ(rdu("train --steps 1.5", text, sizeof(text)), 2);
+	EXPECT_TRUE(says(text, "--steps 1.5: a whole number\n"));
 	/* These are taken: what is missing is the file. */
 	EXPECT_EQ(rdu("train --schedule constant --progress never", text, sizeof(text)), 2);
 	EXPECT_TRUE(says(text, "want one FILE.rdu and --data DIR"));

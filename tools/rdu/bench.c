@@ -116,11 +116,11 @@ int cmd_bench(int argc, char **argv)
 			json = true;
 			break;
 		case 's':
-			if (!parse_number("--size", optarg, 1, 65536, &mib))
+			if (!parse_count("--size", optarg, 1, 65536, &mib))
 				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number("--jobs", optarg, 1, 1e6, &jobs))
+			if (!parse_count("--jobs", optarg, 1, 1e6, &jobs))
 				return EXIT_USAGE;
 			break;
 		case 'h':

@@ -201,7 +201,7 @@ int cmd_eval(int argc, char **argv)
 			e.labels = optarg;
 			break;
 		case 'n':
-			if (!parse_number("--count", optarg, 0, 1e9, &e.count))
+			if (!parse_count("--count", optarg, 0, 1e9, &e.count))
 				return EXIT_USAGE;
 			break;
 		case 'r':

@@ -36,8 +36,9 @@ extern bool line_open;
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int help(const char *command, const char *options);
-/* A number of an option, within bounds; false after an error message. */
+/* A number of an option, or a whole one, within bounds; false after an error message. */
 bool parse_number(const char *option, const char *text, double least, double most, double *value);
+bool parse_count(const char *option, const char *text, double least, double most, double *value);
 /* One of the words, up to NULL; false after an error message that names them. */
 bool parse_word(const char *option, const char *text, const char *const *words,
 		unsigned int *index);

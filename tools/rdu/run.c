@@ -256,7 +256,7 @@ int cmd_run(int argc, char **argv)
 				goto out;
 			break;
 		case 'n':
-			if (!parse_number("--repeat", optarg, 1, 1e9, &number))
+			if (!parse_count("--repeat", optarg, 1, 1e9, &number))
 				goto out;
 			r->repeat = number;
 			break;
@@ -264,7 +264,7 @@ int cmd_run(int argc, char **argv)
 			r->trace = optarg;
 			break;
 		case 'e':
-			if (!parse_number("--trace-events", optarg, 1, 1 << 24, &number))
+			if (!parse_count("--trace-events", optarg, 1, 1 << 24, &number))
 				goto out;
 			r->trace_events = number;
 			break;

@@ -139,7 +139,7 @@ int cmd_stat(int argc, char **argv)
 				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number("--count", optarg, 1, 1e9, &count))
+			if (!parse_count("--count", optarg, 1, 1e9, &count))
 				return EXIT_USAGE;
 			break;
 		case 's':

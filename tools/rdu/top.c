@@ -464,7 +464,7 @@ int cmd_top(int argc, char **argv)
 				return EXIT_USAGE;
 			break;
 		case 'n':
-			if (!parse_number("--count", optarg, 1, 1e9, &count))
+			if (!parse_count("--count", optarg, 1, 1e9, &count))
 				return EXIT_USAGE;
 			break;
 		case 'b':

@@ -102,7 +102,7 @@ int cmd_trace(int argc, char **argv)
 			svg = optarg;
 			break;
 		case 'e':
-			if (!parse_number("--events", optarg, 1, 1 << 24, &events))
+			if (!parse_count("--events", optarg, 1, 1 << 24, &events))
 				return EXIT_USAGE;
 			break;
 		case 'h':

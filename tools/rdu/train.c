@@ -399,13 +399,13 @@ static int parse(int argc, char **argv, struct plan *p)
 			ok = parse_number("--epochs", optarg, 0.001, 10000, &p->epochs);
 			break;
 		case STEPS:
-			ok = parse_number("--steps", optarg, 0, 1e8, &p->max_steps);
+			ok = parse_count("--steps", optarg, 0, 1e8, &p->max_steps);
 			break;
 		case LR:
 			ok = parse_number("--lr", optarg, 1e-12, 1e6, &p->lr);
 			break;
 		case SEED:
-			ok = parse_number("--seed", optarg, 0, 9e15, &p->seed);
+			ok = parse_count("--seed", optarg, 0, 9e15, &p->seed);
 			break;
 		case SCHEDULE:
 			ok = parse_word("--schedule", optarg, schedules, &word);

@@ -50,6 +50,16 @@ bool parse_number(const char *option, const char *text, double least, double mos
 	return false;
 }
 
+bool parse_count(const char *option, const char *text, double least, double most, double *value)
+{
+	if (!parse_number(option, text, least, most, value))
+		return false;
+	if (*value == floor(*value))
+		return true;
+	fprintf(stderr, "rdu: %s %s: a whole number\n", option, text);
+	return false;
+}
+
 bool parse_word(const char *option, const char *text, const char *const *words, unsigned int *index)
 {
 	unsigned int i;
