@@ -232,6 +232,7 @@ static int make_context(struct rdu_context *ctx, struct drm_device *d, struct dr
 	};
 	const struct timespec moment = { 0, 10000000 };
 	uint64_t ms = ctx->options.watchdog_ms;
+	bool are_short;
 	int ret;
 
 	create.timeout_ms = ms > d->info.max_timeout_ms ? d->info.max_timeout_ms : ms;
@@ -240,8 +241,12 @@ static int make_context(struct rdu_context *ctx, struct drm_device *d, struct dr
 	       create.queue_depth * 2 <= d->info.max_jobs)
 		create.queue_depth *= 2;
 	c->depth = create.queue_depth;
-	while ((ret = call(d, DRM_IOCTL_RDU_CTX_CREATE, &create)) == -ENOSPC &&
-	       tiles_are_short(ctx, d)) {
+	for (;;) {
+		/* Looked at on either side: others come and go meanwhile. */
+		are_short = tiles_are_short(ctx, d);
+		ret = call(d, DRM_IOCTL_RDU_CTX_CREATE, &create);
+		if (ret != -ENOSPC || !(are_short || tiles_are_short(ctx, d)))
+			break;
 		ret = -EBUSY;
 		if (!ctx->options.wait_for_tiles)
 			break;
