@@ -144,6 +144,12 @@ void nest_print(const struct nest *n, void *file);
  * data[tensor->id]. bf16: round contraction inputs as the systolic array does. */
 void nest_eval(const struct nest *n, void **data, bool bf16);
 
+/* Most terms that one accumulator adds up. */
+#define SUM_TERMS 16384
+/* sums.c: nests that add up more become sums of blocks, and sums of those. 0, or -1
+ * and which nest cannot be cut. */
+int module_split_sums(struct module *m, char *error, int error_size);
+
 /* ---- the passes after patterns ------------------------------------------ */
 
 struct rduc_options {

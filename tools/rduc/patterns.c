@@ -287,6 +287,7 @@ struct module *graph_patterns(struct graph *g)
 	struct module *m = module_new(g->name);
 	struct value **roots =
 		graph_alloc(g, (g->num_outputs + g->num_updates + 1) * sizeof(*roots));
+	char error[400];
 	int num = 0;
 
 	for (int i = 0; i < g->num_values; i++)
@@ -303,6 +304,10 @@ struct module *graph_patterns(struct graph *g)
 			roots[num++] = g->updates[i];
 		if (lower_entry(g, m, "train_step", "train/", roots, num, false))
 			goto fail;
+	}
+	if (module_split_sums(m, error, sizeof(error))) {
+		graph_error(g, "%s", error);
+		goto fail;
 	}
 	return m;
 fail:
