@@ -136,7 +136,7 @@ $(B)/selftests/$(1): LDLIBS += $(4)
 endef
 
 FRAGMENTS := qemu-device/model/model.mk lib/lib.mk tools/rduc/rduc.mk \
-	tools/rdu/rdu.mk tests/unit/unit.mk tests/qtest/qtest.mk \
+	tools/rdu/rdu.mk tests/unit/unit.mk tests/cycle/cycle.mk tests/qtest/qtest.mk \
 	tests/selftests/selftests.mk tests/conformance/conformance.mk \
 	tests/fuzz/fuzz.mk tests/bench/bench.mk tools/install.mk
 -include $(FRAGMENTS)

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: MIT
+/*
+ * AGCUs. A cycle of one: a vector whose bursts have come leaves; one of its programs,
+ * in turn, works on its next vector: addresses, which bursts they touch, requests for
+ * those that are not among the last CYCLE_LINES it touched in this activation. A STORE
+ * writes a burst out when it is full, when its place is needed, and when the
+ * activation ends.
+ */
+#include <string.h>
+#include "cycle_priv.h"
+#include "numerics.h"
+
+static uint32_t element_bytes(unsigned int format)
+{
+	switch (format) {
+	case RDU_FMT_BF16:
+	case RDU_FMT_I16:
+		return 2;
+	case RDU_FMT_I8:
+	case RDU_FMT_U8:
+		return 1;
+	case RDU_FMT_I64:
+		return 8;
+	}
+	return 4;
+}
+
+static uint32_t load_element(const unsigned char *at, unsigned int format)
+{
+	uint32_t word = 0;
+
+	memcpy(&word, at, element_bytes(format) < 4 ? element_bytes(format) : 4);
+	switch (format) {
+	case RDU_FMT_BF16:
+		return word << 16;
+	case RDU_FMT_I8:
+		return (uint32_t)(int32_t)(int8_t)word;
+	case RDU_FMT_I16:
+		return (uint32_t)(int32_t)(int16_t)word;
+	}
+	return word;
+}
+
+static int32_t clamp(uint32_t v, int32_t lo, int32_t hi)
+{
+	int32_t x = (int32_t)v;
+
+	return x < lo ? lo : x > hi ? hi : x;
+}
+
+static void store_element(unsigned char *at, unsigned int format, uint32_t v)
+{
+	int64_t wide = (int32_t)v;
+
+	switch (format) {
+	case RDU_FMT_BF16:
+		v = rdu_bf16(v);
+		break;
+	case RDU_FMT_I8:
+		v = (uint32_t)clamp(v, INT8_MIN, INT8_MAX);
+		break;
+	case RDU_FMT_U8:
+		v = (uint32_t)clamp(v, 0, UINT8_MAX);
+		break;
+	case RDU_FMT_I16:
+		v = (uint32_t)clamp(v, INT16_MIN, INT16_MAX);
+		break;
+	case RDU_FMT_I64:
+		memcpy(at, &wide, 8);
+		return;
+	}
+	memcpy(at, &v, element_bytes(format));
+}
+
+static struct open_activation *activation_of(struct unit_program *u, uint64_t number)
+{
+	for (uint32_t i = 0; i < u->num_open; i++) {
+		struct open_activation *o = &u->open[(u->first_open + i) % OPEN_ACTIVATIONS];
+
+		if (o->number == number)
+			return o;
+	}
+	return NULL;
+}
+
+/* ---- requests ---------------------------------------------------------------------- */
+
+static void request_done(void *who, uint64_t tag)
+{
+	struct agcu *a = who;
+	struct burst_request *r = &a->request[tag];
+	struct unit_program *u = r->who;
+
+	a->outstanding--;
+	r->used = false;
+	if (u->p->cfg->kind == RDU_KIND_STORE) {
+		activation_of(u, r->activation)->pending--;
+		return;
+	}
+	for (uint32_t i = 0; i < CYCLE_VECTORS; i++)
+		if (r->waiting[i / 64] >> i % 64 & 1)
+			u->waiting[i].pending--;
+	for (uint32_t i = 0; i < u->num_lines; i++)
+		if (u->line_state[i] == tag)
+			u->line_state[i] = NO_REQUEST;
+}
+
+/* Asks for todo[at_todo]; false: not in this cycle. */
+static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
+{
+	uint64_t burst = u->todo[u->at_todo];
+	uint32_t slot = 0, place;
+	struct burst_request *r;
+
+	if (a->outstanding == CYCLE_REQUESTS)
+		return false;
+	while (a->request[slot].used)
+		slot++;
+	if (!cycle_memory_request(m->memory, (burst & ~CYCLE_WRITE) * m->s->chip.dram_burst,
+				  burst & CYCLE_WRITE, request_done, a, slot))
+		return false;
+	r = &a->request[slot];
+	*r = (struct burst_request){ .who = u, .used = true, .activation = u->activation };
+	a->outstanding++;
+	u->at_todo++;
+	m->progress = true;
+	if (u->p->cfg->kind == RDU_KIND_STORE) {
+		activation_of(u, u->activation)->pending++;
+		return true;
+	}
+	/* the vector that is being issued is the ring's last */
+	place = (u->first_waiting + u->num_waiting - 1) % CYCLE_VECTORS;
+	r->waiting[place / 64] |= 1ull << place % 64;
+	for (uint32_t i = 0; i < u->num_lines; i++)
+		if (u->line[i] == burst)
+			u->line_state[i] = slot;
+	return true;
+}
+
+/* ---- coalescing ---------------------------------------------------------------------- */
+
+static int find_line(const struct unit_program *u, uint64_t burst)
+{
+	for (uint32_t i = 0; i < u->num_lines; i++)
+		if (u->line[i] == burst)
+			return (int)i;
+	return -1;
+}
+
+/* A place for one more burst; what it held is in *old, false: nothing. */
+static bool new_line(struct unit_program *u, uint64_t burst, uint32_t *place, uint64_t *old)
+{
+	bool full = u->num_lines == CYCLE_LINES;
+
+	*place = full ? u->next_line : u->num_lines;
+	if (full)
+		u->next_line = (u->next_line + 1) % CYCLE_LINES;
+	else
+		u->num_lines++;
+	*old = u->line[*place];
+	u->line[*place] = burst;
+	return full;
+}
+
+/* ---- LOAD ------------------------------------------------------------------------------ */
+
+static void touch_load(struct agcu *a, struct unit_program *u, struct waiting_vector *w,
+		       uint32_t place, uint64_t burst)
+{
+	int line = find_line(u, burst);
+	uint32_t at;
+	uint64_t old;
+
+	if (line < 0) {
+		new_line(u, burst, &at, &old);
+		u->line_state[at] = NO_REQUEST - 1; /* about to be asked for, by this vector */
+		u->todo[u->num_todo++] = burst;
+		w->pending++;
+		return;
+	}
+	if (u->line_state[line] < CYCLE_REQUESTS) {
+		uint64_t *who = &a->request[u->line_state[line]].waiting[place / 64];
+
+		w->pending += !(*who >> place % 64 & 1);
+		*who |= 1ull << place % 64;
+	}
+}
+
+static bool outside(struct cycle_sim *m, const struct unit_program *u, int64_t element,
+		    uint32_t bytes)
+{
+	const struct rdu_cfg_access *a = u->p->body;
+
+	if (element >= 0 && (uint64_t)(element + 1) * bytes <= m->setup->segments[a->target].size)
+		return false;
+	cycle_fail(m, "unit program %u: element %lld of segment %u", u->index, (long long)element,
+		   a->target);
+	return true;
+}
+
+static bool start_load(struct cycle_sim *m, struct agcu *agcu, struct unit_program *u)
+{
+	const struct rdu_cfg_access *a = u->p->body;
+	const struct cycle_segment *g = &m->setup->segments[a->target];
+	uint32_t bytes = element_bytes(a->format), lane[RDU_MAX_LANES], n, place;
+	int64_t address[RDU_MAX_LANES];
+	struct waiting_vector *w;
+
+	if (u->num_waiting == CYCLE_VECTORS)
+		return false;
+	cycle_pop_inputs(m, u);
+	place = (u->first_waiting + u->num_waiting++) % CYCLE_VECTORS;
+	w = &u->waiting[place];
+	w->pending = 0;
+	w->activation = u->activation;
+	w->push = cycle_at_last(u, u->p->cfg->out[0].mask);
+	n = cycle_addresses(m, u, m->lanes, a->flags & RDU_ACCESS_GATHER ? u->held[0] : NULL,
+			    address, lane);
+	for (uint32_t l = 0; l < m->lanes; l++)
+		w->data[l] = a->pad;
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t from = g->address + (uint64_t)address[i] * bytes;
+
+		if (outside(m, u, address[i], bytes))
+			return false;
+		if (g->data)
+			w->data[lane[i]] = load_element(g->data + address[i] * bytes, a->format);
+		for (uint64_t b = from / m->s->chip.dram_burst;
+		     b <= (from + bytes - 1) / m->s->chip.dram_burst; b++)
+			touch_load(agcu, u, w, place, b);
+	}
+	activation_of(u, u->activation)->pending++;
+	return true;
+}
+
+static void deliver(struct cycle_sim *m, struct unit_program *u)
+{
+	struct waiting_vector *w = &u->waiting[u->first_waiting];
+	bool last_is_whole = !u->issuing;
+
+	if (!u->num_waiting || w->pending || (u->num_waiting == 1 && !last_is_whole))
+		return;
+	if (w->push) {
+		if (!cycle_room(m, u, 0, 1))
+			return;
+		cycle_push(m, u, 0, m->now + 1, w->data);
+	}
+	activation_of(u, w->activation)->pending--;
+	u->first_waiting = (u->first_waiting + 1) % CYCLE_VECTORS;
+	u->num_waiting--;
+	m->progress = true;
+}
+
+/* ---- STORE ----------------------------------------------------------------------------- */
+
+static void touch_store(struct cycle_sim *m, struct unit_program *u, uint64_t burst, uint32_t bytes)
+{
+	const struct rdu_cfg_access *a = u->p->body;
+	int line = find_line(u, burst);
+	uint64_t old;
+	uint32_t at;
+
+	if (line < 0) {
+		if (new_line(u, burst, &at, &old) && u->line_state[at] < m->s->chip.dram_burst)
+			u->todo[u->num_todo++] = old | CYCLE_WRITE;
+		if (a->flags & RDU_ACCESS_ADD)
+			u->todo[u->num_todo++] = burst;
+		u->line_state[at] = 0;
+		line = (int)at;
+	}
+	if (u->line_state[line] >= m->s->chip.dram_burst)
+		return; /* written once more in place: it left already */
+	u->line_state[line] += bytes;
+	if (u->line_state[line] >= m->s->chip.dram_burst)
+		u->todo[u->num_todo++] = burst | CYCLE_WRITE;
+}
+
+static bool start_store(struct cycle_sim *m, struct unit_program *u)
+{
+	const struct rdu_cfg_access *a = u->p->body;
+	const struct cycle_segment *g = &m->setup->segments[a->target];
+	uint32_t bytes = element_bytes(a->format), lane[RDU_MAX_LANES], n;
+	int64_t address[RDU_MAX_LANES];
+
+	cycle_pop_inputs(m, u);
+	n = cycle_addresses(m, u, m->lanes, a->flags & RDU_ACCESS_GATHER ? u->held[1] : NULL,
+			    address, lane);
+	for (uint32_t i = 0; i < n; i++) {
+		uint64_t from = g->address + (uint64_t)address[i] * bytes;
+		unsigned char *to = g->data + address[i] * bytes;
+		uint32_t v = u->held[0][lane[i]];
+
+		if (outside(m, u, address[i], bytes))
+			return false;
+		if (g->data && a->flags & RDU_ACCESS_ADD)
+			v = rdu_simd_scalar(RDU_SIMD_FADD, load_element(to, a->format), v, 0);
+		if (g->data)
+			store_element(to, a->format, v);
+		for (uint64_t b = from / m->s->chip.dram_burst;
+		     b <= (from + bytes - 1) / m->s->chip.dram_burst; b++)
+			touch_store(m, u, b, bytes);
+	}
+	if (u->iteration + 1 < u->p->iterations)
+		return true;
+	for (uint32_t i = 0; i < u->num_lines; i++)
+		if (u->line_state[i] < m->s->chip.dram_burst)
+			u->todo[u->num_todo++] = u->line[i] | CYCLE_WRITE;
+	return true;
+}
+
+/* ---- a cycle ---------------------------------------------------------------------------- */
+
+/* Works on u's vector; false: there is nothing it can do now. */
+static bool work(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
+{
+	uint32_t budget = m->lanes * 4 / m->s->chip.dram_burst;
+	bool did = false;
+
+	if (!u->issuing) {
+		if (!cycle_may_start(m, u) || !cycle_inputs_there(m, u))
+			return false;
+		u->num_todo = u->at_todo = 0;
+		if (!(u->p->cfg->kind == RDU_KIND_LOAD ? start_load(m, a, u) : start_store(m, u)))
+			return false;
+		u->issuing = did = true;
+	}
+	for (budget = budget ? budget : 1; budget && u->at_todo < u->num_todo; budget--) {
+		if (!request(m, a, u))
+			break;
+		did = true;
+	}
+	if (u->at_todo == u->num_todo) {
+		u->issuing = false;
+		cycle_advance(m, u, m->now + 1);
+	}
+	return did;
+}
+
+void cycle_step_agcu(struct cycle_sim *m, struct agcu *a)
+{
+	for (uint32_t k = 0; k < a->num; k++) {
+		struct unit_program *u = &m->prog[a->program[k]];
+
+		if (u->p->cfg->kind == RDU_KIND_LOAD)
+			deliver(m, u);
+	}
+	for (uint32_t k = 0; k < a->num; k++) {
+		uint32_t at = (a->turn + k) % a->num;
+
+		if (!work(m, a, &m->prog[a->program[at]]))
+			continue;
+		a->turn = at + 1;
+		return;
+	}
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT
+/*
+ * rdu-cycles FILE [ENTRY]: every section of a program's entry point, cycle by cycle,
+ * beside the time that the card gives. Memory holds small numbers of both signs; after
+ * each section the two must hold the same bits.
+ */
+#include "cycle.h"
+#include "rduc_back_run.h"
+
+static void fill(struct ran *r)
+{
+	uint32_t x = 1;
+
+	for (size_t i = 0; i < r->num_symbols; i++) {
+		const struct rdu_file_symbol *s = &r->symbol[i];
+		float *p = (float *)(r->memory[s->region] + s->offset);
+		size_t bytes = r->region[s->region].size - s->offset;
+
+		if (r->region[s->region].data != RDU_NO_DATA)
+			continue;
+		for (size_t k = 0; s->dtype == RDU_DT_F32 && k < bytes / 4; k++) {
+			x = x * 1664525 + 1013904223;
+			p[k] = (float)((int)(x >> 20) - 2048) / 1024;
+		}
+		if (s->dtype != RDU_DT_F32)
+			memset(p, 0, bytes);
+	}
+}
+
+static uint32_t **scratch_new(const struct rdu_chip *chip, size_t pmus)
+{
+	uint32_t **p = calloc(pmus + 1, sizeof(*p));
+
+	for (size_t i = 0; i < pmus; i++) {
+		p[i] = aligned_alloc(64, chip->pmu_bytes);
+		memset(p[i], 0xff, chip->pmu_bytes);
+	}
+	return p;
+}
+
+int main(int argc, char **argv)
+{
+	struct ran a, b;
+	const struct rdu_prog_header *h;
+	const struct rdu_prog_section *sec;
+	const struct rdu_prog_segment *seg;
+	const struct rdu_prog_entry *en;
+	const struct rdu_prog_step *step;
+	uint32_t e = argc > 2 ? (uint32_t)atoi(argv[2]) : 0, **sa, **sb;
+	uint64_t *base, at = 0, fast = 0, slow = 0;
+	char error[300];
+	size_t pmus;
+	int bad = 0;
+
+	if (argc < 2 || ran_open(&a, argv[1]) || ran_open(&b, argv[1])) {
+		fprintf(stderr, "rdu-cycles FILE [ENTRY]\n");
+		return 2;
+	}
+	fill(&a);
+	fill(&b);
+	h = (const void *)a.program;
+	sec = (const void *)(a.program + h->sections_off);
+	seg = (const void *)(a.program + h->segments_off);
+	en = (const void *)(a.program + h->entries_off);
+	step = (const void *)(a.program + h->steps_off);
+	base = calloc(a.num_regions + 1, sizeof(*base));
+	for (size_t i = 0; i < a.num_regions; i++) {
+		base[i] = at;
+		at += (a.region[i].size + 4095) / 4096 * 4096;
+	}
+	pmus = rdu_chip_pmus_per_tile(&a.chip) * h->num_tiles;
+	sa = scratch_new(&a.chip, pmus);
+	sb = scratch_new(&b.chip, pmus);
+	printf("%-40s %12s %12s %7s %12s %12s\n", "section", "card", "cycles", "ratio", "card MB",
+	       "MB");
+	for (uint32_t k = 0; k < en[e].num_steps; k++) {
+		const struct rdu_prog_section *q = &sec[step[en[e].first_step + k].arg];
+		struct rdu_segment ga[256];
+		struct cycle_segment gb[256];
+		struct rdu_fault_record fault;
+		struct rdu_cfg_diag diag;
+		struct rdu_section *x = rdu_section_new(a.program + q->offset, q->size, &a.chip,
+							h->num_tiles, &diag);
+		const struct rdu_section_time *t;
+		struct cycle_result got = { 0 };
+		bool same = true;
+
+		if (!x) {
+			printf("%s: %s\n", q->name, diag.text);
+			return 1;
+		}
+		for (uint32_t i = 0; i < q->num_segments; i++) {
+			const struct rdu_prog_segment *g = &seg[q->first_segment + i];
+
+			ga[i] = (struct rdu_segment){ a.memory[g->region] + g->offset, g->size,
+						      g->access & RDU_SEG_WRITE };
+			gb[i] = (struct cycle_segment){ b.memory[g->region] + g->offset, g->size,
+							base[g->region] + g->offset };
+		}
+		struct rdu_run run = { .segments = ga, .scratch = sa };
+		struct cycle_setup setup = {
+			.section = x, .segments = gb, .scratch = sb, .limit = 100000000
+		};
+
+		t = rdu_section_time(x, NULL, NULL, NULL);
+		if (rdu_section_execute(x, &run, &fault)) {
+			printf("%s: fault %d\n", q->name, fault.code);
+			return 1;
+		}
+		if (cycle_run(&setup, &got, error, sizeof(error))) {
+			printf("%s: %s\n", q->name, error);
+			bad++;
+			rdu_section_free(x);
+			continue;
+		}
+		for (uint32_t i = 0; i < q->num_segments; i++)
+			same &= !memcmp(ga[i].ptr, gb[i].data, ga[i].size);
+		printf("%-40.40s %12llu %12llu %7.3f %12.3f %12.3f%s\n", q->name,
+		       (unsigned long long)t->cycles, (unsigned long long)got.cycles,
+		       (double)t->cycles / (double)got.cycles, (double)t->dram_bytes / 1e6,
+		       (double)got.dram_bytes / 1e6, same ? "" : "  DIFFERENT BITS");
+		if (getenv("V"))
+			printf("    reads %llu writes %llu activates %llu refreshes %llu turns "
+			       "%llu\n",
+			       (unsigned long long)got.memory.reads,
+			       (unsigned long long)got.memory.writes,
+			       (unsigned long long)got.memory.activates,
+			       (unsigned long long)got.memory.refreshes,
+			       (unsigned long long)got.memory.turnarounds);
+		fast += t->cycles;
+		slow += got.cycles;
+		bad += !same;
+		rdu_section_free(x);
+	}
+	printf("%-40s %12llu %12llu %7.3f\n", "all", (unsigned long long)fast,
+	       (unsigned long long)slow, (double)fast / (double)slow);
+	return bad ? 1 : 0;
+}
