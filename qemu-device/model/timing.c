@@ -506,7 +506,7 @@ static void fill_in(struct rdu_time_cache *t, const struct rdu_section *s, const
 		const struct rdu_prog_cost *pc = &t->costs.prog[i];
 		uint64_t n = s->progs[i].activations;
 
-		t->time.dram_bytes += pc->bytes * n;
+		t->time.dram_bytes += pc->all_bytes;
 		t->time.macs += pc->macs * n;
 		t->time.flops += pc->flops * n;
 	}

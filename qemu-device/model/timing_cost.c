@@ -3,17 +3,15 @@
  * What one activation of a stage costs when it is alone on the chip
  * (Documentation/timing.md gives the formulas with their reasons).
  *
- * Address patterns are sampled: a few windows of consecutive iterations, spread
- * over the activations, are played against the banks or the burst buffer. The
- * windows are chosen by position only, so equal programs cost the same.
+ * Bursts are counted iteration by iteration; activations that differ by whole bursts
+ * only are counted once. Bank conflicts are sampled, at places chosen by position only,
+ * so equal programs cost the same.
  */
 #include <stdlib.h>
 #include <string.h>
 #include "timing_priv.h"
 
-#define WINDOWS 4 /* places in a program that are sampled */
-#define WINDOW 32 /* consecutive iterations at each */
-#define WARM 32 /* iterations before it that fill the burst buffer */
+#define WINDOWS 4 /* places in a program that are sampled for bank conflicts */
 #define BURST_LINES 64 /* bursts an AGCU holds while it coalesces: assumed */
 #define GATHER_SEED 0x9e3779b97f4a7c15ULL
 
@@ -139,77 +137,222 @@ double rdu_bank_cycles(const struct rdu_section *s, uint32_t program)
 	return (double)sum / (double)samples * (a->flags & RDU_ACCESS_ADD ? 2 : 1);
 }
 
+/* ---- bursts ------------------------------------------------------------------ */
+
+#define BUCKETS 256
+
 /* The bursts an AGCU holds, any address in any place, the oldest leaving first. */
 struct burst_buffer {
 	uint64_t line[BURST_LINES];
-	unsigned int next;
+	unsigned int num, next;
+	uint8_t count[BUCKETS], last[BUCKETS]; /* lines of a bucket, and the newest of them */
 };
 
-/* Place of a burst, or -1. `guess`: look there first. */
-static int burst_find(const struct burst_buffer *bb, uint64_t burst, unsigned int guess)
+static void burst_clear(struct burst_buffer *bb)
 {
-	unsigned int i;
-
-	if (bb->line[guess] == burst)
-		return (int)guess;
-	for (i = 0; i < BURST_LINES; i++)
-		if (bb->line[i] == burst)
-			return (int)i;
-	return -1;
+	bb->num = bb->next = 0;
+	memset(bb->count, 0, sizeof(bb->count));
 }
 
-/* Bursts per iteration: what is not among the last BURST_LINES touched. */
-static double bursts_per_iteration(const struct rdu_section *s, const struct rdu_unit_prog *p)
+static bool burst_held(const struct burst_buffer *bb, uint64_t burst)
+{
+	unsigned int bucket = burst % BUCKETS, i;
+
+	if (!bb->count[bucket])
+		return false;
+	if (bb->line[bb->last[bucket]] == burst)
+		return true;
+	for (i = 0; bb->count[bucket] > 1 && i < bb->num; i++)
+		if (bb->line[i] == burst)
+			return true;
+	return false;
+}
+
+/* 1 if the burst is not among the last BURST_LINES. */
+static unsigned int burst_touch(struct burst_buffer *bb, uint64_t burst)
+{
+	unsigned int bucket = burst % BUCKETS;
+
+	if (burst_held(bb, burst))
+		return 0;
+	if (bb->num == BURST_LINES)
+		bb->count[bb->line[bb->next] % BUCKETS]--;
+	else
+		bb->num++;
+	bb->line[bb->next] = burst;
+	bb->count[bucket]++;
+	bb->last[bucket] = (uint8_t)bb->next;
+	bb->next = (bb->next + 1) % BURST_LINES;
+	return 1;
+}
+
+/* Bursts of n addresses of elements, those of one vector. */
+static unsigned int bursts_of(struct burst_buffer *bb, const int64_t *addr, unsigned int n,
+			      unsigned int bytes, unsigned int shift)
+{
+	unsigned int l, num = 0;
+	uint64_t before = UINT64_MAX;
+
+	for (l = 0; l < n; l++) {
+		uint64_t at = (uint64_t)addr[l] * bytes;
+		uint64_t b = at >> shift, last = (at + bytes - 1) >> shift;
+
+		for (; b <= last; b++) {
+			if (b != before)
+				num += burst_touch(bb, b);
+			before = b;
+		}
+	}
+	return num;
+}
+
+/*
+ * Bursts of an activation, iteration by iteration. It starts with an empty buffer, as
+ * what it reads may have been stored meanwhile. Indices of a gather: see lane_addresses().
+ */
+static uint64_t activation_bursts(const struct rdu_section *s, const struct rdu_unit_prog *p,
+				  uint64_t activation, uint64_t from, uint64_t to,
+				  unsigned int shift)
 {
 	const struct rdu_cfg_access *a = p->body;
-	unsigned int bytes = element_bytes(a->format), w, l, n, shift = 0, guess;
+	unsigned int bytes = element_bytes(a->format), lanes = s->chip.lanes;
 	int64_t value[RDU_MAX_COUNTERS], addr[RDU_MAX_LANES];
-	uint64_t total, it, bursts = 0, samples = 0;
-	unsigned int where[RDU_MAX_LANES];
+	bool whole = !a->num_preds && !(a->flags & RDU_ACCESS_GATHER) && a->lane_stride == 1;
 	struct burst_buffer bb;
+	uint64_t it, bursts = 0;
 
+	if (lanes > a->lanes)
+		lanes = a->lanes;
+	burst_clear(&bb);
+	for (it = from; it < to; it++) {
+		uint64_t seed = GATHER_SEED * (activation * p->iterations + it + 1), b, last;
+
+		counters_at(p, activation, it, value);
+		if (!whole) {
+			unsigned int n = lane_addresses(p, value, lanes, seed, addr);
+
+			bursts += bursts_of(&bb, addr, n, bytes, shift);
+			continue;
+		}
+		lane_addresses(p, value, 1, 0, addr);
+		b = (uint64_t)addr[0] * bytes;
+		last = (b + (uint64_t)lanes * bytes - 1) >> shift;
+		for (b >>= shift; b <= last; b++)
+			bursts += burst_touch(&bb, b);
+	}
+	return bursts;
+}
+
+/* What bursts of an activation depend on: where its first element lies in a burst, and
+ * where its predicates start. */
+struct burst_key {
+	uint64_t offset;
+	int64_t pred[RDU_MAX_PREDS];
+};
+
+/* False: a predicate never holds, nothing is touched. */
+static bool burst_key_of(const struct rdu_unit_prog *p, uint64_t activation, uint64_t burst,
+			 struct burst_key *key)
+{
+	const struct rdu_cfg_access *a = p->body;
+	int64_t value[RDU_MAX_COUNTERS];
+	uint64_t at = (uint64_t)a->base;
+	unsigned int i, k;
+
+	memset(key, 0, sizeof(*key));
+	counters_at(p, activation, 0, value);
+	for (i = 0; i < p->cfg->num_counters; i++)
+		at += (uint64_t)a->stride[i] * (uint64_t)value[i];
+	key->offset = at * element_bytes(a->format) % burst;
+	for (k = 0; k < a->num_preds; k++) {
+		int64_t first = a->pred[k].base, lo, hi, far;
+
+		for (i = 0; i < p->cfg->num_counters; i++)
+			first += a->pred[k].stride[i] * value[i];
+		lo = hi = first;
+		for (i = p->cfg->num_outer; i < p->cfg->num_counters; i++) {
+			far = (int64_t)(p->trip[i] - 1) * p->cfg->counter[i].step *
+			      a->pred[k].stride[i];
+			*(far < 0 ? &lo : &hi) += far;
+		}
+		far = (int64_t)a->pred[k].lane_stride * (a->lanes - 1);
+		*(far < 0 ? &lo : &hi) += far;
+		if (hi < a->pred[k].lo || lo >= a->pred[k].hi)
+			return false;
+		/* One that always holds starts anywhere. */
+		key->pred[k] = lo >= a->pred[k].lo && hi < a->pred[k].hi ? INT64_MIN : first;
+	}
+	return true;
+}
+
+#define KEYS 1024 /* kept of one program; a power of two */
+#define BURST_VECTORS (1u << 22) /* vectors of one program that are looked at */
+
+struct burst_memo {
+	struct burst_key key[KEYS];
+	uint64_t bursts[KEYS];
+	bool used[KEYS];
+};
+
+static unsigned int memo_place(const struct burst_memo *m, const struct burst_key *key)
+{
+	uint64_t hash = key->offset * GATHER_SEED;
+	unsigned int i, k;
+
+	for (k = 0; k < RDU_MAX_PREDS; k++)
+		hash = (hash ^ (uint64_t)key->pred[k]) * GATHER_SEED;
+	i = (unsigned int)(hash >> 40) % KEYS;
+	for (k = 0; k < 8 && m->used[i]; k++, i = (i + 1) % KEYS)
+		if (!memcmp(&m->key[i], key, sizeof(*key)))
+			return i;
+	return i;
+}
+
+/*
+ * Bursts of all activations: every iteration of those that differ. What would take too
+ * long to look at, more than BURST_VECTORS vectors, is taken to go on as it began; so
+ * are the vectors of a gather, whose indices are data.
+ */
+static int count_bursts(const struct rdu_section *s, const struct rdu_unit_prog *p, double *bursts)
+{
+	const struct rdu_cfg_access *a = p->body;
+	bool gather = a->flags & RDU_ACCESS_GATHER;
+	uint64_t budget = gather ? 256 : BURST_VECTORS, act, sum = 0;
+	struct burst_memo *memo = calloc(1, sizeof(*memo));
+	unsigned int shift = 0;
+
+	if (!memo)
+		return -1;
 	while (1u << shift < s->chip.dram_burst)
 		shift++;
-	/* Iterations are counted through all activations; each activation starts
-	 * with an empty buffer, as what it reads may have been stored meanwhile. */
-	if (__builtin_mul_overflow(p->activations, p->iterations, &total))
-		total = UINT64_MAX;
-	for (w = 0; w < WINDOWS; w++) {
-		uint64_t start = window_start(total, w, WINDOW);
-		uint64_t first = start > WARM ? start - WARM : 0;
-
-		memset(&bb, 0xff, sizeof(bb));
-		memset(where, 0, sizeof(where));
-		bb.next = 0;
-		for (it = first; it < start + WINDOW && it < total; it++) {
-			if (it % p->iterations == 0)
-				memset(&bb, 0xff, sizeof(bb.line));
-			counters_at(p, it / p->iterations, it % p->iterations, value);
-			n = lane_addresses(p, value, s->chip.lanes, GATHER_SEED * (it + 1), addr);
-			guess = 0;
-			for (l = 0; l < n; l++) {
-				uint64_t at = (uint64_t)addr[l] * bytes;
-				uint64_t b = at >> shift, last = (at + bytes - 1) >> shift;
-
-				for (; b <= last; b++) {
-					int i = bb.line[guess] == b ? (int)guess
-								    : burst_find(&bb, b, where[l]);
-
-					if (i < 0) {
-						i = (int)bb.next;
-						bb.line[i] = b;
-						bb.next = (bb.next + 1) % BURST_LINES;
-						bursts += it >= start;
-					}
-					where[l] = guess = (unsigned int)i;
-				}
-			}
-			samples += it >= start;
-		}
-		if (total <= WINDOW)
-			break;
+	if (p->iterations > budget) {
+		sum = activation_bursts(s, p, 0, 0, budget, shift);
+		*bursts = (double)sum * (double)p->iterations / (double)budget *
+			  (double)p->activations;
+		free(memo);
+		return 0;
 	}
-	return samples ? (double)bursts / (double)samples : 0;
+	for (act = 0; act < p->activations && budget; act++) {
+		struct burst_key key;
+		unsigned int i;
+
+		budget--;
+		if (!burst_key_of(p, act, s->chip.dram_burst, &key))
+			continue;
+		i = memo_place(memo, &key);
+		if (gather || !memo->used[i] || memcmp(&memo->key[i], &key, sizeof(key))) {
+			if (budget < p->iterations)
+				break;
+			budget -= p->iterations;
+			memo->bursts[i] = activation_bursts(s, p, act, 0, p->iterations, shift);
+			memo->key[i] = key;
+			memo->used[i] = true;
+		}
+		sum += memo->bursts[i];
+	}
+	*bursts = act ? (double)sum * (double)p->activations / (double)act : 0;
+	free(memo);
+	return 0;
 }
 
 static uint64_t ceil_u64(double x)
@@ -325,16 +468,19 @@ static void cost_pmu(const struct rdu_section *s, uint32_t i, const struct rdu_u
 	c->latency = s->chip.pmu_cycles;
 }
 
-static void cost_agcu(const struct rdu_section *s, const struct rdu_unit_prog *p,
-		      struct rdu_prog_cost *c)
+static int cost_agcu(const struct rdu_section *s, const struct rdu_unit_prog *p,
+		     struct rdu_prog_cost *c)
 {
 	const struct rdu_cfg_access *a = p->body;
+	double all, each;
 	uint64_t bursts;
-	double each = bursts_per_iteration(s, p);
 
-	bursts = ceil_u64(each * (double)p->iterations);
+	if (count_bursts(s, p, &all))
+		return -1;
 	if (a->flags & RDU_ACCESS_ADD)
-		bursts *= 2; /* read, then written */
+		all *= 2; /* read, then written */
+	c->all_bytes = ceil_u64(all) * s->chip.dram_burst;
+	bursts = ceil_u64(all / (double)p->activations);
 	c->bytes = bursts * s->chip.dram_burst;
 	/* A vector a cycle; what touches several bursts takes one a cycle, unless
 	 * the vector itself spans them. */
@@ -346,6 +492,7 @@ static void cost_agcu(const struct rdu_section *s, const struct rdu_unit_prog *p
 	c->bound = c->busy > p->iterations ? RDU_BOUND_DRAM : RDU_BOUND_PORT;
 	c->vectors = c->busy;
 	c->latency = s->chip.dram_latency;
+	return 0;
 }
 
 static uint32_t shared_unit(const struct rdu_chip *chip, const struct rdu_cfg_program *c)
@@ -588,7 +735,8 @@ int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
 			cost_pmu(s, i, p, pc);
 			break;
 		default:
-			cost_agcu(s, p, pc);
+			if (cost_agcu(s, p, pc))
+				goto fail;
 			break;
 		}
 	}

@@ -10,12 +10,13 @@
 
 /* One unit program, one activation. */
 struct rdu_prog_cost {
-	uint64_t busy;    /* cycles it works: iterations x its own II */
+	uint64_t busy; /* cycles it works: iterations x its own II */
 	uint64_t latency; /* cycles from a vector in to the vector out */
-	uint64_t bytes;   /* to or from card memory, whole bursts */
+	uint64_t bytes; /* to or from card memory, whole bursts: the mean of all activations */
+	uint64_t all_bytes; /* of the section */
 	uint64_t macs, flops;
 	uint64_t vectors; /* unit's shared resource: vector slots it takes */
-	uint32_t unit;    /* the shared resource, ~0: none */
+	uint32_t unit; /* the shared resource, ~0: none */
 	enum rdu_bound bound;
 };
 
@@ -28,7 +29,7 @@ struct rdu_unit_use {
 /* One stage, one activation, alone on the chip. */
 struct rdu_stage_cost {
 	uint64_t issue; /* cycles before the next activation may start */
-	uint64_t fill;  /* cycles from the last issue to the last result */
+	uint64_t fill; /* cycles from the last issue to the last result */
 	uint64_t bytes;
 	uint32_t first_use, num_uses; /* resources that other stages use too */
 	enum rdu_bound bound;
@@ -40,7 +41,7 @@ struct rdu_costs {
 	struct rdu_stage_cost *stage;
 	struct rdu_unit_use *uses;
 	uint32_t num_units; /* resources */
-	double dram_rate;   /* bytes per cycle */
+	double dram_rate; /* bytes per cycle */
 };
 
 /* 0, or -1: no memory. */
@@ -51,7 +52,7 @@ void rdu_costs_free(struct rdu_costs *c);
  * made a section that takes long to time. NULL then, too; nothing is kept. */
 struct rdu_patience {
 	const volatile bool *stop; /* NULL: none */
-	uint64_t deadline_ns;      /* CLOCK_MONOTONIC; 0: none */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 };
 
 const struct rdu_section_time *
