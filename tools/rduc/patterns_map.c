@@ -153,14 +153,14 @@ EXPR(relu)
 	return c->integer ? OP2(IMAX, A(c, 0), I(c, 0)) : OP2(FMAX, A(c, 0), F(c, 0));
 }
 /* From the result, not the argument: the argument need not be kept. */
-GRAD(relu) { return SELECT(LT(F(c, 0), Y(c)), G(c), F(c, 0)); }
+GRAD(relu) { return SELECT(LE(Y(c), F(c, 0)), F(c, 0), G(c)); }
 EXPR(leaky_relu)
 {
 	return SELECT(negative(c, A(c, 0)), MUL(F(c, ALPHA(0.01f)), A(c, 0)), A(c, 0));
 }
 GRAD(leaky_relu)
 {
-	return SELECT(negative(c, A(c, 0)), MUL(F(c, ALPHA(0.01f)), G(c)), G(c));
+	return SELECT(LT(F(c, 0), A(c, 0)), G(c), MUL(F(c, ALPHA(0.01f)), G(c)));
 }
 EXPR(elu)
 {
@@ -169,7 +169,7 @@ EXPR(elu)
 }
 GRAD(elu)
 {
-	return SELECT(negative(c, A(c, 0)), MUL(G(c), ADD(Y(c), F(c, ALPHA(1)))), G(c));
+	return SELECT(LE(A(c, 0), F(c, 0)), MUL(G(c), ADD(Y(c), F(c, ALPHA(1)))), G(c));
 }
 EXPR(celu)
 {
@@ -370,7 +370,35 @@ EXPR(clip)
 		x = OP2(FMIN, x, F(c, hi->f));
 	return x;
 }
-GRAD(clip) { return SELECT(OP2(FEQ, A(c, 0), Y(c)), G(c), F(c, 0)); }
+/*
+ * The argument from the lower to the upper limit, ends included; a limit beyond it,
+ * of two that contradict each other the upper one.
+ */
+GRAD(clip)
+{
+	struct attr *min = node_attr(c->n, "min"), *max = node_attr(c->n, "max");
+	int x = A(c, 0), g = G(c), zero = F(c, 0), lo = -1, hi = -1;
+
+	if (c->num_in > 1 && c->in[1])
+		lo = A(c, 1);
+	else if (min)
+		lo = F(c, min->f);
+	if (c->num_in > 2 && c->in[2])
+		hi = A(c, 2);
+	else if (max)
+		hi = F(c, max->f);
+	if (which == 1) {
+		g = SELECT(LT(x, lo), g, zero);
+		return hi < 0 ? g : SELECT(LT(lo, hi), g, zero);
+	}
+	if (which == 2) {
+		zero = lo < 0 ? zero : SELECT(LT(hi, lo), g, zero);
+		return SELECT(LT(hi, x), g, zero);
+	}
+	if (lo >= 0)
+		g = SELECT(LE(lo, x), g, zero);
+	return hi < 0 ? g : SELECT(LE(x, hi), g, zero);
+}
 
 EXPR(cast)
 {
@@ -426,8 +454,28 @@ GRAD(div)
 }
 EXPR(max) { return fold_args(c, RDU_SIMD_FMAX, RDU_SIMD_IMAX); }
 EXPR(min) { return fold_args(c, RDU_SIMD_FMIN, RDU_SIMD_IMIN); }
-/* All that equal the result get the gradient. */
-GRAD(minmax) { return SELECT(OP2(FEQ, A(c, which), Y(c)), G(c), F(c, 0)); }
+/*
+ * Of two the greater (of Min the smaller) gets the gradient, each half of it where they
+ * are equal; more than two are taken as Max(Max(a, b), c).
+ */
+GRAD(minmax)
+{
+	bool max = c->n->op->name[1] == 'a';
+	int so_far = A(c, 0), g = G(c), half = F(c, 0.5f), zero = F(c, 0), factor = -1;
+
+	for (int k = 1; k < c->num_in; k++) {
+		int a = A(c, k), left = so_far;
+		int mine = k == which ? a : left, other = k == which ? left : a, f;
+
+		so_far = max ? OP2(FMAX, left, a) : OP2(FMIN, left, a);
+		if (k < which)
+			continue;
+		f = SELECT(OP2(FEQ, mine, other), half,
+			   SELECT(max ? LT(mine, other) : LT(other, mine), zero, F(c, 1)));
+		factor = factor < 0 ? f : MUL(factor, f);
+	}
+	return factor < 0 ? g : MUL(g, factor);
+}
 EXPR(mean) { return MUL(F(c, 1.0f / c->num_in), fold_args(c, RDU_SIMD_FADD, RDU_SIMD_IADD)); }
 GRAD(mean) { return MUL(F(c, 1.0f / c->num_in), G(c)); }
 
@@ -508,11 +556,17 @@ GRAD(pow)
 {
 	float e;
 
-	if (which)
-		return MUL(G(c), MUL(Y(c), OP1(LOG, A(c, 0))));
-	if (exponent(c, &e))
-		return MUL(G(c), MUL(F(c, e), power_const(c, A(c, 0), e - 1)));
-	return MUL(G(c), MUL(as_float(c, 1), MUL(Y(c), OP1(RECIP, A(c, 0)))));
+	int zero = F(c, 0), b, r;
+
+	if (!which && exponent(c, &e))
+		return e == 0 ? zero : MUL(G(c), MUL(F(c, e), power_const(c, A(c, 0), e - 1)));
+	b = as_float(c, 1);
+	if (which) { /* 0^b stays 0 */
+		r = MUL(G(c), MUL(Y(c), OP1(LOG, A(c, 0))));
+		return SELECT(OP2(FEQ, A(c, 0), zero), SELECT(LE(zero, b), zero, r), r);
+	}
+	r = MUL(G(c), MUL(b, power(c, A(c, 0), SUB(b, F(c, 1)))));
+	return SELECT(OP2(FEQ, b, zero), zero, r);
 }
 EXPR(prelu)
 {
@@ -520,10 +574,10 @@ EXPR(prelu)
 }
 GRAD(prelu)
 {
-	int below = negative(c, A(c, 0));
+	int above = LT(F(c, 0), A(c, 0));
 
-	return which ? SELECT(below, MUL(G(c), A(c, 0)), F(c, 0))
-		     : SELECT(below, MUL(G(c), A(c, 1)), G(c));
+	return which ? SELECT(above, F(c, 0), MUL(G(c), A(c, 0)))
+		     : SELECT(above, G(c), MUL(G(c), A(c, 1)));
 }
 
 static int truth(struct map_ctx *c, int e) /* a float comparison as bool */

@@ -94,12 +94,24 @@ static int average_scale(struct lower *l, struct node *n, struct nest *nest, con
 	return scale == 1 ? e : op2(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, (float)(1 / scale)));
 }
 
+/* Elements under the window: s y + d k - pad along each axis. */
+static void window_access(struct access *a, const struct window *w, const int *dim, const int *k)
+{
+	a->coef[0][dim[0]] = a->coef[1][dim[1]] = 1;
+	for (int i = 0; i < w->space; i++) {
+		a->coef[2 + i][dim[2 + i]] = (int32_t)w->stride[i];
+		a->coef[2 + i][k[i]] = (int32_t)w->dilation[i];
+		a->offset[2 + i] = (int32_t)-w->pad[i];
+	}
+	a->guarded = true;
+}
+
 static int pool_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0], *y = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
 	bool with_pad = attr_i(n, "count_include_pad", 0);
-	int dim[2 + 2 * MAX_SPACE], e;
+	int dim[2 + MAX_SPACE], k[MAX_SPACE], e;
 	struct window w;
 	float pad = is_max(n) ? -INFINITY : 0;
 
@@ -109,16 +121,10 @@ static int pool_pattern(struct lower *l, struct node *n)
 	dim[1] = nest_dim(nest, "c", x->dim[1], false);
 	for (int i = 0; i < w.space; i++)
 		dim[2 + i] = nest_dim(nest, space_name(&w, i), w.out[i], false);
+	for (int i = 0; i < w.space; i++)
+		k[i] = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
 	nest_input(nest, lower_value(l, x));
-	nest->in[0].coef[0][dim[0]] = nest->in[0].coef[1][dim[1]] = 1;
-	for (int i = 0; i < w.space; i++) {
-		int k = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
-
-		nest->in[0].coef[2 + i][dim[2 + i]] = (int32_t)w.stride[i];
-		nest->in[0].coef[2 + i][k] = (int32_t)w.dilation[i];
-		nest->in[0].offset[2 + i] = (int32_t)-w.pad[i];
-	}
-	nest->in[0].guarded = true;
+	window_access(&nest->in[0], &w, dim, k);
 	memcpy(&nest->in[0].pad, &pad, 4);
 	nest->reduce = is_max(n) ? REDUCE_MAX : REDUCE_ADD;
 	nest->body = nest_in(nest, 0);
@@ -154,26 +160,96 @@ static int pool_gradient(struct graph *g, struct node *n)
 }
 
 struct pool_grad {
-	struct tensor *gy, *x, *y, *gx; /* x, y: maximum only */
-	bool relu; /* y is Relu of the maximum (differentiate.c) */
-	bool constant; /* average: scale here */
-	float scale;
+	struct tensor *gy, *gx;
+	struct tensor *choice; /* maximum: which element of its window each result is */
+	float scale;           /* average */
 };
 
-/* Gradient of one element under the window: what equals the maximum gets all. */
-static int pool_share(struct nest *nest, const struct pool_grad *t)
+/* A kernel position's number: positions are counted with the last axis fastest. */
+static int kernel_number(struct nest *nest, const struct window *w, const int *k)
+{
+	int e = k[0];
+
+	for (int i = 1; i < w->space; i++)
+		e = op2(nest, RDU_SIMD_IADD,
+			op2(nest, RDU_SIMD_IMUL, e, nest_imm_i(nest, (int32_t)w->kernel[i])), k[i]);
+	return e;
+}
+
+/* A NaN that no operation makes: what lies outside of the tensor. */
+#define OUTSIDE 0x7fedcba9
+
+/*
+ * The number of the element that the gradient of a maximum goes to, as PyTorch
+ * chooses: the first that equals it, or the last NaN. With a Relu behind it
+ * (differentiate.c) y is Relu's result; where that is 0 no element is chosen.
+ */
+static struct tensor *pool_choice(struct lower *l, struct node *n, const struct window *w)
+{
+	struct value *x = n->in[1], *y = n->in[2];
+	struct nest *nest = lower_nest(l, n, "choice");
+	int dim[2 + MAX_SPACE], k[MAX_SPACE], number, nan, none, e;
+	int64_t count = 1;
+	struct tensor *t;
+
+	for (int i = 0; i < w->space; i++)
+		count *= w->kernel[i];
+	if (count > 1 << 24) {
+		node_error(l->graph, n, "a window of more than 2^24 elements has no gradient");
+		return NULL;
+	}
+	t = lower_temp(l, n, "choice", count < 256 ? RDU_DT_U8 : RDU_DT_I32, y->ndim, y->dim);
+	dim[0] = nest_dim(nest, "n", x->dim[0], false);
+	dim[1] = nest_dim(nest, "c", x->dim[1], false);
+	for (int i = 0; i < w->space; i++)
+		dim[2 + i] = nest_dim(nest, space_name(w, i), w->out[i], false);
+	for (int i = 0; i < w->space; i++)
+		k[i] = nest_dim(nest, kernel_name(w, i), w->kernel[i], true);
+	nest_input(nest, lower_value(l, x));
+	window_access(&nest->in[0], w, dim, k);
+	nest->in[0].pad = OUTSIDE;
+	nest_input(nest, lower_value(l, y));
+	for (int i = 0; i < 2 + w->space; i++)
+		nest->in[1].coef[i][dim[i]] = 1;
+	for (int i = 0; i < w->space; i++)
+		k[i] = nest_index(nest, k[i]);
+	number = nest_op(nest, RDU_SIMD_I2F, kernel_number(nest, w, k), -1, -1);
+	none = nest_imm_f(nest, (float)count);
+	/* The minimum of these is the last NaN, if there is one. */
+	nan = op2(nest, RDU_SIMD_FSUB, nest_imm_f(nest, -1), number);
+	nan = nest_op(nest, RDU_SIMD_SELECT,
+		      op2(nest, RDU_SIMD_IEQ, nest_in(nest, 0), nest_imm_i(nest, OUTSIDE)), none,
+		      nan);
+	nan = nest_op(nest, RDU_SIMD_SELECT,
+		      op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 0)), none, nan);
+	nest->body = nest_op(nest, RDU_SIMD_SELECT,
+			     op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 1)), number,
+			     nan);
+	nest->reduce = REDUCE_MIN;
+	e = nest_red(nest);
+	e = nest_op(nest, RDU_SIMD_SELECT, op2(nest, RDU_SIMD_FLT, e, nest_imm_f(nest, 0)),
+		    op2(nest, RDU_SIMD_FSUB, nest_imm_f(nest, -1), e), e);
+	if (attr_i(n, "relu", 0))
+		e = nest_op(nest, RDU_SIMD_SELECT,
+			    op2(nest, RDU_SIMD_FLE, nest_in(nest, 1), nest_imm_f(nest, 0)), none,
+			    e);
+	nest_output(nest, t, nest_op(nest, RDU_SIMD_F2I, e, -1, -1));
+	for (int i = 0; i < 2 + w->space; i++)
+		nest->out[0].access.coef[i][dim[i]] = 1;
+	return lower_done(l, n, nest) ? NULL : t;
+}
+
+/* What one window gives to its element at kernel position k; in[1]: the choice. */
+static int pool_share(struct nest *nest, const struct window *w, const struct pool_grad *t,
+		      const int *k)
 {
 	int g = nest_in(nest, 0);
 
-	if (t->relu)
-		g = nest_op(nest, RDU_SIMD_SELECT,
-			    nest_op(nest, RDU_SIMD_FLT, nest_imm_f(nest, 0), nest_in(nest, 2), -1),
-			    g, nest_imm_f(nest, 0));
-	if (t->x)
-		return nest_op(nest, RDU_SIMD_SELECT,
-			       nest_op(nest, RDU_SIMD_FEQ, nest_in(nest, 1), nest_in(nest, 2), -1),
-			       g, nest_imm_f(nest, 0));
-	return g;
+	if (!t->choice)
+		return g;
+	return nest_op(nest, RDU_SIMD_SELECT,
+		       op2(nest, RDU_SIMD_IEQ, nest_in(nest, 1), kernel_number(nest, w, k)), g,
+		       nest_imm_f(nest, 0));
 }
 
 static int pool_phase(struct lower *l, struct node *n, const struct window *w,
@@ -181,7 +257,7 @@ static int pool_phase(struct lower *l, struct node *n, const struct window *w,
 {
 	const struct pool_grad *t = opaque;
 	struct nest *nest = lower_nest(l, n, NULL);
-	int dim[2 + MAX_SPACE], num_in = t->x ? 3 : 1, e;
+	int dim[2 + MAX_SPACE], e;
 	bool empty = false;
 
 	dim[0] = nest_dim(nest, "n", t->gx->dim[0], false);
@@ -197,27 +273,25 @@ static int pool_phase(struct lower *l, struct node *n, const struct window *w,
 			k[i] = nest_dim(nest, kernel_name(w, i), p[i].num_k, true);
 		nest->reduce = REDUCE_ADD;
 		nest_input(nest, t->gy);
-		if (t->x) {
-			nest_input(nest, t->x);
-			nest_input(nest, t->y);
-		}
-		for (int j = 0; j < num_in; j++) {
+		if (t->choice)
+			nest_input(nest, t->choice);
+		for (int j = 0; j < nest->num_in; j++) {
 			struct access *a = &nest->in[j];
 
 			a->coef[0][dim[0]] = a->coef[1][dim[1]] = 1;
 			for (int i = 0; i < w->space; i++) {
-				if (j == 1) {
-					a->coef[2 + i][dim[2 + i]] = (int32_t)w->stride[i];
-					a->offset[2 + i] = (int32_t)p[i].r;
-					continue;
-				}
 				a->coef[2 + i][dim[2 + i]] = 1;
 				a->coef[2 + i][k[i]] = (int32_t)-p[i].back;
 				a->offset[2 + i] = (int32_t)p[i].y0;
-				a->guarded = true;
 			}
+			a->guarded = true;
 		}
-		nest->body = pool_share(nest, t);
+		for (int i = 0; i < w->space; i++) /* k0 + step j */
+			k[i] = op2(nest, RDU_SIMD_IADD,
+				   op2(nest, RDU_SIMD_IMUL, nest_index(nest, k[i]),
+				       nest_imm_i(nest, (int32_t)p[i].step)),
+				   nest_imm_i(nest, (int32_t)p[i].k0));
+		nest->body = pool_share(nest, w, t, k);
 		e = nest_red(nest);
 		if (t->scale != 1)
 			e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, t->scale), -1);
@@ -239,34 +313,27 @@ static int pool_apart(struct lower *l, struct node *n, const struct window *w,
 		      const struct pool_grad *t)
 {
 	struct nest *nest = lower_nest(l, n, NULL);
-	int dim[2 + MAX_SPACE], k[MAX_SPACE], num_in = t->x ? 3 : 1, e;
+	int dim[2 + MAX_SPACE], k[MAX_SPACE], index[MAX_SPACE], e;
 
 	dim[0] = nest_dim(nest, "n", t->gx->dim[0], false);
 	dim[1] = nest_dim(nest, "c", t->gx->dim[1], false);
 	for (int i = 0; i < w->space; i++) {
 		dim[2 + i] = nest_dim(nest, space_name(w, i), w->out[i], false);
 		k[i] = nest_dim(nest, kernel_name(w, i), w->kernel[i], false);
+		index[i] = nest_index(nest, k[i]);
 	}
 	nest_input(nest, t->gy);
-	if (t->x) {
-		nest_input(nest, t->x);
-		nest_input(nest, t->y);
-	}
-	e = pool_share(nest, t);
+	if (t->choice)
+		nest_input(nest, t->choice);
+	e = pool_share(nest, w, t, index);
 	if (t->scale != 1)
 		e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, t->scale), -1);
 	nest_output(nest, t->gx, e);
-	for (int j = 0; j <= num_in; j++) {
-		struct access *a = j < num_in ? &nest->in[j] : &nest->out[0].access;
-		bool large = j == 1 || j == num_in;
-
+	for (int j = 0; j < nest->num_in; j++)
 		for (int i = 0; i < 2 + w->space; i++)
-			a->coef[i][dim[i]] = 1;
-		for (int i = 0; large && i < w->space; i++) {
-			a->coef[2 + i][dim[2 + i]] = (int32_t)w->stride[i];
-			a->coef[2 + i][k[i]] = 1;
-		}
-	}
+			nest->in[j].coef[i][dim[i]] = 1;
+	window_access(&nest->out[0].access, w, dim, k);
+	nest->out[0].access.guarded = false; /* nothing is padded */
 	if (lower_done(l, n, nest))
 		return -1;
 	for (int i = 0; i < w->space; i++)
@@ -287,9 +354,9 @@ static int pool_grad_pattern(struct lower *l, struct node *n)
 	if (window_get(l->graph, n->of_node, n->out[0], NULL, &w))
 		return -1;
 	if (max) {
-		t.x = lower_value(l, n->in[1]);
-		t.y = lower_value(l, n->in[2]);
-		t.relu = attr_i(n, "relu", 0);
+		t.choice = pool_choice(l, n, &w);
+		if (!t.choice)
+			return -1;
 	}
 	for (int i = 0; i < w.space; i++) {
 		int64_t count = window_count(&w, i, with_pad, 0);
@@ -327,22 +394,43 @@ static int pool_grad_pattern(struct lower *l, struct node *n)
 
 /* ---- over all positions: a reduction ------------------------------------------------- */
 
-static int global_expand(struct graph *g, struct node *n)
+static int global_average_expand(struct graph *g, struct node *n)
 {
 	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
-	const char *op = strstr(n->op->name, "Max") ? "ReduceMax" : "ReduceMean";
-	struct node *m = node_new(g, op, n->name);
-	struct value *v;
+	struct node *m = node_new(g, "ReduceMean", n->name);
 
 	if (n->in[0]->ndim < 3)
 		return node_error(g, n, "its input has %d dimensions", n->in[0]->ndim);
 	node_input(g, m, n->in[0]);
 	node_attr_ints(g, m, "axes", n->in[0]->ndim - 2, axes);
-	v = graph_finish(g, m);
+	return graph_replace_first(n, graph_finish(g, m));
+}
+
+/* One window along all that was in space: unlike ReduceMax's, its gradient goes
+ * to one element. */
+static int global_max_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *v;
+	struct node *m = node_new(g, "MaxPool", n->name);
+	int64_t dim[RDU_MAX_DIMS], count = 1;
+
+	if (x->ndim < 3)
+		return node_error(g, n, "its input has %d dimensions", x->ndim);
+	for (int i = 2; i < x->ndim; i++) {
+		count *= x->dim[i];
+		dim[i] = 1;
+	}
+	v = graph_reshape(g, graph_format(g, "%.200s.line", n->name), x, 3,
+			  (int64_t[]){ x->dim[0], x->dim[1], count });
 	if (!v)
 		return -1;
-	graph_replace(n, 0, v);
-	return 0;
+	node_input(g, m, v);
+	node_attr_ints(g, m, "kernel_shape", 1, &count);
+	node_attr_ints(g, m, "strides", 1, &count);
+	dim[0] = x->dim[0];
+	dim[1] = x->dim[1];
+	return graph_replace_first(n,
+				   graph_reshape(g, n->name, graph_finish(g, m), x->ndim, dim));
 }
 
 const struct op ops_pool[] = {
@@ -364,12 +452,12 @@ const struct op ops_pool[] = {
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 1,
-	  .expand = global_expand },
+	  .expand = global_average_expand },
 	{ .name = "GlobalMaxPool",
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 1,
-	  .expand = global_expand },
+	  .expand = global_max_expand },
 	{ .name = "PoolGrad",
 	  .min_in = 1,
 	  .max_in = 3,

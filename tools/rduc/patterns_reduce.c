@@ -187,22 +187,54 @@ static int kept(struct lower *l, struct nest *nest, struct value *v, int ndim, c
 	return nest_in(nest, k);
 }
 
+#define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
+
+/* What each of the elements that equal the extreme value gets: gradient / their number. */
+static struct tensor *reduce_shares(struct lower *l, struct node *n, unsigned int mask)
+{
+	struct value *x = n->in[0], *y = n->in[1];
+	struct nest *nest = lower_nest(l, n, "share");
+	struct tensor *t = lower_temp(l, n, "share", RDU_DT_F32, y->ndim, y->dim);
+	int dim[RDU_MAX_DIMS], ye, gy, e;
+	bool reduces = reduce_dims(nest, x, mask, dim);
+
+	e = kept(l, nest, x, x->ndim, dim, 0);
+	ye = kept(l, nest, y, x->ndim, dim, mask);
+	gy = kept(l, nest, n->in[2], x->ndim, dim, mask);
+	e = OP(SELECT, OP(FEQ, e, ye, -1), nest_imm_f(nest, 1), nest_imm_f(nest, 0));
+	if (reduces) {
+		nest->reduce = REDUCE_ADD;
+		nest->body = e;
+		e = nest_red(nest);
+	}
+	nest_output(nest, t, OP(FMUL, gy, OP(RECIP, e, -1, -1), -1));
+	access_kept(&nest->out[0].access, x->ndim, dim, mask);
+	return lower_done(l, n, nest) ? NULL : t;
+}
+
 static int reduce_grad_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0], *y = n->in[1];
-	struct nest *nest = lower_nest(l, n, NULL);
-	int dim[RDU_MAX_DIMS], gy, e = -1, xe = -1;
+	int dim[RDU_MAX_DIMS], gy, k, e = -1, xe = -1;
 	enum reduce_kind kind = reduce_kind(n->of_node);
+	struct tensor *g = lower_value(l, n->in[2]);
 	unsigned int mask;
+	struct nest *nest;
 
 	if (reduce_axes(l->graph, n->of_node, &mask))
 		return -1;
+	if (kind == RED_MAX || kind == RED_MIN)
+		g = reduce_shares(l, n, mask);
+	if (!g)
+		return -1;
+	nest = lower_nest(l, n, NULL);
 	for (int i = 0; i < x->ndim; i++)
 		dim[i] = nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
-	gy = kept(l, nest, n->in[2], x->ndim, dim, mask);
+	k = nest_input(nest, g);
+	access_kept(&nest->in[k], x->ndim, dim, mask);
+	gy = nest_in(nest, k);
 	if (kind != RED_SUM && kind != RED_MEAN && kind != RED_LOGSUM)
 		xe = kept(l, nest, x, x->ndim, dim, 0);
-#define OP(op, a, b, c) nest_op(nest, RDU_SIMD_##op, a, b, c)
 #define KEPT kept(l, nest, y, x->ndim, dim, mask)
 	switch (kind) {
 	case RED_SUM:
@@ -213,7 +245,8 @@ static int reduce_grad_pattern(struct lower *l, struct node *n)
 		break;
 	case RED_MAX:
 	case RED_MIN:
-		e = OP(SELECT, OP(FEQ, xe, KEPT, -1), gy, nest_imm_f(nest, 0));
+		/* A NaN equals nothing: then the share is infinite and the others get NaN. */
+		e = OP(SELECT, OP(FEQ, xe, KEPT, -1), gy, OP(FMUL, gy, nest_imm_f(nest, 0), -1));
 		break;
 	case RED_SQUARE:
 		e = OP(FMUL, gy, OP(FMUL, nest_imm_f(nest, 2), xe, -1), -1);
@@ -223,7 +256,9 @@ static int reduce_grad_pattern(struct lower *l, struct node *n)
 		       OP(SELECT, OP(FLT, nest_imm_f(nest, 0), xe, -1), gy, nest_imm_f(nest, 0)));
 		break;
 	case RED_L2:
-		e = OP(FMUL, gy, OP(FMUL, xe, OP(RECIP, KEPT, -1, -1), -1), -1);
+		k = KEPT;
+		e = OP(FMUL, gy, OP(FMUL, xe, OP(RECIP, k, -1, -1), -1), -1);
+		e = OP(SELECT, OP(FEQ, k, nest_imm_f(nest, 0), -1), nest_imm_f(nest, 0), e);
 		break;
 	case RED_LOGSUM:
 		e = OP(FMUL, gy, OP(EXP, OP(FNEG, KEPT, -1, -1), -1, -1), -1);
@@ -623,9 +658,6 @@ static int batch_norm_expand(struct graph *g, struct node *n)
 	for (int i = 1; i < n->num_out; i++)
 		if (n->out[i])
 			return node_error(g, n, "its mean and variance outputs are not supported");
-	for (int i = 3; i < 5; i++) /* statistics, not weights */
-		if (n->in[i]->kind == TENSOR_WEIGHT)
-			n->in[i]->trainable = false;
 	s = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), n->in[4],
 		      graph_const_f(g, attr_f(n, "epsilon", 1e-5f)));
 	s = s ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), s,
