@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Programs: a file's regions in memory, its configuration on the card. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -379,45 +380,165 @@ RDU_EXPORT int rdu_program_save(struct rdu_program *prog, const char *path)
 	return ret;
 }
 
+/* What doesn't fit, in words: as many names as there is room for, and how many more. */
+struct misfits {
+	unsigned int num, said;
+	size_t at;
+	char text[600];
+};
+
+__attribute__((format(printf, 2, 3))) static void misfit(struct misfits *m, const char *format, ...)
+{
+	size_t room = sizeof(m->text) - m->at;
+	va_list args;
+	int n;
+
+	m->num++;
+	va_start(args, format);
+	n = vsnprintf(m->text + m->at, room, format, args);
+	va_end(args);
+	if (n < 0 || (size_t)n >= room || m->said + 1 < m->num) {
+		m->text[m->at] = 0;
+		return;
+	}
+	m->at += n;
+	m->said++;
+}
+
+/* The same symbol in a file; NULL: it has none of this kind. */
+static const struct rdu_file_symbol *same_symbol(const struct rdu_file *file,
+						 const struct rdu_file_symbol *sym)
+{
+	int i = rdu_file_find_symbol((struct rdu_file *)file, sym->name);
+	uint32_t kind = sym->flags & (RDU_SYM_WEIGHT | RDU_SYM_STATE);
+
+	return i >= 0 && (file->symbols[i].flags & kind) == kind ? &file->symbols[i] : NULL;
+}
+
+static unsigned int count_symbols(const struct rdu_file *file, uint32_t kind)
+{
+	unsigned int num = 0;
+
+	for (unsigned int i = 0; i < file->num_symbols; i++)
+		num += (file->symbols[i].flags & kind) != 0;
+	return num;
+}
+
+/* A symbol's initial contents as `dtype`, to be freed; NULL: no memory, or (exact) not so. */
+static void *contents_as(const struct rdu_file *file, const struct rdu_file_symbol *sym,
+			 uint32_t dtype, bool *exact)
+{
+	const unsigned char *data = rdu_file_region_data((struct rdu_file *)file, sym->region);
+	size_t size = rdu_symbol_size(sym), n = size / rdu_dtype_size(sym->dtype);
+	char *out = calloc(n + 1, rdu_dtype_size(dtype));
+
+	*exact = true;
+	if (!out || !data)
+		return out;
+	data += sym->offset;
+	if (dtype == sym->dtype) {
+		memcpy(out, data, size);
+		return out;
+	}
+	for (size_t i = 0; i < n; i++) { /* a bfloat16 is the upper half of an fp32 */
+		if (dtype == RDU_DT_F32) {
+			memcpy(out + 4 * i + 2, data + 2 * i, 2);
+			continue;
+		}
+		*exact &= !data[4 * i] && !data[4 * i + 1];
+		memcpy(out + 2 * i, data + 4 * i + 2, 2);
+	}
+	if (!*exact) {
+		free(out);
+		return NULL;
+	}
+	return out;
+}
+
+static bool converts(uint32_t from, uint32_t to)
+{
+	return from == to || (from == RDU_DT_BF16 && to == RDU_DT_F32) ||
+	       (from == RDU_DT_F32 && to == RDU_DT_BF16);
+}
+
+/* Reads all of the program's symbols of these kinds into contents[symbol number]. */
+static int restore_read(struct rdu_program *prog, const struct rdu_file *file, uint32_t kinds,
+			void **contents, struct misfits *m)
+{
+	const struct rdu_file *mine = prog->file;
+	bool exact;
+
+	for (unsigned int i = 0; i < mine->num_symbols; i++) {
+		const struct rdu_file_symbol *to = &mine->symbols[i], *from;
+
+		if (!(to->flags & kinds))
+			continue;
+		from = same_symbol(file, to);
+		if (!from) {
+			misfit(m, "; the file has no \"%s\"", to->name);
+			continue;
+		}
+		if (to->ndim != from->ndim || memcmp(to->dims, from->dims, sizeof(to->dims)) ||
+		    !converts(from->dtype, to->dtype)) {
+			misfit(m, "; \"%s\" has another type or shape in the file", to->name);
+			continue;
+		}
+		contents[i] = contents_as(file, from, to->dtype, &exact);
+		if (!contents[i] && exact)
+			return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+		if (!exact)
+			misfit(m, "; \"%s\" of the file is not exact in bfloat16", to->name);
+	}
+	for (unsigned int i = 0; i < file->num_symbols; i++)
+		if (file->symbols[i].flags & kinds && !same_symbol(mine, &file->symbols[i]))
+			misfit(m, "; the program has no \"%s\"", file->symbols[i].name);
+	return 0;
+}
+
 RDU_EXPORT int rdu_program_restore(struct rdu_program *prog, struct rdu_file *file)
 {
-	unsigned int i;
+	struct misfits misfits = { 0 };
+	uint32_t kinds = RDU_SYM_WEIGHT;
+	void **contents;
+	bool fresh;
+	char more[32] = "";
 	int ret, n = 0;
 
 	if (lr_check(&prog->obj) || lr_check(&file->obj))
 		return -EINVAL;
-	ret = idle(prog);
-	for (i = 0; i < file->num_symbols && !ret; i++) {
-		const struct rdu_file_symbol *from = &file->symbols[i], *to = NULL;
-		const unsigned char *data = rdu_file_region_data(file, from->region);
-		unsigned int k;
-		void *zeros = NULL;
+	if (count_symbols(prog->file, RDU_SYM_STATE) && count_symbols(file, RDU_SYM_STATE))
+		kinds |= RDU_SYM_STATE;
+	fresh = !(kinds & RDU_SYM_STATE);
+	contents = calloc(prog->file->num_symbols + 1, sizeof(*contents));
+	if (!contents)
+		return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+	ret = restore_read(prog, file, kinds, contents, &misfits);
+	if (misfits.said < misfits.num)
+		snprintf(more, sizeof(more), "; and %u more", misfits.num - misfits.said);
+	if (!ret && misfits.num)
+		ret = lr_fail(&prog->obj, -EINVAL,
+			      "%s: these are not the weights of %s (nothing was changed): %s%s",
+			      file->path, prog->file->path, misfits.text + 2, more);
+	if (!ret)
+		ret = idle(prog);
+	for (unsigned int i = 0; i < prog->file->num_symbols && !ret; i++) {
+		const struct rdu_file_symbol *to = &prog->file->symbols[i];
 
-		if (!(from->flags & (RDU_SYM_WEIGHT | RDU_SYM_STATE)))
+		if (fresh && (to->flags & RDU_SYM_STATE)) {
+			contents[i] = calloc(1, rdu_symbol_size(to) + 1);
+			if (!contents[i])
+				ret = lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+			n--; /* not taken from the file */
+		}
+		if (!contents[i])
 			continue;
-		for (k = 0; k < prog->file->num_symbols && !to; k++)
-			if (!strcmp(prog->file->symbols[k].name, from->name))
-				to = &prog->file->symbols[k];
-		if (!to)
-			continue;
-		if (to->dtype != from->dtype || to->ndim != from->ndim ||
-		    memcmp(to->dims, from->dims, sizeof(to->dims)))
-			return lr_fail(&prog->obj, -EINVAL,
-				       "%s: \"%s\" has another type or shape "
-				       "than in %s",
-				       file->path, from->name, prog->file->path);
-		if (!data)
-			data = zeros = calloc(1, rdu_symbol_size(to) + 1);
-		else
-			data += from->offset;
-		if (data)
-			ret = access_region(prog, to->region, to->offset, (void *)data,
-					    rdu_symbol_size(to), true);
-		else
-			ret = lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
-		free(zeros);
+		ret = access_region(prog, to->region, to->offset, contents[i], rdu_symbol_size(to),
+				    true);
 		n++;
 	}
+	for (unsigned int i = 0; i < prog->file->num_symbols; i++)
+		free(contents[i]);
+	free(contents);
 	return ret ? ret : n;
 }
 

@@ -471,10 +471,14 @@ int rdu_program_write(struct rdu_program *prog, const char *symbol, const void *
 int rdu_program_save(struct rdu_program *prog, const char *path);
 
 /**
- * rdu_program_restore - take weights and state from a file
+ * rdu_program_restore - take all weights, and the state, from a file
  *
- * Every weight and state symbol of @file that this program has too is copied;
- * types and shapes must agree. Returns how many were.
+ * Files of the same model agree, whether they train or not. Each weight of one must be
+ * in the other, of the same shape and of the same type; bfloat16 becomes fp32, and fp32
+ * bfloat16 where that is exact. State: a program without any takes none. Of a file without
+ * any, a program's starts at zero; otherwise all of it must agree. -EINVAL, a text with the
+ * names of what doesn't fit, and nothing is changed, else. Returns how many weights and
+ * states were taken. Single weights: rdu_program_write().
  */
 int rdu_program_restore(struct rdu_program *prog, struct rdu_file *file);
 

@@ -115,8 +115,9 @@ enum rdu_dtype {
 
 #define RDU_SYM_INPUT 0x1
 #define RDU_SYM_OUTPUT 0x2
-#define RDU_SYM_WEIGHT 0x4 /* initializer of the ONNX graph */
+#define RDU_SYM_WEIGHT 0x4 /* a parameter or buffer of the model */
 #define RDU_SYM_STATE 0x8
+#define RDU_SYM_CONSTANT 0x10 /* part of the program: neither saved nor restored */
 
 #define RDU_MAX_DIMS 8
 

@@ -13,5 +13,6 @@ $(eval $(call e2e_test,swap_test))
 $(eval $(call e2e_test,flip_test))
 $(eval $(call e2e_test,bits_test))
 $(eval $(call e2e_test,grad_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c,-lprotobuf-c))
+$(eval $(call e2e_test,weights_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c,-lprotobuf-c))
 
-CONFORMANCE += tests/e2e/judge-test
+CONFORMANCE += tests/e2e/judge-test tests/e2e/torch-grad-test

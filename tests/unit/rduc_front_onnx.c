@@ -152,7 +152,6 @@ static int run(const char *dir, struct graph *g, struct module *m)
 
 static void one(const char *dir, bool fold)
 {
-	const struct import_options options = { .fold_weights = fold };
 	char error[4096] = "";
 	struct module *m = NULL;
 	struct graph *g;
@@ -162,8 +161,11 @@ static void one(const char *dir, bool fold)
 
 	if (!file)
 		return;
-	g = graph_import(file, size, &options, error, sizeof(error));
+	g = graph_import(file, size, NULL, error, sizeof(error));
 	free(file);
+	for (int i = 0; g && fold && i < g->num_values; i++)
+		if (g->values[i]->kind == TENSOR_WEIGHT)
+			g->values[i]->constant = true;
 	if (g && !graph_simplify(g))
 		m = graph_patterns(g);
 	if (!m) {

@@ -36,14 +36,6 @@ int grad_finish(struct graph *g, struct node *m, struct value *v)
 	return d ? graph_add_grad(g, v, d) : -1;
 }
 
-static bool frozen(const struct train_options *opt, const char *name)
-{
-	for (int i = 0; i < opt->num_frozen; i++)
-		if (!strcmp(opt->frozen[i], name))
-			return true;
-	return false;
-}
-
 /* Which values a gradient can reach; and all operators that have none, at once. */
 static int find_needs(struct graph *g)
 {
@@ -253,16 +245,10 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	for (int i = 0; i < num_values; i++) {
 		struct value *v = g->values[i];
 
-		if (v->kind == TENSOR_WEIGHT && v->trainable && !frozen(opt, v->name)) {
+		if (v->kind == TENSOR_WEIGHT && v->trainable) {
 			v->needs_grad = true;
 			num_weights++;
 		}
-	}
-	for (int i = 0; i < opt->num_frozen; i++) {
-		struct value *v = graph_find(g, opt->frozen[i]);
-
-		if (!v || v->kind != TENSOR_WEIGHT)
-			return graph_error(g, "--freeze %s: no such weight", opt->frozen[i]);
 	}
 	if (!num_weights)
 		return graph_error(g, "the model has no weights to train");

@@ -90,7 +90,7 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		s->region = (uint32_t)be->where[root->id].region;
 		s->offset = be->where[root->id].offset;
 		s->dtype = t->dtype;
-		s->flags = flags[t->kind];
+		s->flags = t->constant ? RDU_SYM_CONSTANT : flags[t->kind];
 		s->ndim = (uint32_t)t->ndim;
 		for (int d = 0; d < t->ndim; d++)
 			s->dims[d] = t->dim[d];

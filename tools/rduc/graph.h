@@ -27,6 +27,8 @@ struct value {
 	enum tensor_kind kind;
 	bool constant;        /* data never changes: may be folded */
 	bool trainable;
+	const char *why;      /* a weight: is it trained, or why not (parameters.c) */
+	unsigned int roles;   /* parameters.c */
 	void *data;           /* row-major; WEIGHT, STATE or folded */
 	struct node *producer;
 	struct value *alias;  /* is the same value as this one (identity removed) */
@@ -206,8 +208,15 @@ struct import_shape {
 	int64_t dim[RDU_MAX_DIMS];
 };
 
+/* Names of weights: as they are, or fnmatch(3) patterns. */
+struct name_patterns {
+	int num;
+	const char *const *pattern;
+};
+
 struct import_options {
-	bool fold_weights; /* nobody will train: weights are constants */
+	struct name_patterns train_only, freeze;
+	bool any_shape; /* dimensions that are open are 1: shapes don't matter */
 	int64_t batch; /* of symbolic first dimensions; 0: not given */
 	int num_shapes;
 	const struct import_shape *shapes;
@@ -216,6 +225,13 @@ struct import_options {
 /* import.c. NULL with a text in error. */
 struct graph *graph_import(const void *onnx, size_t size, const struct import_options *opt,
 			   char *error, int error_size);
+/*
+ * parameters.c: decides which constants are trained. Import calls it. -1: a pattern matches
+ * nothing, or names what can't be trained.
+ */
+int graph_parameters(struct graph *g, const struct import_options *opt);
+/* A line for each weight: trained or not, name, shape, why. After differentiation. */
+void graph_print_parameters(const struct graph *g, void *file);
 /* simplify.c: shapes, types, constants, expansion, dead code. */
 int graph_simplify(struct graph *g);
 int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
@@ -230,8 +246,6 @@ struct train_options {
 	const char *loss; /* softmax_cross_entropy, mse */
 	enum optimizer optimizer;
 	float momentum, beta1, beta2, epsilon, weight_decay;
-	int num_frozen;
-	const char *const *frozen;
 };
 
 /* differentiate.c */

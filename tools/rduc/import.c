@@ -76,6 +76,10 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ValueI
 			memcpy(v->dim, opt->shapes[i].dim, sizeof(v->dim));
 		}
 	if (v->ndim < 0) {
+		if (!type->shape && opt->any_shape) {
+			v->ndim = 0;
+			return 0;
+		}
 		if (!type->shape)
 			return graph_error(g,
 					   "input '%s' has no shape: give one with --shape %s=...",
@@ -89,6 +93,8 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ValueI
 
 			if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
 				v->dim[i] = d->dim_value;
+			} else if (opt->any_shape) {
+				v->dim[i] = 1;
 			} else if (!i && opt->batch) {
 				v->dim[i] = opt->batch;
 			} else {
@@ -321,9 +327,6 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		if (*slot)
 			return graph_error(g, "initializer '%s' is defined twice", name);
 		*slot = v;
-		/* Scalars and integers are constants, the rest are weights. */
-		v->trainable = v->ndim > 0 && !dtype_is_int(v->dtype);
-		v->constant = !v->trainable || opt->fold_weights;
 	}
 	for (size_t i = 0; i < p->n_input; i++)
 		if (import_input(g, &names, p->input[i], opt))
@@ -353,7 +356,7 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		g->outputs[g->num_outputs].name = graph_strdup(g, name);
 		g->outputs[g->num_outputs++].value = v;
 	}
-	return 0;
+	return graph_parameters(g, opt);
 }
 
 struct graph *graph_import(const void *onnx, size_t size, const struct import_options *opt,

@@ -23,7 +23,8 @@ static const char usage[] =
 	"    --loss softmax_cross_entropy|mse     (softmax_cross_entropy)\n"
 	"    --optimizer sgd|momentum|adam|adamw  (sgd)\n"
 	"    --momentum F (0.9) --beta1 F (0.9) --beta2 F (0.999) --epsilon F (1e-8)\n"
-	"    --weight-decay F (0; adamw: 0.01) --freeze NAME (a weight to leave alone)\n"
+	"    --weight-decay F (0; adamw: 0.01)\n"
+	"    --train-only PATTERN,... --freeze PATTERN,...  weights to train, not to train\n"
 	"  --weights FILE       take weights from this program file into the ONNX model\n"
 	"  --report FILE        what each section costs, and what bounds it\n"
 	"  --floor-plan FILE    SVG of units and routes\n"
@@ -49,6 +50,7 @@ enum {
 	OPT_EPSILON,
 	OPT_DECAY,
 	OPT_FREEZE,
+	OPT_TRAIN_ONLY,
 	OPT_WEIGHTS,
 	OPT_REPORT,
 	OPT_FLOOR_PLAN,
@@ -74,6 +76,7 @@ static const struct option options[] = {
 	{ "epsilon", required_argument, NULL, OPT_EPSILON },
 	{ "weight-decay", required_argument, NULL, OPT_DECAY },
 	{ "freeze", required_argument, NULL, OPT_FREEZE },
+	{ "train-only", required_argument, NULL, OPT_TRAIN_ONLY },
 	{ "weights", required_argument, NULL, OPT_WEIGHTS },
 	{ "report", required_argument, NULL, OPT_REPORT },
 	{ "floor-plan", required_argument, NULL, OPT_FLOOR_PLAN },
@@ -85,7 +88,7 @@ static const struct option options[] = {
 };
 
 #define MAX_SHAPES 64
-#define MAX_FROZEN 256
+#define MAX_PATTERNS 256
 
 struct arguments {
 	const char *in, *out, *chip, *weights;
@@ -94,7 +97,7 @@ struct arguments {
 	struct import_shape shapes[MAX_SHAPES];
 	bool train, decay_given;
 	struct train_options training;
-	const char *frozen[MAX_FROZEN];
+	const char *freeze[MAX_PATTERNS], *train_only[MAX_PATTERNS];
 };
 
 static int wrong(const char *what, const char *value)
@@ -151,6 +154,20 @@ static int shape(struct arguments *a, char *text)
 	}
 	a->import.num_shapes++;
 	return 0;
+}
+
+/* Patterns with commas between them; changes the text. */
+static int patterns(const char *option, const char **list, struct name_patterns *p, char *text)
+{
+	char *save = NULL;
+	int before = p->num;
+
+	for (char *s = strtok_r(text, ",", &save); s; s = strtok_r(NULL, ",", &save)) {
+		if (p->num == MAX_PATTERNS)
+			return wrong("too many names at", s);
+		list[p->num++] = s;
+	}
+	return p->num > before ? 0 : wrong("no name in", option);
 }
 
 static const char *const optimizers[] = { "sgd", "momentum", "adam", "adamw" };
@@ -216,10 +233,9 @@ static int option(struct arguments *a, int c, char *arg)
 		a->decay_given = true;
 		return real("--weight-decay", arg, 0, 1, &t->weight_decay);
 	case OPT_FREEZE:
-		if (t->num_frozen == MAX_FROZEN)
-			return wrong("too many weights to freeze at", arg);
-		a->frozen[t->num_frozen++] = arg;
-		return 0;
+		return patterns("--freeze", a->freeze, &a->import.freeze, arg);
+	case OPT_TRAIN_ONLY:
+		return patterns("--train-only", a->train_only, &a->import.train_only, arg);
 	case OPT_WEIGHTS:
 		a->weights = arg;
 		return 0;
@@ -284,7 +300,6 @@ static int compile(struct arguments *a)
 		return -1;
 	}
 	a->opt.chip = &chip;
-	a->import.fold_weights = !a->train;
 	file = read_whole_file(a->in, &length, error, size);
 	g = file ? graph_import(file, length, &a->import, error, size) : NULL;
 	free(file);
@@ -310,6 +325,8 @@ static int compile(struct arguments *a)
 	if (prints(a, "patterns"))
 		print_module(m);
 	ret = rduc_backend(m, &a->opt, a->out, error, size);
+	if (!ret && a->train)
+		graph_print_parameters(g, stdout);
 out:
 	if (ret)
 		fprintf(stderr, "rduc: %s: %s\n", a->in, error);
@@ -333,7 +350,8 @@ int main(int argc, char **argv)
 	int c;
 
 	a.import.shapes = a.shapes;
-	a.training.frozen = a.frozen;
+	a.import.freeze.pattern = a.freeze;
+	a.import.train_only.pattern = a.train_only;
 	while ((c = getopt_long(argc, argv, "o:O:h", options, NULL)) != -1) {
 		if (c == OPT_LIST) {
 			op_list(stdout);
@@ -352,7 +370,7 @@ int main(int argc, char **argv)
 	}
 	a.in = argv[optind];
 	if (a.weights) {
-		static char error[1024];
+		static char error[5000];
 
 		if (!onnx_write_weights(a.weights, a.in, a.out, error, sizeof(error)))
 			return 0;

@@ -49,6 +49,7 @@ struct tensor {
 	 * shape). The nest that writes this one may read the old one only at the
 	 * point it writes. NULL: own storage. */
 	struct tensor *update_of;
+	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id;     /* index in module->tensors */
 };

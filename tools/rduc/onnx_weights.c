@@ -88,9 +88,12 @@ static void program_close(struct program_file *p)
 
 static const struct rdu_file_symbol *symbol_find(const struct program_file *p, const char *name)
 {
+	char symbol[64];
+
+	rduc_symbol_name(symbol, name);
 	for (size_t i = 0; i < p->num_symbols; i++)
 		if ((p->symbols[i].flags & RDU_SYM_WEIGHT) &&
-		    !strncmp(p->symbols[i].name, name, 64))
+		    !strncmp(p->symbols[i].name, symbol, 64))
 			return &p->symbols[i];
 	return NULL;
 }
@@ -112,36 +115,86 @@ static const uint8_t *symbol_data(const struct program_file *p, const struct rdu
 	return p->data + at;
 }
 
-static int replace(const struct program_file *p, Onnx__TensorProto *t, int *num, char *error,
-		   int size)
-{
-	const struct rdu_file_symbol *s;
-	const uint8_t *data;
-	char name[64];
-	uint64_t bytes;
-	int64_t count;
-	bool same;
+/* ---- where a weight is in the model ------------------------------------------------------ */
 
-	rduc_symbol_name(name, t->name ? t->name : "");
-	s = symbol_find(p, name);
-	if (!s || !t->has_data_type || t->n_external_data)
-		return 0;
-	same = s->dtype == (uint32_t)t->data_type && s->ndim == t->n_dims &&
-	       s->ndim <= RDU_MAX_DIMS;
-	for (size_t i = 0; same && i < t->n_dims; i++)
-		same = s->dims[i] == t->dims[i];
-	count = same ? dims_count((int)t->n_dims, t->dims) : -1;
-	if (count < 0) {
-		snprintf(error, size, "weight '%s' has another shape or type in the program file",
-			 t->name);
-		return -1;
+static void *allocate(size_t size)
+{
+	void *p = calloc(1, size ? size : 1);
+
+	if (!p)
+		abort();
+	return p;
+}
+
+static Onnx__AttributeProto *find_attribute(Onnx__NodeProto *n, const char *name)
+{
+	for (size_t i = 0; i < n->n_attribute; i++)
+		if (!strcmp(n->attribute[i]->name, name))
+			return n->attribute[i];
+	return NULL;
+}
+
+/*
+ * An Identity that stood for a parameter with another's values (parameters.c): a Constant
+ * node with an empty tensor of the symbol's shape. All of it as unpacking allocates it.
+ */
+static Onnx__AttributeProto *make_constant(Onnx__NodeProto *n, const struct rdu_file_symbol *s)
+{
+	Onnx__AttributeProto *a = allocate(sizeof(*a));
+
+	for (size_t i = 0; i < n->n_input; i++)
+		free(n->input[i]);
+	free(n->input);
+	n->input = NULL;
+	n->n_input = 0;
+	free(n->op_type);
+	n->op_type = strdup("Constant");
+	onnx__attribute_proto__init(a);
+	a->name = strdup("value");
+	a->has_type = 1;
+	a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
+	a->t = allocate(sizeof(*a->t));
+	if (!n->op_type || !a->name)
+		abort();
+	onnx__tensor_proto__init(a->t);
+	a->t->has_data_type = true;
+	a->t->data_type = (int)s->dtype;
+	a->t->n_dims = s->ndim;
+	a->t->dims = allocate(s->ndim * sizeof(*a->t->dims));
+	memcpy(a->t->dims, s->dims, s->ndim * sizeof(*a->t->dims));
+	n->n_attribute = 1;
+	n->attribute = allocate(sizeof(*n->attribute));
+	n->attribute[0] = a;
+	return a;
+}
+
+/* The tensor of a weight, or (floats) a Constant node's list of numbers; both NULL: nowhere. */
+static Onnx__TensorProto *place_of(Onnx__GraphProto *g, const char *name,
+				   const struct rdu_file_symbol *s, Onnx__AttributeProto **floats)
+{
+	*floats = NULL;
+	for (size_t i = 0; i < g->n_initializer; i++)
+		if (g->initializer[i]->name && !strcmp(g->initializer[i]->name, name))
+			return g->initializer[i];
+	for (size_t i = 0; i < g->n_node; i++) {
+		Onnx__NodeProto *n = g->node[i];
+		Onnx__AttributeProto *a;
+
+		if (n->n_output != 1 || strcmp(n->output[0], name))
+			continue;
+		if (!strcmp(n->op_type, "Identity"))
+			return make_constant(n, s)->t;
+		*floats = find_attribute(n, "value_floats");
+		a = find_attribute(n, "value");
+		return *floats || !a ? NULL : a->t;
 	}
-	bytes = (uint64_t)count * dtype_bytes((enum rdu_dtype)s->dtype);
-	data = symbol_data(p, s, bytes);
-	if (!data) {
-		snprintf(error, size, "the program file has no contents for weight '%s'", t->name);
-		return -1;
-	}
+	return NULL;
+}
+
+/* ---- its contents -------------------------------------------------------------------------- */
+
+static void set_contents(Onnx__TensorProto *t, const void *data, uint64_t bytes)
+{
 	free(t->float_data);
 	free(t->int32_data);
 	free(t->int64_data);
@@ -153,23 +206,107 @@ static int replace(const struct program_file *p, Onnx__TensorProto *t, int *num,
 		free(t->raw_data.data);
 	t->has_raw_data = true;
 	t->raw_data.len = bytes;
-	t->raw_data.data = malloc(bytes ? bytes : 1);
-	if (!t->raw_data.data)
-		abort();
+	t->raw_data.data = allocate(bytes);
 	memcpy(t->raw_data.data, data, bytes);
-	++*num;
+}
+
+static int replace(const struct program_file *p, Onnx__GraphProto *g, const char *name,
+		   const struct rdu_file_symbol *s, char *error, int size)
+{
+	Onnx__AttributeProto *floats;
+	Onnx__TensorProto *t = place_of(g, name, s, &floats);
+	const uint8_t *data;
+	int64_t count;
+	bool same;
+
+	if (!t && !floats) {
+		snprintf(error, size, "weight '%s' is not where the model had it", name);
+		return -1;
+	}
+	if (t && t->n_external_data) {
+		snprintf(error, size, "weight '%s' is kept in another file", name);
+		return -1;
+	}
+	same = s->ndim <= RDU_MAX_DIMS && s->dtype == (t ? (uint32_t)t->data_type : RDU_DT_F32) &&
+	       s->ndim == (t ? t->n_dims : 1);
+	for (size_t i = 0; same && i < s->ndim; i++)
+		same = s->dims[i] == (t ? t->dims[i] : (int64_t)floats->n_floats);
+	count = same ? dims_count((int)s->ndim, (const int64_t *)s->dims) : -1;
+	if (count < 0) {
+		snprintf(error, size, "weight '%s' has another shape or type in the program file",
+			 name);
+		return -1;
+	}
+	data = symbol_data(p, s, (uint64_t)count * dtype_bytes((enum rdu_dtype)s->dtype));
+	if (!data) {
+		snprintf(error, size, "the program file has no contents for weight '%s'", name);
+		return -1;
+	}
+	if (t)
+		set_contents(t, data, (uint64_t)count * dtype_bytes((enum rdu_dtype)s->dtype));
+	else
+		memcpy(floats->floats, data, (uint64_t)count * sizeof(float));
 	return 0;
+}
+
+/* Does a node that the results need read it? */
+static bool is_read(const struct graph *g, const struct value *v)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		for (int k = 0; g->nodes[i]->live && k < g->nodes[i]->num_in; k++)
+			if (g->nodes[i]->in[k] == v)
+				return true;
+	return false;
+}
+
+/* All weights of the program file into the model g was imported from, or none. */
+static int replace_all(const struct program_file *p, const struct graph *g, Onnx__GraphProto *onnx,
+		       char *error, int size)
+{
+	bool *used = allocate(p->num_symbols * sizeof(*used));
+	int bad = 0, at = 0, ret = 0;
+
+	error[0] = 0;
+	for (int i = 0; i < g->num_values && !ret; i++) {
+		const struct value *v = g->values[i];
+		const struct rdu_file_symbol *s = v->why ? symbol_find(p, v->name) : NULL;
+
+		if (s) {
+			used[s - p->symbols] = true;
+			ret = replace(p, onnx, v->name, s, error, size);
+		} else if (v->why && !v->constant && is_read(g, v)) {
+			bad++;
+			if (at < size - 200)
+				at += snprintf(error + at, size - at, "%sit has no weight '%.80s'",
+					       at ? "; " : "", v->name);
+		}
+	}
+	for (size_t i = 0; i < p->num_symbols && !ret; i++) {
+		if (!(p->symbols[i].flags & RDU_SYM_WEIGHT) || used[i])
+			continue;
+		bad++;
+		if (at < size - 200)
+			at += snprintf(error + at, size - at, "%sthe model has no weight '%.63s'",
+				       at ? "; " : "", p->symbols[i].name);
+	}
+	free(used);
+	if (bad && !ret)
+		snprintf(error + at, size - at, " (%d in all)", bad);
+	return ret || bad ? -1 : 0;
 }
 
 int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *out_path,
 		       char *error, int error_size)
 {
+	static const struct import_options options = { .any_shape = true };
+	struct value **roots;
 	Onnx__ModelProto *m = NULL;
+	struct graph *g = NULL;
 	struct program_file p;
-	int ret = -1, num = 0;
-	char why[512] = "";
+	char why[4096] = "";
 	size_t size = 0;
 	void *file, *packed;
+	int ret = -1;
 
 	if (program_open(&p, rdu_path, error, error_size)) {
 		program_close(&p);
@@ -178,29 +315,29 @@ int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *
 	file = read_whole_file(onnx_path, &size, why, sizeof(why));
 	if (file)
 		m = onnx_parse(file, size, why, sizeof(why));
+	if (m)
+		g = graph_import(file, size, &options, why, sizeof(why));
 	free(file);
-	if (!m) {
+	if (!g) {
 		snprintf(error, error_size, "%s: %s", onnx_path, why);
 		goto out;
 	}
-	for (size_t i = 0; i < m->graph->n_initializer; i++)
-		if (replace(&p, m->graph->initializer[i], &num, why, sizeof(why))) {
-			snprintf(error, error_size, "%s: %s", rdu_path, why);
-			goto out;
-		}
-	if (!num) {
-		snprintf(error, error_size, "%s: it has none of the weights of %s", rdu_path,
-			 onnx_path);
+	roots = graph_alloc(g, (g->num_outputs + 1) * sizeof(*roots));
+	for (int i = 0; i < g->num_outputs; i++)
+		roots[i] = g->outputs[i].value;
+	graph_mark(g, roots, g->num_outputs);
+	if (replace_all(&p, g, m->graph, why, sizeof(why))) {
+		snprintf(error, error_size, "%s: not the weights of %s: %s", rdu_path, onnx_path,
+			 why);
 		goto out;
 	}
 	size = onnx__model_proto__get_packed_size(m);
-	packed = malloc(size ? size : 1);
-	if (!packed)
-		abort();
+	packed = allocate(size);
 	onnx__model_proto__pack(m, packed);
 	ret = write_whole_file(out_path, packed, size, error, error_size);
 	free(packed);
 out:
+	graph_free(g);
 	if (m)
 		onnx__model_proto__free_unpacked(m, NULL);
 	program_close(&p);

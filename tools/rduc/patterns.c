@@ -27,6 +27,7 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	if (v->tensor)
 		return v->tensor;
 	v->tensor = tensor_of(l, v->name, v->kind, v->dtype, v->ndim, v->dim);
+	v->tensor->constant = v->constant && v->kind == TENSOR_WEIGHT;
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 

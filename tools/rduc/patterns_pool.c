@@ -162,7 +162,7 @@ static int pool_gradient(struct graph *g, struct node *n)
 struct pool_grad {
 	struct tensor *gy, *gx;
 	struct tensor *choice; /* maximum: which element of its window each result is */
-	float scale;           /* average */
+	float scale; /* average */
 };
 
 /* A kernel position's number: positions are counted with the last axis fastest. */
@@ -222,9 +222,9 @@ static struct tensor *pool_choice(struct lower *l, struct node *n, const struct 
 		      nan);
 	nan = nest_op(nest, RDU_SIMD_SELECT,
 		      op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 0)), none, nan);
-	nest->body = nest_op(nest, RDU_SIMD_SELECT,
-			     op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 1)), number,
-			     nan);
+	nest->body =
+		nest_op(nest, RDU_SIMD_SELECT,
+			op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 1)), number, nan);
 	nest->reduce = REDUCE_MIN;
 	e = nest_red(nest);
 	e = nest_op(nest, RDU_SIMD_SELECT, op2(nest, RDU_SIMD_FLT, e, nest_imm_f(nest, 0)),
@@ -429,8 +429,7 @@ static int global_max_expand(struct graph *g, struct node *n)
 	node_attr_ints(g, m, "strides", 1, &count);
 	dim[0] = x->dim[0];
 	dim[1] = x->dim[1];
-	return graph_replace_first(n,
-				   graph_reshape(g, n->name, graph_finish(g, m), x->ndim, dim));
+	return graph_replace_first(n, graph_reshape(g, n->name, graph_finish(g, m), x->ndim, dim));
 }
 
 const struct op ops_pool[] = {
