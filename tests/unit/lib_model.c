@@ -326,6 +326,77 @@ static void test_weights(void)
 	unlink(path);
 }
 
+/* A file like the plain one whose only weight has this name and type, all of it `value`. */
+static const char *other_file(const char *name, uint32_t dtype, float value)
+{
+	const char *path = temp_path("other.rdu");
+	static struct sample s;
+	char error[256] = "";
+	uint32_t word;
+
+	sample_make(&s, plain.chip.name, false);
+	snprintf(s.symbols[2].name, sizeof(s.symbols[2].name), "%s", name);
+	s.symbols[2].dtype = dtype;
+	memcpy(&word, &value, 4);
+	for (size_t i = 0; i < sizeof(s.data) / 4; i++) {
+		s.data[i] = value;
+		if (dtype == RDU_DT_BF16) {
+			((uint16_t *)s.data)[2 * i] = word >> 16;
+			((uint16_t *)s.data)[2 * i + 1] = word >> 16;
+		}
+	}
+	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)), "%s of %s is written %s", path,
+	   name, error);
+	sample_free(&s);
+	return path;
+}
+
+static void test_restore(void)
+{
+	struct rdu_file *file;
+	struct setup s;
+	uint16_t *half;
+	float *w;
+
+	up(&s, plain_path);
+	w = calloc(s.n, 4);
+	ok(!rdu_file_open(other_file("v", RDU_DT_F32, 3), &file), "another weight's file");
+	refused(rdu_program_restore(s.prog, file), -EINVAL, s.prog, "the file has no \"w\"",
+		"a weight that the file lacks");
+	refused(rdu_program_restore(s.prog, file), -EINVAL, s.prog, "the program has no \"v\"",
+		"a weight that the program lacks");
+	rdu_file_close(file);
+	ok(!rdu_file_open(other_file("w", RDU_DT_I32, 3), &file), "another type's file");
+	refused(rdu_program_restore(s.prog, file), -EINVAL, s.prog, "\"w\" has another type",
+		"another type");
+	rdu_file_close(file);
+	ok(!rdu_program_read(s.prog, "w", w, s.size) && w[0] == 0.5f && w[s.n - 1] == 0.5f,
+	   "refused, nothing is changed");
+	ok(!rdu_file_open(other_file("w", RDU_DT_BF16, 1.5f), &file), "a bfloat16 file");
+	ok(rdu_program_restore(s.prog, file) == 1 &&
+		   !rdu_program_read(s.prog, "w", w, s.size) && w[0] == 1.5f &&
+		   w[s.n - 1] == 1.5f,
+	   "bfloat16 becomes fp32: %g", (double)w[s.n - 1]);
+	rdu_file_close(file);
+	down(&s);
+	up(&s, other_file("w", RDU_DT_BF16, 1.5f));
+	half = calloc(s.n, 2);
+	ok(!rdu_file_open(other_file("w", RDU_DT_F32, -2.5f), &file), "an fp32 file");
+	ok(rdu_program_restore(s.prog, file) == 1 &&
+		   !rdu_program_read(s.prog, "w", half, s.n * 2) && half[0] == 0xc020 &&
+		   half[s.n - 1] == 0xc020,
+	   "fp32 that is exact in bfloat16 becomes that");
+	rdu_file_close(file);
+	ok(!rdu_file_open(other_file("w", RDU_DT_F32, 0.1f), &file), "an fp32 file");
+	refused(rdu_program_restore(s.prog, file), -EINVAL, s.prog, "not exact in bfloat16",
+		"fp32 that bfloat16 can't hold");
+	rdu_file_close(file);
+	down(&s);
+	unlink(temp_path("other.rdu"));
+	free(half);
+	free(w);
+}
+
 static void test_fault(void)
 {
 	struct rdu_fault_info fault;
@@ -582,6 +653,7 @@ int main(void)
 	test_buffers();
 	test_memory();
 	test_weights();
+	test_restore();
 	test_fault();
 	test_limits();
 	test_bad_image();
