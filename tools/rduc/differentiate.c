@@ -94,8 +94,10 @@ static int cross_entropy(struct graph *g, struct value *x, struct value *labels)
 	struct node *parts = node_new(g, "LogSumExpRows", "loss.parts");
 	const char *const ops[] = { "CrossEntropy", "CrossEntropyGrad" };
 	const char *const names[] = { "loss", "loss.grad" };
-	struct value *out[2];
+	struct value *share = graph_op2(g, "RowShare", "loss.rows", x, labels), *out[2];
 
+	if (!share)
+		return -1;
 	node_input(g, parts, x);
 	parts->num_out = 2;
 	parts->out = graph_alloc(g, 2 * sizeof(*parts->out));
@@ -112,6 +114,7 @@ static int cross_entropy(struct graph *g, struct value *x, struct value *labels)
 		node_input(g, n, parts->out[0]);
 		node_input(g, n, parts->out[1]);
 		node_input(g, n, labels);
+		node_input(g, n, share);
 		out[k] = graph_finish(g, n);
 		if (!out[k])
 			return -1;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * What training adds to a graph: losses and optimizers' updates. Labels of a
- * class that does not exist take no part in the loss.
+ * What training adds to a graph: losses and optimizers' updates. Rows whose label
+ * is no class (PyTorch's ignore_index) take no part in the loss.
  */
 #include <math.h>
 #include <string.h>
@@ -72,12 +72,34 @@ static int lse_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
-static double num_rows(const struct value *x)
+/* 1 where a label is a class, else 0. */
+static int is_class(struct nest *nest, int label, int64_t classes)
 {
-	return (double)value_count(x) / x->dim[x->ndim - 1];
+	int zero = nest_imm_f(nest, 0);
+	int below = OP(SELECT, OP(ILT, label, nest_imm_i(nest, (int32_t)classes), -1),
+		       nest_imm_f(nest, 1), zero);
+
+	return OP(SELECT, OP(ILT, label, nest_imm_i(nest, 0), -1), zero, below);
 }
 
-/* in x, max, log, labels; out loss [1]. No gather: every class compares itself. */
+/* in x, labels; out 1 / (rows that have a class) [1] */
+static int row_share_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0], *labels = n->in[1];
+	struct nest *nest = lower_nest(l, n, NULL);
+
+	for (int i = 0; i < labels->ndim; i++)
+		nest_dim(nest, axis_name(labels->ndim, i), labels->dim[i], true);
+	nest_dim(nest, "one", 1, false);
+	nest_input(nest, lower_value(l, labels));
+	access_identity(&nest->in[0]);
+	nest->reduce = REDUCE_ADD;
+	nest->body = is_class(nest, nest_in(nest, 0), x->dim[x->ndim - 1]);
+	nest_output(nest, lower_value(l, n->out[0]), OP(RECIP, nest_red(nest), -1, -1));
+	return lower_done(l, n, nest);
+}
+
+/* in x, max, log, labels, share of a row; out loss [1]. No gather: every class compares itself. */
 static int xent_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -92,12 +114,13 @@ static int xent_pattern(struct lower *l, struct node *n)
 		nest_input(nest, lower_value(l, n->in[k]));
 		access_identity(&nest->in[k]);
 	}
+	nest_input(nest, lower_value(l, n->in[4]));
 	nest->reduce = REDUCE_ADD;
 	e = OP(FSUB, nest_in(nest, 2), OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), -1);
 	nest->body = OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 3), -1), e,
 			nest_imm_f(nest, 0));
 	nest_output(nest, lower_value(l, n->out[0]),
-		    OP(FMUL, nest_red(nest), nest_imm_f(nest, (float)(1 / num_rows(x))), -1));
+		    OP(FMUL, nest_red(nest), nest_in(nest, 4), -1));
 	return lower_done(l, n, nest);
 }
 
@@ -106,7 +129,7 @@ static int like_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, RDU_DT_F32, n->in[0]->ndim, n->in[0]->dim);
 }
 
-/* in x, max, log, labels; out (softmax(x) - onehot(label)) / rows */
+/* in x, max, log, labels, share; out (softmax(x) - onehot(label)) share, 0 without a class */
 static int xent_grad_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -118,12 +141,16 @@ static int xent_grad_pattern(struct lower *l, struct node *n)
 		nest_input(nest, lower_value(l, n->in[k]));
 		access_identity(&nest->in[k]);
 	}
+	nest_input(nest, lower_value(l, n->in[4]));
 	p = OP(FSUB, OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1), nest_in(nest, 2), -1);
 	p = OP(FSUB, OP(EXP, p, -1, -1),
 	       OP(SELECT, OP(IEQ, nest_index(nest, c), nest_in(nest, 3), -1), nest_imm_f(nest, 1),
 		  nest_imm_f(nest, 0)),
 	       -1);
-	p = OP(FMUL, p, nest_imm_f(nest, (float)(1 / num_rows(x))), -1);
+	p = OP(FMUL, p,
+	       OP(FMUL, is_class(nest, nest_in(nest, 3), x->dim[x->ndim - 1]), nest_in(nest, 4),
+		  -1),
+	       -1);
 	nest_output(nest, lower_value(l, n->out[0]), p);
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest);
@@ -323,8 +350,9 @@ static int ones_pattern(struct lower *l, struct node *n)
 
 const struct op ops_train[] = {
 	INTERNAL("LogSumExpRows", 1, 2, lse_infer, lse_pattern),
-	INTERNAL("CrossEntropy", 4, 1, scalar_infer, xent_pattern),
-	INTERNAL("CrossEntropyGrad", 4, 1, like_infer, xent_grad_pattern),
+	INTERNAL("RowShare", 2, 1, scalar_infer, row_share_pattern),
+	INTERNAL("CrossEntropy", 5, 1, scalar_infer, xent_pattern),
+	INTERNAL("CrossEntropyGrad", 5, 1, like_infer, xent_grad_pattern),
 	INTERNAL("MeanSquaredError", 2, 1, scalar_infer, mse_pattern),
 	INTERNAL("MeanSquaredErrorGrad", 2, 1, like_infer, mse_grad_pattern),
 	INTERNAL("Sgd", 3, 1, update_infer, sgd_pattern),
