@@ -276,12 +276,20 @@ static void print_module(const struct module *m)
 	}
 }
 
-static void note_dropout(const struct graph *g, const char *path)
+/* Where training isn't what PyTorch would do. */
+static void note_differences(const struct graph *g, const char *path)
 {
-	for (int i = 0; i < g->num_nodes; i++)
-		if (!strcmp(g->nodes[i]->op->name, "Dropout"))
-			fprintf(stderr, "rduc: %s: note: node '%s' (Dropout) drops nothing here\n",
-				path, g->nodes[i]->name);
+	for (int i = 0; i < g->num_nodes; i++) {
+		const struct node *n = g->nodes[i];
+		const char *what = !strcmp(n->op->name, "Dropout") ? "drops nothing here"
+				   : !strcmp(n->op->name, "Round")
+					   ? "is straight-through here; PyTorch's gradient is 0"
+					   : NULL;
+
+		if (what)
+			fprintf(stderr, "rduc: %s: note: node '%s' (%s) %s\n", path, n->name,
+				n->op->name, what);
+	}
 }
 
 static int compile(struct arguments *a)
@@ -308,7 +316,7 @@ static int compile(struct arguments *a)
 	if (prints(a, "import"))
 		graph_print(g, stderr);
 	if (a->train)
-		note_dropout(g, a->in);
+		note_differences(g, a->in);
 	if (graph_simplify(g))
 		goto out;
 	if (prints(a, "simplify"))
