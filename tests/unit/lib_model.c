@@ -373,9 +373,8 @@ static void test_restore(void)
 	ok(!rdu_program_read(s.prog, "w", w, s.size) && w[0] == 0.5f && w[s.n - 1] == 0.5f,
 	   "refused, nothing is changed");
 	ok(!rdu_file_open(other_file("w", RDU_DT_BF16, 1.5f), &file), "a bfloat16 file");
-	ok(rdu_program_restore(s.prog, file) == 1 &&
-		   !rdu_program_read(s.prog, "w", w, s.size) && w[0] == 1.5f &&
-		   w[s.n - 1] == 1.5f,
+	ok(rdu_program_restore(s.prog, file) == 1 && !rdu_program_read(s.prog, "w", w, s.size) &&
+		   w[0] == 1.5f && w[s.n - 1] == 1.5f,
 	   "bfloat16 becomes fp32: %g", (double)w[s.n - 1]);
 	rdu_file_close(file);
 	down(&s);
