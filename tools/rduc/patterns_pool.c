@@ -176,6 +176,16 @@ static int kernel_number(struct nest *nest, const struct window *w, const int *k
 	return e;
 }
 
+static bool hangs_over(const struct window *w)
+{
+	for (int i = 0; i < w->space; i++)
+		if (w->pad[i] ||
+		    (w->out[i] - 1) * w->stride[i] + (w->kernel[i] - 1) * w->dilation[i] >=
+			    w->in[i])
+			return true;
+	return false;
+}
+
 /* A NaN that no operation makes: what lies outside of the tensor. */
 #define OUTSIDE 0x7fedcba9
 
@@ -217,9 +227,10 @@ static struct tensor *pool_choice(struct lower *l, struct node *n, const struct 
 	none = nest_imm_f(nest, (float)count);
 	/* The minimum of these is the last NaN, if there is one. */
 	nan = op2(nest, RDU_SIMD_FSUB, nest_imm_f(nest, -1), number);
-	nan = nest_op(nest, RDU_SIMD_SELECT,
-		      op2(nest, RDU_SIMD_IEQ, nest_in(nest, 0), nest_imm_i(nest, OUTSIDE)), none,
-		      nan);
+	if (hangs_over(w))
+		nan = nest_op(nest, RDU_SIMD_SELECT,
+			      op2(nest, RDU_SIMD_IEQ, nest_in(nest, 0), nest_imm_i(nest, OUTSIDE)),
+			      none, nan);
 	nan = nest_op(nest, RDU_SIMD_SELECT,
 		      op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 0)), none, nan);
 	nest->body =
