@@ -44,6 +44,13 @@ struct module *module_new(const char *name)
 	return m;
 }
 
+static void nest_free(struct nest *n)
+{
+	free(n->name);
+	free(n->op_type);
+	free(n);
+}
+
 void module_free(struct module *m)
 {
 	if (!m)
@@ -54,11 +61,8 @@ void module_free(struct module *m)
 		free(m->tensors[i]);
 	}
 	for (int e = 0; e < m->num_entries; e++) {
-		for (int i = 0; i < m->entries[e].num_nests; i++) {
-			free(m->entries[e].nests[i]->name);
-			free(m->entries[e].nests[i]->op_type);
-			free(m->entries[e].nests[i]);
-		}
+		for (int i = 0; i < m->entries[e].num_nests; i++)
+			nest_free(m->entries[e].nests[i]);
 		free(m->entries[e].nests);
 	}
 	free(m->tensors);
@@ -112,6 +116,18 @@ struct nest *module_nest(struct module *m, struct module_entry *e, const char *n
 	e->nests = grow(e->nests, e->num_nests, sizeof(*e->nests));
 	e->nests[e->num_nests++] = n;
 	return n;
+}
+
+void module_drop(struct module_entry *e, struct nest *n)
+{
+	int at = 0;
+
+	while (e->nests[at] != n)
+		at++;
+	memmove(&e->nests[at], &e->nests[at + 1],
+		(size_t)(e->num_nests - at - 1) * sizeof(*e->nests));
+	e->num_nests--;
+	nest_free(n);
 }
 
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce)

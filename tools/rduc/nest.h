@@ -129,6 +129,8 @@ struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kin
 struct module_entry *module_entry(struct module *m, const char *name);
 struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
 			 const char *op_type);
+/* Take a nest out again, and free it. */
+void module_drop(struct module_entry *e, struct nest *n);
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
 int nest_input(struct nest *n, struct tensor *t); /* all coefficients 0 */
 int nest_output(struct nest *n, struct tensor *t, int expr);

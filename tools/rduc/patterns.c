@@ -121,11 +121,114 @@ static void settle_guard(struct nest *n, struct access *a)
 	a->guarded = false;
 }
 
+static bool is_empty(const struct tensor *t)
+{
+	for (int i = 0; i < t->ndim; i++)
+		if (!t->dim[i])
+			return true;
+	return false;
+}
+
+static bool has_extent_zero(const struct nest *n, bool reduce)
+{
+	for (int d = 0; d < n->ndim; d++)
+		if (n->dim[d].reduce == reduce && !n->dim[d].extent)
+			return true;
+	return false;
+}
+
+static void make_imm(struct expr *e, uint32_t word)
+{
+	*e = (struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 }, .imm = word };
+}
+
+/* What the outputs' expressions need. */
+static void mark_expr(const struct nest *n, int e, bool *seen)
+{
+	if (e < 0 || seen[e])
+		return;
+	seen[e] = true;
+	for (int i = 0; n->expr[e].kind == EXPR_OP && i < 3; i++)
+		mark_expr(n, n->expr[e].arg[i], seen);
+}
+
+/* Inputs that no output needs go, and what was computed of them. */
+static void drop_unused_inputs(struct nest *n)
+{
+	bool seen[NEST_MAX_EXPR] = { 0 }, used[NEST_MAX_IN] = { 0 };
+	int at[NEST_MAX_IN], num = 0;
+
+	for (int k = 0; k < n->num_out; k++) {
+		mark_expr(n, n->out[k].expr, seen);
+		if (n->out[k].access.gather_in >= 0)
+			used[n->out[k].access.gather_in] = true;
+	}
+	for (int i = 0; i < n->num_expr; i++)
+		if (!seen[i])
+			make_imm(&n->expr[i], 0);
+		else if (n->expr[i].kind == EXPR_IN)
+			used[n->expr[i].arg[0]] = true;
+	for (int k = n->num_in - 1; k >= 0; k--) /* an index may have an index */
+		for (int j = 0; j < n->num_in; j++)
+			if (used[j] && n->in[j].gather_in >= 0)
+				used[n->in[j].gather_in] = true;
+	for (int k = 0; k < n->num_in; k++) {
+		at[k] = num;
+		if (used[k])
+			n->in[num++] = n->in[k];
+	}
+	n->num_in = num;
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_IN)
+			n->expr[i].arg[0] = at[n->expr[i].arg[0]];
+	for (int k = 0; k < n->num_in; k++)
+		if (n->in[k].gather_in >= 0)
+			n->in[k].gather_in = at[n->in[k].gather_in];
+	for (int k = 0; k < n->num_out; k++)
+		if (n->out[k].access.gather_in >= 0)
+			n->out[k].access.gather_in = at[n->out[k].access.gather_in];
+}
+
+/* A sum of nothing is 0, its maximum -infinity; what lies beside nothing is padding. */
+static void settle_empty(struct nest *n)
+{
+	static const uint32_t nothing[] = {
+		[REDUCE_ADD] = 0, [REDUCE_MAX] = 0xff800000, [REDUCE_MIN] = 0x7f800000
+	};
+	bool empty = has_extent_zero(n, true), changed = empty;
+
+	for (int i = 0; i < n->num_expr; i++) {
+		struct expr *e = &n->expr[i];
+		struct access *a = e->kind == EXPR_IN ? &n->in[e->arg[0]] : NULL;
+
+		if (a && a->guarded && is_empty(a->tensor)) {
+			make_imm(e, a->pad);
+			changed = true;
+		} else if (e->kind == EXPR_RED && empty) {
+			make_imm(e, nothing[n->reduce]);
+		}
+	}
+	for (int d = n->ndim - 1; d >= 0 && empty; d--)
+		if (n->dim[d].reduce)
+			remove_dim(n, d);
+	if (empty) {
+		n->reduce = REDUCE_NONE;
+		n->body = -1;
+	}
+	if (changed && n->body < 0)
+		drop_unused_inputs(n);
+}
+
 int lower_done(struct lower *l, struct node *n, struct nest *nest)
 {
 	int parallel = 0, reduce = 0;
 	char error[400];
 
+	if (has_extent_zero(nest, false)) { /* there is nothing to do */
+		module_drop(l->entry, nest);
+		return 0;
+	}
+	settle_empty(nest);
 	for (int d = 0; d < nest->ndim; d++)
 		if (nest->dim[d].reduce)
 			reduce++;
@@ -231,9 +334,13 @@ static int copy_output(struct lower *l, struct graph_output *o)
 	struct value *v = o->value;
 	struct node fake = { .name = o->name, .op = op_find("Identity"), .out = &v, .num_out = 1 };
 	struct tensor *out = tensor_of(l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
-	struct nest *n = lower_nest(l, &fake, "copy");
-	int in = nest_input(n, lower_value(l, v));
+	struct nest *n;
+	int in;
 
+	if (!value_count(v))
+		return 0;
+	n = lower_nest(l, &fake, "copy");
+	in = nest_input(n, lower_value(l, v));
 	for (int i = 0; i < v->ndim; i++)
 		nest_dim(n, axis_name(v->ndim, i), v->dim[i], false);
 	if (!v->ndim)
@@ -242,6 +349,16 @@ static int copy_output(struct lower *l, struct graph_output *o)
 	nest_output(n, out, nest_in(n, in));
 	access_identity(&n->out[0].access);
 	return lower_done(l, &fake, n);
+}
+
+/* Where all results are empty: a program does something, and be it to store a zero. */
+static int idle_nest(struct lower *l)
+{
+	struct node fake = { .name = "nothing", .op = op_find("Identity") };
+	int64_t one = 1;
+	struct tensor *t = tensor_of(l, "nothing", TENSOR_TEMP, RDU_DT_F32, 1, &one);
+
+	return lower_fill(l, &fake, t, 0, 0, 1, 0);
 }
 
 static int lower_entry(struct graph *g, struct module *m, const char *name, const char *prefix,
@@ -280,6 +397,12 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	for (int i = 0; i < num_copies; i++)
 		if (copy_output(&l, copies[i]))
 			return -1;
+	if (!l.entry->num_nests && idle_nest(&l))
+		return -1;
+	/* Inputs nothing reads keep their place in the interface. */
+	for (int i = 0; i < g->num_values; i++)
+		if (forward && g->values[i]->kind == TENSOR_INPUT)
+			lower_value(&l, g->values[i]);
 	return 0;
 }
 
@@ -293,7 +416,6 @@ struct module *graph_patterns(struct graph *g)
 
 	for (int i = 0; i < g->num_values; i++)
 		g->values[i]->tensor = NULL;
-	/* Inputs nothing reads keep their place in the interface. */
 	for (int i = 0; i < g->num_outputs; i++)
 		roots[num++] = g->outputs[i].value;
 	if (lower_entry(g, m, "forward", "", roots, num, true))

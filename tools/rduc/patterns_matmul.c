@@ -48,9 +48,10 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 {
 	struct nest *nest = lower_nest(l, n, NULL);
 	struct value *a = n->in[0], *b = n->in[1];
-	int64_t extent[MAX_LABELS] = { 0 };
+	int64_t extent[MAX_LABELS]; /* -1: no such label */
 	int dim[MAX_LABELS], in, e, num = 0;
 
+	memset(extent, -1, sizeof(extent));
 	for (int i = 0; i < t->na; i++)
 		if (t->a[i] >= 0)
 			extent[t->a[i]] = a->dim[i];
@@ -58,7 +59,7 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 		if (t->b[i] >= 0)
 			extent[t->b[i]] = b->dim[i];
 	for (int i = 0; i < MAX_LABELS; i++)
-		if (extent[i])
+		if (extent[i] >= 0)
 			num = i + 1;
 	for (int i = 0; i < t->ny; i++)
 		if (t->y[i] >= 0)
@@ -67,7 +68,7 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 	if (!nest->ndim)
 		nest_dim(nest, "one", 1, false);
 	for (int i = 0; i < num; i++)
-		if (extent[i] && !has_label(t->ny, t->y, i)) {
+		if (extent[i] >= 0 && !has_label(t->ny, t->y, i)) {
 			dim[i] = nest_dim(nest, label_name(t, num, i), extent[i], true);
 			if (dim[i] < 0)
 				return node_error(l->graph, n, "too many dimensions");
@@ -329,11 +330,11 @@ static int einsum_contraction(struct graph *g, const struct node *n, struct cont
 	}
 	if (part != 2 || t->na != n->in[0]->ndim || t->nb != n->in[1]->ndim)
 		goto bad;
-	memset(extent, 0, MAX_LABELS * sizeof(*extent));
+	memset(extent, -1, MAX_LABELS * sizeof(*extent));
 	for (int i = 0; i < t->na; i++)
 		extent[t->a[i]] = n->in[0]->dim[i];
 	for (int i = 0; i < t->nb; i++) {
-		if (extent[t->b[i]] && extent[t->b[i]] != n->in[1]->dim[i])
+		if (extent[t->b[i]] >= 0 && extent[t->b[i]] != n->in[1]->dim[i])
 			goto bad;
 		extent[t->b[i]] = n->in[1]->dim[i];
 	}
