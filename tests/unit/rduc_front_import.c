@@ -262,7 +262,10 @@ static void graphs(void)
 	m.relu_in[0] = (char *)"nothing";
 	refused("an input nobody makes", "node 'second' (Relu): input 'nothing'");
 	m.matmul_in[0] = (char *)"y";
-	refused("a cycle", "node 'first' (MatMul): input 'y'");
+	refused("a cycle", "node 'second' (Relu): input 'h' is made of its own result: a cycle");
+	m.node_p[0] = &m.node[1];
+	m.node_p[1] = &m.node[0];
+	taken("nodes out of order", NULL);
 	m.graph.n_node = 3;
 	m.third_out[0] = (char *)"y";
 	refused("a value made twice", "node 'third' (Relu): output 'y' is defined twice");
@@ -282,7 +285,8 @@ static void graphs(void)
 	m.graph.n_node = 3;
 	m.node[2].op_type = (char *)"Defenestrate";
 	refused("unsupported operators, the first of them",
-		"2 nodes not supported:\n  node 'second' (Frobnicate)");
+		"2 reasons against it:\n  node 'second' (Frobnicate): operator not supported\n"
+		"  node 'third' (Defenestrate): operator not supported");
 	m.node[1].op_type = (char *)"ConvGradInput";
 	refused("an operator of the compiler's own", "(ConvGradInput)");
 	m.node[1].n_input = 0;
@@ -340,14 +344,149 @@ static void shapes(void)
 	    "a shape for an input that is not there", error);
 	free(p);
 	m.dim[0].dim_value = 0;
-	refused("a dimension of zero", "input 'x' has dimension 0 = 0");
+	taken("a dimension of zero", NULL);
+	m.dim[0].dim_value = -1;
+	refused("a dimension of minus one is open", "input 'x' has dimension 0 open");
 	m.dim[0].dim_value = INT32_MAX;
 	m.dim[1].dim_value = INT32_MAX;
 	refused("too many elements", "input 'x'");
 	m.tensor.elem_type = 8;
-	refused("strings", "input 'x' has element type 8");
+	refused("strings", "input 'x' has element type 8 (string)");
 	m.in.type = NULL;
 	refused("an input without type", "input 'x' is not a tensor");
+}
+
+/* What the table of operators does not know is refused: each in its own words. */
+static void schema(void)
+{
+	m.opset.version = 99;
+	refused("an opset of the future", "it uses opset 99: not supported");
+	m.model.has_ir_version = true;
+	m.model.ir_version = 99;
+	refused("a format of the future", "IR version 99");
+	m.node[1].n_attribute = 1;
+	m.node[1].attribute = &m.attr_p;
+	m.attr.type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT;
+	m.attr.has_i = true;
+	refused("an attribute that is none", "node 'second' (Relu): attribute 'axis' is unknown");
+	m.node[1].n_attribute = 1;
+	m.node[1].attribute = &m.attr_p;
+	m.node[1].op_type = (char *)"Softmax";
+	m.attr.type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
+	m.attr.has_f = true;
+	refused("an attribute of another type", "attribute 'axis' is not an integer");
+	m.node[1].op_type = (char *)"Gelu";
+	refused("an operator of a later opset", "opset 13 has no such operator: it came with 20");
+	m.node[1].op_type = (char *)"Einsum";
+	m.node[1].n_input = 2;
+	m.node[1].input = m.matmul_in;
+	refused("an attribute that is missing", "attribute 'equation' is missing");
+	m.node[1].op_type = (char *)"Hardmax";
+	refused("an operator that is not there", "(Hardmax): operator not supported");
+}
+
+/* Names of 400 nodes, 8 KB: nothing is cut off, and what repeats is counted. */
+static void reasons(void)
+{
+	static Onnx__NodeProto node[400];
+	static Onnx__NodeProto *node_p[400];
+	static char name[400][24], op[400][24], *in[1], *out[400];
+	static char error[1 << 20];
+	size_t size;
+	uint8_t *p;
+
+	in[0] = m.relu_in[0];
+	for (int i = 0; i < 400; i++) {
+		onnx__node_proto__init(&node[i]);
+		node_p[i] = &node[i];
+		snprintf(name[i], sizeof(name[i]), "node_%d", i);
+		/* Two of each operator. */
+		snprintf(op[i], sizeof(op[i]), "Frobnicate%d", i / 2);
+		out[i] = name[i];
+		node[i].name = name[i];
+		node[i].op_type = op[i];
+		node[i].n_input = node[i].n_output = 1;
+		node[i].input = in;
+		node[i].output = &out[i];
+	}
+	in[0] = (char *)"x";
+	m.graph.n_node = 400;
+	m.graph.node = node_p;
+	m.out.name = name[0];
+	m.weight.data_type = 14;
+	p = pack(&size);
+	tap(!compiles(p, size, NULL, error, sizeof(error)) &&
+		    strstr(error, "201 reasons against it:\n") &&
+		    strstr(error, "initializer 'w' has element type complex64") &&
+		    strstr(error, "node 'node_0' (Frobnicate0) and 1 more ('node_1'): operator") &&
+		    strstr(error,
+			   "node 'node_398' (Frobnicate199) and 1 more ('node_399'): operator"),
+	    "every reason at once, whole, each once", error);
+	tap(!compiles(p, size, NULL, error, 1000) && strlen(error) < 1000 &&
+		    strstr(error, "more reasons"),
+	    "reasons that do not fit are counted", error);
+	free(p);
+	reset();
+}
+
+static void declared(void)
+{
+	static Onnx__TensorShapeProto__Dimension dim[2], *dim_p[2] = { &dim[0], &dim[1] };
+	static Onnx__TensorShapeProto shape;
+	static Onnx__TypeProto__Tensor tensor;
+	static Onnx__TypeProto type;
+	static Onnx__ValueInfoProto between, *between_p = &between;
+
+	for (int i = 0; i < 2; i++) {
+		onnx__tensor_shape_proto__dimension__init(&dim[i]);
+		dim[i].value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+		dim[i].dim_value = i ? 4 : 2;
+	}
+	onnx__tensor_shape_proto__init(&shape);
+	onnx__type_proto__tensor__init(&tensor);
+	onnx__type_proto__init(&type);
+	onnx__value_info_proto__init(&between);
+	shape.n_dim = 2;
+	shape.dim = dim_p;
+	tensor.has_elem_type = true;
+	tensor.elem_type = 1;
+	tensor.shape = &shape;
+	type.value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
+	type.tensor_type = &tensor;
+	between.name = (char *)"h";
+	between.type = &type;
+	m.out.type = &type;
+	taken("the declared result", NULL);
+	m.out.type = &type;
+	dim[1].dim_value = 5;
+	refused("another declared result",
+		"node 'second' (Relu): 'y' is float[2,4], but the file declares float[2,5]");
+	m.graph.n_value_info = 1;
+	m.graph.value_info = &between_p;
+	refused("another declared value between",
+		"node 'first' (MatMul): 'h' is float[2,4], but the file declares float[2,5]");
+	m.graph.n_value_info = 1;
+	m.graph.value_info = &between_p;
+	dim[1].value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE__NOT_SET;
+	taken("an open declared value", NULL);
+	m.out.type = &type;
+	tensor.elem_type = 7;
+	refused("another declared type", "'y' is float[2,4], but the file declares int64[2,?]");
+	m.out.type = &type;
+	tensor.elem_type = 1;
+	shape.n_dim = 1;
+	refused("another declared rank", "'y' is float[2,4], but the file declares float[2]");
+}
+
+static void devices(void)
+{
+	char error[256] = "";
+	size_t size;
+
+	tap(!read_whole_file("/dev/zero", &size, error, sizeof(error)) && strstr(error, "device"),
+	    "a device is not read", error);
+	tap(!read_whole_file("/", &size, error, sizeof(error)) && strstr(error, "directory"),
+	    "a folder is not read", error);
 }
 
 int main(void)
@@ -360,6 +499,10 @@ int main(void)
 	weights();
 	graphs();
 	shapes();
+	schema();
+	reasons();
+	declared();
+	devices();
 	memset(text, 'a', sizeof(text));
 	text[150] = 0;
 	rduc_symbol_name(name, text);

@@ -80,13 +80,18 @@ char *graph_strdup(struct graph *g, const char *s)
 
 char *graph_format(struct graph *g, const char *format, ...)
 {
-	char text[512];
-	va_list ap;
+	va_list ap, again;
+	char *text;
+	int n;
 
 	va_start(ap, format);
-	vsnprintf(text, sizeof(text), format, ap);
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, format, ap);
 	va_end(ap);
-	return graph_strdup(g, text);
+	text = graph_alloc(g, (size_t)(n > 0 ? n : 0) + 1);
+	vsnprintf(text, (size_t)(n > 0 ? n : 0) + 1, format, again);
+	va_end(again);
+	return text;
 }
 
 int graph_error(struct graph *g, const char *format, ...)
@@ -110,6 +115,76 @@ int node_error(struct graph *g, const struct node *n, const char *format, ...)
 	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
 	return graph_error(g, "node '%s' (%s): %s", n->name, n->op->name, text);
+}
+
+static struct reason *find_reason(const struct graph *g, const char *kind, const char *text)
+{
+	for (struct reason *r = g->reasons; r; r = r->next)
+		if (!strcmp(r->kind, kind) && !strcmp(r->text, text))
+			return r;
+	return NULL;
+}
+
+void graph_collect(struct graph *g, const char *kind, const char *name, const char *op)
+{
+	const char *first = op ? graph_format(g, "%s '%.200s' (%.60s)", kind, name, op)
+			       : graph_format(g, "%s '%.200s'", kind, name);
+	bool own = !strncmp(g->error, first, strlen(first));
+	struct reason *r;
+
+	/* Of the same operator and with the same text: the same reason. */
+	kind = own ? graph_format(g, "%s/%.60s", kind, op ? op : "") : "";
+	r = find_reason(g, kind, g->error + (own ? strlen(first) : 0));
+	if (r && r->count <= 3)
+		r->more[r->count - 1] = graph_strdup(g, name);
+	if (!r) {
+		r = graph_alloc(g, sizeof(*r));
+		r->first = own ? first : "";
+		r->kind = kind;
+		r->text = graph_strdup(g, g->error + strlen(r->first));
+		*(g->last_reason ? g->last_reason : &g->reasons) = r;
+		g->last_reason = &r->next;
+		g->num_reasons++;
+	}
+	r->count++;
+	if (g->error_size)
+		g->error[0] = 0;
+}
+
+static const char *reason_text(struct graph *g, const struct reason *r)
+{
+	const char *names = "";
+
+	if (r->count == 1 || !*r->first)
+		return graph_format(g, "%s%s", r->first, r->text);
+	for (int i = 0; i < 3 && r->more[i]; i++)
+		names = graph_format(g, "%s%s'%.60s'", names, i ? ", " : "", r->more[i]);
+	return graph_format(g, "%s and %d more (%s%s)%s", r->first, r->count - 1, names,
+			    r->count > 4 ? ", ..." : "", r->text);
+}
+
+int graph_report(struct graph *g)
+{
+	int at = 0, left = g->num_reasons, size = g->error_size;
+
+	if (!left || !size)
+		return left ? -1 : 0;
+	if (left == 1) {
+		snprintf(g->error, size, "%s", reason_text(g, g->reasons));
+		return -1;
+	}
+	at = snprintf(g->error, size, "%d reasons against it:", left);
+	for (const struct reason *r = g->reasons; r; r = r->next, left--) {
+		const char *text = reason_text(g, r);
+
+		/* What does not fit is counted. */
+		if (at + (int)strlen(text) + 64 > size) {
+			snprintf(g->error + at, size - at, "\n  and %d more reasons", left);
+			break;
+		}
+		at += snprintf(g->error + at, size - at, "\n  %s", text);
+	}
+	return -1;
 }
 
 static void *grow(void *old, int num, int *cap, size_t size)

@@ -26,6 +26,8 @@ struct value {
 	int64_t dim[RDU_MAX_DIMS];
 	enum tensor_kind kind;
 	bool constant;        /* data never changes: may be folded */
+	bool unknown;         /* what makes it was refused: nothing can be said of it */
+	const struct declared *declared; /* by the file; NULL: nothing */
 	bool trainable;
 	const char *why;      /* a weight: is it trained, or why not (parameters.c) */
 	unsigned int roles;   /* parameters.c */
@@ -36,6 +38,14 @@ struct value {
 	struct value *grad;   /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
 	struct tensor *tensor; /* patterns: in the current entry point */
+};
+
+/* What a file says of a value that a node makes. */
+struct declared {
+	const char *name;
+	enum rdu_dtype dtype; /* 0: not said */
+	int ndim; /* -1: not said */
+	int64_t dim[RDU_MAX_DIMS]; /* -1: open */
 };
 
 enum attr_kind { ATTR_INT, ATTR_FLOAT, ATTR_STRING, ATTR_INTS, ATTR_FLOATS, ATTR_TENSOR };
@@ -63,7 +73,7 @@ struct node {
 	/* Internal operators that are the gradient of a map. */
 	const struct op *of;
 	struct node *of_node;
-	bool live;
+	bool live, visiting, sorted;
 };
 
 struct lower {
@@ -82,6 +92,8 @@ struct op {
 	int min_in, max_in, max_out; /* max_in < 0: any number */
 	/* Shapes and types of n->out. */
 	int (*infer)(struct graph *g, struct node *n);
+	/* As expand, for some nodes only: 1 if this is one, 0, or -1. */
+	int (*rewrite)(struct graph *g, struct node *n);
 	/* Replace by other nodes: calls graph_replace() for the outputs. */
 	int (*expand)(struct graph *g, struct node *n);
 	/* n->out[0]->grad is there: call graph_add_grad() for inputs that need it. */
@@ -93,6 +105,7 @@ struct op {
 	bool stop_gradient; /* derivative is zero (or not defined): not an error */
 	const struct map *map;
 	bool internal; /* not an ONNX operator: made by passes */
+	bool missing; /* named in a file, and nothing that is known here */
 	/* Fold constants on the host (integers the fabric would not compute). */
 	int (*fold)(struct graph *g, struct node *n);
 };
@@ -103,6 +116,15 @@ struct graph_output {
 };
 
 struct arena_block;
+
+/* Why a model is refused: what was said of `count` nodes, inputs, ... */
+struct reason {
+	const char *first; /* "node 'a' (Conv)"; "": the text is of the model as a whole */
+	const char *kind, *text;
+	int count;
+	const char *more[3]; /* names of the next ones */
+	struct reason *next;
+};
 
 struct graph {
 	struct arena_block *arena;
@@ -122,6 +144,11 @@ struct graph {
 	int counter; /* for unique names */
 	int error_size;
 	char *error; /* the caller's */
+	int num_reasons;
+	struct reason *reasons, **last_reason;
+	int num_defaults; /* inputs with a value in the file, which is used */
+	const char *default_input; /* the first of them */
+	bool own_shapes; /* inputs have the shapes that the file gives them */
 };
 
 /* ---- graph.c ------------------------------------------------------------ */
@@ -137,6 +164,14 @@ int graph_error(struct graph *g, const char *format, ...) __attribute__((format(
 /* "node 'conv1' (Conv): ..." Returns -1. */
 int node_error(struct graph *g, const struct node *n, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
+
+/*
+ * Keep the error as one reason of perhaps many, and go on: it was met at `name`, a
+ * node with operator `op`, an input or an initializer (op NULL). graph_report() puts
+ * all of them, each once, into the error: 0 if there are none, else -1.
+ */
+void graph_collect(struct graph *g, const char *kind, const char *name, const char *op);
+int graph_report(struct graph *g);
 
 struct value *graph_value(struct graph *g, const char *name);
 struct value *graph_find(struct graph *g, const char *name);
@@ -173,6 +208,13 @@ bool value_same_shape(const struct value *a, const struct value *b);
 struct value *value_resolve(struct value *v);
 const char *value_shape_text(struct graph *g, const struct value *v);
 void graph_print(const struct graph *g, void *file);
+
+/* ---- schema.c: what ONNX's operators are ---------------------------------- */
+
+/* Is the node one of g's opset, with attributes and inputs that are known? */
+int schema_check(struct graph *g, const struct node *n);
+/* Sets g->opset, if it is a version that is known. */
+int schema_check_opset(struct graph *g, int64_t version);
 
 /* ---- graph_ops.c: the table of operators -------------------------------- */
 
@@ -285,6 +327,12 @@ struct Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, 
 /* Elements of a TensorProto as rdu_dtype, converted and checked. */
 struct Onnx__TensorProto;
 struct value *onnx_tensor(struct graph *g, const struct Onnx__TensorProto *t, const char *what);
+struct Onnx__SparseTensorProto;
+struct value *onnx_sparse_tensor(struct graph *g, const struct Onnx__SparseTensorProto *t,
+				 const char *what);
+/* The type that elements of ONNX's type become, and its name. */
+enum rdu_dtype onnx_held_as(int type);
+const char *onnx_type_name(int type);
 /* A tensor's name in a program file: cut to 63 bytes, still unique. */
 void rduc_symbol_name(char out[64], const char *name);
 /* Weights of a program file into an ONNX model. onnx_weights.c */

@@ -64,15 +64,14 @@ int graph_process(struct graph *g, struct node *n)
 		if (n->in[i] && n->in[i]->ndim < 0)
 			return node_error(g, n, "the shape of '%s' is not known", n->in[i]->name);
 	}
+	folded = n->op->rewrite ? n->op->rewrite(g, n) : 0;
+	if (folded)
+		return folded < 0 ? -1 : 0;
 	if (n->op->infer && n->op->infer(g, n))
 		return -1;
 	for (int i = 0; i < n->num_out; i++)
 		if (n->out[i] && n->out[i]->ndim < 0 && !n->op->expand && !n->out[i]->alias)
 			return node_error(g, n, "output %d is not supported", i);
-	for (int i = 0; i < n->num_out; i++)
-		if (n->out[i] && n->out[i]->ndim >= 0 && !value_count(n->out[i]) &&
-		    !dtype_is_int(n->out[i]->dtype))
-			return node_error(g, n, "its result is empty");
 	folded = graph_fold(g, n);
 	if (folded)
 		return folded < 0 ? -1 : 0;

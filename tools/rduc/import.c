@@ -10,6 +10,8 @@
 #include "graph.h"
 #include "onnx.pb-c.h"
 
+#define NEWEST_IR 12
+
 /* Names to values: open addressing, twice as large as what goes in. */
 struct names {
 	size_t size;
@@ -44,79 +46,148 @@ static const char *clean(struct graph *g, const char *s)
 	return p;
 }
 
-static int import_input(struct graph *g, struct names *names, const Onnx__ValueInfoProto *vi,
-			const struct import_options *opt)
+static const struct import_shape *given_shape(const struct import_options *opt, const char *name)
+{
+	for (int i = 0; i < opt->num_shapes; i++)
+		if (!strcmp(opt->shapes[i].name, name))
+			return &opt->shapes[i];
+	return NULL;
+}
+
+/* A shape as the file says it; -1 where it leaves it open. Returns its rank, -1: none. */
+static int read_shape(const Onnx__TypeProto__Tensor *type, int64_t *dim)
+{
+	if (!type->shape || type->shape->n_dim > RDU_MAX_DIMS)
+		return -1;
+	for (size_t i = 0; i < type->shape->n_dim; i++) {
+		const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
+		bool said = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
+
+		dim[i] = said && d->dim_value >= 0 ? d->dim_value : -1;
+	}
+	return (int)type->shape->n_dim;
+}
+
+static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__Tensor *type,
+		       const struct import_options *opt)
+{
+	const struct import_shape *given = given_shape(opt, v->name);
+	int64_t dim[RDU_MAX_DIMS];
+	int ndim = read_shape(type, dim);
+
+	if (given) {
+		g->own_shapes &=
+			ndim == given->ndim && !memcmp(dim, given->dim, ndim * sizeof(*dim));
+		v->ndim = given->ndim;
+		memcpy(v->dim, given->dim, sizeof(v->dim));
+		return 0;
+	}
+	g->own_shapes &= !opt->any_shape;
+	if (!type->shape && opt->any_shape) {
+		v->ndim = 0;
+		return 0;
+	}
+	if (!type->shape)
+		return graph_error(g, "input '%s' has no shape: give one with --shape %s=...",
+				   v->name, v->name);
+	if (ndim < 0)
+		return graph_error(g, "input '%s' has %zu dimensions, more than %d", v->name,
+				   type->shape->n_dim, RDU_MAX_DIMS);
+	for (int i = 0; i < ndim; i++) {
+		const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
+		bool named = d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
+
+		if (dim[i] < 0 && opt->any_shape)
+			dim[i] = 1;
+		if (dim[i] < 0 && !i && opt->batch) {
+			dim[i] = opt->batch;
+			g->own_shapes = false;
+		}
+		if (dim[i] < 0)
+			return graph_error(
+				g,
+				"input '%s' has dimension %d open (%s): shapes are static "
+				"here, fix it with %s--shape %s=...",
+				v->name, i, named ? clean(g, d->dim_param) : "?",
+				i ? "" : "--batch N or ", v->name);
+	}
+	v->ndim = ndim;
+	memcpy(v->dim, dim, sizeof(dim));
+	return 0;
+}
+
+/* A default that may be another at run time, if the command line says so. */
+static bool keeps_default(struct graph *g, struct value *v, const Onnx__ModelProto *m,
+			  const struct import_options *opt)
+{
+	if (given_shape(opt, v->name)) {
+		v->data = NULL;
+		v->constant = v->trainable = false;
+		return false;
+	}
+	/* Before version 4 every initializer had to be an input too. */
+	if (m->has_ir_version && m->ir_version >= 4) {
+		g->default_input = g->default_input ? g->default_input : v->name;
+		g->num_defaults++;
+	}
+	return true;
+}
+
+static int import_input(struct graph *g, struct names *names, const Onnx__ModelProto *m,
+			const Onnx__ValueInfoProto *vi, const struct import_options *opt)
 {
 	const char *name = clean(g, vi->name);
 	const Onnx__TypeProto__Tensor *type;
-	struct value **slot = find(names, name), *v;
+	struct value **slot = find(names, name), *v = *slot;
+	bool initial = v && v->kind == TENSOR_WEIGHT;
 	int elem;
 
-	if (*slot && (*slot)->kind == TENSOR_WEIGHT)
-		return 0; /* an initializer that is listed as an input (ir_version 3) */
-	if (!*name || *slot)
+	if (!*name || (v && !initial))
 		return graph_error(g, "input '%s' is %s", name,
 				   *name ? "defined twice" : "nameless");
+	if (initial && keeps_default(g, v, m, opt))
+		return 0;
+	if (!v)
+		*slot = v = graph_value(g, name);
+	v->kind = TENSOR_INPUT;
+	v->unknown = true; /* until all of it is right */
 	if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
 		return graph_error(g, "input '%s' is not a tensor", name);
 	type = vi->type->tensor_type;
 	elem = type->has_elem_type ? type->elem_type : 0;
 	if (!dtype_bytes((enum rdu_dtype)elem))
 		return graph_error(g,
-				   "input '%s' has element type %d: not supported (float, "
+				   "input '%s' has element type %d (%s): not supported (float, "
 				   "bfloat16, int32, int64, uint8, int8 and bool are)",
-				   name, elem);
-	v = graph_value(g, name);
-	*slot = v;
-	v->kind = TENSOR_INPUT;
+				   name, elem, onnx_type_name(elem));
 	v->dtype = (enum rdu_dtype)elem;
-	for (int i = 0; i < opt->num_shapes; i++)
-		if (!strcmp(opt->shapes[i].name, name)) {
-			v->ndim = opt->shapes[i].ndim;
-			memcpy(v->dim, opt->shapes[i].dim, sizeof(v->dim));
-		}
-	if (v->ndim < 0) {
-		if (!type->shape && opt->any_shape) {
-			v->ndim = 0;
-			return 0;
-		}
-		if (!type->shape)
-			return graph_error(g,
-					   "input '%s' has no shape: give one with --shape %s=...",
-					   name, name);
-		if (type->shape->n_dim > RDU_MAX_DIMS)
-			return graph_error(g, "input '%s' has %zu dimensions, more than %d", name,
-					   type->shape->n_dim, RDU_MAX_DIMS);
-		v->ndim = (int)type->shape->n_dim;
-		for (int i = 0; i < v->ndim; i++) {
-			const Onnx__TensorShapeProto__Dimension *d = type->shape->dim[i];
-
-			if (d->value_case == ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE) {
-				v->dim[i] = d->dim_value;
-			} else if (opt->any_shape) {
-				v->dim[i] = 1;
-			} else if (!i && opt->batch) {
-				v->dim[i] = opt->batch;
-			} else {
-				bool named = d->value_case ==
-					     ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-
-				return graph_error(
-					g,
-					"input '%s' has dimension %d open (%s): shapes are static "
-					"here, fix it with %s--shape %s=...",
-					name, i, named ? clean(g, d->dim_param) : "?",
-					i ? "" : "--batch N or ", name);
-			}
-		}
-	}
+	if (input_shape(g, v, type, opt))
+		return -1;
 	for (int i = 0; i < v->ndim; i++)
-		if (v->dim[i] < 1 || v->dim[i] > INT32_MAX)
+		if (v->dim[i] < 0 || v->dim[i] > INT32_MAX)
 			return graph_error(g, "input '%s' has dimension %d = %" PRId64, name, i,
 					   v->dim[i]);
 	if (value_count(v) < 0)
 		return graph_error(g, "input '%s' has too many elements", name);
+	v->unknown = false;
 	return 0;
+}
+
+/* What the file says of values that nodes make. */
+static void import_declared(struct graph *g, struct names *names, const Onnx__ValueInfoProto *vi)
+{
+	struct value *v = *find(names, clean(g, vi->name));
+	const Onnx__TypeProto__Tensor *type;
+	struct declared *d;
+
+	if (!v || !vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE)
+		return;
+	type = vi->type->tensor_type;
+	d = graph_alloc(g, sizeof(*d));
+	d->name = v->name;
+	d->dtype = type->has_elem_type ? onnx_held_as(type->elem_type) : (enum rdu_dtype)0;
+	d->ndim = read_shape(type, d->dim);
+	v->declared = d;
 }
 
 static int import_attr(struct graph *g, struct node *n, const Onnx__AttributeProto *a)
@@ -125,6 +196,8 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 	int type = a->has_type ? (int)a->type : 0;
 	struct attr *out;
 
+	if (a->ref_attr_name && *a->ref_attr_name)
+		return node_error(g, n, "attribute '%s' is a function's", name);
 	if (node_attr(n, name))
 		return node_error(g, n, "attribute '%s' is given twice", name);
 	if (!type) /* old files leave it out */
@@ -200,35 +273,45 @@ static int check_old(struct graph *g, const struct node *n)
 	return 0;
 }
 
-static int import_node(struct graph *g, struct names *names, const Onnx__NodeProto *p,
-		       const char *name)
+/* A node of an operator that isn't known: what it makes is unknown. */
+static void refuse(struct graph *g, struct node *n)
 {
-	struct node *n = node_new(g, p->op_type, name);
-	const struct op *op = n->op;
+	struct op *op = graph_alloc(g, sizeof(*op));
 
-	if ((int)p->n_input < op->min_in || (op->max_in >= 0 && (int)p->n_input > op->max_in))
-		return node_error(g, n, "it has %zu inputs", p->n_input);
-	if (!p->n_output || (op->max_out > 0 && (int)p->n_output > op->max_out))
-		return node_error(g, n, "it has %zu outputs, the supported form has up to %d",
-				  p->n_output, op->max_out);
-	for (size_t i = 0; i < p->n_attribute; i++)
-		if (import_attr(g, n, p->attribute[i]))
-			return -1;
-	for (size_t i = 0; i < p->n_input; i++) {
-		const char *in = clean(g, p->input[i]);
-		struct value *v = *in ? *find(names, in) : NULL;
+	graph_collect(g, "node", n->name, n->op->name);
+	*op = (struct op){ .name = n->op->name, .missing = true };
+	n->op = op;
+}
 
-		if (*in && !v)
-			return node_error(g, n,
-					  "input '%s' is not there yet: nothing makes it, or the "
-					  "graph has a cycle or is not in order",
-					  in);
-		if (!v && (int)i < op->min_in)
-			return node_error(g, n, "input %zu is missing", i);
-		node_input(g, n, v);
-	}
+static bool is_foreign(const Onnx__NodeProto *p)
+{
+	return p->domain && *p->domain && strcmp(p->domain, "ai.onnx");
+}
+
+static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
+{
+	const struct op *op = op_find(p->op_type ? p->op_type : "");
+	bool foreign = is_foreign(p);
+	struct op *missing;
+
+	if (op && !op->internal && !foreign)
+		return op;
+	missing = graph_alloc(g, sizeof(*missing));
+	missing->missing = true;
+	missing->name =
+		foreign ? graph_format(g, "%s::%s", clean(g, p->domain), clean(g, p->op_type))
+			: clean(g, p->op_type);
+	graph_error(g, foreign ? "operators of other domains not supported"
+			       : "operator not supported");
+	return missing;
+}
+
+/* The node and what it makes. */
+static int import_outputs(struct graph *g, struct names *names, const Onnx__NodeProto *p,
+			  struct node *n)
+{
 	n->num_out = (int)p->n_output;
-	n->out = graph_alloc(g, n->num_out * sizeof(*n->out));
+	n->out = graph_alloc(g, (n->num_out + 1) * sizeof(*n->out));
 	for (int i = 0; i < n->num_out; i++) {
 		const char *out = clean(g, p->output[i]);
 		struct value **slot;
@@ -241,96 +324,207 @@ static int import_node(struct graph *g, struct names *names, const Onnx__NodePro
 		*slot = n->out[i] = graph_value(g, out);
 		n->out[i]->producer = n;
 	}
-	if (!n->out[0])
-		return node_error(g, n, "its first output has no name");
-	if (g->opset < 7 && check_old(g, n))
-		return -1;
-	graph_append(g, n);
 	return 0;
 }
 
-/* Every operator that is not there, at once. */
-static int check_supported(struct graph *g, const Onnx__GraphProto *p,
-			   const char *const *node_names)
+static int import_node(struct graph *g, struct names *names, const Onnx__NodeProto *p,
+		       struct node *n)
 {
-	int missing = 0, at = 0;
-	char text[3000];
+	const struct op *op = n->op;
+
+	if ((int)p->n_input < op->min_in || (op->max_in >= 0 && (int)p->n_input > op->max_in))
+		return node_error(g, n, "it has %zu inputs, the supported form has %d%s%.0d",
+				  p->n_input, op->min_in, op->max_in < 0 ? " or more" : " to ",
+				  op->max_in < 0 ? 0 : op->max_in);
+	if (op->max_out > 0 && (int)p->n_output > op->max_out)
+		return node_error(g, n, "it has %zu outputs, the supported form has up to %d",
+				  p->n_output, op->max_out);
+	for (size_t i = 0; i < p->n_attribute; i++)
+		if (import_attr(g, n, p->attribute[i]))
+			return -1;
+	for (size_t i = 0; i < p->n_input; i++) {
+		const char *in = clean(g, p->input[i]);
+		struct value *v = *in ? *find(names, in) : NULL;
+
+		if (*in && !v)
+			return node_error(g, n, "input '%s' is not there: nothing makes it", in);
+		if (!v && (int)i < op->min_in)
+			return node_error(g, n, "input %zu is missing", i);
+		node_input(g, n, v);
+	}
+	if (schema_check(g, n))
+		return -1;
+	return g->opset < 7 ? check_old(g, n) : 0;
+}
+
+struct visit {
+	struct node *node;
+	int next; /* input to look at */
+};
+
+/*
+ * Append a node after what makes its inputs: files are to be in this order already,
+ * but not all are. The stack holds what waits for its inputs.
+ */
+static void append_sorted(struct graph *g, struct node *n, struct visit *stack)
+{
+	int depth = 0;
+
+	if (n->sorted)
+		return;
+	stack[depth++] = (struct visit){ n, 0 };
+	n->visiting = true;
+	while (depth) {
+		struct visit *at = &stack[depth - 1];
+		struct node *by = NULL;
+
+		while (at->next < at->node->num_in && !by) {
+			struct value *v = at->node->in[at->next++];
+
+			by = v && v->producer && !v->producer->sorted ? v->producer : NULL;
+			if (!by || !by->visiting)
+				continue;
+			node_error(g, at->node, "input '%s' is made of its own result: a cycle",
+				   v->name);
+			refuse(g, at->node);
+			by = NULL;
+		}
+		if (by) {
+			by->visiting = true;
+			stack[depth++] = (struct visit){ by, 0 };
+			continue;
+		}
+		at->node->sorted = true;
+		graph_append(g, at->node);
+		depth--;
+	}
+}
+
+/* A node without a name has that of what it makes. */
+static char *node_name(struct graph *g, const Onnx__NodeProto *p, size_t index)
+{
+	if (p->name && *p->name)
+		return graph_strdup(g, clean(g, p->name));
+	for (size_t i = 0; i < p->n_output; i++)
+		if (*p->output[i])
+			return graph_strdup(g, clean(g, p->output[i]));
+	return graph_format(g, "#%zu", index);
+}
+
+static void import_nodes(struct graph *g, struct names *names, const Onnx__GraphProto *p)
+{
+	struct node **node = graph_alloc(g, (p->n_node + 1) * sizeof(*node));
+	struct visit *stack = graph_alloc(g, (p->n_node + 1) * sizeof(*stack));
 
 	for (size_t i = 0; i < p->n_node; i++) {
-		const Onnx__NodeProto *n = p->node[i];
-		const struct op *op = op_find(n->op_type ? n->op_type : "");
-		bool foreign = n->domain && *n->domain && strcmp(n->domain, "ai.onnx");
-		const char *why = NULL;
+		const Onnx__NodeProto *o = p->node[i];
+		struct node *n = node[i] = graph_alloc(g, sizeof(*n));
 
-		if (foreign)
-			why = "operators of other domains";
-		else if (!op || op->internal)
-			why = "operator";
-		if (!why)
-			continue;
-		if (at < (int)sizeof(text) - 200)
-			at += snprintf(text + at, sizeof(text) - at,
-				       "\n  node '%.60s' (%s%s%.40s): %s not supported",
-				       node_names[i], foreign ? clean(g, n->domain) : "",
-				       foreign ? "::" : "", clean(g, n->op_type), why);
-		missing++;
+		n->name = node_name(g, o, i);
+		n->op = node_op(g, o);
+		if (n->op->missing) {
+			const char *text = graph_strdup(g, g->error);
+
+			g->error[0] = 0;
+			node_error(g, n, "%s", text);
+			refuse(g, n);
+		}
+		if (import_outputs(g, names, o, n))
+			refuse(g, n);
+		else if (!n->op->missing && (!n->num_out || !n->out[0]) &&
+			 node_error(g, n, "its first output has no name"))
+			refuse(g, n);
 	}
-	if (!missing)
-		return 0;
-	return graph_error(g, "%d node%s not supported:%s", missing, missing > 1 ? "s" : "", text);
+	for (size_t i = 0; i < p->n_node; i++)
+		if (!node[i]->op->missing && import_node(g, names, p->node[i], node[i]))
+			refuse(g, node[i]);
+	for (size_t i = 0; i < p->n_node; i++)
+		append_sorted(g, node[i], stack);
+}
+
+static int import_initializer(struct graph *g, struct names *names, struct value *v,
+			      const char *name)
+{
+	struct value **slot = find(names, name);
+
+	if (!*name)
+		return graph_error(g, "an initializer is nameless");
+	if (*slot)
+		return graph_error(g, "initializer '%s' is defined twice", name);
+	*slot = v ? v : graph_value(g, name);
+	(*slot)->unknown = !v;
+	if (!v)
+		return -1;
+	v->name = graph_strdup(g, name);
+	return 0;
+}
+
+static void import_values(struct graph *g, struct names *names, const Onnx__ModelProto *m,
+			  const struct import_options *opt)
+{
+	const Onnx__GraphProto *p = m->graph;
+
+	for (size_t i = 0; i < p->n_initializer; i++) {
+		const char *name = clean(g, p->initializer[i]->name);
+		const char *what = graph_format(g, "initializer '%s'", name);
+
+		if (import_initializer(g, names, onnx_tensor(g, p->initializer[i], what), name))
+			graph_collect(g, "initializer", name, NULL);
+	}
+	for (size_t i = 0; i < p->n_sparse_initializer; i++) {
+		const Onnx__SparseTensorProto *t = p->sparse_initializer[i];
+		const char *name = clean(g, t->values ? t->values->name : "");
+		const char *what = graph_format(g, "initializer '%s'", name);
+
+		if (import_initializer(g, names, onnx_sparse_tensor(g, t, what), name))
+			graph_collect(g, "initializer", name, NULL);
+	}
+	for (size_t i = 0; i < p->n_input; i++)
+		if (import_input(g, names, m, p->input[i], opt))
+			graph_collect(g, "input", clean(g, p->input[i]->name), NULL);
+}
+
+static int import_opset(struct graph *g, const Onnx__ModelProto *m)
+{
+	int64_t version = 0;
+
+	if (m->has_ir_version && m->ir_version > NEWEST_IR)
+		return graph_error(g,
+				   "its format (IR version %" PRId64
+				   ") is not supported, %d is the "
+				   "newest that is known here",
+				   m->ir_version, NEWEST_IR);
+	for (size_t i = 0; i < m->n_opset_import; i++) {
+		const Onnx__OperatorSetIdProto *o = m->opset_import[i];
+
+		if (o->domain && *o->domain && strcmp(o->domain, "ai.onnx"))
+			continue; /* of use to nodes of that domain only */
+		if (version)
+			return graph_error(g, "it says twice which version of ONNX it uses");
+		version = o->has_version ? o->version : 0;
+	}
+	/* It need not say one if it has no such operators. */
+	for (size_t i = 0; i < m->graph->n_node && !version; i++)
+		if (!is_foreign(m->graph->node[i]))
+			return graph_error(g, "it does not say which version of ONNX it uses");
+	return version ? schema_check_opset(g, version) : 0;
 }
 
 static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 			const struct import_options *opt)
 {
 	const Onnx__GraphProto *p = m->graph;
-	const char **node_names = graph_alloc(g, (p->n_node + 1) * sizeof(*node_names));
-	size_t num = p->n_initializer + p->n_input;
+	size_t num = p->n_initializer + p->n_sparse_initializer + p->n_input;
 	struct names names;
 
-	g->opset = 0;
-	for (size_t i = 0; i < m->n_opset_import; i++) {
-		const Onnx__OperatorSetIdProto *o = m->opset_import[i];
-
-		if (!o->domain || !*o->domain || !strcmp(o->domain, "ai.onnx"))
-			g->opset = o->has_version && o->version > 0 && o->version < 1000
-					   ? (int)o->version
-					   : 0;
-	}
-	if (p->n_sparse_initializer)
-		return graph_error(g, "sparse initializers are not supported");
-	g->name = graph_strdup(g, clean(g, p->name));
-	for (size_t i = 0; i < p->n_node; i++) {
-		const Onnx__NodeProto *n = p->node[i];
-
-		num += n->n_output;
-		node_names[i] = n->name && *n->name ? clean(g, n->name)
-				: n->n_output	    ? clean(g, n->output[0])
-						    : "";
-	}
-	if (check_supported(g, p, node_names))
+	if (import_opset(g, m))
 		return -1;
-	if (g->opset < 1)
-		return graph_error(g, "it does not say which version of ONNX it uses");
+	g->own_shapes = true;
+	g->name = graph_strdup(g, clean(g, p->name));
+	for (size_t i = 0; i < p->n_node; i++)
+		num += p->node[i]->n_output;
 	names_init(g, &names, num);
-	for (size_t i = 0; i < p->n_initializer; i++) {
-		const char *name = clean(g, p->initializer[i]->name);
-		struct value **slot, *v;
-
-		if (!*name)
-			return graph_error(g, "initializer %zu is nameless", i);
-		v = onnx_tensor(g, p->initializer[i], graph_format(g, "initializer '%s'", name));
-		if (!v)
-			return -1;
-		v->name = graph_strdup(g, name);
-		slot = find(&names, name);
-		if (*slot)
-			return graph_error(g, "initializer '%s' is defined twice", name);
-		*slot = v;
-	}
-	for (size_t i = 0; i < p->n_input; i++)
-		if (import_input(g, &names, p->input[i], opt))
-			return -1;
+	import_values(g, &names, m, opt);
 	for (int i = 0; i < opt->num_shapes; i++) {
 		struct value *v = *find(&names, opt->shapes[i].name);
 
@@ -338,9 +532,11 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 			return graph_error(g, "--shape %s: the model has no such input",
 					   opt->shapes[i].name);
 	}
-	for (size_t i = 0; i < p->n_node; i++)
-		if (import_node(g, &names, p->node[i], node_names[i]))
-			return -1;
+	import_nodes(g, &names, p);
+	for (size_t i = 0; i < p->n_value_info; i++)
+		import_declared(g, &names, p->value_info[i]);
+	for (size_t i = 0; i < p->n_output; i++)
+		import_declared(g, &names, p->output[i]);
 	if (!p->n_output)
 		return graph_error(g, "the graph has no outputs");
 	g->outputs = graph_alloc(g, p->n_output * sizeof(*g->outputs));
@@ -356,7 +552,8 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		g->outputs[g->num_outputs].name = graph_strdup(g, name);
 		g->outputs[g->num_outputs++].value = v;
 	}
-	return graph_parameters(g, opt);
+	/* What is refused already need not be judged. */
+	return g->num_reasons ? 0 : graph_parameters(g, opt);
 }
 
 struct graph *graph_import(const void *onnx, size_t size, const struct import_options *opt,
@@ -372,8 +569,12 @@ struct graph *graph_import(const void *onnx, size_t size, const struct import_op
 	g = graph_new(error, error_size);
 	ret = import_graph(g, m, opt ? opt : &none);
 	onnx__model_proto__free_unpacked(m, NULL);
-	if (!ret)
+	if (ret)
+		graph_collect(g, "model", "", NULL);
+	if (!g->num_reasons)
 		return g;
+	/* Shapes and types have reasons too. */
+	graph_simplify(g);
 	graph_free(g);
 	return NULL;
 }

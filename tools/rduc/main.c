@@ -149,7 +149,7 @@ static int shape(struct arguments *a, char *text)
 	for (char *d = strtok_r(dims, ",", &save); d; d = strtok_r(NULL, ",", &save)) {
 		if (s->ndim == RDU_MAX_DIMS)
 			return wrong("too many dimensions in --shape", text);
-		if (number("--shape", d, 1, INT32_MAX, &s->dim[s->ndim++]))
+		if (number("--shape", d, 0, INT32_MAX, &s->dim[s->ndim++]))
 			return -1;
 	}
 	a->import.num_shapes++;
@@ -292,9 +292,20 @@ static void note_differences(const struct graph *g, const char *path)
 	}
 }
 
+static void note_defaults(const struct graph *g, const char *path)
+{
+	if (g->num_defaults)
+		fprintf(stderr,
+			"rduc: %s: note: %d input%s (the first: '%s') keep%s the value in the "
+			"file; "
+			"--shape NAME=D,D,... makes one an input\n",
+			path, g->num_defaults, g->num_defaults > 1 ? "s" : "", g->default_input,
+			g->num_defaults > 1 ? "" : "s");
+}
+
 static int compile(struct arguments *a)
 {
-	static char error[4096];
+	static char error[1 << 20]; /* a line for every reason */
 	const int size = sizeof(error);
 	struct module *m = NULL;
 	struct rdu_chip chip;
@@ -315,6 +326,7 @@ static int compile(struct arguments *a)
 		goto out;
 	if (prints(a, "import"))
 		graph_print(g, stderr);
+	note_defaults(g, a->in);
 	if (a->train)
 		note_differences(g, a->in);
 	if (graph_simplify(g))

@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "graph.h"
 #include "onnx.pb-c.h"
 
 #define MAX_DEPTH 32
+#define MAX_FILE INT32_MAX /* protobuf's own limit */
 
 /*
  * protobuf-c unpacks messages within messages by recursion and without a
@@ -93,7 +95,7 @@ Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int err
 	return m;
 }
 
-static const char *onnx_type_name(int t)
+const char *onnx_type_name(int t)
 {
 	static const char *const names[] = { "undefined", "float",  "uint8",	 "int8",
 					     "uint16",	  "int16",  "int32",	 "int64",
@@ -139,7 +141,7 @@ static int raw_size(int type)
 	return 0;
 }
 
-static enum rdu_dtype held_as(int type)
+enum rdu_dtype onnx_held_as(int type)
 {
 	switch (type) {
 	case 10:
@@ -275,9 +277,43 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 			return NULL;
 		}
 	}
-	v = graph_const(g, held_as(type), (int)t->n_dims, t->dims, NULL);
+	v = graph_const(g, onnx_held_as(type), (int)t->n_dims, t->dims, NULL);
 	convert(t, type, n, v->data);
 	return v;
+}
+
+/* As a dense tensor: its indices are those of elements, or of rows of one index a dimension. */
+struct value *onnx_sparse_tensor(struct graph *g, const Onnx__SparseTensorProto *t,
+				 const char *what)
+{
+	struct value *v = t->values ? onnx_tensor(g, t->values, what) : NULL;
+	struct value *at = t->indices && v ? onnx_tensor(g, t->indices, what) : NULL, *out;
+	int ndim = (int)t->n_dims, size = v ? dtype_bytes(v->dtype) : 0;
+	bool rows = at && at->ndim == 2;
+	int64_t count = t->n_dims <= RDU_MAX_DIMS ? dims_count(ndim, t->dims) : -1;
+
+	if (!at || count < 0 || at->dtype != RDU_DT_I64 || v->ndim != 1 || at->ndim < 1 ||
+	    at->ndim > 2 || at->dim[0] != v->dim[0] || (rows && at->dim[1] != ndim)) {
+		graph_error(g, "%s is sparse, and its values, indices and shape do not fit", what);
+		return NULL;
+	}
+	out = graph_const(g, v->dtype, ndim, t->dims, NULL);
+	for (int64_t i = 0; i < v->dim[0]; i++) {
+		const int64_t *row = (int64_t *)at->data + i * (rows ? ndim : 1);
+		int64_t to = rows ? 0 : row[0];
+		bool inside = true;
+
+		for (int d = 0; rows && d < ndim; d++) {
+			inside &= row[d] >= 0 && row[d] < t->dims[d];
+			to = to * t->dims[d] + (inside ? row[d] : 0);
+		}
+		if (!inside || to < 0 || to >= count) {
+			graph_error(g, "%s is sparse, and an index leaves it", what);
+			return NULL;
+		}
+		memcpy((char *)out->data + to * size, (char *)v->data + i * size, (size_t)size);
+	}
+	return out;
 }
 
 /* 63 bytes is what a program file holds: cut, with a hash of the whole. */
@@ -292,20 +328,47 @@ void rduc_symbol_name(char out[64], const char *name)
 		snprintf(out, 64, "%.54s~%08x", name, (unsigned)rdu_fnv1a(RDU_FNV1A_INIT, name, n));
 }
 
-void *read_whole_file(const char *path, size_t *size, char *error, int error_size)
+/* Files and pipes; a device may never end. */
+static FILE *open_to_read(const char *path, char *error, int error_size)
 {
 	FILE *f = fopen(path, "rb");
+	struct stat st;
+
+	if (!f || fstat(fileno(f), &st)) {
+		snprintf(error, error_size, "%s", strerror(errno));
+	} else if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+		snprintf(error, error_size, "is a device, not a file");
+	} else if (S_ISDIR(st.st_mode)) {
+		snprintf(error, error_size, "%s", strerror(EISDIR));
+	} else if (S_ISREG(st.st_mode) && st.st_size > MAX_FILE) {
+		snprintf(error, error_size,
+			 "has %lld bytes: more than the 2 GiB that such a file can have",
+			 (long long)st.st_size);
+	} else {
+		return f;
+	}
+	if (f)
+		fclose(f);
+	return NULL;
+}
+
+void *read_whole_file(const char *path, size_t *size, char *error, int error_size)
+{
+	FILE *f = open_to_read(path, error, error_size);
 	char *data = NULL;
 	size_t cap = 0;
 
 	*size = 0;
-	if (!f) {
-		snprintf(error, error_size, "%s", strerror(errno));
+	if (!f)
 		return NULL;
-	}
 	for (;;) {
 		size_t got;
 
+		if (*size > MAX_FILE) {
+			snprintf(error, error_size,
+				 "has more than the 2 GiB that such a file can have");
+			goto fail;
+		}
 		if (*size + 1 >= cap) {
 			char *more;
 

@@ -95,7 +95,8 @@ static unsigned int role_of(const struct node *n, int k)
 
 	if (!strcmp(op, "BatchNormalization"))
 		return k == 1 || k == 2 ? ROLE_NORM : ROLE_STATISTIC;
-	if (!strcmp(op, "LayerNormalization") || !strcmp(op, "InstanceNormalization"))
+	if (one_of(op, (const char *const[]){ "LayerNormalization", "InstanceNormalization",
+					      "GroupNormalization", NULL }))
 		return k ? ROLE_NORM : ROLE_OTHER;
 	if (is_contraction(op))
 		return k == 2 && strcmp(op, "Einsum") ? ROLE_BIAS : ROLE_OPERAND;

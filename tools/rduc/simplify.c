@@ -3,6 +3,7 @@
  * Pass 2: shapes and types in order, constants folded as they become known,
  * composite operators expanded, identities and dead code removed.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "graph.h"
@@ -89,19 +90,20 @@ int graph_fold(struct graph *g, struct node *n)
 
 	if (!v || n->num_out > 1 || (v->ndim >= 0 && value_count(v) > GRAPH_MAX_FOLD))
 		return 0;
-	if (n->op->fold) {
+	if (v->ndim >= 0 && !value_count(v) && !n->op->expand) {
+		v->data = graph_alloc(g, 1);
+		ret = 1; /* there is nothing to compute */
+	} else if (n->op->fold) {
 		ret = n->op->fold(g, n);
 		if (ret < 0)
 			return -1;
 	}
 	if (!ret) {
-		if (v->ndim < 0 || n->op->expand || !value_count(v) ||
-		    !(n->op->view || n->op->pattern) || !n->num_in)
+		if (v->ndim < 0 || n->op->expand || !(n->op->view || n->op->pattern) || !n->num_in)
 			return 0;
 		for (int i = 0; i < n->num_in; i++)
-			if (n->in[i] &&
-			    (!n->in[i]->constant || !n->in[i]->data ||
-			     value_count(n->in[i]) > GRAPH_MAX_FOLD || !value_count(n->in[i])))
+			if (n->in[i] && (!n->in[i]->constant || !n->in[i]->data ||
+					 value_count(n->in[i]) > GRAPH_MAX_FOLD))
 				return 0;
 		ret = fold_nests(g, n);
 		if (ret)
@@ -189,17 +191,72 @@ static void pool_first(struct graph *g)
 	}
 }
 
+static bool reads_unknown(const struct node *n)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (n->in[i] && value_resolve(n->in[i])->unknown)
+			return true;
+	return false;
+}
+
+static const char *declared_text(struct graph *g, const struct declared *d)
+{
+	const char *text = "";
+
+	for (int i = 0; i < d->ndim; i++)
+		text = d->dim[i] < 0
+			       ? graph_format(g, "%s%s?", text, i ? "," : "")
+			       : graph_format(g, "%s%s%" PRId64, text, i ? "," : "", d->dim[i]);
+	return graph_format(g, "%s[%s]", d->dtype ? dtype_name(d->dtype) : "", text);
+}
+
+/*
+ * Is what came out what the file says of it? A file whose inputs were given other
+ * shapes than it declares speaks of those: then only ranks and types count.
+ */
+static int check_declared(struct graph *g, const struct node *n)
+{
+	for (int i = 0; i < n->num_out; i++) {
+		const struct declared *d = n->out[i] ? n->out[i]->declared : NULL;
+		const struct value *v = value_resolve(n->out[i]);
+		bool same;
+
+		if (!d || v->ndim < 0)
+			continue;
+		same = !d->dtype || d->dtype == v->dtype;
+		same &= d->ndim < 0 || d->ndim == v->ndim;
+		for (int k = 0; same && g->own_shapes && k < d->ndim; k++)
+			same = d->dim[k] < 0 || d->dim[k] == v->dim[k];
+		if (!same)
+			return node_error(g, n, "'%.60s' is %s%s, but the file declares %s",
+					  d->name, dtype_name(v->dtype), value_shape_text(g, v),
+					  declared_text(g, d));
+	}
+	return 0;
+}
+
 int graph_simplify(struct graph *g)
 {
 	struct node **old = g->nodes;
-	int num = g->num_nodes, ret = 0;
+	int num = g->num_nodes;
 
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;
-	for (int i = 0; i < num && !ret; i++)
-		ret = graph_process(g, old[i]);
+	/* What was refused makes unknown values: the reasons of all others come too. */
+	for (int i = 0; i < num; i++) {
+		struct node *n = old[i];
+		bool blind = reads_unknown(n);
+
+		if (!blind && !n->op->missing && !graph_process(g, n) && !check_declared(g, n))
+			continue;
+		if (!blind && !n->op->missing)
+			graph_collect(g, "node", n->name, n->op->name);
+		for (int k = 0; k < n->num_out; k++)
+			if (n->out[k])
+				n->out[k]->unknown = true;
+	}
 	free(old);
-	if (ret)
+	if (graph_report(g))
 		return -1;
 	for (int i = 0; i < g->num_outputs; i++)
 		g->outputs[i].value = value_resolve(g->outputs[i].value);
