@@ -9,21 +9,72 @@
 #include <string.h>
 #include "graph.h"
 
+/* Exact, since a nearest neighbour hangs on it: num / den, den > 0. */
+__extension__ typedef __int128 wide;
+
+struct ratio {
+	wide num, den;
+};
+
 struct resize {
 	const char *mode, *where, *round;
 	float cubic;
 	bool exclude;
 	int64_t out[RDU_MAX_DIMS];
-	double scale[RDU_MAX_DIMS];
+	struct ratio scale[RDU_MAX_DIMS];
 };
+
+/* A scale is an fp32 number: as it is, not what it may have been meant to be. */
+static struct ratio ratio_of(float f)
+{
+	int exponent;
+	int64_t mantissa = (int64_t)ldexpf(frexpf(f, &exponent), 24);
+
+	exponent -= 24;
+	return exponent < 0 ? (struct ratio){ mantissa, (wide)1 << -exponent }
+			    : (struct ratio){ (wide)mantissa << exponent, 1 };
+}
+
+static bool is_one(struct ratio r)
+{
+	return r.num == r.den;
+}
+
+static int64_t floor_of(struct ratio r)
+{
+	wide q = r.num / r.den;
+
+	return (int64_t)(q - (r.num % r.den < 0));
+}
+
+/* Sizes by hand may be of some axes only, and only a wish for the aspect ratio. */
+static int axes_get(struct graph *g, struct node *n, int64_t *axis, int *num)
+{
+	int ndim = n->in[0]->ndim;
+	const int64_t *axes = attr_ints(n, "axes", num);
+	unsigned int seen = 0;
+
+	if (!axes)
+		*num = ndim;
+	for (int i = 0; i < *num; i++) {
+		axis[i] = axes ? axes[i] : i;
+		if (node_axis(g, n, &axis[i], ndim))
+			return -1;
+		if (seen >> axis[i] & 1)
+			return node_error(g, n, "an axis is given twice");
+		seen |= 1u << axis[i];
+	}
+	return 0;
+}
 
 static int resize_get(struct graph *g, struct node *n, struct resize *r)
 {
 	bool upsample = !strcmp(n->op->name, "Upsample") || g->opset < 11;
 	struct value *x = n->in[0], *s = node_in(n, upsample ? 1 : 2), *sizes = node_in(n, 3);
 	struct attr *a = node_attr(n, "scales");
+	int64_t axis[RDU_MAX_DIMS];
 	const int64_t *p;
-	int num;
+	int num, num_axes;
 
 	r->mode = attr_s(n, "mode", "nearest");
 	r->where =
@@ -35,78 +86,90 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
 	if (strcmp(r->mode, "nearest") && strcmp(r->mode, "linear") && strcmp(r->mode, "cubic"))
 		return node_error(g, n, "mode %.20s is not supported", r->mode);
-	if (strcmp(r->where, "half_pixel") && strcmp(r->where, "asymmetric") &&
-	    strcmp(r->where, "align_corners") && strcmp(r->where, "pytorch_half_pixel") &&
-	    strcmp(r->where, "tf_half_pixel_for_nn"))
+	if (!strcmp(r->where, "tf_crop_and_resize") || !strcmp(r->where, "half_pixel_symmetric"))
 		return node_error(g, n, "coordinates %.30s are not supported", r->where);
-	if (attr_i(n, "antialias", 0) || node_attr(n, "axes") ||
-	    node_attr(n, "keep_aspect_ratio_policy"))
-		return node_error(g, n,
-				  "antialias, axes and aspect ratio policies are not supported");
+	if (attr_i(n, "antialias", 0) ||
+	    strcmp(attr_s(n, "keep_aspect_ratio_policy", "stretch"), "stretch"))
+		return node_error(g, n, "antialias and aspect ratio policies are not supported");
+	if (axes_get(g, n, axis, &num_axes))
+		return -1;
+	for (int i = 0; i < x->ndim; i++) {
+		r->out[i] = x->dim[i];
+		r->scale[i] = (struct ratio){ 1, 1 };
+	}
 	if (sizes && (!s || !value_count(s))) {
 		p = node_const_ints(g, n, 3, &num);
 		if (!p)
 			return -1;
-		if (num != x->ndim)
-			return node_error(g, n, "%d sizes for %d dimensions", num, x->ndim);
+		if (num != num_axes)
+			return node_error(g, n, "%d sizes for %d dimensions", num, num_axes);
 		for (int i = 0; i < num; i++) {
-			if (p[i] < 1 || p[i] > INT32_MAX)
+			if (p[i] < 0 || p[i] > INT32_MAX)
 				return node_error(g, n, "a size is %lld", (long long)p[i]);
-			r->out[i] = p[i];
-			r->scale[i] = (double)p[i] / x->dim[i];
+			if (p[i] && !x->dim[axis[i]])
+				return node_error(g, n, "nothing can't be made %lld elements",
+						  (long long)p[i]);
+			r->out[axis[i]] = p[i];
+			r->scale[axis[i]] = (struct ratio){ p[i], x->dim[axis[i]] };
 		}
 		return 0;
 	}
-	for (int i = 0; i < x->ndim; i++) {
+	for (int i = 0; i < num_axes; i++) {
+		int64_t in = x->dim[axis[i]];
 		float f = 0;
 
 		if (s && s->constant && s->data && s->dtype == RDU_DT_F32 &&
-		    value_count(s) == x->ndim)
+		    value_count(s) == num_axes)
 			f = ((float *)s->data)[i];
-		else if (!s && a && a->kind == ATTR_FLOATS && a->num == x->ndim)
+		else if (!s && a && a->kind == ATTR_FLOATS && a->num == num_axes)
 			f = a->floats[i];
 		if (!(f > 0 && f < 65536))
 			return node_error(g, n,
 					  "scales or sizes must be constants, one for each "
 					  "dimension");
-		r->scale[i] = f;
-		r->out[i] = (int64_t)floor(f * (double)x->dim[i]);
-		if (r->out[i] < 1)
-			return node_error(g, n, "the result would be empty");
+		r->scale[axis[i]] = ratio_of(f);
+		/* In fp32, as exporters and ONNX's own shape inference have it. */
+		r->out[axis[i]] = (int64_t)floorf(f * (float)in);
 	}
 	return 0;
 }
 
 /* Where result i of an axis lies in the input. */
-static double place(const struct resize *r, int axis, int64_t in, int64_t i)
+static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t i)
 {
-	/* ONNX's reference does not round this length. */
-	double s = r->scale[axis], out = s * (double)in;
+	struct ratio s = r->scale[axis];
 
-	if (!strcmp(r->where, "asymmetric"))
-		return i / s;
-	if (!strcmp(r->where, "align_corners"))
-		return r->out[axis] == 1 ? 0 : i * (in - 1.0) / (out - 1);
+	if (!strcmp(r->where, "align_corners")) {
+		/* ONNX's reference does not round the length of the result, in * s. */
+		wide last = s.num * in - s.den;
+
+		return r->out[axis] == 1 ? (struct ratio){ 0, 1 }
+					 : (struct ratio){ (wide)i * (in - 1) * s.den, last };
+	}
+	if (!strcmp(r->where, "asymmetric")) /* i / s */
+		return (struct ratio){ i * s.den, s.num };
 	if (!strcmp(r->where, "pytorch_half_pixel") && r->out[axis] == 1)
-		return 0;
+		return (struct ratio){ 0, 1 };
+	/* (i + 1/2) / s, and 1/2 less */
 	if (!strcmp(r->where, "tf_half_pixel_for_nn"))
-		return (i + 0.5) / s;
-	return (i + 0.5) / s - 0.5;
+		return (struct ratio){ (2 * i + 1) * s.den, 2 * s.num };
+	return (struct ratio){ (2 * i + 1) * s.den - s.num, 2 * s.num };
 }
 
 static int64_t nearest(const struct resize *r, int axis, int64_t in, int64_t i)
 {
-	double x = place(r, axis, in, i), y;
+	struct ratio x = place(r, axis, in, i);
+	int64_t y;
 
 	if (!strcmp(r->round, "floor"))
-		y = floor(x);
-	else if (!strcmp(r->round, "ceil"))
-		y = ceil(x);
+		y = floor_of(x);
+	else if (!strcmp(r->round, "ceil")) /* of x is - floor of -x */
+		y = -floor_of((struct ratio){ -x.num, x.den });
 	else if (!strcmp(r->round, "round_prefer_ceil"))
-		y = floor(x + 0.5);
+		y = floor_of((struct ratio){ 2 * x.num + x.den, 2 * x.den });
 	else
-		y = ceil(x - 0.5);
-	return y < 0 ? 0 : y > in - 1 ? in - 1 : (int64_t)y;
+		y = -floor_of((struct ratio){ x.den - 2 * x.num, 2 * x.den });
+	return y < 0 ? 0 : y > in - 1 ? in - 1 : y;
 }
 
 static struct value *by_gather(struct graph *g, struct node *n, const struct resize *r, int axis,
@@ -179,8 +242,9 @@ static struct value *matrix(struct graph *g, const struct resize *r, int axis, i
 
 	for (int64_t i = 0; i < dim[0]; i++) {
 		float *row = (float *)v->data + i * in;
-		double x = place(r, axis, in, i), sum = 0, w[4];
-		int64_t first = (int64_t)floor(x) - is_cubic;
+		struct ratio at_i = place(r, axis, in, i);
+		int64_t first = floor_of(at_i) - is_cubic;
+		double x = (double)at_i.num / (double)at_i.den, sum = 0, w[4];
 		int num = is_cubic ? 4 : 2;
 
 		for (int k = 0; k < num; k++) {
@@ -216,6 +280,15 @@ static struct value *by_product(struct graph *g, struct node *n, const struct re
 	return graph_finish(g, m);
 }
 
+static struct value *empty_axis(struct graph *g, const struct value *x, int axis, int64_t out)
+{
+	int64_t dim[RDU_MAX_DIMS];
+
+	memcpy(dim, x->dim, sizeof(dim));
+	dim[axis] = out;
+	return graph_const(g, x->dtype, x->ndim, dim, NULL);
+}
+
 static int resize_expand(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -226,8 +299,12 @@ static int resize_expand(struct graph *g, struct node *n)
 	for (int i = 0; i < n->in[0]->ndim && x; i++) {
 		int64_t in = x->dim[i], by;
 
-		if (r.out[i] == in && r.scale[i] == 1)
+		if (r.out[i] == in && is_one(r.scale[i]))
 			continue;
+		if (!in || !r.out[i]) { /* of nothing, or to nothing */
+			x = empty_axis(g, x, i, r.out[i]);
+			continue;
+		}
 		if (r.out[i] > GRAPH_MAX_FOLD)
 			return node_error(g, n, "more than %d along an axis", GRAPH_MAX_FOLD);
 		if (strcmp(r.mode, "nearest"))
