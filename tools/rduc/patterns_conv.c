@@ -51,11 +51,32 @@ static int get_ints(struct graph *g, struct node *n, const char *name, int want,
 	return 0;
 }
 
+/*
+ * ConvTranspose may say its result's size (SAME_*: the input's times the stride): the
+ * padding is what is too much, an odd one after the end (SAME_UPPER) or before the start.
+ */
+static int pads_for_size(struct graph *g, struct node *n, struct window *w, int i, int64_t span,
+			 const char *auto_pad)
+{
+	int64_t want = node_attr(n, "output_shape") ? w->out[i] : w->in[i] * w->stride[i];
+	int64_t total = (w->in[i] - 1) * w->stride[i] + span - want;
+
+	if (total < 0)
+		return node_error(g, n,
+				  "a result of %lld is larger than the windows reach: "
+				  "not supported",
+				  (long long)want);
+	w->pad[i] = strcmp(auto_pad, "SAME_UPPER") ? total - total / 2 : total / 2;
+	w->pad_end[i] = total - w->pad[i];
+	return 0;
+}
+
 int window_get(struct graph *g, struct node *n, const struct value *x, const int64_t *kernel,
 	       struct window *w)
 {
 	const char *auto_pad = attr_s(n, "auto_pad", "NOTSET");
 	int64_t pads[2 * MAX_SPACE], out_pad[MAX_SPACE];
+	bool sized;
 
 	memset(w, 0, sizeof(*w));
 	w->space = x->ndim - 2;
@@ -73,8 +94,9 @@ int window_get(struct graph *g, struct node *n, const struct value *x, const int
 	w->group = attr_i(n, "group", 1);
 	w->ceil = attr_i(n, "ceil_mode", 0);
 	w->transposed = !strcmp(n->op->name, "ConvTranspose");
-	if (w->transposed && node_attr(n, "output_shape"))
-		return node_error(g, n, "output_shape is not supported: give pads");
+	sized = w->transposed && (node_attr(n, "output_shape") || !strncmp(auto_pad, "SAME_", 5));
+	if (w->transposed && get_ints(g, n, "output_shape", w->space, 0, w->out, 1))
+		return -1;
 	for (int i = 0; i < w->space; i++) {
 		int64_t span, slack;
 
@@ -101,6 +123,9 @@ int window_get(struct graph *g, struct node *n, const struct value *x, const int
 				total = 0;
 			w->pad[i] = !strcmp(auto_pad, "SAME_LOWER") ? (total + 1) / 2 : total / 2;
 			w->pad_end[i] = total - w->pad[i];
+		} else if (sized) {
+			if (pads_for_size(g, n, w, i, span + out_pad[i], auto_pad))
+				return -1;
 		} else if (strcmp(auto_pad, "NOTSET")) {
 			return node_error(g, n, "auto_pad %.20s is not supported", auto_pad);
 		}
@@ -475,6 +500,24 @@ static int conv_grad_x_pattern(struct lower *l, struct node *n)
 	return each_phase(l, n, &w, t.gx->dim + 2, conv_input_phase, &t);
 }
 
+/* Instead of how to find the padding, the padding: its gradients are of other sizes. */
+static void explicit_pads(struct graph *g, struct node *n, const struct window *w)
+{
+	int64_t pads[2 * MAX_SPACE];
+
+	for (struct attr **a = &n->attrs; *a;)
+		if (!strcmp((*a)->name, "auto_pad") || !strcmp((*a)->name, "output_shape") ||
+		    !strcmp((*a)->name, "pads"))
+			*a = (*a)->next;
+		else
+			a = &(*a)->next;
+	for (int i = 0; i < w->space; i++) {
+		pads[i] = w->pad[i];
+		pads[i + w->space] = w->pad_end[i];
+	}
+	node_attr_ints(g, n, "pads", 2 * w->space, pads);
+}
+
 static int conv_transpose_infer(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2);
@@ -486,6 +529,7 @@ static int conv_transpose_infer(struct graph *g, struct node *n)
 				  value_shape_text(g, x), value_shape_text(g, wt));
 	if (window_get(g, n, x, wt->dim + 2, &w))
 		return -1;
+	explicit_pads(g, n, &w);
 	if (w.group < 1 || wt->dim[0] % w.group)
 		return node_error(g, n, "%lld groups do not fit", (long long)w.group);
 	dim[0] = x->dim[0];

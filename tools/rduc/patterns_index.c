@@ -307,6 +307,7 @@ static int xent_expand(struct graph *g, struct node *n)
 		return node_error(g, n, "scores have shape %s", value_shape_text(g, n->in[0]));
 	node_input(g, m, n->in[0]);
 	node_attr_i(g, m, "axis", 1);
+	node_attr_i(g, m, "one_axis", 1); /* in every opset */
 	v = graph_finish(g, m);
 	if (!v)
 		return -1;

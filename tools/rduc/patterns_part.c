@@ -6,10 +6,16 @@
 
 /* ---- parts ------------------------------------------------------------------------- */
 
+/* Of the inputs' dimensions; from the front or the back. */
+static int64_t concat_axis(const struct graph *g, const struct node *n)
+{
+	return attr_i(n, "axis", g->opset < 4 ? 1 : 0);
+}
+
 static int concat_infer(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0];
-	int64_t axis = attr_i(n, "axis", 0), dim[RDU_MAX_DIMS];
+	int64_t axis = concat_axis(g, n), dim[RDU_MAX_DIMS];
 
 	for (int k = 0; k < n->num_in; k++)
 		if (!n->in[k])
@@ -35,7 +41,7 @@ static int concat_infer(struct graph *g, struct node *n)
 /* One nest per part. */
 static int concat_pattern(struct lower *l, struct node *n)
 {
-	int64_t axis = attr_i(n, "axis", 0), at = 0;
+	int64_t axis = concat_axis(l->graph, n), at = 0;
 	struct tensor *out = lower_value(l, n->out[0]);
 
 	axis += axis < 0 ? out->ndim : 0;
@@ -71,7 +77,7 @@ static struct value *slice_node(struct graph *g, const char *name, struct value 
 
 static int concat_gradient(struct graph *g, struct node *n)
 {
-	int64_t axis = attr_i(n, "axis", 0), at = 0;
+	int64_t axis = concat_axis(g, n), at = 0;
 
 	axis += axis < 0 ? n->out[0]->ndim : 0;
 	for (int k = 0; k < n->num_in; k++) {
@@ -238,6 +244,12 @@ static int split_expand(struct graph *g, struct node *n)
 		if (!sizes)
 			return -1;
 	}
+	if (node_attr(n, "num_outputs") && attr_i(n, "num_outputs", 0) != n->num_out)
+		return node_error(g, n, "num_outputs is %lld, there are %d",
+				  (long long)attr_i(n, "num_outputs", 0), n->num_out);
+	if (!sizes && g->opset < 18 && x->dim[axis] % n->num_out)
+		return node_error(g, n, "dimension %lld has no %d equal parts",
+				  (long long)x->dim[axis], n->num_out);
 	if (sizes && num != n->num_out)
 		return node_error(g, n, "%d sizes for %d outputs", num, n->num_out);
 	part = (x->dim[axis] + n->num_out - 1) / n->num_out;
@@ -247,7 +259,7 @@ static int split_expand(struct graph *g, struct node *n)
 
 		if (!sizes && at + size > x->dim[axis])
 			size = x->dim[axis] - at;
-		if (size <= 0 || size > x->dim[axis] - at)
+		if (size < 0 || (!size && !sizes && x->dim[axis]) || size > x->dim[axis] - at)
 			return node_error(g, n, "sizes do not fit dimension %lld",
 					  (long long)x->dim[axis]);
 		if (n->out[k]) {
@@ -270,8 +282,6 @@ static int pad_get(struct graph *g, struct node *n, const struct value *x, int64
 	int num, num_axes = x->ndim;
 	const int64_t *pads, *axes = NULL;
 
-	if (strcmp(attr_s(n, "mode", "constant"), "constant"))
-		return node_error(g, n, "mode %.20s is not supported", attr_s(n, "mode", ""));
 	if (n->num_in > 1)
 		pads = node_const_ints(g, n, 1, &num);
 	else
@@ -298,6 +308,54 @@ static int pad_get(struct graph *g, struct node *n, const struct value *x, int64
 		dim[a] = x->dim[a] + b + e;
 	}
 	return 0;
+}
+
+/* Which element of n padding at position p repeats. */
+static int64_t padded_from(const char *mode, int64_t p, int64_t n)
+{
+	int64_t period = *mode == 'r' ? 2 * n - 2 : n;
+
+	if (*mode == 'e')
+		return clamp(p, 0, n - 1);
+	p = period ? (p % period + period) % period : 0;
+	return p < n ? p : period - p;
+}
+
+/* reflect, edge and wrap: picks, axis by axis. */
+static int pad_rewrite(struct graph *g, struct node *n)
+{
+	const char *mode = attr_s(n, "mode", "constant");
+	int64_t before[RDU_MAX_DIMS], dim[RDU_MAX_DIMS];
+	struct value *x = n->in[0];
+
+	if (!strcmp(mode, "constant"))
+		return 0;
+	if (pad_get(g, n, x, before, dim))
+		return -1;
+	for (int i = 0; i < n->in[0]->ndim; i++) {
+		struct node *m = node_new(g, "Gather", n->name);
+		int64_t *at, size = x->dim[i];
+
+		if (dim[i] == size && !before[i])
+			continue;
+		if (before[i] < 0 || dim[i] < size + before[i] || !size)
+			return node_error(g, n,
+					  "mode %.20s that cuts, or of nothing, is not supported",
+					  mode);
+		if (dim[i] > GRAPH_MAX_FOLD)
+			return node_error(g, n, "more than %d along an axis", GRAPH_MAX_FOLD);
+		at = graph_alloc(g, dim[i] * sizeof(*at));
+		for (int64_t p = 0; p < dim[i]; p++)
+			at[p] = padded_from(mode, p - before[i], size);
+		node_input(g, m, x);
+		node_input(g, m, graph_const(g, RDU_DT_I64, 1, &dim[i], at));
+		node_attr_i(g, m, "axis", i);
+		x = graph_finish(g, m);
+		if (!x)
+			return -1;
+	}
+	graph_replace(n, 0, x);
+	return 1;
 }
 
 static int pad_infer(struct graph *g, struct node *n)
@@ -419,12 +477,12 @@ static int tile_expand(struct graph *g, struct node *n)
 	if (num != x->ndim)
 		return node_error(g, n, "%d repeats for %d dimensions", num, x->ndim);
 	for (int i = 0; i < num; i++) {
-		if (rep[i] < 1 || rep[i] > INT32_MAX)
+		if (rep[i] < 0 || rep[i] > INT32_MAX)
 			return node_error(g, n, "repeats has %lld", (long long)rep[i]);
 		out[i] = x->dim[i] * rep[i];
-		if (k + 1 + (rep[i] > 1) > RDU_MAX_DIMS)
+		if (k + 1 + (rep[i] != 1) > RDU_MAX_DIMS)
 			return node_error(g, n, "too many dimensions are repeated");
-		if (rep[i] > 1) {
+		if (rep[i] != 1) {
 			thin[k] = 1;
 			wide[k++] = rep[i];
 		}
@@ -453,6 +511,9 @@ static int gather_infer(struct graph *g, struct node *n)
 		return -1;
 	if (idx->dtype != RDU_DT_I64 && idx->dtype != RDU_DT_I32)
 		return node_error(g, n, "indices are %s", dtype_name(idx->dtype));
+	if (!x->dim[axis] && value_count(idx))
+		return node_error(g, n, "axis %lld, which it picks from, is empty",
+				  (long long)axis);
 	for (int i = 0; i < axis; i++)
 		dim[ndim++] = x->dim[i];
 	for (int i = 0; i < idx->ndim; i++)
@@ -644,7 +705,14 @@ const struct op ops_part[] = {
 	MOVE("Concat", 1, -1, concat),
 	MOVE("Slice", 1, 5, slice),
 	EXPAND("Split", 1, 2, -1, split_expand),
-	MOVE("Pad", 1, 4, pad),
+	{ .name = "Pad",
+	  .min_in = 1,
+	  .max_in = 4,
+	  .max_out = 1,
+	  .rewrite = pad_rewrite,
+	  .infer = pad_infer,
+	  .gradient = pad_gradient,
+	  .pattern = pad_pattern },
 	MOVE("Expand", 2, 2, expand),
 	EXPAND("Tile", 2, 2, 1, tile_expand),
 	MOVE("Gather", 2, 2, gather),

@@ -311,6 +311,7 @@ static int sum_to_pattern(struct lower *l, struct node *n)
 
 static int softmax_axes(struct graph *g, struct node *n, const struct value *x, unsigned int *mask)
 {
+	bool matrix = g->opset < 13 && !node_attr(n, "one_axis");
 	int64_t axis = attr_i(n, "axis", g->opset < 13 ? 1 : -1);
 
 	if (axis < 0)
@@ -318,7 +319,7 @@ static int softmax_axes(struct graph *g, struct node *n, const struct value *x, 
 	if (axis < 0 || axis >= x->ndim)
 		return node_error(g, n, "axis is out of range");
 	/* Before opset 13 the input was taken as a matrix, cut at the axis. */
-	*mask = g->opset < 13 ? ((1u << x->ndim) - 1) & ~((1u << axis) - 1) : 1u << axis;
+	*mask = matrix ? ((1u << x->ndim) - 1) & ~((1u << axis) - 1) : 1u << axis;
 	return 0;
 }
 
@@ -593,6 +594,8 @@ static int layer_norm_expand(struct graph *g, struct node *n)
 
 	if (float_only(g, n))
 		return -1;
+	if (attr_i(n, "stash_type", 1) != 1)
+		return node_error(g, n, "stash_type other than float is not supported");
 	if (axis < 0)
 		axis += x->ndim;
 	if (axis < 0 || axis >= x->ndim)
@@ -643,6 +646,46 @@ static int instance_norm_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, normalize(g, n, n->in[0], ndim - 2, axes,
 						per_channel(g, n, n->in[1], ndim - 1),
 						per_channel(g, n, n->in[2], ndim - 1), parts));
+}
+
+/* Channels in groups: an instance a group. Before opset 21 a scale a group too. */
+static int group_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *parts[2], *y, *s = n->in[1], *b = n->in[2];
+	int64_t groups = attr_i(n, "num_groups", 0), dim[3], axis = 2, want;
+
+	if (float_only(g, n))
+		return -1;
+	if (x->ndim < 3 || groups < 1 || x->dim[1] % groups)
+		return node_error(g, n, "%lld groups do not fit %s", (long long)groups,
+				  value_shape_text(g, x));
+	if (attr_i(n, "stash_type", 1) != 1)
+		return node_error(g, n, "stash_type other than float is not supported");
+	want = g->opset < 21 ? groups : x->dim[1];
+	if (s->ndim != 1 || b->ndim != 1 || s->dim[0] != want || b->dim[0] != want)
+		return node_error(g, n, "scale %s and bias %s are not of %lld elements",
+				  value_shape_text(g, s), value_shape_text(g, b), (long long)want);
+	dim[0] = x->dim[0];
+	dim[1] = groups;
+	dim[2] = x->dim[0] ? value_count(x) / (x->dim[0] * groups) : 0;
+	y = graph_reshape(g, n->name, x, 3, dim);
+	if (!y)
+		return -1;
+	if (g->opset < 21)
+		return graph_replace_first(
+			n, graph_reshape(g, n->name,
+					 normalize(g, n, y, 1, &axis, per_channel(g, n, s, 2),
+						   per_channel(g, n, b, 2), parts),
+					 x->ndim, x->dim));
+	y = graph_reshape(g, n->name, normalize(g, n, y, 1, &axis, NULL, NULL, parts), x->ndim,
+			  x->dim);
+	y = y ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), y,
+			  per_channel(g, n, s, x->ndim - 1))
+	      : NULL;
+	return graph_replace_first(n,
+				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name),
+						 y, per_channel(g, n, b, x->ndim - 1))
+				     : NULL);
 }
 
 /* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
@@ -738,6 +781,11 @@ const struct op ops_reduce[] = {
 	  .max_in = 3,
 	  .max_out = 3,
 	  .expand = layer_norm_expand },
+	{ .name = "GroupNormalization",
+	  .min_in = 3,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .expand = group_norm_expand },
 	{ .name = "InstanceNormalization",
 	  .min_in = 3,
 	  .max_in = 3,

@@ -7,6 +7,8 @@
 #include <string.h>
 #include "graph.h"
 
+__extension__ typedef __int128 wide;
+
 /* ---- views ---------------------------------------------------------------------- */
 
 static int view_gradient(struct graph *g, struct node *n)
@@ -46,8 +48,10 @@ static int reshape_infer(struct graph *g, struct node *n)
 		else if (__builtin_mul_overflow(known, dim[i], &known))
 			return node_error(g, n, "shape is too large");
 	}
+	if (open >= 0 && !known)
+		return node_error(g, n, "shape leaves a dimension of nothing open");
 	if (open >= 0)
-		dim[open] = known ? value_count(x) / known : 0;
+		dim[open] = value_count(x) / known;
 	if (dims_count(num, dim) != value_count(x))
 		return node_error(g, n, "shape does not hold the %lld elements of %s",
 				  (long long)value_count(x), value_shape_text(g, x));
@@ -130,15 +134,39 @@ static int unsqueeze_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, x->dtype, x->ndim + num, dim);
 }
 
+/* Inference drops nothing: the mask is all ones. It was a float before opset 10. */
+static int keep_all(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "ConstantOfShape", graph_format(g, "%.200s.mask", n->name));
+	struct value *x = n->in[0], *one;
+	int64_t ndim = x->ndim, single = 1;
+	struct attr *a = graph_alloc(g, sizeof(*a));
+
+	one = graph_const(g, g->opset < 10 ? x->dtype : RDU_DT_BOOL, 1, &single, NULL);
+	if (one->dtype == RDU_DT_F32)
+		*(float *)one->data = 1;
+	else if (one->dtype == RDU_DT_BF16)
+		*(uint16_t *)one->data = 0x3f80;
+	else
+		*(uint8_t *)one->data = 1;
+	*a = (struct attr){ .name = "value", .kind = ATTR_TENSOR, .tensor = one };
+	m->attrs = a;
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &ndim, x->dim));
+	one = graph_finish(g, m);
+	if (!one)
+		return -1;
+	graph_replace(n, 1, one);
+	return 0;
+}
+
 static int identity_expand(struct graph *g, struct node *n)
 {
 	struct value *training = node_in(n, 2);
 
 	if (training && !(training->constant && training->data && !*(char *)training->data))
 		return node_error(g, n, "training_mode is not supported");
-	for (int i = 1; i < n->num_out; i++)
-		if (n->out[i])
-			return node_error(g, n, "output %d (the mask) is not supported", i);
+	if (n->num_out > 1 && n->out[1] && keep_all(g, n))
+		return -1;
 	return graph_replace_first(n, n->in[0]);
 }
 
@@ -304,6 +332,7 @@ static int fill_pattern(struct lower *l, struct node *n)
 static int range_expand(struct graph *g, struct node *n)
 {
 	int64_t v[3], count, *p, num;
+	wide way, step, steps;
 	int k;
 
 	for (int i = 0; i < 3; i++) {
@@ -311,13 +340,17 @@ static int range_expand(struct graph *g, struct node *n)
 
 		if (!c || k != 1)
 			return node_error(g, n, "not constant integers");
-		v[i] = clamp(c[0], -(1ll << 40), 1ll << 40);
+		v[i] = c[0];
 	}
 	if (!v[2])
 		return node_error(g, n, "delta is zero");
-	count = v[2] > 0 ? (v[1] - v[0] + v[2] - 1) / v[2] : (v[0] - v[1] - v[2] - 1) / -v[2];
-	if (count < 0)
-		count = 0;
+	/* Steps until the limit is met or passed; differences may need 65 bits. */
+	way = (wide)v[1] - v[0];
+	if (v[2] < 0)
+		way = -way;
+	step = v[2] < 0 ? -(wide)v[2] : v[2];
+	steps = way <= 0 ? 0 : (way + step - 1) / step;
+	count = steps > GRAPH_MAX_FOLD ? GRAPH_MAX_FOLD + 1 : (int64_t)steps;
 	if (count > GRAPH_MAX_FOLD || n->in[0]->dtype != RDU_DT_I64)
 		return node_error(g, n, "only up to %d int64 are supported", GRAPH_MAX_FOLD);
 	p = graph_alloc(g, (count + 1) * sizeof(*p));
