@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <math.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -49,36 +50,61 @@ static void collect_ops(const Onnx__GraphProto *g, char *out, size_t size)
 /*
  * The suite passes everything as a graph input, also what says a shape. Shapes
  * are static for the compiler, so these inputs are made initializers, with the
- * value that the case gives them.
+ * value that the case gives them: of each of ONNX's operators those inputs that
+ * say a shape, a place in it or how often, whether the compiler knows it or not.
  */
+#define INPUT(i) (1u << (i))
+#define FROM(i) (~0u << (i))
+
 static const struct {
-	const char *op;
-	int input; /* this one, or from this one on if `rest` */
-	bool rest;
+	const char *op; /* a pattern */
+	unsigned int inputs;
 } constants[] = {
-	{ "Reshape", 1, 0 }, { "Slice", 1, 1 },
-	{ "Squeeze", 1, 0 }, { "Unsqueeze", 1, 0 },
-	{ "Expand", 1, 0 },  { "Tile", 1, 1 },
-	{ "Pad", 1, 0 },     { "ReduceSum", 1, 0 },
-	{ "Split", 1, 0 },   { "ConstantOfShape", 0, 0 },
-	{ "Resize", 1, 1 },  { "Upsample", 1, 0 },
-	{ "TopK", 1, 0 },    { "Range", 0, 1 },
-	{ "OneHot", 1, 0 },  { "CumSum", 1, 0 },
-	{ "Trilu", 1, 0 },   { "MaxUnpool", 2, 0 },
+	{ "AffineGrid", INPUT(1) },
+	{ "CenterCropPad", INPUT(1) },
+	{ "Col2Im", INPUT(1) | INPUT(2) },
+	{ "ConstantOfShape", INPUT(0) },
+	{ "CumSum", INPUT(1) },
+	{ "DFT", INPUT(1) | INPUT(2) },
+	{ "Expand", INPUT(1) },
+	{ "MaxUnpool", INPUT(2) },
+	{ "MelWeightMatrix", FROM(0) },
+	{ "OneHot", INPUT(1) },
+	{ "Pad", INPUT(1) | INPUT(3) },
+	{ "Range", FROM(0) },
+	{ "Reduce*", INPUT(1) },
+	{ "Reshape", INPUT(1) },
+	{ "Resize", FROM(1) },
+	{ "STFT", INPUT(1) | INPUT(3) },
+	{ "Slice", FROM(1) },
+	{ "Split", INPUT(1) },
+	{ "SplitToSequence", INPUT(1) },
+	{ "Squeeze", INPUT(1) },
+	{ "Tile", FROM(1) },
+	{ "TopK", INPUT(1) },
+	{ "Trilu", INPUT(1) },
+	{ "Unsqueeze", INPUT(1) },
+	{ "Upsample", INPUT(1) },
+	{ "*Window", INPUT(0) },
 };
+
+static unsigned int constant_inputs(const char *op)
+{
+	for (size_t k = 0; k < sizeof(constants) / sizeof(constants[0]); k++)
+		if (!fnmatch(constants[k].op, op, 0))
+			return constants[k].inputs;
+	return 0;
+}
 
 static bool is_constant(const Onnx__GraphProto *g, const char *name)
 {
 	for (size_t i = 0; i < g->n_node; i++) {
 		const Onnx__NodeProto *n = g->node[i];
+		unsigned int inputs = constant_inputs(n->op_type);
 
-		for (size_t k = 0; k < sizeof(constants) / sizeof(constants[0]); k++)
-			for (size_t j = 0; !strcmp(n->op_type, constants[k].op) && j < n->n_input;
-			     j++)
-				if (!strcmp(n->input[j], name) &&
-				    ((int)j == constants[k].input ||
-				     (constants[k].rest && (int)j > constants[k].input)))
-					return true;
+		for (size_t j = 0; j < n->n_input && j < 32; j++)
+			if ((inputs >> j & 1) && !strcmp(n->input[j], name))
+				return true;
 	}
 	return false;
 }
@@ -97,6 +123,33 @@ struct io {
 	void *out; /* outputs: what the card wrote */
 	int out_type;
 };
+
+/* NAME=D,D,... of the inputs whose shape the model leaves open. */
+struct shapes {
+	int num;
+	char text[MAX_IO][256];
+};
+
+static void add_shape(struct shapes *s, const struct io *io)
+{
+	char *text = s->text[s->num++];
+	int at = snprintf(text, sizeof(s->text[0]), "%.120s=", io->name);
+
+	for (int i = 0; i < io->v.ndim; i++)
+		at += snprintf(text + at, sizeof(s->text[0]) - at, "%s%lld", i ? "," : "",
+			       (long long)io->v.dim[i]);
+}
+
+static bool is_open(const Onnx__ValueInfoProto *vi)
+{
+	const Onnx__TensorShapeProto *shape = vi->type->tensor_type->shape;
+
+	for (size_t i = 0; shape && i < shape->n_dim; i++)
+		if (shape->dim[i]->value_case !=
+		    ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE)
+			return true;
+	return !shape;
+}
 
 static int write_model(const Onnx__ModelProto *m, const char *path)
 {
@@ -126,22 +179,20 @@ static Onnx__TensorProto *proto_read(const char *path)
 }
 
 /* Runs the compiler; its messages go to `log`. Exit status, or 128 + signal. */
-static int compile(const struct options *o, const char *model, const char *out, const char *log)
+static int compile(const struct options *o, const struct shapes *shapes, const char *model,
+		   const char *out, const char *log)
 {
-	char *argv[] = { (char *)o->rduc,
-			 (char *)model,
-			 "-o",
-			 (char *)out,
-			 (char *)o->opt,
-			 "--chip",
-			 (char *)o->chip,
-			 "--precision",
-			 (char *)o->precision,
-			 NULL };
+	char *argv[10 + 2 * MAX_IO] = { (char *)o->rduc, (char *)model,	 "-o",
+					(char *)out,	 (char *)o->opt, "--chip",
+					(char *)o->chip, "--precision",	 (char *)o->precision };
 	posix_spawn_file_actions_t fa;
 	pid_t pid;
 	int status, err;
 
+	for (int i = 0; shapes && i < shapes->num; i++) {
+		argv[9 + 2 * i] = "--shape";
+		argv[10 + 2 * i] = (char *)shapes->text[i];
+	}
 	posix_spawn_file_actions_init(&fa);
 	posix_spawn_file_actions_addopen(&fa, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&fa, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -196,7 +247,7 @@ static const struct rdu_file_symbol *symbol(struct rdu_file *f, const char *name
 {
 	int i = rdu_file_find_symbol(f, name);
 
-	if (i >= 0)
+	if (i >= 0 && (rdu_file_get_symbol(f, i)->flags & flag))
 		return rdu_file_get_symbol(f, i);
 	for (i = 0; i < (int)rdu_file_num_symbols(f); i++) {
 		const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
@@ -235,8 +286,8 @@ static void run(const char *path, const struct options *o, struct io *in, int nu
 	for (int i = 0; i < num_in; i++) {
 		const struct rdu_file_symbol *s = symbol(file, in[i].name, RDU_SYM_INPUT, i);
 
-		/* An input that nothing uses may be gone. */
-		if (!s)
+		/* One that nothing uses (its data may even have another shape). */
+		if (!s || !s->entries)
 			continue;
 		if ((int)s->dtype != in[i].v.type) {
 			verdict(r, CASE_FAIL, "input %s became %s", in[i].name,
@@ -343,21 +394,158 @@ static bool refusal(const char *log, char *text, size_t size)
 	return missing;
 }
 
+/* Reads file `number` of the case's data into v. */
+static Onnx__TensorProto *read_data(const char *dir, const char *kind, size_t number,
+				    const Onnx__ValueInfoProto *vi, struct value *v)
+{
+	char path[1200];
+	Onnx__TensorProto *t;
+
+	snprintf(path, sizeof(path), "%s/test_data_set_0/%s_%zu.pb", dir, kind, number);
+	t = proto_read(path);
+	if (!t || value_from_proto(v, t)) {
+		if (t)
+			onnx__tensor_proto__free_unpacked(t, NULL);
+		return NULL;
+	}
+	/* The suite stores bfloat16 as uint16. */
+	if (vi->type->tensor_type->elem_type == RDU_DT_BF16 && v->type == 4)
+		v->type = RDU_DT_BF16;
+	return t;
+}
+
+/* Is this input's data next? An initializer that is an input too may have some. */
+static bool has_data(const char *dir, size_t number, const char *name)
+{
+	char path[1200];
+	Onnx__TensorProto *t;
+	bool has;
+
+	snprintf(path, sizeof(path), "%s/test_data_set_0/input_%zu.pb", dir, number);
+	t = proto_read(path);
+	has = t && t->name && !strcmp(t->name, name);
+	if (t)
+		onnx__tensor_proto__free_unpacked(t, NULL);
+	return has;
+}
+
+/* Is it a tensor of a type that the card has? If not: a skip. */
+static bool takes_type(const Onnx__ValueInfoProto *vi, struct result *r)
+{
+	if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
+		verdict(r, CASE_SKIP, "type: sequence or optional");
+		return false;
+	}
+	if (!known_type(vi->type->tensor_type->elem_type)) {
+		verdict(r, CASE_SKIP, "type: %s", type_name(vi->type->tensor_type->elem_type));
+		return false;
+	}
+	return true;
+}
+
+/* Input files are numbered in the order of the graph's inputs. */
+static int read_inputs(const char *dir, const struct options *o, Onnx__GraphProto *g, struct io *in,
+		       size_t *num_in, struct shapes *shapes, struct result *r)
+{
+	size_t kept = 0, file = 0;
+
+	for (size_t k = 0; k < g->n_input; k++) {
+		Onnx__ValueInfoProto *vi = g->input[k];
+		struct io *io = &in[*num_in];
+		Onnx__TensorProto *t;
+
+		if (is_initializer(g, vi->name) && (!o->expect || !has_data(dir, file, vi->name))) {
+			g->input[kept++] = vi;
+			continue;
+		}
+		if (!takes_type(vi, r))
+			return -1;
+		t = read_data(dir, "input", file++, vi, &io->v);
+		if (!t) {
+			verdict(r, CASE_FAIL, "input %zu cannot be read", file - 1);
+			return -1;
+		}
+		snprintf(io->name, sizeof(io->name), "%s", vi->name);
+		if (!o->expect && is_constant(g, vi->name)) {
+			t->name = strdup(vi->name);
+			g->initializer = realloc(g->initializer,
+						 (g->n_initializer + 1) * sizeof(*g->initializer));
+			g->initializer[g->n_initializer++] = t;
+			value_free(&io->v);
+			continue;
+		}
+		if (o->expect && (is_open(vi) || is_initializer(g, vi->name)))
+			add_shape(shapes, io);
+		g->input[kept++] = vi;
+		onnx__tensor_proto__free_unpacked(t, NULL);
+		++*num_in;
+	}
+	g->n_input = kept;
+	return 0;
+}
+
+static int read_outputs(const char *dir, const Onnx__GraphProto *g, struct io *out,
+			struct result *r)
+{
+	for (size_t k = 0; k < g->n_output; k++) {
+		Onnx__ValueInfoProto *vi = g->output[k];
+		Onnx__TensorProto *t;
+
+		if (!takes_type(vi, r))
+			return -1;
+		snprintf(out[k].name, sizeof(out[0].name), "%s", vi->name);
+		t = read_data(dir, "output", k, vi, &out[k].v);
+		if (!t) {
+			verdict(r, CASE_FAIL, "output %zu cannot be read", k);
+			return -1;
+		}
+		onnx__tensor_proto__free_unpacked(t, NULL);
+	}
+	return 0;
+}
+
+/* A case that is expected to be refused: for this reason, and in plain words. */
+static void judge_refusal(const struct options *o, int status, const char *log, struct result *r)
+{
+	size_t n;
+	char *text = read_file(log, &n), *s;
+
+	if (!status || !text || !n) {
+		if (!status)
+			verdict(r, CASE_FAIL, "is not refused; expected: %s", o->expect);
+		else
+			verdict(r, CASE_FAIL, "status %d, and no reason", status);
+		free(text);
+		return;
+	}
+	text[n - 1] = 0;
+	for (s = strstr(text, ".onnx: "); s; s = NULL)
+		memmove(text, s + 7, strlen(s + 7) + 1);
+	for (s = text; *s; s++) /* a reason of several lines is one of the list */
+		*s = *s == '\n' ? ' ' : *s;
+	if (status != 1 || strncmp(text, o->expect, strlen(o->expect)))
+		verdict(r, CASE_FAIL, "status %d, expected '%s': %s", status, o->expect, text);
+	else
+		r->verdict = CASE_PASS;
+	free(text);
+}
+
 void case_run(const char *dir, const struct options *o, struct result *r)
 {
-	char path[1200], model[1200], out_path[1200], log[1200], said[256];
+	char model[1200], out_path[1200], log[1200], said[256];
 	const char *base = strrchr(dir, '/') ? strrchr(dir, '/') + 1 : dir;
 	Onnx__ModelProto *m;
 	Onnx__GraphProto *g;
 	struct io in[MAX_IO], out[MAX_IO];
-	size_t num_in = 0, num_out, k = 0, kept = 0, file = 0;
+	struct shapes shapes = { 0 };
+	size_t num_in = 0, k;
 	int status;
 
 	memset(r, 0, sizeof(*r));
 	memset(in, 0, sizeof(in));
 	memset(out, 0, sizeof(out));
-	snprintf(path, sizeof(path), "%s/model.onnx", dir);
-	m = model_read(path);
+	snprintf(model, sizeof(model), "%s/model.onnx", dir);
+	m = model_read(model);
 	if (!m) {
 		verdict(r, CASE_FAIL, "model cannot be read");
 		return;
@@ -368,86 +556,23 @@ void case_run(const char *dir, const struct options *o, struct result *r)
 		verdict(r, CASE_SKIP, "more inputs or outputs than this runner takes");
 		return;
 	}
-	/* Input files are numbered in the order of the graph's inputs. */
-	for (k = 0; k < g->n_input; k++) {
-		Onnx__ValueInfoProto *vi = g->input[k];
-		Onnx__TensorProto *t;
-
-		if (is_initializer(g, vi->name)) {
-			g->input[kept++] = vi;
-			continue;
-		}
-		if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
-			verdict(r, CASE_SKIP, "type: sequence or optional");
-			return;
-		}
-		if (!known_type(vi->type->tensor_type->elem_type)) {
-			verdict(r, CASE_SKIP, "type: %s",
-				type_name(vi->type->tensor_type->elem_type));
-			return;
-		}
-		snprintf(path, sizeof(path), "%s/test_data_set_0/input_%zu.pb", dir, file++);
-		t = proto_read(path);
-		if (!t || value_from_proto(&in[num_in].v, t)) {
-			verdict(r, CASE_FAIL, "input %zu cannot be read", file - 1);
-			return;
-		}
-		/* The suite stores bfloat16 as uint16. */
-		if (vi->type->tensor_type->elem_type == RDU_DT_BF16 && in[num_in].v.type == 4)
-			in[num_in].v.type = RDU_DT_BF16;
-		snprintf(in[num_in].name, sizeof(in[0].name), "%s", vi->name);
-		if (!in[num_in].v.count && !is_constant(g, vi->name)) {
-			verdict(r, CASE_SKIP, "shape: input %s is empty", vi->name);
-			return;
-		}
-		if (is_constant(g, vi->name)) {
-			t->name = strdup(vi->name);
-			g->initializer = realloc(g->initializer,
-						 (g->n_initializer + 1) * sizeof(*g->initializer));
-			g->initializer[g->n_initializer++] = t;
-			value_free(&in[num_in].v);
-			continue;
-		}
-		g->input[kept++] = vi;
-		onnx__tensor_proto__free_unpacked(t, NULL);
-		num_in++;
-	}
-	g->n_input = kept;
-	num_out = g->n_output;
-	for (k = 0; k < num_out; k++) {
-		Onnx__ValueInfoProto *vi = g->output[k];
-
-		if (!vi->type || vi->type->value_case != ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE) {
-			verdict(r, CASE_SKIP, "type: sequence or optional");
-			return;
-		}
-		if (!known_type(vi->type->tensor_type->elem_type)) {
-			verdict(r, CASE_SKIP, "type: %s",
-				type_name(vi->type->tensor_type->elem_type));
-			return;
-		}
-		snprintf(path, sizeof(path), "%s/test_data_set_0/output_%zu.pb", dir, k);
-		snprintf(out[k].name, sizeof(out[0].name), "%s", vi->name);
-		if (value_read(&out[k].v, path, NULL)) {
-			verdict(r, CASE_FAIL, "output %zu cannot be read", k);
-			return;
-		}
-		if (vi->type->tensor_type->elem_type == RDU_DT_BF16 && out[k].v.type == 4)
-			out[k].v.type = RDU_DT_BF16;
-		if (!out[k].v.count) {
-			verdict(r, CASE_SKIP, "shape: output %s is empty", vi->name);
-			return;
-		}
-	}
-	snprintf(model, sizeof(model), "%s/%s.onnx", o->work, base);
 	snprintf(out_path, sizeof(out_path), "%s/%s.rdu", o->work, base);
 	snprintf(log, sizeof(log), "%s/%s.log", o->work, base);
 	unlink(out_path);
-	if (write_model(m, model)) {
-		verdict(r, CASE_FAIL, "%s cannot be written", model);
+	if (o->expect && *o->expect) {
+		judge_refusal(o, compile(o, NULL, model, out_path, log), log, r);
 		return;
 	}
-	status = compile(o, model, out_path, log);
+	if (read_inputs(dir, o, g, in, &num_in, &shapes, r) || read_outputs(dir, g, out, r))
+		return;
+	if (!o->expect) {
+		snprintf(model, sizeof(model), "%s/%s.onnx", o->work, base);
+		if (write_model(m, model)) {
+			verdict(r, CASE_FAIL, "%s cannot be written", model);
+			return;
+		}
+	}
+	status = compile(o, &shapes, model, out_path, log);
 	if (status) {
 		bool missing = refusal(log, said, sizeof(said));
 
@@ -457,15 +582,16 @@ void case_run(const char *dir, const struct options *o, struct result *r)
 			verdict(r, CASE_FAIL, "rduc: status %d: %s", status, said);
 		return;
 	}
-	run(out_path, o, in, num_in, out, num_out, r);
+	run(out_path, o, in, (int)num_in, out, (int)g->n_output, r);
 	if (r->verdict == CASE_PASS) {
-		unlink(model);
+		if (!o->expect)
+			unlink(model);
 		unlink(out_path);
 		unlink(log);
 	}
 	for (k = 0; k < num_in; k++)
 		value_free(&in[k].v);
-	for (k = 0; k < num_out; k++) {
+	for (k = 0; k < g->n_output; k++) {
 		value_free(&out[k].v);
 		free(out[k].out);
 	}

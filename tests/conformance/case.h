@@ -23,6 +23,10 @@ struct options {
 	const char *work;   /* folder for what is compiled */
 	double rtol, atol;
 	bool atol_is_relative; /* to the largest value of the output (bf16) */
+	/* NULL: one of ONNX's cases, what says a shape is made a constant. Else the
+	 * model is compiled as it is: it has to be right (""), or to be refused with
+	 * a reason that begins like this. */
+	const char *expect;
 };
 
 /* dir holds model.onnx and test_data_set_N. */

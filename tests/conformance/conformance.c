@@ -11,6 +11,10 @@
  *   --cases FILE      only the cases listed, one a line
  *   --except FILE     cases not to run, one a line
  *   --must FILE       cases, one a line, that have to pass: a skip fails
+ *   --expect FILE     cases that are not ONNX's: all that SUITE holds, one a line, a
+ *                     name alone where the result has to be right, NAME: REASON
+ *                     where the compiler has to refuse with a reason that begins so;
+ *                     a case that is not listed is skipped
  *   --table FILE      write the table of operators there (Markdown)
  *   --passed FILE     write the names of the cases that passed
  *   --jobs N          cases at a time                 (2)
@@ -36,6 +40,9 @@
 #include "case.h"
 #include "table.h"
 
+/* What is expected of a case that is not in the list of expectations. */
+static const char UNLISTED[] = "unlisted";
+
 struct list {
 	char **item;
 	int num;
@@ -47,7 +54,8 @@ static void list_add(struct list *l, const char *s)
 	l->item[l->num++] = strdup(s);
 }
 
-static int list_read(struct list *l, const char *path)
+/* Lines of a file: their first words, or whole; comments begin with #. */
+static int list_read(struct list *l, const char *path, bool whole)
 {
 	FILE *f = fopen(path, "r");
 	char line[512];
@@ -57,12 +65,26 @@ static int list_read(struct list *l, const char *path)
 		return -1;
 	}
 	while (fgets(line, sizeof(line), f)) {
-		line[strcspn(line, " \t\r\n#")] = 0;
-		if (*line)
+		line[strcspn(line, whole ? "\n" : " \t\r\n#")] = 0;
+		if (*line && *line != '#')
 			list_add(l, line);
 	}
 	fclose(f);
 	return 0;
+}
+
+/* What the list of expectations says of a case; NULL: nothing. */
+static const char *expected(const struct list *l, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (int i = 0; i < l->num; i++) {
+		const char *s = l->item[i];
+
+		if (!strncmp(s, name, n) && (!s[n] || !strncmp(s + n, ": ", 2)))
+			return s[n] ? s + n + 2 : "";
+	}
+	return NULL;
 }
 
 static bool list_has(const struct list *l, const char *s)
@@ -71,6 +93,11 @@ static bool list_has(const struct list *l, const char *s)
 		if (!fnmatch(l->item[i], s, 0))
 			return true;
 	return false;
+}
+
+static bool must_pass(const struct list *must, const struct list *expect, const char *name)
+{
+	return list_has(must, name) || expected(expect, name);
 }
 
 static int by_name(const void *a, const void *b)
@@ -118,7 +145,12 @@ static pid_t start(const char *dir, const struct options *opt, struct result *re
 	if (!pid) {
 		setpgid(0, 0);
 		alarm(seconds);
-		case_run(dir, opt, res);
+		if (opt->expect == UNLISTED) {
+			res->verdict = CASE_SKIP;
+			snprintf(res->why, sizeof(res->why), "nothing is expected of it");
+		} else {
+			case_run(dir, opt, res);
+		}
 		_exit(0);
 	}
 	return pid;
@@ -174,7 +206,7 @@ int main(int argc, char **argv)
 		{ "precision", 1, 0, 'p' }, { "only", 1, 0, 'o' },    { "except", 1, 0, 'e' },
 		{ "must", 1, 0, 'm' },	    { "table", 1, 0, 't' },   { "passed", 1, 0, 'P' },
 		{ "jobs", 1, 0, 'j' },	    { "seconds", 1, 0, 's' }, { "work", 1, 0, 'w' },
-		{ "cases", 1, 0, 'C' },	    { 0, 0, 0, 0 },
+		{ "cases", 1, 0, 'C' },	    { "expect", 1, 0, 'x' },  { 0, 0, 0, 0 },
 	};
 	struct options opt = { "build/host/bin/rduc",
 			       "model:sn10,threads=1",
@@ -184,8 +216,10 @@ int main(int argc, char **argv)
 			       "build/conformance",
 			       1e-3,
 			       1e-5,
-			       false };
+			       false,
+			       NULL };
 	struct list cases = { 0 }, only = { 0 }, except = { 0 }, must = { 0 };
+	struct list expect = { 0 };
 	const char *table = NULL, *passed = NULL, *rduc;
 	int c, jobs = 2, seconds = 30, shown = 0, next = 0, running = 0, count[3] = { 0 };
 	struct result *res;
@@ -212,15 +246,19 @@ int main(int argc, char **argv)
 			list_add(&only, optarg);
 			break;
 		case 'C':
-			if (list_read(&only, optarg))
+			if (list_read(&only, optarg, false))
 				return 2;
 			break;
 		case 'e':
-			if (list_read(&except, optarg))
+			if (list_read(&except, optarg, false))
 				return 2;
 			break;
 		case 'm':
-			if (list_read(&must, optarg))
+			if (list_read(&must, optarg, false))
+				return 2;
+			break;
+		case 'x':
+			if (list_read(&expect, optarg, true))
 				return 2;
 			break;
 		case 't':
@@ -282,6 +320,10 @@ int main(int argc, char **argv)
 
 		while (running < jobs && next < cases.num) {
 			fflush(NULL);
+			opt.expect =
+				expect.num ? expected(&expect, name_of(cases.item[next])) : NULL;
+			if (expect.num && !opt.expect)
+				opt.expect = UNLISTED;
 			pid[next] = start(cases.item[next], &opt, &res[next], seconds);
 			if (pid[next++] > 0)
 				running++;
@@ -300,7 +342,7 @@ int main(int argc, char **argv)
 			struct result *r = &res[shown];
 			const char *name = name_of(cases.item[shown]);
 
-			if (r->verdict == CASE_SKIP && list_has(&must, name))
+			if (r->verdict == CASE_SKIP && must_pass(&must, &expect, name))
 				r->verdict = CASE_FAIL;
 			count[r->verdict]++;
 			if (r->verdict == CASE_PASS) {

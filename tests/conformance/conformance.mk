@@ -22,7 +22,7 @@ $(eval $(call program,rdu-conformance,tests/conformance/conformance.c \
 	tests/conformance/case.c tests/conformance/table.c \
 	tests/conformance/onnx_file.c $(G)/onnx.pb-c.c,librdu librdumodel,-lprotobuf-c -lz -lelf -ldrm))
 
-CONFORMANCE += tests/conformance/onnx tests/conformance/onnx-variants
+CONFORMANCE += tests/conformance/onnx tests/conformance/onnx-variants tests/conformance/onnx-cases
 
 .PHONY: operators
 operators: all

@@ -152,7 +152,6 @@ int main(void)
 
 	for (int w = 0; w < 3; w++)
 		for (int r = 0; r < 4; r++)
-			/* ONNX's reference does not round the length that corners are. */
 			places(where[w], round[r]);
 	sizes();
 	return tap_done();

@@ -1,0 +1,1 @@
+Belayer_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_in_aJrèQ?Ý‡?È¼Þ¾Û](?

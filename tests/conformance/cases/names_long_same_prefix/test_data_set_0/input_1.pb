@@ -1,0 +1,1 @@
+Belayer_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_in_bJœ]o¿T<y?~kñ?Bˆèø

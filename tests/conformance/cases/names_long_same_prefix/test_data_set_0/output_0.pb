@@ -1,0 +1,1 @@
+Bflayer_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_out_aJ²ã:À¢=@˜x=?Rï¾
