@@ -468,44 +468,36 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 			im->prog[pr].in[2].count = c->gc;
 			image_join(im, ra, 0, pr, 2);
 		} else { /* another PCU adds what came before */
-			int u2 = image_unit(im, RDU_UNIT_PCU, -1, -1), add, n = 0;
-			struct rdu_cfg_operand first = { .kind = RDU_OPD_IMM, .imm = 0 };
+			int u2 = image_unit(im, RDU_UNIT_PCU, -1, -1), add;
 			struct uprog *a;
 
 			add = image_prog(im, RDU_KIND_SIMD, u2, e->op_id);
 			a = &im->prog[add];
-			outer(e, a, all_outer(c), false, at);
+			/* One counter for all chunks, however many dimensions are cut: it is 0
+			 * at the first, and only there. */
+			outer(e, a, c->num_order, false, at);
+			image_counter(a, 0, 1, contract_chunks(c));
+			a->num_outer = a->num_counters;
 			inner_loops(e, a, at);
 			if (c->gc > 1)
 				image_counter(a, 0, 1, c->gc);
-			/* register 0: not the first chunk */
-			for (int d = 0; d < c->num_order + 8 && n < 3; d++) {
-				if (d >= a->num_outer || !(chunks >> d & 1))
-					continue;
-				a->stage[n] =
-					(struct rdu_cfg_stage){ .op = RDU_SIMD_OR,
-								.dst = 0,
-								.a = { .kind = RDU_OPD_COUNTER,
-								       .index = (uint8_t)d },
-								.b = first };
-				first = (struct rdu_cfg_operand){ .kind = RDU_OPD_REG, .index = 0 };
-				n++;
-			}
-			a->stage[n++] =
-				(struct rdu_cfg_stage){ .op = RDU_SIMD_SELECT,
+			a->stage[0] = (struct rdu_cfg_stage){
+				.op = RDU_SIMD_SELECT,
+				.dst = 0,
+				.a = { .kind = RDU_OPD_COUNTER,
+				       .index = (uint8_t)(a->num_outer - 1) },
+				.b = { .kind = RDU_OPD_IN, .index = 1 },
+				.c = { .kind = RDU_OPD_IMM, .imm = 0 }
+			};
+			a->stage[1] =
+				(struct rdu_cfg_stage){ .op = RDU_SIMD_FADD,
 							.dst = 1,
 							.a = { .kind = RDU_OPD_REG, .index = 0 },
-							.b = { .kind = RDU_OPD_IN, .index = 1 },
-							.c = { .kind = RDU_OPD_IMM, .imm = 0 } };
-			a->stage[n++] =
-				(struct rdu_cfg_stage){ .op = RDU_SIMD_FADD,
-							.dst = 2,
-							.a = { .kind = RDU_OPD_REG, .index = 1 },
 							.b = { .kind = RDU_OPD_IN, .index = 0 } };
-			a->num_stages = n;
+			a->num_stages = 2;
 			image_join(im, pr, 0, add, image_in(im, add, 0));
 			image_join(im, ra, 0, add, image_in(im, add, 0));
-			sum = (struct xsrc){ .prog = add, .port = image_out(im, add, 0, 2, 1) };
+			sum = (struct xsrc){ .prog = add, .port = image_out(im, add, 0, 1, 1) };
 		}
 		image_join(im, sum.prog, sum.port, wa, image_in(im, wa, 0));
 		wo = result_walker(e, RDU_KIND_WRITE, pmu, done, true);

@@ -24,6 +24,30 @@ int64_t contract_replicas(const struct contract *c, int o)
 	return n;
 }
 
+int64_t contract_chunks(const struct contract *c)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->reduce[d])
+			n *= c->trip[d];
+	return n;
+}
+
+/* What a PCU needs to multiply and add, and to take partial results up again. */
+static bool has_units(const struct contract *c)
+{
+	const struct rdu_chip *chip = c->chip;
+
+	if (chip->pcu_vec_in < (c->systolic && c->chunked ? 3 : 2))
+		return false;
+	if (!c->chunked)
+		return true;
+	if (!c->systolic && (chip->simd_stages < 2 || chip->simd_regs < 2))
+		return false;
+	return chip->pmu_reads >= 2 && chip->pmu_writes >= 2;
+}
+
 /* Axes of an operand's tile and how they lie in the scratchpad. */
 static bool solve_operand(struct contract *c, int o)
 {
@@ -188,9 +212,9 @@ bool contract_solve(struct contract *c)
 		if (loops > UC_MAX - 2 || subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
 			return false;
 	}
-	c->chunked = false;
-	for (int d = 0; d < l->num_dims; d++)
-		c->chunked |= l->reduce[d] && c->trip[d] > 1;
+	c->chunked = contract_chunks(c) > 1;
+	if (!has_units(c))
+		return false;
 	c->num_order = 0;
 	for (int pass = 0; pass < 3; pass++)
 		for (int d = 0; d < l->num_dims; d++) {

@@ -10,28 +10,28 @@
 
 /* One axis of an operand's tile: position = sum(coef[d] * local[d]) + neg. */
 struct oaxis {
-	int64_t len;    /* positions used */
-	int64_t room;   /* positions in the buffer (words along it: room, or room / 2) */
-	int64_t ms;     /* memory elements per position */
+	int64_t len; /* positions used */
+	int64_t room; /* positions in the buffer (words along it: room, or room / 2) */
+	int64_t ms; /* memory elements per position */
 	int64_t coef[NEST_MAX_DIMS];
 	int64_t neg;
 	int64_t off, dim; /* of the tensor axis */
 	bool guard;
-	int only;       /* the one nest dimension on it, -1: several */
+	int only; /* the one nest dimension on it, -1: several */
 	int64_t stride; /* words in the buffer */
 };
 
 struct operand {
-	int in;          /* nest input */
-	bool by_index;   /* axes are the nest's dimensions, not the tensor's */
+	int in; /* nest input */
+	bool by_index; /* axes are the nest's dimensions, not the tensor's */
 	int num_axes;
 	struct oaxis axis[NEST_MAX_DIMS];
 	int lane_axis, pair_axis, vec_axis; /* -1: none */
-	int vl;          /* lanes of a load */
+	int vl; /* lanes of a load */
 	int pack;
-	int64_t words;   /* of one copy */
-	int64_t loads;   /* vectors of one load */
-	double bytes;    /* off-chip, of one load */
+	int64_t words; /* of one copy */
+	int64_t loads; /* vectors of one load */
+	double bytes; /* off-chip, of one load */
 };
 
 struct contract {
@@ -41,16 +41,16 @@ struct contract {
 	int tiles;
 	bool systolic;
 	int lane, col, pair; /* dimensions, -1: none */
-	int gl, gc;          /* lanes and columns used at a time */
-	bool a_first;        /* outer order: the column operand's dimensions first */
+	int gl, gc; /* lanes and columns used at a time */
+	bool a_first; /* outer order: the column operand's dimensions first */
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
 	struct operand op[2]; /* 0: columns (lanes), 1: rows */
 	int epi_pcus, epi_in;
 	/* follows from the above */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
 	int order[NEST_MAX_DIMS], num_order; /* parallel dimensions, outermost first */
-	int prefix[2];       /* how many of (order, then reductions) an operand's loads run over */
-	bool chunked;        /* the reduction is cut: partial results in scratchpads */
+	int prefix[2]; /* how many of (order, then reductions) an operand's loads run over */
+	bool chunked; /* the reduction is cut: partial results in scratchpads */
 	int copies[2], out_copies;
 	double cycles, cost;
 };
@@ -60,5 +60,6 @@ bool contract_solve(struct contract *c);
 /* Finds the best. 0, or 1: not a contraction for this form. */
 int contract_plan(struct contract *c);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+int64_t contract_chunks(const struct contract *c); /* that the reduction is cut into */
 
 #endif
