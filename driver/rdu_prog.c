@@ -233,7 +233,7 @@ int rdu_ioctl_prog_load(struct drm_device *drm, void *data, struct drm_file *fil
 	u32 id;
 	int ret;
 
-	if (args->flags || !args->size || args->size > RDU_MAX_IMAGE)
+	if (args->flags || !args->size || args->size > RDU_MAX_PROGRAM_IMAGE)
 		return -EINVAL;
 	args->error = 0;
 	args->error_section = 0;

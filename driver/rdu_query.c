@@ -9,7 +9,7 @@
 
 #include <drm/drm_drv.h>
 
-#include "rdu/config.h"
+#include "rdu/program.h"
 
 #include "rdu_ctx.h"
 #include "rdu_gem.h"
@@ -53,7 +53,7 @@ static int rdu_query_info(struct rdu_device *rdev, struct drm_rdu_dev_query *arg
 		.page_size = RDU_PAGE_SIZE,
 		.max_contexts = rdev->num_queues - 1,
 		.max_programs = RDU_MAX_SLOTS,
-		.max_prog_size = RDU_MAX_IMAGE,
+		.max_prog_size = RDU_MAX_PROGRAM_IMAGE,
 		.max_jobs = RDU_MAX_JOBS,
 		.max_syncs = RDU_MAX_SYNCS,
 		.max_bind_ops = RDU_MAX_BIND_OPS,

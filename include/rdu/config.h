@@ -59,7 +59,7 @@
 #define RDU_MAX_COPIES 16
 
 /* Limits that bound what a loader allocates. */
-#define RDU_MAX_IMAGE (64u << 20)
+#define RDU_MAX_SECTION_IMAGE (64u << 20) /* bytes of one section's image */
 #define RDU_MAX_PROGRAMS 65536
 #define RDU_MAX_STREAMS 65536
 #define RDU_MAX_TOKENS 262144

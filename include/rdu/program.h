@@ -13,6 +13,9 @@
 
 #define RDU_PROG_MAGIC 0x474f5052 /* "RPOG" */
 #define RDU_PROG_VERSION 1
+/* Bytes of a program image: the one limit of compiler, library, driver and card
+ * (rdu_program_validate()). */
+#define RDU_MAX_PROGRAM_IMAGE (256u << 20)
 #define RDU_MAX_SECTIONS 4096
 #define RDU_MAX_ENTRIES 64
 #define RDU_MAX_REGIONS 4096

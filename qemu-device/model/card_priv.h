@@ -246,8 +246,7 @@ uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32
 
 /* ---- program.c ------------------------------------------------------------- */
 
-#define RDU_IMAGE_MAX (1ULL << 30)
-#define RDU_IMAGES_MAX (4ULL << 30) /* bytes of all images */
+#define RDU_MAX_LOADED_IMAGES (4ULL << 30) /* bytes of all programs' images together */
 
 int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);

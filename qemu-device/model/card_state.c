@@ -187,8 +187,9 @@ static struct rdu_program *get_program(struct stream *s, uint64_t size, uint32_t
 	struct rdu_cfg_diag diag = { .text = "" };
 	unsigned char *image;
 
-	if (size < sizeof(struct rdu_prog_header) || size > RDU_IMAGE_MAX ||
-	    size > RDU_IMAGES_MAX - s->card->image_bytes || !tiles || tiles > s->card->chip.tiles) {
+	if (size < sizeof(struct rdu_prog_header) || size > RDU_MAX_PROGRAM_IMAGE ||
+	    size > RDU_MAX_LOADED_IMAGES - s->card->image_bytes || !tiles ||
+	    tiles > s->card->chip.tiles) {
 		refuse(s, "a program of %llu bytes for %u tiles", (unsigned long long)size, tiles);
 		return NULL;
 	}

@@ -94,9 +94,9 @@ int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 		return rdu_fail(f, RDU_FAULT_PAGE, 0, addr);
 	if (size < sizeof(struct rdu_prog_header))
 		result.error = RDU_CFG_E_TRUNCATED;
-	else if (size > RDU_IMAGE_MAX)
+	else if (size > RDU_MAX_PROGRAM_IMAGE)
 		result.error = RDU_CFG_E_TOO_LARGE;
-	else if (size > RDU_IMAGES_MAX - card->image_bytes)
+	else if (size > RDU_MAX_LOADED_IMAGES - card->image_bytes)
 		result.error = RDU_CFG_E_UNSUPPORTED;
 	if (result.error)
 		goto answer;

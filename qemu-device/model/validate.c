@@ -79,12 +79,13 @@ static int check_header(struct rdu_section *s, struct rdu_cfg_diag *diag)
 				  RDU_MAX_SCALARS);
 	if (check_table(s, &h->programs, sizeof(struct rdu_cfg_program), RDU_MAX_PROGRAMS,
 			"programs", diag) ||
-	    check_table(s, &h->bodies, 1, RDU_MAX_IMAGE, "bytes of bodies", diag) ||
+	    check_table(s, &h->bodies, 1, RDU_MAX_SECTION_IMAGE, "bytes of bodies", diag) ||
 	    check_table(s, &h->streams, sizeof(struct rdu_cfg_stream), RDU_MAX_STREAMS, "streams",
 			diag) ||
-	    check_table(s, &h->dests, sizeof(struct rdu_cfg_dest), RDU_MAX_IMAGE, "consumers",
+	    check_table(s, &h->dests, sizeof(struct rdu_cfg_dest), RDU_MAX_SECTION_IMAGE,
+			"consumers", diag) ||
+	    check_table(s, &h->links, sizeof(struct rdu_cfg_link), RDU_MAX_SECTION_IMAGE, "links",
 			diag) ||
-	    check_table(s, &h->links, sizeof(struct rdu_cfg_link), RDU_MAX_IMAGE, "links", diag) ||
 	    check_table(s, &h->tokens, sizeof(struct rdu_cfg_token), RDU_MAX_TOKENS, "token edges",
 			diag) ||
 	    check_table(s, &h->buffers, sizeof(struct rdu_cfg_buffer), RDU_MAX_BUFFERS, "buffers",
@@ -315,9 +316,9 @@ struct rdu_section *rdu_section_analyse(const void *image, size_t size, const st
 
 	memset(diag, 0, sizeof(*diag));
 	diag->section = ~0u;
-	if (size > RDU_MAX_IMAGE) {
+	if (size > RDU_MAX_SECTION_IMAGE) {
 		rdu_refuse(diag, RDU_CFG_E_TOO_LARGE, 0, "image of %zu bytes: at most %u", size,
-			   RDU_MAX_IMAGE);
+			   RDU_MAX_SECTION_IMAGE);
 		return NULL;
 	}
 	if (size < sizeof(struct rdu_cfg_header)) {

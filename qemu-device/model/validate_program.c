@@ -40,6 +40,9 @@ static int check_header(struct image *im, size_t size, const struct rdu_chip *ch
 {
 	struct rdu_prog_header *h = &im->hdr;
 
+	if (size > RDU_MAX_PROGRAM_IMAGE)
+		return REFUSE(diag, TOO_LARGE, 0, "program image of %zu bytes: at most %u", size,
+			      RDU_MAX_PROGRAM_IMAGE);
 	if (size < sizeof(*h))
 		return REFUSE(diag, TRUNCATED, 0, "program image of %zu bytes", size);
 	memcpy(h, im->data, sizeof(*h));

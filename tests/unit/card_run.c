@@ -139,7 +139,7 @@ static void bounded(struct bed *b)
 	is(b->card->image_bytes, used, "no more after the queue's reset");
 	bed_enable(b, 1, root, 0, 1);
 	image = scale(9, 1, 1, &size);
-	b->card->image_bytes = RDU_IMAGES_MAX - 1000;
+	b->card->image_bytes = RDU_MAX_LOADED_IMAGES - 1000;
 	is(load(b, 12, image, size, 0), RDU_CFG_E_UNSUPPORTED, "too many images");
 	b->card->image_bytes = used;
 }

@@ -308,13 +308,15 @@ int be_program(struct backend *be)
 		ps->offset = (uint32_t)at;
 	}
 	align8(&out);
-	if (out.size > RDU_MAX_IMAGE)
-		be_error(be, "the program image is larger than %u MB", RDU_MAX_IMAGE >> 20);
-	h.size = (uint32_t)out.size;
+	h.size = (uint32_t)out.size; /* of one that fits: the card's own check is below */
 	memcpy(out.p, &h, sizeof(h));
 	be->program = out.p;
 	be->program_size = out.size;
 	if (rdu_program_validate(out.p, out.size, &be->chip, (uint32_t)be->tiles, &diag))
-		return be_error(be, "internal: the program image is not valid: %s", diag.text);
+		return be_error(be, "%s: %s",
+				diag.error == RDU_CFG_E_TOO_LARGE
+					? "the program is larger than a card takes"
+					: "internal: the program image is not valid",
+				diag.text);
 	return 0;
 }
