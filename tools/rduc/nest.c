@@ -132,8 +132,10 @@ void module_drop(struct module_entry *e, struct nest *n)
 
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce)
 {
-	if (n->ndim == NEST_MAX_DIMS)
-		return -1;
+	if (n->ndim == NEST_MAX_DIMS) {
+		n->missing.dims++;
+		return NEST_MAX_DIMS - 1;
+	}
 	n->dim[n->ndim].extent = extent;
 	n->dim[n->ndim].reduce = reduce;
 	snprintf(n->dim[n->ndim].name, sizeof(n->dim[0].name), "%s", name);
@@ -149,16 +151,20 @@ static void access_init(struct access *a, struct tensor *t)
 
 int nest_input(struct nest *n, struct tensor *t)
 {
-	if (n->num_in == NEST_MAX_IN)
-		return -1;
+	if (n->num_in == NEST_MAX_IN) {
+		n->missing.in++;
+		return NEST_MAX_IN - 1;
+	}
 	access_init(&n->in[n->num_in], t);
 	return n->num_in++;
 }
 
 int nest_output(struct nest *n, struct tensor *t, int expr)
 {
-	if (n->num_out == NEST_MAX_OUT)
-		return -1;
+	if (n->num_out == NEST_MAX_OUT) {
+		n->missing.out++;
+		return NEST_MAX_OUT - 1;
+	}
 	access_init(&n->out[n->num_out].access, t);
 	n->out[n->num_out].expr = expr;
 	n->out[n->num_out].add = false;
@@ -172,8 +178,10 @@ static int add_expr(struct nest *n, const struct expr *e)
 		if (n->expr[i].kind == e->kind && n->expr[i].op == e->op &&
 		    n->expr[i].imm == e->imm && !memcmp(n->expr[i].arg, e->arg, sizeof(e->arg)))
 			return i;
-	if (n->num_expr == NEST_MAX_EXPR)
-		return -1;
+	if (n->num_expr == NEST_MAX_EXPR) {
+		n->missing.expr++;
+		return NEST_MAX_EXPR - 1;
+	}
 	n->expr[n->num_expr] = *e;
 	return n->num_expr++;
 }
@@ -253,6 +261,27 @@ static int complain(const struct nest *n, char *error, int size, const char *for
 	return -1;
 }
 
+/* Were the builders asked for more than a nest holds? */
+static int check_missing(const struct nest *n, char *error, int size)
+{
+	const struct {
+		const char *what;
+		int missing, most;
+	} table[] = {
+		{ "dimensions", n->missing.dims, NEST_MAX_DIMS },
+		{ "inputs", n->missing.in, NEST_MAX_IN },
+		{ "outputs", n->missing.out, NEST_MAX_OUT },
+		{ "expressions", n->missing.expr, NEST_MAX_EXPR },
+	};
+
+	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+		if (table[i].missing)
+			return complain(n, error, size, "needs %d %s, a nest has at most %d",
+					table[i].most + table[i].missing, table[i].what,
+					table[i].most);
+	return 0;
+}
+
 static int check_access(const struct nest *n, const struct access *a, const char *what, int k,
 			bool output, char *error, int size)
 {
@@ -310,6 +339,8 @@ int nest_check(const struct nest *n, char *error, int size)
 	bool in_body[NEST_MAX_EXPR] = { 0 }, in_epilogue[NEST_MAX_EXPR] = { 0 };
 	bool reduces = false;
 
+	if (check_missing(n, error, size))
+		return -1;
 	if (n->ndim < 0 || n->ndim > NEST_MAX_DIMS || n->num_in < 0 || n->num_in > NEST_MAX_IN ||
 	    n->num_out < 1 || n->num_out > NEST_MAX_OUT || n->num_expr < 0 ||
 	    n->num_expr > NEST_MAX_EXPR)

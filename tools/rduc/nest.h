@@ -26,11 +26,11 @@
 #define NEST_MAX_EXPR 64
 
 enum tensor_kind {
-	TENSOR_INPUT,  /* bound at run time */
+	TENSOR_INPUT, /* bound at run time */
 	TENSOR_OUTPUT, /* result of an entry point */
 	TENSOR_WEIGHT, /* ONNX initializer that training may change, or a constant */
-	TENSOR_STATE,  /* optimizer state, step count; starts from data or zero */
-	TENSOR_TEMP,   /* everything between */
+	TENSOR_STATE, /* optimizer state, step count; starts from data or zero */
+	TENSOR_TEMP, /* everything between */
 };
 
 struct tensor {
@@ -51,7 +51,7 @@ struct tensor {
 	struct tensor *update_of;
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
-	int id;     /* index in module->tensors */
+	int id; /* index in module->tensors */
 };
 
 /* Index in tensor dimension t: sum(coef[t][d] * i[d]) + offset[t] */
@@ -59,18 +59,18 @@ struct access {
 	struct tensor *tensor;
 	int32_t coef[RDU_MAX_DIMS][NEST_MAX_DIMS];
 	int32_t offset[RDU_MAX_DIMS];
-	bool guarded;  /* the index may leave the tensor: then the value is `pad` */
-	uint32_t pad;  /* word */
+	bool guarded; /* the index may leave the tensor: then the value is `pad` */
+	uint32_t pad; /* word */
 	int gather_in; /* input whose int32 value is added to dimension gather_dim; -1: none */
 	int gather_dim;
 };
 
 enum expr_kind {
-	EXPR_IN,    /* arg[0]: input */
-	EXPR_IMM,   /* imm */
+	EXPR_IN, /* arg[0]: input */
+	EXPR_IMM, /* imm */
 	EXPR_INDEX, /* arg[0]: dimension; int32 */
-	EXPR_RED,   /* the reduction's result (epilogue only) */
-	EXPR_OP,    /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
+	EXPR_RED, /* the reduction's result (epilogue only) */
+	EXPR_OP, /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
 };
 
 struct expr {
@@ -89,7 +89,7 @@ struct nest_dim {
 };
 
 struct nest {
-	char *name;    /* ONNX node name(s) */
+	char *name; /* ONNX node name(s) */
 	char *op_type; /* for people only: "Conv", "grad of Conv" */
 	int ndim;
 	struct nest_dim dim[NEST_MAX_DIMS];
@@ -105,6 +105,14 @@ struct nest {
 		int expr;
 		bool add; /* add to what is there (scatter-add) instead of storing */
 	} out[NEST_MAX_OUT];
+	/* What the builders were asked for beyond the tables above: nest_check() refuses a
+	 * nest that misses anything. */
+	struct {
+		int dims, in, out, expr;
+	} missing;
+	/* fuse.c: the two nests that this one was made of, NULL: none. Owned. */
+	struct nest *fused[2];
+	bool closed; /* fuse.c: is not fused (any further) */
 };
 
 struct module_entry {
@@ -121,7 +129,8 @@ struct module {
 	struct module_entry *entries;
 };
 
-/* nest.c: builders, checks, printing */
+/* nest.c: builders, checks, printing. When a table of a nest is full, nest_dim() ... nest_op()
+ * return its last place, and nest_check() says what is missing. */
 struct module *module_new(const char *name);
 void module_free(struct module *m);
 struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kind kind,
@@ -140,7 +149,8 @@ int nest_imm_i(struct nest *n, int32_t v);
 int nest_index(struct nest *n, int dim);
 int nest_red(struct nest *n);
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c); /* -1: unused */
-/* 0, or -1 and what is wrong: run after each pass. */
+/* 0, or -1 and what is wrong. The back half runs it on every nest after each pass that makes
+ * or changes nests. */
 int nest_check(const struct nest *n, char *error, int error_size);
 void nest_print(const struct nest *n, void *file);
 /* Plain interpreter of one nest on row-major host arrays: the oracle of tests.
@@ -157,14 +167,14 @@ int module_split_sums(struct module *m, char *error, int error_size);
 
 struct rduc_options {
 	const struct rdu_chip *chip;
-	int opt;          /* 0, 1, 3 */
-	int tiles;        /* virtual tiles; 0: one */
-	bool fp32;        /* contractions in fp32 on SIMD units, even if there is an array */
-	const char *model;       /* for the meta section */
-	const char *meta;        /* more "key value" lines of it; NULL: none */
+	int opt; /* 0, 1, 3 */
+	int tiles; /* virtual tiles; 0: one */
+	bool fp32; /* contractions in fp32 on SIMD units, even if there is an array */
+	const char *model; /* for the meta section */
+	const char *meta; /* more "key value" lines of it; NULL: none */
 	const char *report_path; /* NULL: none */
-	const char *floor_plan;  /* SVG; NULL: none */
-	const char *dot;         /* graph; NULL: none */
+	const char *floor_plan; /* SVG; NULL: none */
+	const char *dot; /* graph; NULL: none */
 	const char *print_after; /* pass name, comma separated; NULL: none */
 };
 
