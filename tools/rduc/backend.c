@@ -17,6 +17,33 @@ int be_error(struct backend *be, const char *fmt, ...)
 	return -1;
 }
 
+void be_note(struct backend *be, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	be->note = realloc(be->note, sizeof(char *) * (size_t)(be->num_notes + 1));
+	if (!be->note)
+		abort();
+	be->note[be->num_notes] = strdup(text);
+	if (!be->note[be->num_notes++])
+		abort();
+}
+
+int be_check(struct backend *be, const char *pass)
+{
+	char error[400];
+
+	for (int e = 0; e < be->m->num_entries; e++)
+		for (int k = 0; k < be->m->entries[e].num_nests; k++)
+			if (nest_check(be->m->entries[e].nests[k], error, sizeof(error)))
+				return be_error(be, "internal: after %s: %s", pass, error);
+	return 0;
+}
+
 bool be_prints(const struct backend *be, const char *pass)
 {
 	const char *s = be->opt->print_after;
@@ -60,6 +87,64 @@ static void print_image(const struct uimage *im)
 	}
 }
 
+/* Lowers a nest. One that does not fit is made as at a lower level. 0, 1:
+ * it was fused and does not fit so, or -1. */
+static int lower_nest(struct backend *be, struct nest *n, struct uimage **im)
+{
+	static const int levels[] = { 3, 1, 0 };
+	char reason[256];
+	int r = be_lower(be, n, be->level, be->num_ops, im);
+
+	if (r <= 0 || n->fused[0])
+		return r;
+	snprintf(reason, sizeof(reason), "%s", be->error);
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]) && r > 0; i++) {
+		if (levels[i] >= be->level)
+			continue;
+		r = be_lower(be, n, levels[i], be->num_ops, im);
+		if (!r)
+			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
+	}
+	return r ? -1 : 0;
+}
+
+static int lower_entry(struct backend *be, int entry)
+{
+	struct module_entry *e = &be->m->entries[entry];
+
+	for (int k = 0; k < e->num_nests; k++) {
+		struct nest *n = e->nests[k];
+		struct be_section *s = &be->section[be->num_sections];
+		struct rdu_file_op *op = &be->op[be->num_ops];
+		int r;
+
+		if (be->num_sections == RDU_MAX_SECTIONS)
+			return be_error(be, "%s: needs more than %d sections", be->m->name,
+					RDU_MAX_SECTIONS);
+		r = lower_nest(be, n, &s->im);
+		if (r < 0)
+			return -1;
+		if (r) {
+			be_note(be, "not fused so far: %s", be->error);
+			be_unfuse(be, e, k--);
+			if (be_check(be, "unfuse"))
+				return -1;
+			continue;
+		}
+		snprintf(op->name, sizeof(op->name), "%.63s", n->name ? n->name : "");
+		snprintf(op->type, sizeof(op->type), "%.31s", n->op_type ? n->op_type : "");
+		if (be_prints(be, "lower") || be_prints(be, "place"))
+			print_image(s->im);
+		s->entry = entry;
+		s->nest = n;
+		be->step[be->num_steps++] =
+			(struct rdu_prog_step){ RDU_STEP_RUN, (uint32_t)be->num_sections };
+		be->num_sections++;
+		be->num_ops++;
+	}
+	return 0;
+}
+
 static int lower_all(struct backend *be)
 {
 	struct module *m = be->m;
@@ -69,14 +154,12 @@ static int lower_all(struct backend *be)
 		total += m->entries[e].num_nests;
 	if (!total)
 		return be_error(be, "%s: nothing to compile", m->name);
-	if (total > RDU_MAX_SECTIONS)
-		return be_error(be, "%s: %d sections, more than %d", m->name, total,
-				RDU_MAX_SECTIONS);
 	if (m->num_entries > RDU_MAX_ENTRIES)
-		return be_error(be, "%s: more than %d entry points", m->name, RDU_MAX_ENTRIES);
-	be->section = calloc((size_t)total, sizeof(*be->section));
-	be->step = calloc((size_t)total, sizeof(*be->step));
-	be->op = calloc((size_t)total, sizeof(*be->op));
+		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
+				m->num_entries, RDU_MAX_ENTRIES);
+	be->section = calloc(RDU_MAX_SECTIONS, sizeof(*be->section));
+	be->step = calloc(RDU_MAX_SECTIONS, sizeof(*be->step));
+	be->op = calloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	if (!be->section || !be->step || !be->op)
 		abort();
 	for (int e = 0; e < m->num_entries; e++) {
@@ -84,30 +167,15 @@ static int lower_all(struct backend *be)
 
 		snprintf(en->name, sizeof(en->name), "%.31s", m->entries[e].name);
 		en->first_step = (uint32_t)be->num_steps;
-		for (int k = 0; k < m->entries[e].num_nests; k++) {
-			struct nest *n = m->entries[e].nests[k];
-			struct be_section *s = &be->section[be->num_sections];
-			struct rdu_file_op *op = &be->op[be->num_ops];
-
-			snprintf(op->name, sizeof(op->name), "%.63s", n->name ? n->name : "");
-			snprintf(op->type, sizeof(op->type), "%.31s", n->op_type ? n->op_type : "");
-			if (be_lower(be, n, be->num_ops, &s->im))
-				return -1;
-			if (be_prints(be, "lower") || be_prints(be, "place"))
-				print_image(s->im);
-			s->entry = e;
-			s->nest = n;
-			be->step[be->num_steps++] =
-				(struct rdu_prog_step){ RDU_STEP_RUN, (uint32_t)be->num_sections };
-			be->num_sections++;
-			be->num_ops++;
-		}
+		if (lower_entry(be, e))
+			return -1;
 		en->num_steps = (uint32_t)be->num_steps - en->first_step;
 	}
 	return 0;
 }
 
-/* Entries and nests of our own: fusion changes them, and they are the caller's. */
+/* Entries and nests of our own: fusion changes them, and they are the caller's. (Its tensors'
+ * strides are layout's to set.) */
 static struct module *copy_entries(const struct module *m)
 {
 	struct module *c = calloc(1, sizeof(*c));
@@ -139,13 +207,16 @@ static void backend_free(struct backend *be)
 {
 	for (int e = 0; e < be->m->num_entries; e++) {
 		for (int k = 0; k < be->m->entries[e].num_nests; k++)
-			free(be->m->entries[e].nests[k]);
+			nest_free_fused(be->m->entries[e].nests[k]);
 		free(be->m->entries[e].nests);
 	}
 	free(be->m->entries);
 	free(be->m);
 	for (int i = 0; i < be->num_names; i++)
 		free(be->names[i]);
+	for (int i = 0; i < be->num_notes; i++)
+		free(be->note[i]);
+	free(be->note);
 	free(be->names);
 	for (int i = 0; i < be->num_sections; i++)
 		image_free(be->section[i].im);
@@ -158,38 +229,65 @@ static void backend_free(struct backend *be)
 	free(be->program);
 }
 
+/* Compiles as at a level. 0, -1, or 1: the program is larger than a card takes. */
+static int passes(struct backend *be, const char *out_path)
+{
+	const struct rduc_options *opt = be->opt;
+	int r = be_check(be, "patterns");
+
+	if (!r && be->level > 0) {
+		be_fuse(be);
+		r = be_check(be, "fuse");
+	}
+	if (!r) {
+		be_layout(be);
+		r = lower_all(be);
+	}
+	if (!r)
+		r = be_regions(be);
+	if (!r)
+		r = be_program(be);
+	if (!r)
+		r = be_report(be);
+	if (!r && opt->floor_plan)
+		r = be_floorplan(be, opt->floor_plan);
+	if (!r && opt->dot)
+		r = be_dot(be, opt->dot);
+	return r ? r : be_write(be, out_path);
+}
+
 int rduc_backend(struct module *m, const struct rduc_options *opt, const char *out_path,
 		 char *error, int error_size)
 {
-	struct backend be = { .m = copy_entries(m),
-			      .opt = opt,
-			      .chip = *opt->chip,
-			      .error = error,
-			      .error_size = error_size };
-	int r = 0;
+	static const int levels[] = { 3, 1, 0 };
+	unsigned int tiles = opt->tiles ? (unsigned int)opt->tiles : 1;
+	char reason[400] = "";
+	int r = 1;
 
-	be.tiles = opt->tiles ? opt->tiles : 1;
-	if (be.tiles > (int)be.chip.tiles)
-		r = be_error(&be, "%d tiles asked for, %s has %u", be.tiles, be.chip.name,
-			     be.chip.tiles);
-	if (!r && opt->opt > 0)
-		be_fuse(&be);
-	if (!r) {
-		be_layout(&be);
-		r = be_regions(&be);
+	if (tiles > opt->chip->tiles) {
+		snprintf(error, (size_t)error_size, "%u tiles asked for, %s has %u", tiles,
+			 opt->chip->name, opt->chip->tiles);
+		return -1;
 	}
-	if (!r)
-		r = lower_all(&be);
-	if (!r)
-		r = be_program(&be);
-	if (!r)
-		r = be_report(&be);
-	if (!r && opt->floor_plan)
-		r = be_floorplan(&be, opt->floor_plan);
-	if (!r && opt->dot)
-		r = be_dot(&be, opt->dot);
-	if (!r)
-		r = be_write(&be, out_path);
-	backend_free(&be);
-	return r;
+	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]) && r > 0; i++) {
+		struct backend be = { .opt = opt,
+				      .chip = *opt->chip,
+				      .tiles = (int)tiles,
+				      .level = levels[i],
+				      .error = error,
+				      .error_size = error_size };
+
+		if (levels[i] > opt->opt)
+			continue;
+		be.m = copy_entries(m);
+		if (reason[0])
+			be_note(&be, "all of it is made as at -O%d: %s", levels[i], reason);
+		r = passes(&be, out_path);
+		if (r > 0 && !reason[0])
+			snprintf(reason, sizeof(reason), "%s", error);
+		backend_free(&be);
+	}
+	if (r > 0) /* no level takes it: the reason of the one that was asked for */
+		snprintf(error, (size_t)error_size, "%s", reason);
+	return r ? -1 : 0;
 }

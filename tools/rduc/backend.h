@@ -14,11 +14,11 @@
 
 /* Position along one axis of a tensor: off + sum(coef[d] * i[d]). */
 struct laxis {
-	int64_t ms;  /* memory stride in elements */
+	int64_t ms; /* memory stride in elements */
 	int64_t off; /* 0 unless guarded or a coefficient is negative */
 	int64_t dim; /* extent of the tensor along it */
 	int64_t coef[NEST_MAX_DIMS];
-	bool guard;  /* the position may be outside [0, dim): reads as pad */
+	bool guard; /* the position may be outside [0, dim): reads as pad */
 };
 
 struct lacc {
@@ -46,11 +46,15 @@ struct lnest {
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
 bool lacc_needs(const struct lacc *a, int dim);
 void lnest_from(struct lnest *l, const struct nest *n);
+/* Do the accesses stay in their tensors, and is the index space the nest's? 0, or -1 and what
+ * is wrong. */
+int lnest_check(const struct lnest *l, char *error, int error_size);
 
 /* ---- a section under construction ------------------------------------------ */
 
 #define UC_MAX 16 /* counters of a unit program before they are packed */
-#define UP_MAX 10 /* predicates likewise */
+/* Predicates likewise: every axis of a tensor and every dimension may have one. */
+#define UP_MAX (RDU_MAX_DIMS + NEST_MAX_DIMS)
 
 struct ucounter {
 	int64_t start, step, trip;
@@ -79,7 +83,7 @@ struct uprog {
 	int op_id;
 	int unit; /* in image->unit */
 	int num_counters, num_outer;
-	bool full; /* more counters were asked for than there is room */
+	int asked_counters; /* more than num_counters: there was no room */
 	struct ucounter c[UC_MAX];
 	int num_in, num_out;
 	struct uport in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];
@@ -114,9 +118,9 @@ struct ubuffer {
 
 struct uunit {
 	enum rdu_unit kind;
-	double hx, hy;   /* where it would like to be, 0..1; negative: anywhere */
-	int x, y;        /* switch, y over all virtual tiles */
-	int tile, phys;  /* unit number within the tile */
+	double hx, hy; /* where it would like to be, 0..1; negative: anywhere */
+	int x, y; /* switch, y over all virtual tiles */
+	int tile, phys; /* unit number within the tile */
 };
 
 struct usegment {
@@ -138,8 +142,9 @@ struct uimage {
 	struct ubuffer *buffer;
 	int num_units, room_units;
 	struct uunit *unit;
-	int num_segments;
-	struct usegment segment[64];
+	int num_segments, room_segments;
+	struct usegment *segment;
+	char error[256]; /* why there can be no such section; empty: nothing yet */
 	/* after emit */
 	void *bytes;
 	size_t size;
@@ -148,7 +153,6 @@ struct uimage {
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
 	bool systolic;
-	char note[160];
 };
 
 struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name);
@@ -165,8 +169,13 @@ int image_in(struct uimage *im, int prog, uint32_t mask);
 int image_out(struct uimage *im, int prog, uint32_t mask, int reg, int count);
 void image_join(struct uimage *im, int src, int port, int dst, int dst_port);
 int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip);
-/* Drops and merges counters. 0, or -1: more than a unit program may have. */
-int image_pack(struct uimage *im, char *error, int error_size);
+struct upred *access_pred(struct uaccess *a); /* one more, all zero */
+/* Says why the section cannot be: what is needed and what there is. The nest's name is put
+ * before it. The first reason stays; what is built after it is never used. */
+__attribute__((format(printf, 2, 3))) void image_fail(struct uimage *im, const char *fmt, ...);
+/* Drops and merges counters, and holds what is left to the limits of an image. 0, or -1
+ * with the reason in im->error. */
+int image_pack(struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int dtype_format(enum rdu_dtype dtype);
@@ -174,7 +183,7 @@ int dtype_size(enum rdu_dtype dtype);
 
 /* ---- the passes ------------------------------------------------------------ */
 
-struct region_of {  /* by tensor id of the storage */
+struct region_of { /* by tensor id of the storage */
 	int region; /* -1: none */
 	uint64_t offset, size;
 };
@@ -190,8 +199,11 @@ struct backend {
 	const struct rduc_options *opt;
 	struct rdu_chip chip;
 	int tiles;
+	int level; /* of optimisation: 0, 1, 3 */
 	char *error;
 	int error_size;
+	int num_notes;
+	char **note; /* for the report: what was not done as asked, and why */
 	/* regions.c */
 	int num_regions;
 	struct rdu_file_region *region;
@@ -213,20 +225,30 @@ struct backend {
 	size_t program_size;
 };
 
-__attribute__((format(printf, 2, 3)))
-int be_error(struct backend *be, const char *fmt, ...); /* -1 */
+__attribute__((format(printf, 2, 3))) int be_error(struct backend *be, const char *fmt,
+						   ...); /* -1 */
+__attribute__((format(printf, 2, 3))) void be_note(struct backend *be, const char *fmt, ...);
 bool be_prints(const struct backend *be, const char *pass);
+/* nest_check() on all nests. 0, or -1 with a text that names the pass and the nest. */
+int be_check(struct backend *be, const char *pass);
 
-void be_fuse(struct backend *be);    /* fuse.c */
-void be_layout(struct backend *be);  /* layout.c */
-int be_regions(struct backend *be);  /* regions.c */
-int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im); /* lower.c */
+void be_fuse(struct backend *be); /* fuse.c */
+/* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
+ * the first of the two not. False: it was not fused. */
+bool be_unfuse(struct backend *be, struct module_entry *e, int k);
+void nest_free_fused(struct nest *n); /* a nest of the back half, with what it was made of */
+void be_layout(struct backend *be); /* layout.c */
+int be_regions(struct backend *be); /* regions.c */
+/* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
+ * plainest of them fits, with the reason, or -1: the nest is broken. */
+int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
 int be_route(struct backend *be, struct uimage *im); /* route.c */
 int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one section */
-int be_program(struct backend *be);                  /* emit.c: the program image */
-int be_write(struct backend *be, const char *path);  /* emit.c: the ELF file */
-int be_report(struct backend *be);                   /* report.c */
+/* emit.c: the program image. 0, -1, or 1 (with a text too): larger than a card takes. */
+int be_program(struct backend *be);
+int be_write(struct backend *be, const char *path); /* emit.c: the ELF file */
+int be_report(struct backend *be); /* report.c */
 const char *be_bound_text(int bound);
 int be_floorplan(struct backend *be, const char *path);
 int be_dot(struct backend *be, const char *path);
@@ -234,11 +256,11 @@ int be_dot(struct backend *be, const char *path);
 /* ---- lowering ---------------------------------------------------------------- */
 
 struct plan { /* how far to go; retried smaller when something does not fit */
-	int max_unroll;  /* replicas */
-	int chunk;       /* vectors an activation */
+	int max_unroll; /* replicas */
+	int chunk; /* vectors an activation */
 	bool no_systolic;
 	bool no_contract; /* the streaming form only */
-	int level;       /* of optimisation: 0, 1, 3 */
+	int level; /* of optimisation: 0, 1, 3 */
 };
 
 enum xarg_kind { XA_NONE, XA_VAL, XA_SRC, XA_SRC_LANE, XA_IMM, XA_CTR, XA_LANE, XA_ACC };
@@ -255,12 +277,10 @@ struct xop {
 	uint32_t acc_mask, init;
 };
 
-#define XOP_MAX 160
-
 /* Straight-line operations on vectors, to be cut into PCU programs. */
 struct xprog {
-	int num_ops;
-	struct xop op[XOP_MAX];
+	int num_ops, room_ops;
+	struct xop *op;
 	int num_out;
 	int out[NEST_MAX_OUT]; /* operation whose value is pushed */
 };
@@ -277,13 +297,15 @@ struct xarg xsrc_arg(int src);
 struct xarg ximm(uint32_t imm);
 struct xarg xctr(int c);
 int xprog_op(struct xprog *x, enum rdu_simd_op op, struct xarg a, struct xarg b, struct xarg c);
-/* Programs for x with the counters of `shape`; out[i]: who pushes output i.
- * first_unit: hints of the PCUs. 0 or -1. */
-int xprog_emit(struct uimage *im, const struct xprog *x, const struct xsrc *src,
+void xprog_free(struct xprog *x);
+/* Programs for x with the counters of `shape`; out[i]: who pushes output i; hx, hy: hints of
+ * the PCUs. Operations too wide for the chip's PCUs are cut in x. 0, or -1 with the reason in
+ * im->error. */
+int xprog_emit(struct uimage *im, struct xprog *x, const struct xsrc *src,
 	       const struct uprog *shape, uint32_t out_mask, double hx, double hy, int op_id,
 	       struct xsrc *out);
-/* Number of PCUs that takes. */
-int xprog_pcus(const struct rdu_chip *chip, const struct xprog *x);
+/* Number of PCUs that takes; -1: an operation fits none. */
+int xprog_pcus(const struct rdu_chip *chip, struct xprog *x);
 
 /* Loops of a template: counters by dimension, in index units. */
 struct loops {
@@ -300,6 +322,10 @@ struct loops {
 	int64_t limit[NEST_MAX_DIMS]; /* and where it must stop */
 };
 
+/* One more loop, innermost. */
+void loops_add(struct uimage *im, struct loops *lp, int dim, int64_t start, int64_t step,
+	       int64_t trip, bool reduce);
+
 /* Expressions of the nest over the given loops. src_of[input] is filled with
  * source numbers, in order of first use (num_src). */
 struct xbuild {
@@ -312,14 +338,15 @@ struct xbuild {
 	struct xarg val[NEST_MAX_EXPR];
 };
 
-void xbuild_init(struct xbuild *b, const struct lnest *l, const struct loops *lp);
+void xbuild_init(struct xbuild *b, const struct lnest *l,
+		 const struct loops *lp); /* xprog_free(&b->x) */
 struct xarg xbuild_expr(struct xbuild *b, int expr);
 struct xarg xbuild_index(struct xbuild *b, int dim);
 void xbuild_output(struct xbuild *b, int expr);
 void xbuild_output_arg(struct xbuild *b, struct xarg a);
 
-/* An AGCU program for an access over loops; keep: how many of the loops it has
- * (the rest it does not depend on). mask: those left out. */
+/* An AGCU program for an access over loops, without the innermost ones that it does not
+ * depend on; mask: those left out. */
 int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
 	      uint32_t *mask);

@@ -35,7 +35,15 @@ static void align8(struct bytes *b)
 	put(b, NULL, (8 - b->size % 8) % 8);
 }
 
-static void put_access(struct bytes *b, const struct uprog *p)
+/* A number as a field of 32 bits; one that has no room there is never cut. */
+static int32_t s32(struct uimage *im, int64_t v, const char *what)
+{
+	if (v != (int32_t)v)
+		image_fail(im, "%s of %lld: at most 32 bits", what, (long long)v);
+	return (int32_t)v;
+}
+
+static void put_access(struct bytes *b, struct uimage *im, const struct uprog *p)
 {
 	struct rdu_cfg_access a = {
 		.target = (uint32_t)p->acc.target,
@@ -57,18 +65,19 @@ static void put_access(struct bytes *b, const struct uprog *p)
 	put(b, &a, sizeof(a));
 	for (int q = 0; q < p->acc.num_preds; q++) {
 		const struct upred *u = &p->acc.pred[q];
-		struct rdu_cfg_pred c = { .base = (int32_t)u->base,
-					  .lo = (int32_t)u->lo,
-					  .hi = (int32_t)u->hi,
-					  .lane_stride = (int32_t)u->lane_stride };
+		struct rdu_cfg_pred c = { .base = s32(im, u->base, "a predicate's base"),
+					  .lo = s32(im, u->lo, "a predicate's bound"),
+					  .hi = s32(im, u->hi, "a predicate's bound"),
+					  .lane_stride =
+						  s32(im, u->lane_stride, "a predicate's stride") };
 
 		for (int i = 0; i < p->num_counters; i++)
-			c.stride[i] = (int32_t)u->stride[i];
+			c.stride[i] = s32(im, u->stride[i], "a predicate's stride");
 		put(b, &c, sizeof(c));
 	}
 }
 
-static uint32_t put_body(struct bytes *b, const struct uprog *p)
+static uint32_t put_body(struct bytes *b, struct uimage *im, const struct uprog *p)
 {
 	size_t at;
 
@@ -93,13 +102,12 @@ static uint32_t put_body(struct bytes *b, const struct uprog *p)
 		put(b, &s, sizeof(s));
 		put(b, p->stage, sizeof(p->stage[0]) * (size_t)p->num_tail);
 	} else {
-		put_access(b, p);
+		put_access(b, im, p);
 	}
 	return (uint32_t)at;
 }
 
-static void put_program(struct bytes *b, const struct uimage *im, const struct uprog *p,
-			uint32_t body)
+static void put_program(struct bytes *b, struct uimage *im, const struct uprog *p, uint32_t body)
 {
 	const struct uunit *u = &im->unit[p->unit];
 	struct rdu_cfg_program c = {
@@ -115,10 +123,10 @@ static void put_program(struct bytes *b, const struct uimage *im, const struct u
 	};
 
 	for (int i = 0; i < p->num_counters; i++) {
-		c.counter[i].start = (int32_t)p->c[i].start;
-		c.counter[i].step = (int32_t)p->c[i].step;
-		c.counter[i].limit =
-			(int32_t)(p->c[i].start + p->c[i].step * (p->c[i].trip - 1) + 1);
+		c.counter[i].start = s32(im, p->c[i].start, "a counter's start");
+		c.counter[i].step = s32(im, p->c[i].step, "a counter's step");
+		c.counter[i].limit = s32(im, p->c[i].start + p->c[i].step * (p->c[i].trip - 1) + 1,
+					 "a counter's limit");
 		c.counter[i].limit_kind = RDU_LIMIT_IMM;
 	}
 	for (int i = 0; i < RDU_MAX_PORTS; i++) {
@@ -181,7 +189,7 @@ int be_image(struct backend *be, struct uimage *im)
 	};
 
 	for (int i = 0; i < im->num_progs; i++)
-		put_program(&programs, im, &im->prog[i], put_body(&bodies, &im->prog[i]));
+		put_program(&programs, im, &im->prog[i], put_body(&bodies, im, &im->prog[i]));
 	for (int i = 0; i < im->num_streams; i++) {
 		const struct ustream *s = &im->stream[i];
 		struct rdu_cfg_stream c = {
@@ -230,7 +238,10 @@ int be_image(struct backend *be, struct uimage *im)
 	free(im->bytes);
 	im->bytes = out.p;
 	im->size = out.size;
-	return 0;
+	if (out.size > RDU_MAX_SECTION_IMAGE)
+		image_fail(im, "a configuration image of %zu bytes, a section has at most %u",
+			   out.size, RDU_MAX_SECTION_IMAGE);
+	return im->error[0] ? be_error(be, "%s", im->error) : 0;
 }
 
 static uint32_t put_part(struct bytes *to, struct bytes *from)
@@ -312,11 +323,11 @@ int be_program(struct backend *be)
 	memcpy(out.p, &h, sizeof(h));
 	be->program = out.p;
 	be->program_size = out.size;
-	if (rdu_program_validate(out.p, out.size, &be->chip, (uint32_t)be->tiles, &diag))
-		return be_error(be, "%s: %s",
-				diag.error == RDU_CFG_E_TOO_LARGE
-					? "the program is larger than a card takes"
-					: "internal: the program image is not valid",
-				diag.text);
-	return 0;
+	if (!rdu_program_validate(out.p, out.size, &be->chip, (uint32_t)be->tiles, &diag))
+		return 0;
+	if (diag.error == RDU_CFG_E_TOO_LARGE) {
+		be_error(be, "the program is larger than a card takes: %s", diag.text);
+		return 1;
+	}
+	return be_error(be, "internal: the program image is not valid: %s", diag.text);
 }

@@ -100,6 +100,19 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 	free(entries);
 }
 
+/* Names are cut to what a symbol holds: they must still differ. */
+static int check_symbols(struct backend *be, const struct rdu_file_symbol *sym, int num)
+{
+	for (int i = 0; i < num; i++)
+		for (int k = i + 1; k < num; k++)
+			if (!strcmp(sym[i].name, sym[k].name))
+				return be_error(be,
+						"two tensors are called '%s...': a program file "
+						"holds the first %zu bytes of a name",
+						sym[i].name, sizeof(sym[i].name) - 1);
+	return 0;
+}
+
 static char *make_meta(struct backend *be)
 {
 	char *text = NULL;
@@ -114,7 +127,7 @@ static char *make_meta(struct backend *be)
 	fprintf(f, "chip %s\n", be->chip.name);
 	if (be->opt->meta)
 		fputs(be->opt->meta, f);
-	fprintf(f, "optimize %d\n", be->opt->opt);
+	fprintf(f, "optimize %d\n", be->level);
 	fprintf(f, "tiles %d\n", be->tiles);
 	fprintf(f, "contractions %s\n", be->opt->fp32 || !be->chip.systolic_cols ? "fp32" : "bf16");
 	fprintf(f, "sections %d\n", be->num_sections);
@@ -151,6 +164,11 @@ int be_write(struct backend *be, const char *path)
 	int num_sym, fd, r = 0;
 
 	make_symbols(be, &sym, &num_sym);
+	if (check_symbols(be, sym, num_sym)) {
+		free(sym);
+		free(meta);
+		return -1;
+	}
 	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
 	if (fd < 0) {
 		free(sym);

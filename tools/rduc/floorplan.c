@@ -291,7 +291,7 @@ int be_floorplan(struct backend *be, const char *path)
 		" on %s</text>\n<text x=\"30\" y=\"54\" font-size=\"12\" class=\"dim\">%d of %u "
 		"tiles, "
 		"%d sections, -O%d; cycles are modelled</text>\n",
-		be->chip.name, be->tiles, be->chip.tiles, be->num_sections, be->opt->opt);
+		be->chip.name, be->tiles, be->chip.tiles, be->num_sections, be->level);
 	legend(be, f, 30, 64, big);
 	p.x = left;
 	p.y = top + 22;

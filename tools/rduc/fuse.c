@@ -11,6 +11,9 @@
 #include <string.h>
 #include "backend.h"
 
+#define TEXT_OF(x) #x
+#define TEXT(x) TEXT_OF(x)
+
 /* Does the access reach every element of its tensor, each once, with all of the
  * nest's parallel dimensions? */
 static bool covers(const struct nest *n, const struct access *a)
@@ -156,14 +159,16 @@ static bool covered_index(const struct nest *p, const struct nest *c, const stru
 }
 
 /* Puts map c behind output `o` of p, which it reads as its input `in`. keep: the
- * result is needed elsewhere too. */
+ * result is needed elsewhere too. False: it cannot be; *full: only because a nest has no more
+ * room for that (NULL: it has). */
 static bool append(struct nest *to, const struct nest *p, int o, const struct nest *c, int in,
-		   bool keep)
+		   bool keep, const char **full)
 {
 	const struct access *w = &p->out[o].access;
 	int dim_of[NEST_MAX_DIMS], input[NEST_MAX_IN], result[NEST_MAX_IN];
 	int value[NEST_MAX_EXPR], dim;
 
+	*full = NULL;
 	*to = *p;
 	if (p->out[o].add || !covers(p, w) || !one_to_one(c, &c->in[in], dim_of))
 		return false;
@@ -196,8 +201,10 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 				input[i] = k;
 		if (input[i] >= 0)
 			continue;
-		if (to->num_in == NEST_MAX_IN)
+		if (to->num_in == NEST_MAX_IN) {
+			*full = "inputs (at most " TEXT(NEST_MAX_IN) ")";
 			return false;
+		}
 		to->in[to->num_in] = a;
 		input[i] = to->num_in++;
 	}
@@ -220,8 +227,10 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		for (int k = 0; k < 3 && e.kind == EXPR_OP; k++)
 			if (e.arg[k] >= 0)
 				e.arg[k] = value[e.arg[k]];
-		if (to->num_expr == NEST_MAX_EXPR)
+		if (to->num_expr == NEST_MAX_EXPR) {
+			*full = "expressions (at most " TEXT(NEST_MAX_EXPR) ")";
 			return false;
+		}
 		value[i] = to->num_expr;
 		to->expr[to->num_expr++] = e;
 	}
@@ -231,8 +240,12 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		to->num_out--;
 	}
 	for (int i = 0; i < c->num_out; i++) {
-		if (to->num_out == NEST_MAX_OUT || c->out[i].access.gather_in >= 0)
+		if (c->out[i].access.gather_in >= 0)
 			return false;
+		if (to->num_out == NEST_MAX_OUT) {
+			*full = "outputs (at most " TEXT(NEST_MAX_OUT) ")";
+			return false;
+		}
 		compose(&to->out[to->num_out].access, &c->out[i].access, c, dim_of, w, p->ndim);
 		to->out[to->num_out].expr = value[c->out[i].expr];
 		to->out[to->num_out++].add = c->out[i].add;
@@ -273,13 +286,39 @@ static bool too_large(const struct backend *be, const struct nest *n)
 	return ops > 8 * (int)be->chip.simd_stages;
 }
 
-static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c)
+static char *join_names(struct backend *be, const char *a, const char *b)
+{
+	char *name = malloc(strlen(a) + strlen(b) + 2);
+
+	be->names = realloc(be->names, sizeof(char *) * (size_t)(be->num_names + 1));
+	if (!name || !be->names)
+		abort();
+	sprintf(name, "%s+%s", a, b);
+	be->names[be->num_names++] = name;
+	return name;
+}
+
+/* Nest a becomes `to`, which was made of it and b. */
+static void replace(struct nest *a, struct nest *to, struct nest *b)
+{
+	struct nest *was = malloc(sizeof(*was));
+
+	if (!was)
+		abort();
+	*was = *a;
+	*a = *to;
+	a->fused[0] = was;
+	a->fused[1] = b;
+}
+
+/* explain: fuse nothing, print what is kept apart by a limit only. */
+static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c, bool explain)
 {
 	struct nest *a = e->nests[p], *b = e->nests[c], to;
-	bool up = true, down = true;
-	char *name;
+	bool up = true, down = true, fits;
+	const char *full;
 
-	if (b->reduce != REDUCE_NONE)
+	if (b->reduce != REDUCE_NONE || a->closed || b->closed)
 		return false;
 	for (int o = 0; o < a->num_out; o++)
 		for (int i = 0; i < b->num_in; i++) {
@@ -298,23 +337,20 @@ static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c)
 			}
 			if (!up && !down)
 				return false;
-			if (!append(&to, a, o, b, i, needed(be->m, e, t, p, c)) ||
-			    too_large(be, &to))
+			fits = append(&to, a, o, b, i, needed(be->m, e, t, p, c), &full);
+			if (fits && too_large(be, &to)) {
+				full = "operations (at most 8 times the stages of a PCU)";
+				fits = false;
+			}
+			if (explain && full)
+				fprintf(stderr, "fuse: %s is not joined by %s: too many %s\n",
+					a->name, b->name, full);
+			if (explain || !fits)
 				return false;
-			name = malloc(strlen(a->name) + strlen(b->name) + 2);
-			if (!name)
-				abort();
-			sprintf(name, "%s+%s", a->name, b->name);
-			be->names =
-				realloc(be->names, sizeof(char *) * (size_t)(be->num_names + 1));
-			if (!be->names)
-				abort();
-			be->names[be->num_names++] = name;
-			to.name = name;
+			to.name = join_names(be, a->name, b->name);
 			if (be_prints(be, "fuse"))
-				fprintf(stderr, "fuse: %s\n", name);
-			free(b);
-			*a = to;
+				fprintf(stderr, "fuse: %s\n", to.name);
+			replace(a, &to, b);
 			/* up: b joins a; else a goes down to where b is */
 			if (!up)
 				e->nests[c] = a;
@@ -326,22 +362,58 @@ static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c)
 	return false;
 }
 
+/* Fuses what follows nest number `from` of an entry, as far as it goes. */
+static void fuse_entry(struct backend *be, struct module_entry *e, int from)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (int p = from; p < e->num_nests && !again; p++)
+			for (int c = p + 1; c < e->num_nests && !again; c++)
+				again = fuse_pair(be, e, p, c, false);
+	}
+}
+
 void be_fuse(struct backend *be)
 {
 	for (int i = 0; i < be->m->num_entries; i++) {
 		struct module_entry *e = &be->m->entries[i];
-		bool again = true;
 
-		while (again) {
-			again = false;
-			for (int p = 0; p < e->num_nests && !again; p++)
-				for (int c = p + 1; c < e->num_nests && !again; c++)
-					again = fuse_pair(be, e, p, c);
-		}
-		if (be_prints(be, "fuse")) {
-			fprintf(stderr, "entry %s after fusion\n", e->name);
-			for (int k = 0; k < e->num_nests; k++)
-				nest_print(e->nests[k], stderr);
-		}
+		fuse_entry(be, e, 0);
+		if (!be_prints(be, "fuse"))
+			continue;
+		for (int p = 0; p < e->num_nests; p++)
+			for (int c = p + 1; c < e->num_nests; c++)
+				fuse_pair(be, e, p, c, true);
+		fprintf(stderr, "entry %s after fusion\n", e->name);
+		for (int k = 0; k < e->num_nests; k++)
+			nest_print(e->nests[k], stderr);
 	}
+}
+
+bool be_unfuse(struct backend *be, struct module_entry *e, int k)
+{
+	struct nest *n = e->nests[k];
+
+	if (!n->fused[0])
+		return false;
+	/* There is room: there were as many nests before they were fused. */
+	for (int i = e->num_nests++; i > k + 1; i--)
+		e->nests[i] = e->nests[i - 1];
+	e->nests[k] = n->fused[0];
+	e->nests[k + 1] = n->fused[1];
+	e->nests[k]->closed = true;
+	free(n);
+	fuse_entry(be, e, k + 1);
+	return true;
+}
+
+void nest_free_fused(struct nest *n)
+{
+	if (!n)
+		return;
+	nest_free_fused(n->fused[0]);
+	nest_free_fused(n->fused[1]);
+	free(n);
 }

@@ -15,13 +15,12 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	struct rdu_cfg_diag diag;
 	int r = 1;
 
-	be->error[0] = 0;
 	if (!pl->no_contract)
 		r = lower_contract(be, im, l, pl, op_id);
 	if (r == 1)
 		r = lower_map(be, im, l, pl, op_id);
-	if (!r)
-		r = image_pack(im, be->error, be->error_size);
+	if (r || image_pack(im))
+		r = be_error(be, "%s", im->error);
 	if (!r)
 		r = be_place(be, im);
 	if (!r)
@@ -29,11 +28,17 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	if (!r)
 		r = be_image(be, im);
 	if (!r && rdu_config_validate(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag))
-		r = be_error(be, "internal: %s: the section is not valid: %s", n->name, diag.text);
+		r = be_error(be, "%s%s: %s",
+			     diag.error == RDU_CFG_E_TOO_LARGE
+				     ? ""
+				     : "internal: the section is not valid: ",
+			     n->name, diag.text);
 	if (r) {
 		if (be_prints(be, "lower"))
-			fprintf(stderr, "lower: %s: %s (tried %d replicas)\n", n->name, be->error,
-				pl->max_unroll);
+			fprintf(stderr,
+				"lower: %s (tried -O%d, %d replicas, %s, activations of %d)\n",
+				be->error, pl->level, pl->max_unroll,
+				pl->no_contract ? "streaming" : "contraction", pl->chunk);
 		image_free(im);
 		return -1;
 	}
@@ -41,9 +46,28 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	return 0;
 }
 
-int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im)
+/* The next plainer plan. False: there is none. */
+static bool plainer(const struct backend *be, struct plan *pl)
 {
-	int level = be->opt->opt;
+	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles;
+
+	if (pl->max_unroll > pcus)
+		pl->max_unroll = pcus;
+	if (pl->max_unroll > 1) {
+		pl->max_unroll = pl->max_unroll * 3 / 4;
+	} else if (!pl->no_contract) {
+		pl->no_contract = true;
+		pl->max_unroll = pl->level == 0 ? 2 : 8;
+	} else if (pl->chunk > 64) {
+		pl->chunk /= 8;
+	} else {
+		return false;
+	}
+	return true;
+}
+
+int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im)
+{
 	struct plan pl = {
 		.level = level,
 		.chunk = 4096,
@@ -52,25 +76,15 @@ int be_lower(struct backend *be, struct nest *n, int op_id, struct uimage **im)
 					   : 1 << 20,
 		.no_systolic = be->opt->fp32 || !be->chip.systolic_cols,
 	};
+	char error[256];
 	struct lnest l;
 
 	lnest_from(&l, n);
-	for (int i = 0; i < 32; i++) {
+	if (lnest_check(&l, error, sizeof(error)))
+		return be_error(be, "internal: the linear form of nest '%s': %s", n->name, error);
+	do {
 		if (!attempt(be, n, &l, &pl, op_id, im))
 			return 0;
-		if (pl.max_unroll > 4096)
-			pl.max_unroll =
-				(int)(rdu_chip_pcus_per_tile(&be->chip) * (unsigned int)be->tiles);
-		if (pl.max_unroll > 1) {
-			pl.max_unroll = pl.max_unroll * 3 / 4;
-		} else if (!pl.no_contract) {
-			pl.no_contract = true;
-			pl.max_unroll = level == 0 ? 2 : 8;
-		} else if (pl.chunk > 64) {
-			pl.chunk /= 8;
-		} else {
-			break;
-		}
-	}
-	return -1;
+	} while (plainer(be, &pl));
+	return 1;
 }

@@ -31,9 +31,8 @@ static void stride(struct uprog *p, int c, int64_t s)
 		p->acc.stride[c] = s;
 }
 
-/* The outer loops a program of an operand runs over, or all (o < 0, with or
- * without those of the reduction). Counters by dimension in at[]. Index units
- * when `index`, else plain counts. */
+/* The first `prefix` of the outer loops: those of the parallel dimensions, then those of the
+ * reduction. Counters by dimension in at[]. Index units when `index`, else plain counts. */
 static void outer(const struct emit *e, struct uprog *p, int prefix, bool index, int *at)
 {
 	const struct contract *c = e->c;
@@ -83,15 +82,6 @@ static uint32_t mask_after(const struct contract *c, const struct uprog *p, int 
 			i++;
 		}
 	return m & ((1u << p->num_outer) - 1);
-}
-
-static struct upred *new_pred(struct uaccess *a)
-{
-	struct upred *p = &a->pred[a->num_preds < UP_MAX ? a->num_preds : UP_MAX - 1];
-
-	memset(p, 0, sizeof(*p));
-	a->num_preds++;
-	return p;
 }
 
 /* LOAD and WRITE of an operand's tile, for replica e->rep. */
@@ -173,7 +163,7 @@ static int emit_operand(struct emit *e, int o)
 				    x->off + x->coef[x->only] * (c->l->extent[x->only] - 1) + 1);
 		if (lo >= 0 && hi < top)
 			continue;
-		p = new_pred(&L->acc);
+		p = access_pred(&L->acc);
 		p->base = x->off - x->neg;
 		p->lo = 0;
 		p->hi = top;
@@ -195,7 +185,7 @@ static int emit_operand(struct emit *e, int o)
 
 		if (!x->guard)
 			continue;
-		p = new_pred(&L->acc);
+		p = access_pred(&L->acc);
 		p->base = x->off;
 		p->hi = x->dim;
 		for (int d = 0; d < c->l->num_dims; d++) {
@@ -308,31 +298,28 @@ static void result_loops(const struct emit *e, struct loops *lp)
 	memset(lp, 0, sizeof(*lp));
 	lp->lane_dim = c->lane;
 	lp->lanes = c->gl;
-#define LOOP(D, S, STEP, N)                                                                  \
-	(lp->l[lp->num].dim = (D), lp->l[lp->num].start = (S), lp->l[lp->num].step = (STEP), \
-	 lp->l[lp->num++].trip = (N))
 	for (int q = 0; q < c->num_order; q++) {
 		int d = c->order[q];
 
 		if (c->trip[d] > 1 || e->rep[d])
-			LOOP(d, e->rep[d] * c->tile[d], c->tile[d] * c->unroll[d], c->trip[d]);
+			loops_add(e->im, lp, d, e->rep[d] * c->tile[d], c->tile[d] * c->unroll[d],
+				  c->trip[d], false);
 	}
 	lp->num_outer = lp->num;
 	for (int q = 0; q < c->num_order; q++) {
 		int d = c->order[q];
 
 		if (d != c->lane && d != c->col && c->tile[d] > 1)
-			LOOP(d, 0, 1, c->tile[d]);
+			loops_add(e->im, lp, d, 0, 1, c->tile[d], false);
 	}
 	if (c->tile[c->lane] > c->gl)
-		LOOP(c->lane, 0, c->gl, c->tile[c->lane] / c->gl);
+		loops_add(e->im, lp, c->lane, 0, c->gl, c->tile[c->lane] / c->gl, false);
 	if (c->col >= 0) {
 		if (c->tile[c->col] > c->gc)
-			LOOP(c->col, 0, c->gc, c->tile[c->col] / c->gc);
+			loops_add(e->im, lp, c->col, 0, c->gc, c->tile[c->col] / c->gc, false);
 		if (c->gc > 1)
-			LOOP(c->col, 0, 1, c->gc);
+			loops_add(e->im, lp, c->col, 0, 1, c->gc, false);
 	}
-#undef LOOP
 	for (int d = 0; d < l->num_dims; d++) {
 		lp->limit[d] = l->extent[d];
 		lp->reach[d] = c->tile[d] * c->unroll[d] * c->trip[d];
@@ -353,6 +340,7 @@ static int emit_results(struct emit *e, struct xsrc from)
 	struct uprog shape;
 	struct loops lp;
 	struct xbuild b;
+	int r = 0;
 
 	result_loops(e, &lp);
 	if (plain_result(n)) {
@@ -376,15 +364,15 @@ static int emit_results(struct emit *e, struct xsrc from)
 		for (int i = 0; i < lp.num; i++)
 			image_counter(&shape, lp.l[i].start, lp.l[i].step, lp.l[i].trip);
 		shape.num_outer = lp.num_outer;
-		if (xprog_emit(e->im, &b.x, src, &shape, 0, -1, -1, e->op_id, out))
-			return be_error(e->be, "%s: too many operations for the chip", n->name);
+		r = xprog_emit(e->im, &b.x, src, &shape, 0, -1, -1, e->op_id, out);
+		xprog_free(&b.x);
 	}
-	for (int i = 0; i < n->num_out; i++) {
+	for (int i = 0; i < n->num_out && !r; i++) {
 		int st = agcu_store(e->im, l, &l->out[i], &lp, n->out[i].add, e->op_id, -1, -1);
 
 		image_join(e->im, out[i].prog, out[i].port, st, 0);
 	}
-	return 0;
+	return r;
 }
 
 /* A PMU program that goes through all results of a tile, in order. */
@@ -615,6 +603,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 			xbuild_output(&b, l->n->out[i].expr);
 		c.epi_pcus = xprog_pcus(im->chip, &b.x);
 		c.epi_in = b.num_src - 1;
+		xprog_free(&b.x);
 		if (c.epi_pcus < 0)
 			return 1;
 	}

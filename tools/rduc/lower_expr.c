@@ -51,12 +51,58 @@ struct xarg xctr(int c)
 	return (struct xarg){ .kind = XA_CTR, .index = c };
 }
 
+static void room_for_ops(struct xprog *x, int num)
+{
+	if (x->num_ops + num <= x->room_ops)
+		return;
+	x->room_ops = (x->num_ops + num) * 2 + 16;
+	x->op = realloc(x->op, (size_t)x->room_ops * sizeof(*x->op));
+	if (!x->op)
+		abort();
+}
+
 int xprog_op(struct xprog *x, enum rdu_simd_op op, struct xarg a, struct xarg b, struct xarg c)
 {
-	if (x->num_ops == XOP_MAX)
-		return XOP_MAX - 1;
+	room_for_ops(x, 1);
 	x->op[x->num_ops] = (struct xop){ .op = op, .arg = { a, b, c } };
 	return x->num_ops++;
+}
+
+void xprog_free(struct xprog *x)
+{
+	free(x->op);
+	x->op = NULL;
+	x->num_ops = x->room_ops = 0;
+}
+
+/* Makes room for `num` operations before operation `at`, and counts the others anew. */
+static void insert_ops(struct xprog *x, int at, int num)
+{
+	room_for_ops(x, num);
+	memmove(&x->op[at + num], &x->op[at], (size_t)(x->num_ops - at) * sizeof(*x->op));
+	x->num_ops += num;
+	for (int i = at + num; i < x->num_ops; i++)
+		for (int k = 0; k < 3; k++)
+			if (x->op[i].arg[k].kind == XA_VAL && x->op[i].arg[k].index >= at)
+				x->op[i].arg[k].index += num;
+	for (int i = 0; i < x->num_out; i++)
+		if (x->out[i] >= at)
+			x->out[i] += num;
+}
+
+/* a ? b : c from operations of two operands that vary, for PCUs with two input
+ * ports: (a ? b : 0) | (a ? 0 : c), the same bits. */
+static void split_select(struct xprog *x, int at)
+{
+	struct xarg a, b, c, none = { 0 };
+
+	insert_ops(x, at, 2);
+	a = x->op[at + 2].arg[0];
+	b = x->op[at + 2].arg[1];
+	c = x->op[at + 2].arg[2];
+	x->op[at] = (struct xop){ .op = RDU_SIMD_SELECT, .arg = { a, b, ximm(0) } };
+	x->op[at + 1] = (struct xop){ .op = RDU_SIMD_SELECT, .arg = { a, ximm(0), c } };
+	x->op[at + 2] = (struct xop){ .op = RDU_SIMD_OR, .arg = { xval(at), xval(at + 1), none } };
 }
 
 /* ---- one PCU's worth of operations ------------------------------------------ */
@@ -67,25 +113,52 @@ struct pcu_ops {
 	int num;
 	int op[PCU_OPS];
 	/* made by pack_pcu */
+	bool tail[PCU_OPS]; /* op[i] runs in the tail */
 	int num_stages, num_tail;
 	struct {
 		int op; /* operation, or -1: a move */
 		struct xarg moved;
 		int reg;
 	} slot[PCU_OPS];
-	int reg_of[XOP_MAX];
 	int num_src;
 	struct xarg src[RDU_MAX_PORTS]; /* XA_SRC, or XA_VAL of another PCU */
 	int num_out;
 	int out[RDU_MAX_PORTS];
 };
 
-static bool in_pcu(const struct pcu_ops *p, int op)
+/* What of a PCU ran out. */
+struct misfit {
+	const char *what;
+	int need, have;
+};
+
+static bool misfit(struct misfit *m, const char *what, int need, int have)
+{
+	*m = (struct misfit){ what, need, have };
+	return false;
+}
+
+/* Place of an operation in a PCU's list, -1: in another PCU. */
+static int place_in_pcu(const struct pcu_ops *p, int op)
 {
 	for (int i = 0; i < p->num; i++)
 		if (p->op[i] == op)
-			return true;
-	return false;
+			return i;
+	return -1;
+}
+
+static bool in_pcu(const struct pcu_ops *p, int op)
+{
+	return place_in_pcu(p, op) >= 0;
+}
+
+static int reg_of(const struct pcu_ops *p, int op)
+{
+	int s = 0;
+
+	while (p->slot[s].op != op)
+		s++;
+	return p->slot[s].reg;
 }
 
 static bool used_outside(const struct xprog *x, const struct pcu_ops *p, int v)
@@ -117,7 +190,7 @@ static int port_of(const struct pcu_ops *p, const struct xarg *a)
 
 /* A tail operation reads registers (and immediates): anything else is moved
  * there by a stage first. */
-static int moved_slot(struct pcu_ops *p, const struct xarg *a)
+static int moved_slot(const struct pcu_ops *p, const struct xarg *a)
 {
 	for (int i = 0; i < p->num_stages; i++)
 		if (p->slot[i].op < 0 && same_arg(&p->slot[i].moved, a))
@@ -131,15 +204,14 @@ static bool plain_tail(enum rdu_simd_op op)
 	       op == RDU_SIMD_FMIN || op == RDU_SIMD_MOV;
 }
 
-static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct pcu_ops *p)
+static bool pack_ports(const struct xprog *x, const struct rdu_chip *chip, struct pcu_ops *p,
+		       struct misfit *why)
 {
-	bool tail[XOP_MAX] = { 0 };
-	int last_use[PCU_OPS], reg_until[64], n_in = (int)min64(chip->pcu_vec_in, RDU_MAX_PORTS);
+	int n_in = (int)min64(chip->pcu_vec_in, RDU_MAX_PORTS);
 	int n_out = (int)min64(chip->pcu_vec_out, RDU_MAX_PORTS);
-	int regs = (int)min64(chip->simd_regs, 64), num;
 
-	p->num_stages = p->num_tail = p->num_src = p->num_out = 0;
-	for (int i = 0; i < p->num; i++) { /* ports */
+	p->num_src = p->num_out = 0;
+	for (int i = 0; i < p->num; i++) {
 		const struct xop *o = &x->op[p->op[i]];
 
 		for (int k = 0; k < 3; k++) {
@@ -150,8 +222,8 @@ static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct 
 				continue;
 			if (port_of(p, a) >= 0)
 				continue;
-			if (p->num_src == n_in)
-				return false;
+			if (p->num_src == RDU_MAX_PORTS)
+				return misfit(why, "input ports", p->num_src + 1, n_in);
 			p->src[p->num_src] = *a;
 			if (a->kind == XA_SRC_LANE)
 				p->src[p->num_src].kind = XA_SRC;
@@ -159,30 +231,45 @@ static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct 
 		}
 		if (used_outside(x, p, p->op[i])) {
 			if (p->num_out == n_out)
-				return false;
+				return misfit(why, "output ports", n_out + 1, n_out);
 			p->out[p->num_out++] = p->op[i];
 		}
 	}
-	for (int i = 0; i < p->num; i++) { /* stages */
-		const struct xop *o = &x->op[p->op[i]];
-		bool t = simd_tail_only(o->op);
+	return p->num_src <= n_in || misfit(why, "input ports", p->num_src, n_in);
+}
 
-		for (int k = 0; k < 3; k++)
-			if (o->arg[k].kind == XA_VAL && in_pcu(p, o->arg[k].index) &&
-			    tail[o->arg[k].index])
-				t = true;
-		tail[p->op[i]] = t;
-		if (t)
-			continue;
-		if (p->num_stages == (int)chip->simd_stages || p->num_stages == RDU_MAX_STAGES)
-			return false;
-		p->slot[p->num_stages++].op = p->op[i];
+/* A stage for every operation that is not for the tail. */
+static bool pack_stages(const struct xprog *x, int stages, struct pcu_ops *p, struct misfit *why)
+{
+	p->num_stages = 0;
+	for (int i = 0; i < p->num; i++) {
+		const struct xop *o = &x->op[p->op[i]];
+
+		p->tail[i] = simd_tail_only(o->op);
+		for (int k = 0; k < 3; k++) {
+			int at = o->arg[k].kind == XA_VAL ? place_in_pcu(p, o->arg[k].index) : -1;
+
+			if (at >= 0 && p->tail[at])
+				p->tail[i] = true;
+		}
+		if (!p->tail[i])
+			p->slot[p->num_stages++].op = p->op[i];
 	}
-	for (int i = 0; i < p->num; i++) { /* moves for the tail */
+	return p->num_stages <= stages || misfit(why, "stages", p->num_stages, stages);
+}
+
+/* Stages that move to registers what the tail reads, and the tail. */
+static bool pack_tail(const struct xprog *x, const struct rdu_chip *chip, int stages,
+		      struct pcu_ops *p, struct misfit *why)
+{
+	int tails = (int)min64(chip->tail_stages, RDU_MAX_TAIL);
+
+	p->num_tail = 0;
+	for (int i = 0; i < p->num; i++) {
 		const struct xop *o = &x->op[p->op[i]];
 		int values = 0;
 
-		if (!tail[p->op[i]])
+		if (!p->tail[i])
 			continue;
 		for (int k = 0; k < 3; k++) {
 			const struct xarg *a = &o->arg[k];
@@ -196,25 +283,32 @@ static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct 
 				continue;
 			if (moved_slot(p, a) >= 0)
 				continue;
-			if (p->num_stages == (int)chip->simd_stages ||
-			    p->num_stages == RDU_MAX_STAGES)
-				return false;
+			if (p->num_stages == RDU_MAX_STAGES)
+				return misfit(why, "stages", p->num_stages + 1, stages);
 			p->slot[p->num_stages].op = -1;
 			p->slot[p->num_stages++].moved = *a;
 		}
 		if (!simd_tail_only(o->op) && (!plain_tail(o->op) || values > 1))
-			return false;
-	}
-	num = p->num_stages;
-	for (int i = 0; i < p->num; i++) {
-		if (!tail[p->op[i]])
-			continue;
-		if (p->num_tail == (int)chip->tail_stages || p->num_tail == RDU_MAX_TAIL)
-			return false;
-		p->slot[num++].op = p->op[i];
+			return misfit(why, "stages behind the tail", 1, 0);
 		p->num_tail++;
 	}
-	/* Registers: a value keeps its own until its last reader, or to the end. */
+	if (p->num_stages > stages)
+		return misfit(why, "stages", p->num_stages, stages);
+	if (p->num_tail > tails)
+		return misfit(why, "tail stages", p->num_tail, tails);
+	for (int i = 0, at = p->num_stages; i < p->num; i++)
+		if (p->tail[i])
+			p->slot[at++].op = p->op[i];
+	return true;
+}
+
+/* A value keeps its register until its last reader, or to the end. */
+static bool pack_registers(const struct xprog *x, const struct rdu_chip *chip, struct pcu_ops *p,
+			   struct misfit *why)
+{
+	int last_use[PCU_OPS], reg_until[PCU_OPS], num = p->num_stages + p->num_tail;
+	int regs = (int)min64(chip->simd_regs, PCU_OPS);
+
 	for (int s = 0; s < num; s++) {
 		last_use[s] = s;
 		for (int u = s + 1; u < num; u++) {
@@ -240,13 +334,20 @@ static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct 
 		while (r < regs && reg_until[r] > s)
 			r++;
 		if (r == regs)
-			return false;
+			return misfit(why, "registers", regs + 1, regs);
 		reg_until[r] = last_use[s] > s ? last_use[s] : s + 1;
 		p->slot[s].reg = r;
-		if (p->slot[s].op >= 0)
-			p->reg_of[p->slot[s].op] = r;
 	}
 	return true;
+}
+
+static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct pcu_ops *p,
+		     struct misfit *why)
+{
+	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
+
+	return pack_ports(x, chip, p, why) && pack_stages(x, stages, p, why) &&
+	       pack_tail(x, chip, stages, p, why) && pack_registers(x, chip, p, why);
 }
 
 static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg *a, bool in_tail)
@@ -262,14 +363,14 @@ static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg
 	case XA_SRC:
 		if (a->kind == XA_VAL && in_pcu(p, a->index)) {
 			o.kind = RDU_OPD_REG;
-			o.index = (uint8_t)p->reg_of[a->index];
+			o.index = (uint8_t)reg_of(p, a->index);
 			break;
 		}
 		/* fall through */
 	case XA_SRC_LANE:
 	case XA_CTR:
 	case XA_LANE:
-		m = in_tail ? moved_slot((struct pcu_ops *)p, a) : -1;
+		m = in_tail ? moved_slot(p, a) : -1;
 		if (m >= 0) {
 			o.kind = RDU_OPD_REG;
 			o.index = (uint8_t)p->slot[m].reg;
@@ -285,7 +386,7 @@ static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg
 		}
 		break;
 	case XA_IMM:
-		m = in_tail ? moved_slot((struct pcu_ops *)p, a) : -1;
+		m = in_tail ? moved_slot(p, a) : -1;
 		if (m >= 0) {
 			o.kind = RDU_OPD_REG;
 			o.index = (uint8_t)p->slot[m].reg;
@@ -326,81 +427,134 @@ static void fill_stages(const struct xprog *x, const struct pcu_ops *p, struct u
 	}
 }
 
-/* Fills the PCUs one by one with every operation that is ready and fits. */
-static int partition(const struct rdu_chip *chip, const struct xprog *x, struct pcu_ops *pcu,
-		     int room)
-{
-	int of[XOP_MAX], n = 0, left = x->num_ops;
+/* All PCUs of a straight-line program. */
+struct partition {
+	int num, room;
+	struct pcu_ops *pcu;
+	int bad; /* operation that fits no PCU, even alone */
+	struct misfit why;
+};
 
+/* Adds to p every operation not in a PCU yet that is ready and fits; how many. of:
+ * operation -> its PCU, -1: none yet. */
+static int fill_pcu(const struct rdu_chip *chip, const struct xprog *x, struct partition *t,
+		    int *of)
+{
+	struct pcu_ops *p = &t->pcu[t->num];
+
+	memset(p, 0, sizeof(*p));
+	for (int i = 0; i < x->num_ops; i++) {
+		bool ready = of[i] < 0 && p->num < PCU_OPS;
+		struct pcu_ops tried;
+		struct misfit why;
+
+		for (int k = 0; k < 3 && ready; k++)
+			if (x->op[i].arg[k].kind == XA_VAL && of[x->op[i].arg[k].index] < 0)
+				ready = false;
+		if (!ready)
+			continue;
+		tried = *p;
+		tried.op[tried.num++] = i;
+		if (pack_pcu(x, chip, &tried, &why)) {
+			*p = tried;
+			of[i] = t->num;
+		} else if (!p->num) {
+			t->bad = i;
+			t->why = why;
+		}
+	}
+	return p->num;
+}
+
+/* Fills the PCUs one by one with every operation that is ready and fits. False: t->bad
+ * fits none. */
+static bool fill_pcus(const struct rdu_chip *chip, const struct xprog *x, struct partition *t)
+{
+	int *of = malloc(((size_t)x->num_ops + 1) * sizeof(*of)), left = x->num_ops;
+
+	if (!of)
+		abort();
 	for (int i = 0; i < x->num_ops; i++)
 		of[i] = -1;
+	t->num = 0;
 	while (left) {
-		struct pcu_ops *p = &pcu[n];
+		int n;
 
-		if (n == room)
-			return -1;
-		memset(p, 0, sizeof(*p));
-		for (int i = 0; i < x->num_ops; i++) {
-			struct pcu_ops t;
-			bool ready = of[i] < 0 && p->num < PCU_OPS;
-
-			for (int k = 0; k < 3 && ready; k++)
-				if (x->op[i].arg[k].kind == XA_VAL && of[x->op[i].arg[k].index] < 0)
-					ready = false;
-			if (!ready)
-				continue;
-			t = *p;
-			t.op[t.num++] = i;
-			if (!pack_pcu(x, chip, &t))
-				continue;
-			*p = t;
-			of[i] = n;
-			left--;
+		if (t->num == t->room) {
+			t->room = t->room * 2 + 4;
+			t->pcu = realloc(t->pcu, sizeof(*t->pcu) * (size_t)t->room);
+			if (!t->pcu)
+				abort();
 		}
-		if (!p->num)
-			return -1;
-		n++;
+		n = fill_pcu(chip, x, t, of);
+		if (!n)
+			break;
+		left -= n;
+		t->num++;
 	}
-	return n;
+	free(of);
+	return !left;
 }
 
-#define MAX_PCUS 64
-
-int xprog_pcus(const struct rdu_chip *chip, const struct xprog *x)
+/* As above; a SELECT with more operands than input ports is cut in three. */
+static bool partition(const struct rdu_chip *chip, struct xprog *x, struct partition *t)
 {
-	struct pcu_ops *pcu = malloc(sizeof(*pcu) * MAX_PCUS);
-	int n;
+	memset(t, 0, sizeof(*t));
+	while (!fill_pcus(chip, x, t)) {
+		if (x->op[t->bad].op != RDU_SIMD_SELECT || t->why.need != 3 || t->why.have != 2 ||
+		    strcmp(t->why.what, "input ports"))
+			return false;
+		split_select(x, t->bad);
+	}
+	return true;
+}
 
-	if (!pcu)
-		abort();
-	n = partition(chip, x, pcu, MAX_PCUS);
-	free(pcu);
+int xprog_pcus(const struct rdu_chip *chip, struct xprog *x)
+{
+	struct partition t;
+	int n = partition(chip, x, &t) ? t.num : -1;
+
+	free(t.pcu);
 	return n;
 }
 
-int xprog_emit(struct uimage *im, const struct xprog *x, const struct xsrc *src,
+static const char *op_name(enum rdu_simd_op op)
+{
+	switch (op) {
+#define NAME(n, v, o, t, d) \
+	case RDU_SIMD_##n:  \
+		return #n;
+		RDU_SIMD_OPS(NAME)
+#undef NAME
+	}
+	return "?";
+}
+
+int xprog_emit(struct uimage *im, struct xprog *x, const struct xsrc *src,
 	       const struct uprog *shape, uint32_t out_mask, double hx, double hy, int op_id,
 	       struct xsrc *out)
 {
-	struct pcu_ops *pcu = malloc(sizeof(*pcu) * MAX_PCUS);
-	struct xsrc from[XOP_MAX];
-	int n;
+	struct partition t;
+	struct xsrc *from;
 
-	if (!pcu)
-		abort();
-	n = partition(im->chip, x, pcu, MAX_PCUS);
-	if (n < 0) {
-		free(pcu);
+	if (!partition(im->chip, x, &t)) {
+		image_fail(im, "operation %s needs %d %s, a PCU of %s has %d",
+			   op_name(x->op[t.bad].op), t.why.need, t.why.what, im->chip->name,
+			   t.why.have);
+		free(t.pcu);
 		return -1;
 	}
-	for (int i = 0; i < n; i++) {
-		struct pcu_ops *p = &pcu[i];
+	from = calloc((size_t)x->num_ops + 1, sizeof(*from));
+	if (!from)
+		abort();
+	for (int i = 0; i < t.num; i++) {
+		struct pcu_ops *p = &t.pcu[i];
 		int u = image_unit(im, RDU_UNIT_PCU, hx, hy);
 		int pr = image_prog(im, RDU_KIND_SIMD, u, op_id);
 		struct uprog *up = &im->prog[pr];
 
-		pack_pcu(x, im->chip, p);
 		up->num_counters = shape->num_counters;
+		up->asked_counters = shape->asked_counters;
 		up->num_outer = shape->num_outer;
 		memcpy(up->c, shape->c, sizeof(up->c));
 		for (int s = 0; s < p->num_src; s++) {
@@ -418,13 +572,14 @@ int xprog_emit(struct uimage *im, const struct xprog *x, const struct xsrc *src,
 				if (x->out[k] == p->out[o])
 					mask = out_mask;
 			from[p->out[o]].prog = pr;
-			from[p->out[o]].port = image_out(im, pr, mask, p->reg_of[p->out[o]], 1);
+			from[p->out[o]].port = image_out(im, pr, mask, reg_of(p, p->out[o]), 1);
 			from[p->out[o]].mask = 0;
 		}
 	}
 	for (int k = 0; k < x->num_out; k++)
 		out[k] = from[x->out[k]];
-	free(pcu);
+	free(from);
+	free(t.pcu);
 	return 0;
 }
 

@@ -4,6 +4,7 @@
  * tokens and buffers, with as many counters as the lowering found handy; and
  * packing, which brings the counters down to what a unit program has.
  */
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
@@ -44,8 +45,33 @@ void image_free(struct uimage *im)
 	free(im->token);
 	free(im->buffer);
 	free(im->unit);
+	free(im->segment);
 	free(im->bytes);
 	free(im);
+}
+
+void image_fail(struct uimage *im, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	if (im->error[0])
+		return;
+	n = snprintf(im->error, sizeof(im->error), "%s: ", im->name);
+	va_start(ap, fmt);
+	vsnprintf(im->error + n, sizeof(im->error) - (size_t)n, fmt, ap);
+	va_end(ap);
+}
+
+static const char *kind_name(enum rdu_kind kind)
+{
+	static const char *const name[] = {
+#define KIND_NAME(n, v, u, d) [v] = #n,
+		RDU_KINDS(KIND_NAME)
+#undef KIND_NAME
+	};
+
+	return name[kind];
 }
 
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy)
@@ -91,8 +117,7 @@ int image_segment(struct uimage *im, struct tensor *t, uint32_t access)
 			im->segment[i].access |= access;
 			return i;
 		}
-	if (im->num_segments == 64)
-		return 63;
+	im->segment = grow(im->segment, im->num_segments, &im->room_segments, sizeof(*im->segment));
 	im->segment[im->num_segments] = (struct usegment){ t, access };
 	return im->num_segments++;
 }
@@ -101,6 +126,11 @@ int image_in(struct uimage *im, int prog, uint32_t mask)
 {
 	struct uprog *p = &im->prog[prog];
 
+	if (p->num_in == RDU_MAX_PORTS) {
+		image_fail(im, "a %s program needs more than %d input ports", kind_name(p->kind),
+			   RDU_MAX_PORTS);
+		return RDU_MAX_PORTS - 1;
+	}
 	p->in[p->num_in] = (struct uport){ -1, mask, 0, 1 };
 	return p->num_in++;
 }
@@ -109,6 +139,11 @@ int image_out(struct uimage *im, int prog, uint32_t mask, int reg, int count)
 {
 	struct uprog *p = &im->prog[prog];
 
+	if (p->num_out == RDU_MAX_PORTS) {
+		image_fail(im, "a %s program needs more than %d output ports", kind_name(p->kind),
+			   RDU_MAX_PORTS);
+		return RDU_MAX_PORTS - 1;
+	}
 	p->out[p->num_out] = (struct uport){ -1, mask, reg, count };
 	return p->num_out++;
 }
@@ -132,12 +167,16 @@ void image_join(struct uimage *im, int src, int port, int dst, int dst_port)
 
 int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
 {
-	if (p->num_counters == UC_MAX) {
-		p->full = true;
+	p->asked_counters++;
+	if (p->num_counters == UC_MAX) /* image_pack refuses it */
 		return UC_MAX - 1;
-	}
 	p->c[p->num_counters] = (struct ucounter){ start, step, trip };
 	return p->num_counters++;
+}
+
+struct upred *access_pred(struct uaccess *a)
+{
+	return &a->pred[a->num_preds++];
 }
 
 struct tensor *tensor_storage(struct tensor *t)
@@ -344,11 +383,71 @@ static void pack_prog(struct uimage *im, int pi, const int *first, const int *ne
 		image_counter(p, 0, 1, 1);
 }
 
-int image_pack(struct uimage *im, char *error, int error_size)
+/* What a program needs against what a unit program has. */
+static void check_prog(struct uimage *im, const struct uprog *p)
+{
+	if (p->num_counters > RDU_MAX_COUNTERS)
+		image_fail(im, "a %s program needs %d counters, a unit program has %d",
+			   kind_name(p->kind), p->num_counters, RDU_MAX_COUNTERS);
+	if (p->acc.num_preds > RDU_MAX_PREDS)
+		image_fail(im, "a %s program needs %d predicates, an access has %d",
+			   kind_name(p->kind), p->acc.num_preds, RDU_MAX_PREDS);
+}
+
+static void check_ports(struct uimage *im, const struct uprog *p, const struct uport *port, int num,
+			const char *what)
+{
+	for (int i = 0; i < num; i++) {
+		if (port[i].stream < 0 || port[i].stream >= im->num_streams)
+			image_fail(im, "internal: %s port %d of a %s program has no stream", what,
+				   i, kind_name(p->kind));
+		if (port[i].mask >> p->num_counters)
+			image_fail(im,
+				   "internal: %s port %d of a %s program: mask %x of %d counters",
+				   what, i, kind_name(p->kind), port[i].mask, p->num_counters);
+	}
+}
+
+/* Does a program name only what is there? */
+static void check_names(struct uimage *im, const struct uprog *p)
+{
+	bool agcu = p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE;
+	int targets = agcu ? im->num_segments : im->num_buffers;
+
+	check_ports(im, p, p->in, p->num_in, "input");
+	check_ports(im, p, p->out, p->num_out, "output");
+	if (is_access(p) && (p->acc.target < 0 || p->acc.target >= targets))
+		image_fail(im, "internal: a %s program accesses number %d of %d",
+			   kind_name(p->kind), p->acc.target, targets);
+	for (int s = 0; s < p->num_stages + p->num_tail; s++)
+		if (p->stage[s].acc_mask >> p->num_counters)
+			image_fail(im, "internal: stage %d: mask %x of %d counters", s,
+				   p->stage[s].acc_mask, p->num_counters);
+}
+
+static void check_counts(struct uimage *im)
+{
+	const struct {
+		const char *what;
+		int need, most;
+	} count[] = {
+		{ "unit programs", im->num_progs, RDU_MAX_PROGRAMS },
+		{ "streams", im->num_streams, RDU_MAX_STREAMS },
+		{ "token edges", im->num_tokens, RDU_MAX_TOKENS },
+		{ "buffers", im->num_buffers, RDU_MAX_BUFFERS },
+		{ "segments", im->num_segments, RDU_MAX_SEGMENTS },
+	};
+
+	for (size_t i = 0; i < sizeof(count) / sizeof(count[0]); i++)
+		if (count[i].need > count[i].most)
+			image_fail(im, "needs %d %s, a section has at most %d", count[i].need,
+				   count[i].what, count[i].most);
+}
+
+int image_pack(struct uimage *im)
 {
 	int *first = malloc(sizeof(int) * (size_t)(im->num_progs + 1));
 	int *next = malloc(sizeof(int) * (size_t)(im->num_tokens * 2 + 1));
-	int r = 0;
 
 	if (!first || !next)
 		abort();
@@ -360,17 +459,17 @@ int image_pack(struct uimage *im, char *error, int error_size)
 		next[2 * t + 1] = first[im->token[t].dst];
 		first[im->token[t].dst] = 2 * t + 1;
 	}
-	for (int i = 0; i < im->num_progs && !r; i++) {
+	for (int i = 0; i < im->num_progs; i++)
+		if (im->prog[i].asked_counters > UC_MAX)
+			image_fail(im, "a %s program needs %d loops, at most %d can be packed",
+				   kind_name(im->prog[i].kind), im->prog[i].asked_counters, UC_MAX);
+	for (int i = 0; i < im->num_progs && !im->error[0]; i++) {
 		pack_prog(im, i, first, next);
-		if (im->prog[i].full || im->prog[i].num_counters > RDU_MAX_COUNTERS ||
-		    im->prog[i].acc.num_preds > RDU_MAX_PREDS) {
-			snprintf(error, (size_t)error_size,
-				 "%s: a unit program needs %d counters and %d predicates", im->name,
-				 im->prog[i].num_counters, im->prog[i].acc.num_preds);
-			r = -1;
-		}
+		check_prog(im, &im->prog[i]);
+		check_names(im, &im->prog[i]);
 	}
+	check_counts(im);
 	free(first);
 	free(next);
-	return r;
+	return im->error[0] ? -1 : 0;
 }

@@ -65,16 +65,6 @@ static int choose_lane(const struct rdu_chip *chip, const struct lnest *l)
 	return at;
 }
 
-static void add_loop(struct loops *lp, int dim, int64_t start, int64_t step, int64_t trip,
-		     bool reduce)
-{
-	lp->l[lp->num].dim = dim;
-	lp->l[lp->num].start = start;
-	lp->l[lp->num].step = step;
-	lp->l[lp->num].trip = trip;
-	lp->l[lp->num++].reduce = reduce;
-}
-
 /* Largest block <= want that a trip count is cut into, without a tail if one at
  * least half as large divides it. */
 static int64_t good_block(int64_t trip, int64_t want)
@@ -188,10 +178,10 @@ static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *re
 	bool over_lanes = lp->lane_dim >= 0 && l->reduce[lp->lane_dim], masked = false;
 	struct xarg body, acc = { .kind = XA_ACC }, none = { 0 };
 	struct xbuild b;
-	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT] = { { 0 } };
 	uint32_t pad[NEST_MAX_IN], red_mask = 0;
 	struct uprog shape;
-	int op;
+	int op, r;
 
 	for (int i = 0; i < n->num_in; i++)
 		pad[i] = l->in[i].pad;
@@ -239,11 +229,11 @@ static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *re
 	b.x.out[b.x.num_out++] = op;
 	load_sources(m, &b, src, NULL, pad);
 	shape_of(&shape, lp);
-	if (xprog_emit(m->im, &b.x, src, &shape, red_mask, m->hx, m->hy, m->op_id, out))
-		return be_error(m->be, "%s: too many operations for the chip", n->name);
+	r = xprog_emit(m->im, &b.x, src, &shape, red_mask, m->hx, m->hy, m->op_id, out);
+	xprog_free(&b.x);
 	*red = out[0];
 	red->mask = 0;
-	return 0;
+	return r;
 }
 
 static int emit_replica(struct map *m, const struct loops *lp)
@@ -254,6 +244,7 @@ static int emit_replica(struct map *m, const struct loops *lp)
 	struct xsrc red = { 0 }, src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
 	struct uprog shape;
 	struct xbuild b;
+	int r;
 
 	if (n->reduce != REDUCE_NONE) {
 		if (emit_reduction(m, lp, &red))
@@ -285,15 +276,15 @@ static int emit_replica(struct map *m, const struct loops *lp)
 		xbuild_output(&b, n->out[i].expr);
 	load_sources(m, &b, src, &red, NULL);
 	shape_of(&shape, &post);
-	if (xprog_emit(m->im, &b.x, src, &shape, 0, m->hx, m->hy, m->op_id, out))
-		return be_error(m->be, "%s: too many operations for the chip", n->name);
-	for (int i = 0; i < n->num_out; i++) {
+	r = xprog_emit(m->im, &b.x, src, &shape, 0, m->hx, m->hy, m->op_id, out);
+	xprog_free(&b.x);
+	for (int i = 0; i < n->num_out && !r; i++) {
 		int st = agcu_store(m->im, l, &l->out[i], &post, n->out[i].add, m->op_id, m->hx,
 				    m->hy);
 
 		image_join(m->im, out[i].prog, out[i].port, st, 0);
 	}
-	return 0;
+	return r;
 }
 
 int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
@@ -307,16 +298,16 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
 	for (int d = 0; d < l->num_dims; d++)
 		if (!l->reduce[d] && d != lp.lane_dim)
-			add_loop(&lp, d, 0, 1, l->extent[d], false);
+			loops_add(im, &lp, d, 0, 1, l->extent[d], false);
 	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim])
-		add_loop(&lp, lp.lane_dim, 0, lp.lanes, ceil_div(l->extent[lp.lane_dim], lp.lanes),
-			 false);
+		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
+			  ceil_div(l->extent[lp.lane_dim], lp.lanes), false);
 	for (int d = 0; d < l->num_dims; d++)
 		if (l->reduce[d] && d != lp.lane_dim)
-			add_loop(&lp, d, 0, 1, l->extent[d], true);
+			loops_add(im, &lp, d, 0, 1, l->extent[d], true);
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
-		add_loop(&lp, lp.lane_dim, 0, lp.lanes, ceil_div(l->extent[lp.lane_dim], lp.lanes),
-			 true);
+		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
+			  ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
 	/* Replicas: over the outermost parallel loop that has enough trips. */
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)

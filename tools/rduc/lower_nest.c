@@ -193,15 +193,74 @@ void lnest_from(struct lnest *l, const struct nest *n)
 	}
 }
 
+static int check_access(const struct lnest *l, const struct lacc *a, const char *what, int k,
+			char *error, int error_size)
+{
+	int64_t lo = a->base, hi = a->base, last = 0;
+
+	if (a->gather_in >= 0) /* only the card knows where it goes */
+		return 0;
+	for (int d = 0; d < a->t->ndim; d++)
+		last += (a->t->dim[d] - 1) * a->t->stride[d];
+	for (int i = 0; i < a->num_axes; i++) {
+		const struct laxis *x = &a->axis[i];
+		int64_t from = x->off, to = x->off;
+
+		for (int d = 0; d < l->num_dims; d++)
+			*(x->coef[d] > 0 ? &to : &from) += x->coef[d] * (l->extent[d] - 1);
+		if (x->guard) {
+			from = max64(from, 0);
+			to = min64(to, x->dim - 1);
+			if (from > to) /* always outside */
+				return 0;
+		}
+		lo += x->ms * (x->ms > 0 ? from : to);
+		hi += x->ms * (x->ms > 0 ? to : from);
+	}
+	if (lo >= 0 && hi <= last)
+		return 0;
+	snprintf(error, (size_t)error_size,
+		 "%s %d reaches elements %lld to %lld of '%s', 0 to %lld are there", what, k,
+		 (long long)lo, (long long)hi, a->t->name, (long long)last);
+	return -1;
+}
+
+int lnest_check(const struct lnest *l, char *error, int error_size)
+{
+	const struct nest *n = l->n;
+	double points = 1, left = 1;
+
+	for (int d = 0; d < n->ndim; d++)
+		points *= (double)n->dim[d].extent;
+	for (int d = 0; d < l->num_dims; d++)
+		left *= (double)l->extent[d];
+	if (points != left) {
+		snprintf(error, (size_t)error_size, "%g points of %g are left", left, points);
+		return -1;
+	}
+	for (int i = 0; i < n->num_in; i++)
+		if (check_access(l, &l->in[i], "input", i, error, error_size))
+			return -1;
+	for (int i = 0; i < n->num_out; i++)
+		if (check_access(l, &l->out[i], "output", i, error, error_size))
+			return -1;
+	return 0;
+}
+
 /* ---- AGCU programs ------------------------------------------------------------- */
 
-static struct upred *pred_of(struct uaccess *a)
+void loops_add(struct uimage *im, struct loops *lp, int dim, int64_t start, int64_t step,
+	       int64_t trip, bool reduce)
 {
-	struct upred *p = &a->pred[a->num_preds < UP_MAX ? a->num_preds : UP_MAX - 1];
-
-	memset(p, 0, sizeof(*p));
-	a->num_preds++;
-	return p;
+	if (lp->num == UC_MAX) {
+		image_fail(im, "needs more than %d loops", UC_MAX);
+		return;
+	}
+	lp->l[lp->num].dim = dim;
+	lp->l[lp->num].start = start;
+	lp->l[lp->num].step = step;
+	lp->l[lp->num].trip = trip;
+	lp->l[lp->num++].reduce = reduce;
 }
 
 /* Address and predicates of an access at the loops listed in at[] (loop -> counter
@@ -229,7 +288,7 @@ static void address(struct uaccess *u, const struct lnest *l, const struct lacc 
 
 		if (!a->axis[x].guard)
 			continue;
-		p = pred_of(u);
+		p = access_pred(u);
 		p->base = a->axis[x].off;
 		p->hi = a->axis[x].dim;
 		if (lp->lane_dim >= 0)
@@ -248,7 +307,7 @@ static void address(struct uaccess *u, const struct lnest *l, const struct lacc 
 
 		if (lp->reach[d] <= lp->limit[d] || !lacc_needs(a, d))
 			continue;
-		p = pred_of(u);
+		p = access_pred(u);
 		p->hi = lp->limit[d];
 		p->lane_stride = d == lp->lane_dim;
 		for (int i = 0; i < lp->num; i++) {

@@ -132,6 +132,26 @@ static void hint(const struct placer *p, const struct uunit *u, int order, doubl
 	*y = (u->hy >= 0 ? u->hy : 0.5) * (p->rows - 1);
 }
 
+/* Are there enough units? */
+static int check_units(struct backend *be, const struct uimage *im)
+{
+	static const char *const name[] = { "PCUs", "PMUs", "AGCU programs" };
+	const struct rdu_chip *chip = im->chip;
+	unsigned int have[3] = { rdu_chip_pcus_per_tile(chip), rdu_chip_pmus_per_tile(chip),
+				 chip->agcus_per_tile * chip->agcu_programs };
+	unsigned int need[3] = { 0 };
+
+	for (int u = 0; u < im->num_units; u++)
+		need[im->unit[u].kind]++;
+	for (int k = 0; k < 3; k++)
+		if (need[k] > have[k] * (unsigned int)im->tiles)
+			return be_error(be, "%s: needs %u %s, %d tile%s of %s ha%s %u", im->name,
+					need[k], name[k], im->tiles, im->tiles > 1 ? "s" : "",
+					chip->name, im->tiles > 1 ? "ve" : "s",
+					have[k] * (unsigned int)im->tiles);
+	return 0;
+}
+
 int be_place(struct backend *be, struct uimage *im)
 {
 	struct placer p = { .im = im };
@@ -139,6 +159,8 @@ int be_place(struct backend *be, struct uimage *im)
 	bool *queued;
 	double x, y;
 
+	if (check_units(be, im))
+		return -1;
 	for (int s = 0; s < im->num_streams; s++)
 		room += 2 * im->stream[s].num_dests;
 	p.first = malloc(sizeof(int) * (size_t)(im->num_units + 1));
@@ -218,7 +240,6 @@ int be_place(struct backend *be, struct uimage *im)
 	free(queue);
 	free(queued);
 	if (r)
-		return be_error(be, "%s: more units than %d tiles of %s have", im->name, im->tiles,
-				im->chip->name);
+		return be_error(be, "internal: %s: a unit found no place", im->name);
 	return 0;
 }

@@ -150,7 +150,10 @@ int be_regions(struct backend *be)
 			continue;
 		}
 		if (be->num_regions + 2 > RDU_MAX_REGIONS) {
-			r = be_error(be, "more than %d tensors outlive a run", RDU_MAX_REGIONS);
+			r = be_error(be,
+				     "%s: more than %d tensors outlive a run, a program has at "
+				     "most %d regions",
+				     m->name, RDU_MAX_REGIONS - 2, RDU_MAX_REGIONS);
 			break;
 		}
 		region = region_new(be, t->name, of[kind[i]], life[i].size);

@@ -82,7 +82,7 @@ static void print_chip(const struct backend *be, FILE *f)
 	fprintf(f, "model %s\n", be->opt->model ? be->opt->model : be->m->name);
 	fprintf(f, "chip %s: %u tiles of %u PCUs and %u PMUs, used %d; -O%d\n", be->chip.name,
 		be->chip.tiles, rdu_chip_pcus_per_tile(&be->chip),
-		rdu_chip_pmus_per_tile(&be->chip), be->tiles, be->opt->opt);
+		rdu_chip_pmus_per_tile(&be->chip), be->tiles, be->level);
 	fprintf(f,
 		"peak %.1f TFLOPS bf16%s (systolic), %.1f TFLOPS fp32%s (SIMD); off-chip %.1f "
 		"GB/s%s\n",
@@ -153,6 +153,8 @@ static void print_report(const struct backend *be, FILE *f)
 			(unsigned long long)cycles, (unsigned long long)load, (double)bytes / 1e6,
 			(double)(cycles + load) / be->chip.clock_khz * 1000.0);
 	}
+	for (int i = 0; i < be->num_notes; i++)
+		fprintf(f, "%snote: %s\n", i ? "" : "\n", be->note[i]);
 	fprintf(f,
 		"\n%% peak: multiply-accumulates of the systolic arrays against what all arrays of "
 		"the\n"

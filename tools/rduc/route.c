@@ -192,7 +192,7 @@ int be_route(struct backend *be, struct uimage *im)
 			    .rows = (int)im->chip->tile_rows * im->tiles,
 			    .cap = (int)im->chip->vec_links,
 			    .press = 0.5f };
-	int over = 1;
+	int over = 1, most = 0;
 
 	r.nodes = r.cols * r.rows;
 	r.load = calloc((size_t)r.nodes * 4, sizeof(int));
@@ -226,6 +226,9 @@ int be_route(struct backend *be, struct uimage *im)
 			}
 		r.press *= 1.7f;
 	}
+	for (int k = 0; k < r.nodes * 4; k++)
+		if (r.load[k] > most)
+			most = r.load[k];
 	free(r.load);
 	free(r.history);
 	free(r.dist);
@@ -235,6 +238,9 @@ int be_route(struct backend *be, struct uimage *im)
 	free(r.target);
 	free(r.heap);
 	if (over)
-		return be_error(be, "%s: %d links cannot carry their streams", im->name, over);
+		return be_error(
+			be,
+			"%s: %d links need to carry up to %d streams, a link of %s has %d wires",
+			im->name, over, most, im->chip->name, r.cap);
 	return 0;
 }

@@ -331,20 +331,27 @@ static int64_t granule(const struct contract *c, int d)
 	return d == c->lane ? c->gl : d == c->col ? c->gc : d == c->pair ? 2 : 1;
 }
 
+/* Numbers of parts that a dimension is cut into, and of replicas along it. */
+static const int part_counts[] = { 1,  2,  3,  4,   5,	 6,   7,   8,	9,   10, 12,
+				   14, 16, 18, 20,  24,	 28,  32,  36,	40,  48, 56,
+				   64, 80, 96, 128, 192, 256, 384, 512, 1024 };
+static const int replica_counts[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,   10,	11,  12,  13,
+				      14, 15, 16, 18, 20, 22, 24, 26, 28,  29,	30,  32,  34,
+				      36, 40, 44, 48, 56, 64, 80, 96, 128, 160, 256, 320, 640 };
+#define MAX_TILES (sizeof(part_counts) / sizeof(part_counts[0]) + 1)
+#define MAX_UNROLLS (sizeof(replica_counts) / sizeof(replica_counts[0]))
+
 static int tile_choices(const struct contract *c, int d, int64_t *t)
 {
-	static const int parts[] = { 1,	 2,  3,	 4,   5,   6,	7,   8,	  9,   10, 12,
-				     14, 16, 18, 20,  24,  28,	32,  36,  40,  48, 56,
-				     64, 80, 96, 128, 192, 256, 384, 512, 1024 };
 	int64_t g = granule(c, d), blocks = ceil_div(c->l->extent[d], g);
 	int n = 0;
 
-	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+	for (size_t i = 0; i + 1 < MAX_TILES; i++) {
 		int64_t v;
 
-		if (parts[i] > blocks)
+		if (part_counts[i] > blocks)
 			break;
-		v = ceil_div(blocks, parts[i]) * g;
+		v = ceil_div(blocks, part_counts[i]) * g;
 		if (!n || t[n - 1] != v)
 			t[n++] = v;
 	}
@@ -355,9 +362,6 @@ static int tile_choices(const struct contract *c, int d, int64_t *t)
 
 static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t *u)
 {
-	static const int count[] = { 1,	 2,  3,	 4,  5,	 6,  7,	 8,  9,	  10,  11,  12,	 13,
-				     14, 15, 16, 18, 20, 22, 24, 26, 28,  29,  30,  32,	 34,
-				     36, 40, 44, 48, 56, 64, 80, 96, 128, 160, 256, 320, 640 };
 	int64_t tiles = ceil_div(c->l->extent[d], tile);
 	int n = 0;
 
@@ -365,16 +369,16 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 		u[0] = 1;
 		return 1;
 	}
-	for (size_t i = 0; i < sizeof(count) / sizeof(count[0]); i++)
-		if (count[i] <= tiles && count[i] <= c->pl->max_unroll)
-			u[n++] = count[i];
+	for (size_t i = 0; i < MAX_UNROLLS; i++)
+		if (replica_counts[i] <= tiles && replica_counts[i] <= c->pl->max_unroll)
+			u[n++] = replica_counts[i];
 	return n;
 }
 
 /* Best tile and replica count of one dimension, all else fixed. */
 static void improve(struct contract *c, int d)
 {
-	int64_t t[40], u[48], best_t = c->tile[d], best_u = c->unroll[d];
+	int64_t t[MAX_TILES], u[MAX_UNROLLS], best_t = c->tile[d], best_u = c->unroll[d];
 	int nt = tile_choices(c, d, t);
 	double best = c->cost;
 
@@ -434,7 +438,7 @@ static void search_grid(struct contract *c, struct contract *best)
 {
 	int64_t pcus = (int64_t)rdu_chip_pcus_per_tile(c->chip) * c->tiles / (1 + c->epi_pcus);
 	struct contract *kept = calloc(GRID_KEEP, sizeof(*kept));
-	int64_t u[48];
+	int64_t u[MAX_UNROLLS];
 	int nu, num = 0;
 
 	if (!kept)
@@ -489,7 +493,7 @@ static void search(struct contract *c, int tries)
 	if (tries > 100)
 		search_grid(c, &best);
 	for (int i = 0; i < tries; i++) {
-		int64_t t[40], u[48];
+		int64_t t[MAX_TILES], u[MAX_UNROLLS];
 
 		*c = best;
 		for (int d = 0; d < c->l->num_dims; d++) {
