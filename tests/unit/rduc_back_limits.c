@@ -4,6 +4,8 @@
  * is made another way, or is refused with the name of what ran out; never cut.
  */
 #include "../../tools/rduc/backend.h" /* not lib/backend.h */
+#include <sys/wait.h>
+#include "mem.h"
 #include "rduc_back_judge.h"
 #include "tap.h"
 
@@ -398,6 +400,35 @@ static void fusion(void)
 	module_free(m);
 }
 
+/* So that what is refused is NULL, as without the sanitizer. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+/* Memory that is not there: rduc says how much it asked for, and fails. */
+static void memory(void)
+{
+	char said[] = "/tmp/rduc-memory-XXXXXX";
+	int file = mkstemp(said), status = 0;
+	pid_t child;
+
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		dup2(file, 2);
+		xcalloc((size_t)1 << 50, 4096);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	ok(WIFEXITED(status) && WEXITSTATUS(status) == 1 &&
+		   file_has(said, "rduc: out of memory: 1125899906842624 times 4096 bytes"),
+	   "out of memory: how much was asked for");
+	close(file);
+	unlink(said);
+}
+
 static void program_image(void)
 {
 	static const uint64_t image[64];
@@ -437,6 +468,7 @@ int main(void)
 	checks();
 	fusion();
 	program_image();
+	memory();
 	rdu_pool_free(pool);
 	unlink(path);
 	return tap_done();

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 int be_error(struct backend *be, const char *fmt, ...)
 {
@@ -25,12 +26,8 @@ void be_note(struct backend *be, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	be->note = realloc(be->note, sizeof(char *) * (size_t)(be->num_notes + 1));
-	if (!be->note)
-		abort();
-	be->note[be->num_notes] = strdup(text);
-	if (!be->note[be->num_notes++])
-		abort();
+	be->note = xrealloc(be->note, sizeof(char *) * (size_t)(be->num_notes + 1));
+	be->note[be->num_notes++] = xstrdup(text);
 }
 
 int be_check(struct backend *be, const char *pass)
@@ -157,11 +154,9 @@ static int lower_all(struct backend *be)
 	if (m->num_entries > RDU_MAX_ENTRIES)
 		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
 				m->num_entries, RDU_MAX_ENTRIES);
-	be->section = calloc(RDU_MAX_SECTIONS, sizeof(*be->section));
-	be->step = calloc(RDU_MAX_SECTIONS, sizeof(*be->step));
-	be->op = calloc(RDU_MAX_SECTIONS, sizeof(*be->op));
-	if (!be->section || !be->step || !be->op)
-		abort();
+	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
+	be->step = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->step));
+	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	for (int e = 0; e < m->num_entries; e++) {
 		struct rdu_prog_entry *en = &be->entry[e];
 
@@ -178,25 +173,17 @@ static int lower_all(struct backend *be)
  * strides are layout's to set.) */
 static struct module *copy_entries(const struct module *m)
 {
-	struct module *c = calloc(1, sizeof(*c));
+	struct module *c = xcalloc(1, sizeof(*c));
 
-	if (!c)
-		abort();
 	*c = *m;
-	c->entries = calloc((size_t)m->num_entries + 1, sizeof(*c->entries));
-	if (!c->entries)
-		abort();
+	c->entries = xcalloc((size_t)m->num_entries + 1, sizeof(*c->entries));
 	for (int e = 0; e < m->num_entries; e++) {
 		struct module_entry *to = &c->entries[e];
 
 		*to = m->entries[e];
-		to->nests = calloc((size_t)to->num_nests + 1, sizeof(*to->nests));
-		if (!to->nests)
-			abort();
+		to->nests = xcalloc((size_t)to->num_nests + 1, sizeof(*to->nests));
 		for (int k = 0; k < to->num_nests; k++) {
-			to->nests[k] = malloc(sizeof(struct nest));
-			if (!to->nests[k])
-				abort();
+			to->nests[k] = xmalloc(sizeof(struct nest));
 			*to->nests[k] = *m->entries[e].nests[k];
 		}
 	}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 struct bytes {
 	unsigned char *p;
@@ -18,9 +19,7 @@ static size_t put(struct bytes *b, const void *data, size_t size)
 
 	if (b->size + size + 8 > b->room) {
 		b->room = (b->size + size) * 2 + 4096;
-		b->p = realloc(b->p, b->room);
-		if (!b->p)
-			abort();
+		b->p = xrealloc(b->p, b->room);
 	}
 	if (size && data)
 		memcpy(b->p + at, data, size);
@@ -145,10 +144,8 @@ static void put_program(struct bytes *b, struct uimage *im, const struct uprog *
 
 static void put_buffers(struct bytes *b, const struct uimage *im)
 {
-	uint32_t *top = calloc((size_t)im->num_units + 1, sizeof(uint32_t));
+	uint32_t *top = xcalloc((size_t)im->num_units + 1, sizeof(uint32_t));
 
-	if (!top)
-		abort();
 	for (int i = 0; i < im->num_buffers; i++) {
 		const struct ubuffer *u = &im->buffer[i];
 		struct rdu_cfg_buffer c = {

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "backend.h"
+#include "mem.h"
 
 struct strings {
 	char *p;
@@ -22,13 +23,11 @@ static uint32_t add_string(struct strings *s, const char *text)
 	uint32_t at;
 
 	if (!s->size) {
-		s->p = calloc(1, 1);
+		s->p = xcalloc(1, 1);
 		s->size = 1;
 	}
 	at = (uint32_t)s->size;
-	s->p = realloc(s->p, s->size + n);
-	if (!s->p)
-		abort();
+	s->p = xrealloc(s->p, s->size + n);
 	memcpy(s->p + s->size, text, n);
 	s->size += n;
 	return at;
@@ -43,7 +42,7 @@ static void add_section(Elf *elf, struct strings *names, const char *name, uint3
 	Elf64_Shdr *h = scn ? elf64_getshdr(scn) : NULL;
 
 	if (!d || !h)
-		abort();
+		out_of_memory("an ELF file");
 	d->d_buf = (void *)data;
 	d->d_size = size;
 	d->d_align = align;
@@ -59,7 +58,7 @@ static void add_section(Elf *elf, struct strings *names, const char *name, uint3
 static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *num)
 {
 	struct module *m = be->m;
-	uint64_t *entries = calloc((size_t)m->num_tensors + 1, sizeof(uint64_t));
+	uint64_t *entries = xcalloc((size_t)m->num_tensors + 1, sizeof(uint64_t));
 	static const uint32_t flags[] = {
 		[TENSOR_INPUT] = RDU_SYM_INPUT,
 		[TENSOR_OUTPUT] = RDU_SYM_OUTPUT,
@@ -67,10 +66,8 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		[TENSOR_STATE] = RDU_SYM_STATE,
 	};
 
-	*sym = calloc((size_t)m->num_tensors + 1, sizeof(**sym));
+	*sym = xcalloc((size_t)m->num_tensors + 1, sizeof(**sym));
 	*num = 0;
-	if (!entries || !*sym)
-		abort();
 	for (int e = 0; e < m->num_entries; e++)
 		for (int k = 0; k < m->entries[e].num_nests; k++) {
 			const struct nest *n = m->entries[e].nests[k];
@@ -122,7 +119,7 @@ static char *make_meta(struct backend *be)
 	int big = 0;
 
 	if (!f)
-		abort();
+		out_of_memory("a text");
 	fprintf(f, "model %s\n", be->opt->model ? be->opt->model : be->m->name);
 	fprintf(f, "chip %s\n", be->chip.name);
 	if (be->opt->meta)
@@ -179,7 +176,7 @@ int be_write(struct backend *be, const char *path)
 	elf = elf_begin(fd, ELF_C_WRITE, NULL);
 	eh = elf ? elf64_newehdr(elf) : NULL;
 	if (!eh)
-		abort();
+		out_of_memory("an ELF file");
 	eh->e_ident[EI_DATA] = ELFDATA2LSB;
 	eh->e_type = ET_EXEC;
 	eh->e_machine = RDU_ELF_MACHINE;
@@ -205,9 +202,7 @@ int be_write(struct backend *be, const char *path)
 			    part[i].align, 0, 0, part[i].entry);
 	}
 	add_section(elf, &names, ".rdu.hash", SHT_PROGBITS, &hash, sizeof(hash), 8, 0, 0, 0);
-	symtab = calloc((size_t)(num_sym + be->m->num_entries + 1), sizeof(*symtab));
-	if (!symtab)
-		abort();
+	symtab = xcalloc((size_t)(num_sym + be->m->num_entries + 1), sizeof(*symtab));
 	for (int e = 0; e < be->m->num_entries; e++, ns++) {
 		symtab[ns].st_name = add_string(&strtab, be->entry[e].name);
 		symtab[ns].st_info = ELF64_ST_INFO(STB_GLOBAL, STT_FUNC);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 static void put_text(FILE *f, const char *s, size_t most)
 {
@@ -93,11 +94,9 @@ static void ground(const struct picture *p)
 static void routes(const struct picture *p, const struct uimage *im)
 {
 	int n = p->cols * p->rows * 4, most = 0;
-	int *load = calloc((size_t)n, sizeof(int));
+	int *load = xcalloc((size_t)n, sizeof(int));
 	static const int dx[] = { 0, 1, 0, -1 }, dy[] = { -1, 0, 1, 0 };
 
-	if (!load)
-		abort();
 	for (int s = 0; s < im->num_streams; s++)
 		for (int k = 0; k < im->stream[s].num_links; k++) {
 			int l = (int)(im->stream[s].link[k].sw * 4 + im->stream[s].link[k].dir);
@@ -131,10 +130,8 @@ static void routes(const struct picture *p, const struct uimage *im)
 /* The most telling kind of program on a unit decides how it is drawn. */
 static void units(const struct picture *p, const struct uimage *im, bool titles)
 {
-	bool *done = calloc((size_t)im->num_progs + 1, sizeof(bool));
+	bool *done = xcalloc((size_t)im->num_progs + 1, sizeof(bool));
 
-	if (!done)
-		abort();
 	for (int i = 0; i < im->num_progs; i++) {
 		const struct uunit *u = &im->unit[im->prog[i].unit];
 		double x = px(p, u->x), y = py(p, u->y), r = p->cell * 0.33;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
@@ -288,11 +289,9 @@ static bool too_large(const struct backend *be, const struct nest *n)
 
 static char *join_names(struct backend *be, const char *a, const char *b)
 {
-	char *name = malloc(strlen(a) + strlen(b) + 2);
+	char *name = xmalloc(strlen(a) + strlen(b) + 2);
 
-	be->names = realloc(be->names, sizeof(char *) * (size_t)(be->num_names + 1));
-	if (!name || !be->names)
-		abort();
+	be->names = xrealloc(be->names, sizeof(char *) * (size_t)(be->num_names + 1));
 	sprintf(name, "%s+%s", a, b);
 	be->names[be->num_names++] = name;
 	return name;
@@ -301,10 +300,8 @@ static char *join_names(struct backend *be, const char *a, const char *b)
 /* Nest a becomes `to`, which was made of it and b. */
 static void replace(struct nest *a, struct nest *to, struct nest *b)
 {
-	struct nest *was = malloc(sizeof(*was));
+	struct nest *was = xmalloc(sizeof(*was));
 
-	if (!was)
-		abort();
 	*was = *a;
 	*a = *to;
 	a->fused[0] = was;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "graph.h"
+#include "mem.h"
 
 struct arena_block {
 	struct arena_block *next;
@@ -20,10 +21,8 @@ void *graph_alloc(struct graph *g, size_t size)
 	size = (size + 15) & ~(size_t)15;
 	if (!b || b->size - b->used < size) {
 		size_t want = size > 65536 ? size : 65536;
-		struct arena_block *fresh = calloc(1, sizeof(*fresh) + want);
+		struct arena_block *fresh = xcalloc(1, sizeof(*fresh) + want);
 
-		if (!fresh)
-			abort();
 		fresh->size = want;
 		/* A big block goes behind, so that the small one stays in use. */
 		if (b && size > 65536) {
@@ -42,10 +41,8 @@ void *graph_alloc(struct graph *g, size_t size)
 
 struct graph *graph_new(char *error, int error_size)
 {
-	struct graph *g = calloc(1, sizeof(*g));
+	struct graph *g = xcalloc(1, sizeof(*g));
 
-	if (!g)
-		abort();
 	g->error = error;
 	g->error_size = error_size;
 	g->opset = 13;
@@ -187,17 +184,6 @@ int graph_report(struct graph *g)
 	return -1;
 }
 
-static void *grow(void *old, int num, int *cap, size_t size)
-{
-	if (num < *cap)
-		return old;
-	*cap = *cap ? 2 * *cap : 64;
-	old = realloc(old, *cap * size);
-	if (!old)
-		abort();
-	return old;
-}
-
 struct value *graph_value(struct graph *g, const char *name)
 {
 	struct value *v = graph_alloc(g, sizeof(*v));
@@ -206,7 +192,7 @@ struct value *graph_value(struct graph *g, const char *name)
 	v->ndim = -1;
 	v->kind = TENSOR_TEMP;
 	v->dtype = RDU_DT_F32;
-	g->values = grow(g->values, g->num_values, &g->cap_values, sizeof(*g->values));
+	g->values = xroom(g->values, g->num_values, &g->cap_values, sizeof(*g->values));
 	g->values[g->num_values++] = v;
 	return v;
 }
@@ -245,7 +231,7 @@ struct value *graph_const_f(struct graph *g, float f)
 
 void graph_append(struct graph *g, struct node *n)
 {
-	g->nodes = grow(g->nodes, g->num_nodes, &g->cap_nodes, sizeof(*g->nodes));
+	g->nodes = xroom(g->nodes, g->num_nodes, &g->cap_nodes, sizeof(*g->nodes));
 	g->nodes[g->num_nodes++] = n;
 }
 

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include "backend.h"
+#include "mem.h"
 
 static bool is_batch(const struct backend *be, int64_t extent)
 {
@@ -23,10 +24,8 @@ static bool is_batch(const struct backend *be, int64_t extent)
 void be_layout(struct backend *be)
 {
 	struct module *m = be->m;
-	bool *stay = calloc((size_t)m->num_tensors + 1, sizeof(bool));
+	bool *stay = xcalloc((size_t)m->num_tensors + 1, sizeof(bool));
 
-	if (!stay)
-		abort();
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
 

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tile.h"
+#include "mem.h"
 
 struct emit {
 	struct backend *be;
@@ -521,9 +522,7 @@ static int emit_all(struct emit *e)
 	for (int o = 0; o < 2; o++) {
 		int64_t n = contract_replicas(c, o);
 
-		read[o] = malloc(sizeof(int) * (size_t)n);
-		if (!read[o])
-			abort();
+		read[o] = xmalloc(sizeof(int) * (size_t)n);
 		for (int64_t i = 0; i < n; i++)
 			read[o][i] = -1;
 	}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 int simd_operands(enum rdu_simd_op op)
 {
@@ -56,9 +57,7 @@ static void room_for_ops(struct xprog *x, int num)
 	if (x->num_ops + num <= x->room_ops)
 		return;
 	x->room_ops = (x->num_ops + num) * 2 + 16;
-	x->op = realloc(x->op, (size_t)x->room_ops * sizeof(*x->op));
-	if (!x->op)
-		abort();
+	x->op = xrealloc(x->op, (size_t)x->room_ops * sizeof(*x->op));
 }
 
 int xprog_op(struct xprog *x, enum rdu_simd_op op, struct xarg a, struct xarg b, struct xarg c)
@@ -470,10 +469,8 @@ static int fill_pcu(const struct rdu_chip *chip, const struct xprog *x, struct p
  * fits none. */
 static bool fill_pcus(const struct rdu_chip *chip, const struct xprog *x, struct partition *t)
 {
-	int *of = malloc(((size_t)x->num_ops + 1) * sizeof(*of)), left = x->num_ops;
+	int *of = xmalloc(((size_t)x->num_ops + 1) * sizeof(*of)), left = x->num_ops;
 
-	if (!of)
-		abort();
 	for (int i = 0; i < x->num_ops; i++)
 		of[i] = -1;
 	t->num = 0;
@@ -482,9 +479,7 @@ static bool fill_pcus(const struct rdu_chip *chip, const struct xprog *x, struct
 
 		if (t->num == t->room) {
 			t->room = t->room * 2 + 4;
-			t->pcu = realloc(t->pcu, sizeof(*t->pcu) * (size_t)t->room);
-			if (!t->pcu)
-				abort();
+			t->pcu = xrealloc(t->pcu, sizeof(*t->pcu) * (size_t)t->room);
 		}
 		n = fill_pcu(chip, x, t, of);
 		if (!n)
@@ -544,9 +539,7 @@ int xprog_emit(struct uimage *im, struct xprog *x, const struct xsrc *src,
 		free(t.pcu);
 		return -1;
 	}
-	from = calloc((size_t)x->num_ops + 1, sizeof(*from));
-	if (!from)
-		abort();
+	from = xcalloc((size_t)x->num_ops + 1, sizeof(*from));
 	for (int i = 0; i < t.num; i++) {
 		struct pcu_ops *p = &t.pcu[i];
 		int u = image_unit(im, RDU_UNIT_PCU, hx, hy);

@@ -8,24 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
-
-static void *grow(void *p, int num, int *room, size_t size)
-{
-	if (num < *room)
-		return p;
-	*room = num * 2 + 16;
-	p = realloc(p, (size_t)*room * size);
-	if (!p)
-		abort();
-	return p;
-}
+#include "mem.h"
 
 struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name)
 {
-	struct uimage *im = calloc(1, sizeof(*im));
+	struct uimage *im = xcalloc(1, sizeof(*im));
 
-	if (!im)
-		abort();
 	im->chip = chip;
 	im->tiles = tiles;
 	snprintf(im->name, sizeof(im->name), "%.47s", name ? name : "");
@@ -76,7 +64,7 @@ static const char *kind_name(enum rdu_kind kind)
 
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy)
 {
-	im->unit = grow(im->unit, im->num_units, &im->room_units, sizeof(*im->unit));
+	im->unit = xroom(im->unit, im->num_units, &im->room_units, sizeof(*im->unit));
 	im->unit[im->num_units] = (struct uunit){ .kind = kind, .hx = hx, .hy = hy, .x = -1 };
 	return im->num_units++;
 }
@@ -85,7 +73,7 @@ int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id)
 {
 	struct uprog *p;
 
-	im->prog = grow(im->prog, im->num_progs, &im->room_progs, sizeof(*im->prog));
+	im->prog = xroom(im->prog, im->num_progs, &im->room_progs, sizeof(*im->prog));
 	p = &im->prog[im->num_progs];
 	memset(p, 0, sizeof(*p));
 	p->kind = kind;
@@ -97,7 +85,7 @@ int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id)
 
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words)
 {
-	im->buffer = grow(im->buffer, im->num_buffers, &im->room_buffers, sizeof(*im->buffer));
+	im->buffer = xroom(im->buffer, im->num_buffers, &im->room_buffers, sizeof(*im->buffer));
 	im->buffer[im->num_buffers] = (struct ubuffer){ unit, copies, words };
 	return im->num_buffers++;
 }
@@ -105,7 +93,7 @@ int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words)
 void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
 		 uint32_t initial)
 {
-	im->token = grow(im->token, im->num_tokens, &im->room_tokens, sizeof(*im->token));
+	im->token = xroom(im->token, im->num_tokens, &im->room_tokens, sizeof(*im->token));
 	im->token[im->num_tokens++] = (struct utoken){ src, dst, src_mask, dst_mask, initial };
 }
 
@@ -117,7 +105,8 @@ int image_segment(struct uimage *im, struct tensor *t, uint32_t access)
 			im->segment[i].access |= access;
 			return i;
 		}
-	im->segment = grow(im->segment, im->num_segments, &im->room_segments, sizeof(*im->segment));
+	im->segment =
+		xroom(im->segment, im->num_segments, &im->room_segments, sizeof(*im->segment));
 	im->segment[im->num_segments] = (struct usegment){ t, access };
 	return im->num_segments++;
 }
@@ -155,12 +144,12 @@ void image_join(struct uimage *im, int src, int port, int dst, int dst_port)
 
 	if (o->stream < 0) {
 		im->stream =
-			grow(im->stream, im->num_streams, &im->room_streams, sizeof(*im->stream));
+			xroom(im->stream, im->num_streams, &im->room_streams, sizeof(*im->stream));
 		o->stream = im->num_streams++;
 		im->stream[o->stream] = (struct ustream){ .prog = src, .port = port };
 	}
 	s = &im->stream[o->stream];
-	s->dest = grow(s->dest, s->num_dests, &s->room, sizeof(*s->dest));
+	s->dest = xroom(s->dest, s->num_dests, &s->room, sizeof(*s->dest));
 	s->dest[s->num_dests++] = (struct udest){ dst, dst_port };
 	im->prog[dst].in[dst_port].stream = o->stream;
 }
@@ -446,11 +435,9 @@ static void check_counts(struct uimage *im)
 
 int image_pack(struct uimage *im)
 {
-	int *first = malloc(sizeof(int) * (size_t)(im->num_progs + 1));
-	int *next = malloc(sizeof(int) * (size_t)(im->num_tokens * 2 + 1));
+	int *first = xmalloc(sizeof(int) * (size_t)(im->num_progs + 1));
+	int *next = xmalloc(sizeof(int) * (size_t)(im->num_tokens * 2 + 1));
 
-	if (!first || !next)
-		abort();
 	for (int i = 0; i < im->num_progs; i++)
 		first[i] = -1;
 	for (int t = 0; t < im->num_tokens; t++) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "graph.h"
 #include "onnx.pb-c.h"
+#include "mem.h"
 
 static const char usage[] =
 	"usage: rdu-mkmodel KIND -o FILE.onnx [options]\n"
@@ -31,29 +32,19 @@ struct model {
 
 static void *zalloc(size_t n)
 {
-	void *p = calloc(1, n ? n : 1);
-
-	if (!p)
-		abort();
-	return p;
+	return xcalloc(1, n ? n : 1);
 }
 
 static char *text(const char *s)
 {
-	char *p = strdup(s);
-
-	if (!p)
-		abort();
-	return p;
+	return xstrdup(s);
 }
 
 /* Add to a protobuf repeated field. */
-#define PUSH(array, count, item)                                              \
-	do {                                                                  \
-		(array) = realloc((array), ((count) + 1) * sizeof(*(array))); \
-		if (!(array))                                                 \
-			abort();                                              \
-		(array)[(count)++] = (item);                                  \
+#define PUSH(array, count, item)                                               \
+	do {                                                                   \
+		(array) = xrealloc((array), ((count) + 1) * sizeof(*(array))); \
+		(array)[(count)++] = (item);                                   \
 	} while (0)
 
 /* splitmix64 */

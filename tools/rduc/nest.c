@@ -6,41 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include "nest.h"
-
-static void *grow(void *old, int num, size_t size)
-{
-	/* Room for one more: doubled at each power of two. */
-	if (num & (num - 1))
-		return old;
-	old = realloc(old, (num ? 2 * (size_t)num : 1) * size);
-	if (!old)
-		abort();
-	return old;
-}
-
-static void *alloc(size_t size)
-{
-	void *p = calloc(1, size);
-
-	if (!p)
-		abort();
-	return p;
-}
-
-static char *copy(const char *s)
-{
-	char *p = strdup(s ? s : "");
-
-	if (!p)
-		abort();
-	return p;
-}
+#include "mem.h"
 
 struct module *module_new(const char *name)
 {
-	struct module *m = alloc(sizeof(*m));
+	struct module *m = xcalloc(1, sizeof(*m));
 
-	m->name = copy(name);
+	m->name = xstrdup(name ? name : "");
 	return m;
 }
 
@@ -74,10 +46,10 @@ void module_free(struct module *m)
 struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kind kind,
 			     enum rdu_dtype dtype, int ndim, const int64_t *dim)
 {
-	struct tensor *t = alloc(sizeof(*t));
+	struct tensor *t = xcalloc(1, sizeof(*t));
 	int64_t stride = 1;
 
-	t->name = copy(name);
+	t->name = xstrdup(name ? name : "");
 	t->kind = kind;
 	t->dtype = dtype;
 	t->ndim = ndim;
@@ -87,7 +59,7 @@ struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kin
 		stride *= dim[i];
 	}
 	t->id = m->num_tensors;
-	m->tensors = grow(m->tensors, m->num_tensors, sizeof(*m->tensors));
+	m->tensors = xgrow(m->tensors, m->num_tensors, sizeof(*m->tensors));
 	m->tensors[m->num_tensors++] = t;
 	return t;
 }
@@ -97,7 +69,7 @@ struct module_entry *module_entry(struct module *m, const char *name)
 {
 	struct module_entry *e;
 
-	m->entries = grow(m->entries, m->num_entries, sizeof(*m->entries));
+	m->entries = xgrow(m->entries, m->num_entries, sizeof(*m->entries));
 	e = &m->entries[m->num_entries++];
 	memset(e, 0, sizeof(*e));
 	snprintf(e->name, sizeof(e->name), "%s", name);
@@ -107,13 +79,13 @@ struct module_entry *module_entry(struct module *m, const char *name)
 struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
 			 const char *op_type)
 {
-	struct nest *n = alloc(sizeof(*n));
+	struct nest *n = xcalloc(1, sizeof(*n));
 
 	(void)m;
-	n->name = copy(name);
-	n->op_type = copy(op_type);
+	n->name = xstrdup(name ? name : "");
+	n->op_type = xstrdup(op_type ? op_type : "");
 	n->body = -1;
-	e->nests = grow(e->nests, e->num_nests, sizeof(*e->nests));
+	e->nests = xgrow(e->nests, e->num_nests, sizeof(*e->nests));
 	e->nests[e->num_nests++] = n;
 	return n;
 }

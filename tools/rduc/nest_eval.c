@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "graph.h"
+#include "mem.h"
 
 /* A value as a floating-point number and as a word: operations use theirs. */
 struct word {
@@ -478,12 +479,10 @@ static float contract(struct eval *e, const struct contraction *p)
 
 static void eval(const struct nest *n, void **data, bool bf16, bool wide)
 {
-	struct eval *e = calloc(1, sizeof(*e));
+	struct eval *e = xcalloc(1, sizeof(*e));
 	struct contraction plan = { 0 };
 	bool fast = false;
 
-	if (!e)
-		abort();
 	e->n = n;
 	e->wide = wide;
 	e->bf16 = bf16;

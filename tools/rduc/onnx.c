@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include "graph.h"
 #include "onnx.pb-c.h"
+#include "mem.h"
 
 #define MAX_DEPTH 32
 #define MAX_FILE INT32_MAX /* protobuf's own limit */
@@ -402,11 +403,9 @@ fail:
 int write_whole_file(const char *path, const void *data, size_t size, char *error, int error_size)
 {
 	size_t n = strlen(path) + 8;
-	char *temp = malloc(n);
+	char *temp = xmalloc(n);
 	FILE *f;
 
-	if (!temp)
-		abort();
 	snprintf(temp, n, "%s.part", path);
 	f = fopen(temp, "wb");
 	if (!f)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "graph.h"
 #include "onnx.pb-c.h"
+#include "mem.h"
 
 struct program_file {
 	Elf *elf;
@@ -119,11 +120,7 @@ static const uint8_t *symbol_data(const struct program_file *p, const struct rdu
 
 static void *allocate(size_t size)
 {
-	void *p = calloc(1, size ? size : 1);
-
-	if (!p)
-		abort();
-	return p;
+	return xcalloc(1, size ? size : 1);
 }
 
 static Onnx__AttributeProto *find_attribute(Onnx__NodeProto *n, const char *name)
@@ -148,14 +145,12 @@ static Onnx__AttributeProto *make_constant(Onnx__NodeProto *n, const struct rdu_
 	n->input = NULL;
 	n->n_input = 0;
 	free(n->op_type);
-	n->op_type = strdup("Constant");
+	n->op_type = xstrdup("Constant");
 	onnx__attribute_proto__init(a);
-	a->name = strdup("value");
+	a->name = xstrdup("value");
 	a->has_type = 1;
 	a->type = ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR;
 	a->t = allocate(sizeof(*a->t));
-	if (!n->op_type || !a->name)
-		abort();
 	onnx__tensor_proto__init(a->t);
 	a->t->has_data_type = true;
 	a->t->data_type = (int)s->dtype;

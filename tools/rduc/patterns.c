@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "graph.h"
+#include "mem.h"
 
 static struct tensor *tensor_of(struct lower *l, const char *name, enum tensor_kind kind,
 				enum rdu_dtype dtype, int ndim, const int64_t *dim)
@@ -31,9 +32,7 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 
-		v->tensor->data = malloc(bytes ? bytes : 1);
-		if (!v->tensor->data)
-			abort();
+		v->tensor->data = xmalloc(bytes ? bytes : 1);
 		memcpy(v->tensor->data, v->data, bytes);
 	}
 	if (v->update_of)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 struct site {
 	int x, y, tile, phys;
@@ -42,9 +43,7 @@ static void sites(struct placer *p)
 	p->rows = (int)chip->tile_rows * p->im->tiles;
 	for (int k = 0; k < 3; k++) {
 		p->num[k] = (int)per[k] * p->im->tiles;
-		p->site[k] = calloc((size_t)p->num[k] + 1, sizeof(struct site));
-		if (!p->site[k])
-			abort();
+		p->site[k] = xcalloc((size_t)p->num[k] + 1, sizeof(struct site));
 		for (int i = 0; i < p->num[k]; i++) {
 			struct site *s = &p->site[k][i];
 			unsigned int x, y;
@@ -163,13 +162,11 @@ int be_place(struct backend *be, struct uimage *im)
 		return -1;
 	for (int s = 0; s < im->num_streams; s++)
 		room += 2 * im->stream[s].num_dests;
-	p.first = malloc(sizeof(int) * (size_t)(im->num_units + 1));
-	p.next = malloc(sizeof(int) * (size_t)room);
-	p.other = malloc(sizeof(int) * (size_t)room);
-	queue = malloc(sizeof(int) * (size_t)(im->num_units + 1));
-	queued = calloc((size_t)im->num_units + 1, sizeof(bool));
-	if (!p.first || !p.next || !p.other || !queue || !queued)
-		abort();
+	p.first = xmalloc(sizeof(int) * (size_t)(im->num_units + 1));
+	p.next = xmalloc(sizeof(int) * (size_t)room);
+	p.other = xmalloc(sizeof(int) * (size_t)room);
+	queue = xmalloc(sizeof(int) * (size_t)(im->num_units + 1));
+	queued = xcalloc((size_t)im->num_units + 1, sizeof(bool));
 	memset(p.first, -1, sizeof(int) * (size_t)(im->num_units + 1));
 	sites(&p);
 	for (int s = 0; s < im->num_streams; s++)

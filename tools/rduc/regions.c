@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 struct life {
 	struct tensor *t;
@@ -84,9 +85,7 @@ static void region_data(struct backend *be, int region, const void *data, uint64
 	uint64_t at = (be->data_size + align - 1) / align * align;
 	uint64_t size = be->region[region].size; /* a little more than the tensor */
 
-	be->data = realloc(be->data, at + size);
-	if (!be->data)
-		abort();
+	be->data = xrealloc(be->data, at + size);
 	memset(be->data + be->data_size, 0, at + size - be->data_size);
 	memcpy(be->data + at, data, bytes);
 	be->data_size = at + size;
@@ -97,14 +96,12 @@ int be_regions(struct backend *be)
 {
 	struct module *m = be->m;
 	size_t n = (size_t)m->num_tensors + 1;
-	struct life *life = calloc(n, sizeof(*life)), *temp = calloc(n, sizeof(*temp));
-	int *kind = malloc(n * sizeof(int)), at = 0, num_temp = 0, r = 0;
+	struct life *life = xcalloc(n, sizeof(*life)), *temp = xcalloc(n, sizeof(*temp));
+	int *kind = xmalloc(n * sizeof(int)), at = 0, num_temp = 0, r = 0;
 	uint64_t arena;
 
-	be->where = calloc(n, sizeof(*be->where));
-	be->region = calloc(n + 1, sizeof(*be->region));
-	if (!life || !temp || !kind || !be->where || !be->region)
-		abort();
+	be->where = xcalloc(n, sizeof(*be->where));
+	be->region = xcalloc(n + 1, sizeof(*be->region));
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 
 struct router {
 	struct uimage *im;
@@ -48,9 +49,7 @@ static void heap_push(struct router *r, float d, int node)
 
 	if (r->heap_len == r->heap_room) {
 		r->heap_room = r->heap_room * 2 + 256;
-		r->heap = realloc(r->heap, sizeof(*r->heap) * (size_t)r->heap_room);
-		if (!r->heap)
-			abort();
+		r->heap = xrealloc(r->heap, sizeof(*r->heap) * (size_t)r->heap_room);
 	}
 	i = r->heap_len++;
 	while (i && r->heap[(i - 1) / 2].d > d) {
@@ -103,19 +102,15 @@ static void add_link(struct ustream *s, int node, int dir)
 	if (!(s->num_links & (s->num_links - 1)) || !s->link) {
 		size_t room = s->num_links ? (size_t)s->num_links * 2 : 1;
 
-		s->link = realloc(s->link, sizeof(*s->link) * room);
-		if (!s->link)
-			abort();
+		s->link = xrealloc(s->link, sizeof(*s->link) * room);
 	}
 	s->link[s->num_links++] = (struct rdu_cfg_link){ (uint32_t)node, (uint32_t)dir };
 }
 
 static void route_stream(struct router *r, struct ustream *s)
 {
-	int left = 0, num_tree = 0, *tree_nodes = malloc(sizeof(int) * (size_t)r->nodes);
+	int left = 0, num_tree = 0, *tree_nodes = xmalloc(sizeof(int) * (size_t)r->nodes);
 
-	if (!tree_nodes)
-		abort();
 	memset(r->tree, 0, sizeof(bool) * (size_t)r->nodes);
 	memset(r->target, 0, sizeof(bool) * (size_t)r->nodes);
 	r->tree[unit_node(r, s->prog)] = true;
@@ -195,15 +190,13 @@ int be_route(struct backend *be, struct uimage *im)
 	int over = 1, most = 0;
 
 	r.nodes = r.cols * r.rows;
-	r.load = calloc((size_t)r.nodes * 4, sizeof(int));
-	r.history = calloc((size_t)r.nodes * 4, sizeof(float));
-	r.dist = calloc((size_t)r.nodes, sizeof(float));
-	r.from = calloc((size_t)r.nodes, sizeof(int));
-	r.stamp = calloc((size_t)r.nodes, sizeof(int));
-	r.tree = calloc((size_t)r.nodes, sizeof(bool));
-	r.target = calloc((size_t)r.nodes, sizeof(bool));
-	if (!r.load || !r.history || !r.dist || !r.from || !r.stamp || !r.tree || !r.target)
-		abort();
+	r.load = xcalloc((size_t)r.nodes * 4, sizeof(int));
+	r.history = xcalloc((size_t)r.nodes * 4, sizeof(float));
+	r.dist = xcalloc((size_t)r.nodes, sizeof(float));
+	r.from = xcalloc((size_t)r.nodes, sizeof(int));
+	r.stamp = xcalloc((size_t)r.nodes, sizeof(int));
+	r.tree = xcalloc((size_t)r.nodes, sizeof(bool));
+	r.target = xcalloc((size_t)r.nodes, sizeof(bool));
 	for (int round = 0; round < 16 && over; round++) {
 		over = 0;
 		for (int s = 0; s < im->num_streams; s++) {

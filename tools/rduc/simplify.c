@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "graph.h"
+#include "mem.h"
 
 static void *root_data(struct tensor *t)
 {
@@ -53,9 +54,7 @@ static int fold_nests(struct graph *g, struct node *n)
 		if (n->op->view) {
 			memcpy(n->out[0]->data, n->in[0]->data, bytes);
 		} else {
-			data = calloc(m->num_tensors, sizeof(*data));
-			if (!data)
-				abort();
+			data = xcalloc(m->num_tensors, sizeof(*data));
 			out = n->out[0]->tensor;
 			for (int i = 0; i < m->num_tensors; i++) {
 				struct tensor *t = m->tensors[i];
@@ -67,8 +66,8 @@ static int fold_nests(struct graph *g, struct node *n)
 				else if (root_data(t))
 					data[i] = root_data(t);
 				else
-					data[i] = t->data = calloc(dims_count(t->ndim, t->dim) + 1,
-								   dtype_bytes(t->dtype));
+					data[i] = t->data = xcalloc(dims_count(t->ndim, t->dim) + 1,
+								    dtype_bytes(t->dtype));
 			}
 			for (int i = 0; i < e->num_nests; i++)
 				nest_eval(e->nests[i], data, false);

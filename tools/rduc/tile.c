@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "tile.h"
+#include "mem.h"
 
 static bool needs(const struct contract *c, int o, int d)
 {
@@ -437,12 +438,10 @@ static uint32_t next_random(uint32_t *s)
 static void search_grid(struct contract *c, struct contract *best)
 {
 	int64_t pcus = (int64_t)rdu_chip_pcus_per_tile(c->chip) * c->tiles / (1 + c->epi_pcus);
-	struct contract *kept = calloc(GRID_KEEP, sizeof(*kept));
+	struct contract *kept = xcalloc(GRID_KEEP, sizeof(*kept));
 	int64_t u[MAX_UNROLLS];
 	int nu, num = 0;
 
-	if (!kept)
-		abort();
 	if (c->col < 0) {
 		free(kept);
 		return;
