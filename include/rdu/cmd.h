@@ -144,12 +144,35 @@ struct rdu_trace {
 	X(WATCHDOG, 12, "the command took longer than the watchdog allows") \
 	X(ECC, 13, "uncorrectable memory error") \
 	X(CONFIG, 14, "the configuration was refused (info: enum rdu_cfg_error)") \
-	X(INTERNAL, 15, "the card has no memory left for its own work")
+	X(INTERNAL, 15, "the card has no memory left for its own work") \
+	X(VALUE, 16, "a value does not fit where it is to go (info: enum rdu_trap)")
 
 enum rdu_fault {
 #define RDU_FAULT_ENUM(n, v, t) RDU_FAULT_##n = v,
 	RDU_FAULTS(RDU_FAULT_ENUM)
 #undef RDU_FAULT_ENUM
+};
+
+/*
+ * Q_FAULT_INFO of VALUE: what did not fit. The card itself gives LOAD and STORE,
+ * with the element's byte offset in its segment as the address. The others come
+ * from TRAP operations of a program (config.h): operand b is the number, and the
+ * address is the element's place in the program's stream, lanes * firing + lane.
+ * X(name, value, text)
+ */
+#define RDU_TRAPS(X) \
+	X(LOAD, 1, "an int64 element does not fit 32 bits") \
+	X(STORE, 2, "a value does not fit the elements it is stored as") \
+	X(INT64, 3, "the result of int64 arithmetic does not fit 32 bits") \
+	X(CONVERT, 4, "a floating-point value converted to int64 does not fit 32 bits") \
+	X(INDEX, 5, "an index is out of range") \
+	X(DIVIDE, 6, "an integer is divided by zero") \
+	X(POWER, 7, "an integer is raised to a power that is negative or too large")
+
+enum rdu_trap {
+#define RDU_TRAP_ENUM(n, v, t) RDU_TRAP_##n = v,
+	RDU_TRAPS(RDU_TRAP_ENUM)
+#undef RDU_TRAP_ENUM
 };
 
 /* Q_FAULT_INFO of PAGE, PROTECTION and HOST_BUS: this bit for a write; for the

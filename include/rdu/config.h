@@ -201,6 +201,8 @@ struct rdu_cfg_operand {
 	X(SHL, 27, 2, 0, "a << (b & 31)") \
 	X(SHR, 28, 2, 0, "unsigned a >> (b & 31)") \
 	X(SAR, 29, 2, 0, "signed a >> (b & 31)") \
+	X(IMULH, 30, 2, 0, "upper 32 bits of the signed 64-bit product a * b") \
+	X(TRAP, 31, 2, 0, "a; where b is not 0 in any lane the section stops: fault VALUE, info b") \
 	X(RED_FADD, 32, 1, 0, "cross-lane sum to all lanes; tree: for s = lanes/2 .. 1: v[l] += v[l + s]") \
 	X(RED_FMAX, 33, 1, 0, "cross-lane maximum to all lanes, same tree") \
 	X(RED_FMIN, 34, 1, 0, "cross-lane minimum to all lanes, same tree") \
@@ -283,9 +285,9 @@ struct rdu_cfg_systolic {
 enum rdu_format { /* of an element in a segment (AGCU); PMU: always WORD */
 	RDU_FMT_WORD = 0, /* fp32 or int32 */
 	RDU_FMT_BF16 = 1, /* fp32 in the stream; stored by nearest even */
-	RDU_FMT_I8 = 2,   /* int32 in the stream; stored saturated */
-	RDU_FMT_U8 = 3,
-	RDU_FMT_I64 = 4,  /* low 32 bits in the stream; stored sign-extended */
+	RDU_FMT_I8 = 2,   /* I8, U8, I16, I64: int32 in the stream. A value that does not */
+	RDU_FMT_U8 = 3,   /* fit where it goes, in either direction, is a fault: VALUE. */
+	RDU_FMT_I64 = 4,
 	RDU_FMT_I16 = 5,
 };
 

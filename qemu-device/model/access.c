@@ -158,6 +158,61 @@ static bool outside(struct access_run *r, int64_t element)
 			   p->program, (uint64_t)element * p->elem);
 }
 
+static bool misfit(struct access_run *r, enum rdu_trap what, const unsigned char *at)
+{
+	rdu_trouble(r->fault, RDU_FAULT_VALUE, r->plan->program, (uint64_t)(at - r->ptr));
+	r->fault->info = what;
+	return false;
+}
+
+/* n elements at `at` to words: those of I64 must be int32 values. */
+static bool get(struct access_run *r, const struct rdu_kernels *k, size_t n, uint32_t *out,
+		const unsigned char *at)
+{
+	uint64_t wide = 0, e;
+	size_t i;
+
+	k->load[r->plan->cfg->format](n, out, at);
+	if (r->plan->cfg->format != RDU_FMT_I64)
+		return true;
+	for (i = 0; i < n; i++) {
+		memcpy(&e, at + i * 8, 8);
+		wide |= (e + 0x80000000u) >> 32;
+	}
+	if (!wide)
+		return true;
+	for (i = 0; memcpy(&e, at + i * 8, 8), !((e + 0x80000000u) >> 32); i++)
+		;
+	return misfit(r, RDU_TRAP_LOAD, at + i * 8);
+}
+
+/* n words to elements at `at`, which must be able to hold them. */
+static bool put(struct access_run *r, const struct rdu_kernels *k, size_t n, unsigned char *at,
+		const uint32_t *in)
+{
+	static const struct {
+		uint32_t low, bits; /* lowest value, negated; bits of an element */
+	} range[] = {
+		[RDU_FMT_I8] = { 0x80, 8 }, [RDU_FMT_U8] = { 0, 8 }, [RDU_FMT_I16] = { 0x8000, 16 }
+	};
+	unsigned int format = r->plan->cfg->format;
+	uint32_t low, bits, out = 0;
+	size_t i;
+
+	if (format == RDU_FMT_I8 || format == RDU_FMT_U8 || format == RDU_FMT_I16) {
+		low = range[format].low;
+		bits = range[format].bits;
+		for (i = 0; i < n; i++)
+			out |= (in[i] + low) >> bits;
+		for (i = 0; out && !((in[i] + low) >> bits); i++)
+			;
+		if (out)
+			return misfit(r, RDU_TRAP_STORE, at + i * r->plan->elem);
+	}
+	k->store[format](n, at, in);
+	return true;
+}
+
 static inline bool holds(const struct access_run *r, int64_t element)
 {
 	return (uint64_t)element < r->limit;
@@ -206,7 +261,8 @@ static bool read_indexed(struct access_run *r, const struct rdu_kernels *k, uint
 
 		if (!holds(r, e))
 			return outside(r, e);
-		k->load[p->cfg->format](1, &out[l], r->ptr + (size_t)e * p->elem);
+		if (!get(r, k, 1, &out[l], r->ptr + (size_t)e * p->elem))
+			return false;
 	}
 	return true;
 }
@@ -235,14 +291,14 @@ static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_
 			(const uint32_t *)(uintptr_t)((uintptr_t)r->ptr + (uintptr_t)r->addr * 4),
 			(size_t)from, (size_t)to, p->cfg->pad);
 	} else if (step == 1) {
-		k->load[p->cfg->format]((size_t)(to - from), out + from,
-					r->ptr + (size_t)a * p->elem);
+		return get(r, k, (size_t)(to - from), out + from, r->ptr + (size_t)a * p->elem);
 	} else if (r->word) {
 		for (int64_t l = from; l < to; l++, a += step)
 			memcpy(&out[l], r->ptr + a * 4, 4);
 	} else {
 		for (int64_t l = from; l < to; l++, a += step)
-			k->load[p->cfg->format](1, &out[l], r->ptr + (size_t)a * p->elem);
+			if (!get(r, k, 1, &out[l], r->ptr + (size_t)a * p->elem))
+				return false;
 	}
 	return true;
 }
@@ -251,7 +307,7 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 		     uint32_t *out, const uint32_t *index)
 {
 	const struct access_plan *p = r->plan;
-	uint32_t in = p->num - 1, fmt = p->cfg->format;
+	uint32_t in = p->num - 1;
 	bool even = p->words == lanes && !index;
 	bool sure = !p->num_preds && !r->check;
 
@@ -263,14 +319,16 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 
 		if (plain && p->lane_stride == 1 && step == (int64_t)lanes) {
-			k->load[fmt](m * lanes, out, at);
+			if (!get(r, k, m * lanes, out, at))
+				return false;
 			advance(r, m);
 		} else if (plain && p->lane_stride == 1 && r->word) {
 			k->rows(m, lanes, out, (ptrdiff_t)lanes, (const void *)at, step);
 			advance(r, m);
 		} else if (plain && p->lane_stride == 1) {
 			for (size_t i = 0; i < m; i++, at += step * (int64_t)p->elem)
-				k->load[fmt](lanes, out + i * lanes, at);
+				if (!get(r, k, lanes, out + i * lanes, at))
+					return false;
 			advance(r, m);
 		} else if (plain && r->word) {
 			k->gather(m, lanes, out, (const void *)at, step, p->lane_stride);
@@ -325,9 +383,7 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 		return true;
 	}
 	if (step == 1 && !add && !index) {
-		k->store[p->cfg->format]((size_t)(to - from), r->ptr + (size_t)a * p->elem,
-					 in + from);
-		return true;
+		return put(r, k, (size_t)(to - from), r->ptr + (size_t)a * p->elem, in + from);
 	}
 	for (int64_t l = from; l < to; l++, a += step) {
 		int64_t e = a;
@@ -339,8 +395,8 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 		}
 		if (add)
 			add_word(r->ptr + (size_t)e * 4, in[l]);
-		else
-			k->store[p->cfg->format](1, r->ptr + (size_t)e * p->elem, &in[l]);
+		else if (!put(r, k, 1, r->ptr + (size_t)e * p->elem, &in[l]))
+			return false;
 	}
 	return true;
 }
@@ -361,7 +417,8 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 
 		if (plain && step == (int64_t)p->words && pitch == p->words) {
-			k->store[p->cfg->format](m * pitch, at, in);
+			if (!put(r, k, m * pitch, at, in))
+				return false;
 			advance(r, m);
 		} else if (plain && r->word) {
 			k->rows(m, p->words, (void *)at, step, in, (ptrdiff_t)pitch);

@@ -211,15 +211,7 @@ static void pack_low_words(size_t n, uint32_t *out, const uint32_t *in)
 		out[i] = rdu_bf16(in[i]);
 }
 
-static inline uint32_t saturate(uint32_t v, int32_t lo, int32_t hi)
-{
-	int32_t i = (int32_t)v;
-
-	i = i < lo ? lo : i;
-	return (uint32_t)(i > hi ? hi : i);
-}
-
-/* Segments need not be aligned to their elements: elements go through memcpy. */
+/* What does not fit is found before (access.c). Segments need not be aligned to their elements: elements go through memcpy. */
 #define FORMAT_KERNEL(NAME, type, from, to) \
 	static void load_##NAME(size_t n, uint32_t *out, const void *in) \
 	{ \
@@ -246,9 +238,9 @@ static inline uint32_t saturate(uint32_t v, int32_t lo, int32_t hi)
 		} \
 	}
 FORMAT_KERNEL(bf16, uint16_t, (uint32_t)e << 16, rdu_bf16(v))
-FORMAT_KERNEL(i8, int8_t, (uint32_t)(int32_t)e, saturate(v, -128, 127))
-FORMAT_KERNEL(u8, uint8_t, e, saturate(v, 0, 255))
-FORMAT_KERNEL(i16, int16_t, (uint32_t)(int32_t)e, saturate(v, -32768, 32767))
+FORMAT_KERNEL(i8, int8_t, (uint32_t)(int32_t)e, v)
+FORMAT_KERNEL(u8, uint8_t, e, v)
+FORMAT_KERNEL(i16, int16_t, (uint32_t)(int32_t)e, v)
 FORMAT_KERNEL(i64, int64_t, (uint32_t)e, (int32_t)v)
 
 static void load_word(size_t n, uint32_t *out, const void *in)

@@ -179,7 +179,29 @@ static void acc_op(struct chunk *ch, const struct op_plan *op, uint32_t *out, co
 	}
 }
 
-static void run_ops(struct chunk *ch, uint32_t from, uint32_t to)
+/* The first lane where a trap's condition holds stops the section. */
+static bool trap(const struct chunk *ch, const uint32_t *b)
+{
+	struct rdu_fault_record *fault = ch->ir->fault;
+	uint32_t lanes = ch->ir->plan->lanes, any = 0;
+	size_t i, n = ch->n * lanes, at;
+
+	for (i = 0; i < n; i++)
+		any |= b[i];
+	if (!any)
+		return true;
+	for (i = 0; !b[i]; i++)
+		;
+	at = i / lanes; /* vector of the chunk; its firing: */
+	for (size_t f = 0; ch->flags && f <= at; f++)
+		at += !ch->flags[f];
+	rdu_trouble(fault, RDU_FAULT_VALUE, ch->node->plan->index,
+		    (ch->firing + at) * lanes + i % lanes);
+	fault->info = b[i];
+	return false;
+}
+
+static bool run_ops(struct chunk *ch, uint32_t from, uint32_t to)
 {
 	const struct simd_plan *sp = ch->node->plan->simd;
 	struct island_run *ir = ch->ir;
@@ -192,11 +214,14 @@ static void run_ops(struct chunk *ch, uint32_t from, uint32_t to)
 
 		if (ch->last && i + 1 == sp->num_ops)
 			out = ch->last;
+		if (op->op == RDU_SIMD_TRAP && !trap(ch, b))
+			return false;
 		if (op->acc)
 			acc_op(ch, op, out, a, b, c);
 		else
 			plain_op(ir->plan->kernels, op, ch->n, ir->plan->lanes, out, a, b, c);
 	}
+	return true;
 }
 
 void rdu_simd_ops(struct island_run *ir, struct node *node, uint32_t from, uint32_t to, size_t n,
@@ -206,7 +231,7 @@ void rdu_simd_ops(struct island_run *ir, struct node *node, uint32_t from, uint3
 		.ir = ir, .node = node, .port = port, .firing = firing, .firings = n, .n = n
 	};
 
-	run_ops(&ch, from, to);
+	run_ops(&ch, from, to); /* a tail has no trap */
 }
 
 static size_t keep(uint32_t *out, const uint32_t *in, size_t n, uint32_t lanes,
@@ -272,11 +297,13 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 		ch.last = rdu_fifo_space(ir, &ir->fifos[node->in->out[0]], n);
 		if (!ch.last)
 			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0) - 1;
-		run_ops(&ch, 0, sp->num_ops);
+		if (!run_ops(&ch, 0, sp->num_ops))
+			return -1;
 		rdu_fifo_push(&ir->fifos[node->in->out[0]], n);
 		return (int64_t)n;
 	}
-	run_ops(&ch, 0, sp->num_dense);
+	if (!run_ops(&ch, 0, sp->num_dense))
+		return -1;
 	if (sp->sparse) {
 		size_t m = 0;
 
@@ -295,7 +322,8 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 			ch.n = m;
 			ch.flags = flags;
 			ch.num_done = 0;
-			run_ops(&ch, sp->num_dense, sp->num_ops);
+			if (!run_ops(&ch, sp->num_dense, sp->num_ops))
+				return -1;
 		}
 		for (i = 0; i < c->num_out; i++)
 			if (!push(ir, node, i, m, NULL))

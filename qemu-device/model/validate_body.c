@@ -101,6 +101,8 @@ static int check_stage(struct rdu_section *s, const struct rdu_cfg_program *c,
 		if (check_operand(s, c, o[i], *written, tail, diag))
 			return -1;
 	}
+	if (st->op == RDU_SIMD_TRAP && (st->a.kind == RDU_OPD_ACC || st->b.kind == RDU_OPD_ACC))
+		return RDU_REFUSE(s, diag, OPERAND, &st->a, "a trap does not accumulate");
 	if (st->op == RDU_SIMD_SHIFT && st->b.kind != RDU_OPD_IMM)
 		return RDU_REFUSE(s, diag, OPERAND, &st->b, "the shift's distance must be an IMM");
 	if (tail && !op_info[st->op].tail_only && op_info[st->op].operands == 2 &&

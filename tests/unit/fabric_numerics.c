@@ -54,7 +54,7 @@ static void test_maps(const struct rdu_kernels *k)
 				bad++;
 		}
 	}
-	ok(!bad && tested == 45, "%s: %d lane-wise operations", k->name, tested);
+	ok(!bad && tested == 47, "%s: %d lane-wise operations", k->name, tested);
 }
 
 static void test_accs(const struct rdu_kernels *k)

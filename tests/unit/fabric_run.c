@@ -304,6 +304,110 @@ static void test_formats(struct rig *r)
 	}
 }
 
+/* Does the run stop with VALUE, for that reason, there? */
+static bool stops(struct rig *r, struct cfgb *b, uint32_t program, uint32_t info, uint64_t addr)
+{
+	size_t size;
+	void *image = cfgb_finish(b, &size);
+	int ret = rig_run(r, image, size);
+
+	free(image);
+	if (ret == 2 && r->fault.code == RDU_FAULT_VALUE && r->fault.program == program &&
+	    r->fault.info == info && r->fault.addr == addr)
+		return true;
+	printf("# %d: fault %d info %u program %u address %llu, not VALUE %u %u %llu\n", ret,
+	       r->fault.code, r->fault.info, r->fault.program, (unsigned long long)r->fault.addr,
+	       info, program, (unsigned long long)addr);
+	return false;
+}
+
+/* What a format cannot hold, at some place among what it can: loaded from I64,
+ * stored as an integer. */
+static void test_misfits(struct rig *r)
+{
+	static const struct {
+		int format, size;
+		int64_t fits[2], not [3];
+	} row[] = {
+		{ RDU_FMT_I64,
+		  8,
+		  { INT32_MIN, INT32_MAX },
+		  { 1ll << 31, -(1ll << 31) - 1, 1ll << 32 } },
+		{ RDU_FMT_I8, 1, { -128, 127 }, { 128, -129, INT32_MIN } },
+		{ RDU_FMT_U8, 1, { 0, 255 }, { 256, -1, INT32_MIN } },
+		{ RDU_FMT_I16, 2, { -32768, 32767 }, { 32768, -32769, INT32_MAX } },
+	};
+	int L = r->chip.lanes, n = 20, all = n * L;
+
+	for (size_t k = 0; k < sizeof(row) / sizeof(row[0]); k++) {
+		bool load = row[k].format == RDU_FMT_I64, good = true;
+		int64_t *q = (int64_t *)in0;
+
+		for (int t = -1; t < 12; t++) {
+			struct cfgb *b = cfgb_new(&r->chip, 1);
+			uint32_t ld = put_load(b, 0, 0, n), st = put_store(b, 1, 1, n);
+			int at = t < 0 ? 0 : t % 4 == 0 ? 0 : t % 4 == 1 ? all - 1 : t * 53 % all;
+			struct rdu_cfg_access *a = (void *)cfgb_body(b, load ? ld : st)->bytes;
+
+			a->format = (uint8_t)row[k].format;
+			cfgb_connect(b, ld, 0, st, 0);
+			for (int i = 0; i < all; i++) {
+				int64_t v = row[k].fits[i & 1];
+
+				if (t >= 0 && i >= at && (i == at || t & 1))
+					v = row[k].not [t / 4];
+				if (load)
+					q[i] = v;
+				else
+					in0[i] = (uint32_t)v;
+			}
+			rig_segment(r, 0, in0, (size_t)all * (load ? 8 : 4));
+			rig_segment(r, 1, out0, (size_t)all * (load ? 4 : (size_t)row[k].size));
+			if (t < 0)
+				good = rig_build_run(r, b) == 0;
+			else
+				good &= stops(r, b, load ? ld : st,
+					      load ? RDU_TRAP_LOAD : RDU_TRAP_STORE,
+					      (uint64_t)at * (uint64_t)row[k].size);
+		}
+		ok(good, "format %d: what does not fit stops the run", row[k].format);
+	}
+}
+
+/* A trap looks at every lane of every vector, and passes its value on. */
+static void test_trap(struct rig *r)
+{
+	int L = r->chip.lanes, n = 40, all = n * L;
+	bool good = true;
+
+	for (int t = -1; t < 8; t++) {
+		struct cfgb *b = cfgb_new(&r->chip, 1);
+		uint32_t ld = put_load(b, 0, 0, n), lb = put_load(b, 1, 1, n);
+		uint32_t pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 0), st = put_store(b, 2, 2, n);
+		int at = t == 0 ? 0 : t == 1 ? all - 1 : t * 97 % all;
+
+		fill(in0, (size_t)all);
+		memset(in1, 0, (size_t)all * 4);
+		if (t >= 0)
+			in1[at] = 7 + (uint32_t)t;
+		if (t >= 0 && at + 1 < all)
+			in1[at + 1] = 3;
+		cfgb_loop(b, pcu, n);
+		cfgb_stage(b, pcu, RDU_SIMD_TRAP, 0, cfgb_in(0), cfgb_in(1), cfgb_none());
+		cfgb_connect(b, ld, 0, pcu, 0);
+		cfgb_connect(b, lb, 0, pcu, 1);
+		cfgb_connect(b, pcu, 0, st, 0);
+		rig_segment(r, 0, in0, (size_t)all * 4);
+		rig_segment(r, 1, in1, (size_t)all * 4);
+		rig_segment(r, 2, out0, (size_t)all * 4);
+		if (t < 0)
+			good = rig_build_run(r, b) == 0 && !memcmp(in0, out0, (size_t)all * 4);
+		else
+			good &= stops(r, b, pcu, 7 + (uint32_t)t, (uint64_t)at);
+	}
+	ok(good, "traps: the first lane that is not 0 stops the run");
+}
+
 /* out[i] = table[index[i]], then added up at bins[index[i]]. */
 static void test_gather(struct rig *r)
 {
@@ -705,6 +809,8 @@ int main(void)
 			test_window(&r);
 			test_transpose(&r);
 			test_formats(&r);
+			test_misfits(&r);
+			test_trap(&r);
 			test_gather(&r);
 			if (r.chip.systolic_cols)
 				test_gemm(&r);
