@@ -97,21 +97,29 @@ RDU_EXPORT const char *rdu_config_error_meaning(uint32_t error)
 
 static const char *const unit_names[] = { "PCU", "PMU", "AGCU" };
 
+static const struct rdu_cfg_program *
+program_of(const struct rdu_file *file, const struct rdu_prog_section *sec, uint32_t program)
+{
+	const struct rdu_cfg_header *cfg = (const void *)(file->image + sec->offset);
+
+	if (sec->size < sizeof(*cfg) || program >= cfg->programs.count ||
+	    cfg->programs.offset % 8 || cfg->programs.offset > sec->size ||
+	    (sec->size - cfg->programs.offset) / sizeof(struct rdu_cfg_program) <= program)
+		return NULL;
+	return (const struct rdu_cfg_program *)(file->image + sec->offset + cfg->programs.offset) +
+	       program;
+}
+
 /* "unit program 17 (LOAD on tile 0, AGCU 3) of Conv "conv1"", as far as known. */
 static void describe_program(const struct rdu_file *file, const struct rdu_prog_section *sec,
 			     uint32_t program, char *text, size_t size)
 {
-	const struct rdu_cfg_header *cfg = (const void *)(file->image + sec->offset);
-	const struct rdu_cfg_program *p;
+	const struct rdu_cfg_program *p = program_of(file, sec, program);
 	const char *kind = "?", *unit = "?";
 
 	snprintf(text, size, "unit program %u", program);
-	if (sec->size < sizeof(*cfg) || program >= cfg->programs.count ||
-	    cfg->programs.offset % 8 || cfg->programs.offset > sec->size ||
-	    (sec->size - cfg->programs.offset) / sizeof(*p) <= program)
+	if (!p)
 		return;
-	p = (const struct rdu_cfg_program *)(file->image + sec->offset + cfg->programs.offset) +
-	    program;
 	switch (p->kind) {
 #define KIND(n, v, u, d)                         \
 	case v:                                  \
@@ -131,9 +139,80 @@ static void describe_program(const struct rdu_file *file, const struct rdu_prog_
 	}
 }
 
+/* The segment that a LOAD or STORE goes to, or NULL. */
+static const struct rdu_prog_segment *
+segment_of(const struct rdu_file *file, const struct rdu_prog_section *sec, uint32_t program)
+{
+	const struct rdu_cfg_header *cfg = (const void *)(file->image + sec->offset);
+	const struct rdu_cfg_program *p = program_of(file, sec, program);
+	const struct rdu_cfg_access *a;
+
+	if (!p || (p->kind != RDU_KIND_LOAD && p->kind != RDU_KIND_STORE) || p->body % 8 ||
+	    cfg->bodies.offset % 8 || cfg->bodies.offset > sec->size ||
+	    sec->size - cfg->bodies.offset < sizeof(*a) ||
+	    p->body > sec->size - cfg->bodies.offset - sizeof(*a))
+		return NULL;
+	a = (const void *)(file->image + sec->offset + cfg->bodies.offset + p->body);
+	if (a->target >= sec->num_segments)
+		return NULL;
+	return (const struct rdu_prog_segment *)(file->image + file->header->segments_off) +
+	       sec->first_segment + a->target;
+}
+
+/* "element 3 of "tokens", 4294967301", as far as known: what a LOAD or STORE
+ * found not to fit. */
+static void describe_element(struct rdu_program *prog, const struct rdu_prog_section *sec,
+			     const struct rdu_fault_info *f, char *text, size_t size)
+{
+	const struct rdu_file *file = prog->file;
+	const struct rdu_prog_segment *seg = segment_of(file, sec, f->program);
+	const struct rdu_region_place *place;
+	uint64_t at;
+
+	if (!seg || seg->loop_stride || seg->region >= file->num_regions)
+		return;
+	at = seg->offset + f->address;
+	for (unsigned int i = 0; i < file->num_symbols; i++) {
+		const struct rdu_file_symbol *s = &file->symbols[i];
+		uint64_t n = rdu_dtype_size(s->dtype);
+		unsigned char *map;
+		int64_t value;
+
+		if (s->region != seg->region || at < s->offset ||
+		    at - s->offset >= rdu_symbol_size(s))
+			continue;
+		snprintf(text, size, ": element %llu of \"%.63s\"",
+			 (unsigned long long)((at - s->offset) / n), s->name);
+		place = &prog->regions[seg->region];
+		map = f->info == RDU_TRAP_LOAD && n == 8 ? rdu_buffer_map(place->buf) : NULL;
+		if (!map || place->offset + at + 8 > place->buf->size)
+			return;
+		memcpy(&value, map + place->offset + at, 8);
+		snprintf(text + strlen(text), size - strlen(text), ", %lld", (long long)value);
+		return;
+	}
+	snprintf(text, size, ": byte %llu of region \"%.63s\"", (unsigned long long)at,
+		 file->regions[seg->region].name);
+}
+
+static const char *trap_text(uint32_t info)
+{
+	switch (info) {
+#define TRAP(n, v, t) \
+	case v:       \
+		return t;
+		RDU_TRAPS(TRAP)
+#undef TRAP
+	}
+	return "a program's own check failed";
+}
+
 static const char *advice(uint32_t code)
 {
 	switch (code) {
+	case RDU_FAULT_VALUE:
+		return "integers are computed in 32 bits on the card (see numerics.md): keep such "
+		       "values out of the model";
 	case RDU_FAULT_BOUNDS:
 		return "check the values of index inputs (labels, token numbers) against the sizes "
 		       "they index";
@@ -160,7 +239,7 @@ int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_pr
 		  const char *entry, int code)
 {
 	struct rdu_fault_info f;
-	char where[320] = "";
+	char where[320] = "", element[128] = "", why[128] = "";
 	const char *what_to_do;
 	int ret = ctx->dev->backend->fault(ctx, &f);
 
@@ -187,15 +266,23 @@ int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_pr
 			describe_program(prog->file, sec, f.program, unit, sizeof(unit));
 		snprintf(where, sizeof(where), ", in section %u \"%.*s\"%s%s", f.section,
 			 (int)sizeof(sec->name), sec->name, unit[0] ? ", " : "", unit);
+		if (f.code == RDU_FAULT_VALUE && f.info <= RDU_TRAP_STORE)
+			describe_element(prog, sec, &f, element, sizeof(element));
 	}
+	if (f.code == RDU_FAULT_VALUE)
+		snprintf(why, sizeof(why), ": %s", trap_text(f.info));
 	what_to_do = advice(f.code);
-	return lr_fail(obj, f.code == RDU_FAULT_WATCHDOG ? -ETIMEDOUT : -EFAULT,
-		       "%s%s%sthe card stopped the context: %s (%s, info %u)%s, at %s0x%llx%s%s",
-		       entry ? "entry point " : "", entry ? entry : "", entry ? ": " : "",
-		       rdu_fault_meaning(f.code), rdu_fault_name(f.code), f.info, where,
-		       f.code == RDU_FAULT_SEGMENT || f.code == RDU_FAULT_BOUNDS ? "byte "
-										 : "address ",
-		       (unsigned long long)f.address, what_to_do[0] ? "; " : "", what_to_do);
+	return lr_fail(
+		obj, f.code == RDU_FAULT_WATCHDOG ? -ETIMEDOUT : -EFAULT,
+		"%s%s%sthe card stopped the context: %s (%s, info %u)%s%s%s, at %s0x%llx%s%s",
+		entry ? "entry point " : "", entry ? entry : "", entry ? ": " : "",
+		rdu_fault_meaning(f.code), rdu_fault_name(f.code), f.info, why, element, where,
+		f.code == RDU_FAULT_SEGMENT || f.code == RDU_FAULT_BOUNDS ||
+				(f.code == RDU_FAULT_VALUE && f.info <= RDU_TRAP_STORE)
+			? "byte "
+		: f.code == RDU_FAULT_VALUE ? "stream element "
+					    : "address ",
+		(unsigned long long)f.address, what_to_do[0] ? "; " : "", what_to_do);
 }
 
 int lr_fail_refused(struct rdu_program *prog, uint32_t error, uint32_t section, uint64_t offset)

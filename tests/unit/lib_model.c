@@ -14,8 +14,8 @@
 
 static const char *device = TEST_DEVICE;
 static char chip[17];
-static struct sample plain, gathering;
-static const char *plain_path, *gather_path;
+static struct sample plain, gathering, wide;
+static const char *plain_path, *gather_path, *wide_path;
 
 struct setup {
 	struct rdu_device *dev;
@@ -438,6 +438,31 @@ static void test_fault(void)
 	down(&s);
 }
 
+/* An int64 index that does not fit 32 bits stops the run, and is named. */
+static void test_wide_index(void)
+{
+	struct rdu_fault_info fault;
+	struct setup s;
+	int64_t *index;
+
+	up(&s, wide_path);
+	index = calloc(s.n, sizeof(*index));
+	index[5] = 7;
+	rdu_program_bind(s.prog, "x", s.x, s.size);
+	rdu_program_bind(s.prog, "index", index, s.n * sizeof(*index));
+	rdu_program_bind(s.prog, "y", s.y, s.size);
+	ok(!rdu_program_run(s.prog, NULL, NULL) && s.y[5] == s.x[7], "a gather by int64");
+	index[5] = (1ll << 32) + 5;
+	refused(rdu_program_run(s.prog, NULL, NULL), -EFAULT, s.prog,
+		"an int64 element does not fit 32 bits: element 5 of \"index\", 4294967301",
+		"2^32 + 5 is not 5");
+	ok(rdu_context_get_fault(s.ctx, &fault) == 1 && fault.code == RDU_FAULT_VALUE &&
+		   fault.info == RDU_TRAP_LOAD && fault.address == 5 * sizeof(*index),
+	   "the fault itself");
+	free(index);
+	down(&s);
+}
+
 /* What stops a context that is not a program's own mistake, in words. */
 static void test_limits(void)
 {
@@ -637,11 +662,14 @@ int main(void)
 	snprintf(chip, sizeof(chip), "%s", rdu_device_chip(dev)->name);
 	rdu_close(dev);
 	sample_make(&plain, chip, false);
-	sample_make(&gathering, chip, true);
+	sample_make(&gathering, chip, GATHER);
+	sample_make(&wide, chip, GATHER_INT64);
 	plain_path = strdup(temp_path("plain.rdu"));
 	gather_path = strdup(temp_path("gather.rdu"));
+	wide_path = strdup(temp_path("wide.rdu"));
 	if (rdu_file_write(plain_path, &plain.parts, error, sizeof(error)) ||
-	    rdu_file_write(gather_path, &gathering.parts, error, sizeof(error))) {
+	    rdu_file_write(gather_path, &gathering.parts, error, sizeof(error)) ||
+	    rdu_file_write(wide_path, &wide.parts, error, sizeof(error))) {
 		printf("Bail out! %s\n", error);
 		return 1;
 	}
@@ -654,6 +682,7 @@ int main(void)
 	test_weights();
 	test_restore();
 	test_fault();
+	test_wide_index();
 	test_limits();
 	test_bad_image();
 	test_refused();
@@ -661,9 +690,12 @@ int main(void)
 	test_reset();
 	unlink(plain_path);
 	unlink(gather_path);
+	unlink(wide_path);
 	free((void *)plain_path);
 	free((void *)gather_path);
+	free((void *)wide_path);
 	sample_free(&plain);
 	sample_free(&gathering);
+	sample_free(&wide);
 	return tap_done();
 }

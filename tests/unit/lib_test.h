@@ -23,9 +23,11 @@
 
 /*
  * y = 2 x + w, 64 vectors; w is 0.5 everywhere. With gather: y[i] = x[index[i]],
- * where a bad index is a fault at run time. Symbols x, y, w (a weight), "index";
- * entry point "main".
+ * where a bad index is a fault at run time; its type is int32, or int64 with
+ * GATHER_INT64. Symbols x, y, w (a weight), "index"; entry point "main".
  */
+enum { NO_GATHER, GATHER, GATHER_INT64 };
+
 #define VECTORS 64
 
 struct sample {
@@ -47,12 +49,12 @@ static inline void sample_symbol(struct sample *s, unsigned int i, const char *n
 	strcpy(s->regions[i].name, name);
 	s->regions[i].kind = flags & RDU_SYM_INPUT ? RDU_REGION_INPUT :
 			     flags & RDU_SYM_OUTPUT ? RDU_REGION_OUTPUT : RDU_REGION_WEIGHT;
-	s->regions[i].size = elements * 4;
+	s->regions[i].size = elements * (dtype == RDU_DT_I64 ? 8 : 4);
 	s->regions[i].align = 64;
 	s->regions[i].data = RDU_NO_DATA;
 }
 
-static inline void sample_make(struct sample *s, const char *chip, bool gather)
+static inline void sample_make(struct sample *s, const char *chip, int gather)
 {
 	char error[160];
 	struct cfgb *b;
@@ -70,7 +72,7 @@ static inline void sample_make(struct sample *s, const char *chip, bool gather)
 	n = VECTORS * lanes;
 	linear = (struct rdu_cfg_access){ .lanes = lanes, .lane_stride = 1, .stride = { lanes } };
 	for (i = 0; i < 3; i++)
-		sizes[i] = n * 4;
+		sizes[i] = n * (i == 2 && gather == GATHER_INT64 ? 8 : 4);
 	b = cfgb_new(&s->chip, 1);
 	b->num_segments = 3;
 	w = cfgb_program(b, RDU_KIND_LOAD, 0, 0);
@@ -80,7 +82,9 @@ static inline void sample_make(struct sample *s, const char *chip, bool gather)
 	cfgb_loop(b, a, VECTORS);
 	cfgb_loop(b, out, VECTORS);
 	linear.target = 2;
+	linear.format = gather == GATHER_INT64 ? RDU_FMT_I64 : RDU_FMT_WORD;
 	cfgb_access(b, w, &linear, NULL);
+	linear.format = RDU_FMT_WORD;
 	linear.target = 1;
 	cfgb_access(b, out, &linear, NULL);
 	linear.target = 0;
@@ -106,7 +110,8 @@ static inline void sample_make(struct sample *s, const char *chip, bool gather)
 
 	sample_symbol(s, 0, "x", RDU_DT_F32, RDU_SYM_INPUT, n);
 	sample_symbol(s, 1, "y", RDU_DT_F32, RDU_SYM_OUTPUT, n);
-	sample_symbol(s, 2, gather ? "index" : "w", gather ? RDU_DT_I32 : RDU_DT_F32,
+	sample_symbol(s, 2, gather ? "index" : "w", gather == GATHER_INT64 ? RDU_DT_I64 :
+		      gather ? RDU_DT_I32 : RDU_DT_F32,
 		      gather ? RDU_SYM_INPUT : RDU_SYM_WEIGHT, n);
 	if (!gather)
 		s->regions[2].data = 0;
