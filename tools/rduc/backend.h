@@ -178,6 +178,7 @@ __attribute__((format(printf, 2, 3))) void image_fail(struct uimage *im, const c
 int image_pack(struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
+uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
 int dtype_format(enum rdu_dtype dtype);
 int dtype_size(enum rdu_dtype dtype);
 

@@ -286,7 +286,8 @@ int be_program(struct backend *be)
 				.region = (uint32_t)w->region,
 				.access = im->segment[k].access,
 				.offset = w->offset,
-				.size = w->size,
+				/* No byte more: an index past the tensor's end must fault. */
+				.size = tensor_size(im->segment[k].t),
 			};
 
 			put(&segments, &g, sizeof(g));

@@ -209,16 +209,12 @@ static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *re
 	} else {
 		body = xbuild_expr(&b, n->body);
 		if (masked) {
-			struct xarg in =
-				xval(xprog_op(&b.x, RDU_SIMD_ILT, xbuild_index(&b, lp->lane_dim),
-					      ximm((uint32_t)l->extent[lp->lane_dim]), none));
-			if (lp->lanes < (int)m->im->chip->lanes) {
-				/* one vector covers the dimension, or lanes is its divisor */
-				struct xarg lane = { .kind = XA_LANE };
+			bool one = lp->lanes < (int)m->im->chip->lanes; /* vector covers it */
+			struct xarg lane = { .kind = XA_LANE }, in;
 
-				in = xval(xprog_op(&b.x, RDU_SIMD_ILT, lane,
-						   ximm((uint32_t)lp->lanes), none));
-			}
+			in = xval(xprog_op(
+				&b.x, RDU_SIMD_ILT, one ? lane : xbuild_index(&b, lp->lane_dim),
+				ximm((uint32_t)(one ? lp->lanes : l->extent[lp->lane_dim])), none));
 			body = xval(xprog_op(&b.x, RDU_SIMD_SELECT, in, body,
 					     ximm(identity(n->reduce))));
 		}

@@ -14,12 +14,12 @@ struct life {
 	uint64_t size, offset;
 };
 
-static int64_t tensor_elements(const struct tensor *t)
+uint64_t tensor_size(const struct tensor *t)
 {
-	int64_t n = 1;
+	uint64_t n = (uint64_t)dtype_size(t->dtype);
 
 	for (int d = 0; d < t->ndim; d++)
-		n *= t->dim[d];
+		n *= (uint64_t)t->dim[d];
 	return n;
 }
 
@@ -106,9 +106,7 @@ int be_regions(struct backend *be)
 		struct tensor *t = m->tensors[i];
 
 		life[i] = (struct life){ .t = t, .first = -1, .last = -1 };
-		life[i].size =
-			((uint64_t)tensor_elements(t) * (uint64_t)dtype_size(t->dtype) + 63) / 64 *
-			64;
+		life[i].size = (tensor_size(t) + 63) / 64 * 64;
 		if (!life[i].size)
 			life[i].size = 64;
 		kind[i] = t->kind;
@@ -156,8 +154,7 @@ int be_regions(struct backend *be)
 		region = region_new(be, t->name, of[kind[i]], life[i].size);
 		be->where[i] = (struct region_of){ region, 0, life[i].size };
 		if (t->data)
-			region_data(be, region, t->data,
-				    (uint64_t)tensor_elements(t) * (uint64_t)dtype_size(t->dtype));
+			region_data(be, region, t->data, tensor_size(t));
 	}
 	qsort(temp, (size_t)num_temp, sizeof(*temp), by_size);
 	put_in_arena(temp, num_temp, &arena);
