@@ -145,7 +145,7 @@ struct rdu_trace {
 	X(ECC, 13, "uncorrectable memory error") \
 	X(CONFIG, 14, "the configuration was refused (info: enum rdu_cfg_error)") \
 	X(INTERNAL, 15, "the card has no memory left for its own work") \
-	X(VALUE, 16, "a value does not fit where it is to go (info: enum rdu_trap)")
+	X(VALUE, 16, "a value does not fit where it is to go")
 
 enum rdu_fault {
 #define RDU_FAULT_ENUM(n, v, t) RDU_FAULT_##n = v,

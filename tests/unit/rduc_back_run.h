@@ -157,8 +157,9 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 		struct rdu_run run = { .segments = bound, .scratch = scratch, .pool = pool };
 
 		if (execute && rdu_section_execute(x, &run, &fault)) {
-			snprintf(error, error_size, "%s: fault %d in unit program %u at %llu",
-				 q->name, fault.code, fault.program,
+			snprintf(error, error_size,
+				 "%s: fault %d info %u in unit program %u at %llu", q->name,
+				 fault.code, fault.info, fault.program,
 				 (unsigned long long)fault.addr);
 			rc = -1;
 		}

@@ -411,6 +411,20 @@ int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, i
 	return 0;
 }
 
+int64_t value_int(const struct value *v, int64_t i)
+{
+	switch (v->dtype) {
+	case RDU_DT_I64:
+		return ((int64_t *)v->data)[i];
+	case RDU_DT_I32:
+		return ((int32_t *)v->data)[i];
+	case RDU_DT_I8:
+		return ((int8_t *)v->data)[i];
+	default:
+		return ((uint8_t *)v->data)[i];
+	}
+}
+
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num)
 {
 	struct value *v = node_in(n, in);
@@ -429,20 +443,7 @@ const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num
 	}
 	p = graph_alloc(g, (count ? count : 1) * sizeof(*p));
 	for (int64_t i = 0; i < count; i++)
-		switch (v->dtype) {
-		case RDU_DT_I64:
-			p[i] = ((int64_t *)v->data)[i];
-			break;
-		case RDU_DT_I32:
-			p[i] = ((int32_t *)v->data)[i];
-			break;
-		case RDU_DT_I8:
-			p[i] = ((int8_t *)v->data)[i];
-			break;
-		default:
-			p[i] = ((uint8_t *)v->data)[i];
-			break;
-		}
+		p[i] = value_int(v, i);
 	*num = (int)count;
 	return p;
 }

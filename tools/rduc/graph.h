@@ -202,6 +202,8 @@ bool dtype_is_int(enum rdu_dtype dtype);
 /* Set an output's shape and type; checks limits. */
 int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, int ndim,
 	       const int64_t *dim);
+/* Element i of a constant of integers. */
+int64_t value_int(const struct value *v, int64_t i);
 /* Integers of a constant of any integer type; NULL and an error if it isn't one. */
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num);
 bool value_same_shape(const struct value *a, const struct value *b);
@@ -344,5 +346,7 @@ int write_whole_file(const char *path, const void *data, size_t size, char *erro
 
 /* nest_eval.c: as nest_eval, with fp32 tensors held and computed as double. */
 void nest_eval_wide(const struct nest *n, void **data);
+/* As nest_eval, but nests of int64 tensors compute in 64 bits: for constants. */
+int nest_eval_fold(const struct nest *n, void **data);
 
 #endif

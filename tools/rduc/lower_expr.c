@@ -617,6 +617,25 @@ struct xarg xbuild_index(struct xbuild *b, int dim)
 	return sum.kind == XA_NONE ? ximm(0) : sum;
 }
 
+/* 1 in the lanes and iterations that are points of the nest. */
+static struct xarg xbuild_live(struct xbuild *b)
+{
+	const struct loops *lp = b->lp;
+	struct xarg lane = { .kind = XA_LANE }, none = { 0 }, live, at;
+
+	live = xval(xprog_op(&b->x, RDU_SIMD_ILT, lane, ximm((uint32_t)lp->lanes), none));
+	for (int d = 0; d < b->l->num_dims; d++) {
+		if (lp->reach[d] <= lp->limit[d])
+			continue;
+		at = xbuild_index(b, d);
+		if (at.kind == XA_IMM) /* reduced before */
+			continue;
+		at = xval(xprog_op(&b->x, RDU_SIMD_ILT, at, ximm((uint32_t)lp->limit[d]), none));
+		live = xval(xprog_op(&b->x, RDU_SIMD_AND, live, at, none));
+	}
+	return live;
+}
+
 struct xarg xbuild_expr(struct xbuild *b, int expr)
 {
 	const struct nest *n = b->l->n;
@@ -634,6 +653,9 @@ struct xarg xbuild_expr(struct xbuild *b, int expr)
 		break;
 	case EXPR_INDEX:
 		r = xbuild_index(b, b->l->index_dim[e->arg[0]]);
+		break;
+	case EXPR_LIVE:
+		r = xbuild_live(b);
 		break;
 	case EXPR_RED:
 		r = xsrc_arg(source(b, -1));

@@ -187,6 +187,19 @@ int nest_red(struct nest *n)
 	return add_expr(n, &(struct expr){ .kind = EXPR_RED, .arg = { -1, -1, -1 } });
 }
 
+int nest_live(struct nest *n)
+{
+	return add_expr(n, &(struct expr){ .kind = EXPR_LIVE, .arg = { -1, -1, -1 } });
+}
+
+int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why)
+{
+	int live = nest_live(n), none = nest_imm_i(n, 0);
+
+	bad = nest_op(n, RDU_SIMD_SELECT, bad, nest_imm_i(n, why), none);
+	return nest_op(n, RDU_SIMD_TRAP, value, nest_op(n, RDU_SIMD_SELECT, live, bad, none), -1);
+}
+
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c)
 {
 	return add_expr(n, &(struct expr){ .kind = EXPR_OP, .op = op, .arg = { a, b, c } });
@@ -356,6 +369,7 @@ int nest_check(const struct nest *n, char *error, int size)
 						i);
 			break;
 		case EXPR_IMM:
+		case EXPR_LIVE:
 			break;
 		}
 	}
@@ -443,6 +457,9 @@ static void print_expr(const struct nest *n, int i, FILE *f)
 		break;
 	case EXPR_RED:
 		fputc('r', f);
+		break;
+	case EXPR_LIVE:
+		fputs("live", f);
 		break;
 	case EXPR_OP:
 		fprintf(f, "%s(", op_text(e->op));

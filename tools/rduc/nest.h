@@ -17,6 +17,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include "rdu/cmd.h"
 #include "rdu/config.h"
 #include "rdu/program.h"
 
@@ -69,8 +70,10 @@ enum expr_kind {
 	EXPR_IN, /* arg[0]: input */
 	EXPR_IMM, /* imm */
 	EXPR_INDEX, /* arg[0]: dimension; int32 */
-	EXPR_RED, /* the reduction's result (epilogue only) */
-	EXPR_OP, /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
+	EXPR_RED,   /* the reduction's result (epilogue only) */
+	EXPR_LIVE,  /* 1 at the nest's points; 0 in lanes and iterations that only fill up
+		     * vectors and tiles: what they compute must not trap */
+	EXPR_OP,    /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
 };
 
 struct expr {
@@ -148,14 +151,18 @@ int nest_imm_f(struct nest *n, float v);
 int nest_imm_i(struct nest *n, int32_t v);
 int nest_index(struct nest *n, int dim);
 int nest_red(struct nest *n);
+int nest_live(struct nest *n);
+/* value, or the run stops (fault VALUE) where `bad`, an int, is not 0. */
+int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why);
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c); /* -1: unused */
 /* 0, or -1 and what is wrong. The back half runs it on every nest after each pass that makes
  * or changes nests. */
 int nest_check(const struct nest *n, char *error, int error_size);
 void nest_print(const struct nest *n, void *file);
 /* Plain interpreter of one nest on row-major host arrays: the oracle of tests.
- * data[tensor->id]. bf16: round contraction inputs as the systolic array does. */
-void nest_eval(const struct nest *n, void **data, bool bf16);
+ * data[tensor->id]. bf16: round contraction inputs as the systolic array does.
+ * 0, or why the card would stop (RDU_TRAP_INDEX too where it says BOUNDS). */
+int nest_eval(const struct nest *n, void **data, bool bf16);
 
 /* Most terms that one accumulator adds up. */
 #define SUM_TERMS 16384

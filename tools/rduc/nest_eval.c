@@ -4,6 +4,8 @@
  * is computed in double and rounded to fp32 after each operation (which gives
  * the correctly rounded fp32 result for + - * / sqrt), or left in double
  * (nest_eval_wide: for gradient checks). Reductions run in row-major order.
+ * Integers have 32 bits, as on the card, or 64 (nest_eval_fold: what an int64
+ * operator gives, for constants).
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,10 +13,10 @@
 #include "graph.h"
 #include "mem.h"
 
-/* A value as a floating-point number and as a word: operations use theirs. */
+/* A value as a floating-point number and as an integer: operations use theirs. */
 struct word {
 	double f;
-	uint32_t i;
+	int64_t i;
 };
 
 struct cursor {
@@ -29,7 +31,8 @@ struct cursor {
 
 struct eval {
 	const struct nest *n;
-	bool wide, bf16;
+	bool wide, bf16, int64;
+	int trap; /* enum rdu_trap: why the card would have stopped first */
 	int64_t idx[NEST_MAX_DIMS];
 	struct cursor in[NEST_MAX_IN];
 	struct cursor out[NEST_MAX_OUT];
@@ -71,13 +74,25 @@ static struct word word_f(const struct eval *e, double f)
 {
 	struct word w = { e->wide ? f : (double)(float)f, 0 };
 
-	w.i = f_bits((float)f);
+	w.i = (int32_t)f_bits((float)f);
 	return w;
 }
 
-static struct word word_i(uint32_t i)
+static struct word word_i(int64_t i)
 {
-	return (struct word){ bits_f(i), i };
+	return (struct word){ bits_f((uint32_t)i), i };
+}
+
+/* The result of integer arithmetic: modulo 2^32, or 2^64. */
+static struct word word_n(const struct eval *e, uint64_t i)
+{
+	return word_i(e->int64 ? (int64_t)i : (int32_t)(uint32_t)i);
+}
+
+static void trap(struct eval *e, int why)
+{
+	if (!e->trap)
+		e->trap = why;
 }
 
 static struct tensor *storage(struct tensor *t)
@@ -94,7 +109,7 @@ static void cursor_init(struct cursor *c, const struct nest *n, const struct acc
 	c->a = a;
 	c->base = data[storage(a->tensor)->id];
 	c->dtype = a->tensor->dtype;
-	c->pad = word_i(a->pad);
+	c->pad = word_i((int32_t)a->pad);
 	c->offset = 0;
 	memset(c->step, 0, sizeof(c->step));
 	for (int t = a->tensor->ndim - 1; t >= 0; t--) {
@@ -106,34 +121,34 @@ static void cursor_init(struct cursor *c, const struct nest *n, const struct acc
 	}
 }
 
-static struct word load(const struct eval *e, const struct cursor *c, int64_t at)
+static struct word load(struct eval *e, const struct cursor *c, int64_t at)
 {
 	switch (c->dtype) {
 	case RDU_DT_F32:
 		if (e->wide)
 			return word_f(e, ((double *)c->base)[at]);
-		return word_i(((uint32_t *)c->base)[at]);
+		return word_i(((int32_t *)c->base)[at]);
 	case RDU_DT_U8:
 	case RDU_DT_BOOL:
 		return word_i(((uint8_t *)c->base)[at]);
 	case RDU_DT_I8:
-		return word_i((uint32_t)((int8_t *)c->base)[at]);
+		return word_i(((int8_t *)c->base)[at]);
 	case RDU_DT_I32:
-		return word_i(((uint32_t *)c->base)[at]);
-	case RDU_DT_I64:
-		return word_i((uint32_t)((uint64_t *)c->base)[at]);
+		return word_i(((int32_t *)c->base)[at]);
+	case RDU_DT_I64: {
+		int64_t v = ((int64_t *)c->base)[at];
+
+		if (!e->int64 && v != (int32_t)v)
+			trap(e, RDU_TRAP_LOAD);
+		return word_n(e, (uint64_t)v);
+	}
 	case RDU_DT_BF16:
-		return word_i((uint32_t)((uint16_t *)c->base)[at] << 16);
+		return word_i((int32_t)((uint32_t)((uint16_t *)c->base)[at] << 16));
 	}
 	return word_i(0);
 }
 
-static int32_t clamp(int32_t v, int32_t lo, int32_t hi)
-{
-	return v < lo ? lo : v > hi ? hi : v;
-}
-
-static void store(const struct eval *e, const struct cursor *c, int64_t at, struct word w, bool add)
+static void store(struct eval *e, const struct cursor *c, int64_t at, struct word w, bool add)
 {
 	if (add)
 		w = word_f(e, load(e, c, at).f + w.f);
@@ -142,23 +157,27 @@ static void store(const struct eval *e, const struct cursor *c, int64_t at, stru
 		if (e->wide)
 			((double *)c->base)[at] = w.f;
 		else
-			((uint32_t *)c->base)[at] = w.i;
+			((uint32_t *)c->base)[at] = (uint32_t)w.i;
 		break;
 	case RDU_DT_U8:
 	case RDU_DT_BOOL:
-		((uint8_t *)c->base)[at] = (uint8_t)clamp((int32_t)w.i, 0, 255);
+		if (!e->int64 && w.i != (uint8_t)w.i)
+			trap(e, RDU_TRAP_STORE);
+		((uint8_t *)c->base)[at] = (uint8_t)w.i;
 		break;
 	case RDU_DT_I8:
-		((int8_t *)c->base)[at] = (int8_t)clamp((int32_t)w.i, -128, 127);
+		if (!e->int64 && w.i != (int8_t)w.i)
+			trap(e, RDU_TRAP_STORE);
+		((int8_t *)c->base)[at] = (int8_t)w.i;
 		break;
 	case RDU_DT_I32:
-		((uint32_t *)c->base)[at] = w.i;
+		((int32_t *)c->base)[at] = (int32_t)w.i;
 		break;
 	case RDU_DT_I64:
-		((int64_t *)c->base)[at] = (int32_t)w.i;
+		((int64_t *)c->base)[at] = w.i;
 		break;
 	case RDU_DT_BF16: {
-		uint32_t u = w.i;
+		uint32_t u = (uint32_t)w.i;
 
 		if ((u & 0x7fffffff) > 0x7f800000)
 			u = 0x7fc00000;
@@ -189,7 +208,7 @@ static int64_t locate(struct eval *e, const struct cursor *c)
 	for (int d = 0; d < n->ndim; d++)
 		at += c->step[d] * e->idx[d];
 	if (a->gather_in >= 0) {
-		shift = (int32_t)fetch(e, a->gather_in).i;
+		shift = fetch(e, a->gather_in).i;
 		at += shift * c->stride[a->gather_dim];
 	}
 	if (!a->guarded && a->gather_in < 0)
@@ -201,8 +220,11 @@ static int64_t locate(struct eval *e, const struct cursor *c)
 			i += a->coef[t][d] * e->idx[d];
 		if (a->gather_in >= 0 && a->gather_dim == t)
 			i += shift;
-		if (i < 0 || i >= a->tensor->dim[t])
-			return -1;
+		if (i >= 0 && i < a->tensor->dim[t])
+			continue;
+		if (a->gather_in >= 0 && a->gather_dim == t)
+			trap(e, RDU_TRAP_INDEX);
+		return -1;
 	}
 	return at;
 }
@@ -221,10 +243,27 @@ static double fmax_ieee(double a, double b)
 	return a > b ? a : b;
 }
 
-static struct word apply(const struct eval *e, enum rdu_simd_op op, struct word a, struct word b,
+/* Nearest even, saturating. */
+static int64_t to_int(const struct eval *e, double f)
+{
+	double end = e->int64 ? 0x1p63 : 0x1p31;
+
+	f = nearbyint(f);
+	if (isnan(f))
+		return 0;
+	if (f >= end)
+		return e->int64 ? INT64_MAX : INT32_MAX;
+	if (f < -end)
+		return e->int64 ? INT64_MIN : INT32_MIN;
+	return (int64_t)f;
+}
+
+static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, struct word b,
 			 struct word c)
 {
-	int32_t ia = (int32_t)a.i, ib = (int32_t)b.i;
+	int64_t ia = a.i, ib = b.i;
+	uint64_t ua = (uint64_t)ia, ub = (uint64_t)ib;
+	unsigned int by = (unsigned int)ib & (e->int64 ? 63 : 31);
 
 	/* clang-format off */
 	switch (op) {
@@ -242,20 +281,26 @@ static struct word apply(const struct eval *e, enum rdu_simd_op op, struct word 
 	case RDU_SIMD_FLE: return word_f(e, a.f <= b.f);
 	case RDU_SIMD_FEQ: return word_f(e, a.f == b.f);
 	case RDU_SIMD_SELECT: return a.i ? b : c;
-	case RDU_SIMD_IADD: return word_i(a.i + b.i);
-	case RDU_SIMD_ISUB: return word_i(a.i - b.i);
-	case RDU_SIMD_IMUL: return word_i(a.i * b.i);
-	case RDU_SIMD_IMAX: return word_i(ia > ib ? a.i : b.i);
-	case RDU_SIMD_IMIN: return word_i(ia < ib ? a.i : b.i);
+	case RDU_SIMD_IADD: return word_n(e, ua + ub);
+	case RDU_SIMD_ISUB: return word_n(e, ua - ub);
+	case RDU_SIMD_IMUL: return word_n(e, ua * ub);
+	case RDU_SIMD_IMAX: return ia > ib ? a : b;
+	case RDU_SIMD_IMIN: return ia < ib ? a : b;
 	case RDU_SIMD_ILT: return word_i(ia < ib);
 	case RDU_SIMD_ILE: return word_i(ia <= ib);
-	case RDU_SIMD_IEQ: return word_i(a.i == b.i);
-	case RDU_SIMD_AND: return word_i(a.i & b.i);
-	case RDU_SIMD_OR: return word_i(a.i | b.i);
-	case RDU_SIMD_XOR: return word_i(a.i ^ b.i);
-	case RDU_SIMD_SHL: return word_i(a.i << (b.i & 31));
-	case RDU_SIMD_SHR: return word_i(a.i >> (b.i & 31));
-	case RDU_SIMD_SAR: return word_i((uint32_t)(ia >> (b.i & 31)));
+	case RDU_SIMD_IEQ: return word_i(ia == ib);
+	case RDU_SIMD_AND: return word_n(e, ua & ub);
+	case RDU_SIMD_OR: return word_n(e, ua | ub);
+	case RDU_SIMD_XOR: return word_n(e, ua ^ ub);
+	case RDU_SIMD_SHL: return word_n(e, ua << by);
+	case RDU_SIMD_SHR: return word_n(e, (e->int64 ? ua : (uint32_t)ua) >> by);
+	case RDU_SIMD_SAR: return word_i(ia >> by);
+	case RDU_SIMD_IMULH:
+		return word_i((int64_t)((__int128)ia * ib >> (e->int64 ? 64 : 32)));
+	case RDU_SIMD_TRAP:
+		if (ib && !(e->int64 && (ib == RDU_TRAP_INT64 || ib == RDU_TRAP_CONVERT)))
+			trap(e, (int)ib);
+		return a;
 	case RDU_SIMD_EXP: return word_f(e, exp(a.f));
 	case RDU_SIMD_LOG: return word_f(e, log(a.f));
 	case RDU_SIMD_TANH: return word_f(e, tanh(a.f));
@@ -267,19 +312,14 @@ static struct word apply(const struct eval *e, enum rdu_simd_op op, struct word 
 	case RDU_SIMD_SIN: return word_f(e, sin(a.f));
 	case RDU_SIMD_COS: return word_f(e, cos(a.f));
 	case RDU_SIMD_F2I:
-		if (isnan(a.f))
-			return word_i(0);
-		if (a.f >= 2147483647.0)
-			return word_i(INT32_MAX);
-		if (a.f <= -2147483648.0)
-			return word_i((uint32_t)INT32_MIN);
-		return word_i((uint32_t)(int32_t)nearbyint(a.f));
-	case RDU_SIMD_I2F: return word_f(e, ia);
+		return word_i(to_int(e, a.f));
+	case RDU_SIMD_I2F: return word_f(e, e->wide ? (double)ia : (double)(float)ia);
 	case RDU_SIMD_F2BF:
 	case RDU_SIMD_F2BF_SR: {
-		uint32_t u = a.i + 0x7fff + ((a.i >> 16) & 1);
+		uint32_t u = (uint32_t)a.i;
 
-		return isnan(a.f) ? word_i(0x7fc00000) : word_i(u & 0xffff0000);
+		u += 0x7fff + ((u >> 16) & 1);
+		return word_i(isnan(a.f) ? 0x7fc00000 : (int32_t)(u & 0xffff0000));
 	}
 	case RDU_SIMD_FLOOR: return word_f(e, floor(a.f));
 	case RDU_SIMD_CEIL: return word_f(e, ceil(a.f));
@@ -307,10 +347,13 @@ static void compute(struct eval *e, const bool *want, struct word red)
 				e->v[i] = word_f(e, bf16_round((float)e->v[i].f));
 			break;
 		case EXPR_IMM:
-			e->v[i] = word_i(x->imm);
+			e->v[i] = word_i((int32_t)x->imm);
+			break;
+		case EXPR_LIVE:
+			e->v[i] = word_i(1);
 			break;
 		case EXPR_INDEX:
-			e->v[i] = word_i((uint32_t)e->idx[x->arg[0]]);
+			e->v[i] = word_i(e->idx[x->arg[0]]);
 			break;
 		case EXPR_RED:
 			e->v[i] = red;
@@ -477,13 +520,29 @@ static float contract(struct eval *e, const struct contraction *p)
 	}
 }
 
-static void eval(const struct nest *n, void **data, bool bf16, bool wide)
+enum eval_kind { EVAL_CARD, EVAL_BF16, EVAL_WIDE, EVAL_FOLD };
+
+static bool has_int64(const struct nest *n)
 {
+	for (int k = 0; k < n->num_in; k++)
+		if (n->in[k].tensor->dtype == RDU_DT_I64)
+			return true;
+	for (int k = 0; k < n->num_out; k++)
+		if (n->out[k].access.tensor->dtype == RDU_DT_I64)
+			return true;
+	return false;
+}
+
+static int eval(const struct nest *n, void **data, enum eval_kind kind)
+{
+	bool bf16 = kind == EVAL_BF16, wide = kind == EVAL_WIDE;
 	struct eval *e = xcalloc(1, sizeof(*e));
 	struct contraction plan = { 0 };
 	bool fast = false;
+	int why;
 
 	e->n = n;
+	e->int64 = kind == EVAL_FOLD && has_int64(n);
 	e->wide = wide;
 	e->bf16 = bf16;
 	for (int k = 0; k < n->num_in; k++)
@@ -530,15 +589,22 @@ static void eval(const struct nest *n, void **data, bool bf16, bool wide)
 				store(e, &e->out[k], at, e->v[n->out[k].expr], n->out[k].add);
 		}
 	} while (step(e, false));
+	why = e->trap;
 	free(e);
+	return why;
 }
 
-void nest_eval(const struct nest *n, void **data, bool bf16)
+int nest_eval(const struct nest *n, void **data, bool bf16)
 {
-	eval(n, data, bf16, false);
+	return eval(n, data, bf16 ? EVAL_BF16 : EVAL_CARD);
 }
 
 void nest_eval_wide(const struct nest *n, void **data)
 {
-	eval(n, data, false, true);
+	eval(n, data, EVAL_WIDE);
+}
+
+int nest_eval_fold(const struct nest *n, void **data)
+{
+	return eval(n, data, EVAL_FOLD);
 }

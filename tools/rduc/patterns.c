@@ -3,6 +3,7 @@
  * Pass 4: every operator becomes nests, by its own pattern. After this nothing
  * knows operators.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -405,6 +406,32 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	return 0;
 }
 
+/* int64 constants that the card would read. */
+static int check_constants(struct graph *g, const struct module_entry *e)
+{
+	for (int i = 0; i < e->num_nests; i++)
+		for (int k = 0; k < e->nests[i]->num_in; k++) {
+			const struct tensor *t = e->nests[i]->in[k].tensor;
+			int64_t v;
+
+			while (t->view_of)
+				t = t->view_of;
+			if (t->dtype != RDU_DT_I64 || !t->data)
+				continue;
+			for (int64_t at = 0; at < dims_count(t->ndim, t->dim); at++) {
+				v = ((const int64_t *)t->data)[at];
+				if (v != (int32_t)v)
+					return graph_error(g,
+							   "'%s' has %" PRId64
+							   " at element %" PRId64
+							   ": it does not fit 32 bits, which the "
+							   "card's integers have (used by '%s')",
+							   t->name, v, at, e->nests[i]->name);
+			}
+		}
+	return 0;
+}
+
 struct module *graph_patterns(struct graph *g)
 {
 	struct module *m = module_new(g->name);
@@ -431,6 +458,9 @@ struct module *graph_patterns(struct graph *g)
 		graph_error(g, "%s", error);
 		goto fail;
 	}
+	for (int i = 0; i < m->num_entries; i++)
+		if (check_constants(g, &m->entries[i]))
+			goto fail;
 	return m;
 fail:
 	module_free(m);

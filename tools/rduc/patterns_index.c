@@ -155,7 +155,8 @@ static int onehot_infer(struct graph *g, struct node *n)
 		return node_error(g, n, "indices must be integers, values two elements");
 	if (axis < 0)
 		axis += x->ndim + 1;
-	if (axis < 0 || axis > x->ndim || x->ndim >= RDU_MAX_DIMS || depth < 1)
+	if (axis < 0 || axis > x->ndim || x->ndim >= RDU_MAX_DIMS || depth < 1 ||
+	    depth >= INT32_MAX / 2)
 		return node_error(g, n, "axis or depth is out of range");
 	for (int i = 0; i <= x->ndim; i++)
 		dim[i] = i == axis ? depth : x->dim[from++];
@@ -210,6 +211,8 @@ static int nll_infer(struct graph *g, struct node *n)
 		if (t->dim[i] != x->dim[i + 1])
 			return node_error(g, n, "input %s and target %s do not fit",
 					  value_shape_text(g, x), value_shape_text(g, t));
+	if (attr_i(n, "ignore_index", 0) != (int32_t)attr_i(n, "ignore_index", 0))
+		return node_error(g, n, "ignore_index does not fit 32 bits");
 	if (w && (w->ndim != 1 || w->dim[0] != x->dim[1]))
 		return node_error(g, n, "weights have shape %s", value_shape_text(g, w));
 	if (!strcmp(how, "none"))
@@ -229,7 +232,7 @@ static struct nest *nll_nest(struct lower *l, struct node *n, const char *what, 
 	struct value *x = n->in[0], *t = n->in[1], *w = node_in(n, 2);
 	struct attr *ignore = node_attr(n, "ignore_index");
 	struct nest *nest = lower_nest(l, n, what);
-	int dim[RDU_MAX_DIMS], c, target, v = -1, k;
+	int dim[RDU_MAX_DIMS], c, target, bad, v = -1, k;
 
 	if (!each)
 		nest_dim(nest, "one", 1, false);
@@ -256,9 +259,15 @@ static struct nest *nll_nest(struct lower *l, struct node *n, const char *what, 
 	if (v < 0)
 		v = nest_imm_f(nest, 1);
 	target = nest_in(nest, 0);
-	if (ignore)
-		v = OP(SELECT, OP(IEQ, target, nest_imm_i(nest, (int32_t)ignore->i), -1),
-		       nest_imm_f(nest, 0), v);
+	bad = OP(ILT, target, nest_imm_i(nest, 0), -1);
+	bad = OP(OR, bad, OP(ILE, nest_imm_i(nest, (int32_t)x->dim[1]), target, -1), -1);
+	if (ignore) {
+		int ignored = OP(IEQ, target, nest_imm_i(nest, (int32_t)ignore->i), -1);
+
+		v = OP(SELECT, ignored, nest_imm_f(nest, 0), v);
+		bad = OP(SELECT, ignored, nest_imm_i(nest, 0), bad);
+	}
+	target = nest_trap(nest, target, bad, RDU_TRAP_INDEX);
 	nest->reduce = REDUCE_ADD;
 	nest->body = OP(SELECT, OP(IEQ, nest_index(nest, c), target, -1), v, nest_imm_f(nest, 0));
 	return nest;

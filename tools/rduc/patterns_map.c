@@ -48,10 +48,10 @@ static int access_value(struct map_ctx *c, struct value *v)
 	if (v->constant && v->data && value_count(v) == 1 && v->dtype != RDU_DT_BF16) {
 		if (v->dtype == RDU_DT_F32)
 			return nest_imm_f(c->nest, *(float *)v->data);
-		return nest_imm_i(c->nest, v->dtype == RDU_DT_I64   ? (int32_t) * (int64_t *)v->data
-					   : v->dtype == RDU_DT_I32 ? *(int32_t *)v->data
-					   : v->dtype == RDU_DT_I8  ? *(int8_t *)v->data
-								    : *(uint8_t *)v->data);
+		/* One beyond 32 bits stays a tensor: folding computes with it, the card
+		 * is not given it (graph_patterns). */
+		if (value_int(v, 0) == (int32_t)value_int(v, 0))
+			return nest_imm_i(c->nest, (int32_t)value_int(v, 0));
 	}
 	for (k = 0; k < c->nest->num_in; k++) /* x * x reads x once */
 		if (c->nest->in[k].tensor == v->tensor && v->tensor)
@@ -114,17 +114,74 @@ static int negative(struct map_ctx *c, int x)
 	return LT(x, F(c, 0));
 }
 
+/* An integer's value in type t: modulo 2^8 if that is narrower. */
+static int wrap(struct map_ctx *c, enum rdu_dtype t, int x)
+{
+	if (t == RDU_DT_U8)
+		return OP2(AND, x, I(c, 255));
+	if (t == RDU_DT_I8)
+		return OP2(SAR, OP2(SHL, x, I(c, 24)), I(c, 24));
+	return x;
+}
+
+/* a op b as numbers of type t: modulo 2^8 or 2^32; int64, of which there are 32
+ * bits here, stops where the result does not fit. */
+static int arithmetic(struct map_ctx *c, enum rdu_dtype t, enum rdu_simd_op op, int a, int b)
+{
+	int r = nest_op(c->nest, op, a, b, -1), bad;
+
+	if (t != RDU_DT_I64)
+		return wrap(c, t, r);
+	if (op == RDU_SIMD_IMUL) /* the upper half must be the lower one's sign */
+		bad = OP2(XOR, OP2(IMULH, a, b), OP2(ISUB, I(c, 0), OP2(ILT, r, I(c, 0))));
+	else if (op == RDU_SIMD_IADD)
+		bad = OP2(ILT, OP2(AND, OP2(XOR, a, r), OP2(XOR, b, r)), I(c, 0));
+	else
+		bad = OP2(ILT, OP2(AND, OP2(XOR, a, b), OP2(XOR, a, r)), I(c, 0));
+	return nest_trap(c->nest, r, bad, RDU_TRAP_INT64);
+}
+
+/* A whole number in fp32 as an integer of type t. What int32 cannot hold
+ * saturates, for the narrow types before it wraps; NaN gives 0. */
+static int to_integer(struct map_ctx *c, enum rdu_dtype t, int x)
+{
+	int r = OP1(F2I, x), fits;
+
+	if (t != RDU_DT_I64)
+		return wrap(c, t, r);
+	fits = OP2(FLT, x, F(c, 0x1p31f));
+	fits = SELECT(OP2(FLE, F(c, -0x1p31f), x), fits, I(c, 0));
+	return nest_trap(c->nest, r, OP2(IEQ, fits, I(c, 0)), RDU_TRAP_CONVERT);
+}
+
+static int truth(struct map_ctx *c, int e) /* a float comparison as bool */
+{
+	return SELECT(e, I(c, 1), I(c, 0));
+}
+
+static int truncate(struct map_ctx *c, int x)
+{
+	return SELECT(negative(c, x), OP1(CEIL, x), OP1(FLOOR, x));
+}
+
 /* An expression a line. */
 /* clang-format off */
 
 /* ---- one argument ---------------------------------------------------------- */
 
 GRAD(identity) { return G(c); }
-EXPR(neg) { return c->integer ? OP2(ISUB, I(c, 0), A(c, 0)) : OP1(FNEG, A(c, 0)); }
+static int minus(struct map_ctx *c)
+{
+	return arithmetic(c, c->in[0]->dtype, RDU_SIMD_ISUB, I(c, 0), A(c, 0));
+}
+EXPR(neg) { return c->integer ? minus(c) : OP1(FNEG, A(c, 0)); }
 GRAD(neg) { return OP1(FNEG, G(c)); }
 EXPR(abs)
 {
-	return c->integer ? OP2(IMAX, A(c, 0), OP2(ISUB, I(c, 0), A(c, 0))) : OP1(FABS, A(c, 0));
+	if (c->in[0]->dtype == RDU_DT_U8)
+		return A(c, 0);
+	return c->integer ? SELECT(OP2(ILT, A(c, 0), I(c, 0)), minus(c), A(c, 0))
+			  : OP1(FABS, A(c, 0));
 }
 GRAD(abs)
 {
@@ -343,7 +400,8 @@ EXPR(sign)
 {
 	if (c->integer)
 		return OP2(IMAX, I(c, -1), OP2(IMIN, I(c, 1), A(c, 0)));
-	return SELECT(negative(c, A(c, 0)), F(c, -1), LT(F(c, 0), A(c, 0)));
+	return SELECT(OP2(FEQ, A(c, 0), A(c, 0)),
+		      SELECT(negative(c, A(c, 0)), F(c, -1), LT(F(c, 0), A(c, 0))), A(c, 0));
 }
 EXPR(is_nan) { return SELECT(OP2(FEQ, A(c, 0), A(c, 0)), I(c, 0), I(c, 1)); }
 EXPR(not) { return OP2(IEQ, A(c, 0), I(c, 0)); }
@@ -410,13 +468,13 @@ EXPR(cast)
 			return x;
 		if (to == RDU_DT_BOOL)
 			return SELECT(OP2(FEQ, x, F(c, 0)), I(c, 0), I(c, 1));
-		return OP1(F2I, SELECT(negative(c, x), OP1(CEIL, x), OP1(FLOOR, x)));
+		return to_integer(c, to, truncate(c, x));
 	}
 	if (!dtype_is_int(to))
 		return OP1(I2F, x);
 	if (to == RDU_DT_BOOL)
 		return OP2(IEQ, OP2(IEQ, x, I(c, 0)), I(c, 0));
-	return x;
+	return from == to || from == RDU_DT_BOOL ? x : wrap(c, to, x);
 }
 GRAD(cast) { return G(c); }
 
@@ -426,8 +484,14 @@ static int fold_args(struct map_ctx *c, enum rdu_simd_op fop, enum rdu_simd_op i
 {
 	int x = A(c, 0);
 
-	for (int k = 1; k < c->num_in; k++)
-		x = nest_op(c->nest, c->integer ? iop : fop, x, A(c, k), -1);
+	for (int k = 1; k < c->num_in; k++) {
+		if (!c->integer)
+			x = nest_op(c->nest, fop, x, A(c, k), -1);
+		else if (iop == RDU_SIMD_IMAX || iop == RDU_SIMD_IMIN)
+			x = nest_op(c->nest, iop, x, A(c, k), -1);
+		else
+			x = arithmetic(c, c->in[0]->dtype, iop, x, A(c, k));
+	}
 	return x;
 }
 
@@ -485,19 +549,10 @@ static bool exponent(struct map_ctx *c, float *e)
 
 	if (!b->constant || !b->data || value_count(b) != 1)
 		return false;
-	switch (b->dtype) {
-	case RDU_DT_F32:
-		*e = *(float *)b->data;
-		return true;
-	case RDU_DT_I64:
-		*e = (float)*(int64_t *)b->data;
-		return true;
-	case RDU_DT_I32:
-		*e = (float)*(int32_t *)b->data;
-		return true;
-	default:
+	if (b->dtype == RDU_DT_BF16)
 		return false;
-	}
+	*e = b->dtype == RDU_DT_F32 ? *(float *)b->data : (float)value_int(b, 0);
+	return true;
 }
 
 static int power(struct map_ctx *c, int a, int b)
@@ -540,17 +595,75 @@ static int as_float(struct map_ctx *c, int k)
 	return dtype_is_int(c->in[k]->dtype) ? OP1(I2F, A(c, k)) : A(c, k);
 }
 
+/* An integer to a constant power: by squaring, as its type multiplies. */
+static int integer_power_const(struct map_ctx *c, uint32_t e)
+{
+	enum rdu_dtype t = c->in[0]->dtype;
+	int p = A(c, 0), r = -1;
+
+	for (; e; e >>= 1) {
+		if (e & 1)
+			r = r < 0 ? p : arithmetic(c, t, RDU_SIMD_IMUL, r, p);
+		if (e > 1)
+			p = arithmetic(c, t, RDU_SIMD_IMUL, p, p);
+	}
+	return r < 0 ? I(c, 1) : r;
+}
+
+/*
+ * An integer to an integer power: by squaring too, for the six lowest bits. From
+ * 2^32 on, even bases give 0 modulo 2^32, and -1, 0 and 1 only look at the lowest
+ * bit: a power above 33 may be 32 or 33. Other odd bases stop there.
+ */
+static int integer_power(struct map_ctx *c)
+{
+	int a = A(c, 0), b = A(c, 1), odd = OP2(AND, b, I(c, 1)), p = a, r = I(c, 1), bad, size;
+	int few = OP2(IMIN, b, OP2(IADD, I(c, 32), odd));
+
+	for (int i = 0; i < 6; i++) {
+		r = SELECT(OP2(AND, few, I(c, 1 << i)), OP2(IMUL, r, p), r);
+		if (i < 5)
+			p = OP2(IMUL, p, p);
+	}
+	size = OP2(IMAX, a, OP2(ISUB, I(c, 0), a));
+	if (c->in[0]->dtype == RDU_DT_I64) {
+		/* No power of two or more lies near the limit: 46340^2 is below, and
+		 * 46341^2 above, by more than the functions' error. */
+		size = OP1(EXP, MUL(OP1(I2F, b), OP1(LOG, OP1(I2F, size))));
+		bad = OP2(AND, OP2(ILT, I(c, 1), b), truth(c, LT(F(c, 2147440000.0f), size)));
+		r = nest_trap(c->nest, r, bad, RDU_TRAP_INT64);
+		return nest_trap(c->nest, r, OP2(ILT, b, I(c, 0)), RDU_TRAP_POWER);
+	}
+	bad = OP2(AND, OP2(AND, a, OP2(ILT, I(c, 33), b)), OP2(ILT, I(c, 1), size));
+	bad = OP2(OR, bad, OP2(ILT, b, I(c, 0)));
+	return wrap(c, c->in[0]->dtype, nest_trap(c->nest, r, bad, RDU_TRAP_POWER));
+}
+
+/* A power computed by exp and log, without its fraction; what is within their
+ * error of a whole number is that number. */
+static int whole(struct map_ctx *c, int x)
+{
+	int near = OP1(ROUND, x), error = OP1(FABS, SUB(x, near));
+
+	return SELECT(LE(error, MUL(F(c, 4e-6f), OP1(FABS, x))), near, truncate(c, x));
+}
+
 EXPR(pow)
 {
+	bool constant;
 	float e;
+	int r;
 
-	if (exponent(c, &e)) {
-		int r = power_const(c, as_float(c, 0), e);
-
-		return c->integer ? OP1(F2I, r) : r;
-	}
-	return c->integer ? OP1(F2I, power(c, as_float(c, 0), as_float(c, 1)))
-			  : power(c, A(c, 0), as_float(c, 1));
+	constant = exponent(c, &e);
+	if (!c->integer)
+		return constant ? power_const(c, A(c, 0), e) : power(c, A(c, 0), as_float(c, 1));
+	if (constant && e >= 0 && e < 0x1p31f && e == floorf(e))
+		return integer_power_const(c, (uint32_t)e);
+	if (dtype_is_int(c->in[1]->dtype))
+		return integer_power(c);
+	r = constant ? power_const(c, as_float(c, 0), e) : power(c, as_float(c, 0), A(c, 1));
+	r = constant && (e == 0.5f || e == -0.5f) ? truncate(c, r) : whole(c, r);
+	return to_integer(c, c->in[0]->dtype, r);
 }
 GRAD(pow)
 {
@@ -580,10 +693,6 @@ GRAD(prelu)
 		     : SELECT(above, G(c), MUL(G(c), A(c, 1)));
 }
 
-static int truth(struct map_ctx *c, int e) /* a float comparison as bool */
-{
-	return SELECT(e, I(c, 1), I(c, 0));
-}
 EXPR(less)
 {
 	return c->integer ? OP2(ILT, A(c, 0), A(c, 1)) : truth(c, LT(A(c, 0), A(c, 1)));
@@ -694,6 +803,8 @@ static int map_pattern(struct lower *l, struct node *n)
 	if (!y->ndim)
 		nest_dim(nest, "i", 1, false);
 	e = n->op->map->expr(&c);
+	if (e < 0)
+		return node_error(l->graph, n, "more than %d operations", NEST_MAX_EXPR);
 	nest_output(nest, lower_value(l, y), e);
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest);
@@ -771,12 +882,7 @@ static int map_grad_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
-static int const_int(const struct value *v, int64_t i)
-{
-	return v->dtype == RDU_DT_I64 ? (int)((int64_t *)v->data)[i] : ((int32_t *)v->data)[i];
-}
-
-/* Integer division exists while compiling only (shape arithmetic). */
+/* Integer division exists while compiling only (shape arithmetic): it truncates. */
 static int div_fold(struct graph *g, struct node *n)
 {
 	struct value *a = n->in[0], *b = n->in[1], *y = n->out[0];
@@ -784,8 +890,7 @@ static int div_fold(struct graph *g, struct node *n)
 
 	if (!dtype_is_int(a->dtype))
 		return 0;
-	if (!a->constant || !b->constant || !a->data || !b->data || a->dtype != b->dtype ||
-	    (a->dtype != RDU_DT_I64 && a->dtype != RDU_DT_I32))
+	if (!a->constant || !b->constant || !a->data || !b->data || a->dtype != b->dtype)
 		return node_error(g, n, "integer division is supported for constants only");
 	na = value_count(a);
 	nb = value_count(b);
@@ -793,14 +898,13 @@ static int div_fold(struct graph *g, struct node *n)
 		return node_error(g, n, "integer division with broadcasting is not supported");
 	y->data = graph_alloc(g, (na ? na : 1) * dtype_bytes(y->dtype));
 	for (int64_t i = 0; i < na; i++) {
-		int64_t p = const_int(a, i), q = const_int(b, nb == 1 ? 0 : i);
+		int64_t p = value_int(a, i), q = value_int(b, nb == 1 ? 0 : i), r;
 
 		if (!q)
 			return node_error(g, n, "division by zero");
-		if (y->dtype == RDU_DT_I64)
-			((int64_t *)y->data)[i] = p / q;
-		else
-			((int32_t *)y->data)[i] = (int32_t)(p / q);
+		/* The one quotient that does not fit wraps. */
+		r = q == -1 ? (int64_t)(0 - (uint64_t)p) : p / q;
+		memcpy((char *)y->data + i * dtype_bytes(y->dtype), &r, dtype_bytes(y->dtype));
 	}
 	return 1;
 }

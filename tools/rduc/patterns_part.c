@@ -364,6 +364,10 @@ static int pad_infer(struct graph *g, struct node *n)
 
 	if (node_in(n, 2) && (!n->in[2]->constant || value_count(n->in[2]) != 1))
 		return node_error(g, n, "the value to pad with must be a constant");
+	if (node_in(n, 2) && n->in[2]->dtype == RDU_DT_I64 &&
+	    value_int(n->in[2], 0) != (int32_t)value_int(n->in[2], 0))
+		return node_error(g, n, "the value to pad with, %lld, does not fit 32 bits",
+				  (long long)value_int(n->in[2], 0));
 	if (pad_get(g, n, n->in[0], before, dim))
 		return -1;
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, dim);
@@ -388,10 +392,8 @@ static int pad_pattern(struct lower *l, struct node *n)
 	memcpy(&nest->in[0].pad, &f, 4);
 	if (with && dtype_bytes(with->dtype) == 4)
 		memcpy(&nest->in[0].pad, with->data, 4);
-	else if (with && with->dtype == RDU_DT_I64)
-		nest->in[0].pad = (uint32_t) * (int64_t *)with->data;
-	else if (with && dtype_bytes(with->dtype) == 1)
-		nest->in[0].pad = *(uint8_t *)with->data;
+	else if (with && dtype_is_int(with->dtype))
+		nest->in[0].pad = (uint32_t)value_int(with, 0);
 	else if (with)
 		nest->in[0].pad = (uint32_t) * (uint16_t *)with->data << 16;
 	return lower_done(l, n, nest);
@@ -501,6 +503,20 @@ static int tile_expand(struct graph *g, struct node *n)
 
 /* ---- gather -------------------------------------------------------------------------- */
 
+/* Constant indices lie in their dimension, counted from its start or its end. */
+static int check_indices(struct graph *g, struct node *n, const struct value *idx, int64_t size)
+{
+	int64_t count = idx->constant && idx->data ? value_count(idx) : 0;
+
+	for (int64_t i = 0; i < count; i++)
+		if (value_int(idx, i) < -size || value_int(idx, i) >= size)
+			return node_error(g, n,
+					  "index %lld of '%s' is %lld, of a dimension of %lld",
+					  (long long)i, idx->name, (long long)value_int(idx, i),
+					  (long long)size);
+	return 0;
+}
+
 static int gather_infer(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *idx = n->in[1];
@@ -514,6 +530,8 @@ static int gather_infer(struct graph *g, struct node *n)
 	if (!x->dim[axis] && value_count(idx))
 		return node_error(g, n, "axis %lld, which it picks from, is empty",
 				  (long long)axis);
+	if (check_indices(g, n, idx, x->dim[axis]))
+		return -1;
 	for (int i = 0; i < axis; i++)
 		dim[ndim++] = x->dim[i];
 	for (int i = 0; i < idx->ndim; i++)
@@ -523,8 +541,13 @@ static int gather_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, x->dtype, ndim, dim);
 }
 
-/* Indices as they are, or with negative ones counted from the end. */
-static struct tensor *gather_indices(struct lower *l, struct node *n, struct value *idx,
+/*
+ * Indices as they are, or with negative ones counted from the end. Along the first
+ * axis of a tensor laid out as it is written, one that is out of range is outside of
+ * the tensor, which the card sees (`seen`); elsewhere it would be in another row:
+ * looked for here.
+ */
+static struct tensor *gather_indices(struct lower *l, struct node *n, struct value *idx, bool seen,
 				     int64_t size)
 {
 	struct nest *nest;
@@ -535,8 +558,7 @@ static struct tensor *gather_indices(struct lower *l, struct node *n, struct val
 		bool negative = false;
 
 		for (int64_t k = 0; k < value_count(idx); k++)
-			negative |= (idx->dtype == RDU_DT_I64 ? ((int64_t *)idx->data)[k]
-							      : ((int32_t *)idx->data)[k]) < 0;
+			negative |= value_int(idx, k) < 0;
 		if (!negative)
 			return lower_value(l, idx);
 	}
@@ -552,6 +574,14 @@ static struct tensor *gather_indices(struct lower *l, struct node *n, struct val
 	e = nest_op(nest, RDU_SIMD_ILT, i, nest_imm_i(nest, 0), -1);
 	e = nest_op(nest, RDU_SIMD_SELECT, e,
 		    nest_op(nest, RDU_SIMD_IADD, i, nest_imm_i(nest, (int32_t)size), -1), i);
+	if (!seen && !(idx->constant && idx->data)) {
+		int in = nest_op(nest, RDU_SIMD_ILT, e, nest_imm_i(nest, (int32_t)size), -1);
+
+		in = nest_op(nest, RDU_SIMD_AND, in,
+			     nest_op(nest, RDU_SIMD_ILE, nest_imm_i(nest, 0), e, -1), -1);
+		e = nest_trap(nest, e, nest_op(nest, RDU_SIMD_IEQ, in, nest_imm_i(nest, 0), -1),
+			      RDU_TRAP_INDEX);
+	}
 	nest_output(nest, t, e);
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest) ? NULL : t;
@@ -596,7 +626,7 @@ static int gather_pattern(struct lower *l, struct node *n)
 	struct tensor *t;
 
 	axis += axis < 0 ? x->ndim : 0;
-	t = gather_indices(l, n, idx, x->dim[axis]);
+	t = gather_indices(l, n, idx, !axis && x->kind != TENSOR_TEMP, x->dim[axis]);
 	if (!t)
 		return -1;
 	return gather_nest(l, n, idx, t, axis, n->out[0], lower_value(l, x), false);
@@ -616,13 +646,16 @@ static int gather_elements_infer(struct graph *g, struct node *n)
 	for (int i = 0; i < x->ndim; i++)
 		if (i != axis && idx->dim[i] > x->dim[i])
 			return node_error(g, n, "indices have shape %s", value_shape_text(g, idx));
+	if (check_indices(g, n, idx, x->dim[axis]))
+		return -1;
 	return node_shape(g, n, 0, x->dtype, idx->ndim, idx->dim);
 }
 
 static int gather_elements(struct lower *l, struct node *n, struct value *part,
 			   struct tensor *whole, int64_t axis, bool scatter)
 {
-	struct tensor *t = gather_indices(l, n, n->in[1], whole->dim[axis]);
+	struct tensor *t = gather_indices(l, n, n->in[1], !axis && whole->kind != TENSOR_TEMP,
+					  whole->dim[axis]);
 	struct nest *nest;
 	struct access *a;
 
@@ -680,7 +713,8 @@ static int gather_grad_pattern(struct lower *l, struct node *n)
 	int64_t axis = attr_i(n->of_node, "axis", 0);
 
 	axis += axis < 0 ? out->ndim : 0;
-	t = gather_indices(l, n, n->in[1], out->dim[axis]);
+	/* Along the first axis the forward pass has seen them. */
+	t = gather_indices(l, n, n->in[1], !axis, out->dim[axis]);
 	if (!t || lower_fill(l, n, out, 0, 0, out->dim[0], 0))
 		return -1;
 	return gather_nest(l, n, n->in[1], t, axis, n->in[0], out, true);

@@ -485,7 +485,7 @@ static int arg_pattern(struct lower *l, struct node *n)
 	struct nest *nest = lower_nest(l, n, max ? "max" : "min");
 	struct value *x = n->in[0];
 	int64_t axis = attr_i(n, "axis", 0), shape[RDU_MAX_DIMS];
-	int dim[RDU_MAX_DIMS], e;
+	int dim[RDU_MAX_DIMS], e, none;
 	struct tensor *m;
 	unsigned int mask;
 
@@ -510,8 +510,10 @@ static int arg_pattern(struct lower *l, struct node *n)
 	access_kept(&nest->in[1], x->ndim, dim, mask);
 	nest->reduce = last ? REDUCE_MAX : REDUCE_MIN;
 	e = OP(I2F, nest_index(nest, dim[axis]), -1, -1);
+	none = nest_imm_f(nest, last ? -1.0f : 16777216.0f);
+	/* If one is NaN, so is the extreme value, and NaN is where it is. */
 	nest->body = OP(SELECT, OP(FEQ, nest_in(nest, 0), nest_in(nest, 1), -1), e,
-			nest_imm_f(nest, last ? -1.0f : 16777216.0f));
+			OP(SELECT, OP(FEQ, nest_in(nest, 0), nest_in(nest, 0), -1), none, e));
 	nest_output(nest, lower_value(l, n->out[0]), OP(F2I, nest_red(nest), -1, -1));
 	access_kept(&nest->out[0].access, x->ndim, dim, mask);
 	return lower_done(l, n, nest);

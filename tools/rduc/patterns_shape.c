@@ -298,6 +298,9 @@ static int fill_infer(struct graph *g, struct node *n)
 		return node_error(g, n, "more than %d dimensions", RDU_MAX_DIMS);
 	if (v && value_count(v) != 1)
 		return node_error(g, n, "value is not one element");
+	if (v && v->dtype == RDU_DT_I64 && value_int(v, 0) != (int32_t)value_int(v, 0))
+		return node_error(g, n, "its value %lld does not fit 32 bits",
+				  (long long)value_int(v, 0));
 	return node_shape(g, n, 0, v ? v->dtype : RDU_DT_F32, num, dim);
 }
 
@@ -309,21 +312,14 @@ static int fill_pattern(struct lower *l, struct node *n)
 
 	if (v)
 		switch (v->dtype) {
-		case RDU_DT_I64:
-			word = (uint32_t) * (int64_t *)v->data;
-			break;
 		case RDU_DT_F32:
-		case RDU_DT_I32:
 			word = *(uint32_t *)v->data;
 			break;
 		case RDU_DT_BF16:
 			word = (uint32_t) * (uint16_t *)v->data << 16;
 			break;
-		case RDU_DT_I8:
-			word = (uint32_t) * (int8_t *)v->data;
-			break;
 		default:
-			word = *(uint8_t *)v->data;
+			word = (uint32_t)value_int(v, 0);
 			break;
 		}
 	return lower_fill(l, n, out, 0, 0, out->ndim ? out->dim[0] : 1, word);

@@ -28,6 +28,18 @@ static int64_t points(const struct nest *n)
 	return num;
 }
 
+static const char *trap_text(int why)
+{
+	switch (why) {
+#define TRAP(n, v, t) \
+	case v:       \
+		return t;
+		RDU_TRAPS(TRAP)
+#undef TRAP
+	}
+	return "?";
+}
+
 /* Run the node's own nests on its constants. 1: too much work, -1: error. */
 static int fold_nests(struct graph *g, struct node *n)
 {
@@ -36,7 +48,7 @@ static int fold_nests(struct graph *g, struct node *n)
 	struct lower l = { m, e, g, "fold/" };
 	struct tensor *out = NULL;
 	void **data = NULL;
-	int ret;
+	int ret, why;
 
 	for (int i = 0; i < n->num_in; i++)
 		if (n->in[i])
@@ -69,8 +81,11 @@ static int fold_nests(struct graph *g, struct node *n)
 					data[i] = t->data = xcalloc(dims_count(t->ndim, t->dim) + 1,
 								    dtype_bytes(t->dtype));
 			}
-			for (int i = 0; i < e->num_nests; i++)
-				nest_eval(e->nests[i], data, false);
+			for (int i = 0; i < e->num_nests && !ret; i++)
+				if ((why = nest_eval_fold(e->nests[i], data)))
+					ret = node_error(g, n,
+							 "its constant result is not defined: %s",
+							 trap_text(why));
 			free(data);
 		}
 	}

@@ -110,6 +110,9 @@ static int part_expr(struct part *p, int i)
 	case EXPR_RED:
 		p->expr[i] = nest_red(p->to);
 		break;
+	case EXPR_LIVE:
+		p->expr[i] = nest_live(p->to);
+		break;
 	case EXPR_OP:
 		for (int k = 0; k < 3; k++) {
 			if (e->arg[k] < 0)
