@@ -255,6 +255,15 @@ static void weights(void)
 	m.weight_dims[0] = 4;
 	m.weight_dims[1] = 3;
 	refused("shapes that do not fit", "node 'first' (MatMul)");
+	m.weight.data_type = 2; /* uint8, by int32_data */
+	m.weight.has_raw_data = false;
+	m.weight.n_int32_data = 12;
+	m.weight.int32_data = (int32_t[12]){ 0, 255, 5, 256 };
+	refused("an element beyond its type", "initializer 'w': element 3 does not fit uint8");
+	m.weight.data_type = 13;
+	m.weight.raw_data.len = 96;
+	m.weight.raw_data.data = (uint8_t *)(uint64_t[12]){ 7, 1ull << 63 };
+	refused("an uint64 beyond int64", "initializer 'w': element 1 does not fit int64");
 }
 
 static void graphs(void)

@@ -223,11 +223,38 @@ static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
 	}
 }
 
+/* The first element that its type, or what holds it here, has no room for; -1: none. */
+static int64_t misfit(const Onnx__TensorProto *t, int type, int64_t n)
+{
+	int64_t lo = type == 3 ? INT8_MIN : type == 5 ? INT16_MIN : 0;
+	int64_t hi = type == 3	 ? INT8_MAX
+		     : type == 5 ? INT16_MAX
+		     : type == 2 ? UINT8_MAX
+				 : UINT16_MAX;
+	uint64_t u;
+
+	for (int64_t i = 0; i < n; i++) {
+		if (type == 13) {
+			u = 0;
+			if (t->has_raw_data)
+				memcpy(&u, t->raw_data.data + 8 * i, 8);
+			else
+				u = t->uint64_data[i];
+			if (u > INT64_MAX)
+				return i;
+		} else if (!t->has_raw_data && raw_size(type) < 4 && type != 9 &&
+			   (t->int32_data[i] < lo || t->int32_data[i] > hi)) {
+			return i;
+		}
+	}
+	return -1;
+}
+
 struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const char *what)
 {
 	int type = t->has_data_type ? t->data_type : 0;
 	int size = raw_size(type);
-	int64_t n, have;
+	int64_t n, have, bad;
 	struct value *v;
 
 	if (t->n_external_data ||
@@ -277,6 +304,12 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 				    have, n);
 			return NULL;
 		}
+	}
+	bad = misfit(t, type, n);
+	if (bad >= 0) {
+		graph_error(g, "%s: element %" PRId64 " does not fit %s", what, bad,
+			    type == 13 ? "int64, which uint64 is held as" : onnx_type_name(type));
+		return NULL;
 	}
 	v = graph_const(g, onnx_held_as(type), (int)t->n_dims, t->dims, NULL);
 	convert(t, type, n, v->data);
