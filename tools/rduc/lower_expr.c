@@ -203,6 +203,12 @@ static bool plain_tail(enum rdu_simd_op op)
 	       op == RDU_SIMD_FMIN || op == RDU_SIMD_MOV;
 }
 
+/* Is operand k of a tail operation, an immediate, moved to a register too? */
+static bool moves_imm(const struct xop *o, int k)
+{
+	return k == 0 && !plain_tail(o->op);
+}
+
 static bool pack_ports(const struct xprog *x, const struct rdu_chip *chip, struct pcu_ops *p,
 		       struct misfit *why)
 {
@@ -275,7 +281,7 @@ static bool pack_tail(const struct xprog *x, const struct rdu_chip *chip, int st
 
 			if (a->kind == XA_NONE)
 				continue;
-			if (a->kind == XA_IMM && (k > 0 || plain_tail(o->op)))
+			if (a->kind == XA_IMM && !moves_imm(o, k))
 				continue;
 			values++;
 			if (a->kind == XA_VAL && in_pcu(p, a->index))
@@ -349,7 +355,10 @@ static bool pack_pcu(const struct xprog *x, const struct rdu_chip *chip, struct 
 	       pack_tail(x, chip, stages, p, why) && pack_registers(x, chip, p, why);
 }
 
-static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg *a, bool in_tail)
+/* moved: an immediate is read from the register it was moved to. (Another operation may
+ * have moved the same number, where this one must not read a register.) */
+static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg *a, bool in_tail,
+				      bool moved)
 {
 	struct rdu_cfg_operand o = { 0 };
 	int m;
@@ -385,7 +394,7 @@ static struct rdu_cfg_operand operand(const struct pcu_ops *p, const struct xarg
 		}
 		break;
 	case XA_IMM:
-		m = in_tail ? moved_slot(p, a) : -1;
+		m = in_tail && moved ? moved_slot(p, a) : -1;
 		if (m >= 0) {
 			o.kind = RDU_OPD_REG;
 			o.index = (uint8_t)p->slot[m].reg;
@@ -412,16 +421,16 @@ static void fill_stages(const struct xprog *x, const struct pcu_ops *p, struct u
 		st->dst = (uint8_t)p->slot[s].reg;
 		if (p->slot[s].op < 0) {
 			st->op = RDU_SIMD_MOV;
-			st->a = operand(p, &p->slot[s].moved, false);
+			st->a = operand(p, &p->slot[s].moved, false, false);
 		} else {
 			const struct xop *o = &x->op[p->slot[s].op];
 
 			st->op = (uint8_t)o->op;
 			st->acc_mask = (uint16_t)o->acc_mask;
 			st->init = o->init;
-			st->a = operand(p, &o->arg[0], s >= p->num_stages);
-			st->b = operand(p, &o->arg[1], s >= p->num_stages);
-			st->c = operand(p, &o->arg[2], s >= p->num_stages);
+			st->a = operand(p, &o->arg[0], s >= p->num_stages, moves_imm(o, 0));
+			st->b = operand(p, &o->arg[1], s >= p->num_stages, moves_imm(o, 1));
+			st->c = operand(p, &o->arg[2], s >= p->num_stages, moves_imm(o, 2));
 		}
 	}
 }

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Small nests that once came out wrong, or were refused: compiled at every level for
+ * both chips, run, and compared with the plain interpreter.
+ */
+#include "nest.h"
+#include "rduc_back_run.h"
+
+static int num_tests, num_bad;
+
+static void result(bool good, const char *what, const char *chip, int level, const char *text)
+{
+	printf("%sok %d - %s, %s, -O%d%s%s\n", good ? "" : "not ", ++num_tests, what, chip, level,
+	       *text ? ": " : "", text);
+	fflush(stdout);
+	num_bad += !good;
+}
+
+/* A map of x [n] to y [n]; the caller adds what is computed between the two calls. */
+static struct nest *map_begin(struct module *m, int64_t n, int *x)
+{
+	struct nest *nest = module_nest(m, module_entry(m, "forward"), "map", "test");
+	int in;
+
+	nest_dim(nest, "i", n, false);
+	in = nest_input(nest, module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 1, &n));
+	nest->in[in].coef[0][0] = 1;
+	*x = nest_in(nest, in);
+	return nest;
+}
+
+static void map_end(struct module *m, struct nest *nest, int expr)
+{
+	int64_t n = nest->dim[0].extent;
+	int out = nest_output(nest, module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 1, &n), expr);
+
+	nest->out[out].access.coef[0][0] = 1;
+}
+
+/* 1.5 is an operand of FLOOR, which only a tail has and which takes it from a register,
+ * and of FMUL behind LOG, which must take it as a number. */
+static void imm_twice(struct module *m)
+{
+	int x, y, z;
+	struct nest *n = map_begin(m, 48, &x);
+
+	y = nest_op(n, RDU_SIMD_FLOOR, nest_imm_f(n, 1.5f), -1, -1);
+	z = nest_op(n, RDU_SIMD_FMUL, nest_imm_f(n, 1.5f),
+		    nest_op(n, RDU_SIMD_LOG, nest_op(n, RDU_SIMD_FABS, x, -1, -1), -1, -1), -1);
+	map_end(m, n, nest_op(n, RDU_SIMD_FADD, y, z, -1));
+}
+
+static const struct {
+	const char *what;
+	void (*make)(struct module *m);
+	float tolerance; /* of the largest element */
+} cases[] = {
+	{ "a number that one tail operation has in a register and another has not", imm_twice,
+	  1e-6f },
+};
+
+static size_t elements(const struct tensor *t)
+{
+	size_t n = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		n *= (size_t)t->dim[d];
+	return n;
+}
+
+/* Every element of an output; the text says which one is wrong. */
+static bool compare(const struct tensor *t, const float *got, const float *want, float tolerance,
+		    char *text, size_t size)
+{
+	float largest = 0;
+
+	for (size_t i = 0; i < elements(t); i++)
+		if (want[i] > largest || -want[i] > largest)
+			largest = want[i] < 0 ? -want[i] : want[i];
+	for (size_t i = 0; i < elements(t); i++) {
+		float off = got[i] - want[i];
+
+		if (got[i] == want[i] ||
+		    (off <= tolerance * largest && -off <= tolerance * largest))
+			continue;
+		snprintf(text, size, "%s[%zu] is %.9g, not %.9g", t->name, i, got[i], want[i]);
+		return false;
+	}
+	return true;
+}
+
+static void run(int c, const char *chip_name, int level, const char *path)
+{
+	struct module *m = module_new("test");
+	struct rdu_chip chip;
+	struct rduc_options opt = { .chip = &chip, .opt = level };
+	char text[700] = "";
+	void **data;
+	struct ran r;
+	bool good;
+
+	rdu_chip_find(chip_name, &chip, text, sizeof(text));
+	cases[c].make(m);
+	data = calloc((size_t)m->num_tensors, sizeof(*data));
+	for (int i = 0; i < m->num_tensors; i++) {
+		const struct tensor *t = m->tensors[i];
+
+		data[i] = calloc(elements(t) + 1, sizeof(float));
+		for (size_t k = 0; t->kind == TENSOR_INPUT && k < elements(t); k++)
+			((float *)data[i])[k] = (float)((int)(k * 7919 % 41) - 20) / 8 + 0.0625f;
+	}
+	for (int k = 0; k < m->entries[0].num_nests; k++)
+		nest_eval(m->entries[0].nests[k], data, false);
+	opt.fp32 = true;
+	good = !rduc_backend(m, &opt, path, text, sizeof(text)) && !ran_open(&r, path);
+	for (int i = 0; good && i < m->num_tensors; i++)
+		if (m->tensors[i]->kind == TENSOR_INPUT)
+			memcpy(ran_symbol(&r, m->tensors[i]->name), data[i],
+			       elements(m->tensors[i]) * sizeof(float));
+	if (good) {
+		good = !ran_entry(&r, 0, NULL, true, text, sizeof(text));
+		for (int i = 0; good && i < m->num_tensors; i++)
+			if (m->tensors[i]->kind == TENSOR_OUTPUT)
+				good = compare(m->tensors[i], ran_symbol(&r, m->tensors[i]->name),
+					       data[i], cases[c].tolerance, text, sizeof(text));
+		ran_close(&r);
+	}
+	result(good, cases[c].what, chip_name, level, text);
+	for (int i = 0; i < m->num_tensors; i++)
+		free(data[i]);
+	free(data);
+	module_free(m);
+}
+
+int main(void)
+{
+	static const char *const chips[] = { "sn10", "plasticine" };
+	static const int levels[] = { 0, 1, 3 };
+	char path[] = "/tmp/rduc-back-cases-XXXXXX";
+	int fd = mkstemp(path);
+
+	if (fd < 0)
+		return 1;
+	close(fd);
+	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
+		for (int k = 0; k < 2; k++)
+			for (int l = 0; l < 3; l++)
+				run((int)c, chips[k], levels[l], path);
+	unlink(path);
+	printf("1..%d\n", num_tests);
+	return num_bad != 0;
+}
