@@ -50,6 +50,26 @@ static void imm_twice(struct module *m)
 	map_end(m, n, nest_op(n, RDU_SIMD_FADD, y, z, -1));
 }
 
+/* y = 256 t of t = x + 1/10, which is stored in bf16: t is rounded, also if it is never
+ * stored because the two became one. */
+static void bf16_between(struct module *m)
+{
+	int64_t dim = 48;
+	struct tensor *t;
+	struct nest *n;
+	int x, in, out;
+
+	n = map_begin(m, dim, &x);
+	t = module_tensor(m, "t", TENSOR_TEMP, RDU_DT_BF16, 1, &dim);
+	out = nest_output(n, t, nest_op(n, RDU_SIMD_FADD, x, nest_imm_f(n, 0.1f), -1));
+	n->out[out].access.coef[0][0] = 1;
+	n = module_nest(m, &m->entries[0], "second", "test");
+	nest_dim(n, "i", dim, false);
+	in = nest_input(n, t);
+	n->in[in].coef[0][0] = 1;
+	map_end(m, n, nest_op(n, RDU_SIMD_FMUL, nest_in(n, in), nest_imm_f(n, 256), -1));
+}
+
 static const struct {
 	const char *what;
 	void (*make)(struct module *m);
@@ -57,6 +77,7 @@ static const struct {
 } cases[] = {
 	{ "a number that one tail operation has in a register and another has not", imm_twice,
 	  1e-6f },
+	{ "a result in bf16 that another nest reads", bf16_between, 0 },
 };
 
 static size_t elements(const struct tensor *t)

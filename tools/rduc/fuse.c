@@ -159,6 +159,20 @@ static bool covered_index(const struct nest *p, const struct nest *c, const stru
 	return n <= 1;
 }
 
+/* What a reader of output o of p finds there: the expression itself, or as it is after
+ * having been stored, where the tensor holds less than a word. -1: there is no room. */
+static int stored(struct nest *to, const struct nest *p, int o)
+{
+	if (p->out[o].access.tensor->dtype != RDU_DT_BF16)
+		return p->out[o].expr;
+	if (to->num_expr == NEST_MAX_EXPR)
+		return -1;
+	to->expr[to->num_expr] = (struct expr){ .kind = EXPR_OP,
+						.op = RDU_SIMD_F2BF,
+						.arg = { p->out[o].expr, -1, -1 } };
+	return to->num_expr++;
+}
+
 /* Puts map c behind output `o` of p, which it reads as its input `in`. keep: the
  * result is needed elsewhere too. False: it cannot be; *full: only because a nest has no more
  * room for that (NULL: it has). */
@@ -167,6 +181,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 {
 	const struct access *w = &p->out[o].access;
 	int dim_of[NEST_MAX_DIMS], input[NEST_MAX_IN], result[NEST_MAX_IN];
+	int read[NEST_MAX_IN];
 	int value[NEST_MAX_EXPR], dim;
 
 	*full = NULL;
@@ -209,11 +224,18 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		to->in[to->num_in] = a;
 		input[i] = to->num_in++;
 	}
+	for (int i = 0; i < c->num_in; i++) {
+		if (result[i] < 0)
+			continue;
+		read[i] = stored(to, p, result[i]);
+		if (read[i] < 0)
+			return false;
+	}
 	for (int i = 0; i < c->num_expr; i++) {
 		struct expr e = c->expr[i];
 
 		if (e.kind == EXPR_IN && input[e.arg[0]] < 0) {
-			value[i] = p->out[result[e.arg[0]]].expr;
+			value[i] = read[e.arg[0]];
 			continue;
 		}
 		if (e.kind == EXPR_IN)
