@@ -10,6 +10,7 @@
 #   make bench      measurements, one line each (BENCH=NAME runs one)
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
+#   make fuzz-diff  random models against other judges, for so long
 #   make install    library, tools and man pages, under DESTDIR and PREFIX
 #   make help       the list with the variables
 #
@@ -260,6 +261,12 @@ fuzz-card: $(F)/fuzzers/fuzz_command $(FUZZ_FRONT) qemu-asan
 fuzz-driver:
 	@MAKE='$(MAKE)' FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/run fuzz-driver
 
+# Random models through the whole compiler, against each other and other judges
+# (FUZZ_SEED=number: the same ones again).
+.PHONY: fuzz-diff
+fuzz-diff:
+	@MAKE='$(MAKE)' FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/run fuzz-diff
+
 # The kernel's own parts are checked by its checkpatch instead.
 format:
 	$(Q)clang-format -i $$(git ls-files 'lib/*.c' 'tools/*.c' 'qemu-device/*.c' 'tests/*.c' | grep -v selftests)
@@ -281,6 +288,7 @@ help:
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
 	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
+	@echo 'make fuzz-diff  random models against other judges for FUZZ_SECONDS=60 (FUZZ_SEED=N: again)'
 	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
 	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'
 	@echo 'make clean      remove what was compiled here (downloads, QEMU and kernels stay)'

@@ -35,7 +35,7 @@ struct build *build_new(void)
 	return b;
 }
 
-static Onnx__ValueInfoProto *value_info(const char *name, const int64_t *dim)
+static Onnx__ValueInfoProto *value_info(const char *name, int type, int ndim, const int64_t *dim)
 {
 	Onnx__ValueInfoProto *v = calloc(1, sizeof(*v));
 	Onnx__TypeProto *t = calloc(1, sizeof(*t));
@@ -46,16 +46,16 @@ static Onnx__ValueInfoProto *value_info(const char *name, const int64_t *dim)
 	onnx__type_proto__init(t);
 	onnx__type_proto__tensor__init(tt);
 	onnx__tensor_shape_proto__init(s);
-	for (; *dim; dim++) {
+	for (int i = 0; i < ndim; i++) {
 		Onnx__TensorShapeProto__Dimension *d = calloc(1, sizeof(*d));
 
 		onnx__tensor_shape_proto__dimension__init(d);
 		d->value_case = ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-		d->dim_value = *dim;
+		d->dim_value = dim[i];
 		APPEND(s->dim, s->n_dim, d);
 	}
 	tt->has_elem_type = 1;
-	tt->elem_type = 1;
+	tt->elem_type = type;
 	tt->shape = s;
 	t->value_case = ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
 	t->tensor_type = tt;
@@ -64,18 +64,37 @@ static Onnx__ValueInfoProto *value_info(const char *name, const int64_t *dim)
 	return v;
 }
 
+static int dims(const int64_t *dim)
+{
+	int n = 0;
+
+	while (dim[n])
+		n++;
+	return n;
+}
+
 void build_input(struct build *b, const char *name, const int64_t *dim)
 {
-	APPEND(b->graph.input, b->graph.n_input, value_info(name, dim));
+	build_input_of(b, name, 1, dims(dim), dim);
 }
 
 void build_output(struct build *b, const char *name, const int64_t *dim)
 {
-	APPEND(b->graph.output, b->graph.n_output, value_info(name, dim));
+	build_output_of(b, name, 1, dims(dim), dim);
 }
 
-static Onnx__TensorProto *tensor(struct build *b, const char *name, int type, int ndim,
-				 const int64_t *dim, const void *raw, size_t size)
+void build_input_of(struct build *b, const char *name, int type, int ndim, const int64_t *dim)
+{
+	APPEND(b->graph.input, b->graph.n_input, value_info(name, type, ndim, dim));
+}
+
+void build_output_of(struct build *b, const char *name, int type, int ndim, const int64_t *dim)
+{
+	APPEND(b->graph.output, b->graph.n_output, value_info(name, type, ndim, dim));
+}
+
+Onnx__TensorProto *build_tensor(struct build *b, const char *name, int type, int ndim,
+				const int64_t *dim, const void *raw, size_t size)
 {
 	Onnx__TensorProto *t = calloc(1, sizeof(*t));
 
@@ -85,7 +104,8 @@ static Onnx__TensorProto *tensor(struct build *b, const char *name, int type, in
 	t->data_type = type;
 	t->n_dims = ndim;
 	t->dims = malloc((ndim + 1) * sizeof(*t->dims));
-	memcpy(t->dims, dim, ndim * sizeof(*t->dims));
+	if (ndim)
+		memcpy(t->dims, dim, ndim * sizeof(*t->dims));
 	t->has_raw_data = 1;
 	t->raw_data.len = size;
 	t->raw_data.data = malloc(size + 1);
@@ -98,25 +118,25 @@ Onnx__TensorProto *build_weight(struct build *b, const char *name, const int64_t
 				uint32_t seed, float scale)
 {
 	size_t n = 1;
-	int nd = 0;
+	int nd;
 	float *f;
 	Onnx__TensorProto *t;
 
-	for (; dim[nd]; nd++)
+	for (nd = 0; dim[nd]; nd++)
 		n *= dim[nd];
 	f = malloc(n * sizeof(*f));
 	for (size_t i = 0; i < n; i++) {
 		seed = seed * 1664525 + 1013904223;
 		f[i] = (int32_t)seed * (scale / 2147483648.0f);
 	}
-	t = tensor(b, name, 1, nd, dim, f, n * sizeof(*f));
+	t = build_tensor(b, name, 1, nd, dim, f, n * sizeof(*f));
 	free(f);
 	return t;
 }
 
 void build_ints(struct build *b, const char *name, int n, const int64_t *v)
 {
-	tensor(b, name, 7, 1, (int64_t[]){ n }, v, n * sizeof(*v));
+	build_tensor(b, name, 7, 1, (int64_t[]){ n }, v, n * sizeof(*v));
 }
 
 static void names(const char *text, char ***array, size_t *n)
@@ -124,7 +144,7 @@ static void names(const char *text, char ***array, size_t *n)
 	char *copy = strdup(text), *save = NULL;
 
 	for (char *s = strtok_r(copy, " ", &save); s; s = strtok_r(NULL, " ", &save))
-		APPEND(*array, *n, strdup(s));
+		APPEND(*array, *n, strdup(strcmp(s, "-") ? s : ""));
 	free(copy);
 }
 
@@ -161,6 +181,23 @@ void attr_add_int(Onnx__NodeProto *n, const char *name, int64_t v)
 	a->i = v;
 }
 
+void attr_add_float(Onnx__NodeProto *n, const char *name, float v)
+{
+	Onnx__AttributeProto *a = attr(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+
+	a->has_f = 1;
+	a->f = v;
+}
+
+void attr_add_text(Onnx__NodeProto *n, const char *name, const char *v)
+{
+	Onnx__AttributeProto *a = attr(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+
+	a->has_s = 1;
+	a->s.len = strlen(v);
+	a->s.data = (uint8_t *)strdup(v);
+}
+
 void attr_add_ints(Onnx__NodeProto *n, const char *name, int num, const int64_t *v)
 {
 	Onnx__AttributeProto *a = attr(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS);
@@ -170,17 +207,26 @@ void attr_add_ints(Onnx__NodeProto *n, const char *name, int num, const int64_t 
 	memcpy(a->ints, v, num * sizeof(*v));
 }
 
+void *build_pack(struct build *b, size_t *size)
+{
+	uint8_t *buf;
+
+	*size = onnx__model_proto__get_packed_size(&b->model);
+	buf = malloc(*size + 1);
+	if (buf)
+		onnx__model_proto__pack(&b->model, buf);
+	return buf;
+}
+
 int build_write(struct build *b, const char *path)
 {
-	size_t n = onnx__model_proto__get_packed_size(&b->model);
-	uint8_t *buf = malloc(n);
+	size_t n;
+	void *buf = build_pack(b, &n);
 	FILE *f = fopen(path, "wb");
 	int ret = -1;
 
-	if (f && buf) {
-		onnx__model_proto__pack(&b->model, buf);
+	if (f && buf)
 		ret = fwrite(buf, 1, n, f) == n ? 0 : -1;
-	}
 	if (f && fclose(f))
 		ret = -1;
 	free(buf);

@@ -25,3 +25,17 @@ $(FUZZ_FRONT): $(call objects,$(B),$(wildcard tests/fuzz/fuzz_front*.c) tests/qt
 
 # Its ioctls for syzkaller.
 CONFORMANCE += tests/fuzz/check-syzlang
+
+# The differential fuzzer of the compiler: a program of its own, run for long by
+# `make fuzz-diff`, and, with sanitizers and a fixed seed, a unit test of some seconds.
+DIFF_SRCS := tests/fuzz/fuzz_diff.c $(wildcard tests/fuzz/diff/*.c) tests/conformance/onnx_build.c \
+	$(G)/onnx.pb-c.c
+CFLAGS_tests/fuzz/diff := -Itools/rduc -Itests/unit -Itests/conformance
+FUZZ_DIFF := $(B)/fuzzers/fuzz_diff
+$(FUZZ_DIFF): $(call objects,$(B),$(DIFF_SRCS)) $(B)/librduc.a $(B)/librdu.a $(B)/librdumodel.a
+$(FUZZ_DIFF): LDLIBS += -lprotobuf-c -lelf -ldrm
+$(FUZZ_DIFF):
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(link)
+$(eval $(call unit_test,fuzz_diff,$(DIFF_SRCS),librduc librdu librdumodel,-lprotobuf-c -lelf -ldrm))

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "fabric.h"
 
@@ -86,8 +87,9 @@ static inline int ran_open(struct ran *r, const char *path)
 			memset(r->memory[i], 0xa5, r->region[i].size);
 		if (r->region[i].data != RDU_NO_DATA)
 			memcpy(r->memory[i], data + r->region[i].data,
-			       r->region[i].data + r->region[i].size <= data_size ?
-			       r->region[i].size : data_size - r->region[i].data);
+			       r->region[i].data + r->region[i].size <= data_size
+				       ? r->region[i].size
+				       : data_size - r->region[i].data);
 	}
 	free(data);
 	return 0;
@@ -111,6 +113,30 @@ static inline void *ran_symbol(struct ran *r, const char *name)
 	return NULL;
 }
 
+/*
+ * Scratchpads full of NaN. All of a large chip's are much memory, of which a section
+ * touches little: every one is a private copy of the same pages.
+ */
+static inline void ran_scratch(uint32_t **scratch, size_t num, size_t bytes)
+{
+	int fd = memfd_create("scratchpad", 0);
+	unsigned char *p;
+
+	if (fd < 0 || ftruncate(fd, (off_t)bytes))
+		abort();
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		abort();
+	memset(p, 0xff, bytes);
+	munmap(p, bytes);
+	for (size_t i = 0; i < num; i++) {
+		scratch[i] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+		if (scratch[i] == MAP_FAILED)
+			abort();
+	}
+	close(fd);
+}
+
 /* Runs entry e; execute false: validation and time only. 0 or -1 with a text. */
 static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bool execute,
 			    char *error, size_t error_size)
@@ -120,15 +146,13 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 	const struct rdu_prog_segment *seg = (const void *)(r->program + h->segments_off);
 	const struct rdu_prog_entry *en = (const void *)(r->program + h->entries_off);
 	const struct rdu_prog_step *step = (const void *)(r->program + h->steps_off);
-	size_t pmus = rdu_chip_pmus_per_tile(&r->chip) * h->num_tiles;
-	uint32_t **scratch = calloc(pmus, sizeof(*scratch));
+	size_t pmus = execute ? rdu_chip_pmus_per_tile(&r->chip) * h->num_tiles : 0;
+	uint32_t **scratch = calloc(pmus + 1, sizeof(*scratch));
 	int rc = 0;
 
 	r->cycles = r->dram_bytes = r->macs = 0;
-	for (size_t i = 0; i < pmus && execute; i++) {
-		scratch[i] = aligned_alloc(64, r->chip.pmu_bytes);
-		memset(scratch[i], 0xff, r->chip.pmu_bytes); /* NaN */
-	}
+	if (execute)
+		ran_scratch(scratch, pmus, r->chip.pmu_bytes);
 	for (uint32_t s = 0; s < en[e].num_steps && !rc; s++) {
 		const struct rdu_prog_section *q = &sec[step[en[e].first_step + s].arg];
 		const struct rdu_section_time *time;
@@ -166,7 +190,7 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 		rdu_section_free(x);
 	}
 	for (size_t i = 0; i < pmus; i++)
-		free(scratch[i]);
+		munmap(scratch[i], r->chip.pmu_bytes);
 	free(scratch);
 	return rc;
 }
