@@ -2,10 +2,10 @@
 # Measurements, each against a peer in the same run: `make bench`.
 
 CFLAGS_tests/bench := -Itests/bench
-CFLAGS_tests/bench/gemm_bf16_1024.c = $(shell pkg-config --cflags openblas 2>/dev/null)
+CFLAGS_tests/bench/onednn.c := -fopenmp
 
-$(eval $(call bench,gemm_bf16_1024,tests/bench/gemm_bf16_1024.c,librdu librdumodel,\
-	-lelf -ldrm -lopenblas))
+$(eval $(call bench,gemm_bf16_1024,tests/bench/gemm_bf16_1024.c tests/bench/onednn.c \
+	tests/bench/peak.c,librdu librdumodel,-lelf -ldrm -ldnnl -lgomp))
 $(eval $(call bench,gemm_bf16_peak,tests/bench/gemm_bf16_peak.c,librdu librdumodel,-lelf -ldrm))
 $(eval $(call bench,cnn_train_step,tests/bench/cnn_train_step.c tests/bench/peak.c,\
 	librdu librdumodel,-lelf -ldrm))
