@@ -174,7 +174,7 @@ $(F)/%.o: %.c | $(ready) $(call packages,fuzz)
 # Archives are listed twice: two libraries may call each other's functions.
 link = $(filter %.o,$^) $(filter %.a,$^) $(filter %.a,$^) $(LDLIBS)
 
-$(B)/bin/% $(B)/bench/% $(B)/selftests/%:
+$(PROGRAMS) $(BENCHES) $(SELFTESTS):
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(link)
