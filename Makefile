@@ -4,6 +4,7 @@
 # in build/.
 #
 #   make            host library, tools and test programs
+#   make deps       installs the Debian packages that run and test need (FOR="bench fuzz": what those do)
 #   make run        the demonstration: a network trained and served in a VM
 #   make test       the tests; the last line is "N passed, M failed, K skipped"
 #   make vm         a shell in a VM with the card
@@ -44,6 +45,15 @@
 # or prints none and exits 0 (passed), 77 (skipped) or otherwise (failed).
 # A bench prints "bench NAME VALUE UNIT vs PEER VALUE ratio R".
 # A generated C file $(G)/x.c is named like any other in SRCS.
+
+# Neither make, nor QEMU's build, nor the kernel's can work in such a folder.
+quote := '
+bad_characters := $(shell printf %s '$(subst $(quote),'\'',$(CURDIR))' | \
+	LC_ALL=C tr -d 'A-Za-z0-9/._+@~\200-\377-' | sed 's/./"&" /g')
+ifneq ($(bad_characters),)
+$(error the path of this folder, $(CURDIR), has $(bad_characters)in it: move the tree to one \
+	of letters, digits and . _ + - @ ~ only)
+endif
 
 # The release: of the library, the packages and the man pages.
 VERSION := 1.0
@@ -93,8 +103,42 @@ say = @printf '  %-7s %s\n' $(1) $(2)
 Q := @
 endif
 
-# Packages that one purpose needs: tools/vm/packages/NAME. Asked for once.
-packages = build/stamp/packages-$(1)
+# Debian packages: tools/vm/packages/PURPOSE has those of one purpose. Whatever the goals
+# need is asked for once, before anything is made; deps, run and test install it, the
+# others say what is missing and stop.
+needs_run := qemu kernel
+needs_vm := qemu kernel
+needs_bench := qemu kernel bench
+needs_fuzz := qemu fuzz
+needs_fuzz-card := qemu fuzz
+needs_fuzz-driver := qemu kernel debug-kernel
+needs_qemu := qemu
+needs_qemu-asan := qemu
+needs_kernel := kernel
+needs_driver := kernel
+needs_image := kernel
+needs_man := install
+needs_install := install
+needs_test = $(if $(GROUPS),$(foreach g,$(GROUPS),$(needs_of_group_$(g))),qemu kernel install root)
+needs_of_group_conformance = kernel install
+needs_of_group_qtest = qemu
+needs_of_group_selftests = qemu kernel
+needs_of_group_end-to-end = qemu kernel
+needs_of_group_newest = qemu kernel root
+needs_of_group_trixie = qemu kernel root
+needs_of_group_trixie-readme = root
+needs_of_group_debug = qemu kernel debug-kernel
+needs_of_group_failslab = qemu kernel debug-kernel
+needs_of_group_fuzz-driver = qemu kernel debug-kernel
+needs_deps = $(foreach goal,$(or $(FOR),run test),$(needs_$(goal)))
+purposes := $(sort build $(foreach goal,$(MAKECMDGOALS),$(needs_$(goal))) \
+	$(if $(filter $(F)/%,$(MAKECMDGOALS)),fuzz))
+ifneq ($(filter deps run test fuzz-driver,$(MAKECMDGOALS)),)
+export RDU_INSTALL := yes
+endif
+empty :=
+all_packages := build/stamp/packages-$(subst $(empty) $(empty),+,$(purposes))
+packages = $(if $(filter $(1),$(purposes)),$(all_packages),build/stamp/packages-$(1))
 
 # $(call objects,BUILD,SRCS)
 objects = $(patsubst %.c,$(1)/%.o,$(2))
@@ -190,10 +234,13 @@ $(F)/fuzzers/%:
 	$(call say,LINK,$@)
 	$(Q)$(CLANG) $(CFLAGS) $(SAN) -fsanitize=fuzzer $(LDFLAGS) -o $@ $(link)
 
-build/stamp/packages-%: tools/vm/packages/%
-	$(call say,PKG,$*)
+build/stamp/packages-%: $(wildcard tools/vm/packages/*)
 	@mkdir -p $(@D)
-	$(Q)tools/vm/install-packages $* && touch $@
+	$(Q)tools/vm/install-packages $(subst +, ,$*) && touch $@
+
+.PHONY: deps
+deps:
+	$(Q)tools/vm/install-packages $(purposes) && echo '  PKG     all packages are there, for $(or $(FOR),run and test)'
 
 # ---- the machine -----------------------------------------------------------
 
@@ -203,7 +250,8 @@ KERNEL ?=
 export KERNEL QEMU CARDS CHIP MEM SMP
 
 .PHONY: qemu kernel driver image
-qemu: $(call packages,qemu) $(B)/librdumodel.a
+# After the image, if both are wanted: what is wrong there need not wait for QEMU's build.
+qemu: $(call packages,qemu) $(B)/librdumodel.a | $(if $(filter bench image,$(MAKECMDGOALS)),image)
 	$(Q)tools/vm/build-qemu
 
 # The same with ASan and UBSan, for the fuzzer of the card's front.
@@ -221,15 +269,17 @@ image: driver all $(SELFTESTS)
 	$(Q)tools/vm/build-image
 
 .PHONY: vm run test bench fuzz fuzz-card clean format help unit selftests
-vm: qemu image
+vm: $(all_packages)
+	$(Q)MAKE='$(MAKE)' tools/vm/parts qemu image
 	$(Q)tools/vm/vm shell
 
-run: qemu image
+run: $(all_packages)
+	$(Q)MAKE='$(MAKE)' tools/vm/parts qemu image
 	$(Q)tools/vm/demo
 
 # tests/run builds what each group needs, so that a part which does not build
 # is a counted failure and not the end of the tests.
-test:
+test: $(all_packages)
 	@MAKE='$(MAKE)' tests/run $(GROUPS)
 
 unit: $(UNIT_TESTS)
@@ -258,7 +308,7 @@ fuzz-card: $(F)/fuzzers/fuzz_command $(FUZZ_FRONT) qemu-asan
 
 # The driver's fuzzer, in a guest with the debug kernel (FUZZ_SEED=number: the same choices again).
 .PHONY: fuzz-driver
-fuzz-driver:
+fuzz-driver: $(all_packages)
 	@MAKE='$(MAKE)' FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_SEED=$(FUZZ_SEED) tests/run fuzz-driver
 
 # Random models through the whole compiler, against each other and other judges
@@ -281,6 +331,8 @@ print-%:
 
 help:
 	@echo 'make            library, tools and test programs for the host'
+	@echo 'make deps       install the Debian packages that run and test need (FOR="bench fuzz": what those do);'
+	@echo '                only deps, run and test install any, the others name them and stop'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
 	@echo 'make test       the tests (GROUPS="unit conformance qtest selftests newest trixie end-to-end" to choose;'
 	@echo '                only when named: debug fuzz-driver, on a debug kernel)'

@@ -21,7 +21,7 @@ $(B)/librdu.so.1: $(B)/librdu.a $(B)/librdumodel.a lib/librdu.map
 		$(B)/librdumodel.a $(LIB_LDLIBS)
 	$(Q)ln -sf librdu.so.1 $(B)/librdu.so
 
-$(B)/librdu.pc: lib/librdu.pc.in
+$(B)/librdu.pc: lib/librdu.pc.in | $(call packages,build)
 	@mkdir -p $(@D)
 	$(Q)sed -e 's|@prefix@|$(abspath .)|' -e 's|@libdir@|$${prefix}/$(B)|' \
 		-e 's|@includedir@|$${prefix}|' -e 's|@version@|$(VERSION)|' \
