@@ -7,7 +7,7 @@
 #define WIDTH 960
 #define HEIGHT 520
 #define LEFT 76
-#define RIGHT 28
+#define RIGHT 76 /* room for the last value, beside the curve and not on it */
 #define TOP 76
 #define BOTTOM 62
 #define MOST_POINTS 1500
@@ -155,9 +155,9 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 	fprintf(f, "'/>\n<circle cx='%.1f' cy='%.1f' r='4' fill='#0b5cad'/>\n", sx(&a, n - 1),
 		sy(&a, clamp(&a, mean)));
 	fprintf(f,
-		"<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad' "
-		"text-anchor='end'>%.3f</text>\n",
-		sx(&a, n - 1) - 4, sy(&a, clamp(&a, mean)) - 12, mean);
+		"<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad'>"
+		"%.3f</text>\n",
+		sx(&a, n - 1) + 10, sy(&a, clamp(&a, mean)) + 5, mean);
 	fprintf(f,
 		"<g font-size='13' fill='#3b4552'><line x1='%d' x2='%d' y1='30' y2='30' "
 		"stroke='#9cc3e6' stroke-width='2'/><text x='%d' y='34'>each step</text>"

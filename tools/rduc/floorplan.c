@@ -2,7 +2,9 @@
 /*
  * The floor plan: where the unit programs of each section sit and what the links
  * carry, as one SVG file. The section with the most units is drawn large, the others beside
- * it; an operator has the same colour everywhere.
+ * it. The hue says which operator, the same everywhere; shape and lightness say what
+ * kind of unit, and the legend shows those in grey. A name that is cut is whole in its
+ * tooltip (<title>).
  */
 #include <errno.h>
 #include <math.h>
@@ -33,6 +35,17 @@ static void put_text(FILE *f, const char *s, size_t most)
 		}
 	if (strlen(s) > most)
 		fputs("\xe2\x80\xa6", f);
+}
+
+/* A text of `most` characters at most, with all of it in its tooltip. */
+static void put_label(FILE *f, const char *s, size_t most)
+{
+	put_text(f, s, most);
+	if (strlen(s) > most) {
+		fputs("<title>", f);
+		put_text(f, s, SIZE_MAX);
+		fputs("</title>", f);
+	}
 }
 
 /* Evenly spread hues, neighbours far apart. */
@@ -127,6 +140,15 @@ static void routes(const struct picture *p, const struct uimage *im)
 	free(load);
 }
 
+static void array_grid(FILE *f, double x, double y, double r)
+{
+	fprintf(f,
+		"<path class=\"grid\" d=\"M%.1f %.1fv%.1fM%.1f %.1fv%.1fM%.1f %.1fh%.1fM%.1f "
+		"%.1fh%.1f\"/>\n",
+		x - r / 3, y - r * 0.7, r * 1.4, x + r / 3, y - r * 0.7, r * 1.4, x - r * 0.7,
+		y - r / 3, r * 1.4, x - r * 0.7, y + r / 3, r * 1.4);
+}
+
 /* The most telling kind of program on a unit decides how it is drawn. */
 static void units(const struct picture *p, const struct uimage *im, bool titles)
 {
@@ -191,11 +213,7 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 		}
 		fprintf(p->f, "</rect>\n");
 		if (p->cell > 14 && num[RDU_KIND_SYSTOLIC]) /* an array: a small grid */
-			fprintf(p->f,
-				"<path class=\"grid\" d=\"M%.1f %.1fv%.1fM%.1f %.1fv%.1fM%.1f "
-				"%.1fh%.1fM%.1f %.1fh%.1f\"/>\n",
-				x - r / 3, y - r * 0.7, r * 1.4, x + r / 3, y - r * 0.7, r * 1.4,
-				x - r * 0.7, y - r / 3, r * 1.4, x - r * 0.7, y + r / 3, r * 1.4);
+			array_grid(p->f, x, y, r);
 	}
 	free(done);
 }
@@ -215,7 +233,8 @@ static void style(FILE *f, double w, double h)
 	      f);
 }
 
-static double legend(const struct backend *be, FILE *f, double x, double y, int big)
+/* In grey: it holds for every section, whatever its operators' colours. */
+static void legend(FILE *f, double x, double y)
 {
 	static const struct {
 		const char *text;
@@ -226,25 +245,24 @@ static double legend(const struct backend *be, FILE *f, double x, double y, int 
 		     { "AGCU, loads", 60 },
 		     { "AGCU, stores", 34 } };
 	double at = x;
-	char fill[40];
 
 	for (size_t i = 0; i < sizeof(kind) / sizeof(kind[0]); i++) {
-		color(fill, sizeof(fill),
-		      be->section[big].im->num_progs ? be->section[big].im->prog[0].op_id : 0,
-		      kind[i].light);
 		fprintf(f,
 			"<rect x=\"%.1f\" y=\"%.1f\" width=\"%d\" height=\"12\" rx=\"%d\" "
-			"fill=\"%s\"/>"
-			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">%s</text>\n",
-			at, y, i > 2 ? 6 : 12, i < 2 ? 3 : 0, fill, at + 17, y + 10, kind[i].text);
-		at += 34 + 6.1 * (double)strlen(kind[i].text);
+			"fill=\"hsl(215,8%%,%d%%)\"/>\n",
+			at, y, i > 2 ? 6 : 12, i < 2 ? 3 : 0, kind[i].light);
+		if (!i)
+			array_grid(f, at + 6, y + 6, 6);
+		fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">%s</text>\n",
+			at + (i > 2 ? 11 : 17), y + 10, kind[i].text);
+		at += (i > 2 ? 28 : 34) + 6.1 * (double)strlen(kind[i].text);
 	}
 	fprintf(f,
 		"<path class=\"route\" stroke-width=\"1\" d=\"M%.1f %.1fh18\"/><path "
 		"class=\"route\" stroke-width=\"4\" d=\"M%.1f %.1fh18\"/>"
-		"<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">route, wider: more streams</text>\n",
+		"<text x=\"%.1f\" y=\"%.1f\" font-size=\"11\">route, wider: more streams; "
+		"colour: the operator</text>\n",
 		at, y + 6, at + 22, y + 6, at + 46, y + 10);
-	return y + 20;
 }
 
 int be_floorplan(struct backend *be, const char *path)
@@ -283,19 +301,20 @@ int be_floorplan(struct backend *be, const char *path)
 	H = top + fmax(bh, across ? ceil((double)shown / across) * th : 0) + 40;
 	style(f, W, H);
 	fprintf(f, "<text x=\"30\" y=\"34\" font-size=\"20\" font-weight=\"600\">");
-	put_text(f, be->opt->model ? be->opt->model : be->m->name, 48);
+	put_label(f, be->opt->model ? be->opt->model : be->m->name, 48);
 	fprintf(f,
 		" on %s</text>\n<text x=\"30\" y=\"54\" font-size=\"12\" class=\"dim\">%d of %u "
 		"tiles, "
-		"%d sections, -O%d; cycles are modelled</text>\n",
-		be->chip.name, be->tiles, be->chip.tiles, be->num_sections, be->level);
-	legend(be, f, 30, 64, big);
+		"%d section%s, -O%d; cycles are modelled</text>\n",
+		be->chip.name, be->tiles, be->chip.tiles, be->num_sections,
+		be->num_sections == 1 ? "" : "s", be->level);
+	legend(f, 30, 64);
 	p.x = left;
 	p.y = top + 22;
 	p.cell = large;
 	fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"14\" font-weight=\"600\">", left - 10,
 		top - 2);
-	put_text(f, be->section[big].im->name, 40);
+	put_label(f, be->section[big].im->name, (size_t)(bw / 8.5));
 	fprintf(f,
 		"</text><text x=\"%.1f\" y=\"%.1f\" font-size=\"11\" class=\"dim\">"
 		"%llu cycles, %d PCU, %d PMU, %d AGCU</text>\n",
@@ -315,20 +334,24 @@ int be_floorplan(struct backend *be, const char *path)
 		p.cell = small;
 		p.x = left + bw + 50 + (k % across) * tw;
 		p.y = top + 22 + (k / across) * th;
-		color(fill, sizeof(fill), i, 48);
+		color(fill, sizeof(fill), im->num_progs ? im->prog[0].op_id : 0, 48);
+		fprintf(f, "<g><title>");
+		put_text(f, im->name, SIZE_MAX);
+		fprintf(f, ": %d PCU, %d PMU, %d AGCU</title>\n", im->used[0], im->used[1],
+			im->used[2]);
 		fprintf(f,
 			"<rect x=\"%.1f\" y=\"%.1f\" width=\"9\" height=\"9\" rx=\"2\" "
 			"fill=\"%s\"/>"
 			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">",
 			p.x - 4, p.y - 14, fill, p.x + 9, p.y - 6);
-		put_text(f, im->name, 19);
+		put_text(f, im->name, (size_t)((tw - 3 * small) / 6.4));
 		fprintf(f, "</text>\n");
 		ground(&p);
 		routes(&p, im);
 		units(&p, im, false);
 		fprintf(f,
 			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"dim\">%s, %llu "
-			"cycles</text>\n",
+			"cycles</text></g>\n",
 			p.x - 4, p.y + height(&p) + 12, be->entry[be->section[i].entry].name,
 			(unsigned long long)im->cycles);
 		k++;
