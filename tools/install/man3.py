@@ -146,7 +146,8 @@ def page(name, title, names, items, extra, others):
         out.append(".Nm librdu ,")
     out += [f".Nm {n}" + (" ," if n != names[-1] else "") for n in names]
     out += [f".Nd {title}", ".Sh LIBRARY", "librdu (librdu, \\-lrdu)", ".Sh SYNOPSIS", ".In rdu.h"]
-    out += synopsis(items) + [".Sh DESCRIPTION"] + extra.get("intro", [])
+    # Not adjusted: groff 1.23 warns of lines of few words, and leaves holes in them.
+    out += [".ad l"] + synopsis(items) + [".Sh DESCRIPTION"] + extra.get("intro", [])
     for item in items:
         out += describe(item)
     if undocumented:
