@@ -335,7 +335,7 @@ help:
 	@echo '                only deps, run and test install any, the others name them and stop'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
 	@echo 'make test       the tests (GROUPS="unit conformance qtest selftests newest trixie end-to-end" to choose;'
-	@echo '                only when named: debug fuzz-driver, on a debug kernel)'
+	@echo '                only when named: debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
