@@ -94,4 +94,4 @@ install-dkms:
 	$(Q)sed 's|#MODULE_VERSION#|$(VERSION)|' driver/dkms.conf > $(DESTDIR)$(DKMSDIR)/dkms.conf
 	$(Q)chmod 644 $(DESTDIR)$(DKMSDIR)/dkms.conf
 
-CONFORMANCE += tests/conformance/install tests/conformance/newcomer tests/conformance/pictures
+CONFORMANCE += tests/conformance/install tests/conformance/newcomer tests/conformance/pictures tests/conformance/documentation
