@@ -50,8 +50,7 @@ static void test_maps(const struct rdu_kernels *k)
 				}
 			memcpy(out, a, sizeof(out)); /* in place */
 			k->map[ops[o].op](n, out, out, b, c);
-			if (memcmp(out, want, n * 4))
-				bad++;
+			bad += !same_words(ops[o].name, out, want, n);
 		}
 	}
 	ok(!bad && tested == 47, "%s: %d lane-wise operations", k->name, tested);
@@ -83,7 +82,8 @@ static void test_accs(const struct rdu_kernels *k)
 							: rdu_simd_scalar(op[o], a[i * lanes + l],
 									  acc2[l], 0);
 			k->acc[op[o]](n, lanes, out, a, b, acc);
-			bad += memcmp(out, want, n * lanes * 4) || memcmp(acc, acc2, lanes * 4);
+			bad += !same_words("out", out, want, n * lanes) ||
+			       !same_words("acc", acc, acc2, lanes);
 		}
 	}
 	ok(!bad, "%s: accumulators", k->name);
@@ -114,7 +114,7 @@ static void test_reds(const struct rdu_kernels *k)
 					want[i * lanes + l] = v[0];
 			}
 			k->red[op[o][0]](n, lanes, out, a);
-			bad += !!memcmp(out, want, n * lanes * 4);
+			bad += !same_words("out", out, want, n * lanes);
 		}
 	}
 	ok(!bad, "%s: cross-lane operations", k->name);

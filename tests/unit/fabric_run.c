@@ -41,8 +41,8 @@ static void test_chain(struct rig *r)
 	rig_segment(r, 3, out1, n * 4);
 	for (size_t i = 0; i < n; i++)
 		want[i] = rdu_fmax(rdu_u(rdu_fma(rdu_f(in0[i]), rdu_f(in1[i]), 0.5f)), 0);
-	ok(rig_build_run(r, b) == 0 && !memcmp(out0, want, n * 4), "element-wise chain");
-	ok(!memcmp(out1, in0, n * 4), "multicast");
+	ok(rig_build_run(r, b) == 0 && same_words("out0", out0, want, n), "element-wise chain");
+	ok(same_words("out1", out1, in0, n), "multicast");
 }
 
 /* Sums of rows (cross-lane), maxima of columns, by accumulators. */
@@ -83,13 +83,13 @@ static void test_reduce(struct rig *r)
 				v[l] = x + v[l];
 				m[l] = x > m[l] ? x : m[l];
 			}
-			good = good && out1[i * L + l] == rdu_canon(rdu_exp(m[l]));
+			good = SAME(out1, i * L + l, rdu_canon(rdu_exp(m[l]))) && good;
 		}
 		for (int s = L / 2; s; s /= 2)
 			for (int l = 0; l < s; l++)
 				v[l] += v[l + s];
 		for (int l = 0; l < L; l++)
-			good = good && out0[i * L + l] == rdu_u(v[0]);
+			good = SAME(out0, i * L + l, rdu_u(v[0])) && good;
 	}
 	ok(good, "accumulators, cross-lane sum, tail after the reduction");
 }
@@ -125,8 +125,9 @@ static void test_held(struct rig *r)
 				float x = rdu_f(in0[(i * C + c) * L + l]);
 				float f = rdu_fma(x, rdu_f(in1[i * L + 1]), rdu_f(in1[i * L + l]));
 
-				good = good &&
-				       out0[(i * C + c) * L + l] == (rdu_u(f) ^ (uint32_t)(c + l));
+				good = SAME(out0, (i * C + c) * L + l,
+					    rdu_u(f) ^ (uint32_t)(c + l)) &&
+				       good;
 			}
 	ok(good, "held port, lane broadcast, counter and lane operands");
 }
@@ -185,9 +186,9 @@ static void test_window(struct rig *r)
 			float lo = x ? rdu_f(in0[y * W + x - 1]) : 0;
 			float hi = x + 1 < W ? rdu_f(in0[y * W + x + 1]) : 0;
 
-			good = good && out0[y * W + x] == rdu_u(lo + hi);
+			good = SAME(out0, y * W + x, rdu_u(lo + hi)) && good;
 		}
-	ok(good && !out0[W * H], "window with predicates, through a scratchpad");
+	ok(SAME(out0, W * H, 0) && good, "window with predicates, through a scratchpad");
 }
 
 /* Transposed read, strided store, packs, formats. */
@@ -246,7 +247,7 @@ static void test_transpose(struct rig *r)
 								 bf(f[i * L + 2 * l + 1]) << 16;
 				else
 					v = bf(f[i * L + l]);
-				good = good && out0[i * L + l] == v;
+				good = SAME(out0, i * L + l, v) && good;
 			}
 		ok(good, pack ? "pack %d" : "transposed read (%d)", pack);
 	}
@@ -298,7 +299,7 @@ static void test_formats(struct rig *r)
 				     : f == RDU_FMT_I64 ? (uint32_t)q
 							: (uint32_t)(int16_t)h;
 
-			good = good && out0[i] == v;
+			good = SAME(out0, i, v) && good;
 		}
 		ok(good, "segment format %d there and back", f);
 	}
@@ -445,10 +446,10 @@ static void test_gather(struct rig *r)
 	image = cfgb_finish(b, &size);
 	good = rig_run(r, image, size) == 0;
 	for (int i = 0; i < n * L; i++) {
-		good = good && out0[i] == in1[in0[i]];
+		good = SAME(out0, i, in1[in0[i]]) && good;
 		want[in0[i]] = rdu_u(rdu_f(want[in0[i]]) + rdu_f(in1[in0[i]]));
 	}
-	ok(good && !memcmp(out1, want, T * 4), "gather and scatter-add");
+	ok(same_words("out1", out1, want, T) && good, "gather and scatter-add");
 	in0[3 * L + 1] = T;
 	ok(rig_run(r, image, size) == 2 && r->fault.code == RDU_FAULT_BOUNDS &&
 		   r->fault.program == ga && r->fault.addr == (uint64_t)T * 4,
@@ -619,7 +620,7 @@ static void test_gemm(struct rig *r)
 						in1[k * g->N + n]);
 				want[n * g->M + m] = rdu_u(acc);
 			}
-		ok(good && !memcmp(out0, want, (size_t)g->M * g->N * 4), "systolic GEMM, %s",
+		ok(same_words("out0", out0, want, (size_t)g->M * g->N) && good, "systolic GEMM, %s",
 		   name[t]);
 	}
 }
@@ -676,7 +677,7 @@ static void test_simd_gemm(struct rig *r)
 
 			for (int k = 0; k < K; k++)
 				acc = rdu_fma(rdu_f(in0[k * M + m]), rdu_f(in1[k * Nc + n]), acc);
-			good = good && out0[n * M + m] == rdu_u(acc);
+			good = SAME(out0, n * M + m, rdu_u(acc)) && good;
 		}
 	ok(good, "SIMD GEMM, four columns");
 }
@@ -717,7 +718,7 @@ static void test_tokens(struct rig *r)
 			memcpy(want + (a * V + v) * L, in0 + (a * V + V - 1 - v) * L, L * 4);
 	rig_segment(r, 0, in0, n * 4);
 	rig_segment(r, 1, out0, n * 4);
-	ok(rig_build_run(r, b) == 0 && !memcmp(out0, want, n * 4), "two copies in turns");
+	ok(rig_build_run(r, b) == 0 && same_words("out0", out0, want, n), "two copies in turns");
 }
 
 /* x - max(x): the maximum is known when all of x has gone by, so FIFOs grow. */
@@ -753,7 +754,7 @@ static void test_reconverge(struct rig *r)
 		for (int i = 0; i < n; i++)
 			m = -rdu_f(in0[i * L + l]) > m ? -rdu_f(in0[i * L + l]) : m;
 		for (int i = 0; i < n; i++)
-			good = good && out0[i * L + l] == rdu_u(-rdu_f(in0[i * L + l]) - m);
+			good = SAME(out0, i * L + l, rdu_u(-rdu_f(in0[i * L + l]) - m)) && good;
 	}
 	ok(good, "paths of different length");
 }
@@ -779,7 +780,8 @@ static void test_limits(struct rig *r)
 	rig_segment(r, 1, out0, (size_t)VECS * L * 4);
 	image = cfgb_finish(b, &size);
 	r->scalars[1] = 17;
-	ok(rig_run(r, image, size) == 0 && !memcmp(out0, in0, 17 * L * 4) && !out0[17 * L],
+	ok(rig_run(r, image, size) == 0 && same_words("out0", out0, in0, 17 * L) &&
+		   SAME(out0, 17 * L, 0),
 	   "limit from an argument register");
 	r->scalars[1] = 0;
 	ok(rig_run(r, image, size) == 2 && r->fault.code == RDU_FAULT_CONFIG &&

@@ -147,15 +147,17 @@ static void test_in_flight(void)
 	for (i = 0; i < JOBS; i++) {
 		s.x[0] = i;
 		rdu_program_bind(s.prog, "y", y + i * s.n, s.size);
-		good &= !rdu_program_submit(s.prog, "main", &jobs[i]);
+		good &= same_number("rdu_program_submit", i,
+				    rdu_program_submit(s.prog, "main", &jobs[i]), 0);
 	}
 	ok(good, "more jobs than the queue holds");
 	/* Waited for out of order. */
 	for (i = JOBS - 1; i >= 0; i--)
-		good &= !rdu_job_wait(jobs[i], -1, NULL);
+		good &= same_number("rdu_job_wait", i, rdu_job_wait(jobs[i], -1, NULL), 0);
 	for (i = 0; i < JOBS; i++) {
-		good &= y[i * s.n] == 2 * i + 0.5f &&
-			y[(i + 1) * s.n - 1] == 2 * s.x[s.n - 1] + 0.5f;
+		good &= same_number("first of y of job", i, y[i * s.n], 2 * i + 0.5f);
+		good &= same_number("last of y of job", i, y[(i + 1) * s.n - 1],
+				    2 * s.x[s.n - 1] + 0.5f);
 		rdu_job_free(jobs[i]);
 	}
 	ok(good, "each has its own inputs and outputs");
@@ -265,10 +267,20 @@ static void test_memory(void)
 		for (i = 0; i < 8; i++) {
 			unsigned char *p;
 
-			good &= !rdu_buffer_new(s.ctx, (1 + (i * 7 + round) % 8) * 700000ull,
-						i & 1 ? RDU_BUFFER_HOST : 0, &bufs[i]);
+			good &= same_number("rdu_buffer_new", i,
+					    rdu_buffer_new(s.ctx,
+							   (1 + (i * 7 + round) % 8) * 700000ull,
+							   i & 1 ? RDU_BUFFER_HOST : 0, &bufs[i]),
+					    0);
 			p = rdu_buffer_map(bufs[i]);
-			good &= p && !p[0] && !p[rdu_buffer_size(bufs[i]) - 1];
+			if (!p) {
+				printf("# buffer %d of round %d: not mapped\n", i, round);
+				good = false;
+				continue;
+			}
+			good &= same_number("first byte of buffer", i, p[0], 0);
+			good &= same_number("last byte of buffer", i,
+					    p[rdu_buffer_size(bufs[i]) - 1], 0);
 			memset(p, 255, rdu_buffer_size(bufs[i]));
 		}
 		for (i = 0; i < 8; i++)
