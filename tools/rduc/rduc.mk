@@ -2,17 +2,15 @@
 # The compiler, and the program that writes small ONNX models.
 
 # C code for ONNX's protobuf messages, from the schema that libonnx-dev brings.
-ifeq ($(filter $(G)/onnx.pb-c.h,$(GENERATED)),)
 GENERATED += $(G)/onnx.pb-c.h
 $(G)/onnx.pb-c.h: | $(call packages,build)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
 	$(Q)proto=$$(dpkg -L libonnx-dev | grep '/onnx/onnx\.proto$$') && \
-		protoc-c -I$${proto%/*} --c_out=$(G) onnx.proto
+		protoc -I$${proto%/*} --c_out=$(G) onnx.proto
 # protoc writes both; which first, it does not say.
 $(G)/onnx.pb-c.c: $(G)/onnx.pb-c.h
 	$(Q)touch $@
-endif
 
 RDUC_MAINS := tools/rduc/main.c tools/rduc/mkmodel.c
 RDUC_SRCS := $(filter-out $(RDUC_MAINS),$(wildcard tools/rduc/*.c)) $(G)/onnx.pb-c.c
