@@ -8,6 +8,7 @@
  * is. So no register access ever waits for a worker, which may itself wait for
  * the front end in a callback.
  */
+#include <assert.h>
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
@@ -77,9 +78,25 @@ static void release_tiles(struct rdu_queue *q)
 
 /* ---- queues (card->lock held) ---------------------------------------------- */
 
-static bool quiet(const struct rdu_queue *q)
+void card_queue_move(struct rdu_queue *q, enum card_work work)
 {
-	return !q->busy || q->in_irq;
+	static const unsigned int may_follow[] = {
+#define W(name) (1u << CARD_WORK_##name)
+#define CARD_WORK_NEXT(name, next, meaning) [CARD_WORK_##name] = (next),
+		CARD_WORKS(CARD_WORK_NEXT)
+#undef CARD_WORK_NEXT
+#undef W
+	};
+
+	assert(may_follow[q->work] & 1u << work);
+	q->work = work;
+}
+
+void card_event(struct rdu_card *card, enum rdu_event event, unsigned int queue, uint64_t a,
+		uint64_t b, uint64_t c, uint64_t d)
+{
+	if (card->ops.trace)
+		card->ops.trace(card->opaque, event, queue, (const uint64_t[]){ a, b, c, d });
 }
 
 void rdu_queue_wake(struct rdu_queue *q)
@@ -104,21 +121,22 @@ void rdu_queue_rest(struct rdu_queue *q)
 
 void rdu_queue_settle(struct rdu_queue *q)
 {
-	bool again = q->enable_after;
+	bool again = q->requests & CARD_REQ_ENABLE, reset = q->requests & CARD_REQ_RESET;
 
-	if ((!q->reset_req && !q->disable_req) || !quiet(q))
+	if (!(q->requests & (CARD_REQ_RESET | CARD_REQ_DISABLE)) || card_queue_at_work(q))
 		return;
 	/* A disable waits for the command's end, a reset for no ordinary one. */
-	if (q->reset_req ? q->stuck : q->hung || q->suspended)
+	if (q->work == CARD_WORK_STUCK ||
+	    (!reset && (q->work == CARD_WORK_HUNG || q->work == CARD_WORK_SUSPENDED)))
 		return;
 	rdu_queue_unload(q);
 	release_tiles(q);
 	rdu_queue_rest(q);
-	if (q->reset_req) {
+	if (reset) {
 		memset(&q->fault, 0, sizeof(q->fault));
 		q->fault.section = q->fault.program = RDU_NONE;
 		q->fault_seq = 0;
-		q->fault_irq = false;
+		q->requests &= ~CARD_REQ_FAULT_IRQ;
 		q->exec_cycles = q->pload_cycles = q->aload_cycles = q->copy_cycles = 0;
 		memset(q->latch, 0, sizeof(q->latch));
 	}
@@ -128,8 +146,12 @@ void rdu_queue_settle(struct rdu_queue *q)
 	q->tail = 0;
 	atomic_fetch_add(&q->tlb_generation, 1);
 	q->status = RDU_QUEUE_DISABLED;
-	q->reset_req = q->disable_req = q->enable_after = false;
-	q->stop = q->overtime = q->hung = false;
+	q->requests &= CARD_REQ_FAULT_IRQ;
+	q->stop = false;
+	if (q->work == CARD_WORK_HUNG)
+		card_queue_move(q, CARD_WORK_QUIET);
+	if (reset && !q->card->reset_req)
+		card_event(q->card, RDU_EVENT_RESET, q->id, 0, 0, 0, 0);
 	if (again)
 		rdu_queue_enable(q);
 	pthread_cond_broadcast(&q->card->quiet);
@@ -137,8 +159,8 @@ void rdu_queue_settle(struct rdu_queue *q)
 
 void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after)
 {
-	q->reset_req = true;
-	q->enable_after = enable_after;
+	q->requests &= ~CARD_REQ_ENABLE;
+	q->requests |= CARD_REQ_RESET | (enable_after ? CARD_REQ_ENABLE : 0);
 	q->stop = true;
 	rdu_queue_settle(q);
 	rdu_queue_wake(q);
@@ -146,11 +168,12 @@ void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after)
 
 void rdu_queue_request_disable(struct rdu_queue *q)
 {
-	q->enable_after = false;
+	q->requests &= ~CARD_REQ_ENABLE;
 	/* Only a reset brings a faulted queue back. */
-	if (q->status == RDU_QUEUE_DISABLED || q->status == RDU_QUEUE_FAULTED || q->reset_req)
+	if (q->status == RDU_QUEUE_DISABLED || q->status == RDU_QUEUE_FAULTED ||
+	    q->requests & CARD_REQ_RESET)
 		return;
-	q->disable_req = true;
+	q->requests |= CARD_REQ_DISABLE;
 	rdu_queue_settle(q);
 	rdu_queue_wake(q);
 }
@@ -163,7 +186,8 @@ static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint
 	q->fault_seq = 0;
 	q->status = RDU_QUEUE_FAULTED;
 	q->card->fault_queues |= 1ULL << q->id;
-	q->fault_irq = true;
+	q->requests |= CARD_REQ_FAULT_IRQ;
+	card_event(q->card, RDU_EVENT_FAULT, q->id, 0, code, info, addr);
 	rdu_queue_wake(q);
 }
 
@@ -183,8 +207,8 @@ void rdu_queue_enable(struct rdu_queue *q)
 	struct rdu_card *card = q->card;
 	uint32_t t, first = q->reg.tile_first, count = q->reg.tile_count;
 
-	if (q->reset_req || q->disable_req) {
-		q->enable_after = true;
+	if (q->requests & (CARD_REQ_RESET | CARD_REQ_DISABLE)) {
+		q->requests |= CARD_REQ_ENABLE;
 		return;
 	}
 	if (card->reset_req || q->status != RDU_QUEUE_DISABLED)
@@ -225,7 +249,8 @@ void rdu_card_request_reset(struct rdu_card *card)
 
 	card->reset_req = true;
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
-		card->queue[i].stuck = false;
+		if (card->queue[i].work == CARD_WORK_STUCK)
+			card_queue_move(&card->queue[i], CARD_WORK_HUNG);
 		rdu_queue_request_reset(&card->queue[i], false);
 	}
 	rdu_card_settle(card);
@@ -238,7 +263,7 @@ void rdu_card_settle(struct rdu_card *card)
 	if (!card->reset_req)
 		return;
 	for (i = 0; i < RDU_MAX_QUEUES; i++)
-		if (card->queue[i].reset_req)
+		if (card->queue[i].requests & CARD_REQ_RESET)
 			return;
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
 		struct rdu_queue *q = &card->queue[i];
@@ -257,6 +282,7 @@ void rdu_card_settle(struct rdu_card *card)
 	card->latch_hi = 0;
 	card->enabled = false;
 	card->reset_req = false;
+	card_event(card, RDU_EVENT_CARD_RESET, 0, 0, 0, 0, 0);
 	pthread_cond_broadcast(&card->quiet);
 }
 
@@ -325,7 +351,7 @@ bool rdu_card_quiet(const struct rdu_card *card)
 	unsigned int i;
 
 	for (i = 0; i < RDU_MAX_QUEUES; i++)
-		if (card->queue[i].busy || card->queue[i].in_irq)
+		if (card_queue_at_work(&card->queue[i]) || card->queue[i].work == CARD_WORK_IRQ)
 			return false;
 	return true;
 }
@@ -346,8 +372,8 @@ void rdu_card_pause(struct rdu_card *card)
 		for (i = 0; i < RDU_MAX_QUEUES; i++) {
 			struct rdu_queue *q = &card->queue[i];
 
-			if (!quiet(q) && !q->stop && !q->storing) {
-				q->overtime = true;
+			if (q->work == CARD_WORK_BUSY && !q->stop) {
+				q->requests |= CARD_REQ_OVERTIME;
 				q->stop = true;
 			}
 		}
@@ -357,8 +383,10 @@ void rdu_card_pause(struct rdu_card *card)
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
 		struct rdu_queue *q = &card->queue[i];
 
-		if (q->overtime)
-			q->stop = q->overtime = false;
+		if (q->requests & CARD_REQ_OVERTIME) {
+			q->requests &= ~CARD_REQ_OVERTIME;
+			q->stop = false;
+		}
 		rdu_queue_rest(q);
 	}
 	if (!already)
@@ -424,6 +452,15 @@ static void destroy(struct rdu_card *card)
 	free(card);
 }
 
+static bool serial_fits(const char *serial)
+{
+	size_t n = 0;
+
+	while (serial && serial[n] >= ' ' && serial[n] <= '~' && n <= RDU_SERIAL_MAX)
+		n++;
+	return !serial || (!serial[n] && n <= RDU_SERIAL_MAX);
+}
+
 struct rdu_card *rdu_card_new(const struct rdu_card_config *config, const struct rdu_host_ops *ops,
 			      void *opaque, const char **error)
 {
@@ -439,7 +476,15 @@ struct rdu_card *rdu_card_new(const struct rdu_card_config *config, const struct
 	}
 	if (!config->mem || !config->mem_size || config->mem_size % 4096 ||
 	    config->mem_size > 1ULL << 51) {
-		*error = "card memory must be a multiple of 4096 bytes, and not empty";
+		*error = "card memory must be a multiple of 4096 bytes, not empty, at most 2 PiB";
+		return NULL;
+	}
+	if (config->threads > RDU_POOL_MAX) {
+		*error = "more than 256 threads for the fabric";
+		return NULL;
+	}
+	if (!serial_fits(config->serial)) {
+		*error = "a serial number has 16 printable ASCII characters at most";
 		return NULL;
 	}
 	if (!ops || !ops->read || !ops->write || !ops->irq) {

@@ -51,10 +51,8 @@ bool rdu_inject_hang(struct rdu_queue *q)
 	if (!hang && !stuck)
 		return false;
 	pthread_mutex_lock(&card->lock);
-	q->hung = true;
-	/* Unless the card's reset is under way, which it would outlive. */
-	q->stuck = stuck && !card->reset_req;
-	pthread_mutex_unlock(&card->lock);
+	/* Not stuck if the card's reset is under way, which it would outlive. */
+	card_queue_move(q, stuck && !card->reset_req ? CARD_WORK_STUCK : CARD_WORK_HUNG);
 	return true;
 }
 

@@ -23,8 +23,39 @@
 #define RDU_BATCH 16 /* commands fetched at once */
 #define RDU_TLB_BITS 8
 #define RDU_NONE 0xffffffffu
+#define RDU_SERIAL_MAX 16
 /* Neither done nor failed: stopped halfway by a pause, to be carried on. */
 #define RDU_SUSPENDED 1
+
+/*
+ * What a queue is doing. X(name, what may follow, meaning).
+ * The move to HUNG or STUCK ends the work on the command. From QUIET straight to
+ * SUSPENDED, HUNG or STUCK goes only a state that is loaded.
+ */
+#define CARD_WORKS(X) \
+	X(QUIET, W(BUSY) | W(IRQ) | W(SUSPENDED) | W(HUNG) | W(STUCK), "no command in progress") \
+	X(BUSY, W(QUIET) | W(STORING) | W(IRQ) | W(SUSPENDED) | W(HUNG) | W(STUCK), \
+	  "a command is fetched or carried out, without the lock") \
+	X(STORING, W(BUSY), "as BUSY, and writes back what a section stored: no pause stops it") \
+	X(IRQ, W(QUIET) | W(BUSY), "raises an interrupt, without the lock, and then goes on as before") \
+	X(SUSPENDED, W(BUSY) | W(QUIET), "the command in progress waits for the end of a pause") \
+	X(HUNG, W(QUIET), "the command in progress never ends; the queue's reset gets rid of it") \
+	X(STUCK, W(HUNG), "as HUNG, but only the card's reset gets rid of it: the queue's does not end")
+
+enum card_work {
+#define CARD_WORK_ENUM(name, next, meaning) CARD_WORK_##name,
+	CARD_WORKS(CARD_WORK_ENUM)
+#undef CARD_WORK_ENUM
+};
+
+/* What is asked of a queue; several at a time may be. */
+enum card_request {
+	CARD_REQ_RESET = 1,      /* when nobody is at work */
+	CARD_REQ_DISABLE = 2,    /* when no command is in progress */
+	CARD_REQ_ENABLE = 4,     /* after either of them */
+	CARD_REQ_FAULT_IRQ = 8,  /* the fault's vector is still to be raised */
+	CARD_REQ_OVERTIME = 16,  /* give up: a pause has waited too long */
+};
 
 /* Why a command failed. */
 struct rdu_failure {
@@ -83,15 +114,11 @@ struct rdu_queue {
 	_Atomic uint32_t tlb_generation;
 
 	/* card->lock */
-	bool started, busy, in_irq, enable_after;
+	enum card_work work; /* changed by card_queue_move() only */
+	unsigned int requests; /* enum card_request, or'ed */
+	bool started; /* it has a worker */
 	bool lent; /* the doorbell's thread is at work in the worker's place */
-	bool reset_req, disable_req; /* done when the worker is quiet */
-	bool fault_irq;              /* fault vector still to be raised */
-	bool overtime;               /* stopped because a pause waited too long */
-	bool storing;                /* writes back what a section stored: no pause stops it */
-	bool hung;                   /* the next command never ends ... */
-	bool stuck;                  /* ... and only the card's reset gets rid of it */
-	volatile bool stop;          /* work in progress gives up */
+	_Atomic bool stop; /* work in progress gives up; read without the lock */
 	struct rdu_failure fault;
 	uint64_t fault_seq;
 	uint64_t exec_cycles, pload_cycles, aload_cycles, copy_cycles;
@@ -114,8 +141,7 @@ struct rdu_queue {
 	struct rdu_spent {
 		uint64_t exec, pload, aload, copy;
 	} spent;
-	bool suspended;      /* the command in progress waits for the pause's end ... */
-	uint64_t patience_ns; /* ... and then has so long until its deadline; 0: none */
+	uint64_t patience_ns; /* SUSPENDED: left until the command's deadline; 0: none */
 	/* COPY and FILL: how far they are; zeros when a command begins. */
 	struct rdu_progress {
 		uint64_t done, dram, host; /* bytes: in all, of either memory */
@@ -130,7 +156,7 @@ struct rdu_card {
 	uint64_t mem_size;
 	struct rdu_host_ops ops;
 	void *opaque;
-	char serial[16];
+	char serial[RDU_SERIAL_MAX]; /* padded with zeros */
 	bool timing_only;
 	uint64_t chip_hash;
 	unsigned int pmus_per_tile;
@@ -169,6 +195,15 @@ uint64_t rdu_card_now(struct rdu_card *card);
 void rdu_guest_error(struct rdu_card *card, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* card->lock held. */
+void card_queue_move(struct rdu_queue *q, enum card_work work);
+/* Is a thread carrying out a command of this queue? */
+static inline bool card_queue_at_work(const struct rdu_queue *q)
+{
+	return q->work == CARD_WORK_BUSY || q->work == CARD_WORK_STORING;
+}
+/* Tells the front end, if it wants to know. */
+void card_event(struct rdu_card *card, enum rdu_event event, unsigned int queue, uint64_t a,
+		uint64_t b, uint64_t c, uint64_t d);
 void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after);
 void rdu_queue_request_disable(struct rdu_queue *q);
 void rdu_queue_enable(struct rdu_queue *q);
@@ -212,7 +247,8 @@ static inline bool rdu_inject_take(struct rdu_card *card, enum rdu_inject what)
 	return atomic_load_explicit(&card->inject[what], memory_order_relaxed) &&
 	       rdu_inject_due(card, what);
 }
-/* Shall the queue's next command hang? Then the queue is hung from now on. */
+/* Shall the queue's next command hang? Then the queue is HUNG or STUCK from now on,
+ * and card->lock is taken. */
 bool rdu_inject_hang(struct rdu_queue *q);
 /* A command reads card memory: 0, or -1 and *f for an uncorrectable error. */
 int rdu_inject_ecc(struct rdu_queue *q, uint64_t va, struct rdu_failure *f);

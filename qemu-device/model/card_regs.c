@@ -41,8 +41,8 @@ static uint32_t queue_read(struct rdu_queue *q, unsigned int offset)
 
 	switch (offset) {
 	case RDU_REG_Q_CTRL:
-		return (q->status != RDU_QUEUE_DISABLED || q->enable_after ? 1 : 0) |
-		       (q->reset_req ? 2 : 0);
+		return (q->status != RDU_QUEUE_DISABLED || q->requests & CARD_REQ_ENABLE ? 1 : 0) |
+		       (q->requests & CARD_REQ_RESET ? 2 : 0);
 	case RDU_REG_Q_STATUS:
 		return q->status;
 	case RDU_REG_Q_RING_LO:
@@ -256,7 +256,8 @@ static bool clock_free(const struct rdu_card *card)
 	unsigned int i;
 
 	for (i = 0; i < RDU_MAX_QUEUES; i++)
-		if (card->queue[i].status != RDU_QUEUE_DISABLED || card->queue[i].enable_after)
+		if (card->queue[i].status != RDU_QUEUE_DISABLED ||
+		    card->queue[i].requests & CARD_REQ_ENABLE)
 			return false;
 	return true;
 }
@@ -383,6 +384,7 @@ void rdu_card_doorbell(struct rdu_card *card, uint64_t offset, uint64_t value, u
 		rdu_guest_error(card, "doorbell of queue %u, which is disabled", q->id);
 		return;
 	}
+	card_event(card, RDU_EVENT_DOORBELL, q->id, value, 0, 0, 0);
 	atomic_store(&q->tail, (uint32_t)value);
 	if (!atomic_load(&q->sleeping))
 		return;

@@ -418,6 +418,44 @@ static bool take_tiles(struct stream *s, struct rdu_queue *q)
 	return true;
 }
 
+/* One of what is asked of a queue: as a truth value. */
+static void request(struct stream *s, struct rdu_queue *q, enum card_request what)
+{
+	uint8_t asked = (q->requests & what) != 0;
+
+	field(s, asked);
+	if (s->get && asked)
+		q->requests |= what;
+}
+
+/* The command in progress, and what waits for its end. */
+static void work(struct stream *s, struct rdu_queue *q)
+{
+	uint8_t stuck = q->work == CARD_WORK_STUCK, hung = stuck || q->work == CARD_WORK_HUNG;
+	uint8_t suspended = q->work == CARD_WORK_SUSPENDED;
+	bool reset, disable;
+
+	field(s, hung);
+	field(s, stuck);
+	field(s, suspended);
+	/* Still to be carried out: a reset, if it is stuck, else a disable. */
+	request(s, q, CARD_REQ_RESET);
+	request(s, q, CARD_REQ_DISABLE);
+	request(s, q, CARD_REQ_ENABLE);
+	reset = q->requests & CARD_REQ_RESET;
+	disable = q->requests & CARD_REQ_DISABLE;
+	if (((hung || suspended) &&
+	     (q->status != RDU_QUEUE_RUNNING || q->batch_pos == q->batch_len)) ||
+	    (hung && suspended) || (stuck && !hung) || (reset && !stuck) ||
+	    (disable && !hung && !suspended) ||
+	    (q->requests & CARD_REQ_ENABLE && !reset && !disable))
+		refuse(s, "queue %u: a command in progress that cannot be", q->id);
+	else if (s->get && (hung || suspended))
+		card_queue_move(q, stuck  ? CARD_WORK_STUCK
+				   : hung ? CARD_WORK_HUNG
+					  : CARD_WORK_SUSPENDED);
+}
+
 static void queue(struct stream *s, struct rdu_queue *q)
 {
 	struct rdu_failure *f = &q->fault;
@@ -435,7 +473,7 @@ static void queue(struct stream *s, struct rdu_queue *q)
 	field(s, f->section);
 	field(s, f->program);
 	field(s, q->fault_seq);
-	number(s, uint8_t, q->fault_irq);
+	request(s, q, CARD_REQ_FAULT_IRQ);
 	field(s, q->exec_cycles);
 	field(s, q->pload_cycles);
 	field(s, q->aload_cycles);
@@ -464,21 +502,9 @@ static void queue(struct stream *s, struct rdu_queue *q)
 			args(s, q->loaded, &q->args);
 	}
 
-	number(s, uint8_t, q->hung);
-	number(s, uint8_t, q->stuck);
-	number(s, uint8_t, q->suspended);
-	/* Still to be carried out: a reset, if it is stuck, else a disable. */
-	number(s, uint8_t, q->reset_req);
-	number(s, uint8_t, q->disable_req);
-	number(s, uint8_t, q->enable_after);
-	if (((q->hung || q->suspended) &&
-	     (q->status != RDU_QUEUE_RUNNING || q->batch_pos == q->batch_len)) ||
-	    (q->hung && q->suspended) || (q->stuck && !q->hung) || (q->reset_req && !q->stuck) ||
-	    (q->disable_req && !q->hung && !q->suspended) ||
-	    (q->enable_after && !q->reset_req && !q->disable_req))
-		refuse(s, "queue %u: a command in progress that cannot be", q->id);
-	q->stop = q->reset_req;
-	if (q->suspended && !s->bad)
+	work(s, q);
+	q->stop = q->requests & CARD_REQ_RESET;
+	if (q->work == CARD_WORK_SUSPENDED && !s->bad)
 		suspended(s, q);
 }
 
@@ -604,7 +630,8 @@ static void start_workers(struct stream *s)
 		struct rdu_queue *q = &card->queue[i];
 
 		atomic_fetch_add(&q->tlb_generation, 1);
-		if ((q->status != RDU_QUEUE_DISABLED || q->fault_irq) && rdu_queue_start(q))
+		if ((q->status != RDU_QUEUE_DISABLED || q->requests & CARD_REQ_FAULT_IRQ) &&
+		    rdu_queue_start(q))
 			refuse(s, "no thread for queue %u", i);
 	}
 }

@@ -89,7 +89,7 @@ uint64_t rdu_monotonic_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-bool rdu_give_up(const volatile bool *stop, uint64_t deadline_ns)
+bool rdu_give_up(const _Atomic bool *stop, uint64_t deadline_ns)
 {
 	return (stop && *stop) || (deadline_ns && rdu_monotonic_ns() > deadline_ns);
 }

@@ -35,7 +35,7 @@ int rdu_program_validate(const void *image, size_t size, const struct rdu_chip *
 /* CLOCK_MONOTONIC. */
 uint64_t rdu_monotonic_ns(void);
 /* Is work to be given up? stop: set by another thread, NULL: none; deadline_ns: 0: none. */
-bool rdu_give_up(const volatile bool *stop, uint64_t deadline_ns);
+bool rdu_give_up(const _Atomic bool *stop, uint64_t deadline_ns);
 /* A thread that takes no signals: those are the front end's. 0, or an error number. */
 int rdu_thread_start(pthread_t *thread, void *(*fn)(void *arg), void *arg);
 
@@ -67,7 +67,9 @@ struct rdu_fault_record {
 
 /* Threads that fabric work is spread over; results never depend on how many. */
 struct rdu_pool;
-struct rdu_pool *rdu_pool_new(unsigned int threads); /* 0: one per CPU */
+#define RDU_POOL_MAX 256 /* threads */
+/* threads: RDU_POOL_MAX at most; 0: one per CPU, as far as there is room. NULL: no memory. */
+struct rdu_pool *rdu_pool_new(unsigned int threads);
 void rdu_pool_free(struct rdu_pool *pool);
 
 struct rdu_run {
@@ -76,7 +78,7 @@ struct rdu_run {
 	uint32_t **scratch;   /* scratch[virtual tile * pmus + pmu]: pmu_bytes each,
 			       * 64-byte aligned, allocated on first touch by the owner */
 	struct rdu_pool *pool; /* NULL: the caller's thread only */
-	const volatile bool *stop; /* set by another thread: give up soon, fault WATCHDOG */
+	const _Atomic bool *stop; /* set by another thread: give up soon, fault WATCHDOG */
 	uint64_t deadline_ns;      /* host CLOCK_MONOTONIC; 0: none */
 };
 

@@ -97,8 +97,8 @@ struct rdu_pool *rdu_pool_new(unsigned int threads)
 
 	if (!threads)
 		threads = cpus > 0 ? (unsigned int)cpus : 1;
-	if (threads > 256)
-		threads = 256;
+	if (threads > RDU_POOL_MAX)
+		threads = RDU_POOL_MAX;
 	pool = calloc(1, sizeof(*pool) + threads * sizeof(pool->workers[0]));
 	if (!pool)
 		return NULL;

@@ -37,7 +37,8 @@ void rdu_queue_unload(struct rdu_queue *q)
 	memset(&q->args, 0, sizeof(q->args));
 	rdu_schedule_free(q->run);
 	q->run = NULL;
-	q->suspended = false;
+	if (q->work == CARD_WORK_SUSPENDED)
+		card_queue_move(q, CARD_WORK_QUIET);
 }
 
 struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
@@ -373,15 +374,15 @@ static int unbind(struct rdu_queue *q, struct rdu_binding *b, struct rdu_failure
 	int result;
 
 	pthread_mutex_lock(&card->lock);
-	q->storing = true;
-	if (q->overtime)
-		q->stop = q->reset_req || card->closing;
+	card_queue_move(q, CARD_WORK_STORING);
+	if (q->requests & CARD_REQ_OVERTIME)
+		q->stop = q->requests & CARD_REQ_RESET || card->closing;
 	pthread_mutex_unlock(&card->lock);
 	q->deadline_ns = 0;
 	result = rdu_unbind(q, b, !q->stop, f);
 	q->deadline_ns = deadline;
 	pthread_mutex_lock(&card->lock);
-	q->storing = false;
+	card_queue_move(q, CARD_WORK_BUSY);
 	pthread_mutex_unlock(&card->lock);
 	return result;
 }

@@ -142,16 +142,17 @@ static bool brief(const struct rdu_cmd *c)
 static void raise_irq(struct rdu_queue *q, unsigned int vector)
 {
 	struct rdu_card *card = q->card;
+	enum card_work before = q->work;
 
 	if (rdu_inject_take(card, RDU_INJECT_DROP_IRQ))
 		return;
-	q->in_irq = true;
-	if (card->paused || q->reset_req || q->disable_req)
+	card_queue_move(q, CARD_WORK_IRQ);
+	if (card->paused || q->requests & (CARD_REQ_RESET | CARD_REQ_DISABLE))
 		pthread_cond_broadcast(&card->quiet);
 	pthread_mutex_unlock(&card->lock);
 	card->ops.irq(card->opaque, vector);
 	pthread_mutex_lock(&card->lock);
-	q->in_irq = false;
+	card_queue_move(q, before);
 }
 
 /* card->lock held. */
@@ -162,11 +163,12 @@ static void fault(struct rdu_queue *q, const struct rdu_failure *f, uint64_t seq
 	q->status = RDU_QUEUE_FAULTED;
 	q->batch_pos = q->batch_len = 0;
 	q->card->fault_queues |= 1ULL << q->id;
-	q->fault_irq = true;
 	/* Too late for a disable: the queue waits for a reset. */
-	q->disable_req = false;
-	if (!q->reset_req)
-		q->enable_after = false;
+	q->requests &= ~CARD_REQ_DISABLE;
+	if (!(q->requests & CARD_REQ_RESET))
+		q->requests &= ~CARD_REQ_ENABLE;
+	q->requests |= CARD_REQ_FAULT_IRQ;
+	card_event(q->card, RDU_EVENT_FAULT, q->id, seq, f->code, f->info, f->addr);
 }
 
 /* Fetches what the doorbell announced, up to a batch. card->lock not held. */
@@ -229,50 +231,50 @@ static void account(struct rdu_queue *q)
 }
 
 /* A command, or the rest of one that a pause cut in two. */
-static void begin(struct rdu_queue *q)
+static void begin(struct rdu_queue *q, bool again)
 {
 	uint64_t limit = q->watchdog;
 
-	if (!q->suspended) {
+	if (!again) {
 		memset(&q->spent, 0, sizeof(q->spent));
 		memset(&q->progress, 0, sizeof(q->progress));
 		q->watchdog_end = limit ? limit : UINT64_MAX;
 		q->patience_ns = q->watchdog_ms * 1000000ULL;
 	}
-	q->suspended = false;
 	q->deadline_ns = q->patience_ns ? rdu_monotonic_ns() + q->patience_ns : 0;
 }
 
+/* card->lock held. */
 static void suspend(struct rdu_queue *q)
 {
 	uint64_t now = rdu_monotonic_ns();
 
 	if (q->deadline_ns)
 		q->patience_ns = q->deadline_ns > now ? q->deadline_ns - now : 1;
-	q->suspended = true;
+	card_queue_move(q, CARD_WORK_SUSPENDED);
 }
 
-/* card->lock taken. */
-static void one_command(struct rdu_queue *q)
+/* again: it was suspended. card->lock taken. */
+static void one_command(struct rdu_queue *q, bool again)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_cmd *c = &q->batch[q->batch_pos];
 	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
-	uint64_t seq = c->seqno, done;
+	uint64_t seq = c->seqno, done, cycles;
 	int failed;
 
-	if (!q->suspended && rdu_inject_hang(q)) {
-		pthread_mutex_lock(&card->lock);
+	if (!again && rdu_inject_hang(q))
 		return;
-	}
-	begin(q);
+	card_event(card, RDU_EVENT_COMMAND, q->id, seq, c->op, 0, 0);
+	begin(q, again);
 	failed = carry_out(q, c, &f);
 	if (failed == RDU_SUSPENDED) {
-		suspend(q);
 		pthread_mutex_lock(&card->lock);
+		suspend(q);
 		return;
 	}
 	/* Whoever sees the completion sees its cycles too. */
+	cycles = rdu_queue_clock(q) - q->time;
 	account(q);
 	done = rdu_inject_take(card, RDU_INJECT_POISON) ? UINT64_MAX : seq;
 	if (!failed && rdu_bus_write(card, q->live.cpl, &done, sizeof(done)))
@@ -282,9 +284,10 @@ static void one_command(struct rdu_queue *q)
 	q->batch_pos++;
 	if (failed) {
 		/* Stopped for a reset: there is nobody to tell. */
-		if (!q->stop || q->overtime)
+		if (!q->stop || q->requests & CARD_REQ_OVERTIME)
 			fault(q, &f, seq);
 	} else {
+		card_event(card, RDU_EVENT_COMPLETION, q->id, seq, cycles, 0, 0);
 		if (q->batch_pos == q->batch_len && q->head == q->tail) {
 			rdu_queue_rest(q);
 			q->status = RDU_QUEUE_IDLE;
@@ -308,16 +311,21 @@ static void spin(struct rdu_queue *q)
 	}
 }
 
+static bool hangs(const struct rdu_queue *q)
+{
+	return q->work == CARD_WORK_HUNG || q->work == CARD_WORK_STUCK;
+}
+
 static bool has_work(const struct rdu_queue *q)
 {
 	const struct rdu_card *card = q->card;
 
-	if (card->paused || q->hung || q->reset_req || card->reset_req)
+	if (card->paused || hangs(q) || q->requests & CARD_REQ_RESET || card->reset_req)
 		return false;
 	/* What has begun is ended, even if queue or card are to be disabled. */
-	if (q->suspended)
+	if (q->work == CARD_WORK_SUSPENDED)
 		return true;
-	if (!card->enabled || q->disable_req)
+	if (!card->enabled || q->requests & CARD_REQ_DISABLE)
 		return false;
 	if (q->status != RDU_QUEUE_IDLE && q->status != RDU_QUEUE_RUNNING)
 		return false;
@@ -330,10 +338,10 @@ static bool step(struct rdu_queue *q, bool only_brief)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
-	bool found = false;
+	bool found = false, again = q->work == CARD_WORK_SUSPENDED;
 	int failed = 0;
 
-	q->busy = true;
+	card_queue_move(q, CARD_WORK_BUSY);
 	if (q->status == RDU_QUEUE_IDLE)
 		start_running(q);
 	pthread_mutex_unlock(&card->lock);
@@ -342,13 +350,14 @@ static bool step(struct rdu_queue *q, bool only_brief)
 	if (!failed && q->batch_pos < q->batch_len)
 		found = !only_brief || brief(&q->batch[q->batch_pos]);
 	if (found) {
-		one_command(q); /* takes the lock */
+		one_command(q, again); /* takes the lock */
 	} else {
 		pthread_mutex_lock(&card->lock);
 		if (failed && !q->stop)
 			fault(q, &f, 0);
 	}
-	q->busy = false;
+	if (q->work == CARD_WORK_BUSY)
+		card_queue_move(q, CARD_WORK_QUIET);
 	return found;
 }
 
@@ -366,20 +375,20 @@ void rdu_queue_rung(struct rdu_queue *q)
 		return;
 	if (card->ops.brief_in_doorbell && q->sleeping) {
 		q->lent = true;
-		while (n < RDU_BATCH && !q->fault_irq && has_work(q) && step(q, true))
+		while (n < RDU_BATCH && !(q->requests & CARD_REQ_FAULT_IRQ) && has_work(q) &&
+		       step(q, true))
 			n++;
 		q->lent = false;
 	}
 	/* Awake, it may have looked for work while the queue was lent. */
-	if (!q->sleeping || has_work(q) || q->fault_irq || q->reset_req || q->disable_req ||
-	    card->paused || card->closing)
+	if (!q->sleeping || has_work(q) || q->requests || card->paused || card->closing)
 		pthread_cond_signal(&q->wake);
 }
 
 /* A fault is to be told of; nothing is while the card is paused. */
 static bool irq_due(const struct rdu_queue *q)
 {
-	return q->fault_irq && !q->card->paused;
+	return q->requests & CARD_REQ_FAULT_IRQ && !q->card->paused;
 }
 
 void *rdu_queue_worker(void *queue)
@@ -395,7 +404,7 @@ void *rdu_queue_worker(void *queue)
 			continue;
 		}
 		if (irq_due(q)) {
-			q->fault_irq = false;
+			q->requests &= ~CARD_REQ_FAULT_IRQ;
 			rdu_queue_rest(q);
 			raise_irq(q, RDU_VECTOR_FAULT);
 			continue;
@@ -408,7 +417,7 @@ void *rdu_queue_worker(void *queue)
 		rdu_queue_settle(q);
 		rdu_card_settle(card);
 		pthread_cond_broadcast(&card->quiet);
-		if (q->status == RDU_QUEUE_RUNNING && !card->paused && !q->hung) {
+		if (q->status == RDU_QUEUE_RUNNING && !card->paused && !hangs(q)) {
 			rdu_queue_rest(q);
 			q->status = RDU_QUEUE_IDLE;
 		}

@@ -20,6 +20,16 @@
 
 struct rdu_card;
 
+/* What the card tells of its work, and arg[0], arg[1] ... of it. */
+enum rdu_event {
+	RDU_EVENT_DOORBELL,   /* the tail that was written */
+	RDU_EVENT_COMMAND,    /* begins, or goes on after a pause: seqno, enum rdu_op */
+	RDU_EVENT_COMPLETION, /* seqno, cycles it took */
+	RDU_EVENT_FAULT,      /* seqno, enum rdu_fault, info, address; seqno 0: no command's */
+	RDU_EVENT_RESET,      /* of the queue, carried out */
+	RDU_EVENT_CARD_RESET, /* of all queues and of the card; `queue` is 0 */
+};
+
 struct rdu_host_ops {
 	/* Copy from or to host (guest-physical) memory. Return 0, or -1 if the
 	 * bus refused. Called from card threads. */
@@ -38,6 +48,10 @@ struct rdu_host_ops {
 	void (*dirty)(void *opaque, uint64_t offset, uint64_t len);
 	/* Optional: what a guest did wrong, for the front end's log. */
 	void (*guest_error)(void *opaque, const char *text);
+	/* Optional: what the card does, for the front end's log; see enum rdu_event.
+	 * The card's lock may be held: it must not call the card. */
+	void (*trace)(void *opaque, enum rdu_event event, unsigned int queue,
+		      const uint64_t arg[4]);
 	/* The callbacks may be called in rdu_card_doorbell() too. Then it carries
 	 * out commands that take less time than waking a thread for them. */
 	bool brief_in_doorbell;
@@ -47,8 +61,8 @@ struct rdu_card_config {
 	const struct rdu_chip *chip;
 	void *mem;         /* card memory, zeroed, owned by the front end */
 	uint64_t mem_size; /* bytes, multiple of 4096 */
-	unsigned int threads; /* host threads for the fabric; 0: one per CPU */
-	const char *serial;
+	unsigned int threads; /* host threads for the fabric, 256 at most; 0: one per CPU */
+	const char *serial;   /* 16 printable ASCII characters at most */
 	bool timing_only;  /* keep time, compute no values */
 };
 

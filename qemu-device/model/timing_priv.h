@@ -51,7 +51,7 @@ void rdu_costs_free(struct rdu_costs *c);
 /* rdu_section_time() that can be told to give up, for a card whose guest may have
  * made a section that takes long to time. NULL then, too; nothing is kept. */
 struct rdu_patience {
-	const volatile bool *stop; /* NULL: none */
+	const _Atomic bool *stop; /* NULL: none */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 };
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Queues without a fabric: order, completion, faults, page tables, copies. */
+#include <sys/wait.h>
+#include "card_priv.h"
 #include "card_test.h"
 
 #define MB (1ull << 20)
@@ -479,8 +481,145 @@ static void all_of(bool brief_in_doorbell)
 	ok(true, "freed while copying");
 }
 
+/* ---- states ----------------------------------------------------------------- */
+
+/* Does a queue go from one state to the other? If not, it ends the process. */
+static bool goes(enum card_work from, enum card_work to)
+{
+	struct rdu_queue q = { .work = from };
+	int status = 0;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		if (!freopen("/dev/null", "w", stderr))
+			_exit(2);
+		card_queue_move(&q, to);
+		_exit(q.work != to);
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) && !WEXITSTATUS(status);
+}
+
+static void moves(void)
+{
+	/* Row: from; column: to. */
+	static const char *const allowed[] = {
+		[CARD_WORK_QUIET] = ".B.ISHX",	   [CARD_WORK_BUSY] = "Q.WISHX",
+		[CARD_WORK_STORING] = ".B.....",   [CARD_WORK_IRQ] = "QB.....",
+		[CARD_WORK_SUSPENDED] = "QB.....", [CARD_WORK_HUNG] = "Q......",
+		[CARD_WORK_STUCK] = ".....H.",
+	};
+	unsigned int wrong = 0, states = sizeof(allowed) / sizeof(*allowed);
+
+	for (unsigned int from = 0; from < states; from++) {
+		for (unsigned int to = 0; to < states; to++) {
+			if (goes(from, to) == (allowed[from][to] != '.'))
+				continue;
+			printf("# from %u to %u\n", from, to);
+			wrong++;
+		}
+	}
+	is(wrong, 0, "a queue goes from state to state as it may, and no other way");
+}
+
+/* ---- what a card is made with, and what it tells ------------------------------ */
+
+static void refused(void)
+{
+	static const struct {
+		const char *serial;
+		unsigned int threads;
+		bool good;
+	} c[] = {
+		{ "1234567890123456", 1, true },
+		{ "12345678901234567", 1, false },
+		{ "tab\there", 1, false },
+		{ "", 256, true },
+		{ NULL, 257, false },
+	};
+	struct bed *b = bed_new("sn10", 1, false);
+
+	for (unsigned int i = 0; i < sizeof(c) / sizeof(*c); i++) {
+		struct rdu_card_config config = { .chip = &b->chip,
+						  .mem = b->mem,
+						  .mem_size = CARD_MEM,
+						  .threads = c[i].threads,
+						  .serial = c[i].serial };
+		const char *why = NULL;
+		struct rdu_card *card = rdu_card_new(&config, &bed_ops, b, &why);
+
+		ok(c[i].good == (card != NULL) && c[i].good == !why,
+		   "serial number \"%s\", %u threads: %s", c[i].serial ? c[i].serial : "none",
+		   c[i].threads, why ? why : "taken");
+		rdu_card_free(card);
+	}
+	bed_free(b);
+}
+
+static struct {
+	enum rdu_event event;
+	unsigned int queue;
+	uint64_t arg[4];
+} told[64];
+static _Atomic unsigned int num_told;
+
+static void tell(void *opaque, enum rdu_event event, unsigned int queue, const uint64_t arg[4])
+{
+	unsigned int n = num_told++;
+
+	(void)opaque;
+	if (n >= sizeof(told) / sizeof(*told))
+		return;
+	told[n].event = event;
+	told[n].queue = queue;
+	memcpy(told[n].arg, arg, sizeof(told[n].arg));
+}
+
+static void events(void)
+{
+	static const struct {
+		enum rdu_event event;
+		unsigned int queue;
+		uint64_t a, b;
+	} want[] = {
+		{ RDU_EVENT_DOORBELL, 1, 1, 0 },   { RDU_EVENT_COMMAND, 1, 1, RDU_OP_NOP },
+		{ RDU_EVENT_COMPLETION, 1, 1, 0 }, { RDU_EVENT_DOORBELL, 1, 2, 0 },
+		{ RDU_EVENT_COMMAND, 1, 2, 200 },  { RDU_EVENT_FAULT, 1, 2, RDU_FAULT_BAD_COMMAND },
+		{ RDU_EVENT_RESET, 1, 0, 0 },	   { RDU_EVENT_CARD_RESET, 0, 0, 0 },
+	};
+	unsigned int n = sizeof(want) / sizeof(*want), i;
+	struct bed *b;
+	uint64_t seq;
+
+	bed_ops.trace = tell;
+	b = bed_new("sn10", 1, false);
+	bed_enable(b, 1, bed_root(b), 0, 1);
+	ok(bed_do(b, 1, (struct rdu_cmd){ .op = RDU_OP_NOP }), "one command");
+	seq = bed_put(b, 1, (struct rdu_cmd){ .op = 200 });
+	bed_ring(b, 1);
+	bed_wait(b, 1, seq);
+	bed_reset(b, 1);
+	rdu_card_reset(b->card);
+	bed_ops.trace = NULL;
+	bed_free(b);
+	for (i = 0; i < n && i < num_told; i++)
+		if (told[i].event != want[i].event || told[i].queue != want[i].queue ||
+		    told[i].arg[0] != want[i].a ||
+		    (want[i].event != RDU_EVENT_COMPLETION && told[i].arg[1] != want[i].b))
+			break;
+	if (!ok(i == n && num_told == n, "the front end is told of all that happens, in order"))
+		printf("# event %u: %u of queue %u, %llu %llu; %u of %u\n", i, told[i].event,
+		       told[i].queue, (unsigned long long)told[i].arg[0],
+		       (unsigned long long)told[i].arg[1], num_told, n);
+}
+
 int main(void)
 {
+	moves();
+	refused();
+	events();
 	all_of(false);
 	all_of(true);
 	return tap_done();

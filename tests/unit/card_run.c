@@ -396,7 +396,8 @@ static void cut_off(struct bed *b)
 	usleep(ms * 1000);
 	/* As a pause does when it has waited for half a minute. */
 	pthread_mutex_lock(&b->card->lock);
-	b->card->queue[1].overtime = b->card->queue[1].stop = true;
+	b->card->queue[1].requests |= CARD_REQ_OVERTIME;
+	b->card->queue[1].stop = true;
 	pthread_mutex_unlock(&b->card->lock);
 	for (unsigned int i = 0; i < 100000 && qrd(b, 1, RDU_REG_Q_STATUS) != RDU_QUEUE_FAULTED;
 	     i++)

@@ -474,7 +474,8 @@ static void watchdogs(struct bed *b)
 	while (!b->card->paused)
 		usleep(50);
 	moved(b);
-	ok(b->card->queue[1].suspended && b->card->queue[1].patience_ns > 3000000000000 &&
+	ok(b->card->queue[1].work == CARD_WORK_SUSPENDED &&
+		   b->card->queue[1].patience_ns > 3000000000000 &&
 		   b->card->queue[1].patience_ns <= 3600000000000,
 	   "the host time that a command has left is kept");
 	b->card->queue[1].patience_ns = 1000000000000;
@@ -536,6 +537,19 @@ static void requests(struct bed *b)
 	rdu_card_reset(b->card);
 }
 
+static void until_hung(struct bed *b, unsigned int q)
+{
+	bool hangs;
+
+	do {
+		usleep(50);
+		pthread_mutex_lock(&b->card->lock);
+		hangs = b->card->queue[q].work == CARD_WORK_HUNG ||
+			b->card->queue[q].work == CARD_WORK_STUCK;
+		pthread_mutex_unlock(&b->card->lock);
+	} while (!hangs);
+}
+
 static void faults(struct bed *b)
 {
 	unsigned int i;
@@ -557,8 +571,7 @@ static void faults(struct bed *b)
 	for (i = 1; i < 3; i++) {
 		bed_put(b, i, (struct rdu_cmd){ .op = RDU_OP_NOP });
 		bed_ring(b, i);
-		while (!b->card->queue[i].hung)
-			usleep(50);
+		until_hung(b, i);
 	}
 	qwr(b, 2, RDU_REG_Q_CTRL, 2);
 	ok(move(b), "queues that hang");
