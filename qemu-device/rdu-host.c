@@ -17,6 +17,13 @@
  */
 #include "qemu/osdep.h"
 #include "rdu.h"
+#include "trace.h"
+
+/* Which card a trace event is of: its id, or what all without one are called. */
+static const char *rdu_name(RduState *s)
+{
+	return DEVICE(s)->id ? DEVICE(s)->id : TYPE_RDU;
+}
 
 /* ---- RCU ----------------------------------------------------------------- */
 
@@ -83,6 +90,7 @@ static void rdu_ram_put(RduState *s, void *ptr, uint64_t len, bool write)
 
 static int rdu_dma(RduState *s, uint64_t addr, void *buf, uint64_t len, bool write)
 {
+	trace_rdu_dma(rdu_name(s), write ? "write" : "read", addr, len);
 	rdu_rcu_enter();
 	RCU_READ_LOCK_GUARD();
 	while (len) {
@@ -136,12 +144,14 @@ static void *rdu_host_map(void *opaque, uint64_t addr, uint64_t len, bool write)
 	if (!ptr || got < len || mr != current_machine->ram) {
 		return NULL;
 	}
+	trace_rdu_map(rdu_name(s), write ? "write" : "read", addr, len, ptr);
 	memory_region_ref(mr);
 	return ptr;
 }
 
 static void rdu_host_unmap(void *opaque, void *ptr, uint64_t len, bool write)
 {
+	trace_rdu_unmap(rdu_name(opaque), ptr, len);
 	rdu_rcu_enter();
 	rdu_ram_put(opaque, ptr, len, write);
 }
@@ -169,6 +179,7 @@ void rdu_host_deliver(void *opaque)
 			unsigned int vector = w * 64 + ctz64(bits);
 
 			bits &= bits - 1;
+			trace_rdu_msix(rdu_name(s), vector, msix_enabled(pci));
 			if (msix_enabled(pci)) {
 				msix_notify(pci, vector);
 			}
@@ -181,6 +192,7 @@ static void rdu_host_irq(void *opaque, unsigned int vector)
 {
 	RduState *s = opaque;
 
+	trace_rdu_interrupt(rdu_name(s), vector);
 	if (vector < RDU_NUM_VECTORS) {
 		qatomic_or(&s->irq_pending[vector / 64], BIT_ULL(vector % 64));
 		if (!bql_locked()) {
@@ -217,6 +229,33 @@ static void rdu_host_guest_error(void *opaque, const char *text)
 	qemu_log_mask(LOG_GUEST_ERROR, "rdu: %s\n", text);
 }
 
+static void rdu_host_trace(void *opaque, enum rdu_event event, unsigned int queue,
+			   const uint64_t arg[4])
+{
+	const char *name = rdu_name(opaque);
+
+	switch (event) {
+	case RDU_EVENT_DOORBELL:
+		trace_rdu_doorbell(name, queue, arg[0]);
+		break;
+	case RDU_EVENT_COMMAND:
+		trace_rdu_command(name, queue, arg[0], arg[1]);
+		break;
+	case RDU_EVENT_COMPLETION:
+		trace_rdu_completion(name, queue, arg[0], arg[1]);
+		break;
+	case RDU_EVENT_FAULT:
+		trace_rdu_fault(name, queue, arg[0], arg[1], arg[2], arg[3]);
+		break;
+	case RDU_EVENT_RESET:
+		trace_rdu_queue_reset(name, queue);
+		break;
+	case RDU_EVENT_CARD_RESET:
+		trace_rdu_reset(name);
+		break;
+	}
+}
+
 const struct rdu_host_ops rdu_host_ops = {
 	.read = rdu_host_read,
 	.write = rdu_host_write,
@@ -226,6 +265,7 @@ const struct rdu_host_ops rdu_host_ops = {
 	.unmap = rdu_host_unmap,
 	.dirty = rdu_host_dirty,
 	.guest_error = rdu_host_guest_error,
+	.trace = rdu_host_trace,
 	.brief_in_doorbell = true,
 };
 

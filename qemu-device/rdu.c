@@ -9,7 +9,8 @@
  *   memdev       memory backend that is the card's memory
  *   mem-size     card memory when there is no memdev (4 GiB); untouched pages
  *                cost nothing
- *   threads      host threads that run the fabric; 0: one per host CPU
+ *   threads      host threads that run the fabric, 256 at most; 0: one per host CPU
+ *   serial       16 characters at most
  *   timing-only  keep time, compute no values
  *   fault-...    faults on demand, see rdu-inject.c
  *
@@ -25,6 +26,7 @@
 #define RDU_MSIX_TABLE 0x8000
 #define RDU_MSIX_PBA 0xc000
 #define RDU_AER_OFFSET 0x100
+#define RDU_MEM_MAX (2 * PiB) /* what the model takes */
 
 /* ---- BARs ---------------------------------------------------------------- */
 
@@ -208,21 +210,63 @@ static bool rdu_pm_init(PCIDevice *pci, Error **errp)
 	return true;
 }
 
+static bool rdu_mem_size_fits(const char *what, uint64_t size, Error **errp)
+{
+	if (size && !(size & (4 * KiB - 1)) && size <= RDU_MEM_MAX) {
+		return true;
+	}
+	error_setg(errp,
+		   "%s: card memory is a multiple of 4 KiB, 2 PiB at most, not %" PRIu64 " bytes",
+		   what, size);
+	return false;
+}
+
+/* The card writes to all of the backend's memory, from threads of its own. */
+static bool rdu_memdev_fits(RduState *s, Error **errp)
+{
+	g_autofree char *name = host_memory_backend_get_name(s->memdev);
+	MemoryRegion *mr;
+
+	if (s->mem_size_given) {
+		error_setg(errp,
+			   "mem-size and memdev exclude each other: memdev '%s' has its own size",
+			   name);
+		return false;
+	}
+	if (host_memory_backend_is_mapped(s->memdev)) {
+		error_setg(errp,
+			   "memdev '%s' is in use already, by the machine or by another device",
+			   name);
+		return false;
+	}
+	mr = host_memory_backend_get_memory(s->memdev);
+	if (!memory_region_is_ram(mr) || memory_region_is_ram_device(mr)) {
+		error_setg(errp, "memdev '%s' is not RAM", name);
+		return false;
+	}
+	if (mr->readonly) {
+		error_setg(
+			errp,
+			"memdev '%s' is read only (readonly=on, rom=on): card memory is written to",
+			name);
+		return false;
+	}
+	return rdu_mem_size_fits("memdev", memory_region_size(mr), errp);
+}
+
 static bool rdu_mem_init(RduState *s, Error **errp)
 {
 	Error *err = NULL;
 	uint64_t size;
 
 	if (s->memdev) {
-		if (host_memory_backend_is_mapped(s->memdev)) {
-			error_setg(errp, "memdev is in use by another device");
+		if (!rdu_memdev_fits(s, errp)) {
 			return false;
 		}
 		s->mem = host_memory_backend_get_memory(s->memdev);
 		host_memory_backend_set_mapped(s->memdev, true);
 	} else {
-		if (!s->mem_size || s->mem_size & (4 * KiB - 1)) {
-			error_setg(errp, "mem-size must be a multiple of 4 KiB");
+		if (!rdu_mem_size_fits("mem-size", s->mem_size, errp)) {
 			return false;
 		}
 		memory_region_init_ram_flags_nomigrate(&s->own_mem, OBJECT(s), "rdu-mem",
@@ -239,12 +283,24 @@ static bool rdu_mem_init(RduState *s, Error **errp)
 	return true;
 }
 
+/*
+ * Pages given back read as zeros. But a private mapping would give back those of its
+ * file, which is not the card's; and preallocated ones were to stay.
+ */
+static bool rdu_mem_may_discard(RduState *s)
+{
+	RAMBlock *block = s->mem->ram_block;
+
+	return !ram_block_discard_is_disabled() &&
+	       (qemu_ram_get_fd(block) < 0 || qemu_ram_is_shared(block)) &&
+	       !(s->memdev && s->memdev->prealloc);
+}
+
 void rdu_mem_clear(RduState *s)
 {
 	uint64_t size = memory_region_size(s->mem);
 
-	if (ram_block_discard_is_disabled() ||
-	    ram_block_discard_range(s->mem->ram_block, 0, size)) {
+	if (!rdu_mem_may_discard(s) || ram_block_discard_range(s->mem->ram_block, 0, size)) {
 		memset(memory_region_get_ram_ptr(s->mem), 0, size);
 	}
 	memory_region_set_dirty(s->mem, 0, size);
@@ -270,7 +326,8 @@ static bool rdu_card_init(RduState *s, Error **errp)
 	}
 	s->card = rdu_card_new(&config, &rdu_host_ops, s, &why);
 	if (!s->card) {
-		error_setg(errp, "chip %s: %s", chip.name, why);
+		error_setg(errp, "chip %s, serial '%s', %u threads: %s", chip.name, config.serial,
+			   s->threads, why);
 		return false;
 	}
 	return true;
@@ -407,11 +464,36 @@ no_card:
 	rdu_mem_exit(s);
 }
 
+/* Not one of QEMU's plain properties, which do not tell whether they were given. */
+static void rdu_get_mem_size(Object *obj, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+	RduState *s = RDU(obj);
+	uint64_t size = s->mem ? memory_region_size(s->mem) : s->mem_size;
+
+	visit_type_size(v, name, &size, errp);
+}
+
+static void rdu_set_mem_size(Object *obj, Visitor *v, const char *name, void *opaque, Error **errp)
+{
+	RduState *s = RDU(obj);
+
+	if (DEVICE(obj)->realized) {
+		error_setg(errp, "the memory of a card that is there cannot change its size");
+	} else if (visit_type_size(v, name, &s->mem_size, errp)) {
+		s->mem_size_given = true;
+	}
+}
+
+static void rdu_instance_init(Object *obj)
+{
+	RDU(obj)->mem_size = 4 * GiB;
+	rdu_inject_instance_init(obj);
+}
+
 static RDU_PROPERTIES rdu_properties[] = {
 	DEFINE_PROP_STRING("chip", RduState, chip),
 	DEFINE_PROP_STRING("serial", RduState, serial),
 	DEFINE_PROP_UINT32("threads", RduState, threads, 0),
-	DEFINE_PROP_SIZE("mem-size", RduState, mem_size, 4 * GiB),
 	DEFINE_PROP_BOOL("timing-only", RduState, timing_only, false),
 	DEFINE_PROP_LINK("memdev", RduState, memdev, TYPE_MEMORY_BACKEND, HostMemoryBackend *),
 	RDU_PROPERTIES_END
@@ -436,6 +518,10 @@ static void rdu_class_init(ObjectClass *klass, RDU_CLASS_DATA *data)
 	dc->desc = "Reconfigurable dataflow unit";
 	set_bit(DEVICE_CATEGORY_MISC, dc->categories);
 	device_class_set_props(dc, rdu_properties);
+	object_class_property_add(klass, "mem-size", "size", rdu_get_mem_size, rdu_set_mem_size,
+				  NULL, NULL);
+	object_class_property_set_description(klass, "mem-size",
+					      "card memory without a memdev (4 GiB)");
 	rdu_inject_properties(klass);
 }
 
@@ -443,7 +529,7 @@ static const TypeInfo rdu_type = {
 	.name = TYPE_RDU,
 	.parent = TYPE_PCI_DEVICE,
 	.instance_size = sizeof(RduState),
-	.instance_init = rdu_inject_instance_init,
+	.instance_init = rdu_instance_init,
 	.class_init = rdu_class_init,
 	.interfaces = (RDU_INTERFACES[]){ { INTERFACE_PCIE_DEVICE }, {} },
 };

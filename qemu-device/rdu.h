@@ -37,6 +37,7 @@ struct RduState {
 	char *serial;
 	uint32_t threads;
 	uint64_t mem_size;
+	bool mem_size_given;
 	bool timing_only;
 	HostMemoryBackend *memdev;
 	int64_t inject[RDU_NUM_INJECTS]; /* of a card still to be made */

@@ -40,6 +40,25 @@ void card_write64(struct card *c, uint32_t reg, uint64_t value)
 	card_write(c, reg + 4, value >> 32);
 }
 
+uint64_t card_bar_size(struct card *c, unsigned int bar)
+{
+	unsigned int at = 0x10 + 4 * bar;
+	uint32_t low = qtest_cfg_read(c->q, c->slot, at, 4), high;
+	bool wide = (low & 6) == 4;
+	uint64_t mask;
+
+	qtest_cfg_write(c->q, c->slot, at, ~0u, 4);
+	mask = 0xffffffff00000000ULL | (qtest_cfg_read(c->q, c->slot, at, 4) & ~0xfu);
+	qtest_cfg_write(c->q, c->slot, at, low, 4);
+	if (wide) {
+		high = qtest_cfg_read(c->q, c->slot, at + 4, 4);
+		qtest_cfg_write(c->q, c->slot, at + 4, ~0u, 4);
+		mask &= (uint64_t)qtest_cfg_read(c->q, c->slot, at + 4, 4) << 32 | 0xffffffff;
+		qtest_cfg_write(c->q, c->slot, at + 4, high, 4);
+	}
+	return -mask;
+}
+
 unsigned int card_find_cap(struct card *c, unsigned int id)
 {
 	unsigned int at = qtest_cfg_read(c->q, c->slot, 0x34, 1);

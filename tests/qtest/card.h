@@ -34,6 +34,9 @@ void card_write(struct card *c, uint32_t reg, uint32_t value);
 uint64_t card_read64(struct card *c, uint32_t reg);
 void card_write64(struct card *c, uint32_t reg, uint64_t value);
 
+/* Bytes of a BAR, 64 bits wide or not. */
+uint64_t card_bar_size(struct card *c, unsigned int bar);
+
 /* Offset of a capability, an extended one; 0: none. (No ECAM here: the chain
  * of extended capabilities is read through MMCONFIG.) */
 unsigned int card_find_cap(struct card *c, unsigned int id);

@@ -29,6 +29,14 @@ extern char why[256]; /* empty: all as expected */
 
 struct card;
 
+/* properties.c: what the device is made with, and what it tells QEMU's trace. */
+void test_memory_backend(struct card *c);
+void test_odd_memory_size(struct card *c);
+void test_huge_memory(struct card *c);
+void test_bad_properties(struct card *c);
+void test_file_kept(struct card *c);
+void test_trace_events(struct card *c);
+
 /* unplugged.c and moved.c: each starts machines of its own; the one given is not touched. */
 void test_unplugged_by_interrupt(struct card *c);
 void test_moved_at_work(struct card *c);

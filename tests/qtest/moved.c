@@ -19,36 +19,6 @@ struct pair {
 	FILE *monitor[2];
 };
 
-static FILE *monitor(const char *path)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
-	for (unsigned int n = 0; n < 1000; n++) {
-		if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
-			return fdopen(fd, "r+");
-		usleep(10000);
-	}
-	close(fd);
-	return NULL;
-}
-
-/* Gives an order; true if the answer has that word in it. */
-static bool order(FILE *f, const char *json, const char *word)
-{
-	static char line[65536];
-
-	fseek(f, 0, SEEK_CUR); /* from reading to writing */
-	fprintf(f, "%s\n", json);
-	fflush(f);
-	fseek(f, 0, SEEK_CUR);
-	while (fgets(line, sizeof(line), f))
-		if (strstr(line, "\"return\"") || strstr(line, "\"error\""))
-			return strstr(line, word);
-	return false;
-}
-
 static bool start(struct pair *p, const char *first, const char *second)
 {
 	char path[2][64], qmp[2][96], from[64];
@@ -71,9 +41,9 @@ static bool start(struct pair *p, const char *first, const char *second)
 		} else {
 			card_setup(&p->a, q, SLOT);
 		}
-		p->monitor[i] = monitor(path[i]);
+		p->monitor[i] = qtest_monitor(path[i]);
 		if (!p->monitor[i] ||
-		    !order(p->monitor[i], "{\"execute\": \"qmp_capabilities\"}", "return"))
+		    !qtest_order(p->monitor[i], "{\"execute\": \"qmp_capabilities\"}", "return"))
 			return false;
 	}
 	return true;
@@ -88,15 +58,15 @@ static bool move(struct pair *p)
 	snprintf(json, sizeof(json),
 		 "{\"execute\": \"migrate\", \"arguments\": {\"uri\": \"unix:%s/move\"}}",
 		 p->folder);
-	if (!order(p->monitor[0], json, "return"))
+	if (!qtest_order(p->monitor[0], json, "return"))
 		return false;
 	memcpy(p->b.tail, p->a.tail, sizeof(p->b.tail));
 	for (n = 0; n < 2000; n++) {
-		if (!order(p->monitor[1], "{\"execute\": \"query-status\"}", "inmigrate"))
+		if (!qtest_order(p->monitor[1], "{\"execute\": \"query-status\"}", "inmigrate"))
 			break;
 		usleep(5000);
 	}
-	return order(p->monitor[1], "{\"execute\": \"query-status\"}", "\"running\": true");
+	return qtest_order(p->monitor[1], "{\"execute\": \"query-status\"}", "\"running\": true");
 }
 
 static void end(struct pair *p)
@@ -228,10 +198,10 @@ static void dead(struct pair *p)
 	EXPECT_EQ(card_read(&p->a, RDU_REG_MAGIC), ~0u);
 	EXPECT(move(p));
 	EXPECT_EQ(card_read(&p->b, RDU_REG_MAGIC), ~0u);
-	EXPECT(order(p->monitor[1],
-		     "{\"execute\": \"qom-list\", \"arguments\": {\"path\": \"/machine\"}}",
-		     "return"));
-	EXPECT(order(
+	EXPECT(qtest_order(p->monitor[1],
+			   "{\"execute\": \"qom-list\", \"arguments\": {\"path\": \"/machine\"}}",
+			   "return"));
+	EXPECT(qtest_order(
 		p->monitor[1],
 		"{\"execute\": \"qom-set\", \"arguments\": {\"path\": \"/machine/peripheral/r\","
 		" \"property\": \"fault-dead\", \"value\": false}}",
@@ -255,7 +225,7 @@ static void to_another_card(struct pair *p)
 	EXPECT_EQ(qtest_stop(p->b.q), 256 + 1);
 	p->b.q = NULL;
 	/* The first one still has its card. */
-	order(p->monitor[0], "{\"execute\": \"cont\"}", "return");
+	qtest_order(p->monitor[0], "{\"execute\": \"cont\"}", "return");
 	submit(&p->a, RDU_OP_NOP, 1, 0, 0, 0);
 	EXPECT(card_wait_seqno(&p->a, 0, 1));
 }
@@ -298,10 +268,10 @@ static bool record(struct pair *p, struct stream *s)
 	snprintf(s->path, sizeof(s->path), "%s/stream", p->folder);
 	snprintf(json, sizeof(json),
 		 "{\"execute\": \"migrate\", \"arguments\": {\"uri\": \"exec:cat >%s\"}}", s->path);
-	if (!order(p->monitor[0], json, "return"))
+	if (!qtest_order(p->monitor[0], json, "return"))
 		return false;
 	for (unsigned int n = 0; n < 2000; n++) {
-		if (order(p->monitor[0], "{\"execute\": \"query-migrate\"}", "completed"))
+		if (qtest_order(p->monitor[0], "{\"execute\": \"query-migrate\"}", "completed"))
 			break;
 		usleep(5000);
 	}
@@ -338,18 +308,18 @@ static int play(struct stream *s, const uint8_t *data, size_t len)
 	snprintf(path, sizeof(path), "%s.qmp", s->path);
 	snprintf(qmp, sizeof(qmp), "unix:%s,server=on,wait=off", path);
 	q = qtest_start(args);
-	f = monitor(path);
+	f = qtest_monitor(path);
 	if (!f)
 		return -1;
-	order(f, "{\"execute\": \"qmp_capabilities\"}", "return");
+	qtest_order(f, "{\"execute\": \"qmp_capabilities\"}", "return");
 	snprintf(json, sizeof(json),
 		 "{\"execute\": \"migrate-incoming\", \"arguments\":"
 		 " {\"uri\": \"exec:cat %s\"}}",
 		 s->path);
-	order(f, json, "return");
+	qtest_order(f, json, "return");
 	/* It has it, runs for a moment, or has ended. */
 	for (unsigned int n = 0; n < 2000 && qtest_alive(q); n++) {
-		if (order(f, "{\"execute\": \"query-status\"}", "\"running\": true"))
+		if (qtest_order(f, "{\"execute\": \"query-status\"}", "\"running\": true"))
 			break;
 		usleep(5000);
 	}

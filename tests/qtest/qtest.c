@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,8 +58,8 @@ static __attribute__((format(printf, 2, 3))) char *command(struct qtest *q, cons
 	return line + 2;
 }
 
-/* QEMU on one end of a socket pair; the other end, or -1. */
-static int spawn(const char *const *args, bool quiet, pid_t *pid)
+/* QEMU on one end of a socket pair; the other end, or -1. errors: its stderr. */
+static int spawn(const char *const *args, int errors, pid_t *pid)
 {
 	const char *qemu = getenv("QEMU");
 	const char *argv[MAX_ARGS] = {
@@ -97,8 +98,7 @@ static int spawn(const char *const *args, bool quiet, pid_t *pid)
 	if (*pid == 0) {
 		dup2(fd[1], 0);
 		dup2(fd[1], 1);
-		if (quiet && !freopen("/dev/null", "w", stderr))
-			_exit(127);
+		dup2(errors, 2);
 		execv(argv[0], (char **)argv);
 		fprintf(stderr, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
@@ -114,7 +114,7 @@ struct qtest *qtest_start(const char *const *args)
 
 	if (!q)
 		exit(1);
-	fd = spawn(args, false, &q->pid);
+	fd = spawn(args, 2, &q->pid);
 	if (fd < 0)
 		exit(1);
 	q->in = fdopen(fd, "r");
@@ -128,14 +128,16 @@ struct qtest *qtest_start(const char *const *args)
 	return q;
 }
 
-bool qtest_refused(const char *const *args)
+bool qtest_refused(const char *const *args, char *said, size_t size)
 {
 	static const char hello[] = "clock_step 0\n";
+	FILE *errors = tmpfile();
 	char answer[64];
 	int status = 0, fd;
 	pid_t pid;
 
-	fd = spawn(args, true, &pid);
+	*said = 0;
+	fd = errors ? spawn(args, fileno(errors), &pid) : -1;
 	if (fd < 0)
 		return false;
 	/* One that starts answers; one that refuses closes its end. */
@@ -143,6 +145,9 @@ bool qtest_refused(const char *const *args)
 		kill(pid, SIGKILL);
 	close(fd);
 	waitpid(pid, &status, 0);
+	rewind(errors);
+	said[fread(said, 1, size - 1, errors)] = 0;
+	fclose(errors);
 	return WIFEXITED(status) && WEXITSTATUS(status) == 1;
 }
 
@@ -176,6 +181,35 @@ int qtest_stop(struct qtest *q)
 	fclose(q->out);
 	free(q);
 	return result;
+}
+
+FILE *qtest_monitor(const char *path)
+{
+	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(to.sun_path, sizeof(to.sun_path), "%s", path);
+	for (unsigned int n = 0; n < 1000; n++) {
+		if (!connect(fd, (struct sockaddr *)&to, sizeof(to)))
+			return fdopen(fd, "r+");
+		usleep(10000);
+	}
+	close(fd);
+	return NULL;
+}
+
+bool qtest_order(FILE *f, const char *json, const char *word)
+{
+	static char line[65536];
+
+	fseek(f, 0, SEEK_CUR); /* from reading to writing */
+	fprintf(f, "%s\n", json);
+	fflush(f);
+	fseek(f, 0, SEEK_CUR);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "\"return\"") || strstr(line, "\"error\""))
+			return strstr(line, word);
+	return false;
 }
 
 static char size_letter(unsigned int size)

@@ -22,23 +22,11 @@ static void test_pci_identity(struct card *c)
 	EXPECT_EQ(qtest_cfg_read(c->q, c->slot, 0x0a, 2), RDU_PCI_CLASS);
 }
 
-static uint64_t bar_size(struct card *c, unsigned int bar)
-{
-	unsigned int at = 0x10 + 4 * bar;
-	uint32_t low = qtest_cfg_read(c->q, c->slot, at, 4);
-	uint64_t mask;
-
-	qtest_cfg_write(c->q, c->slot, at, ~0u, 4);
-	mask = 0xffffffff00000000ULL | (qtest_cfg_read(c->q, c->slot, at, 4) & ~0xfu);
-	qtest_cfg_write(c->q, c->slot, at, low, 4);
-	return -mask;
-}
-
 static void test_pci_bars(struct card *c)
 {
-	EXPECT_EQ(bar_size(c, RDU_BAR_REGS), RDU_BAR0_SIZE);
-	EXPECT_EQ(bar_size(c, RDU_BAR_DOORBELL), RDU_MAX_QUEUES * RDU_DOORBELL_STRIDE);
-	EXPECT_EQ(bar_size(c, RDU_BAR_MEM), CARD_MEM);
+	EXPECT_EQ(card_bar_size(c, RDU_BAR_REGS), RDU_BAR0_SIZE);
+	EXPECT_EQ(card_bar_size(c, RDU_BAR_DOORBELL), RDU_MAX_QUEUES * RDU_DOORBELL_STRIDE);
+	EXPECT_EQ(card_bar_size(c, RDU_BAR_MEM), CARD_MEM);
 	/* 64 bits, prefetchable */
 	EXPECT_EQ(qtest_cfg_read(c->q, c->slot, 0x10 + 4 * RDU_BAR_MEM, 1) & 0xf, 0xc);
 }
@@ -693,54 +681,6 @@ static void test_two_cards(struct card *c)
 	EXPECT_EQ(card_read(c, RDU_REG_CTRL), 0);
 }
 
-/* ---- properties ----------------------------------------------------------- */
-
-static void test_memory_backend(struct card *c)
-{
-	struct card second;
-
-	card_setup(&second, c->q, 5);
-	EXPECT_EQ(card_read64(&second, RDU_REG_MEM_SIZE_LO), 32 << 20);
-	EXPECT_EQ(bar_size(&second, RDU_BAR_MEM), 32 << 20);
-	qtest_write(c->q, second.mem + 0x1000, 0x55aa, 8);
-	EXPECT_EQ(qtest_read(c->q, second.mem + 0x1000, 8), 0x55aa);
-	EXPECT_EQ(qtest_read(c->q, c->mem + 0x1000, 8), 0);
-}
-
-/* The window is a power of two; beyond the memory nothing answers. */
-static void test_odd_memory_size(struct card *c)
-{
-	struct card second;
-
-	card_setup(&second, c->q, 5);
-	EXPECT_EQ(card_read64(&second, RDU_REG_MEM_SIZE_LO), 24 << 20);
-	EXPECT_EQ(bar_size(&second, RDU_BAR_MEM), 32 << 20);
-	qtest_write(c->q, second.mem + (24 << 20) - 8, 0x77, 8);
-	qtest_write(c->q, second.mem + (24 << 20), 0x88, 8);
-	EXPECT_EQ(qtest_read(c->q, second.mem + (24 << 20) - 8, 8), 0x77);
-	EXPECT(qtest_read(c->q, second.mem + (24 << 20), 8) != 0x88);
-}
-
-static void test_bad_properties(struct card *c)
-{
-	static const char *const bad[][5] = {
-		{ "-device", "rdu,chip=no-such-chip" },
-		{ "-device", "rdu,mem-size=5000" },
-		{ "-device", "rdu,mem-size=0" },
-		{ "-device", "rdu,memdev=nothing" },
-		{ "-device", "rdu,chip=/dev/null" },
-		{ "-device", "rdu,fault-hang=64" },
-		{ "-device", "intel-iommu", "-device", "rdu" },
-		{ "-device", "rdu", "-device", "intel-iommu" },
-	};
-	static const char *const good[] = { "-device", "rdu,mem-size=1M", NULL };
-
-	(void)c;
-	for (unsigned int i = 0; i < sizeof(bad) / sizeof(*bad); i++)
-		EXPECT(qtest_refused(bad[i]));
-	EXPECT(!qtest_refused(good));
-}
-
 /* ---- running them --------------------------------------------------------- */
 
 struct test {
@@ -798,7 +738,10 @@ static const struct test tests[] = {
 	TEST(memory_backend, "-object", "memory-backend-memfd,id=m,size=32M,share=on", "-device",
 	     "rdu,addr=5,memdev=m"),
 	TEST(odd_memory_size, "-device", "rdu,addr=5,mem-size=24M"),
+	TEST(huge_memory, "-device", "rdu,addr=5,mem-size=1536G"),
 	TEST(bad_properties),
+	TEST(file_kept),
+	TEST(trace_events),
 	TEST(two_cards, "-device", "rdu,addr=5,chip=plasticine,mem-size=16M"),
 };
 
