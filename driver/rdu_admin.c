@@ -26,6 +26,7 @@ int rdu_admin_init(struct rdu_device *rdev)
 	ret = drmm_mutex_init(&rdev->drm, &admin->lock);
 	if (ret)
 		return ret;
+	BUILD_BUG_ON(sizeof(*admin->result) != sizeof(struct rdu_prog_result));
 	admin->result = dma_alloc_coherent(rdev->drm.dev, sizeof(*admin->result),
 					   &admin->result_dma, GFP_KERNEL);
 	if (!admin->result)
@@ -140,7 +141,11 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 		rdu_queue_poll(q);
 		if (READ_ONCE(q->done) >= number) {
 			if (result)
-				*result = *admin->result;
+				*result = (struct rdu_prog_result) {
+					.error = le32_to_cpu(admin->result->error),
+					.section = le32_to_cpu(admin->result->section),
+					.offset = le64_to_cpu(admin->result->offset),
+				};
 			goto out_unlock;
 		}
 		drm_err_ratelimited(&rdev->drm, "command %u %s: fault %u, info %#x\n", cmd->op,

@@ -17,6 +17,7 @@
 
 #define RDU_DUMP_CMDS	16
 #define RDU_DUMP_SIZE	SZ_8K
+#define RDU_DUMP_WORDS	(sizeof(struct rdu_cmd) / sizeof(u64))
 
 struct rdu_coredump {
 	struct work_struct work;
@@ -25,7 +26,7 @@ struct rdu_coredump {
 	u32 queue, state, head, tail;
 	u64 tile_mask, emitted, done, guilty;
 	u32 num_cmds;
-	struct rdu_cmd cmds[RDU_DUMP_CMDS];
+	u64 cmds[RDU_DUMP_CMDS][RDU_DUMP_WORDS];
 };
 
 static void rdu_coredump_work(struct work_struct *work)
@@ -53,12 +54,13 @@ static void rdu_coredump_work(struct work_struct *work)
 		       dump->fault.submit, (s32)dump->fault.job, dump->guilty, dump->head,
 		       dump->tail, dump->emitted, dump->done);
 	for (i = 0; i < dump->num_cmds; i++) {
-		const struct rdu_cmd *cmd = &dump->cmds[i];
+		const u64 *word = dump->cmds[i];
 
 		n += scnprintf(text + n, RDU_DUMP_SIZE - n, "cmd %llu: op %u flags %#x slot %u",
-			       cmd->seqno, cmd->op, cmd->flags, cmd->slot);
-		for (j = 0; j < ARRAY_SIZE(cmd->raw); j++)
-			n += scnprintf(text + n, RDU_DUMP_SIZE - n, " %#llx", cmd->raw[j]);
+			       word[1], (u32)word[0] & 0xff, (u32)word[0] >> 8 & 0xff,
+			       upper_32_bits(word[0]));
+		for (j = 2; j < RDU_DUMP_WORDS; j++)
+			n += scnprintf(text + n, RDU_DUMP_SIZE - n, " %#llx", word[j]);
 		n += scnprintf(text + n, RDU_DUMP_SIZE - n, "\n");
 	}
 	dev_coredumpv(drm->dev, text, n, GFP_KERNEL); /* takes text */
@@ -75,6 +77,7 @@ void rdu_coredump(struct rdu_ctx *ctx, u64 guilty)
 	struct rdu_queue *q = ctx->queue;
 	struct rdu_coredump *dump;
 	u64 first, i;
+	u32 j;
 
 	lockdep_assert_held(&ctx->lock);
 	/* Not worth waiting for memory on the way to a fence. */
@@ -98,11 +101,13 @@ void rdu_coredump(struct rdu_ctx *ctx, u64 guilty)
 	if (q->emitted > q->depth)
 		first = max(first, q->emitted - q->depth + 1);
 	for (i = first; i <= q->emitted && dump->num_cmds < RDU_DUMP_CMDS; i++) {
-		struct rdu_cmd *cmd = &dump->cmds[dump->num_cmds++];
+		const struct rdu_ring_cmd *cmd = &q->ring[(i - 1) & (q->depth - 1)];
+		u64 *word = dump->cmds[dump->num_cmds++];
 
-		*cmd = q->ring[(i - 1) & (q->depth - 1)];
-		if (cmd->op == RDU_OP_FILL)
-			cmd->fill.value = 0; /* what a user writes is the user's */
+		for (j = 0; j < RDU_DUMP_WORDS; j++)
+			word[j] = le64_to_cpu(cmd->word[j]);
+		if ((word[0] & 0xff) == RDU_OP_FILL)
+			word[4] = 0; /* what a user writes is the user's */
 	}
 	spin_unlock_irq(&q->lock);
 

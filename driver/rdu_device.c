@@ -6,6 +6,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/interrupt.h>
 #include <linux/iopoll.h>
+#include <linux/log2.h>
 #include <linux/uaccess.h>
 
 #include <drm/drm_drv.h>
@@ -236,6 +237,7 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	INIT_LIST_HEAD(&rdev->borrowed);
 	INIT_LIST_HEAD(&rdev->mmus);
 	INIT_LIST_HEAD(&rdev->users);
+	rdu_limits_init(rdev);
 	ida_init(&rdev->slots);
 	INIT_WORK(&rdev->fault_work, rdu_fault_work);
 	INIT_LIST_HEAD(&rdev->progs);
@@ -278,6 +280,101 @@ static int rdu_device_init_sw(struct rdu_device *rdev)
 	return drmm_add_action_or_reset(drm, rdu_destroy_workqueue, rdev->timeout_wq);
 }
 
+static const struct {
+	int bar;
+	const char *what;
+} rdu_bars[] = {
+	{ RDU_BAR_REGS, "registers" },
+	{ RDU_BAR_DOORBELL, "doorbells" },
+	{ RDU_BAR_MEM, "card memory" },
+};
+
+/*
+ * Asks the card: the PCI core forgets the size of what it found no place for. Its
+ * BARs are off meanwhile.
+ */
+static u64 rdu_bar_size(struct pci_dev *pdev, int bar)
+{
+	u32 at = PCI_BASE_ADDRESS_0 + 4 * bar, old[2], ones[2] = { 0, U32_MAX };
+	u16 command;
+	bool wide;
+
+	if (pci_resource_len(pdev, bar))
+		return pci_resource_len(pdev, bar);
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	pci_write_config_word(pdev, PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
+	pci_read_config_dword(pdev, at, &old[0]);
+	wide = (old[0] & PCI_BASE_ADDRESS_MEM_TYPE_MASK) == PCI_BASE_ADDRESS_MEM_TYPE_64;
+	pci_write_config_dword(pdev, at, U32_MAX);
+	pci_read_config_dword(pdev, at, &ones[0]);
+	pci_write_config_dword(pdev, at, old[0]);
+	if (wide) {
+		pci_read_config_dword(pdev, at + 4, &old[1]);
+		pci_write_config_dword(pdev, at + 4, U32_MAX);
+		pci_read_config_dword(pdev, at + 4, &ones[1]);
+		pci_write_config_dword(pdev, at + 4, old[1]);
+	}
+	pci_write_config_word(pdev, PCI_COMMAND, command);
+	return -((u64)ones[1] << 32 | (ones[0] & PCI_BASE_ADDRESS_MEM_MASK));
+}
+
+static u32 rdu_address_bits(void)
+{
+#ifdef CONFIG_X86
+	return boot_cpu_data.x86_phys_bits;
+#else
+	return 64;
+#endif
+}
+
+/* Says which BAR has no place in the computer's addresses, and what would help. */
+static int rdu_bars_check(struct rdu_device *rdev)
+{
+	struct pci_dev *pdev = rdu_pdev(rdev);
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(rdu_bars); i++) {
+		int bar = rdu_bars[i].bar;
+		u64 size;
+
+		if (pci_resource_len(pdev, bar) && pci_resource_start(pdev, bar) &&
+		    !(pci_resource_flags(pdev, bar) & IORESOURCE_UNSET))
+			continue;
+		size = rdu_bar_size(pdev, bar);
+		/* Half of all there is at most: the computer's own memory is there, too. */
+		if (rdu_address_bits() < 64 && size > BIT_ULL(rdu_address_bits()) / 2)
+			drm_err(&rdev->drm, "BAR%d (%s, %llu MiB) has no address: the processor has %u address bits, %u are needed (QEMU: -cpu ...,phys-bits=%u)\n",
+				bar, rdu_bars[i].what, size >> 20, rdu_address_bits(),
+				ilog2(size) + 2, ilog2(size) + 2);
+		else
+			drm_err(&rdev->drm, "BAR%d (%s, %llu MiB) has no address: the bridge above it has no window of that size (QEMU: pcie-root-port,%s=%lluM)\n",
+				bar, rdu_bars[i].what, size >> 20,
+				bar == RDU_BAR_MEM ? "pref64-reserve" : "mem-reserve",
+				max(size >> 20, 2ULL));
+		return -ENXIO;
+	}
+	return 0;
+}
+
+static int rdu_bars_request(struct rdu_device *rdev)
+{
+	struct pci_dev *pdev = rdu_pdev(rdev);
+	size_t i;
+	int ret;
+
+	for (i = 0; i < ARRAY_SIZE(rdu_bars); i++) {
+		ret = pcim_request_region(pdev, rdu_bars[i].bar, "rdu");
+		if (ret) {
+			drm_err(&rdev->drm, "BAR%d (%s, %llu MiB), %pR, is in use by others, or its address is not one that devices may have: %pe\n",
+				rdu_bars[i].bar, rdu_bars[i].what,
+				(u64)pci_resource_len(pdev, rdu_bars[i].bar) >> 20,
+				&pdev->resource[rdu_bars[i].bar], ERR_PTR(ret));
+			return ret;
+		}
+	}
+	return 0;
+}
+
 int rdu_device_init(struct rdu_device *rdev)
 {
 	struct pci_dev *pdev = rdu_pdev(rdev);
@@ -292,19 +389,28 @@ int rdu_device_init(struct rdu_device *rdev)
 	if (ret)
 		return ret;
 
-	ret = pcim_enable_device(pdev);
+	ret = rdu_bars_check(rdev);
 	if (ret)
 		return ret;
-	ret = pcim_request_all_regions(pdev, "rdu");
+	ret = pcim_enable_device(pdev);
+	if (ret) {
+		drm_err(&rdev->drm, "cannot be enabled: %pe\n", ERR_PTR(ret));
+		return ret;
+	}
+	ret = rdu_bars_request(rdev);
 	if (ret)
 		return ret;
 	ret = dma_set_mask_and_coherent(&pdev->dev, DMA_BIT_MASK(52));
-	if (ret)
+	if (ret) {
+		drm_err(&rdev->drm, "no DMA with addresses of 52 bits: %pe\n", ERR_PTR(ret));
 		return ret;
+	}
 	dma_set_max_seg_size(&pdev->dev, UINT_MAX);
 
-	if (pci_resource_len(pdev, RDU_BAR_REGS) < RDU_BAR0_SIZE)
+	if (pci_resource_len(pdev, RDU_BAR_REGS) < RDU_BAR0_SIZE) {
+		drm_err(&rdev->drm, "BAR%d is too small for the registers\n", RDU_BAR_REGS);
 		return -ENODEV;
+	}
 	rdev->regs = pcim_iomap(pdev, RDU_BAR_REGS, 0);
 	if (!rdev->regs)
 		return -ENOMEM;
@@ -315,8 +421,10 @@ int rdu_device_init(struct rdu_device *rdev)
 	rdev->num_queues = min_t(u64, rdev->num_queues,
 				 pci_resource_len(pdev, RDU_BAR_DOORBELL) /
 				 RDU_DOORBELL_STRIDE);
-	if (rdev->num_queues < 2)
+	if (rdev->num_queues < 2) {
+		drm_err(&rdev->drm, "BAR%d has no doorbells for two queues\n", RDU_BAR_DOORBELL);
 		return -ENODEV;
+	}
 	rdev->doorbells = pcim_iomap(pdev, RDU_BAR_DOORBELL, 0);
 	if (!rdev->doorbells)
 		return -ENOMEM;

@@ -62,21 +62,33 @@ struct rdu_busy {
 	u64 exec, pload, aload, copy;
 };
 
+/* A piece of card memory: what rdu_vram_alloc() gives. */
+struct rdu_vram_piece {
+	struct list_head blocks; /* the buddy allocator's; empty: none is allocated */
+	struct list_head link;	/* rdu_vram.pieces */
+};
+
 struct rdu_vram {
-	struct mutex lock;	/* Protects: mm, used */
+	struct mutex lock;	/* Protects: mm, pieces */
 	struct rdu_buddy mm;
-	unsigned long *used;	/* a bit for each page that is allocated */
+	struct list_head pieces; /* all that is allocated */
 	void *cpu;		/* the whole of it, write-back */
 	phys_addr_t phys;
 	u64 size;
 	struct list_head reserved;
 };
 
+/* struct rdu_prog_result as the card writes it. */
+struct rdu_admin_result {
+	__le32 error, section;
+	__le64 offset;
+};
+
 /* One command at a time on queue 0, waited for. */
 struct rdu_admin {
 	struct mutex lock;	/* Protects: queue's tail, result */
 	struct rdu_queue *queue;
-	struct rdu_prog_result *result;
+	struct rdu_admin_result *result;
 	dma_addr_t result_dma;
 	bool broken;
 };
@@ -131,6 +143,7 @@ struct rdu_device {
 
 	struct mutex users_lock; /* Protects: users */
 	struct list_head users;	/* accounts of those who have something open */
+	u32 user_percent[RDU_NUM_LIMITS]; /* of what there is, that one user may have */
 
 	struct workqueue_struct *submit_wq; /* of all schedulers */
 	struct workqueue_struct *timeout_wq; /* ordered: one reset at a time */
@@ -251,11 +264,12 @@ int rdu_admin_exec(struct rdu_device *rdev, struct rdu_cmd *cmd,
 /* rdu_vram.c */
 int rdu_vram_init(struct rdu_device *rdev);
 int rdu_vram_alloc(struct rdu_device *rdev, u64 size, bool contiguous,
-		   struct list_head *blocks);
+		   struct rdu_vram_piece *piece);
+u64 rdu_vram_addr(const struct rdu_vram_piece *piece);
 int rdu_vram_for_each(struct rdu_device *rdev,
 		      int (*call)(struct rdu_device *rdev, u64 addr, u64 size));
-int rdu_vram_clear(struct rdu_device *rdev, struct list_head *blocks);
-void rdu_vram_free(struct rdu_device *rdev, struct list_head *blocks);
+int rdu_vram_clear(struct rdu_device *rdev, struct rdu_vram_piece *piece);
+void rdu_vram_free(struct rdu_device *rdev, struct rdu_vram_piece *piece);
 
 /* rdu_query.c */
 int rdu_ioctl_dev_query(struct drm_device *drm, void *data, struct drm_file *file);

@@ -202,6 +202,7 @@ static struct pci_driver rdu_pci_driver = {
 	.probe = rdu_probe,
 	.remove = rdu_remove,
 	.err_handler = &rdu_err_handlers,
+	.dev_groups = rdu_limit_groups,
 	.driver.pm = pm_ptr(&rdu_pm_ops),
 };
 

@@ -95,18 +95,18 @@ static int rdu_bo_init_device(struct rdu_device *rdev, struct rdu_bo *bo,
 	ret = rdu_charge(&bo->charge, user, RDU_LIMIT_MEMORY, bo->base.size);
 	if (ret)
 		return ret;
-	ret = rdu_vram_alloc(rdev, bo->base.size, false, &bo->blocks);
+	ret = rdu_vram_alloc(rdev, bo->base.size, false, &bo->vram);
 	if (ret)
 		return ret;
-	list_for_each_entry(block, &bo->blocks, link)
+	list_for_each_entry(block, &bo->vram.blocks, link)
 		count++;
 	ret = rdu_bo_alloc_extents(bo, count);
 	if (ret)
 		return ret;
-	list_for_each_entry(block, &bo->blocks, link)
+	list_for_each_entry(block, &bo->vram.blocks, link)
 		rdu_bo_add_extent(bo, rdu_buddy_block_offset(block),
 				  rdu_buddy_block_size(&rdev->vram.mm, block));
-	return rdu_vram_clear(rdev, &bo->blocks);
+	return rdu_vram_clear(rdev, &bo->vram);
 }
 
 /*
@@ -291,8 +291,8 @@ static void rdu_bo_free(struct rdu_bo *bo)
 			rdu_bo_put_userptr(bo);
 		else if (bo->pages)
 			drm_gem_put_pages(obj, bo->pages, true, true);
-		if (!list_empty(&bo->blocks))
-			rdu_vram_free(rdev, &bo->blocks);
+		if (!list_empty(&bo->vram.blocks))
+			rdu_vram_free(rdev, &bo->vram);
 	}
 	rdu_uncharge(&bo->charge);
 	if (bo->dummy)
@@ -494,7 +494,7 @@ struct rdu_bo *rdu_bo_alloc(u32 placement)
 		return NULL;
 	bo->placement = placement;
 	bo->base.funcs = &rdu_gem_funcs;
-	INIT_LIST_HEAD(&bo->blocks);
+	INIT_LIST_HEAD(&bo->vram.blocks);
 	INIT_LIST_HEAD(&bo->dev_link);
 	return bo;
 }

@@ -25,7 +25,7 @@ struct rdu_bo {
 	u32 num_extents;
 
 	struct rdu_charge charge;	/* its creator's */
-	struct list_head blocks;	/* DEVICE: card memory */
+	struct rdu_vram_piece vram;	/* DEVICE: card memory */
 	struct page **pages;		/* SYSTEM: shmem pages */
 	struct sg_table *sgt;		/* SYSTEM and imported: mapped for the card */
 	bool userptr;			/* pages are the process's, pinned */

@@ -21,7 +21,7 @@ struct rdu_pt {
 	u64 addr;			/* card address */
 	__le64 *card;			/* the same, for the CPU */
 	struct rdu_charge charge;
-	struct list_head blocks;	/* its card memory */
+	struct rdu_vram_piece vram;
 	struct list_head dead;		/* rdu_mmu.dead */
 	u32 level;			/* 0: entries are 4 KiB pages */
 	u32 used;			/* entries that are not zero */
@@ -49,24 +49,22 @@ static void rdu_pt_set(struct rdu_pt *pt, u32 index, u64 entry)
 static struct rdu_pt *rdu_pt_alloc(struct rdu_mmu *mmu, u32 level)
 {
 	struct rdu_vram *vram = &mmu->rdev->vram;
-	struct rdu_buddy_block *block;
 	struct rdu_pt *pt;
 	int ret, idx;
 
 	pt = kvzalloc(struct_size(pt, child, level ? RDU_PT_ENTRIES : 0), GFP_KERNEL_ACCOUNT);
 	if (!pt)
 		return ERR_PTR(-ENOMEM);
-	INIT_LIST_HEAD(&pt->blocks);
+	INIT_LIST_HEAD(&pt->vram.blocks);
 	INIT_LIST_HEAD(&pt->dead);
 	pt->level = level;
 	ret = rdu_charge(&pt->charge, mmu->user, RDU_LIMIT_MEMORY, RDU_PAGE_SIZE);
 	if (ret)
 		goto err_free_pt;
-	ret = rdu_vram_alloc(mmu->rdev, RDU_PAGE_SIZE, true, &pt->blocks);
+	ret = rdu_vram_alloc(mmu->rdev, RDU_PAGE_SIZE, true, &pt->vram);
 	if (ret)
 		goto err_uncharge;
-	block = list_first_entry(&pt->blocks, struct rdu_buddy_block, link);
-	pt->addr = rdu_buddy_block_offset(block);
+	pt->addr = rdu_vram_addr(&pt->vram);
 	pt->card = vram->cpu + pt->addr;
 	ret = rdu_card_enter(mmu->rdev, &idx);
 	if (ret)
@@ -76,7 +74,7 @@ static struct rdu_pt *rdu_pt_alloc(struct rdu_mmu *mmu, u32 level)
 	return pt;
 
 err_free_vram:
-	rdu_vram_free(mmu->rdev, &pt->blocks);
+	rdu_vram_free(mmu->rdev, &pt->vram);
 err_uncharge:
 	rdu_uncharge(&pt->charge);
 err_free_pt:
@@ -92,7 +90,7 @@ static void rdu_pt_free(struct rdu_mmu *mmu, struct rdu_pt *pt)
 		for (i = 0; i < RDU_PT_ENTRIES; i++)
 			if (pt->child[i])
 				rdu_pt_free(mmu, pt->child[i]);
-	rdu_vram_free(mmu->rdev, &pt->blocks);
+	rdu_vram_free(mmu->rdev, &pt->vram);
 	rdu_uncharge(&pt->charge);
 	kvfree(pt);
 }

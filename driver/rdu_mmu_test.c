@@ -40,9 +40,7 @@ static int rdu_mmu_test_init(struct kunit *test)
 	rdev->vram.size = RDU_TEST_MEM;
 	rdev->vram.cpu = vzalloc(RDU_TEST_MEM);
 	KUNIT_ASSERT_NOT_NULL(test, rdev->vram.cpu);
-	rdev->vram.used = kunit_kcalloc(test, BITS_TO_LONGS(RDU_TEST_MEM / RDU_PAGE_SIZE),
-					sizeof(long), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, rdev->vram.used);
+	INIT_LIST_HEAD(&rdev->vram.pieces);
 	KUNIT_ASSERT_EQ(test, rdu_buddy_init(&rdev->vram.mm, RDU_TEST_MEM, RDU_PAGE_SIZE), 0);
 	KUNIT_ASSERT_EQ(test, rdu_mmu_init(&t->mmu, rdev, NULL), 0);
 	t->rdev = rdev;
@@ -282,21 +280,21 @@ static void rdu_mmu_test_no_memory(struct kunit *test)
 	struct rdu_extent extent = { .addr = BIT_ULL(40), .size = SZ_1G };
 	struct rdu_mmu_test *t = test->priv;
 	u64 va = SZ_1G, avail, left;
-	LIST_HEAD(blocks);
+	struct rdu_vram_piece piece;
 	struct rdu_bo *bo;
 
 	bo = rdu_mmu_test_bo(test, &extent, 1, DRM_RDU_PLACEMENT_DEVICE);
 	KUNIT_ASSERT_EQ(test, rdu_mmu_test_map(t, va, SZ_1G, bo, 0, true), 0);
 	for (left = 0; left < 2; left++) {
 		avail = t->rdev->vram.mm.avail;
+		INIT_LIST_HEAD(&piece.blocks);
 		KUNIT_ASSERT_EQ(test, rdu_vram_alloc(t->rdev, avail - left * RDU_PAGE_SIZE, false,
-						     &blocks), 0);
+						     &piece), 0);
 		/* Both need two tables. */
 		KUNIT_EXPECT_EQ(test, rdu_mmu_test_unmap(t, va + SZ_2M + SZ_4K, SZ_4K), -ENOSPC);
 		KUNIT_EXPECT_EQ(test, rdu_mmu_test_map(t, BIT_ULL(40), SZ_4K, bo, 0, true),
 				-ENOSPC);
-		rdu_vram_free(t->rdev, &blocks);
-		INIT_LIST_HEAD(&blocks);
+		rdu_vram_free(t->rdev, &piece);
 		KUNIT_EXPECT_EQ(test, rdu_mmu_test_walk(t, va + SZ_2M + SZ_4K),
 				(extent.addr + SZ_2M + SZ_4K) | RDU_PTE_VALID | RDU_PTE_WRITE);
 		KUNIT_EXPECT_EQ(test, rdu_mmu_test_walk(t, BIT_ULL(40)), 0);

@@ -41,8 +41,8 @@ static void rdu_prog_release_work(struct work_struct *work)
 		rdu_card_exit(rdev, idx);
 	}
 	rdu_prog_unlist(prog);
-	if (!list_empty(&prog->blocks))
-		rdu_vram_free(rdev, &prog->blocks);
+	if (!list_empty(&prog->vram.blocks))
+		rdu_vram_free(rdev, &prog->vram);
 	rdu_uncharge(&prog->memory_charge);
 	ida_free(&rdev->slots, prog->slot);
 	rdu_uncharge(&prog->slot_charge);
@@ -96,7 +96,7 @@ static struct rdu_prog *rdu_prog_create(struct rdu_file *rfile)
 	prog->rdev = rdev;
 	INIT_LIST_HEAD(&prog->link);
 	kref_init(&prog->ref);
-	INIT_LIST_HEAD(&prog->blocks);
+	INIT_LIST_HEAD(&prog->vram.blocks);
 	INIT_WORK(&prog->release_work, rdu_prog_release_work);
 	drm_dev_get(&rdev->drm);
 	rdu_cleanup_get();
@@ -114,8 +114,7 @@ static int rdu_prog_give(struct rdu_prog *prog, struct rdu_prog_result *result)
 {
 	struct rdu_cmd cmd = { .op = RDU_OP_PROG_LOAD, .slot = prog->slot };
 
-	cmd.prog.addr = rdu_buddy_block_offset(list_first_entry(&prog->blocks,
-								struct rdu_buddy_block, link));
+	cmd.prog.addr = rdu_vram_addr(&prog->vram);
 	cmd.prog.size = prog->size;
 	return rdu_admin_exec(prog->rdev, &cmd, result);
 }
@@ -209,18 +208,16 @@ static int rdu_prog_fill(struct rdu_prog *prog, struct rdu_user *user,
 			 struct drm_rdu_prog_load *args)
 {
 	u64 size = ALIGN(args->size, RDU_PAGE_SIZE), addr;
-	struct rdu_buddy_block *block;
 	int ret;
 
 	prog->size = args->size;
 	ret = rdu_charge(&prog->memory_charge, user, RDU_LIMIT_MEMORY, size);
 	if (ret)
 		return ret;
-	ret = rdu_vram_alloc(prog->rdev, size, true, &prog->blocks);
+	ret = rdu_vram_alloc(prog->rdev, size, true, &prog->vram);
 	if (ret)
 		return ret;
-	block = list_first_entry(&prog->blocks, struct rdu_buddy_block, link);
-	addr = rdu_buddy_block_offset(block);
+	addr = rdu_vram_addr(&prog->vram);
 	ret = rdu_prog_copy(prog, addr, u64_to_user_ptr(args->data));
 	return ret ?: rdu_prog_check(prog, addr, args);
 }

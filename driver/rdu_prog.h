@@ -19,7 +19,7 @@ struct rdu_prog {
 	u64 size;
 	u32 num_tiles;
 	u32 num_entries;
-	struct list_head blocks;	/* the image, in card memory */
+	struct rdu_vram_piece vram;	/* the image */
 };
 
 struct rdu_prog *rdu_prog_lookup(struct rdu_file *rfile, u32 id);

@@ -78,7 +78,7 @@ void rdu_fence_cancel(struct rdu_fence *fence, int error)
 /* Takes in what the card says is done; true if that is more than before. */
 static bool rdu_queue_update(struct rdu_queue *q, struct list_head *finished)
 {
-	u64 done = le64_to_cpu(READ_ONCE(*(__le64 *)q->cpl));
+	u64 done = le64_to_cpu(READ_ONCE(*q->cpl));
 	struct rdu_fence *fence, *next;
 
 	lockdep_assert_held(&q->lock);
@@ -152,7 +152,7 @@ static irqreturn_t rdu_queue_irq(int irq, void *data)
  */
 struct rdu_queue *rdu_queue_create(struct rdu_device *rdev, u32 id, u32 depth)
 {
-	size_t ring_size = (size_t)depth * sizeof(struct rdu_cmd);
+	size_t ring_size = (size_t)depth * sizeof(struct rdu_ring_cmd);
 	struct rdu_queue *q;
 	int ret;
 
@@ -208,7 +208,7 @@ int rdu_queue_start(struct rdu_queue *q)
 	struct rdu_device *rdev = q->rdev;
 	u32 status;
 
-	*(__le64 *)q->cpl = cpu_to_le64(READ_ONCE(q->done));
+	*q->cpl = cpu_to_le64(READ_ONCE(q->done));
 	rdu_qwrite64(rdev, q->id, RDU_REG_Q_RING_LO, q->dma);
 	rdu_qwrite(rdev, q->id, RDU_REG_Q_RING_LOG2, ilog2(q->depth));
 	rdu_qwrite64(rdev, q->id, RDU_REG_Q_CPL_LO, q->dma + ((void *)q->cpl - q->mem));
@@ -280,6 +280,31 @@ bool rdu_queue_late(struct rdu_queue *q, unsigned long timeout)
 	return late;
 }
 
+/* In little endian; what is smaller than a word lies in it as cmd.h has it. */
+static void rdu_ring_put(struct rdu_ring_cmd *to, const struct rdu_cmd *cmd, u64 seqno, u8 flags)
+{
+	u64 body[ARRAY_SIZE(cmd->raw)];
+	u32 i;
+
+	BUILD_BUG_ON(sizeof(*to) != sizeof(*cmd));
+	memcpy(body, cmd->raw, sizeof(body));
+	switch (cmd->op) {
+	case RDU_OP_FILL:
+		body[2] = cmd->fill.value;
+		break;
+	case RDU_OP_RUN:
+		body[0] = (u64)cmd->run.trace_size << 32 | cmd->run.index;
+		break;
+	case RDU_OP_PROG_LOAD:
+		body[3] = cmd->prog.tiles;
+		break;
+	}
+	to->word[0] = cpu_to_le64((u64)cmd->slot << 32 | (cmd->flags | flags) << 8 | cmd->op);
+	to->word[1] = cpu_to_le64(seqno);
+	for (i = 0; i < ARRAY_SIZE(body); i++)
+		to->word[2 + i] = cpu_to_le64(body[i]);
+}
+
 /**
  * rdu_queue_emit() - Put a batch of commands into the ring and ring the bell
  * @q: queue; the caller has made sure that there is room
@@ -303,14 +328,9 @@ int rdu_queue_emit(struct rdu_queue *q, const struct rdu_cmd *cmds, u32 count,
 		return -ECANCELED;
 	}
 
-	for (i = 0; i < count; i++) {
-		struct rdu_cmd *cmd = &q->ring[(q->tail + i) & (q->depth - 1)];
-
-		*cmd = cmds[i];
-		cmd->seqno = q->emitted + 1 + i;
-		if (i == count - 1)
-			cmd->flags |= RDU_CMD_IRQ;
-	}
+	for (i = 0; i < count; i++)
+		rdu_ring_put(&q->ring[(q->tail + i) & (q->depth - 1)], &cmds[i],
+			     q->emitted + 1 + i, i == count - 1 ? RDU_CMD_IRQ : 0);
 	if (fence) {
 		fence->first_cmd = q->emitted + 1;
 		fence->last_cmd = q->emitted + count;

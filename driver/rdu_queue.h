@@ -21,6 +21,11 @@ struct rdu_fence {
 	u64 first_cmd, last_cmd; /* numbers of its commands in the queue */
 };
 
+/* A command as the card reads it: struct rdu_cmd in little endian. */
+struct rdu_ring_cmd {
+	__le64 word[sizeof(struct rdu_cmd) / sizeof(__le64)];
+};
+
 struct rdu_queue {
 	struct rdu_device *rdev;
 	u32 id;
@@ -30,8 +35,8 @@ struct rdu_queue {
 	void *mem;		/* ring, then completion word */
 	size_t mem_size;
 	dma_addr_t dma;
-	struct rdu_cmd *ring;
-	u64 *cpl;
+	struct rdu_ring_cmd *ring;
+	__le64 *cpl;
 
 	spinlock_t lock;	/* Protects: all below */
 	u32 tail;

@@ -4,6 +4,7 @@
  * and doorbell are ordinary memory; the tests are the card.
  */
 #include <kunit/test.h>
+#include <linux/unaligned.h>
 
 #define RDU_TEST_DEPTH	8
 #define RDU_TEST_QUEUE	3
@@ -11,8 +12,8 @@
 struct rdu_queue_test {
 	struct rdu_device rdev;
 	struct rdu_queue q;
-	struct rdu_cmd ring[RDU_TEST_DEPTH];
-	u64 cpl;
+	struct rdu_ring_cmd ring[RDU_TEST_DEPTH];
+	__le64 cpl;
 	u8 doorbells[(RDU_TEST_QUEUE + 1) * RDU_DOORBELL_STRIDE];
 };
 
@@ -50,7 +51,8 @@ static struct rdu_fence *rdu_queue_test_emit(struct kunit *test, u32 count, u64 
 	KUNIT_ASSERT_NOT_NULL(test, fence);
 	rdu_fence_init(fence, dma_fence_context_alloc(1), submit);
 	for (i = 0; i < count; i++)
-		cmds[i] = (struct rdu_cmd){ .op = RDU_OP_FILL, .fill.dst = submit, .fill.len = i };
+		cmds[i] = (struct rdu_cmd){ .op = RDU_OP_FILL, .fill.dst = submit, .fill.len = i,
+					    .fill.value = 7 };
 	KUNIT_ASSERT_EQ(test, rdu_queue_emit(&t->q, cmds, count, fence), 0);
 	return fence;
 }
@@ -69,15 +71,18 @@ static void rdu_queue_test_ring(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, fence->first_cmd, number + 1);
 		KUNIT_EXPECT_EQ(test, fence->last_cmd, number + count);
 		for (i = 0; i < count; i++, number++) {
-			const struct rdu_cmd *cmd = &t->ring[number % RDU_TEST_DEPTH];
+			const u8 *cmd = (const u8 *)&t->ring[number % RDU_TEST_DEPTH];
 
-			KUNIT_EXPECT_EQ(test, cmd->seqno, number + 1);
-			KUNIT_EXPECT_EQ(test, cmd->fill.dst, submit);
-			KUNIT_EXPECT_EQ(test, cmd->fill.len, i);
-			KUNIT_EXPECT_EQ(test, cmd->flags, i == count - 1 ? RDU_CMD_IRQ : 0);
+			/* Byte by byte, as the card has it on any computer. */
+			KUNIT_EXPECT_EQ(test, cmd[0], RDU_OP_FILL);
+			KUNIT_EXPECT_EQ(test, cmd[1], i == count - 1 ? RDU_CMD_IRQ : 0);
+			KUNIT_EXPECT_EQ(test, get_unaligned_le64(cmd + 8), number + 1);
+			KUNIT_EXPECT_EQ(test, get_unaligned_le64(cmd + 16), submit);
+			KUNIT_EXPECT_EQ(test, get_unaligned_le64(cmd + 24), i);
+			KUNIT_EXPECT_EQ(test, get_unaligned_le32(cmd + 32), 7);
 		}
 		KUNIT_EXPECT_EQ(test, rdu_queue_test_bell(t), number);
-		t->cpl = number;
+		t->cpl = cpu_to_le64(number);
 		KUNIT_EXPECT_TRUE(test, rdu_queue_poll(&t->q));
 		KUNIT_EXPECT_EQ(test, dma_fence_get_status(&fence->base), 1);
 		dma_fence_put(&fence->base);
@@ -99,7 +104,7 @@ static void rdu_queue_test_order(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, last, &fence[2]->base);
 	dma_fence_put(last);
 	for (done = 1; done <= 6; done++) {
-		t->cpl = done;
+		t->cpl = cpu_to_le64(done);
 		KUNIT_EXPECT_TRUE(test, rdu_queue_poll(&t->q));
 		KUNIT_EXPECT_FALSE(test, rdu_queue_poll(&t->q));
 		KUNIT_EXPECT_EQ(test, t->q.submit_done, done < 2 ? 0 : 10 + done / 2);
@@ -123,18 +128,18 @@ static void rdu_queue_test_garbage(struct kunit *test)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(garbage); i++) {
-		t->cpl = garbage[i];
+		t->cpl = cpu_to_le64(garbage[i]);
 		KUNIT_EXPECT_FALSE(test, rdu_queue_poll(&t->q));
 		KUNIT_EXPECT_EQ(test, t->q.done, 0);
 	}
-	t->cpl = 3;
+	t->cpl = cpu_to_le64(3);
 	KUNIT_EXPECT_TRUE(test, rdu_queue_poll(&t->q));
-	t->cpl = 2; /* time does not go back */
+	t->cpl = cpu_to_le64(2); /* time does not go back */
 	KUNIT_EXPECT_FALSE(test, rdu_queue_poll(&t->q));
 	KUNIT_EXPECT_EQ(test, t->q.done, 3);
 	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&fence[0]->base), 1);
 	KUNIT_EXPECT_EQ(test, dma_fence_get_status(&fence[1]->base), 0);
-	t->cpl = 4;
+	t->cpl = cpu_to_le64(4);
 	KUNIT_EXPECT_TRUE(test, rdu_queue_poll(&t->q));
 	dma_fence_put(&fence[0]->base);
 	dma_fence_put(&fence[1]->base);
@@ -157,7 +162,7 @@ static void rdu_queue_test_cancel(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, rdu_queue_emit(&t->q, &cmd, 1, late), -ECANCELED);
 	rdu_fence_free(late);
 	KUNIT_EXPECT_EQ(test, rdu_queue_test_bell(t), 6);
-	t->cpl = 3; /* the second SUBMIT's first command, and nobody has looked yet */
+	t->cpl = cpu_to_le64(3); /* the second SUBMIT's first command, and nobody has looked yet */
 	rdu_queue_cancel(&t->q, 4, -ETIME);
 	KUNIT_EXPECT_TRUE(test, list_empty(&t->q.fences));
 	for (i = 0; i < 3; i++) {

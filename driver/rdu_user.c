@@ -5,16 +5,21 @@
  * is gone.
  */
 #include <linux/capability.h>
+#include <linux/device.h>
+#include <linux/kstrtox.h>
 #include <linux/mm.h>
-#include <linux/moduleparam.h>
 #include <linux/slab.h>
+#include <linux/sysfs.h>
 
 #include "rdu_device.h"
 #include "rdu_prog.h"
 #include "rdu_user.h"
 
-/* Per cent of what there is. */
-static uint rdu_user_percent[RDU_NUM_LIMITS] = {
+/*
+ * How much of what there is one user may have, in per cent: attributes of the
+ * device, below user_limits/, from the binding on.
+ */
+static const u32 rdu_usual_percent[RDU_NUM_LIMITS] = {
 	[RDU_LIMIT_TILES] = 100,
 	[RDU_LIMIT_CONTEXTS] = 50,
 	[RDU_LIMIT_PROGRAMS] = 50,
@@ -22,16 +27,61 @@ static uint rdu_user_percent[RDU_NUM_LIMITS] = {
 	[RDU_LIMIT_SYSTEM] = 50,
 };
 
-module_param_named(user_tiles, rdu_user_percent[RDU_LIMIT_TILES], uint, 0644);
-MODULE_PARM_DESC(user_tiles, "Per cent of a card's tiles that one user may have (100)");
-module_param_named(user_contexts, rdu_user_percent[RDU_LIMIT_CONTEXTS], uint, 0644);
-MODULE_PARM_DESC(user_contexts, "Per cent of a card's contexts that one user may have (50)");
-module_param_named(user_programs, rdu_user_percent[RDU_LIMIT_PROGRAMS], uint, 0644);
-MODULE_PARM_DESC(user_programs, "Per cent of a card's program slots that one user may have (50)");
-module_param_named(user_memory, rdu_user_percent[RDU_LIMIT_MEMORY], uint, 0644);
-MODULE_PARM_DESC(user_memory, "Per cent of a card's memory that one user may have (90)");
-module_param_named(user_system, rdu_user_percent[RDU_LIMIT_SYSTEM], uint, 0644);
-MODULE_PARM_DESC(user_system, "Per cent of the computer's memory in buffers that one user may have (50)");
+void rdu_limits_init(struct rdu_device *rdev)
+{
+	memcpy(rdev->user_percent, rdu_usual_percent, sizeof(rdev->user_percent));
+}
+
+static ssize_t rdu_limit_show(struct device *dev, struct device_attribute *attr, char *text)
+{
+	enum rdu_limit limit = (uintptr_t)container_of(attr, struct dev_ext_attribute, attr)->var;
+	struct rdu_device *rdev = dev_get_drvdata(dev);
+
+	return sysfs_emit(text, "%u\n", READ_ONCE(rdev->user_percent[limit]));
+}
+
+static ssize_t rdu_limit_store(struct device *dev, struct device_attribute *attr,
+			       const char *text, size_t size)
+{
+	enum rdu_limit limit = (uintptr_t)container_of(attr, struct dev_ext_attribute, attr)->var;
+	struct rdu_device *rdev = dev_get_drvdata(dev);
+	u32 percent;
+	int ret;
+
+	ret = kstrtou32(text, 0, &percent);
+	if (ret)
+		return ret;
+	if (percent > 100)
+		return -EINVAL;
+	WRITE_ONCE(rdev->user_percent[limit], percent);
+	return size;
+}
+
+#define RDU_LIMIT_ATTR(name, limit)						\
+	static struct dev_ext_attribute rdu_limit_##name = {			\
+		__ATTR(name, 0644, rdu_limit_show, rdu_limit_store), (void *)(limit) }
+
+RDU_LIMIT_ATTR(tiles, RDU_LIMIT_TILES);
+RDU_LIMIT_ATTR(contexts, RDU_LIMIT_CONTEXTS);
+RDU_LIMIT_ATTR(programs, RDU_LIMIT_PROGRAMS);
+RDU_LIMIT_ATTR(memory, RDU_LIMIT_MEMORY);
+RDU_LIMIT_ATTR(system, RDU_LIMIT_SYSTEM);
+
+static struct attribute *rdu_limit_attrs[] = {
+	&rdu_limit_tiles.attr.attr,
+	&rdu_limit_contexts.attr.attr,
+	&rdu_limit_programs.attr.attr,
+	&rdu_limit_memory.attr.attr,
+	&rdu_limit_system.attr.attr,
+	NULL
+};
+
+static const struct attribute_group rdu_limit_group = {
+	.name = "user_limits",
+	.attrs = rdu_limit_attrs,
+};
+
+const struct attribute_group *rdu_limit_groups[] = { &rdu_limit_group, NULL };
 
 /* The user's account on this card, made if need be. */
 struct rdu_user *rdu_user_get(struct rdu_device *rdev, kuid_t uid)
@@ -91,7 +141,7 @@ u64 rdu_user_limit(struct rdu_device *rdev, enum rdu_limit limit)
 		[RDU_LIMIT_SYSTEM] = (u64)totalram_pages() << PAGE_SHIFT,
 	};
 
-	return whole[limit] * min(READ_ONCE(rdu_user_percent[limit]), 100u) / 100;
+	return whole[limit] * READ_ONCE(rdev->user_percent[limit]) / 100;
 }
 
 /**

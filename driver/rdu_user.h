@@ -35,6 +35,9 @@ struct rdu_charge {
 	u64 amount;
 };
 
+/* Of the device, from its binding on. */
+extern const struct attribute_group *rdu_limit_groups[];
+void rdu_limits_init(struct rdu_device *rdev);
 struct rdu_user *rdu_user_get(struct rdu_device *rdev, kuid_t uid);
 void rdu_user_put(struct rdu_user *user);
 u64 rdu_user_limit(struct rdu_device *rdev, enum rdu_limit limit);
