@@ -10,21 +10,29 @@
 
 #define USER_OTHER USER_ATTACKER
 
+static int set_limit(const char *name, int percent)
+{
+	char path[96], pci[32], text[16];
+	int fd = card_open();
+
+	pci_name(fd, pci);
+	close(fd);
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/user_limits/%s", pci, name);
+	snprintf(text, sizeof(text), "%d", percent);
+	return sys_write(path, text);
+}
+
 /* Per cent of each thing that a user may have; -1: what is usual. */
 static void set_limits(int tiles, int contexts, int programs, int memory, int system)
 {
 	static const char * const names[] = { "tiles", "contexts", "programs", "memory", "system" };
 	static const int usual[] = { 100, 50, 50, 90, 50 };
 	int values[] = { tiles, contexts, programs, memory, system };
-	char path[80], text[16];
 
 	if (getuid())
 		SKIP("not root");
-	for (int i = 0; i < 5; i++) {
-		snprintf(path, sizeof(path), "/sys/module/rdu/parameters/user_%s", names[i]);
-		snprintf(text, sizeof(text), "%d", values[i] < 0 ? usual[i] : values[i]);
-		ASSERT_EQ(sys_write(path, text), 0);
-	}
+	for (int i = 0; i < 5; i++)
+		ASSERT_EQ(set_limit(names[i], values[i] < 0 ? usual[i] : values[i]), 0);
 }
 
 static void usual_limits(void)
@@ -320,8 +328,11 @@ TEST(lifted)
 	EXPECT_EQ(u.system.used, before.system.used + PAGE);
 	a = start(USER_VICTIM, nothing_goes);
 	user_end(&a);
-	/* More than a hundred is a hundred. */
-	set_limits(101, 1000, -1, -1, -1);
+	/* More than a hundred is none, and changes nothing. */
+	EXPECT_EQ(set_limit("tiles", 101), -EINVAL);
+	EXPECT_EQ(set_limit("contexts", -1), -EINVAL);
+	EXPECT_EQ(account(fd).tiles.max, 0);
+	set_limits(100, 100, -1, -1, -1);
 	EXPECT_EQ(account(fd).tiles.max, card_info(fd).num_tiles);
 	EXPECT_EQ(account(fd).contexts.max, card_info(fd).max_contexts);
 	usual_limits();

@@ -799,7 +799,9 @@ static void check_told_once(const char *document)
 
 TEST(sysfs_is_documented)
 {
-	static const char *const device_common[] = { "accel", "driver", "hwmon", "msi_irqs", NULL };
+	static const char *const device_common[] = {
+		"accel", "driver", "hwmon", "msi_irqs", "user_limits", NULL
+	};
 	static const char *const class_common[] = { "dev", "device", "power", "subsystem",
 						    "uevent", NULL };
 	static const char *const module_common[] = {
@@ -842,6 +844,10 @@ TEST(sysfs_is_documented)
 
 	/* What the card's own folder has only as long as the driver is bound. */
 	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s", pci);
+	snprintf(folder, sizeof(folder), "/sys/bus/pci/devices/%s/user_limits", pci);
+	list = names_in(folder);
+	EXPECT_EQ(list.count, 5);
+	check_documented(document, &list, NULL, none);
 	list = names_in(path);
 	close(fd);
 	ASSERT_EQ(sys_write("/sys/bus/pci/drivers/rdu/unbind", pci), 0);
