@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <glob.h>
 #include <pthread.h>
+#include <sys/klog.h>
 #include <linux/udmabuf.h>
 
 #include "monitor.h"
@@ -131,6 +132,43 @@ static void slot_check(const struct slot *before, unsigned int serial)
 }
 
 /* Work in flight, buffers mapped, a waiter, which is woken. */
+/* Is there a line of the kernel's with both of them, after `seen` characters of its log? */
+static bool kernel_said(size_t seen, const char *what, const char *more)
+{
+	static char log[1 << 20];
+	int size = klogctl(3, log, sizeof(log) - 1);
+	bool found = false;
+
+	ASSERT_GE(size, 0);
+	log[size] = 0;
+	for (char *line = strtok(log + (seen < (size_t)size ? seen : 0), "\n"); line && !found;
+	     line = strtok(NULL, "\n"))
+		found = strstr(line, what) && strstr(line, more);
+	return found;
+}
+
+/* The port has no window for a card with so much memory: the driver says so. */
+TEST_TIMED(no_room, 240)
+{
+	struct slot before;
+	bool said = false;
+
+	slot_init(&before);
+	card_remove();
+	ASSERT_EQ(klogctl(5, NULL, 0), 0); /* what comes now is new */
+	ASSERT_EQ(monitor("'execute': 'device_add', 'arguments': {'driver': 'rdu', 'id': 'rdu0', "
+			  "'bus': 'port0', 'mem-size': %llu}", 1ULL << 40), 0);
+	for (int i = 0; i < 600 && !said; i++) {
+		usleep(100000);
+		said = kernel_said(0, "BAR4 (card memory, 1048576 MiB) has no address",
+				   "pref64-reserve=1048576M");
+	}
+	EXPECT_TRUE(said);
+	card_remove();
+	card_insert(&before, 77);
+	slot_check(&before, 77);
+}
+
 TEST_TIMED(work_in_flight, 240)
 {
 	int rounds = slots_are_native() ? 3 : 20;

@@ -12,6 +12,7 @@ $(eval $(call selftest,rdu_ioctl_fuzz,$(addprefix tests/fuzz/,rdu_ioctl_fuzz.c \
 	ioctl_fuzz_choose.c ioctl_fuzz_card.c ioctl_fuzz_core.c),librdumodel,))
 $(eval $(call selftest,rdu_failnth,tests/selftests/rdu_failnth.c,librdumodel,))
 $(eval $(call selftest,rdu_swiotlb,tests/selftests/rdu_swiotlb.c,,))
+$(eval $(call selftest,rdu_huge,tests/selftests/rdu_huge.c,,))
 $(eval $(call selftest,rdu_vm,tests/selftests/rdu_vm.c,,))
 $(eval $(call selftest,rdu_prime,tests/selftests/rdu_prime.c,,))
 $(eval $(call selftest,rdu_submit,tests/selftests/rdu_submit.c,,))
