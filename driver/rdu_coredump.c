@@ -22,7 +22,7 @@
 struct rdu_coredump {
 	struct work_struct work;
 	struct rdu_device *rdev;
-	struct rdu_fault_record fault;
+	struct rdu_ctx_fault fault;
 	u32 queue, state, head, tail;
 	u64 tile_mask, emitted, done, guilty;
 	u32 num_cmds;

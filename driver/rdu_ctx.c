@@ -326,7 +326,7 @@ struct dma_fence *rdu_ctx_last_fence(struct rdu_ctx *ctx)
 /* Asks the card who did it; returns the number of the guilty command, or 0. */
 static u64 rdu_ctx_read_fault(struct rdu_ctx *ctx, u32 state)
 {
-	struct rdu_fault_record *fault = &ctx->fault;
+	struct rdu_ctx_fault *fault = &ctx->fault;
 	struct rdu_device *rdev = ctx->rdev;
 	struct rdu_queue *q = ctx->queue;
 	u32 id = ctx->queue_id;

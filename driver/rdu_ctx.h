@@ -13,7 +13,7 @@
 struct rdu_vm;
 
 /* What the card said when the context died. */
-struct rdu_fault_record {
+struct rdu_ctx_fault {
 	u32 code, info, section, program;
 	u64 va;
 	u64 submit;
@@ -55,7 +55,7 @@ struct rdu_ctx {
 	int error;			/* of its fence */
 	u64 done_last;			/* SUBMIT done when the queue went */
 	struct rdu_busy busy_last;	/* used, when that was seen last */
-	struct rdu_fault_record fault;
+	struct rdu_ctx_fault fault;
 
 	/* For those who may see it. */
 	kuid_t uid;

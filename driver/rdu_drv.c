@@ -18,7 +18,7 @@
 
 #include "rdu_ctx.h"
 #include "rdu_gem.h"
-#include "rdu_job.h"
+#include "rdu_submit.h"
 #include "rdu_prog.h"
 #include "rdu_reset.h"
 #include "rdu_vm.h"

@@ -5,16 +5,16 @@
  * watches the time.
  */
 #include "rdu_ctx.h"
-#include "rdu_job.h"
+#include "rdu_submit.h"
 #include "rdu_queue.h"
 #include "rdu_trace.h"
 
 /* The card's own watchdog should bark first. */
 #define RDU_TIMEOUT_SLACK_MS	2000
 
-static int rdu_sched_emit(struct rdu_job *job)
+static int rdu_sched_emit(struct rdu_submit *submit)
 {
-	struct rdu_ctx *ctx = job->ctx;
+	struct rdu_ctx *ctx = submit->ctx;
 	int ret, idx;
 
 	/* Here the scheduler stands still while the card is drained and reset. */
@@ -22,16 +22,16 @@ static int rdu_sched_emit(struct rdu_job *job)
 	if (ret)
 		return ret;
 	/* A killed entity gives its jobs an error before they come here. */
-	if (job->base.s_fence->finished.error || READ_ONCE(ctx->dead)) {
+	if (submit->base.s_fence->finished.error || READ_ONCE(ctx->dead)) {
 		ret = -ECANCELED;
 	} else {
 		/*
 		 * The queue is there: it goes in rdu_ctx_close() after the
 		 * entity was emptied, or after unplug, which waits for this.
 		 */
-		trace_rdu_run(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit,
-			      job->num_cmds);
-		ret = rdu_queue_emit(ctx->queue, job->cmds, job->num_cmds, job->fence);
+		trace_rdu_run(ctx->rdev, ctx->queue_id, ctx->fence_context, submit->number,
+			      submit->num_cmds);
+		ret = rdu_queue_emit(ctx->queue, submit->cmds, submit->num_cmds, submit->fence);
 		/* What is brief may be done before its interrupt gets anywhere. */
 		if (!ret)
 			rdu_queue_poll(ctx->queue);
@@ -42,17 +42,17 @@ static int rdu_sched_emit(struct rdu_job *job)
 
 static struct dma_fence *rdu_sched_run_job(struct drm_sched_job *sched_job)
 {
-	struct rdu_job *job = to_rdu_job(sched_job);
+	struct rdu_submit *submit = to_rdu_submit(sched_job);
 	/* Lockdep: nothing here may wait for memory, which may wait for fences. */
 	bool cookie = dma_fence_begin_signalling();
-	int ret = rdu_sched_emit(job);
+	int ret = rdu_sched_emit(submit);
 
 	dma_fence_end_signalling(cookie);
 	if (ret) {
-		rdu_fence_cancel(job->fence, ret);
+		rdu_fence_cancel(submit->fence, ret);
 		return ERR_PTR(ret);
 	}
-	return dma_fence_get(&job->fence->base);
+	return dma_fence_get(&submit->fence->base);
 }
 
 /* A job may wait for a reset of the card with nothing in the ring: it is not late. */
@@ -77,7 +77,7 @@ static bool rdu_sched_late(struct rdu_ctx *ctx)
  */
 static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sched_job)
 {
-	struct rdu_ctx *ctx = to_rdu_job(sched_job)->ctx;
+	struct rdu_ctx *ctx = to_rdu_submit(sched_job)->ctx;
 	struct rdu_device *rdev = ctx->rdev;
 	bool cookie = dma_fence_begin_signalling();
 	int idx;
@@ -94,7 +94,7 @@ static enum drm_gpu_sched_stat rdu_sched_timedout_job(struct drm_sched_job *sche
 
 static void rdu_sched_free_job(struct drm_sched_job *sched_job)
 {
-	rdu_job_free(to_rdu_job(sched_job));
+	rdu_submit_free(to_rdu_submit(sched_job));
 }
 
 static const struct drm_sched_backend_ops rdu_sched_ops = {

@@ -10,7 +10,7 @@
 #include <drm/drm_syncobj.h>
 
 #include "rdu_ctx.h"
-#include "rdu_job.h"
+#include "rdu_submit.h"
 #include "rdu_prog.h"
 #include "rdu_queue.h"
 #include "rdu_trace.h"
@@ -23,30 +23,30 @@ struct rdu_signal {
 };
 
 /* Also takes jobs that were made in part. */
-void rdu_job_free(struct rdu_job *job)
+void rdu_submit_free(struct rdu_submit *submit)
 {
 	u32 i;
 
-	if (job->inited)
-		drm_sched_job_cleanup(&job->base);
-	for (i = 0; i < job->num_signals; i++) {
-		dma_fence_chain_free(job->signals[i].chain);
-		drm_syncobj_put(job->signals[i].syncobj);
+	if (submit->inited)
+		drm_sched_job_cleanup(&submit->base);
+	for (i = 0; i < submit->num_signals; i++) {
+		dma_fence_chain_free(submit->signals[i].chain);
+		drm_syncobj_put(submit->signals[i].syncobj);
 	}
-	for (i = 0; i < job->num_progs; i++)
-		rdu_prog_put(job->progs[i]);
-	if (job->armed) {
+	for (i = 0; i < submit->num_progs; i++)
+		rdu_prog_put(submit->progs[i]);
+	if (submit->armed) {
 		/* Dropped before it got to the card? Nobody waits in vain. */
-		rdu_fence_cancel(job->fence, -ECANCELED);
-		dma_fence_put(&job->fence->base);
-	} else if (job->fence) {
-		rdu_fence_free(job->fence);
+		rdu_fence_cancel(submit->fence, -ECANCELED);
+		dma_fence_put(&submit->fence->base);
+	} else if (submit->fence) {
+		rdu_fence_free(submit->fence);
 	}
-	if (job->awake)
-		rdu_pm_put(job->ctx->rdev);
-	if (job->ctx)
-		rdu_ctx_put(job->ctx);
-	kvfree(job);
+	if (submit->awake)
+		rdu_pm_put(submit->ctx->rdev);
+	if (submit->ctx)
+		rdu_ctx_put(submit->ctx);
+	kvfree(submit);
 }
 
 static bool rdu_raw_zero(const struct drm_rdu_job *job, u32 used)
@@ -66,7 +66,7 @@ static bool rdu_va_ok(u64 va, u64 size)
 	return va >= RDU_VA_START && !check_add_overflow(va, size, &end) && end <= RDU_VA_END;
 }
 
-static int rdu_job_run(struct rdu_file *rfile, struct rdu_job *job,
+static int rdu_job_run(struct rdu_file *rfile, struct rdu_submit *submit,
 		       const struct drm_rdu_job *args, struct rdu_cmd *cmd)
 {
 	const struct drm_rdu_job_run *run = &args->run;
@@ -88,8 +88,8 @@ static int rdu_job_run(struct rdu_file *rfile, struct rdu_job *job,
 	prog = rdu_prog_lookup(rfile, run->prog_id);
 	if (!prog)
 		return -ENOENT;
-	job->progs[job->num_progs++] = prog;
-	if (run->entry >= prog->num_entries || prog->num_tiles > job->ctx->num_tiles)
+	submit->progs[submit->num_progs++] = prog;
+	if (run->entry >= prog->num_entries || prog->num_tiles > submit->ctx->num_tiles)
 		return -EINVAL;
 	cmd->op = RDU_OP_RUN;
 	cmd->slot = prog->slot;
@@ -102,7 +102,7 @@ static int rdu_job_run(struct rdu_file *rfile, struct rdu_job *job,
 	return 0;
 }
 
-static int rdu_job_cmd(struct rdu_file *rfile, struct rdu_job *job,
+static int rdu_job_cmd(struct rdu_file *rfile, struct rdu_submit *submit,
 		       const struct drm_rdu_job *args, struct rdu_cmd *cmd)
 {
 	if (args->flags)
@@ -110,7 +110,7 @@ static int rdu_job_cmd(struct rdu_file *rfile, struct rdu_job *job,
 
 	switch (args->type) {
 	case DRM_RDU_JOB_RUN:
-		return rdu_job_run(rfile, job, args, cmd);
+		return rdu_job_run(rfile, submit, args, cmd);
 	case DRM_RDU_JOB_COPY:
 		if (!rdu_raw_zero(args, 3) || !args->copy.len ||
 		    !rdu_va_ok(args->copy.src_va, args->copy.len) ||
@@ -152,68 +152,68 @@ static int rdu_job_cmd(struct rdu_file *rfile, struct rdu_job *job,
 }
 
 /* One piece of memory for all: the scheduler's work is short for short jobs. */
-static struct rdu_job *rdu_job_alloc(u32 num_cmds, u32 num_syncs)
+static struct rdu_submit *rdu_submit_alloc(u32 num_cmds, u32 num_syncs)
 {
-	struct rdu_job *job;
+	struct rdu_submit *submit;
 	size_t size, progs, signals;
 
-	size = struct_size(job, cmds, num_cmds);
-	progs = array_size(num_cmds, sizeof(*job->progs));
-	signals = array_size(num_syncs, sizeof(*job->signals));
-	job = kvzalloc(size_add(size, size_add(progs, signals)), GFP_KERNEL_ACCOUNT);
-	if (!job)
+	size = struct_size(submit, cmds, num_cmds);
+	progs = array_size(num_cmds, sizeof(*submit->progs));
+	signals = array_size(num_syncs, sizeof(*submit->signals));
+	submit = kvzalloc(size_add(size, size_add(progs, signals)), GFP_KERNEL_ACCOUNT);
+	if (!submit)
 		return NULL;
-	job->num_cmds = num_cmds;
-	job->progs = (void *)job + size;
-	job->signals = (void *)job->progs + progs;
-	return job;
+	submit->num_cmds = num_cmds;
+	submit->progs = (void *)submit + size;
+	submit->signals = (void *)submit->progs + progs;
+	return submit;
 }
 
 /* The job with its commands. Takes over the caller's reference to the context. */
-static struct rdu_job *rdu_job_create(struct rdu_file *rfile, struct rdu_ctx *ctx,
+static struct rdu_submit *rdu_submit_create(struct rdu_file *rfile, struct rdu_ctx *ctx,
 				      const struct drm_rdu_submit *args)
 {
 	struct drm_rdu_job arg;
-	struct rdu_job *job;
+	struct rdu_submit *submit;
 	int ret;
 	u32 i;
 
-	job = rdu_job_alloc(args->num_jobs, args->num_syncs);
-	if (!job) {
+	submit = rdu_submit_alloc(args->num_jobs, args->num_syncs);
+	if (!submit) {
 		rdu_ctx_put(ctx);
 		return ERR_PTR(-ENOMEM);
 	}
-	job->ctx = ctx;
+	submit->ctx = ctx;
 	if (rdu_pm_get(ctx->rdev) < 0) {
 		ret = -EIO;
-		goto err_free_job;
+		goto err_free_submit;
 	}
-	job->awake = true;
+	submit->awake = true;
 	if (args->num_jobs > ctx->depth) {
 		ret = -EINVAL;
-		goto err_free_job;
+		goto err_free_submit;
 	}
-	job->fence = rdu_fence_alloc();
-	if (!job->fence) {
+	submit->fence = rdu_fence_alloc();
+	if (!submit->fence) {
 		ret = -ENOMEM;
-		goto err_free_job;
+		goto err_free_submit;
 	}
 	for (i = 0; i < args->num_jobs; i++) {
 		ret = rdu_copy_array(&arg, sizeof(arg), args->jobs + (u64)i * args->job_stride,
 				     1, args->job_stride);
 		if (!ret)
-			ret = rdu_job_cmd(rfile, job, &arg, &job->cmds[i]);
+			ret = rdu_job_cmd(rfile, submit, &arg, &submit->cmds[i]);
 		if (ret)
-			goto err_free_job;
+			goto err_free_submit;
 	}
-	return job;
+	return submit;
 
-err_free_job:
-	rdu_job_free(job);
+err_free_submit:
+	rdu_submit_free(submit);
 	return ERR_PTR(ret);
 }
 
-static int rdu_submit_wait(struct rdu_job *job, struct drm_file *file,
+static int rdu_submit_wait(struct rdu_submit *submit, struct drm_file *file,
 			   const struct drm_rdu_sync *sync)
 {
 	struct dma_fence *fence;
@@ -224,22 +224,22 @@ static int rdu_submit_wait(struct rdu_job *job, struct drm_file *file,
 	if (ret)
 		return ret;
 	/* What this context was given before is done before, by the ring's order. */
-	if (fence->context == job->ctx->fence_context) {
+	if (fence->context == submit->ctx->fence_context) {
 		dma_fence_put(fence);
 		return 0;
 	}
-	return drm_sched_job_add_dependency(&job->base, fence);
+	return drm_sched_job_add_dependency(&submit->base, fence);
 }
 
-static int rdu_submit_signal(struct rdu_job *job, struct drm_file *file,
+static int rdu_submit_signal(struct rdu_submit *submit, struct drm_file *file,
 			     const struct drm_rdu_sync *sync)
 {
-	struct rdu_signal *signal = &job->signals[job->num_signals];
+	struct rdu_signal *signal = &submit->signals[submit->num_signals];
 
 	signal->syncobj = drm_syncobj_find(file, sync->handle);
 	if (!signal->syncobj)
 		return -ENOENT;
-	job->num_signals++;
+	submit->num_signals++;
 	if (sync->flags & DRM_RDU_SYNC_TIMELINE) {
 		signal->point = sync->point;
 		signal->chain = dma_fence_chain_alloc();
@@ -249,7 +249,7 @@ static int rdu_submit_signal(struct rdu_job *job, struct drm_file *file,
 	return 0;
 }
 
-static int rdu_submit_syncs(struct rdu_job *job, struct drm_file *file,
+static int rdu_submit_syncs(struct rdu_submit *submit, struct drm_file *file,
 			    const struct drm_rdu_submit *args)
 {
 	struct drm_rdu_sync sync;
@@ -269,21 +269,21 @@ static int rdu_submit_syncs(struct rdu_job *job, struct drm_file *file,
 		    !(sync.flags & DRM_RDU_SYNC_TIMELINE) != !sync.point)
 			ret = -EINVAL;
 		else if (sync.flags & DRM_RDU_SYNC_SIGNAL)
-			ret = rdu_submit_signal(job, file, &sync);
+			ret = rdu_submit_signal(submit, file, &sync);
 		else
-			ret = rdu_submit_wait(job, file, &sync);
+			ret = rdu_submit_wait(submit, file, &sync);
 	}
 	return ret;
 }
 
 /* Uses the syncobjs up: what follows may free the job. */
-static void rdu_submit_publish(struct rdu_job *job)
+static void rdu_submit_publish(struct rdu_submit *submit)
 {
-	struct dma_fence *fence = &job->fence->base;
+	struct dma_fence *fence = &submit->fence->base;
 	u32 i;
 
-	for (i = 0; i < job->num_signals; i++) {
-		struct rdu_signal *signal = &job->signals[i];
+	for (i = 0; i < submit->num_signals; i++) {
+		struct rdu_signal *signal = &submit->signals[i];
 
 		if (signal->chain)
 			drm_syncobj_add_point(signal->syncobj, signal->chain, fence,
@@ -292,13 +292,13 @@ static void rdu_submit_publish(struct rdu_job *job)
 			drm_syncobj_replace_fence(signal->syncobj, fence);
 		drm_syncobj_put(signal->syncobj);
 	}
-	job->num_signals = 0;
+	submit->num_signals = 0;
 }
 
 /* Nothing fails after arm. */
-static int rdu_submit_push(struct rdu_job *job, u64 *seqno)
+static int rdu_submit_push(struct rdu_submit *submit, u64 *seqno)
 {
-	struct rdu_ctx *ctx = job->ctx;
+	struct rdu_ctx *ctx = submit->ctx;
 	int ret, idx;
 
 	if (!drm_dev_enter(&ctx->rdev->drm, &idx))
@@ -312,15 +312,15 @@ static int rdu_submit_push(struct rdu_job *job, u64 *seqno)
 	} else if (READ_ONCE(ctx->dead)) {
 		ret = -EIO;
 	} else {
-		drm_sched_job_arm(&job->base);
-		job->submit = ++ctx->submitted;
-		rdu_fence_init(job->fence, ctx->fence_context, job->submit);
-		job->armed = true;
-		*seqno = job->submit;
-		trace_rdu_submit(ctx->rdev, ctx->queue_id, ctx->fence_context, job->submit,
-				 job->num_cmds);
-		rdu_submit_publish(job);
-		drm_sched_entity_push_job(&job->base); /* it is the scheduler's */
+		drm_sched_job_arm(&submit->base);
+		submit->number = ++ctx->submitted;
+		rdu_fence_init(submit->fence, ctx->fence_context, submit->number);
+		submit->armed = true;
+		*seqno = submit->number;
+		trace_rdu_submit(ctx->rdev, ctx->queue_id, ctx->fence_context, submit->number,
+				 submit->num_cmds);
+		rdu_submit_publish(submit);
+		drm_sched_entity_push_job(&submit->base); /* it is the scheduler's */
 	}
 	mutex_unlock(&ctx->submit_lock);
 out_put_ctx:
@@ -333,7 +333,7 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_rdu_submit *args = data;
 	struct rdu_file *rfile = file->driver_priv;
-	struct rdu_job *job;
+	struct rdu_submit *submit;
 	struct rdu_ctx *ctx;
 	int ret;
 
@@ -348,24 +348,24 @@ int rdu_ioctl_submit(struct drm_device *drm, void *data, struct drm_file *file)
 		return -EIO;
 	}
 	/* Not in drm_dev_enter(): a page of the user's may never come. */
-	job = rdu_job_create(rfile, ctx, args);
-	if (IS_ERR(job))
-		return PTR_ERR(job);
-	ret = rdu_sched_job_init(&job->base, &ctx->entity, args->num_jobs, rfile,
+	submit = rdu_submit_create(rfile, ctx, args);
+	if (IS_ERR(submit))
+		return PTR_ERR(submit);
+	ret = rdu_sched_job_init(&submit->base, &ctx->entity, args->num_jobs, rfile,
 				 file->client_id);
 	if (ret)
-		goto err_free_job;
-	job->inited = true;
-	ret = rdu_submit_syncs(job, file, args);
+		goto err_free_submit;
+	submit->inited = true;
+	ret = rdu_submit_syncs(submit, file, args);
 	if (ret)
-		goto err_free_job;
-	ret = rdu_submit_push(job, &args->seqno);
+		goto err_free_submit;
+	ret = rdu_submit_push(submit, &args->seqno);
 	if (ret)
-		goto err_free_job;
+		goto err_free_submit;
 	return 0;
 
-err_free_job:
-	rdu_job_free(job);
+err_free_submit:
+	rdu_submit_free(submit);
 	return ret;
 }
 
