@@ -341,8 +341,8 @@ static int rdu_bars_check(struct rdu_device *rdev)
 		    !(pci_resource_flags(pdev, bar) & IORESOURCE_UNSET))
 			continue;
 		size = rdu_bar_size(pdev, bar);
-		/* Half of all there is at most: the computer's own memory is there, too. */
-		if (rdu_address_bits() < 64 && size > BIT_ULL(rdu_address_bits()) / 2)
+		/* A quarter of all there is at most: RAM and other devices are there, too. */
+		if (rdu_address_bits() < ilog2(size) + 2)
 			drm_err(&rdev->drm, "BAR%d (%s, %llu MiB) has no address: the processor has %u address bits, %u are needed (QEMU: -cpu ...,phys-bits=%u)\n",
 				bar, rdu_bars[i].what, size >> 20, rdu_address_bits(),
 				ilog2(size) + 2, ilog2(size) + 2);
