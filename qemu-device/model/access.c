@@ -8,8 +8,7 @@
 #include "execute.h"
 #include "numerics.h"
 
-bool rdu_trouble(struct rdu_fault_record *fault, enum rdu_fault code, uint32_t program,
-		 uint64_t addr)
+bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program, uint64_t addr)
 {
 	fault->code = code;
 	fault->info = 0;
@@ -19,8 +18,8 @@ bool rdu_trouble(struct rdu_fault_record *fault, enum rdu_fault code, uint32_t p
 }
 
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct rdu_run *run, uint64_t activation,
-		      uint32_t copy, struct rdu_fault_record *fault)
+		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		      uint32_t copy, struct fab_fault *fault)
 {
 	uint64_t a = activation;
 

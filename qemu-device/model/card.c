@@ -60,7 +60,7 @@ static void clear_tiles(struct rdu_card *card, uint32_t first, uint32_t count)
 		memset(p, 0, count * tile);
 }
 
-static void release_tiles(struct rdu_queue *q)
+static void release_tiles(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 	bool owned = false;
@@ -78,7 +78,7 @@ static void release_tiles(struct rdu_queue *q)
 
 /* ---- queues (card->lock held) ---------------------------------------------- */
 
-void card_queue_move(struct rdu_queue *q, enum card_work work)
+void card_queue_move(struct card_queue *q, enum card_work work)
 {
 	static const unsigned int may_follow[] = {
 #define W(name) (1u << CARD_WORK_##name)
@@ -99,27 +99,27 @@ void card_event(struct rdu_card *card, enum rdu_event event, unsigned int queue,
 		card->ops.trace(card->opaque, event, queue, (const uint64_t[]){ a, b, c, d });
 }
 
-void rdu_queue_wake(struct rdu_queue *q)
+void rdu_queue_wake(struct card_queue *q)
 {
 	if (q->started)
 		pthread_cond_signal(&q->wake);
 }
 
 /* Busy tile-nanoseconds of a stretch of work under way. */
-static uint64_t busy_until(const struct rdu_queue *q, uint64_t now)
+static uint64_t busy_until(const struct card_queue *q, uint64_t now)
 {
 	if (!q->busy_since || now < q->busy_since)
 		return 0;
 	return (now - q->busy_since) * (q->live.tile_count ? q->live.tile_count : 1);
 }
 
-void rdu_queue_rest(struct rdu_queue *q)
+void rdu_queue_rest(struct card_queue *q)
 {
 	q->card->busy_ns += busy_until(q, rdu_card_now(q->card));
 	q->busy_since = 0;
 }
 
-void rdu_queue_settle(struct rdu_queue *q)
+void rdu_queue_settle(struct card_queue *q)
 {
 	bool again = q->requests & CARD_REQ_ENABLE, reset = q->requests & CARD_REQ_RESET;
 
@@ -157,7 +157,7 @@ void rdu_queue_settle(struct rdu_queue *q)
 	pthread_cond_broadcast(&q->card->quiet);
 }
 
-void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after)
+void rdu_queue_request_reset(struct card_queue *q, bool enable_after)
 {
 	q->requests &= ~CARD_REQ_ENABLE;
 	q->requests |= CARD_REQ_RESET | (enable_after ? CARD_REQ_ENABLE : 0);
@@ -166,7 +166,7 @@ void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after)
 	rdu_queue_wake(q);
 }
 
-void rdu_queue_request_disable(struct rdu_queue *q)
+void rdu_queue_request_disable(struct card_queue *q)
 {
 	q->requests &= ~CARD_REQ_ENABLE;
 	/* Only a reset brings a faulted queue back. */
@@ -178,7 +178,7 @@ void rdu_queue_request_disable(struct rdu_queue *q)
 	rdu_queue_wake(q);
 }
 
-static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint64_t addr)
+static void refuse(struct card_queue *q, enum rdu_fault code, uint32_t info, uint64_t addr)
 {
 	q->fault = (struct rdu_failure){
 		.code = code, .info = info, .addr = addr, .section = RDU_NONE, .program = RDU_NONE
@@ -191,7 +191,7 @@ static void refuse(struct rdu_queue *q, enum rdu_fault code, uint32_t info, uint
 	rdu_queue_wake(q);
 }
 
-int rdu_queue_start(struct rdu_queue *q)
+int rdu_queue_start(struct card_queue *q)
 {
 	int error;
 
@@ -202,7 +202,7 @@ int rdu_queue_start(struct rdu_queue *q)
 	return error;
 }
 
-void rdu_queue_enable(struct rdu_queue *q)
+void rdu_queue_enable(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 	uint32_t t, first = q->reg.tile_first, count = q->reg.tile_count;
@@ -266,7 +266,7 @@ void rdu_card_settle(struct rdu_card *card)
 		if (card->queue[i].requests & CARD_REQ_RESET)
 			return;
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
-		struct rdu_queue *q = &card->queue[i];
+		struct card_queue *q = &card->queue[i];
 
 		memset(&q->reg, 0, sizeof(q->reg));
 		q->watchdog = 0;
@@ -370,7 +370,7 @@ void rdu_card_pause(struct rdu_card *card)
 			continue;
 		/* An endless execution must not keep a VM from stopping. */
 		for (i = 0; i < RDU_MAX_QUEUES; i++) {
-			struct rdu_queue *q = &card->queue[i];
+			struct card_queue *q = &card->queue[i];
 
 			if (q->work == CARD_WORK_BUSY && !q->stop) {
 				q->requests |= CARD_REQ_OVERTIME;
@@ -381,7 +381,7 @@ void rdu_card_pause(struct rdu_card *card)
 	}
 	/* What was in progress then is faulted; what comes may run. */
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
-		struct rdu_queue *q = &card->queue[i];
+		struct card_queue *q = &card->queue[i];
 
 		if (q->requests & CARD_REQ_OVERTIME) {
 			q->requests &= ~CARD_REQ_OVERTIME;
@@ -403,7 +403,7 @@ void rdu_card_resume(struct rdu_card *card)
 		card->paused = false;
 		card->sample_ns = rdu_card_now(card); /* the time stopped is nobody's */
 		for (i = 0; i < RDU_MAX_QUEUES; i++) {
-			struct rdu_queue *q = &card->queue[i];
+			struct card_queue *q = &card->queue[i];
 
 			if (q->status == RDU_QUEUE_RUNNING)
 				q->busy_since = card->sample_ns;
@@ -512,7 +512,7 @@ struct rdu_card *rdu_card_new(const struct rdu_card_config *config, const struct
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&card->quiet, &attr);
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
-		struct rdu_queue *q = &card->queue[i];
+		struct card_queue *q = &card->queue[i];
 
 		q->card = card;
 		q->id = i;

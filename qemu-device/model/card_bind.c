@@ -34,7 +34,7 @@ static void put_buffer(struct rdu_card *card, void *p, uint64_t len)
 
 /* Is the whole region contiguous in card memory, and writable if asked? (Cut
  * short by a stop, it says no; the caller finds out.) */
-static bool direct(struct rdu_queue *q, uint64_t addr, uint64_t size, bool write,
+static bool direct(struct card_queue *q, uint64_t addr, uint64_t size, bool write,
 		   struct rdu_region_view *view)
 {
 	struct rdu_failure ignored;
@@ -53,13 +53,13 @@ static bool direct(struct rdu_queue *q, uint64_t addr, uint64_t size, bool write
 
 static int by_address(const void *a, const void *b)
 {
-	const struct rdu_extent *x = a, *y = b;
+	const struct card_extent *x = a, *y = b;
 
 	return x->va < y->va ? -1 : x->va > y->va;
 }
 
 /* Sorted, then overlapping ones joined. */
-static uint32_t join(struct rdu_extent *e, uint32_t n)
+static uint32_t join(struct card_extent *e, uint32_t n)
 {
 	uint32_t i, last = 0;
 
@@ -80,7 +80,7 @@ static uint32_t join(struct rdu_extent *e, uint32_t n)
 	return last + 1;
 }
 
-static int open_extent(struct rdu_queue *q, struct rdu_extent *e, struct rdu_failure *f)
+static int open_extent(struct card_queue *q, struct card_extent *e, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_failure ignored;
@@ -121,7 +121,7 @@ static int open_extent(struct rdu_queue *q, struct rdu_extent *e, struct rdu_fai
 	return rdu_mem_read(q, e->va, p, e->len, f);
 }
 
-static struct rdu_extent *extent_of(struct rdu_binding *b, uint64_t va)
+static struct card_extent *extent_of(struct card_binding *b, uint64_t va)
 {
 	uint32_t lo = 0, hi = b->num_extents;
 
@@ -148,9 +148,9 @@ static int place(const struct rdu_prog_segment *s, uint64_t region_addr, uint64_
 	return 0;
 }
 
-int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
+int rdu_bind(struct card_queue *q, const struct card_program *p, uint32_t section,
 	     const struct rdu_bound_args *args, struct rdu_region_view *views, uint64_t iteration,
-	     struct rdu_binding *b, struct rdu_failure *f)
+	     struct card_binding *b, struct rdu_failure *f)
 {
 	static uint64_t nothing[8];
 	const struct rdu_prog_section *ps = &p->sections[section];
@@ -190,7 +190,7 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 			goto fail;
 		b->segment[i].ptr = NULL;
 		b->extent[b->num_extents++] =
-			(struct rdu_extent){ .va = b->va[i], .len = s->size, .write = write };
+			(struct card_extent){ .va = b->va[i], .len = s->size, .write = write };
 	}
 	b->num_extents = join(b->extent, b->num_extents);
 	for (opened = 0; opened < b->num_extents; opened++) {
@@ -202,7 +202,7 @@ int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
 	}
 	for (i = 0; i < n; i++) {
 		if (!b->segment[i].ptr) {
-			struct rdu_extent *e = extent_of(b, b->va[i]);
+			struct card_extent *e = extent_of(b, b->va[i]);
 
 			b->segment[i].ptr = e->ptr + (b->va[i] - e->va);
 			b->bounced[i] = e->how == RDU_EXT_BOUNCE;
@@ -216,7 +216,7 @@ fail:
 	return -1;
 }
 
-int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_failure *f)
+int rdu_unbind(struct card_queue *q, struct card_binding *b, bool out, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 	int result = 0;
@@ -233,7 +233,7 @@ int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_
 			rdu_mem_dirty(card, (uint64_t)(p - card->mem), b->segment[i].size);
 	}
 	for (i = 0; i < b->num_extents; i++) {
-		struct rdu_extent *e = &b->extent[i];
+		struct card_extent *e = &b->extent[i];
 
 		if (!e->ptr)
 			continue;

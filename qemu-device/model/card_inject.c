@@ -35,7 +35,7 @@ bool rdu_inject_due(struct rdu_card *card, enum rdu_inject what)
 	return false;
 }
 
-static bool meant(struct rdu_queue *q, enum rdu_inject what)
+static bool meant(struct card_queue *q, enum rdu_inject what)
 {
 	int64_t id = q->id;
 
@@ -43,7 +43,7 @@ static bool meant(struct rdu_queue *q, enum rdu_inject what)
 	       atomic_compare_exchange_strong(&q->card->inject[what], &id, -1);
 }
 
-bool rdu_inject_hang(struct rdu_queue *q)
+bool rdu_inject_hang(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 	bool hang = meant(q, RDU_INJECT_HANG), stuck = meant(q, RDU_INJECT_STUCK);
@@ -56,7 +56,7 @@ bool rdu_inject_hang(struct rdu_queue *q)
 	return true;
 }
 
-int rdu_inject_ecc(struct rdu_queue *q, uint64_t va, struct rdu_failure *f)
+int rdu_inject_ecc(struct card_queue *q, uint64_t va, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 

@@ -41,7 +41,7 @@ void rdu_mem_dirty(struct rdu_card *card, uint64_t offset, uint64_t len)
 		card->ops.dirty(card->opaque, offset, len);
 }
 
-static int host_read(struct rdu_queue *q, uint64_t addr, void *buf, uint64_t len,
+static int host_read(struct card_queue *q, uint64_t addr, void *buf, uint64_t len,
 		     struct rdu_failure *f)
 {
 	if (rdu_bus_read(q->card, addr, buf, len))
@@ -49,7 +49,7 @@ static int host_read(struct rdu_queue *q, uint64_t addr, void *buf, uint64_t len
 	return 0;
 }
 
-static int host_write(struct rdu_queue *q, uint64_t addr, const void *buf, uint64_t len,
+static int host_write(struct card_queue *q, uint64_t addr, const void *buf, uint64_t len,
 		      struct rdu_failure *f)
 {
 	if (rdu_bus_write(q->card, addr, buf, len))
@@ -87,7 +87,7 @@ static void stream(void *to, const void *from, uint64_t len)
 }
 
 /* Between host memory and card memory, as a part of a large copy. */
-static int host_stream(struct rdu_queue *q, uint64_t addr, void *mem, uint64_t len, bool write,
+static int host_stream(struct card_queue *q, uint64_t addr, void *mem, uint64_t len, bool write,
 		       struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
@@ -105,7 +105,7 @@ static int host_stream(struct rdu_queue *q, uint64_t addr, void *mem, uint64_t l
 	return failed ? rdu_fail(f, RDU_FAULT_HOST_BUS, write ? RDU_FAULT_INFO_WRITE : 0, addr) : 0;
 }
 
-int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f)
+int rdu_mem_read(struct card_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f)
 {
 	struct rdu_stretch s;
 
@@ -125,7 +125,7 @@ int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, stru
 	return 0;
 }
 
-int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t len,
+int rdu_mem_write(struct card_queue *q, uint64_t va, const void *buf, uint64_t len,
 		  struct rdu_failure *f)
 {
 	struct rdu_stretch s;
@@ -149,7 +149,7 @@ int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t le
 }
 
 /* One chunk, contiguous on both sides; `large`: of a copy of STREAM or more. */
-static int move(struct rdu_queue *q, const struct rdu_stretch *d, const struct rdu_stretch *s,
+static int move(struct card_queue *q, const struct rdu_stretch *d, const struct rdu_stretch *s,
 		uint64_t len, bool large, struct rdu_failure *f)
 {
 	unsigned char *mem = q->card->mem;
@@ -180,7 +180,7 @@ static int move(struct rdu_queue *q, const struct rdu_stretch *d, const struct r
 	return 0;
 }
 
-int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
+int rdu_mem_copy(struct card_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 		 struct rdu_failure *f)
 {
 	const struct rdu_chip *chip = &q->card->chip;
@@ -229,7 +229,7 @@ int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 	return 0;
 }
 
-int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value,
+int rdu_mem_fill(struct card_queue *q, uint64_t dst, uint64_t len, uint32_t value,
 		 struct rdu_failure *f)
 {
 	const struct rdu_chip *chip = &q->card->chip;

@@ -87,7 +87,7 @@ struct rdu_stretch {
 	uint64_t len;
 };
 
-struct rdu_program; /* in a slot */
+struct card_program; /* in a slot */
 struct rdu_schedule; /* a RUN in progress */
 
 /* Argument block, checked against the program it is for. */
@@ -96,7 +96,7 @@ struct rdu_bound_args {
 	uint32_t *scalars;      /* in block */
 };
 
-struct rdu_queue {
+struct card_queue {
 	struct rdu_card *card;
 	unsigned int id;
 
@@ -132,7 +132,7 @@ struct rdu_queue {
 	struct rdu_cmd batch[RDU_BATCH];
 	unsigned int batch_pos, batch_len;
 	struct rdu_tlb tlb;
-	struct rdu_program *loaded; /* section on the tiles; holds a reference */
+	struct card_program *loaded; /* section on the tiles; holds a reference */
 	uint32_t loaded_section;
 	struct rdu_bound_args args; /* of the last ALOAD */
 	uint64_t deadline_ns;       /* of the command in progress; 0: none */
@@ -177,7 +177,7 @@ struct rdu_card {
 	uint32_t latch_hi;
 	uint32_t ecc_ce, ecc_ue;
 	uint32_t tile_owner[32]; /* queue + 1; 0: free */
-	struct rdu_program *slot[RDU_MAX_SLOTS];
+	struct card_program *slot[RDU_MAX_SLOTS];
 	/* What guests make the host hold: images (in a slot, on tiles, running), and
 	 * buffers for segments under way. */
 	_Atomic uint64_t image_bytes, bounce_bytes;
@@ -186,7 +186,7 @@ struct rdu_card {
 	uint64_t busy_ns, sample_ns, sample_busy;
 	double load, heat;
 
-	struct rdu_queue queue[RDU_MAX_QUEUES];
+	struct card_queue queue[RDU_MAX_QUEUES];
 };
 
 /* ---- card.c ---------------------------------------------------------------- */
@@ -195,26 +195,26 @@ uint64_t rdu_card_now(struct rdu_card *card);
 void rdu_guest_error(struct rdu_card *card, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* card->lock held. */
-void card_queue_move(struct rdu_queue *q, enum card_work work);
+void card_queue_move(struct card_queue *q, enum card_work work);
 /* Is a thread carrying out a command of this queue? */
-static inline bool card_queue_at_work(const struct rdu_queue *q)
+static inline bool card_queue_at_work(const struct card_queue *q)
 {
 	return q->work == CARD_WORK_BUSY || q->work == CARD_WORK_STORING;
 }
 /* Tells the front end, if it wants to know. */
 void card_event(struct rdu_card *card, enum rdu_event event, unsigned int queue, uint64_t a,
 		uint64_t b, uint64_t c, uint64_t d);
-void rdu_queue_request_reset(struct rdu_queue *q, bool enable_after);
-void rdu_queue_request_disable(struct rdu_queue *q);
-void rdu_queue_enable(struct rdu_queue *q);
+void rdu_queue_request_reset(struct card_queue *q, bool enable_after);
+void rdu_queue_request_disable(struct card_queue *q);
+void rdu_queue_enable(struct card_queue *q);
 /* Starts its worker, unless it has one. 0, or an error number. */
-int rdu_queue_start(struct rdu_queue *q);
+int rdu_queue_start(struct card_queue *q);
 void rdu_card_request_reset(struct rdu_card *card);
-void rdu_queue_wake(struct rdu_queue *q);
+void rdu_queue_wake(struct card_queue *q);
 /* Its tiles are busy no longer. */
-void rdu_queue_rest(struct rdu_queue *q);
+void rdu_queue_rest(struct card_queue *q);
 /* Carries out what was requested, if the worker is quiet. */
-void rdu_queue_settle(struct rdu_queue *q);
+void rdu_queue_settle(struct card_queue *q);
 void rdu_card_settle(struct rdu_card *card);
 /* No worker is at work, none raises an interrupt. card->lock held. */
 bool rdu_card_quiet(const struct rdu_card *card);
@@ -226,13 +226,13 @@ struct timespec rdu_in_ms(unsigned int ms);
 
 void *rdu_queue_worker(void *queue);
 /* The doorbell was rung. card->lock held, and let go of while commands run. */
-void rdu_queue_rung(struct rdu_queue *q);
+void rdu_queue_rung(struct card_queue *q);
 /* To be called now and then by anything long. False: give up (reset, watchdog). */
-bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f);
+bool rdu_queue_continue(struct card_queue *q, struct rdu_failure *f);
 /* Adds cycles to the command in progress. False and *f: beyond the watchdog. */
-bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles,
+bool rdu_queue_spend(struct card_queue *q, uint64_t *purpose, uint64_t cycles,
 		     struct rdu_failure *f);
-uint64_t rdu_queue_clock(const struct rdu_queue *q);
+uint64_t rdu_queue_clock(const struct card_queue *q);
 /* Sets *f; returns -1. */
 int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t addr);
 
@@ -249,17 +249,17 @@ static inline bool rdu_inject_take(struct rdu_card *card, enum rdu_inject what)
 }
 /* Shall the queue's next command hang? Then the queue is HUNG or STUCK from now on,
  * and card->lock is taken. */
-bool rdu_inject_hang(struct rdu_queue *q);
+bool rdu_inject_hang(struct card_queue *q);
 /* A command reads card memory: 0, or -1 and *f for an uncorrectable error. */
-int rdu_inject_ecc(struct rdu_queue *q, uint64_t va, struct rdu_failure *f);
+int rdu_inject_ecc(struct card_queue *q, uint64_t va, struct rdu_failure *f);
 
 /* ---- mmu.c ----------------------------------------------------------------- */
 
 /* The stretch that starts at va, at most len bytes. 0, or -1 and *f. */
-int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
+int rdu_mmu_stretch(struct card_queue *q, uint64_t va, uint64_t len, bool write,
 		    struct rdu_stretch *s, struct rdu_failure *f);
 /* Checks all of [va, va + len). */
-int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
+int rdu_mmu_check(struct card_queue *q, uint64_t va, uint64_t len, bool write,
 		  struct rdu_failure *f);
 
 /* ---- card_mem.c ------------------------------------------------------------ */
@@ -267,13 +267,13 @@ int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
 /* Host memory, as the bus sees it: 0, or -1: refused. */
 int rdu_bus_read(struct rdu_card *card, uint64_t addr, void *buf, uint64_t len);
 int rdu_bus_write(struct rdu_card *card, uint64_t addr, const void *buf, uint64_t len);
-int rdu_mem_read(struct rdu_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f);
-int rdu_mem_write(struct rdu_queue *q, uint64_t va, const void *buf, uint64_t len,
+int rdu_mem_read(struct card_queue *q, uint64_t va, void *buf, uint64_t len, struct rdu_failure *f);
+int rdu_mem_write(struct card_queue *q, uint64_t va, const void *buf, uint64_t len,
 		  struct rdu_failure *f);
 /* Commands: go on from q->progress. May return RDU_SUSPENDED. */
-int rdu_mem_copy(struct rdu_queue *q, uint64_t dst, uint64_t src, uint64_t len,
+int rdu_mem_copy(struct card_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 		 struct rdu_failure *f);
-int rdu_mem_fill(struct rdu_queue *q, uint64_t dst, uint64_t len, uint32_t value,
+int rdu_mem_fill(struct card_queue *q, uint64_t dst, uint64_t len, uint32_t value,
 		 struct rdu_failure *f);
 /* To be called after writing to card memory other than by these. */
 void rdu_mem_dirty(struct rdu_card *card, uint64_t offset, uint64_t len);
@@ -284,29 +284,29 @@ uint64_t rdu_transfer_cycles(const struct rdu_chip *chip, uint64_t bytes, uint32
 
 #define RDU_MAX_LOADED_IMAGES (4ULL << 30) /* bytes of all programs' images together */
 
-int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
-int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_prog_load(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_prog_unload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 /* May return RDU_SUSPENDED, and then goes on from q->run. */
-int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
-int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
-int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
-int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_run(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_pload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_aload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
+int rdu_cmd_exec(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f);
 /* A validated image becomes the program's, counted until the last reference goes.
  * NULL: no memory. */
-struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
+struct card_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
 				    uint32_t tiles);
-void rdu_program_put(struct rdu_program *p);
+void rdu_program_put(struct card_program *p);
 /* Can section i be loaded onto that many tiles? */
-bool rdu_program_fits(const struct rdu_program *p, uint32_t i, uint32_t tiles);
+bool rdu_program_fits(const struct card_program *p, uint32_t i, uint32_t tiles);
 /* An argument block for the program: empty, of *size bytes. NULL: no memory. */
-struct rdu_args *rdu_args_new(const struct rdu_program *p, size_t *size);
+struct rdu_args *rdu_args_new(const struct card_program *p, size_t *size);
 /* The first region that does not fit the program, RDU_NONE: a wrong number of
  * them or of scalars. False: all is well. */
-bool rdu_args_wrong(const struct rdu_program *p, const struct rdu_args *args, uint32_t *region);
+bool rdu_args_wrong(const struct card_program *p, const struct rdu_args *args, uint32_t *region);
 /* Forgets what is loaded, and the command in progress (the queue is quiet). */
-void rdu_queue_unload(struct rdu_queue *q);
+void rdu_queue_unload(struct card_queue *q);
 
-struct rdu_program {
+struct card_program {
 	_Atomic uint32_t refs;
 	struct rdu_card *card;
 	size_t size;
@@ -338,27 +338,27 @@ struct rdu_region_view {
 	unsigned char *ptr; /* DIRECT: the whole region, in card memory */
 };
 
-struct rdu_extent {
+struct card_extent {
 	uint64_t va, len;
 	unsigned char *ptr;
 	enum { RDU_EXT_DIRECT, RDU_EXT_MAPPED, RDU_EXT_BOUNCE } how;
 	bool write;
 };
 
-struct rdu_binding {
+struct card_binding {
 	struct rdu_segment *segment;
 	uint64_t *va;         /* of each segment */
 	bool *bounced;        /* its stores must be copied out */
 	uint32_t num;
-	struct rdu_extent *extent;
+	struct card_extent *extent;
 	uint32_t num_extents;
 };
 
-int rdu_bind(struct rdu_queue *q, const struct rdu_program *p, uint32_t section,
+int rdu_bind(struct card_queue *q, const struct card_program *p, uint32_t section,
 	     const struct rdu_bound_args *args, struct rdu_region_view *views, uint64_t iteration,
-	     struct rdu_binding *b, struct rdu_failure *f);
+	     struct card_binding *b, struct rdu_failure *f);
 /* Copies bounced stores out (if `out`) and lets go of everything. */
-int rdu_unbind(struct rdu_queue *q, struct rdu_binding *b, bool out, struct rdu_failure *f);
+int rdu_unbind(struct card_queue *q, struct card_binding *b, bool out, struct rdu_failure *f);
 
 /* ---- card_trace.c ---------------------------------------------------------- */
 
@@ -383,14 +383,14 @@ bool rdu_trace_has_room(struct rdu_tracer *t, const struct rdu_section_time *tim
 void rdu_trace_stage(void *tracer, uint32_t stage, uint32_t activation, uint64_t start,
 		     uint64_t end);
 /* Writes it out (f != NULL), frees it. */
-int rdu_trace_end(struct rdu_tracer *t, struct rdu_queue *q, struct rdu_failure *f);
+int rdu_trace_end(struct rdu_tracer *t, struct card_queue *q, struct rdu_failure *f);
 #define RDU_TRACE_MAX (64u << 20) /* bytes gathered for one command */
 
 /* ---- a RUN in progress ------------------------------------------------------ */
 
-struct rdu_job {
-	struct rdu_queue *q;
-	struct rdu_program *p;
+struct card_job {
+	struct card_queue *q;
+	struct card_program *p;
 	const struct rdu_bound_args *args;
 	struct rdu_region_view *views;
 	struct rdu_tracer trace;
@@ -399,7 +399,7 @@ struct rdu_job {
 };
 
 struct rdu_schedule {
-	struct rdu_job job;
+	struct card_job job;
 	struct rdu_bound_args args;
 	uint32_t entry;
 	uint32_t at; /* step */
@@ -410,7 +410,7 @@ struct rdu_schedule {
 	} loop[RDU_MAX_LOOP_DEPTH];
 };
 /* With a reference to the program, which it takes. NULL: no memory. */
-struct rdu_schedule *rdu_schedule_new(struct rdu_queue *q, struct rdu_program *p, uint32_t entry);
+struct rdu_schedule *rdu_schedule_new(struct card_queue *q, struct card_program *p, uint32_t entry);
 void rdu_schedule_free(struct rdu_schedule *s);
 
 #endif

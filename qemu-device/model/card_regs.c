@@ -29,13 +29,13 @@ static uint32_t word_of(const void *bytes, unsigned int offset)
 /* ---- queue registers -------------------------------------------------------- */
 
 /* A counter in motion: reading LO keeps HI for the read that follows. */
-static uint32_t latch(struct rdu_queue *q, unsigned int lo_offset, uint64_t value)
+static uint32_t latch(struct card_queue *q, unsigned int lo_offset, uint64_t value)
 {
 	q->latch[lo_offset / 4 + 1] = HI(value);
 	return LO(value);
 }
 
-static uint32_t queue_read(struct rdu_queue *q, unsigned int offset)
+static uint32_t queue_read(struct card_queue *q, unsigned int offset)
 {
 	const struct rdu_failure *f = &q->fault;
 
@@ -105,7 +105,7 @@ static uint32_t queue_read(struct rdu_queue *q, unsigned int offset)
 }
 
 /* True if the offset names a register that can be written. */
-static bool queue_write(struct rdu_queue *q, unsigned int offset, uint32_t v)
+static bool queue_write(struct card_queue *q, unsigned int offset, uint32_t v)
 {
 	uint64_t watchdog = q->watchdog;
 
@@ -299,7 +299,7 @@ static bool card_write(struct rdu_card *card, unsigned int offset, uint32_t v)
 
 /* ---- accesses ---------------------------------------------------------------- */
 
-static struct rdu_queue *queue_at(struct rdu_card *card, uint64_t offset)
+static struct card_queue *queue_at(struct rdu_card *card, uint64_t offset)
 {
 	if (offset < RDU_QUEUE_BASE || offset >= RDU_QUEUE_BASE + RDU_MAX_QUEUES * RDU_QUEUE_STRIDE)
 		return NULL;
@@ -308,7 +308,7 @@ static struct rdu_queue *queue_at(struct rdu_card *card, uint64_t offset)
 
 static uint32_t read_word(struct rdu_card *card, uint64_t offset)
 {
-	struct rdu_queue *q = queue_at(card, offset);
+	struct card_queue *q = queue_at(card, offset);
 
 	if (q)
 		return queue_read(q, (offset - RDU_QUEUE_BASE) % RDU_QUEUE_STRIDE);
@@ -317,7 +317,7 @@ static uint32_t read_word(struct rdu_card *card, uint64_t offset)
 
 static bool write_word(struct rdu_card *card, uint64_t offset, uint32_t value)
 {
-	struct rdu_queue *q = queue_at(card, offset);
+	struct card_queue *q = queue_at(card, offset);
 
 	if (q)
 		return queue_write(q, (offset - RDU_QUEUE_BASE) % RDU_QUEUE_STRIDE, value);
@@ -369,7 +369,7 @@ void rdu_card_mmio_write(struct rdu_card *card, uint64_t offset, uint64_t value,
 
 void rdu_card_doorbell(struct rdu_card *card, uint64_t offset, uint64_t value, unsigned int size)
 {
-	struct rdu_queue *q;
+	struct card_queue *q;
 
 	if (card->dead)
 		return;

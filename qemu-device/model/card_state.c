@@ -31,7 +31,7 @@ struct stream {
 	char *error;
 	size_t error_size;
 	/* Those that slots, tiles and runs refer to; each is in the stream once. */
-	struct rdu_program *program[PROGRAMS_MAX];
+	struct card_program *program[PROGRAMS_MAX];
 	uint32_t num_programs;
 };
 
@@ -137,7 +137,7 @@ static bool same_card(struct stream *s)
 
 /* ---- programs -------------------------------------------------------------- */
 
-static void collect(struct stream *s, struct rdu_program *p)
+static void collect(struct stream *s, struct card_program *p)
 {
 	uint32_t i;
 
@@ -181,9 +181,9 @@ static unsigned char *get_image(struct stream *s, uint64_t size)
 	return image;
 }
 
-static struct rdu_program *get_program(struct stream *s, uint64_t size, uint32_t tiles)
+static struct card_program *get_program(struct stream *s, uint64_t size, uint32_t tiles)
 {
-	struct rdu_program *p = NULL;
+	struct card_program *p = NULL;
 	struct rdu_cfg_diag diag = { .text = "" };
 	unsigned char *image;
 
@@ -220,7 +220,7 @@ static void programs(struct stream *s)
 	if (n > PROGRAMS_MAX)
 		refuse(s, "%u programs", n);
 	for (i = 0; i < n && !s->bad; i++) {
-		struct rdu_program *p = s->program[i];
+		struct card_program *p = s->program[i];
 		uint64_t size = s->get ? 0 : p->size;
 		uint32_t tiles = s->get ? 0 : p->tiles;
 
@@ -236,7 +236,7 @@ static void programs(struct stream *s)
 }
 
 /* A reference to a program: its number from 1 on, 0: none. */
-static void reference(struct stream *s, struct rdu_program **p)
+static void reference(struct stream *s, struct card_program **p)
 {
 	uint32_t i = 0;
 
@@ -265,7 +265,7 @@ static void slots(struct stream *s)
 
 /* ---- commands in progress --------------------------------------------------- */
 
-static void args(struct stream *s, const struct rdu_program *p, struct rdu_bound_args *a)
+static void args(struct stream *s, const struct card_program *p, struct rdu_bound_args *a)
 {
 	uint8_t there = a->block != NULL;
 	uint32_t region;
@@ -319,7 +319,7 @@ static void tracer(struct stream *s, struct rdu_tracer *t)
 		bytes(s, t->events, t->count * sizeof(*t->events));
 }
 
-static bool is_loop(const struct rdu_program *p, const struct rdu_prog_entry *e,
+static bool is_loop(const struct card_program *p, const struct rdu_prog_entry *e,
 		    const struct rdu_loop *l)
 {
 	const struct rdu_prog_step *step = &p->steps[e->first_step];
@@ -328,9 +328,9 @@ static bool is_loop(const struct rdu_program *p, const struct rdu_prog_entry *e,
 	       step[l->body - 1].arg == l->count && l->done < l->count;
 }
 
-static void run(struct stream *s, struct rdu_queue *q)
+static void run(struct stream *s, struct card_queue *q)
 {
-	struct rdu_program *p = q->run ? q->run->job.p : NULL;
+	struct card_program *p = q->run ? q->run->job.p : NULL;
 	uint32_t entry = q->run ? q->run->entry : 0, i;
 	struct rdu_schedule *r;
 
@@ -369,7 +369,7 @@ static void run(struct stream *s, struct rdu_queue *q)
 			refuse(s, "a loop from step %u on", r->loop[i].body);
 }
 
-static void suspended(struct stream *s, struct rdu_queue *q)
+static void suspended(struct stream *s, struct card_queue *q)
 {
 	field(s, q->spent);
 	field(s, q->watchdog_end);
@@ -397,7 +397,7 @@ static void config(struct stream *s, struct rdu_queue_config *c)
 }
 
 /* Grants the queue its tiles; what enabling a queue checks is checked here. */
-static bool take_tiles(struct stream *s, struct rdu_queue *q)
+static bool take_tiles(struct stream *s, struct card_queue *q)
 {
 	struct rdu_card *card = s->card;
 	uint32_t first = q->live.tile_first, count = q->live.tile_count, t;
@@ -419,7 +419,7 @@ static bool take_tiles(struct stream *s, struct rdu_queue *q)
 }
 
 /* One of what is asked of a queue: as a truth value. */
-static void request(struct stream *s, struct rdu_queue *q, enum card_request what)
+static void request(struct stream *s, struct card_queue *q, enum card_request what)
 {
 	uint8_t asked = (q->requests & what) != 0;
 
@@ -429,7 +429,7 @@ static void request(struct stream *s, struct rdu_queue *q, enum card_request wha
 }
 
 /* The command in progress, and what waits for its end. */
-static void work(struct stream *s, struct rdu_queue *q)
+static void work(struct stream *s, struct card_queue *q)
 {
 	uint8_t stuck = q->work == CARD_WORK_STUCK, hung = stuck || q->work == CARD_WORK_HUNG;
 	uint8_t suspended = q->work == CARD_WORK_SUSPENDED;
@@ -456,7 +456,7 @@ static void work(struct stream *s, struct rdu_queue *q)
 					  : CARD_WORK_SUSPENDED);
 }
 
-static void queue(struct stream *s, struct rdu_queue *q)
+static void queue(struct stream *s, struct card_queue *q)
 {
 	struct rdu_failure *f = &q->fault;
 
@@ -627,7 +627,7 @@ static void start_workers(struct stream *s)
 
 	card->busy_ns = card->sample_busy = 0;
 	for (i = 0; i < RDU_MAX_QUEUES && !s->bad; i++) {
-		struct rdu_queue *q = &card->queue[i];
+		struct card_queue *q = &card->queue[i];
 
 		atomic_fetch_add(&q->tlb_generation, 1);
 		if ((q->status != RDU_QUEUE_DISABLED || q->requests & CARD_REQ_FAULT_IRQ) &&

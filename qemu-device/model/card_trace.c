@@ -95,7 +95,7 @@ void rdu_trace_stage(void *tracer, uint32_t stage, uint32_t activation, uint64_t
 					       .end = t->start + end };
 }
 
-int rdu_trace_end(struct rdu_tracer *t, struct rdu_queue *q, struct rdu_failure *f)
+int rdu_trace_end(struct rdu_tracer *t, struct card_queue *q, struct rdu_failure *f)
 {
 	struct rdu_trace head = { .count = t->count, .dropped = t->dropped };
 	int result = 0;

@@ -17,7 +17,7 @@ struct wave {
 	struct run_state *st;
 	const struct task *tasks;
 	uint32_t num, num_serial; /* serial tasks come first and go together */
-	struct rdu_fault_record *faults;
+	struct fab_fault *faults;
 };
 
 static int by_cost(const void *pa, const void *pb)
@@ -49,7 +49,7 @@ static void run_task(void *arg, uint32_t i, struct arena *arena)
 
 /* Segments bound to memory that overlaps, one of them stored to: their programs'
  * islands run one after another. The plan knows only of those on one segment. */
-static bool segments_overlap(const struct rdu_section *s, const struct rdu_run *run)
+static bool segments_overlap(const struct rdu_section *s, const struct fab_run *run)
 {
 	uint32_t n = s->hdr->num_segments;
 
@@ -94,13 +94,13 @@ bool rdu_give_up(const _Atomic bool *stop, uint64_t deadline_ns)
 	return (stop && *stop) || (deadline_ns && rdu_monotonic_ns() > deadline_ns);
 }
 
-static int run_section(struct run_state *st, struct rdu_fault_record *fault)
+static int run_section(struct run_state *st, struct fab_fault *fault)
 {
 	const struct rdu_section *s = st->section;
 	const struct rdu_plan *plan = st->plan;
 	bool serial = segments_overlap(s, st->run);
 	struct task *tasks = calloc((size_t)plan->num_islands + 1, sizeof(*tasks));
-	struct rdu_fault_record *faults = calloc((size_t)plan->num_islands + 1, sizeof(*faults));
+	struct fab_fault *faults = calloc((size_t)plan->num_islands + 1, sizeof(*faults));
 	uint32_t *ready = calloc((size_t)s->num_stages + 1, sizeof(*ready)), num, i, k;
 	struct arena arena = { 0 };
 	int ret = -1;
@@ -181,8 +181,8 @@ static const struct rdu_plan *get_plan(struct rdu_section *s)
 	return s->plan;
 }
 
-int rdu_section_execute(struct rdu_section *section, const struct rdu_run *run,
-			struct rdu_fault_record *fault)
+int rdu_section_execute(struct rdu_section *section, const struct fab_run *run,
+			struct fab_fault *fault)
 {
 	struct run_state st = { .run = run };
 	struct rdu_cfg_diag diag;

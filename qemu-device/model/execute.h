@@ -165,14 +165,14 @@ struct access_run {
 	bool word; /* elements are words, and aligned */
 	int64_t addr, pred[RDU_MAX_PREDS];
 	uint64_t at[RDU_MAX_COUNTERS];
-	struct rdu_fault_record *fault;
+	struct fab_fault *fault;
 };
 
 /* Sets up the access for an activation; false and a fault if memory is not
  * there or not writable. copy: of the buffer. */
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct rdu_run *run,
-		      uint64_t activation, uint32_t copy, struct rdu_fault_record *fault);
+		      const struct rdu_section *s, const struct fab_run *run,
+		      uint64_t activation, uint32_t copy, struct fab_fault *fault);
 /* To vector `n` of the activation. */
 void rdu_access_seek(struct access_run *r, uint64_t n);
 /* Reads n vectors of `lanes` words; index: n index vectors of a gather. */
@@ -199,7 +199,7 @@ void rdu_arena_free(struct arena *a);
 struct run_state {
 	const struct rdu_section *section;
 	const struct rdu_plan *plan;
-	const struct rdu_run *run;
+	const struct fab_run *run;
 	uint64_t *count, *done; /* tokens */
 	uint32_t *copy;         /* program -> copies flipped */
 	uint32_t *words;        /* programs' own state */
@@ -234,7 +234,7 @@ struct island_run {
 	struct arena *arena;
 	struct node *nodes;
 	struct fifo *fifos;
-	struct rdu_fault_record *fault;
+	struct fab_fault *fault;
 	/* Work space of the node that runs. */
 	uint32_t *reg[16], *port[RDU_MAX_PORTS], *extra[12];
 	uint32_t extra_words, reg_words;
@@ -245,7 +245,7 @@ struct island_run {
 
 /* Runs one activation of an island. False and *fault on trouble. */
 bool rdu_island_run(struct run_state *st, const struct island *island, uint64_t activation,
-		    struct arena *arena, struct rdu_fault_record *fault);
+		    struct arena *arena, struct fab_fault *fault);
 
 /* A node's body: runs up to n firings whose input is there; the number run, or
  * -1 on a fault. */
@@ -292,7 +292,7 @@ const uint32_t *rdu_port_take(struct island_run *ir, struct node *node, uint32_t
 void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool last,
 		    uint8_t *flags);
 bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last);
-bool rdu_trouble(struct rdu_fault_record *fault, enum rdu_fault code, uint32_t program,
+bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program,
 		 uint64_t addr);
 
 /* ---- threads ---------------------------------------------------------------- */

@@ -58,7 +58,7 @@ struct rdu_segment {
 };
 
 /* Where a run stopped. */
-struct rdu_fault_record {
+struct fab_fault {
 	enum rdu_fault code;
 	uint32_t info;
 	uint64_t addr;    /* SEGMENT, BOUNDS: byte offset in the segment */
@@ -72,7 +72,7 @@ struct rdu_pool;
 struct rdu_pool *rdu_pool_new(unsigned int threads);
 void rdu_pool_free(struct rdu_pool *pool);
 
-struct rdu_run {
+struct fab_run {
 	const struct rdu_segment *segments; /* as many as the image says */
 	const uint32_t *scalars;
 	uint32_t **scratch;   /* scratch[virtual tile * pmus + pmu]: pmu_bytes each,
@@ -84,8 +84,8 @@ struct rdu_run {
 
 /* Runs all activations. 0, or -1 and *fault; memory then holds what was stored
  * before the fault. */
-int rdu_section_execute(struct rdu_section *section, const struct rdu_run *run,
-			struct rdu_fault_record *fault);
+int rdu_section_execute(struct rdu_section *section, const struct fab_run *run,
+			struct fab_fault *fault);
 
 /* ---- time --------------------------------------------------------------- */
 

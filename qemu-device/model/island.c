@@ -348,7 +348,7 @@ static int64_t run_node(struct island_run *ir, struct node *node)
 
 static bool stopped(struct island_run *ir)
 {
-	const struct rdu_run *run = ir->st->run;
+	const struct fab_run *run = ir->st->run;
 
 	/* The clock is looked at less often. */
 	return rdu_give_up(run->stop, ++ir->polls % 64 ? 0 : run->deadline_ns);
@@ -422,7 +422,7 @@ static bool get_work_space(struct island_run *ir)
 }
 
 bool rdu_island_run(struct run_state *st, const struct island *il, uint64_t activation,
-		    struct arena *arena, struct rdu_fault_record *fault)
+		    struct arena *arena, struct fab_fault *fault)
 {
 	const struct rdu_plan *plan = st->plan;
 	struct island_run ir = {

@@ -40,7 +40,7 @@ static bool entry(const struct rdu_card *card, uint64_t table, uint64_t va, unsi
 }
 
 /* Walks to the leaf. 0 with *pte and *level, or -1 with *level where it ended. */
-static int walk(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
+static int walk(struct card_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
 {
 	const struct rdu_card *card = q->card;
 	uint64_t table = q->live.pt, e;
@@ -67,7 +67,7 @@ static int walk(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int *l
 	return -1;
 }
 
-static int lookup(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
+static int lookup(struct card_queue *q, uint64_t va, uint64_t *pte, unsigned int *level)
 {
 	struct rdu_tlb *tlb = &q->tlb;
 	uint32_t generation = atomic_load_explicit(&q->tlb_generation, memory_order_acquire);
@@ -104,7 +104,7 @@ static int lookup(struct rdu_queue *q, uint64_t va, uint64_t *pte, unsigned int 
 	return 0;
 }
 
-static int page(struct rdu_queue *q, uint64_t va, bool write, struct rdu_stretch *s,
+static int page(struct card_queue *q, uint64_t va, bool write, struct rdu_stretch *s,
 		struct rdu_failure *f)
 {
 	unsigned int level = RDU_PT_LEVELS - 1;
@@ -122,7 +122,7 @@ static int page(struct rdu_queue *q, uint64_t va, bool write, struct rdu_stretch
 	return 0;
 }
 
-int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
+int rdu_mmu_stretch(struct card_queue *q, uint64_t va, uint64_t len, bool write,
 		    struct rdu_stretch *s, struct rdu_failure *f)
 {
 	struct rdu_stretch next;
@@ -155,7 +155,8 @@ int rdu_mmu_stretch(struct rdu_queue *q, uint64_t va, uint64_t len, bool write,
 	return 0;
 }
 
-int rdu_mmu_check(struct rdu_queue *q, uint64_t va, uint64_t len, bool write, struct rdu_failure *f)
+int rdu_mmu_check(struct card_queue *q, uint64_t va, uint64_t len, bool write,
+		  struct rdu_failure *f)
 {
 	struct rdu_stretch s;
 

@@ -12,7 +12,7 @@
 #include "card_priv.h"
 #include "timing_priv.h"
 
-void rdu_program_put(struct rdu_program *p)
+void rdu_program_put(struct card_program *p)
 {
 	uint32_t i;
 
@@ -29,7 +29,7 @@ void rdu_program_put(struct rdu_program *p)
 	free(p);
 }
 
-void rdu_queue_unload(struct rdu_queue *q)
+void rdu_queue_unload(struct card_queue *q)
 {
 	rdu_program_put(q->loaded);
 	q->loaded = NULL;
@@ -41,10 +41,10 @@ void rdu_queue_unload(struct rdu_queue *q)
 		card_queue_move(q, CARD_WORK_QUIET);
 }
 
-struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
-				    uint32_t tiles)
+struct card_program *rdu_program_new(struct rdu_card *card, unsigned char *image, size_t size,
+				     uint32_t tiles)
 {
-	struct rdu_program *p = calloc(1, sizeof(*p));
+	struct card_program *p = calloc(1, sizeof(*p));
 	const struct rdu_prog_header *h = (const void *)image;
 	pthread_condattr_t attr;
 
@@ -76,14 +76,14 @@ struct rdu_program *rdu_program_new(struct rdu_card *card, unsigned char *image,
 	return p;
 }
 
-int rdu_prog_load(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+int rdu_prog_load(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 	uint64_t addr = cmd->prog.addr, size = cmd->prog.size;
 	uint32_t tiles = cmd->prog.tiles ? cmd->prog.tiles : card->chip.tiles;
 	struct rdu_prog_result result = { .section = RDU_NONE };
 	struct rdu_cfg_diag diag;
-	struct rdu_program *p = NULL;
+	struct card_program *p = NULL;
 	unsigned char *image = NULL;
 
 	memset(&diag, 0, sizeof(diag));
@@ -134,10 +134,10 @@ answer:
 	return 0;
 }
 
-int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+int rdu_prog_unload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
-	struct rdu_program *p = NULL;
+	struct card_program *p = NULL;
 
 	pthread_mutex_lock(&card->lock);
 	if (cmd->slot < RDU_MAX_SLOTS) {
@@ -151,9 +151,9 @@ int rdu_prog_unload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_f
 	return 0;
 }
 
-static struct rdu_program *slot_get(struct rdu_card *card, uint32_t slot)
+static struct card_program *slot_get(struct rdu_card *card, uint32_t slot)
 {
-	struct rdu_program *p = NULL;
+	struct card_program *p = NULL;
 
 	pthread_mutex_lock(&card->lock);
 	if (slot < RDU_MAX_SLOTS && card->slot[slot]) {
@@ -166,17 +166,17 @@ static struct rdu_program *slot_get(struct rdu_card *card, uint32_t slot)
 
 /* ---- a translated section, one user at a time ------------------------------- */
 
-static const struct rdu_cfg_header *section_header(const struct rdu_program *p, uint32_t i)
+static const struct rdu_cfg_header *section_header(const struct card_program *p, uint32_t i)
 {
 	return (const void *)(p->image + p->sections[i].offset);
 }
 
-bool rdu_program_fits(const struct rdu_program *p, uint32_t i, uint32_t tiles)
+bool rdu_program_fits(const struct card_program *p, uint32_t i, uint32_t tiles)
 {
 	return section_header(p, i)->num_tiles <= tiles && p->hdr->num_tiles <= tiles;
 }
 
-static struct rdu_section *section_get(struct rdu_queue *q, struct rdu_program *p, uint32_t i,
+static struct rdu_section *section_get(struct card_queue *q, struct card_program *p, uint32_t i,
 				       struct rdu_failure *f)
 {
 	struct rdu_slot_section *s = &p->section[i];
@@ -212,7 +212,7 @@ static struct rdu_section *section_get(struct rdu_queue *q, struct rdu_program *
 	return NULL;
 }
 
-static void section_put(struct rdu_program *p, uint32_t i)
+static void section_put(struct card_program *p, uint32_t i)
 {
 	pthread_mutex_lock(&p->lock);
 	p->section[i].in_use = false;
@@ -222,7 +222,7 @@ static void section_put(struct rdu_program *p, uint32_t i)
 
 /* ---- argument blocks -------------------------------------------------------- */
 
-struct rdu_args *rdu_args_new(const struct rdu_program *p, size_t *size)
+struct rdu_args *rdu_args_new(const struct card_program *p, size_t *size)
 {
 	const struct rdu_args *a;
 
@@ -231,7 +231,7 @@ struct rdu_args *rdu_args_new(const struct rdu_program *p, size_t *size)
 	return calloc(1, *size + 8);
 }
 
-bool rdu_args_wrong(const struct rdu_program *p, const struct rdu_args *args, uint32_t *region)
+bool rdu_args_wrong(const struct card_program *p, const struct rdu_args *args, uint32_t *region)
 {
 	*region = RDU_NONE;
 	if (args->num_regions != p->hdr->num_regions || args->num_scalars != p->hdr->num_scalars)
@@ -245,8 +245,8 @@ bool rdu_args_wrong(const struct rdu_program *p, const struct rdu_args *args, ui
 	return false;
 }
 
-static int read_args(struct rdu_queue *q, const struct rdu_program *p, uint64_t addr, uint64_t size,
-		     struct rdu_bound_args *args, struct rdu_failure *f)
+static int read_args(struct card_queue *q, const struct card_program *p, uint64_t addr,
+		     uint64_t size, struct rdu_bound_args *args, struct rdu_failure *f)
 {
 	uint32_t region;
 	size_t need;
@@ -277,7 +277,7 @@ fail:
 
 /* ---- the three commands ----------------------------------------------------- */
 
-static int job_begin(struct rdu_job *j, struct rdu_queue *q, const struct rdu_cmd *c,
+static int job_begin(struct card_job *j, struct card_queue *q, const struct rdu_cmd *c,
 		     uint64_t sections, struct rdu_failure *f)
 {
 	memset(&j->stats, 0, sizeof(j->stats));
@@ -286,9 +286,9 @@ static int job_begin(struct rdu_job *j, struct rdu_queue *q, const struct rdu_cm
 	return rdu_trace_begin(&j->trace, c->run.trace, c->run.trace_size, sections, f);
 }
 
-static int job_end(struct rdu_job *j, const struct rdu_cmd *c, int failed, struct rdu_failure *f)
+static int job_end(struct card_job *j, const struct rdu_cmd *c, int failed, struct rdu_failure *f)
 {
-	struct rdu_queue *q = j->q;
+	struct card_queue *q = j->q;
 
 	j->stats.start_cycle = q->time;
 	j->stats.end_cycle = rdu_queue_clock(q);
@@ -305,10 +305,10 @@ static int job_end(struct rdu_job *j, const struct rdu_cmd *c, int failed, struc
 }
 
 /* Section i onto the tiles, unless it is there. */
-static int pload(struct rdu_job *j, uint32_t i, struct rdu_failure *f)
+static int pload(struct card_job *j, uint32_t i, struct rdu_failure *f)
 {
-	struct rdu_queue *q = j->q;
-	struct rdu_program *p = j->p;
+	struct card_queue *q = j->q;
+	struct card_program *p = j->p;
 	uint64_t start = rdu_queue_clock(q);
 
 	if (q->loaded == p && q->loaded_section == i)
@@ -328,9 +328,9 @@ static int pload(struct rdu_job *j, uint32_t i, struct rdu_failure *f)
 	return 0;
 }
 
-static int aload(struct rdu_job *j, uint32_t i, struct rdu_failure *f)
+static int aload(struct card_job *j, uint32_t i, struct rdu_failure *f)
 {
-	struct rdu_queue *q = j->q;
+	struct card_queue *q = j->q;
 	uint64_t start = rdu_queue_clock(q);
 
 	if (!rdu_queue_spend(q, &q->spent.aload,
@@ -341,13 +341,13 @@ static int aload(struct rdu_job *j, uint32_t i, struct rdu_failure *f)
 }
 
 /* Values, if the card computes any. */
-static int compute(struct rdu_job *j, uint32_t i, struct rdu_section *s,
-		   const struct rdu_binding *b, struct rdu_failure *f)
+static int compute(struct card_job *j, uint32_t i, struct rdu_section *s,
+		   const struct card_binding *b, struct rdu_failure *f)
 {
-	struct rdu_queue *q = j->q;
+	struct card_queue *q = j->q;
 	struct rdu_card *card = q->card;
-	struct rdu_fault_record record = { .program = RDU_NONE };
-	struct rdu_run run = {
+	struct fab_fault record = { .program = RDU_NONE };
+	struct fab_run run = {
 		.segments = b->segment,
 		.scalars = j->args->scalars,
 		.scratch = card->scratch_ptr + (size_t)q->live.tile_first * card->pmus_per_tile,
@@ -367,7 +367,7 @@ static int compute(struct rdu_job *j, uint32_t i, struct rdu_section *s,
 
 /* What was stored before a fault stays stored: no watchdog and no pause cuts the
  * copies back of a section that has ended, which are bounded. A reset does. */
-static int unbind(struct rdu_queue *q, struct rdu_binding *b, struct rdu_failure *f)
+static int unbind(struct card_queue *q, struct card_binding *b, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 	uint64_t deadline = q->deadline_ns;
@@ -387,13 +387,13 @@ static int unbind(struct rdu_queue *q, struct rdu_binding *b, struct rdu_failure
 	return result;
 }
 
-static int exec(struct rdu_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
+static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
-	struct rdu_queue *q = j->q;
+	struct card_queue *q = j->q;
 	const struct rdu_patience patience = { &q->stop, q->deadline_ns };
 	const struct rdu_section_time *t;
 	uint64_t start = rdu_queue_clock(q);
-	struct rdu_binding b;
+	struct card_binding b;
 	struct rdu_section *s;
 	int failed;
 
@@ -475,7 +475,7 @@ static uint32_t skip_loop(const struct rdu_prog_step *step, uint32_t n, uint32_t
 
 static int schedule(struct rdu_schedule *s, struct rdu_failure *f)
 {
-	struct rdu_job *j = &s->job;
+	struct card_job *j = &s->job;
 	const struct rdu_prog_entry *e = &j->p->entries[s->entry];
 	const struct rdu_prog_step *step = &j->p->steps[e->first_step];
 	uint32_t n = e->num_steps, at;
@@ -524,7 +524,7 @@ static int schedule(struct rdu_schedule *s, struct rdu_failure *f)
 	return 0;
 }
 
-struct rdu_schedule *rdu_schedule_new(struct rdu_queue *q, struct rdu_program *p, uint32_t entry)
+struct rdu_schedule *rdu_schedule_new(struct card_queue *q, struct card_program *p, uint32_t entry)
 {
 	struct rdu_schedule *s = calloc(1, sizeof(*s));
 
@@ -553,10 +553,10 @@ void rdu_schedule_free(struct rdu_schedule *s)
 	free(s);
 }
 
-static struct rdu_schedule *start_run(struct rdu_queue *q, const struct rdu_cmd *cmd,
+static struct rdu_schedule *start_run(struct card_queue *q, const struct rdu_cmd *cmd,
 				      struct rdu_failure *f)
 {
-	struct rdu_program *p = slot_get(q->card, cmd->slot);
+	struct card_program *p = slot_get(q->card, cmd->slot);
 	const struct rdu_prog_entry *e;
 	struct rdu_schedule *s;
 
@@ -585,7 +585,7 @@ no_run:
 	return NULL;
 }
 
-int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+int rdu_cmd_run(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
 	struct rdu_schedule *s = q->run;
 	int failed;
@@ -611,9 +611,9 @@ int rdu_cmd_run(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failu
 	return failed;
 }
 
-int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+int rdu_cmd_pload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
-	struct rdu_job j = { .p = slot_get(q->card, cmd->slot) };
+	struct card_job j = { .p = slot_get(q->card, cmd->slot) };
 	int failed = -1;
 
 	if (!j.p || cmd->run.index >= j.p->hdr->num_sections) {
@@ -629,11 +629,11 @@ int rdu_cmd_pload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 	return failed;
 }
 
-int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+int rdu_cmd_aload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
 	struct rdu_bound_args args = { NULL, NULL };
-	struct rdu_job j = { .p = q->loaded };
-	struct rdu_binding b;
+	struct card_job j = { .p = q->loaded };
+	struct card_binding b;
 	int failed;
 
 	if (!q->loaded)
@@ -664,9 +664,9 @@ int rdu_cmd_aload(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_fai
 	return 0;
 }
 
-int rdu_cmd_exec(struct rdu_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
+int rdu_cmd_exec(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
-	struct rdu_job j = { .p = q->loaded, .args = &q->args };
+	struct card_job j = { .p = q->loaded, .args = &q->args };
 	int failed;
 
 	if (!q->loaded || !q->args.block)

@@ -20,12 +20,13 @@ int rdu_fail(struct rdu_failure *f, enum rdu_fault code, uint32_t info, uint64_t
 	return -1;
 }
 
-uint64_t rdu_queue_clock(const struct rdu_queue *q)
+uint64_t rdu_queue_clock(const struct card_queue *q)
 {
 	return q->time + q->spent.exec + q->spent.pload + q->spent.aload + q->spent.copy;
 }
 
-bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles, struct rdu_failure *f)
+bool rdu_queue_spend(struct card_queue *q, uint64_t *purpose, uint64_t cycles,
+		     struct rdu_failure *f)
 {
 	*purpose += cycles;
 	if (rdu_queue_clock(q) - q->time <= q->watchdog_end)
@@ -34,7 +35,7 @@ bool rdu_queue_spend(struct rdu_queue *q, uint64_t *purpose, uint64_t cycles, st
 	return false;
 }
 
-bool rdu_queue_continue(struct rdu_queue *q, struct rdu_failure *f)
+bool rdu_queue_continue(struct card_queue *q, struct rdu_failure *f)
 {
 	if (rdu_give_up(&q->stop, q->deadline_ns)) {
 		rdu_fail(f, RDU_FAULT_WATCHDOG, 1, 0);
@@ -88,7 +89,7 @@ static bool well_formed(const struct rdu_cmd *c, bool admin)
 	return false;
 }
 
-static int carry_out(struct rdu_queue *q, const struct rdu_cmd *c, struct rdu_failure *f)
+static int carry_out(struct card_queue *q, const struct rdu_cmd *c, struct rdu_failure *f)
 {
 	uint64_t now;
 
@@ -139,7 +140,7 @@ static bool brief(const struct rdu_cmd *c)
 
 /* Raises a vector, without the lock. The queue counts as quiet meanwhile: the
  * front end may block here until whoever waits for the card has let go. */
-static void raise_irq(struct rdu_queue *q, unsigned int vector)
+static void raise_irq(struct card_queue *q, unsigned int vector)
 {
 	struct rdu_card *card = q->card;
 	enum card_work before = q->work;
@@ -156,7 +157,7 @@ static void raise_irq(struct rdu_queue *q, unsigned int vector)
 }
 
 /* card->lock held. */
-static void fault(struct rdu_queue *q, const struct rdu_failure *f, uint64_t seq)
+static void fault(struct card_queue *q, const struct rdu_failure *f, uint64_t seq)
 {
 	q->fault = *f;
 	q->fault_seq = seq;
@@ -172,7 +173,7 @@ static void fault(struct rdu_queue *q, const struct rdu_failure *f, uint64_t seq
 }
 
 /* Fetches what the doorbell announced, up to a batch. card->lock not held. */
-static int fetch(struct rdu_queue *q, struct rdu_failure *f)
+static int fetch(struct card_queue *q, struct rdu_failure *f)
 {
 	struct rdu_card *card = q->card;
 	uint32_t entries = 1u << q->live.log2, head = q->head, n = q->tail - head, first;
@@ -196,7 +197,7 @@ static int fetch(struct rdu_queue *q, struct rdu_failure *f)
 
 /* card->lock held. From idle to running: the queue's clock catches up with the
  * card's, or with the queues that are at work now. */
-static void start_running(struct rdu_queue *q)
+static void start_running(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 	uint64_t base = UINT64_MAX;
@@ -214,7 +215,7 @@ static void start_running(struct rdu_queue *q)
 }
 
 /* The command's cycles go to the queue's counters and to the card's clock. */
-static void account(struct rdu_queue *q)
+static void account(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 
@@ -231,7 +232,7 @@ static void account(struct rdu_queue *q)
 }
 
 /* A command, or the rest of one that a pause cut in two. */
-static void begin(struct rdu_queue *q, bool again)
+static void begin(struct card_queue *q, bool again)
 {
 	uint64_t limit = q->watchdog;
 
@@ -245,7 +246,7 @@ static void begin(struct rdu_queue *q, bool again)
 }
 
 /* card->lock held. */
-static void suspend(struct rdu_queue *q)
+static void suspend(struct card_queue *q)
 {
 	uint64_t now = rdu_monotonic_ns();
 
@@ -255,7 +256,7 @@ static void suspend(struct rdu_queue *q)
 }
 
 /* again: it was suspended. card->lock taken. */
-static void one_command(struct rdu_queue *q, bool again)
+static void one_command(struct card_queue *q, bool again)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_cmd *c = &q->batch[q->batch_pos];
@@ -298,7 +299,7 @@ static void one_command(struct rdu_queue *q, bool again)
 }
 
 /* Waits a little for the doorbell without sleeping. */
-static void spin(struct rdu_queue *q)
+static void spin(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 	uint64_t end = rdu_monotonic_ns() + SPIN_NS;
@@ -311,12 +312,12 @@ static void spin(struct rdu_queue *q)
 	}
 }
 
-static bool hangs(const struct rdu_queue *q)
+static bool hangs(const struct card_queue *q)
 {
 	return q->work == CARD_WORK_HUNG || q->work == CARD_WORK_STUCK;
 }
 
-static bool has_work(const struct rdu_queue *q)
+static bool has_work(const struct card_queue *q)
 {
 	const struct rdu_card *card = q->card;
 
@@ -334,7 +335,7 @@ static bool has_work(const struct rdu_queue *q)
 
 /* Fetches commands if there are none, and carries out one, of any kind or only
  * a brief one: true if it did. card->lock held, and let go of meanwhile. */
-static bool step(struct rdu_queue *q, bool only_brief)
+static bool step(struct card_queue *q, bool only_brief)
 {
 	struct rdu_card *card = q->card;
 	struct rdu_failure f = { .section = RDU_NONE, .program = RDU_NONE };
@@ -366,7 +367,7 @@ static bool step(struct rdu_queue *q, bool only_brief)
  * carried out here, in the front end's thread: the rest is the worker's, and so
  * is all that follows from faults and resets.
  */
-void rdu_queue_rung(struct rdu_queue *q)
+void rdu_queue_rung(struct card_queue *q)
 {
 	struct rdu_card *card = q->card;
 	unsigned int n = 0;
@@ -386,14 +387,14 @@ void rdu_queue_rung(struct rdu_queue *q)
 }
 
 /* A fault is to be told of; nothing is while the card is paused. */
-static bool irq_due(const struct rdu_queue *q)
+static bool irq_due(const struct card_queue *q)
 {
 	return q->requests & CARD_REQ_FAULT_IRQ && !q->card->paused;
 }
 
 void *rdu_queue_worker(void *queue)
 {
-	struct rdu_queue *q = queue;
+	struct card_queue *q = queue;
 	struct rdu_card *card = q->card;
 	bool spun = true;
 

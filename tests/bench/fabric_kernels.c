@@ -18,10 +18,10 @@ static double run(void *image, size_t size, struct rdu_segment *seg, int threads
 	uint32_t pmus = rdu_chip_pmus_per_tile(&chip), scalars[4] = { 0 };
 	uint32_t **scratch = calloc((size_t)chip.tiles * pmus, sizeof(*scratch));
 	struct rdu_pool *pool = rdu_pool_new(threads);
-	struct rdu_run r = {
+	struct fab_run r = {
 		.segments = seg, .scalars = scalars, .scratch = scratch, .pool = pool
 	};
-	struct rdu_fault_record fault;
+	struct fab_fault fault;
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s = rdu_section_new(image, size, &chip, 0, &diag);
 	double best = 1e9;

@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 		const struct rdu_prog_section *q = &sec[step[en[e].first_step + k].arg];
 		struct rdu_segment ga[256];
 		struct cycle_segment gb[256];
-		struct rdu_fault_record fault;
+		struct fab_fault fault;
 		struct rdu_cfg_diag diag;
 		struct rdu_section *x = rdu_section_new(a.program + q->offset, q->size, &a.chip,
 							h->num_tiles, &diag);
@@ -111,7 +111,7 @@ int main(int argc, char **argv)
 			gb[i] = (struct cycle_segment){ b.memory[g->region] + g->offset, g->size,
 							base[g->region] + g->offset };
 		}
-		struct rdu_run run = { .segments = ga, .scratch = sa };
+		struct fab_run run = { .segments = ga, .scratch = sa };
 		struct cycle_setup setup = {
 			.section = x, .segments = gb, .scratch = sb, .limit = 100000000
 		};

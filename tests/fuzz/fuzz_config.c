@@ -58,10 +58,10 @@ static void use(const void *image, size_t size)
 	const struct rdu_cfg_header *h = image;
 	uint32_t scalars[RDU_MAX_SCALARS] = { 3, 1, 2 }, *scratch[8];
 	struct rdu_segment seg[SEGMENTS];
-	struct rdu_fault_record fault;
+	struct fab_fault fault;
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s = rdu_section_new(image, size, &chip, 1, &diag);
-	struct rdu_run run = { .segments = seg, .scalars = scalars, .scratch = scratch };
+	struct fab_run run = { .segments = seg, .scalars = scalars, .scratch = scratch };
 	struct timespec ts;
 
 	if (!s)

@@ -486,7 +486,7 @@ static void all_of(bool brief_in_doorbell)
 /* Does a queue go from one state to the other? If not, it ends the process. */
 static bool goes(enum card_work from, enum card_work to)
 {
-	struct rdu_queue q = { .work = from };
+	struct card_queue q = { .work = from };
 	int status = 0;
 	pid_t pid;
 

@@ -57,7 +57,7 @@ struct rig {
 	uint32_t num_scratch;
 	struct rdu_pool *pool;
 	struct rdu_cfg_diag diag;
-	struct rdu_fault_record fault;
+	struct fab_fault fault;
 };
 
 __attribute__((unused)) static void rig_init(struct rig *r, const char *chip)
@@ -109,7 +109,7 @@ __attribute__((unused)) static void rig_scratch(struct rig *r, const void *image
 __attribute__((unused)) static int rig_run(struct rig *r, const void *image, size_t size)
 {
 	struct rdu_section *s = rdu_section_new(image, size, &r->chip, 0, &r->diag);
-	struct rdu_run run = { .segments = r->seg, .scalars = r->scalars, .scratch = r->scratch,
+	struct fab_run run = { .segments = r->seg, .scalars = r->scalars, .scratch = r->scratch,
 			       .pool = r->pool };
 	int ret;
 

@@ -334,7 +334,7 @@ static void test_noise(void)
 	struct good g;
 	uint32_t accepted = 0, rounds = 6000;
 	static uint32_t mem[3][4096];
-	volatile bool stop = false;
+	_Atomic bool stop = false;
 
 	rig_init(&r, "sn10");
 	for (int i = 0; i < 3; i++)
@@ -359,7 +359,7 @@ static void test_noise(void)
 			g.data[rnd() % g.size] ^= 1 << (rnd() & 7);
 		s = rdu_section_new(g.data, g.size, &r.chip, 0, &d);
 		if (s) {
-			struct rdu_run run = { .segments = r.seg,
+			struct fab_run run = { .segments = r.seg,
 					       .scalars = r.scalars,
 					       .scratch = r.scratch,
 					       .stop = &stop,

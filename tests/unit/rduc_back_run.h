@@ -157,7 +157,7 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 		const struct rdu_prog_section *q = &sec[step[en[e].first_step + s].arg];
 		const struct rdu_section_time *time;
 		struct rdu_segment bound[256];
-		struct rdu_fault_record fault;
+		struct fab_fault fault;
 		struct rdu_cfg_diag diag;
 		struct rdu_section *x = rdu_section_new(r->program + q->offset, q->size, &r->chip,
 							h->num_tiles, &diag);
@@ -178,7 +178,7 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 			bound[i].size = g->size;
 			bound[i].write = g->access & RDU_SEG_WRITE;
 		}
-		struct rdu_run run = { .segments = bound, .scratch = scratch, .pool = pool };
+		struct fab_run run = { .segments = bound, .scratch = scratch, .pool = pool };
 
 		if (execute && rdu_section_execute(x, &run, &fault)) {
 			snprintf(error, error_size,
