@@ -182,7 +182,7 @@ static void acc_op(struct chunk *ch, const struct op_plan *op, uint32_t *out, co
 /* The first lane where a trap's condition holds stops the section. */
 static bool trap(const struct chunk *ch, const uint32_t *b)
 {
-	struct rdu_fault_record *fault = ch->ir->fault;
+	struct fab_fault *fault = ch->ir->fault;
 	uint32_t lanes = ch->ir->plan->lanes, any = 0;
 	size_t i, n = ch->n * lanes, at;
 
