@@ -19,6 +19,8 @@
 /* As drmIoctl, but with a negative errno. */
 static int call(struct drm_device *d, unsigned long request, void *arg)
 {
+	if (d->fd < 0)
+		return -ENODEV; /* closed for a reset */
 	return drmIoctl(d->fd, request, arg) ? -errno : 0;
 }
 
@@ -171,6 +173,12 @@ static int drm_usage(struct rdu_device *dev, struct rdu_tile_usage *usage, unsig
 	return dev->chip.tiles;
 }
 
+static int fail_write(struct rdu_device *dev, const char *path, int ret)
+{
+	return lr_fail(&dev->obj, ret, "%s: %s%s", path, strerror(-ret),
+		       ret == -EACCES ? "; resetting a card needs root" : "");
+}
+
 static int write_file(struct rdu_device *dev, const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
@@ -179,14 +187,12 @@ static int write_file(struct rdu_device *dev, const char *path, const char *text
 		ret = -errno;
 	if (fd >= 0)
 		close(fd);
-	if (ret)
-		return lr_fail(&dev->obj, ret, "%s: %s%s", path, strerror(-ret),
-			       ret == -EACCES ? "; resetting a card needs root" : "");
-	return 0;
+	return ret ? fail_write(dev, path, ret) : 0;
 }
 
 /* The driver lets go, the function is reset, the driver takes it again: nothing
- * that was there before is left. This device's node is gone afterwards. */
+ * that was there before is left. An open file would keep its node's number, and the
+ * card would come back under another: this device's is closed before. */
 static int drm_reset(struct rdu_device *dev)
 {
 	static const char bind[] = "/sys/bus/pci/drivers/" DRM_RDU_DRIVER_NAME "/bind";
@@ -195,6 +201,11 @@ static int drm_reset(struct rdu_device *dev)
 	char reset[96];
 	int ret;
 
+	if (access(unbind, W_OK))
+		return fail_write(dev, unbind, -errno);
+	if (d->fd >= 0)
+		close(d->fd);
+	d->fd = -1;
 	snprintf(reset, sizeof(reset), "/sys/bus/pci/devices/%s/reset", d->pci);
 	ret = write_file(dev, unbind, d->pci);
 	if (ret)
