@@ -13,6 +13,12 @@ struct rdu_backend {
 	/* Fills in dev->priv, chip and chip_hash. Notes its failures on dev. */
 	int (*open)(struct rdu_device *dev, const char *where);
 	void (*close)(struct rdu_device *dev);
+	/* In place of close, context_free, buffer_free in a process that did not make the
+	 * object: frees this process's memory, and touches neither card nor kernel objects,
+	 * which are still the other's. No lock is to be taken: who held it is not here. */
+	void (*device_forget)(struct rdu_device *dev);
+	void (*context_forget)(struct rdu_context *ctx);
+	void (*buffer_forget)(struct rdu_buffer *buf);
 	int (*info)(struct rdu_device *dev, struct rdu_device_info *info);
 	/* Tiles of the chip, at most `count` written. */
 	int (*usage)(struct rdu_device *dev, struct rdu_tile_usage *usage, unsigned int count);

@@ -10,7 +10,7 @@
 RDU_EXPORT int rdu_context_new(struct rdu_device *dev, const struct rdu_context_options *options,
 			       struct rdu_context **out)
 {
-	struct rdu_context *ctx = *out = calloc(1, sizeof(*ctx));
+	struct rdu_context *ctx = *out = lr_new(sizeof(*ctx));
 	pthread_mutexattr_t attr;
 	int ret;
 
@@ -21,9 +21,10 @@ RDU_EXPORT int rdu_context_new(struct rdu_device *dev, const struct rdu_context_
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&ctx->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
-	if (lr_check(&dev->obj)) {
+	ret = lr_check_base(&ctx->obj, &dev->obj, "device");
+	if (ret) {
 		ctx->obj.dead = true;
-		return lr_fail(&ctx->obj, -EINVAL, "the device is not open");
+		return ret;
 	}
 	if (options)
 		memcpy(&ctx->options, options,
@@ -52,7 +53,9 @@ RDU_EXPORT void rdu_context_free(struct rdu_context *ctx)
 {
 	if (!ctx)
 		return;
-	if (ctx->priv)
+	if (ctx->priv && lr_foreign(&ctx->obj))
+		ctx->dev->backend->context_forget(ctx);
+	else if (ctx->priv)
 		ctx->dev->backend->context_free(ctx);
 	lr_ranges_fini(&ctx->va);
 	pthread_mutex_destroy(&ctx->lock);
@@ -77,7 +80,7 @@ RDU_EXPORT int rdu_context_get_fault(struct rdu_context *ctx, struct rdu_fault_i
 RDU_EXPORT int rdu_buffer_new(struct rdu_context *ctx, uint64_t size, uint32_t flags,
 			      struct rdu_buffer **out)
 {
-	struct rdu_buffer *buf = *out = calloc(1, sizeof(*buf));
+	struct rdu_buffer *buf = *out = lr_new(sizeof(*buf));
 	int ret;
 
 	if (!buf)
@@ -86,8 +89,9 @@ RDU_EXPORT int rdu_buffer_new(struct rdu_context *ctx, uint64_t size, uint32_t f
 	buf->size = size;
 	buf->flags = flags;
 	buf->obj.dead = true;
-	if (lr_check(&ctx->obj))
-		return lr_fail(&buf->obj, -EINVAL, "the context could not be made");
+	ret = lr_check_base(&buf->obj, &ctx->obj, "context");
+	if (ret)
+		return ret;
 	if (!size || size >> 47 || flags & ~RDU_BUFFER_HOST)
 		return lr_fail(&buf->obj, -EINVAL, "a buffer of %llu bytes with flags 0x%x",
 			       (unsigned long long)size, flags);
@@ -115,7 +119,9 @@ RDU_EXPORT void rdu_buffer_free(struct rdu_buffer *buf)
 	if (!buf)
 		return;
 	ctx = buf->ctx;
-	if (!buf->obj.dead) {
+	if (!buf->obj.dead && lr_foreign(&buf->obj)) {
+		ctx->dev->backend->buffer_forget(buf);
+	} else if (!buf->obj.dead) {
 		pthread_mutex_lock(&ctx->lock);
 		ctx->dev->backend->buffer_free(buf);
 		lr_ranges_give(&ctx->va, buf->address, buf->room);

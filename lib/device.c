@@ -8,7 +8,7 @@
 
 RDU_EXPORT int rdu_open(const char *where, struct rdu_device **out)
 {
-	struct rdu_device *dev = *out = calloc(1, sizeof(*dev));
+	struct rdu_device *dev = *out = lr_new(sizeof(*dev));
 	int ret;
 
 	if (!dev)
@@ -28,7 +28,9 @@ RDU_EXPORT void rdu_close(struct rdu_device *dev)
 {
 	if (!dev)
 		return;
-	if (dev->priv)
+	if (dev->priv && lr_foreign(&dev->obj))
+		dev->backend->device_forget(dev);
+	else if (dev->priv)
 		dev->backend->close(dev);
 	pthread_mutex_destroy(&dev->lock);
 	free(dev);
@@ -59,7 +61,7 @@ RDU_EXPORT const struct rdu_chip *rdu_device_chip(struct rdu_device *dev)
 
 RDU_EXPORT int rdu_device_fd(struct rdu_device *dev)
 {
-	return dev->obj.dead || !dev->backend->fd ? -1 : dev->backend->fd(dev);
+	return lr_check(&dev->obj) || !dev->backend->fd ? -1 : dev->backend->fd(dev);
 }
 
 RDU_EXPORT int rdu_device_get_usage(struct rdu_device *dev, struct rdu_tile_usage *usage,

@@ -101,6 +101,12 @@ static void drm_close(struct rdu_device *dev)
 	free(d);
 }
 
+/* This process's descriptor of the open file that stays the other's. */
+static void drm_device_forget(struct rdu_device *dev)
+{
+	drm_close(dev);
+}
+
 static int drm_fd(struct rdu_device *dev)
 {
 	return ((struct drm_device *)dev->priv)->fd;
@@ -314,6 +320,11 @@ static void drm_context_free(struct rdu_context *ctx)
 	free(c);
 }
 
+static void drm_context_forget(struct rdu_context *ctx)
+{
+	free(ctx->priv);
+}
+
 static int get_state(struct rdu_context *ctx, struct drm_rdu_ctx_get_state *state)
 {
 	struct drm_device *d = ctx->dev->priv;
@@ -394,6 +405,12 @@ static void drm_buffer_free(struct rdu_buffer *buf)
 		munmap(buf->map, buf->room);
 	call(d, DRM_IOCTL_RDU_VM_BIND, &bind);
 	call(d, DRM_IOCTL_GEM_CLOSE, &close);
+}
+
+static void drm_buffer_forget(struct rdu_buffer *buf)
+{
+	if (buf->map)
+		munmap(buf->map, buf->room);
 }
 
 static int drm_buffer_map(struct rdu_buffer *buf)
@@ -565,6 +582,9 @@ const struct rdu_backend lr_backend_drm = {
 	.name = "driver",
 	.open = drm_open,
 	.close = drm_close,
+	.device_forget = drm_device_forget,
+	.context_forget = drm_context_forget,
+	.buffer_forget = drm_buffer_forget,
 	.info = drm_info,
 	.usage = drm_usage,
 	.reset = drm_reset,

@@ -2,7 +2,10 @@
 /* Error texts, and the names of faults and configuration errors. */
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 #include "backend.h"
 
 int lr_fail(struct rdu_object *obj, int code, const char *format, ...)
@@ -25,13 +28,82 @@ int lr_fail_as(struct rdu_object *obj, const struct rdu_object *other)
 	return other->code;
 }
 
+/* ---- which process -------------------------------------------------------- */
+
+static pthread_once_t process_once = PTHREAD_ONCE_INIT;
+static uint32_t *process_mark; /* of memory that fork() gives to the child as zeros */
+static uint32_t process_last;
+
+static void process_init(void)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, 4096, MADV_WIPEONFORK))
+		munmap(page, 4096);
+	else
+		process_mark = page;
+}
+
+/* Another number in a process than in all it came from by fork(). A process's own number
+ * would not do: it is used again, and is 1 in each PID namespace. */
+static uint32_t process_number(void)
+{
+	uint32_t zero = 0, number;
+
+	pthread_once(&process_once, process_init);
+	if (!process_mark)
+		return getpid();
+	number = __atomic_load_n(process_mark, __ATOMIC_RELAXED);
+	if (number)
+		return number;
+	number = __atomic_add_fetch(&process_last, 1, __ATOMIC_RELAXED);
+	if (__atomic_compare_exchange_n(process_mark, &zero, number, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED))
+		return number;
+	return zero; /* another thread was first */
+}
+
+void *lr_new(size_t size)
+{
+	struct rdu_object *obj = calloc(1, size);
+
+	if (obj)
+		obj->process = process_number();
+	return obj;
+}
+
+bool lr_foreign(const struct rdu_object *obj)
+{
+	return obj->process && obj->process != process_number();
+}
+
 int lr_check(struct rdu_object *obj)
 {
 	if (!obj)
 		return -EINVAL;
 	/* Its text still says why it could not be made. */
-	return obj->dead ? -EINVAL : 0;
+	if (obj->dead)
+		return -EINVAL;
+	if (lr_foreign(obj))
+		return lr_fail(
+			obj, -ECHILD,
+			"this process did not make the object, but a process it came from by "
+			"fork(): only that one can use it; open the card anew here");
+	return 0;
 }
+
+int lr_check_base(struct rdu_object *obj, struct rdu_object *base, const char *what)
+{
+	int ret = lr_check(base);
+
+	if (ret == -ECHILD)
+		return lr_fail_as(obj, base);
+	return ret ? lr_fail(obj, -EINVAL, "the %s could not be made", what) : 0;
+}
+
+/* ---- texts ------------------------------------------------------------------ */
 
 RDU_EXPORT const char *rdu_error_text(const void *object)
 {

@@ -22,6 +22,7 @@
 struct rdu_object {
 	int code; /* negative errno of the last failure, 0: none */
 	bool dead; /* it failed while it was made */
+	uint32_t process; /* that made it, and alone may use it; 0: any may */
 	char text[1024];
 };
 
@@ -29,8 +30,14 @@ struct rdu_object {
 int lr_fail(struct rdu_object *obj, int code, const char *format, ...) RDU_PRINTF(3, 4);
 /* Take over the failure of another object. */
 int lr_fail_as(struct rdu_object *obj, const struct rdu_object *other);
-/* Refuse to work with an object that could not be made. */
+/* Zeroed memory for an object of this process. NULL: out of memory. */
+void *lr_new(size_t size);
+/* Refuse to work with an object that could not be made, or that another process made. */
 int lr_check(struct rdu_object *obj);
+/* lr_check() of what an object is to be made on: notes a failure on the object. */
+int lr_check_base(struct rdu_object *obj, struct rdu_object *base, const char *what);
+/* The object came here by fork(): what it stands for is not ours to use or to free. */
+bool lr_foreign(const struct rdu_object *obj);
 
 /* ---- ranges of addresses (range.c) ---------------------------------------- */
 
@@ -164,6 +171,9 @@ struct rdu_job {
 	int result;
 	struct rdu_job_output *outputs;
 };
+
+/* A list of slots, and their memory. */
+void lr_free_slots(struct rdu_slot *slots);
 
 /* Puts a fault of the context into words on an object: operator, unit, section. */
 int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_program *prog,

@@ -24,10 +24,11 @@ static struct rdu_slot *take_slot(struct rdu_program *prog, struct rdu_job *job,
 	for (p = &prog->slots; *p && (*p)->buf->size < size; p = &(*p)->next)
 		;
 	slot = *p;
-	if (slot)
+	if (slot) {
 		*p = slot->next;
-	if (slot)
+		slot->next = NULL;
 		return slot;
+	}
 	slot = calloc(1, sizeof(*slot));
 	if (!slot) {
 		lr_fail(&job->obj, -ENOMEM, "out of memory");
@@ -44,6 +45,17 @@ static struct rdu_slot *take_slot(struct rdu_program *prog, struct rdu_job *job,
 	rdu_buffer_free(slot->buf);
 	free(slot);
 	return NULL;
+}
+
+void lr_free_slots(struct rdu_slot *slots)
+{
+	struct rdu_slot *slot;
+
+	while ((slot = slots)) {
+		slots = slot->next;
+		rdu_buffer_free(slot->buf);
+		free(slot);
+	}
 }
 
 static void fill_args(struct rdu_program *prog, struct rdu_args *args)
@@ -198,15 +210,16 @@ static int submit(struct rdu_program *prog, struct rdu_job *job)
 
 RDU_EXPORT int rdu_program_submit(struct rdu_program *prog, const char *entry, struct rdu_job **out)
 {
-	struct rdu_job *job = *out = calloc(1, sizeof(*job));
+	struct rdu_job *job = *out = lr_new(sizeof(*job));
 	int index, ret;
 
 	if (!job)
 		return -ENOMEM;
 	job->prog = prog;
 	job->obj.dead = true;
-	if (lr_check(&prog->obj))
-		return lr_fail(&job->obj, -EINVAL, "the program could not be loaded");
+	ret = lr_check_base(&job->obj, &prog->obj, "program");
+	if (ret)
+		return ret;
 	index = rdu_file_find_entry(prog->file, entry);
 	if (index < 0)
 		return lr_fail_as(&job->obj, &prog->file->obj);
@@ -301,7 +314,9 @@ RDU_EXPORT void rdu_job_free(struct rdu_job *job)
 {
 	if (!job)
 		return;
-	if (!job->obj.dead) {
+	if (!job->obj.dead && lr_foreign(&job->obj)) {
+		lr_free_slots(job->slot);
+	} else if (!job->obj.dead) {
 		struct rdu_context *ctx = job->prog->ctx;
 
 		if (pending(job))
@@ -321,11 +336,14 @@ RDU_EXPORT void rdu_job_free(struct rdu_job *job)
 RDU_EXPORT int rdu_job_trace(struct rdu_job *job, const struct rdu_trace_event **events,
 			     uint32_t *dropped)
 {
+	int ret;
+
 	if (dropped)
 		*dropped = 0;
 	*events = NULL;
-	if (lr_check(&job->obj))
-		return -EINVAL;
+	ret = lr_check(&job->obj);
+	if (ret)
+		return ret;
 	if (pending(job))
 		return lr_fail(&job->obj, -EINVAL, "wait for the job first");
 	if (!job->trace)

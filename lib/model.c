@@ -354,6 +354,18 @@ static void model_close(struct rdu_device *dev)
 	free(m);
 }
 
+/* The card's threads are not in this process: what they work with can only stay. */
+static void model_device_forget(struct rdu_device *dev)
+{
+	struct model *m = dev->priv;
+
+	if (m->mem)
+		munmap(m->mem, m->mem_size);
+	lr_ranges_fini(&m->free);
+	free_queue(&m->admin);
+	free(m);
+}
+
 static int model_info(struct rdu_device *dev, struct rdu_device_info *info)
 {
 	struct model *m = dev->priv;
@@ -524,6 +536,12 @@ static void model_context_free(struct rdu_context *ctx)
 	free(q);
 }
 
+static void model_context_forget(struct rdu_context *ctx)
+{
+	free_queue(ctx->priv);
+	free(ctx->priv);
+}
+
 static int model_fault(struct rdu_context *ctx, struct rdu_fault_info *fault)
 {
 	struct model *m = ctx->dev->priv;
@@ -601,6 +619,12 @@ static void model_buffer_free(struct rdu_buffer *buf)
 		lr_ranges_give(&m->free, buf->handle, buf->room);
 	}
 	pthread_mutex_unlock(&m->lock);
+}
+
+static void model_buffer_forget(struct rdu_buffer *buf)
+{
+	if (buf->flags & RDU_BUFFER_HOST)
+		free(buf->map);
 }
 
 static int model_buffer_map(struct rdu_buffer *buf)
@@ -694,6 +718,9 @@ const struct rdu_backend lr_backend_model = {
 	.name = "model",
 	.open = model_open,
 	.close = model_close,
+	.device_forget = model_device_forget,
+	.context_forget = model_context_forget,
+	.buffer_forget = model_buffer_forget,
 	.info = model_info,
 	.usage = model_usage,
 	.reset = model_reset,

@@ -137,7 +137,7 @@ static int place_regions(struct rdu_program *prog)
 RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
 				struct rdu_program **out)
 {
-	struct rdu_program *prog = *out = calloc(1, sizeof(*prog));
+	struct rdu_program *prog = *out = lr_new(sizeof(*prog));
 	int ret;
 
 	if (!prog)
@@ -145,9 +145,11 @@ RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
 	prog->ctx = ctx;
 	prog->file = file;
 	prog->obj.dead = true;
-	if (lr_check(&ctx->obj) || lr_check(&file->obj))
-		return lr_fail(&prog->obj, -EINVAL, "the %s could not be made",
-			       ctx->obj.dead ? "context" : "file");
+	ret = lr_check_base(&prog->obj, &ctx->obj, "context");
+	if (!ret)
+		ret = lr_check_base(&prog->obj, &file->obj, "file");
+	if (ret)
+		return ret;
 	if (file->chip_hash != ctx->dev->chip_hash)
 		return lr_fail(&prog->obj, -EXDEV,
 			       "%s: compiled for chip %s (%016llx), but %s is "
@@ -174,18 +176,15 @@ RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
 
 RDU_EXPORT void rdu_program_free(struct rdu_program *prog)
 {
-	struct rdu_slot *slot;
+	bool ours;
 
 	if (!prog)
 		return;
-	if (prog->last_token)
+	ours = !lr_foreign(&prog->obj);
+	if (prog->last_token && ours)
 		prog->ctx->dev->backend->wait(prog->ctx, prog->last_token, -1);
-	while ((slot = prog->slots)) {
-		prog->slots = slot->next;
-		rdu_buffer_free(slot->buf);
-		free(slot);
-	}
-	if (prog->loaded)
+	lr_free_slots(prog->slots);
+	if (prog->loaded && ours)
 		prog->ctx->dev->backend->program_unload(prog);
 	rdu_buffer_free(prog->memory);
 	free(prog->regions);
@@ -205,9 +204,11 @@ RDU_EXPORT int rdu_program_bind(struct rdu_program *prog, const char *symbol, vo
 				size_t size)
 {
 	const struct rdu_file_symbol *sym;
+	int ret;
 
-	if (lr_check(&prog->obj))
-		return -EINVAL;
+	ret = lr_check(&prog->obj);
+	if (ret)
+		return ret;
 	sym = symbol_of(prog, symbol);
 	if (!sym)
 		return -ENOENT;
@@ -231,9 +232,11 @@ RDU_EXPORT int rdu_program_bind_buffer(struct rdu_program *prog, const char *sym
 	const struct rdu_file_symbol *sym;
 	struct rdu_region_place *place;
 	uint64_t size;
+	int ret;
 
-	if (lr_check(&prog->obj))
-		return -EINVAL;
+	ret = lr_check(&prog->obj);
+	if (ret)
+		return ret;
 	sym = symbol_of(prog, symbol);
 	if (!sym)
 		return -ENOENT;
@@ -261,8 +264,10 @@ RDU_EXPORT int rdu_program_bind_buffer(struct rdu_program *prog, const char *sym
 RDU_EXPORT int rdu_program_set_scalars(struct rdu_program *prog, const uint32_t *values,
 				       unsigned int count)
 {
-	if (lr_check(&prog->obj))
-		return -EINVAL;
+	int ret = lr_check(&prog->obj);
+
+	if (ret)
+		return ret;
 	if (count != prog->file->header->num_scalars)
 		return lr_fail(&prog->obj, -EINVAL, "%s: has %u argument registers, %u were given",
 			       prog->file->path, prog->file->header->num_scalars, count);
@@ -274,8 +279,10 @@ RDU_EXPORT int rdu_program_set_scalars(struct rdu_program *prog, const uint32_t 
 
 RDU_EXPORT int rdu_program_set_trace(struct rdu_program *prog, uint32_t max_events)
 {
-	if (lr_check(&prog->obj))
-		return -EINVAL;
+	int ret = lr_check(&prog->obj);
+
+	if (ret)
+		return ret;
 	if (max_events > 1u << 24)
 		return lr_fail(&prog->obj, -EINVAL, "a trace of %u events", max_events);
 	pthread_mutex_lock(&prog->ctx->lock);
@@ -292,8 +299,9 @@ static int access_symbol(struct rdu_program *prog, const char *name, void *data,
 	const struct rdu_file_symbol *sym;
 	int ret;
 
-	if (lr_check(&prog->obj))
-		return -EINVAL;
+	ret = lr_check(&prog->obj);
+	if (ret)
+		return ret;
 	sym = symbol_of(prog, name);
 	if (!sym)
 		return -ENOENT;
@@ -504,8 +512,11 @@ RDU_EXPORT int rdu_program_restore(struct rdu_program *prog, struct rdu_file *fi
 	char more[32] = "";
 	int ret, n = 0;
 
-	if (lr_check(&prog->obj) || lr_check(&file->obj))
-		return -EINVAL;
+	ret = lr_check(&prog->obj);
+	if (!ret)
+		ret = lr_check(&file->obj);
+	if (ret)
+		return ret;
 	if (count_symbols(prog->file, RDU_SYM_STATE) && count_symbols(file, RDU_SYM_STATE))
 		kinds |= RDU_SYM_STATE;
 	fresh = !(kinds & RDU_SYM_STATE);

@@ -38,12 +38,22 @@
  *	-ETIMEDOUT the watchdog stopped it (context dead), or a wait ran out of time
  *	-ENODEV    the card has gone, or was reset under the context
  *	-EIO       the card was cut off, since it did not answer; `rdu reset` brings it back
+ *	-ECHILD    the object came into this process by fork(): see below
  *
  * Threads. Every function may be called from any thread; calls on one object
  * (a device, a context with its buffers, programs and jobs) are serialised, but
  * for waiting, which lets others in. An error text stays valid until the next
- * failing call on its object. The library has no global state, never prints,
- * never exits, installs no signal handler, and starts threads only for "model:".
+ * failing call on its object. The library keeps no state beside its objects, never
+ * prints, never exits, installs no signal handler, and starts threads only for "model:".
+ *
+ * Processes. A device, and all that is made on it, belongs to the process that opened
+ * it. In a child of fork() every call on such an object fails with -ECHILD (those that
+ * give a pointer or a descriptor: NULL, -1), but for rdu_error_text(), for those that only
+ * tell what the process has in memory (names, sizes, addresses, the chip description),
+ * and for those that free. They free the child's own memory and descriptor, and change
+ * nothing on the card or in the parent; what the threads of a "model:" worked with stays
+ * until the child ends. Buffers that were mapped must not be used in a child. The child
+ * may open the card for itself. Files (struct rdu_file) may be used on either side.
  *
  * Sizes are in bytes, times in the unit their names say. Tensors are row-major
  * and little-endian. Types, limits and record layouts that library, compiler and

@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <sys/wait.h>
 #include "lib_test.h"
 
 #ifndef TEST_DEVICE
@@ -650,10 +651,145 @@ static void test_trace(void)
 	down(&s);
 }
 
+/* ---- fork() ------------------------------------------------------------------------ */
+
+/* All that a process can do to objects that it came to by fork(); then it frees them. */
+static void child_calls(struct setup *s, struct rdu_buffer *buf, struct rdu_job *job)
+{
+	const char *words = "came from by fork()", *path = temp_path("child.rdu");
+	struct rdu_device_info info;
+	struct rdu_tile_usage use;
+	struct rdu_context *ctx;
+	struct rdu_program *prog;
+	struct rdu_fault_info fault;
+	const struct rdu_trace_event *events;
+	struct rdu_buffer *buf2;
+	struct rdu_job *job2;
+	uint64_t ticket, hash;
+
+#define CHILD(call, object) refused(call, -ECHILD, object, words, #call)
+	CHILD(rdu_device_get_info(s->dev, &info, sizeof(info)), s->dev);
+	CHILD(rdu_device_get_usage(s->dev, &use, 1, sizeof(use)), s->dev);
+	CHILD(rdu_device_reset(s->dev), s->dev);
+	ok(rdu_device_fd(s->dev) == -1, "no descriptor");
+	CHILD(rdu_context_new(s->dev, NULL, &ctx), ctx);
+	rdu_context_free(ctx);
+	CHILD(rdu_context_get_fault(s->ctx, &fault), s->ctx);
+	CHILD(rdu_context_copy(s->ctx, rdu_buffer_address(buf), rdu_buffer_address(buf) + 4096, 64,
+			       &ticket),
+	      s->ctx);
+	CHILD(rdu_context_barrier(s->ctx, &ticket), s->ctx);
+	CHILD(rdu_context_wait(s->ctx, 1, -1), s->ctx);
+	CHILD(rdu_buffer_new(s->ctx, 4096, RDU_BUFFER_CARD, &buf2), buf2);
+	rdu_buffer_free(buf2);
+	ok(!rdu_buffer_map(buf) && strstr(rdu_error_text(buf), words), "no mapping");
+	CHILD(rdu_program_load(s->ctx, s->file, &prog), prog);
+	rdu_program_free(prog);
+	CHILD(rdu_program_bind(s->prog, "x", s->x, s->size), s->prog);
+	CHILD(rdu_program_bind_buffer(s->prog, "x", NULL, 0), s->prog);
+	CHILD(rdu_program_set_scalars(s->prog, NULL, 0), s->prog);
+	CHILD(rdu_program_set_trace(s->prog, 16), s->prog);
+	CHILD(rdu_program_run(s->prog, "main", NULL), s->prog);
+	CHILD(rdu_program_submit(s->prog, "main", &job2), job2);
+	rdu_job_free(job2);
+	CHILD(rdu_program_read(s->prog, "y", s->y, s->size), s->prog);
+	CHILD(rdu_program_write(s->prog, "w", s->y, s->size), s->prog);
+	CHILD(rdu_program_save(s->prog, path), s->prog);
+	ok(access(path, F_OK) != 0, "nothing was written");
+	CHILD(rdu_program_restore(s->prog, s->file), s->prog);
+	CHILD(rdu_program_weights_hash(s->prog, &hash), s->prog);
+	CHILD(rdu_job_wait(job, -1, NULL), job);
+	CHILD(rdu_job_trace(job, &events, NULL), job);
+#undef CHILD
+	rdu_job_free(job);
+	rdu_buffer_free(buf);
+	down(s);
+}
+
+/* A process of its own; gives what it ended with. */
+static int in_child(void (*calls)(struct setup *, struct rdu_buffer *, struct rdu_job *),
+		    struct setup *s, struct rdu_buffer *buf, struct rdu_job *job)
+{
+	int status;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		alarm(60); /* for a child that hangs */
+		tap_child = true;
+		tap_count = tap_failed = 0;
+		calls(s, buf, job);
+		fflush(stdout);
+		_exit(tap_failed ? 1 : 0);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid ? status : -1;
+}
+
+/* It opens the card anew, and so has results of its own. */
+static void child_anew(struct setup *s, struct rdu_buffer *buf, struct rdu_job *job)
+{
+	struct setup own;
+
+	(void)s, (void)buf, (void)job;
+	up(&own, plain_path);
+	ok(!rdu_program_bind(own.prog, "x", own.x, own.size) &&
+		   !rdu_program_bind(own.prog, "y", own.y, own.size) &&
+		   !rdu_program_run(own.prog, "main", NULL) && right(own.x, own.y, own.n, 0.5),
+	   "a card of its own");
+	down(&own);
+}
+
+static void test_fork(void)
+{
+	struct rdu_device_info before, after;
+	struct rdu_buffer *buf;
+	struct rdu_job *job;
+	struct setup s;
+	char *map;
+	int i, wrong = 0;
+
+	up(&s, plain_path);
+	rdu_program_bind(s.prog, "x", s.x, s.size);
+	rdu_program_bind(s.prog, "y", s.y, s.size);
+	ok(!rdu_buffer_new(s.ctx, 8192, RDU_BUFFER_HOST, &buf) && (map = rdu_buffer_map(buf)),
+	   "a buffer");
+	memset(map, 0x5a, 8192);
+	ok(!rdu_program_submit(s.prog, "main", &job), "a job");
+	rdu_device_get_info(s.dev, &before, sizeof(before));
+	ok(in_child(child_calls, &s, buf, job) == 0, "a child is refused everything, and may free");
+	rdu_device_get_info(s.dev, &after, sizeof(after));
+	ok(before.mem_free == after.mem_free, "nothing on the card was freed by it");
+	ok(!rdu_job_wait(job, -1, NULL) && right(s.x, s.y, s.n, 0.5), "the parent's job is done");
+	rdu_job_free(job);
+	ok(in_child(child_anew, &s, buf, NULL) == 0, "a child opens the card for itself");
+	for (i = 0; i < 60; i++) {
+		memset(s.y, 0, s.size);
+		s.x[0] = i;
+		wrong += rdu_program_run(s.prog, "main", NULL) || !right(s.x, s.y, s.n, 0.5);
+	}
+	ok(!wrong, "%d of 60 runs of the parent are wrong", wrong);
+	for (i = 0; i < 8192 && map[i] == 0x5a; i++)
+		;
+	ok(i == 8192, "its buffer is as it was");
+	rdu_buffer_free(buf);
+	down(&s);
+}
+
 static void test_reset(void)
 {
+	struct rdu_device_info before, after;
+	struct rdu_device *dev;
 	struct setup s;
 
+	ok(!rdu_open(device, &dev) && !rdu_device_get_info(dev, &before, sizeof(before)) &&
+		   !rdu_device_reset(dev),
+	   "reset");
+	rdu_close(dev);
+	ok(!rdu_open(device, &dev) && !rdu_device_get_info(dev, &after, sizeof(after)) &&
+		   !strcmp(before.node, after.node),
+	   "the card has the node it had: \"%s\", \"%s\"", before.node, after.node);
+	rdu_close(dev);
 	up(&s, plain_path);
 	ok(!rdu_device_reset(s.dev), "reset");
 	refused(rdu_program_run(s.prog, NULL, NULL), -ENODEV, s.prog, "was reset",
@@ -699,6 +835,7 @@ int main(void)
 	test_bad_image();
 	test_refused();
 	test_trace();
+	test_fork();
 	test_reset();
 	unlink(plain_path);
 	unlink(gather_path);

@@ -14,12 +14,14 @@
 #include <string.h>
 
 static int tap_count, tap_failed, tap_differ;
+/* In a child of fork(): what it checks is a remark, and its exit code the result. */
+static bool tap_child;
 
 __attribute__((format(printf, 2, 3), unused)) static bool ok(bool good, const char *fmt, ...)
 {
 	va_list ap;
 
-	printf("%sok %d - ", good ? "" : "not ", ++tap_count);
+	printf("%s%sok %d - ", tap_child ? "# child: " : "", good ? "" : "not ", ++tap_count);
 	va_start(ap, fmt);
 	vprintf(fmt, ap);
 	va_end(ap);
