@@ -4,46 +4,13 @@
  * them has a symbol table so that readelf and nm show entry points and tensors.
  */
 #include <elf.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "internal.h"
+#include "outfile.h"
 
 enum { PARTS = 8, SYMTAB = PARTS + 1, STRTAB, SHSTRTAB, NUM_SECTIONS };
-
-struct writer {
-	int fd;
-	uint64_t at;
-	int error;
-};
-
-static void put(struct writer *w, const void *data, size_t size)
-{
-	const char *p = data;
-
-	while (size && !w->error) {
-		ssize_t n = write(w->fd, p, size);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0) {
-			w->error = -errno;
-			return;
-		}
-		p += n;
-		size -= n;
-		w->at += n;
-	}
-}
-
-static void align(struct writer *w, uint64_t to)
-{
-	static const char zeros[4096];
-
-	put(w, zeros, -w->at & (to - 1));
-}
 
 /* Symbol and string tables: entry points by number, tensors by place. */
 static int make_symbols(const struct rdu_file_parts *parts, Elf64_Sym **syms, size_t *num_syms,
@@ -86,23 +53,46 @@ static int make_symbols(const struct rdu_file_parts *parts, Elf64_Sym **syms, si
 	return 0;
 }
 
-static void write_parts(struct writer *w, const struct rdu_file_parts *parts)
+/* A section of the file, and where it lies. */
+struct place {
+	const void *data;
+	size_t size;
+	uint64_t align, offset;
+};
+
+static int put(FILE *f, uint64_t *at, uint64_t offset, const void *data, size_t size)
+{
+	static const char zeros[4096]; /* the largest alignment */
+
+	errno = 0;
+	if (fwrite(zeros, 1, offset - *at, f) != offset - *at || fwrite(data, 1, size, f) != size)
+		return errno ? -errno : -EIO;
+	*at = offset + size;
+	return 0;
+}
+
+static uint64_t aligned(uint64_t at, uint64_t to)
+{
+	return (at + to - 1) & ~(to - 1);
+}
+
+/* From the first byte to the last: a pipe takes it too. */
+static int write_parts(FILE *f, const struct rdu_file_parts *parts)
 {
 	static const char names[] = "\0.rdu.chip\0.rdu.program\0.rdu.regions\0.rdu.symbols\0"
 				    ".rdu.ops\0.rdu.data\0.rdu.meta\0.rdu.hash\0.symtab\0.strtab\0"
 				    ".shstrtab";
-	struct {
-		const void *data;
-		size_t size, align;
-	} part[PARTS] = {
-		{ parts->chip, sizeof(*parts->chip), 8 },
-		{ parts->image, parts->image_size, 64 },
-		{ parts->regions, parts->num_regions * sizeof(*parts->regions), 8 },
-		{ parts->symbols, parts->num_symbols * sizeof(*parts->symbols), 8 },
-		{ parts->ops, parts->num_ops * sizeof(*parts->ops), 8 },
-		{ parts->data, parts->data_size, 4096 },
-		{ parts->meta, parts->meta ? strlen(parts->meta) : 0, 1 },
-		{ NULL, 8, 8 },
+	uint64_t hash = RDU_FNV1A_INIT, at = sizeof(Elf64_Ehdr);
+	struct place part[NUM_SECTIONS] = {
+		[1] = { parts->chip, sizeof(*parts->chip), 8, 0 },
+		[2] = { parts->image, parts->image_size, 64, 0 },
+		[3] = { parts->regions, parts->num_regions * sizeof(*parts->regions), 8, 0 },
+		[4] = { parts->symbols, parts->num_symbols * sizeof(*parts->symbols), 8, 0 },
+		[5] = { parts->ops, parts->num_ops * sizeof(*parts->ops), 8, 0 },
+		[6] = { parts->data, parts->data_size, 4096, 0 },
+		[7] = { parts->meta, parts->meta ? strlen(parts->meta) : 0, 1, 0 },
+		[PARTS] = { &hash, sizeof(hash), 8, 0 },
+		[SHSTRTAB] = { names, sizeof(names), 1, 0 },
 	};
 	Elf64_Ehdr eh = { .e_type = ET_EXEC,
 			  .e_machine = RDU_ELF_MACHINE,
@@ -112,82 +102,63 @@ static void write_parts(struct writer *w, const struct rdu_file_parts *parts)
 			  .e_shnum = NUM_SECTIONS,
 			  .e_shstrndx = SHSTRTAB };
 	Elf64_Shdr sh[NUM_SECTIONS] = { 0 };
-	uint64_t hash = RDU_FNV1A_INIT;
 	Elf64_Sym *syms;
 	char *strings;
 	const char *name = names + 1;
 	size_t num_syms = 0, strings_size = 0;
 	unsigned int i;
+	int ret = make_symbols(parts, &syms, &num_syms, &strings, &strings_size);
 
 	memcpy(eh.e_ident, ELFMAG, SELFMAG);
 	eh.e_ident[EI_CLASS] = ELFCLASS64;
 	eh.e_ident[EI_DATA] = ELFDATA2LSB;
 	eh.e_ident[EI_VERSION] = EV_CURRENT;
-	w->error = make_symbols(parts, &syms, &num_syms, &strings, &strings_size);
-	put(w, &eh, sizeof(eh));
+	part[SYMTAB] = (struct place){ syms, num_syms * sizeof(*syms), 8, 0 };
+	part[STRTAB] = (struct place){ strings, strings_size, 1, 0 };
 	for (i = 1; i < NUM_SECTIONS; i++, name += strlen(name) + 1) {
-		const void *data = i == SYMTAB ? (void *)syms : i == STRTAB ? strings : names;
-		size_t size = i == SYMTAB   ? num_syms * sizeof(*syms)
-			      : i == STRTAB ? strings_size
-					    : sizeof(names);
-
+		if (i < PARTS)
+			hash = rdu_fnv1a(hash, part[i].data, part[i].size);
+		at = part[i].offset = aligned(at, part[i].align);
+		at += part[i].size;
 		sh[i] = (Elf64_Shdr){ .sh_name = name - names,
 				      .sh_type = i == SYMTAB  ? SHT_SYMTAB
 						 : i > SYMTAB ? SHT_STRTAB
 							      : SHT_PROGBITS,
-				      .sh_addralign = i >= STRTAB ? 1 : 8 };
-		if (i <= PARTS) {
-			data = i == PARTS ? &hash : part[i - 1].data;
-			size = part[i - 1].size;
-			sh[i].sh_addralign = part[i - 1].align;
-			if (i < PARTS)
-				hash = rdu_fnv1a(hash, data, size);
-		}
-		if (i == SYMTAB) {
-			sh[i].sh_link = STRTAB;
-			sh[i].sh_info = 1;
-			sh[i].sh_entsize = sizeof(*syms);
-		}
-		align(w, sh[i].sh_addralign);
-		sh[i].sh_offset = w->at;
-		sh[i].sh_size = size;
-		put(w, data, size);
+				      .sh_addralign = part[i].align,
+				      .sh_offset = part[i].offset,
+				      .sh_size = part[i].size };
 	}
-	align(w, 8);
-	eh.e_shoff = w->at;
-	put(w, sh, sizeof(sh));
-	if (!w->error && pwrite(w->fd, &eh, sizeof(eh), 0) != sizeof(eh))
-		w->error = errno ? -errno : -EIO;
+	sh[SYMTAB].sh_link = STRTAB;
+	sh[SYMTAB].sh_info = 1;
+	sh[SYMTAB].sh_entsize = sizeof(*syms);
+	eh.e_shoff = aligned(at, 8);
+	at = 0;
+	if (!ret)
+		ret = put(f, &at, 0, &eh, sizeof(eh));
+	for (i = 1; i < NUM_SECTIONS && !ret; i++)
+		ret = put(f, &at, part[i].offset, part[i].data, part[i].size);
+	if (!ret)
+		ret = put(f, &at, eh.e_shoff, sh, sizeof(sh));
 	free(syms);
 	free(strings);
+	return ret;
 }
 
 RDU_EXPORT int rdu_file_write(const char *path, const struct rdu_file_parts *parts, char *error,
 			      size_t error_size)
 {
-	size_t room = strlen(path) + 48;
-	char *temp = malloc(room);
-	struct writer w = { 0 };
+	struct lr_outfile *o = malloc(sizeof(*o));
+	FILE *f = o ? lr_outfile_open(o, path) : NULL;
+	int ret = f ? write_parts(f, parts) : 0;
 
-	if (!temp)
-		return -ENOMEM;
-	/* A name no other thread or process takes. */
-	snprintf(temp, room, "%s.%d.%zx", path, (int)getpid(), (size_t)temp);
-	w.fd = open(temp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-	if (w.fd < 0) {
-		w.error = -errno;
-	} else {
-		write_parts(&w, parts);
-		if (!w.error && fsync(w.fd) && errno != EINVAL && errno != EROFS)
-			w.error = -errno;
-		close(w.fd);
-		if (!w.error && rename(temp, path))
-			w.error = -errno;
-		if (w.error)
-			unlink(temp);
-	}
-	free(temp);
-	if (w.error && error && error_size)
-		snprintf(error, error_size, "%s: %s", path, strerror(-w.error));
-	return w.error;
+	if (!o)
+		ret = -ENOMEM;
+	else if (ret)
+		lr_outfile_discard(o);
+	else
+		ret = lr_outfile_close(o);
+	free(o);
+	if (ret && error && error_size)
+		snprintf(error, error_size, "%s: %s", path, strerror(-ret));
+	return ret;
 }

@@ -148,7 +148,7 @@ static int read_npy(const struct reader *r, struct tensor *t, const unsigned cha
 	return set_data(r, t, p + start + n, size - start - n);
 }
 
-static int write_npy(FILE *f, const struct tensor *t)
+static void write_npy(FILE *f, const struct tensor *t)
 {
 	char shape[256] = "", header[512];
 	size_t at = 0, i;
@@ -172,7 +172,6 @@ static int write_npy(FILE *f, const struct tensor *t)
 	fputc(n >> 8, f);
 	fwrite(header, 1, n, f);
 	fwrite(t->data, 1, t->size, f);
-	return ferror(f) ? -1 : 0;
 }
 
 /* ---- TensorProto ---------------------------------------------------------------------- */
@@ -361,7 +360,7 @@ static void put_varint(FILE *f, uint64_t v)
 	fputc(v, f);
 }
 
-static int write_proto(FILE *f, const char *name, const struct tensor *t)
+static void write_proto(FILE *f, const char *name, const struct tensor *t)
 {
 	unsigned int d;
 
@@ -377,7 +376,6 @@ static int write_proto(FILE *f, const char *name, const struct tensor *t)
 	put_varint(f, RAW_DATA << 3 | 2);
 	put_varint(f, t->size);
 	fwrite(t->data, 1, t->size, f);
-	return ferror(f) ? -1 : 0;
 }
 
 /* ---- either ---------------------------------------------------------------------------- */
@@ -405,19 +403,17 @@ int tensor_write(const char *path, const char *name, const struct tensor *t, cha
 {
 	struct reader r = { path, error, error_size };
 	size_t n = strlen(path);
+	struct lr_outfile o;
 	FILE *f;
 	int ret;
 
 	if (!rdu_dtype_size(t->dtype))
 		return bad(&r, "unknown type %u", t->dtype);
-	f = fopen(path, "wb");
-	if (!f)
-		return bad(&r, "%s", strerror(errno));
-	if (n > 3 && !strcmp(path + n - 3, ".pb"))
-		ret = write_proto(f, name, t);
-	else
-		ret = write_npy(f, t);
-	if (fclose(f) || ret)
-		return bad(&r, "write error: %s", strerror(errno));
-	return 0;
+	f = lr_outfile_open(&o, path);
+	if (f && n > 3 && !strcmp(path + n - 3, ".pb"))
+		write_proto(f, name, t);
+	else if (f)
+		write_npy(f, t);
+	ret = lr_outfile_close(&o); /* of all writes */
+	return ret ? bad(&r, "%s", strerror(-ret)) : 0;
 }

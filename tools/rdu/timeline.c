@@ -140,11 +140,12 @@ int write_trace_json(const char *path, const struct trace *t)
 	const struct rdu_trace_event **order = xmalloc((t->count + 1) * sizeof(*order));
 	uint64_t zero = first_cycle(t), until = 0;
 	unsigned int i, n = 0, track = 0;
-	FILE *f = fopen(path, "w");
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, path);
 
 	if (!f) {
 		free(order);
-		return -1;
+		return o.error;
 	}
 	for (i = 0; i < t->count; i++)
 		if (t->events[i].kind <= RDU_TRACE_STAGE)
@@ -189,7 +190,7 @@ int write_trace_json(const char *path, const struct trace *t)
 	}
 	fprintf(f, "\n]}\n");
 	free(order);
-	return ferror(f) | fclose(f) ? -1 : 0;
+	return lr_outfile_close(&o);
 }
 
 /* ---- the picture ------------------------------------------------------------------------ */
@@ -294,11 +295,12 @@ int write_timeline_svg(const char *path, const struct trace *t)
 	unsigned int i, n = 0, shown;
 	double y, seconds;
 	char text[200], time[32];
-	FILE *f = fopen(path, "w");
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, path);
 
 	if (!f) {
 		free(rows);
-		return -1;
+		return o.error;
 	}
 	if (!all)
 		all = 1;
@@ -375,5 +377,5 @@ int write_timeline_svg(const char *path, const struct trace *t)
 	text_at(f, 20, y + 18, "class='t'", text);
 	fprintf(f, "</svg>\n");
 	free(rows);
-	return ferror(f) | fclose(f) ? -1 : 0;
+	return lr_outfile_close(&o);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Messages, numbers for people, JSON. */
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -72,6 +73,13 @@ bool parse_word(const char *option, const char *text, const char *const *words, 
 		fprintf(stderr, "%s %s", i ? "," : "", words[i]);
 	fprintf(stderr, "\n");
 	return false;
+}
+
+int check_files(const struct lr_outfile_use *use, unsigned int count)
+{
+	char text[2 * PATH_MAX + 100];
+
+	return lr_outfile_check_all(use, count, text, sizeof(text)) ? fail("%s", text) : 0;
 }
 
 void *xmalloc(size_t size)

@@ -272,6 +272,8 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 		r = passes(&be, out_path);
 		if (r > 0 && !reason[0])
 			snprintf(reason, sizeof(reason), "%s", error);
+		if (!r && opt->summary)
+			be_summary(&be, out_path);
 		backend_free(&be);
 	}
 	if (r > 0) /* no level takes it: the reason of the one that was asked for */

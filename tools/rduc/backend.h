@@ -250,6 +250,7 @@ int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one se
 int be_program(struct backend *be);
 int be_write(struct backend *be, const char *path); /* emit.c: the ELF file */
 int be_report(struct backend *be); /* report.c */
+void be_summary(const struct backend *be, const char *path);
 const char *be_bound_text(int bound);
 int be_floorplan(struct backend *be, const char *path);
 int be_dot(struct backend *be, const char *path);

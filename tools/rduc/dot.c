@@ -2,9 +2,9 @@
 /*
  * The graph of nests with the tensors between them, for Graphviz.
  */
-#include <errno.h>
 #include <string.h>
 #include "backend.h"
+#include "outfile.h"
 
 static void put_text(FILE *f, const char *s)
 {
@@ -56,10 +56,12 @@ static int writer(const struct module_entry *e, int k, struct tensor *t)
 
 int be_dot(struct backend *be, const char *path)
 {
-	FILE *f = fopen(path, "w");
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, path);
+	int ret;
 
 	if (!f)
-		return be_error(be, "%s: %s", path, strerror(errno));
+		return be_error(be, "%s: %s", path, strerror(-o.error));
 	fprintf(f, "digraph \"");
 	put_text(f, be->m->name);
 	fprintf(f, "\" {\n\tnode [fontname=Helvetica fontsize=10];\n\tedge [fontname=Helvetica "
@@ -106,7 +108,6 @@ int be_dot(struct backend *be, const char *path)
 		fprintf(f, "\t}\n");
 	}
 	fprintf(f, "}\n");
-	if (fclose(f))
-		return be_error(be, "%s: %s", path, strerror(errno));
-	return 0;
+	ret = lr_outfile_close(&o);
+	return ret ? be_error(be, "%s: %s", path, strerror(-ret)) : 0;
 }

@@ -6,12 +6,12 @@
  * kind of unit, and the legend shows those in grey. A name that is cut is whole in its
  * tooltip (<title>).
  */
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
+#include "outfile.h"
 
 static void put_text(FILE *f, const char *s, size_t most)
 {
@@ -267,17 +267,18 @@ static void legend(FILE *f, double x, double y)
 
 int be_floorplan(struct backend *be, const char *path)
 {
-	FILE *f = fopen(path, "w");
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, path);
 	struct picture p = { .be = be,
 			     .f = f,
 			     .cols = (int)be->chip.tile_cols,
 			     .rows = (int)be->chip.tile_rows * be->tiles };
-	int big = 0, across, shown = be->num_sections - 1;
+	int ret, big = 0, across, shown = be->num_sections - 1;
 	double large = be->tiles > 2 ? 16 : be->tiles > 1 ? 20 : 30, small = 6.5;
 	double top = 104, bw, bh, tw, th, W, H, left = 40;
 
 	if (!f)
-		return be_error(be, "%s: %s", path, strerror(errno));
+		return be_error(be, "%s: %s", path, strerror(-o.error));
 	for (int i = 1; i < be->num_sections; i++) {
 		const struct uimage *a = be->section[i].im, *b = be->section[big].im;
 		int more = a->used[0] + a->used[1] - b->used[0] - b->used[1];
@@ -357,7 +358,6 @@ int be_floorplan(struct backend *be, const char *path)
 		k++;
 	}
 	fprintf(f, "</svg>\n");
-	if (fclose(f))
-		return be_error(be, "%s: %s", path, strerror(errno));
-	return 0;
+	ret = lr_outfile_close(&o);
+	return ret ? be_error(be, "%s: %s", path, strerror(-ret)) : 0;
 }

@@ -15,6 +15,7 @@
 #ifndef RDUC_NEST_H
 #define RDUC_NEST_H
 
+#include <stdio.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "rdu/cmd.h"
@@ -183,6 +184,7 @@ struct rduc_options {
 	const char *floor_plan; /* SVG; NULL: none */
 	const char *dot; /* graph; NULL: none */
 	const char *print_after; /* pass name, comma separated; NULL: none */
+	FILE *summary;           /* what was made, in a few lines; NULL: not said */
 };
 
 /* backend.c: fuse, layout, tile, lower, place, route, emit. Writes the program

@@ -12,6 +12,7 @@
 #include "graph.h"
 #include "onnx.pb-c.h"
 #include "mem.h"
+#include "outfile.h"
 
 #define MAX_DEPTH 32
 #define MAX_FILE INT32_MAX /* protobuf's own limit */
@@ -359,7 +360,7 @@ void rduc_symbol_name(char out[64], const char *name)
 	if (n < 64)
 		memcpy(out, name, n);
 	else
-		snprintf(out, 64, "%.54s~%08x", name, (unsigned)rdu_fnv1a(RDU_FNV1A_INIT, name, n));
+		snprintf(out, 64, RDU_LONG_NAME_FORMAT, name, RDU_LONG_NAME_HASH(name, n));
 }
 
 /* Files and pipes; a device may never end. */
@@ -432,30 +433,16 @@ fail:
 	return NULL;
 }
 
-/* Through a file beside it: never a partial one under this name. */
 int write_whole_file(const char *path, const void *data, size_t size, char *error, int error_size)
 {
-	size_t n = strlen(path) + 8;
-	char *temp = xmalloc(n);
-	FILE *f;
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, path);
+	int ret;
 
-	snprintf(temp, n, "%s.part", path);
-	f = fopen(temp, "wb");
-	if (!f)
-		goto fail;
-	if (fwrite(data, 1, size, f) != size || fflush(f)) {
-		fclose(f);
-		remove(temp);
-		goto fail;
-	}
-	if (fclose(f) || rename(temp, path)) {
-		remove(temp);
-		goto fail;
-	}
-	free(temp);
-	return 0;
-fail:
-	snprintf(error, error_size, "%s: %s", path, strerror(errno));
-	free(temp);
-	return -1;
+	if (f)
+		fwrite(data, 1, size, f); /* told at the end */
+	ret = lr_outfile_close(&o);
+	if (ret)
+		snprintf(error, error_size, "%s: %s", path, strerror(-ret));
+	return ret ? -1 : 0;
 }

@@ -19,12 +19,12 @@ CFLAGS_tests/unit += -Itools/rduc -Itests/unit
 CFLAGS_tests/fuzz += -Itools/rduc
 
 $(eval $(call library,librduc,$(RDUC_SRCS)))
-$(eval $(call program,rduc,tools/rduc/main.c,librduc librdumodel,$(RDUC_LDLIBS)))
-$(eval $(call program,rdu-mkmodel,tools/rduc/mkmodel.c,librduc librdumodel,$(RDUC_LDLIBS)))
+$(eval $(call program,rduc,tools/rduc/main.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
+$(eval $(call program,rdu-mkmodel,tools/rduc/mkmodel.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
 
-rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc librdumodel,$(RDUC_LDLIBS)))
+rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc librdu librdumodel,$(RDUC_LDLIBS)))
 $(foreach t,$(wildcard tests/unit/rduc_*.c),$(call rduc_test,$(t)))
 
 ifneq ($(wildcard tests/fuzz/fuzz_onnx.c),)
-$(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc,$(RDUC_LDLIBS)))
+$(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc librdu,$(RDUC_LDLIBS)))
 endif

@@ -3,9 +3,9 @@
  * What each section uses, how long it is expected to take by the card's own
  * timing model, and what bounds it.
  */
-#include <errno.h>
 #include <string.h>
 #include "backend.h"
+#include "outfile.h"
 
 const char *be_bound_text(int bound)
 {
@@ -125,33 +125,56 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 	fprintf(f, "\n");
 }
 
+/* Cycles that an entry point is expected to take, and the units of its largest section. */
+struct expected {
+	uint64_t exec, load, bytes;
+	int sections, used[3];
+};
+
+static struct expected expect(const struct backend *be, int entry)
+{
+	struct expected x = { 0 };
+
+	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
+		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
+		const struct uimage *im;
+
+		if (s->kind != RDU_STEP_RUN)
+			continue;
+		im = be->section[s->arg].im;
+		x.sections++;
+		x.exec += im->cycles;
+		x.bytes += im->dram_bytes;
+		x.load += rdu_pload_cycles(&be->chip, im->size) +
+			  rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
+		for (int u = 0; u < 3; u++)
+			if (im->used[u] > x.used[u])
+				x.used[u] = im->used[u];
+	}
+	return x;
+}
+
 static void print_report(const struct backend *be, FILE *f)
 {
 	print_chip(be, f);
 	for (int e = 0; e < be->m->num_entries; e++) {
-		uint64_t cycles = 0, load = 0, bytes = 0;
+		struct expected x = expect(be, e);
 
 		fprintf(f, "\nentry %s\n", be->entry[e].name);
 		fprintf(f, "  %-36s %4s %4s %4s %12s %10s %8s %8s  %s\n", "section", "PCU", "PMU",
 			"AGCU", "cycles", "us", "GB/s", "% peak", "bound by");
 		for (uint32_t i = 0; i < be->entry[e].num_steps; i++) {
 			const struct rdu_prog_step *s = &be->step[be->entry[e].first_step + i];
-			const struct uimage *im;
 
-			if (s->kind != RDU_STEP_RUN)
-				continue;
-			im = be->section[s->arg].im;
-			print_section(be, f, im);
-			cycles += im->cycles;
-			bytes += im->dram_bytes;
-			load += rdu_pload_cycles(&be->chip, im->size) +
-				rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
+			if (s->kind == RDU_STEP_RUN)
+				print_section(be, f, be->section[s->arg].im);
 		}
 		fprintf(f,
 			"  execute %llu cycles, program and argument load %llu cycles, %.2f MB "
 			"off-chip: %.1f us\n",
-			(unsigned long long)cycles, (unsigned long long)load, (double)bytes / 1e6,
-			(double)(cycles + load) / be->chip.clock_khz * 1000.0);
+			(unsigned long long)x.exec, (unsigned long long)x.load,
+			(double)x.bytes / 1e6,
+			(double)(x.exec + x.load) / be->chip.clock_khz * 1000.0);
 	}
 	for (int i = 0; i < be->num_notes; i++)
 		fprintf(f, "%snote: %s\n", i ? "" : "\n", be->note[i]);
@@ -162,9 +185,30 @@ static void print_report(const struct backend *be, FILE *f)
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 
+void be_summary(const struct backend *be, const char *path)
+{
+	FILE *f = be->opt->summary;
+
+	fprintf(f, "%s: %s for %s, %d tile%s, -O%d\n", path,
+		be->opt->model ? be->opt->model : be->m->name, be->chip.name, be->tiles,
+		be->tiles == 1 ? "" : "s", be->opt->opt);
+	for (int e = 0; e < be->m->num_entries; e++) {
+		struct expected x = expect(be, e);
+
+		fprintf(f,
+			"  %-12s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %.1f us "
+			"(modelled)\n",
+			be->entry[e].name, x.sections, x.sections == 1 ? "" : "s",
+			x.used[RDU_UNIT_PCU], x.used[RDU_UNIT_PMU], x.used[RDU_UNIT_AGCU],
+			(double)(x.exec + x.load) / be->chip.clock_khz * 1000.0);
+	}
+}
+
 int be_report(struct backend *be)
 {
+	struct lr_outfile o;
 	FILE *f;
+	int ret;
 
 	for (int i = 0; i < be->num_sections; i++)
 		if (time_section(be, be->section[i].im))
@@ -173,11 +217,9 @@ int be_report(struct backend *be)
 		print_report(be, stderr);
 	if (!be->opt->report_path)
 		return 0;
-	f = fopen(be->opt->report_path, "w");
-	if (!f)
-		return be_error(be, "%s: %s", be->opt->report_path, strerror(errno));
-	print_report(be, f);
-	if (fclose(f))
-		return be_error(be, "%s: %s", be->opt->report_path, strerror(errno));
-	return 0;
+	f = lr_outfile_open(&o, be->opt->report_path);
+	if (f)
+		print_report(be, f);
+	ret = lr_outfile_close(&o);
+	return ret ? be_error(be, "%s: %s", be->opt->report_path, strerror(-ret)) : 0;
 }
