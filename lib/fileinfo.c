@@ -122,11 +122,17 @@ RDU_EXPORT int rdu_file_find_entry(struct rdu_file *file, const char *name)
 RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
 {
 	unsigned int i, n = rdu_file_num_symbols(file);
-	char list[400] = "";
-	size_t at = 0;
+	char list[400] = "", cut[sizeof(file->symbols->name)];
+	size_t at = 0, length = strlen(name);
+	const char *wanted = name;
 
+	if (length >= sizeof(cut)) {
+		snprintf(cut, sizeof(cut), RDU_LONG_NAME_FORMAT, name,
+			 RDU_LONG_NAME_HASH(name, length));
+		wanted = cut;
+	}
 	for (i = 0; i < n; i++)
-		if (!strcmp(file->symbols[i].name, name))
+		if (!strcmp(file->symbols[i].name, wanted))
 			return i;
 	if (file->obj.dead)
 		return -EINVAL;

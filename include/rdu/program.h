@@ -136,6 +136,10 @@ struct rdu_file_symbol {
 	__u64 entries; /* bit e: used by entry point e */
 };
 
+/* What a longer name of a tensor becomes: its first 54 bytes, "~", and its hash. */
+#define RDU_LONG_NAME_FORMAT "%.54s~%08x"
+#define RDU_LONG_NAME_HASH(name, length) ((__u32)rdu_fnv1a(RDU_FNV1A_INIT, name, length))
+
 struct rdu_file_op {
 	char name[64]; /* ONNX node name, or what it became */
 	char type[32]; /* operator, or "grad of ..." */

@@ -454,6 +454,11 @@ struct module *graph_patterns(struct graph *g)
 		if (lower_entry(g, m, "train_step", "train/", roots, num, false))
 			goto fail;
 	}
+	/* Inputs nothing reads keep their place in the interface. */
+	for (int i = 0; i < g->num_values; i++)
+		if (g->values[i]->kind == TENSOR_INPUT)
+			lower_value(&(struct lower){ .graph = g, .module = m, .prefix = "" },
+				    g->values[i]);
 	if (module_split_sums(m, error, sizeof(error))) {
 		graph_error(g, "%s", error);
 		goto fail;
