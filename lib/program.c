@@ -324,7 +324,36 @@ RDU_EXPORT int rdu_program_write(struct rdu_program *prog, const char *symbol, c
 	return access_symbol(prog, symbol, (void *)data, size, true);
 }
 
+/* Lines of `old` whose key is not in `more`, then `more`. malloc; NULL: out of memory. */
+static char *merge_meta(const char *old, const char *more)
+{
+	char *text = malloc(strlen(old) + strlen(more) + 2), *to = text;
+
+	if (!text)
+		return NULL;
+	while (*old) {
+		const char *end = strchrnul(old, '\n'), *p;
+		size_t key = strcspn(old, " \n") + 1;
+
+		end += *end == '\n';
+		for (p = more; *p && strncmp(p, old, key); p += *p == '\n')
+			p = strchrnul(p, '\n');
+		if (!*p)
+			to = mempcpy(to, old, end - old);
+		old = end;
+	}
+	if (to > text && to[-1] != '\n')
+		*to++ = '\n';
+	strcpy(to, more);
+	return text;
+}
+
 RDU_EXPORT int rdu_program_save(struct rdu_program *prog, const char *path)
+{
+	return rdu_program_save_as(prog, path, NULL);
+}
+
+RDU_EXPORT int rdu_program_save_as(struct rdu_program *prog, const char *path, const char *meta)
 {
 	const struct rdu_file *file = prog->file;
 	struct rdu_file_region *regions;
@@ -332,7 +361,7 @@ RDU_EXPORT int rdu_program_save(struct rdu_program *prog, const char *path)
 	unsigned char *data = NULL;
 	uint64_t at = 0;
 	unsigned int i;
-	char text[512] = "out of memory";
+	char text[512] = "out of memory", *lines;
 	int ret = lr_check(&prog->obj);
 
 	if (!ret)
@@ -354,6 +383,7 @@ RDU_EXPORT int rdu_program_save(struct rdu_program *prog, const char *path)
 		r->data = at = (at + align - 1) & ~(align - 1);
 		at += r->size;
 	}
+	lines = merge_meta(file->meta, meta ? meta : "");
 	data = calloc(1, at + 1);
 	for (i = 0; data && i < file->num_regions && !ret; i++) {
 		if (file->regions[i].kind == RDU_REGION_WEIGHT ||
@@ -377,12 +407,13 @@ RDU_EXPORT int rdu_program_save(struct rdu_program *prog, const char *path)
 			.num_ops = file->num_ops,
 			.data = data,
 			.data_size = at,
-			.meta = file->meta,
+			.meta = lines,
 		};
-		ret = data ? rdu_file_write(path, &parts, text, sizeof(text)) : -ENOMEM;
+		ret = data && lines ? rdu_file_write(path, &parts, text, sizeof(text)) : -ENOMEM;
 		if (ret)
 			lr_fail(&prog->obj, ret, "%s", text);
 	}
+	free(lines);
 	free(data);
 	free(regions);
 	return ret;

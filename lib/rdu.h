@@ -240,7 +240,10 @@ const char *rdu_file_meta(const struct rdu_file *file, const char *key, size_t *
 
 /**
  * rdu_file_find_entry, rdu_file_find_symbol - index by name, -ENOENT
- * @name: of an entry point; NULL: "forward", or the only one
+ * @name: of an entry point; NULL: "forward", or the only one. Of a tensor: as in the ONNX
+ *        model; one of 64 bytes and more is found by the short form that the file has
+ *
+ * The same names are meant wherever a symbol is named (rdu_program_bind() and others).
  */
 int rdu_file_find_entry(struct rdu_file *file, const char *name);
 int rdu_file_find_symbol(struct rdu_file *file, const char *name);
@@ -271,7 +274,9 @@ struct rdu_file_parts {
  * @error: text of the failure, may be NULL
  *
  * Written under another name, flushed, then renamed: @path is the old file or
- * the new one, never half of it.
+ * the new one, never half of it. A symbolic link stays, and what it points to is
+ * replaced; a FIFO or a character device is written to; "-" is standard output;
+ * folders and block devices are refused.
  */
 int rdu_file_write(const char *path, const struct rdu_file_parts *parts, char *error,
 		   size_t error_size);
@@ -479,6 +484,12 @@ int rdu_program_write(struct rdu_program *prog, const char *symbol, const void *
  * A checkpoint: loading it goes on where this program stands.
  */
 int rdu_program_save(struct rdu_program *prog, const char *path);
+
+/**
+ * rdu_program_save_as - the same, with other properties (rdu_file_meta())
+ * @meta: "key value" lines that take the place of those with the same key; NULL: none
+ */
+int rdu_program_save_as(struct rdu_program *prog, const char *path, const char *meta);
 
 /**
  * rdu_program_restore - take all weights, and the state, from a file

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* rdu eval: serve the test images, tell how many were right. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "rdu_tool.h"
@@ -11,7 +10,7 @@ struct eval {
 	struct session s;
 	const char *device, *path, *data, *labels, *results, *entry;
 	double count;
-	bool json;
+	bool json, wait;
 	const struct rdu_file_symbol *x, *y;
 	struct images images;
 	unsigned int batch, classes, batches;
@@ -24,8 +23,8 @@ struct eval {
 static int prepare(struct eval *e)
 {
 	int entry = rdu_file_find_entry(e->s.file, e->entry);
+	unsigned int i, num_in = 0, num_out = 0;
 	char error[512];
-	unsigned int i;
 
 	if (entry < 0)
 		return fail("%s", rdu_error_text(e->s.file));
@@ -34,11 +33,20 @@ static int prepare(struct eval *e)
 
 		if (!(sym->entries >> entry & 1))
 			continue;
-		if (sym->flags & RDU_SYM_INPUT)
+		if (sym->flags & RDU_SYM_INPUT) {
+			num_in++;
 			e->x = sym;
-		if (sym->flags & RDU_SYM_OUTPUT)
+		}
+		if (sym->flags & RDU_SYM_OUTPUT) {
+			num_out++;
 			e->y = sym;
+		}
 	}
+	if (num_in > 1 || num_out > 1)
+		return fail(
+			"entry point %s has %u inputs and %u outputs: `rdu eval` serves images, "
+			"one input and one output; `rdu run` takes any number",
+			e->entry, num_in, num_out);
 	if (!e->x || !e->y || e->x->dtype != RDU_DT_F32 || e->y->dtype != RDU_DT_F32 ||
 	    e->x->ndim < 2 || e->y->ndim != 2 || e->x->dims[0] != e->y->dims[0] || !e->x->dims[0] ||
 	    e->y->dims[1] > 256)
@@ -122,16 +130,15 @@ static int loop(struct eval *e)
 
 static int write_labels(struct eval *e)
 {
-	FILE *f = fopen(e->labels, "w");
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, e->labels);
 	unsigned int i;
+	int ret;
 
-	if (!f)
-		return fail("%s: %s", e->labels, strerror(errno));
-	for (i = 0; i < e->images.count; i++)
+	for (i = 0; f && i < e->images.count; i++)
 		fprintf(f, "%u\n", e->answers[i]);
-	if (ferror(f) | fclose(f))
-		return fail("%s: write error", e->labels);
-	return 0;
+	ret = lr_outfile_close(&o);
+	return ret ? fail("%s: %s", e->labels, strerror(-ret)) : 0;
 }
 
 static int report(struct eval *e, double wall)
@@ -139,7 +146,9 @@ static int report(struct eval *e, double wall)
 	double hz = chip_hz(&e->s), accuracy;
 	unsigned int right = 0, i;
 	struct json j;
-	FILE *out;
+	struct lr_outfile o;
+	FILE *out = stdout;
+	int ret = 0;
 
 	for (i = 0; i < e->images.count; i++)
 		right += e->answers[i] == e->images.labels[i];
@@ -159,20 +168,22 @@ static int report(struct eval *e, double wall)
 	print_stats(stdout, &e->sum, hz);
 	if (e->results)
 		printf("accuracy %.4f (%u of %u)\n", accuracy, right, e->images.count);
-	out = e->results ? fopen(e->results, "w") : stdout;
+	if (e->results)
+		out = lr_outfile_open(&o, e->results);
 	if (!out)
-		return fail("%s: %s", e->results, strerror(errno));
+		return fail("%s: %s", e->results, strerror(-o.error));
 	fprintf(out, "images %u\nright %u\naccuracy %.4f\n", e->images.count, right, accuracy);
 	fprintf(out, "modelled_seconds %.6f\nwall_seconds %.3f\nimages_per_second %.0f\n",
 		(e->sum.end_cycle - e->sum.start_cycle) / hz, wall, e->images.count / wall);
-	if (out != stdout && fclose(out))
-		return fail("%s: write error", e->results);
-	return 0;
+	if (e->results)
+		ret = lr_outfile_close(&o);
+	return ret ? fail("%s: %s", e->results, strerror(-ret)) : 0;
 }
 
 int cmd_eval(int argc, char **argv)
 {
 	static const struct option options[] = { DEVICE_OPTION,
+						 WAIT_OPTION,
 						 JSON_OPTION,
 						 HELP_OPTION,
 						 { "data", required_argument, NULL, 'D' },
@@ -210,9 +221,12 @@ int cmd_eval(int argc, char **argv)
 		case 'e':
 			e.entry = optarg;
 			break;
+		case 'W':
+			e.wait = true;
+			break;
 		case 'h':
 			return help(
-				"eval", DEVICE_HELP
+				"eval", DEVICE_HELP WAIT_HELP
 				"      --data DIR      t10k-images-idx3-ubyte.gz, "
 				"t10k-labels-idx1-ubyte.gz\n"
 				"      --labels FILE   the answers, one a line\n"
@@ -227,7 +241,13 @@ int cmd_eval(int argc, char **argv)
 	if (optind + 1 != argc || !e.data)
 		return usage("eval", "want one FILE.rdu and --data DIR");
 	e.path = argv[optind];
-	ret = session_open(&e.s, e.device, e.path);
+	ret = check_files((struct lr_outfile_use[]){ { NULL, e.path },
+						     { "--labels", e.labels },
+						     { "--results", e.results } },
+			  3);
+	if (ret)
+		return ret;
+	ret = session_open(&e.s, e.device, e.path, e.wait);
 	if (!ret)
 		ret = prepare(&e);
 	start = now_seconds();

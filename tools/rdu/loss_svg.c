@@ -13,12 +13,12 @@
 #define MOST_POINTS 1500
 
 struct axes {
-	double x_max, y_min, y_max;
+	double x_min, x_max, y_min, y_max;
 };
 
 static double sx(const struct axes *a, double x)
 {
-	return LEFT + x / a->x_max * (WIDTH - LEFT - RIGHT);
+	return LEFT + (x - a->x_min) / (a->x_max - a->x_min) * (WIDTH - LEFT - RIGHT);
 }
 
 static double sy(const struct axes *a, double y)
@@ -50,10 +50,10 @@ static void draw_axes(FILE *f, const struct axes *a)
 				   : 0,
 			fabs(v) < 1e-9 ? 0 : v);
 	}
-	step = nice_step(a->x_max, 8);
+	step = nice_step(a->x_max - a->x_min, 8);
 	if (step < 1)
 		step = 1;
-	for (v = 0; v <= a->x_max + 1e-9; v += step)
+	for (v = ceil(a->x_min / step) * step; v <= a->x_max + 1e-9; v += step)
 		fprintf(f,
 			"<line x1='%.1f' x2='%.1f' y1='%d' y2='%d' class='mark'/>"
 			"<text x='%.1f' y='%d' class='tick' text-anchor='middle'>%.0f</text>\n",
@@ -69,6 +69,16 @@ static void draw_axes(FILE *f, const struct axes *a)
 		(TOP + HEIGHT - BOTTOM) / 2);
 }
 
+double loss_mean(const struct loss_point *points, unsigned int count)
+{
+	unsigned int n = count < LOSS_STEPS ? count : LOSS_STEPS, i;
+	double sum = 0;
+
+	for (i = count - n; i < count; i++)
+		sum += points[i].loss;
+	return n ? sum / n : NAN;
+}
+
 static int by_loss(const void *a, const void *b)
 {
 	float x = *(const float *)a, y = *(const float *)b;
@@ -80,10 +90,12 @@ static int by_loss(const void *a, const void *b)
 static struct axes choose_axes(const struct loss_point *p, unsigned int n)
 {
 	float *sorted = xmalloc(n * sizeof(*sorted));
-	struct axes a = { .x_max = n > 1 ? n - 1 : 1 };
+	struct axes a = { .x_min = n ? p[0].step : 0, .x_max = n > 1 ? p[n - 1].step : 1 };
 	unsigned int i, k = 0;
 	double step;
 
+	if (a.x_max <= a.x_min)
+		a.x_max = a.x_min + 1;
 	for (i = 0; i < n; i++)
 		if (isfinite(p[i].loss))
 			sorted[k++] = p[i].loss;
@@ -110,16 +122,15 @@ static double clamp(const struct axes *a, double y)
 int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n, const char *title,
 		   const char *subtitle)
 {
-	unsigned int i, stride = n / MOST_POINTS + 1, window = n / 40 + 1;
+	unsigned int i, stride = n / MOST_POINTS + 1;
 	struct axes a;
-	double mean = 0, smooth = 0, weight = 0;
+	double mean = 0;
+	struct lr_outfile o;
 	FILE *f;
 
-	if (!n)
-		return 0;
-	f = fopen(path, "w");
+	f = lr_outfile_open(&o, path);
 	if (!f)
-		return -1;
+		return o.error;
 	a = choose_axes(p, n);
 	fprintf(f,
 		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
@@ -139,30 +150,27 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 
 	fprintf(f, "<polyline fill='none' stroke='#9cc3e6' stroke-width='1' points='");
 	for (i = 0; i < n; i += stride)
-		fprintf(f, "%.1f,%.1f ", sx(&a, i), sy(&a, clamp(&a, p[i].loss)));
+		fprintf(f, "%.1f,%.1f ", sx(&a, p[i].step), sy(&a, clamp(&a, p[i].loss)));
 	fprintf(f, "'/>\n<polyline fill='none' stroke='#0b5cad' stroke-width='2.5' "
 		   "stroke-linejoin='round' points='");
-	/* An exponential mean, without its bias at the start. */
 	for (i = 0; i < n; i++) {
-		double keep = 1 - 1.0 / window;
-
-		smooth = smooth * keep + (isfinite(p[i].loss) ? p[i].loss : 0) * (1 - keep);
-		weight = weight * keep + (1 - keep);
-		mean = window == 1 ? p[i].loss : smooth / weight;
-		if (i % stride == 0 || i == n - 1)
-			fprintf(f, "%.1f,%.1f ", sx(&a, i), sy(&a, clamp(&a, mean)));
+		if (i % stride && i != n - 1)
+			continue;
+		mean = loss_mean(p, i + 1);
+		fprintf(f, "%.1f,%.1f ", sx(&a, p[i].step), sy(&a, clamp(&a, mean)));
 	}
-	fprintf(f, "'/>\n<circle cx='%.1f' cy='%.1f' r='4' fill='#0b5cad'/>\n", sx(&a, n - 1),
-		sy(&a, clamp(&a, mean)));
+	fprintf(f, "'/>\n<circle cx='%.1f' cy='%.1f' r='4' fill='#0b5cad'/>\n",
+		n ? sx(&a, p[n - 1].step) : LEFT, sy(&a, clamp(&a, mean)));
 	fprintf(f,
 		"<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad'>"
-		"%.3f</text>\n",
-		sx(&a, n - 1) + 10, sy(&a, clamp(&a, mean)) + 5, mean);
+		"%.4f</text>\n",
+		(n ? sx(&a, p[n - 1].step) : LEFT) + 10, sy(&a, clamp(&a, mean)) + 5, mean);
 	fprintf(f,
 		"<g font-size='13' fill='#3b4552'><line x1='%d' x2='%d' y1='30' y2='30' "
 		"stroke='#9cc3e6' stroke-width='2'/><text x='%d' y='34'>each step</text>"
 		"<line x1='%d' x2='%d' y1='30' y2='30' stroke='#0b5cad' stroke-width='3'/>"
-		"<text x='%d' y='34'>running mean</text></g>\n</svg>\n",
-		WIDTH - 290, WIDTH - 266, WIDTH - 260, WIDTH - 170, WIDTH - 146, WIDTH - 140);
-	return ferror(f) | fclose(f) ? -1 : 0;
+		"<text x='%d' y='34'>mean of the last %d</text></g>\n</svg>\n",
+		WIDTH - 330, WIDTH - 306, WIDTH - 300, WIDTH - 220, WIDTH - 196, WIDTH - 190,
+		LOSS_STEPS);
+	return lr_outfile_close(&o);
 }

@@ -20,12 +20,14 @@ static void list(FILE *f)
 {
 	size_t i;
 
-	fprintf(f, "usage: rdu COMMAND [--device WHERE] [...]\n\n");
+	fprintf(f, "usage: rdu COMMAND [...]\n\n");
 	for (i = 0; i < NUM_COMMANDS; i++)
 		fprintf(f, "  %-9s %s\n", commands[i].name, commands[i].text);
-	fprintf(f, "\n`rdu COMMAND --help` tells more. WHERE: auto, a PCI address, a /dev/accel\n"
-		   "node, or model:CHIP (a card in this process: no driver, no root).\n"
-		   "Exit code: 0 done, 1 failed, 2 wrong usage.\n");
+	fprintf(f,
+		"\n`rdu COMMAND --help` tells more. All but `dump` take --device WHERE: auto, a\n"
+		"PCI address, a /dev/accel node, or model:CHIP (a card in this process: no\n"
+		"driver, no root).\n"
+		"Exit code: 0 done, 1 failed, 2 wrong usage.\n");
 }
 
 int help(const char *command, const char *options)

@@ -6,34 +6,45 @@
 
 int cmd_validate(int argc, char **argv)
 {
-	static const struct option options[] = { HELP_OPTION,
-						 { "chip", required_argument, NULL, 'c' },
-						 { 0 } };
-	const char *chip_name = NULL;
+	static const struct option options[] = {
+		DEVICE_OPTION, HELP_OPTION, { "chip", required_argument, NULL, 'c' }, { 0 }
+	};
+	const char *chip_name = NULL, *device = NULL;
+	struct rdu_device *dev = NULL;
 	struct rdu_file *file = NULL;
 	struct rdu_chip chip;
 	char error[256];
 	int c, ret = EXIT_OK;
 
-	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) >= 0) {
+	while ((c = getopt_long(argc, argv, "c:d:h", options, NULL)) >= 0) {
 		switch (c) {
+		case 'd':
+			device = optarg;
+			break;
 		case 'c':
 			chip_name = optarg;
 			break;
 		case 'h':
-			return help("validate",
-				    "  -c, --chip CHIP   name or description file (the one it "
-				    "was compiled for)\n");
+			return help("validate", "  -c, --chip CHIP      name or description file "
+						"(the one it was compiled for)\n"
+						"  -d, --device WHERE   the chip of that card; no "
+						"card is needed otherwise\n");
 		default:
 			return EXIT_USAGE;
 		}
 	}
 	if (optind + 1 != argc)
 		return usage("validate", "want one FILE.rdu");
+	if (chip_name && device)
+		return usage("validate", "--chip or --device, not both");
 	if (chip_name && rdu_chip_by_name(chip_name, &chip, error, sizeof(error)))
 		return fail("%s", error);
-	if (rdu_file_open(argv[optind], &file) ||
-	    rdu_file_validate(file, chip_name ? &chip : NULL)) {
+	if (device && rdu_open(device, &dev)) {
+		ret = fail("%s", rdu_error_text(dev));
+	} else if (rdu_file_open(argv[optind], &file) ||
+		   rdu_file_validate(file, chip_name ? &chip
+					   : device  ? rdu_device_chip(dev)
+						     : NULL)) {
 		ret = fail("%s", rdu_error_text(file));
 	} else {
 		const struct rdu_prog_header *h = rdu_file_header(file);
@@ -44,6 +55,7 @@ int cmd_validate(int argc, char **argv)
 		       h->num_entries, h->size);
 	}
 	rdu_file_close(file);
+	rdu_close(dev);
 	return ret;
 }
 

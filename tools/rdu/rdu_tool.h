@@ -5,6 +5,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include "outfile.h"
 #include "rdu.h"
 
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
@@ -42,6 +43,8 @@ bool parse_count(const char *option, const char *text, double least, double most
 /* One of the words, up to NULL; false after an error message that names them. */
 bool parse_word(const char *option, const char *text, const char *const *words,
 		unsigned int *index);
+/* Files of a command, looked at before any work is done; EXIT_FAIL after a message. */
+int check_files(const struct lr_outfile_use *use, unsigned int count);
 void *xmalloc(size_t size);
 void *xcalloc(size_t count, size_t size);
 double now_seconds(void);
@@ -145,8 +148,9 @@ struct session {
 	struct rdu_program *prog;
 };
 
-/* Opens all of it; 0 or an exit code after a message. Close in any case. */
-int session_open(struct session *s, const char *device, const char *path);
+/* Opens all of it; 0 or an exit code after a message. Close in any case. wait: until there
+ * are tiles for it. */
+int session_open(struct session *s, const char *device, const char *path, bool wait);
 void session_close(struct session *s);
 double chip_hz(const struct session *s);
 void json_stats(struct json *j, const char *key, const struct rdu_stats *st, double hz);
@@ -191,7 +195,11 @@ struct loss_point {
 	float loss, lr;
 };
 
-/* loss_svg.c: 0 or -1 (errno). */
+/* What is called "the loss" wherever one number stands for many steps: the mean of the last
+ * LOSS_STEPS of them. loss_svg.c */
+#define LOSS_STEPS 100
+double loss_mean(const struct loss_point *points, unsigned int count);
+/* loss_svg.c: 0 or a negative errno. */
 int write_loss_svg(const char *path, const struct loss_point *points, unsigned int count,
 		   const char *title, const char *subtitle);
 
@@ -205,17 +213,20 @@ struct trace {
 	unsigned int tiles;
 };
 
-/* timeline.c: 0 or -1 (errno). */
+/* timeline.c: 0 or a negative errno. */
 int write_trace_json(const char *path, const struct trace *t);
 int write_timeline_svg(const char *path, const struct trace *t);
 
 #define DEVICE_OPTION { "device", required_argument, NULL, 'd' }
+#define WAIT_OPTION { "wait", no_argument, NULL, 'W' }
 #define JSON_OPTION { "json", no_argument, NULL, 'j' }
 #define HELP_OPTION { "help", no_argument, NULL, 'h' }
 #define DEVICE_HELP \
 	"  -d, --device WHERE   auto (default), PCI address, /dev/accel node, or model:CHIP\n" \
 	"                       (options: model:sn10,threads=2,mem=8G,timing-only);\n" \
 	"                       RDU_DEVICE in the environment changes the default\n"
+
+#define WAIT_HELP "      --wait           until tiles are free, if others have them\n"
 
 /* --device, or RDU_DEVICE, or NULL. */
 const char *default_device(void);

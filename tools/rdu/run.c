@@ -7,7 +7,8 @@
 #define MAX_FILES 256
 
 struct binding {
-	char name[64];
+	const char *text; /* NAME=FILE, as given */
+	const struct rdu_file_symbol *sym;
 	const char *path;
 	struct tensor t;
 };
@@ -17,27 +18,70 @@ struct request {
 	struct binding in[MAX_FILES], out[MAX_FILES];
 	unsigned int num_in, num_out;
 	unsigned int repeat, trace_events;
-	bool json;
+	bool json, wait;
 };
 
 static bool add_binding(struct binding *b, unsigned int *n, const char *text)
 {
 	const char *eq = strchr(text, '=');
 
-	if (*n == MAX_FILES || !eq || eq == text || !eq[1] || eq - text > 63) {
+	if (!eq || eq == text || !text[1] || text[strlen(text) - 1] == '=')
 		usage("run", "\"%s\": want NAME=FILE", text);
-		return false;
-	}
-	memcpy(b[*n].name, text, eq - text);
-	b[(*n)++].path = eq + 1;
-	return true;
+	else if (*n == MAX_FILES)
+		usage("run", "\"%s\": more than %d of them", text, MAX_FILES);
+	else
+		b[(*n)++].text = text;
+	return *n && b[*n - 1].text == text;
 }
 
-static const struct rdu_file_symbol *symbol(struct session *s, const char *name)
+/* Names may hold '=', and files too: the longest name that there is. */
+static int find_symbol(struct session *s, struct binding *b)
 {
-	int i = rdu_file_find_symbol(s->file, name);
+	char *name = xmalloc(strlen(b->text) + 1);
+	const char *eq;
+	int i = -1, k;
 
-	return i < 0 ? NULL : rdu_file_get_symbol(s->file, i);
+	for (eq = strchr(b->text, '='); eq && eq[1]; eq = strchr(eq + 1, '=')) {
+		snprintf(name, eq - b->text + 1, "%s", b->text);
+		k = rdu_file_find_symbol(s->file, name);
+		if (k < 0)
+			continue;
+		i = k;
+		b->path = eq + 1;
+	}
+	if (i < 0) {
+		snprintf(name, strchr(b->text, '=') - b->text + 1, "%s", b->text);
+		rdu_file_find_symbol(s->file, name); /* for its words */
+	}
+	free(name);
+	if (i < 0)
+		return fail("%s", rdu_error_text(s->file));
+	b->sym = rdu_file_get_symbol(s->file, i);
+	return 0;
+}
+
+/* Which symbols are meant; and no tensor is given twice, no file written that is read. */
+static int find_symbols(struct session *s, struct request *r)
+{
+	struct lr_outfile_use use[2 * MAX_FILES + 2] = { { NULL, r->path },
+							 { "--trace", r->trace } };
+	unsigned int n = 2, i, k;
+
+	for (i = 0; i < r->num_in; i++) {
+		if (find_symbol(s, &r->in[i]))
+			return EXIT_FAIL;
+		for (k = 0; k < i; k++)
+			if (r->in[k].sym == r->in[i].sym)
+				return fail("\"%s\" is given twice: %s, %s", r->in[i].sym->name,
+					    r->in[k].path, r->in[i].path);
+		use[n++] = (struct lr_outfile_use){ NULL, r->in[i].path };
+	}
+	for (i = 0; i < r->num_out; i++) {
+		if (find_symbol(s, &r->out[i]))
+			return EXIT_FAIL;
+		use[n++] = (struct lr_outfile_use){ "--output", r->out[i].path };
+	}
+	return check_files(use, n);
 }
 
 static bool same_shape(const struct tensor *t, const struct rdu_file_symbol *sym)
@@ -66,11 +110,9 @@ static int bind_inputs(struct session *s, struct request *r)
 
 	for (i = 0; i < r->num_in; i++) {
 		struct binding *in = &r->in[i];
-		const struct rdu_file_symbol *sym = symbol(s, in->name);
+		const struct rdu_file_symbol *sym = in->sym;
 		int ret;
 
-		if (!sym)
-			return fail("%s", rdu_error_text(s->file));
 		if (tensor_read(in->path, &in->t, error, sizeof(error)))
 			return fail("%s", error);
 		if (!same_shape(&in->t, sym)) {
@@ -80,20 +122,21 @@ static int bind_inputs(struct session *s, struct request *r)
 			return fail("%s is %s, but \"%s\" is %s", in->path,
 				    shape_text(rdu_dtype_name(in->t.dtype), in->t.ndim, in->t.dims,
 					       a, sizeof(a)),
-				    in->name,
+				    sym->name,
 				    shape_text(rdu_dtype_name(sym->dtype), sym->ndim, dims, b,
 					       sizeof(b)));
 		}
 		if (sym->flags & RDU_SYM_INPUT)
-			ret = rdu_program_bind(s->prog, in->name, in->t.data, in->t.size);
+			ret = rdu_program_bind(s->prog, sym->name, in->t.data, in->t.size);
 		else
-			ret = rdu_program_write(s->prog, in->name, in->t.data, in->t.size);
+			ret = rdu_program_write(s->prog, sym->name, in->t.data, in->t.size);
 		if (ret)
 			return fail("%s", rdu_error_text(s->prog));
 	}
 	return 0;
 }
 
+/* Inputs that are not given, and what is given for nothing. */
 static void warn_unbound(struct session *s, struct request *r, int entry)
 {
 	unsigned int i, k;
@@ -101,32 +144,33 @@ static void warn_unbound(struct session *s, struct request *r, int entry)
 	for (i = 0; i < rdu_file_num_symbols(s->file); i++) {
 		const struct rdu_file_symbol *sym = rdu_file_get_symbol(s->file, i);
 
-		if (!(sym->flags & RDU_SYM_INPUT) || !(sym->entries >> entry & 1))
-			continue;
-		for (k = 0; k < r->num_in && strcmp(r->in[k].name, sym->name); k++)
+		for (k = 0; k < r->num_in && r->in[k].sym != sym; k++)
 			;
-		if (k == r->num_in)
+		if (sym->entries >> entry & 1 ? k < r->num_in || !(sym->flags & RDU_SYM_INPUT)
+					      : k == r->num_in)
+			continue;
+		if (k < r->num_in)
+			fprintf(stderr, "rdu: note: \"%s\" is given, but %s does not use it\n",
+				sym->name, r->entry);
+		else
 			fprintf(stderr, "rdu: input \"%s\" is not given: it is zeros\n", sym->name);
 	}
 }
 
-static int bind_outputs(struct session *s, struct request *r)
+static void make_outputs(struct request *r)
 {
 	unsigned int i;
 
 	for (i = 0; i < r->num_out; i++) {
 		struct binding *out = &r->out[i];
-		const struct rdu_file_symbol *sym = symbol(s, out->name);
+		const struct rdu_file_symbol *sym = out->sym;
 
-		if (!sym)
-			return fail("%s", rdu_error_text(s->file));
 		out->t.dtype = sym->dtype;
 		out->t.ndim = sym->ndim;
 		memcpy(out->t.dims, sym->dims, sizeof(out->t.dims));
 		out->t.size = rdu_symbol_size(sym);
 		out->t.data = xcalloc(1, out->t.size);
 	}
-	return 0;
 }
 
 static int write_outputs(struct session *s, struct request *r)
@@ -137,9 +181,9 @@ static int write_outputs(struct session *s, struct request *r)
 	for (i = 0; i < r->num_out; i++) {
 		struct binding *out = &r->out[i];
 
-		if (rdu_program_read(s->prog, out->name, out->t.data, out->t.size))
+		if (rdu_program_read(s->prog, out->sym->name, out->t.data, out->t.size))
 			return fail("%s", rdu_error_text(s->prog));
-		if (tensor_write(out->path, out->name, &out->t, error, sizeof(error)))
+		if (tensor_write(out->path, out->sym->name, &out->t, error, sizeof(error)))
 			return fail("%s", error);
 	}
 	return 0;
@@ -156,7 +200,19 @@ static int write_trace(struct session *s, struct request *r, struct rdu_job *job
 	if (n < 0)
 		return fail("%s", rdu_error_text(job));
 	t.count = n;
-	return write_trace_json(r->trace, &t) ? fail("%s: could not be written", r->trace) : 0;
+	n = write_trace_json(r->trace, &t);
+	return n ? fail("%s: %s", r->trace, strerror(-n)) : 0;
+}
+
+/* Standard output, unless a tensor or a trace goes there. */
+static FILE *summary_file(const struct request *r)
+{
+	bool taken = r->trace && lr_outfile_is_stdout(r->trace);
+	unsigned int i;
+
+	for (i = 0; i < r->num_out; i++)
+		taken |= lr_outfile_is_stdout(r->out[i].path);
+	return taken ? stderr : stdout;
 }
 
 static int run(struct session *s, struct request *r)
@@ -166,15 +222,17 @@ static int run(struct session *s, struct request *r)
 	double start;
 	unsigned int i;
 	struct json j;
+	FILE *f;
 
 	if (entry < 0)
 		return fail("%s", rdu_error_text(s->file));
 	r->entry = rdu_file_entry(s->file, entry);
-	ret = bind_inputs(s, r);
+	ret = find_symbols(s, r);
 	if (!ret)
-		ret = bind_outputs(s, r);
+		ret = bind_inputs(s, r);
 	if (ret)
 		return ret;
+	make_outputs(r);
 	warn_unbound(s, r, entry);
 	start = now_seconds();
 	for (i = 0; i < r->repeat; i++) {
@@ -201,13 +259,14 @@ static int run(struct session *s, struct request *r)
 	ret = write_outputs(s, r);
 	if (ret)
 		return ret;
+	f = summary_file(r);
 	if (!r->json) {
-		printf("%s: %s, %u run%s, the last one:\n", r->path, r->entry, r->repeat,
-		       r->repeat == 1 ? "" : "s");
-		print_stats(stdout, &st, chip_hz(s));
+		fprintf(f, "%s: %s, %u run%s, the last one:\n", r->path, r->entry, r->repeat,
+			r->repeat == 1 ? "" : "s");
+		print_stats(f, &st, chip_hz(s));
 		return EXIT_OK;
 	}
-	json_open(&j, stdout);
+	json_open(&j, f);
 	json_string(&j, "file", r->path);
 	json_string(&j, "entry", r->entry);
 	json_string(&j, "chip", rdu_file_chip(s->file)->name);
@@ -223,6 +282,7 @@ static int run(struct session *s, struct request *r)
 int cmd_run(int argc, char **argv)
 {
 	static const struct option options[] = { DEVICE_OPTION,
+						 WAIT_OPTION,
 						 JSON_OPTION,
 						 HELP_OPTION,
 						 { "input", required_argument, NULL, 'i' },
@@ -268,9 +328,12 @@ int cmd_run(int argc, char **argv)
 				goto out;
 			r->trace_events = number;
 			break;
+		case 'W':
+			r->wait = true;
+			break;
 		case 'h':
 			ret = help(
-				"run", DEVICE_HELP
+				"run", DEVICE_HELP WAIT_HELP
 				"  -i, --input NAME=FILE   .npy, or ONNX TensorProto (.pb)\n"
 				"  -o, --output NAME=FILE  .pb: TensorProto, else .npy; any "
 				"symbol, also\n"
@@ -290,7 +353,7 @@ int cmd_run(int argc, char **argv)
 	}
 	r->path = argv[optind];
 	r->entry = argv[optind + 1];
-	ret = session_open(&s, r->device, r->path);
+	ret = session_open(&s, r->device, r->path, r->wait);
 	if (!ret)
 		ret = run(&s, r);
 	session_close(&s);

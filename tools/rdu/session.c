@@ -4,9 +4,9 @@
 #include <string.h>
 #include "rdu_tool.h"
 
-int session_open(struct session *s, const char *device, const char *path)
+int session_open(struct session *s, const char *device, const char *path, bool wait)
 {
-	struct rdu_context_options options = { .size = sizeof(options) };
+	struct rdu_context_options options = { .size = sizeof(options), .wait_for_tiles = wait };
 
 	memset(s, 0, sizeof(*s));
 	if (rdu_file_open(path, &s->file))

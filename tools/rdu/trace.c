@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 /* rdu trace: one run, and where its time went. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "rdu_tool.h"
@@ -18,7 +17,7 @@ static int most_first(const void *a, const void *b)
 }
 
 /* The sections that take longest. */
-static void print_top(const struct trace *t)
+static void print_top(FILE *f, const struct trace *t)
 {
 	const struct rdu_prog_header *h = rdu_file_header(t->file);
 	const struct rdu_prog_section *sec =
@@ -39,12 +38,12 @@ static void print_top(const struct trace *t)
 		}
 	}
 	qsort(totals, h->num_sections, sizeof(*totals), most_first);
-	printf("sections that take longest (loads included)\n");
+	fprintf(f, "sections that take longest (loads included)\n");
 	for (i = 0; i < h->num_sections && i < 10 && totals[i].cycles; i++)
-		printf("  %4u  %5.1f %%  %10s  %s\n", totals[i].section,
-		       100.0 * totals[i].cycles / all,
-		       human_time(totals[i].cycles / t->hz, text, sizeof(text)),
-		       sec[totals[i].section].name);
+		fprintf(f, "  %4u  %5.1f %%  %10s  %s\n", totals[i].section,
+			100.0 * totals[i].cycles / all,
+			human_time(totals[i].cycles / t->hz, text, sizeof(text)),
+			sec[totals[i].section].name);
 	free(totals);
 }
 
@@ -77,6 +76,7 @@ static int fill_inputs(struct session *s, int entry)
 int cmd_trace(int argc, char **argv)
 {
 	static const struct option options[] = { DEVICE_OPTION,
+						 WAIT_OPTION,
 						 HELP_OPTION,
 						 { "output", required_argument, NULL, 'o' },
 						 { "svg", required_argument, NULL, 's' },
@@ -88,6 +88,8 @@ int cmd_trace(int argc, char **argv)
 	struct rdu_stats st;
 	struct trace t = { 0 };
 	double events = 200000;
+	bool wait = false;
+	FILE *summary;
 	int c, n, ret, entry;
 
 	while ((c = getopt_long(argc, argv, "d:o:s:e:h", options, NULL)) >= 0) {
@@ -105,8 +107,11 @@ int cmd_trace(int argc, char **argv)
 			if (!parse_count("--events", optarg, 1, 1 << 24, &events))
 				return EXIT_USAGE;
 			break;
+		case 'W':
+			wait = true;
+			break;
 		case 'h':
-			return help("trace", DEVICE_HELP
+			return help("trace", DEVICE_HELP WAIT_HELP
 				    "  -o, --output FILE    timeline for ui.perfetto.dev (JSON)\n"
 				    "  -s, --svg FILE       timeline as a picture\n"
 				    "  -e, --events N       events at most (200000)\n\n"
@@ -117,7 +122,12 @@ int cmd_trace(int argc, char **argv)
 	}
 	if (optind == argc || optind + 2 < argc)
 		return usage("trace", "want FILE.rdu and at most one ENTRY");
-	ret = session_open(&s, device, argv[optind]);
+	ret = check_files((struct lr_outfile_use[]){ { NULL, argv[optind] },
+						     { "--output", out },
+						     { "--svg", svg } },
+			  3);
+	if (!ret)
+		ret = session_open(&s, device, argv[optind], wait);
 	if (ret)
 		goto out;
 	entry = rdu_file_find_entry(s.file, argv[optind + 1]);
@@ -139,13 +149,17 @@ int cmd_trace(int argc, char **argv)
 	t.entry = rdu_file_entry(s.file, entry);
 	t.hz = chip_hz(&s);
 	t.tiles = rdu_file_num_tiles(s.file);
-	print_stats(stdout, &st, t.hz);
-	print_top(&t);
-	printf("events %u\ndropped %u\n", t.count, t.dropped);
-	if (out && write_trace_json(out, &t))
-		ret = fail("%s: %s", out, strerror(errno));
-	if (svg && write_timeline_svg(svg, &t))
-		ret = fail("%s: %s", svg, strerror(errno));
+	summary = (out && lr_outfile_is_stdout(out)) || (svg && lr_outfile_is_stdout(svg)) ? stderr
+											   : stdout;
+	print_stats(summary, &st, t.hz);
+	print_top(summary, &t);
+	fprintf(summary, "events %u\ndropped %u\n", t.count, t.dropped);
+	n = out ? write_trace_json(out, &t) : 0;
+	if (n)
+		ret = fail("%s: %s", out, strerror(-n));
+	n = svg ? write_timeline_svg(svg, &t) : 0;
+	if (n)
+		ret = fail("%s: %s", svg, strerror(-n));
 out:
 	rdu_job_free(job);
 	session_close(&s);

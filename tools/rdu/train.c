@@ -3,53 +3,19 @@
  * rdu train: a training loop over labelled images. Weights stay on the card; a
  * step sends a batch and one RUN command, and some steps are always queued ahead.
  */
-#include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "rdu_tool.h"
-
-#define AHEAD 4 /* steps in flight */
-
-enum schedule { COSINE, CONSTANT };
-
-struct plan {
-	const char *device, *path, *data, *save, *curve, *log, *results, *entry;
-	double epochs, lr, seed, max_steps;
-	enum schedule schedule;
-	int progress; /* 1: always, 0: never, -1: when it is a terminal */
-	bool json;
-};
-
-struct names { /* symbols of the entry point */
-	const struct rdu_file_symbol *x, *labels, *lr, *loss;
-};
-
-struct trainer {
-	struct session s;
-	struct plan plan;
-	struct names names;
-	struct images images;
-	unsigned int *order;
-	unsigned int batch, steps_per_epoch, steps;
-	float *x, lr;
-	int64_t *labels;
-	float loss[AHEAD];
-	struct rdu_job *jobs[AHEAD];
-	struct loss_point *curve;
-	unsigned int done;
-	struct rdu_stats sum;
-	FILE *log;
-	double start, last_line;
-};
+#include "train.h"
 
 /* ---- what to train with ------------------------------------------------------------- */
 
 static int find_names(struct session *s, const char *entry, struct names *n)
 {
 	int e = rdu_file_find_entry(s->file, entry);
-	unsigned int i;
+	unsigned int i, num_x = 0;
 
 	if (e < 0)
 		return fail("%s; compile it with rduc --train", rdu_error_text(s->file));
@@ -67,9 +33,14 @@ static int find_names(struct session *s, const char *entry, struct names *n)
 			n->labels = sym;
 		else if (!strcmp(sym->name, "lr"))
 			n->lr = sym;
-		else
+		else if (num_x++ == 0)
 			n->x = sym;
 	}
+	if (num_x > 1)
+		return fail(
+			"entry point %s has %u inputs beside \"labels\" and \"lr\": `rdu train` "
+			"gives it images, one input",
+			entry, num_x);
 	if (!n->x || !n->labels || !n->lr || !n->loss)
 		return fail(
 			"entry point %s needs an image input, and symbols \"labels\", \"lr\" and "
@@ -122,43 +93,69 @@ static float lr_at(const struct trainer *t, unsigned int step)
 	return t->plan.lr * 0.5 * (1 + cos(M_PI * step / t->steps));
 }
 
+/* ---- signals -------------------------------------------------------------------------- */
+
+static volatile sig_atomic_t stop_signal;
+
+/* The first one is a wish, the second is an order. */
+static void on_signal(int number)
+{
+	stop_signal = number;
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+}
+
+static void catch_signals(void)
+{
+	static const int numbers[] = { SIGINT, SIGTERM };
+	struct sigaction old, new = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	unsigned int i;
+
+	signal(SIGPIPE, SIG_IGN); /* nobody reads along any more: an error, and no end */
+	for (i = 0; i < 2; i++)
+		if (!sigaction(numbers[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &new, NULL);
+}
+
+static bool stopped(void)
+{
+	return stop_signal;
+}
+
 /* ---- the loop --------------------------------------------------------------------------- */
 
 static void progress(struct trainer *t, bool last)
 {
-	const struct loss_point *p = &t->curve[t->done - 1];
+	unsigned int here = t->done - t->first;
+	const struct loss_point *p = &t->curve[here - 1];
 	double now = now_seconds(), elapsed = now - t->start;
 	double card = (t->sum.end_cycle - t->sum.start_cycle) / chip_hz(&t->s);
 	bool terminal = t->plan.progress == 1 || (t->plan.progress < 0 && isatty(1));
-	unsigned int tenth = t->steps / 10 ? t->steps / 10 : 1,
-		     from = t->done > 20 ? t->done - 20 : 0;
+	unsigned int tenth = t->steps / 10 ? t->steps / 10 : 1, i;
 	char text[32], bar[25];
-	float mean = 0;
-	unsigned int i;
 
 	if (!t->plan.progress || t->plan.json)
 		return;
 	if (terminal ? !last && now - t->last_line < 0.1 : !last && t->done % tenth)
 		return;
 	t->last_line = now;
-	for (i = from; i < t->done; i++)
-		mean += t->curve[i].loss / (t->done - from);
 	for (i = 0; i < 24; i++)
 		bar[i] = i < 24ull * t->done / t->steps ? '#' : '.';
 	bar[24] = 0;
-	printf("%s[%s] step %*u/%u  loss %.4f  lr %.2e  %5.0f images/s  card time %s%s",
-	       terminal ? "\r" : "", bar, t->steps > 999 ? 4 : 3, t->done, t->steps, mean, p->lr,
-	       (double)t->done * t->batch / elapsed, human_time(card, text, sizeof(text)),
-	       terminal && !last ? "   " : "   \n");
+	terminal &= t->out == stdout;
+	fprintf(t->out, "%s[%s] step %*u/%u  loss %.4f  lr %.2e  %5.0f images/s  card time %s%s",
+		terminal ? "\r" : "", bar, t->steps > 999 ? 4 : 3, t->done, t->steps,
+		loss_mean(t->curve, here), p->lr, (double)here * t->batch / elapsed,
+		human_time(card, text, sizeof(text)), terminal && !last ? "   " : "   \n");
 	line_open = terminal && !last;
-	fflush(stdout);
+	fflush(t->out);
 }
 
 /* Waits for a step that was queued. */
 static int collect(struct trainer *t)
 {
 	unsigned int slot = t->done % AHEAD;
-	struct loss_point *p = &t->curve[t->done];
+	struct loss_point *p = &t->curve[t->done - t->first];
 	struct rdu_stats st;
 	int ret = rdu_job_wait(t->jobs[slot], -1, &st);
 
@@ -173,11 +170,9 @@ static int collect(struct trainer *t)
 	p->lr = lr_at(t, t->done);
 	add_stats(&t->sum, &st);
 	t->done++;
-	if (t->log)
-		fprintf(t->log, "%u,%.9g,%.9g,%llu,%llu\n", p->step, p->loss, p->lr,
-			(unsigned long long)(st.end_cycle - st.start_cycle),
-			(unsigned long long)st.wall_ns);
-	progress(t, t->done == t->steps);
+	if (!t->log_broken)
+		t->log_broken = log_step(t, p, &st);
+	progress(t, t->done == t->steps || stopped());
 	if (!isfinite(p->loss))
 		return fail("step %u: the loss is %g: the learning rate (%g) may be too high",
 			    p->step, p->loss, p->lr);
@@ -205,19 +200,36 @@ static int submit(struct trainer *t, unsigned int step)
 	return 0;
 }
 
+/* The steps that are under way. */
+static int collect_all(struct trainer *t, unsigned int submitted)
+{
+	int ret = 0;
+
+	while (!ret && t->done < submitted)
+		ret = collect(t);
+	return ret;
+}
+
 static int loop(struct trainer *t)
 {
-	unsigned int step, i;
+	unsigned int every = t->plan.save_every, step, i;
 	int ret = 0;
 
 	t->start = now_seconds();
-	for (step = 0; step < t->steps && !ret; step++) {
+	if (t->first % t->steps_per_epoch)
+		shuffle(t, t->first / t->steps_per_epoch);
+	for (step = t->first; step < t->steps && !ret && !stopped() && !t->log_broken; step++) {
 		ret = submit(t, step);
 		if (!ret && step - t->done + 1 == AHEAD)
 			ret = collect(t);
+		if (!ret && every && (step + 1) % every == 0 && step + 1 < t->steps) {
+			ret = collect_all(t, step + 1);
+			if (!ret)
+				ret = checkpoint_save(t);
+		}
 	}
-	while (!ret && t->done < t->steps)
-		ret = collect(t);
+	if (!ret)
+		ret = collect_all(t, step);
 	for (i = 0; i < AHEAD; i++)
 		rdu_job_free(t->jobs[i]);
 	return ret;
@@ -241,13 +253,23 @@ static int prepare(struct trainer *t)
 			    n->x->name, pixels, t->plan.data, t->images.rows, t->images.cols);
 	t->order = xmalloc(t->images.count * sizeof(*t->order));
 	t->steps_per_epoch = (t->images.count + t->batch - 1) / t->batch;
-	t->steps = t->steps_per_epoch * t->plan.epochs;
-	if (t->plan.max_steps && t->steps > t->plan.max_steps)
+	t->data_hash = rdu_fnv1a(RDU_FNV1A_INIT, t->images.labels, t->images.count);
+	t->data_hash = rdu_fnv1a(t->data_hash, t->images.pixels, t->images.count * pixels);
+	t->steps = t->steps_per_epoch * (t->plan.epochs < 0 ? 1 : t->plan.epochs);
+	if (t->plan.max_steps > 0 && (t->steps > t->plan.max_steps || t->plan.epochs < 0))
 		t->steps = t->plan.max_steps;
-	t->curve = xcalloc(t->steps, sizeof(*t->curve));
+	if (t->plan.resume && (checkpoint_compare(t) || checkpoint_read(t)))
+		return EXIT_FAIL;
+	if (checkpoint_check(t))
+		return EXIT_FAIL;
+	t->curve = xcalloc(t->steps - t->first, sizeof(*t->curve));
 	t->x = xmalloc(rdu_symbol_size(n->x));
 	t->labels = xmalloc(rdu_symbol_size(n->labels));
-	if (!t->plan.lr) {
+	if (t->plan.seed < 0)
+		t->plan.seed = 1;
+	if (t->plan.schedule < 0)
+		t->plan.schedule = COSINE;
+	if (t->plan.lr < 0) {
 		const char *opt = rdu_file_meta(t->s.file, "optimizer", NULL);
 
 		t->plan.lr = opt && !strncmp(opt, "adam", 4) ? 0.002 : 0.1;
@@ -256,68 +278,100 @@ static int prepare(struct trainer *t)
 	    rdu_program_bind(prog, n->labels->name, t->labels, rdu_symbol_size(n->labels)) ||
 	    rdu_program_bind(prog, n->lr->name, &t->lr, sizeof(t->lr)))
 		return fail("%s", rdu_error_text(prog));
-	if (t->plan.log) {
-		t->log = fopen(t->plan.log, "w");
-		if (!t->log)
-			return fail("%s: %s", t->plan.log, strerror(errno));
-		fprintf(t->log, "step,loss,lr,card_cycles,wall_ns\n");
-	}
-	return 0;
+	return log_open(t);
+}
+
+static int write_curve(struct trainer *t)
+{
+	double card = (t->sum.end_cycle - t->sum.start_cycle) / chip_hz(&t->s);
+	char text[32], subtitle[160];
+	int ret;
+
+	if (!t->plan.curve)
+		return 0;
+	snprintf(subtitle, sizeof(subtitle), "%u steps of %u images, %s%s, card time %s (modelled)",
+		 t->done, t->batch, rdu_file_chip(t->s.file)->name,
+		 rdu_file_chip(t->s.file)->assumed ? " (numbers partly assumed)" : "",
+		 human_time(card, text, sizeof(text)));
+	ret = write_loss_svg(t->plan.curve, t->curve, t->done - t->first, "Training loss",
+			     subtitle);
+	return ret ? fail("--loss-curve %s: %s", t->plan.curve, strerror(-ret)) : 0;
+}
+
+/* Everything that outlives the run. The weights first; one that fails keeps none of the
+ * others from being written. trained: they are worth keeping. */
+static int keep(struct trainer *t, bool trained)
+{
+	int ret = trained && t->plan.save && t->done > t->saved ? checkpoint_save(t) : 0;
+
+	ret |= log_close(t);
+	ret |= write_curve(t);
+	if (!trained && t->saved)
+		fprintf(stderr,
+			"rdu: %s has the weights after step %u: --resume goes on from there\n",
+			t->plan.save, t->saved);
+	return ret || t->log_broken ? EXIT_FAIL : 0;
+}
+
+/* A wish was heard: what became of the training. */
+static void say_stopped(const struct trainer *t)
+{
+	fprintf(stderr, "rdu: ended by %s after step %u of %u; ",
+		stop_signal == SIGINT ? "SIGINT" : "SIGTERM", t->done, t->steps);
+	if (t->saved == t->done && t->plan.save)
+		fprintf(stderr, "%s has the weights: --resume goes on from there\n", t->plan.save);
+	else
+		fprintf(stderr, "the weights are lost: %s\n",
+			t->plan.save ? "they could not be saved" : "--save keeps them");
 }
 
 static int report(struct trainer *t, double wall)
 {
 	double hz = chip_hz(&t->s), card = (t->sum.end_cycle - t->sum.start_cycle) / hz;
-	unsigned int from = t->done > 100 ? t->done - 100 : 0, i;
-	char text[32], subtitle[160];
-	double mean = 0;
+	unsigned int here = t->done - t->first;
+	double mean = loss_mean(t->curve, here), rate = here * (double)t->batch / wall;
+	FILE *out = t->out;
+	struct lr_outfile o;
 	uint64_t hash;
 	struct json j;
-	FILE *out;
+	int ret = 0;
 
 	if (rdu_program_weights_hash(t->s.prog, &hash))
 		return fail("%s", rdu_error_text(t->s.prog));
-	for (i = from; i < t->done; i++)
-		mean += t->curve[i].loss / (t->done - from);
-	snprintf(subtitle, sizeof(subtitle), "%u steps of %u images, %s%s, card time %s (modelled)",
-		 t->done, t->batch, rdu_file_chip(t->s.file)->name,
-		 rdu_file_chip(t->s.file)->assumed ? " (numbers partly assumed)" : "",
-		 human_time(card, text, sizeof(text)));
-	if (t->plan.curve &&
-	    write_loss_svg(t->plan.curve, t->curve, t->done, "Training loss", subtitle))
-		return fail("%s: %s", t->plan.curve, strerror(errno));
-	if (t->plan.save && rdu_program_save(t->s.prog, t->plan.save))
-		return fail("%s", rdu_error_text(t->s.prog));
-	if (t->log && (fclose(t->log) || (t->log = NULL)))
-		return fail("%s: write error", t->plan.log);
 	if (t->plan.json) {
 		char hex[24];
 
-		json_open(&j, stdout);
+		json_open(&j, out);
 		json_integer(&j, "steps", t->done);
 		json_number(&j, "loss", mean);
 		json_stats(&j, "stats", &t->sum, hz);
 		json_number(&j, "wall_seconds", wall);
-		json_number(&j, "images_per_second", t->done * (double)t->batch / wall);
+		json_number(&j, "images_per_second", rate);
 		snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)hash);
 		json_string(&j, "weights_hash", hex);
+		if (t->plan.save)
+			json_string(&j, "saved", t->plan.save);
 		json_close(&j);
 		return 0;
 	}
-	print_stats(stdout, &t->sum, hz);
-	out = t->plan.results ? fopen(t->plan.results, "w") : stdout;
+	print_stats(out, &t->sum, hz);
+	if (t->plan.save)
+		fprintf(out, "saved\n  %s, the weights after step %u of %u\n", t->plan.save,
+			t->saved, t->steps);
+	if (t->plan.results)
+		out = lr_outfile_open(&o, t->plan.results);
 	if (!out)
-		return fail("%s: %s", t->plan.results, strerror(errno));
+		return fail("--results %s: %s", t->plan.results, strerror(-o.error));
 	fprintf(out, "steps %u\nloss %.6f\n", t->done, mean);
 	fprintf(out,
 		"modelled_seconds %.6f\nmodelled_exec_seconds %.6f\n"
 		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n",
 		card, t->sum.exec_cycles / hz, t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
 	fprintf(out, "wall_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
-		t->done * (double)t->batch / wall, (unsigned long long)hash);
-	if (out != stdout && fclose(out))
-		return fail("%s: write error", t->plan.results);
-	return 0;
+		rate, (unsigned long long)hash);
+	if (t->plan.results)
+		ret = lr_outfile_close(&o);
+	return ret ? fail("--results %s: %s", t->plan.results, strerror(-ret)) : 0;
 }
 
 static void finish(struct trainer *t)
@@ -332,136 +386,63 @@ static void finish(struct trainer *t)
 	free(t->labels);
 }
 
-#define TRAIN_HELP                                                                             \
-	"      --data DIR         train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz\n" \
-	"      --epochs N         (1)\n"                                                       \
-	"      --steps N          stop after N steps (0: when the epochs are done)\n"          \
-	"      --lr RATE          at the start (0.002 with an Adam optimizer, else 0.1)\n"     \
-	"      --schedule KIND    cosine (to zero at the end, default) or constant\n"          \
-	"      --seed N           of the order of images (1)\n"                                \
-	"      --save OUT.rdu     the program with the trained weights\n"                      \
-	"      --loss-curve FILE  picture (SVG)\n"                                             \
-	"      --log FILE         a line each step (CSV)\n"                                    \
-	"      --results FILE     the \"key value\" lines go there instead\n"                  \
-	"      --progress WHEN    auto (rewritten line on a terminal), always, never\n"        \
-	"  -j, --json             the summary for programs\n"
-
-static int parse(int argc, char **argv, struct plan *p)
+/* What is read must not be written; but a checkpoint may take the place of the one that is
+ * gone on from. */
+static int check_plan(struct trainer *t)
 {
-	enum {
-		DATA = 256,
-		EPOCHS,
-		STEPS,
-		LR,
-		SCHEDULE,
-		SEED,
-		SAVE,
-		CURVE,
-		LOG,
-		PROGRESS,
-		ENTRY,
-		RESULTS
-	};
-	static const struct option options[] = { DEVICE_OPTION,
-						 JSON_OPTION,
-						 HELP_OPTION,
-						 { "data", required_argument, NULL, DATA },
-						 { "epochs", required_argument, NULL, EPOCHS },
-						 { "steps", required_argument, NULL, STEPS },
-						 { "lr", required_argument, NULL, LR },
-						 { "schedule", required_argument, NULL, SCHEDULE },
-						 { "seed", required_argument, NULL, SEED },
-						 { "save", required_argument, NULL, SAVE },
-						 { "loss-curve", required_argument, NULL, CURVE },
-						 { "log", required_argument, NULL, LOG },
-						 { "progress", required_argument, NULL, PROGRESS },
-						 { "entry", required_argument, NULL, ENTRY },
-						 { "results", required_argument, NULL, RESULTS },
-						 { 0 } };
-	static const char *const schedules[] = { "cosine", "constant", NULL };
-	static const char *const progresses[] = { "auto", "never", "always", NULL };
-	unsigned int word;
-	bool ok = true;
-	int c;
+	struct plan *p = &t->plan;
+	bool same = p->path && p->resume && lr_outfile_same(p->path, p->resume);
+	const struct lr_outfile_use first[] = { { NULL, same ? NULL : p->path },
+						{ "--save", p->save },
+						{ "--log", p->log },
+						{ "--loss-curve", p->curve },
+						{ "--results", p->results } };
+	const struct lr_outfile_use then[] = { { NULL, p->resume },
+					       { "--log", p->log },
+					       { "--loss-curve", p->curve },
+					       { "--results", p->results } };
+	unsigned int i;
 
-	while (ok && (c = getopt_long(argc, argv, "d:jh", options, NULL)) >= 0) {
-		switch (c) {
-		case 'd':
-			p->device = optarg;
-			break;
-		case 'j':
-			p->json = true;
-			break;
-		case DATA:
-			p->data = optarg;
-			break;
-		case EPOCHS:
-			ok = parse_number("--epochs", optarg, 0.001, 10000, &p->epochs);
-			break;
-		case STEPS:
-			ok = parse_count("--steps", optarg, 0, 1e8, &p->max_steps);
-			break;
-		case LR:
-			ok = parse_number("--lr", optarg, 1e-12, 1e6, &p->lr);
-			break;
-		case SEED:
-			ok = parse_count("--seed", optarg, 0, 9e15, &p->seed);
-			break;
-		case SCHEDULE:
-			ok = parse_word("--schedule", optarg, schedules, &word);
-			p->schedule = word ? CONSTANT : COSINE;
-			break;
-		case PROGRESS:
-			ok = parse_word("--progress", optarg, progresses, &word);
-			p->progress = (int)word - 1;
-			break;
-		case SAVE:
-			p->save = optarg;
-			break;
-		case CURVE:
-			p->curve = optarg;
-			break;
-		case LOG:
-			p->log = optarg;
-			break;
-		case ENTRY:
-			p->entry = optarg;
-			break;
-		case RESULTS:
-			p->results = optarg;
-			break;
-		case 'h':
-			exit(help("train", DEVICE_HELP TRAIN_HELP));
-		default:
-			return EXIT_USAGE;
-		}
-	}
-	if (!ok)
-		return EXIT_USAGE;
-	if (optind + 1 != argc || !p->data)
-		return usage("train", "want one FILE.rdu and --data DIR");
-	p->path = argv[optind];
-	return 0;
+	t->out = stdout;
+	for (i = 1; i < 5; i++)
+		if (first[i].path && lr_outfile_is_stdout(first[i].path))
+			t->out = stderr;
+	return check_files(first, 5) || check_files(then, 4) ? EXIT_FAIL : 0;
 }
 
 int cmd_train(int argc, char **argv)
 {
-	struct trainer t = {
-		.plan = { .epochs = 1, .seed = 1, .progress = -1, .entry = "train_step" }
-	};
-	int ret = parse(argc, argv, &t.plan);
+	struct trainer t = { .plan = { .epochs = -1,
+				       .lr = -1,
+				       .seed = -1,
+				       .max_steps = -1,
+				       .schedule = -1,
+				       .progress = -1,
+				       .entry = "train_step" } };
+	int ret = plan_parse(argc, argv, &t.plan), kept;
 	double start;
 
+	if (!ret)
+		ret = check_plan(&t);
 	if (ret)
 		return ret;
-	ret = session_open(&t.s, t.plan.device, t.plan.path);
+	ret = session_open(&t.s, t.plan.device, t.plan.resume ? t.plan.resume : t.plan.path,
+			   t.plan.wait);
 	if (!ret)
 		ret = prepare(&t);
+	if (ret) {
+		finish(&t);
+		return ret;
+	}
+	catch_signals();
 	start = now_seconds();
-	if (!ret)
-		ret = loop(&t);
+	ret = loop(&t);
+	kept = keep(&t, !ret);
 	if (!ret)
 		ret = report(&t, now_seconds() - start);
+	if (stopped())
+		say_stopped(&t);
 	finish(&t);
-	return ret;
+	/* As a shell says it of one that the signal killed. */
+	return ret || kept ? EXIT_FAIL : stopped() ? 128 + stop_signal : EXIT_OK;
 }
