@@ -499,6 +499,15 @@ static int usage(void)
 	return 2;
 }
 
+static bool number(const char *text, double least, double most, double *v)
+{
+	char *end;
+
+	errno = 0;
+	*v = strtod(text, &end);
+	return end != text && !*end && !errno && *v >= least && *v <= most;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option opts[] = {
@@ -511,6 +520,7 @@ int main(int argc, char **argv)
 	pthread_t th[16];
 	int64_t idim[MAX_DIMS], ldim[MAX_DIMS], limit = INT64_MAX, right = 0, next = 0;
 	int c, nd, nl, threads = 2;
+	double v;
 	uint8_t *truth;
 	Onnx__ModelProto *m;
 	struct timespec t0, t1;
@@ -524,18 +534,24 @@ int main(int argc, char **argv)
 			labels = optarg;
 			break;
 		case 's':
-			job.scale = strtof(optarg, NULL);
+			if (!number(optarg, 1e-30, 1e30, &v))
+				return usage();
+			job.scale = (float)v;
 			break;
 		case 'n':
-			limit = atoll(optarg);
+			if (!number(optarg, 1, 1e9, &v) || v != floor(v))
+				return usage();
+			limit = (int64_t)v;
 			break;
 		case 't':
-			threads = atoi(optarg);
+			if (!number(optarg, 1, 16, &v) || v != floor(v))
+				return usage();
+			threads = (int)v;
 			break;
 		default:
 			return usage();
 		}
-	if (optind + 1 != argc || !dir || threads < 1 || threads > 16 || limit < 1)
+	if (optind + 1 != argc || !dir)
 		return usage();
 	m = model_read(argv[optind]);
 	if (!m)
@@ -550,7 +566,11 @@ int main(int argc, char **argv)
 		job.pixels *= idim[i];
 
 	base.graph = job.graph = m->graph;
-	for (size_t i = 0; i < m->graph->n_initializer && base.num < MAX_TENSORS; i++) {
+	if (m->graph->n_initializer > MAX_TENSORS) {
+		fprintf(stderr, "%s: more than %d initializers\n", argv[optind], MAX_TENSORS);
+		return 1;
+	}
+	for (size_t i = 0; i < m->graph->n_initializer; i++) {
 		struct tensor *t = &base.t[base.num];
 		struct value v;
 

@@ -22,4 +22,4 @@ build/stamp/torch: tools/vm/packages/torch
 	$(Q)tools/vm/install-packages torch || echo "  SKIP    tests/e2e/torch-grad-test: no PyTorch"
 	$(Q)touch $@
 
-CONFORMANCE += tests/e2e/judge-test tests/e2e/torch-grad-test
+CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/torch-grad-test

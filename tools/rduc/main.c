@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: MIT
 /* rduc: the command line. */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "graph.h"
+#include "outfile.h"
 #include "rdu_card.h"
+
+enum { EXIT_USAGE = 2 };
 
 static const char usage[] =
 	"usage: rduc MODEL.onnx -o MODEL.rdu [options]\n"
 	"       rduc --weights TRAINED.rdu MODEL.onnx -o TRAINED.onnx\n"
 	"\n"
-	"  -o FILE              what to write\n"
+	"  -o FILE              what to write (-: standard output)\n"
+	"  -q, --quiet          do not say what was made\n"
 	"  --chip NAME|FILE     chip description (sn10)\n"
 	"  -O0 | -O1 | -O3      one section per operator, rules, whole graph by cost (-O1)\n"
 	"  --tiles N            virtual tiles to use (1)\n"
@@ -33,7 +39,9 @@ static const char usage[] =
 	"  --list-ops           operators that are supported\n"
 	"\n"
 	"The training step reads the inputs of the model, `labels` (int64; `target` for\n"
-	"mse) and `lr` (float [1]), and writes `loss` (float [1]).\n";
+	"mse) and `lr` (float [1]), and writes `loss` (float [1]).\n"
+	"\n"
+	"Exit code: 0 done, 1 failed, 2 wrong usage.\n";
 
 enum {
 	OPT_CHIP = 256,
@@ -62,6 +70,7 @@ enum {
 
 static const struct option options[] = {
 	{ "output", required_argument, NULL, 'o' },
+	{ "quiet", no_argument, NULL, 'q' },
 	{ "chip", required_argument, NULL, OPT_CHIP },
 	{ "tiles", required_argument, NULL, OPT_TILES },
 	{ "precision", required_argument, NULL, OPT_PRECISION },
@@ -95,7 +104,7 @@ struct arguments {
 	struct rduc_options opt;
 	struct import_options import;
 	struct import_shape shapes[MAX_SHAPES];
-	bool train, decay_given;
+	bool train, decay_given, quiet;
 	struct train_options training;
 	const char *freeze[MAX_PATTERNS], *train_only[MAX_PATTERNS];
 };
@@ -124,9 +133,11 @@ static int number(const char *option, const char *text, int64_t lo, int64_t hi, 
 static int real(const char *option, const char *text, float lo, float hi, float *out)
 {
 	char *end;
-	float v = strtof(text, &end);
+	float v;
 
-	if (end == text || *end || !(v >= lo && v <= hi)) {
+	errno = 0; /* too small for a float is not 0 */
+	v = strtof(text, &end);
+	if (end == text || *end || !(v >= lo && v <= hi) || errno) {
 		fprintf(stderr, "rduc: %s takes a number from %g to %g, not '%s'\n", option, lo, hi,
 			text);
 		return -1;
@@ -194,7 +205,10 @@ static int option(struct arguments *a, int c, char *arg)
 	case 'O':
 		if (strcmp(arg, "0") && strcmp(arg, "1") && strcmp(arg, "3"))
 			return wrong("there are -O0, -O1 and -O3, not -O", arg);
-		a->opt.opt = atoi(arg);
+		a->opt.opt = arg[0] - '0';
+		return 0;
+	case 'q':
+		a->quiet = true;
 		return 0;
 	case OPT_CHIP:
 		a->chip = arg;
@@ -355,6 +369,67 @@ out:
 	return ret;
 }
 
+static int check_files(const struct arguments *a)
+{
+	const struct lr_outfile_use use[] = { { NULL, a->in },
+					      { NULL, a->weights },
+					      { "-o", a->out },
+					      { "--report", a->opt.report_path },
+					      { "--floor-plan", a->opt.floor_plan },
+					      { "--dot", a->opt.dot } };
+	static char text[2 * PATH_MAX + 100];
+
+	if (!lr_outfile_check_all(use, sizeof(use) / sizeof(use[0]), text, sizeof(text)))
+		return 0;
+	fprintf(stderr, "rduc: %s\n", text);
+	return -1;
+}
+
+static int write_weights(const struct arguments *a)
+{
+	static char error[5000];
+	int num = onnx_write_weights(a->weights, a->in, a->out, error, sizeof(error));
+
+	if (num < 0)
+		fprintf(stderr, "rduc: %s\n", error);
+	else if (a->opt.summary)
+		fprintf(a->opt.summary, "%s: %s with %d tensors from %s\n", a->out, a->in, num,
+			a->weights);
+	return num < 0 ? -1 : 0;
+}
+
+/* Where the rest went, and what can be done with it now. */
+static void print_next(const struct arguments *a)
+{
+	FILE *f = a->opt.summary;
+
+	if (a->opt.report_path)
+		fprintf(f, "  report       %s\n", a->opt.report_path);
+	if (a->opt.floor_plan)
+		fprintf(f, "  floor plan   %s\n", a->opt.floor_plan);
+	if (a->opt.dot)
+		fprintf(f, "  graph        %s\n", a->opt.dot);
+	if (lr_outfile_is_stdout(a->out))
+		return;
+	if (a->train)
+		fprintf(f, "next: rdu train %s --device model:%s --data FOLDER --save FILE.rdu\n",
+			a->out, a->chip);
+	else
+		fprintf(f,
+			"next: rdu run %s --device model:%s --input NAME=FILE --output NAME=FILE\n",
+			a->out, a->chip);
+}
+
+/* A full disk must not look like success. */
+static int finish(int ret)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		fprintf(stderr, "rduc: standard output: write error\n");
+		ret = -1;
+	}
+	return ret ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct arguments a = {
@@ -367,36 +442,34 @@ int main(int argc, char **argv)
 			      .epsilon = 1e-8f },
 	};
 	const char *slash;
-	int c;
+	int c, ret;
 
 	a.import.shapes = a.shapes;
 	a.import.freeze.pattern = a.freeze;
 	a.import.train_only.pattern = a.train_only;
-	while ((c = getopt_long(argc, argv, "o:O:h", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "o:O:qh", options, NULL)) != -1) {
 		if (c == OPT_LIST) {
 			op_list(stdout);
-			return 0;
+			return finish(0);
 		}
 		if (c == OPT_HELP || c == 'h') {
 			fputs(usage, stdout);
-			return 0;
+			return finish(0);
 		}
 		if (c == '?' || option(&a, c, optarg))
-			return 1;
+			return EXIT_USAGE;
 	}
 	if (optind + 1 != argc || !a.out) {
 		fputs(usage, stderr);
-		return 1;
+		return EXIT_USAGE;
 	}
 	a.in = argv[optind];
-	if (a.weights) {
-		static char error[5000];
-
-		if (!onnx_write_weights(a.weights, a.in, a.out, error, sizeof(error)))
-			return 0;
-		fprintf(stderr, "rduc: %s\n", error);
+	if (check_files(&a))
 		return 1;
-	}
+	if (!a.quiet)
+		a.opt.summary = lr_outfile_is_stdout(a.out) ? stderr : stdout;
+	if (a.weights)
+		return finish(write_weights(&a));
 	if (a.training.optimizer == OPT_ADAMW && !a.decay_given)
 		a.training.weight_decay = 0.01f;
 	slash = strrchr(a.in, '/');
@@ -408,5 +481,8 @@ int main(int argc, char **argv)
 			 optimizers[a.training.optimizer]);
 		a.opt.meta = meta;
 	}
-	return compile(&a) ? 1 : 0;
+	ret = compile(&a);
+	if (!ret && a.opt.summary)
+		print_next(&a);
+	return finish(ret);
 }

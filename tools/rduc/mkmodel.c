@@ -11,6 +11,8 @@
 #include "onnx.pb-c.h"
 #include "mem.h"
 
+enum { EXIT_USAGE = 2 };
+
 static const char usage[] =
 	"usage: rdu-mkmodel KIND -o FILE.onnx [options]\n"
 	"\n"
@@ -374,7 +376,7 @@ int main(int argc, char **argv)
 		case 'd':
 			if (strcmp(optarg, "fp32") && strcmp(optarg, "bf16")) {
 				fprintf(stderr, "rdu-mkmodel: unknown type '%s'\n", optarg);
-				return 1;
+				return EXIT_USAGE;
 			}
 			m.dtype = strcmp(optarg, "bf16") ? RDU_DT_F32 : RDU_DT_BF16;
 			break;
@@ -382,19 +384,19 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 			return 0;
 		default:
-			return 1;
+			return EXIT_USAGE;
 		}
 		if (!value)
 			continue;
 		*value = strtoll(optarg, &end, 10);
 		if (end == optarg || *end || *value < (c == 's' ? 0 : 1) || *value > 1 << 24) {
 			fprintf(stderr, "rdu-mkmodel: '%s' is not a number that fits\n", optarg);
-			return 1;
+			return EXIT_USAGE;
 		}
 	}
 	if (optind + 1 != argc || !out) {
 		fputs(usage, stderr);
-		return 1;
+		return EXIT_USAGE;
 	}
 	kind = argv[optind];
 	m.seed = (uint64_t)seed;
@@ -403,7 +405,7 @@ int main(int argc, char **argv)
 	} else if (!strcmp(kind, "mlp")) {
 		if (make_mlp(&m, batch, k ? k : 784, rows ? rows : 10, hidden)) {
 			fprintf(stderr, "rdu-mkmodel: --hidden takes H,H,..., not '%s'\n", hidden);
-			return 1;
+			return EXIT_USAGE;
 		}
 	} else if (!strcmp(kind, "gemm")) {
 		make_gemm(&m, rows ? rows : 1024, cols, k ? k : 1024, weights, bias, relu);
@@ -411,7 +413,7 @@ int main(int argc, char **argv)
 		make_map(&m, kind[0] == 'r' ? "Relu" : "Softmax", rows ? rows : 1024, cols);
 	} else {
 		fprintf(stderr, "rdu-mkmodel: unknown kind '%s'\n", kind);
-		return 1;
+		return EXIT_USAGE;
 	}
 	return write_model(&m, out, kind) ? 1 : 0;
 }
