@@ -175,8 +175,8 @@ int lr_outfile_close(struct lr_outfile *o)
 		return o->error;
 	if (fflush(o->f))
 		ret = errno ? -errno : -EIO;
-	else if (ferror(o->f))
-		ret = -EIO; /* an earlier write: what it was is forgotten */
+	else if (ferror(o->f)) /* an earlier write: its reason is forgotten, one more tells it */
+		ret = write(fileno(o->f), "", 1) < 0 ? -errno : -EIO;
 	/* Devices and pipes know no fsync(). */
 	if (!ret && o->path[0] && fsync(fileno(o->f)) && errno != EINVAL && errno != EROFS)
 		ret = -errno;

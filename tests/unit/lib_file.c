@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* Program files: written, read, and damaged in every way there is a check for. */
+#include <dirent.h>
 #include <elf.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "lib_test.h"
+#include "outfile.h"
 
 struct blob {
 	unsigned char *data;
@@ -261,6 +268,176 @@ static void looks_right(const struct sample *s, struct rdu_file *f)
 	ok(!rdu_file_validate(f, NULL), "the validator accepts it");
 }
 
+/* A name too long for the table is found by all of it, and by the short form. */
+static void test_long_name(void)
+{
+	static const char name[] =
+		"layer_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_in_a";
+	static const char other[] =
+		"layer_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx_in_b";
+	const char *path = temp_path("long.rdu");
+	struct rdu_file *f;
+	struct sample s;
+	char error[256];
+
+	sample_make(&s, "plasticine", false);
+	snprintf(s.symbols[0].name, sizeof(s.symbols[0].name), RDU_LONG_NAME_FORMAT, name,
+		 RDU_LONG_NAME_HASH(name, strlen(name)));
+	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)) && !rdu_file_open(path, &f),
+	   "a file with a long name");
+	ok(strlen(s.symbols[0].name) == 63 && rdu_file_find_symbol(f, name) == 0 &&
+		   rdu_file_find_symbol(f, s.symbols[0].name) == 0,
+	   "is found by it");
+	refused(rdu_file_find_symbol(f, other), -ENOENT, f, other, "another one is not");
+	rdu_file_close(f);
+	unlink(path);
+	sample_free(&s);
+}
+
+/* ---- files that are written (outfile.h) ---------------------------------------------- */
+
+static bool holds(const char *path, const char *text)
+{
+	char have[64] = "";
+	FILE *f = fopen(path, "r");
+	bool good = f && (fgets(have, sizeof(have), f) || !text[0]) && !strcmp(have, text);
+
+	if (f)
+		fclose(f);
+	return good;
+}
+
+/* What lr_outfile_close() gives for a text written under that name. */
+static int write_text(const char *path, const char *text)
+{
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, path);
+
+	if (f)
+		fputs(text, f);
+	return lr_outfile_close(&o);
+}
+
+static unsigned int files_in(const char *dir)
+{
+	unsigned int n = 0;
+	DIR *d = opendir(dir);
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		closedir(d);
+	return n - 2;
+}
+
+/* In the current folder, which is empty. */
+static void outfile_regular(void)
+{
+	struct lr_outfile o;
+	struct stat st, link;
+
+	umask(022);
+	ok(!write_text("new", "one") && holds("new", "one") && !stat("new", &st) &&
+		   (st.st_mode & 07777) == 0644,
+	   "a new file");
+	chmod("new", 0640);
+	ok(!write_text("new", "two") && holds("new", "two") && !stat("new", &st) &&
+		   (st.st_mode & 07777) == 0640,
+	   "in place of another, with its permissions");
+	ok(!symlink("new", "link") && !write_text("link", "three") && holds("new", "three") &&
+		   !lstat("link", &link) && S_ISLNK(link.st_mode),
+	   "through a link that stays");
+	ok(!symlink("not-yet", "dangling") && !write_text("dangling", "four") &&
+		   holds("not-yet", "four") && !lstat("dangling", &link) && S_ISLNK(link.st_mode),
+	   "through a link to what is not there yet");
+	ok(lr_outfile_open(&o, "new") && fputs("half", o.f) >= 0, "half of a file");
+	lr_outfile_discard(&o);
+	ok(holds("new", "three"), "is nothing");
+	ok(!symlink("loop", "loop") && write_text("loop", "x") == -ELOOP, "a link to itself");
+	ok(files_in(".") == 5, "and nothing is left beside them");
+}
+
+static void outfile_special(void)
+{
+	struct rlimit small = { 4096, RLIM_INFINITY }, old;
+	static char large[65536];
+	struct stat st;
+	char text[8] = "";
+	int fd = -1;
+
+	memset(large, 'x', sizeof(large) - 1);
+	getrlimit(RLIMIT_FSIZE, &old);
+	small.rlim_max = old.rlim_max;
+	signal(SIGXFSZ, SIG_IGN);
+	setrlimit(RLIMIT_FSIZE, &small);
+	ok(write_text("new", large) == -EFBIG && holds("new", "three"),
+	   "no room: an error, and the old file");
+	setrlimit(RLIMIT_FSIZE, &old);
+	ok(files_in(".") == 5, "and nothing beside it");
+	ok(lr_outfile_check("new", 0) == 0 && lr_outfile_check("new", UINT64_MAX) == -ENOSPC &&
+		   lr_outfile_check("nonsuch/x", 0) == -ENOENT && holds("new", "three") &&
+		   files_in(".") == 5,
+	   "looked at before");
+	ok(write_text(".", "x") == -EISDIR && write_text("nonsuch/", "x") == -EISDIR, "a folder");
+	ok(!mkfifo("fifo", 0600) && (fd = open("fifo", O_RDONLY | O_NONBLOCK)) >= 0 &&
+		   !write_text("fifo", "five") && read(fd, text, 8) == 4 && !strcmp(text, "five") &&
+		   !stat("fifo", &st) && S_ISFIFO(st.st_mode),
+	   "a FIFO is written to, and stays");
+	close(fd);
+	if (mknod("full", S_IFCHR | 0666, makedev(1, 7))) {
+		ok(true, "a device # SKIP only root makes one");
+	} else {
+		ok(write_text("full", "x") == -ENOSPC && !stat("full", &st) && S_ISCHR(st.st_mode),
+		   "a device is written to, and stays");
+		unlink("full");
+	}
+	chmod("new", 0444);
+	ok(!getuid() || write_text("new", "x") == -EACCES, "one that may not be written");
+	unlink("fifo");
+}
+
+static void outfile_same(void)
+{
+	struct lr_outfile_use twice[] = { { "-o", "a" }, { "--dot", "./a" } };
+	struct lr_outfile_use read[] = { { NULL, "not-yet" }, { "-o", "dangling" } };
+	struct lr_outfile_use fine[] = {
+		{ NULL, "new" }, { NULL, "link" }, { "-o", "a" }, { "--dot", NULL }
+	};
+	char text[256];
+
+	ok(lr_outfile_same("new", "link") && lr_outfile_same("new", "./new") &&
+		   !lr_outfile_same("new", "not-yet") &&
+		   !lr_outfile_same("/dev/null", "/dev/null") && !link("new", "hard") &&
+		   lr_outfile_same("new", "hard"),
+	   "two names of one file");
+	ok(lr_outfile_check_all(twice, 2, text, sizeof(text)) == -EINVAL &&
+		   strstr(text, "-o a and --dot ./a are one file"),
+	   "written twice: %s", text);
+	ok(lr_outfile_check_all(read, 2, text, sizeof(text)) == -EINVAL &&
+		   strstr(text, "not-yet and -o dangling"),
+	   "read and written: %s", text);
+	ok(!lr_outfile_check_all(fine, 4, text, sizeof(text)), "read twice is none");
+}
+
+static void test_outfile(void)
+{
+	static const char *const names[] = { "new", "link", "not-yet", "dangling", "loop", "hard" };
+	char dir[] = "/tmp/rdu-test-out-XXXXXX";
+	unsigned int i;
+	int back = open(".", O_RDONLY | O_DIRECTORY);
+
+	if (!mkdtemp(dir) || chdir(dir) || back < 0)
+		abort();
+	outfile_regular();
+	outfile_special();
+	outfile_same();
+	for (i = 0; i < 6; i++)
+		unlink(names[i]);
+	if (fchdir(back) || rmdir(dir))
+		abort();
+	close(back);
+}
+
 int main(void)
 {
 	const char *path = temp_path("file.rdu");
@@ -311,5 +488,7 @@ int main(void)
 	free(good.data);
 	sample_free(&s);
 	sample_free(&other);
+	test_long_name();
+	test_outfile();
 	return tap_done();
 }

@@ -333,6 +333,11 @@ static void test_weights(void)
 		   h1 == h2,
 	   "restored");
 	rdu_file_close(saved);
+	ok(!rdu_program_save_as(t.prog, path, "model other\nstep 7\n") &&
+		   !rdu_file_open(path, &saved) &&
+		   !strcmp(rdu_file_meta_text(saved), "optimizer adamw\nmodel other\nstep 7\n"),
+	   "properties that take the place of old ones, and new ones");
+	rdu_file_close(saved);
 	down(&t);
 	free(w);
 	down(&s);
