@@ -66,6 +66,16 @@ static void test_bad_tensors(void)
 	static const unsigned char packed[] = { 8, 2, 16, 1, 0x22, 8, 0, 0, 128, 63, 0, 0, 0, 64 };
 	static const unsigned char ints[] = { 16, 7, 8, 3, 0x3a, 3, 1, 2, 3 };
 	static const unsigned char loop[] = { 16, 6, 0x2d, 1, 2, 3, 4 };
+	/* uint8 255 and 256, int8 127 and 128, bool 2: one element each. */
+	static const struct {
+		unsigned char bytes[16];
+		size_t size;
+		bool good;
+	} wide[] = { { { 16, 2, 8, 1, 0x2a, 2, 0xff, 1 }, 8, true },
+		     { { 16, 2, 8, 1, 0x2a, 2, 0x80, 2 }, 8, false },
+		     { { 16, 3, 8, 1, 0x2a, 1, 0x7f }, 7, true },
+		     { { 16, 3, 8, 1, 0x2a, 2, 0x80, 1 }, 8, false },
+		     { { 16, 9, 8, 1, 0x2a, 1, 2 }, 7, false } };
 	static const unsigned char strings[] = { 16, 8, 0x32, 1, 'a' };
 	static const char fortran[] = "\x93NUMPY\x01\x00\x50\x00{'descr': '<f4', 'fortran_order': "
 				      "True, 'shape': (2,), }                     \n12345678";
@@ -93,6 +103,12 @@ static void test_bad_tensors(void)
 		free(t.data);
 	}
 	ok(good, "every truncation is refused");
+	for (i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+		write_bytes(path, wide[i].bytes, wide[i].size);
+		ok(!tensor_read(path, &t, error, sizeof(error)) == wide[i].good,
+		   "a number at the end of its type %u", i);
+		free(t.data);
+	}
 	write_bytes(path, loop, sizeof(loop));
 	ok(tensor_read(path, &t, error, sizeof(error)) < 0, "a wire type that does not fit");
 	write_bytes(path, strings, sizeof(strings));
@@ -111,6 +127,7 @@ static void test_images(void)
 	static const unsigned char images[] = { 0, 0, 8, 3, 0, 0, 0, 2,	  0,  0,
 						0, 1, 0, 0, 0, 2, 0, 255, 51, 102 };
 	static const unsigned char labels[] = { 0, 0, 8, 1, 0, 0, 0, 2, 7, 9 };
+	static const unsigned char longer[] = { 0, 0, 8, 1, 0, 0, 0, 2, 7, 9, 1 };
 	char dir[] = "/tmp/rdu-test-idx-XXXXXX", path[128], error[512];
 	const unsigned int order[] = { 1, 0 };
 	struct images im;
@@ -137,6 +154,9 @@ static void test_images(void)
 	write_bytes(path, labels, sizeof(labels) - 1);
 	ok(images_read(dir, "t10k", &im, error, sizeof(error)) < 0 && strstr(error, "cut short"),
 	   "cut short");
+	write_bytes(path, longer, sizeof(longer));
+	ok(images_read(dir, "t10k", &im, error, sizeof(error)) < 0 && strstr(error, "longer than"),
+	   "a byte too many");
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/t10k-images-idx3-ubyte.gz", dir);
 	unlink(path);

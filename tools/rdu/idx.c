@@ -37,7 +37,7 @@ static unsigned char *read_idx(const char *dir, const char *split, const char *w
 {
 	char path[4096];
 	gzFile f = open_idx(dir, split, what, path, sizeof(path));
-	unsigned char *data = NULL;
+	unsigned char *data = NULL, extra;
 	unsigned int magic, d;
 	size_t total = 1, have = 0;
 
@@ -71,6 +71,12 @@ static unsigned char *read_idx(const char *dir, const char *split, const char *w
 			break;
 		}
 		have += n;
+	}
+	/* At the end, and only there, the checksum of a compressed file is looked at. */
+	if (data && gzread(f, &extra, 1) != 0) {
+		snprintf(error, size, "%s: damaged, or longer than its sizes say", path);
+		free(data);
+		data = NULL;
 	}
 out:
 	gzclose(f);

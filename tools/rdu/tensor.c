@@ -226,10 +226,33 @@ static bool append(struct values *v, const void *data, size_t size)
 	return true;
 }
 
-/* int32_data and int64_data, narrowed to the tensor's type. */
+/* int32_data and int64_data: false if the number is none of the tensor's type, too. */
 static bool append_integer(struct values *v, uint32_t dtype, uint64_t value)
 {
-	return append(v, &value, rdu_dtype_size(dtype)); /* little-endian */
+	int64_t n = (int64_t)value, least = 0, most = UINT8_MAX;
+
+	switch (dtype) {
+	case RDU_DT_I8:
+		least = INT8_MIN;
+		most = INT8_MAX;
+		break;
+	case RDU_DT_BOOL:
+		most = 1;
+		break;
+	case RDU_DT_BF16: /* its bits */
+		most = UINT16_MAX;
+		break;
+	case RDU_DT_I32:
+		least = INT32_MIN;
+		most = INT32_MAX;
+		break;
+	case RDU_DT_I64:
+		least = INT64_MIN;
+		most = INT64_MAX;
+		break;
+	}
+	return n >= least && n <= most &&
+	       append(v, &value, rdu_dtype_size(dtype)); /* little-endian */
 }
 
 static int read_proto(const struct reader *r, struct tensor *t, const unsigned char *p, size_t size)
