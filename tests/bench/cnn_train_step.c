@@ -21,7 +21,7 @@ int main(void)
 	struct card k;
 
 	tool("build/host/bin/rdu-mkmodel cnn --batch 64 -o build/bench/cnn.onnx && "
-	     "build/host/bin/rduc --train --loss softmax_cross_entropy --optimizer sgd -O3 "
+	     "build/host/bin/rduc -q --train --loss softmax_cross_entropy --optimizer sgd -O3 "
 	     "build/bench/cnn.onnx -o build/bench/cnn.rdu");
 	card_load(&k, "model:sn10,threads=2", "build/bench/cnn.rdu");
 	for (unsigned int i = 0; i < rdu_file_num_symbols(k.file); i++) {

@@ -65,7 +65,7 @@ int main(int argc, char **argv)
 	onednn_clean_environment(argv);
 	tool("build/host/bin/rdu-mkmodel gemm --m 1024 --n 1024 --k 1024 -o build/bench/gemm.onnx "
 	     "&& "
-	     "build/host/bin/rduc build/bench/gemm.onnx -O3 -o build/bench/gemm.rdu");
+	     "build/host/bin/rduc -q build/bench/gemm.onnx -O3 -o build/bench/gemm.rdu");
 	card_load(&k, "model:sn10,threads=2", "build/bench/gemm.rdu");
 	in = card_symbol(&k, RDU_SYM_INPUT, 0);
 	b = card_symbol(&k, RDU_SYM_WEIGHT, 0);

@@ -25,7 +25,7 @@ int main(void)
 	snprintf(command, sizeof(command),
 		 "build/host/bin/rdu-mkmodel gemm --dtype bf16 --m %d --n %d --k %d -o "
 		 "build/bench/large.onnx && "
-		 "build/host/bin/rduc build/bench/large.onnx -O3 --tiles 4 "
+		 "build/host/bin/rduc -q build/bench/large.onnx -O3 --tiles 4 "
 		 "--report build/bench/large.report -o build/bench/large.rdu",
 		 M, N, K);
 	tool(command);

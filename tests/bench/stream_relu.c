@@ -32,7 +32,7 @@ int main(void)
 	struct card k;
 
 	tool("build/host/bin/rdu-mkmodel relu --m 4096 --n 4096 -o build/bench/relu.onnx && "
-	     "build/host/bin/rduc build/bench/relu.onnx -O3 -o build/bench/relu.rdu");
+	     "build/host/bin/rduc -q build/bench/relu.onnx -O3 -o build/bench/relu.rdu");
 	card_load(&k, "model:sn10,threads=2", "build/bench/relu.rdu");
 	in = card_symbol(&k, RDU_SYM_INPUT, 0);
 	out = card_symbol(&k, RDU_SYM_OUTPUT, 0);

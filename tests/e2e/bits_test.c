@@ -91,7 +91,7 @@ int main(void)
 		const char *o = optimizer[i];
 
 		snprintf(path, sizeof(path), "build/e2e/bits-%s.rdu", o);
-		if (!tap(!tool("rduc --train --loss softmax_cross_entropy --optimizer %s "
+		if (!tap(!tool("rduc -q --train --loss softmax_cross_entropy --optimizer %s "
 			       "build/e2e/bits.onnx -O3 -o %s",
 			       o, path),
 			 "%s: compiles", o))

@@ -118,7 +118,7 @@ int main(void)
 	FILE *in;
 
 	if (!tap(!tool("rdu-mkmodel mlp --batch 4 -o build/e2e/flip.onnx") &&
-			 !tool("rduc build/e2e/flip.onnx -O1 -o %s", good),
+			 !tool("rduc -q build/e2e/flip.onnx -O1 -o %s", good),
 		 "a small network compiles"))
 		return tap_end();
 	in = fopen(good, "rb");

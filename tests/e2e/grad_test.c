@@ -442,7 +442,7 @@ int main(void)
 		build_node(b, "MatMul", "h classes", "y");
 		build_output(b, "y", D(BATCH, CLASSES));
 		if (build_write(b, "build/e2e/grad.onnx") ||
-		    tool("rduc --train --loss softmax_cross_entropy --optimizer sgd "
+		    tool("rduc -q --train --loss softmax_cross_entropy --optimizer sgd "
 			 "--precision fp32 -O1 build/e2e/grad.onnx -o build/e2e/grad.rdu"))
 			snprintf(k.error, sizeof(k.error), "does not compile");
 		else if (rdu_file_open("build/e2e/grad.rdu", &k.file))

@@ -217,7 +217,7 @@ int main(void)
 	const void *bytes;
 
 	if (!tap(!tool("rdu-mkmodel cnn --batch 4 -o build/e2e/swap.onnx") &&
-			 !tool("rduc build/e2e/swap.onnx -O1 -o %s", good),
+			 !tool("rduc -q build/e2e/swap.onnx -O1 -o %s", good),
 		 "a small network compiles"))
 		return tap_end();
 	if (!tap(!rdu_open("model:sn10", &dev) && !rdu_file_open(good, &f), "card and file open"))
