@@ -337,7 +337,7 @@ enum rdu_dtype onnx_held_as(int type);
 const char *onnx_type_name(int type);
 /* A tensor's name in a program file: cut to 63 bytes, still unique. */
 void rduc_symbol_name(char out[64], const char *name);
-/* Weights of a program file into an ONNX model: how many, or -1. onnx_weights.c */
+/* Weights of a program file into an ONNX model. onnx_weights.c */
 int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *out_path,
 		       char *error, int error_size);
 void *read_whole_file(const char *path, size_t *size, char *error, int error_size);

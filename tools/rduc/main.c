@@ -388,14 +388,14 @@ static int check_files(const struct arguments *a)
 static int write_weights(const struct arguments *a)
 {
 	static char error[5000];
-	int num = onnx_write_weights(a->weights, a->in, a->out, error, sizeof(error));
+	int ret = onnx_write_weights(a->weights, a->in, a->out, error, sizeof(error));
 
-	if (num < 0)
+	if (ret)
 		fprintf(stderr, "rduc: %s\n", error);
 	else if (a->opt.summary)
-		fprintf(a->opt.summary, "%s: %s with %d tensors from %s\n", a->out, a->in, num,
+		fprintf(a->opt.summary, "%s: %s with the weights of %s\n", a->out, a->in,
 			a->weights);
-	return num < 0 ? -1 : 0;
+	return ret;
 }
 
 /* Where the rest went, and what can be done with it now. */

@@ -329,7 +329,7 @@ int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *
 	size = onnx__model_proto__get_packed_size(m);
 	packed = allocate(size);
 	onnx__model_proto__pack(m, packed);
-	ret = write_whole_file(out_path, packed, size, error, error_size) ? -1 : num;
+	ret = write_whole_file(out_path, packed, size, error, error_size);
 	free(packed);
 out:
 	graph_free(g);
