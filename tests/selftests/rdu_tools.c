@@ -164,7 +164,7 @@ TEST(words)
 	EXPECT_TRUE(says(text, "--steps 1.5: a whole number\n"));
 	/* These are taken: what is missing is the file. */
 	EXPECT_EQ(rdu("train --schedule constant --progress never", text, sizeof(text)), 2);
-	EXPECT_TRUE(says(text, "want one FILE.rdu and --data DIR"));
+	EXPECT_TRUE(says(text, "want one FILE.rdu (or --resume FILE) and --data DIR"));
 }
 
 /* Who may not use the card is told who may, also if he named none. */

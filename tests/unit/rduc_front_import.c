@@ -498,6 +498,36 @@ static void devices(void)
 	    "a folder is not read", error);
 }
 
+/* An input that no node reads is an input of the program all the same. */
+static void unused_input(void)
+{
+	struct import_options opt = { 0 };
+	Onnx__ValueInfoProto more, *both[] = { &m.in, &more };
+	char error[300] = "";
+	struct module *module = NULL;
+	struct graph *g;
+	bool found = false;
+	size_t size;
+	void *p;
+
+	reset();
+	more = m.in;
+	more.name = (char *)"unused";
+	m.graph.n_input = 2;
+	m.graph.input = both;
+	p = pack(&size);
+	g = graph_import(p, size, &opt, error, sizeof(error));
+	if (g && !graph_simplify(g))
+		module = graph_patterns(g);
+	for (int i = 0; module && i < module->num_tensors; i++)
+		found |= module->tensors[i]->kind == TENSOR_INPUT &&
+			 !strcmp(module->tensors[i]->name, "unused");
+	tap(found, "an input that nothing reads stays", error);
+	module_free(module);
+	graph_free(g);
+	free(p);
+	reset();
+}
 int main(void)
 {
 	char name[64], other[64], text[200];
@@ -512,6 +542,7 @@ int main(void)
 	reasons();
 	declared();
 	devices();
+	unused_input();
 	memset(text, 'a', sizeof(text));
 	text[150] = 0;
 	rduc_symbol_name(name, text);

@@ -33,6 +33,7 @@ COMMANDS(COMMAND_DECL)
 
 /* The last line on stdout is one that is rewritten: it has no end yet. */
 extern bool line_open;
+void close_line(void);
 /* "rdu: ..." on stderr; gives EXIT_FAIL or EXIT_USAGE. */
 int fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));

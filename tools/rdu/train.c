@@ -172,7 +172,7 @@ static int collect(struct trainer *t)
 	t->done++;
 	if (!t->log_broken)
 		t->log_broken = log_step(t, p, &st);
-	progress(t, t->done == t->steps || stopped());
+	progress(t, t->done == t->steps);
 	if (!isfinite(p->loss))
 		return fail("step %u: the loss is %g: the learning rate (%g) may be too high",
 			    p->step, p->loss, p->lr);
@@ -225,7 +225,7 @@ static int loop(struct trainer *t)
 		if (!ret && every && (step + 1) % every == 0 && step + 1 < t->steps) {
 			ret = collect_all(t, step + 1);
 			if (!ret)
-				ret = checkpoint_save(t);
+				checkpoint_save(t); /* one that fails is said: the next may do */
 		}
 	}
 	if (!ret)
@@ -302,8 +302,12 @@ static int write_curve(struct trainer *t)
  * others from being written. trained: they are worth keeping. */
 static int keep(struct trainer *t, bool trained)
 {
-	int ret = trained && t->plan.save && t->done > t->saved ? checkpoint_save(t) : 0;
+	int ret;
 
+	close_line();
+	ret = trained && t->plan.save && t->done > t->first && t->done > t->saved
+		      ? checkpoint_save(t)
+		      : 0;
 	ret |= log_close(t);
 	ret |= write_curve(t);
 	if (!trained && t->saved)
@@ -316,13 +320,17 @@ static int keep(struct trainer *t, bool trained)
 /* A wish was heard: what became of the training. */
 static void say_stopped(const struct trainer *t)
 {
-	fprintf(stderr, "rdu: ended by %s after step %u of %u; ",
-		stop_signal == SIGINT ? "SIGINT" : "SIGTERM", t->done, t->steps);
-	if (t->saved == t->done && t->plan.save)
-		fprintf(stderr, "%s has the weights: --resume goes on from there\n", t->plan.save);
+	const char *by = stop_signal == SIGINT ? "SIGINT" : "SIGTERM";
+
+	if (t->done == t->first)
+		fail("ended by %s before the first step", by);
+	else if (t->plan.save && t->saved == t->done)
+		fail("ended by %s after step %u of %u; %s has the weights: --resume goes on from "
+		     "there",
+		     by, t->done, t->steps, t->plan.save);
 	else
-		fprintf(stderr, "the weights are lost: %s\n",
-			t->plan.save ? "they could not be saved" : "--save keeps them");
+		fail("ended by %s after step %u of %u; the weights are lost: %s", by, t->done,
+		     t->steps, t->plan.save ? "they could not be saved" : "--save keeps them");
 }
 
 static int report(struct trainer *t, double wall)
@@ -349,13 +357,13 @@ static int report(struct trainer *t, double wall)
 		json_number(&j, "images_per_second", rate);
 		snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)hash);
 		json_string(&j, "weights_hash", hex);
-		if (t->plan.save)
+		if (t->plan.save && t->saved == t->done)
 			json_string(&j, "saved", t->plan.save);
 		json_close(&j);
 		return 0;
 	}
 	print_stats(out, &t->sum, hz);
-	if (t->plan.save)
+	if (t->plan.save && t->saved == t->done)
 		fprintf(out, "saved\n  %s, the weights after step %u of %u\n", t->plan.save,
 			t->saved, t->steps);
 	if (t->plan.results)

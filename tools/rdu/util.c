@@ -11,14 +11,19 @@
 
 bool line_open;
 
-int fail(const char *format, ...)
+void close_line(void)
 {
-	va_list args;
-
 	if (line_open)
 		putchar('\n');
 	line_open = false;
 	fflush(stdout);
+}
+
+int fail(const char *format, ...)
+{
+	va_list args;
+
+	close_line();
 	fputs("rdu: ", stderr);
 	va_start(args, format);
 	vfprintf(stderr, format, args);
