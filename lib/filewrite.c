@@ -65,7 +65,8 @@ static int put(FILE *f, uint64_t *at, uint64_t offset, const void *data, size_t 
 	static const char zeros[4096]; /* the largest alignment */
 
 	errno = 0;
-	if (fwrite(zeros, 1, offset - *at, f) != offset - *at || fwrite(data, 1, size, f) != size)
+	if (fwrite(zeros, 1, offset - *at, f) != offset - *at ||
+	    (size && fwrite(data, 1, size, f) != size)) /* no data: NULL */
 		return errno ? -errno : -EIO;
 	*at = offset + size;
 	return 0;

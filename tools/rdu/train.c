@@ -258,6 +258,9 @@ static int prepare(struct trainer *t)
 	t->steps = t->steps_per_epoch * (t->plan.epochs < 0 ? 1 : t->plan.epochs);
 	if (t->plan.max_steps > 0 && (t->steps > t->plan.max_steps || t->plan.epochs < 0))
 		t->steps = t->plan.max_steps;
+	if (!t->steps)
+		return fail("--epochs %g of %u steps each: that is no step", t->plan.epochs,
+			    t->steps_per_epoch);
 	if (t->plan.resume && (checkpoint_compare(t) || checkpoint_read(t)))
 		return EXIT_FAIL;
 	if (checkpoint_check(t))
