@@ -530,6 +530,27 @@ static void judge_refusal(const struct options *o, int status, const char *log, 
 	free(text);
 }
 
+#define STOPS \
+	"run: " /* what the reason of a case begins with that compiles, and that the card stops */
+
+static bool is_stop(const char *reason)
+{
+	return reason && !strncmp(reason, STOPS, strlen(STOPS));
+}
+
+/* A case that is expected to be stopped: for this reason. */
+static void judge_stop(const struct options *o, struct result *r)
+{
+	char why[sizeof(r->why)];
+
+	if (r->verdict == CASE_FAIL && !strncmp(r->why, o->expect, strlen(o->expect))) {
+		r->verdict = CASE_PASS;
+		return;
+	}
+	snprintf(why, sizeof(why), "%s", r->verdict == CASE_PASS ? "is not stopped" : r->why);
+	verdict(r, CASE_FAIL, "%s; expected: %s", why, o->expect);
+}
+
 void case_run(const char *dir, const struct options *o, struct result *r)
 {
 	char model[1200], out_path[1200], log[1200], said[256];
@@ -559,7 +580,7 @@ void case_run(const char *dir, const struct options *o, struct result *r)
 	snprintf(out_path, sizeof(out_path), "%s/%s.rdu", o->work, base);
 	snprintf(log, sizeof(log), "%s/%s.log", o->work, base);
 	unlink(out_path);
-	if (o->expect && *o->expect) {
+	if (o->expect && *o->expect && !is_stop(o->expect)) {
 		judge_refusal(o, compile(o, NULL, model, out_path, log), log, r);
 		return;
 	}
@@ -583,6 +604,8 @@ void case_run(const char *dir, const struct options *o, struct result *r)
 		return;
 	}
 	run(out_path, o, in, (int)num_in, out, (int)g->n_output, r);
+	if (is_stop(o->expect))
+		judge_stop(o, r);
 	if (r->verdict == CASE_PASS) {
 		if (!o->expect)
 			unlink(model);

@@ -41,34 +41,41 @@ static uint32_t load_element(const unsigned char *at, unsigned int format)
 	return word;
 }
 
-static int32_t clamp(uint32_t v, int32_t lo, int32_t hi)
+/* Does an int64 fit the 32 bits of a lane? */
+static bool fits(const unsigned char *at)
+{
+	int64_t v;
+
+	memcpy(&v, at, 8);
+	return v == (int32_t)v;
+}
+
+/* Can the format hold the int32? No format changes a value on its own. */
+static bool holds(unsigned int format, uint32_t v)
 {
 	int32_t x = (int32_t)v;
 
-	return x < lo ? lo : x > hi ? hi : x;
+	switch (format) {
+	case RDU_FMT_I8:
+		return x == (int8_t)x;
+	case RDU_FMT_U8:
+		return x == (uint8_t)x;
+	case RDU_FMT_I16:
+		return x == (int16_t)x;
+	}
+	return true;
 }
 
 static void store_element(unsigned char *at, unsigned int format, uint32_t v)
 {
 	int64_t wide = (int32_t)v;
 
-	switch (format) {
-	case RDU_FMT_BF16:
-		v = rdu_bf16(v);
-		break;
-	case RDU_FMT_I8:
-		v = (uint32_t)clamp(v, INT8_MIN, INT8_MAX);
-		break;
-	case RDU_FMT_U8:
-		v = (uint32_t)clamp(v, 0, UINT8_MAX);
-		break;
-	case RDU_FMT_I16:
-		v = (uint32_t)clamp(v, INT16_MIN, INT16_MAX);
-		break;
-	case RDU_FMT_I64:
+	if (format == RDU_FMT_I64) {
 		memcpy(at, &wide, 8);
 		return;
 	}
+	if (format == RDU_FMT_BF16)
+		v = rdu_bf16(v);
 	memcpy(at, &v, element_bytes(format));
 }
 
@@ -225,6 +232,13 @@ static bool start_load(struct cycle_sim *m, struct agcu *agcu, struct unit_progr
 			return false;
 		if (g->data)
 			w->data[lane[i]] = load_element(g->data + address[i] * bytes, a->format);
+		if (g->data && a->format == RDU_FMT_I64 && !fits(g->data + address[i] * bytes)) {
+			cycle_fail(
+				m,
+				"unit program %u: element %lld of segment %u does not fit 32 bits",
+				u->index, (long long)address[i], a->target);
+			return false;
+		}
 		for (uint64_t b = from / m->s->chip.dram_burst;
 		     b <= (from + bytes - 1) / m->s->chip.dram_burst; b++)
 			touch_load(agcu, u, w, place, b);
@@ -294,6 +308,11 @@ static bool start_store(struct cycle_sim *m, struct unit_program *u)
 			return false;
 		if (g->data && a->flags & RDU_ACCESS_ADD)
 			v = rdu_simd_scalar(RDU_SIMD_FADD, load_element(to, a->format), v, 0);
+		if (!holds(a->format, v)) {
+			cycle_fail(m, "unit program %u: element %lld of segment %u cannot be %d",
+				   u->index, (long long)address[i], a->target, (int32_t)v);
+			return false;
+		}
 		if (g->data)
 			store_element(to, a->format, v);
 		for (uint64_t b = from / m->s->chip.dram_burst;

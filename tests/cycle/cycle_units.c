@@ -95,8 +95,8 @@ static uint32_t combine(unsigned int op, uint32_t a, uint32_t b)
 	return a + b;
 }
 
-static void run_stage(const struct cycle_sim *m, struct unit_program *u,
-		      const struct rdu_cfg_stage *st, uint32_t i, bool accumulates)
+static void run_stage(struct cycle_sim *m, struct unit_program *u, const struct rdu_cfg_stage *st,
+		      uint32_t i, bool accumulates)
 {
 	uint32_t v[RDU_MAX_LANES], lanes = m->lanes;
 	bool tree = st->op >= RDU_SIMD_RED_FADD && st->op <= RDU_SIMD_RED_IADD;
@@ -117,6 +117,10 @@ static void run_stage(const struct cycle_sim *m, struct unit_program *u,
 					       operand(m, u, &st->b, i, l),
 					       operand(m, u, &st->c, i, l));
 	}
+	for (uint32_t l = 0; st->op == RDU_SIMD_TRAP && l < lanes; l++)
+		if (operand(m, u, &st->b, i, l))
+			cycle_fail(m, "unit program %u: trap %u in lane %u", u->index,
+				   operand(m, u, &st->b, i, l), l);
 	for (uint32_t half = lanes / 2; tree && half; half /= 2)
 		for (uint32_t l = 0; l < half; l++)
 			v[l] = combine(st->op, v[l], v[l + half]);

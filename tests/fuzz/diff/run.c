@@ -62,7 +62,7 @@ static const struct val *val_of(const struct model *m, const char *name)
 
 static bool front(struct run *r, char *error, int size)
 {
-	const struct import_options import = { .fold_weights = !r->m->train };
+	const struct import_options import = { 0 };
 	const struct train_options train = { .loss = r->m->mse ? "mse" : "softmax_cross_entropy",
 					     .optimizer = (enum optimizer)r->m->optimizer,
 					     .momentum = 0.5f,
