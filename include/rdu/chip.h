@@ -22,7 +22,7 @@
 	X(0, tiles, "", "tiles on the chip, stacked along y; the grain of sharing") \
 	X(1, tile_cols, "", "switches (and so units) along x in a tile") \
 	X(2, tile_rows, "", "switches along y in a tile; (x + y) even: PCU, odd: PMU") \
-	X(3, agcus_per_tile, "", "AGCUs of a tile; number i sits at x = (i & 1 ? cols - 1 : 0), y = (i / 2) % rows") \
+	X(3, agcus_per_tile, "", "AGCUs of a tile; number i at x = (i & 1 ? cols - 1 : 0), y = i / 2 % rows") \
 	X(4, lanes, "words", "32-bit words in a vector") \
 	X(5, simd_stages, "", "stages of a PCU's SIMD body") \
 	X(6, simd_regs, "", "registers of a PCU stage, per lane") \

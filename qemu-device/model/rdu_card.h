@@ -100,7 +100,7 @@ void rdu_card_power_on(struct rdu_card *card);
  * QUEUE: a queue's number, -1: none; COUNT: how often; FLAG: until set to 0. */
 #define RDU_INJECTS(X) \
 	X(HANG, "fault-hang", QUEUE, "the next command of that queue never ends; a reset of the queue recovers") \
-	X(STUCK, "fault-stuck", QUEUE, "so too, and a reset of the queue does not end either; one of the card or the function recovers") \
+	X(STUCK, "fault-stuck", QUEUE, "the same, but only a reset of the card or of the function recovers") \
 	X(DROP_IRQ, "fault-drop-irq", COUNT, "so many next interrupts are lost") \
 	X(POISON, "fault-poison", COUNT, "so many next completion words are written as garbage, all ones") \
 	X(DMA, "fault-dma", COUNT, "so many next transfers with host memory fail") \

@@ -203,7 +203,6 @@ static void streams(struct rig *r)
 	two = both(r, stream(&chip, 2000, RDU_FMT_WORD), "twice as long a stream");
 	ok(two.cycles > one.cycles && two.cycles < 2 * one.cycles + 100, "it takes longer");
 	both(r, stream(&chip, 1000, RDU_FMT_BF16), "stream of bf16");
-	both(r, stream(&chip, 1000, RDU_FMT_I16), "stream of 16-bit integers");
 	r->chip.dram_mbps *= 2;
 	chip = r->chip;
 	fast = both(r, stream(&chip, 1000, RDU_FMT_WORD), "stream from a faster memory");
