@@ -317,24 +317,46 @@ static int write_model(struct model *m, const char *path, const char *kind)
 	return ret;
 }
 
+static const struct option options[] = {
+	{ "batch", required_argument, NULL, 'b' },  { "m", required_argument, NULL, 'm' },
+	{ "n", required_argument, NULL, 'n' },	    { "k", required_argument, NULL, 'k' },
+	{ "seed", required_argument, NULL, 's' },   { "dtype", required_argument, NULL, 'd' },
+	{ "hidden", required_argument, NULL, 'H' }, { "weights", no_argument, NULL, 'w' },
+	{ "bias", no_argument, NULL, 'B' },	    { "relu", no_argument, NULL, 'R' },
+	{ "help", no_argument, NULL, 'h' },	    { 0 },
+};
+
+/* The options of each kind: one that it has no use for is an error. */
+static const struct kind {
+	const char *name, *options;
+} kinds[] = {
+	{ "cnn", "obsd" },  { "mlp", "obmksdH" },  { "gemm", "omnksdwBR" },
+	{ "relu", "omnd" }, { "softmax", "omnd" },
+};
+
+static bool takes(const char *kind, const char *given)
+{
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		size_t known;
+
+		if (strcmp(kinds[i].name, kind))
+			continue;
+		known = strspn(given, kinds[i].options);
+		if (given[known])
+			fprintf(stderr,
+				"rdu-mkmodel: %s has no use for one of the options (--help)\n",
+				kind);
+		return !given[known];
+	}
+	fprintf(stderr, "rdu-mkmodel: unknown kind '%s'\n", kind);
+	return false;
+}
+
 int main(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "batch", required_argument, NULL, 'b' },
-		{ "m", required_argument, NULL, 'm' },
-		{ "n", required_argument, NULL, 'n' },
-		{ "k", required_argument, NULL, 'k' },
-		{ "seed", required_argument, NULL, 's' },
-		{ "dtype", required_argument, NULL, 'd' },
-		{ "hidden", required_argument, NULL, 'H' },
-		{ "weights", no_argument, NULL, 'w' },
-		{ "bias", no_argument, NULL, 'B' },
-		{ "relu", no_argument, NULL, 'R' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
 	int64_t batch = 64, rows = 0, cols = 1024, k = 0, seed = 1, *value;
 	const char *out = NULL, *hidden = "128", *kind;
+	char given[32] = "";
 	bool weights = false, bias = false, relu = false;
 	struct model m = { .graph = ONNX__GRAPH_PROTO__INIT, .dtype = RDU_DT_F32 };
 	char *end;
@@ -342,6 +364,8 @@ int main(int argc, char **argv)
 
 	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
 		value = NULL;
+		if (strlen(given) + 1 < sizeof(given) && !strchr(given, c))
+			given[strlen(given)] = (char)c;
 		switch (c) {
 		case 'o':
 			out = optarg;
@@ -399,6 +423,8 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	kind = argv[optind];
+	if (!takes(kind, given))
+		return EXIT_USAGE;
 	m.seed = (uint64_t)seed;
 	if (!strcmp(kind, "cnn")) {
 		make_cnn(&m, batch);
@@ -409,11 +435,8 @@ int main(int argc, char **argv)
 		}
 	} else if (!strcmp(kind, "gemm")) {
 		make_gemm(&m, rows ? rows : 1024, cols, k ? k : 1024, weights, bias, relu);
-	} else if (!strcmp(kind, "relu") || !strcmp(kind, "softmax")) {
-		make_map(&m, kind[0] == 'r' ? "Relu" : "Softmax", rows ? rows : 1024, cols);
 	} else {
-		fprintf(stderr, "rdu-mkmodel: unknown kind '%s'\n", kind);
-		return EXIT_USAGE;
+		make_map(&m, kind[0] == 'r' ? "Relu" : "Softmax", rows ? rows : 1024, cols);
 	}
 	return write_model(&m, out, kind) ? 1 : 0;
 }
