@@ -26,6 +26,7 @@ struct ran {
 	size_t num_symbols;
 	unsigned char **memory; /* by region */
 	uint64_t cycles, dram_bytes, macs;
+	uint32_t fault; /* that stopped the last entry point; 0: none */
 };
 
 static inline void *ran_part(Elf *elf, const char *name, size_t *size)
@@ -151,6 +152,7 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 	int rc = 0;
 
 	r->cycles = r->dram_bytes = r->macs = 0;
+	r->fault = 0;
 	if (execute)
 		ran_scratch(scratch, pmus, r->chip.pmu_bytes);
 	for (uint32_t s = 0; s < en[e].num_steps && !rc; s++) {
@@ -185,6 +187,7 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 				 "%s: fault %d info %u in unit program %u at %llu", q->name,
 				 fault.code, fault.info, fault.program,
 				 (unsigned long long)fault.addr);
+			r->fault = fault.code;
 			rc = -1;
 		}
 		rdu_section_free(x);

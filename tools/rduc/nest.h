@@ -71,10 +71,10 @@ enum expr_kind {
 	EXPR_IN, /* arg[0]: input */
 	EXPR_IMM, /* imm */
 	EXPR_INDEX, /* arg[0]: dimension; int32 */
-	EXPR_RED,   /* the reduction's result (epilogue only) */
-	EXPR_LIVE,  /* 1 at the nest's points; 0 in lanes and iterations that only fill up
+	EXPR_RED, /* the reduction's result (epilogue only) */
+	EXPR_LIVE, /* 1 at the nest's points; 0 in lanes and iterations that only fill up
 		     * vectors and tiles: what they compute must not trap */
-	EXPR_OP,    /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
+	EXPR_OP, /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
 };
 
 struct expr {
@@ -164,6 +164,8 @@ void nest_print(const struct nest *n, void *file);
  * data[tensor->id]. bf16: round contraction inputs as the systolic array does.
  * 0, or why the card would stop (RDU_TRAP_INDEX too where it says BOUNDS). */
 int nest_eval(const struct nest *n, void **data, bool bf16);
+/* What it returned, in words. */
+const char *nest_trap_text(int why);
 
 /* Most terms that one accumulator adds up. */
 #define SUM_TERMS 16384
@@ -184,7 +186,7 @@ struct rduc_options {
 	const char *floor_plan; /* SVG; NULL: none */
 	const char *dot; /* graph; NULL: none */
 	const char *print_after; /* pass name, comma separated; NULL: none */
-	FILE *summary;           /* what was made, in a few lines; NULL: not said */
+	FILE *summary; /* what was made, in a few lines; NULL: not said */
 };
 
 /* backend.c: fuse, layout, tile, lower, place, route, emit. Writes the program

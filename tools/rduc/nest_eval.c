@@ -608,3 +608,15 @@ int nest_eval_fold(const struct nest *n, void **data)
 {
 	return eval(n, data, EVAL_FOLD);
 }
+
+const char *nest_trap_text(int why)
+{
+	switch (why) {
+#define TRAP(n, v, t) \
+	case v:       \
+		return t;
+		RDU_TRAPS(TRAP)
+#undef TRAP
+	}
+	return "?";
+}

@@ -28,18 +28,6 @@ static int64_t points(const struct nest *n)
 	return num;
 }
 
-static const char *trap_text(int why)
-{
-	switch (why) {
-#define TRAP(n, v, t) \
-	case v:       \
-		return t;
-		RDU_TRAPS(TRAP)
-#undef TRAP
-	}
-	return "?";
-}
-
 /* Run the node's own nests on its constants. 1: too much work, -1: error. */
 static int fold_nests(struct graph *g, struct node *n)
 {
@@ -85,7 +73,7 @@ static int fold_nests(struct graph *g, struct node *n)
 				if ((why = nest_eval_fold(e->nests[i], data)))
 					ret = node_error(g, n,
 							 "its constant result is not defined: %s",
-							 trap_text(why));
+							 nest_trap_text(why));
 			free(data);
 		}
 	}
