@@ -5,6 +5,7 @@
  * constants (folded), and on the fabric of a wide and a narrow chip at every
  * level of optimisation, alone and with two threads.
  */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include "graph.h"
@@ -132,6 +133,8 @@ static const struct test tests[] = {
 	{ "Min", NULL, 0, { A(I8, -128, 5), A(I8, 100, -2) }, A(I8, -128, -2) },
 	{ "Clip", NULL, 0, { A(I8, -100, 5, 100), K(I8, -50), K(I8, 50) }, A(I8, -50, 5, 50) },
 	{ "Clip", NULL, 0, { A(F32, 0, 3, NAN), K(F32, 4), K(F32, 2) }, A(F32, 2, 2, NAN) },
+	{ "Clip", NULL, 0, { A(F32, INFINITY, -INFINITY, 1), K(F32, -2) }, A(F32, FLT_MAX, -2, 1) },
+	{ "Clip", NULL, 0, { A(F32, INFINITY, -INFINITY, NAN) }, A(F32, FLT_MAX, -FLT_MAX, NAN) },
 	{ "Where", NULL, 0, { A(BOOL, 1, 0), A(I8, -128, 5), A(I8, 100, -2) }, A(I8, -128, -2) },
 	{ "Less", NULL, 0, { A(U8, 200, 5), A(U8, 100, 250) }, A(BOOL, 0, 1) },
 	{ "Div",

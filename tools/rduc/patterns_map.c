@@ -7,6 +7,7 @@
  * IEEE division has one. Pow is exact for exponents 1, 2, 3, 0.5 and -1, else
  * exp(b * log|a|).
  */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include "graph.h"
@@ -395,6 +396,8 @@ EXPR(not) { return OP2(IEQ, A(c, 0), I(c, 0)); }
 EXPR(clip)
 {
 	struct attr *lo = node_attr(c->n, "min"), *hi = node_attr(c->n, "max"); /* opset < 11 */
+	/* A limit that is not given is the type's largest finite number, not an infinity. */
+	float most = c->in[0]->dtype == RDU_DT_BF16 ? 0x1.fep127f : FLT_MAX;
 	int x = A(c, 0);
 
 	if (c->integer) {
@@ -406,12 +409,12 @@ EXPR(clip)
 	}
 	if (c->num_in > 1 && c->in[1])
 		x = OP2(FMAX, x, A(c, 1));
-	else if (lo)
-		x = OP2(FMAX, x, F(c, lo->f));
+	else
+		x = OP2(FMAX, x, F(c, lo ? lo->f : -most));
 	if (c->num_in > 2 && c->in[2])
 		x = OP2(FMIN, x, A(c, 2));
-	else if (hi)
-		x = OP2(FMIN, x, F(c, hi->f));
+	else
+		x = OP2(FMIN, x, F(c, hi ? hi->f : most));
 	return x;
 }
 /*
