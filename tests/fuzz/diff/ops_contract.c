@@ -281,8 +281,7 @@ bool make_pool(struct model *m)
 		inexact(&m->val[out], m->val[a].mag);
 	n = node_simple(m, average ? "AveragePool" : "MaxPool", a, -1, out);
 	window_attrs(n, &w, true);
-	/* With ceil_mode, ONNX Runtime divides by what PyTorch and ONNX leave out. */
-	if (average && !w.ceil && chance(2))
+	if (average && chance(2))
 		set_int(n, "count_include_pad", 1);
 	return true;
 }
