@@ -69,7 +69,7 @@ struct unit_program {
 /* A burst that was asked for. */
 struct burst_request {
 	struct unit_program *who;
-	bool write, done, used;
+	bool used;
 	uint64_t activation; /* STORE */
 	uint64_t waiting[CYCLE_VECTORS / 64]; /* LOAD: bit i: vector i of the ring waits for it */
 };
