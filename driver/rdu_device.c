@@ -71,7 +71,7 @@ static int rdu_device_identify(struct rdu_device *rdev)
 	int i;
 
 	BUILD_BUG_ON(sizeof(struct rdu_chip) != sizeof(struct drm_rdu_query_chip));
-	BUILD_BUG_ON(RDU_CHIP_NUM_FIELDS != DRM_RDU_CHIP_FIELDS);
+	BUILD_BUG_ON(RDU_CHIP_NUM_FIELDS != DRM_RDU_CHIP_FIELDS + DRM_RDU_CHIP_MORE_FIELDS);
 
 	if (rdu_read(rdev, RDU_REG_MAGIC) != RDU_MAGIC) {
 		drm_err(drm, "no rdu card behind BAR0\n");

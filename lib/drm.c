@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include <xf86drm.h>
 #include "drm_card.h"
+#include "rdu_card.h"
 
 #define IN_FLIGHT 64 /* submissions of one context, so that nobody queues for ever */
 
@@ -83,10 +84,21 @@ static int drm_open(struct rdu_device *dev, const char *where)
 			       d->node, why(d, ret));
 	memcpy(dev->chip.name, chip.name, sizeof(dev->chip.name));
 	dev->chip.assumed = chip.assumed;
-#define CHIP_FIELD(i, f, u, m) dev->chip.f = chip.fields[i];
+#define CHIP_FIELD(i, f, u, m)                                 \
+	dev->chip.f = i < DRM_RDU_CHIP_FIELDS ? chip.fields[i] \
+					      : chip.more_fields[i % DRM_RDU_CHIP_FIELDS];
 	RDU_CHIP_FIELDS(CHIP_FIELD)
 #undef CHIP_FIELD
 	dev->chip_hash = d->info.chip_hash;
+	if (rdu_chip_hash(&dev->chip) != dev->chip_hash)
+		return lr_fail(
+			&dev->obj, -ENODEV,
+			"%s: its chip description (%016llx) has not the fields that this "
+			"library knows: card (interface %u.%u), driver (%s) and library must "
+			"be of an age",
+			d->node, (unsigned long long)dev->chip_hash,
+			d->info.interface_version >> 16, d->info.interface_version & 0xffff,
+			d->driver);
 	snprintf(d->pci, sizeof(d->pci), "%04x:%02x:%02x.%x", d->info.pci_domain,
 		 d->info.pci_bdf >> 8, d->info.pci_bdf >> 3 & 31, d->info.pci_bdf & 7);
 	return 0;

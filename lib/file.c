@@ -167,10 +167,12 @@ static const char *twice(const void *table, size_t count, size_t stride, bool *e
 
 static int check_chip(struct rdu_file *f, const struct elf_section *s)
 {
-	char text[160];
+	char text[700];
 
 	if (s->size != sizeof(f->chip))
-		return bad(f, s->name, s->offset, "%zu bytes, not %zu", s->size, sizeof(f->chip));
+		return bad(f, s->name, s->offset,
+			   "%zu bytes, not %zu: compiled by another release, compile it again",
+			   s->size, sizeof(f->chip));
 	memcpy(&f->chip, s->data, sizeof(f->chip));
 	if (f->chip.name[RDU_CHIP_NAME_LEN - 1] ||
 	    !name_ok(f->chip.name, sizeof(f->chip.name), false))

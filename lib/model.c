@@ -296,7 +296,7 @@ static int model_open(struct rdu_device *dev, const char *where)
 	pthread_condattr_t attr;
 	struct model *m;
 	const char *error;
-	char text[256];
+	char text[700];
 	int ret = parse_options(dev, where, &o);
 
 	if (ret)

@@ -318,7 +318,7 @@ static bool rdu_card_init(RduState *s, Error **errp)
 		.timing_only = s->timing_only,
 	};
 	const char *why = "out of memory";
-	char text[256];
+	char text[RDU_CHIP_ERRORS];
 
 	if (rdu_chip_find(s->chip ? s->chip : "sn10", &chip, text, sizeof(text))) {
 		error_setg(errp, "chip description: %s", text);

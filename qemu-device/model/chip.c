@@ -1,268 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Chip descriptions: the two that are built in, the parser of description
- * files, and the numbers that follow from a description.
- *
- * The built-in ones are written in the file format and go through the parser,
- * so a user's file can do all that they can. A '*' marks a number that is not
- * published: it was chosen so that the published totals come out.
+ * Chips: what can be built, and the numbers that follow from a description.
+ * Descriptions as text are chip_text.c's.
  */
-#include <ctype.h>
-#include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include "rdu_card.h"
-
-/* SambaNova SN10: 640 PCUs + 640 PMUs in 4 tiles, > 320 TFLOPS bf16, 320 MB,
- * six DDR4-2667 channels, PCIe 4.0 x16 (Hot Chips 33). The inner sizes of its
- * units are not published. */
-static const char chip_sn10[] = "name sn10\n"
-				"tiles 4\n"
-				"tile_cols 20\n"
-				"tile_rows 16\n"
-				"agcus_per_tile 32 *\n"
-				"lanes 32 *\n"
-				"simd_stages 6 *\n"
-				"simd_regs 6 *\n"
-				"tail_stages 3 *\n"
-				"pcu_vec_in 4 *\n"
-				"pcu_vec_out 4 *\n"
-				"systolic_cols 8 *\n"
-				"clock_khz 1000000 *\n"
-				"pmu_bytes 524288\n"
-				"pmu_banks 32 *\n"
-				"pmu_writes 2 *\n"
-				"pmu_reads 3 *\n"
-				"agcu_programs 16 *\n"
-				"vec_links 8 *\n"
-				"hop_cycles 1 *\n"
-				"pmu_cycles 4 *\n"
-				"stage_cycles 1 *\n"
-				"dram_mbps 128000\n"
-				"dram_channels 6\n"
-				"dram_burst 64\n"
-				"dram_latency 120 *\n"
-				"host_mbps 31500\n"
-				"host_latency 700 *\n"
-				"pload_bytes 64 *\n"
-				"pload_latency 1000 *\n"
-				"aload_cycles 200 *\n"
-				"aload_per_segment 8 *\n"
-				"tlb_cycles 0 *\n";
-
-/* Plasticine (ISCA'17, Table 3 and 4.2): 64 PCUs + 64 PMUs, 12.3 TFLOPS fp32,
- * 16 MB, four DDR3-1600 channels, 34 AGs. The paper models no host link, and
- * gives no latencies but those of its pipelines. */
-static const char chip_plasticine[] = "name plasticine\n"
-				      "tiles 1\n"
-				      "tile_cols 16\n"
-				      "tile_rows 8\n"
-				      "agcus_per_tile 34\n"
-				      "lanes 16\n"
-				      "simd_stages 6\n"
-				      "simd_regs 6\n"
-				      "tail_stages 3 *\n"
-				      "pcu_vec_in 3\n"
-				      "pcu_vec_out 3\n"
-				      "systolic_cols 0\n"
-				      "clock_khz 1000000\n"
-				      "pmu_bytes 262144\n"
-				      "pmu_banks 16\n"
-				      "pmu_writes 2 *\n"
-				      "pmu_reads 3 *\n"
-				      "agcu_programs 16 *\n"
-				      "vec_links 8 *\n"
-				      "hop_cycles 1 *\n"
-				      "pmu_cycles 4 *\n"
-				      "stage_cycles 1\n"
-				      "dram_mbps 51200\n"
-				      "dram_channels 4\n"
-				      "dram_burst 64\n"
-				      "dram_latency 60 *\n"
-				      "host_mbps 15750 *\n"
-				      "host_latency 700 *\n"
-				      "pload_bytes 64 *\n"
-				      "pload_latency 1000 *\n"
-				      "aload_cycles 200 *\n"
-				      "aload_per_segment 8 *\n"
-				      "tlb_cycles 0 *\n";
-
-static const struct {
-	const char *name, *text;
-} builtin[] = {
-	{ "sn10", chip_sn10 },
-	{ "plasticine", chip_plasticine },
-};
-
-static const char *const field_name[RDU_CHIP_NUM_FIELDS] = {
-#define FIELD_NAME(i, f, u, d) [i] = #f,
-	RDU_CHIP_FIELDS(FIELD_NAME)
-#undef FIELD_NAME
-};
-
-static void fields_of(struct rdu_chip *chip, uint32_t *field[RDU_CHIP_NUM_FIELDS])
-{
-#define FIELD_PTR(i, f, u, d) field[i] = &chip->f;
-	RDU_CHIP_FIELDS(FIELD_PTR)
-#undef FIELD_PTR
-}
-
-/* One line, without comment and surrounding blanks: "key value[ *]". */
-static const char *parse_line(char *line, struct rdu_chip *chip, uint32_t **field, uint64_t *seen,
-			      bool *named)
-{
-	char *key = line, *value, *end;
-	unsigned long v;
-	unsigned int i;
-
-	while (*line && !isspace((unsigned char)*line))
-		line++;
-	if (!*line)
-		return "a name without a value";
-	*line++ = 0;
-	while (isspace((unsigned char)*line))
-		line++;
-	value = line;
-
-	if (!strcmp(key, "name")) {
-		size_t n = strlen(value);
-
-		if (*named)
-			return "name given twice";
-		if (n >= RDU_CHIP_NAME_LEN)
-			return "name longer than 15 characters";
-		for (i = 0; i < n; i++)
-			if (!isgraph((unsigned char)value[i]))
-				return "a blank or unprintable character in the name";
-		memcpy(chip->name, value, n);
-		*named = true;
-		return NULL;
-	}
-
-	for (i = 0; i < RDU_CHIP_NUM_FIELDS; i++)
-		if (field_name[i] && !strcmp(key, field_name[i]))
-			break;
-	if (i == RDU_CHIP_NUM_FIELDS)
-		return "no such field";
-	if (*seen >> i & 1)
-		return "field given twice";
-	if (!isdigit((unsigned char)*value))
-		return "value is not a number";
-	errno = 0;
-	v = strtoul(value, &end, 0);
-	if (errno || v > UINT32_MAX)
-		return "value does not fit 32 bits";
-	while (isspace((unsigned char)*end))
-		end++;
-	if (*end == '*') {
-		chip->assumed |= 1ULL << i;
-		end++;
-	}
-	if (*end)
-		return "text after the value";
-	*field[i] = (uint32_t)v;
-	*seen |= 1ULL << i;
-	return NULL;
-}
-
-static int parse_text(const char *text, size_t size, const char *file, struct rdu_chip *chip,
-		      char *error, size_t error_size)
-{
-	uint32_t *field[RDU_CHIP_NUM_FIELDS];
-	char line[256], check[160];
-	unsigned int number = 0, i;
-	uint64_t seen = 0;
-	bool named = false;
-	size_t pos = 0;
-
-	memset(chip, 0, sizeof(*chip));
-	fields_of(chip, field);
-	while (pos < size) {
-		const char *nl = memchr(text + pos, '\n', size - pos), *what;
-		size_t n = nl ? (size_t)(nl - text) - pos : size - pos, used = n;
-		char *s = line, *hash;
-
-		number++;
-		if (n >= sizeof(line)) {
-			snprintf(error, error_size, "%s:%u: line too long", file, number);
-			return -1;
-		}
-		if (memchr(text + pos, 0, n)) {
-			snprintf(error, error_size, "%s:%u: not a text file", file, number);
-			return -1;
-		}
-		memcpy(line, text + pos, n);
-		line[n] = 0;
-		pos += n + 1;
-		hash = strchr(line, '#');
-		if (hash)
-			used = (size_t)(hash - line);
-		while (used && isspace((unsigned char)line[used - 1]))
-			used--;
-		line[used] = 0;
-		while (isspace((unsigned char)*s))
-			s++;
-		if (!*s)
-			continue;
-		what = parse_line(s, chip, field, &seen, &named);
-		if (what) {
-			snprintf(error, error_size, "%s:%u: %s: %.64s", file, number, what, s);
-			return -1;
-		}
-	}
-	if (!named) {
-		snprintf(error, error_size, "%s:%u: the chip has no name", file, number);
-		return -1;
-	}
-	for (i = 0; i < RDU_CHIP_NUM_FIELDS; i++) {
-		if (!(seen >> i & 1)) {
-			snprintf(error, error_size, "%s:%u: field missing: %s", file, number,
-				 field_name[i]);
-			return -1;
-		}
-	}
-	if (rdu_chip_check(chip, check, sizeof(check))) {
-		snprintf(error, error_size, "%s:%u: %s", file, number, check);
-		return -1;
-	}
-	return 0;
-}
-
-int rdu_chip_find(const char *name_or_path, struct rdu_chip *chip, char *error, size_t error_size)
-{
-	char text[16384];
-	unsigned int i;
-	size_t n;
-	FILE *f;
-
-	if (!name_or_path || !*name_or_path) {
-		snprintf(error, error_size, "no chip named");
-		return -1;
-	}
-	for (i = 0; i < sizeof(builtin) / sizeof(builtin[0]); i++)
-		if (!strcmp(name_or_path, builtin[i].name))
-			return parse_text(builtin[i].text, strlen(builtin[i].text), builtin[i].name,
-					  chip, error, error_size);
-	f = fopen(name_or_path, "rb");
-	if (!f) {
-		snprintf(error, error_size, "%s: %s, and no built-in chip has that name",
-			 name_or_path, strerror(errno));
-		return -1;
-	}
-	n = fread(text, 1, sizeof(text), f);
-	if (ferror(f)) {
-		snprintf(error, error_size, "%s: %s", name_or_path, strerror(errno));
-		fclose(f);
-		return -1;
-	}
-	fclose(f);
-	if (n == sizeof(text)) {
-		snprintf(error, error_size, "%s:1: too long for a chip description", name_or_path);
-		return -1;
-	}
-	return parse_text(text, n, name_or_path, chip, error, error_size);
-}
+#include "chip_priv.h"
 
 /* Over what the card is, not over what is known of it: `assumed` is left out. */
 uint64_t rdu_chip_hash(const struct rdu_chip *chip)
@@ -280,76 +23,229 @@ uint64_t rdu_chip_hash(const struct rdu_chip *chip)
 	return h;
 }
 
+/* ---- what can be built ------------------------------------------------------ */
+
 /* X(field, least, most): what the model and the formats can hold. */
-#define CHIP_RANGES(X)                    \
-	X(tiles, 1, 32)                   \
-	X(tile_cols, 1, 256)              \
-	X(tile_rows, 1, 256)              \
-	X(agcus_per_tile, 1, 1024)        \
-	X(lanes, 2, 64)                   \
-	X(simd_stages, 1, RDU_MAX_STAGES) \
-	X(simd_regs, 1, 16)               \
-	X(tail_stages, 0, RDU_MAX_TAIL)   \
-	X(pcu_vec_in, 1, RDU_MAX_PORTS)   \
-	X(pcu_vec_out, 1, RDU_MAX_PORTS)  \
-	X(systolic_cols, 0, 64)           \
-	X(clock_khz, 1000, 100000000)     \
-	X(pmu_bytes, 4096, 64u << 20)     \
-	X(pmu_banks, 1, 1024)             \
-	X(pmu_writes, 1, 64)              \
-	X(pmu_reads, 1, 64)               \
-	X(agcu_programs, 1, 1024)         \
-	X(vec_links, 1, 1024)             \
-	X(hop_cycles, 0, 1000)            \
-	X(pmu_cycles, 0, 1000)            \
-	X(stage_cycles, 0, 1000)          \
-	X(dram_mbps, 1, 100000000)        \
-	X(dram_channels, 1, 1024)         \
-	X(dram_burst, 4, 65536)           \
-	X(dram_latency, 0, 1000000)       \
-	X(host_mbps, 1, 100000000)        \
-	X(host_latency, 0, 1000000)       \
-	X(pload_bytes, 1, 1000000)        \
-	X(pload_latency, 0, 100000000)    \
-	X(aload_cycles, 0, 100000000)     \
-	X(aload_per_segment, 0, 1000000)
+#define CHIP_RANGES(X)                       \
+	X(tiles, 1, 32)                      \
+	X(tile_cols, 1, 256)                 \
+	X(tile_rows, 1, 256)                 \
+	X(agcus_per_tile, 1, 1024)           \
+	X(lanes, 2, 64)                      \
+	X(simd_stages, 1, RDU_MAX_STAGES)    \
+	X(simd_regs, 1, 16)                  \
+	X(tail_stages, 0, RDU_MAX_TAIL)      \
+	X(pcu_vec_in, 1, RDU_MAX_PORTS)      \
+	X(pcu_vec_out, 1, RDU_MAX_PORTS)     \
+	X(systolic_cols, 0, 64)              \
+	X(clock_khz, 1000, 100000000)        \
+	X(pmu_bytes, 4096, 64u << 20)        \
+	X(pmu_banks, 1, 1024)                \
+	X(pmu_writes, 1, 64)                 \
+	X(pmu_reads, 1, 64)                  \
+	X(agcu_programs, 1, 1024)            \
+	X(vec_links, 1, 1024)                \
+	X(hop_cycles, 0, 1000)               \
+	X(pmu_cycles, 0, 1000)               \
+	X(stage_cycles, 0, 1000)             \
+	X(dram_mbps, 1, 100000000)           \
+	X(dram_channels, 1, 1024)            \
+	X(dram_burst, 4, 65536)              \
+	X(dram_latency, 0, 1000000)          \
+	X(host_mbps, 1, 100000000)           \
+	X(host_latency, 0, 1000000)          \
+	X(pload_bytes, 1, 1000000)           \
+	X(pload_latency, 0, 100000000)       \
+	X(aload_cycles, 0, 100000000)        \
+	X(aload_per_segment, 0, 1000000)     \
+	X(tlb_cycles, 0, UINT32_MAX)         \
+	X(dram_groups, 1, 16)                \
+	X(dram_banks, 1, 64)                 \
+	X(dram_row, 4, 1u << 20)             \
+	X(dram_tck, 10, 1000000)             \
+	X(dram_cl, 1, 1000)                  \
+	X(dram_cwl, 1, 1000)                 \
+	X(dram_tccd_s, 1, 1000)              \
+	X(dram_tccd_l, 1, 1000)              \
+	X(dram_trcd, 0, 10000000)            \
+	X(dram_trp, 0, 10000000)             \
+	X(dram_tras, 0, 10000000)            \
+	X(dram_trc, 0, 10000000)             \
+	X(dram_trrd_s, 0, 10000000)          \
+	X(dram_trrd_l, 0, 10000000)          \
+	X(dram_tfaw, 0, 10000000)            \
+	X(dram_twtr_s, 0, 10000000)          \
+	X(dram_twtr_l, 0, 10000000)          \
+	X(dram_trtp, 0, 10000000)            \
+	X(dram_trtw, 1, 1000)                \
+	X(dram_twr, 0, 10000000)             \
+	X(dram_trfc, 0, 100000000)           \
+	X(dram_trefi, 1, 1000000000)         \
+	X(dram_queue, 1, 4096)               \
+	X(dram_drain_high, 1, 4096)          \
+	X(dram_drain_low, 0, 4095)           \
+	X(dram_drain_idle, 0, 1000000)       \
+	X(agcu_requests, 1, 4096)            \
+	X(agcu_vectors, 1, 1024)             \
+	X(agcu_lines, 1, RDU_MAX_AGCU_LINES) \
+	X(fifo_vectors, 1, 4096)
+
+struct checker {
+	const struct rdu_chip *chip;
+	uint64_t good; /* fields that are known, and within their range */
+	rdu_chip_found found;
+	void *opaque;
+};
+
+__attribute__((format(printf, 3, 4))) static void report(struct checker *k, int field,
+							 const char *fmt, ...)
+{
+	char text[CHIP_PROBLEM_SIZE];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	k->found(k->opaque, field, text);
+}
+
+#define F(f) (1ULL << CHIP_INDEX_##f)
+/* What must hold of fields that are good by themselves; said of `field`. */
+#define RULE(fields, holds, field, limit, ...)                                              \
+	do {                                                                                \
+		if ((k->good & (F(field) | (fields))) == (F(field) | (fields)) && !(holds)) \
+			report(k, CHIP_INDEX_##field, #field " %u: must be " limit,         \
+			       k->chip->field, __VA_ARGS__);                                \
+	} while (0)
+#define POWER_OF_TWO(field) \
+	RULE(0, !(k->chip->field & (k->chip->field - 1)), field, "%s", "a power of two")
+
+static void check_units(struct checker *k)
+{
+	const struct rdu_chip *c = k->chip;
+
+	POWER_OF_TWO(lanes);
+	RULE(0, c->pmu_bytes % 4096 == 0, pmu_bytes, "a multiple of %d", 4096);
+	RULE(F(tile_cols), c->tile_cols * c->tile_rows >= 2 && c->tile_cols * c->tile_rows <= 8192,
+	     tile_rows, "such that %u columns of it are 2 to 8192 units", c->tile_cols);
+	RULE(F(systolic_cols), !c->systolic_cols || c->pcu_vec_in >= 2, pcu_vec_in,
+	     "2 at least: a systolic array (systolic_cols %u) needs two input ports",
+	     c->systolic_cols);
+}
+
+/* The device's share of dram_latency, in picoseconds. */
+static uint64_t device_ps(const struct rdu_chip *c)
+{
+	return c->dram_trcd + (uint64_t)(c->dram_cl + c->dram_tccd_s) * c->dram_tck;
+}
+
+static void check_memory(struct checker *k)
+{
+	const struct rdu_chip *c = k->chip;
+	uint64_t mbps = rdu_chip_dram_mbps(c), least;
+
+	POWER_OF_TWO(dram_burst);
+	POWER_OF_TWO(dram_row);
+	POWER_OF_TWO(dram_groups);
+	POWER_OF_TWO(dram_banks);
+	RULE(F(dram_burst), c->dram_row >= c->dram_burst, dram_row,
+	     "as long as a burst at least, dram_burst %u", c->dram_burst);
+	RULE(F(dram_groups), c->dram_banks >= c->dram_groups, dram_banks,
+	     "as many as there are groups at least, dram_groups %u", c->dram_groups);
+	RULE(F(dram_channels) | F(dram_burst) | F(dram_tccd_s) | F(dram_tck), c->dram_mbps == mbps,
+	     dram_mbps, "%llu: %u channels, each of %u bytes in tCCD_S, %u clocks of %u ps",
+	     (unsigned long long)mbps, c->dram_channels, c->dram_burst, c->dram_tccd_s,
+	     c->dram_tck);
+	RULE(F(dram_tccd_s), c->dram_tccd_l >= c->dram_tccd_s, dram_tccd_l,
+	     "dram_tccd_s, %u, at least", c->dram_tccd_s);
+	RULE(F(dram_trrd_s), c->dram_trrd_l >= c->dram_trrd_s, dram_trrd_l,
+	     "dram_trrd_s, %u, at least", c->dram_trrd_s);
+	RULE(F(dram_twtr_s), c->dram_twtr_l >= c->dram_twtr_s, dram_twtr_l,
+	     "dram_twtr_s, %u, at least", c->dram_twtr_s);
+	RULE(F(dram_trrd_s), c->dram_tfaw >= c->dram_trrd_s, dram_tfaw, "dram_trrd_s, %u, at least",
+	     c->dram_trrd_s);
+	RULE(F(dram_trcd), c->dram_tras >= c->dram_trcd, dram_tras, "dram_trcd, %u, at least",
+	     c->dram_trcd);
+	RULE(F(dram_tras), c->dram_trc >= c->dram_tras, dram_trc, "dram_tras, %u, at least",
+	     c->dram_tras);
+	RULE(F(dram_cl) | F(dram_cwl) | F(dram_tccd_s),
+	     c->dram_trtw + c->dram_cwl >= c->dram_cl + c->dram_tccd_s, dram_trtw,
+	     "%u at least, CL + tCCD_S - CWL: data would collide",
+	     c->dram_cl + c->dram_tccd_s - c->dram_cwl);
+	RULE(F(dram_trfc) | F(dram_trp), c->dram_trefi > c->dram_trfc + c->dram_trp, dram_trefi,
+	     "over tRFC + tRP, %u: it would do nothing but refresh", c->dram_trfc + c->dram_trp);
+	least = (device_ps(c) * c->clock_khz + 999999999) / 1000000000;
+	RULE(F(dram_trcd) | F(dram_cl) | F(dram_tccd_s) | F(dram_tck) | F(clock_khz),
+	     c->dram_latency >= least, dram_latency,
+	     "%llu at least: tRCD, CL and a burst take %llu ps", (unsigned long long)least,
+	     (unsigned long long)device_ps(c));
+	RULE(F(dram_queue), c->dram_drain_high <= c->dram_queue, dram_drain_high,
+	     "dram_queue, %u, at most", c->dram_queue);
+	RULE(F(dram_drain_high), c->dram_drain_low < c->dram_drain_high, dram_drain_low,
+	     "below dram_drain_high, %u", c->dram_drain_high);
+}
+
+void rdu_chip_problems(const struct rdu_chip *chip, uint64_t known, rdu_chip_found found,
+		       void *opaque)
+{
+	struct checker checker = { .chip = chip, .found = found, .opaque = opaque };
+	struct checker *k = &checker;
+
+#define RANGE(f, lo, hi)                                                                       \
+	if (!(known & F(f)))                                                                   \
+		;                                                                              \
+	else if ((int64_t)chip->f < (lo) || (int64_t)chip->f > (hi))                           \
+		report(k, CHIP_INDEX_##f, "%s %u: must be %u to %u", #f, chip->f, (lo), (hi)); \
+	else                                                                                   \
+		k->good |= F(f);
+	CHIP_RANGES(RANGE)
+#undef RANGE
+	check_units(k);
+	check_memory(k);
+}
+
+/* One line: they are parted by semicolons; what finds no room is counted. */
+struct line {
+	char *text;
+	size_t size, n;
+	unsigned int left_out;
+};
+
+static void add_to_line(void *opaque, int field, const char *text)
+{
+	static const char more[] = "; and 00 more";
+	struct line *l = opaque;
+	size_t length = strlen(text) + 2;
+
+	(void)field;
+	if (l->left_out || l->n + length + sizeof(more) > l->size) {
+		l->left_out++;
+		return;
+	}
+	l->n += (size_t)snprintf(l->text + l->n, l->size - l->n, "%s%s", l->n ? "; " : "", text);
+}
 
 int rdu_chip_check(const struct rdu_chip *chip, char *error, size_t error_size)
 {
-#define RANGE(f, lo, hi)                                                                         \
-	if ((int64_t)chip->f < (lo) || (int64_t)chip->f > (hi)) {                                \
-		snprintf(error, error_size, "%s %u: must be %u to %u", #f, chip->f, (lo), (hi)); \
-		return -1;                                                                       \
-	}
-	CHIP_RANGES(RANGE)
-#undef RANGE
-	if (!chip->name[0] || chip->name[RDU_CHIP_NAME_LEN - 1]) {
-		snprintf(error, error_size, "name: empty or not terminated");
-		return -1;
-	}
-	if (chip->lanes & (chip->lanes - 1)) {
-		snprintf(error, error_size, "lanes %u: must be a power of two", chip->lanes);
-		return -1;
-	}
-	if (chip->dram_burst & (chip->dram_burst - 1)) {
-		snprintf(error, error_size, "dram_burst %u: must be a power of two",
-			 chip->dram_burst);
-		return -1;
-	}
-	if (chip->pmu_bytes % 4096) {
-		snprintf(error, error_size, "pmu_bytes %u: must be a multiple of 4096",
-			 chip->pmu_bytes);
-		return -1;
-	}
-	if (chip->tile_cols * chip->tile_rows < 2 || chip->tile_cols * chip->tile_rows > 8192) {
-		snprintf(error, error_size, "tile_cols * tile_rows: must be 2 to 8192");
-		return -1;
-	}
-	if (chip->systolic_cols && chip->pcu_vec_in < 2) {
-		snprintf(error, error_size, "systolic_cols: an array needs two input ports");
-		return -1;
-	}
-	return 0;
+	struct line l = { .text = error, .size = error_size };
+
+	if (error_size)
+		*error = 0;
+	if (!chip->name[0] || chip->name[RDU_CHIP_NAME_LEN - 1])
+		add_to_line(&l, 0, "name: empty or not terminated");
+	rdu_chip_problems(chip, ~0ULL, add_to_line, &l);
+	if (l.left_out && l.size > l.n)
+		snprintf(l.text + l.n, l.size - l.n, "%s%u more", l.n ? "; and " : "", l.left_out);
+	return l.n || l.left_out ? -1 : 0;
+}
+
+/* ---- what follows from it ------------------------------------------------------ */
+
+uint64_t rdu_chip_dram_mbps(const struct rdu_chip *chip)
+{
+	uint64_t ps = (uint64_t)chip->dram_tccd_s * chip->dram_tck;
+
+	return ps ? (uint64_t)chip->dram_channels * chip->dram_burst * 1000000 / ps : 0;
 }
 
 unsigned int rdu_chip_pcus_per_tile(const struct rdu_chip *chip)

@@ -139,15 +139,26 @@ int rdu_card_load(struct rdu_card *card, int (*get)(void *opaque, void *buf, siz
 
 /* ---- chip descriptions ------------------------------------------------- */
 
-/* "plasticine", "sn10", or the path of a description file. 0, or -1 with a text
- * (file:line: what is wrong) in error[error_size]. */
+#define RDU_CHIP_ERRORS 8192 /* characters that take all that may be wrong with a chip */
+
+/* "plasticine", "sn10", or the path of a description file. 0, or -1 with everything that
+ * is wrong in error[error_size], a "file:line: field value: limit" a line; what finds no
+ * room there is counted. */
 int rdu_chip_find(const char *name_or_path, struct rdu_chip *chip, char *error,
 		  size_t error_size);
+/* The description as a file that rdu_chip_find() reads, every field explained. The caller
+ * frees it; NULL: out of memory. */
+char *rdu_chip_text(const struct rdu_chip *chip);
+/* Name of the i-th built-in chip, of the i-th family of off-chip memory that a file's
+ * "dram" may name; NULL beyond the last. *source: whose numbers they are. */
+const char *rdu_chip_builtin(unsigned int i);
+const char *rdu_chip_memory(unsigned int i, const char **source);
 /* Hash that images and the CHIP_HASH registers carry. */
 uint64_t rdu_chip_hash(const struct rdu_chip *chip);
-/* 0 if a card can be built so, else -1 and a text. */
+/* 0 if a card can be built so, else -1 and all that is wrong, parted by semicolons. */
 int rdu_chip_check(const struct rdu_chip *chip, char *error, size_t error_size);
 /* Numbers that follow from the description. */
+uint64_t rdu_chip_dram_mbps(const struct rdu_chip *chip); /* of its channels' times */
 unsigned int rdu_chip_pcus_per_tile(const struct rdu_chip *chip);
 unsigned int rdu_chip_pmus_per_tile(const struct rdu_chip *chip);
 /* Switch (x, y) of a unit within its tile. */

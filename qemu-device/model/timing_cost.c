@@ -12,7 +12,6 @@
 #include "timing_priv.h"
 
 #define WINDOWS 4 /* places in a program that are sampled for bank conflicts */
-#define BURST_LINES 64 /* bursts an AGCU holds while it coalesces: assumed */
 #define GATHER_SEED 0x9e3779b97f4a7c15ULL
 
 static unsigned int element_bytes(unsigned int format)
@@ -143,8 +142,8 @@ double rdu_bank_cycles(const struct rdu_section *s, uint32_t program)
 
 /* The bursts an AGCU holds, any address in any place, the oldest leaving first. */
 struct burst_buffer {
-	uint64_t line[BURST_LINES];
-	unsigned int num, next;
+	uint64_t line[RDU_MAX_AGCU_LINES];
+	unsigned int room, num, next; /* room: the chip's agcu_lines */
 	uint8_t count[BUCKETS], last[BUCKETS]; /* lines of a bucket, and the newest of them */
 };
 
@@ -168,21 +167,21 @@ static bool burst_held(const struct burst_buffer *bb, uint64_t burst)
 	return false;
 }
 
-/* 1 if the burst is not among the last BURST_LINES. */
+/* 1 if the burst is not among the last agcu_lines. */
 static unsigned int burst_touch(struct burst_buffer *bb, uint64_t burst)
 {
 	unsigned int bucket = burst % BUCKETS;
 
 	if (burst_held(bb, burst))
 		return 0;
-	if (bb->num == BURST_LINES)
+	if (bb->num == bb->room)
 		bb->count[bb->line[bb->next] % BUCKETS]--;
 	else
 		bb->num++;
 	bb->line[bb->next] = burst;
 	bb->count[bucket]++;
 	bb->last[bucket] = (uint8_t)bb->next;
-	bb->next = (bb->next + 1) % BURST_LINES;
+	bb->next = (bb->next + 1) % bb->room;
 	return 1;
 }
 
@@ -223,6 +222,7 @@ static uint64_t activation_bursts(const struct rdu_section *s, const struct rdu_
 
 	if (lanes > a->lanes)
 		lanes = a->lanes;
+	bb.room = s->chip.agcu_lines;
 	burst_clear(&bb);
 	for (it = from; it < to; it++) {
 		uint64_t seed = GATHER_SEED * (activation * p->iterations + it + 1), b, last;

@@ -337,8 +337,12 @@ static void set_up_program(struct cycle_sim *m, uint32_t i)
 		u->even = get(m->lanes, 4);
 		break;
 	default:
-		u->waiting = get(CYCLE_VECTORS, sizeof(*u->waiting));
-		for (uint32_t k = 0; k < CYCLE_VECTORS; k++)
+		u->room_lines = chip->agcu_lines;
+		u->line = get(u->room_lines, sizeof(*u->line));
+		u->line_state = get(u->room_lines, sizeof(*u->line_state));
+		u->room_waiting = chip->agcu_vectors;
+		u->waiting = get(u->room_waiting, sizeof(*u->waiting));
+		for (uint32_t k = 0; k < u->room_waiting; k++)
 			u->waiting[k].data = get(m->lanes, 4);
 	}
 }
@@ -357,7 +361,7 @@ static void set_up_streams(struct cycle_sim *m)
 
 			e->delay = hops(s, st, to->p->cfg) * s->chip.hop_cycles;
 			/* the FIFO, the wires' registers, the producer's pipeline */
-			e->room = CYCLE_FIFO + (uint32_t)e->delay +
+			e->room = s->chip.fifo_vectors + (uint32_t)e->delay +
 				  (uint32_t)m->prog[st->program].latency;
 			e->arrival = get(e->room, sizeof(*e->arrival));
 			e->data = get((size_t)e->room * m->lanes, 4);
@@ -372,6 +376,13 @@ static void add_program(uint32_t **list, uint32_t *num, uint32_t i)
 	if (!*list)
 		abort();
 	(*list)[(*num)++] = i;
+}
+
+static void set_up_agcu(struct agcu *a, const struct rdu_chip *chip)
+{
+	a->request = get(chip->agcu_requests, sizeof(*a->request));
+	for (uint32_t k = 0; k < chip->agcu_requests; k++)
+		a->request[k].waiting = get((chip->agcu_vectors + 63) / 64, sizeof(uint64_t));
 }
 
 static void set_up(struct cycle_sim *m)
@@ -403,10 +414,20 @@ static void set_up(struct cycle_sim *m)
 		} else if (c->kind == RDU_KIND_LOAD || c->kind == RDU_KIND_STORE) {
 			struct agcu *a = &m->agcu[c->tile * chip->agcus_per_tile + c->unit];
 
+			if (!a->num)
+				set_up_agcu(a, chip);
 			add_program(&a->program, &a->num, i);
 		}
 	}
 	set_up_streams(m);
+}
+
+static void free_agcu(struct agcu *a, const struct rdu_chip *chip)
+{
+	for (uint32_t k = 0; a->request && k < chip->agcu_requests; k++)
+		free(a->request[k].waiting);
+	free(a->request);
+	free(a->program);
 }
 
 static void tear_down(struct cycle_sim *m)
@@ -416,9 +437,11 @@ static void tear_down(struct cycle_sim *m)
 
 		for (unsigned int k = 0; k < RDU_MAX_PORTS; k++)
 			free(u->held[k]);
-		for (uint32_t k = 0; u->waiting && k < CYCLE_VECTORS; k++)
+		for (uint32_t k = 0; k < u->room_waiting; k++)
 			free(u->waiting[k].data);
 		free(u->waiting);
+		free(u->line);
+		free(u->line_state);
 		free(u->reg);
 		free(u->acc);
 		free(u->even);
@@ -430,7 +453,7 @@ static void tear_down(struct cycle_sim *m)
 	for (uint32_t i = 0; i < m->num_sides; i++)
 		free(m->side[i].program);
 	for (uint32_t i = 0; i < m->num_agcus; i++)
-		free(m->agcu[i].program);
+		free_agcu(&m->agcu[i], &m->s->chip);
 	free(m->prog);
 	free(m->ends);
 	free(m->tokens);
@@ -528,7 +551,7 @@ int cycle_run(const struct cycle_setup *setup, struct cycle_result *result, char
 		snprintf(error, error_size, "%s", diag.text);
 		return -1;
 	}
-	m.memory = cycle_memory_new(&m.s->chip, cycle_dram_for(&m.s->chip));
+	m.memory = cycle_memory_new(&m.s->chip);
 	if (!m.memory)
 		abort();
 	set_up(&m);

@@ -16,27 +16,12 @@
 
 #include "fabric_priv.h"
 
-#define CYCLE_FIFO 16 /* vectors an input port holds */
-#define CYCLE_LINES 64 /* bursts a program of an AGCU coalesces in */
-#define CYCLE_VECTORS 128 /* vectors that a LOAD waits for */
-#define CYCLE_REQUESTS 128 /* bursts an AGCU has asked for and not yet got */
-
 /* ---- off-chip memory ------------------------------------------------------ */
-
-/* Times of one DRAM device family, in picoseconds; of one channel, in counts. */
-struct cycle_dram {
-	const char *name;
-	uint32_t banks, groups; /* banks in all; bank groups (1: none) */
-	uint32_t row_bytes; /* of a channel's row */
-	int32_t rcd, rp, cl, cwl, ras, wr, wtr, rtp, rrd, faw, ccd_long, rfc, refi;
-};
-
-/* The family whose data rate is nearest that of one channel of the chip. */
-const struct cycle_dram *cycle_dram_for(const struct rdu_chip *chip);
 
 struct cycle_memory;
 
-struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip, const struct cycle_dram *dram);
+/* Channels, banks and times are the chip's; NULL: out of memory. */
+struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip);
 void cycle_memory_free(struct cycle_memory *m);
 /* Asks for a burst; false: the channel's queue is full. `done` is called in the cycle
  * in which the data is there, or the controller has taken it. */

@@ -2,7 +2,7 @@
 /*
  * AGCUs. A cycle of one: a vector whose bursts have come leaves; one of its programs,
  * in turn, works on its next vector: addresses, which bursts they touch, requests for
- * those that are not among the last CYCLE_LINES it touched in this activation. A STORE
+ * those that are not among the last agcu_lines it touched in this activation. A STORE
  * writes a burst out when it is full, when its place is needed, and when the
  * activation ends.
  */
@@ -104,12 +104,17 @@ static void request_done(void *who, uint64_t tag)
 		activation_of(u, r->activation)->pending--;
 		return;
 	}
-	for (uint32_t i = 0; i < CYCLE_VECTORS; i++)
+	for (uint32_t i = 0; i < u->room_waiting; i++)
 		if (r->waiting[i / 64] >> i % 64 & 1)
 			u->waiting[i].pending--;
 	for (uint32_t i = 0; i < u->num_lines; i++)
 		if (u->line_state[i] == tag)
 			u->line_state[i] = NO_REQUEST;
+}
+
+static size_t waiting_words(const struct cycle_sim *m)
+{
+	return (m->s->chip.agcu_vectors + 63) / 64;
 }
 
 /* Asks for todo[at_todo]; false: not in this cycle. */
@@ -119,7 +124,7 @@ static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
 	uint32_t slot = 0, place;
 	struct burst_request *r;
 
-	if (a->outstanding == CYCLE_REQUESTS)
+	if (a->outstanding == m->s->chip.agcu_requests)
 		return false;
 	while (a->request[slot].used)
 		slot++;
@@ -127,7 +132,10 @@ static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
 				  burst & CYCLE_WRITE, request_done, a, slot))
 		return false;
 	r = &a->request[slot];
-	*r = (struct burst_request){ .who = u, .used = true, .activation = u->activation };
+	r->who = u;
+	r->used = true;
+	r->activation = u->activation;
+	memset(r->waiting, 0, waiting_words(m) * sizeof(*r->waiting));
 	a->outstanding++;
 	u->at_todo++;
 	m->progress = true;
@@ -136,7 +144,7 @@ static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
 		return true;
 	}
 	/* the vector that is being issued is the ring's last */
-	place = (u->first_waiting + u->num_waiting - 1) % CYCLE_VECTORS;
+	place = (u->first_waiting + u->num_waiting - 1) % u->room_waiting;
 	r->waiting[place / 64] |= 1ull << place % 64;
 	for (uint32_t i = 0; i < u->num_lines; i++)
 		if (u->line[i] == burst)
@@ -157,11 +165,11 @@ static int find_line(const struct unit_program *u, uint64_t burst)
 /* A place for one more burst; what it held is in *old, false: nothing. */
 static bool new_line(struct unit_program *u, uint64_t burst, uint32_t *place, uint64_t *old)
 {
-	bool full = u->num_lines == CYCLE_LINES;
+	bool full = u->num_lines == u->room_lines;
 
 	*place = full ? u->next_line : u->num_lines;
 	if (full)
-		u->next_line = (u->next_line + 1) % CYCLE_LINES;
+		u->next_line = (u->next_line + 1) % u->room_lines;
 	else
 		u->num_lines++;
 	*old = u->line[*place];
@@ -185,7 +193,7 @@ static void touch_load(struct agcu *a, struct unit_program *u, struct waiting_ve
 		w->pending++;
 		return;
 	}
-	if (u->line_state[line] < CYCLE_REQUESTS) {
+	if (u->line_state[line] < NO_REQUEST - 1) {
 		uint64_t *who = &a->request[u->line_state[line]].waiting[place / 64];
 
 		w->pending += !(*who >> place % 64 & 1);
@@ -213,10 +221,10 @@ static bool start_load(struct cycle_sim *m, struct agcu *agcu, struct unit_progr
 	int64_t address[RDU_MAX_LANES];
 	struct waiting_vector *w;
 
-	if (u->num_waiting == CYCLE_VECTORS)
+	if (u->num_waiting == u->room_waiting)
 		return false;
 	cycle_pop_inputs(m, u);
-	place = (u->first_waiting + u->num_waiting++) % CYCLE_VECTORS;
+	place = (u->first_waiting + u->num_waiting++) % u->room_waiting;
 	w = &u->waiting[place];
 	w->pending = 0;
 	w->activation = u->activation;
@@ -260,7 +268,7 @@ static void deliver(struct cycle_sim *m, struct unit_program *u)
 		cycle_push(m, u, 0, m->now + 1, w->data);
 	}
 	activation_of(u, w->activation)->pending--;
-	u->first_waiting = (u->first_waiting + 1) % CYCLE_VECTORS;
+	u->first_waiting = (u->first_waiting + 1) % u->room_waiting;
 	u->num_waiting--;
 	m->progress = true;
 }

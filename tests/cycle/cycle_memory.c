@@ -13,23 +13,8 @@
 #include <string.h>
 #include "cycle.h"
 
-#define QUEUE 64 /* reads that a channel's controller holds; and writes */
-#define DRAIN_FROM 48 /* writes waiting that make it turn the bus */
-#define DRAIN_TO 16
-#define DRAIN_IDLE 200000 /* picoseconds without a read after which it does so anyway */
-
-/*
- * JEDEC's data-sheet values, JESD79-3F (DDR3-1600K, 4 Gb x8) and JESD79-4 (DDR4-2666V,
- * 8 Gb x8); HBM2 of JESD235 as two pseudo channels of 64 bits see it.
- */
-static const struct cycle_dram families[] = {
-	{ "DDR3-1600", 8, 1, 8192, 13750, 13750, 13750, 10000, 35000, 15000, 7500, 7500, 6000,
-	  30000, 5000, 260000, 7800000 },
-	{ "DDR4-2667", 16, 4, 8192, 14250, 14250, 14250, 10500, 32000, 15000, 7500, 7500, 4900,
-	  21000, 5000, 350000, 7800000 },
-	{ "HBM2", 16, 4, 1024, 14000, 14000, 14000, 7000, 33000, 15000, 7500, 7500, 4000, 16000,
-	  4000, 350000, 3900000 },
-};
+#define MAX_BANKS 64
+#define MAX_GROUPS 16
 
 struct request {
 	uint64_t row;
@@ -40,17 +25,22 @@ struct request {
 	uint64_t tag;
 };
 
+/* Times before which a command may not be given, in picoseconds. */
 struct bank {
 	int64_t row; /* -1: none is open */
-	int64_t activate_at, precharge_at, column_at; /* no sooner */
+	int64_t activate_at, precharge_at, column_at;
+};
+
+struct group {
+	int64_t activate_at, column_at, read_at;
 };
 
 struct channel {
-	struct request queue[2 * QUEUE];
+	struct request *queue; /* dram_queue reads, and as many writes */
 	uint32_t num, writes;
-	struct bank bank[32];
-	int64_t column_at; /* of any bank */
-	int64_t column_in[4]; /* of a bank group */
+	struct bank bank[MAX_BANKS];
+	struct group group[MAX_GROUPS];
+	int64_t activate_at, column_at; /* of any bank */
 	int64_t read_at, write_at; /* the bus turned */
 	int64_t activated[4]; /* the last four: newest first */
 	int64_t refresh_at, last_read;
@@ -66,9 +56,8 @@ struct finish {
 };
 
 struct cycle_memory {
-	const struct cycle_dram *dram;
-	uint32_t channels, burst;
-	int64_t cycle_ps, clock_ps, burst_ps;
+	struct rdu_chip chip;
+	int64_t clock_ps, burst_ps, cl_ps, cwl_ps;
 	int64_t extra_ps; /* controller and wires: what dram_latency has beyond the device's */
 	int64_t now;
 	bool flush; /* nothing more will come */
@@ -79,52 +68,52 @@ struct cycle_memory {
 	struct cycle_memory_counts counts;
 };
 
-const struct cycle_dram *cycle_dram_for(const struct rdu_chip *chip)
+/* The picosecond in which a cycle of the fabric begins. */
+static int64_t cycle_at(const struct cycle_memory *m, uint64_t cycle)
 {
-	uint32_t rate = chip->dram_mbps / chip->dram_channels;
-
-	return &families[rate <= 14000 ? 0 : rate <= 25600 ? 1 : 2];
+	return (int64_t)(cycle * 1000000000ull / m->chip.clock_khz);
 }
 
-struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip, const struct cycle_dram *dram)
+struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip)
 {
 	struct cycle_memory *m = calloc(1, sizeof(*m));
-	int64_t device;
 
 	if (!m)
 		return NULL;
-	m->dram = dram;
-	m->channels = chip->dram_channels;
-	m->burst = chip->dram_burst;
-	m->cycle_ps = 1000000000ll / chip->clock_khz;
-	m->burst_ps = (int64_t)m->burst * 1000000 * m->channels / chip->dram_mbps;
-	m->clock_ps = m->burst_ps / 4; /* a burst of eight, two in a clock */
-	device = dram->rcd + dram->cl + m->burst_ps;
-	m->extra_ps = (int64_t)chip->dram_latency * m->cycle_ps - device;
-	if (m->extra_ps < 0)
-		m->extra_ps = 0;
-	m->channel = calloc(m->channels, sizeof(*m->channel));
-	if (!m->channel) {
-		free(m);
-		return NULL;
-	}
-	for (uint32_t c = 0; c < m->channels; c++) {
+	m->chip = *chip;
+	m->clock_ps = chip->dram_tck;
+	m->burst_ps = chip->dram_tccd_s * m->clock_ps;
+	m->cl_ps = chip->dram_cl * m->clock_ps;
+	m->cwl_ps = chip->dram_cwl * m->clock_ps;
+	m->extra_ps = cycle_at(m, chip->dram_latency) - chip->dram_trcd - m->cl_ps - m->burst_ps;
+	m->channel = calloc(chip->dram_channels, sizeof(*m->channel));
+	for (uint32_t c = 0; m->channel && c < chip->dram_channels; c++) {
 		struct channel *ch = &m->channel[c];
 
-		for (uint32_t b = 0; b < dram->banks; b++)
+		ch->queue = calloc(2 * chip->dram_queue, sizeof(*ch->queue));
+		if (!ch->queue) {
+			cycle_memory_free(m);
+			return NULL;
+		}
+		for (uint32_t b = 0; b < chip->dram_banks; b++)
 			ch->bank[b].row = -1;
 		for (int i = 0; i < 4; i++)
-			ch->activated[i] = -dram->faw;
+			ch->activated[i] = -(int64_t)chip->dram_tfaw;
 		/* Channels are refreshed one after another, not together. */
-		ch->refresh_at = (int64_t)dram->refi * (c + 1) / m->channels;
+		ch->refresh_at = (int64_t)chip->dram_trefi * (c + 1) / chip->dram_channels;
 	}
-	return m;
+	if (m->channel)
+		return m;
+	free(m);
+	return NULL;
 }
 
 void cycle_memory_free(struct cycle_memory *m)
 {
 	if (!m)
 		return;
+	for (uint32_t c = 0; c < m->chip.dram_channels; c++)
+		free(m->channel[c].queue);
 	free(m->channel);
 	free(m->finish);
 	free(m);
@@ -144,22 +133,23 @@ static void finish_at(struct cycle_memory *m, int64_t at, const struct request *
 bool cycle_memory_request(struct cycle_memory *m, uint64_t address, bool write,
 			  void (*done)(void *who, uint64_t tag), void *who, uint64_t tag)
 {
-	uint64_t at = address / m->burst, group, in_group;
-	struct channel *ch = &m->channel[at % m->channels];
-	uint32_t columns = m->dram->row_bytes / m->burst, each = m->dram->banks / m->dram->groups;
+	const struct rdu_chip *d = &m->chip;
+	uint64_t at = address / d->dram_burst, group, in_group;
+	struct channel *ch = &m->channel[at % d->dram_channels];
+	uint32_t columns = d->dram_row / d->dram_burst, each = d->dram_banks / d->dram_groups;
 	struct request *r;
 
-	if ((write ? ch->writes : ch->num - ch->writes) == QUEUE)
+	if ((write ? ch->writes : ch->num - ch->writes) == d->dram_queue)
 		return false;
-	at /= m->channels;
-	group = at % m->dram->groups;
-	at /= m->dram->groups;
+	at /= d->dram_channels;
+	group = at % d->dram_groups;
+	at /= d->dram_groups;
 	at /= columns;
 	in_group = at % each;
 	at /= each;
 	r = &ch->queue[ch->num++];
 	r->row = at;
-	r->bank = (uint32_t)(((in_group ^ at) % each) * m->dram->groups + group);
+	r->bank = (uint32_t)(((in_group ^ at) % each) * d->dram_groups + group);
 	r->order = m->order++;
 	r->write = write;
 	r->done = done;
@@ -184,53 +174,83 @@ static bool wanted(const struct channel *ch, const struct request *r)
 	return r->write == ch->draining;
 }
 
+static const struct group *group_of(const struct cycle_memory *m, const struct channel *ch,
+				    const struct request *r)
+{
+	return &ch->group[r->bank % m->chip.dram_groups];
+}
+
+/* May its read or write command be given now? */
+static bool column_ready(const struct cycle_memory *m, const struct channel *ch,
+			 const struct request *r)
+{
+	const struct bank *b = &ch->bank[r->bank];
+	const struct group *g = group_of(m, ch, r);
+
+	return b->row == (int64_t)r->row && m->now >= b->column_at && m->now >= ch->column_at &&
+	       m->now >= g->column_at &&
+	       (r->write ? m->now >= ch->write_at : m->now >= ch->read_at && m->now >= g->read_at);
+}
+
 static void column(struct cycle_memory *m, struct channel *ch)
 {
-	const struct cycle_dram *d = m->dram;
-	uint32_t best = 2 * QUEUE;
+	const struct rdu_chip *d = &m->chip;
+	const struct request *best = NULL;
 	struct request r;
+	struct group *g;
 	struct bank *b;
 
 	for (uint32_t i = 0; i < ch->num; i++) {
 		const struct request *q = &ch->queue[i];
 
-		b = &ch->bank[q->bank];
-		if (!wanted(ch, q) || b->row != (int64_t)q->row || m->now < b->column_at ||
-		    m->now < ch->column_at || m->now < ch->column_in[q->bank % d->groups] ||
-		    m->now < (q->write ? ch->write_at : ch->read_at))
-			continue;
-		if (best == 2 * QUEUE || (int32_t)(q->order - ch->queue[best].order) < 0)
-			best = i;
+		if (wanted(ch, q) && column_ready(m, ch, q) &&
+		    (!best || (int32_t)(q->order - best->order) < 0))
+			best = q;
 	}
-	if (best == 2 * QUEUE)
+	if (!best)
 		return;
-	r = ch->queue[best];
-	ch->queue[best] = ch->queue[--ch->num];
+	r = *best;
+	ch->queue[best - ch->queue] = ch->queue[--ch->num];
 	ch->writes -= r.write;
 	b = &ch->bank[r.bank];
+	g = &ch->group[r.bank % d->dram_groups];
 	ch->column_at = m->now + m->burst_ps;
-	ch->column_in[r.bank % d->groups] = m->now + later(m->burst_ps, d->ccd_long);
+	g->column_at = m->now + d->dram_tccd_l * m->clock_ps;
 	if (r.write) {
-		int64_t end = m->now + d->cwl + m->burst_ps;
+		int64_t end = m->now + m->cwl_ps + m->burst_ps;
 
-		b->precharge_at = later(b->precharge_at, end + d->wr);
-		ch->read_at = end + d->wtr;
+		b->precharge_at = later(b->precharge_at, end + d->dram_twr);
+		ch->read_at = end + d->dram_twtr_s;
+		g->read_at = end + d->dram_twtr_l;
 		m->counts.writes++;
 	} else {
-		b->precharge_at = later(b->precharge_at, m->now + d->rtp);
-		ch->write_at = m->now + d->cl - d->cwl + m->burst_ps + 2 * m->clock_ps;
-		finish_at(m, m->now + d->cl + m->burst_ps + m->extra_ps, &r);
+		b->precharge_at = later(b->precharge_at, m->now + d->dram_trtp);
+		ch->write_at = m->now + d->dram_trtw * m->clock_ps;
+		finish_at(m, m->now + m->cl_ps + m->burst_ps + m->extra_ps, &r);
 		m->counts.reads++;
 	}
 	m->counts.turnarounds += r.write != ch->last_write;
 	ch->last_write = r.write;
 }
 
+/* May the row it wants be opened, or the one in its way be closed, now? */
+static bool row_ready(const struct cycle_memory *m, const struct channel *ch,
+		      const struct request *r)
+{
+	const struct bank *b = &ch->bank[r->bank];
+
+	if (b->row >= 0)
+		return m->now >= b->precharge_at;
+	return m->now >= b->activate_at && m->now >= ch->activate_at &&
+	       m->now >= group_of(m, ch, r)->activate_at &&
+	       m->now >= ch->activated[3] + m->chip.dram_tfaw;
+}
+
 static void row(struct cycle_memory *m, struct channel *ch)
 {
-	const struct cycle_dram *d = m->dram;
+	const struct rdu_chip *d = &m->chip;
 	const struct request *best = NULL;
-	uint32_t hit[32] = { 0 };
+	bool hit[MAX_BANKS] = { false };
 	struct bank *b;
 
 	/* A row that somebody still wants stays open. */
@@ -238,19 +258,13 @@ static void row(struct cycle_memory *m, struct channel *ch)
 		const struct request *q = &ch->queue[i];
 
 		if (wanted(ch, q) && ch->bank[q->bank].row == (int64_t)q->row)
-			hit[q->bank] = 1;
+			hit[q->bank] = true;
 	}
 	for (uint32_t i = 0; i < ch->num; i++) {
 		const struct request *q = &ch->queue[i];
 
-		b = &ch->bank[q->bank];
-		if (!wanted(ch, q) || hit[q->bank] || b->row == (int64_t)q->row)
-			continue;
-		if (b->row < 0 ? m->now < b->activate_at || m->now < ch->activated[0] + d->rrd ||
-					 m->now < ch->activated[3] + d->faw
-			       : m->now < b->precharge_at)
-			continue;
-		if (!best || (int32_t)(q->order - best->order) < 0)
+		if (wanted(ch, q) && !hit[q->bank] && row_ready(m, ch, q) &&
+		    (!best || (int32_t)(q->order - best->order) < 0))
 			best = q;
 	}
 	if (!best)
@@ -258,12 +272,15 @@ static void row(struct cycle_memory *m, struct channel *ch)
 	b = &ch->bank[best->bank];
 	if (b->row >= 0) {
 		b->row = -1;
-		b->activate_at = m->now + d->rp;
+		b->activate_at = later(b->activate_at, m->now + d->dram_trp);
 		return;
 	}
 	b->row = (int64_t)best->row;
-	b->column_at = m->now + d->rcd;
-	b->precharge_at = m->now + d->ras;
+	b->column_at = m->now + d->dram_trcd;
+	b->precharge_at = m->now + d->dram_tras;
+	b->activate_at = m->now + d->dram_trc;
+	ch->activate_at = m->now + d->dram_trrd_s;
+	ch->group[best->bank % d->dram_groups].activate_at = m->now + d->dram_trrd_l;
 	memmove(&ch->activated[1], &ch->activated[0], 3 * sizeof(ch->activated[0]));
 	ch->activated[0] = m->now;
 	m->counts.activates++;
@@ -276,40 +293,42 @@ static bool refresh(struct cycle_memory *m, struct channel *ch)
 
 	if (m->now < ch->refresh_at)
 		return false;
-	for (uint32_t b = 0; b < m->dram->banks; b++)
+	for (uint32_t b = 0; b < m->chip.dram_banks; b++)
 		if (ch->bank[b].row >= 0)
 			ready = later(ready, ch->bank[b].precharge_at);
 	if (m->now < ready)
 		return true;
-	for (uint32_t b = 0; b < m->dram->banks; b++) {
+	for (uint32_t b = 0; b < m->chip.dram_banks; b++) {
 		bool open = ch->bank[b].row >= 0;
 
 		ch->bank[b].row = -1;
-		ch->bank[b].activate_at = later(ch->bank[b].activate_at,
-						m->now + (open ? m->dram->rp : 0) + m->dram->rfc);
+		ch->bank[b].activate_at =
+			later(ch->bank[b].activate_at,
+			      m->now + (open ? m->chip.dram_trp : 0) + m->chip.dram_trfc);
 	}
-	ch->refresh_at += m->dram->refi;
+	ch->refresh_at += m->chip.dram_trefi;
 	m->counts.refreshes++;
 	return true;
 }
 
 void cycle_memory_step(struct cycle_memory *m, uint64_t cycle)
 {
-	int64_t to = (int64_t)cycle * m->cycle_ps;
+	const struct rdu_chip *d = &m->chip;
+	int64_t to = cycle_at(m, cycle), idle = cycle_at(m, d->dram_drain_idle);
 
 	for (; m->now + m->clock_ps <= to; m->now += m->clock_ps)
-		for (uint32_t c = 0; c < m->channels; c++) {
+		for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
 			struct channel *ch = &m->channel[c];
 			uint32_t reads = ch->num - ch->writes;
 
 			if (refresh(m, ch) || !ch->num)
 				continue;
 			if (ch->draining)
-				ch->draining = ch->writes > (reads ? DRAIN_TO : 0);
+				ch->draining = ch->writes > (reads ? d->dram_drain_low : 0);
 			else
-				ch->draining = ch->writes >= DRAIN_FROM ||
-					       (!reads &&
-						(m->flush || m->now > ch->last_read + DRAIN_IDLE));
+				ch->draining =
+					ch->writes >= d->dram_drain_high ||
+					(!reads && (m->flush || m->now > ch->last_read + idle));
 			column(m, ch);
 			row(m, ch);
 		}
@@ -328,7 +347,7 @@ void cycle_memory_step(struct cycle_memory *m, uint64_t cycle)
 bool cycle_memory_drained(struct cycle_memory *m)
 {
 	m->flush = true;
-	for (uint32_t c = 0; c < m->channels; c++)
+	for (uint32_t c = 0; c < m->chip.dram_channels; c++)
 		if (m->channel[c].num)
 			return false;
 	return true;

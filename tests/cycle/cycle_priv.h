@@ -55,15 +55,15 @@ struct unit_program {
 	uint32_t *even; /* PACK_VEC: the vector of the even iteration */
 	uint64_t latency;
 	/* AGCU */
-	uint64_t line[CYCLE_LINES];
-	uint32_t line_state[CYCLE_LINES]; /* LOAD: the request that brings it; STORE: bytes */
-	uint32_t num_lines, next_line; /* next_line: the oldest, when all are in use */
+	uint64_t *line; /* agcu_lines of them */
+	uint32_t *line_state; /* LOAD: the request that brings it; STORE: bytes */
+	uint32_t room_lines, num_lines, next_line; /* next_line: the oldest, when all are in use */
 	/* bursts of the vector that is being issued, CYCLE_WRITE added to those written */
 	uint64_t todo[4 * RDU_MAX_LANES];
 	uint32_t num_todo, at_todo;
 	bool issuing;
-	struct waiting_vector *waiting; /* ring of CYCLE_VECTORS */
-	uint32_t first_waiting, num_waiting;
+	struct waiting_vector *waiting; /* ring of agcu_vectors */
+	uint32_t room_waiting, first_waiting, num_waiting;
 };
 
 /* A burst that was asked for. */
@@ -71,14 +71,14 @@ struct burst_request {
 	struct unit_program *who;
 	bool used;
 	uint64_t activation; /* STORE */
-	uint64_t waiting[CYCLE_VECTORS / 64]; /* LOAD: bit i: vector i of the ring waits for it */
+	uint64_t *waiting; /* LOAD: bit i: vector i of the ring waits for it */
 };
 
 struct agcu {
 	uint32_t outstanding;
 	uint32_t turn; /* whose turn it is, by position in `program` */
 	uint32_t *program, num;
-	struct burst_request request[CYCLE_REQUESTS];
+	struct burst_request *request; /* agcu_requests of them */
 };
 
 struct pmu_side {

@@ -203,10 +203,12 @@ static void streams(struct rig *r)
 	two = both(r, stream(&chip, 2000, RDU_FMT_WORD), "twice as long a stream");
 	ok(two.cycles > one.cycles && two.cycles < 2 * one.cycles + 100, "it takes longer");
 	both(r, stream(&chip, 1000, RDU_FMT_BF16), "stream of bf16");
+	r->chip.dram_tck /= 2;
 	r->chip.dram_mbps *= 2;
 	chip = r->chip;
 	fast = both(r, stream(&chip, 1000, RDU_FMT_WORD), "stream from a faster memory");
 	ok(fast.cycles < one.cycles, "it is faster");
+	r->chip.dram_tck *= 2;
 	r->chip.dram_mbps /= 2;
 	r->chip.dram_latency += 100;
 	chip = r->chip;
@@ -221,7 +223,8 @@ static void buffers(struct rig *r)
 		       two = both(r, buffered(&r->chip, 2, 40, 16), "two copies"),
 		       eight = both(r, buffered(&r->chip, 8, 40, 16), "eight copies");
 
-	ok(two.cycles < one.cycles && eight.cycles <= two.cycles,
+	/* Loads and stores meet in other banks: that may cost a little. */
+	ok(two.cycles < one.cycles && eight.cycles < two.cycles * 51 / 50,
 	   "copies let the stages overlap: %llu, %llu, %llu cycles", (unsigned long long)one.cycles,
 	   (unsigned long long)two.cycles, (unsigned long long)eight.cycles);
 	ok(one.cycles >= 2 * 40 * 16, "with one copy they take turns");

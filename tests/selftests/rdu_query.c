@@ -41,6 +41,8 @@ TEST(chip)
 
 	ASSERT_EQ(query(fd, DRM_RDU_QUERY_CHIP, &chip, sizeof(chip)), 0);
 	EXPECT_EQ(chip.fields[0], card_info(fd).num_tiles);
+	EXPECT_NE(chip.more_fields[0], 0); /* no memory is without a bank group */
+	EXPECT_NE(chip.more_fields[DRM_RDU_CHIP_MORE_FIELDS - 1], 0);
 }
 
 TEST(memory)
@@ -150,7 +152,7 @@ TEST(sizes)
 		sizeof(struct drm_rdu_query_info), sizeof(struct drm_rdu_query_chip),
 		sizeof(struct drm_rdu_query_memory), sizeof(struct drm_rdu_query_clock),
 	};
-	unsigned char data[256];
+	unsigned char data[512];
 	int fd = card_open();
 
 	for (uint32_t type = 0; type < 4; type++) {

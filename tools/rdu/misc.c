@@ -3,6 +3,7 @@
 #include <string.h>
 #include "rdu_tool.h"
 #include <rdu/config.h>
+#include "rdu_card.h"
 
 int cmd_validate(int argc, char **argv)
 {
@@ -13,7 +14,7 @@ int cmd_validate(int argc, char **argv)
 	struct rdu_device *dev = NULL;
 	struct rdu_file *file = NULL;
 	struct rdu_chip chip;
-	char error[256];
+	char error[RDU_CHIP_ERRORS];
 	int c, ret = EXIT_OK;
 
 	while ((c = getopt_long(argc, argv, "c:d:h", options, NULL)) >= 0) {

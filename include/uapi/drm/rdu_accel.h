@@ -161,8 +161,10 @@ struct drm_rdu_query_info {
 	__u32 max_timeout_ms;
 };
 
-/** DRM_RDU_CHIP_FIELDS - Words of a chip description. */
+/** DRM_RDU_CHIP_FIELDS - Words of a chip description, those of driver 1.0. */
 #define DRM_RDU_CHIP_FIELDS 32
+/** DRM_RDU_CHIP_MORE_FIELDS - Words that follow them from driver 1.2 on. */
+#define DRM_RDU_CHIP_MORE_FIELDS 30
 
 /** struct drm_rdu_query_chip - Chip description: struct rdu_chip of rdu/chip.h */
 struct drm_rdu_query_chip {
@@ -172,6 +174,11 @@ struct drm_rdu_query_chip {
 	__u64 assumed;
 	/** @fields: In the order of RDU_CHIP_FIELDS. */
 	__u32 fields[DRM_RDU_CHIP_FIELDS];
+	/**
+	 * @more_fields: The next ones in that order. Zero from a driver older than 1.2,
+	 * and from a card whose interface is older than 1.2.
+	 */
+	__u32 more_fields[DRM_RDU_CHIP_MORE_FIELDS];
 };
 
 /** struct drm_rdu_query_memory - Card memory */

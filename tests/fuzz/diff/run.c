@@ -421,14 +421,11 @@ static bool through_library(struct run *r, const char *path, const char *chip)
 static int write_chip(const struct rdu_chip *chip, const char *path)
 {
 	FILE *f = fopen(path, "w");
+	char *text = rdu_chip_text(chip);
+	bool done = f && text && fputs(text, f) >= 0;
 
-	if (!f)
-		return -1;
-	fprintf(f, "name %s\n", chip->name);
-#define LINE(i, field, unit, meaning) fprintf(f, #field " %u\n", chip->field);
-	RDU_CHIP_FIELDS(LINE)
-#undef LINE
-	return fclose(f);
+	free(text);
+	return f && !fclose(f) && done ? 0 : -1;
 }
 
 static bool only_about(const struct run *r, const char *what)
