@@ -7,6 +7,7 @@ BINDIR       ?= $(PREFIX)/bin
 LIBDIR       ?= $(PREFIX)/lib
 INCLUDEDIR   ?= $(PREFIX)/include
 MANDIR       ?= $(PREFIX)/share/man
+DATADIR      ?= $(PREFIX)/share/rdu
 UDEVDIR      ?= $(PREFIX)/lib/udev/rules.d
 # Sources for dkms: it looks nowhere else.
 DKMSDIR      ?= /usr/src/rdu-$(VERSION)
@@ -57,7 +58,7 @@ endef
 install: $(INSTALL_PROGRAMS) $(B)/librdu.so.1 $(B)/install/librdu.a man
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/rdu \
-		$(INCLUDEDIR)/drm $(MANDIR)/man1 $(MANDIR)/man3 $(UDEVDIR))
+		$(INCLUDEDIR)/drm $(MANDIR)/man1 $(MANDIR)/man3 $(UDEVDIR) $(DATADIR))
 	$(Q)$(INSTALL) -m 755 $(INSTALL_PROGRAMS) $(DESTDIR)$(BINDIR)
 	$(Q)$(INSTALL) -m 644 $(B)/librdu.so.1 $(DESTDIR)$(LIBDIR)/librdu.so.$(VERSION)
 	$(Q)ln -sf librdu.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(INSTALL_SONAME)
@@ -71,6 +72,7 @@ install: $(INSTALL_PROGRAMS) $(B)/librdu.so.1 $(B)/install/librdu.a man
 	$(Q)$(INSTALL) -m 644 $(MAN)/man1/*.1 $(DESTDIR)$(MANDIR)/man1
 	$(Q)$(INSTALL) -m 644 $(MAN)/man3/*.3 $(DESTDIR)$(MANDIR)/man3
 	$(Q)$(INSTALL) -m 644 tools/install/60-rdu.rules $(DESTDIR)$(UDEVDIR)
+	$(Q)$(INSTALL) -m 644 Documentation/sample.chip $(DESTDIR)$(DATADIR)
 	$(Q)if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
 
 uninstall: man
@@ -80,7 +82,8 @@ uninstall: man
 	$(Q)cd $(DESTDIR)$(INCLUDEDIR) && rm -f rdu.h drm/rdu_accel.h $(INSTALL_HEADERS:include/%=%)
 	$(Q)rmdir $(DESTDIR)$(INCLUDEDIR)/rdu 2>/dev/null || true
 	$(Q)for p in $(MAN)/man[13]/*.[13]; do rm -f "$(DESTDIR)$(MANDIR)/$${p#$(MAN)/}"; done
-	$(Q)rm -f $(DESTDIR)$(UDEVDIR)/60-rdu.rules
+	$(Q)rm -f $(DESTDIR)$(UDEVDIR)/60-rdu.rules $(DESTDIR)$(DATADIR)/sample.chip
+	$(Q)rmdir $(DESTDIR)$(DATADIR) 2>/dev/null || true
 
 # The driver's source, as dkms wants it: nothing is compiled.
 install-dkms:

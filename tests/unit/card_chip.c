@@ -106,6 +106,30 @@ static void written_and_read(void)
 	}
 }
 
+/* The sample that is installed is what `rdu chip plasticine` prints, and is read as that. */
+static void sample(void)
+{
+	FILE *f = fopen("Documentation/sample.chip", "r");
+	char have[16384], e[RDU_CHIP_ERRORS], *text = good_text();
+	struct rdu_chip c, d;
+	size_t n;
+
+	ok(f != NULL, "Documentation/sample.chip is there, from the project's top");
+	if (!f) {
+		free(text);
+		return;
+	}
+	n = fread(have, 1, sizeof(have) - 1, f);
+	have[n] = 0;
+	fclose(f);
+	ok(!strcmp(have, text), "Documentation/sample.chip is what `rdu chip plasticine` prints");
+	rdu_chip_find("plasticine", &c, e, sizeof(e));
+	ok(!rdu_chip_find("Documentation/sample.chip", &d, e, sizeof(e)) &&
+		   !memcmp(&c, &d, sizeof(c)),
+	   "... and is read as plasticine");
+	free(text);
+}
+
 static void spoiled(void)
 {
 	char *text = good_text(), e[RDU_CHIP_ERRORS], bad[16384];
@@ -342,6 +366,7 @@ int main(void)
 	places(20, 16);
 	places(5, 3);
 	written_and_read();
+	sample();
 	spoiled();
 	one_line();
 	impossible();

@@ -24,9 +24,9 @@ static void list(FILE *f)
 	for (i = 0; i < NUM_COMMANDS; i++)
 		fprintf(f, "  %-9s %s\n", commands[i].name, commands[i].text);
 	fprintf(f,
-		"\n`rdu COMMAND --help` tells more. All but `dump` take --device WHERE: auto, a\n"
-		"PCI address, a /dev/accel node, or model:CHIP (a card in this process: no\n"
-		"driver, no root).\n"
+		"\n`rdu COMMAND --help` tells more. All but `dump` and `chip` take --device\n"
+		"WHERE: auto, a PCI address, a /dev/accel node, or model:CHIP (a card in this\n"
+		"process: no driver, no root).\n"
 		"Exit code: 0 done, 1 failed, 2 wrong usage.\n");
 }
 

@@ -22,6 +22,7 @@ enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form") \
 	X(bench, "[--size MIB] [--jobs N] [--json]", "how fast the way to the card is") \
 	X(validate, "FILE.rdu [--chip CHIP]", "check a program file as the card would") \
+	X(chip, "[CHIP]", "chip descriptions: list, check, print with every field explained") \
 	X(faults, "[--list] [--json]", "faults and errors of the card, and what they mean") \
 	X(reset, "", "reset the card")
 
