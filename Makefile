@@ -9,6 +9,7 @@
 #   make test       the tests; the last line is "N passed, M failed, K skipped"
 #   make vm         a shell in a VM with the card
 #   make bench      measurements, one line each (BENCH=NAME runs one)
+#   make validation modelled time beside published time; writes Documentation/validation.md
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
 #   make fuzz-diff  random models against other judges, for so long

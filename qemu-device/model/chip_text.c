@@ -14,15 +14,11 @@
 #include <stdlib.h>
 #include "chip_priv.h"
 
-/* What nobody publishes: the memory controller, and how much an AGCU and a port hold. */
-#define ASSUMED_MEMORY_PATH       \
-	"dram_queue 64 *\n"       \
-	"dram_drain_high 48 *\n"  \
-	"dram_drain_low 16 *\n"   \
-	"dram_drain_idle 200 *\n" \
-	"agcu_requests 128 *\n"   \
-	"agcu_vectors 128 *\n"    \
-	"agcu_lines 64 *\n"       \
+/* What nobody publishes: how much an AGCU and a port hold. */
+#define ASSUMED_HELD            \
+	"agcu_requests 128 *\n" \
+	"agcu_vectors 128 *\n"  \
+	"agcu_lines 64 *\n"     \
 	"fifo_vectors 16 *\n"
 
 /* SambaNova SN10: 640 PCUs + 640 PMUs in 4 tiles, > 320 TFLOPS bf16, 320 MB,
@@ -60,11 +56,16 @@ static const char chip_sn10[] = "name sn10\n"
 				"pload_latency 1000 *\n"
 				"aload_cycles 200 *\n"
 				"aload_per_segment 8 *\n"
-				"tlb_cycles 0 *\n" ASSUMED_MEMORY_PATH;
+				"dram_queue 64 *\n"
+				"dram_drain_high 48 *\n"
+				"dram_drain_low 16 *\n"
+				"dram_drain_idle 200 *\n"
+				"tlb_cycles 0 *\n" ASSUMED_HELD;
 
 /* Plasticine (ISCA'17, Table 3 and 4.2): 64 PCUs + 64 PMUs, 12.3 TFLOPS fp32,
  * 16 MB, four DDR3-1600 channels, 34 AGs. The paper models no host link, and
- * gives no latencies but those of its pipelines. */
+ * gives no latencies but those of its pipelines, and nothing of the memory's
+ * controller: it is Ramulator's, queues of 32 and watermarks of 0.8 and 0.2. */
 static const char chip_plasticine[] = "name plasticine\n"
 				      "tiles 1\n"
 				      "tile_cols 16\n"
@@ -97,7 +98,11 @@ static const char chip_plasticine[] = "name plasticine\n"
 				      "pload_latency 1000 *\n"
 				      "aload_cycles 200 *\n"
 				      "aload_per_segment 8 *\n"
-				      "tlb_cycles 0 *\n" ASSUMED_MEMORY_PATH;
+				      "dram_queue 32 *\n"
+				      "dram_drain_high 26 *\n"
+				      "dram_drain_low 6 *\n"
+				      "dram_drain_idle 200 *\n"
+				      "tlb_cycles 0 *\n" ASSUMED_HELD;
 
 static const struct {
 	const char *name, *text;
@@ -441,7 +446,8 @@ static void fill_up(struct parser *p)
 
 		/* Zero if one of them is, of which is told. */
 		p->chip->dram_mbps = mbps > UINT32_MAX ? UINT32_MAX : (uint32_t)mbps;
-		p->known |= (uint64_t)!!mbps << CHIP_INDEX_dram_mbps;
+		if (mbps)
+			p->known |= 1ULL << CHIP_INDEX_dram_mbps;
 	}
 	if (!p->name_line)
 		problem(p, p->line, "name: missing");

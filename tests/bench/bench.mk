@@ -26,3 +26,13 @@ GUEST_BENCHES := dma_h2d_64m dma_d2h_64m job_latency job_pipelined job_submitted
 CFLAGS_tests/bench/way_in.c = -Itools/rdu $(DRM_CFLAGS)
 $(eval $(call bench,guest/way_in,tests/bench/way_in.c tools/rdu/measure.c tools/rdu/util.c,\
 	librdu librdumodel,-lelf -ldrm))
+
+# The literature's programs: `make validation` writes Documentation/validation.md.
+LITERATURE_SRCS := $(addprefix tests/bench/,literature.c q6.c black_scholes.c)
+$(foreach f,$(LITERATURE_SRCS) tests/bench/validation.c,$(eval CFLAGS_$(f) := -Itests/cycle -Itests/unit))
+$(eval $(call program,rdu-validation,tests/bench/validation.c $(LITERATURE_SRCS) $(CYCLE_SRCS),librdumodel))
+CONFORMANCE += tests/bench/validation
+
+.PHONY: validation
+validation: $(B)/bin/rdu-validation
+	$(Q)$< -o Documentation/validation.md

@@ -516,9 +516,14 @@ static void run(struct cycle_sim *m)
 		m->progress = false;
 		cycle_memory_step(m->memory, m->now);
 		land_tokens(m);
-		for (uint32_t i = 0; i < m->num_agcus; i++)
-			if (m->agcu[i].num)
-				cycle_step_agcu(m, &m->agcu[i]);
+		/* Places in the channels' queues go to AGCUs in turn: who got the last one is
+		 * asked last. */
+		for (uint32_t i = 0, first = m->agcu_turn; i < m->num_agcus; i++) {
+			struct agcu *a = &m->agcu[(first + i) % m->num_agcus];
+
+			if (a->num)
+				cycle_step_agcu(m, a);
+		}
 		for (uint32_t i = 0; i < m->num_sides; i++)
 			if (m->side[i].num)
 				step_side(m, &m->side[i]);

@@ -137,6 +137,7 @@ static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
 	r->activation = u->activation;
 	memset(r->waiting, 0, waiting_words(m) * sizeof(*r->waiting));
 	a->outstanding++;
+	m->agcu_turn = (uint32_t)(a - m->agcu) + 1;
 	u->at_todo++;
 	m->progress = true;
 	if (u->p->cfg->kind == RDU_KIND_STORE) {

@@ -104,7 +104,7 @@ struct cycle_sim {
 	struct pmu_side *side; /* reads and writes of each PMU */
 	uint32_t num_sides;
 	struct agcu *agcu;
-	uint32_t num_agcus;
+	uint32_t num_agcus, agcu_turn;
 	bool progress;
 	char *error;
 	size_t error_size;

@@ -210,11 +210,11 @@ static void streams(struct rig *r)
 	ok(fast.cycles < one.cycles, "it is faster");
 	r->chip.dram_tck *= 2;
 	r->chip.dram_mbps /= 2;
-	r->chip.dram_latency += 100;
+	r->chip.dram_latency += 1000;
 	chip = r->chip;
 	far = both(r, stream(&chip, 1000, RDU_FMT_WORD), "stream from a memory that is far");
-	ok(far.cycles > one.cycles, "it is slower: requests in flight are bounded");
-	r->chip.dram_latency -= 100;
+	ok(far.cycles > 2 * one.cycles, "it is slower: requests in flight are bounded");
+	r->chip.dram_latency -= 1000;
 }
 
 static void buffers(struct rig *r)
@@ -222,9 +222,12 @@ static void buffers(struct rig *r)
 	struct outcome one = both(r, buffered(&r->chip, 1, 40, 16), "one copy"),
 		       two = both(r, buffered(&r->chip, 2, 40, 16), "two copies"),
 		       eight = both(r, buffered(&r->chip, 8, 40, 16), "eight copies");
+	bool limited = (double)one.cycles < 1.2 * bound(&r->chip, one.bytes);
 
-	/* Loads and stores meet in other banks: that may cost a little. */
-	ok(two.cycles < one.cycles && eight.cycles < two.cycles * 51 / 50,
+	/* They cannot where memory is at its limit; and loads and stores then meet in other
+	 * banks, which may cost a little. */
+	ok(two.cycles * 20 < one.cycles * (limited ? 21 : 20) &&
+		   eight.cycles * 20 < two.cycles * 21,
 	   "copies let the stages overlap: %llu, %llu, %llu cycles", (unsigned long long)one.cycles,
 	   (unsigned long long)two.cycles, (unsigned long long)eight.cycles);
 	ok(one.cycles >= 2 * 40 * 16, "with one copy they take turns");
