@@ -323,6 +323,24 @@ struct nest *lower_copy(struct lower *l, struct node *n, struct value *in, struc
 int lower_fill(struct lower *l, struct node *n, struct tensor *t, int axis, int64_t from,
 	       int64_t to, uint32_t word);
 
+/*
+ * functions.c: functions the fabric has no operation for. All take and return expressions,
+ * at special values (zeros, infinities, NaN) what C's functions of these names return.
+ */
+/* a / b: two roundings, whatever their sizes. */
+int expr_divide(struct nest *n, int a, int b);
+/* Is the reciprocal of x as good as a division: normal, or exact? */
+bool reciprocal_is_normal(float x);
+int expr_expm1(struct nest *n, int x); /* for x <= 0: beyond it loses digits */
+int expr_sinh(struct nest *n, int x);
+int expr_cosh(struct nest *n, int x);
+int expr_asinh(struct nest *n, int x);
+int expr_acosh(struct nest *n, int x);
+int expr_atanh(struct nest *n, int x);
+int expr_asinh_slope(struct nest *n, int x); /* 1 / sqrt(1 + x^2) */
+int expr_softplus(struct nest *n, int x); /* log(1 + e^x) */
+int expr_softsign(struct nest *n, int x); /* x / (1 + |x|), NaN at infinities */
+
 /* onnx.c: the file itself, through protobuf-c */
 struct Onnx__ModelProto;
 struct Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int error_size);

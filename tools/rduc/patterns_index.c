@@ -297,7 +297,7 @@ static int nll_pattern(struct lower *l, struct node *n)
 	if (counted) {
 		int k = nest_input(nest, total);
 
-		e = OP(FMUL, e, OP(RECIP, nest_in(nest, k), -1, -1), -1);
+		e = expr_divide(nest, e, nest_in(nest, k));
 	} else if (mean) {
 		e = OP(FMUL, e, nest_imm_f(nest, (float)(1.0 / value_count(n->in[1]))), -1);
 	}

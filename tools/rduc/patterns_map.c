@@ -3,9 +3,9 @@
  * Operators that compute each element from the elements at the same place
  * (with broadcasting): the expression, and the expression of the gradient.
  *
- * Division is multiplication with the reciprocal: up to two roundings, where
- * IEEE division has one. Pow is exact for exponents 1, 2, 3, 0.5 and -1, else
- * exp(b * log|a|).
+ * Division is multiplication with the reciprocal (functions.c scales both where that
+ * would not be a normal number): up to two roundings, where IEEE division has one. Pow is
+ * exact for exponents 1, 2, 3, 0.5 and -1, else exp(b * log|a|).
  */
 #include <float.h>
 #include <math.h>
@@ -180,7 +180,7 @@ GRAD(sqrt) { return MUL(G(c), MUL(F(c, 0.5f), OP1(RECIP, Y(c)))); }
 EXPR(exp) { return OP1(EXP, A(c, 0)); }
 GRAD(exp) { return MUL(G(c), Y(c)); }
 EXPR(log) { return OP1(LOG, A(c, 0)); }
-GRAD(log) { return MUL(G(c), OP1(RECIP, A(c, 0))); }
+GRAD(log) { return expr_divide(c->nest, G(c), A(c, 0)); }
 EXPR(tanh) { return OP1(TANH, A(c, 0)); }
 GRAD(tanh) { return MUL(G(c), SUB(F(c, 1), MUL(Y(c), Y(c)))); }
 EXPR(sigmoid) { return OP1(SIGMOID, A(c, 0)); }
@@ -209,18 +209,23 @@ GRAD(leaky_relu)
 EXPR(elu)
 {
 	return SELECT(negative(c, A(c, 0)),
-		      MUL(F(c, ALPHA(1)), SUB(OP1(EXP, A(c, 0)), F(c, 1))), A(c, 0));
+		      MUL(F(c, ALPHA(1)), expr_expm1(c->nest, A(c, 0))), A(c, 0));
 }
 GRAD(elu)
 {
-	return SELECT(LE(A(c, 0), F(c, 0)), MUL(G(c), ADD(Y(c), F(c, ALPHA(1)))), G(c));
+	return SELECT(LE(A(c, 0), F(c, 0)), MUL(G(c), MUL(F(c, ALPHA(1)), OP1(EXP, A(c, 0)))),
+		      G(c));
 }
 EXPR(celu)
 {
 	float a = ALPHA(1);
+	int z = MUL(A(c, 0), F(c, 1 / a)), e;
 
-	return SELECT(negative(c, A(c, 0)),
-		      MUL(F(c, a), SUB(OP1(EXP, MUL(A(c, 0), F(c, 1 / a))), F(c, 1))), A(c, 0));
+	if (a > 0)
+		e = expr_expm1(c->nest, z);
+	else /* e^z - 1 = (1 - e^-z) e^z */
+		e = MUL(OP1(FNEG, expr_expm1(c->nest, OP1(FNEG, z))), OP1(EXP, z));
+	return SELECT(negative(c, A(c, 0)), MUL(F(c, a), e), A(c, 0));
 }
 GRAD(celu)
 {
@@ -233,24 +238,17 @@ EXPR(selu)
 {
 	return MUL(F(c, SELU_GAMMA),
 		   SELECT(LE(A(c, 0), F(c, 0)),
-			  MUL(F(c, SELU_ALPHA), SUB(OP1(EXP, A(c, 0)), F(c, 1))), A(c, 0)));
+			  MUL(F(c, SELU_ALPHA), expr_expm1(c->nest, A(c, 0))), A(c, 0)));
 }
 GRAD(selu)
 {
-	return MUL(G(c), SELECT(LE(A(c, 0), F(c, 0)), ADD(Y(c), F(c, SELU_GAMMA * SELU_ALPHA)),
+	return MUL(G(c), SELECT(LE(A(c, 0), F(c, 0)),
+				MUL(F(c, SELU_GAMMA * SELU_ALPHA), OP1(EXP, A(c, 0))),
 				F(c, SELU_GAMMA)));
 }
-/* log(1 + e^x) without overflow */
-static int softplus(struct map_ctx *c)
-{
-	int x = A(c, 0);
-
-	return ADD(OP2(FMAX, x, F(c, 0)),
-		   OP1(LOG, ADD(F(c, 1), OP1(EXP, OP1(FNEG, OP1(FABS, x))))));
-}
-EXPR(softplus) { return softplus(c); }
+EXPR(softplus) { return expr_softplus(c->nest, A(c, 0)); }
 GRAD(softplus) { return MUL(G(c), OP1(SIGMOID, A(c, 0))); }
-EXPR(softsign) { return MUL(A(c, 0), OP1(RECIP, ADD(F(c, 1), OP1(FABS, A(c, 0))))); }
+EXPR(softsign) { return expr_softsign(c->nest, A(c, 0)); }
 GRAD(softsign)
 {
 	int r = OP1(RECIP, ADD(F(c, 1), OP1(FABS, A(c, 0))));
@@ -316,10 +314,10 @@ GRAD(gelu)
 	pdf = MUL(F(c, 0.39894228f), OP1(EXP, MUL(F(c, -0.5f), x2)));
 	return MUL(G(c), ADD(normal_cdf(c), MUL(x, pdf)));
 }
-EXPR(mish) { return MUL(A(c, 0), OP1(TANH, softplus(c))); }
+EXPR(mish) { return MUL(A(c, 0), OP1(TANH, expr_softplus(c->nest, A(c, 0)))); }
 GRAD(mish)
 {
-	int t = OP1(TANH, softplus(c)), x = A(c, 0);
+	int x = A(c, 0), t = OP1(TANH, expr_softplus(c->nest, x));
 
 	return MUL(G(c), ADD(t, MUL(MUL(x, OP1(SIGMOID, x)), SUB(F(c, 1), MUL(t, t)))));
 }
@@ -329,36 +327,26 @@ EXPR(cos) { return OP1(COS, A(c, 0)); }
 GRAD(cos) { return MUL(G(c), OP1(FNEG, OP1(SIN, A(c, 0)))); }
 EXPR(tan) { return MUL(OP1(SIN, A(c, 0)), OP1(RECIP, OP1(COS, A(c, 0)))); }
 GRAD(tan) { return MUL(G(c), ADD(F(c, 1), MUL(Y(c), Y(c)))); }
-static int cosh_expr(struct map_ctx *c);
-EXPR(sinh)
+EXPR(sinh) { return expr_sinh(c->nest, A(c, 0)); }
+GRAD(sinh) { return MUL(G(c), expr_cosh(c->nest, A(c, 0))); }
+EXPR(cosh) { return expr_cosh(c->nest, A(c, 0)); }
+GRAD(cosh) { return MUL(G(c), expr_sinh(c->nest, A(c, 0))); }
+EXPR(asinh) { return expr_asinh(c->nest, A(c, 0)); }
+GRAD(asinh) { return MUL(G(c), expr_asinh_slope(c->nest, A(c, 0))); }
+EXPR(acosh) { return expr_acosh(c->nest, A(c, 0)); }
+GRAD(acosh)
 {
-	return MUL(F(c, 0.5f), SUB(OP1(EXP, A(c, 0)), OP1(EXP, OP1(FNEG, A(c, 0)))));
-}
-GRAD(sinh) { return MUL(G(c), cosh_expr(c)); }
-EXPR(cosh)
-{
-	return MUL(F(c, 0.5f), ADD(OP1(EXP, A(c, 0)), OP1(EXP, OP1(FNEG, A(c, 0)))));
-}
-GRAD(cosh) { return MUL(G(c), sinh_expr(c)); }
-/* Of |x|, and the sign given back: x + sqrt(x^2 + 1) cancels for negative x. */
-EXPR(asinh)
-{
-	int a = OP1(FABS, A(c, 0)), r;
+	int x = A(c, 0);
 
-	r = OP1(LOG, ADD(a, OP1(SQRT, ADD(MUL(a, a), F(c, 1)))));
-	return SELECT(negative(c, A(c, 0)), OP1(FNEG, r), r);
+	return MUL(G(c), MUL(OP1(RSQRT, SUB(x, F(c, 1))), OP1(RSQRT, ADD(x, F(c, 1)))));
 }
-GRAD(asinh) { return MUL(G(c), OP1(RSQRT, ADD(MUL(A(c, 0), A(c, 0)), F(c, 1)))); }
-EXPR(acosh)
+EXPR(atanh) { return expr_atanh(c->nest, A(c, 0)); }
+GRAD(atanh)
 {
-	return OP1(LOG, ADD(A(c, 0), OP1(SQRT, SUB(MUL(A(c, 0), A(c, 0)), F(c, 1)))));
+	int x = A(c, 0);
+
+	return MUL(G(c), MUL(OP1(RECIP, SUB(F(c, 1), x)), OP1(RECIP, ADD(F(c, 1), x))));
 }
-GRAD(acosh) { return MUL(G(c), OP1(RSQRT, SUB(MUL(A(c, 0), A(c, 0)), F(c, 1)))); }
-EXPR(atanh)
-{
-	return MUL(F(c, 0.5f), SUB(OP1(LOG, ADD(F(c, 1), A(c, 0))), OP1(LOG, SUB(F(c, 1), A(c, 0)))));
-}
-GRAD(atanh) { return MUL(G(c), OP1(RECIP, SUB(F(c, 1), MUL(A(c, 0), A(c, 0))))); }
 EXPR(shrink)
 {
 	int x = A(c, 0), limit = F(c, attr_f(c->n, "lambd", 0.5f)), bias = F(c, attr_f(c->n, "bias", 0));
@@ -490,20 +478,36 @@ EXPR(sub) { return fold_args(c, RDU_SIMD_FSUB, RDU_SIMD_ISUB); }
 GRAD(sub) { return which ? OP1(FNEG, G(c)) : G(c); }
 EXPR(mul) { return fold_args(c, RDU_SIMD_FMUL, RDU_SIMD_IMUL); }
 GRAD(mul) { return MUL(G(c), A(c, !which)); }
-EXPR(div)
+/* Has every element of b a reciprocal that is normal, as far as can be told? */
+static bool easy_divisor(const struct value *b)
 {
-	struct value *b = c->in[1];
+	const struct node *p = b->producer;
 
-	/* A power of two has an exact reciprocal, any constant one at no cost. */
-	if (b->constant && b->data && value_count(b) == 1 && b->dtype == RDU_DT_F32)
-		return MUL(A(c, 0), F(c, 1 / *(float *)b->data));
-	return MUL(A(c, 0), OP1(RECIP, A(c, 1)));
+	if (b->constant && b->data && b->dtype == RDU_DT_F32) {
+		for (int64_t i = 0; i < value_count(b); i++)
+			if (!reciprocal_is_normal(((const float *)b->data)[i]))
+				return false;
+		return true;
+	}
+	if (!p)
+		return false;
+	return !strcmp(p->op->name, "Sqrt") || !strcmp(p->op->name, "ReduceL2") ||
+	       (!strcmp(p->op->name, "Cast") && dtype_is_int(p->in[0]->dtype));
 }
+static int quotient(struct map_ctx *c, int a, int k)
+{
+	struct value *b = c->in[k];
+
+	if (!easy_divisor(b))
+		return expr_divide(c->nest, a, A(c, k));
+	if (b->constant && b->data && value_count(b) == 1)
+		return MUL(a, F(c, 1 / *(float *)b->data)); /* a power of two's is exact */
+	return MUL(a, OP1(RECIP, A(c, k)));
+}
+EXPR(div) { return quotient(c, A(c, 0), 1); }
 GRAD(div)
 {
-	int r = OP1(RECIP, A(c, 1));
-
-	return which ? MUL(G(c), OP1(FNEG, MUL(Y(c), r))) : MUL(G(c), r);
+	return which ? MUL(G(c), OP1(FNEG, quotient(c, Y(c), 1))) : quotient(c, G(c), 1);
 }
 EXPR(max) { return fold_args(c, RDU_SIMD_FMAX, RDU_SIMD_IMAX); }
 EXPR(min) { return fold_args(c, RDU_SIMD_FMIN, RDU_SIMD_IMIN); }
@@ -574,8 +578,10 @@ static int power_const(struct map_ctx *c, int a, float e)
 		return OP1(RSQRT, a);
 	if (e == -1)
 		return OP1(RECIP, a);
-	if (e == -2)
-		return OP1(RECIP, MUL(a, a));
+	if (e == -2) {
+		a = OP1(RECIP, a); /* the square could overflow where its reciprocal is a number */
+		return MUL(a, a);
+	}
 	return power(c, a, F(c, e));
 }
 

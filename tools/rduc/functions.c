@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Functions that the fabric has no operation for, as expressions of a nest: division,
+ * and those that lose their digits near a zero, or overflow before their result does, if
+ * they are written down as in a textbook. Documentation/numerics.md has their errors.
+ */
+#include <math.h>
+#include "graph.h"
+
+#define OP(op, a, b, c) nest_op(n, RDU_SIMD_##op, a, b, c)
+#define ADD(a, b) OP(FADD, a, b, -1)
+#define SUB(a, b) OP(FSUB, a, b, -1)
+#define MUL(a, b) OP(FMUL, a, b, -1)
+#define FMA(a, b, c) OP(FMA, a, b, c)
+#define LT(a, b) OP(FLT, a, b, -1)
+#define SELECT(p, a, b) OP(SELECT, p, a, b)
+#define F(v) nest_imm_f(n, v)
+#define I(v) nest_imm_i(n, v)
+
+bool reciprocal_is_normal(float x)
+{
+	return !isfinite(x) || x == 0 || (fabsf(x) >= 0x1p-126f && fabsf(x) <= 0x1p126f);
+}
+
+int expr_divide(struct nest *n, int a, int b)
+{
+	/* 1 / sqrt(|b|), as a power of two: s * b and its reciprocal are normal, and s
+	 * gives the other half of the distance to a. Where a * s overflows the quotient
+	 * does; where it becomes denormal, s and 1 / (s b) are at most 1. */
+	int half = OP(SHR, OP(AND, b, I(0x7f000000), -1), I(1), -1);
+	int s = OP(ISUB, I(0x5f000000), half, -1);
+
+	return MUL(MUL(a, s), OP(RECIP, MUL(b, s), -1, -1));
+}
+
+int expr_expm1(struct nest *n, int x)
+{
+	/* (1 + t) / (1 - t) = e^x, t = tanh(x / 2) */
+	int t = OP(TANH, MUL(x, F(0.5f)), -1, -1);
+
+	return MUL(ADD(t, t), OP(RECIP, SUB(F(1), t), -1, -1));
+}
+
+/* What log(w) lacks of log(1 + y), w being 1 + y rounded. */
+static int log_rest(struct nest *n, int y, int w)
+{
+	return MUL(SUB(y, SUB(w, F(1))), OP(RECIP, w, -1, -1));
+}
+
+/* For -1 < y < infinity. */
+static int log1p_of(struct nest *n, int y)
+{
+	int w = ADD(F(1), y);
+
+	return ADD(OP(LOG, w, -1, -1), log_rest(n, y, w));
+}
+
+/* log(1 + y), or, from a = 4096 on, log(2 a). */
+static int log1p_or_far(struct nest *n, int y, int a)
+{
+	int near = LT(a, F(4096)), w = ADD(F(1), y);
+	int rest = SELECT(near, log_rest(n, y, w), F(0.693147182f));
+
+	return ADD(OP(LOG, SELECT(near, w, a), -1, -1), rest);
+}
+
+static int sign_of(struct nest *n, int x, float size)
+{
+	return SELECT(LT(x, F(0)), F(-size), F(size));
+}
+
+/* e^|x| * half, half being 1/2 with any sign; it overflows where that does. */
+static int half_exp(struct nest *n, int x, int half)
+{
+	int e = OP(EXP, MUL(OP(FABS, x, -1, -1), F(0.5f)), -1, -1);
+
+	return MUL(MUL(half, e), e);
+}
+
+int expr_sinh(struct nest *n, int x)
+{
+	int x2 = MUL(x, x), p = FMA(x2, F(1.0f / 362880), F(1.0f / 5040)), e;
+
+	p = FMA(x2, FMA(x2, p, F(1.0f / 120)), F(1.0f / 6));
+	p = FMA(MUL(x, x2), p, x); /* the series, below 1 */
+	e = half_exp(n, x, sign_of(n, x, 0.5f));
+	e = SUB(e, MUL(F(0.25f), OP(RECIP, e, -1, -1)));
+	return SELECT(LT(OP(FABS, x, -1, -1), F(1)), p, e);
+}
+
+int expr_cosh(struct nest *n, int x)
+{
+	int e = half_exp(n, x, F(0.5f));
+
+	return ADD(e, MUL(F(0.25f), OP(RECIP, e, -1, -1)));
+}
+
+int expr_asinh(struct nest *n, int x)
+{
+	/* log(a + root), with a + root = 1 + y, a = |x|, root = sqrt(1 + a^2) */
+	int a = OP(FABS, x, -1, -1), a2 = MUL(a, a);
+	int root = OP(SQRT, ADD(F(1), a2), -1, -1);
+	int y = FMA(a2, OP(RECIP, ADD(F(1), root), -1, -1), a);
+
+	return MUL(sign_of(n, x, 1), log1p_or_far(n, y, a));
+}
+
+int expr_acosh(struct nest *n, int x)
+{
+	/* Two roots: below 1 one of them is of a negative number. */
+	int u = SUB(x, F(1));
+	int root = MUL(OP(SQRT, u, -1, -1), OP(SQRT, ADD(x, F(1)), -1, -1));
+
+	return log1p_or_far(n, ADD(u, root), x);
+}
+
+int expr_atanh(struct nest *n, int x)
+{
+	/* log((1 + a) / (1 - a)) / 2, with (1 + a) / (1 - a) = 1 + y, a = |x| */
+	int a = OP(FABS, x, -1, -1);
+	int y = MUL(ADD(a, a), OP(RECIP, SUB(F(1), a), -1, -1)), w = ADD(F(1), y);
+	int rest = SELECT(LT(a, F(0.5f)), log_rest(n, y, w), F(0));
+
+	return MUL(sign_of(n, x, 0.5f), ADD(OP(LOG, w, -1, -1), rest));
+}
+
+int expr_asinh_slope(struct nest *n, int x)
+{
+	int a = OP(FABS, x, -1, -1), near = OP(RSQRT, ADD(MUL(x, x), F(1)), -1, -1);
+
+	return SELECT(LT(a, F(0x1p40f)), near, OP(RECIP, a, -1, -1));
+}
+
+int expr_softplus(struct nest *n, int x)
+{
+	int e = OP(EXP, OP(FNEG, OP(FABS, x, -1, -1), -1, -1), -1, -1);
+
+	return ADD(OP(FMAX, x, F(0), -1), log1p_of(n, e));
+}
+
+int expr_softsign(struct nest *n, int x)
+{
+	/* 1 / (1 + |x|) may be a denormal: four times that is not. */
+	int d = MUL(F(0.25f), ADD(F(1), OP(FABS, x, -1, -1)));
+
+	return MUL(F(0.25f), MUL(x, OP(RECIP, d, -1, -1)));
+}
