@@ -14,7 +14,8 @@
  *
  * Files: fuzz_diff.c (main, processes, the report), shrink.c, make.c (choices, values,
  * data), ops_*.c (operators), net.c (networks to train), model.c (ONNX and text files),
- * run.c (compiles, runs, compares), judge.c (judges in other processes).
+ * run.c (compiles, runs, compares), judge.c (judges in other processes), declines.c
+ * (where ONNX Runtime's word does not count).
  */
 #ifndef DIFF_H
 #define DIFF_H
@@ -184,8 +185,9 @@ void make_net(struct model *m);
 
 /* The model as an ONNX file in memory, malloc'ed. */
 void *model_onnx(const struct model *m, size_t *size);
-/* Writes model.onnx, model.txt (for people, and the judge that uses PyTorch) and the
- * inputs as in_NAME.bin into a folder. 0, or -1. */
+/* Writes model.onnx, ort.onnx (the same, with more of its values as outputs: ort_shows),
+ * model.txt (for people, and the judge that uses PyTorch) and the inputs as in_NAME.bin
+ * into a folder. 0, or -1. */
 int model_write(const struct model *m, const char *dir);
 size_t type_bytes(enum rdu_dtype t);
 const char *type_text(enum rdu_dtype t);
@@ -218,9 +220,22 @@ enum { SERVER_ORT, SERVER_TORCH, SERVERS };
 bool judge_start(int server, char *why, size_t size);
 void judge_stop(int server);
 bool judge_there(int server);
-/* Has the judge read dir/model.* and dir/in_NAME.bin, and write dir/ort_NAME.bin or
+/* Has the judge read dir/ort.onnx or dir/model.txt and dir/in_NAME.bin, and write dir/ort_NAME.bin or
  * dir/torch_NAME.bin; false: it declined, and why. */
 bool judge_ask(int server, const char *dir, char *why, size_t size);
+
+/* What it, or whoever else, left in dir/PREFIX_NAME.bin, malloc'ed; NULL: that is not there,
+ * or of another size. */
+void *read_bytes(const char *dir, const char *prefix, const char *name, size_t size);
+
+/* ---- declines.c ------------------------------------------------------------------------ */
+
+/* Is v a value that ort_declines() looks at, and ONNX Runtime is to hand out? */
+bool ort_shows(const struct model *m, int v);
+/* Marks the values of which ONNX Runtime's results are known not to be ONNX's, and says why
+ * the last one of these is made. */
+void ort_declines(const struct model *m, const char *dir, bool off[MAX_VALUES], char *why,
+		  size_t size);
 
 /* ---- shrink.c -------------------------------------------------------------------------- */
 

@@ -111,3 +111,22 @@ bool judge_ask(int server, const char *dir, char *why, size_t size)
 	why[0] = 0;
 	return true;
 }
+
+void *read_bytes(const char *dir, const char *prefix, const char *name, size_t size)
+{
+	unsigned char *data = malloc(size + 8);
+	char path[700];
+	size_t n = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s_%s.bin", dir, prefix, name);
+	f = fopen(path, "rb");
+	if (f) {
+		n = fread(data, 1, size + 1, f);
+		fclose(f);
+	}
+	if (n == size)
+		return data;
+	free(data);
+	return NULL;
+}

@@ -79,7 +79,8 @@ static void names_of(const struct model *m, int num, const int *v, char *out, si
 				      v[i] < 0 ? "-" : m->val[v[i]].name);
 }
 
-static struct build *build_model(const struct model *m)
+/* more: with what ort_shows as outputs too */
+static struct build *build_model(const struct model *m, bool more)
 {
 	struct build *b = build_new();
 
@@ -120,12 +121,18 @@ static struct build *build_model(const struct model *m)
 
 		build_output_of(b, v->name, v->type, v->ndim, v->dim);
 	}
+	for (int i = 0; more && i < m->num_vals; i++) {
+		const struct val *v = &m->val[i];
+
+		if (ort_shows(m, i))
+			build_output_of(b, v->name, v->type, v->ndim, v->dim);
+	}
 	return b;
 }
 
 void *model_onnx(const struct model *m, size_t *size)
 {
-	return build_pack(build_model(m), size);
+	return build_pack(build_model(m, false), size);
 }
 
 /* "kind name type d,d,d": a scalar has "-" for dimensions. */
@@ -182,7 +189,9 @@ int model_write(const struct model *m, const char *dir)
 	FILE *f;
 
 	snprintf(path, sizeof(path), "%s/model.onnx", dir);
-	bad |= build_write(build_model(m), path);
+	bad |= build_write(build_model(m, false), path);
+	snprintf(path, sizeof(path), "%s/ort.onnx", dir);
+	bad |= build_write(build_model(m, true), path);
 	snprintf(path, sizeof(path), "%s/model.txt", dir);
 	f = fopen(path, "w");
 	if (!f)

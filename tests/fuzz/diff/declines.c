@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Where ONNX Runtime is known to differ from ONNX's specification (or, of NaN, from
+ * NumPy), and the compiler follows the latter. What it computed there, and from that, is
+ * not compared. Each row looks at the very node and its data: only where these have the
+ * property, ONNX Runtime's word does not count.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "diff.h"
+
+/* A node, and what ONNX Runtime computed. */
+struct seen {
+	const struct model *m;
+	const struct op_node *n;
+	const char *dir;
+};
+
+static const struct node_attr *attr_of(const struct op_node *n, const char *name)
+{
+	for (int i = 0; i < n->num_attrs; i++)
+		if (!strcmp(n->attr[i].name, name))
+			return &n->attr[i];
+	return NULL;
+}
+
+static int64_t int_of(const struct op_node *n, const char *name, int64_t otherwise)
+{
+	const struct node_attr *a = attr_of(n, name);
+
+	return a ? a->i : otherwise;
+}
+
+static const char *text_of(const struct op_node *n, const char *name, const char *otherwise)
+{
+	const struct node_attr *a = attr_of(n, name);
+
+	return a ? a->s : otherwise;
+}
+
+static int64_t list_of(const struct op_node *n, const char *name, int at, int64_t otherwise)
+{
+	const struct node_attr *a = attr_of(n, name);
+
+	return a && at < a->num ? a->ints[at] : otherwise;
+}
+
+static const struct val *input_of(const struct seen *s, int k)
+{
+	return k < s->n->num_in && s->n->in[k] >= 0 ? &s->m->val[s->n->in[k]] : NULL;
+}
+
+/* The contents of a float tensor as double, malloc'ed. */
+static double *contents(const struct seen *s, const struct val *v)
+{
+	size_t n = (size_t)count_of(v);
+	void *data = v->data ? v->data : read_bytes(s->dir, "ort", v->name, 4 * n);
+	double *x = malloc((n + 1) * sizeof(*x));
+
+	if (!data) {
+		fprintf(stderr, "%s is not among ONNX Runtime's results\n", v->name);
+		abort();
+	}
+	for (size_t i = 0; i < n; i++)
+		x[i] = ((const float *)data)[i];
+	if (data != v->data)
+		free(data);
+	return x;
+}
+
+static bool has_nan(const struct seen *s)
+{
+	bool found = false;
+
+	for (int k = 0; k < s->n->num_in && !found; k++) {
+		const struct val *v = input_of(s, k);
+		double *x;
+
+		if (!v || v->type != RDU_DT_F32)
+			continue;
+		x = contents(s, v);
+		for (int64_t i = 0; i < count_of(v) && !found; i++)
+			found = isnan(x[i]);
+		free(x);
+	}
+	return found;
+}
+
+/* An axis of a Resize by scales: is the length of the result not scale * length? */
+static bool length_is_rounded(const struct seen *s)
+{
+	const struct val *x = input_of(s, 0), *scales = input_of(s, 2);
+
+	if (!scales || strcmp(text_of(s->n, "coordinate_transformation_mode", ""), "align_corners"))
+		return false;
+	for (int d = 0; d < x->ndim; d++) {
+		double exact = (double)((const float *)scales->data)[d] * (double)x->dim[d];
+
+		if (exact != floor(exact))
+			return true;
+	}
+	return false;
+}
+
+/* The nearest neighbour of a place, by nearest_mode. */
+static double neighbour(const char *mode, double x)
+{
+	if (!strcmp(mode, "floor"))
+		return floor(x);
+	if (!strcmp(mode, "ceil"))
+		return ceil(x);
+	if (!strcmp(mode, "round_prefer_ceil"))
+		return floor(x + 0.5);
+	return ceil(x - 0.5);
+}
+
+/*
+ * Place i of an axis, in fp32 as ONNX Runtime has it, and as it would be without
+ * rounding. Does it lie on the border between two neighbours but for that rounding, and
+ * is thereby taken to the other side?
+ */
+static bool other_side(const struct op_node *n, double scale, int64_t in, int64_t out, int64_t i)
+{
+	const char *where = text_of(n, "coordinate_transformation_mode", "half_pixel");
+	const char *mode = text_of(n, "nearest_mode", "round_prefer_floor");
+	double exact, near;
+	float f;
+
+	if (!strcmp(where, "align_corners")) {
+		f = out == 1 ? 0 : (float)i * (float)(in - 1) / (float)(out - 1);
+		exact = out == 1 ? 0 : (double)i * (double)(in - 1) / (double)(out - 1);
+	} else if (!strcmp(where, "asymmetric")) {
+		f = (float)i / (float)scale;
+		exact = (double)i / scale;
+	} else if (!strcmp(where, "pytorch_half_pixel") && out == 1) {
+		return false;
+	} else {
+		f = ((float)i + 0.5f) / (float)scale - 0.5f;
+		exact = ((double)i + 0.5) / scale - 0.5;
+	}
+	near = 2 * exact; /* borders of all modes are whole and half numbers */
+	return fabs(near - nearbyint(near)) < 1e-4 &&
+	       neighbour(mode, (double)f) != neighbour(mode, exact);
+}
+
+static bool on_a_border(const struct seen *s)
+{
+	const struct val *x = input_of(s, 0), *scales = input_of(s, 2);
+	const struct val *y = &s->m->val[s->n->out[0]];
+
+	if (strcmp(text_of(s->n, "mode", "nearest"), "nearest"))
+		return false;
+	for (int d = 0; d < x->ndim; d++) {
+		double scale = scales ? (double)((const float *)scales->data)[d]
+				      : (double)y->dim[d] / (double)x->dim[d];
+
+		for (int64_t i = 0; i < y->dim[d]; i++)
+			if (other_side(s->n, scale, x->dim[d], y->dim[d], i))
+				return true;
+	}
+	return false;
+}
+
+/* A plane whose elements are all the same, and not 0. */
+static bool flat_plane(const struct seen *s)
+{
+	const struct val *v = input_of(s, 0);
+	int64_t size = count_of(v) / (v->dim[0] * v->dim[1]);
+	double *x = contents(s, v);
+	bool found = false;
+
+	for (int64_t at = 0; at < count_of(v) && !found; at += size) {
+		found = x[at] != 0;
+		for (int64_t i = 1; i < size && found; i++)
+			found = x[at + i] == x[at];
+	}
+	free(x);
+	return found;
+}
+
+/* Of an axis: where the last window of an AveragePool ends, and the input with and
+ * without its padding; pads[0] of the front. */
+struct reach {
+	int64_t end, padded, size;
+};
+
+static struct reach reach_of(const struct seen *s, int d)
+{
+	const struct op_node *n = s->n;
+	const struct val *x = input_of(s, 0), *y = &s->m->val[n->out[0]];
+	const char *pad = text_of(n, "auto_pad", "NOTSET");
+	int64_t kernel = (list_of(n, "kernel_shape", d, 1) - 1) * list_of(n, "dilations", d, 1) + 1;
+	int64_t front = list_of(n, "pads", d, 0), back = list_of(n, "pads", d + x->ndim - 2, 0);
+	int64_t size = x->dim[d + 2], last = (y->dim[d + 2] - 1) * list_of(n, "strides", d, 1);
+
+	if (!strncmp(pad, "SAME", 4)) {
+		int64_t total = last + kernel - size > 0 ? last + kernel - size : 0;
+
+		front = !strcmp(pad, "SAME_UPPER") ? total / 2 : total - total / 2;
+		back = total - front;
+	} else if (!strcmp(pad, "VALID")) {
+		front = back = 0;
+	}
+	return (struct reach){ last + kernel - front, size + back, size };
+}
+
+/* Before opset 19 it divides by the whole window, also where that ends beyond the padding. */
+static bool beyond_padding(const struct seen *s)
+{
+	if (!int_of(s->n, "count_include_pad", 0) || s->m->opset >= 19)
+		return false;
+	for (int d = 0; d < input_of(s, 0)->ndim - 2; d++)
+		if (reach_of(s, d).end > reach_of(s, d).padded)
+			return true;
+	return false;
+}
+
+/* From opset 19 on it cuts windows off at pads[2 d + 1], which is another axis' padding. */
+static bool cut_by_other_padding(const struct seen *s)
+{
+	int nd = input_of(s, 0)->ndim - 2;
+
+	if (!int_of(s->n, "count_include_pad", 0) || s->m->opset < 19)
+		return false;
+	for (int d = 0; d < nd; d++) {
+		struct reach r = reach_of(s, d);
+		int64_t pad = list_of(s->n, "pads", 2 * d + 1, 0), end = r.size + pad;
+
+		if (end != r.padded && (r.end > end || r.end > r.padded))
+			return true;
+	}
+	return false;
+}
+
+static const struct {
+	const char *op;
+	bool (*differs)(const struct seen *s);
+	bool data; /* is its inputs' data looked at? */
+	const char *why;
+} rows[] = {
+	{ "ReduceMax", has_nan, true, "a NaN is lost, or not, by its place" },
+	{ "ReduceMin", has_nan, true, "a NaN is lost, or not, by its place" },
+	{ "Max", has_nan, true, "a NaN is lost, or not, by its place" },
+	{ "Min", has_nan, true, "a NaN is lost, or not, by its place" },
+	{ "MaxPool", has_nan, true, "a NaN is smaller than everything" },
+	{ "GlobalMaxPool", has_nan, true, "a NaN is smaller than everything" },
+	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
+	{ "ArgMin", has_nan, true, "a NaN is not the smallest" },
+	{ "Resize", length_is_rounded, false,
+	  "align_corners: ONNX's test data has the result's length unrounded" },
+	{ "Resize", on_a_border, false, "a place is rounded to the next neighbour's side" },
+	{ "InstanceNormalization", flat_plane, true,
+	  "of equal elements: x * a + (b - mean * a) leaves what rounding makes of b" },
+	{ "AveragePool", beyond_padding, false, "a window counts what lies beyond the padding" },
+	{ "AveragePool", cut_by_other_padding, false,
+	  "a window is cut off by another axis' padding" },
+};
+
+#define ROWS (int)(sizeof(rows) / sizeof(rows[0]))
+
+bool ort_shows(const struct model *m, int v)
+{
+	if (m->val[v].data || m->val[v].type != RDU_DT_F32)
+		return false;
+	for (int i = 0; i < m->num_outputs; i++)
+		if (m->output[i] == v)
+			return false;
+	for (int k = 0; k < m->num_nodes; k++)
+		for (int r = 0; r < ROWS; r++)
+			for (int i = 0; i < m->node[k].num_in; i++)
+				if (rows[r].data && m->node[k].in[i] == v &&
+				    !strcmp(rows[r].op, m->node[k].op))
+					return true;
+	return false;
+}
+
+void ort_declines(const struct model *m, const char *dir, bool off[MAX_VALUES], char *why,
+		  size_t size)
+{
+	memset(off, 0, MAX_VALUES * sizeof(*off));
+	for (int k = 0; k < m->num_nodes; k++) {
+		const struct op_node *n = &m->node[k];
+		const struct seen s = { m, n, dir };
+		bool differs = false;
+
+		for (int i = 0; i < n->num_in; i++)
+			differs |= n->in[i] >= 0 && off[n->in[i]];
+		for (int r = 0; r < ROWS && !differs; r++) {
+			if (strcmp(rows[r].op, n->op) || !rows[r].differs(&s))
+				continue;
+			differs = true;
+			snprintf(why, size, "%s: %s", n->op, rows[r].why);
+		}
+		for (int i = 0; i < n->num_out && differs; i++)
+			if (n->out[i] >= 0)
+				off[n->out[i]] = true;
+	}
+}
