@@ -8,6 +8,7 @@
  *   -findings=DIR   where failing cases go (build/fuzz/findings)
  *   -judges=0       no judges outside: no ONNX Runtime, no PyTorch
  *   -limits=0       no infinities, no NaN, no ends of integers among the data
+ *   -chip=NAME      on this chip only: sn10, plasticine, two-ports, lanes8, lanes64
  *   -shrink=N       seconds to make a failing case smaller (60)
  *   -replay=DIR     one finding once more, as it was shrunk
  *   -verbose=1      a line for each case
@@ -345,6 +346,10 @@ static bool parse(int argc, char **argv)
 			option.findings = value + 1;
 		else if (IS("-judges"))
 			option.judges = atoi(value + 1) != 0;
+		else if (IS("-chip") && !only_chip(value + 1))
+			return false;
+		else if (IS("-chip"))
+			continue;
 		else if (IS("-shrink"))
 			option.shrink = strtod(value + 1, NULL);
 		else if (IS("-replay"))
@@ -371,6 +376,7 @@ int main(int argc, char **argv)
 	static struct case_id id;
 	struct verdict *v =
 		mmap(NULL, sizeof(*v), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	bool stops;
 	char why[SERVERS][200] = { "not asked for", "not asked for" };
 	const char *tmp = getenv("TMPDIR");
 
@@ -404,7 +410,7 @@ int main(int argc, char **argv)
 	print_table(&refusals, "refused");
 	print_table(&declines, "declined");
 	print_table(&kinds, "kind");
-	printf("1..3\n%sok 1 - nothing differs in %d cases\n", count_bad ? "not " : "",
+	printf("1..4\n%sok 1 - nothing differs in %d cases\n", count_bad ? "not " : "",
 	       count_pass + count_refused + count_bad);
 	for (int s = 0; s < SERVERS; s++) {
 		int n = judged[s ? JUDGE_TORCH : JUDGE_ORT];
@@ -416,7 +422,9 @@ int main(int argc, char **argv)
 			printf("ok %d - %s # SKIP %s: %s\n", s + 2, who[s], who[s], why[s]);
 		judge_stop(s);
 	}
+	stops = check_stops(work, v);
+	printf("%sok 4 - a stop on one side only is found\n", stops ? "" : "not ");
 	empty_work();
 	rmdir(work);
-	return count_bad || !(count_pass || option.replay);
+	return count_bad || !stops || !(count_pass || option.replay);
 }

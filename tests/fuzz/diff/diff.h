@@ -15,7 +15,7 @@
  * Files: fuzz_diff.c (main, processes, the report), shrink.c, make.c (choices, values,
  * data), ops_*.c (operators), net.c (networks to train), model.c (ONNX and text files),
  * run.c (compiles, runs, compares), judge.c (judges in other processes), declines.c
- * (where ONNX Runtime's word does not count).
+ * (where ONNX Runtime's word does not count), stops.c (a test of the fuzzer itself).
  */
 #ifndef DIFF_H
 #define DIFF_H
@@ -100,7 +100,11 @@ struct config {
 	bool bf16;
 	int tiles;
 	int threads;
+	int wrong_stops; /* enum wrong_stops: of check_stops() */
 };
+
+/* What is compiled with its stops turned round: nothing, a level, or what librdu runs. */
+enum wrong_stops { WRONG_NONE, WRONG_O0, WRONG_O1, WRONG_O3, WRONG_LIBRARY, WRONG_STOPS };
 
 struct edits {
 	uint64_t cut; /* nodes */
@@ -171,6 +175,8 @@ void edit_model(struct model *m, const struct edits *e);
 /* Fills in data of inputs and weights. */
 void make_data(struct model *m);
 void make_config(struct config *c);
+/* From now on it takes the chip of this name; false: there is none. */
+bool only_chip(const char *name);
 
 /* ---- ops_*.c, net.c ---------------------------------------------------------------- */
 
@@ -236,6 +242,13 @@ bool ort_shows(const struct model *m, int v);
  * the last one of these is made. */
 void ort_declines(const struct model *m, const char *dir, bool off[MAX_VALUES], char *why,
 		  size_t size);
+
+/* ---- stops.c --------------------------------------------------------------------------- */
+
+/* Programs made of it stop where they should not, and nowhere else; twice: as it was. */
+void turn_stops(struct module *m);
+/* Is it found when they do? v is used. */
+bool check_stops(const char *dir, struct verdict *v);
 
 /* ---- shrink.c -------------------------------------------------------------------------- */
 

@@ -587,11 +587,22 @@ static const struct {
 
 #define NUM_CHIPS (sizeof(chips) / sizeof(chips[0]))
 
+static uint32_t only; /* 0: any, else 1 + the number of the chip to take */
+
+bool only_chip(const char *name)
+{
+	for (only = NUM_CHIPS; only && strcmp(chips[only - 1].name, name); only--)
+		;
+	return only;
+}
+
 void make_config(struct config *c)
 {
 	uint32_t k = pick(NUM_CHIPS);
 	char error[200];
 
+	if (only)
+		k = only - 1;
 	memset(c, 0, sizeof(*c));
 	if (rdu_chip_find(chips[k].like, &c->chip, error, sizeof(error))) {
 		fprintf(stderr, "chip %s: %s\n", chips[k].like, error);

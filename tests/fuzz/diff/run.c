@@ -344,20 +344,34 @@ static int one_entry(struct run *r, struct ran *ran, int entry, const char *what
 	return -1;
 }
 
-/* 1: ran, and right; 0: refused, with a text in error; -1: wrong. */
-static int one_level(struct run *r, int level, const char *path, struct rdu_pool *pool, char *error,
-		     int size)
+static int compile(struct run *r, int level, bool wrong_stops, const char *path, char *error,
+		   int size)
 {
 	struct rduc_options opt = {
 		.chip = &r->c->chip, .opt = level, .tiles = r->c->tiles, .fp32 = !r->c->bf16
 	};
+	int ret;
+
+	if (wrong_stops)
+		turn_stops(r->module);
+	ret = rduc_backend(r->module, &opt, path, error, size);
+	if (wrong_stops)
+		turn_stops(r->module);
+	return ret;
+}
+
+/* 1: ran, and right; 0: refused, with a text in error; -1: wrong. */
+static int one_level(struct run *r, int level, const char *path, struct rdu_pool *pool, char *error,
+		     int size)
+{
+	int wrong = level == 3 ? WRONG_O3 : WRONG_O0 + level;
 	char what[40];
 	struct ran ran;
 	int went = 1;
 
 	error[0] = 0;
 	snprintf(what, sizeof(what), "run -O%d", level);
-	if (rduc_backend(r->module, &opt, path, error, size))
+	if (compile(r, level, r->c->wrong_stops == wrong, path, error, size))
 		return 0;
 	if (ran_open(&ran, path)) {
 		bad(r, what, "the file cannot be opened");
@@ -497,7 +511,10 @@ static bool back(struct run *r)
 		r->v->judged[JUDGE_NEST] = true;
 	if (ok && ran == 3)
 		r->v->judged[JUDGE_LEVELS] = true;
-	if (ok && ran && chance(4))
+	if (ok && r->c->wrong_stops == WRONG_LIBRARY)
+		ok = !compile(r, 3, true, path, error[2], sizeof(error[2])) &&
+		     through_library(r, path, chip);
+	else if (ok && ran && chance(4))
 		ok = through_library(r, path, chip);
 	if (ok && ran && stops(r)) {
 		r->v->kind = VERDICT_REFUSED;
