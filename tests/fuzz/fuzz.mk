@@ -26,6 +26,10 @@ $(FUZZ_FRONT): $(call objects,$(B),$(wildcard tests/fuzz/fuzz_front*.c) tests/qt
 # Its ioctls for syzkaller.
 CONFORMANCE += tests/fuzz/check-syzlang
 
+# The differential fuzzer's judge that uses PyTorch, against PyTorch.
+CONFORMANCE += tests/fuzz/judge-torch-test
+tests/fuzz/judge-torch-test: | build/stamp/torch
+
 # The differential fuzzer of the compiler: a program of its own, run for long by
 # `make fuzz-diff`, and, with sanitizers and a fixed seed, a unit test of some seconds.
 DIFF_SRCS := tests/fuzz/fuzz_diff.c $(wildcard tests/fuzz/diff/*.c) tests/conformance/onnx_build.c \
