@@ -2,7 +2,8 @@
 /*
  * Functions that the fabric has no operation for, as expressions of a nest: division,
  * and those that lose their digits near a zero, or overflow before their result does, if
- * they are written down as in a textbook. Documentation/numerics.md has their errors.
+ * they are written down as in a textbook. Documentation/numerics.md has their errors. There
+ * is no FMA in them: its three operands need three ports, and a chip may have two.
  */
 #include <math.h>
 #include "graph.h"
@@ -11,7 +12,6 @@
 #define ADD(a, b) OP(FADD, a, b, -1)
 #define SUB(a, b) OP(FSUB, a, b, -1)
 #define MUL(a, b) OP(FMUL, a, b, -1)
-#define FMA(a, b, c) OP(FMA, a, b, c)
 #define LT(a, b) OP(FLT, a, b, -1)
 #define SELECT(p, a, b) OP(SELECT, p, a, b)
 #define F(v) nest_imm_f(n, v)
@@ -79,10 +79,10 @@ static int half_exp(struct nest *n, int x, int half)
 
 int expr_sinh(struct nest *n, int x)
 {
-	int x2 = MUL(x, x), p = FMA(x2, F(1.0f / 362880), F(1.0f / 5040)), e;
+	int x2 = MUL(x, x), p = ADD(MUL(x2, F(1.0f / 362880)), F(1.0f / 5040)), e;
 
-	p = FMA(x2, FMA(x2, p, F(1.0f / 120)), F(1.0f / 6));
-	p = FMA(MUL(x, x2), p, x); /* the series, below 1 */
+	p = ADD(MUL(x2, ADD(MUL(x2, p), F(1.0f / 120))), F(1.0f / 6));
+	p = ADD(MUL(MUL(x, x2), p), x); /* the series, below 1 */
 	e = half_exp(n, x, sign_of(n, x, 0.5f));
 	e = SUB(e, MUL(F(0.25f), OP(RECIP, e, -1, -1)));
 	return SELECT(LT(OP(FABS, x, -1, -1), F(1)), p, e);
@@ -100,7 +100,7 @@ int expr_asinh(struct nest *n, int x)
 	/* log(a + root), with a + root = 1 + y, a = |x|, root = sqrt(1 + a^2) */
 	int a = OP(FABS, x, -1, -1), a2 = MUL(a, a);
 	int root = OP(SQRT, ADD(F(1), a2), -1, -1);
-	int y = FMA(a2, OP(RECIP, ADD(F(1), root), -1, -1), a);
+	int y = ADD(MUL(a2, OP(RECIP, ADD(F(1), root), -1, -1)), a);
 
 	return MUL(sign_of(n, x, 1), log1p_or_far(n, y, a));
 }
