@@ -69,22 +69,53 @@ static double *contents(const struct seen *s, const struct val *v)
 	return x;
 }
 
+/* Is there an element of input k that is() likes? */
+static bool any(const struct seen *s, int k, bool (*is)(double x))
+{
+	const struct val *v = input_of(s, k);
+	bool found = false;
+	double *x;
+
+	if (!v || v->type != RDU_DT_F32)
+		return false;
+	x = contents(s, v);
+	for (int64_t i = 0; i < count_of(v) && !found; i++)
+		found = is(x[i]);
+	free(x);
+	return found;
+}
+
+static bool is_nan(double x)
+{
+	return isnan(x);
+}
+
+static bool is_lowest(double x)
+{
+	return isnan(x) || (isinf(x) && x < 0);
+}
+
+static bool is_not_finite(double x)
+{
+	return !isfinite(x);
+}
+
 static bool has_nan(const struct seen *s)
 {
-	bool found = false;
+	for (int k = 0; k < s->n->num_in; k++)
+		if (any(s, k, is_nan))
+			return true;
+	return false;
+}
 
-	for (int k = 0; k < s->n->num_in && !found; k++) {
-		const struct val *v = input_of(s, k);
-		double *x;
+static bool has_lowest(const struct seen *s)
+{
+	return any(s, 0, is_lowest);
+}
 
-		if (!v || v->type != RDU_DT_F32)
-			continue;
-		x = contents(s, v);
-		for (int64_t i = 0; i < count_of(v) && !found; i++)
-			found = isnan(x[i]);
-		free(x);
-	}
-	return found;
+static bool slope_not_finite(const struct seen *s)
+{
+	return any(s, 1, is_not_finite);
 }
 
 /* An axis of a Resize by scales: is the length of the result not scale * length? */
@@ -233,6 +264,18 @@ static bool cut_by_other_padding(const struct seen *s)
 	return false;
 }
 
+/* ONNX wants an output_padding smaller than the stride or the dilation. */
+static bool padded_by_a_stride(const struct seen *s)
+{
+	for (int d = 0; d < input_of(s, 0)->ndim - 2; d++) {
+		int64_t extra = list_of(s->n, "output_padding", d, 0);
+
+		if (extra && extra >= list_of(s->n, "strides", d, 1))
+			return true;
+	}
+	return false;
+}
+
 static const struct {
 	const char *op;
 	bool (*differs)(const struct seen *s);
@@ -243,8 +286,9 @@ static const struct {
 	{ "ReduceMin", has_nan, true, "a NaN is lost, or not, by its place" },
 	{ "Max", has_nan, true, "a NaN is lost, or not, by its place" },
 	{ "Min", has_nan, true, "a NaN is lost, or not, by its place" },
-	{ "MaxPool", has_nan, true, "a NaN is smaller than everything" },
-	{ "GlobalMaxPool", has_nan, true, "a NaN is smaller than everything" },
+	{ "MaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
+	{ "GlobalMaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
+	{ "PRelu", slope_not_finite, true, "0 times the slope is added where x is positive" },
 	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
 	{ "ArgMin", has_nan, true, "a NaN is not the smallest" },
 	{ "Erf", has_nan, true, "of a NaN it is 1" },
@@ -254,6 +298,8 @@ static const struct {
 	{ "InstanceNormalization", flat_plane, true,
 	  "of equal elements: x * a + (b - mean * a) leaves what rounding makes of b" },
 	{ "AveragePool", beyond_padding, false, "a window counts what lies beyond the padding" },
+	{ "ConvTranspose", padded_by_a_stride, false,
+	  "with an output_padding of a stride or more it reads what is not there" },
 	{ "AveragePool", cut_by_other_padding, false,
 	  "a window is cut off by another axis' padding" },
 };
