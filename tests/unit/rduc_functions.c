@@ -11,6 +11,8 @@
 #include "rduc_back_run.h"
 #include "tap.h"
 
+#define NONE 1e30f
+
 /* ---- what is right ---------------------------------------------------------------- */
 
 #define UNUSED __attribute__((unused))
@@ -25,6 +27,7 @@ FUNC(expm1_of) { return x < 0 ? expm1(x) : x; }
 FUNC(elu_d) { return x <= 0 ? exp(x) : 1; }
 FUNC(celu) { return x < 0 ? 2 * expm1(x / 2) : x; }
 FUNC(celu_under) { return x < 0 ? -2 * expm1(x / -2) : x; }
+FUNC(celu_flat) { return x < 0 ? 0 : x; }
 FUNC(celu_d) { return x < 0 ? exp(x / 2) : 1; }
 FUNC(selu) { return (double)1.05070102214813232f * (x > 0 ? x : (double)1.67326319217681885f * expm1(x)); }
 FUNC(selu_d) { return (double)1.05070102214813232f * (x <= 0 ? (double)1.67326319217681885f * exp(x) : 1); }
@@ -53,40 +56,41 @@ static const struct sweep {
 	/* Most that it may be off by: ulps of the right result (at least 2^-149), and a
 	 * part of x. */
 	double ulps, part;
-	float alpha; /* attribute, 0: not given */
-	bool constant; /* Div: b is a constant; Pow: exponent -2 */
+	float number; /* attribute alpha, the exponent of Pow; NONE: not given */
+	bool constant; /* Div: b is a constant */
 } sweeps[] = {
-	{ "Div", -1, divide, 1.5, 0, 0, false },
-	{ "Div", -1, divide, 1.5, 0, 0, true },
-	{ "Div", 0, divide_a, 1.5, 0, 0, false },
-	{ "Div", 1, divide_b, 3, 0, 0, false },
-	{ "Pow", -1, reciprocal_sqr, 2.5, 0, 0, true },
-	{ "Log", 0, log_d, 1.5, 0, 0, false },
-	{ "Elu", -1, expm1_of, 4, 0, 0, false },
-	{ "Elu", 0, elu_d, 1, 0, 0, false },
+	{ "Div", -1, divide, 1.5, 0, NONE, false },
+	{ "Div", -1, divide, 1.5, 0, NONE, true },
+	{ "Div", 0, divide_a, 1.5, 0, NONE, false },
+	{ "Div", 1, divide_b, 3, 0, NONE, false },
+	{ "Pow", -1, reciprocal_sqr, 2.5, 0, -2, false },
+	{ "Log", 0, log_d, 1.5, 0, NONE, false },
+	{ "Elu", -1, expm1_of, 4, 0, NONE, false },
+	{ "Elu", 0, elu_d, 1, 0, NONE, false },
 	{ "Celu", -1, celu, 4, 0, 2, false },
 	{ "Celu", -1, celu_under, 4, 0, -2, false },
+	{ "Celu", -1, celu_flat, 0, 0, 0, false },
 	{ "Celu", 0, celu_d, 1, 0, 2, false },
-	{ "Selu", -1, selu, 5, 0, 0, false },
-	{ "Selu", 0, selu_d, 3, 0, 0, false },
-	{ "Softplus", -1, softplus, 3, 0, 0, false },
-	{ "Softplus", 0, sigmoid, 2, 0, 0, false },
-	{ "Softsign", -1, softsign, 2, 0, 0, false },
-	{ "Softsign", 0, softsign_d, 4, 0, 0, false },
-	{ "Mish", -1, mish, 4, 0x1p-149, 0, false },
-	{ "Sinh", -1, sinh_of, 4, 0, 0, false },
-	{ "Sinh", 0, cosh_of, 4, 0, 0, false },
-	{ "Cosh", -1, cosh_of, 4, 0, 0, false },
-	{ "Cosh", 0, sinh_of, 4, 0, 0, false },
-	{ "Tanh", -1, tanh_of, 1.3, 0, 0, false },
-	{ "Asinh", -1, asinh_of, 4, 0, 0, false },
-	{ "Asinh", 0, asinh_d, 3, 0, 0, false },
-	{ "Acosh", -1, acosh_of, 4, 0, 0, false },
-	{ "Acosh", 0, acosh_d, 4, 0, 0, false },
-	{ "Atanh", -1, atanh_of, 4, 0, 0, false },
-	{ "Atanh", 0, atanh_d, 4, 0, 0, false },
-	{ "Gelu", -1, gelu, 2, 0x1p-23, 0, false },
-	{ "Tan", -1, tan_of, 4, 0, 0, false },
+	{ "Selu", -1, selu, 5, 0, NONE, false },
+	{ "Selu", 0, selu_d, 3, 0, NONE, false },
+	{ "Softplus", -1, softplus, 3, 0, NONE, false },
+	{ "Softplus", 0, sigmoid, 2, 0, NONE, false },
+	{ "Softsign", -1, softsign, 2, 0, NONE, false },
+	{ "Softsign", 0, softsign_d, 4, 0, NONE, false },
+	{ "Mish", -1, mish, 4, 0x1p-149, NONE, false },
+	{ "Sinh", -1, sinh_of, 4, 0, NONE, false },
+	{ "Sinh", 0, cosh_of, 4, 0, NONE, false },
+	{ "Cosh", -1, cosh_of, 4, 0, NONE, false },
+	{ "Cosh", 0, sinh_of, 4, 0, NONE, false },
+	{ "Tanh", -1, tanh_of, 1.3, 0, NONE, false },
+	{ "Asinh", -1, asinh_of, 4, 0, NONE, false },
+	{ "Asinh", 0, asinh_d, 3, 0, NONE, false },
+	{ "Acosh", -1, acosh_of, 4, 0, NONE, false },
+	{ "Acosh", 0, acosh_d, 4, 0, NONE, false },
+	{ "Atanh", -1, atanh_of, 4, 0, NONE, false },
+	{ "Atanh", 0, atanh_d, 4, 0, NONE, false },
+	{ "Gelu", -1, gelu, 2, 0x1p-23, NONE, false },
+	{ "Tan", -1, tan_of, 4, 0, NONE, false },
 };
 
 /* ---- numbers ------------------------------------------------------------------------ */
@@ -166,10 +170,10 @@ static struct graph *make(const struct sweep *s, char *error, int size)
 	node_input(g, n, input(g, s, "x", false));
 	if (is_division(s))
 		node_input(g, n, input(g, s, "b", s->constant));
-	else if (s->constant)
-		node_input(g, n, graph_const_f(g, -2));
-	if (s->alpha != 0)
-		node_attr_f(g, n, "alpha", s->alpha);
+	else if (!strcmp(s->op, "Pow"))
+		node_input(g, n, graph_const_f(g, s->number));
+	else if (s->number != NONE)
+		node_attr_f(g, n, "alpha", s->number);
 	y = graph_finish(g, n);
 	if (y && s->which >= 0) {
 		gn = node_new(g, "MapGrad", "tested.grad");

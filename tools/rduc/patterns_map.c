@@ -221,7 +221,7 @@ EXPR(celu)
 	float a = ALPHA(1);
 	int z = MUL(A(c, 0), F(c, 1 / a)), e;
 
-	if (a > 0)
+	if (a >= 0)
 		e = expr_expm1(c->nest, z);
 	else /* e^z - 1 = (1 - e^-z) e^z */
 		e = MUL(OP1(FNEG, expr_expm1(c->nest, OP1(FNEG, z))), OP1(EXP, z));
