@@ -12,15 +12,15 @@ $(G)/onnx.pb-c.h: | $(call packages,build)
 $(G)/onnx.pb-c.c: $(G)/onnx.pb-c.h
 	$(Q)touch $@
 
-RDUC_MAINS := tools/rduc/main.c tools/rduc/mkmodel.c
-RDUC_SRCS := $(filter-out $(RDUC_MAINS),$(wildcard tools/rduc/*.c)) $(G)/onnx.pb-c.c
+MKMODEL_SRCS := $(wildcard tools/rduc/mkmodel*.c)
+RDUC_SRCS := $(filter-out tools/rduc/main.c $(MKMODEL_SRCS),$(wildcard tools/rduc/*.c)) $(G)/onnx.pb-c.c
 RDUC_LDLIBS := -lprotobuf-c -lelf
 CFLAGS_tests/unit += -Itools/rduc -Itests/unit
 CFLAGS_tests/fuzz += -Itools/rduc
 
 $(eval $(call library,librduc,$(RDUC_SRCS)))
 $(eval $(call program,rduc,tools/rduc/main.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
-$(eval $(call program,rdu-mkmodel,tools/rduc/mkmodel.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
+$(eval $(call program,rdu-mkmodel,$(MKMODEL_SRCS),librduc librdu librdumodel,$(RDUC_LDLIBS)))
 
 rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc librdu librdumodel,$(RDUC_LDLIBS)))
 $(foreach t,$(wildcard tests/unit/rduc_*.c),$(call rduc_test,$(t)))

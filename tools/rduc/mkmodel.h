@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * rdu-mkmodel: what its families of models share. A family is a name, the sizes that it takes,
+ * and a function that writes the graph with the calls below, node by node, as PyTorch's exporter
+ * does. Weights are drawn from the seed in the order of the calls: the same options give the
+ * same file.
+ */
+#ifndef RDUC_MKMODEL_H
+#define RDUC_MKMODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include "onnx.pb-c.h"
+
+enum mk_kind {
+	MK_SIZE, /* a whole number */
+	MK_FLAG,
+	MK_LIST, /* whole numbers from 1 with commas between */
+};
+
+struct mk_option {
+	const char *name; /* without the dashes */
+	enum mk_kind kind;
+	const char *about;
+	int64_t value, lo, hi; /* MK_SIZE: default, bounds */
+	const char *list; /* MK_LIST: default */
+};
+
+#define MK_MAX_OPTIONS 12
+#define MK_MAX_LIST 16
+
+struct mk {
+	Onnx__GraphProto graph;
+	int opset;
+	int dtype; /* of tensors: RDU_DT_F32 or RDU_DT_BF16 */
+	uint64_t seed;
+	uint64_t weight_bytes;
+	const struct mk_family *family;
+	struct {
+		bool given;
+		int64_t value;
+		const char *list;
+	} option[MK_MAX_OPTIONS];
+};
+
+struct mk_family {
+	const char *name;
+	const char *about; /* a line */
+	int opset; /* 0: 17 */
+	bool no_weights; /* there is nothing to draw: no --seed */
+	/* 0, or -1 after mk_refuse(). */
+	int (*make)(struct mk *m);
+	struct mk_option option[MK_MAX_OPTIONS]; /* up to one without a name */
+};
+
+/* The families, by file; each array ends with one without a name. */
+extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[];
+
+/* ---- options: the family's own only ---------------------------------------- */
+
+int64_t mk_size(const struct mk *m, const char *option); /* MK_FLAG: 0 or 1 */
+/* Numbers of a list; -1 after mk_refuse(). */
+int mk_list(const struct mk *m, const char *option, int64_t out[MK_MAX_LIST]);
+/* Says on stderr why these sizes make no model. -1 */
+__attribute__((format(printf, 2, 3))) int mk_refuse(const struct mk *m, const char *fmt, ...);
+
+/* ---- building -------------------------------------------------------------- */
+
+/* Number of dimensions, and the dimensions. */
+#define DIMS(...) \
+	((int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t))), ((int64_t[]){ __VA_ARGS__ })
+
+__attribute__((format(printf, 1, 2))) char *mk_text(const char *fmt, ...);
+/* Inputs and weights; they return the name. dtype 0: the model's. */
+const char *mk_input(struct mk *m, const char *name, int dtype, int ndim, const int64_t *dim);
+/* Uniform in [-bound, bound]. */
+const char *mk_weight(struct mk *m, const char *name, int ndim, const int64_t *dim, double bound);
+/* Every element the same: scales and shifts before training. */
+const char *mk_filled(struct mk *m, const char *name, int ndim, const int64_t *dim, double value);
+/* An initializer of bool that says which keys a query sees: [1, 1, T, T], lower triangle. */
+const char *mk_causal_mask(struct mk *m, const char *name, int64_t length);
+
+/* A node of this type, with inputs up to a NULL ("": an optional one that is not given). */
+Onnx__NodeProto *mk_node(struct mk *m, const char *type, const char *name, const char *const *in,
+			 const char *out);
+#define MK_NODE(m, type, name, out, ...) \
+	mk_node(m, type, name, (const char *const[]){ __VA_ARGS__, NULL }, out)
+/* The same, named as PyTorch does: "/SCOPE/TYPE", numbered from the second on, with the output
+ * "/SCOPE/TYPE_output_0". */
+Onnx__NodeProto *mk_scoped(struct mk *m, const char *scope, const char *type,
+			   const char *const *in);
+#define MK_SCOPED(m, scope, type, ...) \
+	mk_scoped(m, scope, type, (const char *const[]){ __VA_ARGS__, NULL })
+/* A node without attributes; its output. */
+#define MK_OP(m, scope, type, ...) (MK_SCOPED(m, scope, type, __VA_ARGS__)->output[0])
+const char *mk_more_output(Onnx__NodeProto *n); /* one more output; its name */
+void mk_attr_int(Onnx__NodeProto *n, const char *name, int64_t v);
+void mk_attr_ints(Onnx__NodeProto *n, const char *name, int num, const int64_t *v);
+void mk_attr_float(Onnx__NodeProto *n, const char *name, float v);
+/* Constant nodes: int64 (ndim 0: a scalar), and a scalar of the model's type. */
+const char *mk_ints(struct mk *m, const char *scope, int ndim, const int64_t *v, int64_t num);
+const char *mk_scalar(struct mk *m, const char *scope, double v);
+/* The graph's output: the value gets this name. */
+void mk_output(struct mk *m, const char *name, const char *value, int ndim, const int64_t *dim);
+
+/* ---- what several families are made of ---------------------------------------- */
+
+const char *mk_reshape(struct mk *m, const char *scope, const char *x, int ndim,
+		       const int64_t *dim);
+const char *mk_transpose(struct mk *m, const char *scope, const char *x, int ndim,
+			 const int64_t *perm);
+/* nn.Linear on rows: Gemm with WEIGHT [out, in] and BIAS [out]. */
+const char *mk_linear(struct mk *m, const char *path, const char *x, int64_t in, int64_t out);
+/* nn.Conv2d with square kernels and a bias; gain: of its weights, against nn.Conv2d's. */
+const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
+		    int64_t kernel, int64_t stride, int64_t pad, double gain);
+const char *mk_max_pool(struct mk *m, const char *scope, const char *x, int64_t kernel,
+			int64_t stride, int64_t pad);
+
+/* More weights than a file holds? Says so. */
+bool mk_too_large(const struct mk *m);
+/* Writes the model. 0, or -1 after a text on stderr. */
+int mk_write(struct mk *m, const char *path);
+
+#endif
