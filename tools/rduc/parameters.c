@@ -140,6 +140,9 @@ static void look_back(struct node *n)
 		carried |= n->out[k] ? n->out[k]->roles : 0;
 	if (carried & TO_SOFTMAX)
 		softmax |= is_view(op) || is_arithmetic(op);
+	/* What is added is the result, whose shape is not that of the constant: not its bias. */
+	if (!is_view(op))
+		carried &= ~(unsigned int)ROLE_ADDED;
 	for (int k = 0; k < n->num_in; k++) {
 		struct value *v = n->in[k];
 
