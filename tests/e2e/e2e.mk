@@ -27,4 +27,5 @@ build/stamp/judges: tests/fuzz/get-judges
 	@mkdir -p $(@D)
 	$(Q)tests/fuzz/get-judges && touch $@
 
-CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/torch-grad-test tests/e2e/mkmodel-test
+CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test \
+	tests/e2e/torch-grad-test tests/e2e/mkmodel-test

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # rdu: the command line. One subcommand a file.
-$(eval $(call program,rdu,$(wildcard tools/rdu/*.c),librdu librdumodel,$(LIB_LDLIBS) -lpci -lz -lncursesw -ltinfo))
+$(eval $(call program,rdu,$(wildcard tools/rdu/*.c) tools/json.c,librdu librdumodel,$(LIB_LDLIBS) -lpci -lz -lncursesw -ltinfo))
 
 CFLAGS_tests/unit/lib_tools.c := -Itools/rdu
 $(eval $(call unit_test,lib_tools,tests/unit/lib_tools.c $(addprefix tools/rdu/,util.c tensor.c \

@@ -5,6 +5,7 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include "../json.h"
 #include "outfile.h"
 #include "rdu.h"
 
@@ -55,22 +56,6 @@ const char *human_bytes(double bytes, char *text, size_t size);
 const char *human_time(double seconds, char *text, size_t size);
 const char *human_count(double count, char *text, size_t size);
 
-/* ---- JSON (util.c) ------------------------------------------------------------- */
-
-struct json {
-	FILE *file;
-	unsigned int depth;
-	bool comma;
-};
-
-void json_open(struct json *j, FILE *file);
-void json_close(struct json *j);
-void json_begin(struct json *j, const char *key, char bracket); /* '{' or '[' */
-void json_end(struct json *j, char bracket);                    /* '}' or ']' */
-void json_string(struct json *j, const char *key, const char *value);
-void json_number(struct json *j, const char *key, double value);
-void json_integer(struct json *j, const char *key, long long value);
-void json_bool(struct json *j, const char *key, bool value);
 /* Text with XML's special characters escaped, to a file. */
 void put_xml(FILE *f, const char *text);
 

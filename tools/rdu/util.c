@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Messages, numbers for people, JSON. */
+/* Messages, numbers for people. */
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -158,84 +158,6 @@ const char *human_time(double seconds, char *text, size_t size)
 		return text;
 	}
 	return human(seconds * 1e9, 1000, units, 4, "s", text, size);
-}
-
-/* ---- JSON ------------------------------------------------------------------------ */
-
-static void key(struct json *j, const char *k)
-{
-	if (j->comma)
-		fputc(',', j->file);
-	if (j->depth)
-		fprintf(j->file, "\n%*s", (int)j->depth * 2, "");
-	if (k)
-		fprintf(j->file, "\"%s\": ", k);
-	j->comma = true;
-}
-
-void json_open(struct json *j, FILE *file)
-{
-	*j = (struct json){ .file = file };
-	json_begin(j, NULL, '{');
-}
-
-void json_close(struct json *j)
-{
-	json_end(j, '}');
-	fputc('\n', j->file);
-}
-
-void json_begin(struct json *j, const char *k, char bracket)
-{
-	key(j, k);
-	fputc(bracket, j->file);
-	j->depth++;
-	j->comma = false;
-}
-
-void json_end(struct json *j, char bracket)
-{
-	j->depth--;
-	fprintf(j->file, "\n%*s%c", (int)j->depth * 2, "", bracket);
-	j->comma = true;
-}
-
-void json_string(struct json *j, const char *k, const char *value)
-{
-	const unsigned char *p;
-
-	key(j, k);
-	fputc('"', j->file);
-	for (p = (const unsigned char *)value; *p; p++) {
-		if (*p == '"' || *p == '\\')
-			fprintf(j->file, "\\%c", *p);
-		else if (*p < 0x20)
-			fprintf(j->file, "\\u%04x", *p);
-		else
-			fputc(*p, j->file);
-	}
-	fputc('"', j->file);
-}
-
-void json_number(struct json *j, const char *k, double value)
-{
-	key(j, k);
-	if (isfinite(value))
-		fprintf(j->file, "%.9g", value);
-	else
-		fputs("null", j->file); /* JSON has no NaN */
-}
-
-void json_integer(struct json *j, const char *k, long long value)
-{
-	key(j, k);
-	fprintf(j->file, "%lld", value);
-}
-
-void json_bool(struct json *j, const char *k, bool value)
-{
-	key(j, k);
-	fputs(value ? "true" : "false", j->file);
 }
 
 void put_xml(FILE *f, const char *text)

@@ -250,6 +250,19 @@ int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one se
 int be_program(struct backend *be);
 int be_write(struct backend *be, const char *path); /* emit.c: the ELF file */
 int be_report(struct backend *be); /* report.c */
+/* What an entry point is expected to take, once be_report() has timed the sections. */
+struct be_expected {
+	uint64_t exec, load; /* cycles: of its sections; of loading programs and arguments */
+	uint64_t dram_bytes, compulsory_bytes, macs;
+	int sections, used[3]; /* units of its largest sections */
+};
+struct be_expected be_expect(const struct backend *be, int entry);
+/* Multiply-accumulates against what all arrays of the tiles used could do in the cycles; 0..1 */
+double be_peak_share(const struct backend *be, uint64_t macs, uint64_t cycles);
+uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
+/* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
+uint64_t be_compulsory(const struct backend *be, int entry);
+void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 void be_summary(const struct backend *be, const char *path);
 const char *be_bound_text(int bound);
 int be_floorplan(struct backend *be, const char *path);

@@ -33,6 +33,7 @@ static const char usage[] =
 	"    --train-only PATTERN,... --freeze PATTERN,...  weights to train, not to train\n"
 	"  --weights FILE       take weights from this program file into the ONNX model\n"
 	"  --report FILE        what each section costs, and what bounds it\n"
+	"  --report-json FILE   the same for programs\n"
 	"  --floor-plan FILE    SVG of units and routes\n"
 	"  --dot FILE           the graph, for Graphviz\n"
 	"  --print-after PASS   import, simplify, differentiate, patterns, ... (to stderr)\n"
@@ -61,6 +62,7 @@ enum {
 	OPT_TRAIN_ONLY,
 	OPT_WEIGHTS,
 	OPT_REPORT,
+	OPT_REPORT_JSON,
 	OPT_FLOOR_PLAN,
 	OPT_DOT,
 	OPT_PRINT,
@@ -88,6 +90,7 @@ static const struct option options[] = {
 	{ "train-only", required_argument, NULL, OPT_TRAIN_ONLY },
 	{ "weights", required_argument, NULL, OPT_WEIGHTS },
 	{ "report", required_argument, NULL, OPT_REPORT },
+	{ "report-json", required_argument, NULL, OPT_REPORT_JSON },
 	{ "floor-plan", required_argument, NULL, OPT_FLOOR_PLAN },
 	{ "dot", required_argument, NULL, OPT_DOT },
 	{ "print-after", required_argument, NULL, OPT_PRINT },
@@ -256,6 +259,9 @@ static int option(struct arguments *a, int c, char *arg)
 	case OPT_REPORT:
 		a->opt.report_path = arg;
 		return 0;
+	case OPT_REPORT_JSON:
+		a->opt.report_json = arg;
+		return 0;
 	case OPT_FLOOR_PLAN:
 		a->opt.floor_plan = arg;
 		return 0;
@@ -375,6 +381,7 @@ static int check_files(const struct arguments *a)
 					      { NULL, a->weights },
 					      { "-o", a->out },
 					      { "--report", a->opt.report_path },
+					      { "--report-json", a->opt.report_json },
 					      { "--floor-plan", a->opt.floor_plan },
 					      { "--dot", a->opt.dot } };
 	static char text[2 * PATH_MAX + 100];
@@ -405,6 +412,8 @@ static void print_next(const struct arguments *a)
 
 	if (a->opt.report_path)
 		fprintf(f, "  report       %s\n", a->opt.report_path);
+	if (a->opt.report_json)
+		fprintf(f, "  report       %s\n", a->opt.report_json);
 	if (a->opt.floor_plan)
 		fprintf(f, "  floor plan   %s\n", a->opt.floor_plan);
 	if (a->opt.dot)

@@ -183,6 +183,7 @@ struct rduc_options {
 	const char *model; /* for the meta section */
 	const char *meta; /* more "key value" lines of it; NULL: none */
 	const char *report_path; /* NULL: none */
+	const char *report_json; /* the same for programs; NULL: none */
 	const char *floor_plan; /* SVG; NULL: none */
 	const char *dot; /* graph; NULL: none */
 	const char *print_after; /* pass name, comma separated; NULL: none */

@@ -13,7 +13,7 @@ $(G)/onnx.pb-c.c: $(G)/onnx.pb-c.h
 	$(Q)touch $@
 
 MKMODEL_SRCS := $(wildcard tools/rduc/mkmodel*.c)
-RDUC_SRCS := $(filter-out tools/rduc/main.c $(MKMODEL_SRCS),$(wildcard tools/rduc/*.c)) $(G)/onnx.pb-c.c
+RDUC_SRCS := $(filter-out tools/rduc/main.c $(MKMODEL_SRCS),$(wildcard tools/rduc/*.c)) tools/json.c $(G)/onnx.pb-c.c
 RDUC_LDLIBS := -lprotobuf-c -lelf
 CFLAGS_tests/unit += -Itools/rduc -Itests/unit
 CFLAGS_tests/fuzz += -Itools/rduc

@@ -103,12 +103,10 @@ static void print_chip(const struct backend *be, FILE *f)
 static void print_section(const struct backend *be, FILE *f, const struct uimage *im)
 {
 	double seconds = (double)im->cycles / (be->chip.clock_khz * 1000.0);
-	double peak = (double)be->chip.lanes * be->chip.systolic_cols *
-		      rdu_chip_pcus_per_tile(&be->chip) * be->tiles * (double)im->cycles;
 	char use[16] = "-";
 
-	if (im->systolic && im->macs && peak > 0)
-		snprintf(use, sizeof(use), "%.1f", 100.0 * (double)im->macs / peak);
+	if (im->systolic && im->macs)
+		snprintf(use, sizeof(use), "%.1f", 100.0 * be_peak_share(be, im->macs, im->cycles));
 	fprintf(f, "  %-36.36s %4d %4d %4d %12llu %10.1f %8.2f %8s  %s", im->name,
 		im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
 		(unsigned long long)im->cycles, seconds * 1e6,
@@ -125,15 +123,23 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 	fprintf(f, "\n");
 }
 
-/* Cycles that an entry point is expected to take, and the units of its largest section. */
-struct expected {
-	uint64_t exec, load, bytes;
-	int sections, used[3];
-};
-
-static struct expected expect(const struct backend *be, int entry)
+double be_peak_share(const struct backend *be, uint64_t macs, uint64_t cycles)
 {
-	struct expected x = { 0 };
+	double peak = (double)be->chip.lanes * be->chip.systolic_cols *
+		      rdu_chip_pcus_per_tile(&be->chip) * be->tiles * (double)cycles;
+
+	return peak > 0 ? (double)macs / peak : 0;
+}
+
+uint64_t be_load_cycles(const struct backend *be, const struct uimage *im)
+{
+	return rdu_pload_cycles(&be->chip, im->size) +
+	       rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
+}
+
+struct be_expected be_expect(const struct backend *be, int entry)
+{
+	struct be_expected x = { .compulsory_bytes = be_compulsory(be, entry) };
 
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
@@ -144,9 +150,9 @@ static struct expected expect(const struct backend *be, int entry)
 		im = be->section[s->arg].im;
 		x.sections++;
 		x.exec += im->cycles;
-		x.bytes += im->dram_bytes;
-		x.load += rdu_pload_cycles(&be->chip, im->size) +
-			  rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
+		x.dram_bytes += im->dram_bytes;
+		x.macs += im->macs;
+		x.load += be_load_cycles(be, im);
 		for (int u = 0; u < 3; u++)
 			if (im->used[u] > x.used[u])
 				x.used[u] = im->used[u];
@@ -158,7 +164,7 @@ static void print_report(const struct backend *be, FILE *f)
 {
 	print_chip(be, f);
 	for (int e = 0; e < be->m->num_entries; e++) {
-		struct expected x = expect(be, e);
+		struct be_expected x = be_expect(be, e);
 
 		fprintf(f, "\nentry %s\n", be->entry[e].name);
 		fprintf(f, "  %-36s %4s %4s %4s %12s %10s %8s %8s  %s\n", "section", "PCU", "PMU",
@@ -171,17 +177,23 @@ static void print_report(const struct backend *be, FILE *f)
 		}
 		fprintf(f,
 			"  execute %llu cycles, program and argument load %llu cycles, %.2f MB "
-			"off-chip: %.1f us\n",
+			"off-chip: %.1f us\n"
+			"  compulsory %.2f MB off-chip; %.1f %% of peak, loads included\n",
 			(unsigned long long)x.exec, (unsigned long long)x.load,
-			(double)x.bytes / 1e6,
-			(double)(x.exec + x.load) / be->chip.clock_khz * 1000.0);
+			(double)x.dram_bytes / 1e6,
+			(double)(x.exec + x.load) / be->chip.clock_khz * 1000.0,
+			(double)x.compulsory_bytes / 1e6,
+			100.0 * be_peak_share(be, x.macs, x.exec + x.load));
 	}
 	for (int i = 0; i < be->num_notes; i++)
 		fprintf(f, "%snote: %s\n", i ? "" : "\n", be->note[i]);
 	fprintf(f,
 		"\n%% peak: multiply-accumulates of the systolic arrays against what all arrays of "
 		"the\n"
-		"tiles used could do in the time. Cycles are modelled, at %.3f GHz%s.\n",
+		"tiles used could do in the time. Compulsory: what is read from inputs, weights "
+		"and\n"
+		"states, and written to results, weights and states, each byte once. Cycles are\n"
+		"modelled, at %.3f GHz%s.\n",
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 
@@ -193,7 +205,7 @@ void be_summary(const struct backend *be, const char *path)
 		be->opt->model ? be->opt->model : be->m->name, be->chip.name, be->tiles,
 		be->tiles == 1 ? "" : "s", be->opt->opt);
 	for (int e = 0; e < be->m->num_entries; e++) {
-		struct expected x = expect(be, e);
+		struct be_expected x = be_expect(be, e);
 
 		fprintf(f,
 			"  %-12s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %.1f us "
@@ -204,22 +216,29 @@ void be_summary(const struct backend *be, const char *path)
 	}
 }
 
-int be_report(struct backend *be)
+static int write_report(struct backend *be, const char *path,
+			void (*print)(const struct backend *be, FILE *f))
 {
 	struct lr_outfile o;
-	FILE *f;
+	FILE *f = lr_outfile_open(&o, path);
 	int ret;
 
+	if (f)
+		print(be, f);
+	ret = lr_outfile_close(&o);
+	return ret ? be_error(be, "%s: %s", path, strerror(-ret)) : 0;
+}
+
+int be_report(struct backend *be)
+{
 	for (int i = 0; i < be->num_sections; i++)
 		if (time_section(be, be->section[i].im))
 			return -1;
 	if (be_prints(be, "report"))
 		print_report(be, stderr);
-	if (!be->opt->report_path)
-		return 0;
-	f = lr_outfile_open(&o, be->opt->report_path);
-	if (f)
-		print_report(be, f);
-	ret = lr_outfile_close(&o);
-	return ret ? be_error(be, "%s: %s", be->opt->report_path, strerror(-ret)) : 0;
+	if (be->opt->report_path && write_report(be, be->opt->report_path, print_report))
+		return -1;
+	if (be->opt->report_json && write_report(be, be->opt->report_json, be_report_json))
+		return -1;
+	return 0;
 }

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: MIT
+/* The report for programs: the numbers of report.c, as JSON. */
+#include "../json.h"
+#include "backend.h"
+
+/* The nests that a section was made of, in order. */
+static void put_nests(struct json *j, const struct nest *n)
+{
+	if (n->fused[0]) {
+		put_nests(j, n->fused[0]);
+		put_nests(j, n->fused[1]);
+	} else {
+		json_string(j, NULL, n->name ? n->name : "");
+	}
+}
+
+static void put_units(struct json *j, const int used[3])
+{
+	json_begin(j, "units", '{');
+	json_integer(j, "pcu", used[RDU_UNIT_PCU]);
+	json_integer(j, "pmu", used[RDU_UNIT_PMU]);
+	json_integer(j, "agcu", used[RDU_UNIT_AGCU]);
+	json_end(j, '}');
+}
+
+static void put_section(struct json *j, const struct backend *be, const struct be_section *s)
+{
+	const struct uimage *im = s->im;
+
+	json_begin(j, NULL, '{');
+	json_string(j, "name", s->nest->name ? s->nest->name : im->name);
+	json_begin(j, "nests", '[');
+	put_nests(j, s->nest);
+	json_end(j, ']');
+	put_units(j, im->used);
+	json_integer(j, "cycles", (long long)im->cycles);
+	json_integer(j, "load_cycles", (long long)be_load_cycles(be, im));
+	json_integer(j, "bytes", (long long)im->dram_bytes);
+	json_integer(j, "macs", (long long)im->macs);
+	json_number(j, "peak_share", be_peak_share(be, im->macs, im->cycles));
+	json_string(j, "bound", be_bound_text(im->bound));
+	json_end(j, '}');
+}
+
+static void put_entry(struct json *j, const struct backend *be, int entry)
+{
+	struct be_expected x = be_expect(be, entry);
+
+	json_begin(j, NULL, '{');
+	json_string(j, "name", be->entry[entry].name);
+	json_integer(j, "sections", x.sections);
+	json_integer(j, "exec_cycles", (long long)x.exec);
+	json_integer(j, "load_cycles", (long long)x.load);
+	json_integer(j, "dram_bytes", (long long)x.dram_bytes);
+	json_integer(j, "compulsory_bytes", (long long)x.compulsory_bytes);
+	json_integer(j, "macs", (long long)x.macs);
+	json_number(j, "peak_share", be_peak_share(be, x.macs, x.exec + x.load));
+	json_begin(j, "section_list", '[');
+	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
+		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
+
+		if (s->kind == RDU_STEP_RUN)
+			put_section(j, be, &be->section[s->arg]);
+	}
+	json_end(j, ']');
+	json_end(j, '}');
+}
+
+void be_report_json(const struct backend *be, FILE *f)
+{
+	struct json j;
+
+	json_open(&j, f);
+	json_string(&j, "model", be->opt->model ? be->opt->model : be->m->name);
+	json_string(&j, "chip", be->chip.name);
+	json_integer(&j, "tiles", be->tiles);
+	json_integer(&j, "level", be->level);
+	json_integer(&j, "clock_khz", be->chip.clock_khz);
+	json_begin(&j, "entries", '[');
+	for (int e = 0; e < be->m->num_entries; e++)
+		put_entry(&j, be, e);
+	json_end(&j, ']');
+	json_begin(&j, "notes", '[');
+	for (int i = 0; i < be->num_notes; i++)
+		json_string(&j, NULL, be->note[i]);
+	json_end(&j, ']');
+	json_close(&j);
+}
