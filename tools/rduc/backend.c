@@ -7,6 +7,7 @@
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
+#include "progress.h"
 
 int be_error(struct backend *be, const char *fmt, ...)
 {
@@ -118,6 +119,8 @@ static int lower_entry(struct backend *be, int entry)
 		if (be->num_sections == RDU_MAX_SECTIONS)
 			return be_error(be, "%s: needs more than %d sections", be->m->name,
 					RDU_MAX_SECTIONS);
+		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
+			     e->num_nests, n->name ? n->name : "");
 		r = lower_nest(be, n, &s->im);
 		if (r < 0)
 			return -1;
@@ -223,6 +226,7 @@ static int passes(struct backend *be, const char *out_path)
 	int r = be_check(be, "patterns");
 
 	if (!r && be->level > 0) {
+		progress_say(opt->progress, "fuse");
 		be_fuse(be);
 		r = be_check(be, "fuse");
 	}
@@ -230,6 +234,7 @@ static int passes(struct backend *be, const char *out_path)
 		be_layout(be);
 		r = lower_all(be);
 	}
+	progress_say(opt->progress, "write");
 	if (!r)
 		r = be_regions(be);
 	if (!r)
@@ -272,6 +277,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 		r = passes(&be, out_path);
 		if (r > 0 && !reason[0])
 			snprintf(reason, sizeof(reason), "%s", error);
+		progress_hide(opt->progress);
 		if (!r && opt->summary)
 			be_summary(&be, out_path);
 		backend_free(&be);

@@ -9,6 +9,7 @@
 #include <string.h>
 #include "graph.h"
 #include "outfile.h"
+#include "progress.h"
 #include "rdu_card.h"
 
 enum { EXIT_USAGE = 2 };
@@ -19,6 +20,7 @@ static const char usage[] =
 	"\n"
 	"  -o FILE              what to write (-: standard output)\n"
 	"  -q, --quiet          do not say what was made\n"
+	"  --progress WHEN      auto (after 2 seconds), always, never (auto; with -q never)\n"
 	"  --chip NAME|FILE     chip description (sn10)\n"
 	"  -O0 | -O1 | -O3      one section per operator, rules, whole graph by cost (-O1)\n"
 	"  --tiles N            virtual tiles to use (1)\n"
@@ -63,6 +65,7 @@ enum {
 	OPT_WEIGHTS,
 	OPT_REPORT,
 	OPT_REPORT_JSON,
+	OPT_PROGRESS,
 	OPT_FLOOR_PLAN,
 	OPT_DOT,
 	OPT_PRINT,
@@ -91,6 +94,7 @@ static const struct option options[] = {
 	{ "weights", required_argument, NULL, OPT_WEIGHTS },
 	{ "report", required_argument, NULL, OPT_REPORT },
 	{ "report-json", required_argument, NULL, OPT_REPORT_JSON },
+	{ "progress", required_argument, NULL, OPT_PROGRESS },
 	{ "floor-plan", required_argument, NULL, OPT_FLOOR_PLAN },
 	{ "dot", required_argument, NULL, OPT_DOT },
 	{ "print-after", required_argument, NULL, OPT_PRINT },
@@ -108,6 +112,7 @@ struct arguments {
 	struct import_options import;
 	struct import_shape shapes[MAX_SHAPES];
 	bool train, decay_given, quiet;
+	enum progress_when progress;
 	struct train_options training;
 	const char *freeze[MAX_PATTERNS], *train_only[MAX_PATTERNS];
 };
@@ -196,6 +201,20 @@ static int optimizer(struct arguments *a, const char *name)
 	return wrong("unknown optimizer", name);
 }
 
+static int progress_option(struct arguments *a, const char *when)
+{
+	static const char *const words[] = {
+		[PROGRESS_AUTO] = "auto", [PROGRESS_ALWAYS] = "always", [PROGRESS_NEVER] = "never"
+	};
+
+	for (int i = 0; i < 3; i++)
+		if (!strcmp(words[i], when)) {
+			a->progress = (enum progress_when)i;
+			return 0;
+		}
+	return wrong("--progress is auto, always or never, not", when);
+}
+
 static int option(struct arguments *a, int c, char *arg)
 {
 	struct train_options *t = &a->training;
@@ -262,6 +281,8 @@ static int option(struct arguments *a, int c, char *arg)
 	case OPT_REPORT_JSON:
 		a->opt.report_json = arg;
 		return 0;
+	case OPT_PROGRESS:
+		return progress_option(a, arg);
 	case OPT_FLOOR_PLAN:
 		a->opt.floor_plan = arg;
 		return 0;
@@ -339,35 +360,45 @@ static int compile(struct arguments *a)
 		return -1;
 	}
 	a->opt.chip = &chip;
+	if (a->quiet || (a->opt.print_after && a->progress == PROGRESS_AUTO))
+		a->progress = PROGRESS_NEVER;
+	a->opt.progress = progress_new(a->progress);
+	progress_say(a->opt.progress, "import");
 	file = read_whole_file(a->in, &length, error, size);
 	g = file ? graph_import(file, length, &a->import, error, size) : NULL;
 	free(file);
 	if (!g)
 		goto out;
+	progress_hide(a->opt.progress);
 	if (prints(a, "import"))
 		graph_print(g, stderr);
 	note_defaults(g, a->in);
 	if (a->train)
 		note_differences(g, a->in);
+	progress_say(a->opt.progress, "simplify");
 	if (graph_simplify(g))
 		goto out;
 	if (prints(a, "simplify"))
 		graph_print(g, stderr);
 	if (a->train) {
+		progress_say(a->opt.progress, "differentiate");
 		if (graph_differentiate(g, &a->training))
 			goto out;
 		if (prints(a, "differentiate"))
 			graph_print(g, stderr);
 	}
+	progress_say(a->opt.progress, "patterns");
 	m = graph_patterns(g);
 	if (!m)
 		goto out;
 	if (prints(a, "patterns"))
 		print_module(m);
 	ret = rduc_backend(m, &a->opt, a->out, error, size);
+out:
+	progress_free(a->opt.progress);
+	a->opt.progress = NULL;
 	if (!ret && a->train)
 		graph_print_parameters(g, stdout);
-out:
 	if (ret)
 		fprintf(stderr, "rduc: %s: %s\n", a->in, error);
 	module_free(m);

@@ -187,6 +187,7 @@ struct rduc_options {
 	const char *floor_plan; /* SVG; NULL: none */
 	const char *dot; /* graph; NULL: none */
 	const char *print_after; /* pass name, comma separated; NULL: none */
+	struct progress *progress; /* NULL: nobody wants to know */
 	FILE *summary; /* what was made, in a few lines; NULL: not said */
 };
 
