@@ -276,28 +276,154 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 	return true;
 }
 
-/* Is tensor t, which nest number `p` of the entry writes, needed by anyone but
- * nest number `c`? */
-static bool needed(const struct module *m, const struct module_entry *e, struct tensor *t, int p,
-		   int c)
+/* ---- which pairs to try ------------------------------------------------------- */
+
+struct list {
+	int num, room;
+	int *slot;
+};
+
+/*
+ * Fusion of one entry. Its nests keep their places (slots) while it goes on; a nest that joined
+ * another leaves an empty one. The pair that is fused next is always the first that can be, by
+ * slots. So that not all pairs are tried again after each, a nest is tried once, and again when
+ * something has changed that may have been in its way.
+ */
+struct fuser {
+	struct backend *be;
+	struct module_entry *e;
+	struct list *readers, *writers; /* by tensor: slots; some of them did so before */
+	struct list *waiting; /* by slot: slots that could not pass it */
+	struct list full; /* slots that had no room to keep a result */
+	int *num_readers; /* by storage: nests of all entries */
+	bool *stays; /* by storage: it outlives the run */
+	bool *untried; /* by slot */
+	int first; /* of those that are to be tried again */
+	struct list candidates;
+};
+
+static void list_add(struct list *l, int slot)
+{
+	if (l->num && l->slot[l->num - 1] == slot)
+		return;
+	l->slot = xroom(l->slot, l->num, &l->room, sizeof(*l->slot));
+	l->slot[l->num++] = slot;
+}
+
+/* Counts a nest, or takes it out again (by: -1), as a reader of the storage it reads. */
+static void count_reader(struct fuser *f, const struct nest *n, int by)
+{
+	int seen[NEST_MAX_IN + NEST_MAX_OUT], num = 0;
+
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		bool in = i < n->num_in, again = false;
+		int o = i - n->num_in, root;
+
+		if (!in && !n->out[o].add)
+			continue;
+		root = tensor_storage(in ? n->in[i].tensor : n->out[o].access.tensor)->id;
+		for (int k = 0; k < num; k++)
+			again |= seen[k] == root;
+		if (!again)
+			f->num_readers[seen[num++] = root] += by;
+	}
+}
+
+static void note_accesses(struct fuser *f, int slot)
+{
+	const struct nest *n = f->e->nests[slot];
+
+	for (int i = 0; i < n->num_in; i++)
+		list_add(&f->readers[n->in[i].tensor->id], slot);
+	for (int o = 0; o < n->num_out; o++)
+		list_add(&f->writers[n->out[o].access.tensor->id], slot);
+}
+
+static void try_again(struct fuser *f, int slot)
+{
+	f->untried[slot] = true;
+	if (slot < f->first)
+		f->first = slot;
+}
+
+static void try_all_again(struct fuser *f, struct list *l)
+{
+	for (int i = 0; i < l->num; i++)
+		try_again(f, l->slot[i]);
+	l->num = 0;
+}
+
+/* The nest of slot `at` is another now, that of slot `gone` is in it. */
+static void changed(struct fuser *f, int at, int gone)
+{
+	const struct nest *n = f->e->nests[at];
+
+	note_accesses(f, at);
+	for (int i = 0; i < n->num_in; i++) {
+		const struct list *l = &f->writers[n->in[i].tensor->id];
+
+		for (int k = 0; k < l->num; k++)
+			try_again(f, l->slot[k]);
+	}
+	try_again(f, at);
+	try_all_again(f, &f->waiting[at]);
+	try_all_again(f, &f->waiting[gone]);
+	try_all_again(f, &f->full);
+}
+
+static void fuser_init(struct fuser *f, struct backend *be, struct module_entry *e)
+{
+	const struct module *m = be->m;
+	size_t tensors = (size_t)m->num_tensors + 1, slots = (size_t)e->num_nests + 1;
+
+	*f = (struct fuser){ .be = be,
+			     .e = e,
+			     .readers = xcalloc(tensors, sizeof(*f->readers)),
+			     .writers = xcalloc(tensors, sizeof(*f->writers)),
+			     .waiting = xcalloc(slots, sizeof(*f->waiting)),
+			     .num_readers = xcalloc(tensors, sizeof(*f->num_readers)),
+			     .stays = xcalloc(tensors, sizeof(*f->stays)),
+			     .untried = xcalloc(slots, sizeof(*f->untried)) };
+	for (int i = 0; i < m->num_tensors; i++)
+		if (m->tensors[i]->kind != TENSOR_TEMP)
+			f->stays[tensor_storage(m->tensors[i])->id] = true;
+	for (int i = 0; i < m->num_entries; i++)
+		for (int k = 0; k < m->entries[i].num_nests; k++)
+			count_reader(f, m->entries[i].nests[k], 1);
+	for (int k = 0; k < e->num_nests; k++)
+		note_accesses(f, k);
+}
+
+static void fuser_free(struct fuser *f)
+{
+	for (int i = 0; i < f->be->m->num_tensors; i++) {
+		free(f->readers[i].slot);
+		free(f->writers[i].slot);
+	}
+	for (int k = 0; k < f->e->num_nests; k++)
+		free(f->waiting[k].slot);
+	free(f->readers);
+	free(f->writers);
+	free(f->waiting);
+	free(f->full.slot);
+	free(f->candidates.slot);
+	free(f->num_readers);
+	free(f->stays);
+	free(f->untried);
+}
+
+/* Is tensor t, which nest a writes, needed by anyone but nest b? */
+static bool needed(const struct fuser *f, struct tensor *t, const struct nest *a,
+		   const struct nest *b)
 {
 	const struct tensor *root = tensor_storage(t);
 
-	if (t->kind != TENSOR_TEMP || t->update_of)
+	if (t->kind != TENSOR_TEMP || t->update_of || f->stays[root->id])
 		return true;
-	for (int i = 0; i < m->num_tensors; i++)
-		if (m->tensors[i] != t && tensor_storage(m->tensors[i]) == root &&
-		    m->tensors[i]->kind != TENSOR_TEMP)
-			return true;
-	for (int i = 0; i < m->num_entries; i++)
-		for (int k = 0; k < m->entries[i].num_nests; k++) {
-			if (&m->entries[i] == e && (k == c || k == p))
-				continue;
-			if (touches(m->entries[i].nests[k], root, false))
-				return true;
-		}
-	return false;
+	return f->num_readers[root->id] > touches(a, root, false) + touches(b, root, false);
 }
+
+/* ---- fusing ------------------------------------------------------------------- */
 
 /* Too much for one section: many replicas must still fit beside one another. */
 static bool too_large(const struct backend *be, const struct nest *n)
@@ -330,12 +456,50 @@ static void replace(struct nest *a, struct nest *to, struct nest *b)
 	a->fused[1] = b;
 }
 
-/* explain: fuse nothing, print what is kept apart by a limit only. */
-static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c, bool explain)
+/* May a, in slot p, go down to slot c, or b up from there? False: *up and *down are slots in the
+ * way; else those that are not are -1. */
+static bool can_meet(const struct fuser *f, int p, int c, int *up, int *down)
 {
-	struct nest *a = e->nests[p], *b = e->nests[c], to;
-	bool up = true, down = true, fits;
+	const struct nest *a = f->e->nests[p], *b = f->e->nests[c];
+
+	*up = *down = -1;
+	for (int k = p + 1; k < c && (*up < 0 || *down < 0); k++) {
+		const struct nest *n = f->e->nests[k];
+
+		if (!n)
+			continue;
+		if (*up < 0 && !independent(n, b))
+			*up = k;
+		if (*down < 0 && !independent(a, n))
+			*down = k;
+	}
+	return *up < 0 || *down < 0;
+}
+
+static void fuse(struct fuser *f, int p, int c, struct nest *to, bool up)
+{
+	struct nest *a = f->e->nests[p], *b = f->e->nests[c];
+	int at = up ? p : c, gone = up ? c : p; /* b joins a, or a goes down to where b is */
+
+	to->name = join_names(f->be, a->name, b->name);
+	if (be_prints(f->be, "fuse"))
+		fprintf(stderr, "fuse: %s\n", to->name);
+	count_reader(f, a, -1);
+	count_reader(f, b, -1);
+	replace(a, to, b);
+	count_reader(f, a, 1);
+	f->e->nests[gone] = NULL;
+	f->e->nests[at] = a;
+	changed(f, at, gone);
+}
+
+/* explain: fuse nothing, print what is kept apart by a limit only. */
+static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
+{
+	struct nest *a = f->e->nests[p], *b = f->e->nests[c], to;
 	const char *full;
+	int up, down;
+	bool fits, keep;
 
 	if (b->reduce != REDUCE_NONE || a->closed || b->closed)
 		return false;
@@ -350,14 +514,16 @@ static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c, 
 				if (touches(a, tensor_storage(b->out[k].access.tensor), false) ||
 				    touches(a, tensor_storage(b->out[k].access.tensor), true))
 					return false;
-			for (int k = p + 1; k < c; k++) {
-				up &= independent(e->nests[k], b);
-				down &= independent(a, e->nests[k]);
-			}
-			if (!up && !down)
+			if (!can_meet(f, p, c, &up, &down)) {
+				list_add(&f->waiting[up], p);
+				list_add(&f->waiting[down], p);
 				return false;
-			fits = append(&to, a, o, b, i, needed(be->m, e, t, p, c), &full);
-			if (fits && too_large(be, &to)) {
+			}
+			keep = needed(f, t, a, b);
+			fits = append(&to, a, o, b, i, keep, &full);
+			if (!fits && keep && to.num_out == NEST_MAX_OUT)
+				list_add(&f->full, p); /* until nobody else needs it */
+			if (fits && too_large(f->be, &to)) {
 				full = "operations (at most 8 times the stages of a PCU)";
 				fits = false;
 			}
@@ -366,32 +532,74 @@ static bool fuse_pair(struct backend *be, struct module_entry *e, int p, int c, 
 					a->name, b->name, full);
 			if (explain || !fits)
 				return false;
-			to.name = join_names(be, a->name, b->name);
-			if (be_prints(be, "fuse"))
-				fprintf(stderr, "fuse: %s\n", to.name);
-			replace(a, &to, b);
-			/* up: b joins a; else a goes down to where b is */
-			if (!up)
-				e->nests[c] = a;
-			for (int k = up ? c : p; k + 1 < e->num_nests; k++)
-				e->nests[k] = e->nests[k + 1];
-			e->num_nests--;
+			fuse(f, p, c, &to, up < 0);
 			return true;
 		}
+	return false;
+}
+
+static int by_slot(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/* Fuses the nest of slot p with the first that it can be fused with. False: with none. */
+static bool fuse_first(struct fuser *f, int p, bool explain)
+{
+	const struct nest *a = f->e->nests[p];
+	struct list *l = &f->candidates;
+
+	l->num = 0;
+	for (int o = 0; o < a->num_out; o++) {
+		const struct list *r = &f->readers[a->out[o].access.tensor->id];
+
+		for (int i = 0; i < r->num; i++)
+			if (r->slot[i] > p && f->e->nests[r->slot[i]])
+				list_add(l, r->slot[i]);
+	}
+	if (l->num)
+		qsort(l->slot, (size_t)l->num, sizeof(*l->slot), by_slot);
+	for (int i = 0; i < l->num; i++)
+		if ((!i || l->slot[i] != l->slot[i - 1]) && fuse_pair(f, p, l->slot[i], explain))
+			return true;
 	return false;
 }
 
 /* Fuses what follows nest number `from` of an entry, as far as it goes. */
 static void fuse_entry(struct backend *be, struct module_entry *e, int from)
 {
-	bool again = true;
+	struct fuser f;
+	int num = 0;
 
-	while (again) {
-		again = false;
-		for (int p = from; p < e->num_nests && !again; p++)
-			for (int c = p + 1; c < e->num_nests && !again; c++)
-				again = fuse_pair(be, e, p, c, false);
+	fuser_init(&f, be, e);
+	for (int p = from; p < e->num_nests; p++)
+		f.untried[p] = true;
+	for (int p = from; p < e->num_nests; p++) {
+		if (!f.untried[p] || !e->nests[p])
+			continue;
+		f.untried[p] = false;
+		f.first = p;
+		if (fuse_first(&f, p, false))
+			p = (f.first > from ? f.first : from) - 1;
 	}
+	fuser_free(&f);
+	for (int p = 0; p < e->num_nests; p++)
+		if (e->nests[p])
+			e->nests[num++] = e->nests[p];
+	e->num_nests = num;
+}
+
+static void print_fused(struct backend *be, struct module_entry *e)
+{
+	struct fuser f;
+
+	fuser_init(&f, be, e);
+	for (int p = 0; p < e->num_nests; p++)
+		fuse_first(&f, p, true);
+	fuser_free(&f);
+	fprintf(stderr, "entry %s after fusion\n", e->name);
+	for (int k = 0; k < e->num_nests; k++)
+		nest_print(e->nests[k], stderr);
 }
 
 void be_fuse(struct backend *be)
@@ -400,14 +608,8 @@ void be_fuse(struct backend *be)
 		struct module_entry *e = &be->m->entries[i];
 
 		fuse_entry(be, e, 0);
-		if (!be_prints(be, "fuse"))
-			continue;
-		for (int p = 0; p < e->num_nests; p++)
-			for (int c = p + 1; c < e->num_nests; c++)
-				fuse_pair(be, e, p, c, true);
-		fprintf(stderr, "entry %s after fusion\n", e->name);
-		for (int k = 0; k < e->num_nests; k++)
-			nest_print(e->nests[k], stderr);
+		if (be_prints(be, "fuse"))
+			print_fused(be, e);
 	}
 }
 
