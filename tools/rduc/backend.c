@@ -85,43 +85,190 @@ static void print_image(const struct uimage *im)
 	}
 }
 
+/* Does a nest read or write it? */
+static bool touches(const struct nest *n, const struct tensor *t, bool only_writes)
+{
+	for (int i = 0; i < n->num_in && !only_writes; i++)
+		if (tensor_storage(n->in[i].tensor) == t)
+			return true;
+	for (int i = 0; i < n->num_out; i++)
+		if (tensor_storage(n->out[i].access.tensor) == t)
+			return true;
+	return false;
+}
+
+/* Nest n uses t in memory from now on; sections of the entry that this changes are dropped. */
+static void evict(struct backend *be, struct be_section *first, const struct nest *n,
+		  struct tensor *t, const char *why)
+{
+	const struct residence *r = &be->residence[t->id];
+
+	be_evict(be, n, t, why);
+	for (struct be_section *s = first; s < be->section + be->num_sections; s++)
+		if (s->im && s->nest != n && touches(s->nest, t, r->resident)) {
+			image_free(s->im);
+			s->im = NULL;
+		}
+}
+
+/* A nest whose section does not fit with what is resident uses less of it. False: nothing of
+ * it is. */
+static bool evict_some(struct backend *be, struct be_section *first, const struct nest *n)
+{
+	struct tensor *blame = be->crowded;
+	bool any = false;
+
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		struct tensor *t = tensor_storage(
+			i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor);
+
+		if (!residence_of(be, n, t) || (blame && t != blame))
+			continue;
+		evict(be, first, n, t, be->error);
+		any = true;
+	}
+	return any;
+}
+
+/* Cycles that memory takes for what others write and read there when nest n uses t in memory. */
+static double copy_cycles(const struct backend *be, const struct nest *n, struct tensor *t)
+{
+	const struct residence *r = &be->residence[t->id];
+	double once = (double)r->words * 4 * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
+
+	if (touches(n, t, true)) /* then all its readers do */
+		return once * (r->num_readers - r->num_copy_readers);
+	return r->memory ? 0 : once;
+}
+
+/* A nest that is faster when it finds or leaves something in memory does so: scratchpads have
+ * few ports, and their parts may not be what its replicas want. */
+static int improve(struct backend *be, struct be_section *first, struct be_section *s)
+{
+	struct nest *n = s->nest;
+	int op = (int)(s - be->section);
+
+	if (be_time(be, s->im))
+		return -1;
+	for (;;) {
+		struct tensor *best = NULL, *tried[NEST_MAX_IN + NEST_MAX_OUT];
+		struct uimage *im = NULL;
+		double least = 0;
+		int num = 0;
+
+		for (int i = 0; i < n->num_in + n->num_out; i++) {
+			struct tensor *t =
+				tensor_storage(i < n->num_in ? n->in[i].tensor
+							     : n->out[i - n->num_in].access.tensor);
+			struct uimage *other;
+			bool again = false;
+			double cycles;
+			int r;
+
+			for (int k = 0; k < num; k++)
+				again |= tried[k] == t;
+			if (again || !residence_of(be, n, t))
+				continue;
+			tried[num++] = t;
+			cycles = copy_cycles(be, n, t);
+			if (cycles >= (double)s->im->cycles)
+				continue;
+			be->without = t;
+			r = be_lower(be, n, be->level, op, &other);
+			be->without = NULL;
+			if (r < 0)
+				return -1;
+			if (r)
+				continue;
+			if (be_time(be, other))
+				return -1;
+			cycles += (double)other->cycles;
+			if (cycles < (double)s->im->cycles * 0.97 && (!best || cycles < least)) {
+				image_free(im);
+				im = other;
+				best = t;
+				least = cycles;
+			} else {
+				image_free(other);
+			}
+		}
+		if (!best)
+			return 0;
+		be_error(be, "%s: %.0f cycles instead of %llu", n->name, least,
+			 (unsigned long long)s->im->cycles);
+		image_free(s->im);
+		s->im = im;
+		evict(be, first, n, best, be->error);
+	}
+}
+
 /* Lowers a nest. One that does not fit is made as at a lower level. 0, 1:
  * it was fused and does not fit so, or -1. */
-static int lower_nest(struct backend *be, struct nest *n, struct uimage **im)
+static int lower_nest(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	static const int levels[] = { 3, 1, 0 };
+	struct nest *n = s->nest;
+	int op = (int)(s - be->section), r;
 	char reason[256];
-	int r = be_lower(be, n, be->level, be->num_ops, im);
 
+	do
+		r = be_lower(be, n, be->level, op, &s->im);
+	while (r > 0 && evict_some(be, first, n));
+	if (!r)
+		r = improve(be, first, s);
 	if (r <= 0 || n->fused[0])
 		return r;
 	snprintf(reason, sizeof(reason), "%s", be->error);
 	for (size_t i = 0; i < sizeof(levels) / sizeof(levels[0]) && r > 0; i++) {
 		if (levels[i] >= be->level)
 			continue;
-		r = be_lower(be, n, levels[i], be->num_ops, im);
+		r = be_lower(be, n, levels[i], op, &s->im);
 		if (!r)
 			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
 	}
 	return r ? -1 : 0;
 }
 
-static int lower_entry(struct backend *be, int entry)
+/* What was dropped is made again. As lower_nest(). */
+static int lower_dropped(struct backend *be, struct be_section *first)
 {
-	struct module_entry *e = &be->m->entries[entry];
+	for (struct be_section *s = first; s < be->section + be->num_sections; s++) {
+		int r;
+
+		if (s->im)
+			continue;
+		be->at = (int)(s - first);
+		r = lower_nest(be, first, s);
+		if (r)
+			return r;
+		s = first - 1; /* it may have dropped others */
+	}
+	return 0;
+}
+
+static void drop_sections(struct backend *be, int first)
+{
+	while (be->num_sections > first)
+		image_free(be->section[--be->num_sections].im);
+}
+
+/* The sections of an entry. 0, -1, or 1: something that was dropped cannot be made again. */
+static int lower_nests(struct backend *be, struct module_entry *e, int entry)
+{
+	struct be_section *first = be->section + be->num_sections;
 
 	for (int k = 0; k < e->num_nests; k++) {
-		struct nest *n = e->nests[k];
 		struct be_section *s = &be->section[be->num_sections];
-		struct rdu_file_op *op = &be->op[be->num_ops];
 		int r;
 
 		if (be->num_sections == RDU_MAX_SECTIONS)
 			return be_error(be, "%s: needs more than %d sections", be->m->name,
 					RDU_MAX_SECTIONS);
+		*s = (struct be_section){ .entry = entry, .nest = e->nests[k] };
+		be->at = k;
 		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
-			     e->num_nests, n->name ? n->name : "");
-		r = lower_nest(be, n, &s->im);
+			     e->num_nests, s->nest->name ? s->nest->name : "");
+		r = lower_nest(be, first, s);
 		if (r < 0)
 			return -1;
 		if (r) {
@@ -129,18 +276,45 @@ static int lower_entry(struct backend *be, int entry)
 			be_unfuse(be, e, k--);
 			if (be_check(be, "unfuse"))
 				return -1;
+			if (!be_resident_renumber(be, e)) {
+				be_error(be, "%s: fused in another way", e->name);
+				return 1;
+			}
 			continue;
 		}
+		be->num_sections++;
+		r = lower_dropped(be, first);
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+static int lower_entry(struct backend *be, int entry)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	int first = be->num_sections, r;
+
+	if (be->level > 0 && be_resident(be, e))
+		return -1;
+	r = lower_nests(be, e, entry);
+	if (r > 0) { /* then without anything resident */
+		be_note(be, "%s: nothing stays in scratchpads: %s", e->name, be->error);
+		drop_sections(be, first);
+		be_resident_drop(be, e);
+		r = lower_nests(be, e, entry);
+	}
+	if (r)
+		return -1;
+	for (int i = first; i < be->num_sections; i++) {
+		const struct nest *n = be->section[i].nest;
+		struct rdu_file_op *op = &be->op[be->num_ops++];
+
 		snprintf(op->name, sizeof(op->name), "%.63s", n->name ? n->name : "");
 		snprintf(op->type, sizeof(op->type), "%.31s", n->op_type ? n->op_type : "");
 		if (be_prints(be, "lower") || be_prints(be, "place"))
-			print_image(s->im);
-		s->entry = entry;
-		s->nest = n;
-		be->step[be->num_steps++] =
-			(struct rdu_prog_step){ RDU_STEP_RUN, (uint32_t)be->num_sections };
-		be->num_sections++;
-		be->num_ops++;
+			print_image(be->section[i].im);
+		be->step[be->num_steps++] = (struct rdu_prog_step){ RDU_STEP_RUN, (uint32_t)i };
 	}
 	return 0;
 }
@@ -160,6 +334,7 @@ static int lower_all(struct backend *be)
 	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
 	be->step = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->step));
 	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
+	be->residence = xcalloc((size_t)m->num_tensors + 1, sizeof(*be->residence));
 	for (int e = 0; e < m->num_entries; e++) {
 		struct rdu_prog_entry *en = &be->entry[e];
 
@@ -195,6 +370,7 @@ static struct module *copy_entries(const struct module *m)
 
 static void backend_free(struct backend *be)
 {
+	be_resident_end(be);
 	for (int e = 0; e < be->m->num_entries; e++) {
 		for (int k = 0; k < be->m->entries[e].num_nests; k++)
 			nest_free_fused(be->m->entries[e].nests[k]);

@@ -53,8 +53,9 @@ int lnest_check(const struct lnest *l, char *error, int error_size);
 /* ---- a section under construction ------------------------------------------ */
 
 #define UC_MAX 16 /* counters of a unit program before they are packed */
-/* Predicates likewise: every axis of a tensor and every dimension may have one. */
-#define UP_MAX (RDU_MAX_DIMS + NEST_MAX_DIMS)
+/* Predicates likewise: every axis of a tensor and every dimension may have one, and one keeps
+ * the access to a part of its tensor. */
+#define UP_MAX (RDU_MAX_DIMS + NEST_MAX_DIMS + 1)
 
 struct ucounter {
 	int64_t start, step, trip;
@@ -119,6 +120,7 @@ struct ubuffer {
 struct uunit {
 	enum rdu_unit kind;
 	double hx, hy; /* where it would like to be, 0..1; negative: anywhere */
+	int pin; /* PMU: its number over all virtual tiles, -1: wherever there is room */
 	int x, y; /* switch, y over all virtual tiles */
 	int tile, phys; /* unit number within the tile */
 };
@@ -145,6 +147,7 @@ struct uimage {
 	int num_segments, room_segments;
 	struct usegment *segment;
 	char error[256]; /* why there can be no such section; empty: nothing yet */
+	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
 	/* after emit */
 	void *bytes;
 	size_t size;
@@ -189,6 +192,20 @@ struct region_of { /* by tensor id of the storage */
 	uint64_t offset, size;
 };
 
+/* resident.c: a temporary that stays in scratchpads between sections; by tensor id of the
+ * storage. Part k holds the words part * k to part * (k + 1) of it. */
+struct residence {
+	bool resident;
+	bool memory; /* a copy is written to memory, for the nests that read that */
+	int first, last; /* nests of the entry: from the one that makes it to its last reader */
+	int64_t words, part;
+	int num_parts;
+	int *pmu; /* of a part: its number, counted over all tiles */
+	int num_readers; /* nests */
+	int num_copy_readers;
+	const struct nest **copy_reader;
+};
+
 struct be_section {
 	struct uimage *im;
 	int entry; /* first entry that uses it */
@@ -205,6 +222,11 @@ struct backend {
 	int error_size;
 	int num_notes;
 	char **note; /* for the report: what was not done as asked, and why */
+	/* resident.c; NULL: nothing stays */
+	struct residence *residence;
+	int at; /* nest of the entry that is being lowered */
+	struct tensor *crowded; /* resident, and why the last attempt did not fit; NULL: none */
+	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
 	/* regions.c */
 	int num_regions;
 	struct rdu_file_region *region;
@@ -239,6 +261,28 @@ void be_fuse(struct backend *be); /* fuse.c */
 bool be_unfuse(struct backend *be, struct module_entry *e, int k);
 void nest_free_fused(struct nest *n); /* a nest of the back half, with what it was made of */
 void be_layout(struct backend *be); /* layout.c */
+/* resident.c: which temporaries of an entry stay in scratchpads. 0, or -1. */
+int be_resident(struct backend *be, const struct module_entry *e);
+/* The nests of the entry have changed. False: what is resident can no longer be. */
+bool be_resident_renumber(struct backend *be, const struct module_entry *e);
+/* Nothing of the entry is resident; the end. */
+void be_resident_drop(struct backend *be, const struct module_entry *e);
+void be_resident_end(struct backend *be);
+/* Where nest n finds or leaves t: NULL: in memory. */
+const struct residence *residence_of(const struct backend *be, const struct nest *n,
+				     struct tensor *t);
+/* Nest n uses t in memory from now on. All nests of t that were lowered must be lowered anew
+ * where that changes what they do. */
+void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why);
+bool *be_taken_pmus(const struct backend *be, int nest); /* by number; to be freed */
+int be_free_pmus(const struct backend *be); /* for the nest being lowered */
+/* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
+ * busiest part. */
+int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
+		   int64_t block, int64_t blocks);
+/* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
+ * the reason in im->error, and the tensor in im->crowded. */
+int image_resident(struct backend *be, struct uimage *im, const struct nest *n);
 int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
@@ -263,6 +307,8 @@ uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
+/* Times a section by the card's own clock, and finds its busiest stage. 0, or -1. */
+int be_time(struct backend *be, struct uimage *im);
 void be_summary(const struct backend *be, const char *path);
 const char *be_bound_text(int bound);
 int be_floorplan(struct backend *be, const char *path);

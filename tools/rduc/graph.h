@@ -25,17 +25,17 @@ struct value {
 	int ndim; /* -1: not inferred yet */
 	int64_t dim[RDU_MAX_DIMS];
 	enum tensor_kind kind;
-	bool constant;        /* data never changes: may be folded */
-	bool unknown;         /* what makes it was refused: nothing can be said of it */
+	bool constant; /* data never changes: may be folded */
+	bool unknown; /* what makes it was refused: nothing can be said of it */
 	const struct declared *declared; /* by the file; NULL: nothing */
 	bool trainable;
-	const char *why;      /* a weight: is it trained, or why not (parameters.c) */
-	unsigned int roles;   /* parameters.c */
-	void *data;           /* row-major; WEIGHT, STATE or folded */
+	const char *why; /* a weight: is it trained, or why not (parameters.c) */
+	unsigned int roles; /* parameters.c */
+	void *data; /* row-major; WEIGHT, STATE or folded */
 	struct node *producer;
-	struct value *alias;  /* is the same value as this one (identity removed) */
+	struct value *alias; /* is the same value as this one (identity removed) */
 	struct value *update_of;
-	struct value *grad;   /* differentiate: sum so far; NULL: none */
+	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
 	struct tensor *tensor; /* patterns: in the current entry point */
 };
@@ -67,7 +67,7 @@ struct node {
 	char *name;
 	const struct op *op;
 	int num_in, num_out;
-	struct value **in;  /* NULL: optional input not given */
+	struct value **in; /* NULL: optional input not given */
 	struct value **out; /* NULL: optional output not wanted */
 	struct attr *attrs;
 	/* Internal operators that are the gradient of a map. */
@@ -157,8 +157,7 @@ struct graph *graph_new(char *error, int error_size);
 void graph_free(struct graph *g);
 void *graph_alloc(struct graph *g, size_t size); /* zeroed, never NULL */
 char *graph_strdup(struct graph *g, const char *s);
-char *graph_format(struct graph *g, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+char *graph_format(struct graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Returns -1. */
 int graph_error(struct graph *g, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* "node 'conv1' (Conv): ..." Returns -1. */
@@ -185,8 +184,7 @@ struct node *node_new(struct graph *g, const char *op, const char *name);
 void node_input(struct graph *g, struct node *n, struct value *v);
 void node_attr_i(struct graph *g, struct node *n, const char *name, int64_t v);
 void node_attr_f(struct graph *g, struct node *n, const char *name, float v);
-void node_attr_ints(struct graph *g, struct node *n, const char *name, int num,
-		    const int64_t *v);
+void node_attr_ints(struct graph *g, struct node *n, const char *name, int num, const int64_t *v);
 struct attr *node_attr(const struct node *n, const char *name);
 int64_t attr_i(const struct node *n, const char *name, int64_t otherwise);
 float attr_f(const struct node *n, const char *name, float otherwise);
@@ -222,9 +220,8 @@ int schema_check_opset(struct graph *g, int64_t version);
 
 const struct op *op_find(const char *name);
 void op_list(void *file);
-extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[],
-	ops_train[], ops_index[], ops_pool[], ops_part[],
-	ops_resize[];
+extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
+	ops_index[], ops_pool[], ops_part[], ops_resize[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -306,8 +303,8 @@ int graph_lower_node(struct lower *l, struct node *n);
 
 /* Helpers of operators' patterns (patterns.c). */
 struct tensor *lower_value(struct lower *l, struct value *v);
-struct tensor *lower_temp(struct lower *l, struct node *n, const char *what,
-			  enum rdu_dtype dtype, int ndim, const int64_t *dim);
+struct tensor *lower_temp(struct lower *l, struct node *n, const char *what, enum rdu_dtype dtype,
+			  int ndim, const int64_t *dim);
 /* v seen under another shape: a view tensor. */
 struct tensor *lower_view(struct lower *l, struct value *v, int ndim, const int64_t *dim);
 struct nest *lower_nest(struct lower *l, struct node *n, const char *what);
@@ -359,8 +356,7 @@ void rduc_symbol_name(char out[64], const char *name);
 int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *out_path,
 		       char *error, int error_size);
 void *read_whole_file(const char *path, size_t *size, char *error, int error_size);
-int write_whole_file(const char *path, const void *data, size_t size, char *error,
-		     int error_size);
+int write_whole_file(const char *path, const void *data, size_t size, char *error, int error_size);
 
 /* nest_eval.c: as nest_eval, with fp32 tensors held and computed as double. */
 void nest_eval_wide(const struct nest *n, void **data);

@@ -4,6 +4,7 @@
  * streaming form. What does not fit the chip or its wires is tried again with
  * fewer replicas; what is returned has passed the card's own validation.
  */
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
@@ -19,7 +20,7 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 		r = lower_contract(be, im, l, pl, op_id);
 	if (r == 1)
 		r = lower_map(be, im, l, pl, op_id);
-	if (r || image_pack(im))
+	if (r || image_resident(be, im, n) || image_pack(im))
 		r = be_error(be, "%s", im->error);
 	if (!r)
 		r = be_place(be, im);
@@ -33,6 +34,7 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 				     ? ""
 				     : "internal: the section is not valid: ",
 			     n->name, diag.text);
+	be->crowded = r ? im->crowded : NULL;
 	if (r) {
 		if (be_prints(be, "lower"))
 			fprintf(stderr,
@@ -66,8 +68,23 @@ static bool plainer(const struct backend *be, struct plan *pl)
 	return true;
 }
 
+/* Plans that are tried before a nest uses less of what is resident. */
+#define RESIDENT_TRIES 3
+
+static bool uses_resident(const struct backend *be, const struct nest *n)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (residence_of(be, n, n->in[i].tensor))
+			return true;
+	for (int i = 0; i < n->num_out; i++)
+		if (residence_of(be, n, n->out[i].access.tensor))
+			return true;
+	return false;
+}
+
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im)
 {
+	int left = uses_resident(be, n) ? RESIDENT_TRIES : INT_MAX;
 	struct plan pl = {
 		.level = level,
 		.chunk = 4096,
@@ -85,6 +102,6 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 	do {
 		if (!attempt(be, n, &l, &pl, op_id, im))
 			return 0;
-	} while (plainer(be, &pl));
+	} while (--left && plainer(be, &pl));
 	return 1;
 }

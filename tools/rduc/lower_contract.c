@@ -44,7 +44,7 @@ static void outer(const struct emit *e, struct uprog *p, int prefix, bool index,
 		at[d] = -1;
 	for (int q = 0; q < c->num_order && i < prefix; q++, i++) {
 		int d = c->order[q];
-		int64_t step = index ? c->tile[d] * c->unroll[d] : 1;
+		int64_t step = index ? c->tile[d] : 1;
 
 		at[d] = counter(p, 0, step, c->trip[d]);
 	}
@@ -104,8 +104,8 @@ static int emit_operand(struct emit *e, int o)
 	outer(e, L, c->prefix[o], true, at);
 	outer(e, W, c->prefix[o], false, wat);
 	for (int d = 0; d < c->l->num_dims; d++) {
-		first[d] = e->rep[d] * c->tile[d];
-		last[d] = first[d] + (c->trip[d] - 1) * c->tile[d] * c->unroll[d];
+		first[d] = e->rep[d] * c->tile[d] * c->trip[d];
+		last[d] = first[d] + (c->trip[d] - 1) * c->tile[d];
 	}
 	L->acc.base = a->base;
 	for (int d = 0; d < c->l->num_dims; d++) {
@@ -303,7 +303,7 @@ static void result_loops(const struct emit *e, struct loops *lp)
 		int d = c->order[q];
 
 		if (c->trip[d] > 1 || e->rep[d])
-			loops_add(e->im, lp, d, e->rep[d] * c->tile[d], c->tile[d] * c->unroll[d],
+			loops_add(e->im, lp, d, e->rep[d] * c->tile[d] * c->trip[d], c->tile[d],
 				  c->trip[d], false);
 	}
 	lp->num_outer = lp->num;
@@ -608,6 +608,11 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 	}
 	c.op[0].in = in[0];
 	c.op[1].in = in[1];
+	c.pmus = be_free_pmus(be);
+	for (int i = 0; i < l->n->num_in; i++)
+		c.kept_in[i] = residence_of(be, l->n, l->in[i].t);
+	for (int i = 0; i < l->n->num_out; i++)
+		c.kept_out[i] = residence_of(be, l->n, l->out[i].t);
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return 1;

@@ -283,13 +283,80 @@ static int emit_replica(struct map *m, const struct loops *lp)
 	return r;
 }
 
+/* Can that many replicas along a loop each have the parts of what is resident to themselves, or
+ * share them as far as a scratchpad has programs? *any: something is resident. */
+static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,
+		      int at, int64_t unroll, bool *any)
+{
+	int64_t block = ceil_div(lp->l[at].trip, unroll) * lp->l[at].step;
+	bool fit = true;
+
+	*any = false;
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		bool out = i >= l->n->num_in;
+		const struct lacc *a = out ? &l->out[i - l->n->num_in] : &l->in[i];
+		const struct residence *r = residence_of(be, l->n, a->t);
+		int most = out ? 1 : (int)be->chip.pmu_reads;
+
+		if (!r)
+			continue;
+		*any = true;
+		if ((out || lacc_needs(a, lp->l[at].dim)) &&
+		    resident_crowd(r, l, a, lp->l[at].dim, block, unroll) > most)
+			fit = false;
+	}
+	return fit;
+}
+
+/* The loop that replicas share, -1: none, and how many there are. */
+static int choose_replicas(const struct backend *be, const struct lnest *l, const struct loops *lp,
+			   int64_t most, int64_t *unroll)
+{
+	bool any = false;
+	int at = -1;
+
+	*unroll = 1;
+	for (int i = 0; i < l->n->num_out; i++)
+		if (l->n->out[i].add)
+			return -1;
+	for (int i = 0; i < lp->num; i++) {
+		int64_t u = lp->l[i].reduce ? 0 : min64(min64(most, 16), lp->l[i].trip);
+
+		for (; u > 1 && u > *unroll; u--)
+			if (ceil_div(lp->l[i].trip, ceil_div(lp->l[i].trip, u)) == u &&
+			    parts_fit(be, l, lp, i, u, &any))
+				break;
+		if (any && u > *unroll) {
+			*unroll = u;
+			at = i;
+		}
+	}
+	if (any || most < 2)
+		return at;
+	/* All is in memory: over the outermost loop that has enough trips. */
+	*unroll = min64(most, 8); /* more than memory can feed */
+	for (int i = 0; i < lp->num; i++)
+		if (!lp->l[i].reduce &&
+		    (at < 0 || lp->l[i].trip > lp->l[at].trip * 4 ||
+		     (lp->l[at].trip < *unroll && lp->l[i].trip > lp->l[at].trip)))
+			at = i;
+	if (at < 0) {
+		*unroll = 1;
+		return -1;
+	}
+	*unroll = min64(*unroll, lp->l[at].trip);
+	while (*unroll > 1 && lp->l[at].trip % *unroll && lp->l[at].trip < *unroll * 8)
+		--*unroll;
+	return at;
+}
+
 int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
 	      int op_id)
 {
 	struct map m = { be, im, l, op_id, -1, -1 };
 	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
-	int64_t unroll = min64(pl->max_unroll, 8), block; /* more than memory can feed */
-	int at = -1, udim = -1;
+	int64_t unroll, block;
+	int at, udim;
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
 	for (int d = 0; d < l->num_dims; d++)
@@ -304,22 +371,8 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
 			  ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
-	/* Replicas: over the outermost parallel loop that has enough trips. */
-	for (int i = 0; i < l->n->num_out; i++)
-		if (l->n->out[i].add)
-			unroll = 1;
-	for (int i = 0; i < lp.num && unroll > 1; i++)
-		if (!lp.l[i].reduce && (at < 0 || lp.l[i].trip > lp.l[at].trip * 4 ||
-					(lp.l[at].trip < unroll && lp.l[i].trip > lp.l[at].trip)))
-			at = i;
-	if (at >= 0) {
-		unroll = min64(unroll, lp.l[at].trip);
-		while (unroll > 1 && lp.l[at].trip % unroll && lp.l[at].trip < unroll * 8)
-			unroll--;
-		udim = lp.l[at].dim;
-	} else {
-		unroll = 1;
-	}
+	at = choose_replicas(be, l, &lp, pl->max_unroll, &unroll);
+	udim = at >= 0 ? lp.l[at].dim : -1;
 	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
 	for (int64_t r = 0; r < unroll; r++) {
 		struct loops k = lp;

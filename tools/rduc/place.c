@@ -14,6 +14,7 @@
 struct site {
 	int x, y, tile, phys;
 	int used; /* programs */
+	bool taken; /* it holds what a section before left there, and one after reads */
 };
 
 struct placer {
@@ -71,7 +72,7 @@ static int nearest(struct placer *p, enum rdu_unit kind, double x, double y)
 				continue;
 			d = fabs(s->x - x) + fabs(s->y - y) + 2.0 * s->used;
 		} else {
-			if (s->used)
+			if (s->used || s->taken)
 				continue;
 			d = (s->x - x) * (s->x - x) + (s->y - y) * (s->y - y);
 		}
@@ -83,20 +84,25 @@ static int nearest(struct placer *p, enum rdu_unit kind, double x, double y)
 	return at;
 }
 
-static bool put(struct placer *p, int unit, double x, double y)
+static void put_at(struct placer *p, int unit, struct site *s)
 {
 	struct uunit *u = &p->im->unit[unit];
-	int i = nearest(p, u->kind, x, y);
-	struct site *s;
 
-	if (i < 0)
-		return false;
-	s = &p->site[u->kind][i];
 	s->used++;
 	u->x = s->x;
 	u->y = s->y;
 	u->tile = s->tile;
 	u->phys = s->phys;
+}
+
+static bool put(struct placer *p, int unit, double x, double y)
+{
+	enum rdu_unit kind = p->im->unit[unit].kind;
+	int i = nearest(p, kind, x, y);
+
+	if (i < 0)
+		return false;
+	put_at(p, unit, &p->site[kind][i]);
 	return true;
 }
 
@@ -132,7 +138,7 @@ static void hint(const struct placer *p, const struct uunit *u, int order, doubl
 }
 
 /* Are there enough units? */
-static int check_units(struct backend *be, const struct uimage *im)
+static int check_units(struct backend *be, const struct uimage *im, unsigned int taken)
 {
 	static const char *const name[] = { "PCUs", "PMUs", "AGCU programs" };
 	const struct rdu_chip *chip = im->chip;
@@ -141,7 +147,12 @@ static int check_units(struct backend *be, const struct uimage *im)
 	unsigned int need[3] = { 0 };
 
 	for (int u = 0; u < im->num_units; u++)
-		need[im->unit[u].kind]++;
+		need[im->unit[u].kind] += im->unit[u].pin < 0;
+	if (need[RDU_UNIT_PMU] <= have[RDU_UNIT_PMU] * (unsigned int)im->tiles &&
+	    need[RDU_UNIT_PMU] + taken > have[RDU_UNIT_PMU] * (unsigned int)im->tiles)
+		return be_error(be, "%s: needs %u PMUs, %u hold what is resident, there are %u",
+				im->name, need[RDU_UNIT_PMU], taken,
+				have[RDU_UNIT_PMU] * (unsigned int)im->tiles);
 	for (int k = 0; k < 3; k++)
 		if (need[k] > have[k] * (unsigned int)im->tiles)
 			return be_error(be, "%s: needs %u %s, %d tile%s of %s ha%s %u", im->name,
@@ -155,11 +166,17 @@ int be_place(struct backend *be, struct uimage *im)
 {
 	struct placer p = { .im = im };
 	int room = 16, r = 0, *queue, head = 0, tail = 0, seeds = 0;
-	bool *queued;
+	unsigned int num_taken = 0;
+	bool *queued, *taken = be_taken_pmus(be, be->at);
 	double x, y;
 
-	if (check_units(be, im))
+	for (unsigned int i = 0; i < rdu_chip_pmus_per_tile(im->chip) * (unsigned int)im->tiles;
+	     i++)
+		num_taken += taken[i];
+	if (check_units(be, im, num_taken)) {
+		free(taken);
 		return -1;
+	}
 	for (int s = 0; s < im->num_streams; s++)
 		room += 2 * im->stream[s].num_dests;
 	p.first = xmalloc(sizeof(int) * (size_t)(im->num_units + 1));
@@ -179,6 +196,12 @@ int be_place(struct backend *be, struct uimage *im)
 		}
 	for (int u = 0; u < im->num_units; u++)
 		im->unit[u].x = -1;
+	for (int i = 0; i < p.num[RDU_UNIT_PMU]; i++)
+		p.site[RDU_UNIT_PMU][i].taken = taken[i];
+	free(taken);
+	for (int u = 0; u < im->num_units; u++)
+		if (im->unit[u].pin >= 0)
+			put_at(&p, u, &p.site[RDU_UNIT_PMU][im->unit[u].pin]);
 	/* Wishes first. */
 	for (int k = 0; k < 2 && !r; k++)
 		for (int u = 0; u < im->num_units && !r; u++) {

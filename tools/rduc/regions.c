@@ -140,7 +140,9 @@ int be_regions(struct backend *be)
 		if (tensor_storage(t) != t)
 			continue;
 		if (kind[i] == TENSOR_TEMP) {
-			if (life[i].first >= 0)
+			bool kept = be->residence[i].resident && !be->residence[i].memory;
+
+			if (life[i].first >= 0 && !kept)
 				temp[num_temp++] = life[i];
 			continue;
 		}

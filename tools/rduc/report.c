@@ -26,8 +26,7 @@ const char *be_bound_text(int bound)
 	return "start-up";
 }
 
-/* Times a section, and finds its busiest stage. */
-static int time_section(struct backend *be, struct uimage *im)
+int be_time(struct backend *be, struct uimage *im)
 {
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s =
@@ -232,7 +231,7 @@ static int write_report(struct backend *be, const char *path,
 int be_report(struct backend *be)
 {
 	for (int i = 0; i < be->num_sections; i++)
-		if (time_section(be, be->section[i].im))
+		if (be_time(be, be->section[i].im))
 			return -1;
 	if (be_prints(be, "report"))
 		print_report(be, stderr);

@@ -184,6 +184,55 @@ static bool solve_operand(struct contract *c, int o)
 	return true;
 }
 
+/* Indices of dimension d that a replica has. */
+static int64_t block(const struct contract *c, int d)
+{
+	return c->tile[d] * c->trip[d];
+}
+
+/* Of the replicated dimensions that an access needs, the one with the longest steps; *others: how
+ * many replicas there are along the rest. -1: none. */
+static int main_dim(const struct contract *c, const struct lacc *a, int64_t *others)
+{
+	int at = -1;
+
+	*others = 1;
+	for (int d = 0; d < c->l->num_dims; d++) {
+		if (c->l->reduce[d] || c->unroll[d] < 2 || !lacc_needs(a, d))
+			continue;
+		*others *= c->unroll[d];
+		if (at < 0 || llabs(lacc_coef(a, d)) > llabs(lacc_coef(a, at)))
+			at = d;
+	}
+	if (at >= 0)
+		*others /= c->unroll[at];
+	return at;
+}
+
+/* Programs that read the busiest part of an input: replicas that need the same share one. */
+static int readers(const struct contract *c, int in)
+{
+	const struct lacc *a = &c->l->in[in];
+	int64_t others;
+	int d = main_dim(c, a, &others);
+
+	if (d < 0)
+		return 1;
+	others *= resident_crowd(c->kept_in[in], c->l, a, d, block(c, d), c->unroll[d]);
+	return (int)min64(others, INT16_MAX);
+}
+
+/* Is each part of an output written by one replica? */
+static bool writers_fit(const struct contract *c, int out)
+{
+	const struct lacc *a = &c->l->out[out];
+	int64_t others;
+	int d = main_dim(c, a, &others);
+
+	return d < 0 || (others == 1 && resident_crowd(c->kept_out[out], c->l, a, d, block(c, d),
+						       c->unroll[d]) == 1);
+}
+
 static double bytes_per_cycle(const struct rdu_chip *chip)
 {
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
@@ -232,7 +281,7 @@ bool contract_solve(struct contract *c)
 	if (reps * pcus > (int64_t)rdu_chip_pcus_per_tile(chip) * c->tiles)
 		return false;
 	pmus = contract_replicas(c, 0) + contract_replicas(c, 1) + (c->chunked ? reps : 0);
-	if (pmus > (int64_t)rdu_chip_pmus_per_tile(chip) * c->tiles)
+	if (pmus > c->pmus)
 		return false;
 	agcus = contract_replicas(c, 0) + contract_replicas(c, 1) +
 		reps * (l->n->num_out + c->epi_in);
@@ -268,9 +317,17 @@ bool contract_solve(struct contract *c)
 		c->copies[o] = n > 1 ? 2 : 1;
 		if ((int64_t)c->copies[o] * c->op[o].words * 4 > chip->pmu_bytes)
 			return false;
-		dram += (double)(n * contract_replicas(c, o)) * c->op[o].bytes;
-		first += (double)contract_replicas(c, o) * c->op[o].bytes;
-		worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
+		if (c->kept_in[c->op[o].in]) {
+			int crowd = readers(c, c->op[o].in);
+
+			if (crowd > (int)chip->pmu_reads)
+				return false;
+			worst_load = fmax(worst_load, (double)(n * c->op[o].loads * crowd));
+		} else {
+			dram += (double)(n * contract_replicas(c, o)) * c->op[o].bytes;
+			first += (double)contract_replicas(c, o) * c->op[o].bytes;
+			worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
+		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}
 	out_vecs = subs * c->gc;
@@ -292,13 +349,20 @@ bool contract_solve(struct contract *c)
 		int esz = dtype_size(l->out[i].t->dtype);
 		int64_t s = llabs(lacc_coef(&l->out[i], c->lane)) * esz;
 
+		if (c->kept_out[i] && !writers_fit(c, i))
+			return false;
+		if (c->kept_out[i] && !c->kept_out[i]->memory)
+			continue;
 		dram += out_bytes * (double)(s > chip->dram_burst ? chip->dram_burst : s);
 		stored += out_bytes * esz;
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		int64_t st = llabs(lacc_coef(&l->in[i], c->lane)) * dtype_size(l->in[i].t->dtype);
 
-		if (i != c->op[0].in && i != c->op[1].in)
+		if (i != c->op[0].in && i != c->op[1].in && c->kept_in[i] &&
+		    readers(c, i) > (int)chip->pmu_reads)
+			return false;
+		if (i != c->op[0].in && i != c->op[1].in && !c->kept_in[i])
 			dram += out_bytes * fmin((double)(st ? st : 1), chip->dram_burst);
 	}
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */

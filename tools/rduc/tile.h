@@ -40,6 +40,9 @@ struct contract {
 	const struct plan *pl;
 	int tiles;
 	bool systolic;
+	int pmus; /* that are free */
+	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
+	const struct residence *kept_out[NEST_MAX_OUT];
 	int lane, col, pair; /* dimensions, -1: none */
 	int gl, gc; /* lanes and columns used at a time */
 	bool a_first; /* outer order: the column operand's dimensions first */

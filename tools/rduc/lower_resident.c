@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What is resident is not loaded or stored: the programs of a section that were made for
+ * memory become READs and WRITEs of the scratchpads that hold the tensor's parts. One whose
+ * addresses stay within a part uses that part alone. Else there is one for each part, with
+ * predicates that leave out what lies in the others; what several READs give is brought
+ * together again by an exclusive OR: where one has the value, the others give the pad, and
+ * an even number of pads cancels out.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+
+/* The part of an address that a predicate's counters make up, if that is a multiple of the
+ * predicate's own value: the factor, else 0. */
+static int64_t factor(const struct uprog *p, const struct upred *q, uint32_t done, bool lane_done,
+		      uint32_t *mask)
+{
+	int64_t f = 0;
+	bool any = false;
+
+	*mask = 0;
+	for (int c = 0; c <= p->num_counters; c++) {
+		bool lane = c == p->num_counters;
+		int64_t s = lane ? q->lane_stride : q->stride[c];
+		int64_t a = lane ? p->acc.lane_stride : p->acc.stride[c];
+
+		if (!s)
+			continue;
+		if (a % s || (any && a / s != f) || (lane ? lane_done : done >> c & 1))
+			return 0;
+		f = a / s;
+		any = true;
+		if (!lane)
+			*mask |= 1u << c;
+	}
+	return f;
+}
+
+static void add_span(int64_t *lo, int64_t *hi, int64_t stride, int64_t first, int64_t last)
+{
+	*lo += stride > 0 ? stride * first : stride * last;
+	*hi += stride > 0 ? stride * last : stride * first;
+}
+
+/* Addresses that an access may touch, from *lo to *hi; *lo > *hi: none. */
+static void span(const struct uprog *p, int64_t *lo, int64_t *hi)
+{
+	const struct uaccess *a = &p->acc;
+	bool lane_done = false;
+	uint32_t done = 0;
+
+	*lo = *hi = a->base;
+	for (int i = 0; i < a->num_preds; i++) { /* what they leave of their counters */
+		const struct upred *q = &a->pred[i];
+		int64_t from = q->base, to = q->base, f;
+		uint32_t mask;
+
+		f = factor(p, q, done, lane_done, &mask);
+		if (!f)
+			continue;
+		for (int c = 0; c < p->num_counters; c++)
+			add_span(&from, &to, q->stride[c], p->c[c].start,
+				 p->c[c].start + p->c[c].step * (p->c[c].trip - 1));
+		add_span(&from, &to, q->lane_stride, 0, a->lanes - 1);
+		from = max64(from, q->lo);
+		to = min64(to, q->hi - 1);
+		if (from > to) {
+			*lo = 1;
+			*hi = 0;
+			return;
+		}
+		add_span(lo, hi, f, from - q->base, to - q->base);
+		done |= mask;
+		lane_done |= q->lane_stride != 0;
+	}
+	for (int c = 0; c < p->num_counters; c++)
+		if (!(done >> c & 1))
+			add_span(lo, hi, a->stride[c], p->c[c].start,
+				 p->c[c].start + p->c[c].step * (p->c[c].trip - 1));
+	if (!lane_done)
+		add_span(lo, hi, a->lane_stride, 0, a->lanes - 1);
+}
+
+/* Words of its tensor that an access reaches where dimension d runs over block number k of
+ * `block` indices, and all others over the nest. */
+static void block_span(const struct lnest *l, const struct lacc *a, int d, int64_t block, int64_t k,
+		       int64_t *lo, int64_t *hi)
+{
+	*lo = *hi = a->base;
+	for (int i = 0; i < a->num_axes; i++) {
+		const struct laxis *x = &a->axis[i];
+		int64_t from = x->off, to = x->off;
+
+		for (int q = 0; q < l->num_dims; q++) {
+			int64_t first = q == d ? k * block : 0;
+			int64_t last = q == d ? min64(first + block, l->extent[q]) : l->extent[q];
+
+			add_span(&from, &to, x->coef[q], first, last - 1);
+		}
+		if (x->guard) {
+			from = max64(from, 0);
+			to = min64(to, x->dim - 1);
+		}
+		add_span(lo, hi, x->ms, from, to);
+	}
+}
+
+int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
+		   int64_t block, int64_t blocks)
+{
+	int *count, most = 0;
+
+	if (a->gather_in >= 0 || r->num_parts == 1)
+		return (int)min64(blocks, INT16_MAX);
+	count = xcalloc((size_t)r->num_parts, sizeof(int));
+	for (int64_t k = 0; k < blocks && k * block < l->extent[d]; k++) {
+		int64_t lo, hi;
+
+		block_span(l, a, d, block, k, &lo, &hi);
+		for (int64_t q = max64(lo, 0) / r->part; q < r->num_parts && q * r->part <= hi; q++)
+			most = (int)max64(most, ++count[q]);
+	}
+	free(count);
+	return most;
+}
+
+static int pinned_unit(struct uimage *im, int pmu)
+{
+	int u;
+
+	for (u = 0; u < im->num_units; u++)
+		if (im->unit[u].kind == RDU_UNIT_PMU && im->unit[u].pin == pmu)
+			return u;
+	u = image_unit(im, RDU_UNIT_PMU, -1, -1);
+	im->unit[u].pin = pmu;
+	return u;
+}
+
+/* Programs of a kind in a unit. */
+static int count_programs(const struct uimage *im, int unit, enum rdu_kind kind)
+{
+	int n = 0;
+
+	for (int i = 0; i < im->num_progs; i++)
+		n += im->prog[i].unit == unit && im->prog[i].kind == kind;
+	return n;
+}
+
+/* The same vectors in the same order? A counter's start and step don't matter where nothing
+ * depends on it. */
+static bool same_reads(const struct uprog *a, const struct uprog *b)
+{
+	int64_t base = a->acc.base - b->acc.base;
+
+	if (a->num_counters != b->num_counters || a->num_outer != b->num_outer || a->num_in ||
+	    b->num_in || a->acc.lanes != b->acc.lanes || a->acc.pad != b->acc.pad ||
+	    a->acc.lane_stride != b->acc.lane_stride || a->acc.num_preds != b->acc.num_preds)
+		return false;
+	for (int c = 0; c < a->num_counters; c++) {
+		const struct ucounter *x = &a->c[c], *y = &b->c[c];
+
+		if (x->trip != y->trip || a->acc.stride[c] * x->step != b->acc.stride[c] * y->step)
+			return false;
+		base += a->acc.stride[c] * x->start - b->acc.stride[c] * y->start;
+	}
+	for (int i = 0; i < a->acc.num_preds; i++) {
+		const struct upred *p = &a->acc.pred[i], *q = &b->acc.pred[i];
+		int64_t e = p->base - q->base;
+
+		if (p->lane_stride != q->lane_stride || p->hi - p->lo != q->hi - q->lo)
+			return false;
+		for (int c = 0; c < a->num_counters; c++) {
+			if (p->stride[c] * a->c[c].step != q->stride[c] * b->c[c].step)
+				return false;
+			e += p->stride[c] * a->c[c].start - q->stride[c] * b->c[c].start;
+		}
+		if (e != p->lo - q->lo)
+			return false;
+	}
+	return !base;
+}
+
+/* A program of a part that reads what `pr` would; -1: none. */
+static int find_read(const struct uimage *im, int pr, int unit, int buffer)
+{
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uprog *p = &im->prog[i];
+
+		if (i != pr && p->kind == RDU_KIND_READ && p->unit == unit &&
+		    p->acc.target == buffer && same_reads(p, &im->prog[pr]))
+			return i;
+	}
+	return -1;
+}
+
+/* The buffer of a part that is read: all of it. */
+static int whole_part(struct uimage *im, int unit, int64_t words)
+{
+	for (int i = 0; i < im->num_buffers; i++)
+		if (im->buffer[i].unit == unit && im->buffer[i].words == words)
+			return i;
+	return image_buffer(im, unit, 1, (uint32_t)words);
+}
+
+#define KIND_GONE ((enum rdu_kind)0xff) /* a program that is dropped in the end */
+
+struct rewrite {
+	struct uimage *im;
+	const struct residence *r;
+	struct tensor *t;
+};
+
+static int64_t part_words(const struct residence *r, int part)
+{
+	return min64(r->part, r->words - part * r->part);
+}
+
+/* Program `pr` becomes one of part `part`; the program that does its work, which may be another
+ * that was there. */
+static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
+{
+	struct uimage *im = w->im;
+	bool write = im->prog[pr].kind == RDU_KIND_STORE;
+	int unit = pinned_unit(im, w->r->pmu[part]), same = -1;
+	int most = write ? 1 : (int)im->chip->pmu_reads; /* a buffer has one writer */
+	struct uprog *p = &im->prog[pr];
+
+	if (!alone) {
+		struct upred *q = access_pred(&p->acc);
+
+		q->base = p->acc.base;
+		memcpy(q->stride, p->acc.stride, sizeof(q->stride));
+		q->lane_stride = p->acc.lane_stride;
+		q->lo = part * w->r->part;
+		q->hi = q->lo + part_words(w->r, part);
+	}
+	p->acc.format = RDU_FMT_WORD;
+	p->acc.base -= part * w->r->part;
+	p->acc.target = whole_part(im, unit, part_words(w->r, part));
+	if (!write)
+		same = find_read(im, pr, unit, p->acc.target);
+	if (same >= 0) {
+		p->kind = KIND_GONE;
+		return same;
+	}
+	p->kind = write ? RDU_KIND_WRITE : RDU_KIND_READ;
+	p->unit = unit;
+	if (count_programs(im, unit, p->kind) > most)
+		image_fail(im, "part %d of %s is %s by more than %d programs", part, w->t->name,
+			   write ? "written" : "read", most);
+	return pr;
+}
+
+static int copy_prog(struct uimage *im, int pr)
+{
+	int n = image_prog(im, im->prog[pr].kind, im->prog[pr].unit, im->prog[pr].op_id);
+
+	im->prog[n] = im->prog[pr];
+	return n;
+}
+
+/* Parts an access may touch. */
+static int parts_of(const struct rewrite *w, int pr, int *first)
+{
+	int64_t lo, hi;
+
+	*first = 0;
+	if (w->im->prog[pr].acc.flags & RDU_ACCESS_GATHER)
+		return 1; /* there is one */
+	span(&w->im->prog[pr], &lo, &hi);
+	lo = max64(lo, 0);
+	hi = min64(hi, w->r->words - 1);
+	if (lo > hi) /* nothing is left of it but the pad */
+		return 1;
+	*first = (int)(lo / w->r->part);
+	return (int)(hi / w->r->part) - *first + 1;
+}
+
+static void rewrite_store(struct rewrite *w, int pr)
+{
+	struct uimage *im = w->im;
+	int from = im->prog[pr].in[0].stream, first, num = parts_of(w, pr, &first);
+	int *part = xmalloc(sizeof(int) * (size_t)num);
+
+	for (int k = 0; k < num; k++) {
+		part[k] = k || w->r->memory ? copy_prog(im, pr) : pr;
+		if (part[k] != pr)
+			image_join(im, im->stream[from].prog, im->stream[from].port, part[k], 0);
+	}
+	for (int k = 0; k < num; k++)
+		move_to_part(w, part[k], first + k, num == 1);
+	free(part);
+}
+
+/* A unit that XORs what up to `num` programs push, and `pad`; like: one whose counters it has. */
+static int merge(struct uimage *im, const int *prog, int num, uint32_t pad, int like)
+{
+	int pcu = image_unit(im, RDU_UNIT_PCU, -1, -1);
+	int pr = image_prog(im, RDU_KIND_SIMD, pcu, im->prog[like].op_id);
+	struct uprog *p = &im->prog[pr];
+
+	p->num_counters = im->prog[like].num_counters;
+	p->asked_counters = im->prog[like].asked_counters;
+	p->num_outer = im->prog[like].num_outer;
+	memcpy(p->c, im->prog[like].c, sizeof(p->c));
+	p->num_stages = num - 1;
+	for (int i = 0; i + 1 < num; i++) {
+		struct rdu_cfg_stage *st = &p->stage[i];
+
+		st->op = RDU_SIMD_XOR;
+		st->dst = (uint8_t)(i & 1);
+		st->a.kind = i ? RDU_OPD_REG : RDU_OPD_IN;
+		st->a.index = i ? (uint8_t)(~i & 1) : 0;
+		st->b.kind = RDU_OPD_IN;
+		st->b.index = (uint8_t)(i + 1);
+	}
+	if (pad)
+		p->stage[p->num_stages++] = (struct rdu_cfg_stage){
+			.op = RDU_SIMD_XOR,
+			.dst = (uint8_t)(num & 1),
+			.a = { .kind = RDU_OPD_REG, .index = (uint8_t)(num & 1) },
+			.b = { .kind = RDU_OPD_IMM, .imm = pad },
+		};
+	for (int i = 0; i < num; i++)
+		image_join(im, prog[i], 0, pr, image_in(im, pr, 0));
+	image_out(im, pr, 0, num & 1, 1);
+	return pr;
+}
+
+/* All that took from stream `from` take from what program pr pushes. */
+static void take_over(struct uimage *im, int from, int pr)
+{
+	struct ustream *s = &im->stream[from];
+
+	if (im->prog[pr].out[0].stream < 0) {
+		im->prog[pr].out[0].stream = from;
+		s->prog = pr;
+		s->port = 0;
+		return;
+	}
+	for (int i = 0; i < s->num_dests; i++)
+		image_join(im, pr, 0, im->stream[from].dest[i].prog, im->stream[from].dest[i].port);
+	im->stream[from].prog = -1;
+	im->stream[from].num_dests = 0;
+}
+
+static void rewrite_load(struct rewrite *w, int pr)
+{
+	struct uimage *im = w->im;
+	int to = im->prog[pr].out[0].stream, first, num = parts_of(w, pr, &first), left = num;
+	int width = (int)min64(im->chip->pcu_vec_in, im->chip->simd_stages);
+	uint32_t pad = num & 1 ? 0 : im->prog[pr].acc.pad; /* as many pads as parts, less one */
+	int *part = xmalloc(sizeof(int) * (size_t)num);
+
+	if (num > 1 && (width < 2 || (width > 2 && im->chip->simd_regs < 2)))
+		image_fail(im, "%s lies in %d parts, which a PCU of %s cannot bring together",
+			   w->t->name, num, im->chip->name);
+	im->prog[pr].out[0].stream = -1;
+	for (int k = 0; k < num; k++)
+		part[k] = k ? copy_prog(im, pr) : pr;
+	for (int k = 0; k < num; k++)
+		part[k] = move_to_part(w, part[k], first + k, num == 1);
+	while (left > 1 && !im->error[0]) {
+		int n = 0;
+
+		for (int k = 0; k < left; k += width)
+			part[n++] = k + 1 == left ? part[k]
+						  : merge(im, &part[k], (int)min64(width, left - k),
+							  left > width ? 0 : pad, pr);
+		left = n;
+	}
+	if (!im->error[0])
+		take_over(im, to, part[0]);
+	free(part);
+}
+
+/* New numbers for what is kept of a table, in `to`; how many there are. */
+static int renumber(int *to, int num)
+{
+	int n = 0;
+
+	for (int i = 0; i < num; i++)
+		to[i] = to[i] ? n++ : -1;
+	return n;
+}
+
+#define KEEP(table, num, to)                                     \
+	do {                                                     \
+		for (int i_ = 0; i_ < (num); i_++)               \
+			if ((to)[i_] >= 0)                       \
+				(table)[(to)[i_]] = (table)[i_]; \
+	} while (0)
+
+/* Drops programs that are gone, and the streams, segments and units that nothing uses any more. */
+static void drop_unused(struct uimage *im)
+{
+	int *prog = xcalloc((size_t)im->num_progs + 1, sizeof(int)), progs;
+	int *stream = xcalloc((size_t)im->num_streams + 1, sizeof(int)), streams;
+	int *segment = xcalloc((size_t)im->num_segments + 1, sizeof(int)), segments;
+	int *unit = xcalloc((size_t)im->num_units + 1, sizeof(int)), units;
+
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uprog *p = &im->prog[i];
+
+		if (p->kind == KIND_GONE)
+			continue;
+		prog[i] = unit[p->unit] = 1;
+		if (p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE)
+			segment[p->acc.target] = 1;
+	}
+	for (int i = 0; i < im->num_streams; i++) {
+		stream[i] = im->stream[i].prog >= 0;
+		if (!stream[i])
+			free(im->stream[i].dest);
+	}
+	progs = renumber(prog, im->num_progs);
+	streams = renumber(stream, im->num_streams);
+	segments = renumber(segment, im->num_segments);
+	units = renumber(unit, im->num_units);
+	KEEP(im->prog, im->num_progs, prog);
+	KEEP(im->stream, im->num_streams, stream);
+	KEEP(im->segment, im->num_segments, segment);
+	KEEP(im->unit, im->num_units, unit);
+	im->num_progs = progs;
+	im->num_streams = streams;
+	im->num_segments = segments;
+	im->num_units = units;
+	for (int i = 0; i < progs; i++) {
+		struct uprog *p = &im->prog[i];
+
+		p->unit = unit[p->unit];
+		if (p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE)
+			p->acc.target = segment[p->acc.target];
+		for (int k = 0; k < p->num_in; k++)
+			p->in[k].stream = stream[p->in[k].stream];
+		for (int k = 0; k < p->num_out; k++)
+			p->out[k].stream = stream[p->out[k].stream];
+	}
+	for (int i = 0; i < streams; i++) {
+		struct ustream *s = &im->stream[i];
+
+		s->prog = prog[s->prog];
+		for (int k = 0; k < s->num_dests; k++)
+			s->dest[k].prog = prog[s->dest[k].prog];
+	}
+	for (int i = 0; i < im->num_tokens; i++) {
+		im->token[i].src = prog[im->token[i].src];
+		im->token[i].dst = prog[im->token[i].dst];
+	}
+	for (int i = 0; i < im->num_buffers; i++)
+		im->buffer[i].unit = unit[im->buffer[i].unit];
+	free(prog);
+	free(stream);
+	free(segment);
+	free(unit);
+}
+
+int image_resident(struct backend *be, struct uimage *im, const struct nest *n)
+{
+	int num = im->num_progs;
+	bool any = false;
+
+	for (int i = 0; i < num && !im->error[0]; i++) {
+		struct uprog *p = &im->prog[i];
+		struct rewrite w = { .im = im };
+
+		if (p->kind != RDU_KIND_LOAD && p->kind != RDU_KIND_STORE)
+			continue;
+		w.t = im->segment[p->acc.target].t;
+		w.r = residence_of(be, n, w.t);
+		if (!w.r)
+			continue;
+		any = true;
+		if (p->kind == RDU_KIND_LOAD)
+			rewrite_load(&w, i);
+		else
+			rewrite_store(&w, i);
+		if (im->error[0] && !im->crowded)
+			im->crowded = w.t;
+	}
+	if (any && !im->error[0])
+		drop_unused(im);
+	return im->error[0] ? -1 : 0;
+}

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Residence: which temporaries stay in scratchpads from the section that makes them to the
+ * last one that reads them, so that they never cross off-chip memory. Such a tensor is cut
+ * into parts along its outermost axis, each in a scratchpad of its own. A nest that cannot
+ * read its parts reads a copy in memory instead; a tensor that no nest can read there is no
+ * longer resident.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+
+#define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
+#define SMALLEST_PART 256 /* words; less is not cut */
+
+/* One access to a tensor's storage. */
+struct use {
+	int nest;
+	bool write, add;
+	const struct access *access;
+};
+
+struct uses {
+	int num, room;
+	struct use *u;
+	bool elsewhere; /* in another entry point, or as something that outlives a run */
+	bool one_shape; /* no view of another shape */
+};
+
+static void add_use(struct uses *all, const struct access *a, int nest, bool write, bool add)
+{
+	struct uses *s = &all[tensor_storage(a->tensor)->id];
+
+	s->u = xroom(s->u, s->num, &s->room, sizeof(*s->u));
+	s->u[s->num++] = (struct use){ nest, write, add, a };
+}
+
+static void mark_elsewhere(struct uses *all, const struct module_entry *e)
+{
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; i < n->num_in; i++)
+			all[tensor_storage(n->in[i].tensor)->id].elsewhere = true;
+		for (int i = 0; i < n->num_out; i++)
+			all[tensor_storage(n->out[i].access.tensor)->id].elsewhere = true;
+	}
+}
+
+static struct uses *find_uses(const struct backend *be, const struct module_entry *e)
+{
+	struct uses *all = xcalloc((size_t)be->m->num_tensors + 1, sizeof(*all));
+
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; i < n->num_in; i++)
+			add_use(all, &n->in[i], k, false, false);
+		for (int i = 0; i < n->num_out; i++)
+			add_use(all, &n->out[i].access, k, true, n->out[i].add);
+	}
+	for (int k = 0; k < be->m->num_entries; k++)
+		if (&be->m->entries[k] != e)
+			mark_elsewhere(all, &be->m->entries[k]);
+	for (int i = 0; i < be->m->num_tensors; i++)
+		all[i].one_shape = true;
+	for (int i = 0; i < be->m->num_tensors; i++) {
+		const struct tensor *v = be->m->tensors[i], *t = tensor_storage(be->m->tensors[i]);
+		struct uses *s = &all[t->id];
+
+		if (v->kind != TENSOR_TEMP || v->update_of || v->data || v->dtype != t->dtype)
+			s->elsewhere = true;
+		if (v->ndim != t->ndim ||
+		    memcmp(v->dim, t->dim, sizeof(t->dim[0]) * (size_t)t->ndim))
+			s->one_shape = false;
+	}
+	return all;
+}
+
+/* Is it made and used up within this entry point, written before it is read, and not read by
+ * a nest that writes it? */
+static bool lives_here(const struct tensor *t, const struct uses *s)
+{
+	int last = -1;
+	bool written = false, read = false;
+
+	/* A bf16 is rounded on its way to memory. */
+	if (s->elsewhere || !s->num || !s->u[0].write || t->dtype == RDU_DT_BF16)
+		return false;
+	for (int i = 0; i < s->num; i++) { /* in order of nests, inputs first */
+		if (s->u[i].add || (s->u[i].write && s->u[i].access->gather_in >= 0))
+			return false;
+		if (s->u[i].nest != last)
+			written = read = false;
+		last = s->u[i].nest;
+		*(s->u[i].write ? &written : &read) = true;
+		if (written && read)
+			return false;
+	}
+	return last > s->u[0].nest;
+}
+
+static int outermost(const struct tensor *t)
+{
+	int at = -1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && (at < 0 || t->stride[d] > t->stride[at]))
+			at = d;
+	return at;
+}
+
+/* Is a nest a sum of products in which dimension d alone tells one operand's results apart? It
+ * will be the lanes or columns of an array, and cannot be cut finely. */
+static bool coarse(const struct nest *n, int d)
+{
+	int in[2], only = 0;
+
+	if (n->reduce != REDUCE_ADD || n->body < 0 || n->expr[n->body].kind != EXPR_OP ||
+	    n->expr[n->body].op != RDU_SIMD_FMUL)
+		return false;
+	for (int k = 0; k < 2; k++) {
+		const struct expr *e = &n->expr[n->expr[n->body].arg[k]];
+
+		if (e->kind != EXPR_IN)
+			return false;
+		in[k] = e->arg[0];
+	}
+	for (int k = 0; k < 2; k++) {
+		int own = 0;
+		bool has = false;
+
+		for (int i = 0; i < n->ndim; i++) {
+			bool a = false, b = false;
+
+			for (int t = 0; t < RDU_MAX_DIMS; t++) {
+				a |= n->in[in[k]].coef[t][i] != 0;
+				b |= n->in[in[!k]].coef[t][i] != 0;
+			}
+			if (n->dim[i].reduce || n->dim[i].extent < 2 || !a || b)
+				continue;
+			own++;
+			has |= i == d;
+		}
+		only |= has && own == 1;
+	}
+	return only;
+}
+
+/* Into how many pieces along axis d an access can be cut, so that each replica of its nest
+ * stays in a part of its own. */
+static int64_t pieces(const struct rdu_chip *chip, const struct nest *n, const struct access *a,
+		      int d)
+{
+	int64_t most = 1;
+
+	for (int i = 0; i < n->ndim; i++) {
+		int64_t k = n->dim[i].extent;
+
+		if (!a->coef[d][i] || n->dim[i].reduce)
+			continue;
+		if (coarse(n, i))
+			k = ceil_div(k, max64(chip->systolic_cols, 8));
+		most = max64(most, k);
+	}
+	return min64(most, WANTED_PARTS);
+}
+
+/* Points of a nest's index space. */
+static double work(const struct nest *n)
+{
+	double w = 1;
+
+	for (int i = 0; i < n->ndim; i++)
+		w *= (double)n->dim[i].extent;
+	return w;
+}
+
+/* The axis that a tensor is cut along, which becomes the outermost: the one with which the nests
+ * that use the tensor take least, as far as this tensor keeps them from working in parallel. */
+static int choose_axis(const struct rdu_chip *chip, const struct tensor *t, const struct uses *s,
+		       const struct module_entry *e)
+{
+	int best = outermost(t), innermost = -1;
+	double least = 0;
+
+	if (best < 0 || !s->one_shape)
+		return best;
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && (innermost < 0 || t->stride[d] < t->stride[innermost]))
+			innermost = d;
+	for (int k = -1; k < t->ndim; k++) { /* the one that is outermost now has a start */
+		int d = k < 0 ? outermost(t) : k;
+		double cost = 0;
+
+		if (t->dim[d] < 2 || (d == innermost && d != best))
+			continue;
+		for (int i = 0; i < s->num; i++) {
+			const struct nest *n = e->nests[s->u[i].nest];
+
+			cost += work(n) / (double)pieces(chip, n, s->u[i].access, d);
+		}
+		if (k < 0 || cost < least) {
+			least = cost;
+			best = d;
+		}
+	}
+	return best;
+}
+
+static void make_outermost(struct tensor *t, int axis)
+{
+	int order[RDU_MAX_DIMS], n = 0;
+	int64_t s = 1;
+
+	for (int d = 0; d < t->ndim; d++) { /* innermost first, as it was */
+		int at = n++;
+
+		for (; at > 0 && t->stride[order[at - 1]] > t->stride[d]; at--)
+			order[at] = order[at - 1];
+		order[at] = d;
+	}
+	for (int i = 0; i < n; i++) {
+		if (order[i] == axis)
+			continue;
+		t->stride[order[i]] = s;
+		s *= t->dim[order[i]];
+	}
+	t->stride[axis] = s;
+}
+
+/* Number of parts: what a scratchpad holds, and as many as may work at a time. 0: a single
+ * position along the axis is too large for one. */
+static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t extent)
+{
+	int64_t step = words / extent, most = (int64_t)chip->pmu_bytes / 4 / step, least;
+	int64_t want = min64(min64(WANTED_PARTS, extent), words / SMALLEST_PART);
+
+	if (!most)
+		return 0;
+	least = ceil_div(extent, most);
+	for (int64_t k = max64(want, least); k >= max64(least, want / 2); k--)
+		if (extent % k == 0)
+			return (int)k;
+	want = max64(max64(want, least), 1);
+	return (int)ceil_div(extent, ceil_div(extent, want));
+}
+
+struct candidate {
+	int tensor, axis; /* that it is cut along, -1: it is not */
+	int64_t saved; /* words that do not cross memory */
+};
+
+static int by_saving(const void *a, const void *b)
+{
+	const struct candidate *x = a, *y = b;
+
+	if (x->saved != y->saved)
+		return x->saved < y->saved ? 1 : -1;
+	return x->tensor - y->tensor;
+}
+
+static int count_readers(const struct uses *s)
+{
+	int num = 0, last = -1;
+
+	for (int i = 0; i < s->num; i++)
+		if (!s->u[i].write && s->u[i].nest != last) {
+			last = s->u[i].nest;
+			num++;
+		}
+	return num;
+}
+
+static bool consider(struct backend *be, const struct module_entry *e, const struct tensor *t,
+		     const struct uses *s, struct candidate *c)
+{
+	struct residence *r = &be->residence[t->id];
+	int axis = choose_axis(&be->chip, t, s, e);
+
+	*c = (struct candidate){ .tensor = t->id, .axis = axis };
+	r->words = 1;
+	for (int d = 0; d < t->ndim; d++)
+		r->words *= t->dim[d];
+	if (r->words > INT32_MAX)
+		return false;
+	c->saved = r->words * s->num;
+	r->num_parts = axis < 0 ? 1 : count_parts(&be->chip, r->words, t->dim[axis]);
+	if (!r->num_parts)
+		return false;
+	r->part = axis < 0 ? 1 : ceil_div(t->dim[axis], r->num_parts) * (r->words / t->dim[axis]);
+	for (int i = 0; i < s->num && r->num_parts > 1; i++)
+		if (s->u[i].access->gather_in >= 0)
+			return false; /* only the card knows which part an index is in */
+	r->first = s->u[0].nest;
+	r->last = s->u[s->num - 1].nest;
+	r->num_readers = count_readers(s);
+	return true;
+}
+
+/* When scratchpads are taken, from which nest to which. */
+struct pmus {
+	int num, step; /* every step-th is the next: all over the chip */
+	struct stay {
+		int first, last;
+	} * *stay;
+	int *num_stays, *room;
+};
+
+static bool common_factor(int a, int b)
+{
+	while (b) {
+		int r = a % b;
+
+		a = b;
+		b = r;
+	}
+	return a != 1;
+}
+
+static void pmus_init(struct backend *be, struct pmus *p)
+{
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
+
+	/* What nests need for their own operands stays free. */
+	*p = (struct pmus){ .num = all * 5 / 8, .step = 7 };
+	while (common_factor(all, p->step))
+		p->step++;
+	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
+	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
+	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
+}
+
+static void pmus_free(struct pmus *p)
+{
+	for (int i = 0; i < p->num; i++)
+		free(p->stay[i]);
+	free(p->stay);
+	free(p->num_stays);
+	free(p->room);
+}
+
+static bool is_free(const struct pmus *p, int i, int first, int last)
+{
+	for (int k = 0; k < p->num_stays[i]; k++)
+		if (p->stay[i][k].first <= last && first <= p->stay[i][k].last)
+			return false;
+	return true;
+}
+
+/* Scratchpads for the parts of a tensor, which no other has at the time. */
+static bool find_pmus(struct backend *be, struct pmus *p, struct residence *r)
+{
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, found = 0;
+	int *at = xmalloc(sizeof(int) * (size_t)r->num_parts);
+
+	for (int i = 0; i < p->num && found < r->num_parts; i++)
+		if (is_free(p, i, r->first, r->last))
+			at[found++] = i;
+	if (found < r->num_parts) {
+		free(at);
+		return false;
+	}
+	for (int k = 0; k < found; k++) {
+		int i = at[k];
+
+		p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
+		p->stay[i][p->num_stays[i]++] = (struct stay){ r->first, r->last };
+		at[k] = (int)((int64_t)i * p->step % all);
+	}
+	r->pmu = at;
+	return true;
+}
+
+int be_resident(struct backend *be, const struct module_entry *e)
+{
+	struct module *m = be->m;
+	struct uses *all = find_uses(be, e);
+	struct candidate *c = xcalloc((size_t)m->num_tensors + 1, sizeof(*c));
+	struct pmus pmus;
+	int num = 0;
+
+	for (int i = 0; i < m->num_tensors; i++) {
+		struct tensor *t = m->tensors[i];
+
+		if (tensor_storage(t) == t && lives_here(t, &all[i]) &&
+		    consider(be, e, t, &all[i], &c[num]))
+			num++;
+	}
+	qsort(c, (size_t)num, sizeof(*c), by_saving);
+	pmus_init(be, &pmus);
+	for (int i = 0; i < num; i++) {
+		struct residence *r = &be->residence[c[i].tensor];
+		struct tensor *t = m->tensors[c[i].tensor];
+
+		if (!find_pmus(be, &pmus, r))
+			continue;
+		r->resident = true;
+		if (c[i].axis >= 0 && all[t->id].one_shape)
+			make_outermost(t, c[i].axis);
+		if (be_prints(be, "resident"))
+			fprintf(stderr, "resident: %s: %d parts of %lld words, nests %d to %d\n",
+				t->name, r->num_parts, (long long)r->part, r->first, r->last);
+	}
+	for (int i = 0; i < m->num_tensors; i++)
+		free(all[i].u);
+	free(all);
+	free(c);
+	pmus_free(&pmus);
+	return be_resident_renumber(be, e)
+		       ? 0
+		       : be_error(be, "internal: after resident: a scratchpad is two tensors'");
+}
+
+static bool writes(const struct nest *n, const struct tensor *t)
+{
+	for (int i = 0; i < n->num_out; i++)
+		if (tensor_storage(n->out[i].access.tensor) == t)
+			return true;
+	return false;
+}
+
+/* What nests do to resident tensors, as consider() saw it: the first writes, none does both. */
+static bool renumber(struct backend *be, const struct module_entry *e)
+{
+	for (int i = 0; i < be->m->num_tensors; i++)
+		be->residence[i].first = -1;
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; i < n->num_in; i++) {
+			struct residence *r = &be->residence[tensor_storage(n->in[i].tensor)->id];
+
+			if (r->resident &&
+			    (r->first < 0 || writes(n, tensor_storage(n->in[i].tensor))))
+				return false;
+			r->last = k;
+		}
+		for (int i = 0; i < n->num_out; i++) {
+			struct residence *r =
+				&be->residence[tensor_storage(n->out[i].access.tensor)->id];
+
+			if (r->first < 0)
+				r->first = k;
+			r->last = k;
+		}
+	}
+	return true;
+}
+
+bool be_resident_renumber(struct backend *be, const struct module_entry *e)
+{
+	int num = be->m->num_tensors, pmus = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
+	int *next = xmalloc(sizeof(int) * (size_t)(pmus + 1));
+	bool ok = renumber(be, e);
+
+	/* No scratchpad may be two tensors' at a time. */
+	memset(next, -1, sizeof(int) * (size_t)(pmus + 1));
+	for (int k = 0; k < e->num_nests && ok; k++)
+		for (int i = 0; i < num && ok; i++) {
+			const struct residence *r = &be->residence[i];
+
+			if (!r->resident || r->first != k)
+				continue;
+			for (int q = 0; q < r->num_parts; q++) {
+				if (next[r->pmu[q]] >= r->first)
+					ok = false;
+				next[r->pmu[q]] = r->last;
+			}
+		}
+	free(next);
+	return ok;
+}
+
+void be_resident_drop(struct backend *be, const struct module_entry *e)
+{
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; i < n->num_out; i++)
+			be->residence[tensor_storage(n->out[i].access.tensor)->id].resident = false;
+	}
+}
+
+void be_resident_end(struct backend *be)
+{
+	for (int i = 0; be->residence && i < be->m->num_tensors; i++) {
+		free(be->residence[i].pmu);
+		free(be->residence[i].copy_reader);
+	}
+	free(be->residence);
+	be->residence = NULL;
+}
+
+static bool reads_copy(const struct residence *r, const struct nest *n)
+{
+	for (int i = 0; i < r->num_copy_readers; i++)
+		if (r->copy_reader[i] == n)
+			return true;
+	return false;
+}
+
+const struct residence *residence_of(const struct backend *be, const struct nest *n,
+				     struct tensor *t)
+{
+	const struct residence *r;
+
+	if (!be->residence)
+		return NULL;
+	r = &be->residence[tensor_storage(t)->id];
+	return r->resident && tensor_storage(t) != be->without && !reads_copy(r, n) ? r : NULL;
+}
+
+void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why)
+{
+	struct residence *r = &be->residence[tensor_storage(t)->id];
+
+	r->memory = true;
+	r->copy_reader = xrealloc(r->copy_reader,
+				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));
+	r->copy_reader[r->num_copy_readers++] = n;
+	if (writes(n, tensor_storage(t)) || r->num_copy_readers >= r->num_readers)
+		r->resident = false;
+	if (be_prints(be, "resident"))
+		fprintf(stderr, "resident: %s: %s memory: %s\n", tensor_storage(t)->name,
+			r->resident ? "also in" : "in", why);
+}
+
+int be_free_pmus(const struct backend *be)
+{
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0;
+	bool *taken = be_taken_pmus(be, be->at);
+
+	for (int i = 0; i < all; i++)
+		num += !taken[i];
+	free(taken);
+	return num;
+}
+
+/* Scratchpads that hold something while a nest runs. */
+bool *be_taken_pmus(const struct backend *be, int nest)
+{
+	bool *taken = xcalloc((size_t)rdu_chip_pmus_per_tile(&be->chip) * (size_t)be->tiles + 1,
+			      sizeof(bool));
+
+	for (int i = 0; be->residence && i < be->m->num_tensors; i++) {
+		const struct residence *r = &be->residence[i];
+
+		if (r->resident && r->first <= nest && nest <= r->last)
+			for (int k = 0; k < r->num_parts; k++)
+				taken[r->pmu[k]] = true;
+	}
+	return taken;
+}
