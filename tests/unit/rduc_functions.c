@@ -22,6 +22,8 @@ FUNC(divide) { return x / b; }
 FUNC(divide_a) { return 1 / b; }
 FUNC(divide_b) { return -(double)(float)(x / b) / b; }
 FUNC(reciprocal_sqr) { return 1 / (x * x); }
+FUNC(power) { return pow(x, b); }
+FUNC(power_17) { return pow(x, 1.7f); }
 FUNC(log_d) { return 1 / x; }
 FUNC(expm1_of) { return x < 0 ? expm1(x) : x; }
 FUNC(elu_d) { return x <= 0 ? exp(x) : 1; }
@@ -64,6 +66,8 @@ static const struct sweep {
 	{ "Div", 0, divide_a, 1.5, 0, NONE, false },
 	{ "Div", 1, divide_b, 3, 0, NONE, false },
 	{ "Pow", -1, reciprocal_sqr, 2.5, 0, -2, false },
+	{ "Pow", -1, power, 2, 0, NONE, false },
+	{ "Pow", -1, power_17, 2, 0, 1.7f, false },
 	{ "Log", 0, log_d, 1.5, 0, NONE, false },
 	{ "Elu", -1, expm1_of, 4, 0, NONE, false },
 	{ "Elu", 0, elu_d, 1, 0, NONE, false },
@@ -114,7 +118,8 @@ static float number(int k, int num)
 		1,	     -1,	 FLT_MAX,     -FLT_MAX,	     FLT_MIN,
 		-FLT_MIN,    0x1p-149f,	 -0x1p-149f,  0x1.8p-149f,   0x1p-126f,
 		0x1p126f,    0x1.2p126f, 0x1.fp-127f, 0x1.fffffep0f, 0x1.fffffep-1f,
-		0x1.0002p0f, 0x1p127f,	 0x1p-127f,   -0.00020775f,
+		0x1.0002p0f, 0x1p127f,	 0x1p-127f,   -0.00020775f,  3,
+		-3,
 	};
 	int n = (int)(sizeof(special) / sizeof(special[0])), half = (num - n) / 2;
 	uint32_t u;
@@ -126,9 +131,18 @@ static float number(int k, int num)
 	return of_bits(((k - n) / half ? 0x80000000u : 0) | (u < 0x7f800000 ? u : 0x7f7fffff));
 }
 
-static bool is_division(const struct sweep *s)
+/* Of two operands: all of SIDE numbers with all of them. */
+static bool is_square(const struct sweep *s)
 {
-	return !strcmp(s->op, "Div");
+	return !strcmp(s->op, "Div") || (!strcmp(s->op, "Pow") && s->number == NONE);
+}
+
+/* Pow: e^z is off by as much as z is, which grows with z. */
+static double grows(const struct sweep *s, double right)
+{
+	bool general = !strcmp(s->op, "Pow") && s->number != -2;
+
+	return general && isfinite(right) && right != 0 ? 1 + fabs(log(fabs(right))) : 1;
 }
 
 /* The inputs' i-th elements; the gradient that comes from above is 1. */
@@ -136,7 +150,7 @@ static float element(const struct sweep *s, char name, int i)
 {
 	if (name == 'g')
 		return 1;
-	if (!is_division(s))
+	if (!is_square(s))
 		return number(i, SIZES);
 	return number(name == 'x' ? i / SIDE : i % SIDE, SIDE);
 }
@@ -168,7 +182,7 @@ static struct graph *make(const struct sweep *s, char *error, int size)
 	g->name = graph_strdup(g, "functions");
 	g->opset = 20;
 	node_input(g, n, input(g, s, "x", false));
-	if (is_division(s))
+	if (is_square(s))
 		node_input(g, n, input(g, s, "b", s->constant));
 	else if (!strcmp(s->op, "Pow"))
 		node_input(g, n, graph_const_f(g, s->number));
@@ -226,9 +240,8 @@ static bool judge(const struct sweep *s, const float *y, double *worst)
 		double right = s->right(x, b), off;
 
 		/* A zero's sign, where a quotient is one. */
-		off = ulps_off(y[i], right, s->part * fabs((double)x));
-		if (is_division(s) && s->which < 0 && right == 0 &&
-		    !signbit(right) != !signbit(y[i]))
+		off = ulps_off(y[i], right, s->part * fabs((double)x)) / grows(s, right);
+		if (is_square(s) && s->which < 0 && right == 0 && !signbit(right) != !signbit(y[i]))
 			off = INFINITY;
 		*worst = fmax(*worst, off);
 		if (off > s->ulps && wrong++ < 5)

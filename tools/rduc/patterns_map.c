@@ -548,16 +548,20 @@ static bool exponent(struct map_ctx *c, float *e)
 	return true;
 }
 
+/* As C's pow: the sign of a zero and an infinity counts, 1^b and a^0 are 1. */
 static int power(struct map_ctx *c, int a, int b)
 {
-	int size = OP1(EXP, MUL(b, OP1(LOG, OP1(FABS, a))));
-	int half = MUL(b, F(c, 0.5f));
-	int odd = OP2(FEQ, OP1(FLOOR, half), half);
-	int whole = OP2(FEQ, OP1(FLOOR, b), b);
+	int m = OP1(FABS, a), one = F(c, 1), half = MUL(b, F(c, 0.5f));
+	int size = OP1(EXP, MUL(b, OP1(LOG, m)));
+	int even = OP2(FEQ, OP1(FLOOR, half), half);
+	int whole = OP2(FEQ, OP1(FLOOR, b), b), fraction;
 
-	size = SELECT(OP2(FEQ, b, F(c, 0)), F(c, 1), size);
-	return SELECT(LT(a, F(c, 0)),
-		      SELECT(whole, SELECT(odd, size, OP1(FNEG, size)), F(c, NAN)), size);
+	size = SELECT(OP2(FEQ, m, one), one, size);
+	size = SELECT(OP2(FEQ, b, F(c, 0)), one, size);
+	/* Not of a finite number below zero. */
+	fraction = SELECT(negative(c, a), SELECT(LT(F(c, -INFINITY), a), F(c, NAN), size), size);
+	return SELECT(OP2(AND, a, I(c, INT32_MIN)),
+		      SELECT(whole, SELECT(even, size, OP1(FNEG, size)), fraction), size);
 }
 
 static int power_const(struct map_ctx *c, int a, float e)
