@@ -210,10 +210,10 @@ static bool flat_plane(const struct seen *s)
 	return found;
 }
 
-/* Of an axis: where the last window of an AveragePool ends, and the input with and
- * without its padding; pads[0] of the front. */
+/* Of an axis of a pool: where the last window ends, the input's end with and without its
+ * padding, the padding before it. */
 struct reach {
-	int64_t end, padded, size;
+	int64_t end, padded, size, front;
 };
 
 static struct reach reach_of(const struct seen *s, int d)
@@ -233,7 +233,33 @@ static struct reach reach_of(const struct seen *s, int d)
 	} else if (!strcmp(pad, "VALID")) {
 		front = back = 0;
 	}
-	return (struct reach){ last + kernel - front, size + back, size };
+	return (struct reach){ last + kernel - front, size + back, size, front };
+}
+
+/* Window i of an axis has elements of the input. */
+static bool sees_input(const struct op_node *n, int d, const struct reach *r, int64_t i)
+{
+	for (int64_t k = 0; k < list_of(n, "kernel_shape", d, 1); k++) {
+		int64_t at = i * list_of(n, "strides", d, 1) - r->front +
+			     k * list_of(n, "dilations", d, 1);
+
+		if (at >= 0 && at < r->size)
+			return true;
+	}
+	return false;
+}
+
+/* With dilations a window may step over all of the input, from padding to padding. */
+static bool padding_only(const struct seen *s)
+{
+	for (int d = 0; d < input_of(s, 0)->ndim - 2; d++) {
+		struct reach r = reach_of(s, d);
+
+		for (int64_t i = 0; i < s->m->val[s->n->out[0]].dim[d + 2]; i++)
+			if (!sees_input(s->n, d, &r, i))
+				return true;
+	}
+	return false;
 }
 
 /* Before opset 19 it divides by the whole window, also where that ends beyond the padding. */
@@ -287,6 +313,7 @@ static const struct {
 	{ "Max", has_nan, true, "a NaN is lost, or not, by its place" },
 	{ "Min", has_nan, true, "a NaN is lost, or not, by its place" },
 	{ "MaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
+	{ "MaxPool", padding_only, false, "of padding only it is the lowest number, not -inf" },
 	{ "GlobalMaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
 	{ "PRelu", slope_not_finite, true, "0 times the slope is added where x is positive" },
 	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
