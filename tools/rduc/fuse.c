@@ -292,9 +292,9 @@ struct list {
 struct fuser {
 	struct backend *be;
 	struct module_entry *e;
-	struct list *readers, *writers; /* by tensor: slots; some of them did so before */
+	struct list *readers, *writers; /* by storage: slots; some of them did so before */
 	struct list *waiting; /* by slot: slots that could not pass it */
-	struct list full; /* slots that had no room to keep a result */
+	struct list *full; /* by storage: slots that had no room to keep it for others */
 	int *num_readers; /* by storage: nests of all entries */
 	bool *stays; /* by storage: it outlives the run */
 	bool *untried; /* by slot */
@@ -334,9 +334,14 @@ static void note_accesses(struct fuser *f, int slot)
 	const struct nest *n = f->e->nests[slot];
 
 	for (int i = 0; i < n->num_in; i++)
-		list_add(&f->readers[n->in[i].tensor->id], slot);
-	for (int o = 0; o < n->num_out; o++)
-		list_add(&f->writers[n->out[o].access.tensor->id], slot);
+		list_add(&f->readers[tensor_storage(n->in[i].tensor)->id], slot);
+	for (int o = 0; o < n->num_out; o++) {
+		int root = tensor_storage(n->out[o].access.tensor)->id;
+
+		list_add(&f->writers[root], slot);
+		if (n->out[o].add)
+			list_add(&f->readers[root], slot);
+	}
 }
 
 static void try_again(struct fuser *f, int slot)
@@ -353,14 +358,14 @@ static void try_all_again(struct fuser *f, struct list *l)
 	l->num = 0;
 }
 
-/* The nest of slot `at` is another now, that of slot `gone` is in it. */
-static void changed(struct fuser *f, int at, int gone)
+/* The nest of slot `at` is another now: b is in it. Slot `gone` is empty. */
+static void changed(struct fuser *f, int at, int gone, const struct nest *b)
 {
 	const struct nest *n = f->e->nests[at];
 
 	note_accesses(f, at);
 	for (int i = 0; i < n->num_in; i++) {
-		const struct list *l = &f->writers[n->in[i].tensor->id];
+		const struct list *l = &f->writers[tensor_storage(n->in[i].tensor)->id];
 
 		for (int k = 0; k < l->num; k++)
 			try_again(f, l->slot[k]);
@@ -368,7 +373,11 @@ static void changed(struct fuser *f, int at, int gone)
 	try_again(f, at);
 	try_all_again(f, &f->waiting[at]);
 	try_all_again(f, &f->waiting[gone]);
-	try_all_again(f, &f->full);
+	/* The storage that b read has fewer readers now. */
+	for (int i = 0; i < b->num_in; i++)
+		try_all_again(f, &f->full[tensor_storage(b->in[i].tensor)->id]);
+	for (int o = 0; o < b->num_out; o++)
+		try_all_again(f, &f->full[tensor_storage(b->out[o].access.tensor)->id]);
 }
 
 static void fuser_init(struct fuser *f, struct backend *be, struct module_entry *e)
@@ -380,6 +389,7 @@ static void fuser_init(struct fuser *f, struct backend *be, struct module_entry 
 			     .e = e,
 			     .readers = xcalloc(tensors, sizeof(*f->readers)),
 			     .writers = xcalloc(tensors, sizeof(*f->writers)),
+			     .full = xcalloc(tensors, sizeof(*f->full)),
 			     .waiting = xcalloc(slots, sizeof(*f->waiting)),
 			     .num_readers = xcalloc(tensors, sizeof(*f->num_readers)),
 			     .stays = xcalloc(tensors, sizeof(*f->stays)),
@@ -399,13 +409,14 @@ static void fuser_free(struct fuser *f)
 	for (int i = 0; i < f->be->m->num_tensors; i++) {
 		free(f->readers[i].slot);
 		free(f->writers[i].slot);
+		free(f->full[i].slot);
 	}
 	for (int k = 0; k < f->e->num_nests; k++)
 		free(f->waiting[k].slot);
 	free(f->readers);
 	free(f->writers);
 	free(f->waiting);
-	free(f->full.slot);
+	free(f->full);
 	free(f->candidates.slot);
 	free(f->num_readers);
 	free(f->stays);
@@ -456,24 +467,34 @@ static void replace(struct nest *a, struct nest *to, struct nest *b)
 	a->fused[1] = b;
 }
 
-/* May a, in slot p, go down to slot c, or b up from there? False: *up and *down are slots in the
- * way; else those that are not are -1. */
-static bool can_meet(const struct fuser *f, int p, int c, int *up, int *down)
+/* The first of these slots between p and c whose nest may not be exchanged with n, or `first`. */
+static int in_way(const struct fuser *f, const struct list *l, const struct nest *n, int p, int c,
+		  int first)
 {
-	const struct nest *a = f->e->nests[p], *b = f->e->nests[c];
+	for (int i = 0; i < l->num; i++) {
+		int k = l->slot[i];
 
-	*up = *down = -1;
-	for (int k = p + 1; k < c && (*up < 0 || *down < 0); k++) {
-		const struct nest *n = f->e->nests[k];
-
-		if (!n)
-			continue;
-		if (*up < 0 && !independent(n, b))
-			*up = k;
-		if (*down < 0 && !independent(a, n))
-			*down = k;
+		if (k > p && k < c && (first < 0 || k < first) && f->e->nests[k] &&
+		    !independent(f->e->nests[k], n))
+			first = k;
 	}
-	return *up < 0 || *down < 0;
+	return first;
+}
+
+/* The first slot between p and c whose nest may not be exchanged with n; -1: none. */
+static int first_in_way(const struct fuser *f, const struct nest *n, int p, int c)
+{
+	int first = -1;
+
+	for (int i = 0; i < n->num_in; i++)
+		first = in_way(f, &f->writers[tensor_storage(n->in[i].tensor)->id], n, p, c, first);
+	for (int o = 0; o < n->num_out; o++) {
+		int root = tensor_storage(n->out[o].access.tensor)->id;
+
+		first = in_way(f, &f->writers[root], n, p, c, first);
+		first = in_way(f, &f->readers[root], n, p, c, first);
+	}
+	return first;
 }
 
 static void fuse(struct fuser *f, int p, int c, struct nest *to, bool up)
@@ -490,7 +511,7 @@ static void fuse(struct fuser *f, int p, int c, struct nest *to, bool up)
 	count_reader(f, a, 1);
 	f->e->nests[gone] = NULL;
 	f->e->nests[at] = a;
-	changed(f, at, gone);
+	changed(f, at, gone, b);
 }
 
 /* explain: fuse nothing, print what is kept apart by a limit only. */
@@ -514,7 +535,10 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 				if (touches(a, tensor_storage(b->out[k].access.tensor), false) ||
 				    touches(a, tensor_storage(b->out[k].access.tensor), true))
 					return false;
-			if (!can_meet(f, p, c, &up, &down)) {
+			/* b goes up to a, or a down to b */
+			up = first_in_way(f, b, p, c);
+			down = up < 0 ? -1 : first_in_way(f, a, p, c);
+			if (up >= 0 && down >= 0) {
 				list_add(&f->waiting[up], p);
 				list_add(&f->waiting[down], p);
 				return false;
@@ -522,7 +546,7 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 			keep = needed(f, t, a, b);
 			fits = append(&to, a, o, b, i, keep, &full);
 			if (!fits && keep && to.num_out == NEST_MAX_OUT)
-				list_add(&f->full, p); /* until nobody else needs it */
+				list_add(&f->full[tensor_storage(t)->id], p);
 			if (fits && too_large(f->be, &to)) {
 				full = "operations (at most 8 times the stages of a PCU)";
 				fits = false;
@@ -551,7 +575,7 @@ static bool fuse_first(struct fuser *f, int p, bool explain)
 
 	l->num = 0;
 	for (int o = 0; o < a->num_out; o++) {
-		const struct list *r = &f->readers[a->out[o].access.tensor->id];
+		const struct list *r = &f->readers[tensor_storage(a->out[o].access.tensor)->id];
 
 		for (int i = 0; i < r->num; i++)
 			if (r->slot[i] > p && f->e->nests[r->slot[i]])
