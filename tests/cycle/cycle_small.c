@@ -217,6 +217,61 @@ static void streams(struct rig *r)
 	r->chip.dram_latency -= 1000;
 }
 
+/* Words far apart, the next vector's beside them: bursts that coalesce if enough are held. */
+static struct cfgb *columns(const struct rdu_chip *chip)
+{
+	struct cfgb *b = stream(chip, 64, RDU_FMT_WORD);
+	struct rdu_cfg_access *a = (struct rdu_cfg_access *)(void *)cfgb_body(b, 0)->bytes;
+
+	a->lane_stride = 1024;
+	a->stride[0] = 1;
+	return b;
+}
+
+/* Every number of memory, AGCU and FIFO that the chip names makes itself felt: made much
+ * worse it costs cycles, in a stream that is at the memory's limit. */
+static void fields(struct rig *r)
+{
+	static const struct {
+		const char *name;
+		size_t at;
+		uint32_t value;
+	} worse[] = {
+#define WORSE(f, v) { #f, offsetof(struct rdu_chip, f), v }
+		WORSE(agcu_requests, 4),     WORSE(agcu_vectors, 4),	  WORSE(dram_queue, 1),
+		WORSE(dram_row, 64),	     WORSE(dram_cwl, 400),	  WORSE(dram_trcd, 400000),
+		WORSE(dram_trp, 2000000),    WORSE(dram_tras, 2000000),	  WORSE(dram_trc, 2000000),
+		WORSE(dram_trrd_s, 2000000), WORSE(dram_trrd_l, 2000000), WORSE(dram_tfaw, 8000000),
+		WORSE(dram_twtr_s, 2000000), WORSE(dram_twtr_l, 2000000), WORSE(dram_trtp, 2000000),
+		WORSE(dram_trtw, 1000),	     WORSE(dram_twr, 2000000),	  WORSE(dram_trfc, 4000000),
+		WORSE(dram_trefi, 500000),   WORSE(dram_tccd_l, 40),	  WORSE(dram_drain_high, 1),
+		WORSE(dram_latency, 900),
+#undef WORSE
+	};
+	const struct rdu_chip chip = r->chip;
+	struct outcome base = both(r, stream(&chip, 1000, RDU_FMT_WORD), "stream"), got;
+	struct outcome held = both(r, columns(&chip), "columns");
+
+	for (size_t i = 0; i < sizeof(worse) / sizeof(worse[0]); i++) {
+		uint32_t *field = (uint32_t *)(void *)((char *)&r->chip + worse[i].at),
+			 was = *field;
+
+		*field = worse[i].value;
+		if (field == &r->chip.dram_drain_high)
+			r->chip.dram_drain_low = 0;
+		got = both(r, stream(&r->chip, 1000, RDU_FMT_WORD), worse[i].name);
+		ok(got.cycles > base.cycles + base.cycles / 50,
+		   "%s %u, not %u: %llu cycles, not %llu", worse[i].name, worse[i].value, was,
+		   (unsigned long long)got.cycles, (unsigned long long)base.cycles);
+		r->chip = chip;
+	}
+	r->chip.agcu_lines = 2;
+	got = both(r, columns(&r->chip), "columns, few bursts held");
+	ok(got.bytes > 2 * held.bytes, "agcu_lines 2: %llu bytes, not %llu",
+	   (unsigned long long)got.bytes, (unsigned long long)held.bytes);
+	r->chip = chip;
+}
+
 static void buffers(struct rig *r)
 {
 	struct outcome one = both(r, buffered(&r->chip, 1, 40, 16), "one copy"),
@@ -243,6 +298,7 @@ int main(void)
 		rig_init(&r, chips[i]);
 		printf("# %s\n", chips[i]);
 		streams(&r);
+		fields(&r);
 		buffers(&r);
 		if (r.chip.systolic_cols) {
 			struct outcome p = both(&r, product(&r.chip, 64, 8), "product of bf16");
