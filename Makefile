@@ -10,6 +10,7 @@
 #   make vm         a shell in a VM with the card
 #   make bench      measurements, one line each (BENCH=NAME runs one)
 #   make validation modelled time beside published time; writes Documentation/validation.md
+#   make sensitivities  which assumed numbers carry the results; writes that page, too
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
 #   make fuzz-diff  random models against other judges, for so long
@@ -339,6 +340,8 @@ help:
 	@echo '                only when named: debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
+	@echo 'make validation, sensitivities   modelled time beside published time, and which assumed'
+	@echo '                numbers carry it: writes the pages of those names in Documentation'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
 	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
 	@echo 'make fuzz-diff  random models against other judges for FUZZ_SECONDS=60 (FUZZ_SEED=N: again)'

@@ -33,6 +33,10 @@ $(foreach f,$(LITERATURE_SRCS) tests/bench/validation.c,$(eval CFLAGS_$(f) := -I
 $(eval $(call program,rdu-validation,tests/bench/validation.c $(LITERATURE_SRCS) $(CYCLE_SRCS),librdumodel))
 CONFORMANCE += tests/bench/validation
 
-.PHONY: validation
+.PHONY: validation sensitivities
 validation: $(B)/bin/rdu-validation
 	$(Q)$< -o Documentation/validation.md
+
+# A quarter of an hour on two processors.
+sensitivities: $(addprefix $(B)/bin/,rdu rduc rdu-mkmodel rdu-cycles rdu-validation)
+	$(Q)tests/bench/sensitivities -o Documentation/sensitivities.md

@@ -72,8 +72,7 @@ static int run_card(struct rdu_section *s, struct memory *m, uint32_t n, char *t
 	return -1;
 }
 
-/* Columns lie one after another, each from a page on. */
-static int run_cycles(struct rdu_section *s, struct memory *m, uint32_t n,
+static int run_cycles(struct rdu_section *s, struct memory *m, uint32_t n, uint64_t gap,
 		      struct cycle_result *result, char *text, size_t size)
 {
 	struct cycle_segment seg[LITERATURE_SEGMENTS];
@@ -82,12 +81,12 @@ static int run_cycles(struct rdu_section *s, struct memory *m, uint32_t n,
 
 	for (uint32_t i = 0; i < n; i++) {
 		seg[i] = (struct cycle_segment){ (unsigned char *)m->column[i], m->bytes[i], at };
-		at += (m->bytes[i] + 4095) / 4096 * 4096;
+		at += (m->bytes[i] + 4095) / 4096 * 4096 + gap;
 	}
 	return cycle_run(&setup, result, text, size);
 }
 
-static int run_both(const struct literature *l, struct rdu_section *s, uint32_t rows,
+static int run_both(const struct literature *l, struct rdu_section *s, uint32_t rows, uint64_t gap,
 		    struct literature_time *time, char *text, size_t size)
 {
 	struct cycle_result result = { 0 };
@@ -97,7 +96,8 @@ static int run_both(const struct literature *l, struct rdu_section *s, uint32_t 
 
 	memory_new(&a, l, rows);
 	memory_new(&b, l, rows);
-	ret = run_card(s, &a, n, text, size) || run_cycles(s, &b, n, &result, text, size) ? -1 : 0;
+	ret = run_card(s, &a, n, text, size) || run_cycles(s, &b, n, gap, &result, text, size) ? -1
+											       : 0;
 	if (!ret && memcmp(a.column[n - 1], b.column[n - 1], a.bytes[n - 1])) {
 		snprintf(text, size, "card and cycle-by-cycle simulator differ in the result");
 		ret = -1;
@@ -112,7 +112,7 @@ static int run_both(const struct literature *l, struct rdu_section *s, uint32_t 
 }
 
 int literature_run(const struct literature *l, const struct rdu_chip *chip, uint32_t rows,
-		   struct literature_time *time, char *text, size_t size)
+		   uint64_t gap, struct literature_time *time, char *text, size_t size)
 {
 	const struct rdu_section_time *t;
 	struct rdu_cfg_diag diag;
@@ -130,7 +130,7 @@ int literature_run(const struct literature *l, const struct rdu_chip *chip, uint
 	t = rdu_section_time(s, NULL, NULL, NULL);
 	if (t) {
 		time->card = t->cycles;
-		ret = run_both(l, s, rows, time, text, size);
+		ret = run_both(l, s, rows, gap, time, text, size);
 	} else {
 		snprintf(text, size, "out of memory");
 	}

@@ -43,8 +43,9 @@ struct literature_time {
 };
 
 /* Runs `rows` rows on the card's fabric and cycle by cycle, wants the same bits of both and
- * the right values. 0, or -1 and a text. */
+ * the right values. Columns lie one after another, each from a page on, `gap` bytes between
+ * them. 0, or -1 and a text. */
 int literature_run(const struct literature *l, const struct rdu_chip *chip, uint32_t rows,
-		   struct literature_time *time, char *text, size_t size);
+		   uint64_t gap, struct literature_time *time, char *text, size_t size);
 
 #endif

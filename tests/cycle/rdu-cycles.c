@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: MIT
 /*
- * rdu-cycles FILE [ENTRY]: every section of a program's entry point, cycle by cycle,
- * beside the time that the card gives. Memory holds small numbers of both signs; after
- * each section the two must hold the same bits, and have moved the same bytes where no
- * address is data.
+ * rdu-cycles FILE [ENTRY [BELOW]]: every section of a program's entry point, cycle by
+ * cycle, beside the time that the card gives. Memory holds small numbers of both signs,
+ * int64 those below BELOW (1: zeros); after each section the two must hold the same bits,
+ * and have moved the same bytes where no address is data. "run" at the end is with program
+ * and argument loads.
  */
 #include "cycle.h"
 #include "rduc_back_run.h"
 
-static void fill(struct ran *r)
+static void fill(struct ran *r, uint32_t below)
 {
 	uint32_t x = 1;
 
@@ -25,18 +26,26 @@ static void fill(struct ran *r)
 		}
 		if (s->dtype != RDU_DT_F32)
 			memset(p, 0, bytes);
+		for (size_t k = 0; s->dtype == RDU_DT_I64 && k < bytes / 8; k++) {
+			x = x * 1664525 + 1013904223;
+			((int64_t *)(void *)p)[k] = (x >> 8) % below;
+		}
 	}
 }
 
-static uint32_t **scratch_new(const struct rdu_chip *chip, size_t pmus)
+/* Scratchpads that the section has buffers in, those that are not there yet. */
+static void scratch_for(uint32_t **scratch, const struct rdu_section *s)
 {
-	uint32_t **p = calloc(pmus + 1, sizeof(*p));
+	uint32_t pmus = rdu_chip_pmus_per_tile(&s->chip);
 
-	for (size_t i = 0; i < pmus; i++) {
-		p[i] = aligned_alloc(64, chip->pmu_bytes);
-		memset(p[i], 0xff, chip->pmu_bytes);
+	for (uint32_t i = 0; i < s->hdr->buffers.count; i++) {
+		uint32_t **p = &scratch[s->buffers[i].tile * pmus + s->buffers[i].unit];
+
+		if (*p)
+			continue;
+		*p = aligned_alloc(64, s->chip.pmu_bytes);
+		memset(*p, 0xff, s->chip.pmu_bytes);
 	}
-	return p;
 }
 
 static bool gathers(const struct rdu_section *s)
@@ -61,17 +70,18 @@ int main(int argc, char **argv)
 	const struct rdu_prog_entry *en;
 	const struct rdu_prog_step *step;
 	uint32_t e = argc > 2 ? (uint32_t)atoi(argv[2]) : 0, **sa, **sb;
-	uint64_t *base, at = 0, fast = 0, slow = 0;
+	uint32_t below = argc > 3 ? (uint32_t)atoi(argv[3]) : 1;
+	uint64_t *base, at = 0, fast = 0, slow = 0, loads = 0;
 	char error[300];
 	size_t pmus;
 	int bad = 0;
 
-	if (argc < 2 || ran_open(&a, argv[1]) || ran_open(&b, argv[1])) {
-		fprintf(stderr, "rdu-cycles FILE [ENTRY]\n");
+	if (argc < 2 || !below || ran_open(&a, argv[1]) || ran_open(&b, argv[1])) {
+		fprintf(stderr, "rdu-cycles FILE [ENTRY [BELOW]]\n");
 		return 2;
 	}
-	fill(&a);
-	fill(&b);
+	fill(&a, below);
+	fill(&b, below);
 	h = (const void *)a.program;
 	sec = (const void *)(a.program + h->sections_off);
 	seg = (const void *)(a.program + h->segments_off);
@@ -83,8 +93,8 @@ int main(int argc, char **argv)
 		at += (a.region[i].size + 4095) / 4096 * 4096;
 	}
 	pmus = rdu_chip_pmus_per_tile(&a.chip) * h->num_tiles;
-	sa = scratch_new(&a.chip, pmus);
-	sb = scratch_new(&b.chip, pmus);
+	sa = calloc(pmus + 1, sizeof(*sa));
+	sb = calloc(pmus + 1, sizeof(*sb));
 	printf("%-40s %12s %12s %7s %12s %12s\n", "section", "card", "cycles", "ratio", "card MB",
 	       "MB");
 	for (uint32_t k = 0; k < en[e].num_steps; k++) {
@@ -103,6 +113,8 @@ int main(int argc, char **argv)
 			printf("%s: %s\n", q->name, diag.text);
 			return 1;
 		}
+		scratch_for(sa, x);
+		scratch_for(sb, x);
 		for (uint32_t i = 0; i < q->num_segments; i++) {
 			const struct rdu_prog_segment *g = &seg[q->first_segment + i];
 
@@ -145,10 +157,14 @@ int main(int argc, char **argv)
 			       (unsigned long long)got.memory.turnarounds);
 		fast += t->cycles;
 		slow += got.cycles;
+		loads += rdu_pload_cycles(&a.chip, q->size) +
+			 rdu_aload_cycles(&a.chip, q->num_segments);
 		bad += !same || !moved;
 		rdu_section_free(x);
 	}
 	printf("%-40s %12llu %12llu %7.3f\n", "all", (unsigned long long)fast,
 	       (unsigned long long)slow, (double)fast / (double)slow);
+	printf("%-40s %12llu %12llu\n", "run", (unsigned long long)(fast + loads),
+	       (unsigned long long)(slow + loads));
 	return bad ? 1 : 0;
 }
