@@ -2,16 +2,17 @@
 /*
  * Nothing behind the fabric's back: what runs is the configuration in the
  * program file. Compiles a small network, swaps one opcode, one stride, one
- * counter limit or one route in the image, and wants to see the result change
+ * counter limit, one token or one route in the image, and wants to see the result change
  * or the load refused with a code and a place. A card that computed "Conv" from
  * the operator's name would not notice.
  */
 #include "e2e.h"
 #include "rdu/config.h"
 
-enum swap { SWAP_OPCODE, SWAP_STRIDE, SWAP_SYSTOLIC, SWAP_ROUTE, SWAP_COUNTER, SWAPS };
+enum swap { SWAP_OPCODE, SWAP_STRIDE, SWAP_SYSTOLIC, SWAP_ROUTE, SWAP_COUNTER, SWAP_TOKEN, SWAPS };
 
-static const char *const swap_name[] = { "opcode", "stride", "systolic step", "route", "counter" };
+static const char *const swap_name[] = { "opcode", "stride",  "systolic step",
+					 "route",  "counter", "token" };
 
 struct image {
 	uint8_t *bytes;
@@ -70,6 +71,16 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 		struct rdu_cfg_program *p = table(h, h->programs);
 		uint8_t *bodies = table(h, h->bodies);
 		struct rdu_cfg_link *l = table(h, h->links);
+		struct rdu_cfg_token *t = table(h, h->tokens);
+
+		for (uint32_t i = 0; kind == SWAP_TOKEN && i < h->tokens.count; i++) {
+			if (k--)
+				continue;
+			snprintf(what, size, "section %u edge %u: %u -> %u tokens at first", s, i,
+				 t[i].initial, !t[i].initial);
+			t[i].initial = !t[i].initial;
+			return true;
+		}
 
 		for (uint32_t i = 0; kind == SWAP_ROUTE && i < h->links.count; i++) {
 			if (k--)

@@ -146,7 +146,7 @@ static double copy_cycles(const struct backend *be, const struct nest *n, struct
 static int improve(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct nest *n = s->nest;
-	int op = (int)(s - be->section);
+	int op = be->num_ops + (int)(s - first);
 
 	if (be_time(be, s->im))
 		return -1;
@@ -208,7 +208,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 {
 	static const int levels[] = { 3, 1, 0 };
 	struct nest *n = s->nest;
-	int op = (int)(s - be->section), r;
+	int op = be->num_ops + (int)(s - first), r;
 	char reason[256];
 
 	do
@@ -237,7 +237,7 @@ static int lower_dropped(struct backend *be, struct be_section *first)
 
 		if (s->im)
 			continue;
-		be->at = (int)(s - first);
+		be->at = be->until = (int)(s - first);
 		r = lower_nest(be, first, s);
 		if (r)
 			return r;
@@ -261,11 +261,13 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 		struct be_section *s = &be->section[be->num_sections];
 		int r;
 
-		if (be->num_sections == RDU_MAX_SECTIONS)
+		if (be->num_ops + k == RDU_MAX_SECTIONS)
 			return be_error(be, "%s: needs more than %d sections", be->m->name,
 					RDU_MAX_SECTIONS);
-		*s = (struct be_section){ .entry = entry, .nest = e->nests[k] };
-		be->at = k;
+		*s = (struct be_section){
+			.entry = entry, .first_nest = k, .num_nests = 1, .nest = e->nests[k]
+		};
+		be->at = be->until = k;
 		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
 			     e->num_nests, s->nest->name ? s->nest->name : "");
 		r = lower_nest(be, first, s);
@@ -306,12 +308,16 @@ static int lower_entry(struct backend *be, int entry)
 	}
 	if (r)
 		return -1;
-	for (int i = first; i < be->num_sections; i++) {
-		const struct nest *n = be->section[i].nest;
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
 		struct rdu_file_op *op = &be->op[be->num_ops++];
 
 		snprintf(op->name, sizeof(op->name), "%.63s", n->name ? n->name : "");
 		snprintf(op->type, sizeof(op->type), "%.31s", n->op_type ? n->op_type : "");
+	}
+	if (be->level > 0)
+		be_cut(be, first);
+	for (int i = first; i < be->num_sections; i++) {
 		if (be_prints(be, "lower") || be_prints(be, "place"))
 			print_image(be->section[i].im);
 		be->step[be->num_steps++] = (struct rdu_prog_step){ RDU_STEP_RUN, (uint32_t)i };

@@ -130,6 +130,14 @@ struct usegment {
 	uint32_t access;
 };
 
+/* What a nest has of a section that it shares with others. */
+struct ushare {
+	int op; /* op_id of its programs */
+	int used[3]; /* physical units by enum rdu_unit */
+	uint64_t busy; /* cycles that the busiest of its stages works */
+	int bound, bound_prog; /* of that stage */
+};
+
 struct uimage {
 	char name[48];
 	const struct rdu_chip *chip;
@@ -155,6 +163,8 @@ struct uimage {
 	uint64_t cycles, dram_bytes, macs, flops;
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
+	int num_shares;
+	struct ushare *share;
 	bool systolic;
 };
 
@@ -209,7 +219,8 @@ struct residence {
 struct be_section {
 	struct uimage *im;
 	int entry; /* first entry that uses it */
-	struct nest *nest;
+	int first_nest, num_nests; /* of the entry's, in their order */
+	struct nest *nest; /* the first */
 };
 
 struct backend {
@@ -224,7 +235,7 @@ struct backend {
 	char **note; /* for the report: what was not done as asked, and why */
 	/* resident.c; NULL: nothing stays */
 	struct residence *residence;
-	int at; /* nest of the entry that is being lowered */
+	int at, until; /* nests of the entry that are being made a section, first and last */
 	struct tensor *crowded; /* resident, and why the last attempt did not fit; NULL: none */
 	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
 	/* regions.c */
@@ -274,8 +285,9 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 /* Nest n uses t in memory from now on. All nests of t that were lowered must be lowered anew
  * where that changes what they do. */
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why);
-bool *be_taken_pmus(const struct backend *be, int nest); /* by number; to be freed */
-int be_free_pmus(const struct backend *be); /* for the nest being lowered */
+/* PMUs that hold something resident during the section being made; by number, to be freed. */
+bool *be_taken_pmus(const struct backend *be);
+int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
  * busiest part. */
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
@@ -287,6 +299,10 @@ int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
+/* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
+int image_finish(struct backend *be, struct uimage *im);
+/* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
+void be_cut(struct backend *be, int first);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
 int be_route(struct backend *be, struct uimage *im); /* route.c */
 int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one section */

@@ -9,11 +9,24 @@
 #include <string.h>
 #include "backend.h"
 
+int image_finish(struct backend *be, struct uimage *im)
+{
+	struct rdu_cfg_diag diag;
+
+	if (be_place(be, im) || be_route(be, im) || be_image(be, im))
+		return -1;
+	if (!rdu_config_validate(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag))
+		return 0;
+	return be_error(be, "%s%s: %s",
+			diag.error == RDU_CFG_E_TOO_LARGE ? ""
+							  : "internal: the section is not valid: ",
+			im->name, diag.text);
+}
+
 static int attempt(struct backend *be, struct nest *n, const struct lnest *l, const struct plan *pl,
 		   int op_id, struct uimage **out)
 {
 	struct uimage *im = image_new(&be->chip, be->tiles, n->name);
-	struct rdu_cfg_diag diag;
 	int r = 1;
 
 	if (!pl->no_contract)
@@ -23,17 +36,7 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	if (r || image_resident(be, im, n) || image_pack(im))
 		r = be_error(be, "%s", im->error);
 	if (!r)
-		r = be_place(be, im);
-	if (!r)
-		r = be_route(be, im);
-	if (!r)
-		r = be_image(be, im);
-	if (!r && rdu_config_validate(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag))
-		r = be_error(be, "%s%s: %s",
-			     diag.error == RDU_CFG_E_TOO_LARGE
-				     ? ""
-				     : "internal: the section is not valid: ",
-			     n->name, diag.text);
+		r = image_finish(be, im);
 	be->crowded = r ? im->crowded : NULL;
 	if (r) {
 		if (be_prints(be, "lower"))

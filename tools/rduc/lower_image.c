@@ -34,6 +34,7 @@ void image_free(struct uimage *im)
 	free(im->buffer);
 	free(im->unit);
 	free(im->segment);
+	free(im->share);
 	free(im->bytes);
 	free(im);
 }

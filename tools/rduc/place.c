@@ -167,7 +167,7 @@ int be_place(struct backend *be, struct uimage *im)
 	struct placer p = { .im = im };
 	int room = 16, r = 0, *queue, head = 0, tail = 0, seeds = 0;
 	unsigned int num_taken = 0;
-	bool *queued, *taken = be_taken_pmus(be, be->at);
+	bool *queued, *taken = be_taken_pmus(be);
 	double x, y;
 
 	for (unsigned int i = 0; i < rdu_chip_pmus_per_tile(im->chip) * (unsigned int)im->tiles;

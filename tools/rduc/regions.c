@@ -10,7 +10,7 @@
 
 struct life {
 	struct tensor *t;
-	int first, last; /* nests, counted over all entries */
+	int first, last; /* sections, counted over all entries */
 	uint64_t size, offset;
 };
 
@@ -118,10 +118,13 @@ int be_regions(struct backend *be)
 		if (kind[root->id] == TENSOR_TEMP && m->tensors[i]->kind != TENSOR_TEMP)
 			kind[root->id] = m->tensors[i]->kind;
 	}
-	for (int e = 0; e < m->num_entries; e++)
-		for (int k = 0; k < m->entries[e].num_nests; k++, at++) {
+	for (int e = 0; e < m->num_entries; e++) /* at: number of the section */
+		for (int k = 0, left = 0; k < m->entries[e].num_nests; k++) {
 			const struct nest *s = m->entries[e].nests[k];
 
+			if (!left)
+				left = be->section[at++].num_nests;
+			left--;
 			for (int i = 0; i < s->num_in; i++)
 				alive(life, s->in[i].tensor, at);
 			for (int i = 0; i < s->num_out; i++)

@@ -3,8 +3,10 @@
  * What each section uses, how long it is expected to take by the card's own
  * timing model, and what bounds it.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "backend.h"
+#include "mem.h"
 #include "outfile.h"
 
 const char *be_bound_text(int bound)
@@ -24,6 +26,37 @@ const char *be_bound_text(int bound)
 		return "tokens";
 	}
 	return "start-up";
+}
+
+static struct ushare *share_of(struct uimage *im, int op)
+{
+	for (int i = 0; i < im->num_shares; i++)
+		if (im->share[i].op == op)
+			return &im->share[i];
+	im->share = xgrow(im->share, im->num_shares, sizeof(*im->share));
+	im->share[im->num_shares] = (struct ushare){ .op = op, .bound_prog = -1 };
+	return &im->share[im->num_shares++];
+}
+
+/* What each nest of the section has of it. A unit is counted with the first that uses it. */
+static void find_shares(struct uimage *im, const struct rdu_section_time *t)
+{
+	bool *seen = xcalloc((size_t)im->num_units + 1, sizeof(bool));
+
+	im->num_shares = 0;
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct rdu_stage_time *g = &t->stages[t->stage_of[i]];
+		struct ushare *s = share_of(im, im->prog[i].op_id);
+
+		s->used[im->unit[im->prog[i].unit].kind] += !seen[im->prog[i].unit];
+		seen[im->prog[i].unit] = true;
+		if (s->bound_prog < 0 || g->busy > s->busy) {
+			s->busy = g->busy;
+			s->bound = (int)g->bound;
+			s->bound_prog = (int)g->program;
+		}
+	}
+	free(seen);
 }
 
 int be_time(struct backend *be, struct uimage *im)
@@ -61,6 +94,7 @@ int be_time(struct backend *be, struct uimage *im)
 		((double)im->cycles * be->chip.dram_mbps * 1000.0 / be->chip.clock_khz);
 	if (share > 0.8)
 		im->bound = RDU_BOUND_DRAM;
+	find_shares(im, t);
 	rdu_section_free(s);
 	return 0;
 }
@@ -99,6 +133,19 @@ static void print_chip(const struct backend *be, FILE *f)
 	fprintf(f, "\n");
 }
 
+static void print_kind(FILE *f, const struct uimage *im, int prog)
+{
+	static const char *const kind[] = {
+#define KIND_NAME(n, v, u, d) [v] = #n,
+		RDU_KINDS(KIND_NAME)
+#undef KIND_NAME
+	};
+
+	if (prog >= 0 && prog < im->num_progs)
+		fprintf(f, " (%s)", kind[im->prog[prog].kind]);
+	fprintf(f, "\n");
+}
+
 static void print_section(const struct backend *be, FILE *f, const struct uimage *im)
 {
 	double seconds = (double)im->cycles / (be->chip.clock_khz * 1000.0);
@@ -110,16 +157,15 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 		im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
 		(unsigned long long)im->cycles, seconds * 1e6,
 		(double)im->dram_bytes / seconds / 1e9, use, be_bound_text(im->bound));
-	if (im->bound_prog >= 0 && im->bound_prog < im->num_progs) {
-		static const char *const kind[] = {
-#define KIND_NAME(n, v, u, d) [v] = #n,
-			RDU_KINDS(KIND_NAME)
-#undef KIND_NAME
-		};
+	print_kind(f, im, im->bound_prog);
+	for (int i = 0; im->num_shares > 1 && i < im->num_shares; i++) {
+		const struct ushare *s = &im->share[i];
 
-		fprintf(f, " (%s)", kind[im->prog[im->bound_prog].kind]);
+		fprintf(f, "    %-34.34s %4d %4d %4d %12llu %29s  %s", be->op[s->op].name,
+			s->used[RDU_UNIT_PCU], s->used[RDU_UNIT_PMU], s->used[RDU_UNIT_AGCU],
+			(unsigned long long)s->busy, "", be_bound_text(s->bound));
+		print_kind(f, im, s->bound_prog);
 	}
-	fprintf(f, "\n");
 }
 
 double be_peak_share(const struct backend *be, uint64_t macs, uint64_t cycles)
@@ -191,8 +237,9 @@ static void print_report(const struct backend *be, FILE *f)
 		"the\n"
 		"tiles used could do in the time. Compulsory: what is read from inputs, weights "
 		"and\n"
-		"states, and written to results, weights and states, each byte once. Cycles are\n"
-		"modelled, at %.3f GHz%s.\n",
+		"states, and written to results, weights and states, each byte once. Of the nests\n"
+		"that a section holds: their units (AGCU: programs), and the cycles in which the\n"
+		"busiest of their stages works. Cycles are modelled, at %.3f GHz%s.\n",
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 

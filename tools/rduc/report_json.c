@@ -28,9 +28,10 @@ static void put_section(struct json *j, const struct backend *be, const struct b
 	const struct uimage *im = s->im;
 
 	json_begin(j, NULL, '{');
-	json_string(j, "name", s->nest->name ? s->nest->name : im->name);
+	json_string(j, "name", s->num_nests == 1 && s->nest->name ? s->nest->name : im->name);
 	json_begin(j, "nests", '[');
-	put_nests(j, s->nest);
+	for (int k = 0; k < s->num_nests; k++)
+		put_nests(j, be->m->entries[s->entry].nests[s->first_nest + k]);
 	json_end(j, ']');
 	put_units(j, im->used);
 	json_integer(j, "cycles", (long long)im->cycles);

@@ -13,6 +13,7 @@
 
 #define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
 #define SMALLEST_PART 256 /* words; less is not cut */
+#define SMALL 16384 /* words, which memory takes a few hundred cycles for */
 
 /* One access to a tensor's storage. */
 struct use {
@@ -261,12 +262,12 @@ static int by_saving(const void *a, const void *b)
 	return x->tensor - y->tensor;
 }
 
-static int count_readers(const struct uses *s)
+static int count_nests(const struct uses *s, bool write)
 {
 	int num = 0, last = -1;
 
 	for (int i = 0; i < s->num; i++)
-		if (!s->u[i].write && s->u[i].nest != last) {
+		if (s->u[i].write == write && s->u[i].nest != last) {
 			last = s->u[i].nest;
 			num++;
 		}
@@ -286,6 +287,10 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	if (r->words > INT32_MAX)
 		return false;
 	c->saved = r->words * s->num;
+	/* A buffer has one writer: nests that make a small tensor together had better be one
+	 * section. */
+	if (r->words < SMALL && count_nests(s, true) > 1)
+		return false;
 	r->num_parts = axis < 0 ? 1 : count_parts(&be->chip, r->words, t->dim[axis]);
 	if (!r->num_parts)
 		return false;
@@ -295,7 +300,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 			return false; /* only the card knows which part an index is in */
 	r->first = s->u[0].nest;
 	r->last = s->u[s->num - 1].nest;
-	r->num_readers = count_readers(s);
+	r->num_readers = count_nests(s, false);
 	return true;
 }
 
@@ -341,23 +346,45 @@ static void pmus_free(struct pmus *p)
 	free(p->room);
 }
 
-static bool is_free(const struct pmus *p, int i, int first, int last)
+/* How many nests lie between its stays and one from first to last; -1: it is taken then. */
+static int distance(const struct pmus *p, int i, int first, int last)
 {
-	for (int k = 0; k < p->num_stays[i]; k++)
-		if (p->stay[i][k].first <= last && first <= p->stay[i][k].last)
-			return false;
-	return true;
+	int least = INT32_MAX;
+
+	for (int k = 0; k < p->num_stays[i]; k++) {
+		int before = first - p->stay[i][k].last, after = p->stay[i][k].first - last;
+		int d = before > after ? before : after;
+
+		if (d <= 0)
+			return -1;
+		if (d < least)
+			least = d;
+	}
+	return least;
 }
 
-/* Scratchpads for the parts of a tensor, which no other has at the time. */
+/* Scratchpads for the parts of a tensor, which no other has at the time: those that have long
+ * been free, as nests that follow each other may become one section. */
 static bool find_pmus(struct backend *be, struct pmus *p, struct residence *r)
 {
-	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, found = 0;
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, found;
 	int *at = xmalloc(sizeof(int) * (size_t)r->num_parts);
+	int *far = xmalloc(sizeof(int) * (size_t)(p->num + 1));
 
-	for (int i = 0; i < p->num && found < r->num_parts; i++)
-		if (is_free(p, i, r->first, r->last))
-			at[found++] = i;
+	for (int i = 0; i < p->num; i++)
+		far[i] = distance(p, i, r->first, r->last);
+	for (found = 0; found < r->num_parts; found++) {
+		int best = -1;
+
+		for (int i = 0; i < p->num; i++)
+			if (far[i] >= 0 && (best < 0 || far[i] > far[best]))
+				best = i;
+		if (best < 0)
+			break;
+		far[best] = -1;
+		at[found] = best;
+	}
+	free(far);
 	if (found < r->num_parts) {
 		free(at);
 		return false;
@@ -530,7 +557,7 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 int be_free_pmus(const struct backend *be)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0;
-	bool *taken = be_taken_pmus(be, be->at);
+	bool *taken = be_taken_pmus(be);
 
 	for (int i = 0; i < all; i++)
 		num += !taken[i];
@@ -538,8 +565,7 @@ int be_free_pmus(const struct backend *be)
 	return num;
 }
 
-/* Scratchpads that hold something while a nest runs. */
-bool *be_taken_pmus(const struct backend *be, int nest)
+bool *be_taken_pmus(const struct backend *be)
 {
 	bool *taken = xcalloc((size_t)rdu_chip_pmus_per_tile(&be->chip) * (size_t)be->tiles + 1,
 			      sizeof(bool));
@@ -547,7 +573,7 @@ bool *be_taken_pmus(const struct backend *be, int nest)
 	for (int i = 0; be->residence && i < be->m->num_tensors; i++) {
 		const struct residence *r = &be->residence[i];
 
-		if (r->resident && r->first <= nest && nest <= r->last)
+		if (r->resident && r->first <= be->until && be->at <= r->last)
 			for (int k = 0; k < r->num_parts; k++)
 				taken[r->pmu[k]] = true;
 	}

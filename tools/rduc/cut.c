@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Cut: which nests make one section. Each was lowered by itself; neighbours whose units fit on
+ * the tiles together become one section, with token edges where one needs what another makes,
+ * if that takes less time, by the card's own clock, than a section each with its own program
+ * and argument load. Nests that do not depend on each other then run side by side.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+
+/* ---- one image after another --------------------------------------------------- */
+
+static int same_unit(const struct uimage *to, const struct uunit *u)
+{
+	for (int i = 0; u->pin >= 0 && i < to->num_units; i++)
+		if (to->unit[i].pin == u->pin)
+			return i;
+	return -1;
+}
+
+/* Units of `from`: their numbers in `to`. A scratchpad that holds something resident is one. */
+static int *append_units(struct uimage *to, const struct uimage *from)
+{
+	int *unit = xmalloc(sizeof(int) * (size_t)(from->num_units + 1));
+
+	for (int i = 0; i < from->num_units; i++) {
+		const struct uunit *u = &from->unit[i];
+
+		unit[i] = same_unit(to, u);
+		if (unit[i] < 0) {
+			unit[i] = image_unit(to, u->kind, u->hx, u->hy);
+			to->unit[unit[i]].pin = u->pin;
+		}
+	}
+	return unit;
+}
+
+/* Buffers likewise. One that would lie over another in its scratchpad makes the image fail. */
+static int *append_buffers(struct uimage *to, const struct uimage *from, const int *unit)
+{
+	int *buffer = xmalloc(sizeof(int) * (size_t)(from->num_buffers + 1));
+
+	for (int i = 0; i < from->num_buffers; i++) {
+		const struct ubuffer *b = &from->buffer[i];
+		int u = unit[b->unit];
+
+		buffer[i] = -1;
+		for (int k = 0; to->unit[u].pin >= 0 && k < to->num_buffers; k++) {
+			if (to->buffer[k].unit != u)
+				continue;
+			if (to->buffer[k].words != b->words)
+				image_fail(to, "two tensors in one scratchpad");
+			buffer[i] = k;
+		}
+		if (buffer[i] < 0)
+			buffer[i] = image_buffer(to, u, b->copies, b->words);
+	}
+	return buffer;
+}
+
+static void append_streams(struct uimage *to, const struct uimage *from, int first_prog)
+{
+	for (int i = 0; i < from->num_streams; i++) {
+		const struct ustream *s = &from->stream[i];
+		struct ustream *t;
+
+		to->stream =
+			xroom(to->stream, to->num_streams, &to->room_streams, sizeof(*to->stream));
+		t = &to->stream[to->num_streams++];
+		*t = (struct ustream){ .prog = s->prog + first_prog,
+				       .port = s->port,
+				       .num_dests = s->num_dests,
+				       .room = s->num_dests };
+		t->dest = xmalloc(sizeof(*t->dest) * (size_t)(s->num_dests + 1));
+		for (int k = 0; k < s->num_dests; k++)
+			t->dest[k] =
+				(struct udest){ s->dest[k].prog + first_prog, s->dest[k].port };
+	}
+}
+
+static bool is_memory(const struct uprog *p)
+{
+	return p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE;
+}
+
+static void append(struct uimage *to, const struct uimage *from)
+{
+	int first_prog = to->num_progs, first_stream = to->num_streams;
+	int *unit = append_units(to, from), *buffer = append_buffers(to, from, unit);
+
+	for (int i = 0; i < from->num_progs; i++) {
+		const struct uprog *f = &from->prog[i];
+		int pr = image_prog(to, f->kind, unit[f->unit], f->op_id);
+		struct uprog *p = &to->prog[pr];
+
+		*p = *f;
+		p->unit = unit[f->unit];
+		if (is_memory(f)) {
+			const struct usegment *s = &from->segment[f->acc.target];
+
+			p->acc.target = image_segment(to, s->t, s->access);
+		} else if (f->kind == RDU_KIND_READ || f->kind == RDU_KIND_WRITE) {
+			p->acc.target = buffer[f->acc.target];
+		}
+		for (int k = 0; k < p->num_in; k++)
+			p->in[k].stream += first_stream;
+		for (int k = 0; k < p->num_out; k++)
+			p->out[k].stream += first_stream;
+	}
+	append_streams(to, from, first_prog);
+	for (int i = 0; i < from->num_tokens; i++) {
+		const struct utoken *t = &from->token[i];
+
+		image_token(to, t->src + first_prog, t->src_mask, t->dst + first_prog, t->dst_mask,
+			    t->initial);
+	}
+	to->systolic |= from->systolic;
+	free(unit);
+	free(buffer);
+}
+
+/* ---- what orders them ------------------------------------------------------------- */
+
+static uint32_t all_outer(const struct uprog *p)
+{
+	return (1u << p->num_outer) - 1;
+}
+
+/* The second starts when the first has run to its end. */
+static void order(struct uimage *im, int first, int second)
+{
+	image_token(im, first, all_outer(&im->prog[first]), second, all_outer(&im->prog[second]),
+		    0);
+}
+
+/* A buffer of one copy that one nest writes and another reads: it turns over once, when all of it
+ * is there, or has been read. */
+static void hand_over(struct uimage *im, int write, int read, bool write_first)
+{
+	struct uprog *w = &im->prog[write], *r = &im->prog[read];
+
+	w->acc.flip_mask = all_outer(w);
+	r->acc.flip_mask = all_outer(r);
+	image_token(im, write, all_outer(w), read, all_outer(r), write_first ? 0 : 1);
+	image_token(im, read, all_outer(r), write, all_outer(w), write_first ? 1 : 0);
+}
+
+/* Token edges from programs before `first` to those from there on, which touch the same. */
+static void add_edges(struct uimage *im, int first)
+{
+	for (int i = 0; i < first; i++)
+		for (int k = first; k < im->num_progs && !im->error[0]; k++) {
+			const struct uprog *a = &im->prog[i], *b = &im->prog[k];
+			bool wa = a->kind == RDU_KIND_WRITE, wb = b->kind == RDU_KIND_WRITE;
+
+			if (a->acc.target != b->acc.target || a->acc.target < 0)
+				continue;
+			if (is_memory(a) && is_memory(b)) {
+				if (a->kind == RDU_KIND_STORE || b->kind == RDU_KIND_STORE)
+					order(im, i, k);
+			} else if ((wa || a->kind == RDU_KIND_READ) &&
+				   (wb || b->kind == RDU_KIND_READ)) {
+				if (wa && wb)
+					image_fail(im, "a scratchpad is written by two nests");
+				else if (wa || wb)
+					hand_over(im, wa ? i : k, wa ? k : i, wa);
+			}
+		}
+}
+
+/* A scratchpad with something resident has few programs, of whichever nests. */
+static void check_pinned(struct uimage *im)
+{
+	int *reads = xcalloc((size_t)im->num_units + 1, sizeof(int));
+	int *writes = xcalloc((size_t)im->num_units + 1, sizeof(int));
+
+	for (int i = 0; i < im->num_progs; i++) {
+		reads[im->prog[i].unit] += im->prog[i].kind == RDU_KIND_READ;
+		writes[im->prog[i].unit] += im->prog[i].kind == RDU_KIND_WRITE;
+	}
+	for (int u = 0; u < im->num_units; u++)
+		if (im->unit[u].pin >= 0 &&
+		    (reads[u] > (int)im->chip->pmu_reads || writes[u] > (int)im->chip->pmu_writes))
+			image_fail(im, "a scratchpad is read by %d programs, and written by %d",
+				   reads[u], writes[u]);
+	free(reads);
+	free(writes);
+}
+
+/* ---- which ------------------------------------------------------------------------- */
+
+/* The sections after one another in one image, as far as they go together: *num of them. */
+static struct uimage *gather(struct backend *be, const struct be_section *s, int *num)
+{
+	struct uimage *im;
+	char name[100];
+
+	snprintf(name, sizeof(name), "%.20s .. %.20s", s->im->name, s[*num - 1].im->name);
+	im = image_new(&be->chip, be->tiles, name);
+	for (int i = 0; i < *num && !im->error[0]; i++) {
+		int first = im->num_progs;
+
+		append(im, s[i].im);
+		add_edges(im, first);
+		check_pinned(im);
+		if (im->error[0])
+			*num = i;
+	}
+	return im;
+}
+
+/* The section of up to *num nests, NULL: there can be none. */
+static struct uimage *join(struct backend *be, const struct be_section *s, int *num, int first_nest)
+{
+	int asked = *num;
+	struct uimage *im = gather(be, s, num);
+
+	if (*num < asked) {
+		if (be_prints(be, "cut"))
+			fprintf(stderr, "cut: %d nests only: %s\n", *num, im->error);
+		image_free(im);
+		if (*num < 2)
+			return NULL;
+		im = gather(be, s, num);
+	}
+	be->at = first_nest;
+	be->until = first_nest + *num - 1;
+	if (image_pack(im) || image_finish(be, im) || be_time(be, im)) {
+		if (be_prints(be, "cut"))
+			fprintf(stderr, "cut: not %d nests: %s\n", *num,
+				im->error[0] ? im->error : be->error);
+		image_free(im);
+		return NULL;
+	}
+	return im;
+}
+
+static uint64_t cycles(const struct backend *be, const struct uimage *im)
+{
+	return im->cycles + be_load_cycles(be, im);
+}
+
+/* How many sections from s on have units for one together. */
+static int fitting(const struct backend *be, const struct be_section *s, int num)
+{
+	const struct rdu_chip *chip = &be->chip;
+	int tiles = be->tiles, need[3] = { 0 }, n;
+	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, be_free_pmus(be),
+			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
+
+	for (n = 0; n < num; n++) {
+		for (int u = 0; u < s[n].im->num_units; u++)
+			need[s[n].im->unit[u].kind] += s[n].im->unit[u].pin < 0;
+		for (int k = 0; k < 3; k++)
+			if (need[k] > have[k])
+				return n ? n : 1;
+	}
+	return n;
+}
+
+void be_cut(struct backend *be, int first)
+{
+	struct be_section *s = be->section;
+	int to = first, num;
+
+	for (int i = first; i < be->num_sections; i += num) {
+		struct uimage *im = NULL;
+		uint64_t apart = 0;
+
+		be->at = be->until = i - first;
+		for (num = fitting(be, &s[i], be->num_sections - i); num > 1; num = num * 3 / 4) {
+			im = join(be, &s[i], &num, i - first);
+			apart = 0;
+			for (int k = 0; k < num; k++)
+				apart += cycles(be, s[i + k].im);
+			if (im && cycles(be, im) < apart)
+				break;
+			image_free(im);
+			im = NULL;
+		}
+		if (num < 1)
+			num = 1;
+		if (im) {
+			if (be_prints(be, "cut"))
+				fprintf(stderr, "cut: %s: %d nests, %llu cycles instead of %llu\n",
+					im->name, num, (unsigned long long)cycles(be, im),
+					(unsigned long long)apart);
+			for (int k = 0; k < num; k++)
+				image_free(s[i + k].im);
+			s[i].im = im;
+			s[i].num_nests = num;
+		}
+		s[to++] = s[i];
+	}
+	be->num_sections = to;
+}
