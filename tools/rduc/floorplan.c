@@ -48,6 +48,8 @@ static void put_label(FILE *f, const char *s, size_t most)
 	}
 }
 
+#define NEST_WIDTH 190 /* of a nest's name under the large picture */
+
 /* Evenly spread hues, neighbours far apart. */
 static void color(char *to, size_t size, int op, int light)
 {
@@ -265,6 +267,36 @@ static void legend(FILE *f, double x, double y)
 		at, y + 6, at + 22, y + 6, at + 46, y + 10);
 }
 
+/* The nests of a section in their colours, beside each other: names under the large picture,
+ * else tooltips. */
+static void nest_key(const struct picture *p, const struct uimage *im, double x, double y,
+		     bool large)
+{
+	double size = large ? 10 : 7, step = large ? NEST_WIDTH : 9;
+	int across = (int)(((p->cols + 1) * p->cell) / step);
+
+	for (int i = 0; i < im->num_shares; i++) {
+		double at = x + i % across * step, down = y + (double)(i / across) * (size + 6);
+		const char *name = p->be->op[im->share[i].op].name;
+		char fill[40];
+
+		color(fill, sizeof(fill), im->share[i].op, 48);
+		fprintf(p->f,
+			"<g><rect x=\"%.1f\" y=\"%.1f\" width=\"%.0f\" height=\"%.0f\" rx=\"2\" "
+			"fill=\"%s\" class=\"nest\"/><title>",
+			at, down, size, size, fill);
+		put_text(p->f, name, SIZE_MAX);
+		fprintf(p->f, "</title>");
+		if (large) {
+			fprintf(p->f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">", at + 15,
+				down + 9);
+			put_text(p->f, name, (size_t)((step - 20) / 5.8));
+			fprintf(p->f, "</text>");
+		}
+		fprintf(p->f, "</g>\n");
+	}
+}
+
 int be_floorplan(struct backend *be, const char *path)
 {
 	struct lr_outfile o;
@@ -275,7 +307,7 @@ int be_floorplan(struct backend *be, const char *path)
 			     .rows = (int)be->chip.tile_rows * be->tiles };
 	int ret, big = 0, across, shown = be->num_sections - 1;
 	double large = be->tiles > 2 ? 16 : be->tiles > 1 ? 20 : 30, small = 6.5;
-	double top = 104, bw, bh, tw, th, W, H, left = 40;
+	double top = 104, bw, bh, tw, th, W, H, left = 40, key;
 
 	if (!f)
 		return be_error(be, "%s: %s", path, strerror(-o.error));
@@ -291,7 +323,7 @@ int be_floorplan(struct backend *be, const char *path)
 	bh = height(&p);
 	p.cell = small;
 	tw = (p.cols + 3.4) * small;
-	th = height(&p) + 44;
+	th = height(&p) + 52;
 	across = shown > 0 ? (int)fmax(1, ceil(sqrt((double)shown * th / tw))) : 0;
 	if (shown > 0) { /* as many columns as keep it about as tall as the large one */
 		across = (int)ceil((double)shown * th / fmax(bh, th));
@@ -299,7 +331,8 @@ int be_floorplan(struct backend *be, const char *path)
 			across = 8;
 	}
 	W = fmax(left + bw + 50 + across * tw, 820);
-	H = top + fmax(bh, across ? ceil((double)shown / across) * th : 0) + 40;
+	key = 24 + 16 * ceil(be->section[big].im->num_shares / floor(bw / NEST_WIDTH));
+	H = top + fmax(bh + key, across ? ceil((double)shown / across) * th : 0) + 40;
 	style(f, W, H);
 	fprintf(f, "<text x=\"30\" y=\"34\" font-size=\"20\" font-weight=\"600\">");
 	put_label(f, be->opt->model ? be->opt->model : be->m->name, 48);
@@ -325,26 +358,20 @@ int be_floorplan(struct backend *be, const char *path)
 	ground(&p);
 	routes(&p, be->section[big].im);
 	units(&p, be->section[big].im, true);
+	nest_key(&p, be->section[big].im, left - 10, p.y + height(&p) + 8, true);
 	for (int i = 0, k = 0; i < be->num_sections; i++) {
 		const struct uimage *im = be->section[i].im;
-
-		char fill[40];
 
 		if (i == big)
 			continue;
 		p.cell = small;
 		p.x = left + bw + 50 + (k % across) * tw;
 		p.y = top + 22 + (k / across) * th;
-		color(fill, sizeof(fill), im->num_progs ? im->prog[0].op_id : 0, 48);
 		fprintf(f, "<g><title>");
 		put_text(f, im->name, SIZE_MAX);
 		fprintf(f, ": %d PCU, %d PMU, %d AGCU</title>\n", im->used[0], im->used[1],
 			im->used[2]);
-		fprintf(f,
-			"<rect x=\"%.1f\" y=\"%.1f\" width=\"9\" height=\"9\" rx=\"2\" "
-			"fill=\"%s\"/>"
-			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">",
-			p.x - 4, p.y - 14, fill, p.x + 9, p.y - 6);
+		fprintf(f, "<text x=\"%.1f\" y=\"%.1f\" font-size=\"10\">", p.x - 4, p.y - 6);
 		put_text(f, im->name, (size_t)((tw - 3 * small) / 6.4));
 		fprintf(f, "</text>\n");
 		ground(&p);
@@ -352,9 +379,11 @@ int be_floorplan(struct backend *be, const char *path)
 		units(&p, im, false);
 		fprintf(f,
 			"<text x=\"%.1f\" y=\"%.1f\" font-size=\"9\" class=\"dim\">%s, %llu "
-			"cycles</text></g>\n",
+			"cycles</text>\n",
 			p.x - 4, p.y + height(&p) + 12, be->entry[be->section[i].entry].name,
 			(unsigned long long)im->cycles);
+		nest_key(&p, im, p.x - 4, p.y + height(&p) + 17, false);
+		fprintf(f, "</g>\n");
 		k++;
 	}
 	fprintf(f, "</svg>\n");
