@@ -161,6 +161,54 @@ static void transpose(struct graph_case *g)
 	writes_all(n, y, nest_in(n, in));
 }
 
+/* Some of the channels, some of the rows. */
+static void slice(struct graph_case *g)
+{
+	struct tensor *x = some(g);
+	int64_t dim[4] = { x->dim[0], 1 + rnd((uint32_t)x->dim[1]), 1 + rnd((uint32_t)x->dim[2]),
+			   x->dim[3] };
+	struct tensor *y = add_image(g, dim);
+	struct nest *n = over(g, "slice", dim);
+	int in = reads(n, x);
+
+	for (int d = 1; d < 3; d++)
+		n->in[in].offset[d] = (int32_t)rnd((uint32_t)(x->dim[d] - dim[d] + 1));
+	writes_all(n, y, nest_in(n, in));
+}
+
+/* Images and their channels seen as one dimension, or rows and columns, and so written. */
+static void merge(struct graph_case *g)
+{
+	struct tensor *x = some(g), *v, *y;
+	bool rows = rnd(2);
+	int64_t dim[3] = { rows ? x->dim[0] : x->dim[0] * x->dim[1], rows ? x->dim[1] : x->dim[2],
+			   rows ? x->dim[2] * x->dim[3] : x->dim[3] };
+	struct nest *n;
+
+	v = named(g, "v", TENSOR_TEMP, 3, dim);
+	v->view_of = x;
+	v->dtype = x->dtype;
+	y = named(g, "m", TENSOR_TEMP, 3, dim);
+	n = module_nest(g->m, g->e, "merged", "test");
+	for (int d = 0; d < 3; d++)
+		nest_dim(n, "abc" + d, dim[d], false);
+	writes_all(n, y,
+		   nest_op(n, RDU_SIMD_FMUL, nest_in(n, reads(n, v)), nest_imm_f(n, 0.5f), -1));
+	v = add_image(g, x->dim);
+	v->view_of = y;
+}
+
+/* The input as bf16: rounded wherever it is kept. */
+static void narrow(struct graph_case *g)
+{
+	struct tensor *x = g->image[0], *y = add_image(g, x->dim);
+	struct nest *n = over(g, "narrow", x->dim);
+
+	g->read[0] = true;
+	y->dtype = RDU_DT_BF16;
+	writes_all(n, y, nest_in(n, reads(n, x)));
+}
+
 /* Twice as large, each element four times. */
 static void enlarge(struct graph_case *g)
 {
@@ -209,7 +257,16 @@ static void make(struct graph_case *g)
 
 	g->image[g->num++] = named(g, "x", TENSOR_INPUT, 4, dim);
 	for (int i = 0; i < steps; i++)
-		switch (rnd(7)) {
+		switch (rnd(10)) {
+		case 7:
+			slice(g);
+			break;
+		case 8:
+			merge(g);
+			break;
+		case 9:
+			narrow(g);
+			break;
 		case 0:
 			transpose(g);
 			break;

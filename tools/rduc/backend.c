@@ -409,6 +409,11 @@ static int passes(struct backend *be, const char *out_path)
 
 	if (!r && be->level > 0) {
 		progress_say(opt->progress, "fuse");
+		be_shapes(be);
+		be_copies(be);
+		r = be_check(be, "copies");
+	}
+	if (!r && be->level > 0) {
 		be_fuse(be);
 		r = be_check(be, "fuse");
 	}

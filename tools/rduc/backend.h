@@ -266,6 +266,8 @@ bool be_prints(const struct backend *be, const char *pass);
 /* nest_check() on all nests. 0, or -1 with a text that names the pass and the nest. */
 int be_check(struct backend *be, const char *pass);
 
+void be_shapes(struct backend *be); /* shapes.c */
+void be_copies(struct backend *be); /* copies.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
  * the first of the two not. False: it was not fused. */
@@ -282,6 +284,8 @@ void be_resident_end(struct backend *be);
 /* Where nest n finds or leaves t: NULL: in memory. */
 const struct residence *residence_of(const struct backend *be, const struct nest *n,
 				     struct tensor *t);
+/* Is what a nest writes there rounded to bf16? A scratchpad holds words, memory would round. */
+bool residence_rounds(const struct residence *r, const struct tensor *t);
 /* Nest n uses t in memory from now on. All nests of t that were lowered must be lowered anew
  * where that changes what they do. */
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why);
@@ -299,6 +303,9 @@ int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
+/* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
+ * with the units that its results go through; 0: it is none. */
+double be_contract_cycles(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
@@ -419,7 +426,8 @@ void xbuild_init(struct xbuild *b, const struct lnest *l,
 		 const struct loops *lp); /* xprog_free(&b->x) */
 struct xarg xbuild_expr(struct xbuild *b, int expr);
 struct xarg xbuild_index(struct xbuild *b, int dim);
-void xbuild_output(struct xbuild *b, int expr);
+/* rounded: to bf16, as storing it to memory would. */
+void xbuild_output(struct xbuild *b, int expr, bool rounded);
 void xbuild_output_arg(struct xbuild *b, struct xarg a);
 
 /* An AGCU program for an access over loops, without the innermost ones that it does not

@@ -446,6 +446,22 @@ static bool too_large(const struct backend *be, const struct nest *n)
 	return ops > 8 * (int)be->chip.simd_stages;
 }
 
+/* Behind a contraction every array has units of its own for what follows, which work only when a
+ * result comes out of it. Where that leaves room for so few arrays that the contraction takes
+ * longer than memory would with what it hands over, the two stay apart. */
+static bool too_slow(const struct backend *be, const struct nest *a, const struct nest *to,
+		     const struct tensor *between, bool keep)
+{
+	double bytes = dtype_size(between->dtype) * (keep ? 1.0 : 2.0);
+	double bytes_per_cycle = (double)be->chip.dram_mbps * 1000.0 / be->chip.clock_khz;
+
+	if (be->level < 3) /* then there are few replicas */
+		return false;
+	for (int d = 0; d < between->ndim; d++)
+		bytes *= (double)between->dim[d];
+	return be_contract_cycles(be, to) - be_contract_cycles(be, a) > bytes / bytes_per_cycle;
+}
+
 static char *join_names(struct backend *be, const char *a, const char *b)
 {
 	char *name = xmalloc(strlen(a) + strlen(b) + 2);
@@ -549,6 +565,10 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 				list_add(&f->full[tensor_storage(t)->id], p);
 			if (fits && too_large(f->be, &to)) {
 				full = "operations (at most 8 times the stages of a PCU)";
+				fits = false;
+			}
+			if (fits && too_slow(f->be, a, &to, t, keep)) {
+				full = "units for each array";
 				fits = false;
 			}
 			if (explain && full)

@@ -6,6 +6,7 @@
  * to memory. When the reduction is cut, partial results stay in a scratchpad
  * beside the compute unit and come back as starting values.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tile.h"
@@ -327,10 +328,13 @@ static void result_loops(const struct emit *e, struct loops *lp)
 	}
 }
 
-/* Does the nest do nothing but store the sum? */
-static bool plain_result(const struct nest *n)
+/* Does the nest do nothing but store the sum? kept: by output, where it stays. */
+static bool plain_result(const struct lnest *l, const struct residence *const *kept)
 {
-	return n->num_out == 1 && n->expr[n->out[0].expr].kind == EXPR_RED;
+	const struct nest *n = l->n;
+
+	return n->num_out == 1 && n->expr[n->out[0].expr].kind == EXPR_RED &&
+	       !residence_rounds(kept[0], l->out[0].t);
 }
 
 static int emit_results(struct emit *e, struct xsrc from)
@@ -344,12 +348,13 @@ static int emit_results(struct emit *e, struct xsrc from)
 	int r = 0;
 
 	result_loops(e, &lp);
-	if (plain_result(n)) {
+	if (plain_result(l, e->c->kept_out)) {
 		out[0] = from;
 	} else {
 		xbuild_init(&b, l, &lp);
 		for (int i = 0; i < n->num_out; i++)
-			xbuild_output(&b, n->out[i].expr);
+			xbuild_output(&b, n->out[i].expr,
+				      residence_rounds(e->c->kept_out[i], l->out[i].t));
 		for (int i = 0; i < b.num_src; i++) {
 			int in = b.src_in[i];
 
@@ -583,6 +588,49 @@ static bool is_contraction(const struct lnest *l, int *in)
 	return in[0] != in[1];
 }
 
+/* PCUs that the results of an array go through, and inputs that are read there. -1: no number of
+ * them will do. */
+static int epilogue_pcus(const struct rdu_chip *chip, const struct lnest *l,
+			 const struct residence *const *kept, int *inputs)
+{
+	struct loops lp = { .lane_dim = 0, .lanes = 1 };
+	struct xbuild b;
+	int pcus;
+
+	*inputs = 0;
+	if (plain_result(l, kept))
+		return 0;
+	xbuild_init(&b, l, &lp);
+	for (int i = 0; i < l->n->num_out; i++)
+		xbuild_output(&b, l->n->out[i].expr, residence_rounds(kept[i], l->out[i].t));
+	pcus = xprog_pcus(chip, &b.x);
+	*inputs = b.num_src - 1;
+	xprog_free(&b.x);
+	return pcus;
+}
+
+double be_contract_cycles(const struct backend *be, const struct nest *n)
+{
+	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, in[2], inputs, epilogue;
+	int cols = be->opt->fp32 || !be->chip.systolic_cols
+			   ? (int)min64(be->chip.simd_stages, be->chip.simd_regs)
+			   : (int)be->chip.systolic_cols;
+	const struct residence *kept[NEST_MAX_OUT] = { NULL };
+	double sum = 1, tiles = 1;
+	struct lnest l;
+
+	lnest_from(&l, n);
+	if (!is_contraction(&l, in))
+		return 0;
+	epilogue = epilogue_pcus(&be->chip, &l, kept, &inputs);
+	if (epilogue < 0)
+		return HUGE_VAL;
+	for (int d = 0; d < l.num_dims; d++)
+		*(l.reduce[d] ? &sum : &tiles) *= (double)l.extent[d];
+	tiles = ceil(tiles / ((double)be->chip.lanes * cols));
+	return fmax(sum, cols) * ceil(tiles / fmax(floor(pcus / (1.0 + epilogue)), 1));
+}
+
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id)
 {
@@ -590,22 +638,10 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		.l = l, .chip = im->chip, .pl = pl, .tiles = im->tiles, .systolic = !pl->no_systolic
 	};
 	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
-	struct loops lp = { .lane_dim = 0, .lanes = 1 };
-	struct xbuild b;
 	int in[2];
 
 	if (!is_contraction(l, in) || l->num_dims == 0)
 		return 1;
-	if (!plain_result(l->n)) { /* how many units the epilogue takes */
-		xbuild_init(&b, l, &lp);
-		for (int i = 0; i < l->n->num_out; i++)
-			xbuild_output(&b, l->n->out[i].expr);
-		c.epi_pcus = xprog_pcus(im->chip, &b.x);
-		c.epi_in = b.num_src - 1;
-		xprog_free(&b.x);
-		if (c.epi_pcus < 0)
-			return 1;
-	}
 	c.op[0].in = in[0];
 	c.op[1].in = in[1];
 	c.pmus = be_free_pmus(be);
@@ -613,6 +649,9 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		c.kept_in[i] = residence_of(be, l->n, l->in[i].t);
 	for (int i = 0; i < l->n->num_out; i++)
 		c.kept_out[i] = residence_of(be, l->n, l->out[i].t);
+	c.epi_pcus = epilogue_pcus(im->chip, l, c.kept_out, &c.epi_in);
+	if (c.epi_pcus < 0)
+		return 1;
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return 1;

@@ -269,7 +269,8 @@ static int emit_replica(struct map *m, const struct loops *lp)
 			}
 	}
 	for (int i = 0; i < n->num_out; i++)
-		xbuild_output(&b, n->out[i].expr);
+		xbuild_output(&b, n->out[i].expr,
+			      residence_rounds(residence_of(m->be, n, l->out[i].t), l->out[i].t));
 	load_sources(m, &b, src, &red, NULL);
 	shape_of(&shape, &post);
 	r = xprog_emit(m->im, &b.x, src, &shape, 0, m->hx, m->hy, m->op_id, out);

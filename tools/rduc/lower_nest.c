@@ -25,6 +25,51 @@ bool lacc_needs(const struct lacc *a, int dim)
 	return false;
 }
 
+/* The next dimension along an axis by its steps, from `coef` elements on; -1: none. */
+static int next_dim(const struct laxis *x, int64_t coef, int num_dims)
+{
+	int at = -1;
+
+	for (int d = 0; d < num_dims; d++)
+		if (x->coef[d] >= coef && (at < 0 || x->coef[d] < x->coef[at]))
+			at = d;
+	return at;
+}
+
+/* Do the dimensions along an axis go through it like the digits of a number: no position twice,
+ * the steps of each beyond all of those with smaller ones? */
+static bool has_digits(const struct laxis *x, const struct lnest *l)
+{
+	int64_t beyond = 1;
+	int num = 0, digits = 0;
+
+	for (int d = 0; d < l->num_dims; d++)
+		num += x->coef[d] != 0;
+	for (int d; (d = next_dim(x, beyond, l->num_dims)) >= 0; digits++)
+		beyond = x->coef[d] * l->extent[d];
+	return num > 1 && digits == num;
+}
+
+/* Adds an axis; one with digits becomes an axis for each, which may then be merged with others. */
+static void add_axis(struct lacc *a, const struct laxis *x, const struct lnest *l)
+{
+	int num = 0;
+
+	for (int d = 0; d < l->num_dims; d++)
+		num += x->coef[d] != 0;
+	if (x->guard || x->off || !has_digits(x, l) || a->num_axes + num > RDU_MAX_DIMS) {
+		a->axis[a->num_axes++] = *x;
+		return;
+	}
+	for (int d = 0; d < l->num_dims; d++)
+		if (x->coef[d]) {
+			struct laxis *y = &a->axis[a->num_axes++];
+
+			*y = (struct laxis){ .ms = x->ms * x->coef[d], .dim = l->extent[d] };
+			y->coef[d] = 1;
+		}
+}
+
 static void lacc_from(struct lacc *a, const struct nest *n, const struct access *s, const int *map,
 		      const struct lnest *l)
 {
@@ -61,7 +106,7 @@ static void lacc_from(struct lacc *a, const struct nest *n, const struct access 
 			a->base += s->offset[d] * t->stride[d];
 		}
 		if (any || x.guard)
-			a->axis[a->num_axes++] = x;
+			add_axis(a, &x, l);
 	}
 }
 

@@ -81,13 +81,12 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 
 /* Is it made and used up within this entry point, written before it is read, and not read by
  * a nest that writes it? */
-static bool lives_here(const struct tensor *t, const struct uses *s)
+static bool lives_here(const struct uses *s)
 {
 	int last = -1;
 	bool written = false, read = false;
 
-	/* A bf16 is rounded on its way to memory. */
-	if (s->elsewhere || !s->num || !s->u[0].write || t->dtype == RDU_DT_BF16)
+	if (s->elsewhere || !s->num || !s->u[0].write)
 		return false;
 	for (int i = 0; i < s->num; i++) { /* in order of nests, inputs first */
 		if (s->u[i].add || (s->u[i].write && s->u[i].access->gather_in >= 0))
@@ -411,7 +410,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (tensor_storage(t) == t && lives_here(t, &all[i]) &&
+		if (tensor_storage(t) == t && lives_here(&all[i]) &&
 		    consider(be, e, t, &all[i], &c[num]))
 			num++;
 	}
@@ -537,6 +536,11 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 		return NULL;
 	r = &be->residence[tensor_storage(t)->id];
 	return r->resident && tensor_storage(t) != be->without && !reads_copy(r, n) ? r : NULL;
+}
+
+bool residence_rounds(const struct residence *r, const struct tensor *t)
+{
+	return r && t->dtype == RDU_DT_BF16;
 }
 
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why)
