@@ -298,6 +298,18 @@ static bool padding_only(const struct seen *s)
 	return false;
 }
 
+/* SAME, and the strides leave out so much that windows need less than there is: ONNX Runtime then
+ * begins within the input, TensorFlow, whose rule it is, at its first element. */
+static bool begins_within(const struct seen *s)
+{
+	if (strncmp(text_of(s->n, "auto_pad", "NOTSET"), "SAME", 4))
+		return false;
+	for (int d = 0; d < input_of(s, 0)->ndim - 2; d++)
+		if (reach_of(s, d).end < reach_of(s, d).size)
+			return true;
+	return false;
+}
+
 /* Before opset 19 it divides by the whole window, also where that ends beyond the padding. */
 static bool beyond_padding(const struct seen *s)
 {
@@ -349,6 +361,12 @@ static const struct {
 	{ "Max", has_nan, true, "a NaN is lost, or not, by its place" },
 	{ "Min", has_nan, true, "a NaN is lost, or not, by its place" },
 	{ "MaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
+	{ "MaxPool", begins_within, false,
+	  "SAME with less than no padding begins within the input" },
+	{ "AveragePool", begins_within, false,
+	  "SAME with less than no padding begins within the input" },
+	{ "LpPool", begins_within, false,
+	  "SAME with less than no padding begins within the input" },
 	{ "MaxPool", padding_only, false, "of padding only it is the lowest number, not -inf" },
 	{ "GlobalMaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
 	{ "PRelu", slope_not_finite, true, "0 times the slope is added where x is positive" },
