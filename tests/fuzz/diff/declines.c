@@ -120,9 +120,9 @@ static bool has_lowest(const struct seen *s)
 	return any(s, 0, is_lowest);
 }
 
-static bool slope_not_finite(const struct seen *s)
+static bool not_finite(const struct seen *s)
 {
-	return any(s, 1, is_not_finite);
+	return any(s, 0, is_not_finite) || any(s, 1, is_not_finite);
 }
 
 /* What Sigmoid, Elu, Celu or Selu of x is. */
@@ -369,7 +369,8 @@ static const struct {
 	  "SAME with less than no padding begins within the input" },
 	{ "MaxPool", padding_only, false, "of padding only it is the lowest number, not -inf" },
 	{ "GlobalMaxPool", has_lowest, true, "of NaN and -inf only it is the lowest number" },
-	{ "PRelu", slope_not_finite, true, "0 times the slope is added where x is positive" },
+	{ "PRelu", not_finite, true,
+	  "0 times x, or the slope, is added to x or the slope times x" },
 	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
 	{ "ArgMin", has_nan, true, "a NaN is not the smallest" },
 	{ "Sigmoid", digits_lost, true, "far below 0 its absolute error is larger than it" },
