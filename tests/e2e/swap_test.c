@@ -2,17 +2,26 @@
 /*
  * Nothing behind the fabric's back: what runs is the configuration in the
  * program file. Compiles a small network, swaps one opcode, one stride, one
- * counter limit, one token or one route in the image, and wants to see the result change
- * or the load refused with a code and a place. A card that computed "Conv" from
+ * counter limit, one token, one buffer's number of copies or one route in the image, and wants to
+ * see the result change or the load refused with a code and a place. A card that computed "Conv" from
  * the operator's name would not notice.
  */
 #include "e2e.h"
 #include "rdu/config.h"
 
-enum swap { SWAP_OPCODE, SWAP_STRIDE, SWAP_SYSTOLIC, SWAP_ROUTE, SWAP_COUNTER, SWAP_TOKEN, SWAPS };
+enum swap {
+	SWAP_OPCODE,
+	SWAP_STRIDE,
+	SWAP_SYSTOLIC,
+	SWAP_ROUTE,
+	SWAP_COUNTER,
+	SWAP_TOKEN,
+	SWAP_COPIES,
+	SWAPS
+};
 
-static const char *const swap_name[] = { "opcode", "stride",  "systolic step",
-					 "route",  "counter", "token" };
+static const char *const swap_name[] = { "opcode",  "stride", "systolic step", "route",
+					 "counter", "token",  "copies" };
 
 struct image {
 	uint8_t *bytes;
@@ -72,6 +81,16 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 		uint8_t *bodies = table(h, h->bodies);
 		struct rdu_cfg_link *l = table(h, h->links);
 		struct rdu_cfg_token *t = table(h, h->tokens);
+		struct rdu_cfg_buffer *f = table(h, h->buffers);
+
+		for (uint32_t i = 0; kind == SWAP_COPIES && i < h->buffers.count; i++) {
+			if (f[i].copies < 2 || k--)
+				continue;
+			snprintf(what, size, "section %u buffer %u: %u copies -> %u", s, i,
+				 f[i].copies, f[i].copies - 1);
+			f[i].copies--;
+			return true;
+		}
 
 		for (uint32_t i = 0; kind == SWAP_TOKEN && i < h->tokens.count; i++) {
 			if (k--)
@@ -217,30 +236,31 @@ static int run(struct rdu_device *dev, const char *path, uint64_t *hash, char *e
 	return ret;
 }
 
-int main(void)
+/* Swaps of the kinds first to last in the program that rduc makes of a model. */
+static void try_swaps(struct rdu_device *dev, const char *model, const char *options,
+		      enum swap first, enum swap last)
 {
 	const char *good = "build/e2e/swap.rdu", *bad = "build/e2e/swapped.rdu";
-	struct rdu_device *dev;
 	struct rdu_file *f;
 	struct image im;
 	uint64_t want, again, got;
 	char error[512] = "", what[200];
 	const void *bytes;
 
-	if (!tap(!tool("rdu-mkmodel cnn --batch 4 -o build/e2e/swap.onnx") &&
-			 !tool("rduc -q build/e2e/swap.onnx -O1 -o %s", good),
-		 "a small network compiles"))
-		return tap_end();
-	if (!tap(!rdu_open("model:sn10", &dev) && !rdu_file_open(good, &f), "card and file open"))
-		return tap_end();
+	if (!tap(!tool("rdu-mkmodel %s -o build/e2e/swap.onnx", model) &&
+			 !tool("rduc -q build/e2e/swap.onnx %s -o %s", options, good),
+		 "%s compiles, %s", model, options))
+		return;
+	if (!tap(!rdu_file_open(good, &f), "file opens"))
+		return;
 	bytes = rdu_file_image(f, &im.size);
 	im.bytes = malloc(im.size);
 	memcpy(im.bytes, bytes, im.size);
 	if (!tap(!rewrite(f, &im, bad) && !run(dev, good, &want, error, sizeof(error)) &&
 			 !run(dev, bad, &again, error, sizeof(error)) && want == again,
 		 "the file written again gives the same result %s", error))
-		return tap_end();
-	for (int kind = 0; kind < SWAPS; kind++) {
+		last = first - 1;
+	for (int kind = first; kind <= (int)last; kind++) {
 		int changed = 0, refused = 0, same = 0, placed = 0, total = 0, step;
 
 		while (swap(&im, kind, total, what, sizeof(what))) {
@@ -283,6 +303,17 @@ int main(void)
 	}
 	free(im.bytes);
 	rdu_file_close(f);
+}
+
+int main(void)
+{
+	struct rdu_device *dev;
+
+	if (!tap(!rdu_open("model:sn10", &dev), "card opens"))
+		return tap_end();
+	try_swaps(dev, "cnn --batch 4", "-O1", SWAP_OPCODE, SWAP_TOKEN);
+	try_swaps(dev, "attention --t 128 --d 32 --batch 2", "-O3 --pipe always", SWAP_COUNTER,
+		  SWAP_COPIES);
 	rdu_close(dev);
 	return tap_end();
 }

@@ -146,7 +146,7 @@ static double copy_cycles(const struct backend *be, const struct nest *n, struct
 static int improve(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct nest *n = s->nest;
-	int op = be->num_ops + (int)(s - first);
+	int op = be->num_ops + s->first_nest;
 
 	if (be_time(be, s->im))
 		return -1;
@@ -208,7 +208,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 {
 	static const int levels[] = { 3, 1, 0 };
 	struct nest *n = s->nest;
-	int op = be->num_ops + (int)(s - first), r;
+	int op = be->num_ops + s->first_nest, r;
 	char reason[256];
 
 	do
@@ -237,7 +237,7 @@ static int lower_dropped(struct backend *be, struct be_section *first)
 
 		if (s->im)
 			continue;
-		be->at = be->until = (int)(s - first);
+		be->at = be->until = s->first_nest;
 		r = lower_nest(be, first, s);
 		if (r)
 			return r;
@@ -267,12 +267,20 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 		*s = (struct be_section){
 			.entry = entry, .first_nest = k, .num_nests = 1, .nest = e->nests[k]
 		};
+		s->im = be_group_image(be, e->nests[k], &s->num_nests);
+		if (s->im) {
+			be->num_sections++;
+			k += s->num_nests - 1;
+			continue;
+		}
 		be->at = be->until = k;
 		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
 			     e->num_nests, s->nest->name ? s->nest->name : "");
 		r = lower_nest(be, first, s);
 		if (r < 0)
 			return -1;
+		if (r && be->grouped) /* nests must stay as they are */
+			return 1;
 		if (r) {
 			be_note(be, "not fused so far: %s", be->error);
 			be_unfuse(be, e, k--);
@@ -292,7 +300,8 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 	return 0;
 }
 
-static int lower_entry(struct backend *be, int entry)
+/* Makes the sections of an entry. 0, -1, or 1: with what groups it has, it cannot be. */
+static int make_sections(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
 	int first = be->num_sections, r;
@@ -300,12 +309,179 @@ static int lower_entry(struct backend *be, int entry)
 	if (be->level > 0 && be_resident(be, e))
 		return -1;
 	r = lower_nests(be, e, entry);
-	if (r > 0) { /* then without anything resident */
+	if (r > 0 && !be->grouped) { /* then without anything resident */
 		be_note(be, "%s: nothing stays in scratchpads: %s", e->name, be->error);
 		drop_sections(be, first);
 		be_resident_drop(be, e);
 		r = lower_nests(be, e, entry);
 	}
+	if (!r && be->level > 0)
+		be_cut(be, first);
+	return r;
+}
+
+/* ---- with groups or without ------------------------------------------------------- */
+
+/* What an entry point has become, put aside. */
+struct outcome {
+	int num_sections, num_notes;
+	struct be_section *section;
+	struct residence *residence;
+	int64_t *stride;
+	uint64_t cycles;
+};
+
+static int64_t *copy_strides(const struct module *m)
+{
+	size_t size = sizeof(m->tensors[0]->stride);
+	int64_t *s = xmalloc(size * (size_t)(m->num_tensors + 1));
+
+	for (int i = 0; i < m->num_tensors; i++)
+		memcpy(s + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, size);
+	return s;
+}
+
+static void set_strides(const struct module *m, const int64_t *s)
+{
+	for (int i = 0; i < m->num_tensors; i++)
+		memcpy(m->tensors[i]->stride, s + (size_t)i * RDU_MAX_DIMS,
+		       sizeof(m->tensors[i]->stride));
+}
+
+static uint64_t sum_cycles(const struct backend *be, int first)
+{
+	uint64_t sum = 0;
+
+	for (int i = first; i < be->num_sections; i++)
+		sum += be->section[i].im->cycles + be_load_cycles(be, be->section[i].im);
+	return sum;
+}
+
+static void *copy_of(const void *from, size_t size)
+{
+	void *to = xmalloc(size + 1);
+
+	memcpy(to, from, size);
+	return to;
+}
+
+/* Residences of `from` that are not those of `kept`. */
+static void free_residences(const struct module *m, struct residence *from,
+			    const struct residence *kept)
+{
+	for (int i = 0; i < m->num_tensors; i++) {
+		if (from[i].pmu != kept[i].pmu)
+			free(from[i].pmu);
+		if (from[i].copy_reader != kept[i].copy_reader)
+			free(from[i].copy_reader);
+	}
+	free(from);
+}
+
+static struct outcome put_aside(struct backend *be, int first, int notes,
+				struct residence *residence)
+{
+	int num = be->num_sections - first;
+	struct outcome o = { .num_sections = num,
+			     .num_notes = be->num_notes - notes,
+			     .section = copy_of(be->section + first,
+						sizeof(*be->section) * (size_t)num),
+			     .residence = be->residence,
+			     .stride = copy_strides(be->m),
+			     .cycles = sum_cycles(be, first) };
+
+	be->num_sections = first;
+	be->residence = residence;
+	return o;
+}
+
+static void drop_notes(struct backend *be, int first, int num)
+{
+	for (int i = first; i < first + num; i++)
+		free(be->note[i]);
+	for (int i = first + num; i < be->num_notes; i++)
+		be->note[i - num] = be->note[i];
+	be->num_notes -= num;
+}
+
+/* Cycles of each nest: its part of the section's, by what its units were busy with. */
+static double *nest_cycles(const struct backend *be, const struct module_entry *e, int first)
+{
+	double *cycles = xcalloc((size_t)e->num_nests + 1, sizeof(*cycles));
+
+	for (int i = first; i < be->num_sections; i++) {
+		const struct be_section *s = &be->section[i];
+		double all = (double)(s->im->cycles + be_load_cycles(be, s->im)), busy = 0;
+
+		for (int k = 0; k < s->im->num_shares; k++)
+			busy += (double)s->im->share[k].busy;
+		for (int k = 0; k < s->im->num_shares; k++) {
+			int nest = s->im->share[k].op - be->num_ops;
+
+			if (nest >= 0 && nest < e->num_nests && busy > 0)
+				cycles[nest] += all * (double)s->im->share[k].busy / busy;
+		}
+	}
+	return cycles;
+}
+
+/* Makes the sections again with groups, where these are faster; what is better in the end stays. */
+static int make_groups(struct backend *be, int entry, int first, int notes,
+		       struct residence *residence, const int64_t *stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	double *cycles = nest_cycles(be, e, first);
+	struct outcome plain = put_aside(be, first, notes, residence);
+	int groups = be->num_groups, r = 0, all = be->num_notes;
+	bool better = false;
+
+	set_strides(be->m, stride);
+	be_pipe(be, e, entry, cycles);
+	if (be->num_groups > groups) {
+		be->grouped = true;
+		r = make_sections(be, entry);
+		be->grouped = false;
+		better = !r &&
+			 (be->opt->pipe == PIPE_ALWAYS || sum_cycles(be, first) < plain.cycles);
+	}
+	if (better) {
+		drop_notes(be, notes, plain.num_notes);
+		for (int i = 0; i < plain.num_sections; i++)
+			image_free(plain.section[i].im);
+		free_residences(be->m, plain.residence, be->residence);
+	} else {
+		drop_sections(be, first);
+		drop_notes(be, all, be->num_notes - all);
+		be_pipe_undo(be, groups);
+		free_residences(be->m, be->residence, plain.residence);
+		be->residence = plain.residence;
+		memcpy(be->section + first, plain.section,
+		       sizeof(*be->section) * (size_t)plain.num_sections);
+		be->num_sections += plain.num_sections;
+		set_strides(be->m, plain.stride);
+	}
+	free(plain.section);
+	free(plain.stride);
+	free(cycles);
+	return r < 0 ? -1 : 0;
+}
+
+static int lower_entry(struct backend *be, int entry)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	struct residence *residence =
+		copy_of(be->residence, sizeof(*residence) * (size_t)(be->m->num_tensors + 1));
+	int64_t *stride = copy_strides(be->m);
+	int first = be->num_sections, notes = be->num_notes, r;
+
+	r = make_sections(be, entry);
+	if (!r && be->level >= 3 && be->opt->pipe != PIPE_NEVER) {
+		progress_say(be->opt->progress, "%s, pipe", e->name);
+		r = make_groups(be, entry, first, notes, residence, stride);
+	} else {
+		free(residence);
+	}
+	free(stride);
 	if (r)
 		return -1;
 	for (int k = 0; k < e->num_nests; k++) {
@@ -315,8 +491,6 @@ static int lower_entry(struct backend *be, int entry)
 		snprintf(op->name, sizeof(op->name), "%.63s", n->name ? n->name : "");
 		snprintf(op->type, sizeof(op->type), "%.31s", n->op_type ? n->op_type : "");
 	}
-	if (be->level > 0)
-		be_cut(be, first);
 	for (int i = first; i < be->num_sections; i++) {
 		if (be_prints(be, "lower") || be_prints(be, "place"))
 			print_image(be->section[i].im);
@@ -377,6 +551,7 @@ static struct module *copy_entries(const struct module *m)
 static void backend_free(struct backend *be)
 {
 	be_resident_end(be);
+	be_pipe_end(be);
 	for (int e = 0; e < be->m->num_entries; e++) {
 		for (int k = 0; k < be->m->entries[e].num_nests; k++)
 			nest_free_fused(be->m->entries[e].nests[k]);

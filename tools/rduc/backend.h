@@ -37,6 +37,7 @@ struct lnest {
 	int num_dims;
 	int64_t extent[NEST_MAX_DIMS];
 	bool reduce[NEST_MAX_DIMS];
+	int shared[NEST_MAX_DIMS]; /* as in nest_dim */
 	int index_dim[NEST_MAX_DIMS]; /* nest dimension -> this one's; -1: always 0 */
 	char name[NEST_MAX_DIMS][8];
 	struct lacc in[NEST_MAX_IN];
@@ -84,6 +85,8 @@ struct uprog {
 	int op_id;
 	int unit; /* in image->unit */
 	int num_counters, num_outer;
+	int num_shared; /* until packed: of the outer ones, those of loops that nests share */
+	bool looped; /* its buffer turns over in each iteration of the shared loops */
 	int asked_counters; /* more than num_counters: there was no room */
 	struct ucounter c[UC_MAX];
 	int num_in, num_out;
@@ -208,7 +211,9 @@ struct residence {
 	bool resident;
 	bool memory; /* a copy is written to memory, for the nests that read that */
 	int first, last; /* nests of the entry: from the one that makes it to its last reader */
-	int64_t words, part;
+		int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
+	int copies; /* of a slice */
+	int64_t words, part; /* of the tensor, or a slice */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
 	int num_readers; /* nests */
@@ -221,6 +226,10 @@ struct be_section {
 	int entry; /* first entry that uses it */
 	int first_nest, num_nests; /* of the entry's, in their order */
 	struct nest *nest; /* the first */
+};
+
+struct share { /* of the tiles' units; 0: all */
+	double pcus, pmus, agcus;
 };
 
 struct backend {
@@ -237,6 +246,10 @@ struct backend {
 	struct residence *residence;
 	int at, until; /* nests of the entry that are being made a section, first and last */
 	struct tensor *crowded; /* resident, and why the last attempt did not fit; NULL: none */
+	struct share share; /* that the nest being lowered may take */
+	struct group *group; /* pipe.c */
+		int num_groups;
+	bool grouped; /* the entry has groups: its nests must stay as they are */
 	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
 	/* regions.c */
 	int num_regions;
@@ -274,8 +287,18 @@ void be_fuse(struct backend *be); /* fuse.c */
 bool be_unfuse(struct backend *be, struct module_entry *e, int k);
 void nest_free_fused(struct nest *n); /* a nest of the back half, with what it was made of */
 void be_layout(struct backend *be); /* layout.c */
+/* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each
+ * as a section that is complete, where that is faster than cycles[nest number] of its nests. */
+void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles);
+/* The nests of groups from number `first` on are what they were. */
+void be_pipe_undo(struct backend *be, int first);
+/* The section of the group that nest n is the first of; NULL: it is not. The caller has it then. */
+struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests);
+void be_pipe_end(struct backend *be);
 /* resident.c: which temporaries of an entry stay in scratchpads. 0, or -1. */
 int be_resident(struct backend *be, const struct module_entry *e);
+/* Which storage is not made and used up within an entry point; by its id. */
+void be_find_outside(const struct backend *be, int entry, bool *outside);
 /* The nests of the entry have changed. False: what is resident can no longer be. */
 bool be_resident_renumber(struct backend *be, const struct module_entry *e);
 /* Nothing of the entry is resident; the end. */
@@ -306,8 +329,13 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
+/* Cycles of one compute unit that a nest is worth, about. */
+double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
+/* cut.c: one section of those of num nests, from number first_nest of the entry on. NULL: there
+ * is none, with the reason in be->error. */
+struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
@@ -399,7 +427,7 @@ struct loops {
 		int64_t start, step, trip;
 		bool reduce;
 	} l[UC_MAX];
-	int num_outer;
+	int num_outer, num_shared;
 	int lane_dim; /* -1 */
 	int lanes;
 	int64_t reach[NEST_MAX_DIMS]; /* highest index + 1 that the loops produce */

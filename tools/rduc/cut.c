@@ -50,7 +50,7 @@ static int *append_buffers(struct uimage *to, const struct uimage *from, const i
 		for (int k = 0; to->unit[u].pin >= 0 && k < to->num_buffers; k++) {
 			if (to->buffer[k].unit != u)
 				continue;
-			if (to->buffer[k].words != b->words)
+			if (to->buffer[k].words != b->words || to->buffer[k].copies != b->copies)
 				image_fail(to, "two tensors in one scratchpad");
 			buffer[i] = k;
 		}
@@ -135,16 +135,19 @@ static void order(struct uimage *im, int first, int second)
 		    0);
 }
 
-/* A buffer of one copy that one nest writes and another reads: it turns over once, when all of it
- * is there, or has been read. */
+/* A buffer that one nest writes and another reads. Between nests of a group it turns over in each
+ * iteration; else it has one copy and turns over once, when all of it is there, or has been read. */
 static void hand_over(struct uimage *im, int write, int read, bool write_first)
 {
 	struct uprog *w = &im->prog[write], *r = &im->prog[read];
+	uint32_t copies = im->buffer[w->acc.target].copies;
 
-	w->acc.flip_mask = all_outer(w);
-	r->acc.flip_mask = all_outer(r);
-	image_token(im, write, all_outer(w), read, all_outer(r), write_first ? 0 : 1);
-	image_token(im, read, all_outer(r), write, all_outer(w), write_first ? 1 : 0);
+	if (!w->looped) {
+		w->acc.flip_mask = all_outer(w);
+		r->acc.flip_mask = all_outer(r);
+	}
+	image_token(im, write, w->acc.flip_mask, read, r->acc.flip_mask, write_first ? 0 : copies);
+	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, write_first ? copies : 0);
 }
 
 /* Token edges from programs before `first` to those from there on, which touch the same. */
@@ -237,6 +240,21 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 	return im;
 }
 
+struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest)
+{
+	int joined = num;
+	struct uimage *im = gather(be, s, &joined);
+
+	be->at = first_nest;
+	be->until = first_nest + num - 1;
+	if (joined == num && !image_pack(im) && !image_finish(be, im) && !be_time(be, im))
+		return im;
+	if (im->error[0])
+		be_error(be, "%s: %s", im->name, im->error);
+	image_free(im);
+	return NULL;
+}
+
 static uint64_t cycles(const struct backend *be, const struct uimage *im)
 {
 	return im->cycles + be_load_cycles(be, im);
@@ -251,6 +269,8 @@ static int fitting(const struct backend *be, const struct be_section *s, int num
 			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
 
 	for (n = 0; n < num; n++) {
+		if (s[n].num_nests > 1) /* a group is complete */
+			return n ? n : 1;
 		for (int u = 0; u < s[n].im->num_units; u++)
 			need[s[n].im->unit[u].kind] += s[n].im->unit[u].pin < 0;
 		for (int k = 0; k < 3; k++)
@@ -269,9 +289,9 @@ void be_cut(struct backend *be, int first)
 		struct uimage *im = NULL;
 		uint64_t apart = 0;
 
-		be->at = be->until = i - first;
+		be->at = be->until = s[i].first_nest;
 		for (num = fitting(be, &s[i], be->num_sections - i); num > 1; num = num * 3 / 4) {
-			im = join(be, &s[i], &num, i - first);
+			im = join(be, &s[i], &num, s[i].first_nest);
 			apart = 0;
 			for (int k = 0; k < num; k++)
 				apart += cycles(be, s[i + k].im);
@@ -290,7 +310,7 @@ void be_cut(struct backend *be, int first)
 			for (int k = 0; k < num; k++)
 				image_free(s[i + k].im);
 			s[i].im = im;
-			s[i].num_nests = num;
+			s[i].num_nests = num; /* each was of one */
 		}
 		s[to++] = s[i];
 	}

@@ -43,11 +43,13 @@ static void outer(const struct emit *e, struct uprog *p, int prefix, bool index,
 
 	for (int d = 0; d < l->num_dims; d++)
 		at[d] = -1;
+	p->num_shared = 0;
 	for (int q = 0; q < c->num_order && i < prefix; q++, i++) {
 		int d = c->order[q];
 		int64_t step = index ? c->tile[d] : 1;
 
 		at[d] = counter(p, 0, step, c->trip[d]);
+		p->num_shared += at[d] >= 0 && l->shared[d];
 	}
 	for (int d = 0; d < l->num_dims && i < prefix; d++) {
 		if (!l->reduce[d])
@@ -306,6 +308,7 @@ static void result_loops(const struct emit *e, struct loops *lp)
 		if (c->trip[d] > 1 || e->rep[d])
 			loops_add(e->im, lp, d, e->rep[d] * c->tile[d] * c->trip[d], c->tile[d],
 				  c->trip[d], false);
+		lp->num_shared += c->trip[d] > 1 && l->shared[d];
 	}
 	lp->num_outer = lp->num;
 	for (int q = 0; q < c->num_order; q++) {
@@ -631,6 +634,35 @@ double be_contract_cycles(const struct backend *be, const struct nest *n)
 	return fmax(sum, cols) * ceil(tiles / fmax(floor(pcus / (1.0 + epilogue)), 1));
 }
 
+/* What a contraction may take of the units of the tiles. */
+static void give_units(const struct backend *be, struct contract *c)
+{
+	double pcus = be->share.pcus > 0 ? be->share.pcus : 1;
+	double pmus = be->share.pmus > 0 ? be->share.pmus : 1;
+	double agcus = be->share.agcus > 0 ? be->share.agcus : 1;
+
+	c->pcus = (int)(rdu_chip_pcus_per_tile(c->chip) * (unsigned int)c->tiles * pcus);
+	c->pcus = (int)max64(c->pcus, 1 + c->epi_pcus);
+	c->pmus = (int)(be_free_pmus(be) * pmus);
+	c->pmus = (int)max64(c->pmus, 3);
+	c->agcus = (int)(c->chip->agcus_per_tile * c->chip->agcu_programs * (unsigned int)c->tiles *
+			 agcus * 7 / 8);
+}
+
+double be_work(const struct backend *be, const struct nest *n)
+{
+	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, ops = 0;
+	double cycles = be_contract_cycles(be, n), points = 1;
+
+	if (cycles > 0)
+		return cycles * pcus;
+	for (int i = 0; i < n->num_expr; i++)
+		ops += n->expr[i].kind == EXPR_OP;
+	for (int d = 0; d < n->ndim; d++)
+		points *= (double)n->dim[d].extent;
+	return ceil(points / be->chip.lanes) * (1 + ops / (double)be->chip.simd_stages);
+}
+
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id)
 {
@@ -644,7 +676,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		return 1;
 	c.op[0].in = in[0];
 	c.op[1].in = in[1];
-	c.pmus = be_free_pmus(be);
+	give_units(be, &c);
 	for (int i = 0; i < l->n->num_in; i++)
 		c.kept_in[i] = residence_of(be, l->n, l->in[i].t);
 	for (int i = 0; i < l->n->num_out; i++)

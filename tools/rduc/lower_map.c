@@ -57,6 +57,8 @@ static int choose_lane(const struct rdu_chip *chip, const struct lnest *l)
 	for (int d = 0; d < l->num_dims; d++) {
 		double c = lane_cost(chip, l, d);
 
+		if (l->shared[d])
+			continue;
 		if (at < 0 || c < best) {
 			at = d;
 			best = c;
@@ -85,10 +87,11 @@ static void cut_activations(struct loops *lp, int64_t chunk)
 	int64_t inner = 1;
 	int cut = lp->num;
 
-	while (cut > 0 && (lp->l[cut - 1].reduce || inner * lp->l[cut - 1].trip <= chunk))
+	while (cut > lp->num_shared &&
+	       (lp->l[cut - 1].reduce || inner * lp->l[cut - 1].trip <= chunk))
 		inner *= lp->l[--cut].trip;
 	lp->num_outer = cut;
-	if (!cut || lp->num >= UC_MAX - 2)
+	if (cut == lp->num_shared || lp->num >= UC_MAX - 2)
 		return;
 	/* Loop cut - 1 is an outer one: cut it in two when too little is left inside. */
 	if (inner * 2 <= chunk) {
@@ -320,7 +323,7 @@ static int choose_replicas(const struct backend *be, const struct lnest *l, cons
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return -1;
-	for (int i = 0; i < lp->num; i++) {
+	for (int i = lp->num_shared; i < lp->num; i++) {
 		int64_t u = lp->l[i].reduce ? 0 : min64(min64(most, 16), lp->l[i].trip);
 
 		for (; u > 1 && u > *unroll; u--)
@@ -336,7 +339,7 @@ static int choose_replicas(const struct backend *be, const struct lnest *l, cons
 		return at;
 	/* All is in memory: over the outermost loop that has enough trips. */
 	*unroll = min64(most, 8); /* more than memory can feed */
-	for (int i = 0; i < lp->num; i++)
+	for (int i = lp->num_shared; i < lp->num; i++)
 		if (!lp->l[i].reduce &&
 		    (at < 0 || lp->l[i].trip > lp->l[at].trip * 4 ||
 		     (lp->l[at].trip < *unroll && lp->l[i].trip > lp->l[at].trip)))
@@ -351,6 +354,29 @@ static int choose_replicas(const struct backend *be, const struct lnest *l, cons
 	return at;
 }
 
+/* Replicas that a plan and the nest's share of the compute units allow. */
+static int64_t most_replicas(struct backend *be, const struct uimage *im, const struct lnest *l,
+			     const struct loops *lp, const struct plan *pl)
+{
+	struct uimage *one;
+	struct map m = { be, NULL, l, 0, -1, -1 };
+	struct loops k = *lp;
+	int pcus = 0, all = (int)rdu_chip_pcus_per_tile(&be->chip) * im->tiles;
+
+	if (be->share.pcus <= 0)
+		return pl->max_unroll;
+	m.im = one = image_new(&be->chip, im->tiles, "one");
+	for (int d = 0; d < l->num_dims; d++)
+		k.limit[d] = l->extent[d];
+	cut_activations(&k, pl->chunk);
+	find_reach(&k, l);
+	emit_replica(&m, &k);
+	for (int u = 0; u < one->num_units; u++)
+		pcus += one->unit[u].kind == RDU_UNIT_PCU;
+	image_free(one);
+	return min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / max64(pcus, 1)), 1));
+}
+
 int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
 	      int op_id)
 {
@@ -360,8 +386,13 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	int at, udim;
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
+	for (int s = 1; s <= l->num_dims; s++)
+		for (int d = 0; d < l->num_dims; d++)
+			if (l->shared[d] == s)
+				loops_add(im, &lp, d, 0, 1, l->extent[d], false);
+	lp.num_shared = lp.num;
 	for (int d = 0; d < l->num_dims; d++)
-		if (!l->reduce[d] && d != lp.lane_dim)
+		if (!l->reduce[d] && !l->shared[d] && d != lp.lane_dim)
 			loops_add(im, &lp, d, 0, 1, l->extent[d], false);
 	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
@@ -372,7 +403,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
 			  ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
-	at = choose_replicas(be, l, &lp, pl->max_unroll, &unroll);
+	at = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl), &unroll);
 	udim = at >= 0 ? lp.l[at].dim : -1;
 	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
 	for (int64_t r = 0; r < unroll; r++) {

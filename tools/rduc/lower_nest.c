@@ -171,8 +171,8 @@ static bool merge_pair(struct lnest *l, const bool *indexed, int d, int e)
 {
 	const struct nest *n = l->n;
 
-	if (l->reduce[d] != l->reduce[e] || indexed[d] || indexed[e] ||
-	    l->extent[d] * l->extent[e] > 0x3fffffff)
+	if (l->shared[d] || l->shared[e] || l->reduce[d] != l->reduce[e] || indexed[d] ||
+	    indexed[e] || l->extent[d] * l->extent[e] > 0x3fffffff)
 		return false;
 	for (int i = 0; i < n->num_in; i++)
 		if (!can_merge(&l->in[i], d, e, l->extent[e], l->num_dims))
@@ -206,6 +206,7 @@ void lnest_from(struct lnest *l, const struct nest *n)
 		l->index_dim[i] = l->num_dims;
 		l->extent[l->num_dims] = n->dim[i].extent;
 		l->reduce[l->num_dims] = n->dim[i].reduce;
+		l->shared[l->num_dims] = n->dim[i].shared;
 		memcpy(l->name[l->num_dims++], n->dim[i].name, 8);
 	}
 	for (int i = 0; i < n->num_expr; i++)
@@ -230,6 +231,7 @@ void lnest_from(struct lnest *l, const struct nest *n)
 				for (int k = d; k + 1 < l->num_dims; k++) {
 					l->extent[k] = l->extent[k + 1];
 					l->reduce[k] = l->reduce[k + 1];
+					l->shared[k] = l->shared[k + 1];
 					indexed[k] = indexed[k + 1];
 					memcpy(l->name[k], l->name[k + 1], 8);
 				}
@@ -394,6 +396,7 @@ int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 		at[i] = i < keep ? image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip)
 				 : -1;
 	p->num_outer = lp->num_outer;
+	p->num_shared = lp->num_shared;
 	address(&p->acc, l, a, lp, at);
 	p->acc.pad = pad;
 	p->acc.target = image_segment(im, a->t, RDU_SEG_READ);
@@ -423,6 +426,7 @@ int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	for (int i = 0; i < lp->num; i++)
 		at[i] = image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip);
 	p->num_outer = lp->num_outer;
+	p->num_shared = lp->num_shared;
 	address(&p->acc, l, a, lp, at);
 	p->acc.flags = add ? RDU_ACCESS_ADD : 0;
 	p->acc.target = image_segment(im, a->t, RDU_SEG_WRITE | (add ? RDU_SEG_READ : 0));

@@ -44,12 +44,13 @@ static void add_span(int64_t *lo, int64_t *hi, int64_t stride, int64_t first, in
 	*hi += stride > 0 ? stride * last : stride * first;
 }
 
-/* Addresses that an access may touch, from *lo to *hi; *lo > *hi: none. */
-static void span(const struct uprog *p, int64_t *lo, int64_t *hi)
+/* Addresses that an access may touch, from *lo to *hi, while its first `fixed` counters stay where
+ * they start; *lo > *hi: none. */
+static void span(const struct uprog *p, int fixed, int64_t *lo, int64_t *hi)
 {
 	const struct uaccess *a = &p->acc;
 	bool lane_done = false;
-	uint32_t done = 0;
+	uint32_t done = (1u << fixed) - 1;
 
 	*lo = *hi = a->base;
 	for (int i = 0; i < a->num_preds; i++) { /* what they leave of their counters */
@@ -95,7 +96,9 @@ static void block_span(const struct lnest *l, const struct lacc *a, int d, int64
 
 		for (int q = 0; q < l->num_dims; q++) {
 			int64_t first = q == d ? k * block : 0;
-			int64_t last = q == d ? min64(first + block, l->extent[q]) : l->extent[q];
+			int64_t last = q == d	      ? min64(first + block, l->extent[q])
+				       : l->shared[q] ? 1
+						      : l->extent[q];
 
 			add_span(&from, &to, x->coef[q], first, last - 1);
 		}
@@ -195,13 +198,13 @@ static int find_read(const struct uimage *im, int pr, int unit, int buffer)
 	return -1;
 }
 
-/* The buffer of a part that is read: all of it. */
-static int whole_part(struct uimage *im, int unit, int64_t words)
+/* The buffer of a part that is read: all of it, in so many copies. */
+static int whole_part(struct uimage *im, int unit, int copies, int64_t words)
 {
 	for (int i = 0; i < im->num_buffers; i++)
 		if (im->buffer[i].unit == unit && im->buffer[i].words == words)
 			return i;
-	return image_buffer(im, unit, 1, (uint32_t)words);
+	return image_buffer(im, unit, (uint32_t)copies, (uint32_t)words);
 }
 
 #define KIND_GONE ((enum rdu_kind)0xff) /* a program that is dropped in the end */
@@ -227,6 +230,12 @@ static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
 	int most = write ? 1 : (int)im->chip->pmu_reads; /* a buffer has one writer */
 	struct uprog *p = &im->prog[pr];
 
+	if (w->r->group) { /* the next iteration of the shared loops has the next copy */
+		for (int c = 0; c < p->num_shared; c++)
+			p->acc.stride[c] = 0;
+		p->acc.flip_mask = (1u << p->num_outer) - (1u << p->num_shared);
+		p->looped = true;
+	}
 	if (!alone) {
 		struct upred *q = access_pred(&p->acc);
 
@@ -238,7 +247,8 @@ static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
 	}
 	p->acc.format = RDU_FMT_WORD;
 	p->acc.base -= part * w->r->part;
-	p->acc.target = whole_part(im, unit, part_words(w->r, part));
+	p->acc.target =
+		whole_part(im, unit, w->r->group ? w->r->copies : 1, part_words(w->r, part));
 	if (!write)
 		same = find_read(im, pr, unit, p->acc.target);
 	if (same >= 0) {
@@ -269,7 +279,7 @@ static int parts_of(const struct rewrite *w, int pr, int *first)
 	*first = 0;
 	if (w->im->prog[pr].acc.flags & RDU_ACCESS_GATHER)
 		return 1; /* there is one */
-	span(&w->im->prog[pr], &lo, &hi);
+	span(&w->im->prog[pr], w->r->group ? w->im->prog[pr].num_shared : 0, &lo, &hi);
 	lo = max64(lo, 0);
 	hi = min64(hi, w->r->words - 1);
 	if (lo > hi) /* nothing is left of it but the pad */

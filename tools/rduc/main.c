@@ -24,6 +24,8 @@ static const char usage[] =
 	"  --chip NAME|FILE     chip description (sn10)\n"
 	"  -O0 | -O1 | -O3      one section per operator, rules, whole graph by cost (-O1)\n"
 	"  --tiles N            virtual tiles to use (1)\n"
+	"  --pipe WHEN          groups of operators that run iteration by iteration: auto (where\n"
+	"                       that is faster), always (where it can be), never (auto; -O3 only)\n"
 	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
 	"  --shape NAME=D,D,... shape of an input\n"
 	"  --batch N            first dimension of inputs that leave it open\n"
@@ -49,6 +51,7 @@ static const char usage[] =
 enum {
 	OPT_CHIP = 256,
 	OPT_TILES,
+	OPT_PIPE,
 	OPT_PRECISION,
 	OPT_SHAPE,
 	OPT_BATCH,
@@ -78,6 +81,7 @@ static const struct option options[] = {
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "chip", required_argument, NULL, OPT_CHIP },
 	{ "tiles", required_argument, NULL, OPT_TILES },
+	{ "pipe", required_argument, NULL, OPT_PIPE },
 	{ "precision", required_argument, NULL, OPT_PRECISION },
 	{ "shape", required_argument, NULL, OPT_SHAPE },
 	{ "batch", required_argument, NULL, OPT_BATCH },
@@ -201,24 +205,24 @@ static int optimizer(struct arguments *a, const char *name)
 	return wrong("unknown optimizer", name);
 }
 
-static int progress_option(struct arguments *a, const char *when)
+/* Number of auto, always, never; -1: no such word. */
+static int when_option(const char *option, const char *when)
 {
-	static const char *const words[] = {
-		[PROGRESS_AUTO] = "auto", [PROGRESS_ALWAYS] = "always", [PROGRESS_NEVER] = "never"
-	};
+	static const char *const words[] = { "auto", "always", "never" };
+	char text[64];
 
 	for (int i = 0; i < 3; i++)
-		if (!strcmp(words[i], when)) {
-			a->progress = (enum progress_when)i;
-			return 0;
-		}
-	return wrong("--progress is auto, always or never, not", when);
+		if (!strcmp(words[i], when))
+			return i;
+	snprintf(text, sizeof(text), "%s is auto, always or never, not", option);
+	return wrong(text, when);
 }
 
 static int option(struct arguments *a, int c, char *arg)
 {
 	struct train_options *t = &a->training;
 	int64_t n = 0;
+	int when;
 
 	switch (c) {
 	case 'o':
@@ -282,7 +286,13 @@ static int option(struct arguments *a, int c, char *arg)
 		a->opt.report_json = arg;
 		return 0;
 	case OPT_PROGRESS:
-		return progress_option(a, arg);
+		when = when_option("--progress", arg);
+		a->progress = (enum progress_when)when;
+		return when < 0 ? -1 : 0;
+	case OPT_PIPE:
+		when = when_option("--pipe", arg);
+		a->opt.pipe = (enum pipe_when)when;
+		return when < 0 ? -1 : 0;
 	case OPT_FLOOR_PLAN:
 		a->opt.floor_plan = arg;
 		return 0;

@@ -121,6 +121,23 @@ static void access_init(struct access *a, struct tensor *t)
 	a->gather_in = -1;
 }
 
+void nest_cut_dim(struct nest *n, int d, int64_t inner)
+{
+	int at = n->ndim++;
+
+	n->dim[at] = n->dim[d];
+	n->dim[at].extent = inner;
+	n->dim[d].extent /= inner;
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		struct access *a = i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+
+		for (int k = 0; k < a->tensor->ndim; k++) {
+			a->coef[k][at] = a->coef[k][d];
+			a->coef[k][d] *= (int32_t)inner;
+		}
+	}
+}
+
 int nest_input(struct nest *n, struct tensor *t)
 {
 	if (n->num_in == NEST_MAX_IN) {

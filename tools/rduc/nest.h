@@ -89,6 +89,8 @@ enum reduce_op { REDUCE_NONE, REDUCE_ADD, REDUCE_MAX, REDUCE_MIN };
 struct nest_dim {
 	int64_t extent;
 	bool reduce;
+	int shared; /* pipe.c: the nests of its group run it together, as loop number 1 (the
+		     * outermost), 2, ...; 0: its own */
 	char name[8]; /* for people: n, c, y, x, k, ... */
 };
 
@@ -117,6 +119,7 @@ struct nest {
 	/* fuse.c: the two nests that this one was made of, NULL: none. Owned. */
 	struct nest *fused[2];
 	bool closed; /* fuse.c: is not fused (any further) */
+	int group; /* pipe.c: the group that it is of, 0: none */
 };
 
 struct module_entry {
@@ -145,6 +148,8 @@ struct nest *module_nest(struct module *m, struct module_entry *e, const char *n
 /* Take a nest out again, and free it. */
 void module_drop(struct module_entry *e, struct nest *n);
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
+/* Cuts dimension d: it keeps the steps of `inner`; a new one, the last, has those within. */
+void nest_cut_dim(struct nest *n, int d, int64_t inner);
 int nest_input(struct nest *n, struct tensor *t); /* all coefficients 0 */
 int nest_output(struct nest *n, struct tensor *t, int expr);
 int nest_in(struct nest *n, int input);
@@ -175,10 +180,13 @@ int module_split_sums(struct module *m, char *error, int error_size);
 
 /* ---- the passes after patterns ------------------------------------------ */
 
+enum pipe_when { PIPE_AUTO, PIPE_ALWAYS, PIPE_NEVER };
+
 struct rduc_options {
 	const struct rdu_chip *chip;
 	int opt; /* 0, 1, 3 */
 	int tiles; /* virtual tiles; 0: one */
+	enum pipe_when pipe; /* groups of nests at -O3: where faster, where possible, none */
 	bool fp32; /* contractions in fp32 on SIMD units, even if there is an array */
 	const char *model; /* for the meta section */
 	const char *meta; /* more "key value" lines of it; NULL: none */

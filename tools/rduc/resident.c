@@ -399,19 +399,46 @@ static bool find_pmus(struct backend *be, struct pmus *p, struct residence *r)
 	return true;
 }
 
+void be_find_outside(const struct backend *be, int entry, bool *outside)
+{
+	struct uses *all = find_uses(be, &be->m->entries[entry]);
+
+	for (int i = 0; i < be->m->num_tensors; i++) {
+		outside[i] = all[i].elsewhere;
+		free(all[i].u);
+	}
+	free(all);
+}
+
+/* Up to which nest there are how many of groups. */
+static int *count_grouped(const struct module_entry *e)
+{
+	int *sum = xcalloc((size_t)e->num_nests + 1, sizeof(int));
+
+	for (int k = 0; k < e->num_nests; k++)
+		sum[k + 1] = sum[k] + (e->nests[k]->group != 0);
+	return sum;
+}
+
+/* Is a storage used by a group, or does it live past one, which takes scratchpads as it likes? */
+static bool meets_group(const int *grouped, const struct uses *s)
+{
+	return s->num && grouped[s->u[s->num - 1].nest + 1] > grouped[s->u[0].nest];
+}
+
 int be_resident(struct backend *be, const struct module_entry *e)
 {
 	struct module *m = be->m;
 	struct uses *all = find_uses(be, e);
 	struct candidate *c = xcalloc((size_t)m->num_tensors + 1, sizeof(*c));
+	int *grouped = count_grouped(e), num = 0;
 	struct pmus pmus;
-	int num = 0;
 
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
 		if (tensor_storage(t) == t && lives_here(&all[i]) &&
-		    consider(be, e, t, &all[i], &c[num]))
+		    !meets_group(grouped, &all[i]) && consider(be, e, t, &all[i], &c[num]))
 			num++;
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
@@ -433,6 +460,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		free(all[i].u);
 	free(all);
 	free(c);
+	free(grouped);
 	pmus_free(&pmus);
 	return be_resident_renumber(be, e)
 		       ? 0
@@ -504,7 +532,7 @@ void be_resident_drop(struct backend *be, const struct module_entry *e)
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 
-		for (int i = 0; i < n->num_out; i++)
+		for (int i = 0; i < n->num_out && !n->group; i++)
 			be->residence[tensor_storage(n->out[i].access.tensor)->id].resident = false;
 	}
 }
@@ -535,6 +563,8 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 	if (!be->residence)
 		return NULL;
 	r = &be->residence[tensor_storage(t)->id];
+	if (r->group && r->group != n->group)
+		return NULL;
 	return r->resident && tensor_storage(t) != be->without && !reads_copy(r, n) ? r : NULL;
 }
 

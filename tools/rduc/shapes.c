@@ -73,25 +73,6 @@ static struct tensor **find_finest(const struct module *m)
 	return finest;
 }
 
-/* Cuts dimension d of a nest: it keeps the steps of `inner`, a new one those within. */
-static void cut_dim(struct nest *n, int d, int64_t inner)
-{
-	int at = n->ndim++;
-	struct nest_dim *x = &n->dim[at];
-
-	*x = n->dim[d];
-	x->extent = inner;
-	n->dim[d].extent /= inner;
-	for (int i = 0; i < n->num_in + n->num_out; i++) {
-		struct access *a = i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
-
-		for (int k = 0; k < a->tensor->ndim; k++) {
-			a->coef[k][at] = a->coef[k][d];
-			a->coef[k][d] *= (int32_t)inner;
-		}
-	}
-}
-
 static bool counts(const struct nest *n, int d)
 {
 	for (int i = 0; i < n->num_expr; i++)
@@ -131,7 +112,7 @@ static bool spread(struct nest *n, const struct access *a, int k, const struct t
 				if (n->dim[d].extent % left || counts(n, d) ||
 				    n->ndim == NEST_MAX_DIMS)
 					return false;
-				cut_dim(n, d, left);
+				nest_cut_dim(n, d, left);
 				d = n->ndim - 1;
 			} else if (left % n->dim[d].extent) {
 				return false;

@@ -266,26 +266,30 @@ bool contract_solve(struct contract *c)
 	if (!has_units(c))
 		return false;
 	c->num_order = 0;
+	for (int s = 1; s <= l->num_dims; s++)
+		for (int d = 0; d < l->num_dims; d++)
+			if (l->shared[d] == s)
+				c->order[c->num_order++] = d;
 	for (int pass = 0; pass < 3; pass++)
 		for (int d = 0; d < l->num_dims; d++) {
 			int a = needs(c, 0, d), b = needs(c, 1, d);
 			int rank = a == b ? 0 : a == c->a_first ? 1 : 2;
 
-			if (!l->reduce[d] && rank == pass)
+			if (!l->reduce[d] && !l->shared[d] && rank == pass)
 				c->order[c->num_order++] = d;
 		}
 	reps = contract_replicas(c, -1);
 	if (reps > c->pl->max_unroll)
 		return false;
 	pcus = 1 + c->epi_pcus + (c->chunked && !c->systolic);
-	if (reps * pcus > (int64_t)rdu_chip_pcus_per_tile(chip) * c->tiles)
+	if (reps * pcus > c->pcus)
 		return false;
 	pmus = contract_replicas(c, 0) + contract_replicas(c, 1) + (c->chunked ? reps : 0);
 	if (pmus > c->pmus)
 		return false;
 	agcus = contract_replicas(c, 0) + contract_replicas(c, 1) +
 		reps * (l->n->num_out + c->epi_in);
-	if (agcus > (int64_t)chip->agcus_per_tile * chip->agcu_programs * c->tiles * 7 / 8)
+	if (agcus > c->agcus)
 		return false;
 	progs = agcus + 2 * pmus + reps * (pcus + (c->chunked ? 4 : 0));
 	for (int o = 0; o < 2; o++) {
@@ -411,6 +415,10 @@ static int tile_choices(const struct contract *c, int d, int64_t *t)
 	int64_t g = granule(c, d), blocks = ceil_div(c->l->extent[d], g);
 	int n = 0;
 
+	if (c->l->shared[d]) {
+		t[0] = 1;
+		return 1;
+	}
 	for (size_t i = 0; i + 1 < MAX_TILES; i++) {
 		int64_t v;
 
@@ -430,7 +438,7 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 	int64_t tiles = ceil_div(c->l->extent[d], tile);
 	int n = 0;
 
-	if (c->l->reduce[d]) {
+	if (c->l->reduce[d] || c->l->shared[d]) {
 		u[0] = 1;
 		return 1;
 	}
@@ -501,7 +509,7 @@ static uint32_t next_random(uint32_t *s)
  * looked at, the best are worked on. */
 static void search_grid(struct contract *c, struct contract *best)
 {
-	int64_t pcus = (int64_t)rdu_chip_pcus_per_tile(c->chip) * c->tiles / (1 + c->epi_pcus);
+	int64_t pcus = c->pcus / (1 + c->epi_pcus);
 	struct contract *kept = xcalloc(GRID_KEEP, sizeof(*kept));
 	int64_t u[MAX_UNROLLS];
 	int nu, num = 0;
@@ -545,6 +553,48 @@ static void search_grid(struct contract *c, struct contract *best)
 	free(kept);
 }
 
+static bool shares_loops(const struct contract *c)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->shared[d])
+			return true;
+	return false;
+}
+
+/* Starts with operands whole, so that one that does not change from iteration to iteration of the
+ * shared loops is loaded once; replicas over lanes and columns. */
+static void search_whole(struct contract *c, struct contract *best)
+{
+	int64_t ul[MAX_UNROLLS], uc[MAX_UNROLLS] = { 1 };
+	struct contract found = { .cost = 1e300 };
+	int nl, nc = 1;
+
+	start_small(c);
+	nl = unroll_choices(c, c->lane, c->gl, ul);
+	if (c->col >= 0)
+		nc = unroll_choices(c, c->col, c->gc, uc);
+	for (int i = 0; i < nl * nc; i++) {
+		start_small(c);
+		for (int d = 0; d < c->l->num_dims; d++)
+			if (!c->l->shared[d])
+				c->tile[d] = c->l->extent[d];
+		c->unroll[c->lane] = ul[i % nl];
+		c->tile[c->lane] = ceil_div(c->l->extent[c->lane], ul[i % nl] * c->gl) * c->gl;
+		if (c->col >= 0) {
+			c->unroll[c->col] = uc[i / nl];
+			c->tile[c->col] =
+				ceil_div(c->l->extent[c->col], uc[i / nl] * c->gc) * c->gc;
+		}
+		if (contract_solve(c) && c->cost < found.cost)
+			found = *c;
+	}
+	if (found.cost >= 1e300)
+		return;
+	*c = found;
+	if (descend(c) < best->cost)
+		*best = *c;
+}
+
 static void search(struct contract *c, int tries)
 {
 	struct contract best;
@@ -553,6 +603,8 @@ static void search(struct contract *c, int tries)
 	start_small(c);
 	descend(c);
 	best = *c;
+	if (shares_loops(c))
+		search_whole(c, &best);
 	if (tries > 100)
 		search_grid(c, &best);
 	for (int i = 0; i < tries; i++) {
@@ -620,17 +672,18 @@ int contract_plan(struct contract *c)
 		if (t.op[0].in < 0)
 			continue;
 		for (t.lane = 0; t.lane < l->num_dims; t.lane++) {
-			if (l->reduce[t.lane] || !needs(&t, 0, t.lane) || needs(&t, 1, t.lane))
+			if (l->reduce[t.lane] || l->shared[t.lane] || !needs(&t, 0, t.lane) ||
+			    needs(&t, 1, t.lane))
 				continue;
 			for (t.col = -1; t.col < l->num_dims; t.col++) {
 				bool any_col = false;
 
 				for (int d = 0; d < l->num_dims; d++)
-					any_col |= !l->reduce[d] && !needs(&t, 0, d) &&
-						   needs(&t, 1, d);
+					any_col |= !l->reduce[d] && !l->shared[d] &&
+						   !needs(&t, 0, d) && needs(&t, 1, d);
 				if (t.col < 0 ? any_col
-					      : l->reduce[t.col] || needs(&t, 0, t.col) ||
-							!needs(&t, 1, t.col))
+					      : l->reduce[t.col] || l->shared[t.col] ||
+							needs(&t, 0, t.col) || !needs(&t, 1, t.col))
 					continue;
 				for (t.pair = -1; t.pair < l->num_dims; t.pair++) {
 					if (t.pair >= 0 && (!t.systolic || !l->reduce[t.pair]))

@@ -40,7 +40,7 @@ struct contract {
 	const struct plan *pl;
 	int tiles;
 	bool systolic;
-	int pmus; /* that are free */
+	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
 	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
 	const struct residence *kept_out[NEST_MAX_OUT];
 	int lane, col, pair; /* dimensions, -1: none */

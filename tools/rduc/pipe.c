@@ -1,0 +1,639 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Pipe: groups of nests that run the same loops together. In each iteration a nest makes a slice
+ * of its result, the next one takes it from scratchpads while the first is at the following
+ * iteration (a metapipeline: Plasticine, ISCA'17, 3.1), and what lies between two nests of a group
+ * never is anywhere as a whole. A group is one section. It is made where it takes less time than
+ * its nests do through memory.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+
+#define MOST_NESTS 24 /* of a group */
+#define MOST_PARTS 16 /* of a slice */
+#define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
+#define MOST_ITERATIONS 4096
+
+struct group {
+	int num;
+	struct nest **nest, *was; /* its nests, and what they were before */
+	struct uimage *im;
+};
+
+/* The dimensions of a nest that step from slice to slice, the outermost first. Of the last, `inner`
+ * steps stay within a slice. */
+struct slicing {
+	int num, dim[NEST_MAX_DIMS];
+	int64_t inner;
+};
+
+/* What a group does with a storage. */
+struct traffic {
+	int writer, last; /* nests of the entry; writer -1: not written here */
+	bool read, sliced;
+	int reads;
+};
+
+struct trial {
+	struct backend *be;
+	struct module_entry *e;
+	int first, num;
+	int64_t iterations;
+	struct slicing loops[MOST_NESTS];
+	struct traffic *t; /* by storage */
+	int num_touched, room_touched, *touched; /* storages that the group uses */
+	const int *last_reader; /* by storage: nest of the entry, -1: none */
+	const double *cycles; /* of each nest of the entry without groups */
+
+	const bool *outside; /* by storage: not made and used up in this entry point */
+	double saved; /* words that need not cross memory */
+	double room; /* words of scratchpads that the slices take */
+};
+
+/* ---- slices ---------------------------------------------------------------------- */
+
+static int64_t words_of(const struct tensor *t)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		n *= t->dim[d];
+	return n;
+}
+
+/* Elements between two steps of dimension d. */
+static int64_t step_of(const struct access *a, int d)
+{
+	int64_t s = 0;
+
+	for (int k = 0; k < a->tensor->ndim; k++)
+		s += a->coef[k][d] * a->tensor->stride[k];
+	return s;
+}
+
+static int64_t steps_of(const struct nest *n, const struct slicing *s, int i)
+{
+	return n->dim[s->dim[i]].extent / (i + 1 == s->num ? s->inner : 1);
+}
+
+/* Does an access touch, in iteration i of the loops, elements i * slice to (i + 1) * slice only? */
+static bool stays_in_slice(const struct nest *n, const struct access *a, int64_t slice,
+			   const struct slicing *s)
+{
+	int64_t lo = 0, hi, expected = slice;
+
+	if (a->guarded || a->gather_in >= 0)
+		return false;
+	for (int k = 0; k < a->tensor->ndim; k++)
+		lo += a->offset[k] * a->tensor->stride[k];
+	hi = lo;
+	for (int i = s->num - 1; i >= 0; i--) {
+		int64_t step = step_of(a, s->dim[i]) * (i + 1 == s->num ? s->inner : 1);
+
+		if (step != expected)
+			return false;
+		expected *= steps_of(n, s, i);
+	}
+	for (int d = 0; d < n->ndim; d++) {
+		int64_t step = step_of(a, d), most = n->dim[d].extent - 1;
+
+		for (int i = 0; i < s->num; i++)
+			if (s->dim[i] == d)
+				most = i + 1 == s->num ? s->inner - 1 : 0;
+		*(step < 0 ? &lo : &hi) += step * most;
+	}
+	return lo >= 0 && hi < slice && expected == words_of(a->tensor);
+}
+
+/* The loops that go through an access slice by slice. */
+static bool find_loops(const struct nest *n, const struct access *a, int64_t slice,
+		       struct slicing *s)
+{
+	int64_t left = words_of(a->tensor);
+
+	*s = (struct slicing){ .inner = 1 };
+	while (left > slice) {
+		int at = -1;
+
+		for (int d = 0; d < n->ndim; d++)
+			if (!n->dim[d].reduce && n->dim[d].extent > 1 &&
+			    step_of(a, d) * n->dim[d].extent == left)
+				at = d;
+		if (at < 0)
+			return false;
+		left = step_of(a, at);
+		if (left < slice) {
+			if (slice % left || n->dim[at].extent % (slice / left))
+				return false;
+			s->inner = slice / left;
+			left = slice;
+		}
+		s->dim[s->num++] = at;
+	}
+	return s->num && stays_in_slice(n, a, slice, s);
+}
+
+/* Words from one position to the next along the outermost axis within a slice. */
+static int64_t outermost_step(const struct tensor *t, int64_t slice)
+{
+	int64_t step = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && t->stride[d] < slice && t->stride[d] > step)
+			step = t->stride[d];
+	return step;
+}
+
+/* ---- which nests --------------------------------------------------------------- */
+
+static bool counts(const struct nest *n, int d)
+{
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
+			return true;
+	return false;
+}
+
+/* Can nest number q run the loops with those before it? Its own are found from what it reads of
+ * theirs; of the first, from `made`, a result. */
+static bool take(struct trial *g, int q, const struct access *made)
+{
+	struct nest *n = g->e->nests[q];
+	struct slicing *s = &g->loops[q - g->first];
+	bool found = false;
+
+	if (n->group || q - g->first == MOST_NESTS)
+		return false;
+	if (made)
+		found = find_loops(n, made, words_of(made->tensor) / g->iterations, s);
+	for (int i = 0; i < n->num_in; i++) {
+		const struct traffic *t = &g->t[tensor_storage(n->in[i].tensor)->id];
+		int64_t slice = words_of(n->in[i].tensor) / g->iterations;
+
+		if (t->writer < 0)
+			continue;
+		if (!t->sliced)
+			return false;
+		if (!found && !find_loops(n, &n->in[i], slice, s))
+			return false;
+		found = true;
+		if (!stays_in_slice(n, &n->in[i], slice, s))
+			return false;
+	}
+	if (!found || (s->inner > 1 && (counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)))
+		return false;
+	for (int i = 0; i < n->num_out; i++) {
+		const struct access *a = &n->out[i].access;
+		const struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
+
+		if (n->out[i].add || a->gather_in >= 0 || t->writer >= 0 || t->read)
+			return false;
+	}
+	return true;
+}
+
+static struct traffic *touch(struct trial *g, int id)
+{
+	struct traffic *t = &g->t[id];
+
+	if (!t->read && t->writer < 0) {
+		g->touched = xroom(g->touched, g->num_touched, &g->room_touched, sizeof(int));
+		g->touched[g->num_touched++] = id;
+	}
+	return t;
+}
+
+static void note(struct trial *g, int q)
+{
+	struct nest *n = g->e->nests[q];
+
+	for (int i = 0; i < n->num_in; i++) {
+		struct traffic *t = touch(g, tensor_storage(n->in[i].tensor)->id);
+
+		t->read = true;
+		if (t->writer >= 0) {
+			t->reads++;
+			t->last = q;
+		}
+	}
+	for (int i = 0; i < n->num_out; i++) {
+		const struct access *a = &n->out[i].access;
+		int id = tensor_storage(a->tensor)->id;
+		int64_t words = words_of(a->tensor);
+
+		touch(g, id);
+		g->t[id].writer = g->t[id].last = q;
+
+		g->t[id].sliced =
+			!g->outside[id] && words % g->iterations == 0 &&
+			stays_in_slice(n, a, words / g->iterations, &g->loops[q - g->first]);
+	}
+}
+
+/* How many copies of a slice keep all nests between its writer and its last reader at work. */
+static int copies_of(const struct traffic *t)
+{
+	int n = t->last - t->writer + 1;
+
+	return n < 2 ? 2 : n > RDU_MAX_COPIES ? RDU_MAX_COPIES : n;
+}
+
+static void clear(struct trial *g)
+{
+	for (int i = 0; i < g->num_touched; i++)
+		g->t[g->touched[i]] = (struct traffic){ .writer = -1, .last = -1 };
+	g->num_touched = 0;
+}
+
+static bool is_channel(const struct traffic *t)
+{
+	return t->writer >= 0 && t->sliced && t->reads;
+}
+
+/* Is a storage read after the group? */
+static bool read_after(const struct trial *g, int id)
+{
+	return g->last_reader[id] >= g->first + g->num;
+}
+
+/* The group from number `first` on, with loops that cut `made` into so many slices. */
+static void grow(struct trial *g, int first, const struct access *made, int64_t iterations)
+{
+	const struct module *m = g->be->m;
+
+	clear(g);
+	g->first = first;
+	g->iterations = iterations;
+	g->saved = g->room = 0;
+	for (g->num = 0; first + g->num < g->e->num_nests; g->num++) {
+		if (!take(g, first + g->num, g->num ? NULL : made))
+			break;
+		note(g, first + g->num);
+	}
+	for (int k = 0; k < g->num_touched; k++) {
+		int i = g->touched[k];
+		double words = (double)words_of(m->tensors[i]);
+
+		if (!is_channel(&g->t[i]))
+			continue;
+
+		/* Slices are cut among replicas along their outermost axis. */
+		if (words / (double)iterations >=
+			    (double)outermost_step(m->tensors[i], (int64_t)words / iterations) *
+				    MOST_PARTS ||
+		    words / (double)iterations < 4096)
+			g->saved += words * g->t[i].reads;
+
+		if (!read_after(g, i))
+			g->saved += words;
+		g->room += words / (double)iterations * copies_of(&g->t[i]);
+	}
+}
+
+static double log_distance(int64_t a, int64_t b)
+{
+	double d = a > b ? (double)a / (double)b : (double)b / (double)a;
+
+	return d;
+}
+
+#define WANTED_ITERATIONS 32
+
+static bool better(const struct trial *a, int64_t iterations, double saved)
+{
+	if (a->saved != saved)
+		return a->saved > saved;
+	return log_distance(a->iterations, WANTED_ITERATIONS) <
+	       log_distance(iterations, WANTED_ITERATIONS);
+}
+
+/* The number of iterations, and the result of nest `first` that says how it is cut, that keep most
+ * out of memory; 0: there is no group. */
+static int64_t choose(struct trial *g, int first, const struct access **made)
+{
+	const struct nest *n = g->e->nests[first];
+	const struct rdu_chip *chip = &g->be->chip;
+	double all = (double)rdu_chip_pmus_per_tile(chip) * g->be->tiles * chip->pmu_bytes / 4;
+	double saved = 0;
+	int64_t best = 0;
+
+	*made = NULL;
+	for (int o = 0; o < n->num_out && !n->group; o++) {
+		const struct access *a = &n->out[o].access;
+		int64_t words = words_of(a->tensor), tried = 0;
+
+		for (int d = 0; d < n->ndim; d++)
+			for (int64_t inner = 1; inner < n->dim[d].extent; inner++) {
+				int64_t slice = step_of(a, d) * inner;
+
+				if (n->dim[d].extent % inner || slice <= 0 || words % slice ||
+				    words / slice < FEWEST_ITERATIONS ||
+				    words / slice > MOST_ITERATIONS || slice == tried)
+					continue;
+				tried = slice;
+				grow(g, first, a, words / slice);
+				if (g->num < 2 || g->room > all / 2 || !better(g, best, saved))
+					continue;
+				best = g->iterations;
+				saved = g->saved;
+				*made = a;
+			}
+	}
+	return best;
+}
+
+/* ---- making one ------------------------------------------------------------------- */
+
+/* Nest of a group, with its shared loops as dimensions of their own. */
+static void share_loops(struct nest *n, const struct slicing *s, int group)
+{
+	n->group = group;
+	if (s->inner > 1)
+		nest_cut_dim(n, s->dim[s->num - 1], s->inner);
+	for (int i = 0; i < s->num; i++)
+		n->dim[s->dim[i]].shared = i + 1;
+}
+
+/* Scratchpads for the slices. False: they do not fit. */
+static bool place_slices(struct trial *g)
+{
+	struct backend *be = g->be;
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0, at = 0, step = 7;
+
+	for (int i = 0; i < g->num_touched; i++)
+		num += is_channel(&g->t[g->touched[i]]);
+	while (all % step == 0)
+		step++;
+	for (int q = 0; q < g->num_touched; q++) {
+		int i = g->touched[q];
+		const struct traffic *t = &g->t[i];
+		struct residence *r = &be->residence[i];
+		const struct tensor *x = be->m->tensors[i];
+		int64_t slice, unit, extent, least;
+
+		if (!is_channel(t))
+			continue;
+		slice = words_of(x) / g->iterations;
+		unit = outermost_step(x, slice);
+		extent = slice / unit;
+		*r = (struct residence){ .resident = true,
+					 .memory = read_after(g, i),
+					 .first = t->writer,
+					 .last = t->last,
+					 .group = be->num_groups + 1,
+					 .copies = copies_of(t),
+					 .words = slice,
+					 .num_readers = t->reads };
+		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
+		r->num_parts = (int)min64(extent, max64(least, min64(MOST_PARTS, all / 2 / num)));
+		while (r->num_parts > least && extent % r->num_parts)
+			r->num_parts--;
+		r->part = ceil_div(extent, r->num_parts) * unit;
+		r->num_parts = (int)ceil_div(slice, r->part);
+		if (r->part * 4 * r->copies > be->chip.pmu_bytes || at + r->num_parts > all * 3 / 4)
+			return false;
+		r->pmu = xmalloc(sizeof(int) * (size_t)r->num_parts);
+		for (int k = 0; k < r->num_parts; k++)
+			r->pmu[k] = (int)((int64_t)at++ * step % all);
+		if (be_prints(be, "pipe"))
+			fprintf(stderr, "pipe: %s: %d copies of %d parts of %lld words%s\n",
+				x->name, r->copies, r->num_parts, (long long)r->part,
+				r->memory ? ", and memory" : "");
+	}
+	return true;
+}
+
+static void drop_slices(struct trial *g)
+{
+	for (int k = 0; k < g->num_touched; k++) {
+		int i = g->touched[k];
+
+		if (is_channel(&g->t[i])) {
+			free(g->be->residence[i].pmu);
+			g->be->residence[i] = (struct residence){ 0 };
+		}
+	}
+}
+
+/* Words that a contraction takes in an iteration: what it wants scratchpads of its own for. */
+static double operands(const struct nest *n)
+{
+	double sum = 1;
+
+	for (int i = 0; i < n->num_in && n->reduce != REDUCE_NONE; i++) {
+		double words = 1;
+
+		for (int d = 0; d < n->ndim; d++)
+			if (!n->dim[d].shared && step_of(&n->in[i], d))
+				words *= (double)n->dim[d].extent;
+		sum += words;
+	}
+	return sum;
+}
+
+/* Lowers the nests with shares of the units in proportion to `work`, and joins them. */
+static struct uimage *make(struct trial *g, const double *work, double most, int op)
+{
+	struct backend *be = g->be;
+	struct be_section s[MOST_NESTS] = { { 0 } };
+	struct uimage *im = NULL;
+	double sum = 0, all = 0;
+	int made, contractions = 0;
+
+	for (int i = 0; i < g->num; i++) {
+		contractions += operands(g->e->nests[g->first + i]) > 1;
+		sum += work[i];
+		all += operands(g->e->nests[g->first + i]);
+	}
+	be->at = g->first;
+	be->until = g->first + g->num - 1;
+	for (made = 0; made < g->num; made++) {
+		struct nest *n = g->e->nests[g->first + made];
+
+		s[made] = (struct be_section){ .nest = n, .num_nests = 1 };
+		be->share = (struct share){
+			.pcus = most * work[made] / sum,
+			.pmus = (operands(n) / all + (operands(n) > 1) / (double)contractions) / 2,
+			.agcus = 1.0 / g->num
+		};
+		if (be_lower(be, n, be->level, op + made, &s[made].im))
+			break;
+	}
+	be->share = (struct share){ 0 };
+	if (made == g->num)
+		im = be_join(be, s, g->num, g->first);
+	for (int i = 0; i < made; i++)
+		image_free(s[i].im);
+	return im;
+}
+
+/* The group is one section from now on. */
+static void keep(struct trial *g, struct uimage *im, const struct nest *was)
+{
+	struct backend *be = g->be;
+	struct group *to;
+
+	be->group = xrealloc(be->group, sizeof(*be->group) * (size_t)(be->num_groups + 1));
+	to = &be->group[be->num_groups++];
+	*to = (struct group){ .num = g->num,
+			      .nest = xmalloc(sizeof(*to->nest) * (size_t)g->num),
+			      .was = xmalloc(sizeof(*was) * (size_t)g->num),
+			      .im = im };
+	for (int i = 0; i < g->num; i++) {
+		to->nest[i] = g->e->nests[g->first + i];
+		to->was[i] = was[i];
+	}
+}
+
+/* How the work of a made section should be shared: by what its nests' units were busy with. */
+static void share_work(const struct trial *g, const struct uimage *im, double *work)
+{
+	for (int i = 0; i < g->num && i < im->num_shares; i++)
+		work[i] = (double)im->share[i].used[RDU_UNIT_PCU] * (double)im->share[i].busy;
+}
+
+/* Tries a group. True: it is one. */
+static bool try_group(struct trial *g, int op)
+{
+	static const double most[] = { 0.9, 0.7, 0.5 };
+	struct nest was[MOST_NESTS];
+	double work[MOST_NESTS], plain = 0;
+	struct uimage *im = NULL;
+	struct backend *be = g->be;
+
+	for (int i = 0; i < g->num; i++) {
+		struct nest *n = g->e->nests[g->first + i];
+
+		plain += g->cycles[g->first + i];
+		was[i] = *n;
+		work[i] = be_work(be, n);
+		share_loops(n, &g->loops[i], be->num_groups + 1);
+	}
+	if (place_slices(g))
+		for (size_t k = 0; k < sizeof(most) / sizeof(most[0]) && !im; k++)
+			im = make(g, work, most[k], op);
+	if (im) {
+		struct uimage *again;
+
+		share_work(g, im, work);
+		again = make(g, work, 0.9, op);
+		if (again && again->cycles < im->cycles) {
+			struct uimage *other = im;
+
+			im = again;
+			again = other;
+		}
+		image_free(again);
+	}
+	if (be_prints(be, "pipe"))
+		fprintf(stderr, "pipe: %s: %d nests, %lld iterations: %s\n",
+			g->e->nests[g->first]->name, g->num, (long long)g->iterations,
+			im ? im->name : be->error);
+	if (im && be_prints(be, "pipe"))
+		fprintf(stderr, "pipe: %llu cycles, %.0f otherwise\n",
+			(unsigned long long)(im->cycles + be_load_cycles(be, im)), plain);
+	if (im && (be->opt->pipe == PIPE_ALWAYS ||
+		   (double)(im->cycles + be_load_cycles(be, im)) < plain)) {
+		keep(g, im, was);
+		return true;
+	}
+	image_free(im);
+	drop_slices(g);
+	for (int i = 0; i < g->num; i++)
+		*g->e->nests[g->first + i] = was[i];
+	return false;
+}
+
+static int *find_last_readers(const struct module *m, const struct module_entry *e)
+{
+	int *last = xmalloc(sizeof(int) * (size_t)(m->num_tensors + 1));
+
+	for (int i = 0; i < m->num_tensors; i++)
+		last[i] = -1;
+	for (int k = 0; k < e->num_nests; k++)
+		for (int i = 0; i < e->nests[k]->num_in; i++)
+			last[tensor_storage(e->nests[k]->in[i].tensor)->id] = k;
+	return last;
+}
+
+/* Tries groups of an entry from its first nest to its last. One that is not worth it may be when
+ * it starts a nest later, but not often: it is tried twice. */
+static void find_groups(struct trial *g)
+{
+	int tries = 0, end = 0;
+
+	for (int k = 0; k < g->e->num_nests; k++) {
+		const struct access *made;
+		int64_t iterations = choose(g, k, &made);
+
+		if (!iterations)
+			continue;
+		grow(g, k, made, iterations);
+		tries = g->first + g->num == end ? tries + 1 : 1;
+		end = g->first + g->num;
+		if (tries > 2)
+			continue;
+		if (try_group(g, g->be->num_ops + k))
+			k = end - 1;
+	}
+}
+
+void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles)
+{
+	size_t room = (size_t)be->m->num_tensors + 1;
+	bool *outside = xcalloc(room, sizeof(bool));
+	int *last = find_last_readers(be->m, e);
+	struct trial g = { .be = be,
+			   .e = e,
+			   .t = xcalloc(room, sizeof(*g.t)),
+			   .outside = outside,
+			   .last_reader = last,
+			   .cycles = cycles };
+
+	for (int i = 0; i < be->m->num_tensors; i++)
+		g.t[i].writer = -1;
+	be_find_outside(be, entry, outside);
+	find_groups(&g);
+	free(outside);
+	free(last);
+	free(g.touched);
+	free(g.t);
+}
+
+struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests)
+{
+	struct group *g = n->group ? &be->group[n->group - 1] : NULL;
+	struct uimage *im;
+
+	if (!g || g->nest[0] != n)
+		return NULL;
+	im = g->im;
+	g->im = NULL;
+	*num_nests = g->num;
+	return im;
+}
+
+void be_pipe_undo(struct backend *be, int first)
+{
+	while (be->num_groups > first) {
+		struct group *g = &be->group[--be->num_groups];
+
+		for (int i = 0; i < g->num; i++)
+			*g->nest[i] = g->was[i];
+		image_free(g->im);
+		free(g->nest);
+		free(g->was);
+	}
+}
+
+void be_pipe_end(struct backend *be)
+{
+	for (int i = 0; i < be->num_groups; i++) {
+		image_free(be->group[i].im);
+		free(be->group[i].nest);
+		free(be->group[i].was);
+	}
+	free(be->group);
+}
