@@ -437,7 +437,9 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 
 	set_strides(be->m, stride);
 	be_pipe(be, e, entry, cycles);
-	if (be->num_groups > groups) {
+	/* What else the nests need is lowered anew: for a hundredth, that is not worth it. */
+	if (be->num_groups > groups && (be->opt->pipe == PIPE_ALWAYS ||
+					be_pipe_saved(be, groups) > (double)plain.cycles / 100)) {
 		be->grouped = true;
 		r = make_sections(be, entry);
 		be->grouped = false;

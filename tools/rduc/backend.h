@@ -290,6 +290,8 @@ void be_layout(struct backend *be); /* layout.c */
 /* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each
  * as a section that is complete, where that is faster than cycles[nest number] of its nests. */
 void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles);
+/* Cycles that groups from number `first` on save. */
+double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */
 void be_pipe_undo(struct backend *be, int first);
 /* The section of the group that nest n is the first of; NULL: it is not. The caller has it then. */

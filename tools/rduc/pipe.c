@@ -20,6 +20,7 @@ struct group {
 	int num;
 	struct nest **nest, *was; /* its nests, and what they were before */
 	struct uimage *im;
+	double saved; /* cycles */
 };
 
 /* The dimensions of a nest that step from slice to slice, the outermost first. Of the last, `inner`
@@ -48,6 +49,8 @@ struct trial {
 	const double *cycles; /* of each nest of the entry without groups */
 
 	const bool *outside; /* by storage: not made and used up in this entry point */
+	int num_refused, room_refused;
+	uint64_t *refused; /* what groups that were not worth it are like */
 	double saved; /* words that need not cross memory */
 	double room; /* words of scratchpads that the slices take */
 };
@@ -537,6 +540,8 @@ static bool try_group(struct trial *g, int op)
 	if (im && (be->opt->pipe == PIPE_ALWAYS ||
 		   (double)(im->cycles + be_load_cycles(be, im)) < plain)) {
 		keep(g, im, was);
+		be->group[be->num_groups - 1].saved =
+			plain - (double)(im->cycles + be_load_cycles(be, im));
 		return true;
 	}
 	image_free(im);
@@ -558,25 +563,69 @@ static int *find_last_readers(const struct module *m, const struct module_entry 
 	return last;
 }
 
-/* Tries groups of an entry from its first nest to its last. One that is not worth it may be when
- * it starts a nest later, but not often: it is tried twice. */
+/* What makes one group take as long as another: layers of a network are alike. */
+static uint64_t likeness(const struct trial *g)
+{
+	uint64_t h = rdu_fnv1a(RDU_FNV1A_INIT, &g->iterations, sizeof(g->iterations));
+
+	for (int q = g->first; q < g->first + g->num; q++) {
+		const struct nest *n = g->e->nests[q];
+
+		for (int d = 0; d < n->ndim; d++) {
+			h = rdu_fnv1a(h, &n->dim[d].extent, sizeof(n->dim[d].extent));
+			h = rdu_fnv1a(h, &n->dim[d].reduce, sizeof(n->dim[d].reduce));
+		}
+		for (int i = 0; i < n->num_expr; i++) {
+			h = rdu_fnv1a(h, &n->expr[i].kind, sizeof(n->expr[i].kind));
+			h = rdu_fnv1a(h, &n->expr[i].op, sizeof(n->expr[i].op));
+			h = rdu_fnv1a(h, n->expr[i].arg, sizeof(n->expr[i].arg));
+		}
+		for (int i = 0; i < n->num_in + n->num_out; i++) {
+			const struct access *a =
+				i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+			int id = tensor_storage(a->tensor)->id;
+			int from = g->t[id].writer < 0 ? -1 : g->t[id].writer - g->first;
+			bool after = read_after(g, id);
+
+			h = rdu_fnv1a(h, a->coef, sizeof(a->coef));
+			h = rdu_fnv1a(h, a->tensor->stride, sizeof(a->tensor->stride));
+			h = rdu_fnv1a(h, &a->tensor->dtype, sizeof(a->tensor->dtype));
+			h = rdu_fnv1a(h, &from, sizeof(from));
+			h = rdu_fnv1a(h, &after, sizeof(after));
+		}
+	}
+	return h;
+}
+
+/* Is there one like it among those that were not worth it? */
+static bool was_refused(const struct trial *g, uint64_t h)
+{
+	for (int i = 0; i < g->num_refused; i++)
+		if (g->refused[i] == h)
+			return true;
+	return false;
+}
+
+/* Tries groups of an entry from its first nest to its last. One that is not worth it may be without
+ * its first nests: it is tried again a quarter further on. */
 static void find_groups(struct trial *g)
 {
-	int tries = 0, end = 0;
-
 	for (int k = 0; k < g->e->num_nests; k++) {
 		const struct access *made;
 		int64_t iterations = choose(g, k, &made);
+		uint64_t h;
 
 		if (!iterations)
 			continue;
 		grow(g, k, made, iterations);
-		tries = g->first + g->num == end ? tries + 1 : 1;
-		end = g->first + g->num;
-		if (tries > 2)
+		h = likeness(g);
+		if (!was_refused(g, h) && try_group(g, g->be->num_ops + k)) {
+			k += g->num - 1;
 			continue;
-		if (try_group(g, g->be->num_ops + k))
-			k = end - 1;
+		}
+		g->refused = xroom(g->refused, g->num_refused, &g->room_refused, sizeof(h));
+		g->refused[g->num_refused++] = h;
+		k += (g->num - 1) / 4;
 	}
 }
 
@@ -599,6 +648,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 	free(outside);
 	free(last);
 	free(g.touched);
+	free(g.refused);
 	free(g.t);
 }
 
@@ -613,6 +663,15 @@ struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num
 	g->im = NULL;
 	*num_nests = g->num;
 	return im;
+}
+
+double be_pipe_saved(const struct backend *be, int first)
+{
+	double sum = 0;
+
+	for (int i = first; i < be->num_groups; i++)
+		sum += be->group[i].saved;
+	return sum;
 }
 
 void be_pipe_undo(struct backend *be, int first)

@@ -486,6 +486,8 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 		for (int i = 0; i < n->num_in; i++) {
 			struct residence *r = &be->residence[tensor_storage(n->in[i].tensor)->id];
 
+			if (r->group && r->group != n->group) /* reads it in memory */
+				continue;
 			if (r->resident &&
 			    (r->first < 0 || writes(n, tensor_storage(n->in[i].tensor))))
 				return false;
