@@ -14,6 +14,7 @@
 #define MOST_NESTS 24 /* of a group */
 #define MOST_PARTS 16 /* of a slice */
 #define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
+#define WANTED_ITERATIONS 32
 #define MOST_ITERATIONS 4096
 
 struct group {
@@ -228,7 +229,6 @@ static void note(struct trial *g, int q)
 
 		touch(g, id);
 		g->t[id].writer = g->t[id].last = q;
-
 		g->t[id].sliced =
 			!g->outside[id] && words % g->iterations == 0 &&
 			stays_in_slice(n, a, words / g->iterations, &g->loops[q - g->first]);
@@ -281,35 +281,31 @@ static void grow(struct trial *g, int first, const struct access *made, int64_t 
 
 		if (!is_channel(&g->t[i]))
 			continue;
-
 		/* Slices are cut among replicas along their outermost axis. */
 		if (words / (double)iterations >=
 			    (double)outermost_step(m->tensors[i], (int64_t)words / iterations) *
 				    MOST_PARTS ||
 		    words / (double)iterations < 4096)
 			g->saved += words * g->t[i].reads;
-
 		if (!read_after(g, i))
 			g->saved += words;
 		g->room += words / (double)iterations * copies_of(&g->t[i]);
 	}
 }
 
-static double log_distance(int64_t a, int64_t b)
+/* By what factor a number of iterations is off the one that is wanted. */
+static double distance(int64_t iterations)
 {
-	double d = a > b ? (double)a / (double)b : (double)b / (double)a;
+	double f = (double)iterations / WANTED_ITERATIONS;
 
-	return d;
+	return f > 1 ? f : 1 / f;
 }
-
-#define WANTED_ITERATIONS 32
 
 static bool better(const struct trial *a, int64_t iterations, double saved)
 {
 	if (a->saved != saved)
 		return a->saved > saved;
-	return log_distance(a->iterations, WANTED_ITERATIONS) <
-	       log_distance(iterations, WANTED_ITERATIONS);
+	return distance(a->iterations) < distance(iterations);
 }
 
 /* The number of iterations, and the result of nest `first` that says how it is cut, that keep most
@@ -363,12 +359,12 @@ static void share_loops(struct nest *n, const struct slicing *s, int group)
 static bool place_slices(struct trial *g)
 {
 	struct backend *be = g->be;
-	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0, at = 0, step = 7;
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0, at = 0;
+	int step = be_pmu_step(be);
 
 	for (int i = 0; i < g->num_touched; i++)
 		num += is_channel(&g->t[g->touched[i]]);
-	while (all % step == 0)
-		step++;
+
 	for (int q = 0; q < g->num_touched; q++) {
 		int i = g->touched[q];
 		const struct traffic *t = &g->t[i];

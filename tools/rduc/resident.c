@@ -323,14 +323,21 @@ static bool common_factor(int a, int b)
 	return a != 1;
 }
 
+int be_pmu_step(const struct backend *be)
+{
+	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, step = 7;
+
+	while (common_factor(all, step))
+		step++;
+	return step;
+}
+
 static void pmus_init(struct backend *be, struct pmus *p)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
 
 	/* What nests need for their own operands stays free. */
-	*p = (struct pmus){ .num = all * 5 / 8, .step = 7 };
-	while (common_factor(all, p->step))
-		p->step++;
+	*p = (struct pmus){ .num = all * 5 / 8, .step = be_pmu_step(be) };
 	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
 	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
