@@ -445,6 +445,11 @@ static bool make_bf16(struct model *m)
 		return false;
 	exact = is_exact(&m->val[a]);
 	b = value_new(m, RDU_DT_BF16, m->val[a].ndim, m->val[a].dim);
+	m->val[b].unit = m->val[a].unit;
+	m->val[b].mag = m->val[a].mag;
+	/* Numbers of eight bits are what they were; of others only the bits are known. */
+	if (m->val[b].mag > 256 * m->val[b].unit)
+		m->val[b].unit = exact ? -1 : 0;
 	set_int(node_simple(m, "Cast", a, -1, b), "to", RDU_DT_BF16);
 	if (chance(2)) {
 		o = value_like(m, b, m->val[b].ndim, m->val[b].dim);
@@ -452,9 +457,7 @@ static bool make_bf16(struct model *m)
 		b = o;
 	}
 	o = same_shape(m, a, RDU_DT_F32);
-	/* Numbers of eight bits are what they were; of others only the bits are known. */
-	if (m->val[o].mag > 256 * m->val[o].unit)
-		m->val[o].unit = exact ? -1 : 0;
+	m->val[o].unit = m->val[b].unit;
 	n = node_simple(m, "Cast", b, -1, o);
 	set_int(n, "to", RDU_DT_F32);
 	return true;
