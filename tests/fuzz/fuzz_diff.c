@@ -376,7 +376,7 @@ int main(int argc, char **argv)
 	static struct case_id id;
 	struct verdict *v =
 		mmap(NULL, sizeof(*v), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	bool stops;
+	bool stops, plants;
 	char why[SERVERS][200] = { "not asked for", "not asked for" };
 	const char *tmp = getenv("TMPDIR");
 
@@ -410,7 +410,7 @@ int main(int argc, char **argv)
 	print_table(&refusals, "refused");
 	print_table(&declines, "declined");
 	print_table(&kinds, "kind");
-	printf("1..4\n%sok 1 - nothing differs in %d cases\n", count_bad ? "not " : "",
+	printf("1..5\n%sok 1 - nothing differs in %d cases\n", count_bad ? "not " : "",
 	       count_pass + count_refused + count_bad);
 	for (int s = 0; s < SERVERS; s++) {
 		int n = judged[s ? JUDGE_TORCH : JUDGE_ORT];
@@ -424,7 +424,9 @@ int main(int argc, char **argv)
 	}
 	stops = check_stops(work, v);
 	printf("%sok 4 - a stop on one side only is found\n", stops ? "" : "not ");
+	plants = check_plants(work, v);
+	printf("%sok 5 - a planted defect is found, and rounding is none\n", plants ? "" : "not ");
 	empty_work();
 	rmdir(work);
-	return count_bad || !stops || !(count_pass || option.replay);
+	return count_bad || !stops || !plants || !(count_pass || option.replay);
 }

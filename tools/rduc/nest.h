@@ -169,6 +169,11 @@ void nest_print(const struct nest *n, void *file);
  * data[tensor->id]. bf16: round contraction inputs as the systolic array does.
  * 0, or why the card would stop (RDU_TRAP_INDEX too where it says BOUNDS). */
 int nest_eval(const struct nest *n, void **data, bool bf16);
+#define NEST_NOISE_ULPS 64
+/* As nest_eval, but every result that fp32 has to round is off by up to NEST_NOISE_ULPS units in
+ * the last place, at random (*state: any seed, left for the next nest). What several such runs
+ * differ by is how sensitive a result is to the order of sums and the functions' last bits. */
+int nest_eval_noisy(const struct nest *n, void **data, bool bf16, uint64_t *state);
 /* What it returned, in words. */
 const char *nest_trap_text(int why);
 

@@ -5,7 +5,7 @@
  * the correctly rounded fp32 result for + - * / sqrt), or left in double
  * (nest_eval_wide: for gradient checks). Reductions run in row-major order.
  * Integers have 32 bits, as on the card, or 64 (nest_eval_fold: what an int64
- * operator gives, for constants).
+ * operator gives, for constants). nest_eval_noisy rounds at random.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -32,6 +32,7 @@ struct cursor {
 struct eval {
 	const struct nest *n;
 	bool wide, bf16, int64;
+	uint64_t *noise; /* state of the random numbers that rounding takes; NULL: nearest */
 	int trap; /* enum rdu_trap: why the card would have stopped first */
 	int64_t idx[NEST_MAX_DIMS];
 	struct cursor in[NEST_MAX_IN];
@@ -70,12 +71,24 @@ static float bf16_round(float f)
 	return bits_f(u);
 }
 
+/* f in fp32: itself if it is a number of fp32, else one within NEST_NOISE_ULPS. */
+static float rounded_at_random(uint64_t *state, double f)
+{
+	float g = (float)f, size = fabsf(g);
+	int by;
+
+	if ((double)g == f || !isfinite(g))
+		return g;
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	by = (int)(*state >> 33) % (2 * NEST_NOISE_ULPS + 1) - NEST_NOISE_ULPS;
+	return g + (float)by * (nextafterf(size, INFINITY) - size);
+}
+
 static struct word word_f(const struct eval *e, double f)
 {
-	struct word w = { e->wide ? f : (double)(float)f, 0 };
+	float single = e->noise ? rounded_at_random(e->noise, f) : (float)f;
 
-	w.i = (int32_t)f_bits((float)f);
-	return w;
+	return (struct word){ e->wide ? f : (double)single, (int32_t)f_bits(single) };
 }
 
 static struct word word_i(int64_t i)
@@ -271,8 +284,8 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 	case RDU_SIMD_FSUB: return word_f(e, a.f - b.f);
 	case RDU_SIMD_FMUL: return word_f(e, a.f * b.f);
 	case RDU_SIMD_FMA:
-		return word_f(e, e->wide ? fma(a.f, b.f, c.f)
-					 : fmaf((float)a.f, (float)b.f, (float)c.f));
+		return word_f(e, e->wide || e->noise ? fma(a.f, b.f, c.f)
+						     : fmaf((float)a.f, (float)b.f, (float)c.f));
 	case RDU_SIMD_FMAX: return word_f(e, fmax_ieee(a.f, b.f));
 	case RDU_SIMD_FMIN: return word_f(e, -fmax_ieee(-a.f, -b.f));
 	case RDU_SIMD_FNEG: return word_f(e, -a.f);
@@ -533,7 +546,7 @@ static bool has_int64(const struct nest *n)
 	return false;
 }
 
-static int eval(const struct nest *n, void **data, enum eval_kind kind)
+static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t *noise)
 {
 	bool bf16 = kind == EVAL_BF16, wide = kind == EVAL_WIDE;
 	struct eval *e = xcalloc(1, sizeof(*e));
@@ -545,6 +558,7 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind)
 	e->int64 = kind == EVAL_FOLD && has_int64(n);
 	e->wide = wide;
 	e->bf16 = bf16;
+	e->noise = noise;
 	for (int k = 0; k < n->num_in; k++)
 		cursor_init(&e->in[k], n, &n->in[k], data);
 	for (int k = 0; k < n->num_out; k++) {
@@ -553,7 +567,7 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind)
 	}
 	mark(n, n->body, e->in_body);
 	if (is_contraction(n)) {
-		fast = !wide && contraction_plan(e, &plan);
+		fast = !wide && !noise && contraction_plan(e, &plan);
 		for (int k = 0; k < 2 && bf16; k++)
 			e->round_bf16[n->expr[n->expr[n->body].arg[k]].arg[0]] = true;
 	}
@@ -596,17 +610,22 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind)
 
 int nest_eval(const struct nest *n, void **data, bool bf16)
 {
-	return eval(n, data, bf16 ? EVAL_BF16 : EVAL_CARD);
+	return eval(n, data, bf16 ? EVAL_BF16 : EVAL_CARD, NULL);
+}
+
+int nest_eval_noisy(const struct nest *n, void **data, bool bf16, uint64_t *state)
+{
+	return eval(n, data, bf16 ? EVAL_BF16 : EVAL_CARD, state);
 }
 
 void nest_eval_wide(const struct nest *n, void **data)
 {
-	eval(n, data, EVAL_WIDE);
+	eval(n, data, EVAL_WIDE, NULL);
 }
 
 int nest_eval_fold(const struct nest *n, void **data)
 {
-	return eval(n, data, EVAL_FOLD);
+	return eval(n, data, EVAL_FOLD, NULL);
 }
 
 const char *nest_trap_text(int why)

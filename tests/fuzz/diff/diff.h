@@ -14,8 +14,9 @@
  *
  * Files: fuzz_diff.c (main, processes, the report), shrink.c, make.c (choices, values,
  * data), ops_*.c (operators), net.c (networks to train), model.c (ONNX and text files),
- * run.c (compiles, runs, compares), judge.c (judges in other processes), declines.c
- * (where ONNX Runtime's word does not count), stops.c (a test of the fuzzer itself).
+ * run.c (compiles, runs, compares), noise.c (how far off a right result may be), judge.c
+ * (judges in other processes), declines.c (where ONNX Runtime's word does not count), stops.c
+ * and plants.c (tests of the fuzzer itself).
  */
 #ifndef DIFF_H
 #define DIFF_H
@@ -101,10 +102,14 @@ struct config {
 	int tiles;
 	int threads;
 	int wrong_stops; /* enum wrong_stops: of check_stops() */
+	int plant; /* enum plant: of check_plants() */
 };
 
 /* What is compiled with its stops turned round: nothing, a level, or what librdu runs. */
 enum wrong_stops { WRONG_NONE, WRONG_O0, WRONG_O1, WRONG_O3, WRONG_LIBRARY, WRONG_STOPS };
+
+/* What is compiled with a defect in it: nothing, 0.5 % more than a constant, no bias. */
+enum plant { PLANT_NONE, PLANT_COEFFICIENT, PLANT_BIAS, PLANTS };
 
 struct edits {
 	uint64_t cut; /* nodes */
@@ -204,6 +209,13 @@ double element(const void *data, enum rdu_dtype type, int64_t i);
 /* Compiles, runs and judges. dir: a folder for files. */
 void run_case(struct model *m, const struct config *c, const char *dir, struct verdict *v);
 
+/* ---- noise.c --------------------------------------------------------------------------- */
+
+/* By tensor and element: how far from `center` the noisy interpreter gets at most. It starts from
+ * the contents `start` and runs `num` entry points. Malloc'ed; of NaN and infinities 0. */
+double **noise_spread(const struct module *m, const int *entry, int num, void *const *start,
+		      void *const *center, bool bf16);
+
 /* ---- lib_run.c ------------------------------------------------------------------------- */
 
 /* A tensor of a program: contents of an input, room for what the card writes. */
@@ -249,6 +261,13 @@ void ort_declines(const struct model *m, const char *dir, bool off[MAX_VALUES], 
 void turn_stops(struct module *m);
 /* Is it found when they do? v is used. */
 bool check_stops(const char *dir, struct verdict *v);
+
+/* ---- plants.c -------------------------------------------------------------------------- */
+
+/* Programs made of it have a defect; with `back`, no longer. False: there is no place for it. */
+bool plant_defect(struct module *m, enum plant plant, bool back);
+/* Is it found when they do? v is used. */
+bool check_plants(const char *dir, struct verdict *v);
 
 /* ---- shrink.c -------------------------------------------------------------------------- */
 
