@@ -294,11 +294,41 @@ static void make(struct graph_case *g)
 	}
 }
 
+/*
+ * Two groups that share no loops, and a result that reads a slice of the first one when the second
+ * one runs: by then it has to be in memory only.
+ */
+static void make_far_reader(struct graph_case *g)
+{
+	const int64_t dim[4] = { 32, 32, 5, 7 };
+	struct tensor *x = named(g, "x", TENSOR_INPUT, 4, dim), *sums, *t;
+	struct nest *n;
+	int in;
+
+	g->image[g->num++] = x;
+	center(g);
+	sums = g->e->nests[0]->out[0].access.tensor;
+	n = over(g, "swapped", dim); /* channels, images */
+	in = nest_input(n, g->image[g->num - 1]);
+	n->in[in].coef[0][1] = n->in[in].coef[1][0] = 1;
+	n->in[in].coef[2][2] = n->in[in].coef[3][3] = 1;
+	t = add_image(g, dim);
+	writes_all(n, t, nest_op(n, RDU_SIMD_FMAX, nest_in(n, in), nest_imm_f(n, -0.25f), -1));
+	g->image[0] = t;
+	g->num = 1;
+	center(g);
+	n = over(g, "result", dim);
+	in = nest_in(n, reads(n, g->image[g->num - 1]));
+	writes_all(n, named(g, "y", TENSOR_OUTPUT, 4, dim),
+		   nest_op(n, RDU_SIMD_FADD, in, nest_in(n, reads(n, sums)), -1));
+}
+
 static float value(void)
 {
 	return (float)((int)rnd(4001) - 2000) / 1000;
 }
 
+/* Case c; -1: the one with a far reader. */
 static bool run_case(int c, const struct rdu_chip *chip, const char *path, struct rdu_pool *pool,
 		     char *text, size_t size)
 {
@@ -310,10 +340,13 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 	g.e = module_entry(g.m, "forward");
 	rng_state = (uint64_t)c * 0x9e3779b97f4a7c15ull + 54321;
 	rnd(2);
-	make(&g);
+	if (c < 0)
+		make_far_reader(&g);
+	else
+		make(&g);
 	opt.fp32 = rnd(2) || g.num_convs > 1; /* what is rounded to bf16 twice may differ by more */
 	opt.tiles = 1 + (int)rnd(chip->tiles);
-	opt.pipe = rnd(2) ? PIPE_ALWAYS : PIPE_AUTO;
+	opt.pipe = c < 0 || rnd(2) ? PIPE_ALWAYS : PIPE_AUTO;
 	for (int k = 0; k < g.e->num_nests && good; k++)
 		if (nest_check(g.e->nests[k], error, sizeof(error))) {
 			snprintf(text, size, "the test's nest is wrong: %s", error);
@@ -329,7 +362,7 @@ int main(int argc, char **argv)
 	static const char *const built_in[] = { "sn10", "plasticine" };
 	static const char *const odd[] = { "tests/chips/tiny8.chip", "tests/chips/wide64.chip",
 					   "tests/chips/cut4k.chip", "tests/chips/few.chip" };
-	int first = argc > 1 ? atoi(argv[1]) : 0, num = argc > 2 ? atoi(argv[2]) : 30;
+	int first = argc > 1 ? atoi(argv[1]) : -1, num = argc > 2 ? atoi(argv[2]) : 31;
 	const char *only = argc > 3 ? argv[3] : NULL;
 	int each = only ? 1 : 4, fd, bad = 0;
 	char path[] = "/tmp/rduc-graph-XXXXXX";
