@@ -323,12 +323,34 @@ static void make_far_reader(struct graph_case *g)
 		   nest_op(n, RDU_SIMD_FADD, in, nest_in(n, reads(n, sums)), -1));
 }
 
+/* An image that two nests make, a half of each row by each; the second one and who reads the image
+ * could share loops, but a slice of it is not all there is to read. */
+static void make_halves(struct graph_case *g)
+{
+	const int64_t half[4] = { 32, 8, 5, 8 }, dim[4] = { 32, 8, 5, 16 };
+	struct tensor *x = named(g, "x", TENSOR_INPUT, 4, half), *t = add_image(g, dim);
+	struct nest *n;
+	int a;
+
+	for (int k = 0; k < 2; k++) {
+		n = over(g, k ? "right" : "left", half);
+		a = nest_in(n, reads(n, x));
+		writes_all(n, t, nest_op(n, RDU_SIMD_FADD, a, nest_imm_f(n, 1.0f + k), -1));
+		n->out[0].access.offset[3] = 8 * k;
+	}
+	center(g);
+	n = over(g, "result", dim);
+	a = nest_in(n, reads(n, g->image[g->num - 1]));
+	writes_all(n, named(g, "y", TENSOR_OUTPUT, 4, dim),
+		   nest_op(n, RDU_SIMD_FADD, a, nest_imm_f(n, 1), -1));
+}
+
 static float value(void)
 {
 	return (float)((int)rnd(4001) - 2000) / 1000;
 }
 
-/* Case c; -1: the one with a far reader. */
+/* Case c; -1: the one with a far reader, -2: the one in halves. */
 static bool run_case(int c, const struct rdu_chip *chip, const char *path, struct rdu_pool *pool,
 		     char *text, size_t size)
 {
@@ -340,7 +362,9 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 	g.e = module_entry(g.m, "forward");
 	rng_state = (uint64_t)c * 0x9e3779b97f4a7c15ull + 54321;
 	rnd(2);
-	if (c < 0)
+	if (c == -2)
+		make_halves(&g);
+	else if (c == -1)
 		make_far_reader(&g);
 	else
 		make(&g);
@@ -362,7 +386,7 @@ int main(int argc, char **argv)
 	static const char *const built_in[] = { "sn10", "plasticine" };
 	static const char *const odd[] = { "tests/chips/tiny8.chip", "tests/chips/wide64.chip",
 					   "tests/chips/cut4k.chip", "tests/chips/few.chip" };
-	int first = argc > 1 ? atoi(argv[1]) : -1, num = argc > 2 ? atoi(argv[2]) : 31;
+	int first = argc > 1 ? atoi(argv[1]) : -2, num = argc > 2 ? atoi(argv[2]) : 32;
 	const char *only = argc > 3 ? argv[3] : NULL;
 	int each = only ? 1 : 4, fd, bad = 0;
 	char path[] = "/tmp/rduc-graph-XXXXXX";

@@ -47,6 +47,7 @@ struct trial {
 	struct traffic *t; /* by storage */
 	int num_touched, room_touched, *touched; /* storages that the group uses */
 	const int *last_reader; /* by storage: nest of the entry, -1: none */
+	const int *first_writer; /* by storage; what others began is whole in memory only */
 	const double *cycles; /* of each nest of the entry without groups */
 
 	const bool *outside; /* by storage: not made and used up in this entry point */
@@ -230,7 +231,7 @@ static void note(struct trial *g, int q)
 		touch(g, id);
 		g->t[id].writer = g->t[id].last = q;
 		g->t[id].sliced =
-			!g->outside[id] && words % g->iterations == 0 &&
+			!g->outside[id] && g->first_writer[id] == q && words % g->iterations == 0 &&
 			stays_in_slice(n, a, words / g->iterations, &g->loops[q - g->first]);
 	}
 }
@@ -602,6 +603,18 @@ static bool was_refused(const struct trial *g, uint64_t h)
 	return false;
 }
 
+static int *find_first_writers(const struct module *m, const struct module_entry *e)
+{
+	int *first = xmalloc(sizeof(int) * (size_t)(m->num_tensors + 1));
+
+	for (int i = 0; i < m->num_tensors; i++)
+		first[i] = -1;
+	for (int k = e->num_nests - 1; k >= 0; k--)
+		for (int i = 0; i < e->nests[k]->num_out; i++)
+			first[tensor_storage(e->nests[k]->out[i].access.tensor)->id] = k;
+	return first;
+}
+
 /* Tries groups of an entry from its first nest to its last. One that is not worth it may be without
  * its first nests: it is tried again a quarter further on. */
 static void find_groups(struct trial *g)
@@ -629,12 +642,13 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 {
 	size_t room = (size_t)be->m->num_tensors + 1;
 	bool *outside = xcalloc(room, sizeof(bool));
-	int *last = find_last_readers(be->m, e);
+	int *last = find_last_readers(be->m, e), *first = find_first_writers(be->m, e);
 	struct trial g = { .be = be,
 			   .e = e,
 			   .t = xcalloc(room, sizeof(*g.t)),
 			   .outside = outside,
 			   .last_reader = last,
+			   .first_writer = first,
 			   .cycles = cycles };
 
 	for (int i = 0; i < be->m->num_tensors; i++)
@@ -643,6 +657,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 	find_groups(&g);
 	free(outside);
 	free(last);
+	free(first);
 	free(g.touched);
 	free(g.refused);
 	free(g.t);
