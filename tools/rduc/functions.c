@@ -145,3 +145,23 @@ int expr_softsign(struct nest *n, int x)
 
 	return MUL(F(0.25f), MUL(x, OP(RECIP, d, -1, -1)));
 }
+
+int expr_int_divide(struct nest *n, int a, int b, int *rest)
+{
+	int inverse = OP(RECIP, OP(I2F, b, -1, -1), -1, -1), q, r = a, more, wrong, one, size;
+
+	/* The quotient in fp32 is less than 2^10 from the right one, that of the rest less
+	 * than one; a quotient of 2^31 stops at 2^31 - 1, and the second step adds the one. */
+	q = OP(F2I, MUL(OP(I2F, a, -1, -1), inverse), -1, -1);
+	r = OP(ISUB, a, OP(IMUL, q, b, -1), -1);
+	more = OP(F2I, MUL(OP(I2F, r, -1, -1), inverse), -1, -1);
+	q = OP(IADD, q, more, -1);
+	r = OP(ISUB, r, OP(IMUL, more, b, -1), -1);
+	/* It is the nearest one now: truncated, where the rest has a's sign or is 0. */
+	wrong = OP(ILT, OP(XOR, r, a, -1), I(0), -1);
+	wrong = SELECT(r, wrong, I(0));
+	one = SELECT(OP(ILT, OP(XOR, a, b, -1), I(0), -1), I(-1), I(1));
+	size = OP(IMUL, one, b, -1); /* |b| with a's sign */
+	*rest = SELECT(wrong, OP(IADD, r, size, -1), r);
+	return SELECT(wrong, OP(ISUB, q, one, -1), q);
+}

@@ -337,6 +337,8 @@ int expr_atanh(struct nest *n, int x);
 int expr_asinh_slope(struct nest *n, int x); /* 1 / sqrt(1 + x^2) */
 int expr_softplus(struct nest *n, int x); /* log(1 + e^x) */
 int expr_softsign(struct nest *n, int x); /* x / (1 + |x|), NaN at infinities */
+/* int32 a / b as C has it, modulo 2^32, and the rest in *rest; anything where b is 0. */
+int expr_int_divide(struct nest *n, int a, int b, int *rest);
 
 /* onnx.c: the file itself, through protobuf-c */
 struct Onnx__ModelProto;

@@ -65,28 +65,56 @@ int map_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, out, ndim, dim);
 }
 
-/* Integer division exists while compiling only (shape arithmetic): it truncates. */
+int map_infer_mod(struct graph *g, struct node *n)
+{
+	if (!n->in[0] || !n->in[1] || map_infer(g, n))
+		return -1;
+	if (!dtype_is_int(n->in[0]->dtype))
+		return node_error(g, n, "only of integers supported, not of %s",
+				  dtype_name(n->in[0]->dtype));
+	return 0;
+}
+
+/* The element of v that is broadcast to element i of y. */
+static int64_t broadcast_int(const struct value *v, const struct value *y, int64_t i)
+{
+	int64_t at = 0, step = 1;
+
+	for (int d = y->ndim - 1, t = v->ndim - 1; t >= 0; d--, t--) {
+		if (v->dim[t] != 1)
+			at += i % y->dim[d] * step;
+		i /= y->dim[d];
+		step *= v->dim[t];
+	}
+	return value_int(v, at);
+}
+
+/* p / q or its rest, in 64 bits; the one quotient that does not fit wraps. */
+static int64_t divide(const struct node *n, int64_t p, int64_t q)
+{
+	int64_t r;
+
+	if (strcmp(n->op->name, "Mod"))
+		return q == -1 ? (int64_t)(0 - (uint64_t)p) : p / q;
+	r = q == -1 ? 0 : p % q;
+	return r && (r < 0) != (q < 0) && !attr_i(n, "fmod", 0) ? r + q : r;
+}
+
+/* Div and Mod of integers that are constants: in 64 bits, which shapes may need. */
 int map_fold_div(struct graph *g, struct node *n)
 {
 	struct value *a = n->in[0], *b = n->in[1], *y = n->out[0];
-	int64_t na, nb;
+	int64_t num = value_count(y);
 
-	if (!dtype_is_int(a->dtype))
+	if (!dtype_is_int(a->dtype) || !a->constant || !b->constant || !a->data || !b->data)
 		return 0;
-	if (!a->constant || !b->constant || !a->data || !b->data || a->dtype != b->dtype)
-		return node_error(g, n, "integer division is supported for constants only");
-	na = value_count(a);
-	nb = value_count(b);
-	if (na != value_count(y) || (nb != na && nb != 1))
-		return node_error(g, n, "integer division with broadcasting is not supported");
-	y->data = graph_alloc(g, (na ? na : 1) * dtype_bytes(y->dtype));
-	for (int64_t i = 0; i < na; i++) {
-		int64_t p = value_int(a, i), q = value_int(b, nb == 1 ? 0 : i), r;
+	y->data = graph_alloc(g, (num ? num : 1) * dtype_bytes(y->dtype));
+	for (int64_t i = 0; i < num; i++) {
+		int64_t q = broadcast_int(b, y, i), r;
 
 		if (!q)
 			return node_error(g, n, "division by zero");
-		/* The one quotient that does not fit wraps. */
-		r = q == -1 ? (int64_t)(0 - (uint64_t)p) : p / q;
+		r = divide(n, broadcast_int(a, y, i), q);
 		memcpy((char *)y->data + i * dtype_bytes(y->dtype), &r, dtype_bytes(y->dtype));
 	}
 	return 1;

@@ -504,7 +504,37 @@ static int quotient(struct map_ctx *c, int a, int k)
 		return MUL(a, F(c, 1 / *(float *)b->data)); /* a power of two's is exact */
 	return MUL(a, OP1(RECIP, A(c, k)));
 }
-EXPR(div) { return quotient(c, A(c, 0), 1); }
+/* r, unless the divisor is 0: that stops the card. */
+static int unless_zero(struct map_ctx *c, int r)
+{
+	return nest_trap(c->nest, r, OP2(IEQ, A(c, 1), I(c, 0)), RDU_TRAP_DIVIDE);
+}
+EXPR(div)
+{
+	enum rdu_dtype t = c->in[0]->dtype;
+	int q, r, bad;
+
+	if (!c->integer)
+		return quotient(c, A(c, 0), 1);
+	q = expr_int_divide(c->nest, A(c, 0), A(c, 1), &r);
+	if (t == RDU_DT_I64) { /* the only quotient beyond 32 bits: -2^31 / -1 */
+		bad = OP2(AND, OP2(IEQ, A(c, 0), I(c, INT32_MIN)), OP2(IEQ, A(c, 1), I(c, -1)));
+		q = nest_trap(c->nest, q, bad, RDU_TRAP_INT64);
+	}
+	return unless_zero(c, wrap(c, t, q));
+}
+/* The rest has the divisor's sign, as Python's; with fmod the dividend's, as C's. */
+EXPR(mod)
+{
+	int r, b = A(c, 1), other;
+
+	expr_int_divide(c->nest, A(c, 0), b, &r);
+	if (!attr_i(c->n, "fmod", 0)) {
+		other = SELECT(r, OP2(ILT, OP2(XOR, r, b), I(c, 0)), I(c, 0));
+		r = SELECT(other, OP2(IADD, r, b), r);
+	}
+	return unless_zero(c, r);
+}
 GRAD(div)
 {
 	return which ? MUL(G(c), OP1(FNEG, quotient(c, Y(c), 1))) : quotient(c, G(c), 1);
@@ -851,6 +881,9 @@ const struct op ops_map[] = {
 	{ .name = "Div", .min_in = 2, .max_in = 2, .max_out = 1, .infer = map_infer,
 	  .gradient = map_gradient, .pattern = map_pattern, .fold = map_fold_div,
 	  .map = &(const struct map){ MAP_NUMBER, div_expr, div_grad } },
+	{ .name = "Mod", .min_in = 2, .max_in = 2, .max_out = 1, .infer = map_infer_mod,
+	  .stop_gradient = true, .pattern = map_pattern, .fold = map_fold_div,
+	  .map = &(const struct map){ MAP_NUMBER, mod_expr, NULL } },
 	MAP("Pow", 2, 2, MAP_NUMBER, pow_expr, pow_grad),
 	MAP("Min", 1, -1, MAP_NUMBER, min_expr, minmax_grad),
 	MAP("Max", 1, -1, MAP_NUMBER, max_expr, minmax_grad),
