@@ -42,6 +42,12 @@ FUNC(sinh_of) { return sinh(x); }
 FUNC(cosh_of) { return cosh(x); }
 FUNC(tanh_of) { return tanh(x); }
 FUNC(asinh_of) { return asinh(x); }
+FUNC(atan_of) { return atan(x); }
+FUNC(atan_d) { return 1 / (1 + x * x); }
+FUNC(asin_of) { return asin(x); }
+FUNC(asin_d) { return 1 / sqrt((1 - x) * (1 + x)); }
+FUNC(acos_of) { return acos(x); }
+FUNC(acos_d) { return -1 / sqrt((1 - x) * (1 + x)); }
 FUNC(asinh_d) { return 1 / sqrt(x * x + 1); }
 FUNC(acosh_of) { return acosh(x); }
 FUNC(acosh_d) { return x < 1 ? NAN : 1 / sqrt(x * x - 1); }
@@ -89,6 +95,12 @@ static const struct sweep {
 	{ "Tanh", -1, tanh_of, 1.3, 0, NONE, false },
 	{ "Asinh", -1, asinh_of, 4, 0, NONE, false },
 	{ "Asinh", 0, asinh_d, 3, 0, NONE, false },
+	{ "Atan", -1, atan_of, 4, 0, NONE, false },
+	{ "Atan", 0, atan_d, 4, 0, NONE, false },
+	{ "Asin", -1, asin_of, 4, 0, NONE, false },
+	{ "Asin", 0, asin_d, 4, 0, NONE, false },
+	{ "Acos", -1, acos_of, 4, 0, NONE, false },
+	{ "Acos", 0, acos_d, 4, 0, NONE, false },
 	{ "Acosh", -1, acosh_of, 4, 0, NONE, false },
 	{ "Acosh", 0, acosh_d, 4, 0, NONE, false },
 	{ "Atanh", -1, atanh_of, 4, 0, NONE, false },

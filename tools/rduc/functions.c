@@ -165,3 +165,87 @@ int expr_int_divide(struct nest *n, int a, int b, int *rest)
 	*rest = SELECT(wrong, OP(IADD, r, size, -1), r);
 	return SELECT(wrong, OP(ISUB, q, one, -1), q);
 }
+
+int expr_round_quotient(struct nest *n, int a, int b)
+{
+	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), high = OP(AND, s, I(-4096), -1);
+	int t, rest, unit, near, r;
+
+	/* t lies halfway between the two whole numbers. t * s is exact in two parts, so the
+	 * rest says on which side the quotient is; within half a unit in t's last place it
+	 * rounds to t itself, and goes to the even one. */
+	t = OP(FMIN, expr_divide(n, size, s), F(1024), -1);
+	t = ADD(OP(FLOOR, t, -1, -1), F(0.5f));
+	rest = SUB(SUB(size, MUL(t, high)), MUL(t, SUB(s, high)));
+	unit = MUL(OP(AND, t, I(0x7f800000), -1), F(0x1p-24f));
+	near = OP(FLE, OP(FABS, rest, -1, -1), MUL(unit, s), -1);
+	r = SELECT(LT(F(0), rest), ADD(t, F(0.5f)), SUB(t, F(0.5f)));
+	r = OP(F2I, SELECT(near, OP(ROUND, t, -1, -1), r), -1, -1);
+	return SELECT(OP(AND, OP(XOR, a, b, -1), I(INT32_MIN), -1), OP(ISUB, I(0), r, -1), r);
+}
+
+/* atan(x) of 0 <= x, infinity included. */
+static int atan_of(struct nest *n, int x)
+{
+	/* Beyond 1 of the reciprocal; beyond tan(pi / 8) of (x - 1) / (x + 1), in [-1, 1]. */
+	int far = LT(F(1), x), y = SELECT(far, OP(RECIP, x, -1, -1), x);
+	int middle = LT(F(0.414213562f), y), z, z2, p;
+
+	z = MUL(SUB(y, F(1)), OP(RECIP, ADD(y, F(1)), -1, -1));
+	z = SELECT(middle, z, y);
+	z2 = MUL(z, z);
+	p = ADD(MUL(z2, F(-0.0645938069f)), F(0.107463002f));
+	p = ADD(MUL(z2, p), F(-0.142642334f));
+	p = ADD(MUL(z2, p), F(0.199995503f));
+	p = ADD(MUL(z2, p), F(-0.333333313f));
+	p = ADD(MUL(MUL(z, z2), p), z);
+	p = SELECT(middle, ADD(p, F(0.785398163f)), p);
+	return SELECT(far, SUB(F(1.57079633f), p), p);
+}
+
+static int with_sign_of(struct nest *n, int size, int x)
+{
+	return OP(OR, size, OP(AND, x, I(INT32_MIN), -1), -1);
+}
+
+/* sqrt((1 - x) (1 + x)), NaN beyond 1. */
+static int leg(struct nest *n, int x)
+{
+	return OP(SQRT, MUL(SUB(F(1), x), ADD(F(1), x)), -1, -1);
+}
+
+int expr_atan(struct nest *n, int x)
+{
+	return with_sign_of(n, atan_of(n, OP(FABS, x, -1, -1)), x);
+}
+
+int expr_asin(struct nest *n, int x)
+{
+	int a = OP(FABS, x, -1, -1);
+
+	return with_sign_of(n, atan_of(n, MUL(a, OP(RECIP, leg(n, a), -1, -1))), x);
+}
+
+int expr_acos(struct nest *n, int x)
+{
+	int a = OP(FABS, x, -1, -1), r;
+
+	/* pi - acos(-x) below 0; 2 atan(sqrt((1 - a) / (1 + a))) above. */
+	r = OP(SQRT, MUL(SUB(F(1), a), OP(RECIP, ADD(F(1), a), -1, -1)), -1, -1);
+	r = atan_of(n, r);
+	r = ADD(r, r);
+	return SELECT(LT(x, F(0)), SUB(F(3.14159265f), r), r);
+}
+
+int expr_atan_slope(struct nest *n, int x)
+{
+	/* Far out the square could overflow where the slope is a denormal. */
+	int far = LT(F(0x1p40f), OP(FABS, x, -1, -1)), r = OP(RECIP, x, -1, -1);
+
+	return SELECT(far, MUL(r, r), OP(RECIP, ADD(F(1), MUL(x, x)), -1, -1));
+}
+
+int expr_asin_slope(struct nest *n, int x)
+{
+	return MUL(OP(RSQRT, SUB(F(1), x), -1, -1), OP(RSQRT, ADD(F(1), x), -1, -1));
+}

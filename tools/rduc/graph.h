@@ -221,7 +221,7 @@ int schema_check_opset(struct graph *g, int64_t version);
 const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
-	ops_index[], ops_pool[], ops_part[], ops_resize[];
+	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -235,6 +235,9 @@ struct value *graph_op3(struct graph *g, const char *op, const char *name, struc
 			struct value *b, struct value *c);
 struct value *graph_reshape(struct graph *g, const char *name, struct value *v, int ndim,
 			    const int64_t *dim);
+/* Elements from <= index < to along an axis. */
+struct value *graph_slice(struct graph *g, const char *name, struct value *x, int64_t axis,
+			  int64_t from, int64_t to);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
@@ -339,6 +342,16 @@ int expr_softplus(struct nest *n, int x); /* log(1 + e^x) */
 int expr_softsign(struct nest *n, int x); /* x / (1 + |x|), NaN at infinities */
 /* int32 a / b as C has it, modulo 2^32, and the rest in *rest; anything where b is 0. */
 int expr_int_divide(struct nest *n, int a, int b, int *rest);
+/*
+ * The whole number, as int32, nearest to the fp32 quotient a / b as IEEE rounds it, halves to
+ * the even one; beyond 1024 some number beyond 1024 with its sign.
+ */
+int expr_round_quotient(struct nest *n, int a, int b);
+int expr_atan(struct nest *n, int x);
+int expr_asin(struct nest *n, int x);
+int expr_acos(struct nest *n, int x);
+int expr_atan_slope(struct nest *n, int x); /* 1 / (1 + x^2) */
+int expr_asin_slope(struct nest *n, int x); /* 1 / sqrt(1 - x^2) */
 
 /* onnx.c: the file itself, through protobuf-c */
 struct Onnx__ModelProto;

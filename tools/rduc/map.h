@@ -25,6 +25,7 @@ struct map {
 
 int map_infer(struct graph *g, struct node *n);
 int map_infer_mod(struct graph *g, struct node *n);
+int map_infer_round_quotient(struct graph *g, struct node *n);
 int map_fold_div(struct graph *g, struct node *n);
 int map_expand_cast_like(struct graph *g, struct node *n);
 

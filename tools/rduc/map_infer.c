@@ -75,6 +75,14 @@ int map_infer_mod(struct graph *g, struct node *n)
 	return 0;
 }
 
+int map_infer_round_quotient(struct graph *g, struct node *n)
+{
+	if (map_infer(g, n))
+		return -1;
+	n->out[0]->dtype = RDU_DT_I32;
+	return 0;
+}
+
 /* The element of v that is broadcast to element i of y. */
 static int64_t broadcast_int(const struct value *v, const struct value *y, int64_t i)
 {

@@ -347,6 +347,12 @@ GRAD(atanh)
 
 	return MUL(G(c), MUL(OP1(RECIP, SUB(F(c, 1), x)), OP1(RECIP, ADD(F(c, 1), x))));
 }
+EXPR(atan) { return expr_atan(c->nest, A(c, 0)); }
+GRAD(atan) { return MUL(G(c), expr_atan_slope(c->nest, A(c, 0))); }
+EXPR(asin) { return expr_asin(c->nest, A(c, 0)); }
+GRAD(asin) { return MUL(G(c), expr_asin_slope(c->nest, A(c, 0))); }
+EXPR(acos) { return expr_acos(c->nest, A(c, 0)); }
+GRAD(acos) { return OP1(FNEG, MUL(G(c), expr_asin_slope(c->nest, A(c, 0)))); }
 EXPR(shrink)
 {
 	int x = A(c, 0), limit = F(c, attr_f(c->n, "lambd", 0.5f)), bias = F(c, attr_f(c->n, "bias", 0));
@@ -539,6 +545,7 @@ GRAD(div)
 {
 	return which ? MUL(G(c), OP1(FNEG, quotient(c, Y(c), 1))) : quotient(c, G(c), 1);
 }
+EXPR(round_quotient) { return expr_round_quotient(c->nest, A(c, 0), A(c, 1)); }
 EXPR(max) { return fold_args(c, RDU_SIMD_FMAX, RDU_SIMD_IMAX); }
 EXPR(min) { return fold_args(c, RDU_SIMD_FMIN, RDU_SIMD_IMIN); }
 /*
@@ -919,6 +926,9 @@ const struct op ops_map[] = {
 	MAP("Asinh", 1, 1, MAP_FLOAT, asinh_expr, asinh_grad),
 	MAP("Acosh", 1, 1, MAP_FLOAT, acosh_expr, acosh_grad),
 	MAP("Atanh", 1, 1, MAP_FLOAT, atanh_expr, atanh_grad),
+	MAP("Atan", 1, 1, MAP_FLOAT, atan_expr, atan_grad),
+	MAP("Asin", 1, 1, MAP_FLOAT, asin_expr, asin_grad),
+	MAP("Acos", 1, 1, MAP_FLOAT, acos_expr, acos_grad),
 	MAP("Shrink", 1, 1, MAP_FLOAT, shrink_expr, shrink_grad),
 	MAP("Clip", 1, 3, MAP_NUMBER, clip_expr, clip_grad),
 	MAP("Where", 3, 3, MAP_WHERE, where_expr, where_grad),
@@ -940,6 +950,10 @@ const struct op ops_map[] = {
 	FLAT("Or", 2, 2, MAP_BOOL, or_expr),
 	FLAT("Xor", 2, 2, MAP_BOOL, xor_expr),
 	{ .name = "CastLike", .min_in = 2, .max_in = 2, .max_out = 1, .expand = map_expand_cast_like },
+	/* Of QuantizeLinear; training through it is refused. */
+	{ .name = "RoundQuotient", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
+	  .infer = map_infer_round_quotient, .pattern = map_pattern,
+	  .map = &(const struct map){ MAP_FLOAT, round_quotient_expr, NULL } },
 	{ .name = "MapGrad", .min_in = 1, .max_in = -1, .max_out = 1, .internal = true,
 	  .infer = map_grad_infer, .pattern = map_grad_pattern },
 	{ 0 },

@@ -62,8 +62,8 @@ static int concat_pattern(struct lower *l, struct node *n)
 	return 0;
 }
 
-static struct value *slice_node(struct graph *g, const char *name, struct value *x, int64_t axis,
-				int64_t from, int64_t to)
+struct value *graph_slice(struct graph *g, const char *name, struct value *x, int64_t axis,
+			  int64_t from, int64_t to)
 {
 	struct node *m = node_new(g, "Slice", name);
 	int64_t one = 1;
@@ -86,8 +86,8 @@ static int concat_gradient(struct graph *g, struct node *n)
 		at += v->dim[axis];
 		if (!v->needs_grad)
 			continue;
-		d = slice_node(g, graph_format(g, "%.200s.grad%d", n->name, k), n->out[0]->grad,
-			       axis, at - v->dim[axis], at);
+		d = graph_slice(g, graph_format(g, "%.200s.grad%d", n->name, k), n->out[0]->grad,
+				axis, at - v->dim[axis], at);
 		if (!d || graph_add_grad(g, v, d))
 			return -1;
 	}
@@ -263,8 +263,8 @@ static int split_expand(struct graph *g, struct node *n)
 			return node_error(g, n, "sizes do not fit dimension %lld",
 					  (long long)x->dim[axis]);
 		if (n->out[k]) {
-			v = slice_node(g, graph_format(g, "%.200s.%d", n->name, k), x, axis, at,
-				       at + size);
+			v = graph_slice(g, graph_format(g, "%.200s.%d", n->name, k), x, axis, at,
+					at + size);
 			if (!v)
 				return -1;
 			graph_replace(n, k, v);

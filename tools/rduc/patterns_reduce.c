@@ -612,6 +612,113 @@ static int layer_norm_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, y);
 }
 
+/* x / sqrt(mean(x^2) + epsilon) * scale */
+static int rms_norm_expand(struct graph *g, struct node *n)
+{
+	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
+	struct value *x = n->in[0], *v;
+	int num = 0;
+
+	if (float_only(g, n) || node_axis(g, n, &axis, x->ndim))
+		return -1;
+	if (attr_i(n, "stash_type", 1) != 1)
+		return node_error(g, n, "stash_type other than float is not supported");
+	for (int64_t i = axis; i < x->ndim; i++)
+		axes[num++] = i;
+	v = graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), x, x);
+	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), v, num, axes, 1);
+	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
+			  graph_const_f(g, attr_f(n, "epsilon", 1e-5f)))
+	      : NULL;
+	v = v ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
+			  graph_const_f(g, -0.5f))
+	      : NULL;
+	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), x, v) : NULL;
+	return graph_replace_first(n, v ? graph_op2(g, "Mul", n->name, v, n->in[1]) : NULL);
+}
+
+/* (x - mean) / (standard deviation + 1e-9), as ONNX's function has it. */
+static int mean_variance_expand(struct graph *g, struct node *n)
+{
+	static const int64_t otherwise[] = { 0, 2, 3 };
+	struct value *x = n->in[0], *d, *v;
+	const int64_t *axes;
+	int num;
+
+	if (float_only(g, n))
+		return -1;
+	axes = attr_ints(n, "axes", &num);
+	if (!axes) {
+		axes = otherwise;
+		num = 3;
+	}
+	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes, 1);
+	d = v ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, v) : NULL;
+	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
+	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
+	v = v ? graph_op1(g, "Sqrt", graph_format(g, "%.200s.std", n->name), v) : NULL;
+	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
+			  graph_const_f(g, 1e-9f))
+	      : NULL;
+	return graph_replace_first(n, v ? graph_op2(g, "Div", n->name, d, v) : NULL);
+}
+
+/* The product along an axis: of the two halves, until one element is left. */
+static struct value *product(struct graph *g, struct node *n, struct value *x, int axis)
+{
+	while (x && x->dim[axis] > 1) {
+		int64_t half = x->dim[axis] / 2, all = x->dim[axis];
+		struct value *a = graph_slice(g, n->name, x, axis, 0, half);
+		struct value *b = a ? graph_slice(g, n->name, x, axis, half, 2 * half) : NULL;
+		struct value *rest = NULL;
+		struct node *m;
+
+		if (!b)
+			return NULL;
+		if (all % 2)
+			rest = graph_slice(g, n->name, x, axis, all - 1, all);
+		x = graph_op2(g, "Mul", graph_format(g, "%.200s.mul", n->name), a, b);
+		if (!rest || !x)
+			continue;
+		/* An odd one goes into the first product. */
+		a = graph_slice(g, n->name, x, axis, 0, 1);
+		a = a ? graph_op2(g, "Mul", graph_format(g, "%.200s.odd", n->name), a, rest) : NULL;
+		if (half == 1 || !a) {
+			x = a;
+			continue;
+		}
+		b = graph_slice(g, n->name, x, axis, 1, half);
+		if (!b)
+			return NULL;
+		m = node_new(g, "Concat", n->name);
+		node_input(g, m, a);
+		node_input(g, m, b);
+		node_attr_i(g, m, "axis", axis);
+		x = graph_finish(g, m);
+	}
+	return x;
+}
+
+static int product_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *v = x;
+	int64_t dim[RDU_MAX_DIMS];
+	unsigned int mask;
+	int ndim;
+
+	if (x->dtype == RDU_DT_BOOL)
+		return node_error(g, n, "not supported for bool");
+	if (reduce_axes(g, n, &mask))
+		return -1;
+	for (int i = 0; i < x->ndim && v; i++)
+		if (mask >> i & 1 && !x->dim[i])
+			return node_error(g, n, "a product of no elements is not supported");
+		else if (mask >> i & 1)
+			v = product(g, n, v, i);
+	ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
+	return graph_replace_first(n, graph_reshape(g, n->name, v, ndim, dim));
+}
+
 static struct value *per_channel(struct graph *g, struct node *n, struct value *v, int ndim)
 {
 	int64_t dim[RDU_MAX_DIMS] = { 0 };
@@ -740,6 +847,17 @@ const struct op ops_reduce[] = {
 	REDUCE("ReduceL1"),
 	REDUCE("ReduceL2"),
 	REDUCE("ReduceLogSum"),
+	{ .name = "ReduceProd", .min_in = 1, .max_in = 2, .max_out = 1, .expand = product_expand },
+	{ .name = "RMSNormalization",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .expand = rms_norm_expand },
+	{ .name = "MeanVarianceNormalization",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .expand = mean_variance_expand },
 	{ .name = "ReduceLogSumExp",
 	  .min_in = 1,
 	  .max_in = 2,

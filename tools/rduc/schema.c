@@ -26,12 +26,15 @@ static const struct schema {
 	const char *inputs, *attributes;
 } schemas[] = {
 	{ "Abs", 1, 0, "1:1-1", "" },
+	{ "Acos", 7, 0, "7:1-1", "" },
 	{ "Acosh", 9, 0, "9:1-1", "" },
 	{ "Add", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "And", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "ArgMax", 1, 0, "1:1-1", "axis:i keepdims:b select_last_index:b@12-" },
 	{ "ArgMin", 1, 0, "1:1-1", "axis:i keepdims:b select_last_index:b@12-" },
+	{ "Asin", 7, 0, "7:1-1", "" },
 	{ "Asinh", 9, 0, "9:1-1", "" },
+	{ "Atan", 7, 0, "7:1-1", "" },
 	{ "Atanh", 9, 0, "9:1-1", "" },
 	{ "AveragePool", 1, 0, "1:1-1",
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
@@ -59,6 +62,7 @@ static const struct schema {
 	{ "Cosh", 9, 0, "9:1-1", "" },
 	{ "CumSum", 11, 0, "11:2-2", "exclusive:b reverse:b" },
 	{ "DepthToSpace", 1, 0, "1:1-1", "blocksize:i! mode:s(DCR|CRD)@11-" },
+	{ "DequantizeLinear", 10, 0, "10:2-3", "axis:i@13- block_size:i@21- output_dtype:i@23-" },
 	{ "Div", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "Dropout", 1, 0, "1:1-1 12:1-3", "is_test:b@-6 ratio:f@-11 seed:i@12-" },
 	{ "Einsum", 12, 0, "12:1-", "equation:s!" },
@@ -67,6 +71,7 @@ static const struct schema {
 	{ "Erf", 9, 0, "9:1-1", "" },
 	{ "Exp", 1, 0, "1:1-1", "" },
 	{ "Expand", 8, 0, "8:2-2", "" },
+	{ "EyeLike", 9, 0, "9:1-1", "dtype:i k:i" },
 	{ "Flatten", 1, 0, "1:1-1", "axis:i" },
 	{ "Floor", 1, 0, "1:1-1", "" },
 	{ "Gather", 1, 0, "1:2-2", "axis:i" },
@@ -79,6 +84,7 @@ static const struct schema {
 	{ "GreaterOrEqual", 12, 0, "12:2-2", "" },
 	{ "GroupNormalization", 18, 0, "18:3-3", "epsilon:f num_groups:i! stash_type:i@21-" },
 	{ "HardSigmoid", 1, 0, "1:1-1", "alpha:f beta:f" },
+	{ "Hardmax", 1, 0, "1:1-1", "axis:i" },
 	{ "HardSwish", 14, 0, "14:1-1", "" },
 	{ "Identity", 1, 0, "1:1-1", "" },
 	{ "InstanceNormalization", 1, 0, "1:3-3", "epsilon:f" },
@@ -97,6 +103,7 @@ static const struct schema {
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
 	  "strides:I storage_order:b@8- ceil_mode:b@10- dilations:I@10-" },
 	{ "Mean", 1, 0, "1:1-", "" },
+	{ "MeanVarianceNormalization", 9, 0, "9:1-1", "axes:I" },
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
@@ -112,6 +119,9 @@ static const struct schema {
 	  "mode:s(constant|reflect|edge|wrap) paddings:I!@-1 value:f@-10 "
 	  "pads:I!@2-10" },
 	{ "Pow", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
+	{ "QuantizeLinear", 10, 0, "10:2-3",
+	  "axis:i@13- saturate:b@19- block_size:i@21- output_dtype:i@21- precision:i@23-" },
+	{ "RMSNormalization", 23, 0, "23:2-2", "axis:i epsilon:f stash_type:i" },
 	{ "Range", 11, 0, "11:3-3", "" },
 	{ "Reciprocal", 1, 0, "1:1-1", "" },
 	{ "ReduceL1", 1, 0, "1:1-1 18:1-2", "axes:I@-17 keepdims:b noop_with_empty_axes:b@18-" },
