@@ -143,12 +143,33 @@ static int cumsum_gradient(struct graph *g, struct node *n)
 
 /* ---- class of an index: OneHot -------------------------------------------------------- */
 
+/* Indices and depth may be of any type of numbers: they count as int64. */
+static int onehot_integers(struct graph *g, struct node *n)
+{
+	for (int i = 0; i < 2; i++) {
+		struct node *m;
+
+		if (dtype_is_int(n->in[i]->dtype))
+			continue;
+		m = node_new(g, "Cast", graph_format(g, "%.200s.integer%d", n->name, i));
+		node_input(g, m, n->in[i]);
+		node_attr_i(g, m, "to", RDU_DT_I64);
+		n->in[i] = graph_finish(g, m);
+		if (!n->in[i])
+			return -1;
+	}
+	return 0;
+}
+
 static int onehot_infer(struct graph *g, struct node *n)
 {
 	int64_t depth, axis = attr_i(n, "axis", -1), dim[RDU_MAX_DIMS + 1];
-	struct value *x = n->in[0];
+	struct value *x;
 	int from = 0;
 
+	if (onehot_integers(g, n))
+		return -1;
+	x = n->in[0];
 	if (one_int(g, n, 1, 0, &depth))
 		return -1;
 	if (!dtype_is_int(x->dtype) || n->in[2]->ndim != 1 || n->in[2]->dim[0] != 2)
