@@ -66,8 +66,7 @@ static inline double judge_run(struct module *m, struct ran *r, float **start, f
 
 		for (int i = 0; i < m->num_tensors; i++)
 			memcpy(data[i], start[i], (size_t)elements(m->tensors[i]) * 4);
-		for (int k = 0; k < e->num_nests; k++)
-			nest_eval(e->nests[k], (void **)data, bf16);
+		module_entry_eval(e, (void **)data, bf16);
 		for (int i = 0; i < m->num_tensors; i++) {
 			const struct tensor *t = m->tensors[i];
 			void *got = ran_symbol(r, t->name);

@@ -138,59 +138,80 @@ static inline void ran_scratch(uint32_t **scratch, size_t num, size_t bytes)
 	close(fd);
 }
 
+/* Runs section number k, in iteration i of the innermost loop around it. */
+static inline int ran_section(struct ran *r, uint32_t k, uint64_t i, uint32_t **scratch,
+			      struct rdu_pool *pool, bool execute, char *error, size_t error_size)
+{
+	const struct rdu_prog_header *h = (const void *)r->program;
+	const struct rdu_prog_section *q =
+		(const struct rdu_prog_section *)(r->program + h->sections_off) + k;
+	const struct rdu_prog_segment *seg =
+		(const struct rdu_prog_segment *)(r->program + h->segments_off) + q->first_segment;
+	const struct rdu_section_time *time;
+	struct rdu_segment bound[256];
+	struct fab_fault fault;
+	struct rdu_cfg_diag diag;
+	struct rdu_section *x =
+		rdu_section_new(r->program + q->offset, q->size, &r->chip, h->num_tiles, &diag);
+	int rc = 0;
+
+	if (!x) {
+		snprintf(error, error_size, "%s: %s", q->name, diag.text);
+		return -1;
+	}
+	time = rdu_section_time(x, NULL, NULL, NULL);
+	r->cycles += time->cycles;
+	r->dram_bytes += time->dram_bytes;
+	r->macs += time->macs;
+	for (uint32_t s = 0; s < q->num_segments; s++) {
+		bound[s].ptr = r->memory[seg[s].region] + seg[s].offset + i * seg[s].loop_stride;
+		bound[s].size = seg[s].size;
+		bound[s].write = seg[s].access & RDU_SEG_WRITE;
+	}
+	struct fab_run run = { .segments = bound, .scratch = scratch, .pool = pool };
+
+	if (execute && rdu_section_execute(x, &run, &fault)) {
+		snprintf(error, error_size, "%s: fault %d info %u in unit program %u at %llu",
+			 q->name, fault.code, fault.info, fault.program,
+			 (unsigned long long)fault.addr);
+		r->fault = fault.code;
+		rc = -1;
+	}
+	rdu_section_free(x);
+	return rc;
+}
+
 /* Runs entry e; execute false: validation and time only. 0 or -1 with a text. */
 static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bool execute,
 			    char *error, size_t error_size)
 {
 	const struct rdu_prog_header *h = (const void *)r->program;
-	const struct rdu_prog_section *sec = (const void *)(r->program + h->sections_off);
-	const struct rdu_prog_segment *seg = (const void *)(r->program + h->segments_off);
 	const struct rdu_prog_entry *en = (const void *)(r->program + h->entries_off);
-	const struct rdu_prog_step *step = (const void *)(r->program + h->steps_off);
+	const struct rdu_prog_step *step =
+		(const struct rdu_prog_step *)(r->program + h->steps_off) + en[e].first_step;
 	size_t pmus = execute ? rdu_chip_pmus_per_tile(&r->chip) * h->num_tiles : 0;
 	uint32_t **scratch = calloc(pmus + 1, sizeof(*scratch));
-	int rc = 0;
+	uint32_t body[RDU_MAX_LOOP_DEPTH];
+	uint64_t done[RDU_MAX_LOOP_DEPTH];
+	int rc = 0, depth = 0;
 
 	r->cycles = r->dram_bytes = r->macs = 0;
 	r->fault = 0;
 	if (execute)
 		ran_scratch(scratch, pmus, r->chip.pmu_bytes);
 	for (uint32_t s = 0; s < en[e].num_steps && !rc; s++) {
-		const struct rdu_prog_section *q = &sec[step[en[e].first_step + s].arg];
-		const struct rdu_section_time *time;
-		struct rdu_segment bound[256];
-		struct fab_fault fault;
-		struct rdu_cfg_diag diag;
-		struct rdu_section *x = rdu_section_new(r->program + q->offset, q->size, &r->chip,
-							h->num_tiles, &diag);
-
-		if (!x) {
-			snprintf(error, error_size, "%s: %s", q->name, diag.text);
-			rc = -1;
-			break;
+		if (step[s].kind == RDU_STEP_LOOP) {
+			body[depth] = s;
+			done[depth++] = 0;
+		} else if (step[s].kind == RDU_STEP_END) {
+			if (++done[depth - 1] < step[body[depth - 1]].arg)
+				s = body[depth - 1];
+			else
+				depth--;
+		} else {
+			rc = ran_section(r, step[s].arg, depth ? done[depth - 1] : 0, scratch, pool,
+					 execute, error, error_size);
 		}
-		time = rdu_section_time(x, NULL, NULL, NULL);
-		r->cycles += time->cycles;
-		r->dram_bytes += time->dram_bytes;
-		r->macs += time->macs;
-		for (uint32_t i = 0; i < q->num_segments; i++) {
-			const struct rdu_prog_segment *g = &seg[q->first_segment + i];
-
-			bound[i].ptr = r->memory[g->region] + g->offset;
-			bound[i].size = g->size;
-			bound[i].write = g->access & RDU_SEG_WRITE;
-		}
-		struct fab_run run = { .segments = bound, .scratch = scratch, .pool = pool };
-
-		if (execute && rdu_section_execute(x, &run, &fault)) {
-			snprintf(error, error_size,
-				 "%s: fault %d info %u in unit program %u at %llu", q->name,
-				 fault.code, fault.info, fault.program,
-				 (unsigned long long)fault.addr);
-			r->fault = fault.code;
-			rc = -1;
-		}
-		rdu_section_free(x);
 	}
 	for (size_t i = 0; i < pmus; i++)
 		munmap(scratch[i], r->chip.pmu_bytes);

@@ -137,8 +137,9 @@ static int run(const char *dir, struct graph *g, struct module *m)
 			printf("# %s: %s\n", dir, error);
 			bad = 1;
 		}
-		nest_eval(m->entries[0].nests[i], data, false);
 	}
+	if (!bad)
+		module_entry_eval(&m->entries[0], data, false);
 	for (int i = 0; i < g->num_outputs && !bad; i++)
 		for (int k = 0; k < m->num_tensors; k++)
 			if (m->tensors[k]->kind == TENSOR_OUTPUT &&

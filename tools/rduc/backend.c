@@ -39,6 +39,9 @@ int be_check(struct backend *be, const char *pass)
 		for (int k = 0; k < be->m->entries[e].num_nests; k++)
 			if (nest_check(be->m->entries[e].nests[k], error, sizeof(error)))
 				return be_error(be, "internal: after %s: %s", pass, error);
+	for (int e = 0; e < be->m->num_entries; e++)
+		if (module_check_loops(&be->m->entries[e], error, sizeof(error)))
+			return be_error(be, "internal: after %s: %s", pass, error);
 	return 0;
 }
 
@@ -300,6 +303,30 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 	return 0;
 }
 
+static void add_step(struct backend *be, enum rdu_step_kind kind, uint32_t arg)
+{
+	be->step[be->num_steps++] = (struct rdu_prog_step){ kind, arg };
+}
+
+/* Runs the entry's sections, from number `first` on, with LOOP and END around those of a loop. */
+static void add_steps(struct backend *be, const struct module_entry *e, int first)
+{
+	int loop = 0;
+
+	for (int i = first; i < be->num_sections; i++) {
+		int in = be->section[i].nest->loop;
+
+		if (loop && in != loop)
+			add_step(be, RDU_STEP_END, 0);
+		if (in && in != loop)
+			add_step(be, RDU_STEP_LOOP, (uint32_t)e->loop[in - 1].trip);
+		loop = in;
+		add_step(be, RDU_STEP_RUN, (uint32_t)i);
+	}
+	if (loop)
+		add_step(be, RDU_STEP_END, 0);
+}
+
 /* Makes the sections of an entry. 0, -1, or 1: with what groups it has, it cannot be. */
 static int make_sections(struct backend *be, int entry)
 {
@@ -493,11 +520,10 @@ static int lower_entry(struct backend *be, int entry)
 		snprintf(op->name, sizeof(op->name), "%.63s", n->name ? n->name : "");
 		snprintf(op->type, sizeof(op->type), "%.31s", n->op_type ? n->op_type : "");
 	}
-	for (int i = first; i < be->num_sections; i++) {
+	for (int i = first; i < be->num_sections; i++)
 		if (be_prints(be, "lower") || be_prints(be, "place"))
 			print_image(be->section[i].im);
-		be->step[be->num_steps++] = (struct rdu_prog_step){ RDU_STEP_RUN, (uint32_t)i };
-	}
+	add_steps(be, e, first);
 	return 0;
 }
 
@@ -514,7 +540,7 @@ static int lower_all(struct backend *be)
 		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
 				m->num_entries, RDU_MAX_ENTRIES);
 	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
-	be->step = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->step));
+	be->step = xcalloc(3 * RDU_MAX_SECTIONS, sizeof(*be->step)); /* each in a loop of its own */
 	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	be->residence = xcalloc((size_t)m->num_tensors + 1, sizeof(*be->residence));
 	for (int e = 0; e < m->num_entries; e++) {

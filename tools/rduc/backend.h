@@ -203,6 +203,7 @@ int dtype_size(enum rdu_dtype dtype);
 struct region_of { /* by tensor id of the storage */
 	int region; /* -1: none */
 	uint64_t offset, size;
+	uint64_t row; /* added in each iteration of a loop; 0: none */
 };
 
 /* resident.c: a temporary that stays in scratchpads between sections; by tensor id of the

@@ -42,29 +42,35 @@ static int64_t reach(const struct nest *n, const struct access *a)
 	return num;
 }
 
+static int64_t times(int64_t a, int64_t b)
+{
+	return __builtin_mul_overflow(a, b, &a) ? INT64_MAX : a;
+}
+
 static void add(int64_t *sum, int64_t num)
 {
 	if (__builtin_add_overflow(*sum, num, sum))
 		*sum = INT64_MAX;
 }
 
-static void count_nest(struct traffic *traffic, const struct nest *n)
+/* trip: of the loop that the nest is in; 1: of none. */
+static void count_nest(struct traffic *traffic, const struct nest *n, int64_t trip)
 {
 	for (int i = 0; i < n->num_in; i++) {
-		struct traffic *t = &traffic[tensor_storage(n->in[i].tensor)->id];
+		struct traffic *t = &traffic[tensor_whole(n->in[i].tensor)->id];
 
 		if (!t->made)
-			add(&t->read, reach(n, &n->in[i]));
+			add(&t->read, times(trip, reach(n, &n->in[i])));
 	}
 	for (int i = 0; i < n->num_out; i++) {
-		struct traffic *t = &traffic[tensor_storage(n->out[i].access.tensor)->id];
+		struct traffic *t = &traffic[tensor_whole(n->out[i].access.tensor)->id];
 
 		if (n->out[i].add && !t->made)
-			add(&t->read, reach(n, &n->out[i].access));
-		add(&t->written, reach(n, &n->out[i].access));
+			add(&t->read, times(trip, reach(n, &n->out[i].access)));
+		add(&t->written, times(trip, reach(n, &n->out[i].access)));
 	}
 	for (int i = 0; i < n->num_out; i++)
-		traffic[tensor_storage(n->out[i].access.tensor)->id].made = true;
+		traffic[tensor_whole(n->out[i].access.tensor)->id].made = true;
 }
 
 uint64_t be_compulsory(const struct backend *be, int entry)
@@ -74,15 +80,16 @@ uint64_t be_compulsory(const struct backend *be, int entry)
 	uint64_t bytes = 0;
 
 	for (int i = 0; i < be->m->num_tensors; i++) /* a result may be a view of a temporary */
-		traffic[tensor_storage(be->m->tensors[i])->id].stays |=
+		traffic[tensor_whole(be->m->tensors[i])->id].stays |=
 			be->m->tensors[i]->kind != TENSOR_TEMP;
 	for (int k = 0; k < e->num_nests; k++)
-		count_nest(traffic, e->nests[k]);
+		count_nest(traffic, e->nests[k],
+			   e->nests[k]->loop ? e->loop[e->nests[k]->loop - 1].trip : 1);
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *t = be->m->tensors[i];
 		int64_t size = (int64_t)tensor_size(t) / dtype_size(t->dtype);
 
-		if (tensor_storage(be->m->tensors[i]) == t && traffic[i].stays)
+		if (tensor_whole(be->m->tensors[i]) == t && traffic[i].stays)
 			bytes += (uint64_t)(min64(traffic[i].read, size) +
 					    min64(traffic[i].written, size)) *
 				 (uint64_t)dtype_size(t->dtype);

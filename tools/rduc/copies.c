@@ -26,7 +26,8 @@ static bool is_copy(const struct nest *n, struct copy *c)
 
 	if (n->num_in != 1 || n->num_out != 1 || n->reduce != REDUCE_NONE || n->out[0].add ||
 	    n->expr[n->out[0].expr].kind != EXPR_IN || a->guarded || a->gather_in >= 0 ||
-	    w->guarded || w->gather_in >= 0 || t->kind != TENSOR_TEMP || t->update_of || t->data)
+	    w->guarded || w->gather_in >= 0 || t->kind != TENSOR_TEMP || t->update_of ||
+	    t->row_of || t->data)
 		return false;
 	if (a->tensor->dtype != t->dtype &&
 	    !(a->tensor->dtype == RDU_DT_BF16 && t->dtype == RDU_DT_F32))
@@ -199,6 +200,11 @@ static void find_users(struct users *all, const struct module *m, const struct m
 
 			u->writer = xroom(u->writer, u->num_writers, &u->room_writers, sizeof(int));
 			u->writer[u->num_writers++] = k;
+			u = &all[tensor_whole(n->out[i].access.tensor)->id];
+			if (u == &all[tensor_storage(n->out[i].access.tensor)->id])
+				continue; /* else a row of it is written */
+			u->writer = xroom(u->writer, u->num_writers, &u->room_writers, sizeof(int));
+			u->writer[u->num_writers++] = k;
 		}
 	}
 }
@@ -211,8 +217,10 @@ static void find_fixed(struct users *all, const struct module *m)
 		const struct tensor *v = m->tensors[i], *t = tensor_storage(m->tensors[i]);
 
 		entry[i] = -1;
-		if (v->kind != TENSOR_TEMP || v->update_of || v->dtype != t->dtype)
+		if (v->kind != TENSOR_TEMP || v->update_of || v->row_of || v->dtype != t->dtype)
 			all[t->id].fixed = true;
+		if (v->row_of) /* who reads its rows would not be found */
+			all[tensor_whole(m->tensors[i])->id].fixed = true;
 	}
 	for (int e = 0; e < m->num_entries; e++)
 		for (int k = 0; k < m->entries[e].num_nests; k++) {
@@ -256,7 +264,8 @@ static bool redirect_all(struct module_entry *e, int k, const struct copy *c, st
 		for (int i = 0; i < to->num_readers; i++) {
 			struct nest *n = e->nests[to->reader[i]];
 
-			if (!change && (to->reader[i] < k || written(source, k, to->reader[i])))
+			if (!change && (to->reader[i] < k || n->loop != e->nests[k]->loop ||
+					written(source, k, to->reader[i])))
 				return false;
 			for (int j = 0; j < n->num_in; j++) {
 				if (tensor_storage(n->in[j].tensor) != root)

@@ -288,6 +288,7 @@ int be_program(struct backend *be)
 				.offset = w->offset,
 				/* No byte more: an index past the tensor's end must fault. */
 				.size = tensor_size(im->segment[k].t),
+				.loop_stride = w->row,
 			};
 
 			put(&segments, &g, sizeof(g));

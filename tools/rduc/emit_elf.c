@@ -27,9 +27,9 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 			const struct nest *n = m->entries[e].nests[k];
 
 			for (int i = 0; i < n->num_in; i++)
-				entries[tensor_storage(n->in[i].tensor)->id] |= 1ull << e;
+				entries[tensor_whole(n->in[i].tensor)->id] |= 1ull << e;
 			for (int i = 0; i < n->num_out; i++)
-				entries[tensor_storage(n->out[i].access.tensor)->id] |= 1ull << e;
+				entries[tensor_whole(n->out[i].access.tensor)->id] |= 1ull << e;
 		}
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
@@ -69,7 +69,6 @@ static char *make_meta(struct backend *be)
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
-	uint64_t total;
 	int big = 0;
 
 	if (!f)
@@ -83,15 +82,8 @@ static char *make_meta(struct backend *be)
 	fprintf(f, "contractions %s\n", be->opt->fp32 || !be->chip.systolic_cols ? "fp32" : "bf16");
 	fprintf(f, "sections %d\n", be->num_sections);
 	for (int e = 0; e < be->m->num_entries; e++) {
-		total = 0;
-		for (uint32_t i = 0; i < be->entry[e].num_steps; i++) {
-			const struct rdu_prog_step *s = &be->step[be->entry[e].first_step + i];
-
-			if (s->kind == RDU_STEP_RUN)
-				total += be->section[s->arg].im->cycles;
-		}
 		fprintf(f, "expected_cycles.%s %llu\n", be->entry[e].name,
-			(unsigned long long)total);
+			(unsigned long long)be_expect(be, e).exec);
 	}
 	for (int i = 1; i < be->num_sections; i++)
 		if (be->section[i].im->cycles > be->section[big].im->cycles)

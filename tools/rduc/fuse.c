@@ -395,8 +395,10 @@ static void fuser_init(struct fuser *f, struct backend *be, struct module_entry 
 			     .stays = xcalloc(tensors, sizeof(*f->stays)),
 			     .untried = xcalloc(slots, sizeof(*f->untried)) };
 	for (int i = 0; i < m->num_tensors; i++)
-		if (m->tensors[i]->kind != TENSOR_TEMP)
+		if (m->tensors[i]->kind != TENSOR_TEMP || m->tensors[i]->row_of) {
 			f->stays[tensor_storage(m->tensors[i])->id] = true;
+			f->stays[tensor_whole(m->tensors[i])->id] = true;
+		}
 	for (int i = 0; i < m->num_entries; i++)
 		for (int k = 0; k < m->entries[i].num_nests; k++)
 			count_reader(f, m->entries[i].nests[k], 1);
@@ -538,7 +540,7 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 	int up, down;
 	bool fits, keep;
 
-	if (b->reduce != REDUCE_NONE || a->closed || b->closed)
+	if (b->reduce != REDUCE_NONE || a->closed || b->closed || nests_apart(f->e, p, c))
 		return false;
 	for (int o = 0; o < a->num_out; o++)
 		for (int i = 0; i < b->num_in; i++) {
@@ -641,9 +643,8 @@ static void print_fused(struct backend *be, struct module_entry *e)
 	for (int p = 0; p < e->num_nests; p++)
 		fuse_first(&f, p, true);
 	fuser_free(&f);
-	fprintf(stderr, "entry %s after fusion\n", e->name);
-	for (int k = 0; k < e->num_nests; k++)
-		nest_print(e->nests[k], stderr);
+	fprintf(stderr, "after fusion: ");
+	module_entry_print(e, stderr);
 }
 
 void be_fuse(struct backend *be)

@@ -30,8 +30,10 @@ void be_layout(struct backend *be)
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
 
 		if (t->kind != TENSOR_TEMP || root->kind != TENSOR_TEMP || t->update_of ||
-		    t->data || t->ndim < 1 || !is_batch(be, t->dim[0]) || t->dim[0] != root->dim[0])
+		    t->data || t->row_of || t->ndim < 1 || !is_batch(be, t->dim[0]) || t->dim[0] != root->dim[0])
 			stay[root->id] = true;
+		if (t->row_of) /* rows are row-major */
+			stay[tensor_storage(t->row_of)->id] = true;
 	}
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];

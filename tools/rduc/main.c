@@ -320,11 +320,8 @@ static bool prints(const struct arguments *a, const char *pass)
 
 static void print_module(const struct module *m)
 {
-	for (int e = 0; e < m->num_entries; e++) {
-		fprintf(stderr, "entry %s\n", m->entries[e].name);
-		for (int i = 0; i < m->entries[e].num_nests; i++)
-			nest_print(m->entries[e].nests[i], stderr);
-	}
+	for (int e = 0; e < m->num_entries; e++)
+		module_entry_print(&m->entries[e], stderr);
 }
 
 /* Where training isn't what PyTorch would do. */

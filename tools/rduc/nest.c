@@ -36,6 +36,9 @@ void module_free(struct module *m)
 		for (int i = 0; i < m->entries[e].num_nests; i++)
 			nest_free(m->entries[e].nests[i]);
 		free(m->entries[e].nests);
+		for (int i = 0; i < m->entries[e].num_loops; i++)
+			free(m->entries[e].loop[i].name);
+		free(m->entries[e].loop);
 	}
 	free(m->tensors);
 	free(m->entries);
@@ -88,6 +91,40 @@ struct nest *module_nest(struct module *m, struct module_entry *e, const char *n
 	e->nests = xgrow(e->nests, e->num_nests, sizeof(*e->nests));
 	e->nests[e->num_nests++] = n;
 	return n;
+}
+
+int module_loop(struct module_entry *e, const char *name, int64_t trip)
+{
+	e->loop = xgrow(e->loop, e->num_loops, sizeof(*e->loop));
+	e->loop[e->num_loops++] = (struct nest_loop){ xstrdup(name), trip };
+	return e->num_loops;
+}
+
+struct tensor *module_row(struct module *m, struct tensor *t, int64_t row)
+{
+	char name[64];
+	struct tensor *r;
+
+	snprintf(name, sizeof(name), "%.40s.row%d", t->name, m->num_tensors);
+	r = module_tensor(m, name, TENSOR_TEMP, t->dtype, t->ndim - 1, t->dim + 1);
+	r->row_of = t;
+	r->row = row;
+	return r;
+}
+
+struct tensor *tensor_whole(struct tensor *t)
+{
+	while (t->view_of || t->update_of || t->row_of)
+		t = t->view_of ? t->view_of : t->update_of ? t->update_of : t->row_of;
+	return t;
+}
+
+bool nests_apart(const struct module_entry *e, int first, int last)
+{
+	for (int k = first; e->num_loops && k <= last; k++)
+		if (e->nests[k] && e->nests[k]->loop != e->nests[first]->loop)
+			return true;
+	return false;
 }
 
 void module_drop(struct module_entry *e, struct nest *n)
@@ -529,4 +566,75 @@ void nest_print(const struct nest *n, void *file)
 			fprintf(f, "  (over %s)", n->out[k].access.tensor->update_of->name);
 		fputc('\n', f);
 	}
+}
+
+void module_entry_print(const struct module_entry *e, void *file)
+{
+	FILE *f = file;
+	int in = 0;
+
+	fprintf(f, "entry %s\n", e->name);
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		if (in && in != n->loop)
+			fprintf(f, "end of loop %s\n", e->loop[in - 1].name);
+		if (n->loop && in != n->loop)
+			fprintf(f, "loop %s of %" PRId64 ":\n", e->loop[n->loop - 1].name,
+				e->loop[n->loop - 1].trip);
+		in = n->loop;
+		nest_print(n, f);
+	}
+	if (in)
+		fprintf(f, "end of loop %s\n", e->loop[in - 1].name);
+}
+
+/* What the access of a nest is a row of must have a row for every iteration. */
+static const char *row_error(const struct module_entry *e, const struct nest *n,
+			     const struct tensor *t)
+{
+	while (t->view_of || t->update_of)
+		t = t->view_of ? t->view_of : t->update_of;
+	if (!t->row_of)
+		return NULL;
+	if (!n->loop)
+		return "is a row, outside of a loop";
+	if (t->row < 0 || t->row + e->loop[n->loop - 1].trip > t->row_of->dim[0])
+		return "has fewer rows than its loop has iterations";
+	return NULL;
+}
+
+int module_check_loops(const struct module_entry *e, char *error, int error_size)
+{
+	bool *done = xcalloc((size_t)e->num_loops + 1, sizeof(bool));
+	int ret = 0, in = 0;
+
+	for (int k = 0; k < e->num_nests && !ret; k++) {
+		const struct nest *n = e->nests[k];
+
+		if (n->loop < 0 || n->loop > e->num_loops ||
+		    (n->loop && n->loop != in && done[n->loop])) {
+			snprintf(error, (size_t)error_size,
+				 "nest '%s' is in loop %d, which is not one piece", n->name,
+				 n->loop);
+			ret = -1;
+			break;
+		}
+		in = n->loop;
+		done[in] = true;
+		for (int i = 0; i < n->num_in + n->num_out && !ret; i++) {
+			const struct tensor *t = i < n->num_in
+							 ? n->in[i].tensor
+							 : n->out[i - n->num_in].access.tensor;
+			const char *what = row_error(e, n, t);
+
+			if (!what)
+				continue;
+			snprintf(error, (size_t)error_size, "nest '%s': '%s' %s", n->name, t->name,
+				 what);
+			ret = -1;
+		}
+	}
+	free(done);
+	return ret;
 }

@@ -51,6 +51,11 @@ struct tensor {
 	 * shape). The nest that writes this one may read the old one only at the
 	 * point it writes. NULL: own storage. */
 	struct tensor *update_of;
+	/* Row `row` + i of another tensor along its first dimension, in iteration i of the loop
+	 * whose nests use this one; the tensor has one dimension more, and its rows are
+	 * row-major. NULL: own storage. */
+	struct tensor *row_of;
+	int64_t row;
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
@@ -120,12 +125,21 @@ struct nest {
 	struct nest *fused[2];
 	bool closed; /* fuse.c: is not fused (any further) */
 	int group; /* pipe.c: the group that it is of, 0: none */
+	int loop; /* number of the entry's loop it is in, from 1 on; 0: in none */
+};
+
+/* Nests that run several times, in their order: those of one loop stand side by side. */
+struct nest_loop {
+	char *name; /* ONNX node */
+	int64_t trip; /* iterations, at least one */
 };
 
 struct module_entry {
 	char name[32]; /* forward, train_step, ... */
 	int num_nests;
 	struct nest **nests; /* in order of execution */
+	int num_loops;
+	struct nest_loop *loop; /* loop k of a nest is loop[k - 1] */
 };
 
 struct module {
@@ -145,6 +159,15 @@ struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kin
 struct module_entry *module_entry(struct module *m, const char *name);
 struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
 			 const char *op_type);
+/* One more loop of the entry: its number. Nests of it are made next, with module_nest(). */
+int module_loop(struct module_entry *e, const char *name, int64_t trip);
+/* Row `row` + i of t in iteration i of a loop: a temporary of t's other dimensions. */
+struct tensor *module_row(struct module *m, struct tensor *t, int64_t row);
+/* What a view, a new value or a row of a tensor is part of; t itself, if it is none. */
+struct tensor *tensor_whole(struct tensor *t);
+/* Does a loop begin or end between nests `first` and `last` of an entry? Such nests are never
+ * joined or exchanged. Places without a nest (NULL) don't count. */
+bool nests_apart(const struct module_entry *e, int first, int last);
 /* Take a nest out again, and free it. */
 void module_drop(struct module_entry *e, struct nest *n);
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
@@ -164,6 +187,10 @@ int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c); /* -1: un
 /* 0, or -1 and what is wrong. The back half runs it on every nest after each pass that makes
  * or changes nests. */
 int nest_check(const struct nest *n, char *error, int error_size);
+/* Are the loops of an entry in one piece each, their rows in their tensors, and only theirs? */
+int module_check_loops(const struct module_entry *e, char *error, int error_size);
+/* All nests of an entry, loops as "loop NAME of N:" around theirs. */
+void module_entry_print(const struct module_entry *e, void *file);
 void nest_print(const struct nest *n, void *file);
 /* Plain interpreter of one nest on row-major host arrays: the oracle of tests.
  * data[tensor->id]. bf16: round contraction inputs as the systolic array does.
@@ -174,6 +201,8 @@ int nest_eval(const struct nest *n, void **data, bool bf16);
  * the last place, at random (*state: any seed, left for the next nest). What several such runs
  * differ by is how sensitive a result is to the order of sums and the functions' last bits. */
 int nest_eval_noisy(const struct nest *n, void **data, bool bf16, uint64_t *state);
+/* nest_eval() of all nests of an entry, those of loops as often as they run. */
+int module_entry_eval(const struct module_entry *e, void **data, bool bf16);
 /* What it returned, in words. */
 const char *nest_trap_text(int why);
 

@@ -639,3 +639,58 @@ const char *nest_trap_text(int why)
 	}
 	return "?";
 }
+
+/* Rows that nests `from` to `to` - 1 use, in iteration i. */
+static void bind_rows(const struct module_entry *e, int from, int to, int64_t i, void **data)
+{
+	for (int k = from; k < to; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int a = 0; a < n->num_in + n->num_out; a++) {
+			struct tensor *t =
+				storage(a < n->num_in ? n->in[a].tensor
+						      : n->out[a - n->num_in].access.tensor);
+			int64_t bytes = dtype_bytes(t->dtype);
+
+			if (!t->row_of)
+				continue;
+			for (int d = 0; d < t->ndim; d++)
+				bytes *= t->dim[d];
+			data[t->id] = (char *)data[storage(t->row_of)->id] + (t->row + i) * bytes;
+		}
+	}
+}
+
+int module_entry_eval(const struct module_entry *e, void **data, bool bf16)
+{
+	int num = 0, why = 0;
+	void **own;
+
+	for (int k = 0; k < e->num_nests; k++)
+		for (int a = 0; a < e->nests[k]->num_in + e->nests[k]->num_out; a++) {
+			const struct nest *n = e->nests[k];
+			const struct tensor *t =
+				storage(a < n->num_in ? n->in[a].tensor
+						      : n->out[a - n->num_in].access.tensor);
+
+			num = t->id >= num ? t->id + 1 : num;
+		}
+	/* Rows have no memory of their own: what the caller gave them is put back. */
+	own = xmalloc(((size_t)num + 1) * sizeof(*own));
+	memcpy(own, data, (size_t)num * sizeof(*own));
+	for (int k = 0, end; k < e->num_nests && !why; k = end) {
+		int loop = e->nests[k]->loop;
+
+		for (end = k + 1; end < e->num_nests && e->nests[end]->loop == loop; end++)
+			;
+		for (int64_t i = 0; i < (loop ? e->loop[loop - 1].trip : 1) && !why; i++) {
+			if (loop)
+				bind_rows(e, k, end, i, data);
+			for (int j = k; j < end && !why; j++)
+				why = nest_eval(e->nests[j], data, bf16);
+		}
+	}
+	memcpy(data, own, (size_t)num * sizeof(*own));
+	free(own);
+	return why;
+}

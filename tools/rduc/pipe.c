@@ -169,7 +169,7 @@ static bool take(struct trial *g, int q, const struct access *made)
 	struct slicing *s = &g->loops[q - g->first];
 	bool found = false;
 
-	if (n->group || q - g->first == MOST_NESTS)
+	if (n->group || n->loop || q - g->first == MOST_NESTS)
 		return false;
 	if (made)
 		found = find_loops(n, made, words_of(made->tensor) / g->iterations, s);
@@ -320,7 +320,7 @@ static int64_t choose(struct trial *g, int first, const struct access **made)
 	int64_t best = 0;
 
 	*made = NULL;
-	for (int o = 0; o < n->num_out && !n->group; o++) {
+	for (int o = 0; o < n->num_out && !n->group && !n->loop; o++) {
 		const struct access *a = &n->out[o].access;
 		int64_t words = words_of(a->tensor), tried = 0;
 

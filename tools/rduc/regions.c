@@ -32,13 +32,64 @@ static int by_size(const void *a, const void *b)
 	return x->t->id - y->t->id;
 }
 
-static void alive(struct life *life, struct tensor *t, int at)
+/* Tensor t is used by sections from first to last. */
+static void alive(struct life *life, struct tensor *t, int first, int last)
 {
-	struct life *l = &life[tensor_storage(t)->id];
+	struct life *l = &life[tensor_whole(t)->id];
 
-	if (l->first < 0)
-		l->first = at;
-	l->last = at;
+	if (l->first < 0 || first < l->first)
+		l->first = first;
+	if (last > l->last)
+		l->last = last;
+}
+
+/* Lifetimes within an entry point whose sections are numbered from `at` + 1 on; the number of its
+ * last one. What a loop uses, and anything outside of it, or rows of it, is alive in all of the
+ * loop: an iteration finds what the one before it left. */
+static int entry_lives(struct backend *be, const struct module_entry *e, struct life *life, int at)
+{
+	int *section = xmalloc(sizeof(int) * (size_t)(e->num_nests + 1));
+	int *loop_of = xcalloc((size_t)be->m->num_tensors + 1, sizeof(int)); /* + 1; 0: not used */
+
+	for (int k = 0, left = 0; k < e->num_nests; k++, left--) {
+		if (!left)
+			left = be->section[at++].num_nests;
+		section[k] = at;
+	}
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; i < n->num_in + n->num_out; i++) {
+			struct tensor *t = i < n->num_in ? n->in[i].tensor
+							 : n->out[i - n->num_in].access.tensor;
+			int *of = &loop_of[tensor_whole(t)->id];
+
+			if (tensor_whole(t) != tensor_storage(t) || (*of && *of != n->loop + 1))
+				*of = -1;
+			else if (!*of)
+				*of = n->loop + 1;
+		}
+	}
+	for (int k = 0, end = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+		int first = k;
+
+		if (k >= end) /* the stretch of nests with the same loop */
+			for (end = k; end < e->num_nests && e->nests[end]->loop == n->loop; end++)
+				;
+		while (first && e->nests[first - 1]->loop == n->loop)
+			first--;
+		for (int i = 0; i < n->num_in + n->num_out; i++) {
+			struct tensor *t = i < n->num_in ? n->in[i].tensor
+							 : n->out[i - n->num_in].access.tensor;
+			bool all = n->loop && loop_of[tensor_whole(t)->id] < 0;
+
+			alive(life, t, section[all ? first : k], section[all ? end - 1 : k]);
+		}
+	}
+	free(section);
+	free(loop_of);
+	return at;
 }
 
 static void put_in_arena(struct life *temp, int n, uint64_t *arena)
@@ -118,18 +169,8 @@ int be_regions(struct backend *be)
 		if (kind[root->id] == TENSOR_TEMP && m->tensors[i]->kind != TENSOR_TEMP)
 			kind[root->id] = m->tensors[i]->kind;
 	}
-	for (int e = 0; e < m->num_entries; e++) /* at: number of the section */
-		for (int k = 0, left = 0; k < m->entries[e].num_nests; k++) {
-			const struct nest *s = m->entries[e].nests[k];
-
-			if (!left)
-				left = be->section[at++].num_nests;
-			left--;
-			for (int i = 0; i < s->num_in; i++)
-				alive(life, s->in[i].tensor, at);
-			for (int i = 0; i < s->num_out; i++)
-				alive(life, s->out[i].access.tensor, at);
-		}
+	for (int e = 0; e < m->num_entries; e++)
+		at = entry_lives(be, &m->entries[e], life, at);
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 		static const enum rdu_region_kind of[] = {
@@ -140,7 +181,7 @@ int be_regions(struct backend *be)
 		};
 		int region;
 
-		if (tensor_storage(t) != t)
+		if (tensor_whole(t) != t)
 			continue;
 		if (kind[i] == TENSOR_TEMP) {
 			bool kept = be->residence[i].resident && !be->residence[i].memory;
@@ -157,7 +198,7 @@ int be_regions(struct backend *be)
 			break;
 		}
 		region = region_new(be, t->name, of[kind[i]], life[i].size);
-		be->where[i] = (struct region_of){ region, 0, life[i].size };
+		be->where[i] = (struct region_of){ region, 0, life[i].size, 0 };
 		if (t->data)
 			region_data(be, region, t->data, tensor_size(t));
 	}
@@ -168,8 +209,16 @@ int be_regions(struct backend *be)
 
 		for (int i = 0; i < num_temp; i++)
 			be->where[temp[i].t->id] =
-				(struct region_of){ region, temp[i].offset, temp[i].size };
+				(struct region_of){ region, temp[i].offset, temp[i].size, 0 };
 	}
+	for (int i = 0; i < m->num_tensors; i++)
+		if (m->tensors[i]->row_of) {
+			struct tensor *t = m->tensors[i];
+
+			be->where[i] = be->where[tensor_whole(t)->id];
+			be->where[i].row = tensor_size(t);
+			be->where[i].offset += (uint64_t)t->row * tensor_size(t);
+		}
 	if (be_prints(be, "regions"))
 		for (int i = 0; i < m->num_tensors; i++) {
 			const struct region_of *w = &be->where[tensor_storage(m->tensors[i])->id];

@@ -185,19 +185,29 @@ uint64_t be_load_cycles(const struct backend *be, const struct uimage *im)
 struct be_expected be_expect(const struct backend *be, int entry)
 {
 	struct be_expected x = { .compulsory_bytes = be_compulsory(be, entry) };
+	uint64_t times = 1;
+	uint32_t loop = 0; /* first step of the loop */
 
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
 		const struct uimage *im;
 
-		if (s->kind != RDU_STEP_RUN)
+		if (s->kind != RDU_STEP_RUN) {
+			times = s->kind == RDU_STEP_LOOP ? s->arg : 1;
+			loop = i + 1;
 			continue;
+		}
 		im = be->section[s->arg].im;
 		x.sections++;
-		x.exec += im->cycles;
-		x.dram_bytes += im->dram_bytes;
-		x.macs += im->macs;
-		x.load += be_load_cycles(be, im);
+		x.exec += times * im->cycles;
+		x.dram_bytes += times * im->dram_bytes;
+		x.macs += times * im->macs;
+		/* Alone in its loop, a section stays loaded. */
+		x.load += be_load_cycles(be, im) +
+			  (times - 1) *
+				  (i == loop && s[1].kind == RDU_STEP_END
+					   ? rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments)
+					   : be_load_cycles(be, im));
 		for (int u = 0; u < 3; u++)
 			if (im->used[u] > x.used[u])
 				x.used[u] = im->used[u];

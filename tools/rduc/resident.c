@@ -70,8 +70,11 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 		const struct tensor *v = be->m->tensors[i], *t = tensor_storage(be->m->tensors[i]);
 		struct uses *s = &all[t->id];
 
-		if (v->kind != TENSOR_TEMP || v->update_of || v->data || v->dtype != t->dtype)
+		if (v->kind != TENSOR_TEMP || v->update_of || v->data || v->dtype != t->dtype ||
+		    v->row_of)
 			s->elsewhere = true;
+		if (v->row_of)
+			all[tensor_whole(be->m->tensors[i])->id].elsewhere = true;
 		if (v->ndim != t->ndim ||
 		    memcmp(v->dim, t->dim, sizeof(t->dim[0]) * (size_t)t->ndim))
 			s->one_shape = false;
@@ -79,14 +82,26 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 	return all;
 }
 
+/* Is it used by the nests of one loop only, or by none of a loop? What comes into a loop must
+ * stay until its last iteration, when scratchpads are others' by then. */
+static bool in_one_piece(const struct module_entry *e, const struct uses *s)
+{
+	for (int i = 1; i < s->num; i++)
+		if (e->nests[s->u[i].nest]->loop != e->nests[s->u[0].nest]->loop)
+			return false;
+	return true;
+}
+
 /* Is it made and used up within this entry point, written before it is read, and not read by
  * a nest that writes it? */
-static bool lives_here(const struct uses *s)
+static bool lives_here(const struct module_entry *e, const struct uses *s)
 {
 	int last = -1;
 	bool written = false, read = false;
 
 	if (s->elsewhere || !s->num || !s->u[0].write)
+		return false;
+	if (!in_one_piece(e, s))
 		return false;
 	for (int i = 0; i < s->num; i++) { /* in order of nests, inputs first */
 		if (s->u[i].add || (s->u[i].write && s->u[i].access->gather_in >= 0))
@@ -444,7 +459,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (tensor_storage(t) == t && lives_here(&all[i]) &&
+		if (tensor_storage(t) == t && lives_here(e, &all[i]) &&
 		    !meets_group(grouped, &all[i]) && consider(be, e, t, &all[i], &c[num]))
 			num++;
 	}
