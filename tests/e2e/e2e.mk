@@ -16,16 +16,16 @@ $(eval $(call e2e_test,grad_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c
 $(eval $(call e2e_test,weights_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c,-lprotobuf-c))
 
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
-tests/e2e/torch-grad-test tests/e2e/mkmodel-test: | build/stamp/torch
+tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test: | build/stamp/torch
 build/stamp/torch: tools/vm/packages/torch
 	@mkdir -p $(@D)
 	$(Q)tools/vm/install-packages torch || echo "  SKIP    tests that compare with it: no PyTorch"
 	$(Q)touch $@
 
-tests/e2e/mkmodel-test: | build/stamp/judges
+tests/e2e/mkmodel-test tests/e2e/recurrent-test: | build/stamp/judges
 build/stamp/judges: tests/fuzz/get-judges
 	@mkdir -p $(@D)
 	$(Q)tests/fuzz/get-judges && touch $@
 
 CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test \
-	tests/e2e/torch-grad-test tests/e2e/mkmodel-test
+	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test

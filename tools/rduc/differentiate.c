@@ -36,34 +36,47 @@ int grad_finish(struct graph *g, struct node *m, struct value *v)
 	return d ? graph_add_grad(g, v, d) : -1;
 }
 
+/* Nodes on the way to a weight whose operators have no gradient. */
+struct without {
+	int num, at;
+	char text[2000];
+};
+
+/* Can a gradient reach what a node makes? */
+static void find_needs_of(void *arg, struct node *n)
+{
+	struct without *w = arg;
+	bool needs = false;
+
+	for (int k = 0; k < n->num_in; k++)
+		needs |= n->in[k] && n->in[k]->needs_grad;
+	if (!needs || n->op->stop_gradient)
+		return;
+	if (n->loop) {
+		loop_needs(n, find_needs_of, w);
+		return;
+	}
+	for (int k = 0; k < n->num_out; k++)
+		if (n->out[k])
+			n->out[k]->needs_grad = !dtype_is_int(n->out[k]->dtype);
+	if (n->op->gradient || !n->live)
+		return;
+	if (w->at < (int)sizeof(w->text) - 160)
+		w->at += snprintf(w->text + w->at, sizeof(w->text) - w->at, "\n  node '%.80s' (%s)",
+				  n->name, n->op->name);
+	w->num++;
+}
+
 /* Which values a gradient can reach; and all operators that have none, at once. */
 static int find_needs(struct graph *g)
 {
-	int missing = 0, at = 0;
-	char text[2000];
+	struct without w = { 0 };
 
-	for (int i = 0; i < g->num_forward; i++) {
-		struct node *n = g->nodes[i];
-		bool needs = false;
-
-		for (int k = 0; k < n->num_in; k++)
-			needs |= n->in[k] && n->in[k]->needs_grad;
-		if (!needs || n->op->stop_gradient)
-			continue;
-		for (int k = 0; k < n->num_out; k++)
-			if (n->out[k])
-				n->out[k]->needs_grad = !dtype_is_int(n->out[k]->dtype);
-		if (n->op->gradient || !n->live)
-			continue;
-		if (at < (int)sizeof(text) - 160)
-			at += snprintf(text + at, sizeof(text) - at, "\n  node '%.80s' (%s)",
-				       n->name, n->op->name);
-		missing++;
-	}
-	if (!missing)
+	for (int i = 0; i < g->num_forward; i++)
+		find_needs_of(&w, g->nodes[i]);
+	if (!w.num)
 		return 0;
-	return graph_error(g, "no gradient for %d node%s:%s", missing, missing > 1 ? "s" : "",
-			   text);
+	return graph_error(g, "no gradient for %d node%s:%s", w.num, w.num > 1 ? "s" : "", w.text);
 }
 
 static int check_name(struct graph *g, const char *name)

@@ -483,6 +483,47 @@ static void print_value(const struct value *v, FILE *f)
 		fprintf(f, " (over %s)", v->update_of->name);
 }
 
+static void print_nodes(FILE *f, int num, struct node *const *nodes, const char *indent);
+
+static void print_list(FILE *f, const char *what, int num, struct value *const *v)
+{
+	for (int k = 0; k < num; k++) {
+		fputs(k ? ", " : what, f);
+		print_value(v[k], f);
+	}
+}
+
+/* The body of a loop: what it is given, its nodes, what it hands on. */
+static void print_loop(FILE *f, const struct loop *l)
+{
+	fprintf(f, "    loop of %" PRId64, l->trip);
+	print_list(f, "  carried ", l->num_carried, l->carried);
+	print_list(f, "  rows ", l->num_rows, l->row);
+	fputc('\n', f);
+	print_nodes(f, l->num_nodes, l->nodes, "    ");
+	fputs("    end", f);
+	print_list(f, "  next ", l->num_carried, l->next);
+	print_list(f, "  stacked ", l->num_stacked, l->stacked);
+	print_list(f, "  summed ", l->num_summed, l->summed);
+	fputc('\n', f);
+}
+
+static void print_nodes(FILE *f, int num, struct node *const *nodes, const char *indent)
+{
+	for (int i = 0; i < num; i++) {
+		const struct node *n = nodes[i];
+
+		fputs(indent, f);
+		print_list(f, "", n->num_out, n->out);
+		fprintf(f, " = %s%s%s(", n->op->name, n->of ? " of " : "",
+			n->of ? n->of->name : "");
+		print_list(f, "", n->num_in, n->in);
+		fprintf(f, ")  # %s\n", n->name);
+		if (n->loop)
+			print_loop(f, n->loop);
+	}
+}
+
 void graph_print(const struct graph *g, void *file)
 {
 	FILE *f = file;
@@ -494,22 +535,7 @@ void graph_print(const struct graph *g, void *file)
 			print_value(g->values[i], f);
 			fputc('\n', f);
 		}
-	for (int i = 0; i < g->num_nodes; i++) {
-		const struct node *n = g->nodes[i];
-
-		fputs("  ", f);
-		for (int k = 0; k < n->num_out; k++) {
-			fputs(k ? ", " : "", f);
-			print_value(n->out[k], f);
-		}
-		fprintf(f, " = %s%s%s(", n->op->name, n->of ? " of " : "",
-			n->of ? n->of->name : "");
-		for (int k = 0; k < n->num_in; k++) {
-			fputs(k ? ", " : "", f);
-			print_value(n->in[k], f);
-		}
-		fprintf(f, ")  # %s\n", n->name);
-	}
+	print_nodes(f, g->num_nodes, g->nodes, "  ");
 	for (int i = 0; i < g->num_outputs; i++)
 		fprintf(f, "  output %s = %s\n", g->outputs[i].name, g->outputs[i].value->name);
 	if (g->loss)

@@ -37,6 +37,8 @@ struct value {
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
+	bool varies; /* is another one in each iteration of the loop it is in */
+	bool wanted; /* graph_mark: a live node reads it, or it is a root */
 	struct tensor *tensor; /* patterns: in the current entry point */
 };
 
@@ -48,7 +50,43 @@ struct declared {
 	int64_t dim[RDU_MAX_DIMS]; /* -1: open */
 };
 
-enum attr_kind { ATTR_INT, ATTR_FLOAT, ATTR_STRING, ATTR_INTS, ATTR_FLOATS, ATTR_TENSOR };
+enum attr_kind {
+	ATTR_INT,
+	ATTR_FLOAT,
+	ATTR_STRING,
+	ATTR_INTS,
+	ATTR_FLOATS,
+	ATTR_TENSOR,
+	ATTR_STRINGS,
+	ATTR_GRAPH
+};
+
+/* A graph that is an attribute: the body of ONNX's Scan and Loop. */
+struct subgraph {
+	int num_in, num_out, num_nodes;
+	struct value **in, **out;
+	struct node **nodes; /* topological order */
+	int num_captured; /* values of the graph around it that nodes of it read */
+	struct value **captured;
+};
+
+/*
+ * What runs `trip` times, on the card: the body of a Recurrence node. The node's inputs are the
+ * first values of what is carried, the tensors that are read row by row, and all else that the
+ * body reads. Its outputs are what was carried, [trip + 1, ...], row 0 being the first value and
+ * row t + 1 that after iteration t; results of the iterations, [trip, ...]; sums over them.
+ */
+struct loop {
+	int64_t trip;
+	int num_carried, num_rows, num_stacked, num_summed;
+	struct value **carried; /* in the body: from the iteration before */
+	struct value **next; /* and for the one after it */
+	struct value **row; /* in the body: row t of a tensor, in iteration t */
+	struct value **stacked; /* in the body: becomes row t */
+	struct value **summed; /* in the body: what is added */
+	int num_nodes;
+	struct node **nodes; /* topological order */
+};
 
 struct attr {
 	const char *name;
@@ -60,6 +98,8 @@ struct attr {
 	int64_t *ints;
 	float *floats;
 	struct value *tensor;
+	const char **strings;
+	struct subgraph *graph;
 	struct attr *next;
 };
 
@@ -73,6 +113,9 @@ struct node {
 	/* Internal operators that are the gradient of a map. */
 	const struct op *of;
 	struct node *of_node;
+	struct loop *loop; /* Recurrence */
+	int depth; /* import: of the graph around it, 0 for the model's */
+	int num_real; /* inputs without those that a subgraph captures; of nodes that have one */
 	bool live, visiting, sorted;
 };
 
@@ -81,6 +124,7 @@ struct lower {
 	struct module_entry *entry;
 	struct graph *graph;
 	const char *prefix; /* of temporary tensors' names */
+	int loop; /* of the entry, that nests are made for; 0: none */
 };
 
 /*
@@ -104,6 +148,7 @@ struct op {
 	bool view;
 	bool stop_gradient; /* derivative is zero (or not defined): not an error */
 	const struct map *map;
+	bool optional_first; /* a node need not name its first output */
 	bool internal; /* not an ONNX operator: made by passes */
 	bool missing; /* named in a file, and nothing that is known here */
 	/* Fold constants on the host (integers the fabric would not compute). */
@@ -141,6 +186,7 @@ struct graph {
 	struct value *loss;
 	int num_updates;
 	struct value **updates;
+	bool in_body; /* between body_begin() and body_end() */
 	int counter; /* for unique names */
 	int error_size;
 	char *error; /* the caller's */
@@ -221,7 +267,8 @@ int schema_check_opset(struct graph *g, int64_t version);
 const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
-	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[];
+	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
+	ops_recurrent[], ops_scan[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -235,14 +282,46 @@ struct value *graph_op3(struct graph *g, const char *op, const char *name, struc
 			struct value *b, struct value *c);
 struct value *graph_reshape(struct graph *g, const char *name, struct value *v, int ndim,
 			    const int64_t *dim);
-/* Elements from <= index < to along an axis. */
-struct value *graph_slice(struct graph *g, const char *name, struct value *x, int64_t axis,
-			  int64_t from, int64_t to);
+/* `count` elements of v along an axis, from `from` on, or backwards from there. */
+struct value *graph_slice(struct graph *g, const char *name, struct value *v, int64_t axis,
+			  int64_t from, int64_t count, bool backwards);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
 /* Make an axis count from the front, or say that it is out of range. */
 int node_axis(struct graph *g, struct node *n, int64_t *axis, int ndim);
+
+/* ---- loop.c: loops of the graph ----------------------------------------------- */
+
+/* Nodes that are appended from here to body_end() are a loop's body. */
+struct graph_body {
+	struct node **nodes; /* of the graph around it */
+	int num_nodes, cap_nodes;
+};
+/* -1: the node would be a loop in a loop. */
+int body_begin(struct graph *g, const struct node *n, struct graph_body *b);
+/* Gives the body's nodes to the loop. */
+void body_end(struct graph *g, struct graph_body *b, struct loop *l);
+/* Undoes body_begin() after an error. -1. */
+int body_drop(struct graph *g, struct graph_body *b);
+struct loop *loop_new(struct graph *g, int64_t trip, int num_carried, int num_rows, int num_stacked,
+		      int num_summed);
+/* A value of the body, in place of a carried one or a row: that of v without its first
+ * dimensions `skip`. */
+struct value *loop_value(struct graph *g, const char *name, const struct value *v, int skip);
+/*
+ * The node of a loop whose body is complete: first[] are the first values of what is carried,
+ * rows[] the tensors read by rows. What is the same in all iterations goes in front of it. NULL
+ * on error; its outputs are as struct loop says.
+ */
+struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
+			 struct value *const *first, struct value *const *rows);
+/* Element number `at` along an axis, without the axis. */
+struct value *graph_pick(struct graph *g, const char *name, struct value *v, int64_t axis,
+			 int64_t at);
+/* Marks what a gradient can reach in a loop, and of its outputs. `visit` is called for each
+ * node of the body. */
+void loop_needs(struct node *n, void (*visit)(void *arg, struct node *n), void *arg);
 
 /* ---- passes --------------------------------------------------------------- */
 

@@ -16,6 +16,9 @@
 struct names {
 	size_t size;
 	struct value **slot;
+	struct names *outer; /* of a subgraph: those of the graph around it; NULL: none */
+	struct subgraph *inside; /* the subgraph */
+	int depth;
 };
 
 static struct value **find(const struct names *t, const char *name)
@@ -29,10 +32,34 @@ static struct value **find(const struct names *t, const char *name)
 
 static void names_init(struct graph *g, struct names *t, size_t num)
 {
+	memset(t, 0, sizeof(*t));
 	t->size = 16;
 	while (t->size < 2 * num + 2)
 		t->size *= 2;
 	t->slot = graph_alloc(g, t->size * sizeof(*t->slot));
+}
+
+/* The value of that name, here or in a graph around this one; what comes from there is kept as
+ * captured, once. NULL: there is none. */
+static struct value *lookup(struct graph *g, const struct names *t, const char *name)
+{
+	struct value *v = *find(t, name), **to;
+	struct subgraph *s = t->inside;
+
+	if (v || !t->outer)
+		return v;
+	v = lookup(g, t->outer, name);
+	for (int i = 0; v && i < s->num_captured; i++)
+		if (s->captured[i] == v)
+			return v;
+	if (!v)
+		return NULL;
+	to = graph_alloc(g, ((size_t)s->num_captured + 1) * sizeof(*to));
+	if (s->num_captured)
+		memcpy(to, s->captured, (size_t)s->num_captured * sizeof(*to));
+	to[s->num_captured++] = v;
+	s->captured = to;
+	return v;
 }
 
 /* Protobuf strings can hold anything: what we print must be printable. */
@@ -190,7 +217,13 @@ static void import_declared(struct graph *g, struct names *names, const Onnx__Va
 	v->declared = d;
 }
 
-static int import_attr(struct graph *g, struct node *n, const Onnx__AttributeProto *a)
+static int import_initializer(struct graph *g, struct names *names, struct value *v,
+			      const char *name);
+static struct subgraph *import_subgraph(struct graph *g, struct names *names, struct node *n,
+					const Onnx__GraphProto *p);
+
+static int import_attr(struct graph *g, struct names *names, struct node *n,
+		       const Onnx__AttributeProto *a)
 {
 	const char *name = clean(g, a->name);
 	int type = a->has_type ? (int)a->type : 0;
@@ -201,13 +234,15 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 	if (node_attr(n, name))
 		return node_error(g, n, "attribute '%s' is given twice", name);
 	if (!type) /* old files leave it out */
-		type = a->has_i	     ? 2
-		       : a->has_f    ? 1
-		       : a->has_s    ? 3
-		       : a->t	     ? 4
-		       : a->n_ints   ? 7
-		       : a->n_floats ? 6
-				     : 0;
+		type = a->has_i	      ? 2
+		       : a->has_f     ? 1
+		       : a->has_s     ? 3
+		       : a->t	      ? 4
+		       : a->n_ints    ? 7
+		       : a->n_floats  ? 6
+		       : a->n_strings ? 8
+		       : a->g	      ? 5
+				      : 0;
 	switch (type) {
 	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT:
 		node_attr_i(g, n, name, a->i);
@@ -240,6 +275,18 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 		if (a->n_floats)
 			memcpy(out->floats, a->floats, a->n_floats * sizeof(float));
 		break;
+	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS:
+		out->kind = ATTR_STRINGS;
+		out->num = (int)a->n_strings;
+		out->strings = graph_alloc(g, (a->n_strings + 1) * sizeof(*out->strings));
+		for (size_t i = 0; i < a->n_strings; i++) {
+			char *s = graph_alloc(g, a->strings[i].len + 1);
+
+			if (a->strings[i].len)
+				memcpy(s, a->strings[i].data, a->strings[i].len);
+			out->strings[i] = clean(g, s);
+		}
+		break;
 	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR:
 		if (!a->t)
 			return node_error(g, n, "attribute '%s' has no tensor", name);
@@ -247,6 +294,14 @@ static int import_attr(struct graph *g, struct node *n, const Onnx__AttributePro
 		out->tensor = onnx_tensor(
 			g, a->t, graph_format(g, "attribute '%s' of node '%s'", name, n->name));
 		if (!out->tensor)
+			return -1;
+		break;
+	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH:
+		if (!a->g)
+			return node_error(g, n, "attribute '%s' has no graph", name);
+		out->kind = ATTR_GRAPH;
+		out->graph = import_subgraph(g, names, n, a->g);
+		if (!out->graph)
 			return -1;
 		break;
 	default:
@@ -324,6 +379,10 @@ static int import_outputs(struct graph *g, struct names *names, const Onnx__Node
 		*slot = n->out[i] = graph_value(g, out);
 		n->out[i]->producer = n;
 	}
+	if (n->op->optional_first && n->num_out && !n->out[0]) {
+		n->out[0] = graph_value(g, NULL);
+		n->out[0]->producer = n;
+	}
 	return 0;
 }
 
@@ -340,11 +399,11 @@ static int import_node(struct graph *g, struct names *names, const Onnx__NodePro
 		return node_error(g, n, "it has %zu outputs, the supported form has up to %d",
 				  p->n_output, op->max_out);
 	for (size_t i = 0; i < p->n_attribute; i++)
-		if (import_attr(g, n, p->attribute[i]))
+		if (import_attr(g, names, n, p->attribute[i]))
 			return -1;
 	for (size_t i = 0; i < p->n_input; i++) {
 		const char *in = clean(g, p->input[i]);
-		struct value *v = *in ? *find(names, in) : NULL;
+		struct value *v = *in ? lookup(g, names, in) : NULL;
 
 		if (*in && !v)
 			return node_error(g, n, "input '%s' is not there: nothing makes it", in);
@@ -354,6 +413,10 @@ static int import_node(struct graph *g, struct names *names, const Onnx__NodePro
 	}
 	if (schema_check(g, n))
 		return -1;
+	n->num_real = n->num_in;
+	for (const struct attr *a = n->attrs; a; a = a->next)
+		for (int i = 0; a->kind == ATTR_GRAPH && i < a->graph->num_captured; i++)
+			node_input(g, n, a->graph->captured[i]);
 	return g->opset < 7 ? check_old(g, n) : 0;
 }
 
@@ -381,7 +444,11 @@ static void append_sorted(struct graph *g, struct node *n, struct visit *stack)
 		while (at->next < at->node->num_in && !by) {
 			struct value *v = at->node->in[at->next++];
 
-			by = v && v->producer && !v->producer->sorted ? v->producer : NULL;
+			/* What a graph around this one makes is there before. */
+			by = v && v->producer && !v->producer->sorted &&
+					     v->producer->depth == n->depth
+				     ? v->producer
+				     : NULL;
 			if (!by || !by->visiting)
 				continue;
 			node_error(g, at->node, "input '%s' is made of its own result: a cycle",
@@ -421,6 +488,7 @@ static void import_nodes(struct graph *g, struct names *names, const Onnx__Graph
 		struct node *n = node[i] = graph_alloc(g, sizeof(*n));
 
 		n->name = node_name(g, o, i);
+		n->depth = names->depth;
 		n->op = node_op(g, o);
 		if (n->op->missing) {
 			const char *text = graph_strdup(g, g->error);
@@ -440,6 +508,75 @@ static void import_nodes(struct graph *g, struct names *names, const Onnx__Graph
 			refuse(g, node[i]);
 	for (size_t i = 0; i < p->n_node; i++)
 		append_sorted(g, node[i], stack);
+}
+
+/* The graph of an attribute. Its values are named after the node. NULL on error. */
+static struct subgraph *import_subgraph(struct graph *g, struct names *outer, struct node *n,
+					const Onnx__GraphProto *p)
+{
+	size_t num = p->n_initializer + p->n_input;
+	struct subgraph *s = graph_alloc(g, sizeof(*s));
+	struct node **nodes = g->nodes;
+	int num_nodes = g->num_nodes, cap_nodes = g->cap_nodes;
+	struct names names;
+
+	if (p->n_sparse_initializer) {
+		node_error(g, n, "its body has sparse initializers, which are not supported");
+		return NULL;
+	}
+	for (size_t i = 0; i < p->n_node; i++)
+		num += p->node[i]->n_output;
+	names_init(g, &names, num);
+	names.outer = outer;
+	names.inside = s;
+	names.depth = outer->depth + 1;
+	for (size_t i = 0; i < p->n_initializer; i++) {
+		const char *name = clean(g, p->initializer[i]->name);
+		const char *what = graph_format(g, "initializer '%s'", name);
+
+		if (import_initializer(g, &names, onnx_tensor(g, p->initializer[i], what), name))
+			return NULL;
+	}
+	s->num_in = (int)p->n_input;
+	s->in = graph_alloc(g, (p->n_input + 1) * sizeof(*s->in));
+	for (size_t i = 0; i < p->n_input; i++) {
+		const char *name = clean(g, p->input[i]->name);
+		struct value **slot = find(&names, name);
+
+		if (!*name || *slot) {
+			node_error(g, n, "input '%s' of its body is %s", name,
+				   *name ? "defined twice" : "nameless");
+			return NULL;
+		}
+		*slot = s->in[i] = graph_value(g, name);
+	}
+	g->nodes = NULL;
+	g->num_nodes = g->cap_nodes = 0;
+	import_nodes(g, &names, p);
+	s->nodes = graph_alloc(g, ((size_t)g->num_nodes + 1) * sizeof(*s->nodes));
+	s->num_nodes = g->num_nodes;
+	if (s->num_nodes)
+		memcpy(s->nodes, g->nodes, (size_t)s->num_nodes * sizeof(*s->nodes));
+	free(g->nodes);
+	g->nodes = nodes;
+	g->num_nodes = num_nodes;
+	g->cap_nodes = cap_nodes;
+	s->num_out = (int)p->n_output;
+	s->out = graph_alloc(g, (p->n_output + 1) * sizeof(*s->out));
+	for (size_t i = 0; i < p->n_output; i++) {
+		const char *name = clean(g, p->output[i]->name);
+
+		s->out[i] = lookup(g, &names, name);
+		if (!s->out[i]) {
+			node_error(g, n, "nothing makes output '%s' of its body", name);
+			return NULL;
+		}
+	}
+	for (size_t i = 0; i < names.size; i++)
+		if (names.slot[i])
+			names.slot[i]->name =
+				graph_format(g, "%.200s/%s", n->name, names.slot[i]->name);
+	return s;
 }
 
 static int import_initializer(struct graph *g, struct names *names, struct value *v,

@@ -51,6 +51,11 @@ static bool one_of(const char *name, const char *const *list)
 	return *list;
 }
 
+static bool is_recurrent(const char *op)
+{
+	return one_of(op, (const char *const[]){ "LSTM", "GRU", "RNN", NULL });
+}
+
 static bool is_contraction(const char *op)
 {
 	return one_of(op, (const char *const[]){ "Conv", "ConvTranspose", "Gemm", "MatMul",
@@ -100,6 +105,8 @@ static unsigned int role_of(const struct node *n, int k)
 		return k ? ROLE_NORM : ROLE_OTHER;
 	if (is_contraction(op))
 		return k == 2 && strcmp(op, "Einsum") ? ROLE_BIAS : ROLE_OPERAND;
+	if (is_recurrent(op)) /* X, W, R, B, sequence_lens, initial_h, initial_c, P */
+		return k == 1 || k == 2 ? ROLE_OPERAND : k == 3 || k == 7 ? ROLE_BIAS : ROLE_OTHER;
 	if (!strcmp(op, "PRelu"))
 		return k ? ROLE_SLOPE : ROLE_OTHER;
 	if (!strcmp(op, "Gather") || !strcmp(op, "GatherElements"))
@@ -158,6 +165,43 @@ static void look_back(struct node *n)
 			v->roles |= (carried & ROLES) |
 				    (!k && carried && !strcmp(op, "Gather") ? ROLE_TABLE : 0);
 	}
+}
+
+static const struct subgraph *body_of(const struct node *n)
+{
+	const struct attr *a = n->attrs;
+
+	while (a && a->kind != ATTR_GRAPH)
+		a = a->next;
+	return a ? a->graph : NULL;
+}
+
+/* With the nodes of its body: what they read is a constant, or it is not. */
+static void look_forward_all(struct node *n)
+{
+	const struct subgraph *s = body_of(n);
+
+	for (int i = 0; s && i < s->num_nodes; i++)
+		look_forward_all(s->nodes[i]);
+	look_forward(n);
+}
+
+static void look_back_all(struct node *n)
+{
+	const struct subgraph *s = body_of(n);
+
+	if (!s) {
+		look_back(n);
+		return;
+	}
+	for (int i = 0; i < s->num_out; i++)
+		if (s->out[i]->roles & FROM_CONSTANTS)
+			s->out[i]->roles |= ROLE_OTHER;
+	for (int i = s->num_nodes - 1; i >= 0; i--)
+		look_back_all(s->nodes[i]);
+	for (int k = 0; k < n->num_real; k++) /* what the body reads itself has its roles by now */
+		if (n->in[k] && (n->in[k]->roles & FROM_CONSTANTS))
+			n->in[k]->roles |= ROLE_OTHER;
 }
 
 /* ---- what its name says ---------------------------------------------------------------- */
@@ -405,12 +449,12 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 		if (constant_tensor(g->values[i]))
 			g->values[i]->roles = FROM_CONSTANTS;
 	for (int i = 0; i < g->num_nodes; i++)
-		look_forward(g->nodes[i]);
+		look_forward_all(g->nodes[i]);
 	for (int i = 0; i < g->num_outputs; i++) /* a constant that is a result */
 		if (g->outputs[i].value->roles & FROM_CONSTANTS)
 			g->outputs[i].value->roles |= ROLE_OTHER;
 	for (int i = g->num_nodes - 1; i >= 0; i--)
-		look_back(g->nodes[i]);
+		look_back_all(g->nodes[i]);
 	for (int i = 0; i < g->num_values; i++) {
 		struct value *v = g->values[i];
 

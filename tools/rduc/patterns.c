@@ -75,13 +75,16 @@ struct tensor *lower_view(struct lower *l, struct value *v, int ndim, const int6
 struct nest *lower_nest(struct lower *l, struct node *n, const char *what)
 {
 	char name[300], type[64];
+	struct nest *nest;
 
 	snprintf(name, sizeof(name), "%.250s%s%s", n->name, what ? "." : "", what ? what : "");
 	if (n->of)
 		snprintf(type, sizeof(type), "grad of %s", n->of->name);
 	else
 		snprintf(type, sizeof(type), "%s", n->op->name);
-	return module_nest(l->module, l->entry, name, type);
+	nest = module_nest(l->module, l->entry, name, type);
+	nest->loop = l->loop;
+	return nest;
 }
 
 static void remove_dim(struct nest *n, int d)
@@ -364,7 +367,7 @@ static int idle_nest(struct lower *l)
 static int lower_entry(struct graph *g, struct module *m, const char *name, const char *prefix,
 		       struct value *const *roots, int num_roots, bool forward)
 {
-	struct lower l = { m, module_entry(m, name), g, prefix };
+	struct lower l = { m, module_entry(m, name), g, prefix, 0 };
 	struct graph_output **copies = graph_alloc(g, (g->num_outputs + 1) * sizeof(*copies));
 	int num_copies = 0;
 

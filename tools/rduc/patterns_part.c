@@ -62,17 +62,23 @@ static int concat_pattern(struct lower *l, struct node *n)
 	return 0;
 }
 
-struct value *graph_slice(struct graph *g, const char *name, struct value *x, int64_t axis,
-			  int64_t from, int64_t to)
+struct value *graph_slice(struct graph *g, const char *name, struct value *v, int64_t axis,
+			  int64_t from, int64_t count, bool backwards)
 {
-	struct node *m = node_new(g, "Slice", name);
-	int64_t one = 1;
+	int64_t one = 1, step = backwards ? -1 : 1;
+	int64_t to = backwards ? from - count : from + count;
+	struct node *n = node_new(g, "Slice", name);
 
-	node_input(g, m, x);
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &from));
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &to));
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &axis));
-	return graph_finish(g, m);
+	if (!v)
+		return NULL;
+	if (backwards && to < 0)
+		to = -INT32_MAX; /* -1 would be the last */
+	node_input(g, n, v);
+	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &one, &from));
+	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &one, &to));
+	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &one, &axis));
+	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &one, &step));
+	return graph_finish(g, n);
 }
 
 static int concat_gradient(struct graph *g, struct node *n)
@@ -87,7 +93,7 @@ static int concat_gradient(struct graph *g, struct node *n)
 		if (!v->needs_grad)
 			continue;
 		d = graph_slice(g, graph_format(g, "%.200s.grad%d", n->name, k), n->out[0]->grad,
-				axis, at - v->dim[axis], at);
+				axis, at - v->dim[axis], v->dim[axis], false);
 		if (!d || graph_add_grad(g, v, d))
 			return -1;
 	}
@@ -264,7 +270,7 @@ static int split_expand(struct graph *g, struct node *n)
 					  (long long)x->dim[axis]);
 		if (n->out[k]) {
 			v = graph_slice(g, graph_format(g, "%.200s.%d", n->name, k), x, axis, at,
-					at + size);
+					size, false);
 			if (!v)
 				return -1;
 			graph_replace(n, k, v);

@@ -668,26 +668,26 @@ static struct value *product(struct graph *g, struct node *n, struct value *x, i
 {
 	while (x && x->dim[axis] > 1) {
 		int64_t half = x->dim[axis] / 2, all = x->dim[axis];
-		struct value *a = graph_slice(g, n->name, x, axis, 0, half);
-		struct value *b = a ? graph_slice(g, n->name, x, axis, half, 2 * half) : NULL;
+		struct value *a = graph_slice(g, n->name, x, axis, 0, half, false);
+		struct value *b = a ? graph_slice(g, n->name, x, axis, half, half, false) : NULL;
 		struct value *rest = NULL;
 		struct node *m;
 
 		if (!b)
 			return NULL;
 		if (all % 2)
-			rest = graph_slice(g, n->name, x, axis, all - 1, all);
+			rest = graph_slice(g, n->name, x, axis, all - 1, 1, false);
 		x = graph_op2(g, "Mul", graph_format(g, "%.200s.mul", n->name), a, b);
 		if (!rest || !x)
 			continue;
 		/* An odd one goes into the first product. */
-		a = graph_slice(g, n->name, x, axis, 0, 1);
+		a = graph_slice(g, n->name, x, axis, 0, 1, false);
 		a = a ? graph_op2(g, "Mul", graph_format(g, "%.200s.odd", n->name), a, rest) : NULL;
 		if (half == 1 || !a) {
 			x = a;
 			continue;
 		}
-		b = graph_slice(g, n->name, x, axis, 1, half);
+		b = graph_slice(g, n->name, x, axis, 1, half - 1, false);
 		if (!b)
 			return NULL;
 		m = node_new(g, "Concat", n->name);

@@ -17,7 +17,7 @@
  * inputs: "1:1-1 11:1-3": one since opset 1, one to three since opset 11; no number
  * behind the dash: any.
  * attributes: "NAME:KIND", kind i: integer, b: 0 or 1, f: number, s: string (of these:
- * "s(a|b)"), I: integers, F: numbers, t: tensor, p: sparse tensor, S: strings; then
+ * "s(a|b)"), I: integers, F: numbers, t: tensor, p: sparse tensor, S: strings, g: graph; then
  * "!" if it must be there ("!4": since opset 4), and "@FROM-UNTIL", opsets.
  */
 static const struct schema {
@@ -74,6 +74,10 @@ static const struct schema {
 	{ "EyeLike", 9, 0, "9:1-1", "dtype:i k:i" },
 	{ "Flatten", 1, 0, "1:1-1", "axis:i" },
 	{ "Floor", 1, 0, "1:1-1", "" },
+	{ "GRU", 1, 0, "1:3-6",
+	  "activation_alpha:F activation_beta:F activations:S clip:f "
+	  "direction:s(forward|reverse|bidirectional) hidden_size:i layout:b@14- "
+	  "linear_before_reset:b@3- output_sequence:b@-6" },
 	{ "Gather", 1, 0, "1:2-2", "axis:i" },
 	{ "GatherElements", 11, 0, "11:2-2", "axis:i" },
 	{ "Gelu", 20, 0, "20:1-1", "approximate:s(none|tanh)" },
@@ -91,10 +95,15 @@ static const struct schema {
 	{ "IsInf", 10, 0, "10:1-1", "detect_negative:b detect_positive:b" },
 	{ "IsNaN", 9, 0, "9:1-1", "" },
 	{ "LRN", 1, 0, "1:1-1", "alpha:f beta:f bias:f size:i!" },
+	{ "LSTM", 1, 0, "1:3-8",
+	  "activation_alpha:F activation_beta:F activations:S clip:f "
+	  "direction:s(forward|reverse|bidirectional) hidden_size:i input_forget:b layout:b@14- "
+	  "output_sequence:b@-6" },
 	{ "LayerNormalization", 17, 0, "17:2-3", "axis:i epsilon:f stash_type:i" },
 	{ "LeakyRelu", 1, 0, "1:1-1", "alpha:f" },
 	{ "Less", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "LessOrEqual", 12, 0, "12:2-2", "" },
+	{ "Loop", 1, 0, "1:3- 11:2-", "body:g!" },
 	{ "Log", 1, 0, "1:1-1", "" },
 	{ "LogSoftmax", 1, 0, "1:1-1", "axis:i" },
 	{ "MatMul", 1, 0, "1:2-2", "" },
@@ -122,6 +131,10 @@ static const struct schema {
 	{ "QuantizeLinear", 10, 0, "10:2-3",
 	  "axis:i@13- saturate:b@19- block_size:i@21- output_dtype:i@21- precision:i@23-" },
 	{ "RMSNormalization", 23, 0, "23:2-2", "axis:i epsilon:f stash_type:i" },
+	{ "RNN", 1, 0, "1:3-6",
+	  "activation_alpha:F activation_beta:F activations:S clip:f "
+	  "direction:s(forward|reverse|bidirectional) hidden_size:i layout:b@14- "
+	  "output_sequence:b@-6" },
 	{ "Range", 11, 0, "11:3-3", "" },
 	{ "Reciprocal", 1, 0, "1:1-1", "" },
 	{ "ReduceL1", 1, 0, "1:1-1 18:1-2", "axes:I@-17 keepdims:b noop_with_empty_axes:b@18-" },
@@ -148,6 +161,9 @@ static const struct schema {
 	  "antialias:b@18- axes:I@18- "
 	  "keep_aspect_ratio_policy:s(stretch|not_larger|not_smaller)@18-" },
 	{ "Round", 11, 0, "11:1-1", "" },
+	{ "Scan", 8, 0, "8:2- 9:1-",
+	  "body:g! num_scan_inputs:i! directions:I@-8 scan_input_axes:I@9- "
+	  "scan_input_directions:I@9- scan_output_axes:I@9- scan_output_directions:I@9-" },
 	{ "Selu", 1, 0, "1:1-1", "alpha:f gamma:f" },
 	{ "Shape", 1, 0, "1:1-1", "end:i@15- start:i@15-" },
 	{ "Shrink", 9, 0, "9:1-1", "bias:f lambd:f" },
@@ -271,8 +287,12 @@ static bool is_kind(const struct attr *a, char kind)
 		return a->kind == ATTR_FLOATS || (a->kind == ATTR_INTS && !a->num);
 	case 't':
 		return a->kind == ATTR_TENSOR;
+	case 'g':
+		return a->kind == ATTR_GRAPH;
+	case 'S':
+		return a->kind == ATTR_STRINGS;
 	}
-	return true; /* sparse tensors and strings are refused when read */
+	return true; /* sparse tensors are refused when read */
 }
 
 static bool is_value(const char *values, const char *s)
@@ -293,6 +313,8 @@ static const char *kind_name(char kind)
 	       : kind == 'I'		  ? "integers"
 	       : kind == 'F'		  ? "numbers"
 	       : kind == 't'		  ? "a tensor"
+	       : kind == 'g'		  ? "a graph"
+	       : kind == 'S'		  ? "strings"
 					  : "something else";
 }
 

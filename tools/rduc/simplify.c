@@ -33,7 +33,7 @@ static int fold_nests(struct graph *g, struct node *n)
 {
 	struct module *m = module_new("fold");
 	struct module_entry *e = module_entry(m, "fold");
-	struct lower l = { m, e, g, "fold/" };
+	struct lower l = { m, e, g, "fold/", 0 };
 	struct tensor *out = NULL;
 	void **data = NULL;
 	int ret, why;
@@ -90,7 +90,7 @@ int graph_fold(struct graph *g, struct node *n)
 	struct value *v = n->out[0];
 	int ret = 0;
 
-	if (!v || n->num_out > 1 || (v->ndim >= 0 && value_count(v) > GRAPH_MAX_FOLD))
+	if (!v || n->loop || n->num_out > 1 || (v->ndim >= 0 && value_count(v) > GRAPH_MAX_FOLD))
 		return 0;
 	if (v->ndim >= 0 && !value_count(v) && !n->op->expand) {
 		v->data = graph_alloc(g, 1);
@@ -119,20 +119,26 @@ int graph_fold(struct graph *g, struct node *n)
 
 void graph_mark(struct graph *g, struct value *const *roots, int num_roots)
 {
+	for (int i = 0; i < g->num_values; i++)
+		g->values[i]->wanted = false;
 	for (int i = 0; i < g->num_nodes; i++)
 		g->nodes[i]->live = false;
 	for (int i = 0; i < num_roots; i++) {
 		struct value *v = value_resolve(roots[i]);
 
+		v->wanted = true;
 		if (v->producer)
 			v->producer->live = true;
 	}
 	for (int i = g->num_nodes - 1; i >= 0; i--) {
 		struct node *n = g->nodes[i];
 
-		for (int k = 0; n->live && k < n->num_in; k++)
+		for (int k = 0; n->live && k < n->num_in; k++) {
+			if (n->in[k])
+				n->in[k]->wanted = true;
 			if (n->in[k] && n->in[k]->producer)
 				n->in[k]->producer->live = true;
+		}
 	}
 }
 

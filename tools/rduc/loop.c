@@ -1,0 +1,790 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Loops of the graph: a Recurrence node, whose body runs many times on the card. ONNX's LSTM, GRU,
+ * RNN, Scan and Loop become one (patterns_recurrent.c, patterns_scan.c), and so does the gradient
+ * of one, which goes through the iterations from the last to the first.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "graph.h"
+
+/* ---- building ------------------------------------------------------------------ */
+
+int body_begin(struct graph *g, const struct node *n, struct graph_body *b)
+{
+	if (g->in_body)
+		return node_error(g, n, "a loop in a loop is not supported");
+	*b = (struct graph_body){ g->nodes, g->num_nodes, g->cap_nodes };
+	g->nodes = NULL;
+	g->num_nodes = g->cap_nodes = 0;
+	g->in_body = true;
+	return 0;
+}
+
+static void take_back(struct graph *g, struct graph_body *b)
+{
+	free(g->nodes);
+	g->nodes = b->nodes;
+	g->num_nodes = b->num_nodes;
+	g->cap_nodes = b->cap_nodes;
+	g->in_body = false;
+}
+
+void body_end(struct graph *g, struct graph_body *b, struct loop *l)
+{
+	l->num_nodes = g->num_nodes;
+	l->nodes = graph_alloc(g, ((size_t)g->num_nodes + 1) * sizeof(*l->nodes));
+	if (g->num_nodes)
+		memcpy(l->nodes, g->nodes, (size_t)g->num_nodes * sizeof(*l->nodes));
+	take_back(g, b);
+}
+
+int body_drop(struct graph *g, struct graph_body *b)
+{
+	take_back(g, b);
+	return -1;
+}
+
+static struct value **value_list(struct graph *g, int num)
+{
+	return graph_alloc(g, ((size_t)num + 1) * sizeof(struct value *));
+}
+
+struct loop *loop_new(struct graph *g, int64_t trip, int num_carried, int num_rows, int num_stacked,
+		      int num_summed)
+{
+	struct loop *l = graph_alloc(g, sizeof(*l));
+
+	l->trip = trip;
+	l->num_carried = num_carried;
+	l->num_rows = num_rows;
+	l->num_stacked = num_stacked;
+	l->num_summed = num_summed;
+	l->carried = value_list(g, num_carried);
+	l->next = value_list(g, num_carried);
+	l->row = value_list(g, num_rows);
+	l->stacked = value_list(g, num_stacked);
+	l->summed = value_list(g, num_summed);
+	return l;
+}
+
+struct value *loop_value(struct graph *g, const char *name, const struct value *v, int skip)
+{
+	struct value *r = graph_value(g, graph_format(g, "%.200s_%d", name, g->counter++));
+
+	r->dtype = v->dtype;
+	r->ndim = v->ndim - skip;
+	memcpy(r->dim, v->dim + skip, (size_t)r->ndim * sizeof(*r->dim));
+	return r;
+}
+
+/* What depends on nothing that varies goes in front of the loop. */
+static void hoist(struct graph *g, struct loop *l)
+{
+	int kept = 0;
+
+	for (int k = 0; k < l->num_carried; k++)
+		l->carried[k]->varies = true;
+	for (int k = 0; k < l->num_rows; k++)
+		l->row[k]->varies = true;
+	for (int i = 0; i < l->num_nodes; i++) {
+		struct node *n = l->nodes[i];
+		bool varies = false;
+
+		for (int k = 0; k < n->num_in; k++)
+			varies |= n->in[k] && n->in[k]->varies;
+		for (int k = 0; k < n->num_out; k++)
+			if (n->out[k])
+				n->out[k]->varies = varies;
+		if (varies)
+			l->nodes[kept++] = n;
+		else
+			graph_append(g, n);
+	}
+	l->num_nodes = kept;
+}
+
+/* What the body reads from outside becomes an input of the node, once. */
+static void capture(struct graph *g, struct node *n, int first, struct value *v)
+{
+	if (!v || v->varies)
+		return;
+	for (int i = first; i < n->num_in; i++)
+		if (n->in[i] == v)
+			return;
+	node_input(g, n, v);
+}
+
+static void capture_all(struct graph *g, struct node *n)
+{
+	const struct loop *l = n->loop;
+	int first = n->num_in;
+
+	for (int i = 0; i < l->num_nodes; i++)
+		for (int k = 0; k < l->nodes[i]->num_in; k++)
+			capture(g, n, first, l->nodes[i]->in[k]);
+	for (int k = 0; k < l->num_carried; k++)
+		capture(g, n, first, l->next[k]);
+	for (int k = 0; k < l->num_stacked; k++)
+		capture(g, n, first, l->stacked[k]);
+	for (int k = 0; k < l->num_summed; k++)
+		capture(g, n, first, l->summed[k]);
+}
+
+struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
+			 struct value *const *first, struct value *const *rows)
+{
+	struct node *n = node_new(g, "Recurrence", name);
+
+	n->loop = l;
+	for (int k = 0; k < l->num_carried; k++) {
+		l->next[k] = value_resolve(l->next[k]);
+		node_input(g, n, first[k]);
+	}
+	for (int k = 0; k < l->num_stacked; k++)
+		l->stacked[k] = value_resolve(l->stacked[k]);
+	for (int k = 0; k < l->num_summed; k++)
+		l->summed[k] = value_resolve(l->summed[k]);
+	for (int k = 0; k < l->num_rows; k++)
+		node_input(g, n, rows[k]);
+	hoist(g, l);
+	capture_all(g, n);
+	n->num_out = l->num_carried + l->num_stacked + l->num_summed;
+	n->out = graph_alloc(g, ((size_t)n->num_out + 1) * sizeof(*n->out));
+	for (int k = 0; k < n->num_out; k++) {
+		n->out[k] = graph_value(g, graph_format(g, "%.200s_%d", name, g->counter++));
+		n->out[k]->producer = n;
+	}
+	return graph_process(g, n) ? NULL : n;
+}
+
+struct value *graph_pick(struct graph *g, const char *name, struct value *v, int64_t axis,
+			 int64_t at)
+{
+	int64_t dim[RDU_MAX_DIMS];
+	int ndim = 0;
+
+	v = v->dim[axis] == 1 ? v : graph_slice(g, name, v, axis, at, 1, false);
+	if (!v)
+		return NULL;
+	for (int i = 0; i < v->ndim; i++)
+		if (i != axis)
+			dim[ndim++] = v->dim[i];
+	return graph_reshape(g, name, v, ndim, dim);
+}
+
+/* ---- the operator --------------------------------------------------------------- */
+
+static int out_shape(struct graph *g, struct node *n, int out, const struct value *v, int64_t rows)
+{
+	int64_t dim[RDU_MAX_DIMS + 1] = { rows };
+
+	memcpy(dim + 1, v->dim, (size_t)v->ndim * sizeof(*dim));
+	return node_shape(g, n, out, v->dtype, v->ndim + 1, dim);
+}
+
+static int loop_infer(struct graph *g, struct node *n)
+{
+	const struct loop *l = n->loop;
+	int out = 0;
+
+	for (int k = 0; k < l->num_carried; k++) {
+		const struct value *a = n->in[k], *b = l->next[k];
+
+		if (a->dtype != b->dtype || !value_same_shape(a, b))
+			return node_error(g, n,
+					  "what it carries as '%s' is %s%s at first and %s%s after "
+					  "an iteration",
+					  l->carried[k]->name, dtype_name(a->dtype),
+					  value_shape_text(g, a), dtype_name(b->dtype),
+					  value_shape_text(g, b));
+		if (out_shape(g, n, out++, a, l->trip + 1))
+			return -1;
+	}
+	for (int k = 0; k < l->num_stacked; k++)
+		if (out_shape(g, n, out++, l->stacked[k], l->trip))
+			return -1;
+	for (int k = 0; k < l->num_summed; k++)
+		if (node_shape(g, n, out++, l->summed[k]->dtype, l->summed[k]->ndim,
+			       l->summed[k]->dim))
+			return -1;
+	return 0;
+}
+
+static bool in_body(const struct loop *l, const struct value *v)
+{
+	for (int i = 0; v->producer && i < l->num_nodes; i++)
+		if (l->nodes[i] == v->producer)
+			return true;
+	return false;
+}
+
+static void mark_producer(const struct loop *l, struct value *v)
+{
+	if (in_body(l, v))
+		v->producer->live = true;
+}
+
+/* Which nodes of the body are needed in this entry point. */
+static void mark_body(const struct node *n)
+{
+	const struct loop *l = n->loop;
+
+	for (int i = 0; i < l->num_nodes; i++)
+		l->nodes[i]->live = false;
+	for (int k = 0; k < l->num_carried; k++)
+		mark_producer(l, l->next[k]);
+	for (int k = 0; k < l->num_stacked; k++)
+		if (n->out[l->num_carried + k]->wanted)
+			mark_producer(l, l->stacked[k]);
+	for (int k = 0; k < l->num_summed; k++)
+		if (n->out[l->num_carried + l->num_stacked + k]->wanted)
+			mark_producer(l, l->summed[k]);
+	for (int i = l->num_nodes - 1; i >= 0; i--)
+		for (int k = 0; l->nodes[i]->live && k < l->nodes[i]->num_in; k++)
+			if (l->nodes[i]->in[k] && l->nodes[i]->in[k]->varies &&
+			    l->nodes[i]->in[k]->producer)
+				l->nodes[i]->in[k]->producer->live = true;
+}
+
+/* Copies v into `to`, into its row 0 if it has one dimension more. */
+static int copy_value(struct lower *l, struct node *n, struct value *v, struct tensor *to)
+{
+	struct tensor *from = lower_value(l, v);
+	struct nest *nest = lower_nest(l, n, v->name);
+	struct access *out;
+
+	for (int i = 0; i < from->ndim; i++)
+		nest_dim(nest, axis_name(from->ndim, i), from->dim[i], false);
+	if (!from->ndim)
+		nest_dim(nest, "i", 1, false);
+	nest_input(nest, from);
+	access_identity(&nest->in[0]);
+	nest_output(nest, to, nest_in(nest, 0));
+	out = &nest->out[0].access;
+	for (int i = 0; i < from->ndim; i++)
+		out->coef[i + to->ndim - from->ndim][i] = 1;
+	return lower_done(l, n, nest);
+}
+
+/* Adds v to what is in a tensor. */
+static int add_value(struct lower *l, struct node *n, struct value *v, struct tensor *sum)
+{
+	struct tensor *from = lower_value(l, v), *to;
+	struct nest *nest = lower_nest(l, n, "sum");
+
+	to = lower_temp(l, n, graph_format(l->graph, "sum%d", l->module->num_tensors), sum->dtype,
+			sum->ndim, sum->dim);
+	to->update_of = sum;
+	for (int i = 0; i < from->ndim; i++)
+		nest_dim(nest, axis_name(from->ndim, i), from->dim[i], false);
+	if (!from->ndim)
+		nest_dim(nest, "i", 1, false);
+	nest_input(nest, sum);
+	nest_input(nest, from);
+	nest_output(nest, to, nest_op(nest, RDU_SIMD_FADD, nest_in(nest, 0), nest_in(nest, 1), -1));
+	access_identity(&nest->in[0]);
+	access_identity(&nest->in[1]);
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+/* A value of the body that goes to several places is made in the first. */
+struct place {
+	struct value *v;
+	struct tensor *to;
+	bool made; /* by the node that makes v */
+};
+
+static int lower_body(struct lower *l, struct node *n, struct place *p, int num)
+{
+	const struct loop *loop = n->loop;
+	int ret = 0;
+
+	l->loop = module_loop(l->entry, n->name, loop->trip);
+	for (int i = 0; i < num; i++) {
+		struct value *v = p[i].v;
+
+		p[i].made = in_body(loop, v) && !v->producer->op->view && !v->tensor;
+		if (p[i].made)
+			v->tensor = p[i].to;
+	}
+	for (int i = 0; i < loop->num_nodes && !ret; i++)
+		if (loop->nodes[i]->live)
+			ret = graph_lower_node(l, loop->nodes[i]);
+	for (int i = 0; i < num && !ret; i++)
+		if (!p[i].made)
+			ret = copy_value(l, n, p[i].v, p[i].to);
+	for (int k = 0; k < loop->num_summed && !ret; k++) {
+		struct value *out = n->out[loop->num_carried + loop->num_stacked + k];
+
+		if (out->wanted)
+			ret = add_value(l, n, loop->summed[k], lower_value(l, out));
+	}
+	l->loop = 0;
+	return ret;
+}
+
+static int loop_pattern(struct lower *l, struct node *n)
+{
+	const struct loop *loop = n->loop;
+	struct place *p = graph_alloc(l->graph, ((size_t)n->num_out + 1) * sizeof(*p));
+	int num = 0;
+
+	mark_body(n);
+	for (int k = 0; k < loop->num_carried; k++) {
+		struct tensor *all = lower_value(l, n->out[k]);
+
+		if (copy_value(l, n, n->in[k], all))
+			return -1;
+		loop->carried[k]->tensor = module_row(l->module, all, 0);
+		p[num++] = (struct place){ loop->next[k], module_row(l->module, all, 1), false };
+	}
+	for (int k = 0; k < loop->num_rows; k++)
+		loop->row[k]->tensor =
+			module_row(l->module, lower_value(l, n->in[loop->num_carried + k]), 0);
+	for (int k = 0; k < loop->num_stacked; k++) {
+		struct value *out = n->out[loop->num_carried + k];
+
+		if (out->wanted)
+			p[num++] = (struct place){ loop->stacked[k],
+						   module_row(l->module, lower_value(l, out), 0),
+						   false };
+	}
+	for (int k = 0; k < loop->num_summed; k++) {
+		struct value *out = n->out[loop->num_carried + loop->num_stacked + k];
+
+		if (out->wanted &&
+		    lower_fill(l, n, lower_value(l, out), 0, 0, out->ndim ? out->dim[0] : 1, 0))
+			return -1;
+	}
+	return loop->trip ? lower_body(l, n, p, num) : 0;
+}
+
+/* ---- its gradient ---------------------------------------------------------------- */
+
+void loop_needs(struct node *n, void (*visit)(void *arg, struct node *n), void *arg)
+{
+	const struct loop *l = n->loop;
+	bool changed = true;
+
+	for (int k = 0; k < l->num_carried; k++)
+		l->carried[k]->needs_grad = n->in[k]->needs_grad;
+	for (int k = 0; k < l->num_rows; k++)
+		l->row[k]->needs_grad = n->in[l->num_carried + k]->needs_grad;
+	mark_body(n);
+	while (changed) { /* what is carried brings needs from the end to the beginning */
+		changed = false;
+		for (int i = 0; i < l->num_nodes; i++) {
+			struct node *b = l->nodes[i];
+
+			for (int k = 0; k < b->num_in && !b->op->stop_gradient; k++)
+				for (int o = 0; b->in[k] && b->in[k]->needs_grad && o < b->num_out;
+				     o++)
+					if (b->out[o])
+						b->out[o]->needs_grad =
+							!dtype_is_int(b->out[o]->dtype);
+		}
+		for (int k = 0; k < l->num_carried; k++)
+			if (l->next[k]->needs_grad && !l->carried[k]->needs_grad) {
+				l->carried[k]->needs_grad = true;
+				changed = true;
+			}
+	}
+	for (int i = 0; i < l->num_nodes; i++)
+		visit(arg, l->nodes[i]);
+	for (int k = 0; k < l->num_carried; k++)
+		n->out[k]->needs_grad = l->carried[k]->needs_grad || l->next[k]->needs_grad;
+	for (int k = 0; k < l->num_stacked; k++)
+		n->out[l->num_carried + k]->needs_grad = l->stacked[k]->needs_grad;
+}
+
+/* Tensors that the body of a gradient reads row by row, from the last to the first. */
+struct rows {
+	int num, room;
+	struct value **row,
+		**from; /* in the body; outside: the first row is the last iteration's */
+	struct value **of; /* value of the body that is differentiated; NULL: none */
+};
+
+static struct value *add_row(struct graph *g, struct rows *r, struct value *of, struct value *from)
+{
+	if (!from)
+		return NULL;
+	if (r->num == r->room) {
+		struct rows to = { .num = r->num, .room = 2 * r->room + 16 };
+
+		to.row = value_list(g, to.room);
+		to.from = value_list(g, to.room);
+		to.of = value_list(g, to.room);
+		for (int i = 0; i < r->num; i++) {
+			to.row[i] = r->row[i];
+			to.from[i] = r->from[i];
+			to.of[i] = r->of[i];
+		}
+		*r = to;
+	}
+	r->of[r->num] = of;
+	r->from[r->num] = from;
+	r->row[r->num] = loop_value(g, from->name, from, 1);
+	return r->row[r->num++];
+}
+
+static int find_value(struct value *const *list, int num, const struct value *v)
+{
+	for (int i = 0; i < num; i++)
+		if (list[i] == v)
+			return i;
+	return -1;
+}
+
+static void append_value(struct graph *g, struct value ***list, int num, struct value *v)
+{
+	struct value **to = value_list(g, num + 1);
+
+	if (num)
+		memcpy(to, *list, (size_t)num * sizeof(*to));
+	to[num] = v;
+	*list = to;
+}
+
+/* All that a value of the body was, in the iterations from the last to the first. What is not
+ * kept yet becomes an output of the loop. */
+static struct value *kept(struct graph *g, struct node *n, struct value *v)
+{
+	struct loop *l = n->loop;
+	int64_t t = l->trip;
+	int k = find_value(l->carried, l->num_carried, v), at = l->num_carried + l->num_stacked;
+	const char *name = graph_format(g, "%.200s.back", v->name);
+
+	if (k >= 0)
+		return graph_slice(g, name, n->out[k], 0, t - 1, t, true);
+	k = find_value(l->row, l->num_rows, v);
+	if (k >= 0)
+		return graph_slice(g, name, n->in[l->num_carried + k], 0, t - 1, t, true);
+	k = find_value(l->next, l->num_carried, v);
+	if (k >= 0)
+		return graph_slice(g, name, n->out[k], 0, t, t, true);
+	k = find_value(l->stacked, l->num_stacked, v);
+	if (k < 0) {
+		k = l->num_stacked;
+		append_value(g, &l->stacked, l->num_stacked++, v);
+		append_value(g, &n->out, n->num_out++,
+			     graph_value(g, graph_format(g, "%.200s.all", v->name)));
+		n->out[at]->producer = n;
+		if (out_shape(g, n, at, v, t))
+			return NULL;
+	}
+	return graph_slice(g, name, n->out[l->num_carried + k], 0, t - 1, t, true);
+}
+
+/* The gradient of a loop, while it is made. */
+struct reverse {
+	struct node *n; /* the loop that is differentiated */
+	struct loop body; /* only its nodes */
+	struct rows rows;
+	int num_carried, *carried_of;
+	struct value **first, **carried, **next;
+	struct value **later; /* by what is carried: rows of the gradient from outside; NULL */
+	struct value **dy; /* by stacked output: rows of its gradient; NULL */
+	struct value **saved; /* by captured value: its gradient so far */
+	int num_stacked, num_summed;
+	struct value **stacked, **summed;
+};
+
+static int first_captured(const struct loop *l)
+{
+	return l->num_carried + l->num_rows;
+}
+
+/* What the gradient's loop starts from, and what comes in from outside. */
+static int reverse_inputs(struct graph *g, struct reverse *r)
+{
+	struct node *n = r->n;
+	const struct loop *l = n->loop;
+	int64_t t = l->trip;
+
+	for (int k = 0; k < l->num_carried; k++) {
+		struct value *d = n->out[k]->grad, *v = n->in[k];
+		struct value *first;
+
+		if (!n->out[k]->needs_grad)
+			continue;
+		first = d ? graph_pick(g, n->name, d, 0, t)
+			  : graph_const(g, RDU_DT_F32, v->ndim, v->dim, NULL);
+		if (!first)
+			return -1;
+		if (d) {
+			r->later[k] = add_row(g, &r->rows, NULL,
+					      graph_slice(g, n->name, d, 0, t - 1, t, true));
+			if (!r->later[k])
+				return -1;
+		}
+		r->carried_of[r->num_carried] = k;
+		r->first[r->num_carried] = first;
+		r->carried[r->num_carried++] = loop_value(g, n->name, first, 0);
+	}
+	for (int k = 0; k < l->num_stacked; k++) {
+		struct value *d = n->out[l->num_carried + k]->grad;
+
+		if (!d)
+			continue;
+		r->dy[k] =
+			add_row(g, &r->rows, NULL, graph_slice(g, n->name, d, 0, t - 1, t, true));
+		if (!r->dy[k])
+			return -1;
+	}
+	return 0;
+}
+
+/* The body: gradients of the nodes, from the last to the first. */
+static int reverse_body(struct graph *g, struct reverse *r)
+{
+	const struct loop *l = r->n->loop;
+
+	for (int k = 0; k < r->num_carried; k++)
+		if (graph_add_grad(g, l->next[r->carried_of[k]], r->carried[k]))
+			return -1;
+	for (int k = 0; k < l->num_stacked; k++)
+		if (r->dy[k] && graph_add_grad(g, l->stacked[k], r->dy[k]))
+			return -1;
+	for (int i = l->num_nodes - 1; i >= 0; i--) {
+		struct node *b = l->nodes[i];
+		bool reached = false;
+
+		for (int k = 0; k < b->num_out; k++)
+			reached |= b->out[k] && b->out[k]->grad;
+		if (reached && !b->op->stop_gradient && b->op->gradient(g, b))
+			return -1;
+	}
+	for (int k = 0; k < r->num_carried; k++) {
+		const struct value *c = l->carried[r->carried_of[k]];
+		struct value *d = c->grad, *later = r->later[r->carried_of[k]];
+
+		if (d && later)
+			d = graph_op2(g, "Add", r->n->name, d, later);
+		else if (!d)
+			d = later ? later : graph_const(g, RDU_DT_F32, c->ndim, c->dim, NULL);
+		if (!d)
+			return -1;
+		r->next[k] = d;
+	}
+	return 0;
+}
+
+/* Value v as the gradient's body sees it: one of the other body is a row of what was kept. */
+static int see(struct graph *g, struct reverse *r, struct value **v)
+{
+	int k;
+
+	if (!*v || !(*v)->varies)
+		return 0;
+	k = find_value(r->rows.of, r->rows.num, *v);
+	*v = k >= 0 ? r->rows.row[k] : add_row(g, &r->rows, *v, kept(g, r->n, *v));
+	return *v ? 0 : -1;
+}
+
+static int see_all(struct graph *g, struct reverse *r)
+{
+	for (int i = 0; i < r->body.num_nodes; i++)
+		for (int k = 0; k < r->body.nodes[i]->num_in; k++)
+			if (see(g, r, &r->body.nodes[i]->in[k]))
+				return -1;
+	for (int k = 0; k < r->num_carried; k++)
+		if (see(g, r, &r->next[k]))
+			return -1;
+	return 0;
+}
+
+/* A product of matrices in the body, summed over the iterations, is one product: NULL if d is
+ * none. What it reads is kept. */
+static struct node *whole_product(struct graph *g, struct reverse *r, struct value *d)
+{
+	struct node *p = in_body(&r->body, d) ? d->producer : NULL;
+	static const char *const labels[] = { "a", "b" };
+	int64_t all[RDU_MAX_DIMS + 1] = { 0 };
+	struct node *m;
+	int num, ny;
+	const int64_t *y;
+
+	if (!p || strcmp(p->op->name, "Contract"))
+		return NULL;
+	for (int k = 0; k < 3; k++) {
+		const int64_t *v = attr_ints(p, k < 2 ? labels[k] : "y", &num);
+
+		if (k < 2 && num == RDU_MAX_DIMS)
+			return NULL;
+		for (int i = 0; i < num; i++)
+			all[0] = v[i] >= all[0] ? v[i] + 1 : all[0];
+	}
+	if (all[0] >= NEST_MAX_DIMS)
+		return NULL;
+	m = node_new(g, "Contract", graph_format(g, "%.200s.all", p->name));
+	m->of = p->of;
+	m->of_node = p->of_node;
+	for (int k = 0; k < 2; k++) {
+		const int64_t *v = attr_ints(p, labels[k], &num);
+
+		memcpy(all + 1, v, (size_t)num * sizeof(*v));
+		node_attr_ints(g, m, labels[k], num + 1, all);
+		node_input(g, m, p->in[k]); /* and becomes what is kept of it */
+	}
+	y = attr_ints(p, "y", &ny);
+	node_attr_ints(g, m, "y", ny, y);
+	y = attr_ints(p, "shape", &ny);
+	node_attr_ints(g, m, "shape", ny, y);
+	node_attr_f(g, m, "scale", attr_f(p, "scale", 1));
+	return m;
+}
+
+static int stack(struct graph *g, struct reverse *r, struct value *v)
+{
+	int k = find_value(r->stacked, r->num_stacked, v);
+
+	if (k >= 0)
+		return k;
+	append_value(g, &r->stacked, r->num_stacked, v);
+	return r->num_stacked++;
+}
+
+/* Rows of what a product in the body read, as a tensor outside of it. */
+static struct value *whole_operand(struct reverse *r, const struct node *loop, struct value *v)
+{
+	int k = find_value(r->rows.row, r->rows.num, v);
+
+	if (k >= 0)
+		return r->rows.from[k];
+	return loop->out[r->num_carried + find_value(r->stacked, r->num_stacked, v)];
+}
+
+/* Hands gradients on to what the loop read. */
+static int reverse_outputs(struct graph *g, struct reverse *r, struct node *m,
+			   struct node *const *product, struct value *const *captured)
+{
+	struct node *n = r->n;
+	const struct loop *l = n->loop;
+	int first = first_captured(l), sum = r->num_carried + r->num_stacked;
+	int64_t t = l->trip;
+	struct value *d;
+
+	for (int k = 0; k < r->num_carried; k++) {
+		struct value *to = n->in[r->carried_of[k]];
+
+		if (!to->needs_grad)
+			continue;
+		d = graph_pick(g, n->name, m->out[k], 0, t);
+		if (!d || graph_add_grad(g, to, d))
+			return -1;
+	}
+	for (int k = 0; k < l->num_rows; k++) {
+		int at = l->row[k]->grad ? find_value(r->stacked, r->num_stacked, l->row[k]->grad)
+					 : -1;
+
+		if (at < 0)
+			continue;
+		d = graph_slice(g, n->name, m->out[r->num_carried + at], 0, t - 1, t, true);
+		if (!d || graph_add_grad(g, n->in[l->num_carried + k], d))
+			return -1;
+	}
+	for (int k = 0; k < n->num_in - first; k++) {
+		if (product[k]) {
+			for (int i = 0; i < 2; i++)
+				product[k]->in[i] = whole_operand(r, m, product[k]->in[i]);
+			if (grad_finish(g, product[k], n->in[first + k]))
+				return -1;
+		} else if (captured[k] && graph_add_grad(g, n->in[first + k], m->out[sum++])) {
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Of no iterations: the result is what came in. */
+static int no_iterations(struct graph *g, struct node *n)
+{
+	for (int k = 0; k < n->loop->num_carried; k++) {
+		struct value *d = n->out[k]->grad;
+
+		d = d ? graph_pick(g, n->name, d, 0, 0) : NULL;
+		if (n->out[k]->grad && (!d || graph_add_grad(g, n->in[k], d)))
+			return -1;
+	}
+	return 0;
+}
+
+static int loop_gradient(struct graph *g, struct node *n)
+{
+	struct loop *l = n->loop, *b;
+	int first = first_captured(l), num = n->num_in - first, nc = l->num_carried;
+	struct reverse r = { .n = n,
+			     .carried_of = graph_alloc(g, ((size_t)nc + 1) * sizeof(int)),
+			     .first = value_list(g, nc),
+			     .carried = value_list(g, nc),
+			     .next = value_list(g, nc),
+			     .later = value_list(g, nc),
+			     .dy = value_list(g, l->num_stacked),
+			     .saved = value_list(g, num) };
+	struct node **product = graph_alloc(g, ((size_t)num + 1) * sizeof(*product)), *m;
+	struct value **captured = value_list(g, num);
+	struct graph_body outside;
+
+	if (!l->trip)
+		return no_iterations(g, n);
+	if (reverse_inputs(g, &r))
+		return -1;
+	for (int k = 0; k < num; k++) {
+		r.saved[k] = n->in[first + k]->grad;
+		n->in[first + k]->grad = NULL;
+	}
+	if (body_begin(g, n, &outside))
+		return -1;
+	if (reverse_body(g, &r))
+		return body_drop(g, &outside);
+	body_end(g, &outside, &r.body);
+	if (see_all(g, &r))
+		return -1;
+	for (int k = 0; k < num; k++) {
+		captured[k] = n->in[first + k]->grad;
+		n->in[first + k]->grad = r.saved[k];
+		if (see(g, &r, &captured[k]))
+			return -1;
+		if (!captured[k])
+			continue;
+		product[k] = whole_product(g, &r, captured[k]);
+		for (int i = 0; product[k] && i < 2; i++)
+			if (find_value(r.rows.row, r.rows.num, product[k]->in[i]) < 0)
+				stack(g, &r, product[k]->in[i]);
+		if (!product[k])
+			append_value(g, &r.summed, r.num_summed++, captured[k]);
+	}
+	for (int k = 0; k < l->num_rows; k++) {
+		if (see(g, &r, &l->row[k]->grad))
+			return -1;
+		if (l->row[k]->grad)
+			stack(g, &r, l->row[k]->grad);
+	}
+	b = loop_new(g, l->trip, r.num_carried, r.rows.num, 0, 0);
+	b->num_stacked = r.num_stacked;
+	b->num_summed = r.num_summed;
+	b->stacked = r.stacked ? r.stacked : b->stacked;
+	b->summed = r.summed ? r.summed : b->summed;
+	b->carried = r.carried;
+	b->next = r.next;
+	b->row = r.rows.row;
+	b->num_nodes = r.body.num_nodes;
+	b->nodes = r.body.nodes;
+	m = loop_finish(g, graph_format(g, "%.200s.grad", n->name), b, r.first, r.rows.from);
+	if (!m)
+		return -1;
+	m->of = n->op;
+	return reverse_outputs(g, &r, m, product, captured);
+}
+
+const struct op ops_loop[] = {
+	{ .name = "Recurrence",
+	  .internal = true,
+	  .infer = loop_infer,
+	  .gradient = loop_gradient,
+	  .pattern = loop_pattern },
+	{ 0 },
+};

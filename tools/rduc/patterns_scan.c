@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT
+/* Scan and Loop, as a Recurrence (loop.c). */
+#include <string.h>
+#include "graph.h"
+
+/* The most iterations of a Loop: its body may count them, from a table. */
+#define MAX_COUNTED (1 << 24)
+
+static const struct subgraph *body_of(const struct node *n)
+{
+	return node_attr(n, "body")->graph;
+}
+
+/* The body's nodes, in order. Its inputs have their shapes. */
+static int make_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
+{
+	struct graph_body b;
+
+	if (body_begin(g, n, &b))
+		return -1;
+	for (int i = 0; i < s->num_nodes; i++) {
+		if (s->nodes[i]->op->missing) {
+			node_error(g, n, "node '%.60s' (%.40s) of its body is not supported",
+				   s->nodes[i]->name, s->nodes[i]->op->name);
+			return body_drop(g, &b);
+		}
+		if (graph_process(g, s->nodes[i]))
+			return body_drop(g, &b);
+	}
+	body_end(g, &b, l);
+	return 0;
+}
+
+/* A value of the body is as v, without its first dimensions `skip`. */
+static struct value *take_shape(struct value *in, const struct value *v, int skip)
+{
+	in->dtype = v->dtype;
+	in->ndim = v->ndim - skip;
+	memcpy(in->dim, v->dim + skip, (size_t)in->ndim * sizeof(*in->dim));
+	return in;
+}
+
+/* v with axis `from` at place `to`. */
+static struct value *move_axis(struct graph *g, struct node *n, struct value *v, int64_t from,
+			       int64_t to)
+{
+	int64_t perm[RDU_MAX_DIMS];
+	struct node *m;
+	int num = 0;
+
+	if (!v || from == to)
+		return v;
+	for (int i = 0; i < v->ndim; i++) {
+		if (num == to)
+			num++;
+		if (i != from)
+			perm[num++] = i;
+	}
+	perm[to] = from;
+	m = node_new(g, "Transpose", graph_format(g, "%.200s.axis", n->name));
+	node_input(g, m, v);
+	node_attr_ints(g, m, "perm", v->ndim, perm);
+	return graph_finish(g, m);
+}
+
+static struct value *turned(struct graph *g, struct node *n, struct value *v)
+{
+	return v ? graph_slice(g, graph_format(g, "%.200s.reverse", n->name), v, 0, v->dim[0] - 1,
+			       v->dim[0], true)
+		 : NULL;
+}
+
+/* Number k of a list of an attribute that may be left out. */
+static int scan_option(struct graph *g, struct node *n, const char *name, int k, int num,
+		       int64_t *to)
+{
+	int given;
+	const int64_t *v = attr_ints(n, name, &given);
+
+	*to = v && k < given ? v[k] : 0;
+	if (v && given && given != num)
+		return node_error(g, n, "attribute '%s' has %d numbers, not %d", name, given, num);
+	return 0;
+}
+
+/* An input that is read by rows: its axis in front, and turned if it is read from its end. */
+static struct value *scan_input(struct graph *g, struct node *n, struct value *v, int k, int num)
+{
+	int64_t axis, backwards;
+
+	if (scan_option(g, n, "scan_input_axes", k, num, &axis) ||
+	    scan_option(g, n, "scan_input_directions", k, num, &backwards))
+		return NULL;
+	if (!v->ndim) {
+		node_error(g, n, "scan input %d is a scalar", k);
+		return NULL;
+	}
+	if (node_axis(g, n, &axis, v->ndim))
+		return NULL;
+	v = move_axis(g, n, v, axis, 0);
+	return backwards ? turned(g, n, v) : v;
+}
+
+static struct value *scan_output(struct graph *g, struct node *n, struct value *v, int k, int num)
+{
+	int64_t axis, backwards;
+
+	if (scan_option(g, n, "scan_output_axes", k, num, &axis) ||
+	    scan_option(g, n, "scan_output_directions", k, num, &backwards) ||
+	    node_axis(g, n, &axis, v->ndim))
+		return NULL;
+	return move_axis(g, n, backwards ? turned(g, n, v) : v, 0, axis);
+}
+
+/* The node's outputs: what was carried at the end, then what was stacked. */
+static int last_states(struct graph *g, struct node *n, const struct node *m)
+{
+	const struct loop *l = m->loop;
+
+	for (int k = 0; k < l->num_carried; k++) {
+		struct value *v = graph_pick(g, graph_format(g, "%.200s.last", n->name), m->out[k],
+					     0, l->trip);
+
+		if (!v)
+			return -1;
+		graph_replace(n, k, v);
+	}
+	return 0;
+}
+
+static int scan_expand(struct graph *g, struct node *n)
+{
+	const struct subgraph *s = body_of(n);
+	int64_t rows = attr_i(n, "num_scan_inputs", 0);
+	int num = (int)(n->num_real - rows), stacked = s->num_out - num;
+	struct value **row = graph_alloc(g, ((size_t)n->num_real + 1) * sizeof(*row));
+	struct node *m;
+	struct loop *l;
+
+	if (g->opset < 9)
+		return node_error(g, n, "its form of opset 8, with a batch, is not supported");
+	if (rows < 1 || num < 0 || s->num_in != n->num_real || stacked < 0 ||
+	    n->num_out > s->num_out)
+		return node_error(g, n,
+				  "it has %d inputs, %d of them states, and %d outputs; its body "
+				  "has %d inputs and %d outputs",
+				  n->num_real, num, n->num_out, s->num_in, s->num_out);
+	for (int k = 0; k < rows; k++) {
+		if (!n->in[num + k])
+			return node_error(g, n, "scan input %d is not given", k);
+		row[k] = scan_input(g, n, n->in[num + k], k, (int)rows);
+		if (!row[k])
+			return -1;
+		if (row[k]->dim[0] != row[0]->dim[0])
+			return node_error(g, n, "scan inputs have %lld and %lld rows",
+					  (long long)row[0]->dim[0], (long long)row[k]->dim[0]);
+	}
+	l = loop_new(g, row[0]->dim[0], num, (int)rows, stacked, 0);
+	for (int k = 0; k < num; k++) {
+		if (!n->in[k])
+			return node_error(g, n, "state %d is not given", k);
+		l->carried[k] = take_shape(s->in[k], n->in[k], 0);
+	}
+	for (int k = 0; k < rows; k++)
+		l->row[k] = take_shape(s->in[num + k], row[k], 1);
+	if (make_body(g, n, s, l))
+		return -1;
+	for (int k = 0; k < num; k++)
+		l->next[k] = s->out[k];
+	for (int k = 0; k < stacked; k++)
+		l->stacked[k] = s->out[num + k];
+	m = loop_finish(g, n->name, l, n->in, row);
+	if (!m || last_states(g, n, m))
+		return -1;
+	for (int k = 0; k < stacked; k++) {
+		struct value *v = scan_output(g, n, m->out[num + k], k, stacked);
+
+		if (!v)
+			return -1;
+		graph_replace(n, num + k, v);
+	}
+	return 0;
+}
+
+static void make_true(struct graph *g, struct value *v)
+{
+	v->kind = TENSOR_WEIGHT;
+	v->dtype = RDU_DT_BOOL;
+	v->ndim = 0;
+	v->constant = true;
+	v->data = graph_alloc(g, 1);
+	*(unsigned char *)v->data = 1;
+}
+
+/* Is it a constant of one element? */
+static bool is_number(const struct value *v)
+{
+	return v && v->constant && v->data && dtype_is_int(v->dtype) && value_count(v) == 1;
+}
+
+/* How often a Loop runs, by what is known before its body is. */
+static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
+{
+	const struct value *most = node_in(n, 0), *cond = node_in(n, 1);
+
+	if (!most)
+		return node_error(g, n, "a loop without trip count (input 'M') is not supported");
+	if (!is_number(most))
+		return node_error(
+			g, n,
+			"its trip count (input 'M', '%.60s') is not a constant: not supported",
+			most->name);
+	if (cond && !is_number(cond))
+		return node_error(g, n,
+				  "its condition (input 'cond', '%.60s') is not a constant: not "
+				  "supported",
+				  cond->name);
+	*trip = value_int(most, 0);
+	if (*trip < 0 || (cond && !value_int(cond, 0)))
+		*trip = 0;
+	if (*trip > MAX_COUNTED)
+		return node_error(g, n, "its trip count (input 'M') is %lld, more than %d",
+				  (long long)*trip, MAX_COUNTED);
+	return 0;
+}
+
+static struct value *counted(struct graph *g, int64_t trip)
+{
+	struct value *v = graph_const(g, RDU_DT_I64, 1, &trip, NULL);
+
+	for (int64_t i = 0; i < trip; i++)
+		((int64_t *)v->data)[i] = i;
+	return v;
+}
+
+static int loop_expand(struct graph *g, struct node *n)
+{
+	const struct subgraph *s = body_of(n);
+	int num = n->num_real - 2, stacked = s->num_out - 1 - num;
+	struct value *row, *cond;
+	struct loop *l;
+	struct node *m;
+	int64_t trip = 0;
+
+	if (num < 0 || s->num_in != num + 2 || stacked < 0 || n->num_out > num + stacked)
+		return node_error(g, n,
+				  "it has %d inputs and %d outputs; its body has %d inputs and %d "
+				  "outputs",
+				  n->num_real, n->num_out, s->num_in, s->num_out);
+	if (loop_trip(g, n, &trip))
+		return -1;
+	l = loop_new(g, trip, num, 1, stacked, 0);
+	l->row[0] = s->in[0];
+	l->row[0]->dtype = RDU_DT_I64;
+	l->row[0]->ndim = 0;
+	make_true(g, s->in[1]);
+	for (int k = 0; k < num; k++) {
+		if (!n->in[2 + k])
+			return node_error(g, n, "input %d is not given", 2 + k);
+		l->carried[k] = take_shape(s->in[2 + k], n->in[2 + k], 0);
+	}
+	if (make_body(g, n, s, l))
+		return -1;
+	cond = value_resolve(s->out[0]);
+	if (!is_number(cond))
+		return node_error(
+			g, n,
+			"its body computes whether to go on ('%.60s'): loops with a static "
+			"trip count are supported",
+			cond->name);
+	if (!value_int(cond, 0) && trip > 1)
+		l->trip = trip = 1;
+	for (int k = 0; k < num; k++)
+		l->next[k] = s->out[1 + k];
+	for (int k = 0; k < stacked; k++)
+		l->stacked[k] = s->out[1 + num + k];
+	row = counted(g, trip);
+	m = loop_finish(g, n->name, l, n->in + 2, &row);
+	if (!m || last_states(g, n, m))
+		return -1;
+	for (int k = 0; k < stacked; k++)
+		graph_replace(n, num + k, m->out[num + k]);
+	return 0;
+}
+
+const struct op ops_scan[] = {
+	{ .name = "Scan",
+	  .min_in = 0,
+	  .max_in = -1,
+	  .expand = scan_expand,
+	  .optional_first = true },
+	{ .name = "Loop",
+	  .min_in = 0,
+	  .max_in = -1,
+	  .expand = loop_expand,
+	  .optional_first = true },
+	{ 0 },
+};
