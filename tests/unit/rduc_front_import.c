@@ -390,8 +390,8 @@ static void schema(void)
 	m.node[1].n_input = 2;
 	m.node[1].input = m.matmul_in;
 	refused("an attribute that is missing", "attribute 'equation' is missing");
-	m.node[1].op_type = (char *)"Hardmax";
-	refused("an operator that is not there", "(Hardmax): operator not supported");
+	m.node[1].op_type = (char *)"StringNormalizer";
+	refused("an operator that is not there", "(StringNormalizer): operator not supported");
 }
 
 /* Names of 400 nodes, 8 KB: nothing is cut off, and what repeats is counted. */
