@@ -61,6 +61,27 @@ static bool gathers(const struct rdu_section *s)
 	return false;
 }
 
+/* Number of an entry point by its name; one that is not there, or that has loops, ends this. */
+static uint32_t find_entry(const struct rdu_prog_header *h, const struct rdu_prog_entry *en,
+			   const struct rdu_prog_step *step, const char *name)
+{
+	uint32_t e = 0;
+
+	while (name && e < h->num_entries && strcmp(en[e].name, name))
+		e++;
+	if (e == h->num_entries) {
+		fprintf(stderr, "rdu-cycles: there is no entry point '%s'\n", name);
+		exit(2);
+	}
+	for (uint32_t k = 0; k < en[e].num_steps; k++)
+		if (step[en[e].first_step + k].kind != RDU_STEP_RUN) {
+			fprintf(stderr, "rdu-cycles: %s has a loop, which is not simulated\n",
+				en[e].name);
+			exit(1);
+		}
+	return e;
+}
+
 int main(int argc, char **argv)
 {
 	struct ran a, b;
@@ -69,7 +90,7 @@ int main(int argc, char **argv)
 	const struct rdu_prog_segment *seg;
 	const struct rdu_prog_entry *en;
 	const struct rdu_prog_step *step;
-	uint32_t e = argc > 2 ? (uint32_t)atoi(argv[2]) : 0, **sa, **sb;
+	uint32_t e, **sa, **sb;
 	uint32_t below = argc > 3 ? (uint32_t)atoi(argv[3]) : 1;
 	uint64_t *base, at = 0, fast = 0, slow = 0, loads = 0;
 	char error[300];
@@ -87,6 +108,7 @@ int main(int argc, char **argv)
 	seg = (const void *)(a.program + h->segments_off);
 	en = (const void *)(a.program + h->entries_off);
 	step = (const void *)(a.program + h->steps_off);
+	e = find_entry(h, en, step, argc > 2 ? argv[2] : NULL);
 	base = calloc(a.num_regions + 1, sizeof(*base));
 	for (size_t i = 0; i < a.num_regions; i++) {
 		base[i] = at;
