@@ -167,6 +167,37 @@ static void levels(void)
 	module_free(m);
 }
 
+/* A border on all sides of a tensor that stays in scratchpads: as it lies there, more predicates
+ * than an access has. */
+static void border(const struct rdu_chip *chip)
+{
+	static const int64_t dim[4] = { 3, 32, 27, 1 }, wide[4] = { 6, 33, 28, 4 };
+	struct rduc_options opt = { .chip = chip };
+	struct module *m = module_new("border");
+	struct module_entry *e = module_entry(m, "forward");
+	struct tensor *x = floats(m, "x", TENSOR_INPUT, 4, dim);
+	struct tensor *t = floats(m, "t", TENSOR_TEMP, 4, dim);
+	struct tensor *y = floats(m, "y", TENSOR_OUTPUT, 4, wide);
+	static const int32_t before[4] = { 0, 1, 0, 3 };
+
+	for (int k = 0; k < 2; k++) {
+		struct nest *n = module_nest(m, e, k ? "pad" : "abs", "test");
+		int in = nest_input(n, k ? t : x), out, v = nest_in(n, in);
+
+		if (!k)
+			v = nest_op(n, RDU_SIMD_FABS, v, -1, -1);
+		out = nest_output(n, k ? y : t, v);
+		for (int d = 0; d < 4; d++) {
+			nest_dim(n, "ncyx" + d, k ? wide[d] : dim[d], false);
+			n->in[in].coef[d][d] = n->out[out].access.coef[d][d] = 1;
+			n->in[in].offset[d] = k ? -before[d] : 0;
+		}
+		n->in[in].guarded = k;
+	}
+	right(m, opt, "a border on all sides of what stays in scratchpads");
+	module_free(m);
+}
+
 /* Three inputs of one operation, two ports a PCU. */
 static void ports(void)
 {
@@ -458,6 +489,7 @@ int main(void)
 	cut_reductions(11, 16, 2, (struct rduc_options){ .chip = &cut4k },
 		       "four cut reductions, scratchpads of 4 KiB");
 	levels();
+	border(&plasticine);
 	ports();
 	units();
 	builders();

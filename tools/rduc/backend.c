@@ -205,8 +205,8 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	}
 }
 
-/* Lowers a nest. One that does not fit is made as at a lower level. 0, 1:
- * it was fused and does not fit so, or -1. */
+/* Lowers a nest. One that does not fit is made as at a lower level. 0; 1: it was fused and does
+ * not fit so; 2: it does not fit; or -1. */
 static int lower_nest(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	static const int levels[] = { 3, 1, 0 };
@@ -229,7 +229,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 		if (!r)
 			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
 	}
-	return r ? -1 : 0;
+	return r > 0 ? 2 : r;
 }
 
 /* What was dropped is made again. As lower_nest(). */
@@ -255,7 +255,7 @@ static void drop_sections(struct backend *be, int first)
 		image_free(be->section[--be->num_sections].im);
 }
 
-/* The sections of an entry. 0, -1, or 1: something that was dropped cannot be made again. */
+/* The sections of an entry. 0, -1, or 1: a nest cannot be made with what is resident, as it lies. */
 static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 {
 	struct be_section *first = be->section + be->num_sections;
@@ -282,7 +282,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 		r = lower_nest(be, first, s);
 		if (r < 0)
 			return -1;
-		if (r && be->grouped) /* nests must stay as they are */
+		if (r == 2 || (r && be->grouped)) /* or nests must stay as they are */
 			return 1;
 		if (r) {
 			be_note(be, "not fused so far: %s", be->error);
@@ -298,7 +298,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 		be->num_sections++;
 		r = lower_dropped(be, first);
 		if (r)
-			return r;
+			return r < 0 ? -1 : 1;
 	}
 	return 0;
 }
@@ -327,37 +327,6 @@ static void add_steps(struct backend *be, const struct module_entry *e, int firs
 		add_step(be, RDU_STEP_END, 0);
 }
 
-/* Makes the sections of an entry. 0, -1, or 1: with what groups it has, it cannot be. */
-static int make_sections(struct backend *be, int entry)
-{
-	struct module_entry *e = &be->m->entries[entry];
-	int first = be->num_sections, r;
-
-	if (be->level > 0 && be_resident(be, e))
-		return -1;
-	r = lower_nests(be, e, entry);
-	if (r > 0 && !be->grouped) { /* then without anything resident */
-		be_note(be, "%s: nothing stays in scratchpads: %s", e->name, be->error);
-		drop_sections(be, first);
-		be_resident_drop(be, e);
-		r = lower_nests(be, e, entry);
-	}
-	if (!r && be->level > 0)
-		be_cut(be, first);
-	return r;
-}
-
-/* ---- with groups or without ------------------------------------------------------- */
-
-/* What an entry point has become, put aside. */
-struct outcome {
-	int num_sections, num_notes;
-	struct be_section *section;
-	struct residence *residence;
-	int64_t *stride;
-	uint64_t cycles;
-};
-
 static int64_t *copy_strides(const struct module *m)
 {
 	size_t size = sizeof(m->tensors[0]->stride);
@@ -374,6 +343,40 @@ static void set_strides(const struct module *m, const int64_t *s)
 		memcpy(m->tensors[i]->stride, s + (size_t)i * RDU_MAX_DIMS,
 		       sizeof(m->tensors[i]->stride));
 }
+
+/* Makes the sections of an entry. 0, -1, or 1: with what groups it has, it cannot be. */
+static int make_sections(struct backend *be, int entry)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	int first = be->num_sections, r;
+	int64_t *stride = copy_strides(be->m);
+
+	r = be->level > 0 ? be_resident(be, e) : 0;
+	if (!r)
+		r = lower_nests(be, e, entry);
+	if (r > 0 && !be->grouped && be->level > 0) { /* then without anything resident */
+		be_note(be, "%s: nothing stays in scratchpads: %s", e->name, be->error);
+		drop_sections(be, first);
+		be_resident_drop(be, e);
+		set_strides(be->m, stride);
+		r = lower_nests(be, e, entry);
+	}
+	if (!r && be->level > 0)
+		be_cut(be, first);
+	free(stride);
+	return r > 0 && !be->grouped ? -1 : r;
+}
+
+/* ---- with groups or without ------------------------------------------------------- */
+
+/* What an entry point has become, put aside. */
+struct outcome {
+	int num_sections, num_notes;
+	struct be_section *section;
+	struct residence *residence;
+	int64_t *stride;
+	uint64_t cycles;
+};
 
 static uint64_t sum_cycles(const struct backend *be, int first)
 {
