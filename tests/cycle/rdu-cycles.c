@@ -61,14 +61,15 @@ static bool gathers(const struct rdu_section *s)
 	return false;
 }
 
-/* Number of an entry point by its name; one that is not there, or that has loops, ends this. */
+/* An entry point by its name or number; one that is not there, or that has loops, ends this. */
 static uint32_t find_entry(const struct rdu_prog_header *h, const struct rdu_prog_entry *en,
 			   const struct rdu_prog_step *step, const char *name)
 {
 	uint32_t e = 0;
+	char number[12] = "0";
 
-	while (name && e < h->num_entries && strcmp(en[e].name, name))
-		e++;
+	while (name && e < h->num_entries && strcmp(en[e].name, name) && strcmp(number, name))
+		snprintf(number, sizeof(number), "%u", ++e);
 	if (e == h->num_entries) {
 		fprintf(stderr, "rdu-cycles: there is no entry point '%s'\n", name);
 		exit(2);
