@@ -158,6 +158,14 @@ static void access_init(struct access *a, struct tensor *t)
 	a->gather_in = -1;
 }
 
+bool nest_counts(const struct nest *n, int d)
+{
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
+			return true;
+	return false;
+}
+
 void nest_cut_dim(struct nest *n, int d, int64_t inner)
 {
 	int at = n->ndim++;

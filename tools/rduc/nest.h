@@ -171,6 +171,8 @@ bool nests_apart(const struct module_entry *e, int first, int last);
 /* Take a nest out again, and free it. */
 void module_drop(struct module_entry *e, struct nest *n);
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
+/* Does an expression use the index along dimension d itself? */
+bool nest_counts(const struct nest *n, int d);
 /* Cuts dimension d: it keeps the steps of `inner`; a new one, the last, has those within. */
 void nest_cut_dim(struct nest *n, int d, int64_t inner);
 int nest_input(struct nest *n, struct tensor *t); /* all coefficients 0 */

@@ -153,14 +153,6 @@ static int64_t outermost_step(const struct tensor *t, int64_t slice)
 
 /* ---- which nests --------------------------------------------------------------- */
 
-static bool counts(const struct nest *n, int d)
-{
-	for (int i = 0; i < n->num_expr; i++)
-		if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
-			return true;
-	return false;
-}
-
 /* Can nest number q run the loops with those before it? Its own are found from what it reads of
  * theirs; of the first, from `made`, a result. */
 static bool take(struct trial *g, int q, const struct access *made)
@@ -187,7 +179,8 @@ static bool take(struct trial *g, int q, const struct access *made)
 		if (!stays_in_slice(n, &n->in[i], slice, s))
 			return false;
 	}
-	if (!found || (s->inner > 1 && (counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)))
+	if (!found ||
+	    (s->inner > 1 && (nest_counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)))
 		return false;
 	for (int i = 0; i < n->num_out; i++) {
 		const struct access *a = &n->out[i].access;

@@ -73,14 +73,6 @@ static struct tensor **find_finest(const struct module *m)
 	return finest;
 }
 
-static bool counts(const struct nest *n, int d)
-{
-	for (int i = 0; i < n->num_expr; i++)
-		if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
-			return true;
-	return false;
-}
-
 /* The dimension of a nest whose steps are `coef` elements of tensor dimension k; -1: none. */
 static int with_coef(const struct nest *n, const struct access *a, int k, int64_t coef)
 {
@@ -109,7 +101,7 @@ static bool spread(struct nest *n, const struct access *a, int k, const struct t
 			if (d < 0)
 				return false;
 			if (n->dim[d].extent > left) {
-				if (n->dim[d].extent % left || counts(n, d) ||
+				if (n->dim[d].extent % left || nest_counts(n, d) ||
 				    n->ndim == NEST_MAX_DIMS)
 					return false;
 				nest_cut_dim(n, d, left);
