@@ -702,11 +702,14 @@ static ssize_t far_from_torch(struct run *r, const struct tensor *t, const float
 		most = fmax(most, fabs((double)want[k] - (is_loss(t) ? 0 : was[k])));
 		size = fmax(size, fabs(want[k]));
 	}
-	for (size_t k = 0; k < n; k++)
+	for (size_t k = 0; k < n; k++) {
+		if (got[k] == want[k] || (isnan(got[k]) && isnan(want[k])))
+			continue; /* infinities, which have no distance */
 		if (!(fabs((double)got[k] - want[k]) <=
 		      2e-3 * most + 2e-6 * size + NOISE_TIMES * spread +
 			      64 * fabs(wide_element(r, t, k) - (double)got[k])))
 			return (ssize_t)k;
+	}
 	return -1;
 }
 
