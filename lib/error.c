@@ -249,6 +249,7 @@ static void describe_element(struct rdu_program *prog, const struct rdu_prog_sec
 		uint64_t n = rdu_dtype_size(s->dtype);
 		unsigned char *map;
 		int64_t value;
+		double real;
 
 		if (s->region != seg->region || at < s->offset ||
 		    at - s->offset >= rdu_symbol_size(s))
@@ -260,7 +261,12 @@ static void describe_element(struct rdu_program *prog, const struct rdu_prog_sec
 		if (!map || place->offset + at + 8 > place->buf->size)
 			return;
 		memcpy(&value, map + place->offset + at, 8);
-		snprintf(text + strlen(text), size - strlen(text), ", %lld", (long long)value);
+		memcpy(&real, &value, 8);
+		if (s->dtype == RDU_DT_F64)
+			snprintf(text + strlen(text), size - strlen(text), ", %g", real);
+		else
+			snprintf(text + strlen(text), size - strlen(text),
+				 s->dtype == RDU_DT_U64 ? ", %llu" : ", %lld", (long long)value);
 		return;
 	}
 	snprintf(text, size, ": byte %llu of region \"%.63s\"", (unsigned long long)at,

@@ -152,11 +152,17 @@ RDU_EXPORT size_t rdu_dtype_size(uint32_t dtype)
 	case RDU_DT_BOOL:
 		return 1;
 	case RDU_DT_BF16:
+	case RDU_DT_F16:
+	case RDU_DT_I16:
+	case RDU_DT_U16:
 		return 2;
 	case RDU_DT_F32:
 	case RDU_DT_I32:
+	case RDU_DT_U32:
 		return 4;
 	case RDU_DT_I64:
+	case RDU_DT_U64:
+	case RDU_DT_F64:
 		return 8;
 	}
 	return 0;
@@ -171,6 +177,10 @@ RDU_EXPORT const char *rdu_dtype_name(uint32_t dtype)
 		return "uint8";
 	case RDU_DT_I8:
 		return "int8";
+	case RDU_DT_U16:
+		return "uint16";
+	case RDU_DT_I16:
+		return "int16";
 	case RDU_DT_I32:
 		return "int32";
 	case RDU_DT_I64:
@@ -179,6 +189,14 @@ RDU_EXPORT const char *rdu_dtype_name(uint32_t dtype)
 		return "bool";
 	case RDU_DT_BF16:
 		return "bfloat16";
+	case RDU_DT_F16:
+		return "float16";
+	case RDU_DT_F64:
+		return "float64";
+	case RDU_DT_U32:
+		return "uint32";
+	case RDU_DT_U64:
+		return "uint64";
 	}
 	return "unknown";
 }

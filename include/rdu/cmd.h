@@ -161,7 +161,7 @@ enum rdu_fault {
  * X(name, value, text)
  */
 #define RDU_TRAPS(X) \
-	X(LOAD, 1, "an int64 element does not fit 32 bits") \
+	X(LOAD, 1, "an element of 64 bits does not fit 32") \
 	X(STORE, 2, "a value does not fit the elements it is stored as") \
 	X(INT64, 3, "the result of int64 arithmetic does not fit 32 bits") \
 	X(CONVERT, 4, "a floating-point value converted to int64 does not fit 32 bits") \

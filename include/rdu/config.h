@@ -225,7 +225,8 @@ struct rdu_cfg_operand {
 	X(FLOOR, 78, 1, 1, "largest integer not above a") \
 	X(CEIL, 79, 1, 1, "smallest integer not below a") \
 	X(ROUND, 80, 1, 1, "nearest integer, halves to even") \
-	X(RNG, 81, 2, 1, "32 random bits from seed a and index b (counter-based, defined in Documentation)")
+	X(RNG, 81, 2, 1, "32 random bits from seed a and index b (counter-based, defined in Documentation)") \
+	X(F2H, 82, 1, 1, "fp32 rounded to the nearest fp16 (even), as fp32")
 
 enum rdu_simd_op {
 #define RDU_SIMD_ENUM(n, v, o, t, d) RDU_SIMD_##n = v,
@@ -283,12 +284,16 @@ struct rdu_cfg_systolic {
 /* ---- PMU and AGCU ----------------------------------------------------- */
 
 enum rdu_format { /* of an element in a segment (AGCU); PMU: always WORD */
-	RDU_FMT_WORD = 0, /* fp32 or int32 */
+	RDU_FMT_WORD = 0, /* fp32, int32 or uint32 */
 	RDU_FMT_BF16 = 1, /* fp32 in the stream; stored by nearest even */
-	RDU_FMT_I8 = 2,   /* I8, U8, I16, I64: int32 in the stream. A value that does not */
+	RDU_FMT_I8 = 2,   /* I8 to U16, U64: int32 in the stream. A value that does not */
 	RDU_FMT_U8 = 3,   /* fit where it goes, in either direction, is a fault: VALUE. */
 	RDU_FMT_I64 = 4,
 	RDU_FMT_I16 = 5,
+	RDU_FMT_U16 = 6,
+	RDU_FMT_F16 = 7, /* fp32 in the stream; stored by nearest even */
+	RDU_FMT_F64 = 8, /* fp32 in the stream, nearest even; beyond fp32: VALUE */
+	RDU_FMT_U64 = 9,
 };
 
 enum rdu_pack { /* PMU WRITE: fp32 on the stream to bf16 pairs in the scratchpad */

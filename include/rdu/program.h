@@ -110,9 +110,15 @@ enum rdu_dtype {
 	RDU_DT_F32 = 1,
 	RDU_DT_U8 = 2,
 	RDU_DT_I8 = 3,
+	RDU_DT_U16 = 4,
+	RDU_DT_I16 = 5,
 	RDU_DT_I32 = 6,
 	RDU_DT_I64 = 7,
 	RDU_DT_BOOL = 9,
+	RDU_DT_F16 = 10,
+	RDU_DT_F64 = 11,
+	RDU_DT_U32 = 12,
+	RDU_DT_U64 = 13,
 	RDU_DT_BF16 = 16,
 };
 

@@ -4,6 +4,7 @@
  * for runs of the innermost loop: one copy for all of it where that is
  * contiguous, one range of lanes a vector where there are predicates.
  */
+#include <math.h>
 #include <string.h>
 #include "execute.h"
 #include "numerics.h"
@@ -164,23 +165,42 @@ static bool misfit(struct access_run *r, enum rdu_trap what, const unsigned char
 	return false;
 }
 
-/* n elements at `at` to words: those of I64 must be int32 values. */
+/* Does an element of 64 bits fit the word it is read as? */
+static inline bool fits_word(unsigned int format, uint64_t e)
+{
+	double d;
+
+	switch (format) {
+	case RDU_FMT_I64:
+		return !((e + 0x80000000u) >> 32);
+	case RDU_FMT_U64:
+		return !(e >> 31);
+	case RDU_FMT_F64: /* what has no infinity may not become one */
+		memcpy(&d, &e, 8);
+		return !isfinite(d) || isfinite((float)d);
+	}
+	return true;
+}
+
+/* n elements at `at` to words: those of 64 bits must fit. */
 static bool get(struct access_run *r, const struct rdu_kernels *k, size_t n, uint32_t *out,
 		const unsigned char *at)
 {
-	uint64_t wide = 0, e;
+	unsigned int format = r->plan->cfg->format;
+	bool fit = true;
+	uint64_t e;
 	size_t i;
 
-	k->load[r->plan->cfg->format](n, out, at);
-	if (r->plan->cfg->format != RDU_FMT_I64)
+	k->load[format](n, out, at);
+	if (r->plan->elem != 8)
 		return true;
 	for (i = 0; i < n; i++) {
 		memcpy(&e, at + i * 8, 8);
-		wide |= (e + 0x80000000u) >> 32;
+		fit &= fits_word(format, e);
 	}
-	if (!wide)
+	if (fit)
 		return true;
-	for (i = 0; memcpy(&e, at + i * 8, 8), !((e + 0x80000000u) >> 32); i++)
+	for (i = 0; memcpy(&e, at + i * 8, 8), fits_word(format, e); i++)
 		;
 	return misfit(r, RDU_TRAP_LOAD, at + i * 8);
 }
@@ -192,13 +212,14 @@ static bool put(struct access_run *r, const struct rdu_kernels *k, size_t n, uns
 	static const struct {
 		uint32_t low, bits; /* lowest value, negated; bits of an element */
 	} range[] = {
-		[RDU_FMT_I8] = { 0x80, 8 }, [RDU_FMT_U8] = { 0, 8 }, [RDU_FMT_I16] = { 0x8000, 16 }
+		[RDU_FMT_I8] = { 0x80, 8 },	 [RDU_FMT_U8] = { 0, 8 },   [RDU_FMT_I16] = { 0x8000, 16 },
+		[RDU_FMT_U16] = { 0, 16 }, [RDU_FMT_U64] = { 0, 31 },
 	};
 	unsigned int format = r->plan->cfg->format;
 	uint32_t low, bits, out = 0;
 	size_t i;
 
-	if (format == RDU_FMT_I8 || format == RDU_FMT_U8 || format == RDU_FMT_I16) {
+	if (format < sizeof(range) / sizeof(range[0]) && range[format].bits) {
 		low = range[format].low;
 		bits = range[format].bits;
 		for (i = 0; i < n; i++)

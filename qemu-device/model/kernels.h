@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define RDU_NUM_OPS 82 /* highest operation + 1 */
+#define RDU_NUM_OPS 83 /* highest operation + 1 */
+#define RDU_NUM_FORMATS 10
 
 /* out[i] = op(a[i], b[i], c[i]) for i < n; out may be one of the inputs. */
 typedef void rdu_map_fn(size_t n, uint32_t *out, const uint32_t *a, const uint32_t *b,
@@ -54,8 +55,8 @@ struct rdu_kernels {
 	void (*pack_lane)(size_t n, uint32_t *out, const uint32_t *in);
 	void (*pack_low)(size_t n, uint32_t *out, const uint32_t *in);
 	/* Segment formats: n elements to words and back. */
-	void (*load[6])(size_t n, uint32_t *out, const void *in);
-	void (*store[6])(size_t n, void *out, const uint32_t *in);
+	void (*load[RDU_NUM_FORMATS])(size_t n, uint32_t *out, const void *in);
+	void (*store[RDU_NUM_FORMATS])(size_t n, void *out, const uint32_t *in);
 	/* n rows of words, `*_step` words apart. */
 	void (*rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
 		     const uint32_t *in, ptrdiff_t in_step);

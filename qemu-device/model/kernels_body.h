@@ -241,7 +241,11 @@ FORMAT_KERNEL(bf16, uint16_t, (uint32_t)e << 16, rdu_bf16(v))
 FORMAT_KERNEL(i8, int8_t, (uint32_t)(int32_t)e, v)
 FORMAT_KERNEL(u8, uint8_t, e, v)
 FORMAT_KERNEL(i16, int16_t, (uint32_t)(int32_t)e, v)
+FORMAT_KERNEL(u16, uint16_t, e, v)
 FORMAT_KERNEL(i64, int64_t, (uint32_t)e, (int32_t)v)
+FORMAT_KERNEL(u64, uint64_t, (uint32_t)e, v)
+FORMAT_KERNEL(f16, uint16_t, rdu_f16_wide(e), rdu_f16(v))
+FORMAT_KERNEL(f64, double, rdu_canon((float)e), rdu_f(rdu_canon(rdu_f(v))))
 
 static void load_word(size_t n, uint32_t *out, const void *in)
 {
@@ -387,6 +391,10 @@ static const struct rdu_kernels kernels = {
 		[RDU_FMT_U8] = load_u8,
 		[RDU_FMT_I64] = load_i64,
 		[RDU_FMT_I16] = load_i16,
+		[RDU_FMT_U16] = load_u16,
+		[RDU_FMT_F16] = load_f16,
+		[RDU_FMT_F64] = load_f64,
+		[RDU_FMT_U64] = load_u64,
 	},
 	.store = {
 		[RDU_FMT_WORD] = store_word,
@@ -395,6 +403,10 @@ static const struct rdu_kernels kernels = {
 		[RDU_FMT_U8] = store_u8,
 		[RDU_FMT_I64] = store_i64,
 		[RDU_FMT_I16] = store_i16,
+		[RDU_FMT_U16] = store_u16,
+		[RDU_FMT_F16] = store_f16,
+		[RDU_FMT_F64] = store_f64,
+		[RDU_FMT_U64] = store_u64,
 	},
 	.rows = rows_words,
 	.part = PART,

@@ -224,6 +224,30 @@ static inline uint32_t rdu_bf16(uint32_t u)
 	return (u & 0x7fffffff) > 0x7f800000 ? RDU_NAN_BITS >> 16 : r;
 }
 
+/* fp32 bits to fp16, nearest even. */
+static inline uint32_t rdu_f16(uint32_t u)
+{
+	uint32_t a = u & 0x7fffffff, r;
+	uint32_t normal = (a + 0xfff + (a >> 13 & 1) - (112u << 23)) >> 13;
+	/* Below 2^-14: beside 0.5 a unit in the last place is 2^-24, as it is there. */
+	uint32_t tiny = rdu_u(rdu_f(a) + 0.5f) - 0x3f000000;
+
+	r = a < 0x38800000 ? tiny : normal;
+	r = a >= 0x47800000 ? 0x7c00 : r;
+	r = a > 0x7f800000 ? 0x7e00 : r;
+	return r | (a > 0x7f800000 ? 0 : u >> 16 & 0x8000);
+}
+
+/* fp16 to fp32 bits: exact. */
+static inline uint32_t rdu_f16_wide(uint32_t h)
+{
+	uint32_t a = h & 0x7fff, normal = (a << 13) + (112u << 23);
+	uint32_t r = a < 0x0400 ? rdu_u((float)(int32_t)a * 0x1p-24f) : normal;
+
+	r = a >= 0x7c00 ? normal + (112u << 23) : r;
+	return r | (h & 0x8000) << 16;
+}
+
 /* Philox 2x32-10 (Salmon et al., SC'11): counter {index, 0}, key seed; word 0. */
 static inline uint32_t rdu_rng(uint32_t seed, uint32_t index)
 {

@@ -19,11 +19,15 @@ static unsigned int element_bytes(unsigned int format)
 	switch (format) {
 	case RDU_FMT_BF16:
 	case RDU_FMT_I16:
+	case RDU_FMT_U16:
+	case RDU_FMT_F16:
 		return 2;
 	case RDU_FMT_I8:
 	case RDU_FMT_U8:
 		return 1;
 	case RDU_FMT_I64:
+	case RDU_FMT_U64:
+	case RDU_FMT_F64:
 		return 8;
 	}
 	return 4;

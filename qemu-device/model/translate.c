@@ -5,7 +5,8 @@
 #include "execute.h"
 
 static const uint8_t elem_size[] = { [RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,
-				     [RDU_FMT_U8] = 1,	 [RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2 };
+				     [RDU_FMT_U8] = 1,	 [RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2,
+				     [RDU_FMT_U16] = 2,	 [RDU_FMT_F16] = 2,  [RDU_FMT_F64] = 8, [RDU_FMT_U64] = 8 };
 
 void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask)
 {

@@ -291,7 +291,7 @@ static int check_access_flags(struct rdu_section *s, struct rdu_unit_prog *p, bo
 	if (a->lanes < 1 || a->lanes > s->chip.lanes)
 		return RDU_REFUSE(s, diag, FORMAT, &a->lanes, "%u lanes of %u", a->lanes,
 				  s->chip.lanes);
-	if (a->format > RDU_FMT_I16 || (pmu && a->format != RDU_FMT_WORD))
+	if (a->format > RDU_FMT_U64 || (pmu && a->format != RDU_FMT_WORD))
 		return RDU_REFUSE(s, diag, FORMAT, &a->format, "format %u", a->format);
 	if (a->pack > RDU_PACK_LOW || (a->pack && c->kind != RDU_KIND_WRITE))
 		return RDU_REFUSE(s, diag, FORMAT, &a->pack, "packing %u", a->pack);

@@ -6,6 +6,7 @@
  * writes a burst out when it is full, when its place is needed, and when the
  * activation ends.
  */
+#include <math.h>
 #include <string.h>
 #include "cycle_priv.h"
 #include "numerics.h"
@@ -15,11 +16,15 @@ static uint32_t element_bytes(unsigned int format)
 	switch (format) {
 	case RDU_FMT_BF16:
 	case RDU_FMT_I16:
+	case RDU_FMT_U16:
+	case RDU_FMT_F16:
 		return 2;
 	case RDU_FMT_I8:
 	case RDU_FMT_U8:
 		return 1;
 	case RDU_FMT_I64:
+	case RDU_FMT_U64:
+	case RDU_FMT_F64:
 		return 8;
 	}
 	return 4;
@@ -28,6 +33,7 @@ static uint32_t element_bytes(unsigned int format)
 static uint32_t load_element(const unsigned char *at, unsigned int format)
 {
 	uint32_t word = 0;
+	double d;
 
 	memcpy(&word, at, element_bytes(format) < 4 ? element_bytes(format) : 4);
 	switch (format) {
@@ -37,17 +43,28 @@ static uint32_t load_element(const unsigned char *at, unsigned int format)
 		return (uint32_t)(int32_t)(int8_t)word;
 	case RDU_FMT_I16:
 		return (uint32_t)(int32_t)(int16_t)word;
+	case RDU_FMT_F16:
+		return rdu_f16_wide(word);
+	case RDU_FMT_F64:
+		memcpy(&d, at, 8);
+		return rdu_canon((float)d);
 	}
 	return word;
 }
 
-/* Does an int64 fit the 32 bits of a lane? */
-static bool fits(const unsigned char *at)
+/* Does an element of 64 bits fit the 32 bits of a lane? */
+static bool fits(const unsigned char *at, unsigned int format)
 {
 	int64_t v;
+	double d;
 
+	if (element_bytes(format) != 8)
+		return true;
 	memcpy(&v, at, 8);
-	return v == (int32_t)v;
+	memcpy(&d, at, 8);
+	if (format == RDU_FMT_F64)
+		return !isfinite(d) || isfinite((float)d);
+	return format == RDU_FMT_I64 ? v == (int32_t)v : v >= 0 && v <= INT32_MAX;
 }
 
 /* Can the format hold the int32? No format changes a value on its own. */
@@ -62,6 +79,10 @@ static bool holds(unsigned int format, uint32_t v)
 		return x == (uint8_t)x;
 	case RDU_FMT_I16:
 		return x == (int16_t)x;
+	case RDU_FMT_U16:
+		return x == (uint16_t)x;
+	case RDU_FMT_U64:
+		return x >= 0;
 	}
 	return true;
 }
@@ -69,13 +90,16 @@ static bool holds(unsigned int format, uint32_t v)
 static void store_element(unsigned char *at, unsigned int format, uint32_t v)
 {
 	int64_t wide = (int32_t)v;
+	double d = rdu_f(rdu_canon(rdu_f(v)));
 
-	if (format == RDU_FMT_I64) {
-		memcpy(at, &wide, 8);
+	if (element_bytes(format) == 8) {
+		memcpy(at, format == RDU_FMT_F64 ? (void *)&d : (void *)&wide, 8);
 		return;
 	}
 	if (format == RDU_FMT_BF16)
 		v = rdu_bf16(v);
+	if (format == RDU_FMT_F16)
+		v = rdu_f16(v);
 	memcpy(at, &v, element_bytes(format));
 }
 
@@ -241,7 +265,7 @@ static bool start_load(struct cycle_sim *m, struct agcu *agcu, struct unit_progr
 			return false;
 		if (g->data)
 			w->data[lane[i]] = load_element(g->data + address[i] * bytes, a->format);
-		if (g->data && a->format == RDU_FMT_I64 && !fits(g->data + address[i] * bytes)) {
+		if (g->data && !fits(g->data + address[i] * bytes, a->format)) {
 			cycle_fail(
 				m,
 				"unit program %u: element %lld of segment %u does not fit 32 bits",

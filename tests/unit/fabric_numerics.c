@@ -53,7 +53,7 @@ static void test_maps(const struct rdu_kernels *k)
 			bad += !same_words(ops[o].name, out, want, n);
 		}
 	}
-	ok(!bad && tested == 47, "%s: %d lane-wise operations", k->name, tested);
+	ok(!bad && tested == 48, "%s: %d lane-wise operations", k->name, tested);
 }
 
 static void test_accs(const struct rdu_kernels *k)
@@ -358,6 +358,27 @@ static void test_exact(void)
 	   "zeros, NaN and SELECT");
 }
 
+/* fp16 and back, and what lies between two of them: to the nearer, halves to the even one. */
+static void test_half(void)
+{
+	bool good = true;
+
+	for (uint32_t h = 0; h < 0x7c00; h++) {
+		float a = rdu_f(rdu_f16_wide(h)), b = rdu_f(rdu_f16_wide(h + 1)), mid;
+
+		b = h == 0x7bff ? 65536 : b; /* from the middle on it is an infinity */
+		mid = (a + b) / 2;
+		good &= rdu_f16(rdu_u(a)) == h && rdu_f16(rdu_u(-a)) == (h | 0x8000);
+		good &= rdu_f16(rdu_u(mid)) == h + (h & 1);
+		good &= rdu_f16(rdu_u(nextafterf(mid, 0))) == h;
+		good &= rdu_f16(rdu_u(-nextafterf(mid, INFINITY))) == ((h + 1) | 0x8000);
+	}
+	good &= rdu_f(rdu_f16_wide(1)) == 0x1p-24f && rdu_f(rdu_f16_wide(0x7bff)) == 65504;
+	good &= rdu_f16_wide(0xfc00) == 0xff800000 && rdu_f16(0x7f7fffff) == 0x7c00;
+	good &= rdu_f16(0xff800000) == 0xfc00 && rdu_f16(0xffc00000) == 0x7e00;
+	ok(good, "fp32 to fp16 and back");
+}
+
 int main(void)
 {
 	const struct rdu_kernels *k;
@@ -370,6 +391,7 @@ int main(void)
 		test_mac(k, i ? 20000 : 1000, false);
 		test_mac(k, 3000, true);
 	}
+	test_half();
 	test_exact();
 	test_tails();
 	return tap_done();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Small configurations, each run and compared with plain C loops. */
+#include <math.h>
 #include "fabric_test.h"
 
 #define VECS 100 /* vectors */
@@ -253,12 +254,21 @@ static void test_transpose(struct rig *r)
 	}
 }
 
+/* What the bits of an fp16 say. */
+static float half_value(uint16_t h)
+{
+	int e = h >> 10 & 31, m = h & 1023;
+	float v = e == 31 ? (m ? NAN : INFINITY) : e ? ldexpf(m + 1024, e - 25) : ldexpf(m, -24);
+
+	return h & 0x8000 ? -v : v;
+}
+
 static void test_formats(struct rig *r)
 {
-	static const uint8_t size[] = { 4, 2, 1, 1, 8, 2 };
+	static const uint8_t size[] = { 4, 2, 1, 1, 8, 2, 2, 2, 8, 8 };
 	int L = r->chip.lanes, n = 20;
 
-	for (int f = 1; f < 6; f++) {
+	for (int f = 1; f < (int)sizeof(size); f++) {
 		struct cfgb *b = cfgb_new(&r->chip, 1);
 		uint32_t ld = put_load(b, 0, 0, n), st = put_store(b, 1, 1, n);
 		uint32_t st2 = put_store(b, 2, 2, n);
@@ -274,12 +284,22 @@ static void test_formats(struct rig *r)
 		for (int i = 0; i < n * L; i++) {
 			int16_t h;
 			int64_t q = (int32_t)rnd();
+			double d = (double)rndf();
 
 			if (f == RDU_FMT_BF16) {
 				h = bf(rndf());
 				memcpy(bytes + 2 * i, &h, 2);
 			}
-			if (f == RDU_FMT_I64)
+			if (f == RDU_FMT_F16) { /* all of them but NaN, of which there is one */
+				h = (int16_t)(i * 37);
+				h = (h & 0x7fff) > 0x7c00 ? 0x7e00 : h;
+				memcpy(bytes + 2 * i, &h, 2);
+			}
+			if (f == RDU_FMT_U64)
+				q &= INT32_MAX;
+			if (f == RDU_FMT_F64)
+				memcpy(&q, &d, 8);
+			if (size[f] == 8)
 				memcpy(bytes + 8 * i, &q, 8);
 		}
 		memset(out1, 0, sizeof(out1));
@@ -292,12 +312,21 @@ static void test_formats(struct rig *r)
 			int64_t q;
 
 			memcpy(&h, bytes + 2 * i, 2);
+			double d;
+			float single;
+			uint32_t v, word;
+
 			memcpy(&q, bytes + 8 * i, 8);
-			uint32_t v = f == RDU_FMT_BF16	? (uint32_t)h << 16
-				     : f == RDU_FMT_I8	? (uint32_t)(int8_t)bytes[i]
-				     : f == RDU_FMT_U8	? bytes[i]
-				     : f == RDU_FMT_I64 ? (uint32_t)q
-							: (uint32_t)(int16_t)h;
+			memcpy(&d, bytes + 8 * i, 8);
+			single = f == RDU_FMT_F16 ? half_value(h) : (float)d;
+			memcpy(&word, &single, 4);
+			v = f == RDU_FMT_BF16			   ? (uint32_t)h << 16
+			    : f == RDU_FMT_I8			   ? (uint32_t)(int8_t)bytes[i]
+			    : f == RDU_FMT_U8			   ? bytes[i]
+			    : f == RDU_FMT_U16			   ? h
+			    : f == RDU_FMT_F16 || f == RDU_FMT_F64 ? word
+			    : size[f] == 8			   ? (uint32_t)q
+								   : (uint32_t)(int16_t)h;
 
 			good = SAME(out0, i, v) && good;
 		}
@@ -322,26 +351,37 @@ static bool stops(struct rig *r, struct cfgb *b, uint32_t program, uint32_t info
 	return false;
 }
 
-/* What a format cannot hold, at some place among what it can: loaded from I64,
- * stored as an integer. */
+/* What a format cannot hold, at some place among what it can: loaded from one of 64
+ * bits (F64: the bits), stored as an integer. */
 static void test_misfits(struct rig *r)
 {
 	static const struct {
 		int format, size;
+		bool load;
 		int64_t fits[2], not [3];
 	} row[] = {
 		{ RDU_FMT_I64,
 		  8,
+		  true,
 		  { INT32_MIN, INT32_MAX },
 		  { 1ll << 31, -(1ll << 31) - 1, 1ll << 32 } },
-		{ RDU_FMT_I8, 1, { -128, 127 }, { 128, -129, INT32_MIN } },
-		{ RDU_FMT_U8, 1, { 0, 255 }, { 256, -1, INT32_MIN } },
-		{ RDU_FMT_I16, 2, { -32768, 32767 }, { 32768, -32769, INT32_MAX } },
+		{ RDU_FMT_U64, 8, true, { 0, INT32_MAX }, { 1ll << 31, -1, INT64_MIN } },
+		/* Infinity; the largest number, one that would round up to an infinity */
+		{ RDU_FMT_F64,
+		  8,
+		  true,
+		  { 0x3ff0000000000000, 0x7ff0000000000000 },
+		  { 0x7fefffffffffffff, 0x47effffff0000000, -0x10000000000001 } },
+		{ RDU_FMT_I8, 1, false, { -128, 127 }, { 128, -129, INT32_MIN } },
+		{ RDU_FMT_U8, 1, false, { 0, 255 }, { 256, -1, INT32_MIN } },
+		{ RDU_FMT_I16, 2, false, { -32768, 32767 }, { 32768, -32769, INT32_MAX } },
+		{ RDU_FMT_U16, 2, false, { 0, 65535 }, { 65536, -1, INT32_MIN } },
+		{ RDU_FMT_U64, 8, false, { 0, INT32_MAX }, { -1, INT32_MIN, -5 } },
 	};
 	int L = r->chip.lanes, n = 20, all = n * L;
 
 	for (size_t k = 0; k < sizeof(row) / sizeof(row[0]); k++) {
-		bool load = row[k].format == RDU_FMT_I64, good = true;
+		bool load = row[k].load, good = true;
 		int64_t *q = (int64_t *)in0;
 
 		for (int t = -1; t < 12; t++) {

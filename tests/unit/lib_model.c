@@ -472,7 +472,7 @@ static void test_wide_index(void)
 	ok(!rdu_program_run(s.prog, NULL, NULL) && s.y[5] == s.x[7], "a gather by int64");
 	index[5] = (1ll << 32) + 5;
 	refused(rdu_program_run(s.prog, NULL, NULL), -EFAULT, s.prog,
-		"an int64 element does not fit 32 bits: element 5 of \"index\", 4294967301",
+		"an element of 64 bits does not fit 32: element 5 of \"index\", 4294967301",
 		"2^32 + 5 is not 5");
 	ok(rdu_context_get_fault(s.ctx, &fault) == 1 && fault.code == RDU_FAULT_VALUE &&
 		   fault.info == RDU_TRAP_LOAD && fault.address == 5 * sizeof(*index),

@@ -84,9 +84,12 @@ static int find_symbols(struct session *s, struct request *r)
 	return check_files(use, n);
 }
 
+/* A .npy file has bfloat16 as uint16: its bits. */
 static bool same_shape(const struct tensor *t, const struct rdu_file_symbol *sym)
 {
-	return t->dtype == sym->dtype && t->ndim == sym->ndim &&
+	bool bits = t->dtype == RDU_DT_U16 && sym->dtype == RDU_DT_BF16;
+
+	return (t->dtype == sym->dtype || bits) && t->ndim == sym->ndim &&
 	       !memcmp(t->dims, sym->dims, t->ndim * sizeof(t->dims[0]));
 }
 

@@ -95,12 +95,13 @@ static int set_data(const struct reader *r, struct tensor *t, const void *data, 
 static const struct {
 	uint32_t dtype;
 	const char *descr;
-} npy_types
-	[] = {
-		{ RDU_DT_F32, "<f4" },	{ RDU_DT_I64, "<i8" }, { RDU_DT_I32, "<i4" },
-		{ RDU_DT_U8, "|u1" },	{ RDU_DT_I8, "|i1" },  { RDU_DT_BOOL, "|b1" },
-		{ RDU_DT_BF16, "<u2" }, /* NumPy has no bfloat16: its bits */
-	};
+} npy_types[] = {
+	{ RDU_DT_F32, "<f4" },	{ RDU_DT_I64, "<i8" }, { RDU_DT_I32, "<i4" },
+	{ RDU_DT_U8, "|u1" },	{ RDU_DT_I8, "|i1" },  { RDU_DT_BOOL, "|b1" },
+	{ RDU_DT_F16, "<f2" },	{ RDU_DT_F64, "<f8" }, { RDU_DT_I16, "<i2" },
+	{ RDU_DT_U32, "<u4" },	{ RDU_DT_U64, "<u8" }, { RDU_DT_U16, "<u2" },
+	{ RDU_DT_BF16, "<u2" }, /* NumPy has no bfloat16: its bits, read as uint16 */
+};
 
 static int read_npy(const struct reader *r, struct tensor *t, const unsigned char *p, size_t size)
 {
@@ -128,8 +129,8 @@ static int read_npy(const struct reader *r, struct tensor *t, const unsigned cha
 			break;
 	if (!at || i == sizeof(npy_types) / sizeof(npy_types[0]))
 		return bad(r,
-			   "type %.8s: there are float32, int64, int32, uint8, int8, bool and "
-			   "uint16 (bfloat16 bits)",
+			   "type %.8s: there are float16, 32 and 64, int and uint of 8, 16, 32 "
+			   "and 64 bits, and bool",
 			   at ? at + 9 : "?");
 	t->dtype = npy_types[i].dtype;
 	at = strstr(header, "'shape': (");
@@ -187,6 +188,8 @@ enum {
 	INT64_DATA = 7,
 	NAME = 8,
 	RAW_DATA = 9,
+	DOUBLE_DATA = 10,
+	UINT64_DATA = 11,
 	EXTERNAL_DATA = 13,
 	DATA_LOCATION = 14
 };
@@ -226,10 +229,30 @@ static bool append(struct values *v, const void *data, size_t size)
 	return true;
 }
 
-/* int32_data and int64_data: false if the number is none of the tensor's type, too. */
+/* Which field keeps elements of a type, if not the raw one. */
+static unsigned int field_of(uint32_t dtype)
+{
+	switch (dtype) {
+	case RDU_DT_F32:
+		return FLOAT_DATA;
+	case RDU_DT_F64:
+		return DOUBLE_DATA;
+	case RDU_DT_I64:
+		return INT64_DATA;
+	case RDU_DT_U32:
+	case RDU_DT_U64:
+		return UINT64_DATA;
+	}
+	return INT32_DATA;
+}
+
+/* int32_data, int64_data and uint64_data: false if the number is none of the tensor's type, too. */
 static bool append_integer(struct values *v, uint32_t dtype, uint64_t value)
 {
 	int64_t n = (int64_t)value, least = 0, most = UINT8_MAX;
+
+	if (dtype == RDU_DT_U64)
+		return append(v, &value, 8);
 
 	switch (dtype) {
 	case RDU_DT_I8:
@@ -240,11 +263,20 @@ static bool append_integer(struct values *v, uint32_t dtype, uint64_t value)
 		most = 1;
 		break;
 	case RDU_DT_BF16: /* its bits */
+	case RDU_DT_F16:
+	case RDU_DT_U16:
 		most = UINT16_MAX;
+		break;
+	case RDU_DT_I16:
+		least = INT16_MIN;
+		most = INT16_MAX;
 		break;
 	case RDU_DT_I32:
 		least = INT32_MIN;
 		most = INT32_MAX;
+		break;
+	case RDU_DT_U32:
+		most = UINT32_MAX;
 		break;
 	case RDU_DT_I64:
 		least = INT64_MIN;
@@ -284,18 +316,18 @@ static int read_proto(const struct reader *r, struct tensor *t, const unsigned c
 				data = at;
 				at += n;
 				break;
+			case 1:
 			case 5:
-				n = 4;
+				n = (tag & 7) == 1 ? 8 : 4;
 				data = at;
-				if (end - at < 4)
+				if ((size_t)(end - at) < n ||
+				    tag >> 3 != (n == 8 ? DOUBLE_DATA : FLOAT_DATA))
 					goto damaged;
-				at += 4;
+				at += n;
 				break;
 			default:
 				goto damaged;
 			}
-			if ((tag & 7) == 5 && tag >> 3 != FLOAT_DATA)
-				goto damaged;
 			if (!pass) {
 				if (tag == (DATA_TYPE << 3))
 					t->dtype = v;
@@ -314,14 +346,15 @@ static int read_proto(const struct reader *r, struct tensor *t, const unsigned c
 				}
 				break;
 			case FLOAT_DATA:
-				if ((tag & 7) == 0 || n % 4 || t->dtype != RDU_DT_F32 ||
-				    !append(&floats, data, n))
+			case DOUBLE_DATA:
+				if ((tag & 7) == 0 || n % rdu_dtype_size(t->dtype) ||
+				    tag >> 3 != field_of(t->dtype) || !append(&floats, data, n))
 					goto damaged;
 				break;
 			case INT32_DATA:
 			case INT64_DATA:
-				if ((tag >> 3 == INT64_DATA) != (t->dtype == RDU_DT_I64) ||
-				    t->dtype == RDU_DT_F32)
+			case UINT64_DATA:
+				if (tag >> 3 != field_of(t->dtype))
 					goto damaged;
 				while ((tag & 7) == 0 || data < at) {
 					if ((tag & 7) == 2 && !varint(&data, at, &v))
@@ -351,8 +384,8 @@ static int read_proto(const struct reader *r, struct tensor *t, const unsigned c
 		}
 		if (!pass && !rdu_dtype_size(t->dtype)) {
 			bad(r,
-			    "%s type %u: there are float32, int64, int32, uint8, int8, bool and "
-			    "bfloat16",
+			    "%s type %u: there are float16, 32 and 64, bfloat16, int and uint of "
+			    "8, 16, 32 and 64 bits, and bool",
 			    t->dtype ? "ONNX" : "not a TensorProto, or", t->dtype);
 			goto out;
 		}
