@@ -355,6 +355,12 @@ static bool known_type(int type)
 	case RDU_DT_I64:
 	case RDU_DT_BOOL:
 	case RDU_DT_BF16:
+	case RDU_DT_F16:
+	case RDU_DT_F64:
+	case RDU_DT_I16:
+	case RDU_DT_U16:
+	case RDU_DT_U32:
+	case RDU_DT_U64:
 		return true;
 	}
 	return false;

@@ -260,10 +260,11 @@ static void weights(void)
 	m.weight.n_int32_data = 12;
 	m.weight.int32_data = (int32_t[12]){ 0, 255, 5, 256 };
 	refused("an element beyond its type", "initializer 'w': element 3 does not fit uint8");
-	m.weight.data_type = 13;
-	m.weight.raw_data.len = 96;
-	m.weight.raw_data.data = (uint8_t *)(uint64_t[12]){ 7, 1ull << 63 };
-	refused("an uint64 beyond int64", "initializer 'w': element 1 does not fit int64");
+	m.weight.data_type = 12; /* uint32, by uint64_data */
+	m.weight.has_raw_data = false;
+	m.weight.n_uint64_data = 12;
+	m.weight.uint64_data = (uint64_t[12]){ UINT32_MAX, 1ull << 32 };
+	refused("an uint32 beyond its type", "initializer 'w': element 1 does not fit uint32");
 }
 
 static void graphs(void)

@@ -197,6 +197,8 @@ struct tensor *tensor_storage(struct tensor *t);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
 int dtype_format(enum rdu_dtype dtype);
 int dtype_size(enum rdu_dtype dtype);
+/* What makes of a word what storing it as that type and reading it again would; MOV: nothing. */
+enum rdu_simd_op dtype_rounding(enum rdu_dtype dtype);
 
 /* ---- the passes ------------------------------------------------------------ */
 
@@ -212,7 +214,7 @@ struct residence {
 	bool resident;
 	bool memory; /* a copy is written to memory, for the nests that read that */
 	int first, last; /* nests of the entry: from the one that makes it to its last reader */
-		int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
+	int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
 	int copies; /* of a slice */
 	int64_t words, part; /* of the tensor, or a slice */
 	int num_parts;
@@ -249,7 +251,7 @@ struct backend {
 	struct tensor *crowded; /* resident, and why the last attempt did not fit; NULL: none */
 	struct share share; /* that the nest being lowered may take */
 	struct group *group; /* pipe.c */
-		int num_groups;
+	int num_groups;
 	bool grouped; /* the entry has groups: its nests must stay as they are */
 	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
 	/* regions.c */
@@ -310,8 +312,9 @@ void be_resident_end(struct backend *be);
 /* Where nest n finds or leaves t: NULL: in memory. */
 const struct residence *residence_of(const struct backend *be, const struct nest *n,
 				     struct tensor *t);
-/* Is what a nest writes there rounded to bf16? A scratchpad holds words, memory would round. */
-bool residence_rounds(const struct residence *r, const struct tensor *t);
+/* How what a nest writes there is rounded: a scratchpad holds words, memory would round. MOV: it
+ * is not, or by being stored. */
+enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t);
 /* Nest n uses t in memory from now on. All nests of t that were lowered must be lowered anew
  * where that changes what they do. */
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why);
@@ -459,8 +462,8 @@ void xbuild_init(struct xbuild *b, const struct lnest *l,
 		 const struct loops *lp); /* xprog_free(&b->x) */
 struct xarg xbuild_expr(struct xbuild *b, int expr);
 struct xarg xbuild_index(struct xbuild *b, int dim);
-/* rounded: to bf16, as storing it to memory would. */
-void xbuild_output(struct xbuild *b, int expr, bool rounded);
+/* rounding: MOV, or as storing it to memory would round. */
+void xbuild_output(struct xbuild *b, int expr, enum rdu_simd_op rounding);
 void xbuild_output_arg(struct xbuild *b, struct xarg a);
 
 /* An AGCU program for an access over loops, without the innermost ones that it does not

@@ -30,7 +30,7 @@ static bool is_copy(const struct nest *n, struct copy *c)
 	    t->row_of || t->data)
 		return false;
 	if (a->tensor->dtype != t->dtype &&
-	    !(a->tensor->dtype == RDU_DT_BF16 && t->dtype == RDU_DT_F32))
+	    !(!dtype_is_int(a->tensor->dtype) && t->dtype == RDU_DT_F32))
 		return false; /* storing it changes it */
 	*c = (struct copy){ .n = n, .from = a, .to = w->tensor };
 	for (int k = 0; k < t->ndim; k++) {

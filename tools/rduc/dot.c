@@ -22,10 +22,12 @@ static void put_shape(FILE *f, const struct tensor *t)
 	for (int d = 0; d < t->ndim; d++)
 		fprintf(f, "%s%lld", d ? "," : "", (long long)t->dim[d]);
 	fprintf(f, "]");
-	if (t->dtype == RDU_DT_BF16)
-		fprintf(f, " bf16");
-	else if (t->dtype == RDU_DT_I64)
-		fprintf(f, " i64");
+	if (dtype_size(t->dtype) == 2)
+		fprintf(f, t->dtype == RDU_DT_BF16  ? " bf16"
+			   : t->dtype == RDU_DT_F16 ? " f16"
+						    : " i16");
+	else if (dtype_size(t->dtype) == 8)
+		fprintf(f, t->dtype == RDU_DT_F64 ? " f64" : " i64");
 }
 
 static void put_nest(FILE *f, const struct backend *be, int e, int k)

@@ -166,6 +166,21 @@ int expr_int_divide(struct nest *n, int a, int b, int *rest)
 	return SELECT(wrong, OP(ISUB, q, one, -1), q);
 }
 
+int expr_uint_divide(struct nest *n, int a, int b, int *rest)
+{
+	int far = OP(ILT, b, I(0), -1), half, q, r, more, enough;
+
+	/* Half of a, which is no negative number, goes in twice: then one more may. A divisor
+	 * of 2^31 and more goes in once or not at all. */
+	half = expr_int_divide(n, OP(SHR, a, I(1), -1), b, &r);
+	q = SELECT(far, I(0), OP(SHL, half, I(1), -1));
+	r = OP(ISUB, a, OP(IMUL, q, b, -1), -1);
+	more = OP(ILE, OP(XOR, b, I(INT32_MIN), -1), OP(XOR, r, I(INT32_MIN), -1), -1);
+	enough = SELECT(more, b, I(0));
+	*rest = OP(ISUB, r, enough, -1);
+	return OP(IADD, q, more, -1);
+}
+
 int expr_round_quotient(struct nest *n, int a, int b)
 {
 	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), high = OP(AND, s, I(-4096), -1);

@@ -163,13 +163,14 @@ static bool covered_index(const struct nest *p, const struct nest *c, const stru
  * having been stored, where the tensor holds less than a word. -1: there is no room. */
 static int stored(struct nest *to, const struct nest *p, int o)
 {
-	if (p->out[o].access.tensor->dtype != RDU_DT_BF16)
+	enum rdu_simd_op rounding = dtype_rounding(p->out[o].access.tensor->dtype);
+
+	if (rounding == RDU_SIMD_MOV)
 		return p->out[o].expr;
 	if (to->num_expr == NEST_MAX_EXPR)
 		return -1;
-	to->expr[to->num_expr] = (struct expr){ .kind = EXPR_OP,
-						.op = RDU_SIMD_F2BF,
-						.arg = { p->out[o].expr, -1, -1 } };
+	to->expr[to->num_expr] =
+		(struct expr){ .kind = EXPR_OP, .op = rounding, .arg = { p->out[o].expr, -1, -1 } };
 	return to->num_expr++;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Graph IR: memory, values, nodes, attributes, printing. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -229,6 +230,11 @@ struct value *graph_const_f(struct graph *g, float f)
 	return graph_const(g, RDU_DT_F32, 0, NULL, &f);
 }
 
+struct value *graph_const_i(struct graph *g, int64_t i)
+{
+	return graph_const(g, RDU_DT_I64, 0, NULL, &i);
+}
+
 void graph_append(struct graph *g, struct node *n)
 {
 	g->nodes = xroom(g->nodes, g->num_nodes, &g->cap_nodes, sizeof(*g->nodes));
@@ -361,10 +367,16 @@ int dtype_bytes(enum rdu_dtype dtype)
 	switch (dtype) {
 	case RDU_DT_F32:
 	case RDU_DT_I32:
+	case RDU_DT_U32:
 		return 4;
 	case RDU_DT_I64:
+	case RDU_DT_U64:
+	case RDU_DT_F64:
 		return 8;
 	case RDU_DT_BF16:
+	case RDU_DT_F16:
+	case RDU_DT_I16:
+	case RDU_DT_U16:
 		return 2;
 	case RDU_DT_U8:
 	case RDU_DT_I8:
@@ -376,17 +388,47 @@ int dtype_bytes(enum rdu_dtype dtype)
 
 const char *dtype_name(enum rdu_dtype dtype)
 {
-	static const char *const names[17] = {
-		[1] = "float", [2] = "uint8", [3] = "int8",	[6] = "int32",
-		[7] = "int64", [9] = "bool",  [16] = "bfloat16"
-	};
-
-	return (unsigned)dtype < 17 && names[dtype] ? names[dtype] : "?";
+	return dtype_bytes(dtype) ? onnx_type_name((int)dtype) : "?";
 }
 
 bool dtype_is_int(enum rdu_dtype dtype)
 {
-	return dtype != RDU_DT_F32 && dtype != RDU_DT_BF16;
+	return dtype != RDU_DT_F32 && dtype != RDU_DT_BF16 && dtype != RDU_DT_F16 &&
+	       dtype != RDU_DT_F64;
+}
+
+bool dtype_is_unsigned(enum rdu_dtype dtype)
+{
+	return dtype == RDU_DT_U8 || dtype == RDU_DT_U16 || dtype == RDU_DT_U32 ||
+	       dtype == RDU_DT_U64;
+}
+
+float half_value(uint16_t h)
+{
+	int e = (h >> 10) & 31, m = h & 1023;
+	float v = e == 31 ? (m ? NAN : INFINITY)
+		  : e	  ? ldexpf((float)(m + 1024), e - 25)
+			  : ldexpf((float)m, -24);
+
+	return h & 0x8000 ? -v : v;
+}
+
+uint16_t half_bits(double v)
+{
+	double size = fabs(v);
+	unsigned int sign = signbit(v) ? 0x8000 : 0;
+	int e;
+
+	if (isnan(v))
+		return 0x7e00;
+	if (size >= 65520)
+		return (uint16_t)(sign | 0x7c00);
+	if (size < 0x1p-14)
+		return (uint16_t)(sign | (unsigned int)nearbyint(size * 0x1p24));
+	frexp(size, &e);
+	/* A mantissa rounded up to 2048 is the next exponent's first. */
+	return (uint16_t)(sign |
+			  (unsigned int)((e + 13) * 1024 + (int)nearbyint(ldexp(size, 11 - e))));
 }
 
 int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, int ndim,
@@ -415,14 +457,72 @@ int64_t value_int(const struct value *v, int64_t i)
 {
 	switch (v->dtype) {
 	case RDU_DT_I64:
+	case RDU_DT_U64:
 		return ((int64_t *)v->data)[i];
 	case RDU_DT_I32:
 		return ((int32_t *)v->data)[i];
+	case RDU_DT_U32:
+		return ((uint32_t *)v->data)[i];
+	case RDU_DT_I16:
+		return ((int16_t *)v->data)[i];
+	case RDU_DT_U16:
+		return ((uint16_t *)v->data)[i];
 	case RDU_DT_I8:
 		return ((int8_t *)v->data)[i];
 	default:
 		return ((uint8_t *)v->data)[i];
 	}
+}
+
+double value_real(const struct value *v, int64_t i)
+{
+	uint32_t bits;
+	float f;
+
+	switch (v->dtype) {
+	case RDU_DT_F32:
+		return ((float *)v->data)[i];
+	case RDU_DT_F64:
+		return ((double *)v->data)[i];
+	case RDU_DT_F16:
+		return half_value(((uint16_t *)v->data)[i]);
+	case RDU_DT_BF16:
+		bits = (uint32_t)((uint16_t *)v->data)[i] << 16;
+		memcpy(&f, &bits, 4);
+		return f;
+	case RDU_DT_U64:
+		return (double)((uint64_t *)v->data)[i];
+	default:
+		return (double)value_int(v, i);
+	}
+}
+
+bool value_fits_word(const struct value *v, int64_t i)
+{
+	int64_t n;
+
+	switch (v->dtype) {
+	case RDU_DT_F64:
+		return !isfinite(value_real(v, i)) || isfinite((float)value_real(v, i));
+	case RDU_DT_I64:
+	case RDU_DT_U64:
+		n = value_int(v, i);
+		return n == (int32_t)n && (v->dtype == RDU_DT_I64 || n >= 0);
+	default:
+		return true;
+	}
+}
+
+uint32_t value_word(const struct value *v, int64_t i)
+{
+	float f;
+	uint32_t word;
+
+	if (dtype_is_int(v->dtype))
+		return (uint32_t)value_int(v, i);
+	f = (float)value_real(v, i);
+	memcpy(&word, &f, 4);
+	return word;
 }
 
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num)

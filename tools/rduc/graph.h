@@ -224,6 +224,7 @@ struct value *graph_find(struct graph *g, const char *name);
 struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const int64_t *dim,
 			  const void *data);
 struct value *graph_const_f(struct graph *g, float v);
+struct value *graph_const_i(struct graph *g, int64_t v); /* int64 */
 void graph_append(struct graph *g, struct node *n);
 
 struct node *node_new(struct graph *g, const char *op, const char *name);
@@ -242,12 +243,20 @@ int64_t dims_count(int ndim, const int64_t *dim); /* -1: too many */
 int64_t value_count(const struct value *v);
 int dtype_bytes(enum rdu_dtype dtype);
 const char *dtype_name(enum rdu_dtype dtype);
-bool dtype_is_int(enum rdu_dtype dtype);
+bool dtype_is_unsigned(enum rdu_dtype dtype);
+/* A float16's value, and the float16 nearest to a number. */
+float half_value(uint16_t h);
+uint16_t half_bits(double v);
 /* Set an output's shape and type; checks limits. */
 int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, int ndim,
 	       const int64_t *dim);
-/* Element i of a constant of integers. */
+/* Element i of a constant of integers. A uint64 beyond int64 is negative. */
 int64_t value_int(const struct value *v, int64_t i);
+/* Element i of a constant of any type. */
+double value_real(const struct value *v, int64_t i);
+/* Is it one that the card's words can hold, and the word that it becomes there. */
+bool value_fits_word(const struct value *v, int64_t i);
+uint32_t value_word(const struct value *v, int64_t i);
 /* Integers of a constant of any integer type; NULL and an error if it isn't one. */
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num);
 bool value_same_shape(const struct value *a, const struct value *b);
@@ -421,6 +430,8 @@ int expr_softplus(struct nest *n, int x); /* log(1 + e^x) */
 int expr_softsign(struct nest *n, int x); /* x / (1 + |x|), NaN at infinities */
 /* int32 a / b as C has it, modulo 2^32, and the rest in *rest; anything where b is 0. */
 int expr_int_divide(struct nest *n, int a, int b, int *rest);
+/* The same of uint32. */
+int expr_uint_divide(struct nest *n, int a, int b, int *rest);
 /*
  * The whole number, as int32, nearest to the fp32 quotient a / b as IEEE rounds it, halves to
  * the even one; beyond 1024 some number beyond 1024 with its sign.
@@ -441,8 +452,7 @@ struct value *onnx_tensor(struct graph *g, const struct Onnx__TensorProto *t, co
 struct Onnx__SparseTensorProto;
 struct value *onnx_sparse_tensor(struct graph *g, const struct Onnx__SparseTensorProto *t,
 				 const char *what);
-/* The type that elements of ONNX's type become, and its name. */
-enum rdu_dtype onnx_held_as(int type);
+/* The name of one of ONNX's element types. */
 const char *onnx_type_name(int type);
 /* A tensor's name in a program file: cut to 63 bytes, still unique. */
 void rduc_symbol_name(char out[64], const char *name);
@@ -454,7 +464,7 @@ int write_whole_file(const char *path, const void *data, size_t size, char *erro
 
 /* nest_eval.c: as nest_eval, with fp32 tensors held and computed as double. */
 void nest_eval_wide(const struct nest *n, void **data);
-/* As nest_eval, but nests of int64 tensors compute in 64 bits: for constants. */
+/* As nest_eval, but nests of int64 or double tensors compute in 64 bits: for constants. */
 int nest_eval_fold(const struct nest *n, void **data);
 
 #endif

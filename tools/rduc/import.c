@@ -10,7 +10,7 @@
 #include "graph.h"
 #include "onnx.pb-c.h"
 
-#define NEWEST_IR 12
+#define NEWEST_IR 13
 
 /* Names to values: open addressing, twice as large as what goes in. */
 struct names {
@@ -183,10 +183,8 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ModelP
 	type = vi->type->tensor_type;
 	elem = type->has_elem_type ? type->elem_type : 0;
 	if (!dtype_bytes((enum rdu_dtype)elem))
-		return graph_error(g,
-				   "input '%s' has element type %d (%s): not supported (float, "
-				   "bfloat16, int32, int64, uint8, int8 and bool are)",
-				   name, elem, onnx_type_name(elem));
+		return graph_error(g, "input '%s' has element type %d (%s): not supported", name,
+				   elem, onnx_type_name(elem));
 	v->dtype = (enum rdu_dtype)elem;
 	if (input_shape(g, v, type, opt))
 		return -1;
@@ -212,7 +210,7 @@ static void import_declared(struct graph *g, struct names *names, const Onnx__Va
 	type = vi->type->tensor_type;
 	d = graph_alloc(g, sizeof(*d));
 	d->name = v->name;
-	d->dtype = type->has_elem_type ? onnx_held_as(type->elem_type) : (enum rdu_dtype)0;
+	d->dtype = (enum rdu_dtype)(type->has_elem_type ? type->elem_type : 0);
 	d->ndim = read_shape(type, d->dim);
 	v->declared = d;
 }

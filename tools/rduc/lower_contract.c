@@ -337,7 +337,7 @@ static bool plain_result(const struct lnest *l, const struct residence *const *k
 	const struct nest *n = l->n;
 
 	return n->num_out == 1 && n->expr[n->out[0].expr].kind == EXPR_RED &&
-	       !residence_rounds(kept[0], l->out[0].t);
+	       residence_rounds(kept[0], l->out[0].t) == RDU_SIMD_MOV;
 }
 
 static int emit_results(struct emit *e, struct xsrc from)
@@ -564,7 +564,7 @@ static int emit_all(struct emit *e)
 	return 0;
 }
 
-/* The body is a product of two plain float accesses, and summed. */
+/* The body is a product of two plain floating-point accesses, and summed. */
 static bool is_contraction(const struct lnest *l, int *in)
 {
 	const struct nest *n = l->n;
@@ -582,7 +582,7 @@ static bool is_contraction(const struct lnest *l, int *in)
 			return false;
 		in[k] = n->expr[e->arg[k]].arg[0];
 		a = &l->in[in[k]];
-		if (a->gather_in >= 0 || (a->t->dtype != RDU_DT_F32 && a->t->dtype != RDU_DT_BF16))
+		if (a->gather_in >= 0 || dtype_is_int(a->t->dtype))
 			return false;
 		for (int i = 0; i < a->num_axes; i++)
 			if (a->axis[i].guard && a->pad)

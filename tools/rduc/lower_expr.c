@@ -692,12 +692,12 @@ void xbuild_output_arg(struct xbuild *b, struct xarg a)
 	b->x.out[b->x.num_out++] = a.index;
 }
 
-void xbuild_output(struct xbuild *b, int expr, bool rounded)
+void xbuild_output(struct xbuild *b, int expr, enum rdu_simd_op rounding)
 {
 	const struct expr *e = &b->l->n->expr[expr];
 	struct xarg a = xbuild_expr(b, expr), none = { 0 };
 
-	if (rounded && !(e->kind == EXPR_OP && e->op == RDU_SIMD_F2BF))
-		a = xval(xprog_op(&b->x, RDU_SIMD_F2BF, a, none, none));
+	if (rounding != RDU_SIMD_MOV && !(e->kind == EXPR_OP && e->op == rounding))
+		a = xval(xprog_op(&b->x, rounding, a, none, none));
 	xbuild_output_arg(b, a);
 }

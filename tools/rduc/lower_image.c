@@ -182,13 +182,23 @@ int dtype_format(enum rdu_dtype dtype)
 	switch (dtype) {
 	case RDU_DT_BF16:
 		return RDU_FMT_BF16;
+	case RDU_DT_F16:
+		return RDU_FMT_F16;
+	case RDU_DT_F64:
+		return RDU_FMT_F64;
 	case RDU_DT_I8:
 		return RDU_FMT_I8;
 	case RDU_DT_U8:
 	case RDU_DT_BOOL:
 		return RDU_FMT_U8;
+	case RDU_DT_I16:
+		return RDU_FMT_I16;
+	case RDU_DT_U16:
+		return RDU_FMT_U16;
 	case RDU_DT_I64:
 		return RDU_FMT_I64;
+	case RDU_DT_U64:
+		return RDU_FMT_U64;
 	default:
 		return RDU_FMT_WORD;
 	}
@@ -196,18 +206,29 @@ int dtype_format(enum rdu_dtype dtype)
 
 int dtype_size(enum rdu_dtype dtype)
 {
-	switch (dtype) {
-	case RDU_DT_BF16:
+	switch (dtype_format(dtype)) {
+	case RDU_FMT_BF16:
+	case RDU_FMT_F16:
+	case RDU_FMT_I16:
+	case RDU_FMT_U16:
 		return 2;
-	case RDU_DT_I8:
-	case RDU_DT_U8:
-	case RDU_DT_BOOL:
+	case RDU_FMT_I8:
+	case RDU_FMT_U8:
 		return 1;
-	case RDU_DT_I64:
+	case RDU_FMT_I64:
+	case RDU_FMT_U64:
+	case RDU_FMT_F64:
 		return 8;
 	default:
 		return 4;
 	}
+}
+
+enum rdu_simd_op dtype_rounding(enum rdu_dtype dtype)
+{
+	return dtype == RDU_DT_BF16  ? RDU_SIMD_F2BF
+	       : dtype == RDU_DT_F16 ? RDU_SIMD_F2H
+				     : RDU_SIMD_MOV;
 }
 
 /* ---- packing of counters --------------------------------------------------- */

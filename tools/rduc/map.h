@@ -11,6 +11,7 @@ enum map_type {
 	MAP_NUMBER, /* also integers */
 	MAP_COMPARE, /* numbers in, bool out */
 	MAP_BOOL, /* bool in and out */
+	MAP_INT, /* integers in and out */
 	MAP_CAST,
 	MAP_WHERE,
 };

@@ -53,14 +53,15 @@ int map_infer(struct graph *g, struct node *n)
 		return node_error(g, n, "not supported for %s", dtype_name(in));
 	if (type == MAP_BOOL && in != RDU_DT_BOOL)
 		return node_error(g, n, "not supported for %s", dtype_name(in));
+	if (type == MAP_INT && (!dtype_is_int(in) || in == RDU_DT_BOOL))
+		return node_error(g, n, "not supported for %s", dtype_name(in));
 	if (type == MAP_COMPARE)
 		out = RDU_DT_BOOL;
 	if (type == MAP_CAST) {
 		out = (enum rdu_dtype)attr_i(n, "to", 0);
-		if ((int)out == 11 || (int)out == 10)
-			return node_error(g, n, "casts to float16 and double are not supported");
 		if (!dtype_bytes(out))
-			return node_error(g, n, "casts to type %d are not supported", (int)out);
+			return node_error(g, n, "casts to %s are not supported",
+					  onnx_type_name((int)out));
 	}
 	return node_shape(g, n, 0, out, ndim, dim);
 }
@@ -102,6 +103,9 @@ static int64_t divide(const struct node *n, int64_t p, int64_t q)
 {
 	int64_t r;
 
+	if (n->out[0]->dtype == RDU_DT_U64)
+		return (int64_t)(strcmp(n->op->name, "Mod") ? (uint64_t)p / (uint64_t)q
+							    : (uint64_t)p % (uint64_t)q);
 	if (strcmp(n->op->name, "Mod"))
 		return q == -1 ? (int64_t)(0 - (uint64_t)p) : p / q;
 	r = q == -1 ? 0 : p % q;

@@ -35,6 +35,8 @@ enum tensor_kind {
 	TENSOR_TEMP, /* everything between */
 };
 
+bool dtype_is_int(enum rdu_dtype dtype);
+
 struct tensor {
 	char *name; /* unique in the module */
 	enum tensor_kind kind;

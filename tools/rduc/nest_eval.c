@@ -5,7 +5,7 @@
  * the correctly rounded fp32 result for + - * / sqrt), or left in double
  * (nest_eval_wide: for gradient checks). Reductions run in row-major order.
  * Integers have 32 bits, as on the card, or 64 (nest_eval_fold: what an int64
- * operator gives, for constants). nest_eval_noisy rounds at random.
+ * operator gives, for constants; it computes in double where a tensor is one). nest_eval_noisy rounds at random.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -32,6 +32,7 @@ struct cursor {
 struct eval {
 	const struct nest *n;
 	bool wide, bf16, int64;
+	bool fp64; /* computes in double, whatever tensors hold */
 	uint64_t *noise; /* state of the random numbers that rounding takes; NULL: nearest */
 	int trap; /* enum rdu_trap: why the card would have stopped first */
 	int64_t idx[NEST_MAX_DIMS];
@@ -88,7 +89,7 @@ static struct word word_f(const struct eval *e, double f)
 {
 	float single = e->noise ? rounded_at_random(e->noise, f) : (float)f;
 
-	return (struct word){ e->wide ? f : (double)single, (int32_t)f_bits(single) };
+	return (struct word){ e->fp64 ? f : (double)single, (int32_t)f_bits(single) };
 }
 
 static struct word word_i(int64_t i)
@@ -146,12 +147,28 @@ static struct word load(struct eval *e, const struct cursor *c, int64_t at)
 		return word_i(((uint8_t *)c->base)[at]);
 	case RDU_DT_I8:
 		return word_i(((int8_t *)c->base)[at]);
+	case RDU_DT_U16:
+		return word_i(((uint16_t *)c->base)[at]);
+	case RDU_DT_I16:
+		return word_i(((int16_t *)c->base)[at]);
 	case RDU_DT_I32:
 		return word_i(((int32_t *)c->base)[at]);
+	case RDU_DT_U32:
+		return word_n(e, ((uint32_t *)c->base)[at]);
+	case RDU_DT_F64: {
+		double v = ((double *)c->base)[at];
+
+		if (!e->fp64 && isfinite(v) && !isfinite((float)v))
+			trap(e, RDU_TRAP_LOAD);
+		return word_f(e, v);
+	}
+	case RDU_DT_F16:
+		return word_f(e, half_value(((uint16_t *)c->base)[at]));
+	case RDU_DT_U64:
 	case RDU_DT_I64: {
 		int64_t v = ((int64_t *)c->base)[at];
 
-		if (!e->int64 && v != (int32_t)v)
+		if ((!e->int64 && v != (int32_t)v) || (c->dtype == RDU_DT_U64 && v < 0))
 			trap(e, RDU_TRAP_LOAD);
 		return word_n(e, (uint64_t)v);
 	}
@@ -183,8 +200,30 @@ static void store(struct eval *e, const struct cursor *c, int64_t at, struct wor
 			trap(e, RDU_TRAP_STORE);
 		((int8_t *)c->base)[at] = (int8_t)w.i;
 		break;
+	case RDU_DT_I16:
+		if (!e->int64 && w.i != (int16_t)w.i)
+			trap(e, RDU_TRAP_STORE);
+		((int16_t *)c->base)[at] = (int16_t)w.i;
+		break;
+	case RDU_DT_U16:
+		if (!e->int64 && w.i != (uint16_t)w.i)
+			trap(e, RDU_TRAP_STORE);
+		((uint16_t *)c->base)[at] = (uint16_t)w.i;
+		break;
 	case RDU_DT_I32:
+	case RDU_DT_U32:
 		((int32_t *)c->base)[at] = (int32_t)w.i;
+		break;
+	case RDU_DT_F64:
+		((double *)c->base)[at] = w.f;
+		break;
+	case RDU_DT_F16:
+		((uint16_t *)c->base)[at] = half_bits(w.f);
+		break;
+	case RDU_DT_U64:
+		if (w.i < 0)
+			trap(e, RDU_TRAP_STORE);
+		((int64_t *)c->base)[at] = w.i;
 		break;
 	case RDU_DT_I64:
 		((int64_t *)c->base)[at] = w.i;
@@ -284,7 +323,7 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 	case RDU_SIMD_FSUB: return word_f(e, a.f - b.f);
 	case RDU_SIMD_FMUL: return word_f(e, a.f * b.f);
 	case RDU_SIMD_FMA:
-		return word_f(e, e->wide || e->noise ? fma(a.f, b.f, c.f)
+		return word_f(e, e->fp64 || e->noise ? fma(a.f, b.f, c.f)
 						     : fmaf((float)a.f, (float)b.f, (float)c.f));
 	case RDU_SIMD_FMAX: return word_f(e, fmax_ieee(a.f, b.f));
 	case RDU_SIMD_FMIN: return word_f(e, -fmax_ieee(-a.f, -b.f));
@@ -326,7 +365,7 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 	case RDU_SIMD_COS: return word_f(e, cos(a.f));
 	case RDU_SIMD_F2I:
 		return word_i(to_int(e, a.f));
-	case RDU_SIMD_I2F: return word_f(e, e->wide ? (double)ia : (double)(float)ia);
+	case RDU_SIMD_I2F: return word_f(e, e->fp64 ? (double)ia : (double)(float)ia);
 	case RDU_SIMD_F2BF:
 	case RDU_SIMD_F2BF_SR: {
 		uint32_t u = (uint32_t)a.i;
@@ -334,6 +373,7 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 		u += 0x7fff + ((u >> 16) & 1);
 		return word_i(isnan(a.f) ? 0x7fc00000 : (int32_t)(u & 0xffff0000));
 	}
+	case RDU_SIMD_F2H: return word_f(e, half_value(half_bits(a.f)));
 	case RDU_SIMD_FLOOR: return word_f(e, floor(a.f));
 	case RDU_SIMD_CEIL: return word_f(e, ceil(a.f));
 	case RDU_SIMD_ROUND: return word_f(e, nearbyint(a.f));
@@ -535,13 +575,13 @@ static float contract(struct eval *e, const struct contraction *p)
 
 enum eval_kind { EVAL_CARD, EVAL_BF16, EVAL_WIDE, EVAL_FOLD };
 
-static bool has_int64(const struct nest *n)
+static bool has_type(const struct nest *n, enum rdu_dtype t)
 {
 	for (int k = 0; k < n->num_in; k++)
-		if (n->in[k].tensor->dtype == RDU_DT_I64)
+		if (n->in[k].tensor->dtype == t)
 			return true;
 	for (int k = 0; k < n->num_out; k++)
-		if (n->out[k].access.tensor->dtype == RDU_DT_I64)
+		if (n->out[k].access.tensor->dtype == t)
 			return true;
 	return false;
 }
@@ -555,8 +595,9 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t
 	int why;
 
 	e->n = n;
-	e->int64 = kind == EVAL_FOLD && has_int64(n);
+	e->int64 = kind == EVAL_FOLD && (has_type(n, RDU_DT_I64) || has_type(n, RDU_DT_U64));
 	e->wide = wide;
+	e->fp64 = wide || (kind == EVAL_FOLD && has_type(n, RDU_DT_F64));
 	e->bf16 = bf16;
 	e->noise = noise;
 	for (int k = 0; k < n->num_in; k++)
@@ -567,7 +608,7 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t
 	}
 	mark(n, n->body, e->in_body);
 	if (is_contraction(n)) {
-		fast = !wide && !noise && contraction_plan(e, &plan);
+		fast = !e->fp64 && !noise && contraction_plan(e, &plan);
 		for (int k = 0; k < 2 && bf16; k++)
 			e->round_bf16[n->expr[n->expr[n->body].arg[k]].arg[0]] = true;
 	}

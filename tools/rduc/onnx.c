@@ -4,7 +4,6 @@
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,132 +98,45 @@ Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int err
 
 const char *onnx_type_name(int t)
 {
-	static const char *const names[] = { "undefined", "float",  "uint8",	 "int8",
-					     "uint16",	  "int16",  "int32",	 "int64",
-					     "string",	  "bool",   "float16",	 "double",
-					     "uint32",	  "uint64", "complex64", "complex128",
-					     "bfloat16" };
+	static const char *const names[] = {
+		"undefined",	  "float",    "uint8",	      "int8",		"uint16",
+		"int16",	  "int32",    "int64",	      "string",		"bool",
+		"float16",	  "double",   "uint32",	      "uint64",		"complex64",
+		"complex128",	  "bfloat16", "float8e4m3fn", "float8e4m3fnuz", "float8e5m2",
+		"float8e5m2fnuz", "uint4",    "int4",	      "float4e2m1",	"float8e8m0",
+		"uint2",	  "int2"
+	};
 
-	return t >= 0 && t <= 16 ? names[t] : "unknown";
+	return t >= 0 && t < (int)(sizeof(names) / sizeof(names[0])) ? names[t] : "unknown";
 }
 
-static float half_float(uint16_t h)
-{
-	int e = (h >> 10) & 31, m = h & 1023;
-	float v = e == 31 ? (m ? NAN : INFINITY)
-		  : e	  ? ldexpf((float)(m + 1024), e - 25)
-			  : ldexpf((float)m, -24);
-
-	return h & 0x8000 ? -v : v;
-}
-
-/* Bytes of an element in raw_data; 0: not a type that is read. */
-static int raw_size(int type)
-{
-	switch (type) {
-	case 1:
-	case 6:
-	case 12:
-		return 4;
-	case 2:
-	case 3:
-	case 9:
-		return 1;
-	case 4:
-	case 5:
-	case 10:
-	case 16:
-		return 2;
-	case 7:
-	case 11:
-	case 13:
-		return 8;
-	}
-	return 0;
-}
-
-enum rdu_dtype onnx_held_as(int type)
-{
-	switch (type) {
-	case 10:
-	case 11:
-		return RDU_DT_F32;
-	case 4:
-	case 5:
-		return RDU_DT_I32;
-	case 12:
-	case 13:
-		return RDU_DT_I64;
-	default:
-		return (enum rdu_dtype)type;
-	}
-}
-
+/* Elements in raw_data or in the field of their type. */
 static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
 {
-	const uint8_t *raw = t->has_raw_data ? t->raw_data.data : NULL;
-	int size = raw_size(type);
+	int size = dtype_bytes((enum rdu_dtype)type);
+	char *to = out;
 
-	for (int64_t i = 0; i < n; i++) {
-		union {
-			uint8_t b[8];
-			uint16_t u16;
-			int16_t i16;
-			uint32_t u32;
-			int64_t i64;
-			double d;
-		} e = { { 0 } };
-
-		if (raw)
-			memcpy(e.b, raw + i * size, size);
+	if (t->has_raw_data && n)
+		memcpy(out, t->raw_data.data, (size_t)(n * size));
+	for (int64_t i = 0; i < n; i++, to += size) {
+		if (t->has_raw_data)
+			;
 		else if (type == 1)
-			memcpy(e.b, &t->float_data[i], 4);
+			memcpy(to, &t->float_data[i], 4);
 		else if (type == 11)
-			e.d = t->double_data[i];
+			memcpy(to, &t->double_data[i], 8);
 		else if (type == 7)
-			e.i64 = t->int64_data[i];
+			memcpy(to, &t->int64_data[i], 8);
 		else if (type == 12 || type == 13)
-			e.i64 = (int64_t)t->uint64_data[i];
+			memcpy(to, &t->uint64_data[i], (size_t)size); /* little-endian */
 		else
-			e.u32 = (uint32_t)t->int32_data[i];
-		switch (type) {
-		case 1:
-		case 6:
-			((uint32_t *)out)[i] = e.u32;
-			break;
-		case 2:
-		case 3:
-			((uint8_t *)out)[i] = e.b[0];
-			break;
-		case 9:
-			((uint8_t *)out)[i] = e.b[0] != 0;
-			break;
-		case 16:
-			((uint16_t *)out)[i] = e.u16;
-			break;
-		case 10:
-			((float *)out)[i] = half_float(e.u16);
-			break;
-		case 11:
-			((float *)out)[i] = (float)e.d;
-			break;
-		case 4:
-			((int32_t *)out)[i] = e.u16;
-			break;
-		case 5:
-			((int32_t *)out)[i] = e.i16;
-			break;
-		case 12:
-			((int64_t *)out)[i] = e.u32;
-			break;
-		default:
-			((int64_t *)out)[i] = e.i64;
-			break;
-		}
+			memcpy(to, &t->int32_data[i], (size_t)size);
+		if (type == 9)
+			*to = *to != 0;
 	}
 }
 
-/* The first element that its type, or what holds it here, has no room for; -1: none. */
+/* The first element that its type has no room for; -1: none. */
 static int64_t misfit(const Onnx__TensorProto *t, int type, int64_t n)
 {
 	int64_t lo = type == 3 ? INT8_MIN : type == 5 ? INT16_MIN : 0;
@@ -232,29 +144,19 @@ static int64_t misfit(const Onnx__TensorProto *t, int type, int64_t n)
 		     : type == 5 ? INT16_MAX
 		     : type == 2 ? UINT8_MAX
 				 : UINT16_MAX;
-	uint64_t u;
 
-	for (int64_t i = 0; i < n; i++) {
-		if (type == 13) {
-			u = 0;
-			if (t->has_raw_data)
-				memcpy(&u, t->raw_data.data + 8 * i, 8);
-			else
-				u = t->uint64_data[i];
-			if (u > INT64_MAX)
-				return i;
-		} else if (!t->has_raw_data && raw_size(type) < 4 && type != 9 &&
-			   (t->int32_data[i] < lo || t->int32_data[i] > hi)) {
+	for (int64_t i = 0; i < n && !t->has_raw_data; i++)
+		if (type == 12 ? t->uint64_data[i] > UINT32_MAX
+			       : dtype_bytes((enum rdu_dtype)type) < 4 && type != 9 &&
+					 (t->int32_data[i] < lo || t->int32_data[i] > hi))
 			return i;
-		}
-	}
 	return -1;
 }
 
 struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const char *what)
 {
 	int type = t->has_data_type ? t->data_type : 0;
-	int size = raw_size(type);
+	int size = dtype_bytes((enum rdu_dtype)type);
 	int64_t n, have, bad;
 	struct value *v;
 
@@ -309,10 +211,10 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 	bad = misfit(t, type, n);
 	if (bad >= 0) {
 		graph_error(g, "%s: element %" PRId64 " does not fit %s", what, bad,
-			    type == 13 ? "int64, which uint64 is held as" : onnx_type_name(type));
+			    onnx_type_name(type));
 		return NULL;
 	}
-	v = graph_const(g, onnx_held_as(type), (int)t->n_dims, t->dims, NULL);
+	v = graph_const(g, (enum rdu_dtype)type, (int)t->n_dims, t->dims, NULL);
 	convert(t, type, n, v->data);
 	return v;
 }

@@ -259,8 +259,7 @@ static bool all_finite(const struct value *v)
 	int64_t n = value_count(v);
 
 	for (int64_t i = 0; i < n; i++)
-		if (v->dtype == RDU_DT_BF16 ? (((uint16_t *)v->data)[i] & 0x7f80) == 0x7f80
-					    : !isfinite(((float *)v->data)[i]))
+		if (!isfinite(value_real(v, i)))
 			return false;
 	return true;
 }

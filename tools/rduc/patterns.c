@@ -409,28 +409,36 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	return 0;
 }
 
-/* int64 constants that the card would read. */
+static int misfit(struct graph *g, const struct tensor *t, const struct value *v, int64_t at,
+		  const struct nest *n)
+{
+	const char *text =
+		graph_format(g, "%" PRId64, dtype_is_int(v->dtype) ? value_int(v, at) : 0);
+
+	if (!dtype_is_int(v->dtype))
+		text = graph_format(g, "%g", value_real(v, at));
+	return graph_error(g,
+			   "'%s' has %s at element %" PRId64 ": it does not fit 32 bits, which the "
+			   "card's numbers have (used by '%s')",
+			   t->name, text, at, n->name);
+}
+
+/* Constants of 64 bits that the card would read. */
 static int check_constants(struct graph *g, const struct module_entry *e)
 {
 	for (int i = 0; i < e->num_nests; i++)
 		for (int k = 0; k < e->nests[i]->num_in; k++) {
 			const struct tensor *t = e->nests[i]->in[k].tensor;
-			int64_t v;
+			struct value v;
 
 			while (t->view_of)
 				t = t->view_of;
-			if (t->dtype != RDU_DT_I64 || !t->data)
+			if (dtype_bytes(t->dtype) != 8 || !t->data)
 				continue;
-			for (int64_t at = 0; at < dims_count(t->ndim, t->dim); at++) {
-				v = ((const int64_t *)t->data)[at];
-				if (v != (int32_t)v)
-					return graph_error(g,
-							   "'%s' has %" PRId64
-							   " at element %" PRId64
-							   ": it does not fit 32 bits, which the "
-							   "card's integers have (used by '%s')",
-							   t->name, v, at, e->nests[i]->name);
-			}
+			v = (struct value){ .dtype = t->dtype, .data = t->data };
+			for (int64_t at = 0; at < dims_count(t->ndim, t->dim); at++)
+				if (!value_fits_word(&v, at))
+					return misfit(g, t, &v, at, e->nests[i]);
 		}
 	return 0;
 }

@@ -32,14 +32,12 @@ static int access_value(struct map_ctx *c, struct value *v)
 {
 	int k;
 
-	if (v->constant && v->data && value_count(v) == 1 && v->dtype != RDU_DT_BF16) {
-		if (v->dtype == RDU_DT_F32)
-			return nest_imm_f(c->nest, *(float *)v->data);
-		/* One beyond 32 bits stays a tensor: folding computes with it, the card
-		 * is not given it (graph_patterns). */
-		if (value_int(v, 0) == (int32_t)value_int(v, 0))
-			return nest_imm_i(c->nest, (int32_t)value_int(v, 0));
-	}
+	/* One that is another as a word stays a tensor: folding computes with it, the card
+	 * is not given what does not fit (graph_patterns). */
+	if (v->constant && v->data && value_count(v) == 1 && value_fits_word(v, 0) &&
+	    v->dtype != RDU_DT_U32 &&
+	    (v->dtype != RDU_DT_F64 || (float)value_real(v, 0) == value_real(v, 0)))
+		return nest_imm_i(c->nest, (int32_t)value_word(v, 0));
 	for (k = 0; k < c->nest->num_in; k++) /* x * x reads x once */
 		if (c->nest->in[k].tensor == v->tensor && v->tensor)
 			return nest_in(c->nest, k);
@@ -101,23 +99,46 @@ static int negative(struct map_ctx *c, int x)
 	return LT(x, F(c, 0));
 }
 
-/* An integer's value in type t: modulo 2^8 if that is narrower. */
+/* An integer's value in type t: modulo 2^8 or 2^16 if that is narrower. */
 static int wrap(struct map_ctx *c, enum rdu_dtype t, int x)
 {
-	if (t == RDU_DT_U8)
-		return OP2(AND, x, I(c, 255));
-	if (t == RDU_DT_I8)
-		return OP2(SAR, OP2(SHL, x, I(c, 24)), I(c, 24));
+	int by = t == RDU_DT_I8 ? 24 : 16;
+
+	if (t == RDU_DT_U8 || t == RDU_DT_U16)
+		return OP2(AND, x, I(c, t == RDU_DT_U8 ? 255 : 65535));
+	if (t == RDU_DT_I8 || t == RDU_DT_I16)
+		return OP2(SAR, OP2(SHL, x, I(c, by)), I(c, by));
 	return x;
 }
 
-/* a op b as numbers of type t: modulo 2^8 or 2^32; int64, of which there are 32
- * bits here, stops where the result does not fit. */
+/* Numbers of type t as signed ones in the same order. */
+static int ordered(struct map_ctx *c, enum rdu_dtype t, int x)
+{
+	return t == RDU_DT_U32 ? OP2(XOR, x, I(c, INT32_MIN)) : x;
+}
+
+static int int_less(struct map_ctx *c, enum rdu_simd_op op, int a, int b)
+{
+	enum rdu_dtype t = c->in[0]->dtype;
+
+	return nest_op(c->nest, op, ordered(c, t, a), ordered(c, t, b), -1);
+}
+
+/* The greater or smaller of two integers. */
+static int int_extreme(struct map_ctx *c, enum rdu_simd_op op, int a, int b)
+{
+	enum rdu_dtype t = c->in[0]->dtype;
+
+	return ordered(c, t, nest_op(c->nest, op, ordered(c, t, a), ordered(c, t, b), -1));
+}
+
+/* a op b as numbers of type t: modulo 2^8, 2^16 or 2^32; those of 64 bits, of which there are
+ * 32 here, stop where the result does not fit. */
 static int arithmetic(struct map_ctx *c, enum rdu_dtype t, enum rdu_simd_op op, int a, int b)
 {
 	int r = nest_op(c->nest, op, a, b, -1), bad;
 
-	if (t != RDU_DT_I64)
+	if (t != RDU_DT_I64 && t != RDU_DT_U64)
 		return wrap(c, t, r);
 	if (op == RDU_SIMD_IMUL) /* the upper half must be the lower one's sign */
 		bad = OP2(XOR, OP2(IMULH, a, b), OP2(ISUB, I(c, 0), OP2(ILT, r, I(c, 0))));
@@ -125,20 +146,56 @@ static int arithmetic(struct map_ctx *c, enum rdu_dtype t, enum rdu_simd_op op, 
 		bad = OP2(ILT, OP2(AND, OP2(XOR, a, r), OP2(XOR, b, r)), I(c, 0));
 	else
 		bad = OP2(ILT, OP2(AND, OP2(XOR, a, b), OP2(XOR, a, r)), I(c, 0));
+	if (t == RDU_DT_U64)
+		bad = OP2(OR, bad, OP2(ILT, r, I(c, 0)));
 	return nest_trap(c->nest, r, bad, RDU_TRAP_INT64);
 }
 
-/* A whole number in fp32 as an integer of type t. What int32 cannot hold
+/* A whole number in fp32 as a uint32; below 0 as an int32's bits. */
+static int to_uint32(struct map_ctx *c, int x)
+{
+	int far = OP1(F2I, SUB(x, F(c, 0x1p31f)));
+
+	return SELECT(LT(x, F(c, 0x1p31f)), OP1(F2I, x), OP2(XOR, far, I(c, INT32_MIN)));
+}
+
+/* A whole number in fp32 as an integer of type t. What int32 (uint32) cannot hold
  * saturates, for the narrow types before it wraps; NaN gives 0. */
 static int to_integer(struct map_ctx *c, enum rdu_dtype t, int x)
 {
-	int r = OP1(F2I, x), fits;
+	int r, fits;
 
-	if (t != RDU_DT_I64)
+	if (t == RDU_DT_U32)
+		return SELECT(OP2(FEQ, x, x), to_uint32(c, x), I(c, 0));
+	r = OP1(F2I, x);
+	if (t != RDU_DT_I64 && t != RDU_DT_U64)
 		return wrap(c, t, r);
 	fits = OP2(FLT, x, F(c, 0x1p31f));
-	fits = SELECT(OP2(FLE, F(c, -0x1p31f), x), fits, I(c, 0));
+	fits = SELECT(OP2(FLE, F(c, t == RDU_DT_I64 ? -0x1p31f : 0), x), fits, I(c, 0));
 	return nest_trap(c->nest, r, OP2(IEQ, fits, I(c, 0)), RDU_TRAP_CONVERT);
+}
+
+/* An integer of type t in fp32, rounded once. */
+static int to_float(struct map_ctx *c, enum rdu_dtype t, int x)
+{
+	int half;
+
+	if (t != RDU_DT_U32)
+		return OP1(I2F, x);
+	half = OP2(OR, OP2(SHR, x, I(c, 1)), OP2(AND, x, I(c, 1))); /* a bit that is lost counts */
+	return SELECT(OP2(ILT, x, I(c, 0)), MUL(OP1(I2F, half), F(c, 2)), OP1(I2F, x));
+}
+
+/* An integer of type `from` as one of type `to`. */
+static int to_other(struct map_ctx *c, enum rdu_dtype from, enum rdu_dtype to, int x)
+{
+	bool wide = to == RDU_DT_I64 || to == RDU_DT_U64;
+
+	if (from == to || from == RDU_DT_BOOL)
+		return x;
+	if (wide && (from == RDU_DT_U32 || (to == RDU_DT_U64 && !dtype_is_unsigned(from))))
+		return nest_trap(c->nest, x, OP2(ILT, x, I(c, 0)), RDU_TRAP_STORE);
+	return wrap(c, to, x);
 }
 
 static int truth(struct map_ctx *c, int e) /* a float comparison as bool */
@@ -165,7 +222,7 @@ EXPR(neg) { return c->integer ? minus(c) : OP1(FNEG, A(c, 0)); }
 GRAD(neg) { return OP1(FNEG, G(c)); }
 EXPR(abs)
 {
-	if (c->in[0]->dtype == RDU_DT_U8)
+	if (dtype_is_unsigned(c->in[0]->dtype))
 		return A(c, 0);
 	return c->integer ? SELECT(OP2(ILT, A(c, 0), I(c, 0)), minus(c), A(c, 0))
 			  : OP1(FABS, A(c, 0));
@@ -194,6 +251,8 @@ EXPR(reciprocal) { return OP1(RECIP, A(c, 0)); }
 GRAD(reciprocal) { return MUL(G(c), OP1(FNEG, MUL(Y(c), Y(c)))); }
 EXPR(relu)
 {
+	if (dtype_is_unsigned(c->in[0]->dtype))
+		return A(c, 0);
 	return c->integer ? OP2(IMAX, A(c, 0), I(c, 0)) : OP2(FMAX, A(c, 0), F(c, 0));
 }
 /* From the result, not the argument: the argument need not be kept. */
@@ -379,6 +438,8 @@ EXPR(ceil) { return OP1(CEIL, A(c, 0)); }
 EXPR(round) { return OP1(ROUND, A(c, 0)); }
 EXPR(sign)
 {
+	if (dtype_is_unsigned(c->in[0]->dtype))
+		return SELECT(A(c, 0), I(c, 1), I(c, 0));
 	if (c->integer)
 		return OP2(IMAX, I(c, -1), OP2(IMIN, I(c, 1), A(c, 0)));
 	return SELECT(OP2(FEQ, A(c, 0), A(c, 0)),
@@ -391,14 +452,17 @@ EXPR(clip)
 {
 	struct attr *lo = node_attr(c->n, "min"), *hi = node_attr(c->n, "max"); /* opset < 11 */
 	/* A limit that is not given is the type's largest finite number, not an infinity. */
-	float most = c->in[0]->dtype == RDU_DT_BF16 ? 0x1.fep127f : FLT_MAX;
+	float most = c->in[0]->dtype == RDU_DT_BF16  ? 0x1.fep127f
+		     : c->in[0]->dtype == RDU_DT_F16 ? 65504
+		     : c->in[0]->dtype == RDU_DT_F64 ? INFINITY /* beyond fp32's numbers */
+						     : FLT_MAX;
 	int x = A(c, 0);
 
 	if (c->integer) {
 		if (c->num_in > 1 && c->in[1])
-			x = OP2(IMAX, x, A(c, 1));
+			x = int_extreme(c, RDU_SIMD_IMAX, x, A(c, 1));
 		if (c->num_in > 2 && c->in[2])
-			x = OP2(IMIN, x, A(c, 2));
+			x = int_extreme(c, RDU_SIMD_IMIN, x, A(c, 2));
 		return x;
 	}
 	if (c->num_in > 1 && c->in[1])
@@ -454,10 +518,10 @@ EXPR(cast)
 		return to_integer(c, to, truncate(c, x));
 	}
 	if (!dtype_is_int(to))
-		return OP1(I2F, x);
+		return to_float(c, from, x);
 	if (to == RDU_DT_BOOL)
 		return OP2(IEQ, OP2(IEQ, x, I(c, 0)), I(c, 0));
-	return from == to || from == RDU_DT_BOOL ? x : wrap(c, to, x);
+	return to_other(c, from, to, x);
 }
 GRAD(cast) { return G(c); }
 
@@ -471,7 +535,7 @@ static int fold_args(struct map_ctx *c, enum rdu_simd_op fop, enum rdu_simd_op i
 		if (!c->integer)
 			x = nest_op(c->nest, fop, x, A(c, k), -1);
 		else if (iop == RDU_SIMD_IMAX || iop == RDU_SIMD_IMIN)
-			x = nest_op(c->nest, iop, x, A(c, k), -1);
+			x = int_extreme(c, iop, x, A(c, k));
 		else
 			x = arithmetic(c, c->in[0]->dtype, iop, x, A(c, k));
 	}
@@ -489,9 +553,9 @@ static bool easy_divisor(const struct value *b)
 {
 	const struct node *p = b->producer;
 
-	if (b->constant && b->data && b->dtype == RDU_DT_F32) {
+	if (b->constant && b->data) {
 		for (int64_t i = 0; i < value_count(b); i++)
-			if (!reciprocal_is_normal(((const float *)b->data)[i]))
+			if (!reciprocal_is_normal((float)value_real(b, i)))
 				return false;
 		return true;
 	}
@@ -507,7 +571,7 @@ static int quotient(struct map_ctx *c, int a, int k)
 	if (!easy_divisor(b))
 		return expr_divide(c->nest, a, A(c, k));
 	if (b->constant && b->data && value_count(b) == 1)
-		return MUL(a, F(c, 1 / *(float *)b->data)); /* a power of two's is exact */
+		return MUL(a, F(c, 1 / (float)value_real(b, 0))); /* a power of two's is exact */
 	return MUL(a, OP1(RECIP, A(c, k)));
 }
 /* r, unless the divisor is 0: that stops the card. */
@@ -522,6 +586,8 @@ EXPR(div)
 
 	if (!c->integer)
 		return quotient(c, A(c, 0), 1);
+	if (t == RDU_DT_U32)
+		return unless_zero(c, expr_uint_divide(c->nest, A(c, 0), A(c, 1), &r));
 	q = expr_int_divide(c->nest, A(c, 0), A(c, 1), &r);
 	if (t == RDU_DT_I64) { /* the only quotient beyond 32 bits: -2^31 / -1 */
 		bad = OP2(AND, OP2(IEQ, A(c, 0), I(c, INT32_MIN)), OP2(IEQ, A(c, 1), I(c, -1)));
@@ -534,6 +600,10 @@ EXPR(mod)
 {
 	int r, b = A(c, 1), other;
 
+	if (c->in[0]->dtype == RDU_DT_U32) {
+		expr_uint_divide(c->nest, A(c, 0), b, &r);
+		return unless_zero(c, r);
+	}
 	expr_int_divide(c->nest, A(c, 0), b, &r);
 	if (!attr_i(c->n, "fmod", 0)) {
 		other = SELECT(r, OP2(ILT, OP2(XOR, r, b), I(c, 0)), I(c, 0));
@@ -579,9 +649,7 @@ static bool exponent(struct map_ctx *c, float *e)
 
 	if (!b->constant || !b->data || value_count(b) != 1)
 		return false;
-	if (b->dtype == RDU_DT_BF16)
-		return false;
-	*e = b->dtype == RDU_DT_F32 ? *(float *)b->data : (float)value_int(b, 0);
+	*e = (float)value_real(b, 0);
 	return true;
 }
 
@@ -628,7 +696,7 @@ static int power_const(struct map_ctx *c, int a, float e)
 
 static int as_float(struct map_ctx *c, int k)
 {
-	return dtype_is_int(c->in[k]->dtype) ? OP1(I2F, A(c, k)) : A(c, k);
+	return dtype_is_int(c->in[k]->dtype) ? to_float(c, c->in[k]->dtype, A(c, k)) : A(c, k);
 }
 
 /* An integer to a constant power: by squaring, as its type multiplies. */
@@ -662,7 +730,7 @@ static int integer_power(struct map_ctx *c)
 			p = OP2(IMUL, p, p);
 	}
 	size = OP2(IMAX, a, OP2(ISUB, I(c, 0), a));
-	if (c->in[0]->dtype == RDU_DT_I64) {
+	if (c->in[0]->dtype == RDU_DT_I64 || c->in[0]->dtype == RDU_DT_U64) {
 		/* No power of two or more lies near the limit: 46340^2 is below, and
 		 * 46341^2 above, by more than the functions' error. */
 		size = OP1(EXP, MUL(OP1(I2F, b), OP1(LOG, OP1(I2F, size))));
@@ -731,19 +799,19 @@ GRAD(prelu)
 
 EXPR(less)
 {
-	return c->integer ? OP2(ILT, A(c, 0), A(c, 1)) : truth(c, LT(A(c, 0), A(c, 1)));
+	return c->integer ? int_less(c, RDU_SIMD_ILT, A(c, 0), A(c, 1)) : truth(c, LT(A(c, 0), A(c, 1)));
 }
 EXPR(less_equal)
 {
-	return c->integer ? OP2(ILE, A(c, 0), A(c, 1)) : truth(c, LE(A(c, 0), A(c, 1)));
+	return c->integer ? int_less(c, RDU_SIMD_ILE, A(c, 0), A(c, 1)) : truth(c, LE(A(c, 0), A(c, 1)));
 }
 EXPR(greater)
 {
-	return c->integer ? OP2(ILT, A(c, 1), A(c, 0)) : truth(c, LT(A(c, 1), A(c, 0)));
+	return c->integer ? int_less(c, RDU_SIMD_ILT, A(c, 1), A(c, 0)) : truth(c, LT(A(c, 1), A(c, 0)));
 }
 EXPR(greater_equal)
 {
-	return c->integer ? OP2(ILE, A(c, 1), A(c, 0)) : truth(c, LE(A(c, 1), A(c, 0)));
+	return c->integer ? int_less(c, RDU_SIMD_ILE, A(c, 1), A(c, 0)) : truth(c, LE(A(c, 1), A(c, 0)));
 }
 EXPR(equal)
 {
@@ -752,6 +820,25 @@ EXPR(equal)
 EXPR(and) { return OP2(AND, A(c, 0), A(c, 1)); }
 EXPR(or) { return OP2(OR, A(c, 0), A(c, 1)); }
 EXPR(xor) { return OP2(XOR, A(c, 0), A(c, 1)); }
+EXPR(bit_not) { return wrap(c, c->in[0]->dtype, OP2(XOR, A(c, 0), I(c, -1))); }
+/* A distance of as many bits as there are, or more, leaves nothing. */
+EXPR(bit_shift)
+{
+	bool right = !strcmp(attr_s(c->n, "direction", ""), "RIGHT");
+	enum rdu_dtype t = c->in[0]->dtype;
+	int x = A(c, 0), by = A(c, 1), bits, r, fits;
+
+	if (t == RDU_DT_U64 && !right) { /* 31 bits are here */
+		r = OP2(SHL, x, by);
+		fits = SELECT(OP2(ILT, by, I(c, 31)), OP2(IEQ, OP2(SHR, r, by), x), I(c, 0));
+		fits = OP2(OR, SELECT(OP2(ILT, r, I(c, 0)), I(c, 0), fits), OP2(IEQ, x, I(c, 0)));
+		return nest_trap(c->nest, SELECT(x, r, x), OP2(IEQ, fits, I(c, 0)), RDU_TRAP_INT64);
+	}
+	bits = t == RDU_DT_U64 ? 32 : 8 * dtype_bytes(t);
+	r = right ? OP2(SHR, x, by) : wrap(c, t, OP2(SHL, x, by));
+	/* Halves, since a uint32 may look negative. */
+	return SELECT(OP2(ILT, OP2(SHR, by, I(c, 1)), I(c, bits / 2)), r, I(c, 0));
+}
 EXPR(where) { return SELECT(A(c, 0), A(c, 1), A(c, 2)); }
 GRAD(where)
 {
@@ -949,6 +1036,11 @@ const struct op ops_map[] = {
 	FLAT("And", 2, 2, MAP_BOOL, and_expr),
 	FLAT("Or", 2, 2, MAP_BOOL, or_expr),
 	FLAT("Xor", 2, 2, MAP_BOOL, xor_expr),
+	FLAT("BitwiseAnd", 2, 2, MAP_INT, and_expr),
+	FLAT("BitwiseOr", 2, 2, MAP_INT, or_expr),
+	FLAT("BitwiseXor", 2, 2, MAP_INT, xor_expr),
+	FLAT("BitwiseNot", 1, 1, MAP_INT, bit_not_expr),
+	FLAT("BitShift", 2, 2, MAP_INT, bit_shift_expr),
 	{ .name = "CastLike", .min_in = 2, .max_in = 2, .max_out = 1, .expand = map_expand_cast_like },
 	/* Of QuantizeLinear; training through it is refused. */
 	{ .name = "RoundQuotient", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,

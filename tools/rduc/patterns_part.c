@@ -370,10 +370,9 @@ static int pad_infer(struct graph *g, struct node *n)
 
 	if (node_in(n, 2) && (!n->in[2]->constant || value_count(n->in[2]) != 1))
 		return node_error(g, n, "the value to pad with must be a constant");
-	if (node_in(n, 2) && n->in[2]->dtype == RDU_DT_I64 &&
-	    value_int(n->in[2], 0) != (int32_t)value_int(n->in[2], 0))
-		return node_error(g, n, "the value to pad with, %lld, does not fit 32 bits",
-				  (long long)value_int(n->in[2], 0));
+	if (node_in(n, 2) && !value_fits_word(n->in[2], 0))
+		return node_error(g, n, "the value to pad with, %.17g, does not fit 32 bits",
+				  value_real(n->in[2], 0));
 	if (pad_get(g, n, n->in[0], before, dim))
 		return -1;
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, dim);
@@ -396,12 +395,8 @@ static int pad_pattern(struct lower *l, struct node *n)
 	nest->in[0].guarded = true;
 	f = attr_f(n, "value", 0);
 	memcpy(&nest->in[0].pad, &f, 4);
-	if (with && dtype_bytes(with->dtype) == 4)
-		memcpy(&nest->in[0].pad, with->data, 4);
-	else if (with && dtype_is_int(with->dtype))
-		nest->in[0].pad = (uint32_t)value_int(with, 0);
-	else if (with)
-		nest->in[0].pad = (uint32_t) * (uint16_t *)with->data << 16;
+	if (with)
+		nest->in[0].pad = value_word(with, 0);
 	return lower_done(l, n, nest);
 }
 

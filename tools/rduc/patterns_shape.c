@@ -138,22 +138,15 @@ static int unsqueeze_infer(struct graph *g, struct node *n)
 /* Inference drops nothing: the mask is all ones. It was a float before opset 10. */
 static int keep_all(struct graph *g, struct node *n)
 {
-	struct node *m = node_new(g, "ConstantOfShape", graph_format(g, "%.200s.mask", n->name));
-	struct value *x = n->in[0], *one;
-	int64_t ndim = x->ndim, single = 1;
-	struct attr *a = graph_alloc(g, sizeof(*a));
+	struct value *x = n->in[0], *one = graph_const_i(g, 1);
+	struct node *m = node_new(g, "Cast", graph_format(g, "%.200s.one", n->name));
+	int64_t ndim = x->ndim;
 
-	one = graph_const(g, g->opset < 10 ? x->dtype : RDU_DT_BOOL, 1, &single, NULL);
-	if (one->dtype == RDU_DT_F32)
-		*(float *)one->data = 1;
-	else if (one->dtype == RDU_DT_BF16)
-		*(uint16_t *)one->data = 0x3f80;
-	else
-		*(uint8_t *)one->data = 1;
-	*a = (struct attr){ .name = "value", .kind = ATTR_TENSOR, .tensor = one };
-	m->attrs = a;
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &ndim, x->dim));
+	node_input(g, m, one);
+	node_attr_i(g, m, "to", g->opset < 10 ? x->dtype : RDU_DT_BOOL);
 	one = graph_finish(g, m);
+	one = graph_op2(g, "Expand", graph_format(g, "%.200s.mask", n->name), one,
+			graph_const(g, RDU_DT_I64, 1, &ndim, x->dim));
 	if (!one)
 		return -1;
 	graph_replace(n, 1, one);
@@ -299,9 +292,8 @@ static int fill_infer(struct graph *g, struct node *n)
 		return node_error(g, n, "more than %d dimensions", RDU_MAX_DIMS);
 	if (v && value_count(v) != 1)
 		return node_error(g, n, "value is not one element");
-	if (v && v->dtype == RDU_DT_I64 && value_int(v, 0) != (int32_t)value_int(v, 0))
-		return node_error(g, n, "its value %lld does not fit 32 bits",
-				  (long long)value_int(v, 0));
+	if (v && !value_fits_word(v, 0))
+		return node_error(g, n, "its value %.17g does not fit 32 bits", value_real(v, 0));
 	return node_shape(g, n, 0, v ? v->dtype : RDU_DT_F32, num, dim);
 }
 
@@ -309,21 +301,7 @@ static int fill_pattern(struct lower *l, struct node *n)
 {
 	struct value *v = fill_value(n);
 	struct tensor *out = lower_value(l, n->out[0]);
-	uint32_t word = 0;
-
-	if (v)
-		switch (v->dtype) {
-		case RDU_DT_F32:
-			word = *(uint32_t *)v->data;
-			break;
-		case RDU_DT_BF16:
-			word = (uint32_t) * (uint16_t *)v->data << 16;
-			break;
-		default:
-			word = (uint32_t)value_int(v, 0);
-			break;
-		}
-	return lower_fill(l, n, out, 0, 0, out->ndim ? out->dim[0] : 1, word);
+	return lower_fill(l, n, out, 0, 0, out->ndim ? out->dim[0] : 1, v ? value_word(v, 0) : 0);
 }
 
 /* Of fp32: start + i * delta, each rounded once. */

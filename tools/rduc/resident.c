@@ -592,9 +592,9 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 	return r->resident && tensor_storage(t) != be->without && !reads_copy(r, n) ? r : NULL;
 }
 
-bool residence_rounds(const struct residence *r, const struct tensor *t)
+enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t)
 {
-	return r && t->dtype == RDU_DT_BF16;
+	return r ? dtype_rounding(t->dtype) : RDU_SIMD_MOV;
 }
 
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why)

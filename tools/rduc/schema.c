@@ -9,7 +9,7 @@
 #include "graph.h"
 
 /* The newest version of ONNX's operators that this table was held against. */
-#define NEWEST_OPSET 24
+#define NEWEST_OPSET 25
 
 #define AUTO_PAD "NOTSET|SAME_UPPER|SAME_LOWER|VALID"
 
@@ -41,6 +41,11 @@ static const struct schema {
 	  "strides:I count_include_pad:b@7- ceil_mode:b@10- dilations:I@19-" },
 	{ "BatchNormalization", 1, 0, "1:5-5",
 	  "epsilon:f is_test:b@-6 momentum:f spatial:b@-8 training_mode:b@14-" },
+	{ "BitShift", 11, 0, "11:2-2", "direction:s(LEFT|RIGHT)!" },
+	{ "BitwiseAnd", 18, 0, "18:2-2", "" },
+	{ "BitwiseNot", 18, 0, "18:1-1", "" },
+	{ "BitwiseOr", 18, 0, "18:2-2", "" },
+	{ "BitwiseXor", 18, 0, "18:2-2", "" },
 	{ "Cast", 1, 0, "1:1-1",
 	  "to:s!@-5 to:i!@6- saturate:b@19- round_mode:s(up|down|nearest)@24-" },
 	{ "CastLike", 15, 0, "15:2-2", "saturate:b@19- round_mode:s(up|down|nearest)@24-" },
