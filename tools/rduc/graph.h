@@ -277,7 +277,7 @@ const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
-	ops_recurrent[], ops_scan[];
+	ops_recurrent[], ops_scan[], ops_scatter[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -294,6 +294,10 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 /* `count` elements of v along an axis, from `from` on, or backwards from there. */
 struct value *graph_slice(struct graph *g, const char *name, struct value *v, int64_t axis,
 			  int64_t from, int64_t count, bool backwards);
+/* patterns_scatter.c: where the k largest (smallest) elements along an axis are, in order; of
+ * equal ones the first (last) comes first. */
+struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x, int64_t axis,
+			       int64_t k, bool largest, bool last);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
@@ -408,6 +412,8 @@ void access_identity(struct access *a);
 const char *axis_name(int ndim, int i);
 /* A nest over out's elements that copies from in; the caller sets in's access. */
 struct nest *lower_copy(struct lower *l, struct node *n, struct value *in, struct tensor *out);
+/* An index that counts from the end if it is below 0. check: one out of range stops the run. */
+int expr_index(struct nest *n, int index, int64_t size, bool check);
 int lower_fill(struct lower *l, struct node *n, struct tensor *t, int axis, int64_t from,
 	       int64_t to, uint32_t word);
 

@@ -7,7 +7,7 @@
 static const struct op *const tables[] = { ops_map,	  ops_matmul, ops_conv,	   ops_reduce,
 					   ops_shape,	  ops_train,  ops_index,   ops_pool,
 					   ops_part,	  ops_resize, ops_compose, ops_loop,
-					   ops_recurrent, ops_scan };
+					   ops_recurrent, ops_scan,   ops_scatter };
 
 const struct op *op_find(const char *name)
 {

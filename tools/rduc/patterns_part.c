@@ -542,6 +542,19 @@ static int gather_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, x->dtype, ndim, dim);
 }
 
+int expr_index(struct nest *n, int index, int64_t size, bool check)
+{
+	int end = nest_imm_i(n, (int32_t)size), zero = nest_imm_i(n, 0), e, in;
+
+	e = nest_op(n, RDU_SIMD_ILT, index, zero, -1);
+	e = nest_op(n, RDU_SIMD_SELECT, e, nest_op(n, RDU_SIMD_IADD, index, end, -1), index);
+	if (!check)
+		return e;
+	in = nest_op(n, RDU_SIMD_AND, nest_op(n, RDU_SIMD_ILT, e, end, -1),
+		     nest_op(n, RDU_SIMD_ILE, zero, e, -1), -1);
+	return nest_trap(n, e, nest_op(n, RDU_SIMD_IEQ, in, zero, -1), RDU_TRAP_INDEX);
+}
+
 /*
  * Indices as they are, or with negative ones counted from the end. Along the first
  * axis of a tensor laid out as it is written, one that is out of range is outside of
@@ -553,7 +566,7 @@ static struct tensor *gather_indices(struct lower *l, struct node *n, struct val
 {
 	struct nest *nest;
 	struct tensor *t;
-	int i, e;
+	int e;
 
 	if (idx->constant && idx->data) {
 		bool negative = false;
@@ -571,18 +584,7 @@ static struct tensor *gather_indices(struct lower *l, struct node *n, struct val
 		nest_dim(nest, "i", 1, false);
 	nest_input(nest, lower_value(l, idx));
 	access_identity(&nest->in[0]);
-	i = nest_in(nest, 0);
-	e = nest_op(nest, RDU_SIMD_ILT, i, nest_imm_i(nest, 0), -1);
-	e = nest_op(nest, RDU_SIMD_SELECT, e,
-		    nest_op(nest, RDU_SIMD_IADD, i, nest_imm_i(nest, (int32_t)size), -1), i);
-	if (!seen && !(idx->constant && idx->data)) {
-		int in = nest_op(nest, RDU_SIMD_ILT, e, nest_imm_i(nest, (int32_t)size), -1);
-
-		in = nest_op(nest, RDU_SIMD_AND, in,
-			     nest_op(nest, RDU_SIMD_ILE, nest_imm_i(nest, 0), e, -1), -1);
-		e = nest_trap(nest, e, nest_op(nest, RDU_SIMD_IEQ, in, nest_imm_i(nest, 0), -1),
-			      RDU_TRAP_INDEX);
-	}
+	e = expr_index(nest, nest_in(nest, 0), size, !seen && !(idx->constant && idx->data));
 	nest_output(nest, t, e);
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest) ? NULL : t;
