@@ -15,6 +15,7 @@
 extern char **environ;
 
 #define MAX_IO 32
+#define DOUBLE_MISFIT "an element of 64 bits does not fit 32"
 
 static void verdict(struct result *r, enum verdict v, const char *fmt, ...)
 {
@@ -326,7 +327,11 @@ static void run(const char *path, const struct options *o, struct io *in, int nu
 		}
 	}
 	if (rdu_program_run(prog, NULL, &stats)) {
-		verdict(r, CASE_FAIL, "run: %s", rdu_error_text(prog));
+		/* The suite has doubles that fp32 has no number for: the card says so. */
+		verdict(r,
+			strstr(rdu_error_text(prog), DOUBLE_MISFIT) && !o->expect ? CASE_SKIP
+										  : CASE_FAIL,
+			"run: %s", rdu_error_text(prog));
 		goto out;
 	}
 	r->verdict = CASE_PASS;

@@ -183,8 +183,14 @@ int expr_uint_divide(struct nest *n, int a, int b, int *rest)
 
 int expr_round_quotient(struct nest *n, int a, int b)
 {
-	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), high = OP(AND, s, I(-4096), -1);
-	int t, rest, unit, near, r;
+	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), high, t, rest, unit, near, r, by;
+
+	/* Both by a power of two: what follows neither overflows nor becomes denormal. */
+	by = SELECT(LT(s, F(0x1p100f)), F(1), F(0x1p-20f));
+	by = SELECT(LT(s, F(0x1p-60f)), F(0x1p60f), by);
+	size = MUL(size, by);
+	s = MUL(s, by);
+	high = OP(AND, s, I(-4096), -1);
 
 	/* t lies halfway between the two whole numbers. t * s is exact in two parts, so the
 	 * rest says on which side the quotient is; within half a unit in t's last place it

@@ -277,7 +277,7 @@ const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
-	ops_recurrent[], ops_scan[], ops_scatter[];
+	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -291,6 +291,7 @@ struct value *graph_op3(struct graph *g, const char *op, const char *name, struc
 			struct value *b, struct value *c);
 struct value *graph_reshape(struct graph *g, const char *name, struct value *v, int ndim,
 			    const int64_t *dim);
+struct value *graph_cast(struct graph *g, const char *name, struct value *v, enum rdu_dtype to);
 /* `count` elements of v along an axis, from `from` on, or backwards from there. */
 struct value *graph_slice(struct graph *g, const char *name, struct value *v, int64_t axis,
 			  int64_t from, int64_t count, bool backwards);
@@ -301,6 +302,11 @@ struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x,
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
+/* A reduction over axes (operators that had these as an attribute once). */
+struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
+			   int num_axes, const int64_t *axes, int keep);
+/* Refuse integers as the first input. */
+int node_float_only(struct graph *g, struct node *n);
 /* Make an axis count from the front, or say that it is out of range. */
 int node_axis(struct graph *g, struct node *n, int64_t *axis, int ndim);
 
@@ -448,6 +454,16 @@ int expr_asin(struct nest *n, int x);
 int expr_acos(struct nest *n, int x);
 int expr_atan_slope(struct nest *n, int x); /* 1 / (1 + x^2) */
 int expr_asin_slope(struct nest *n, int x); /* 1 / sqrt(1 - x^2) */
+
+/* integers.c: an integer modulo what its type holds; as a signed one in the same order. */
+int expr_wrap(struct nest *n, enum rdu_dtype t, int x);
+int expr_ordered(struct nest *n, enum rdu_dtype t, int x);
+/* a + b, a - b or a * b of type t; those of 64 bits stop where the result does not fit. */
+int expr_arithmetic(struct nest *n, enum rdu_dtype t, enum rdu_simd_op op, int a, int b);
+/* A whole number in fp32 as an integer, an integer in fp32, an integer of another type. */
+int expr_to_integer(struct nest *n, enum rdu_dtype t, int x);
+int expr_to_float(struct nest *n, enum rdu_dtype t, int x);
+int expr_to_other(struct nest *n, enum rdu_dtype from, enum rdu_dtype to, int x);
 
 /* onnx.c: the file itself, through protobuf-c */
 struct Onnx__ModelProto;

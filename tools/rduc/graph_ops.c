@@ -4,10 +4,11 @@
 #include <string.h>
 #include "graph.h"
 
-static const struct op *const tables[] = { ops_map,	  ops_matmul, ops_conv,	   ops_reduce,
-					   ops_shape,	  ops_train,  ops_index,   ops_pool,
-					   ops_part,	  ops_resize, ops_compose, ops_loop,
-					   ops_recurrent, ops_scan,   ops_scatter };
+static const struct op *const tables[] = { ops_map,	  ops_matmul,	ops_conv,    ops_reduce,
+					   ops_shape,	  ops_train,	ops_index,   ops_pool,
+					   ops_part,	  ops_resize,	ops_compose, ops_loop,
+					   ops_recurrent, ops_scan,	ops_scatter, ops_quantize,
+					   ops_norm,	  ops_attention };
 
 const struct op *op_find(const char *name)
 {
@@ -137,6 +138,17 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 	n = node_new(g, "Reshape", name);
 	node_input(g, n, v);
 	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &count, dim));
+	return graph_finish(g, n);
+}
+
+struct value *graph_cast(struct graph *g, const char *name, struct value *v, enum rdu_dtype to)
+{
+	struct node *n = node_new(g, "Cast", name);
+
+	if (!v || v->dtype == to)
+		return v;
+	node_input(g, n, v);
+	node_attr_i(g, n, "to", to);
 	return graph_finish(g, n);
 }
 

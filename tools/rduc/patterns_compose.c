@@ -6,24 +6,6 @@
 #include <string.h>
 #include "graph.h"
 
-static struct value *scalar_int(struct graph *g, int64_t v)
-{
-	return graph_const(g, RDU_DT_I64, 0, NULL, &v);
-}
-
-static struct value *cast(struct graph *g, const char *name, struct value *v, enum rdu_dtype to)
-{
-	struct node *m = node_new(g, "Cast", name);
-
-	if (!v)
-		return NULL;
-	if (v->dtype == to)
-		return v;
-	node_input(g, m, v);
-	node_attr_i(g, m, "to", to);
-	return graph_finish(g, m);
-}
-
 /* ---- LRN ------------------------------------------------------------------------------- */
 
 /* x / (bias + alpha / size * sum of x^2 over size channels)^beta: the mean of a pool. */
@@ -101,11 +83,11 @@ static int hardmax_expand(struct graph *g, struct node *n)
 		return -1;
 	m = node_new(g, "OneHot", n->name);
 	node_input(g, m, v);
-	node_input(g, m, scalar_int(g, two));
+	node_input(g, m, graph_const_i(g, two));
 	two = 2;
 	node_input(g, m, graph_const(g, RDU_DT_F32, 1, &two, off_on));
 	node_attr_i(g, m, "axis", axis);
-	v = cast(g, n->name, graph_finish(g, m), x->dtype);
+	v = graph_cast(g, n->name, graph_finish(g, m), x->dtype);
 	return graph_replace_first(n, graph_reshape(g, n->name, v, x->ndim, x->dim));
 }
 
@@ -128,112 +110,184 @@ static int eye_like_expand(struct graph *g, struct node *n)
 		if (k >= -i && k < x->dim[1] - i)
 			p[i * x->dim[1] + i + k] = 1;
 	wide = graph_const(g, RDU_DT_F32, 2, x->dim, p);
-	v = cast(g, n->name, wide, (enum rdu_dtype)type);
+	v = graph_cast(g, n->name, wide, (enum rdu_dtype)type);
 	return graph_replace_first(n, v);
 }
 
-/* ---- quantization ------------------------------------------------------------------------ */
+/* ---- small ones ------------------------------------------------------------------------- */
 
-/* A scale or zero point an element of the axis, or one of all, to multiply x with. */
-static struct value *along_axis(struct graph *g, struct node *n, struct value *v)
+/* x / (1 + e^(-alpha x)) */
+static int swish_expand(struct graph *g, struct node *n)
 {
-	int64_t axis = attr_i(n, "axis", 1), dim[RDU_MAX_DIMS];
-	struct value *x = n->in[0];
+	float alpha = attr_f(n, "alpha", 1);
+	struct value *x = n->in[0], *v = x;
 
-	if (value_count(v) == 1)
-		return graph_reshape(g, n->name, v, 0, dim);
-	if (attr_i(n, "block_size", 0) || v->ndim != 1) {
-		node_error(g, n, "'%s' has shape %s: blocks are not supported", v->name,
-			   value_shape_text(g, v));
-		return NULL;
-	}
+	if (alpha != 1)
+		v = graph_op2(g, "Mul", graph_format(g, "%.200s.alpha", n->name), x,
+			      graph_const_f(g, alpha));
+	v = graph_op1(g, "Sigmoid", graph_format(g, "%.200s.gate", n->name), v);
+	return graph_replace_first(n, graph_op2(g, "Mul", n->name, x, v));
+}
+
+/* x over its norm along an axis. */
+static int lp_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *norm;
+	int64_t axis = attr_i(n, "axis", -1), p = attr_i(n, "p", 2);
+	struct node *m;
+
+	if (p != 1 && p != 2)
+		return node_error(g, n, "p %lld is not 1 or 2", (long long)p);
 	if (node_axis(g, n, &axis, x->ndim))
-		return NULL;
-	if (v->dim[0] != x->dim[axis]) {
-		node_error(g, n, "'%s' has shape %s, the axis %lld elements", v->name,
-			   value_shape_text(g, v), (long long)x->dim[axis]);
-		return NULL;
-	}
-	for (int i = 0; i < x->ndim; i++)
-		dim[i] = i == axis ? x->dim[axis] : 1;
-	return graph_reshape(g, n->name, v, x->ndim, dim);
-}
-
-static int quantization_types(struct graph *g, struct node *n, const struct value *real)
-{
-	struct value *zero = node_in(n, 2);
-
-	if (real->dtype != RDU_DT_F32 || n->in[1]->dtype != RDU_DT_F32)
-		return node_error(g, n, "only of float supported");
-	if (zero && value_count(zero) != value_count(n->in[1]))
-		return node_error(g, n, "its scale has shape %s, its zero point %s",
-				  value_shape_text(g, n->in[1]), value_shape_text(g, zero));
-	return 0;
-}
-
-static int quantize_expand(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0], *zero = node_in(n, 2), *s, *v, *lo, *hi;
-	int64_t type = attr_i(n, "output_dtype", 0);
-	int32_t limit[2];
-
-	if (dtype_is_int(x->dtype))
-		x = cast(g, graph_format(g, "%.200s.float", n->name), x, RDU_DT_F32);
-	if (!x || quantization_types(g, n, x))
 		return -1;
-	if (attr_i(n, "precision", RDU_DT_F32) != RDU_DT_F32 && attr_i(n, "precision", 0))
-		return node_error(g, n, "a precision other than float is not supported");
-	if (zero && type && type != zero->dtype)
-		return node_error(g, n, "output_dtype is not the zero point's");
-	type = zero ? zero->dtype : type ? type : RDU_DT_U8;
-	if (type != RDU_DT_U8 && type != RDU_DT_I8)
-		return node_error(g, n, "only to uint8 and int8 supported");
-	s = along_axis(g, n, n->in[1]);
-	v = s ? graph_op2(g, "RoundQuotient", graph_format(g, "%.200s.round", n->name), x, s)
+	m = node_new(g, p == 1 ? "ReduceL1" : "ReduceL2", graph_format(g, "%.200s.norm", n->name));
+	node_input(g, m, x);
+	node_attr_ints(g, m, "axes", 1, &axis);
+	norm = graph_finish(g, m);
+	return graph_replace_first(n, graph_op2(g, "Div", n->name, x, norm));
+}
+
+/* (sum of |x|^p over a window)^(1/p): its mean, times how many there are. */
+static int lp_pool_expand(struct graph *g, struct node *n)
+{
+	const struct attr *a = node_attr(n, "p");
+	float p = a ? (a->kind == ATTR_FLOAT ? a->f : (float)a->i) : 2;
+	int num;
+	const int64_t *kernel = attr_ints(n, "kernel_shape", &num);
+	struct node *pool = node_new(g, "AveragePool", graph_format(g, "%.200s.mean", n->name));
+	struct value *v;
+
+	if (p < 1)
+		return node_error(g, n, "p is %g", (double)p);
+	v = graph_op1(g, "Abs", graph_format(g, "%.200s.abs", n->name), n->in[0]);
+	v = v ? graph_op2(g, "Pow", graph_format(g, "%.200s.pow", n->name), v, graph_const_f(g, p))
 	      : NULL;
-	if (v && zero) {
-		zero = along_axis(g, n, zero);
-		zero = cast(g, graph_format(g, "%.200s.zero", n->name), zero, RDU_DT_I32);
-		v = zero ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), v, zero)
-			 : NULL;
-	}
 	if (!v)
 		return -1;
-	limit[0] = type == RDU_DT_U8 ? 0 : -128;
-	limit[1] = type == RDU_DT_U8 ? 255 : 127;
-	lo = graph_const(g, RDU_DT_I32, 0, NULL, &limit[0]);
-	hi = graph_const(g, RDU_DT_I32, 0, NULL, &limit[1]);
-	v = graph_op2(g, "Min", graph_format(g, "%.200s.min", n->name), v, hi);
-	v = v ? graph_op2(g, "Max", graph_format(g, "%.200s.max", n->name), v, lo) : NULL;
-	return graph_replace_first(n, cast(g, n->name, v, (enum rdu_dtype)type));
+	node_input(g, pool, v);
+	pool->attrs = n->attrs;
+	node_attr_i(g, pool, "count_include_pad", 1);
+	v = graph_finish(g, pool);
+	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.sum", n->name), v,
+			  graph_const_f(g, (float)dims_count(num, kernel)))
+	      : NULL;
+	v = v ? graph_op2(g, "Pow", n->name, v, graph_const_f(g, 1 / p)) : NULL;
+	return graph_replace_first(n, v);
 }
 
-/* (x - zero) * scale: the difference in int32, so exact. */
-static int dequantize_expand(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0], *zero = node_in(n, 2), *s, *v;
+/* ---- RotaryEmbedding --------------------------------------------------------------------- */
 
-	if (!dtype_is_int(x->dtype) || x->dtype == RDU_DT_BOOL)
-		return node_error(g, n, "not supported of %s", dtype_name(x->dtype));
-	if (quantization_types(g, n, n->in[1]))
-		return -1;
-	if (zero && zero->dtype != x->dtype)
-		return node_error(g, n, "its input is %s, the zero point %s", dtype_name(x->dtype),
-				  dtype_name(zero->dtype));
-	if (attr_i(n, "output_dtype", RDU_DT_F32) != RDU_DT_F32)
-		return node_error(g, n, "only to float supported");
-	s = along_axis(g, n, n->in[1]);
-	v = cast(g, graph_format(g, "%.200s.wide", n->name), x, RDU_DT_I32);
-	if (!s || !v)
-		return -1;
-	if (zero) {
-		zero = along_axis(g, n, zero);
-		zero = cast(g, graph_format(g, "%.200s.zero", n->name), zero, RDU_DT_I32);
-		v = zero ? graph_op2(g, "Sub", graph_format(g, "%.200s.sub", n->name), v, zero)
-			 : NULL;
+/* The cosines or sines of the positions, [batch, 1, length, half]. */
+static struct value *rotary_table(struct graph *g, struct node *n, struct value *table,
+				  const int64_t *dim, int64_t half)
+{
+	struct value *at = node_in(n, 3);
+	int64_t shape[4] = { dim[0], 1, dim[2], half };
+
+	if (at)
+		table = graph_op2(g, "Gather", graph_format(g, "%.200s.rows", n->name), table, at);
+	if (!table)
+		return NULL;
+	if (table->ndim != 3 || table->dim[0] != dim[0] || table->dim[1] != dim[2] ||
+	    table->dim[2] != half) {
+		node_error(g, n, "its cosines or sines have shape %s", value_shape_text(g, table));
+		return NULL;
 	}
-	v = cast(g, graph_format(g, "%.200s.float", n->name), v, RDU_DT_F32);
-	return graph_replace_first(n, v ? graph_op2(g, "Mul", n->name, v, s) : NULL);
+	return graph_reshape(g, n->name, table, 4, shape);
+}
+
+/* Part of the last of four dimensions. */
+static struct value *last_part(struct graph *g, struct node *n, struct value *v, int64_t from,
+			       int64_t count, int64_t step)
+{
+	struct node *m = node_new(g, "Slice", n->name);
+	int64_t one = 1, to = from + count * step, axis = 3;
+
+	node_input(g, m, v);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &from));
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &to));
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &axis));
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &one, &step));
+	return graph_finish(g, m);
+}
+
+static struct value *join_last(struct graph *g, struct node *n, struct value *a, struct value *b)
+{
+	struct node *m = node_new(g, "Concat", n->name);
+
+	if (!a || !b)
+		return NULL;
+	node_input(g, m, a);
+	node_input(g, m, b);
+	node_attr_i(g, m, "axis", a->ndim - 1);
+	return graph_finish(g, m);
+}
+
+/* Pairs (a, b) turned: (a cos - b sin, a sin + b cos). */
+static struct value *rotated(struct graph *g, struct node *n, struct value *a, struct value *b,
+			     struct value *cosine, struct value *sine, bool second)
+{
+	struct value *p = graph_op2(g, "Mul", n->name, a, second ? sine : cosine);
+	struct value *q = graph_op2(g, "Mul", n->name, b, second ? cosine : sine);
+
+	return p ? graph_op2(g, second ? "Add" : "Sub", n->name, p, q) : NULL;
+}
+
+static int rotary_expand(struct graph *g, struct node *n)
+{
+	static const int64_t heads_out[] = { 0, 2, 1, 3 };
+	struct value *x = n->in[0], *v = x, *a, *b, *re, *im, *c, *s;
+	int64_t heads = attr_i(n, "num_heads", 0), part = attr_i(n, "rotary_embedding_dim", 0);
+	bool pairs = attr_i(n, "interleaved", 0), flat = x->ndim == 3;
+	int64_t dim[4], half, step = pairs ? 2 : 1, thin[5];
+	struct node *m;
+
+	if (flat && (heads < 1 || x->dim[2] % heads))
+		return node_error(g, n, "num_heads %lld does not fit %s", (long long)heads,
+				  value_shape_text(g, x));
+	if (flat) {
+		const int64_t wide[] = { x->dim[0], x->dim[1], heads, x->dim[2] / heads };
+
+		v = graph_reshape(g, n->name, x, 4, wide);
+		m = node_new(g, "Transpose", graph_format(g, "%.200s.heads", n->name));
+		node_input(g, m, v);
+		node_attr_ints(g, m, "perm", 4, heads_out);
+		v = graph_finish(g, m);
+	}
+	if (!v || v->ndim != 4)
+		return node_error(g, n, "its input has shape %s", value_shape_text(g, x));
+	memcpy(dim, v->dim, sizeof(dim));
+	part = part ? part : dim[3];
+	half = part / 2;
+	if (part < 2 || part % 2 || part > dim[3])
+		return node_error(g, n, "it turns %lld of %lld elements", (long long)part,
+				  (long long)dim[3]);
+	c = rotary_table(g, n, n->in[1], dim, half);
+	s = c ? rotary_table(g, n, n->in[2], dim, half) : NULL;
+	a = s ? last_part(g, n, v, 0, half, step) : NULL;
+	b = a ? last_part(g, n, v, pairs ? 1 : half, half, step) : NULL;
+	re = b ? rotated(g, n, a, b, c, s, false) : NULL;
+	im = re ? rotated(g, n, a, b, c, s, true) : NULL;
+	if (im && pairs) { /* side by side again */
+		memcpy(thin, dim, sizeof(dim));
+		thin[3] = half;
+		thin[4] = 1;
+		re = graph_reshape(g, n->name, re, 5, thin);
+		im = graph_reshape(g, n->name, im, 5, thin);
+		thin[3] = part;
+		a = graph_reshape(g, n->name, join_last(g, n, re, im), 4, thin);
+	} else {
+		a = join_last(g, n, re, im);
+	}
+	if (a && part < dim[3])
+		a = join_last(g, n, a, last_part(g, n, v, part, dim[3] - part, 1));
+	if (a && flat) {
+		m = node_new(g, "Transpose", n->name);
+		node_input(g, m, a);
+		node_attr_ints(g, m, "perm", 4, heads_out);
+		a = graph_reshape(g, n->name, graph_finish(g, m), 3, x->dim);
+	}
+	return graph_replace_first(n, a);
 }
 
 #define EXPAND(onnx, lo, hi, fn)                                                     \
@@ -245,7 +299,9 @@ const struct op ops_compose[] = {
 	EXPAND("LRN", 1, 1, lrn_expand),
 	EXPAND("Hardmax", 1, 1, hardmax_expand),
 	EXPAND("EyeLike", 1, 1, eye_like_expand),
-	EXPAND("QuantizeLinear", 2, 3, quantize_expand),
-	EXPAND("DequantizeLinear", 2, 3, dequantize_expand),
+	EXPAND("Swish", 1, 1, swish_expand),
+	EXPAND("LpPool", 1, 1, lp_pool_expand),
+	EXPAND("LpNormalization", 1, 1, lp_norm_expand),
+	EXPAND("RotaryEmbedding", 3, 4, rotary_expand),
 	{ 0 },
 };

@@ -88,13 +88,40 @@ static int cumsum_infer(struct graph *g, struct node *n)
 {
 	int64_t axis;
 
-	if (dtype_is_int(n->in[0]->dtype))
-		return node_error(g, n, "not supported for %s", dtype_name(n->in[0]->dtype));
 	if (one_int(g, n, 1, 0, &axis))
 		return -1;
 	if (axis < -n->in[0]->ndim || axis >= n->in[0]->ndim)
 		return node_error(g, n, "axis is out of range");
 	return like_first_infer(g, n);
+}
+
+/* Of integers: what is half, a quarter, ... of all places before is added, so log2(n) times. */
+static int cumsum_rewrite(struct graph *g, struct node *n)
+{
+	bool back = attr_i(n, "reverse", 0);
+	struct value *v = n->in[0];
+	int64_t axis, num = 2 * v->ndim, step = attr_i(n, "exclusive", 0) ? 0 : 1, by;
+
+	if (!dtype_is_int(v->dtype))
+		return 0;
+	if (one_int(g, n, 1, 0, &axis) || node_axis(g, n, &axis, v->ndim))
+		return -1;
+	for (; v && (step < v->dim[axis] || !step); step = step ? 2 * step : 1) {
+		struct node *m = node_new(g, "Pad", graph_format(g, "%.200s.shift", n->name));
+		int64_t pads[2 * RDU_MAX_DIMS] = { 0 };
+		struct value *moved;
+
+		by = step ? step : 1; /* exclusive: first all move by one */
+		by = by < v->dim[axis] ? by : v->dim[axis];
+		pads[axis] = back ? -by : by;
+		pads[v->ndim + axis] = -pads[axis];
+		node_input(g, m, v);
+		node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
+		moved = graph_finish(g, m);
+		v = step ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), v, moved)
+			 : moved;
+	}
+	return graph_replace_first(n, v) ? -1 : 1;
 }
 
 /* out[i] = sum over j of x[i - j]: what is before the start is zero. */
@@ -356,7 +383,7 @@ static int xent_expand(struct graph *g, struct node *n)
 
 const struct op ops_index[] = {
 	{ PLAIN("Trilu", 1, 2, trilu), .gradient = trilu_gradient },
-	{ PLAIN("CumSum", 2, 2, cumsum), .gradient = cumsum_gradient },
+	{ PLAIN("CumSum", 2, 2, cumsum), .rewrite = cumsum_rewrite, .gradient = cumsum_gradient },
 	{ .name = "CumSumGrad",
 	  .min_in = 2,
 	  .max_in = 2,

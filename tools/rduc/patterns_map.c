@@ -99,103 +99,28 @@ static int negative(struct map_ctx *c, int x)
 	return LT(x, F(c, 0));
 }
 
-/* An integer's value in type t: modulo 2^8 or 2^16 if that is narrower. */
-static int wrap(struct map_ctx *c, enum rdu_dtype t, int x)
-{
-	int by = t == RDU_DT_I8 ? 24 : 16;
-
-	if (t == RDU_DT_U8 || t == RDU_DT_U16)
-		return OP2(AND, x, I(c, t == RDU_DT_U8 ? 255 : 65535));
-	if (t == RDU_DT_I8 || t == RDU_DT_I16)
-		return OP2(SAR, OP2(SHL, x, I(c, by)), I(c, by));
-	return x;
-}
-
-/* Numbers of type t as signed ones in the same order. */
-static int ordered(struct map_ctx *c, enum rdu_dtype t, int x)
-{
-	return t == RDU_DT_U32 ? OP2(XOR, x, I(c, INT32_MIN)) : x;
-}
-
+/* Integers, as their type has them (integers.c). */
 static int int_less(struct map_ctx *c, enum rdu_simd_op op, int a, int b)
 {
 	enum rdu_dtype t = c->in[0]->dtype;
 
-	return nest_op(c->nest, op, ordered(c, t, a), ordered(c, t, b), -1);
+	return nest_op(c->nest, op, expr_ordered(c->nest, t, a), expr_ordered(c->nest, t, b), -1);
 }
 
 /* The greater or smaller of two integers. */
 static int int_extreme(struct map_ctx *c, enum rdu_simd_op op, int a, int b)
 {
-	enum rdu_dtype t = c->in[0]->dtype;
-
-	return ordered(c, t, nest_op(c->nest, op, ordered(c, t, a), ordered(c, t, b), -1));
+	return expr_ordered(c->nest, c->in[0]->dtype, int_less(c, op, a, b));
 }
 
-/* a op b as numbers of type t: modulo 2^8, 2^16 or 2^32; those of 64 bits, of which there are
- * 32 here, stop where the result does not fit. */
+static int wrap(struct map_ctx *c, enum rdu_dtype t, int x)
+{
+	return expr_wrap(c->nest, t, x);
+}
+
 static int arithmetic(struct map_ctx *c, enum rdu_dtype t, enum rdu_simd_op op, int a, int b)
 {
-	int r = nest_op(c->nest, op, a, b, -1), bad;
-
-	if (t != RDU_DT_I64 && t != RDU_DT_U64)
-		return wrap(c, t, r);
-	if (op == RDU_SIMD_IMUL) /* the upper half must be the lower one's sign */
-		bad = OP2(XOR, OP2(IMULH, a, b), OP2(ISUB, I(c, 0), OP2(ILT, r, I(c, 0))));
-	else if (op == RDU_SIMD_IADD)
-		bad = OP2(ILT, OP2(AND, OP2(XOR, a, r), OP2(XOR, b, r)), I(c, 0));
-	else
-		bad = OP2(ILT, OP2(AND, OP2(XOR, a, b), OP2(XOR, a, r)), I(c, 0));
-	if (t == RDU_DT_U64)
-		bad = OP2(OR, bad, OP2(ILT, r, I(c, 0)));
-	return nest_trap(c->nest, r, bad, RDU_TRAP_INT64);
-}
-
-/* A whole number in fp32 as a uint32; below 0 as an int32's bits. */
-static int to_uint32(struct map_ctx *c, int x)
-{
-	int far = OP1(F2I, SUB(x, F(c, 0x1p31f)));
-
-	return SELECT(LT(x, F(c, 0x1p31f)), OP1(F2I, x), OP2(XOR, far, I(c, INT32_MIN)));
-}
-
-/* A whole number in fp32 as an integer of type t. What int32 (uint32) cannot hold
- * saturates, for the narrow types before it wraps; NaN gives 0. */
-static int to_integer(struct map_ctx *c, enum rdu_dtype t, int x)
-{
-	int r, fits;
-
-	if (t == RDU_DT_U32)
-		return SELECT(OP2(FEQ, x, x), to_uint32(c, x), I(c, 0));
-	r = OP1(F2I, x);
-	if (t != RDU_DT_I64 && t != RDU_DT_U64)
-		return wrap(c, t, r);
-	fits = OP2(FLT, x, F(c, 0x1p31f));
-	fits = SELECT(OP2(FLE, F(c, t == RDU_DT_I64 ? -0x1p31f : 0), x), fits, I(c, 0));
-	return nest_trap(c->nest, r, OP2(IEQ, fits, I(c, 0)), RDU_TRAP_CONVERT);
-}
-
-/* An integer of type t in fp32, rounded once. */
-static int to_float(struct map_ctx *c, enum rdu_dtype t, int x)
-{
-	int half;
-
-	if (t != RDU_DT_U32)
-		return OP1(I2F, x);
-	half = OP2(OR, OP2(SHR, x, I(c, 1)), OP2(AND, x, I(c, 1))); /* a bit that is lost counts */
-	return SELECT(OP2(ILT, x, I(c, 0)), MUL(OP1(I2F, half), F(c, 2)), OP1(I2F, x));
-}
-
-/* An integer of type `from` as one of type `to`. */
-static int to_other(struct map_ctx *c, enum rdu_dtype from, enum rdu_dtype to, int x)
-{
-	bool wide = to == RDU_DT_I64 || to == RDU_DT_U64;
-
-	if (from == to || from == RDU_DT_BOOL)
-		return x;
-	if (wide && (from == RDU_DT_U32 || (to == RDU_DT_U64 && !dtype_is_unsigned(from))))
-		return nest_trap(c->nest, x, OP2(ILT, x, I(c, 0)), RDU_TRAP_STORE);
-	return wrap(c, to, x);
+	return expr_arithmetic(c->nest, t, op, a, b);
 }
 
 static int truth(struct map_ctx *c, int e) /* a float comparison as bool */
@@ -515,13 +440,13 @@ EXPR(cast)
 			return x;
 		if (to == RDU_DT_BOOL)
 			return SELECT(OP2(FEQ, x, F(c, 0)), I(c, 0), I(c, 1));
-		return to_integer(c, to, truncate(c, x));
+		return expr_to_integer(c->nest, to, truncate(c, x));
 	}
 	if (!dtype_is_int(to))
-		return to_float(c, from, x);
+		return expr_to_float(c->nest, from, x);
 	if (to == RDU_DT_BOOL)
 		return OP2(IEQ, OP2(IEQ, x, I(c, 0)), I(c, 0));
-	return to_other(c, from, to, x);
+	return expr_to_other(c->nest, from, to, x);
 }
 GRAD(cast) { return G(c); }
 
@@ -696,7 +621,7 @@ static int power_const(struct map_ctx *c, int a, float e)
 
 static int as_float(struct map_ctx *c, int k)
 {
-	return dtype_is_int(c->in[k]->dtype) ? to_float(c, c->in[k]->dtype, A(c, k)) : A(c, k);
+	return dtype_is_int(c->in[k]->dtype) ? expr_to_float(c->nest, c->in[k]->dtype, A(c, k)) : A(c, k);
 }
 
 /* An integer to a constant power: by squaring, as its type multiplies. */
@@ -767,7 +692,7 @@ EXPR(pow)
 		return integer_power(c);
 	r = constant ? power_const(c, as_float(c, 0), e) : power(c, as_float(c, 0), A(c, 1));
 	r = constant && (e == 0.5f || e == -0.5f) ? truncate(c, r) : whole(c, r);
-	return to_integer(c, c->in[0]->dtype, r);
+	return expr_to_integer(c->nest, c->in[0]->dtype, r);
 }
 GRAD(pow)
 {

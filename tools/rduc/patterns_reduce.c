@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /*
- * Reductions over axes, softmax and normalizations.
+ * Reductions over axes, and softmax.
  */
 #include <math.h>
 #include <string.h>
@@ -105,7 +105,7 @@ static int64_t reduced_count(const struct value *x, unsigned int mask)
 	return n;
 }
 
-static int float_only(struct graph *g, struct node *n)
+int node_float_only(struct graph *g, struct node *n)
 {
 	if (dtype_is_int(n->in[0]->dtype))
 		return node_error(g, n, "not supported for %s", dtype_name(n->in[0]->dtype));
@@ -118,7 +118,7 @@ static int reduce_infer(struct graph *g, struct node *n)
 	unsigned int mask;
 	int ndim;
 
-	if (float_only(g, n) || reduce_axes(g, n, &mask))
+	if (node_float_only(g, n) || reduce_axes(g, n, &mask))
 		return -1;
 	ndim = reduced_shape(n->in[0], mask, attr_i(n, "keepdims", 1), dim);
 	return node_shape(g, n, 0, n->in[0]->dtype, ndim, dim);
@@ -327,7 +327,7 @@ static int softmax_infer(struct graph *g, struct node *n)
 {
 	unsigned int mask;
 
-	if (float_only(g, n) || softmax_axes(g, n, n->in[0], &mask))
+	if (node_float_only(g, n) || softmax_axes(g, n, n->in[0], &mask))
 		return -1;
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
 }
@@ -465,7 +465,7 @@ static int arg_infer(struct graph *g, struct node *n)
 	struct value *x = n->in[0];
 	int ndim;
 
-	if (float_only(g, n))
+	if (node_float_only(g, n))
 		return -1;
 	if (axis < 0)
 		axis += x->ndim;
@@ -521,8 +521,8 @@ static int arg_pattern(struct lower *l, struct node *n)
 
 /* ---- made of others --------------------------------------------------------------------------- */
 
-static struct value *reduce_node(struct graph *g, const char *op, const char *name, struct value *x,
-				 int num_axes, const int64_t *axes, int keep)
+struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
+			   int num_axes, const int64_t *axes, int keep)
 {
 	struct node *m;
 
@@ -543,128 +543,28 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 	unsigned int mask;
 	int num = 0, ndim;
 
-	if (float_only(g, n) || reduce_axes(g, n, &mask))
+	if (node_float_only(g, n) || reduce_axes(g, n, &mask))
 		return -1;
 	for (int i = 0; i < x->ndim; i++)
 		if (mask >> i & 1)
 			axes[num++] = i;
 	if (!num)
 		return graph_replace_first(n, x);
-	m = reduce_node(g, "ReduceMax", graph_format(g, "%.200s.max", n->name), x, num, axes, 1);
+	m = graph_reduce(g, "ReduceMax", graph_format(g, "%.200s.max", n->name), x, num, axes, 1);
 	if (!m)
 		return -1;
 	m = graph_op1(g, "StopGradient", graph_format(g, "%.200s.stop", n->name), m);
 	s = graph_op2(g, "Sub", graph_format(g, "%.200s.sub", n->name), x, m);
 	s = graph_op1(g, "Exp", graph_format(g, "%.200s.exp", n->name), s);
-	s = reduce_node(g, "ReduceLogSum", n->name, s, num, axes, 1);
+	s = graph_reduce(g, "ReduceLogSum", n->name, s, num, axes, 1);
 	s = s ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), s, m) : NULL;
 	ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
 	return graph_replace_first(n, graph_reshape(g, n->name, s, ndim, dim));
 }
 
-/* (x - mean) / sqrt(variance + epsilon) over axes; then scale and bias. */
-static struct value *normalize(struct graph *g, struct node *n, struct value *x, int num,
-			       const int64_t *axes, struct value *scale, struct value *bias,
-			       struct value **parts)
-{
-	struct value *mean, *d, *v;
-
-	mean = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes,
-			   1);
-	d = mean ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, mean) : NULL;
-	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
-	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
-	v = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
-		      v ? graph_const_f(g, attr_f(n, "epsilon", 1e-5f)) : NULL);
-	v = graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
-		      v ? graph_const_f(g, -0.5f) : NULL);
-	parts[0] = mean;
-	parts[1] = v;
-	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), d, v) : NULL;
-	if (v && scale)
-		v = graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), v, scale);
-	if (v && bias)
-		v = graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name), v, bias);
-	return v;
-}
-
-static int layer_norm_expand(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0], *parts[2], *y;
-	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
-	int num = 0;
-
-	if (float_only(g, n))
-		return -1;
-	if (attr_i(n, "stash_type", 1) != 1)
-		return node_error(g, n, "stash_type other than float is not supported");
-	if (axis < 0)
-		axis += x->ndim;
-	if (axis < 0 || axis >= x->ndim)
-		return node_error(g, n, "axis is out of range");
-	for (int64_t i = axis; i < x->ndim; i++)
-		axes[num++] = i;
-	y = normalize(g, n, x, num, axes, n->in[1], node_in(n, 2), parts);
-	if (!y)
-		return -1;
-	graph_replace(n, 1, parts[0]);
-	graph_replace(n, 2, parts[1]);
-	return graph_replace_first(n, y);
-}
-
-/* x / sqrt(mean(x^2) + epsilon) * scale */
-static int rms_norm_expand(struct graph *g, struct node *n)
-{
-	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
-	struct value *x = n->in[0], *v;
-	int num = 0;
-
-	if (float_only(g, n) || node_axis(g, n, &axis, x->ndim))
-		return -1;
-	if (attr_i(n, "stash_type", 1) != 1)
-		return node_error(g, n, "stash_type other than float is not supported");
-	for (int64_t i = axis; i < x->ndim; i++)
-		axes[num++] = i;
-	v = graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), x, x);
-	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), v, num, axes, 1);
-	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
-			  graph_const_f(g, attr_f(n, "epsilon", 1e-5f)))
-	      : NULL;
-	v = v ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
-			  graph_const_f(g, -0.5f))
-	      : NULL;
-	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), x, v) : NULL;
-	return graph_replace_first(n, v ? graph_op2(g, "Mul", n->name, v, n->in[1]) : NULL);
-}
-
-/* (x - mean) / (standard deviation + 1e-9), as ONNX's function has it. */
-static int mean_variance_expand(struct graph *g, struct node *n)
-{
-	static const int64_t otherwise[] = { 0, 2, 3 };
-	struct value *x = n->in[0], *d, *v;
-	const int64_t *axes;
-	int num;
-
-	if (float_only(g, n))
-		return -1;
-	axes = attr_ints(n, "axes", &num);
-	if (!axes) {
-		axes = otherwise;
-		num = 3;
-	}
-	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes, 1);
-	d = v ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, v) : NULL;
-	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
-	v = reduce_node(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
-	v = v ? graph_op1(g, "Sqrt", graph_format(g, "%.200s.std", n->name), v) : NULL;
-	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
-			  graph_const_f(g, 1e-9f))
-	      : NULL;
-	return graph_replace_first(n, v ? graph_op2(g, "Div", n->name, d, v) : NULL);
-}
-
-/* The product along an axis: of the two halves, until one element is left. */
-static struct value *product(struct graph *g, struct node *n, struct value *x, int axis)
+/* All elements along an axis by an operator of two: the two halves, until one element is left. */
+static struct value *folded(struct graph *g, struct node *n, const char *op, struct value *x,
+			    int axis)
 {
 	while (x && x->dim[axis] > 1) {
 		int64_t half = x->dim[axis] / 2, all = x->dim[axis];
@@ -677,12 +577,12 @@ static struct value *product(struct graph *g, struct node *n, struct value *x, i
 			return NULL;
 		if (all % 2)
 			rest = graph_slice(g, n->name, x, axis, all - 1, 1, false);
-		x = graph_op2(g, "Mul", graph_format(g, "%.200s.mul", n->name), a, b);
+		x = graph_op2(g, op, graph_format(g, "%.200s.half", n->name), a, b);
 		if (!rest || !x)
 			continue;
-		/* An odd one goes into the first product. */
+		/* An odd one goes into the first. */
 		a = graph_slice(g, n->name, x, axis, 0, 1, false);
-		a = a ? graph_op2(g, "Mul", graph_format(g, "%.200s.odd", n->name), a, rest) : NULL;
+		a = a ? graph_op2(g, op, graph_format(g, "%.200s.odd", n->name), a, rest) : NULL;
 		if (half == 1 || !a) {
 			x = a;
 			continue;
@@ -699,132 +599,84 @@ static struct value *product(struct graph *g, struct node *n, struct value *x, i
 	return x;
 }
 
+/* The same over axes, and the shape that the reduction gives. */
+static struct value *folded_axes(struct graph *g, struct node *n, const char *op, struct value *x,
+				 unsigned int mask)
+{
+	int64_t dim[RDU_MAX_DIMS];
+	int ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
+	struct value *v = x;
+
+	for (int i = 0; i < x->ndim && v; i++) {
+		if (!(mask >> i & 1))
+			continue;
+		if (!x->dim[i]) {
+			node_error(g, n, "of no elements it is not supported");
+			return NULL;
+		}
+		v = folded(g, n, op, v, i);
+	}
+	return graph_reshape(g, n->name, v, ndim, dim);
+}
+
 static int product_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *v = x;
-	int64_t dim[RDU_MAX_DIMS];
+	struct value *x = n->in[0];
 	unsigned int mask;
-	int ndim;
 
 	if (x->dtype == RDU_DT_BOOL)
 		return node_error(g, n, "not supported for bool");
 	if (reduce_axes(g, n, &mask))
 		return -1;
-	for (int i = 0; i < x->ndim && v; i++)
-		if (mask >> i & 1 && !x->dim[i])
-			return node_error(g, n, "a product of no elements is not supported");
-		else if (mask >> i & 1)
-			v = product(g, n, v, i);
-	ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
-	return graph_replace_first(n, graph_reshape(g, n->name, v, ndim, dim));
+	return graph_replace_first(n, folded_axes(g, n, "Mul", x, mask));
 }
 
-static struct value *per_channel(struct graph *g, struct node *n, struct value *v, int ndim)
+/* Of integers, as their type computes; bool counts as uint8. */
+static int reduce_rewrite(struct graph *g, struct node *n)
 {
-	int64_t dim[RDU_MAX_DIMS] = { 0 };
+	enum reduce_kind kind = reduce_kind(n);
+	struct value *x = n->in[0], *v = x;
+	const char *op = kind == RED_MAX ? "Max" : kind == RED_MIN ? "Min" : "Add";
+	bool logical = x->dtype == RDU_DT_BOOL && (kind == RED_MAX || kind == RED_MIN);
+	unsigned int mask;
 
-	if (!v)
-		return NULL;
-	dim[0] = value_count(v);
-	for (int i = 1; i < ndim; i++)
-		dim[i] = 1;
-	return graph_reshape(g, n->name, v, ndim, dim);
+	if (!dtype_is_int(x->dtype) || (x->dtype == RDU_DT_BOOL && !logical) || kind == RED_L2 ||
+	    kind == RED_LOGSUM)
+		return 0; /* or refused */
+	if (reduce_axes(g, n, &mask))
+		return -1;
+	if (logical)
+		v = graph_cast(g, graph_format(g, "%.200s.bits", n->name), x, RDU_DT_U8);
+	if (kind == RED_SQUARE)
+		v = graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), x, x);
+	if (kind == RED_L1)
+		v = graph_op1(g, "Abs", graph_format(g, "%.200s.abs", n->name), x);
+	v = v ? folded_axes(g, n, op, v, mask) : NULL;
+	if (v && kind == RED_MEAN)
+		v = graph_op2(
+			g, "Div", graph_format(g, "%.200s.mean", n->name), v,
+			graph_cast(g, n->name, graph_const_i(g, reduced_count(x, mask)), x->dtype));
+	v = logical ? graph_cast(g, n->name, v, RDU_DT_BOOL) : v;
+	return graph_replace_first(n, v) ? -1 : 1;
 }
 
-static int channel_shapes(struct graph *g, struct node *n, int num)
+/* Of integers: the first or last in their order. */
+static int arg_rewrite(struct graph *g, struct node *n)
 {
-	if (float_only(g, n))
-		return -1;
-	if (n->in[0]->ndim < 2)
-		return node_error(g, n, "its input has %d dimensions", n->in[0]->ndim);
-	for (int i = 1; i < num; i++)
-		if (n->in[i]->ndim != 1 || n->in[i]->dim[0] != n->in[0]->dim[1])
-			return node_error(g, n, "input %d has shape %s", i,
-					  value_shape_text(g, n->in[i]));
-	return 0;
-}
+	bool max = n->op->name[3] == 'M' && n->op->name[4] == 'a';
+	int64_t axis = attr_i(n, "axis", 0), dim[RDU_MAX_DIMS];
+	struct value *x = n->in[0], *v;
+	int ndim;
 
-static int instance_norm_expand(struct graph *g, struct node *n)
-{
-	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
-	struct value *parts[2];
-	int ndim = n->in[0]->ndim;
-
-	if (channel_shapes(g, n, 3))
+	if (!dtype_is_int(x->dtype) || x->dtype == RDU_DT_BOOL)
+		return 0;
+	if (node_axis(g, n, &axis, x->ndim))
 		return -1;
-	return graph_replace_first(n, normalize(g, n, n->in[0], ndim - 2, axes,
-						per_channel(g, n, n->in[1], ndim - 1),
-						per_channel(g, n, n->in[2], ndim - 1), parts));
-}
-
-/* Channels in groups: an instance a group. Before opset 21 a scale a group too. */
-static int group_norm_expand(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0], *parts[2], *y, *s = n->in[1], *b = n->in[2];
-	int64_t groups = attr_i(n, "num_groups", 0), dim[3], axis = 2, want;
-
-	if (float_only(g, n))
-		return -1;
-	if (x->ndim < 3 || groups < 1 || x->dim[1] % groups)
-		return node_error(g, n, "%lld groups do not fit %s", (long long)groups,
-				  value_shape_text(g, x));
-	if (attr_i(n, "stash_type", 1) != 1)
-		return node_error(g, n, "stash_type other than float is not supported");
-	want = g->opset < 21 ? groups : x->dim[1];
-	if (s->ndim != 1 || b->ndim != 1 || s->dim[0] != want || b->dim[0] != want)
-		return node_error(g, n, "scale %s and bias %s are not of %lld elements",
-				  value_shape_text(g, s), value_shape_text(g, b), (long long)want);
-	dim[0] = x->dim[0];
-	dim[1] = groups;
-	dim[2] = x->dim[0] ? value_count(x) / (x->dim[0] * groups) : 0;
-	y = graph_reshape(g, n->name, x, 3, dim);
-	if (!y)
-		return -1;
-	if (g->opset < 21)
-		return graph_replace_first(
-			n, graph_reshape(g, n->name,
-					 normalize(g, n, y, 1, &axis, per_channel(g, n, s, 2),
-						   per_channel(g, n, b, 2), parts),
-					 x->ndim, x->dim));
-	y = graph_reshape(g, n->name, normalize(g, n, y, 1, &axis, NULL, NULL, parts), x->ndim,
-			  x->dim);
-	y = y ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), y,
-			  per_channel(g, n, s, x->ndim - 1))
-	      : NULL;
-	return graph_replace_first(n,
-				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name),
-						 y, per_channel(g, n, b, x->ndim - 1))
-				     : NULL);
-}
-
-/* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
-static int batch_norm_expand(struct graph *g, struct node *n)
-{
-	struct value *s, *t, *y;
-	int ndim = n->in[0]->ndim;
-
-	if (channel_shapes(g, n, 5))
-		return -1;
-	if (attr_i(n, "training_mode", 0))
-		return node_error(g, n, "training_mode is not supported");
-	for (int i = 1; i < n->num_out; i++)
-		if (n->out[i])
-			return node_error(g, n, "its mean and variance outputs are not supported");
-	s = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), n->in[4],
-		      graph_const_f(g, attr_f(n, "epsilon", 1e-5f)));
-	s = s ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), s,
-			  graph_const_f(g, -0.5f))
-	      : NULL;
-	s = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), n->in[1], s) : NULL;
-	t = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.mean", n->name), n->in[3], s) : NULL;
-	t = t ? graph_op2(g, "Sub", graph_format(g, "%.200s.bias", n->name), n->in[2], t) : NULL;
-	if (!t)
-		return -1;
-	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
-	return graph_replace_first(n,
-				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name),
-						 y, per_channel(g, n, t, ndim - 1))
-				     : NULL);
+	if (!x->dim[axis])
+		return node_error(g, n, "of no elements there is none");
+	ndim = reduced_shape(x, 1u << axis, attr_i(n, "keepdims", 1), dim);
+	v = graph_rank_index(g, n, x, axis, 1, max, attr_i(n, "select_last_index", 0));
+	return graph_replace_first(n, graph_reshape(g, n->name, v, ndim, dim)) ? -1 : 1;
 }
 
 static int stop_infer(struct graph *g, struct node *n)
@@ -832,10 +684,10 @@ static int stop_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
 }
 
-#define REDUCE(onnx)                                                                         \
-	{                                                                                    \
-		.name = onnx, .min_in = 1, .max_in = 2, .max_out = 1, .infer = reduce_infer, \
-		.gradient = reduce_gradient, .pattern = reduce_pattern                       \
+#define REDUCE(onnx)                                                                             \
+	{                                                                                        \
+		.name = onnx, .min_in = 1, .max_in = 2, .max_out = 1, .rewrite = reduce_rewrite, \
+		.infer = reduce_infer, .gradient = reduce_gradient, .pattern = reduce_pattern    \
 	}
 
 const struct op ops_reduce[] = {
@@ -848,16 +700,6 @@ const struct op ops_reduce[] = {
 	REDUCE("ReduceL2"),
 	REDUCE("ReduceLogSum"),
 	{ .name = "ReduceProd", .min_in = 1, .max_in = 2, .max_out = 1, .expand = product_expand },
-	{ .name = "RMSNormalization",
-	  .min_in = 2,
-	  .max_in = 2,
-	  .max_out = 1,
-	  .expand = rms_norm_expand },
-	{ .name = "MeanVarianceNormalization",
-	  .min_in = 1,
-	  .max_in = 1,
-	  .max_out = 1,
-	  .expand = mean_variance_expand },
 	{ .name = "ReduceLogSumExp",
 	  .min_in = 1,
 	  .max_in = 2,
@@ -881,6 +723,7 @@ const struct op ops_reduce[] = {
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 1,
+	  .rewrite = arg_rewrite,
 	  .infer = arg_infer,
 	  .stop_gradient = true,
 	  .pattern = arg_pattern },
@@ -888,29 +731,10 @@ const struct op ops_reduce[] = {
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 1,
+	  .rewrite = arg_rewrite,
 	  .infer = arg_infer,
 	  .stop_gradient = true,
 	  .pattern = arg_pattern },
-	{ .name = "BatchNormalization",
-	  .min_in = 5,
-	  .max_in = 5,
-	  .max_out = 5,
-	  .expand = batch_norm_expand },
-	{ .name = "LayerNormalization",
-	  .min_in = 2,
-	  .max_in = 3,
-	  .max_out = 3,
-	  .expand = layer_norm_expand },
-	{ .name = "GroupNormalization",
-	  .min_in = 3,
-	  .max_in = 3,
-	  .max_out = 1,
-	  .expand = group_norm_expand },
-	{ .name = "InstanceNormalization",
-	  .min_in = 3,
-	  .max_in = 3,
-	  .max_out = 1,
-	  .expand = instance_norm_expand },
 	{ .name = "ReduceGrad",
 	  .min_in = 3,
 	  .max_in = 3,

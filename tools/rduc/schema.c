@@ -36,6 +36,9 @@ static const struct schema {
 	{ "Asinh", 9, 0, "9:1-1", "" },
 	{ "Atan", 7, 0, "7:1-1", "" },
 	{ "Atanh", 9, 0, "9:1-1", "" },
+	{ "Attention", 23, 0, "23:3-6 24:3-7",
+	  "is_causal:b kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f "
+	  "softmax_precision:i" },
 	{ "AveragePool", 1, 0, "1:1-1",
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
 	  "strides:I count_include_pad:b@7- ceil_mode:b@10- dilations:I@19-" },
@@ -60,6 +63,8 @@ static const struct schema {
 	{ "Conv", 1, 0, "1:2-3",
 	  "auto_pad:s(" AUTO_PAD ") dilations:I group:i "
 	  "kernel_shape:I pads:I strides:I" },
+	{ "ConvInteger", 10, 0, "10:2-4",
+	  "auto_pad:s(" AUTO_PAD ") dilations:I group:i kernel_shape:I pads:I strides:I" },
 	{ "ConvTranspose", 1, 0, "1:2-3",
 	  "auto_pad:s(" AUTO_PAD ") dilations:I group:i "
 	  "kernel_shape:I output_padding:I output_shape:I pads:I strides:I" },
@@ -70,6 +75,7 @@ static const struct schema {
 	{ "DequantizeLinear", 10, 0, "10:2-3", "axis:i@13- block_size:i@21- output_dtype:i@23-" },
 	{ "Div", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "Dropout", 1, 0, "1:1-1 12:1-3", "is_test:b@-6 ratio:f@-11 seed:i@12-" },
+	{ "DynamicQuantizeLinear", 11, 0, "11:1-1", "" },
 	{ "Einsum", 12, 0, "12:1-", "equation:s!" },
 	{ "Elu", 1, 0, "1:1-1", "alpha:f" },
 	{ "Equal", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
@@ -101,6 +107,10 @@ static const struct schema {
 	{ "IsInf", 10, 0, "10:1-1", "detect_negative:b detect_positive:b" },
 	{ "IsNaN", 9, 0, "9:1-1", "" },
 	{ "LRN", 1, 0, "1:1-1", "alpha:f beta:f bias:f size:i!" },
+	{ "LpPool", 1, 0, "1:1-1",
+	  "auto_pad:s(" AUTO_PAD
+	  ") kernel_shape:I! p:f@-1 p:i@2- pads:I strides:I ceil_mode:b@18- dilations:I@18-" },
+	{ "LpNormalization", 1, 0, "1:1-1", "axis:i p:i" },
 	{ "LSTM", 1, 0, "1:3-8",
 	  "activation_alpha:F activation_beta:F activations:S clip:f "
 	  "direction:s(forward|reverse|bidirectional) hidden_size:i input_forget:b layout:b@14- "
@@ -113,6 +123,7 @@ static const struct schema {
 	{ "Log", 1, 0, "1:1-1", "" },
 	{ "LogSoftmax", 1, 0, "1:1-1", "axis:i" },
 	{ "MatMul", 1, 0, "1:2-2", "" },
+	{ "MatMulInteger", 10, 0, "10:2-4", "" },
 	{ "Max", 1, 0, "1:1-", "" },
 	{ "MaxPool", 1, 0, "1:1-1",
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
@@ -134,6 +145,9 @@ static const struct schema {
 	  "mode:s(constant|reflect|edge|wrap) paddings:I!@-1 value:f@-10 "
 	  "pads:I!@2-10" },
 	{ "Pow", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
+	{ "QLinearConv", 10, 0, "10:8-9",
+	  "auto_pad:s(" AUTO_PAD ") dilations:I group:i kernel_shape:I pads:I strides:I" },
+	{ "QLinearMatMul", 10, 0, "10:8-8", "" },
 	{ "QuantizeLinear", 10, 0, "10:2-3",
 	  "axis:i@13- saturate:b@19- block_size:i@21- output_dtype:i@21- precision:i@23-" },
 	{ "RMSNormalization", 23, 0, "23:2-2", "axis:i epsilon:f stash_type:i" },
@@ -166,6 +180,7 @@ static const struct schema {
 	  "nearest_mode:s(round_prefer_floor|round_prefer_ceil|floor|ceil)@11- "
 	  "antialias:b@18- axes:I@18- "
 	  "keep_aspect_ratio_policy:s(stretch|not_larger|not_smaller)@18-" },
+	{ "RotaryEmbedding", 23, 0, "23:3-4", "interleaved:b num_heads:i rotary_embedding_dim:i" },
 	{ "Round", 11, 0, "11:1-1", "" },
 	{ "Scan", 8, 0, "8:2- 9:1-",
 	  "body:g! num_scan_inputs:i! directions:I@-8 scan_input_axes:I@9- "
@@ -192,6 +207,7 @@ static const struct schema {
 	{ "Squeeze", 1, 0, "1:1-1 13:1-2", "axes:I@-12" },
 	{ "Sub", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "Sum", 1, 0, "1:1-", "" },
+	{ "Swish", 24, 0, "24:1-1", "alpha:f" },
 	{ "Tan", 7, 0, "7:1-1", "" },
 	{ "Tanh", 1, 0, "1:1-1", "" },
 	{ "ThresholdedRelu", 10, 0, "10:1-1", "alpha:f" },

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT
+/* Normalizations: made of reductions and maps. */
+#include <string.h>
+#include "graph.h"
+
+/* (x - mean) / sqrt(variance + epsilon) over axes; then scale and bias. */
+static struct value *normalize(struct graph *g, struct node *n, struct value *x, int num,
+			       const int64_t *axes, struct value *scale, struct value *bias,
+			       struct value **parts)
+{
+	struct value *mean, *d, *v;
+
+	mean = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes,
+			    1);
+	d = mean ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, mean) : NULL;
+	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
+	v = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
+	v = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
+		      v ? graph_const_f(g, attr_f(n, "epsilon", 1e-5f)) : NULL);
+	v = graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
+		      v ? graph_const_f(g, -0.5f) : NULL);
+	parts[0] = mean;
+	parts[1] = v;
+	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), d, v) : NULL;
+	if (v && scale)
+		v = graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), v, scale);
+	if (v && bias)
+		v = graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name), v, bias);
+	return v;
+}
+
+static int layer_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *parts[2], *y;
+	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
+	int num = 0;
+
+	if (node_float_only(g, n))
+		return -1;
+	if (attr_i(n, "stash_type", 1) != 1)
+		return node_error(g, n, "stash_type other than float is not supported");
+	if (axis < 0)
+		axis += x->ndim;
+	if (axis < 0 || axis >= x->ndim)
+		return node_error(g, n, "axis is out of range");
+	for (int64_t i = axis; i < x->ndim; i++)
+		axes[num++] = i;
+	y = normalize(g, n, x, num, axes, n->in[1], node_in(n, 2), parts);
+	if (!y)
+		return -1;
+	graph_replace(n, 1, parts[0]);
+	graph_replace(n, 2, parts[1]);
+	return graph_replace_first(n, y);
+}
+
+/* x / sqrt(mean(x^2) + epsilon) * scale */
+static int rms_norm_expand(struct graph *g, struct node *n)
+{
+	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
+	struct value *x = n->in[0], *v;
+	int num = 0;
+
+	if (node_float_only(g, n) || node_axis(g, n, &axis, x->ndim))
+		return -1;
+	if (attr_i(n, "stash_type", 1) != 1)
+		return node_error(g, n, "stash_type other than float is not supported");
+	for (int64_t i = axis; i < x->ndim; i++)
+		axes[num++] = i;
+	v = graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), x, x);
+	v = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), v, num, axes, 1);
+	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
+			  graph_const_f(g, attr_f(n, "epsilon", 1e-5f)))
+	      : NULL;
+	v = v ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
+			  graph_const_f(g, -0.5f))
+	      : NULL;
+	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), x, v) : NULL;
+	return graph_replace_first(n, v ? graph_op2(g, "Mul", n->name, v, n->in[1]) : NULL);
+}
+
+/* (x - mean) / (standard deviation + 1e-9), as ONNX's function has it. */
+static int mean_variance_expand(struct graph *g, struct node *n)
+{
+	static const int64_t otherwise[] = { 0, 2, 3 };
+	struct value *x = n->in[0], *d, *v;
+	const int64_t *axes;
+	int num;
+
+	if (node_float_only(g, n))
+		return -1;
+	axes = attr_ints(n, "axes", &num);
+	if (!axes) {
+		axes = otherwise;
+		num = 3;
+	}
+	v = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes, 1);
+	d = v ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, v) : NULL;
+	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
+	v = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
+	v = v ? graph_op1(g, "Sqrt", graph_format(g, "%.200s.std", n->name), v) : NULL;
+	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
+			  graph_const_f(g, 1e-9f))
+	      : NULL;
+	return graph_replace_first(n, v ? graph_op2(g, "Div", n->name, d, v) : NULL);
+}
+
+static struct value *per_channel(struct graph *g, struct node *n, struct value *v, int ndim)
+{
+	int64_t dim[RDU_MAX_DIMS] = { 0 };
+
+	if (!v)
+		return NULL;
+	dim[0] = value_count(v);
+	for (int i = 1; i < ndim; i++)
+		dim[i] = 1;
+	return graph_reshape(g, n->name, v, ndim, dim);
+}
+
+static int channel_shapes(struct graph *g, struct node *n, int num)
+{
+	if (node_float_only(g, n))
+		return -1;
+	if (n->in[0]->ndim < 2)
+		return node_error(g, n, "its input has %d dimensions", n->in[0]->ndim);
+	for (int i = 1; i < num; i++)
+		if (n->in[i]->ndim != 1 || n->in[i]->dim[0] != n->in[0]->dim[1])
+			return node_error(g, n, "input %d has shape %s", i,
+					  value_shape_text(g, n->in[i]));
+	return 0;
+}
+
+static int instance_norm_expand(struct graph *g, struct node *n)
+{
+	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
+	struct value *parts[2];
+	int ndim = n->in[0]->ndim;
+
+	if (channel_shapes(g, n, 3))
+		return -1;
+	return graph_replace_first(n, normalize(g, n, n->in[0], ndim - 2, axes,
+						per_channel(g, n, n->in[1], ndim - 1),
+						per_channel(g, n, n->in[2], ndim - 1), parts));
+}
+
+/* Channels in groups: an instance a group. Before opset 21 a scale a group too. */
+static int group_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *parts[2], *y, *s = n->in[1], *b = n->in[2];
+	int64_t groups = attr_i(n, "num_groups", 0), dim[3], axis = 2, want;
+
+	if (node_float_only(g, n))
+		return -1;
+	if (x->ndim < 3 || groups < 1 || x->dim[1] % groups)
+		return node_error(g, n, "%lld groups do not fit %s", (long long)groups,
+				  value_shape_text(g, x));
+	if (attr_i(n, "stash_type", 1) != 1)
+		return node_error(g, n, "stash_type other than float is not supported");
+	want = g->opset < 21 ? groups : x->dim[1];
+	if (s->ndim != 1 || b->ndim != 1 || s->dim[0] != want || b->dim[0] != want)
+		return node_error(g, n, "scale %s and bias %s are not of %lld elements",
+				  value_shape_text(g, s), value_shape_text(g, b), (long long)want);
+	dim[0] = x->dim[0];
+	dim[1] = groups;
+	dim[2] = x->dim[0] ? value_count(x) / (x->dim[0] * groups) : 0;
+	y = graph_reshape(g, n->name, x, 3, dim);
+	if (!y)
+		return -1;
+	if (g->opset < 21)
+		return graph_replace_first(
+			n, graph_reshape(g, n->name,
+					 normalize(g, n, y, 1, &axis, per_channel(g, n, s, 2),
+						   per_channel(g, n, b, 2), parts),
+					 x->ndim, x->dim));
+	y = graph_reshape(g, n->name, normalize(g, n, y, 1, &axis, NULL, NULL, parts), x->ndim,
+			  x->dim);
+	y = y ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), y,
+			  per_channel(g, n, s, x->ndim - 1))
+	      : NULL;
+	return graph_replace_first(n,
+				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name),
+						 y, per_channel(g, n, b, x->ndim - 1))
+				     : NULL);
+}
+
+/* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
+static int batch_norm_expand(struct graph *g, struct node *n)
+{
+	struct value *s, *t, *y;
+	int ndim = n->in[0]->ndim;
+
+	if (channel_shapes(g, n, 5))
+		return -1;
+	if (attr_i(n, "training_mode", 0))
+		return node_error(g, n, "training_mode is not supported");
+	for (int i = 1; i < n->num_out; i++)
+		if (n->out[i])
+			return node_error(g, n, "its mean and variance outputs are not supported");
+	s = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), n->in[4],
+		      graph_const_f(g, attr_f(n, "epsilon", 1e-5f)));
+	s = s ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), s,
+			  graph_const_f(g, -0.5f))
+	      : NULL;
+	s = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), n->in[1], s) : NULL;
+	t = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.mean", n->name), n->in[3], s) : NULL;
+	t = t ? graph_op2(g, "Sub", graph_format(g, "%.200s.bias", n->name), n->in[2], t) : NULL;
+	if (!t)
+		return -1;
+	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
+	return graph_replace_first(n,
+				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name),
+						 y, per_channel(g, n, t, ndim - 1))
+				     : NULL);
+}
+
+const struct op ops_norm[] = {
+	{ .name = "RMSNormalization",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .expand = rms_norm_expand },
+	{ .name = "MeanVarianceNormalization",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .expand = mean_variance_expand },
+	{ .name = "BatchNormalization",
+	  .min_in = 5,
+	  .max_in = 5,
+	  .max_out = 5,
+	  .expand = batch_norm_expand },
+	{ .name = "LayerNormalization",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 3,
+	  .expand = layer_norm_expand },
+	{ .name = "GroupNormalization",
+	  .min_in = 3,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .expand = group_norm_expand },
+	{ .name = "InstanceNormalization",
+	  .min_in = 3,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .expand = instance_norm_expand },
+	{ 0 },
+};
