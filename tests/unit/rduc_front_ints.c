@@ -19,6 +19,12 @@
 #define I8 RDU_DT_I8
 #define U8 RDU_DT_U8
 #define BOOL RDU_DT_BOOL
+#define F16 RDU_DT_F16
+#define F64 RDU_DT_F64
+#define U16 RDU_DT_U16
+#define I16 RDU_DT_I16
+#define U32 RDU_DT_U32
+#define U64 RDU_DT_U64
 
 #define MAX_ELEMENTS 24
 
@@ -360,7 +366,139 @@ static const struct test tests[] = {
 	  -1,
 	  { M(F32, 2, 3, 1, 2, 3, 4, 5, 6), A(I64, -1, 0) },
 	  { F32, 0, { 0 }, 1, { -4 }, false, 0 } },
+	/* ---- unsigned and 16 bits ---- */
+	{ "Add", NULL, 0, { A(U16, 65535, 1), A(U16, 2, 3) }, A(U16, 1, 4) },
+	{ "Mul", NULL, 0, { A(I16, 300, -181), A(I16, 300, 181) }, A(I16, 24464, -32761) },
+	{ "Add", NULL, 0, { A(U32, 4294967295.0, 7), A(U32, 2, 3) }, A(U32, 1, 10) },
+	{ "Sub", NULL, 0, { A(U64, 7, 2147483647), A(U64, 7, 1) }, A(U64, 0, 2147483646) },
+	{ "Sub", NULL, 0, { A(U64, 7, 2), A(U64, 7, 3) }, STOPS(RDU_TRAP_INT64) },
+	{ "Add", NULL, 0, { A(U64, 4294967296.0, 2), A(U64, 7, 3) }, STOPS(RDU_TRAP_LOAD) },
+	{ "Less", NULL, 0, { A(U32, 1, 3e9, 3e9), A(U32, 3e9, 1, 3e9) }, A(BOOL, 1, 0, 0) },
+	{ "LessOrEqual", NULL, 0, { A(U32, 1, 3e9, 3e9), A(U32, 3e9, 1, 3e9) }, A(BOOL, 1, 0, 1) },
+	{ "Max", NULL, 0, { A(U32, 1, 3e9), A(U32, 3e9, 1) }, A(U32, 3e9, 3e9) },
+	{ "Min", NULL, 0, { A(U32, 1, 3e9), A(U32, 3e9, 1) }, A(U32, 1, 1) },
+	{ "Clip",
+	  NULL,
+	  0,
+	  { A(U32, 1, 3e9, 4e9), K(U32, 2), K(U32, 3500000000.0) },
+	  A(U32, 2, 3e9, 3500000000.0) },
+	{ "Sign", NULL, 0, { A(U32, 0, 5, 3e9) }, A(U32, 0, 1, 1) },
+	{ "Abs", NULL, 0, { A(U32, 0, 3e9) }, A(U32, 0, 3e9) },
+	{ "Div",
+	  NULL,
+	  0,
+	  { A(U32, 4294967295.0, 4294967295.0, 4294967295.0, 4294967295.0, 3e9, 3e9, 7, 0,
+	      2147483648.0),
+	    A(U32, 1, 2, 4294967295.0, 4294967294.0, 3000000001.0, 2999999999.0, 3e9, 3e9, 3) },
+	  A(U32, 4294967295.0, 2147483647, 1, 1, 0, 1, 0, 0, 715827882) },
+	{ "Mod",
+	  NULL,
+	  0,
+	  { A(U32, 4294967295.0, 4294967295.0, 4294967295.0, 3e9, 3e9, 7, 2147483648.0),
+	    A(U32, 1, 2, 4294967294.0, 3000000001.0, 2999999999.0, 3e9, 3) },
+	  A(U32, 0, 1, 1, 3e9, 1, 7, 2) },
+	{ "Div", NULL, 0, { A(U32, 3e9), A(U32, 0) }, STOPS(RDU_TRAP_DIVIDE) },
+	{ "Cast",
+	  "to",
+	  F32,
+	  { A(U32, 4294967295.0, 2147483649.0, 3e9, 5) },
+	  A(F32, 4294967296.0, 2147483648.0, 3e9, 5) },
+	{ "Cast",
+	  "to",
+	  U32,
+	  { A(F32, 3e9f, -1, 5.9f, NAN, 1e20f) },
+	  A(U32, 3e9, 4294967295.0, 5, 0, 4294967295.0) },
+	{ "Cast", "to", I64, { A(U32, 5, 2147483647) }, A(I64, 5, 2147483647) },
+	{ "Cast", "to", U64, { A(I32, 5, 0) }, A(U64, 5, 0) },
+	{ "Cast", "to", U64, { A(F32, 5.5f, -1) }, STOPS(RDU_TRAP_CONVERT) },
+	{ "Cast", "to", U16, { A(I32, 65536 + 5, -1) }, A(U16, 5, 65535) },
+	{ "Cast", "to", I16, { A(I32, 65536 + 5, 32768) }, A(I16, 5, -32768) },
+	{ "BitwiseNot", NULL, 0, { A(U16, 0, 65535, 1) }, A(U16, 65535, 0, 65534) },
+	{ "BitwiseNot", NULL, 0, { A(I8, 0, -1, 5) }, A(I8, -1, 0, -6) },
+	{ "BitwiseXor", NULL, 0, { A(I32, 5, -1), A(I32, 3, 7) }, A(I32, 6, -8) },
+	{ "ReduceSum", NULL, 0, { A(I32, 16777217, 2, 5, -1, 7) }, A(I32, 16777230) },
+	{ "ReduceMax", NULL, 0, { A(U32, 1, 3e9, 5) }, A(U32, 3e9) },
+	{ "ReduceMin", NULL, 0, { A(I64, 16777217, 16777216, 16777218) }, A(I64, 16777216) },
+	{ "ReduceMean", NULL, 0, { A(I32, -7, 2, 1) }, A(I32, -1) },
+	{ "ReduceMax", NULL, 0, { A(BOOL, 0, 1, 0) }, A(BOOL, 1) },
+	{ "ReduceL1", NULL, 0, { A(I32, -16777217, 2) }, A(I32, 16777219) },
+	{ "ArgMax", NULL, 0, { A(I32, 16777216, 16777217, 16777217) }, A(I64, 1) },
+	{ "ArgMin", "select_last_index", 1, { A(I32, 3, -5, 7, -5) }, A(I64, 3) },
+	{ "CumSum",
+	  "reverse",
+	  1,
+	  { A(I32, 16777217, 1, -3), K(I64, 0) },
+	  A(I32, 16777215, -2, -3) },
+	{ "CumSum", "exclusive", 1, { A(I64, 5, 1, -3, 4, 9), K(I64, 0) }, A(I64, 0, 5, 6, 3, 7) },
+	/* ---- float16: rounded by each operator, also in between; double ---- */
+	{ "Add",
+	  NULL,
+	  0,
+	  { A(F16, 2048, 1, 65504), A(F16, 1, 0x1p-24, 16) },
+	  A(F16, 2048, 1, INFINITY) },
+	{ "Add+Add",
+	  NULL,
+	  0,
+	  { A(F16, 2048, 1), A(F16, 1, 0.5), A(F16, 1, 1) },
+	  A(F16, 2048, 2.5) },
+	{ "Mul",
+	  NULL,
+	  0,
+	  { A(F16, 0x1p-14, 3 * 0x1p-24), A(F16, 0.25, 0.5) },
+	  A(F16, 0x1p-16, 0x1p-23) },
+	{ "Cast",
+	  "to",
+	  F16,
+	  { A(F32, 65519, 65520, -1e9, 2049, 2051, NAN) },
+	  A(F16, 65504, INFINITY, -INFINITY, 2048, 2052, NAN) },
+	{ "Clip", NULL, 0, { A(F16, INFINITY, -3), K(F16, -2) }, A(F16, 65504, -2) },
+	{ "Add",
+	  NULL,
+	  0,
+	  { A(F64, 1, 0.5, INFINITY), A(F64, 2, 0.25, 1) },
+	  A(F64, 3, 0.75, INFINITY) },
+	{ "Mul", NULL, 0, { A(F64, 1e300), A(F64, 1e-300) }, STOPS(RDU_TRAP_LOAD) },
+	{ "Cast", "to", F32, { A(F64, 16777217, 0.5) }, A(F32, 16777216, 0.5) },
+	/* Nearest of quotients whose remainder would overflow or be denormal. */
+	{ "QuantizeLinear",
+	  NULL,
+	  0,
+	  { A(F32, 0x1.fffffep127f, 0x1.8p127f, 0x1.4p127f, 0x1p127f), K(F32, 0x1p126f), K(U8, 0) },
+	  A(U8, 4, 3, 2, 2) },
+	{ "QuantizeLinear",
+	  NULL,
+	  0,
+	  { A(F32, 8 * 0x1p-149f, 7 * 0x1p-149f, -8 * 0x1p-149f, 1), K(F32, 3 * 0x1p-149f),
+	    K(I8, 0) },
+	  A(I8, 3, 2, -3, 127) },
+	/* ---- TopK is of GatherElements; scatters ---- */
+	{ "ScatterElements",
+	  NULL,
+	  0,
+	  { A(F32, 1, 2, 3), A(I64, -1, 0), A(F32, 7, NAN) },
+	  A(F32, NAN, 2, 7) },
+	{ "ScatterElements",
+	  NULL,
+	  0,
+	  { A(I32, 1, 2, 3), A(I64, 3), A(I32, 7) },
+	  STOPS(RDU_TRAP_INDEX) },
+	{ "ScatterND",
+	  NULL,
+	  0,
+	  { M(U8, 2, 2, 1, 2, 3, 4), M(I64, 1, 2, -1, 0), A(U8, 9) },
+	  M(U8, 2, 2, 1, 2, 9, 4) },
+	{ "GatherND",
+	  NULL,
+	  0,
+	  { M(F32, 2, 2, 1, 2, 3, 4), M(I64, 2, 2, 1, -2, 0, 1) },
+	  A(F32, 3, 2) },
+	{ "GatherND",
+	  NULL,
+	  0,
+	  { M(F32, 2, 2, 1, 2, 3, 4), M(I64, 1, 2, 2, 0) },
+	  STOPS(RDU_TRAP_INDEX) },
 	/* ---- NaN ---- */
+	{ "TopK", NULL, 0, { A(F32, 0.0, NAN, 1, -0.0, 1), K(I64, 5) }, A(F32, NAN, 1, 1, 0, 0) },
 	{ "ArgMax", NULL, 0, { A(F32, 1, NAN, 7, NAN) }, A(I64, 1) },
 	{ "ArgMin", NULL, 0, { A(F32, 1, NAN, 7, NAN) }, A(I64, 1) },
 	{ "ArgMax", "select_last_index", 1, { A(F32, 1, NAN, 7, NAN, 3) }, A(I64, 3) },
@@ -391,52 +529,35 @@ static const struct test tests[] = {
 static void set(void *data, enum rdu_dtype t, int i, double v)
 {
 	float f = (float)v;
+	uint64_t n = v < 0 ? (uint64_t)(int64_t)v : (uint64_t)v;
 	uint32_t u;
 
 	switch (t) {
 	case RDU_DT_F32:
 		((float *)data)[i] = f;
 		break;
+	case RDU_DT_F64:
+		((double *)data)[i] = v;
+		break;
+	case RDU_DT_F16:
+		((uint16_t *)data)[i] = half_bits(v);
+		break;
 	case RDU_DT_BF16:
 		memcpy(&u, &f, 4);
 		((uint16_t *)data)[i] = (uint16_t)(u >> 16);
 		break;
-	case RDU_DT_I64:
-		((int64_t *)data)[i] = (int64_t)v;
-		break;
-	case RDU_DT_I32:
-		((int32_t *)data)[i] = (int32_t)v;
-		break;
-	default:
-		((uint8_t *)data)[i] = (uint8_t)(int)v;
+	default: /* little-endian */
+		memcpy((char *)data + i * dtype_bytes(t), &n, (size_t)dtype_bytes(t));
 		break;
 	}
 }
 
-static double get(const void *data, enum rdu_dtype t, int i)
+static double get(void *data, enum rdu_dtype t, int i)
 {
-	uint32_t u;
-	float f;
-
-	switch (t) {
-	case RDU_DT_F32:
-		return ((const float *)data)[i];
-	case RDU_DT_BF16:
-		u = (uint32_t)((const uint16_t *)data)[i] << 16;
-		memcpy(&f, &u, 4);
-		return f;
-	case RDU_DT_I64:
-		return (double)((const int64_t *)data)[i];
-	case RDU_DT_I32:
-		return ((const int32_t *)data)[i];
-	case RDU_DT_I8:
-		return ((const int8_t *)data)[i];
-	default:
-		return ((const uint8_t *)data)[i];
-	}
+	return value_real(&(struct value){ .dtype = t, .data = data }, i);
 }
 
-static bool same(const struct array *want, const void *data, const char *how)
+static bool same(const struct array *want, void *data, const char *how)
 {
 	for (int i = 0; i < want->num; i++) {
 		double v = get(data, want->dtype, i);
