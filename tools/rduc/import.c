@@ -314,10 +314,7 @@ static int import_attr(struct graph *g, struct names *names, struct node *n,
 static int check_old(struct graph *g, const struct node *n)
 {
 	const char *op = n->op->name;
-	const struct value *slope = node_in(n, 1);
 
-	if (!strcmp(op, "PRelu") && slope && !(slope->ndim == 1 && slope->dim[0] == 1))
-		return node_error(g, n, "a slope a channel (before opset 7) is not supported");
 	if (!attr_i(n, "is_test", 0) && !strcmp(op, "Dropout"))
 		return node_error(g, n, "training mode is not supported");
 	if (!strcmp(op, "BatchNormalization") &&

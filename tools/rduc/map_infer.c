@@ -6,10 +6,12 @@
 /* Before opset 7 an axis said where the second shape lies in the first. */
 static int legacy_broadcast(struct graph *g, struct node *n)
 {
-	struct value *a = n->in[0], *b = n->in[1];
+	struct value *a = n->in[0], *b = node_in(n, 1);
 	int64_t axis = attr_i(n, "axis", -1), dim[RDU_MAX_DIMS];
 
-	if (g->opset >= 7 || n->num_in != 2 || axis < 0 || !attr_i(n, "broadcast", 0))
+	if (g->opset < 7 && !strcmp(n->op->name, "PRelu") && b && b->ndim == 1)
+		axis = b->dim[0] == 1 ? a->ndim - 1 : 1; /* a slope a channel */
+	else if (g->opset >= 7 || n->num_in != 2 || axis < 0 || !attr_i(n, "broadcast", 0))
 		return 0;
 	if (axis + b->ndim > a->ndim)
 		return node_error(g, n, "axis is out of range");

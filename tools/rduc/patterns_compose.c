@@ -3,6 +3,7 @@
  * Operators that are made of others altogether: what they compute, and their gradients,
  * are those of the others.
  */
+#include <math.h>
 #include <string.h>
 #include "graph.h"
 
@@ -175,6 +176,80 @@ static int lp_pool_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, v);
 }
 
+/* ---- windows ------------------------------------------------------------------------------ */
+
+/* a0 - a1 cos(2 pi i / n) + a2 cos(4 pi i / n) */
+static int window_expand(struct graph *g, struct node *n)
+{
+	static const struct {
+		const char *op;
+		double a[3];
+	} windows[] = { { "HannWindow", { 0.5, 0.5, 0 } },
+			{ "HammingWindow", { 25.0 / 46, 21.0 / 46, 0 } },
+			{ "BlackmanWindow", { 0.42, 0.5, 0.08 } } };
+	int num, k = 0;
+	const int64_t *size = node_const_ints(g, n, 0, &num);
+	int64_t type = attr_i(n, "output_datatype", RDU_DT_F32), count;
+	double *p, period;
+
+	if (!size)
+		return -1;
+	period = (double)(num == 1 ? size[0] : 0) - (attr_i(n, "periodic", 1) ? 0 : 1);
+	if (num != 1 || period < 1 || size[0] > GRAPH_MAX_FOLD)
+		return node_error(g, n, "a window of %lld elements is not supported",
+				  num == 1 ? (long long)size[0] : 0);
+	while (strcmp(windows[k].op, n->op->name))
+		k++;
+	count = size[0];
+	p = graph_alloc(g, (size_t)count * sizeof(*p));
+	for (int64_t i = 0; i < count; i++)
+		p[i] = windows[k].a[0] - windows[k].a[1] * cos(2 * M_PI * (double)i / period) +
+		       windows[k].a[2] * cos(4 * M_PI * (double)i / period);
+	return graph_replace_first(n,
+				   graph_cast(g, n->name, graph_const(g, RDU_DT_F64, 1, &count, p),
+					      (enum rdu_dtype)type));
+}
+
+/* ---- CenterCropPad ------------------------------------------------------------------------- */
+
+/* Cut, or filled with zeros, on both sides alike; the odd one behind. */
+static int crop_pad_expand(struct graph *g, struct node *n)
+{
+	struct value *v = n->in[0];
+	int num, num_axes = v->ndim;
+	const int64_t *size = node_const_ints(g, n, 1, &num),
+		      *axes = attr_ints(n, "axes", &num_axes);
+	int64_t pads[2 * RDU_MAX_DIMS] = { 0 }, both;
+	struct node *m;
+
+	if (!size)
+		return -1;
+	if (num != (axes ? num_axes : v->ndim))
+		return node_error(g, n, "its shape has %d numbers", num);
+	for (int i = 0; i < num && v; i++) {
+		int64_t axis = axes ? axes[i] : i, have;
+
+		if (node_axis(g, n, &axis, v->ndim))
+			return -1;
+		have = v->dim[axis];
+		if (size[i] < 0 || size[i] > INT32_MAX)
+			return node_error(g, n, "its shape has %lld", (long long)size[i]);
+		if (size[i] < have) {
+			v = graph_slice(g, n->name, v, axis, (have - size[i]) / 2, size[i], false);
+			continue;
+		}
+		pads[axis] = (size[i] - have) / 2;
+		pads[v->ndim + axis] = size[i] - have - pads[axis];
+	}
+	if (!v)
+		return -1;
+	both = 2 * v->ndim;
+	m = node_new(g, "Pad", n->name);
+	node_input(g, m, v);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &both, pads));
+	return graph_replace_first(n, graph_finish(g, m));
+}
+
 /* ---- RotaryEmbedding --------------------------------------------------------------------- */
 
 /* The cosines or sines of the positions, [batch, 1, length, half]. */
@@ -300,6 +375,10 @@ const struct op ops_compose[] = {
 	EXPAND("Hardmax", 1, 1, hardmax_expand),
 	EXPAND("EyeLike", 1, 1, eye_like_expand),
 	EXPAND("Swish", 1, 1, swish_expand),
+	EXPAND("HannWindow", 1, 1, window_expand),
+	EXPAND("HammingWindow", 1, 1, window_expand),
+	EXPAND("BlackmanWindow", 1, 1, window_expand),
+	EXPAND("CenterCropPad", 2, 2, crop_pad_expand),
 	EXPAND("LpPool", 1, 1, lp_pool_expand),
 	EXPAND("LpNormalization", 1, 1, lp_norm_expand),
 	EXPAND("RotaryEmbedding", 3, 4, rotary_expand),

@@ -11,22 +11,27 @@ static const struct subgraph *body_of(const struct node *n)
 	return node_attr(n, "body")->graph;
 }
 
-/* The body's nodes, in order. Its inputs have their shapes. */
+/* The nodes of a body or branch, in order. Its inputs have their shapes. */
+static int branch_nodes(struct graph *g, struct node *n, const struct subgraph *s)
+{
+	for (int i = 0; i < s->num_nodes; i++) {
+		if (s->nodes[i]->op->missing)
+			return node_error(g, n, "node '%.60s' (%.40s) of its body is not supported",
+					  s->nodes[i]->name, s->nodes[i]->op->name);
+		if (graph_process(g, s->nodes[i]))
+			return -1;
+	}
+	return 0;
+}
+
 static int make_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
 {
 	struct graph_body b;
 
 	if (body_begin(g, n, &b))
 		return -1;
-	for (int i = 0; i < s->num_nodes; i++) {
-		if (s->nodes[i]->op->missing) {
-			node_error(g, n, "node '%.60s' (%.40s) of its body is not supported",
-				   s->nodes[i]->name, s->nodes[i]->op->name);
-			return body_drop(g, &b);
-		}
-		if (graph_process(g, s->nodes[i]))
-			return body_drop(g, &b);
-	}
+	if (branch_nodes(g, n, s))
+		return body_drop(g, &b);
 	body_end(g, &b, l);
 	return 0;
 }
@@ -283,7 +288,59 @@ static int loop_expand(struct graph *g, struct node *n)
 	return 0;
 }
 
+/* ---- If ----------------------------------------------------------------------------------- */
+
+/*
+ * A condition that is known picks a branch. Else both are computed, and each result picked by it
+ * on the card: what stops a run (a division by zero) does so in the other branch too.
+ */
+static int if_expand(struct graph *g, struct node *n)
+{
+	const struct attr *yes = node_attr(n, "then_branch"), *no = node_attr(n, "else_branch");
+	struct value *cond = n->in[0], *v;
+	bool known = is_number(cond);
+
+	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
+		return node_error(g, n, "its condition is %s %s", dtype_name(cond->dtype),
+				  value_shape_text(g, cond));
+	if (yes->graph->num_out != n->num_out || no->graph->num_out != n->num_out)
+		return node_error(g, n, "it has %d outputs, its branches %d and %d", n->num_out,
+				  yes->graph->num_out, no->graph->num_out);
+	if ((!known || value_int(cond, 0)) && branch_nodes(g, n, yes->graph))
+		return -1;
+	if ((!known || !value_int(cond, 0)) && branch_nodes(g, n, no->graph))
+		return -1;
+	cond = known ? cond : graph_reshape(g, n->name, cond, 0, NULL);
+	for (int i = 0; i < n->num_out && cond; i++) {
+		struct value *a = value_resolve(yes->graph->out[i]);
+		struct value *b = value_resolve(no->graph->out[i]);
+
+		v = value_int(known ? cond : graph_const_i(g, 1), 0) ? a : b;
+		if (!known) {
+			if (a->dtype != b->dtype || !value_same_shape(a, b))
+				return node_error(
+					g, n,
+					"its condition is not a constant, and output %d is "
+					"%s%s or %s%s: not supported",
+					i, dtype_name(a->dtype), value_shape_text(g, a),
+					dtype_name(b->dtype), value_shape_text(g, b));
+			v = graph_op3(g, "Where", graph_format(g, "%.200s.%d", n->name, i), cond, a,
+				      b);
+		}
+		if (!v)
+			return -1;
+		graph_replace(n, i, v);
+	}
+	return cond ? 0 : -1;
+}
+
 const struct op ops_scan[] = {
+	{ .name = "If",
+	  .min_in = 1,
+	  .max_in = -1,
+	  .max_out = 0,
+	  .expand = if_expand,
+	  .optional_first = true },
 	{ .name = "Scan",
 	  .min_in = 0,
 	  .max_in = -1,
