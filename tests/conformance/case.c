@@ -110,6 +110,19 @@ static bool is_constant(const Onnx__GraphProto *g, const char *name)
 	return false;
 }
 
+/* NAME_expanded is what case NAME's operator is made of, with the same inputs: what says a shape
+ * there says one here. NULL: there is no such case. */
+static Onnx__ModelProto *unexpanded(const char *dir)
+{
+	const char *tail = strstr(dir, "_expanded");
+	char path[1200];
+
+	if (!tail)
+		return NULL;
+	snprintf(path, sizeof(path), "%.*s/model.onnx", (int)(tail - dir), dir);
+	return access(path, R_OK) ? NULL : model_read(path);
+}
+
 static bool is_initializer(const Onnx__GraphProto *g, const char *name)
 {
 	for (size_t i = 0; i < g->n_initializer; i++)
@@ -458,7 +471,9 @@ static bool takes_type(const Onnx__ValueInfoProto *vi, struct result *r)
 static int read_inputs(const char *dir, const struct options *o, Onnx__GraphProto *g, struct io *in,
 		       size_t *num_in, struct shapes *shapes, struct result *r)
 {
+	Onnx__ModelProto *whole = o->expect ? NULL : unexpanded(dir);
 	size_t kept = 0, file = 0;
+	int ret = -1;
 
 	for (size_t k = 0; k < g->n_input; k++) {
 		Onnx__ValueInfoProto *vi = g->input[k];
@@ -470,14 +485,15 @@ static int read_inputs(const char *dir, const struct options *o, Onnx__GraphProt
 			continue;
 		}
 		if (!takes_type(vi, r))
-			return -1;
+			goto out;
 		t = read_data(dir, "input", file++, vi, &io->v);
 		if (!t) {
 			verdict(r, CASE_FAIL, "input %zu cannot be read", file - 1);
-			return -1;
+			goto out;
 		}
 		snprintf(io->name, sizeof(io->name), "%s", vi->name);
-		if (!o->expect && is_constant(g, vi->name)) {
+		if (!o->expect &&
+		    (is_constant(g, vi->name) || (whole && is_constant(whole->graph, vi->name)))) {
 			t->name = strdup(vi->name);
 			g->initializer = realloc(g->initializer,
 						 (g->n_initializer + 1) * sizeof(*g->initializer));
@@ -492,7 +508,11 @@ static int read_inputs(const char *dir, const struct options *o, Onnx__GraphProt
 		++*num_in;
 	}
 	g->n_input = kept;
-	return 0;
+	ret = 0;
+out:
+	if (whole)
+		onnx__model_proto__free_unpacked(whole, NULL);
+	return ret;
 }
 
 static int read_outputs(const char *dir, const Onnx__GraphProto *g, struct io *out,
