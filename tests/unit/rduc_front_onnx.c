@@ -48,25 +48,7 @@ static struct value *load_tensor(struct graph *g, const char *dir, const char *k
 
 static double element(const void *data, enum rdu_dtype dtype, int64_t i)
 {
-	uint32_t u;
-	float f;
-
-	switch (dtype) {
-	case RDU_DT_F32:
-		return ((const float *)data)[i];
-	case RDU_DT_I64:
-		return (double)((const int64_t *)data)[i];
-	case RDU_DT_I32:
-		return ((const int32_t *)data)[i];
-	case RDU_DT_I8:
-		return ((const int8_t *)data)[i];
-	case RDU_DT_BF16:
-		u = (uint32_t)((const uint16_t *)data)[i] << 16;
-		memcpy(&f, &u, 4);
-		return f;
-	default:
-		return ((const uint8_t *)data)[i];
-	}
+	return value_real(&(struct value){ .dtype = dtype, .data = (void *)data }, i);
 }
 
 /* 0: equal, 1: differs, -1: cannot be compared */

@@ -338,6 +338,19 @@ static bool is_foreign(const Onnx__NodeProto *p)
 	return p->domain && *p->domain && strcmp(p->domain, "ai.onnx");
 }
 
+/* What can't be: shapes are static. */
+static const char *why_missing(const char *op)
+{
+	static const char *const by_data[] = { "Compress", "NonMaxSuppression", "NonZero",
+					       "Unique" };
+
+	for (size_t i = 0; i < sizeof(by_data) / sizeof(by_data[0]); i++)
+		if (op && !strcmp(op, by_data[i]))
+			return "operator not supported: how large its result is depends on its "
+			       "data";
+	return "operator not supported";
+}
+
 static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 {
 	const struct op *op = op_find(p->op_type ? p->op_type : "");
@@ -351,8 +364,8 @@ static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 	missing->name =
 		foreign ? graph_format(g, "%s::%s", clean(g, p->domain), clean(g, p->op_type))
 			: clean(g, p->op_type);
-	graph_error(g, foreign ? "operators of other domains not supported"
-			       : "operator not supported");
+	graph_error(g, "%s",
+		    foreign ? "operators of other domains not supported" : why_missing(p->op_type));
 	return missing;
 }
 

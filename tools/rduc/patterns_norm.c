@@ -8,13 +8,17 @@ static struct value *normalize(struct graph *g, struct node *n, struct value *x,
 			       const int64_t *axes, struct value *scale, struct value *bias,
 			       struct value **parts)
 {
+	enum rdu_dtype type = x->dtype;
 	struct value *mean, *d, *v;
 
+	/* In fp32, whatever the type; scale and bias are applied in it. */
+	x = graph_cast(g, graph_format(g, "%.200s.wide", n->name), x, RDU_DT_F32);
 	mean = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), x, num, axes,
 			    1);
 	d = mean ? graph_op2(g, "Sub", graph_format(g, "%.200s.center", n->name), x, mean) : NULL;
 	v = d ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), d, d) : NULL;
 	v = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.var", n->name), v, num, axes, 1);
+	parts[2] = v;
 	v = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
 		      v ? graph_const_f(g, attr_f(n, "epsilon", 1e-5f)) : NULL);
 	v = graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), v,
@@ -22,6 +26,7 @@ static struct value *normalize(struct graph *g, struct node *n, struct value *x,
 	parts[0] = mean;
 	parts[1] = v;
 	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), d, v) : NULL;
+	v = graph_cast(g, graph_format(g, "%.200s.typed", n->name), v, type);
 	if (v && scale)
 		v = graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), v, scale);
 	if (v && bias)
@@ -31,7 +36,7 @@ static struct value *normalize(struct graph *g, struct node *n, struct value *x,
 
 static int layer_norm_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *parts[2], *y;
+	struct value *x = n->in[0], *parts[3], *y;
 	int64_t axis = attr_i(n, "axis", -1), axes[RDU_MAX_DIMS];
 	int num = 0;
 
@@ -66,7 +71,8 @@ static int rms_norm_expand(struct graph *g, struct node *n)
 		return node_error(g, n, "stash_type other than float is not supported");
 	for (int64_t i = axis; i < x->ndim; i++)
 		axes[num++] = i;
-	v = graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), x, x);
+	x = graph_cast(g, graph_format(g, "%.200s.wide", n->name), x, RDU_DT_F32);
+	v = x ? graph_op2(g, "Mul", graph_format(g, "%.200s.square", n->name), x, x) : NULL;
 	v = graph_reduce(g, "ReduceMean", graph_format(g, "%.200s.mean", n->name), v, num, axes, 1);
 	v = v ? graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), v,
 			  graph_const_f(g, attr_f(n, "epsilon", 1e-5f)))
@@ -75,6 +81,7 @@ static int rms_norm_expand(struct graph *g, struct node *n)
 			  graph_const_f(g, -0.5f))
 	      : NULL;
 	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.normal", n->name), x, v) : NULL;
+	v = graph_cast(g, graph_format(g, "%.200s.typed", n->name), v, n->in[0]->dtype);
 	return graph_replace_first(n, v ? graph_op2(g, "Mul", n->name, v, n->in[1]) : NULL);
 }
 
@@ -132,7 +139,7 @@ static int channel_shapes(struct graph *g, struct node *n, int num)
 static int instance_norm_expand(struct graph *g, struct node *n)
 {
 	static const int64_t axes[] = { 2, 3, 4, 5, 6, 7 };
-	struct value *parts[2];
+	struct value *parts[3];
 	int ndim = n->in[0]->ndim;
 
 	if (channel_shapes(g, n, 3))
@@ -145,7 +152,7 @@ static int instance_norm_expand(struct graph *g, struct node *n)
 /* Channels in groups: an instance a group. Before opset 21 a scale a group too. */
 static int group_norm_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *parts[2], *y, *s = n->in[1], *b = n->in[2];
+	struct value *x = n->in[0], *parts[3], *y, *s = n->in[1], *b = n->in[2];
 	int64_t groups = attr_i(n, "num_groups", 0), dim[3], axis = 2, want;
 
 	if (node_float_only(g, n))
@@ -182,6 +189,41 @@ static int group_norm_expand(struct graph *g, struct node *n)
 				     : NULL);
 }
 
+/* before * momentum + now * (1 - momentum), [channels] */
+static struct value *running(struct graph *g, struct node *n, struct value *before,
+			     struct value *now)
+{
+	float momentum = attr_f(n, "momentum", 0.9f);
+	struct value *a = graph_op2(g, "Mul", graph_format(g, "%.200s.before", n->name), before,
+				    graph_const_f(g, momentum));
+	struct value *b = graph_op2(g, "Mul", graph_format(g, "%.200s.now", n->name),
+				    graph_reshape(g, n->name, now, 1, before->dim),
+				    graph_const_f(g, 1 - momentum));
+
+	return a ? graph_op2(g, "Add", graph_format(g, "%.200s.running", n->name), a, b) : NULL;
+}
+
+/* With mean and variance of the batch itself, which go into the running ones. */
+static int batch_norm_training(struct graph *g, struct node *n)
+{
+	static const int64_t axes[] = { 0, 2, 3, 4, 5, 6, 7 };
+	int ndim = n->in[0]->ndim;
+	struct value *parts[3], *y;
+
+	if (g->opset < 14 || n->num_out > 3)
+		return node_error(g, n, "training_mode of before opset 14 is not supported");
+	y = normalize(g, n, n->in[0], ndim - 1, axes, per_channel(g, n, n->in[1], ndim - 1),
+		      per_channel(g, n, n->in[2], ndim - 1), parts);
+	for (int i = 1; i < n->num_out && y; i++) {
+		struct value *v = running(g, n, n->in[2 + i], i == 1 ? parts[0] : parts[2]);
+
+		if (!v)
+			return -1;
+		graph_replace(n, i, v);
+	}
+	return graph_replace_first(n, y);
+}
+
 /* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
 static int batch_norm_expand(struct graph *g, struct node *n)
 {
@@ -191,7 +233,7 @@ static int batch_norm_expand(struct graph *g, struct node *n)
 	if (channel_shapes(g, n, 5))
 		return -1;
 	if (attr_i(n, "training_mode", 0))
-		return node_error(g, n, "training_mode is not supported");
+		return batch_norm_training(g, n);
 	for (int i = 1; i < n->num_out; i++)
 		if (n->out[i])
 			return node_error(g, n, "its mean and variance outputs are not supported");

@@ -9,6 +9,21 @@ static bool is_max(const struct node *n)
 	return n->op->name[0] == 'M';
 }
 
+/* Of 8 bits in fp32, which holds them; padding is less than any. */
+static int max_pool_rewrite(struct graph *g, struct node *n)
+{
+	enum rdu_dtype t = n->in[0]->dtype;
+	struct node *m;
+
+	if ((t != RDU_DT_U8 && t != RDU_DT_I8) || (n->num_out > 1 && n->out[1]))
+		return 0;
+	m = node_new(g, "MaxPool", graph_format(g, "%.200s.float", n->name));
+	node_input(g, m,
+		   graph_cast(g, graph_format(g, "%.200s.wide", n->name), n->in[0], RDU_DT_F32));
+	m->attrs = n->attrs;
+	return graph_replace_first(n, graph_cast(g, n->name, graph_finish(g, m), t)) ? -1 : 1;
+}
+
 static int pool_infer(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -448,6 +463,7 @@ const struct op ops_pool[] = {
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 2,
+	  .rewrite = max_pool_rewrite,
 	  .infer = pool_infer,
 	  .gradient = pool_gradient,
 	  .pattern = pool_pattern },

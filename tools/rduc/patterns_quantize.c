@@ -267,14 +267,20 @@ static int conv_integer_expand(struct graph *g, struct node *n)
  * point, b, its; the result's. */
 static int requantize(struct graph *g, struct node *n, struct value *v, int axis)
 {
-	struct value *sa = n->in[1], *sb = n->in[4];
+	struct value *sa = n->in[1], *sb = n->in[4], *ys = n->in[6];
 	int64_t dim[RDU_MAX_DIMS];
 
 	v = graph_cast(g, graph_format(g, "%.200s.real", n->name), v, RDU_DT_F32);
 	if (!v)
 		return -1;
-	if (sa->dtype != RDU_DT_F32 || sb->dtype != RDU_DT_F32 || value_count(sa) != 1)
-		return node_error(g, n, "only one scale of float for its first input is supported");
+	if (value_count(sa) != 1)
+		return node_error(g, n, "scales of shape %s are not supported",
+				  value_shape_text(g, sa));
+	sa = graph_cast(g, graph_format(g, "%.200s.scale0", n->name), sa, RDU_DT_F32);
+	sb = sa ? graph_cast(g, graph_format(g, "%.200s.scale1", n->name), sb, RDU_DT_F32) : NULL;
+	ys = sb ? graph_cast(g, graph_format(g, "%.200s.scale2", n->name), ys, RDU_DT_F32) : NULL;
+	if (!ys)
+		return -1;
 	for (int i = 0; i < v->ndim; i++)
 		dim[i] = i == axis ? v->dim[i] : 1;
 	sa = graph_reshape(g, n->name, sa, 0, dim);
@@ -284,8 +290,7 @@ static int requantize(struct graph *g, struct node *n, struct value *v, int axis
 	sb = graph_reshape(g, n->name, sb, value_count(sb) == 1 ? 0 : v->ndim, dim);
 	sa = sa ? graph_op2(g, "Mul", graph_format(g, "%.200s.scales", n->name), sa, sb) : NULL;
 	v = sa ? graph_op2(g, "Mul", graph_format(g, "%.200s.scaled", n->name), v, sa) : NULL;
-	return graph_replace_first(n,
-				   graph_op3(g, "QuantizeLinear", n->name, v, n->in[6], n->in[7]));
+	return graph_replace_first(n, graph_op3(g, "QuantizeLinear", n->name, v, ys, n->in[7]));
 }
 
 static int qlinear_matmul_expand(struct graph *g, struct node *n)
