@@ -299,6 +299,7 @@ static int if_expand(struct graph *g, struct node *n)
 	const struct attr *yes = node_attr(n, "then_branch"), *no = node_attr(n, "else_branch");
 	struct value *cond = n->in[0], *v;
 	bool known = is_number(cond);
+	int64_t none = 0;
 
 	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
 		return node_error(g, n, "its condition is %s %s", dtype_name(cond->dtype),
@@ -310,7 +311,7 @@ static int if_expand(struct graph *g, struct node *n)
 		return -1;
 	if ((!known || !value_int(cond, 0)) && branch_nodes(g, n, no->graph))
 		return -1;
-	cond = known ? cond : graph_reshape(g, n->name, cond, 0, NULL);
+	cond = known ? cond : graph_reshape(g, n->name, cond, 0, &none);
 	for (int i = 0; i < n->num_out && cond; i++) {
 		struct value *a = value_resolve(yes->graph->out[i]);
 		struct value *b = value_resolve(no->graph->out[i]);
