@@ -120,8 +120,9 @@ static int run(const char *dir, struct graph *g, struct module *m)
 			bad = 1;
 		}
 	}
-	if (!bad)
-		module_entry_eval(&m->entries[0], data, false);
+	/* Doubles that fp32 has no number for stop the card: refused. */
+	if (!bad && module_entry_eval(&m->entries[0], data, false))
+		bad = -1;
 	for (int i = 0; i < g->num_outputs && !bad; i++)
 		for (int k = 0; k < m->num_tensors; k++)
 			if (m->tensors[k]->kind == TENSOR_OUTPUT &&
