@@ -88,18 +88,6 @@ static void print_image(const struct uimage *im)
 	}
 }
 
-/* Does a nest read or write it? */
-static bool touches(const struct nest *n, const struct tensor *t, bool only_writes)
-{
-	for (int i = 0; i < n->num_in && !only_writes; i++)
-		if (tensor_storage(n->in[i].tensor) == t)
-			return true;
-	for (int i = 0; i < n->num_out; i++)
-		if (tensor_storage(n->out[i].access.tensor) == t)
-			return true;
-	return false;
-}
-
 /* Nest n uses t in memory from now on; sections of the entry that this changes are dropped. */
 static void evict(struct backend *be, struct be_section *first, const struct nest *n,
 		  struct tensor *t, const char *why)
@@ -108,7 +96,8 @@ static void evict(struct backend *be, struct be_section *first, const struct nes
 
 	be_evict(be, n, t, why);
 	for (struct be_section *s = first; s < be->section + be->num_sections; s++)
-		if (s->im && s->nest != n && touches(s->nest, t, r->resident)) {
+		if (s->im && s->nest != n &&
+		    (nest_writes(s->nest, t) || (!r->resident && nest_reads(s->nest, t)))) {
 			image_free(s->im);
 			s->im = NULL;
 		}
@@ -139,7 +128,7 @@ static double copy_cycles(const struct backend *be, const struct nest *n, struct
 	const struct residence *r = &be->residence[t->id];
 	double once = (double)r->words * 4 * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
 
-	if (touches(n, t, true)) /* then all its readers do */
+	if (nest_writes(n, t)) /* then all its readers do */
 		return once * (r->num_readers - r->num_copy_readers);
 	return r->memory ? 0 : once;
 }

@@ -194,6 +194,9 @@ __attribute__((format(printf, 2, 3))) void image_fail(struct uimage *im, const c
 int image_pack(struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
+int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
+bool nest_reads(const struct nest *n, const struct tensor *storage); /* or adds to it */
+bool nest_writes(const struct nest *n, const struct tensor *storage);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
 int dtype_format(enum rdu_dtype dtype);
 int dtype_size(enum rdu_dtype dtype);

@@ -89,34 +89,17 @@ static bool one_to_one(const struct nest *c, const struct access *a, int *dim_of
 	return true;
 }
 
-static bool touches(const struct nest *n, const struct tensor *root, bool writes)
-{
-	if (writes) {
-		for (int i = 0; i < n->num_out; i++)
-			if (tensor_storage(n->out[i].access.tensor) == root)
-				return true;
-		return false;
-	}
-	for (int i = 0; i < n->num_in; i++)
-		if (tensor_storage(n->in[i].tensor) == root)
-			return true;
-	for (int i = 0; i < n->num_out; i++)
-		if (n->out[i].add && tensor_storage(n->out[i].access.tensor) == root)
-			return true;
-	return false;
-}
-
 /* May nests a (earlier) and b be exchanged? */
 static bool independent(const struct nest *a, const struct nest *b)
 {
 	for (int i = 0; i < a->num_out; i++) {
 		const struct tensor *t = tensor_storage(a->out[i].access.tensor);
 
-		if (touches(b, t, true) || touches(b, t, false))
+		if (nest_writes(b, t) || nest_reads(b, t))
 			return false;
 	}
 	for (int i = 0; i < b->num_out; i++)
-		if (touches(a, tensor_storage(b->out[i].access.tensor), false))
+		if (nest_reads(a, tensor_storage(b->out[i].access.tensor)))
 			return false;
 	return true;
 }
@@ -211,7 +194,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 				result[i] = k;
 		if (result[i] >= 0)
 			continue;
-		if (touches(p, tensor_storage(a.tensor), true))
+		if (nest_writes(p, tensor_storage(a.tensor)))
 			return false;
 		for (int k = 0; k < to->num_in && input[i] < 0; k++)
 			if (same_access(&a, &to->in[k]))
@@ -434,7 +417,7 @@ static bool needed(const struct fuser *f, struct tensor *t, const struct nest *a
 
 	if (t->kind != TENSOR_TEMP || t->update_of || f->stays[root->id])
 		return true;
-	return f->num_readers[root->id] > touches(a, root, false) + touches(b, root, false);
+	return f->num_readers[root->id] > nest_reads(a, root) + nest_reads(b, root);
 }
 
 /* ---- fusing ------------------------------------------------------------------- */
@@ -551,8 +534,8 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 				continue;
 			/* what b stores must not be read by a elsewhere */
 			for (int k = 0; k < b->num_out; k++)
-				if (touches(a, tensor_storage(b->out[k].access.tensor), false) ||
-				    touches(a, tensor_storage(b->out[k].access.tensor), true))
+				if (nest_reads(a, tensor_storage(b->out[k].access.tensor)) ||
+				    nest_writes(a, tensor_storage(b->out[k].access.tensor)))
 					return false;
 			/* b goes up to a, or a down to b */
 			up = first_in_way(f, b, p, c);

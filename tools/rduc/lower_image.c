@@ -170,6 +170,34 @@ struct upred *access_pred(struct uaccess *a)
 	return &a->pred[a->num_preds++];
 }
 
+int64_t be_words(const struct tensor *t)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		n *= t->dim[d];
+	return n;
+}
+
+bool nest_reads(const struct nest *n, const struct tensor *storage)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (tensor_storage(n->in[i].tensor) == storage)
+			return true;
+	for (int i = 0; i < n->num_out; i++)
+		if (n->out[i].add && tensor_storage(n->out[i].access.tensor) == storage)
+			return true;
+	return false;
+}
+
+bool nest_writes(const struct nest *n, const struct tensor *storage)
+{
+	for (int i = 0; i < n->num_out; i++)
+		if (tensor_storage(n->out[i].access.tensor) == storage)
+			return true;
+	return false;
+}
+
 struct tensor *tensor_storage(struct tensor *t)
 {
 	while (t->view_of || t->update_of)

@@ -59,15 +59,6 @@ struct trial {
 
 /* ---- slices ---------------------------------------------------------------------- */
 
-static int64_t words_of(const struct tensor *t)
-{
-	int64_t n = 1;
-
-	for (int d = 0; d < t->ndim; d++)
-		n *= t->dim[d];
-	return n;
-}
-
 /* Elements between two steps of dimension d. */
 static int64_t step_of(const struct access *a, int d)
 {
@@ -109,14 +100,14 @@ static bool stays_in_slice(const struct nest *n, const struct access *a, int64_t
 				most = i + 1 == s->num ? s->inner - 1 : 0;
 		*(step < 0 ? &lo : &hi) += step * most;
 	}
-	return lo >= 0 && hi < slice && expected == words_of(a->tensor);
+	return lo >= 0 && hi < slice && expected == be_words(a->tensor);
 }
 
 /* The loops that go through an access slice by slice. */
 static bool find_loops(const struct nest *n, const struct access *a, int64_t slice,
 		       struct slicing *s)
 {
-	int64_t left = words_of(a->tensor);
+	int64_t left = be_words(a->tensor);
 
 	*s = (struct slicing){ .inner = 1 };
 	while (left > slice) {
@@ -164,10 +155,10 @@ static bool take(struct trial *g, int q, const struct access *made)
 	if (n->group || n->loop || q - g->first == MOST_NESTS)
 		return false;
 	if (made)
-		found = find_loops(n, made, words_of(made->tensor) / g->iterations, s);
+		found = find_loops(n, made, be_words(made->tensor) / g->iterations, s);
 	for (int i = 0; i < n->num_in; i++) {
 		const struct traffic *t = &g->t[tensor_storage(n->in[i].tensor)->id];
-		int64_t slice = words_of(n->in[i].tensor) / g->iterations;
+		int64_t slice = be_words(n->in[i].tensor) / g->iterations;
 
 		if (t->writer < 0)
 			continue;
@@ -219,7 +210,7 @@ static void note(struct trial *g, int q)
 	for (int i = 0; i < n->num_out; i++) {
 		const struct access *a = &n->out[i].access;
 		int id = tensor_storage(a->tensor)->id;
-		int64_t words = words_of(a->tensor);
+		int64_t words = be_words(a->tensor);
 
 		touch(g, id);
 		g->t[id].writer = g->t[id].last = q;
@@ -271,7 +262,7 @@ static void grow(struct trial *g, int first, const struct access *made, int64_t 
 	}
 	for (int k = 0; k < g->num_touched; k++) {
 		int i = g->touched[k];
-		double words = (double)words_of(m->tensors[i]);
+		double words = (double)be_words(m->tensors[i]);
 
 		if (!is_channel(&g->t[i]))
 			continue;
@@ -315,7 +306,7 @@ static int64_t choose(struct trial *g, int first, const struct access **made)
 	*made = NULL;
 	for (int o = 0; o < n->num_out && !n->group && !n->loop; o++) {
 		const struct access *a = &n->out[o].access;
-		int64_t words = words_of(a->tensor), tried = 0;
+		int64_t words = be_words(a->tensor), tried = 0;
 
 		for (int d = 0; d < n->ndim; d++)
 			for (int64_t inner = 1; inner < n->dim[d].extent; inner++) {
@@ -368,7 +359,7 @@ static bool place_slices(struct trial *g)
 
 		if (!is_channel(t))
 			continue;
-		slice = words_of(x) / g->iterations;
+		slice = be_words(x) / g->iterations;
 		unit = outermost_step(x, slice);
 		extent = slice / unit;
 		*r = (struct residence){ .resident = true,

@@ -295,9 +295,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	int axis = choose_axis(&be->chip, t, s, e);
 
 	*c = (struct candidate){ .tensor = t->id, .axis = axis };
-	r->words = 1;
-	for (int d = 0; d < t->ndim; d++)
-		r->words *= t->dim[d];
+	r->words = be_words(t);
 	if (r->words > INT32_MAX)
 		return false;
 	c->saved = r->words * s->num;
@@ -489,14 +487,6 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		       : be_error(be, "internal: after resident: a scratchpad is two tensors'");
 }
 
-static bool writes(const struct nest *n, const struct tensor *t)
-{
-	for (int i = 0; i < n->num_out; i++)
-		if (tensor_storage(n->out[i].access.tensor) == t)
-			return true;
-	return false;
-}
-
 /* What nests do to resident tensors, as consider() saw it: the first writes, none does both. */
 static bool renumber(struct backend *be, const struct module_entry *e)
 {
@@ -511,7 +501,7 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 			if (r->group && r->group != n->group) /* reads it in memory */
 				continue;
 			if (r->resident &&
-			    (r->first < 0 || writes(n, tensor_storage(n->in[i].tensor))))
+			    (r->first < 0 || nest_writes(n, tensor_storage(n->in[i].tensor))))
 				return false;
 			r->last = k;
 		}
@@ -605,7 +595,7 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 	r->copy_reader = xrealloc(r->copy_reader,
 				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));
 	r->copy_reader[r->num_copy_readers++] = n;
-	if (writes(n, tensor_storage(t)) || r->num_copy_readers >= r->num_readers)
+	if (nest_writes(n, tensor_storage(t)) || r->num_copy_readers >= r->num_readers)
 		r->resident = false;
 	if (be_prints(be, "resident"))
 		fprintf(stderr, "resident: %s: %s memory: %s\n", tensor_storage(t)->name,
