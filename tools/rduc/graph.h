@@ -338,6 +338,8 @@ struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
 /* Element number `at` along an axis, without the axis. */
 struct value *graph_pick(struct graph *g, const char *name, struct value *v, int64_t axis,
 			 int64_t at);
+/* 0, 1, ... trip - 1, of an integer type: what the iterations of a loop count. */
+struct value *loop_count(struct graph *g, enum rdu_dtype dtype, int64_t trip);
 /* Marks what a gradient can reach in a loop, and of its outputs. `visit` is called for each
  * node of the body. */
 void loop_needs(struct node *n, void (*visit)(void *arg, struct node *n), void *arg);

@@ -158,6 +158,19 @@ struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
 	return graph_process(g, n) ? NULL : n;
 }
 
+struct value *loop_count(struct graph *g, enum rdu_dtype dtype, int64_t trip)
+{
+	struct value *v = graph_const(g, dtype, 1, &trip, NULL);
+
+	for (int64_t i = 0; i < trip; i++) {
+		if (dtype == RDU_DT_I64)
+			((int64_t *)v->data)[i] = i;
+		else
+			((int32_t *)v->data)[i] = (int32_t)i;
+	}
+	return v;
+}
+
 struct value *graph_pick(struct graph *g, const char *name, struct value *v, int64_t axis,
 			 int64_t at)
 {

@@ -66,7 +66,9 @@ static const struct function *function_find(const char *name)
 
 static int cell_functions(const struct cell *c)
 {
-	return c->kind + 1;
+	static const int functions_of[] = { [CELL_RNN] = 1, [CELL_GRU] = 2, [CELL_LSTM] = 3 };
+
+	return functions_of[c->kind];
 }
 
 /* Numbers that activations take are listed one after another, for those that take some. */
@@ -105,6 +107,17 @@ static int cell_activations(struct cell *c, struct activation *to)
 				  : 0;
 	}
 	return 0;
+}
+
+/* All that was given must have been for some activation. */
+static int check_used(const struct cell *c, const char *list, int used)
+{
+	const struct attr *a = node_attr(c->n, list);
+
+	if (!a || a->num <= used)
+		return 0;
+	return node_error(c->g, c->n, "attribute '%s' has %d numbers, its activations take %d",
+			  list, a->num, used);
 }
 
 static const char *part(const struct cell *c, const char *what)
@@ -418,13 +431,8 @@ static int make_mask(struct cell *c)
 	}
 	if (lengths->data && lengths->constant && all)
 		return 0;
-	steps = graph_const(c->g, lengths->dtype, 2, column, NULL);
-	for (int64_t i = 0; i < c->steps; i++) {
-		if (lengths->dtype == RDU_DT_I64)
-			((int64_t *)steps->data)[i] = i;
-		else
-			((int32_t *)steps->data)[i] = (int32_t)i;
-	}
+	steps = loop_count(c->g, lengths->dtype, c->steps);
+	steps = graph_reshape(c->g, part(c, "steps"), steps, 2, column);
 	c->mask = op2(c, "Less", steps, lengths);
 	c->mask = graph_reshape(c->g, part(c, "mask"), c->mask, 3, dim);
 	return c->mask ? 0 : -1;
@@ -499,7 +507,8 @@ static int cell_expand(struct graph *g, struct node *n, enum cell_kind kind)
 	v = joined(&c, y[0], y[1], 1);
 	if (c.batch_first) /* [T, D, N, H] to [N, T, D, H] */
 		v = transposed(&c, v, 4, (int64_t[]){ 2, 0, 1, 3 });
-	if (graph_replace_first(n, v))
+	if (check_used(&c, "activation_alpha", c.num_alpha) ||
+	    check_used(&c, "activation_beta", c.num_beta) || graph_replace_first(n, v))
 		return -1;
 	for (int k = 0; k < states; k++) {
 		v = joined(&c, last[0][k], last[1][k], 0);

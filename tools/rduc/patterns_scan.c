@@ -88,13 +88,23 @@ static int scan_option(struct graph *g, struct node *n, const char *name, int k,
 	return 0;
 }
 
+static int scan_direction(struct graph *g, struct node *n, const char *name, int k, int num,
+			  int64_t *to)
+{
+	if (scan_option(g, n, name, k, num, to))
+		return -1;
+	return *to == 0 || *to == 1 ? 0
+				    : node_error(g, n, "attribute '%s' has a %lld, not 0 or 1",
+						 name, (long long)*to);
+}
+
 /* An input that is read by rows: its axis in front, and turned if it is read from its end. */
 static struct value *scan_input(struct graph *g, struct node *n, struct value *v, int k, int num)
 {
 	int64_t axis, backwards;
 
 	if (scan_option(g, n, "scan_input_axes", k, num, &axis) ||
-	    scan_option(g, n, "scan_input_directions", k, num, &backwards))
+	    scan_direction(g, n, "scan_input_directions", k, num, &backwards))
 		return NULL;
 	if (!v->ndim) {
 		node_error(g, n, "scan input %d is a scalar", k);
@@ -111,7 +121,7 @@ static struct value *scan_output(struct graph *g, struct node *n, struct value *
 	int64_t axis, backwards;
 
 	if (scan_option(g, n, "scan_output_axes", k, num, &axis) ||
-	    scan_option(g, n, "scan_output_directions", k, num, &backwards) ||
+	    scan_direction(g, n, "scan_output_directions", k, num, &backwards) ||
 	    node_axis(g, n, &axis, v->ndim))
 		return NULL;
 	return move_axis(g, n, backwards ? turned(g, n, v) : v, 0, axis);
@@ -229,15 +239,6 @@ static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
 	return 0;
 }
 
-static struct value *counted(struct graph *g, int64_t trip)
-{
-	struct value *v = graph_const(g, RDU_DT_I64, 1, &trip, NULL);
-
-	for (int64_t i = 0; i < trip; i++)
-		((int64_t *)v->data)[i] = i;
-	return v;
-}
-
 static int loop_expand(struct graph *g, struct node *n)
 {
 	const struct subgraph *s = body_of(n);
@@ -279,7 +280,7 @@ static int loop_expand(struct graph *g, struct node *n)
 		l->next[k] = s->out[1 + k];
 	for (int k = 0; k < stacked; k++)
 		l->stacked[k] = s->out[1 + num + k];
-	row = counted(g, trip);
+	row = loop_count(g, RDU_DT_I64, trip);
 	m = loop_finish(g, n->name, l, n->in + 2, &row);
 	if (!m || last_states(g, n, m))
 		return -1;
