@@ -370,7 +370,7 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 		make(&g);
 	opt.fp32 = rnd(2) || g.num_convs > 1; /* what is rounded to bf16 twice may differ by more */
 	opt.tiles = 1 + (int)rnd(chip->tiles);
-	opt.pipe = c < 0 || rnd(2) ? PIPE_ALWAYS : PIPE_AUTO;
+	opt.pipe = c < 0 || rnd(2) ? WHEN_POSSIBLE : WHEN_FASTER;
 	for (int k = 0; k < g.e->num_nests && good; k++)
 		if (nest_check(g.e->nests[k], error, sizeof(error))) {
 			snprintf(text, size, "the test's nest is wrong: %s", error);

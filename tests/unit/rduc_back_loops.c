@@ -226,7 +226,7 @@ static void test_card(const char *chip_name, int from, int num, struct rdu_pool 
 		return;
 	}
 	for (int c = from; c < from + num && bad < 0; c++) {
-		struct rduc_options opt = { .chip = &chip, .fp32 = c & 1 };
+		struct rduc_options opt = { .chip = &chip, .fp32 = c & 1, .hold = WHEN_POSSIBLE };
 		struct recurrence r;
 
 		start(&r, (uint64_t)c);
@@ -306,6 +306,133 @@ static void test_changes(struct rdu_pool *pool)
 	}
 }
 
+/* ---- what loops read is held -------------------------------------------------------- */
+
+/* All the weights in memory are something else from now on. */
+static void spoil(struct ran *r)
+{
+	for (size_t i = 0; i < r->num_symbols; i++)
+		if (!strcmp(r->symbol[i].name, "w"))
+			memset(ran_symbol(r, "w"), 0x40,
+			       (size_t)(r->symbol[i].dims[0] * r->symbol[i].dims[1]) * 4);
+}
+
+/* A run of a recurrence: its results, y and then z, and the bytes that crossed memory. */
+struct result {
+	float *v;
+	int64_t num;
+	uint64_t bytes;
+};
+
+static struct result run_held(struct recurrence *r, struct rduc_options opt, bool at_start,
+			      void (*at_loop)(struct ran *r), struct rdu_pool *pool, char *error,
+			      size_t error_size)
+{
+	int64_t ny = elements(r->y), nz = elements(r->z);
+	struct result to = { .v = calloc((size_t)(ny + nz), 4), .num = ny + nz };
+	struct ran ran;
+
+	if (rduc_backend(r->m, &opt, path, error, (int)error_size) || ran_open(&ran, path))
+		return to;
+	seed = 41;
+	for (int i = 0; i < r->m->num_tensors; i++) {
+		const struct tensor *t = r->m->tensors[i];
+
+		for (int64_t k = 0; t->kind == TENSOR_INPUT && k < elements(t); k++)
+			((float *)ran_symbol(&ran, t->name))[k] = value() / 4;
+	}
+	if (at_start)
+		spoil(&ran);
+	ran.at_loop = at_loop;
+	if (!ran_entry(&ran, 0, pool, true, error, error_size)) {
+		memcpy(to.v, ran_symbol(&ran, "y"), (size_t)ny * 4);
+		memcpy(to.v + ny, ran_symbol(&ran, "z"), (size_t)nz * 4);
+	}
+	to.bytes = ran.dram_bytes;
+	ran_close(&ran);
+	return to;
+}
+
+/* Same bits as from memory, but fewer bytes of it: the loop finds the weights in scratchpads, and
+ * they are those that were in memory when it began. */
+static void test_held(const struct rdu_chip *chip, int level, bool fp32, int64_t rows,
+		      struct rdu_pool *pool)
+{
+	struct rduc_options plain = {
+		.chip = chip, .opt = level, .fp32 = fp32, .hold = WHEN_NEVER
+	};
+	struct rduc_options held = plain;
+	struct recurrence r = { .trip = 9, .rows = rows, .width = 96 };
+	struct result want, got, spoilt_plain, spoilt_held, spoilt_first;
+	char error[512] = "";
+	size_t size;
+
+	held.hold = WHEN_POSSIBLE;
+	make(&r);
+	want = run_held(&r, plain, false, NULL, pool, error, sizeof(error));
+	got = run_held(&r, held, false, NULL, pool, error, sizeof(error));
+	spoilt_plain = run_held(&r, plain, false, spoil, pool, error, sizeof(error));
+	spoilt_held = run_held(&r, held, false, spoil, pool, error, sizeof(error));
+	spoilt_first = run_held(&r, held, true, NULL, pool, error, sizeof(error));
+	size = (size_t)want.num * 4;
+	ok(!*error && !memcmp(want.v, got.v, size), "%s, -O%d, %s, %lld rows: the same bits %s",
+	   chip->name, level, fp32 ? "fp32" : "bf16", (long long)rows, error);
+	ok(got.bytes + 7 * 96 * 96 * 4 < want.bytes,
+	   "  weights are loaded once: %llu bytes over memory instead of %llu",
+	   (unsigned long long)got.bytes, (unsigned long long)want.bytes);
+	ok(memcmp(want.v, spoilt_plain.v, size), "  other weights in memory: another result");
+	ok(!memcmp(want.v, spoilt_held.v, size), "  while they are held: the same");
+	ok(memcmp(want.v, spoilt_first.v, size), "  when they are fetched: another");
+	free(want.v);
+	free(got.v);
+	free(spoilt_plain.v);
+	free(spoilt_held.v);
+	free(spoilt_first.v);
+	module_free(r.m);
+}
+
+/* What is made in front of a loop and read in it need not be in memory: only states are, and sums. */
+static void test_made_in_front(const struct rdu_chip *chip)
+{
+	struct rduc_options opt = { .chip = chip, .opt = 1, .hold = WHEN_NEVER };
+	struct recurrence r = { .trip = 9, .rows = 20, .width = 96 };
+	uint64_t size = 0, want;
+	char error[512] = "";
+	struct ran ran;
+
+	make(&r);
+	want = (uint64_t)(elements(r.s) + elements(r.sum)) * 4;
+	if (rduc_backend(r.m, &opt, path, error, sizeof(error)) || ran_open(&ran, path)) {
+		ok(false, "%s", error);
+		return;
+	}
+	for (size_t i = 0; i < ran.num_regions; i++)
+		if (ran.region[i].kind == RDU_REGION_TEMP)
+			size = ran.region[i].size;
+	ok(size == want, "temporaries take %llu bytes of memory (%llu without what is resident)",
+	   (unsigned long long)size, (unsigned long long)want);
+	ran_close(&ran);
+	module_free(r.m);
+}
+
+static void test_all_held(struct rdu_pool *pool)
+{
+	struct rdu_chip chip, small;
+	char error[300];
+
+	if (rdu_chip_find("sn10", &chip, error, sizeof(error)) ||
+	    rdu_chip_find("plasticine", &small, error, sizeof(error))) {
+		ok(false, "%s", error);
+		return;
+	}
+	for (int fp32 = 0; fp32 < 2; fp32++)
+		for (int64_t rows = 1; rows < 30; rows += 19)
+			test_held(&chip, 3, fp32, rows, pool);
+	test_held(&chip, 1, false, 5, pool);
+	test_held(&small, 3, true, 3, pool);
+	test_made_in_front(&chip);
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const chips[] = { "sn10", "plasticine", "tests/chips/tiny8.chip",
@@ -318,6 +445,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof(chips) / sizeof(chips[0]); i++)
 		test_card(chips[i], from, i ? num / 3 : num / 2, pool);
 	test_changes(pool);
+	test_all_held(pool);
 	rdu_pool_free(pool);
 	unlink(path);
 	return tap_done();

@@ -27,6 +27,7 @@ struct ran {
 	unsigned char **memory; /* by region */
 	uint64_t cycles, dram_bytes, macs;
 	uint32_t fault; /* that stopped the last entry point; 0: none */
+	void (*at_loop)(struct ran *r); /* called at each LOOP step; NULL: nobody is */
 };
 
 static inline void *ran_part(Elf *elf, const char *name, size_t *size)
@@ -203,6 +204,8 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 		if (step[s].kind == RDU_STEP_LOOP) {
 			body[depth] = s;
 			done[depth++] = 0;
+			if (r->at_loop)
+				r->at_loop(r);
 		} else if (step[s].kind == RDU_STEP_END) {
 			if (++done[depth - 1] < step[body[depth - 1]].arg)
 				s = body[depth - 1];

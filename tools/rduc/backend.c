@@ -103,6 +103,14 @@ static void evict(struct backend *be, struct be_section *first, const struct nes
 		}
 }
 
+/* Could nest n use t, which it has in scratchpads, in memory instead? */
+static bool may_evict(const struct backend *be, const struct nest *n, struct tensor *t)
+{
+	const struct residence *r = residence_of(be, n, t);
+
+	return r && !r->held;
+}
+
 /* A nest whose section does not fit with what is resident uses less of it. False: nothing of
  * it is. */
 static bool evict_some(struct backend *be, struct be_section *first, const struct nest *n)
@@ -114,7 +122,7 @@ static bool evict_some(struct backend *be, struct be_section *first, const struc
 		struct tensor *t = tensor_storage(
 			i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor);
 
-		if (!residence_of(be, n, t) || (blame && t != blame))
+		if (!may_evict(be, n, t) || (blame && t != blame))
 			continue;
 		evict(be, first, n, t, be->error);
 		any = true;
@@ -159,7 +167,7 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 
 			for (int k = 0; k < num; k++)
 				again |= tried[k] == t;
-			if (again || !residence_of(be, n, t))
+			if (again || !may_evict(be, n, t))
 				continue;
 			tried[num++] = t;
 			cycles = copy_cycles(be, n, t);
@@ -194,6 +202,21 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	}
 }
 
+/* The section that fills what s finds in scratchpads has its place in front of the loop. */
+static void give_fill(struct be_section *first, struct be_section *s)
+{
+	struct be_section *f = first;
+
+	if (!s->im->fill)
+		return;
+	while (f->first_nest != s->im->held->first)
+		f++;
+	image_free(f->im);
+	f->im = s->im->fill;
+	s->im->fill = NULL;
+	s->im->held = NULL;
+}
+
 /* Lowers a nest. One that does not fit is made as at a lower level. 0; 1: it was fused and does
  * not fit so; 2: it does not fit; or -1. */
 static int lower_nest(struct backend *be, struct be_section *first, struct be_section *s)
@@ -208,6 +231,8 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	while (r > 0 && evict_some(be, first, n));
 	if (!r)
 		r = improve(be, first, s);
+	if (!r)
+		give_fill(first, s);
 	if (r <= 0 || n->fused[0])
 		return r;
 	snprintf(reason, sizeof(reason), "%s", be->error);
@@ -218,7 +243,15 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 		if (!r)
 			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
 	}
+	if (!r)
+		give_fill(first, s);
 	return r > 0 ? 2 : r;
+}
+
+/* Does a nest fill what is held? Its section is made with the reader's. */
+static bool is_fill(const struct backend *be, const struct nest *n)
+{
+	return be_hold_of(be, n->out[0].access.tensor);
 }
 
 /* What was dropped is made again. As lower_nest(). */
@@ -227,7 +260,7 @@ static int lower_dropped(struct backend *be, struct be_section *first)
 	for (struct be_section *s = first; s < be->section + be->num_sections; s++) {
 		int r;
 
-		if (s->im)
+		if (s->im || is_fill(be, s->nest))
 			continue;
 		be->at = be->until = s->first_nest;
 		r = lower_nest(be, first, s);
@@ -260,7 +293,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			.entry = entry, .first_nest = k, .num_nests = 1, .nest = e->nests[k]
 		};
 		s->im = be_group_image(be, e->nests[k], &s->num_nests);
-		if (s->im) {
+		if (s->im || is_fill(be, s->nest)) {
 			be->num_sections++;
 			k += s->num_nests - 1;
 			continue;
@@ -271,7 +304,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 		r = lower_nest(be, first, s);
 		if (r < 0)
 			return -1;
-		if (r == 2 || (r && be->grouped)) /* or nests must stay as they are */
+		if (r == 2 || (r && be->fixed)) /* or nests must stay as they are */
 			return 1;
 		if (r) {
 			be_note(be, "not fused so far: %s", be->error);
@@ -343,7 +376,7 @@ static int make_sections(struct backend *be, int entry)
 	r = be->level > 0 ? be_resident(be, e) : 0;
 	if (!r)
 		r = lower_nests(be, e, entry);
-	if (r > 0 && !be->grouped && be->level > 0) { /* then without anything resident */
+	if (r > 0 && !be->fixed && be->level > 0) { /* then without anything resident */
 		be_note(be, "%s: nothing stays in scratchpads: %s", e->name, be->error);
 		drop_sections(be, first);
 		be_resident_drop(be, e);
@@ -353,26 +386,34 @@ static int make_sections(struct backend *be, int entry)
 	if (!r && be->level > 0)
 		be_cut(be, first);
 	free(stride);
-	return r > 0 && !be->grouped ? -1 : r;
+	return r > 0 && !be->fixed ? -1 : r;
 }
 
 /* ---- with groups or without ------------------------------------------------------- */
 
 /* What an entry point has become, put aside. */
 struct outcome {
-	int num_sections, num_notes;
+	int num_sections, first_note, num_notes;
 	struct be_section *section;
 	struct residence *residence;
 	int64_t *stride;
 	uint64_t cycles;
 };
 
-static uint64_t sum_cycles(const struct backend *be, int first)
+/* What the sections of an entry take, from number `first` on, those of loops as often as they run. */
+static uint64_t sum_cycles(const struct backend *be, const struct module_entry *e, int first)
 {
 	uint64_t sum = 0;
 
-	for (int i = first; i < be->num_sections; i++)
-		sum += be->section[i].im->cycles + be_load_cycles(be, be->section[i].im);
+	for (int i = first; i < be->num_sections; i++) {
+		const struct be_section *s = &be->section[i];
+		int loop = s->nest->loop;
+		uint64_t times = loop ? (uint64_t)e->loop[loop - 1].trip : 1;
+		bool alone = loop && (i == first || s[-1].nest->loop != loop) &&
+			     (i + 1 == be->num_sections || s[1].nest->loop != loop);
+
+		sum += times * s->im->cycles + be_loop_load_cycles(be, s->im, times, alone);
+	}
 	return sum;
 }
 
@@ -388,7 +429,7 @@ static void *copy_of(const void *from, size_t size)
 static void free_residences(const struct module *m, struct residence *from,
 			    const struct residence *kept)
 {
-	for (int i = 0; i < m->num_tensors; i++) {
+	for (int i = 0; from && i < m->num_tensors; i++) {
 		if (from[i].pmu != kept[i].pmu)
 			free(from[i].pmu);
 		if (from[i].copy_reader != kept[i].copy_reader)
@@ -397,17 +438,18 @@ static void free_residences(const struct module *m, struct residence *from,
 	free(from);
 }
 
-static struct outcome put_aside(struct backend *be, int first, int notes,
-				struct residence *residence)
+static struct outcome put_aside(struct backend *be, const struct module_entry *e, int first,
+				int notes, struct residence *residence)
 {
 	int num = be->num_sections - first;
 	struct outcome o = { .num_sections = num,
+			     .first_note = notes,
 			     .num_notes = be->num_notes - notes,
 			     .section = copy_of(be->section + first,
 						sizeof(*be->section) * (size_t)num),
 			     .residence = be->residence,
 			     .stride = copy_strides(be->m),
-			     .cycles = sum_cycles(be, first) };
+			     .cycles = sum_cycles(be, e, first) };
 
 	be->num_sections = first;
 	be->residence = residence;
@@ -444,64 +486,176 @@ static double *nest_cycles(const struct backend *be, const struct module_entry *
 	return cycles;
 }
 
+/* Of an entry's sections, those put aside are dropped for those made since, from number `first` on;
+ * or the other way round. */
+static void choose(struct backend *be, struct outcome *was, bool better, int first)
+{
+	if (better) {
+		drop_notes(be, was->first_note, was->num_notes);
+		for (int i = 0; i < was->num_sections; i++)
+			image_free(was->section[i].im);
+		free_residences(be->m, was->residence, be->residence);
+	} else {
+		int notes = was->first_note + was->num_notes;
+
+		drop_sections(be, first);
+		drop_notes(be, notes, be->num_notes - notes);
+		free_residences(be->m, be->residence, was->residence);
+		be->residence = was->residence;
+		memcpy(be->section + first, was->section,
+		       sizeof(*be->section) * (size_t)was->num_sections);
+		be->num_sections += was->num_sections;
+		set_strides(be->m, was->stride);
+	}
+	free(was->section);
+	free(was->stride);
+}
+
 /* Makes the sections again with groups, where these are faster; what is better in the end stays. */
 static int make_groups(struct backend *be, int entry, int first, int notes,
 		       struct residence *residence, const int64_t *stride)
 {
 	struct module_entry *e = &be->m->entries[entry];
 	double *cycles = nest_cycles(be, e, first);
-	struct outcome plain = put_aside(be, first, notes, residence);
-	int groups = be->num_groups, r = 0, all = be->num_notes;
+	struct outcome plain = put_aside(be, e, first, notes, residence);
+	int groups = be->num_groups, r = 0;
 	bool better = false;
 
 	set_strides(be->m, stride);
 	be_pipe(be, e, entry, cycles);
 	/* What else the nests need is lowered anew: for a hundredth, that is not worth it. */
-	if (be->num_groups > groups && (be->opt->pipe == PIPE_ALWAYS ||
+	if (be->num_groups > groups && (be->opt->pipe == WHEN_POSSIBLE ||
 					be_pipe_saved(be, groups) > (double)plain.cycles / 100)) {
-		be->grouped = true;
+		be->fixed = true;
 		r = make_sections(be, entry);
-		be->grouped = false;
-		better = !r &&
-			 (be->opt->pipe == PIPE_ALWAYS || sum_cycles(be, first) < plain.cycles);
+		be->fixed = false;
+		better = !r && (be->opt->pipe == WHEN_POSSIBLE ||
+				sum_cycles(be, e, first) < plain.cycles);
 	}
-	if (better) {
-		drop_notes(be, notes, plain.num_notes);
-		for (int i = 0; i < plain.num_sections; i++)
-			image_free(plain.section[i].im);
-		free_residences(be->m, plain.residence, be->residence);
-	} else {
-		drop_sections(be, first);
-		drop_notes(be, all, be->num_notes - all);
+	choose(be, &plain, better, first);
+	if (!better)
 		be_pipe_undo(be, groups);
-		free_residences(be->m, be->residence, plain.residence);
-		be->residence = plain.residence;
-		memcpy(be->section + first, plain.section,
-		       sizeof(*be->section) * (size_t)plain.num_sections);
-		be->num_sections += plain.num_sections;
-		set_strides(be->m, plain.stride);
-	}
-	free(plain.section);
-	free(plain.stride);
 	free(cycles);
+	return r < 0 ? -1 : 0;
+}
+
+/* ---- with holds or without ---------------------------------------------------------- */
+
+/* Which hold is to go when the nest being lowered has no place: its own, or the last. */
+static int blamed(const struct backend *be, const struct module_entry *e)
+{
+	for (int i = 0; i < be->num_holds; i++)
+		if (be->hold[i].reader == e->nests[be->at])
+			return i;
+	return be->num_holds - 1;
+}
+
+/* Makes the sections with what loops read held in scratchpads: of what `hold` does, as much as
+ * fits. 0, -1, or 1: nothing does. */
+static int make_held(struct backend *be, int entry, int first, int holds,
+		     const struct residence *residence, const int64_t *stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	size_t size = sizeof(*residence) * (size_t)(be->m->num_tensors + 1);
+	int notes = be->num_notes, r = 1;
+
+	be->fixed = true;
+	while (r > 0 && be->num_holds > holds) {
+		be->residence = copy_of(residence, size);
+		set_strides(be->m, stride);
+		r = make_sections(be, entry);
+		if (!r)
+			break;
+		drop_sections(be, first);
+		drop_notes(be, notes, be->num_notes - notes);
+		free_residences(be->m, be->residence, residence);
+		be->residence = NULL;
+		if (r < 0)
+			break;
+		be_note(be, "%s: loaded in each iteration of its loop: %s",
+			be->hold[blamed(be, e)].from->name, be->error);
+		notes++;
+		be_hold_undo(be, e, be->hold[blamed(be, e)].reader);
+	}
+	be->fixed = false;
+	return r;
+}
+
+/* Room for the tensors from number `old` on, with what they begin with. */
+static void make_room(const struct module *m, int old, struct residence **residence,
+		      int64_t **stride)
+{
+	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
+
+	*residence = xrealloc(*residence, sizeof(**residence) * num);
+	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
+	if (!stride)
+		return;
+	*stride = xrealloc(*stride, row * num);
+	for (int i = old; i < m->num_tensors; i++)
+		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
+}
+
+/* Makes the sections again with what loops read held in scratchpads; what is better stays.
+ * residence, stride: what both begin with. */
+static int make_holds(struct backend *be, int entry, int first, int notes,
+		      struct residence **residence, int64_t **stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	int old = be->m->num_tensors, holds = be->num_holds, old_notes = be->num_notes, r;
+	struct outcome without;
+	char reason[512];
+	uint64_t cycles = 0;
+	bool better;
+
+	be_hold(be, e);
+	make_room(be->m, old, &be->residence, NULL);
+	make_room(be->m, old, residence, stride);
+	without = put_aside(be, e, first, notes, NULL);
+	without.num_notes = old_notes - notes; /* be_hold()'s are not of them */
+	r = be_check(be, "hold");
+	if (!r)
+		r = make_held(be, entry, first, holds, *residence, *stride);
+	if (!r)
+		cycles = sum_cycles(be, e, first);
+	if (!r && be_prints(be, "hold"))
+		fprintf(stderr, "hold: %s: %d tensors: %llu cycles instead of %llu\n", e->name,
+			be->num_holds - holds, (unsigned long long)cycles,
+			(unsigned long long)without.cycles);
+	better = !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without.cycles);
+	if (r > 0)
+		snprintf(reason, sizeof(reason), "%s", be->note[be->num_notes - 1]);
+	choose(be, &without, better, first);
+	if (r > 0)
+		be_note(be, "%s", reason);
+	while (!better && be->num_holds > holds)
+		be_hold_undo(be, e, be->hold[be->num_holds - 1].reader);
 	return r < 0 ? -1 : 0;
 }
 
 static int lower_entry(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	struct residence *residence =
-		copy_of(be->residence, sizeof(*residence) * (size_t)(be->m->num_tensors + 1));
+	size_t residences = sizeof(*be->residence) * (size_t)(be->m->num_tensors + 1);
+	struct residence *residence = copy_of(be->residence, residences);
 	int64_t *stride = copy_strides(be->m);
-	int first = be->num_sections, notes = be->num_notes, r;
+	int first = be->num_sections, notes = be->num_notes, groups = be->num_groups, r;
+	bool may_hold;
 
 	r = make_sections(be, entry);
-	if (!r && be->level >= 3 && be->opt->pipe != PIPE_NEVER) {
+	if (!r && be->level >= 3 && be->opt->pipe != WHEN_NEVER) {
 		progress_say(be->opt->progress, "%s, pipe", e->name);
-		r = make_groups(be, entry, first, notes, residence, stride);
-	} else {
-		free(residence);
+		r = make_groups(be, entry, first, notes, copy_of(residence, residences), stride);
 	}
+	may_hold = be->level > 0 && be->opt->hold != WHEN_NEVER && be_can_hold(be, e);
+	if (!r && may_hold && be->num_groups > groups) {
+		be_note(be, "%s: what its loops read is loaded in each iteration: it has groups",
+			e->name);
+	} else if (!r && may_hold) {
+		progress_say(be->opt->progress, "%s, hold", e->name);
+		r = make_holds(be, entry, first, notes, &residence, &stride);
+	}
+	free(residence);
 	free(stride);
 	if (r)
 		return -1;
@@ -554,6 +708,11 @@ static struct module *copy_entries(const struct module *m)
 	struct module *c = xcalloc(1, sizeof(*c));
 
 	*c = *m;
+	c->tensors = NULL;
+	for (int i = 0; i < m->num_tensors; i++) { /* as module_tensor() lets it grow */
+		c->tensors = xgrow(c->tensors, i, sizeof(*c->tensors));
+		c->tensors[i] = m->tensors[i];
+	}
 	c->entries = xcalloc((size_t)m->num_entries + 1, sizeof(*c->entries));
 	for (int e = 0; e < m->num_entries; e++) {
 		struct module_entry *to = &c->entries[e];
@@ -578,7 +737,11 @@ static void backend_free(struct backend *be)
 		free(be->m->entries[e].nests);
 	}
 	free(be->m->entries);
+	for (int i = be->first_own; i < be->m->num_tensors; i++)
+		tensor_free(be->m->tensors[i]);
+	free(be->m->tensors);
 	free(be->m);
+	free(be->hold);
 	for (int i = 0; i < be->num_names; i++)
 		free(be->names[i]);
 	for (int i = 0; i < be->num_notes; i++)
@@ -654,6 +817,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 		if (levels[i] > opt->opt)
 			continue;
 		be.m = copy_entries(m);
+		be.first_own = m->num_tensors;
 		if (reason[0])
 			be_note(&be, "all of it is made as at -O%d: %s", levels[i], reason);
 		r = passes(&be, out_path);

@@ -124,6 +124,7 @@ struct uunit {
 	enum rdu_unit kind;
 	double hx, hy; /* where it would like to be, 0..1; negative: anywhere */
 	int pin; /* PMU: its number over all virtual tiles, -1: wherever there is room */
+	int filled; /* PMU: the unit of im->fill that fills it; it gets one of im->held's. -1: none */
 	int x, y; /* switch, y over all virtual tiles */
 	int tile, phys; /* unit number within the tile */
 };
@@ -159,6 +160,8 @@ struct uimage {
 	struct usegment *segment;
 	char error[256]; /* why there can be no such section; empty: nothing yet */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
+	const struct residence *held; /* what it finds in its held PMUs; NULL: nothing */
+	struct uimage *fill; /* fills these, in front of the loop; its section takes it */
 	/* after emit */
 	void *bytes;
 	size_t size;
@@ -225,6 +228,17 @@ struct residence {
 	int num_readers; /* nests */
 	int num_copy_readers;
 	const struct nest **copy_reader;
+	/* Held for the nests of a loop: it lies as the operand tiles of its one reader do, in as
+	 * many of the num_parts PMUs as that has replicas. */
+	bool held;
+};
+
+/* hold.c: what all iterations of a loop read, copied for one nest of it. */
+struct hold {
+	struct nest *fill; /* the copy, in front of the loop */
+	struct nest *reader;
+	int in; /* input of the reader */
+	struct tensor *from, *to;
 };
 
 struct be_section {
@@ -255,7 +269,10 @@ struct backend {
 	struct share share; /* that the nest being lowered may take */
 	struct group *group; /* pipe.c */
 	int num_groups;
-	bool grouped; /* the entry has groups: its nests must stay as they are */
+	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
+	int num_holds; /* hold.c */
+	struct hold *hold;
+	int first_own; /* tensors from this one on were made by the back half */
 	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
 	/* regions.c */
 	int num_regions;
@@ -303,8 +320,19 @@ void be_pipe_undo(struct backend *be, int first);
 /* The section of the group that nest n is the first of; NULL: it is not. The caller has it then. */
 struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests);
 void be_pipe_end(struct backend *be);
-/* resident.c: which temporaries of an entry stay in scratchpads. 0, or -1. */
+/* resident.c: which temporaries of an entry stay in scratchpads. 0, -1, or 1: what is held has no
+ * room; be->at is the nest that reads it. */
 int be_resident(struct backend *be, const struct module_entry *e);
+/* hold.c: is there a loop in an entry whose iterations all read something that may be held? */
+bool be_can_hold(const struct backend *be, const struct module_entry *e);
+/* Nests in front of the loops copy it; be->hold[] says which. */
+void be_hold(struct backend *be, struct module_entry *e);
+/* What a nest of the entry holds is no longer held. */
+void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest *reader);
+/* The hold that makes tensor t; NULL: none. */
+const struct hold *be_hold_of(const struct backend *be, const struct tensor *t);
+/* Is it one of entry e, and in use? */
+bool hold_in(const struct module_entry *e, const struct hold *h);
 /* Which storage is not made and used up within an entry point; by its id. */
 void be_find_outside(const struct backend *be, int entry, bool *outside);
 /* The nests of the entry have changed. False: what is resident can no longer be. */
@@ -331,7 +359,8 @@ int be_pmu_step(const struct backend *be);
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
 		   int64_t block, int64_t blocks);
 /* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
- * the reason in im->error, and the tensor in im->crowded. */
+ * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
+ * im->fill is the section that brings it there. */
 int image_resident(struct backend *be, struct uimage *im, const struct nest *n);
 int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
@@ -340,6 +369,8 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
+/* Is a nest a sum of products of two of its inputs? Then in[] is which. */
+bool be_contraction(const struct nest *n, int *in);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
@@ -366,6 +397,9 @@ struct be_expected be_expect(const struct backend *be, int entry);
 /* Multiply-accumulates against what all arrays of the tiles used could do in the cycles; 0..1 */
 double be_peak_share(const struct backend *be, uint64_t macs, uint64_t cycles);
 uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
+/* Of a section that runs so often: alone in its loop, it stays loaded. */
+uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, uint64_t times,
+			     bool alone);
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */

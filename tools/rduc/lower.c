@@ -23,6 +23,40 @@ int image_finish(struct backend *be, struct uimage *im)
 			im->name, diag.text);
 }
 
+/* The scratchpads that a section finds something in have their places; now the one that fills
+ * them. */
+static int finish_fill(struct backend *be, struct uimage *im)
+{
+	int per_tile = (int)rdu_chip_pmus_per_tile(&be->chip), at = be->at, until = be->until, r;
+	struct uimage *fill = im->fill;
+
+	if (!fill)
+		return 0;
+	for (int i = 0; i < im->num_units; i++) {
+		struct uunit *u = &im->unit[i];
+
+		if (u->filled < 0)
+			continue;
+		u->pin = u->tile * per_tile + u->phys;
+		fill->unit[u->filled].pin = u->pin;
+		u->filled = -1;
+	}
+	be->at = be->until = im->held->first;
+	r = image_pack(fill) ? be_error(be, "%s", fill->error)
+			     : image_finish(be, fill) || be_time(be, fill);
+	be->at = at;
+	be->until = until;
+	return r;
+}
+
+static bool reads_held(const struct backend *be, const struct nest *n)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (be_hold_of(be, n->in[i].tensor))
+			return true;
+	return false;
+}
+
 static int attempt(struct backend *be, struct nest *n, const struct lnest *l, const struct plan *pl,
 		   int op_id, struct uimage **out)
 {
@@ -31,12 +65,16 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 
 	if (!pl->no_contract)
 		r = lower_contract(be, im, l, pl, op_id);
-	if (r == 1)
+	if (r == 1 && reads_held(be, n)) {
+		image_fail(im, "there is no plan with an operand held in scratchpads");
+		r = -1;
+	} else if (r == 1) {
 		r = lower_map(be, im, l, pl, op_id);
+	}
 	if (r || image_resident(be, im, n) || image_pack(im))
 		r = be_error(be, "%s", im->error);
 	if (!r)
-		r = image_finish(be, im);
+		r = image_finish(be, im) || finish_fill(be, im);
 	be->crowded = r ? im->crowded : NULL;
 	if (r) {
 		if (be_prints(be, "lower"))

@@ -612,6 +612,14 @@ static int epilogue_pcus(const struct rdu_chip *chip, const struct lnest *l,
 	return pcus;
 }
 
+bool be_contraction(const struct nest *n, int *in)
+{
+	struct lnest l;
+
+	lnest_from(&l, n);
+	return is_contraction(&l, in);
+}
+
 double be_contract_cycles(const struct backend *be, const struct nest *n)
 {
 	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, in[2], inputs, epilogue;

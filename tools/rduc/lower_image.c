@@ -28,6 +28,7 @@ void image_free(struct uimage *im)
 		free(im->stream[i].dest);
 		free(im->stream[i].link);
 	}
+	image_free(im->fill);
 	free(im->prog);
 	free(im->stream);
 	free(im->token);
@@ -66,8 +67,9 @@ static const char *kind_name(enum rdu_kind kind)
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy)
 {
 	im->unit = xroom(im->unit, im->num_units, &im->room_units, sizeof(*im->unit));
-	im->unit[im->num_units] =
-		(struct uunit){ .kind = kind, .hx = hx, .hy = hy, .pin = -1, .x = -1 };
+	im->unit[im->num_units] = (struct uunit){
+		.kind = kind, .hx = hx, .hy = hy, .pin = -1, .filled = -1, .x = -1
+	};
 	return im->num_units++;
 }
 

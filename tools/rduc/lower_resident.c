@@ -213,6 +213,7 @@ struct rewrite {
 	struct uimage *im;
 	const struct residence *r;
 	struct tensor *t;
+	int fill_op; /* op_id of what fills it, if it is held */
 };
 
 static int64_t part_words(const struct residence *r, int part)
@@ -261,6 +262,19 @@ static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
 		image_fail(im, "part %d of %s is %s by more than %d programs", part, w->t->name,
 			   write ? "written" : "read", most);
 	return pr;
+}
+
+/* A program of `from` goes to image `to`, without its ports. */
+static int move_prog(struct uimage *to, struct uimage *from, int pr, int unit, int op)
+{
+	int n = image_prog(to, from->prog[pr].kind, unit, op);
+
+	to->prog[n] = from->prog[pr];
+	to->prog[n].unit = unit;
+	to->prog[n].op_id = op;
+	to->prog[n].num_in = to->prog[n].num_out = 0;
+	from->prog[pr].kind = KIND_GONE;
+	return n;
 }
 
 static int copy_prog(struct uimage *im, int pr)
@@ -386,6 +400,38 @@ static void rewrite_load(struct rewrite *w, int pr)
 	free(part);
 }
 
+/* A LOAD and a WRITE of a tile that is loaded once in a run go to the section that fills the
+ * scratchpad in front of the loop; who reads it finds it there. */
+static void hold_tile(struct rewrite *w, const struct hold *h, int ld)
+{
+	struct uimage *im = w->im, *fill = im->fill;
+	int from = im->prog[ld].out[0].stream, wr = im->stream[from].dest[0].prog, pmu, agcu, l, s;
+	int buffer = im->prog[wr].acc.target, unit = im->prog[wr].unit;
+
+	if (im->stream[from].num_dests != 1 || im->prog[wr].kind != RDU_KIND_WRITE ||
+	    im->prog[wr].num_outer || im->buffer[buffer].copies != 1) {
+		image_fail(im, "%s is not read as tiles that are loaded once", w->t->name);
+		return;
+	}
+	if (!fill)
+		fill = im->fill = image_new(im->chip, im->tiles, h->fill->name);
+	im->held = w->r;
+	pmu = image_unit(fill, RDU_UNIT_PMU, -1, -1);
+	im->unit[unit].filled = pmu;
+	agcu = image_unit(fill, RDU_UNIT_AGCU, -1, -1);
+	l = move_prog(fill, im, ld, agcu, w->fill_op);
+	s = move_prog(fill, im, wr, pmu, w->fill_op);
+	fill->prog[l].acc.target = image_segment(fill, h->from, RDU_SEG_READ);
+	fill->prog[s].acc.target = image_buffer(fill, pmu, 1, im->buffer[buffer].words);
+	image_out(fill, l, 0, 0, 1);
+	image_join(fill, l, 0, s, image_in(fill, s, 0));
+	im->stream[from].prog = -1;
+	im->stream[from].num_dests = 0;
+	for (int i = 0; i < im->num_progs; i++)
+		if (im->prog[i].kind == RDU_KIND_READ && im->prog[i].acc.target == buffer)
+			im->prog[i].acc.flip_mask = 0;
+}
+
 /* New numbers for what is kept of a table, in `to`; how many there are. */
 static int renumber(int *to, int num)
 {
@@ -403,13 +449,14 @@ static int renumber(int *to, int num)
 				(table)[(to)[i_]] = (table)[i_]; \
 	} while (0)
 
-/* Drops programs that are gone, and the streams, segments and units that nothing uses any more. */
+/* Drops programs that are gone, with their tokens, and the streams, segments and units that nothing
+ * uses any more. */
 static void drop_unused(struct uimage *im)
 {
 	int *prog = xcalloc((size_t)im->num_progs + 1, sizeof(int)), progs;
 	int *stream = xcalloc((size_t)im->num_streams + 1, sizeof(int)), streams;
 	int *segment = xcalloc((size_t)im->num_segments + 1, sizeof(int)), segments;
-	int *unit = xcalloc((size_t)im->num_units + 1, sizeof(int)), units;
+	int *unit = xcalloc((size_t)im->num_units + 1, sizeof(int)), units, tokens;
 
 	for (int i = 0; i < im->num_progs; i++) {
 		const struct uprog *p = &im->prog[i];
@@ -455,10 +502,16 @@ static void drop_unused(struct uimage *im)
 		for (int k = 0; k < s->num_dests; k++)
 			s->dest[k].prog = prog[s->dest[k].prog];
 	}
+	tokens = 0;
 	for (int i = 0; i < im->num_tokens; i++) {
-		im->token[i].src = prog[im->token[i].src];
-		im->token[i].dst = prog[im->token[i].dst];
+		struct utoken t = im->token[i];
+
+		t.src = prog[t.src];
+		t.dst = prog[t.dst];
+		if (t.src >= 0 && t.dst >= 0)
+			im->token[tokens++] = t;
 	}
+	im->num_tokens = tokens;
 	for (int i = 0; i < im->num_buffers; i++)
 		im->buffer[i].unit = unit[im->buffer[i].unit];
 	free(prog);
@@ -483,7 +536,10 @@ int image_resident(struct backend *be, struct uimage *im, const struct nest *n)
 		if (!w.r)
 			continue;
 		any = true;
-		if (p->kind == RDU_KIND_LOAD)
+		w.fill_op = be->num_ops + w.r->first;
+		if (w.r->held)
+			hold_tile(&w, be_hold_of(be, w.t), i);
+		else if (p->kind == RDU_KIND_LOAD)
 			rewrite_load(&w, i);
 		else
 			rewrite_store(&w, i);

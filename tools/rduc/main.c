@@ -26,6 +26,9 @@ static const char usage[] =
 	"  --tiles N            virtual tiles to use (1)\n"
 	"  --pipe WHEN          groups of operators that run iteration by iteration: auto (where\n"
 	"                       that is faster), always (where it can be), never (auto; -O3 only)\n"
+	"  --hold WHEN          what all iterations of a loop read stays in scratchpads: auto "
+	"(where\n"
+	"                       that is faster), always (where it fits), never (auto; not at -O0)\n"
 	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
 	"  --shape NAME=D,D,... shape of an input\n"
 	"  --batch N            first dimension of inputs that leave it open\n"
@@ -52,6 +55,7 @@ enum {
 	OPT_CHIP = 256,
 	OPT_TILES,
 	OPT_PIPE,
+	OPT_HOLD,
 	OPT_PRECISION,
 	OPT_SHAPE,
 	OPT_BATCH,
@@ -82,6 +86,7 @@ static const struct option options[] = {
 	{ "chip", required_argument, NULL, OPT_CHIP },
 	{ "tiles", required_argument, NULL, OPT_TILES },
 	{ "pipe", required_argument, NULL, OPT_PIPE },
+	{ "hold", required_argument, NULL, OPT_HOLD },
 	{ "precision", required_argument, NULL, OPT_PRECISION },
 	{ "shape", required_argument, NULL, OPT_SHAPE },
 	{ "batch", required_argument, NULL, OPT_BATCH },
@@ -291,7 +296,11 @@ static int option(struct arguments *a, int c, char *arg)
 		return when < 0 ? -1 : 0;
 	case OPT_PIPE:
 		when = when_option("--pipe", arg);
-		a->opt.pipe = (enum pipe_when)when;
+		a->opt.pipe = (enum rduc_when)when;
+		return when < 0 ? -1 : 0;
+	case OPT_HOLD:
+		when = when_option("--hold", arg);
+		a->opt.hold = (enum rduc_when)when;
 		return when < 0 ? -1 : 0;
 	case OPT_FLOOR_PLAN:
 		a->opt.floor_plan = arg;

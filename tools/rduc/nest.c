@@ -23,15 +23,19 @@ static void nest_free(struct nest *n)
 	free(n);
 }
 
+void tensor_free(struct tensor *t)
+{
+	free(t->name);
+	free(t->data);
+	free(t);
+}
+
 void module_free(struct module *m)
 {
 	if (!m)
 		return;
-	for (int i = 0; i < m->num_tensors; i++) {
-		free(m->tensors[i]->name);
-		free(m->tensors[i]->data);
-		free(m->tensors[i]);
-	}
+	for (int i = 0; i < m->num_tensors; i++)
+		tensor_free(m->tensors[i]);
 	for (int e = 0; e < m->num_entries; e++) {
 		for (int i = 0; i < m->entries[e].num_nests; i++)
 			nest_free(m->entries[e].nests[i]);

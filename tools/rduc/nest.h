@@ -158,6 +158,7 @@ struct module *module_new(const char *name);
 void module_free(struct module *m);
 struct tensor *module_tensor(struct module *m, const char *name, enum tensor_kind kind,
 			     enum rdu_dtype dtype, int ndim, const int64_t *dim);
+void tensor_free(struct tensor *t);
 struct module_entry *module_entry(struct module *m, const char *name);
 struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
 			 const char *op_type);
@@ -218,13 +219,14 @@ int module_split_sums(struct module *m, char *error, int error_size);
 
 /* ---- the passes after patterns ------------------------------------------ */
 
-enum pipe_when { PIPE_AUTO, PIPE_ALWAYS, PIPE_NEVER };
+enum rduc_when { WHEN_FASTER, WHEN_POSSIBLE, WHEN_NEVER }; /* auto, always, never */
 
 struct rduc_options {
 	const struct rdu_chip *chip;
 	int opt; /* 0, 1, 3 */
 	int tiles; /* virtual tiles; 0: one */
-	enum pipe_when pipe; /* groups of nests at -O3: where faster, where possible, none */
+	enum rduc_when pipe; /* groups of nests, at -O3 */
+	enum rduc_when hold; /* what loops read stays in scratchpads (not at -O0) */
 	bool fp32; /* contractions in fp32 on SIMD units, even if there is an array */
 	const char *model; /* for the meta section */
 	const char *meta; /* more "key value" lines of it; NULL: none */

@@ -518,7 +518,7 @@ static bool try_group(struct trial *g, int op)
 	if (im && be_prints(be, "pipe"))
 		fprintf(stderr, "pipe: %llu cycles, %.0f otherwise\n",
 			(unsigned long long)(im->cycles + be_load_cycles(be, im)), plain);
-	if (im && (be->opt->pipe == PIPE_ALWAYS ||
+	if (im && (be->opt->pipe == WHEN_POSSIBLE ||
 		   (double)(im->cycles + be_load_cycles(be, im)) < plain)) {
 		keep(g, im, was);
 		be->group[be->num_groups - 1].saved =

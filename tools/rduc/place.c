@@ -15,6 +15,7 @@ struct site {
 	int x, y, tile, phys;
 	int used; /* programs */
 	bool taken; /* it holds what a section before left there, and one after reads */
+	bool held; /* that is what the section's held PMUs are for */
 };
 
 struct placer {
@@ -58,8 +59,9 @@ static void sites(struct placer *p)
 	}
 }
 
-static int nearest(struct placer *p, enum rdu_unit kind, double x, double y)
+static int nearest(struct placer *p, const struct uunit *u, double x, double y)
 {
+	enum rdu_unit kind = u->kind;
 	double best = 1e30;
 	int at = -1;
 
@@ -72,7 +74,7 @@ static int nearest(struct placer *p, enum rdu_unit kind, double x, double y)
 				continue;
 			d = fabs(s->x - x) + fabs(s->y - y) + 2.0 * s->used;
 		} else {
-			if (s->used || s->taken)
+			if (s->used || (u->filled >= 0 ? !s->held : s->taken))
 				continue;
 			d = (s->x - x) * (s->x - x) + (s->y - y) * (s->y - y);
 		}
@@ -97,12 +99,12 @@ static void put_at(struct placer *p, int unit, struct site *s)
 
 static bool put(struct placer *p, int unit, double x, double y)
 {
-	enum rdu_unit kind = p->im->unit[unit].kind;
-	int i = nearest(p, kind, x, y);
+	const struct uunit *u = &p->im->unit[unit];
+	int i = nearest(p, u, x, y);
 
 	if (i < 0)
 		return false;
-	put_at(p, unit, &p->site[kind][i]);
+	put_at(p, unit, &p->site[u->kind][i]);
 	return true;
 }
 
@@ -147,7 +149,7 @@ static int check_units(struct backend *be, const struct uimage *im, unsigned int
 	unsigned int need[3] = { 0 };
 
 	for (int u = 0; u < im->num_units; u++)
-		need[im->unit[u].kind] += im->unit[u].pin < 0;
+		need[im->unit[u].kind] += im->unit[u].pin < 0 && im->unit[u].filled < 0;
 	if (need[RDU_UNIT_PMU] <= have[RDU_UNIT_PMU] * (unsigned int)im->tiles &&
 	    need[RDU_UNIT_PMU] + taken > have[RDU_UNIT_PMU] * (unsigned int)im->tiles)
 		return be_error(be, "%s: needs %u PMUs, %u hold what is resident, there are %u",
@@ -198,6 +200,8 @@ int be_place(struct backend *be, struct uimage *im)
 		im->unit[u].x = -1;
 	for (int i = 0; i < p.num[RDU_UNIT_PMU]; i++)
 		p.site[RDU_UNIT_PMU][i].taken = taken[i];
+	for (int i = 0; im->held && i < im->held->num_parts; i++)
+		p.site[RDU_UNIT_PMU][im->held->pmu[i]].held = true;
 	free(taken);
 	for (int u = 0; u < im->num_units; u++)
 		if (im->unit[u].pin >= 0)

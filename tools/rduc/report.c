@@ -182,6 +182,15 @@ uint64_t be_load_cycles(const struct backend *be, const struct uimage *im)
 	       rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
 }
 
+uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, uint64_t times,
+			     bool alone)
+{
+	uint64_t again = alone ? rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments)
+			       : be_load_cycles(be, im);
+
+	return be_load_cycles(be, im) + (times - 1) * again;
+}
+
 struct be_expected be_expect(const struct backend *be, int entry)
 {
 	struct be_expected x = { .compulsory_bytes = be_compulsory(be, entry) };
@@ -202,12 +211,8 @@ struct be_expected be_expect(const struct backend *be, int entry)
 		x.exec += times * im->cycles;
 		x.dram_bytes += times * im->dram_bytes;
 		x.macs += times * im->macs;
-		/* Alone in its loop, a section stays loaded. */
-		x.load += be_load_cycles(be, im) +
-			  (times - 1) *
-				  (i == loop && s[1].kind == RDU_STEP_END
-					   ? rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments)
-					   : be_load_cycles(be, im));
+		x.load +=
+			be_loop_load_cycles(be, im, times, i == loop && s[1].kind == RDU_STEP_END);
 		for (int u = 0; u < 3; u++)
 			if (im->used[u] > x.used[u])
 				x.used[u] = im->used[u];

@@ -64,6 +64,10 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 	for (int k = 0; k < be->m->num_entries; k++)
 		if (&be->m->entries[k] != e)
 			mark_elsewhere(all, &be->m->entries[k]);
+	for (int i = 0; i < be->num_holds; i++) { /* fetched from memory, by their readers' will */
+		all[be->hold[i].to->id].elsewhere = true;
+		all[tensor_storage(be->hold[i].from)->id].elsewhere = true;
+	}
 	for (int i = 0; i < be->m->num_tensors; i++)
 		all[i].one_shape = true;
 	for (int i = 0; i < be->m->num_tensors; i++) {
@@ -82,26 +86,26 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 	return all;
 }
 
-/* Is it used by the nests of one loop only, or by none of a loop? What comes into a loop must
- * stay until its last iteration, when scratchpads are others' by then. */
-static bool in_one_piece(const struct module_entry *e, const struct uses *s)
+/* The nest until which that stays which nest `first` makes and nest k uses. What comes into a loop
+ * from outside is wanted again in its last iteration. */
+static int stays_until(const struct module_entry *e, int first, int k)
 {
-	for (int i = 1; i < s->num; i++)
-		if (e->nests[s->u[i].nest]->loop != e->nests[s->u[0].nest]->loop)
-			return false;
-	return true;
+	int loop = e->nests[k]->loop;
+
+	while (loop && loop != e->nests[first]->loop && k + 1 < e->num_nests &&
+	       e->nests[k + 1]->loop == loop)
+		k++;
+	return k;
 }
 
 /* Is it made and used up within this entry point, written before it is read, and not read by
  * a nest that writes it? */
-static bool lives_here(const struct module_entry *e, const struct uses *s)
+static bool lives_here(const struct uses *s)
 {
 	int last = -1;
 	bool written = false, read = false;
 
 	if (s->elsewhere || !s->num || !s->u[0].write)
-		return false;
-	if (!in_one_piece(e, s))
 		return false;
 	for (int i = 0; i < s->num; i++) { /* in order of nests, inputs first */
 		if (s->u[i].add || (s->u[i].write && s->u[i].access->gather_in >= 0))
@@ -311,7 +315,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 		if (s->u[i].access->gather_in >= 0)
 			return false; /* only the card knows which part an index is in */
 	r->first = s->u[0].nest;
-	r->last = s->u[s->num - 1].nest;
+	r->last = stays_until(e, r->first, s->u[s->num - 1].nest);
 	r->num_readers = count_nests(s, false);
 	return true;
 }
@@ -349,8 +353,7 @@ static void pmus_init(struct backend *be, struct pmus *p)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
 
-	/* What nests need for their own operands stays free. */
-	*p = (struct pmus){ .num = all * 5 / 8, .step = be_pmu_step(be) };
+	*p = (struct pmus){ .num = all, .step = be_pmu_step(be) };
 	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
 	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
@@ -382,20 +385,21 @@ static int distance(const struct pmus *p, int i, int first, int last)
 	return least;
 }
 
-/* Scratchpads for the parts of a tensor, which no other has at the time: those that have long
- * been free, as nests that follow each other may become one section. */
-static bool find_pmus(struct backend *be, struct pmus *p, struct residence *r)
+/* Scratchpads for the parts of a tensor, of those from number `from` to `to`, which no other has at
+ * the time: those that have long been free, as nests that follow each other may become one
+ * section. */
+static bool find_pmus(struct pmus *p, struct residence *r, int from, int to)
 {
-	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, found;
+	int found;
 	int *at = xmalloc(sizeof(int) * (size_t)r->num_parts);
 	int *far = xmalloc(sizeof(int) * (size_t)(p->num + 1));
 
-	for (int i = 0; i < p->num; i++)
+	for (int i = from; i < to; i++)
 		far[i] = distance(p, i, r->first, r->last);
 	for (found = 0; found < r->num_parts; found++) {
 		int best = -1;
 
-		for (int i = 0; i < p->num; i++)
+		for (int i = from; i < to; i++)
 			if (far[i] >= 0 && (best < 0 || far[i] > far[best]))
 				best = i;
 		if (best < 0)
@@ -413,7 +417,7 @@ static bool find_pmus(struct backend *be, struct pmus *p, struct residence *r)
 
 		p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
 		p->stay[i][p->num_stays[i]++] = (struct stay){ r->first, r->last };
-		at[k] = (int)((int64_t)i * p->step % all);
+		at[k] = (int)((int64_t)i * p->step % p->num);
 	}
 	r->pmu = at;
 	return true;
@@ -446,6 +450,55 @@ static bool meets_group(const int *grouped, const struct uses *s)
 	return s->num && grouped[s->u[s->num - 1].nest + 1] > grouped[s->u[0].nest];
 }
 
+/* How many PMUs a loop's held operands have at most: its nests load something else, too. */
+#define HELD_SHARE(pmus) ((pmus)*4 / 5)
+
+/* Words that the loop of a nest holds. */
+static double held_words(const struct backend *be, const struct module_entry *e, int loop)
+{
+	double sum = 0;
+
+	for (int i = 0; i < be->num_holds; i++)
+		if (hold_in(e, &be->hold[i]) && be->hold[i].reader->loop == loop)
+			sum += (double)be_words(be->hold[i].to);
+	return sum;
+}
+
+/* Scratchpads for what is held in loops, shared out by size. How the tiles lie in them is their
+ * reader's business. False: there are not enough. */
+static bool place_held(struct backend *be, const struct module_entry *e, struct pmus *p)
+{
+	for (int i = 0; i < be->num_holds; i++) {
+		const struct hold *h = &be->hold[i];
+		struct residence *r = &be->residence[h->to->id];
+		int most = HELD_SHARE(p->num), first = 0;
+		double words = (double)be_words(h->to);
+
+		if (!hold_in(e, h))
+			continue;
+		while (e->nests[first] != h->fill)
+			first++;
+		*r = (struct residence){ .resident = true, .held = true, .first = first };
+		for (r->last = first; e->nests[r->last] != h->reader; r->last++)
+			;
+		r->last = stays_until(e, first, r->last);
+		r->words = (int64_t)words;
+		r->num_readers = 1;
+		r->num_parts = (int)(most * words / held_words(be, e, h->reader->loop));
+		if (!r->num_parts || !find_pmus(p, r, p->num - most, p->num)) {
+			for (be->at = 0; e->nests[be->at] != h->reader; be->at++)
+				;
+			be_error(be, "%s: no scratchpads for %s, which its loop reads",
+				 h->reader->name, h->from->name);
+			return false;
+		}
+		if (be_prints(be, "resident"))
+			fprintf(stderr, "resident: %s: held in up to %d PMUs, nests %d to %d\n",
+				h->to->name, r->num_parts, r->first, r->last);
+	}
+	return true;
+}
+
 int be_resident(struct backend *be, const struct module_entry *e)
 {
 	struct module *m = be->m;
@@ -453,21 +506,24 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	struct candidate *c = xcalloc((size_t)m->num_tensors + 1, sizeof(*c));
 	int *grouped = count_grouped(e), num = 0;
 	struct pmus pmus;
+	bool held;
 
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (tensor_storage(t) == t && lives_here(e, &all[i]) &&
+		if (tensor_storage(t) == t && lives_here(&all[i]) &&
 		    !meets_group(grouped, &all[i]) && consider(be, e, t, &all[i], &c[num]))
 			num++;
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
 	pmus_init(be, &pmus);
-	for (int i = 0; i < num; i++) {
+	held = place_held(be, e, &pmus);
+	for (int i = 0; i < num && held; i++) {
 		struct residence *r = &be->residence[c[i].tensor];
 		struct tensor *t = m->tensors[c[i].tensor];
 
-		if (!find_pmus(be, &pmus, r))
+		/* What nests need for their own operands stays free. */
+		if (!find_pmus(&pmus, r, 0, pmus.num * 5 / 8))
 			continue;
 		r->resident = true;
 		if (c[i].axis >= 0 && all[t->id].one_shape)
@@ -482,6 +538,8 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	free(c);
 	free(grouped);
 	pmus_free(&pmus);
+	if (!held)
+		return 1;
 	return be_resident_renumber(be, e)
 		       ? 0
 		       : be_error(be, "internal: after resident: a scratchpad is two tensors'");
@@ -491,7 +549,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 static bool renumber(struct backend *be, const struct module_entry *e)
 {
 	for (int i = 0; i < be->m->num_tensors; i++)
-		be->residence[i].first = -1;
+		be->residence[i].first = be->residence[i].last = -1;
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 
@@ -503,15 +561,16 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 			if (r->resident &&
 			    (r->first < 0 || nest_writes(n, tensor_storage(n->in[i].tensor))))
 				return false;
-			r->last = k;
+			r->last =
+				(int)max64(r->last, stays_until(e, r->first < 0 ? k : r->first, k));
 		}
 		for (int i = 0; i < n->num_out; i++) {
 			struct residence *r =
 				&be->residence[tensor_storage(n->out[i].access.tensor)->id];
 
 			if (r->first < 0)
-				r->first = k;
-			r->last = k;
+				r->first = r->last = k;
+			r->last = (int)max64(r->last, stays_until(e, r->first, k));
 		}
 	}
 	return true;

@@ -35,6 +35,21 @@ int64_t contract_chunks(const struct contract *c)
 	return n;
 }
 
+/* Is an operand in scratchpads already, as the replicas want it? */
+static bool is_held(const struct contract *c, int o)
+{
+	const struct residence *r = c->kept_in[c->op[o].in];
+
+	return r && r->held;
+}
+
+/* Scratchpads that operands are loaded into. */
+static int64_t loaded_replicas(const struct contract *c)
+{
+	return (is_held(c, 0) ? 0 : contract_replicas(c, 0)) +
+	       (is_held(c, 1) ? 0 : contract_replicas(c, 1));
+}
+
 /* What a PCU needs to multiply and add, and to take partial results up again. */
 static bool has_units(const struct contract *c)
 {
@@ -284,11 +299,10 @@ bool contract_solve(struct contract *c)
 	pcus = 1 + c->epi_pcus + (c->chunked && !c->systolic);
 	if (reps * pcus > c->pcus)
 		return false;
-	pmus = contract_replicas(c, 0) + contract_replicas(c, 1) + (c->chunked ? reps : 0);
+	pmus = loaded_replicas(c) + (c->chunked ? reps : 0);
 	if (pmus > c->pmus)
 		return false;
-	agcus = contract_replicas(c, 0) + contract_replicas(c, 1) +
-		reps * (l->n->num_out + c->epi_in);
+	agcus = loaded_replicas(c) + reps * (l->n->num_out + c->epi_in);
 	if (agcus > c->agcus)
 		return false;
 	progs = agcus + 2 * pmus + reps * (pcus + (c->chunked ? 4 : 0));
@@ -321,6 +335,13 @@ bool contract_solve(struct contract *c)
 		c->copies[o] = n > 1 ? 2 : 1;
 		if ((int64_t)c->copies[o] * c->op[o].words * 4 > chip->pmu_bytes)
 			return false;
+		if (is_held(c, o)) { /* it is there, and stays */
+			int64_t parts = contract_replicas(c, o);
+
+			if (n > 1 || parts > c->kept_in[c->op[o].in]->num_parts || parts > c->agcus)
+				return false;
+			continue;
+		}
 		if (c->kept_in[c->op[o].in]) {
 			int crowd = readers(c, c->op[o].in);
 
@@ -553,16 +574,19 @@ static void search_grid(struct contract *c, struct contract *best)
 	free(kept);
 }
 
-static bool shares_loops(const struct contract *c)
+/* Is an operand to be there as a whole? */
+static bool wants_whole(const struct contract *c)
 {
+	if (is_held(c, 0) || is_held(c, 1))
+		return true;
 	for (int d = 0; d < c->l->num_dims; d++)
 		if (c->l->shared[d])
 			return true;
 	return false;
 }
 
-/* Starts with operands whole, so that one that does not change from iteration to iteration of the
- * shared loops is loaded once; replicas over lanes and columns. */
+/* Starts with operands whole, so that one that is held, or does not change from iteration to
+ * iteration of the shared loops, is loaded once; replicas over lanes and columns. */
 static void search_whole(struct contract *c, struct contract *best)
 {
 	int64_t ul[MAX_UNROLLS], uc[MAX_UNROLLS] = { 1 };
@@ -603,7 +627,7 @@ static void search(struct contract *c, int tries)
 	start_small(c);
 	descend(c);
 	best = *c;
-	if (shares_loops(c))
+	if (wants_whole(c))
 		search_whole(c, &best);
 	if (tries > 100)
 		search_grid(c, &best);

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Hold: what a contraction reads in each iteration of a loop, and nothing in the loop writes, is
+ * brought into scratchpads once, in front of the loop, and stays there to its end. A nest in front
+ * of the loop copies it into a temporary, which the contraction reads; that temporary is resident
+ * (resident.c), and lies as the contraction's operand tiles do: packed, and spread over as many
+ * scratchpads as it has replicas along it. So lowering the contraction makes both sections, the one
+ * that fills them too (lower_resident.c).
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+
+/* Does a nest of the loop write any of what t is part of? */
+static bool changes(const struct module_entry *e, int loop, struct tensor *t)
+{
+	for (int k = 0; k < e->num_nests; k++)
+		for (int i = 0; e->nests[k]->loop == loop && i < e->nests[k]->num_out; i++)
+			if (tensor_whole(e->nests[k]->out[i].access.tensor) == tensor_whole(t))
+				return true;
+	return false;
+}
+
+static bool is_row(const struct tensor *t)
+{
+	while (t && !t->row_of)
+		t = t->view_of ? t->view_of : t->update_of;
+	return t;
+}
+
+/* Is loading it in each iteration, rather than once, worse than a section more? */
+static bool worth_it(const struct backend *be, const struct tensor *t, int64_t trip)
+{
+	double once = (double)tensor_size(t) * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
+
+	return once * (double)(trip - 1) > be->chip.pload_latency;
+}
+
+/* The input of a nest of a loop that may be held; -1: none. Of the two it is the larger. */
+static int find_input(const struct backend *be, const struct module_entry *e, const struct nest *n)
+{
+	int in[2], best = -1;
+
+	if (!n->loop || !be_contraction(n, in))
+		return -1;
+	for (int k = 0; k < 2; k++) {
+		struct tensor *t = n->in[in[k]].tensor;
+
+		if (is_row(t) || changes(e, n->loop, t) ||
+		    (be->opt->hold != WHEN_POSSIBLE && !worth_it(be, t, e->loop[n->loop - 1].trip)))
+			continue;
+		if (best < 0 || tensor_size(t) > tensor_size(n->in[best].tensor))
+			best = in[k];
+	}
+	return best;
+}
+
+/* from, as it is seen, copied to a temporary. */
+static struct nest *copy_nest(struct backend *be, const struct nest *reader, struct tensor *from)
+{
+	struct nest *n = xcalloc(1, sizeof(*n));
+	struct tensor *to;
+	char name[80];
+
+	snprintf(name, sizeof(name), "%.60s.held%d", from->name, be->m->num_tensors);
+	to = module_tensor(be->m, name, TENSOR_TEMP, from->dtype, from->ndim, from->dim);
+	memcpy(to->stride, from->stride, sizeof(to->stride));
+	n->name = to->name;
+	n->op_type = reader->op_type;
+	n->body = -1;
+	for (int d = 0; d < from->ndim; d++)
+		nest_dim(n, "i", from->dim[d], false);
+	if (!from->ndim)
+		nest_dim(n, "i", 1, false);
+	nest_input(n, from);
+	nest_output(n, to, nest_in(n, 0));
+	for (int d = 0; d < from->ndim; d++)
+		n->in[0].coef[d][d] = n->out[0].access.coef[d][d] = 1;
+	return n;
+}
+
+static void insert(struct module_entry *e, int at, struct nest *n)
+{
+	e->nests = xrealloc(e->nests, sizeof(*e->nests) * (size_t)(e->num_nests + 1));
+	memmove(&e->nests[at + 1], &e->nests[at], sizeof(*e->nests) * (size_t)(e->num_nests - at));
+	e->nests[at] = n;
+	e->num_nests++;
+}
+
+static void remove_nest(struct module_entry *e, struct nest *n)
+{
+	int at = 0;
+
+	while (e->nests[at] != n)
+		at++;
+	memmove(&e->nests[at], &e->nests[at + 1],
+		sizeof(*e->nests) * (size_t)(--e->num_nests - at));
+	free(n);
+}
+
+static int loop_start(const struct module_entry *e, int loop)
+{
+	int k = 0;
+
+	while (e->nests[k]->loop != loop)
+		k++;
+	return k;
+}
+
+bool be_can_hold(const struct backend *be, const struct module_entry *e)
+{
+	for (int k = 0; e->num_loops && k < e->num_nests; k++)
+		if (find_input(be, e, e->nests[k]) >= 0)
+			return true;
+	return false;
+}
+
+void be_hold(struct backend *be, struct module_entry *e)
+{
+	for (int k = 0; k < e->num_nests; k++) {
+		struct nest *n = e->nests[k];
+		int in = find_input(be, e, n);
+		struct hold *h;
+
+		if (in < 0)
+			continue;
+		if (be->num_ops + e->num_nests == RDU_MAX_SECTIONS) {
+			be_note(be,
+				"%s: loaded in each iteration of its loop: a program has at most "
+				"%d sections",
+				n->in[in].tensor->name, RDU_MAX_SECTIONS);
+			break;
+		}
+		be->hold = xgrow(be->hold, be->num_holds, sizeof(*be->hold));
+		h = &be->hold[be->num_holds++];
+		*h = (struct hold){ .reader = n, .in = in, .from = n->in[in].tensor };
+		h->fill = copy_nest(be, n, h->from);
+		h->to = h->fill->out[0].access.tensor;
+		n->in[in].tensor = h->to;
+		insert(e, loop_start(e, n->loop), h->fill);
+		k++;
+	}
+}
+
+void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest *reader)
+{
+	struct hold *h = be->hold;
+
+	while (h->reader != reader)
+		h++;
+	h->reader->in[h->in].tensor = h->from;
+	remove_nest(e, h->fill);
+	*h = be->hold[--be->num_holds];
+}
+
+const struct hold *be_hold_of(const struct backend *be, const struct tensor *t)
+{
+	for (int i = 0; i < be->num_holds; i++)
+		if (be->hold[i].to == t)
+			return &be->hold[i];
+	return NULL;
+}
+
+bool hold_in(const struct module_entry *e, const struct hold *h)
+{
+	for (int k = 0; k < e->num_nests; k++)
+		if (e->nests[k] == h->fill)
+			return true;
+	return false;
+}
