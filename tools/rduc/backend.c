@@ -202,13 +202,16 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	}
 }
 
-/* The section that fills what s finds in scratchpads has its place in front of the loop. */
-static void give_fill(struct be_section *first, struct be_section *s)
+/* A section is made. The one that fills what it finds in scratchpads has its place in front of the
+ * loop. */
+static void settle(struct be_section *first, struct be_section *s)
 {
 	struct be_section *f = first;
 
-	if (!s->im->fill)
+	if (!s->im->fill) {
+		memcpy(s->nest->chunk, s->im->chunk, sizeof(s->nest->chunk));
 		return;
+	}
 	while (f->first_nest != s->im->held->first)
 		f++;
 	image_free(f->im);
@@ -232,7 +235,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	if (!r)
 		r = improve(be, first, s);
 	if (!r)
-		give_fill(first, s);
+		settle(first, s);
 	if (r <= 0 || n->fused[0])
 		return r;
 	snprintf(reason, sizeof(reason), "%s", be->error);
@@ -244,7 +247,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
 	}
 	if (!r)
-		give_fill(first, s);
+		settle(first, s);
 	return r > 0 ? 2 : r;
 }
 
@@ -541,6 +544,9 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 
 /* ---- with holds or without ---------------------------------------------------------- */
 
+#define MOST_HELD 8
+#define LESS_HELD 5
+
 /* Which hold is to go when the nest being lowered has no place: its own, or the last. */
 static int blamed(const struct backend *be, const struct module_entry *e)
 {
@@ -560,6 +566,7 @@ static int make_held(struct backend *be, int entry, int first, int holds,
 	int notes = be->num_notes, r = 1;
 
 	be->fixed = true;
+	be->held_tenths = MOST_HELD;
 	while (r > 0 && be->num_holds > holds) {
 		be->residence = copy_of(residence, size);
 		set_strides(be->m, stride);
@@ -572,6 +579,10 @@ static int make_held(struct backend *be, int entry, int first, int holds,
 		be->residence = NULL;
 		if (r < 0)
 			break;
+		if (be->held_tenths == MOST_HELD) { /* partial sums, for one, want PMUs, too */
+			be->held_tenths = LESS_HELD;
+			continue;
+		}
 		be_note(be, "%s: loaded in each iteration of its loop: %s",
 			be->hold[blamed(be, e)].from->name, be->error);
 		notes++;

@@ -160,6 +160,7 @@ struct uimage {
 	struct usegment *segment;
 	char error[256]; /* why there can be no such section; empty: nothing yet */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
+	int64_t chunk[NEST_MAX_DIMS]; /* as in struct nest */
 	const struct residence *held; /* what it finds in its held PMUs; NULL: nothing */
 	struct uimage *fill; /* fills these, in front of the loop; its section takes it */
 	/* after emit */
@@ -272,6 +273,7 @@ struct backend {
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
 	int num_holds; /* hold.c */
 	struct hold *hold;
+	int held_tenths; /* of the PMUs that what a loop holds may have; its nests load more */
 	int first_own; /* tensors from this one on were made by the back half */
 	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
 	/* regions.c */

@@ -108,7 +108,8 @@ static int emit_operand(struct emit *e, int o)
 	outer(e, W, c->prefix[o], false, wat);
 	for (int d = 0; d < c->l->num_dims; d++) {
 		first[d] = e->rep[d] * c->tile[d] * c->trip[d];
-		last[d] = first[d] + (c->trip[d] - 1) * c->tile[d];
+		last[d] =
+			contract_holds(c, o) ? first[d] : first[d] + (c->trip[d] - 1) * c->tile[d];
 	}
 	L->acc.base = a->base;
 	for (int d = 0; d < c->l->num_dims; d++) {
@@ -259,10 +260,10 @@ static int emit_read(struct emit *e, int o, int wr)
 	struct uimage *im = e->im;
 	int rd = image_prog(im, RDU_KIND_READ, im->prog[wr].unit, e->op_id);
 	struct uprog *R = &im->prog[rd];
-	int at[NEST_MAX_DIMS], lane = o ? c->col : c->lane;
+	int at[NEST_MAX_DIMS], out[NEST_MAX_DIMS], lane = o ? c->col : c->lane;
 	uint32_t flip;
 
-	outer(e, R, all_outer(c), false, at);
+	outer(e, R, all_outer(c), false, out);
 	flip = mask_after(c, R, c->prefix[o]);
 	inner_loops(e, R, at);
 	reduction_loops(e, R, at);
@@ -278,6 +279,9 @@ static int emit_read(struct emit *e, int o, int wr)
 
 			if (!x->coef[d])
 				continue;
+			if (contract_holds(c, o) && out[d] >= 0) /* tile by tile of what is there */
+				R->acc.stride[out[d]] +=
+					per * (d == c->pair ? c->tile[d] / 2 : c->tile[d]);
 			if (d == lane) {
 				R->acc.lane_stride += per;
 				per *= o ? c->gc : c->gl;
@@ -671,6 +675,23 @@ double be_work(const struct backend *be, const struct nest *n)
 	return ceil(points / be->chip.lanes) * (1 + ops / (double)be->chip.simd_stages);
 }
 
+/* A held operand changes no sum: the reduction is cut as it was when the operand was loaded. (An
+ * array goes on from what it is given, so over one dimension it adds up in order, cut or not.) 0, or
+ * 1: then it was no contraction. */
+static int same_chunks(struct contract *c)
+{
+	int reductions = 0, known = 0;
+
+	for (int d = 0; d < c->l->num_dims; d++) {
+		c->chunk[d] = c->l->reduce[d] ? c->l->n->chunk[d] : 0;
+		known += c->chunk[d] > 0;
+		reductions += c->l->reduce[d];
+	}
+	if (known && c->systolic && reductions == 1)
+		memset(c->chunk, 0, sizeof(c->chunk));
+	return known < reductions;
+}
+
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id)
 {
@@ -695,6 +716,10 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return 1;
+	if (contract_holds(&c, 0) || contract_holds(&c, 1)) {
+		if (same_chunks(&c))
+			return 1;
+	}
 	if (contract_plan(&c))
 		return 1;
 	if (be_prints(be, "tile")) {
@@ -708,5 +733,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		fprintf(stderr, "; %.0f cycles\n", c.cycles);
 	}
 	im->systolic = c.systolic;
+	for (int d = 0; d < l->num_dims; d++)
+		im->chunk[d] = l->reduce[d] ? c.tile[d] : 0;
 	return emit_all(&e);
 }

@@ -127,6 +127,9 @@ struct nest {
 	struct nest *fused[2];
 	bool closed; /* fuse.c: is not fused (any further) */
 	int group; /* pipe.c: the group that it is of, 0: none */
+	/* lower.c: tiles of the linear form's dimensions that the section made of it sums over, 0: it
+	 * is no contraction's */
+	int64_t chunk[NEST_MAX_DIMS];
 	int loop; /* number of the entry's loop it is in, from 1 on; 0: in none */
 };
 

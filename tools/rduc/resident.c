@@ -450,9 +450,6 @@ static bool meets_group(const int *grouped, const struct uses *s)
 	return s->num && grouped[s->u[s->num - 1].nest + 1] > grouped[s->u[0].nest];
 }
 
-/* How many PMUs a loop's held operands have at most: its nests load something else, too. */
-#define HELD_SHARE(pmus) ((pmus)*4 / 5)
-
 /* Words that the loop of a nest holds. */
 static double held_words(const struct backend *be, const struct module_entry *e, int loop)
 {
@@ -471,7 +468,7 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 	for (int i = 0; i < be->num_holds; i++) {
 		const struct hold *h = &be->hold[i];
 		struct residence *r = &be->residence[h->to->id];
-		int most = HELD_SHARE(p->num), first = 0;
+		int most = p->num * be->held_tenths / 10, first = 0;
 		double words = (double)be_words(h->to);
 
 		if (!hold_in(e, h))

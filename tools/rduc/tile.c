@@ -35,8 +35,7 @@ int64_t contract_chunks(const struct contract *c)
 	return n;
 }
 
-/* Is an operand in scratchpads already, as the replicas want it? */
-static bool is_held(const struct contract *c, int o)
+bool contract_holds(const struct contract *c, int o)
 {
 	const struct residence *r = c->kept_in[c->op[o].in];
 
@@ -46,8 +45,8 @@ static bool is_held(const struct contract *c, int o)
 /* Scratchpads that operands are loaded into. */
 static int64_t loaded_replicas(const struct contract *c)
 {
-	return (is_held(c, 0) ? 0 : contract_replicas(c, 0)) +
-	       (is_held(c, 1) ? 0 : contract_replicas(c, 1));
+	return (contract_holds(c, 0) ? 0 : contract_replicas(c, 0)) +
+	       (contract_holds(c, 1) ? 0 : contract_replicas(c, 1));
 }
 
 /* What a PCU needs to multiply and add, and to take partial results up again. */
@@ -62,6 +61,12 @@ static bool has_units(const struct contract *c)
 	if (!c->systolic && (chip->simd_stages < 2 || chip->simd_regs < 2))
 		return false;
 	return chip->pmu_reads >= 2 && chip->pmu_writes >= 2;
+}
+
+/* Indices of dimension d that an operand has in a scratchpad at a time. */
+static int64_t extent_there(const struct contract *c, int o, int d)
+{
+	return c->tile[d] * (contract_holds(c, o) ? c->trip[d] : 1);
 }
 
 /* Axes of an operand's tile and how they lie in the scratchpad. */
@@ -109,9 +114,9 @@ static bool solve_operand(struct contract *c, int o)
 				continue;
 			n++;
 			x->only = d;
-			x->len += llabs(x->coef[d]) * (c->tile[d] - 1);
+			x->len += llabs(x->coef[d]) * (extent_there(c, o, d) - 1);
 			if (x->coef[d] < 0)
-				x->neg -= x->coef[d] * (c->tile[d] - 1);
+				x->neg -= x->coef[d] * (extent_there(c, o, d) - 1);
 			if (d == lane)
 				op->lane_axis = i;
 			if (d == c->pair)
@@ -323,6 +328,8 @@ bool contract_solve(struct contract *c)
 			if (needs(c, o, d) && c->trip[d] > 1)
 				at = i;
 		}
+		if (contract_holds(c, o))
+			at = 0;
 		c->prefix[o] = at;
 		i = 0;
 		for (int q = 0; q < c->num_order && i < at; q++, i++)
@@ -335,10 +342,10 @@ bool contract_solve(struct contract *c)
 		c->copies[o] = n > 1 ? 2 : 1;
 		if ((int64_t)c->copies[o] * c->op[o].words * 4 > chip->pmu_bytes)
 			return false;
-		if (is_held(c, o)) { /* it is there, and stays */
+		if (contract_holds(c, o)) { /* it is there, and stays */
 			int64_t parts = contract_replicas(c, o);
 
-			if (n > 1 || parts > c->kept_in[c->op[o].in]->num_parts || parts > c->agcus)
+			if (parts > c->kept_in[c->op[o].in]->num_parts || parts > c->agcus)
 				return false;
 			continue;
 		}
@@ -436,8 +443,8 @@ static int tile_choices(const struct contract *c, int d, int64_t *t)
 	int64_t g = granule(c, d), blocks = ceil_div(c->l->extent[d], g);
 	int n = 0;
 
-	if (c->l->shared[d]) {
-		t[0] = 1;
+	if (c->l->shared[d] || c->chunk[d]) {
+		t[0] = c->l->shared[d] ? 1 : c->chunk[d];
 		return 1;
 	}
 	for (size_t i = 0; i + 1 < MAX_TILES; i++) {
@@ -513,7 +520,7 @@ static double descend(struct contract *c)
 static void start_small(struct contract *c)
 {
 	for (int d = 0; d < c->l->num_dims; d++) {
-		c->tile[d] = granule(c, d);
+		c->tile[d] = c->chunk[d] ? c->chunk[d] : granule(c, d);
 		c->unroll[d] = 1;
 	}
 }
@@ -577,7 +584,7 @@ static void search_grid(struct contract *c, struct contract *best)
 /* Is an operand to be there as a whole? */
 static bool wants_whole(const struct contract *c)
 {
-	if (is_held(c, 0) || is_held(c, 1))
+	if (contract_holds(c, 0) || contract_holds(c, 1))
 		return true;
 	for (int d = 0; d < c->l->num_dims; d++)
 		if (c->l->shared[d])
@@ -600,7 +607,7 @@ static void search_whole(struct contract *c, struct contract *best)
 	for (int i = 0; i < nl * nc; i++) {
 		start_small(c);
 		for (int d = 0; d < c->l->num_dims; d++)
-			if (!c->l->shared[d])
+			if (!c->l->shared[d] && !c->chunk[d])
 				c->tile[d] = c->l->extent[d];
 		c->unroll[c->lane] = ul[i % nl];
 		c->tile[c->lane] = ceil_div(c->l->extent[c->lane], ul[i % nl] * c->gl) * c->gl;

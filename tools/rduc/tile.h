@@ -47,6 +47,7 @@ struct contract {
 	int gl, gc; /* lanes and columns used at a time */
 	bool a_first; /* outer order: the column operand's dimensions first */
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
+	int64_t chunk[NEST_MAX_DIMS]; /* of a reduction, the tile that it must have; 0: any */
 	struct operand op[2]; /* 0: columns (lanes), 1: rows */
 	int epi_pcus, epi_in;
 	/* follows from the above */
@@ -63,6 +64,8 @@ bool contract_solve(struct contract *c);
 /* Finds the best. 0, or 1: not a contraction for this form. */
 int contract_plan(struct contract *c);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+/* Is operand o in scratchpads before the section runs, all that a replica needs of it? */
+bool contract_holds(const struct contract *c, int o);
 int64_t contract_chunks(const struct contract *c); /* that the reduction is cut into */
 
 #endif
