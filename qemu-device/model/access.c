@@ -9,6 +9,8 @@
 #include "execute.h"
 #include "numerics.h"
 
+#define RUN_MAX 32 /* vectors looked at together where predicates may cut a run */
+
 bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program, uint64_t addr)
 {
 	fault->code = code;
@@ -104,6 +106,66 @@ static void advance(struct access_run *r, uint64_t n)
 		for (uint32_t k = 0; k < p->num_preds; k++)
 			r->pred[k] += p->pred_stride[k][i];
 	}
+}
+
+/* n vectors on, over any loops; wraps after the last. */
+static void skip(struct access_run *r, uint64_t n)
+{
+	const struct access_plan *p = r->plan;
+
+	for (int i = (int)p->num - 1; n && i >= 0; i--) {
+		uint64_t at = r->at[i] + n;
+		int64_t d;
+
+		n = 0;
+		if (at >= p->trip[i]) {
+			n = at / p->trip[i];
+			at -= n * p->trip[i];
+		}
+		d = (int64_t)(at - r->at[i]);
+		r->addr += d * p->stride[i];
+		for (uint32_t k = 0; k < p->num_preds; k++)
+			r->pred[k] += d * p->pred_stride[k][i];
+		r->at[i] = at;
+	}
+}
+
+/* How many of the next n vectors have, for sure, no lane where all predicates hold. */
+static uint64_t dead_ahead(const struct access_run *r, uint64_t n)
+{
+	const struct access_plan *p = r->plan;
+	uint64_t most = 0;
+
+	for (uint32_t k = 0; k < p->num_preds; k++) {
+		int64_t lo = r->pred[k], hi = lo, across = p->pred[k].lane_stride * (p->words - 1);
+		uint64_t dead = 0, block = 1; /* vectors: found, of an iteration of loop i */
+
+		if (across < 0)
+			lo += across;
+		else
+			hi += across;
+		for (int i = (int)p->num - 1; i >= 0; i--) {
+			uint64_t left = p->trip[i] - r->at[i], want = (n + block - 1) / block;
+			int64_t move;
+
+			left = left < want ? left : want;
+			move = (int64_t)(left - 1) * p->pred_stride[k][i];
+			if (move < 0)
+				lo += move;
+			else
+				hi += move;
+			if (hi >= p->pred[k].lo && lo < p->pred[k].hi)
+				break;
+			dead = left * block;
+			if (dead >= n)
+				return n;
+			if (r->at[i]) /* the next outer iteration has all of this loop */
+				break;
+			block = dead;
+		}
+		most = dead > most ? dead : most;
+	}
+	return most;
 }
 
 static int64_t ceil_div(int64_t a, int64_t b) /* a > 0, b > 0 */
@@ -328,17 +390,26 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 {
 	const struct access_plan *p = r->plan;
 	uint32_t in = p->num - 1;
-	bool even = p->words == lanes && !index;
 	bool sure = !p->num_preds && !r->check;
+	bool narrow = !index && r->word && p->lane_stride == 1;
 
 	while (n) {
-		uint64_t left = p->trip[in] - r->at[in];
+		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0, left = p->trip[in] - r->at[in];
 		size_t m = n < left ? n : left;
 		int64_t step = p->stride[in];
-		bool plain = even && (sure || all_live(r, m));
+		bool plain =
+			(p->words == lanes ? !index : narrow) && !dead && (sure || all_live(r, m));
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 
-		if (plain && p->lane_stride == 1 && step == (int64_t)lanes) {
+		if (dead) {
+			m = dead;
+			fill(out, p->cfg->pad, m * lanes);
+			skip(r, m);
+		} else if (plain && p->words < lanes) {
+			fill(out, p->cfg->pad, m * lanes);
+			k->rows(m, p->words, out, (ptrdiff_t)lanes, (const void *)at, step);
+			advance(r, m);
+		} else if (plain && p->lane_stride == 1 && step == (int64_t)lanes) {
 			if (!get(r, k, m * lanes, out, at))
 				return false;
 			advance(r, m);
@@ -354,15 +425,63 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 			k->gather(m, lanes, out, (const void *)at, step, p->lane_stride);
 			advance(r, m);
 		} else {
-			for (size_t i = 0; i < m; i++) {
-				if (!read_vector(r, k, lanes, out + i * lanes,
-						 index ? index + i * lanes : NULL))
-					return false;
-				advance(r, 1);
-			}
+			m = 1;
+			if (!read_vector(r, k, lanes, out, index))
+				return false;
+			advance(r, 1);
 		}
 		if (index)
 			index += m * lanes;
+		out += m * lanes;
+		n -= m;
+	}
+	return true;
+}
+
+/* XORs the live lanes of the next vector with out, and with the pad. */
+static bool xor_vector(struct access_run *r, const struct rdu_kernels *k, uint32_t *out)
+{
+	const struct access_plan *p = r->plan;
+	int64_t from, to, a;
+
+	live_lanes(r, 0, &from, &to);
+	if (from >= to)
+		return true;
+	a = r->addr + from * p->lane_stride;
+	if (r->check && !holds(r, a))
+		return outside(r, a);
+	if (r->check && !holds(r, a + (to - from - 1) * p->lane_stride))
+		return outside(r, a + (to - from - 1) * p->lane_stride);
+	k->xor_rows(1, (size_t)(to - from), out + from, 0, (const uint32_t *)(void *)r->ptr + a, 0,
+		    p->lane_stride, p->cfg->pad);
+	return true;
+}
+
+bool rdu_access_xor(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
+		    uint32_t *out)
+{
+	const struct access_plan *p = r->plan;
+	uint32_t in = p->num - 1;
+
+	while (n) {
+		uint64_t m = dead_ahead(r, n), left = p->trip[in] - r->at[in];
+
+		if (m) {
+			skip(r, m);
+		} else {
+			m = n < left ? n : left;
+			m = m < RUN_MAX ? m : RUN_MAX;
+			if (all_live(r, m)) {
+				k->xor_rows(m, p->words, out, (ptrdiff_t)lanes,
+					    (const uint32_t *)(void *)r->ptr + r->addr,
+					    p->stride[in], p->lane_stride, p->cfg->pad);
+			} else {
+				m = 1;
+				if (!xor_vector(r, k, out))
+					return false;
+			}
+			advance(r, m);
+		}
 		out += m * lanes;
 		n -= m;
 	}
@@ -426,30 +545,37 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 {
 	const struct access_plan *p = r->plan;
 	uint32_t last = p->num - 1;
-	bool even = !index && p->lane_stride == 1 && !(p->cfg->flags & RDU_ACCESS_ADD);
+	bool even = !index && !(p->cfg->flags & RDU_ACCESS_ADD);
 	bool sure = !p->num_preds && !r->check;
 
 	while (n) {
-		uint64_t left = p->trip[last] - r->at[last];
+		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0,
+			 left = p->trip[last] - r->at[last];
 		size_t m = n < left ? n : left;
 		int64_t step = p->stride[last];
-		bool plain = even && (sure || all_live(r, m));
+		bool plain = even && !dead && (sure || all_live(r, m));
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 
-		if (plain && step == (int64_t)p->words && pitch == p->words) {
+		if (dead) {
+			m = dead;
+			skip(r, m);
+		} else if (plain && p->lane_stride == 1 && step == (int64_t)p->words &&
+			   pitch == p->words) {
 			if (!put(r, k, m * pitch, at, in))
 				return false;
 			advance(r, m);
-		} else if (plain && r->word) {
+		} else if (plain && p->lane_stride == 1 && r->word) {
 			k->rows(m, p->words, (void *)at, step, in, (ptrdiff_t)pitch);
 			advance(r, m);
+		} else if (plain && r->word) {
+			k->scatter(m, p->words, (void *)at, step, p->lane_stride, in,
+				   (ptrdiff_t)pitch);
+			advance(r, m);
 		} else {
-			for (size_t i = 0; i < m; i++) {
-				if (!write_vector(r, k, in + i * pitch,
-						  index ? index + i * lanes : NULL))
-					return false;
-				advance(r, 1);
-			}
+			m = 1;
+			if (!write_vector(r, k, in, index))
+				return false;
+			advance(r, 1);
 		}
 		if (index)
 			index += m * lanes;

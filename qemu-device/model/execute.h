@@ -3,10 +3,11 @@
  * How a section runs.
  *
  * Plan (translate.c), made once. A stage's graph is cut at the output of its
- * *sources* (READ and LOAD programs without an index stream: they compute
- * addresses and depend on nothing), so that every consumer makes the vectors it
- * needs by itself. What stays joined is an *island*: in one activation it reads
- * memory nobody writes meanwhile and is a task for any thread.
+ * *sources* (source.c: READ and LOAD programs without an index stream, and what
+ * only brings READ programs together; they depend on nothing but memory), so that
+ * every consumer makes the vectors it needs by itself. What stays joined is an
+ * *island*: in one activation it reads memory nobody writes meanwhile and is a
+ * task for any thread.
  *
  * Run (execute.c). Stages' activations go in waves: every stage whose tokens are
  * there runs one activation, its islands spread over the threads. In an island
@@ -64,7 +65,7 @@ struct op_source {
 
 struct op_plan {
 	uint8_t op, dst, acc; /* acc: 0 none, 1 by kernel, 2 vector by vector */
-	uint32_t acc_slot;    /* vector in the program's state */
+	uint32_t acc_slot; /* vector in the program's state */
 	uint32_t init;
 	struct firing_mask mask;
 	struct op_source src[3];
@@ -79,7 +80,7 @@ struct simd_const {
 struct simd_plan {
 	uint32_t num_ops, num_consts;
 	uint32_t num_dense; /* operations before the first that may run on pushes only */
-	bool sparse;        /* the rest does */
+	bool sparse; /* the rest does */
 	struct op_plan op[RDU_MAX_STAGES + RDU_MAX_TAIL];
 	struct simd_const konst[3 * (RDU_MAX_STAGES + RDU_MAX_TAIL)];
 	uint32_t num_accs;
@@ -88,17 +89,20 @@ struct simd_plan {
 /* One operand of an array, made by the array itself instead of a FIFO. */
 struct direct_operand {
 	uint32_t source; /* program */
-	bool in_place;   /* used where it is; else copied, K steps at a time */
-	struct access_plan tile; /* loops of the source that are not the contraction */
-	int32_t *at;     /* K offsets, if either operand's are not evenly spaced */
+	bool in_place; /* used where it is; else copied, K steps at a time */
+	struct access_plan tile; /* in place: loops of the source that are not the contraction */
+	int32_t *at; /* K offsets, if either operand's are not evenly spaced */
 	int64_t step;
-	uint64_t slots;  /* copies kept: one for each distinct tile, or 1 */
-	uint64_t slot_stride[RDU_MAX_COUNTERS]; /* by loops of `tile` */
+	uint64_t slots; /* copies kept: one for each distinct tile, or 1 */
+	uint32_t num_loops; /* of the source that are not the contraction, innermost first: */
+	struct {
+		uint64_t trip, slots; /* and the copies an iteration is on */
+	} loop[RDU_MAX_COUNTERS];
 };
 
 struct systolic_plan {
 	uint64_t steps; /* of a drain, if k is the innermost counters; else 0 */
-	bool direct;    /* both operands */
+	bool direct; /* both operands */
 	struct direct_operand operand[2];
 	struct firing_mask k, init;
 	uint32_t cols, flags; /* as in the body */
@@ -108,6 +112,13 @@ struct systolic_plan {
 	uint32_t row_lane, row_step, restart[RDU_MAX_STAGES];
 };
 
+/* XOR of what READ programs push: source.c. */
+struct merge_plan {
+	uint32_t num;
+	uint32_t value; /* where no predicate holds */
+	uint32_t leaf[]; /* the READ programs */
+};
+
 struct program_plan {
 	uint32_t index;
 	const struct rdu_unit_prog *prog;
@@ -115,12 +126,14 @@ struct program_plan {
 	struct access_plan access;
 	struct simd_plan *simd; /* SIMD, and the tail of a systolic body */
 	struct systolic_plan *sys;
+	struct merge_plan *merge; /* a SIMD program that is a source; it has no other plan */
 	uint32_t state; /* first word of what it keeps between activations */
 };
 
 struct island_node {
 	uint32_t program;
-	uint32_t in[RDU_MAX_PORTS], reader[RDU_MAX_PORTS]; /* FIFO of the island, and which reader */
+	uint32_t in[RDU_MAX_PORTS],
+		reader[RDU_MAX_PORTS]; /* FIFO of the island, and which reader */
 	uint32_t out[RDU_MAX_PORTS];
 };
 
@@ -128,8 +141,8 @@ struct island {
 	uint32_t stage;
 	uint32_t num_nodes, num_fifos;
 	struct island_node *nodes; /* producers first */
-	uint8_t *readers;          /* of each FIFO */
-	uint64_t cost;             /* vectors moved, about */
+	uint8_t *readers; /* of each FIFO */
+	uint64_t cost; /* vectors moved, about */
 	bool serial; /* shares memory with another island: not beside it */
 };
 
@@ -148,12 +161,14 @@ struct rdu_plan {
 int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s);
 struct rdu_plan *rdu_plan_new(const struct rdu_section *section);
 void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask);
+/* Plans a SIMD program as a merge, if it is one; those that it takes from come first. */
+int rdu_plan_merge(struct rdu_plan *plan, const struct rdu_section *s, uint32_t program);
+bool rdu_is_source(const struct rdu_plan *plan, const struct rdu_section *s, uint32_t program);
 int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp);
 /* Plans a SIMD body as a contraction, if it is one. */
 int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 			 struct program_plan *pp);
-int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s,
-		      struct program_plan *pp);
+int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct program_plan *pp);
 
 /* ---- memory access ------------------------------------------------------ */
 
@@ -171,16 +186,26 @@ struct access_run {
 /* Sets up the access for an activation; false and a fault if memory is not
  * there or not writable. copy: of the buffer. */
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct fab_run *run,
-		      uint64_t activation, uint32_t copy, struct fab_fault *fault);
+		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		      uint32_t copy, struct fab_fault *fault);
 /* To vector `n` of the activation. */
 void rdu_access_seek(struct access_run *r, uint64_t n);
 /* Reads n vectors of `lanes` words; index: n index vectors of a gather. */
 bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
 		     uint32_t *out, const uint32_t *index);
+/* XORs the next n vectors, and the pad, with out, in the lanes where the predicates hold.
+ * For READ programs without an index. */
+bool rdu_access_xor(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
+		    uint32_t *out);
 /* Writes n vectors that are `pitch` words apart. */
-bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch,
-		      size_t lanes, size_t n, const uint32_t *in, const uint32_t *index);
+bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch, size_t lanes,
+		      size_t n, const uint32_t *in, const uint32_t *index);
+
+/* A source that runs. */
+struct source_run {
+	const struct merge_plan *merge; /* NULL: one access */
+	struct access_run one, *leaf;
+};
 
 /* ---- a run ---------------------------------------------------------------- */
 
@@ -201,8 +226,8 @@ struct run_state {
 	const struct rdu_plan *plan;
 	const struct fab_run *run;
 	uint64_t *count, *done; /* tokens */
-	uint32_t *copy;         /* program -> copies flipped */
-	uint32_t *words;        /* programs' own state */
+	uint32_t *copy; /* program -> copies flipped */
+	uint32_t *words; /* programs' own state */
 };
 
 struct fifo {
@@ -217,12 +242,14 @@ struct node {
 	const struct island_node *in;
 	const struct program_plan *plan;
 	uint64_t pos, total, first; /* firing, firings, number of the activation's first */
-	struct access_run access, tile[2];
+	struct access_run access;
+	struct source_run source; /* of a merge */
+	struct source_run tile[2];
 	uint32_t *held[RDU_MAX_PORTS];
 	uint32_t **consts;
 	uint32_t *state;
-	uint32_t *acc;       /* systolic: cols vectors */
-	uint32_t *packed[2];    /* copies of operands, by slot ... */
+	uint32_t *acc; /* systolic: cols vectors */
+	uint32_t *packed[2]; /* copies of operands, by slot ... */
 	uint64_t *packed_ok[2]; /* ... 1 + which tile is in it */
 	uint64_t slots[2];
 };
@@ -242,6 +269,13 @@ struct island_run {
 	uint32_t polls;
 	bool flush; /* chunks need not be full */
 };
+
+/* Sets up a source's vectors for an activation, goes to vector `n`, reads the next n. */
+bool rdu_source_start(struct source_run *r, struct island_run *ir, uint32_t program,
+		      uint64_t activation);
+void rdu_source_seek(struct source_run *r, uint64_t n);
+bool rdu_source_read(struct source_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
+		     uint32_t *out);
 
 /* Runs one activation of an island. False and *fault on trouble. */
 bool rdu_island_run(struct run_state *st, const struct island *island, uint64_t activation,
@@ -292,8 +326,7 @@ const uint32_t *rdu_port_take(struct island_run *ir, struct node *node, uint32_t
 void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool last,
 		    uint8_t *flags);
 bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last);
-bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program,
-		 uint64_t addr);
+bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program, uint64_t addr);
 
 /* ---- threads ---------------------------------------------------------------- */
 

@@ -209,6 +209,19 @@ static int64_t run_read(struct island_run *ir, struct node *node, size_t n)
 	return (int64_t)n;
 }
 
+static int64_t run_merge(struct island_run *ir, struct node *node, size_t n)
+{
+	struct fifo *f = &ir->fifos[node->in->out[0]];
+	uint32_t *out = rdu_fifo_space(ir, f, n);
+
+	if (!out)
+		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0) - 1;
+	if (!rdu_source_read(&node->source, ir->plan->kernels, ir->plan->lanes, n, out))
+		return -1;
+	rdu_fifo_push(f, n);
+	return (int64_t)n;
+}
+
 static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct rdu_plan *plan = ir->plan;
@@ -275,6 +288,8 @@ static bool start_node(struct island_run *ir, struct node *node, uint64_t activa
 		if (!node->held[i])
 			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0);
 	}
+	if (pp->merge)
+		return rdu_source_start(&node->source, ir, pp->index, activation);
 	switch (c->kind) {
 	case RDU_KIND_SIMD:
 	case RDU_KIND_SYSTOLIC:
@@ -331,7 +346,12 @@ static int64_t run_node(struct island_run *ir, struct node *node)
 	switch (node->plan->prog->cfg->kind) {
 	case RDU_KIND_SIMD:
 	case RDU_KIND_SYSTOLIC:
-		ran = node->plan->sys ? rdu_systolic_run(ir, node, n) : rdu_simd_run(ir, node, n);
+		if (node->plan->merge)
+			ran = run_merge(ir, node, n);
+		else if (node->plan->sys)
+			ran = rdu_systolic_run(ir, node, n);
+		else
+			ran = rdu_simd_run(ir, node, n);
 		break;
 	case RDU_KIND_READ:
 	case RDU_KIND_LOAD:

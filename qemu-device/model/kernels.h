@@ -20,8 +20,8 @@ typedef void rdu_map_fn(size_t n, uint32_t *out, const uint32_t *a, const uint32
 			const uint32_t *c);
 /* The accumulating form: for each of n vectors, acc = op(acc, x[i]) or, FMA,
  * acc = x[i] * y[i] + acc; out[i] = acc. */
-typedef void rdu_acc_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *x,
-			const uint32_t *y, uint32_t *acc);
+typedef void rdu_acc_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *x, const uint32_t *y,
+			uint32_t *acc);
 /* Cross-lane: out[i] = op over the lanes of a[i], in all lanes. */
 typedef void rdu_red_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *a);
 
@@ -58,8 +58,11 @@ struct rdu_kernels {
 	void (*load[RDU_NUM_FORMATS])(size_t n, uint32_t *out, const void *in);
 	void (*store[RDU_NUM_FORMATS])(size_t n, void *out, const uint32_t *in);
 	/* n rows of words, `*_step` words apart. */
-	void (*rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
-		     const uint32_t *in, ptrdiff_t in_step);
+	void (*rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
+		     ptrdiff_t in_step);
+	/* out[i * out_step + l] ^= in[i * step + l * lane_step] ^ value, i < n, l < words */
+	void (*xor_rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			 const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value);
 	/* Words from..to - 1 of in, the others of `words` are pad. */
 	void (*part)(size_t words, uint32_t *out, const uint32_t *in, size_t from, size_t to,
 		     uint32_t pad);
@@ -68,6 +71,9 @@ struct rdu_kernels {
 	/* out[i * lanes + l] = in[i * step + l * lane_step], i < n, l < lanes */
 	void (*gather)(size_t n, size_t lanes, uint32_t *out, const uint32_t *in, ptrdiff_t step,
 		       ptrdiff_t lane_step);
+	/* out[i * step + l * lane_step] = in[i * pitch + l], i < n, l < words, in that order */
+	void (*scatter)(size_t n, size_t words, uint32_t *out, ptrdiff_t step, ptrdiff_t lane_step,
+			const uint32_t *in, ptrdiff_t pitch);
 };
 
 /* The best table for this CPU; environment RDU_KERNELS=NAME asks for another. */

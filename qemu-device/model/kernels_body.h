@@ -276,6 +276,21 @@ static void rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step
 	}
 }
 
+static void xor_rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			   const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value)
+{
+	vi v = (vi){ 0 } + (int32_t)value;
+
+	for (; n; n--, out += out_step, in += step) {
+		size_t l = 0;
+
+		for (; lane_step == 1 && l + VW <= words; l += VW)
+			*(vi *)(out + l) ^= *(const vi *)(in + l) ^ v;
+		for (; l < words; l++)
+			out[l] ^= in[(ptrdiff_t)l * lane_step] ^ value;
+	}
+}
+
 #ifndef PART
 static void part_words(size_t words, uint32_t *out, const uint32_t *in, size_t from, size_t to,
 		       uint32_t pad)
@@ -315,6 +330,23 @@ static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *
 	for (size_t i = 0; i < n; i++)
 		for (size_t k = l; k < lanes; k++)
 			out[i * lanes + k] = in[(ptrdiff_t)i * step + (ptrdiff_t)k * lane_step];
+}
+
+static void scatter_words(size_t n, size_t words, uint32_t *out, ptrdiff_t step,
+			  ptrdiff_t lane_step, const uint32_t *in, ptrdiff_t pitch)
+{
+	size_t i = 0;
+
+	/* A transpose, when no two of 8 rows meet. */
+	for (; step == 1 && lane_step >= 8 && i + 8 <= n; i += 8)
+		for (size_t l = 0; l < words; l++)
+			for (size_t k = 0; k < 8; k++)
+				out[(ptrdiff_t)(i + k) + (ptrdiff_t)l * lane_step] =
+					in[(ptrdiff_t)(i + k) * pitch + (ptrdiff_t)l];
+	for (; i < n; i++)
+		for (size_t l = 0; l < words; l++)
+			out[(ptrdiff_t)i * step + (ptrdiff_t)l * lane_step] =
+				in[(ptrdiff_t)i * pitch + (ptrdiff_t)l];
 }
 
 /* ---- contraction ---------------------------------------------------------------- */
@@ -409,7 +441,9 @@ static const struct rdu_kernels kernels = {
 		[RDU_FMT_U64] = store_u64,
 	},
 	.rows = rows_words,
+	.xor_rows = xor_rows_words,
 	.part = PART,
 	.part_store = PART_STORE,
 	.gather = gather_words,
+	.scatter = scatter_words,
 };

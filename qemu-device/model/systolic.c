@@ -15,14 +15,12 @@ static bool start_operand(struct island_run *ir, struct node *node, unsigned int
 {
 	const struct direct_operand *d = &node->plan->sys->operand[i];
 	uint64_t words = node->plan->sys->steps * ir->plan->lanes, slots = d->slots;
-	uint32_t copy = ir->st->copy[d->source];
 
-	if (!rdu_access_start(&node->tile[i],
-			      d->in_place ? &d->tile : &ir->plan->programs[d->source].access,
-			      ir->st->section, ir->st->run, activation, copy, ir->fault))
-		return false;
 	if (d->in_place)
-		return true;
+		return rdu_access_start(&node->tile[i].one, &d->tile, ir->st->section, ir->st->run,
+					activation, ir->st->copy[d->source], ir->fault);
+	if (!rdu_source_start(&node->tile[i], ir, d->source, activation))
+		return false;
 	if (slots > COPY_ROOM / words)
 		slots = 1;
 	if (words * slots > SIZE_MAX / 8)
@@ -117,15 +115,16 @@ static const uint32_t *get_operand(struct island_run *ir, struct node *node, uns
 	const struct direct_operand *d = &node->plan->sys->operand[i];
 	uint64_t steps = node->plan->sys->steps, slot = 0, left = tile;
 	uint32_t lanes = ir->plan->lanes, *out;
-	struct access_run *r = &node->tile[i];
 
 	if (d->in_place) {
+		struct access_run *r = &node->tile[i].one;
+
 		rdu_access_seek(r, tile);
 		return (const uint32_t *)r->ptr + r->addr;
 	}
-	for (int l = (int)d->tile.num - 1; l >= 0; l--) {
-		slot += left % d->tile.trip[l] * d->slot_stride[l];
-		left /= d->tile.trip[l];
+	for (uint32_t l = 0; l < d->num_loops; l++) {
+		slot += left % d->loop[l].trip * d->loop[l].slots;
+		left /= d->loop[l].trip;
 	}
 	out = node->packed[i];
 	if (node->slots[i] > 1)
@@ -133,8 +132,8 @@ static const uint32_t *get_operand(struct island_run *ir, struct node *node, uns
 	else if (node->packed_ok[i][0] != slot + 1)
 		node->packed_ok[i][0] = 0;
 	if (!node->packed_ok[i][node->slots[i] > 1 ? slot : 0]) {
-		rdu_access_seek(r, tile * steps);
-		if (!rdu_access_read(r, ir->plan->kernels, lanes, steps, out, NULL))
+		rdu_source_seek(&node->tile[i], tile * steps);
+		if (!rdu_source_read(&node->tile[i], ir->plan->kernels, lanes, steps, out))
 			return NULL;
 		node->packed_ok[i][node->slots[i] > 1 ? slot : 0] = slot + 1;
 	}
@@ -187,6 +186,28 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 	return (int64_t)ran;
 }
 
+/* Steps from `firing` on to the end of the drain, n at most: *first, *last: does it begin with a
+ * drain's first step, end with its last? */
+static size_t drain_part(struct island_run *ir, const struct systolic_plan *sys, uint64_t firing,
+			 size_t n, bool *first, bool *last)
+{
+	uint64_t at = sys->steps ? firing % sys->steps : 0;
+	size_t k = 1;
+
+	if (sys->steps) {
+		*first = !at;
+		*last = n >= sys->steps - at;
+		return *last ? (size_t)(sys->steps - at) : n;
+	}
+	rdu_mask_flags(&sys->k, firing, n, false, ir->flags[0]);
+	rdu_mask_flags(&sys->k, firing, n, true, ir->flags[1]);
+	while (k < n && !ir->flags[1][k - 1] && !ir->flags[0][k])
+		k++;
+	*first = ir->flags[0][0];
+	*last = ir->flags[1][k - 1];
+	return k;
+}
+
 int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
@@ -194,46 +215,40 @@ int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 	struct rdu_mac m = {
 		.lanes = ir->plan->lanes, .cols = b->cols, .acc = (float *)node->acc, .row_lane = 1
 	};
-	uint8_t *first = ir->flags[0], *last = ir->flags[1];
 	const uint32_t *col, *row;
 	uint64_t firing = node->first + node->pos;
+	bool first, last;
 	size_t i, k;
 
 	if (sys->direct)
 		return run_direct(ir, node, n);
 	n = rdu_port_ready(ir, node, 0, n);
 	n = n ? rdu_port_ready(ir, node, 1, n) : 0;
-	if (!n)
-		return 0;
 	if (b->flags & RDU_SYS_INIT) {
 		struct fifo *f = &ir->fifos[node->in->in[2]];
 		size_t starts = rdu_fifo_avail(f, node->in->reader[2]) / b->cols;
 
-		rdu_mask_flags(&sys->k, firing, n, false, first);
-		for (i = 0; i < n; i++)
-			if (first[i] && !starts--)
+		for (i = 0; i < n; i += k) {
+			k = drain_part(ir, sys, firing + i, n - i, &first, &last);
+			if (first && !starts--)
 				break;
-		n = i;
-		if (!n)
-			return 0;
+		}
+		n = i < n ? i : n;
 	}
+	if (!n)
+		return 0;
 	col = rdu_port_take(ir, node, 0, n, ir->port[0]);
 	row = rdu_port_take(ir, node, 1, n, ir->port[1]);
-	rdu_mask_flags(&sys->k, firing, n, false, first);
-	rdu_mask_flags(&sys->k, firing, n, true, last);
 	m.col_step = m.row_step = (ptrdiff_t)m.lanes;
 	for (i = 0; i < n; i += k) {
-		if (first[i])
+		k = drain_part(ir, sys, firing + i, n - i, &first, &last);
+		if (first)
 			start_drain(ir, node, firing + i);
-		for (k = 1; i + k < n && !last[i + k - 1] && !first[i + k]; k++)
-			;
 		m.steps = k;
 		m.col = col + i * m.lanes;
 		m.row = row + i * m.lanes;
 		ir->plan->kernels->mac_bf16(&m);
-		if (!last[i + k - 1])
-			continue;
-		if (!end_drain(ir, node, firing + i + k - 1))
+		if (last && !end_drain(ir, node, firing + i + k - 1))
 			return -1;
 	}
 	return (int64_t)n;

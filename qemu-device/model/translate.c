@@ -107,15 +107,15 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 	a->store = p->cfg->kind == RDU_KIND_STORE;
 	a->elem = elem_size[c->format];
 	a->words = c->pack == RDU_PACK_LANE ? c->lanes / 2 : c->lanes;
-	a->lane_stride = c->lane_stride;
+	a->lane_stride = a->words == 1 ? 1 : c->lane_stride;
 	a->base = c->base;
 	a->num_preds = c->num_preds;
 	a->num_outer = p->cfg->num_outer;
 	a->min = a->max = c->base;
-	if (c->lane_stride < 0)
-		a->min += c->lane_stride * (a->words - 1);
+	if (a->lane_stride < 0)
+		a->min += a->lane_stride * (a->words - 1);
 	else
-		a->max += c->lane_stride * (a->words - 1);
+		a->max += a->lane_stride * (a->words - 1);
 	for (uint32_t k = 0; k < c->num_preds; k++) {
 		a->pred[k].base = c->pred[k].base;
 		a->pred[k].lo = c->pred[k].lo;
@@ -300,13 +300,42 @@ int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
 	return 0;
 }
 
+#define COPY_MAX (1u << 22) /* words of an operand's tile that may be copied */
+
 /* ---- the array's operands ---------------------------------------------------- */
 
-static bool is_source(const struct rdu_section *s, uint32_t program)
+/* Does counter i of READ or LOAD program p move its address or a predicate? */
+static bool counter_moves(const struct rdu_unit_prog *p, uint32_t i)
 {
-	const struct rdu_cfg_program *c = &s->programs[program];
+	const struct rdu_cfg_access *c = p->body;
+	bool moves = c->stride[i] != 0;
 
-	return (c->kind == RDU_KIND_READ || c->kind == RDU_KIND_LOAD) && !c->num_in;
+	for (uint32_t k = 0; k < c->num_preds; k++)
+		moves = moves || c->pred[k].stride[i];
+	return moves && p->cfg->counter[i].step;
+}
+
+/* Copies of an operand's tiles: one for each that differs. False if there are too many. */
+static bool plan_slots(struct direct_operand *d, const struct rdu_plan *plan,
+		       const struct rdu_section *s, uint32_t first)
+{
+	const struct merge_plan *m = plan->programs[d->source].merge;
+	const struct rdu_unit_prog *p = &s->progs[m ? m->leaf[0] : d->source];
+
+	d->slots = 1;
+	for (int i = (int)first - 1; i >= (int)p->cfg->num_outer; i--) {
+		bool moves = false;
+
+		if (p->trip[i] == 1)
+			continue;
+		for (uint32_t k = 0; k < (m ? m->num : 1); k++)
+			moves = moves || counter_moves(m ? &s->progs[m->leaf[k]] : p, (uint32_t)i);
+		d->loop[d->num_loops].trip = p->trip[i];
+		d->loop[d->num_loops++].slots = moves ? d->slots : 0;
+		if (moves && __builtin_mul_overflow(d->slots, p->trip[i], &d->slots))
+			return false;
+	}
+	return true;
 }
 
 static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
@@ -314,38 +343,30 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 			uint32_t port, uint64_t steps, uint32_t words)
 {
 	uint32_t stream = array->cfg->in[port].stream, src = s->streams[stream].program;
-	const struct rdu_unit_prog *p = &s->progs[src];
-	uint32_t first = p->cfg->num_counters, k;
-	const struct rdu_cfg_access *c;
-	uint64_t n = 1, slots = 1;
+	const struct merge_plan *m = plan->programs[src].merge;
+	const struct rdu_unit_prog *p = &s->progs[m ? m->leaf[0] : src];
+	uint32_t first = p->cfg->num_counters;
+	const struct rdu_cfg_access *c = p->body;
+	uint64_t n = 1;
 	int64_t *at;
 
-	if (!is_source(s, src) || array->cfg->in[port].mask || p->cfg->out[0].mask)
+	if (!rdu_is_source(plan, s, src) || array->cfg->in[port].mask || p->cfg->out[0].mask)
 		return 0;
-	c = p->body;
 	while (n < steps && first > p->cfg->num_outer)
 		n *= p->trip[--first];
 	if (n != steps)
 		return 0;
 	d->source = src;
+	if (!plan_slots(d, plan, s, first))
+		return 0;
+	if (m)
+		return steps * plan->lanes <= COPY_MAX;
 	plan_access_base(&d->tile, s, src);
 	plan_loops(&d->tile, p, p->cfg->num_outer, first);
-
-	/* Distinct tiles: loops that move the address or a predicate. */
-	for (int i = (int)d->tile.num - 1; i >= 0; i--) {
-		bool moves = d->tile.stride[i] != 0;
-
-		for (k = 0; k < d->tile.num_preds; k++)
-			moves = moves || d->tile.pred_stride[k][i];
-		d->slot_stride[i] = moves ? slots : 0;
-		if (moves && __builtin_mul_overflow(slots, d->tile.trip[i], &slots))
-			return 0;
-	}
-	d->slots = slots;
 	d->in_place = !c->num_preds && d->tile.inside && c->lanes >= words &&
 		      (port == 1 || c->lane_stride == 1) && steps <= 1u << 15;
 	if (!d->in_place) /* too long to copy: through FIFOs */
-		return steps * plan->lanes <= 1u << 22;
+		return steps * plan->lanes <= COPY_MAX;
 	at = malloc(steps * sizeof(*at));
 	if (!at)
 		return -1;
@@ -543,7 +564,7 @@ static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struc
 		for (k = 0; k < c->num_in; k++) {
 			uint32_t src = s->streams[c->in[k].stream].program;
 
-			if (is_source(s, src) && !direct_port(plan, member[i], k) &&
+			if (rdu_is_source(plan, s, src) && !direct_port(plan, member[i], k) &&
 			    mark[src] != stamp) {
 				mark[src] = stamp;
 				il->cost += s->progs[src].iterations;
@@ -565,7 +586,7 @@ static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struc
 		for (k = 0; k < c->num_in; k++) {
 			uint32_t st = c->in[k].stream, src = s->streams[st].program;
 
-			if (mark[src] != stamp || !is_source(s, src) ||
+			if (mark[src] != stamp || !rdu_is_source(plan, s, src) ||
 			    direct_port(plan, member[i], k))
 				continue;
 			mark[src] = stamp + 1;
@@ -622,7 +643,7 @@ static int plan_islands(struct rdu_plan *plan, const struct rdu_section *s)
 	for (i = 0; i < streams; i++) {
 		const struct rdu_cfg_stream *st = &s->streams[i];
 
-		if (is_source(s, st->program))
+		if (rdu_is_source(plan, s, st->program))
 			continue;
 		for (k = 0; k < st->num_dests; k++) {
 			uint32_t a = find(parent, st->program);
@@ -636,7 +657,7 @@ static int plan_islands(struct rdu_plan *plan, const struct rdu_section *s)
 	}
 	/* Members of an island in the section's order: by counting. */
 	for (i = 0; i < n; i++)
-		if (!is_source(s, i))
+		if (!rdu_is_source(plan, s, i))
 			start[find(parent, i)]++;
 	for (i = 0, k = 0; i < n; i++) {
 		uint32_t c = start[i];
@@ -655,7 +676,7 @@ static int plan_islands(struct rdu_plan *plan, const struct rdu_section *s)
 	for (i = 0; i < n; i++) {
 		uint32_t p = s->order[i], root;
 
-		if (is_source(s, p))
+		if (rdu_is_source(plan, s, p))
 			continue;
 		root = find(parent, p);
 		sorted[start[root] + member[root]++] = p;
@@ -668,7 +689,7 @@ static int plan_islands(struct rdu_plan *plan, const struct rdu_section *s)
 			uint32_t p = s->order[st->first + k], root = find(parent, p);
 			struct island *il = &plan->islands[plan->num_islands];
 
-			if (is_source(s, p) || !member[root])
+			if (rdu_is_source(plan, s, p) || !member[root])
 				continue;
 			il->stage = i;
 			plan->num_islands++;
@@ -703,6 +724,9 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	plan->programs = calloc((size_t)n + 1, sizeof(*plan->programs));
 	if (!plan->programs)
 		goto fail;
+	for (i = 0; i < n; i++)
+		if (rdu_plan_merge(plan, s, s->order[i]))
+			goto fail;
 	for (i = 0; i < n; i++) {
 		struct program_plan *pp = &plan->programs[i];
 		const struct rdu_cfg_program *c = &s->programs[i];
@@ -713,6 +737,8 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 			rdu_make_mask(&pp->in_mask[k], pp->prog, c->in[k].mask);
 		for (k = 0; k < c->num_out; k++)
 			rdu_make_mask(&pp->out_mask[k], pp->prog, c->out[k].mask);
+		if (pp->merge)
+			continue;
 		if (rdu_kind_unit(c->kind) != RDU_UNIT_PCU)
 			plan_access(pp, s);
 		else if (rdu_plan_simd(plan, pp) ||
@@ -743,6 +769,7 @@ void rdu_plan_free(struct rdu_plan *plan)
 			free(pp->sys->operand[1].at);
 		}
 		free(pp->sys);
+		free(pp->merge);
 	}
 	free(plan->programs);
 	free(plan->islands);

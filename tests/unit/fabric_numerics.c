@@ -143,6 +143,38 @@ static uint32_t pair(void)
 }
 
 /* The array's cell, one step and several, all lanes and columns. */
+/* Rows that are copied: to lanes apart, and XORed with what is there; against one word at a time. */
+static void test_rows(const struct rdu_kernels *k)
+{
+	static uint32_t in[64 * 70], out[16384], want[16384];
+	int bad = 0;
+
+	for (int round = 0; round < 300; round++) {
+		size_t n = 1 + rnd() % 40, words = 1 + rnd() % 64, pitch = words + rnd() % 5;
+		ptrdiff_t lane = (ptrdiff_t)(rnd() % 3 ? 1 + rnd() % 90 : 0);
+		ptrdiff_t step = (ptrdiff_t)(rnd() % 2 ? 1 : rnd() % 70);
+		uint32_t value = rnd();
+
+		for (size_t i = 0; i < sizeof(in) / 4; i++)
+			in[i] = rnd();
+		for (size_t i = 0; i < sizeof(out) / 4; i++)
+			out[i] = want[i] = rnd();
+		k->scatter(n, words, out, step, lane, in, (ptrdiff_t)pitch);
+		for (size_t i = 0; i < n; i++)
+			for (size_t l = 0; l < words; l++)
+				want[i * step + l * lane] = in[i * pitch + l];
+		bad += memcmp(out, want, sizeof(out)) != 0;
+		step = (ptrdiff_t)(rnd() % 60);
+		lane = rnd() % 2 ? 1 : (ptrdiff_t)(rnd() % 30);
+		k->xor_rows(n, words, out, (ptrdiff_t)pitch, in, step, lane, value);
+		for (size_t i = 0; i < n; i++)
+			for (size_t l = 0; l < words; l++)
+				want[i * pitch + l] ^= in[i * step + l * lane] ^ value;
+		bad += memcmp(out, want, sizeof(out)) != 0;
+	}
+	ok(!bad, "%s: rows to lanes apart, rows XORed", k->name);
+}
+
 static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 {
 	int bad = 0, cases = 0;
@@ -388,6 +420,7 @@ int main(void)
 		test_accs(k);
 		test_reds(k);
 		test_packs(k);
+		test_rows(k);
 		test_mac(k, i ? 20000 : 1000, false);
 		test_mac(k, 3000, true);
 	}
