@@ -102,10 +102,10 @@ static int run_section(struct run_state *st, struct fab_fault *fault)
 	struct task *tasks = calloc((size_t)plan->num_islands + 1, sizeof(*tasks));
 	struct fab_fault *faults = calloc((size_t)plan->num_islands + 1, sizeof(*faults));
 	uint32_t *ready = calloc((size_t)s->num_stages + 1, sizeof(*ready)), num, i, k;
-	struct arena arena = { 0 };
+	struct arena *arena = rdu_pool_arena(st->run->pool);
 	int ret = -1;
 
-	if (!tasks || !faults || !ready) {
+	if (!tasks || !faults || !ready || !arena) {
 		rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
 		goto out;
 	}
@@ -140,7 +140,7 @@ static int run_section(struct run_state *st, struct fab_fault *fault)
 		qsort(tasks + w.num_serial, w.num - w.num_serial, sizeof(*tasks), by_cost);
 		for (i = 0; i < num; i++)
 			rdu_tokens_take(s, st->count, st->done, ready[i]);
-		if (!run_wave(&w, st->run->pool, &arena, cost)) {
+		if (!run_wave(&w, st->run->pool, arena, cost)) {
 			for (i = 0; !faults[i].code; i++)
 				;
 			*fault = faults[i];
@@ -168,7 +168,8 @@ out:
 	free(tasks);
 	free(faults);
 	free(ready);
-	rdu_arena_free(&arena);
+	if (arena)
+		rdu_pool_arena_back(st->run->pool, arena);
 	return ret;
 }
 

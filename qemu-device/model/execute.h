@@ -330,6 +330,11 @@ bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program,
 
 /* ---- threads ---------------------------------------------------------------- */
 
+/* An arena for a caller of rdu_pool_run(), one that was used before if there is one, NULL: no
+ * memory; and back. Pages that are there already are most of what an arena costs. */
+struct arena *rdu_pool_arena(struct rdu_pool *pool);
+void rdu_pool_arena_back(struct rdu_pool *pool, struct arena *arena);
+
 /* Calls fn(arg, task, arena of the thread) for each task < n; returns when all
  * are done. The calling thread works too, with its own arena; alone if the pool
  * is NULL or busy for somebody else. */

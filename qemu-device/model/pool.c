@@ -8,12 +8,17 @@
 #include <unistd.h>
 #include "execute.h"
 
-#define SPINS 4000 /* about 10 microseconds before a thread sleeps */
+#define SPINS 600 /* about 10 microseconds before a thread sleeps */
 
 struct worker {
 	struct rdu_pool *pool;
 	pthread_t thread;
 	struct arena arena;
+};
+
+struct kept {
+	struct arena arena;
+	struct kept *next;
 };
 
 struct rdu_pool {
@@ -22,11 +27,13 @@ struct rdu_pool {
 	pthread_cond_t work;
 	atomic_uint job; /* number of the job: changes wake the threads */
 	atomic_uint next; /* next task */
-	atomic_uint waiting; /* threads that have not yet left the job */
+	atomic_bool open; /* there may be tasks left: threads may come in */
+	atomic_uint inside; /* threads in the job, its owner not counted */
 	atomic_bool quit;
 	uint32_t num_tasks;
 	void (*fn)(void *arg, uint32_t task, struct arena *arena);
 	void *arg;
+	struct kept *kept; /* arenas of callers, between their runs */
 	unsigned int num_workers;
 	struct worker workers[];
 };
@@ -77,8 +84,12 @@ static void *worker_main(void *opaque)
 		seen = atomic_load(&pool->job);
 		if (atomic_load(&pool->quit))
 			return NULL;
-		do_tasks(pool, &w->arena);
-		atomic_fetch_sub(&pool->waiting, 1);
+		/* Who comes after the owner has closed touches nothing; who comes before is
+		 * waited for. (A late one may be let into the next job: that is as good.) */
+		atomic_fetch_add(&pool->inside, 1);
+		if (atomic_load(&pool->open))
+			do_tasks(pool, &w->arena);
+		atomic_fetch_sub(&pool->inside, 1);
 	}
 }
 
@@ -117,6 +128,37 @@ struct rdu_pool *rdu_pool_new(unsigned int threads)
 	return pool;
 }
 
+struct arena *rdu_pool_arena(struct rdu_pool *pool)
+{
+	struct kept *k = NULL;
+
+	if (pool) {
+		pthread_mutex_lock(&pool->lock);
+		k = pool->kept;
+		if (k)
+			pool->kept = k->next;
+		pthread_mutex_unlock(&pool->lock);
+	}
+	if (!k)
+		k = calloc(1, sizeof(*k));
+	return k ? &k->arena : NULL;
+}
+
+void rdu_pool_arena_back(struct rdu_pool *pool, struct arena *arena)
+{
+	struct kept *k = (struct kept *)arena; /* its first member */
+
+	if (!pool) {
+		rdu_arena_free(arena);
+		free(k);
+		return;
+	}
+	pthread_mutex_lock(&pool->lock);
+	k->next = pool->kept;
+	pool->kept = k;
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void rdu_pool_free(struct rdu_pool *pool)
 {
 	if (!pool)
@@ -126,6 +168,12 @@ void rdu_pool_free(struct rdu_pool *pool)
 	for (unsigned int i = 0; i < pool->num_workers; i++) {
 		pthread_join(pool->workers[i].thread, NULL);
 		rdu_arena_free(&pool->workers[i].arena);
+	}
+	while (pool->kept) {
+		struct kept *k = pool->kept;
+
+		pool->kept = k->next;
+		rdu_pool_arena_back(NULL, &k->arena);
 	}
 	pthread_cond_destroy(&pool->work);
 	pthread_mutex_destroy(&pool->lock);
@@ -146,11 +194,12 @@ void rdu_pool_run(struct rdu_pool *pool, uint32_t n,
 	pool->fn = fn;
 	pool->arg = arg;
 	atomic_store(&pool->next, 0);
-	atomic_store(&pool->waiting, pool->num_workers);
+	atomic_store(&pool->open, true);
 	wake(pool);
 	do_tasks(pool, own);
+	atomic_store(&pool->open, false);
 	/* Tasks are long next to a switch of threads: yield when it takes long. */
-	for (int i = 0; atomic_load(&pool->waiting); i++) {
+	for (int i = 0; atomic_load(&pool->inside); i++) {
 		relax();
 		if (i > SPINS)
 			sched_yield();
