@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The models of rdu-mkmodel, written in PyTorch: functions of weights by name and inputs by name."""
+import torch
+import torch.nn.functional as F
+
+
+def heads(x, n):
+    return x.reshape(*x.shape[:2], n, -1).transpose(1, 2)
+
+
+def attend(q, k, v, n, causal):
+    q, k, v = heads(q, n), heads(k, n), heads(v, n)
+    score = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5
+    if causal:
+        seen = torch.ones(score.shape[-2:], dtype=torch.bool).tril()
+        score = score.masked_fill(~seen, -float("inf"))
+    return (score.softmax(-1) @ v).transpose(1, 2).flatten(2)
+
+
+def block(w, h, x, n):
+    def norm(name, x):
+        return F.layer_norm(x, x.shape[-1:], w[f"{h}.{name}.weight"], w[f"{h}.{name}.bias"])
+
+    def product(name, x):
+        return x @ w[f"{h}.{name}.weight"] + w[f"{h}.{name}.bias"]
+
+    q, k, v = product("attn.c_attn", norm("ln_1", x)).chunk(3, -1)
+    x = x + product("attn.c_proj", attend(q, k, v, n, True))
+    y = product("mlp.c_fc", norm("ln_2", x))
+    y = 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y ** 3)))
+    return x + product("mlp.c_proj", y)
+
+
+def gpt_block(w, x):
+    return block(w, "h.0", x["x"], 4)
+
+
+def gpt(layers, n):
+    def run(w, x):
+        y = w["wte.weight"][x["input_ids"]] + w["wpe.weight"]
+        for i in range(layers):
+            y = block(w, f"h.{i}", y, n)
+        return F.layer_norm(y, y.shape[-1:], w["ln_f.weight"], w["ln_f.bias"]) @ w["wte.weight"].T
+    return run
+
+
+def attention(causal):
+    def run(w, x):
+        q, k, v = (x["x"] @ w[f"{p}_proj.weight"] for p in "qkv")
+        return attend(q, k, v, 2, causal) @ w["out_proj.weight"]
+    return run
+
+
+def conv(w, name, x, **k):
+    return F.conv2d(x, w[name + ".weight"], w[name + ".bias"], **k)
+
+
+def resnet(bottleneck):
+    def run(w, x):
+        y = F.max_pool2d(F.relu(conv(w, "conv1", x["x"], stride=2, padding=3)), 3, 2, 1)
+        for name in dict.fromkeys(n.rsplit(".conv", 1)[0] for n in w if n.startswith("layer") and ".conv" in n):
+            s = 2 if name[5:] in ("2.0", "3.0", "4.0") else 1
+            z = y
+            if bottleneck:
+                z = F.relu(conv(w, name + ".conv1", z))
+                z = F.relu(conv(w, name + ".conv2", z, stride=s, padding=1))
+                z = conv(w, name + ".conv3", z)
+            else:
+                z = F.relu(conv(w, name + ".conv1", z, stride=s, padding=1))
+                z = conv(w, name + ".conv2", z, padding=1)
+            if name + ".downsample.0.weight" in w:
+                y = conv(w, name + ".downsample.0", y, stride=s)
+            y = F.relu(z + y)
+        return F.linear(y.mean((2, 3)), w["fc.weight"], w["fc.bias"])
+    return run
+
+
+def unet(w, x):
+    def double(name, y):
+        return F.relu(conv(w, name + ".2", F.relu(conv(w, name + ".0", y, padding=1)), padding=1))
+
+    y, skip = x["x"], {}
+    for i in (1, 2):
+        skip[i] = double(f"down{i}", y)
+        y = F.max_pool2d(skip[i], 2)
+    y = double("bottom", y)
+    for i in (2, 1):
+        y = F.conv_transpose2d(y, w[f"up{i}.weight"], w[f"up{i}.bias"], 2)
+        y = double(f"conv{i}", torch.cat((skip[i], y), 1))
+    return conv(w, "out", y)
+
+
+def dlrm(w, x):
+    def layers(path, y, last):
+        n = sum(k.startswith(path) and k.endswith(".weight") for k in w)
+        for i in range(n):
+            y = F.linear(y, w[f"{path}.{2 * i}.weight"], w[f"{path}.{2 * i}.bias"])
+            y = F.relu(y) if last or i < n - 1 else y
+        return y
+
+    y = layers("bottom", x["dense"], True)
+    t = torch.stack([y] + [w[f"emb.{i}.weight"][ids] for i, ids in enumerate(x["sparse"])], 1)
+    z = t @ t.transpose(1, 2)
+    i, k = torch.tril_indices(t.shape[1], t.shape[1], -1)
+    return layers("top", torch.cat((y, z[:, i, k]), 1), False).sigmoid()
+
+
+def mlp(w, x):
+    y = F.relu(F.linear(x["x"], w["fc1.weight"], w["fc1.bias"]))
+    y = F.relu(F.linear(y, w["fc2.weight"], w["fc2.bias"]))
+    return F.linear(y, w["fc3.weight"], w["fc3.bias"])
+
+
+def cnn(w, x):
+    y = F.max_pool2d(F.relu(conv(w, "conv1", x["x"], padding=1)), 2)
+    y = F.max_pool2d(F.relu(conv(w, "conv2", y, padding=1)), 2)
+    y = F.relu(F.linear(y.flatten(1), w["fc1.weight"], w["fc1.bias"]))
+    return F.linear(y, w["fc2.weight"], w["fc2.bias"])
+
+
+def lstm(w, x):
+    layers, params = x["h0"].shape[0], []
+
+    def gates(a):  # ONNX: input, output, forget, cell
+        i, o, f, c = a.chunk(4)
+        return torch.cat((i, f, c, o))
+
+    for i in range(layers):
+        params += [gates(w[f"lstm.weight_ih_l{i}"][0]), gates(w[f"lstm.weight_hh_l{i}"][0])]
+        params += [gates(b) for b in w[f"lstm.bias_l{i}"][0].chunk(2)]
+    # nn.LSTM, with weights that gradients go to
+    y, hn, cn = torch._VF.lstm(x["x"], (x["h0"], x["c0"]), params, True, layers, 0.0, True, False, False)
+    return {"y": y, "hn": hn, "cn": cn}
