@@ -7,14 +7,18 @@ CFLAGS_tests/bench/onednn.c := -fopenmp
 $(eval $(call bench,gemm_bf16_1024,tests/bench/gemm_bf16_1024.c tests/bench/onednn.c \
 	tests/bench/peak.c,librdu librdumodel,-lelf -ldrm -ldnnl -lgomp))
 $(eval $(call bench,gemm_bf16_peak,tests/bench/gemm_bf16_peak.c,librdu librdumodel,-lelf -ldrm))
-$(eval $(call bench,cnn_train_step,tests/bench/cnn_train_step.c tests/bench/peak.c,\
-	librdu librdumodel,-lelf -ldrm))
+$(foreach b,cnn_train_step gpt_train_step,$(eval $(call bench,$(b),tests/bench/$(b).c \
+	tests/bench/train_step.c tests/bench/peak.c,librdu librdumodel,-lelf -ldrm)))
+tests/bench/torch-train-step: | build/stamp/torch
+$(B)/bench/cnn_train_step $(B)/bench/gpt_train_step: | tests/bench/torch-train-step
 $(eval $(call bench,stream_relu,tests/bench/stream_relu.c,librdu librdumodel,-lelf -ldrm))
 
 $(BENCHES:$(B)/bench/%=$(B)/tests/bench/%.o): | $(call packages,bench)
 $(eval $(call bench,card_queue,tests/bench/card_queue.c,librdumodel))
 
 # The fabric alone.
+CFLAGS_tests/bench/section_10k.c := -Itests/unit
+$(eval $(call bench,section_10k,tests/bench/section_10k.c,librdumodel,-lm))
 CFLAGS_tests/bench/fabric_kernels.c := -Itests/unit
 $(eval $(call bench,fabric_kernels,tests/bench/fabric_kernels.c tests/bench/peak.c,librdumodel))
 $(B)/tests/bench/fabric_kernels.o: | $(call packages,bench)
