@@ -390,7 +390,7 @@ static int unbind(struct card_queue *q, struct card_binding *b, struct rdu_failu
 static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
 	struct card_queue *q = j->q;
-	const struct rdu_patience patience = { &q->stop, q->deadline_ns };
+	struct rdu_patience patience = { .stop = &q->stop, .deadline_ns = q->deadline_ns };
 	const struct rdu_section_time *t;
 	uint64_t start = rdu_queue_clock(q);
 	struct card_binding b;
@@ -409,7 +409,10 @@ static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_f
 	t = rdu_section_time_within(s, j->args->scalars, NULL, NULL, &patience);
 	if (!t) {
 		failed = -1;
-		if (rdu_queue_continue(q, f)) /* argument registers that don't fit */
+		if (patience.too_long)
+			rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_UNSUPPORTED,
+				 j->p->sections[i].offset);
+		else if (rdu_queue_continue(q, f)) /* argument registers that don't fit */
 			rdu_fail(f, RDU_FAULT_CONFIG, RDU_CFG_E_COUNTER, j->p->sections[i].offset);
 	} else {
 		failed = rdu_queue_spend(q, &q->spent.exec, t->cycles, f) ? compute(j, i, s, &b, f)

@@ -14,7 +14,7 @@
 #define WINDOWS 4 /* places in a program that are sampled for bank conflicts */
 #define GATHER_SEED 0x9e3779b97f4a7c15ULL
 
-static unsigned int element_bytes(unsigned int format)
+unsigned int rdu_element_bytes(unsigned int format)
 {
 	switch (format) {
 	case RDU_FMT_BF16:
@@ -47,6 +47,12 @@ static void counters_at(const struct rdu_unit_prog *p, uint64_t act, uint64_t it
 	}
 }
 
+int64_t rdu_gather_guess(const struct rdu_cfg_access *a, uint64_t *random)
+{
+	*random = *random * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (int64_t)((*random >> 40) * (uint64_t)(a->index_stride ? a->index_stride : 1));
+}
+
 /* Addresses of the active lanes at one iteration; returns how many. */
 static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t *value,
 				   unsigned int lanes, uint64_t random, int64_t *addr)
@@ -73,12 +79,8 @@ static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t 
 			continue;
 		addr[n] = (int64_t)((uint64_t)base + (uint64_t)a->lane_stride * l);
 		if (a->flags & RDU_ACCESS_GATHER) {
-			/* The indices are data: take them as evenly spread. */
-			random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-			addr[n] =
-				(int64_t)((uint64_t)addr[n] +
-					  (random >>
-					   40) * (uint64_t)(a->index_stride ? a->index_stride : 1));
+			addr[n] = (int64_t)((uint64_t)addr[n] +
+					    (uint64_t)rdu_gather_guess(a, &random));
 		}
 		n++;
 	}
@@ -138,6 +140,22 @@ double rdu_bank_cycles(const struct rdu_section *s, uint32_t program)
 		return 1;
 	/* An add reads the word before it writes it. */
 	return (double)sum / (double)samples * (a->flags & RDU_ACCESS_ADD ? 2 : 1);
+}
+
+uint32_t rdu_bank_lanes(const struct rdu_section *s, const struct rdu_cfg_access *a, unsigned int n)
+{
+	uint64_t stride = (uint64_t)(a->lane_stride < 0 ? -a->lane_stride : a->lane_stride);
+	uint64_t common = s->chip.pmu_banks, t = stride, r, places, cycles = 1;
+
+	while (t) {
+		r = common % t;
+		common = t;
+		t = r;
+	}
+	places = s->chip.pmu_banks / common; /* banks that lanes fall on, one after another */
+	if (stride && n > places) /* no two lanes hold the same word */
+		cycles = (n + places - 1) / places;
+	return (uint32_t)(a->flags & RDU_ACCESS_ADD ? 2 * cycles : cycles);
 }
 
 /* ---- bursts ------------------------------------------------------------------ */
@@ -218,7 +236,7 @@ static uint64_t activation_bursts(const struct rdu_section *s, const struct rdu_
 				  unsigned int shift)
 {
 	const struct rdu_cfg_access *a = p->body;
-	unsigned int bytes = element_bytes(a->format), lanes = s->chip.lanes;
+	unsigned int bytes = rdu_element_bytes(a->format), lanes = s->chip.lanes;
 	int64_t value[RDU_MAX_COUNTERS], addr[RDU_MAX_LANES];
 	bool whole = !a->num_preds && !(a->flags & RDU_ACCESS_GATHER) && a->lane_stride == 1;
 	struct burst_buffer bb;
@@ -267,7 +285,7 @@ static bool burst_key_of(const struct rdu_unit_prog *p, uint64_t activation, uin
 	counters_at(p, activation, 0, value);
 	for (i = 0; i < p->cfg->num_counters; i++)
 		at += (uint64_t)a->stride[i] * (uint64_t)value[i];
-	key->offset = at * element_bytes(a->format) % burst;
+	key->offset = at * rdu_element_bytes(a->format) % burst;
 	for (k = 0; k < a->num_preds; k++) {
 		int64_t first = a->pred[k].base, lo, hi, far;
 
@@ -290,7 +308,8 @@ static bool burst_key_of(const struct rdu_unit_prog *p, uint64_t activation, uin
 }
 
 #define KEYS 1024 /* kept of one program; a power of two */
-#define BURST_VECTORS (1u << 22) /* vectors of one program that are looked at */
+#define BURST_VECTORS (1u << 22) /* vectors of one program that are looked at, */
+#define ALL_VECTORS (1u << 26) /* and of all of them */
 
 struct burst_memo {
 	struct burst_key key[KEYS];
@@ -317,16 +336,18 @@ static unsigned int memo_place(const struct burst_memo *m, const struct burst_ke
  * long to look at, more than BURST_VECTORS vectors, is taken to go on as it began; so
  * are the vectors of a gather, whose indices are data.
  */
-static int count_bursts(const struct rdu_section *s, const struct rdu_unit_prog *p, double *bursts)
+static int count_bursts(const struct rdu_section *s, const struct rdu_unit_prog *p, uint64_t budget,
+			double *bursts)
 {
 	const struct rdu_cfg_access *a = p->body;
 	bool gather = a->flags & RDU_ACCESS_GATHER;
-	uint64_t budget = gather ? 256 : BURST_VECTORS, act, sum = 0;
+	uint64_t act, sum = 0;
 	struct burst_memo *memo = calloc(1, sizeof(*memo));
 	unsigned int shift = 0;
 
 	if (!memo)
 		return -1;
+	budget = gather ? 256 : budget;
 	while (1u << shift < s->chip.dram_burst)
 		shift++;
 	if (p->iterations > budget) {
@@ -452,7 +473,7 @@ static void cost_systolic(const struct rdu_chip *chip, const struct rdu_unit_pro
 		c->bound = RDU_BOUND_PORT;
 	}
 	/* The wave crosses the array, the last result drains. */
-	c->latency = chip->lanes + b->cols + b->cols + stages_latency(chip, b->tail, b->num_tail);
+	c->latency = chip->lanes + b->cols + stages_latency(chip, b->tail, b->num_tail);
 	c->macs = p->iterations * chip->lanes * b->cols * (b->mode == RDU_SYS_BF16 ? 2 : 4);
 	c->flops = 0;
 }
@@ -472,14 +493,14 @@ static void cost_pmu(const struct rdu_section *s, uint32_t i, const struct rdu_u
 	c->latency = s->chip.pmu_cycles;
 }
 
-static int cost_agcu(const struct rdu_section *s, const struct rdu_unit_prog *p,
+static int cost_agcu(const struct rdu_section *s, const struct rdu_unit_prog *p, uint64_t vectors,
 		     struct rdu_prog_cost *c)
 {
 	const struct rdu_cfg_access *a = p->body;
 	double all, each;
 	uint64_t bursts;
 
-	if (count_bursts(s, p, &all))
+	if (count_bursts(s, p, vectors, &all))
 		return -1;
 	if (a->flags & RDU_ACCESS_ADD)
 		all *= 2; /* read, then written */
@@ -710,7 +731,8 @@ static int drop_private_uses(const struct rdu_section *s, struct rdu_costs *c)
 
 int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
 {
-	uint32_t n = s->hdr->programs.count, i;
+	uint32_t n = s->hdr->programs.count, agcus = 0, i;
+	uint64_t vectors;
 	unsigned int pmus = rdu_chip_pmus_per_tile(&s->chip);
 	uint64_t *first = calloc(n + 1, sizeof(*first)), *end = calloc(n + 1, sizeof(*end));
 
@@ -722,6 +744,10 @@ int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
 	c->dram_rate = (double)s->chip.dram_mbps * 1e3 / (double)s->chip.clock_khz;
 	if (!first || !end || !c->prog || !c->stage || !c->uses)
 		goto fail;
+	for (i = 0; i < n; i++)
+		agcus += s->progs[i].cfg->kind >= RDU_KIND_LOAD;
+	vectors = ALL_VECTORS / (agcus ? agcus : 1);
+	vectors = vectors < BURST_VECTORS ? vectors : BURST_VECTORS;
 	for (i = 0; i < n; i++) {
 		const struct rdu_unit_prog *p = &s->progs[i];
 		struct rdu_prog_cost *pc = &c->prog[i];
@@ -739,7 +765,7 @@ int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
 			cost_pmu(s, i, p, pc);
 			break;
 		default:
-			if (cost_agcu(s, p, pc))
+			if (cost_agcu(s, p, vectors, pc))
 				goto fail;
 			break;
 		}

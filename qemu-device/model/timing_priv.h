@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What one activation costs. timing_cost.c derives it from the unit programs,
- * timing.c plays the activations against each other.
+ * What one activation costs alone (timing_cost.c), and off-chip memory
+ * (timing_memory.c). timing_flow.h has unit programs at work, timing.c asks.
  */
 #ifndef RDU_TIMING_PRIV_H
 #define RDU_TIMING_PRIV_H
@@ -48,18 +48,56 @@ struct rdu_costs {
 int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c);
 void rdu_costs_free(struct rdu_costs *c);
 
+unsigned int rdu_element_bytes(unsigned int format);
+/* An access of n lanes of a scratchpad: cycles it holds its side. */
+uint32_t rdu_bank_lanes(const struct rdu_section *s, const struct rdu_cfg_access *a,
+			unsigned int n);
+/* Elements that an index, which is data, adds: indices are taken as evenly spread. */
+int64_t rdu_gather_guess(const struct rdu_cfg_access *a, uint64_t *random);
+
+/* ---- off-chip memory (timing_memory.c) --------------------------------------- */
+
+struct rdu_memory;
+
+/* done: a read burst is back with whoever asked, in that cycle. NULL: no memory. */
+struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip,
+				  void (*done)(void *opaque, uint32_t who, uint64_t cycle),
+				  void *opaque);
+void rdu_memory_free(struct rdu_memory *m);
+/* From a request until its burst is back, at the least; until a write is accepted. */
+uint32_t rdu_memory_read_cycles(const struct rdu_memory *m);
+uint32_t rdu_memory_write_cycles(const struct rdu_memory *m);
+/* From the refresh of one channel to that of the next. */
+uint32_t rdu_memory_refresh_cycles(const struct rdu_memory *m);
+/* Asks for a burst, by its number; false: the channel can't take it before `until`,
+ * which is where rdu_memory_run() goes next. */
+bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t cycle,
+		    uint64_t until, uint32_t who);
+/* All that happens before `cycle`. */
+void rdu_memory_run(struct rdu_memory *m, uint64_t cycle);
+bool rdu_memory_idle(const struct rdu_memory *m);
+/* Nothing more will come after `cycle`; when all is written. */
+uint64_t rdu_memory_drain(struct rdu_memory *m, uint64_t cycle);
+
+/* ---- */
+
 /* rdu_section_time() that can be told to give up, for a card whose guest may have
  * made a section that takes long to time. NULL then, too; nothing is kept. */
 struct rdu_patience {
 	const _Atomic bool *stop; /* NULL: none */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
+	uint64_t steps; /* of the simulation, at most; 0: RDU_TIMING_STEPS */
+	bool too_long; /* it would take more steps, or more cycles than the clock has */
 };
+
+#define RDU_TIMING_STEPS (1ull << 31) /* some minutes of a host */
+#define RDU_TIMING_CYCLES 4000000000000000000ull /* no section takes more */
 
 const struct rdu_section_time *
 rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
 			void (*trace)(void *opaque, uint32_t stage, uint32_t activation,
 				      uint64_t start, uint64_t end),
-			void *opaque, const struct rdu_patience *patience);
+			void *opaque, struct rdu_patience *patience);
 
 /* Cycles of one vector access: the most words that fall on one bank, averaged
  * over a sample of iterations. Exposed for tests. */

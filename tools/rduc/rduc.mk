@@ -23,7 +23,7 @@ $(eval $(call program,rduc,tools/rduc/main.c,librduc librdu librdumodel,$(RDUC_L
 $(eval $(call program,rdu-mkmodel,$(MKMODEL_SRCS),librduc librdu librdumodel,$(RDUC_LDLIBS)))
 
 rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc librdu librdumodel,$(RDUC_LDLIBS)))
-$(foreach t,$(wildcard tests/unit/rduc_*.c),$(call rduc_test,$(t)))
+$(foreach t,$(wildcard tests/unit/rduc_*.c) tests/unit/timing_laws.c,$(call rduc_test,$(t)))
 
 ifneq ($(wildcard tests/fuzz/fuzz_onnx.c),)
 $(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc librdu,$(RDUC_LDLIBS)))

@@ -73,7 +73,7 @@ int be_time(struct backend *be, struct uimage *im)
 	t = rdu_section_time(s, NULL, NULL, NULL);
 	if (!t) {
 		rdu_section_free(s);
-		return be_error(be, "%s: no time for this section", im->name);
+		return be_error(be, "%s: no time for this section: it takes too long to simulate", im->name);
 	}
 	im->cycles = t->cycles;
 	im->dram_bytes = t->dram_bytes;

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Off-chip memory in modelled time: each channel goes from event to event (a burst
+ * asked for, a column command, a row command, a refresh), never clock by clock. All
+ * requests up to a cycle are known before it is asked to go there, as the fabric learns
+ * of a burst no sooner than the memory's latency after it asked.
+ *
+ * Per bank and direction the requests stand in line by age; a bank remembers the oldest
+ * one that its open row serves. So a step looks at banks, not at requests.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "timing_priv.h"
+
+#define BANKS 64
+#define GROUPS 16
+#define NEVER INT64_MAX
+
+enum { READ, WRITE };
+
+struct node {
+	int64_t row, there; /* since which tick it is held */
+	uint32_t order, who;
+	int32_t next;
+	uint8_t bank, dir;
+};
+
+struct bank {
+	int64_t row; /* -1: none is open */
+	int64_t activate_at, precharge_at, column_at; /* ticks, no sooner */
+	int32_t head[2], tail[2], hit[2]; /* by direction; -1: none */
+};
+
+struct channel {
+	struct bank bank[BANKS];
+	uint64_t want[2], hits[2]; /* bit b: bank b has requests; its open row serves one */
+	uint32_t held[2], coming[2]; /* requests there, and on their way */
+	int64_t now;
+	int64_t column_at, row_at, turn_at[2], activate_at, activated[4], refresh_at;
+	struct {
+		int64_t column_at, read_at, activate_at;
+	} group[GROUPS];
+	int64_t last_read;
+	unsigned int newest; /* in activated[] */
+	bool draining;
+	/* The next row command, as long as nothing changes that could bring another. */
+	int64_t next_row_at;
+	unsigned int next_row_bank;
+	bool row_known;
+	uint32_t order;
+	int32_t *arrival; /* by the tick they arrive at */
+	uint32_t num_arrivals, first_arrival;
+	int32_t unused; /* list of free nodes */
+	struct node *node;
+};
+
+struct rdu_memory {
+	struct rdu_chip chip;
+	uint32_t columns, nodes; /* nodes: requests of a channel, held or not yet there */
+	double tick; /* in cycles */
+	double read_cycles; /* from the column command until the fabric has the burst */
+	uint32_t write_cycles; /* until a write is in order with all that follows */
+	/* the chip's times in ticks */
+	int64_t cwl, burst, ccd_l, rcd, rp, ras, rc, rrd_s, rrd_l, faw, wtr_s, wtr_l, rtp, rtw, wr,
+		rfc, refi, idle;
+	bool flush; /* nothing more will come: held writes go at once */
+	void (*done)(void *opaque, uint32_t who, uint64_t cycle);
+	void *opaque;
+	struct channel *channel;
+};
+
+static int64_t ticks(const struct rdu_chip *chip, uint64_t ps)
+{
+	return (int64_t)((ps + chip->dram_tck - 1) / chip->dram_tck);
+}
+
+static void set_times(struct rdu_memory *m, const struct rdu_chip *c)
+{
+	double ps = (double)c->clock_khz / 1e9, extra; /* cycles in a picosecond */
+
+	m->tick = c->dram_tck * ps;
+	/* Controller and wires: what dram_latency has beyond the device's. */
+	extra = c->dram_latency - c->dram_trcd * ps - (c->dram_cl + c->dram_tccd_s) * m->tick;
+	if (extra < 0)
+		extra = 0;
+	m->read_cycles = (c->dram_cl + c->dram_tccd_s) * m->tick + extra;
+	m->write_cycles = (uint32_t)(extra + 0.999);
+	m->cwl = c->dram_cwl;
+	m->burst = c->dram_tccd_s;
+	m->ccd_l = c->dram_tccd_l;
+	m->rtw = c->dram_trtw;
+	m->rcd = ticks(c, c->dram_trcd);
+	m->rp = ticks(c, c->dram_trp);
+	m->ras = ticks(c, c->dram_tras);
+	m->rc = ticks(c, c->dram_trc);
+	m->rrd_s = ticks(c, c->dram_trrd_s);
+	m->rrd_l = ticks(c, c->dram_trrd_l);
+	m->faw = ticks(c, c->dram_tfaw);
+	m->wtr_s = ticks(c, c->dram_twtr_s);
+	m->wtr_l = ticks(c, c->dram_twtr_l);
+	m->rtp = ticks(c, c->dram_trtp);
+	m->wr = ticks(c, c->dram_twr);
+	m->rfc = ticks(c, c->dram_trfc);
+	m->refi = ticks(c, c->dram_trefi);
+	m->idle = (int64_t)(c->dram_drain_idle / m->tick);
+}
+
+static int channel_new(struct rdu_memory *m, uint32_t c)
+{
+	struct channel *ch = &m->channel[c];
+
+	ch->node = calloc(m->nodes, sizeof(*ch->node));
+	ch->arrival = calloc(m->nodes, sizeof(*ch->arrival));
+	if (!ch->node || !ch->arrival)
+		return -1;
+	for (int b = 0; b < BANKS; b++)
+		ch->bank[b] = (struct bank){
+			.row = -1, .head = { -1, -1 }, .tail = { -1, -1 }, .hit = { -1, -1 }
+		};
+	for (int i = 0; i < 4; i++)
+		ch->activated[i] = -m->faw;
+	/* One after another, not all channels at once. */
+	ch->refresh_at = m->refi * (c + 1) / m->chip.dram_channels;
+	for (uint32_t i = 0; i < m->nodes; i++)
+		ch->node[i].next = (int32_t)(i + 1);
+	ch->node[m->nodes - 1].next = -1;
+	return 0;
+}
+
+struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip,
+				  void (*done)(void *opaque, uint32_t who, uint64_t cycle),
+				  void *opaque)
+{
+	struct rdu_memory *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return NULL;
+	m->chip = *chip;
+	m->columns = chip->dram_row / chip->dram_burst;
+	m->nodes = 4 * chip->dram_queue + 256;
+	m->done = done;
+	m->opaque = opaque;
+	set_times(m, chip);
+	m->channel = calloc(chip->dram_channels, sizeof(*m->channel));
+	for (uint32_t c = 0; m->channel && c < chip->dram_channels; c++) {
+		if (channel_new(m, c)) {
+			rdu_memory_free(m);
+			return NULL;
+		}
+	}
+	if (m->channel)
+		return m;
+	free(m);
+	return NULL;
+}
+
+void rdu_memory_free(struct rdu_memory *m)
+{
+	if (!m)
+		return;
+	for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
+		free(m->channel[c].node);
+		free(m->channel[c].arrival);
+	}
+	free(m->channel);
+	free(m);
+}
+
+uint32_t rdu_memory_write_cycles(const struct rdu_memory *m)
+{
+	return m->write_cycles;
+}
+
+uint32_t rdu_memory_read_cycles(const struct rdu_memory *m)
+{
+	return (uint32_t)m->read_cycles;
+}
+
+uint32_t rdu_memory_refresh_cycles(const struct rdu_memory *m)
+{
+	return (uint32_t)((double)m->refi * m->tick / m->chip.dram_channels) + 1;
+}
+
+/* ---- requests ------------------------------------------------------------------ */
+
+/*
+ * Of a burst's number, from its lowest digit: channel, bank group, burst of the row,
+ * bank of the group, row. The bank is exclusive-ored with the row, so that rows that
+ * are a power of two apart do not all meet in one bank.
+ */
+static struct channel *place(const struct rdu_memory *m, uint64_t burst, int64_t *row,
+			     uint32_t *bank)
+{
+	struct channel *ch = &m->channel[burst % m->chip.dram_channels];
+	uint32_t each = m->chip.dram_banks / m->chip.dram_groups, group, in_group;
+
+	burst /= m->chip.dram_channels;
+	group = burst % m->chip.dram_groups;
+	burst /= m->chip.dram_groups;
+	burst /= m->columns;
+	in_group = burst % each;
+	burst /= each;
+	*row = (int64_t)burst;
+	*bank = (uint32_t)((in_group ^ burst) % each) * m->chip.dram_groups + group;
+	return ch;
+}
+
+bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t cycle,
+		    uint64_t until, uint32_t who)
+{
+	uint32_t bank, place_in, room;
+	int64_t row, at;
+	struct channel *ch = place(m, burst, &row, &bank);
+	struct node *n;
+	int32_t i;
+
+	/* What it can serve until then makes room. */
+	room = m->chip.dram_queue +
+	       (uint32_t)((double)(until - cycle) / ((double)m->burst * m->tick));
+	if (ch->held[write] + ch->coming[write] >= room || ch->unused < 0)
+		return false;
+	i = ch->unused;
+	n = &ch->node[i];
+	ch->unused = n->next;
+	at = (int64_t)((double)cycle / m->tick);
+	*n = (struct node){ .row = row,
+			    .there = at > ch->now ? at : ch->now,
+			    .who = who,
+			    .next = -1,
+			    .bank = (uint8_t)bank,
+			    .dir = write };
+	ch->coming[write]++;
+	if (ch->first_arrival == ch->num_arrivals)
+		ch->first_arrival = ch->num_arrivals = 0;
+	if (ch->num_arrivals == m->nodes) {
+		ch->num_arrivals -= ch->first_arrival;
+		memmove(ch->arrival, ch->arrival + ch->first_arrival,
+			ch->num_arrivals * sizeof(*ch->arrival));
+		ch->first_arrival = 0;
+	}
+	place_in = ch->num_arrivals++;
+	while (place_in > ch->first_arrival &&
+	       ch->node[ch->arrival[place_in - 1]].there > n->there) {
+		ch->arrival[place_in] = ch->arrival[place_in - 1];
+		place_in--;
+	}
+	ch->arrival[place_in] = i;
+	return true;
+}
+
+static void set_bit(uint64_t *mask, unsigned int bit, bool to)
+{
+	*mask = (*mask & ~(1ull << bit)) | (uint64_t)to << bit;
+}
+
+/* Finds the oldest request of the open row, from node i on. */
+static void find_hit(struct channel *ch, unsigned int b, int dir, int32_t i)
+{
+	struct bank *bank = &ch->bank[b];
+
+	ch->row_known = false;
+	while (i >= 0 && ch->node[i].row != bank->row)
+		i = ch->node[i].next;
+	bank->hit[dir] = i;
+	set_bit(&ch->hits[dir], b, i >= 0);
+}
+
+static void admit(struct channel *ch)
+{
+	while (ch->first_arrival < ch->num_arrivals) {
+		int32_t i = ch->arrival[ch->first_arrival];
+		struct node *n = &ch->node[i];
+		struct bank *bank = &ch->bank[n->bank];
+		unsigned int dir = n->dir;
+
+		if (n->there > ch->now)
+			return;
+		ch->first_arrival++;
+		ch->coming[dir]--;
+		ch->held[dir]++;
+		n->order = ch->order++;
+		if (bank->tail[dir] >= 0)
+			ch->node[bank->tail[dir]].next = i;
+		else
+			bank->head[dir] = i;
+		bank->tail[dir] = i;
+		ch->want[dir] |= 1ull << n->bank;
+		if (bank->hit[dir] < 0 && bank->row == n->row) {
+			bank->hit[dir] = i;
+			ch->hits[dir] |= 1ull << n->bank;
+		}
+		ch->row_known &= ch->hits[dir] >> n->bank & 1;
+		if (dir == READ)
+			ch->last_read = ch->now;
+	}
+}
+
+static void take_out(struct channel *ch, unsigned int b, int dir, int32_t i)
+{
+	struct bank *bank = &ch->bank[b];
+	int32_t before = -1, k;
+
+	for (k = bank->head[dir]; k != i; k = ch->node[k].next)
+		before = k;
+	k = ch->node[i].next;
+	if (before < 0)
+		bank->head[dir] = k;
+	else
+		ch->node[before].next = k;
+	if (k < 0)
+		bank->tail[dir] = before;
+	set_bit(&ch->want[dir], b, bank->head[dir] >= 0);
+	ch->held[dir]--;
+	ch->node[i].next = ch->unused;
+	ch->unused = i;
+	if (k >= 0 && ch->node[k].row == bank->row)
+		bank->hit[dir] = k; /* as most often */
+	else
+		find_hit(ch, b, dir, k);
+}
+
+/* ---- commands ------------------------------------------------------------------ */
+
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The next column command: of those that can go first, the oldest. */
+static int64_t next_column(const struct rdu_memory *m, const struct channel *ch, int dir,
+			   unsigned int *which)
+{
+	int64_t from = later(later(ch->column_at, ch->turn_at[dir]), ch->now), best = NEVER;
+	uint64_t left = ch->hits[dir];
+	uint32_t order = 0;
+
+	for (; left; left &= left - 1) {
+		unsigned int b = (unsigned int)__builtin_ctzll(left);
+		const struct bank *bank = &ch->bank[b];
+		int64_t at = later(from, bank->column_at);
+		uint32_t age = ch->node[bank->hit[dir]].order;
+
+		at = later(at, ch->group[b % m->chip.dram_groups].column_at);
+		if (dir == READ)
+			at = later(at, ch->group[b % m->chip.dram_groups].read_at);
+		if (at < best || (at == best && (int32_t)(age - order) < 0)) {
+			best = at;
+			order = age;
+			*which = b;
+		}
+	}
+	return best;
+}
+
+/* The next activate or precharge, of the banks whose open row nobody wants. */
+static int64_t next_row(const struct rdu_memory *m, const struct channel *ch, int dir,
+			unsigned int *which)
+{
+	uint64_t left = ch->want[dir] & ~ch->hits[dir];
+	uint32_t order = 0;
+	int64_t from = later(ch->now, ch->row_at), best = NEVER, activate;
+
+	activate =
+		later(from, later(ch->activate_at, ch->activated[(ch->newest + 3) & 3] + m->faw));
+	for (; left; left &= left - 1) {
+		unsigned int b = (unsigned int)__builtin_ctzll(left);
+		const struct bank *bank = &ch->bank[b];
+		int64_t group_at = ch->group[b % m->chip.dram_groups].activate_at;
+		int64_t at = bank->row < 0 ? later(later(activate, group_at), bank->activate_at)
+					   : later(from, bank->precharge_at);
+		uint32_t age = ch->node[bank->head[dir]].order;
+
+		if (at < best || (at == best && (int32_t)(age - order) < 0)) {
+			best = at;
+			order = age;
+			*which = b;
+		}
+	}
+	return best;
+}
+
+static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned int b)
+{
+	struct bank *bank = &ch->bank[b];
+	int32_t i = bank->hit[dir];
+	uint32_t who = ch->node[i].who;
+
+	take_out(ch, b, dir, i);
+	ch->column_at = ch->now + m->burst;
+	ch->group[b % m->chip.dram_groups].column_at = ch->now + m->ccd_l;
+	if (dir == WRITE) {
+		int64_t end = ch->now + m->cwl + m->burst;
+
+		bank->precharge_at = later(bank->precharge_at, end + m->wr);
+		ch->turn_at[READ] = end + m->wtr_s;
+		ch->group[b % m->chip.dram_groups].read_at = end + m->wtr_l;
+		return;
+	}
+	bank->precharge_at = later(bank->precharge_at, ch->now + m->rtp);
+	ch->turn_at[WRITE] = ch->now + m->rtw;
+	m->done(m->opaque, who, (uint64_t)((double)ch->now * m->tick + m->read_cycles) + 1);
+}
+
+static void open_row(struct channel *ch, unsigned int b, int64_t row)
+{
+	ch->bank[b].row = row;
+	for (int dir = 0; dir < 2; dir++)
+		find_hit(ch, b, dir, row < 0 ? -1 : ch->bank[b].head[dir]);
+}
+
+static void row_command(struct rdu_memory *m, struct channel *ch, int dir, unsigned int b)
+{
+	struct bank *bank = &ch->bank[b];
+
+	ch->row_at = ch->now + 1;
+	if (bank->row >= 0) {
+		open_row(ch, b, -1);
+		bank->activate_at = later(bank->activate_at, ch->now + m->rp);
+		return;
+	}
+	open_row(ch, b, ch->node[bank->head[dir]].row);
+	bank->column_at = ch->now + m->rcd;
+	bank->precharge_at = ch->now + m->ras;
+	bank->activate_at = ch->now + m->rc;
+	ch->activate_at = ch->now + m->rrd_s;
+	ch->group[b % m->chip.dram_groups].activate_at = ch->now + m->rrd_l;
+	ch->newest = (ch->newest + 3) & 3;
+	ch->activated[ch->newest] = ch->now;
+}
+
+/* All banks at once, when each may be closed. False: not before `until`. */
+static bool refresh(struct rdu_memory *m, struct channel *ch, int64_t until)
+{
+	int64_t at = later(ch->now, ch->refresh_at);
+
+	for (uint32_t b = 0; b < m->chip.dram_banks; b++)
+		if (ch->bank[b].row >= 0)
+			at = later(at, ch->bank[b].precharge_at);
+	if (at >= until)
+		return false;
+	for (uint32_t b = 0; b < m->chip.dram_banks; b++) {
+		bool open = ch->bank[b].row >= 0;
+
+		if (open)
+			open_row(ch, b, -1);
+		ch->bank[b].activate_at =
+			later(ch->bank[b].activate_at, at + (open ? m->rp : 0) + m->rfc);
+	}
+	ch->row_known = false;
+	ch->now = at + 1;
+	ch->refresh_at += m->refi;
+	return true;
+}
+
+/* Reads go first; writes when there are many, or nothing else to do. */
+static void choose_direction(const struct rdu_memory *m, struct channel *ch)
+{
+	bool before = ch->draining;
+
+	if (ch->draining)
+		ch->draining = ch->held[WRITE] > (ch->held[READ] ? m->chip.dram_drain_low : 0);
+	else
+		ch->draining = ch->held[WRITE] >= m->chip.dram_drain_high ||
+			       (!ch->held[READ] && ch->held[WRITE] &&
+				(m->flush || ch->now > ch->last_read + m->idle));
+	ch->row_known &= ch->draining == before;
+}
+
+/* One event before `until`; false: there is none. */
+static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until)
+{
+	unsigned int col = 0, row = 0;
+	int64_t at_col, at_row, at = ch->refresh_at;
+
+	admit(ch);
+	choose_direction(m, ch);
+	at_col = next_column(m, ch, ch->draining, &col);
+	if (!ch->row_known) {
+		ch->next_row_at = next_row(m, ch, ch->draining, &ch->next_row_bank);
+		ch->row_known = true;
+	}
+	at_row = later(ch->next_row_at, ch->now);
+	row = ch->next_row_bank;
+	if (ch->first_arrival < ch->num_arrivals)
+		at = at < ch->node[ch->arrival[ch->first_arrival]].there
+			     ? at
+			     : ch->node[ch->arrival[ch->first_arrival]].there;
+	if (!ch->draining && !ch->held[READ] && ch->held[WRITE] && ch->last_read + m->idle + 1 < at)
+		at = ch->last_read + m->idle + 1;
+	if (at <= at_col && at <= at_row) {
+		if (at >= ch->refresh_at)
+			return refresh(m, ch, until);
+		if (at >= until)
+			return false;
+		ch->now = later(ch->now, at);
+		return true;
+	}
+	at = at_col <= at_row ? at_col : at_row;
+	if (at >= until)
+		return false;
+	ch->now = at;
+	if (at_col <= at_row)
+		column(m, ch, ch->draining, col);
+	else
+		row_command(m, ch, ch->draining, row);
+	return true;
+}
+
+void rdu_memory_run(struct rdu_memory *m, uint64_t cycle)
+{
+	int64_t until = (int64_t)((double)cycle / m->tick);
+
+	for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
+		struct channel *ch = &m->channel[c];
+
+		while (channel_step(m, ch, until))
+			;
+		ch->now = later(ch->now, until);
+	}
+}
+
+bool rdu_memory_idle(const struct rdu_memory *m)
+{
+	for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
+		const struct channel *ch = &m->channel[c];
+
+		if (ch->held[READ] + ch->coming[READ] + ch->held[WRITE] + ch->coming[WRITE])
+			return false;
+	}
+	return true;
+}
+
+uint64_t rdu_memory_drain(struct rdu_memory *m, uint64_t cycle)
+{
+	int64_t last = 0;
+
+	rdu_memory_run(m, cycle);
+	m->flush = true;
+	for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
+		struct channel *ch = &m->channel[c];
+
+		while (ch->held[READ] + ch->coming[READ] + ch->held[WRITE] + ch->coming[WRITE]) {
+			if (!channel_step(m, ch, NEVER))
+				break;
+			last = later(last, ch->now);
+		}
+	}
+	last = (int64_t)((double)(last + 1) * m->tick) + 1;
+	return (uint64_t)last > cycle ? (uint64_t)last : cycle;
+}
