@@ -13,6 +13,7 @@
 #   make sensitivities  which assumed numbers carry the results; writes that page, too
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
+#   make agreement  the card's clock against the cycle-by-cycle simulator, over 500 sections
 #   make fuzz-diff  random models against other judges, for so long
 #   make install    library, tools and man pages, under DESTDIR and PREFIX
 #   make help       the list with the variables
@@ -344,6 +345,7 @@ help:
 	@echo '                numbers carry it: writes the pages of those names in Documentation'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
 	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
+	@echo 'make agreement  the card'\''s clock against the cycle-by-cycle simulator, over 500 sections'
 	@echo 'make fuzz-diff  random models against other judges for FUZZ_SECONDS=60 (FUZZ_SEED=N: again)'
 	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
 	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'
