@@ -13,4 +13,4 @@ CONFORMANCE += tests/cycle/bits tests/cycle/whole-programs
 
 .PHONY: agreement
 agreement: $(B)/bin/rdu-agreement
-	$(Q)$< 0 320
+	$(Q)$< 0 360
