@@ -123,6 +123,10 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		 void (*trace)(void *opaque, uint32_t stage, uint32_t activation,
 			       uint64_t start, uint64_t end),
 		 void *opaque);
+/* As rdu_section_time(), for who has no use for a time of more than `cycles`, not 0: NULL then,
+ * and *longer is true. That is found out before the section was simulated to its end. */
+const struct rdu_section_time *rdu_section_time_below(struct rdu_section *section, uint64_t cycles,
+						      bool *longer);
 uint64_t rdu_pload_cycles(const struct rdu_chip *chip, uint64_t image_size);
 uint64_t rdu_aload_cycles(const struct rdu_chip *chip, uint32_t segments);
 

@@ -114,7 +114,8 @@ static void time_free(struct rdu_time_cache *t)
  * numbers in it that are for people. The oldest leave first.
  */
 #define KEPT 128 /* results */
-#define KEPT_SIZE (512u << 10) /* bytes of a key: larger images are timed each time */
+#define KEPT_BYTES (64u << 20) /* of all keys */
+#define KEPT_SIZE (16u << 20) /* of a key: larger images are timed each time */
 
 struct kept_key {
 	unsigned char *bytes; /* the chip, then the image */
@@ -128,7 +129,8 @@ static struct {
 		struct kept_key key;
 		struct rdu_time_cache *time;
 	} entry[KEPT];
-	unsigned int next; /* to be replaced */
+	unsigned int first, num; /* the oldest; how many there are */
+	size_t bytes;
 } kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* -1: no memory. */
@@ -185,26 +187,44 @@ static struct rdu_time_cache *find_kept(const struct kept_key *key)
 	return t;
 }
 
+/* Caller holds kept.lock; what the oldest was, for free() and release() without it. */
+static struct rdu_time_cache *forget_oldest(unsigned char **bytes)
+{
+	struct rdu_time_cache *t = kept.entry[kept.first].time;
+
+	*bytes = kept.entry[kept.first].key.bytes;
+	kept.bytes -= kept.entry[kept.first].key.size;
+	memset(&kept.entry[kept.first], 0, sizeof(kept.entry[0]));
+	kept.first = (kept.first + 1) % KEPT;
+	kept.num--;
+	return t;
+}
+
 /* Keeps it, and the key, which is the table's from now on. */
 static void keep(const struct kept_key *key, struct rdu_time_cache *t)
 {
-	struct kept_key old_key;
-	struct rdu_time_cache *old;
+	unsigned int place;
 
 	if (key->size > KEPT_SIZE) {
 		free(key->bytes);
 		return;
 	}
 	pthread_mutex_lock(&kept.lock);
-	old = kept.entry[kept.next].time;
-	old_key = kept.entry[kept.next].key;
-	kept.entry[kept.next].time = t;
-	kept.entry[kept.next].key = *key;
+	while (kept.num == KEPT || kept.bytes + key->size > KEPT_BYTES) {
+		unsigned char *bytes;
+		struct rdu_time_cache *old = forget_oldest(&bytes);
+
+		pthread_mutex_unlock(&kept.lock);
+		free(bytes);
+		release(old);
+		pthread_mutex_lock(&kept.lock);
+	}
+	place = (kept.first + kept.num++) % KEPT;
+	kept.entry[place].time = t;
+	kept.entry[place].key = *key;
+	kept.bytes += key->size;
 	t->users++;
-	kept.next = (kept.next + 1) % KEPT;
 	pthread_mutex_unlock(&kept.lock);
-	free(old_key.bytes);
-	release(old);
 }
 
 /* ---- activations of stages, for a trace ---------------------------------------- */
@@ -252,6 +272,24 @@ static int tracer_new(struct tracer *t, const struct rdu_section *s)
 
 /* ---- asking -------------------------------------------------------------------- */
 
+/* Cycles that it takes at least: what each unit program has to do, what memory has to move. */
+static uint64_t least_cycles(const struct rdu_section *s, const struct rdu_costs *c)
+{
+	uint64_t most = 0, bytes = 0, memory;
+
+	for (uint32_t i = 0; i < s->hdr->programs.count; i++) {
+		const struct rdu_unit_prog *p = &s->progs[i];
+		uint64_t one = p->cfg->kind < RDU_KIND_READ ? c->prog[i].busy : p->iterations;
+
+		if (one > RDU_TIMING_CYCLES / p->activations)
+			return RDU_TIMING_CYCLES;
+		most = one * p->activations > most ? one * p->activations : most;
+		bytes += c->prog[i].all_bytes;
+	}
+	memory = (uint64_t)((double)bytes / c->dram_rate);
+	return memory > most ? memory : most;
+}
+
 /* Caller holds s->lock. */
 static struct rdu_time_cache *time_new(const struct rdu_section *s, struct tracer *tracer,
 				       struct rdu_patience *patience)
@@ -271,6 +309,12 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, struct trace
 		time_free(t);
 		return NULL;
 	}
+	if (patience && patience->cycles && least_cycles(s, &costs) > patience->cycles) {
+		patience->longer = true;
+		rdu_costs_free(&costs);
+		time_free(t);
+		return NULL;
+	}
 	if (rdu_flow_new(&f, s, &costs)) {
 		rdu_costs_free(&costs);
 		time_free(t);
@@ -282,11 +326,16 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, struct trace
 	}
 	rdu_flow_run(&f, patience);
 	if (f.failed) {
-		if (patience)
+		if (patience) {
 			patience->too_long = f.too_long;
+			patience->longer = patience->cycles && f.now + f.skipped > patience->cycles;
+		}
 		time_free(t);
 		t = NULL;
 	} else {
+		/* At the pace that was seen, what was left out may seem faster than it can be. */
+		if (f.last < least_cycles(s, &costs))
+			f.last = least_cycles(s, &costs);
 		fill_in(t, &f);
 	}
 	rdu_flow_free(&f);
@@ -300,6 +349,8 @@ static struct rdu_time_cache *time_kept(const struct rdu_section *s, struct rdu_
 	struct rdu_time_cache *t;
 	struct kept_key key;
 
+	if (patience && patience->whole)
+		return time_new(s, NULL, patience);
 	if (key_of(s, &key))
 		return NULL;
 	t = find_kept(&key);
@@ -352,4 +403,15 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		 void *opaque)
 {
 	return rdu_section_time_within(section, scalars, trace, opaque, NULL);
+}
+
+const struct rdu_section_time *rdu_section_time_below(struct rdu_section *section, uint64_t cycles,
+						      bool *longer)
+{
+	struct rdu_patience patience = { .cycles = cycles };
+	const struct rdu_section_time *t =
+		rdu_section_time_within(section, NULL, NULL, NULL, &patience);
+
+	*longer = patience.longer || (t && t->cycles > cycles);
+	return *longer ? NULL : t;
 }

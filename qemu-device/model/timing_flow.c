@@ -147,6 +147,7 @@ void rdu_flow_start(struct flow *f, struct flow_prog *p, uint64_t at)
 		e->first = (e->first + 1) & (e->size - 1);
 		e->num--;
 	}
+	f->begun += !p->number;
 	p->started = true;
 	p->end = 0;
 	p->start = at + f->skipped;
@@ -219,6 +220,26 @@ static int token_room(struct flow_tokens *e)
 	e->first = 0;
 	e->size = size;
 	return 0;
+}
+
+bool rdu_flow_settle(struct flow *f, struct flow_tokens *e, int64_t more)
+{
+	for (; more < 0; more++) {
+		if (e->initial) {
+			e->initial--;
+			continue;
+		}
+		e->first = (e->first + 1) & (e->size - 1);
+		e->num--;
+	}
+	for (; more > 0; more--) {
+		if (token_room(e)) {
+			f->failed = true;
+			return false;
+		}
+		e->at[(e->first + e->num++) & (e->size - 1)] = f->now;
+	}
+	return true;
 }
 
 /* An activation of p ends; activations end in order. */
@@ -702,11 +723,13 @@ bool rdu_flow_skip(struct flow *f, double cycles)
 
 void rdu_flow_run(struct flow *f, const struct rdu_patience *patience)
 {
-	uint64_t soonest, steps = RDU_TIMING_STEPS;
+	uint64_t soonest, steps = RDU_TIMING_STEPS, cycles = RDU_TIMING_CYCLES;
 	uint32_t windows = 0;
 
 	if (patience && patience->steps)
 		steps = patience->steps;
+	if (patience && patience->cycles)
+		cycles = patience->cycles;
 	while (f->left && !f->failed) {
 		f->limit = f->now + f->window;
 		soonest = wake_timed(f);
@@ -720,11 +743,13 @@ void rdu_flow_run(struct flow *f, const struct rdu_patience *patience)
 		}
 		window(f);
 		f->now = f->limit;
-		if (f->left)
+		if (f->left && !(patience && patience->whole))
 			rdu_skip_look(f);
 		f->work++;
 		if (f->work > steps || f->now + f->skipped > RDU_TIMING_CYCLES)
 			f->failed = f->too_long = true;
+		if (f->now + f->skipped > cycles)
+			f->failed = true;
 		if (!(++windows & 63) && patience &&
 		    rdu_give_up(patience->stop, patience->deadline_ns))
 			f->failed = true;

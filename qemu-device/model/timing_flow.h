@@ -14,6 +14,12 @@
 #define OPEN_ACTIVATIONS 64 /* of one program, begun and not ended: assumed */
 #define SLOTS 1024 /* cycles of a shared unit that are kept account of */
 #define FLOW_NEVER UINT64_MAX
+#define SAME 0.015 /* paces that differ by less are the same; */
+#define LOOSE 0.15 /* these are, when LOOSE_STEPS were taken */
+#define LOOSE_STEPS 5e5
+#define LOOSE 0.15 /* when STEPS were taken */
+#define STEPS 5e5
+#define SAME 0.015 /* paces that differ by less are the same */
 
 /* What a program waits for, and so what a cycle it stands still counts as. */
 enum flow_wait { WAIT_NONE, WAIT_IN, WAIT_OUT, WAIT_MEM };
@@ -123,6 +129,7 @@ struct flow_prog {
 	struct flow_access *access;
 	uint64_t spent[4]; /* cycles by enum flow_wait; WAIT_NONE: busy */
 	uint64_t spent_at_mark[4], spent_alone[4];
+	uint64_t fired[2], fired_alone; /* at the marks before the newest, at that; alone */
 	uint64_t skipped; /* cycles left out that are in spent[] */
 	uint64_t start; /* of the activation under way */
 };
@@ -173,11 +180,14 @@ struct flow {
 	uint32_t left; /* programs that have not ended */
 	unsigned int window, burst_shift, agcu_rate; /* bursts an AGCU asks for in a cycle */
 	uint64_t work; /* steps taken */
+	uint32_t begun; /* programs that have */
+	double same; /* by now, paces that differ by less are the same */
 	uint64_t events, *stage_events; /* activations begun and ended: all, by stage */
 	uint64_t alone_until; /* a stage was moved on to this cycle, alone */
 	uint64_t bursts; /* asked for */
 	uint64_t skipped; /* cycles left out: add by rdu_flow_skip() */
 	struct flow_skip *skip;
+	struct flow_parts *parts;
 	bool failed, too_long;
 	void (*activation)(void *opaque, uint32_t program, uint64_t activation, uint64_t start,
 			   uint64_t end);
@@ -216,6 +226,8 @@ void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p);
 void rdu_agcu_deliver(struct flow *f, struct flow_actor *a, struct flow_prog *p);
 void rdu_agcu_got(void *flow, uint32_t who, uint64_t cycle);
 
+/* So many tokens more of an edge, or fewer, now; false: no memory. */
+bool rdu_flow_settle(struct flow *f, struct flow_tokens *e, int64_t more);
 /* Leaves out so many cycles; false: the clock does not have them. */
 bool rdu_flow_skip(struct flow *f, double cycles);
 
@@ -223,5 +235,14 @@ bool rdu_flow_skip(struct flow *f, double cycles);
 int rdu_skip_new(struct flow *f);
 void rdu_skip_free(struct flow *f);
 void rdu_skip_look(struct flow *f);
+uint64_t rdu_skip_gcd(uint64_t a, uint64_t b);
+/* Moves p on; `spent` as if it had taken `cycles`, waiting as it has since `since`. */
+void rdu_skip_move(struct flow_prog *p, uint64_t activations, uint64_t iterations);
+void rdu_skip_spend(struct flow_prog *p, uint64_t more, uint64_t cycles, const uint64_t *since);
+
+/* timing_parts.c: when an activation has begun or ended; true: left something out. */
+int rdu_parts_new(struct flow *f);
+void rdu_parts_free(struct flow *f);
+bool rdu_parts_look(struct flow *f);
 
 #endif

@@ -29,13 +29,14 @@ struct bank {
 	int64_t row; /* -1: none is open */
 	int64_t activate_at, precharge_at, column_at; /* ticks, no sooner */
 	int32_t head[2], tail[2], hit[2]; /* by direction; -1: none */
+	uint32_t hit_order[2], group;
 };
 
 struct channel {
 	struct bank bank[BANKS];
 	uint64_t want[2], hits[2]; /* bit b: bank b has requests; its open row serves one */
 	uint32_t held[2], coming[2]; /* requests there, and on their way */
-	int64_t now;
+	int64_t now, next_at; /* nothing happens before next_at, unless somebody asks */
 	int64_t column_at, row_at, turn_at[2], activate_at, activated[4], refresh_at;
 	struct {
 		int64_t column_at, read_at, activate_at;
@@ -43,10 +44,10 @@ struct channel {
 	int64_t last_read;
 	unsigned int newest; /* in activated[] */
 	bool draining;
-	/* The next row command, as long as nothing changes that could bring another. */
-	int64_t next_row_at;
-	unsigned int next_row_bank;
-	bool row_known;
+	/* The next commands, as long as nothing changes that could bring others. */
+	int64_t next_row_at, next_column_at;
+	unsigned int next_row_bank, next_column_bank;
+	bool row_known, column_known;
 	uint32_t order;
 	int32_t *arrival; /* by the tick they arrive at */
 	uint32_t num_arrivals, first_arrival;
@@ -113,10 +114,12 @@ static int channel_new(struct rdu_memory *m, uint32_t c)
 	ch->arrival = calloc(m->nodes, sizeof(*ch->arrival));
 	if (!ch->node || !ch->arrival)
 		return -1;
-	for (int b = 0; b < BANKS; b++)
-		ch->bank[b] = (struct bank){
-			.row = -1, .head = { -1, -1 }, .tail = { -1, -1 }, .hit = { -1, -1 }
-		};
+	for (uint32_t b = 0; b < BANKS; b++)
+		ch->bank[b] = (struct bank){ .row = -1,
+					     .head = { -1, -1 },
+					     .tail = { -1, -1 },
+					     .hit = { -1, -1 },
+					     .group = b % m->chip.dram_groups };
 	for (int i = 0; i < 4; i++)
 		ch->activated[i] = -m->faw;
 	/* One after another, not all channels at once. */
@@ -230,6 +233,7 @@ bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t c
 			    .bank = (uint8_t)bank,
 			    .dir = write };
 	ch->coming[write]++;
+	ch->next_at = n->there < ch->next_at ? n->there : ch->next_at;
 	if (ch->first_arrival == ch->num_arrivals)
 		ch->first_arrival = ch->num_arrivals = 0;
 	if (ch->num_arrivals == m->nodes) {
@@ -258,10 +262,11 @@ static void find_hit(struct channel *ch, unsigned int b, int dir, int32_t i)
 {
 	struct bank *bank = &ch->bank[b];
 
-	ch->row_known = false;
+	ch->row_known = ch->column_known = false;
 	while (i >= 0 && ch->node[i].row != bank->row)
 		i = ch->node[i].next;
 	bank->hit[dir] = i;
+	bank->hit_order[dir] = i >= 0 ? ch->node[i].order : 0;
 	set_bit(&ch->hits[dir], b, i >= 0);
 }
 
@@ -287,7 +292,9 @@ static void admit(struct channel *ch)
 		ch->want[dir] |= 1ull << n->bank;
 		if (bank->hit[dir] < 0 && bank->row == n->row) {
 			bank->hit[dir] = i;
+			bank->hit_order[dir] = n->order;
 			ch->hits[dir] |= 1ull << n->bank;
+			ch->column_known = false;
 		}
 		ch->row_known &= ch->hits[dir] >> n->bank & 1;
 		if (dir == READ)
@@ -314,7 +321,7 @@ static void take_out(struct channel *ch, unsigned int b, int dir, int32_t i)
 	ch->node[i].next = ch->unused;
 	ch->unused = i;
 	if (k >= 0 && ch->node[k].row == bank->row)
-		bank->hit[dir] = k; /* as most often */
+		bank->hit[dir] = k, bank->hit_order[dir] = ch->node[k].order; /* as most often */
 	else
 		find_hit(ch, b, dir, k);
 }
@@ -327,8 +334,7 @@ static int64_t later(int64_t a, int64_t b)
 }
 
 /* The next column command: of those that can go first, the oldest. */
-static int64_t next_column(const struct rdu_memory *m, const struct channel *ch, int dir,
-			   unsigned int *which)
+static int64_t next_column(const struct channel *ch, int dir, unsigned int *which)
 {
 	int64_t from = later(later(ch->column_at, ch->turn_at[dir]), ch->now), best = NEVER;
 	uint64_t left = ch->hits[dir];
@@ -338,11 +344,11 @@ static int64_t next_column(const struct rdu_memory *m, const struct channel *ch,
 		unsigned int b = (unsigned int)__builtin_ctzll(left);
 		const struct bank *bank = &ch->bank[b];
 		int64_t at = later(from, bank->column_at);
-		uint32_t age = ch->node[bank->hit[dir]].order;
+		uint32_t age = bank->hit_order[dir];
 
-		at = later(at, ch->group[b % m->chip.dram_groups].column_at);
+		at = later(at, ch->group[bank->group].column_at);
 		if (dir == READ)
-			at = later(at, ch->group[b % m->chip.dram_groups].read_at);
+			at = later(at, ch->group[bank->group].read_at);
 		if (at < best || (at == best && (int32_t)(age - order) < 0)) {
 			best = at;
 			order = age;
@@ -365,7 +371,7 @@ static int64_t next_row(const struct rdu_memory *m, const struct channel *ch, in
 	for (; left; left &= left - 1) {
 		unsigned int b = (unsigned int)__builtin_ctzll(left);
 		const struct bank *bank = &ch->bank[b];
-		int64_t group_at = ch->group[b % m->chip.dram_groups].activate_at;
+		int64_t group_at = ch->group[bank->group].activate_at;
 		int64_t at = bank->row < 0 ? later(later(activate, group_at), bank->activate_at)
 					   : later(from, bank->precharge_at);
 		uint32_t age = ch->node[bank->head[dir]].order;
@@ -387,13 +393,14 @@ static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned i
 
 	take_out(ch, b, dir, i);
 	ch->column_at = ch->now + m->burst;
-	ch->group[b % m->chip.dram_groups].column_at = ch->now + m->ccd_l;
+	ch->column_known = false;
+	ch->group[bank->group].column_at = ch->now + m->ccd_l;
 	if (dir == WRITE) {
 		int64_t end = ch->now + m->cwl + m->burst;
 
 		bank->precharge_at = later(bank->precharge_at, end + m->wr);
 		ch->turn_at[READ] = end + m->wtr_s;
-		ch->group[b % m->chip.dram_groups].read_at = end + m->wtr_l;
+		ch->group[bank->group].read_at = end + m->wtr_l;
 		return;
 	}
 	bank->precharge_at = later(bank->precharge_at, ch->now + m->rtp);
@@ -423,7 +430,7 @@ static void row_command(struct rdu_memory *m, struct channel *ch, int dir, unsig
 	bank->precharge_at = ch->now + m->ras;
 	bank->activate_at = ch->now + m->rc;
 	ch->activate_at = ch->now + m->rrd_s;
-	ch->group[b % m->chip.dram_groups].activate_at = ch->now + m->rrd_l;
+	ch->group[bank->group].activate_at = ch->now + m->rrd_l;
 	ch->newest = (ch->newest + 3) & 3;
 	ch->activated[ch->newest] = ch->now;
 }
@@ -436,8 +443,10 @@ static bool refresh(struct rdu_memory *m, struct channel *ch, int64_t until)
 	for (uint32_t b = 0; b < m->chip.dram_banks; b++)
 		if (ch->bank[b].row >= 0)
 			at = later(at, ch->bank[b].precharge_at);
-	if (at >= until)
+	if (at >= until) {
+		ch->next_at = at;
 		return false;
+	}
 	for (uint32_t b = 0; b < m->chip.dram_banks; b++) {
 		bool open = ch->bank[b].row >= 0;
 
@@ -464,23 +473,25 @@ static void choose_direction(const struct rdu_memory *m, struct channel *ch)
 			       (!ch->held[READ] && ch->held[WRITE] &&
 				(m->flush || ch->now > ch->last_read + m->idle));
 	ch->row_known &= ch->draining == before;
+	ch->column_known &= ch->draining == before;
 }
 
 /* One event before `until`; false: there is none. */
 static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until)
 {
-	unsigned int col = 0, row = 0;
 	int64_t at_col, at_row, at = ch->refresh_at;
 
 	admit(ch);
 	choose_direction(m, ch);
-	at_col = next_column(m, ch, ch->draining, &col);
+	if (!ch->column_known)
+		ch->next_column_at = next_column(ch, ch->draining, &ch->next_column_bank);
+	ch->column_known = true;
+	at_col = later(ch->next_column_at, ch->now);
 	if (!ch->row_known) {
 		ch->next_row_at = next_row(m, ch, ch->draining, &ch->next_row_bank);
 		ch->row_known = true;
 	}
 	at_row = later(ch->next_row_at, ch->now);
-	row = ch->next_row_bank;
 	if (ch->first_arrival < ch->num_arrivals)
 		at = at < ch->node[ch->arrival[ch->first_arrival]].there
 			     ? at
@@ -490,19 +501,23 @@ static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until
 	if (at <= at_col && at <= at_row) {
 		if (at >= ch->refresh_at)
 			return refresh(m, ch, until);
-		if (at >= until)
+		if (at >= until) {
+			ch->next_at = at;
 			return false;
+		}
 		ch->now = later(ch->now, at);
 		return true;
 	}
 	at = at_col <= at_row ? at_col : at_row;
-	if (at >= until)
+	if (at >= until) {
+		ch->next_at = at;
 		return false;
+	}
 	ch->now = at;
 	if (at_col <= at_row)
-		column(m, ch, ch->draining, col);
+		column(m, ch, ch->draining, ch->next_column_bank);
 	else
-		row_command(m, ch, ch->draining, row);
+		row_command(m, ch, ch->draining, ch->next_row_bank);
 	return true;
 }
 
@@ -513,7 +528,7 @@ void rdu_memory_run(struct rdu_memory *m, uint64_t cycle)
 	for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
 		struct channel *ch = &m->channel[c];
 
-		while (channel_step(m, ch, until))
+		while (ch->next_at < until && channel_step(m, ch, until))
 			;
 		ch->now = later(ch->now, until);
 	}

@@ -87,10 +87,13 @@ struct rdu_patience {
 	const _Atomic bool *stop; /* NULL: none */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 	uint64_t steps; /* of the simulation, at most; 0: RDU_TIMING_STEPS */
+	uint64_t cycles; /* that it may take; 0: any number */
+	bool whole; /* leaves nothing out, so it takes as long as it takes: to be compared with */
 	bool too_long; /* it would take more steps, or more cycles than the clock has */
+	bool longer; /* it takes more than `cycles` */
 };
 
-#define RDU_TIMING_STEPS (1ull << 31) /* some minutes of a host */
+#define RDU_TIMING_STEPS (1ull << 28) /* about a minute of a host */
 #define RDU_TIMING_CYCLES 4000000000000000000ull /* no section takes more */
 
 const struct rdu_section_time *

@@ -370,6 +370,7 @@ int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_c
 	f->s = s;
 	f->costs = costs;
 	f->left = n;
+	f->same = SAME;
 	while (1u << f->burst_shift < s->chip.dram_burst)
 		f->burst_shift++;
 	f->agcu_rate = s->chip.lanes * 4 / s->chip.dram_burst;
@@ -402,7 +403,7 @@ int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_c
 		set_program(f, i);
 	set_streams(f, far);
 	set_tokens(f);
-	if (set_rings(f) || set_segments(f) || set_actors(f) || rdu_skip_new(f))
+	if (set_rings(f) || set_segments(f) || set_actors(f) || rdu_skip_new(f) || rdu_parts_new(f))
 		goto fail;
 	for (i = 0; i < f->num_actors; i++)
 		rdu_flow_queue(f, i);
@@ -428,6 +429,7 @@ void rdu_flow_free(struct flow *f)
 		free(f->edge[i].at);
 	rdu_memory_free(f->memory);
 	rdu_skip_free(f);
+	rdu_parts_free(f);
 	free(f->prog);
 	free(f->access);
 	free(f->vectors);

@@ -5,26 +5,25 @@
  * running stages are moved on at once, each by whole periods of its streams, so that what
  * is on the wires stays as it is; the cycles this would have taken are added up.
  *
- * A pace is steady if two stretches, the second twice as long as the first, agree within
- * SAME. Where memory is busy they are multiples of the time from one channel's refresh to
- * the next one's, so that each stretch has its share of them.
+ * A pace is steady if two stretches agree within SAME; the more steps were taken, the
+ * more they may differ, up to LOOSE. Where memory is busy they are multiples of the time
+ * from one channel's refresh to the next one's, so that each has its share of them.
+ * Whole activations are left out in timing_parts.c.
  */
 #include <stdlib.h>
 #include <string.h>
 #include "timing_flow.h"
 
-#define SAME 0.015
 #define ALWAYS 16384 /* cycles in which nothing is left out */
 #define STRETCH 512 /* cycles of the first one, where memory is not busy */
 #define BUSY 0.25 /* of memory's bandwidth */
-#define PARTS 64 /* times of parts of a section that are kept */
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;
 }
 
-static uint64_t gcd(uint64_t a, uint64_t b)
+uint64_t rdu_skip_gcd(uint64_t a, uint64_t b)
 {
 	while (b) {
 		uint64_t r = a % b;
@@ -63,7 +62,7 @@ static uint64_t period(const struct flow_prog *p)
 	for (unsigned int k = 0; k < p->num_in + p->num_out; k++) {
 		one = mask_period(p, k < p->num_in ? p->in[k].mask : p->out[k - p->num_in].mask);
 		if (one < p->p->iterations)
-			all = all / gcd(all, one) * one;
+			all = all / rdu_skip_gcd(all, one) * one;
 	}
 	return all;
 }
@@ -124,17 +123,10 @@ struct flow_skip {
 	uint64_t next; /* when to look again */
 	unsigned int marks;
 	uint64_t quantum; /* cycles */
+	bool busy; /* memory was, when that was looked at */
 	uint64_t bursts[3];
 	uint64_t *spent; /* by program, 4 each: at mark[1] */
 	double burst_rate; /* bursts in a cycle at full speed */
-	/* whole activations */
-	uint64_t parts; /* equal parts of what is not done; 0: not known */
-	uint32_t finished, part_base;
-	uint64_t every, part_from, *part_spent;
-	struct {
-		uint64_t done, at; /* parts, cycle */
-	} part[PARTS];
-	unsigned int num_parts;
 };
 
 static uint64_t firings(const struct flow_prog *p)
@@ -152,8 +144,7 @@ int rdu_skip_new(struct flow *f)
 		return -1;
 	k->stage = calloc(s->num_stages + 1, sizeof(*k->stage));
 	k->spent = calloc(4 * (size_t)s->hdr->programs.count + 1, sizeof(*k->spent));
-	k->part_spent = calloc(4 * (size_t)s->hdr->programs.count + 1, sizeof(*k->part_spent));
-	if (!k->stage || !k->spent || !k->part_spent)
+	if (!k->stage || !k->spent)
 		return -1;
 	k->burst_rate = f->costs->dram_rate / s->chip.dram_burst;
 	k->events = UINT64_MAX;
@@ -166,8 +157,9 @@ int rdu_skip_new(struct flow *f)
 		for (uint32_t j = 0; j < cfg->num; j++) {
 			const struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
 
-			st->units =
-				gcd(p->p->iterations / gcd(p->p->iterations, period(p)), st->units);
+			st->units = rdu_skip_gcd(p->p->iterations /
+							 rdu_skip_gcd(p->p->iterations, period(p)),
+						 st->units);
 			st->alone = st->alone && !p->access;
 			st->bursts += (double)f->costs->prog[p->index].bytes / s->chip.dram_burst;
 			if (p->p->iterations > f->prog[st->base].p->iterations)
@@ -183,9 +175,52 @@ void rdu_skip_free(struct flow *f)
 		return;
 	free(f->skip->stage);
 	free(f->skip->spent);
-	free(f->skip->part_spent);
 	free(f->skip);
 	f->skip = NULL;
+}
+
+static uint64_t unit_of(const struct flow *f, uint32_t stage, const struct flow_prog *p)
+{
+	return p->p->iterations / f->skip->stage[stage].units;
+}
+
+/* Has p, which runs ahead of its stage, done all of the activation that this one is at? */
+static bool is_done(const struct flow_prog *p, uint64_t activation)
+{
+	return p->activation > activation;
+}
+
+/* The activation that the stage is at. */
+static uint64_t at_activation(const struct flow *f, uint32_t stage)
+{
+	const struct rdu_stage *cfg = &f->s->stages[stage];
+	uint64_t at = UINT64_MAX;
+
+	for (uint32_t j = 0; j < cfg->num; j++)
+		at = min_u64(at, f->prog[f->s->order[cfg->first + j]].activation);
+	return at;
+}
+
+/* Has each of the stage's programs gone as many units since a mark as its base? One that
+ * lags fills what is before it, and will hold it up. `alone`: the stage's own mark. */
+static bool in_step(const struct flow *f, uint32_t stage, bool alone)
+{
+	const struct rdu_stage *cfg = &f->s->stages[stage];
+	const struct flow_prog *base = &f->prog[f->skip->stage[stage].base];
+	double whole = (double)(firings(base) - (alone ? base->fired_alone : base->fired[0])) /
+		       (double)unit_of(f, stage, base);
+	uint64_t activation = at_activation(f, stage);
+
+	for (uint32_t j = 0; j < cfg->num; j++) {
+		const struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
+		double own = (double)(firings(p) - (alone ? p->fired_alone : p->fired[0])) /
+			     (double)unit_of(f, stage, p);
+		double off = own > whole ? own - whole : whole - own;
+
+		if (!is_done(p, activation) && off > (0.1 + f->same) * whole + 0.25)
+			return false;
+	}
+	return true;
 }
 
 /* ---- moving on ------------------------------------------------------------------ */
@@ -220,7 +255,7 @@ static uint32_t last_bits(const struct flow_prog *p, uint64_t number)
 	return bits;
 }
 
-static void move_program(struct flow_prog *p, uint64_t activations, uint64_t iterations)
+void rdu_skip_move(struct flow_prog *p, uint64_t activations, uint64_t iterations)
 {
 	const struct rdu_cfg_access *a = p->p->body;
 	uint32_t before[RDU_MAX_COUNTERS];
@@ -248,52 +283,94 @@ static void move_program(struct flow_prog *p, uint64_t activations, uint64_t ite
 	}
 }
 
-static uint64_t unit_of(const struct flow *f, uint32_t stage, const struct flow_prog *p)
-{
-	return p->p->iterations / f->skip->stage[stage].units;
-}
-
 /* Units that all of the stage's programs can still go in this activation, less one. */
 static uint64_t units_left(const struct flow *f, uint32_t stage)
 {
 	const struct rdu_stage *cfg = &f->s->stages[stage];
-	uint64_t left = UINT64_MAX, activation = f->prog[f->s->order[cfg->first]].activation;
+	uint64_t left = UINT64_MAX, activation = at_activation(f, stage);
 
 	for (uint32_t j = 0; j < cfg->num; j++) {
 		const struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
 
-		if (p->activation != activation || !p->started)
+		if (is_done(p, activation))
+			continue;
+		if (!p->started)
 			return 0;
 		left = min_u64(left, (p->p->iterations - 1 - p->iteration) / unit_of(f, stage, p));
 	}
 	return left ? left - 1 : 0;
 }
 
-/* Does each of its streams give as many vectors as it takes? */
+/* Does each of its streams give as many vectors as it takes? From who is done there must
+ * be enough under way. */
 static bool keeps_streams(const struct flow *f, uint32_t stage)
 {
 	const struct rdu_stage *cfg = &f->s->stages[stage];
-	uint64_t count = f->skip->stage[stage].count;
+	uint64_t count = f->skip->stage[stage].count, activation = at_activation(f, stage);
 
 	for (uint32_t j = 0; j < cfg->num; j++) {
 		const struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
 
 		for (unsigned int k = 0; k < p->num_out; k++) {
 			const struct flow_stream *st = &f->stream[p->out[k].index];
+			bool done = is_done(p, activation);
 			uint64_t given =
-				times_in(p, &p->out[k], true, count * unit_of(f, stage, p));
+				done ? 0
+				     : times_in(p, &p->out[k], true, count * unit_of(f, stage, p));
 
 			for (uint32_t i = 0; i < st->num_dests; i++) {
 				const struct flow_dest *d = &f->dest[st->first_dest + i];
 				const struct flow_prog *to = &f->prog[d->program];
+				uint64_t taken = is_done(to, activation)
+							 ? 0
+							 : times_in(to, &to->in[d->port], false,
+								    count * unit_of(f, stage, to));
 
-				if (times_in(to, &to->in[d->port], false,
-					     count * unit_of(f, stage, to)) != given)
+				if (done ? taken > st->pushed - d->popped : taken != given)
 					return false;
 			}
 		}
 	}
 	return true;
+}
+
+/* Moves the stage's programs on by its count of units: what `spent` says they waited for
+ * before, by program, goes on. */
+static void move_stage(struct flow *f, uint32_t stage, uint64_t cycles, const uint64_t *spent)
+{
+	const struct rdu_stage *cfg = &f->s->stages[stage];
+	uint64_t activation = at_activation(f, stage), more;
+	unsigned int k;
+
+	for (uint32_t j = 0; j < cfg->num; j++) {
+		struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
+
+		if (is_done(p, activation))
+			continue;
+		more = f->skip->stage[stage].count * unit_of(f, stage, p);
+		for (k = 0; k < p->num_in; k++) {
+			struct flow_dest *d = &f->dest[p->in[k].index];
+			uint64_t taken = 0;
+
+			if (is_done(&f->prog[d->stream->producer], activation))
+				taken = times_in(p, &p->in[k], false, more);
+			while (taken--)
+				d->at[d->popped++ & d->mask] = f->now;
+		}
+	}
+	for (uint32_t j = 0; j < cfg->num; j++) {
+		struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
+
+		if (is_done(p, activation))
+			continue;
+		more = f->skip->stage[stage].count * unit_of(f, stage, p);
+		rdu_skip_spend(p, more, cycles, spent ? &spent[4 * p->index] : p->spent_alone);
+		rdu_skip_move(p, 0, more);
+		if (spent)
+			p->skipped = f->skipped;
+	}
+	for (uint32_t j = 0; j < cfg->num; j++)
+		rdu_flow_queue(f, f->prog[f->s->order[cfg->first + j]].actor);
 }
 
 static double pace(const struct flow *f, uint32_t stage)
@@ -331,7 +408,7 @@ static double cycles_left(struct flow *f)
 
 /* Accounts for `cycles` in which p fires `more` times: as busy as it was all the time for
  * as many, and waiting as it has since `since` was taken. */
-static void spend(struct flow_prog *p, uint64_t more, uint64_t cycles, const uint64_t *since)
+void rdu_skip_spend(struct flow_prog *p, uint64_t more, uint64_t cycles, const uint64_t *since)
 {
 	uint64_t fired = p->number * p->p->iterations + p->iteration, busy = 0, waited[4];
 	double all = 0;
@@ -356,20 +433,9 @@ static void move(struct flow *f, double cycles)
 
 	if (!rdu_flow_skip(f, cycles))
 		return;
-	for (uint32_t i = 0; i < s->num_stages; i++) {
-		const struct rdu_stage *cfg = &s->stages[i];
-
-		for (uint32_t j = 0; k->stage[i].running && j < cfg->num; j++) {
-			struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
-
-			uint64_t more = k->stage[i].count * unit_of(f, i, p);
-
-			spend(p, more, (uint64_t)cycles, &k->spent[4 * p->index]);
-			move_program(p, 0, more);
-			p->skipped = f->skipped;
-			rdu_flow_queue(f, p->actor);
-		}
-	}
+	for (uint32_t i = 0; i < s->num_stages; i++)
+		if (k->stage[i].running)
+			move_stage(f, i, (uint64_t)cycles, k->spent);
 }
 
 static bool try_move(struct flow *f)
@@ -413,6 +479,8 @@ static bool move_together(struct flow *f)
 
 		if (!st->running)
 			continue;
+		if (!in_step(f, i, false))
+			return false;
 		left = units_left(f, i);
 		for (st->count = left * 3 / 4; st->count && !keeps_streams(f, i);)
 			st->count /= 2;
@@ -434,7 +502,7 @@ static bool steady_together(const struct flow *f)
 	double first = (double)(k->bursts[1] - k->bursts[0]) / (double)(k->mark[1] - k->mark[0]);
 	double second = (double)(k->bursts[2] - k->bursts[1]) / (double)(k->mark[2] - k->mark[1]);
 
-	return first > second * (1 - SAME) && first < second * (1 + SAME);
+	return first > second * (1 - f->same) && first < second * (1 + f->same);
 }
 
 /* ---- one stage alone -------------------------------------------------------------- */
@@ -468,7 +536,6 @@ static void shift_stage(struct flow *f, uint32_t stage, uint64_t cycles)
 /* Moves a stage that nothing outside holds up to near the end of its activation. */
 static void move_alone(struct flow *f, uint32_t stage)
 {
-	const struct rdu_stage *cfg = &f->s->stages[stage];
 	struct skip_stage *st = &f->skip->stage[stage];
 	double stretch = (double)(st->mark[2] - st->mark[1]);
 	double pace = (double)(st->alone_seen[2] - st->alone_seen[1]) / stretch /
@@ -485,17 +552,9 @@ static void move_alone(struct flow *f, uint32_t stage)
 		return;
 	}
 	cycles = (uint64_t)((double)st->count / pace + 0.5);
-	for (uint32_t j = 0; j < cfg->num; j++) {
-		struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
-		uint64_t more = st->count * unit_of(f, stage, p);
-
-		spend(p, more, cycles, p->spent_alone);
-		move_program(p, 0, more);
-	}
+	move_stage(f, stage, cycles, NULL);
 	shift_stage(f, stage, cycles);
 	f->alone_until = f->now + cycles > f->alone_until ? f->now + cycles : f->alone_until;
-	for (uint32_t j = 0; j < cfg->num; j++)
-		rdu_flow_queue(f, f->prog[f->s->order[cfg->first + j]].actor);
 }
 
 static void mark_alone(struct flow *f, uint32_t stage)
@@ -508,6 +567,7 @@ static void mark_alone(struct flow *f, uint32_t stage)
 			struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
 
 			memcpy(p->spent_alone, p->spent, sizeof(p->spent));
+			p->fired_alone = firings(p);
 		}
 	st->mark[st->marks] = f->now;
 	st->alone_seen[st->marks++] = firings(&f->prog[st->base]);
@@ -536,193 +596,9 @@ static void look_alone(struct flow *f, uint32_t stage)
 	second = (double)(st->alone_seen[2] - st->alone_seen[1]) /
 		 (double)(st->mark[2] - st->mark[1]);
 	st->marks = 0;
-	if (second > 0 && first < second * (1 + SAME) && second < first * (1 + SAME))
+	if (second > 0 && first < second * (1 + f->same) && second < first * (1 + f->same) &&
+	    in_step(f, stage, true))
 		move_alone(f, stage);
-}
-
-/* ---- whole activations ----------------------------------------------------------- */
-
-/* Activations after which what a mask of outer counters selects comes again. */
-static uint64_t outer_period(const struct flow_prog *p, uint32_t mask)
-{
-	uint64_t period = 1, inner = 1;
-
-	for (unsigned int c = num_outer(p); c--;) {
-		inner *= p->trip[c];
-		if (mask >> c & 1)
-			period = inner;
-	}
-	return period;
-}
-
-static bool finished(const struct flow *f, uint32_t stage)
-{
-	const struct rdu_stage *cfg = &f->s->stages[stage];
-
-	for (uint32_t j = 0; j < cfg->num; j++) {
-		const struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
-
-		if (p->ended < p->activations)
-			return false;
-	}
-	return true;
-}
-
-static uint64_t to_do(const struct flow *f, uint32_t stage)
-{
-	return f->prog[f->s->order[f->s->stages[stage].first]].activations;
-}
-
-/* Activations of a stage in one of `parts` equal parts of the section; 0: it is done. */
-static uint64_t share(const struct flow *f, uint32_t stage, uint64_t parts)
-{
-	return finished(f, stage) ? 0 : to_do(f, stage) / parts;
-}
-
-/* Equal parts that the section's stages, but for those that are done, can be cut into,
- * so that a part takes as many tokens of each edge as it gives. 1: it can't be cut. */
-static uint64_t parts_of(const struct flow *f)
-{
-	const struct rdu_section *s = f->s;
-	uint64_t parts = 0;
-	uint32_t i;
-
-	for (i = 0; i < s->num_stages; i++)
-		if (!finished(f, i))
-			parts = gcd(to_do(f, i), parts);
-	for (i = 0; i < s->hdr->tokens.count && parts > 1; i++) {
-		const struct flow_tokens *e = &f->edge[i];
-		const struct flow_prog *src = &f->prog[e->src], *dst = &f->prog[e->dst];
-		uint64_t gives = outer_period(src, e->src_mask),
-			 takes = outer_period(dst, e->dst_mask);
-		bool src_done = finished(f, src->p->stage), dst_done = finished(f, dst->p->stage);
-
-		if (src_done || dst_done) {
-			/* Nobody may wait for who is done. */
-			if (!dst_done && takes < dst->p->activations)
-				return 1;
-			continue;
-		}
-		parts = gcd(parts, src->p->activations / gives);
-		parts = gcd(parts, dst->p->activations / takes);
-	}
-	return parts ? parts : 1;
-}
-
-/* Whole parts that every stage still has before it. */
-static uint64_t parts_left(const struct flow *f, uint64_t parts)
-{
-	uint64_t left = UINT64_MAX;
-
-	for (uint32_t i = 0; i < f->s->num_stages; i++) {
-		const struct rdu_stage *cfg = &f->s->stages[i];
-		uint64_t one = share(f, i, parts);
-
-		for (uint32_t j = 0; one && j < cfg->num; j++) {
-			const struct flow_prog *p = &f->prog[f->s->order[cfg->first + j]];
-
-			if (p->activation >= p->activations)
-				return 0;
-			/* The one under way has to be run through. */
-			left = min_u64(left, (p->activations - p->activation - 1) / one);
-		}
-	}
-	return left;
-}
-
-static void leave_out(struct flow *f, uint64_t parts, uint64_t count, uint64_t cycles)
-{
-	const struct rdu_section *s = f->s;
-	struct flow_skip *k = f->skip;
-
-	if (!rdu_flow_skip(f, (double)cycles * (double)count))
-		return;
-	for (uint32_t i = 0; i < s->num_stages; i++) {
-		const struct rdu_stage *cfg = &s->stages[i];
-		uint64_t one = share(f, i, parts);
-
-		for (uint32_t j = 0; one && j < cfg->num; j++) {
-			struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
-
-			spend(p, count * one * p->p->iterations, cycles * count,
-			      &k->part_spent[4 * p->index]);
-			move_program(p, count * one, 0);
-			p->skipped = f->skipped;
-			rdu_flow_queue(f, p->actor);
-		}
-	}
-}
-
-/* Is every stage about as far as the one that is watched? */
-static bool in_step(const struct flow *f, uint64_t done)
-{
-	uint64_t slack = done / 8 > 2 ? done / 8 : 2;
-
-	for (uint32_t i = 0; i < f->s->num_stages; i++) {
-		const struct flow_prog *p = &f->prog[f->s->order[f->s->stages[i].first]];
-		uint64_t one = share(f, i, f->skip->parts);
-
-		if (one && (p->ended / one + slack < done || p->ended / one > done + slack))
-			return false;
-	}
-	return true;
-}
-
-/* Keeps a record of when each part was through; leaves parts out when they take the
- * same time. True: it did. */
-static bool look_at_parts(struct flow *f)
-{
-	struct flow_skip *k = f->skip;
-	uint64_t now = f->now + f->skipped, done, n, half, one, first, second, left;
-	const struct flow_prog *base;
-
-	if (k->finished != f->left || !k->parts) { /* somebody is done: another section */
-		k->finished = f->left;
-		k->parts = parts_of(f);
-		k->num_parts = 0;
-		k->part_from = now;
-		for (uint32_t i = 0; i < f->s->hdr->programs.count; i++)
-			memcpy(&k->part_spent[4 * i], f->prog[i].spent, sizeof(f->prog[i].spent));
-		for (k->part_base = 0; finished(f, f->prog[k->part_base].p->stage);)
-			k->part_base++;
-	}
-	if (k->parts < 6)
-		return false;
-	base = &f->prog[k->part_base];
-	done = base->ended / (base->activations / k->parts);
-	if (k->num_parts && done < k->part[k->num_parts - 1].done + k->every)
-		return false;
-	if (!k->num_parts)
-		k->every = 1;
-	if (k->num_parts == PARTS) { /* every second one is enough */
-		for (n = 0; n < PARTS / 2; n++)
-			k->part[n] = k->part[2 * n + 1];
-		k->num_parts = PARTS / 2;
-		k->every *= 2;
-	}
-	n = k->num_parts++;
-	k->part[n].done = done;
-	k->part[n].at = now;
-	/* Two stretches of as many parts each, but the second half of all. */
-	half = (k->num_parts - 1) / 2;
-	if (k->num_parts < 3)
-		return false;
-	while (half > 1 && k->part[n].done - k->part[n - half].done !=
-				   k->part[n - half].done - k->part[n - 2 * half].done)
-		half--;
-	one = k->part[n].done - k->part[n - half].done;
-	first = k->part[n - half].at - k->part[n - 2 * half].at;
-	second = k->part[n].at - k->part[n - half].at;
-	if (one != k->part[n - half].done - k->part[n - 2 * half].done || second < 4 * STRETCH ||
-	    (double)second < (1 - SAME) * (double)first ||
-	    (double)second > (1 + SAME) * (double)first)
-		return false;
-	left = parts_left(f, k->parts);
-	if (left < 2 || !in_step(f, done))
-		return false;
-	leave_out(f, k->parts, left, (first + second) / (2 * one));
-	k->parts = 0;
-	return true;
 }
 
 /* ---- watching -------------------------------------------------------------------- */
@@ -735,8 +611,13 @@ static void mark(struct flow *f)
 		for (uint32_t i = 0; i < f->s->hdr->programs.count; i++)
 			memcpy(&k->spent[4 * i], f->prog[i].spent_at_mark,
 			       sizeof(f->prog[i].spent_at_mark));
-	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++)
-		memcpy(f->prog[i].spent_at_mark, f->prog[i].spent, sizeof(f->prog[i].spent));
+	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
+		struct flow_prog *p = &f->prog[i];
+
+		memcpy(p->spent_at_mark, p->spent, sizeof(p->spent));
+		p->fired[0] = p->fired[1];
+		p->fired[1] = firings(p);
+	}
 	for (uint32_t i = 0; i < f->s->num_stages; i++) {
 		struct skip_stage *st = &k->stage[i];
 
@@ -751,7 +632,7 @@ static void mark(struct flow *f)
 	k->bursts[1] = k->bursts[2];
 	k->bursts[2] = f->bursts;
 	k->marks++;
-	k->next = f->now + (f->now - k->from);
+	k->next = f->now + (k->marks < 3 ? k->quantum : f->now - k->from);
 }
 
 static void restart(struct flow *f, bool busy)
@@ -784,7 +665,8 @@ static bool steady(struct flow *f)
 		if (!st->running && before <= 0)
 			continue;
 		any = true;
-		if (before < now * (1 - SAME) || before > now * (1 + SAME) || now < 2 * unit)
+		same = same && in_step(f, i, false);
+		if (before < now * (1 - f->same) || before > now * (1 + f->same) || now < 2 * unit)
 			same = false;
 	}
 	return any && same;
@@ -797,15 +679,18 @@ void rdu_skip_look(struct flow *f)
 
 	if (f->now < ALWAYS)
 		return;
+	f->same = LOOSE;
+	if ((double)f->work < LOOSE_STEPS)
+		f->same = SAME + (double)f->work / LOOSE_STEPS * (LOOSE - SAME);
 	for (uint32_t i = 0; i < f->s->num_stages; i++)
 		if (k->stage[i].alone)
 			look_alone(f, i);
-	if (f->events != k->events && look_at_parts(f)) {
-		restart(f, false);
+	if (f->events != k->events && rdu_parts_look(f)) {
+		restart(f, k->busy);
 		return;
 	}
 	if (f->events != k->events || f->alone_until > f->now) {
-		restart(f, false);
+		restart(f, k->busy);
 		return;
 	}
 	if (f->now < k->next)
@@ -815,7 +700,8 @@ void rdu_skip_look(struct flow *f)
 		return;
 	busy = (double)(k->bursts[2] - k->bursts[1]) /
 	       (k->burst_rate * (double)(k->mark[2] - k->mark[1]));
-	if (busy > BUSY && k->quantum == STRETCH) {
+	k->busy = busy > BUSY;
+	if (k->busy && k->quantum == STRETCH) {
 		restart(f, true);
 		return;
 	}

@@ -11,7 +11,7 @@ struct window {
 	int N, C, Y, X, O, k, s, p;
 };
 
-static void make_window(struct module *m, const struct window *w)
+static inline void make_window(struct module *m, const struct window *w)
 {
 	struct nest *n = module_nest(m, module_entry(m, "forward"), "window", "test");
 	int64_t y = (w->Y + 2 * w->p - w->k) / w->s + 1, x = (w->X + 2 * w->p - w->k) / w->s + 1;
@@ -50,7 +50,7 @@ static void make_window(struct module *m, const struct window *w)
 }
 
 /* [M,K] x [K,N] */
-static void make_product(struct module *m, int64_t M, int64_t N, int64_t K)
+static inline void make_product(struct module *m, int64_t M, int64_t N, int64_t K)
 {
 	struct nest *n = module_nest(m, module_entry(m, "forward"), "product", "test");
 	int64_t a[2] = { M, K }, b[2] = { K, N }, y[2] = { M, N };

@@ -460,7 +460,7 @@ static void make_cut(struct module *m, struct module_entry *e)
 }
 
 /* Case c: the module's only entry point. Further choices about it may follow, by rnd(). */
-static void make_case(struct module *m, int c)
+static inline void make_case(struct module *m, int c)
 {
 	static void (*const make[])(struct module *, struct module_entry *) = {
 		make_map, make_reduce, make_pool, make_matmul, make_conv, make_chain, make_cut,

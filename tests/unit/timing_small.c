@@ -413,6 +413,24 @@ static void long_ones(void)
 	   memory);
 	is(t ? t->programs[1].busy : 0, INT32_MAX, "each of them fired");
 	rdu_section_free(s);
+
+	s = stream(4, RDU_FMT_WORD, 1, INT32_MAX);
+	patience = (struct rdu_patience){ .steps = 1u << 21 };
+	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	memory *= 4;
+	ok(t && (double)t->cycles >= memory && (double)t->cycles < 4 * memory,
+	   "2^31 activations, in few steps: %llu cycles, memory needs %.0f",
+	   t ? (unsigned long long)t->cycles : 0, memory);
+	rdu_section_free(s);
+
+	s = stream(100000, RDU_FMT_WORD, 1, 0);
+	patience = (struct rdu_patience){ .cycles = 1000 };
+	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	ok(!t && patience.longer, "no use for more than 1000 cycles: it takes longer");
+	patience = (struct rdu_patience){ .cycles = 1u << 30 };
+	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	ok(t && !patience.longer, "one for so many: it does not");
+	rdu_section_free(s);
 }
 
 int main(void)

@@ -22,8 +22,9 @@ $(eval $(call library,librduc,$(RDUC_SRCS)))
 $(eval $(call program,rduc,tools/rduc/main.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
 $(eval $(call program,rdu-mkmodel,$(MKMODEL_SRCS),librduc librdu librdumodel,$(RDUC_LDLIBS)))
 
+CFLAGS_tests/unit/timing_rest.c := -Itests/cycle
 rduc_test = $(eval $(call unit_test,$(basename $(notdir $(1))),$(1),librduc librdu librdumodel,$(RDUC_LDLIBS)))
-$(foreach t,$(wildcard tests/unit/rduc_*.c) tests/unit/timing_laws.c,$(call rduc_test,$(t)))
+$(foreach t,$(wildcard tests/unit/rduc_*.c) tests/unit/timing_laws.c tests/unit/timing_rest.c,$(call rduc_test,$(t)))
 
 ifneq ($(wildcard tests/fuzz/fuzz_onnx.c),)
 $(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc librdu,$(RDUC_LDLIBS)))

@@ -1,0 +1,446 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Leaving out whole activations. Stages that run together are cut into equal parts: as
+ * many activations of each as keep the tokens between them in balance. Where loops nest,
+ * a section can be cut in several ways, from parts of a few activations of the innermost
+ * loop to parts that hold many of them; each way is a level. When two stretches of parts
+ * have taken the same time, and every stage has done its share in both, the next parts
+ * are left out, up to where a token's loop ends that the stretches did not hold.
+ *
+ * Each part left out counts as the mean of those of its level that were seen. How many are
+ * left out at once depends on how far the newest stretches were apart: FARTHER times what
+ * was seen if within SAME, less in proportion if not. So a wrong mean is looked at again
+ * before it weighs much, and the number of looks grows with the logarithm of the section.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "timing_flow.h"
+
+#define LEVELS 6
+#define RECORDS 33 /* of a level: stretches of up to 16 records */
+#define SHORT 512 /* cycles: records nearer to each other say nothing */
+#define FARTHER 16 /* times what was seen is left out, at most, when stretches agree within SAME */
+
+struct level {
+	uint64_t parts; /* of the stages that run */
+	uint32_t base; /* program that tells how far they are */
+	uint64_t every; /* parts between records */
+	double seen, seen_parts; /* cycles and parts by which some were left out */
+	uint64_t from; /* cycle of the first record there was, dropped since or not */
+	unsigned int num;
+	uint64_t done[RECORDS], at[RECORDS]; /* parts, cycle; the newest last */
+	uint64_t *ended; /* by record and stage: activations */
+	uint64_t *spent; /* by program, 4 each: at the first record */
+};
+
+struct flow_parts {
+	unsigned int num_levels;
+	struct level level[LEVELS];
+	uint32_t left, begun; /* programs, stages: for which the levels are */
+	bool *runs; /* by stage: begun and not finished */
+	uint64_t *share; /* by stage: activations in a part */
+};
+
+static uint64_t min_u64(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static const struct flow_prog *first_of(const struct flow *f, uint32_t stage)
+{
+	return &f->prog[f->s->order[f->s->stages[stage].first]];
+}
+
+/* Activations that have ended, those left out counted. */
+static uint64_t ended(const struct flow_prog *p)
+{
+	return p->number - (p->activation - p->ended);
+}
+
+/* Activations of a stage in one of `parts`, 0: it does not move; false: can't be. */
+static bool find_share(const struct flow *f, uint32_t stage, uint64_t parts, uint64_t *share)
+{
+	uint64_t all = f->s->stages[stage].activations;
+
+	*share = 0;
+	if (!f->parts->runs[stage] || all < parts)
+		return true;
+	*share = all / parts;
+	return all % parts == 0;
+}
+
+/* ---- levels -------------------------------------------------------------------- */
+
+static void add_level(struct flow *f, uint64_t parts)
+{
+	struct flow_parts *k = f->parts;
+	struct level *l = &k->level[k->num_levels];
+	uint64_t least = UINT64_MAX, share;
+
+	if (parts < 6 || k->num_levels == LEVELS)
+		return;
+	for (unsigned int i = 0; i < k->num_levels; i++)
+		if (k->level[i].parts == parts)
+			return;
+	for (uint32_t i = 0; i < f->s->num_stages; i++) {
+		if (!find_share(f, i, parts, &share))
+			return;
+		if (share && share < least) {
+			least = share;
+			l->base = first_of(f, i)->index;
+		}
+	}
+	l->parts = parts;
+	l->every = 1;
+	l->num = 0;
+	l->seen = l->seen_parts = 0;
+	l->from = UINT64_MAX;
+	k->num_levels++;
+}
+
+/* By the largest common divisor of the running stages' activations, and by each of their
+ * numbers, as far as the others are multiples of it or have fewer. */
+static void set_levels(struct flow *f)
+{
+	const struct rdu_section *s = f->s;
+	struct flow_parts *k = f->parts;
+	uint64_t all = 0;
+	uint32_t i, j;
+
+	for (i = 0; i < s->num_stages; i++) {
+		const struct rdu_stage *cfg = &s->stages[i];
+		bool begun = false, left = false;
+
+		for (j = 0; j < cfg->num; j++) {
+			const struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
+
+			begun |= p->number || p->started;
+			left |= p->ended < p->activations;
+		}
+		k->runs[i] = begun && left;
+		if (k->runs[i])
+			all = rdu_skip_gcd(cfg->activations, all);
+	}
+	k->num_levels = 0;
+	add_level(f, all);
+	for (i = 0; i < s->num_stages; i++)
+		if (k->runs[i])
+			add_level(f, s->stages[i].activations);
+	k->left = f->left;
+	k->begun = f->begun;
+}
+
+int rdu_parts_new(struct flow *f)
+{
+	const struct rdu_section *s = f->s;
+	struct flow_parts *k = calloc(1, sizeof(*k));
+
+	f->parts = k;
+	if (!k)
+		return -1;
+	k->runs = calloc(s->num_stages + 1, sizeof(*k->runs));
+	k->share = calloc(s->num_stages + 1, sizeof(*k->share));
+	if (!k->runs || !k->share)
+		return -1;
+	for (unsigned int i = 0; i < LEVELS; i++) {
+		struct level *l = &k->level[i];
+
+		l->ended = calloc(RECORDS * (size_t)s->num_stages + 1, sizeof(*l->ended));
+		l->spent = calloc(4 * (size_t)s->hdr->programs.count + 1, sizeof(*l->spent));
+		if (!l->ended || !l->spent)
+			return -1;
+	}
+	return 0;
+}
+
+void rdu_parts_free(struct flow *f)
+{
+	struct flow_parts *k = f->parts;
+
+	if (!k)
+		return;
+	for (unsigned int i = 0; i < LEVELS; i++) {
+		free(k->level[i].ended);
+		free(k->level[i].spent);
+	}
+	free(k->runs);
+	free(k->share);
+	free(k);
+	f->parts = NULL;
+}
+
+/* ---- records ------------------------------------------------------------------- */
+
+static void drop_oldest(const struct flow *f, struct level *l, unsigned int n)
+{
+	size_t stages = f->s->num_stages;
+
+	l->num -= n;
+	memmove(l->done, l->done + n, l->num * sizeof(*l->done));
+	memmove(l->at, l->at + n, l->num * sizeof(*l->at));
+	memmove(l->ended, l->ended + n * stages, l->num * stages * sizeof(*l->ended));
+}
+
+static void begin(const struct flow *f, struct level *l)
+{
+	l->num = 0;
+	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++)
+		memcpy(&l->spent[4 * i], f->prog[i].spent, sizeof(f->prog[i].spent));
+}
+
+/* True: there is a new one. */
+static bool record(const struct flow *f, struct level *l)
+{
+	uint64_t now = f->now + f->skipped,
+		 one = f->s->stages[f->prog[l->base].p->stage].activations;
+	uint64_t done = ended(&f->prog[l->base]) / (one / l->parts);
+
+	if (l->num && done < l->done[l->num - 1] + l->every)
+		return false;
+	if (l->num && done == l->done[l->num - 1] + l->every && now - l->at[l->num - 1] < SHORT) {
+		l->every *= 2;
+		begin(f, l);
+	}
+	if (!l->num)
+		begin(f, l);
+	l->from = min_u64(l->from, now);
+	if (l->num == RECORDS)
+		drop_oldest(f, l, 1);
+	l->done[l->num] = done;
+	l->at[l->num] = now;
+	for (uint32_t i = 0; i < f->s->num_stages; i++)
+		l->ended[l->num * (size_t)f->s->num_stages + i] = ended(first_of(f, i));
+	l->num++;
+	return true;
+}
+
+/* ---- leaving out ---------------------------------------------------------------- */
+
+/* How often what a mask selects of the outer counters is at its last values (or first) in
+ * the activations 0 .. n - 1. */
+static uint64_t times(const struct flow_prog *p, uint32_t mask, bool last, uint64_t n)
+{
+	uint64_t inner = 1, rest = 1, sum = 0;
+	unsigned int c, outer = p->p->cfg->num_outer;
+
+	for (c = 0; c < outer; c++) {
+		inner *= p->trip[c];
+		rest *= mask >> c & 1 ? 1 : p->trip[c];
+	}
+	if (n >= inner)
+		return rest;
+	for (c = 0; c < outer; c++) {
+		uint64_t digit, target = last ? p->trip[c] - 1 : 0;
+		bool selected = mask >> c & 1;
+
+		inner /= p->trip[c];
+		rest /= selected ? 1 : p->trip[c];
+		digit = n / inner;
+		n %= inner;
+		sum += (selected ? digit > target : digit) * rest;
+		if (selected && digit != target)
+			break;
+	}
+	return sum;
+}
+
+static uint64_t given(const struct flow *f, const struct flow_tokens *e, uint64_t count)
+{
+	const struct flow_prog *p = &f->prog[e->src];
+	uint64_t from = ended(p), n = f->parts->share[p->p->stage] * count;
+
+	return times(p, e->src_mask, true, from + n) - times(p, e->src_mask, true, from);
+}
+
+static uint64_t taken(const struct flow *f, const struct flow_tokens *e, uint64_t count)
+{
+	const struct flow_prog *p = &f->prog[e->dst];
+	uint64_t from = p->number + p->started, n = f->parts->share[p->p->stage] * count;
+
+	return times(p, e->dst_mask, false, from + n) - times(p, e->dst_mask, false, from);
+}
+
+/* Parts until a program is where its mask's loop ends; `stretch` parts were seen, and
+ * loops that those hold in whole don't count: but then *whole is a multiple of them. */
+static uint64_t until_end(const struct flow_prog *p, uint32_t mask, uint64_t at, uint64_t share,
+			  uint64_t stretch, uint64_t *whole)
+{
+	uint64_t period = 1, inner = 1, parts;
+
+	for (unsigned int c = p->p->cfg->num_outer; c--;) {
+		inner *= p->trip[c];
+		if (mask >> c & 1)
+			period = inner;
+	}
+	if (!share || share % period == 0)
+		return UINT64_MAX;
+	parts = period / rdu_skip_gcd(period, share); /* until both are whole */
+	if (stretch % parts == 0) {
+		*whole = *whole / rdu_skip_gcd(*whole, parts) * parts;
+		return UINT64_MAX;
+	}
+	return (period - 1 - at % period) / share;
+}
+
+/* Parts that can be left out: 0: none. */
+static uint64_t find_count(const struct flow *f, uint64_t stretch, uint64_t most)
+{
+	const struct rdu_section *s = f->s;
+	uint64_t whole = 1, left = most;
+	uint32_t i, j;
+
+	for (i = 0; i < s->num_stages; i++) {
+		const struct rdu_stage *cfg = &s->stages[i];
+		uint64_t share = f->parts->share[i];
+
+		for (j = 0; share && j < cfg->num; j++) {
+			const struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
+
+			if (p->activation >= p->activations)
+				return 0;
+			/* The one under way has to be run through. */
+			left = min_u64(left, (p->activations - p->activation - 1) / share);
+		}
+	}
+	for (i = 0; i < s->hdr->tokens.count; i++) {
+		const struct flow_tokens *e = &f->edge[i];
+		const struct flow_prog *src = &f->prog[e->src], *dst = &f->prog[e->dst];
+
+		/* Nobody hears of it, but tokens lie there for later. */
+		if (!f->parts->runs[dst->p->stage])
+			continue;
+		left = min_u64(left, until_end(src, e->src_mask, ended(src),
+					       f->parts->share[src->p->stage], stretch, &whole));
+		left = min_u64(left, until_end(dst, e->dst_mask, dst->number,
+					       f->parts->share[dst->p->stage], stretch, &whole));
+	}
+	left -= left % whole;
+	for (i = 0; i < s->hdr->tokens.count && left; i++) {
+		const struct flow_tokens *e = &f->edge[i];
+
+		if (e->initial + e->num + given(f, e, left) < taken(f, e, left))
+			return 0;
+	}
+	return left;
+}
+
+static void leave_out(struct flow *f, const struct level *l, uint64_t count, double cycles)
+{
+	const struct rdu_section *s = f->s;
+	uint32_t i, j;
+
+	if (!rdu_flow_skip(f, cycles))
+		return;
+	for (i = 0; i < s->hdr->tokens.count; i++) {
+		struct flow_tokens *e = &f->edge[i];
+
+		if (!rdu_flow_settle(f, e, (int64_t)(given(f, e, count) - taken(f, e, count))))
+			return;
+	}
+	for (i = 0; i < s->num_stages; i++) {
+		const struct rdu_stage *cfg = &s->stages[i];
+		uint64_t one = f->parts->share[i] * count;
+
+		for (j = 0; one && j < cfg->num; j++) {
+			struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
+
+			rdu_skip_spend(p, one * p->p->iterations, (uint64_t)cycles,
+				       &l->spent[4 * p->index]);
+			rdu_skip_move(p, one, 0);
+			p->skipped = f->skipped;
+			rdu_flow_queue(f, p->actor);
+		}
+	}
+}
+
+/* Each stage's share of a part, if since record `from` it did that of each; of those that
+ * did nothing, none. False: somebody did something else. */
+static bool find_shares(const struct flow *f, const struct level *l, unsigned int from)
+{
+	size_t stages = f->s->num_stages;
+	const uint64_t *now = l->ended + (l->num - 1) * stages, *then = l->ended + from * stages;
+	uint64_t parts = l->done[l->num - 1] - l->done[from];
+
+	for (uint32_t i = 0; i < stages; i++) {
+		uint64_t *share = &f->parts->share[i], did = now[i] - then[i];
+
+		if (!find_share(f, i, l->parts, share))
+			return false;
+		if (!did) /* it waits for something else */
+			*share = 0;
+		if (*share && (did + *share < parts * *share || did > (parts + 1) * *share))
+			return false;
+	}
+	return true;
+}
+
+/* Leaves out what follows the newest `n` records: they took `second` cycles, and others
+ * as many parts `first`. The less these agree, the less is left out before the next look.
+ * Each takes the mean of all that was seen of them. */
+static bool leave_out_more(struct flow *f, struct level *l, unsigned int n, double first,
+			   double second)
+{
+	unsigned int c = l->num - 1;
+	uint64_t parts = l->done[c] - l->done[c - n], count;
+	double off = first / second - 1, most, one;
+	double seen = (l->seen_parts ? l->seen : first) + second;
+	double seen_parts = (l->seen_parts ? l->seen_parts : (double)parts) + (double)parts;
+
+	one = seen / seen_parts;
+	off = off < 0 ? -off : off;
+	most = FARTHER * (double)(l->at[c] - l->from) * (off > SAME ? SAME / off : 1);
+	count = find_count(f, parts, (uint64_t)(most / one) + 1);
+	if (!count)
+		return false;
+	l->seen = seen;
+	l->seen_parts = seen_parts;
+	leave_out(f, l, count, one * (double)count);
+	return true;
+}
+
+static bool same(const struct flow *f, double a, double b)
+{
+	return a > b * (1 - f->same) && b > a * (1 - f->same);
+}
+
+static bool look_at_level(struct flow *f, struct level *l)
+{
+	unsigned int c = l->num - 1, n;
+	double first, second;
+
+	/* Another part as those that were left out? */
+	if (l->seen > 0 && l->num > 1) {
+		first = l->seen / l->seen_parts * (double)(l->done[c] - l->done[c - 1]);
+		second = (double)(l->at[c] - l->at[c - 1]);
+		if (second >= SHORT && same(f, first, second) && find_shares(f, l, c - 1) &&
+		    leave_out_more(f, l, 1, first, second))
+			return true;
+	}
+	for (n = 1; 2 * n < l->num; n *= 2) {
+		first = (double)(l->at[c - n] - l->at[c - 2 * n]);
+		second = (double)(l->at[c] - l->at[c - n]);
+		if (l->done[c] - l->done[c - n] == l->done[c - n] - l->done[c - 2 * n] &&
+		    second >= 2 * SHORT && same(f, first, second) && find_shares(f, l, c - 2 * n) &&
+		    leave_out_more(f, l, n, first, second))
+			return true;
+	}
+	return false;
+}
+
+bool rdu_parts_look(struct flow *f)
+{
+	struct flow_parts *k = f->parts;
+
+	if (k->left != f->left || k->begun != f->begun)
+		set_levels(f);
+	for (unsigned int i = 0; i < k->num_levels; i++) {
+		if (!record(f, &k->level[i]) || !look_at_level(f, &k->level[i]))
+			continue;
+		/* The others saw something else; those of larger parts go on. */
+		for (unsigned int j = 0; j < k->num_levels; j++)
+			if (k->level[j].parts >= k->level[i].parts)
+				k->level[j].num = 0;
+		return true;
+	}
+	return false;
+}
