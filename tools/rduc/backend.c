@@ -162,7 +162,7 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 							     : n->out[i - n->num_in].access.tensor);
 			struct uimage *other;
 			bool again = false;
-			double cycles;
+			double cycles, most;
 			int r;
 
 			for (int k = 0; k < num; k++)
@@ -180,10 +180,13 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 				return -1;
 			if (r)
 				continue;
-			if (be_time(be, other))
+			most = (best ? least : (double)s->im->cycles * 0.97) - cycles;
+			r = most < 1 ? 1 : be_time_below(be, other, (uint64_t)most);
+			if (r < 0)
 				return -1;
 			cycles += (double)other->cycles;
-			if (cycles < (double)s->im->cycles * 0.97 && (!best || cycles < least)) {
+			if (!r && cycles < (double)s->im->cycles * 0.97 &&
+			    (!best || cycles < least)) {
 				image_free(im);
 				im = other;
 				best = t;

@@ -407,6 +407,8 @@ uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 /* Times a section by the card's own clock, and finds its busiest stage. 0, or -1. */
 int be_time(struct backend *be, struct uimage *im);
+/* As be_time(), or 1: it takes more than so many cycles, not 0, and nothing is known of it. */
+int be_time_below(struct backend *be, struct uimage *im, uint64_t cycles);
 void be_summary(const struct backend *be, const char *path);
 const char *be_bound_text(int bound);
 int be_floorplan(struct backend *be, const char *path);

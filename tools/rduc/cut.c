@@ -214,11 +214,28 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 	return im;
 }
 
-/* The section of up to *num nests, NULL: there can be none. */
+static uint64_t cycles(const struct backend *be, const struct uimage *im)
+{
+	return im->cycles + be_load_cycles(be, im);
+}
+
+/* Cycles of so many sections, with their loads. */
+static uint64_t apart(const struct backend *be, const struct be_section *s, int num)
+{
+	uint64_t sum = 0;
+
+	for (int k = 0; k < num; k++)
+		sum += cycles(be, s[k].im);
+	return sum;
+}
+
+/* The section of up to *num nests, NULL: there can be none, or it is not faster than these one
+ * after another. */
 static struct uimage *join(struct backend *be, const struct be_section *s, int *num, int first_nest)
 {
-	int asked = *num;
+	int asked = *num, r;
 	struct uimage *im = gather(be, s, num);
+	uint64_t load, all;
 
 	if (*num < asked) {
 		if (be_prints(be, "cut"))
@@ -230,14 +247,21 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 	}
 	be->at = first_nest;
 	be->until = first_nest + *num - 1;
-	if (image_pack(im) || image_finish(be, im) || be_time(be, im)) {
-		if (be_prints(be, "cut"))
-			fprintf(stderr, "cut: not %d nests: %s\n", *num,
-				im->error[0] ? im->error : be->error);
-		image_free(im);
-		return NULL;
+	if (!image_pack(im) && !image_finish(be, im)) {
+		load = be_load_cycles(be, im);
+		all = apart(be, s, *num);
+		r = all <= load + 1 ? 1 : be_time_below(be, im, all - load - 1);
+		if (!r)
+			return im;
+		if (r > 0)
+			snprintf(im->error, sizeof(im->error), "not faster than %llu cycles",
+				 (unsigned long long)all);
 	}
-	return im;
+	if (be_prints(be, "cut"))
+		fprintf(stderr, "cut: not %d nests: %s\n", *num,
+			im->error[0] ? im->error : be->error);
+	image_free(im);
+	return NULL;
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest)
@@ -253,11 +277,6 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 		be_error(be, "%s: %s", im->name, im->error);
 	image_free(im);
 	return NULL;
-}
-
-static uint64_t cycles(const struct backend *be, const struct uimage *im)
-{
-	return im->cycles + be_load_cycles(be, im);
 }
 
 /* How many sections from s on have units for one together. */
@@ -287,18 +306,12 @@ void be_cut(struct backend *be, int first)
 
 	for (int i = first; i < be->num_sections; i += num) {
 		struct uimage *im = NULL;
-		uint64_t apart = 0;
 
 		be->at = be->until = s[i].first_nest;
 		for (num = fitting(be, &s[i], be->num_sections - i); num > 1; num = num * 3 / 4) {
 			im = join(be, &s[i], &num, s[i].first_nest);
-			apart = 0;
-			for (int k = 0; k < num; k++)
-				apart += cycles(be, s[i + k].im);
-			if (im && cycles(be, im) < apart)
+			if (im)
 				break;
-			image_free(im);
-			im = NULL;
 		}
 		if (num < 1)
 			num = 1;
@@ -306,7 +319,7 @@ void be_cut(struct backend *be, int first)
 			if (be_prints(be, "cut"))
 				fprintf(stderr, "cut: %s: %d nests, %llu cycles instead of %llu\n",
 					im->name, num, (unsigned long long)cycles(be, im),
-					(unsigned long long)apart);
+					(unsigned long long)apart(be, &s[i], num));
 			for (int k = 0; k < num; k++)
 				image_free(s[i + k].im);
 			s[i].im = im;

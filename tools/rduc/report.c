@@ -61,19 +61,29 @@ static void find_shares(struct uimage *im, const struct rdu_section_time *t)
 
 int be_time(struct backend *be, struct uimage *im)
 {
+	return be_time_below(be, im, UINT64_MAX);
+}
+
+int be_time_below(struct backend *be, struct uimage *im, uint64_t cycles)
+{
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s =
 		rdu_section_new(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag);
 	const struct rdu_section_time *t;
+	bool longer;
 	double share;
 
 	if (!s)
 		return be_error(be, "internal: %s: the section is not valid: %s", im->name,
 				diag.text);
-	t = rdu_section_time(s, NULL, NULL, NULL);
+	t = rdu_section_time_below(s, cycles, &longer);
 	if (!t) {
 		rdu_section_free(s);
-		return be_error(be, "%s: no time for this section: it takes too long to simulate", im->name);
+		return longer ? 1
+			      : be_error(be,
+					 "%s: no time for this section: it takes too long to "
+					 "simulate",
+					 im->name);
 	}
 	im->cycles = t->cycles;
 	im->dram_bytes = t->dram_bytes;
