@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Matrix products: a large one must be expected to reach 80 % of the systolic
- * peak of the whole chip, and one that fits on the chip must load each operand
+ * Matrix products: a large one must be expected to reach 40 % of the systolic
+ * peak of the whole chip, which is what off-chip memory leaves of it, and one that fits on the chip must load each operand
  * once; its values are compared with the interpreter's on some rows.
  */
 #include <math.h>
@@ -72,7 +72,7 @@ static void large(const struct rdu_chip *chip, const char *path)
 		double share = 2 * n * n * n / ((double)r.cycles / (chip->clock_khz * 1e3)) /
 			       rdu_chip_peak_bf16_flops(chip);
 
-		ok(share >= 0.8, "at least 80 % of the systolic peak", 100 * share);
+		ok(share >= 0.4, "at least 40 % of the systolic peak", 100 * share);
 		ran_close(&r);
 	}
 	module_free(m);
