@@ -320,10 +320,12 @@ static void take_out(struct channel *ch, unsigned int b, int dir, int32_t i)
 	ch->held[dir]--;
 	ch->node[i].next = ch->unused;
 	ch->unused = i;
-	if (k >= 0 && ch->node[k].row == bank->row)
-		bank->hit[dir] = k, bank->hit_order[dir] = ch->node[k].order; /* as most often */
-	else
+	if (k >= 0 && ch->node[k].row == bank->row) { /* as most often */
+		bank->hit[dir] = k;
+		bank->hit_order[dir] = ch->node[k].order;
+	} else {
 		find_hit(ch, b, dir, k);
+	}
 }
 
 /* ---- commands ------------------------------------------------------------------ */
