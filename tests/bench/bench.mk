@@ -23,6 +23,10 @@ CFLAGS_tests/bench/fabric_kernels.c := -Itests/unit
 $(eval $(call bench,fabric_kernels,tests/bench/fabric_kernels.c tests/bench/peak.c,librdumodel))
 $(B)/tests/bench/fabric_kernels.o: | $(call packages,bench)
 
+# The card's clock alone.
+CFLAGS_tests/bench/section_time.c := -Itests/unit
+$(eval $(call bench,section_time,tests/bench/section_time.c,librdumodel,-lelf))
+
 # In the VM, by tests/bench/guest: one program, many names. It needs nothing but
 # what the tools need, and is built with them.
 ALL += $(B)/bench/guest/way_in
