@@ -148,7 +148,7 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	struct nest *n = s->nest;
 	int op = be->num_ops + s->first_nest;
 
-	if (be_time(be, s->im))
+	if (be_time_about(be, s->im, UINT64_MAX))
 		return -1;
 	for (;;) {
 		struct tensor *best = NULL, *tried[NEST_MAX_IN + NEST_MAX_OUT];
@@ -181,7 +181,7 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 			if (r)
 				continue;
 			most = (best ? least : (double)s->im->cycles * 0.97) - cycles;
-			r = most < 1 ? 1 : be_time_below(be, other, (uint64_t)most);
+			r = most < 1 ? 1 : be_time_about(be, other, (uint64_t)most);
 			if (r < 0)
 				return -1;
 			cycles += (double)other->cycles;
@@ -745,6 +745,8 @@ static void backend_free(struct backend *be)
 {
 	be_resident_end(be);
 	be_pipe_end(be);
+	be_time_end(be);
+	free(be->plan);
 	for (int e = 0; e < be->m->num_entries; e++) {
 		for (int k = 0; k < be->m->entries[e].num_nests; k++)
 			nest_free_fused(be->m->entries[e].nests[k]);

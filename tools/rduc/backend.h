@@ -166,7 +166,8 @@ struct uimage {
 	/* after emit */
 	void *bytes;
 	size_t size;
-	/* after report */
+	/* after be_time_about() */
+	bool timed; /* the times are its own */
 	uint64_t cycles, dram_bytes, macs, flops;
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
@@ -276,6 +277,10 @@ struct backend {
 	int held_tenths; /* of the PMUs that what a loop holds may have; its nests load more */
 	int first_own; /* tensors from this one on were made by the back half */
 	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
+	struct timed *timed; /* time.c: sections that were timed */
+	int num_timed, room_timed;
+	struct known_plan *plan; /* tile.c: of contractions */
+	int num_plans, room_plans;
 	/* regions.c */
 	int num_regions;
 	struct rdu_file_region *region;
@@ -377,9 +382,10 @@ bool be_contraction(const struct nest *n, int *in);
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
-/* cut.c: one section of those of num nests, from number first_nest of the entry on. NULL: there
- * is none, with the reason in be->error. */
-struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest);
+/* cut.c: one section of those of num nests, from number first_nest of the entry on, that takes
+ * `most` cycles at most. NULL: there is none, with the reason in be->error. */
+struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
+		       uint64_t most);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
@@ -405,10 +411,12 @@ uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, 
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
-/* Times a section by the card's own clock, and finds its busiest stage. 0, or -1. */
+/* time.c: a section's time by the card's clock, and its busiest stage. 0, or -1. */
 int be_time(struct backend *be, struct uimage *im);
-/* As be_time(), or 1: it takes more than so many cycles, not 0, and nothing is known of it. */
-int be_time_below(struct backend *be, struct uimage *im, uint64_t cycles);
+/* The same, or that of a section that differs by the places of its units only. Or 1: it takes
+ * more than `most` cycles, not 0, and nothing is known of it. */
+int be_time_about(struct backend *be, struct uimage *im, uint64_t most);
+void be_time_end(struct backend *be);
 void be_summary(const struct backend *be, const char *path);
 const char *be_bound_text(int bound);
 int be_floorplan(struct backend *be, const char *path);

@@ -250,7 +250,7 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 	if (!image_pack(im) && !image_finish(be, im)) {
 		load = be_load_cycles(be, im);
 		all = apart(be, s, *num);
-		r = all <= load + 1 ? 1 : be_time_below(be, im, all - load - 1);
+		r = all <= load + 1 ? 1 : be_time_about(be, im, all - load - 1);
 		if (!r)
 			return im;
 		if (r > 0)
@@ -264,15 +264,21 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 	return NULL;
 }
 
-struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest)
+struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
+		       uint64_t most)
 {
-	int joined = num;
+	int joined = num, r;
 	struct uimage *im = gather(be, s, &joined);
 
 	be->at = first_nest;
 	be->until = first_nest + num - 1;
-	if (joined == num && !image_pack(im) && !image_finish(be, im) && !be_time(be, im))
-		return im;
+	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
+		r = be_time_about(be, im, most);
+		if (!r)
+			return im;
+		if (r > 0)
+			image_fail(im, "takes more than %llu cycles", (unsigned long long)most);
+	}
 	if (im->error[0])
 		be_error(be, "%s: %s", im->name, im->error);
 	image_free(im);

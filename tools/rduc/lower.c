@@ -43,7 +43,7 @@ static int finish_fill(struct backend *be, struct uimage *im)
 	}
 	be->at = be->until = im->held->first;
 	r = image_pack(fill) ? be_error(be, "%s", fill->error)
-			     : image_finish(be, fill) || be_time(be, fill);
+			     : image_finish(be, fill) || be_time_about(be, fill, UINT64_MAX);
 	be->at = at;
 	be->until = until;
 	return r;

@@ -720,7 +720,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		if (same_chunks(&c))
 			return 1;
 	}
-	if (contract_plan(&c))
+	if (contract_plan(be, &c))
 		return 1;
 	if (be_prints(be, "tile")) {
 		fprintf(stderr, "tile: %s: lanes %s x %d, columns %s x %d, pairs %s;", l->n->name,

@@ -418,7 +418,7 @@ static double operands(const struct nest *n)
 }
 
 /* Lowers the nests with shares of the units in proportion to `work`, and joins them. */
-static struct uimage *make(struct trial *g, const double *work, double most, int op)
+static struct uimage *make(struct trial *g, const double *work, double pcus, int op, uint64_t most)
 {
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
@@ -438,7 +438,7 @@ static struct uimage *make(struct trial *g, const double *work, double most, int
 
 		s[made] = (struct be_section){ .nest = n, .num_nests = 1 };
 		be->share = (struct share){
-			.pcus = most * work[made] / sum,
+			.pcus = pcus * work[made] / sum,
 			.pmus = (operands(n) / all + (operands(n) > 1) / (double)contractions) / 2,
 			.agcus = 1.0 / g->num
 		};
@@ -447,7 +447,7 @@ static struct uimage *make(struct trial *g, const double *work, double most, int
 	}
 	be->share = (struct share){ 0 };
 	if (made == g->num)
-		im = be_join(be, s, g->num, g->first);
+		im = be_join(be, s, g->num, g->first, most);
 	for (int i = 0; i < made; i++)
 		image_free(s[i].im);
 	return im;
@@ -481,11 +481,12 @@ static void share_work(const struct trial *g, const struct uimage *im, double *w
 /* Tries a group. True: it is one. */
 static bool try_group(struct trial *g, int op)
 {
-	static const double most[] = { 0.9, 0.7, 0.5 };
+	static const double pcus[] = { 0.9, 0.7, 0.5 };
 	struct nest was[MOST_NESTS];
 	double work[MOST_NESTS], plain = 0;
 	struct uimage *im = NULL;
 	struct backend *be = g->be;
+	uint64_t most = UINT64_MAX;
 
 	for (int i = 0; i < g->num; i++) {
 		struct nest *n = g->e->nests[g->first + i];
@@ -495,15 +496,17 @@ static bool try_group(struct trial *g, int op)
 		work[i] = be_work(be, n);
 		share_loops(n, &g->loops[i], be->num_groups + 1);
 	}
+	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
+		most = (uint64_t)(2 * plain) + 1;
 	if (place_slices(g))
-		for (size_t k = 0; k < sizeof(most) / sizeof(most[0]) && !im; k++)
-			im = make(g, work, most[k], op);
+		for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im; k++)
+			im = make(g, work, pcus[k], op, most);
 	if (im) {
 		struct uimage *again;
 
 		share_work(g, im, work);
-		again = make(g, work, 0.9, op);
-		if (again && again->cycles < im->cycles) {
+		again = make(g, work, 0.9, op, im->cycles);
+		if (again) {
 			struct uimage *other = im;
 
 			im = again;

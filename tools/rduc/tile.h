@@ -61,8 +61,9 @@ struct contract {
 
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);
-/* Finds the best. 0, or 1: not a contraction for this form. */
-int contract_plan(struct contract *c);
+/* Finds the best, or takes it from a nest that was alike. 0, or 1: not a contraction for this
+ * form. */
+int contract_plan(struct backend *be, struct contract *c);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
 /* Is operand o in scratchpads before the section runs, all that a replica needs of it? */
 bool contract_holds(const struct contract *c, int o);

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+/*
+ * How long a section takes by the card's own clock.
+ *
+ * While rduc chooses, it asks for many sections that are alike: layers of a network, and one nest
+ * again and again, each time with other scratchpads taken. Those that differ only by the places
+ * of their units are taken to be as long as the first that was timed. What is reported in the
+ * end is each section's own time.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+#include "rdu/program.h"
+
+/* Of the stage that a program is in. */
+struct stage_time {
+	uint64_t busy;
+	uint32_t program; /* that sets its pace */
+	int bound;
+};
+
+struct timed {
+	uint64_t likeness;
+	uint64_t longer_than; /* cycles; all that is known of it, if cycles is 0 */
+	uint64_t cycles, dram_bytes, macs, flops;
+	struct stage_time *program;
+};
+
+/* ---- what is alike ---------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t h, const void *data, size_t size)
+{
+	return rdu_fnv1a(h, data, size);
+}
+
+static uint64_t mix_number(uint64_t h, uint64_t n)
+{
+	return rdu_fnv1a(h, &n, sizeof(n));
+}
+
+/* Of all that the time depends on, but for where units are: which of them are the same. */
+static uint64_t likeness(const struct uimage *im)
+{
+	const struct rdu_cfg_header *hdr = im->bytes;
+	const unsigned char *bytes = im->bytes;
+	uint64_t h = mix_number(RDU_FNV1A_INIT, (uint64_t)im->num_progs);
+
+	for (int i = 0; i < im->num_progs; i++) {
+		struct rdu_cfg_program p;
+
+		memcpy(&p, bytes + hdr->programs.offset + (size_t)i * sizeof(p), sizeof(p));
+		p.tile = p.unit = p.op_id = 0;
+		h = mix_number(mix(h, &p, sizeof(p)), (uint64_t)im->prog[i].unit);
+	}
+	h = mix(h, bytes + hdr->bodies.offset, hdr->bodies.count);
+	for (int i = 0; i < im->num_streams; i++) {
+		const struct ustream *s = &im->stream[i];
+
+		h = mix_number(mix_number(h, (uint64_t)s->prog), (uint64_t)s->port);
+		for (int k = 0; k < s->num_dests; k++)
+			h = mix_number(mix_number(h, (uint64_t)s->dest[k].prog),
+				       (uint64_t)s->dest[k].port);
+	}
+	h = mix(h, bytes + hdr->tokens.offset, hdr->tokens.count * sizeof(struct rdu_cfg_token));
+	for (int i = 0; i < im->num_buffers; i++) {
+		h = mix_number(h, (uint64_t)im->buffer[i].unit);
+		h = mix_number(mix_number(h, im->buffer[i].copies), im->buffer[i].words);
+	}
+	return h;
+}
+
+static struct timed *find(struct backend *be, uint64_t likeness)
+{
+	for (int i = 0; i < be->num_timed; i++)
+		if (be->timed[i].likeness == likeness)
+			return &be->timed[i];
+	be->timed = xroom(be->timed, be->num_timed, &be->room_timed, sizeof(*be->timed));
+	be->timed[be->num_timed] = (struct timed){ .likeness = likeness };
+	return &be->timed[be->num_timed++];
+}
+
+void be_time_end(struct backend *be)
+{
+	for (int i = 0; i < be->num_timed; i++)
+		free(be->timed[i].program);
+	free(be->timed);
+}
+
+/* ---- what a section learns of it --------------------------------------------------- */
+
+static struct ushare *share_of(struct uimage *im, int op)
+{
+	for (int i = 0; i < im->num_shares; i++)
+		if (im->share[i].op == op)
+			return &im->share[i];
+	im->share = xgrow(im->share, im->num_shares, sizeof(*im->share));
+	im->share[im->num_shares] = (struct ushare){ .op = op, .bound_prog = -1 };
+	return &im->share[im->num_shares++];
+}
+
+/* What each nest of the section has of it. A unit is counted with the first that uses it. */
+static void find_shares(struct uimage *im, const struct timed *t)
+{
+	bool *seen = xcalloc((size_t)im->num_units + 1, sizeof(bool));
+
+	im->num_shares = 0;
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct stage_time *g = &t->program[i];
+		struct ushare *s = share_of(im, im->prog[i].op_id);
+
+		s->used[im->unit[im->prog[i].unit].kind] += !seen[im->prog[i].unit];
+		seen[im->prog[i].unit] = true;
+		if (s->bound_prog < 0 || g->busy > s->busy) {
+			s->busy = g->busy;
+			s->bound = g->bound;
+			s->bound_prog = (int)g->program;
+		}
+	}
+	free(seen);
+}
+
+static void take(const struct backend *be, struct uimage *im, const struct timed *t)
+{
+	uint64_t busy = 0;
+	double share;
+
+	im->cycles = t->cycles;
+	im->dram_bytes = t->dram_bytes;
+	im->macs = t->macs;
+	im->flops = t->flops;
+	im->bound = RDU_BOUND_NONE;
+	im->bound_prog = -1;
+	for (int i = 0; i < im->num_progs; i++) {
+		if (im->bound_prog >= 0 && t->program[i].busy <= busy)
+			continue;
+		busy = t->program[i].busy;
+		im->bound = t->program[i].bound;
+		im->bound_prog = (int)t->program[i].program;
+	}
+	/* Bandwidth is the chip's: no one stage shows that it is used up. */
+	share = (double)im->dram_bytes /
+		((double)im->cycles * be->chip.dram_mbps * 1000.0 / be->chip.clock_khz);
+	if (share > 0.8)
+		im->bound = RDU_BOUND_DRAM;
+	find_shares(im, t);
+}
+
+/* ---- asking ----------------------------------------------------------------------- */
+
+/* Asks the card's clock. As be_time_about(). */
+static int ask(struct backend *be, struct uimage *im, uint64_t most, struct timed *to)
+{
+	struct rdu_cfg_diag diag;
+	struct rdu_section *s =
+		rdu_section_new(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag);
+	const struct rdu_section_time *t;
+	bool longer;
+
+	if (!s)
+		return be_error(be, "internal: %s: the section is not valid: %s", im->name,
+				diag.text);
+	t = rdu_section_time_below(s, most, &longer);
+	if (t) {
+		to->cycles = t->cycles;
+		to->dram_bytes = t->dram_bytes;
+		to->macs = t->macs;
+		to->flops = t->flops;
+		to->program =
+			xrealloc(to->program, ((size_t)t->num_programs + 1) * sizeof(*to->program));
+		for (uint32_t i = 0; i < t->num_programs; i++) {
+			const struct rdu_stage_time *g = &t->stages[t->stage_of[i]];
+
+			to->program[i] = (struct stage_time){ g->busy, g->program, (int)g->bound };
+		}
+	}
+	rdu_section_free(s);
+	if (!t && !longer)
+		return be_error(be, "%s: no time for this section: it takes too long to simulate",
+				im->name);
+	if (!t && most > to->longer_than)
+		to->longer_than = most;
+	return t ? 0 : 1;
+}
+
+int be_time(struct backend *be, struct uimage *im)
+{
+	struct timed t = { 0 };
+
+	if (im->timed)
+		return 0;
+	if (ask(be, im, UINT64_MAX, &t))
+		return -1;
+	take(be, im, &t);
+	im->timed = true;
+	free(t.program);
+	return 0;
+}
+
+int be_time_about(struct backend *be, struct uimage *im, uint64_t most)
+{
+	struct timed *t = find(be, likeness(im));
+
+	if (!t->cycles && most <= t->longer_than)
+		return 1;
+	if (!t->cycles) {
+		int r = ask(be, im, most, t);
+
+		if (r)
+			return r;
+		im->timed = true;
+	}
+	if (t->cycles > most)
+		return 1;
+	take(be, im, t);
+	return 0;
+}
