@@ -17,9 +17,6 @@
 #define SAME 0.015 /* paces that differ by less are the same; */
 #define LOOSE 0.15 /* these are, when LOOSE_STEPS were taken */
 #define LOOSE_STEPS 5e5
-#define LOOSE 0.15 /* when STEPS were taken */
-#define STEPS 5e5
-#define SAME 0.015 /* paces that differ by less are the same */
 
 /* What a program waits for, and so what a cycle it stands still counts as. */
 enum flow_wait { WAIT_NONE, WAIT_IN, WAIT_OUT, WAIT_MEM };
