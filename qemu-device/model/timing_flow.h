@@ -15,7 +15,7 @@
 #define SLOTS 1024 /* cycles of a shared unit that are kept account of */
 #define FLOW_NEVER UINT64_MAX
 #define SAME 0.015 /* paces that differ by less are the same; */
-#define LOOSE 0.15 /* these are, when LOOSE_STEPS were taken */
+#define LOOSE 0.05 /* these are, when LOOSE_STEPS were taken */
 #define LOOSE_STEPS 5e5
 
 /* What a program waits for, and so what a cycle it stands still counts as. */

@@ -189,15 +189,22 @@ uint32_t rdu_memory_refresh_cycles(const struct rdu_memory *m)
 /*
  * Of a burst's number, from its lowest digit: channel, bank group, burst of the row,
  * bank of the group, row. The bank is exclusive-ored with the row, so that rows that
- * are a power of two apart do not all meet in one bank.
+ * are a power of two apart do not all meet in one bank. So it is with channels: the digits
+ * of the number in base `channels`, added up, say which of them it is, so that a column of a
+ * matrix is spread over all channels whatever a row's length.
  */
 static struct channel *place(const struct rdu_memory *m, uint64_t burst, int64_t *row,
 			     uint32_t *bank)
 {
-	struct channel *ch = &m->channel[burst % m->chip.dram_channels];
 	uint32_t each = m->chip.dram_banks / m->chip.dram_groups, group, in_group;
+	uint32_t channels = m->chip.dram_channels;
+	uint64_t sum = 0;
+	struct channel *ch;
 
-	burst /= m->chip.dram_channels;
+	for (uint64_t left = burst; left && channels > 1; left /= channels)
+		sum += left % channels;
+	ch = &m->channel[sum % channels];
+	burst /= channels;
 	group = burst % m->chip.dram_groups;
 	burst /= m->chip.dram_groups;
 	burst /= m->columns;

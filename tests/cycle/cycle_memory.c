@@ -130,12 +130,21 @@ static void finish_at(struct cycle_memory *m, int64_t at, const struct request *
 	m->finish[m->num_finish++] = (struct finish){ at, r->done, r->who, r->tag };
 }
 
+/* Digits of the burst's number to the base of the channels' number, added up. */
+static uint64_t channel_of(const struct rdu_chip *d, uint64_t burst)
+{
+	uint64_t rest = burst / d->dram_channels, low = burst % d->dram_channels;
+
+	return d->dram_channels == 1 || !rest ? low
+					      : (low + channel_of(d, rest)) % d->dram_channels;
+}
+
 bool cycle_memory_request(struct cycle_memory *m, uint64_t address, bool write,
 			  void (*done)(void *who, uint64_t tag), void *who, uint64_t tag)
 {
 	const struct rdu_chip *d = &m->chip;
 	uint64_t at = address / d->dram_burst, group, in_group;
-	struct channel *ch = &m->channel[at % d->dram_channels];
+	struct channel *ch = &m->channel[channel_of(d, at)];
 	uint32_t columns = d->dram_row / d->dram_burst, each = d->dram_banks / d->dram_groups;
 	struct request *r;
 
