@@ -432,20 +432,27 @@ static bool too_large(const struct backend *be, const struct nest *n)
 	return ops > 8 * (int)be->chip.simd_stages;
 }
 
+/* Cycles that memory takes with a result that is handed on: to be read, and, unless it is kept, to
+ * be written for that. */
+static double hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep)
+{
+	double bytes = dtype_size(t->dtype) * (keep ? 1.0 : 2.0);
+
+	for (int d = 0; d < t->ndim; d++)
+		bytes *= (double)t->dim[d];
+	return bytes * be->chip.clock_khz / ((double)be->chip.dram_mbps * 1000.0);
+}
+
 /* Behind a contraction every array has units of its own for what follows, which work only when a
  * result comes out of it. Where that leaves room for so few arrays that the contraction takes
  * longer than memory would with what it hands over, the two stay apart. */
 static bool too_slow(const struct backend *be, const struct nest *a, const struct nest *to,
 		     const struct tensor *between, bool keep)
 {
-	double bytes = dtype_size(between->dtype) * (keep ? 1.0 : 2.0);
-	double bytes_per_cycle = (double)be->chip.dram_mbps * 1000.0 / be->chip.clock_khz;
-
 	if (be->level < 3) /* then there are few replicas */
 		return false;
-	for (int d = 0; d < between->ndim; d++)
-		bytes *= (double)between->dim[d];
-	return be_contract_cycles(be, to) - be_contract_cycles(be, a) > bytes / bytes_per_cycle;
+	return be_contract_cycles(be, to) - be_contract_cycles(be, a) >
+	       hand_on_cycles(be, between, keep);
 }
 
 static char *join_names(struct backend *be, const char *a, const char *b)
@@ -499,6 +506,20 @@ static int first_in_way(const struct fuser *f, const struct nest *n, int p, int 
 	return first;
 }
 
+/* What was read by nobody but the map that joined it is not stored any more: append() looks at
+ * one result only, and the map may have read others. */
+static void drop_unread(const struct fuser *f, struct nest *n)
+{
+	int num = 0;
+
+	for (int o = 0; o < n->num_out; o++)
+		if (needed(f, n->out[o].access.tensor, n, n) ||
+		    nest_reads(n, tensor_storage(n->out[o].access.tensor)))
+			n->out[num++] = n->out[o];
+	if (num) /* or all of it is dead; then it stays as it is */
+		n->num_out = num;
+}
+
 static void fuse(struct fuser *f, int p, int c, struct nest *to, bool up)
 {
 	struct nest *a = f->e->nests[p], *b = f->e->nests[c];
@@ -511,6 +532,7 @@ static void fuse(struct fuser *f, int p, int c, struct nest *to, bool up)
 	count_reader(f, b, -1);
 	replace(a, to, b);
 	count_reader(f, a, 1);
+	drop_unread(f, a);
 	f->e->nests[gone] = NULL;
 	f->e->nests[at] = a;
 	changed(f, at, gone, b);
@@ -631,12 +653,38 @@ static void print_fused(struct backend *be, struct module_entry *e)
 	module_entry_print(e, stderr);
 }
 
+/* What no single map made too slow (too_slow()) may be so with all of them: then they stay apart
+ * from the contraction, and are fused with each other only. */
+static void take_apart(struct backend *be, struct module_entry *e)
+{
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k], *plain = n;
+		const struct tensor *t;
+		bool keep = false;
+
+		while (plain->fused[0])
+			plain = plain->fused[0];
+		if (plain == n || !(be_contract_cycles(be, plain) > 0))
+			continue;
+		t = plain->out[0].access.tensor;
+		for (int o = 0; o < n->num_out; o++)
+			keep |= n->out[o].access.tensor == t;
+		if (be_contract_cycles(be, n) - be_contract_cycles(be, plain) <=
+		    hand_on_cycles(be, t, keep))
+			continue;
+		while (be_unfuse(be, e, k))
+			;
+	}
+}
+
 void be_fuse(struct backend *be)
 {
 	for (int i = 0; i < be->m->num_entries; i++) {
 		struct module_entry *e = &be->m->entries[i];
 
 		fuse_entry(be, e, 0);
+		if (be->level >= 3)
+			take_apart(be, e);
 		if (be_prints(be, "fuse"))
 			print_fused(be, e);
 	}
