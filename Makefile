@@ -111,7 +111,7 @@ endif
 # others say what is missing and stop.
 needs_run := qemu kernel
 needs_vm := qemu kernel
-needs_bench := qemu kernel bench
+needs_bench := qemu kernel bench torch
 needs_fuzz := qemu fuzz
 needs_fuzz-card := qemu fuzz
 needs_fuzz-driver := qemu kernel debug-kernel

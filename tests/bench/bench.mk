@@ -9,8 +9,7 @@ $(eval $(call bench,gemm_bf16_1024,tests/bench/gemm_bf16_1024.c tests/bench/oned
 $(eval $(call bench,gemm_bf16_peak,tests/bench/gemm_bf16_peak.c,librdu librdumodel,-lelf -ldrm))
 $(foreach b,cnn_train_step gpt_train_step,$(eval $(call bench,$(b),tests/bench/$(b).c \
 	tests/bench/train_step.c tests/bench/peak.c,librdu librdumodel,-lelf -ldrm)))
-tests/bench/torch-train-step: | build/stamp/torch
-$(B)/bench/cnn_train_step $(B)/bench/gpt_train_step: | tests/bench/torch-train-step
+$(B)/bench/cnn_train_step $(B)/bench/gpt_train_step: | $(call packages,torch)
 $(eval $(call bench,stream_relu,tests/bench/stream_relu.c,librdu librdumodel,-lelf -ldrm))
 
 $(BENCHES:$(B)/bench/%=$(B)/tests/bench/%.o): | $(call packages,bench)

@@ -190,7 +190,7 @@ static void test_bodies(void)
 	BAD(MASK, ARRAY->init_mask = 4, &ARRAY->init_mask);
 	BAD(PORT, ARRAY->flags = RDU_SYS_INIT, &g->prog[SYS].num_in);
 	BAD(PORT, g->prog[SYS].out[0].mask = 0, &g->prog[SYS].out[0].mask);
-	BAD(FORMAT, ACCESS(LD)->format = 6, &ACCESS(LD)->format);
+	BAD(FORMAT, ACCESS(LD)->format = RDU_FMT_U64 + 1, &ACCESS(LD)->format);
 	BAD(FORMAT, ACCESS(RD)->format = RDU_FMT_BF16, &ACCESS(RD)->format);
 	BAD(FORMAT, ACCESS(WR)->pack = 4, &ACCESS(WR)->pack);
 	BAD(FORMAT, ACCESS(RD)->pack = RDU_PACK_LOW, &ACCESS(RD)->pack);
