@@ -239,6 +239,45 @@ static int onehot_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+static struct value *onehot_node(struct graph *g, const struct node *n, const char *what,
+				 struct value *indices, struct value *depth, struct value *values,
+				 int64_t axis)
+{
+	struct node *m = node_new(g, "OneHot", graph_format(g, "%.200s.%s", n->name, what));
+
+	node_input(g, m, indices);
+	node_input(g, m, depth);
+	node_input(g, m, values);
+	node_attr_i(g, m, "axis", axis);
+	return graph_finish(g, m);
+}
+
+/* Of the two values: the sums of gy where the other stands, and where this one does. */
+static int onehot_gradient(struct graph *g, struct node *n)
+{
+	static const int64_t two = 2, off_on_i[] = { 0, 1 }, first = 0;
+	static const float off_on[] = { 0, 1 };
+	struct value *v = n->in[2], *hot, *which, *gy = n->out[0]->grad, *both;
+	int64_t dim[2] = { 1, 1 };
+
+	if (!v->needs_grad)
+		return 0;
+	for (int d = 0; d < gy->ndim; d++)
+		dim[0] *= gy->dim[d];
+	hot = onehot_node(g, n, "hot", n->in[0], n->in[1],
+			  graph_const(g, RDU_DT_I64, 1, &two, off_on_i), attr_i(n, "axis", -1));
+	hot = hot ? graph_reshape(g, graph_format(g, "%.200s.row", n->name), hot, 1, dim) : NULL;
+	which = hot ? onehot_node(g, n, "which", hot, graph_const_i(g, 2),
+				  graph_const(g, RDU_DT_F32, 1, &two, off_on), -1)
+		    : NULL;
+	gy = which ? graph_reshape(g, graph_format(g, "%.200s.column", n->name), gy, 2, dim) : NULL;
+	both = gy ? graph_op2(g, "Mul", graph_format(g, "%.200s.both", n->name), gy, which) : NULL;
+	both = both ? graph_reduce(g, "ReduceSum", graph_format(g, "%.200s.grad", n->name), both, 1,
+				   &first, 0)
+		    : NULL;
+	return both ? graph_add_grad(g, v, both) : -1;
+}
+
 /* ---- losses of ONNX ------------------------------------------------------------------ */
 
 static const char *loss_reduction(const struct node *n)
@@ -391,7 +430,7 @@ const struct op ops_index[] = {
 	  .internal = true,
 	  .infer = cumsum_infer,
 	  .pattern = cumsum_grad_pattern },
-	{ PLAIN("OneHot", 3, 3, onehot), .stop_gradient = true },
+	{ PLAIN("OneHot", 3, 3, onehot), .gradient = onehot_gradient },
 	{ PLAIN("NegativeLogLikelihoodLoss", 2, 3, nll) },
 	{ .name = "SoftmaxCrossEntropyLoss",
 	  .min_in = 2,
