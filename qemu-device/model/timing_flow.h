@@ -233,6 +233,10 @@ int rdu_skip_new(struct flow *f);
 void rdu_skip_free(struct flow *f);
 void rdu_skip_look(struct flow *f);
 uint64_t rdu_skip_gcd(uint64_t a, uint64_t b);
+/* How often what a mask selects of counters [from, to) is at its first (or last) values, in the
+ * first n of their steps. */
+uint64_t rdu_skip_times(const struct flow_prog *p, unsigned int from, unsigned int to,
+			uint32_t mask, bool last, uint64_t n);
 /* Moves p on; `spent` as if it had taken `cycles`, waiting as it has since `since`. */
 void rdu_skip_move(struct flow_prog *p, uint64_t activations, uint64_t iterations);
 void rdu_skip_spend(struct flow_prog *p, uint64_t more, uint64_t cycles, const uint64_t *since);

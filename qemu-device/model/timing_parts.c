@@ -216,32 +216,10 @@ static bool record(const struct flow *f, struct level *l)
 
 /* ---- leaving out ---------------------------------------------------------------- */
 
-/* How often what a mask selects of the outer counters is at its last values (or first) in
- * the activations 0 .. n - 1. */
+/* Of a mask's outer counters, in activations 0 .. n - 1. */
 static uint64_t times(const struct flow_prog *p, uint32_t mask, bool last, uint64_t n)
 {
-	uint64_t inner = 1, rest = 1, sum = 0;
-	unsigned int c, outer = p->p->cfg->num_outer;
-
-	for (c = 0; c < outer; c++) {
-		inner *= p->trip[c];
-		rest *= mask >> c & 1 ? 1 : p->trip[c];
-	}
-	if (n >= inner)
-		return rest;
-	for (c = 0; c < outer; c++) {
-		uint64_t digit, target = last ? p->trip[c] - 1 : 0;
-		bool selected = mask >> c & 1;
-
-		inner /= p->trip[c];
-		rest /= selected ? 1 : p->trip[c];
-		digit = n / inner;
-		n %= inner;
-		sum += (selected ? digit > target : digit) * rest;
-		if (selected && digit != target)
-			break;
-	}
-	return sum;
+	return rdu_skip_times(p, 0, p->p->cfg->num_outer, mask, last, n);
 }
 
 static uint64_t given(const struct flow *f, const struct flow_tokens *e, uint64_t count)

@@ -67,29 +67,37 @@ static uint64_t period(const struct flow_prog *p)
 	return all;
 }
 
-/* How often a mask is at its first (or last) values in iterations 0 .. n - 1. */
-static uint64_t times(const struct flow_prog *p, uint32_t mask, bool last, uint64_t n)
+uint64_t rdu_skip_times(const struct flow_prog *p, unsigned int from, unsigned int to,
+			uint32_t mask, bool last, uint64_t n)
 {
-	uint64_t rest = 1, left = n, sum = 0;
+	uint64_t inner = 1, rest = 1, sum = 0;
 	unsigned int c;
 
-	for (c = num_outer(p); c < p->num_counters; c++)
+	for (c = from; c < to; c++) {
+		inner *= p->trip[c];
 		rest *= mask >> c & 1 ? 1 : p->trip[c];
-	if (n >= p->p->iterations)
+	}
+	if (n >= inner)
 		return rest;
-	for (uint64_t inner = p->p->iterations, c2 = num_outer(p); c2 < p->num_counters; c2++) {
-		uint64_t digit, target = last ? p->trip[c2] - 1 : 0;
-		bool selected = mask >> c2 & 1;
+	for (c = from; c < to; c++) {
+		uint64_t digit, target = last ? p->trip[c] - 1 : 0;
+		bool selected = mask >> c & 1;
 
-		inner /= p->trip[c2];
-		rest /= selected ? 1 : p->trip[c2];
-		digit = left / inner;
-		left %= inner;
+		inner /= p->trip[c];
+		rest /= selected ? 1 : p->trip[c];
+		digit = n / inner;
+		n %= inner;
 		sum += (selected ? digit > target : digit) * rest;
 		if (selected && digit != target)
 			break;
 	}
 	return sum;
+}
+
+/* Of a mask's inner counters, in iterations 0 .. n - 1. */
+static uint64_t times(const struct flow_prog *p, uint32_t mask, bool last, uint64_t n)
+{
+	return rdu_skip_times(p, num_outer(p), p->num_counters, mask, last, n);
 }
 
 static uint64_t times_in(const struct flow_prog *p, const struct flow_port *port, bool last,
