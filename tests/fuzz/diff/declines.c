@@ -125,7 +125,7 @@ static bool not_finite(const struct seen *s)
 	return any(s, 0, is_not_finite) || any(s, 1, is_not_finite);
 }
 
-/* What Sigmoid, Elu, Celu or Selu of x is. */
+/* What Sigmoid, Tanh, Elu, Celu or Selu of x is. */
 static double exact(const struct op_node *n, double x)
 {
 	bool selu = !strcmp(n->op, "Selu"), celu = !strcmp(n->op, "Celu");
@@ -134,6 +134,8 @@ static double exact(const struct op_node *n, double x)
 
 	if (!strcmp(n->op, "Sigmoid"))
 		return 1 / (1 + exp(-x));
+	if (!strcmp(n->op, "Tanh"))
+		return tanh(x);
 	return gamma * (x >= 0 ? x : alpha * expm1(celu ? x / alpha : x));
 }
 
@@ -374,6 +376,7 @@ static const struct {
 	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
 	{ "ArgMin", has_nan, true, "a NaN is not the smallest" },
 	{ "Sigmoid", digits_lost, true, "far below 0 its absolute error is larger than it" },
+	{ "Tanh", digits_lost, true, "of numbers near the smallest it has few right digits" },
 	{ "Elu", digits_lost, true, "e^x - 1 has no digits left near 0" },
 	{ "Celu", digits_lost, true, "e^x - 1 has no digits left near 0" },
 	{ "Selu", digits_lost, true, "e^x - 1 has no digits left near 0" },

@@ -2,7 +2,9 @@
 /*
  * How far from the interpreter's a right result may be where rounding matters much: after
  * cancellation, beside the border between two bf16 numbers. The interpreter runs the case
- * again, several times, each operation rounding at random (nest_eval_noisy).
+ * again, several times, each operation rounding at random (nest_eval_noisy). In bf16 each
+ * contraction is then in bf16 or in fp32, at random: the compiler streams one through SIMD
+ * stages, in fp32, where that costs less than an array does.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,6 +13,12 @@
 #include "graph.h"
 
 #define SAMPLES 16
+
+static bool coin(uint64_t *state)
+{
+	*state = *state * 6364136223846793005u + 1442695040888963407u;
+	return *state >> 63;
+}
 
 static void run_noisy(const struct module *m, const int *entry, int num, void *const *start,
 		      void **data, bool bf16, uint64_t *state)
@@ -23,7 +31,8 @@ static void run_noisy(const struct module *m, const int *entry, int num, void *c
 	}
 	for (int k = 0; k < num; k++)
 		for (int i = 0; i < m->entries[entry[k]].num_nests; i++)
-			nest_eval_noisy(m->entries[entry[k]].nests[i], data, bf16, state);
+			nest_eval_noisy(m->entries[entry[k]].nests[i], data, bf16 && coin(state),
+					state);
 }
 
 double **noise_spread(const struct module *m, const int *entry, int num, void *const *start,
