@@ -94,7 +94,7 @@ struct rdu_prog_result {
 struct rdu_stats {
 	__u64 start_cycle, end_cycle; /* card clock */
 	__u64 exec_cycles, pload_cycles, aload_cycles, copy_cycles;
-	__u64 dram_bytes;  /* moved by the AGCUs to and from card memory */
+	__u64 dram_bytes;  /* moved by the AGCUs to and from memory */
 	__u64 macs;        /* systolic multiply-accumulates */
 	__u64 flops;       /* SIMD floating-point operations, all lanes (FMA: 2) */
 	__u64 sections;    /* executions */

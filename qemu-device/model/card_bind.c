@@ -91,6 +91,7 @@ static int open_extent(struct card_queue *q, struct card_extent *e, struct rdu_f
 	 * are checked segment by segment before. */
 	if (!rdu_queue_continue(q, f) || rdu_mmu_stretch(q, e->va, e->len, false, &s, f))
 		return -1;
+	e->in_host = s.host;
 	if (s.len == e->len && !s.host) {
 		if (rdu_inject_ecc(q, e->va, f))
 			return -1;
@@ -160,8 +161,9 @@ int rdu_bind(struct card_queue *q, const struct card_program *p, uint32_t sectio
 	b->segment = calloc(n + 1, sizeof(*b->segment));
 	b->va = calloc(n + 1, sizeof(*b->va));
 	b->bounced = calloc(n + 1, sizeof(*b->bounced));
+	b->in_host = calloc(n / 64 + 1, sizeof(*b->in_host));
 	b->extent = calloc(n + 1, sizeof(*b->extent));
-	if (!b->segment || !b->va || !b->bounced || !b->extent) {
+	if (!b->segment || !b->va || !b->bounced || !b->in_host || !b->extent) {
 		rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
 		goto fail;
 	}
@@ -206,6 +208,8 @@ int rdu_bind(struct card_queue *q, const struct card_program *p, uint32_t sectio
 
 			b->segment[i].ptr = e->ptr + (b->va[i] - e->va);
 			b->bounced[i] = e->how == RDU_EXT_BOUNCE;
+			b->in_host[i / 64] |= (uint64_t)e->in_host << i % 64;
+			b->any_in_host |= e->in_host;
 		}
 	}
 	return 0;
@@ -245,6 +249,7 @@ int rdu_unbind(struct card_queue *q, struct card_binding *b, bool out, struct rd
 	free(b->segment);
 	free(b->va);
 	free(b->bounced);
+	free(b->in_host);
 	free(b->extent);
 	memset(b, 0, sizeof(*b));
 	return result;

@@ -111,6 +111,7 @@ struct card_queue {
 	_Atomic uint32_t status; /* enum rdu_queue_status */
 	_Atomic uint32_t head, tail;
 	_Atomic bool sleeping; /* the worker waits for `wake` */
+	_Atomic uint32_t memory_parts; /* RDU_PARTS-ths of memory's time that its section takes */
 	_Atomic uint32_t tlb_generation;
 
 	/* card->lock */
@@ -342,13 +343,15 @@ struct card_extent {
 	uint64_t va, len;
 	unsigned char *ptr;
 	enum { RDU_EXT_DIRECT, RDU_EXT_MAPPED, RDU_EXT_BOUNCE } how;
-	bool write;
+	bool write, in_host;
 };
 
 struct card_binding {
 	struct rdu_segment *segment;
 	uint64_t *va;         /* of each segment */
 	bool *bounced;        /* its stores must be copied out */
+	uint64_t *in_host;    /* bit by segment: it begins in host memory */
+	bool any_in_host;
 	uint32_t num;
 	struct card_extent *extent;
 	uint32_t num_extents;

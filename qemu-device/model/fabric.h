@@ -114,10 +114,10 @@ struct rdu_section_time {
 	const uint32_t *stage_of; /* program -> stage */
 };
 
-/* Cycles from the stage model (card.md 6). Depends on the image, the chip and
- * the scalars only, not on where segments are; computed once and kept. The pointer
- * lives as long as the section, or until called with other scalars. trace:
- * optional, called for every activation. */
+/* Modelled time of a section that runs alone, all its segments in card memory
+ * (Documentation/timing.md). Depends on the image, the chip and the scalars only;
+ * computed once and kept. The pointer lives as long as the section, or until called
+ * with other scalars. trace: optional, called for every activation. */
 const struct rdu_section_time *
 rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		 void (*trace)(void *opaque, uint32_t stage, uint32_t activation,

@@ -7,6 +7,7 @@
  * reference, so a slot can be emptied while a queue runs what was in it.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "card_priv.h"
@@ -387,12 +388,50 @@ static int unbind(struct card_queue *q, struct card_binding *b, struct rdu_failu
 	return result;
 }
 
+/*
+ * RDU_PARTS-ths of memory's time that other queues' sections take now. Of n queues that want
+ * all of it, each gets an n-th.
+ */
+static uint32_t others_parts(const struct card_queue *q)
+{
+	uint32_t parts = 0, n = 1, most;
+
+	for (unsigned int i = 0; i < RDU_MAX_QUEUES; i++) {
+		uint32_t p = q->card->queue[i].memory_parts;
+
+		if (i == q->id || !p)
+			continue;
+		parts += p;
+		n++;
+	}
+	most = RDU_PARTS - (RDU_PARTS + n - 1) / n;
+	return parts < most ? parts : most;
+}
+
+/* RDU_PARTS-ths of memory's time, rounded up, that a section takes. */
+static uint32_t own_parts(const struct rdu_chip *chip, const struct rdu_section_time *t)
+{
+	double rate = chip->dram_mbps * 1e3 / chip->clock_khz;
+	uint32_t parts =
+		(uint32_t)ceil(RDU_PARTS * (double)t->dram_bytes / ((double)t->cycles * rate));
+
+	return parts < RDU_PARTS ? parts : RDU_PARTS;
+}
+
+static void put_time(const struct rdu_section_time *t, const struct rdu_offchip *off)
+{
+	if (t && off)
+		rdu_section_time_put(t);
+}
+
 static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
 	struct card_queue *q = j->q;
 	struct rdu_patience patience = { .stop = &q->stop, .deadline_ns = q->deadline_ns };
 	const struct rdu_section_time *t;
 	uint64_t start = rdu_queue_clock(q);
+	struct rdu_offchip beside = { .others = others_parts(q) };
+	const struct rdu_offchip *off;
 	struct card_binding b;
 	struct rdu_section *s;
 	int failed;
@@ -406,7 +445,10 @@ static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_f
 	failed = rdu_bind(q, j->p, i, j->args, j->views, iteration, &b, f);
 	if (failed)
 		goto out;
-	t = rdu_section_time_within(s, j->args->scalars, NULL, NULL, &patience);
+	beside.in_host = b.any_in_host ? b.in_host : NULL;
+	off = beside.in_host || beside.others ? &beside : NULL;
+	t = rdu_section_time_within(s, j->args->scalars, off, NULL, NULL, &patience);
+	q->memory_parts = t ? own_parts(&j->p->chip, t) : 0;
 	if (!t) {
 		failed = -1;
 		if (patience.too_long)
@@ -426,9 +468,12 @@ static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_f
 		rdu_trace_event(&j->trace, RDU_TRACE_EXEC, i, start, rdu_queue_clock(q));
 		rdu_trace_units(&j->trace, i, t);
 		if (rdu_trace_has_room(&j->trace, t))
-			rdu_section_time_within(s, j->args->scalars, rdu_trace_stage, &j->trace,
-						&patience);
+			put_time(rdu_section_time_within(s, j->args->scalars, off, rdu_trace_stage,
+							 &j->trace, &patience),
+				 off);
 	}
+	q->memory_parts = 0;
+	put_time(t, off);
 	if (unbind(q, &b, failed ? &(struct rdu_failure){ .info = 0 } : f))
 		failed = -1;
 out:

@@ -2,8 +2,10 @@
 /*
  * Modelled time of a section: what the network of its unit programs takes
  * (timing_flow.h), and what each of them did meanwhile. It depends on the image, the
- * chip and the argument registers only: no clock, no thread, no data.
+ * chip, the argument registers, which segments lie in host memory and how much of memory's
+ * time others take: no clock, no thread, no data.
  */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "timing_flow.h"
@@ -51,7 +53,7 @@ static void fill_stage(struct rdu_time_cache *t, const struct flow *f, uint32_t 
 			memory = u->stall_mem;
 	}
 	/* Waiting for memory more than working. */
-	if (memory > out->busy)
+	if (memory > out->busy && out->bound != RDU_BOUND_HOST)
 		out->bound = RDU_BOUND_DRAM;
 	out->busy = out->busy + memory < t->time.cycles ? out->busy + memory : t->time.cycles;
 }
@@ -110,15 +112,15 @@ static void time_free(struct rdu_time_cache *t)
 
 /*
  * Times of images this process has met, for a network has many layers that are alike,
- * and a program is loaded again. The key is the chip and the image, whole, but for the
- * numbers in it that are for people. The oldest leave first.
+ * and a program is loaded again. The key is the chip, what the section finds off the chip,
+ * and the image, whole, but for the numbers in it that are for people. The oldest leave first.
  */
 #define KEPT 128 /* results */
 #define KEPT_BYTES (64u << 20) /* of all keys */
 #define KEPT_SIZE (16u << 20) /* of a key: larger images are timed each time */
 
 struct kept_key {
-	unsigned char *bytes; /* the chip, then the image */
+	unsigned char *bytes; /* the chip, the image, what is off the chip */
 	size_t size;
 	uint64_t hash;
 };
@@ -134,17 +136,23 @@ static struct {
 } kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
 /* -1: no memory. */
-static int key_of(const struct rdu_section *s, struct kept_key *key)
+static int key_of(const struct rdu_section *s, const struct rdu_offchip *off, struct kept_key *key)
 {
+	size_t words = off->in_host ? s->hdr->num_segments / 64 + 1 : 0, at;
 	struct rdu_cfg_program *p;
 	const unsigned char *b;
 
-	key->size = sizeof(s->chip) + s->size;
+	at = sizeof(s->chip) + s->size;
+	key->size = at + sizeof(off->others) + words * sizeof(*off->in_host);
 	key->bytes = malloc(key->size);
 	if (!key->bytes)
 		return -1;
 	memcpy(key->bytes, &s->chip, sizeof(s->chip));
 	memcpy(key->bytes + sizeof(s->chip), s->image, s->size);
+	memcpy(key->bytes + at, &off->others, sizeof(off->others));
+	if (words)
+		memcpy(key->bytes + at + sizeof(off->others), off->in_host,
+		       words * sizeof(*off->in_host));
 	for (uint32_t i = 0; i < s->hdr->programs.count; i++) {
 		p = (void *)(key->bytes + sizeof(s->chip) + s->hdr->programs.offset);
 		p[i].op_id = 0;
@@ -273,9 +281,10 @@ static int tracer_new(struct tracer *t, const struct rdu_section *s)
 /* ---- asking -------------------------------------------------------------------- */
 
 /* Cycles that it takes at least: what each unit program has to do, what memory has to move. */
-static uint64_t least_cycles(const struct rdu_section *s, const struct rdu_costs *c)
+static uint64_t least_cycles(const struct rdu_section *s, const struct rdu_costs *c,
+			     const struct rdu_offchip *off)
 {
-	uint64_t most = 0, bytes = 0, memory;
+	uint64_t most = 0, bytes = 0, linked[2] = { 0 }, memory, link;
 
 	for (uint32_t i = 0; i < s->hdr->programs.count; i++) {
 		const struct rdu_unit_prog *p = &s->progs[i];
@@ -284,15 +293,22 @@ static uint64_t least_cycles(const struct rdu_section *s, const struct rdu_costs
 		if (one > RDU_TIMING_CYCLES / p->activations)
 			return RDU_TIMING_CYCLES;
 		most = one * p->activations > most ? one * p->activations : most;
-		bytes += c->prog[i].all_bytes;
+		if (p->cfg->kind >= RDU_KIND_LOAD &&
+		    rdu_in_host(off, ((const struct rdu_cfg_access *)p->body)->target))
+			linked[p->cfg->kind == RDU_KIND_STORE] += c->prog[i].all_bytes;
+		else
+			bytes += c->prog[i].all_bytes;
 	}
 	memory = (uint64_t)((double)bytes / c->dram_rate);
+	link = linked[0] > linked[1] ? linked[0] : linked[1];
+	link = (uint64_t)((double)link / c->host_rate);
+	memory = link > memory ? link : memory;
 	return memory > most ? memory : most;
 }
 
 /* Caller holds s->lock. */
-static struct rdu_time_cache *time_new(const struct rdu_section *s, struct tracer *tracer,
-				       struct rdu_patience *patience)
+static struct rdu_time_cache *time_new(const struct rdu_section *s, const struct rdu_offchip *off,
+				       struct tracer *tracer, struct rdu_patience *patience)
 {
 	struct rdu_time_cache *t = calloc(1, sizeof(*t));
 	uint32_t n = s->hdr->programs.count;
@@ -305,17 +321,17 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, struct trace
 	t->programs = calloc(n + 1, sizeof(*t->programs));
 	t->stages = calloc(s->num_stages + 1, sizeof(*t->stages));
 	t->stage_of = calloc(n + 1, sizeof(*t->stage_of));
-	if (!t->programs || !t->stages || !t->stage_of || rdu_costs_find(s, &costs)) {
+	if (!t->programs || !t->stages || !t->stage_of || rdu_costs_find(s, off, &costs)) {
 		time_free(t);
 		return NULL;
 	}
-	if (patience && patience->cycles && least_cycles(s, &costs) > patience->cycles) {
+	if (patience && patience->cycles && least_cycles(s, &costs, off) > patience->cycles) {
 		patience->longer = true;
 		rdu_costs_free(&costs);
 		time_free(t);
 		return NULL;
 	}
-	if (rdu_flow_new(&f, s, &costs)) {
+	if (rdu_flow_new(&f, s, &costs, off)) {
 		rdu_costs_free(&costs);
 		time_free(t);
 		return NULL;
@@ -334,8 +350,8 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, struct trace
 		t = NULL;
 	} else {
 		/* At the pace that was seen, what was left out may seem faster than it can be. */
-		if (f.last < least_cycles(s, &costs))
-			f.last = least_cycles(s, &costs);
+		if (f.last < least_cycles(s, &costs, off))
+			f.last = least_cycles(s, &costs, off);
 		fill_in(t, &f);
 	}
 	rdu_flow_free(&f);
@@ -343,22 +359,23 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, struct trace
 	return t;
 }
 
-/* Time of a section like this one, or found out now. */
-static struct rdu_time_cache *time_kept(const struct rdu_section *s, struct rdu_patience *patience)
+/* Time of a section like this one, or found out now; one more user of it. */
+static struct rdu_time_cache *time_kept(const struct rdu_section *s, const struct rdu_offchip *off,
+					struct rdu_patience *patience)
 {
 	struct rdu_time_cache *t;
 	struct kept_key key;
 
 	if (patience && patience->whole)
-		return time_new(s, NULL, patience);
-	if (key_of(s, &key))
+		return time_new(s, off, NULL, patience);
+	if (key_of(s, off, &key))
 		return NULL;
 	t = find_kept(&key);
 	if (t) {
 		free(key.bytes);
 		return t;
 	}
-	t = time_new(s, NULL, patience);
+	t = time_new(s, off, NULL, patience);
 	if (t)
 		keep(&key, t);
 	else
@@ -368,32 +385,42 @@ static struct rdu_time_cache *time_kept(const struct rdu_section *s, struct rdu_
 
 const struct rdu_section_time *
 rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
+			const struct rdu_offchip *off,
 			void (*trace)(void *opaque, uint32_t stage, uint32_t activation,
 				      uint64_t start, uint64_t end),
 			void *opaque, struct rdu_patience *patience)
 {
-	const struct rdu_section_time *time = NULL;
+	static const struct rdu_offchip alone;
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s = rdu_section_resolve(section, scalars, &diag);
 	struct tracer tracer = { .trace = trace, .opaque = opaque };
+	struct rdu_time_cache *t;
 
 	if (!s)
 		return NULL;
 	pthread_mutex_lock(&s->lock);
-	if (!s->time) {
-		s->time = time_kept(s, patience);
+	if (off) {
+		t = time_kept(s, off, patience);
+	} else {
+		off = &alone;
+		if (!s->time)
+			s->time = time_kept(s, off, patience);
 		s->time_free = release;
+		t = s->time;
 	}
-	if (s->time)
-		time = &s->time->time;
-	if (time && trace) {
+	if (t && trace) {
 		if (!tracer_new(&tracer, s))
-			time_free(time_new(s, &tracer, patience));
+			time_free(time_new(s, off, &tracer, patience));
 		free(tracer.span);
 		free(tracer.first);
 	}
 	pthread_mutex_unlock(&s->lock);
-	return time;
+	return t ? &t->time : NULL;
+}
+
+void rdu_section_time_put(const struct rdu_section_time *time)
+{
+	release((struct rdu_time_cache *)((char *)time - offsetof(struct rdu_time_cache, time)));
 }
 
 const struct rdu_section_time *
@@ -402,7 +429,7 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 			       uint64_t end),
 		 void *opaque)
 {
-	return rdu_section_time_within(section, scalars, trace, opaque, NULL);
+	return rdu_section_time_within(section, scalars, NULL, trace, opaque, NULL);
 }
 
 const struct rdu_section_time *rdu_section_time_below(struct rdu_section *section, uint64_t cycles,
@@ -410,7 +437,7 @@ const struct rdu_section_time *rdu_section_time_below(struct rdu_section *sectio
 {
 	struct rdu_patience patience = { .cycles = cycles };
 	const struct rdu_section_time *t =
-		rdu_section_time_within(section, NULL, NULL, NULL, &patience);
+		rdu_section_time_within(section, NULL, NULL, NULL, NULL, &patience);
 
 	*longer = patience.longer || (t && t->cycles > cycles);
 	return *longer ? NULL : t;

@@ -328,7 +328,7 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	bool write = todo & WRITTEN;
 	struct flow_request *r;
 	struct flow_line *l;
-	uint32_t i, place;
+	uint32_t i, place, who;
 
 	settle(a, at);
 	if (a->outstanding == f->s->chip.agcu_requests) {
@@ -338,8 +338,8 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	}
 	for (i = a->spare; a->request[i].used; i = (i + 1) % f->s->chip.agcu_requests)
 		;
-	if (!rdu_memory_ask(f->memory, burst, write, at, f->limit,
-			    (uint32_t)(a - f->actor) * f->s->chip.agcu_requests + i)) {
+	who = (uint32_t)(a - f->actor) * f->s->chip.agcu_requests + i;
+	if (!x->in_host && !rdu_memory_ask(f->memory, burst, write, at, f->limit, who)) {
 		p->free = f->limit;
 		return false;
 	}
@@ -356,7 +356,8 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	f->bursts++;
 	x->at_todo++;
 	if (write) {
-		uint64_t end = at + rdu_memory_write_cycles(f->memory);
+		uint64_t end = x->in_host ? rdu_memory_link(f->memory, true, at)
+					  : at + rdu_memory_write_cycles(f->memory);
 
 		expect(a, i, end);
 		o->end = max_u64(o->end, end);
@@ -364,15 +365,17 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	}
 	if (p->kind == RDU_KIND_STORE) {
 		o->pending++;
-		return true;
+	} else {
+		place = x->issued % f->s->chip.agcu_vectors;
+		r->waiting[place / 64] |= 1ull << place % 64;
+		l = find_line(x, burst);
+		if (l) {
+			l->request = i;
+			l->generation = r->generation;
+		}
 	}
-	place = x->issued % f->s->chip.agcu_vectors;
-	r->waiting[place / 64] |= 1ull << place % 64;
-	l = find_line(x, burst);
-	if (l) {
-		l->request = i;
-		l->generation = r->generation;
-	}
+	if (x->in_host)
+		rdu_agcu_got(f, who, rdu_memory_link(f->memory, false, at));
 	return true;
 }
 
@@ -395,6 +398,8 @@ void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 {
 	struct flow_access *x = p->access;
 	uint64_t from = p->free, at = rdu_flow_slot(a, p->ready, 1);
+	unsigned int before = x->at_todo;
+	bool under_way = x->under_way;
 
 	p->dirty = true;
 	rdu_flow_account(f, p, from, at, 1);
@@ -413,6 +418,8 @@ void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 		at = p->free;
 		p->free = at + 1;
 	}
+	if (a->slot && under_way && x->at_todo == before) /* it could do nothing: another may */
+		a->slot[at % SLOTS] = 0;
 	if (p->free == FLOW_NEVER) { /* until a burst comes */
 		p->free = at + 1;
 		p->ready = FLOW_NEVER;

@@ -659,12 +659,38 @@ static void stage_uses(const struct rdu_section *s, struct rdu_costs *c, const s
 	}
 }
 
-static void cost_stage(const struct rdu_section *s, struct rdu_costs *c, uint32_t index,
-		       uint64_t *first, uint64_t *end)
+/* Cycles that card memory or the host link, whichever has more to do, takes for the stage. */
+static uint64_t stage_off_chip(const struct rdu_section *s, const struct rdu_costs *c,
+			       const struct rdu_offchip *off, const struct rdu_stage *st,
+			       enum rdu_bound *bound)
+{
+	uint64_t bytes = 0, linked[2] = { 0 }, dram, link;
+
+	for (uint32_t k = 0; k < st->num; k++) {
+		uint32_t i = s->order[st->first + k];
+		const struct rdu_cfg_access *a = s->progs[i].body;
+		uint8_t kind = s->progs[i].cfg->kind;
+
+		if (kind >= RDU_KIND_LOAD && rdu_in_host(off, a->target))
+			linked[kind == RDU_KIND_STORE] += c->prog[i].bytes;
+		else
+			bytes += c->prog[i].bytes;
+	}
+	link = linked[0] > linked[1] ? linked[0] : linked[1];
+	dram = ceil_u64((double)bytes / c->dram_rate);
+	link = ceil_u64((double)link / c->host_rate);
+	*bound = link > dram ? RDU_BOUND_HOST : RDU_BOUND_DRAM;
+	return link > dram ? link : dram;
+}
+
+static void cost_stage(const struct rdu_section *s, struct rdu_costs *c,
+		       const struct rdu_offchip *off, uint32_t index, uint64_t *first,
+		       uint64_t *end)
 {
 	const struct rdu_stage *st = &s->stages[index];
 	struct rdu_stage_cost *sc = &c->stage[index];
-	uint64_t span, dram;
+	enum rdu_bound bound;
+	uint64_t span, off_chip;
 	uint32_t k;
 
 	sc->program = s->order[st->first];
@@ -692,10 +718,10 @@ static void cost_stage(const struct rdu_section *s, struct rdu_costs *c, uint32_
 	span = stage_span(s, c, st, first, end);
 	sc->fill = span > sc->issue ? span - sc->issue : 0;
 	stage_uses(s, c, st, sc, c->uses + st->first);
-	dram = ceil_u64((double)sc->bytes / c->dram_rate);
-	if (dram > sc->issue) {
-		sc->issue = dram;
-		sc->bound = RDU_BOUND_DRAM;
+	off_chip = stage_off_chip(s, c, off, st, &bound);
+	if (off_chip > sc->issue) {
+		sc->issue = off_chip;
+		sc->bound = bound;
 		for (k = 0; k < st->num; k++) {
 			uint32_t i = s->order[st->first + k];
 
@@ -729,10 +755,11 @@ static int drop_private_uses(const struct rdu_section *s, struct rdu_costs *c)
 	return 0;
 }
 
-int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
+int rdu_costs_find(const struct rdu_section *s, const struct rdu_offchip *off, struct rdu_costs *c)
 {
 	uint32_t n = s->hdr->programs.count, agcus = 0, i;
 	uint64_t vectors;
+	double part; /* of the off-chip memory, by kHz */
 	unsigned int pmus = rdu_chip_pmus_per_tile(&s->chip);
 	uint64_t *first = calloc(n + 1, sizeof(*first)), *end = calloc(n + 1, sizeof(*end));
 
@@ -741,7 +768,9 @@ int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
 	c->stage = calloc(s->num_stages + 1, sizeof(*c->stage));
 	c->uses = calloc(n + 1, sizeof(*c->uses));
 	c->num_units = s->hdr->num_tiles * (2 * pmus + s->chip.agcus_per_tile);
-	c->dram_rate = (double)s->chip.dram_mbps * 1e3 / (double)s->chip.clock_khz;
+	part = (double)(RDU_PARTS - off->others) / RDU_PARTS / (double)s->chip.clock_khz;
+	c->dram_rate = s->chip.dram_mbps * 1e3 * part;
+	c->host_rate = s->chip.host_mbps * 1e3 * part;
 	if (!first || !end || !c->prog || !c->stage || !c->uses)
 		goto fail;
 	for (i = 0; i < n; i++)
@@ -771,7 +800,7 @@ int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c)
 		}
 	}
 	for (i = 0; i < s->num_stages; i++)
-		cost_stage(s, c, i, first, end);
+		cost_stage(s, c, off, i, first, end);
 	if (drop_private_uses(s, c))
 		goto fail;
 	free(first);

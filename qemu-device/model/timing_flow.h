@@ -93,6 +93,7 @@ struct flow_access {
 	struct flow_open open[OPEN_ACTIVATIONS];
 	uint64_t ended_at[OPEN_ACTIVATIONS]; /* of activation i % OPEN_ACTIVATIONS */
 	uint64_t base; /* bytes: of the segment */
+	bool in_host; /* the segment lies in host memory */
 	unsigned int element;
 };
 
@@ -157,6 +158,7 @@ struct flow_actor {
 struct flow {
 	const struct rdu_section *s;
 	const struct rdu_costs *costs;
+	const struct rdu_offchip *off;
 	struct rdu_memory *memory;
 	struct flow_prog *prog;
 	struct flow_access *access;
@@ -192,7 +194,8 @@ struct flow {
 };
 
 /* 0, or -1: no memory. */
-int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_costs *costs);
+int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_costs *costs,
+		 const struct rdu_offchip *off);
 void rdu_flow_free(struct flow *f);
 /* Goes to the end; cycles. */
 void rdu_flow_run(struct flow *f, const struct rdu_patience *patience);

@@ -37,6 +37,7 @@ struct channel {
 	uint64_t want[2], hits[2]; /* bit b: bank b has requests; its open row serves one */
 	uint32_t held[2], coming[2]; /* requests there, and on their way */
 	int64_t now, next_at; /* nothing happens before next_at, unless somebody asks */
+	uint32_t owed; /* RDU_PARTS-ths of ticks that others have still to be given */
 	int64_t column_at, row_at, turn_at[2], activate_at, activated[4], refresh_at;
 	struct {
 		int64_t column_at, read_at, activate_at;
@@ -64,6 +65,9 @@ struct rdu_memory {
 	/* the chip's times in ticks */
 	int64_t cwl, burst, ccd_l, rcd, rp, ras, rc, rrd_s, rrd_l, faw, wtr_s, wtr_l, rtp, rtw, wr,
 		rfc, refi, idle;
+	uint32_t others; /* RDU_PARTS-ths of each channel's time that are not this section's */
+	double link_burst; /* cycles that the host link takes for a burst, each way */
+	double link_free[2], link_end; /* when it is free again; when all is written */
 	bool flush; /* nothing more will come: held writes go at once */
 	void (*done)(void *opaque, uint32_t who, uint64_t cycle);
 	void *opaque;
@@ -130,7 +134,7 @@ static int channel_new(struct rdu_memory *m, uint32_t c)
 	return 0;
 }
 
-struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip,
+struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip, uint32_t others,
 				  void (*done)(void *opaque, uint32_t who, uint64_t cycle),
 				  void *opaque)
 {
@@ -141,6 +145,9 @@ struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip,
 	m->chip = *chip;
 	m->columns = chip->dram_row / chip->dram_burst;
 	m->nodes = 4 * chip->dram_queue + 256;
+	m->others = others;
+	m->link_burst = chip->dram_burst * (double)chip->clock_khz / (chip->host_mbps * 1e3) *
+			RDU_PARTS / (RDU_PARTS - others);
 	m->done = done;
 	m->opaque = opaque;
 	set_times(m, chip);
@@ -257,6 +264,18 @@ bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t c
 	}
 	ch->arrival[place_in] = i;
 	return true;
+}
+
+uint64_t rdu_memory_link(struct rdu_memory *m, bool write, uint64_t cycle)
+{
+	double *free = &m->link_free[write], start = (double)cycle > *free ? (double)cycle : *free;
+
+	*free = start + m->link_burst;
+	if (!write)
+		return (uint64_t)(*free + m->chip.host_latency) + 1;
+	if (*free + m->chip.host_latency > m->link_end)
+		m->link_end = *free + m->chip.host_latency;
+	return (uint64_t)*free + 1;
 }
 
 static void set_bit(uint64_t *mask, unsigned int bit, bool to)
@@ -401,7 +420,10 @@ static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned i
 	uint32_t who = ch->node[i].who;
 
 	take_out(ch, b, dir, i);
-	ch->column_at = ch->now + m->burst;
+	/* Of the bus' time others take their part, burst by burst. */
+	ch->owed += (uint32_t)m->burst * m->others;
+	ch->column_at = ch->now + m->burst + ch->owed / (RDU_PARTS - m->others);
+	ch->owed %= RDU_PARTS - m->others;
 	ch->column_known = false;
 	ch->group[bank->group].column_at = ch->now + m->ccd_l;
 	if (dir == WRITE) {
@@ -570,5 +592,6 @@ uint64_t rdu_memory_drain(struct rdu_memory *m, uint64_t cycle)
 		}
 	}
 	last = (int64_t)((double)(last + 1) * m->tick) + 1;
+	last = later(last, (int64_t)m->link_end + 1);
 	return (uint64_t)last > cycle ? (uint64_t)last : cycle;
 }

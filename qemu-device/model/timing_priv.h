@@ -41,11 +41,23 @@ struct rdu_costs {
 	struct rdu_stage_cost *stage;
 	struct rdu_unit_use *uses;
 	uint32_t num_units; /* resources */
-	double dram_rate; /* bytes per cycle */
+	double dram_rate, host_rate; /* bytes per cycle; of the host link, each way */
 };
 
+/* What a section finds off the chip. */
+#define RDU_PARTS 16
+struct rdu_offchip {
+	const uint64_t *in_host; /* bit by segment: it lies in host memory; NULL: none does */
+	uint32_t others; /* RDU_PARTS-ths of memory's and the link's time that other queues take */
+};
+
+static inline bool rdu_in_host(const struct rdu_offchip *off, uint32_t segment)
+{
+	return off->in_host && off->in_host[segment / 64] >> segment % 64 & 1;
+}
+
 /* 0, or -1: no memory. */
-int rdu_costs_find(const struct rdu_section *s, struct rdu_costs *c);
+int rdu_costs_find(const struct rdu_section *s, const struct rdu_offchip *off, struct rdu_costs *c);
 void rdu_costs_free(struct rdu_costs *c);
 
 unsigned int rdu_element_bytes(unsigned int format);
@@ -59,8 +71,9 @@ int64_t rdu_gather_guess(const struct rdu_cfg_access *a, uint64_t *random);
 
 struct rdu_memory;
 
-/* done: a read burst is back with whoever asked, in that cycle. NULL: no memory. */
-struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip,
+/* done: a read burst is back with whoever asked, in that cycle. others: as of struct
+ * rdu_offchip. NULL: no memory. */
+struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip, uint32_t others,
 				  void (*done)(void *opaque, uint32_t who, uint64_t cycle),
 				  void *opaque);
 void rdu_memory_free(struct rdu_memory *m);
@@ -73,6 +86,9 @@ uint32_t rdu_memory_refresh_cycles(const struct rdu_memory *m);
  * which is where rdu_memory_run() goes next. */
 bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t cycle,
 		    uint64_t until, uint32_t who);
+/* A burst from or to host memory, asked for at `cycle`: when it is back, or, of one that
+ * is written, when the link has taken it. */
+uint64_t rdu_memory_link(struct rdu_memory *m, bool write, uint64_t cycle);
 /* All that happens before `cycle`. */
 void rdu_memory_run(struct rdu_memory *m, uint64_t cycle);
 bool rdu_memory_idle(const struct rdu_memory *m);
@@ -96,11 +112,15 @@ struct rdu_patience {
 #define RDU_TIMING_STEPS (1ull << 28) /* about a minute of a host */
 #define RDU_TIMING_CYCLES 4000000000000000000ull /* no section takes more */
 
+/* off: NULL: alone, all segments in card memory, and the pointer is as rdu_section_time()'s.
+ * Else it is the caller's until rdu_section_time_put(). */
 const struct rdu_section_time *
 rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
+			const struct rdu_offchip *off,
 			void (*trace)(void *opaque, uint32_t stage, uint32_t activation,
 				      uint64_t start, uint64_t end),
 			void *opaque, struct rdu_patience *patience);
+void rdu_section_time_put(const struct rdu_section_time *time);
 
 /* Cycles of one vector access: the most words that fall on one bank, averaged
  * over a sample of iterations. Exposed for tests. */

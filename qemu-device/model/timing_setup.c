@@ -244,9 +244,12 @@ static int set_segments(struct flow *f)
 		at += (bytes + PAGE - 1) / PAGE * PAGE;
 	}
 	for (i = 0; i < s->hdr->programs.count; i++)
-		if (f->prog[i].access)
-			f->prog[i].access->base =
-				size[((const struct rdu_cfg_access *)f->prog[i].p->body)->target];
+		if (f->prog[i].access) {
+			uint32_t to = ((const struct rdu_cfg_access *)f->prog[i].p->body)->target;
+
+			f->prog[i].access->base = size[to];
+			f->prog[i].access->in_host = rdu_in_host(f->off, to);
+		}
 	free(size);
 	return 0;
 }
@@ -359,7 +362,8 @@ static int set_actors(struct flow *f)
 	return 0;
 }
 
-int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_costs *costs)
+int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_costs *costs,
+		 const struct rdu_offchip *off)
 {
 	uint32_t n = s->hdr->programs.count, accesses = 0, i, cycles;
 	uint32_t *far =
@@ -369,6 +373,7 @@ int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_c
 	memset(f, 0, sizeof(*f));
 	f->s = s;
 	f->costs = costs;
+	f->off = off;
 	f->left = n;
 	f->same = SAME;
 	while (1u << f->burst_shift < s->chip.dram_burst)
@@ -377,7 +382,7 @@ int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_c
 	f->agcu_rate = f->agcu_rate ? f->agcu_rate : 1;
 	for (i = 0; i < n; i++)
 		accesses += s->progs[i].cfg->kind >= RDU_KIND_LOAD;
-	f->memory = rdu_memory_new(&s->chip, rdu_agcu_got, f);
+	f->memory = rdu_memory_new(&s->chip, off->others, rdu_agcu_got, f);
 	f->prog = calloc(n + 1, sizeof(*f->prog));
 	f->access = calloc(accesses + 1, sizeof(*f->access));
 	f->vectors = calloc((size_t)accesses * s->chip.agcu_vectors + 1, sizeof(*f->vectors));

@@ -40,7 +40,7 @@ static double seconds(const char *path, bool whole, uint64_t *cycles)
 		if (!s)
 			die(diag.text, NULL);
 		t = worked();
-		time = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+		time = rdu_section_time_within(s, NULL, NULL, NULL, NULL, &patience);
 		sum += worked() - t;
 		if (!time)
 			die("no time for a section", NULL);

@@ -13,6 +13,7 @@
 #include "cycle.h"
 #include "cycle_graphs.h"
 #include "cycle_nests.h"
+#include "timing_priv.h"
 #include "rduc_back_run.h"
 #include "tap.h"
 
@@ -66,17 +67,21 @@ static bool gathers(const struct rdu_section *s)
 }
 
 /* Runs the section on both clocks and keeps what they say. */
-static bool compare(const char *name, struct rdu_section *x, struct cycle_segment *seg,
-		    uint32_t **scratch)
+static bool compare_beside(const char *name, struct rdu_section *x, struct cycle_segment *seg,
+			   uint32_t **scratch, const struct rdu_offchip *off)
 {
-	struct cycle_setup setup = {
-		.section = x, .segments = seg, .scratch = scratch, .limit = LIMIT
-	};
-	const struct rdu_section_time *t = rdu_section_time(x, NULL, NULL, NULL);
+	struct cycle_setup setup = { .section = x,
+				     .segments = seg,
+				     .scratch = scratch,
+				     .others = off->others,
+				     .limit = LIMIT };
+	const struct rdu_section_time *t = rdu_section_time_within(x, NULL, off, NULL, NULL, NULL);
 	struct cycle_result got = { 0 };
 	char error[300] = "no time for it";
 	struct sample *s;
 
+	for (uint32_t i = 0; i < x->hdr->num_segments; i++)
+		seg[i].in_host = rdu_in_host(off, i);
 	if (!t || cycle_run(&setup, &got, error, sizeof(error))) {
 		printf("# %s: %s\n", name, error);
 		return false;
@@ -95,7 +100,31 @@ static bool compare(const char *name, struct rdu_section *x, struct cycle_segmen
 	s->card = t->cycles;
 	s->cycles = got.cycles;
 	s->error = (double)t->cycles / (double)got.cycles - 1;
+	rdu_section_time_put(t);
 	return true;
+}
+
+/* Alone; of every eighth section also with a part of memory's time taken by others, and with
+ * every second segment in host memory. */
+static bool compare(const char *name, struct rdu_section *x, struct cycle_segment *seg,
+		    uint32_t **scratch)
+{
+	static unsigned int num;
+	uint64_t half[RDU_MAX_SEGMENTS / 64 + 1];
+	struct rdu_offchip alone = { 0 }, shared = { .others = 1 + num / 8 % 12 };
+	struct rdu_offchip linked = { .in_host = half, .others = num / 8 % 2 * 4 };
+	char other[80];
+
+	memset(half, num & 8 ? 0x55 : 0xaa, sizeof(half));
+	if (!compare_beside(name, x, seg, scratch, &alone))
+		return false;
+	if (num++ % 8)
+		return true;
+	snprintf(other, sizeof(other), "%s, %u/%u others'", name, shared.others, RDU_PARTS);
+	if (!compare_beside(other, x, seg, scratch, &shared))
+		return false;
+	snprintf(other, sizeof(other), "%s, half in host memory", name);
+	return compare_beside(other, x, seg, scratch, &linked);
 }
 
 /* Addresses: one after another, on pages. */

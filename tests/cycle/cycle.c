@@ -556,7 +556,7 @@ int cycle_run(const struct cycle_setup *setup, struct cycle_result *result, char
 		snprintf(error, error_size, "%s", diag.text);
 		return -1;
 	}
-	m.memory = cycle_memory_new(&m.s->chip);
+	m.memory = cycle_memory_new(&m.s->chip, setup->others);
 	if (!m.memory)
 		abort();
 	set_up(&m);
@@ -565,7 +565,9 @@ int cycle_run(const struct cycle_setup *setup, struct cycle_result *result, char
 	result->fired = fired;
 	result->cycles = m.now;
 	result->memory = *cycle_memory_counts(m.memory);
-	result->dram_bytes = (result->memory.reads + result->memory.writes) * m.s->chip.dram_burst;
+	result->dram_bytes =
+		(result->memory.reads + result->memory.writes + result->memory.linked) *
+		m.s->chip.dram_burst;
 	for (uint32_t i = 0; fired && i < m.num_progs; i++)
 		fired[i] = m.prog[i].fired;
 	tear_down(&m);

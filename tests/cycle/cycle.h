@@ -20,19 +20,24 @@
 
 struct cycle_memory;
 
-/* Channels, banks and times are the chip's; NULL: out of memory. */
-struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip);
+/* Channels, banks and times are the chip's; others: 16ths of each channel's and the host
+ * link's time that other queues take; NULL: out of memory. */
+struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip, unsigned int others);
 void cycle_memory_free(struct cycle_memory *m);
 /* Asks for a burst; false: the channel's queue is full. `done` is called in the cycle
  * in which the data is there, or the controller has taken it. */
 bool cycle_memory_request(struct cycle_memory *m, uint64_t address, bool write,
 			  void (*done)(void *who, uint64_t tag), void *who, uint64_t tag);
+/* The same of a burst of host memory, which the link carries. */
+void cycle_memory_link(struct cycle_memory *m, bool write, void (*done)(void *who, uint64_t tag),
+		       void *who, uint64_t tag);
 void cycle_memory_step(struct cycle_memory *m, uint64_t cycle);
 /* Is everything written? It hurries from the first time on that this is asked. */
 bool cycle_memory_drained(struct cycle_memory *m);
 
 struct cycle_memory_counts {
 	uint64_t reads, writes; /* bursts */
+	uint64_t linked; /* bursts from and to the host */
 	uint64_t activates; /* rows opened */
 	uint64_t refreshes, turnarounds;
 };
@@ -45,6 +50,7 @@ struct cycle_segment {
 	unsigned char *data; /* NULL: time only, where no index depends on it */
 	uint64_t size; /* bytes */
 	uint64_t address; /* where it lies in card memory */
+	bool in_host; /* it lies in host memory instead */
 };
 
 struct cycle_setup {
@@ -52,12 +58,13 @@ struct cycle_setup {
 	const struct cycle_segment *segments; /* as many as the image says */
 	const uint32_t *scalars;
 	uint32_t **scratch; /* scratch[virtual tile * pmus + pmu], as for rdu_run */
+	unsigned int others; /* 16ths of memory's time that are others' */
 	uint64_t limit; /* cycles after which it gives up */
 };
 
 struct cycle_result {
 	uint64_t cycles;
-	uint64_t dram_bytes;
+	uint64_t dram_bytes; /* of card and host memory */
 	struct cycle_memory_counts memory;
 	/* of each unit program, if asked for: cycles in which it fired */
 	uint64_t *fired;

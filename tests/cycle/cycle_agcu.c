@@ -145,6 +145,8 @@ static size_t waiting_words(const struct cycle_sim *m)
 static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
 {
 	uint64_t burst = u->todo[u->at_todo];
+	const struct rdu_cfg_access *access = u->p->body;
+	bool in_host = m->setup->segments[access->target].in_host;
 	uint32_t slot = 0, place;
 	struct burst_request *r;
 
@@ -152,8 +154,10 @@ static bool request(struct cycle_sim *m, struct agcu *a, struct unit_program *u)
 		return false;
 	while (a->request[slot].used)
 		slot++;
-	if (!cycle_memory_request(m->memory, (burst & ~CYCLE_WRITE) * m->s->chip.dram_burst,
-				  burst & CYCLE_WRITE, request_done, a, slot))
+	if (in_host)
+		cycle_memory_link(m->memory, burst & CYCLE_WRITE, request_done, a, slot);
+	else if (!cycle_memory_request(m->memory, (burst & ~CYCLE_WRITE) * m->s->chip.dram_burst,
+				       burst & CYCLE_WRITE, request_done, a, slot))
 		return false;
 	r = &a->request[slot];
 	r->who = u;

@@ -44,6 +44,7 @@ struct channel {
 	int64_t read_at, write_at; /* the bus turned */
 	int64_t activated[4]; /* the last four: newest first */
 	int64_t refresh_at, last_read;
+	int64_t owed_ps; /* of the bus' time, to others */
 	bool draining, last_write;
 };
 
@@ -59,6 +60,8 @@ struct cycle_memory {
 	struct rdu_chip chip;
 	int64_t clock_ps, burst_ps, cl_ps, cwl_ps;
 	int64_t extra_ps; /* controller and wires: what dram_latency has beyond the device's */
+	int64_t slot_ps; /* of the bus, for a burst and what others move meanwhile */
+	int64_t link_ps, link_free[2], link_end; /* a burst's time on the host link, each way */
 	int64_t now;
 	bool flush; /* nothing more will come */
 	uint32_t order;
@@ -68,13 +71,18 @@ struct cycle_memory {
 	struct cycle_memory_counts counts;
 };
 
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
 /* The picosecond in which a cycle of the fabric begins. */
 static int64_t cycle_at(const struct cycle_memory *m, uint64_t cycle)
 {
 	return (int64_t)(cycle * 1000000000ull / m->chip.clock_khz);
 }
 
-struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip)
+struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip, unsigned int others)
 {
 	struct cycle_memory *m = calloc(1, sizeof(*m));
 
@@ -83,6 +91,8 @@ struct cycle_memory *cycle_memory_new(const struct rdu_chip *chip)
 	m->chip = *chip;
 	m->clock_ps = chip->dram_tck;
 	m->burst_ps = chip->dram_tccd_s * m->clock_ps;
+	m->slot_ps = m->burst_ps * 16 / (16 - others);
+	m->link_ps = (int64_t)chip->dram_burst * 1000000 / chip->host_mbps * 16 / (16 - others);
 	m->cl_ps = chip->dram_cl * m->clock_ps;
 	m->cwl_ps = chip->dram_cwl * m->clock_ps;
 	m->extra_ps = cycle_at(m, chip->dram_latency) - chip->dram_trcd - m->cl_ps - m->burst_ps;
@@ -172,9 +182,16 @@ bool cycle_memory_request(struct cycle_memory *m, uint64_t address, bool write,
 	return true;
 }
 
-static int64_t later(int64_t a, int64_t b)
+void cycle_memory_link(struct cycle_memory *m, bool write, void (*done)(void *who, uint64_t tag),
+		       void *who, uint64_t tag)
 {
-	return a > b ? a : b;
+	struct request r = { .done = done, .who = who, .tag = tag };
+	int64_t *free = &m->link_free[write], away = cycle_at(m, m->chip.host_latency);
+
+	*free = later(*free, m->now) + m->link_ps;
+	m->link_end = later(m->link_end, *free + away);
+	finish_at(m, write ? *free : *free + away, &r);
+	m->counts.linked++;
 }
 
 /* Is it `write`s' turn? */
@@ -223,7 +240,10 @@ static void column(struct cycle_memory *m, struct channel *ch)
 	ch->writes -= r.write;
 	b = &ch->bank[r.bank];
 	g = &ch->group[r.bank % d->dram_groups];
-	ch->column_at = m->now + m->burst_ps;
+	/* What others move before the next: whole clocks, the rest is kept. */
+	ch->owed_ps += m->slot_ps - m->burst_ps;
+	ch->column_at = m->now + m->burst_ps + ch->owed_ps / m->clock_ps * m->clock_ps;
+	ch->owed_ps %= m->clock_ps;
 	g->column_at = m->now + d->dram_tccd_l * m->clock_ps;
 	if (r.write) {
 		int64_t end = m->now + m->cwl_ps + m->burst_ps;
@@ -359,7 +379,7 @@ bool cycle_memory_drained(struct cycle_memory *m)
 	for (uint32_t c = 0; c < m->chip.dram_channels; c++)
 		if (m->channel[c].num)
 			return false;
-	return true;
+	return m->now >= m->link_end;
 }
 
 const struct cycle_memory_counts *cycle_memory_counts(const struct cycle_memory *m)

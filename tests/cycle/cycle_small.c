@@ -45,7 +45,9 @@ static struct outcome both(struct rig *r, struct cfgb *b, const char *what)
 		for (int k = 0; k < WORDS; k++)
 			a[k] = c[k] = rdu_u(rndf());
 		rig_segment(r, (int)i, a, WORDS * 4);
-		seg[i] = (struct cycle_segment){ (unsigned char *)c, WORDS * 4, (uint64_t)i << 20 };
+		seg[i] = (struct cycle_segment){ .data = (unsigned char *)c,
+						 .size = WORDS * 4,
+						 .address = (uint64_t)i << 20 };
 	}
 	out.ran = !rig_run(r, image, size) && !cycle_run(&setup, &got, error, sizeof(error));
 	if (*error)

@@ -72,6 +72,7 @@ static void plain(struct bed *b)
 
 static void places(struct bed *b)
 {
+	const struct rdu_stats *s = (void *)(b->mem + 9 * MB);
 	unsigned int i;
 
 	/* Region 0 in host memory, region 1 in pages that are not neighbours. */
@@ -81,7 +82,10 @@ static void places(struct bed *b)
 			RDU_PTE_WRITE, 0);
 	memcpy(host_ptr(b, HOST_BASE + MB), b->mem + MB, BYTES);
 	args(b, 8 * MB, 2, VA + 128 * MB, VA + 129 * MB, BYTES);
-	ok(bed_do(b, 1, run(0, VA + 8 * MB, false, false)), "from host memory to scattered pages");
+	ok(bed_do(b, 1, run(0, VA + 8 * MB, true, false)), "from host memory to scattered pages");
+	ok((double)s->exec_cycles >
+		   (double)BYTES * chip.clock_khz / (chip.host_mbps * 1e3) + chip.host_latency,
+	   "not faster than the host link: %llu cycles", (unsigned long long)s->exec_cycles);
 	ok(b->maps == 1 && b->unmaps == 1, "host memory in one piece is used in place");
 	for (i = 0; i < 2; i++)
 		ok(scaled(floats(b, MB) + i * 1024, floats(b, 20 * MB + (15 - i) * 4096), 3, 1024),
@@ -320,6 +324,40 @@ static void stopped_while_bound(struct bed *b)
 	bed_enable(b, 1, root, 0, 1);
 }
 
+/* Two queues that want more than memory's time get a half each; alone again, all of it. */
+static void shared(struct bed *b)
+{
+	const struct rdu_stats *s = (void *)(b->mem + 9 * MB);
+	struct rdu_cmd r = run(6, VA + 8 * MB, true, false);
+	uint64_t alone, beside;
+	double least; /* cycles that memory takes at half its rate */
+	size_t size;
+	void *image = scale(2, 64, 1, &size);
+
+	is(load(b, 6, image, size, 0), 0, "a program that memory bounds");
+	image = scale(2, 1 << 20, 1, &size);
+	is(load(b, 7, image, size, 0), 0, "a longer one");
+	args(b, 8 * MB, 2, VA + MB, VA + 2 * MB, BYTES);
+	bed_do(b, 1, r);
+	alone = s->exec_cycles;
+	least = 2 * (double)s->dram_bytes * chip.clock_khz / (chip.dram_mbps * 1e3);
+	bed_enable(b, 2, root, 1, 1);
+	bed_put(b, 2, run(7, VA + 8 * MB, false, false));
+	bed_ring(b, 2);
+	while (!b->card->queue[2].memory_parts)
+		usleep(100);
+	bed_do(b, 1, r);
+	beside = s->exec_cycles;
+	ok((double)beside > least && beside < 2 * alone,
+	   "beside another queue's section: %llu cycles, alone %llu", (unsigned long long)beside,
+	   (unsigned long long)alone);
+	bed_reset(b, 2);
+	bed_do(b, 1, r);
+	is(s->exec_cycles, alone, "alone again");
+	for (r = (struct rdu_cmd){ .op = RDU_OP_PROG_UNLOAD, .slot = 6 }; r.slot < 8; r.slot++)
+		bed_do(b, 0, r);
+}
+
 static void together(struct bed *b)
 {
 	uint64_t a, c, end;
@@ -445,6 +483,7 @@ int main(void)
 	scratchpads(b);
 	outside(b);
 	stopped_while_bound(b);
+	shared(b);
 	together(b);
 	cut_off(b);
 	bed_free(b);

@@ -31,7 +31,7 @@ static void compare(const char *name, const struct ran *r, const struct rdu_prog
 		const struct rdu_section_time *t;
 
 		s[i] = rdu_section_new(r->program + sec->offset, sec->size, &r->chip, tiles, &diag);
-		t = rdu_section_time_within(s[i], NULL, NULL, NULL, i ? &patience : NULL);
+		t = rdu_section_time_within(s[i], NULL, NULL, NULL, NULL, i ? &patience : NULL);
 		cycles[i] = t ? t->cycles : 0;
 		rdu_section_free(s[i]);
 	}

@@ -401,10 +401,10 @@ static void long_ones(void)
 	struct rdu_section *s = stream(INT32_MAX, RDU_FMT_WORD, 1, 0);
 	double memory;
 
-	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	t = rdu_section_time_within(s, NULL, NULL, NULL, NULL, &patience);
 	ok(!t && patience.too_long, "more steps than allowed: no time, and it says so");
 	patience = (struct rdu_patience){ .deadline_ns = 1 };
-	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	t = rdu_section_time_within(s, NULL, NULL, NULL, NULL, &patience);
 	ok(!t && !patience.too_long, "past the deadline: no time, but not for its length");
 	t = rdu_section_time(s, NULL, NULL, NULL);
 	memory = 2.0 * INT32_MAX * chip.lanes * 4 * chip.clock_khz / (chip.dram_mbps * 1e3);
@@ -416,7 +416,7 @@ static void long_ones(void)
 
 	s = stream(64, RDU_FMT_WORD, 1, 1 << 24);
 	patience = (struct rdu_patience){ .steps = 1u << 21 };
-	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	t = rdu_section_time_within(s, NULL, NULL, NULL, NULL, &patience);
 	memory = 2.0 * (1 << 30) * chip.lanes * 4 * chip.clock_khz / (chip.dram_mbps * 1e3);
 	ok(t && (double)t->cycles >= memory && (double)t->cycles < 4 * memory,
 	   "2^24 activations, in few steps: %llu cycles, memory needs %.0f",
@@ -425,10 +425,10 @@ static void long_ones(void)
 
 	s = stream(100000, RDU_FMT_WORD, 1, 0);
 	patience = (struct rdu_patience){ .cycles = 1000 };
-	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	t = rdu_section_time_within(s, NULL, NULL, NULL, NULL, &patience);
 	ok(!t && patience.longer, "no use for more than 1000 cycles: it takes longer");
 	patience = (struct rdu_patience){ .cycles = 1u << 30 };
-	t = rdu_section_time_within(s, NULL, NULL, NULL, &patience);
+	t = rdu_section_time_within(s, NULL, NULL, NULL, NULL, &patience);
 	ok(t && !patience.longer, "one for so many: it does not");
 	rdu_section_free(s);
 }
