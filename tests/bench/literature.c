@@ -80,7 +80,9 @@ static int run_cycles(struct rdu_section *s, struct memory *m, uint32_t n, uint6
 	uint64_t at = 0;
 
 	for (uint32_t i = 0; i < n; i++) {
-		seg[i] = (struct cycle_segment){ (unsigned char *)m->column[i], m->bytes[i], at };
+		seg[i] = (struct cycle_segment){ .data = (unsigned char *)m->column[i],
+						 .size = m->bytes[i],
+						 .address = at };
 		at += (m->bytes[i] + 4095) / 4096 * 4096 + gap;
 	}
 	return cycle_run(&setup, result, text, size);

@@ -143,8 +143,9 @@ int main(int argc, char **argv)
 
 			ga[i] = (struct rdu_segment){ a.memory[g->region] + g->offset, g->size,
 						      g->access & RDU_SEG_WRITE };
-			gb[i] = (struct cycle_segment){ b.memory[g->region] + g->offset, g->size,
-							base[g->region] + g->offset };
+			gb[i] = (struct cycle_segment){ .data = b.memory[g->region] + g->offset,
+							.size = g->size,
+							.address = base[g->region] + g->offset };
 		}
 		struct fab_run run = { .segments = ga, .scratch = sa };
 		struct cycle_setup setup = {
