@@ -656,10 +656,14 @@ static void act(struct flow *f, uint32_t actor)
 		a->turn = best + 1 < a->num ? best + 1 : 0;
 		if (a->num == 1 && !a->agcu && run_on(f, &f->prog[f->member[a->first]]))
 			continue;
-		if (a->agcu)
-			rdu_agcu_fire(f, a, &f->prog[f->member[a->first + best]]);
-		else
+		if (!a->agcu) {
 			fire_unit(f, a, &f->prog[f->member[a->first + best]]);
+			continue;
+		}
+		/* AGCUs find room in the memory's queues in turns, a vector each. */
+		rdu_agcu_fire(f, a, &f->prog[f->member[a->first + best]]);
+		rdu_flow_queue(f, actor);
+		break;
 	}
 	for (k = 0; a->agcu && k < a->num; k++) {
 		const struct flow_prog *p = &f->prog[f->member[a->first + k]];

@@ -239,7 +239,7 @@ bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t c
 	i = ch->unused;
 	n = &ch->node[i];
 	ch->unused = n->next;
-	at = (int64_t)((double)cycle / m->tick);
+	at = (int64_t)((double)cycle / m->tick) + 1; /* the clock after it */
 	*n = (struct node){ .row = row,
 			    .there = at > ch->now ? at : ch->now,
 			    .who = who,

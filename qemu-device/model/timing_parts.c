@@ -19,7 +19,7 @@
 #define LEVELS 6
 #define RECORDS 33 /* of a level: stretches of up to 16 records */
 #define SHORT 512 /* cycles: records nearer to each other say nothing */
-#define FARTHER 16 /* times what was seen is left out, at most, when stretches agree within SAME */
+#define FARTHER 4 /* times what was seen is left out, at most, when stretches agree within SAME */
 
 struct level {
 	uint64_t parts; /* of the stages that run */
