@@ -15,6 +15,10 @@ $(eval $(call e2e_test,bits_test))
 $(eval $(call e2e_test,grad_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c,-lprotobuf-c))
 $(eval $(call e2e_test,weights_test,tests/conformance/onnx_build.c $(G)/onnx.pb-c.c,-lprotobuf-c))
 
+# The compiler in the process, with the sanitizers.
+CFLAGS_tests/e2e/librduc_test.c := -Itools/rduc
+$(eval $(call unit_test,librduc_test,tests/e2e/librduc_test.c tests/conformance/onnx_build.c,librduc librdu librdumodel,$(RDUC_LDLIBS) -ldrm))
+
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
 tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test: | build/stamp/torch
 build/stamp/torch: tools/vm/packages/torch
