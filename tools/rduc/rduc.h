@@ -74,7 +74,8 @@ const char *rduc_version(void);
 
 /**
  * rduc_set - set an option
- * @name: the name of an option of rduc(1), without dashes:
+ * @name: the name of an option of rduc(1), without dashes.
+ *        These there are, in brackets what holds if they are not set:
  *          chip            name of a chip, or path of a chip description (sn10)
  *          optimize        0, 1, 3: one section per operator, rules, whole graph by cost (1)
  *          tiles           tiles to use (1)
