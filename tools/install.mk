@@ -8,6 +8,9 @@ LIBDIR       ?= $(PREFIX)/lib
 INCLUDEDIR   ?= $(PREFIX)/include
 MANDIR       ?= $(PREFIX)/share/man
 DATADIR      ?= $(PREFIX)/share/rdu
+# Where Debian's Python looks: PREFIX/lib/python3 for what packages bring, its own version's otherwise.
+PYTHONDIR    ?= $(PREFIX)/lib/$(if $(filter /usr,$(PREFIX)),python3,$(shell \
+	$(PYTHON) -c 'import sys; print("python%d.%d" % sys.version_info[:2])'))/dist-packages
 UDEVDIR      ?= $(PREFIX)/lib/udev/rules.d
 # Sources for dkms: it looks nowhere else.
 DKMSDIR      ?= /usr/src/rdu-$(VERSION)
@@ -16,6 +19,7 @@ INSTALL      ?= install
 INSTALL_PROGRAMS := $(addprefix $(B)/bin/,rdu rduc rdu-mkmodel)
 PUBLIC_HEADERS   := lib/rdu.h tools/rduc/rduc.h
 INSTALL_HEADERS  := $(wildcard include/rdu/*.h)
+INSTALL_PYTHON   := $(filter-out %/_where.py,$(wildcard lib/python/rdu/*.py))
 INSTALL_LIBS     := librdu librduc
 MAJOR            := $(firstword $(subst ., ,$(VERSION)))
 
@@ -70,7 +74,7 @@ endef
 install: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)/install/%.a) man
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/rdu \
-		$(INCLUDEDIR)/drm $(MANDIR)/man1 $(MANDIR)/man3 $(UDEVDIR) $(DATADIR))
+		$(INCLUDEDIR)/drm $(MANDIR)/man1 $(MANDIR)/man3 $(UDEVDIR) $(DATADIR) $(PYTHONDIR)/rdu)
 	$(Q)$(INSTALL) -m 755 $(INSTALL_PROGRAMS) $(DESTDIR)$(BINDIR)
 	$(Q)set -e; cd $(DESTDIR)$(LIBDIR); for l in $(INSTALL_LIBS); do \
 		$(INSTALL) -m 644 $(abspath $(B))/$$l.so.1 $$l.so.$(VERSION); \
@@ -84,6 +88,10 @@ install: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)
 	$(Q)$(INSTALL) -m 644 include/uapi/drm/rdu_accel.h $(DESTDIR)$(INCLUDEDIR)/drm
 	$(Q)$(INSTALL) -m 644 $(MAN)/man1/*.1 $(DESTDIR)$(MANDIR)/man1
 	$(Q)$(INSTALL) -m 644 $(MAN)/man3/*.3 $(DESTDIR)$(MANDIR)/man3
+	$(Q)$(INSTALL) -m 644 $(INSTALL_PYTHON) $(DESTDIR)$(PYTHONDIR)/rdu
+	$(Q)sed '/^import os/d; /^#:/,$$d' lib/python/rdu/_where.py > $(DESTDIR)$(PYTHONDIR)/rdu/_where.py
+	$(Q)echo 'FOLDER = "$(LIBDIR)"' >> $(DESTDIR)$(PYTHONDIR)/rdu/_where.py
+	$(Q)chmod 644 $(DESTDIR)$(PYTHONDIR)/rdu/_where.py
 	$(Q)$(INSTALL) -m 644 tools/install/60-rdu.rules $(DESTDIR)$(UDEVDIR)
 	$(Q)$(INSTALL) -m 644 Documentation/sample.chip $(DESTDIR)$(DATADIR)
 	$(Q)if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
@@ -93,6 +101,7 @@ uninstall: man
 	$(Q)cd $(DESTDIR)$(BINDIR) && rm -f $(notdir $(INSTALL_PROGRAMS))
 	$(Q)cd $(DESTDIR)$(LIBDIR) && rm -f $(foreach l,$(INSTALL_LIBS),$(l).so $(l).so.* $(l).a pkgconfig/$(l).pc)
 	$(Q)cd $(DESTDIR)$(INCLUDEDIR) && rm -f $(notdir $(PUBLIC_HEADERS)) drm/rdu_accel.h $(INSTALL_HEADERS:include/%=%)
+	$(Q)rm -rf $(DESTDIR)$(PYTHONDIR)/rdu
 	$(Q)rmdir $(DESTDIR)$(INCLUDEDIR)/rdu 2>/dev/null || true
 	$(Q)for p in $(MAN)/man[13]/*.[13]; do rm -f "$(DESTDIR)$(MANDIR)/$${p#$(MAN)/}"; done
 	$(Q)rm -f $(DESTDIR)$(UDEVDIR)/60-rdu.rules $(DESTDIR)$(DATADIR)/sample.chip
