@@ -6,12 +6,14 @@
  * bytes, reports, and diagnostics. It can be used again and again.
  *
  *	struct rduc *c;
+ *	const void *program;
  *	size_t size;
  *
  *	if (rduc_new(&c) || rduc_set(c, "chip", "sn10") || rduc_set(c, "optimize", "3") ||
  *	    rduc_compile_file(c, "net.onnx"))
  *		errx(1, "%s", rduc_error_text(c));
- *	fwrite(rduc_output(c, RDUC_PROGRAM, &size), 1, size, f);
+ *	program = rduc_output(c, RDUC_PROGRAM, &size);
+ *	fwrite(program, 1, size, f);
  *	rduc_free(c);
  *
  * The bytes go to rdu_file_parse() of librdu, or into a file that rdu_file_open() and the

@@ -184,6 +184,9 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False) ->
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
     was = model.training
+    # Those that drop nothing are to leave nothing in the graph.
+    idle = [m for m in model.modules() if m.training and training and
+            isinstance(m, torch.nn.modules.dropout._DropoutNd) and not m.p]
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
@@ -191,10 +194,13 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False) ->
             # the modules inside do depends on their own.
             if training:
                 model.training = True
+            for m in idle:
+                m.training = False
             torch.onnx.export(model, tuple(example_inputs), buffer, **arguments)
         except Exception as error:
             raise CompileError(f"torch.onnx.export: {error}") from error
         finally:
-            if training:
-                model.training = was
+            for m in idle:
+                m.training = True
+            model.training = was
     return buffer.getvalue()

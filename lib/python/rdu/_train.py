@@ -99,6 +99,7 @@ class Trainer:
         if not _compiler.is_module(model):
             raise TypeError(f"a torch.nn.Module can be trained, not {type(model).__name__}")
         self.loss_name, self._ignored = _loss_name(loss)
+        self._classes_second = self.loss_name != "mse" and not isinstance(loss, str)
         self._optimizer_options, self._states = _optimizer_options(optimizer)
         self.model, self.optimizer = model, optimizer
         self._progress, self._options = progress, options
@@ -133,7 +134,23 @@ class Trainer:
                "loss": self.loss_name, "train_only": trained, **self._optimizer_options,
                **self._options})
         self.notes = compiled.notes
-        return Program(compiled.program, self._device)
+        program = Program(compiled.program, self._device)
+        try:
+            self._check_result(program)
+        except Error:
+            program.close()
+            raise
+        return program
+
+    def _check_result(self, program: Program) -> None:
+        """Would the loss mean the same in PyTorch?"""
+        results = program.of("forward", _ffi.SYM_OUTPUT)
+        if len(results) != 1:
+            raise Error(f"a model with one result can be trained, this one has {len(results)}")
+        if self._classes_second and len(results[0].shape) != 2:
+            raise Error(f"cross_entropy() has the classes in dimension 1 of {list(results[0].shape)}, "
+                        f"the card in the last one: bring them there, and name the loss "
+                        f"\"softmax_cross_entropy\"")
 
     def _reached(self, inputs: Sequence[Any], there: Sequence[str]) -> List[str]:
         """Those to be trained that the exported model has; the others must be without a gradient
@@ -280,7 +297,8 @@ def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
         ``state_dict()``. Modules that train otherwise than on the card (BatchNorm, Dropout) must be
         in ``eval()`` mode
     loss
-        ``torch.nn.CrossEntropyLoss()`` or ``torch.nn.MSELoss()``
+        ``torch.nn.CrossEntropyLoss()`` or ``torch.nn.MSELoss()``, or the card's own names:
+        ``"softmax_cross_entropy"``, whose classes are the result's last dimension, and ``"mse"``
     optimizer
         ``torch.optim.SGD``, ``Adam`` or ``AdamW`` over the parameters to train; its state goes to
         the card and comes back
