@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include "e2e.h"
+#include "mem.h"
 #include "onnx_build.h"
 #include "rduc.h"
 
@@ -319,6 +320,49 @@ static void little_memory(struct bytes model, struct bytes program)
 	rduc_free(c);
 }
 
+static int released;
+
+static void release(void *object)
+{
+	released++;
+	(free)(object);
+}
+
+/* Thousands of blocks that come, grow and go, two objects of others, and then too much. */
+static void work_until_full(void *arg)
+{
+	void *object[2] = { malloc(10), malloc(10) }, **block = arg;
+
+	xown(object[0], release);
+	xown(object[1], release);
+	xdisown(object[1]);
+	(free)(object[1]);
+	for (int i = 0; i < 20000; i++) {
+		int k = i * 7919 % 5000;
+
+		if (i % 3 == 2) {
+			free(block[k]);
+			block[k] = NULL;
+		} else {
+			block[k] = xrealloc(block[k], (size_t)(i % 100) + 1);
+			memset(block[k], i, (size_t)(i % 100) + 1);
+		}
+	}
+	for (;;)
+		xmalloc(1000);
+}
+
+static void heap_itself(void)
+{
+	void **block = calloc(5000, sizeof(*block));
+	struct heap heap = { .limit = 2000000 };
+
+	tap(heap_run(&heap, work_until_full, block) == HEAP_NO_MEMORY && released == 1 &&
+		    !strcmp(heap.why, "1000 bytes") && heap.used > 1998000 && heap.used <= 2000000,
+	    "what a compile had is freed, and an object of another library released, once");
+	(free)(block);
+}
+
 /* ---- threads ------------------------------------------------------------------------------- */
 
 struct job {
@@ -420,6 +464,7 @@ int main(void)
 	broken(small);
 	cancelled_anywhere(small, program);
 	little_memory(small, program);
+	heap_itself();
 	threads(small, large, many);
 	free(program.data);
 	free(small.data);
