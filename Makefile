@@ -340,6 +340,7 @@ help:
 	@echo 'make test       the tests (GROUPS="unit conformance qtest selftests newest trixie end-to-end" to choose;'
 	@echo '                only when named: debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
+	@echo 'make python-test   the tests of the Python package (in the group conformance, too)'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make validation, sensitivities   modelled time beside published time, and which assumed'
 	@echo '                numbers carry it: writes the pages of those names in Documentation'

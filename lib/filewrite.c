@@ -78,7 +78,7 @@ static uint64_t aligned(uint64_t at, uint64_t to)
 }
 
 /* From the first byte to the last: a pipe takes it too. */
-static int write_parts(FILE *f, const struct rdu_file_parts *parts)
+int lr_file_write(FILE *f, const struct rdu_file_parts *parts)
 {
 	static const char names[] = "\0.rdu.chip\0.rdu.program\0.rdu.regions\0.rdu.symbols\0"
 				    ".rdu.ops\0.rdu.data\0.rdu.meta\0.rdu.hash\0.symtab\0.strtab\0"
@@ -150,7 +150,7 @@ RDU_EXPORT int rdu_file_write(const char *path, const struct rdu_file_parts *par
 {
 	struct lr_outfile *o = malloc(sizeof(*o));
 	FILE *f = o ? lr_outfile_open(o, path) : NULL;
-	int ret = f ? write_parts(f, parts) : 0;
+	int ret = f ? lr_file_write(f, parts) : 0;
 
 	if (!o)
 		ret = -ENOMEM;

@@ -59,6 +59,10 @@ struct lr_outfile_use {
  * read as well, or written twice. 0, or a negative errno and a text. */
 int lr_outfile_check_all(const struct lr_outfile_use *use, unsigned int count, char *text,
 			 size_t size);
+/* A program file's bytes. 0 or a negative errno; what is still in the FILE's buffer is not
+ * known to be written. */
+struct rdu_file_parts;
+int lr_file_write(FILE *f, const struct rdu_file_parts *parts);
 /* The name means standard output. */
 bool lr_outfile_is_stdout(const char *path);
 

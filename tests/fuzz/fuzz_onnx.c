@@ -1,30 +1,47 @@
 // SPDX-License-Identifier: MIT
-/* ONNX files: import, simplify, differentiate, patterns; every nest is checked. */
+/* ONNX files, to librduc: each is compiled with and without training, or refused with a text. */
+#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include "graph.h"
+#include "rduc.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#define MOST_STEPS 300 /* a compile that goes on after so many is cancelled */
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
+struct steps {
+	struct rduc *c;
+	int num;
+};
+
+static void step(void *arg, const char *what)
 {
-	const struct train_options train = { .loss = "softmax_cross_entropy",
-					     .optimizer = OPT_ADAMW,
-					     .beta1 = 0.9f,
-					     .beta2 = 0.999f };
-	const struct import_options import = { .batch = 2 };
-	char error[4096] = "";
+	struct steps *s = arg;
 
-	for (int pass = 0; pass < 2; pass++) {
-		struct graph *g = graph_import(data, size, &import, error, sizeof(error));
-		struct module *m = NULL;
+	(void)what;
+	if (++s->num == MOST_STEPS)
+		rduc_cancel(s->c);
+}
 
-		if (g && !graph_simplify(g) && (!pass || !graph_differentiate(g, &train)))
-			m = graph_patterns(g);
-		if (!m && !*error)
-			abort(); /* refused without a word */
-		module_free(m);
-		graph_free(g);
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+	for (int train = 0; train < 2; train++) {
+		struct steps s = { 0 };
+		int ret;
+
+		if (rduc_new(&s.c))
+			abort();
+		if (rduc_set(s.c, "batch", "2") || rduc_set(s.c, "optimizer", "adamw") ||
+		    rduc_set(s.c, "train", train ? "1" : "0") ||
+		    rduc_set(s.c, "memory", "500000000") || rduc_want(s.c, RDUC_REPORT_JSON) ||
+		    rduc_want(s.c, RDUC_FLOOR_PLAN))
+			abort();
+		rduc_set_progress(s.c, step, &s);
+		ret = rduc_compile(s.c, data, size);
+		if (ret && ret != -EINVAL && ret != -ENOMEM && ret != -ECANCELED)
+			abort(); /* an error that rduc.h does not have */
+		if (ret ? !*rduc_error_text(s.c) : !rduc_output(s.c, RDUC_PROGRAM, NULL))
+			abort(); /* refused without a word, or nothing made */
+		rduc_free(s.c);
 	}
 	return 0;
 }

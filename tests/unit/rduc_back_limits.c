@@ -153,10 +153,9 @@ static void levels(void)
 	text[0] = 0;
 	ok(judge(m, opt, quarter, false, path, pool, text, sizeof(text)),
 	   "sixteen fused maps, more than few.chip has PCUs, at every level %s", text);
-	close(mkstemp(report));
 	opt.opt = 3;
-	opt.report_path = report;
-	ok(!rduc_backend(m, &opt, path, text, sizeof(text)) &&
+	opt.report = fdopen(mkstemp(report), "w");
+	ok(opt.report && !rduc_backend(m, &opt, path, text, sizeof(text)) && !fclose(opt.report) &&
 		   file_has(report, "needs 9 PCUs, 1 tile of few has 8"),
 	   "the report says why they are not one section");
 	unlink(report);

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""man3.py HEADER FOLDER VERSION: man pages of librdu from rdu.h's comments.
+"""man3.py HEADER FOLDER VERSION: man pages of a library (librdu, librduc) from its header's comments.
 
-One mdoc page a section of the header (a line "---- devices ----"), librdu(3)
+One mdoc page a section of the header (a line "---- devices ----"), librdu(3) or librduc(3)
 from the comment on top, and for each call a file that sends man to its page.
 """
 import os
@@ -10,8 +10,22 @@ import re
 import sys
 from mdoc import date, paragraphs, sentences, text, write
 
-PAGES = {"": "librdu", "devices": "rdu_device", "program files": "rdu_file",
-         "contexts": "rdu_context", "buffers": "rdu_buffer", "programs": "rdu_program"}
+# By header: section, its page, what stands behind the page's name.
+PAGES = {
+    "rdu.h": {
+        "": ("librdu", None),
+        "devices": ("rdu_device", "cards, and models of cards"),
+        "program files": ("rdu_file", "program files that rduc wrote"),
+        "contexts": ("rdu_context", "tiles, an address space and a queue of a card"),
+        "buffers": ("rdu_buffer", "memory that card and process both reach"),
+        "programs": ("rdu_program", "load and run programs"),
+    },
+    "rduc.h": {
+        "": ("librduc", None),
+        "options": ("rduc_set", "options of a compiler"),
+        "compiling": ("rduc_compile", "compile a model, and what that gives"),
+    },
+}
 
 
 class Item:
@@ -22,9 +36,9 @@ class Item:
 
     def calls(self):
         for code in self.code:
-            m = re.fullmatch(r"([^(){}]*?)(\w+)\(([^(){}]*)\);", " ".join(code.split()))
-            if m:
-                yield m[1].strip(), m[2], [a.strip() for a in m[3].split(",")]
+            m = re.fullmatch(r"([^(){}]*?)(\w+)\(([^{}]*)\);", " ".join(code.split()))
+            if m:  # an argument may be a function, with arguments of its own
+                yield m[1].strip(), m[2], [a.strip() for a in re.split(r",(?![^()]*\))", m[3])]
 
     def types(self):
         return [c for c in self.code if not re.fullmatch(r"[^{}]*\(.*\);", c, re.S)
@@ -40,7 +54,7 @@ def comment_lines(block):
 def parse(header):
     """The comment on top, and [section, items] in the header's order."""
     top, rest = re.search(r"\*/\s*(/\*.*?\*/)(.*)", header, re.S).groups()
-    body = rest[rest.index("#define RDU_API_VERSION"):rest.rindex("#ifdef __cplusplus")]
+    body = rest[re.search(r"#define RDUC?_API_VERSION", rest).start():rest.rindex("#ifdef __cplusplus")]
     sections = [["", []]]
     item, after_blank, i = None, True, 0
     token = re.compile(r"\n[ \t]*\n|\s+|/\*.*?\*/|#define[^\n]*\n|[^;{]*(?:\{.*?\n\})?[^;{]*;", re.S)
@@ -140,12 +154,14 @@ def types(items):
 
 
 def page(name, title, names, items, extra, others):
+    library, header = extra["library"], extra["header"]
     undocumented = [n for i in items for _, n, _ in i.calls() if not i.comment]
     out = [f".Dt {name.upper()} 3", ".Os", ".Sh NAME"]
-    if name == "librdu":
-        out.append(".Nm librdu ,")
+    if name == library:
+        out.append(f".Nm {library} ,")
     out += [f".Nm {n}" + (" ," if n != names[-1] else "") for n in names]
-    out += [f".Nd {title}", ".Sh LIBRARY", "librdu (librdu, \\-lrdu)", ".Sh SYNOPSIS", ".In rdu.h"]
+    out += [f".Nd {title}", ".Sh LIBRARY", f"{library} ({library}, \\-l{library[3:]})",
+            ".Sh SYNOPSIS", f".In {header}"]
     # Not adjusted: groff 1.23 warns of lines of few words, and leaves holes in them.
     out += [".ad l"] + synopsis(items) + [".Sh DESCRIPTION"] + extra.get("intro", [])
     for item in items:
@@ -155,7 +171,8 @@ def page(name, title, names, items, extra, others):
     out += types(items)
     out += [".Sh RETURN VALUES", "A function that returns", ".Vt int",
             "returns 0 or a count, and a negative error number when it fails;",
-            *([".Fn rdu_error_text"] if name == "librdu" else [".Xr rdu_error_text 3"]),
+            *([f".Fn {library[3:]}_error_text"] if name == library
+              else [f".Xr {library[3:]}_error_text 3"]),
             "of the object it was called on then tells why.",
             ".Sh ERRORS"] + extra["errors"]
     out += [".Sh SEE ALSO"]
@@ -182,17 +199,14 @@ def main():
         errors += [f".It \\-{name[1:]}", *sentences(words)]
     errors.append(".El")
     intro = paragraphs(top[first + 1:at] + top[end:])
-    titles = {"": title, "devices": "cards, and models of cards",
-              "program files": "program files that rduc wrote",
-              "contexts": "tiles, an address space and a queue of a card",
-              "buffers": "memory that card and process both reach",
-              "programs": "load and run programs"}
+    pages = PAGES[os.path.basename(header)]
     os.makedirs(folder, exist_ok=True)
-    others = [PAGES.get(s, "rdu_" + s.replace(" ", "_")) for s, _ in sections]
+    others = [pages[s][0] for s, _ in sections]
     for (section, items), name in zip(sections, others):
         names = [n for i in items for _, n, _ in i.calls()]
-        lines = page(name, titles.get(section, section), names, items,
-                     {"errors": errors, "intro": [] if section else intro}, others)
+        lines = page(name, pages[section][1] or title, names, items,
+                     {"errors": errors, "intro": [] if section else intro,
+                      "library": others[0], "header": os.path.basename(header)}, others)
         write(folder, f"{name}.3", stamp, version, lines)
         for n in names:
             if n != name:

@@ -45,6 +45,11 @@ int be_check(struct backend *be, const char *pass)
 	return 0;
 }
 
+FILE *be_log(const struct backend *be)
+{
+	return be->opt->log ? be->opt->log : stderr;
+}
+
 bool be_prints(const struct backend *be, const char *pass)
 {
 	const char *s = be->opt->print_after;
@@ -61,7 +66,7 @@ bool be_prints(const struct backend *be, const char *pass)
 	return false;
 }
 
-static void print_image(const struct uimage *im)
+static void print_image(const struct backend *be, const struct uimage *im)
 {
 	static const char *const kind[] = {
 #define KIND_NAME(n, v, u, d) #n,
@@ -69,22 +74,23 @@ static void print_image(const struct uimage *im)
 #undef KIND_NAME
 	};
 
-	fprintf(stderr, "lower: section %s: %d unit programs, %d streams, %d tokens, %d buffers\n",
+	fprintf(be_log(be),
+		"lower: section %s: %d unit programs, %d streams, %d tokens, %d buffers\n",
 		im->name, im->num_progs, im->num_streams, im->num_tokens, im->num_buffers);
 	for (int i = 0; i < im->num_progs; i++) {
 		const struct uprog *p = &im->prog[i];
 		const struct uunit *u = &im->unit[p->unit];
 
-		fprintf(stderr, "  %4d %-8s at (%d,%d)", i, kind[p->kind], u->x, u->y);
+		fprintf(be_log(be), "  %4d %-8s at (%d,%d)", i, kind[p->kind], u->x, u->y);
 		for (int c = 0; c < p->num_counters; c++)
-			fprintf(stderr, "%s%lld", c == p->num_outer ? " | " : " ",
+			fprintf(be_log(be), "%s%lld", c == p->num_outer ? " | " : " ",
 				(long long)p->c[c].trip);
 		if (p->acc.target >= 0)
-			fprintf(stderr, "  %s%d, %d lanes, pack %d",
+			fprintf(be_log(be), "  %s%d, %d lanes, pack %d",
 				p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE ? "segment "
 										      : "buffer ",
 				p->acc.target, p->acc.lanes, p->acc.pack);
-		fprintf(stderr, "\n");
+		fprintf(be_log(be), "\n");
 	}
 }
 
@@ -633,7 +639,7 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	if (!r)
 		cycles = sum_cycles(be, e, first);
 	if (!r && be_prints(be, "hold"))
-		fprintf(stderr, "hold: %s: %d tensors: %llu cycles instead of %llu\n", e->name,
+		fprintf(be_log(be), "hold: %s: %d tensors: %llu cycles instead of %llu\n", e->name,
 			be->num_holds - holds, (unsigned long long)cycles,
 			(unsigned long long)without.cycles);
 	better = !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without.cycles);
@@ -682,7 +688,7 @@ static int lower_entry(struct backend *be, int entry)
 	}
 	for (int i = first; i < be->num_sections; i++)
 		if (be_prints(be, "lower") || be_prints(be, "place"))
-			print_image(be->section[i].im);
+			print_image(be, be->section[i].im);
 	add_steps(be, e, first);
 	return 0;
 }
@@ -803,9 +809,9 @@ static int passes(struct backend *be, const char *out_path)
 	if (!r)
 		r = be_report(be);
 	if (!r && opt->floor_plan)
-		r = be_floorplan(be, opt->floor_plan);
+		be_floorplan(be, opt->floor_plan);
 	if (!r && opt->dot)
-		r = be_dot(be, opt->dot);
+		be_dot(be, opt->dot);
 	return r ? r : be_write(be, out_path);
 }
 
@@ -839,9 +845,10 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 		r = passes(&be, out_path);
 		if (r > 0 && !reason[0])
 			snprintf(reason, sizeof(reason), "%s", error);
-		progress_hide(opt->progress);
 		if (!r && opt->summary)
-			be_summary(&be, out_path);
+			be_summary(&be, opt->summary);
+		for (int n = 0; !r && opt->note && n < be.num_notes; n++)
+			opt->note(opt->note_arg, be.note[n]);
 		backend_free(&be);
 	}
 	if (r > 0) /* no level takes it: the reason of the one that was asked for */

@@ -306,6 +306,8 @@ __attribute__((format(printf, 2, 3))) int be_error(struct backend *be, const cha
 						   ...); /* -1 */
 __attribute__((format(printf, 2, 3))) void be_note(struct backend *be, const char *fmt, ...);
 bool be_prints(const struct backend *be, const char *pass);
+/* Where it is printed. */
+FILE *be_log(const struct backend *be);
 /* nest_check() on all nests. 0, or -1 with a text that names the pass and the nest. */
 int be_check(struct backend *be, const char *pass);
 
@@ -417,10 +419,10 @@ int be_time(struct backend *be, struct uimage *im);
  * more than `most` cycles, not 0, and nothing is known of it. */
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most);
 void be_time_end(struct backend *be);
-void be_summary(const struct backend *be, const char *path);
+void be_summary(const struct backend *be, FILE *f);
 const char *be_bound_text(int bound);
-int be_floorplan(struct backend *be, const char *path);
-int be_dot(struct backend *be, const char *path);
+void be_floorplan(struct backend *be, FILE *f);
+void be_dot(struct backend *be, FILE *f);
 
 /* ---- lowering ---------------------------------------------------------------- */
 

@@ -305,7 +305,7 @@ void be_copies(struct backend *be)
 				continue;
 			}
 			if (be_prints(be, "copies"))
-				fprintf(stderr, "copies: %s: its readers read %s\n", n->name,
+				fprintf(be_log(be), "copies: %s: its readers read %s\n", n->name,
 					c.from->tensor->name);
 			free(n);
 		}

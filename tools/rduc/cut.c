@@ -239,7 +239,7 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 
 	if (*num < asked) {
 		if (be_prints(be, "cut"))
-			fprintf(stderr, "cut: %d nests only: %s\n", *num, im->error);
+			fprintf(be_log(be), "cut: %d nests only: %s\n", *num, im->error);
 		image_free(im);
 		if (*num < 2)
 			return NULL;
@@ -258,7 +258,7 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 				 (unsigned long long)all);
 	}
 	if (be_prints(be, "cut"))
-		fprintf(stderr, "cut: not %d nests: %s\n", *num,
+		fprintf(be_log(be), "cut: not %d nests: %s\n", *num,
 			im->error[0] ? im->error : be->error);
 	image_free(im);
 	return NULL;
@@ -323,7 +323,8 @@ void be_cut(struct backend *be, int first)
 			num = 1;
 		if (im) {
 			if (be_prints(be, "cut"))
-				fprintf(stderr, "cut: %s: %d nests, %llu cycles instead of %llu\n",
+				fprintf(be_log(be),
+					"cut: %s: %d nests, %llu cycles instead of %llu\n",
 					im->name, num, (unsigned long long)cycles(be, im),
 					(unsigned long long)apart(be, &s[i], num));
 			for (int k = 0; k < num; k++)

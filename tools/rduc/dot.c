@@ -4,7 +4,6 @@
  */
 #include <string.h>
 #include "backend.h"
-#include "outfile.h"
 
 static void put_text(FILE *f, const char *s)
 {
@@ -56,14 +55,8 @@ static int writer(const struct module_entry *e, int k, struct tensor *t)
 	return -1;
 }
 
-int be_dot(struct backend *be, const char *path)
+void be_dot(struct backend *be, FILE *f)
 {
-	struct lr_outfile o;
-	FILE *f = lr_outfile_open(&o, path);
-	int ret;
-
-	if (!f)
-		return be_error(be, "%s: %s", path, strerror(-o.error));
 	fprintf(f, "digraph \"");
 	put_text(f, be->m->name);
 	fprintf(f, "\" {\n\tnode [fontname=Helvetica fontsize=10];\n\tedge [fontname=Helvetica "
@@ -110,6 +103,4 @@ int be_dot(struct backend *be, const char *path)
 		fprintf(f, "\t}\n");
 	}
 	fprintf(f, "}\n");
-	ret = lr_outfile_close(&o);
-	return ret ? be_error(be, "%s: %s", path, strerror(-ret)) : 0;
 }

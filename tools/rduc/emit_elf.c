@@ -7,6 +7,7 @@
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
+#include "outfile.h"
 #include "rdu.h"
 
 static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *num)
@@ -68,9 +69,13 @@ static char *make_meta(struct backend *be)
 {
 	char *text = NULL;
 	size_t size;
-	FILE *f = open_memstream(&text, &size);
+	unsigned long long cycles[RDU_MAX_ENTRIES];
 	int big = 0;
+	FILE *f;
 
+	for (int e = 0; e < be->m->num_entries; e++)
+		cycles[e] = be_expect(be, e).exec;
+	f = open_memstream(&text, &size); /* from here on no pass is left */
 	if (!f)
 		out_of_memory("a text");
 	fprintf(f, "model %s\n", be->opt->model ? be->opt->model : be->m->name);
@@ -81,16 +86,15 @@ static char *make_meta(struct backend *be)
 	fprintf(f, "tiles %d\n", be->tiles);
 	fprintf(f, "contractions %s\n", be->opt->fp32 || !be->chip.systolic_cols ? "fp32" : "bf16");
 	fprintf(f, "sections %d\n", be->num_sections);
-	for (int e = 0; e < be->m->num_entries; e++) {
-		fprintf(f, "expected_cycles.%s %llu\n", be->entry[e].name,
-			(unsigned long long)be_expect(be, e).exec);
-	}
+	for (int e = 0; e < be->m->num_entries; e++)
+		fprintf(f, "expected_cycles.%s %llu\n", be->entry[e].name, cycles[e]);
 	for (int i = 1; i < be->num_sections; i++)
 		if (be->section[i].im->cycles > be->section[big].im->cycles)
 			big = i;
 	fprintf(f, "longest_section %s\n", be->section[big].im->name);
 	fprintf(f, "bound %s\n", be_bound_text(be->section[big].im->bound));
-	fclose(f);
+	if (fclose(f))
+		out_of_memory("a text");
 	return text;
 }
 
@@ -120,9 +124,12 @@ int be_write(struct backend *be, const char *path)
 		.data_size = be->data_size,
 		.meta = meta,
 	};
-	r = rdu_file_write(path, &parts, text, sizeof(text));
+	if (be->opt->program)
+		r = lr_file_write(be->opt->program, &parts);
+	else
+		r = rdu_file_write(path, &parts, text, sizeof(text));
 	if (r)
-		r = be_error(be, "%s", text);
+		r = be_error(be, "%s", be->opt->program ? strerror(-r) : text);
 	free(sym);
 	free(meta);
 	return r;

@@ -11,7 +11,6 @@
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
-#include "outfile.h"
 
 static void put_text(FILE *f, const char *s, size_t most)
 {
@@ -297,20 +296,16 @@ static void nest_key(const struct picture *p, const struct uimage *im, double x,
 	}
 }
 
-int be_floorplan(struct backend *be, const char *path)
+void be_floorplan(struct backend *be, FILE *f)
 {
-	struct lr_outfile o;
-	FILE *f = lr_outfile_open(&o, path);
 	struct picture p = { .be = be,
 			     .f = f,
 			     .cols = (int)be->chip.tile_cols,
 			     .rows = (int)be->chip.tile_rows * be->tiles };
-	int ret, big = 0, across, shown = be->num_sections - 1;
+	int big = 0, across, shown = be->num_sections - 1;
 	double large = be->tiles > 2 ? 16 : be->tiles > 1 ? 20 : 30, small = 6.5;
 	double top = 104, bw, bh, tw, th, W, H, left = 40, key;
 
-	if (!f)
-		return be_error(be, "%s: %s", path, strerror(-o.error));
 	for (int i = 1; i < be->num_sections; i++) {
 		const struct uimage *a = be->section[i].im, *b = be->section[big].im;
 		int more = a->used[0] + a->used[1] - b->used[0] - b->used[1];
@@ -387,6 +382,4 @@ int be_floorplan(struct backend *be, const char *path)
 		k++;
 	}
 	fprintf(f, "</svg>\n");
-	ret = lr_outfile_close(&o);
-	return ret ? be_error(be, "%s: %s", path, strerror(-ret)) : 0;
 }

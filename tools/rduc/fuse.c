@@ -527,7 +527,7 @@ static void fuse(struct fuser *f, int p, int c, struct nest *to, bool up)
 
 	to->name = join_names(f->be, a->name, b->name);
 	if (be_prints(f->be, "fuse"))
-		fprintf(stderr, "fuse: %s\n", to->name);
+		fprintf(be_log(f->be), "fuse: %s\n", to->name);
 	count_reader(f, a, -1);
 	count_reader(f, b, -1);
 	replace(a, to, b);
@@ -580,8 +580,9 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 				fits = false;
 			}
 			if (explain && full)
-				fprintf(stderr, "fuse: %s is not joined by %s: too many %s\n",
-					a->name, b->name, full);
+				fprintf(be_log(f->be),
+					"fuse: %s is not joined by %s: too many %s\n", a->name,
+					b->name, full);
 			if (explain || !fits)
 				return false;
 			fuse(f, p, c, &to, up < 0);
@@ -649,8 +650,8 @@ static void print_fused(struct backend *be, struct module_entry *e)
 	for (int p = 0; p < e->num_nests; p++)
 		fuse_first(&f, p, true);
 	fuser_free(&f);
-	fprintf(stderr, "after fusion: ");
-	module_entry_print(e, stderr);
+	fprintf(be_log(be), "after fusion: ");
+	module_entry_print(e, be_log(be));
 }
 
 /* What no single map made too slow (too_slow()) may be so with all of them: then they stay apart

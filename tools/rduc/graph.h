@@ -469,6 +469,8 @@ int expr_to_other(struct nest *n, enum rdu_dtype from, enum rdu_dtype to, int x)
 
 /* onnx.c: the file itself, through protobuf-c */
 struct Onnx__ModelProto;
+/* onnx_free() takes NULL, too. */
+void onnx_free(struct Onnx__ModelProto *m);
 struct Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int error_size);
 /* Elements of a TensorProto as rdu_dtype, converted and checked. */
 struct Onnx__TensorProto;

@@ -713,7 +713,7 @@ struct graph *graph_import(const void *onnx, size_t size, const struct import_op
 		return NULL;
 	g = graph_new(error, error_size);
 	ret = import_graph(g, m, opt ? opt : &none);
-	onnx__model_proto__free_unpacked(m, NULL);
+	onnx_free(m);
 	if (ret)
 		graph_collect(g, "model", "", NULL);
 	if (!g->num_reasons)

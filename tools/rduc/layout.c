@@ -30,7 +30,8 @@ void be_layout(struct backend *be)
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
 
 		if (t->kind != TENSOR_TEMP || root->kind != TENSOR_TEMP || t->update_of ||
-		    t->data || t->row_of || t->ndim < 1 || !is_batch(be, t->dim[0]) || t->dim[0] != root->dim[0])
+		    t->data || t->row_of || t->ndim < 1 || !is_batch(be, t->dim[0]) ||
+		    t->dim[0] != root->dim[0])
 			stay[root->id] = true;
 		if (t->row_of) /* rows are row-major */
 			stay[tensor_storage(t->row_of)->id] = true;
@@ -49,7 +50,7 @@ void be_layout(struct backend *be)
 			s *= t->dim[d];
 		}
 		if (move && t->ndim > 1 && be_prints(be, "layout"))
-			fprintf(stderr, "layout: %s: batch of %lld innermost\n", t->name,
+			fprintf(be_log(be), "layout: %s: batch of %lld innermost\n", t->name,
 				(long long)t->dim[0]);
 	}
 	free(stay);

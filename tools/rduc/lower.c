@@ -78,7 +78,7 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	be->crowded = r ? im->crowded : NULL;
 	if (r) {
 		if (be_prints(be, "lower"))
-			fprintf(stderr,
+			fprintf(be_log(be),
 				"lower: %s (tried -O%d, %d replicas, %s, activations of %d)\n",
 				be->error, pl->level, pl->max_unroll,
 				pl->no_contract ? "streaming" : "contraction", pl->chunk);

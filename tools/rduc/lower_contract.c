@@ -723,14 +723,14 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 	if (contract_plan(be, &c))
 		return 1;
 	if (be_prints(be, "tile")) {
-		fprintf(stderr, "tile: %s: lanes %s x %d, columns %s x %d, pairs %s;", l->n->name,
-			l->name[c.lane], c.gl, c.col < 0 ? "-" : l->name[c.col], c.gc,
+		fprintf(be_log(be), "tile: %s: lanes %s x %d, columns %s x %d, pairs %s;",
+			l->n->name, l->name[c.lane], c.gl, c.col < 0 ? "-" : l->name[c.col], c.gc,
 			c.pair < 0 ? "-" : l->name[c.pair]);
 		for (int d = 0; d < l->num_dims; d++)
-			fprintf(stderr, " %s%s %lld = %lld x %lld x %lld", l->name[d],
+			fprintf(be_log(be), " %s%s %lld = %lld x %lld x %lld", l->name[d],
 				l->reduce[d] ? "*" : "", (long long)l->extent[d],
 				(long long)c.trip[d], (long long)c.unroll[d], (long long)c.tile[d]);
-		fprintf(stderr, "; %.0f cycles\n", c.cycles);
+		fprintf(be_log(be), "; %.0f cycles\n", c.cycles);
 	}
 	im->systolic = c.systolic;
 	for (int d = 0; d < l->num_dims; d++)

@@ -233,13 +233,17 @@ struct rduc_options {
 	bool fp32; /* contractions in fp32 on SIMD units, even if there is an array */
 	const char *model; /* for the meta section */
 	const char *meta; /* more "key value" lines of it; NULL: none */
-	const char *report_path; /* NULL: none */
-	const char *report_json; /* the same for programs; NULL: none */
-	const char *floor_plan; /* SVG; NULL: none */
-	const char *dot; /* graph; NULL: none */
+	FILE *program; /* the program file; NULL: by the name given to rduc_backend() */
+	FILE *report; /* NULL: none */
+	FILE *report_json; /* the same for programs; NULL: none */
+	FILE *floor_plan; /* SVG; NULL: none */
+	FILE *dot; /* graph; NULL: none */
 	const char *print_after; /* pass name, comma separated; NULL: none */
-	struct progress *progress; /* NULL: nobody wants to know */
+	FILE *log; /* where that goes; NULL: standard error */
+	const struct progress *progress; /* NULL: nobody wants to know */
 	FILE *summary; /* what was made, in a few lines; NULL: not said */
+	void (*note)(void *arg, const char *text); /* for each of the report's; NULL: not said */
+	void *note_arg;
 };
 
 /* backend.c: fuse, layout, tile, lower, place, route, emit. Writes the program

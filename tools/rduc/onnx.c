@@ -73,6 +73,25 @@ static bool depth_ok(const ProtobufCMessageDescriptor *d, const uint8_t *p, cons
 	return true;
 }
 
+static void *allocate(void *data, size_t size)
+{
+	(void)data;
+	return xmalloc(size);
+}
+
+static void release(void *data, void *p)
+{
+	(void)data;
+	free(p);
+}
+
+static ProtobufCAllocator allocator = { .alloc = allocate, .free = release };
+
+void onnx_free(Onnx__ModelProto *m)
+{
+	onnx__model_proto__free_unpacked(m, &allocator);
+}
+
 Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int error_size)
 {
 	Onnx__ModelProto *m;
@@ -83,14 +102,14 @@ Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int err
 			 "not an ONNX file, or truncated: its protobuf encoding is broken");
 		return NULL;
 	}
-	m = onnx__model_proto__unpack(NULL, size, data);
+	m = onnx__model_proto__unpack(&allocator, size, data);
 	if (!m) {
 		snprintf(error, error_size, "not an ONNX file: its protobuf encoding is broken");
 		return NULL;
 	}
 	if (!m->graph) {
 		snprintf(error, error_size, "not an ONNX model: it has no graph");
-		onnx__model_proto__free_unpacked(m, NULL);
+		onnx_free(m);
 		return NULL;
 	}
 	return m;

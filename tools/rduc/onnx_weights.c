@@ -333,8 +333,7 @@ int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *
 	free(packed);
 out:
 	graph_free(g);
-	if (m)
-		onnx__model_proto__free_unpacked(m, NULL);
+	onnx_free(m);
 	program_close(&p);
 	return ret;
 }

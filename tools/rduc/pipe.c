@@ -382,7 +382,7 @@ static bool place_slices(struct trial *g)
 		for (int k = 0; k < r->num_parts; k++)
 			r->pmu[k] = (int)((int64_t)at++ * step % all);
 		if (be_prints(be, "pipe"))
-			fprintf(stderr, "pipe: %s: %d copies of %d parts of %lld words%s\n",
+			fprintf(be_log(be), "pipe: %s: %d copies of %d parts of %lld words%s\n",
 				x->name, r->copies, r->num_parts, (long long)r->part,
 				r->memory ? ", and memory" : "");
 	}
@@ -515,11 +515,11 @@ static bool try_group(struct trial *g, int op)
 		image_free(again);
 	}
 	if (be_prints(be, "pipe"))
-		fprintf(stderr, "pipe: %s: %d nests, %lld iterations: %s\n",
+		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
 			g->e->nests[g->first]->name, g->num, (long long)g->iterations,
 			im ? im->name : be->error);
 	if (im && be_prints(be, "pipe"))
-		fprintf(stderr, "pipe: %llu cycles, %.0f otherwise\n",
+		fprintf(be_log(be), "pipe: %llu cycles, %.0f otherwise\n",
 			(unsigned long long)(im->cycles + be_load_cycles(be, im)), plain);
 	if (im && (be->opt->pipe == WHEN_POSSIBLE ||
 		   (double)(im->cycles + be_load_cycles(be, im)) < plain)) {

@@ -224,8 +224,9 @@ int be_regions(struct backend *be)
 			const struct region_of *w = &be->where[tensor_storage(m->tensors[i])->id];
 
 			if (w->region >= 0)
-				fprintf(stderr, "regions: %-32s %s + %llu\n", m->tensors[i]->name,
-					be->region[w->region].name, (unsigned long long)w->offset);
+				fprintf(be_log(be), "regions: %-32s %s + %llu\n",
+					m->tensors[i]->name, be->region[w->region].name,
+					(unsigned long long)w->offset);
 		}
 	free(life);
 	free(temp);

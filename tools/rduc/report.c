@@ -7,7 +7,6 @@
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
-#include "outfile.h"
 
 const char *be_bound_text(int bound)
 {
@@ -187,13 +186,10 @@ static void print_report(const struct backend *be, FILE *f)
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 
-void be_summary(const struct backend *be, const char *path)
+void be_summary(const struct backend *be, FILE *f)
 {
-	FILE *f = be->opt->summary;
-
-	fprintf(f, "%s: %s for %s, %d tile%s, -O%d\n", path,
-		be->opt->model ? be->opt->model : be->m->name, be->chip.name, be->tiles,
-		be->tiles == 1 ? "" : "s", be->opt->opt);
+	fprintf(f, "%s for %s, %d tile%s, -O%d\n", be->opt->model ? be->opt->model : be->m->name,
+		be->chip.name, be->tiles, be->tiles == 1 ? "" : "s", be->opt->opt);
 	for (int e = 0; e < be->m->num_entries; e++) {
 		struct be_expected x = be_expect(be, e);
 
@@ -206,29 +202,16 @@ void be_summary(const struct backend *be, const char *path)
 	}
 }
 
-static int write_report(struct backend *be, const char *path,
-			void (*print)(const struct backend *be, FILE *f))
-{
-	struct lr_outfile o;
-	FILE *f = lr_outfile_open(&o, path);
-	int ret;
-
-	if (f)
-		print(be, f);
-	ret = lr_outfile_close(&o);
-	return ret ? be_error(be, "%s: %s", path, strerror(-ret)) : 0;
-}
-
 int be_report(struct backend *be)
 {
 	for (int i = 0; i < be->num_sections; i++)
 		if (be_time(be, be->section[i].im))
 			return -1;
 	if (be_prints(be, "report"))
-		print_report(be, stderr);
-	if (be->opt->report_path && write_report(be, be->opt->report_path, print_report))
-		return -1;
-	if (be->opt->report_json && write_report(be, be->opt->report_json, be_report_json))
-		return -1;
+		print_report(be, be_log(be));
+	if (be->opt->report)
+		print_report(be, be->opt->report);
+	if (be->opt->report_json)
+		be_report_json(be, be->opt->report_json);
 	return 0;
 }

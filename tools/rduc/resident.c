@@ -490,7 +490,7 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 			return false;
 		}
 		if (be_prints(be, "resident"))
-			fprintf(stderr, "resident: %s: held in up to %d PMUs, nests %d to %d\n",
+			fprintf(be_log(be), "resident: %s: held in up to %d PMUs, nests %d to %d\n",
 				h->to->name, r->num_parts, r->first, r->last);
 	}
 	return true;
@@ -526,8 +526,9 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		if (c[i].axis >= 0 && all[t->id].one_shape)
 			make_outermost(t, c[i].axis);
 		if (be_prints(be, "resident"))
-			fprintf(stderr, "resident: %s: %d parts of %lld words, nests %d to %d\n",
-				t->name, r->num_parts, (long long)r->part, r->first, r->last);
+			fprintf(be_log(be),
+				"resident: %s: %d parts of %lld words, nests %d to %d\n", t->name,
+				r->num_parts, (long long)r->part, r->first, r->last);
 	}
 	for (int i = 0; i < m->num_tensors; i++)
 		free(all[i].u);
@@ -654,7 +655,7 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 	if (nest_writes(n, tensor_storage(t)) || r->num_copy_readers >= r->num_readers)
 		r->resident = false;
 	if (be_prints(be, "resident"))
-		fprintf(stderr, "resident: %s: %s memory: %s\n", tensor_storage(t)->name,
+		fprintf(be_log(be), "resident: %s: %s memory: %s\n", tensor_storage(t)->name,
 			r->resident ? "also in" : "in", why);
 }
 

@@ -169,7 +169,7 @@ void be_shapes(struct backend *be)
 				struct tensor *to = finest[tensor_storage(t)->id];
 
 				if (to && to != t && refine(n, i, to) && be_prints(be, "shapes"))
-					fprintf(stderr, "shapes: %s: %s\n", n->name, to->name);
+					fprintf(be_log(be), "shapes: %s: %s\n", n->name, to->name);
 			}
 		}
 	free(finest);

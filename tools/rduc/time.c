@@ -148,6 +148,11 @@ static void take(const struct backend *be, struct uimage *im, const struct timed
 
 /* ---- asking ----------------------------------------------------------------------- */
 
+static void release_section(void *s)
+{
+	rdu_section_free(s);
+}
+
 /* Asks the card's clock. As be_time_about(). */
 static int ask(struct backend *be, struct uimage *im, uint64_t most, struct timed *to)
 {
@@ -160,6 +165,7 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, struct time
 	if (!s)
 		return be_error(be, "internal: %s: the section is not valid: %s", im->name,
 				diag.text);
+	xown(s, release_section);
 	t = rdu_section_time_below(s, most, &longer);
 	if (t) {
 		to->cycles = t->cycles;
@@ -174,6 +180,7 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, struct time
 			to->program[i] = (struct stage_time){ g->busy, g->program, (int)g->bound };
 		}
 	}
+	xdisown(s);
 	rdu_section_free(s);
 	if (!t && !longer)
 		return be_error(be, "%s: no time for this section: it takes too long to simulate",

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""Run and train models on a reconfigurable dataflow card, or on its model in this process.
+
+    import rdu
+
+    net = rdu.compile("net.onnx", device="model:sn10")    # compiled, and loaded on the card
+    y = net(x)                                            # NumPy in, NumPy out
+
+    net = rdu.compile(module, torch_tensor, device="model:sn10")
+    y = net(torch_tensor)                                 # PyTorch in, PyTorch out
+
+    rdu.train(module, torch.nn.CrossEntropyLoss(), optimizer, loader, device="model:sn10")
+
+compile() takes ONNX files and modules of PyTorch, train() trains the latter; Backend is what
+onnx.backend.test wants. Device shares a card between models, Program is what is loaded on it.
+What the libraries refuse is an Error with their text; a model that is refused is a CompileError
+with all reasons.
+
+NumPy is needed, PyTorch and onnx only for what is theirs.
+"""
+from ._card import Device, Program, Tensor
+from ._ffi import CompileError, Error, Stats
+from ._ffi import rdu as _librdu, text as _text
+from ._model import Model, compile  # pylint: disable=redefined-builtin
+from ._train import Trainer, train
+
+__version__ = _text(_librdu.rdu_version())
+__all__ = ["Backend", "CompileError", "Device", "Error", "Model", "Program", "Stats", "Tensor",
+           "Trainer", "compile", "train"]
+
+
+def __getattr__(name):
+    if name == "Backend":  # which is one of onnx's classes
+        from ._backend import Backend
+        return Backend
+    raise AttributeError(f"module rdu has no attribute {name}")

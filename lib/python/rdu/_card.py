@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""Cards, and programs on them."""
+import errno
+import os
+import threading
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from . import _ffi, _tensors
+from ._ffi import Error, Stats, byref, c_void_p, check, rdu, text
+
+
+class Tensor:
+    """What a program says of one of its tensors: ``name``, ``shape``, ``dtype`` (a name)."""
+
+    def __init__(self, symbol: _ffi.Symbol):
+        self.name = text(symbol.name)
+        self.shape: Tuple[int, ...] = tuple(symbol.dims[:symbol.ndim])
+        self.code = symbol.dtype
+        self.dtype = _tensors.dtype_name(symbol.dtype)
+        self.flags = symbol.flags
+        self.entries = symbol.entries
+
+    def __repr__(self) -> str:
+        return f"{self.name}: {self.dtype}{list(self.shape)}"
+
+    def empty(self) -> np.ndarray:
+        """Room for its elements; of bfloat16, their bits."""
+        return np.empty(self.shape, _tensors.DTYPES[self.code])
+
+    def take(self, x: Any) -> np.ndarray:
+        """The elements of x, if it is such a tensor; an exception that says why not, else."""
+        try:
+            a, dtype = _tensors.as_array(x)
+        except (TypeError, BufferError, RuntimeError) as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        if dtype != self.dtype:
+            raise TypeError(f"{self.name} is {dtype}, the program takes {self.dtype}")
+        if a.shape != self.shape:
+            raise ValueError(f"{self.name} has shape {list(a.shape)}, the program takes "
+                             f"{list(self.shape)}")
+        return a
+
+
+#: How many times this process has come out of a fork(); what is older is the parent's.
+_FORKS = 0
+
+
+def _forked() -> None:
+    global _FORKS  # pylint: disable=global-statement
+    _FORKS += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class Device:
+    """A card, or the model of one in this process.
+
+    ``where`` is what ``rdu --device`` takes: ``"auto"`` (the first card of this machine), a PCI
+    address, a device node, or ``"model:sn10"`` and its like, which need no card and no driver.
+    Programs of one Device share the card. It is closed when it and all that is on it are gone, or
+    by :meth:`close`.
+    """
+
+    def __init__(self, where: str = "auto"):
+        self._handle: Optional[c_void_p] = None
+        if not isinstance(where, str):
+            raise TypeError(f"a device is named by a str, not by {type(where).__name__}")
+        self.where = where
+        self._programs, self._forks = 0, _FORKS
+        self._wanted = True
+        self._lock = threading.RLock()
+        handle, info = c_void_p(), _ffi.DeviceInfo()
+        ret = rdu.rdu_open(where.encode(), byref(handle))
+        try:
+            check(ret, handle, f"device {where}")
+        except Error as error:
+            rdu.rdu_close(handle)
+            if where in ("", "auto"):
+                error.args = (f"{error.args[0]} (device=\"model:sn10\" needs no card)",)
+            raise
+        self._handle = handle
+        check(rdu.rdu_device_get_info(handle, byref(info), _ffi.ctypes.sizeof(info)), handle)
+        self.chip_name = text(info.chip)
+        #: What the compiler is told: a name, or the path of a description.
+        self.chip = where[len("model:"):].split(",")[0] if where.startswith("model:") else self.chip_name
+
+    def _enter(self) -> c_void_p:
+        if self._forks != _FORKS:
+            raise Error(f"device {self.where} came into this process by fork(): open it anew",
+                        errno.ECHILD)
+        with self._lock:
+            if not self._handle or not self._wanted:
+                raise Error(f"device {self.where} has been closed")
+            self._programs += 1
+            return self._handle
+
+    def _fresh_lock(self) -> None:
+        """In a child of fork(), whoever held the lock is not there to let it go."""
+        if self._forks != _FORKS:
+            self._lock, self._forks = threading.RLock(), -1
+
+    def _leave(self) -> None:
+        self._fresh_lock()
+        with self._lock:
+            self._programs -= 1
+            self._close_if_last()
+
+    def _close_if_last(self) -> None:
+        if self._handle and not self._wanted and not self._programs:
+            rdu.rdu_close(self._handle)
+            self._handle = None
+
+    def close(self) -> None:
+        """Nothing new can be loaded; the card is let go when its last program is."""
+        self._fresh_lock()
+        with self._lock:
+            self._wanted = False
+            self._close_if_last()
+
+    def __enter__(self) -> "Device":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    def __repr__(self) -> str:
+        return f"<rdu.Device {self.where}>"
+
+
+class Program:
+    """A program file on a card: its weights and state stay there until :meth:`close`.
+
+    Calls from several threads come one after another.
+    """
+
+    def __init__(self, program: bytes, device: Union[str, Device] = "auto"):
+        self._file = self._context = self._program = None
+        self._device: Optional[Device] = None
+        self._lock, self._forks = threading.RLock(), _FORKS
+        self._own = not isinstance(device, Device)
+        device = Device(device) if self._own else device
+        try:
+            self._load(bytes(program), device)
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            if self._own:
+                device.close()  # when this program is gone
+
+    def _load(self, program: bytes, device: Device) -> None:
+        self._file = c_void_p()
+        check(rdu.rdu_file_parse(program, len(program), byref(self._file)), self._file)
+        symbols = [Tensor(rdu.rdu_file_get_symbol(self._file, i).contents)
+                   for i in range(rdu.rdu_file_num_symbols(self._file))]
+        self.tensors: Dict[str, Tensor] = {t.name: t for t in symbols}
+        self._symbols = symbols
+        self.entries: List[str] = [text(rdu.rdu_file_entry(self._file, i))
+                                   for i in range(rdu.rdu_file_num_entries(self._file))]
+        handle = device._enter()
+        self._device = device
+        options = _ffi.ContextOptions(size=_ffi.ctypes.sizeof(_ffi.ContextOptions),
+                                      tiles=rdu.rdu_file_num_tiles(self._file))
+        self._context = c_void_p()
+        check(rdu.rdu_context_new(handle, byref(options), byref(self._context)), self._context)
+        self._program = c_void_p()
+        check(rdu.rdu_program_load(self._context, self._file, byref(self._program)), self._program)
+
+    def of(self, entry: str, flag: int) -> List[Tensor]:
+        """Tensors of an entry point, in the model's order."""
+        bit = 1 << self.entries.index(entry)
+        return [t for t in self._symbols if t.flags & flag and t.entries & bit]
+
+    def tensor(self, name: str) -> Tensor:
+        """By its name in the model."""
+        if name in self.tensors:
+            return self.tensors[name]
+        if not self._file:
+            raise Error("the program has been closed")
+        return self._symbols[check(rdu.rdu_file_find_symbol(self._file, name.encode()), self._file)]
+
+    def _mine(self) -> Any:
+        """The lock, if the program is this process's."""
+        if self._forks != _FORKS:
+            raise Error("the program came into this process by fork(): load it anew", errno.ECHILD)
+        return self._lock
+
+    def _open(self) -> c_void_p:
+        if not self._program:
+            raise Error("the program has been closed")
+        return self._program
+
+    def run(self, entry: str, inputs: Dict[str, Any], outputs: Sequence[str],
+            stats: Optional[Stats] = None) -> Dict[str, np.ndarray]:
+        """Run an entry point once. Of bfloat16 tensors the bits are returned."""
+        taken = {name: self.tensor(name).take(x) for name, x in inputs.items()}
+        results = {name: self.tensor(name).empty() for name in outputs}
+        with self._mine():
+            p = self._open()
+            bound = list(taken.items()) + list(results.items())
+            try:
+                for name, a in bound:
+                    check(rdu.rdu_program_bind(p, name.encode(), a.ctypes.data, a.nbytes), p)
+                check(rdu.rdu_program_run(p, entry.encode(), byref(stats) if stats else None), p)
+            finally:
+                for name, _ in bound:
+                    rdu.rdu_program_bind(p, name.encode(), None, 0)
+        return results
+
+    def read(self, name: str) -> np.ndarray:
+        """A tensor's elements: of a weight, a state, an output; of bfloat16, the bits."""
+        a = self.tensor(name).empty()
+        with self._mine():
+            p = self._open()
+            check(rdu.rdu_program_read(p, name.encode(), a.ctypes.data, a.nbytes), p)
+        return a
+
+    def write(self, name: str, x: Any) -> None:
+        """Give a weight or a state other elements, of its type and shape."""
+        a = self.tensor(name).take(x)
+        with self._mine():
+            p = self._open()
+            check(rdu.rdu_program_write(p, name.encode(), a.ctypes.data, a.nbytes), p)
+
+    def save(self, path: str) -> None:
+        """Write a program file with the weights and state of now."""
+        with self._mine():
+            p = self._open()
+            check(rdu.rdu_program_save(p, str(path).encode()), p)
+
+    def close(self) -> None:
+        """Let the card go. May be called twice."""
+        if self._forks != _FORKS:  # whoever held the lock is not there to let it go
+            self._lock = threading.RLock()
+        with self._lock:
+            rdu.rdu_program_free(self._program)
+            rdu.rdu_context_free(self._context)
+            rdu.rdu_file_close(self._file)
+            self._file = self._context = self._program = None
+            if self._device:
+                self._device._leave()
+            self._device = None
+
+    def __enter__(self) -> "Program":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_lock", None):
+            self.close()

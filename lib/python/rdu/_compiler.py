@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""The compiler, and models of PyTorch as ONNX files."""
+import errno
+import inspect
+import io
+import os
+import sys
+import warnings
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+
+from . import _ffi
+from ._ffi import CompileError, Error, byref, c_int, c_size_t, c_void_p, rduc, text
+
+
+class Compiled(NamedTuple):
+    """What the compiler gave: the program file's bytes, texts by name, and notes."""
+    program: bytes
+    outputs: Dict[str, str]
+    notes: List[str]
+
+
+def _options(options: Dict[str, Any]) -> Iterable[Tuple[str, str]]:
+    """As rduc_set() wants them: names with dashes, lists one by one, or with commas."""
+    for name, value in options.items():
+        name = name.replace("_", "-")
+        if value is None:
+            continue
+        if name == "shape":
+            for tensor, dims in dict(value).items():
+                yield name, f"{tensor}={','.join(str(int(d)) for d in dims)}"
+        elif isinstance(value, bool):
+            yield name, str(int(value))
+        elif isinstance(value, (list, tuple)):
+            yield name, ",".join(value)
+        else:
+            yield name, str(value)
+
+
+class _Compiler:
+    """An object of librduc."""
+
+    def __init__(self) -> None:
+        self.handle = c_void_p()
+        if rduc.rduc_new(byref(self.handle)):
+            raise MemoryError("no memory for a compiler")
+
+    def __enter__(self) -> "_Compiler":
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        rduc.rduc_free(self.handle)
+
+    def check(self, ret: int) -> None:
+        if ret:
+            raise Error(text(rduc.rduc_error_text(self.handle)), -ret)
+
+    def output(self, number: int) -> Optional[bytes]:
+        size = c_size_t()
+        p = rduc.rduc_output(self.handle, number, byref(size))
+        return _ffi.ctypes.string_at(p, size.value) if p else None
+
+    def diagnostics(self) -> Tuple[List[str], List[str]]:
+        """Notes, and reasons against the model."""
+        said: Tuple[List[str], List[str]] = ([], [])
+        severity = c_int()
+        for i in range(1 << 30):
+            one = rduc.rduc_diagnostic(self.handle, i, byref(severity))
+            if one is None:
+                break
+            said[severity.value].append(text(one))
+        return said
+
+
+def compile_onnx(model: Union[bytes, str], want: Sequence[str] = (),
+                 progress: Optional[Callable[[str], Any]] = None, **options: Any) -> Compiled:
+    """Compile an ONNX model, given by its bytes or its file's path."""
+    raised: List[BaseException] = []
+    with _Compiler() as c:
+
+        # Python looks at signals here, too: Ctrl-C ends a compile.
+        @_ffi.PROGRESS
+        def step(_: Any, what: bytes) -> None:
+            try:
+                if progress:
+                    progress(text(what))
+            except BaseException as error:  # pylint: disable=broad-except
+                raised.append(error)
+                rduc.rduc_cancel(c.handle)
+
+        for name, value in _options(options):
+            c.check(rduc.rduc_set(c.handle, name.encode(), value.encode()))
+        for name in want:
+            if name not in _ffi.OUTPUTS:
+                raise Error(f"there is no output '{name}', there are {', '.join(_ffi.OUTPUTS)}",
+                            errno.EINVAL)
+            c.check(rduc.rduc_want(c.handle, _ffi.OUTPUTS.index(name)))
+        rduc.rduc_set_progress(c.handle, step, None)
+        if isinstance(model, bytes):
+            ret = rduc.rduc_compile(c.handle, model, len(model))
+        else:
+            ret = rduc.rduc_compile_file(c.handle, os.fsencode(model))
+        if raised:
+            raise raised[0]
+        notes, reasons = c.diagnostics()
+        if ret == -errno.EINVAL:
+            raise CompileError(text(rduc.rduc_error_text(c.handle)), -ret, reasons)
+        c.check(ret)
+        outputs = {name: text(c.output(i)) for i, name in enumerate(_ffi.OUTPUTS)
+                   if name in want and name != "program"}
+        return Compiled(c.output(0) or b"", outputs, notes)
+
+
+# ---- models ------------------------------------------------------------------------------
+
+
+def is_module(model: Any) -> bool:
+    """Is it a torch.nn.Module?"""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def onnx_bytes(model: Any) -> Union[bytes, str]:
+    """A model as compile_onnx() takes it; of an onnx.ModelProto the bytes."""
+    if isinstance(model, (bytes, bytearray, memoryview)):
+        return bytes(model)
+    if isinstance(model, (str, os.PathLike)):
+        return os.fspath(model)  # type: ignore[return-value]
+    if hasattr(model, "SerializeToString"):
+        return model.SerializeToString()
+    raise TypeError(f"a model is an ONNX file's path or bytes, an onnx.ModelProto or a "
+                    f"torch.nn.Module, not {type(model).__name__}")
+
+
+def _fields(data: memoryview) -> Iterable[Tuple[int, Any]]:
+    """Fields of a protobuf message: number, and bytes or integer."""
+    at = 0
+
+    def varint() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = data[at]
+            at += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                return value
+            shift += 7
+
+    while at < len(data):
+        key = varint()
+        if key & 7 == 0:
+            yield key >> 3, varint()
+        else:
+            size = {1: 8, 5: 4}.get(key & 7) or varint()
+            yield key >> 3, data[at:at + size]
+            at += size
+
+
+def weight_names(onnx: bytes) -> List[str]:
+    """The names of an ONNX model's initializers; the package onnx need not be there."""
+    names = []
+    for number, graph in _fields(memoryview(onnx)):
+        if number == 7:  # ModelProto.graph
+            for part, tensor in _fields(graph):
+                if part == 5:  # GraphProto.initializer
+                    names += [bytes(v).decode() for f, v in _fields(tensor) if f == 8]  # its name
+    return names
+
+
+def export(model: Any, example_inputs: Sequence[Any], training: bool = False) -> bytes:
+    """A torch.nn.Module as an ONNX file's bytes, with inputs "input0", ...; its weights have the
+    names of ``state_dict()``.
+
+    training: parameters keep their names and their tie, and nothing is folded into them.
+    """
+    import torch
+    buffer = io.BytesIO()
+    arguments: Dict[str, Any] = {
+        "input_names": [f"input{i}" for i in range(len(example_inputs))],
+        "do_constant_folding": not training,
+    }
+    if training:
+        arguments["training"] = torch.onnx.TrainingMode.PRESERVE
+    if "dynamo" in inspect.signature(torch.onnx.export).parameters:
+        arguments["dynamo"] = False
+    was = model.training
+    # Those that drop nothing are to leave nothing in the graph.
+    idle = [m for m in model.modules() if m.training and training and
+            isinstance(m, torch.nn.modules.dropout._DropoutNd) and not m.p]
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        try:
+            # The exporter makes one of parameters that are equal, unless this flag is set; what
+            # the modules inside do depends on their own.
+            if training:
+                model.training = True
+            for m in idle:
+                m.training = False
+            torch.onnx.export(model, tuple(example_inputs), buffer, **arguments)
+        except Exception as error:
+            raise CompileError(f"torch.onnx.export: {error}") from error
+        finally:
+            for m in idle:
+                m.training = True
+            model.training = was
+    return buffer.getvalue()

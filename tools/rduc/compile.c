@@ -1,0 +1,437 @@
+// SPDX-License-Identifier: MIT
+/* The compiler as a library: rduc.h. */
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include "compile.h"
+#include "rdu_card.h"
+
+#undef free /* what is freed here outlives a compile */
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* ---- objects ------------------------------------------------------------------------- */
+
+static void drop_outputs(struct rduc *c)
+{
+	for (int i = 0; i < RDUC_OUTPUTS; i++) {
+		free(c->out[i].data);
+		c->out[i] = (struct text){ 0 };
+	}
+}
+
+static void drop_results(struct rduc *c)
+{
+	drop_outputs(c);
+	for (unsigned int i = 0; i < c->num_diagnostics; i++)
+		free(c->diagnostic[i].text);
+	free(c->diagnostic);
+	c->diagnostic = NULL;
+	c->num_diagnostics = 0;
+}
+
+EXPORT int rduc_new(struct rduc **c)
+{
+	struct rduc *n = calloc(1, sizeof(*n));
+
+	*c = n;
+	if (!n)
+		return -ENOMEM;
+	n->error = malloc(ERROR_SIZE);
+	if (!n->error) {
+		free(n);
+		*c = NULL;
+		return -ENOMEM;
+	}
+	n->error[0] = 0;
+	n->want[RDUC_PROGRAM] = true;
+	settings_init(&n->set);
+	return 0;
+}
+
+EXPORT void rduc_free(struct rduc *c)
+{
+	if (!c)
+		return;
+	drop_results(c);
+	settings_free(&c->set);
+	free(c->error);
+	free(c);
+}
+
+EXPORT const char *rduc_error_text(const struct rduc *c)
+{
+	return c ? c->error : "out of memory";
+}
+
+EXPORT const char *rduc_version(void)
+{
+	return RDU_VERSION;
+}
+
+__attribute__((format(printf, 3, 4))) static int fail(struct rduc *c, int ret, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(c->error, ERROR_SIZE, fmt, ap);
+	va_end(ap);
+	return ret;
+}
+
+static int busy(struct rduc *c)
+{
+	return atomic_load(&c->running) ? -EBUSY : 0; /* its texts are the other thread's */
+}
+
+EXPORT int rduc_set(struct rduc *c, const char *name, const char *value)
+{
+	int ret = busy(c);
+
+	if (ret)
+		return ret;
+	if (!name || !value)
+		return fail(c, -EINVAL, "an option has a name and a value");
+	return settings_set(&c->set, name, value, c->error, ERROR_SIZE);
+}
+
+EXPORT void rduc_set_progress(struct rduc *c, void (*progress)(void *arg, const char *what),
+			      void *arg)
+{
+	c->progress = (struct progress){ progress, arg };
+}
+
+EXPORT void rduc_set_log(struct rduc *c, void (*log)(void *arg, const char *text, size_t size),
+			 void *arg)
+{
+	c->log = log;
+	c->log_arg = arg;
+}
+
+EXPORT int rduc_want(struct rduc *c, enum rduc_output what)
+{
+	int ret = busy(c);
+
+	if (ret)
+		return ret;
+	if ((unsigned int)what >= RDUC_OUTPUTS)
+		return fail(c, -EINVAL, "there is no output number %d", (int)what);
+	c->want[what] = true;
+	return 0;
+}
+
+EXPORT const void *rduc_output(const struct rduc *c, enum rduc_output what, size_t *size)
+{
+	const struct text *t = (unsigned int)what < RDUC_OUTPUTS ? &c->out[what] : NULL;
+
+	if (size)
+		*size = t ? t->size : 0;
+	return t ? t->data : NULL;
+}
+
+EXPORT const char *rduc_diagnostic(const struct rduc *c, unsigned int index,
+				   enum rduc_severity *severity)
+{
+	if (index >= c->num_diagnostics)
+		return NULL;
+	if (severity)
+		*severity = c->diagnostic[index].severity;
+	return c->diagnostic[index].text;
+}
+
+EXPORT void rduc_cancel(struct rduc *c)
+{
+	atomic_store(&c->cancelled, true);
+}
+
+/* ---- diagnostics --------------------------------------------------------------------- */
+
+static void diagnose(struct rduc *c, enum rduc_severity severity, const char *text, size_t length)
+{
+	struct diagnostic *more =
+		realloc(c->diagnostic, (c->num_diagnostics + 1) * sizeof(*c->diagnostic));
+	char *copy = more ? strndup(text, length) : NULL;
+
+	if (more)
+		c->diagnostic = more;
+	if (!copy)
+		out_of_memory("a diagnostic");
+	c->diagnostic[c->num_diagnostics++] = (struct diagnostic){ severity, copy };
+}
+
+static void note(void *arg, const char *text)
+{
+	diagnose(arg, RDUC_NOTE, text, strlen(text));
+}
+
+/* Where training isn't what PyTorch would do. */
+static void note_differences(struct rduc *c, struct graph *g)
+{
+	for (int i = 0; i < g->num_nodes; i++) {
+		const struct node *n = g->nodes[i];
+		const char *what = !strcmp(n->op->name, "Dropout") ? "drops nothing here"
+				   : !strcmp(n->op->name, "Round")
+					   ? "is straight-through here; PyTorch's gradient is 0"
+					   : NULL;
+
+		if (what)
+			note(c, graph_format(g, "node '%s' (%s) %s", n->name, n->op->name, what));
+	}
+}
+
+static void note_defaults(struct rduc *c, struct graph *g)
+{
+	bool more = g->num_defaults > 1;
+
+	if (g->num_defaults)
+		note(c, graph_format(g,
+				     "%d input%s (the first: '%s') keep%s the value in the file; "
+				     "--shape NAME=D,D,... makes one an input",
+				     g->num_defaults, more ? "s" : "", g->default_input,
+				     more ? "" : "s"));
+}
+
+/* The reasons that graph_report() listed, or the one that there is. */
+static void diagnose_error(struct rduc *c)
+{
+	const char *at = strstr(c->error, " reasons against it:\n  "), *end;
+
+	if (!at || strspn(c->error, "0123456789") != (size_t)(at - c->error)) {
+		diagnose(c, RDUC_ERROR, c->error, strlen(c->error));
+		return;
+	}
+	for (at = strchr(at, '\n'); at; at = *end ? end : NULL) {
+		at += 3;
+		end = strstr(at, "\n  ");
+		if (!end)
+			end = at + strlen(at);
+		diagnose(c, RDUC_ERROR, at, (size_t)(end - at));
+	}
+}
+
+/* ---- compiling ----------------------------------------------------------------------- */
+
+static bool prints(const struct rduc *c, const char *pass)
+{
+	const char *s = c->set.print_after;
+	size_t n = strlen(pass);
+
+	for (; c->log && s && *s; s = strchr(s, ',') ? strchr(s, ',') + 1 : NULL)
+		if ((!strncmp(s, pass, n) && (!s[n] || s[n] == ',')) ||
+		    (!strncmp(s, "all", 3) && (!s[3] || s[3] == ',')))
+			return true;
+	return false;
+}
+
+/* A compile that runs. */
+struct run {
+	struct rduc *c;
+	const void *model;
+	size_t size;
+	const char *name; /* NULL: the graph's */
+	FILE *log; /* NULL: nothing is printed */
+	struct rdu_chip chip;
+	char meta[128];
+	int ret;
+};
+
+/* The passes up to the nests; NULL with a text. */
+static struct module *front(struct run *r, struct graph *g)
+{
+	struct rduc *c = r->c;
+	struct module *m;
+
+	if (prints(c, "import"))
+		graph_print(g, r->log);
+	note_defaults(c, g);
+	if (c->set.train)
+		note_differences(c, g);
+	progress_say(&c->progress, "simplify");
+	if (graph_simplify(g))
+		return NULL;
+	if (prints(c, "simplify"))
+		graph_print(g, r->log);
+	if (c->set.train) {
+		progress_say(&c->progress, "differentiate");
+		if (graph_differentiate(g, &c->set.training))
+			return NULL;
+		if (prints(c, "differentiate"))
+			graph_print(g, r->log);
+	}
+	progress_say(&c->progress, "patterns");
+	m = graph_patterns(g);
+	if (m && prints(c, "patterns"))
+		for (int e = 0; e < m->num_entries; e++)
+			module_entry_print(&m->entries[e], r->log);
+	return m;
+}
+
+static void compile(void *arg)
+{
+	struct run *r = arg;
+	struct rduc *c = r->c;
+	struct rduc_options opt = c->set.opt;
+	struct module *m = NULL;
+	struct graph *g;
+
+	opt.chip = &r->chip;
+	opt.model = r->name;
+	opt.meta = r->meta[0] ? r->meta : NULL;
+	opt.program = c->out[RDUC_PROGRAM].f;
+	opt.report = c->out[RDUC_REPORT].f;
+	opt.report_json = c->out[RDUC_REPORT_JSON].f;
+	opt.floor_plan = c->out[RDUC_FLOOR_PLAN].f;
+	opt.dot = c->out[RDUC_GRAPH].f;
+	opt.summary = c->out[RDUC_SUMMARY].f;
+	opt.print_after = r->log ? c->set.print_after : NULL;
+	opt.log = r->log;
+	opt.progress = &c->progress;
+	opt.note = note;
+	opt.note_arg = c;
+	r->ret = -EINVAL;
+	g = graph_import(r->model, r->size, &c->set.import, c->error, ERROR_SIZE);
+	if (g)
+		m = front(r, g);
+	if (m && !rduc_backend(m, &opt, NULL, c->error, ERROR_SIZE))
+		r->ret = 0;
+	if (!r->ret && c->set.train && c->out[RDUC_PARAMETERS].f)
+		graph_print_parameters(g, c->out[RDUC_PARAMETERS].f);
+	if (r->ret)
+		diagnose_error(c);
+	module_free(m);
+	graph_free(g);
+}
+
+/* Texts to write into; no pass allocates for them. */
+static int open_results(struct rduc *c)
+{
+	for (int i = 0; i < RDUC_OUTPUTS; i++) {
+		struct text *t = &c->out[i];
+
+		if (!c->want[i] || (i == RDUC_PARAMETERS && !c->set.train))
+			continue;
+		t->f = open_memstream(&t->data, &t->size);
+		if (!t->f)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* 0, or -ENOMEM: one of them is not whole. */
+static int close_results(struct rduc *c)
+{
+	int ret = 0;
+
+	for (int i = 0; i < RDUC_OUTPUTS; i++) {
+		struct text *t = &c->out[i];
+
+		if (!t->f)
+			continue;
+		if (ferror(t->f))
+			ret = -ENOMEM;
+		if (fclose(t->f))
+			ret = -ENOMEM;
+		t->f = NULL;
+	}
+	return ret;
+}
+
+static ssize_t write_log(void *arg, const char *text, size_t size)
+{
+	struct rduc *c = arg;
+
+	c->log(c->log_arg, text, size);
+	return (ssize_t)size;
+}
+
+static int run(struct rduc *c, struct run *r)
+{
+	static const cookie_io_functions_t calls = { .write = write_log };
+	struct heap heap = { .limit = c->set.memory, .cancelled = &c->cancelled };
+	int ret = open_results(c);
+
+	if (c->log && c->set.print_after && !ret) {
+		r->log = fopencookie(c, "w", calls);
+		ret = r->log ? 0 : -ENOMEM;
+	}
+	if (!ret) {
+		switch (heap_run(&heap, compile, r)) {
+		case HEAP_DONE:
+			ret = r->ret;
+			break;
+		case HEAP_NO_MEMORY:
+			ret = -ENOMEM;
+			break;
+		case HEAP_CANCELLED:
+			ret = fail(c, -ECANCELED, "cancelled");
+			break;
+		}
+	}
+	if (r->log)
+		fclose(r->log);
+	if (close_results(c))
+		ret = ret ? ret : -ENOMEM;
+	if (ret == -ENOMEM)
+		fail(c, ret, "out of memory%s%s%s", heap.why[0] ? ": " : "", heap.why,
+		     heap.limit ? ", with the limit that was set" : "");
+	return ret;
+}
+
+/* Of a file, or of bytes (path NULL). */
+static int start(struct rduc *c, const char *path, const void *model, size_t size)
+{
+	struct settings *s = &c->set;
+	struct run r = { .c = c, .model = model, .size = size, .name = s->name };
+	const char *chip = s->chip ? s->chip : "sn10", *slash = path ? strrchr(path, '/') : NULL;
+	void *file = NULL;
+	char why[4096];
+	int ret = 0;
+
+	if (rdu_chip_find(chip, &r.chip, why, sizeof(why)))
+		return fail(c, -ENOENT, "--chip %s: %s", chip, why);
+	if (c->progress.say)
+		c->progress.say(c->progress.arg, "import");
+	if (path) {
+		r.model = file = read_whole_file(path, &r.size, why, sizeof(why));
+		if (!file)
+			return fail(c, -EIO, "%s", why);
+		if (!r.name)
+			r.name = slash ? slash + 1 : path;
+	}
+	if (!s->decay_given)
+		s->training.weight_decay = s->training.optimizer == OPT_ADAMW ? 0.01f : 0;
+	if (s->train)
+		snprintf(r.meta, sizeof(r.meta), "loss %s\noptimizer %s\n", s->training.loss,
+			 settings_optimizer(s));
+	ret = run(c, &r);
+	free(file);
+	return ret;
+}
+
+static int compile_one(struct rduc *c, const char *path, const void *model, size_t size)
+{
+	int ret;
+
+	if (atomic_exchange(&c->running, true))
+		return -EBUSY;
+	drop_results(c);
+	c->error[0] = 0;
+	ret = start(c, path, model, size);
+	if (ret)
+		drop_outputs(c);
+	else
+		c->error[0] = 0; /* what a pass tried, and did without */
+	atomic_store(&c->cancelled, false);
+	atomic_store(&c->running, false);
+	return ret;
+}
+
+EXPORT int rduc_compile(struct rduc *c, const void *model, size_t size)
+{
+	return compile_one(c, NULL, model, size);
+}
+
+EXPORT int rduc_compile_file(struct rduc *c, const char *path)
+{
+	return compile_one(c, path, NULL, 0);
+}

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+/* The compiler's options: by name, as text. Both the library's and the command line's. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+#include "compile.h"
+
+#undef free /* nothing here belongs to a compile */
+
+static const char *const optimizers[] = { "sgd", "momentum", "adam", "adamw" };
+static const char *const levels[] = { "0", "1", "2", "3" };
+static const char *const precisions[] = { "bf16", "fp32" };
+static const char *const whens[] = { "auto", "always", "never" };
+static const char *const switches[] = { "0", "1" };
+static const char *const losses[] = { "softmax_cross_entropy", "mse" };
+
+/* An option that is being set. */
+struct setting {
+	struct settings *s;
+	const char *name, *value;
+	char *error;
+	size_t error_size;
+};
+
+__attribute__((format(printf, 2, 3))) static int wrong(const struct setting *o, const char *fmt,
+						       ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(o->error, o->error_size, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+static int no_memory(const struct setting *o)
+{
+	wrong(o, "out of memory");
+	return -ENOMEM;
+}
+
+static int number(const struct setting *o, const char *text, int64_t lo, int64_t hi, int64_t *out)
+{
+	char *end;
+	long long v;
+
+	errno = 0;
+	v = strtoll(text, &end, 10);
+	if (end == text || *end || v < lo || v > hi || errno)
+		return wrong(o, "--%s takes a number from %" PRId64 " to %" PRId64 ", not '%s'",
+			     o->name, lo, hi, text);
+	*out = v;
+	return 0;
+}
+
+static int real(const struct setting *o, float lo, float hi, float *out)
+{
+	char *end;
+	float v;
+
+	errno = 0; /* too small for a float is not 0 */
+	v = strtof(o->value, &end);
+	if (end == o->value || *end || !(v >= lo && v <= hi) || errno)
+		return wrong(o, "--%s takes a number from %g to %g, not '%s'", o->name, (double)lo,
+			     (double)hi, o->value);
+	*out = v;
+	return 0;
+}
+
+/* Number of the word; or -EINVAL, and the text lists them. */
+static int word(const struct setting *o, const char *const *words, int num)
+{
+	char list[200];
+	int at = 0;
+
+	for (int i = 0; i < num; i++) {
+		if (!strcmp(words[i], o->value))
+			return i;
+		at += snprintf(list + at, sizeof(list) - (size_t)at, "%s%s",
+			       !i	      ? ""
+			       : i == num - 1 ? " or "
+					      : ", ",
+			       words[i]);
+	}
+	return wrong(o, "--%s is %s, not '%s'", o->name, list, o->value);
+}
+
+#define WORD(o, words) word(o, words, (int)(sizeof(words) / sizeof((words)[0])))
+
+static int text(const struct setting *o, char **to)
+{
+	char *copy = strdup(o->value);
+
+	if (!copy)
+		return no_memory(o);
+	free(*to);
+	*to = copy;
+	return 0;
+}
+
+/* NAME=1,28,28; the name may hold '='. */
+static int shape(const struct setting *o)
+{
+	struct import_options *im = &o->s->import;
+	const char *dims = strrchr(o->value, '=');
+	struct import_shape *more, s = { 0 };
+	char one[32];
+
+	if (!dims || dims == o->value || !dims[1])
+		return wrong(o, "--shape takes NAME=D,D,..., not '%s'", o->value);
+	for (const char *d = dims + 1;; d++) {
+		size_t n = strcspn(d, ",");
+
+		if (s.ndim == RDU_MAX_DIMS)
+			return wrong(o, "too many dimensions in --shape '%s'", o->value);
+		snprintf(one, sizeof(one), "%.*s", (int)(n < 31 ? n : 31), d);
+		if (number(o, one, 0, INT32_MAX, &s.dim[s.ndim++]))
+			return -EINVAL;
+		d += n;
+		if (!*d)
+			break;
+	}
+	more = realloc(o->s->shapes, ((size_t)im->num_shapes + 1) * sizeof(*more));
+	if (!more)
+		return no_memory(o);
+	im->shapes = o->s->shapes = more;
+	s.name = strndup(o->value, (size_t)(dims - o->value));
+	if (!s.name)
+		return no_memory(o);
+	more[im->num_shapes++] = s;
+	return 0;
+}
+
+/* Patterns with commas between them. */
+static int patterns(const struct setting *o, char ***list, struct name_patterns *p)
+{
+	int before = p->num;
+
+	for (const char *s = o->value; *s; s += strspn(s, ",")) {
+		size_t n = strcspn(s, ",");
+		char **more = realloc(*list, ((size_t)p->num + 1) * sizeof(*more));
+
+		if (!more)
+			return no_memory(o);
+		*list = more;
+		p->pattern = (const char *const *)more;
+		if (!n)
+			continue;
+		more[p->num] = strndup(s, n);
+		if (!more[p->num])
+			return no_memory(o);
+		p->num++;
+		s += n;
+	}
+	return p->num > before ? 0 : wrong(o, "no name in --%s", o->name);
+}
+
+static int level(const struct setting *o)
+{
+	int n = WORD(o, levels);
+
+	if (n < 0 || n == 2)
+		return wrong(o, "there are -O0, -O1 and -O3, not -O '%s'", o->value);
+	o->s->opt.opt = n;
+	return 0;
+}
+
+static int set_tiles(const struct setting *o)
+{
+	int64_t n = 0;
+	int ret = number(o, o->value, 1, 4096, &n);
+
+	if (!ret)
+		o->s->opt.tiles = (int)n;
+	return ret;
+}
+
+static int set_memory(const struct setting *o)
+{
+	int64_t n = 0;
+	int ret = number(o, o->value, 0, INT64_MAX, &n);
+
+	if (!ret)
+		o->s->memory = (size_t)n;
+	return ret;
+}
+
+static int set_loss(const struct setting *o)
+{
+	int n = WORD(o, losses);
+
+	if (n >= 0)
+		o->s->training.loss = losses[n];
+	return n < 0 ? n : 0;
+}
+
+static int set_decay(const struct setting *o)
+{
+	int ret = real(o, 0, 1, &o->s->training.weight_decay);
+
+	o->s->decay_given |= !ret;
+	return ret;
+}
+
+int settings_set(struct settings *s, const char *name, const char *value, char *error,
+		 size_t error_size)
+{
+	const struct setting o = { s, name, value, error, error_size };
+	struct train_options *t = &s->training;
+	const struct {
+		const char *name;
+		float lo, hi, *to;
+	} reals[] = { { "momentum", 0, 1, &t->momentum },
+		      { "beta1", 0, 0.999999f, &t->beta1 },
+		      { "beta2", 0, 0.999999f, &t->beta2 },
+		      { "epsilon", 0, 1, &t->epsilon } };
+	const struct {
+		const char *name;
+		int (*set)(const struct setting *o);
+	} calls[] = {
+		{ "optimize", level }, { "tiles", set_tiles }, { "memory", set_memory },
+		{ "shape", shape },    { "loss", set_loss },   { "weight-decay", set_decay }
+	};
+	const struct {
+		const char *name;
+		char **to;
+	} texts[] = { { "chip", &s->chip },
+		      { "name", &s->name },
+		      { "print-after", &s->print_after } };
+	int n;
+
+	for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++)
+		if (!strcmp(name, reals[i].name))
+			return real(&o, reals[i].lo, reals[i].hi, reals[i].to);
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
+		if (!strcmp(name, calls[i].name))
+			return calls[i].set(&o);
+	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (!strcmp(name, texts[i].name))
+			return text(&o, texts[i].to);
+	if (!strcmp(name, "batch"))
+		return number(&o, value, 1, INT32_MAX, &s->import.batch);
+	if (!strcmp(name, "freeze"))
+		return patterns(&o, &s->freeze, &s->import.freeze);
+	if (!strcmp(name, "train-only"))
+		return patterns(&o, &s->train_only, &s->import.train_only);
+	if (!strcmp(name, "pipe") || !strcmp(name, "hold")) {
+		n = WORD(&o, whens);
+		if (n >= 0)
+			*(*name == 'p' ? &s->opt.pipe : &s->opt.hold) = (enum rduc_when)n;
+	} else if (!strcmp(name, "precision")) {
+		n = WORD(&o, precisions);
+		if (n >= 0)
+			s->opt.fp32 = n;
+	} else if (!strcmp(name, "train")) {
+		n = WORD(&o, switches);
+		if (n >= 0)
+			s->train = n;
+	} else if (!strcmp(name, "optimizer")) {
+		n = WORD(&o, optimizers);
+		if (n >= 0)
+			t->optimizer = (enum optimizer)n;
+	} else {
+		return wrong(&o, "there is no option '%s'", name);
+	}
+	return n < 0 ? n : 0;
+}
+
+const char *settings_optimizer(const struct settings *s)
+{
+	return optimizers[s->training.optimizer];
+}
+
+void settings_init(struct settings *s)
+{
+	*s = (struct settings){ .opt = { .opt = 1 },
+				.training = { .loss = losses[0],
+					      .momentum = 0.9f,
+					      .beta1 = 0.9f,
+					      .beta2 = 0.999f,
+					      .epsilon = 1e-8f } };
+}
+
+static void free_list(char **list, int num)
+{
+	for (int i = 0; i < num; i++)
+		free(list[i]);
+	free(list);
+}
+
+void settings_free(struct settings *s)
+{
+	for (int i = 0; i < s->import.num_shapes; i++)
+		free((char *)s->shapes[i].name);
+	free(s->shapes);
+	free_list(s->freeze, s->import.freeze.num);
+	free_list(s->train_only, s->import.train_only.num);
+	free(s->chip);
+	free(s->name);
+	free(s->print_after);
+}
