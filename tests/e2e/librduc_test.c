@@ -42,8 +42,9 @@ static struct bytes network(int width)
 	return packed(b);
 }
 
-/* The same, several times one after another: enough to be cancelled in. */
-static struct bytes deep(int layers)
+/* Products with a weight one after another, enough to be cancelled in; or only maps, more than a
+ * small chip has room for. */
+static struct bytes deep(int layers, bool products)
 {
 	struct build *b = build_new();
 	char in[40], out[20];
@@ -51,9 +52,9 @@ static struct bytes deep(int layers)
 	build_input(b, "h0", D(4, 8));
 	build_weight(b, "w", D(8, 8), 3, 0.5f);
 	for (int i = 0; i < layers; i++) {
-		snprintf(in, sizeof(in), "h%d w", i);
+		snprintf(in, sizeof(in), products ? "h%d w" : "h%d", i);
 		snprintf(out, sizeof(out), "h%d", i + 1);
-		build_node(b, "MatMul", in, out);
+		build_node(b, products ? "MatMul" : "Tanh", in, out);
 	}
 	snprintf(out, sizeof(out), "h%d", layers);
 	build_output(b, out, D(4, 8));
@@ -169,6 +170,27 @@ static void logged(struct bytes model)
 	tap(said.data && strstr(said.data, "Relu") && strstr(said.data, "after fusion"),
 	    "what print-after prints goes to the log");
 	free(said.data);
+	rduc_free(c);
+}
+
+/* Each note of a report is a remark, and nothing else is. */
+static void remarks(struct bytes model)
+{
+	struct rduc *c = compiler(0);
+	enum rduc_severity severity = RDUC_ERROR;
+	const char *report, *text;
+	int num = 0, missing = 0;
+
+	rduc_set(c, "chip", "tests/chips/few.chip");
+	rduc_set(c, "optimize", "3");
+	rduc_want(c, RDUC_REPORT);
+	rduc_compile(c, model.data, model.size);
+	report = rduc_output(c, RDUC_REPORT, NULL);
+	for (unsigned int i = 0; report && (text = rduc_diagnostic(c, i, &severity)); i++) {
+		num++;
+		missing += severity != RDUC_REMARK || !strstr(report, text);
+	}
+	tap(num && !missing, "%d remarks: those of the report", num);
 	rduc_free(c);
 }
 
@@ -455,11 +477,13 @@ static void threads(struct bytes a, struct bytes b, struct bytes third)
 
 int main(void)
 {
-	struct bytes small = network(5), large = network(40), many = deep(12), program;
+	struct bytes small = network(5), large = network(40), many = deep(12, true),
+		     maps = deep(40, false), program;
 
 	program = alone(small);
 	outputs(small);
 	logged(small);
+	remarks(maps);
 	options();
 	broken(small);
 	cancelled_anywhere(small, program);
@@ -470,5 +494,6 @@ int main(void)
 	free(small.data);
 	free(large.data);
 	free(many.data);
+	free(maps.data);
 	return tap_end();
 }

@@ -159,9 +159,15 @@ static void diagnose(struct rduc *c, enum rduc_severity severity, const char *te
 	c->diagnostic[c->num_diagnostics++] = (struct diagnostic){ severity, copy };
 }
 
-static void note(void *arg, const char *text)
+static void note(struct rduc *c, const char *text)
 {
-	diagnose(arg, RDUC_NOTE, text, strlen(text));
+	diagnose(c, RDUC_NOTE, text, strlen(text));
+}
+
+/* Of the report. */
+static void remark(void *arg, const char *text)
+{
+	diagnose(arg, RDUC_REMARK, text, strlen(text));
 }
 
 /* Where training isn't what PyTorch would do. */
@@ -286,7 +292,7 @@ static void compile(void *arg)
 	opt.print_after = r->log ? c->set.print_after : NULL;
 	opt.log = r->log;
 	opt.progress = &c->progress;
-	opt.note = note;
+	opt.note = remark;
 	opt.note_arg = c;
 	r->ret = -EINVAL;
 	g = graph_import(r->model, r->size, &c->set.import, c->error, ERROR_SIZE);

@@ -192,7 +192,7 @@ static int write_outputs(const struct arguments *a)
 	return 0;
 }
 
-/* Notes of the report are in the report. */
+/* Remarks are in the report. */
 static void print_notes(const struct arguments *a)
 {
 	enum rduc_severity severity;

@@ -172,8 +172,9 @@ void rduc_cancel(struct rduc *c);
 const void *rduc_output(const struct rduc *c, enum rduc_output what, size_t *size);
 
 enum rduc_severity {
-	RDUC_NOTE, /* worth knowing: where training departs from PyTorch's, what was not done */
+	RDUC_NOTE, /* worth knowing: where training departs from PyTorch's, an input that is none */
 	RDUC_ERROR, /* a reason why the model is refused */
+	RDUC_REMARK, /* a note of the report: why operators are not fused, what does not fit */
 };
 
 /**

@@ -59,9 +59,9 @@ class _Compiler:
         p = rduc.rduc_output(self.handle, number, byref(size))
         return _ffi.ctypes.string_at(p, size.value) if p else None
 
-    def diagnostics(self) -> Tuple[List[str], List[str]]:
-        """Notes, and reasons against the model."""
-        said: Tuple[List[str], List[str]] = ([], [])
+    def diagnostics(self) -> Tuple[List[str], ...]:
+        """Notes, reasons against the model, and the report's remarks."""
+        said: Tuple[List[str], ...] = ([], [], [])
         severity = c_int()
         for i in range(1 << 30):
             one = rduc.rduc_diagnostic(self.handle, i, byref(severity))
@@ -101,13 +101,13 @@ def compile_onnx(model: Union[bytes, str], want: Sequence[str] = (),
             ret = rduc.rduc_compile_file(c.handle, os.fsencode(model))
         if raised:
             raise raised[0]
-        notes, reasons = c.diagnostics()
+        notes, reasons, remarks = c.diagnostics()
         if ret == -errno.EINVAL:
             raise CompileError(text(rduc.rduc_error_text(c.handle)), -ret, reasons)
         c.check(ret)
         outputs = {name: text(c.output(i)) for i, name in enumerate(_ffi.OUTPUTS)
                    if name in want and name != "program"}
-        return Compiled(c.output(0) or b"", outputs, notes)
+        return Compiled(c.output(0) or b"", outputs, notes + remarks)
 
 
 # ---- models ------------------------------------------------------------------------------
