@@ -27,9 +27,10 @@
  * 1.0: first.
  * 1.1: limits per user, EDQUOT, DRM_RDU_QUERY_USER.
  * 1.2: DRM_RDU_QUERY_CHIP tells the times of off-chip memory, and AGCUs' limits.
+ * 1.3: a run's epoch: what a program keeps on the tiles from run to run.
  */
 #define RDU_DRIVER_MAJOR 1
-#define RDU_DRIVER_MINOR 2
+#define RDU_DRIVER_MINOR 3
 
 static int rdu_open(struct drm_device *drm, struct drm_file *file)
 {

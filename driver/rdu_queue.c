@@ -294,6 +294,7 @@ static void rdu_ring_put(struct rdu_ring_cmd *to, const struct rdu_cmd *cmd, u64
 		break;
 	case RDU_OP_RUN:
 		body[0] = (u64)cmd->run.trace_size << 32 | cmd->run.index;
+		body[5] = cmd->run.epoch;
 		break;
 	case RDU_OP_PROG_LOAD:
 		body[3] = cmd->prog.tiles;

@@ -72,7 +72,7 @@ static int rdu_job_run(struct rdu_file *rfile, struct rdu_submit *submit,
 	const struct drm_rdu_job_run *run = &args->run;
 	struct rdu_prog *prog;
 
-	if (run->pad || !rdu_va_ok(run->args_va, run->args_size) ||
+	if (!rdu_va_ok(run->args_va, run->args_size) ||
 	    run->args_size < sizeof(struct rdu_args) || run->args_va & 7)
 		return -EINVAL;
 	if (run->stats_va &&
@@ -99,6 +99,8 @@ static int rdu_job_run(struct rdu_file *rfile, struct rdu_submit *submit,
 	cmd->run.stats = run->stats_va;
 	cmd->run.trace = run->trace_va;
 	cmd->run.trace_size = run->trace_size;
+	if (submit->ctx->rdev->interface_version >= RDU_INTERFACE_KEEPS)
+		cmd->run.epoch = run->epoch;
 	return 0;
 }
 

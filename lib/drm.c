@@ -72,6 +72,7 @@ static int drm_open(struct rdu_device *dev, const char *where)
 		return ret;
 	snprintf(dev->name, sizeof(dev->name), "%s", d->node);
 	version = drmGetVersion(d->fd);
+	d->epochs = version && version->version_major == 1 && version->version_minor >= 3;
 	if (version)
 		snprintf(d->driver, sizeof(d->driver), "%s %d.%d", version->name,
 			 version->version_major, version->version_minor);
@@ -474,7 +475,8 @@ static void drm_program_unload(struct rdu_program *prog)
 	call(prog->ctx->dev->priv, DRM_IOCTL_RDU_PROG_UNLOAD, &unload);
 }
 
-static int make_job(struct drm_rdu_job *job, const struct rdu_cmd *cmd, struct rdu_program *prog)
+static int make_job(const struct drm_device *d, struct drm_rdu_job *job, const struct rdu_cmd *cmd,
+		    struct rdu_program *prog)
 {
 	switch (cmd->op) {
 	case RDU_OP_NOP:
@@ -490,6 +492,7 @@ static int make_job(struct drm_rdu_job *job, const struct rdu_cmd *cmd, struct r
 			.stats_va = cmd->run.stats,
 			.trace_va = cmd->run.trace,
 			.trace_size = cmd->run.trace_size,
+			.epoch = d->epochs ? cmd->run.epoch : 0,
 		};
 		return 0;
 	case RDU_OP_COPY:
@@ -552,7 +555,7 @@ static int drm_submit(struct rdu_context *ctx, struct rdu_program *prog, struct 
 	int ret = jobs ? 0 : -ENOMEM;
 
 	for (i = 0; i < count && !ret; i++)
-		ret = make_job(&jobs[i], &cmds[i], prog);
+		ret = make_job(d, &jobs[i], &cmds[i], prog);
 	for (i = 0; i < count && !ret; i += n) {
 		n = count - i < c->depth ? count - i : c->depth;
 		/* Half of them, or each submission would be a wait as well. */

@@ -11,6 +11,7 @@ struct drm_device {
 	char node[64];
 	char pci[32];
 	char driver[64];
+	bool epochs; /* its driver knows a run's epoch */
 	struct drm_rdu_query_info info;
 };
 

@@ -205,6 +205,9 @@ static int check_steps(struct rdu_file *f, const struct elf_section *s,
 		case RDU_STEP_RUN:
 			ok = step[i].arg < h->num_sections;
 			break;
+		case RDU_STEP_KEEP:
+			ok = step[i].arg < h->num_sections && !depth;
+			break;
 		case RDU_STEP_LOOP:
 			ok = ++depth <= RDU_MAX_LOOP_DEPTH;
 			break;

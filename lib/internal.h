@@ -126,6 +126,7 @@ struct rdu_region_place { /* of one region */
 	struct rdu_buffer *buf; /* the program's own, or one given */
 	uint64_t offset;
 	uint64_t own_offset; /* in the program's own buffer */
+	bool kept; /* KEEP steps read it */
 };
 
 /* Host memory of one job: argument block, stats, trace, copies of inputs and
@@ -147,6 +148,8 @@ struct rdu_program {
 	struct rdu_binding *bindings;
 	uint32_t *scalars;
 	uint32_t trace_events;
+	uint32_t epoch; /* of the runs since kept regions were last written; never 0 */
+	bool written;   /* they were, since the last run was queued */
 	struct rdu_slot *slots; /* free ones */
 	uint64_t last_token;
 };
@@ -171,6 +174,10 @@ struct rdu_job {
 	int result;
 	struct rdu_job_output *outputs;
 };
+
+/* The epoch (rdu/cmd.h) of a run that is about to be queued; 0: somebody else can write to what
+ * its KEEP steps read. Context's lock held. */
+uint32_t lr_program_epoch(struct rdu_program *prog);
 
 /* A list of slots, and their memory. */
 void lr_free_slots(struct rdu_slot *slots);

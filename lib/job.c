@@ -156,6 +156,7 @@ static unsigned int make_commands(struct rdu_program *prog, struct rdu_job *job,
 	run->run.args = slot->buf->address + l->args;
 	run->run.args_size = l->args_size;
 	run->run.stats = slot->buf->address + job->stats_offset;
+	run->run.epoch = lr_program_epoch(prog);
 	if (job->trace_room) {
 		run->run.trace = slot->buf->address + job->trace_offset;
 		run->run.trace_size = job->trace_room;

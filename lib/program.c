@@ -69,6 +69,43 @@ static int copy_through(struct rdu_program *prog, uint64_t address, char *data, 
 	return ret;
 }
 
+/* ---- what may stay on the tiles from run to run --------------------------------------- */
+
+/* Which regions KEEP steps read. */
+static void find_kept(struct rdu_program *prog)
+{
+	const struct rdu_file *file = prog->file;
+	const struct rdu_prog_header *h = file->header;
+	const struct rdu_prog_step *step = (const void *)(file->image + h->steps_off);
+	const struct rdu_prog_section *section = (const void *)(file->image + h->sections_off);
+	const struct rdu_prog_segment *segment = (const void *)(file->image + h->segments_off);
+
+	for (unsigned int e = 0; e < h->num_entries; e++)
+		for (unsigned int i = 0; i < file->entries[e].num_steps; i++) {
+			const struct rdu_prog_step *st = &step[file->entries[e].first_step + i];
+			const struct rdu_prog_section *s;
+
+			if (st->kind != RDU_STEP_KEEP)
+				continue;
+			s = &section[st->arg];
+			for (unsigned int k = 0; k < s->num_segments; k++)
+				prog->regions[segment[s->first_segment + k].region].kept = true;
+		}
+}
+
+/* What lies in the program's own memory nobody else can write to; a buffer that was given, its
+ * owner can, at any time. */
+uint32_t lr_program_epoch(struct rdu_program *prog)
+{
+	if (prog->written && !++prog->epoch)
+		prog->epoch = 1;
+	prog->written = false;
+	for (unsigned int i = 0; i < prog->file->num_regions; i++)
+		if (prog->regions[i].kept && prog->regions[i].buf != prog->memory)
+			return 0;
+	return prog->epoch;
+}
+
 /* Nothing that uses the region is in flight. */
 static int access_region(struct rdu_program *prog, unsigned int region, uint64_t offset, void *data,
 			 uint64_t size, bool write)
@@ -76,6 +113,11 @@ static int access_region(struct rdu_program *prog, unsigned int region, uint64_t
 	const struct rdu_region_place *place = &prog->regions[region];
 	char *map = rdu_buffer_map(place->buf);
 
+	if (write && place->kept) {
+		pthread_mutex_lock(&prog->ctx->lock);
+		prog->written = true;
+		pthread_mutex_unlock(&prog->ctx->lock);
+	}
 	if (!map)
 		return copy_through(prog, place->buf->address + place->offset + offset, data, size,
 				    write);
@@ -144,6 +186,7 @@ RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
 		return -ENOMEM;
 	prog->ctx = ctx;
 	prog->file = file;
+	prog->epoch = 1;
 	prog->obj.dead = true;
 	ret = lr_check_base(&prog->obj, &ctx->obj, "context");
 	if (!ret)
@@ -165,6 +208,7 @@ RDU_EXPORT int rdu_program_load(struct rdu_context *ctx, struct rdu_file *file,
 	prog->scalars = calloc(file->header->num_scalars + 1, sizeof(*prog->scalars));
 	if (!prog->regions || !prog->bindings || !prog->scalars)
 		return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
+	find_kept(prog);
 	ret = ctx->dev->backend->program_load(prog);
 	if (ret)
 		return ret;

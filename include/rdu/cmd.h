@@ -59,7 +59,14 @@ struct rdu_cmd {
 			__u64 args_size;
 			__u64 stats;      /* device address of struct rdu_stats; 0: none */
 			__u64 trace;      /* device address of struct rdu_trace; 0: none */
-			__u64 zero;
+			/*
+			 * RUN: what KEEP steps (program.h) brought may stay for a later RUN of
+			 * the program with the same epoch, if in between no other than this
+			 * queue's commands, at the addresses they name, changes the memory it
+			 * came from. 0: nothing stays, and nothing that stayed is used.
+			 */
+			__u32 epoch;
+			__u32 zero;
 		} run;
 		struct {
 			__u64 addr;   /* card address of the program image */
@@ -99,7 +106,8 @@ struct rdu_stats {
 	__u64 flops;       /* SIMD floating-point operations, all lanes (FMA: 2) */
 	__u64 sections;    /* executions */
 	__u64 wall_ns;     /* measured on the host, not modelled */
-	__u64 zero[5];
+	__u64 kept;        /* KEEP steps left out: what they bring was there */
+	__u64 zero[4];
 };
 
 enum rdu_trace_kind {

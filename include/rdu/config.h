@@ -419,7 +419,8 @@ struct rdu_cfg_buffer {
 	X(REGION, 35, "a segment names no region, or lies outside it") \
 	X(SCHEDULE, 36, "a bad step or entry point") \
 	X(UNSUPPORTED, 37, "valid, but not supported by this card") \
-	X(NAME, 38, "a name is not terminated")
+	X(NAME, 38, "a name is not terminated") \
+	X(KEEP, 39, "a section that cannot be kept: it does more than fill scratchpads")
 
 enum rdu_cfg_error {
 #define RDU_CFG_ERROR_ENUM(n, v, t) RDU_CFG_E_##n = v,

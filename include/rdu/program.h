@@ -64,6 +64,14 @@ enum rdu_step_kind {
 	RDU_STEP_RUN = 0,  /* arg: section: program load (if not loaded), argument load, execute */
 	RDU_STEP_LOOP = 1, /* arg: iterations */
 	RDU_STEP_END = 2,
+	/*
+	 * arg: section, which brings memory's contents into scratchpads and does nothing else.
+	 * As RUN, but left out while they are there from an earlier RUN command (cmd.h, `epoch`):
+	 * the card has seen nobody write to these scratchpads, or to that memory, since. Not in
+	 * a loop. The section stores nothing, reads no buffer that it does not write, adds to
+	 * none, and reads no argument registers.
+	 */
+	RDU_STEP_KEEP = 3,
 };
 
 struct rdu_prog_step {

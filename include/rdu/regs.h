@@ -24,9 +24,10 @@
 #define RDU_MAGIC 0x31554452 /* "RDU1" */
 /*
  * Major << 16 | minor. 1.0: first. 1.1: CYCLES outlives resets, and can be set.
- * 1.2: chip fields 32 to 61.
+ * 1.2: chip fields 32 to 61. 1.3: KEEP steps, and RUN's epoch.
  */
-#define RDU_INTERFACE_VERSION 0x00010002
+#define RDU_INTERFACE_VERSION 0x00010003
+#define RDU_INTERFACE_KEEPS 0x00010003
 
 #define RDU_MAX_QUEUES 64 /* queue 0 is the administrator's */
 #define RDU_ADMIN_QUEUE 0

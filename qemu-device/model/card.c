@@ -130,6 +130,7 @@ void rdu_queue_settle(struct card_queue *q)
 	    (!reset && (q->work == CARD_WORK_HUNG || q->work == CARD_WORK_SUSPENDED)))
 		return;
 	rdu_queue_unload(q);
+	card_kept_drop(q);
 	release_tiles(q);
 	rdu_queue_rest(q);
 	if (reset) {
@@ -552,6 +553,7 @@ void rdu_card_free(struct rdu_card *card)
 		if (card->queue[i].started)
 			pthread_join(card->queue[i].thread, NULL);
 		rdu_queue_unload(&card->queue[i]);
+		card_kept_drop(&card->queue[i]);
 	}
 	destroy(card);
 }

@@ -130,6 +130,7 @@ int rdu_mem_write(struct card_queue *q, uint64_t va, const void *buf, uint64_t l
 {
 	struct rdu_stretch s;
 
+	card_kept_written(q, va, len);
 	while (len) {
 		if (!rdu_queue_continue(q, f))
 			return -1;
@@ -188,6 +189,7 @@ int rdu_mem_copy(struct card_queue *q, uint64_t dst, uint64_t src, uint64_t len,
 	struct rdu_stretch *d = &p->dst, *s = &p->src;
 	uint64_t cycles;
 
+	card_kept_written(q, dst, len);
 	while (p->done < len) {
 		uint64_t n = len - p->done < CHUNK ? len - p->done : CHUNK;
 
@@ -239,6 +241,7 @@ int rdu_mem_fill(struct card_queue *q, uint64_t dst, uint64_t len, uint32_t valu
 	struct rdu_stretch d;
 	bool even = value == (value & 255) * 0x01010101u;
 
+	card_kept_written(q, dst, len);
 	for (n = 0; n < BOUNCE / 4; n++)
 		pattern[n] = value;
 	while (p->done < len) {

@@ -2,14 +2,15 @@
 /*
  * The card's inside: shared by card.c (life), card_regs.c (BAR0, BAR2), queue.c
  * (workers, command decoder), mmu.c, card_mem.c (copies and fills), program.c
- * (slots, RUN), card_bind.c (segments), card_inject.c (faults on demand),
- * card_trace.c and card_state.c (saving).
+ * (slots, RUN), card_bind.c (segments), card_keep.c (what stays in scratchpads
+ * from RUN to RUN), card_inject.c (faults on demand), card_trace.c and
+ * card_state.c (saving).
  *
  * Locks. card->lock guards registers, queue states, slots and the clock; it is
  * never held while host memory is reached, an interrupt raised, a copy or an
  * execution runs. A queue's worker, or
  * the doorbell's thread in its place, is alone in touching that queue's `batch`,
- * `tlb`, `loaded`, `args`, `progress` and `run` while the queue is busy; when it
+ * `tlb`, `loaded`, `kept`, `args`, `progress` and `run` while the queue is busy; when it
  * is quiet (not busy, or in_irq) the lock's holder may. Of a paused card all is
  * the lock's holder's: saving and loading keep the lock.
  */
@@ -135,6 +136,14 @@ struct card_queue {
 	struct rdu_tlb tlb;
 	struct card_program *loaded; /* section on the tiles; holds a reference */
 	uint32_t loaded_section;
+	/* What KEEP steps brought into the scratchpads, of one program. */
+	struct card_kept {
+		struct card_program *program; /* holds a reference; NULL: nothing */
+		uint32_t epoch;
+		uint32_t generation; /* of the TLB; another one: nothing is there */
+		bool *there;         /* of each section: what it brought still is */
+		uint64_t *region;    /* where each region was */
+	} kept;
 	struct rdu_bound_args args; /* of the last ALOAD */
 	uint64_t deadline_ns;       /* of the command in progress; 0: none */
 	uint64_t watchdog_end;      /* command's limit in cycles; ~0: none */
@@ -320,6 +329,7 @@ struct card_program {
 	const uint64_t *region_size;
 	uint32_t tiles;
 	struct rdu_chip chip;
+	uint64_t *writes; /* card_keep.c: scratchpads written, a bit each; NULL: no KEEP steps */
 	/* Translated on first use, used by one queue at a time. */
 	pthread_mutex_t lock;
 	pthread_cond_t freed;
@@ -363,6 +373,29 @@ int rdu_bind(struct card_queue *q, const struct card_program *p, uint32_t sectio
 /* Copies bounced stores out (if `out`) and lets go of everything. */
 int rdu_unbind(struct card_queue *q, struct card_binding *b, bool out, struct rdu_failure *f);
 
+/* ---- card_keep.c ----------------------------------------------------------- */
+
+/* Notes which scratchpads a new program's sections write. -1: no memory. */
+int card_kept_prepare(struct card_program *p);
+/* Nothing is there any more (the queue is quiet, or its worker asks). */
+void card_kept_drop(struct card_queue *q);
+/* What p's will bring, with nothing there yet. -1: no memory. */
+int card_kept_new(struct card_queue *q, struct card_program *p, uint32_t epoch);
+/* A RUN of p begins: what was brought in another epoch, or from elsewhere, is gone. */
+void card_kept_begin(struct card_queue *q, const struct card_program *p,
+		     const struct rdu_args *args, uint32_t epoch);
+/* Is what that section brings there? */
+bool card_kept_there(struct card_queue *q, const struct card_program *p, uint32_t section);
+/* It is about to be brought, in a RUN with that epoch; 0: it will not stay. -1: no memory. */
+int card_kept_open(struct card_queue *q, struct card_program *p, const struct rdu_args *args,
+		   uint32_t epoch);
+/* After card_kept_open(): it has been brought. */
+void card_kept_add(struct card_queue *q, const struct card_program *p, uint32_t section);
+/* A section is about to run: what lies in scratchpads that it writes is gone. */
+void card_kept_overwrite(struct card_queue *q, const struct card_program *p, uint32_t section);
+/* The queue writes to memory: what came from there is gone. */
+void card_kept_written(struct card_queue *q, uint64_t va, uint64_t len);
+
 /* ---- card_trace.c ---------------------------------------------------------- */
 
 struct rdu_tracer {
@@ -404,7 +437,7 @@ struct card_job {
 struct rdu_schedule {
 	struct card_job job;
 	struct rdu_bound_args args;
-	uint32_t entry;
+	uint32_t entry, epoch;
 	uint32_t at; /* step */
 	uint32_t depth;
 	struct rdu_loop {

@@ -18,9 +18,9 @@
 
 #define MAGIC 0x54534452 /* "RDST" */
 #define END 0x44534452 /* "RDSD" */
-#define VERSION 1
+#define VERSION 2
 #define PAGE 4096
-#define PROGRAMS_MAX (RDU_MAX_SLOTS + 2 * RDU_MAX_QUEUES)
+#define PROGRAMS_MAX (RDU_MAX_SLOTS + 3 * RDU_MAX_QUEUES)
 
 struct stream {
 	struct rdu_card *card;
@@ -156,6 +156,7 @@ static void collect_all(struct stream *s)
 		collect(s, s->card->slot[i]);
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
 		collect(s, s->card->queue[i].loaded);
+		collect(s, s->card->queue[i].kept.program);
 		if (s->card->queue[i].run)
 			collect(s, s->card->queue[i].run->job.p);
 	}
@@ -353,6 +354,7 @@ static void run(struct stream *s, struct card_queue *q)
 	if (s->bad)
 		return;
 	r = q->run;
+	field(s, r->epoch);
 	field(s, r->at);
 	field(s, r->depth);
 	field(s, r->loop);
@@ -382,6 +384,32 @@ static void suspended(struct stream *s, struct card_queue *q)
 	run(s, q);
 	if (q->run && q->batch[q->batch_pos].op != RDU_OP_RUN)
 		refuse(s, "queue %u: it runs a command of another kind", q->id);
+}
+
+/* What is there of what KEEP steps brought. The scratchpads come later. */
+static void kept(struct stream *s, struct card_queue *q)
+{
+	struct card_kept *k = &q->kept;
+	struct card_program *p = k->generation == q->tlb_generation ? k->program : NULL;
+
+	reference(s, &p);
+	if (!p || s->bad)
+		return;
+	field(s, k->epoch);
+	if (s->get) {
+		if (!k->epoch || !p->writes || p->hdr->num_tiles > q->live.tile_count)
+			refuse(s, "queue %u: a program that keeps nothing", q->id);
+		else if (card_kept_new(q, p, k->epoch))
+			refuse(s, "no memory for what a queue keeps");
+		rdu_program_put(p);
+		if (s->bad)
+			return;
+	}
+	for (uint32_t i = 0; i < p->hdr->num_sections; i++)
+		number(s, uint8_t, k->there[i]);
+	bytes(s, k->region, p->hdr->num_regions * sizeof(*k->region));
+	if (s->get) /* translations are made anew: start_workers() */
+		k->generation = q->tlb_generation + 1;
 }
 
 /* ---- queues ----------------------------------------------------------------- */
@@ -501,6 +529,8 @@ static void queue(struct stream *s, struct card_queue *q)
 		if (!s->bad)
 			args(s, q->loaded, &q->args);
 	}
+
+	kept(s, q);
 
 	work(s, q);
 	q->stop = q->requests & CARD_REQ_RESET;

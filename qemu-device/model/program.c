@@ -26,6 +26,7 @@ void rdu_program_put(struct card_program *p)
 	pthread_cond_destroy(&p->freed);
 	pthread_mutex_destroy(&p->lock);
 	free(p->section);
+	free(p->writes);
 	free(p->image);
 	free(p);
 }
@@ -69,6 +70,12 @@ struct card_program *rdu_program_new(struct rdu_card *card, unsigned char *image
 	p->region_size = (const void *)(image + h->regions_off);
 	p->tiles = tiles;
 	p->chip = card->chip;
+	if (card_kept_prepare(p)) {
+		atomic_fetch_sub(&card->image_bytes, size);
+		free(p->section);
+		free(p);
+		return NULL;
+	}
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -445,6 +452,10 @@ static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_f
 	failed = rdu_bind(q, j->p, i, j->args, j->views, iteration, &b, f);
 	if (failed)
 		goto out;
+	card_kept_overwrite(q, j->p, i);
+	for (uint32_t k = 0; k < b.num; k++)
+		if (b.segment[k].write)
+			card_kept_written(q, b.va[k], b.segment[k].size);
 	beside.in_host = b.any_in_host ? b.in_host : NULL;
 	off = beside.in_host || beside.others ? &beside : NULL;
 	t = rdu_section_time_within(s, j->args->scalars, off, NULL, NULL, &patience);
@@ -493,7 +504,7 @@ static uint64_t count_runs(const struct rdu_prog_step *step, uint32_t n)
 	uint32_t i;
 
 	for (i = 0; i < n; i++) {
-		if (step[i].kind == RDU_STEP_RUN &&
+		if ((step[i].kind == RDU_STEP_RUN || step[i].kind == RDU_STEP_KEEP) &&
 		    !__builtin_add_overflow(runs, times[depth], &runs))
 			continue;
 		if (step[i].kind == RDU_STEP_LOOP && depth < RDU_MAX_LOOP_DEPTH &&
@@ -521,6 +532,33 @@ static uint32_t skip_loop(const struct rdu_prog_step *step, uint32_t n, uint32_t
 	return n;
 }
 
+static int run_section(struct rdu_schedule *s, uint32_t section, uint64_t iteration,
+		       struct rdu_failure *f)
+{
+	struct card_job *j = &s->job;
+
+	if (section >= j->p->hdr->num_sections)
+		return rdu_fail(f, RDU_FAULT_BAD_SLOT, section, s->at);
+	return pload(j, section, f) || aload(j, section, f) || exec(j, section, iteration, f);
+}
+
+static int keep(struct rdu_schedule *s, uint32_t section, struct rdu_failure *f)
+{
+	struct card_job *j = &s->job;
+
+	if (section < j->p->hdr->num_sections && card_kept_there(j->q, j->p, section)) {
+		j->stats.kept++;
+		return 0;
+	}
+	if (card_kept_open(j->q, j->p, s->args.block, s->epoch))
+		return rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
+	if (run_section(s, section, 0, f))
+		return -1;
+	if (s->epoch)
+		card_kept_add(j->q, j->p, section);
+	return 0;
+}
+
 static int schedule(struct rdu_schedule *s, struct rdu_failure *f)
 {
 	struct card_job *j = &s->job;
@@ -537,10 +575,12 @@ static int schedule(struct rdu_schedule *s, struct rdu_failure *f)
 		l = s->depth ? &s->loop[s->depth - 1] : NULL;
 		switch (step[at].kind) {
 		case RDU_STEP_RUN:
-			if (step[at].arg >= j->p->hdr->num_sections)
-				return rdu_fail(f, RDU_FAULT_BAD_SLOT, step[at].arg, at);
-			if (pload(j, step[at].arg, f) || aload(j, step[at].arg, f) ||
-			    exec(j, step[at].arg, l ? l->done : 0, f))
+			if (run_section(s, step[at].arg, l ? l->done : 0, f))
+				return -1;
+			s->at++;
+			break;
+		case RDU_STEP_KEEP:
+			if (keep(s, step[at].arg, f))
 				return -1;
 			s->at++;
 			break;
@@ -627,6 +667,8 @@ static struct rdu_schedule *start_run(struct card_queue *q, const struct rdu_cmd
 		rdu_schedule_free(s);
 		return NULL;
 	}
+	s->epoch = cmd->run.epoch;
+	card_kept_begin(q, p, s->args.block, s->epoch);
 	return s;
 no_run:
 	rdu_program_put(p);

@@ -74,11 +74,12 @@ static bool well_formed(const struct rdu_cmd *c, bool admin)
 	case RDU_OP_RUN:
 		return !c->run.zero && !c->run.trace == !c->run.trace_size;
 	case RDU_OP_PLOAD:
-		return !c->run.zero && !c->run.trace == !c->run.trace_size && !c->run.args &&
-		       !c->run.args_size;
+		return !c->run.zero && !c->run.epoch && !c->run.trace == !c->run.trace_size &&
+		       !c->run.args && !c->run.args_size;
 	case RDU_OP_ALOAD:
 	case RDU_OP_EXEC:
-		if (c->slot || c->run.index || c->run.zero || !c->run.trace != !c->run.trace_size)
+		if (c->slot || c->run.index || c->run.zero || c->run.epoch ||
+		    !c->run.trace != !c->run.trace_size)
 			return false;
 		return c->op == RDU_OP_ALOAD || (!c->run.args && !c->run.args_size);
 	case RDU_OP_PROG_LOAD:

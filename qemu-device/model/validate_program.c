@@ -13,6 +13,7 @@ struct image {
 	const struct rdu_prog_step *steps;
 	const uint64_t *regions;
 	uint64_t *loops; /* section -> most iterations of an innermost loop around it */
+	bool *kept; /* section -> there is a KEEP step of it */
 };
 
 #define HDR(field) offsetof(struct rdu_prog_header, field)
@@ -106,10 +107,16 @@ static int check_entry(struct image *im, const struct rdu_prog_entry *e, struct 
 
 		switch (st->kind) {
 		case RDU_STEP_RUN:
+		case RDU_STEP_KEEP:
 			if (st->arg >= im->hdr.num_sections)
 				return REFUSE(diag, SCHEDULE, AT(im, &st->arg),
 					      "step %u runs section %u of %u", i, st->arg,
 					      im->hdr.num_sections);
+			if (st->kind == RDU_STEP_KEEP && depth)
+				return REFUSE(diag, SCHEDULE, AT(im, st),
+					      "step %u keeps section %u inside %u loops", i,
+					      st->arg, depth);
+			im->kept[st->arg] |= st->kind == RDU_STEP_KEEP;
 			if (im->loops[st->arg] < around)
 				im->loops[st->arg] = around;
 			break;
@@ -160,6 +167,51 @@ static int check_segment(const struct image *im, const struct rdu_prog_segment *
 	return 0;
 }
 
+/* Leaving out a section that is kept must change nothing: what it brings into scratchpads follows
+ * from memory alone, and that is all it does. */
+static int check_kept(const struct image *im, uint32_t i, const struct rdu_section *s,
+		      struct rdu_cfg_diag *diag)
+{
+	const struct rdu_prog_section *sec = &im->sections[i];
+	uint32_t n = s->hdr->programs.count, writes = 0;
+	bool *written = calloc((size_t)s->hdr->buffers.count + 1, sizeof(*written));
+	int ret = written ? 0 : REFUSE(diag, TOO_LARGE, AT(im, sec), "no memory");
+
+	for (uint32_t p = 0; p < n && !ret; p++) {
+		const struct rdu_cfg_access *a = s->progs[p].body;
+
+		if (s->programs[p].kind == RDU_KIND_WRITE) {
+			written[a->target] = true;
+			writes++;
+		}
+	}
+	for (uint32_t p = 0; p < n && !ret; p++) {
+		const struct rdu_cfg_access *a = s->progs[p].body;
+
+		if (s->programs[p].kind == RDU_KIND_STORE)
+			ret = REFUSE(diag, KEEP, sec->offset + rdu_offset(s, &s->programs[p]),
+				     "section %u is kept, but its program %u stores", i, p);
+		else if (s->programs[p].kind == RDU_KIND_WRITE && a->flags & RDU_ACCESS_ADD)
+			ret = REFUSE(diag, KEEP, sec->offset + rdu_offset(s, &a->flags),
+				     "section %u is kept, but its program %u adds to what is there",
+				     i, p);
+		else if (s->programs[p].kind == RDU_KIND_READ && !written[a->target])
+			ret = REFUSE(diag, KEEP, sec->offset + rdu_offset(s, &a->target),
+				     "section %u is kept, but its program %u reads buffer %u, "
+				     "which the section does not fill",
+				     i, p, a->target);
+	}
+	free(written);
+	if (!ret && !writes)
+		ret = REFUSE(diag, KEEP, AT(im, sec), "section %u is kept, but fills no scratchpad",
+			     i);
+	if (!ret && s->hdr->num_scalars)
+		ret = REFUSE(diag, KEEP, AT(im, sec),
+			     "section %u is kept, but reads %u argument registers", i,
+			     s->hdr->num_scalars);
+	return ret;
+}
+
 static int check_section(const struct image *im, uint32_t i, const struct rdu_chip *chip,
 			 uint64_t *events, struct rdu_cfg_diag *diag)
 {
@@ -196,6 +248,8 @@ static int check_section(const struct image *im, uint32_t i, const struct rdu_ch
 		ret = REFUSE(diag, SCALAR, sec->offset,
 			     "section %u reads %u argument registers, the program has %u", i,
 			     cfg->num_scalars, im->hdr.num_scalars);
+	else if (im->kept[i])
+		ret = check_kept(im, i, s, diag);
 	rdu_section_free(s);
 	for (uint32_t k = 0; k < sec->num_segments && !ret; k++)
 		ret = check_segment(im, &im->segments[sec->first_segment + k], im->loops[i], diag);
@@ -219,8 +273,8 @@ int rdu_program_validate(const void *data, size_t size, const struct rdu_chip *c
 	if (ret)
 		return ret;
 	im.loops = calloc((size_t)im.hdr.num_sections + 1, sizeof(*im.loops));
-	if (!im.loops)
-		return REFUSE(diag, TOO_LARGE, 0, "no memory");
+	im.kept = calloc((size_t)im.hdr.num_sections + 1, sizeof(*im.kept));
+	ret = im.loops && im.kept ? 0 : REFUSE(diag, TOO_LARGE, 0, "no memory");
 	for (uint32_t i = 0; i < im.hdr.num_entries && !ret; i++)
 		ret = check_entry(&im, &im.entries[i], diag);
 	for (uint32_t i = 0; i < im.hdr.num_sections && !ret; i++) {
@@ -232,5 +286,6 @@ int rdu_program_validate(const void *data, size_t size, const struct rdu_chip *c
 			ret = check_section(&im, i, chip, &events, diag);
 	}
 	free(im.loops);
+	free(im.kept);
 	return ret;
 }

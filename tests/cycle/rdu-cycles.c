@@ -75,7 +75,8 @@ static uint32_t find_entry(const struct rdu_prog_header *h, const struct rdu_pro
 		exit(2);
 	}
 	for (uint32_t k = 0; k < en[e].num_steps; k++)
-		if (step[en[e].first_step + k].kind != RDU_STEP_RUN) {
+		if (step[en[e].first_step + k].kind != RDU_STEP_RUN &&
+		    step[en[e].first_step + k].kind != RDU_STEP_KEEP) {
 			fprintf(stderr, "rdu-cycles: %s has a loop, which is not simulated\n",
 				en[e].name);
 			exit(1);

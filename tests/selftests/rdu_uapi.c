@@ -301,7 +301,7 @@ TEST(reserved_jobs)
 	} kinds[] = {
 		{ "RUN", { .type = DRM_RDU_JOB_RUN,
 			   .run = { .args_va = VA_BASE, .args_size = PAGE } },
-		  { FIELD(job, type, 7), FIELD(job, flags, 0), FIELD(job, run.pad, 0) } },
+		  { FIELD(job, type, 7), FIELD(job, flags, 0) } },
 		{ "COPY", job_copy(VA_BASE, VA_BASE + PAGE, 8),
 		  { FIELD(job, type, 7), FIELD(job, flags, 0), UNUSED(3) } },
 		{ "FILL", job_fill(VA_BASE, 8, 1),

@@ -267,7 +267,7 @@ FIELD(drm_rdu_job_run, args_size, 16, 8);
 FIELD(drm_rdu_job_run, stats_va, 24, 8);
 FIELD(drm_rdu_job_run, trace_va, 32, 8);
 FIELD(drm_rdu_job_run, trace_size, 40, 4);
-FIELD(drm_rdu_job_run, pad, 44, 4);
+FIELD(drm_rdu_job_run, epoch, 44, 4);
 
 SIZE(drm_rdu_job_copy, 24);
 FIELD(drm_rdu_job_copy, src_va, 0, 8);

@@ -43,7 +43,7 @@ static void *scale(float factor, int again, uint32_t tiles, size_t *size)
 }
 
 /* Segment 0 to (write) or from a scratchpad. */
-static void *scratch(bool write, size_t *size)
+__attribute__((unused)) static void *scratch(bool write, size_t *size)
 {
 	struct cfgb *b = cfgb_new(&chip, 1);
 	uint32_t p = cfgb_program(b, write ? RDU_KIND_LOAD : RDU_KIND_READ, 0, 0);

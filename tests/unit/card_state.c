@@ -685,7 +685,7 @@ static void refusals(struct bed *b)
 	stream[0]--;
 	stream[4] = 99;
 	refused(b, stream_len, "version 99");
-	stream[4] = 1;
+	stream[4] = 2;
 	stream[stream_len - 1]++;
 	refused(b, stream_len, "does not end");
 	stream[stream_len - 1]--;

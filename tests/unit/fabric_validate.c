@@ -433,7 +433,8 @@ static void test_program(void)
 	PROG(REGION, seg[1].size = ~0ull);
 	PROG(REGION, seg[1].access = 4);
 	PROG(SCHEDULE, step->arg = 1);
-	PROG(SCHEDULE, step->kind = 3);
+	PROG(SCHEDULE, step->kind = 4);
+	PROG(KEEP, step->kind = RDU_STEP_KEEP);
 	PROG(SCHEDULE, step->kind = RDU_STEP_LOOP);
 	PROG(SCHEDULE, step->kind = RDU_STEP_END);
 	PROG(SCHEDULE, entry->num_steps = 2);

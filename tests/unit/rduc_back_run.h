@@ -28,6 +28,10 @@ struct ran {
 	uint64_t cycles, dram_bytes, macs;
 	uint32_t fault; /* that stopped the last entry point; 0: none */
 	void (*at_loop)(struct ran *r); /* called at each LOOP step; NULL: nobody is */
+	/* If the entry has KEEP steps it is run again without them, and this is called before. */
+	void (*again)(struct ran *r, void *opaque);
+	void *opaque;
+	bool ran_again;
 };
 
 static inline void *ran_part(Elf *elf, const char *name, size_t *size)
@@ -182,25 +186,53 @@ static inline int ran_section(struct ran *r, uint32_t k, uint64_t i, uint32_t **
 	return rc;
 }
 
-/* Runs entry e; execute false: validation and time only. 0 or -1 with a text. */
-static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bool execute,
-			    char *error, size_t error_size)
+static inline const struct rdu_prog_step *ran_steps(const struct ran *r, uint32_t e, uint32_t *num)
 {
 	const struct rdu_prog_header *h = (const void *)r->program;
 	const struct rdu_prog_entry *en = (const void *)(r->program + h->entries_off);
-	const struct rdu_prog_step *step =
-		(const struct rdu_prog_step *)(r->program + h->steps_off) + en[e].first_step;
-	size_t pmus = execute ? rdu_chip_pmus_per_tile(&r->chip) * h->num_tiles : 0;
-	uint32_t **scratch = calloc(pmus + 1, sizeof(*scratch));
-	uint32_t body[RDU_MAX_LOOP_DEPTH];
+
+	*num = en[e].num_steps;
+	return (const struct rdu_prog_step *)(r->program + h->steps_off) + en[e].first_step;
+}
+
+/* Does a section of the kind of steps read or write any of these bytes of a region? */
+static inline bool ran_touches(const struct ran *r, uint32_t e, enum rdu_step_kind kind,
+			       uint32_t region, uint64_t from, uint64_t size)
+{
+	const struct rdu_prog_header *h = (const void *)r->program;
+	uint32_t num;
+	const struct rdu_prog_step *step = ran_steps(r, e, &num);
+
+	for (uint32_t s = 0; s < num; s++) {
+		const struct rdu_prog_section *q = (const void *)(r->program + h->sections_off);
+		const struct rdu_prog_segment *g = (const void *)(r->program + h->segments_off);
+
+		if (step[s].kind != kind)
+			continue;
+		q += step[s].arg;
+		for (g += q->first_segment;
+		     g < (const struct rdu_prog_segment *)(r->program + h->segments_off) +
+				 q->first_segment + q->num_segments;
+		     g++)
+			if (g->region == region && from < g->offset + g->size &&
+			    g->offset < from + size)
+				return true;
+	}
+	return false;
+}
+
+/* Runs an entry's steps; later: without what an earlier run has left in scratchpads. */
+static inline int ran_schedule(struct ran *r, uint32_t e, bool later, uint32_t **scratch,
+			       struct rdu_pool *pool, bool execute, char *error, size_t error_size)
+{
+	uint32_t num, body[RDU_MAX_LOOP_DEPTH];
+	const struct rdu_prog_step *step = ran_steps(r, e, &num);
 	uint64_t done[RDU_MAX_LOOP_DEPTH];
 	int rc = 0, depth = 0;
 
-	r->cycles = r->dram_bytes = r->macs = 0;
-	r->fault = 0;
-	if (execute)
-		ran_scratch(scratch, pmus, r->chip.pmu_bytes);
-	for (uint32_t s = 0; s < en[e].num_steps && !rc; s++) {
+	for (uint32_t s = 0; s < num && !rc; s++) {
+		if (later && step[s].kind == RDU_STEP_KEEP)
+			continue;
 		if (step[s].kind == RDU_STEP_LOOP) {
 			body[depth] = s;
 			done[depth++] = 0;
@@ -215,6 +247,32 @@ static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bo
 			rc = ran_section(r, step[s].arg, depth ? done[depth - 1] : 0, scratch, pool,
 					 execute, error, error_size);
 		}
+	}
+	return rc;
+}
+
+/* Runs entry e; execute false: validation and time only. 0 or -1 with a text. */
+static inline int ran_entry(struct ran *r, uint32_t e, struct rdu_pool *pool, bool execute,
+			    char *error, size_t error_size)
+{
+	const struct rdu_prog_header *h = (const void *)r->program;
+	size_t pmus = execute ? rdu_chip_pmus_per_tile(&r->chip) * h->num_tiles : 0;
+	uint32_t **scratch = calloc(pmus + 1, sizeof(*scratch)), num;
+	const struct rdu_prog_step *step = ran_steps(r, e, &num);
+	bool keeps = false;
+	int rc;
+
+	r->cycles = r->dram_bytes = r->macs = 0;
+	r->fault = 0;
+	if (execute)
+		ran_scratch(scratch, pmus, r->chip.pmu_bytes);
+	rc = ran_schedule(r, e, false, scratch, pool, execute, error, error_size);
+	for (uint32_t s = 0; s < num; s++)
+		keeps |= step[s].kind == RDU_STEP_KEEP;
+	r->ran_again = !rc && keeps && r->again;
+	if (r->ran_again) {
+		r->again(r, r->opaque);
+		rc = ran_schedule(r, e, true, scratch, pool, execute, error, error_size);
 	}
 	for (size_t i = 0; i < pmus; i++)
 		munmap(scratch[i], r->chip.pmu_bytes);

@@ -44,6 +44,8 @@ static void dump_entries(const struct rdu_file *f)
 			printf("  %*s", depth * 2, "");
 			if (s->kind == RDU_STEP_RUN)
 				printf("run section %u \"%s\"\n", s->arg, sec[s->arg].name);
+			else if (s->kind == RDU_STEP_KEEP)
+				printf("keep section %u \"%s\"\n", s->arg, sec[s->arg].name);
 			else if (s->kind == RDU_STEP_LOOP)
 				printf("loop %u times\n", s->arg);
 			else

@@ -51,6 +51,7 @@ void add_stats(struct rdu_stats *sum, const struct rdu_stats *st)
 	sum->macs += st->macs;
 	sum->flops += st->flops;
 	sum->sections += st->sections;
+	sum->kept += st->kept;
 	sum->wall_ns += st->wall_ns;
 }
 
@@ -68,6 +69,7 @@ void json_stats(struct json *j, const char *key, const struct rdu_stats *st, dou
 	json_integer(j, "macs", st->macs);
 	json_integer(j, "flops", st->flops);
 	json_integer(j, "sections", st->sections);
+	json_integer(j, "kept", st->kept);
 	json_number(j, "wall_seconds", st->wall_ns * 1e-9);
 	json_end(j, '}');
 }
@@ -102,6 +104,9 @@ void print_stats(FILE *f, const struct rdu_stats *st, double hz)
 		fprintf(f, "  SIMD FLOPs     %s", human_count(st->flops, text, sizeof(text)));
 		fprintf(f, ", %sFLOP/s\n", human_count(st->flops / seconds, rate, sizeof(rate)));
 	}
+	if (st->kept)
+		fprintf(f, "  on the tiles   %llu section%s of weights, from an earlier run\n",
+			(unsigned long long)st->kept, st->kept == 1 ? "" : "s");
 	fprintf(f, "measured\n  the model took %s on this host\n",
 		human_time(st->wall_ns * 1e-9, text, sizeof(text)));
 }

@@ -211,9 +211,18 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	}
 }
 
+static int count_pmus(const struct uimage *im)
+{
+	int num = 0;
+
+	for (int u = 0; u < im->num_units; u++)
+		num += im->unit[u].kind == RDU_UNIT_PMU;
+	return num;
+}
+
 /* A section is made. The one that fills what it finds in scratchpads has its place in front of the
  * loop. */
-static void settle(struct be_section *first, struct be_section *s)
+static void settle(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct be_section *f = first;
 
@@ -225,6 +234,7 @@ static void settle(struct be_section *first, struct be_section *s)
 		f++;
 	image_free(f->im);
 	f->im = s->im->fill;
+	be_hold_uses(be, f->nest, count_pmus(f->im));
 	s->im->fill = NULL;
 	s->im->held = NULL;
 }
@@ -244,7 +254,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	if (!r)
 		r = improve(be, first, s);
 	if (!r)
-		settle(first, s);
+		settle(be, first, s);
 	if (r <= 0 || n->fused[0])
 		return r;
 	snprintf(reason, sizeof(reason), "%s", be->error);
@@ -256,7 +266,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
 	}
 	if (!r)
-		settle(first, s);
+		settle(be, first, s);
 	return r > 0 ? 2 : r;
 }
 
@@ -355,7 +365,8 @@ static void add_steps(struct backend *be, const struct module_entry *e, int firs
 		if (in && in != loop)
 			add_step(be, RDU_STEP_LOOP, (uint32_t)e->loop[in - 1].trip);
 		loop = in;
-		add_step(be, RDU_STEP_RUN, (uint32_t)i);
+		add_step(be, be_fills_kept(be, be->section[i].nest) ? RDU_STEP_KEEP : RDU_STEP_RUN,
+			 (uint32_t)i);
 	}
 	if (loop)
 		add_step(be, RDU_STEP_END, 0);
@@ -412,7 +423,8 @@ struct outcome {
 	uint64_t cycles;
 };
 
-/* What the sections of an entry take, from number `first` on, those of loops as often as they run. */
+/* What the sections of an entry take in a later run, from number `first` on: those of loops as often
+ * as they run, those that fill what is kept not at all. */
 static uint64_t sum_cycles(const struct backend *be, const struct module_entry *e, int first)
 {
 	uint64_t sum = 0;
@@ -424,7 +436,8 @@ static uint64_t sum_cycles(const struct backend *be, const struct module_entry *
 		bool alone = loop && (i == first || s[-1].nest->loop != loop) &&
 			     (i + 1 == be->num_sections || s[1].nest->loop != loop);
 
-		sum += times * s->im->cycles + be_loop_load_cycles(be, s->im, times, alone);
+		if (!be_fills_kept(be, s->nest))
+			sum += times * s->im->cycles + be_loop_load_cycles(be, s->im, times, alone);
 	}
 	return sum;
 }
@@ -592,13 +605,36 @@ static int make_held(struct backend *be, int entry, int first, int holds,
 			be->held_tenths = LESS_HELD;
 			continue;
 		}
-		be_note(be, "%s: loaded in each iteration of its loop: %s",
+		be_note(be, "%s: loaded whenever it is read: %s",
 			be->hold[blamed(be, e)].from->name, be->error);
 		notes++;
 		be_hold_undo(be, e, be->hold[blamed(be, e)].reader);
 	}
 	be->fixed = false;
 	return r;
+}
+
+/* Makes the sections again, with no more scratchpads for what is held than its readers use: others
+ * find room, and nests go together. What is better stays. 0 or -1. */
+static int tighten(struct backend *be, int entry, int first, const struct residence *residence,
+		   const int64_t *stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	size_t size = sizeof(*residence) * (size_t)(be->m->num_tensors + 1);
+	struct outcome loose = put_aside(be, e, first, be->num_notes, copy_of(residence, size));
+	int r;
+
+	set_strides(be->m, stride);
+	be->fixed = true;
+	r = make_sections(be, entry);
+	be->fixed = false;
+	if (!r && be_prints(be, "hold"))
+		fprintf(be_log(be),
+			"hold: %s: %llu cycles with as few PMUs as are used, %llu before\n",
+			e->name, (unsigned long long)sum_cycles(be, e, first),
+			(unsigned long long)loose.cycles);
+	choose(be, &loose, !r && sum_cycles(be, e, first) < loose.cycles, first);
+	return r < 0 ? -1 : 0;
 }
 
 /* Room for the tensors from number `old` on, with what they begin with. */
@@ -637,6 +673,8 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	if (!r)
 		r = make_held(be, entry, first, holds, *residence, *stride);
 	if (!r)
+		r = tighten(be, entry, first, *residence, *stride);
+	if (!r)
 		cycles = sum_cycles(be, e, first);
 	if (!r && be_prints(be, "hold"))
 		fprintf(be_log(be), "hold: %s: %d tensors: %llu cycles instead of %llu\n", e->name,
@@ -669,7 +707,7 @@ static int lower_entry(struct backend *be, int entry)
 	}
 	may_hold = be->level > 0 && be->opt->hold != WHEN_NEVER && be_can_hold(be, e);
 	if (!r && may_hold && be->num_groups > groups) {
-		be_note(be, "%s: what its loops read is loaded in each iteration: it has groups",
+		be_note(be, "%s: what it reads again and again is loaded each time: it has groups",
 			e->name);
 	} else if (!r && may_hold) {
 		progress_say(be->opt->progress, "%s, hold", e->name);

@@ -233,14 +233,17 @@ struct residence {
 	/* Held for the nests of a loop: it lies as the operand tiles of its one reader do, in as
 	 * many of the num_parts PMUs as that has replicas. */
 	bool held;
+	bool kept; /* held from the entry's start to its end, and on to the next run */
 };
 
-/* hold.c: what all iterations of a loop read, copied for one nest of it. */
+/* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
 struct hold {
+	bool kept; /* from run to run: a weight that the entry does not change */
 	struct nest *fill; /* the copy, in front of the loop */
 	struct nest *reader;
 	int in; /* input of the reader */
 	struct tensor *from, *to;
+	int pmus; /* that the reader's plan uses, once it has one; 0: not known */
 };
 
 struct be_section {
@@ -332,14 +335,19 @@ void be_pipe_end(struct backend *be);
 /* resident.c: which temporaries of an entry stay in scratchpads. 0, -1, or 1: what is held has no
  * room; be->at is the nest that reads it. */
 int be_resident(struct backend *be, const struct module_entry *e);
-/* hold.c: is there a loop in an entry whose iterations all read something that may be held? */
+/* hold.c: is there something in an entry that all iterations of a loop, or all runs, read, and that
+ * may be held? */
 bool be_can_hold(const struct backend *be, const struct module_entry *e);
-/* Nests in front of the loops copy it; be->hold[] says which. */
+/* Nests in front of the loops, or of all, copy it; be->hold[] says which. */
 void be_hold(struct backend *be, struct module_entry *e);
 /* What a nest of the entry holds is no longer held. */
 void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest *reader);
 /* The hold that makes tensor t; NULL: none. */
 const struct hold *be_hold_of(const struct backend *be, const struct tensor *t);
+/* What a nest copies lies in so many scratchpads. */
+void be_hold_uses(struct backend *be, const struct nest *fill, int pmus);
+/* Does nest n copy what is kept from run to run? The card leaves its section out while it is there. */
+bool be_fills_kept(const struct backend *be, const struct nest *n);
 /* Is it one of entry e, and in use? */
 bool hold_in(const struct module_entry *e, const struct hold *h);
 /* Which storage is not made and used up within an entry point; by its id. */
@@ -399,8 +407,14 @@ int be_write(struct backend *be, const char *path); /* emit.c: the ELF file */
 int be_report(struct backend *be); /* report.c */
 /* What an entry point is expected to take, once be_report() has timed the sections. */
 struct be_expected {
-	uint64_t exec, load; /* cycles: of its sections; of loading programs and arguments */
-	uint64_t dram_bytes, compulsory_bytes, macs;
+	/* Of a first run; of a later one, right after it: what is on the tiles already is not
+	 * loaded again. */
+	struct be_run {
+		uint64_t exec,
+			load; /* cycles: of its sections; of loading programs and arguments */
+		uint64_t dram_bytes;
+	} first, later;
+	uint64_t compulsory_bytes, macs; /* of a first run */
 	int sections, used[3]; /* units of its largest sections */
 };
 struct be_expected be_expect(const struct backend *be, int entry);

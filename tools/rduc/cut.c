@@ -293,7 +293,9 @@ static int fitting(const struct backend *be, const struct be_section *s, int num
 	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, be_free_pmus(be),
 			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
 
-	for (n = 0; n < num && s[n].nest->loop == s->nest->loop; n++) {
+	for (n = 0; n < num && s[n].nest->loop == s->nest->loop &&
+		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
+	     n++) {
 		if (s[n].num_nests > 1) /* a group is complete */
 			return n ? n : 1;
 		for (int u = 0; u < s[n].im->num_units; u++)

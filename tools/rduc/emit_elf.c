@@ -74,7 +74,7 @@ static char *make_meta(struct backend *be)
 	FILE *f;
 
 	for (int e = 0; e < be->m->num_entries; e++)
-		cycles[e] = be_expect(be, e).exec;
+		cycles[e] = be_expect(be, e).first.exec;
 	f = open_memstream(&text, &size); /* from here on no pass is left */
 	if (!f)
 		out_of_memory("a text");

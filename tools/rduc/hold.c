@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
  * Hold: what a contraction reads in each iteration of a loop, and nothing in the loop writes, is
- * brought into scratchpads once, in front of the loop, and stays there to its end. A nest in front
+ * brought into scratchpads once, in front of the loop, and stays there to its end. A weight that
+ * nothing in its entry point writes is *kept*: it is brought in front of all, and stays from run to
+ * run, as long as the card finds it there. A nest in front
  * of the loop copies it into a temporary, which the contraction reads; that temporary is resident
  * (resident.c), and lies as the contraction's operand tiles do: packed, and spread over as many
  * scratchpads as it has replicas along it. So lowering the contraction makes both sections, the one
@@ -12,14 +14,25 @@
 #include "backend.h"
 #include "mem.h"
 
-/* Does a nest of the loop write any of what t is part of? */
+#define SMALLEST_KEPT 16 /* cycles of memory; less is not worth a scratchpad */
+
+/* Does a nest of the loop (0: any nest) write any of what t is part of? */
 static bool changes(const struct module_entry *e, int loop, struct tensor *t)
 {
-	for (int k = 0; k < e->num_nests; k++)
-		for (int i = 0; e->nests[k]->loop == loop && i < e->nests[k]->num_out; i++)
-			if (tensor_whole(e->nests[k]->out[i].access.tensor) == tensor_whole(t))
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; (!loop || n->loop == loop) && i < n->num_out; i++)
+			if (tensor_whole(n->out[i].access.tensor) == tensor_whole(t))
 				return true;
+	}
 	return false;
+}
+
+/* Is it the same in all runs, unless somebody else writes it? */
+static bool is_kept(const struct module_entry *e, struct tensor *t)
+{
+	return tensor_whole(t)->kind == TENSOR_WEIGHT && !changes(e, 0, t);
 }
 
 static bool is_row(const struct tensor *t)
@@ -29,26 +42,30 @@ static bool is_row(const struct tensor *t)
 	return t;
 }
 
-/* Is loading it in each iteration, rather than once, worse than a section more? */
-static bool worth_it(const struct backend *be, const struct tensor *t, int64_t trip)
+/* Is loading it in each iteration, rather than once, worse than a section more? What is kept costs
+ * that in the first run alone. */
+static bool worth_it(const struct backend *be, const struct tensor *t, int64_t trip, bool kept)
 {
 	double once = (double)tensor_size(t) * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
 
-	return once * (double)(trip - 1) > be->chip.pload_latency;
+	return kept ? once * (double)trip > SMALLEST_KEPT
+		    : once * (double)(trip - 1) > be->chip.pload_latency;
 }
 
-/* The input of a nest of a loop that may be held; -1: none. Of the two it is the larger. */
+/* The input of a nest that may be held; -1: none. Of the two it is the larger. */
 static int find_input(const struct backend *be, const struct module_entry *e, const struct nest *n)
 {
 	int in[2], best = -1;
 
-	if (!n->loop || !be_contraction(n, in))
+	if (!be_contraction(n, in))
 		return -1;
 	for (int k = 0; k < 2; k++) {
 		struct tensor *t = n->in[in[k]].tensor;
+		int64_t trip = n->loop ? e->loop[n->loop - 1].trip : 1;
+		bool kept = is_kept(e, t);
 
-		if (is_row(t) || changes(e, n->loop, t) ||
-		    (be->opt->hold != WHEN_POSSIBLE && !worth_it(be, t, e->loop[n->loop - 1].trip)))
+		if (is_row(t) || (!kept && (!n->loop || changes(e, n->loop, t))) ||
+		    (be->opt->hold != WHEN_POSSIBLE && !worth_it(be, t, trip, kept)))
 			continue;
 		if (best < 0 || tensor_size(t) > tensor_size(n->in[best].tensor))
 			best = in[k];
@@ -110,7 +127,7 @@ static int loop_start(const struct module_entry *e, int loop)
 
 bool be_can_hold(const struct backend *be, const struct module_entry *e)
 {
-	for (int k = 0; e->num_loops && k < e->num_nests; k++)
+	for (int k = 0; k < e->num_nests; k++)
 		if (find_input(be, e, e->nests[k]) >= 0)
 			return true;
 	return false;
@@ -127,18 +144,20 @@ void be_hold(struct backend *be, struct module_entry *e)
 			continue;
 		if (be->num_ops + e->num_nests == RDU_MAX_SECTIONS) {
 			be_note(be,
-				"%s: loaded in each iteration of its loop: a program has at most "
-				"%d sections",
+				"%s: loaded whenever it is read: a program has at most %d sections",
 				n->in[in].tensor->name, RDU_MAX_SECTIONS);
 			break;
 		}
 		be->hold = xgrow(be->hold, be->num_holds, sizeof(*be->hold));
 		h = &be->hold[be->num_holds++];
-		*h = (struct hold){ .reader = n, .in = in, .from = n->in[in].tensor };
+		*h = (struct hold){ .kept = is_kept(e, n->in[in].tensor),
+				    .reader = n,
+				    .in = in,
+				    .from = n->in[in].tensor };
 		h->fill = copy_nest(be, n, h->from);
 		h->to = h->fill->out[0].access.tensor;
 		n->in[in].tensor = h->to;
-		insert(e, loop_start(e, n->loop), h->fill);
+		insert(e, h->kept ? 0 : loop_start(e, n->loop), h->fill);
 		k++;
 	}
 }
@@ -154,12 +173,27 @@ void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest 
 	*h = be->hold[--be->num_holds];
 }
 
+void be_hold_uses(struct backend *be, const struct nest *fill, int pmus)
+{
+	for (int i = 0; i < be->num_holds; i++)
+		if (be->hold[i].fill == fill)
+			be->hold[i].pmus = pmus;
+}
+
 const struct hold *be_hold_of(const struct backend *be, const struct tensor *t)
 {
 	for (int i = 0; i < be->num_holds; i++)
 		if (be->hold[i].to == t)
 			return &be->hold[i];
 	return NULL;
+}
+
+bool be_fills_kept(const struct backend *be, const struct nest *n)
+{
+	for (int i = 0; i < be->num_holds; i++)
+		if (be->hold[i].fill == n)
+			return be->hold[i].kept;
+	return false;
 }
 
 bool hold_in(const struct module_entry *e, const struct hold *h)

@@ -74,15 +74,15 @@ static void print_kind(FILE *f, const struct uimage *im, int prog)
 	fprintf(f, "\n");
 }
 
-static void print_section(const struct backend *be, FILE *f, const struct uimage *im)
+static void print_section(const struct backend *be, FILE *f, const struct uimage *im, bool kept)
 {
 	double seconds = (double)im->cycles / (be->chip.clock_khz * 1000.0);
 	char use[16] = "-";
 
 	if (im->systolic && im->macs)
 		snprintf(use, sizeof(use), "%.1f", 100.0 * be_peak_share(be, im->macs, im->cycles));
-	fprintf(f, "  %-36.36s %4d %4d %4d %12llu %10.1f %8.2f %8s  %s", im->name,
-		im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
+	fprintf(f, "%c %-36.36s %4d %4d %4d %12llu %10.1f %8.2f %8s  %s", kept ? '+' : ' ',
+		im->name, im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
 		(unsigned long long)im->cycles, seconds * 1e6,
 		(double)im->dram_bytes / seconds / 1e9, use, be_bound_text(im->bound));
 	print_kind(f, im, im->bound_prog);
@@ -119,33 +119,57 @@ uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, 
 	return be_load_cycles(be, im) + (times - 1) * again;
 }
 
+static void add_run(struct be_run *r, const struct uimage *im, uint64_t times, uint64_t load)
+{
+	r->exec += times * im->cycles;
+	r->dram_bytes += times * im->dram_bytes;
+	r->load += load;
+}
+
 struct be_expected be_expect(const struct backend *be, int entry)
 {
 	struct be_expected x = { .compulsory_bytes = be_compulsory(be, entry) };
+	const struct uimage *begins = NULL, *ends = NULL; /* with which a later run does */
 	uint64_t times = 1;
 	uint32_t loop = 0; /* first step of the loop */
 
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
 		const struct uimage *im;
+		uint64_t load;
 
-		if (s->kind != RDU_STEP_RUN) {
+		if (s->kind == RDU_STEP_LOOP || s->kind == RDU_STEP_END) {
 			times = s->kind == RDU_STEP_LOOP ? s->arg : 1;
 			loop = i + 1;
 			continue;
 		}
 		im = be->section[s->arg].im;
 		x.sections++;
-		x.exec += times * im->cycles;
-		x.dram_bytes += times * im->dram_bytes;
 		x.macs += times * im->macs;
-		x.load +=
-			be_loop_load_cycles(be, im, times, i == loop && s[1].kind == RDU_STEP_END);
+		load = be_loop_load_cycles(be, im, times, i == loop && s[1].kind == RDU_STEP_END);
+		add_run(&x.first, im, times, load);
+		if (s->kind == RDU_STEP_RUN) {
+			add_run(&x.later, im, times, load);
+			begins = begins ? begins : im;
+			ends = im;
+		}
 		for (int u = 0; u < 3; u++)
 			if (im->used[u] > x.used[u])
 				x.used[u] = im->used[u];
 	}
+	if (begins && begins == ends) /* it is loaded */
+		x.later.load -= rdu_pload_cycles(&be->chip, begins->size);
 	return x;
+}
+
+static void print_run(const struct backend *be, FILE *f, const char *which, const struct be_run *r)
+{
+	fprintf(f,
+		"  %-11s execute %llu cycles, program and argument load %llu cycles, %.2f MB "
+		"off-chip: %.1f us\n",
+		which, (unsigned long long)r->exec, (unsigned long long)r->load,
+		(double)r->dram_bytes / 1e6,
+		(double)(r->exec + r->load) / be->chip.clock_khz * 1000.0);
 }
 
 static void print_report(const struct backend *be, FILE *f)
@@ -160,18 +184,17 @@ static void print_report(const struct backend *be, FILE *f)
 		for (uint32_t i = 0; i < be->entry[e].num_steps; i++) {
 			const struct rdu_prog_step *s = &be->step[be->entry[e].first_step + i];
 
-			if (s->kind == RDU_STEP_RUN)
-				print_section(be, f, be->section[s->arg].im);
+			if (s->kind == RDU_STEP_RUN || s->kind == RDU_STEP_KEEP)
+				print_section(be, f, be->section[s->arg].im,
+					      s->kind == RDU_STEP_KEEP);
 		}
+		print_run(be, f, "first run:", &x.first);
+		print_run(be, f, "later runs:", &x.later);
 		fprintf(f,
-			"  execute %llu cycles, program and argument load %llu cycles, %.2f MB "
-			"off-chip: %.1f us\n"
-			"  compulsory %.2f MB off-chip; %.1f %% of peak, loads included\n",
-			(unsigned long long)x.exec, (unsigned long long)x.load,
-			(double)x.dram_bytes / 1e6,
-			(double)(x.exec + x.load) / be->chip.clock_khz * 1000.0,
+			"  compulsory %.2f MB off-chip; %.1f %% of peak, loads included (first "
+			"run)\n",
 			(double)x.compulsory_bytes / 1e6,
-			100.0 * be_peak_share(be, x.macs, x.exec + x.load));
+			100.0 * be_peak_share(be, x.macs, x.first.exec + x.first.load));
 	}
 	for (int i = 0; i < be->num_notes; i++)
 		fprintf(f, "%snote: %s\n", i ? "" : "\n", be->note[i]);
@@ -182,7 +205,10 @@ static void print_report(const struct backend *be, FILE *f)
 		"and\n"
 		"states, and written to results, weights and states, each byte once. Of the nests\n"
 		"that a section holds: their units (AGCU: programs), and the cycles in which the\n"
-		"busiest of their stages works. Cycles are modelled, at %.3f GHz%s.\n",
+		"busiest of their stages works. A section marked + brings weights into "
+		"scratchpads; a\n"
+		"later run on the same tiles, with nothing else in between, leaves it out. "
+		"Cycles are modelled, at %.3f GHz%s.\n",
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 
@@ -195,10 +221,11 @@ void be_summary(const struct backend *be, FILE *f)
 
 		fprintf(f,
 			"  %-12s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %.1f us "
-			"(modelled)\n",
+			"(modelled), later runs %.1f us\n",
 			be->entry[e].name, x.sections, x.sections == 1 ? "" : "s",
 			x.used[RDU_UNIT_PCU], x.used[RDU_UNIT_PMU], x.used[RDU_UNIT_AGCU],
-			(double)(x.exec + x.load) / be->chip.clock_khz * 1000.0);
+			(double)(x.first.exec + x.first.load) / be->chip.clock_khz * 1000.0,
+			(double)(x.later.exec + x.later.load) / be->chip.clock_khz * 1000.0);
 	}
 }
 

@@ -23,7 +23,8 @@ static void put_units(struct json *j, const int used[3])
 	json_end(j, '}');
 }
 
-static void put_section(struct json *j, const struct backend *be, const struct be_section *s)
+static void put_section(struct json *j, const struct backend *be, const struct be_section *s,
+			bool kept)
 {
 	const struct uimage *im = s->im;
 
@@ -40,7 +41,15 @@ static void put_section(struct json *j, const struct backend *be, const struct b
 	json_integer(j, "macs", (long long)im->macs);
 	json_number(j, "peak_share", be_peak_share(be, im->macs, im->cycles));
 	json_string(j, "bound", be_bound_text(im->bound));
+	json_bool(j, "kept", kept);
 	json_end(j, '}');
+}
+
+static void put_run(struct json *j, const struct be_run *r)
+{
+	json_integer(j, "exec_cycles", (long long)r->exec);
+	json_integer(j, "load_cycles", (long long)r->load);
+	json_integer(j, "dram_bytes", (long long)r->dram_bytes);
 }
 
 static void put_entry(struct json *j, const struct backend *be, int entry)
@@ -50,18 +59,19 @@ static void put_entry(struct json *j, const struct backend *be, int entry)
 	json_begin(j, NULL, '{');
 	json_string(j, "name", be->entry[entry].name);
 	json_integer(j, "sections", x.sections);
-	json_integer(j, "exec_cycles", (long long)x.exec);
-	json_integer(j, "load_cycles", (long long)x.load);
-	json_integer(j, "dram_bytes", (long long)x.dram_bytes);
+	put_run(j, &x.first);
+	json_begin(j, "later", '{');
+	put_run(j, &x.later);
+	json_end(j, '}');
 	json_integer(j, "compulsory_bytes", (long long)x.compulsory_bytes);
 	json_integer(j, "macs", (long long)x.macs);
-	json_number(j, "peak_share", be_peak_share(be, x.macs, x.exec + x.load));
+	json_number(j, "peak_share", be_peak_share(be, x.macs, x.first.exec + x.first.load));
 	json_begin(j, "section_list", '[');
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
 
-		if (s->kind == RDU_STEP_RUN)
-			put_section(j, be, &be->section[s->arg]);
+		if (s->kind == RDU_STEP_RUN || s->kind == RDU_STEP_KEEP)
+			put_section(j, be, &be->section[s->arg], s->kind == RDU_STEP_KEEP);
 	}
 	json_end(j, ']');
 	json_end(j, '}');

@@ -6,6 +6,7 @@
  * read its parts reads a copy in memory instead; a tensor that no nest can read there is no
  * longer resident.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
@@ -450,15 +451,31 @@ static bool meets_group(const int *grouped, const struct uses *s)
 	return s->num && grouped[s->u[s->num - 1].nest + 1] > grouped[s->u[0].nest];
 }
 
-/* Words that the loop of a nest holds. */
-static double held_words(const struct backend *be, const struct module_entry *e, int loop)
+/* Words that a loop of the entry holds, or those that are kept (0). */
+static double words_of(const struct backend *be, const struct module_entry *e, int loop)
 {
 	double sum = 0;
 
-	for (int i = 0; i < be->num_holds; i++)
-		if (hold_in(e, &be->hold[i]) && be->hold[i].reader->loop == loop)
-			sum += (double)be_words(be->hold[i].to);
+	for (int i = 0; i < be->num_holds; i++) {
+		const struct hold *h = &be->hold[i];
+
+		if (hold_in(e, h) && (h->kept ? 0 : h->reader->loop) == loop)
+			sum += (double)be_words(h->to);
+	}
 	return sum;
+}
+
+/* Words that lie in scratchpads together with what h holds, at most. */
+static double held_words(const struct backend *be, const struct module_entry *e,
+			 const struct hold *h)
+{
+	double most = 0;
+
+	if (!h->kept)
+		return words_of(be, e, 0) + words_of(be, e, h->reader->loop);
+	for (int loop = 1; loop <= e->num_loops; loop++)
+		most = fmax(most, words_of(be, e, loop));
+	return words_of(be, e, 0) + most;
 }
 
 /* Scratchpads for what is held in loops, shared out by size. How the tiles lie in them is their
@@ -475,17 +492,21 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 			continue;
 		while (e->nests[first] != h->fill)
 			first++;
-		*r = (struct residence){ .resident = true, .held = true, .first = first };
+		*r = (struct residence){
+			.resident = true, .held = true, .kept = h->kept, .first = first
+		};
 		for (r->last = first; e->nests[r->last] != h->reader; r->last++)
 			;
-		r->last = stays_until(e, first, r->last);
+		r->last = h->kept ? e->num_nests - 1 : stays_until(e, first, r->last);
 		r->words = (int64_t)words;
 		r->num_readers = 1;
-		r->num_parts = (int)(most * words / held_words(be, e, h->reader->loop));
+		r->num_parts = (int)fmax(1, most * words / held_words(be, e, h));
+		if (h->pmus)
+			r->num_parts = h->pmus;
 		if (!r->num_parts || !find_pmus(p, r, p->num - most, p->num)) {
 			for (be->at = 0; e->nests[be->at] != h->reader; be->at++)
 				;
-			be_error(be, "%s: no scratchpads for %s, which its loop reads",
+			be_error(be, "%s: no scratchpads for %s, which it reads again and again",
 				 h->reader->name, h->from->name);
 			return false;
 		}
@@ -569,6 +590,8 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 			if (r->first < 0)
 				r->first = r->last = k;
 			r->last = (int)max64(r->last, stays_until(e, r->first, k));
+			if (r->kept)
+				r->last = e->num_nests - 1;
 		}
 	}
 	return true;

@@ -624,8 +624,15 @@ struct drm_rdu_job_run {
 	__u64 trace_va;
 	/** @trace_size: Bytes at @trace_va; zero: no trace. */
 	__u32 trace_size;
-	/** @pad: Must be zero. */
-	__u32 pad;
+	/**
+	 * @epoch: What the program keeps on the tiles from run to run (KEEP steps
+	 * in its schedule) may be used by a later run of it, in this context and
+	 * with the same epoch, if in between nothing but this context's jobs, at
+	 * the addresses they name, changes the memory that it came from. Zero:
+	 * nothing is kept. Since driver 1.3; a card older than interface 1.3 keeps
+	 * nothing.
+	 */
+	__u32 epoch;
 };
 
 /** struct drm_rdu_job_copy - DRM_RDU_JOB_COPY */
