@@ -137,39 +137,98 @@ static int cross_entropy(struct graph *g, struct value *x, struct value *labels)
 	return 0;
 }
 
+/* A loss of the first result and of what it should be, and its gradient: internal operators. */
+static int loss_of_target(struct graph *g, struct value *x, const char *op)
+{
+	struct value *target = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
+
+	if (!target)
+		return -1;
+	g->loss = graph_op2(g, op, "loss", x, target);
+	x->grad = g->loss ? graph_op2(g, graph_format(g, "%sGrad", op), "loss.grad", x, target)
+			  : NULL;
+	return x->grad ? 0 : -1;
+}
+
+static int loss_of_labels(struct graph *g, struct value *x)
+{
+	struct value *labels;
+
+	if (x->ndim < 2)
+		return graph_error(g,
+				   "softmax_cross_entropy needs logits [N, ..., C], '%s' has "
+				   "shape %s",
+				   x->name, value_shape_text(g, x));
+	labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
+	g->num_classes = x->dim[x->ndim - 1];
+	return labels ? cross_entropy(g, x, labels) : -1;
+}
+
+/* The loss is a result of the model: the one called loss, or the only one. */
+static int loss_of_model(struct graph *g)
+{
+	struct graph_output *o = NULL;
+	struct node *n;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		if (!strcmp(g->outputs[i].name, "loss") || g->num_outputs == 1)
+			o = &g->outputs[i];
+	if (!o)
+		return graph_error(g, "the model has %d outputs, and none is called 'loss'",
+				   g->num_outputs);
+	if (value_count(o->value) != 1 || o->value->dtype != RDU_DT_F32)
+		return graph_error(g, "output '%s' is no loss: it is %s%s, not one float", o->name,
+				   dtype_name(o->value->dtype), value_shape_text(g, o->value));
+	if (!o->value->needs_grad)
+		return graph_error(g, "no weight has influence on '%s'", o->name);
+	if (strcmp(o->name, "loss") && check_name(g, "loss"))
+		return -1;
+	n = node_new(g, "Ones", "loss.grad");
+	node_input(g, n, o->value);
+	o->value->grad = graph_finish(g, n);
+	n = node_new(g, "Loss", "loss");
+	node_input(g, n, o->value);
+	if (!strcmp(o->name, "loss")) /* the name is that of the loss of all entry points */
+		o->value->name = graph_strdup(g, "loss.value");
+	g->loss = graph_finish(g, n);
+	if (g->loss && !strcmp(o->name, "loss"))
+		o->value = g->loss;
+	return g->loss ? 0 : -1;
+}
+
+const char *const train_losses[] = { "softmax_cross_entropy",
+				     "mse",
+				     "binary_cross_entropy",
+				     "binary_cross_entropy_with_logits",
+				     "graph",
+				     NULL };
+
 static int make_loss(struct graph *g, const char *loss)
 {
-	struct value *x = g->outputs[0].value, *labels;
-	const char *const names[] = { "logits" };
+	struct value *x = g->outputs[0].value;
+	int ret;
 
 	/* Of several outputs the one called logits; else the first. */
 	for (int i = 0; i < g->num_outputs; i++)
-		if (!strcmp(g->outputs[i].name, names[0]))
+		if (!strcmp(g->outputs[i].name, "logits"))
 			x = g->outputs[i].value;
-	if (!x->needs_grad)
-		return graph_error(g, "no weight has influence on '%s'", g->outputs[0].name);
-	if (!strcmp(loss, "softmax_cross_entropy")) {
-		if (x->ndim < 2)
-			return graph_error(g,
-					   "softmax_cross_entropy needs logits [N, ..., C], "
-					   "'%s' has shape %s",
-					   x->name, value_shape_text(g, x));
-		labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
-		if (!labels)
-			return -1;
-		if (cross_entropy(g, x, labels))
-			return -1;
-	} else if (!strcmp(loss, "mse")) {
-		labels = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
-		if (!labels)
-			return -1;
-		g->loss = graph_op2(g, "MeanSquaredError", "loss", x, labels);
-		x->grad = g->loss ? graph_op2(g, "MeanSquaredErrorGrad", "loss.grad", x, labels)
-				  : NULL;
-	} else {
-		return graph_error(g, "loss '%s': there are softmax_cross_entropy and mse", loss);
-	}
-	if (!x->grad || check_name(g, "loss"))
+	if (!strcmp(loss, "graph"))
+		ret = loss_of_model(g);
+	else if (check_name(g, "loss"))
+		ret = -1;
+	else if (!x->needs_grad)
+		ret = graph_error(g, "no weight has influence on '%s'", g->outputs[0].name);
+	else if (!strcmp(loss, "softmax_cross_entropy"))
+		ret = loss_of_labels(g, x);
+	else if (!strcmp(loss, "mse"))
+		ret = loss_of_target(g, x, "MeanSquaredError");
+	else if (!strcmp(loss, "binary_cross_entropy"))
+		ret = loss_of_target(g, x, "BinaryCrossEntropy");
+	else if (!strcmp(loss, "binary_cross_entropy_with_logits"))
+		ret = loss_of_target(g, x, "BinaryCrossEntropyLogits");
+	else
+		ret = graph_error(g, "internal: there is no loss '%s'", loss);
+	if (ret)
 		return -1;
 	g->loss->name = graph_strdup(g, "loss");
 	return 0;

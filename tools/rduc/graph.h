@@ -184,6 +184,7 @@ struct graph {
 	/* differentiate: nodes[0 .. num_forward) are the forward graph */
 	int num_forward;
 	struct value *loss;
+	int64_t num_classes; /* that labels can be of; 0: there are no labels */
 	int num_updates;
 	struct value **updates;
 	bool in_body; /* between body_begin() and body_end() */
@@ -387,12 +388,13 @@ void graph_mark(struct graph *g, struct value *const *roots, int num_roots);
 enum optimizer { OPT_SGD, OPT_MOMENTUM, OPT_ADAM, OPT_ADAMW };
 
 struct train_options {
-	const char *loss; /* softmax_cross_entropy, mse */
+	const char *loss; /* of train_losses[] */
 	enum optimizer optimizer;
 	float momentum, beta1, beta2, epsilon, weight_decay;
 };
 
 /* differentiate.c */
+extern const char *const train_losses[]; /* up to NULL */
 int graph_differentiate(struct graph *g, const struct train_options *opt);
 int graph_add_grad(struct graph *g, struct value *v, struct value *grad);
 /* A node for the gradient of n's first input; inputs and attributes are to come. */
@@ -400,7 +402,7 @@ struct node *grad_node(struct graph *g, struct node *n, const char *op);
 /* It is complete: what it makes is v's gradient. 0, or -1. */
 int grad_finish(struct graph *g, struct node *m, struct value *v);
 
-/* patterns.c: entry points forward and, if differentiated, train_step. */
+/* patterns.c: entry points forward and, if differentiated, train_step and evaluate. */
 struct module *graph_patterns(struct graph *g);
 int graph_lower_node(struct lower *l, struct node *n);
 

@@ -13,7 +13,6 @@ static const char *const levels[] = { "0", "1", "2", "3" };
 static const char *const precisions[] = { "bf16", "fp32" };
 static const char *const whens[] = { "auto", "always", "never" };
 static const char *const switches[] = { "0", "1" };
-static const char *const losses[] = { "softmax_cross_entropy", "mse" };
 
 /* An option that is being set. */
 struct setting {
@@ -188,10 +187,13 @@ static int set_memory(const struct setting *o)
 
 static int set_loss(const struct setting *o)
 {
-	int n = WORD(o, losses);
+	int num = 0, n;
 
+	while (train_losses[num])
+		num++;
+	n = word(o, train_losses, num);
 	if (n >= 0)
-		o->s->training.loss = losses[n];
+		o->s->training.loss = train_losses[n];
 	return n < 0 ? n : 0;
 }
 
@@ -275,7 +277,7 @@ const char *settings_optimizer(const struct settings *s)
 void settings_init(struct settings *s)
 {
 	*s = (struct settings){ .opt = { .opt = 1 },
-				.training = { .loss = losses[0],
+				.training = { .loss = train_losses[0],
 					      .momentum = 0.9f,
 					      .beta1 = 0.9f,
 					      .beta2 = 0.999f,

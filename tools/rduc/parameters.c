@@ -56,6 +56,12 @@ static bool is_recurrent(const char *op)
 	return one_of(op, (const char *const[]){ "LSTM", "GRU", "RNN", NULL });
 }
 
+static bool is_loss(const char *op)
+{
+	return one_of(op, (const char *const[]){ "NegativeLogLikelihoodLoss",
+						 "SoftmaxCrossEntropyLoss", NULL });
+}
+
 static bool is_contraction(const char *op)
 {
 	return one_of(op, (const char *const[]){ "Conv", "ConvTranspose", "Gemm", "MatMul",
@@ -113,7 +119,7 @@ static unsigned int role_of(const struct node *n, int k)
 		return k ? 0 : ROLE_TABLE;
 	if (!strcmp(op, "Resize") || !strcmp(op, "Upsample") || !strcmp(op, "OneHot"))
 		return k ? ROLE_STATIC : ROLE_OTHER;
-	if (n->op->stop_gradient)
+	if (n->op->stop_gradient || (k && is_loss(op))) /* weights of classes */
 		return 0;
 	if (is_arithmetic(op) && (n->out[0]->roles & TO_SOFTMAX))
 		role |= ROLE_SCORES;
