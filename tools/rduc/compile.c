@@ -171,18 +171,16 @@ static void remark(void *arg, const char *text)
 	diagnose(arg, RDUC_REMARK, text, strlen(text));
 }
 
-/* Where training isn't what PyTorch would do. */
-static void note_differences(struct rduc *c, struct graph *g)
+/* Where training isn't what PyTorch would do: nodes of an operator; passed: only those that a
+ * gradient went through. */
+static void note_difference(struct rduc *c, struct graph *g, const char *op, bool passed,
+			    const char *what)
 {
 	for (int i = 0; i < g->num_nodes; i++) {
 		const struct node *n = g->nodes[i];
-		const char *what = !strcmp(n->op->name, "Dropout") ? "drops nothing here"
-				   : !strcmp(n->op->name, "Round")
-					   ? "is straight-through here; PyTorch's gradient is 0"
-					   : NULL;
 
-		if (what)
-			note(c, graph_format(g, "node '%s' (%s) %s", n->name, n->op->name, what));
+		if (!strcmp(n->op->name, op) && (!passed || n->out[0]->grad))
+			note(c, graph_format(g, "node '%s' (%s) %s", n->name, op, what));
 	}
 }
 
@@ -311,7 +309,7 @@ static struct module *front(struct run *r, struct graph *g)
 		graph_print(g, r->log);
 	note_defaults(c, g);
 	if (c->set.train)
-		note_differences(c, g);
+		note_difference(c, g, "Dropout", false, "drops nothing here");
 	progress_say(&c->progress, "simplify");
 	if (graph_simplify(g))
 		return NULL;
@@ -321,6 +319,8 @@ static struct module *front(struct run *r, struct graph *g)
 		progress_say(&c->progress, "differentiate");
 		if (graph_differentiate(g, &c->set.training))
 			return NULL;
+		note_difference(c, g, "Round", true,
+				"is straight-through here; PyTorch's gradient is 0");
 		if (prints(c, "differentiate"))
 			graph_print(g, r->log);
 	}

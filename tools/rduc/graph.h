@@ -397,6 +397,8 @@ struct train_options {
 extern const char *const train_losses[]; /* up to NULL */
 int graph_differentiate(struct graph *g, const struct train_options *opt);
 int graph_add_grad(struct graph *g, struct value *v, struct value *grad);
+/* Hands the gradient of a node's results on to its inputs. */
+int node_gradient(struct graph *g, struct node *n);
 /* A node for the gradient of n's first input; inputs and attributes are to come. */
 struct node *grad_node(struct graph *g, struct node *n, const char *op);
 /* It is complete: what it makes is v's gradient. 0, or -1. */
