@@ -44,6 +44,83 @@ def gpt(layers, n):
     return run
 
 
+# ---- llama, bitnet, matmulfree ------------------------------------------------------------------
+
+
+def rms_norm(w, name, x, epsilon):
+    return w[name + ".weight"] * (x * (1 / (x.pow(2).mean(-1, keepdim=True) + epsilon).sqrt()))
+
+
+def through(x, q):
+    """The value of q, and the gradient of x."""
+    return x + (q - x).detach()
+
+
+def bit_linear(w, name, x):
+    """BitNet b1.58, as its authors' training code has it."""
+    x, m = rms_norm(w, name + ".norm", x, 1e-8), w[name + ".weight"]
+    s = 127 / x.abs().max(-1, keepdim=True).values.clamp(min=1e-5)
+    t = 1 / m.abs().mean().clamp(min=1e-5)
+    return through(x, (x * s).round().clamp(-128, 127) / s) @ through(m, (m * t).round().clamp(-1, 1) / t).T
+
+
+def linear(w, name, x):
+    return x @ w[name + ".weight"].T
+
+
+def llama(layers, n, kv, product=linear):
+    def rotate(x):
+        d = x.shape[-1]
+        a = torch.arange(x.shape[2])[:, None] / 10000 ** (torch.arange(0, d, 2, dtype=torch.float64) / d)
+        c, s = a.cos().float(), a.sin().float()
+        x, y = x.chunk(2, -1)
+        return torch.cat((x * c - y * s, y * c + x * s), -1)
+
+    def run(w, x):
+        y = w["embed_tokens.weight"][x["input_ids"]]
+        for i in range(layers):
+            h = f"layers.{i}."
+            z = rms_norm(w, h + "input_layernorm", y, 1e-6)
+            q, k, v = (heads(product(w, f"{h}self_attn.{p}_proj", z), m) for p, m in zip("qkv", (n, kv, kv)))
+            q, k = rotate(q), rotate(k)
+            k, v = k.repeat_interleave(n // kv, 1), v.repeat_interleave(n // kv, 1)
+            score = q @ k.transpose(2, 3) / q.shape[-1] ** 0.5
+            score = score.masked_fill(~torch.ones(score.shape[-2:], dtype=torch.bool).tril(), -float("inf"))
+            z = (score.softmax(-1) @ v).transpose(1, 2).flatten(2)
+            y = y + product(w, h + "self_attn.o_proj", z)
+            z = rms_norm(w, h + "post_attention_layernorm", y, 1e-6)
+            z = F.silu(product(w, h + "mlp.gate_proj", z)) * product(w, h + "mlp.up_proj", z)
+            y = y + product(w, h + "mlp.down_proj", z)
+        return linear(w, "lm_head", rms_norm(w, "norm", y, 1e-6))
+    return run
+
+
+def matmulfree(layers):
+    def mlgru(w, h, x, bound):
+        f, i, g = (bit_linear(w, f"{h}.{p}_proj", x) for p in "fig")
+        f = bound + (1 - bound) * f.sigmoid()
+        i = F.silu(i) * (1 - f)
+        state, states = torch.zeros_like(x[:, 0]), []
+        for t in range(x.shape[1]):
+            state = f[:, t] * state + i[:, t]
+            states.append(state)
+        return bit_linear(w, h + ".o_proj", rms_norm(w, h + ".g_norm", g, 1e-5) * F.silu(torch.stack(states, 1)))
+
+    def run(w, x):
+        y = w["embed_tokens.weight"][x["input_ids"]]
+        bounds = [0.0]
+        if layers > 1:
+            p = w["lower_bounds"].softmax(0)
+            bounds = p.cumsum(0) - p[0]
+        for i in range(layers):
+            h = f"layers.{i}."
+            y = y + mlgru(w, h + "attn", rms_norm(w, h + "attn_norm", y, 1e-6), bounds[i] if i else 0.0)
+            g, u = bit_linear(w, h + "mlp.gate_proj", rms_norm(w, h + "mlp_norm", y, 1e-6)).chunk(2, -1)
+            y = y + bit_linear(w, h + "mlp.down_proj", F.silu(g) * u)
+        return bit_linear(w, "lm_head", rms_norm(w, "norm", y, 1e-6))
+    return run
+
+
 def attention(causal):
     def run(w, x):
         q, k, v = (x["x"] @ w[f"{p}_proj.weight"] for p in "qkv")

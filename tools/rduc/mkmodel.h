@@ -54,7 +54,7 @@ struct mk_family {
 };
 
 /* The families, by file; each array ends with one without a name. */
-extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[];
+extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[], mk_llama[];
 
 /* ---- options: the family's own only ---------------------------------------- */
 
@@ -77,6 +77,10 @@ const char *mk_input(struct mk *m, const char *name, int dtype, int ndim, const 
 const char *mk_weight(struct mk *m, const char *name, int ndim, const int64_t *dim, double bound);
 /* Every element the same: scales and shifts before training. */
 const char *mk_filled(struct mk *m, const char *name, int ndim, const int64_t *dim, double value);
+/* These numbers. */
+const char *mk_table(struct mk *m, const char *name, int ndim, const int64_t *dim, const double *v);
+/* Zeros that are not trained: a Constant node's. */
+const char *mk_zeros(struct mk *m, const char *scope, int ndim, const int64_t *dim);
 /* An initializer of bool that says which keys a query sees: [1, 1, T, T], lower triangle. */
 const char *mk_causal_mask(struct mk *m, const char *name, int64_t length);
 
@@ -102,6 +106,13 @@ const char *mk_ints(struct mk *m, const char *scope, int ndim, const int64_t *v,
 const char *mk_scalar(struct mk *m, const char *scope, double v);
 /* The graph's output: the value gets this name. */
 void mk_output(struct mk *m, const char *name, const char *value, int ndim, const int64_t *dim);
+
+/*
+ * What is built between the two calls is the body of a Scan or Loop node: its inputs and outputs
+ * are the body's. `around` keeps the graph that it is in.
+ */
+void mk_body_begin(struct mk *m, Onnx__GraphProto *around);
+void mk_body_end(struct mk *m, const Onnx__GraphProto *around, Onnx__NodeProto *n);
 
 /* ---- what several families are made of ---------------------------------------- */
 

@@ -157,6 +157,15 @@ const char *mk_filled(struct mk *m, const char *name, int ndim, const int64_t *d
 	return initializer(m, t);
 }
 
+const char *mk_table(struct mk *m, const char *name, int ndim, const int64_t *dim, const double *v)
+{
+	Onnx__TensorProto *t = tensor(m, name, m->dtype, ndim, dim);
+
+	for (size_t i = 0; i < num_elements(t); i++)
+		set_element(t, i, (float)v[i]);
+	return initializer(m, t);
+}
+
 const char *mk_causal_mask(struct mk *m, const char *name, int64_t length)
 {
 	Onnx__TensorProto *t = tensor(m, name, RDU_DT_BOOL, DIMS(1, 1, length, length));
@@ -268,6 +277,28 @@ const char *mk_scalar(struct mk *m, const char *scope, double v)
 
 	set_element(t, 0, (float)v);
 	return constant(m, scope, t);
+}
+
+const char *mk_zeros(struct mk *m, const char *scope, int ndim, const int64_t *dim)
+{
+	return constant(m, scope, tensor(m, "", m->dtype, ndim, dim));
+}
+
+void mk_body_begin(struct mk *m, Onnx__GraphProto *around)
+{
+	*around = m->graph;
+	onnx__graph_proto__init(&m->graph);
+}
+
+void mk_body_end(struct mk *m, const Onnx__GraphProto *around, Onnx__NodeProto *n)
+{
+	Onnx__AttributeProto *a =
+		attribute(n, "body", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH);
+
+	a->g = xmalloc(sizeof(*a->g));
+	*a->g = m->graph;
+	a->g->name = mk_text("%s.body", n->name);
+	m->graph = *around;
 }
 
 void mk_output(struct mk *m, const char *name, const char *value, int ndim, const int64_t *dim)
