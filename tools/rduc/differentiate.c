@@ -284,6 +284,60 @@ static int finish_update(struct graph *g, struct node *n, int num, struct value 
 	return graph_process(g, n);
 }
 
+/*
+ * A step is of several batches: accumulate_step adds a batch's gradient to a state W.gradient;
+ * train_step, the last one, takes the mean of that and of its own, and makes it 0 again.
+ */
+static int accumulate(struct graph *g, const struct train_options *opt, struct value *w)
+{
+	struct value *sum =
+		new_state(g, graph_format(g, "%.200s.gradient", w->name), w->ndim, w->dim);
+	struct node *add = node_new(g, "GradientSum", graph_format(g, "%.200s.sum", w->name));
+	struct node *mean = node_new(g, "GradientMean", graph_format(g, "%.200s.mean", w->name));
+
+	node_input(g, add, w->grad);
+	node_input(g, add, sum);
+	if (finish_update(g, add, 1, &sum))
+		return -1;
+	g->accumulations[g->num_accumulations++] = g->updates[--g->num_updates];
+	node_input(g, mean, w->grad);
+	node_input(g, mean, sum);
+	node_attr_f(g, mean, "share", (float)(1.0 / (double)opt->accumulate));
+	if (finish_update(g, mean, 2, (struct value *[]){ NULL, sum }))
+		return -1;
+	w->grad = mean->out[0];
+	return 0;
+}
+
+/* All gradients, times the same number, so that their norm is at most clip_norm. */
+static int clip(struct graph *g, const struct train_options *opt, int num, struct value *const *w)
+{
+	struct value *sum = NULL, *scale;
+	struct node *n;
+
+	for (int i = 0; i < num; i++) {
+		n = node_new(g, "SquareSum", graph_format(g, "%.200s.squares", w[i]->name));
+		node_input(g, n, w[i]->grad);
+		if (sum)
+			node_input(g, n, sum);
+		sum = graph_finish(g, n);
+		if (!sum)
+			return -1;
+	}
+	n = node_new(g, "ClipScale", "clip");
+	node_input(g, n, sum);
+	node_attr_f(g, n, "norm", opt->clip_norm);
+	scale = graph_finish(g, n);
+	for (int i = 0; scale && i < num; i++) {
+		w[i]->grad =
+			graph_op2(g, "ScaledGradient",
+				  graph_format(g, "%.200s.clipped", w[i]->name), w[i]->grad, scale);
+		if (!w[i]->grad)
+			return -1;
+	}
+	return scale ? 0 : -1;
+}
+
 static int make_update(struct graph *g, const struct train_options *opt, struct value *w,
 		       struct value *lr, struct value *const *correction)
 {
@@ -296,7 +350,7 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	node_input(g, n, w->grad);
 	node_input(g, n, w);
 	node_input(g, n, lr);
-	node_attr_f(g, n, "weight_decay", opt->weight_decay);
+	node_attr_f(g, n, "weight_decay", w->no_decay ? 0 : opt->weight_decay);
 	if (opt->optimizer == OPT_MOMENTUM) {
 		of[num++] =
 			new_state(g, graph_format(g, "%.200s.velocity", w->name), w->ndim, w->dim);
@@ -337,7 +391,8 @@ static bool relu_of_pool(struct graph *g, struct node *n)
 int graph_differentiate(struct graph *g, const struct train_options *opt)
 {
 	struct value *lr, *correction[2] = { NULL, NULL };
-	int num_values = g->num_values, num_weights = 0;
+	int num_values = g->num_values, num_weights = 0, num = 0;
+	struct value **weights; /* those that a gradient reaches */
 	int64_t one = 1;
 
 	g->num_forward = g->num_nodes;
@@ -351,7 +406,9 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	}
 	if (!num_weights)
 		return graph_error(g, "the model has no weights to train");
-	g->updates = graph_alloc(g, (3 * num_weights + 1) * sizeof(*g->updates));
+	g->updates = graph_alloc(g, (4 * num_weights + 1) * sizeof(*g->updates));
+	g->accumulations = graph_alloc(g, num_weights * sizeof(*g->accumulations));
+	weights = graph_alloc(g, num_weights * sizeof(*weights));
 	if (find_needs(g) || make_loss(g, opt->loss))
 		return -1;
 	for (int i = g->num_forward - 1; i >= 0; i--) {
@@ -365,6 +422,17 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 		if (node_gradient(g, n))
 			return -1;
 	}
+	for (int i = 0; i < num_values; i++) {
+		struct value *v = g->values[i];
+
+		if (v->kind != TENSOR_WEIGHT || !v->trainable || !v->needs_grad || !v->grad)
+			continue;
+		weights[num++] = v;
+		if (opt->accumulate > 1 && accumulate(g, opt, v))
+			return -1;
+	}
+	if (opt->clip_norm > 0 && num && clip(g, opt, num, weights))
+		return -1;
 	lr = new_input(g, "lr", RDU_DT_F32, 1, &one);
 	if (!lr)
 		return -1;
@@ -380,12 +448,8 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 		correction[0] = n->out[1];
 		correction[1] = n->out[2];
 	}
-	for (int i = 0; i < num_values; i++) {
-		struct value *v = g->values[i];
-
-		if (v->kind == TENSOR_WEIGHT && v->trainable && v->needs_grad && v->grad &&
-		    make_update(g, opt, v, lr, correction))
+	for (int i = 0; i < num; i++)
+		if (make_update(g, opt, weights[i], lr, correction))
 			return -1;
-	}
 	return 0;
 }

@@ -38,6 +38,9 @@ static const char usage[] =
 	"    --optimizer sgd|momentum|adam|adamw  (sgd)\n"
 	"    --momentum F (0.9) --beta1 F (0.9) --beta2 F (0.999) --epsilon F (1e-8)\n"
 	"    --weight-decay F (0; adamw: 0.01)\n"
+	"    --no-decay PATTERN,...               weights that do not decay\n"
+	"    --clip-norm F                        most that the norm of all gradients may be\n"
+	"    --accumulate N (1)                   batches of a step: the mean of their gradients\n"
 	"    --train-only PATTERN,... --freeze PATTERN,...  weights to train, not to train\n"
 	"  --weights FILE       take weights from this program file into the ONNX model\n"
 	"  --report FILE        what each section costs, and what bounds it\n"
@@ -76,6 +79,9 @@ static const struct option options[] = {
 	{ "beta2", VALUE },
 	{ "epsilon", VALUE },
 	{ "weight-decay", VALUE },
+	{ "no-decay", VALUE },
+	{ "clip-norm", VALUE },
+	{ "accumulate", VALUE },
 	{ "freeze", VALUE },
 	{ "train-only", VALUE },
 	{ "print-after", VALUE },

@@ -216,7 +216,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 	} reals[] = { { "momentum", 0, 1, &t->momentum },
 		      { "beta1", 0, 0.999999f, &t->beta1 },
 		      { "beta2", 0, 0.999999f, &t->beta2 },
-		      { "epsilon", 0, 1, &t->epsilon } };
+		      { "epsilon", 0, 1, &t->epsilon },
+		      { "clip-norm", 1e-12f, 1e12f, &t->clip_norm } };
 	const struct {
 		const char *name;
 		int (*set)(const struct setting *o);
@@ -243,6 +244,10 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 			return text(&o, texts[i].to);
 	if (!strcmp(name, "batch"))
 		return number(&o, value, 1, INT32_MAX, &s->import.batch);
+	if (!strcmp(name, "accumulate"))
+		return number(&o, value, 1, 1 << 20, &t->accumulate);
+	if (!strcmp(name, "no-decay"))
+		return patterns(&o, &s->no_decay, &s->import.no_decay);
 	if (!strcmp(name, "freeze"))
 		return patterns(&o, &s->freeze, &s->import.freeze);
 	if (!strcmp(name, "train-only"))
@@ -298,6 +303,7 @@ void settings_free(struct settings *s)
 	free(s->shapes);
 	free_list(s->freeze, s->import.freeze.num);
 	free_list(s->train_only, s->import.train_only.num);
+	free_list(s->no_decay, s->import.no_decay.num);
 	free(s->chip);
 	free(s->name);
 	free(s->print_after);

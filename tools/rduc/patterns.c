@@ -476,6 +476,11 @@ struct module *graph_patterns(struct graph *g)
 		if (lower_entry(g, m, "train_step", "train/", roots, num, false) ||
 		    lower_entry(g, m, "evaluate", "evaluate/", roots, 1, false))
 			goto fail;
+		for (num = 0; num < g->num_accumulations; num++)
+			roots[num + 1] = g->accumulations[num];
+		if (num &&
+		    lower_entry(g, m, "accumulate_step", "accumulate/", roots, num + 1, false))
+			goto fail;
 	}
 	/* Inputs nothing reads keep their place in the interface. */
 	for (int i = 0; i < g->num_values; i++)

@@ -282,6 +282,112 @@ static int loss_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+/* ---- gradients of several batches, and their norm --------------------------------------- */
+
+/* in gradient, sum; a nest over both. */
+static struct nest *gradient_nest(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	if (!x->ndim)
+		nest_dim(nest, "i", 1, false);
+	for (int k = 0; k < n->num_in; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		if (value_same_shape(n->in[k], x))
+			access_identity(&nest->in[k]);
+	}
+	return nest;
+}
+
+static int gradient_out(struct lower *l, struct node *n, struct nest *nest, const int *e)
+{
+	for (int k = 0; k < n->num_out; k++) {
+		nest_output(nest, lower_value(l, n->out[k]), e[k]);
+		access_identity(&nest->out[k].access);
+	}
+	return lower_done(l, n, nest);
+}
+
+/* out sum + gradient */
+static int gradient_sum_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = gradient_nest(l, n);
+	int e = OP(FADD, nest_in(nest, 1), nest_in(nest, 0), -1);
+
+	return gradient_out(l, n, nest, &e);
+}
+
+/* out (sum + gradient) share, 0 */
+static int gradient_mean_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = gradient_nest(l, n);
+	int e[2] = { OP(FADD, nest_in(nest, 1), nest_in(nest, 0), -1), nest_imm_f(nest, 0) };
+
+	e[0] = OP(FMUL, e[0], nest_imm_f(nest, attr_f(n, "share", 1)), -1);
+	return gradient_out(l, n, nest, e);
+}
+
+static int both_like_infer(struct graph *g, struct node *n)
+{
+	for (int k = 0; k < n->num_out; k++)
+		if (node_shape(g, n, k, RDU_DT_F32, n->in[0]->ndim, n->in[0]->dim))
+			return -1;
+	return 0;
+}
+
+/* in gradient, [1]; out their product */
+static int scaled_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = gradient_nest(l, n);
+	int e = OP(FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
+
+	return gradient_out(l, n, nest, &e);
+}
+
+/* in x, perhaps a sum so far [1]; out sum of x^2, and of that */
+static int square_sum_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int e;
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], true);
+	if (!x->ndim)
+		nest_dim(nest, "i", 1, true);
+	if (nest_dim(nest, "one", 1, false) < 0)
+		return node_error(l->graph, n, "too many dimensions");
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
+	nest->reduce = REDUCE_ADD;
+	nest->body = OP(FMUL, nest_in(nest, 0), nest_in(nest, 0), -1);
+	e = nest_red(nest);
+	if (n->num_in > 1) {
+		nest_input(nest, lower_value(l, n->in[1]));
+		e = OP(FADD, e, nest_in(nest, 1), -1);
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	return lower_done(l, n, nest);
+}
+
+/* in square of the norm [1]; out what gradients are multiplied by: as PyTorch's clip_grad_norm_ */
+static int clip_scale_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+	int norm, scale;
+
+	nest_dim(nest, "one", 1, false);
+	nest_input(nest, lower_value(l, n->in[0]));
+	norm = OP(SQRT, nest_in(nest, 0), -1, -1);
+	scale = expr_divide(nest, nest_imm_f(nest, attr_f(n, "norm", 1)),
+			    OP(FADD, norm, nest_imm_f(nest, 1e-6f), -1));
+	nest_output(nest, lower_value(l, n->out[0]), OP(FMIN, scale, nest_imm_f(nest, 1), -1));
+	return lower_done(l, n, nest);
+}
+
 /* ---- optimizers --------------------------------------------------------------------------- */
 
 /*
@@ -439,6 +545,17 @@ const struct op ops_train[] = {
 	INTERNAL("BinaryCrossEntropyLogits", 2, 1, scalar_infer, bce_logits_pattern),
 	INTERNAL("BinaryCrossEntropyLogitsGrad", 2, 1, like_infer, bce_logits_grad_pattern),
 	INTERNAL("Loss", 1, 1, like_infer, loss_pattern),
+	INTERNAL("GradientSum", 2, 1, both_like_infer, gradient_sum_pattern),
+	INTERNAL("GradientMean", 2, 2, both_like_infer, gradient_mean_pattern),
+	INTERNAL("ScaledGradient", 2, 1, like_infer, scaled_pattern),
+	{ .name = "SquareSum",
+	  .min_in = 1,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = scalar_infer,
+	  .pattern = square_sum_pattern },
+	INTERNAL("ClipScale", 1, 1, scalar_infer, clip_scale_pattern),
 	INTERNAL("Sgd", 3, 1, update_infer, sgd_pattern),
 	INTERNAL("Momentum", 4, 2, update_infer, momentum_pattern),
 	INTERNAL("Adam", 7, 3, update_infer, adam_pattern),

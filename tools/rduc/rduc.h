@@ -91,7 +91,9 @@ const char *rduc_version(void);
  *          optimizer       sgd (default), momentum, adam, adamw
  *          momentum, beta1, beta2, epsilon, weight-decay
  *                          of the optimizer (0.9, 0.9, 0.999, 1e-8, 0; adamw: 0.01)
- *          train-only, freeze
+ *          clip-norm       most that the norm of all gradients may be (any)
+ *          accumulate      batches of a step, which takes the mean of their gradients (1)
+ *          train-only, freeze, no-decay
  *                          names of weights, or patterns as of fnmatch(3), with commas
  *                          between them; each call adds some
  *          print-after     names of passes, with commas between them: rduc_set_log()
