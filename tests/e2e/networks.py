@@ -208,3 +208,69 @@ def lstm(w, x):
     # nn.LSTM, with weights that gradients go to
     y, hn, cn = torch._VF.lstm(x["x"], (x["h0"], x["c0"]), params, True, layers, 0.0, True, False, False)
     return {"y": y, "hn": hn, "cn": cn}
+
+
+def gru(w, x):
+    layers, params = x["h0"].shape[0], []
+
+    def gates(a):  # ONNX: update, reset, hidden
+        z, r, h = a.chunk(3)
+        return torch.cat((r, z, h))
+
+    for i in range(layers):
+        params += [gates(w[f"gru.weight_ih_l{i}"][0]), gates(w[f"gru.weight_hh_l{i}"][0])]
+        params += [gates(b) for b in w[f"gru.bias_l{i}"][0].chunk(2)]
+    y, hn = torch._VF.gru(x["x"], x["h0"], params, True, layers, 0.0, True, False, False)
+    return {"y": y, "hn": hn}
+
+
+def alexnet(w, x):
+    y = x["x"]
+    for i, stride, pad, pool in ((0, 4, 2, True), (3, 1, 2, True), (6, 1, 1, False), (8, 1, 1, False), (10, 1, 1, True)):
+        y = F.relu(conv(w, f"features.{i}", y, stride=stride, padding=pad))
+        y = F.max_pool2d(y, 3, 2) if pool else y
+    y = y.flatten(1)
+    for i in (1, 4, 6):
+        y = F.linear(y if i == 1 else F.relu(y), w[f"classifier.{i}.weight"], w[f"classifier.{i}.bias"])
+    return y
+
+
+def uno(w, x):
+    def layers(path, y):
+        for i in range(sum(k.startswith(path) and k.endswith(".weight") for k in w)):
+            y = F.relu(F.linear(y, w[f"{path}{2 * i}.weight"], w[f"{path}{2 * i}.bias"]))
+        return y
+
+    y = layers("top.", torch.cat((layers("cell.", x["cell"]), layers("drug.", x["drug"]), x["dose"]), 1))
+    return F.linear(y, w["response.weight"], w["response.bias"])
+
+
+def rwkv4(layers):
+    def norm(w, name, x):
+        return F.layer_norm(x, x.shape[-1:], w[name + ".weight"], w[name + ".bias"])
+
+    def mix(w, h, what, x):
+        mu = w[f"{h}.time_mix_{what}"]
+        return x * mu + F.pad(x, (0, 0, 1, 0))[:, :-1] * (1 - mu)
+
+    def weighted(w, h, k, v):
+        """Straight from the definition, with all exponentials of a token at once."""
+        decay, bonus = -w[h + ".time_decay"].exp(), w[h + ".time_first"]
+        out = []
+        for t in range(k.shape[1]):
+            e = torch.cat([k[:, :t] + torch.arange(t - 1, -1, -1)[:, None] * decay, k[:, t:t + 1] + bonus], 1)
+            out.append((e.softmax(1) * v[:, :t + 1]).sum(1))
+        return torch.stack(out, 1)
+
+    def run(w, x):
+        y = norm(w, "blocks.0.ln0", w["emb.weight"][x["input_ids"]])
+        for i in range(layers):
+            a, f = f"blocks.{i}.att", f"blocks.{i}.ffn"
+            z = norm(w, f"blocks.{i}.ln1", y)
+            k, v, r = (linear(w, f"{a}.{n}", mix(w, a, n[0], z)) for n in ("key", "value", "receptance"))
+            y = y + linear(w, a + ".output", r.sigmoid() * weighted(w, a, k, v))
+            z = norm(w, f"blocks.{i}.ln2", y)
+            k, r = (linear(w, f"{f}.{n}", mix(w, f, n[0], z)) for n in ("key", "receptance"))
+            y = y + r.sigmoid() * linear(w, f + ".value", F.relu(k) ** 2)
+        return linear(w, "head", norm(w, "ln_out", y))
+    return run

@@ -54,7 +54,8 @@ struct mk_family {
 };
 
 /* The families, by file; each array ends with one without a name. */
-extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[], mk_llama[];
+extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[], mk_llama[],
+	mk_rwkv[], mk_uno[];
 
 /* ---- options: the family's own only ---------------------------------------- */
 
@@ -122,6 +123,12 @@ const char *mk_transpose(struct mk *m, const char *scope, const char *x, int ndi
 			 const int64_t *perm);
 /* nn.Linear on rows: Gemm with WEIGHT [out, in] and BIAS [out]. */
 const char *mk_linear(struct mk *m, const char *path, const char *x, int64_t in, int64_t out);
+/* nn.LayerNorm of the last axis. */
+const char *mk_layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
+			  int64_t width);
+/* nn.Linear without a bias, of the last axis: MatMul with a transposed WEIGHT [out, in]. */
+const char *mk_rows(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
+		    double stddev);
 /* nn.Conv2d with square kernels and a bias; gain: of its weights, against nn.Conv2d's. */
 const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
 		    int64_t kernel, int64_t stride, int64_t pad, double gain);

@@ -358,6 +358,26 @@ const char *mk_linear(struct mk *m, const char *path, const char *x, int64_t in,
 	return n->output[0];
 }
 
+const char *mk_layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
+			  int64_t width)
+{
+	const char *scale = mk_filled(m, mk_text("%s.weight", path), DIMS(width), 1);
+	const char *shift = mk_filled(m, mk_text("%s.bias", path), DIMS(width), 0);
+	Onnx__NodeProto *n = MK_SCOPED(m, scope, "LayerNormalization", x, scale, shift);
+
+	mk_attr_int(n, "axis", -1);
+	mk_attr_float(n, "epsilon", 1e-5f);
+	return n->output[0];
+}
+
+const char *mk_rows(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
+		    double stddev)
+{
+	const char *w = mk_weight(m, mk_text("%s.weight", path), DIMS(out, in), stddev * sqrt(3));
+
+	return MK_OP(m, path, "MatMul", x, mk_transpose(m, path, w, DIMS(1, 0)));
+}
+
 const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
 		    int64_t kernel, int64_t stride, int64_t pad, double gain)
 {

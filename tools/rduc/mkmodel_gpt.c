@@ -31,18 +31,6 @@ static const char *weight(struct mk *m, const char *path, int ndim, const int64_
 	return mk_weight(m, mk_text("%s.weight", path), ndim, dim, stddev * sqrt(3));
 }
 
-static const char *layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
-			      int64_t width)
-{
-	const char *scale = mk_filled(m, mk_text("%s.weight", path), DIMS(width), 1);
-	const char *shift = mk_filled(m, mk_text("%s.bias", path), DIMS(width), 0);
-	Onnx__NodeProto *n = MK_SCOPED(m, scope, "LayerNormalization", x, scale, shift);
-
-	mk_attr_int(n, "axis", -1);
-	mk_attr_float(n, "epsilon", 1e-5f);
-	return n->output[0];
-}
-
 /* The transformers library's Conv1D: rows times [in, out], and a bias. */
 static const char *product(struct mk *m, const char *scope, const char *path, const char *x,
 			   const struct sizes *s, int64_t in, int64_t out, double stddev)
@@ -126,10 +114,10 @@ static const char *block(struct mk *m, int64_t number, const char *x, const stru
 	const char *mlp = mk_text("%s/mlp", scope), *y;
 	int64_t d = s->width;
 
-	y = layer_norm(m, mk_text("%s/ln_1", scope), mk_text("%s.ln_1", path), x, d);
+	y = mk_layer_norm(m, mk_text("%s/ln_1", scope), mk_text("%s.ln_1", path), x, d);
 	y = attend(m, mk_text("%s.attn", path), mk_text("%s/attn", scope), y, s, mask, layers);
 	x = MK_OP(m, scope, "Add", y, x);
-	y = layer_norm(m, mk_text("%s/ln_2", scope), mk_text("%s.ln_2", path), x, d);
+	y = mk_layer_norm(m, mk_text("%s/ln_2", scope), mk_text("%s.ln_2", path), x, d);
 	y = product(m, mk_text("%s/c_fc", mlp), mk_text("%s.mlp.c_fc", path), y, s, d, 4 * d,
 		    STDDEV);
 	y = gelu(m, mk_text("%s/act", mlp), y);
@@ -178,7 +166,7 @@ static int make_gpt(struct mk *m)
 	x = MK_OP(m, "", "Add", MK_OP(m, "wte", "Gather", words, ids), x);
 	for (int64_t i = 0; i < layers; i++)
 		x = block(m, i, x, &s, mask, layers);
-	x = layer_norm(m, "ln_f", "ln_f", x, s.width);
+	x = mk_layer_norm(m, "ln_f", "ln_f", x, s.width);
 	x = MK_OP(m, "lm_head", "MatMul", x, mk_transpose(m, "lm_head", words, DIMS(1, 0)));
 	mk_output(m, "logits", x, DIMS(s.batch, s.length, vocab));
 	return 0;

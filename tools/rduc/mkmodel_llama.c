@@ -92,12 +92,7 @@ static const char *bit_linear(struct mk *m, const char *path, const char *x, int
 static const char *linear(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
 			  bool ternary)
 {
-	const char *w;
-
-	if (ternary)
-		return bit_linear(m, path, x, in, out);
-	w = mk_transpose(m, path, weight(m, path, DIMS(out, in)), DIMS(1, 0));
-	return MK_OP(m, path, "MatMul", x, w);
+	return ternary ? bit_linear(m, path, x, in, out) : mk_rows(m, path, x, in, out, STDDEV);
 }
 
 /* ---- attention ------------------------------------------------------------------------- */
