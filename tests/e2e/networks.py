@@ -22,7 +22,11 @@ def block(w, h, x, n):
         return F.layer_norm(x, x.shape[-1:], w[f"{h}.{name}.weight"], w[f"{h}.{name}.bias"])
 
     def product(name, x):
-        return x @ w[f"{h}.{name}.weight"] + w[f"{h}.{name}.bias"]
+        name = f"{h}.{name}."
+        if name + "mask" not in w:
+            return x @ w[name + "weight"] + w[name + "bias"]
+        return x @ (w[name + "weight"] * w[name + "mask"].detach()) + x @ w[name + "lr.u"] @ w[name + "lr.v"] + \
+            w[name + "bias"]
 
     q, k, v = product("attn.c_attn", norm("ln_1", x)).chunk(3, -1)
     x = x + product("attn.c_proj", attend(q, k, v, n, True))
