@@ -230,7 +230,8 @@ def gru(w, x):
 
 def alexnet(w, x):
     y = x["x"]
-    for i, stride, pad, pool in ((0, 4, 2, True), (3, 1, 2, True), (6, 1, 1, False), (8, 1, 1, False), (10, 1, 1, True)):
+    for i, stride, pad, pool in ((0, 4, 2, True), (3, 1, 2, True), (6, 1, 1, False), (8, 1, 1, False),
+                                 (10, 1, 1, True)):
         y = F.relu(conv(w, f"features.{i}", y, stride=stride, padding=pad))
         y = F.max_pool2d(y, 3, 2) if pool else y
     y = y.flatten(1)
@@ -278,3 +279,19 @@ def rwkv4(layers):
             y = y + r.sigmoid() * linear(w, f + ".value", F.relu(k) ** 2)
         return linear(w, "head", norm(w, "ln_out", y))
     return run
+
+
+def gnn(w, x):
+    """Means by a matrix of who has an edge to whom."""
+    y, (n, nodes) = x["x"], x["x"].shape[:2]
+    a = torch.zeros(n, nodes, nodes)
+    for g in range(n):
+        for source, target in x["edges"][g].T:
+            a[g, target, source] += 1
+    a = a / a.sum(2, keepdim=True).clamp(min=1)
+    layers = sum(k.endswith(".lin_r.weight") for k in w)
+    for i in range(layers):
+        h = f"convs.{i}."
+        y = (a @ y) @ w[h + "lin_l.weight"].T + w[h + "lin_l.bias"] + y @ w[h + "lin_r.weight"].T
+        y = F.relu(y) if i < layers - 1 else y
+    return y

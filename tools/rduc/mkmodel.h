@@ -55,7 +55,7 @@ struct mk_family {
 
 /* The families, by file; each array ends with one without a name. */
 extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[], mk_llama[],
-	mk_rwkv[], mk_uno[];
+	mk_rwkv[], mk_uno[], mk_gnn[];
 
 /* ---- options: the family's own only ---------------------------------------- */
 
@@ -101,6 +101,7 @@ Onnx__NodeProto *mk_scoped(struct mk *m, const char *scope, const char *type,
 const char *mk_more_output(Onnx__NodeProto *n); /* one more output; its name */
 void mk_attr_int(Onnx__NodeProto *n, const char *name, int64_t v);
 void mk_attr_ints(Onnx__NodeProto *n, const char *name, int num, const int64_t *v);
+void mk_attr_string(Onnx__NodeProto *n, const char *name, const char *v);
 void mk_attr_float(Onnx__NodeProto *n, const char *name, float v);
 /* Constant nodes: int64 (ndim 0: a scalar), and a scalar of the model's type. */
 const char *mk_ints(struct mk *m, const char *scope, int ndim, const int64_t *v, int64_t num);

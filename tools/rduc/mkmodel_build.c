@@ -237,6 +237,15 @@ void mk_attr_int(Onnx__NodeProto *n, const char *name, int64_t v)
 	a->i = v;
 }
 
+void mk_attr_string(Onnx__NodeProto *n, const char *name, const char *v)
+{
+	Onnx__AttributeProto *a = attribute(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+
+	a->has_s = true;
+	a->s.data = (uint8_t *)xstrdup(v);
+	a->s.len = strlen(v);
+}
+
 void mk_attr_float(Onnx__NodeProto *n, const char *name, float v)
 {
 	Onnx__AttributeProto *a = attribute(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
