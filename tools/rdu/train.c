@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "train.h"
 
 /* splitmix64: the same order on every host. */
@@ -275,9 +276,9 @@ static int read_data(struct trainer *t)
 		if (data_hold_out(&t->data, t->plan.hold_out, &t->part, &t->held_part))
 			return EXIT_FAIL;
 	}
-	if (t->plan.held) {
-		held.source[0] = t->plan.held;
-		held.num_sources = 1;
+	if (t->plan.held.num_sources) {
+		memcpy(held.source, t->plan.held.source, sizeof(held.source));
+		held.num_sources = t->plan.held.num_sources;
 		t->held = &t->held_data;
 		if (data_fields(t->held, &t->s, t->plan.entry, &held) ||
 		    data_read(t->held, &held, "t10k"))
@@ -287,9 +288,15 @@ static int read_data(struct trainer *t)
 	if (t->held && rdu_file_find_entry(t->s.file, "evaluate") < 0)
 		return fail("%s: it can't tell the loss of what is held out",
 			    rdu_error_text(t->s.file));
-	if (t->held && !t->masked && t->held_part.count < t->batch)
+	if (t->held && !t->masked && t->held_part.count < t->data.batch)
 		return fail("held out are %u %s, less than the %u of a batch", t->held_part.count,
-			    t->held->unit, t->batch);
+			    t->held->unit, t->data.batch);
+	if (t->held && !t->masked && t->held_part.count % t->data.batch)
+		fprintf(stderr,
+			"rdu: note: the last %u of %u %s held out do not fill a batch of %u, "
+			"and are not looked at\n",
+			t->held_part.count % t->data.batch, t->held_part.count, t->held->unit,
+			t->data.batch);
 	t->data_hash = data_hash(&t->data, &t->part);
 	return 0;
 }
@@ -399,28 +406,43 @@ static void finish(struct trainer *t)
 	free(t->finite);
 }
 
+/* Files of data: FILE, or NAME=FILE. */
+static unsigned int add_sources(struct lr_outfile_use *use, unsigned int num,
+				const struct data_options *o)
+{
+	unsigned int i;
+
+	for (i = 0; i < o->num_sources; i++) {
+		const char *path = o->source[i], *behind = strchr(path, '=');
+
+		use[num++].path = behind && access(path, F_OK) ? behind + 1 : path;
+	}
+	return num;
+}
+
 /* What is read must not be written; but a checkpoint may take the place of the one that is
  * gone on from. */
 static int check_plan(struct trainer *t)
 {
 	struct plan *p = &t->plan;
 	bool same = p->path && p->resume && lr_outfile_same(p->path, p->resume);
-	const struct lr_outfile_use first[] = { { NULL, same ? NULL : p->path },
-						{ "--save", p->save },
-						{ "--log", p->log },
-						{ "--loss-curve", p->curve },
-						{ "--results", p->results } };
+	struct lr_outfile_use first[5 + 2 * MAX_FIELDS] = { { NULL, same ? NULL : p->path },
+							    { "--save", p->save },
+							    { "--log", p->log },
+							    { "--loss-curve", p->curve },
+							    { "--results", p->results } };
 	const struct lr_outfile_use then[] = { { NULL, p->resume },
 					       { "--log", p->log },
 					       { "--loss-curve", p->curve },
 					       { "--results", p->results } };
-	unsigned int i;
+	unsigned int i, num = add_sources(first, 5, &p->data);
 
+	num = add_sources(first, num, &p->held);
 	t->out = stdout;
 	for (i = 1; i < 5; i++)
 		if (first[i].path && lr_outfile_is_stdout(first[i].path))
 			t->out = stderr;
-	return check_files(first, 5) || check_files(then, 4) ? EXIT_FAIL : 0;
+	return check_files(first, num) || check_files(then, 4) ? EXIT_FAIL : 0;
 }
 
 int cmd_train(int argc, char **argv)

@@ -14,8 +14,9 @@ extern const char *const schedules[]; /* their names, up to NULL */
 /* Options. Those that were not given: NULL, or below zero. */
 struct plan {
 	const char *device, *path, *save, *curve, *log, *results, *entry, *resume;
-	const char *held; /* data that is held out; NULL: a share of the data, or none */
 	struct data_options data;
+	struct data_options
+		held; /* its sources: other data to evaluate on; else of `data`'s kind */
 	double epochs, lr, seed, max_steps, save_every;
 	double warm_up, second_lr, hold_out, eval_every;
 	int schedule; /* enum schedule */

@@ -147,7 +147,7 @@ int plan_parse(int argc, char **argv, struct plan *p)
 			ok = parse_number("--hold-out", optarg, 0, 0.99, &p->hold_out);
 			break;
 		case EVAL_DATA:
-			p->held = optarg;
+			ok = more("--eval-data", p->held.source, &p->held.num_sources, optarg);
 			break;
 		case EVAL_EVERY:
 			ok = parse_count("--eval-every", optarg, 0, 1e8, &p->eval_every);
@@ -214,9 +214,9 @@ int plan_parse(int argc, char **argv, struct plan *p)
 		return usage("train", "want one FILE.rdu (or --resume FILE) and --data DATA");
 	if (p->save_every && !p->save)
 		return usage("train", "--save-every needs --save");
-	if (p->hold_out > 0 && p->held)
+	if (p->hold_out > 0 && p->held.num_sources)
 		return usage("train", "--hold-out or --eval-data, not both");
-	if (p->eval_every && !p->held && p->hold_out <= 0 && !p->resume)
+	if (p->eval_every && !p->held.num_sources && p->hold_out <= 0 && !p->resume)
 		return usage("train", "--eval-every needs --hold-out or --eval-data");
 	p->path = optind < argc ? argv[optind] : NULL;
 	return 0;
