@@ -209,7 +209,8 @@ static void options(void)
 		{ "precision", "fp8", "--precision is bf16 or fp32, not 'fp8'" },
 		{ "pipe", "yes", "--pipe is auto, always or never, not 'yes'" },
 		{ "optimizer", "lion", "--optimizer is sgd, momentum, adam or adamw, not 'lion'" },
-		{ "loss", "l1", "--loss is softmax_cross_entropy or mse, not 'l1'" },
+		{ "loss", "l1", "--loss is softmax_cross_entropy, mse, binary_cross_entropy, "
+		  "binary_cross_entropy_with_logits or graph, not 'l1'" },
 		{ "epsilon", "1e-60", "--epsilon takes a number from 0 to 1" },
 		{ "shape", "x", "--shape takes NAME=D,D,..., not 'x'" },
 		{ "shape", "x=", "--shape takes NAME=D,D,..., not 'x='" },

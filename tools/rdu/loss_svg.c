@@ -36,7 +36,7 @@ static double nice_step(double range, int ticks)
 	return power * (f < 1.5 ? 1 : f < 3.5 ? 2 : f < 7.5 ? 5 : 10);
 }
 
-static void draw_axes(FILE *f, const struct axes *a)
+static void draw_axes(FILE *f, const struct axes *a, const char *loss)
 {
 	double step = nice_step(a->y_max - a->y_min, 6), v;
 
@@ -65,8 +65,10 @@ static void draw_axes(FILE *f, const struct axes *a)
 		(LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
 	fprintf(f,
 		"<text transform='translate(22 %d) rotate(-90)' class='name' "
-		"text-anchor='middle'>loss (softmax cross-entropy)</text>\n",
+		"text-anchor='middle'>loss (",
 		(TOP + HEIGHT - BOTTOM) / 2);
+	put_xml(f, loss);
+	fprintf(f, ")</text>\n");
 }
 
 double loss_mean(const struct loss_point *points, unsigned int count)
@@ -105,6 +107,9 @@ static struct axes choose_axes(const struct loss_point *p, unsigned int n)
 		a.y_max = 1.2 * sorted[k - 1 - k / 100];
 	if (k && p[0].loss > a.y_max && p[0].loss < 3 * a.y_max)
 		a.y_max = p[0].loss;
+	for (i = 0; i < n; i++)
+		if (isfinite(p[i].held_out) && p[i].held_out > a.y_max)
+			a.y_max = p[i].held_out;
 	a.y_min = k && sorted[0] < 0 ? sorted[0] : 0;
 	if (a.y_max <= a.y_min)
 		a.y_max = a.y_min + 1;
@@ -119,8 +124,33 @@ static double clamp(const struct axes *a, double y)
 	return !isfinite(y) || y > a->y_max ? a->y_max : y < a->y_min ? a->y_min : y;
 }
 
+/* Points with lines between them, where there are any; what they are stands beside the last. */
+static void draw_held_out(FILE *f, const struct axes *a, const struct loss_point *p, unsigned int n)
+{
+	const struct loss_point *last = NULL;
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		last = isnan(p[i].held_out) ? last : &p[i];
+	if (!last)
+		return;
+	fprintf(f, "<polyline fill='none' stroke='#c0561a' stroke-width='1.5' points='");
+	for (i = 0; i < n; i++)
+		if (!isnan(p[i].held_out))
+			fprintf(f, "%.1f,%.1f ", sx(a, p[i].step), sy(a, clamp(a, p[i].held_out)));
+	fprintf(f, "'/>\n");
+	for (i = 0; i < n; i++)
+		if (!isnan(p[i].held_out))
+			fprintf(f, "<circle cx='%.1f' cy='%.1f' r='3' fill='#c0561a'/>",
+				sx(a, p[i].step), sy(a, clamp(a, p[i].held_out)));
+	fprintf(f,
+		"<text x='%d' y='56' font-size='13' text-anchor='end' fill='#c0561a'>held out: "
+		"%.4f</text>\n",
+		WIDTH - RIGHT, last->held_out);
+}
+
 int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n, const char *title,
-		   const char *subtitle)
+		   const char *subtitle, const char *loss)
 {
 	unsigned int i, stride = n / MOST_POINTS + 1;
 	struct axes a;
@@ -146,7 +176,7 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 	fprintf(f, "</text>\n<text x='%d' y='56' font-size='13' fill='#5b6675'>", LEFT);
 	put_xml(f, subtitle);
 	fprintf(f, "</text>\n");
-	draw_axes(f, &a);
+	draw_axes(f, &a, loss);
 
 	fprintf(f, "<polyline fill='none' stroke='#9cc3e6' stroke-width='1' points='");
 	for (i = 0; i < n; i += stride)
@@ -165,6 +195,7 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 		"<text x='%.1f' y='%.1f' font-size='14' font-weight='bold' fill='#0b5cad'>"
 		"%.4f</text>\n",
 		(n ? sx(&a, p[n - 1].step) : LEFT) + 10, sy(&a, clamp(&a, mean)) + 5, mean);
+	draw_held_out(f, &a, p, n);
 	fprintf(f,
 		"<g font-size='13' fill='#3b4552'><line x1='%d' x2='%d' y1='30' y2='30' "
 		"stroke='#9cc3e6' stroke-width='2'/><text x='%d' y='34'>each step</text>"

@@ -17,7 +17,7 @@ enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 	X(stat, "[-i SEC] [--count N] [--csv] [--json] [--skip-idle]", "what every tile is doing") \
 	X(top, "[-i SEC] [-b] [-n N] [--json]", "who uses the card, live") \
 	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point") \
-	X(train, "FILE.rdu --data DIR [--epochs N] [--save OUT.rdu]", "train on labelled images") \
+	X(train, "FILE.rdu --data DATA [--epochs N] [--save OUT.rdu]", "train on text, images, tables") \
 	X(eval, "FILE.rdu --data DIR [--labels FILE]", "serve the test images, tell the accuracy") \
 	X(trace, "FILE.rdu [ENTRY] [-o FILE.json] [--svg FILE]", "where the time of one run goes") \
 	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form") \
@@ -180,15 +180,16 @@ void images_batch(const struct images *im, const unsigned int *order, unsigned i
 struct loss_point {
 	unsigned int step;
 	float loss, lr;
+	float held_out; /* loss of what is held out, after the step; NAN: not looked at */
 };
 
 /* What is called "the loss" wherever one number stands for many steps: the mean of the last
  * LOSS_STEPS of them. loss_svg.c */
 #define LOSS_STEPS 100
 double loss_mean(const struct loss_point *points, unsigned int count);
-/* loss_svg.c: 0 or a negative errno. */
+/* loss_svg.c: 0 or a negative errno. loss: its name. */
 int write_loss_svg(const char *path, const struct loss_point *points, unsigned int count,
-		   const char *title, const char *subtitle);
+		   const char *title, const char *subtitle, const char *loss);
 
 struct trace {
 	const struct rdu_trace_event *events;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * rdu train: a training loop over labelled images. Weights stay on the card; a
- * step sends a batch and one RUN command, and some steps are always queued ahead.
+ * rdu train: a training loop over examples. Weights stay on the card; a batch is sent with one
+ * RUN command, and some are always queued ahead. A step is one batch, or as many as the program
+ * adds up gradients of before it changes the weights.
  */
 #include <math.h>
 #include <signal.h>
@@ -9,57 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 #include "train.h"
-
-/* ---- what to train with ------------------------------------------------------------- */
-
-static int find_names(struct session *s, const char *entry, struct names *n)
-{
-	int e = rdu_file_find_entry(s->file, entry);
-	unsigned int i, num_x = 0;
-
-	if (e < 0)
-		return fail("%s; compile it with rduc --train", rdu_error_text(s->file));
-	memset(n, 0, sizeof(*n));
-	for (i = 0; i < rdu_file_num_symbols(s->file); i++) {
-		const struct rdu_file_symbol *sym = rdu_file_get_symbol(s->file, i);
-
-		if (!(sym->entries >> e & 1))
-			continue;
-		if (sym->flags & RDU_SYM_OUTPUT && !strcmp(sym->name, "loss"))
-			n->loss = sym;
-		if (!(sym->flags & RDU_SYM_INPUT))
-			continue;
-		if (!strcmp(sym->name, "labels"))
-			n->labels = sym;
-		else if (!strcmp(sym->name, "lr"))
-			n->lr = sym;
-		else if (num_x++ == 0)
-			n->x = sym;
-	}
-	if (num_x > 1)
-		return fail(
-			"entry point %s has %u inputs beside \"labels\" and \"lr\": `rdu train` "
-			"gives it images, one input",
-			entry, num_x);
-	if (!n->x || !n->labels || !n->lr || !n->loss)
-		return fail(
-			"entry point %s needs an image input, and symbols \"labels\", \"lr\" and "
-			"\"loss\"; it has no %s",
-			entry,
-			!n->x	     ? "image input"
-			: !n->labels ? "labels"
-			: !n->lr     ? "lr"
-				     : "loss");
-	if (n->x->dtype != RDU_DT_F32 || n->x->ndim < 2 || n->labels->dtype != RDU_DT_I64 ||
-	    n->labels->ndim != 1 || n->labels->dims[0] != n->x->dims[0] ||
-	    n->lr->dtype != RDU_DT_F32 || rdu_symbol_size(n->lr) != 4 ||
-	    n->loss->dtype != RDU_DT_F32 || rdu_symbol_size(n->loss) != 4)
-		return fail(
-			"entry point %s: want %s float32[batch,...], labels int64[batch], lr and "
-			"loss float32[1]",
-			entry, n->x->name);
-	return 0;
-}
 
 /* splitmix64: the same order on every host. */
 static uint64_t next(uint64_t *state)
@@ -76,21 +26,31 @@ static void shuffle(struct trainer *t, unsigned int epoch)
 	uint64_t state = (uint64_t)t->plan.seed * 1000003 + epoch;
 	unsigned int i;
 
-	for (i = 0; i < t->images.count; i++)
+	for (i = 0; i < t->part.count; i++)
 		t->order[i] = i;
-	for (i = t->images.count - 1; i; i--) {
+	for (i = t->part.count - 1; i; i--) {
 		unsigned int k = next(&state) % (i + 1), swap = t->order[i];
 
 		t->order[i] = t->order[k];
 		t->order[k] = swap;
 	}
+	/* So that the tokens that are too many for whole examples are not always the last ones. */
+	if (t->data.stream)
+		t->shift = next(&state) % ((t->part.tokens - 1) % t->data.units + 1);
 }
 
-static float lr_at(const struct trainer *t, unsigned int step)
+float lr_at(const struct trainer *t, unsigned int step)
 {
+	unsigned int warm = t->plan.warm_up, left = t->steps - warm;
+	double peak = t->plan.lr;
+
+	if (step < warm)
+		return peak * (step + 1) / warm;
 	if (t->plan.schedule == CONSTANT)
-		return t->plan.lr;
-	return t->plan.lr * 0.5 * (1 + cos(M_PI * step / t->steps));
+		return peak;
+	if (t->plan.schedule == TWO_STAGE && step >= t->steps / 2)
+		peak = t->plan.second_lr;
+	return peak * 0.5 * (1 + cos(M_PI * (step - warm) / left));
 }
 
 /* ---- signals -------------------------------------------------------------------------- */
@@ -124,38 +84,49 @@ static bool stopped(void)
 
 /* ---- the loop --------------------------------------------------------------------------- */
 
-static void progress(struct trainer *t, bool last)
+static bool eval_due(const struct trainer *t, unsigned int step)
 {
-	unsigned int here = t->done - t->first;
-	const struct loss_point *p = &t->curve[here - 1];
-	double now = now_seconds(), elapsed = now - t->start;
-	double card = (t->sum.end_cycle - t->sum.start_cycle) / chip_hz(&t->s);
-	bool terminal = t->plan.progress == 1 || (t->plan.progress < 0 && isatty(1));
-	unsigned int tenth = t->steps / 10 ? t->steps / 10 : 1, i;
-	char text[32], bar[25];
+	unsigned int every = t->plan.eval_every;
 
-	if (!t->plan.progress || t->plan.json)
-		return;
-	if (terminal ? !last && now - t->last_line < 0.1 : !last && t->done % tenth)
-		return;
-	t->last_line = now;
-	for (i = 0; i < 24; i++)
-		bar[i] = i < 24ull * t->done / t->steps ? '#' : '.';
-	bar[24] = 0;
-	terminal &= t->out == stdout;
-	fprintf(t->out, "%s[%s] step %*u/%u  loss %.4f  lr %.2e  %5.0f images/s  card time %s%s",
-		terminal ? "\r" : "", bar, t->steps > 999 ? 4 : 3, t->done, t->steps,
-		loss_mean(t->curve, here), p->lr, (double)here * t->batch / elapsed,
-		human_time(card, text, sizeof(text)), terminal && !last ? "   " : "   \n");
-	line_open = terminal && !last;
-	fflush(t->out);
+	return t->held && (step + 1 == t->steps || (every && (step + 1) % every == 0));
 }
 
-/* Waits for a step that was queued. */
+static bool save_due(const struct trainer *t, unsigned int step)
+{
+	unsigned int every = t->plan.save_every;
+
+	return every && (step + 1) % every == 0 && step + 1 < t->steps;
+}
+
+/* All batches of a step are done. */
+static int end_step(struct trainer *t)
+{
+	struct loss_point *p = &t->curve[t->done - t->first];
+
+	p->step = t->done;
+	p->loss = t->step_loss / t->micro;
+	p->lr = lr_at(t, t->done);
+	p->held_out = NAN;
+	t->done++;
+	if (isfinite(p->loss) && eval_due(t, p->step) && evaluate(t, p))
+		return EXIT_FAIL;
+	if (!t->log_broken)
+		t->log_broken = log_step(t, p, &t->step_stats);
+	memset(&t->step_stats, 0, sizeof(t->step_stats));
+	t->step_loss = 0;
+	progress(t, t->done == t->steps);
+	if (!isfinite(p->loss))
+		return fail("step %u: the loss is %g: the learning rate (%g) may be too high",
+			    p->step, p->loss, p->lr);
+	if (t->held && !isnan(p->held_out) && !isfinite(p->held_out))
+		return fail("step %u: the loss of what is held out is %g", p->step, p->held_out);
+	return 0;
+}
+
+/* Waits for a batch that was queued. */
 static int collect(struct trainer *t)
 {
-	unsigned int slot = t->done % AHEAD;
-	struct loss_point *p = &t->curve[t->done - t->first];
+	unsigned int slot = t->batches % AHEAD;
 	struct rdu_stats st;
 	int ret = rdu_job_wait(t->jobs[slot], -1, &st);
 
@@ -165,140 +136,226 @@ static int collect(struct trainer *t)
 	t->jobs[slot] = NULL;
 	if (ret)
 		return EXIT_FAIL;
-	p->step = t->done;
-	p->loss = t->loss[slot];
-	p->lr = lr_at(t, t->done);
 	add_stats(&t->sum, &st);
-	t->done++;
-	if (!t->log_broken)
-		t->log_broken = log_step(t, p, &st);
-	progress(t, t->done == t->steps);
-	if (!isfinite(p->loss))
-		return fail("step %u: the loss is %g: the learning rate (%g) may be too high",
-			    p->step, p->loss, p->lr);
-	return 0;
+	add_stats(&t->step_stats, &st);
+	t->step_loss += t->loss[slot];
+	return ++t->batches % t->micro ? 0 : end_step(t);
 }
 
-static int submit(struct trainer *t, unsigned int step)
+/* Batch number `part` of a step. */
+static int submit(struct trainer *t, unsigned int step, unsigned int part)
 {
-	unsigned int at = step % t->steps_per_epoch * t->batch, i;
-	unsigned int pick[t->batch];
+	unsigned int at = (step % t->steps_per_epoch * t->micro + part) * t->batch, i;
+	unsigned int slot = ((step - t->first) * t->micro + part) % AHEAD;
+	bool last = part + 1 == t->micro;
 
-	if (!(step % t->steps_per_epoch))
+	if (!part && !(step % t->steps_per_epoch))
 		shuffle(t, step / t->steps_per_epoch);
-	for (i = 0; i < t->batch; i++) {
-		/* The last batch is filled up with the first images. */
-		pick[i] = t->order[(at + i) % t->images.count];
-		t->labels[i] = t->images.labels[pick[i]];
-	}
-	images_batch(&t->images, pick, t->batch, t->batch, t->x);
+	for (i = 0; i < t->batch; i++) /* the last one is filled up with the first examples */
+		t->pick[i] = t->order[(at + i) % t->part.count];
+	if (!data_batch(&t->data, &t->part, t->shift, t->pick, t->batch))
+		return fail("step %u: none of its labels has a class: the loss is of nothing",
+			    step);
 	t->lr = lr_at(t, step);
-	if (rdu_program_bind(t->s.prog, t->names.loss->name, &t->loss[step % AHEAD], 4))
+	if (rdu_program_bind(t->s.prog, "loss", &t->loss[slot], 4))
 		return fail("%s", rdu_error_text(t->s.prog));
-	if (rdu_program_submit(t->s.prog, t->plan.entry, &t->jobs[step % AHEAD]))
-		return fail("step %u: %s", step, rdu_error_text(t->jobs[step % AHEAD]));
+	if (rdu_program_submit(t->s.prog, last ? t->plan.entry : "accumulate_step", &t->jobs[slot]))
+		return fail("step %u: %s", step, rdu_error_text(t->jobs[slot]));
 	return 0;
 }
 
-/* The steps that are under way. */
-static int collect_all(struct trainer *t, unsigned int submitted)
+/* The batches that are under way, but for `left` of them. */
+static int collect_all(struct trainer *t, unsigned int submitted, unsigned int left)
 {
 	int ret = 0;
 
-	while (!ret && t->done < submitted)
+	while (!ret && submitted - t->batches > left)
 		ret = collect(t);
+	return ret;
+}
+
+static int one_step(struct trainer *t, unsigned int step)
+{
+	unsigned int at = (step - t->first) * t->micro, part;
+	int ret = 0;
+
+	for (part = 0; part < t->micro && !ret; part++) {
+		ret = submit(t, step, part);
+		if (!ret)
+			ret = collect_all(t, at + part + 1, AHEAD - 1);
+	}
+	if (!ret && (eval_due(t, step) || save_due(t, step)))
+		ret = collect_all(t, at + t->micro, 0);
+	if (!ret && save_due(t, step)) {
+		ret = check_finite(t);
+		if (!ret)
+			checkpoint_save(t); /* one that fails is said: the next may do */
+	}
 	return ret;
 }
 
 static int loop(struct trainer *t)
 {
-	unsigned int every = t->plan.save_every, step, i;
+	unsigned int step, i;
 	int ret = 0;
 
 	t->start = now_seconds();
 	if (t->first % t->steps_per_epoch)
 		shuffle(t, t->first / t->steps_per_epoch);
-	for (step = t->first; step < t->steps && !ret && !stopped() && !t->log_broken; step++) {
-		ret = submit(t, step);
-		if (!ret && step - t->done + 1 == AHEAD)
-			ret = collect(t);
-		if (!ret && every && (step + 1) % every == 0 && step + 1 < t->steps) {
-			ret = collect_all(t, step + 1);
-			if (!ret)
-				checkpoint_save(t); /* one that fails is said: the next may do */
-		}
-	}
+	for (step = t->first; step < t->steps && !ret && !stopped() && !t->log_broken; step++)
+		ret = one_step(t, step);
 	if (!ret)
-		ret = collect_all(t, step);
+		ret = collect_all(t, (step - t->first) * t->micro, 0);
+	if (!ret)
+		ret = check_finite(t);
 	for (i = 0; i < AHEAD; i++)
 		rdu_job_free(t->jobs[i]);
 	return ret;
 }
 
-static int prepare(struct trainer *t)
-{
-	struct rdu_program *prog = t->s.prog;
-	const struct names *n = &t->names;
-	char error[512];
-	size_t pixels;
+/* ---- what to train with ------------------------------------------------------------- */
 
-	if (find_names(&t->s, t->plan.entry, &t->names))
+static int check_program(struct trainer *t)
+{
+	struct rdu_file *file = t->s.file;
+	int e = rdu_file_find_entry(file, t->plan.entry);
+	const char *loss = rdu_file_meta(file, "loss", NULL);
+	const char *micro = rdu_file_meta(file, "accumulate", NULL);
+	bool lr = false, has_loss = false;
+	unsigned int i;
+
+	if (e < 0)
+		return fail("%s; compile it with rduc --train", rdu_error_text(file));
+	for (i = 0; i < rdu_file_num_symbols(file); i++) {
+		const struct rdu_file_symbol *sym = rdu_file_get_symbol(file, i);
+
+		if (!(sym->entries >> e & 1) || sym->dtype != RDU_DT_F32 ||
+		    rdu_symbol_size(sym) != 4)
+			continue;
+		lr |= sym->flags & RDU_SYM_INPUT && !strcmp(sym->name, "lr");
+		has_loss |= sym->flags & RDU_SYM_OUTPUT && !strcmp(sym->name, "loss");
+	}
+	if (!lr || !has_loss)
+		return fail("entry point %s needs an input \"lr\" and an output \"loss\", "
+			    "float32[1] each; it has no %s",
+			    t->plan.entry, lr ? "loss" : "lr");
+	t->micro = micro ? strtoul(micro, NULL, 10) : 1;
+	t->loss_name = !loss			      ? "loss"
+		       : !strncmp(loss, "softmax", 7) ? "softmax cross-entropy"
+		       : !strncmp(loss, "mse", 3)     ? "mean squared error"
+		       : !strncmp(loss, "binary", 6)  ? "binary cross-entropy"
+						      : "the model's own";
+	for (i = 0; i < t->data.num_fields; i++)
+		t->masked |= t->data.field[i].labels;
+	return t->micro ? 0 : fail("its property \"accumulate\" is damaged");
+}
+
+int bind_data(struct trainer *t, const struct dataset *d)
+{
+	unsigned int k;
+
+	for (k = 0; k < d->num_fields; k++) {
+		const struct field *f = &d->field[k];
+
+		if (rdu_program_bind(t->s.prog, f->sym->name, f->batch, rdu_symbol_size(f->sym)))
+			return fail("%s", rdu_error_text(t->s.prog));
+	}
+	return 0;
+}
+
+static int read_data(struct trainer *t)
+{
+	struct data_options held = t->plan.data;
+
+	if (data_fields(&t->data, &t->s, t->plan.entry, &t->plan.data) || check_program(t) ||
+	    data_read(&t->data, &t->plan.data, "train"))
 		return EXIT_FAIL;
-	if (images_read(t->plan.data, "train", &t->images, error, sizeof(error)))
-		return fail("%s", error);
-	t->batch = n->x->dims[0];
-	pixels = rdu_symbol_size(n->x) / 4 / t->batch;
-	if (pixels != (size_t)t->images.rows * t->images.cols)
-		return fail("\"%s\" takes images of %zu pixels, those in %s have %u x %u",
-			    n->x->name, pixels, t->plan.data, t->images.rows, t->images.cols);
-	t->order = xmalloc(t->images.count * sizeof(*t->order));
-	t->steps_per_epoch = (t->images.count + t->batch - 1) / t->batch;
-	t->data_hash = rdu_fnv1a(RDU_FNV1A_INIT, t->images.labels, t->images.count);
-	t->data_hash = rdu_fnv1a(t->data_hash, t->images.pixels, t->images.count * pixels);
+	t->part = data_all(&t->data, false);
+	if (t->plan.hold_out > 0) {
+		t->held = &t->data;
+		if (data_hold_out(&t->data, t->plan.hold_out, &t->part, &t->held_part))
+			return EXIT_FAIL;
+	}
+	if (t->plan.held.num_sources) {
+		memcpy(held.source, t->plan.held.source, sizeof(held.source));
+		held.num_sources = t->plan.held.num_sources;
+		t->held = &t->held_data;
+		if (data_fields(t->held, &t->s, t->plan.entry, &held) ||
+		    data_read(t->held, &held, "t10k"))
+			return EXIT_FAIL;
+		t->held_part = data_all(t->held, true);
+	}
+	if (t->held && rdu_file_find_entry(t->s.file, "evaluate") < 0)
+		return fail("%s: it can't tell the loss of what is held out",
+			    rdu_error_text(t->s.file));
+	if (t->held && !t->masked && t->held_part.count < t->data.batch)
+		return fail("held out are %u %s, less than the %u of a batch", t->held_part.count,
+			    t->held->unit, t->data.batch);
+	if (t->held && !t->masked && t->held_part.count % t->data.batch)
+		fprintf(stderr,
+			"rdu: note: the last %u of %u %s held out do not fill a batch of %u, "
+			"and are not looked at\n",
+			t->held_part.count % t->data.batch, t->held_part.count, t->held->unit,
+			t->data.batch);
+	t->data_hash = data_hash(&t->data, &t->part);
+	return 0;
+}
+
+static void choose_defaults(struct trainer *t)
+{
+	struct plan *p = &t->plan;
+	const char *opt = rdu_file_meta(t->s.file, "optimizer", NULL);
+
+	if (p->seed < 0)
+		p->seed = 1;
+	if (p->schedule < 0)
+		p->schedule = COSINE;
+	if (p->lr < 0)
+		p->lr = opt && !strncmp(opt, "adam", 4) ? 0.002 : 0.1;
+	if (p->second_lr < 0)
+		p->second_lr = p->lr / 2;
+	if (p->warm_up < 0)
+		p->warm_up = 0;
+	if (p->hold_out < 0)
+		p->hold_out = 0;
+}
+
+static int count_steps(struct trainer *t)
+{
+	unsigned int in_step = t->batch * t->micro;
+
+	t->steps_per_epoch = (t->part.count + in_step - 1) / in_step;
+	if (t->plan.resume && t->plan.epochs < 0 && t->plan.max_steps < 0)
+		return 0; /* as many as before */
 	t->steps = t->steps_per_epoch * (t->plan.epochs < 0 ? 1 : t->plan.epochs);
 	if (t->plan.max_steps > 0 && (t->steps > t->plan.max_steps || t->plan.epochs < 0))
 		t->steps = t->plan.max_steps;
-	if (!t->steps)
-		return fail("--epochs %g of %u steps each: that is no step", t->plan.epochs,
-			    t->steps_per_epoch);
-	if (t->plan.resume && (checkpoint_compare(t) || checkpoint_read(t)))
-		return EXIT_FAIL;
-	if (checkpoint_check(t))
-		return EXIT_FAIL;
-	t->curve = xcalloc(t->steps - t->first, sizeof(*t->curve));
-	t->x = xmalloc(rdu_symbol_size(n->x));
-	t->labels = xmalloc(rdu_symbol_size(n->labels));
-	if (t->plan.seed < 0)
-		t->plan.seed = 1;
-	if (t->plan.schedule < 0)
-		t->plan.schedule = COSINE;
-	if (t->plan.lr < 0) {
-		const char *opt = rdu_file_meta(t->s.file, "optimizer", NULL);
-
-		t->plan.lr = opt && !strncmp(opt, "adam", 4) ? 0.002 : 0.1;
-	}
-	if (rdu_program_bind(prog, n->x->name, t->x, rdu_symbol_size(n->x)) ||
-	    rdu_program_bind(prog, n->labels->name, t->labels, rdu_symbol_size(n->labels)) ||
-	    rdu_program_bind(prog, n->lr->name, &t->lr, sizeof(t->lr)))
-		return fail("%s", rdu_error_text(prog));
-	return log_open(t);
+	return t->steps ? 0
+			: fail("--epochs %g of %u steps each: that is no step", t->plan.epochs,
+			       t->steps_per_epoch);
 }
 
-static int write_curve(struct trainer *t)
+static int prepare(struct trainer *t)
 {
-	double card = (t->sum.end_cycle - t->sum.start_cycle) / chip_hz(&t->s);
-	char text[32], subtitle[160];
-	int ret;
-
-	if (!t->plan.curve)
-		return 0;
-	snprintf(subtitle, sizeof(subtitle), "%u steps of %u images, %s%s, card time %s (modelled)",
-		 t->done, t->batch, rdu_file_chip(t->s.file)->name,
-		 rdu_file_chip(t->s.file)->assumed ? " (numbers partly assumed)" : "",
-		 human_time(card, text, sizeof(text)));
-	ret = write_loss_svg(t->plan.curve, t->curve, t->done - t->first, "Training loss",
-			     subtitle);
-	return ret ? fail("--loss-curve %s: %s", t->plan.curve, strerror(-ret)) : 0;
+	if (t->plan.resume && (checkpoint_compare(t) || checkpoint_read(t)))
+		return EXIT_FAIL;
+	choose_defaults(t);
+	if (read_data(t))
+		return EXIT_FAIL;
+	t->batch = t->data.batch;
+	if (count_steps(t) || (t->plan.resume && checkpoint_goes_on(t)) || checkpoint_check(t))
+		return EXIT_FAIL;
+	if (t->plan.warm_up >= t->steps)
+		return fail("--warm-up %.0f: all of the %u steps", t->plan.warm_up, t->steps);
+	t->order = xmalloc(t->part.count * sizeof(*t->order));
+	t->pick = xmalloc(t->batch * sizeof(*t->pick));
+	t->curve = xcalloc(t->steps - t->first, sizeof(*t->curve));
+	t->held_loss = NAN;
+	if (rdu_program_bind(t->s.prog, "lr", &t->lr, sizeof(t->lr)))
+		return fail("%s", rdu_error_text(t->s.prog));
+	if (bind_data(t, &t->data) || check_finite(t))
+		return EXIT_FAIL;
+	return log_open(t);
 }
 
 /* Everything that outlives the run. The weights first; one that fails keeps none of the
@@ -336,65 +393,31 @@ static void say_stopped(const struct trainer *t)
 		     t->steps, t->plan.save ? "they could not be saved" : "--save keeps them");
 }
 
-static int report(struct trainer *t, double wall)
-{
-	double hz = chip_hz(&t->s), card = (t->sum.end_cycle - t->sum.start_cycle) / hz;
-	unsigned int here = t->done - t->first;
-	double mean = loss_mean(t->curve, here), rate = here * (double)t->batch / wall;
-	FILE *out = t->out;
-	struct lr_outfile o;
-	uint64_t hash;
-	struct json j;
-	int ret = 0;
-
-	if (rdu_program_weights_hash(t->s.prog, &hash))
-		return fail("%s", rdu_error_text(t->s.prog));
-	if (t->plan.json) {
-		char hex[24];
-
-		json_open(&j, out);
-		json_integer(&j, "steps", t->done);
-		json_number(&j, "loss", mean);
-		json_stats(&j, "stats", &t->sum, hz);
-		json_number(&j, "wall_seconds", wall);
-		json_number(&j, "images_per_second", rate);
-		snprintf(hex, sizeof(hex), "%016llx", (unsigned long long)hash);
-		json_string(&j, "weights_hash", hex);
-		if (t->plan.save && t->saved == t->done)
-			json_string(&j, "saved", t->plan.save);
-		json_close(&j);
-		return 0;
-	}
-	print_stats(out, &t->sum, hz);
-	if (t->plan.save && t->saved == t->done)
-		fprintf(out, "saved\n  %s, the weights after step %u of %u\n", t->plan.save,
-			t->saved, t->steps);
-	if (t->plan.results)
-		out = lr_outfile_open(&o, t->plan.results);
-	if (!out)
-		return fail("--results %s: %s", t->plan.results, strerror(-o.error));
-	fprintf(out, "steps %u\nloss %.6f\n", t->done, mean);
-	fprintf(out,
-		"modelled_seconds %.6f\nmodelled_exec_seconds %.6f\n"
-		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n",
-		card, t->sum.exec_cycles / hz, t->sum.pload_cycles / hz, t->sum.aload_cycles / hz);
-	fprintf(out, "wall_seconds %.3f\nimages_per_second %.0f\nweights_hash %016llx\n", wall,
-		rate, (unsigned long long)hash);
-	if (t->plan.results)
-		ret = lr_outfile_close(&o);
-	return ret ? fail("--results %s: %s", t->plan.results, strerror(-ret)) : 0;
-}
-
 static void finish(struct trainer *t)
 {
 	session_close(&t->s);
-	images_free(&t->images);
+	data_free(&t->data);
+	data_free(&t->held_data);
 	if (t->log)
 		fclose(t->log);
 	free(t->order);
 	free(t->curve);
-	free(t->x);
-	free(t->labels);
+	free(t->pick);
+	free(t->finite);
+}
+
+/* Files of data: FILE, or NAME=FILE. */
+static unsigned int add_sources(struct lr_outfile_use *use, unsigned int num,
+				const struct data_options *o)
+{
+	unsigned int i;
+
+	for (i = 0; i < o->num_sources; i++) {
+		const char *path = o->source[i], *behind = strchr(path, '=');
+
+		use[num++].path = behind && access(path, F_OK) ? behind + 1 : path;
+	}
+	return num;
 }
 
 /* What is read must not be written; but a checkpoint may take the place of the one that is
@@ -403,22 +426,23 @@ static int check_plan(struct trainer *t)
 {
 	struct plan *p = &t->plan;
 	bool same = p->path && p->resume && lr_outfile_same(p->path, p->resume);
-	const struct lr_outfile_use first[] = { { NULL, same ? NULL : p->path },
-						{ "--save", p->save },
-						{ "--log", p->log },
-						{ "--loss-curve", p->curve },
-						{ "--results", p->results } };
+	struct lr_outfile_use first[5 + 2 * MAX_FIELDS] = { { NULL, same ? NULL : p->path },
+							    { "--save", p->save },
+							    { "--log", p->log },
+							    { "--loss-curve", p->curve },
+							    { "--results", p->results } };
 	const struct lr_outfile_use then[] = { { NULL, p->resume },
 					       { "--log", p->log },
 					       { "--loss-curve", p->curve },
 					       { "--results", p->results } };
-	unsigned int i;
+	unsigned int i, num = add_sources(first, 5, &p->data);
 
+	num = add_sources(first, num, &p->held);
 	t->out = stdout;
 	for (i = 1; i < 5; i++)
 		if (first[i].path && lr_outfile_is_stdout(first[i].path))
 			t->out = stderr;
-	return check_files(first, 5) || check_files(then, 4) ? EXIT_FAIL : 0;
+	return check_files(first, num) || check_files(then, 4) ? EXIT_FAIL : 0;
 }
 
 int cmd_train(int argc, char **argv)
@@ -429,6 +453,9 @@ int cmd_train(int argc, char **argv)
 				       .max_steps = -1,
 				       .schedule = -1,
 				       .progress = -1,
+				       .warm_up = -1,
+				       .second_lr = -1,
+				       .hold_out = -1,
 				       .entry = "train_step" } };
 	int ret = plan_parse(argc, argv, &t.plan), kept;
 	double start;

@@ -4,25 +4,55 @@
 #include <string.h>
 #include "train.h"
 
-#define TRAIN_HELP                                                                             \
-	"      --data DIR         train-images-idx3-ubyte.gz and train-labels-idx1-ubyte.gz\n" \
-	"      --epochs N         (1)\n"                                                       \
-	"      --steps N          stop after N steps (0: when the epochs are done)\n"          \
-	"      --lr RATE          at the start (0.002 with an Adam optimizer, else 0.1)\n"     \
-	"      --schedule KIND    cosine (to zero at the end, default) or constant\n"          \
-	"      --seed N           of the order of images (1)\n"                                \
-	"      --save OUT.rdu     the program with the trained weights: a checkpoint\n"        \
-	"      --save-every N     also after every N steps (needs --save)\n"                   \
-	"      --resume FILE      go on where that checkpoint stands, to the same bits;\n"     \
-	"                         other options are as they were, unless given\n"              \
-	"      --loss-curve FILE  picture (SVG)\n"                                             \
-	"      --log FILE         a line each step (CSV)\n"                                    \
-	"      --results FILE     the \"key value\" lines go there instead\n"                  \
-	"      --progress WHEN    auto (rewritten line on a terminal), always, never\n"        \
-	"  -j, --json             the summary for programs\n\n"                                \
-	"SIGINT and SIGTERM end it after the steps that are under way; weights, log and\n"     \
-	"picture are written, and the exit code is 128 and the signal's number. A second\n"    \
+#define TRAIN_HELP                                                                               \
+	"      --data DATA        what to train with:\n"                                         \
+	"                         FOLDER with train-images-idx3-ubyte(.gz) and labels: images\n" \
+	"                         FILE or FOLDER of text: each byte a token\n"                   \
+	"                         FILE.npy of one dimension: tokens\n"                           \
+	"                         FILE.csv, or FILE.npy of two: a table, a row an example\n"     \
+	"                         NAME=FILE.npy, for each input\n"                               \
+	"      --tokens TYPE      DATA is raw token numbers: uint8, uint16, uint32, int32, "     \
+	"int64\n"                                                                                \
+	"      --columns NAME=COLUMN,...  of a table for an input: 7, 2-5 or a column's name\n"  \
+	"      --axis NAME=AXIS   where in an input examples lie (0)\n"                          \
+	"      --ignore-index N   labels that take no part in the loss (-100)\n"                 \
+	"      --hold-out SHARE   of the data, from its end: not trained with, for evaluation\n" \
+	"      --eval-data DATA   evaluate on that (FOLDER of images: its t10k-*)\n"             \
+	"      --eval-every N     after every N steps (0: at the end only)\n"                    \
+	"      --epochs N         (1)\n"                                                         \
+	"      --steps N          stop after N steps (0: when the epochs are done)\n"            \
+	"      --lr RATE          at its highest (0.002 with an Adam optimizer, else 0.1)\n"     \
+	"      --schedule KIND    cosine (to zero at the end, default), constant, or\n"          \
+	"                         two-stage: cosine, of --lr2 from the middle on\n"              \
+	"      --lr2 RATE         (half of --lr)\n"                                              \
+	"      --warm-up N        the rate rises over the first N steps (0)\n"                   \
+	"      --seed N           of the order of examples (1)\n"                                \
+	"      --save OUT.rdu     the program with the trained weights: a checkpoint\n"          \
+	"      --save-every N     also after every N steps (needs --save)\n"                     \
+	"      --resume FILE      go on where that checkpoint stands, to the same bits;\n"       \
+	"                         other options are as they were, unless given\n"                \
+	"      --loss-curve FILE  picture (SVG)\n"                                               \
+	"      --log FILE         a line each step (CSV)\n"                                      \
+	"      --results FILE     the \"key value\" lines go there instead\n"                    \
+	"      --progress WHEN    auto (rewritten line on a terminal), always, never\n"          \
+	"  -j, --json             the summary for programs\n\n"                                  \
+	"SIGINT and SIGTERM end it after the steps that are under way; weights, log and\n"       \
+	"picture are written, and the exit code is 128 and the signal's number. A second\n"      \
 	"one ends it at once.\n"
+
+static const char *const token_words[] = { "uint8", "uint16", "uint32", "int32", "int64", NULL };
+static const uint32_t token_types[] = { RDU_DT_U8, RDU_DT_U16, RDU_DT_U32, RDU_DT_I32, RDU_DT_I64 };
+
+/* One more of an option that may be given several times. */
+static bool more(const char *option, const char **list, unsigned int *num, const char *text)
+{
+	if (*num == MAX_FIELDS) {
+		fail("%s: more than %d", option, MAX_FIELDS);
+		return false;
+	}
+	list[(*num)++] = text;
+	return true;
+}
 
 int plan_parse(int argc, char **argv, struct plan *p)
 {
@@ -40,30 +70,49 @@ int plan_parse(int argc, char **argv, struct plan *p)
 		ENTRY,
 		RESULTS,
 		SAVE_EVERY,
-		RESUME
+		RESUME,
+		TOKENS,
+		COLUMNS,
+		AXIS,
+		IGNORE,
+		HOLD_OUT,
+		EVAL_DATA,
+		EVAL_EVERY,
+		LR2,
+		WARM_UP
 	};
-	static const struct option options[] = { DEVICE_OPTION,
-						 JSON_OPTION,
-						 HELP_OPTION,
-						 { "data", required_argument, NULL, DATA },
-						 { "epochs", required_argument, NULL, EPOCHS },
-						 { "steps", required_argument, NULL, STEPS },
-						 { "lr", required_argument, NULL, LR },
-						 { "schedule", required_argument, NULL, SCHEDULE },
-						 { "seed", required_argument, NULL, SEED },
-						 { "save", required_argument, NULL, SAVE },
-						 { "loss-curve", required_argument, NULL, CURVE },
-						 { "log", required_argument, NULL, LOG },
-						 { "progress", required_argument, NULL, PROGRESS },
-						 { "entry", required_argument, NULL, ENTRY },
-						 { "results", required_argument, NULL, RESULTS },
-						 { "save-every", required_argument, NULL,
-						   SAVE_EVERY },
-						 { "resume", required_argument, NULL, RESUME },
-						 WAIT_OPTION,
-						 { 0 } };
-	static const char *const schedules[] = { "cosine", "constant", NULL };
+	static const struct option options[] = {
+		DEVICE_OPTION,
+		JSON_OPTION,
+		HELP_OPTION,
+		{ "data", required_argument, NULL, DATA },
+		{ "epochs", required_argument, NULL, EPOCHS },
+		{ "steps", required_argument, NULL, STEPS },
+		{ "lr", required_argument, NULL, LR },
+		{ "schedule", required_argument, NULL, SCHEDULE },
+		{ "seed", required_argument, NULL, SEED },
+		{ "save", required_argument, NULL, SAVE },
+		{ "loss-curve", required_argument, NULL, CURVE },
+		{ "log", required_argument, NULL, LOG },
+		{ "progress", required_argument, NULL, PROGRESS },
+		{ "entry", required_argument, NULL, ENTRY },
+		{ "results", required_argument, NULL, RESULTS },
+		{ "save-every", required_argument, NULL, SAVE_EVERY },
+		{ "resume", required_argument, NULL, RESUME },
+		{ "tokens", required_argument, NULL, TOKENS },
+		{ "columns", required_argument, NULL, COLUMNS },
+		{ "axis", required_argument, NULL, AXIS },
+		{ "ignore-index", required_argument, NULL, IGNORE },
+		{ "hold-out", required_argument, NULL, HOLD_OUT },
+		{ "eval-data", required_argument, NULL, EVAL_DATA },
+		{ "eval-every", required_argument, NULL, EVAL_EVERY },
+		{ "lr2", required_argument, NULL, LR2 },
+		{ "warm-up", required_argument, NULL, WARM_UP },
+		WAIT_OPTION,
+		{ 0 }
+	};
 	static const char *const progresses[] = { "auto", "never", "always", NULL };
+	struct data_options *d = &p->data;
 	unsigned int word;
 	bool ok = true;
 	int c;
@@ -77,7 +126,37 @@ int plan_parse(int argc, char **argv, struct plan *p)
 			p->json = true;
 			break;
 		case DATA:
-			p->data = optarg;
+			ok = more("--data", d->source, &d->num_sources, optarg);
+			break;
+		case TOKENS:
+			ok = parse_word("--tokens", optarg, token_words, &word);
+			d->tokens = ok ? token_types[word] : 0;
+			break;
+		case COLUMNS:
+			ok = more("--columns", d->columns, &d->num_columns, optarg);
+			break;
+		case AXIS:
+			ok = more("--axis", d->axis, &d->num_axes, optarg);
+			break;
+		case IGNORE:
+			ok = parse_count("--ignore-index", optarg, INT32_MIN, INT32_MAX,
+					 &d->ignore);
+			d->ignores = true;
+			break;
+		case HOLD_OUT:
+			ok = parse_number("--hold-out", optarg, 0, 0.99, &p->hold_out);
+			break;
+		case EVAL_DATA:
+			ok = more("--eval-data", p->held.source, &p->held.num_sources, optarg);
+			break;
+		case EVAL_EVERY:
+			ok = parse_count("--eval-every", optarg, 0, 1e8, &p->eval_every);
+			break;
+		case LR2:
+			ok = parse_number("--lr2", optarg, 1e-12, 1e6, &p->second_lr);
+			break;
+		case WARM_UP:
+			ok = parse_count("--warm-up", optarg, 0, 1e8, &p->warm_up);
 			break;
 		case EPOCHS:
 			ok = parse_number("--epochs", optarg, 0.001, 10000, &p->epochs);
@@ -93,7 +172,7 @@ int plan_parse(int argc, char **argv, struct plan *p)
 			break;
 		case SCHEDULE:
 			ok = parse_word("--schedule", optarg, schedules, &word);
-			p->schedule = word ? CONSTANT : COSINE;
+			p->schedule = word;
 			break;
 		case PROGRESS:
 			ok = parse_word("--progress", optarg, progresses, &word);
@@ -131,10 +210,14 @@ int plan_parse(int argc, char **argv, struct plan *p)
 	}
 	if (!ok)
 		return EXIT_USAGE;
-	if (argc - optind > 1 || (optind == argc && !p->resume) || !p->data)
-		return usage("train", "want one FILE.rdu (or --resume FILE) and --data DIR");
+	if (argc - optind > 1 || (optind == argc && !p->resume) || !d->num_sources)
+		return usage("train", "want one FILE.rdu (or --resume FILE) and --data DATA");
 	if (p->save_every && !p->save)
 		return usage("train", "--save-every needs --save");
+	if (p->hold_out > 0 && p->held.num_sources)
+		return usage("train", "--hold-out or --eval-data, not both");
+	if (p->eval_every && !p->held.num_sources && p->hold_out <= 0 && !p->resume)
+		return usage("train", "--eval-every needs --hold-out or --eval-data");
 	p->path = optind < argc ? argv[optind] : NULL;
 	return 0;
 }

@@ -4,15 +4,16 @@
  * the weights and the optimizer's state of now; how far it is stands in its properties.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "train.h"
 
-#define LOG_HEADER "step,loss,lr,card_cycles,wall_ns\n"
+#define LOG_HEADER "step,loss,lr,card_cycles,wall_ns,held_out_loss\n"
 
-static const char *const schedules[] = { "cosine", "constant" };
+const char *const schedules[] = { "cosine", "constant", "two-stage", NULL };
 
 /* ---- checkpoints ------------------------------------------------------------------------ */
 
@@ -22,9 +23,11 @@ int checkpoint_save(struct trainer *t)
 
 	snprintf(meta, sizeof(meta),
 		 "train.step %u\ntrain.steps %u\ntrain.lr %.17g\ntrain.schedule %s\n"
-		 "train.seed %.0f\ntrain.data %016llx\n",
+		 "train.seed %.0f\ntrain.data %016llx\ntrain.warm_up %.0f\n"
+		 "train.second_lr %.17g\ntrain.hold_out %.17g\n",
 		 t->done, t->steps, t->plan.lr, schedules[t->plan.schedule], t->plan.seed,
-		 (unsigned long long)t->data_hash);
+		 (unsigned long long)t->data_hash, t->plan.warm_up, t->plan.second_lr,
+		 t->plan.hold_out);
 	if (rdu_program_save_as(t->s.prog, t->plan.save, meta))
 		return fail("%s", rdu_error_text(t->s.prog));
 	t->saved = t->done;
@@ -55,32 +58,48 @@ static bool property_number(const struct trainer *t, const char *key, double lea
 
 int checkpoint_read(struct trainer *t)
 {
-	static const char *const words[] = { "cosine", "constant", NULL };
-	double step, steps, lr, seed;
-	char text[64], data[24];
+	struct plan *p = &t->plan;
+	double step, steps, lr, seed, warm, second, held;
 	unsigned int word;
+	char text[64];
 
 	if (!property_number(t, "train.step", 0, 1e9, &step) ||
 	    !property_number(t, "train.steps", 0, 1e9, &steps) ||
 	    !property_number(t, "train.lr", 0, 1e6, &lr) ||
 	    !property_number(t, "train.seed", 0, 9e15, &seed) ||
+	    !property_number(t, "train.warm_up", 0, 1e9, &warm) ||
+	    !property_number(t, "train.second_lr", 0, 1e6, &second) ||
+	    !property_number(t, "train.hold_out", 0, 1, &held) ||
 	    !property(t, "train.schedule", text, sizeof(text)) ||
-	    !parse_word("train.schedule", text, words, &word) ||
-	    !property(t, "train.data", text, sizeof(text)))
+	    !parse_word("train.schedule", text, schedules, &word))
+		return EXIT_FAIL;
+	if (p->lr < 0)
+		p->lr = lr;
+	if (p->seed < 0)
+		p->seed = seed;
+	if (p->schedule < 0)
+		p->schedule = word;
+	if (p->warm_up < 0)
+		p->warm_up = warm;
+	if (p->second_lr < 0)
+		p->second_lr = second;
+	if (p->hold_out < 0)
+		p->hold_out = held;
+	t->steps = steps;
+	t->first = t->done = step;
+	return 0;
+}
+
+int checkpoint_goes_on(struct trainer *t)
+{
+	char text[64], data[24];
+
+	if (!property(t, "train.data", text, sizeof(text)))
 		return EXIT_FAIL;
 	snprintf(data, sizeof(data), "%016llx", (unsigned long long)t->data_hash);
 	if (strcmp(data, text))
-		return fail("%s was trained with other images or labels than those in %s",
-			    t->plan.resume, t->plan.data);
-	if (t->plan.lr < 0)
-		t->plan.lr = lr;
-	if (t->plan.seed < 0)
-		t->plan.seed = seed;
-	if (t->plan.schedule < 0)
-		t->plan.schedule = word;
-	if (t->plan.epochs < 0 && t->plan.max_steps < 0)
-		t->steps = steps;
-	t->first = t->done = step;
+		return fail("%s was trained with other data than that in %s", t->plan.resume,
+			    t->plan.data.source[0]);
 	if (t->first >= t->steps)
 		return fail("%s: all of the %u steps are done; --epochs or --steps asks for more",
 			    t->plan.resume, t->steps);
@@ -194,9 +213,12 @@ int log_step(struct trainer *t, const struct loss_point *p, const struct rdu_sta
 {
 	if (!t->log)
 		return 0;
-	fprintf(t->log, "%u,%.9g,%.9g,%llu,%llu\n", p->step, p->loss, p->lr,
+	fprintf(t->log, "%u,%.9g,%.9g,%llu,%llu,", p->step, p->loss, p->lr,
 		(unsigned long long)(st->end_cycle - st->start_cycle),
 		(unsigned long long)st->wall_ns);
+	if (!isnan(p->held_out))
+		fprintf(t->log, "%.9g", p->held_out);
+	fputc('\n', t->log);
 	return fflush(t->log) ? fail("--log %s: %s", t->plan.log, strerror(errno)) : 0;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The compiler as a library: rduc.h. */
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
 #include "compile.h"
@@ -170,18 +171,16 @@ static void remark(void *arg, const char *text)
 	diagnose(arg, RDUC_REMARK, text, strlen(text));
 }
 
-/* Where training isn't what PyTorch would do. */
-static void note_differences(struct rduc *c, struct graph *g)
+/* Where training isn't what PyTorch would do: nodes of an operator; passed: only those that a
+ * gradient went through. */
+static void note_difference(struct rduc *c, struct graph *g, const char *op, bool passed,
+			    const char *what)
 {
 	for (int i = 0; i < g->num_nodes; i++) {
 		const struct node *n = g->nodes[i];
-		const char *what = !strcmp(n->op->name, "Dropout") ? "drops nothing here"
-				   : !strcmp(n->op->name, "Round")
-					   ? "is straight-through here; PyTorch's gradient is 0"
-					   : NULL;
 
-		if (what)
-			note(c, graph_format(g, "node '%s' (%s) %s", n->name, n->op->name, what));
+		if (!strcmp(n->op->name, op) && (!passed || n->out[0]->grad))
+			note(c, graph_format(g, "node '%s' (%s) %s", n->name, op, what));
 	}
 }
 
@@ -237,9 +236,70 @@ struct run {
 	const char *name; /* NULL: the graph's */
 	FILE *log; /* NULL: nothing is printed */
 	struct rdu_chip chip;
-	char meta[128];
 	int ret;
 };
+
+/* ---- what a program file says of its training ---------------------------------------- */
+
+/* Does a value hold the same numbers as another, elsewhere? */
+static bool only_moves(const struct node *n)
+{
+	static const char *const ops[] = { "Identity", "Cast",	    "Reshape",	"Flatten",
+					   "Squeeze",  "Unsqueeze", "Transpose" };
+
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		if (!strcmp(n->op->name, ops[i]))
+			return true;
+	return false;
+}
+
+/* The least number of rows of a table that v's numbers are looked up in; 0: of none. */
+static int64_t rows_of(const struct graph *g, const struct value *v)
+{
+	int64_t least = 0;
+
+	for (int i = 0; i < g->num_forward; i++) {
+		const struct node *n = g->nodes[i];
+		int64_t rows = 0, axis;
+
+		if (n->num_in && n->in[0] == v && only_moves(n)) {
+			rows = rows_of(g, n->out[0]);
+		} else if (n->num_in == 2 && n->in[1] == v && !strcmp(n->op->name, "Gather")) {
+			axis = attr_i(n, "axis", 0);
+			rows = n->in[0]->dim[axis < 0 ? axis + n->in[0]->ndim : axis];
+		}
+		if (rows && (!least || rows < least))
+			least = rows;
+	}
+	return least;
+}
+
+/* Properties: the loss, the optimizer, and what the numbers of an input must be below. */
+static const char *training_meta(const struct settings *s, struct graph *g)
+{
+	char *text =
+		graph_format(g, "loss %s\noptimizer %s\n", s->training.loss, settings_optimizer(s));
+
+	if (s->training.accumulate > 1)
+		text = graph_format(g, "%saccumulate %" PRId64 "\n", text, s->training.accumulate);
+	if (g->num_classes)
+		text = graph_format(g, "%sbelow.labels %" PRId64 "\n", text, g->num_classes);
+	for (int i = 0; i < g->num_values; i++) {
+		const struct value *v = g->values[i];
+		char name[64];
+		int64_t rows;
+
+		if (v->kind != TENSOR_INPUT || !dtype_is_int(v->dtype))
+			continue;
+		rows = rows_of(g, v);
+		rduc_symbol_name(name, v->name);
+		if (rows && !strpbrk(name, " \n"))
+			text = graph_format(g, "%sbelow.%s %" PRId64 "\n", text, name, rows);
+	}
+	return text;
+}
+
+/* ---- the passes ---------------------------------------------------------------------- */
 
 /* The passes up to the nests; NULL with a text. */
 static struct module *front(struct run *r, struct graph *g)
@@ -251,7 +311,7 @@ static struct module *front(struct run *r, struct graph *g)
 		graph_print(g, r->log);
 	note_defaults(c, g);
 	if (c->set.train)
-		note_differences(c, g);
+		note_difference(c, g, "Dropout", false, "drops nothing here");
 	progress_say(&c->progress, "simplify");
 	if (graph_simplify(g))
 		return NULL;
@@ -261,6 +321,8 @@ static struct module *front(struct run *r, struct graph *g)
 		progress_say(&c->progress, "differentiate");
 		if (graph_differentiate(g, &c->set.training))
 			return NULL;
+		note_difference(c, g, "Round", true,
+				"is straight-through here; PyTorch's gradient is 0");
 		if (prints(c, "differentiate"))
 			graph_print(g, r->log);
 	}
@@ -282,7 +344,6 @@ static void compile(void *arg)
 
 	opt.chip = &r->chip;
 	opt.model = r->name;
-	opt.meta = r->meta[0] ? r->meta : NULL;
 	opt.program = c->out[RDUC_PROGRAM].f;
 	opt.report = c->out[RDUC_REPORT].f;
 	opt.report_json = c->out[RDUC_REPORT_JSON].f;
@@ -298,6 +359,8 @@ static void compile(void *arg)
 	g = graph_import(r->model, r->size, &c->set.import, c->error, ERROR_SIZE);
 	if (g)
 		m = front(r, g);
+	if (m && c->set.train)
+		opt.meta = training_meta(&c->set, g);
 	if (m && !rduc_backend(m, &opt, NULL, c->error, ERROR_SIZE))
 		r->ret = 0;
 	if (!r->ret && c->set.train && c->out[RDUC_PARAMETERS].f)
@@ -406,9 +469,6 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	}
 	if (!s->decay_given)
 		s->training.weight_decay = s->training.optimizer == OPT_ADAMW ? 0.01f : 0;
-	if (s->train)
-		snprintf(r.meta, sizeof(r.meta), "loss %s\noptimizer %s\n", s->training.loss,
-			 settings_optimizer(s));
 	ret = run(c, &r);
 	free(file);
 	return ret;

@@ -22,7 +22,7 @@ struct settings {
 	size_t memory;
 	/* What import points to. */
 	struct import_shape *shapes;
-	char **freeze, **train_only;
+	char **freeze, **train_only, **no_decay;
 };
 
 struct text {

@@ -79,6 +79,30 @@ static int find_needs(struct graph *g)
 	return graph_error(g, "no gradient for %d node%s:%s", w.num, w.num > 1 ? "s" : "", w.text);
 }
 
+/*
+ * Is it x + (y - x)? PyTorch writes x + (y - x).detach() for an estimator that is straight
+ * through: the value is y's, and the gradient x's. Its exporter drops detach(), which would
+ * change nothing in a graph that is not trained. NULL, or x.
+ */
+static struct value *straight_through(const struct node *n)
+{
+	for (int k = 0; k < 2 && !strcmp(n->op->name, "Add"); k++) {
+		const struct node *less = n->in[k]->producer;
+
+		if (less && !strcmp(less->op->name, "Sub") && less->in[1] == n->in[!k] &&
+		    value_same_shape(n->in[!k], n->out[0]))
+			return n->in[!k];
+	}
+	return NULL;
+}
+
+int node_gradient(struct graph *g, struct node *n)
+{
+	struct value *x = straight_through(n);
+
+	return x ? graph_add_grad(g, x, n->out[0]->grad) : n->op->gradient(g, n);
+}
+
 static int check_name(struct graph *g, const char *name)
 {
 	if (graph_find(g, name))
@@ -137,39 +161,98 @@ static int cross_entropy(struct graph *g, struct value *x, struct value *labels)
 	return 0;
 }
 
+/* A loss of the first result and of what it should be, and its gradient: internal operators. */
+static int loss_of_target(struct graph *g, struct value *x, const char *op)
+{
+	struct value *target = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
+
+	if (!target)
+		return -1;
+	g->loss = graph_op2(g, op, "loss", x, target);
+	x->grad = g->loss ? graph_op2(g, graph_format(g, "%sGrad", op), "loss.grad", x, target)
+			  : NULL;
+	return x->grad ? 0 : -1;
+}
+
+static int loss_of_labels(struct graph *g, struct value *x)
+{
+	struct value *labels;
+
+	if (x->ndim < 2)
+		return graph_error(g,
+				   "softmax_cross_entropy needs logits [N, ..., C], '%s' has "
+				   "shape %s",
+				   x->name, value_shape_text(g, x));
+	labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
+	g->num_classes = x->dim[x->ndim - 1];
+	return labels ? cross_entropy(g, x, labels) : -1;
+}
+
+/* The loss is a result of the model: the one called loss, or the only one. */
+static int loss_of_model(struct graph *g)
+{
+	struct graph_output *o = NULL;
+	struct node *n;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		if (!strcmp(g->outputs[i].name, "loss") || g->num_outputs == 1)
+			o = &g->outputs[i];
+	if (!o)
+		return graph_error(g, "the model has %d outputs, and none is called 'loss'",
+				   g->num_outputs);
+	if (value_count(o->value) != 1 || o->value->dtype != RDU_DT_F32)
+		return graph_error(g, "output '%s' is no loss: it is %s%s, not one float", o->name,
+				   dtype_name(o->value->dtype), value_shape_text(g, o->value));
+	if (!o->value->needs_grad)
+		return graph_error(g, "no weight has influence on '%s'", o->name);
+	if (strcmp(o->name, "loss") && check_name(g, "loss"))
+		return -1;
+	n = node_new(g, "Ones", "loss.grad");
+	node_input(g, n, o->value);
+	o->value->grad = graph_finish(g, n);
+	n = node_new(g, "Loss", "loss");
+	node_input(g, n, o->value);
+	if (!strcmp(o->name, "loss")) /* the name is that of the loss of all entry points */
+		o->value->name = graph_strdup(g, "loss.value");
+	g->loss = graph_finish(g, n);
+	if (g->loss && !strcmp(o->name, "loss"))
+		o->value = g->loss;
+	return g->loss ? 0 : -1;
+}
+
+const char *const train_losses[] = { "softmax_cross_entropy",
+				     "mse",
+				     "binary_cross_entropy",
+				     "binary_cross_entropy_with_logits",
+				     "graph",
+				     NULL };
+
 static int make_loss(struct graph *g, const char *loss)
 {
-	struct value *x = g->outputs[0].value, *labels;
-	const char *const names[] = { "logits" };
+	struct value *x = g->outputs[0].value;
+	int ret;
 
 	/* Of several outputs the one called logits; else the first. */
 	for (int i = 0; i < g->num_outputs; i++)
-		if (!strcmp(g->outputs[i].name, names[0]))
+		if (!strcmp(g->outputs[i].name, "logits"))
 			x = g->outputs[i].value;
-	if (!x->needs_grad)
-		return graph_error(g, "no weight has influence on '%s'", g->outputs[0].name);
-	if (!strcmp(loss, "softmax_cross_entropy")) {
-		if (x->ndim < 2)
-			return graph_error(g,
-					   "softmax_cross_entropy needs logits [N, ..., C], "
-					   "'%s' has shape %s",
-					   x->name, value_shape_text(g, x));
-		labels = new_input(g, "labels", RDU_DT_I64, x->ndim - 1, x->dim);
-		if (!labels)
-			return -1;
-		if (cross_entropy(g, x, labels))
-			return -1;
-	} else if (!strcmp(loss, "mse")) {
-		labels = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
-		if (!labels)
-			return -1;
-		g->loss = graph_op2(g, "MeanSquaredError", "loss", x, labels);
-		x->grad = g->loss ? graph_op2(g, "MeanSquaredErrorGrad", "loss.grad", x, labels)
-				  : NULL;
-	} else {
-		return graph_error(g, "loss '%s': there are softmax_cross_entropy and mse", loss);
-	}
-	if (!x->grad || check_name(g, "loss"))
+	if (!strcmp(loss, "graph"))
+		ret = loss_of_model(g);
+	else if (check_name(g, "loss"))
+		ret = -1;
+	else if (!x->needs_grad)
+		ret = graph_error(g, "no weight has influence on '%s'", g->outputs[0].name);
+	else if (!strcmp(loss, "softmax_cross_entropy"))
+		ret = loss_of_labels(g, x);
+	else if (!strcmp(loss, "mse"))
+		ret = loss_of_target(g, x, "MeanSquaredError");
+	else if (!strcmp(loss, "binary_cross_entropy"))
+		ret = loss_of_target(g, x, "BinaryCrossEntropy");
+	else if (!strcmp(loss, "binary_cross_entropy_with_logits"))
+		ret = loss_of_target(g, x, "BinaryCrossEntropyLogits");
+	else
+		ret = graph_error(g, "internal: there is no loss '%s'", loss);
+	if (ret)
 		return -1;
 	g->loss->name = graph_strdup(g, "loss");
 	return 0;
@@ -201,6 +284,60 @@ static int finish_update(struct graph *g, struct node *n, int num, struct value 
 	return graph_process(g, n);
 }
 
+/*
+ * A step is of several batches: accumulate_step adds a batch's gradient to a state W.gradient;
+ * train_step, the last one, takes the mean of that and of its own, and makes it 0 again.
+ */
+static int accumulate(struct graph *g, const struct train_options *opt, struct value *w)
+{
+	struct value *sum =
+		new_state(g, graph_format(g, "%.200s.gradient", w->name), w->ndim, w->dim);
+	struct node *add = node_new(g, "GradientSum", graph_format(g, "%.200s.sum", w->name));
+	struct node *mean = node_new(g, "GradientMean", graph_format(g, "%.200s.mean", w->name));
+
+	node_input(g, add, w->grad);
+	node_input(g, add, sum);
+	if (finish_update(g, add, 1, &sum))
+		return -1;
+	g->accumulations[g->num_accumulations++] = g->updates[--g->num_updates];
+	node_input(g, mean, w->grad);
+	node_input(g, mean, sum);
+	node_attr_f(g, mean, "share", (float)(1.0 / (double)opt->accumulate));
+	if (finish_update(g, mean, 2, (struct value *[]){ NULL, sum }))
+		return -1;
+	w->grad = mean->out[0];
+	return 0;
+}
+
+/* All gradients, times the same number, so that their norm is at most clip_norm. */
+static int clip(struct graph *g, const struct train_options *opt, int num, struct value *const *w)
+{
+	struct value *sum = NULL, *scale;
+	struct node *n;
+
+	for (int i = 0; i < num; i++) {
+		n = node_new(g, "SquareSum", graph_format(g, "%.200s.squares", w[i]->name));
+		node_input(g, n, w[i]->grad);
+		if (sum)
+			node_input(g, n, sum);
+		sum = graph_finish(g, n);
+		if (!sum)
+			return -1;
+	}
+	n = node_new(g, "ClipScale", "clip");
+	node_input(g, n, sum);
+	node_attr_f(g, n, "norm", opt->clip_norm);
+	scale = graph_finish(g, n);
+	for (int i = 0; scale && i < num; i++) {
+		w[i]->grad =
+			graph_op2(g, "ScaledGradient",
+				  graph_format(g, "%.200s.clipped", w[i]->name), w[i]->grad, scale);
+		if (!w[i]->grad)
+			return -1;
+	}
+	return scale ? 0 : -1;
+}
+
 static int make_update(struct graph *g, const struct train_options *opt, struct value *w,
 		       struct value *lr, struct value *const *correction)
 {
@@ -213,7 +350,7 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	node_input(g, n, w->grad);
 	node_input(g, n, w);
 	node_input(g, n, lr);
-	node_attr_f(g, n, "weight_decay", opt->weight_decay);
+	node_attr_f(g, n, "weight_decay", w->no_decay ? 0 : opt->weight_decay);
 	if (opt->optimizer == OPT_MOMENTUM) {
 		of[num++] =
 			new_state(g, graph_format(g, "%.200s.velocity", w->name), w->ndim, w->dim);
@@ -254,7 +391,8 @@ static bool relu_of_pool(struct graph *g, struct node *n)
 int graph_differentiate(struct graph *g, const struct train_options *opt)
 {
 	struct value *lr, *correction[2] = { NULL, NULL };
-	int num_values = g->num_values, num_weights = 0;
+	int num_values = g->num_values, num_weights = 0, num = 0;
+	struct value **weights; /* those that a gradient reaches */
 	int64_t one = 1;
 
 	g->num_forward = g->num_nodes;
@@ -268,7 +406,9 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	}
 	if (!num_weights)
 		return graph_error(g, "the model has no weights to train");
-	g->updates = graph_alloc(g, (3 * num_weights + 1) * sizeof(*g->updates));
+	g->updates = graph_alloc(g, (4 * num_weights + 1) * sizeof(*g->updates));
+	g->accumulations = graph_alloc(g, num_weights * sizeof(*g->accumulations));
+	weights = graph_alloc(g, num_weights * sizeof(*weights));
 	if (find_needs(g) || make_loss(g, opt->loss))
 		return -1;
 	for (int i = g->num_forward - 1; i >= 0; i--) {
@@ -279,9 +419,20 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 			reached |= n->out[k] && n->out[k]->grad;
 		if (!reached || n->op->stop_gradient || relu_of_pool(g, n))
 			continue;
-		if (n->op->gradient(g, n))
+		if (node_gradient(g, n))
 			return -1;
 	}
+	for (int i = 0; i < num_values; i++) {
+		struct value *v = g->values[i];
+
+		if (v->kind != TENSOR_WEIGHT || !v->trainable || !v->needs_grad || !v->grad)
+			continue;
+		weights[num++] = v;
+		if (opt->accumulate > 1 && accumulate(g, opt, v))
+			return -1;
+	}
+	if (opt->clip_norm > 0 && num && clip(g, opt, num, weights))
+		return -1;
 	lr = new_input(g, "lr", RDU_DT_F32, 1, &one);
 	if (!lr)
 		return -1;
@@ -297,12 +448,8 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 		correction[0] = n->out[1];
 		correction[1] = n->out[2];
 	}
-	for (int i = 0; i < num_values; i++) {
-		struct value *v = g->values[i];
-
-		if (v->kind == TENSOR_WEIGHT && v->trainable && v->needs_grad && v->grad &&
-		    make_update(g, opt, v, lr, correction))
+	for (int i = 0; i < num; i++)
+		if (make_update(g, opt, weights[i], lr, correction))
 			return -1;
-	}
 	return 0;
 }

@@ -37,6 +37,7 @@ struct value {
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
+	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
 	bool wanted; /* graph_mark: a live node reads it, or it is a root */
 	struct tensor *tensor; /* patterns: in the current entry point */
@@ -184,8 +185,11 @@ struct graph {
 	/* differentiate: nodes[0 .. num_forward) are the forward graph */
 	int num_forward;
 	struct value *loss;
+	int64_t num_classes; /* that labels can be of; 0: there are no labels */
 	int num_updates;
 	struct value **updates;
+	int num_accumulations; /* new values of the sums of gradients: accumulate_step */
+	struct value **accumulations;
 	bool in_body; /* between body_begin() and body_end() */
 	int counter; /* for unique names */
 	int error_size;
@@ -359,7 +363,7 @@ struct name_patterns {
 };
 
 struct import_options {
-	struct name_patterns train_only, freeze;
+	struct name_patterns train_only, freeze, no_decay;
 	bool any_shape; /* dimensions that are open are 1: shapes don't matter */
 	int64_t batch; /* of symbolic first dimensions; 0: not given */
 	int num_shapes;
@@ -387,20 +391,26 @@ void graph_mark(struct graph *g, struct value *const *roots, int num_roots);
 enum optimizer { OPT_SGD, OPT_MOMENTUM, OPT_ADAM, OPT_ADAMW };
 
 struct train_options {
-	const char *loss; /* softmax_cross_entropy, mse */
+	const char *loss; /* of train_losses[] */
 	enum optimizer optimizer;
 	float momentum, beta1, beta2, epsilon, weight_decay;
+	float clip_norm; /* most that the norm of all gradients may be; 0: any */
+	int64_t accumulate; /* batches of a step, whose gradients' mean it takes; 0 and 1: one */
 };
 
 /* differentiate.c */
+extern const char *const train_losses[]; /* up to NULL */
 int graph_differentiate(struct graph *g, const struct train_options *opt);
 int graph_add_grad(struct graph *g, struct value *v, struct value *grad);
+/* Hands the gradient of a node's results on to its inputs. */
+int node_gradient(struct graph *g, struct node *n);
 /* A node for the gradient of n's first input; inputs and attributes are to come. */
 struct node *grad_node(struct graph *g, struct node *n, const char *op);
 /* It is complete: what it makes is v's gradient. 0, or -1. */
 int grad_finish(struct graph *g, struct node *m, struct value *v);
 
-/* patterns.c: entry points forward and, if differentiated, train_step. */
+/* patterns.c: entry points forward and, if differentiated, train_step, evaluate and, if
+ * steps are of several batches, accumulate_step. */
 struct module *graph_patterns(struct graph *g);
 int graph_lower_node(struct lower *l, struct node *n);
 

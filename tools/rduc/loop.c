@@ -567,7 +567,7 @@ static int reverse_body(struct graph *g, struct reverse *r)
 
 		for (int k = 0; k < b->num_out; k++)
 			reached |= b->out[k] && b->out[k]->grad;
-		if (reached && !b->op->stop_gradient && b->op->gradient(g, b))
+		if (reached && !b->op->stop_gradient && node_gradient(g, b))
 			return -1;
 	}
 	for (int k = 0; k < r->num_carried; k++) {

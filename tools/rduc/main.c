@@ -33,10 +33,14 @@ static const char usage[] =
 	"  --shape NAME=D,D,... shape of an input\n"
 	"  --batch N            first dimension of inputs that leave it open\n"
 	"  --train              also make the entry point train_step, with\n"
-	"    --loss softmax_cross_entropy|mse     (softmax_cross_entropy)\n"
+	"    --loss softmax_cross_entropy|mse|binary_cross_entropy|\n"
+	"           binary_cross_entropy_with_logits|graph (softmax_cross_entropy)\n"
 	"    --optimizer sgd|momentum|adam|adamw  (sgd)\n"
 	"    --momentum F (0.9) --beta1 F (0.9) --beta2 F (0.999) --epsilon F (1e-8)\n"
 	"    --weight-decay F (0; adamw: 0.01)\n"
+	"    --no-decay PATTERN,...               weights that do not decay\n"
+	"    --clip-norm F                        most that the norm of all gradients may be\n"
+	"    --accumulate N (1)                   batches of a step: the mean of their gradients\n"
 	"    --train-only PATTERN,... --freeze PATTERN,...  weights to train, not to train\n"
 	"  --weights FILE       take weights from this program file into the ONNX model\n"
 	"  --report FILE        what each section costs, and what bounds it\n"
@@ -46,8 +50,10 @@ static const char usage[] =
 	"  --print-after PASS   import, simplify, differentiate, patterns, ... (to stderr)\n"
 	"  --list-ops           operators that are supported\n"
 	"\n"
-	"The training step reads the inputs of the model, `labels` (int64; `target` for\n"
-	"mse) and `lr` (float [1]), and writes `loss` (float [1]).\n"
+	"The training step reads the inputs of the model, `labels` (int64; float `target`\n"
+	"for other losses than softmax_cross_entropy; nothing for graph, where the loss is\n"
+	"an output of the model) and `lr` (float [1]), and writes `loss` (one float). The\n"
+	"entry point evaluate writes the loss, and changes nothing.\n"
 	"\n"
 	"Exit code: 0 done, 1 failed, 2 wrong usage.\n";
 
@@ -73,6 +79,9 @@ static const struct option options[] = {
 	{ "beta2", VALUE },
 	{ "epsilon", VALUE },
 	{ "weight-decay", VALUE },
+	{ "no-decay", VALUE },
+	{ "clip-norm", VALUE },
+	{ "accumulate", VALUE },
 	{ "freeze", VALUE },
 	{ "train-only", VALUE },
 	{ "print-after", VALUE },
@@ -278,7 +287,7 @@ static void print_next(const struct arguments *a)
 	if (lr_outfile_is_stdout(out))
 		return;
 	if (a->train)
-		fprintf(f, "next: rdu train %s --device model:%s --data FOLDER --save FILE.rdu\n",
+		fprintf(f, "next: rdu train %s --device model:%s --data DATA --save FILE.rdu\n",
 			out, a->chip);
 	else
 		fprintf(f,

@@ -54,7 +54,8 @@ struct mk_family {
 };
 
 /* The families, by file; each array ends with one without a name. */
-extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[];
+extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[], mk_llama[],
+	mk_rwkv[], mk_uno[], mk_gnn[];
 
 /* ---- options: the family's own only ---------------------------------------- */
 
@@ -77,6 +78,10 @@ const char *mk_input(struct mk *m, const char *name, int dtype, int ndim, const 
 const char *mk_weight(struct mk *m, const char *name, int ndim, const int64_t *dim, double bound);
 /* Every element the same: scales and shifts before training. */
 const char *mk_filled(struct mk *m, const char *name, int ndim, const int64_t *dim, double value);
+/* These numbers. */
+const char *mk_table(struct mk *m, const char *name, int ndim, const int64_t *dim, const double *v);
+/* Zeros that are not trained: a Constant node's. */
+const char *mk_zeros(struct mk *m, const char *scope, int ndim, const int64_t *dim);
 /* An initializer of bool that says which keys a query sees: [1, 1, T, T], lower triangle. */
 const char *mk_causal_mask(struct mk *m, const char *name, int64_t length);
 
@@ -96,12 +101,20 @@ Onnx__NodeProto *mk_scoped(struct mk *m, const char *scope, const char *type,
 const char *mk_more_output(Onnx__NodeProto *n); /* one more output; its name */
 void mk_attr_int(Onnx__NodeProto *n, const char *name, int64_t v);
 void mk_attr_ints(Onnx__NodeProto *n, const char *name, int num, const int64_t *v);
+void mk_attr_string(Onnx__NodeProto *n, const char *name, const char *v);
 void mk_attr_float(Onnx__NodeProto *n, const char *name, float v);
 /* Constant nodes: int64 (ndim 0: a scalar), and a scalar of the model's type. */
 const char *mk_ints(struct mk *m, const char *scope, int ndim, const int64_t *v, int64_t num);
 const char *mk_scalar(struct mk *m, const char *scope, double v);
 /* The graph's output: the value gets this name. */
 void mk_output(struct mk *m, const char *name, const char *value, int ndim, const int64_t *dim);
+
+/*
+ * What is built between the two calls is the body of a Scan or Loop node: its inputs and outputs
+ * are the body's. `around` keeps the graph that it is in.
+ */
+void mk_body_begin(struct mk *m, Onnx__GraphProto *around);
+void mk_body_end(struct mk *m, const Onnx__GraphProto *around, Onnx__NodeProto *n);
 
 /* ---- what several families are made of ---------------------------------------- */
 
@@ -111,6 +124,12 @@ const char *mk_transpose(struct mk *m, const char *scope, const char *x, int ndi
 			 const int64_t *perm);
 /* nn.Linear on rows: Gemm with WEIGHT [out, in] and BIAS [out]. */
 const char *mk_linear(struct mk *m, const char *path, const char *x, int64_t in, int64_t out);
+/* nn.LayerNorm of the last axis. */
+const char *mk_layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
+			  int64_t width);
+/* nn.Linear without a bias, of the last axis: MatMul with a transposed WEIGHT [out, in]. */
+const char *mk_rows(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
+		    double stddev);
 /* nn.Conv2d with square kernels and a bias; gain: of its weights, against nn.Conv2d's. */
 const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
 		    int64_t kernel, int64_t stride, int64_t pad, double gain);

@@ -157,6 +157,15 @@ const char *mk_filled(struct mk *m, const char *name, int ndim, const int64_t *d
 	return initializer(m, t);
 }
 
+const char *mk_table(struct mk *m, const char *name, int ndim, const int64_t *dim, const double *v)
+{
+	Onnx__TensorProto *t = tensor(m, name, m->dtype, ndim, dim);
+
+	for (size_t i = 0; i < num_elements(t); i++)
+		set_element(t, i, (float)v[i]);
+	return initializer(m, t);
+}
+
 const char *mk_causal_mask(struct mk *m, const char *name, int64_t length)
 {
 	Onnx__TensorProto *t = tensor(m, name, RDU_DT_BOOL, DIMS(1, 1, length, length));
@@ -228,6 +237,15 @@ void mk_attr_int(Onnx__NodeProto *n, const char *name, int64_t v)
 	a->i = v;
 }
 
+void mk_attr_string(Onnx__NodeProto *n, const char *name, const char *v)
+{
+	Onnx__AttributeProto *a = attribute(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING);
+
+	a->has_s = true;
+	a->s.data = (uint8_t *)xstrdup(v);
+	a->s.len = strlen(v);
+}
+
 void mk_attr_float(Onnx__NodeProto *n, const char *name, float v)
 {
 	Onnx__AttributeProto *a = attribute(n, name, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
@@ -268,6 +286,28 @@ const char *mk_scalar(struct mk *m, const char *scope, double v)
 
 	set_element(t, 0, (float)v);
 	return constant(m, scope, t);
+}
+
+const char *mk_zeros(struct mk *m, const char *scope, int ndim, const int64_t *dim)
+{
+	return constant(m, scope, tensor(m, "", m->dtype, ndim, dim));
+}
+
+void mk_body_begin(struct mk *m, Onnx__GraphProto *around)
+{
+	*around = m->graph;
+	onnx__graph_proto__init(&m->graph);
+}
+
+void mk_body_end(struct mk *m, const Onnx__GraphProto *around, Onnx__NodeProto *n)
+{
+	Onnx__AttributeProto *a =
+		attribute(n, "body", ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH);
+
+	a->g = xmalloc(sizeof(*a->g));
+	*a->g = m->graph;
+	a->g->name = mk_text("%s.body", n->name);
+	m->graph = *around;
 }
 
 void mk_output(struct mk *m, const char *name, const char *value, int ndim, const int64_t *dim)
@@ -325,6 +365,26 @@ const char *mk_linear(struct mk *m, const char *path, const char *x, int64_t in,
 	mk_attr_float(n, "beta", 1);
 	mk_attr_int(n, "transB", 1);
 	return n->output[0];
+}
+
+const char *mk_layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
+			  int64_t width)
+{
+	const char *scale = mk_filled(m, mk_text("%s.weight", path), DIMS(width), 1);
+	const char *shift = mk_filled(m, mk_text("%s.bias", path), DIMS(width), 0);
+	Onnx__NodeProto *n = MK_SCOPED(m, scope, "LayerNormalization", x, scale, shift);
+
+	mk_attr_int(n, "axis", -1);
+	mk_attr_float(n, "epsilon", 1e-5f);
+	return n->output[0];
+}
+
+const char *mk_rows(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,
+		    double stddev)
+{
+	const char *w = mk_weight(m, mk_text("%s.weight", path), DIMS(out, in), stddev * sqrt(3));
+
+	return MK_OP(m, path, "MatMul", x, mk_transpose(m, path, w, DIMS(1, 0)));
 }
 
 const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, int64_t out,

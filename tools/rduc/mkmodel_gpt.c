@@ -6,6 +6,7 @@
  * `attention` is written as it exports torch's scaled_dot_product_attention.
  */
 #include <math.h>
+#include <stdlib.h>
 #include "graph.h"
 #include "mem.h"
 #include "mkmodel.h"
@@ -15,6 +16,8 @@
 
 struct sizes {
 	int64_t batch, length, width, heads;
+	/* Pixelated butterflies in the place of dense weights; block 0: none. */
+	int64_t block, butterfly, factors, rank;
 };
 
 static int check_heads(struct mk *m, const struct sizes *s)
@@ -31,30 +34,71 @@ static const char *weight(struct mk *m, const char *path, int ndim, const int64_
 	return mk_weight(m, mk_text("%s.weight", path), ndim, dim, stddev * sqrt(3));
 }
 
-static const char *layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
-			      int64_t width)
+/*
+ * The mask of a product [in, out]: blocks i and k of a grid of `butterfly` blocks are there if k is
+ * i, or i with one of the lowest `factors` bits turned over; the grid is stretched to the weight's
+ * own blocks.
+ */
+static const char *butterfly_mask(struct mk *m, const char *path, const struct sizes *s, int64_t in,
+				  int64_t out, double *share)
 {
-	const char *scale = mk_filled(m, mk_text("%s.weight", path), DIMS(width), 1);
-	const char *shift = mk_filled(m, mk_text("%s.bias", path), DIMS(width), 0);
-	Onnx__NodeProto *n = MK_SCOPED(m, scope, "LayerNormalization", x, scale, shift);
+	int64_t grid = s->butterfly, rows = in / s->block, cols = out / s->block, num = 0;
+	double *v = xcalloc((size_t)(in * out), sizeof(*v));
+	const char *mask;
 
-	mk_attr_int(n, "axis", -1);
-	mk_attr_float(n, "epsilon", 1e-5f);
-	return n->output[0];
+	for (int64_t r = 0; r < in; r++)
+		for (int64_t c = 0; c < out; c++) {
+			int64_t i = r / s->block * grid / rows, k = c / s->block * grid / cols;
+			int64_t differ = i ^ k;
+			bool there = differ < 1ll << s->factors && !(differ & (differ - 1));
+
+			v[r * out + c] = there;
+			num += there;
+		}
+	*share = (double)num / (double)(in * out);
+	mask = mk_table(m, mk_text("%s.mask", path), DIMS(in, out), v);
+	free(v);
+	return mask;
+}
+
+/* A weight of which only the mask's blocks count; as large as if they were all there. */
+static const char *butterfly(struct mk *m, const char *scope, const char *path,
+			     const struct sizes *s, int64_t in, int64_t out, double stddev)
+{
+	double share;
+	const char *mask = butterfly_mask(m, path, s, in, out, &share);
+	const char *w = weight(m, path, DIMS(in, out), stddev / sqrt(share));
+
+	return MK_OP(m, scope, "Mul", w, mask);
+}
+
+/* What a product through few numbers adds to it. */
+static const char *low_rank(struct mk *m, const char *scope, const char *path, const char *rows,
+			    const struct sizes *s, int64_t in, int64_t out)
+{
+	const char *u =
+		mk_weight(m, mk_text("%s.lr.u", path), DIMS(in, s->rank), 1 / sqrt((double)in));
+	const char *v = mk_weight(m, mk_text("%s.lr.v", path), DIMS(s->rank, out), STDDEV);
+
+	return MK_OP(m, scope, "MatMul", MK_OP(m, scope, "MatMul", rows, u), v);
 }
 
 /* The transformers library's Conv1D: rows times [in, out], and a bias. */
 static const char *product(struct mk *m, const char *scope, const char *path, const char *x,
 			   const struct sizes *s, int64_t in, int64_t out, double stddev)
 {
-	const char *w = weight(m, path, DIMS(in, out), stddev);
+	const char *w = s->block ? butterfly(m, scope, path, s, in, out, stddev)
+				 : weight(m, path, DIMS(in, out), stddev);
 	const char *b = mk_filled(m, mk_text("%s.bias", path), DIMS(out), 0);
 	const char *rows = mk_reshape(m, scope, x, DIMS(-1, in));
 	Onnx__NodeProto *n = MK_SCOPED(m, scope, "Gemm", rows, w, b);
 
 	mk_attr_float(n, "alpha", 1);
 	mk_attr_float(n, "beta", 1);
-	return mk_reshape(m, scope, n->output[0], DIMS(s->batch, s->length, out));
+	x = n->output[0];
+	if (s->block)
+		x = MK_OP(m, scope, "Add", x, low_rank(m, scope, path, rows, s, in, out));
+	return mk_reshape(m, scope, x, DIMS(s->batch, s->length, out));
 }
 
 /* [B,T,d] as [B,heads,T,d/heads], or for keys as [B,heads,d/heads,T] */
@@ -126,10 +170,10 @@ static const char *block(struct mk *m, int64_t number, const char *x, const stru
 	const char *mlp = mk_text("%s/mlp", scope), *y;
 	int64_t d = s->width;
 
-	y = layer_norm(m, mk_text("%s/ln_1", scope), mk_text("%s.ln_1", path), x, d);
+	y = mk_layer_norm(m, mk_text("%s/ln_1", scope), mk_text("%s.ln_1", path), x, d);
 	y = attend(m, mk_text("%s.attn", path), mk_text("%s/attn", scope), y, s, mask, layers);
 	x = MK_OP(m, scope, "Add", y, x);
-	y = layer_norm(m, mk_text("%s/ln_2", scope), mk_text("%s.ln_2", path), x, d);
+	y = mk_layer_norm(m, mk_text("%s/ln_2", scope), mk_text("%s.ln_2", path), x, d);
 	y = product(m, mk_text("%s/c_fc", mlp), mk_text("%s.mlp.c_fc", path), y, s, d, 4 * d,
 		    STDDEV);
 	y = gelu(m, mk_text("%s/act", mlp), y);
@@ -140,8 +184,10 @@ static const char *block(struct mk *m, int64_t number, const char *x, const stru
 
 static struct sizes sizes(const struct mk *m)
 {
-	return (struct sizes){ mk_size(m, "batch"), mk_size(m, "t"), mk_size(m, "d"),
-			       mk_size(m, "heads") };
+	return (struct sizes){ .batch = mk_size(m, "batch"),
+			       .length = mk_size(m, "t"),
+			       .width = mk_size(m, "d"),
+			       .heads = mk_size(m, "heads") };
 }
 
 static int make_gpt_block(struct mk *m)
@@ -158,9 +204,8 @@ static int make_gpt_block(struct mk *m)
 	return 0;
 }
 
-static int make_gpt(struct mk *m)
+static int gpt_of(struct mk *m, struct sizes s)
 {
-	struct sizes s = sizes(m);
 	int64_t layers = mk_size(m, "layers"), vocab = mk_size(m, "vocab");
 	const char *ids, *mask, *words, *places, *x;
 	int64_t *position;
@@ -178,10 +223,35 @@ static int make_gpt(struct mk *m)
 	x = MK_OP(m, "", "Add", MK_OP(m, "wte", "Gather", words, ids), x);
 	for (int64_t i = 0; i < layers; i++)
 		x = block(m, i, x, &s, mask, layers);
-	x = layer_norm(m, "ln_f", "ln_f", x, s.width);
+	x = mk_layer_norm(m, "ln_f", "ln_f", x, s.width);
 	x = MK_OP(m, "lm_head", "MatMul", x, mk_transpose(m, "lm_head", words, DIMS(1, 0)));
 	mk_output(m, "logits", x, DIMS(s.batch, s.length, vocab));
 	return 0;
+}
+
+static int make_gpt(struct mk *m)
+{
+	return gpt_of(m, sizes(m));
+}
+
+static int make_pixelfly(struct mk *m)
+{
+	struct sizes s = sizes(m);
+
+	s.block = mk_size(m, "block");
+	s.butterfly = mk_size(m, "butterfly");
+	s.factors = mk_size(m, "factors");
+	s.rank = mk_size(m, "rank");
+	if (s.butterfly & (s.butterfly - 1) || 1ll << s.factors > s.butterfly)
+		return mk_refuse(m,
+				 "--butterfly %lld is no power of two from 2^%lld on (--factors)",
+				 (long long)s.butterfly, (long long)s.factors);
+	if (s.width % s.block || s.width / s.block < s.butterfly)
+		return mk_refuse(
+			m,
+			"--d %lld is no whole number, at least --butterfly %lld, of --block %lld",
+			(long long)s.width, (long long)s.butterfly, (long long)s.block);
+	return gpt_of(m, s);
 }
 
 /* A product of rows with [in, out] weights: nn.Linear without a bias on [B,T,d]. */
@@ -246,6 +316,20 @@ const struct mk_family mk_gpt[] = {
 	  .option = { SIZES(8, 128, 256, 8),
 		      { "layers", MK_SIZE, "blocks", 4, 1, 256, NULL },
 		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL } } },
+	{ .name = "pixelfly",
+	  .about = "a gpt with pixelated butterflies for weights: some blocks, and a low rank",
+	  .make = make_pixelfly,
+	  .option = { SIZES(8, 128, 512, 8),
+		      { "layers", MK_SIZE, "blocks", 4, 1, 256, NULL },
+		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL },
+		      { "block", MK_SIZE, "height and width of a block of a weight", 32, 1, 1 << 10,
+			NULL },
+		      { "butterfly", MK_SIZE, "blocks that the mask is drawn in, each way", 16, 2,
+			1 << 10, NULL },
+		      { "factors", MK_SIZE, "factors of the butterfly: a block has one more", 2, 1,
+			10, NULL },
+		      { "rank", MK_SIZE, "of what is added to each product", 32, 1, 1 << 14,
+			NULL } } },
 	{ .name = "attention",
 	  .about = "[N,T,D]: self-attention with its four products",
 	  .make = make_attention,

@@ -84,6 +84,47 @@ static int make_resnet(struct mk *m)
 	return 0;
 }
 
+/* ---- AlexNet ------------------------------------------------------------------- */
+
+static int make_alexnet(struct mk *m)
+{
+	static const struct {
+		int place, out, kernel, stride, pad; /* out: of a width of 64 */
+		bool pool;
+	} convs[] = { { 0, 64, 11, 4, 2, true },
+		      { 3, 192, 5, 1, 2, true },
+		      { 6, 384, 3, 1, 1, false },
+		      { 8, 256, 3, 1, 1, false },
+		      { 10, 256, 3, 1, 1, true } };
+	int64_t batch = mk_size(m, "batch"), image = mk_size(m, "image"), size = image, in = 3;
+	int64_t width = mk_size(m, "width"), hidden = mk_size(m, "hidden");
+	int64_t classes = mk_size(m, "classes");
+	const char *x = mk_input(m, "x", 0, DIMS(batch, 3, image, image));
+	Onnx__NodeProto *flat;
+
+	for (size_t i = 0; i < sizeof(convs) / sizeof(convs[0]); i++) {
+		int64_t out = convs[i].out * width / 64;
+
+		size = (size + 2 * convs[i].pad - convs[i].kernel) / convs[i].stride + 1;
+		x = relu(m, "features",
+			 mk_conv(m, mk_text("features.%d", convs[i].place), x, in, out,
+				 convs[i].kernel, convs[i].stride, convs[i].pad, FIRST));
+		if (convs[i].pool)
+			x = mk_max_pool(m, "features", x, 3, 2, 0);
+		if (convs[i].pool)
+			size = (size - 3) / 2 + 1;
+		in = out;
+	}
+	flat = MK_SCOPED(m, "", "Flatten", x);
+	mk_attr_int(flat, "axis", 1);
+	x = mk_linear(m, "classifier.1", flat->output[0], in * size * size, hidden);
+	x = relu(m, "classifier", x);
+	x = relu(m, "classifier", mk_linear(m, "classifier.4", x, hidden, hidden));
+	x = mk_linear(m, "classifier.6", x, hidden, classes);
+	mk_output(m, "logits", x, DIMS(batch, classes));
+	return 0;
+}
+
 /* ---- U-Net --------------------------------------------------------------------- */
 
 static const char *double_conv(struct mk *m, const char *path, const char *x, int64_t in,
@@ -155,6 +196,14 @@ const struct mk_family mk_vision[] = {
 		      SIZE("image", "height and width", 224, 1 << 14),
 		      SIZE("depth", "18, 34, 50, 101 or 152 layers", 50, 152),
 		      SIZE("width", "channels of the first stage", 64, 1 << 10),
+		      SIZE("classes", "classes", 1000, 1 << 20) } },
+	{ .name = "alexnet",
+	  .about = "images [N,3,IMAGE,IMAGE] to CLASSES: AlexNet as torchvision has it",
+	  .make = make_alexnet,
+	  .option = { SIZE("batch", "images at once", 1, 1 << 16),
+		      { "image", MK_SIZE, "height and width", 224, 63, 1 << 14, NULL },
+		      SIZE("width", "channels of the first convolution", 64, 1 << 10),
+		      SIZE("hidden", "width of the two dense layers", 4096, 1 << 20),
 		      SIZE("classes", "classes", 1000, 1 << 20) } },
 	{ .name = "unet",
 	  .about = "images [N,CHANNELS,IMAGE,IMAGE] to CLASSES of each pixel: a U-Net",

@@ -13,7 +13,6 @@ static const char *const levels[] = { "0", "1", "2", "3" };
 static const char *const precisions[] = { "bf16", "fp32" };
 static const char *const whens[] = { "auto", "always", "never" };
 static const char *const switches[] = { "0", "1" };
-static const char *const losses[] = { "softmax_cross_entropy", "mse" };
 
 /* An option that is being set. */
 struct setting {
@@ -188,10 +187,13 @@ static int set_memory(const struct setting *o)
 
 static int set_loss(const struct setting *o)
 {
-	int n = WORD(o, losses);
+	int num = 0, n;
 
+	while (train_losses[num])
+		num++;
+	n = word(o, train_losses, num);
 	if (n >= 0)
-		o->s->training.loss = losses[n];
+		o->s->training.loss = train_losses[n];
 	return n < 0 ? n : 0;
 }
 
@@ -214,7 +216,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 	} reals[] = { { "momentum", 0, 1, &t->momentum },
 		      { "beta1", 0, 0.999999f, &t->beta1 },
 		      { "beta2", 0, 0.999999f, &t->beta2 },
-		      { "epsilon", 0, 1, &t->epsilon } };
+		      { "epsilon", 0, 1, &t->epsilon },
+		      { "clip-norm", 1e-12f, 1e12f, &t->clip_norm } };
 	const struct {
 		const char *name;
 		int (*set)(const struct setting *o);
@@ -241,6 +244,10 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 			return text(&o, texts[i].to);
 	if (!strcmp(name, "batch"))
 		return number(&o, value, 1, INT32_MAX, &s->import.batch);
+	if (!strcmp(name, "accumulate"))
+		return number(&o, value, 1, 1 << 20, &t->accumulate);
+	if (!strcmp(name, "no-decay"))
+		return patterns(&o, &s->no_decay, &s->import.no_decay);
 	if (!strcmp(name, "freeze"))
 		return patterns(&o, &s->freeze, &s->import.freeze);
 	if (!strcmp(name, "train-only"))
@@ -275,7 +282,7 @@ const char *settings_optimizer(const struct settings *s)
 void settings_init(struct settings *s)
 {
 	*s = (struct settings){ .opt = { .opt = 1 },
-				.training = { .loss = losses[0],
+				.training = { .loss = train_losses[0],
 					      .momentum = 0.9f,
 					      .beta1 = 0.9f,
 					      .beta2 = 0.999f,
@@ -296,6 +303,7 @@ void settings_free(struct settings *s)
 	free(s->shapes);
 	free_list(s->freeze, s->import.freeze.num);
 	free_list(s->train_only, s->import.train_only.num);
+	free_list(s->no_decay, s->import.no_decay.num);
 	free(s->chip);
 	free(s->name);
 	free(s->print_after);

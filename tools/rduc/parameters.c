@@ -56,6 +56,12 @@ static bool is_recurrent(const char *op)
 	return one_of(op, (const char *const[]){ "LSTM", "GRU", "RNN", NULL });
 }
 
+static bool is_loss(const char *op)
+{
+	return one_of(op, (const char *const[]){ "NegativeLogLikelihoodLoss",
+						 "SoftmaxCrossEntropyLoss", NULL });
+}
+
 static bool is_contraction(const char *op)
 {
 	return one_of(op, (const char *const[]){ "Conv", "ConvTranspose", "Gemm", "MatMul",
@@ -113,7 +119,7 @@ static unsigned int role_of(const struct node *n, int k)
 		return k ? 0 : ROLE_TABLE;
 	if (!strcmp(op, "Resize") || !strcmp(op, "Upsample") || !strcmp(op, "OneHot"))
 		return k ? ROLE_STATIC : ROLE_OTHER;
-	if (n->op->stop_gradient)
+	if (n->op->stop_gradient || (k && is_loss(op))) /* weights of classes */
 		return 0;
 	if (is_arithmetic(op) && (n->out[0]->roles & TO_SOFTMAX))
 		role |= ROLE_SCORES;
@@ -338,6 +344,7 @@ static int ask_user(struct graph *g, const struct import_options *opt)
 {
 	int *only = graph_alloc(g, (opt->train_only.num + 1) * sizeof(int));
 	int *freeze = graph_alloc(g, (opt->freeze.num + 1) * sizeof(int));
+	int *no_decay = graph_alloc(g, (opt->no_decay.num + 1) * sizeof(int));
 
 	for (int i = 0; i < g->num_values; i++) {
 		struct value *v = g->values[i];
@@ -354,13 +361,15 @@ static int ask_user(struct graph *g, const struct import_options *opt)
 				v->why = "--train-only leaves it out";
 			v->trainable = wanted && (v->trainable || exact);
 		}
+		v->no_decay = selected(&opt->no_decay, v->name, no_decay, &exact);
 		frozen = selected(&opt->freeze, v->name, freeze, &exact);
 		if (frozen && v->trainable)
 			v->why = "--freeze";
 		v->trainable &= !frozen;
 	}
 	return check_hits(g, "--train-only", &opt->train_only, only) ||
-			       check_hits(g, "--freeze", &opt->freeze, freeze)
+			       check_hits(g, "--freeze", &opt->freeze, freeze) ||
+			       check_hits(g, "--no-decay", &opt->no_decay, no_decay)
 		       ? -1
 		       : 0;
 }

@@ -364,6 +364,18 @@ static int idle_nest(struct lower *l)
 	return lower_fill(l, &fake, t, 0, 0, 1, 0);
 }
 
+/* A result of an entry point; of several entry points that have it, one and the same. */
+static struct tensor *output_of(struct lower *l, const char *name, const struct value *v)
+{
+	for (int i = 0; i < l->module->num_tensors; i++) {
+		struct tensor *t = l->module->tensors[i];
+
+		if (t->kind == TENSOR_OUTPUT && !strcmp(t->name, name))
+			return t;
+	}
+	return tensor_of(l, name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
+}
+
 static int lower_entry(struct graph *g, struct module *m, const char *name, const char *prefix,
 		       struct value *const *roots, int num_roots, bool forward)
 {
@@ -389,11 +401,10 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 			o->name = graph_format(g, "%s.out", o->name); /* an input or a weight */
 		if (taken)
 			continue;
-		v->tensor = tensor_of(&l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
+		v->tensor = output_of(&l, o->name, v);
 	}
 	if (!forward)
-		g->loss->tensor = tensor_of(&l, g->loss->name, TENSOR_OUTPUT, RDU_DT_F32,
-					    g->loss->ndim, g->loss->dim);
+		g->loss->tensor = output_of(&l, g->loss->name, g->loss);
 	for (int i = 0; i < g->num_nodes; i++)
 		if (g->nodes[i]->live && graph_lower_node(&l, g->nodes[i]))
 			return -1;
@@ -462,7 +473,13 @@ struct module *graph_patterns(struct graph *g)
 		roots[num++] = g->loss;
 		for (int i = 0; i < g->num_updates; i++)
 			roots[num++] = g->updates[i];
-		if (lower_entry(g, m, "train_step", "train/", roots, num, false))
+		if (lower_entry(g, m, "train_step", "train/", roots, num, false) ||
+		    lower_entry(g, m, "evaluate", "evaluate/", roots, 1, false))
+			goto fail;
+		for (num = 0; num < g->num_accumulations; num++)
+			roots[num + 1] = g->accumulations[num];
+		if (num &&
+		    lower_entry(g, m, "accumulate_step", "accumulate/", roots, num + 1, false))
 			goto fail;
 	}
 	/* Inputs nothing reads keep their place in the interface. */

@@ -394,6 +394,92 @@ static int nll_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+/* What the mean is of: the weights of the targets' classes, added up; in x, target, weights */
+static int nll_total_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, RDU_DT_F32, 0, NULL);
+}
+
+static int nll_total_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = nll_nest(l, n, NULL, false, true);
+
+	if (!nest)
+		return node_error(l->graph, n, "too many dimensions");
+	nest_output(nest, lower_value(l, n->out[0]), nest_red(nest));
+	return lower_done(l, n, nest);
+}
+
+/* in gradient of each loss or of their sum, x, target, weights; out -w gradient of the target's
+ * class, 0 of the others and of what is ignored. */
+static int nll_grad_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, n->in[1]->dtype, n->in[1]->ndim, n->in[1]->dim);
+}
+
+static int nll_grad_pattern(struct lower *l, struct node *n)
+{
+	struct value *gy = n->in[0], *x = n->in[1], *t = n->in[2], *w = node_in(n, 3);
+	struct attr *ignore = node_attr(n, "ignore_index");
+	struct nest *nest = lower_nest(l, n, NULL);
+	int e, hit;
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	nest_input(nest, lower_value(l, gy));
+	nest_input(nest, lower_value(l, t));
+	for (int i = 0; i < t->ndim; i++) {
+		nest->in[0].coef[i][i ? i + 1 : 0] = gy->ndim != 0;
+		nest->in[1].coef[i][i ? i + 1 : 0] = 1;
+	}
+	e = OP(FNEG, nest_in(nest, 0), -1, -1);
+	if (w) {
+		nest_input(nest, lower_value(l, w));
+		nest->in[2].coef[0][1] = 1;
+		e = OP(FMUL, e, nest_in(nest, 2), -1);
+	}
+	hit = OP(IEQ, nest_index(nest, 1), nest_in(nest, 1), -1);
+	e = OP(SELECT, hit, e, nest_imm_f(nest, 0));
+	if (ignore) {
+		hit = OP(IEQ, nest_in(nest, 1), nest_imm_i(nest, (int32_t)ignore->i), -1);
+		e = OP(SELECT, hit, nest_imm_f(nest, 0), e);
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+static int nll_gradient(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *w = node_in(n, 2), *gy = n->out[0]->grad, *total;
+	struct node *m;
+
+	if (!x->needs_grad)
+		return 0;
+	if (!strcmp(loss_reduction(n), "mean")) {
+		m = grad_node(g, n, "NllTotal");
+		node_input(g, m, x);
+		node_input(g, m, n->in[1]);
+		if (w)
+			node_input(g, m, w);
+		m->attrs = n->attrs;
+		total = graph_finish(g, m);
+		gy = total ? graph_op2(g, "Div", graph_format(g, "%.200s.share", n->name), gy,
+				       total)
+			   : NULL;
+		if (!gy)
+			return -1;
+	}
+	m = grad_node(g, n, "NllGrad");
+	node_input(g, m, gy);
+	node_input(g, m, x);
+	node_input(g, m, n->in[1]);
+	if (w)
+		node_input(g, m, w);
+	m->attrs = n->attrs;
+	return grad_finish(g, m, x);
+}
+
 static int xent_expand(struct graph *g, struct node *n)
 {
 	struct node *m = node_new(g, "LogSoftmax", graph_format(g, "%.200s.log", n->name));
@@ -431,7 +517,9 @@ const struct op ops_index[] = {
 	  .infer = cumsum_infer,
 	  .pattern = cumsum_grad_pattern },
 	{ PLAIN("OneHot", 3, 3, onehot), .gradient = onehot_gradient },
-	{ PLAIN("NegativeLogLikelihoodLoss", 2, 3, nll) },
+	{ PLAIN("NegativeLogLikelihoodLoss", 2, 3, nll), .gradient = nll_gradient },
+	{ PLAIN("NllTotal", 2, 3, nll_total), .internal = true },
+	{ PLAIN("NllGrad", 3, 4, nll_grad), .internal = true },
 	{ .name = "SoftmaxCrossEntropyLoss",
 	  .min_in = 2,
 	  .max_in = 3,

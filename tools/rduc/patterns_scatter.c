@@ -210,6 +210,23 @@ static int scatter_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+/* Of a sum: the data's as it is, each row's that of its place. */
+static int scatter_rows_gradient(struct graph *g, struct node *n)
+{
+	const char *how = attr_s(n->of_node, "reduction", "none");
+	struct value *x = n->in[0], *rows = n->in[2], *gy = n->out[0]->grad, *at, *v;
+
+	if (strcmp(how, "add"))
+		return node_error(g, n, "no gradient with reduction %s", how);
+	if (graph_add_grad(g, x, gy))
+		return -1;
+	if (!rows->needs_grad)
+		return 0;
+	at = graph_reshape(g, graph_format(g, "%.200s.row", n->name), n->in[1], 1, rows->dim);
+	v = at ? graph_op2(g, "Gather", graph_format(g, "%.200s.grad", n->name), gy, at) : NULL;
+	return v ? graph_add_grad(g, rows, v) : -1;
+}
+
 static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64_t places,
 			int64_t width)
 {
@@ -449,6 +466,7 @@ const struct op ops_scatter[] = {
 	  .max_out = 1,
 	  .internal = true,
 	  .infer = scatter_rows_infer,
+	  .gradient = scatter_rows_gradient,
 	  .pattern = scatter_pattern },
 	{ 0 },
 };

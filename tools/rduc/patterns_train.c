@@ -156,9 +156,199 @@ static int xent_grad_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
-/* ---- mean squared error ---------------------------------------------------------------- */
+/* ---- losses of a target, element by element: in x, target ------------------------------- */
 
-static int mse_pattern(struct lower *l, struct node *n)
+struct element_loss {
+	int (*loss)(struct nest *nest, int x, int target); /* of an element; the loss is the mean */
+	int (*slope)(struct nest *nest, int x, int target); /* its derivative by x */
+};
+
+static int squared(struct nest *nest, int x, int t)
+{
+	int e = OP(FSUB, x, t, -1);
+
+	return OP(FMUL, e, e, -1);
+}
+
+static int squared_slope(struct nest *nest, int x, int t)
+{
+	return OP(FMUL, OP(FSUB, x, t, -1), nest_imm_f(nest, 2), -1);
+}
+
+/* log p, at least -100, as PyTorch has it. */
+static int bounded_log(struct nest *nest, int p)
+{
+	return OP(FMAX, OP(LOG, p, -1, -1), nest_imm_f(nest, -100), -1);
+}
+
+/* -(t log x + (1 - t) log(1 - x)) */
+static int binary(struct nest *nest, int x, int t)
+{
+	int one = nest_imm_f(nest, 1);
+	int no = OP(FMUL, OP(FSUB, one, t, -1), bounded_log(nest, OP(FSUB, one, x, -1)), -1);
+
+	return OP(FNEG, OP(FMA, t, bounded_log(nest, x), no), -1, -1);
+}
+
+static int binary_slope(struct nest *nest, int x, int t)
+{
+	int d = OP(FMUL, OP(FSUB, nest_imm_f(nest, 1), x, -1), x, -1);
+
+	return expr_divide(nest, OP(FSUB, x, t, -1), OP(FMAX, d, nest_imm_f(nest, 1e-12f), -1));
+}
+
+/* The same of x = sigmoid(y): log(1 + e^y) - t y */
+static int binary_logits(struct nest *nest, int y, int t)
+{
+	return OP(FSUB, expr_softplus(nest, y), OP(FMUL, t, y, -1), -1);
+}
+
+static int binary_logits_slope(struct nest *nest, int y, int t)
+{
+	int e = OP(EXP, OP(FNEG, y, -1, -1), -1, -1);
+
+	return OP(FSUB, OP(RECIP, OP(FADD, nest_imm_f(nest, 1), e, -1), -1, -1), t, -1);
+}
+
+static const struct element_loss mse = { squared, squared_slope };
+static const struct element_loss bce = { binary, binary_slope };
+static const struct element_loss bce_logits = { binary_logits, binary_logits_slope };
+
+static struct nest *element_nest(struct lower *l, struct node *n, bool reduce)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], reduce);
+	if (!x->ndim)
+		nest_dim(nest, "i", 1, reduce);
+	for (int k = 0; k < 2; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		access_identity(&nest->in[k]);
+	}
+	return nest;
+}
+
+static int element_pattern(struct lower *l, struct node *n, const struct element_loss *e)
+{
+	struct nest *nest = element_nest(l, n, true);
+	float share = (float)(1.0 / value_count(n->in[0]));
+
+	if (nest_dim(nest, "one", 1, false) < 0)
+		return node_error(l->graph, n, "too many dimensions");
+	nest->reduce = REDUCE_ADD;
+	nest->body = e->loss(nest, nest_in(nest, 0), nest_in(nest, 1));
+	nest_output(nest, lower_value(l, n->out[0]),
+		    OP(FMUL, nest_red(nest), nest_imm_f(nest, share), -1));
+	return lower_done(l, n, nest);
+}
+
+static int element_grad_pattern(struct lower *l, struct node *n, const struct element_loss *e)
+{
+	struct nest *nest = element_nest(l, n, false);
+	float share = (float)(1.0 / value_count(n->in[0]));
+
+	nest_output(nest, lower_value(l, n->out[0]),
+		    OP(FMUL, e->slope(nest, nest_in(nest, 0), nest_in(nest, 1)),
+		       nest_imm_f(nest, share), -1));
+	access_identity(&nest->out[0].access);
+	return lower_done(l, n, nest);
+}
+
+#define ELEMENT_LOSS(name)                                              \
+	static int name##_pattern(struct lower *l, struct node *n)      \
+	{                                                               \
+		return element_pattern(l, n, &name);                    \
+	}                                                               \
+	static int name##_grad_pattern(struct lower *l, struct node *n) \
+	{                                                               \
+		return element_grad_pattern(l, n, &name);               \
+	}
+
+ELEMENT_LOSS(mse)
+ELEMENT_LOSS(bce)
+ELEMENT_LOSS(bce_logits)
+
+/* ---- a loss that is part of the model: in any one number; out [1] ------------------------ */
+
+static int loss_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = lower_nest(l, n, NULL);
+
+	nest_dim(nest, "one", 1, false);
+	nest_input(nest, lower_value(l, n->in[0]));
+	nest_output(nest, lower_value(l, n->out[0]), nest_in(nest, 0));
+	return lower_done(l, n, nest);
+}
+
+/* ---- gradients of several batches, and their norm --------------------------------------- */
+
+/* in gradient, sum; a nest over both. */
+static struct nest *gradient_nest(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0];
+	struct nest *nest = lower_nest(l, n, NULL);
+
+	for (int i = 0; i < x->ndim; i++)
+		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
+	if (!x->ndim)
+		nest_dim(nest, "i", 1, false);
+	for (int k = 0; k < n->num_in; k++) {
+		nest_input(nest, lower_value(l, n->in[k]));
+		if (value_same_shape(n->in[k], x))
+			access_identity(&nest->in[k]);
+	}
+	return nest;
+}
+
+static int gradient_out(struct lower *l, struct node *n, struct nest *nest, const int *e)
+{
+	for (int k = 0; k < n->num_out; k++) {
+		nest_output(nest, lower_value(l, n->out[k]), e[k]);
+		access_identity(&nest->out[k].access);
+	}
+	return lower_done(l, n, nest);
+}
+
+/* out sum + gradient */
+static int gradient_sum_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = gradient_nest(l, n);
+	int e = OP(FADD, nest_in(nest, 1), nest_in(nest, 0), -1);
+
+	return gradient_out(l, n, nest, &e);
+}
+
+/* out (sum + gradient) share, 0 */
+static int gradient_mean_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = gradient_nest(l, n);
+	int e[2] = { OP(FADD, nest_in(nest, 1), nest_in(nest, 0), -1), nest_imm_f(nest, 0) };
+
+	e[0] = OP(FMUL, e[0], nest_imm_f(nest, attr_f(n, "share", 1)), -1);
+	return gradient_out(l, n, nest, e);
+}
+
+static int both_like_infer(struct graph *g, struct node *n)
+{
+	for (int k = 0; k < n->num_out; k++)
+		if (node_shape(g, n, k, RDU_DT_F32, n->in[0]->ndim, n->in[0]->dim))
+			return -1;
+	return 0;
+}
+
+/* in gradient, [1]; out their product */
+static int scaled_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = gradient_nest(l, n);
+	int e = OP(FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
+
+	return gradient_out(l, n, nest, &e);
+}
+
+/* in x, perhaps a sum so far [1]; out sum of x^2, and of that */
+static int square_sum_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0];
 	struct nest *nest = lower_nest(l, n, NULL);
@@ -170,36 +360,31 @@ static int mse_pattern(struct lower *l, struct node *n)
 		nest_dim(nest, "i", 1, true);
 	if (nest_dim(nest, "one", 1, false) < 0)
 		return node_error(l->graph, n, "too many dimensions");
-	for (int k = 0; k < 2; k++) {
-		nest_input(nest, lower_value(l, n->in[k]));
-		access_identity(&nest->in[k]);
-	}
+	nest_input(nest, lower_value(l, x));
+	access_identity(&nest->in[0]);
 	nest->reduce = REDUCE_ADD;
-	e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1);
-	nest->body = OP(FMUL, e, e, -1);
-	nest_output(nest, lower_value(l, n->out[0]),
-		    OP(FMUL, nest_red(nest), nest_imm_f(nest, (float)(1.0 / value_count(x))), -1));
+	nest->body = OP(FMUL, nest_in(nest, 0), nest_in(nest, 0), -1);
+	e = nest_red(nest);
+	if (n->num_in > 1) {
+		nest_input(nest, lower_value(l, n->in[1]));
+		e = OP(FADD, e, nest_in(nest, 1), -1);
+	}
+	nest_output(nest, lower_value(l, n->out[0]), e);
 	return lower_done(l, n, nest);
 }
 
-static int mse_grad_pattern(struct lower *l, struct node *n)
+/* in square of the norm [1]; out what gradients are multiplied by: as PyTorch's clip_grad_norm_ */
+static int clip_scale_pattern(struct lower *l, struct node *n)
 {
-	struct value *x = n->in[0];
 	struct nest *nest = lower_nest(l, n, NULL);
-	int e;
+	int norm, scale;
 
-	for (int i = 0; i < x->ndim; i++)
-		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
-	if (!x->ndim)
-		nest_dim(nest, "i", 1, false);
-	for (int k = 0; k < 2; k++) {
-		nest_input(nest, lower_value(l, n->in[k]));
-		access_identity(&nest->in[k]);
-	}
-	e = OP(FSUB, nest_in(nest, 0), nest_in(nest, 1), -1);
-	e = OP(FMUL, e, nest_imm_f(nest, (float)(2.0 / value_count(x))), -1);
-	nest_output(nest, lower_value(l, n->out[0]), e);
-	access_identity(&nest->out[0].access);
+	nest_dim(nest, "one", 1, false);
+	nest_input(nest, lower_value(l, n->in[0]));
+	norm = OP(SQRT, nest_in(nest, 0), -1, -1);
+	scale = expr_divide(nest, nest_imm_f(nest, attr_f(n, "norm", 1)),
+			    OP(FADD, norm, nest_imm_f(nest, 1e-6f), -1));
+	nest_output(nest, lower_value(l, n->out[0]), OP(FMIN, scale, nest_imm_f(nest, 1), -1));
 	return lower_done(l, n, nest);
 }
 
@@ -355,6 +540,22 @@ const struct op ops_train[] = {
 	INTERNAL("CrossEntropyGrad", 5, 1, like_infer, xent_grad_pattern),
 	INTERNAL("MeanSquaredError", 2, 1, scalar_infer, mse_pattern),
 	INTERNAL("MeanSquaredErrorGrad", 2, 1, like_infer, mse_grad_pattern),
+	INTERNAL("BinaryCrossEntropy", 2, 1, scalar_infer, bce_pattern),
+	INTERNAL("BinaryCrossEntropyGrad", 2, 1, like_infer, bce_grad_pattern),
+	INTERNAL("BinaryCrossEntropyLogits", 2, 1, scalar_infer, bce_logits_pattern),
+	INTERNAL("BinaryCrossEntropyLogitsGrad", 2, 1, like_infer, bce_logits_grad_pattern),
+	INTERNAL("Loss", 1, 1, like_infer, loss_pattern),
+	INTERNAL("GradientSum", 2, 1, both_like_infer, gradient_sum_pattern),
+	INTERNAL("GradientMean", 2, 2, both_like_infer, gradient_mean_pattern),
+	INTERNAL("ScaledGradient", 2, 1, like_infer, scaled_pattern),
+	{ .name = "SquareSum",
+	  .min_in = 1,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = scalar_infer,
+	  .pattern = square_sum_pattern },
+	INTERNAL("ClipScale", 1, 1, scalar_infer, clip_scale_pattern),
 	INTERNAL("Sgd", 3, 1, update_infer, sgd_pattern),
 	INTERNAL("Momentum", 4, 2, update_infer, momentum_pattern),
 	INTERNAL("Adam", 7, 3, update_infer, adam_pattern),

@@ -85,12 +85,15 @@ const char *rduc_version(void);
  *          precision       bf16 or fp32: of contractions (bf16, where the chip has an array)
  *          shape           NAME=D,D,...: shape of an input; may be set for several
  *          batch           first dimension of inputs that leave it open
- *          train           1: also make the entry point train_step (0)
- *          loss            softmax_cross_entropy (default), mse
+ *          train           1: also make the entry points train_step and evaluate (0)
+ *          loss            softmax_cross_entropy (default), mse, binary_cross_entropy,
+ *                          binary_cross_entropy_with_logits, or graph: the model's own output
  *          optimizer       sgd (default), momentum, adam, adamw
  *          momentum, beta1, beta2, epsilon, weight-decay
  *                          of the optimizer (0.9, 0.9, 0.999, 1e-8, 0; adamw: 0.01)
- *          train-only, freeze
+ *          clip-norm       most that the norm of all gradients may be (any)
+ *          accumulate      batches of a step, which takes the mean of their gradients (1)
+ *          train-only, freeze, no-decay
  *                          names of weights, or patterns as of fnmatch(3), with commas
  *                          between them; each call adds some
  *          print-after     names of passes, with commas between them: rduc_set_log()
