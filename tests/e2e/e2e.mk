@@ -37,4 +37,5 @@ python-test: tests/e2e/python-test $(B)/librdu.so.1 $(B)/librduc.so.1
 	@tests/e2e/python-test
 
 CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test \
-	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test
+	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
+	tests/e2e/quantized-test
