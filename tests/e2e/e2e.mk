@@ -20,7 +20,8 @@ CFLAGS_tests/e2e/librduc_test.c := -Itools/rduc
 $(eval $(call unit_test,librduc_test,tests/e2e/librduc_test.c tests/conformance/onnx_build.c,librduc librdu librdumodel,$(RDUC_LDLIBS) -ldrm))
 
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
-tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test: | build/stamp/torch
+tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
+tests/e2e/quantized-test: | build/stamp/torch
 build/stamp/torch: tools/vm/packages/torch
 	@mkdir -p $(@D)
 	$(Q)tools/vm/install-packages torch || echo "  SKIP    tests that compare with it: no PyTorch"
