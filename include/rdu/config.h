@@ -259,6 +259,9 @@ struct rdu_cfg_simd {
  * BF16: a word holds two bf16, element 2k in the low half, 2k+1 in the high
  * half; mac is fma(odd, odd, .) and then fma(even, even, .), denormal inputs
  * and results taken as zero, round to nearest even. A step takes two cycles.
+ * INT8: a word holds four int8 (uint8: the flags), element 4k in the lowest
+ * byte; mac adds the four products to an int32, mod 2^32. A step takes two
+ * cycles, too.
  * Where k_mask is at first acc restarts: at zero, or (init_mask not at first, or
  * RDU_SYS_INIT_ALWAYS) at the `cols` vectors popped from in[2], column by
  * column. in[2]'s mask is k_mask and its count is cols; it pops even when the
@@ -270,6 +273,8 @@ enum rdu_systolic_mode { RDU_SYS_BF16 = 0, RDU_SYS_INT8 = 1, RDU_SYS_TERNARY = 2
 
 #define RDU_SYS_INIT 0x1        /* in[2] gives starting values ... */
 #define RDU_SYS_INIT_ALWAYS 0x2 /* ... always; else only where init_mask is not at first */
+#define RDU_SYS_COLS_UNSIGNED 0x4 /* INT8: the bytes of in[0] are uint8 */
+#define RDU_SYS_ROWS_UNSIGNED 0x8 /* INT8: the bytes of in[1] are uint8 */
 
 struct rdu_cfg_systolic {
 	__u8 mode; /* enum rdu_systolic_mode */
@@ -283,7 +288,7 @@ struct rdu_cfg_systolic {
 
 /* ---- PMU and AGCU ----------------------------------------------------- */
 
-enum rdu_format { /* of an element in a segment (AGCU); PMU: always WORD */
+enum rdu_format { /* of an element in a segment (AGCU); PMU: WORD, but see rdu_pack */
 	RDU_FMT_WORD = 0, /* fp32, int32 or uint32 */
 	RDU_FMT_BF16 = 1, /* fp32 in the stream; stored by nearest even */
 	RDU_FMT_I8 = 2,   /* I8 to U16, U64: int32 in the stream. A value that does not */
@@ -296,15 +301,21 @@ enum rdu_format { /* of an element in a segment (AGCU); PMU: always WORD */
 	RDU_FMT_U64 = 9,
 };
 
-enum rdu_pack { /* PMU WRITE: fp32 on the stream to bf16 pairs in the scratchpad */
+/*
+ * PMU WRITE: narrow elements, P to a word of the scratchpad, the first in the
+ * lowest bits. Format WORD: fp32 on the stream becomes bf16, P = 2. Format I8
+ * or U8: int32 on the stream, P = 4; a value in the first `lanes` lanes that does
+ * not fit is a fault, VALUE, whatever predicates say.
+ */
+enum rdu_pack {
 	RDU_PACK_NONE = 0,
-	RDU_PACK_VEC = 1,  /* vectors 2i, 2i+1 of the stream -> one vector of pairs (low, high) */
-	RDU_PACK_LANE = 2, /* lanes 2l, 2l+1 -> word l: `lanes` (even) counts the stream's,
-			    * lanes / 2 words are written, address lane l is word l */
-	RDU_PACK_LOW = 3,  /* lane -> low half, high half zero */
+	RDU_PACK_VEC = 1,  /* vectors P i ... P i + P - 1 of the stream -> one vector */
+	RDU_PACK_LANE = 2, /* lanes P l ... P l + P - 1 -> word l: `lanes`, a multiple of P, counts the
+			    * stream's, lanes / P words are written, address lane l is word l */
+	RDU_PACK_LOW = 3,  /* lane -> lowest element, the others zero */
 };
-/* PACK_VEC: the innermost counter has an even trip count, and the address is
- * taken at the even iteration of each pair. */
+/* PACK_VEC: the innermost counter's trip count is a multiple of P, and the
+ * address is taken at the first iteration of each P. */
 
 #define RDU_ACCESS_GATHER 0x1 /* element index += index stream, per lane, times index_stride */
 #define RDU_ACCESS_ADD 0x2    /* STORE, WRITE: fp32 add to what is there, lane 0 first */

@@ -61,7 +61,7 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 		r->check = plan->min < 0 || (uint64_t)plan->max >= r->limit ||
 			   (plan->cfg->flags & RDU_ACCESS_GATHER);
 	}
-	r->word = plan->cfg->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
+	r->word = plan->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
 	return true;
 }
 
@@ -248,7 +248,7 @@ static inline bool fits_word(unsigned int format, uint64_t e)
 static bool get(struct access_run *r, const struct rdu_kernels *k, size_t n, uint32_t *out,
 		const unsigned char *at)
 {
-	unsigned int format = r->plan->cfg->format;
+	unsigned int format = r->plan->format;
 	bool fit = true;
 	uint64_t e;
 	size_t i;
@@ -267,30 +267,38 @@ static bool get(struct access_run *r, const struct rdu_kernels *k, size_t n, uin
 	return misfit(r, RDU_TRAP_LOAD, at + i * 8);
 }
 
-/* n words to elements at `at`, which must be able to hold them. */
-static bool put(struct access_run *r, const struct rdu_kernels *k, size_t n, unsigned char *at,
-		const uint32_t *in)
+size_t rdu_first_misfit(unsigned int format, size_t n, const uint32_t *in)
 {
 	static const struct {
 		uint32_t low, bits; /* lowest value, negated; bits of an element */
 	} range[] = {
-		[RDU_FMT_I8] = { 0x80, 8 },	 [RDU_FMT_U8] = { 0, 8 },   [RDU_FMT_I16] = { 0x8000, 16 },
-		[RDU_FMT_U16] = { 0, 16 }, [RDU_FMT_U64] = { 0, 31 },
+		[RDU_FMT_I8] = { 0x80, 8 },	[RDU_FMT_U8] = { 0, 8 },
+		[RDU_FMT_I16] = { 0x8000, 16 }, [RDU_FMT_U16] = { 0, 16 },
+		[RDU_FMT_U64] = { 0, 31 },
 	};
-	unsigned int format = r->plan->cfg->format;
 	uint32_t low, bits, out = 0;
 	size_t i;
 
-	if (format < sizeof(range) / sizeof(range[0]) && range[format].bits) {
-		low = range[format].low;
-		bits = range[format].bits;
-		for (i = 0; i < n; i++)
-			out |= (in[i] + low) >> bits;
-		for (i = 0; out && !((in[i] + low) >> bits); i++)
-			;
-		if (out)
-			return misfit(r, RDU_TRAP_STORE, at + i * r->plan->elem);
-	}
+	if (format >= sizeof(range) / sizeof(range[0]) || !range[format].bits)
+		return n;
+	low = range[format].low;
+	bits = range[format].bits;
+	for (i = 0; i < n; i++)
+		out |= (in[i] + low) >> bits;
+	for (i = 0; out && !((in[i] + low) >> bits); i++)
+		;
+	return out ? i : n;
+}
+
+/* n words to elements at `at`, which must be able to hold them. */
+static bool put(struct access_run *r, const struct rdu_kernels *k, size_t n, unsigned char *at,
+		const uint32_t *in)
+{
+	unsigned int format = r->plan->format;
+	size_t bad = rdu_first_misfit(format, n, in);
+
+	if (bad < n)
+		return misfit(r, RDU_TRAP_STORE, at + bad * r->plan->elem);
 	k->store[format](n, at, in);
 	return true;
 }

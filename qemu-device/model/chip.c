@@ -288,6 +288,12 @@ double rdu_chip_peak_bf16_flops(const struct rdu_chip *chip)
 	       chip->systolic_cols * chip->clock_khz * 1e3;
 }
 
+double rdu_chip_peak_int8_ops(const struct rdu_chip *chip)
+{
+	/* Four int8 where there are two bf16. */
+	return 2 * rdu_chip_peak_bf16_flops(chip);
+}
+
 double rdu_chip_peak_fp32_flops(const struct rdu_chip *chip)
 {
 	return 2.0 * chip->tiles * rdu_chip_pcus_per_tile(chip) * chip->lanes * chip->simd_stages *

@@ -37,7 +37,8 @@ struct access_plan {
 	const struct rdu_cfg_access *cfg;
 	uint32_t program;
 	bool pmu, store, inside; /* inside: the buffer always holds it */
-	uint32_t elem; /* bytes of an element in memory */
+	uint32_t format; /* of an element there */
+	uint32_t elem; /* bytes of it */
 	uint32_t words; /* elements of a vector */
 	uint32_t num_preds;
 	int64_t base, lane_stride;
@@ -105,7 +106,7 @@ struct systolic_plan {
 	bool direct; /* both operands */
 	struct direct_operand operand[2];
 	struct firing_mask k, init;
-	uint32_t cols, flags; /* as in the body */
+	uint32_t mode, cols, flags; /* as in the body */
 	/* SIMD stages that do what an array does, in fp32: register j restarts at
 	 * restart[j]; row word j is in lane row_lane + j * row_step. */
 	bool fp32;
@@ -327,6 +328,8 @@ void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool
 		    uint8_t *flags);
 bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last);
 bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program, uint64_t addr);
+/* Which of n words is an integer that the format does not hold; n: none. */
+size_t rdu_first_misfit(unsigned int format, size_t n, const uint32_t *in);
 
 /* ---- threads ---------------------------------------------------------------- */
 

@@ -56,6 +56,24 @@ struct rdu_edge {
 	struct rdu_pattern dst_at; /* at first: takes one when it starts */
 };
 
+/* Elements that the program packs into a word of its scratchpad. */
+static inline unsigned int rdu_pack_elements(const struct rdu_cfg_access *a)
+{
+	return a->format == RDU_FMT_WORD ? 2 : 4;
+}
+
+/* Iterations of a program that make one access: WRITE with RDU_PACK_VEC collects. */
+static inline unsigned int rdu_pack_vectors(const struct rdu_cfg_access *a)
+{
+	return a->pack == RDU_PACK_VEC ? rdu_pack_elements(a) : 1;
+}
+
+/* Words that `lanes` lanes of the stream become. */
+static inline unsigned int rdu_pack_words(const struct rdu_cfg_access *a, unsigned int lanes)
+{
+	return a->pack == RDU_PACK_LANE ? lanes / rdu_pack_elements(a) : lanes;
+}
+
 struct rdu_plan; /* translate.c: islands and kernels */
 struct rdu_time_cache; /* timing.c */
 

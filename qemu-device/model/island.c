@@ -222,6 +222,57 @@ static int64_t run_merge(struct island_run *ir, struct node *node, size_t n)
 	return (int64_t)n;
 }
 
+/* Do the int32 of n vectors fit the bytes that they go to? */
+static bool fit_bytes(struct island_run *ir, const struct access_plan *a, size_t n,
+		      const uint32_t *in)
+{
+	size_t lanes = ir->plan->lanes, live = a->cfg->lanes;
+
+	for (size_t i = 0; i < n; i++)
+		if (rdu_first_misfit(a->cfg->format, live, in + i * lanes) < live) {
+			rdu_trouble(ir->fault, RDU_FAULT_VALUE, a->program, 0);
+			ir->fault->info = RDU_TRAP_STORE;
+			return false;
+		}
+	return true;
+}
+
+/* n vectors of narrow elements to words (enum rdu_pack). */
+static bool pack(struct island_run *ir, const struct node *node, size_t n, uint32_t *out,
+		 const uint32_t *in)
+{
+	const struct rdu_kernels *k = ir->plan->kernels;
+	const struct access_plan *a = &node->plan->access;
+	size_t lanes = ir->plan->lanes, group = rdu_pack_vectors(a->cfg);
+	bool bytes = a->cfg->format != RDU_FMT_WORD;
+
+	if (bytes && !fit_bytes(ir, a, n, in))
+		return false;
+	switch (a->cfg->pack) {
+	case RDU_PACK_VEC:
+		for (; n; n -= group, in += group * lanes, out += lanes) {
+			if (bytes)
+				k->pack_bytes(lanes, out, in, lanes);
+			else
+				k->pack(lanes, out, in, in + lanes);
+		}
+		break;
+	case RDU_PACK_LANE:
+		if (bytes)
+			k->pack_lane_bytes(n * (lanes / 4), out, in);
+		else
+			k->pack_lane(n * (lanes / 2), out, in);
+		break;
+	case RDU_PACK_LOW:
+		if (!bytes)
+			k->pack_low(n * lanes, out, in);
+		for (size_t i = 0; bytes && i < n * lanes; i++)
+			out[i] = in[i] & 0xff;
+		break;
+	}
+	return true;
+}
+
 static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct rdu_plan *plan = ir->plan;
@@ -233,38 +284,23 @@ static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 
 	for (i = 0; i < node->plan->prog->cfg->num_in && n; i++)
 		n = rdu_port_ready(ir, node, i, n);
-	if (a->cfg->pack == RDU_PACK_VEC)
-		n &= ~(size_t)1;
+	n -= n % rdu_pack_vectors(a->cfg);
 	if (!n)
 		return 0;
 	in = rdu_port_take(ir, node, 0, n, ir->port[0]);
 	if (node->plan->prog->cfg->num_in > 1)
 		index = rdu_port_take(ir, node, 1, n, ir->port[1]);
-	m = n;
-	switch (a->cfg->pack) {
-	case RDU_PACK_VEC:
-		m = n / 2;
+	m = n / rdu_pack_vectors(a->cfg);
+	if (a->cfg->pack) {
+		pitch = rdu_pack_words(a->cfg, (unsigned int)lanes);
+		if (!pack(ir, node, n, buf, in))
+			return -1;
+		in = buf;
+	}
+	if (index && m < n) { /* the index of the first vector of each group */
 		for (i = 0; i < m; i++)
-			k->pack(lanes, buf + i * lanes, in + 2 * i * lanes,
-				in + (2 * i + 1) * lanes);
-		in = buf;
-		if (index) { /* the index of the even vector of each pair */
-			for (i = 0; i < m; i++)
-				memcpy(ir->extra[1] + i * lanes, index + 2 * i * lanes, lanes * 4);
-			index = ir->extra[1];
-		}
-		break;
-	case RDU_PACK_LANE:
-		pitch = lanes / 2;
-		k->pack_lane(n * pitch, buf, in);
-		in = buf;
-		break;
-	case RDU_PACK_LOW:
-		k->pack_low(n * lanes, buf, in);
-		in = buf;
-		break;
-	default:
-		break;
+			memcpy(ir->extra[1] + i * lanes, index + n / m * i * lanes, lanes * 4);
+		index = ir->extra[1];
 	}
 	if (!rdu_access_write(&node->access, k, pitch, lanes, m, in, index))
 		return -1;

@@ -15,7 +15,11 @@ static bool cpu_has(unsigned int table)
 	if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
 	    !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
 		return false;
-	return table == 2 || __builtin_cpu_supports("avx512bf16");
+	if (table == 2)
+		return true;
+	if (!__builtin_cpu_supports("avx512vnni"))
+		return false;
+	return table == 3 || __builtin_cpu_supports("avx512bf16");
 #else
 	(void)table;
 	return false;
@@ -25,7 +29,7 @@ static bool cpu_has(unsigned int table)
 const struct rdu_kernels *rdu_kernels_nth(unsigned int n)
 {
 	const struct rdu_kernels *all[] = { &kernels, rdu_kernels_avx2(), rdu_kernels_avx512(),
-					    rdu_kernels_avx512bf16() };
+					    rdu_kernels_avx512vnni(), rdu_kernels_avx512bf16() };
 
 	for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (all[i] && (!i || cpu_has(i)) && !n--)

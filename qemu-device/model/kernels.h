@@ -35,7 +35,8 @@ struct rdu_mac {
 	const uint32_t *col, *row;
 	ptrdiff_t col_step, row_step, row_lane;
 	const int32_t *col_at, *row_at;
-	float *acc;
+	unsigned int flags; /* mac_int8: RDU_SYS_COLS_UNSIGNED, RDU_SYS_ROWS_UNSIGNED */
+	void *acc; /* float; int32_t for mac_int8 */
 };
 
 struct rdu_kernels {
@@ -44,6 +45,7 @@ struct rdu_kernels {
 	rdu_acc_fn *acc[RDU_NUM_OPS];
 	rdu_red_fn *red[RDU_NUM_OPS];
 	void (*mac_bf16)(const struct rdu_mac *m);
+	void (*mac_int8)(const struct rdu_mac *m);
 	/* Contraction by SIMD stages: acc[j][l] = fma(col[l], row[j], acc[j][l]), in
 	 * fp32 as the FMA operation; same addressing. */
 	void (*mac_fp32)(const struct rdu_mac *m);
@@ -54,6 +56,10 @@ struct rdu_kernels {
 	/* out[i] = bf(in[2i]) | bf(in[2i + 1]) << 16 */
 	void (*pack_lane)(size_t n, uint32_t *out, const uint32_t *in);
 	void (*pack_low)(size_t n, uint32_t *out, const uint32_t *in);
+	/* Low bytes, four to a word, the first lowest: of in[i] .. in[i + 3 * step], and of
+	 * in[4i] .. in[4i + 3] */
+	void (*pack_bytes)(size_t n, uint32_t *out, const uint32_t *in, size_t step);
+	void (*pack_lane_bytes)(size_t n, uint32_t *out, const uint32_t *in);
 	/* Segment formats: n elements to words and back. */
 	void (*load[RDU_NUM_FORMATS])(size_t n, uint32_t *out, const void *in);
 	void (*store[RDU_NUM_FORMATS])(size_t n, void *out, const uint32_t *in);
@@ -84,6 +90,7 @@ const struct rdu_kernels *rdu_kernels_nth(unsigned int n);
 /* NULL where the compiler was not told of the instruction set. */
 const struct rdu_kernels *rdu_kernels_avx2(void);
 const struct rdu_kernels *rdu_kernels_avx512(void);
+const struct rdu_kernels *rdu_kernels_avx512vnni(void);
 const struct rdu_kernels *rdu_kernels_avx512bf16(void);
 
 #endif

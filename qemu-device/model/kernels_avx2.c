@@ -18,8 +18,19 @@
 #define VCANON(r)                                                               \
 	_mm256_blendv_ps(r, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), \
 			 _mm256_cmp_ps(r, r, _CMP_UNORD_Q))
+#define VSTOREI(p, v) _mm256_storeu_si256((void *)(p), v)
+#define VSETI(x) _mm256_set1_epi32((int)(x))
+#define VADDI(a, b) _mm256_add_epi32(a, b)
+#define VMULI(a, b) _mm256_mullo_epi32(a, b)
+#define VMADD16(a, b) _mm256_madd_epi16(a, b)
+/* bytes of 16 bits: the lower and the upper, unsigned and signed */
+#define VLOW_U8(x) _mm256_and_si256(x, _mm256_set1_epi16(0xff))
+#define VHIGH_U8(x) _mm256_srli_epi16(x, 8)
+#define VLOW_S8(x) _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8)
+#define VHIGH_S8(x) _mm256_srai_epi16(x, 8)
 #define MAC_BLOCK 4 /* columns; times two vectors of lanes */
 #include "kernels_mac.h"
+#include "kernels_int8.h"
 #define KERNELS_NAME "avx2"
 #include "kernels_body.h"
 

@@ -7,6 +7,7 @@
 #include "kernels_avx512.h"
 #define MAC_BLOCK 8 /* columns; times two vectors of lanes */
 #include "kernels_mac.h"
+#include "kernels_int8.h"
 #define KERNELS_NAME "avx512"
 #include "kernels_body.h"
 

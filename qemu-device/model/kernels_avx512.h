@@ -10,8 +10,19 @@
 #define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VODD(x) _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xffff0000)))
 #define VEVEN(x) _mm512_castsi512_ps(_mm512_slli_epi32(x, 16))
-#define VCANON(r) _mm512_mask_mov_ps(r, _mm512_cmp_ps_mask(r, r, _CMP_UNORD_Q), \
-				     _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)))
+#define VCANON(r)                                                     \
+	_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask(r, r, _CMP_UNORD_Q), \
+			   _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)))
+#define VSTOREI(p, v) _mm512_storeu_si512((void *)(p), v)
+#define VSETI(x) _mm512_set1_epi32((int)(x))
+#define VADDI(a, b) _mm512_add_epi32(a, b)
+#define VMULI(a, b) _mm512_mullo_epi32(a, b)
+#define VMADD16(a, b) _mm512_madd_epi16(a, b)
+/* bytes of 16 bits: the lower and the upper, unsigned and signed */
+#define VLOW_U8(x) _mm512_and_si512(x, _mm512_set1_epi16(0xff))
+#define VHIGH_U8(x) _mm512_srli_epi16(x, 8)
+#define VLOW_S8(x) _mm512_srai_epi16(_mm512_slli_epi16(x, 8), 8)
+#define VHIGH_S8(x) _mm512_srai_epi16(x, 8)
 
 /* Lanes from..to - 1 of the 16 from lane l on. */
 static inline __mmask16 part_mask(size_t l, size_t from, size_t to)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The kernels' text. Included once by each kernels_*.c, which is compiled for
- * one instruction set and defines KERNELS_NAME, and MAC_BF16 / MAC_FP32 if it has
+ * one instruction set and defines KERNELS_NAME, and MAC_BF16, MAC_FP32, MAC_INT8 if it has
  * better ones than those at the end. Gives `kernels`, the table.
  */
 #include "kernels.h"
@@ -211,6 +211,22 @@ static void pack_low_words(size_t n, uint32_t *out, const uint32_t *in)
 		out[i] = rdu_bf16(in[i]);
 }
 
+static void pack_bytes_words(size_t n, uint32_t *out, const uint32_t *in, size_t step)
+{
+	INDEPENDENT
+	for (size_t i = 0; i < n; i++)
+		out[i] = (in[i] & 0xff) | (in[i + step] & 0xff) << 8 |
+			 (in[i + 2 * step] & 0xff) << 16 | in[i + 3 * step] << 24;
+}
+
+static void pack_lane_bytes_words(size_t n, uint32_t *out, const uint32_t *in)
+{
+	INDEPENDENT
+	for (size_t i = 0; i < n; i++)
+		out[i] = (in[4 * i] & 0xff) | (in[4 * i + 1] & 0xff) << 8 |
+			 (in[4 * i + 2] & 0xff) << 16 | in[4 * i + 3] << 24;
+}
+
 /* What does not fit is found before (access.c). Segments need not be aligned to their elements: elements go through memcpy. */
 #define FORMAT_KERNEL(NAME, type, from, to) \
 	static void load_##NAME(size_t n, uint32_t *out, const void *in) \
@@ -359,7 +375,7 @@ static void mac_fp32_plain(const struct rdu_mac *m)
 		const uint32_t *row = m->row + (m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step);
 
 		for (size_t j = 0; j < m->cols; j++) {
-			float b = rdu_f(row[(ptrdiff_t)j * m->row_lane]), *acc = m->acc + j * m->lanes;
+			float b = rdu_f(row[(ptrdiff_t)j * m->row_lane]), *acc = (float *)m->acc + j * m->lanes;
 
 			INDEPENDENT
 			for (size_t l = 0; l < m->lanes; l++)
@@ -380,7 +396,7 @@ static void mac_bf16_plain(const struct rdu_mac *m)
 
 		for (size_t j = 0; j < m->cols; j++) {
 			uint32_t b = row[(ptrdiff_t)j * m->row_lane];
-			float *acc = m->acc + j * m->lanes;
+			float *acc = (float *)m->acc + j * m->lanes;
 
 			for (size_t l = 0; l < m->lanes; l++)
 				acc[l] = rdu_mac_bf16(acc[l], col[l], b);
@@ -388,6 +404,25 @@ static void mac_bf16_plain(const struct rdu_mac *m)
 	}
 }
 #define MAC_BF16 mac_bf16_plain
+#endif
+
+#ifndef MAC_INT8
+static void mac_int8_plain(const struct rdu_mac *m)
+{
+	for (size_t i = 0; i < m->steps; i++) {
+		const uint32_t *col = m->col + (m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step);
+		const uint32_t *row = m->row + (m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step);
+
+		for (size_t j = 0; j < m->cols; j++) {
+			uint32_t b = row[(ptrdiff_t)j * m->row_lane];
+			uint32_t *acc = (uint32_t *)m->acc + j * m->lanes;
+
+			for (size_t l = 0; l < m->lanes; l++)
+				acc[l] = rdu_mac_int8(acc[l], col[l], b, m->flags);
+		}
+	}
+}
+#define MAC_INT8 mac_int8_plain
 #endif
 
 static const struct rdu_kernels kernels = {
@@ -412,10 +447,13 @@ static const struct rdu_kernels kernels = {
 	},
 	.mac_bf16 = MAC_BF16,
 	.mac_fp32 = MAC_FP32,
+	.mac_int8 = MAC_INT8,
 	.canon = canon_words,
 	.pack = pack_words,
 	.pack_lane = pack_lane_words,
 	.pack_low = pack_low_words,
+	.pack_bytes = pack_bytes_words,
+	.pack_lane_bytes = pack_lane_bytes_words,
 	.load = {
 		[RDU_FMT_WORD] = load_word,
 		[RDU_FMT_BF16] = load_bf16,

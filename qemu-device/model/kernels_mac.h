@@ -20,13 +20,14 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 {
 	const uint32_t *col = m->col + l, *row = m->row + (ptrdiff_t)j * m->row_lane;
 	ptrdiff_t lane = m->row_lane;
+	float *to = m->acc;
 	VEC acc[MAC_BLOCK][2];
 
 #pragma GCC unroll 8
 	for (size_t c = 0; c < cols; c++)
 #pragma GCC unroll 2
 		for (size_t v = 0; v < vecs; v++)
-			acc[c][v] = VLOAD(m->acc + (j + c) * m->lanes + l + v * VW);
+			acc[c][v] = VLOAD(to + (j + c) * m->lanes + l + v * VW);
 	for (size_t i = 0; i < m->steps; i++) {
 		const uint32_t *pc = col, *pr = row;
 		VECI x[2];
@@ -66,7 +67,7 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 	for (size_t c = 0; c < cols; c++)
 #pragma GCC unroll 2
 		for (size_t v = 0; v < vecs; v++)
-			VSTORE(m->acc + (j + c) * m->lanes + l + v * VW,
+			VSTORE(to + (j + c) * m->lanes + l + v * VW,
 			       bf16 ? acc[c][v] : VCANON(acc[c][v]));
 }
 
@@ -92,9 +93,11 @@ MAC_INLINE void mac_block_of(const struct rdu_mac *m, size_t l, size_t j, const 
 
 static void mac_bf16_lanes(const struct rdu_mac *m, size_t l)
 {
+	float *acc = m->acc;
+
 	for (; l < m->lanes; l++)
 		for (size_t j = 0; j < m->cols; j++) {
-			float a = m->acc[j * m->lanes + l];
+			float a = acc[j * m->lanes + l];
 
 			for (size_t i = 0; i < m->steps; i++) {
 				ptrdiff_t c = m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step;
@@ -103,15 +106,17 @@ static void mac_bf16_lanes(const struct rdu_mac *m, size_t l)
 				a = rdu_mac_bf16(a, m->col[c + (ptrdiff_t)l],
 						 m->row[r + (ptrdiff_t)j * m->row_lane]);
 			}
-			m->acc[j * m->lanes + l] = a;
+			acc[j * m->lanes + l] = a;
 		}
 }
 
 static void mac_fp32_lanes(const struct rdu_mac *m, size_t l)
 {
+	float *acc = m->acc;
+
 	for (; l < m->lanes; l++)
 		for (size_t j = 0; j < m->cols; j++) {
-			float a = m->acc[j * m->lanes + l];
+			float a = acc[j * m->lanes + l];
 
 			for (size_t i = 0; i < m->steps; i++) {
 				ptrdiff_t c = m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step;
@@ -120,7 +125,7 @@ static void mac_fp32_lanes(const struct rdu_mac *m, size_t l)
 				a = rdu_fma(rdu_f(m->col[c + (ptrdiff_t)l]),
 					    rdu_f(m->row[r + (ptrdiff_t)j * m->row_lane]), a);
 			}
-			m->acc[j * m->lanes + l] = rdu_f(rdu_canon(a));
+			acc[j * m->lanes + l] = rdu_f(rdu_canon(a));
 		}
 }
 

@@ -12,6 +12,7 @@
 #define RDU_NUMERICS_H
 
 #include <stdint.h>
+#include "rdu/config.h"
 #include <string.h>
 
 #define RDU_NAN_BITS 0x7fc00000u
@@ -287,6 +288,19 @@ static inline float rdu_mac_bf16(float acc, uint32_t col, uint32_t row)
 {
 	acc = rdu_fma_flush(rdu_f(col & 0xffff0000), rdu_f(row & 0xffff0000), acc);
 	return rdu_fma_flush(rdu_f(col << 16), rdu_f(row << 16), acc);
+}
+
+/* acc += col * row, mod 2^32, for one word of four bytes; flags: RDU_SYS_*_UNSIGNED. */
+static inline uint32_t rdu_mac_int8(uint32_t acc, uint32_t col, uint32_t row, unsigned int flags)
+{
+	for (int shift = 0; shift < 32; shift += 8) {
+		uint8_t c = (uint8_t)(col >> shift), r = (uint8_t)(row >> shift);
+		int32_t a = flags & RDU_SYS_COLS_UNSIGNED ? c : (int8_t)c;
+		int32_t b = flags & RDU_SYS_ROWS_UNSIGNED ? r : (int8_t)r;
+
+		acc += (uint32_t)(a * b);
+	}
+	return acc;
 }
 
 /* One lane-wise operation (not the cross-lane ones): the definition. */

@@ -165,6 +165,7 @@ unsigned int rdu_chip_pmus_per_tile(const struct rdu_chip *chip);
 void rdu_chip_unit_xy(const struct rdu_chip *chip, enum rdu_unit kind, unsigned int unit,
 		      unsigned int *x, unsigned int *y);
 double rdu_chip_peak_bf16_flops(const struct rdu_chip *chip); /* systolic, 0: none */
+double rdu_chip_peak_int8_ops(const struct rdu_chip *chip); /* the same */
 double rdu_chip_peak_fp32_flops(const struct rdu_chip *chip); /* SIMD, FMA = 2 */
 
 #endif

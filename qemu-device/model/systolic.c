@@ -85,7 +85,7 @@ static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
 	size_t words = (size_t)b->cols * lanes;
 	const uint32_t *port[RDU_MAX_PORTS] = { NULL }, *result = node->acc;
 
-	if (!b->fp32)
+	if (!b->fp32 && b->mode == RDU_SYS_BF16)
 		ir->plan->kernels->canon(words, node->acc);
 	if (!b->fp32 && pp->simd->num_ops) {
 		memcpy(ir->reg[0], node->acc, words * 4);
@@ -140,6 +140,17 @@ static const uint32_t *get_operand(struct island_run *ir, struct node *node, uns
 	return out;
 }
 
+static void multiply(const struct rdu_kernels *k, const struct systolic_plan *sys,
+		     const struct rdu_mac *m)
+{
+	if (sys->fp32)
+		k->mac_fp32(m);
+	else if (sys->mode == RDU_SYS_INT8)
+		k->mac_int8(m);
+	else
+		k->mac_bf16(m);
+}
+
 static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
@@ -148,7 +159,8 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 	struct rdu_mac m = { .steps = sys->steps,
 			     .lanes = ir->plan->lanes,
 			     .cols = sys->cols,
-			     .acc = (float *)node->acc };
+			     .flags = sys->flags,
+			     .acc = node->acc };
 	uint64_t tile = node->pos / sys->steps, ran = 0;
 	int64_t row_lane = 0;
 
@@ -173,10 +185,7 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 		if (!m.row)
 			return -1;
 		m.row += row_lane;
-		if (sys->fp32)
-			ir->plan->kernels->mac_fp32(&m);
-		else
-			ir->plan->kernels->mac_bf16(&m);
+		multiply(ir->plan->kernels, sys, &m);
 		ran += sys->steps;
 		if (!end_drain(ir, node, firing + sys->steps - 1))
 			return -1;
@@ -212,9 +221,11 @@ int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
 	const struct systolic_plan *b = sys;
-	struct rdu_mac m = {
-		.lanes = ir->plan->lanes, .cols = b->cols, .acc = (float *)node->acc, .row_lane = 1
-	};
+	struct rdu_mac m = { .lanes = ir->plan->lanes,
+			     .cols = b->cols,
+			     .flags = b->flags,
+			     .acc = node->acc,
+			     .row_lane = 1 };
 	const uint32_t *col, *row;
 	uint64_t firing = node->first + node->pos;
 	bool first, last;
@@ -247,7 +258,7 @@ int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 		m.steps = k;
 		m.col = col + i * m.lanes;
 		m.row = row + i * m.lanes;
-		ir->plan->kernels->mac_bf16(&m);
+		multiply(ir->plan->kernels, sys, &m);
 		if (last && !end_drain(ir, node, firing + i + k - 1))
 			return -1;
 	}

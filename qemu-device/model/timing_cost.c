@@ -123,8 +123,7 @@ double rdu_bank_cycles(const struct rdu_section *s, uint32_t program)
 	int64_t value[RDU_MAX_COUNTERS], addr[RDU_MAX_LANES];
 	unsigned int w, k, n, lanes = s->chip.lanes;
 
-	if (a->pack == RDU_PACK_LANE)
-		lanes /= 2;
+	lanes = rdu_pack_words(a, lanes);
 	for (w = 0; w < WINDOWS; w++) {
 		uint64_t act = window_start(p->activations, w, 1);
 
@@ -485,8 +484,8 @@ static void cost_pmu(const struct rdu_section *s, uint32_t i, const struct rdu_u
 	double factor = rdu_bank_cycles(s, i);
 	uint64_t accesses = p->iterations;
 
-	if (p->cfg->kind == RDU_KIND_WRITE && a->pack == RDU_PACK_VEC)
-		accesses = (accesses + 1) / 2;
+	if (p->cfg->kind == RDU_KIND_WRITE)
+		accesses = (accesses + rdu_pack_vectors(a) - 1) / rdu_pack_vectors(a);
 	c->vectors = ceil_u64((double)accesses * factor);
 	c->busy = max_u64(p->iterations, c->vectors);
 	c->bound = c->vectors > p->iterations ? RDU_BOUND_BANK : RDU_BOUND_PORT;

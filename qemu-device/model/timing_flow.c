@@ -335,17 +335,18 @@ void rdu_flow_lanes(const struct flow_prog *p, unsigned int lanes, unsigned int 
 	*to = (unsigned int)(hi > lo ? hi : lo);
 }
 
-/* Does every second firing only take the first vector of a pair? */
-static bool even_pairs(const struct flow_prog *p)
+/* Vectors that a WRITE collects for one access. */
+static uint32_t group(const struct flow_prog *p)
 {
-	const struct rdu_cfg_access *a = p->p->body;
-
-	return p->kind == RDU_KIND_WRITE && a->pack == RDU_PACK_VEC;
+	return p->kind == RDU_KIND_WRITE ? rdu_pack_vectors(p->p->body) : 1;
 }
 
-static bool even_of_pair(const struct flow_prog *p)
+/* Does the firing only take a vector, not the last of its group? */
+static bool collects(const struct flow_prog *p)
 {
-	return even_pairs(p) && !(p->at[p->num_counters - 1] & 1);
+	uint32_t n = group(p);
+
+	return p->at[p->num_counters - 1] % n < n - 1;
 }
 
 /* Cycles that the vector holds its side of the scratchpad. */
@@ -354,12 +355,12 @@ static uint32_t access_cycles(const struct flow *f, struct flow_prog *p)
 	const struct rdu_cfg_access *a = p->p->body;
 	unsigned int from, to, lanes = f->s->chip.lanes;
 
-	if (even_of_pair(p))
+	if (collects(p))
 		return 1;
 	if (!p->banks_vary)
 		return p->bank;
 	if (a->pack == RDU_PACK_LANE)
-		lanes = (lanes < a->lanes ? lanes : a->lanes) / 2;
+		lanes = rdu_pack_words(a, lanes < a->lanes ? lanes : a->lanes);
 	rdu_flow_lanes(p, lanes, &from, &to);
 	return rdu_bank_lanes(f->s, a, to - from);
 }
@@ -411,7 +412,7 @@ static uint64_t fire(struct flow *f, struct flow_prog *p, uint64_t at, uint32_t 
 		out += cycles - 1;
 		end = at + cycles;
 	} else if (p->kind == RDU_KIND_WRITE) {
-		end = even_of_pair(p) ? at + 1 : at + cycles - 1 + p->latency;
+		end = collects(p) ? at + 1 : at + cycles - 1 + p->latency;
 	} else if (p->kind == RDU_KIND_SYSTOLIC) {
 		end = at + 2 + (last ? p->latency + sys->cols : 0);
 	}
@@ -575,7 +576,7 @@ static bool run_on(struct flow *f, struct flow_prog *p)
 	struct run r;
 	uint64_t n;
 
-	if (!p->started || (cycles > 1 && even_pairs(p)) || !find_run(f, p, &r))
+	if (!p->started || (cycles > 1 && group(p) > 1) || !find_run(f, p, &r))
 		return false;
 	n = fire_run(f, p, &r, cycles);
 	if (!n)

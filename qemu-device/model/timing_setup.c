@@ -203,8 +203,7 @@ static void set_program(struct flow *f, uint32_t i)
 	set_affine(p);
 	if (cfg->kind == RDU_KIND_LOAD || cfg->kind == RDU_KIND_STORE)
 		return;
-	if (a->pack == RDU_PACK_LANE)
-		lanes = (lanes < a->lanes ? lanes : a->lanes) / 2;
+	lanes = rdu_pack_words(a, lanes < a->lanes ? lanes : a->lanes);
 	p->bank = rdu_bank_lanes(s, a, lanes < a->lanes ? lanes : a->lanes);
 	p->banks_vary = a->num_preds && p->bank > (a->flags & RDU_ACCESS_ADD ? 2 : 1);
 }

@@ -4,9 +4,11 @@
 #include <string.h>
 #include "execute.h"
 
-static const uint8_t elem_size[] = { [RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,
-				     [RDU_FMT_U8] = 1,	 [RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2,
-				     [RDU_FMT_U16] = 2,	 [RDU_FMT_F16] = 2,  [RDU_FMT_F64] = 8, [RDU_FMT_U64] = 8 };
+static const uint8_t elem_size[] = {
+	[RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,  [RDU_FMT_U8] = 1,
+	[RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2,	[RDU_FMT_U16] = 2, [RDU_FMT_F16] = 2,
+	[RDU_FMT_F64] = 8,  [RDU_FMT_U64] = 8
+};
 
 void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask)
 {
@@ -84,11 +86,13 @@ static void plan_loops(struct access_plan *a, const struct rdu_unit_prog *p, uin
 		stride = a->cfg->stride[i] * step;
 		for (uint32_t k = 0; k < a->num_preds; k++)
 			pred[k] = (int64_t)a->cfg->pred[k].stride[i] * step;
-		if (a->cfg->pack == RDU_PACK_VEC && i + 1u == p->cfg->num_counters) {
-			trip /= 2;
-			stride *= 2;
+		if (i + 1u == p->cfg->num_counters) {
+			int64_t vectors = rdu_pack_vectors(a->cfg);
+
+			trip /= vectors;
+			stride *= vectors;
 			for (uint32_t k = 0; k < a->num_preds; k++)
-				pred[k] *= 2;
+				pred[k] *= vectors;
 		}
 		add_loop(a, (uint64_t)trip, stride, pred);
 	}
@@ -105,8 +109,9 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 	a->program = index;
 	a->pmu = rdu_kind_unit(p->cfg->kind) == RDU_UNIT_PMU;
 	a->store = p->cfg->kind == RDU_KIND_STORE;
-	a->elem = elem_size[c->format];
-	a->words = c->pack == RDU_PACK_LANE ? c->lanes / 2 : c->lanes;
+	a->format = a->pmu ? RDU_FMT_WORD : c->format;
+	a->elem = elem_size[a->format];
+	a->words = rdu_pack_words(c, c->lanes);
 	a->lane_stride = a->words == 1 ? 1 : c->lane_stride;
 	a->base = c->base;
 	a->num_preds = c->num_preds;
@@ -439,6 +444,7 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 	rdu_make_mask(&sys->k, p, b->k_mask);
 	rdu_make_mask(&sys->init, p, b->init_mask);
 	sys->steps = inner_steps(p, b->k_mask);
+	sys->mode = b->mode;
 	sys->cols = b->cols;
 	sys->flags = b->flags;
 	if (!sys->steps)

@@ -167,7 +167,7 @@ static int check_systolic(struct rdu_section *s, struct rdu_unit_prog *p, uint64
 	const struct rdu_cfg_program *c = p->cfg;
 	uint32_t written = 1, all = (1u << c->num_counters) - 1;
 	uint32_t inner = all & ~((1u << c->num_outer) - 1);
-	unsigned int i;
+	unsigned int i, starts;
 	bool init;
 
 	if (room < sizeof(*b))
@@ -179,15 +179,16 @@ static int check_systolic(struct rdu_section *s, struct rdu_unit_prog *p, uint64
 	if (room < p->body_size)
 		return RDU_REFUSE(s, diag, BODY, &c->body, "body of %u bytes, %llu are there",
 				  p->body_size, (unsigned long long)room);
-	if (b->mode == RDU_SYS_INT8 || b->mode == RDU_SYS_TERNARY)
+	if (b->mode == RDU_SYS_TERNARY)
 		return RDU_REFUSE(s, diag, UNSUPPORTED, &b->mode, "systolic mode %u", b->mode);
-	if (b->mode != RDU_SYS_BF16)
+	if (b->mode != RDU_SYS_BF16 && b->mode != RDU_SYS_INT8)
 		return RDU_REFUSE(s, diag, SYSTOLIC, &b->mode, "systolic mode %u", b->mode);
 	if (b->cols < 1 || b->cols > s->chip.systolic_cols || b->cols > s->chip.lanes)
 		return RDU_REFUSE(s, diag, SYSTOLIC, &b->cols, "%u columns: the chip has %u",
 				  b->cols, s->chip.systolic_cols);
-	if (b->flags != 0 && b->flags != RDU_SYS_INIT &&
-	    b->flags != (RDU_SYS_INIT | RDU_SYS_INIT_ALWAYS))
+	starts = b->flags &
+		 ~(b->mode == RDU_SYS_INT8 ? RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED : 0);
+	if (starts != 0 && starts != RDU_SYS_INIT && starts != (RDU_SYS_INIT | RDU_SYS_INIT_ALWAYS))
 		return RDU_REFUSE(s, diag, SYSTOLIC, &b->flags, "flags 0x%x", b->flags);
 	if (b->k_mask & ~inner)
 		return RDU_REFUSE(s, diag, MASK, &b->k_mask, "k_mask 0x%x, inner counters are 0x%x",
@@ -291,18 +292,23 @@ static int check_access_flags(struct rdu_section *s, struct rdu_unit_prog *p, bo
 	if (a->lanes < 1 || a->lanes > s->chip.lanes)
 		return RDU_REFUSE(s, diag, FORMAT, &a->lanes, "%u lanes of %u", a->lanes,
 				  s->chip.lanes);
-	if (a->format > RDU_FMT_U64 || (pmu && a->format != RDU_FMT_WORD))
+	if (a->format > RDU_FMT_U64 ||
+	    (pmu && a->format != RDU_FMT_WORD &&
+	     !(a->pack && (a->format == RDU_FMT_I8 || a->format == RDU_FMT_U8))))
 		return RDU_REFUSE(s, diag, FORMAT, &a->format, "format %u", a->format);
 	if (a->pack > RDU_PACK_LOW || (a->pack && c->kind != RDU_KIND_WRITE))
 		return RDU_REFUSE(s, diag, FORMAT, &a->pack, "packing %u", a->pack);
 	if (a->pack == RDU_PACK_VEC &&
-	    (c->num_counters == c->num_outer || p->trip[c->num_counters - 1] & 1) &&
+	    (c->num_counters == c->num_outer ||
+	     p->trip[c->num_counters - 1] % rdu_pack_elements(a)) &&
 	    c->counter[c->num_counters - 1].limit_kind == RDU_LIMIT_IMM)
 		return RDU_REFUSE(s, diag, FORMAT, &a->pack,
-				  "packing of vector pairs, innermost counter is odd");
-	if (a->pack == RDU_PACK_LANE && (a->lanes & 1))
-		return RDU_REFUSE(s, diag, FORMAT, &a->lanes, "packing of lane pairs, %u lanes",
-				  a->lanes);
+				  "packing of %u vectors, %llu iterations of the innermost counter",
+				  rdu_pack_elements(a),
+				  (unsigned long long)p->trip[c->num_counters - 1]);
+	if (a->pack == RDU_PACK_LANE && a->lanes % rdu_pack_elements(a))
+		return RDU_REFUSE(s, diag, FORMAT, &a->lanes, "packing of %u lanes, %u lanes",
+				  rdu_pack_elements(a), a->lanes);
 	if (a->flags & ~(RDU_ACCESS_GATHER | RDU_ACCESS_ADD))
 		return RDU_REFUSE(s, diag, RESERVED, &a->flags, "flags 0x%x", a->flags);
 	if ((a->flags & RDU_ACCESS_ADD) && (!in || a->format != RDU_FMT_WORD || a->pack))
@@ -338,7 +344,7 @@ static int check_access(struct rdu_section *s, struct rdu_unit_prog *p, uint64_t
 	if (a->index_stride <= -(1ll << 28) || a->index_stride >= 1ll << 28)
 		return RDU_REFUSE(s, diag, ADDRESS, &a->index_stride, "index stride %lld",
 				  (long long)a->index_stride);
-	words = a->pack == RDU_PACK_LANE ? a->lanes / 2 : a->lanes;
+	words = rdu_pack_words(a, a->lanes);
 	if (!access_range(p, a, words, &min, &max))
 		return RDU_REFUSE(s, diag, ADDRESS, &a->base, "addresses beyond 2^60");
 	for (i = 0; i < a->num_preds; i++)

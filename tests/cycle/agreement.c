@@ -264,8 +264,10 @@ static bool by_hand(const char *chip_name)
 	GRAPH(buffered(&chip, 2, 20, 64), 1280, 4);
 	GRAPH(buffered(&chip, 8, 40, 16), 640, 4);
 	if (chip.systolic_cols) {
-		GRAPH(product(&chip, 64, 8), 128, 4);
-		GRAPH(product(&chip, 256, 16), 512, 4);
+		GRAPH(product(&chip, RDU_SYS_BF16, 64, 8), 128, 4);
+		GRAPH(product(&chip, RDU_SYS_BF16, 256, 16), 512, 4);
+		GRAPH(product(&chip, RDU_SYS_INT8, 64, 8), 256, 1);
+		GRAPH(product(&chip, RDU_SYS_INT8, 256, 16), 1024, 1);
 	}
 #undef GRAPH
 	return good;

@@ -334,7 +334,8 @@ static void set_up_program(struct cycle_sim *m, uint32_t i)
 	case RDU_KIND_READ:
 	case RDU_KIND_WRITE:
 		u->latency = chip->pmu_cycles;
-		u->even = get(m->lanes, 4);
+		u->kept = get(m->lanes, 4);
+		u->index_kept = get(m->lanes, 4);
 		break;
 	default:
 		u->room_lines = chip->agcu_lines;
@@ -444,7 +445,8 @@ static void tear_down(struct cycle_sim *m)
 		free(u->line_state);
 		free(u->reg);
 		free(u->acc);
-		free(u->even);
+		free(u->kept);
+		free(u->index_kept);
 	}
 	for (uint32_t i = 0; i < m->s->hdr->dests.count; i++) {
 		free(m->ends[i].arrival);

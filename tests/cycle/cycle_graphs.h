@@ -91,9 +91,11 @@ __attribute__((unused)) static struct cfgb *buffered(const struct rdu_chip *chip
 	return b;
 }
 
-/* A product of bf16: packed columns and rows, K steps, `blocks` results stored. */
-__attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip, int k, int blocks)
+/* A product of bf16 or int8: packed columns and rows, K steps, `blocks` results stored. */
+__attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip,
+						    enum rdu_systolic_mode mode, int k, int blocks)
 {
+	int n = mode == RDU_SYS_INT8 ? 4 : 2; /* vectors in one of a scratchpad */
 	struct cfgb *b = cfgb_new(chip, 1);
 	uint32_t cols = chip->systolic_cols, a = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0), st;
 
@@ -104,17 +106,21 @@ __attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip,
 			 r = cfgb_program(b, RDU_KIND_READ, 0, i);
 
 		cfgb_buffer(b, 0, i, 1, 0, (uint32_t)k * chip->lanes);
-		cfgb_loop(b, ld, 2 * k);
+		cfgb_loop(b, ld, n * k);
 		cfgb_access(b, ld,
 			    &(struct rdu_cfg_access){ .target = i,
+						      .format = mode == RDU_SYS_INT8 ? RDU_FMT_I8
+										     : RDU_FMT_WORD,
 						      .lanes = (uint8_t)chip->lanes,
 						      .lane_stride = 1,
 						      .stride = { chip->lanes } },
 			    NULL);
 		cfgb_loop(b, w, k);
-		cfgb_loop(b, w, 2);
+		cfgb_loop(b, w, n);
 		cfgb_access(b, w,
 			    &(struct rdu_cfg_access){ .target = i,
+						      .format = mode == RDU_SYS_INT8 ? RDU_FMT_I8
+										     : RDU_FMT_WORD,
 						      .pack = RDU_PACK_VEC,
 						      .lanes = (uint8_t)chip->lanes,
 						      .lane_stride = 1,
@@ -136,7 +142,7 @@ __attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip,
 	cfgb_loop(b, a, k);
 	cfgb_systolic(b, a,
 		      &(struct rdu_cfg_systolic){
-			      .mode = RDU_SYS_BF16, .cols = (uint8_t)cols, .k_mask = 2 });
+			      .mode = (uint8_t)mode, .cols = (uint8_t)cols, .k_mask = 2 });
 	st = cfgb_program(b, RDU_KIND_STORE, 0, 4);
 	cfgb_loop(b, st, blocks * (int)cols);
 	cfgb_access(b, st,

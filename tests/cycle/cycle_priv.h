@@ -52,7 +52,8 @@ struct unit_program {
 	uint64_t fired;
 	/* bodies */
 	uint32_t *reg, *acc; /* SIMD: reg[r][lane], acc[stage][lane]; systolic: acc[col][lane] */
-	uint32_t *even; /* PACK_VEC: the vector of the even iteration */
+	uint32_t *kept; /* PACK_VEC: what came of the group so far */
+	uint32_t *index_kept; /* and its first index vector */
 	uint64_t latency;
 	/* AGCU */
 	uint64_t *line; /* agcu_lines of them */

@@ -190,9 +190,12 @@ int main(void)
 		fields(&r);
 		buffers(&r);
 		if (r.chip.systolic_cols) {
-			struct outcome p = both(&r, product(&r.chip, 64, 8), "product of bf16");
+			struct outcome p =
+				both(&r, product(&r.chip, RDU_SYS_BF16, 64, 8), "product of bf16");
 
 			ok(p.cycles >= 2 * 64 * 8, "two cycles a step");
+			p = both(&r, product(&r.chip, RDU_SYS_INT8, 64, 8), "product of int8");
+			ok(p.cycles >= 2 * 64 * 8, "two cycles a step of int8");
 		}
 		rig_free(&r);
 	}

@@ -183,7 +183,9 @@ static void drain(struct cycle_sim *m, struct unit_program *u, const struct rdu_
 
 	for (uint32_t j = 0; j < b->cols; j++) {
 		for (uint32_t l = 0; l < lanes; l++)
-			u->reg[l] = rdu_canon(rdu_f(u->acc[j * lanes + l]));
+			u->reg[l] = b->mode == RDU_SYS_INT8
+					    ? u->acc[j * lanes + l]
+					    : rdu_canon(rdu_f(u->acc[j * lanes + l]));
 		for (uint32_t i = 0; i < b->num_tail; i++)
 			run_stage(m, u, &b->tail[i], i, false);
 		for (unsigned int k = 0; k < c->num_out; k++)
@@ -194,6 +196,13 @@ static void drain(struct cycle_sim *m, struct unit_program *u, const struct rdu_
 	for (unsigned int k = 0; k < c->num_out; k++)
 		if (cycle_at_last(u, c->out[k].mask))
 			u->out_free[k] = m->now + u->latency + c->out[k].count;
+}
+
+static uint32_t multiply(const struct rdu_cfg_systolic *b, uint32_t acc, uint32_t col, uint32_t row)
+{
+	if (b->mode == RDU_SYS_INT8)
+		return rdu_mac_int8(acc, col, row, b->flags);
+	return rdu_u(rdu_mac_bf16(rdu_f(acc), col, row));
 }
 
 static bool fire_systolic(struct cycle_sim *m, struct unit_program *u)
@@ -213,8 +222,8 @@ static bool fire_systolic(struct cycle_sim *m, struct unit_program *u)
 		start_contraction(m, u, b);
 	for (uint32_t j = 0; j < b->cols; j++)
 		for (uint32_t l = 0; l < lanes; l++)
-			u->acc[j * lanes + l] = rdu_u(rdu_mac_bf16(rdu_f(u->acc[j * lanes + l]),
-								   u->held[0][l], u->held[1][j]));
+			u->acc[j * lanes + l] =
+				multiply(b, u->acc[j * lanes + l], u->held[0][l], u->held[1][j]);
 	if (last)
 		drain(m, u, b);
 	u->busy_until = m->now + 2;
@@ -284,12 +293,68 @@ static bool fire_read(struct cycle_sim *m, struct unit_program *u, struct pmu_si
 	return true;
 }
 
-static bool even_of_pair(const struct unit_program *u)
+/* Elements that a program packs in a word: of 32 bits, 16 or 8. */
+static uint32_t elements(const struct rdu_cfg_access *a)
+{
+	return a->format == RDU_FMT_I8 || a->format == RDU_FMT_U8 ? 4 : 2;
+}
+
+static uint32_t narrow(const struct rdu_cfg_access *a, uint32_t v)
+{
+	return elements(a) == 4 ? v & 0xff : rdu_bf16(v);
+}
+
+/* Which vector of its group a WRITE takes, and is it the last? */
+static bool group_ends(const struct unit_program *u, uint32_t *which)
 {
 	const struct rdu_cfg_access *a = u->p->body;
+	uint32_t n = a->pack == RDU_PACK_VEC ? elements(a) : 1;
 
-	return u->p->cfg->kind == RDU_KIND_WRITE && a->pack == RDU_PACK_VEC &&
-	       !(u->at[u->p->cfg->num_counters - 1] & 1);
+	*which = (uint32_t)(u->at[u->p->cfg->num_counters - 1] % n);
+	return *which == n - 1;
+}
+
+/* The words that the stream's vector becomes, how many; VEC: with those kept before it. */
+static uint32_t pack_vector(struct unit_program *u, uint32_t which, const uint32_t *in,
+			    uint32_t lanes, uint32_t *v)
+{
+	const struct rdu_cfg_access *a = u->p->body;
+	uint32_t n = elements(a), bits = 32 / n;
+
+	switch (a->pack) {
+	case RDU_PACK_VEC:
+		for (uint32_t l = 0; l < lanes; l++) {
+			u->kept[l] = (which ? u->kept[l] : 0) | narrow(a, in[l]) << which * bits;
+			v[l] = u->kept[l];
+		}
+		return lanes;
+	case RDU_PACK_LANE:
+		for (uint32_t l = 0; l < lanes / n; l++) {
+			v[l] = 0;
+			for (uint32_t k = 0; k < n; k++)
+				v[l] |= narrow(a, in[n * l + k]) << k * bits;
+		}
+		return (lanes < a->lanes ? lanes : a->lanes) / n;
+	default:
+		for (uint32_t l = 0; l < lanes; l++)
+			v[l] = a->pack ? narrow(a, in[l]) : in[l];
+		return lanes;
+	}
+}
+
+/* Do the integers of the first `lanes` lanes fit the bytes that they go to? */
+static bool fit(struct cycle_sim *m, const struct unit_program *u, const uint32_t *in)
+{
+	const struct rdu_cfg_access *a = u->p->body;
+	int32_t low = a->format == RDU_FMT_I8 ? -128 : 0;
+
+	for (uint32_t l = 0; elements(a) == 4 && l < a->lanes; l++)
+		if ((int32_t)in[l] < low || (int32_t)in[l] > low + 255) {
+			cycle_fail(m, "unit program %u: %d does not fit a byte", u->index,
+				   (int32_t)in[l]);
+			return false;
+		}
+	return true;
 }
 
 static void write_words(struct unit_program *u, uint32_t *copy, const int64_t *address,
@@ -312,36 +377,25 @@ static bool fire_write(struct cycle_sim *m, struct unit_program *u, struct pmu_s
 	uint32_t lane[RDU_MAX_LANES], v[RDU_MAX_LANES], n, words, cycles, lanes = m->lanes;
 	unsigned int inner = u->p->cfg->num_counters - 1;
 	int64_t address[RDU_MAX_LANES];
-	uint32_t *copy = copy_of(m, u, &words);
+	uint32_t *copy = copy_of(m, u, &words), which;
+	bool ends = group_ends(u, &which);
 
 	cycle_pop_inputs(m, u);
-	if (even_of_pair(u)) {
-		memcpy(u->even, in, lanes * 4);
+	if (a->pack && !fit(m, u, in))
+		return false;
+	lanes = pack_vector(u, which, in, lanes, v);
+	if (!which && a->flags & RDU_ACCESS_GATHER)
+		memcpy(u->index_kept, u->held[1], m->lanes * 4);
+	if (!ends) {
 		u->busy_until = m->now + 1;
 		cycle_advance(m, u, m->now + 1);
 		return true;
 	}
 	if (a->flags & RDU_ACCESS_GATHER)
-		index = u->held[1];
-	for (uint32_t l = 0; l < lanes; l++)
-		v[l] = in[l];
-	if (a->pack == RDU_PACK_VEC) {
-		for (uint32_t l = 0; l < lanes; l++)
-			v[l] = rdu_bf16(u->even[l]) | rdu_bf16(in[l]) << 16;
-		u->at[inner]--; /* its address is the even iteration's */
-	} else if (a->pack == RDU_PACK_LANE) {
-		lanes /= 2;
-		for (uint32_t l = 0; l < lanes; l++)
-			v[l] = rdu_bf16(in[2 * l]) | rdu_bf16(in[2 * l + 1]) << 16;
-	} else if (a->pack == RDU_PACK_LOW) {
-		for (uint32_t l = 0; l < lanes; l++)
-			v[l] = rdu_bf16(in[l]);
-	}
-	if (a->pack == RDU_PACK_LANE && lanes > a->lanes / 2u)
-		lanes = a->lanes / 2;
+		index = u->index_kept;
+	u->at[inner] -= which; /* its address is the first iteration's */
 	n = cycle_addresses(m, u, lanes, index, address, lane);
-	if (a->pack == RDU_PACK_VEC)
-		u->at[inner]++;
+	u->at[inner] += which;
 	if (!inside(m, u, address, n, words))
 		return false;
 	write_words(u, copy, address, lane, n, v);

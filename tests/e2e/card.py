@@ -14,9 +14,9 @@ def check(code, obj):
 
 
 class Card:
-    def __init__(self):
+    def __init__(self, chip="sn10"):
         self.dev = ctypes.c_void_p()
-        check(LIB.rdu_open(b"model:sn10", ctypes.byref(self.dev)), self.dev)
+        check(LIB.rdu_open(f"model:{chip}".encode(), ctypes.byref(self.dev)), self.dev)
 
     def close(self):
         LIB.rdu_close(self.dev)

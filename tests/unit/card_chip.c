@@ -27,6 +27,8 @@ static void totals(void)
 	   "sn10: 320 MB of scratchpads");
 	ok(rdu_chip_peak_bf16_flops(&c) > 320e12 && rdu_chip_peak_bf16_flops(&c) < 340e12,
 	   "sn10: %.1f TFLOPS bf16, published: more than 320", rdu_chip_peak_bf16_flops(&c) / 1e12);
+	ok(rdu_chip_peak_int8_ops(&c) == 2 * rdu_chip_peak_bf16_flops(&c),
+	   "sn10: %.1f TOPS int8, twice bf16", rdu_chip_peak_int8_ops(&c) / 1e12);
 	ok(c.assumed >> 4 & 1 && c.assumed >> 10 & 1 && !(c.assumed & 1) && !(c.assumed >> 21 & 1),
 	   "sn10: lanes and array assumed, tiles and memory bandwidth not");
 

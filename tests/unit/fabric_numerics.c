@@ -251,6 +251,76 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 	ok(!bad, "%s: %s contraction, %d multiply-adds", k->name, fp32 ? "fp32" : "bf16", cases);
 }
 
+/* Contractions of bytes, of either kind, bit for bit, beyond 2^31 too. */
+static void test_mac_int8(const struct rdu_kernels *k, int rounds)
+{
+	int bad = 0;
+
+	for (int round = 0; round < rounds && !bad; round++) {
+		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11, steps = 1 + rnd() % 8;
+		uint32_t acc[64 * 12], acc2[64 * 12];
+		int32_t col_at[8], row_at[8];
+		struct rdu_mac m = { .steps = steps,
+				     .lanes = lanes,
+				     .cols = cols,
+				     .col = a,
+				     .row = b,
+				     .col_step = 64,
+				     .row_step = 32,
+				     .row_lane = rnd() & 1 ? 1 : 3,
+				     .flags = rnd() &
+					      (RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED),
+				     .acc = acc };
+
+		for (size_t i = 0; i < W; i++) {
+			a[i] = rnd() & 3 ? rnd() : rnd() & 1 ? 0x80808080 : 0xff7f00ff;
+			b[i] = rnd() & 3 ? rnd() : rnd() & 1 ? 0x80808080 : 0xff7f00ff;
+		}
+		for (size_t i = 0; i < cols * lanes; i++)
+			acc[i] = acc2[i] = rnd() & 1 ? rnd() : 0x7fffffff;
+		if (rnd() & 1) {
+			for (int i = 0; i < 8; i++) {
+				col_at[i] = (rnd() & 7) * 64;
+				row_at[i] = (rnd() & 7) * 16;
+			}
+			m.col_at = col_at;
+			m.row_at = row_at;
+		}
+		for (size_t i = 0; i < steps; i++)
+			for (size_t j = 0; j < cols; j++)
+				for (size_t l = 0; l < lanes; l++) {
+					uint32_t x = a[(m.col_at ? (size_t)col_at[i] : i * 64) + l];
+					uint32_t y = b[(m.row_at ? (size_t)row_at[i] : i * 32) +
+						       j * m.row_lane];
+
+					acc2[j * lanes + l] =
+						rdu_mac_int8(acc2[j * lanes + l], x, y, m.flags);
+				}
+		k->mac_int8(&m);
+		bad += !same_words("acc", acc, acc2, cols * lanes);
+	}
+	ok(!bad, "%s: int8 contraction", k->name);
+}
+
+/* The definition of the cell against plain arithmetic: all pairs of bytes, each kind. */
+static void test_int8_cell(void)
+{
+	int bad = 0;
+
+	for (unsigned int flags = 0; flags < 16; flags += 4)
+		for (int x = 0; x < 256; x++)
+			for (int y = 0; y < 256; y++) {
+				int64_t p = flags & RDU_SYS_COLS_UNSIGNED ? x : x - (x > 127) * 256;
+				int at = (x + y) % 4 * 8;
+
+				p *= flags & RDU_SYS_ROWS_UNSIGNED ? y : y - (y > 127) * 256;
+				bad += rdu_mac_int8(0x7fffffff, (uint32_t)x << at,
+						    (uint32_t)y << at,
+						    flags) != (uint32_t)(p + 0x7fffffff);
+			}
+	ok(!bad, "int8 cell: products of all bytes, sums mod 2^32");
+}
+
 static void test_packs(const struct rdu_kernels *k)
 {
 	int bad = 0;
@@ -268,6 +338,14 @@ static void test_packs(const struct rdu_kernels *k)
 	k->pack_low(W, out, a);
 	for (int i = 0; i < W; i++)
 		bad += out[i] != rdu_bf16(a[i]);
+	k->pack_bytes(100, out, a, 104);
+	for (int i = 0; i < 100; i++)
+		bad += out[i] != ((a[i] & 255) | (a[i + 104] & 255) << 8 |
+				  (a[i + 208] & 255) << 16 | a[i + 312] << 24);
+	k->pack_lane_bytes(W / 4, out, a);
+	for (int i = 0; i < W / 4; i++)
+		bad += out[i] != ((a[4 * i] & 255) | (a[4 * i + 1] & 255) << 8 |
+				  (a[4 * i + 2] & 255) << 16 | a[4 * i + 3] << 24);
 	for (int lanes = 2; lanes <= 64; lanes *= 2)
 		for (int step = 1; step < 4; step++) {
 			k->gather(20, lanes, out, a, step, 41);
@@ -415,6 +493,7 @@ int main(void)
 {
 	const struct rdu_kernels *k;
 
+	test_int8_cell();
 	for (unsigned int i = 0; (k = rdu_kernels_nth(i)); i++) {
 		test_maps(k);
 		test_accs(k);
@@ -423,6 +502,7 @@ int main(void)
 		test_rows(k);
 		test_mac(k, i ? 20000 : 1000, false);
 		test_mac(k, 3000, true);
+		test_mac_int8(k, i ? 20000 : 1000);
 	}
 	test_half();
 	test_exact();

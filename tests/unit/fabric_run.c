@@ -415,6 +415,76 @@ static void test_misfits(struct rig *r)
 	}
 }
 
+/* Packs of bytes: each way, each type, and what does not fit. */
+static void test_byte_packs(struct rig *r)
+{
+	int L = r->chip.lanes;
+
+	for (int t = 0; t < 12; t++) {
+		struct cfgb *b = cfgb_new(&r->chip, 1);
+		int pack = 1 + t % 3, type = t / 3 % 2 ? RDU_FMT_U8 : RDU_FMT_I8;
+		int words = pack == RDU_PACK_LANE ? L / 4 : L,
+		    vecs = pack == RDU_PACK_VEC ? L / 4 : L;
+		uint32_t ld = put_load(b, 0, 0, L), st = put_store(b, 1, 1, vecs);
+		uint32_t wr = cfgb_program(b, RDU_KIND_WRITE, 0, 1);
+		uint32_t rd = cfgb_program(b, RDU_KIND_READ, 0, 1);
+		uint32_t buf = cfgb_buffer(b, 0, 1, 2, 8, L * L);
+		int step = pack == RDU_PACK_VEC ? 4 : 1, lane = pack == RDU_PACK_LANE ? 4 : 1;
+		struct rdu_cfg_access w = { .target = buf,
+					    .format = (uint8_t)type,
+					    .lanes = L,
+					    .lane_stride = 1,
+					    .stride = { words / step },
+					    .pack = pack };
+		struct rdu_cfg_access rda = { .target = buf,
+					      .lanes = words,
+					      .lane_stride = 1,
+					      .stride = { words },
+					      .pad = 7 };
+		bool good = true;
+
+		cfgb_loop(b, wr, L);
+		cfgb_loop(b, rd, vecs);
+		cfgb_access(b, wr, &w, NULL);
+		cfgb_access(b, rd, &rda, NULL);
+		cfgb_connect(b, ld, 0, wr, 0);
+		cfgb_connect(b, rd, 0, st, 0);
+		cfgb_order(b, wr, rd, 0, 0, 2, 0);
+		for (int i = 0; i < L * L; i++) {
+			int v = (int)(rnd() & 255);
+
+			in0[i] =
+				(uint32_t)(v < 4 ? (v & 1) * 255 : v) - (type == RDU_FMT_I8) * 128u;
+		}
+		memset(out0, 0xee, sizeof(out0));
+		rig_segment(r, 0, in0, (size_t)L * L * 4);
+		rig_segment(r, 1, out0, sizeof(out0));
+		if (t >= 6) { /* one below, one above */
+			in0[L * L / 2 + 1] = type == RDU_FMT_I8 ? t % 2 ? 128u : -129u
+					     : t % 2		? 256u
+								: -1u;
+			ok(stops(r, b, wr, RDU_TRAP_STORE, 0), "byte pack %d of type %d: no room",
+			   pack, type);
+			continue;
+		}
+		good = rig_build_run(r, b) == 0;
+		for (int i = 0; i < vecs; i++)
+			for (int l = 0; l < L; l++) {
+				uint32_t v = 0;
+
+				for (int k = 0; k < 4 && l < words; k++) {
+					int row = i * step + (step > 1 ? k : 0);
+					int at = l * lane + (lane > 1 ? k : 0);
+
+					if (!k || step > 1 || lane > 1)
+						v |= (in0[row * L + at] & 255) << 8 * k;
+				}
+				good = SAME(out0, i * L + l, l < words ? v : 7) && good;
+			}
+		ok(good, "byte pack %d of type %d", pack, type);
+	}
+}
+
 /* A trap looks at every lane of every vector, and passes its value on. */
 static void test_trap(struct rig *r)
 {
@@ -498,13 +568,14 @@ static void test_gather(struct rig *r)
 }
 
 /*
- * C = A B by systolic arrays: K words of bf16 pairs. A as [M][K] (columns read
+ * C = A B by systolic arrays: K words of bf16 pairs, or of four bytes. A as [M][K] (columns read
  * transposed) or [K][M] (in place), B as [K][VECS]; `cols` columns of the array.
  * Several passes over K, each adding to C through a two-copy buffer.
  */
 struct gemm {
 	int M, N, K, passes, cols;
-	bool transposed, predicate, held;
+	bool transposed, predicate, int8;
+	unsigned int flags; /* with int8 */
 };
 
 static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
@@ -529,9 +600,11 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	struct rdu_cfg_access col = { .target = ba, .lanes = L, .lane_stride = 1 };
 	struct rdu_cfg_access row = { .target = bb, .lanes = g->cols, .lane_stride = 1 };
 	struct rdu_cfg_access acc = { .target = bc, .lanes = L, .lane_stride = 1 };
-	struct rdu_cfg_systolic body = {
-		.cols = g->cols, .flags = RDU_SYS_INIT, .k_mask = 8, .init_mask = 1
-	};
+	struct rdu_cfg_systolic body = { .mode = g->int8 ? RDU_SYS_INT8 : RDU_SYS_BF16,
+					 .cols = g->cols,
+					 .flags = (uint8_t)(RDU_SYS_INIT | g->flags),
+					 .k_mask = 8,
+					 .init_mask = 1 };
 	struct rdu_cfg_pred yes = { .lo = 0, .hi = g->M, .lane_stride = 1 };
 	uint32_t q[] = { rc, rr, pcu };
 
@@ -586,7 +659,10 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	cfgb_access(b, rc, &col, &yes);
 	cfgb_access(b, rr, &row, NULL);
 	cfgb_systolic(b, pcu, &body);
-	cfgb_tail(b, pcu, RDU_SIMD_FADD, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
+	if (g->int8)
+		cfgb_tail(b, pcu, RDU_SIMD_MOV, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
+	else
+		cfgb_tail(b, pcu, RDU_SIMD_FADD, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
 	cfgb_in_port(b, pcu, 2, 8, g->cols);
 	cfgb_out_port(b, pcu, 0, 8, 0, g->cols);
 	/* Out at the end, when the last pass is done: d of the readers is passes
@@ -630,11 +706,16 @@ static void test_gemm(struct rig *r)
 {
 	int L = r->chip.lanes;
 	const struct gemm shape[] = {
-		{ 2 * L, 16, 24, 1, 8, false, false, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, false },
-		{ L, 20, 8, 2, 5, false, false, false },
-		{ 2 * L, 16, 12, 2, 8, true, false, false },
-		{ 2 * L, 16, 12, 2, 4, false, true, false },
+		{ 2 * L, 16, 24, 1, 8, false, false, false, 0 },
+		{ 2 * L, 24, 24, 3, 8, false, false, false, 0 },
+		{ L, 20, 8, 2, 5, false, false, false, 0 },
+		{ 2 * L, 16, 12, 2, 8, true, false, false, 0 },
+		{ 2 * L, 16, 12, 2, 4, false, true, false, 0 },
+		{ 2 * L, 24, 24, 3, 8, false, false, true, 0 },
+		{ 2 * L, 16, 12, 2, 8, true, false, true, RDU_SYS_COLS_UNSIGNED },
+		{ L, 20, 8, 2, 5, false, false, true, RDU_SYS_ROWS_UNSIGNED },
+		{ L, 16, 12, 1, 4, false, true, true,
+		  RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED },
 	};
 	static const char *const name[] = { "in place", "three passes through two copies",
 					    "five columns", "transposed columns", "predicates" };
@@ -644,21 +725,24 @@ static void test_gemm(struct rig *r)
 		bool good;
 
 		for (int i = 0; i < g->M * g->K; i++)
-			in0[i] = bf(rndf()) | bf(rndf()) << 16;
+			in0[i] = g->int8 ? rnd() : bf(rndf()) | bf(rndf()) << 16;
 		for (int i = 0; i < g->K * g->N; i++)
-			in1[i] = bf(rndf()) | bf(rndf()) << 16;
+			in1[i] = g->int8 ? rnd() : bf(rndf()) | bf(rndf()) << 16;
 		rig_clear(r);
 		good = run_gemm(r, g, out0) == 0;
 		for (int m = 0; m < g->M; m++)
 			for (int n = 0; n < g->N; n++) {
-				float acc = 0;
+				uint32_t acc = 0;
 
-				for (int k = 0; k < g->K; k++)
-					acc = rdu_mac_bf16(
-						acc,
-						in0[g->transposed ? m * g->K + k : k * g->M + m],
-						in1[k * g->N + n]);
-				want[n * g->M + m] = rdu_u(acc);
+				for (int k = 0; k < g->K; k++) {
+					uint32_t x =
+						in0[g->transposed ? m * g->K + k : k * g->M + m];
+					uint32_t y = in1[k * g->N + n];
+
+					acc = g->int8 ? rdu_mac_int8(acc, x, y, g->flags)
+						      : rdu_u(rdu_mac_bf16(rdu_f(acc), x, y));
+				}
+				want[n * g->M + m] = acc;
 			}
 		ok(same_words("out0", out0, want, (size_t)g->M * g->N) && good, "systolic GEMM, %s",
 		   name[t]);
@@ -850,6 +934,7 @@ int main(void)
 			test_held(&r);
 			test_window(&r);
 			test_transpose(&r);
+			test_byte_packs(&r);
 			test_formats(&r);
 			test_misfits(&r);
 			test_trap(&r);

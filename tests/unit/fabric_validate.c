@@ -118,6 +118,18 @@ static int validate(struct good *g, struct rdu_cfg_diag *d)
 		free(g->data);                                                             \
 	} while (0)
 
+/* Changes one thing that may be so. */
+#define GOOD(change)                                     \
+	do {                                             \
+		struct rdu_cfg_diag d_;                  \
+		struct good g_, *g = &g_;                \
+                                                         \
+		make(g);                                 \
+		change;                                  \
+		ok(!validate(g, &d_), "good: " #change); \
+		free(g->data);                           \
+	} while (0)
+
 #define ACCESS(p) ((struct rdu_cfg_access *)body(g, p))
 #define SIMD ((struct rdu_cfg_simd *)body(g, PCU))
 #define ARRAY ((struct rdu_cfg_systolic *)body(g, SYS))
@@ -186,6 +198,11 @@ static void test_bodies(void)
 	BAD(UNSUPPORTED, ARRAY->mode = RDU_SYS_TERNARY, &ARRAY->mode);
 	BAD(SYSTOLIC, ARRAY->cols = chip.systolic_cols + 1, &ARRAY->cols);
 	BAD(SYSTOLIC, ARRAY->flags = RDU_SYS_INIT_ALWAYS, &ARRAY->flags);
+	BAD(SYSTOLIC, ARRAY->flags = RDU_SYS_COLS_UNSIGNED, &ARRAY->flags);
+	BAD(SYSTOLIC, (ARRAY->mode = RDU_SYS_INT8, ARRAY->flags = 0x10), &ARRAY->flags);
+	GOOD((ARRAY->mode = RDU_SYS_INT8, ARRAY->flags = 0));
+	GOOD((ARRAY->mode = RDU_SYS_INT8,
+	      ARRAY->flags = RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED));
 	BAD(MASK, ARRAY->k_mask = 1, &ARRAY->k_mask);
 	BAD(MASK, ARRAY->init_mask = 4, &ARRAY->init_mask);
 	BAD(PORT, ARRAY->flags = RDU_SYS_INIT, &g->prog[SYS].num_in);
@@ -193,6 +210,15 @@ static void test_bodies(void)
 	BAD(FORMAT, ACCESS(LD)->format = RDU_FMT_U64 + 1, &ACCESS(LD)->format);
 	BAD(FORMAT, ACCESS(RD)->format = RDU_FMT_BF16, &ACCESS(RD)->format);
 	BAD(FORMAT, ACCESS(WR)->pack = 4, &ACCESS(WR)->pack);
+	BAD(FORMAT, ACCESS(WR)->format = RDU_FMT_I8, &ACCESS(WR)->format);
+	BAD(FORMAT, (ACCESS(WR)->format = RDU_FMT_I16, ACCESS(WR)->pack = RDU_PACK_VEC),
+	    &ACCESS(WR)->format);
+	BAD(FORMAT,
+	    (ACCESS(WR)->format = RDU_FMT_U8, ACCESS(WR)->pack = RDU_PACK_LANE,
+	     ACCESS(WR)->lanes = 6),
+	    &ACCESS(WR)->lanes);
+	GOOD((ACCESS(WR)->format = RDU_FMT_U8, ACCESS(WR)->pack = RDU_PACK_LANE));
+	GOOD((ACCESS(WR)->format = RDU_FMT_I8, ACCESS(WR)->pack = RDU_PACK_VEC));
 	BAD(FORMAT, ACCESS(RD)->pack = RDU_PACK_LOW, &ACCESS(RD)->pack);
 	BAD(FORMAT, ACCESS(LD)->lanes = chip.lanes + 1, &ACCESS(LD)->lanes);
 	BAD(FORMAT, ACCESS(LD)->flags = RDU_ACCESS_ADD, &ACCESS(LD)->flags);

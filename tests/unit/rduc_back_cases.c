@@ -70,6 +70,48 @@ static void bf16_between(struct module *m)
 	map_end(m, n, nest_op(n, RDU_SIMD_FMUL, nest_in(n, in), nest_imm_f(n, 256), -1));
 }
 
+/* x times 200 as bytes: element i of t is that of x[i]. */
+static struct tensor *to_bytes(struct module *m, struct tensor *x, enum rdu_dtype type, int64_t num)
+{
+	struct tensor *t =
+		module_tensor(m, type == RDU_DT_U8 ? "u8" : "i8", TENSOR_TEMP, type, 1, &num);
+	struct module_entry *entry = m->num_entries ? &m->entries[0] : module_entry(m, "forward");
+	struct nest *n = module_nest(m, entry, t->name, "test");
+	int in, out, e, low = type == RDU_DT_U8 ? 0 : -128;
+
+	nest_dim(n, "i", num, false);
+	in = nest_input(n, x);
+	n->in[in].coef[0][0] = 1;
+	e = nest_op(n, RDU_SIMD_FMUL, nest_in(n, in), nest_imm_f(n, 200), -1);
+	e = nest_op(n, RDU_SIMD_F2I, e, -1, -1);
+	e = nest_op(n, RDU_SIMD_IMAX, e, nest_imm_i(n, low), -1);
+	e = nest_op(n, RDU_SIMD_IMIN, e, nest_imm_i(n, low + 255), -1);
+	out = nest_output(n, t, e);
+	n->out[out].access.coef[0][0] = 1;
+	return t;
+}
+
+/* y[i] = sum of u[i + k - 2] w[k], u being 3 beside its ends: a contraction of bytes between maps. */
+static void bytes_between(struct module *m)
+{
+	int64_t num = 90, taps = 5;
+	struct tensor *x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 1, &num);
+	struct tensor *u = to_bytes(m, x, RDU_DT_U8, num), *w = to_bytes(m, x, RDU_DT_I8, taps);
+	struct nest *n = module_nest(m, &m->entries[0], "products", "test");
+	int i = nest_dim(n, "i", num, false), k = nest_dim(n, "k", taps, true);
+
+	nest_input(n, u);
+	n->in[0].coef[0][i] = n->in[0].coef[0][k] = 1;
+	n->in[0].offset[0] = -2;
+	n->in[0].guarded = true;
+	n->in[0].pad = 3;
+	nest_input(n, w);
+	n->in[1].coef[0][k] = 1;
+	n->reduce = REDUCE_IADD;
+	n->body = nest_op(n, RDU_SIMD_IMUL, nest_in(n, 0), nest_in(n, 1), -1);
+	map_end(m, n, nest_op(n, RDU_SIMD_I2F, nest_red(n), -1, -1));
+}
+
 static const struct {
 	const char *what;
 	void (*make)(struct module *m);
@@ -78,6 +120,7 @@ static const struct {
 	{ "a number that one tail operation has in a register and another has not", imm_twice,
 	  1e-6f },
 	{ "a result in bf16 that another nest reads", bf16_between, 0 },
+	{ "a contraction of bytes that maps made, padded by a number", bytes_between, 0 },
 };
 
 static size_t elements(const struct tensor *t)

@@ -255,7 +255,7 @@ static void pipelines(void)
 }
 
 /* k steps on a full array, `blocks` times: columns and rows read from PMUs. */
-static void systolic(int k, int blocks)
+static void systolic(int k, int blocks, enum rdu_systolic_mode mode)
 {
 	struct cfgb *b = cfgb_new(&chip, 1);
 	const struct rdu_section_time *t;
@@ -283,7 +283,7 @@ static void systolic(int k, int blocks)
 	cfgb_loop(b, a, k);
 	cfgb_systolic(b, a,
 		      &(struct rdu_cfg_systolic){
-			      .mode = RDU_SYS_BF16, .cols = chip.systolic_cols, .k_mask = 2 });
+			      .mode = mode, .cols = chip.systolic_cols, .k_mask = 2 });
 	cfgb_loop(b, w, blocks);
 	cfgb_loop(b, w, (int)chip.systolic_cols);
 	cfgb_access(b, w,
@@ -305,7 +305,9 @@ static void systolic(int k, int blocks)
 	ok(t->cycles > want && t->cycles < want + chip.lanes + 3 * chip.systolic_cols + 40,
 	   "systolic: %llu cycles, fill and drain %llu", (unsigned long long)t->cycles,
 	   (unsigned long long)(t->cycles - want));
-	is(t->macs, 2ull * k * blocks * chip.lanes * chip.systolic_cols, "systolic: MACs");
+	is(t->macs,
+	   (mode == RDU_SYS_INT8 ? 4ull : 2ull) * k * blocks * chip.lanes * chip.systolic_cols,
+	   "systolic: MACs");
 	is(t->stages[0].bound,
 	   2 * k >= (int)chip.systolic_cols ? RDU_BOUND_COMPUTE : RDU_BOUND_PORT,
 	   "systolic: what bounds it");
@@ -440,8 +442,9 @@ int main(void)
 	rdu_chip_find("sn10", &chip, error, sizeof(error));
 	streams();
 	pipelines();
-	systolic(64, 8);
-	systolic(2, 8);
+	systolic(64, 8, RDU_SYS_BF16);
+	systolic(2, 8, RDU_SYS_BF16);
+	systolic(64, 8, RDU_SYS_INT8);
 	large();
 	alike();
 	long_ones();

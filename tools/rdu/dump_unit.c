@@ -215,8 +215,10 @@ static void put_systolic(const struct config *c, const struct rdu_cfg_program *p
 
 	if (!b)
 		return;
-	printf("    systolic %s, %u columns, contraction over ", b->mode < 3 ? modes[b->mode] : "?",
-	       b->cols);
+	printf("    systolic %s%s%s, %u columns, contraction over ",
+	       b->mode < 3 ? modes[b->mode] : "?",
+	       b->flags & RDU_SYS_COLS_UNSIGNED ? ", columns uint8" : "",
+	       b->flags & RDU_SYS_ROWS_UNSIGNED ? ", rows uint8" : "", b->cols);
 	put_mask(b->k_mask);
 	if (b->flags & RDU_SYS_INIT_ALWAYS) {
 		printf(", starts from in2 always");

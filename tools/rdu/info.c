@@ -174,10 +174,11 @@ static void print_text(struct rdu_device *dev, const struct rdu_device_info *in,
 	row("Number of PCUs", shape, "%u", pcus);
 	row("Number of PMUs", shape, "%u", pmus);
 	row("Lanes", ASSUMED(c, lanes), "%u words of 32 bits", c->lanes);
-	row("Systolic array", array, c->systolic_cols ? "%u x %u bf16" : "none", c->lanes,
+	row("Systolic array", array, c->systolic_cols ? "%u x %u bf16 or int8" : "none", c->lanes,
 	    c->systolic_cols);
 	row("Clock", ASSUMED(c, clock_khz), "%.3g GHz", c->clock_khz * 1e-6);
 	row("Peak bf16", array, "%.4g TFLOPS", rdu_chip_peak_bf16_flops(c) * 1e-12);
+	row("Peak int8", true, "%.4g TOPS", rdu_chip_peak_int8_ops(c) * 1e-12);
 	row("Peak fp32", vector, "%.4g TFLOPS", rdu_chip_peak_fp32_flops(c) * 1e-12);
 	row("On-chip memory", shape || ASSUMED(c, pmu_bytes), "%s",
 	    human_bytes((double)pmus * c->pmu_bytes, text, sizeof(text)));
@@ -227,6 +228,7 @@ static void print_json(struct rdu_device *dev, const struct rdu_device_info *in)
 	json_integer(&j, "pcus", c->tiles * rdu_chip_pcus_per_tile(c));
 	json_integer(&j, "pmus", c->tiles * rdu_chip_pmus_per_tile(c));
 	json_number(&j, "peak_bf16_flops", rdu_chip_peak_bf16_flops(c));
+	json_number(&j, "peak_int8_ops", rdu_chip_peak_int8_ops(c));
 	json_number(&j, "peak_fp32_flops", rdu_chip_peak_fp32_flops(c));
 	json_integer(&j, "mem_total", in->mem_total);
 	json_integer(&j, "mem_free", in->mem_free);

@@ -414,12 +414,15 @@ struct be_expected {
 			load; /* cycles: of its sections; of loading programs and arguments */
 		uint64_t dram_bytes;
 	} first, later;
-	uint64_t compulsory_bytes, macs; /* of a first run */
+	uint64_t compulsory_bytes, macs, array_macs; /* of a first run; array_macs: int8's count half */
 	int sections, used[3]; /* units of its largest sections */
 };
 struct be_expected be_expect(const struct backend *be, int entry);
-/* Multiply-accumulates against what all arrays of the tiles used could do in the cycles; 0..1 */
-double be_peak_share(const struct backend *be, uint64_t macs, uint64_t cycles);
+/* A section's multiply-accumulates, those of int8 counted half: an array does two of them in the
+ * time of one of bf16. */
+uint64_t be_array_macs(const struct backend *be, const struct uimage *im);
+/* These against what all arrays of the tiles used could do in the cycles; 0..1 */
+double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cycles);
 uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
 /* Of a section that runs so often: alone in its loop, it stays loaded. */
 uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, uint64_t times,
@@ -443,7 +446,6 @@ void be_dot(struct backend *be, FILE *f);
 struct plan { /* how far to go; retried smaller when something does not fit */
 	int max_unroll; /* replicas */
 	int chunk; /* vectors an activation */
-	bool no_systolic;
 	bool no_contract; /* the streaming form only */
 	int level; /* of optimisation: 0, 1, 3 */
 };

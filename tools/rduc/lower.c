@@ -132,7 +132,6 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 		.max_unroll = level == 0   ? 2
 			      : level == 1 ? 8
 					   : 1 << 20,
-		.no_systolic = be->opt->fp32 || !be->chip.systolic_cols,
 	};
 	char error[256];
 	struct lnest l;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The contraction form. Operand tiles are loaded into scratchpads (packed in
- * bf16 pairs for the systolic array), streamed to all the compute units that
+ * bf16 pairs, or four int8, for the systolic array), streamed to all the compute units that
  * share them, multiplied and accumulated there; results go through the epilogue
  * to memory. When the reduction is cut, partial results stay in a scratchpad
  * beside the compute unit and come back as starting values.
@@ -88,6 +88,15 @@ static uint32_t mask_after(const struct contract *c, const struct uprog *p, int 
 	return m & ((1u << p->num_outer) - 1);
 }
 
+/* What an operand reads beside its tensor. */
+static uint32_t operand_pad(const struct lacc *a)
+{
+	for (int i = 0; i < a->num_axes; i++)
+		if (a->axis[i].guard)
+			return a->pad;
+	return 0;
+}
+
 /* LOAD and WRITE of an operand's tile, for replica e->rep. */
 static int emit_operand(struct emit *e, int o)
 {
@@ -130,7 +139,7 @@ static int emit_operand(struct emit *e, int o)
 			if (i == op->vec_axis)
 				unit = op->vl;
 			else if (i == op->pair_axis)
-				unit = 2;
+				unit = c->elements;
 			n /= unit;
 			cl = counter(L, 0, unit, n);
 			cw = counter(W, 0, unit, n);
@@ -138,19 +147,19 @@ static int emit_operand(struct emit *e, int o)
 			stride(W, cw, x->stride);
 			L->acc.base -= x->neg * x->ms;
 			pos[i] = cl;
-			if (i == op->pair_axis && cw >= 0) { /* count pairs, not positions */
-				W->c[cw].step = i == op->vec_axis ? unit / 2 : 1;
+			if (i == op->pair_axis && cw >= 0) { /* count words, not positions */
+				W->c[cw].step = unit / c->elements;
 			}
 		}
 	if (op->pack == RDU_PACK_VEC) {
-		bit = image_counter(L, 0, 1, 2);
-		image_counter(W, 0, 1, 2);
+		bit = image_counter(L, 0, 1, c->elements);
+		image_counter(W, 0, 1, c->elements);
 		L->acc.stride[bit] = op->axis[op->pair_axis].ms;
 	}
 	L->acc.format = dtype_format(a->t->dtype);
 	L->acc.lanes = op->vl;
 	L->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].ms : 0;
-	L->acc.pad = 0;
+	L->acc.pad = operand_pad(a);
 	L->acc.target = image_segment(im, a->t, RDU_SEG_READ);
 	L = &im->prog[ld];
 	for (int i = 0; i < op->num_axes; i++) {
@@ -212,6 +221,7 @@ static int emit_operand(struct emit *e, int o)
 	W = &im->prog[wr];
 	W->acc.target = buf;
 	W->acc.pack = op->pack;
+	W->acc.format = op->pack && c->bytes ? dtype_format(a->t->dtype) : RDU_FMT_WORD;
 	W->acc.lanes = op->vl;
 	W->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].stride : 0;
 	image_out(im, ld, 0, 0, 1);
@@ -246,7 +256,8 @@ static uint32_t reduction_loops(const struct emit *e, struct uprog *p, int *at)
 	for (int d = 0; d < c->l->num_dims; d++) {
 		if (!c->l->reduce[d])
 			continue;
-		at[d] = counter(p, 0, 1, d == c->pair ? ceil_div(c->tile[d], 2) : c->tile[d]);
+		at[d] = counter(p, 0, 1,
+				d == c->pair ? ceil_div(c->tile[d], c->elements) : c->tile[d]);
 		if (at[d] >= 0)
 			mask |= 1u << at[d];
 	}
@@ -281,7 +292,8 @@ static int emit_read(struct emit *e, int o, int wr)
 				continue;
 			if (contract_holds(c, o) && out[d] >= 0) /* tile by tile of what is there */
 				R->acc.stride[out[d]] +=
-					per * (d == c->pair ? c->tile[d] / 2 : c->tile[d]);
+					per *
+					(d == c->pair ? c->tile[d] / c->elements : c->tile[d]);
 			if (d == lane) {
 				R->acc.lane_stride += per;
 				per *= o ? c->gc : c->gl;
@@ -410,6 +422,52 @@ static int result_walker(struct emit *e, enum rdu_kind kind, int pmu, int buffer
 	return pr;
 }
 
+/* SIMD stages that do an array's work: register i is column i, of bytes the one behind them is
+ * for products. */
+static void multiply_by_stages(struct uprog *p, const struct contract *c, uint32_t k)
+{
+	struct rdu_cfg_operand col = { .kind = RDU_OPD_IN, .index = 0 };
+	struct rdu_cfg_operand sum = { .kind = RDU_OPD_ACC };
+
+	for (int i = 0; i < c->gc; i++) {
+		struct rdu_cfg_operand row = { .kind = RDU_OPD_IN_LANE,
+					       .index = 1,
+					       .lane = (uint8_t)i };
+		struct rdu_cfg_stage *s = &p->stage[p->num_stages++];
+
+		*s = (struct rdu_cfg_stage){ .op = RDU_SIMD_FMA,
+					     .dst = (uint8_t)i,
+					     .acc_mask = (uint16_t)k,
+					     .a = col,
+					     .b = row,
+					     .c = sum };
+		if (!c->bytes)
+			continue;
+		*s = (struct rdu_cfg_stage){
+			.op = RDU_SIMD_IMUL, .dst = (uint8_t)c->gc, .a = col, .b = row
+		};
+		p->stage[p->num_stages++] =
+			(struct rdu_cfg_stage){ .op = RDU_SIMD_IADD,
+						.dst = (uint8_t)i,
+						.acc_mask = (uint16_t)k,
+						.a = { .kind = RDU_OPD_REG,
+						       .index = (uint8_t)c->gc },
+						.b = sum };
+	}
+}
+
+/* Which operands of an array are uint8. */
+static int unsigned_flags(const struct contract *c)
+{
+	int flags = 0;
+
+	if (c->l->in[c->op[0].in].t->dtype == RDU_DT_U8)
+		flags |= RDU_SYS_COLS_UNSIGNED;
+	if (c->l->in[c->op[1].in].t->dtype == RDU_DT_U8)
+		flags |= RDU_SYS_ROWS_UNSIGNED;
+	return flags;
+}
+
 static int emit_compute(struct emit *e, struct xsrc *result)
 {
 	struct contract *c = e->c;
@@ -424,20 +482,12 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 	inner_loops(e, p, at);
 	k = reduction_loops(e, p, at);
 	if (c->systolic) {
-		p->mode = RDU_SYS_BF16;
+		p->mode = c->bytes ? RDU_SYS_INT8 : RDU_SYS_BF16;
+		p->flags = unsigned_flags(c);
 		p->cols = c->gc;
 		p->k_mask = k;
 	} else {
-		p->num_stages = c->gc;
-		for (int i = 0; i < c->gc; i++)
-			p->stage[i] = (struct rdu_cfg_stage){
-				.op = RDU_SIMD_FMA,
-				.dst = (uint8_t)i,
-				.acc_mask = (uint16_t)k,
-				.a = { .kind = RDU_OPD_IN, .index = 0 },
-				.b = { .kind = RDU_OPD_IN_LANE, .index = 1, .lane = (uint8_t)i },
-				.c = { .kind = RDU_OPD_ACC },
-			};
+		multiply_by_stages(p, c, k);
 	}
 	for (int o = 0; o < 2; o++)
 		image_join(im, e->read[o], 0, pr, image_in(im, pr, 0));
@@ -463,7 +513,7 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 		image_token(im, ra, 0, wa, 0, 1);
 		if (c->systolic) {
 			p = &im->prog[pr];
-			p->flags = RDU_SYS_INIT;
+			p->flags |= RDU_SYS_INIT;
 			p->init_mask = chunks;
 			image_in(im, pr, k);
 			im->prog[pr].in[2].count = c->gc;
@@ -491,7 +541,8 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 				.c = { .kind = RDU_OPD_IMM, .imm = 0 }
 			};
 			a->stage[1] =
-				(struct rdu_cfg_stage){ .op = RDU_SIMD_FADD,
+				(struct rdu_cfg_stage){ .op = c->bytes ? RDU_SIMD_IADD
+								       : RDU_SIMD_FADD,
 							.dst = 1,
 							.a = { .kind = RDU_OPD_REG, .index = 0 },
 							.b = { .kind = RDU_OPD_IN, .index = 0 } };
@@ -568,31 +619,56 @@ static int emit_all(struct emit *e)
 	return 0;
 }
 
-/* The body is a product of two plain floating-point accesses, and summed. */
+/* May the body's factor be operand of a contraction: a plain access, whose type fits? */
+static bool is_operand(const struct lnest *l, int expr, bool bytes, int *in)
+{
+	const struct lacc *a;
+
+	if (l->n->expr[expr].kind != EXPR_IN)
+		return false;
+	*in = l->n->expr[expr].arg[0];
+	a = &l->in[*in];
+	if (a->gather_in >= 0)
+		return false;
+	return bytes ? a->t->dtype == RDU_DT_I8 || a->t->dtype == RDU_DT_U8
+		     : !dtype_is_int(a->t->dtype);
+}
+
+/* Is what an operand reads beside its tensor, or past the end of a reduction, nothing in the sum:
+ * 0, or multiplied by 0? */
+static bool pads_to_nothing(const struct lnest *l, const int *in, bool bytes)
+{
+	for (int k = 0; k < 2; k++) {
+		if (!operand_pad(&l->in[in[k]]))
+			continue;
+		if (!bytes || operand_pad(&l->in[in[!k]]))
+			return false;
+		for (int d = 0; d < l->num_dims; d++)
+			if (l->reduce[d] && !lacc_needs(&l->in[in[!k]], d))
+				return false;
+	}
+	return true;
+}
+
+/* The body is a product of two plain accesses, and summed: of floating-point numbers in fp32, of
+ * int8 and uint8 as int32. */
 static bool is_contraction(const struct lnest *l, int *in)
 {
 	const struct nest *n = l->n;
-	const struct expr *e;
+	bool bytes = n->reduce == REDUCE_IADD;
 
-	if (n->reduce != REDUCE_ADD || n->body < 0)
+	if (!nest_sums_products(n))
 		return false;
-	e = &n->expr[n->body];
-	if (e->kind != EXPR_OP || e->op != RDU_SIMD_FMUL)
-		return false;
-	for (int k = 0; k < 2; k++) {
-		const struct lacc *a;
+	for (int k = 0; k < 2; k++)
+		if (!is_operand(l, n->expr[n->body].arg[k], bytes, &in[k]))
+			return false;
+	return in[0] != in[1] && pads_to_nothing(l, in, bytes);
+}
 
-		if (n->expr[e->arg[k]].kind != EXPR_IN)
-			return false;
-		in[k] = n->expr[e->arg[k]].arg[0];
-		a = &l->in[in[k]];
-		if (a->gather_in >= 0 || dtype_is_int(a->t->dtype))
-			return false;
-		for (int i = 0; i < a->num_axes; i++)
-			if (a->axis[i].guard && a->pad)
-				return false;
-	}
-	return in[0] != in[1];
+/* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
+static bool on_arrays(const struct backend *be, const struct nest *n)
+{
+	return be->chip.systolic_cols && (!be->opt->fp32 || n->reduce == REDUCE_IADD);
 }
 
 /* PCUs that the results of an array go through, and inputs that are read there. -1: no number of
@@ -627,21 +703,22 @@ bool be_contraction(const struct nest *n, int *in)
 double be_contract_cycles(const struct backend *be, const struct nest *n)
 {
 	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, in[2], inputs, epilogue;
-	int cols = be->opt->fp32 || !be->chip.systolic_cols
-			   ? (int)min64(be->chip.simd_stages, be->chip.simd_regs)
-			   : (int)be->chip.systolic_cols;
+	bool bytes = n->reduce == REDUCE_IADD, array = on_arrays(be, n);
+	int cols = contract_columns(&be->chip, array, bytes);
 	const struct residence *kept[NEST_MAX_OUT] = { NULL };
 	double sum = 1, tiles = 1;
 	struct lnest l;
 
 	lnest_from(&l, n);
-	if (!is_contraction(&l, in))
+	if (!cols || !is_contraction(&l, in))
 		return 0;
 	epilogue = epilogue_pcus(&be->chip, &l, kept, &inputs);
 	if (epilogue < 0)
 		return HUGE_VAL;
 	for (int d = 0; d < l.num_dims; d++)
 		*(l.reduce[d] ? &sum : &tiles) *= (double)l.extent[d];
+	if (array && bytes)
+		sum /= 2;
 	tiles = ceil(tiles / ((double)be->chip.lanes * cols));
 	return fmax(sum, cols) * ceil(tiles / fmax(floor(pcus / (1.0 + epilogue)), 1));
 }
@@ -695,14 +772,18 @@ static int same_chunks(struct contract *c)
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id)
 {
-	struct contract c = {
-		.l = l, .chip = im->chip, .pl = pl, .tiles = im->tiles, .systolic = !pl->no_systolic
-	};
+	struct contract c = { .l = l,
+			      .chip = im->chip,
+			      .pl = pl,
+			      .tiles = im->tiles,
+			      .systolic = on_arrays(be, l->n),
+			      .bytes = l->n->reduce == REDUCE_IADD };
 	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
 	int in[2];
 
 	if (!is_contraction(l, in) || l->num_dims == 0)
 		return 1;
+	c.elements = c.bytes ? 4 : 2;
 	c.op[0].in = in[0];
 	c.op[1].in = in[1];
 	give_units(be, &c);

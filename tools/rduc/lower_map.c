@@ -134,6 +134,8 @@ static enum rdu_simd_op reduce_simd(enum reduce_op r, bool lanes)
 		return lanes ? RDU_SIMD_RED_FMAX : RDU_SIMD_FMAX;
 	case REDUCE_MIN:
 		return lanes ? RDU_SIMD_RED_FMIN : RDU_SIMD_FMIN;
+	case REDUCE_IADD:
+		return lanes ? RDU_SIMD_RED_IADD : RDU_SIMD_IADD;
 	default:
 		return lanes ? RDU_SIMD_RED_FADD : RDU_SIMD_FADD;
 	}

@@ -143,6 +143,16 @@ void module_drop(struct module_entry *e, struct nest *n)
 	nest_free(n);
 }
 
+bool nest_sums_products(const struct nest *n)
+{
+	const struct expr *e = n->body < 0 ? NULL : &n->expr[n->body];
+
+	if (!e || e->kind != EXPR_OP)
+		return false;
+	return (n->reduce == REDUCE_ADD && e->op == RDU_SIMD_FMUL) ||
+	       (n->reduce == REDUCE_IADD && e->op == RDU_SIMD_IMUL);
+}
+
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce)
 {
 	if (n->ndim == NEST_MAX_DIMS) {
@@ -540,7 +550,7 @@ static void print_expr(const struct nest *n, int i, FILE *f)
 
 void nest_print(const struct nest *n, void *file)
 {
-	static const char *const reduce[] = { "", "sum", "max", "min" };
+	static const char *const reduce[] = { "", "sum", "max", "min", "int32 sum" };
 	FILE *f = file;
 
 	fprintf(f, "nest %s (%s)", n->name, n->op_type);

@@ -8,8 +8,8 @@
  * parallel dimensions,
  *     r      = reduce over the reduction dimensions of body(inputs, indices)
  *     out[i] = epilogue_i(r, inputs without reduction dimensions, indices)
- * map: no reduction; contraction: body is a product, reduce is ADD; window:
- * accesses with several coefficients in one tensor dimension; gather: an access
+ * map: no reduction; contraction: body is a product, reduce is ADD, or IADD of bytes;
+ * window: accesses with several coefficients in one tensor dimension; gather: an access
  * whose index comes from another input.
  */
 #ifndef RDUC_NEST_H
@@ -91,7 +91,8 @@ struct expr {
 	uint32_t imm;
 };
 
-enum reduce_op { REDUCE_NONE, REDUCE_ADD, REDUCE_MAX, REDUCE_MIN };
+/* IADD: int32, modulo 2^32; the others are of fp32. */
+enum reduce_op { REDUCE_NONE, REDUCE_ADD, REDUCE_MAX, REDUCE_MIN, REDUCE_IADD };
 
 struct nest_dim {
 	int64_t extent;
@@ -177,6 +178,8 @@ bool nests_apart(const struct module_entry *e, int first, int last);
 /* Take a nest out again, and free it. */
 void module_drop(struct module_entry *e, struct nest *n);
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
+/* Is the body a product, and summed, in fp32 or as int32? */
+bool nest_sums_products(const struct nest *n);
 /* Does an expression use the index along dimension d itself? */
 bool nest_counts(const struct nest *n, int d);
 /* Cuts dimension d: it keeps the steps of `inner`; a new one, the last, has those within. */

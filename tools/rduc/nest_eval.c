@@ -628,6 +628,8 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t
 					red = word_f(e, (first ? 0 : red.f) + v.f);
 				else if (first)
 					red = v;
+				else if (n->reduce == REDUCE_IADD)
+					red = apply(e, RDU_SIMD_IADD, red, v, v);
 				else
 					red = apply(e,
 						    n->reduce == REDUCE_MAX ? RDU_SIMD_FMAX

@@ -196,7 +196,10 @@ static void drop_unused_inputs(struct nest *n)
 static void settle_empty(struct nest *n)
 {
 	static const uint32_t nothing[] = {
-		[REDUCE_ADD] = 0, [REDUCE_MAX] = 0xff800000, [REDUCE_MIN] = 0x7f800000
+		[REDUCE_ADD] = 0,
+		[REDUCE_MAX] = 0xff800000,
+		[REDUCE_MIN] = 0x7f800000,
+		[REDUCE_IADD] = 0,
 	};
 	bool empty = has_extent_zero(n, true), changed = empty;
 

@@ -83,7 +83,7 @@ int window_get(struct graph *g, struct node *n, const struct value *x, const int
 	if (w->space < 1 || w->space > MAX_SPACE)
 		return node_error(g, n, "%d-dimensional: 1 to 3 are supported",
 				  w->space > 0 ? w->space : 0);
-	if (dtype_is_int(x->dtype))
+	if (dtype_is_int(x->dtype) && strcmp(n->op->name, "ByteConv"))
 		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
 	if (get_ints(g, n, "kernel_shape", w->space, 0, w->kernel, 1) ||
 	    get_ints(g, n, "strides", w->space, 1, w->stride, 1) ||
@@ -176,7 +176,7 @@ static int conv_infer(struct graph *g, struct node *n)
 	dim[0] = x->dim[0];
 	dim[1] = wt->dim[0];
 	memcpy(dim + 2, w.out, w.space * sizeof(*dim));
-	return node_shape(g, n, 0, x->dtype, x->ndim, dim);
+	return node_shape(g, n, 0, dtype_is_int(x->dtype) ? RDU_DT_I32 : x->dtype, x->ndim, dim);
 }
 
 /* Where nest dimensions of a convolution are; g is -1 for one group. */
@@ -244,6 +244,7 @@ static int conv_pattern(struct lower *l, struct node *n)
 	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *y = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
 	struct conv_dims d = { .g = -1, .thin = x->ndim == MAX_SPACE + 2 };
+	bool bytes = dtype_is_int(x->dtype);
 	int64_t co, ci = wt->dim[1];
 	struct window w;
 	int e;
@@ -260,12 +261,14 @@ static int conv_pattern(struct lower *l, struct node *n)
 	d.ci = nest_dim(nest, "ci", ci, true);
 	for (int i = 0; i < w.space; i++)
 		d.k[i] = conv_dim(nest, &d, kernel_name(&w, i), w.kernel[i], true);
-	nest->reduce = REDUCE_ADD;
+	nest->reduce = bytes ? REDUCE_IADD : REDUCE_ADD;
 	nest_input(nest, lower_value(l, x));
 	access_x(&nest->in[0], &w, &d, ci);
+	nest->in[0].pad = (uint32_t)attr_i(n, "pad_value", 0);
 	nest_input(nest, lower_value(l, wt));
 	access_w(&nest->in[1], &w, &d, co);
-	nest->body = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
+	nest->body = nest_op(nest, bytes ? RDU_SIMD_IMUL : RDU_SIMD_FMUL, nest_in(nest, 0),
+			     nest_in(nest, 1), -1);
 	e = nest_red(nest);
 	if (b) {
 		nest_input(nest, lower_value(l, b));
@@ -589,6 +592,15 @@ const struct op ops_conv[] = {
 	  .max_out = 1,
 	  .infer = conv_infer,
 	  .gradient = conv_gradient,
+	  .pattern = conv_pattern },
+	/* Of int8 and uint8, in any mixture, to int32; beside the input is `pad_value`. */
+	{ .name = "ByteConv",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = conv_infer,
+	  .stop_gradient = true,
 	  .pattern = conv_pattern },
 	{ .name = "ConvTranspose",
 	  .min_in = 2,

@@ -48,6 +48,7 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 {
 	struct nest *nest = lower_nest(l, n, NULL);
 	struct value *a = n->in[0], *b = n->in[1];
+	bool bytes = dtype_is_int(a->dtype);
 	int64_t extent[MAX_LABELS]; /* -1: no such label */
 	int dim[MAX_LABELS], in, e, num = 0;
 
@@ -72,7 +73,7 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 			dim[i] = nest_dim(nest, label_name(t, num, i), extent[i], true);
 			if (dim[i] < 0)
 				return node_error(l->graph, n, "too many dimensions");
-			nest->reduce = REDUCE_ADD;
+			nest->reduce = bytes ? REDUCE_IADD : REDUCE_ADD;
 		}
 	nest_input(nest, lower_value(l, a));
 	for (int i = 0; i < t->na; i++)
@@ -82,7 +83,8 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 	for (int i = 0; i < t->nb; i++)
 		if (t->b[i] >= 0)
 			nest->in[1].coef[i][dim[t->b[i]]] = 1;
-	e = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
+	e = nest_op(nest, bytes ? RDU_SIMD_IMUL : RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1),
+		    -1);
 	if (nest->reduce) {
 		nest->body = e;
 		e = nest_red(nest);
@@ -273,6 +275,17 @@ static int matmul_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, n->in[0]->dtype, t.ny, dim);
 }
 
+/* Of int8 and uint8, in any mixture, to int32. */
+static int byte_matmul_infer(struct graph *g, struct node *n)
+{
+	int64_t dim[RDU_MAX_DIMS + 2];
+	struct contraction t;
+
+	if (matmul_contraction(g, n, &t, dim))
+		return -1;
+	return node_shape(g, n, 0, RDU_DT_I32, t.ny, dim);
+}
+
 static int matmul_pattern(struct lower *l, struct node *n)
 {
 	int64_t dim[RDU_MAX_DIMS + 2];
@@ -432,6 +445,14 @@ const struct op ops_matmul[] = {
 	  .max_out = 1,
 	  .infer = matmul_infer,
 	  .gradient = matmul_gradient,
+	  .pattern = matmul_pattern },
+	{ .name = "ByteMatMul",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = byte_matmul_infer,
+	  .stop_gradient = true,
 	  .pattern = matmul_pattern },
 	{ .name = "Einsum",
 	  .min_in = 2,

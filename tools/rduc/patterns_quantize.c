@@ -1,13 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Quantization, and contractions of quantized numbers. These are products and sums of whole
- * numbers in fp32 (or bf16, which holds 8 bits and a sign), exact since a sum has so few terms;
- * sums of more are added up as int32.
+ * Quantization, and contractions of quantized numbers, which are contractions of bytes.
  */
 #include <string.h>
 #include "graph.h"
-
-#define EXACT_TERMS 256 /* of 255 * 255 each, below 2^24 */
 
 /* ---- quantization ------------------------------------------------------------------------ */
 
@@ -151,106 +147,258 @@ static int dynamic_quantize_expand(struct graph *g, struct node *n)
 
 /* ---- contractions --------------------------------------------------------------------------- */
 
-/* Whole numbers x - zero in fp32; zero: one, or one for each element along an axis. */
-static struct value *centered(struct graph *g, struct node *n, int in, int zero_in, int axis)
+/*
+ * Sums of (a - a0) (b - b0) over K terms, as int32, modulo 2^32 as all of these: sum(a b), a
+ * contraction of bytes, less b0 sum(a) and a0 (sum(b) - K b0). What is known when the graph is
+ * compiled is computed then, sums over constants too.
+ */
+
+/* One operand and its zero point, as int32; NULL: 0. */
+struct bytes {
+	struct value *x, *zero;
+};
+
+static bool all_zero(const struct value *v)
+{
+	if (!v->constant || !v->data)
+		return false;
+	for (int64_t i = 0; i < value_count(v); i++)
+		if (value_int(v, i))
+			return false;
+	return true;
+}
+
+/* Does it say one for each element along the axis, and perhaps for each of a stack of matrices? */
+static bool zero_fits(const struct value *x, const struct value *zero, int axis)
+{
+	if (axis < 0 || zero->ndim != x->ndim || zero->dim[axis] != x->dim[axis])
+		return false;
+	for (int i = 0; i < x->ndim; i++) {
+		bool stack = i < axis && i < x->ndim - 2 && zero->dim[i] == x->dim[i];
+
+		if (i != axis && zero->dim[i] != 1 && !stack)
+			return false;
+	}
+	return true;
+}
+
+/* The zero point: one, or one for each element along an axis (-1: one only). */
+static int get_bytes(struct graph *g, struct node *n, int in, int zero_in, int axis,
+		     struct bytes *b)
 {
 	struct value *x = n->in[in], *zero = node_in(n, zero_in);
 	int64_t dim[RDU_MAX_DIMS];
 
-	if (x->dtype != RDU_DT_U8 && x->dtype != RDU_DT_I8) {
-		node_error(g, n, "only of uint8 and int8 supported, '%s' is %s", x->name,
-			   dtype_name(x->dtype));
-		return NULL;
-	}
-	x = graph_cast(g, graph_format(g, "%.200s.wide%d", n->name, in), x, RDU_DT_F32);
-	if (!x || !zero)
-		return x;
-	if (zero->dtype != n->in[in]->dtype) {
-		node_error(g, n, "'%s' is %s, its zero point %s", n->in[in]->name,
-			   dtype_name(n->in[in]->dtype), dtype_name(zero->dtype));
-		return NULL;
-	}
-	zero = graph_cast(g, graph_format(g, "%.200s.zero%d", n->name, in), zero, RDU_DT_F32);
+	*b = (struct bytes){ .x = x };
+	if (x->dtype != RDU_DT_U8 && x->dtype != RDU_DT_I8)
+		return node_error(g, n, "only of uint8 and int8 supported, '%s' is %s", x->name,
+				  dtype_name(x->dtype));
+	if (zero && zero->dtype != x->dtype)
+		return node_error(g, n, "'%s' is %s, its zero point %s", x->name,
+				  dtype_name(x->dtype), dtype_name(zero->dtype));
+	if (!zero || all_zero(zero))
+		return 0;
+	zero = graph_cast(g, graph_format(g, "%.200s.zero%d", n->name, in), zero, RDU_DT_I32);
+	if (!zero)
+		return -1;
 	for (int i = 0; i < x->ndim; i++)
 		dim[i] = i == axis ? x->dim[i] : 1;
-	if (zero && value_count(zero) == 1) {
+	if (value_count(zero) == 1)
 		zero = graph_reshape(g, n->name, zero, 0, dim);
-	} else if (zero && zero->ndim == 1 && axis >= 0 && zero->dim[0] == x->dim[axis]) {
+	else if (zero->ndim == 1 && axis >= 0 && zero->dim[0] == x->dim[axis])
 		zero = graph_reshape(g, n->name, zero, x->ndim, dim);
-	} else if (zero && (zero->ndim != x->ndim || zero->dim[axis] != x->dim[axis])) {
-		node_error(g, n, "its zero point has shape %s", value_shape_text(g, zero));
-		return NULL;
-	}
-	return zero ? graph_op2(g, "Sub", graph_format(g, "%.200s.sub%d", n->name, in), x, zero)
-		    : NULL;
+	else if (!zero_fits(x, zero, axis))
+		return node_error(g, n, "its zero point has shape %s", value_shape_text(g, zero));
+	b->zero = zero;
+	return zero ? 0 : -1;
 }
 
-/* Sums of products of a and b as int32: op of blocks of at most `block` along the axes. */
-static struct value *exact_sum(struct graph *g, struct node *n, const char *op, struct value *a,
-			       int a_axis, struct value *b, int b_axis, int64_t block)
+static struct value *ones(struct graph *g, int ndim, const int64_t *dim)
 {
-	struct value *sum = NULL;
-	int64_t size = a ? a->dim[a_axis] : 0;
+	struct value *v = graph_const(g, RDU_DT_I8, ndim, dim, NULL);
 
-	if (!a || !b)
-		return NULL;
-	if (block < 1 || size > 64 * block) {
-		node_error(g, n, "sums of so many terms are not supported");
-		return NULL;
-	}
-	for (int64_t at = 0; at < size; at += block) {
-		int64_t part = size - at < block ? size - at : block;
-		struct node *m = node_new(g, op, graph_format(g, "%.200s.float", n->name));
-		struct value *v;
+	memset(v->data, 1, (size_t)value_count(v));
+	return v;
+}
 
-		node_input(g, m, graph_slice(g, n->name, a, a_axis, at, part, false));
-		node_input(g, m, graph_slice(g, n->name, b, b_axis, at, part, false));
-		m->attrs = n->attrs;
-		v = graph_cast(g, graph_format(g, "%.200s.int", n->name), graph_finish(g, m),
-			       RDU_DT_I32);
-		sum = !sum ? v
-			   : graph_op2(g, "Add", graph_format(g, "%.200s.sum", n->name), sum, v);
-		if (!sum)
-			return NULL;
+/* Sums of a constant over axes `mask`, which are left with extent 1; NULL: it is none. */
+static struct value *constant_sums(struct graph *g, const struct value *v, unsigned int mask)
+{
+	int64_t dim[RDU_MAX_DIMS];
+	struct value *sum;
+
+	if (!v->constant || !v->data)
+		return NULL;
+	for (int i = 0; i < v->ndim; i++)
+		dim[i] = mask >> i & 1 ? 1 : v->dim[i];
+	sum = graph_const(g, RDU_DT_I32, v->ndim, dim, NULL);
+	for (int64_t k = 0; k < value_count(v); k++) {
+		int64_t rest = k, at = 0, step = 1;
+
+		for (int i = v->ndim - 1; i >= 0; i--) {
+			at += mask >> i & 1 ? 0 : rest % v->dim[i] * step;
+			step *= dim[i];
+			rest /= v->dim[i];
+		}
+		((uint32_t *)sum->data)[at] += (uint32_t)value_int(v, k);
 	}
 	return sum;
+}
+
+static struct value *times(struct graph *g, struct node *n, const char *what, struct value *a,
+			   struct value *b)
+{
+	return a && b ? graph_op2(g, "Mul", graph_format(g, "%.200s.%s", n->name, what), a, b)
+		      : NULL;
+}
+
+static struct value *less(struct graph *g, struct node *n, const char *what, struct value *a,
+			  struct value *b)
+{
+	return a && b ? graph_op2(g, "Sub", graph_format(g, "%.200s.%s", n->name, what), a, b)
+		      : NULL;
+}
+
+static struct value *times_count(struct graph *g, struct node *n, struct value *zero, int64_t terms)
+{
+	uint32_t count = (uint32_t)terms;
+
+	return times(g, n, "zeros", zero, graph_const(g, RDU_DT_I32, 0, NULL, &count));
+}
+
+static struct node *byte_node(struct graph *g, struct node *n, const char *op, const char *what,
+			      struct value *a, struct value *b)
+{
+	struct node *m = node_new(g, op, graph_format(g, "%.200s.%s", n->name, what));
+
+	m->of = n->op;
+	node_input(g, m, a);
+	node_input(g, m, b);
+	return m;
+}
+
+static struct value *byte_matmul(struct graph *g, struct node *n, const char *what, struct value *a,
+				 struct value *b)
+{
+	return graph_finish(g, byte_node(g, n, "ByteMatMul", what, a, b));
 }
 
 /* a, b and their zero points are inputs a, b, a_zero, b_zero. */
 static struct value *int_matmul(struct graph *g, struct node *n, int a, int b, int a_zero,
 				int b_zero)
 {
-	struct value *x = n->in[a], *y = n->in[b];
+	struct value *x = n->in[a], *y = n->in[b], *sum, *part;
+	struct bytes p, q;
+	int64_t dim[2];
 
 	if (x->ndim < 2 || y->ndim < 2 || x->dim[x->ndim - 1] != y->dim[y->ndim - 2]) {
 		node_error(g, n, "shapes %s and %s do not fit", value_shape_text(g, x),
 			   value_shape_text(g, y));
 		return NULL;
 	}
-	x = centered(g, n, a, a_zero, x->ndim - 2);
-	y = x ? centered(g, n, b, b_zero, y->ndim - 1) : NULL;
-	return y ? exact_sum(g, n, "MatMul", x, x->ndim - 1, y, y->ndim - 2, EXACT_TERMS) : NULL;
+	if (get_bytes(g, n, a, a_zero, x->ndim - 2, &p) ||
+	    get_bytes(g, n, b, b_zero, y->ndim - 1, &q))
+		return NULL;
+	sum = byte_matmul(g, n, "products", x, y);
+	if (q.zero) {
+		dim[0] = y->dim[y->ndim - 2];
+		dim[1] = 1;
+		part = constant_sums(g, x, 1u << (x->ndim - 1));
+		part = part ? part : byte_matmul(g, n, "sums0", x, ones(g, 2, dim));
+		sum = less(g, n, "less0", sum, times(g, n, "part0", part, q.zero));
+	}
+	if (p.zero) {
+		dim[0] = 1;
+		dim[1] = y->dim[y->ndim - 2];
+		part = constant_sums(g, y, 1u << (y->ndim - 2));
+		part = part ? part : byte_matmul(g, n, "sums1", ones(g, 2, dim), y);
+		if (q.zero)
+			part = less(g, n, "centered", part, times_count(g, n, q.zero, dim[1]));
+		sum = less(g, n, "less1", sum, times(g, n, "part1", part, p.zero));
+	}
+	return sum;
+}
+
+static struct value *byte_conv(struct graph *g, struct node *n, const char *what, struct value *x,
+			       struct value *w, bool window, int64_t pad_value)
+{
+	struct node *m = byte_node(g, n, "ByteConv", what, x, w);
+
+	m->attrs = window ? n->attrs : NULL;
+	if (!window)
+		node_attr_i(g, m, "group", attr_i(n, "group", 1));
+	node_attr_i(g, m, "pad_value", pad_value);
+	return graph_finish(g, m);
+}
+
+/* Sums of the weights of each filter, less those of as many zero points: over all of a window where
+ * what is beside the input is known to count as its zero point, else over what is in it. */
+static struct value *filter_sums(struct graph *g, struct node *n, const struct bytes *p,
+				 const struct bytes *q, bool all)
+{
+	struct value *w = q->x, *sum = all ? constant_sums(g, w, ~1u) : NULL, *zeros = q->zero;
+	int64_t dim[RDU_MAX_DIMS], taps = dims_count(w->ndim - 1, w->dim + 1);
+	struct value *x;
+
+	for (int i = 0; i < w->ndim; i++)
+		dim[i] = i == 0 ? 1 : i == 1 ? p->x->dim[1] : all ? w->dim[i] : p->x->dim[i];
+	x = ones(g, w->ndim, dim);
+	if (sum) { /* a filter is a channel of the result */
+		dim[1] = w->dim[0];
+		for (int i = 2; i < w->ndim; i++)
+			dim[i] = 1;
+		sum = graph_reshape(g, n->name, sum, w->ndim, dim);
+	} else {
+		sum = byte_conv(g, n, "filters", x, w, !all, 0);
+	}
+	if (!zeros)
+		return sum;
+	if (all)
+		zeros = times_count(g, n, zeros, taps);
+	else
+		zeros = times(g, n, "zeros",
+			      byte_conv(g, n, "taps", x, ones(g, w->ndim, w->dim), true, 0), zeros);
+	return less(g, n, "centered", sum, zeros);
 }
 
 static struct value *int_conv(struct graph *g, struct node *n, int x_in, int w_in, int x_zero,
 			      int w_zero)
 {
-	struct value *x = centered(g, n, x_in, x_zero, -1);
-	struct value *w = x ? centered(g, n, w_in, w_zero, 0) : NULL;
-	int64_t taps, group = attr_i(n, "group", 1);
+	struct value *x = n->in[x_in], *w = n->in[w_in], *sum;
+	int64_t dim[RDU_MAX_DIMS], pad = 0;
+	struct bytes p, q;
+	bool known;
 
-	if (!w)
+	if (get_bytes(g, n, x_in, x_zero, -1, &p) || get_bytes(g, n, w_in, w_zero, 0, &q))
 		return NULL;
 	if (x->ndim < 3 || w->ndim != x->ndim) {
 		node_error(g, n, "input %s and weights %s do not fit", value_shape_text(g, x),
 			   value_shape_text(g, w));
 		return NULL;
 	}
-	taps = dims_count(w->ndim - 2, w->dim + 2);
-	if (group == 1 && x->dim[1] == w->dim[1])
-		return exact_sum(g, n, "Conv", x, 1, w, 1, taps ? EXACT_TERMS / taps : 0);
-	/* Groups are not cut. */
-	return exact_sum(g, n, "Conv", x, 0, w, 0, taps * w->dim[1] <= EXACT_TERMS ? INT32_MAX : 0);
+	known = !p.zero || (p.zero->constant && p.zero->data);
+	if (p.zero && known)
+		pad = value_int(p.zero, 0);
+	sum = byte_conv(g, n, "products", x, w, true, pad);
+	if (!sum)
+		return NULL;
+	for (int i = 0; i < w->ndim; i++)
+		dim[i] = i == 1 ? w->dim[0] : 1;
+	if (q.zero && value_count(q.zero) > 1)
+		q.zero = graph_reshape(g, n->name, q.zero, w->ndim, dim);
+	if (q.zero) {
+		struct value *part;
+
+		memcpy(dim, w->dim, sizeof(dim));
+		if (attr_i(n, "group", 1) == 1)
+			dim[0] = 1; /* the same for all filters */
+		part = byte_conv(g, n, "windows", x, ones(g, w->ndim, dim), true, pad);
+		sum = less(g, n, "less0", sum, times(g, n, "part0", part, q.zero));
+	}
+	if (p.zero)
+		sum = less(g, n, "less1", sum,
+			   times(g, n, "part1", filter_sums(g, n, &p, &q, known), p.zero));
+	return sum;
 }
 
 static int matmul_integer_expand(struct graph *g, struct node *n)

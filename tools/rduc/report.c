@@ -80,7 +80,8 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 	char use[16] = "-";
 
 	if (im->systolic && im->macs)
-		snprintf(use, sizeof(use), "%.1f", 100.0 * be_peak_share(be, im->macs, im->cycles));
+		snprintf(use, sizeof(use), "%.1f",
+			 100.0 * be_peak_share(be, be_array_macs(be, im), im->cycles));
 	fprintf(f, "%c %-36.36s %4d %4d %4d %12llu %10.1f %8.2f %8s  %s", kept ? '+' : ' ',
 		im->name, im->used[RDU_UNIT_PCU], im->used[RDU_UNIT_PMU], im->used[RDU_UNIT_AGCU],
 		(unsigned long long)im->cycles, seconds * 1e6,
@@ -96,12 +97,29 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 	}
 }
 
-double be_peak_share(const struct backend *be, uint64_t macs, uint64_t cycles)
+uint64_t be_array_macs(const struct backend *be, const struct uimage *im)
+{
+	uint64_t macs = im->macs;
+
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uprog *p = &im->prog[i];
+		uint64_t steps = 1;
+
+		if (p->kind != RDU_KIND_SYSTOLIC || p->mode != RDU_SYS_INT8)
+			continue;
+		for (int c = 0; c < p->num_counters; c++)
+			steps *= (uint64_t)p->c[c].trip;
+		macs -= 2 * steps * be->chip.lanes * (uint64_t)p->cols; /* of 4 */
+	}
+	return macs;
+}
+
+double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cycles)
 {
 	double peak = (double)be->chip.lanes * be->chip.systolic_cols *
 		      rdu_chip_pcus_per_tile(&be->chip) * be->tiles * (double)cycles;
 
-	return peak > 0 ? (double)macs / peak : 0;
+	return peak > 0 ? (double)array_macs / peak : 0;
 }
 
 uint64_t be_load_cycles(const struct backend *be, const struct uimage *im)
@@ -146,6 +164,7 @@ struct be_expected be_expect(const struct backend *be, int entry)
 		im = be->section[s->arg].im;
 		x.sections++;
 		x.macs += times * im->macs;
+		x.array_macs += times * be_array_macs(be, im);
 		load = be_loop_load_cycles(be, im, times, i == loop && s[1].kind == RDU_STEP_END);
 		add_run(&x.first, im, times, load);
 		if (s->kind == RDU_STEP_RUN) {
@@ -194,7 +213,7 @@ static void print_report(const struct backend *be, FILE *f)
 			"  compulsory %.2f MB off-chip; %.1f %% of peak, loads included (first "
 			"run)\n",
 			(double)x.compulsory_bytes / 1e6,
-			100.0 * be_peak_share(be, x.macs, x.first.exec + x.first.load));
+			100.0 * be_peak_share(be, x.array_macs, x.first.exec + x.first.load));
 	}
 	for (int i = 0; i < be->num_notes; i++)
 		fprintf(f, "%snote: %s\n", i ? "" : "\n", be->note[i]);

@@ -39,7 +39,7 @@ static void put_section(struct json *j, const struct backend *be, const struct b
 	json_integer(j, "load_cycles", (long long)be_load_cycles(be, im));
 	json_integer(j, "bytes", (long long)im->dram_bytes);
 	json_integer(j, "macs", (long long)im->macs);
-	json_number(j, "peak_share", be_peak_share(be, im->macs, im->cycles));
+	json_number(j, "peak_share", be_peak_share(be, be_array_macs(be, im), im->cycles));
 	json_string(j, "bound", be_bound_text(im->bound));
 	json_bool(j, "kept", kept);
 	json_end(j, '}');
@@ -65,7 +65,7 @@ static void put_entry(struct json *j, const struct backend *be, int entry)
 	json_end(j, '}');
 	json_integer(j, "compulsory_bytes", (long long)x.compulsory_bytes);
 	json_integer(j, "macs", (long long)x.macs);
-	json_number(j, "peak_share", be_peak_share(be, x.macs, x.first.exec + x.first.load));
+	json_number(j, "peak_share", be_peak_share(be, x.array_macs, x.first.exec + x.first.load));
 	json_begin(j, "section_list", '[');
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];

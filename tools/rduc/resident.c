@@ -137,8 +137,7 @@ static bool coarse(const struct nest *n, int d)
 {
 	int in[2], only = 0;
 
-	if (n->reduce != REDUCE_ADD || n->body < 0 || n->expr[n->body].kind != EXPR_OP ||
-	    n->expr[n->body].op != RDU_SIMD_FMUL)
+	if (!nest_sums_products(n))
 		return false;
 	for (int k = 0; k < 2; k++) {
 		const struct expr *e = &n->expr[n->expr[n->body].arg[k]];

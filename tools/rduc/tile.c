@@ -133,7 +133,7 @@ static bool solve_operand(struct contract *c, int o)
 				if (x->coef[d] && c->l->reduce[d] && c->l->extent[d] % c->tile[d])
 					return false;
 	}
-	if (c->pair >= 0 && op->pair_axis < 0)
+	if (c->pair >= 0 && (op->pair_axis < 0 || (int)c->chip->lanes < c->elements))
 		return false;
 	/* Vectors are loaded along the axis that is contiguous in memory. */
 	for (int i = 0; i < op->num_axes; i++) {
@@ -163,13 +163,13 @@ static bool solve_operand(struct contract *c, int o)
 
 		x->room = x->len;
 		if (i == op->pair_axis)
-			x->room = (x->room + 1) & ~1ll;
+			x->room = ceil_div(x->room, c->elements) * c->elements;
 		if (i == op->vec_axis) {
 			int64_t n = ceil_div(x->room, c->chip->lanes);
 
 			op->vl = (int)ceil_div(x->room, n);
 			if (op->pack == RDU_PACK_LANE)
-				op->vl = (op->vl + 1) & ~1;
+				op->vl = (int)ceil_div(op->vl, c->elements) * c->elements;
 			x->room = op->vl * n;
 			op->loads *= n;
 		} else {
@@ -189,7 +189,7 @@ static bool solve_operand(struct contract *c, int o)
 	for (int k = 0; k < 3; k++)
 		for (int i = 0; i < op->num_axes; i++) {
 			struct oaxis *x = &op->axis[i];
-			int64_t n = i == op->pair_axis ? x->room / 2 : x->room;
+			int64_t n = i == op->pair_axis ? x->room / c->elements : x->room;
 			int rank = i == op->lane_axis ? 0 : i == op->vec_axis ? 1 : 2;
 
 			if (rank != k)
@@ -272,7 +272,7 @@ bool contract_solve(struct contract *c)
 		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
 		acts *= c->trip[d];
 		if (l->reduce[d])
-			k *= d == c->pair ? ceil_div(c->tile[d], 2) : c->tile[d];
+			k *= d == c->pair ? ceil_div(c->tile[d], c->elements) : c->tile[d];
 		else if (d == c->lane)
 			subs *= c->tile[d] / c->gl;
 		else if (d == c->col)
@@ -426,7 +426,7 @@ bool contract_solve(struct contract *c)
 
 static int64_t granule(const struct contract *c, int d)
 {
-	return d == c->lane ? c->gl : d == c->col ? c->gc : d == c->pair ? 2 : 1;
+	return d == c->lane ? c->gl : d == c->col ? c->gc : d == c->pair ? c->elements : 1;
 }
 
 /* Numbers of parts that a dimension is cut into, and of replicas along it. */
@@ -668,16 +668,26 @@ static int even_cut(int64_t extent, int most)
 	return (int)ceil_div(extent, n);
 }
 
+int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
+{
+	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
+
+	if (systolic)
+		return (int)chip->systolic_cols;
+	return bytes ? (int)min64(stages / 2, chip->simd_regs - 1)
+		     : (int)min64(stages, chip->simd_regs);
+}
+
 static int find_plan(struct contract *c)
 {
 	const struct lnest *l = c->l;
 	struct contract best = { .cost = 1e300 }, t = *c;
 	int ins[2] = { c->op[0].in, c->op[1].in };
-	int cols = c->systolic ? (int)c->chip->systolic_cols
-			       : (int)min64(min64(c->chip->simd_stages, c->chip->simd_regs),
-					    RDU_MAX_STAGES);
+	int cols = contract_columns(c->chip, c->systolic, c->bytes);
 	double acts;
 
+	if (!cols)
+		return 1;
 	for (int v = 0; v < 16; v++) { /* which operand is columns; axes by index; order */
 		t.op[0].in = ins[v & 1];
 		t.op[1].in = ins[!(v & 1)];

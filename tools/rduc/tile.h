@@ -40,10 +40,13 @@ struct contract {
 	const struct plan *pl;
 	int tiles;
 	bool systolic;
+	bool bytes; /* operands are int8 or uint8, sums int32 */
+	int elements; /* of a pair dimension, in a word of an array: 2, of bytes 4 */
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
 	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
 	const struct residence *kept_out[NEST_MAX_OUT];
-	int lane, col, pair; /* dimensions, -1: none */
+	int lane, col; /* dimensions, -1: none */
+	int pair; /* the one that lies `elements` to a word, -1: none */
 	int gl, gc; /* lanes and columns used at a time */
 	bool a_first; /* outer order: the column operand's dimensions first */
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
@@ -67,6 +70,9 @@ int contract_plan(struct backend *be, struct contract *c);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
 /* Is operand o in scratchpads before the section runs, all that a replica needs of it? */
 bool contract_holds(const struct contract *c, int o);
+/* At most, of an array or of SIMD stages that do its work: a stage each, of bytes two, and a
+ * register more. */
+int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes);
 int64_t contract_chunks(const struct contract *c); /* that the reduction is cut into */
 
 #endif
