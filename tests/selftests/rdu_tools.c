@@ -157,14 +157,14 @@ TEST(words)
 	char text[4096];
 
 	EXPECT_EQ(rdu("train --schedule linear", text, sizeof(text)), 2);
-	EXPECT_TRUE(says(text, "--schedule linear: one of cosine, constant\n"));
+	EXPECT_TRUE(says(text, "--schedule linear: one of cosine, constant, two-stage\n"));
 	EXPECT_EQ(rdu("train --progress sometimes", text, sizeof(text)), 2);
 	EXPECT_TRUE(says(text, "--progress sometimes: one of auto, never, always\n"));
 	EXPECT_EQ(rdu("train --steps 1.5", text, sizeof(text)), 2);
 	EXPECT_TRUE(says(text, "--steps 1.5: a whole number\n"));
 	/* These are taken: what is missing is the file. */
 	EXPECT_EQ(rdu("train --schedule constant --progress never", text, sizeof(text)), 2);
-	EXPECT_TRUE(says(text, "want one FILE.rdu (or --resume FILE) and --data DIR"));
+	EXPECT_TRUE(says(text, "want one FILE.rdu (or --resume FILE) and --data DATA"));
 }
 
 /* Who may not use the card is told who may, also if he named none. */
