@@ -17,9 +17,15 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 
 /* ---- lines --------------------------------------------------------------------- */
 
+/* Rows of a matrix are apart by powers of two, so all digits of the number count. */
+static unsigned int bucket_of(uint64_t burst)
+{
+	return (unsigned int)(burst * 0x9e3779b97f4a7c15ULL >> 56);
+}
+
 static struct flow_line *find_line(struct flow_access *x, uint64_t burst)
 {
-	unsigned int bucket = burst % 256, i;
+	unsigned int bucket = bucket_of(burst), i;
 
 	if (!x->count[bucket])
 		return NULL;
@@ -43,14 +49,14 @@ static struct flow_line *new_line(const struct flow *f, struct flow_access *x, u
 		place = x->next_line;
 		x->next_line = (place + 1) % f->s->chip.agcu_lines;
 		*old = x->line[place];
-		x->count[old->burst % 256]--;
+		x->count[bucket_of(old->burst)]--;
 	} else {
 		x->num_lines++;
 	}
 	l = &x->line[place];
 	*l = (struct flow_line){ .burst = burst };
-	x->count[burst % 256]++;
-	x->last[burst % 256] = (uint8_t)place;
+	x->count[bucket_of(burst)]++;
+	x->last[bucket_of(burst)] = (uint8_t)place;
 	return l;
 }
 

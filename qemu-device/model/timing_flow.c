@@ -640,7 +640,7 @@ static void act(struct flow *f, uint32_t actor)
 			uint32_t i = a->turn + k < a->num ? a->turn + k : a->turn + k - a->num;
 			struct flow_prog *p = &f->prog[f->member[a->first + i]];
 
-			if (a->agcu && p->kind == RDU_KIND_LOAD)
+			if (p->kind == RDU_KIND_LOAD && p->access->delivered < p->access->issued)
 				rdu_agcu_deliver(f, a, p);
 			look_again(f, a, p);
 			if (p->ready < at) {

@@ -243,6 +243,15 @@ uint64_t rdu_skip_times(const struct flow_prog *p, unsigned int from, unsigned i
 /* Moves p on; `spent` as if it had taken `cycles`, waiting as it has since `since`. */
 void rdu_skip_move(struct flow_prog *p, uint64_t activations, uint64_t iterations);
 void rdu_skip_spend(struct flow_prog *p, uint64_t more, uint64_t cycles, const uint64_t *since);
+/* A stage's activation consists of units, equal parts by which it can be moved on: how many it
+ * has done so far, all activations played together; how many the one under way can still go;
+ * whether its streams stay as they are if it does so many. */
+double rdu_skip_units(const struct flow *f, uint32_t stage);
+uint64_t rdu_skip_units_left(const struct flow *f, uint32_t stage);
+bool rdu_skip_fits(struct flow *f, uint32_t stage, uint64_t units);
+/* Moves it on, as rdu_skip_fits() allows; cycles, spent: as of rdu_skip_spend(), by program. */
+void rdu_skip_stage(struct flow *f, uint32_t stage, uint64_t units, uint64_t cycles,
+		    const uint64_t *spent);
 
 /* timing_parts.c: when an activation has begun or ended; true: left something out. */
 int rdu_parts_new(struct flow *f);

@@ -23,13 +23,14 @@
 
 struct level {
 	uint64_t parts; /* of the stages that run */
-	uint32_t base; /* program that tells how far they are */
+	uint32_t base; /* program that tells how far they are, of the stage with most to do */
 	uint64_t every; /* parts between records */
 	double seen, seen_parts; /* cycles and parts by which some were left out */
 	uint64_t from; /* cycle of the first record there was, dropped since or not */
 	unsigned int num;
 	uint64_t done[RECORDS], at[RECORDS]; /* parts, cycle; the newest last */
 	uint64_t *ended; /* by record and stage: activations */
+	double *units; /* the same: done of activations (rdu_skip_units) */
 	uint64_t *spent; /* by program, 4 each: at the first record */
 };
 
@@ -39,6 +40,7 @@ struct flow_parts {
 	uint32_t left, begun; /* programs, stages: for which the levels are */
 	bool *runs; /* by stage: begun and not finished */
 	uint64_t *share; /* by stage: activations in a part */
+	double *units; /* by stage: of an activation longer than a part, those done in one */
 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
@@ -75,7 +77,9 @@ static void add_level(struct flow *f, uint64_t parts)
 {
 	struct flow_parts *k = f->parts;
 	struct level *l = &k->level[k->num_levels];
-	uint64_t least = UINT64_MAX, share;
+	double longest = -1;
+	uint32_t base = 0;
+	uint64_t share;
 
 	if (parts < 6 || k->num_levels == LEVELS)
 		return;
@@ -85,17 +89,29 @@ static void add_level(struct flow *f, uint64_t parts)
 	for (uint32_t i = 0; i < f->s->num_stages; i++) {
 		if (!find_share(f, i, parts, &share))
 			return;
-		if (share && share < least) {
-			least = share;
-			l->base = first_of(f, i)->index;
+		if (share && (double)share * (double)f->costs->stage[i].issue > longest) {
+			longest = (double)share * (double)f->costs->stage[i].issue;
+			base = first_of(f, i)->index;
 		}
 	}
+	/* If stages have only begun, what was seen before stands. */
+	for (unsigned int i = k->num_levels; i < LEVELS; i++) {
+		struct level was = k->level[i];
+
+		if (was.parts != parts || was.base != base)
+			continue;
+		k->level[i] = *l;
+		*l = was;
+		k->num_levels++;
+		return;
+	}
+	k->num_levels++;
 	l->parts = parts;
+	l->base = base;
 	l->every = 1;
 	l->num = 0;
 	l->seen = l->seen_parts = 0;
 	l->from = UINT64_MAX;
-	k->num_levels++;
 }
 
 /* By the largest common divisor of the running stages' activations, and by each of their
@@ -121,10 +137,15 @@ static void set_levels(struct flow *f)
 		if (k->runs[i])
 			all = rdu_skip_gcd(cfg->activations, all);
 	}
+	for (i = 0; i < LEVELS && k->left != f->left; i++)
+		k->level[i].parts = 0; /* what ended is missing in what was seen */
 	k->num_levels = 0;
 	add_level(f, all);
 	for (i = 0; i < s->num_stages; i++)
 		if (k->runs[i])
+			add_level(f, s->stages[i].activations);
+	for (i = 0; i < s->num_stages; i++) /* not begun */
+		if (!f->stage_events[i])
 			add_level(f, s->stages[i].activations);
 	k->left = f->left;
 	k->begun = f->begun;
@@ -140,14 +161,16 @@ int rdu_parts_new(struct flow *f)
 		return -1;
 	k->runs = calloc(s->num_stages + 1, sizeof(*k->runs));
 	k->share = calloc(s->num_stages + 1, sizeof(*k->share));
-	if (!k->runs || !k->share)
+	k->units = calloc(s->num_stages + 1, sizeof(*k->units));
+	if (!k->runs || !k->share || !k->units)
 		return -1;
 	for (unsigned int i = 0; i < LEVELS; i++) {
 		struct level *l = &k->level[i];
 
 		l->ended = calloc(RECORDS * (size_t)s->num_stages + 1, sizeof(*l->ended));
+		l->units = calloc(RECORDS * (size_t)s->num_stages + 1, sizeof(*l->units));
 		l->spent = calloc(4 * (size_t)s->hdr->programs.count + 1, sizeof(*l->spent));
-		if (!l->ended || !l->spent)
+		if (!l->ended || !l->units || !l->spent)
 			return -1;
 	}
 	return 0;
@@ -161,10 +184,12 @@ void rdu_parts_free(struct flow *f)
 		return;
 	for (unsigned int i = 0; i < LEVELS; i++) {
 		free(k->level[i].ended);
+		free(k->level[i].units);
 		free(k->level[i].spent);
 	}
 	free(k->runs);
 	free(k->share);
+	free(k->units);
 	free(k);
 	f->parts = NULL;
 }
@@ -179,6 +204,7 @@ static void drop_oldest(const struct flow *f, struct level *l, unsigned int n)
 	memmove(l->done, l->done + n, l->num * sizeof(*l->done));
 	memmove(l->at, l->at + n, l->num * sizeof(*l->at));
 	memmove(l->ended, l->ended + n * stages, l->num * stages * sizeof(*l->ended));
+	memmove(l->units, l->units + n * stages, l->num * stages * sizeof(*l->units));
 }
 
 static void begin(const struct flow *f, struct level *l)
@@ -188,6 +214,18 @@ static void begin(const struct flow *f, struct level *l)
 		memcpy(&l->spent[4 * i], f->prog[i].spent, sizeof(f->prog[i].spent));
 }
 
+/* The section's start: nobody had done anything. */
+static void record_start(const struct flow *f, struct level *l)
+{
+	size_t stages = f->s->num_stages;
+
+	memset(l->spent, 0, 4 * (size_t)f->s->hdr->programs.count * sizeof(*l->spent));
+	memset(l->ended, 0, stages * sizeof(*l->ended));
+	memset(l->units, 0, stages * sizeof(*l->units));
+	l->done[0] = l->at[0] = l->from = 0;
+	l->num = 1;
+}
+
 /* True: there is a new one. */
 static bool record(const struct flow *f, struct level *l)
 {
@@ -195,6 +233,8 @@ static bool record(const struct flow *f, struct level *l)
 		 one = f->s->stages[f->prog[l->base].p->stage].activations;
 	uint64_t done = ended(&f->prog[l->base]) / (one / l->parts);
 
+	if (!l->num && !done && !f->skipped)
+		record_start(f, l);
 	if (l->num && done < l->done[l->num - 1] + l->every)
 		return false;
 	if (l->num && done == l->done[l->num - 1] + l->every && now - l->at[l->num - 1] < SHORT) {
@@ -208,8 +248,10 @@ static bool record(const struct flow *f, struct level *l)
 		drop_oldest(f, l, 1);
 	l->done[l->num] = done;
 	l->at[l->num] = now;
-	for (uint32_t i = 0; i < f->s->num_stages; i++)
+	for (uint32_t i = 0; i < f->s->num_stages; i++) {
 		l->ended[l->num * (size_t)f->s->num_stages + i] = ended(first_of(f, i));
+		l->units[l->num * (size_t)f->s->num_stages + i] = rdu_skip_units(f, i);
+	}
 	l->num++;
 	return true;
 }
@@ -260,8 +302,14 @@ static uint64_t until_end(const struct flow_prog *p, uint32_t mask, uint64_t at,
 	return (period - 1 - at % period) / share;
 }
 
+/* What a stage goes on by, of an activation longer than a part, in so many of them. */
+static uint64_t units_of(const struct flow *f, uint32_t stage, uint64_t count)
+{
+	return (uint64_t)(f->parts->units[stage] * (double)count + 0.5);
+}
+
 /* Parts that can be left out: 0: none. */
-static uint64_t find_count(const struct flow *f, uint64_t stretch, uint64_t most)
+static uint64_t find_count(struct flow *f, uint64_t stretch, uint64_t most)
 {
 	const struct rdu_section *s = f->s;
 	uint64_t whole = 1, left = most;
@@ -292,7 +340,14 @@ static uint64_t find_count(const struct flow *f, uint64_t stretch, uint64_t most
 		left = min_u64(left, until_end(dst, e->dst_mask, dst->number,
 					       f->parts->share[dst->p->stage], stretch, &whole));
 	}
+	for (i = 0; i < s->num_stages; i++)
+		if (f->parts->units[i] > 0)
+			left = min_u64(left, (uint64_t)((double)rdu_skip_units_left(f, i) /
+							f->parts->units[i]));
 	left -= left % whole;
+	for (i = 0; i < s->num_stages && left; i++)
+		if (f->parts->units[i] > 0 && !rdu_skip_fits(f, i, units_of(f, i, left)))
+			return 0;
 	for (i = 0; i < s->hdr->tokens.count && left; i++) {
 		const struct flow_tokens *e = &f->edge[i];
 
@@ -319,6 +374,8 @@ static void leave_out(struct flow *f, const struct level *l, uint64_t count, dou
 		const struct rdu_stage *cfg = &s->stages[i];
 		uint64_t one = f->parts->share[i] * count;
 
+		if (f->parts->units[i] > 0)
+			rdu_skip_stage(f, i, units_of(f, i, count), (uint64_t)cycles, l->spent);
 		for (j = 0; one && j < cfg->num; j++) {
 			struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
 
@@ -331,12 +388,15 @@ static void leave_out(struct flow *f, const struct level *l, uint64_t count, dou
 	}
 }
 
-/* Each stage's share of a part, if since record `from` it did that of each; of those that
- * did nothing, none. False: somebody did something else. */
+/* Each stage's share of a part, if since record `from` it did that of each; of those whose
+ * activation is longer, the units; of those that did nothing, none. False: somebody did
+ * something else. */
 static bool find_shares(const struct flow *f, const struct level *l, unsigned int from)
 {
 	size_t stages = f->s->num_stages;
 	const uint64_t *now = l->ended + (l->num - 1) * stages, *then = l->ended + from * stages;
+	const double *units_now = l->units + (l->num - 1) * stages,
+		     *units_then = l->units + from * stages;
 	uint64_t parts = l->done[l->num - 1] - l->done[from];
 
 	for (uint32_t i = 0; i < stages; i++) {
@@ -344,12 +404,20 @@ static bool find_shares(const struct flow *f, const struct level *l, unsigned in
 
 		if (!find_share(f, i, l->parts, share))
 			return false;
-		if (!did) /* it waits for something else */
+		f->parts->units[i] = 0;
+		if (!did) { /* it is on its way, or waits for something else */
+			f->parts->units[i] = (units_now[i] - units_then[i]) / (double)parts;
 			*share = 0;
+		}
 		if (*share && (did + *share < parts * *share || did > (parts + 1) * *share))
 			return false;
 	}
 	return true;
+}
+
+static bool same(const struct flow *f, double a, double b)
+{
+	return a > b * (1 - f->same) && b > a * (1 - f->same);
 }
 
 /* Leaves out what follows the newest `n` records: they took `second` cycles, and others
@@ -361,9 +429,15 @@ static bool leave_out_more(struct flow *f, struct level *l, unsigned int n, doub
 	unsigned int c = l->num - 1;
 	uint64_t parts = l->done[c] - l->done[c - n], count;
 	double off = first / second - 1, most, one;
-	double seen = (l->seen_parts ? l->seen : first) + second;
-	double seen_parts = (l->seen_parts ? l->seen_parts : (double)parts) + (double)parts;
+	double seen = first, seen_parts = (double)parts;
 
+	/* All that was seen, unless these are parts of another kind. */
+	if (l->seen_parts && same(f, l->seen / l->seen_parts, second / (double)parts)) {
+		seen = l->seen;
+		seen_parts = l->seen_parts;
+	}
+	seen += second;
+	seen_parts += (double)parts;
 	one = seen / seen_parts;
 	off = off < 0 ? -off : off;
 	most = FARTHER * (double)(l->at[c] - l->from) * (off > SAME ? SAME / off : 1);
@@ -376,9 +450,19 @@ static bool leave_out_more(struct flow *f, struct level *l, unsigned int n, doub
 	return true;
 }
 
-static bool same(const struct flow *f, double a, double b)
+/* The newest 2 n records: have those in between come as far as each other, too? */
+static bool same_course(const struct flow *f, const struct level *l, unsigned int n)
 {
-	return a > b * (1 - f->same) && b > a * (1 - f->same);
+	const uint64_t *at = &l->at[l->num - 1 - 2 * n];
+	double most = f->same * (double)(at[2 * n] - at[n]);
+
+	for (unsigned int i = 1; i < n; i++) {
+		double off = (double)(at[i] - at[0]) - (double)(at[n + i] - at[n]);
+
+		if (off > most || -off > most)
+			return false;
+	}
+	return true;
 }
 
 static bool look_at_level(struct flow *f, struct level *l)
@@ -398,8 +482,8 @@ static bool look_at_level(struct flow *f, struct level *l)
 		first = (double)(l->at[c - n] - l->at[c - 2 * n]);
 		second = (double)(l->at[c] - l->at[c - n]);
 		if (l->done[c] - l->done[c - n] == l->done[c - n] - l->done[c - 2 * n] &&
-		    second >= 2 * SHORT && same(f, first, second) && find_shares(f, l, c - 2 * n) &&
-		    leave_out_more(f, l, n, first, second))
+		    second >= 2 * SHORT && same(f, first, second) && same_course(f, l, n) &&
+		    find_shares(f, l, c - 2 * n) && leave_out_more(f, l, n, first, second))
 			return true;
 	}
 	return false;

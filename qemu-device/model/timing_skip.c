@@ -381,6 +381,31 @@ static void move_stage(struct flow *f, uint32_t stage, uint64_t cycles, const ui
 		rdu_flow_queue(f, f->prog[f->s->order[cfg->first + j]].actor);
 }
 
+double rdu_skip_units(const struct flow *f, uint32_t stage)
+{
+	const struct flow_prog *base = &f->prog[f->skip->stage[stage].base];
+
+	return (double)firings(base) / (double)unit_of(f, stage, base);
+}
+
+uint64_t rdu_skip_units_left(const struct flow *f, uint32_t stage)
+{
+	return units_left(f, stage);
+}
+
+bool rdu_skip_fits(struct flow *f, uint32_t stage, uint64_t units)
+{
+	f->skip->stage[stage].count = units;
+	return units <= units_left(f, stage) && keeps_streams(f, stage);
+}
+
+void rdu_skip_stage(struct flow *f, uint32_t stage, uint64_t units, uint64_t cycles,
+		    const uint64_t *spent)
+{
+	f->skip->stage[stage].count = units;
+	move_stage(f, stage, cycles, spent);
+}
+
 static double pace(const struct flow *f, uint32_t stage)
 {
 	const struct skip_stage *st = &f->skip->stage[stage];
