@@ -127,6 +127,8 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
  * and *longer is true. That is found out before the section was simulated to its end. */
 const struct rdu_section_time *rdu_section_time_below(struct rdu_section *section, uint64_t cycles,
 						      bool *longer);
+/* As rdu_section_time(), and for other processes of this user, too (Documentation/timing.md). */
+const struct rdu_section_time *rdu_section_time_stored(struct rdu_section *section);
 uint64_t rdu_pload_cycles(const struct rdu_chip *chip, uint64_t image_size);
 uint64_t rdu_aload_cycles(const struct rdu_chip *chip, uint32_t segments);
 

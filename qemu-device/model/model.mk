@@ -18,4 +18,13 @@ CFLAGS_$(MODEL_DIR)/kernels_avx512bf16.c := $(MODEL_AVX2) $(MODEL_AVX512) -mavx5
 $(F)/$(MODEL_DIR)/kernels_avx%.o: SAN :=
 endif
 
+# Which model it is, by its sources: for times that are kept in files (timing_kept.c).
+MODEL_TEXTS := $(sort $(wildcard $(MODEL_DIR)/*.[ch] include/rdu/*.h))
+GENERATED += $(G)/model_id.h
+$(G)/model_id.h: $(MODEL_TEXTS)
+	@mkdir -p $(@D)
+	$(call say,GEN,$@)
+	$(Q)sum=$$(cat $(MODEL_TEXTS) | sha256sum) && \
+		printf '#define RDU_MODEL_ID 0x%.16sull\n' "$$sum" >$@
+
 $(eval $(call library,librdumodel,$(wildcard $(MODEL_DIR)/*.c)))

@@ -434,7 +434,9 @@ static void put_time(const struct rdu_section_time *t, const struct rdu_offchip 
 static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_failure *f)
 {
 	struct card_queue *q = j->q;
-	struct rdu_patience patience = { .stop = &q->stop, .deadline_ns = q->deadline_ns };
+	struct rdu_patience patience = { .stop = &q->stop,
+					 .deadline_ns = q->deadline_ns,
+					 .store = true };
 	const struct rdu_section_time *t;
 	uint64_t start = rdu_queue_clock(q);
 	struct rdu_offchip beside = { .others = others_parts(q) };

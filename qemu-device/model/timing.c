@@ -10,14 +10,6 @@
 #include <string.h>
 #include "timing_flow.h"
 
-struct rdu_time_cache {
-	unsigned int users; /* sections; under `kept.lock` */
-	struct rdu_section_time time;
-	struct rdu_unit_time *programs;
-	struct rdu_stage_time *stages;
-	uint32_t *stage_of;
-};
-
 uint64_t rdu_pload_cycles(const struct rdu_chip *chip, uint64_t image_size)
 {
 	return chip->pload_latency + (image_size + chip->pload_bytes - 1) / chip->pload_bytes;
@@ -79,12 +71,7 @@ static void fill_in(struct rdu_time_cache *t, const struct flow *f)
 	const struct rdu_section *s = f->s;
 	uint32_t i;
 
-	t->time = (struct rdu_section_time){ .cycles = f->last,
-					     .num_programs = s->hdr->programs.count,
-					     .num_stages = s->num_stages,
-					     .programs = t->programs,
-					     .stages = t->stages,
-					     .stage_of = t->stage_of };
+	t->time.cycles = f->last;
 	for (i = 0; i < t->time.num_programs; i++) {
 		const struct rdu_prog_cost *pc = &f->costs->prog[i];
 		const uint64_t *spent = f->prog[i].spent;
@@ -96,143 +83,6 @@ static void fill_in(struct rdu_time_cache *t, const struct flow *f)
 	}
 	for (i = 0; i < s->num_stages; i++)
 		fill_stage(t, f, i);
-}
-
-static void time_free(struct rdu_time_cache *t)
-{
-	if (!t)
-		return;
-	free(t->programs);
-	free(t->stages);
-	free(t->stage_of);
-	free(t);
-}
-
-/* ---- sections that are alike --------------------------------------------------- */
-
-/*
- * Times of images this process has met, for a network has many layers that are alike,
- * and a program is loaded again. The key is the chip, what the section finds off the chip,
- * and the image, whole, but for the numbers in it that are for people. The oldest leave first.
- */
-#define KEPT 128 /* results */
-#define KEPT_BYTES (64u << 20) /* of all keys */
-#define KEPT_SIZE (16u << 20) /* of a key: larger images are timed each time */
-
-struct kept_key {
-	unsigned char *bytes; /* the chip, the image, what is off the chip */
-	size_t size;
-	uint64_t hash;
-};
-
-static struct {
-	pthread_mutex_t lock;
-	struct {
-		struct kept_key key;
-		struct rdu_time_cache *time;
-	} entry[KEPT];
-	unsigned int first, num; /* the oldest; how many there are */
-	size_t bytes;
-} kept = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/* -1: no memory. */
-static int key_of(const struct rdu_section *s, const struct rdu_offchip *off, struct kept_key *key)
-{
-	size_t words = off->in_host ? s->hdr->num_segments / 64 + 1 : 0, at;
-	struct rdu_cfg_program *p;
-	const unsigned char *b;
-
-	at = sizeof(s->chip) + s->size;
-	key->size = at + sizeof(off->others) + words * sizeof(*off->in_host);
-	key->bytes = malloc(key->size);
-	if (!key->bytes)
-		return -1;
-	memcpy(key->bytes, &s->chip, sizeof(s->chip));
-	memcpy(key->bytes + sizeof(s->chip), s->image, s->size);
-	memcpy(key->bytes + at, &off->others, sizeof(off->others));
-	if (words)
-		memcpy(key->bytes + at + sizeof(off->others), off->in_host,
-		       words * sizeof(*off->in_host));
-	for (uint32_t i = 0; i < s->hdr->programs.count; i++) {
-		p = (void *)(key->bytes + sizeof(s->chip) + s->hdr->programs.offset);
-		p[i].op_id = 0;
-	}
-	key->hash = 0xcbf29ce484222325ULL; /* FNV-1a */
-	for (b = key->bytes; b < key->bytes + key->size; b++)
-		key->hash = (key->hash ^ *b) * 0x100000001b3ULL;
-	return 0;
-}
-
-static void release(struct rdu_time_cache *t)
-{
-	bool last;
-
-	if (!t)
-		return;
-	pthread_mutex_lock(&kept.lock);
-	last = !--t->users;
-	pthread_mutex_unlock(&kept.lock);
-	if (last)
-		time_free(t);
-}
-
-/* The time of a section with this key, one more user of it; NULL: not known. */
-static struct rdu_time_cache *find_kept(const struct kept_key *key)
-{
-	struct rdu_time_cache *t = NULL;
-
-	pthread_mutex_lock(&kept.lock);
-	for (unsigned int i = 0; i < KEPT && !t; i++) {
-		const struct kept_key *k = &kept.entry[i].key;
-
-		if (k->bytes && k->hash == key->hash && k->size == key->size &&
-		    !memcmp(k->bytes, key->bytes, key->size)) {
-			t = kept.entry[i].time;
-			t->users++;
-		}
-	}
-	pthread_mutex_unlock(&kept.lock);
-	return t;
-}
-
-/* Caller holds kept.lock; what the oldest was, for free() and release() without it. */
-static struct rdu_time_cache *forget_oldest(unsigned char **bytes)
-{
-	struct rdu_time_cache *t = kept.entry[kept.first].time;
-
-	*bytes = kept.entry[kept.first].key.bytes;
-	kept.bytes -= kept.entry[kept.first].key.size;
-	memset(&kept.entry[kept.first], 0, sizeof(kept.entry[0]));
-	kept.first = (kept.first + 1) % KEPT;
-	kept.num--;
-	return t;
-}
-
-/* Keeps it, and the key, which is the table's from now on. */
-static void keep(const struct kept_key *key, struct rdu_time_cache *t)
-{
-	unsigned int place;
-
-	if (key->size > KEPT_SIZE) {
-		free(key->bytes);
-		return;
-	}
-	pthread_mutex_lock(&kept.lock);
-	while (kept.num == KEPT || kept.bytes + key->size > KEPT_BYTES) {
-		unsigned char *bytes;
-		struct rdu_time_cache *old = forget_oldest(&bytes);
-
-		pthread_mutex_unlock(&kept.lock);
-		free(bytes);
-		release(old);
-		pthread_mutex_lock(&kept.lock);
-	}
-	place = (kept.first + kept.num++) % KEPT;
-	kept.entry[place].time = t;
-	kept.entry[place].key = *key;
-	kept.bytes += key->size;
-	t->users++;
-	pthread_mutex_unlock(&kept.lock);
 }
 
 /* ---- activations of stages, for a trace ---------------------------------------- */
@@ -310,30 +160,23 @@ static uint64_t least_cycles(const struct rdu_section *s, const struct rdu_costs
 static struct rdu_time_cache *time_new(const struct rdu_section *s, const struct rdu_offchip *off,
 				       struct tracer *tracer, struct rdu_patience *patience)
 {
-	struct rdu_time_cache *t = calloc(1, sizeof(*t));
-	uint32_t n = s->hdr->programs.count;
+	struct rdu_time_cache *t = rdu_time_new(s);
 	struct rdu_costs costs;
 	struct flow f;
 
-	if (!t)
-		return NULL;
-	t->users = 1;
-	t->programs = calloc(n + 1, sizeof(*t->programs));
-	t->stages = calloc(s->num_stages + 1, sizeof(*t->stages));
-	t->stage_of = calloc(n + 1, sizeof(*t->stage_of));
-	if (!t->programs || !t->stages || !t->stage_of || rdu_costs_find(s, off, &costs)) {
-		time_free(t);
+	if (!t || rdu_costs_find(s, off, &costs)) {
+		rdu_time_free(t);
 		return NULL;
 	}
 	if (patience && patience->cycles && least_cycles(s, &costs, off) > patience->cycles) {
 		patience->longer = true;
 		rdu_costs_free(&costs);
-		time_free(t);
+		rdu_time_free(t);
 		return NULL;
 	}
 	if (rdu_flow_new(&f, s, &costs, off)) {
 		rdu_costs_free(&costs);
-		time_free(t);
+		rdu_time_free(t);
 		return NULL;
 	}
 	if (tracer) {
@@ -346,7 +189,7 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, const struct
 			patience->too_long = f.too_long;
 			patience->longer = patience->cycles && f.now + f.skipped > patience->cycles;
 		}
-		time_free(t);
+		rdu_time_free(t);
 		t = NULL;
 	} else {
 		/* At the pace that was seen, what was left out may seem faster than it can be. */
@@ -364,22 +207,21 @@ static struct rdu_time_cache *time_kept(const struct rdu_section *s, const struc
 					struct rdu_patience *patience)
 {
 	struct rdu_time_cache *t;
-	struct kept_key key;
+	struct rdu_time_key key;
 
 	if (patience && patience->whole)
 		return time_new(s, off, NULL, patience);
-	if (key_of(s, off, &key))
+	if (rdu_time_key(s, off, &key))
 		return NULL;
-	t = find_kept(&key);
-	if (t) {
-		free(key.bytes);
-		return t;
+	t = rdu_time_find(s, &key);
+	if (!t) {
+		t = time_new(s, off, NULL, patience);
+		if (t)
+			rdu_time_keep(&key, t);
 	}
-	t = time_new(s, off, NULL, patience);
-	if (t)
-		keep(&key, t);
-	else
-		free(key.bytes);
+	if (t && patience && patience->store && !off->others)
+		rdu_time_store(&key, t);
+	free(key.bytes);
 	return t;
 }
 
@@ -405,12 +247,12 @@ rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
 		off = &alone;
 		if (!s->time)
 			s->time = time_kept(s, off, patience);
-		s->time_free = release;
+		s->time_free = rdu_time_put;
 		t = s->time;
 	}
 	if (t && trace) {
 		if (!tracer_new(&tracer, s))
-			time_free(time_new(s, off, &tracer, patience));
+			rdu_time_free(time_new(s, off, &tracer, patience));
 		free(tracer.span);
 		free(tracer.first);
 	}
@@ -420,7 +262,8 @@ rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
 
 void rdu_section_time_put(const struct rdu_section_time *time)
 {
-	release((struct rdu_time_cache *)((char *)time - offsetof(struct rdu_time_cache, time)));
+	rdu_time_put(
+		(struct rdu_time_cache *)((char *)time - offsetof(struct rdu_time_cache, time)));
 }
 
 const struct rdu_section_time *
@@ -430,6 +273,13 @@ rdu_section_time(struct rdu_section *section, const uint32_t *scalars,
 		 void *opaque)
 {
 	return rdu_section_time_within(section, scalars, NULL, trace, opaque, NULL);
+}
+
+const struct rdu_section_time *rdu_section_time_stored(struct rdu_section *section)
+{
+	struct rdu_patience patience = { .store = true };
+
+	return rdu_section_time_within(section, NULL, NULL, NULL, NULL, &patience);
 }
 
 const struct rdu_section_time *rdu_section_time_below(struct rdu_section *section, uint64_t cycles,

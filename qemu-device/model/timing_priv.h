@@ -95,6 +95,38 @@ bool rdu_memory_idle(const struct rdu_memory *m);
 /* Nothing more will come after `cycle`; when all is written. */
 uint64_t rdu_memory_drain(struct rdu_memory *m, uint64_t cycle);
 
+/* ---- times that are kept (timing_kept.c) --------------------------------------- */
+
+struct rdu_time_cache {
+	unsigned int users; /* sections, and the table of those in this process */
+	_Atomic bool stored; /* it is in a file */
+	struct rdu_section_time time;
+	struct rdu_unit_time *programs;
+	struct rdu_stage_time *stages;
+	uint32_t *stage_of;
+};
+
+/* What a time depends on. */
+struct rdu_time_key {
+	unsigned char *bytes; /* the chip, the image, what is off the chip; free() */
+	size_t size;
+	uint64_t hash;
+};
+
+/* With room for the section's programs and stages, and one user; NULL: no memory. */
+struct rdu_time_cache *rdu_time_new(const struct rdu_section *s);
+void rdu_time_free(struct rdu_time_cache *t);
+/* A user less; of the last one it is freed. */
+void rdu_time_put(struct rdu_time_cache *t);
+/* -1: no memory. */
+int rdu_time_key(const struct rdu_section *s, const struct rdu_offchip *off,
+		 struct rdu_time_key *key);
+/* One user more of it; NULL: not known. */
+struct rdu_time_cache *rdu_time_find(const struct rdu_section *s, const struct rdu_time_key *key);
+/* For this process; in a file, if there is a place and no such file. */
+void rdu_time_keep(const struct rdu_time_key *key, struct rdu_time_cache *t);
+void rdu_time_store(const struct rdu_time_key *key, struct rdu_time_cache *t);
+
 /* ---- */
 
 /* rdu_section_time() that can be told to give up, for a card whose guest may have
@@ -104,6 +136,7 @@ struct rdu_patience {
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: none */
 	uint64_t steps; /* of the simulation, at most; 0: RDU_TIMING_STEPS */
 	uint64_t cycles; /* that it may take; 0: any number */
+	bool store; /* in a file, too, for other processes */
 	bool whole; /* leaves nothing out, so it takes as long as it takes: to be compared with */
 	bool too_long; /* it would take more steps, or more cycles than the clock has */
 	bool longer; /* it takes more than `cycles` */

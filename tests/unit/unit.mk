@@ -9,6 +9,7 @@ $(eval $(call unit_test,card_inject,tests/unit/card_inject.c,librdumodel))
 $(eval $(call unit_test,card_state,tests/unit/card_state.c,librdumodel))
 # Modelled time.
 $(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
+$(eval $(call unit_test,timing_kept,tests/unit/timing_kept.c,librdumodel))
 # The fabric: validation, execution, numerics.
 $(eval $(call unit_test,fabric_run,tests/unit/fabric_run.c,librdumodel,-lm))
 $(eval $(call unit_test,fabric_merge,tests/unit/fabric_merge.c,librdumodel,-lm))

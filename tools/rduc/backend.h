@@ -167,7 +167,6 @@ struct uimage {
 	void *bytes;
 	size_t size;
 	/* after be_time_about() */
-	bool timed; /* the times are its own */
 	uint64_t cycles, dram_bytes, macs, flops;
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
@@ -430,7 +429,7 @@ uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, 
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
-/* time.c: a section's time by the card's clock, and its busiest stage. 0, or -1. */
+/* time.c: a section's own time by the card's clock, and its busiest stage; stored. 0, or -1. */
 int be_time(struct backend *be, struct uimage *im);
 /* The same, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */

@@ -5,7 +5,7 @@
  * While rduc chooses, it asks for many sections that are alike: layers of a network, and one nest
  * again and again, each time with other scratchpads taken. Those that differ only by the places
  * of their units are taken to be as long as the first that was timed. What is reported in the
- * end is each section's own time.
+ * end is each section's own time, and a card on this host that runs it need not find it again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -153,20 +153,20 @@ static void release_section(void *s)
 	rdu_section_free(s);
 }
 
-/* Asks the card's clock. As be_time_about(). */
-static int ask(struct backend *be, struct uimage *im, uint64_t most, struct timed *to)
+/* Asks the card's clock. As be_time_about(). store: so that a card that runs it knows it. */
+static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store, struct timed *to)
 {
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s =
 		rdu_section_new(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag);
 	const struct rdu_section_time *t;
-	bool longer;
+	bool longer = false;
 
 	if (!s)
 		return be_error(be, "internal: %s: the section is not valid: %s", im->name,
 				diag.text);
 	xown(s, release_section);
-	t = rdu_section_time_below(s, most, &longer);
+	t = store ? rdu_section_time_stored(s) : rdu_section_time_below(s, most, &longer);
 	if (t) {
 		to->cycles = t->cycles;
 		to->dram_bytes = t->dram_bytes;
@@ -194,12 +194,9 @@ int be_time(struct backend *be, struct uimage *im)
 {
 	struct timed t = { 0 };
 
-	if (im->timed)
-		return 0;
-	if (ask(be, im, UINT64_MAX, &t))
+	if (ask(be, im, UINT64_MAX, true, &t))
 		return -1;
 	take(be, im, &t);
-	im->timed = true;
 	free(t.program);
 	return 0;
 }
@@ -211,11 +208,10 @@ int be_time_about(struct backend *be, struct uimage *im, uint64_t most)
 	if (!t->cycles && most <= t->longer_than)
 		return 1;
 	if (!t->cycles) {
-		int r = ask(be, im, most, t);
+		int r = ask(be, im, most, false, t);
 
 		if (r)
 			return r;
-		im->timed = true;
 	}
 	if (t->cycles > most)
 		return 1;
