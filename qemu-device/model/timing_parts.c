@@ -94,6 +94,8 @@ static void add_level(struct flow *f, uint64_t parts)
 			base = first_of(f, i)->index;
 		}
 	}
+	if (longest < 0)
+		return; /* nobody who runs has so many activations */
 	/* If stages have only begun, what was seen before stands. */
 	for (unsigned int i = k->num_levels; i < LEVELS; i++) {
 		struct level was = k->level[i];

@@ -194,6 +194,34 @@ static struct rdu_section *buffered(unsigned int copies, int acts, int n, int64_
 	return section(b);
 }
 
+/* A stage that runs once, for long, and only then one that runs `acts` times. */
+static struct rdu_section *one_then_many(int long_one, int acts)
+{
+	struct cfgb *b = cfgb_new(&chip, 1);
+	uint32_t p[4] = { cfgb_program(b, RDU_KIND_LOAD, 0, 0),
+			  cfgb_program(b, RDU_KIND_WRITE, 0, 0),
+			  cfgb_program(b, RDU_KIND_READ, 0, 0),
+			  cfgb_program(b, RDU_KIND_STORE, 0, 1) };
+
+	b->num_segments = 2;
+	cfgb_buffer(b, 0, 0, 1, 0, chip.lanes);
+	for (int i = 0; i < 4; i++) {
+		cfgb_outer(b, p[i], i < 2 ? 1 : acts);
+		cfgb_loop(b, p[i], i < 2 ? long_one : 4);
+		cfgb_access(b, p[i],
+			    &(struct rdu_cfg_access){ .target = i == 3,
+						      .format = RDU_FMT_WORD,
+						      .lanes = chip.lanes,
+						      .lane_stride = 1,
+						      .flip_mask = i == 2 },
+			    &no_pred);
+	}
+	cfgb_order(b, p[1], p[2], 0, 1, 1, 0);
+	cfgb_connect(b, p[0], 0, p[1], 0);
+	cfgb_connect(b, p[2], 0, p[3], 0);
+	return section(b);
+}
+
 static uint64_t sum_spans, last_end, spans;
 
 static void note(void *opaque, uint32_t stage, uint32_t activation, uint64_t start, uint64_t end)
@@ -237,6 +265,13 @@ static void pipelines(void)
 	ok(two < one && four <= two + 20, "double buffering is faster (%llu, %llu, %llu cycles)",
 	   (unsigned long long)one, (unsigned long long)two, (unsigned long long)four);
 	ok(four >= 20 * 64 && four < 2 * 20 * 64, "twelve copies: the stages overlap");
+	rdu_section_free(s);
+
+	/* What may be left out is looked for while nobody runs who is ever repeated. */
+	s = one_then_many(40000, 64);
+	t = rdu_section_time(s, NULL, NULL, NULL);
+	ok(t && t->cycles >= 40000 + 64 * 4 && t->cycles < 60000,
+	   "a long activation before many: %llu cycles", t ? (unsigned long long)t->cycles : 0);
 	rdu_section_free(s);
 
 	/* Lanes a multiple of the banks apart: all on one bank. */
