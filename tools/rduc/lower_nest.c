@@ -310,6 +310,14 @@ void loops_add(struct uimage *im, struct loops *lp, int dim, int64_t start, int6
 	lp->l[lp->num++].reduce = reduce;
 }
 
+/* Is it a store whose place depends on dimension d by its index alone? */
+static bool scatters(const struct lnest *l, const struct lacc *a, int d)
+{
+	bool store = a >= l->out && a < l->out + l->n->num_out;
+
+	return store && a->gather_in >= 0 && lacc_needs(&l->in[a->gather_in], d);
+}
+
 /* Address and predicates of an access at the loops listed in at[] (loop -> counter
  * of the program, -1: it has none, index start there). */
 static void address(struct uaccess *u, const struct lnest *l, const struct lacc *a,
@@ -352,7 +360,7 @@ static void address(struct uaccess *u, const struct lnest *l, const struct lacc 
 	for (int d = 0; d < l->num_dims; d++) { /* the loops' overshoot */
 		struct upred *p;
 
-		if (lp->reach[d] <= lp->limit[d] || !lacc_needs(a, d))
+		if (lp->reach[d] <= lp->limit[d] || !(lacc_needs(a, d) || scatters(l, a, d)))
 			continue;
 		p = access_pred(u);
 		p->hi = lp->limit[d];
