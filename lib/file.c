@@ -404,7 +404,8 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 			return bad(f, s->name, at, "symbol \"%s\" is of unknown type %u", y->name,
 				   y->dtype);
 		if (y->flags & ~(RDU_SYM_INPUT | RDU_SYM_OUTPUT | RDU_SYM_WEIGHT | RDU_SYM_STATE |
-				 RDU_SYM_CONSTANT))
+				 RDU_SYM_CONSTANT | RDU_SYM_MODEL_STATE) ||
+		    (y->flags & RDU_SYM_MODEL_STATE && !(y->flags & RDU_SYM_STATE)))
 			return bad(f, s->name, at, "symbol \"%s\" has unknown flags 0x%x", y->name,
 				   y->flags);
 		if (y->ndim > RDU_MAX_DIMS)

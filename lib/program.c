@@ -498,12 +498,19 @@ static const struct rdu_file_symbol *same_symbol(const struct rdu_file *file,
 	return i >= 0 && (file->symbols[i].flags & kind) == kind ? &file->symbols[i] : NULL;
 }
 
+/* Is a symbol a weight or (of kinds STATE) of the optimizer's state? The model's own state is of a
+ * sequence, not of its training: each program has its own. */
+static bool restores(const struct rdu_file_symbol *sym, uint32_t kinds)
+{
+	return sym->flags & kinds && !(sym->flags & RDU_SYM_MODEL_STATE);
+}
+
 static unsigned int count_symbols(const struct rdu_file *file, uint32_t kind)
 {
 	unsigned int num = 0;
 
 	for (unsigned int i = 0; i < file->num_symbols; i++)
-		num += (file->symbols[i].flags & kind) != 0;
+		num += restores(&file->symbols[i], kind);
 	return num;
 }
 
@@ -554,7 +561,7 @@ static int restore_read(struct rdu_program *prog, const struct rdu_file *file, u
 	for (unsigned int i = 0; i < mine->num_symbols; i++) {
 		const struct rdu_file_symbol *to = &mine->symbols[i], *from;
 
-		if (!(to->flags & kinds))
+		if (!restores(to, kinds))
 			continue;
 		from = same_symbol(file, to);
 		if (!from) {
@@ -573,7 +580,7 @@ static int restore_read(struct rdu_program *prog, const struct rdu_file *file, u
 			misfit(m, "; \"%s\" of the file is not exact in bfloat16", to->name);
 	}
 	for (unsigned int i = 0; i < file->num_symbols; i++)
-		if (file->symbols[i].flags & kinds && !same_symbol(mine, &file->symbols[i]))
+		if (restores(&file->symbols[i], kinds) && !same_symbol(mine, &file->symbols[i]))
 			misfit(m, "; the program has no \"%s\"", file->symbols[i].name);
 	return 0;
 }
@@ -610,7 +617,7 @@ RDU_EXPORT int rdu_program_restore(struct rdu_program *prog, struct rdu_file *fi
 	for (unsigned int i = 0; i < prog->file->num_symbols && !ret; i++) {
 		const struct rdu_file_symbol *to = &prog->file->symbols[i];
 
-		if (fresh && (to->flags & RDU_SYM_STATE)) {
+		if (fresh && restores(to, RDU_SYM_STATE)) {
 			contents[i] = calloc(1, rdu_symbol_size(to) + 1);
 			if (!contents[i])
 				ret = lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);

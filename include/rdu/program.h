@@ -98,7 +98,7 @@ enum rdu_region_kind {
 	RDU_REGION_INPUT = 0,
 	RDU_REGION_OUTPUT = 1,
 	RDU_REGION_WEIGHT = 2, /* trained or constant */
-	RDU_REGION_STATE = 3,  /* optimizer state, counters */
+	RDU_REGION_STATE = 3,  /* the optimizer's or the model's, counters */
 	RDU_REGION_TEMP = 4,   /* activations: contents do not outlive a run */
 };
 
@@ -135,6 +135,7 @@ enum rdu_dtype {
 #define RDU_SYM_WEIGHT 0x4 /* a parameter or buffer of the model */
 #define RDU_SYM_STATE 0x8
 #define RDU_SYM_CONSTANT 0x10 /* part of the program: neither saved nor restored */
+#define RDU_SYM_MODEL_STATE 0x20 /* with STATE: the model's own (a cache), not the optimizer's */
 
 #define RDU_MAX_DIMS 8
 

@@ -88,9 +88,10 @@ static void dump_symbols(const struct rdu_file *f)
 		       s->flags & RDU_SYM_INPUT ? " input" : "",
 		       s->flags & RDU_SYM_OUTPUT ? " output" : "",
 		       s->flags & RDU_SYM_WEIGHT ? " weight" : "",
-		       s->flags & RDU_SYM_STATE	     ? " state"
-		       : s->flags & RDU_SYM_CONSTANT ? " constant"
-						     : "",
+		       s->flags & RDU_SYM_MODEL_STATE ? " model-state"
+		       : s->flags & RDU_SYM_STATE     ? " state"
+		       : s->flags & RDU_SYM_CONSTANT  ? " constant"
+						      : "",
 		       uses);
 	}
 }

@@ -234,12 +234,16 @@ struct run {
 	const void *model;
 	size_t size;
 	const char *name; /* NULL: the graph's */
+	struct model_file {
+		void *data;
+		size_t size;
+	} * entry; /* of settings' further entry points */
 	FILE *log; /* NULL: nothing is printed */
 	struct rdu_chip chip;
 	int ret;
 };
 
-/* ---- what a program file says of its training ---------------------------------------- */
+/* ---- what a program file says of its inputs and its training -------------------------- */
 
 /* Does a value hold the same numbers as another, elsewhere? */
 static bool only_moves(const struct node *n)
@@ -258,7 +262,7 @@ static int64_t rows_of(const struct graph *g, const struct value *v)
 {
 	int64_t least = 0;
 
-	for (int i = 0; i < g->num_forward; i++) {
+	for (int i = 0; i < (g->num_forward ? g->num_forward : g->num_nodes); i++) {
 		const struct node *n = g->nodes[i];
 		int64_t rows = 0, axis;
 
@@ -274,7 +278,7 @@ static int64_t rows_of(const struct graph *g, const struct value *v)
 	return least;
 }
 
-/* Properties: the loss, the optimizer, and what the numbers of an input must be below. */
+/* Properties: the loss and the optimizer. */
 static const char *training_meta(const struct settings *s, struct graph *g)
 {
 	char *text =
@@ -284,6 +288,12 @@ static const char *training_meta(const struct settings *s, struct graph *g)
 		text = graph_format(g, "%saccumulate %" PRId64 "\n", text, s->training.accumulate);
 	if (g->num_classes)
 		text = graph_format(g, "%sbelow.labels %" PRId64 "\n", text, g->num_classes);
+	return text;
+}
+
+/* Behind other properties: what the numbers of inputs, which are called SCOPE..., are below. */
+static const char *inputs_meta(struct graph *g, const char *text, const char *scope)
+{
 	for (int i = 0; i < g->num_values; i++) {
 		const struct value *v = g->values[i];
 		char name[64];
@@ -292,7 +302,7 @@ static const char *training_meta(const struct settings *s, struct graph *g)
 		if (v->kind != TENSOR_INPUT || !dtype_is_int(v->dtype))
 			continue;
 		rows = rows_of(g, v);
-		rduc_symbol_name(name, v->name);
+		rduc_symbol_name(name, graph_format(g, "%s%s", scope, v->name));
 		if (rows && !strpbrk(name, " \n"))
 			text = graph_format(g, "%sbelow.%s %" PRId64 "\n", text, name, rows);
 	}
@@ -301,22 +311,40 @@ static const char *training_meta(const struct settings *s, struct graph *g)
 
 /* ---- the passes ---------------------------------------------------------------------- */
 
+/* The passes on any graph. */
+static int simplify(struct run *r, struct graph *g)
+{
+	struct rduc *c = r->c;
+
+	if (prints(c, "import"))
+		graph_print(g, r->log);
+	note_defaults(c, g);
+	progress_say(&c->progress, "simplify");
+	if (graph_simplify(g))
+		return -1;
+	if (prints(c, "simplify"))
+		graph_print(g, r->log);
+	return 0;
+}
+
 /* The passes up to the nests; NULL with a text. */
 static struct module *front(struct run *r, struct graph *g)
 {
 	struct rduc *c = r->c;
 	struct module *m;
 
-	if (prints(c, "import"))
-		graph_print(g, r->log);
-	note_defaults(c, g);
+	for (int i = 0; c->set.train && i < g->num_values; i++)
+		if (g->values[i]->model_state) {
+			graph_error(g,
+				    "state '%s': a model that is trained has none; one of another "
+				    "entry point (--entry) may have",
+				    g->values[i]->name);
+			return NULL;
+		}
 	if (c->set.train)
 		note_difference(c, g, "Dropout", false, "drops nothing here");
-	progress_say(&c->progress, "simplify");
-	if (graph_simplify(g))
+	if (simplify(r, g))
 		return NULL;
-	if (prints(c, "simplify"))
-		graph_print(g, r->log);
 	if (c->set.train) {
 		progress_say(&c->progress, "differentiate");
 		if (graph_differentiate(g, &c->set.training))
@@ -334,13 +362,110 @@ static struct module *front(struct run *r, struct graph *g)
 	return m;
 }
 
+/* ---- further entry points -------------------------------------------------------------- */
+
+/* The shapes of an entry point's inputs: those called NAME/..., without that; NULL: of the first
+ * model's, which are no further one's. */
+static void own_shapes(const struct settings *s, const char *name, struct import_options *to)
+{
+	struct import_shape *own = xcalloc((size_t)s->import.num_shapes + 1, sizeof(*own));
+
+	to->shapes = own;
+	to->num_shapes = 0;
+	for (int i = 0; i < s->import.num_shapes; i++) {
+		struct import_shape shape = s->import.shapes[i];
+		const char *of = NULL;
+
+		for (int k = 0; k < s->num_entries && !of; k++) {
+			size_t n = strlen(s->entries[k].name);
+
+			if (!strncmp(shape.name, s->entries[k].name, n) && shape.name[n] == '/') {
+				of = s->entries[k].name;
+				shape.name += n + 1;
+			}
+		}
+		if (of == name)
+			own[to->num_shapes++] = shape;
+	}
+}
+
+/* What went wrong is said of the entry point and its file. */
+static void blame_entry(struct rduc *c, const struct entry_file *f)
+{
+	char *text = xstrdup(c->error);
+
+	snprintf(c->error, ERROR_SIZE, "entry point %s, %s: %s", f->name, f->path, text);
+	xfree(text);
+}
+
+/* Number i of them joins the module. Its graph; NULL with a text. */
+static struct graph *entry_graph(struct run *r, int i, const struct graph *first, struct module *m)
+{
+	struct rduc *c = r->c;
+	const struct entry_file *f = &c->set.entries[i];
+	struct import_options opt = c->set.import;
+	struct graph *g;
+
+	opt.train_only = opt.freeze = opt.no_decay = (struct name_patterns){ 0 };
+	opt.first = first;
+	own_shapes(&c->set, f->name, &opt);
+	g = graph_import(r->entry[i].data, r->entry[i].size, &opt, c->error, ERROR_SIZE);
+	if (g && (simplify(r, g) || graph_patterns_entry(g, m, f->name))) {
+		graph_free(g);
+		g = NULL;
+	}
+	xfree((void *)opt.shapes);
+	if (!g)
+		blame_entry(c, f);
+	else if (prints(c, "patterns"))
+		module_entry_print(&m->entries[m->num_entries - 1], r->log);
+	return g;
+}
+
+/* Every --state is one of some graph's. */
+static int check_states(struct rduc *c, struct graph *const *g, int num)
+{
+	for (int i = 0; i < c->set.import.num_states; i++) {
+		const struct import_state *s = &c->set.import.states[i];
+		bool found = false;
+
+		for (int k = 0; k < num; k++)
+			for (int v = 0; v < g[k]->num_values; v++)
+				found |= g[k]->values[v]->model_state &&
+					 import_state_output(g[k], s, g[k]->values[v]->name);
+		if (!found) {
+			fail(c, -EINVAL, "--state %s=%s: no model has such an input", s->in,
+			     s->out);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* All of them. g[0] is the first model's graph. */
+static int more_entries(struct run *r, struct graph **g, struct module *m, const char **meta)
+{
+	const struct settings *s = &r->c->set;
+	int num = 1;
+
+	for (; num <= s->num_entries; num++) {
+		g[num] = entry_graph(r, num - 1, g[0], m);
+		if (!g[num])
+			return -1;
+		*meta = inputs_meta(g[num], *meta,
+				    graph_format(g[num], "%s/", s->entries[num - 1].name));
+	}
+	return check_states(r->c, g, num);
+}
+
 static void compile(void *arg)
 {
 	struct run *r = arg;
 	struct rduc *c = r->c;
 	struct rduc_options opt = c->set.opt;
+	struct graph **g = xcalloc((size_t)c->set.num_entries + 1, sizeof(*g));
+	struct import_options import = c->set.import;
 	struct module *m = NULL;
-	struct graph *g;
 
 	opt.chip = &r->chip;
 	opt.model = r->name;
@@ -356,19 +481,24 @@ static void compile(void *arg)
 	opt.note = remark;
 	opt.note_arg = c;
 	r->ret = -EINVAL;
-	g = graph_import(r->model, r->size, &c->set.import, c->error, ERROR_SIZE);
-	if (g)
-		m = front(r, g);
-	if (m && c->set.train)
-		opt.meta = training_meta(&c->set, g);
-	if (m && !rduc_backend(m, &opt, NULL, c->error, ERROR_SIZE))
+	own_shapes(&c->set, NULL, &import);
+	g[0] = graph_import(r->model, r->size, &import, c->error, ERROR_SIZE);
+	if (g[0])
+		m = front(r, g[0]);
+	if (m)
+		opt.meta = inputs_meta(g[0], c->set.train ? training_meta(&c->set, g[0]) : "", "");
+	if (m && !more_entries(r, g, m, &opt.meta) &&
+	    !rduc_backend(m, &opt, NULL, c->error, ERROR_SIZE))
 		r->ret = 0;
 	if (!r->ret && c->set.train && c->out[RDUC_PARAMETERS].f)
-		graph_print_parameters(g, c->out[RDUC_PARAMETERS].f);
+		graph_print_parameters(g[0], c->out[RDUC_PARAMETERS].f);
 	if (r->ret)
 		diagnose_error(c);
 	module_free(m);
-	graph_free(g);
+	for (int i = 0; i <= c->set.num_entries; i++)
+		graph_free(g[i]);
+	xfree((void *)import.shapes);
+	xfree(g);
 }
 
 /* Texts to write into; no pass allocates for them. */
@@ -446,6 +576,24 @@ static int run(struct rduc *c, struct run *r)
 	return ret;
 }
 
+/* The files of further entry points. */
+static int read_entries(struct rduc *c, struct run *r)
+{
+	const struct settings *s = &c->set;
+	char why[4096];
+
+	r->entry = calloc((size_t)s->num_entries + 1, sizeof(*r->entry));
+	if (!r->entry)
+		return fail(c, -ENOMEM, "out of memory");
+	for (int i = 0; i < s->num_entries; i++) {
+		r->entry[i].data =
+			read_whole_file(s->entries[i].path, &r->entry[i].size, why, sizeof(why));
+		if (!r->entry[i].data)
+			return fail(c, -EIO, "--entry %s: %s", s->entries[i].name, why);
+	}
+	return 0;
+}
+
 /* Of a file, or of bytes (path NULL). */
 static int start(struct rduc *c, const char *path, const void *model, size_t size)
 {
@@ -469,7 +617,12 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	}
 	if (!s->decay_given)
 		s->training.weight_decay = s->training.optimizer == OPT_ADAMW ? 0.01f : 0;
-	ret = run(c, &r);
+	ret = read_entries(c, &r);
+	if (!ret)
+		ret = run(c, &r);
+	for (int i = 0; r.entry && i < s->num_entries; i++)
+		free(r.entry[i].data);
+	free(r.entry);
 	free(file);
 	return ret;
 }

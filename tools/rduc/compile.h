@@ -20,8 +20,13 @@ struct settings {
 	struct train_options training;
 	bool train, decay_given;
 	size_t memory;
+	int num_entries;
+	struct entry_file {
+		char *name, *path;
+	} * entries;
 	/* What import points to. */
 	struct import_shape *shapes;
+	struct import_state *states;
 	char **freeze, **train_only, **no_decay;
 };
 

@@ -37,6 +37,8 @@ struct value {
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
+	bool initializer; /* of the file, not the contents of an attribute */
+	bool model_state; /* a STATE that was an input, not one of the optimizer's */
 	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
 	bool wanted; /* graph_mark: a live node reads it, or it is a root */
@@ -125,6 +127,7 @@ struct lower {
 	struct module_entry *entry;
 	struct graph *graph;
 	const char *prefix; /* of temporary tensors' names */
+	const char *scope; /* of the names of inputs, outputs and constants; "": the model's own */
 	int loop; /* of the entry, that nests are made for; 0: none */
 };
 
@@ -151,6 +154,7 @@ struct op {
 	const struct map *map;
 	bool optional_first; /* a node need not name its first output */
 	bool internal; /* not an ONNX operator: made by passes */
+	bool in_place; /* out[0] may lie over in[0], of which the rest stays as it is */
 	bool missing; /* named in a file, and nothing that is known here */
 	/* Fold constants on the host (integers the fabric would not compute). */
 	int (*fold)(struct graph *g, struct node *n);
@@ -159,6 +163,7 @@ struct op {
 struct graph_output {
 	char *name;
 	struct value *value;
+	struct value *state; /* what it is the next value of; NULL: it is a result */
 };
 
 struct arena_block;
@@ -356,6 +361,12 @@ struct import_shape {
 	int64_t dim[RDU_MAX_DIMS];
 };
 
+/* An input that is kept from run to run, and the output that takes its place. A '*' in both stands
+ * for the same text. */
+struct import_state {
+	const char *in, *out;
+};
+
 /* Names of weights: as they are, or fnmatch(3) patterns. */
 struct name_patterns {
 	int num;
@@ -368,6 +379,9 @@ struct import_options {
 	int64_t batch; /* of symbolic first dimensions; 0: not given */
 	int num_shapes;
 	const struct import_shape *shapes;
+	int num_states;
+	const struct import_state *states;
+	const struct graph *first; /* whose weights these are; NULL: this is the first graph */
 };
 
 /* import.c. NULL with a text in error. */
@@ -409,13 +423,27 @@ struct node *grad_node(struct graph *g, struct node *n, const char *op);
 /* It is complete: what it makes is v's gradient. 0, or -1. */
 int grad_finish(struct graph *g, struct node *m, struct value *v);
 
+/* import.c: does the input's name fit, and which output is it then that takes its place? NULL */
+char *import_state_output(struct graph *g, const struct import_state *s, const char *in);
+
 /* patterns.c: entry points forward and, if differentiated, train_step, evaluate and, if
  * steps are of several batches, accumulate_step. */
 struct module *graph_patterns(struct graph *g);
+/* One more entry point, of a graph that was imported with the first one in its options: weights and
+ * states are the module's, by name, and must be equal; inputs, outputs and constants are called
+ * NAME/... 0, or -1 with a text. */
+int graph_patterns_entry(struct graph *g, struct module *m, const char *name);
 int graph_lower_node(struct lower *l, struct node *n);
 
 /* Helpers of operators' patterns (patterns.c). */
 struct tensor *lower_value(struct lower *l, struct value *v);
+/* The same elements as tensor t has, in another shape. */
+struct tensor *lower_view_of(struct lower *l, struct tensor *t, int ndim, const int64_t *dim);
+/* states.c: nodes that change some places of a state are to do so in place. Before nodes are
+ * lowered. */
+void lower_states_in_place(struct lower *l);
+/* The nests, last of all, that store the states' next values. */
+int lower_next_states(struct lower *l);
 struct tensor *lower_temp(struct lower *l, struct node *n, const char *what, enum rdu_dtype dtype,
 			  int ndim, const int64_t *dim);
 /* v seen under another shape: a view tensor. */

@@ -143,6 +143,69 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 	return 0;
 }
 
+char *import_state_output(struct graph *g, const struct import_state *s, const char *in)
+{
+	const char *star = strchr(s->in, '*'), *to = strchr(s->out, '*');
+	size_t before = star ? (size_t)(star - s->in) : 0, behind = star ? strlen(star + 1) : 0;
+	size_t length = strlen(in);
+
+	if (!star)
+		return strcmp(s->in, in) ? NULL : graph_strdup(g, s->out);
+	if (length < before + behind || strncmp(in, s->in, before) ||
+	    strcmp(in + length - behind, star + 1))
+		return NULL;
+	return graph_format(g, "%.*s%.*s%s", (int)(to - s->out), s->out,
+			    (int)(length - before - behind), in + before, to + 1);
+}
+
+static char *state_output(struct graph *g, const struct import_options *opt, const char *in)
+{
+	char *out = NULL;
+
+	for (int i = 0; i < opt->num_states && !out; i++)
+		out = import_state_output(g, &opt->states[i], in);
+	return out;
+}
+
+/* An input becomes a state. What it is at first is in the file, else it is zeros. */
+static int import_state(struct graph *g, struct value *v, const struct value *initial)
+{
+	v->kind = TENSOR_STATE;
+	v->model_state = true;
+	v->constant = v->trainable = false;
+	if (initial->data && (initial->dtype != v->dtype || !value_same_shape(initial, v)))
+		return graph_error(g, "state '%s' is %s%s, but starts as %s%s", v->name,
+				   dtype_name(v->dtype), value_shape_text(g, v),
+				   dtype_name(initial->dtype), value_shape_text(g, initial));
+	return 0;
+}
+
+/* Which output each state is after a run. */
+static int find_next_states(struct graph *g, const struct import_options *opt)
+{
+	for (int i = 0; i < g->num_values; i++) {
+		struct value *v = g->values[i];
+		struct graph_output *to = NULL;
+		const char *name;
+
+		if (v->kind != TENSOR_STATE)
+			continue;
+		name = state_output(g, opt, v->name);
+		for (int k = 0; k < g->num_outputs && !to; k++)
+			if (!strcmp(g->outputs[k].name, name))
+				to = &g->outputs[k];
+		if (!to)
+			return graph_error(g, "state '%s': the model has no output '%s'", v->name,
+					   name);
+		if (to->state)
+			return graph_error(
+				g, "output '%s' is the next value of two states: '%s', '%s'", name,
+				to->state->name, v->name);
+		to->state = v;
+	}
+	return 0;
+}
+
 /* A default that may be another at run time, if the command line says so. */
 static bool keeps_default(struct graph *g, struct value *v, const Onnx__ModelProto *m,
 			  const struct import_options *opt)
@@ -166,13 +229,16 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ModelP
 	const char *name = clean(g, vi->name);
 	const Onnx__TypeProto__Tensor *type;
 	struct value **slot = find(names, name), *v = *slot;
-	bool initial = v && v->kind == TENSOR_WEIGHT;
+	bool initial = v && v->kind == TENSOR_WEIGHT, state = state_output(g, opt, name);
+	struct value first = { 0 };
 	int elem;
 
 	if (!*name || (v && !initial))
 		return graph_error(g, "input '%s' is %s", name,
 				   *name ? "defined twice" : "nameless");
-	if (initial && keeps_default(g, v, m, opt))
+	if (initial && state)
+		first = *v;
+	else if (initial && keeps_default(g, v, m, opt))
 		return 0;
 	if (!v)
 		*slot = v = graph_value(g, name);
@@ -195,7 +261,7 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ModelP
 	if (value_count(v) < 0)
 		return graph_error(g, "input '%s' has too many elements", name);
 	v->unknown = false;
-	return 0;
+	return state ? import_state(g, v, &first) : 0;
 }
 
 /* What the file says of values that nodes make. */
@@ -601,6 +667,7 @@ static int import_initializer(struct graph *g, struct names *names, struct value
 	if (!v)
 		return -1;
 	v->name = graph_strdup(g, name);
+	v->initializer = true;
 	return 0;
 }
 
@@ -673,7 +740,7 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 	for (int i = 0; i < opt->num_shapes; i++) {
 		struct value *v = *find(&names, opt->shapes[i].name);
 
-		if (!v || v->kind != TENSOR_INPUT)
+		if (!v || (v->kind != TENSOR_INPUT && v->kind != TENSOR_STATE))
 			return graph_error(g, "--shape %s: the model has no such input",
 					   opt->shapes[i].name);
 	}
@@ -698,7 +765,9 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		g->outputs[g->num_outputs++].value = v;
 	}
 	/* What is refused already need not be judged. */
-	return g->num_reasons ? 0 : graph_parameters(g, opt);
+	if (g->num_reasons)
+		return 0;
+	return find_next_states(g, opt) || graph_parameters(g, opt) ? -1 : 0;
 }
 
 struct graph *graph_import(const void *onnx, size_t size, const struct import_options *opt,

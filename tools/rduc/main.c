@@ -32,6 +32,10 @@ static const char usage[] =
 	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
 	"  --shape NAME=D,D,... shape of an input\n"
 	"  --batch N            first dimension of inputs that leave it open\n"
+	"  --state IN=OUT,...   inputs that are kept from run to run, and the outputs that take\n"
+	"                       their places; a * in both names stands for the same text\n"
+	"  --entry NAME=FILE.onnx  one more entry point, with the same weights; its inputs and\n"
+	"                       outputs are called NAME/... (also for --shape)\n"
 	"  --train              also make the entry point train_step, with\n"
 	"    --loss softmax_cross_entropy|mse|binary_cross_entropy|\n"
 	"           binary_cross_entropy_with_logits|graph (softmax_cross_entropy)\n"
@@ -71,6 +75,8 @@ static const struct option options[] = {
 	{ "precision", VALUE },
 	{ "shape", VALUE },
 	{ "batch", VALUE },
+	{ "state", VALUE },
+	{ "entry", VALUE },
 	{ "train", no_argument, NULL, OPT_TRAIN },
 	{ "loss", VALUE },
 	{ "optimizer", VALUE },
@@ -107,10 +113,14 @@ static const struct output {
 		{ RDUC_PROGRAM, "-o", NULL } };
 #define NUM_OUTPUTS (sizeof(outputs) / sizeof(outputs[0]))
 
+#define MAX_ENTRIES RDU_MAX_ENTRIES /* of a program */
+
 struct arguments {
 	struct rduc *compiler;
 	const char *in, *weights, *chip;
 	const char *path[RDUC_OUTPUTS]; /* what is to be written where */
+	const char *entry[MAX_ENTRIES]; /* files of further entry points */
+	int num_entries;
 	bool train, quiet, prints;
 	enum display_when progress;
 	FILE *summary; /* NULL: nothing is said */
@@ -167,7 +177,11 @@ static int option(struct arguments *a, int c, int index, char *arg)
 			a->chip = arg;
 		if (!strcmp(options[index].name, "print-after"))
 			a->prints = true;
-		return set(a, options[index].name, arg);
+		if (set(a, options[index].name, arg))
+			return -1;
+		if (!strcmp(options[index].name, "entry") && a->num_entries < MAX_ENTRIES)
+			a->entry[a->num_entries++] = strchr(arg, '=') + 1;
+		return 0;
 	}
 	return -1;
 }
@@ -238,12 +252,16 @@ static int compile(struct arguments *a)
 
 static int check_files(const struct arguments *a)
 {
-	struct lr_outfile_use use[2 + NUM_OUTPUTS] = { { NULL, a->in }, { NULL, a->weights } };
+	struct lr_outfile_use use[2 + NUM_OUTPUTS + MAX_ENTRIES] = { { NULL, a->in },
+								     { NULL, a->weights } };
+	size_t num = 2 + NUM_OUTPUTS;
 	static char text[2 * PATH_MAX + 100];
 
 	for (size_t i = 0; i < NUM_OUTPUTS; i++)
 		use[2 + i] = (struct lr_outfile_use){ outputs[i].option, a->path[outputs[i].what] };
-	if (!lr_outfile_check_all(use, sizeof(use) / sizeof(use[0]), text, sizeof(text)))
+	for (int i = 0; i < a->num_entries; i++)
+		use[num++].path = a->entry[i];
+	if (!lr_outfile_check_all(use, num, text, sizeof(text)))
 		return 0;
 	fprintf(stderr, "rduc: %s\n", text);
 	return -1;

@@ -31,7 +31,7 @@ enum tensor_kind {
 	TENSOR_INPUT, /* bound at run time */
 	TENSOR_OUTPUT, /* result of an entry point */
 	TENSOR_WEIGHT, /* ONNX initializer that training may change, or a constant */
-	TENSOR_STATE, /* optimizer state, step count; starts from data or zero */
+	TENSOR_STATE, /* kept from run to run: the optimizer's, or the model's; starts from data or zero */
 	TENSOR_TEMP, /* everything between */
 };
 
@@ -58,6 +58,7 @@ struct tensor {
 	 * row-major. NULL: own storage. */
 	struct tensor *row_of;
 	int64_t row;
+	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */

@@ -131,6 +131,67 @@ static int shape(const struct setting *o)
 	return 0;
 }
 
+/* IN=OUT,...: a '*' in both, or in none. */
+static int states(const struct setting *o)
+{
+	struct import_options *im = &o->s->import;
+
+	for (const char *s = o->value; *s; s += strspn(s, ",")) {
+		size_t n = strcspn(s, ","), in = strcspn(s, "=");
+		struct import_state *more, *last;
+
+		if (!in || in + 1 >= n)
+			return wrong(o, "--state takes IN=OUT,..., not '%s'", o->value);
+		more = realloc(o->s->states, ((size_t)im->num_states + 1) * sizeof(*more));
+		if (!more)
+			return no_memory(o);
+		im->states = o->s->states = more;
+		last = &more[im->num_states++];
+		*last = (struct import_state){ strndup(s, in), strndup(s + in + 1, n - in - 1) };
+		if (!last->in || !last->out)
+			return no_memory(o);
+		if (!strchr(last->in, '*') != !strchr(last->out, '*') ||
+		    strchr(last->in, '*') != strrchr(last->in, '*') ||
+		    strchr(last->out, '*') != strrchr(last->out, '*'))
+			return wrong(o, "--state %s=%s: both names have one '*', or none has",
+				     last->in, last->out);
+		s += n;
+	}
+	return 0;
+}
+
+/* NAME=FILE: an entry point of another model. */
+static int entry(const struct setting *o)
+{
+	static const char *const taken[] = { "forward", "train_step", "evaluate",
+					     "accumulate_step" };
+	struct settings *s = o->s;
+	size_t n = strcspn(o->value, "="), good;
+	struct entry_file *more, *last;
+
+	good = strspn(o->value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-");
+	if (!n || good != n || n >= sizeof(((struct module_entry *)0)->name) || !o->value[n] ||
+	    !o->value[n + 1])
+		return wrong(o,
+			     "--entry takes NAME=FILE, a name of up to %zu letters, digits, _ and "
+			     "-, not '%s'",
+			     sizeof(((struct module_entry *)0)->name) - 1, o->value);
+	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
+		if (strlen(taken[i]) == n && !strncmp(taken[i], o->value, n))
+			return wrong(o, "--entry %s: the first model's entry points are called so",
+				     taken[i]);
+	for (int i = 0; i < s->num_entries; i++)
+		if (strlen(s->entries[i].name) == n && !strncmp(s->entries[i].name, o->value, n))
+			return wrong(o, "--entry %s is given twice", s->entries[i].name);
+	more = realloc(s->entries, ((size_t)s->num_entries + 1) * sizeof(*more));
+	if (!more)
+		return no_memory(o);
+	s->entries = more;
+	last = &more[s->num_entries++];
+	*last = (struct entry_file){ strndup(o->value, n), strdup(o->value + n + 1) };
+	return last->name && last->path ? 0 : no_memory(o);
+}
+
 /* Patterns with commas between them. */
 static int patterns(const struct setting *o, char ***list, struct name_patterns *p)
 {
@@ -221,10 +282,9 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 	const struct {
 		const char *name;
 		int (*set)(const struct setting *o);
-	} calls[] = {
-		{ "optimize", level }, { "tiles", set_tiles }, { "memory", set_memory },
-		{ "shape", shape },    { "loss", set_loss },   { "weight-decay", set_decay }
-	};
+	} calls[] = { { "optimize", level }, { "tiles", set_tiles }, { "memory", set_memory },
+		      { "shape", shape },    { "loss", set_loss },   { "weight-decay", set_decay },
+		      { "state", states },   { "entry", entry } };
 	const struct {
 		const char *name;
 		char **to;
@@ -301,6 +361,16 @@ void settings_free(struct settings *s)
 	for (int i = 0; i < s->import.num_shapes; i++)
 		free((char *)s->shapes[i].name);
 	free(s->shapes);
+	for (int i = 0; i < s->import.num_states; i++) {
+		free((char *)s->states[i].in);
+		free((char *)s->states[i].out);
+	}
+	free(s->states);
+	for (int i = 0; i < s->num_entries; i++) {
+		free(s->entries[i].name);
+		free(s->entries[i].path);
+	}
+	free(s->entries);
 	free_list(s->freeze, s->import.freeze.num);
 	free_list(s->train_only, s->import.train_only.num);
 	free_list(s->no_decay, s->import.no_decay.num);

@@ -405,6 +405,7 @@ static void take_contents(struct graph *g, struct node *n)
 		v->ndim = n->in[0]->ndim;
 		memcpy(v->dim, n->in[0]->dim, sizeof(v->dim));
 		v->data = n->in[0]->data;
+		v->initializer = true;
 		v->producer = NULL;
 	} else if (strcmp(n->op->name, "Constant")) {
 		return;
@@ -449,6 +450,18 @@ static void settle_nodes(struct graph *g)
 	g->num_nodes = kept;
 }
 
+/* What is a named tensor in the first graph of a program is none that may be folded here. */
+static void share_parameters(struct graph *g, const struct graph *first)
+{
+	for (int i = 0; i < g->num_values; i++) {
+		struct value *v = g->values[i];
+		const struct value *w = v->why ? graph_find((struct graph *)first, v->name) : NULL;
+
+		if (w && w->kind == TENSOR_WEIGHT && w->data && !w->constant)
+			v->constant = false;
+	}
+}
+
 int graph_parameters(struct graph *g, const struct import_options *opt)
 {
 	for (int i = 0; i < g->num_nodes; i++)
@@ -471,13 +484,15 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 		if (!v->constant || dtype_is_int(v->dtype))
 			continue;
 		v->trainable = judge(v, v->producer != NULL, &v->why);
-		if (v->trainable || (!v->producer && value_count(v) > 1))
+		if (v->trainable || (v->initializer && value_count(v) > 1))
 			v->constant = v->roles & ROLE_STATIC;
 	}
 	if (ask_user(g, opt))
 		return -1;
 	for (int i = 0; i < g->num_values; i++)
 		g->values[i]->constant &= !g->values[i]->trainable;
+	if (opt->first)
+		share_parameters(g, opt->first);
 	settle_nodes(g);
 	return 0;
 }

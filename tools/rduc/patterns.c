@@ -10,25 +10,43 @@
 #include "graph.h"
 #include "mem.h"
 
+/* Weights and states are the same in all entry points: they have no name but their own. */
+static bool is_shared(const struct value *v)
+{
+	return (v->kind == TENSOR_WEIGHT && !v->constant) || v->kind == TENSOR_STATE;
+}
+
+static void symbol_of(char symbol[64], const char *scope, const char *name)
+{
+	char full[1024];
+
+	snprintf(full, sizeof(full), "%s%s", scope, name);
+	rduc_symbol_name(symbol, full);
+}
+
 static struct tensor *tensor_of(struct lower *l, const char *name, enum tensor_kind kind,
 				enum rdu_dtype dtype, int ndim, const int64_t *dim)
 {
-	char full[1024], symbol[64];
+	char symbol[64];
 
-	if (kind == TENSOR_TEMP)
-		snprintf(full, sizeof(full), "%s%s", l->prefix, name);
-	else
-		snprintf(full, sizeof(full), "%s", name);
-	rduc_symbol_name(symbol, full);
+	symbol_of(symbol, kind == TENSOR_TEMP ? l->prefix : l->scope, name);
 	return module_tensor(l->module, symbol, kind, dtype, ndim, dim);
 }
 
 struct tensor *lower_value(struct lower *l, struct value *v)
 {
+	char symbol[64];
+
 	v = value_resolve(v);
 	if (v->tensor)
 		return v->tensor;
-	v->tensor = tensor_of(l, v->name, v->kind, v->dtype, v->ndim, v->dim);
+	if (is_shared(v)) {
+		symbol_of(symbol, "", v->name);
+		v->tensor = module_tensor(l->module, symbol, v->kind, v->dtype, v->ndim, v->dim);
+	} else {
+		v->tensor = tensor_of(l, v->name, v->kind, v->dtype, v->ndim, v->dim);
+	}
+	v->tensor->model_state = v->model_state;
 	v->tensor->constant = v->constant && v->kind == TENSOR_WEIGHT;
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
@@ -50,10 +68,10 @@ struct tensor *lower_temp(struct lower *l, struct node *n, const char *what, enu
 	return tensor_of(l, name, TENSOR_TEMP, dtype, ndim, dim);
 }
 
-static struct tensor *view(struct lower *l, const char *name, struct value *v, int ndim,
+static struct tensor *view(struct lower *l, const char *name, struct tensor *base, int ndim,
 			   const int64_t *dim)
 {
-	struct tensor *base = lower_value(l, v), *t;
+	struct tensor *t;
 
 	if (base->ndim == ndim && !memcmp(base->dim, dim, ndim * sizeof(*dim)))
 		return base;
@@ -69,7 +87,15 @@ struct tensor *lower_view(struct lower *l, struct value *v, int ndim, const int6
 	char name[300];
 
 	snprintf(name, sizeof(name), "%.250s.view%d", v->name, l->module->num_tensors);
-	return view(l, name, v, ndim, dim);
+	return view(l, name, lower_value(l, v), ndim, dim);
+}
+
+struct tensor *lower_view_of(struct lower *l, struct tensor *t, int ndim, const int64_t *dim)
+{
+	char name[300];
+
+	snprintf(name, sizeof(name), "%.63s.view%d", t->name, l->module->num_tensors);
+	return view(l, name, t, ndim, dim);
 }
 
 struct nest *lower_nest(struct lower *l, struct node *n, const char *what)
@@ -327,7 +353,7 @@ int graph_lower_node(struct lower *l, struct node *n)
 	if (n->op->view) {
 		struct value *v = n->out[0];
 
-		v->tensor = view(l, v->name, n->in[0], v->ndim, v->dim);
+		v->tensor = view(l, v->name, lower_value(l, n->in[0]), v->ndim, v->dim);
 		return 0;
 	}
 	if (!n->op->pattern)
@@ -370,19 +396,23 @@ static int idle_nest(struct lower *l)
 /* A result of an entry point; of several entry points that have it, one and the same. */
 static struct tensor *output_of(struct lower *l, const char *name, const struct value *v)
 {
+	char symbol[64];
+
+	symbol_of(symbol, l->scope, name);
 	for (int i = 0; i < l->module->num_tensors; i++) {
 		struct tensor *t = l->module->tensors[i];
 
-		if (t->kind == TENSOR_OUTPUT && !strcmp(t->name, name))
+		if (t->kind == TENSOR_OUTPUT && !strcmp(t->name, symbol))
 			return t;
 	}
 	return tensor_of(l, name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
 }
 
+/* scope: of the names of inputs, outputs and constants. */
 static int lower_entry(struct graph *g, struct module *m, const char *name, const char *prefix,
-		       struct value *const *roots, int num_roots, bool forward)
+		       const char *scope, struct value *const *roots, int num_roots, bool forward)
 {
-	struct lower l = { m, module_entry(m, name), g, prefix, 0 };
+	struct lower l = { m, module_entry(m, name), g, prefix, scope, 0 };
 	struct graph_output **copies = graph_alloc(g, (g->num_outputs + 1) * sizeof(*copies));
 	int num_copies = 0;
 
@@ -390,11 +420,15 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 		if (g->values[i]->kind == TENSOR_TEMP || g->values[i]->kind == TENSOR_OUTPUT)
 			g->values[i]->tensor = NULL;
 	graph_mark(g, roots, num_roots);
+	if (forward)
+		lower_states_in_place(&l);
 	for (int i = 0; forward && i < g->num_outputs; i++) {
 		struct graph_output *o = &g->outputs[i];
 		struct value *v = o->value;
 		bool taken = !v->producer || v->producer->op->view || v->tensor;
 
+		if (o->state)
+			continue;
 		if (taken)
 			copies[num_copies++] = o;
 		/* A folded constant gives its name to the output it is copied to. */
@@ -414,6 +448,8 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	for (int i = 0; i < num_copies; i++)
 		if (copy_output(&l, copies[i]))
 			return -1;
+	if (forward && lower_next_states(&l))
+		return -1;
 	if (!l.entry->num_nests && idle_nest(&l))
 		return -1;
 	/* Inputs nothing reads keep their place in the interface. */
@@ -469,27 +505,29 @@ struct module *graph_patterns(struct graph *g)
 		g->values[i]->tensor = NULL;
 	for (int i = 0; i < g->num_outputs; i++)
 		roots[num++] = g->outputs[i].value;
-	if (lower_entry(g, m, "forward", "", roots, num, true))
+	if (lower_entry(g, m, "forward", "", "", roots, num, true))
 		goto fail;
 	if (g->loss) {
 		num = 0;
 		roots[num++] = g->loss;
 		for (int i = 0; i < g->num_updates; i++)
 			roots[num++] = g->updates[i];
-		if (lower_entry(g, m, "train_step", "train/", roots, num, false) ||
-		    lower_entry(g, m, "evaluate", "evaluate/", roots, 1, false))
+		if (lower_entry(g, m, "train_step", "train/", "", roots, num, false) ||
+		    lower_entry(g, m, "evaluate", "evaluate/", "", roots, 1, false))
 			goto fail;
 		for (num = 0; num < g->num_accumulations; num++)
 			roots[num + 1] = g->accumulations[num];
 		if (num &&
-		    lower_entry(g, m, "accumulate_step", "accumulate/", roots, num + 1, false))
+		    lower_entry(g, m, "accumulate_step", "accumulate/", "", roots, num + 1, false))
 			goto fail;
 	}
 	/* Inputs nothing reads keep their place in the interface. */
 	for (int i = 0; i < g->num_values; i++)
 		if (g->values[i]->kind == TENSOR_INPUT)
-			lower_value(&(struct lower){ .graph = g, .module = m, .prefix = "" },
-				    g->values[i]);
+			lower_value(
+				&(struct lower){
+					.graph = g, .module = m, .prefix = "", .scope = "" },
+				g->values[i]);
 	if (module_split_sums(m, error, sizeof(error))) {
 		graph_error(g, "%s", error);
 		goto fail;
@@ -501,4 +539,72 @@ struct module *graph_patterns(struct graph *g)
 fail:
 	module_free(m);
 	return NULL;
+}
+
+/* ---- one more entry point ------------------------------------------------------------- */
+
+static struct tensor *find_shared(const struct module *m, const struct value *v)
+{
+	char symbol[64];
+
+	symbol_of(symbol, "", v->name);
+	for (int i = 0; i < m->num_tensors; i++)
+		if (m->tensors[i]->kind == v->kind && !m->tensors[i]->constant &&
+		    !strcmp(m->tensors[i]->name, symbol))
+			return m->tensors[i];
+	return NULL;
+}
+
+/* A weight or state of the graph is one of the module's. */
+static int share(struct graph *g, const struct module *m, struct value *v)
+{
+	const char *kind = v->kind == TENSOR_WEIGHT ? "weight" : "state";
+	struct tensor *t = find_shared(m, v);
+	size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
+	struct value other;
+
+	if (!t && v->kind == TENSOR_STATE)
+		return 0; /* this entry point is the first that has it */
+	if (!t)
+		return graph_error(g, "weight '%s' is not in the first model", v->name);
+	other = (struct value){ .dtype = t->dtype, .ndim = t->ndim };
+	memcpy(other.dim, t->dim, sizeof(other.dim));
+	if (t->dtype != v->dtype || !value_same_shape(&other, v))
+		return graph_error(g, "%s '%s' is %s%s, but %s%s in an entry point before", kind,
+				   v->name, dtype_name(v->dtype), value_shape_text(g, v),
+				   dtype_name(t->dtype), value_shape_text(g, &other));
+	if (!t->data != !v->data || (v->data && memcmp(t->data, v->data, bytes)))
+		return graph_error(g, "%s '%s' has other values in an entry point before", kind,
+				   v->name);
+	v->tensor = t;
+	return 0;
+}
+
+static int share_all(struct graph *g, const struct module *m)
+{
+	for (int i = 0; i < g->num_values; i++) {
+		struct value *v = g->values[i];
+
+		v->tensor = NULL;
+		if (v->wanted && is_shared(v) && share(g, m, v))
+			graph_collect(g, v->kind == TENSOR_WEIGHT ? "weight" : "state", v->name,
+				      NULL);
+	}
+	return graph_report(g);
+}
+
+int graph_patterns_entry(struct graph *g, struct module *m, const char *name)
+{
+	struct value **roots = graph_alloc(g, (g->num_outputs + 1) * sizeof(*roots));
+	const char *scope = graph_format(g, "%s/", name);
+	char error[400];
+
+	for (int i = 0; i < g->num_outputs; i++)
+		roots[i] = g->outputs[i].value;
+	graph_mark(g, roots, g->num_outputs);
+	if (share_all(g, m) || lower_entry(g, m, name, scope, scope, roots, g->num_outputs, true))
+		return -1;
+	if (module_split_sums(m, error, sizeof(error)))
+		return graph_error(g, "%s", error);
+	return check_constants(g, &m->entries[m->num_entries - 1]);
 }

@@ -152,12 +152,15 @@ static int scatter_direct(struct lower *l, struct node *n, bool add)
 {
 	struct value *x = n->in[0], *rows = n->in[2];
 	struct tensor *out = lower_value(l, n->out[0]);
-	struct nest *nest = lower_copy(l, n, x, out);
+	struct nest *nest;
 	int i, r;
 
-	access_identity(&nest->in[0]);
-	if (lower_done(l, n, nest))
-		return -1;
+	if (tensor_whole(out) != tensor_whole(lower_value(l, x))) { /* else it is in place */
+		nest = lower_copy(l, n, x, out);
+		access_identity(&nest->in[0]);
+		if (lower_done(l, n, nest))
+			return -1;
+	}
 	nest = lower_nest(l, n, "rows");
 	i = nest_dim(nest, "i", rows->dim[0], false);
 	r = nest_dim(nest, "j", rows->dim[1], false);
@@ -465,6 +468,7 @@ const struct op ops_scatter[] = {
 	  .max_in = 3,
 	  .max_out = 1,
 	  .internal = true,
+	  .in_place = true,
 	  .infer = scatter_rows_infer,
 	  .gradient = scatter_rows_gradient,
 	  .pattern = scatter_pattern },

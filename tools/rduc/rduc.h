@@ -85,6 +85,10 @@ const char *rduc_version(void);
  *          precision       bf16 or fp32: of contractions (bf16, where the chip has an array)
  *          shape           NAME=D,D,...: shape of an input; may be set for several
  *          batch           first dimension of inputs that leave it open
+ *          state           IN=OUT,...: inputs that are kept from run to run, and the outputs that
+ *                          take their places; a '*' in both names stands for the same text
+ *          entry           NAME=FILE: one more entry point, from another ONNX file with weights of
+ *                          the same names and values; may be set for several
  *          train           1: also make the entry points train_step and evaluate (0)
  *          loss            softmax_cross_entropy (default), mse, binary_cross_entropy,
  *                          binary_cross_entropy_with_logits, or graph: the model's own output

@@ -33,7 +33,7 @@ static int fold_nests(struct graph *g, struct node *n)
 {
 	struct module *m = module_new("fold");
 	struct module_entry *e = module_entry(m, "fold");
-	struct lower l = { m, e, g, "fold/", 0 };
+	struct lower l = { m, e, g, "fold/", "fold/", 0 };
 	struct tensor *out = NULL;
 	void **data = NULL;
 	int ret, why;
@@ -243,6 +243,21 @@ static int check_declared(struct graph *g, const struct node *n)
 	return 0;
 }
 
+/* A state's next value is of its type and shape. */
+static int check_states(struct graph *g)
+{
+	for (int i = 0; i < g->num_outputs; i++) {
+		const struct value *v = g->outputs[i].value, *s = g->outputs[i].state;
+
+		if (s && (v->dtype != s->dtype || !value_same_shape(v, s)))
+			return graph_error(g, "state '%s' is %s%s, its next value '%s' is %s%s",
+					   s->name, dtype_name(s->dtype), value_shape_text(g, s),
+					   g->outputs[i].name, dtype_name(v->dtype),
+					   value_shape_text(g, v));
+	}
+	return 0;
+}
+
 int graph_simplify(struct graph *g)
 {
 	struct node **old = g->nodes;
@@ -268,6 +283,8 @@ int graph_simplify(struct graph *g)
 		return -1;
 	for (int i = 0; i < g->num_outputs; i++)
 		g->outputs[i].value = value_resolve(g->outputs[i].value);
+	if (check_states(g))
+		return -1;
 	remove_dead(g);
 	pool_first(g);
 	return 0;
