@@ -106,6 +106,8 @@ void mk_attr_float(Onnx__NodeProto *n, const char *name, float v);
 /* Constant nodes: int64 (ndim 0: a scalar), and a scalar of the model's type. */
 const char *mk_ints(struct mk *m, const char *scope, int ndim, const int64_t *v, int64_t num);
 const char *mk_scalar(struct mk *m, const char *scope, double v);
+const char *mk_int_table(struct mk *m, const char *scope, int ndim, const int64_t *dim,
+			 const int64_t *v);
 /* The graph's output: the value gets this name. */
 void mk_output(struct mk *m, const char *name, const char *value, int ndim, const int64_t *dim);
 
@@ -135,6 +137,39 @@ const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, i
 		    int64_t kernel, int64_t stride, int64_t pad, double gain);
 const char *mk_max_pool(struct mk *m, const char *scope, const char *x, int64_t kernel,
 			int64_t stride, int64_t pad);
+
+/* ---- models that go on where their last run ended (mkmodel_cache.c) --------------- */
+
+/* Attention over a cache of a sequence's places, of which a run fills the next `length`. */
+struct mk_cache {
+	int64_t places, length; /* places 0: there is no cache */
+	const char *position; /* input [1]: the place of the run's first token */
+	const char *at; /* [length]: their places */
+	const char *mask; /* bool [length, places]: a token sees those before it, and itself */
+};
+
+/* The option that asks for it. */
+#define MK_CACHE                                                                              \
+	{                                                                                     \
+		"cache", MK_SIZE, "places of keys and values that runs leave; 0: none", 0, 0, \
+			1 << 20, NULL                                                         \
+	}
+/* Is there room for a run's tokens? 0, or -1 after mk_refuse(). */
+int mk_check_cache(const struct mk *m, int64_t places, int64_t length);
+struct mk_cache mk_cache(struct mk *m, int64_t places, int64_t length);
+/* A cache past_key_values.LAYER.WHAT [batch, heads, places, width] with these rows of the run's
+ * tokens in it, [batch, heads, length, width]: the output present.LAYER.WHAT */
+const char *mk_cached(struct mk *m, const char *scope, const struct mk_cache *c, int64_t layer,
+		      const char *what, const char *rows, int64_t batch, int64_t heads,
+		      int64_t width);
+/* A recurrence's state, [batch, width]: input past.LAYER.WHAT and output present.LAYER.WHAT */
+#define MK_STATE                                                                              \
+	{                                                                                     \
+		"state", MK_FLAG, "recurrences go on where the last run ended", 0, 0, 1, NULL \
+	}
+const char *mk_past(struct mk *m, int64_t layer, const char *what, int64_t batch, int64_t width);
+const char *mk_present(struct mk *m, int64_t layer, const char *what, const char *value,
+		       int64_t batch, int64_t width);
 
 /* More weights than a file holds? Says so. */
 bool mk_too_large(const struct mk *m);

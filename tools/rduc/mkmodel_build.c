@@ -280,6 +280,15 @@ const char *mk_ints(struct mk *m, const char *scope, int ndim, const int64_t *v,
 	return constant(m, scope, t);
 }
 
+const char *mk_int_table(struct mk *m, const char *scope, int ndim, const int64_t *dim,
+			 const int64_t *v)
+{
+	Onnx__TensorProto *t = tensor(m, "", RDU_DT_I64, ndim, dim);
+
+	memcpy(t->raw_data.data, v, t->raw_data.len);
+	return constant(m, scope, t);
+}
+
 const char *mk_scalar(struct mk *m, const char *scope, double v)
 {
 	Onnx__TensorProto *t = tensor(m, "", m->dtype, 0, NULL);

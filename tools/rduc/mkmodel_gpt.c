@@ -18,6 +18,7 @@ struct sizes {
 	int64_t batch, length, width, heads;
 	/* Pixelated butterflies in the place of dense weights; block 0: none. */
 	int64_t block, butterfly, factors, rank;
+	struct mk_cache cache;
 };
 
 static int check_heads(struct mk *m, const struct sizes *s)
@@ -125,9 +126,9 @@ static const char *softmax(struct mk *m, const char *scope, const char *x)
 	return n->output[0];
 }
 
-/* layers: of the whole model, which start residual paths smaller. */
+/* number: of the block; layers: of the whole model, which start residual paths smaller. */
 static const char *attend(struct mk *m, const char *path, const char *scope, const char *x,
-			  const struct sizes *s, const char *mask, int64_t layers)
+			  const struct sizes *s, const char *mask, int64_t number, int64_t layers)
 {
 	int64_t d = s->width, thirds[] = { d, d, d };
 	const char *qkv = product(m, mk_text("%s/c_attn", scope), mk_text("%s.c_attn", path), x, s,
@@ -137,8 +138,15 @@ static const char *attend(struct mk *m, const char *path, const char *scope, con
 	const char *q = split_heads(m, scope, split->output[0], s, false), *y;
 
 	mk_attr_int(split, "axis", 2);
-	k = split_heads(m, scope, k, s, true);
+	k = split_heads(m, scope, k, s, !s->cache.places);
 	v = split_heads(m, scope, v, s, false);
+	if (s->cache.places) {
+		k = mk_cached(m, scope, &s->cache, number, "key", k, s->batch, s->heads,
+			      d / s->heads);
+		k = mk_transpose(m, scope, k, DIMS(0, 1, 3, 2));
+		v = mk_cached(m, scope, &s->cache, number, "value", v, s->batch, s->heads,
+			      d / s->heads);
+	}
 	y = MK_OP(m, scope, "MatMul", q, k);
 	y = MK_OP(m, scope, "Div", y, mk_scalar(m, scope, sqrt((double)(d / s->heads))));
 	y = MK_OP(m, scope, "Where", mask, y, mk_scalar(m, scope, UNSEEN));
@@ -171,7 +179,8 @@ static const char *block(struct mk *m, int64_t number, const char *x, const stru
 	int64_t d = s->width;
 
 	y = mk_layer_norm(m, mk_text("%s/ln_1", scope), mk_text("%s.ln_1", path), x, d);
-	y = attend(m, mk_text("%s.attn", path), mk_text("%s/attn", scope), y, s, mask, layers);
+	y = attend(m, mk_text("%s.attn", path), mk_text("%s/attn", scope), y, s, mask, number,
+		   layers);
 	x = MK_OP(m, scope, "Add", y, x);
 	y = mk_layer_norm(m, mk_text("%s/ln_2", scope), mk_text("%s.ln_2", path), x, d);
 	y = product(m, mk_text("%s/c_fc", mlp), mk_text("%s.mlp.c_fc", path), y, s, d, 4 * d,
@@ -207,19 +216,23 @@ static int make_gpt_block(struct mk *m)
 static int gpt_of(struct mk *m, struct sizes s)
 {
 	int64_t layers = mk_size(m, "layers"), vocab = mk_size(m, "vocab");
+	int64_t cache = mk_size(m, "cache"), length = cache ? cache : s.length;
 	const char *ids, *mask, *words, *places, *x;
 	int64_t *position;
 
-	if (check_heads(m, &s))
+	if (check_heads(m, &s) || mk_check_cache(m, cache, s.length))
 		return -1;
 	ids = mk_input(m, "input_ids", RDU_DT_I64, DIMS(s.batch, s.length));
-	mask = mk_causal_mask(m, "mask", s.length);
+	if (cache)
+		s.cache = mk_cache(m, cache, s.length);
+	mask = cache ? s.cache.mask : mk_causal_mask(m, "mask", s.length);
 	words = weight(m, "wte", DIMS(vocab, s.width), STDDEV);
-	places = weight(m, "wpe", DIMS(s.length, s.width), STDDEV);
+	places = weight(m, "wpe", DIMS(length, s.width), STDDEV);
 	position = xcalloc((size_t)s.length, sizeof(*position));
 	for (int64_t i = 0; i < s.length; i++)
 		position[i] = i;
-	x = MK_OP(m, "wpe", "Gather", places, mk_ints(m, "wpe", 1, position, s.length));
+	x = MK_OP(m, "wpe", "Gather", places,
+		  cache ? s.cache.at : mk_ints(m, "wpe", 1, position, s.length));
 	x = MK_OP(m, "", "Add", MK_OP(m, "wte", "Gather", words, ids), x);
 	for (int64_t i = 0; i < layers; i++)
 		x = block(m, i, x, &s, mask, layers);
@@ -315,13 +328,15 @@ const struct mk_family mk_gpt[] = {
 	  .make = make_gpt,
 	  .option = { SIZES(8, 128, 256, 8),
 		      { "layers", MK_SIZE, "blocks", 4, 1, 256, NULL },
-		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL } } },
+		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL },
+		      MK_CACHE } },
 	{ .name = "pixelfly",
 	  .about = "a gpt with pixelated butterflies for weights: some blocks, and a low rank",
 	  .make = make_pixelfly,
 	  .option = { SIZES(8, 128, 512, 8),
 		      { "layers", MK_SIZE, "blocks", 4, 1, 256, NULL },
 		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL },
+		      MK_CACHE,
 		      { "block", MK_SIZE, "height and width of a block of a weight", 32, 1, 1 << 10,
 			NULL },
 		      { "butterfly", MK_SIZE, "blocks that the mask is drawn in, each way", 16, 2,

@@ -16,7 +16,15 @@
 struct sizes {
 	int64_t batch, length, width, heads, kv_heads, inner;
 	bool ternary; /* products by BitLinear */
+	struct mk_cache cache;
+	bool stateful; /* the recurrence goes on where the last run ended */
 };
+
+/* Places of keys: those of the cache, or the run's own. */
+static int64_t num_keys(const struct sizes *s)
+{
+	return s->cache.places ? s->cache.places : s->length;
+}
 
 /* "model.layers.0.mlp" names weights, "model/layers.0/mlp" nodes: here "layers.0.mlp" both. */
 static const char *weight(struct mk *m, const char *path, int ndim, const int64_t *dim)
@@ -97,21 +105,21 @@ static const char *linear(struct mk *m, const char *path, const char *x, int64_t
 
 /* ---- attention ------------------------------------------------------------------------- */
 
-/* Angles t / 10000^(2i/d) of the two halves of a head, at every place: [T,d] */
+/* Angles t / 10000^(2i/d) of the two halves of a head, at every place of the run: [T,d] */
 static const char *angles(struct mk *m, const char *name, const struct sizes *s,
 			  double (*of)(double))
 {
 	int64_t d = s->width / s->heads;
-	double *v = xcalloc((size_t)(s->length * d), sizeof(*v));
+	double *v = xcalloc((size_t)(num_keys(s) * d), sizeof(*v));
 	const char *table;
 
-	for (int64_t t = 0; t < s->length; t++)
+	for (int64_t t = 0; t < num_keys(s); t++)
 		for (int64_t i = 0; i < d; i++)
 			v[t * d + i] = of((double)t *
 					  pow(10000, -2.0 * (double)(i % (d / 2)) / (double)d));
-	table = mk_table(m, name, DIMS(s->length, d), v);
+	table = mk_table(m, name, DIMS(num_keys(s), d), v);
 	free(v);
-	return table;
+	return s->cache.places ? MK_OP(m, name, "Gather", table, s->cache.at) : table;
 }
 
 /* The two halves of the last axis, turned by the angles of their places. */
@@ -145,13 +153,13 @@ static const char *split_heads(struct mk *m, const char *scope, const char *x,
 static const char *repeated(struct mk *m, const char *scope, const char *x, const struct sizes *s)
 {
 	int64_t d = s->width / s->heads, times = s->heads / s->kv_heads, two = 2;
-	int64_t dim[] = { s->batch, s->kv_heads, times, s->length, d };
+	int64_t dim[] = { s->batch, s->kv_heads, times, num_keys(s), d };
 
 	if (times == 1)
 		return x;
 	x = MK_OP(m, scope, "Unsqueeze", x, mk_ints(m, scope, 1, &two, 1));
 	x = MK_OP(m, scope, "Expand", x, mk_ints(m, scope, 1, dim, 5));
-	return mk_reshape(m, scope, x, DIMS(s->batch, s->heads, s->length, d));
+	return mk_reshape(m, scope, x, DIMS(s->batch, s->heads, num_keys(s), d));
 }
 
 struct tables {
@@ -159,7 +167,7 @@ struct tables {
 };
 
 static const char *attend(struct mk *m, const char *path, const char *x, const struct sizes *s,
-			  const struct tables *t)
+			  const struct tables *t, int64_t layer)
 {
 	int64_t d = s->width / s->heads, kv = d * s->kv_heads;
 	const char *q = linear(m, mk_text("%s.q_proj", path), x, s->width, s->width, s->ternary);
@@ -170,8 +178,13 @@ static const char *attend(struct mk *m, const char *path, const char *x, const s
 	q = rotated(m, path, split_heads(m, path, q, s, s->heads), t->cos_table, t->sin_table, s);
 	k = rotated(m, path, split_heads(m, path, k, s, s->kv_heads), t->cos_table, t->sin_table,
 		    s);
+	if (s->cache.places)
+		k = mk_cached(m, path, &s->cache, layer, "key", k, s->batch, s->kv_heads, d);
 	k = mk_transpose(m, path, repeated(m, path, k, s), DIMS(0, 1, 3, 2));
-	v = repeated(m, path, split_heads(m, path, v, s, s->kv_heads), s);
+	v = split_heads(m, path, v, s, s->kv_heads);
+	if (s->cache.places)
+		v = mk_cached(m, path, &s->cache, layer, "value", v, s->batch, s->kv_heads, d);
+	v = repeated(m, path, v, s);
 	x = MK_OP(m, path, "Div", MK_OP(m, path, "MatMul", q, k),
 		  mk_scalar(m, path, sqrt((double)d)));
 	x = MK_OP(m, path, "Where", t->mask, x, mk_scalar(m, path, -3.3895313892515355e38));
@@ -216,11 +229,13 @@ static const char *gated_together(struct mk *m, const char *path, const char *x,
 
 /* ---- the recurrence of MatMul-free models ----------------------------------------------- */
 
-/* h' = f h + i over the steps of [B,T,d], from a state of zeros */
+/* h' = f h + i over the steps of [B,T,d], from a state of zeros or the last run's */
 static const char *recurrence(struct mk *m, const char *scope, const char *f, const char *i,
-			      const struct sizes *s)
+			      const struct sizes *s, int64_t layer)
 {
-	const char *first = mk_zeros(m, mk_text("%s.state", scope), DIMS(s->batch, s->width));
+	const char *first =
+		s->stateful ? mk_past(m, layer, "h", s->batch, s->width)
+			    : mk_zeros(m, mk_text("%s.state", scope), DIMS(s->batch, s->width));
 	Onnx__NodeProto *n = MK_SCOPED(m, scope, "Scan", first, f, i);
 	const char *all = mk_more_output(n), *state, *f_row, *i_row, *next;
 	Onnx__GraphProto around;
@@ -238,12 +253,14 @@ static const char *recurrence(struct mk *m, const char *scope, const char *f, co
 	mk_attr_int(n, "num_scan_inputs", 2);
 	mk_attr_ints(n, "scan_input_axes", DIMS(1, 1));
 	mk_attr_ints(n, "scan_output_axes", DIMS(1));
+	if (s->stateful)
+		mk_present(m, layer, "h", n->output[0], s->batch, s->width);
 	return all;
 }
 
 /* bound: the least a gate forgets, [d]; NULL: 0 */
 static const char *mlgru(struct mk *m, const char *path, const char *x, const struct sizes *s,
-			 const char *bound)
+			 const char *bound, int64_t layer)
 {
 	int64_t d = s->width;
 	const char *i = linear(m, mk_text("%s.i_proj", path), x, d, d, s->ternary);
@@ -258,7 +275,7 @@ static const char *mlgru(struct mk *m, const char *path, const char *x, const st
 	}
 	i = MK_OP(m, path, "Mul", silu(m, path, i),
 		  MK_OP(m, path, "Sub", mk_scalar(m, path, 1), f));
-	h = recurrence(m, path, f, i, s);
+	h = recurrence(m, path, f, i, s, layer);
 	g = rms_norm(m, mk_text("%s.g_norm", path), g, d, 1e-5);
 	return linear(m, mk_text("%s.o_proj", path), MK_OP(m, path, "Mul", g, silu(m, path, h)), d,
 		      d, s->ternary);
@@ -290,8 +307,12 @@ static int get_sizes(struct mk *m, struct sizes *s, bool attention)
 	s->width = mk_size(m, "d");
 	/* 8/3 of the width, up to the next 256 */
 	s->inner = inner ? inner : (8 * s->width / 3 + 255) / 256 * 256;
-	if (!attention)
+	if (!attention) {
+		s->stateful = mk_size(m, "state");
 		return 0;
+	}
+	if (mk_check_cache(m, mk_size(m, "cache"), s->length))
+		return -1;
 	s->heads = mk_size(m, "heads");
 	s->kv_heads = mk_size(m, "kv-heads");
 	if (s->width % (2 * s->heads))
@@ -330,14 +351,16 @@ static int make_attention_model(struct mk *m, bool ternary)
 	if (get_sizes(m, &s, true))
 		return -1;
 	x = embedded(m, &s);
-	t.mask = mk_causal_mask(m, "mask", s.length);
+	if (mk_size(m, "cache"))
+		s.cache = mk_cache(m, mk_size(m, "cache"), s.length);
+	t.mask = s.cache.places ? s.cache.mask : mk_causal_mask(m, "mask", s.length);
 	t.cos_table = angles(m, "rotary.cos", &s, cos);
 	t.sin_table = angles(m, "rotary.sin", &s, sin);
 	for (int64_t i = 0; i < mk_size(m, "layers"); i++) {
 		const char *path = mk_text("layers.%lld", (long long)i);
 
 		y = rms_norm(m, mk_text("%s.input_layernorm", path), x, s.width, 1e-6);
-		y = attend(m, mk_text("%s.self_attn", path), y, &s, &t);
+		y = attend(m, mk_text("%s.self_attn", path), y, &s, &t, i);
 		x = MK_OP(m, path, "Add", x, y);
 		y = rms_norm(m, mk_text("%s.post_attention_layernorm", path), x, s.width, 1e-6);
 		x = MK_OP(m, path, "Add", x, gated(m, mk_text("%s.mlp", path), y, &s));
@@ -377,7 +400,7 @@ static int make_matmulfree(struct mk *m)
 			bound = n->output[0];
 		}
 		y = rms_norm(m, mk_text("%s.attn_norm", path), x, s.width, 1e-6);
-		y = mlgru(m, mk_text("%s.attn", path), y, &s, bound);
+		y = mlgru(m, mk_text("%s.attn", path), y, &s, bound, i);
 		x = MK_OP(m, path, "Add", x, y);
 		y = rms_norm(m, mk_text("%s.mlp_norm", path), x, s.width, 1e-6);
 		x = MK_OP(m, path, "Add", x, gated_together(m, mk_text("%s.mlp", path), y, &s));
@@ -396,12 +419,11 @@ static int make_matmulfree(struct mk *m)
 	{                                                                                           \
 		"vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL                   \
 	}
-#define HEADS                                                                                     \
-	{ "heads", MK_SIZE, "heads of queries", 8, 1, 1 << 12, NULL },                            \
-	{                                                                                         \
-		"kv-heads", MK_SIZE, "heads of keys and values, which they share", 4, 1, 1 << 12, \
-			NULL                                                                      \
-	}
+#define HEADS                                                                              \
+	{ "heads", MK_SIZE, "heads of queries", 8, 1, 1 << 12, NULL },                     \
+		{ "kv-heads", MK_SIZE, "heads of keys and values, which they share", 4, 1, \
+		  1 << 12,    NULL },                                                      \
+		MK_CACHE
 
 const struct mk_family mk_llama[] = {
 	{ .name = "llama",
@@ -415,6 +437,6 @@ const struct mk_family mk_llama[] = {
 	{ .name = "matmulfree",
 	  .about = "input_ids [N,T] to logits [N,T,VOCAB]: BitNet's products, MLGRU, GLU",
 	  .make = make_matmulfree,
-	  .option = { SIZES(256) } },
+	  .option = { SIZES(256), MK_STATE } },
 	{ 0 },
 };

@@ -12,7 +12,11 @@
 
 struct sizes {
 	int64_t batch, length, width, inner;
+	bool stateful; /* goes on where the last run ended */
 };
+
+/* What starts here where nothing came before: the least exponent. */
+#define LEAST 1e38
 
 static const char *norm(struct mk *m, const char *path, const char *x, int64_t width)
 {
@@ -24,11 +28,27 @@ static const char *product(struct mk *m, const char *path, const char *x, int64_
 	return mk_rows(m, path, x, in, out, 1 / sqrt(3 * (double)in));
 }
 
-/* The rows of [B,T,d] one further: row 0 is 0. */
-static const char *shifted(struct mk *m, const char *path, const char *x, const struct sizes *s)
+/* The last row of [B,T,d] becomes the state; the one that the run before left, [B,1,d]. */
+static const char *last_row(struct mk *m, const char *path, const char *what, const char *x,
+			    const struct sizes *s, int64_t layer)
+{
+	const char *past = mk_past(m, layer, what, s->batch, s->width);
+	int64_t at = s->length - 1, end = s->length, axis = 1;
+
+	x = MK_OP(m, path, "Slice", x, mk_ints(m, path, 1, &at, 1), mk_ints(m, path, 1, &end, 1),
+		  mk_ints(m, path, 1, &axis, 1));
+	x = mk_reshape(m, path, x, DIMS(s->batch, s->width));
+	mk_present(m, layer, what, x, s->batch, s->width);
+	return mk_reshape(m, path, past, DIMS(s->batch, 1, s->width));
+}
+
+/* The rows of [B,T,d] one further: row 0 is 0, or the last run's last one, of the state `what`. */
+static const char *shifted(struct mk *m, const char *path, const char *what, const char *x,
+			   const struct sizes *s, int64_t layer)
 {
 	int64_t from = 0, to = s->length - 1, axis = 1;
-	const char *zero = mk_zeros(m, path, DIMS(s->batch, 1, s->width));
+	const char *zero = s->stateful ? last_row(m, path, what, x, s, layer)
+				       : mk_zeros(m, path, DIMS(s->batch, 1, s->width));
 	Onnx__NodeProto *n;
 
 	if (s->length == 1)
@@ -106,20 +126,39 @@ static const char *decay_weight(struct mk *m, const char *path, int64_t width)
 	return w;
 }
 
+/* The sums in front of the first token. An input's first value is an initializer of its name. */
+static struct sums past_sums(struct mk *m, const struct sizes *s, int64_t layer)
+{
+	struct sums past = { mk_past(m, layer, "att_p", s->batch, s->width),
+			     mk_past(m, layer, "att_q", s->batch, s->width),
+			     mk_past(m, layer, "att_o", s->batch, s->width) };
+
+	mk_filled(m, past.o, DIMS(s->batch, s->width), -LEAST);
+	return past;
+}
+
 static const char *weighted_values(struct mk *m, const char *path, const char *k, const char *v,
-				   const struct sizes *s)
+				   const struct sizes *s, int64_t layer)
 {
 	const char *decay = MK_OP(m, path, "Exp", decay_weight(m, path, s->width)), *all;
 	const char *bonus = mk_filled(m, mk_text("%s.time_first", path), DIMS(s->width), log(0.3));
-	const char *zero = mk_zeros(m, path, DIMS(s->batch, s->width)), *least;
+	const char *last[3], *zero = NULL;
+	struct sums first;
 	Onnx__GraphProto around;
 	Onnx__NodeProto *n;
 
+	if (!s->stateful)
+		zero = mk_zeros(m, path, DIMS(s->batch, s->width));
 	decay = MK_OP(m, path, "Neg", decay);
-	least = MK_OP(m, path, "Sub", zero, mk_scalar(m, path, 1e38));
-	n = MK_SCOPED(m, path, "Scan", zero, zero, least, k, v);
-	mk_more_output(n);
-	mk_more_output(n);
+	if (s->stateful)
+		first = past_sums(m, s, layer);
+	else
+		first = (struct sums){ zero, zero,
+				       MK_OP(m, path, "Sub", zero, mk_scalar(m, path, LEAST)) };
+	n = MK_SCOPED(m, path, "Scan", first.p, first.q, first.o, k, v);
+	last[0] = n->output[0];
+	last[1] = mk_more_output(n);
+	last[2] = mk_more_output(n);
 	all = mk_more_output(n);
 	mk_body_begin(m, &around);
 	step(m, path, s, decay, bonus);
@@ -127,25 +166,30 @@ static const char *weighted_values(struct mk *m, const char *path, const char *k
 	mk_attr_int(n, "num_scan_inputs", 2);
 	mk_attr_ints(n, "scan_input_axes", DIMS(1, 1));
 	mk_attr_ints(n, "scan_output_axes", DIMS(1));
+	for (int i = 0; s->stateful && i < 3; i++)
+		mk_present(m, layer, (const char *[]){ "att_p", "att_q", "att_o" }[i], last[i],
+			   s->batch, s->width);
 	return all;
 }
 
-static const char *time_mix(struct mk *m, const char *path, const char *x, const struct sizes *s)
+static const char *time_mix(struct mk *m, const char *path, const char *x, const struct sizes *s,
+			    int64_t layer)
 {
-	const char *before = shifted(m, path, x, s), *k, *v, *r;
+	const char *before = shifted(m, path, "att_x", x, s, layer), *k, *v, *r;
 	int64_t d = s->width;
 
 	k = product(m, mk_text("%s.key", path), mixed(m, path, "k", x, before, d), d, d);
 	v = product(m, mk_text("%s.value", path), mixed(m, path, "v", x, before, d), d, d);
 	r = product(m, mk_text("%s.receptance", path), mixed(m, path, "r", x, before, d), d, d);
-	x = weighted_values(m, path, k, v, s);
+	x = weighted_values(m, path, k, v, s, layer);
 	x = MK_OP(m, path, "Mul", MK_OP(m, path, "Sigmoid", r), x);
 	return product(m, mk_text("%s.output", path), x, d, d);
 }
 
-static const char *channel_mix(struct mk *m, const char *path, const char *x, const struct sizes *s)
+static const char *channel_mix(struct mk *m, const char *path, const char *x, const struct sizes *s,
+			       int64_t layer)
 {
-	const char *before = shifted(m, path, x, s), *k, *r;
+	const char *before = shifted(m, path, "ffn_x", x, s, layer), *k, *r;
 	int64_t d = s->width;
 
 	k = product(m, mk_text("%s.key", path), mixed(m, path, "k", x, before, d), d, s->inner);
@@ -157,8 +201,8 @@ static const char *channel_mix(struct mk *m, const char *path, const char *x, co
 
 static int make_rwkv4(struct mk *m)
 {
-	struct sizes s = { mk_size(m, "batch"), mk_size(m, "t"), mk_size(m, "d"),
-			   mk_size(m, "ff") };
+	struct sizes s = { mk_size(m, "batch"), mk_size(m, "t"), mk_size(m, "d"), mk_size(m, "ff"),
+			   mk_size(m, "state") };
 	int64_t vocab = mk_size(m, "vocab");
 	const char *ids = mk_input(m, "input_ids", RDU_DT_I64, DIMS(s.batch, s.length)), *x, *y;
 
@@ -170,9 +214,9 @@ static int make_rwkv4(struct mk *m)
 		const char *path = mk_text("blocks.%lld", (long long)i);
 
 		y = norm(m, mk_text("%s.ln1", path), x, s.width);
-		x = MK_OP(m, path, "Add", x, time_mix(m, mk_text("%s.att", path), y, &s));
+		x = MK_OP(m, path, "Add", x, time_mix(m, mk_text("%s.att", path), y, &s, i));
 		y = norm(m, mk_text("%s.ln2", path), x, s.width);
-		x = MK_OP(m, path, "Add", x, channel_mix(m, mk_text("%s.ffn", path), y, &s));
+		x = MK_OP(m, path, "Add", x, channel_mix(m, mk_text("%s.ffn", path), y, &s, i));
 	}
 	x = product(m, "head", norm(m, "ln_out", x, s.width), s.width, vocab);
 	mk_output(m, "logits", x, DIMS(s.batch, s.length, vocab));
@@ -193,6 +237,6 @@ const struct mk_family mk_rwkv[] = {
 		      SIZE("d", "width of a token", 256, 1, 1 << 16),
 		      SIZE("ff", "width of channel mixing; 0: 4 D", 0, 0, 1 << 20),
 		      SIZE("layers", "blocks", 4, 1, 256),
-		      SIZE("vocab", "tokens that there are", 1024, 2, 1 << 20) } },
+		      SIZE("vocab", "tokens that there are", 1024, 2, 1 << 20), MK_STATE } },
 	{ 0 },
 };
