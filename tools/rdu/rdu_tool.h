@@ -19,6 +19,7 @@ enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point") \
 	X(train, "FILE.rdu --data DATA [--epochs N] [--save OUT.rdu]", "train on text, images, tables") \
 	X(eval, "FILE.rdu --data DIR [--labels FILE]", "serve the test images, tell the accuracy") \
+	X(generate, "FILE.rdu --prompt TEXT [--tokens N] [--temperature F]", "a language model goes on") \
 	X(trace, "FILE.rdu [ENTRY] [-o FILE.json] [--svg FILE]", "where the time of one run goes") \
 	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form") \
 	X(bench, "[--size MIB] [--jobs N] [--json]", "how fast the way to the card is") \
