@@ -42,7 +42,7 @@ static struct graph *network(char *error, int size)
 	struct graph *g = graph_new(error, size);
 	struct value *x = graph_value(g, "x"), *v;
 	struct node *n = node_new(g, "Conv", "conv");
-	static struct graph_output out = { (char *)"logits", NULL };
+	static struct graph_output out = { .name = (char *)"logits" };
 
 	x->kind = TENSOR_INPUT;
 	x->ndim = 4;
