@@ -143,9 +143,11 @@ const char *mk_max_pool(struct mk *m, const char *scope, const char *x, int64_t 
 /* Attention over a cache of a sequence's places, of which a run fills the next `length`. */
 struct mk_cache {
 	int64_t places, length; /* places 0: there is no cache */
+	int64_t batch, heads; /* of keys and values */
 	const char *position; /* input [1]: the place of the run's first token */
 	const char *at; /* [length]: their places */
 	const char *mask; /* bool [length, places]: a token sees those before it, and itself */
+	const char *rows; /* [batch, heads, length, 3]: where their keys and values lie */
 };
 
 /* The option that asks for it. */
@@ -156,12 +158,12 @@ struct mk_cache {
 	}
 /* Is there room for a run's tokens? 0, or -1 after mk_refuse(). */
 int mk_check_cache(const struct mk *m, int64_t places, int64_t length);
-struct mk_cache mk_cache(struct mk *m, int64_t places, int64_t length);
+struct mk_cache mk_cache(struct mk *m, int64_t places, int64_t length, int64_t batch,
+			 int64_t heads);
 /* A cache past_key_values.LAYER.WHAT [batch, heads, places, width] with these rows of the run's
  * tokens in it, [batch, heads, length, width]: the output present.LAYER.WHAT */
 const char *mk_cached(struct mk *m, const char *scope, const struct mk_cache *c, int64_t layer,
-		      const char *what, const char *rows, int64_t batch, int64_t heads,
-		      int64_t width);
+		      const char *what, const char *rows, int64_t width);
 /* A recurrence's state, [batch, width]: input past.LAYER.WHAT and output present.LAYER.WHAT */
 #define MK_STATE                                                                              \
 	{                                                                                     \

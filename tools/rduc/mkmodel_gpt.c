@@ -141,11 +141,9 @@ static const char *attend(struct mk *m, const char *path, const char *scope, con
 	k = split_heads(m, scope, k, s, !s->cache.places);
 	v = split_heads(m, scope, v, s, false);
 	if (s->cache.places) {
-		k = mk_cached(m, scope, &s->cache, number, "key", k, s->batch, s->heads,
-			      d / s->heads);
+		k = mk_cached(m, scope, &s->cache, number, "key", k, d / s->heads);
 		k = mk_transpose(m, scope, k, DIMS(0, 1, 3, 2));
-		v = mk_cached(m, scope, &s->cache, number, "value", v, s->batch, s->heads,
-			      d / s->heads);
+		v = mk_cached(m, scope, &s->cache, number, "value", v, d / s->heads);
 	}
 	y = MK_OP(m, scope, "MatMul", q, k);
 	y = MK_OP(m, scope, "Div", y, mk_scalar(m, scope, sqrt((double)(d / s->heads))));
@@ -224,7 +222,7 @@ static int gpt_of(struct mk *m, struct sizes s)
 		return -1;
 	ids = mk_input(m, "input_ids", RDU_DT_I64, DIMS(s.batch, s.length));
 	if (cache)
-		s.cache = mk_cache(m, cache, s.length);
+		s.cache = mk_cache(m, cache, s.length, s.batch, s.heads);
 	mask = cache ? s.cache.mask : mk_causal_mask(m, "mask", s.length);
 	words = weight(m, "wte", DIMS(vocab, s.width), STDDEV);
 	places = weight(m, "wpe", DIMS(length, s.width), STDDEV);

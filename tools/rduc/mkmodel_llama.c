@@ -179,11 +179,11 @@ static const char *attend(struct mk *m, const char *path, const char *x, const s
 	k = rotated(m, path, split_heads(m, path, k, s, s->kv_heads), t->cos_table, t->sin_table,
 		    s);
 	if (s->cache.places)
-		k = mk_cached(m, path, &s->cache, layer, "key", k, s->batch, s->kv_heads, d);
+		k = mk_cached(m, path, &s->cache, layer, "key", k, d);
 	k = mk_transpose(m, path, repeated(m, path, k, s), DIMS(0, 1, 3, 2));
 	v = split_heads(m, path, v, s, s->kv_heads);
 	if (s->cache.places)
-		v = mk_cached(m, path, &s->cache, layer, "value", v, s->batch, s->kv_heads, d);
+		v = mk_cached(m, path, &s->cache, layer, "value", v, d);
 	v = repeated(m, path, v, s);
 	x = MK_OP(m, path, "Div", MK_OP(m, path, "MatMul", q, k),
 		  mk_scalar(m, path, sqrt((double)d)));
@@ -352,7 +352,7 @@ static int make_attention_model(struct mk *m, bool ternary)
 		return -1;
 	x = embedded(m, &s);
 	if (mk_size(m, "cache"))
-		s.cache = mk_cache(m, mk_size(m, "cache"), s.length);
+		s.cache = mk_cache(m, mk_size(m, "cache"), s.length, s.batch, s.kv_heads);
 	t.mask = s.cache.places ? s.cache.mask : mk_causal_mask(m, "mask", s.length);
 	t.cos_table = angles(m, "rotary.cos", &s, cos);
 	t.sin_table = angles(m, "rotary.sin", &s, sin);
