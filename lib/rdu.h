@@ -497,7 +497,8 @@ int rdu_program_save_as(struct rdu_program *prog, const char *path, const char *
  * Files of the same model agree, whether they train or not. Each weight of one must be
  * in the other, of the same shape and of the same type; bfloat16 becomes fp32, and fp32
  * bfloat16 where that is exact. State: a program without any takes none. Of a file without
- * any, a program's starts at zero; otherwise all of it must agree. -EINVAL, a text with the
+ * any, a program's starts at zero; otherwise all of it must agree. States of the model itself
+ * (RDU_SYM_MODEL_STATE) are not taken, and stay as they are. -EINVAL, a text with the
  * names of what doesn't fit, and nothing is changed, else. Returns how many weights and
  * states were taken. Single weights: rdu_program_write().
  */

@@ -369,8 +369,8 @@ static int prepare(struct generator *g)
 }
 
 static const char options_help[] = DEVICE_HELP WAIT_HELP
-	"      --prompt TEXT, --prompt-file FILE\n"
-	"                         text to go on from, UTF-8; each byte is a token\n"
+	"      --prompt TEXT      text to go on from, UTF-8; each byte is a token\n"
+	"      --prompt-file FILE the same from a file\n"
 	"      --tokens-file FILE token numbers to go on from, white space between them; what\n"
 	"                         comes is written so, too\n"
 	"  -n, --tokens N         how many to generate (128, or as many as there are places for)\n"
