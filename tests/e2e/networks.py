@@ -228,6 +228,15 @@ def gru(w, x):
     return {"y": y, "hn": hn}
 
 
+def of_tokens(net, layers):
+    """A language model of such layers, from a state of zeros."""
+    def run(w, x):
+        y = w["emb.weight"][x["input_ids"]].transpose(0, 1)
+        zero = torch.zeros(layers, y.shape[1], w["head.weight"].shape[1])
+        return linear(w, "head", net(w, {"x": y, "h0": zero, "c0": zero})["y"].transpose(0, 1))
+    return run
+
+
 def alexnet(w, x):
     y = x["x"]
     for i, stride, pad, pool in ((0, 4, 2, True), (3, 1, 2, True), (6, 1, 1, False), (8, 1, 1, False),
