@@ -38,6 +38,42 @@ size_t field_width(const struct field *f, size_t *outer)
 	return before * behind;
 }
 
+/* ---- options ------------------------------------------------------------------------ */
+
+/* One more of an option that may be given several times. */
+static bool more(const char *option, const char **list, unsigned int *num, const char *text)
+{
+	if (*num == MAX_FIELDS) {
+		fail("--%s: more than %d", option, MAX_FIELDS);
+		return false;
+	}
+	list[(*num)++] = text;
+	return true;
+}
+
+bool data_option(struct data_options *o, const char *option, const char *text)
+{
+	static const char *const words[] = { "uint8", "uint16", "uint32", "int32", "int64", NULL };
+	static const uint32_t types[] = { RDU_DT_U8, RDU_DT_U16, RDU_DT_U32, RDU_DT_I32,
+					  RDU_DT_I64 };
+	unsigned int word;
+
+	if (!strcmp(option, "data") || !strcmp(option, "eval-data"))
+		return more(option, o->source, &o->num_sources, text);
+	if (!strcmp(option, "columns"))
+		return more(option, o->columns, &o->num_columns, text);
+	if (!strcmp(option, "axis"))
+		return more(option, o->axis, &o->num_axes, text);
+	if (!strcmp(option, "tokens")) {
+		if (!parse_word("--tokens", text, words, &word))
+			return false;
+		o->tokens = types[word];
+		return true;
+	}
+	o->ignores = true; /* ignore-index */
+	return parse_count("--ignore-index", text, INT32_MIN, INT32_MAX, &o->ignore);
+}
+
 /* ---- the inputs of an entry point --------------------------------------------------- */
 
 /* The value of NAME=VALUE if the name is that of an input. */

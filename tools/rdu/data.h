@@ -11,7 +11,7 @@
 #define MAX_FIELDS 16
 #define NO_CLASS -100 /* a label that takes no part in the loss: PyTorch's ignore_index */
 
-/* How the data was asked for. */
+/* How the data was asked for: data_option(). */
 struct data_options {
 	unsigned int num_sources, num_columns, num_axes;
 	const char *source[MAX_FIELDS]; /* FILE, FOLDER or NAME=FILE */
@@ -57,6 +57,30 @@ struct dataset {
 	unsigned int num_owned;
 	struct tensor owned[MAX_FIELDS + 1];
 };
+
+/* One of the options DATA_OPTIONS; false after a message. */
+bool data_option(struct data_options *o, const char *option, const char *text);
+#define DATA_OPTIONS                                                 \
+	{ "data", required_argument, NULL, DATA_OPTION },            \
+		{ "tokens", required_argument, NULL, DATA_OPTION },  \
+		{ "columns", required_argument, NULL, DATA_OPTION }, \
+		{ "axis", required_argument, NULL, DATA_OPTION },    \
+	{                                                            \
+		"ignore-index", required_argument, NULL, DATA_OPTION \
+	}
+#define DATA_OPTION 1000
+#define DATA_HELP                                                                                \
+	"      --data DATA        what to train with:\n"                                         \
+	"                         FOLDER with train-images-idx3-ubyte(.gz) and labels: images\n" \
+	"                         FILE or FOLDER of text: each byte a token\n"                   \
+	"                         FILE.npy of one dimension: tokens\n"                           \
+	"                         FILE.csv, or FILE.npy of two: a table, a row an example\n"     \
+	"                         NAME=FILE.npy, for each input\n"                               \
+	"      --tokens TYPE      DATA is raw token numbers: uint8, uint16, uint32, int32, "     \
+	"int64\n"                                                                                \
+	"      --columns NAME=COLUMN,...  of a table for an input: 7, 2-5 or a column's name\n"  \
+	"      --axis NAME=AXIS   where in an input examples lie (0)\n"                          \
+	"      --ignore-index N   labels that take no part in the loss (-100)\n"
 
 /*
  * The inputs of an entry point but for the learning rate, and where in them examples lie.

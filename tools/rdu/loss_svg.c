@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The loss curve as a picture that needs nothing else (SVG). */
+/* Curves, the loss of a training first of all, as a picture that needs nothing else (SVG). */
 #include <math.h>
 #include <stdlib.h>
 #include "rdu_tool.h"
@@ -36,7 +36,7 @@ static double nice_step(double range, int ticks)
 	return power * (f < 1.5 ? 1 : f < 3.5 ? 2 : f < 7.5 ? 5 : 10);
 }
 
-static void draw_axes(FILE *f, const struct axes *a, const char *loss)
+static void draw_axes(FILE *f, const struct axes *a, const char *x, const char *y)
 {
 	double step = nice_step(a->y_max - a->y_min, 6), v;
 
@@ -61,14 +61,14 @@ static void draw_axes(FILE *f, const struct axes *a, const char *loss)
 			HEIGHT - BOTTOM + 22, v);
 	fprintf(f, "<line x1='%d' x2='%d' y1='%d' y2='%d' class='axis'/>\n", LEFT, WIDTH - RIGHT,
 		HEIGHT - BOTTOM, HEIGHT - BOTTOM);
-	fprintf(f, "<text x='%d' y='%d' class='name' text-anchor='middle'>training step</text>\n",
-		(LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16);
+	fprintf(f, "<text x='%d' y='%d' class='name' text-anchor='middle'>%s</text>\n",
+		(LEFT + WIDTH - RIGHT) / 2, HEIGHT - 16, x);
 	fprintf(f,
 		"<text transform='translate(22 %d) rotate(-90)' class='name' "
-		"text-anchor='middle'>loss (",
+		"text-anchor='middle'>",
 		(TOP + HEIGHT - BOTTOM) / 2);
-	put_xml(f, loss);
-	fprintf(f, ")</text>\n");
+	put_xml(f, y);
+	fprintf(f, "</text>\n");
 }
 
 double loss_mean(const struct loss_point *points, unsigned int count)
@@ -149,19 +149,8 @@ static void draw_held_out(FILE *f, const struct axes *a, const struct loss_point
 		WIDTH - RIGHT, last->held_out);
 }
 
-int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n, const char *title,
-		   const char *subtitle, const char *loss)
+static void draw_head(FILE *f, const char *title, const char *subtitle)
 {
-	unsigned int i, stride = n / MOST_POINTS + 1;
-	struct axes a;
-	double mean = 0;
-	struct lr_outfile o;
-	FILE *f;
-
-	f = lr_outfile_open(&o, path);
-	if (!f)
-		return o.error;
-	a = choose_axes(p, n);
 	fprintf(f,
 		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %d %d' width='%d' "
 		"height='%d' font-family='Helvetica,Arial,sans-serif'>\n",
@@ -176,7 +165,25 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 	fprintf(f, "</text>\n<text x='%d' y='56' font-size='13' fill='#5b6675'>", LEFT);
 	put_xml(f, subtitle);
 	fprintf(f, "</text>\n");
-	draw_axes(f, &a, loss);
+}
+
+int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n, const char *title,
+		   const char *subtitle, const char *loss)
+{
+	unsigned int i, stride = n / MOST_POINTS + 1;
+	struct axes a;
+	double mean = 0;
+	struct lr_outfile o;
+	char name[80];
+	FILE *f;
+
+	f = lr_outfile_open(&o, path);
+	if (!f)
+		return o.error;
+	a = choose_axes(p, n);
+	draw_head(f, title, subtitle);
+	snprintf(name, sizeof(name), "loss (%s)", loss);
+	draw_axes(f, &a, "training step", name);
 
 	fprintf(f, "<polyline fill='none' stroke='#9cc3e6' stroke-width='1' points='");
 	for (i = 0; i < n; i += stride)
@@ -203,5 +210,46 @@ int write_loss_svg(const char *path, const struct loss_point *p, unsigned int n,
 		"<text x='%d' y='34'>mean of the last %d</text></g>\n</svg>\n",
 		WIDTH - 330, WIDTH - 306, WIDTH - 300, WIDTH - 220, WIDTH - 196, WIDTH - 190,
 		LOSS_STEPS);
+	return lr_outfile_close(&o);
+}
+
+int write_curves_svg(const char *path, const struct curve *curves, unsigned int num,
+		     unsigned int count, const char *title, const char *subtitle, const char *x,
+		     const char *y)
+{
+	unsigned int i, k, stride = count / MOST_POINTS + 1;
+	struct axes a = { .x_min = 1, .x_max = count > 1 ? count : 2 };
+	struct lr_outfile o;
+	double step;
+	FILE *f = lr_outfile_open(&o, path);
+
+	if (!f)
+		return o.error;
+	for (k = 0; k < num; k++)
+		for (i = 0; i < count; i++)
+			if (isfinite(curves[k].y[i]) && curves[k].y[i] > a.y_max)
+				a.y_max = curves[k].y[i];
+	if (a.y_max <= 0)
+		a.y_max = 1;
+	step = nice_step(a.y_max, 6);
+	a.y_max = ceil(a.y_max / step - 1e-6) * step;
+	draw_head(f, title, subtitle);
+	draw_axes(f, &a, x, y);
+	for (k = 0; k < num; k++) {
+		fprintf(f,
+			"<polyline fill='none' stroke='%s' stroke-width='2.5' "
+			"stroke-linejoin='round' points='",
+			curves[k].colour);
+		for (i = 0; i < count; i++)
+			if (!(i % stride) || i == count - 1)
+				fprintf(f, "%.1f,%.1f ", sx(&a, i + 1),
+					sy(&a, clamp(&a, curves[k].y[i])));
+		fprintf(f,
+			"'/>\n<text x='%d' y='%d' font-size='13' text-anchor='end' fill='%s'>"
+			"%s: %.4f</text>\n",
+			WIDTH - RIGHT, 34 + 22 * (int)k, curves[k].colour, curves[k].name,
+			count ? curves[k].y[count - 1] : 0);
+	}
+	fprintf(f, "</svg>\n");
 	return lr_outfile_close(&o);
 }

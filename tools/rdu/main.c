@@ -16,18 +16,29 @@ static const struct {
 
 #define NUM_COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
+/* Commands of two words have a dash between them. */
+static const char *typed(const char *name)
+{
+	static char text[32];
+	char *to = text;
+
+	for (; *name && to < text + sizeof(text) - 1; name++)
+		*to++ = *name == '_' ? '-' : *name;
+	*to = 0;
+	return text;
+}
+
 static void list(FILE *f)
 {
 	size_t i;
 
 	fprintf(f, "usage: rdu COMMAND [...]\n\n");
 	for (i = 0; i < NUM_COMMANDS; i++)
-		fprintf(f, "  %-9s %s\n", commands[i].name, commands[i].text);
-	fprintf(f,
-		"\n`rdu COMMAND --help` tells more. All but `dump` and `chip` take --device\n"
-		"WHERE: auto, a PCI address, a /dev/accel node, or model:CHIP (a card in this\n"
-		"process: no driver, no root).\n"
-		"Exit code: 0 done, 1 failed, 2 wrong usage.\n");
+		fprintf(f, "  %-11s %s\n", typed(commands[i].name), commands[i].text);
+	fprintf(f, "\n`rdu COMMAND --help` tells more. All but `dump` and `chip` take --device\n"
+		   "WHERE: auto, a PCI address, a /dev/accel node, or model:CHIP (a card in this\n"
+		   "process: no driver, no root).\n"
+		   "Exit code: 0 done, 1 failed, 2 wrong usage.\n");
 }
 
 int help(const char *command, const char *options)
@@ -35,7 +46,7 @@ int help(const char *command, const char *options)
 	size_t i;
 
 	for (i = 0; i < NUM_COMMANDS; i++)
-		if (!strcmp(commands[i].name, command))
+		if (!strcmp(typed(commands[i].name), command))
 			printf("usage: rdu %s %s\n\nrdu %s: %s\n\n%s", command, commands[i].args,
 			       command, commands[i].text, options);
 	return EXIT_OK;
@@ -64,7 +75,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	for (i = 0; i < NUM_COMMANDS; i++) {
-		if (strcmp(commands[i].name, argv[1]))
+		if (strcmp(typed(commands[i].name), argv[1]))
 			continue;
 		ret = commands[i].run(argc - 1, argv + 1);
 		/* A full disk must not look like success. */

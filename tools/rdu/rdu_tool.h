@@ -19,6 +19,7 @@ enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point") \
 	X(train, "FILE.rdu --data DATA [--epochs N] [--save OUT.rdu]", "train on text, images, tables") \
 	X(eval, "FILE.rdu --data DIR [--labels FILE]", "serve the test images, tell the accuracy") \
+	X(serve_train, "FILE.rdu --data DATA [--picture FILE.svg]", "serve examples as they come, and learn from them") \
 	X(generate, "FILE.rdu --prompt TEXT [--tokens N] [--temperature F]", "a language model goes on") \
 	X(trace, "FILE.rdu [ENTRY] [-o FILE.json] [--svg FILE]", "where the time of one run goes") \
 	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form") \
@@ -191,6 +192,17 @@ double loss_mean(const struct loss_point *points, unsigned int count);
 /* loss_svg.c: 0 or a negative errno. loss: its name. */
 int write_loss_svg(const char *path, const struct loss_point *points, unsigned int count,
 		   const char *title, const char *subtitle, const char *loss);
+
+/* A row of numbers, one after the other, from 1 on. */
+struct curve {
+	const char *name, *colour;
+	const float *y;
+};
+
+/* loss_svg.c: some curves of `count` points each; 0 or a negative errno. x, y: what the axes are. */
+int write_curves_svg(const char *path, const struct curve *curves, unsigned int num,
+		     unsigned int count, const char *title, const char *subtitle, const char *x,
+		     const char *y);
 
 struct trace {
 	const struct rdu_trace_event *events;

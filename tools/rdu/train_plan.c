@@ -5,17 +5,6 @@
 #include "train.h"
 
 #define TRAIN_HELP                                                                               \
-	"      --data DATA        what to train with:\n"                                         \
-	"                         FOLDER with train-images-idx3-ubyte(.gz) and labels: images\n" \
-	"                         FILE or FOLDER of text: each byte a token\n"                   \
-	"                         FILE.npy of one dimension: tokens\n"                           \
-	"                         FILE.csv, or FILE.npy of two: a table, a row an example\n"     \
-	"                         NAME=FILE.npy, for each input\n"                               \
-	"      --tokens TYPE      DATA is raw token numbers: uint8, uint16, uint32, int32, "     \
-	"int64\n"                                                                                \
-	"      --columns NAME=COLUMN,...  of a table for an input: 7, 2-5 or a column's name\n"  \
-	"      --axis NAME=AXIS   where in an input examples lie (0)\n"                          \
-	"      --ignore-index N   labels that take no part in the loss (-100)\n"                 \
 	"      --hold-out SHARE   of the data, from its end: not trained with, for evaluation\n" \
 	"      --eval-data DATA   evaluate on that (FOLDER of images: its t10k-*)\n"             \
 	"      --eval-every N     after every N steps (0: at the end only)\n"                    \
@@ -40,25 +29,10 @@
 	"picture are written, and the exit code is 128 and the signal's number. A second\n"      \
 	"one ends it at once.\n"
 
-static const char *const token_words[] = { "uint8", "uint16", "uint32", "int32", "int64", NULL };
-static const uint32_t token_types[] = { RDU_DT_U8, RDU_DT_U16, RDU_DT_U32, RDU_DT_I32, RDU_DT_I64 };
-
-/* One more of an option that may be given several times. */
-static bool more(const char *option, const char **list, unsigned int *num, const char *text)
-{
-	if (*num == MAX_FIELDS) {
-		fail("%s: more than %d", option, MAX_FIELDS);
-		return false;
-	}
-	list[(*num)++] = text;
-	return true;
-}
-
 int plan_parse(int argc, char **argv, struct plan *p)
 {
 	enum {
-		DATA = 256,
-		EPOCHS,
+		EPOCHS = 256,
 		STEPS,
 		LR,
 		SCHEDULE,
@@ -71,10 +45,6 @@ int plan_parse(int argc, char **argv, struct plan *p)
 		RESULTS,
 		SAVE_EVERY,
 		RESUME,
-		TOKENS,
-		COLUMNS,
-		AXIS,
-		IGNORE,
 		HOLD_OUT,
 		EVAL_DATA,
 		EVAL_EVERY,
@@ -85,7 +55,6 @@ int plan_parse(int argc, char **argv, struct plan *p)
 		DEVICE_OPTION,
 		JSON_OPTION,
 		HELP_OPTION,
-		{ "data", required_argument, NULL, DATA },
 		{ "epochs", required_argument, NULL, EPOCHS },
 		{ "steps", required_argument, NULL, STEPS },
 		{ "lr", required_argument, NULL, LR },
@@ -99,15 +68,12 @@ int plan_parse(int argc, char **argv, struct plan *p)
 		{ "results", required_argument, NULL, RESULTS },
 		{ "save-every", required_argument, NULL, SAVE_EVERY },
 		{ "resume", required_argument, NULL, RESUME },
-		{ "tokens", required_argument, NULL, TOKENS },
-		{ "columns", required_argument, NULL, COLUMNS },
-		{ "axis", required_argument, NULL, AXIS },
-		{ "ignore-index", required_argument, NULL, IGNORE },
 		{ "hold-out", required_argument, NULL, HOLD_OUT },
 		{ "eval-data", required_argument, NULL, EVAL_DATA },
 		{ "eval-every", required_argument, NULL, EVAL_EVERY },
 		{ "lr2", required_argument, NULL, LR2 },
 		{ "warm-up", required_argument, NULL, WARM_UP },
+		DATA_OPTIONS,
 		WAIT_OPTION,
 		{ 0 }
 	};
@@ -115,9 +81,9 @@ int plan_parse(int argc, char **argv, struct plan *p)
 	struct data_options *d = &p->data;
 	unsigned int word;
 	bool ok = true;
-	int c;
+	int c, index = 0;
 
-	while (ok && (c = getopt_long(argc, argv, "d:jh", options, NULL)) >= 0) {
+	while (ok && (c = getopt_long(argc, argv, "d:jh", options, &index)) >= 0) {
 		switch (c) {
 		case 'd':
 			p->device = optarg;
@@ -125,29 +91,14 @@ int plan_parse(int argc, char **argv, struct plan *p)
 		case 'j':
 			p->json = true;
 			break;
-		case DATA:
-			ok = more("--data", d->source, &d->num_sources, optarg);
-			break;
-		case TOKENS:
-			ok = parse_word("--tokens", optarg, token_words, &word);
-			d->tokens = ok ? token_types[word] : 0;
-			break;
-		case COLUMNS:
-			ok = more("--columns", d->columns, &d->num_columns, optarg);
-			break;
-		case AXIS:
-			ok = more("--axis", d->axis, &d->num_axes, optarg);
-			break;
-		case IGNORE:
-			ok = parse_count("--ignore-index", optarg, INT32_MIN, INT32_MAX,
-					 &d->ignore);
-			d->ignores = true;
+		case DATA_OPTION:
+			ok = data_option(d, options[index].name, optarg);
 			break;
 		case HOLD_OUT:
 			ok = parse_number("--hold-out", optarg, 0, 0.99, &p->hold_out);
 			break;
 		case EVAL_DATA:
-			ok = more("--eval-data", p->held.source, &p->held.num_sources, optarg);
+			ok = data_option(&p->held, "eval-data", optarg);
 			break;
 		case EVAL_EVERY:
 			ok = parse_count("--eval-every", optarg, 0, 1e8, &p->eval_every);
@@ -203,7 +154,7 @@ int plan_parse(int argc, char **argv, struct plan *p)
 			p->wait = true;
 			break;
 		case 'h':
-			exit(help("train", DEVICE_HELP WAIT_HELP TRAIN_HELP));
+			exit(help("train", DEVICE_HELP WAIT_HELP DATA_HELP TRAIN_HELP));
 		default:
 			return EXIT_USAGE;
 		}
