@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "data.h"
 #include "generate.h"
 
 /* An entry point that takes tokens. */
@@ -34,7 +35,8 @@ struct generator {
 	unsigned int count; /* tokens to generate */
 	unsigned int done; /* tokens that the model has seen */
 	int64_t *numbers; /* what a run takes: tokens and positions */
-	float *logits; /* and gives */
+	void *out; /* and gives */
+	float *logits; /* of its last token */
 	unsigned int *scratch;
 	struct phase read, write;
 };
@@ -105,8 +107,10 @@ static int check_step(struct step *st)
 	if (!t || !y)
 		return fail("entry point %s has no %s", st->entry,
 			    t ? "output, for logits" : "input of whole numbers, for tokens");
-	if (y->dtype != RDU_DT_F32 || !y->ndim || !elements(y) || !elements(t))
-		return fail("entry point %s: output \"%s\" is no logits, float32[..., vocabulary]",
+	if ((y->dtype != RDU_DT_F32 && y->dtype != RDU_DT_BF16) || !y->ndim || !elements(y) ||
+	    !elements(t))
+		return fail("entry point %s: output \"%s\" is no logits, float32 or bfloat16 [..., "
+			    "vocabulary]",
 			    st->entry, y->name);
 	if (t->ndim > 1 && t->dims[0] != 1)
 		return fail(
@@ -202,9 +206,9 @@ static void put_number(void *to, uint32_t dtype, unsigned int i, unsigned int va
 		((int32_t *)to)[i] = (int32_t)value;
 }
 
-/* The next tokens, as many as an entry point takes. Its last row of logits is in *last then. */
+/* The next tokens, as many as an entry point takes. g->logits is of the last of them then. */
 static int run_step(struct generator *g, const struct step *st, const unsigned int *token,
-		    struct phase *phase, const float **last)
+		    struct phase *phase)
 {
 	unsigned int width = st->logits->dims[st->logits->ndim - 1], i;
 	int64_t *tokens = g->numbers, *position = g->numbers + st->length;
@@ -218,7 +222,7 @@ static int run_step(struct generator *g, const struct step *st, const unsigned i
 	}
 	if (bind_numbers(g, st->tokens, tokens) ||
 	    (st->position && bind_numbers(g, st->position, position)) ||
-	    bind_numbers(g, st->logits, g->logits))
+	    bind_numbers(g, st->logits, g->out))
 		return EXIT_FAIL;
 	if (rdu_program_run(g->s.prog, st->entry, &stats))
 		return fail("token %u: %s", g->done, rdu_error_text(g->s.prog));
@@ -227,11 +231,13 @@ static int run_step(struct generator *g, const struct step *st, const unsigned i
 	phase->tokens += st->length;
 	phase->runs++;
 	g->done += st->length;
-	*last = g->logits + (size_t)(st->rows - 1) * width;
+	for (i = 0; i < width; i++)
+		g->logits[i] =
+			data_element(g->out, st->logits->dtype, (size_t)(st->rows - 1) * width + i);
 	return 0;
 }
 
-static int read_prompt(struct generator *g, const float **logits)
+static int read_prompt(struct generator *g)
 {
 	const struct prompt *p = &g->prompt;
 	int ret = 0;
@@ -239,27 +245,25 @@ static int read_prompt(struct generator *g, const float **logits)
 	while (g->done < p->count && !ret) {
 		bool many = g->prefill.entry && p->count - g->done >= g->prefill.length;
 
-		ret = run_step(g, many ? &g->prefill : &g->decode, p->token + g->done, &g->read,
-			       logits);
+		ret = run_step(g, many ? &g->prefill : &g->decode, p->token + g->done, &g->read);
 	}
 	return ret;
 }
 
 static int loop(struct generator *g)
 {
-	const float *logits = NULL;
 	unsigned int n, token;
-	int ret = read_prompt(g, &logits);
+	int ret = read_prompt(g);
 
 	for (n = 0; n < g->count && !ret; n++) {
-		int64_t next = sample_token(&g->sampling, logits, g->vocab, n, g->scratch);
+		int64_t next = sample_token(&g->sampling, g->logits, g->vocab, n, g->scratch);
 
 		if (next < 0)
 			return fail("token %u: its logits are not all finite", g->done);
 		token = next;
 		prompt_print(&g->prompt, token);
 		if (n + 1 < g->count)
-			ret = run_step(g, &g->decode, &token, &g->write, &logits);
+			ret = run_step(g, &g->decode, &token, &g->write);
 	}
 	if (n)
 		prompt_print_end(&g->prompt);
@@ -362,7 +366,8 @@ static int prepare(struct generator *g)
 	size = rdu_symbol_size(g->decode.logits);
 	if (g->prefill.entry && rdu_symbol_size(g->prefill.logits) > size)
 		size = rdu_symbol_size(g->prefill.logits);
-	g->logits = xmalloc(size);
+	g->out = xmalloc(size);
+	g->logits = xcalloc(size / rdu_dtype_size(g->decode.logits->dtype), sizeof(*g->logits));
 	g->numbers = xcalloc(2ul * (g->prefill.length + 1), sizeof(*g->numbers));
 	g->scratch = xcalloc(g->vocab, sizeof(*g->scratch));
 	return 0;
@@ -511,6 +516,7 @@ int cmd_generate(int argc, char **argv)
 	session_close(&g.s);
 	free(g.prompt.token);
 	free(g.numbers);
+	free(g.out);
 	free(g.logits);
 	free(g.scratch);
 	return ret;
