@@ -111,7 +111,7 @@ static double **storage(struct module *m)
 
 static int check(struct net *k, struct value *y, double *worst)
 {
-	struct graph_output out = { (char *)"y", y };
+	struct graph_output out = { .name = (char *)"y", .value = y };
 	struct train_options opt = { .loss = k->loss ? k->loss : "mse", .optimizer = OPT_SGD };
 	struct module *m;
 	double **data, loss = 0;
@@ -404,7 +404,7 @@ static void relu_pool(const struct window_case *c)
 	struct net *k = begin();
 	int64_t x[4] = { 2, 2, c->in[0], c->in[1] };
 	struct value *v = graph_op1(k->g, "Relu", "relu", weight(k, "x", 4, x, -1, 1));
-	struct graph_output out = { (char *)"y", NULL };
+	struct graph_output out = { .name = (char *)"y" };
 	struct node *n = node(k, "MaxPool", v, NULL, NULL);
 	char name[200];
 
