@@ -92,7 +92,7 @@ def main():
                 out += options(lines[lines.index(""):])
             elif line == "@commands@":
                 for l in said(program, "--help"):
-                    m = re.match(r"  (\w+)  +\S", l)
+                    m = re.match(r"  ([\w-]+)  +\S", l)
                     if m:
                         out += command(program, m[1])
             else:

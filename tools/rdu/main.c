@@ -34,7 +34,7 @@ static void list(FILE *f)
 
 	fprintf(f, "usage: rdu COMMAND [...]\n\n");
 	for (i = 0; i < NUM_COMMANDS; i++)
-		fprintf(f, "  %-11s %s\n", typed(commands[i].name), commands[i].text);
+		fprintf(f, "  %-12s %s\n", typed(commands[i].name), commands[i].text);
 	fprintf(f, "\n`rdu COMMAND --help` tells more. All but `dump` and `chip` take --device\n"
 		   "WHERE: auto, a PCI address, a /dev/accel node, or model:CHIP (a card in this\n"
 		   "process: no driver, no root).\n"
