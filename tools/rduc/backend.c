@@ -372,6 +372,16 @@ static void add_steps(struct backend *be, const struct module_entry *e, int firs
 		add_step(be, RDU_STEP_END, 0);
 }
 
+/* Runs what entry number `of` runs, its loops once. */
+static void add_steps_once(struct backend *be, int of)
+{
+	const struct rdu_prog_entry *e = &be->entry[of];
+
+	for (uint32_t i = e->first_step; i < e->first_step + e->num_steps; i++)
+		if (be->step[i].kind != RDU_STEP_LOOP && be->step[i].kind != RDU_STEP_END)
+			add_step(be, be->step[i].kind, be->step[i].arg);
+}
+
 static int64_t *copy_strides(const struct module *m)
 {
 	size_t size = sizeof(m->tensors[0]->stride);
@@ -744,7 +754,8 @@ static int lower_all(struct backend *be)
 		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
 				m->num_entries, RDU_MAX_ENTRIES);
 	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
-	be->step = xcalloc(3 * RDU_MAX_SECTIONS, sizeof(*be->step)); /* each in a loop of its own */
+	/* Each section in a loop of its own, and once again without. */
+	be->step = xcalloc(4 * RDU_MAX_SECTIONS, sizeof(*be->step));
 	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	be->residence = xcalloc((size_t)m->num_tensors + 1, sizeof(*be->residence));
 	for (int e = 0; e < m->num_entries; e++) {
@@ -752,7 +763,9 @@ static int lower_all(struct backend *be)
 
 		snprintf(en->name, sizeof(en->name), "%.31s", m->entries[e].name);
 		en->first_step = (uint32_t)be->num_steps;
-		if (lower_entry(be, e))
+		if (m->entries[e].once_of)
+			add_steps_once(be, m->entries[e].once_of - 1);
+		else if (lower_entry(be, e))
 			return -1;
 		en->num_steps = (uint32_t)be->num_steps - en->first_step;
 	}
