@@ -2,8 +2,9 @@
 /*
  * The same bits: training must not depend on how many host threads run the
  * fabric, nor on the run, nor on a checkpoint in between; and the modelled time
- * must be the same too.
+ * must be the same too. Several steps in one run are as many single ones.
  */
+#include <stdbool.h>
 #include "e2e.h"
 
 #define STEPS 6
@@ -14,8 +15,29 @@ struct trained {
 	float loss[STEPS];
 };
 
+/* Writes an input of train_step; row: to this row of what train_steps reads. -1: itself. */
+static void put(struct rdu_program *p, const char *name, const void *data, size_t size, int row)
+{
+	char all[80], *rows = NULL;
+	int ret;
+
+	if (row < 0) {
+		ret = rdu_program_write(p, name, data, size);
+	} else {
+		rows = malloc(STEPS * size);
+		snprintf(all, sizeof(all), "steps/%s", name);
+		ret = rdu_program_read(p, all, rows, STEPS * size);
+		memcpy(rows + (size_t)row * size, data, size);
+		if (!ret)
+			ret = rdu_program_write(p, all, rows, STEPS * size);
+		free(rows);
+	}
+	if (ret)
+		printf("# %s\n", rdu_error_text(p));
+}
+
 /* The step's batch: images are noise with a bright spot where the label says. */
-static void batch(struct rdu_program *p, int step)
+static void batch(struct rdu_program *p, int step, int row)
 {
 	struct rdu_file *f = rdu_program_file(p);
 
@@ -24,11 +46,11 @@ static void batch(struct rdu_program *p, int step)
 		size_t n = rdu_symbol_size(s);
 		void *d;
 
-		if (!(s->flags & RDU_SYM_INPUT) || (s->flags & (RDU_SYM_STATE | RDU_SYM_WEIGHT)))
+		if (!(s->flags & RDU_SYM_INPUT) || !strncmp(s->name, "steps/", 6))
 			continue;
 		d = calloc(1, n + 8);
 		if (s->dtype == RDU_DT_F32 && s->ndim > 1)
-			fill(d, n / 4, 1000 * step + i);
+			fill(d, n / 4, 1000 * step + 7);
 		else if (s->dtype == RDU_DT_F32)
 			for (size_t k = 0; k < n / 4; k++)
 				((float *)d)[k] = 0.05f; /* learning rate */
@@ -38,14 +60,14 @@ static void batch(struct rdu_program *p, int step)
 		else if (s->dtype == RDU_DT_I64)
 			for (size_t k = 0; k < n / 8; k++)
 				((int64_t *)d)[k] = (k * 7 + step) % 10;
-		if (rdu_program_write(p, s->name, d, n))
-			printf("# %s\n", rdu_error_text(p));
+		put(p, s->name, d, n, row);
 		free(d);
 	}
 }
 
-static int train(const char *where, const char *path, int from, int to, const char *save,
-		 struct trained *t)
+/* at_once: all STEPS steps in one run. */
+static int train_so(const char *where, const char *path, int from, int to, bool at_once,
+		    const char *save, struct trained *t)
 {
 	struct rdu_device *dev = NULL;
 	struct rdu_file *f = NULL;
@@ -60,9 +82,13 @@ static int train(const char *where, const char *path, int from, int to, const ch
 	if (!ret)
 		ret = card_load(&c, dev, f, error, sizeof(error));
 	for (int i = from; i < to && !ret; i++) {
-		batch(c.prog, i);
-		ret = rdu_program_run(c.prog, "train_step", &stats);
-		if (!ret && rdu_file_find_symbol(f, "loss") >= 0)
+		batch(c.prog, i, at_once ? i : -1);
+		if (at_once && i < to - 1)
+			continue;
+		ret = rdu_program_run(c.prog, at_once ? "train_steps" : "train_step", &stats);
+		if (!ret && at_once)
+			ret = rdu_program_read(c.prog, "steps/loss", t->loss, sizeof(t->loss));
+		else if (!ret)
 			ret = rdu_program_read(c.prog, "loss", &t->loss[i], 4);
 		t->cycles += stats.end_cycle - stats.start_cycle;
 	}
@@ -77,6 +103,41 @@ static int train(const char *where, const char *path, int from, int to, const ch
 	rdu_file_close(f);
 	rdu_close(dev);
 	return ret;
+}
+
+static int train(const char *where, const char *path, int from, int to, const char *save,
+		 struct trained *t)
+{
+	return train_so(where, path, from, to, false, save, t);
+}
+
+/* A program with train_steps: one run of it, and single steps. */
+static void steps_in_one_run(const char *level)
+{
+	struct trained single, all, general;
+	char path[64];
+
+	snprintf(path, sizeof(path), "build/e2e/bits-steps%s.rdu", level);
+	if (!tap(!tool("rduc -q --train --loss softmax_cross_entropy --optimizer adamw "
+		       "--steps-per-run %d build/e2e/bits.onnx -O%s -o %s",
+		       STEPS, level, path),
+		 "-O%s: %d steps a run: compiles", level, STEPS))
+		return;
+	if (!tap(!train("model:sn10", path, 0, STEPS, NULL, &single) &&
+			 !train_so("model:sn10", path, 0, STEPS, true, NULL, &all),
+		 "-O%s: %d steps, one by one and in one run", level, STEPS))
+		return;
+	tap(single.hash == all.hash, "-O%s: the same weights", level);
+	tap(all.loss[0] != all.loss[1] && !memcmp(single.loss, all.loss, sizeof(all.loss)),
+	    "-O%s: the same losses: %g ... %g", level, (double)all.loss[0],
+	    (double)all.loss[STEPS - 1]);
+	tap(all.cycles <= single.cycles, "-O%s: no more cycles: %llu, %llu", level,
+	    (unsigned long long)all.cycles, (unsigned long long)single.cycles);
+	setenv("RDU_KERNELS", "general", 1);
+	tap(!train_so("model:sn10", path, 0, STEPS, true, NULL, &general) &&
+		    general.hash == all.hash,
+	    "-O%s: the same weights without kernels for this host", level);
+	unsetenv("RDU_KERNELS");
 }
 
 int main(void)
@@ -117,5 +178,7 @@ int main(void)
 			    half.hash == one.hash,
 		    "%s: through a checkpoint, still the same weights", o);
 	}
+	steps_in_one_run("1");
+	steps_in_one_run("3");
 	return tap_end();
 }
