@@ -133,7 +133,7 @@ static void steps_in_one_run(const char *level)
 	    (double)all.loss[STEPS - 1]);
 	tap(all.cycles <= single.cycles, "-O%s: no more cycles: %llu, %llu", level,
 	    (unsigned long long)all.cycles, (unsigned long long)single.cycles);
-	setenv("RDU_KERNELS", "general", 1);
+	setenv("RDU_KERNELS", "portable", 1);
 	tap(!train_so("model:sn10", path, 0, STEPS, true, NULL, &general) &&
 		    general.hash == all.hash,
 	    "-O%s: the same weights without kernels for this host", level);
