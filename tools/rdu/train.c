@@ -356,8 +356,7 @@ static const struct rdu_file_symbol *find_rows(const struct trainer *t,
 		const struct rdu_file_symbol *sym = rdu_file_get_symbol(file, i);
 
 		if (sym != of && sym->region == of->region && sym->offset == of->offset &&
-		    sym->entries >> e & 1 &&
-		    rdu_symbol_size(sym) == rdu_symbol_size(of) * t->run)
+		    sym->entries >> e & 1 && rdu_symbol_size(sym) == rdu_symbol_size(of) * t->run)
 			return sym;
 	}
 	return NULL;

@@ -53,7 +53,8 @@ struct trainer {
 	/* Steps are counted from the very first one, also after --resume; batches from there on. */
 	unsigned int batch, steps_per_epoch, steps, first, done;
 	unsigned int run; /* steps that train_steps does in one run; 0: there is no such entry */
-	struct rows rows[MAX_FIELDS + 2]; /* those of the data, then of lr; up to one without a symbol */
+	struct rows rows[MAX_FIELDS +
+			 2]; /* those of the data, then of lr; up to one without a symbol */
 	const char *rows_loss; /* the losses of such a run */
 	unsigned int submitted, collected; /* jobs */
 	unsigned int batches; /* of a step, that were collected */

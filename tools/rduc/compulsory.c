@@ -69,8 +69,7 @@ static void count_nest(struct traffic *traffic, const struct nest *n, int64_t tr
 {
 	for (int i = 0; i < n->num_in + n->num_out; i++)
 		count_rows(traffic,
-			   i < n->num_in ? n->in[i].tensor
-					 : n->out[i - n->num_in].access.tensor,
+			   i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor,
 			   trip);
 	for (int i = 0; i < n->num_in; i++) {
 		struct traffic *t = &traffic[tensor_whole(n->in[i].tensor)->id];

@@ -397,8 +397,9 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	int64_t one = 1;
 
 	if (opt->steps && opt->accumulate > 1)
-		return graph_error(g, "a run of %" PRId64 " steps (--steps-per-run) with steps of "
-				      "%" PRId64 " batches (--accumulate) is not supported",
+		return graph_error(g,
+				   "a run of %" PRId64 " steps (--steps-per-run) with steps of "
+				   "%" PRId64 " batches (--accumulate) is not supported",
 				   opt->steps, opt->accumulate);
 	g->steps = opt->steps;
 	g->num_forward = g->num_nodes;

@@ -24,8 +24,7 @@ static bool is_batch(const struct backend *be, int64_t extent)
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *t = be->m->tensors[i];
 
-		if (t->kind == TENSOR_INPUT && t->ndim && t->dim[0] == extent &&
-		    !has_inputs(be, t))
+		if (t->kind == TENSOR_INPUT && t->ndim && t->dim[0] == extent && !has_inputs(be, t))
 			return true;
 	}
 	return false;

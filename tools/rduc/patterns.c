@@ -391,8 +391,8 @@ static int rows_of_steps(struct graph *g, struct lower *l, struct value *v)
 	struct tensor *t;
 
 	if (v->ndim == RDU_MAX_DIMS)
-		return graph_error(g, "%s: has %d dimensions, which leaves none for steps",
-				   v->name, v->ndim);
+		return graph_error(g, "%s: has %d dimensions, which leaves none for steps", v->name,
+				   v->ndim);
 	dim[0] = g->steps;
 	memcpy(dim + 1, v->dim, (size_t)v->ndim * sizeof(*dim));
 	snprintf(name, sizeof(name), "steps/%.250s", v->name);
