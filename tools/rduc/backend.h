@@ -26,6 +26,7 @@ struct lacc {
 	int64_t base; /* elements */
 	int num_axes;
 	struct laxis axis[RDU_MAX_DIMS];
+	uint32_t needs; /* bit d: an axis depends on dimension d */
 	uint32_t pad;
 	int gather_in; /* -1: none */
 	int64_t gather_stride;
