@@ -2,8 +2,10 @@
 /*
  * The same bits: training must not depend on how many host threads run the
  * fabric, nor on the run, nor on a checkpoint in between; and the modelled time
- * must be the same too.
+ * must be the same too. Several steps in one run are as many single ones.
  */
+#include <math.h>
+#include <stdbool.h>
 #include "e2e.h"
 
 #define STEPS 6
@@ -11,11 +13,33 @@
 struct trained {
 	uint64_t hash; /* of all weights */
 	uint64_t cycles; /* modelled, of all steps */
+	uint64_t bytes; /* over card memory, of all steps */
 	float loss[STEPS];
 };
 
+/* Writes an input of train_step; row: to this row of what train_steps reads. -1: itself. */
+static void put(struct rdu_program *p, const char *name, const void *data, size_t size, int row)
+{
+	char all[80], *rows = NULL;
+	int ret;
+
+	if (row < 0) {
+		ret = rdu_program_write(p, name, data, size);
+	} else {
+		rows = malloc(STEPS * size);
+		snprintf(all, sizeof(all), "steps/%s", name);
+		ret = rdu_program_read(p, all, rows, STEPS * size);
+		memcpy(rows + (size_t)row * size, data, size);
+		if (!ret)
+			ret = rdu_program_write(p, all, rows, STEPS * size);
+		free(rows);
+	}
+	if (ret)
+		printf("# %s\n", rdu_error_text(p));
+}
+
 /* The step's batch: images are noise with a bright spot where the label says. */
-static void batch(struct rdu_program *p, int step)
+static void batch(struct rdu_program *p, int step, int row)
 {
 	struct rdu_file *f = rdu_program_file(p);
 
@@ -24,11 +48,11 @@ static void batch(struct rdu_program *p, int step)
 		size_t n = rdu_symbol_size(s);
 		void *d;
 
-		if (!(s->flags & RDU_SYM_INPUT) || (s->flags & (RDU_SYM_STATE | RDU_SYM_WEIGHT)))
+		if (!(s->flags & RDU_SYM_INPUT) || !strncmp(s->name, "steps/", 6))
 			continue;
 		d = calloc(1, n + 8);
 		if (s->dtype == RDU_DT_F32 && s->ndim > 1)
-			fill(d, n / 4, 1000 * step + i);
+			fill(d, n / 4, 1000 * step + 7);
 		else if (s->dtype == RDU_DT_F32)
 			for (size_t k = 0; k < n / 4; k++)
 				((float *)d)[k] = 0.05f; /* learning rate */
@@ -38,14 +62,14 @@ static void batch(struct rdu_program *p, int step)
 		else if (s->dtype == RDU_DT_I64)
 			for (size_t k = 0; k < n / 8; k++)
 				((int64_t *)d)[k] = (k * 7 + step) % 10;
-		if (rdu_program_write(p, s->name, d, n))
-			printf("# %s\n", rdu_error_text(p));
+		put(p, s->name, d, n, row);
 		free(d);
 	}
 }
 
-static int train(const char *where, const char *path, int from, int to, const char *save,
-		 struct trained *t)
+/* at_once: all STEPS steps in one run. */
+static int train_so(const char *where, const char *path, int from, int to, bool at_once,
+		    const char *save, struct trained *t)
 {
 	struct rdu_device *dev = NULL;
 	struct rdu_file *f = NULL;
@@ -60,11 +84,16 @@ static int train(const char *where, const char *path, int from, int to, const ch
 	if (!ret)
 		ret = card_load(&c, dev, f, error, sizeof(error));
 	for (int i = from; i < to && !ret; i++) {
-		batch(c.prog, i);
-		ret = rdu_program_run(c.prog, "train_step", &stats);
-		if (!ret && rdu_file_find_symbol(f, "loss") >= 0)
+		batch(c.prog, i, at_once ? i : -1);
+		if (at_once && i < to - 1)
+			continue;
+		ret = rdu_program_run(c.prog, at_once ? "train_steps" : "train_step", &stats);
+		if (!ret && at_once)
+			ret = rdu_program_read(c.prog, "steps/loss", t->loss, sizeof(t->loss));
+		else if (!ret)
 			ret = rdu_program_read(c.prog, "loss", &t->loss[i], 4);
 		t->cycles += stats.end_cycle - stats.start_cycle;
+		t->bytes += stats.dram_bytes;
 	}
 	if (!ret)
 		ret = rdu_program_weights_hash(c.prog, &t->hash);
@@ -77,6 +106,54 @@ static int train(const char *where, const char *path, int from, int to, const ch
 	rdu_file_close(f);
 	rdu_close(dev);
 	return ret;
+}
+
+static int train(const char *where, const char *path, int from, int to, const char *save,
+		 struct trained *t)
+{
+	return train_so(where, path, from, to, false, save, t);
+}
+
+/* A program with train_steps: one run of it, and single steps. */
+static void steps_in_one_run(const char *level)
+{
+	struct trained single, all, general, memory;
+	char path[64], never[64];
+	bool good;
+
+	snprintf(path, sizeof(path), "build/e2e/bits-steps%s.rdu", level);
+	if (!tap(!tool("rduc -q --train --loss softmax_cross_entropy --optimizer adamw "
+		       "--steps-per-run %d build/e2e/bits.onnx -O%s -o %s",
+		       STEPS, level, path),
+		 "-O%s: %d steps a run: compiles", level, STEPS))
+		return;
+	if (!tap(!train("model:sn10", path, 0, STEPS, NULL, &single) &&
+			 !train_so("model:sn10", path, 0, STEPS, true, NULL, &all),
+		 "-O%s: %d steps, one by one and in one run", level, STEPS))
+		return;
+	tap(single.hash == all.hash, "-O%s: the same weights", level);
+	tap(all.loss[0] != all.loss[1] && !memcmp(single.loss, all.loss, sizeof(all.loss)),
+	    "-O%s: the same losses: %g ... %g", level, (double)all.loss[0],
+	    (double)all.loss[STEPS - 1]);
+	tap(all.cycles < single.cycles && all.bytes < single.bytes,
+	    "-O%s: fewer cycles and bytes: %llu, %llu; one by one %llu, %llu", level,
+	    (unsigned long long)all.cycles, (unsigned long long)all.bytes,
+	    (unsigned long long)single.cycles, (unsigned long long)single.bytes);
+	snprintf(never, sizeof(never), "build/e2e/bits-never%s.rdu", level);
+	good = !tool("rduc -q --train --loss softmax_cross_entropy --optimizer adamw --hold never "
+		     "--steps-per-run %d build/e2e/bits.onnx -O%s -o %s",
+		     STEPS, level, never) &&
+	       !train_so("model:sn10", never, 0, STEPS, true, NULL, &memory);
+	for (int i = 0; i < STEPS; i++) /* sums in another order */
+		good &= fabsf(memory.loss[i] - all.loss[i]) < 1e-4f * all.loss[i];
+	tap(good && all.bytes < memory.bytes,
+	    "-O%s: the same losses as when weights go through memory, %llu bytes", level,
+	    (unsigned long long)memory.bytes);
+	setenv("RDU_KERNELS", "portable", 1);
+	tap(!train_so("model:sn10", path, 0, STEPS, true, NULL, &general) &&
+		    general.hash == all.hash,
+	    "-O%s: the same weights without kernels for this host", level);
+	unsetenv("RDU_KERNELS");
 }
 
 int main(void)
@@ -117,5 +194,8 @@ int main(void)
 			    half.hash == one.hash,
 		    "%s: through a checkpoint, still the same weights", o);
 	}
+	card_watchdog_ms = 0; /* a run of several steps is one command */
+	steps_in_one_run("1");
+	steps_in_one_run("3");
 	return tap_end();
 }

@@ -60,6 +60,10 @@ static int tool(const char *fmt, ...)
 	return -1;
 }
 
+/* Milliseconds that a command may take on the host; 0: any. */
+__attribute__((unused))
+static uint32_t card_watchdog_ms = 10000;
+
 struct card {
 	struct rdu_device *dev;
 	struct rdu_context *ctx;
@@ -72,7 +76,7 @@ __attribute__((unused))
 static int card_load(struct card *c, struct rdu_device *dev, struct rdu_file *file, char *error,
 		     size_t size)
 {
-	struct rdu_context_options o = { .size = sizeof(o), .watchdog_ms = 10000 };
+	struct rdu_context_options o = { .size = sizeof(o), .watchdog_ms = card_watchdog_ms };
 	int ret;
 
 	*c = (struct card){ .dev = dev };

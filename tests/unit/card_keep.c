@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What KEEP steps bring: it is used when it is there, and never when it is not. */
+#include <unistd.h>
 #include "card_program.h"
 #include "keep_program.h"
 #include "card_priv.h"
@@ -281,6 +282,67 @@ static void moves(struct bed *b)
 	main_gives(b, 1, 40, 100, 0, "what was not there is not there then");
 }
 
+static int countdown; /* writes to memory until the card stops; 0: it does not */
+
+static void stop_it(void *opaque, uint64_t offset, uint64_t len)
+{
+	struct bed *b = opaque;
+
+	(void)offset;
+	(void)len;
+	if (countdown && !--countdown)
+		b->card->paused = true;
+}
+
+/* What a loop hands on in scratchpads, saved and loaded after each `every` writes to memory, from
+ * the first one on. Returns how often. */
+static unsigned int carried(struct bed *b, int first, int every, uint64_t *cycles, bool *good)
+{
+	const struct rdu_stats *s = (void *)(b->mem + STATS);
+	unsigned int stops = 0;
+	uint64_t seq;
+
+	memset(b->mem + RESULT, 0xff, KEEP_BYTES);
+	seq = bed_put(b, 1, run_epoch(0, KEEP_CARRY, 0));
+	countdown = first;
+	bed_ring(b, 1);
+	while (bed_done(b, 1) < seq && !qrd(b, 1, RDU_REG_Q_FAULT_CODE)) {
+		if (!b->card->paused) {
+			usleep(50);
+			continue;
+		}
+		stops++;
+		countdown = every;
+		*good &= moved(b);
+	}
+	countdown = 0;
+	*good &= is_there(b, RESULT, 5000 + KEEP_CARRIED);
+	*cycles = s->end_cycle - s->start_cycle;
+	return stops;
+}
+
+static void carried_on(struct bed *b)
+{
+	uint64_t cycles, again;
+	unsigned int most = 0, n = 1;
+	bool good = true;
+
+	kept(b, 50, 100);
+	b->card->ops.dirty = stop_it;
+	carried(b, 0, 0, &cycles, &good);
+	ok(good, "a loop hands on what is in scratchpads");
+	for (int first = 1; n; first++) {
+		n = carried(b, first, first % 3, &again, &good);
+		good &= again == cycles;
+		most = n > most ? n : most;
+	}
+	ok(good && most >= KEEP_CARRIED,
+	   "... and so it does, in as many cycles, when it is moved in the middle, up to %u times",
+	   most);
+	b->card->ops.dirty = NULL;
+	main_gives(b, 1, 50, 100, 0, "what was kept, and is overwritten by a loop");
+}
+
 /* ---- what cannot be kept ---------------------------------------------------------- */
 
 static void refused(const struct rdu_chip *c, void *image, size_t size, uint32_t error,
@@ -332,8 +394,8 @@ static void refusals(void)
 	refused(&chip, image, size, RDU_CFG_E_KEEP, "adds to what is there",
 		"a section that adds to a scratchpad");
 	image = keep_image(&chip, &size);
-	step_of(image, 0)->arg = 5;
-	refused(&chip, image, size, RDU_CFG_E_SCHEDULE, "section 5 of 5", "no such section");
+	step_of(image, 0)->arg = KEEP_SECTIONS;
+	refused(&chip, image, size, RDU_CFG_E_SCHEDULE, "section 7 of 7", "no such section");
 	image = keep_image(&chip, &size);
 	/* main: LOOP, KEEP, END; steps 3 and 4 are others' */
 	*step_of(image, 0) = (struct rdu_prog_step){ RDU_STEP_LOOP, 2 };
@@ -359,6 +421,7 @@ int main(void)
 	overwritten(b);
 	written(b);
 	moves(b);
+	carried_on(b);
 	queues(b);
 	refusals();
 	bed_free(b);

@@ -6,6 +6,8 @@
  *   beside region 2 into scratchpad 1
  *   store  region 2 to region 0
  *   read   scratchpad 0 to region 1
+ *   carry  region 2 into scratchpad 0; KEEP_CARRIED times: that plus 1 into scratchpad 1, and back
+ *          to scratchpad 0, and that to region 1
  */
 #ifndef KEEP_PROGRAM_H
 #define KEEP_PROGRAM_H
@@ -16,7 +18,36 @@
 #define KEEP_WORDS (KEEP_VECTORS * 32)
 #define KEEP_BYTES (KEEP_WORDS * 4)
 
-enum { KEEP_MAIN, KEEP_OVER, KEEP_BESIDE, KEEP_STORE, KEEP_READ };
+#define KEEP_CARRIED 4
+#define KEEP_SECTIONS 7
+
+enum { KEEP_MAIN, KEEP_OVER, KEEP_BESIDE, KEEP_STORE, KEEP_READ, KEEP_CARRY };
+
+/* KEEP_WORDS words of one scratchpad, plus a number, to another. */
+static inline void *keep_add(const struct rdu_chip *chip, unsigned int from, unsigned int to,
+			     float more, size_t *size)
+{
+	const struct rdu_cfg_access a = { .lanes = 32, .lane_stride = 1, .stride = { 32 } };
+	struct cfgb *b = cfgb_new(chip, 1);
+	struct rdu_cfg_access t = a;
+	uint32_t read, add, write;
+
+	read = cfgb_program(b, RDU_KIND_READ, 0, from);
+	cfgb_loop(b, read, KEEP_VECTORS);
+	cfgb_buffer(b, 0, from, 1, 0, KEEP_WORDS);
+	cfgb_access(b, read, &a, NULL);
+	add = cfgb_program(b, RDU_KIND_SIMD, 0, 0);
+	cfgb_loop(b, add, KEEP_VECTORS);
+	cfgb_stage(b, add, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_immf(more), cfgb_none());
+	write = cfgb_program(b, RDU_KIND_WRITE, 0, to);
+	cfgb_loop(b, write, KEEP_VECTORS);
+	t.target = 1;
+	cfgb_buffer(b, 0, to, 1, 0, KEEP_WORDS);
+	cfgb_access(b, write, &t, NULL);
+	cfgb_connect(b, read, 0, add, 0);
+	cfgb_connect(b, add, 0, write, 0);
+	return cfgb_finish(b, size);
+}
 
 /* From one kind of program to another, KEEP_WORDS words; the PMU's, if there is one, is `pmu`. */
 static inline void *keep_section(const struct rdu_chip *chip, enum rdu_kind from, enum rdu_kind to,
@@ -60,37 +91,43 @@ static inline void *keep_image(const struct rdu_chip *chip, size_t *size)
 		{ RDU_KIND_LOAD, RDU_KIND_WRITE, 0, 1, { READS(2) } },
 		{ RDU_KIND_LOAD, RDU_KIND_WRITE, 1, 1, { READS(2) } },
 		{ RDU_KIND_LOAD, RDU_KIND_STORE, 0, 2, { READS(2), WRITES(0) } },
+		{ RDU_KIND_READ, RDU_KIND_WRITE, 0, 0, { { 0 } } },
+		{ RDU_KIND_READ, RDU_KIND_WRITE, 1, 0, { { 0 } } },
 #undef READS
 #undef WRITES
 	};
-	static const struct rdu_prog_entry entries[] = { { "main", 0, 2 },
-							 { "over", 2, 1 },
-							 { "beside", 3, 1 },
-							 { "store", 4, 1 },
-							 { "read", 1, 1 } };
+	static const struct rdu_prog_entry entries[] = { { "main", 0, 2 },   { "over", 2, 1 },
+							 { "beside", 3, 1 }, { "store", 4, 1 },
+							 { "read", 1, 1 },   { "carry", 5, 6 } };
 	static const struct rdu_prog_step steps[] = { { RDU_STEP_KEEP, 0 },
 						      { RDU_STEP_RUN, 1 },
 						      { RDU_STEP_RUN, 2 },
 						      { RDU_STEP_RUN, 3 },
-						      { RDU_STEP_RUN, 4 } };
+						      { RDU_STEP_RUN, 4 },
+						      { RDU_STEP_RUN, 2 },
+						      { RDU_STEP_LOOP, KEEP_CARRIED },
+						      { RDU_STEP_RUN, 5 },
+						      { RDU_STEP_RUN, 6 },
+						      { RDU_STEP_RUN, 1 },
+						      { RDU_STEP_END, 0 } };
 	static const uint64_t regions[] = { KEEP_BYTES, KEEP_BYTES, KEEP_BYTES };
-	struct rdu_prog_section table[5] = { 0 };
+	struct rdu_prog_section table[KEEP_SECTIONS] = { 0 };
 	struct rdu_prog_header h = { .magic = RDU_PROG_MAGIC,
 				     .version = RDU_PROG_VERSION,
 				     .header_size = sizeof(h),
 				     .num_tiles = 1,
 				     .chip_hash = rdu_chip_hash(chip),
 				     .num_regions = 3,
-				     .num_sections = 5,
-				     .num_entries = 5,
-				     .num_steps = 5 };
+				     .num_sections = KEEP_SECTIONS,
+				     .num_entries = 6,
+				     .num_steps = 11 };
 	struct cfgb_table image = { 0 };
 
 	cfgb_add(&image, &h, sizeof(h));
 	h.sections_off = image.size;
 	cfgb_add(&image, table, sizeof(table));
 	h.segments_off = image.size;
-	for (unsigned int i = 0; i < 5; i++) {
+	for (unsigned int i = 0; i < KEEP_SECTIONS; i++) {
 		table[i].first_segment = h.num_segments;
 		table[i].num_segments = sections[i].segments;
 		snprintf(table[i].name, sizeof(table[i].name), "section %u", i);
@@ -104,10 +141,13 @@ static inline void *keep_image(const struct rdu_chip *chip, size_t *size)
 	cfgb_add(&image, steps, sizeof(steps));
 	h.regions_off = image.size;
 	cfgb_add(&image, regions, sizeof(regions));
-	for (unsigned int i = 0; i < 5; i++) {
+	for (unsigned int i = 0; i < KEEP_SECTIONS; i++) {
 		size_t n;
+		unsigned int pmu = sections[i].pmu;
 		void *section =
-			keep_section(chip, sections[i].from, sections[i].to, sections[i].pmu, &n);
+			sections[i].to == RDU_KIND_WRITE && !sections[i].segments
+				? keep_add(chip, pmu, !pmu, (float)!pmu, &n)
+				: keep_section(chip, sections[i].from, sections[i].to, pmu, &n);
 
 		table[i].offset = image.size;
 		table[i].size = n;

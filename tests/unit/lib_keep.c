@@ -38,7 +38,7 @@ static struct rdu_file *make_file(const struct rdu_chip *chip, float first)
 						       .flags = flags[i],
 						       .ndim = 1,
 						       .dims = { KEEP_WORDS },
-						       .entries = 31 };
+						       .entries = 63 };
 		regions[i] = (struct rdu_file_region){ .name = { "wyz"[i] },
 						       .kind = kinds[i],
 						       .size = KEEP_BYTES,

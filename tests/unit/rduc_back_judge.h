@@ -54,7 +54,7 @@ struct judged {
 
 static inline bool is_given(const struct tensor *t)
 {
-	return t->kind == TENSOR_INPUT || t->kind == TENSOR_WEIGHT;
+	return t->kind == TENSOR_INPUT || t->kind == TENSOR_WEIGHT || t->kind == TENSOR_STATE;
 }
 
 static inline void give(const struct judged *j, struct ran *r)
@@ -142,7 +142,7 @@ static inline double judge_run(struct module *m, struct ran *r, float **start, f
 			void *got = ran_symbol(r, t->name);
 			double o;
 
-			if ((t->kind != TENSOR_OUTPUT && t->kind != TENSOR_INPUT) || !got)
+			if (t->kind == TENSOR_TEMP || t->kind == TENSOR_WEIGHT || !got)
 				continue; /* weights may have been spoilt */
 			o = worst(got, data[i], elements(t), sum_terms(e));
 			if (!(o <= w))

@@ -416,6 +416,179 @@ static void test_made_in_front(const struct rdu_chip *chip)
 	module_free(r.m);
 }
 
+/* ---- what loops change in place is carried -------------------------------------------- */
+
+/* y[t] = x[t] w, and then w = w / 2 + a, `trip` times. */
+struct carrying {
+	int64_t trip, rows, width;
+	struct module *m;
+	struct tensor *x, *a, *w, *y;
+};
+
+static void make_carrying(struct carrying *r)
+{
+	struct module *m = r->m = module_new("carry");
+	int64_t all[3] = { r->trip, r->rows, r->width }, square[2] = { r->width, r->width };
+	struct tensor *xt, *yt, *more;
+	struct nest *n;
+	int loop, k, a, b;
+
+	module_entry(m, "forward");
+	r->x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 3, all);
+	r->a = module_tensor(m, "a", TENSOR_INPUT, RDU_DT_F32, 2, square);
+	r->w = module_tensor(m, "w", TENSOR_STATE, RDU_DT_F32, 2, square);
+	r->y = module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 3, all);
+	xt = module_row(m, r->x, 0);
+	yt = module_row(m, r->y, 0);
+	loop = module_loop(&m->entries[0], "steps", r->trip);
+	n = map(m, loop, "product", r->rows, r->width);
+	k = nest_dim(n, "k", r->width, true);
+	a = nest_input(n, xt);
+	b = nest_input(n, r->w);
+	n->in[a].coef[0][0] = n->in[a].coef[1][k] = 1;
+	n->in[b].coef[0][k] = n->in[b].coef[1][1] = 1;
+	n->reduce = REDUCE_ADD;
+	n->body = nest_op(n, RDU_SIMD_FMUL, nest_in(n, a), nest_in(n, b), -1);
+	output(n, yt, nest_red(n), 0);
+	more = module_tensor(m, "more", TENSOR_TEMP, RDU_DT_F32, 2, square);
+	more->update_of = r->w;
+	n = map(m, loop, "update", r->width, r->width);
+	a = nest_op(n, RDU_SIMD_FMUL, input(n, r->w, 0), nest_imm_f(n, 0.5f), -1);
+	output(n, more, nest_op(n, RDU_SIMD_FADD, a, input(n, r->a, 0), -1), 0);
+}
+
+/* y, and then w. */
+static struct result run_carrying(struct carrying *r, struct rduc_options opt,
+				  void (*at_loop)(struct ran *r), struct rdu_pool *pool,
+				  char *error, size_t error_size)
+{
+	int64_t ny = elements(r->y), nw = elements(r->w);
+	struct result to = { .v = calloc((size_t)(ny + nw), 4), .num = ny + nw };
+	struct ran ran;
+
+	if (rduc_backend(r->m, &opt, path, error, (int)error_size) || ran_open(&ran, path))
+		return to;
+	*error = 0; /* the back half tries things out */
+	seed = 41;
+	for (int i = 0; i < r->m->num_tensors; i++) {
+		const struct tensor *t = r->m->tensors[i];
+
+		for (int64_t k = 0; t->kind < TENSOR_TEMP && t != r->y && k < elements(t); k++)
+			((float *)ran_symbol(&ran, t->name))[k] = value() / 8;
+	}
+	ran.at_loop = at_loop;
+	if (!ran_entry(&ran, 0, pool, true, error, error_size)) {
+		memcpy(to.v, ran_symbol(&ran, "y"), (size_t)ny * 4);
+		memcpy(to.v + ny, ran_symbol(&ran, "w"), (size_t)nw * 4);
+	}
+	to.bytes = ran.dram_bytes;
+	ran_close(&ran);
+	return to;
+}
+
+/* The same as from memory, in the results and in what is there afterwards; in the loop, memory is
+ * neither read nor written. */
+static void test_carried(const struct rdu_chip *chip, int level, bool fp32, int64_t rows,
+			 int64_t width, struct rdu_pool *pool)
+{
+	struct rduc_options plain = {
+		.chip = chip, .opt = level, .fp32 = fp32, .hold = WHEN_NEVER
+	};
+	struct rduc_options carried = plain;
+	struct carrying r = { .trip = 9, .rows = rows, .width = width };
+	struct result want, got, spoilt_plain, spoilt_carried;
+	char error[512] = "";
+	size_t size;
+
+	carried.hold = WHEN_POSSIBLE;
+	make_carrying(&r);
+	want = run_carrying(&r, plain, NULL, pool, error, sizeof(error));
+	got = run_carrying(&r, carried, NULL, pool, error, sizeof(error));
+	spoilt_plain = run_carrying(&r, plain, spoil, pool, error, sizeof(error));
+	spoilt_carried = run_carrying(&r, carried, spoil, pool, error, sizeof(error));
+	size = (size_t)want.num * 4;
+	ok(!*error && worst(want.v, got.v, want.num, 1) < 1e-5,
+	   "%s, -O%d, %s, %lld x %lld: carried: the same results %s", chip->name, level,
+	   fp32 ? "fp32" : "bf16", (long long)rows, (long long)width, error);
+	ok(got.bytes + (uint64_t)(2 * 8 * width * width) * 4 <= want.bytes,
+	   "  loaded and stored once: %llu bytes over memory instead of %llu",
+	   (unsigned long long)got.bytes, (unsigned long long)want.bytes);
+	ok(memcmp(want.v, spoilt_plain.v, size), "  other numbers in memory: another result");
+	ok(!memcmp(got.v, spoilt_carried.v, size),
+	   "  while they are carried: the same bits, and stored in the end");
+	free(want.v);
+	free(got.v);
+	free(spoilt_plain.v);
+	free(spoilt_carried.v);
+	module_free(r.m);
+}
+
+/* What changes only in part stays in memory. What is also read in front of the loop is there. */
+static void test_other_uses(const struct rdu_chip *chip, struct rdu_pool *pool)
+{
+	static const char *const words[] = { "changed in part", "read in front of the loop" };
+
+	for (int c = 0; c < 2; c++) {
+		struct carrying r = { .trip = 4, .rows = 3, .width = 64 };
+		struct rduc_options opt = { .chip = chip, .fp32 = true, .hold = WHEN_POSSIBLE };
+		struct nest *n, *copy;
+		char text[700] = "";
+
+		make_carrying(&r);
+		n = r.m->entries[0].nests[1];
+		if (c) {
+			copy = map(r.m, 0, "copy", r.width, r.width);
+			output(copy,
+			       module_tensor(r.m, "z", TENSOR_OUTPUT, RDU_DT_F32, 2, r.w->dim),
+			       input(copy, r.w, 0), 0);
+			memmove(&r.m->entries[0].nests[1], r.m->entries[0].nests, 2 * sizeof(n));
+			r.m->entries[0].nests[0] = copy;
+		} else {
+			n->dim[0].extent = 40;
+		}
+		ok(judge(r.m, opt, value, false, path, pool, text, sizeof(text)), "%s: right %s",
+		   words[c], text);
+		module_free(r.m);
+	}
+}
+
+static void test_all_carried(struct rdu_pool *pool)
+{
+	static const char *const chips[] = { "sn10", "plasticine", "tests/chips/tiny8.chip",
+					     "tests/chips/cut4k.chip" };
+	struct rdu_chip chip;
+	char error[300];
+
+	for (size_t i = 0; i < sizeof(chips) / sizeof(chips[0]); i++) {
+		char text[700] = "";
+		bool good = true;
+
+		if (rdu_chip_find(chips[i], &chip, error, sizeof(error))) {
+			ok(false, "%s", error);
+			continue;
+		}
+		if (i < 2) {
+			test_carried(&chip, 3, false, 20, 96, pool);
+			test_carried(&chip, 3, true, 3, 160, pool);
+			test_carried(&chip, 1, !!i, 5, 96, pool);
+			test_other_uses(&chip, pool);
+		}
+		for (int c = 0; c < 4 && good; c++) {
+			struct rduc_options opt = { .chip = &chip,
+						    .fp32 = c & 1,
+						    .hold = WHEN_POSSIBLE };
+			struct carrying r = { .trip = 2 + number(4),
+					      .rows = 1 + number(20),
+					      .width = 33 + number(70) };
+
+			make_carrying(&r);
+			good = judge(r.m, opt, value, false, path, pool, text, sizeof(text));
+			module_free(r.m);
+		}
+		ok(good, "%s: loops that carry are right at every level %s", chips[i], text);
+	}
+}
+
 static void test_all_held(struct rdu_pool *pool)
 {
 	struct rdu_chip chip, small;
@@ -448,6 +621,7 @@ int main(int argc, char **argv)
 		test_card(chips[i], from, i ? num / 3 : num / 2, pool);
 	test_changes(pool);
 	test_all_held(pool);
+	test_all_carried(pool);
 	rdu_pool_free(pool);
 	unlink(path);
 	return tap_done();

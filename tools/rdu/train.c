@@ -2,7 +2,8 @@
 /*
  * rdu train: a training loop over examples. Weights stay on the card; a batch is sent with one
  * RUN command, and some are always queued ahead. A step is one batch, or as many as the program
- * adds up gradients of before it changes the weights.
+ * adds up gradients of before it changes the weights. A program with the entry point train_steps
+ * does several steps in one run.
  */
 #include <math.h>
 #include <signal.h>
@@ -123,31 +124,63 @@ static int end_step(struct trainer *t)
 	return 0;
 }
 
-/* Waits for a batch that was queued. */
+/* A step's share of what its run took; the last one has the rest. */
+static uint64_t share(uint64_t all, unsigned int step, unsigned int steps)
+{
+	return all / steps + (step + 1 == steps ? all % steps : 0);
+}
+
+/* All steps of a run are done. */
+static int end_run(struct trainer *t, const struct flight *f, const struct rdu_stats *st)
+{
+	uint64_t cycles = st->end_cycle - st->start_cycle;
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < f->steps && !ret; i++) {
+		t->step_stats.end_cycle = share(cycles, i, f->steps);
+		t->step_stats.wall_ns = share(st->wall_ns, i, f->steps);
+		t->step_loss = f->loss[i];
+		ret = end_step(t);
+	}
+	return ret;
+}
+
+/* Waits for the job that was queued first. */
 static int collect(struct trainer *t)
 {
-	unsigned int slot = t->batches % AHEAD;
+	struct flight *f = &t->flight[t->collected++ % AHEAD];
 	struct rdu_stats st;
-	int ret = rdu_job_wait(t->jobs[slot], -1, &st);
+	int ret = rdu_job_wait(f->job, -1, &st);
 
 	if (ret)
-		fail("step %u: %s", t->done, rdu_error_text(t->jobs[slot]));
-	rdu_job_free(t->jobs[slot]);
-	t->jobs[slot] = NULL;
+		fail("step %u: %s", t->done, rdu_error_text(f->job));
+	rdu_job_free(f->job);
+	f->job = NULL;
 	if (ret)
 		return EXIT_FAIL;
 	add_stats(&t->sum, &st);
+	if (f->steps)
+		return end_run(t, f, &st);
 	add_stats(&t->step_stats, &st);
-	t->step_loss += t->loss[slot];
+	t->step_loss += f->loss[0];
 	return ++t->batches % t->micro ? 0 : end_step(t);
 }
 
-/* Batch number `part` of a step. */
-static int submit(struct trainer *t, unsigned int step, unsigned int part)
+/* The jobs that are under way, but for `left` of them. */
+static int collect_all(struct trainer *t, unsigned int left)
+{
+	int ret = 0;
+
+	while (!ret && t->submitted - t->collected > left)
+		ret = collect(t);
+	return ret;
+}
+
+/* Batch number `part` of a step, into what the inputs are bound to. */
+static int make_batch(struct trainer *t, unsigned int step, unsigned int part)
 {
 	unsigned int at = (step % t->steps_per_epoch * t->micro + part) * t->batch, i;
-	unsigned int slot = ((step - t->first) * t->micro + part) % AHEAD;
-	bool last = part + 1 == t->micro;
 
 	if (!part && !(step % t->steps_per_epoch))
 		shuffle(t, step / t->steps_per_epoch);
@@ -157,35 +190,76 @@ static int submit(struct trainer *t, unsigned int step, unsigned int part)
 		return fail("step %u: none of its labels has a class: the loss is of nothing",
 			    step);
 	t->lr = lr_at(t, step);
-	if (rdu_program_bind(t->s.prog, "loss", &t->loss[slot], 4))
-		return fail("%s", rdu_error_text(t->s.prog));
-	if (rdu_program_submit(t->s.prog, last ? t->plan.entry : "accumulate_step", &t->jobs[slot]))
-		return fail("step %u: %s", step, rdu_error_text(t->jobs[slot]));
 	return 0;
 }
 
-/* The batches that are under way, but for `left` of them. */
-static int collect_all(struct trainer *t, unsigned int submitted, unsigned int left)
+/* steps: of the run, 0: it is a batch. */
+static int submit(struct trainer *t, unsigned int step, unsigned int steps, const char *entry)
 {
-	int ret = 0;
+	struct flight *f = &t->flight[t->submitted % AHEAD];
+	const char *loss = steps ? t->rows_loss : "loss";
 
-	while (!ret && submitted - t->batches > left)
-		ret = collect(t);
-	return ret;
+	f->steps = steps;
+	if (rdu_program_bind(t->s.prog, loss, f->loss, (steps ? steps : 1) * sizeof(*f->loss)))
+		return fail("%s", rdu_error_text(t->s.prog));
+	if (rdu_program_submit(t->s.prog, entry, &f->job))
+		return fail("step %u: %s", step, rdu_error_text(f->job));
+	t->submitted++;
+	return collect_all(t, AHEAD - 1);
 }
 
 static int one_step(struct trainer *t, unsigned int step)
 {
-	unsigned int at = (step - t->first) * t->micro, part;
+	unsigned int part;
 	int ret = 0;
 
 	for (part = 0; part < t->micro && !ret; part++) {
-		ret = submit(t, step, part);
+		ret = make_batch(t, step, part);
 		if (!ret)
-			ret = collect_all(t, at + part + 1, AHEAD - 1);
+			ret = submit(t, step, 0,
+				     part + 1 == t->micro ? t->plan.entry : "accumulate_step");
 	}
-	if (!ret && (eval_due(t, step) || save_due(t, step)))
-		ret = collect_all(t, at + t->micro, 0);
+	return ret;
+}
+
+/* As many steps as a run has. */
+static int one_run(struct trainer *t, unsigned int step)
+{
+	struct rows *r;
+	unsigned int i;
+
+	for (i = 0; i < t->run; i++) {
+		if (make_batch(t, step + i, 0))
+			return EXIT_FAIL;
+		for (r = t->rows; r->sym; r++) {
+			size_t size = rdu_symbol_size(r->sym) / t->run;
+
+			memcpy(r->data + i * size, r->row, size);
+		}
+	}
+	return submit(t, step, t->run, "train_steps");
+}
+
+/* Is there something to be done before the last step of a run that begins here? */
+static bool run_fits(const struct trainer *t, unsigned int step)
+{
+	unsigned int i;
+
+	if (!t->run || t->steps - step < t->run)
+		return false;
+	for (i = step; i + 1 < step + t->run; i++)
+		if (eval_due(t, i) || save_due(t, i))
+			return false;
+	return true;
+}
+
+/* What is due after a step. */
+static int after_step(struct trainer *t, unsigned int step)
+{
+	int ret = 0;
+
+	if (eval_due(t, step) || save_due(t, step))
+		ret = collect_all(t, 0);
 	if (!ret && save_due(t, step)) {
 		ret = check_finite(t);
 		if (!ret)
@@ -196,20 +270,26 @@ static int one_step(struct trainer *t, unsigned int step)
 
 static int loop(struct trainer *t)
 {
-	unsigned int step, i;
+	unsigned int step = t->first, i;
 	int ret = 0;
 
 	t->start = now_seconds();
 	if (t->first % t->steps_per_epoch)
 		shuffle(t, t->first / t->steps_per_epoch);
-	for (step = t->first; step < t->steps && !ret && !stopped() && !t->log_broken; step++)
-		ret = one_step(t, step);
+	while (step < t->steps && !ret && !stopped() && !t->log_broken) {
+		unsigned int steps = run_fits(t, step) ? t->run : 1;
+
+		ret = steps > 1 ? one_run(t, step) : one_step(t, step);
+		step += steps;
+		if (!ret)
+			ret = after_step(t, step - 1);
+	}
 	if (!ret)
-		ret = collect_all(t, (step - t->first) * t->micro, 0);
+		ret = collect_all(t, 0);
 	if (!ret)
 		ret = check_finite(t);
 	for (i = 0; i < AHEAD; i++)
-		rdu_job_free(t->jobs[i]);
+		rdu_job_free(t->flight[i].job);
 	return ret;
 }
 
@@ -261,6 +341,72 @@ int bind_data(struct trainer *t, const struct dataset *d)
 			return fail("%s", rdu_error_text(t->s.prog));
 	}
 	return 0;
+}
+
+/* What train_steps has instead of an input or output of train_step: rows, of which that is the
+ * first. NULL: it has none. */
+static const struct rdu_file_symbol *find_rows(const struct trainer *t,
+					       const struct rdu_file_symbol *of)
+{
+	struct rdu_file *file = t->s.file;
+	int e = rdu_file_find_entry(file, "train_steps");
+	unsigned int i;
+
+	for (i = 0; i < rdu_file_num_symbols(file); i++) {
+		const struct rdu_file_symbol *sym = rdu_file_get_symbol(file, i);
+
+		if (sym != of && sym->region == of->region && sym->offset == of->offset &&
+		    sym->entries >> e & 1 && rdu_symbol_size(sym) == rdu_symbol_size(of) * t->run)
+			return sym;
+	}
+	return NULL;
+}
+
+static int add_rows(struct trainer *t, struct rows *r, const struct rdu_file_symbol *of,
+		    const void *row)
+{
+	size_t size;
+
+	r->sym = find_rows(t, of);
+	if (!r->sym)
+		return fail("entry point train_steps has no rows of \"%s\"", of->name);
+	size = rdu_symbol_size(r->sym);
+	r->row = row;
+	r->data = xmalloc(size);
+	return rdu_program_bind(t->s.prog, r->sym->name, r->data, size)
+		       ? fail("%s", rdu_error_text(t->s.prog))
+		       : 0;
+}
+
+static const struct rdu_file_symbol *symbol(const struct trainer *t, const char *name)
+{
+	return rdu_file_get_symbol(t->s.file, rdu_file_find_symbol(t->s.file, name));
+}
+
+/* Where losses go, and what a run of several steps reads. */
+static int make_room(struct trainer *t)
+{
+	const char *steps = rdu_file_meta(t->s.file, "steps_per_run", NULL);
+	const struct rdu_file_symbol *loss;
+	unsigned int i, k;
+
+	if (steps && !strcmp(t->plan.entry, "train_step"))
+		t->run = strtoul(steps, NULL, 10);
+	for (i = 0; i < AHEAD; i++)
+		t->flight[i].loss = xcalloc(t->run ? t->run : 1, sizeof(float));
+	if (!t->run)
+		return 0;
+	if (rdu_file_find_entry(t->s.file, "train_steps") < 0)
+		return fail("its property \"steps_per_run\" is damaged: %s",
+			    rdu_error_text(t->s.file));
+	for (k = 0; k < t->data.num_fields; k++)
+		if (add_rows(t, &t->rows[k], t->data.field[k].sym, t->data.field[k].batch))
+			return EXIT_FAIL;
+	loss = find_rows(t, symbol(t, "loss"));
+	if (!loss)
+		return fail("entry point train_steps has no rows of \"loss\"");
+	t->rows_loss = loss->name;
+	return add_rows(t, &t->rows[k], symbol(t, "lr"), &t->lr);
 }
 
 static int read_data(struct trainer *t)
@@ -353,7 +499,7 @@ static int prepare(struct trainer *t)
 	t->held_loss = NAN;
 	if (rdu_program_bind(t->s.prog, "lr", &t->lr, sizeof(t->lr)))
 		return fail("%s", rdu_error_text(t->s.prog));
-	if (bind_data(t, &t->data) || check_finite(t))
+	if (bind_data(t, &t->data) || make_room(t) || check_finite(t))
 		return EXIT_FAIL;
 	return log_open(t);
 }
@@ -395,11 +541,17 @@ static void say_stopped(const struct trainer *t)
 
 static void finish(struct trainer *t)
 {
+	unsigned int i;
+
 	session_close(&t->s);
 	data_free(&t->data);
 	data_free(&t->held_data);
 	if (t->log)
 		fclose(t->log);
+	for (i = 0; i < AHEAD; i++)
+		free(t->flight[i].loss);
+	for (i = 0; i < MAX_FIELDS + 2; i++)
+		free(t->rows[i].data);
 	free(t->order);
 	free(t->curve);
 	free(t->pick);

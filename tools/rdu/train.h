@@ -6,7 +6,21 @@
 
 #include "data.h"
 
-#define AHEAD 4 /* steps in flight */
+#define AHEAD 4 /* jobs in flight */
+
+/* A job of the card: a batch, or all steps of a run. */
+struct flight {
+	struct rdu_job *job;
+	unsigned int steps; /* 0: a batch of a step */
+	float *loss; /* of each */
+};
+
+/* What a run of several steps reads: a row of data for each. */
+struct rows {
+	const struct rdu_file_symbol *sym;
+	const void *row; /* where a step's data is made */
+	char *data;
+};
 
 enum schedule { COSINE, CONSTANT, TWO_STAGE };
 extern const char *const schedules[]; /* their names, up to NULL */
@@ -38,12 +52,17 @@ struct trainer {
 	unsigned int micro; /* batches of a step: their gradients are added up */
 	/* Steps are counted from the very first one, also after --resume; batches from there on. */
 	unsigned int batch, steps_per_epoch, steps, first, done;
-	unsigned int batches; /* that were collected */
+	unsigned int run; /* steps that train_steps does in one run; 0: there is no such entry */
+	struct rows rows[MAX_FIELDS +
+			 2]; /* those of the data, then of lr; up to one without a symbol */
+	const char *rows_loss; /* the losses of such a run */
+	unsigned int submitted, collected; /* jobs */
+	unsigned int batches; /* of a step, that were collected */
 	double step_loss; /* of the batches of this step, added up */
 	struct rdu_stats step_stats;
 	unsigned int saved; /* the step that --save has the weights of, 0: none yet */
-	float lr, loss[AHEAD];
-	struct rdu_job *jobs[AHEAD];
+	float lr;
+	struct flight flight[AHEAD];
 	struct loss_point *curve; /* of steps first and on */
 	struct rdu_stats sum;
 	double held_loss; /* the last one, NAN: none yet */

@@ -74,6 +74,7 @@ static void report_json(struct trainer *t, double mean, double wall, const char 
 
 	json_open(&j, t->out);
 	json_integer(&j, "steps", t->done);
+	json_integer(&j, "runs", t->collected);
 	json_number(&j, "loss", mean);
 	if (!isnan(t->held_loss)) {
 		json_number(&j, "held_out_loss", t->held_loss);
@@ -94,7 +95,7 @@ static void report_lines(struct trainer *t, FILE *out, double mean, double wall,
 {
 	double hz = chip_hz(&t->s);
 
-	fprintf(out, "steps %u\nloss %.6f\n", t->done, mean);
+	fprintf(out, "steps %u\nruns %u\nloss %.6f\n", t->done, t->collected, mean);
 	if (!isnan(t->held_loss)) {
 		fprintf(out, "held_out_loss %.6f\n", t->held_loss);
 		if (tells_tokens(t))

@@ -372,6 +372,16 @@ static void add_steps(struct backend *be, const struct module_entry *e, int firs
 		add_step(be, RDU_STEP_END, 0);
 }
 
+/* Runs what entry number `of` runs, its loops once. */
+static void add_steps_once(struct backend *be, int of)
+{
+	const struct rdu_prog_entry *e = &be->entry[of];
+
+	for (uint32_t i = e->first_step; i < e->first_step + e->num_steps; i++)
+		if (be->step[i].kind != RDU_STEP_LOOP && be->step[i].kind != RDU_STEP_END)
+			add_step(be, be->step[i].kind, be->step[i].arg);
+}
+
 static int64_t *copy_strides(const struct module *m)
 {
 	size_t size = sizeof(m->tensors[0]->stride);
@@ -564,6 +574,104 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
+/* Room for the tensors from number `old` on, with what they begin with. */
+static void make_room(const struct module *m, int old, struct residence **residence,
+		      int64_t **stride)
+{
+	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
+
+	*residence = xrealloc(*residence, sizeof(**residence) * num);
+	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
+	if (!stride)
+		return;
+	*stride = xrealloc(*stride, row * num);
+	for (int i = old; i < m->num_tensors; i++)
+		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
+}
+
+/* ---- with what loops carry in scratchpads or without --------------------------------- */
+
+/* Is there room for all of what is carried? What has none is marked. 0, 1: there is not, or -1. */
+static int try_carried(struct backend *be, const struct module_entry *e, const struct carried *c,
+		       const struct residence *residence, const int64_t *stride, bool * not )
+{
+	int r;
+
+	be->residence = copy_of(residence, sizeof(*residence) * (size_t)(be->m->num_tensors + 1));
+	set_strides(be->m, stride);
+	r = be_resident(be, e);
+	if (!r)
+		r = !be_carry_fits(be, c, not );
+	free_residences(be->m, be->residence, residence);
+	be->residence = NULL;
+	return r;
+}
+
+/* The entry's nests change what loops carry in scratchpads, as much as there is room for; NULL:
+ * there is none. residence, stride: what the entry begins with; they grow. */
+static struct carried *find_carried(struct backend *be, struct module_entry *e,
+				    struct residence **residence, int64_t **stride)
+{
+	int num = be->m->num_tensors, r = 1;
+	bool *not = xcalloc((size_t)num + 1, sizeof(bool));
+	struct carried *c = NULL;
+
+	while (r > 0 && be_can_carry(be, e, not )) {
+		int old = be->m->num_tensors;
+
+		c = be_carry(be, e, not );
+		make_room(be->m, old, residence, stride);
+		r = try_carried(be, e, c, *residence, *stride, not );
+		if (!r)
+			break;
+		be_carry_undo(e, c);
+		be_carry_end(c);
+		c = NULL;
+	}
+	for (int i = 0; i < num && c; i++)
+		if (not [i])
+			be_note(be,
+				"%s: loaded and stored in each iteration: there are no "
+				"scratchpads left for it",
+				be->m->tensors[i]->name);
+	free(not );
+	return c;
+}
+
+/* Makes the sections again with what loops change in place carried in scratchpads; what is better
+ * stays. residence, stride: what both begin with. */
+static int make_carried(struct backend *be, int entry, int first, int notes,
+			struct residence **residence, int64_t **stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	int old = be->m->num_tensors, r = 1;
+	struct outcome without = put_aside(be, e, first, notes, NULL);
+	struct carried *carried = find_carried(be, e, residence, stride);
+	uint64_t cycles = 0;
+	bool better;
+
+	make_room(be->m, old, &without.residence, &without.stride);
+	be->residence = copy_of(*residence, sizeof(**residence) * (size_t)(be->m->num_tensors + 1));
+	set_strides(be->m, *stride);
+	be->fixed = true;
+	if (carried)
+		r = be_check(be, "carry") ? -1 : make_sections(be, entry);
+	be->fixed = false;
+	if (!r)
+		cycles = sum_cycles(be, e, first);
+	if (be_prints(be, "carry"))
+		fprintf(be_log(be), "carry: %s: %s%llu cycles instead of %llu\n", e->name,
+			r ? be->error : "", (unsigned long long)cycles,
+			(unsigned long long)without.cycles);
+	better = !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without.cycles);
+	choose(be, &without, better, first);
+	if (carried && !better)
+		be_carry_undo(e, carried);
+	if (carried)
+		be_carry_end(carried);
+	return r < 0 ? -1 : 0;
+}
+
 /* ---- with holds or without ---------------------------------------------------------- */
 
 #define MOST_HELD 8
@@ -637,21 +745,6 @@ static int tighten(struct backend *be, int entry, int first, const struct reside
 	return r < 0 ? -1 : 0;
 }
 
-/* Room for the tensors from number `old` on, with what they begin with. */
-static void make_room(const struct module *m, int old, struct residence **residence,
-		      int64_t **stride)
-{
-	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
-
-	*residence = xrealloc(*residence, sizeof(**residence) * num);
-	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
-	if (!stride)
-		return;
-	*stride = xrealloc(*stride, row * num);
-	for (int i = old; i < m->num_tensors; i++)
-		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
-}
-
 /* Makes the sections again with what loops read held in scratchpads; what is better stays.
  * residence, stride: what both begin with. */
 static int make_holds(struct backend *be, int entry, int first, int notes,
@@ -705,6 +798,11 @@ static int lower_entry(struct backend *be, int entry)
 		progress_say(be->opt->progress, "%s, pipe", e->name);
 		r = make_groups(be, entry, first, notes, copy_of(residence, residences), stride);
 	}
+	if (!r && be->level > 0 && be->opt->hold != WHEN_NEVER && e->num_loops &&
+	    be->num_groups == groups) {
+		progress_say(be->opt->progress, "%s, carry", e->name);
+		r = make_carried(be, entry, first, notes, &residence, &stride);
+	}
 	may_hold = be->level > 0 && be->opt->hold != WHEN_NEVER && be_can_hold(be, e);
 	if (!r && may_hold && be->num_groups > groups) {
 		be_note(be, "%s: what it reads again and again is loaded each time: it has groups",
@@ -744,7 +842,8 @@ static int lower_all(struct backend *be)
 		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
 				m->num_entries, RDU_MAX_ENTRIES);
 	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
-	be->step = xcalloc(3 * RDU_MAX_SECTIONS, sizeof(*be->step)); /* each in a loop of its own */
+	/* Each section in a loop of its own, and once again without. */
+	be->step = xcalloc(4 * RDU_MAX_SECTIONS, sizeof(*be->step));
 	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	be->residence = xcalloc((size_t)m->num_tensors + 1, sizeof(*be->residence));
 	for (int e = 0; e < m->num_entries; e++) {
@@ -752,7 +851,9 @@ static int lower_all(struct backend *be)
 
 		snprintf(en->name, sizeof(en->name), "%.31s", m->entries[e].name);
 		en->first_step = (uint32_t)be->num_steps;
-		if (lower_entry(be, e))
+		if (m->entries[e].once_of)
+			add_steps_once(be, m->entries[e].once_of - 1);
+		else if (lower_entry(be, e))
 			return -1;
 		en->num_steps = (uint32_t)be->num_steps - en->first_step;
 	}

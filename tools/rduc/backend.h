@@ -26,6 +26,7 @@ struct lacc {
 	int64_t base; /* elements */
 	int num_axes;
 	struct laxis axis[RDU_MAX_DIMS];
+	uint32_t needs; /* bit d: an axis depends on dimension d */
 	uint32_t pad;
 	int gather_in; /* -1: none */
 	int64_t gather_stride;
@@ -320,6 +321,9 @@ void be_fuse(struct backend *be); /* fuse.c */
  * the first of the two not. False: it was not fused. */
 bool be_unfuse(struct backend *be, struct module_entry *e, int k);
 void nest_free_fused(struct nest *n); /* a nest of the back half, with what it was made of */
+/* fuse.c: does the access reach every element of its tensor, each once, with all of the nest's
+ * parallel dimensions? */
+bool be_covers(const struct nest *n, const struct access *a);
 void be_layout(struct backend *be); /* layout.c */
 /* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each
  * as a section that is complete, where that is faster than cycles[nest number] of its nests. */
@@ -349,6 +353,22 @@ void be_hold_uses(struct backend *be, const struct nest *fill, int pmus);
 bool be_fills_kept(const struct backend *be, const struct nest *n);
 /* Is it one of entry e, and in use? */
 bool hold_in(const struct module_entry *e, const struct hold *h);
+/* A nest that copies `from` to `to`, of the same shape; named after that, and of an operator's type. */
+struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct tensor *to);
+/* A temporary of the same shape, named after t and what it is. */
+struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
+void be_insert_nest(struct module_entry *e, int at, struct nest *n);
+/* Number of a loop's first nest. */
+int be_loop_start(const struct module_entry *e, int loop);
+/* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
+ * scratchpads, but for not[tensor id]? */
+bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
+/* It is brought into temporaries in front of the loop, and stored behind it. What the nests were, for be_carry_undo(), and be_carry_end(). */
+struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not );
+/* Has be_resident() found room for all of it? What has none is marked. */
+bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not );
+void be_carry_undo(struct module_entry *e, struct carried *was);
+void be_carry_end(struct carried *was);
 /* Which storage is not made and used up within an entry point; by its id. */
 void be_find_outside(const struct backend *be, int entry, bool *outside);
 /* The nests of the entry have changed. False: what is resident can no longer be. */
@@ -413,7 +433,8 @@ struct be_expected {
 			load; /* cycles: of its sections; of loading programs and arguments */
 		uint64_t dram_bytes;
 	} first, later;
-	uint64_t compulsory_bytes, macs, array_macs; /* of a first run; array_macs: int8's count half */
+	uint64_t compulsory_bytes, macs,
+		array_macs; /* of a first run; array_macs: int8's count half */
 	int sections, used[3]; /* units of its largest sections */
 };
 struct be_expected be_expect(const struct backend *be, int entry);

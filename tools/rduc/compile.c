@@ -286,6 +286,8 @@ static const char *training_meta(const struct settings *s, struct graph *g)
 
 	if (s->training.accumulate > 1)
 		text = graph_format(g, "%saccumulate %" PRId64 "\n", text, s->training.accumulate);
+	if (g->steps)
+		text = graph_format(g, "%ssteps_per_run %" PRId64 "\n", text, g->steps);
 	if (g->num_classes)
 		text = graph_format(g, "%sbelow.labels %" PRId64 "\n", text, g->num_classes);
 	return text;

@@ -19,6 +19,7 @@ struct traffic { /* elements; of a tensor's storage */
 	int64_t read, written;
 	bool stays; /* it is there before or after the run */
 	bool made; /* a nest of this run has written to it */
+	int64_t rows; /* of an input or output of several runs: elements of those of this one */
 };
 
 static bool depends(const struct access *a, int dim)
@@ -53,9 +54,23 @@ static void add(int64_t *sum, int64_t num)
 		*sum = INT64_MAX;
 }
 
+/* Rows of inputs and outputs that this run uses, of all that there are for a run of more steps. */
+static void count_rows(struct traffic *traffic, struct tensor *t, int64_t trip)
+{
+	const struct tensor *row = tensor_storage(t);
+
+	if (row->row_of && row->kind != TENSOR_TEMP)
+		traffic[tensor_whole(t)->id].rows =
+			times(trip, (int64_t)tensor_size(row) / dtype_size(row->dtype));
+}
+
 /* trip: of the loop that the nest is in; 1: of none. */
 static void count_nest(struct traffic *traffic, const struct nest *n, int64_t trip)
 {
+	for (int i = 0; i < n->num_in + n->num_out; i++)
+		count_rows(traffic,
+			   i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor,
+			   trip);
 	for (int i = 0; i < n->num_in; i++) {
 		struct traffic *t = &traffic[tensor_whole(n->in[i].tensor)->id];
 
@@ -75,7 +90,7 @@ static void count_nest(struct traffic *traffic, const struct nest *n, int64_t tr
 
 uint64_t be_compulsory(const struct backend *be, int entry)
 {
-	const struct module_entry *e = &be->m->entries[entry];
+	const struct module_entry *e = module_entry_nests(be->m, entry);
 	struct traffic *traffic = xcalloc((size_t)be->m->num_tensors + 1, sizeof(*traffic));
 	uint64_t bytes = 0;
 
@@ -83,11 +98,11 @@ uint64_t be_compulsory(const struct backend *be, int entry)
 		traffic[tensor_whole(be->m->tensors[i])->id].stays |=
 			be->m->tensors[i]->kind != TENSOR_TEMP;
 	for (int k = 0; k < e->num_nests; k++)
-		count_nest(traffic, e->nests[k],
-			   e->nests[k]->loop ? e->loop[e->nests[k]->loop - 1].trip : 1);
+		count_nest(traffic, e->nests[k], module_trip(be->m, entry, e->nests[k]));
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *t = be->m->tensors[i];
-		int64_t size = (int64_t)tensor_size(t) / dtype_size(t->dtype);
+		int64_t size = traffic[i].rows ? traffic[i].rows
+					       : (int64_t)tensor_size(t) / dtype_size(t->dtype);
 
 		if (tensor_whole(be->m->tensors[i]) == t && traffic[i].stays)
 			bytes += (uint64_t)(min64(traffic[i].read, size) +

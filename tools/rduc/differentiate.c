@@ -4,6 +4,7 @@
  * in this order, with all updates of weights last: whoever reads a weight has
  * read it by then.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include "graph.h"
@@ -395,6 +396,12 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	struct value **weights; /* those that a gradient reaches */
 	int64_t one = 1;
 
+	if (opt->steps && opt->accumulate > 1)
+		return graph_error(g,
+				   "a run of %" PRId64 " steps (--steps-per-run) with steps of "
+				   "%" PRId64 " batches (--accumulate) is not supported",
+				   opt->steps, opt->accumulate);
+	g->steps = opt->steps;
 	g->num_forward = g->num_nodes;
 	for (int i = 0; i < num_values; i++) {
 		struct value *v = g->values[i];

@@ -10,6 +10,17 @@
 #include "outfile.h"
 #include "rdu.h"
 
+/* What an entry uses of a tensor, or of what it is a row of: that which has a symbol. */
+static void mark_use(const struct backend *be, int entry, const struct nest *n, struct tensor *t,
+		     uint64_t *entries)
+{
+	struct tensor *row = tensor_storage(t), *whole = tensor_whole(t);
+	bool first = row->row_of && row->kind != TENSOR_TEMP &&
+		     (!n->loop || be->m->entries[entry].once_of);
+
+	entries[first ? row->id : whole->id] |= 1ull << entry;
+}
+
 static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *num)
 {
 	struct module *m = be->m;
@@ -23,15 +34,18 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 
 	*sym = xcalloc((size_t)m->num_tensors + 1, sizeof(**sym));
 	*num = 0;
-	for (int e = 0; e < m->num_entries; e++)
-		for (int k = 0; k < m->entries[e].num_nests; k++) {
-			const struct nest *n = m->entries[e].nests[k];
+	for (int e = 0; e < m->num_entries; e++) {
+		const struct module_entry *of = module_entry_nests(m, e);
+
+		for (int k = 0; k < of->num_nests; k++) {
+			const struct nest *n = of->nests[k];
 
 			for (int i = 0; i < n->num_in; i++)
-				entries[tensor_whole(n->in[i].tensor)->id] |= 1ull << e;
+				mark_use(be, e, n, n->in[i].tensor, entries);
 			for (int i = 0; i < n->num_out; i++)
-				entries[tensor_whole(n->out[i].access.tensor)->id] |= 1ull << e;
+				mark_use(be, e, n, n->out[i].access.tensor, entries);
 		}
+	}
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
 		struct rdu_file_symbol *s = &(*sym)[*num];

@@ -15,9 +15,7 @@
 #define TEXT_OF(x) #x
 #define TEXT(x) TEXT_OF(x)
 
-/* Does the access reach every element of its tensor, each once, with all of the
- * nest's parallel dimensions? */
-static bool covers(const struct nest *n, const struct access *a)
+bool be_covers(const struct nest *n, const struct access *a)
 {
 	const struct tensor *t = a->tensor;
 	bool used[NEST_MAX_DIMS] = { 0 };
@@ -170,7 +168,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 
 	*full = NULL;
 	*to = *p;
-	if (p->out[o].add || !covers(p, w) || !one_to_one(c, &c->in[in], dim_of))
+	if (p->out[o].add || !be_covers(p, w) || !one_to_one(c, &c->in[in], dim_of))
 		return false;
 	for (int i = 0; i < c->num_in; i++) {
 		struct access a;

@@ -195,6 +195,7 @@ struct graph {
 	struct value **updates;
 	int num_accumulations; /* new values of the sums of gradients: accumulate_step */
 	struct value **accumulations;
+	int64_t steps; /* as in struct train_options */
 	bool in_body; /* between body_begin() and body_end() */
 	int counter; /* for unique names */
 	int error_size;
@@ -410,6 +411,7 @@ struct train_options {
 	float momentum, beta1, beta2, epsilon, weight_decay;
 	float clip_norm; /* most that the norm of all gradients may be; 0: any */
 	int64_t accumulate; /* batches of a step, whose gradients' mean it takes; 0 and 1: one */
+	int64_t steps; /* of a run of train_steps; 0: there is no such entry point */
 };
 
 /* differentiate.c */
@@ -427,7 +429,7 @@ int grad_finish(struct graph *g, struct node *m, struct value *v);
 char *import_state_output(struct graph *g, const struct import_state *s, const char *in);
 
 /* patterns.c: entry points forward and, if differentiated, train_step, evaluate and, if
- * steps are of several batches, accumulate_step. */
+ * steps are of several batches, accumulate_step; or, if a run is of several steps, train_steps. */
 struct module *graph_patterns(struct graph *g);
 /* One more entry point, of a graph that was imported with the first one in its options: weights and
  * states are the module's, by name, and must be equal; inputs, outputs and constants are called

@@ -73,18 +73,12 @@ static int find_input(const struct backend *be, const struct module_entry *e, co
 	return best;
 }
 
-/* from, as it is seen, copied to a temporary. */
-static struct nest *copy_nest(struct backend *be, const struct nest *reader, struct tensor *from)
+struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct tensor *to)
 {
 	struct nest *n = xcalloc(1, sizeof(*n));
-	struct tensor *to;
-	char name[80];
 
-	snprintf(name, sizeof(name), "%.60s.held%d", from->name, be->m->num_tensors);
-	to = module_tensor(be->m, name, TENSOR_TEMP, from->dtype, from->ndim, from->dim);
-	memcpy(to->stride, from->stride, sizeof(to->stride));
 	n->name = to->name;
-	n->op_type = reader->op_type;
+	n->op_type = of->op_type;
 	n->body = -1;
 	for (int d = 0; d < from->ndim; d++)
 		nest_dim(n, "i", from->dim[d], false);
@@ -97,7 +91,18 @@ static struct nest *copy_nest(struct backend *be, const struct nest *reader, str
 	return n;
 }
 
-static void insert(struct module_entry *e, int at, struct nest *n)
+struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what)
+{
+	struct tensor *c;
+	char name[80];
+
+	snprintf(name, sizeof(name), "%.60s.%s%d", t->name, what, be->m->num_tensors);
+	c = module_tensor(be->m, name, TENSOR_TEMP, t->dtype, t->ndim, t->dim);
+	memcpy(c->stride, t->stride, sizeof(c->stride));
+	return c;
+}
+
+void be_insert_nest(struct module_entry *e, int at, struct nest *n)
 {
 	e->nests = xrealloc(e->nests, sizeof(*e->nests) * (size_t)(e->num_nests + 1));
 	memmove(&e->nests[at + 1], &e->nests[at], sizeof(*e->nests) * (size_t)(e->num_nests - at));
@@ -116,7 +121,7 @@ static void remove_nest(struct module_entry *e, struct nest *n)
 	free(n);
 }
 
-static int loop_start(const struct module_entry *e, int loop)
+int be_loop_start(const struct module_entry *e, int loop)
 {
 	int k = 0;
 
@@ -154,10 +159,10 @@ void be_hold(struct backend *be, struct module_entry *e)
 				    .reader = n,
 				    .in = in,
 				    .from = n->in[in].tensor };
-		h->fill = copy_nest(be, n, h->from);
-		h->to = h->fill->out[0].access.tensor;
+		h->to = be_temp_like(be, h->from, "held");
+		h->fill = be_copy_nest(n, h->from, h->to);
 		n->in[in].tensor = h->to;
-		insert(e, h->kept ? 0 : loop_start(e, n->loop), h->fill);
+		be_insert_nest(e, h->kept ? 0 : be_loop_start(e, n->loop), h->fill);
 		k++;
 	}
 }

@@ -8,6 +8,15 @@
 #include "backend.h"
 #include "mem.h"
 
+/* Is it what several runs' inputs are the rows of? */
+static bool has_inputs(const struct backend *be, const struct tensor *t)
+{
+	for (int i = 0; i < be->m->num_tensors; i++)
+		if (be->m->tensors[i]->kind == TENSOR_INPUT && be->m->tensors[i]->row_of == t)
+			return true;
+	return false;
+}
+
 static bool is_batch(const struct backend *be, int64_t extent)
 {
 	if (extent < be->chip.lanes / 2)
@@ -15,7 +24,7 @@ static bool is_batch(const struct backend *be, int64_t extent)
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *t = be->m->tensors[i];
 
-		if (t->kind == TENSOR_INPUT && t->ndim && t->dim[0] == extent)
+		if (t->kind == TENSOR_INPUT && t->ndim && t->dim[0] == extent && !has_inputs(be, t))
 			return true;
 	}
 	return false;

@@ -19,10 +19,16 @@ int64_t lacc_coef(const struct lacc *a, int dim)
 
 bool lacc_needs(const struct lacc *a, int dim)
 {
+	return a->needs >> dim & 1;
+}
+
+static void find_needs(struct lacc *a)
+{
+	a->needs = 0;
 	for (int i = 0; i < a->num_axes; i++)
-		if (a->axis[i].coef[dim])
-			return true;
-	return false;
+		for (int d = 0; d < NEST_MAX_DIMS; d++)
+			if (a->axis[i].coef[d])
+				a->needs |= 1u << d;
 }
 
 /* The next dimension along an axis by its steps, from `coef` elements on; -1: none. */
@@ -238,6 +244,10 @@ void lnest_from(struct lnest *l, const struct nest *n)
 				l->num_dims--;
 			}
 	}
+	for (int i = 0; i < n->num_in; i++)
+		find_needs(&l->in[i]);
+	for (int i = 0; i < n->num_out; i++)
+		find_needs(&l->out[i]);
 }
 
 static int check_access(const struct lnest *l, const struct lacc *a, const char *what, int k,

@@ -84,24 +84,34 @@ static void span(const struct uprog *p, int fixed, int64_t *lo, int64_t *hi)
 		add_span(lo, hi, a->lane_stride, 0, a->lanes - 1);
 }
 
-/* Words of its tensor that an access reaches where dimension d runs over block number k of
- * `block` indices, and all others over the nest. */
-static void block_span(const struct lnest *l, const struct lacc *a, int d, int64_t block, int64_t k,
-		       int64_t *lo, int64_t *hi)
+/* Positions along the axes of an access that all dimensions but d reach, over the nest. */
+struct reach {
+	int64_t from[RDU_MAX_DIMS], to[RDU_MAX_DIMS];
+};
+
+static void reach_without(const struct lnest *l, const struct lacc *a, int d, struct reach *r)
+{
+	for (int i = 0; i < a->num_axes; i++) {
+		const struct laxis *x = &a->axis[i];
+
+		r->from[i] = r->to[i] = x->off;
+		for (int q = 0; q < l->num_dims; q++)
+			if (q != d)
+				add_span(&r->from[i], &r->to[i], x->coef[q], 0,
+					 (l->shared[q] ? 1 : l->extent[q]) - 1);
+	}
+}
+
+/* Words of its tensor that an access reaches where d runs from `first` to `last`, too. */
+static void block_span(const struct lacc *a, const struct reach *r, int d, int64_t first,
+		       int64_t last, int64_t *lo, int64_t *hi)
 {
 	*lo = *hi = a->base;
 	for (int i = 0; i < a->num_axes; i++) {
 		const struct laxis *x = &a->axis[i];
-		int64_t from = x->off, to = x->off;
+		int64_t from = r->from[i], to = r->to[i];
 
-		for (int q = 0; q < l->num_dims; q++) {
-			int64_t first = q == d ? k * block : 0;
-			int64_t last = q == d	      ? min64(first + block, l->extent[q])
-				       : l->shared[q] ? 1
-						      : l->extent[q];
-
-			add_span(&from, &to, x->coef[q], first, last - 1);
-		}
+		add_span(&from, &to, x->coef[d], first, last);
 		if (x->guard) {
 			from = max64(from, 0);
 			to = min64(to, x->dim - 1);
@@ -114,14 +124,17 @@ int resident_crowd(const struct residence *r, const struct lnest *l, const struc
 		   int64_t block, int64_t blocks)
 {
 	int *count, most = 0;
+	struct reach reach;
 
 	if (a->gather_in >= 0 || r->num_parts == 1)
 		return (int)min64(blocks, INT16_MAX);
+	reach_without(l, a, d, &reach);
 	count = xcalloc((size_t)r->num_parts, sizeof(int));
 	for (int64_t k = 0; k < blocks && k * block < l->extent[d]; k++) {
 		int64_t lo, hi;
 
-		block_span(l, a, d, block, k, &lo, &hi);
+		block_span(a, &reach, d, k * block, min64((k + 1) * block, l->extent[d]) - 1, &lo,
+			   &hi);
 		for (int64_t q = max64(lo, 0) / r->part; q < r->num_parts && q * r->part <= hi; q++)
 			most = (int)max64(most, ++count[q]);
 	}

@@ -45,6 +45,7 @@ static const char usage[] =
 	"    --no-decay PATTERN,...               weights that do not decay\n"
 	"    --clip-norm F                        most that the norm of all gradients may be\n"
 	"    --accumulate N (1)                   batches of a step: the mean of their gradients\n"
+	"    --steps-per-run N                    also make train_steps: N steps in one run\n"
 	"    --train-only PATTERN,... --freeze PATTERN,...  weights to train, not to train\n"
 	"  --weights FILE       take weights from this program file into the ONNX model\n"
 	"  --report FILE        what each section costs, and what bounds it\n"
@@ -88,6 +89,7 @@ static const struct option options[] = {
 	{ "no-decay", VALUE },
 	{ "clip-norm", VALUE },
 	{ "accumulate", VALUE },
+	{ "steps-per-run", VALUE },
 	{ "freeze", VALUE },
 	{ "train-only", VALUE },
 	{ "print-after", VALUE },

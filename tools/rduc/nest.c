@@ -116,6 +116,18 @@ struct tensor *module_row(struct module *m, struct tensor *t, int64_t row)
 	return r;
 }
 
+const struct module_entry *module_entry_nests(const struct module *m, int entry)
+{
+	const struct module_entry *e = &m->entries[entry];
+
+	return e->once_of ? &m->entries[e->once_of - 1] : e;
+}
+
+int64_t module_trip(const struct module *m, int entry, const struct nest *n)
+{
+	return n->loop && !m->entries[entry].once_of ? m->entries[entry].loop[n->loop - 1].trip : 1;
+}
+
 struct tensor *tensor_whole(struct tensor *t)
 {
 	while (t->view_of || t->update_of || t->row_of)
@@ -619,6 +631,8 @@ static const char *row_error(const struct module_entry *e, const struct nest *n,
 		t = t->view_of ? t->view_of : t->update_of;
 	if (!t->row_of)
 		return NULL;
+	if (!n->loop && t->kind != TENSOR_TEMP)
+		return t->row >= 0 && t->row < t->row_of->dim[0] ? NULL : "is no row";
 	if (!n->loop)
 		return "is a row, outside of a loop";
 	if (t->row < 0 || t->row + e->loop[n->loop - 1].trip > t->row_of->dim[0])

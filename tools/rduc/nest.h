@@ -55,7 +55,8 @@ struct tensor {
 	struct tensor *update_of;
 	/* Row `row` + i of another tensor along its first dimension, in iteration i of the loop
 	 * whose nests use this one; the tensor has one dimension more, and its rows are
-	 * row-major. NULL: own storage. */
+	 * row-major. An input or output may be used outside of loops, too: it is row `row` then.
+	 * NULL: own storage. */
 	struct tensor *row_of;
 	int64_t row;
 	bool model_state; /* STATE: the model's, not the optimizer's */
@@ -147,6 +148,8 @@ struct module_entry {
 	struct nest **nests; /* in order of execution */
 	int num_loops;
 	struct nest_loop *loop; /* loop k of a nest is loop[k - 1] */
+	int once_of; /* entry of this number + 1, each loop's iterations but the first left out: it
+		      * has no nests of its own; 0: of none */
 };
 
 struct module {
@@ -171,6 +174,10 @@ struct nest *module_nest(struct module *m, struct module_entry *e, const char *n
 int module_loop(struct module_entry *e, const char *name, int64_t trip);
 /* Row `row` + i of t in iteration i of a loop: a temporary of t's other dimensions. */
 struct tensor *module_row(struct module *m, struct tensor *t, int64_t row);
+/* The entry that the nests of entry number `entry` are in. */
+const struct module_entry *module_entry_nests(const struct module *m, int entry);
+/* How often they run there. */
+int64_t module_trip(const struct module *m, int entry, const struct nest *n);
 /* What a view, a new value or a row of a tensor is part of; t itself, if it is none. */
 struct tensor *tensor_whole(struct tensor *t);
 /* Does a loop begin or end between nests `first` and `last` of an entry? Such nests are never

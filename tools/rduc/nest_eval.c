@@ -727,8 +727,7 @@ int module_entry_eval(const struct module_entry *e, void **data, bool bf16)
 		for (end = k + 1; end < e->num_nests && e->nests[end]->loop == loop; end++)
 			;
 		for (int64_t i = 0; i < (loop ? e->loop[loop - 1].trip : 1) && !why; i++) {
-			if (loop)
-				bind_rows(e, k, end, i, data);
+			bind_rows(e, k, end, i, data);
 			for (int j = k; j < end && !why; j++)
 				why = nest_eval(e->nests[j], data, bf16);
 		}

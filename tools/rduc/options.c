@@ -306,6 +306,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		return number(&o, value, 1, INT32_MAX, &s->import.batch);
 	if (!strcmp(name, "accumulate"))
 		return number(&o, value, 1, 1 << 20, &t->accumulate);
+	if (!strcmp(name, "steps-per-run"))
+		return number(&o, value, 1, 1 << 20, &t->steps);
 	if (!strcmp(name, "no-decay"))
 		return patterns(&o, &s->no_decay, &s->import.no_decay);
 	if (!strcmp(name, "freeze"))

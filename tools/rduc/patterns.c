@@ -408,9 +408,57 @@ static struct tensor *output_of(struct lower *l, const char *name, const struct 
 	return tensor_of(l, name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
 }
 
-/* scope: of the names of inputs, outputs and constants. */
+/* Inputs and the loss of a run of several steps, steps/NAME: a row for each step. What has the
+ * name itself is the first row, for all other entry points. */
+static int rows_of_steps(struct graph *g, struct lower *l, struct value *v)
+{
+	char name[300];
+	int64_t dim[RDU_MAX_DIMS];
+	struct tensor *t;
+
+	if (v->ndim == RDU_MAX_DIMS)
+		return graph_error(g, "%s: has %d dimensions, which leaves none for steps", v->name,
+				   v->ndim);
+	dim[0] = g->steps;
+	memcpy(dim + 1, v->dim, (size_t)v->ndim * sizeof(*dim));
+	snprintf(name, sizeof(name), "steps/%.250s", v->name);
+	t = tensor_of(l, name, v->kind == TENSOR_INPUT ? TENSOR_INPUT : TENSOR_OUTPUT, v->dtype,
+		      v->ndim + 1, dim);
+	v->tensor = tensor_of(l, v->name, t->kind, v->dtype, v->ndim, v->dim);
+	v->tensor->row_of = t;
+	return 0;
+}
+
+/* Before all entry points: what a run of several steps needs. */
+static int prepare_steps(struct graph *g, struct module *m, struct value *const *roots, int num)
+{
+	struct lower l = { .graph = g, .module = m, .prefix = "", .scope = "" };
+
+	graph_mark(g, roots, num);
+	for (int i = 0; i < g->num_nodes; i++) {
+		struct node *n = g->nodes[i];
+
+		if (!n->live)
+			continue;
+		if (n->loop)
+			return node_error(g, n,
+					  "is a loop itself: a run of several steps "
+					  "(--steps-per-run) would be a loop of loops, which is "
+					  "not supported");
+		for (int k = 0; k < n->num_in; k++) {
+			struct value *v = n->in[k] ? value_resolve(n->in[k]) : NULL;
+
+			if (v && v->kind == TENSOR_INPUT && !v->tensor && rows_of_steps(g, &l, v))
+				return -1;
+		}
+	}
+	return rows_of_steps(g, &l, g->loss);
+}
+
+/* scope: of the names of inputs, outputs and constants. steps: of a run, in a loop; 0: no loop. */
 static int lower_entry(struct graph *g, struct module *m, const char *name, const char *prefix,
-		       const char *scope, struct value *const *roots, int num_roots, bool forward)
+		       const char *scope, struct value *const *roots, int num_roots, bool forward,
+		       int64_t steps)
 {
 	struct lower l = { m, module_entry(m, name), g, prefix, scope, 0 };
 	struct graph_output **copies = graph_alloc(g, (g->num_outputs + 1) * sizeof(*copies));
@@ -420,6 +468,8 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 		if (g->values[i]->kind == TENSOR_TEMP || g->values[i]->kind == TENSOR_OUTPUT)
 			g->values[i]->tensor = NULL;
 	graph_mark(g, roots, num_roots);
+	if (steps)
+		l.loop = module_loop(l.entry, "steps", steps);
 	if (forward)
 		lower_states_in_place(&l);
 	for (int i = 0; forward && i < g->num_outputs; i++) {
@@ -457,6 +507,44 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 		if (forward && g->values[i]->kind == TENSOR_INPUT)
 			lower_value(&l, g->values[i]);
 	return 0;
+}
+
+/* What a training step is to make: the loss, and new weights and states. How many that are. */
+static int train_roots(const struct graph *g, struct value **roots)
+{
+	roots[0] = g->loss;
+	memcpy(roots + 1, g->updates, (size_t)g->num_updates * sizeof(*roots));
+	return 1 + g->num_updates;
+}
+
+/* A step, or a run of several, of which the first is what a run of one is. */
+static int lower_steps(struct graph *g, struct module *m, struct value **roots)
+{
+	int num = train_roots(g, roots);
+	struct module_entry *e;
+
+	if (!g->steps)
+		return lower_entry(g, m, "train_step", "train/", "", roots, num, false, 0);
+	if (lower_entry(g, m, "train_steps", "train/", "", roots, num, false, g->steps))
+		return -1;
+	e = module_entry(m, "train_step");
+	e->once_of = m->num_entries - 1;
+	return 0;
+}
+
+static int lower_training(struct graph *g, struct module *m, struct value **roots)
+{
+	if (!g->loss)
+		return 0;
+	if (lower_steps(g, m, roots) ||
+	    lower_entry(g, m, "evaluate", "evaluate/", "", roots, 1, false, 0))
+		return -1;
+	if (!g->num_accumulations)
+		return 0;
+	for (int i = 0; i < g->num_accumulations; i++)
+		roots[i + 1] = g->accumulations[i];
+	return lower_entry(g, m, "accumulate_step", "accumulate/", "", roots,
+			   g->num_accumulations + 1, false, 0);
 }
 
 static int misfit(struct graph *g, const struct tensor *t, const struct value *v, int64_t at,
@@ -503,24 +591,16 @@ struct module *graph_patterns(struct graph *g)
 
 	for (int i = 0; i < g->num_values; i++)
 		g->values[i]->tensor = NULL;
-	for (int i = 0; i < g->num_outputs; i++)
-		roots[num++] = g->outputs[i].value;
-	if (lower_entry(g, m, "forward", "", "", roots, num, true))
-		goto fail;
-	if (g->loss) {
-		num = 0;
-		roots[num++] = g->loss;
-		for (int i = 0; i < g->num_updates; i++)
-			roots[num++] = g->updates[i];
-		if (lower_entry(g, m, "train_step", "train/", "", roots, num, false) ||
-		    lower_entry(g, m, "evaluate", "evaluate/", "", roots, 1, false))
-			goto fail;
-		for (num = 0; num < g->num_accumulations; num++)
-			roots[num + 1] = g->accumulations[num];
-		if (num &&
-		    lower_entry(g, m, "accumulate_step", "accumulate/", "", roots, num + 1, false))
+	if (g->steps) {
+		num = train_roots(g, roots);
+		if (prepare_steps(g, m, roots, num))
 			goto fail;
 	}
+	for (num = 0; num < g->num_outputs; num++)
+		roots[num] = g->outputs[num].value;
+	if (lower_entry(g, m, "forward", "", "", roots, num, true, 0) ||
+	    lower_training(g, m, roots))
+		goto fail;
 	/* Inputs nothing reads keep their place in the interface. */
 	for (int i = 0; i < g->num_values; i++)
 		if (g->values[i]->kind == TENSOR_INPUT)
@@ -602,7 +682,8 @@ int graph_patterns_entry(struct graph *g, struct module *m, const char *name)
 	for (int i = 0; i < g->num_outputs; i++)
 		roots[i] = g->outputs[i].value;
 	graph_mark(g, roots, g->num_outputs);
-	if (share_all(g, m) || lower_entry(g, m, name, scope, scope, roots, g->num_outputs, true))
+	if (share_all(g, m) ||
+	    lower_entry(g, m, name, scope, scope, roots, g->num_outputs, true, 0))
 		return -1;
 	if (module_split_sums(m, error, sizeof(error)))
 		return graph_error(g, "%s", error);

@@ -97,6 +97,7 @@ const char *rduc_version(void);
  *                          of the optimizer (0.9, 0.9, 0.999, 1e-8, 0; adamw: 0.01)
  *          clip-norm       most that the norm of all gradients may be (any)
  *          accumulate      batches of a step, which takes the mean of their gradients (1)
+ *          steps-per-run   N: also make the entry point train_steps, N steps in one run (none)
  *          train-only, freeze, no-decay
  *                          names of weights, or patterns as of fnmatch(3), with commas
  *                          between them; each call adds some

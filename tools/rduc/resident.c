@@ -13,8 +13,8 @@
 #include "mem.h"
 
 #define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
-#define SMALLEST_PART 256 /* words; less is not cut */
 #define SMALL 16384 /* words, which memory takes a few hundred cycles for */
+#define SMALLEST_PART 256 /* words; less is not cut */
 
 /* One access to a tensor's storage. */
 struct use {
@@ -249,12 +249,12 @@ static void make_outermost(struct tensor *t, int axis)
 	t->stride[axis] = s;
 }
 
-/* Number of parts: what a scratchpad holds, and as many as may work at a time. 0: a single
- * position along the axis is too large for one. */
-static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t extent)
+/* Number of parts: what a scratchpad holds, and as many as may work at a time, up to `parts`. 0: a
+ * single position along the axis is too large for one. */
+static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t extent, int parts)
 {
 	int64_t step = words / extent, most = (int64_t)chip->pmu_bytes / 4 / step, least;
-	int64_t want = min64(min64(WANTED_PARTS, extent), words / SMALLEST_PART);
+	int64_t want = min64(min64(parts, extent), words / SMALLEST_PART);
 
 	if (!most)
 		return 0;
@@ -269,6 +269,7 @@ static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t exten
 struct candidate {
 	int tensor, axis; /* that it is cut along, -1: it is not */
 	int64_t saved; /* words that do not cross memory */
+	bool carried; /* made in front of a loop, and changed in it */
 };
 
 static int by_saving(const void *a, const void *b)
@@ -292,6 +293,19 @@ static int count_nests(const struct uses *s, bool write)
 	return num;
 }
 
+/* Cuts a tensor along an axis, into so many parts. False: it cannot be. */
+static bool cut(struct backend *be, const struct tensor *t, int axis, int parts)
+{
+	struct residence *r = &be->residence[t->id];
+
+	r->num_parts = axis < 0 ? 1 : count_parts(&be->chip, r->words, t->dim[axis], parts);
+	if (r->num_parts)
+		r->part =
+			axis < 0 ? 1
+				 : ceil_div(t->dim[axis], r->num_parts) * (r->words / t->dim[axis]);
+	return r->num_parts;
+}
+
 static bool consider(struct backend *be, const struct module_entry *e, const struct tensor *t,
 		     const struct uses *s, struct candidate *c)
 {
@@ -303,14 +317,15 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	if (r->words > INT32_MAX)
 		return false;
 	c->saved = r->words * s->num;
+	for (int i = 0; i < s->num; i++)
+		c->carried |= s->u[i].write &&
+			      e->nests[s->u[i].nest]->loop != e->nests[s->u[0].nest]->loop;
 	/* A buffer has one writer: nests that make a small tensor together had better be one
 	 * section. */
-	if (r->words < SMALL && count_nests(s, true) > 1)
+	if (r->words < SMALL && count_nests(s, true) > 1 && !c->carried)
 		return false;
-	r->num_parts = axis < 0 ? 1 : count_parts(&be->chip, r->words, t->dim[axis]);
-	if (!r->num_parts)
+	if (!cut(be, t, axis, WANTED_PARTS))
 		return false;
-	r->part = axis < 0 ? 1 : ceil_div(t->dim[axis], r->num_parts) * (r->words / t->dim[axis]);
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
 		if (s->u[i].access->gather_in >= 0)
 			return false; /* only the card knows which part an index is in */
@@ -516,6 +531,24 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 	return true;
 }
 
+/* Scratchpads for a tensor: as many as may work at a time; for what a loop carries fewer, where
+ * there are not so many. What nests need for their own operands stays free. */
+static bool find_room(struct backend *be, struct pmus *pmus, const struct candidate *c)
+{
+	struct residence *r = &be->residence[c->tensor];
+	int parts = WANTED_PARTS;
+
+	while (!find_pmus(pmus, r, 0, pmus->num * (c->carried ? 7 : 5) / 8)) {
+		int was = r->num_parts;
+
+		parts /= 2;
+		if (!c->carried || !parts || !cut(be, be->m->tensors[c->tensor], c->axis, parts) ||
+		    r->num_parts >= was)
+			return false;
+	}
+	return true;
+}
+
 int be_resident(struct backend *be, const struct module_entry *e)
 {
 	struct module *m = be->m;
@@ -539,8 +572,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		struct residence *r = &be->residence[c[i].tensor];
 		struct tensor *t = m->tensors[c[i].tensor];
 
-		/* What nests need for their own operands stays free. */
-		if (!find_pmus(&pmus, r, 0, pmus.num * 5 / 8))
+		if (!find_room(be, &pmus, &c[i]))
 			continue;
 		r->resident = true;
 		if (c[i].axis >= 0 && all[t->id].one_shape)

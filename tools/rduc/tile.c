@@ -502,16 +502,26 @@ static void improve(struct contract *c, int d)
 	c->cost = best;
 }
 
+/* One dimension after the other, as long as that helps. One that was the last to change has the best
+ * already. */
 static double descend(struct contract *c)
 {
+	int last = -1;
 	double was;
 
 	if (!contract_solve(c))
 		c->cost = 1e300;
 	do {
 		was = c->cost;
-		for (int d = 0; d < c->l->num_dims; d++)
+		for (int d = 0; d < c->l->num_dims; d++) {
+			double before = c->cost;
+
+			if (d == last)
+				break;
 			improve(c, d);
+			if (c->cost < before)
+				last = d;
+		}
 	} while (c->cost < was * 0.999);
 	if (!contract_solve(c))
 		c->cost = 1e300;

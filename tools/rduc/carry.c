@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Carry: what the iterations of a loop change in place, one after the other (trained weights,
+ * moments, a sum), stays in scratchpads over the whole loop. Nests in front of the loop bring it
+ * there, and nests behind the loop store it; in between nobody touches it in memory.
+ *
+ * A buffer has one writer, and what reads it is ordered against that. So the nest that makes the
+ * new value from the old one writes it elsewhere, and a nest right behind it copies it over the
+ * old one. All these are nests as any; what they touch is resident (resident.c). What finds no
+ * room there is loaded and stored in each iteration, as before.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "backend.h"
+#include "mem.h"
+
+#define SMALLEST_CARRIED 1024 /* words; less is not worth a scratchpad */
+
+/* What a loop does to a storage. */
+struct change {
+	int update, out; /* the nest that writes it, and which of its results; -1: none */
+	bool unfit; /* written otherwise, or read where data decides */
+};
+
+static bool same_shape(const struct tensor *a, const struct tensor *b)
+{
+	return a->ndim == b->ndim && !memcmp(a->dim, b->dim, sizeof(a->dim[0]) * (size_t)a->ndim);
+}
+
+static struct change look_at(const struct module_entry *e, int loop, struct tensor *t)
+{
+	struct change c = { .update = -1 };
+
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+
+		for (int i = 0; n->loop == loop && i < n->num_in; i++)
+			c.unfit |= tensor_storage(n->in[i].tensor) == t && n->in[i].gather_in >= 0;
+		for (int i = 0; n->loop == loop && i < n->num_out; i++) {
+			const struct access *a = &n->out[i].access;
+
+			if (tensor_storage(a->tensor) != t)
+				continue;
+			c.unfit |= c.update >= 0 || n->out[i].add || !be_covers(n, a) ||
+				   !same_shape(a->tensor, t);
+			c.update = k;
+			c.out = i;
+		}
+	}
+	return c;
+}
+
+/* Loads and stores of all iterations, but for one, against a section's program load. */
+static bool worth_it(const struct backend *be, const struct tensor *t, int64_t trip)
+{
+	double once = (double)tensor_size(t) * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
+
+	return be_words(t) >= SMALLEST_CARRIED &&
+	       2 * once * (double)(trip - 1) > be->chip.pload_latency;
+}
+
+/* Is storage t something that the loop carries? Then c says how it is changed. */
+static bool is_carried(const struct backend *be, const struct module_entry *e, int loop,
+		       struct tensor *t, struct change *c)
+{
+	if (tensor_whole(t) != t || dtype_is_int(t->dtype) || t->constant ||
+	    (t->kind != TENSOR_WEIGHT && t->kind != TENSOR_STATE) ||
+	    !worth_it(be, t, e->loop[loop - 1].trip))
+		return false;
+	*c = look_at(e, loop, t);
+	return c->update >= 0 && !c->unfit;
+}
+
+bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not )
+{
+	struct change c;
+
+	for (int loop = 1; loop <= e->num_loops; loop++)
+		for (int i = 0; i < be->m->num_tensors; i++)
+			if (is_carried(be, e, loop, be->m->tensors[i], &c) && !not [i])
+				return true;
+	return false;
+}
+
+/* The nests of the loop use what is seen as t, of storage `of`, where `to` is. */
+static void redirect(struct backend *be, struct module_entry *e, int loop, struct tensor *of,
+		     struct tensor *to)
+{
+	int num = be->m->num_tensors;
+	struct tensor **seen = xcalloc((size_t)num + 1, sizeof(struct tensor *));
+
+	for (int k = 0; k < e->num_nests; k++) {
+		struct nest *n = e->nests[k];
+
+		for (int i = 0; n->loop == loop && i < n->num_in; i++) {
+			struct tensor *t = n->in[i].tensor;
+
+			if (tensor_storage(t) != of)
+				continue;
+			if (!seen[t->id]) {
+				seen[t->id] = to;
+				if (!same_shape(t, to)) {
+					seen[t->id] = be_temp_like(be, t, "carried");
+					seen[t->id]->view_of = to;
+				}
+			}
+			n->in[i].tensor = seen[t->id];
+		}
+	}
+	free(seen);
+}
+
+/* What is carried, and the nests of the entry as they were. */
+struct carried {
+	int num, room;
+	struct place {
+		struct tensor *from, *there, *next; /* next: the new value, until it is copied */
+	} * place;
+	int num_nests;
+	struct nest **nests, *copy;
+};
+
+static void carry(struct backend *be, struct module_entry *e, int loop, struct tensor *t,
+		  const struct change *c, struct carried *to)
+{
+	struct nest *update = e->nests[c->update], *load, *store, *copy;
+	struct tensor *there = be_temp_like(be, t, "carried"), *next, *was;
+	int first = be_loop_start(e, loop), last = first, at;
+
+	while (last + 1 < e->num_nests && e->nests[last + 1]->loop == loop)
+		last++;
+	was = update->out[c->out].access.tensor;
+	next = be_temp_like(be, was, "next");
+	redirect(be, e, loop, t, there);
+	update->out[c->out].access.tensor = next;
+	load = be_copy_nest(update, t, there);
+	copy = be_copy_nest(update, next, there);
+	copy->loop = loop;
+	store = be_copy_nest(update, there, t);
+	be_insert_nest(e, last + 1, store);
+	for (at = first; e->nests[at] != update; at++)
+		;
+	be_insert_nest(e, at + 1, copy);
+	be_insert_nest(e, first, load);
+	to->place = xroom(to->place, to->num, &to->room, sizeof(*to->place));
+	to->place[to->num++] = (struct place){ t, there, next };
+}
+
+static struct carried *remember(const struct module_entry *e)
+{
+	struct carried *was = xcalloc(1, sizeof(*was));
+	size_t num = (size_t)e->num_nests;
+
+	was->num_nests = e->num_nests;
+	was->nests = xmalloc(sizeof(struct nest *) * (num + 1));
+	was->copy = xmalloc(sizeof(struct nest) * (num + 1));
+	memcpy(was->nests, e->nests, sizeof(struct nest *) * num);
+	for (size_t k = 0; k < num; k++)
+		was->copy[k] = *e->nests[k];
+	return was;
+}
+
+struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not )
+{
+	struct carried *was = remember(e);
+	int num = be->m->num_tensors;
+
+	for (int loop = 1; loop <= e->num_loops; loop++)
+		for (int i = 0; i < num; i++) {
+			struct tensor *t = be->m->tensors[i];
+			struct change c;
+
+			if (!is_carried(be, e, loop, t, &c) || not [i])
+				continue;
+			if (be->num_ops + e->num_nests + 3 > RDU_MAX_SECTIONS) {
+				be_note(be,
+					"%s: loaded and stored in each iteration: a program has "
+					"at most %d sections",
+					t->name, RDU_MAX_SECTIONS);
+				return was;
+			}
+			carry(be, e, loop, t, &c, was);
+			if (be_prints(be, "carry"))
+				fprintf(be_log(be), "carry: %s: changed by %s\n", t->name,
+					e->nests[c.update]->name);
+		}
+	return was;
+}
+
+bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not )
+{
+	bool all = true;
+
+	for (int i = 0; i < c->num; i++) {
+		const struct place *p = &c->place[i];
+
+		if (be->residence[p->there->id].resident && be->residence[p->next->id].resident)
+			continue;
+		not [p->from->id] = true;
+		all = false;
+	}
+	return all;
+}
+
+void be_carry_undo(struct module_entry *e, struct carried *was)
+{
+	int at = 0;
+
+	for (int k = 0; k < e->num_nests; k++)
+		if (at < was->num_nests && e->nests[k] == was->nests[at])
+			at++;
+		else
+			free(e->nests[k]);
+	e->num_nests = was->num_nests;
+	for (int k = 0; k < e->num_nests; k++) {
+		e->nests[k] = was->nests[k];
+		*e->nests[k] = was->copy[k];
+	}
+}
+
+void be_carry_end(struct carried *was)
+{
+	free(was->place);
+	free(was->nests);
+	free(was->copy);
+	free(was);
+}
