@@ -260,6 +260,33 @@ static bool record(const struct flow *f, struct level *l)
 
 /* ---- leaving out ---------------------------------------------------------------- */
 
+/* Has p, which ran ahead of its stage, done all it ever does? What it gave lies in FIFOs. */
+static bool is_through(const struct flow_prog *p)
+{
+	return p->activation >= p->activations;
+}
+
+/* Activations that p is moved on by with `count` parts. */
+static uint64_t moves(const struct flow *f, const struct flow_prog *p, uint64_t count)
+{
+	return is_through(p) ? 0 : f->parts->share[p->p->stage] * count;
+}
+
+/* Vectors that p then takes at a port from who is through. */
+static uint64_t takes_behind(const struct flow *f, const struct flow_prog *p, unsigned int port,
+			     uint64_t count)
+{
+	uint64_t from = p->number * p->p->iterations + p->iteration;
+	uint64_t to = from + moves(f, p, count) * p->p->iterations;
+	uint32_t mask = p->in[port].mask;
+
+	if (!is_through(&f->prog[f->dest[p->in[port].index].stream->producer]))
+		return 0;
+	return (rdu_skip_times(p, 0, p->num_counters, mask, false, to) -
+		rdu_skip_times(p, 0, p->num_counters, mask, false, from)) *
+	       p->in[port].count;
+}
+
 /* Of a mask's outer counters, in activations 0 .. n - 1. */
 static uint64_t times(const struct flow_prog *p, uint32_t mask, bool last, uint64_t n)
 {
@@ -269,7 +296,7 @@ static uint64_t times(const struct flow_prog *p, uint32_t mask, bool last, uint6
 static uint64_t given(const struct flow *f, const struct flow_tokens *e, uint64_t count)
 {
 	const struct flow_prog *p = &f->prog[e->src];
-	uint64_t from = ended(p), n = f->parts->share[p->p->stage] * count;
+	uint64_t from = ended(p), n = moves(f, p, count);
 
 	return times(p, e->src_mask, true, from + n) - times(p, e->src_mask, true, from);
 }
@@ -277,7 +304,7 @@ static uint64_t given(const struct flow *f, const struct flow_tokens *e, uint64_
 static uint64_t taken(const struct flow *f, const struct flow_tokens *e, uint64_t count)
 {
 	const struct flow_prog *p = &f->prog[e->dst];
-	uint64_t from = p->number + p->started, n = f->parts->share[p->p->stage] * count;
+	uint64_t from = p->number + p->started, n = moves(f, p, count);
 
 	return times(p, e->dst_mask, false, from + n) - times(p, e->dst_mask, false, from);
 }
@@ -310,6 +337,22 @@ static uint64_t units_of(const struct flow *f, uint32_t stage, uint64_t count)
 	return (uint64_t)(f->parts->units[stage] * (double)count + 0.5);
 }
 
+/* Is what those who are through have given as much as others then take? */
+static bool has_enough(const struct flow *f, uint64_t count)
+{
+	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
+		const struct flow_prog *p = &f->prog[i];
+
+		for (unsigned int k = 0; k < p->num_in; k++) {
+			const struct flow_dest *d = &f->dest[p->in[k].index];
+
+			if (takes_behind(f, p, k, count) > d->stream->pushed - d->popped)
+				return false;
+		}
+	}
+	return true;
+}
+
 /* Parts that can be left out: 0: none. */
 static uint64_t find_count(struct flow *f, uint64_t stretch, uint64_t most)
 {
@@ -324,8 +367,8 @@ static uint64_t find_count(struct flow *f, uint64_t stretch, uint64_t most)
 		for (j = 0; share && j < cfg->num; j++) {
 			const struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
 
-			if (p->activation >= p->activations)
-				return 0;
+			if (is_through(p))
+				continue;
 			/* The one under way has to be run through. */
 			left = min_u64(left, (p->activations - p->activation - 1) / share);
 		}
@@ -350,6 +393,8 @@ static uint64_t find_count(struct flow *f, uint64_t stretch, uint64_t most)
 	for (i = 0; i < s->num_stages && left; i++)
 		if (f->parts->units[i] > 0 && !rdu_skip_fits(f, i, units_of(f, i, left)))
 			return 0;
+	while (left && !has_enough(f, left))
+		left = left / 2 - left / 2 % whole;
 	for (i = 0; i < s->hdr->tokens.count && left; i++) {
 		const struct flow_tokens *e = &f->edge[i];
 
@@ -381,6 +426,15 @@ static void leave_out(struct flow *f, const struct level *l, uint64_t count, dou
 		for (j = 0; one && j < cfg->num; j++) {
 			struct flow_prog *p = &f->prog[s->order[cfg->first + j]];
 
+			if (is_through(p))
+				continue;
+			for (unsigned int k = 0; k < p->num_in; k++) {
+				struct flow_dest *d = &f->dest[p->in[k].index];
+				uint64_t taken = takes_behind(f, p, k, count);
+
+				while (taken--)
+					d->at[d->popped++ & d->mask] = f->now;
+			}
 			rdu_skip_spend(p, one * p->p->iterations, (uint64_t)cycles,
 				       &l->spent[4 * p->index]);
 			rdu_skip_move(p, one, 0);
