@@ -47,6 +47,8 @@ struct lnest {
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
 bool lacc_needs(const struct lacc *a, int dim);
+/* Does an access read the same in several iterations of the loops that nests share? */
+bool lacc_repeats(const struct lnest *l, const struct lacc *a);
 void lnest_from(struct lnest *l, const struct nest *n);
 /* Do the accesses stay in their tensors, and is the index space the nest's? 0, or -1 and what
  * is wrong. */
@@ -556,6 +558,11 @@ void xbuild_output_arg(struct xbuild *b, struct xarg a);
 /* An AGCU program for an access over loops, without the innermost ones that it does not
  * depend on; mask: those left out. */
 int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
+	      uint32_t *mask);
+/* The same, once for all iterations of the loops that nests share where it reads the same in
+ * several, and a scratchpad has room for it: who pushes. */
+int once_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
 	      uint32_t *mask);
 int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,

@@ -381,7 +381,7 @@ static int emit_results(struct emit *e, struct xsrc from)
 				src[i] = from;
 				continue;
 			}
-			src[i].prog = agcu_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
+			src[i].prog = once_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
 						-1, -1, &src[i].mask);
 			src[i].port = 0;
 		}
