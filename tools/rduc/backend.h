@@ -396,6 +396,10 @@ int be_pmu_step(const struct backend *be);
  * busiest part. */
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
 		   int64_t block, int64_t blocks);
+/* PCUs that bring together what replicas, of `block` indices of dimension d each (-1: there is one),
+ * read of several parts. */
+int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
+		   const struct lacc *a, int d, int64_t block, int64_t blocks);
 /* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
