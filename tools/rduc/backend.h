@@ -418,9 +418,9 @@ double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
 /* cut.c: one section of those of num nests, from number first_nest of the entry on, that takes
- * `most` cycles at most. NULL: there is none, with the reason in be->error. */
+ * `most` cycles at most. NULL: there is none, with the reason in be->error; *slow: it takes more. */
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most);
+		       uint64_t most, bool *slow);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
