@@ -47,6 +47,8 @@ struct lnest {
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
 bool lacc_needs(const struct lacc *a, int dim);
+/* Does an access read the same in several iterations of the loops that nests share? */
+bool lacc_repeats(const struct lnest *l, const struct lacc *a);
 void lnest_from(struct lnest *l, const struct nest *n);
 /* Do the accesses stay in their tensors, and is the index space the nest's? 0, or -1 and what
  * is wrong. */
@@ -394,6 +396,10 @@ int be_pmu_step(const struct backend *be);
  * busiest part. */
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
 		   int64_t block, int64_t blocks);
+/* PCUs that bring together what replicas, of `block` indices of dimension d each (-1: there is one),
+ * read of several parts. */
+int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
+		   const struct lacc *a, int d, int64_t block, int64_t blocks);
 /* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
@@ -412,9 +418,9 @@ double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
 /* cut.c: one section of those of num nests, from number first_nest of the entry on, that takes
- * `most` cycles at most. NULL: there is none, with the reason in be->error. */
+ * `most` cycles at most. NULL: there is none, with the reason in be->error; *slow: it takes more. */
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most);
+		       uint64_t most, bool *slow);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
@@ -556,6 +562,11 @@ void xbuild_output_arg(struct xbuild *b, struct xarg a);
 /* An AGCU program for an access over loops, without the innermost ones that it does not
  * depend on; mask: those left out. */
 int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
+	      uint32_t *mask);
+/* The same, once for all iterations of the loops that nests share where it reads the same in
+ * several, and a scratchpad has room for it: who pushes. */
+int once_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy,
 	      uint32_t *mask);
 int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,

@@ -265,17 +265,19 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most)
+		       uint64_t most, bool *slow)
 {
 	int joined = num, r;
 	struct uimage *im = gather(be, s, &joined);
 
 	be->at = first_nest;
 	be->until = first_nest + num - 1;
+	*slow = false;
 	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
 		r = be_time_about(be, im, most);
 		if (!r)
 			return im;
+		*slow = r > 0;
 		if (r > 0)
 			image_fail(im, "takes more than %llu cycles", (unsigned long long)most);
 	}

@@ -441,9 +441,9 @@ static double hand_on_cycles(const struct backend *be, const struct tensor *t, b
 	return bytes * be->chip.clock_khz / ((double)be->chip.dram_mbps * 1000.0);
 }
 
-/* Behind a contraction every array has units of its own for what follows, which work only when a
- * result comes out of it. Where that leaves room for so few arrays that the contraction takes
- * longer than memory would with what it hands over, the two stay apart. */
+/* What follows a contraction takes units that could be arrays, though several arrays share them. Where
+ * that leaves room for so few arrays that the contraction takes longer than memory would with what it
+ * hands over, the two stay apart. */
 static bool too_slow(const struct backend *be, const struct nest *a, const struct nest *to,
 		     const struct tensor *between, bool keep)
 {

@@ -356,7 +356,49 @@ static bool plain_result(const struct lnest *l, const struct residence *const *k
 	       residence_rounds(kept[0], l->out[0].t) == RDU_SIMD_MOV;
 }
 
-static int emit_results(struct emit *e, struct xsrc from)
+/* A PCU that passes on a vector of each of f streams in turn: of from[0], from[step] and so on. lp: the
+ * loops of what comes, with `inner` vectors in each iteration. */
+static struct xsrc merge_some(struct emit *e, const struct xsrc *from, int step, int f, int inner,
+			      const struct loops *lp)
+{
+	struct uimage *im = e->im;
+	int unit = image_unit(im, RDU_UNIT_PCU, e->hx, e->hy);
+	int pr = image_prog(im, RDU_KIND_SIMD, unit, e->op_id);
+	struct uprog *p = &im->prog[pr];
+
+	for (int i = 0; i < lp->num; i++)
+		image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip);
+	p->num_outer = lp->num_outer;
+	p->num_shared = lp->num_shared;
+	image_counter(p, 0, 1, inner);
+	p->num_stages = f;
+	for (int i = 0; i < f; i++) {
+		p->stage[i] =
+			(struct rdu_cfg_stage){ .op = RDU_SIMD_MOV,
+						.dst = (uint8_t)i,
+						.a = { .kind = RDU_OPD_IN, .index = (uint8_t)i } };
+		image_join(im, from[i * step].prog, from[i * step].port, pr, image_in(im, pr, 0));
+	}
+	return (struct xsrc){ .prog = pr, .port = image_out(im, pr, 0, 0, f) };
+}
+
+/* Brings n streams together: a vector of from[0], one of from[1] and so on to from[n - 1], then the
+ * next of each. lp: the loops of one of them. */
+static struct xsrc emit_merge(struct emit *e, struct xsrc *from, int n, const struct loops *lp)
+{
+	for (int left = n; left > 1;) {
+		int f = contract_fan_in(e->c->chip, left), inner = n / left;
+
+		left /= f;
+		/* number i of each of f parts: the next level puts what lies between them there */
+		for (int i = 0; i < left; i++)
+			from[i] = merge_some(e, &from[i], left, f, inner, lp);
+	}
+	return from[0];
+}
+
+/* What the replicas that share a way out with e->rep, the first of them, give. */
+static int emit_results(struct emit *e, struct xsrc *replica)
 {
 	const struct lnest *l = e->c->l;
 	const struct nest *n = l->n;
@@ -364,9 +406,15 @@ static int emit_results(struct emit *e, struct xsrc from)
 	struct uprog shape;
 	struct loops lp;
 	struct xbuild b;
+	struct xsrc from;
 	int r = 0;
 
 	result_loops(e, &lp);
+	from = emit_merge(e, replica, e->c->merge, &lp);
+	if (e->c->merge > 1)
+		loops_add(e->im, &lp, e->c->merge_dim, 0,
+			  e->c->tile[e->c->merge_dim] * e->c->trip[e->c->merge_dim], e->c->merge,
+			  false);
 	if (plain_result(l, e->c->kept_out)) {
 		out[0] = from;
 	} else {
@@ -381,7 +429,7 @@ static int emit_results(struct emit *e, struct xsrc from)
 				src[i] = from;
 				continue;
 			}
-			src[i].prog = agcu_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
+			src[i].prog = once_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
 						-1, -1, &src[i].mask);
 			src[i].port = 0;
 		}
@@ -576,47 +624,81 @@ static int64_t replica_number(const struct emit *e, int o)
 	return n;
 }
 
-static int emit_all(struct emit *e)
+/* Which replica number r is: e->rep. */
+static void set_replica(struct emit *e, int64_t r)
 {
-	struct contract *c = e->c;
-	int64_t reps = contract_replicas(c, -1);
-	int *read[2];
+	const struct contract *c = e->c;
+
+	for (int d = c->l->num_dims - 1; d >= 0; d--) {
+		e->rep[d] = r % c->unroll[d];
+		r /= c->unroll[d];
+	}
+}
+
+/* Where the units of e->rep would like to be. */
+static void set_place(struct emit *e)
+{
+	const struct contract *c = e->c;
+	int64_t rows = contract_replicas(c, 0), cols = contract_replicas(c, 1);
+	bool many = contract_replicas(c, -1) > 16;
+
+	e->hx = cols > 1 && many ? ((double)replica_number(e, 1) + 0.5) / (double)cols : -1;
+	e->hy = many ? ((double)replica_number(e, 0) + 0.5) / (double)rows : -1;
+}
+
+/* The arrays, with what they read; result[]: what each gives. */
+static int emit_arrays(struct emit *e, struct xsrc *result)
+{
+	int64_t reps = contract_replicas(e->c, -1);
+	int *read[2], r = 0;
 
 	for (int o = 0; o < 2; o++) {
-		int64_t n = contract_replicas(c, o);
+		int64_t n = contract_replicas(e->c, o);
 
 		read[o] = xmalloc(sizeof(int) * (size_t)n);
 		for (int64_t i = 0; i < n; i++)
 			read[o][i] = -1;
 	}
-	for (int64_t r = 0; r < reps; r++) {
-		struct xsrc result;
-		int64_t q = r, x[2];
-
-		for (int d = c->l->num_dims - 1; d >= 0; d--) {
-			e->rep[d] = q % c->unroll[d];
-			q /= c->unroll[d];
-		}
+	for (int64_t i = 0; i < reps && !r; i++) {
+		set_replica(e, i);
 		for (int o = 0; o < 2; o++) {
-			x[o] = replica_number(e, o);
+			int64_t x = replica_number(e, o);
+
 			e->hx = e->hy = -1;
-			if (read[o][x[o]] < 0)
-				read[o][x[o]] = emit_read(e, o, emit_operand(e, o));
-			e->read[o] = read[o][x[o]];
+			if (read[o][x] < 0)
+				read[o][x] = emit_read(e, o, emit_operand(e, o));
+			e->read[o] = read[o][x];
 		}
-		e->hx = contract_replicas(c, 1) > 1 && reps > 16
-				? ((double)x[1] + 0.5) / (double)contract_replicas(c, 1)
-				: -1;
-		e->hy = reps > 16 ? ((double)x[0] + 0.5) / (double)contract_replicas(c, 0) : -1;
-		if (emit_compute(e, &result) || emit_results(e, result)) {
-			free(read[0]);
-			free(read[1]);
-			return -1;
-		}
+		set_place(e);
+		r = emit_compute(e, &result[i]);
 	}
 	free(read[0]);
 	free(read[1]);
-	return 0;
+	return r;
+}
+
+static int emit_all(struct emit *e)
+{
+	const struct contract *c = e->c;
+	int64_t reps = contract_replicas(c, -1), step = 1;
+	struct xsrc *result = xcalloc((size_t)reps, sizeof(*result));
+	struct xsrc *some = xcalloc((size_t)c->merge, sizeof(*some));
+	int r = emit_arrays(e, result);
+
+	for (int d = c->merge_dim + 1; d < c->l->num_dims && c->merge > 1; d++)
+		step *= c->unroll[d];
+	for (int64_t i = 0; i < reps && !r; i++) {
+		set_replica(e, i);
+		if (c->merge > 1 && e->rep[c->merge_dim] % c->merge)
+			continue; /* it shares the way out of one before */
+		set_place(e);
+		for (int k = 0; k < c->merge; k++)
+			some[k] = result[i + k * step];
+		r = emit_results(e, some);
+	}
+	free(result);
+	free(some);
+	return r;
 }
 
 /* May the body's factor be operand of a contraction: a plain access, whose type fits? */
@@ -700,6 +782,18 @@ bool be_contraction(const struct nest *n, int *in)
 	return is_contraction(&l, in);
 }
 
+/* PCUs that an array takes with its part of an epilogue, which works for as many arrays as give
+ * their results in `cycles` (up to 16: with more it hardly counts). */
+static double pcus_of_array(const struct rdu_chip *chip, int epilogue, double cycles, int cols)
+{
+	int arrays = (int)fmax(fmin(cycles / cols, 16), 1);
+	double alone = 1.0 + epilogue;
+
+	while (contract_merging_pcus(chip, arrays) < 0)
+		arrays--;
+	return fmin(alone, 1 + (epilogue + (double)contract_merging_pcus(chip, arrays)) / arrays);
+}
+
 double be_contract_cycles(const struct backend *be, const struct nest *n)
 {
 	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, in[2], inputs, epilogue;
@@ -720,7 +814,9 @@ double be_contract_cycles(const struct backend *be, const struct nest *n)
 	if (array && bytes)
 		sum /= 2;
 	tiles = ceil(tiles / ((double)be->chip.lanes * cols));
-	return fmax(sum, cols) * ceil(tiles / fmax(floor(pcus / (1.0 + epilogue)), 1));
+	sum = fmax(sum, cols);
+	return sum *
+	       ceil(tiles / fmax(floor(pcus / pcus_of_array(&be->chip, epilogue, sum, cols)), 1));
 }
 
 /* What a contraction may take of the units of the tiles. */
@@ -811,6 +907,9 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 			fprintf(be_log(be), " %s%s %lld = %lld x %lld x %lld", l->name[d],
 				l->reduce[d] ? "*" : "", (long long)l->extent[d],
 				(long long)c.trip[d], (long long)c.unroll[d], (long long)c.tile[d]);
+		if (c.merge > 1)
+			fprintf(be_log(be), "; %d along %s share a way out", c.merge,
+				l->name[c.merge_dim]);
 		fprintf(be_log(be), "; %.0f cycles\n", c.cycles);
 	}
 	im->systolic = c.systolic;

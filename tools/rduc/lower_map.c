@@ -168,7 +168,7 @@ static void load_sources(struct map *m, const struct xbuild *b, struct xsrc *src
 			continue;
 		}
 		src[i].prog =
-			agcu_load(m->im, m->l, &m->l->in[in], b->lp, m->op_id,
+			once_load(m->im, m->l, &m->l->in[in], b->lp, m->op_id,
 				  pad ? pad[in] : m->l->in[in].pad, m->hx, m->hy, &src[i].mask);
 		src[i].port = 0;
 	}

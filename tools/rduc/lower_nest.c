@@ -433,6 +433,88 @@ int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	return pr;
 }
 
+bool lacc_repeats(const struct lnest *l, const struct lacc *a)
+{
+	bool repeats = false;
+
+	for (int d = 0; d < l->num_dims; d++)
+		repeats |= l->shared[d] && l->extent[d] > 1 && !lacc_needs(a, d);
+	return repeats && a->gather_in < 0;
+}
+
+/* Words that an access reads in all of the loops but the innermost ones it does not depend on, from
+ * *keep on; stride[]: from one vector to another, where they lie in the order of the loops. */
+static int64_t words_read(const struct lnest *l, const struct lacc *a, const struct loops *lp,
+			  int *keep, int64_t *stride)
+{
+	int64_t words = lp->lanes;
+
+	*keep = lp->num;
+	while (*keep > lp->num_outer && !loop_needed(l, a, lp, *keep - 1))
+		--*keep;
+	for (int i = *keep - 1; i >= 0; i--) {
+		stride[i] = 0;
+		if (!loop_needed(l, a, lp, i))
+			continue;
+		stride[i] = words;
+		words *= lp->l[i].trip;
+	}
+	return words;
+}
+
+/* A program of a buffer that goes through it over the loops; once: over those that change something. */
+static int walk(struct uimage *im, enum rdu_kind kind, int buffer, const struct loops *lp, int keep,
+		const int64_t *stride, int op_id)
+{
+	int pr = image_prog(im, kind, im->buffer[buffer].unit, op_id);
+	struct uprog *p = &im->prog[pr];
+	bool once = kind == RDU_KIND_WRITE;
+
+	for (int i = 0; i < keep; i++)
+		if (stride[i] || !once)
+			p->acc.stride[image_counter(p, 0, 1, lp->l[i].trip)] = stride[i];
+	if (!once) {
+		p->num_outer = lp->num_outer;
+		p->num_shared = lp->num_shared;
+		p->acc.flip_mask = (1u << p->num_outer) - 1;
+	}
+	p->acc.target = buffer;
+	p->acc.format = RDU_FMT_WORD;
+	p->acc.lanes = lp->lanes;
+	p->acc.lane_stride = 1;
+	return pr;
+}
+
+int once_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
+	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy, uint32_t *mask)
+{
+	struct loops once = *lp;
+	int64_t stride[UC_MAX], words;
+	int keep, ld, wr, rd, buffer;
+	uint32_t none, flip;
+
+	words = words_read(l, a, lp, &keep, stride);
+	if (!lacc_repeats(l, a) || words * 4 > im->chip->pmu_bytes)
+		return agcu_load(im, l, a, lp, op_id, pad, hx, hy, mask);
+	once.num = once.num_outer = once.num_shared = 0;
+	for (int i = 0; i < keep; i++)
+		if (stride[i])
+			once.l[once.num++] = lp->l[i];
+	*mask = 0;
+	for (int i = keep; i < lp->num; i++)
+		*mask |= 1u << i;
+	ld = agcu_load(im, l, a, &once, op_id, pad, hx, hy, &none);
+	buffer = image_buffer(im, image_unit(im, RDU_UNIT_PMU, hx, hy), 1, (uint32_t)words);
+	wr = walk(im, RDU_KIND_WRITE, buffer, lp, keep, stride, op_id);
+	rd = walk(im, RDU_KIND_READ, buffer, lp, keep, stride, op_id);
+	flip = im->prog[rd].acc.flip_mask;
+	image_join(im, ld, 0, wr, image_in(im, wr, 0));
+	image_out(im, rd, 0, 0, 1);
+	image_token(im, wr, 0, rd, flip, 0);
+	image_token(im, rd, flip, wr, 0, 1);
+	return rd;
+}
+
 int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	       const struct loops *lp, bool add, int op_id, double hx, double hy)
 {

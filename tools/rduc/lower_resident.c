@@ -120,6 +120,44 @@ static void block_span(const struct lacc *a, const struct reach *r, int d, int64
 	}
 }
 
+/* PCUs that bring vectors of `num` parts together: as rewrite_load() uses them. */
+static int joining_pcus(const struct rdu_chip *chip, int64_t num)
+{
+	int64_t width = min64(chip->pcu_vec_in, chip->simd_stages), pcus = 0;
+
+	while (num > 1 && width > 1) {
+		int64_t left = ceil_div(num, width);
+
+		pcus += num % width == 1 ? left - 1 : left;
+		num = left;
+	}
+	return (int)pcus;
+}
+
+int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
+		   const struct lacc *a, int d, int64_t block, int64_t blocks)
+{
+	struct reach reach;
+	int pcus = 0;
+
+	if (a->gather_in >= 0 || r->num_parts == 1)
+		return 0;
+	reach_without(l, a, d, &reach);
+	for (int64_t k = 0; k < blocks && (d < 0 || k * block < l->extent[d]); k++) {
+		int64_t lo, hi;
+
+		if (d < 0)
+			block_span(a, &reach, 0, 0, 0, &lo, &hi);
+		else
+			block_span(a, &reach, d, k * block,
+				   min64((k + 1) * block, l->extent[d]) - 1, &lo, &hi);
+		lo = max64(lo, 0) / r->part;
+		hi = min64(hi, r->words - 1) / r->part;
+		pcus += joining_pcus(chip, hi - lo + 1);
+	}
+	return pcus;
+}
+
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
 		   int64_t block, int64_t blocks)
 {

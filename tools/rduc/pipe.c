@@ -16,6 +16,7 @@
 #define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
 #define WANTED_ITERATIONS 32
 #define MOST_ITERATIONS 4096
+#define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
 
 struct group {
 	int num;
@@ -418,7 +419,8 @@ static double operands(const struct nest *n)
 }
 
 /* Lowers the nests with shares of the units in proportion to `work`, and joins them. */
-static struct uimage *make(struct trial *g, const double *work, double pcus, int op, uint64_t most)
+static struct uimage *make(struct trial *g, const double *work, double pcus, int op, uint64_t most,
+			   bool *slow)
 {
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
@@ -447,7 +449,7 @@ static struct uimage *make(struct trial *g, const double *work, double pcus, int
 	}
 	be->share = (struct share){ 0 };
 	if (made == g->num)
-		im = be_join(be, s, g->num, g->first, most);
+		im = be_join(be, s, g->num, g->first, most, slow);
 	for (int i = 0; i < made; i++)
 		image_free(s[i].im);
 	return im;
@@ -478,10 +480,21 @@ static void share_work(const struct trial *g, const struct uimage *im, double *w
 		work[i] = (double)im->share[i].used[RDU_UNIT_PCU] * (double)im->share[i].busy;
 }
 
+/* The same with as many of the units as it takes for its nests to find room. */
+static struct uimage *make_some(struct trial *g, const double *work, int op, uint64_t most)
+{
+	static const double pcus[] = { 0.95, 0.85, 0.7, 0.5 };
+	struct uimage *im = NULL;
+	bool slow = false; /* with fewer units it would be slower still */
+
+	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++)
+		im = make(g, work, pcus[k], op, most, &slow);
+	return im;
+}
+
 /* Tries a group. True: it is one. */
 static bool try_group(struct trial *g, int op)
 {
-	static const double pcus[] = { 0.9, 0.7, 0.5 };
 	struct nest was[MOST_NESTS];
 	double work[MOST_NESTS], plain = 0;
 	struct uimage *im = NULL;
@@ -499,20 +512,16 @@ static bool try_group(struct trial *g, int op)
 	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
 		most = (uint64_t)(2 * plain) + 1;
 	if (place_slices(g))
-		for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im; k++)
-			im = make(g, work, pcus[k], op, most);
-	if (im) {
+		im = make_some(g, work, op, most);
+	for (int k = 0; im && k < MOST_SHARINGS; k++) {
 		struct uimage *again;
 
 		share_work(g, im, work);
-		again = make(g, work, 0.9, op, im->cycles);
-		if (again) {
-			struct uimage *other = im;
-
-			im = again;
-			again = other;
-		}
-		image_free(again);
+		again = make_some(g, work, op, im->cycles - 1);
+		if (!again)
+			break;
+		image_free(im);
+		im = again;
 	}
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",

@@ -263,7 +263,23 @@ static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t exten
 		if (extent % k == 0)
 			return (int)k;
 	want = max64(max64(want, least), 1);
+	/* or a few more that are alike */
+	for (int64_t k = want; k <= min64(want * 4 / 3, extent); k++)
+		if (extent % k == 0)
+			return (int)k;
 	return (int)ceil_div(extent, ceil_div(extent, want));
+}
+
+/* The outermost dimension of a tensor below `step` words, -1: none. */
+static int next_axis(const struct tensor *t, int64_t step)
+{
+	int at = -1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && t->stride[d] < step &&
+		    (at < 0 || t->stride[d] > t->stride[at]))
+			at = d;
+	return at;
 }
 
 struct candidate {
@@ -293,16 +309,31 @@ static int count_nests(const struct uses *s, bool write)
 	return num;
 }
 
-/* Cuts a tensor along an axis, into so many parts. False: it cannot be. */
+/* Cuts a tensor along an axis, which is its outermost or becomes it, into so many parts; where that has
+ * too few positions, along the next ones as well. False: it cannot be. */
 static bool cut(struct backend *be, const struct tensor *t, int axis, int parts)
 {
 	struct residence *r = &be->residence[t->id];
+	int64_t extent = axis < 0 ? 1 : t->dim[axis], step = r->words / extent;
+	struct tensor x = *t;
 
-	r->num_parts = axis < 0 ? 1 : count_parts(&be->chip, r->words, t->dim[axis], parts);
+	if (axis >= 0)
+		make_outermost(&x, axis);
+	r->num_parts = count_parts(&be->chip, r->words, extent, parts);
+	while (axis >= 0 && r->num_parts < parts / 2) {
+		int d = next_axis(&x, step), n;
+
+		if (d < 0 || x.stride[d] * x.dim[d] != step)
+			break;
+		n = count_parts(&be->chip, r->words, extent * x.dim[d], parts);
+		if (n && n <= r->num_parts)
+			break;
+		extent *= x.dim[d];
+		step = x.stride[d];
+		r->num_parts = n;
+	}
 	if (r->num_parts)
-		r->part =
-			axis < 0 ? 1
-				 : ceil_div(t->dim[axis], r->num_parts) * (r->words / t->dim[axis]);
+		r->part = ceil_div(extent, r->num_parts) * step;
 	return r->num_parts;
 }
 

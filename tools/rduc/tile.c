@@ -16,40 +16,6 @@ static bool needs(const struct contract *c, int o, int d)
 	return lacc_needs(&c->l->in[c->op[o].in], d);
 }
 
-int64_t contract_replicas(const struct contract *c, int o)
-{
-	int64_t n = 1;
-
-	for (int d = 0; d < c->l->num_dims; d++)
-		if (!c->l->reduce[d] && (o < 0 || needs(c, o, d)))
-			n *= c->unroll[d];
-	return n;
-}
-
-int64_t contract_chunks(const struct contract *c)
-{
-	int64_t n = 1;
-
-	for (int d = 0; d < c->l->num_dims; d++)
-		if (c->l->reduce[d])
-			n *= c->trip[d];
-	return n;
-}
-
-bool contract_holds(const struct contract *c, int o)
-{
-	const struct residence *r = c->kept_in[c->op[o].in];
-
-	return r && r->held;
-}
-
-/* Scratchpads that operands are loaded into. */
-static int64_t loaded_replicas(const struct contract *c)
-{
-	return (contract_holds(c, 0) ? 0 : contract_replicas(c, 0)) +
-	       (contract_holds(c, 1) ? 0 : contract_replicas(c, 1));
-}
-
 /* What a PCU needs to multiply and add, and to take partial results up again. */
 static bool has_units(const struct contract *c)
 {
@@ -205,55 +171,6 @@ static bool solve_operand(struct contract *c, int o)
 	return true;
 }
 
-/* Indices of dimension d that a replica has. */
-static int64_t block(const struct contract *c, int d)
-{
-	return c->tile[d] * c->trip[d];
-}
-
-/* Of the replicated dimensions that an access needs, the one with the longest steps; *others: how
- * many replicas there are along the rest. -1: none. */
-static int main_dim(const struct contract *c, const struct lacc *a, int64_t *others)
-{
-	int at = -1;
-
-	*others = 1;
-	for (int d = 0; d < c->l->num_dims; d++) {
-		if (c->l->reduce[d] || c->unroll[d] < 2 || !lacc_needs(a, d))
-			continue;
-		*others *= c->unroll[d];
-		if (at < 0 || llabs(lacc_coef(a, d)) > llabs(lacc_coef(a, at)))
-			at = d;
-	}
-	if (at >= 0)
-		*others /= c->unroll[at];
-	return at;
-}
-
-/* Programs that read the busiest part of an input: replicas that need the same share one. */
-static int readers(const struct contract *c, int in)
-{
-	const struct lacc *a = &c->l->in[in];
-	int64_t others;
-	int d = main_dim(c, a, &others);
-
-	if (d < 0)
-		return 1;
-	others *= resident_crowd(c->kept_in[in], c->l, a, d, block(c, d), c->unroll[d]);
-	return (int)min64(others, INT16_MAX);
-}
-
-/* Is each part of an output written by one replica? */
-static bool writers_fit(const struct contract *c, int out)
-{
-	const struct lacc *a = &c->l->out[out];
-	int64_t others;
-	int d = main_dim(c, a, &others);
-
-	return d < 0 || (others == 1 && resident_crowd(c->kept_out[out], c->l, a, d, block(c, d),
-						       c->unroll[d]) == 1);
-}
-
 static double bytes_per_cycle(const struct rdu_chip *chip)
 {
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
@@ -263,10 +180,10 @@ bool contract_solve(struct contract *c)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
-	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, agcus, progs;
+	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
 	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0,
 	       stored = 0;
-	int pcus, loops = 0;
+	int loops = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
 		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
@@ -302,16 +219,15 @@ bool contract_solve(struct contract *c)
 	reps = contract_replicas(c, -1);
 	if (reps > c->pl->max_unroll)
 		return false;
-	pcus = 1 + c->epi_pcus + (c->chunked && !c->systolic);
-	if (reps * pcus > c->pcus)
+	if (contract_loaded(c) + (c->chunked ? reps : 0) > c->pmus)
 		return false;
-	pmus = loaded_replicas(c) + (c->chunked ? reps : 0);
+	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
+	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
+		return false;
+	pmus = contract_pmus(c);
 	if (pmus > c->pmus)
 		return false;
-	agcus = loaded_replicas(c) + reps * (l->n->num_out + c->epi_in);
-	if (agcus > c->agcus)
-		return false;
-	progs = agcus + 2 * pmus + reps * (pcus + (c->chunked ? 4 : 0));
+	progs = contract_agcus(c) + 2 * pmus + contract_pcus(c) + reps * (c->chunked ? 4 : 0);
 	for (int o = 0; o < 2; o++) {
 		int64_t n = 1;
 		int at = 0, i = 0;
@@ -351,11 +267,13 @@ bool contract_solve(struct contract *c)
 			continue;
 		}
 		if (c->kept_in[c->op[o].in]) {
-			int crowd = readers(c, c->op[o].in);
+			int in = c->op[o].in,
+			    share = contract_crowd(c, &l->in[in], c->kept_in[in], false);
 
-			if (crowd > (int)chip->pmu_reads)
+			if (share > (int)chip->pmu_reads)
 				return false;
-			worst_load = fmax(worst_load, (double)(n * c->op[o].loads * crowd));
+			worst_load = fmax(worst_load, (double)(n * c->op[o].loads * share *
+							       contract_load_cycles(c, &c->op[o])));
 		} else {
 			dram += (double)(n * contract_replicas(c, o)) * c->op[o].bytes;
 			first += (double)contract_replicas(c, o) * c->op[o].bytes;
@@ -371,9 +289,6 @@ bool contract_solve(struct contract *c)
 		if (w * (2 + c->out_copies) > chip->pmu_bytes)
 			return false;
 	}
-	per_sub = (c->systolic ? 2 : 1) * k;
-	if (per_sub < c->gc)
-		per_sub = c->gc;
 	compute = (double)acts * (double)(subs * per_sub);
 	for (int d = 0; d < l->num_dims; d++)
 		if (!l->reduce[d])
@@ -382,21 +297,17 @@ bool contract_solve(struct contract *c)
 		int esz = dtype_size(l->out[i].t->dtype);
 		int64_t s = llabs(lacc_coef(&l->out[i], c->lane)) * esz;
 
-		if (c->kept_out[i] && !writers_fit(c, i))
-			return false;
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
 		dram += out_bytes * (double)(s > chip->dram_burst ? chip->dram_burst : s);
 		stored += out_bytes * esz;
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
-		int64_t st = llabs(lacc_coef(&l->in[i], c->lane)) * dtype_size(l->in[i].t->dtype);
-
 		if (i != c->op[0].in && i != c->op[1].in && c->kept_in[i] &&
-		    readers(c, i) > (int)chip->pmu_reads)
+		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
 		if (i != c->op[0].in && i != c->op[1].in && !c->kept_in[i])
-			dram += out_bytes * fmin((double)(st ? st : 1), chip->dram_burst);
+			dram += contract_input_bytes(c, &l->in[i]);
 	}
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
 		compute += stored / bytes_per_cycle(chip);

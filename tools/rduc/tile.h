@@ -52,12 +52,15 @@ struct contract {
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
 	int64_t chunk[NEST_MAX_DIMS]; /* of a reduction, the tile that it must have; 0: any */
 	struct operand op[2]; /* 0: columns (lanes), 1: rows */
-	int epi_pcus, epi_in;
+	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
 	/* follows from the above */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
 	int order[NEST_MAX_DIMS], num_order; /* parallel dimensions, outermost first */
+	int64_t join_pcus; /* that bring together what is read of several parts of something resident */
 	int prefix[2]; /* how many of (order, then reductions) an operand's loads run over */
 	bool chunked; /* the reduction is cut: partial results in scratchpads */
+	int merge,
+		merge_dim; /* so many replicas along a dimension share one way out; 1, -1: none do */
 	int copies[2], out_copies;
 	double cycles, cost;
 };
@@ -67,7 +70,33 @@ bool contract_solve(struct contract *c);
 /* Finds the best, or takes it from a nest that was alike. 0, or 1: not a contraction for this
  * form. */
 int contract_plan(struct backend *be, struct contract *c);
+
+/* tile_units.c */
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+int64_t contract_loaded(const struct contract *c); /* scratchpads that operands are loaded into */
+/* Programs of AGCUs; PCUs; PMUs. */
+int64_t contract_agcus(const struct contract *c);
+int64_t contract_pcus(const struct contract *c);
+int64_t contract_pmus(const struct contract *c);
+/* Sets merge: as many replicas share a way out, `most` at most, as leave most PCUs. False: there are
+ * not enough units. */
+bool contract_choose_ways(struct contract *c, int64_t most);
+/* Of n results that are brought together, how many one PCU takes: all PCUs of a level take as many.
+ * 1: they cannot be. */
+int contract_fan_in(const struct rdu_chip *chip, int n);
+/* PCUs that bring n results together; -1: that many cannot be. */
+int contract_merging_pcus(const struct rdu_chip *chip, int n);
+/* Programs that access the busiest part of something that is resident: replicas that need the same
+ * share one. out: it is read or written where results leave. */
+int contract_crowd(const struct contract *c, const struct lacc *a, const struct residence *r,
+		   bool out);
+/* Cycles that a scratchpad takes for a vector of an operand that is resident, and for one of each
+ * column's results and what they meet there. */
+int64_t contract_load_cycles(const struct contract *c, const struct operand *op);
+int64_t contract_drain_cycles(const struct contract *c);
+/* Bytes that an input which is read where results leave takes of memory: once an activation for each
+ * way out, as long as its AGCU remembers that much. */
+double contract_input_bytes(const struct contract *c, const struct lacc *a);
 /* Is operand o in scratchpads before the section runs, all that a replica needs of it? */
 bool contract_holds(const struct contract *c, int o);
 /* At most, of an array or of SIMD stages that do its work: a stage each, of bytes two, and a

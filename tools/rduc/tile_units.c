@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What a contraction's plan takes: units and programs, ports and banks of the scratchpads that hold
+ * something resident; and how many arrays share a way out. An array gives results away in few of its
+ * cycles, so one epilogue and one program that stores do for several: their vectors are brought
+ * together in turn, by a tree of PCUs.
+ */
+#include <stdlib.h>
+#include "tile.h"
+
+/* ---- replicas ---------------------------------------------------------------------- */
+
+static bool needs(const struct contract *c, int o, int d)
+{
+	return lacc_needs(&c->l->in[c->op[o].in], d);
+}
+
+int64_t contract_replicas(const struct contract *c, int o)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->reduce[d] && (o < 0 || needs(c, o, d)))
+			n *= c->unroll[d];
+	return n;
+}
+
+int64_t contract_chunks(const struct contract *c)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->reduce[d])
+			n *= c->trip[d];
+	return n;
+}
+
+bool contract_holds(const struct contract *c, int o)
+{
+	const struct residence *r = c->kept_in[c->op[o].in];
+
+	return r && r->held;
+}
+
+int64_t contract_loaded(const struct contract *c)
+{
+	return (contract_holds(c, 0) ? 0 : contract_replicas(c, 0)) +
+	       (contract_holds(c, 1) ? 0 : contract_replicas(c, 1));
+}
+
+/* Replicas along dimension d that are told apart where results leave: those that share a way out
+ * are one. */
+static int64_t ways_out(const struct contract *c, int d)
+{
+	return d == c->merge_dim ? c->unroll[d] / c->merge : c->unroll[d];
+}
+
+/* How the replicas lie in an access to something that is resident. */
+struct layout {
+	int dim; /* of the replicated dimensions that it needs, the one with the longest steps; -1: none */
+	int64_t blocks, block; /* along it, and indices of each */
+	int64_t others; /* replicas along the rest */
+};
+
+/* out: it is read or written where results leave. */
+static struct layout replicas_of(const struct contract *c, const struct lacc *a, bool out)
+{
+	struct layout y = { .dim = -1, .blocks = 1, .others = 1 };
+
+	for (int d = 0; d < c->l->num_dims; d++) {
+		int64_t u = out ? ways_out(c, d) : c->unroll[d];
+
+		if (c->l->reduce[d] || u < 2 || !lacc_needs(a, d))
+			continue;
+		y.others *= u;
+		if (y.dim < 0 || llabs(lacc_coef(a, d)) > llabs(lacc_coef(a, y.dim))) {
+			y.dim = d;
+			y.blocks = u;
+			y.block = c->tile[d] * c->trip[d] * c->unroll[d] / u;
+		}
+	}
+	y.others /= y.blocks;
+	return y;
+}
+
+/* ---- what is resident ---------------------------------------------------------------- */
+
+int contract_crowd(const struct contract *c, const struct lacc *a, const struct residence *r,
+		   bool out)
+{
+	struct layout y = replicas_of(c, a, out);
+
+	if (y.dim < 0)
+		return 1;
+	y.others *= resident_crowd(r, c->l, a, y.dim, y.block, y.blocks);
+	return (int)min64(y.others, INT16_MAX);
+}
+
+static bool is_operand(const struct contract *c, int in)
+{
+	return in == c->op[0].in || in == c->op[1].in;
+}
+
+/* PCUs that bring together what is read of several parts: by operands, or where results leave. */
+static int64_t joining_pcus(const struct contract *c, bool out)
+{
+	int64_t pcus = 0;
+
+	for (int i = 0; i < c->l->n->num_in; i++) {
+		const struct residence *r = c->kept_in[i];
+		struct layout y;
+
+		if (!r || r->held || is_operand(c, i) == out)
+			continue;
+		y = replicas_of(c, &c->l->in[i], out);
+		pcus += y.others *
+			resident_joins(c->chip, r, c->l, &c->l->in[i], y.dim, y.block, y.blocks);
+	}
+	return pcus;
+}
+
+/* Is each part of the outputs written by one program? */
+static bool writers_fit(const struct contract *c)
+{
+	for (int i = 0; i < c->l->n->num_out; i++)
+		if (c->kept_out[i] && contract_crowd(c, &c->l->out[i], c->kept_out[i], true) > 1)
+			return false;
+	return true;
+}
+
+/* Cycles that a scratchpad takes for a vector whose lanes lie `stride` words apart: several may lie in
+ * one bank. */
+static int64_t bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes)
+{
+	int64_t a = chip->pmu_banks, b = llabs(stride);
+
+	if (!b)
+		return 1;
+	while (b) { /* the greatest common divisor */
+		int64_t r = a % b;
+
+		a = b;
+		b = r;
+	}
+	return ceil_div(lanes, chip->pmu_banks / a);
+}
+
+int64_t contract_load_cycles(const struct contract *c, const struct operand *op)
+{
+	return op->vec_axis < 0 ? 1 : bank_cycles(c->chip, op->axis[op->vec_axis].ms, op->vl);
+}
+
+int64_t contract_drain_cycles(const struct contract *c)
+{
+	const struct lnest *l = c->l;
+	int64_t most = 1;
+
+	for (int i = 0; i < l->n->num_out; i++)
+		if (c->kept_out[i])
+			most = max64(most,
+				     bank_cycles(c->chip, lacc_coef(&l->out[i], c->lane), c->gl));
+	for (int i = 0; i < l->n->num_in; i++)
+		if (c->kept_in[i] && !is_operand(c, i))
+			most = max64(most,
+				     bank_cycles(c->chip, lacc_coef(&l->in[i], c->lane), c->gl));
+	return c->gc * most;
+}
+
+/* ---- ways out ------------------------------------------------------------------------ */
+
+double contract_input_bytes(const struct contract *c, const struct lacc *a)
+{
+	const struct lnest *l = c->l;
+	int64_t esz = dtype_size(a->t->dtype), step = llabs(lacc_coef(a, c->lane));
+	double bytes = (double)(step ? min64(step * esz, c->chip->dram_burst) : esz);
+	double tile = bytes, again = 1;
+	bool once = lacc_repeats(l, a);
+
+	for (int d = 0; d < l->num_dims; d++) {
+		if (l->reduce[d] || (once && l->shared[d] && !lacc_needs(a, d)))
+			continue;
+		if (lacc_needs(a, d)) {
+			bytes *= (double)l->extent[d];
+			tile *= (double)c->tile[d];
+		} else {
+			bytes *= (double)(c->trip[d] * ways_out(c, d));
+			again *= (double)(d == c->col ? c->tile[d] / c->gc : c->tile[d]);
+		}
+	}
+	return tile > (double)c->chip->agcu_lines * c->chip->dram_burst ? bytes * again : bytes;
+}
+
+int contract_fan_in(const struct rdu_chip *chip, int n)
+{
+	int f = (int)min64(min64(chip->pcu_vec_in, chip->simd_stages), chip->simd_regs);
+
+	while (f > 1 && n % f)
+		f--;
+	return f > 1 ? f : 1;
+}
+
+int contract_merging_pcus(const struct rdu_chip *chip, int n)
+{
+	int pcus = 0;
+
+	while (n > 1) {
+		int f = contract_fan_in(chip, n);
+
+		if (f < 2)
+			return -1;
+		n /= f;
+		pcus += n;
+	}
+	return pcus;
+}
+
+int64_t contract_agcus(const struct contract *c)
+{
+	return contract_loaded(c) +
+	       contract_replicas(c, -1) / c->merge * (c->l->n->num_out + c->epi_in);
+}
+
+int64_t contract_pcus(const struct contract *c)
+{
+	int64_t reps = contract_replicas(c, -1);
+
+	return reps * (1 + (c->chunked && !c->systolic)) +
+	       reps / c->merge * (contract_merging_pcus(c->chip, c->merge) + c->epi_pcus) +
+	       c->join_pcus;
+}
+
+int64_t contract_pmus(const struct contract *c)
+{
+	int64_t reps = contract_replicas(c, -1), pmus = contract_loaded(c);
+
+	for (int i = 0; i < c->l->n->num_in; i++)
+		if (!is_operand(c, i) && !c->kept_in[i] && lacc_repeats(c->l, &c->l->in[i]))
+			pmus += reps / c->merge;
+	return pmus + (c->chunked ? reps : 0);
+}
+
+/* Loops of a program that results leave by, but for that over the arrays that share it. */
+static int result_loops(const struct contract *c)
+{
+	int loops = c->gc > 1;
+
+	for (int d = 0; d < c->l->num_dims; d++) {
+		int64_t step = d == c->lane ? c->gl : d == c->col ? c->gc : 1;
+
+		if (!c->l->reduce[d])
+			loops += (c->trip[d] > 1) + (c->tile[d] > step);
+	}
+	return loops;
+}
+
+/* Are there units for the plan with its way out, and fewer than `least` PCUs? Then that becomes as many
+ * as it takes. */
+static bool way_fits(struct contract *c, int64_t operands, int64_t *least)
+{
+	c->join_pcus = operands;
+	if (contract_pcus(c) > min64(c->pcus, *least - 1) || contract_agcus(c) > c->agcus)
+		return false;
+	c->join_pcus += joining_pcus(c, true);
+	if (contract_pcus(c) > min64(c->pcus, *least - 1) || !writers_fit(c))
+		return false;
+	*least = contract_pcus(c);
+	return true;
+}
+
+bool contract_choose_ways(struct contract *c, int64_t most)
+{
+	int64_t least = INT64_MAX, operands;
+	int merge = 1, dim = -1;
+
+	c->merge = 1;
+	c->merge_dim = -1;
+	if (contract_replicas(c, -1) > c->pcus)
+		return false;
+	operands = joining_pcus(c, false);
+	if (way_fits(c, operands, &least) && !c->epi_pcus)
+		return true;
+	for (int d = 0; d < c->l->num_dims && result_loops(c) < RDU_MAX_COUNTERS; d++) {
+		if (c->l->reduce[d] || c->l->shared[d])
+			continue;
+		for (int n = (int)min64(most, c->unroll[d]); n > 1; n--) {
+			if (c->unroll[d] % n || contract_merging_pcus(c->chip, n) < 0)
+				continue;
+			c->merge = n;
+			c->merge_dim = d;
+			if (way_fits(c, operands, &least)) {
+				merge = n;
+				dim = d;
+			}
+		}
+	}
+	c->merge = merge;
+	c->merge_dim = dim;
+	c->join_pcus = least < INT64_MAX ? operands + joining_pcus(c, true) : 0;
+	return least < INT64_MAX;
+}
