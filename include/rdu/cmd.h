@@ -163,7 +163,7 @@ enum rdu_fault {
 
 /*
  * Q_FAULT_INFO of VALUE: what did not fit. The card itself gives LOAD and STORE,
- * with the element's byte offset in its segment as the address. The others come
+ * with the element's byte offset in its segment as the address, and TERNARY. The others come
  * from TRAP operations of a program (config.h): operand b is the number, and the
  * address is the element's place in the program's stream, lanes * firing + lane.
  * X(name, value, text)
@@ -175,7 +175,8 @@ enum rdu_fault {
 	X(CONVERT, 4, "a floating-point value converted to int64 does not fit 32 bits") \
 	X(INDEX, 5, "an index is out of range") \
 	X(DIVIDE, 6, "an integer is divided by zero") \
-	X(POWER, 7, "an integer is raised to a power that is negative or too large")
+	X(POWER, 7, "an integer is raised to a power that is negative or too large") \
+	X(TERNARY, 8, "two bits of a ternary weight are 10")
 
 enum rdu_trap {
 #define RDU_TRAP_ENUM(n, v, t) RDU_TRAP_##n = v,

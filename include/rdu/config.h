@@ -262,6 +262,12 @@ struct rdu_cfg_simd {
  * INT8: a word holds four int8 (uint8: the flags), element 4k in the lowest
  * byte; mac adds the four products to an int32, mod 2^32. A step takes two
  * cycles, too.
+ * TERNARY: as INT8, but a word of one operand, the rows or the columns (the
+ * flags), has 16 weights of two bits, weight i in bits 2 i and 2 i + 1: 00 is 0,
+ * 01 is 1, 11 is -1; 10 is a fault, VALUE. The innermost counter is one of k_mask
+ * and counts to four: at its iteration s, weights 4 s to 4 s + 3 are taken, and mac
+ * adds the other operand's four bytes to the int32, subtracts them, or leaves them
+ * out. A step takes two cycles, too.
  * Where k_mask is at first acc restarts: at zero, or (init_mask not at first, or
  * RDU_SYS_INIT_ALWAYS) at the `cols` vectors popped from in[2], column by
  * column. in[2]'s mask is k_mask and its count is cols; it pops even when the
@@ -273,8 +279,9 @@ enum rdu_systolic_mode { RDU_SYS_BF16 = 0, RDU_SYS_INT8 = 1, RDU_SYS_TERNARY = 2
 
 #define RDU_SYS_INIT 0x1        /* in[2] gives starting values ... */
 #define RDU_SYS_INIT_ALWAYS 0x2 /* ... always; else only where init_mask is not at first */
-#define RDU_SYS_COLS_UNSIGNED 0x4 /* INT8: the bytes of in[0] are uint8 */
-#define RDU_SYS_ROWS_UNSIGNED 0x8 /* INT8: the bytes of in[1] are uint8 */
+#define RDU_SYS_COLS_UNSIGNED 0x4 /* INT8, TERNARY: the bytes of in[0] are uint8 */
+#define RDU_SYS_ROWS_UNSIGNED 0x8 /* INT8, TERNARY: the bytes of in[1] are uint8 */
+#define RDU_SYS_COLS_TERNARY 0x10 /* TERNARY: the weights are in[0], else in[1] */
 
 struct rdu_cfg_systolic {
 	__u8 mode; /* enum rdu_systolic_mode */

@@ -35,8 +35,9 @@ struct rdu_mac {
 	const uint32_t *col, *row;
 	ptrdiff_t col_step, row_step, row_lane;
 	const int32_t *col_at, *row_at;
-	unsigned int flags; /* mac_int8: RDU_SYS_COLS_UNSIGNED, RDU_SYS_ROWS_UNSIGNED */
-	void *acc; /* float; int32_t for mac_int8 */
+	unsigned int flags; /* mac_int8, mac_ternary: RDU_SYS_*_UNSIGNED, RDU_SYS_COLS_TERNARY */
+	unsigned int quarter; /* mac_ternary: of a word of weights, that the first step takes */
+	void *acc; /* float; int32_t for mac_int8 and mac_ternary */
 };
 
 struct rdu_kernels {
@@ -46,6 +47,9 @@ struct rdu_kernels {
 	rdu_red_fn *red[RDU_NUM_OPS];
 	void (*mac_bf16)(const struct rdu_mac *m);
 	void (*mac_int8)(const struct rdu_mac *m);
+	/* Step i takes quarter (quarter + i) % 4 of its word of weights. False: a weight is 10, and
+	 * acc is of no use. */
+	bool (*mac_ternary)(const struct rdu_mac *m);
 	/* Contraction by SIMD stages: acc[j][l] = fma(col[l], row[j], acc[j][l]), in
 	 * fp32 as the FMA operation; same addressing. */
 	void (*mac_fp32)(const struct rdu_mac *m);

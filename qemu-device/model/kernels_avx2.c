@@ -31,6 +31,7 @@
 #define MAC_BLOCK 4 /* columns; times two vectors of lanes */
 #include "kernels_mac.h"
 #include "kernels_int8.h"
+#include "kernels_ternary.h"
 #define KERNELS_NAME "avx2"
 #include "kernels_body.h"
 

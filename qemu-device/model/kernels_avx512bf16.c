@@ -12,6 +12,7 @@
 #define MAC_BLOCK 8
 #include "kernels_mac.h"
 #include "kernels_int8.h"
+#include "kernels_ternary.h"
 #define KERNELS_NAME "avx512bf16"
 #include "kernels_body.h"
 

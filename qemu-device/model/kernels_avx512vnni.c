@@ -9,6 +9,7 @@
 #define MAC_BLOCK 8
 #include "kernels_mac.h"
 #include "kernels_int8.h"
+#include "kernels_ternary.h"
 #define KERNELS_NAME "avx512vnni"
 #include "kernels_body.h"
 

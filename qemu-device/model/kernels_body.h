@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The kernels' text. Included once by each kernels_*.c, which is compiled for
- * one instruction set and defines KERNELS_NAME, and MAC_BF16, MAC_FP32, MAC_INT8 if it has
+ * one instruction set and defines KERNELS_NAME, and MAC_BF16, MAC_FP32, MAC_INT8, MAC_TERNARY if it has
  * better ones than those at the end. Gives `kernels`, the table.
  */
 #include "kernels.h"
@@ -425,6 +425,36 @@ static void mac_int8_plain(const struct rdu_mac *m)
 #define MAC_INT8 mac_int8_plain
 #endif
 
+#ifndef MAC_TERNARY
+static bool mac_ternary_plain(const struct rdu_mac *m)
+{
+	bool in_cols = m->flags & RDU_SYS_COLS_TERNARY, valid = true;
+	bool is_unsigned = m->flags & (in_cols ? RDU_SYS_ROWS_UNSIGNED : RDU_SYS_COLS_UNSIGNED);
+
+	for (size_t i = 0; i < m->steps; i++) {
+		const uint32_t *col = m->col + (m->col_at ? m->col_at[i] : (ptrdiff_t)i * m->col_step);
+		const uint32_t *row = m->row + (m->row_at ? m->row_at[i] : (ptrdiff_t)i * m->row_step);
+		unsigned int shift = (m->quarter + (unsigned int)i) % 4 * 8;
+
+		for (size_t j = 0; j < m->cols; j++) {
+			uint32_t b = row[(ptrdiff_t)j * m->row_lane];
+			uint32_t *acc = (uint32_t *)m->acc + j * m->lanes;
+
+			for (size_t l = 0; l < m->lanes; l++) {
+				uint32_t bytes = in_cols ? b : col[l];
+				uint32_t weights = in_cols ? col[l] : b;
+
+				valid = valid && rdu_ternary_valid(weights);
+				acc[l] = rdu_mac_ternary(acc[l], bytes, weights >> shift,
+							 is_unsigned);
+			}
+		}
+	}
+	return valid;
+}
+#define MAC_TERNARY mac_ternary_plain
+#endif
+
 static const struct rdu_kernels kernels = {
 	.name = KERNELS_NAME,
 	.map = {
@@ -448,6 +478,7 @@ static const struct rdu_kernels kernels = {
 	.mac_bf16 = MAC_BF16,
 	.mac_fp32 = MAC_FP32,
 	.mac_int8 = MAC_INT8,
+	.mac_ternary = MAC_TERNARY,
 	.canon = canon_words,
 	.pack = pack_words,
 	.pack_lane = pack_lane_words,

@@ -11,6 +11,7 @@
 #ifndef RDU_NUMERICS_H
 #define RDU_NUMERICS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include "rdu/config.h"
 #include <string.h>
@@ -299,6 +300,29 @@ static inline uint32_t rdu_mac_int8(uint32_t acc, uint32_t col, uint32_t row, un
 		int32_t b = flags & RDU_SYS_ROWS_UNSIGNED ? r : (int8_t)r;
 
 		acc += (uint32_t)(a * b);
+	}
+	return acc;
+}
+
+/* Is there no weight 10 among the 16 of a word? */
+static inline bool rdu_ternary_valid(uint32_t weights)
+{
+	return !(weights >> 1 & ~weights & 0x55555555);
+}
+
+/* Adds the four bytes of a word to acc, or subtracts them, as the lowest four weights say, mod
+ * 2^32; weight i in bits 2 i and 2 i + 1: 01 adds, 11 subtracts. */
+static inline uint32_t rdu_mac_ternary(uint32_t acc, uint32_t bytes, uint32_t weights,
+				       bool is_unsigned)
+{
+	for (int i = 0; i < 4; i++) {
+		uint8_t b = (uint8_t)(bytes >> 8 * i);
+		uint32_t x = is_unsigned ? b : (uint32_t)(int8_t)b;
+
+		if ((weights >> 2 * i & 3) == 1)
+			acc += x;
+		else if ((weights >> 2 * i & 3) == 3)
+			acc -= x;
 	}
 	return acc;
 }

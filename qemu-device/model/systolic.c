@@ -140,15 +140,24 @@ static const uint32_t *get_operand(struct island_run *ir, struct node *node, uns
 	return out;
 }
 
-static void multiply(const struct rdu_kernels *k, const struct systolic_plan *sys,
-		     const struct rdu_mac *m)
+/* The steps of m. False: a fault. */
+static bool multiply(struct island_run *ir, const struct node *node, const struct rdu_mac *m)
 {
-	if (sys->fp32)
+	const struct rdu_kernels *k = ir->plan->kernels;
+	const struct systolic_plan *sys = node->plan->sys;
+
+	if (sys->fp32) {
 		k->mac_fp32(m);
-	else if (sys->mode == RDU_SYS_INT8)
+	} else if (sys->mode == RDU_SYS_INT8) {
 		k->mac_int8(m);
-	else
+	} else if (sys->mode == RDU_SYS_BF16) {
 		k->mac_bf16(m);
+	} else if (!k->mac_ternary(m)) {
+		rdu_trouble(ir->fault, RDU_FAULT_VALUE, node->plan->index, 0);
+		ir->fault->info = RDU_TRAP_TERNARY;
+		return false;
+	}
+	return true;
 }
 
 static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
@@ -185,7 +194,8 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 		if (!m.row)
 			return -1;
 		m.row += row_lane;
-		multiply(ir->plan->kernels, sys, &m);
+		if (!multiply(ir, node, &m))
+			return -1;
 		ran += sys->steps;
 		if (!end_drain(ir, node, firing + sys->steps - 1))
 			return -1;
@@ -258,7 +268,9 @@ int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 		m.steps = k;
 		m.col = col + i * m.lanes;
 		m.row = row + i * m.lanes;
-		multiply(ir->plan->kernels, sys, &m);
+		m.quarter = (firing + i) % 4;
+		if (!multiply(ir, node, &m))
+			return -1;
 		if (last && !end_drain(ir, node, firing + i + k - 1))
 			return -1;
 	}

@@ -160,6 +160,44 @@ static int check_simd(struct rdu_section *s, struct rdu_unit_prog *p, uint64_t r
 	return check_out_regs(s, p->cfg, written, diag);
 }
 
+/* Starting values, and the kinds of operands that the mode knows. */
+static bool flags_fit(const struct rdu_cfg_systolic *b)
+{
+	unsigned int starts = b->flags & (RDU_SYS_INIT | RDU_SYS_INIT_ALWAYS), kinds;
+
+	kinds = b->flags & ~starts;
+	if (starts == RDU_SYS_INIT_ALWAYS)
+		return false;
+	switch (b->mode) {
+	case RDU_SYS_INT8:
+		return !(kinds & ~(RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED));
+	case RDU_SYS_TERNARY: /* weights have a sign */
+		return kinds & RDU_SYS_COLS_TERNARY
+			       ? !(kinds & ~(RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED))
+			       : !(kinds & ~RDU_SYS_COLS_UNSIGNED);
+	default:
+		return !kinds;
+	}
+}
+
+/* TERNARY: the innermost counter goes through the quarters of a word of weights. */
+static int check_quarters(struct rdu_section *s, const struct rdu_unit_prog *p,
+			  struct rdu_cfg_diag *diag)
+{
+	const struct rdu_cfg_systolic *b = p->body;
+	unsigned int last = p->cfg->num_counters - 1u;
+
+	if (!p->cfg->num_counters || !(b->k_mask >> last & 1))
+		return RDU_REFUSE(s, diag, SYSTOLIC, &b->k_mask,
+				  "ternary: the innermost counter is not in k_mask 0x%x",
+				  b->k_mask);
+	if (p->trip[last] != 4)
+		return RDU_REFUSE(s, diag, SYSTOLIC, &p->cfg->counter[last],
+				  "ternary: the innermost counter has %llu iterations, not 4",
+				  (unsigned long long)p->trip[last]);
+	return 0;
+}
+
 static int check_systolic(struct rdu_section *s, struct rdu_unit_prog *p, uint64_t room,
 			  struct rdu_cfg_diag *diag)
 {
@@ -167,7 +205,7 @@ static int check_systolic(struct rdu_section *s, struct rdu_unit_prog *p, uint64
 	const struct rdu_cfg_program *c = p->cfg;
 	uint32_t written = 1, all = (1u << c->num_counters) - 1;
 	uint32_t inner = all & ~((1u << c->num_outer) - 1);
-	unsigned int i, starts;
+	unsigned int i;
 	bool init;
 
 	if (room < sizeof(*b))
@@ -179,20 +217,18 @@ static int check_systolic(struct rdu_section *s, struct rdu_unit_prog *p, uint64
 	if (room < p->body_size)
 		return RDU_REFUSE(s, diag, BODY, &c->body, "body of %u bytes, %llu are there",
 				  p->body_size, (unsigned long long)room);
-	if (b->mode == RDU_SYS_TERNARY)
-		return RDU_REFUSE(s, diag, UNSUPPORTED, &b->mode, "systolic mode %u", b->mode);
-	if (b->mode != RDU_SYS_BF16 && b->mode != RDU_SYS_INT8)
+	if (b->mode > RDU_SYS_TERNARY)
 		return RDU_REFUSE(s, diag, SYSTOLIC, &b->mode, "systolic mode %u", b->mode);
 	if (b->cols < 1 || b->cols > s->chip.systolic_cols || b->cols > s->chip.lanes)
 		return RDU_REFUSE(s, diag, SYSTOLIC, &b->cols, "%u columns: the chip has %u",
 				  b->cols, s->chip.systolic_cols);
-	starts = b->flags &
-		 ~(b->mode == RDU_SYS_INT8 ? RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED : 0);
-	if (starts != 0 && starts != RDU_SYS_INIT && starts != (RDU_SYS_INIT | RDU_SYS_INIT_ALWAYS))
+	if (!flags_fit(b))
 		return RDU_REFUSE(s, diag, SYSTOLIC, &b->flags, "flags 0x%x", b->flags);
 	if (b->k_mask & ~inner)
 		return RDU_REFUSE(s, diag, MASK, &b->k_mask, "k_mask 0x%x, inner counters are 0x%x",
 				  b->k_mask, inner);
+	if (b->mode == RDU_SYS_TERNARY && check_quarters(s, p, diag))
+		return -1;
 	if (b->init_mask & ~all)
 		return RDU_REFUSE(s, diag, MASK, &b->init_mask, "init_mask 0x%x of counters 0x%x",
 				  b->init_mask, all);

@@ -268,6 +268,8 @@ static bool by_hand(const char *chip_name)
 		GRAPH(product(&chip, RDU_SYS_BF16, 256, 16), 512, 4);
 		GRAPH(product(&chip, RDU_SYS_INT8, 64, 8), 256, 1);
 		GRAPH(product(&chip, RDU_SYS_INT8, 256, 16), 1024, 1);
+		GRAPH(product(&chip, RDU_SYS_TERNARY, 64, 8), 256, 1);
+		GRAPH(product(&chip, RDU_SYS_TERNARY, 256, 16), 1024, 1);
 	}
 #undef GRAPH
 	return good;

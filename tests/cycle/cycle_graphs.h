@@ -91,11 +91,12 @@ __attribute__((unused)) static struct cfgb *buffered(const struct rdu_chip *chip
 	return b;
 }
 
-/* A product of bf16 or int8: packed columns and rows, K steps, `blocks` results stored. */
+/* A product of bf16 or int8: packed columns and rows, K steps, `blocks` results stored. TERNARY: of
+ * packed int8 and of words of weights, as they are in memory, each for four steps. */
 __attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip,
 						    enum rdu_systolic_mode mode, int k, int blocks)
 {
-	int n = mode == RDU_SYS_INT8 ? 4 : 2; /* vectors in one of a scratchpad */
+	bool bytes = mode != RDU_SYS_BF16;
 	struct cfgb *b = cfgb_new(chip, 1);
 	uint32_t cols = chip->systolic_cols, a = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0), st;
 
@@ -104,45 +105,51 @@ __attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip,
 		uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, 0, 2 * i),
 			 w = cfgb_program(b, RDU_KIND_WRITE, 0, i),
 			 r = cfgb_program(b, RDU_KIND_READ, 0, i);
+		bool weights = i && mode == RDU_SYS_TERNARY;
+		int n = weights ? 1 : bytes ? 4 : 2; /* vectors in one of a scratchpad */
+		int vectors = weights ? k / 4 : k, again = weights ? 4 : 1;
+		uint8_t format = bytes && !weights ? RDU_FMT_I8 : RDU_FMT_WORD;
 
-		cfgb_buffer(b, 0, i, 1, 0, (uint32_t)k * chip->lanes);
-		cfgb_loop(b, ld, n * k);
+		cfgb_buffer(b, 0, i, 1, 0, (uint32_t)vectors * chip->lanes);
+		cfgb_loop(b, ld, n * vectors);
 		cfgb_access(b, ld,
 			    &(struct rdu_cfg_access){ .target = i,
-						      .format = mode == RDU_SYS_INT8 ? RDU_FMT_I8
-										     : RDU_FMT_WORD,
+						      .format = format,
 						      .lanes = (uint8_t)chip->lanes,
 						      .lane_stride = 1,
 						      .stride = { chip->lanes } },
 			    NULL);
-		cfgb_loop(b, w, k);
+		cfgb_loop(b, w, vectors);
 		cfgb_loop(b, w, n);
-		cfgb_access(b, w,
-			    &(struct rdu_cfg_access){ .target = i,
-						      .format = mode == RDU_SYS_INT8 ? RDU_FMT_I8
-										     : RDU_FMT_WORD,
-						      .pack = RDU_PACK_VEC,
-						      .lanes = (uint8_t)chip->lanes,
-						      .lane_stride = 1,
-						      .stride = { chip->lanes } },
-			    NULL);
+		cfgb_access(
+			b, w,
+			&(struct rdu_cfg_access){ .target = i,
+						  .format = format,
+						  .pack = weights ? RDU_PACK_NONE : RDU_PACK_VEC,
+						  .lanes = (uint8_t)chip->lanes,
+						  .lane_stride = 1,
+						  .stride = { chip->lanes } },
+			NULL);
 		cfgb_loop(b, r, blocks);
-		cfgb_loop(b, r, k);
+		cfgb_loop(b, r, k / 4);
+		cfgb_loop(b, r, 4);
 		cfgb_access(b, r,
 			    &(struct rdu_cfg_access){ .target = i,
 						      .lanes = (uint8_t)(i ? cols : chip->lanes),
 						      .lane_stride = 1,
-						      .stride = { 0, chip->lanes } },
+						      .stride = { 0, 4 / again * chip->lanes,
+								  weights ? 0 : chip->lanes } },
 			    NULL);
 		cfgb_connect(b, ld, 0, w, 0);
 		cfgb_order(b, w, r, 0, 0, 1, 0);
 		cfgb_connect(b, r, 0, a, i);
 	}
 	cfgb_loop(b, a, blocks);
-	cfgb_loop(b, a, k);
+	cfgb_loop(b, a, k / 4);
+	cfgb_loop(b, a, 4);
 	cfgb_systolic(b, a,
 		      &(struct rdu_cfg_systolic){
-			      .mode = (uint8_t)mode, .cols = (uint8_t)cols, .k_mask = 2 });
+			      .mode = (uint8_t)mode, .cols = (uint8_t)cols, .k_mask = 6 });
 	st = cfgb_program(b, RDU_KIND_STORE, 0, 4);
 	cfgb_loop(b, st, blocks * (int)cols);
 	cfgb_access(b, st,
@@ -152,7 +159,7 @@ __attribute__((unused)) static struct cfgb *product(const struct rdu_chip *chip,
 					      .stride = { chip->lanes } },
 		    NULL);
 	cfgb_connect(b, a, 0, st, 0);
-	cfgb_out_port(b, a, 0, 2, 0, (uint8_t)cols);
+	cfgb_out_port(b, a, 0, 6, 0, (uint8_t)cols);
 	return b;
 }
 

@@ -14,8 +14,9 @@ struct outcome {
 	bool ran;
 };
 
-/* Runs an image on both, from the same memory; frees the builder. */
-static struct outcome both(struct rig *r, struct cfgb *b, const char *what)
+/* Runs an image on both, from the same memory; frees the builder. weights: the number of the
+ * segment that holds ternary ones, which are never 10; -1: none does. */
+static struct outcome both_with(struct rig *r, struct cfgb *b, int weights, const char *what)
 {
 	struct cycle_segment seg[16];
 	struct outcome out = { 0 };
@@ -42,8 +43,13 @@ static struct outcome both(struct rig *r, struct cfgb *b, const char *what)
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t *a = malloc(WORDS * 4), *c = malloc(WORDS * 4);
 
-		for (int k = 0; k < WORDS; k++)
-			a[k] = c[k] = rdu_u(rndf());
+		for (int k = 0; k < WORDS; k++) {
+			uint32_t v = rdu_u(rndf());
+
+			if ((int)i == weights)
+				v &= ~((v >> 1 & ~v & 0x55555555) << 1);
+			a[k] = c[k] = v;
+		}
 		rig_segment(r, (int)i, a, WORDS * 4);
 		seg[i] = (struct cycle_segment){ .data = (unsigned char *)c,
 						 .size = WORDS * 4,
@@ -74,6 +80,11 @@ static struct outcome both(struct rig *r, struct cfgb *b, const char *what)
 	rdu_section_free(s);
 	free(image);
 	return out;
+}
+
+static struct outcome both(struct rig *r, struct cfgb *b, const char *what)
+{
+	return both_with(r, b, -1, what);
 }
 
 static double bound(const struct rdu_chip *chip, uint64_t bytes)
@@ -196,6 +207,9 @@ int main(void)
 			ok(p.cycles >= 2 * 64 * 8, "two cycles a step");
 			p = both(&r, product(&r.chip, RDU_SYS_INT8, 64, 8), "product of int8");
 			ok(p.cycles >= 2 * 64 * 8, "two cycles a step of int8");
+			p = both_with(&r, product(&r.chip, RDU_SYS_TERNARY, 64, 8), 1,
+				      "product of int8 and ternary weights");
+			ok(p.cycles >= 2 * 64 * 8, "two cycles a step of ternary weights");
 		}
 		rig_free(&r);
 	}

@@ -183,9 +183,9 @@ static void drain(struct cycle_sim *m, struct unit_program *u, const struct rdu_
 
 	for (uint32_t j = 0; j < b->cols; j++) {
 		for (uint32_t l = 0; l < lanes; l++)
-			u->reg[l] = b->mode == RDU_SYS_INT8
-					    ? u->acc[j * lanes + l]
-					    : rdu_canon(rdu_f(u->acc[j * lanes + l]));
+			u->reg[l] = b->mode == RDU_SYS_BF16
+					    ? rdu_canon(rdu_f(u->acc[j * lanes + l]))
+					    : u->acc[j * lanes + l];
 		for (uint32_t i = 0; i < b->num_tail; i++)
 			run_stage(m, u, &b->tail[i], i, false);
 		for (unsigned int k = 0; k < c->num_out; k++)
@@ -198,11 +198,42 @@ static void drain(struct cycle_sim *m, struct unit_program *u, const struct rdu_
 			u->out_free[k] = m->now + u->latency + c->out[k].count;
 }
 
-static uint32_t multiply(const struct rdu_cfg_systolic *b, uint32_t acc, uint32_t col, uint32_t row)
+/* Weights of two bits: 0, 1, none, -1. */
+static uint32_t multiply_ternary(struct cycle_sim *m, struct unit_program *u, uint32_t acc,
+				 uint32_t bytes, uint32_t weights, bool is_unsigned)
 {
-	if (b->mode == RDU_SYS_INT8)
+	uint32_t quarter = weights >> 8 * u->at[u->p->cfg->num_counters - 1];
+
+	for (int i = 0; i < 16; i++)
+		if ((weights >> 2 * i & 3) == 2)
+			cycle_fail(m, "unit program %u: weight %d of a word is 10", u->index, i);
+	for (int i = 0; i < 4; i++) {
+		int32_t x = (int32_t)(bytes >> 8 * i & 0xff);
+		int32_t w = (int32_t)(quarter >> 2 * i & 3);
+
+		if (!is_unsigned && x > 127)
+			x -= 256;
+		acc += (uint32_t)(x * (w == 3 ? -1 : w));
+	}
+	return acc;
+}
+
+static uint32_t multiply(struct cycle_sim *m, struct unit_program *u, uint32_t acc, uint32_t col,
+			 uint32_t row)
+{
+	const struct rdu_cfg_systolic *b = u->p->body;
+
+	switch (b->mode) {
+	case RDU_SYS_INT8:
 		return rdu_mac_int8(acc, col, row, b->flags);
-	return rdu_u(rdu_mac_bf16(rdu_f(acc), col, row));
+	case RDU_SYS_TERNARY:
+		if (b->flags & RDU_SYS_COLS_TERNARY)
+			return multiply_ternary(m, u, acc, row, col,
+						b->flags & RDU_SYS_ROWS_UNSIGNED);
+		return multiply_ternary(m, u, acc, col, row, b->flags & RDU_SYS_COLS_UNSIGNED);
+	default:
+		return rdu_u(rdu_mac_bf16(rdu_f(acc), col, row));
+	}
 }
 
 static bool fire_systolic(struct cycle_sim *m, struct unit_program *u)
@@ -223,7 +254,7 @@ static bool fire_systolic(struct cycle_sim *m, struct unit_program *u)
 	for (uint32_t j = 0; j < b->cols; j++)
 		for (uint32_t l = 0; l < lanes; l++)
 			u->acc[j * lanes + l] =
-				multiply(b, u->acc[j * lanes + l], u->held[0][l], u->held[1][j]);
+				multiply(m, u, u->acc[j * lanes + l], u->held[0][l], u->held[1][j]);
 	if (last)
 		drain(m, u, b);
 	u->busy_until = m->now + 2;

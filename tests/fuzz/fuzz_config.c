@@ -112,7 +112,7 @@ static void use(const void *image, size_t size)
 
 /* ---- good images ----------------------------------------------------------- */
 
-#define BASES 4
+#define BASES 5
 
 static void *base[BASES];
 static size_t base_size[BASES];
@@ -157,8 +157,8 @@ static void make_chain(struct cfgb *b)
 	b->num_scalars = 1;
 }
 
-/* An array, of bf16 or int8, or SIMD stages that do its work; columns, rows, k. */
-static void make_contraction(struct cfgb *b, bool simd, bool int8)
+/* An array, or SIMD stages that do its work; columns, rows, k. */
+static void make_contraction(struct cfgb *b, bool simd, enum rdu_systolic_mode mode)
 {
 	uint32_t p[4] = { cfgb_program(b, RDU_KIND_READ, 0, 0),
 			  cfgb_program(b, RDU_KIND_READ, 0, 1),
@@ -173,16 +173,14 @@ static void make_contraction(struct cfgb *b, bool simd, bool int8)
 	struct rdu_cfg_access out = {
 		.target = 1, .lanes = 4, .lane_stride = 1, .stride = { 24, 4 }
 	};
-	struct rdu_cfg_systolic body = { .mode = int8 ? RDU_SYS_INT8 : RDU_SYS_BF16,
-					 .cols = 2,
-					 .k_mask = 4 };
+	struct rdu_cfg_systolic body = { .mode = (uint8_t)mode, .cols = 2, .k_mask = 4 };
 
 	cfgb_buffer(b, 0, 0, 1, 0, 64);
 	cfgb_buffer(b, 0, 1, 1, 0, 64);
 	for (int i = 0; i < 3; i++) {
 		cfgb_outer(b, p[i], 2);
 		cfgb_loop(b, p[i], 3);
-		cfgb_loop(b, p[i], 5);
+		cfgb_loop(b, p[i], mode == RDU_SYS_TERNARY ? 4 : 5);
 	}
 	cfgb_outer(b, p[3], 2);
 	cfgb_loop(b, p[3], 6);
@@ -209,7 +207,10 @@ static void make_bases(void)
 		struct rdu_cfg_diag diag;
 
 		if (i)
-			make_contraction(b, i == 2, i == 3);
+			make_contraction(b, i == 2,
+					 i == 4	  ? RDU_SYS_TERNARY
+					 : i == 3 ? RDU_SYS_INT8
+						  : RDU_SYS_BF16);
 		else
 			make_chain(b);
 		base[i] = cfgb_finish(b, &base_size[i]);

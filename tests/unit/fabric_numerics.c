@@ -321,6 +321,108 @@ static void test_int8_cell(void)
 	ok(!bad, "int8 cell: products of all bytes, sums mod 2^32");
 }
 
+/* A word of weights, none of them 10. */
+static uint32_t ternary_word(void)
+{
+	uint32_t w = rnd() & 3 ? rnd() : rnd() & 1 ? 0xffffffff : 0x55555555;
+
+	return w & ~((w >> 1 & ~w & 0x55555555) << 1);
+}
+
+static void test_mac_ternary(const struct rdu_kernels *k, int rounds)
+{
+	static uint32_t bytes[W], weights[W];
+	int bad = 0, found = 0;
+
+	for (int round = 0; round < rounds && !bad; round++) {
+		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11;
+		size_t steps = rnd() & 7 ? 1 + rnd() % 8 : 60 + rnd() % 80;
+		bool in_cols = rnd() & 1, is_unsigned = rnd() & 1, table = rnd() & 1, wrong;
+		uint32_t acc[64 * 12], acc2[64 * 12], *bad_word;
+		int32_t at[2][140];
+		struct rdu_mac m = { .steps = steps,
+				     .lanes = lanes,
+				     .cols = cols,
+				     .col = in_cols ? weights : bytes,
+				     .row = in_cols ? bytes : weights,
+				     .col_step = 64,
+				     .row_step = 32,
+				     .row_lane = rnd() & 1 ? 1 : 3,
+				     .quarter = rnd() & 3,
+				     .acc = acc };
+
+		if (in_cols)
+			m.flags = RDU_SYS_COLS_TERNARY | (is_unsigned ? RDU_SYS_ROWS_UNSIGNED : 0);
+		else
+			m.flags = is_unsigned ? RDU_SYS_COLS_UNSIGNED : 0;
+		for (size_t i = 0; i < W; i++) {
+			bytes[i] = rnd() & 3 ? rnd() : rnd() & 1 ? 0x80808080 : 0xff7f00ff;
+			weights[i] = ternary_word();
+		}
+		for (size_t i = 0; i < cols * lanes; i++)
+			acc[i] = acc2[i] = rnd() & 1 ? rnd() : 0x7fffffff;
+		for (size_t i = 0; i < steps; i++) {
+			at[0][i] = table ? (int32_t)(rnd() & 7) * 64 : (int32_t)i % 8 * 64;
+			at[1][i] = table ? (int32_t)(rnd() & 7) * 16 : (int32_t)i % 8 * 32;
+		}
+		if (table || steps > 8) {
+			m.col_at = at[0];
+			m.row_at = at[1];
+		}
+		wrong = rnd() % 8 == 0;
+		bad_word = &weights[(in_cols ? at[0] : at[1])[rnd() % steps] +
+				    (in_cols ? (int64_t)(rnd() % lanes)
+					     : (int64_t)(rnd() % cols) * m.row_lane)];
+		if (wrong) {
+			int bit = rnd() % 16 * 2;
+
+			*bad_word = (*bad_word & ~(3u << bit)) | 2u << bit;
+		}
+		for (size_t i = 0; i < steps; i++)
+			for (size_t j = 0; j < cols; j++)
+				for (size_t l = 0; l < lanes; l++) {
+					uint32_t x = m.col[at[0][i] + (int64_t)l];
+					uint32_t y = m.row[at[1][i] + (int64_t)j * m.row_lane];
+					uint32_t *to = &acc2[j * lanes + l];
+
+					*to = rdu_mac_ternary(*to, in_cols ? y : x,
+							      (in_cols ? x : y) >>
+								      (m.quarter + i) % 4 * 8,
+							      is_unsigned);
+				}
+		if (k->mac_ternary(&m) == wrong)
+			bad++;
+		else if (!wrong)
+			bad += !same_words("acc", acc, acc2, cols * lanes);
+		found += wrong;
+	}
+	ok(!bad && found > rounds / 20, "%s: ternary contraction, and weights 10 are found",
+	   k->name);
+}
+
+/* The definition of the cell against plain arithmetic: every byte by every weight. */
+static void test_ternary_cell(void)
+{
+	static const int weight[] = { 0, 1, 0, -1 };
+	int bad = 0;
+
+	for (int kind = 0; kind < 2; kind++)
+		for (int x = 0; x < 256; x++)
+			for (int w = 0; w < 4; w++)
+				for (int at = 0; at < 4; at++) {
+					int64_t p = kind ? x : x - (x > 127) * 256;
+
+					p = p * weight[w] + 0x7fffffff;
+					bad += rdu_mac_ternary(0x7fffffff, (uint32_t)x << 8 * at,
+							       (uint32_t)w << 2 * at,
+							       kind) != (uint32_t)p;
+				}
+	for (int i = 0; i < 16; i++)
+		for (uint32_t w = 0; w < 4; w++)
+			bad += rdu_ternary_valid(w << 2 * i) != (w != 2);
+	ok(!bad, "ternary cell: every byte by every weight, sums mod 2^32");
+}
+
 static void test_packs(const struct rdu_kernels *k)
 {
 	int bad = 0;
@@ -494,6 +596,7 @@ int main(void)
 	const struct rdu_kernels *k;
 
 	test_int8_cell();
+	test_ternary_cell();
 	for (unsigned int i = 0; (k = rdu_kernels_nth(i)); i++) {
 		test_maps(k);
 		test_accs(k);
@@ -503,6 +606,7 @@ int main(void)
 		test_mac(k, i ? 20000 : 1000, false);
 		test_mac(k, 3000, true);
 		test_mac_int8(k, i ? 20000 : 1000);
+		test_mac_ternary(k, i ? 5000 : 500);
 	}
 	test_half();
 	test_exact();

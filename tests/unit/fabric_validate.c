@@ -195,7 +195,22 @@ static void test_bodies(void)
 	BAD(SCALAR, SIMD->stage[0].b.index = 2, &SIMD->stage[0].b);
 	BAD(MASK, SIMD->stage[0].acc_mask = 4, &SIMD->stage[0].acc_mask);
 	BAD(SYSTOLIC, ARRAY->mode = 3, &ARRAY->mode);
-	BAD(UNSUPPORTED, ARRAY->mode = RDU_SYS_TERNARY, &ARRAY->mode);
+	BAD(SYSTOLIC, ARRAY->mode = RDU_SYS_TERNARY + 1, &ARRAY->mode);
+	GOOD(ARRAY->mode = RDU_SYS_TERNARY);
+	GOOD((ARRAY->mode = RDU_SYS_TERNARY, ARRAY->flags = RDU_SYS_COLS_UNSIGNED));
+	GOOD((ARRAY->mode = RDU_SYS_TERNARY,
+	      ARRAY->flags = RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED));
+	BAD(SYSTOLIC, (ARRAY->mode = RDU_SYS_TERNARY, ARRAY->flags = RDU_SYS_ROWS_UNSIGNED),
+	    &ARRAY->flags);
+	BAD(SYSTOLIC,
+	    (ARRAY->mode = RDU_SYS_TERNARY,
+	     ARRAY->flags = RDU_SYS_COLS_TERNARY | RDU_SYS_COLS_UNSIGNED),
+	    &ARRAY->flags);
+	BAD(SYSTOLIC, (ARRAY->mode = RDU_SYS_INT8, ARRAY->flags = RDU_SYS_COLS_TERNARY),
+	    &ARRAY->flags);
+	BAD(SYSTOLIC, (ARRAY->mode = RDU_SYS_TERNARY, ARRAY->k_mask = 0), &ARRAY->k_mask);
+	BAD(SYSTOLIC, (ARRAY->mode = RDU_SYS_TERNARY, g->prog[SYS].counter[1].limit = 5),
+	    &g->prog[SYS].counter[1]);
 	BAD(SYSTOLIC, ARRAY->cols = chip.systolic_cols + 1, &ARRAY->cols);
 	BAD(SYSTOLIC, ARRAY->flags = RDU_SYS_INIT_ALWAYS, &ARRAY->flags);
 	BAD(SYSTOLIC, ARRAY->flags = RDU_SYS_COLS_UNSIGNED, &ARRAY->flags);

@@ -296,6 +296,7 @@ static void systolic(int k, int blocks, enum rdu_systolic_mode mode)
 	const struct rdu_section_time *t;
 	struct rdu_section *s;
 	uint32_t c, r, a, w, i, in[2];
+	bool ternary = mode == RDU_SYS_TERNARY;
 	uint64_t want;
 
 	c = in[0] = cfgb_program(b, RDU_KIND_READ, 0, 0);
@@ -305,7 +306,8 @@ static void systolic(int k, int blocks, enum rdu_systolic_mode mode)
 	for (i = 0; i < 2; i++) {
 		cfgb_buffer(b, 0, i, 1, 0, (uint32_t)k * chip.lanes);
 		cfgb_loop(b, in[i], blocks);
-		cfgb_loop(b, in[i], k);
+		cfgb_loop(b, in[i], ternary ? k / 4 : k);
+		cfgb_loop(b, in[i], ternary ? 4 : 1);
 		cfgb_access(b, in[i],
 			    &(struct rdu_cfg_access){ .target = i,
 						      .lanes = i ? chip.systolic_cols : chip.lanes,
@@ -315,10 +317,11 @@ static void systolic(int k, int blocks, enum rdu_systolic_mode mode)
 	}
 	cfgb_buffer(b, 0, 2, 1, 0, chip.systolic_cols * chip.lanes);
 	cfgb_loop(b, a, blocks);
-	cfgb_loop(b, a, k);
+	cfgb_loop(b, a, ternary ? k / 4 : k);
+	cfgb_loop(b, a, ternary ? 4 : 1);
 	cfgb_systolic(b, a,
 		      &(struct rdu_cfg_systolic){
-			      .mode = mode, .cols = chip.systolic_cols, .k_mask = 2 });
+			      .mode = mode, .cols = chip.systolic_cols, .k_mask = 6 });
 	cfgb_loop(b, w, blocks);
 	cfgb_loop(b, w, (int)chip.systolic_cols);
 	cfgb_access(b, w,
@@ -330,7 +333,7 @@ static void systolic(int k, int blocks, enum rdu_systolic_mode mode)
 	cfgb_connect(b, c, 0, a, 0);
 	cfgb_connect(b, r, 0, a, 1);
 	cfgb_connect(b, a, 0, w, 0);
-	cfgb_out_port(b, a, 0, 2, 0, (uint8_t)chip.systolic_cols);
+	cfgb_out_port(b, a, 0, 6, 0, (uint8_t)chip.systolic_cols);
 	s = section(b);
 	t = rdu_section_time(s, NULL, NULL, NULL);
 	want = 2ull * k * blocks;
@@ -341,7 +344,7 @@ static void systolic(int k, int blocks, enum rdu_systolic_mode mode)
 	   "systolic: %llu cycles, fill and drain %llu", (unsigned long long)t->cycles,
 	   (unsigned long long)(t->cycles - want));
 	is(t->macs,
-	   (mode == RDU_SYS_INT8 ? 4ull : 2ull) * k * blocks * chip.lanes * chip.systolic_cols,
+	   (mode == RDU_SYS_BF16 ? 2ull : 4ull) * k * blocks * chip.lanes * chip.systolic_cols,
 	   "systolic: MACs");
 	is(t->stages[0].bound,
 	   2 * k >= (int)chip.systolic_cols ? RDU_BOUND_COMPUTE : RDU_BOUND_PORT,
@@ -480,6 +483,7 @@ int main(void)
 	systolic(64, 8, RDU_SYS_BF16);
 	systolic(2, 8, RDU_SYS_BF16);
 	systolic(64, 8, RDU_SYS_INT8);
+	systolic(64, 8, RDU_SYS_TERNARY);
 	large();
 	alike();
 	long_ones();

@@ -12,6 +12,7 @@ $(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
 $(eval $(call unit_test,timing_kept,tests/unit/timing_kept.c,librdumodel))
 # The fabric: validation, execution, numerics.
 $(eval $(call unit_test,fabric_run,tests/unit/fabric_run.c,librdumodel,-lm))
+$(eval $(call unit_test,fabric_gemm,tests/unit/fabric_gemm.c,librdumodel,-lm))
 $(eval $(call unit_test,fabric_merge,tests/unit/fabric_merge.c,librdumodel,-lm))
 $(eval $(call unit_test,card_doc,tests/unit/card_doc.c,librdumodel))
 $(eval $(call unit_test,card_run,tests/unit/card_run.c,librdumodel))

@@ -206,6 +206,18 @@ static void put_simd(const struct config *c, const struct rdu_cfg_program *p)
 	}
 }
 
+/* What an operand is that is no pair of bf16 and no int8. */
+static const char *operand_kind(const struct rdu_cfg_systolic *b, bool rows)
+{
+	bool cols_ternary = b->flags & RDU_SYS_COLS_TERNARY;
+
+	if (b->mode == RDU_SYS_TERNARY && rows != cols_ternary)
+		return rows ? ", rows of weights" : ", columns of weights";
+	if (!(b->flags & (rows ? RDU_SYS_ROWS_UNSIGNED : RDU_SYS_COLS_UNSIGNED)))
+		return "";
+	return rows ? ", rows uint8" : ", columns uint8";
+}
+
 static void put_systolic(const struct config *c, const struct rdu_cfg_program *p)
 {
 	static const char *const modes[] = { "bf16", "int8", "ternary" };
@@ -216,9 +228,8 @@ static void put_systolic(const struct config *c, const struct rdu_cfg_program *p
 	if (!b)
 		return;
 	printf("    systolic %s%s%s, %u columns, contraction over ",
-	       b->mode < 3 ? modes[b->mode] : "?",
-	       b->flags & RDU_SYS_COLS_UNSIGNED ? ", columns uint8" : "",
-	       b->flags & RDU_SYS_ROWS_UNSIGNED ? ", rows uint8" : "", b->cols);
+	       b->mode < 3 ? modes[b->mode] : "?", operand_kind(b, false), operand_kind(b, true),
+	       b->cols);
 	put_mask(b->k_mask);
 	if (b->flags & RDU_SYS_INIT_ALWAYS) {
 		printf(", starts from in2 always");

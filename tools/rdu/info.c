@@ -174,7 +174,7 @@ static void print_text(struct rdu_device *dev, const struct rdu_device_info *in,
 	row("Number of PCUs", shape, "%u", pcus);
 	row("Number of PMUs", shape, "%u", pmus);
 	row("Lanes", ASSUMED(c, lanes), "%u words of 32 bits", c->lanes);
-	row("Systolic array", array, c->systolic_cols ? "%u x %u bf16 or int8" : "none", c->lanes,
+	row("Systolic array", array, c->systolic_cols ? "%u x %u bf16, int8 or ternary" : "none", c->lanes,
 	    c->systolic_cols);
 	row("Clock", ASSUMED(c, clock_khz), "%.3g GHz", c->clock_khz * 1e-6);
 	row("Peak bf16", array, "%.4g TFLOPS", rdu_chip_peak_bf16_flops(c) * 1e-12);
