@@ -112,6 +112,53 @@ static void bytes_between(struct module *m)
 	map_end(m, n, nest_op(n, RDU_SIMD_I2F, nest_red(n), -1, -1));
 }
 
+/* Words of 16 weights of two bits: int8 of t, held to -1 and 1. */
+static struct tensor *to_ternary(struct module *m, struct tensor *t, int64_t num)
+{
+	int64_t words = (num + 15) / 16;
+	struct tensor *w = module_tensor(m, "words", TENSOR_TEMP, RDU_DT_I32, 1, &words);
+	struct nest *n = module_nest(m, &m->entries[0], "pack", "test");
+	int j = nest_dim(n, "j", words, false), i = nest_dim(n, "i", 16, true), e;
+
+	nest_input(n, t);
+	n->in[0].coef[0][j] = 16;
+	n->in[0].coef[0][i] = 1;
+	n->in[0].guarded = true;
+	e = nest_op(n, RDU_SIMD_IMIN, nest_in(n, 0), nest_imm_i(n, 1), -1);
+	e = nest_op(n, RDU_SIMD_IMAX, e, nest_imm_i(n, -1), -1);
+	e = nest_op(n, RDU_SIMD_AND, e, nest_imm_i(n, 3), -1);
+	n->reduce = REDUCE_IADD;
+	n->body = nest_op(n, RDU_SIMD_SHL, e,
+			  nest_op(n, RDU_SIMD_IMUL, nest_index(n, i), nest_imm_i(n, 2), -1), -1);
+	nest_output(n, w, nest_red(n));
+	n->out[0].access.coef[0][j] = 1;
+	return w;
+}
+
+/* The same with ternary weights, packed by a nest: 16 to a word, the last of them beyond the end. */
+static void ternary_between(struct module *m)
+{
+	int64_t num = 90, taps = 43;
+	struct tensor *x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 1, &num);
+	struct tensor *u = to_bytes(m, x, RDU_DT_U8, num);
+	struct tensor *w = to_ternary(m, to_bytes(m, x, RDU_DT_I8, taps), taps);
+	struct nest *n = module_nest(m, &m->entries[0], "products", "test");
+	int i = nest_dim(n, "i", num, false), k = nest_dim(n, "k", w->dim[0], true);
+	int place = nest_dim(n, "place", 16, true);
+
+	nest_input(n, u);
+	n->in[0].coef[0][i] = n->in[0].coef[0][place] = 1;
+	n->in[0].coef[0][k] = 16;
+	n->in[0].offset[0] = -2;
+	n->in[0].guarded = true;
+	n->in[0].pad = 3;
+	nest_input(n, w);
+	n->in[1].coef[0][k] = 1;
+	n->reduce = REDUCE_IADD;
+	n->body = nest_op(n, RDU_SIMD_IMUL, nest_in(n, 0), nest_ternary(n, 1, place), -1);
+	map_end(m, n, nest_op(n, RDU_SIMD_I2F, nest_red(n), -1, -1));
+}
+
 static const struct {
 	const char *what;
 	void (*make)(struct module *m);
@@ -121,6 +168,7 @@ static const struct {
 	  1e-6f },
 	{ "a result in bf16 that another nest reads", bf16_between, 0 },
 	{ "a contraction of bytes that maps made, padded by a number", bytes_between, 0 },
+	{ "a contraction of bytes with ternary weights that a nest packed", ternary_between, 0 },
 };
 
 static size_t elements(const struct tensor *t)

@@ -322,6 +322,7 @@ static int simplify(struct run *r, struct graph *g)
 		graph_print(g, r->log);
 	note_defaults(c, g);
 	progress_say(&c->progress, "simplify");
+	g->arrays = r->chip.systolic_cols;
 	if (graph_simplify(g))
 		return -1;
 	if (prints(c, "simplify"))

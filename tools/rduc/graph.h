@@ -205,6 +205,7 @@ struct graph {
 	int num_defaults; /* inputs with a value in the file, which is used */
 	const char *default_input; /* the first of them */
 	bool own_shapes; /* inputs have the shapes that the file gives them */
+	bool arrays; /* the chip has systolic arrays */
 };
 
 /* ---- graph.c ------------------------------------------------------------ */
@@ -398,6 +399,11 @@ void graph_print_parameters(const struct graph *g, void *file);
 /* simplify.c: shapes, types, constants, expansion, dead code. */
 int graph_simplify(struct graph *g);
 int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
+/* ternary.c: a constant of int8 or uint8, less its zero points (NULL: 0; one, or extent 1 where it is
+ * the same), as int32 words of 16 ternary weights along an axis; NULL: not all are 0, 1 or -1, they are
+ * few, or the chip has no arrays. */
+struct value *graph_ternary(struct graph *g, const struct node *n, const struct value *v,
+			    const struct value *zero, int axis);
 /* How often a value is read, as an input of nodes or an output of the graph. */
 int graph_uses(const struct graph *g, const struct value *v);
 /* Mark what the values need as live, in nodes. */

@@ -57,7 +57,7 @@ static int find_input(const struct backend *be, const struct module_entry *e, co
 {
 	int in[2], best = -1;
 
-	if (!be_contraction(n, in))
+	if (!be_contraction(be, n, in))
 		return -1;
 	for (int k = 0; k < 2; k++) {
 		struct tensor *t = n->in[in[k]].tensor;

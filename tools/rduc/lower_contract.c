@@ -290,6 +290,8 @@ static int emit_read(struct emit *e, int o, int wr)
 
 			if (!x->coef[d])
 				continue;
+			if (i == op->pair_axis && d != c->pair)
+				per /= c->elements;
 			if (contract_holds(c, o) && out[d] >= 0) /* tile by tile of what is there */
 				R->acc.stride[out[d]] +=
 					per *
@@ -504,10 +506,10 @@ static void multiply_by_stages(struct uprog *p, const struct contract *c, uint32
 	}
 }
 
-/* Which operands of an array are uint8. */
-static int unsigned_flags(const struct contract *c)
+/* Which operands of an array are uint8, which one is ternary weights. */
+static int operand_flags(const struct contract *c)
 {
-	int flags = 0;
+	int flags = c->op[0].in == c->weights ? RDU_SYS_COLS_TERNARY : 0;
 
 	if (c->l->in[c->op[0].in].t->dtype == RDU_DT_U8)
 		flags |= RDU_SYS_COLS_UNSIGNED;
@@ -530,8 +532,10 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 	inner_loops(e, p, at);
 	k = reduction_loops(e, p, at);
 	if (c->systolic) {
-		p->mode = c->bytes ? RDU_SYS_INT8 : RDU_SYS_BF16;
-		p->flags = unsigned_flags(c);
+		p->mode = c->weights >= 0 ? RDU_SYS_TERNARY
+			  : c->bytes	  ? RDU_SYS_INT8
+					  : RDU_SYS_BF16;
+		p->flags = operand_flags(c);
 		p->cols = c->gc;
 		p->k_mask = k;
 	} else {
@@ -701,50 +705,70 @@ static int emit_all(struct emit *e)
 	return r;
 }
 
-/* May the body's factor be operand of a contraction: a plain access, whose type fits? */
-static bool is_operand(const struct lnest *l, int expr, bool bytes, int *in)
+/* The factors of a contraction. */
+struct factors {
+	int in[2]; /* nest inputs */
+	int weights, place; /* as in struct contract */
+};
+
+/* May the body's factor k be operand of a contraction: a plain access, whose type fits, or one of
+ * ternary weights? */
+static bool is_operand(const struct lnest *l, int k, bool bytes, struct factors *f)
 {
 	const struct lacc *a;
+	int d;
 
-	if (l->n->expr[expr].kind != EXPR_IN)
+	f->in[k] = nest_factor(l->n, k);
+	if (f->in[k] < 0)
 		return false;
-	*in = l->n->expr[expr].arg[0];
-	a = &l->in[*in];
+	a = &l->in[f->in[k]];
 	if (a->gather_in >= 0)
 		return false;
+	if (nest_is_ternary(l->n, l->n->expr[l->n->body].arg[k], &f->in[k], &d)) {
+		f->place = l->index_dim[d];
+		if (!bytes || f->weights >= 0 || f->place < 0 || !l->reduce[f->place] ||
+		    lacc_needs(a, f->place))
+			return false;
+		f->weights = f->in[k];
+		return true;
+	}
 	return bytes ? a->t->dtype == RDU_DT_I8 || a->t->dtype == RDU_DT_U8
 		     : !dtype_is_int(a->t->dtype);
 }
 
 /* Is what an operand reads beside its tensor, or past the end of a reduction, nothing in the sum:
  * 0, or multiplied by 0? */
-static bool pads_to_nothing(const struct lnest *l, const int *in, bool bytes)
+static bool pads_to_nothing(const struct lnest *l, const struct factors *f, bool bytes)
 {
 	for (int k = 0; k < 2; k++) {
-		if (!operand_pad(&l->in[in[k]]))
+		int other = f->in[!k];
+
+		if (!operand_pad(&l->in[f->in[k]]))
 			continue;
-		if (!bytes || operand_pad(&l->in[in[!k]]))
+		if (!bytes || operand_pad(&l->in[other]))
 			return false;
 		for (int d = 0; d < l->num_dims; d++)
-			if (l->reduce[d] && !lacc_needs(&l->in[in[!k]], d))
+			if (l->reduce[d] && !lacc_needs(&l->in[other], d) &&
+			    !(other == f->weights && d == f->place))
 				return false;
 	}
 	return true;
 }
 
 /* The body is a product of two plain accesses, and summed: of floating-point numbers in fp32, of
- * int8 and uint8 as int32. */
-static bool is_contraction(const struct lnest *l, int *in)
+ * int8 and uint8 as int32, also with ternary weights. */
+static bool is_contraction(const struct lnest *l, struct factors *f)
 {
 	const struct nest *n = l->n;
 	bool bytes = n->reduce == REDUCE_IADD;
 
+	f->weights = f->place = -1;
 	if (!nest_sums_products(n))
 		return false;
 	for (int k = 0; k < 2; k++)
-		if (!is_operand(l, n->expr[n->body].arg[k], bytes, &in[k]))
+		if (!is_operand(l, k, bytes, f))
 			return false;
-	return in[0] != in[1] && pads_to_nothing(l, in, bytes);
+	return f->in[0] != f->in[1] && pads_to_nothing(l, f, bytes);
 }
 
 /* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
@@ -774,12 +798,16 @@ static int epilogue_pcus(const struct rdu_chip *chip, const struct lnest *l,
 	return pcus;
 }
 
-bool be_contraction(const struct nest *n, int *in)
+bool be_contraction(const struct backend *be, const struct nest *n, int *in)
 {
+	struct factors f;
 	struct lnest l;
 
 	lnest_from(&l, n);
-	return is_contraction(&l, in);
+	if (!is_contraction(&l, &f) || (f.weights >= 0 && !be->chip.systolic_cols))
+		return false;
+	memcpy(in, f.in, sizeof(f.in));
+	return true;
 }
 
 /* PCUs that an array takes with its part of an epilogue, which works for as many arrays as give
@@ -796,15 +824,16 @@ static double pcus_of_array(const struct rdu_chip *chip, int epilogue, double cy
 
 double be_contract_cycles(const struct backend *be, const struct nest *n)
 {
-	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, in[2], inputs, epilogue;
+	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, inputs, epilogue;
 	bool bytes = n->reduce == REDUCE_IADD, array = on_arrays(be, n);
 	int cols = contract_columns(&be->chip, array, bytes);
 	const struct residence *kept[NEST_MAX_OUT] = { NULL };
 	double sum = 1, tiles = 1;
+	struct factors f;
 	struct lnest l;
 
 	lnest_from(&l, n);
-	if (!cols || !is_contraction(&l, in))
+	if (!cols || !is_contraction(&l, &f) || (f.weights >= 0 && !array))
 		return 0;
 	epilogue = epilogue_pcus(&be->chip, &l, kept, &inputs);
 	if (epilogue < 0)
@@ -875,13 +904,15 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 			      .systolic = on_arrays(be, l->n),
 			      .bytes = l->n->reduce == REDUCE_IADD };
 	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
-	int in[2];
+	struct factors f;
 
-	if (!is_contraction(l, in) || l->num_dims == 0)
+	if (!is_contraction(l, &f) || l->num_dims == 0 || (f.weights >= 0 && !c.systolic))
 		return 1;
 	c.elements = c.bytes ? 4 : 2;
-	c.op[0].in = in[0];
-	c.op[1].in = in[1];
+	c.op[0].in = f.in[0];
+	c.op[1].in = f.in[1];
+	c.weights = f.weights;
+	c.place = f.place;
 	give_units(be, &c);
 	for (int i = 0; i < l->n->num_in; i++)
 		c.kept_in[i] = residence_of(be, l->n, l->in[i].t);
@@ -897,6 +928,8 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		if (same_chunks(&c))
 			return 1;
 	}
+	if (c.weights >= 0) /* words of weights are never cut */
+		c.chunk[c.place] = l->extent[c.place];
 	if (contract_plan(be, &c))
 		return 1;
 	if (be_prints(be, "tile")) {

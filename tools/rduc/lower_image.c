@@ -364,6 +364,9 @@ static bool can_merge(const struct uimage *im, int pi, int c, const int *first, 
 		return false;
 	if (p->c[c].trip * trip > 0x3fffffff)
 		return false;
+	/* the innermost one of an array counts the quarters of a word of weights */
+	if (p->kind == RDU_KIND_SYSTOLIC && p->mode == RDU_SYS_TERNARY && c + 2 == p->num_counters)
+		return false;
 	for (int i = 0; i < p->num_in; i++)
 		if (!same_bits(p->in[i].mask, c))
 			return false;

@@ -165,6 +165,57 @@ bool nest_sums_products(const struct nest *n)
 	       (n->reduce == REDUCE_IADD && e->op == RDU_SIMD_IMUL);
 }
 
+int nest_factor(const struct nest *n, int k)
+{
+	int e = n->expr[n->body].arg[k], input, d;
+
+	if (nest_is_ternary(n, e, &input, &d))
+		return input;
+	return n->expr[e].kind == EXPR_IN ? n->expr[e].arg[0] : -1;
+}
+
+/* Both bits are shifted to the word's upper end, and down again with their sign. */
+int nest_ternary(struct nest *n, int input, int d)
+{
+	int twice = nest_op(n, RDU_SIMD_SHL, nest_index(n, d), nest_imm_i(n, 1), -1);
+	int up = nest_op(n, RDU_SIMD_ISUB, nest_imm_i(n, 30), twice, -1);
+
+	up = nest_op(n, RDU_SIMD_SHL, nest_in(n, input), up, -1);
+	return nest_op(n, RDU_SIMD_SAR, up, nest_imm_i(n, 30), -1);
+}
+
+/* An operation, and its second operand that number; NULL: it is not. */
+static const struct expr *op_of_imm(const struct nest *n, int e, enum rdu_simd_op op, uint32_t imm)
+{
+	const struct expr *x = &n->expr[e];
+
+	if (x->kind != EXPR_OP || x->op != op || n->expr[x->arg[1]].kind != EXPR_IMM ||
+	    n->expr[x->arg[1]].imm != imm)
+		return NULL;
+	return x;
+}
+
+bool nest_is_ternary(const struct nest *n, int expr, int *input, int *d)
+{
+	const struct expr *down = op_of_imm(n, expr, RDU_SIMD_SAR, 30), *up, *by, *twice;
+
+	if (!down)
+		return false;
+	up = &n->expr[down->arg[0]];
+	if (up->kind != EXPR_OP || up->op != RDU_SIMD_SHL || n->expr[up->arg[0]].kind != EXPR_IN)
+		return false;
+	by = &n->expr[up->arg[1]];
+	if (by->kind != EXPR_OP || by->op != RDU_SIMD_ISUB ||
+	    n->expr[by->arg[0]].kind != EXPR_IMM || n->expr[by->arg[0]].imm != 30)
+		return false;
+	twice = op_of_imm(n, by->arg[1], RDU_SIMD_SHL, 1);
+	if (!twice || n->expr[twice->arg[0]].kind != EXPR_INDEX)
+		return false;
+	*input = n->expr[up->arg[0]].arg[0];
+	*d = n->expr[twice->arg[0]].arg[0];
+	return n->dim[*d].extent == 16 && n->in[*input].tensor->dtype == RDU_DT_I32;
+}
+
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce)
 {
 	if (n->ndim == NEST_MAX_DIMS) {

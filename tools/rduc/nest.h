@@ -188,6 +188,14 @@ void module_drop(struct module_entry *e, struct nest *n);
 int nest_dim(struct nest *n, const char *name, int64_t extent, bool reduce);
 /* Is the body a product, and summed, in fp32 or as int32? */
 bool nest_sums_products(const struct nest *n);
+/* The input that factor k, 0 or 1, of such a product reads, as it is or by ternary weights; -1: it is
+ * another expression. */
+int nest_factor(const struct nest *n, int k);
+/* Sixteen weights to a word, each 0, 1 or -1 in two bits (config.h, TERNARY): that of the word that
+ * an input gives, at the place that is the index along dimension d, of extent 16. */
+int nest_ternary(struct nest *n, int input, int d);
+/* Is an expression such a weight? */
+bool nest_is_ternary(const struct nest *n, int expr, int *input, int *d);
 /* Does an expression use the index along dimension d itself? */
 bool nest_counts(const struct nest *n, int d);
 /* Cuts dimension d: it keeps the steps of `inner`; a new one, the last, has those within. */

@@ -169,7 +169,7 @@ static int conv_infer(struct graph *g, struct node *n)
 		return node_error(g, n, "input %s and weights %s do not fit",
 				  value_shape_text(g, x), value_shape_text(g, wt));
 	if (window_get(g, n, x, wt->dim + 2, &w) ||
-	    check_channels(g, n, &w, x->dim[1], wt->dim[1], wt->dim[0]))
+	    check_channels(g, n, &w, x->dim[1], attr_i(n, "channels", wt->dim[1]), wt->dim[0]))
 		return -1;
 	if (b && (b->ndim != 1 || b->dim[0] != wt->dim[0]))
 		return node_error(g, n, "bias has shape %s", value_shape_text(g, b));
@@ -182,6 +182,7 @@ static int conv_infer(struct graph *g, struct node *n)
 /* Where nest dimensions of a convolution are; g is -1 for one group. */
 struct conv_dims {
 	int n, g, co, ci, y[MAX_SPACE], k[MAX_SPACE];
+	int place; /* of a channel among the 16 of a word of ternary weights; -1: ci are channels */
 	bool thin, full;
 };
 
@@ -210,7 +211,8 @@ static void access_x(struct access *a, const struct window *w, const struct conv
 {
 	follow(a, 0, d->n, 1);
 	follow(a, 1, d->g, ci);
-	follow(a, 1, d->ci, 1);
+	follow(a, 1, d->ci, d->place < 0 ? 1 : 16);
+	follow(a, 1, d->place, 1);
 	for (int i = 0; i < w->space; i++) {
 		follow(a, i + 2, d->y[i], w->stride[i]);
 		follow(a, i + 2, d->k[i], w->dilation[i]);
@@ -243,9 +245,9 @@ static int conv_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0], *wt = n->in[1], *b = node_in(n, 2), *y = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct conv_dims d = { .g = -1, .thin = x->ndim == MAX_SPACE + 2 };
+	struct conv_dims d = { .g = -1, .place = -1, .thin = x->ndim == MAX_SPACE + 2 };
 	bool bytes = dtype_is_int(x->dtype);
-	int64_t co, ci = wt->dim[1];
+	int64_t co, ci = attr_i(n, "channels", wt->dim[1]);
 	struct window w;
 	int e;
 
@@ -258,17 +260,19 @@ static int conv_pattern(struct lower *l, struct node *n)
 	d.co = nest_dim(nest, "co", co, false);
 	for (int i = 0; i < w.space; i++)
 		d.y[i] = conv_dim(nest, &d, space_name(&w, i), w.out[i], false);
-	d.ci = nest_dim(nest, "ci", ci, true);
+	d.ci = nest_dim(nest, "ci", wt->dim[1], true);
 	for (int i = 0; i < w.space; i++)
 		d.k[i] = conv_dim(nest, &d, kernel_name(&w, i), w.kernel[i], true);
+	if (node_attr(n, "channels"))
+		d.place = nest_dim(nest, "place", 16, true);
 	nest->reduce = bytes ? REDUCE_IADD : REDUCE_ADD;
 	nest_input(nest, lower_value(l, x));
 	access_x(&nest->in[0], &w, &d, ci);
 	nest->in[0].pad = (uint32_t)attr_i(n, "pad_value", 0);
 	nest_input(nest, lower_value(l, wt));
 	access_w(&nest->in[1], &w, &d, co);
-	nest->body = nest_op(nest, bytes ? RDU_SIMD_IMUL : RDU_SIMD_FMUL, nest_in(nest, 0),
-			     nest_in(nest, 1), -1);
+	e = d.place < 0 ? nest_in(nest, 1) : nest_ternary(nest, 1, d.place);
+	nest->body = nest_op(nest, bytes ? RDU_SIMD_IMUL : RDU_SIMD_FMUL, nest_in(nest, 0), e, -1);
 	e = nest_red(nest);
 	if (b) {
 		nest_input(nest, lower_value(l, b));
@@ -341,7 +345,7 @@ static int conv_grad_w_pattern(struct lower *l, struct node *n)
 {
 	struct value *gy = n->in[0], *x = n->in[1], *gw = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct conv_dims d = { .g = -1, .thin = x->ndim == MAX_SPACE + 2 };
+	struct conv_dims d = { .g = -1, .place = -1, .thin = x->ndim == MAX_SPACE + 2 };
 	int64_t co, ci = gw->dim[1];
 	struct window w;
 
@@ -433,7 +437,7 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 {
 	const struct transposed *t = opaque;
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct conv_dims d = { .g = -1, .thin = w->space == MAX_SPACE };
+	struct conv_dims d = { .g = -1, .place = -1, .thin = w->space == MAX_SPACE };
 	bool empty = false;
 	struct access *a;
 	int e;
@@ -593,7 +597,8 @@ const struct op ops_conv[] = {
 	  .infer = conv_infer,
 	  .gradient = conv_gradient,
 	  .pattern = conv_pattern },
-	/* Of int8 and uint8, in any mixture, to int32; beside the input is `pad_value`. */
+	/* Of int8 and uint8, in any mixture, to int32; beside the input is `pad_value`. The weights
+	 * may be words of ternary ones, of `channels` channels, 16 to a word. */
 	{ .name = "ByteConv",
 	  .min_in = 2,
 	  .max_in = 2,

@@ -44,13 +44,19 @@ static bool has_label(int num, const int64_t *labels, int label)
 	return false;
 }
 
+/* Are the elements of b words of ternary weights, 16 along k in each, where those of a are bytes? */
+static bool is_ternary(const struct value *a, const struct value *b)
+{
+	return (a->dtype == RDU_DT_I8 || a->dtype == RDU_DT_U8) && b->dtype == RDU_DT_I32;
+}
+
 static int contract_pattern(struct lower *l, struct node *n, const struct contraction *t)
 {
 	struct nest *nest = lower_nest(l, n, NULL);
 	struct value *a = n->in[0], *b = n->in[1];
-	bool bytes = dtype_is_int(a->dtype);
+	bool bytes = dtype_is_int(a->dtype), ternary = is_ternary(a, b);
 	int64_t extent[MAX_LABELS]; /* -1: no such label */
-	int dim[MAX_LABELS], in, e, num = 0;
+	int dim[MAX_LABELS], in, e, num = 0, place = -1;
 
 	memset(extent, -1, sizeof(extent));
 	for (int i = 0; i < t->na; i++)
@@ -79,12 +85,18 @@ static int contract_pattern(struct lower *l, struct node *n, const struct contra
 	for (int i = 0; i < t->na; i++)
 		if (t->a[i] >= 0)
 			nest->in[0].coef[i][dim[t->a[i]]] = 1;
+	if (ternary) { /* along k, the last of a */
+		place = nest_dim(nest, "place", 16, true);
+		nest->in[0].coef[t->na - 1][dim[t->a[t->na - 1]]] = 16;
+		nest->in[0].coef[t->na - 1][place] = 1;
+		nest->in[0].guarded = a->dim[t->na - 1] % 16;
+	}
 	nest_input(nest, lower_value(l, b));
 	for (int i = 0; i < t->nb; i++)
 		if (t->b[i] >= 0)
 			nest->in[1].coef[i][dim[t->b[i]]] = 1;
-	e = nest_op(nest, bytes ? RDU_SIMD_IMUL : RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1),
-		    -1);
+	e = ternary ? nest_ternary(nest, 1, place) : nest_in(nest, 1);
+	e = nest_op(nest, bytes ? RDU_SIMD_IMUL : RDU_SIMD_FMUL, nest_in(nest, 0), e, -1);
 	if (nest->reduce) {
 		nest->body = e;
 		e = nest_red(nest);
@@ -230,6 +242,7 @@ static int matmul_contraction(struct graph *g, const struct node *n, struct cont
 {
 	struct value *a = n->in[0], *b = n->in[1];
 	int na = a->ndim > 2 ? a->ndim - 2 : 0, nb = b->ndim > 2 ? b->ndim - 2 : 0, batch, k;
+	int64_t terms;
 
 	*t = (struct contraction){ .na = a->ndim, .nb = b->ndim, .scale = 1 };
 	if (!a->ndim || !b->ndim)
@@ -249,7 +262,10 @@ static int matmul_contraction(struct graph *g, const struct node *n, struct cont
 			t->y[i] = -1;
 	t->a[a->ndim - 1] = k;
 	t->b[b->ndim > 1 ? b->ndim - 2 : 0] = k;
-	if (a->dim[a->ndim - 1] != b->dim[b->ndim > 1 ? b->ndim - 2 : 0])
+	terms = a->dim[a->ndim - 1];
+	if (is_ternary(a, b))
+		terms = (terms + 15) / 16;
+	if (terms != b->dim[b->ndim > 1 ? b->ndim - 2 : 0])
 		return node_error(g, n, "shapes %s and %s do not fit", value_shape_text(g, a),
 				  value_shape_text(g, b));
 	if (a->ndim > 1) {
@@ -446,6 +462,7 @@ const struct op ops_matmul[] = {
 	  .infer = matmul_infer,
 	  .gradient = matmul_gradient,
 	  .pattern = matmul_pattern },
+	/* Of int8 and uint8, in any mixture, or of these and words of ternary weights, to int32. */
 	{ .name = "ByteMatMul",
 	  .min_in = 2,
 	  .max_in = 2,

@@ -287,7 +287,7 @@ static struct value *byte_matmul(struct graph *g, struct node *n, const char *wh
 static struct value *int_matmul(struct graph *g, struct node *n, int a, int b, int a_zero,
 				int b_zero)
 {
-	struct value *x = n->in[a], *y = n->in[b], *sum, *part;
+	struct value *x = n->in[a], *y = n->in[b], *sum, *part, *weights;
 	struct bytes p, q;
 	int64_t dim[2];
 
@@ -299,8 +299,9 @@ static struct value *int_matmul(struct graph *g, struct node *n, int a, int b, i
 	if (get_bytes(g, n, a, a_zero, x->ndim - 2, &p) ||
 	    get_bytes(g, n, b, b_zero, y->ndim - 1, &q))
 		return NULL;
-	sum = byte_matmul(g, n, "products", x, y);
-	if (q.zero) {
+	weights = graph_ternary(g, n, y, q.zero, y->ndim - 2);
+	sum = byte_matmul(g, n, "products", x, weights ? weights : y);
+	if (q.zero && !weights) {
 		dim[0] = y->dim[y->ndim - 2];
 		dim[1] = 1;
 		part = constant_sums(g, x, 1u << (x->ndim - 1));
@@ -319,12 +320,15 @@ static struct value *int_matmul(struct graph *g, struct node *n, int a, int b, i
 	return sum;
 }
 
+/* w may be words of ternary weights, of `channels` channels. */
 static struct value *byte_conv(struct graph *g, struct node *n, const char *what, struct value *x,
-			       struct value *w, bool window, int64_t pad_value)
+			       struct value *w, int64_t channels, bool window, int64_t pad_value)
 {
 	struct node *m = byte_node(g, n, "ByteConv", what, x, w);
 
 	m->attrs = window ? n->attrs : NULL;
+	if (channels != w->dim[1])
+		node_attr_i(g, m, "channels", channels);
 	if (!window)
 		node_attr_i(g, m, "group", attr_i(n, "group", 1));
 	node_attr_i(g, m, "pad_value", pad_value);
@@ -349,22 +353,24 @@ static struct value *filter_sums(struct graph *g, struct node *n, const struct b
 			dim[i] = 1;
 		sum = graph_reshape(g, n->name, sum, w->ndim, dim);
 	} else {
-		sum = byte_conv(g, n, "filters", x, w, !all, 0);
+		sum = byte_conv(g, n, "filters", x, w, w->dim[1], !all, 0);
 	}
 	if (!zeros)
 		return sum;
 	if (all)
 		zeros = times_count(g, n, zeros, taps);
 	else
-		zeros = times(g, n, "zeros",
-			      byte_conv(g, n, "taps", x, ones(g, w->ndim, w->dim), true, 0), zeros);
+		zeros = times(
+			g, n, "zeros",
+			byte_conv(g, n, "taps", x, ones(g, w->ndim, w->dim), w->dim[1], true, 0),
+			zeros);
 	return less(g, n, "centered", sum, zeros);
 }
 
 static struct value *int_conv(struct graph *g, struct node *n, int x_in, int w_in, int x_zero,
 			      int w_zero)
 {
-	struct value *x = n->in[x_in], *w = n->in[w_in], *sum;
+	struct value *x = n->in[x_in], *w = n->in[w_in], *sum, *weights;
 	int64_t dim[RDU_MAX_DIMS], pad = 0;
 	struct bytes p, q;
 	bool known;
@@ -379,20 +385,21 @@ static struct value *int_conv(struct graph *g, struct node *n, int x_in, int w_i
 	known = !p.zero || (p.zero->constant && p.zero->data);
 	if (p.zero && known)
 		pad = value_int(p.zero, 0);
-	sum = byte_conv(g, n, "products", x, w, true, pad);
+	weights = graph_ternary(g, n, w, q.zero, 1);
+	sum = byte_conv(g, n, "products", x, weights ? weights : w, w->dim[1], true, pad);
 	if (!sum)
 		return NULL;
 	for (int i = 0; i < w->ndim; i++)
 		dim[i] = i == 1 ? w->dim[0] : 1;
 	if (q.zero && value_count(q.zero) > 1)
 		q.zero = graph_reshape(g, n->name, q.zero, w->ndim, dim);
-	if (q.zero) {
+	if (q.zero && !weights) {
 		struct value *part;
 
 		memcpy(dim, w->dim, sizeof(dim));
 		if (attr_i(n, "group", 1) == 1)
 			dim[0] = 1; /* the same for all filters */
-		part = byte_conv(g, n, "windows", x, ones(g, w->ndim, dim), true, pad);
+		part = byte_conv(g, n, "windows", x, ones(g, w->ndim, dim), w->dim[1], true, pad);
 		sum = less(g, n, "less0", sum, times(g, n, "part0", part, q.zero));
 	}
 	if (p.zero)

@@ -105,7 +105,7 @@ uint64_t be_array_macs(const struct backend *be, const struct uimage *im)
 		const struct uprog *p = &im->prog[i];
 		uint64_t steps = 1;
 
-		if (p->kind != RDU_KIND_SYSTOLIC || p->mode != RDU_SYS_INT8)
+		if (p->kind != RDU_KIND_SYSTOLIC || p->mode == RDU_SYS_BF16)
 			continue;
 		for (int c = 0; c < p->num_counters; c++)
 			steps *= (uint64_t)p->c[c].trip;

@@ -140,11 +140,9 @@ static bool coarse(const struct nest *n, int d)
 	if (!nest_sums_products(n))
 		return false;
 	for (int k = 0; k < 2; k++) {
-		const struct expr *e = &n->expr[n->expr[n->body].arg[k]];
-
-		if (e->kind != EXPR_IN)
+		in[k] = nest_factor(n, k);
+		if (in[k] < 0)
 			return false;
-		in[k] = e->arg[0];
 	}
 	for (int k = 0; k < 2; k++) {
 		int own = 0;

@@ -36,12 +36,53 @@ static int64_t extent_there(const struct contract *c, int o, int d)
 	return c->tile[d] * (contract_holds(c, o) ? c->trip[d] : 1);
 }
 
+/* Beside ternary weights: words of them, and their places in one, are one axis of the other operand,
+ * where its elements lie side by side. */
+static void join_places(const struct contract *c, struct operand *op)
+{
+	struct oaxis *place = NULL;
+
+	for (int i = 0; i < op->num_axes; i++)
+		if (op->axis[i].coef[c->place])
+			place = &op->axis[i];
+	for (int i = 0; place && i < op->num_axes; i++) {
+		struct oaxis *x = &op->axis[i];
+		int words = -1, n = 0;
+
+		for (int d = 0; d < c->l->num_dims; d++)
+			if (x->coef[d]) {
+				words = d;
+				n++;
+			}
+		if (x == place || n != 1 || x->coef[words] != 1 || !c->l->reduce[words] ||
+		    x->guard || place->guard || x->off || place->off || place->dim != 16 ||
+		    x->ms != place->ms * 16)
+			continue;
+		place->coef[words] = 16;
+		place->dim *= x->dim;
+		memmove(x, x + 1, sizeof(*x) * (size_t)(op->num_axes - i - 1));
+		op->num_axes--;
+		return;
+	}
+}
+
+/* Do pairs lie along an axis: a word for so many of its positions, wherever other dimensions are? */
+static bool pairs_fit(const struct contract *c, const struct oaxis *x)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (d == c->pair ? x->coef[d] != 1
+				 : x->coef[d] && (c->weights < 0 || x->coef[d] % c->elements))
+			return false;
+	return true;
+}
+
 /* Axes of an operand's tile and how they lie in the scratchpad. */
 static bool solve_operand(struct contract *c, int o)
 {
 	struct operand *op = &c->op[o];
 	const struct lacc *a = &c->l->in[op->in];
 	int lane = o ? c->col : c->lane, esz = dtype_size(a->t->dtype);
+	bool weights = op->in == c->weights;
 	int64_t words = 1;
 
 	op->num_axes = 0;
@@ -69,6 +110,8 @@ static bool solve_operand(struct contract *c, int o)
 			x->dim = a->axis[i].dim;
 			x->guard = a->axis[i].guard;
 		}
+		if (c->weights >= 0 && !weights)
+			join_places(c, op);
 	}
 	for (int i = 0; i < op->num_axes; i++) {
 		struct oaxis *x = &op->axis[i];
@@ -91,7 +134,7 @@ static bool solve_operand(struct contract *c, int o)
 		}
 		if (n != 1)
 			x->only = -1;
-		if (op->pair_axis == i && (x->only != c->pair || x->coef[c->pair] != 1))
+		if (op->pair_axis == i && !pairs_fit(c, x))
 			return false;
 		/* a reduction that overshoots must read zeros: only where it is alone */
 		if (n > 1)
@@ -99,7 +142,7 @@ static bool solve_operand(struct contract *c, int o)
 				if (x->coef[d] && c->l->reduce[d] && c->l->extent[d] % c->tile[d])
 					return false;
 	}
-	if (c->pair >= 0 && (op->pair_axis < 0 || (int)c->chip->lanes < c->elements))
+	if (c->pair >= 0 && ((op->pair_axis < 0 && !weights) || (int)c->chip->lanes < c->elements))
 		return false;
 	/* Vectors are loaded along the axis that is contiguous in memory. */
 	for (int i = 0; i < op->num_axes; i++) {
@@ -118,7 +161,7 @@ static bool solve_operand(struct contract *c, int o)
 		if (better)
 			op->vec_axis = i;
 	}
-	op->pack = !c->systolic			   ? RDU_PACK_NONE
+	op->pack = !c->systolic || weights	   ? RDU_PACK_NONE
 		   : c->pair < 0		   ? RDU_PACK_LOW
 		   : op->vec_axis == op->pair_axis ? RDU_PACK_LANE
 						   : RDU_PACK_VEC;
@@ -650,6 +693,8 @@ static int find_plan(struct contract *c)
 					continue;
 				for (t.pair = -1; t.pair < l->num_dims; t.pair++) {
 					if (t.pair >= 0 && (!t.systolic || !l->reduce[t.pair]))
+						continue;
+					if (t.weights >= 0 && t.pair != t.place)
 						continue;
 					t.gl = (int)min64(t.chip->lanes, l->extent[t.lane]);
 					t.gc = t.col < 0 ? 1 : even_cut(l->extent[t.col], cols);

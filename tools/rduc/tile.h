@@ -42,6 +42,8 @@ struct contract {
 	bool systolic;
 	bool bytes; /* operands are int8 or uint8, sums int32 */
 	int elements; /* of a pair dimension, in a word of an array: 2, of bytes 4 */
+	int weights; /* nest input, words of 16 ternary weights; -1: there is none */
+	int place; /* then: the dimension that counts them in a word, which pairs lie along */
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
 	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
 	const struct residence *kept_out[NEST_MAX_OUT];
