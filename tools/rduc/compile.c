@@ -323,6 +323,7 @@ static int simplify(struct run *r, struct graph *g)
 	note_defaults(c, g);
 	progress_say(&c->progress, "simplify");
 	g->arrays = r->chip.systolic_cols;
+	g->trained = c->set.train;
 	if (graph_simplify(g))
 		return -1;
 	if (prints(c, "simplify"))
@@ -609,6 +610,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 
 	if (rdu_chip_find(chip, &r.chip, why, sizeof(why)))
 		return fail(c, -ENOENT, "--chip %s: %s", chip, why);
+	if (s->train && s->import.constant_weights)
+		return fail(c, -EINVAL, "--train and --constant-weights: nothing could be trained");
 	if (c->progress.say)
 		c->progress.say(c->progress.arg, "import");
 	if (path) {

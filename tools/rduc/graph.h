@@ -206,6 +206,7 @@ struct graph {
 	const char *default_input; /* the first of them */
 	bool own_shapes; /* inputs have the shapes that the file gives them */
 	bool arrays; /* the chip has systolic arrays */
+	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 
 /* ---- graph.c ------------------------------------------------------------ */
@@ -378,6 +379,7 @@ struct name_patterns {
 struct import_options {
 	struct name_patterns train_only, freeze, no_decay;
 	bool any_shape; /* dimensions that are open are 1: shapes don't matter */
+	bool constant_weights; /* no weight is a named tensor: all are constants */
 	int64_t batch; /* of symbolic first dimensions; 0: not given */
 	int num_shapes;
 	const struct import_shape *shapes;
@@ -404,6 +406,9 @@ int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
  * few, or the chip has no arrays. */
 struct value *graph_ternary(struct graph *g, const struct node *n, const struct value *v,
 			    const struct value *zero, int axis);
+/* MatMul of integers of eight bits over a scale, the same for a row, and constants of which each
+ * result's are 0 or plus or minus one number: integer products, and a scale. 1, 0: it is not, or -1. */
+int graph_ternary_matmul(struct graph *g, struct node *n);
 /* How often a value is read, as an input of nodes or an output of the graph. */
 int graph_uses(const struct graph *g, const struct value *v);
 /* Mark what the values need as live, in nodes. */

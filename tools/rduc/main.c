@@ -36,6 +36,9 @@ static const char usage[] =
 	"                       their places; a * in both names stands for the same text\n"
 	"  --entry NAME=FILE    one more entry point, of another ONNX file of the same weights;\n"
 	"                       its inputs and outputs are called NAME/... (also for --shape)\n"
+	"  --constant-weights   weights are part of the program: they have no names, and cannot "
+	"be\n"
+	"                       changed; what is computed of them alone may be computed now\n"
 	"  --train              also make the entry point train_step, with\n"
 	"    --loss softmax_cross_entropy|mse|binary_cross_entropy|\n"
 	"           binary_cross_entropy_with_logits|graph (softmax_cross_entropy)\n"
@@ -64,7 +67,16 @@ static const char usage[] =
 
 /* Those of the library have its names; VALUE: it takes one. */
 #define VALUE required_argument, NULL, OPT_LIBRARY
-enum { OPT_LIBRARY = 256, OPT_TRAIN, OPT_WEIGHTS, OPT_PROGRESS, OPT_LIST, OPT_HELP, OPT_OUTPUT };
+enum {
+	OPT_LIBRARY = 256,
+	OPT_TRAIN,
+	OPT_CONSTANT,
+	OPT_WEIGHTS,
+	OPT_PROGRESS,
+	OPT_LIST,
+	OPT_HELP,
+	OPT_OUTPUT
+};
 
 static const struct option options[] = {
 	{ "output", required_argument, NULL, 'o' },
@@ -79,6 +91,7 @@ static const struct option options[] = {
 	{ "state", VALUE },
 	{ "entry", VALUE },
 	{ "train", no_argument, NULL, OPT_TRAIN },
+	{ "constant-weights", no_argument, NULL, OPT_CONSTANT },
 	{ "loss", VALUE },
 	{ "optimizer", VALUE },
 	{ "momentum", VALUE },
@@ -169,6 +182,8 @@ static int option(struct arguments *a, int c, int index, char *arg)
 	case OPT_TRAIN:
 		a->train = true;
 		return set(a, "train", "1");
+	case OPT_CONSTANT:
+		return set(a, "constant-weights", "1");
 	case OPT_WEIGHTS:
 		a->weights = arg;
 		return 0;

@@ -489,6 +489,11 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 	}
 	if (ask_user(g, opt))
 		return -1;
+	for (int i = 0; opt->constant_weights && i < g->num_values; i++)
+		if (constant_tensor(g->values[i])) {
+			g->values[i]->constant = true;
+			g->values[i]->trainable = false;
+		}
 	for (int i = 0; i < g->num_values; i++)
 		g->values[i]->constant &= !g->values[i]->trainable;
 	if (opt->first)

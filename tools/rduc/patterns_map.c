@@ -449,6 +449,13 @@ EXPR(cast)
 	return expr_to_other(c->nest, from, to, x);
 }
 GRAD(cast) { return G(c); }
+/* Of whole numbers that the type holds, or NaN. */
+EXPR(cast_whole)
+{
+	int unequal = OP2(IEQ, OP2(FEQ, A(c, 0), A(c, 0)), I(c, 0));
+
+	return nest_trap(c->nest, OP1(F2I, A(c, 0)), unequal, RDU_TRAP_STORE);
+}
 
 /* ---- several ---------------------------------------------------------------- */
 
@@ -945,6 +952,9 @@ const struct op ops_map[] = {
 	MAP("Clip", 1, 3, MAP_NUMBER, clip_expr, clip_grad),
 	MAP("Where", 3, 3, MAP_WHERE, where_expr, where_grad),
 	MAP("Cast", 1, 1, MAP_CAST, cast_expr, cast_grad),
+	{ .name = "CastWhole", .min_in = 1, .max_in = 1, .max_out = 1, .internal = true,
+	  .infer = map_infer, .stop_gradient = true, .pattern = map_pattern,
+	  .map = &(const struct map){ MAP_CAST, cast_whole_expr, NULL } },
 	/* Straight through: rounding is for quantization-aware training. */
 	MAP("Round", 1, 1, MAP_FLOAT, round_expr, identity_grad),
 	FLAT("Floor", 1, 1, MAP_FLOAT, floor_expr),

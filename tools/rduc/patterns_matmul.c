@@ -459,6 +459,7 @@ const struct op ops_matmul[] = {
 	  .min_in = 2,
 	  .max_in = 2,
 	  .max_out = 1,
+	  .rewrite = graph_ternary_matmul,
 	  .infer = matmul_infer,
 	  .gradient = matmul_gradient,
 	  .pattern = matmul_pattern },
