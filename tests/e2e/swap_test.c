@@ -46,6 +46,20 @@ static void *table(struct rdu_cfg_header *h, struct rdu_cfg_table t)
 	return (uint8_t *)h + t.offset;
 }
 
+/* Does a program wait by both edges for the same? Without one of them, it still waits by the other. */
+static bool waits_alike(const struct rdu_cfg_token *a, const struct rdu_cfg_token *b)
+{
+	return a->dst == b->dst && a->dst_mask == b->dst_mask && a->initial == b->initial;
+}
+
+static bool waits_as_before(const struct rdu_cfg_token *t, uint32_t i)
+{
+	for (uint32_t j = 0; j < i; j++)
+		if (waits_alike(&t[j], &t[i]))
+			return true;
+	return false;
+}
+
 static uint8_t other_op(uint8_t op)
 {
 	switch (op) {
@@ -93,11 +107,13 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 		}
 
 		for (uint32_t i = 0; kind == SWAP_TOKEN && i < h->tokens.count; i++) {
-			if (k--)
+			if (waits_as_before(t, i) || k--)
 				continue;
 			snprintf(what, size, "section %u edge %u: %u -> %u tokens at first", s, i,
 				 t[i].initial, !t[i].initial);
-			t[i].initial = !t[i].initial;
+			for (uint32_t j = h->tokens.count; j-- > i;)
+				if (waits_alike(&t[j], &t[i]))
+					t[j].initial = !t[j].initial;
 			return true;
 		}
 
