@@ -18,14 +18,14 @@ with all reasons.
 
 NumPy is needed, PyTorch and onnx only for what is theirs.
 """
-from ._card import Device, Program, Tensor
+from ._card import Context, Device, Program, Tensor
 from ._ffi import CompileError, Error, Stats
 from ._ffi import rdu as _librdu, text as _text
 from ._model import Model, compile  # pylint: disable=redefined-builtin
 from ._train import Trainer, train
 
 __version__ = _text(_librdu.rdu_version())
-__all__ = ["Backend", "CompileError", "Device", "Error", "Model", "Program", "Stats", "Tensor",
+__all__ = ["Backend", "CompileError", "Context", "Device", "Error", "Model", "Program", "Stats", "Tensor",
            "Trainer", "compile", "train"]
 
 

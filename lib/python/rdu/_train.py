@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Training: the step is on the card, what it starts with and ends with is PyTorch's."""
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from . import _compiler, _ffi, _tensors
-from ._card import Device, Program
+from ._card import Context, Device, Program, Where
 from ._ffi import Error
 
 
@@ -94,7 +94,7 @@ class Trainer:
     for when it comes.
     """
 
-    def __init__(self, model: Any, loss: Any, optimizer: Any, device: Union[str, Device] = "auto",
+    def __init__(self, model: Any, loss: Any, optimizer: Any, device: Where = "auto",
                  *, progress: Optional[Callable[[str], Any]] = None, **options: Any):
         if not _compiler.is_module(model):
             raise TypeError(f"a torch.nn.Module can be trained, not {type(model).__name__}")
@@ -117,8 +117,8 @@ class Trainer:
         for name in self._trained:
             if any(c in name for c in ",*?[\\"):
                 raise Error(f"parameter '{name}': its name cannot be told to the compiler")
-        self._device = device if isinstance(device, Device) else Device(device)
-        self._own = not isinstance(device, Device)
+        self._device = device if isinstance(device, (Device, Context)) else Device(device)
+        self._own = not isinstance(device, (Device, Context))
         #: The state of a weight has this name on the card; once it is there, it counts.
         self._steps = 0
 
@@ -287,7 +287,7 @@ def _raw(program: Program, name: str) -> Any:
 
 
 def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
-          device: Union[str, Device] = "auto", *, epochs: int = 1,
+          device: Where = "auto", *, epochs: int = 1,
           scheduler: Any = None, report: Optional[Callable[[int, float], Any]] = None,
           progress: Optional[Callable[[str], Any]] = None, **options: Any) -> List[float]:
     """Train a module of PyTorch on a card; returns the loss of each step.
