@@ -36,6 +36,9 @@ class GPT2(nn.Module):
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, tokens, bias=False)
         self.head.weight = self.table.weight
+        for p in self.parameters():
+            if p.dim() > 1:
+                nn.init.normal_(p, std=0.02)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """tokens: int64 [batch, length]; the result: [batch, length, tokens]"""
