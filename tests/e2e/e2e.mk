@@ -35,7 +35,8 @@ build/stamp/judges: tests/fuzz/get-judges
 
 # The Python package by itself.
 .PHONY: python-test
-python-test: tests/e2e/python-test tests/e2e/torch2-test tests/e2e/python-examples $(B)/librdu.so.1 $(B)/librduc.so.1 $(B)/bin/rdu-mkmodel
+python-test: tests/e2e/python-test tests/e2e/torch2-test tests/e2e/python-examples $(B)/librdu.so.1 \
+	$(B)/librduc.so.1 $(B)/bin/rdu-mkmodel
 	@tests/e2e/python-test && tests/e2e/python-examples && tests/e2e/torch2-test
 
 CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test \

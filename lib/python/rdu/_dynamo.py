@@ -253,6 +253,9 @@ def backend(graph_module: Any, example_inputs: Sequence[Any], *, mode: Optional[
     # Now: when PyTorch has compiled the graph, its own flag has become "high".
     precision = "bf16" if torch.get_float32_matmul_precision() == "medium" else "fp32"
     options = {"precision": precision, **{k.replace("-", "_"): v for k, v in (options or {}).items()}}
+    for name in ("constant_weights", "train"):
+        if options.get(name):
+            raise Error(f"torch.compile: option {name}: parameters are PyTorch's, and may change at any time")
     from torch._dynamo.backends.common import aot_autograd
 
     def compiler(what: str) -> Callable[..., Any]:
