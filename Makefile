@@ -16,6 +16,7 @@
 #   make agreement  the card's clock against the cycle-by-cycle simulator, over 500 sections
 #   make fuzz-diff  random models against other judges, for so long
 #   make install    library, tools and man pages, under DESTDIR and PREFIX
+#   make wheel      the Python package as a wheel; make deb: Debian packages
 #   make help       the list with the variables
 #
 # How a room adds to it
@@ -122,13 +123,14 @@ needs_driver := kernel
 needs_image := kernel
 needs_man := install
 needs_install := install
+needs_deb := install packages
 needs_test = $(if $(GROUPS),$(foreach g,$(GROUPS),$(needs_of_group_$(g))),qemu kernel install root)
 needs_of_group_conformance = kernel install
 needs_of_group_qtest = qemu
 needs_of_group_selftests = qemu kernel
 needs_of_group_end-to-end = qemu kernel
 needs_of_group_newest = qemu kernel root
-needs_of_group_trixie = qemu kernel root
+needs_of_group_trixie = qemu kernel root install packages
 needs_of_group_trixie-readme = root
 needs_of_group_debug = qemu kernel debug-kernel
 needs_of_group_failslab = qemu kernel debug-kernel
@@ -328,7 +330,7 @@ format:
 
 clean:
 	rm -rf $(B) $(A) $(F) $(G) build/module build/image build/log \
-		build/man build/install-test
+		build/man build/install-test build/wheel build/deb
 
 # `make print-UNIT_TESTS` prints a variable; scripts use it.
 print-%:
@@ -352,6 +354,7 @@ help:
 	@echo 'make fuzz-diff  random models against other judges for FUZZ_SECONDS=60 (FUZZ_SEED=N: again)'
 	@echo 'make qemu kernel driver image     the parts of the VM, one by one'
 	@echo 'make install    library, tools, man pages (DESTDIR= PREFIX=/usr/local); uninstall, install-dkms'
+	@echo 'make wheel      the Python package as a wheel, in build/wheel; deb: Debian packages, in build/deb'
 	@echo 'make clean      remove what was compiled here (downloads, QEMU and kernels stay)'
 	@echo
 	@echo 'KERNEL=newest QEMU=program CARDS=2 CHIP=plasticine MEM=2G SMP=2 V=1'

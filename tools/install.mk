@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# make install, uninstall, install-dkms, man. Documentation/install.md tells
+# make install, uninstall, install-dkms, wheel, deb, man. Documentation/install.md tells
 # what goes where.
 PREFIX       ?= /usr/local
 DESTDIR      ?=
@@ -92,6 +92,7 @@ install: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)
 	$(Q)sed '/^import os/d; /^#:/,$$d' lib/python/rdu/_where.py > $(DESTDIR)$(PYTHONDIR)/rdu/_where.py
 	$(Q)echo 'FOLDER = "$(LIBDIR)"' >> $(DESTDIR)$(PYTHONDIR)/rdu/_where.py
 	$(Q)chmod 644 $(DESTDIR)$(PYTHONDIR)/rdu/_where.py
+	$(Q)$(man_python) lib/python/rdu_build.py metadata $(DESTDIR)$(PYTHONDIR) >/dev/null
 	$(Q)$(INSTALL) -m 644 tools/install/60-rdu.rules $(DESTDIR)$(UDEVDIR)
 	$(Q)$(INSTALL) -m 644 Documentation/sample.chip $(DESTDIR)$(DATADIR)
 	$(Q)if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ]; then ldconfig; fi
@@ -101,7 +102,7 @@ uninstall: man
 	$(Q)cd $(DESTDIR)$(BINDIR) && rm -f $(notdir $(INSTALL_PROGRAMS))
 	$(Q)cd $(DESTDIR)$(LIBDIR) && rm -f $(foreach l,$(INSTALL_LIBS),$(l).so $(l).so.* $(l).a pkgconfig/$(l).pc)
 	$(Q)cd $(DESTDIR)$(INCLUDEDIR) && rm -f $(notdir $(PUBLIC_HEADERS)) drm/rdu_accel.h $(INSTALL_HEADERS:include/%=%)
-	$(Q)rm -rf $(DESTDIR)$(PYTHONDIR)/rdu
+	$(Q)rm -rf $(DESTDIR)$(PYTHONDIR)/rdu $(DESTDIR)$(PYTHONDIR)/rdu-$(VERSION).dist-info
 	$(Q)rmdir $(DESTDIR)$(INCLUDEDIR)/rdu 2>/dev/null || true
 	$(Q)for p in $(MAN)/man[13]/*.[13]; do rm -f "$(DESTDIR)$(MANDIR)/$${p#$(MAN)/}"; done
 	$(Q)rm -f $(DESTDIR)$(UDEVDIR)/60-rdu.rules $(DESTDIR)$(DATADIR)/sample.chip
@@ -118,5 +119,29 @@ install-dkms:
 	$(Q)$(INSTALL) -m 644 $(wildcard include/uapi/drm/*.h) $(DESTDIR)$(DKMSDIR)/include/uapi/drm
 	$(Q)sed 's|#MODULE_VERSION#|$(VERSION)|' driver/dkms.conf > $(DESTDIR)$(DKMSDIR)/dkms.conf
 	$(Q)chmod 644 $(DESTDIR)$(DKMSDIR)/dkms.conf
+
+# ---- packages ---------------------------------------------------------------
+
+.PHONY: wheel deb
+wheel: $(INSTALL_LIBS:%=$(B)/%.so.1)
+	@rm -rf build/wheel && mkdir -p build/wheel
+	$(call say,WHEEL,build/wheel)
+	$(Q)$(man_python) lib/python/rdu_build.py wheel build/wheel
+
+# By debhelper, of what `make install` lays out; whose package it is, DEBFULLNAME and DEBEMAIL say.
+DEB := build/deb/rdu-$(VERSION)
+date = date $${SOURCE_DATE_EPOCH:+-d @$$SOURCE_DATE_EPOCH}
+maintainer = $${DEBFULLNAME:-$$(id -un)} <$${DEBEMAIL:-$$(id -un)@$$(hostname -f 2>/dev/null || hostname)}>
+deb: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)/install/%.a) man \
+		$(call packages,packages)
+	$(Q)rm -rf build/deb && mkdir -p $(DEB) && cp -r tools/install/debian $(DEB)
+	$(Q)sed -i "s|@MAINTAINER@|$(maintainer)|" $(DEB)/debian/control
+	$(Q)sed 's/^$$/./; s/^/ /' LICENSES/MIT.txt | sed -i -e '/@MIT@/{r /dev/stdin' -e 'd}' \
+		-e "s|@YEAR@|$$($(date) +%Y)|" $(DEB)/debian/copyright
+	$(Q)printf 'rdu (%s) unstable; urgency=medium\n\n  * As the source has it.\n\n -- %s  %s\n' \
+		"$(VERSION)" "$(maintainer)" "$$($(date) -R)" > $(DEB)/debian/changelog
+	$(call say,DEB,build/deb)
+	$(Q)cd $(DEB) && MAKEFLAGS= RDU_TOP=$(abspath .) debian/rules binary >../log 2>&1 || { tail -n 20 ../log; exit 1; }
+	$(Q)ls build/deb/*.deb
 
 CONFORMANCE += tests/conformance/install tests/conformance/newcomer tests/conformance/pictures tests/conformance/documentation

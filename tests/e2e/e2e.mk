@@ -21,8 +21,8 @@ $(eval $(call unit_test,librduc_test,tests/e2e/librduc_test.c tests/conformance/
 
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
 tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
-	tests/e2e/train-test tests/e2e/quantized-test tests/e2e/ternary-test \
-	tests/e2e/generate-test: | build/stamp/torch
+	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
+	tests/e2e/ternary-test tests/e2e/generate-test: | build/stamp/torch
 build/stamp/torch: tools/vm/packages/torch
 	@mkdir -p $(@D)
 	$(Q)tools/vm/install-packages torch || echo "  SKIP    tests that compare with it: no PyTorch"
@@ -35,9 +35,11 @@ build/stamp/judges: tests/fuzz/get-judges
 
 # The Python package by itself.
 .PHONY: python-test
-python-test: tests/e2e/python-test $(B)/librdu.so.1 $(B)/librduc.so.1
-	@tests/e2e/python-test
+python-test: tests/e2e/python-test tests/e2e/torch2-test tests/e2e/python-examples $(B)/librdu.so.1 \
+	$(B)/librduc.so.1 $(B)/bin/rdu-mkmodel
+	@tests/e2e/python-test && tests/e2e/python-examples && tests/e2e/torch2-test
 
 CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test \
 	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
-	tests/e2e/train-test tests/e2e/quantized-test tests/e2e/ternary-test tests/e2e/generate-test
+	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
+	tests/e2e/ternary-test tests/e2e/generate-test

@@ -55,7 +55,64 @@ def _forked() -> None:
 os.register_at_fork(after_in_child=_forked)
 
 
-class Device:
+class _Shared:
+    """What is open as long as it is wanted, or something is on it."""
+
+    _handle: Optional[c_void_p] = None
+
+    def __init__(self, what: str):
+        self._what = what
+        self._users, self._forks = 0, _FORKS
+        self._wanted = True
+        self._lock = threading.RLock()
+
+    def _free(self) -> None:
+        raise NotImplementedError
+
+    def _enter(self) -> c_void_p:
+        if self._forks != _FORKS:
+            raise Error(f"{self._what} came into this process by fork(): open it anew", errno.ECHILD)
+        with self._lock:
+            if not self._handle or not self._wanted:
+                raise Error(f"{self._what} has been closed")
+            self._users += 1
+            return self._handle
+
+    def _fresh_lock(self) -> None:
+        """In a child of fork(), whoever held the lock is not there to let it go."""
+        if self._forks != _FORKS:
+            self._lock, self._forks = threading.RLock(), -1
+
+    def _leave(self) -> None:
+        self._fresh_lock()
+        with self._lock:
+            self._users -= 1
+            self._close_if_last()
+
+    def _close_if_last(self) -> None:
+        if self._handle and not self._wanted and not self._users:
+            self._free()
+            self._handle = None
+
+    def close(self) -> None:
+        """Nothing new comes onto it; it is let go when the last of what is on it is."""
+        self._fresh_lock()
+        with self._lock:
+            self._wanted = False
+            self._close_if_last()
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+
+class Device(_Shared):
     """A card, or the model of one in this process.
 
     ``where`` is what ``rdu --device`` takes: ``"auto"`` (the first card of this machine), a PCI
@@ -65,13 +122,10 @@ class Device:
     """
 
     def __init__(self, where: str = "auto"):
-        self._handle: Optional[c_void_p] = None
         if not isinstance(where, str):
             raise TypeError(f"a device is named by a str, not by {type(where).__name__}")
+        super().__init__(f"device {where}")
         self.where = where
-        self._programs, self._forks = 0, _FORKS
-        self._wanted = True
-        self._lock = threading.RLock()
         handle, info = c_void_p(), _ffi.DeviceInfo()
         ret = rdu.rdu_open(where.encode(), byref(handle))
         try:
@@ -87,51 +141,47 @@ class Device:
         #: What the compiler is told: a name, or the path of a description.
         self.chip = where[len("model:"):].split(",")[0] if where.startswith("model:") else self.chip_name
 
-    def _enter(self) -> c_void_p:
-        if self._forks != _FORKS:
-            raise Error(f"device {self.where} came into this process by fork(): open it anew",
-                        errno.ECHILD)
-        with self._lock:
-            if not self._handle or not self._wanted:
-                raise Error(f"device {self.where} has been closed")
-            self._programs += 1
-            return self._handle
-
-    def _fresh_lock(self) -> None:
-        """In a child of fork(), whoever held the lock is not there to let it go."""
-        if self._forks != _FORKS:
-            self._lock, self._forks = threading.RLock(), -1
-
-    def _leave(self) -> None:
-        self._fresh_lock()
-        with self._lock:
-            self._programs -= 1
-            self._close_if_last()
-
-    def _close_if_last(self) -> None:
-        if self._handle and not self._wanted and not self._programs:
-            rdu.rdu_close(self._handle)
-            self._handle = None
-
-    def close(self) -> None:
-        """Nothing new can be loaded; the card is let go when its last program is."""
-        self._fresh_lock()
-        with self._lock:
-            self._wanted = False
-            self._close_if_last()
-
-    def __enter__(self) -> "Device":
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
+    def _free(self) -> None:
+        rdu.rdu_close(self._handle)
 
     def __repr__(self) -> str:
         return f"<rdu.Device {self.where}>"
+
+
+class Context(_Shared):
+    """Tiles of a card, for programs that take turns on them.
+
+    A program that is loaded on a :class:`Device` gets tiles of its own, and the card has but a few:
+    more programs than that share a Context. They run one after another. If one of them stops with a
+    fault, all of the Context are lost (``dead``), and have to be loaded on a new one.
+    """
+
+    def __init__(self, device: Device, tiles: int = 1):
+        super().__init__(f"a context on device {device.where}")
+        self.device: Device = device
+        self.chip = device.chip
+        self.dead = False
+        handle = device._enter()
+        try:
+            options = _ffi.ContextOptions(size=_ffi.ctypes.sizeof(_ffi.ContextOptions), tiles=tiles)
+            context = c_void_p()
+            try:
+                check(rdu.rdu_context_new(handle, byref(options), byref(context)), context)
+            except Error:
+                rdu.rdu_context_free(context)
+                raise
+            self._handle = context
+        except BaseException:
+            device._leave()
+            raise
+
+    def _free(self) -> None:
+        rdu.rdu_context_free(self._handle)
+        self.device._leave()
+
+
+#: Where a program can be: a card's name, a card, or some of its tiles.
+Where = Union[str, Device, Context]
 
 
 class Program:
@@ -140,22 +190,17 @@ class Program:
     Calls from several threads come one after another.
     """
 
-    def __init__(self, program: bytes, device: Union[str, Device] = "auto"):
-        self._file = self._context = self._program = None
-        self._device: Optional[Device] = None
+    def __init__(self, program: bytes, device: Where = "auto"):
+        self._file = self._program = None
+        self._context: Optional[Context] = None
         self._lock, self._forks = threading.RLock(), _FORKS
-        self._own = not isinstance(device, Device)
-        device = Device(device) if self._own else device
         try:
             self._load(bytes(program), device)
         except BaseException:
             self.close()
             raise
-        finally:
-            if self._own:
-                device.close()  # when this program is gone
 
-    def _load(self, program: bytes, device: Device) -> None:
+    def _load(self, program: bytes, where: Where) -> None:
         self._file = c_void_p()
         check(rdu.rdu_file_parse(program, len(program), byref(self._file)), self._file)
         symbols = [Tensor(rdu.rdu_file_get_symbol(self._file, i).contents)
@@ -164,14 +209,21 @@ class Program:
         self._symbols = symbols
         self.entries: List[str] = [text(rdu.rdu_file_entry(self._file, i))
                                    for i in range(rdu.rdu_file_num_entries(self._file))]
-        handle = device._enter()
-        self._device = device
-        options = _ffi.ContextOptions(size=_ffi.ctypes.sizeof(_ffi.ContextOptions),
-                                      tiles=rdu.rdu_file_num_tiles(self._file))
-        self._context = c_void_p()
-        check(rdu.rdu_context_new(handle, byref(options), byref(self._context)), self._context)
+        device = where if isinstance(where, (Device, Context)) else Device(where)
+        try:
+            context = device if isinstance(device, Context) else Context(
+                device, rdu.rdu_file_num_tiles(self._file))
+            try:
+                handle = context._enter()
+                self._context = context
+            finally:
+                if context is not where:
+                    context.close()  # when this program is gone
+        finally:
+            if device is not where:
+                device.close()
         self._program = c_void_p()
-        check(rdu.rdu_program_load(self._context, self._file, byref(self._program)), self._program)
+        check(rdu.rdu_program_load(handle, self._file, byref(self._program)), self._program)
 
     def of(self, entry: str, flag: int) -> List[Tensor]:
         """Tensors of an entry point, in the model's order."""
@@ -209,6 +261,10 @@ class Program:
                 for name, a in bound:
                     check(rdu.rdu_program_bind(p, name.encode(), a.ctypes.data, a.nbytes), p)
                 check(rdu.rdu_program_run(p, entry.encode(), byref(stats) if stats else None), p)
+            except Error as error:
+                if self._context and error.errno in (errno.EFAULT, errno.ETIMEDOUT, errno.ENODEV):
+                    self._context.dead = True
+                raise
             finally:
                 for name, _ in bound:
                     rdu.rdu_program_bind(p, name.encode(), None, 0)
@@ -241,12 +297,11 @@ class Program:
             self._lock = threading.RLock()
         with self._lock:
             rdu.rdu_program_free(self._program)
-            rdu.rdu_context_free(self._context)
             rdu.rdu_file_close(self._file)
-            self._file = self._context = self._program = None
-            if self._device:
-                self._device._leave()
-            self._device = None
+            self._file = self._program = None
+            if self._context:
+                self._context._leave()
+            self._context = None
 
     def __enter__(self) -> "Program":
         return self

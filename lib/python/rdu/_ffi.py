@@ -31,6 +31,10 @@ class CompileError(Error):
         self.reasons = reasons or [text]
 
 
+class FallbackWarning(UserWarning):
+    """A graph of torch.compile that runs on the CPU; the text says why."""
+
+
 class Symbol(Structure):
     """A named tensor of a program: struct rdu_file_symbol."""
     _fields_ = [("name", c_char * 64), ("region", c_uint32), ("dtype", c_uint32),
@@ -133,5 +137,5 @@ def check(ret: int, obj, what: str = "") -> int:
     return ret
 
 
-__all__ = ["CompileError", "ContextOptions", "DeviceInfo", "Error", "OUTPUTS", "PROGRESS", "Stats",
+__all__ = ["CompileError", "ContextOptions", "DeviceInfo", "Error", "FallbackWarning", "OUTPUTS", "PROGRESS", "Stats",
            "Symbol", "byref", "c_int", "c_size_t", "c_void_p", "check", "rdu", "rduc", "text"]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Models that answer."""
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _compiler, _ffi, _tensors
-from ._card import Device, Program
+from ._card import Context, Device, Program, Where
 from ._ffi import Stats
 
 
@@ -19,7 +19,7 @@ class Model:
     call cost on the card.
     """
 
-    def __init__(self, compiled: _compiler.Compiled, device: Union[str, Device] = "auto",
+    def __init__(self, compiled: _compiler.Compiled, device: Where = "auto",
                  input_names: Optional[Sequence[str]] = None,
                  output_names: Optional[Sequence[str]] = None):
         self.notes: List[str] = compiled.notes
@@ -92,7 +92,7 @@ class Model:
         self.close()
 
 
-def compile(model: Any, example_inputs: Any = None, device: Union[str, Device] = "auto", *,  # pylint: disable=redefined-builtin
+def compile(model: Any, example_inputs: Any = None, device: Where = "auto", *,  # pylint: disable=redefined-builtin
             want: Sequence[str] = (), progress: Optional[Callable[[str], Any]] = None,
             **options: Any) -> Model:
     """Compile a model and load it on a card.
@@ -103,7 +103,7 @@ def compile(model: Any, example_inputs: Any = None, device: Union[str, Device] =
         for a ``torch.nn.Module``: a tensor, or a tuple of its inputs; the program is for their
         shapes and types
     device
-        ``"auto"``, a PCI address, a node, ``"model:sn10"``, or a :class:`Device`
+        ``"auto"``, a PCI address, a node, ``"model:sn10"``, a :class:`Device`, or a :class:`Context` on it
     want
         names of reports: ``"report"``, ``"report_json"``, ``"floor_plan"`` (SVG), ``"graph"``,
         ``"summary"``. They are in ``reports`` of the result
@@ -116,7 +116,7 @@ def compile(model: Any, example_inputs: Any = None, device: Union[str, Device] =
     Raises :class:`CompileError` with all reasons if the model is refused, :class:`Error` if there
     is no card, or no room on it.
     """
-    own = not isinstance(device, Device)
+    own = not isinstance(device, (Device, Context))
     card = Device(device) if own else device
     try:
         names = None

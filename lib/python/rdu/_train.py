@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Training: the step is on the card, what it starts with and ends with is PyTorch's."""
+import fnmatch
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
 
 from . import _compiler, _ffi, _tensors
-from ._card import Device, Program
+from ._card import Context, Device, Program, Where
 from ._ffi import Error
 
 
@@ -14,27 +15,64 @@ def _refuse(what: str, name: str, value: Any) -> None:
     raise Error(f"{what}: {name}={value!r} is not what the card computes")
 
 
-def _loss_name(loss: Any) -> Tuple[str, Optional[int]]:
-    """The compiler's name of a loss, and the label that takes no part in it."""
+class _Loss(NamedTuple):
+    """A loss: the compiler's name for it, and what PyTorch's has that the card's has not."""
+    name: str
+    ignored: Optional[int] = None  # the label that takes no part
+    classes_second: bool = False  # the classes are dimension 1 of the result, not the last one
+
+    @property
+    def target(self) -> Optional[str]:
+        """The input that has the target; None: the model has it itself."""
+        return {"softmax_cross_entropy": "labels", "graph": None}.get(self.name, "target")
+
+
+#: The card's losses; PyTorch's function and module, and what a module may have besides its defaults.
+_LOSSES = {"softmax_cross_entropy": ("cross_entropy", "CrossEntropyLoss", {"label_smoothing": 0.0}),
+           "mse": ("mse_loss", "MSELoss", {}),
+           "binary_cross_entropy": ("binary_cross_entropy", "BCELoss", {}),
+           "binary_cross_entropy_with_logits": ("binary_cross_entropy_with_logits", "BCEWithLogitsLoss",
+                                                {"pos_weight": None}),
+           "graph": (None, None, {})}
+
+
+def _loss(loss: Any) -> _Loss:
+    """The card's loss for one of PyTorch's, or for a name."""
     import torch
-    functional = torch.nn.functional
-    if loss in ("softmax_cross_entropy", functional.cross_entropy):
-        return "softmax_cross_entropy", -100
-    if loss in ("mse", functional.mse_loss):
-        return "mse", None
-    if isinstance(loss, torch.nn.CrossEntropyLoss):
-        for name, plain in (("weight", None), ("label_smoothing", 0.0), ("reduction", "mean")):
-            if getattr(loss, name) != plain:
-                _refuse("CrossEntropyLoss", name, getattr(loss, name))
-        if loss.ignore_index >= 0:
-            _refuse("CrossEntropyLoss", "ignore_index", loss.ignore_index)
-        return "softmax_cross_entropy", loss.ignore_index
-    if isinstance(loss, torch.nn.MSELoss):
-        if loss.reduction != "mean":
-            _refuse("MSELoss", "reduction", loss.reduction)
-        return "mse", None
-    raise TypeError(f"the card has the losses torch.nn.CrossEntropyLoss (\"softmax_cross_entropy\") "
-                    f"and torch.nn.MSELoss (\"mse\"), not {loss!r}")
+    for name, (function, module, plain) in _LOSSES.items():
+        entropy = name == "softmax_cross_entropy"
+        if isinstance(loss, str) and loss == name:
+            return _Loss(name, -100 if entropy else None)
+        if function and loss is getattr(torch.nn.functional, function):
+            return _Loss(name, -100 if entropy else None, entropy)
+        if module and type(loss) is getattr(torch.nn, module):  # of another class, forward() may differ
+            for attribute, value in {"weight": None, "reduction": "mean", **plain}.items():
+                if getattr(loss, attribute, value) != value:
+                    _refuse(module, attribute, getattr(loss, attribute))
+            if entropy and loss.ignore_index >= 0:
+                _refuse(module, "ignore_index", loss.ignore_index)
+            return _Loss(name, loss.ignore_index if entropy else None, entropy)
+    raise TypeError("the card has the losses " + ", ".join(
+        f'torch.nn.{m} ("{n}")' for n, (_, m, _) in _LOSSES.items() if m) +
+        f' and "graph", the result of the model itself; not {loss!r}')
+
+
+def _patterns(value: Any) -> List[str]:
+    """Patterns of names: in one text with commas, or a list."""
+    if value is None:
+        return []
+    return [v for v in value.split(",") if v] if isinstance(value, str) else list(value)
+
+
+def _chosen(names: List[str], options: Dict[str, Any]) -> List[str]:
+    """Those names that train_only and freeze leave; both are taken out of the options."""
+    only, never = _patterns(options.pop("train_only", None)), _patterns(options.pop("freeze", None))
+    for what, patterns in (("train_only", only), ("freeze", never)):
+        for p in patterns:
+            if not fnmatch.filter(names, p):
+                raise Error(f"{what}: '{p}' is the name of no parameter of the optimizer that requires a gradient")
+    return [n for n in names if (not only or any(fnmatch.fnmatchcase(n, p) for p in only)) and
+            not any(fnmatch.fnmatchcase(n, p) for p in never)]
 
 
 #: Of each optimizer: what its groups may not ask for, and the state of a weight, there and here.
@@ -51,14 +89,18 @@ def _optimizer_options(optimizer: Any) -> Tuple[Dict[str, Any], Dict[str, str]]:
         raise TypeError(f"the card has the optimizers SGD, Adam and AdamW of torch.optim, not "
                         f"{kind.__name__}")
     groups = optimizer.param_groups
-    shared = [k for k in groups[0] if k not in ("params", "lr", "initial_lr", "foreach", "fused",
-                                               "capturable", "differentiable", "param_names")]
+    shared = [k for k in groups[0] if k not in ("params", "lr", "initial_lr", "foreach", "fused", "weight_decay",
+                                                "capturable", "differentiable", "param_names")]
     for group in groups[1:]:
         for name in shared + ["lr"]:
             if group[name] != groups[0][name]:
                 raise Error(f"{kind.__name__}: its groups of parameters differ in {name}, the card "
                             f"has one for all")
-    group = groups[0]
+    decays = {g["weight_decay"] for g in groups} - {0}
+    if len(decays) > 1:
+        raise Error(f"{kind.__name__}: its groups of parameters decay by {sorted(decays)}, the card has one for all that "
+                    f"decay")
+    group = {**groups[0], "weight_decay": decays.pop() if decays else 0}
     for name in ("dampening", "nesterov", "amsgrad", "maximize"):
         if group.get(name):
             _refuse(kind.__name__, name, group[name])
@@ -94,15 +136,16 @@ class Trainer:
     for when it comes.
     """
 
-    def __init__(self, model: Any, loss: Any, optimizer: Any, device: Union[str, Device] = "auto",
+    def __init__(self, model: Any, loss: Any, optimizer: Any, device: Where = "auto",
                  *, progress: Optional[Callable[[str], Any]] = None, **options: Any):
         if not _compiler.is_module(model):
             raise TypeError(f"a torch.nn.Module can be trained, not {type(model).__name__}")
-        self.loss_name, self._ignored = _loss_name(loss)
-        self._classes_second = self.loss_name != "mse" and not isinstance(loss, str)
+        self._loss = _loss(loss)
         self._optimizer_options, self._states = _optimizer_options(optimizer)
         self.model, self.optimizer = model, optimizer
-        self._progress, self._options = progress, options
+        self._progress, self._options = progress, dict(options)
+        #: Batches of a step, and those of the step that is not done yet.
+        self._batches, self._pending = int(options.get("accumulate", 1)), 0
         self._programs: Dict[Any, Program] = {}
         self._current: Optional[Program] = None
         self.notes: List[str] = []
@@ -112,15 +155,29 @@ class Trainer:
         self._trained = [n for n, p in self._parameters.items() if id(p) in wanted]
         if len(self._trained) < len(wanted):
             raise Error("the optimizer has parameters that the model has not")
+        self._no_decay = self._undecayed()
+        self._trained = _chosen(self._trained, self._options)
         if not self._trained:
             raise Error("the optimizer has no parameter of the model that requires a gradient")
         for name in self._trained:
             if any(c in name for c in ",*?[\\"):
                 raise Error(f"parameter '{name}': its name cannot be told to the compiler")
-        self._device = device if isinstance(device, Device) else Device(device)
-        self._own = not isinstance(device, Device)
+        self._device = device if isinstance(device, (Device, Context)) else Device(device)
+        self._own = not isinstance(device, (Device, Context))
         #: The state of a weight has this name on the card; once it is there, it counts.
         self._steps = 0
+
+    def _undecayed(self) -> List[str]:
+        """Parameters that do not decay while others do: of groups without decay, and by name."""
+        groups = self.optimizer.param_groups
+        idle = {id(p) for g in groups for p in g["params"] if not g["weight_decay"]}
+        some = any(g["weight_decay"] for g in groups)
+        patterns = _patterns(self._options.pop("no_decay", None))
+        for p in patterns:
+            if not fnmatch.filter(self._parameters, p):
+                raise Error(f"no_decay: '{p}' is the name of no parameter")
+        return [n for n in self._trained if some and id(self._parameters[n]) in idle or
+                any(fnmatch.fnmatchcase(n, p) for p in patterns)]
 
     # ---- programs ---------------------------------------------------------------------
 
@@ -131,8 +188,8 @@ class Trainer:
         compiled = _compiler.compile_onnx(
             onnx, (), self._progress,
             **{"chip": self._device.chip, "name": type(self.model).__name__, "train": True,
-               "loss": self.loss_name, "train_only": trained, **self._optimizer_options,
-               **self._options})
+               "loss": self._loss.name, "train_only": trained, **self._optimizer_options,
+               "no_decay": [n for n in self._no_decay if n in trained] or None, **self._options})
         self.notes = compiled.notes
         program = Program(compiled.program, self._device)
         try:
@@ -147,7 +204,7 @@ class Trainer:
         results = program.of("forward", _ffi.SYM_OUTPUT)
         if len(results) != 1:
             raise Error(f"a model with one result can be trained, this one has {len(results)}")
-        if self._classes_second and len(results[0].shape) != 2:
+        if self._loss.classes_second and len(results[0].shape) != 2:
             raise Error(f"cross_entropy() has the classes in dimension 1 of {list(results[0].shape)}, "
                         f"the card in the last one: bring them there, and name the loss "
                         f"\"softmax_cross_entropy\"")
@@ -213,33 +270,68 @@ class Trainer:
 
     def _check_labels(self, labels: Any, classes: int) -> None:
         wrong = (labels < 0) | (labels >= classes)
-        if self._ignored is not None:
-            wrong &= labels != self._ignored
+        if self._loss.ignored is not None:
+            wrong &= labels != self._loss.ignored
         if bool(wrong.any()):
             raise ValueError(f"label {int(labels[wrong][0])} is none of {classes} classes")
 
-    def step(self, inputs: Any, target: Any) -> float:
-        """One step with a batch: forward, loss, backward, update. Returns the loss."""
+    def _given(self, entry: str, inputs: Tuple[Any, ...], target: Any) -> Tuple[Program, Dict[str, Any]]:
+        """The program for a batch, and what an entry point of it takes."""
         import torch
-        inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-        if not all(isinstance(x, torch.Tensor) for x in inputs + (target,)):
+        name = self._loss.target
+        if (target is None) != (name is None):
+            raise TypeError(f"loss {self._loss.name} " + ("takes no target: the model computes it of its inputs" if
+                                                          name is None else "takes a target"))
+        if not all(isinstance(x, torch.Tensor) for x in inputs + ((target,) if name else ())):
             raise TypeError("a batch is of tensors of PyTorch")
         program = self._program(inputs)
-        lr = self.optimizer.param_groups[0]["lr"]
-        given = {f"input{i}": x for i, x in enumerate(inputs) if self._has(program, f"input{i}")}
-        given["lr"] = np.full(program.tensor("lr").shape, float(lr), np.float32)
-        if self.loss_name == "mse":
-            given["target"] = target
-        else:
+        takes = {t.name for t in program.of(entry, _ffi.SYM_INPUT)}
+        given = {f"input{i}": x for i, x in enumerate(inputs) if f"input{i}" in takes}
+        if "lr" in takes:
+            lr = self.optimizer.param_groups[0]["lr"]
+            given["lr"] = np.full(program.tensor("lr").shape, float(lr), np.float32)
+        if name == "labels":
             logits = program.of("forward", _ffi.SYM_OUTPUT)[0]
             if target.dim() > 1 and target.dim() + 1 != len(logits.shape):
                 raise ValueError(f"the target has shape {list(target.shape)}, for logits of "
                                  f"{list(logits.shape)}")
             self._check_labels(target, logits.shape[-1])
-            given["labels"] = target
-        loss = program.run("train_step", given, ["loss"])["loss"]
-        self._steps += 1
+        if name:
+            given[name] = target
+        return program, given
+
+    def parts(self, batch: Any) -> Tuple[Tuple[Any, ...], Any]:
+        """Inputs and target of what a loader gives."""
+        if self._loss.target is None:
+            return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,), None
+        if not isinstance(batch, (tuple, list)) or len(batch) < 2:
+            raise TypeError("the loader gives (input, target), or (input, ..., target)")
+        return tuple(batch[:-1]), batch[-1]
+
+    def step(self, inputs: Any, target: Any = None) -> float:
+        """Forward, loss, backward and update with a batch; returns the loss.
+
+        With ``accumulate=N``, only each Nth call updates: by the mean of the gradients of N batches.
+        """
+        inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+        last = self._pending + 1 == self._batches
+        entry = "train_step" if last else "accumulate_step"
+        program, given = self._given(entry, inputs, target)
+        loss = program.run(entry, given, ["loss"])["loss"]
+        self._pending = 0 if last else self._pending + 1
+        self._steps += last
         return float(loss.reshape(-1)[0])
+
+    def evaluate(self, inputs: Any, target: Any = None) -> float:
+        """The loss of a batch with the weights of now; nothing changes."""
+        inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+        program, given = self._given("evaluate", inputs, target)
+        return float(program.run("evaluate", given, ["loss"])["loss"].reshape(-1)[0])
+
+    def finish(self) -> None:
+        """Raise an :class:`Error` if batches wait for others, to make a step of ``accumulate=N``."""
+        if self._pending:
+            raise Error(f"the last {self._pending} batches took part in no step: accumulate={self._batches} are one")
 
     def sync(self) -> None:
         """Give the model the card's weights, and the optimizer the card's state."""
@@ -287,7 +379,7 @@ def _raw(program: Program, name: str) -> Any:
 
 
 def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
-          device: Union[str, Device] = "auto", *, epochs: int = 1,
+          device: Where = "auto", *, epochs: int = 1,
           scheduler: Any = None, report: Optional[Callable[[int, float], Any]] = None,
           progress: Optional[Callable[[str], Any]] = None, **options: Any) -> List[float]:
     """Train a module of PyTorch on a card; returns the loss of each step.
@@ -297,19 +389,23 @@ def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
         ``state_dict()``. Modules that train otherwise than on the card (BatchNorm, Dropout) must be
         in ``eval()`` mode
     loss
-        ``torch.nn.CrossEntropyLoss()`` or ``torch.nn.MSELoss()``, or the card's own names:
-        ``"softmax_cross_entropy"``, whose classes are the result's last dimension, and ``"mse"``
+        ``torch.nn.CrossEntropyLoss()``, ``MSELoss()``, ``BCELoss()`` or ``BCEWithLogitsLoss()``, or the
+        card's own names: ``"softmax_cross_entropy"``, whose classes are the result's last dimension,
+        ``"mse"``, ``"binary_cross_entropy"``, ``"binary_cross_entropy_with_logits"``, and ``"graph"``:
+        the model's result is the loss
     optimizer
         ``torch.optim.SGD``, ``Adam`` or ``AdamW`` over the parameters to train; its state goes to
-        the card and comes back
+        the card and comes back. Its groups may differ in that some of them do not decay
     loader
-        gives batches: ``(input, target)``, or ``(input, ..., target)``
+        gives batches: ``(input, target)``, or ``(input, ..., target)``; for ``"graph"``, the inputs
     scheduler
         ``scheduler.step()`` is called after each epoch
     report
         called with the number of steps done and the loss, after each; it may raise to end training
     options
-        as of :func:`compile`, such as ``precision="fp32"`` and ``optimize=3``
+        as of :func:`compile`, such as ``precision="fp32"`` and ``optimize=3``; ``clip_norm=1.0``, as
+        ``torch.nn.utils.clip_grad_norm_``; ``accumulate=4``: a step is of the mean gradient of so many
+        batches; ``train_only``, ``freeze``, ``no_decay``: patterns of parameters' names (fnmatch)
 
     If anything is raised, the model has the weights of the last step that was done.
     """
@@ -318,15 +414,14 @@ def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
         try:
             for _ in range(epochs):
                 for batch in loader:
-                    if not isinstance(batch, (tuple, list)) or len(batch) < 2:
-                        raise TypeError("the loader gives (input, target), or (input, ..., target)")
-                    losses.append(trainer.step(tuple(batch[:-1]), batch[-1]))
+                    losses.append(trainer.step(*trainer.parts(batch)))
                     if report:
                         report(len(losses), losses[-1])
                 if scheduler:
                     with warnings.catch_warnings():  # it misses the optimizer's step()
                         warnings.filterwarnings("ignore", "Detected call of")
                         scheduler.step()
+            trainer.finish()
         finally:
             trainer.sync()
     return losses
