@@ -130,7 +130,8 @@ needs_of_group_qtest = qemu
 needs_of_group_selftests = qemu kernel
 needs_of_group_end-to-end = qemu kernel
 needs_of_group_newest = qemu kernel root
-needs_of_group_trixie = qemu kernel root install packages
+needs_of_group_trixie = qemu kernel root
+needs_of_group_packages = root install packages
 needs_of_group_trixie-readme = root
 needs_of_group_debug = qemu kernel debug-kernel
 needs_of_group_failslab = qemu kernel debug-kernel
@@ -342,7 +343,7 @@ help:
 	@echo '                only deps, run and test install any, the others name them and stop'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
 	@echo 'make test       the tests (GROUPS="unit conformance qtest selftests newest trixie end-to-end" to choose;'
-	@echo '                only when named: debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
+	@echo '                only when named: packages; debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make python-test   the tests of the Python package (in the group conformance, too)'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
