@@ -21,7 +21,7 @@ endif
 # Which model it is, by its sources: for times that are kept in files (timing_kept.c).
 MODEL_TEXTS := $(sort $(wildcard $(MODEL_DIR)/*.[ch] include/rdu/*.h))
 GENERATED += $(G)/model_id.h
-$(G)/model_id.h: $(MODEL_TEXTS)
+$(G)/model_id.h: $(MODEL_TEXTS) | $(call packages,build)
 	@mkdir -p $(@D)
 	$(call say,GEN,$@)
 	$(Q)sum=$$(cat $(MODEL_TEXTS) | sha256sum) && \
