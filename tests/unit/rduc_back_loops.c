@@ -317,37 +317,40 @@ static void spoil(struct ran *r)
 			       (size_t)(r->symbol[i].dims[0] * r->symbol[i].dims[1]) * 4);
 }
 
-/* A run of a recurrence: its results, y and then z, and the bytes that crossed memory. */
+/* A run of a loop: its y, then what another tensor became, and the bytes that crossed memory. */
 struct result {
 	float *v;
 	int64_t num;
 	uint64_t bytes;
 };
 
-static struct result run_held(struct recurrence *r, struct rduc_options opt, bool at_start,
+/* Inputs, and weights and states without values of their own, are drawn. */
+static struct result run_loop(struct module *m, const struct tensor *y, const struct tensor *other,
+			      struct rduc_options opt, bool at_start,
 			      void (*at_loop)(struct ran *r), struct rdu_pool *pool, char *error,
 			      size_t error_size)
 {
-	int64_t ny = elements(r->y), nz = elements(r->z);
-	struct result to = { .v = calloc((size_t)(ny + nz), 4), .num = ny + nz };
+	int64_t ny = elements(y), no = elements(other);
+	struct result to = { .v = calloc((size_t)(ny + no), 4), .num = ny + no };
 	struct ran ran;
 
-	if (rduc_backend(r->m, &opt, path, error, (int)error_size) || ran_open(&ran, path))
+	if (rduc_backend(m, &opt, path, error, (int)error_size) || ran_open(&ran, path))
 		return to;
 	*error = 0; /* the back half tries things out */
 	seed = 41;
-	for (int i = 0; i < r->m->num_tensors; i++) {
-		const struct tensor *t = r->m->tensors[i];
+	for (int i = 0; i < m->num_tensors; i++) {
+		const struct tensor *t = m->tensors[i];
+		bool drawn = t->kind < TENSOR_TEMP && t->kind != TENSOR_OUTPUT && !t->data;
 
-		for (int64_t k = 0; t->kind == TENSOR_INPUT && k < elements(t); k++)
+		for (int64_t k = 0; drawn && k < elements(t); k++)
 			((float *)ran_symbol(&ran, t->name))[k] = value() / 8;
 	}
 	if (at_start)
 		spoil(&ran);
 	ran.at_loop = at_loop;
 	if (!ran_entry(&ran, 0, pool, true, error, error_size)) {
-		memcpy(to.v, ran_symbol(&ran, "y"), (size_t)ny * 4);
-		memcpy(to.v + ny, ran_symbol(&ran, "z"), (size_t)nz * 4);
+		memcpy(to.v, ran_symbol(&ran, y->name), (size_t)ny * 4);
+		memcpy(to.v + ny, ran_symbol(&ran, other->name), (size_t)no * 4);
 	}
 	to.bytes = ran.dram_bytes;
 	ran_close(&ran);
@@ -370,11 +373,11 @@ static void test_held(const struct rdu_chip *chip, int level, bool fp32, int64_t
 
 	held.hold = WHEN_POSSIBLE;
 	make(&r);
-	want = run_held(&r, plain, false, NULL, pool, error, sizeof(error));
-	got = run_held(&r, held, false, NULL, pool, error, sizeof(error));
-	spoilt_plain = run_held(&r, plain, false, spoil, pool, error, sizeof(error));
-	spoilt_held = run_held(&r, held, false, spoil, pool, error, sizeof(error));
-	spoilt_first = run_held(&r, held, true, NULL, pool, error, sizeof(error));
+	want = run_loop(r.m, r.y, r.z, plain, false, NULL, pool, error, sizeof(error));
+	got = run_loop(r.m, r.y, r.z, held, false, NULL, pool, error, sizeof(error));
+	spoilt_plain = run_loop(r.m, r.y, r.z, plain, false, spoil, pool, error, sizeof(error));
+	spoilt_held = run_loop(r.m, r.y, r.z, held, false, spoil, pool, error, sizeof(error));
+	spoilt_first = run_loop(r.m, r.y, r.z, held, true, NULL, pool, error, sizeof(error));
 	size = (size_t)want.num * 4;
 	ok(!*error && !memcmp(want.v, got.v, size), "%s, -O%d, %s, %lld x %lld: the same bits %s",
 	   chip->name, level, fp32 ? "fp32" : "bf16", (long long)rows, (long long)width, error);
@@ -457,35 +460,6 @@ static void make_carrying(struct carrying *r)
 	output(n, more, nest_op(n, RDU_SIMD_FADD, a, input(n, r->a, 0), -1), 0);
 }
 
-/* y, and then w. */
-static struct result run_carrying(struct carrying *r, struct rduc_options opt,
-				  void (*at_loop)(struct ran *r), struct rdu_pool *pool,
-				  char *error, size_t error_size)
-{
-	int64_t ny = elements(r->y), nw = elements(r->w);
-	struct result to = { .v = calloc((size_t)(ny + nw), 4), .num = ny + nw };
-	struct ran ran;
-
-	if (rduc_backend(r->m, &opt, path, error, (int)error_size) || ran_open(&ran, path))
-		return to;
-	*error = 0; /* the back half tries things out */
-	seed = 41;
-	for (int i = 0; i < r->m->num_tensors; i++) {
-		const struct tensor *t = r->m->tensors[i];
-
-		for (int64_t k = 0; t->kind < TENSOR_TEMP && t != r->y && k < elements(t); k++)
-			((float *)ran_symbol(&ran, t->name))[k] = value() / 8;
-	}
-	ran.at_loop = at_loop;
-	if (!ran_entry(&ran, 0, pool, true, error, error_size)) {
-		memcpy(to.v, ran_symbol(&ran, "y"), (size_t)ny * 4);
-		memcpy(to.v + ny, ran_symbol(&ran, "w"), (size_t)nw * 4);
-	}
-	to.bytes = ran.dram_bytes;
-	ran_close(&ran);
-	return to;
-}
-
 /* The same as from memory, in the results and in what is there afterwards; in the loop, memory is
  * neither read nor written. */
 static void test_carried(const struct rdu_chip *chip, int level, bool fp32, int64_t rows,
@@ -502,10 +476,10 @@ static void test_carried(const struct rdu_chip *chip, int level, bool fp32, int6
 
 	carried.hold = WHEN_POSSIBLE;
 	make_carrying(&r);
-	want = run_carrying(&r, plain, NULL, pool, error, sizeof(error));
-	got = run_carrying(&r, carried, NULL, pool, error, sizeof(error));
-	spoilt_plain = run_carrying(&r, plain, spoil, pool, error, sizeof(error));
-	spoilt_carried = run_carrying(&r, carried, spoil, pool, error, sizeof(error));
+	want = run_loop(r.m, r.y, r.w, plain, false, NULL, pool, error, sizeof(error));
+	got = run_loop(r.m, r.y, r.w, carried, false, NULL, pool, error, sizeof(error));
+	spoilt_plain = run_loop(r.m, r.y, r.w, plain, false, spoil, pool, error, sizeof(error));
+	spoilt_carried = run_loop(r.m, r.y, r.w, carried, false, spoil, pool, error, sizeof(error));
 	size = (size_t)want.num * 4;
 	ok(!*error && worst(want.v, got.v, want.num, 1) < 1e-5,
 	   "%s, -O%d, %s, %lld x %lld: carried: the same results %s", chip->name, level,
