@@ -115,7 +115,7 @@ static void end_stores(struct flow *f, struct flow_prog *p)
 			f->activation(f->opaque, p->index, o->number, o->start,
 				      p->last_end + f->skipped);
 		if (p->block == BLOCK_MEMORY)
-			p->dirty = true;
+			p->member->dirty = true;
 	}
 }
 
@@ -146,9 +146,11 @@ void rdu_agcu_got(void *flow, uint32_t who, uint64_t cycle)
 			v->ready = max_u64(v->ready, cycle);
 		}
 	}
+	if (p->member->deliver == FLOW_NEVER)
+		p->member->deliver = 0;
 	for (i = 0; i < a->num; i++)
-		if (f->prog[f->member[a->first + i]].block == BLOCK_MEMORY)
-			f->prog[f->member[a->first + i]].dirty = true;
+		if (f->prog[a->member[i].program].block == BLOCK_MEMORY)
+			a->member[i].dirty = true;
 	rdu_flow_wake(f, p->actor, cycle);
 }
 
@@ -257,11 +259,11 @@ void rdu_agcu_ready(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 	uint64_t at = p->free;
 
 	(void)a;
-	p->ready = FLOW_NEVER;
+	p->member->ready = FLOW_NEVER;
 	if (x->under_way) { /* the bursts left of its vector */
 		p->why = WAIT_MEM;
 		p->block = BLOCK_NOT;
-		p->ready = at;
+		p->member->ready = at;
 		return;
 	}
 	p->why = WAIT_NONE;
@@ -292,7 +294,7 @@ void rdu_agcu_ready(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 		}
 	}
 	p->block = BLOCK_NOT;
-	p->ready = at;
+	p->member->ready = at;
 }
 
 static void begin_vector(struct flow *f, struct flow_prog *p, uint64_t at)
@@ -392,8 +394,8 @@ static void end_vector(struct flow *f, struct flow_prog *p, uint64_t at)
 
 	o->end = max_u64(o->end, at + 1);
 	x->under_way = false;
-	if (p->kind == RDU_KIND_LOAD)
-		x->issued++;
+	if (p->kind == RDU_KIND_LOAD && x->delivered == x->issued++)
+		p->member->deliver = 0;
 	o->issued = p->iteration + 1 == p->p->iterations;
 	rdu_flow_step(p);
 	if (p->kind == RDU_KIND_STORE)
@@ -403,11 +405,11 @@ static void end_vector(struct flow *f, struct flow_prog *p, uint64_t at)
 void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 {
 	struct flow_access *x = p->access;
-	uint64_t from = p->free, at = rdu_flow_slot(a, p->ready, 1);
+	uint64_t from = p->free, at = rdu_flow_slot(a, p->member->ready, 1);
 	unsigned int before = x->at_todo;
 	bool under_way = x->under_way;
 
-	p->dirty = true;
+	p->member->dirty = true;
 	rdu_flow_account(f, p, from, at, 1);
 	p->free = at + 1;
 	if (!x->under_way)
@@ -428,20 +430,19 @@ void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 		a->slot[at % SLOTS] = 0;
 	if (p->free == FLOW_NEVER) { /* until a burst comes */
 		p->free = at + 1;
-		p->ready = FLOW_NEVER;
-		p->dirty = false;
+		p->member->ready = FLOW_NEVER;
+		p->member->dirty = false;
 	}
 	if (x->at_todo == x->num_todo)
 		end_vector(f, p, at);
 }
 
-void rdu_agcu_deliver(struct flow *f, struct flow_actor *a, struct flow_prog *p)
+void rdu_agcu_deliver(struct flow *f, struct flow_prog *p)
 {
 	struct flow_access *x = p->access;
 
-	(void)a;
-	x->deliver_wake = FLOW_NEVER;
-	x->deliver_block = BLOCK_NOT;
+	p->member->deliver = FLOW_NEVER;
+	p->member->deliver_room = false;
 	while (x->delivered < x->issued) {
 		struct flow_vector *v = &x->vector[x->delivered % f->s->chip.agcu_vectors];
 		uint64_t at = max_u64(v->ready, x->deliver_free);
@@ -451,13 +452,13 @@ void rdu_agcu_deliver(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 		if (v->pending)
 			return;
 		if (v->push) {
-			x->deliver_block = BLOCK_ROOM;
+			p->member->deliver_room = true;
 			if (!rdu_flow_room(f, p, p->out[0].index, 1, &at))
 				return;
-			x->deliver_block = BLOCK_NOT;
+			p->member->deliver_room = false;
 		}
 		if (at >= f->limit) {
-			x->deliver_wake = at;
+			p->member->deliver = at;
 			return;
 		}
 		if (v->push)
@@ -474,6 +475,6 @@ void rdu_agcu_deliver(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 					      p->last_end + f->skipped);
 		}
 		if (p->block == BLOCK_MEMORY)
-			p->dirty = true;
+			p->member->dirty = true;
 	}
 }

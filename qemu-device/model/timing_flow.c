@@ -159,12 +159,22 @@ static void wake_producer(struct flow *f, const struct flow_dest *d)
 {
 	struct flow_prog *from = &f->prog[d->stream->producer];
 
-	if ((from->block != BLOCK_ROOM &&
-	     !(from->access && from->access->deliver_block == BLOCK_ROOM)) ||
+	if ((from->block != BLOCK_ROOM && !from->member->deliver_room) ||
 	    &f->dest[from->wait_room] != d)
 		return;
-	from->dirty = true;
+	from->member->dirty = true;
+	if (from->member->deliver_room)
+		from->member->deliver = 0;
 	rdu_flow_queue(f, from->actor);
+}
+
+void rdu_flow_take(struct flow *f, struct flow_dest *d, uint64_t vectors)
+{
+	if (!vectors)
+		return;
+	while (vectors--)
+		d->at[d->popped++ & d->mask] = f->now;
+	wake_producer(f, d);
 }
 
 static void wake_consumers(struct flow *f, const struct flow_stream *st)
@@ -173,7 +183,7 @@ static void wake_consumers(struct flow *f, const struct flow_stream *st)
 		struct flow_prog *to = &f->prog[f->dest[st->first_dest + k].program];
 
 		if (to->block == BLOCK_INPUT && to->wait_input == st->first_dest + k) {
-			to->dirty = true;
+			to->member->dirty = true;
 			rdu_flow_queue(f, to->actor);
 		}
 	}
@@ -264,7 +274,7 @@ void rdu_flow_give(struct flow *f, struct flow_prog *p, uint64_t end, uint32_t l
 		}
 		e->at[(e->first + e->num++) & (e->size - 1)] = end + e->delay;
 		if (to->block == BLOCK_TOKEN) {
-			to->dirty = true;
+			to->member->dirty = true;
 			rdu_flow_queue(f, to->actor);
 		}
 	}
@@ -397,7 +407,7 @@ static bool find_ready(struct flow *f, struct flow_prog *p)
 		p->why = WAIT_OUT;
 	}
 	p->block = BLOCK_NOT;
-	p->ready = at;
+	p->member->ready = at;
 	return true;
 }
 
@@ -443,14 +453,14 @@ static void fire_unit(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 
 	if (p->kind == RDU_KIND_READ || p->kind == RDU_KIND_WRITE)
 		cycles = access_cycles(f, p);
-	at = rdu_flow_slot(a, p->ready, cycles);
+	at = rdu_flow_slot(a, p->member->ready, cycles);
 	if (!p->started)
 		rdu_flow_start(f, p, at);
 	rdu_flow_account(f, p, from, at, cycles);
 	end = fire(f, p, at, cycles);
 	p->end = max_u64(p->end, end);
 	rdu_flow_step(p);
-	p->dirty = true;
+	p->member->dirty = true;
 	if (!last)
 		return;
 	if (f->activation)
@@ -595,7 +605,7 @@ static bool run_on(struct flow *f, struct flow_prog *p)
 	p->at[c] += (uint32_t)n;
 	p->last_bits |= (uint32_t)(p->at[c] + 1 == p->trip[c]) << c;
 	p->end = max_u64(p->end, p->free + p->latency);
-	p->dirty = true;
+	p->member->dirty = true;
 	wake_neighbours(f, p);
 	return true;
 }
@@ -611,12 +621,12 @@ void rdu_flow_wake(struct flow *f, uint32_t actor, uint64_t at)
 	f->timed[actor / 64] |= bit;
 }
 
-static void look_again(struct flow *f, struct flow_actor *a, struct flow_prog *p)
+static void look_again(struct flow *f, struct flow_actor *a, struct flow_member *m)
 {
-	if (!p->dirty)
-		return;
-	p->dirty = false;
-	p->ready = FLOW_NEVER;
+	struct flow_prog *p = &f->prog[m->program];
+
+	m->dirty = false;
+	m->ready = FLOW_NEVER;
 	if (p->activation == p->activations) {
 		p->block = BLOCK_NOT;
 		return;
@@ -624,7 +634,7 @@ static void look_again(struct flow *f, struct flow_actor *a, struct flow_prog *p
 	if (a->agcu)
 		rdu_agcu_ready(f, a, p);
 	else if (!find_ready(f, p))
-		p->ready = FLOW_NEVER;
+		m->ready = FLOW_NEVER;
 }
 
 /* Whoever can go first, in turns, until nobody can before the window ends. */
@@ -638,13 +648,14 @@ static void act(struct flow *f, uint32_t actor)
 
 		for (k = 0; k < a->num; k++) {
 			uint32_t i = a->turn + k < a->num ? a->turn + k : a->turn + k - a->num;
-			struct flow_prog *p = &f->prog[f->member[a->first + i]];
+			struct flow_member *m = &a->member[i];
 
-			if (p->kind == RDU_KIND_LOAD && p->access->delivered < p->access->issued)
-				rdu_agcu_deliver(f, a, p);
-			look_again(f, a, p);
-			if (p->ready < at) {
-				at = p->ready;
+			if (m->deliver < f->limit)
+				rdu_agcu_deliver(f, &f->prog[m->program]);
+			if (m->dirty)
+				look_again(f, a, m);
+			if (m->ready < at) {
+				at = m->ready;
 				best = i;
 			}
 		}
@@ -655,23 +666,20 @@ static void act(struct flow *f, uint32_t actor)
 		}
 		f->work++;
 		a->turn = best + 1 < a->num ? best + 1 : 0;
-		if (a->num == 1 && !a->agcu && run_on(f, &f->prog[f->member[a->first]]))
+		if (a->num == 1 && !a->agcu && run_on(f, &f->prog[a->member->program]))
 			continue;
 		if (!a->agcu) {
-			fire_unit(f, a, &f->prog[f->member[a->first + best]]);
+			fire_unit(f, a, &f->prog[a->member[best].program]);
 			continue;
 		}
 		/* AGCUs find room in the memory's queues in turns, a vector each. */
-		rdu_agcu_fire(f, a, &f->prog[f->member[a->first + best]]);
+		rdu_agcu_fire(f, a, &f->prog[a->member[best].program]);
 		rdu_flow_queue(f, actor);
 		break;
 	}
-	for (k = 0; a->agcu && k < a->num; k++) {
-		const struct flow_prog *p = &f->prog[f->member[a->first + k]];
-
-		if (p->kind == RDU_KIND_LOAD && p->access->deliver_wake != FLOW_NEVER)
-			rdu_flow_wake(f, actor, p->access->deliver_wake);
-	}
+	for (k = 0; a->agcu && k < a->num; k++)
+		if (a->member[k].deliver && a->member[k].deliver != FLOW_NEVER)
+			rdu_flow_wake(f, actor, a->member[k].deliver);
 }
 
 static void wake_one(struct flow *f, uint32_t i, uint64_t *soonest)

@@ -87,8 +87,7 @@ struct flow_access {
 	struct flow_vector *vector; /* ring of agcu_vectors */
 	uint64_t *delivered_at; /* the same */
 	uint64_t issued, delivered; /* vectors */
-	uint64_t deliver_free, deliver_wake;
-	enum flow_block deliver_block;
+	uint64_t deliver_free;
 	bool delivered_late; /* the last one waited for memory */
 	struct flow_open open[OPEN_ACTIVATIONS];
 	uint64_t ended_at[OPEN_ACTIVATIONS]; /* of activation i % OPEN_ACTIVATIONS */
@@ -106,30 +105,30 @@ struct flow_prog {
 	const struct rdu_unit_prog *p;
 	uint32_t index, actor;
 	uint8_t kind, num_counters, num_in, num_out;
-	bool started, dirty;
+	bool started;
+	bool banks_vary; /* with the lanes that are active */
+	struct flow_member *member;
 	enum flow_block block;
 	uint32_t wait_input, wait_room; /* destinations: for their vectors, for room in them */
-	uint32_t trip[RDU_MAX_COUNTERS], at[RDU_MAX_COUNTERS];
 	uint32_t first_bits, last_bits; /* counters at their first, last value */
 	uint64_t activations; /* to be run through: without those left out */
 	uint64_t activation, iteration;
 	uint64_t free; /* the unit is */
-	uint64_t ready; /* it can fire, unless blocked or dirty */
 	enum flow_wait why;
 	uint64_t end; /* of the activation under way, no sooner */
 	uint64_t number; /* of the activation under way, those left out counted */
 	uint64_t ended, last_end;
 	uint32_t latency, ii, bank; /* ii: cycles a firing takes */
+	uint64_t skipped; /* cycles left out that are in spent[] */
+	uint64_t spent[4]; /* cycles by enum flow_wait; WAIT_NONE: busy */
+	struct flow_access *access;
+	uint32_t trip[RDU_MAX_COUNTERS], at[RDU_MAX_COUNTERS];
 	struct flow_port in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];
 	uint32_t first_in_edge, num_in_edges, first_out_edge, num_out_edges;
-	struct flow_affine base, pred[RDU_MAX_PREDS];
-	bool banks_vary; /* with the lanes that are active */
-	struct flow_access *access;
-	uint64_t spent[4]; /* cycles by enum flow_wait; WAIT_NONE: busy */
+	uint64_t start; /* of the activation under way */
 	uint64_t spent_at_mark[4], spent_alone[4];
 	uint64_t fired[2], fired_alone; /* at the marks before the newest, at that; alone */
-	uint64_t skipped; /* cycles left out that are in spent[] */
-	uint64_t start; /* of the activation under way */
+	struct flow_affine base, pred[RDU_MAX_PREDS];
 };
 
 struct flow_request {
@@ -140,9 +139,19 @@ struct flow_request {
 	bool used;
 };
 
+/* What an actor looks at, of each of its programs, to see who is next. */
+struct flow_member {
+	uint64_t ready; /* it can fire, unless blocked or dirty */
+	uint64_t deliver; /* LOAD: when to look at the oldest vector again */
+	uint32_t program;
+	bool dirty; /* something that it waited for has come */
+	bool deliver_room; /* LOAD: the oldest vector waits for room */
+};
+
 /* A PCU program, a PMU's read or write side, or an AGCU, with its programs. */
 struct flow_actor {
-	uint32_t first, num; /* in flow->member[] */
+	struct flow_member *member;
+	uint32_t num;
 	uint32_t turn;
 	uint64_t *slot; /* shared: slot[t % SLOTS] == t + 1: taken */
 	bool agcu, queued;
@@ -167,7 +176,8 @@ struct flow {
 	struct flow_tokens *edge;
 	uint32_t *in_edge, *out_edge; /* by program */
 	struct flow_actor *actor;
-	uint32_t num_actors, *member, *queue, first_queued, num_queued;
+	struct flow_member *member;
+	uint32_t num_actors, *queue, first_queued, num_queued;
 	uint64_t *timed; /* bit by actor: it wakes up in cycle `wake` */
 	uint64_t *ring; /* all streams' cycles */
 	struct flow_vector *vectors; /* all LOADs' */
@@ -212,6 +222,8 @@ bool rdu_flow_room(const struct flow *f, struct flow_prog *p, uint32_t stream, u
 		   uint64_t *at);
 void rdu_flow_start(struct flow *f, struct flow_prog *p, uint64_t at);
 void rdu_flow_pop(struct flow *f, struct flow_prog *p, uint64_t at);
+/* Vectors taken now, by firings that are left out. */
+void rdu_flow_take(struct flow *f, struct flow_dest *d, uint64_t vectors);
 void rdu_flow_push(struct flow *f, struct flow_prog *p, uint32_t stream, uint64_t at, uint32_t n);
 /* Cycles until `at` that p stood still, for `why`; then it works for `cycles`. */
 void rdu_flow_account(const struct flow *f, struct flow_prog *p, uint64_t from, uint64_t at,
@@ -223,7 +235,7 @@ void rdu_flow_lanes(const struct flow_prog *p, unsigned int lanes, unsigned int 
 		    unsigned int *to);
 void rdu_agcu_ready(struct flow *f, struct flow_actor *a, struct flow_prog *p);
 void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p);
-void rdu_agcu_deliver(struct flow *f, struct flow_actor *a, struct flow_prog *p);
+void rdu_agcu_deliver(struct flow *f, struct flow_prog *p);
 void rdu_agcu_got(void *flow, uint32_t who, uint64_t cycle);
 
 /* So many tokens more of an edge, or fewer, now; false: no memory. */

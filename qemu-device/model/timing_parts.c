@@ -428,13 +428,9 @@ static void leave_out(struct flow *f, const struct level *l, uint64_t count, dou
 
 			if (is_through(p))
 				continue;
-			for (unsigned int k = 0; k < p->num_in; k++) {
-				struct flow_dest *d = &f->dest[p->in[k].index];
-				uint64_t taken = takes_behind(f, p, k, count);
-
-				while (taken--)
-					d->at[d->popped++ & d->mask] = f->now;
-			}
+			for (unsigned int k = 0; k < p->num_in; k++)
+				rdu_flow_take(f, &f->dest[p->in[k].index],
+					      takes_behind(f, p, k, count));
 			rdu_skip_spend(p, one * p->p->iterations, (uint64_t)cycles,
 				       &l->spent[4 * p->index]);
 			rdu_skip_move(p, one, 0);

@@ -196,8 +196,6 @@ static void set_program(struct flow *f, uint32_t i)
 						.count = cfg->out[c].count,
 						.reg = cfg->out[c].reg };
 	p->latency = f->costs->prog[i].latency;
-	p->dirty = true;
-	p->ready = FLOW_NEVER;
 	if (cfg->kind < RDU_KIND_READ)
 		return;
 	set_affine(p);
@@ -232,7 +230,6 @@ static int set_segments(struct flow *f)
 		p->access->vector = f->vectors + (size_t)n * s->chip.agcu_vectors;
 		p->access->delivered_at = f->delivered + (size_t)n++ * s->chip.agcu_vectors;
 		p->access->element = rdu_element_bytes(a->format);
-		p->access->deliver_wake = FLOW_NEVER;
 		if (hi > 0 && (uint64_t)hi * p->access->element > size[a->target])
 			size[a->target] = (uint64_t)hi * p->access->element;
 	}
@@ -336,13 +333,17 @@ static int set_actors(struct flow *f)
 	for (i = 0; i < n; i = k) {
 		struct flow_actor *a = &f->actor[f->num_actors];
 
-		a->first = i;
+		a->member = &f->member[i];
 		for (k = i; k < n && m[k].unit == m[i].unit; k++) {
-			f->member[k] = m[k].program;
+			f->member[k] = (struct flow_member){ .ready = FLOW_NEVER,
+							     .deliver = FLOW_NEVER,
+							     .program = m[k].program,
+							     .dirty = true };
+			f->prog[m[k].program].member = &f->member[k];
 			f->prog[m[k].program].actor = f->num_actors;
 		}
 		a->num = k - i;
-		a->agcu = f->prog[f->member[i]].access;
+		a->agcu = f->prog[m[i].program].access;
 		f->num_actors++;
 		if (a->agcu && !f->num_agcus++)
 			f->first_agcu = f->num_actors - 1;

@@ -274,7 +274,7 @@ void rdu_skip_move(struct flow_prog *p, uint64_t activations, uint64_t iteration
 	p->activations -= activations;
 	set_counters(p, num_outer(p), p->num_counters, p->iteration);
 	set_counters(p, 0, num_outer(p), p->number);
-	p->dirty = true;
+	p->member->dirty = true;
 	if (p->kind < RDU_KIND_READ)
 		return;
 	move_affine(p, &p->base, before);
@@ -362,8 +362,7 @@ static void move_stage(struct flow *f, uint32_t stage, uint64_t cycles, const ui
 
 			if (is_done(&f->prog[d->stream->producer], activation))
 				taken = times_in(p, &p->in[k], false, more);
-			while (taken--)
-				d->at[d->popped++ & d->mask] = f->now;
+			rdu_flow_take(f, d, taken);
 		}
 	}
 	for (uint32_t j = 0; j < cfg->num; j++) {
