@@ -219,7 +219,13 @@ static double bytes_per_cycle(const struct rdu_chip *chip)
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
 }
 
-bool contract_solve(struct contract *c)
+static double cost_of(const struct contract *c, double cycles, double host)
+{
+	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
+}
+
+/* contract_solve(); false also as soon as it is plain that the cost is `most` or above. */
+static bool solve_below(struct contract *c, double most)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
@@ -243,6 +249,15 @@ bool contract_solve(struct contract *c)
 		if (loops > UC_MAX - 2 || subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
 			return false;
 	}
+	reps = contract_replicas(c, -1);
+	if (reps > c->pl->max_unroll || reps > c->pcus)
+		return false;
+	/* What the arrays take, if nothing else did. */
+	compute = (double)acts * (double)(subs * (c->systolic ? 2 : 1) * k);
+	host = (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc));
+	if (cost_of(c, compute, host) >= most)
+		return false;
+	host = 0;
 	c->chunked = contract_chunks(c) > 1;
 	if (!has_units(c))
 		return false;
@@ -259,18 +274,8 @@ bool contract_solve(struct contract *c)
 			if (!l->reduce[d] && !l->shared[d] && rank == pass)
 				c->order[c->num_order++] = d;
 		}
-	reps = contract_replicas(c, -1);
-	if (reps > c->pl->max_unroll)
-		return false;
 	if (contract_loaded(c) + (c->chunked ? reps : 0) > c->pmus)
 		return false;
-	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
-	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
-		return false;
-	pmus = contract_pmus(c);
-	if (pmus > c->pmus)
-		return false;
-	progs = contract_agcus(c) + 2 * pmus + contract_pcus(c) + reps * (c->chunked ? 4 : 0);
 	for (int o = 0; o < 2; o++) {
 		int64_t n = 1;
 		int at = 0, i = 0;
@@ -324,6 +329,16 @@ bool contract_solve(struct contract *c)
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}
+	/* What memory takes for the operands, if nothing else did. */
+	if (cost_of(c, dram / bytes_per_cycle(chip), host) >= most)
+		return false;
+	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
+	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
+		return false;
+	pmus = contract_pmus(c);
+	if (pmus > c->pmus)
+		return false;
+	progs = contract_agcus(c) + 2 * pmus + contract_pcus(c) + reps * (c->chunked ? 4 : 0);
 	out_vecs = subs * c->gc;
 	if (c->chunked) {
 		int64_t w = out_vecs * c->gl * 4;
@@ -372,8 +387,13 @@ bool contract_solve(struct contract *c)
 					 (c->chunked ? 60 : 20) * (double)out_vecs) +
 		(double)acts * (double)progs * 400;
 	c->cycles = time;
-	c->cost = time * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
+	c->cost = cost_of(c, time, host);
 	return true;
+}
+
+bool contract_solve(struct contract *c)
+{
+	return solve_below(c, INFINITY);
 }
 
 /* ---- search ---------------------------------------------------------------------- */
@@ -444,7 +464,7 @@ static void improve(struct contract *c, int d)
 		for (int k = 0; k < nu; k++) {
 			c->tile[d] = t[i];
 			c->unroll[d] = u[k];
-			if (contract_solve(c) && c->cost < best * 0.9999) {
+			if (solve_below(c, best * 0.9999) && c->cost < best * 0.9999) {
 				best = c->cost;
 				best_t = t[i];
 				best_u = u[k];
@@ -581,7 +601,7 @@ static void search_whole(struct contract *c, struct contract *best)
 			c->tile[c->col] =
 				ceil_div(c->l->extent[c->col], uc[i / nl] * c->gc) * c->gc;
 		}
-		if (contract_solve(c) && c->cost < found.cost)
+		if (solve_below(c, found.cost) && c->cost < found.cost)
 			found = *c;
 	}
 	if (found.cost >= 1e300)
