@@ -374,6 +374,24 @@ static int check_regions(struct rdu_file *f, const struct elf_section *s)
 	return 0;
 }
 
+/* Rows are of inputs and outputs, of their dimensions, of one of each kind. */
+static bool rows_ok(const struct rdu_file_symbol *y)
+{
+	unsigned int kinds = 0, d;
+
+	for (d = 0; d < RDU_MAX_DIMS; d++) {
+		unsigned int kind = RDU_SYM_ROWS_OF(y->flags, d);
+
+		if (!kind)
+			continue;
+		if (d >= y->ndim || kinds >> kind & 1 ||
+		    !(y->flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT)))
+			return false;
+		kinds |= 1u << kind;
+	}
+	return true;
+}
+
 static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 {
 	uint64_t known =
@@ -403,14 +421,19 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 		if (!size)
 			return bad(f, s->name, at, "symbol \"%s\" is of unknown type %u", y->name,
 				   y->dtype);
-		if (y->flags & ~(RDU_SYM_INPUT | RDU_SYM_OUTPUT | RDU_SYM_WEIGHT | RDU_SYM_STATE |
-				 RDU_SYM_CONSTANT | RDU_SYM_MODEL_STATE) ||
+		if (y->flags & 0xff &
+			    ~(RDU_SYM_INPUT | RDU_SYM_OUTPUT | RDU_SYM_WEIGHT | RDU_SYM_STATE |
+			      RDU_SYM_CONSTANT | RDU_SYM_MODEL_STATE) ||
 		    (y->flags & RDU_SYM_MODEL_STATE && !(y->flags & RDU_SYM_STATE)))
 			return bad(f, s->name, at, "symbol \"%s\" has unknown flags 0x%x", y->name,
 				   y->flags);
 		if (y->ndim > RDU_MAX_DIMS)
 			return bad(f, s->name, at, "symbol \"%s\" has %u dimensions", y->name,
 				   y->ndim);
+		if (!rows_ok(y))
+			return bad(f, s->name, at,
+				   "symbol \"%s\" cannot have such rows (flags 0x%x)", y->name,
+				   y->flags);
 		for (d = 0; d < RDU_MAX_DIMS; d++) {
 			if (d < y->ndim ? y->dims[d] < 0 || y->dims[d] >> 47 : y->dims[d] != 0)
 				return bad(f, s->name, at, "symbol \"%s\": dimension %u is %lld",

@@ -119,11 +119,11 @@ RDU_EXPORT int rdu_file_find_entry(struct rdu_file *file, const char *name)
 		       name ? name : "forward", list);
 }
 
-RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
+int lr_symbol(const struct rdu_file *file, const char *name)
 {
 	unsigned int i, n = rdu_file_num_symbols(file);
-	char list[400] = "", cut[sizeof(file->symbols->name)];
-	size_t at = 0, length = strlen(name);
+	char cut[sizeof(file->symbols->name)];
+	size_t length = strlen(name);
 	const char *wanted = name;
 
 	if (length >= sizeof(cut)) {
@@ -134,9 +134,21 @@ RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
 	for (i = 0; i < n; i++)
 		if (!strcmp(file->symbols[i].name, wanted))
 			return i;
+	return -1;
+}
+
+RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
+{
+	unsigned int n = rdu_file_num_symbols(file);
+	char list[400] = "";
+	size_t at = 0;
+	int found = lr_symbol(file, name);
+
+	if (found >= 0)
+		return found;
 	if (file->obj.dead)
 		return -EINVAL;
-	for (i = 0; i < n && at < sizeof(list); i++)
+	for (unsigned int i = 0; i < n && at < sizeof(list); i++)
 		if (file->symbols[i].flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT))
 			at += snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "",
 				       file->symbols[i].name);

@@ -179,6 +179,9 @@ struct rdu_job {
  * its KEEP steps read. Context's lock held. */
 uint32_t lr_program_epoch(struct rdu_program *prog);
 
+/* Number of a symbol, of which a long name may be given; -1: there is none. */
+int lr_symbol(const struct rdu_file *file, const char *name);
+
 /* A list of slots, and their memory. */
 void lr_free_slots(struct rdu_slot *slots);
 

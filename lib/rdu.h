@@ -248,6 +248,59 @@ const char *rdu_file_meta(const struct rdu_file *file, const char *key, size_t *
 int rdu_file_find_entry(struct rdu_file *file, const char *name);
 int rdu_file_find_symbol(struct rdu_file *file, const char *name);
 
+/* The shape of a tensor of the model. */
+struct rdu_shape {
+	const char *name; /* in the model; ENTRY/NAME is the same */
+	uint32_t ndim, zero;
+	int64_t dims[RDU_MAX_DIMS];
+};
+
+/**
+ * rdu_file_entry_for_shapes - which entry point takes inputs of these shapes
+ * @entry: name; NULL: "forward", or the only one. Of the entry points that were made of the same
+ *         graph for other shapes (NAME[...]), the one that takes the fewest elements is chosen
+ * @shapes: of the inputs that can have several shapes, or of all
+ *
+ * A dimension of an input has to be the entry point's, or smaller where the compiler has proven
+ * that rows do not depend on each other (RDU_SYM_ROWS_OF()); an input of 0 rows is not padded.
+ * Returns its number; -EINVAL and a text with the shapes that there are, if none fits.
+ */
+int rdu_file_entry_for_shapes(struct rdu_file *file, const char *entry,
+			      const struct rdu_shape *shapes, unsigned int num);
+
+/**
+ * rdu_file_entry_symbol - the symbol that a tensor of the model is in an entry point
+ * @entry: number
+ * @name: in the model, of an input, an output, a weight or a state
+ *
+ * Returns its number, -ENOENT.
+ */
+int rdu_file_entry_symbol(struct rdu_file *file, unsigned int entry, const char *name);
+
+/**
+ * rdu_file_entry_shape - the shape that an input or output has with inputs of these shapes
+ * @entry: number, from rdu_file_entry_for_shapes() with the same @shapes
+ * @shape: filled in: where the inputs have fewer rows than the entry point takes, so has it
+ *
+ * Returns the number of its symbol.
+ */
+int rdu_file_entry_shape(struct rdu_file *file, unsigned int entry, const struct rdu_shape *shapes,
+			 unsigned int num, const char *name, struct rdu_shape *shape);
+
+/**
+ * rdu_symbol_pad, rdu_symbol_cut - from a tensor of fewer rows to the symbol's, and back
+ * @shape: of @part; not larger than the symbol's, and nowhere 0 where that is not
+ * @part: elements of that shape
+ * @whole: elements of the symbol's shape
+ *
+ * What is missing becomes copies of the last row, so that no data comes in which is not the caller's
+ * (a division by 0 would stop the run). -EINVAL: the shapes do not fit.
+ */
+int rdu_symbol_pad(const struct rdu_file_symbol *symbol, const struct rdu_shape *shape,
+		   const void *part, void *whole);
+int rdu_symbol_cut(const struct rdu_file_symbol *symbol, const struct rdu_shape *shape,
+		   const void *whole, void *part);
+
 /* Bytes of an element, 0: unknown type; its name ("float32"); bytes of a tensor. */
 size_t rdu_dtype_size(uint32_t dtype);
 const char *rdu_dtype_name(uint32_t dtype);
@@ -430,6 +483,27 @@ int rdu_program_set_scalars(struct rdu_program *prog, const uint32_t *values, un
  * @stats: modelled cycles and counters of this run; may be NULL
  */
 int rdu_program_run(struct rdu_program *prog, const char *entry, struct rdu_stats *stats);
+
+/* A tensor of the caller's. */
+struct rdu_tensor {
+	struct rdu_shape shape;
+	void *data; /* row-major, of the symbol's type */
+	size_t size; /* bytes at @data */
+};
+
+/**
+ * rdu_program_run_tensors - run the entry point that takes inputs of these shapes, and wait
+ * @entry: as for rdu_file_entry_for_shapes()
+ * @in: the inputs; those that are not among them are what they are in the program's memory
+ * @out: outputs to be read: name, data and size are given, the rest of the shape is filled in
+ * @stats: modelled cycles and counters of this run; may be NULL
+ *
+ * Chooses the entry point, pads inputs and cuts outputs as the calls above do. Nothing stays bound.
+ * -EINVAL and a text with the shapes that there are, if none fits; then nothing was run.
+ */
+int rdu_program_run_tensors(struct rdu_program *prog, const char *entry,
+			    const struct rdu_tensor *in, unsigned int num_in,
+			    struct rdu_tensor *out, unsigned int num_out, struct rdu_stats *stats);
 
 /**
  * rdu_program_submit - queue a run; runs of a context start and end in order

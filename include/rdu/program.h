@@ -56,7 +56,9 @@ struct rdu_prog_segment {
 };
 
 struct rdu_prog_entry {
-	char name[32]; /* zero terminated */
+	/* Zero terminated. NAME[...]: of the same graph as NAME, for other shapes of its inputs,
+	 * whose tensors are called NAME[...]/TENSOR. */
+	char name[32];
 	__u32 first_step, num_steps;
 };
 
@@ -139,12 +141,21 @@ enum rdu_dtype {
 
 #define RDU_MAX_DIMS 8
 
+/*
+ * Dimension d of an input or output is of rows, of kind k (1 to 7): row i of each output is made of
+ * rows i of the inputs, of all that have rows of this kind, and of nothing else of them; how
+ * many rows there are makes no difference. So fewer rows can be given, and others
+ * behind them: the entry point's outputs are right in as many rows as were given.
+ */
+#define RDU_SYM_ROWS(d, k) ((__u32)(k) << (8 + 3 * (d)))
+#define RDU_SYM_ROWS_OF(flags, d) ((flags) >> (8 + 3 * (d)) & 7)
+
 /* A named tensor, row-major in its region. */
 struct rdu_file_symbol {
 	char name[64];
 	__u32 region;
 	__u32 dtype; /* enum rdu_dtype */
-	__u32 flags; /* RDU_SYM_* */
+	__u32 flags; /* RDU_SYM_*, RDU_SYM_ROWS() */
 	__u32 ndim;
 	__u64 offset; /* bytes into the region */
 	__s64 dims[RDU_MAX_DIMS];

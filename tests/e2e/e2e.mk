@@ -19,6 +19,9 @@ $(eval $(call e2e_test,weights_test,tests/conformance/onnx_build.c $(G)/onnx.pb-
 CFLAGS_tests/e2e/librduc_test.c := -Itools/rduc
 $(eval $(call unit_test,librduc_test,tests/e2e/librduc_test.c tests/conformance/onnx_build.c,librduc librdu librdumodel,$(RDUC_LDLIBS) -ldrm))
 
+CFLAGS_tests/e2e/shapes_test.c := -Itools/rduc
+$(eval $(call unit_test,shapes_test,tests/e2e/shapes_test.c tests/conformance/onnx_build.c,librduc librdu librdumodel,$(RDUC_LDLIBS) -ldrm))
+
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
 tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
 	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
@@ -42,4 +45,4 @@ python-test: tests/e2e/python-test tests/e2e/torch2-test tests/e2e/python-exampl
 CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test \
 	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
 	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
-	tests/e2e/ternary-test tests/e2e/generate-test
+	tests/e2e/ternary-test tests/e2e/generate-test tests/e2e/shapes-test

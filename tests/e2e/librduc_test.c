@@ -209,13 +209,17 @@ static void options(void)
 		{ "precision", "fp8", "--precision is bf16 or fp32, not 'fp8'" },
 		{ "pipe", "yes", "--pipe is auto, always or never, not 'yes'" },
 		{ "optimizer", "lion", "--optimizer is sgd, momentum, adam or adamw, not 'lion'" },
-		{ "loss", "l1", "--loss is softmax_cross_entropy, mse, binary_cross_entropy, "
+		{ "loss", "l1",
+		  "--loss is softmax_cross_entropy, mse, binary_cross_entropy, "
 		  "binary_cross_entropy_with_logits or graph, not 'l1'" },
 		{ "epsilon", "1e-60", "--epsilon takes a number from 0 to 1" },
 		{ "shape", "x", "--shape takes NAME=D,D,..., not 'x'" },
 		{ "shape", "x=", "--shape takes NAME=D,D,..., not 'x='" },
-		{ "shape", "x=1,a", "--shape takes a number from 0" },
-		{ "shape", "x=1,1,1,1,1,1,1,1,1,1,1,1,1", "too many dimensions" },
+		{ "shape", "x=1,-1", "a size is a number from 0 to 2147483647, not '-1'" },
+		{ "shape", "x=1,1,1,1,1,1,1,1,1,1,1,1,1", "more than 8 dimensions" },
+		{ "shape", "x=1..4,8..2", "the range 8..2 is reversed" },
+		{ "dim", "n", "--dim takes NAME=SIZES, not 'n'" },
+		{ "dim", "n=1,2", "sizes with commas between them stand in brackets" },
 		{ "freeze", ",", "no name in --freeze" },
 		{ "train", "yes", "--train is 0 or 1, not 'yes'" },
 		{ "memory", "-1", "--memory takes a number from 0" },
@@ -341,6 +345,36 @@ static void little_memory(struct bytes model, struct bytes program)
 	    refused, rduc_error_text(c));
 	tap(same_program(c, program), "with enough it is right");
 	rduc_free(c);
+}
+
+/* The same with entry points for several shapes, and what is tried for the sake of padding. */
+static void several_shapes(struct bytes model)
+{
+	struct stop s = { .c = compiler(0) };
+	int ret = -ENOMEM, refused = 0, all, bad = 0;
+
+	rduc_set(s.c, "shape", "x=[1,3,4],8");
+	for (size_t limit = 1000; ret && limit < 1 << 30; limit += limit / 8) {
+		char text[32];
+
+		snprintf(text, sizeof(text), "%zu", limit);
+		rduc_set(s.c, "memory", text);
+		ret = rduc_compile(s.c, model.data, model.size);
+		refused += ret == -ENOMEM;
+		bad += ret && ret != -ENOMEM;
+	}
+	tap(!ret && refused > 10 && !bad, "several shapes: %d limits of memory are too low",
+	    refused);
+	rduc_set_progress(s.c, step, &s);
+	rduc_compile(s.c, model.data, model.size);
+	all = s.steps;
+	for (int at = 1; at < all; at++) {
+		s.steps = 0;
+		s.at = at;
+		bad += rduc_compile(s.c, model.data, model.size) != -ECANCELED;
+	}
+	tap(all > 10 && !bad, "  cancelled in any of %d steps: %d are not", all, bad);
+	rduc_free(s.c);
 }
 
 static int released;
@@ -489,6 +523,7 @@ int main(void)
 	broken(small);
 	cancelled_anywhere(small, program);
 	little_memory(small, program);
+	several_shapes(small);
 	heap_itself();
 	threads(small, large, many);
 	free(program.data);

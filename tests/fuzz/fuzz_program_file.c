@@ -48,6 +48,40 @@ static void fix_hash(uint8_t *data, size_t size)
 	}
 }
 
+/* An entry point takes its own shapes; of fewer rows it may, and says so of its outputs then. */
+static void shapes(struct rdu_file *f, unsigned int entry)
+{
+	struct rdu_shape in[8] = { 0 }, got;
+	unsigned int num = 0, i;
+
+	for (i = 0; i < rdu_file_num_symbols(f) && num < 8; i++) {
+		const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
+
+		if (!(s->entries >> entry & 1) || !(s->flags & RDU_SYM_INPUT))
+			continue;
+		in[num].name = s->name;
+		in[num].ndim = s->ndim;
+		memcpy(in[num++].dims, s->dims, sizeof(in->dims));
+	}
+	for (int fewer = 0; fewer < 2; fewer++) {
+		int e;
+
+		for (i = 0; fewer && i < num; i++)
+			in[i].dims[0] -= in[i].ndim > 0;
+		e = rdu_file_entry_for_shapes(f, rdu_file_entry(f, entry), in, num);
+		if (e < 0 && !rdu_error_text(f)[0])
+			abort();
+		for (i = 0; e >= 0 && i < rdu_file_num_symbols(f); i++) {
+			const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
+			int k = rdu_file_entry_shape(f, e, in, num, s->name, &got);
+
+			for (unsigned int d = 0; k >= 0 && d < got.ndim; d++)
+				if (got.dims[d] > rdu_file_get_symbol(f, k)->dims[d])
+					abort();
+		}
+	}
+}
+
 static volatile uint64_t sink;
 
 static void look(struct rdu_file *f)
@@ -58,6 +92,8 @@ static void look(struct rdu_file *f)
 	for (i = 0; i <= rdu_file_num_entries(f); i++)
 		if (rdu_file_entry(f, i))
 			sum += rdu_file_find_entry(f, rdu_file_entry(f, i)) != (int)i;
+	for (i = 0; i < rdu_file_num_entries(f) && rdu_file_num_symbols(f) < 1000; i++)
+		shapes(f, i);
 	for (i = 0; i <= rdu_file_num_symbols(f); i++) {
 		const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
 

@@ -117,6 +117,12 @@ static void damage_tables(struct blob *good)
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dtype, 99, "unknown type 99");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, 0x20, "unknown flags");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, 0x40, "unknown flags");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, RDU_SYM_INPUT | RDU_SYM_ROWS(1, 1),
+	       "cannot have such rows");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, RDU_SYM_INPUT | RDU_SYM_ROWS(7, 7),
+	       "cannot have such rows");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, RDU_SYM_WEIGHT | RDU_SYM_ROWS(0, 1),
+	       "cannot have such rows");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", ndim, 9, "9 dimensions");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dims[0], -1, "dimension 0 is -1");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dims[0], 1 << 20, "does not fit region");

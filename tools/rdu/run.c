@@ -11,6 +11,7 @@ struct binding {
 	const struct rdu_file_symbol *sym;
 	const char *path;
 	struct tensor t;
+	struct rdu_shape shape; /* its name, and what counts of the symbol */
 };
 
 struct request {
@@ -32,6 +33,14 @@ static bool add_binding(struct binding *b, unsigned int *n, const char *text)
 	else
 		b[(*n)++].text = text;
 	return *n && b[*n - 1].text == text;
+}
+
+/* All of the symbol counts. */
+static void set_symbol(struct binding *b, const struct rdu_file_symbol *sym)
+{
+	b->sym = sym;
+	b->shape = (struct rdu_shape){ .name = sym->name, .ndim = sym->ndim };
+	memcpy(b->shape.dims, sym->dims, sizeof(b->shape.dims));
 }
 
 /* Names may hold '=', and files too: the longest name that there is. */
@@ -56,7 +65,7 @@ static int find_symbol(struct session *s, struct binding *b)
 	free(name);
 	if (i < 0)
 		return fail("%s", rdu_error_text(s->file));
-	b->sym = rdu_file_get_symbol(s->file, i);
+	set_symbol(b, rdu_file_get_symbol(s->file, i));
 	return 0;
 }
 
@@ -85,12 +94,13 @@ static int find_symbols(struct session *s, struct request *r)
 }
 
 /* A .npy file has bfloat16 as uint16: its bits. */
-static bool same_shape(const struct tensor *t, const struct rdu_file_symbol *sym)
+static bool same_shape(const struct tensor *t, const struct rdu_file_symbol *sym,
+		       const struct rdu_shape *shape)
 {
 	bool bits = t->dtype == RDU_DT_U16 && sym->dtype == RDU_DT_BF16;
 
-	return (t->dtype == sym->dtype || bits) && t->ndim == sym->ndim &&
-	       !memcmp(t->dims, sym->dims, t->ndim * sizeof(t->dims[0]));
+	return (t->dtype == sym->dtype || bits) && t->ndim == shape->ndim &&
+	       !memcmp(t->dims, shape->dims, t->ndim * sizeof(t->dims[0]));
 }
 
 static const char *shape_text(const char *dtype, unsigned int ndim, const int64_t *dims, char *text,
@@ -106,9 +116,94 @@ static const char *shape_text(const char *dtype, unsigned int ndim, const int64_
 	return text;
 }
 
+static int read_inputs(struct request *r)
+{
+	char error[512];
+
+	for (unsigned int i = 0; i < r->num_in; i++)
+		if (tensor_read(r->in[i].path, &r->in[i].t, error, sizeof(error)))
+			return fail("%s", error);
+	return 0;
+}
+
+/* Are there entry points for several shapes, and is this one of them? */
+static bool has_shapes(const struct rdu_file *file, const char *entry)
+{
+	size_t n = strcspn(entry, "[");
+	bool found = entry[n];
+
+	for (unsigned int e = 0; e < rdu_file_num_entries(file); e++)
+		found |= !strncmp(rdu_file_entry(file, e), entry, n) &&
+			 rdu_file_entry(file, e)[n] == '[';
+	return found;
+}
+
+/* What a tensor is in the entry point. */
+static int set_binding(struct session *s, const struct rdu_shape *shapes, unsigned int num,
+		       int entry, struct binding *b)
+{
+	struct rdu_shape shape;
+	int k = rdu_file_entry_shape(s->file, entry, shapes, num, b->shape.name, &shape);
+
+	if (k < 0 && b->sym->flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT))
+		return fail("%s", rdu_error_text(s->file));
+	if (k < 0)
+		return 0; /* a weight that it does not use */
+	b->sym = rdu_file_get_symbol(s->file, k);
+	b->shape = shape;
+	return 0;
+}
+
+/* The entry point that takes the inputs that were read; its number, -1 after a message. */
+static int choose_entry(struct session *s, struct request *r, int entry)
+{
+	struct rdu_shape *shapes;
+	unsigned int num = 0;
+	int ret = 0;
+
+	if (!has_shapes(s->file, r->entry))
+		return entry;
+	shapes = xcalloc(r->num_in + 1, sizeof(*shapes));
+	for (unsigned int i = 0; i < r->num_in; i++) {
+		struct binding *in = &r->in[i];
+
+		if (!(in->sym->flags & RDU_SYM_INPUT))
+			continue;
+		shapes[num] = in->shape;
+		shapes[num].ndim = in->t.ndim;
+		memcpy(shapes[num++].dims, in->t.dims, sizeof(in->t.dims));
+	}
+	entry = rdu_file_entry_for_shapes(s->file, r->entry, shapes, num);
+	if (entry < 0)
+		ret = fail("%s", rdu_error_text(s->file));
+	for (unsigned int i = 0; i < r->num_in && !ret; i++)
+		ret = set_binding(s, shapes, num, entry, &r->in[i]);
+	for (unsigned int i = 0; i < r->num_out && !ret; i++)
+		ret = set_binding(s, shapes, num, entry, &r->out[i]);
+	free(shapes);
+	if (ret)
+		return -1;
+	r->entry = rdu_file_entry(s->file, entry);
+	return entry;
+}
+
+/* Fewer rows than the entry point takes become as many. */
+static void pad_input(struct binding *in)
+{
+	void *whole;
+
+	if (!memcmp(in->shape.dims, in->sym->dims, sizeof(in->shape.dims)))
+		return;
+	whole = xcalloc(1, rdu_symbol_size(in->sym));
+	rdu_symbol_pad(in->sym, &in->shape, in->t.data, whole);
+	free(in->t.data);
+	in->t.data = whole;
+	in->t.size = rdu_symbol_size(in->sym);
+}
+
 static int bind_inputs(struct session *s, struct request *r)
 {
-	char error[512], a[128], b[128];
+	char a[128], b[128];
 	unsigned int i;
 
 	for (i = 0; i < r->num_in; i++) {
@@ -116,9 +211,7 @@ static int bind_inputs(struct session *s, struct request *r)
 		const struct rdu_file_symbol *sym = in->sym;
 		int ret;
 
-		if (tensor_read(in->path, &in->t, error, sizeof(error)))
-			return fail("%s", error);
-		if (!same_shape(&in->t, sym)) {
+		if (!same_shape(&in->t, sym, &in->shape)) {
 			int64_t dims[RDU_MAX_DIMS];
 
 			memcpy(dims, sym->dims, sizeof(dims));
@@ -129,6 +222,7 @@ static int bind_inputs(struct session *s, struct request *r)
 				    shape_text(rdu_dtype_name(sym->dtype), sym->ndim, dims, b,
 					       sizeof(b)));
 		}
+		pad_input(in);
 		if (sym->flags & RDU_SYM_INPUT)
 			ret = rdu_program_bind(s->prog, sym->name, in->t.data, in->t.size);
 		else
@@ -170,10 +264,26 @@ static void make_outputs(struct request *r)
 
 		out->t.dtype = sym->dtype;
 		out->t.ndim = sym->ndim;
-		memcpy(out->t.dims, sym->dims, sizeof(out->t.dims));
+		memcpy(out->t.dims, out->shape.dims, sizeof(out->t.dims));
 		out->t.size = rdu_symbol_size(sym);
 		out->t.data = xcalloc(1, out->t.size);
 	}
+}
+
+/* Leaves the rows that count. */
+static void cut_output(struct binding *out)
+{
+	void *part;
+
+	if (!memcmp(out->shape.dims, out->sym->dims, sizeof(out->shape.dims)))
+		return;
+	part = xcalloc(1, out->t.size);
+	rdu_symbol_cut(out->sym, &out->shape, out->t.data, part);
+	free(out->t.data);
+	out->t.data = part;
+	out->t.size = rdu_dtype_size(out->sym->dtype);
+	for (unsigned int d = 0; d < out->shape.ndim; d++)
+		out->t.size *= out->shape.dims[d];
 }
 
 static int write_outputs(struct session *s, struct request *r)
@@ -186,7 +296,8 @@ static int write_outputs(struct session *s, struct request *r)
 
 		if (rdu_program_read(s->prog, out->sym->name, out->t.data, out->t.size))
 			return fail("%s", rdu_error_text(s->prog));
-		if (tensor_write(out->path, out->sym->name, &out->t, error, sizeof(error)))
+		cut_output(out);
+		if (tensor_write(out->path, out->shape.name, &out->t, error, sizeof(error)))
 			return fail("%s", error);
 	}
 	return 0;
@@ -232,7 +343,11 @@ static int run(struct session *s, struct request *r)
 	r->entry = rdu_file_entry(s->file, entry);
 	ret = find_symbols(s, r);
 	if (!ret)
-		ret = bind_inputs(s, r);
+		ret = read_inputs(r);
+	if (ret)
+		return ret;
+	entry = choose_entry(s, r, entry);
+	ret = entry < 0 ? EXIT_FAIL : bind_inputs(s, r);
 	if (ret)
 		return ret;
 	make_outputs(r);

@@ -70,7 +70,7 @@ EXPORT const char *rduc_version(void)
 	return RDU_VERSION;
 }
 
-__attribute__((format(printf, 3, 4))) static int fail(struct rduc *c, int ret, const char *fmt, ...)
+int compile_fail(struct rduc *c, int ret, const char *fmt, ...)
 {
 	va_list ap;
 
@@ -92,7 +92,7 @@ EXPORT int rduc_set(struct rduc *c, const char *name, const char *value)
 	if (ret)
 		return ret;
 	if (!name || !value)
-		return fail(c, -EINVAL, "an option has a name and a value");
+		return compile_fail(c, -EINVAL, "an option has a name and a value");
 	return settings_set(&c->set, name, value, c->error, ERROR_SIZE);
 }
 
@@ -116,7 +116,7 @@ EXPORT int rduc_want(struct rduc *c, enum rduc_output what)
 	if (ret)
 		return ret;
 	if ((unsigned int)what >= RDUC_OUTPUTS)
-		return fail(c, -EINVAL, "there is no output number %d", (int)what);
+		return compile_fail(c, -EINVAL, "there is no output number %d", (int)what);
 	c->want[what] = true;
 	return 0;
 }
@@ -160,7 +160,7 @@ static void diagnose(struct rduc *c, enum rduc_severity severity, const char *te
 	c->diagnostic[c->num_diagnostics++] = (struct diagnostic){ severity, copy };
 }
 
-static void note(struct rduc *c, const char *text)
+void compile_note(struct rduc *c, const char *text)
 {
 	diagnose(c, RDUC_NOTE, text, strlen(text));
 }
@@ -180,7 +180,7 @@ static void note_difference(struct rduc *c, struct graph *g, const char *op, boo
 		const struct node *n = g->nodes[i];
 
 		if (!strcmp(n->op->name, op) && (!passed || n->out[0]->grad))
-			note(c, graph_format(g, "node '%s' (%s) %s", n->name, op, what));
+			compile_note(c, graph_format(g, "node '%s' (%s) %s", n->name, op, what));
 	}
 }
 
@@ -189,7 +189,9 @@ static void note_defaults(struct rduc *c, struct graph *g)
 	bool more = g->num_defaults > 1;
 
 	if (g->num_defaults)
-		note(c, graph_format(g,
+		compile_note(
+			c,
+			graph_format(g,
 				     "%d input%s (the first: '%s') keep%s the value in the file; "
 				     "--shape NAME=D,D,... makes one an input",
 				     g->num_defaults, more ? "s" : "", g->default_input,
@@ -216,7 +218,7 @@ static void diagnose_error(struct rduc *c)
 
 /* ---- compiling ----------------------------------------------------------------------- */
 
-static bool prints(const struct rduc *c, const char *pass)
+bool compile_prints(const struct rduc *c, const char *pass)
 {
 	const char *s = c->set.print_after;
 	size_t n = strlen(pass);
@@ -227,21 +229,6 @@ static bool prints(const struct rduc *c, const char *pass)
 			return true;
 	return false;
 }
-
-/* A compile that runs. */
-struct run {
-	struct rduc *c;
-	const void *model;
-	size_t size;
-	const char *name; /* NULL: the graph's */
-	struct model_file {
-		void *data;
-		size_t size;
-	} * entry; /* of settings' further entry points */
-	FILE *log; /* NULL: nothing is printed */
-	struct rdu_chip chip;
-	int ret;
-};
 
 /* ---- what a program file says of its inputs and its training -------------------------- */
 
@@ -313,20 +300,18 @@ static const char *inputs_meta(struct graph *g, const char *text, const char *sc
 
 /* ---- the passes ---------------------------------------------------------------------- */
 
-/* The passes on any graph. */
-static int simplify(struct run *r, struct graph *g)
+int compile_simplify(struct run *r, struct graph *g)
 {
 	struct rduc *c = r->c;
 
-	if (prints(c, "import"))
+	if (compile_prints(c, "import"))
 		graph_print(g, r->log);
-	note_defaults(c, g);
 	progress_say(&c->progress, "simplify");
 	g->arrays = r->chip.systolic_cols;
 	g->trained = c->set.train;
 	if (graph_simplify(g))
 		return -1;
-	if (prints(c, "simplify"))
+	if (compile_prints(c, "simplify"))
 		graph_print(g, r->log);
 	return 0;
 }
@@ -347,7 +332,8 @@ static struct module *front(struct run *r, struct graph *g)
 		}
 	if (c->set.train)
 		note_difference(c, g, "Dropout", false, "drops nothing here");
-	if (simplify(r, g))
+	note_defaults(c, g);
+	if (compile_simplify(r, g))
 		return NULL;
 	if (c->set.train) {
 		progress_say(&c->progress, "differentiate");
@@ -355,12 +341,12 @@ static struct module *front(struct run *r, struct graph *g)
 			return NULL;
 		note_difference(c, g, "Round", true,
 				"is straight-through here; PyTorch's gradient is 0");
-		if (prints(c, "differentiate"))
+		if (compile_prints(c, "differentiate"))
 			graph_print(g, r->log);
 	}
 	progress_say(&c->progress, "patterns");
 	m = graph_patterns(g);
-	if (m && prints(c, "patterns"))
+	if (m && compile_prints(c, "patterns"))
 		for (int e = 0; e < m->num_entries; e++)
 			module_entry_print(&m->entries[e], r->log);
 	return m;
@@ -370,12 +356,15 @@ static struct module *front(struct run *r, struct graph *g)
 
 /* The shapes of an entry point's inputs: those called NAME/..., without that; NULL: of the first
  * model's, which are no further one's. */
-static void own_shapes(const struct settings *s, const char *name, struct import_options *to)
+static void own_shapes(const struct run *r, const char *name, struct import_options *to)
 {
+	const struct settings *s = &r->c->set;
 	struct import_shape *own = xcalloc((size_t)s->import.num_shapes + 1, sizeof(*own));
 
 	to->shapes = own;
 	to->num_shapes = 0;
+	to->dims = r->dim;
+	to->num_dims = s->num_sizes;
 	for (int i = 0; i < s->import.num_shapes; i++) {
 		struct import_shape shape = s->import.shapes[i];
 		const char *of = NULL;
@@ -408,21 +397,32 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 	struct rduc *c = r->c;
 	const struct entry_file *f = &c->set.entries[i];
 	struct import_options opt = c->set.import;
+	struct shapes shapes = { .name = f->name,
+				 .model = r->entry[i].data,
+				 .size = r->entry[i].size,
+				 .opt = &opt,
+				 .first = first };
 	struct graph *g;
 
 	opt.train_only = opt.freeze = opt.no_decay = (struct name_patterns){ 0 };
 	opt.first = first;
-	own_shapes(&c->set, f->name, &opt);
+	own_shapes(r, f->name, &opt);
 	g = graph_import(r->entry[i].data, r->entry[i].size, &opt, c->error, ERROR_SIZE);
-	if (g && (simplify(r, g) || graph_patterns_entry(g, m, f->name))) {
+	if (g)
+		note_defaults(c, g);
+	if (g && (compile_simplify(r, g) || graph_patterns_entry(g, m, f->name))) {
+		graph_free(g);
+		g = NULL;
+	}
+	if (g && compile_prints(c, "patterns"))
+		module_entry_print(&m->entries[m->num_entries - 1], r->log);
+	if (g && shape_entries(r, &shapes, g, m, graph_format(g, "%s/", f->name))) {
 		graph_free(g);
 		g = NULL;
 	}
 	xfree((void *)opt.shapes);
 	if (!g)
 		blame_entry(c, f);
-	else if (prints(c, "patterns"))
-		module_entry_print(&m->entries[m->num_entries - 1], r->log);
 	return g;
 }
 
@@ -438,8 +438,8 @@ static int check_states(struct rduc *c, struct graph *const *g, int num)
 				found |= g[k]->values[v]->model_state &&
 					 import_state_output(g[k], s, g[k]->values[v]->name);
 		if (!found) {
-			fail(c, -EINVAL, "--state %s=%s: no model has such an input", s->in,
-			     s->out);
+			compile_fail(c, -EINVAL, "--state %s=%s: no model has such an input", s->in,
+				     s->out);
 			return -1;
 		}
 	}
@@ -469,6 +469,9 @@ static void compile(void *arg)
 	struct rduc_options opt = c->set.opt;
 	struct graph **g = xcalloc((size_t)c->set.num_entries + 1, sizeof(*g));
 	struct import_options import = c->set.import;
+	struct shapes shapes = {
+		.name = "forward", .model = r->model, .size = r->size, .opt = &import
+	};
 	struct module *m = NULL;
 
 	opt.chip = &r->chip;
@@ -485,13 +488,20 @@ static void compile(void *arg)
 	opt.note = remark;
 	opt.note_arg = c;
 	r->ret = -EINVAL;
-	own_shapes(&c->set, NULL, &import);
+	r->dim = xcalloc((size_t)c->set.num_sizes + 1, sizeof(*r->dim));
+	largest_sizes(r);
+	own_shapes(r, NULL, &import);
 	g[0] = graph_import(r->model, r->size, &import, c->error, ERROR_SIZE);
 	if (g[0])
 		m = front(r, g[0]);
+	shapes.first = g[0];
+	if (m && shape_entries(r, &shapes, g[0], m, "")) {
+		module_free(m);
+		m = NULL;
+	}
 	if (m)
 		opt.meta = inputs_meta(g[0], c->set.train ? training_meta(&c->set, g[0]) : "", "");
-	if (m && !more_entries(r, g, m, &opt.meta) &&
+	if (m && !more_entries(r, g, m, &opt.meta) && !check_dims(r) &&
 	    !rduc_backend(m, &opt, NULL, c->error, ERROR_SIZE))
 		r->ret = 0;
 	if (!r->ret && c->set.train && c->out[RDUC_PARAMETERS].f)
@@ -502,6 +512,7 @@ static void compile(void *arg)
 	for (int i = 0; i <= c->set.num_entries; i++)
 		graph_free(g[i]);
 	xfree((void *)import.shapes);
+	xfree(r->dim);
 	xfree(g);
 }
 
@@ -566,7 +577,7 @@ static int run(struct rduc *c, struct run *r)
 			ret = -ENOMEM;
 			break;
 		case HEAP_CANCELLED:
-			ret = fail(c, -ECANCELED, "cancelled");
+			ret = compile_fail(c, -ECANCELED, "cancelled");
 			break;
 		}
 	}
@@ -575,8 +586,8 @@ static int run(struct rduc *c, struct run *r)
 	if (close_results(c))
 		ret = ret ? ret : -ENOMEM;
 	if (ret == -ENOMEM)
-		fail(c, ret, "out of memory%s%s%s", heap.why[0] ? ": " : "", heap.why,
-		     heap.limit ? ", with the limit that was set" : "");
+		compile_fail(c, ret, "out of memory%s%s%s", heap.why[0] ? ": " : "", heap.why,
+			     heap.limit ? ", with the limit that was set" : "");
 	return ret;
 }
 
@@ -588,12 +599,12 @@ static int read_entries(struct rduc *c, struct run *r)
 
 	r->entry = calloc((size_t)s->num_entries + 1, sizeof(*r->entry));
 	if (!r->entry)
-		return fail(c, -ENOMEM, "out of memory");
+		return compile_fail(c, -ENOMEM, "out of memory");
 	for (int i = 0; i < s->num_entries; i++) {
 		r->entry[i].data =
 			read_whole_file(s->entries[i].path, &r->entry[i].size, why, sizeof(why));
 		if (!r->entry[i].data)
-			return fail(c, -EIO, "--entry %s: %s", s->entries[i].name, why);
+			return compile_fail(c, -EIO, "--entry %s: %s", s->entries[i].name, why);
 	}
 	return 0;
 }
@@ -609,15 +620,16 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	int ret = 0;
 
 	if (rdu_chip_find(chip, &r.chip, why, sizeof(why)))
-		return fail(c, -ENOENT, "--chip %s: %s", chip, why);
+		return compile_fail(c, -ENOENT, "--chip %s: %s", chip, why);
 	if (s->train && s->import.constant_weights)
-		return fail(c, -EINVAL, "--train and --constant-weights: nothing could be trained");
+		return compile_fail(c, -EINVAL,
+				    "--train and --constant-weights: nothing could be trained");
 	if (c->progress.say)
 		c->progress.say(c->progress.arg, "import");
 	if (path) {
 		r.model = file = read_whole_file(path, &r.size, why, sizeof(why));
 		if (!file)
-			return fail(c, -EIO, "%s", why);
+			return compile_fail(c, -EIO, "%s", why);
 		if (!r.name)
 			r.name = slash ? slash + 1 : path;
 	}

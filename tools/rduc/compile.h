@@ -4,6 +4,7 @@
 #define RDUC_COMPILE_H
 
 #include <stdio.h>
+#include <rdu/chip.h>
 #include "graph.h"
 #include "mem.h"
 #include "progress.h"
@@ -11,6 +12,13 @@
 
 /* A text of a few kilobytes at most is in `text`; of the model's reasons, there can be many. */
 #define ERROR_SIZE (1 << 20)
+
+/* Sizes that a dimension can have, from the least to the largest. */
+struct sizes {
+	char *name; /* NAME of --dim, or INPUT[d]: dimension d of that --shape */
+	int num;
+	int64_t size[RDU_MAX_ENTRIES];
+};
 
 /* What rduc_set() sets. */
 struct settings {
@@ -24,6 +32,8 @@ struct settings {
 	struct entry_file {
 		char *name, *path;
 	} * entries;
+	int num_sizes;
+	struct sizes *sizes;
 	/* What import points to. */
 	struct import_shape *shapes;
 	struct import_state *states;
@@ -54,12 +64,66 @@ struct rduc {
 	unsigned int num_diagnostics;
 };
 
+/* A compile that runs. */
+struct run {
+	struct rduc *c;
+	const void *model;
+	size_t size;
+	const char *name; /* NULL: the graph's */
+	struct model_file {
+		void *data;
+		size_t size;
+	} * entry; /* of settings' further entry points */
+	FILE *log; /* NULL: nothing is printed */
+	struct import_dim *dim; /* the settings' sizes; at first the largest of each */
+	uint64_t dims_used; /* by inputs of any model */
+	struct rdu_chip chip;
+	int ret;
+};
+
+/* Of a model: what it is imported with, and its dims of several sizes. */
+struct shapes {
+	const char *name; /* of its entry point with the largest shape */
+	const void *model;
+	size_t size;
+	struct import_options *opt;
+	const struct graph *first; /* whose weights it has */
+	int num; /* of the settings' sizes that have several */
+	struct shapes_dim {
+		int size; /* its number */
+		bool padded; /* it may be */
+		signed char *output; /* then: of each output, the dimension that has it; -1: none */
+	} dim[7]; /* more would be more than 64 shapes */
+};
+
+/* compile.c */
+__attribute__((format(printf, 3, 4))) int compile_fail(struct rduc *c, int ret, const char *fmt,
+						       ...);
+void compile_note(struct rduc *c, const char *text);
+bool compile_prints(const struct rduc *c, const char *pass);
+/* The passes on any graph. */
+int compile_simplify(struct run *r, struct graph *g);
+
+/* entry_shapes.c */
+void largest_sizes(struct run *r);
+/* A model whose largest shape is the entry point made last, and called SCOPE...: all other shapes.
+ * g: its graph. 0, or -1 and a text. */
+int shape_entries(struct run *r, struct shapes *s, struct graph *g, struct module *m,
+		  const char *scope);
+/* Every --dim is one of some input's. */
+int check_dims(struct run *r);
+
 /* options.c */
 void settings_init(struct settings *s);
 void settings_free(struct settings *s);
 /* 0, or a negative errno number and a text. */
 int settings_set(struct settings *s, const char *name, const char *value, char *error,
 		 size_t error_size);
+/* sizes.c: the text of --shape and --dim. 0, or a negative errno number and a text; nothing is changed
+ * then. */
+int settings_shape(struct settings *s, const char *value, char *error, size_t error_size);
+void shape_free(struct import_shape *shape);
+int settings_dim(struct settings *s, const char *value, char *error, size_t error_size);
 /* Name of an optimizer. */
 const char *settings_optimizer(const struct settings *s);
 

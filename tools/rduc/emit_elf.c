@@ -59,6 +59,7 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		s->flags = t->constant ? RDU_SYM_CONSTANT : flags[t->kind];
 		if (t->model_state)
 			s->flags |= RDU_SYM_MODEL_STATE;
+		s->flags |= t->rows;
 		s->ndim = (uint32_t)t->ndim;
 		for (int d = 0; d < t->ndim; d++)
 			s->dims[d] = t->dim[d];

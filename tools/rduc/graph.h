@@ -42,6 +42,11 @@ struct value {
 	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
 	bool wanted; /* graph_mark: a live node reads it, or it is a root */
+	unsigned char sized[RDU_MAX_DIMS]; /* an input: import_options' dim of this number + 1 says
+					    * the dimension; 0: none does */
+	bool tells; /* rows.c: its elements tell the dim's size */
+	bool shaped; /* rows.c: its shape does, and it is a constant */
+	bool depends; /* rows.c: it is made of inputs that have the dim */
 	struct tensor *tensor; /* patterns: in the current entry point */
 };
 
@@ -205,6 +210,7 @@ struct graph {
 	int num_defaults; /* inputs with a value in the file, which is used */
 	const char *default_input; /* the first of them */
 	bool own_shapes; /* inputs have the shapes that the file gives them */
+	uint64_t dims_used; /* bit d: an input has import_options' dim number d */
 	bool arrays; /* the chip has systolic arrays */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
@@ -362,7 +368,15 @@ struct import_shape {
 	const char *name;
 	int ndim;
 	int64_t dim[RDU_MAX_DIMS];
+	const char *named[RDU_MAX_DIMS]; /* of a dim that says it instead; NULL: it is the number */
 };
+
+/* The size of a dimension that goes by a name. */
+struct import_dim {
+	const char *name;
+	int64_t size;
+};
+#define IMPORT_MAX_DIMS 64
 
 /* An input that is kept from run to run, and the output that takes its place. A '*' in both stands
  * for the same text. */
@@ -383,6 +397,8 @@ struct import_options {
 	int64_t batch; /* of symbolic first dimensions; 0: not given */
 	int num_shapes;
 	const struct import_shape *shapes;
+	int num_dims; /* up to IMPORT_MAX_DIMS */
+	const struct import_dim *dims;
 	int num_states;
 	const struct import_state *states;
 	const struct graph *first; /* whose weights these are; NULL: this is the first graph */
@@ -442,11 +458,27 @@ char *import_state_output(struct graph *g, const struct import_state *s, const c
 /* patterns.c: entry points forward and, if differentiated, train_step, evaluate and, if
  * steps are of several batches, accumulate_step; or, if a run is of several steps, train_steps. */
 struct module *graph_patterns(struct graph *g);
+/* The tensor of an output of entry point `e`, whose inputs and outputs are called SCOPE... */
+struct tensor *module_output(const struct module *m, const char *scope, const char *name);
 /* One more entry point, of a graph that was imported with the first one in its options: weights and
  * states are the module's, by name, and must be equal; inputs, outputs and constants are called
  * NAME/... 0, or -1 with a text. */
 int graph_patterns_entry(struct graph *g, struct module *m, const char *name);
 int graph_lower_node(struct lower *l, struct node *n);
+
+/*
+ * rows.c: may a dim be padded? A model is imported with it at ROWS_WITNESS, and simplified after
+ * rows_begin(): then rows_prove() looks whether row i of each output is made of rows i of the inputs
+ * along dim, in a way that does not depend on how many rows there are.
+ */
+#define ROWS_WITNESS 251 /* a prime */
+struct rows_proof { /* in the graph's memory */
+	const char *against; /* why not; NULL: it is proven */
+	signed char *output; /* dimension of each output that has the rows; -1: none */
+};
+struct rows *rows_begin(struct graph *g);
+void rows_prove(struct graph *g, const struct rows *r, const struct module *m, int dim,
+		struct rows_proof *proof);
 
 /* Helpers of operators' patterns (patterns.c). */
 struct tensor *lower_value(struct lower *l, struct value *v);

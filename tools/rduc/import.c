@@ -95,6 +95,34 @@ static int read_shape(const Onnx__TypeProto__Tensor *type, int64_t *dim)
 	return (int)type->shape->n_dim;
 }
 
+/* Dimension i of an input is the size of that name. False: there is none. */
+static bool named_dim(struct graph *g, struct value *v, int i, const char *name,
+		      const struct import_options *opt)
+{
+	for (int d = 0; d < opt->num_dims; d++)
+		if (!strcmp(opt->dims[d].name, name)) {
+			v->dim[i] = opt->dims[d].size;
+			v->sized[i] = (unsigned char)(d + 1);
+			g->dims_used |= 1ull << d;
+			return true;
+		}
+	return false;
+}
+
+/* The shape of an input as --shape says it. */
+static int take_shape(struct graph *g, struct value *v, const struct import_shape *given,
+		      const struct import_options *opt)
+{
+	v->ndim = given->ndim;
+	memcpy(v->dim, given->dim, sizeof(v->dim));
+	for (int i = 0; i < v->ndim; i++)
+		if (given->named[i] && !named_dim(g, v, i, given->named[i], opt))
+			return graph_error(
+				g, "--shape %s: '%s' has no size: give it some with --dim %s=...",
+				v->name, given->named[i], given->named[i]);
+	return 0;
+}
+
 static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__Tensor *type,
 		       const struct import_options *opt)
 {
@@ -103,10 +131,9 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 	int ndim = read_shape(type, dim);
 
 	if (given) {
-		g->own_shapes &=
-			ndim == given->ndim && !memcmp(dim, given->dim, ndim * sizeof(*dim));
-		v->ndim = given->ndim;
-		memcpy(v->dim, given->dim, sizeof(v->dim));
+		if (take_shape(g, v, given, opt))
+			return -1;
+		g->own_shapes &= ndim == v->ndim && !memcmp(dim, v->dim, ndim * sizeof(*dim));
 		return 0;
 	}
 	g->own_shapes &= !opt->any_shape;
@@ -126,6 +153,10 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 
 		if (dim[i] < 0 && opt->any_shape)
 			dim[i] = 1;
+		if (dim[i] < 0 && named && named_dim(g, v, i, clean(g, d->dim_param), opt)) {
+			dim[i] = v->dim[i];
+			g->own_shapes = false;
+		}
 		if (dim[i] < 0 && !i && opt->batch) {
 			dim[i] = opt->batch;
 			g->own_shapes = false;
@@ -134,9 +165,11 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 			return graph_error(
 				g,
 				"input '%s' has dimension %d open (%s): shapes are static "
-				"here, fix it with %s--shape %s=...",
+				"here, fix it with %s%s%s%s--shape %s=...",
 				v->name, i, named ? clean(g, d->dim_param) : "?",
-				i ? "" : "--batch N or ", v->name);
+				i ? "" : "--batch N or ", named ? "--dim '" : "",
+				named ? clean(g, d->dim_param) : "", named ? "=...' or " : "",
+				v->name);
 	}
 	v->ndim = ndim;
 	memcpy(v->dim, dim, sizeof(dim));

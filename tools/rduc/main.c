@@ -30,7 +30,10 @@ static const char usage[] =
 	"                       auto (where that is faster), always (where it fits), never (auto; "
 	"not at -O0)\n"
 	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
-	"  --shape NAME=D,D,... shape of an input\n"
+	"  --shape NAME=D,D,... shape of an input; D is a size, several of them, for each of which\n"
+	"                       an entry point is made (1..8, 16..512:16, 1..64:x2, [1,4,16..32:4]),\n"
+	"                       or a name that --dim gives sizes to\n"
+	"  --dim NAME=SIZES     sizes of dimensions that the model, or --shape, has by this name\n"
 	"  --batch N            first dimension of inputs that leave it open\n"
 	"  --state IN=OUT,...   inputs that are kept from run to run, and the outputs that take\n"
 	"                       their places; a * in both names stands for the same text\n"
@@ -87,6 +90,7 @@ static const struct option options[] = {
 	{ "hold", VALUE },
 	{ "precision", VALUE },
 	{ "shape", VALUE },
+	{ "dim", VALUE },
 	{ "batch", VALUE },
 	{ "state", VALUE },
 	{ "entry", VALUE },

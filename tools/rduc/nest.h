@@ -61,6 +61,7 @@ struct tensor {
 	int64_t row;
 	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
+	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
 };

@@ -98,37 +98,14 @@ static int text(const struct setting *o, char **to)
 	return 0;
 }
 
-/* NAME=1,28,28; the name may hold '='. */
 static int shape(const struct setting *o)
 {
-	struct import_options *im = &o->s->import;
-	const char *dims = strrchr(o->value, '=');
-	struct import_shape *more, s = { 0 };
-	char one[32];
+	return settings_shape(o->s, o->value, o->error, o->error_size);
+}
 
-	if (!dims || dims == o->value || !dims[1])
-		return wrong(o, "--shape takes NAME=D,D,..., not '%s'", o->value);
-	for (const char *d = dims + 1;; d++) {
-		size_t n = strcspn(d, ",");
-
-		if (s.ndim == RDU_MAX_DIMS)
-			return wrong(o, "too many dimensions in --shape '%s'", o->value);
-		snprintf(one, sizeof(one), "%.*s", (int)(n < 31 ? n : 31), d);
-		if (number(o, one, 0, INT32_MAX, &s.dim[s.ndim++]))
-			return -EINVAL;
-		d += n;
-		if (!*d)
-			break;
-	}
-	more = realloc(o->s->shapes, ((size_t)im->num_shapes + 1) * sizeof(*more));
-	if (!more)
-		return no_memory(o);
-	im->shapes = o->s->shapes = more;
-	s.name = strndup(o->value, (size_t)(dims - o->value));
-	if (!s.name)
-		return no_memory(o);
-	more[im->num_shapes++] = s;
-	return 0;
+static int dim(const struct setting *o)
+{
+	return settings_dim(o->s, o->value, o->error, o->error_size);
 }
 
 /* IN=OUT,...: a '*' in both, or in none. */
@@ -284,7 +261,7 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		int (*set)(const struct setting *o);
 	} calls[] = { { "optimize", level }, { "tiles", set_tiles }, { "memory", set_memory },
 		      { "shape", shape },    { "loss", set_loss },   { "weight-decay", set_decay },
-		      { "state", states },   { "entry", entry } };
+		      { "state", states },   { "entry", entry },     { "dim", dim } };
 	const struct {
 		const char *name;
 		char **to;
@@ -365,8 +342,11 @@ static void free_list(char **list, int num)
 void settings_free(struct settings *s)
 {
 	for (int i = 0; i < s->import.num_shapes; i++)
-		free((char *)s->shapes[i].name);
+		shape_free(&s->shapes[i]);
 	free(s->shapes);
+	for (int i = 0; i < s->num_sizes; i++)
+		free(s->sizes[i].name);
+	free(s->sizes);
 	for (int i = 0; i < s->import.num_states; i++) {
 		free((char *)s->states[i].in);
 		free((char *)s->states[i].out);

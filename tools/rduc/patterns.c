@@ -33,6 +33,20 @@ static struct tensor *tensor_of(struct lower *l, const char *name, enum tensor_k
 	return module_tensor(l->module, symbol, kind, dtype, ndim, dim);
 }
 
+/* A constant that an entry point before has as well, whatever it is called; NULL: none has. */
+static struct tensor *same_constant(const struct lower *l, const struct value *v)
+{
+	for (int i = 0; *l->scope && i < l->module->num_tensors; i++) {
+		struct tensor *t = l->module->tensors[i];
+
+		if (t->constant && t->data && t->dtype == v->dtype && t->ndim == v->ndim &&
+		    !memcmp(t->dim, v->dim, (size_t)v->ndim * sizeof(*v->dim)) &&
+		    !memcmp(t->data, v->data, (size_t)value_count(v) * dtype_bytes(v->dtype)))
+			return t;
+	}
+	return NULL;
+}
+
 struct tensor *lower_value(struct lower *l, struct value *v)
 {
 	char symbol[64];
@@ -40,6 +54,11 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	v = value_resolve(v);
 	if (v->tensor)
 		return v->tensor;
+	if (v->constant && v->kind == TENSOR_WEIGHT && v->data) {
+		v->tensor = same_constant(l, v);
+		if (v->tensor)
+			return v->tensor;
+	}
 	if (is_shared(v)) {
 		symbol_of(symbol, "", v->name);
 		v->tensor = module_tensor(l->module, symbol, v->kind, v->dtype, v->ndim, v->dim);
@@ -393,19 +412,23 @@ static int idle_nest(struct lower *l)
 	return lower_fill(l, &fake, t, 0, 0, 1, 0);
 }
 
-/* A result of an entry point; of several entry points that have it, one and the same. */
-static struct tensor *output_of(struct lower *l, const char *name, const struct value *v)
+struct tensor *module_output(const struct module *m, const char *scope, const char *name)
 {
 	char symbol[64];
 
-	symbol_of(symbol, l->scope, name);
-	for (int i = 0; i < l->module->num_tensors; i++) {
-		struct tensor *t = l->module->tensors[i];
+	symbol_of(symbol, scope, name);
+	for (int i = 0; i < m->num_tensors; i++)
+		if (m->tensors[i]->kind == TENSOR_OUTPUT && !strcmp(m->tensors[i]->name, symbol))
+			return m->tensors[i];
+	return NULL;
+}
 
-		if (t->kind == TENSOR_OUTPUT && !strcmp(t->name, symbol))
-			return t;
-	}
-	return tensor_of(l, name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
+/* A result of an entry point; of several entry points that have it, one and the same. */
+static struct tensor *output_of(struct lower *l, const char *name, const struct value *v)
+{
+	struct tensor *t = module_output(l->module, l->scope, name);
+
+	return t ? t : tensor_of(l, name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
 }
 
 /* Inputs and the loss of a run of several steps, steps/NAME: a row for each step. What has the

@@ -83,7 +83,11 @@ const char *rduc_version(void);
  *          tiles           tiles to use (1)
  *          pipe, hold      auto, always, never (auto): see rduc(1)
  *          precision       bf16 or fp32: of contractions (bf16, where the chip has an array)
- *          shape           NAME=D,D,...: shape of an input; may be set for several
+ *          shape           NAME=D,D,...: shape of an input; may be set for several. D is a size, or
+ *                          several, for each of which an entry point is made: 1..8, in steps
+ *                          16..512:16, times a number 1..64:x2, a list [1,4,16..32:4]; or a name
+ *          dim             NAME=SIZES: sizes, written as in shape, of dimensions that the model, or
+ *                          shape, has by this name; may be set for several
  *          batch           first dimension of inputs that leave it open
  *          state           IN=OUT,...: inputs that are kept from run to run, and the outputs that
  *                          take their places; a '*' in both names stands for the same text

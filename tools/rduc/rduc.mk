@@ -51,4 +51,5 @@ $(foreach t,$(wildcard tests/unit/rduc_*.c) tests/unit/timing_laws.c tests/unit/
 
 ifneq ($(wildcard tests/fuzz/fuzz_onnx.c),)
 $(eval $(call fuzzer,fuzz_onnx,tests/fuzz/fuzz_onnx.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
+$(eval $(call fuzzer,fuzz_options,tests/fuzz/fuzz_options.c,librduc librdu librdumodel,$(RDUC_LDLIBS)))
 endif

@@ -233,15 +233,20 @@ static void print_report(const struct backend *be, FILE *f)
 
 void be_summary(const struct backend *be, FILE *f)
 {
+	int width = 12;
+
+	for (int e = 0; e < be->m->num_entries; e++)
+		if ((int)strlen(be->entry[e].name) > width)
+			width = (int)strlen(be->entry[e].name);
 	fprintf(f, "%s for %s, %d tile%s, -O%d\n", be->opt->model ? be->opt->model : be->m->name,
 		be->chip.name, be->tiles, be->tiles == 1 ? "" : "s", be->opt->opt);
 	for (int e = 0; e < be->m->num_entries; e++) {
 		struct be_expected x = be_expect(be, e);
 
 		fprintf(f,
-			"  %-12s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %.1f us "
+			"  %-*s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %.1f us "
 			"(modelled), later runs %.1f us\n",
-			be->entry[e].name, x.sections, x.sections == 1 ? "" : "s",
+			width, be->entry[e].name, x.sections, x.sections == 1 ? "" : "s",
 			x.used[RDU_UNIT_PCU], x.used[RDU_UNIT_PMU], x.used[RDU_UNIT_AGCU],
 			(double)(x.first.exec + x.first.load) / be->chip.clock_khz * 1000.0,
 			(double)(x.later.exec + x.later.load) / be->chip.clock_khz * 1000.0);

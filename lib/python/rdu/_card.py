@@ -29,17 +29,22 @@ class Tensor:
         """Room for its elements; of bfloat16, their bits."""
         return np.empty(self.shape, _tensors.DTYPES[self.code])
 
-    def take(self, x: Any) -> np.ndarray:
-        """The elements of x, if it is such a tensor; an exception that says why not, else."""
+    def take(self, x: Any, shape: Optional[Tuple[int, ...]] = None) -> np.ndarray:
+        """The elements of x, if it is such a tensor; an exception that says why not, else.
+
+        shape: the one that x has, where that is of fewer rows: the last ones are repeated then.
+        """
         try:
             a, dtype = _tensors.as_array(x)
         except (TypeError, BufferError, RuntimeError) as error:
             raise TypeError(f"{self.name}: {error}") from None
         if dtype != self.dtype:
             raise TypeError(f"{self.name} is {dtype}, the program takes {self.dtype}")
-        if a.shape != self.shape:
+        if a.shape != (shape or self.shape):
             raise ValueError(f"{self.name} has shape {list(a.shape)}, the program takes "
-                             f"{list(self.shape)}")
+                             f"{list(shape or self.shape)}")
+        if a.shape != self.shape:
+            a = np.pad(a, [(0, m - n) for n, m in zip(a.shape, self.shape)], mode="edge")
         return a
 
 
@@ -249,14 +254,41 @@ class Program:
             raise Error("the program has been closed")
         return self._program
 
+    def _for_shapes(self, entry: str, inputs: Dict[str, Any], outputs: Sequence[str]
+                    ) -> Tuple[str, Dict[str, Tuple[Tensor, Tuple[int, ...]]]]:
+        """Of the entry points that are of the same graph, the one that takes inputs of these shapes:
+        its name; what each tensor is there, and the shape that counts of it."""
+        if not any(e.startswith(entry.split("[")[0] + "[") for e in self.entries):
+            return entry, {n: (self.tensor(n), self.tensor(n).shape) for n in [*inputs, *outputs]}
+        shapes = (_ffi.Shape * len(inputs))()
+        for s, (name, x) in zip(shapes, inputs.items()):
+            dims = np.shape(x)
+            s.name, s.ndim = name.encode(), len(dims)
+            s.dims[:min(len(dims), _ffi.MAX_DIMS)] = dims[:_ffi.MAX_DIMS]
+        with self._mine():
+            self._open()
+            number = rdu.rdu_file_entry_for_shapes(self._file, entry.encode(), shapes, len(shapes))
+            if number == -errno.EINVAL:
+                raise ValueError(text(rdu.rdu_error_text(self._file)))
+            check(number, self._file)
+            found = {}
+            for name in [*inputs, *outputs]:
+                s = _ffi.Shape()
+                at = check(rdu.rdu_file_entry_shape(self._file, number, shapes, len(shapes), name.encode(),
+                                                    byref(s)), self._file)
+                found[name] = self._symbols[at], tuple(s.dims[:s.ndim])
+        return self.entries[number], found
+
     def run(self, entry: str, inputs: Dict[str, Any], outputs: Sequence[str],
             stats: Optional[Stats] = None) -> Dict[str, np.ndarray]:
-        """Run an entry point once. Of bfloat16 tensors the bits are returned."""
-        taken = {name: self.tensor(name).take(x) for name, x in inputs.items()}
-        results = {name: self.tensor(name).empty() for name in outputs}
+        """Run an entry point once, or the one of the same graph that takes inputs of these shapes. Of
+        bfloat16 tensors the bits are returned."""
+        entry, found = self._for_shapes(entry, inputs, outputs)
+        taken = {found[n][0].name: found[n][0].take(x, found[n][1]) for n, x in inputs.items()}
+        results = {n: found[n][0].empty() for n in outputs}
         with self._mine():
             p = self._open()
-            bound = list(taken.items()) + list(results.items())
+            bound = list(taken.items()) + [(found[n][0].name, a) for n, a in results.items()]
             try:
                 for name, a in bound:
                     check(rdu.rdu_program_bind(p, name.encode(), a.ctypes.data, a.nbytes), p)
@@ -268,6 +300,9 @@ class Program:
             finally:
                 for name, _ in bound:
                     rdu.rdu_program_bind(p, name.encode(), None, 0)
+        for n, a in results.items():
+            if a.shape != found[n][1]:
+                results[n] = np.ascontiguousarray(a[tuple(slice(size) for size in found[n][1])])
         return results
 
     def read(self, name: str) -> np.ndarray:

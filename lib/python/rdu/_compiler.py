@@ -3,6 +3,7 @@
 import errno
 import inspect
 import io
+import operator
 import os
 import sys
 import warnings
@@ -19,6 +20,15 @@ class Compiled(NamedTuple):
     notes: List[str]
 
 
+def _sizes(sizes: Any) -> str:
+    """A dimension's size, or several, as rduc_set() wants them."""
+    if isinstance(sizes, str):
+        return sizes
+    if isinstance(sizes, (list, tuple, range)):
+        return f"[{','.join(str(operator.index(s)) for s in sizes)}]"
+    return str(operator.index(sizes))
+
+
 def _options(options: Dict[str, Any]) -> Iterable[Tuple[str, str]]:
     """As rduc_set() wants them: names with dashes, lists one by one, or with commas."""
     for name, value in options.items():
@@ -27,7 +37,10 @@ def _options(options: Dict[str, Any]) -> Iterable[Tuple[str, str]]:
             continue
         if name == "shape":
             for tensor, dims in dict(value).items():
-                yield name, f"{tensor}={','.join(str(int(d)) for d in dims)}"
+                yield name, f"{tensor}={','.join(_sizes(d) for d in dims)}"
+        elif name == "dim":
+            for dim, sizes in dict(value).items():
+                yield name, f"{dim}={_sizes(sizes)}"
         elif isinstance(value, bool):
             yield name, str(int(value))
         elif isinstance(value, (list, tuple)):
@@ -167,7 +180,8 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
-def export(model: Any, example_inputs: Sequence[Any], training: bool = False) -> bytes:
+def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
+           dynamic_axes: Optional[Dict[str, Dict[int, str]]] = None) -> bytes:
     """A torch.nn.Module as an ONNX file's bytes, with inputs "input0", ...; its weights have the
     names of ``state_dict()``.
 
@@ -178,6 +192,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False) ->
     arguments: Dict[str, Any] = {
         "input_names": [f"input{i}" for i in range(len(example_inputs))],
         "do_constant_folding": not training,
+        "dynamic_axes": dynamic_axes,
     }
     if training:
         arguments["training"] = torch.onnx.TrainingMode.PRESERVE

@@ -42,6 +42,11 @@ class Symbol(Structure):
                 ("dims", c_int64 * MAX_DIMS), ("entries", c_uint64)]
 
 
+class Shape(Structure):
+    """The shape of a tensor of the model: struct rdu_shape."""
+    _fields_ = [("name", c_char_p), ("ndim", c_uint32), ("zero", c_uint32), ("dims", c_int64 * MAX_DIMS)]
+
+
 class Stats(Structure):
     """What a run cost; cycles are the card's, ``wall_ns`` is the host's: struct rdu_stats."""
     _fields_ = [(name, c_uint64) for name in
@@ -85,6 +90,8 @@ _RDU = {
     "rdu_file_num_symbols": (c_uint, [c_void_p]),
     "rdu_file_get_symbol": (POINTER(Symbol), [c_void_p, c_uint]),
     "rdu_file_find_symbol": (c_int, [c_void_p, c_char_p]),
+    "rdu_file_entry_for_shapes": (c_int, [c_void_p, c_char_p, POINTER(Shape), c_uint]),
+    "rdu_file_entry_shape": (c_int, [c_void_p, c_uint, POINTER(Shape), c_uint, c_char_p, POINTER(Shape)]),
     "rdu_context_new": (c_int, [c_void_p, POINTER(ContextOptions), POINTER(c_void_p)]),
     "rdu_context_free": (None, [c_void_p]),
     "rdu_program_load": (c_int, [c_void_p, c_void_p, POINTER(c_void_p)]),
@@ -137,5 +144,5 @@ def check(ret: int, obj, what: str = "") -> int:
     return ret
 
 
-__all__ = ["CompileError", "ContextOptions", "DeviceInfo", "Error", "FallbackWarning", "OUTPUTS", "PROGRESS", "Stats",
+__all__ = ["CompileError", "ContextOptions", "DeviceInfo", "Error", "FallbackWarning", "OUTPUTS", "PROGRESS", "Shape", "Stats",
            "Symbol", "byref", "c_int", "c_size_t", "c_void_p", "check", "rdu", "rduc", "text"]

@@ -30,8 +30,6 @@ class Model:
         self.input_names: List[str] = list(input_names or used)
         self.output_names: List[str] = list(
             output_names or [t.name for t in self.program.of("forward", _ffi.SYM_OUTPUT)])
-        #: An input that nothing reads is no tensor of the program.
-        self._used = {self.program.tensor(n).name for n in used}
 
     def _name(self, args: Sequence[Any], named: Dict[str, Any]) -> Dict[str, Any]:
         if len(args) > len(self.input_names):
@@ -54,14 +52,13 @@ class Model:
         """By names: inputs, and results."""
         torch = any(_tensors.is_torch(x) for x in inputs.values())
         inputs = self._name((), inputs)
-        names = {n: self._symbol(n) for n in self.output_names}
         stats = Stats()
-        got = self.program.run("forward", {n: x for n, x in inputs.items() if self._symbol(n) in self._used},
-                               list(dict.fromkeys(names.values())), stats)
+        got = self.program.run("forward", {n: x for n, x in inputs.items() if self._symbol(n)},
+                               list(dict.fromkeys(self.output_names)), stats)
         self.stats = stats
         results = {}
-        for n, symbol in names.items():
-            a, code = got[symbol], self.program.tensor(symbol).code
+        for n in self.output_names:
+            a, code = got[n], self.program.tensor(n).code
             if torch:
                 results[n] = _tensors.as_torch(a, code)
             else:
@@ -73,7 +70,7 @@ class Model:
         try:
             return self.program.tensor(name).name
         except _ffi.Error:
-            if name in self.output_names or not self.program._program:
+            if not self.program._program:
                 raise
             return None
 
@@ -94,14 +91,17 @@ class Model:
 
 def compile(model: Any, example_inputs: Any = None, device: Where = "auto", *,  # pylint: disable=redefined-builtin
             want: Sequence[str] = (), progress: Optional[Callable[[str], Any]] = None,
-            **options: Any) -> Model:
+            dynamic_axes: Optional[Dict[str, Dict[int, str]]] = None, **options: Any) -> Model:
     """Compile a model and load it on a card.
 
     model
         the path of an ONNX file, its bytes, an ``onnx.ModelProto``, or a ``torch.nn.Module``
     example_inputs
         for a ``torch.nn.Module``: a tensor, or a tuple of its inputs; the program is for their
-        shapes and types
+        types and, but for what ``dynamic_axes`` leaves open, for their shapes
+    dynamic_axes
+        for a ``torch.nn.Module``: names of dimensions that ``dim`` gives sizes to, as
+        ``torch.onnx.export`` takes them: ``{"input0": {0: "batch"}}``
     device
         ``"auto"``, a PCI address, a node, ``"model:sn10"``, a :class:`Device`, or a :class:`Context` on it
     want
@@ -111,7 +111,9 @@ def compile(model: Any, example_inputs: Any = None, device: Where = "auto", *,  
         called with a few words for each step of the compiler; if it raises, that ends the compile
     options
         those of ``rduc``, with ``_`` for ``-``: ``optimize=3``, ``precision="fp32"``, ``tiles=2``,
-        ``shape={"x": (1, 3, 224, 224)}``, ``batch=8``, ``memory=10**9``
+        ``shape={"x": (1, 3, 224, 224)}``, ``batch=8``, ``memory=10**9``. A dimension in
+        ``shape``, or in ``dim={"batch": "1..8"}``, may have several sizes: a text as ``rduc`` takes
+        it (``"16..512:16"``), or a list. The model then takes inputs of any of these shapes
 
     Raises :class:`CompileError` with all reasons if the model is refused, :class:`Error` if there
     is no card, or no room on it.
@@ -127,7 +129,9 @@ def compile(model: Any, example_inputs: Any = None, device: Where = "auto", *,  
                 example_inputs = (example_inputs,)
             options.setdefault("name", type(model).__name__)
             names = [f"input{i}" for i in range(len(example_inputs))]
-            model = _compiler.export(model, example_inputs)
+            model = _compiler.export(model, example_inputs, dynamic_axes=dynamic_axes)
+        elif dynamic_axes is not None:
+            raise TypeError("dynamic_axes are for a torch.nn.Module: an ONNX model has names of its own")
         elif example_inputs is not None:
             raise TypeError("example_inputs are for a torch.nn.Module: an ONNX model has shapes, or "
                             "takes them from shape={...}")
