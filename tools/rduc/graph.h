@@ -349,10 +349,15 @@ struct value *loop_value(struct graph *g, const char *name, const struct value *
 /*
  * The node of a loop whose body is complete: first[] are the first values of what is carried,
  * rows[] the tensors read by rows. What is the same in all iterations goes in front of it. NULL
- * on error; its outputs are as struct loop says.
+ * on error; its outputs are as struct loop says. Of one iteration no loop is made: the body's nodes
+ * become the graph's, and the node is in no list; what is carried lacks the first row then. Read
+ * what is carried with loop_after() and loop_last().
  */
 struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
 			 struct value *const *first, struct value *const *rows);
+/* Of what is carried, number k: the values after all iterations, [trip, ...]; after the last one. */
+struct value *loop_after(struct graph *g, const char *name, const struct node *n, int k);
+struct value *loop_last(struct graph *g, const char *name, const struct node *n, int k);
 /* Element number `at` along an axis, without the axis. */
 struct value *graph_pick(struct graph *g, const char *name, struct value *v, int64_t axis,
 			 int64_t at);

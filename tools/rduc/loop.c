@@ -131,20 +131,106 @@ static void capture_all(struct graph *g, struct node *n)
 		capture(g, n, first, l->summed[k]);
 }
 
+static int check_carried(struct graph *g, const struct node *n, int k, const struct value *first)
+{
+	const struct loop *l = n->loop;
+	const struct value *next = l->next[k];
+
+	if (first->dtype == next->dtype && value_same_shape(first, next))
+		return 0;
+	return node_error(g, n,
+			  "what it carries as '%s' is %s%s at first and %s%s after an iteration",
+			  l->carried[k]->name, dtype_name(first->dtype), value_shape_text(g, first),
+			  dtype_name(next->dtype), value_shape_text(g, next));
+}
+
+/* What v, of the body, is outside of it, where there is one iteration. */
+static struct value *of_once(const struct loop *l, struct value *const *first,
+			     struct value *const *row, struct value *v)
+{
+	for (int k = 0; k < l->num_carried; k++)
+		if (v == l->carried[k])
+			return value_resolve(first[k]);
+	for (int k = 0; k < l->num_rows; k++)
+		if (v == l->row[k])
+			return value_resolve(row[k]);
+	return v;
+}
+
+/* A result of the only iteration: a row of one. */
+static struct value *row_of_once(struct graph *g, const char *name, struct value *v)
+{
+	int64_t dim[RDU_MAX_DIMS + 1] = { 1 };
+
+	memcpy(dim + 1, v->dim, (size_t)v->ndim * sizeof(*dim));
+	return graph_reshape(g, name, v, v->ndim + 1, dim);
+}
+
+/* A loop of one iteration is none: its body's nodes are the graph's own. Those of a gradient's
+ * (summed) have more. */
+static struct node *make_once(struct graph *g, struct node *n, struct value *const *first,
+			      struct value *const *rows)
+{
+	struct loop *l = n->loop;
+	struct value **row = value_list(g, l->num_rows);
+
+	for (int k = 0; k < l->num_rows; k++) {
+		row[k] = graph_pick(g, n->name, rows[k], 0, 0);
+		if (!row[k])
+			return NULL;
+	}
+	for (int i = 0; i < l->num_nodes; i++) {
+		struct node *b = l->nodes[i];
+
+		for (int k = 0; k < b->num_in; k++)
+			b->in[k] = of_once(l, first, row, b->in[k]);
+		graph_append(g, b);
+	}
+	n->num_out = l->num_carried + l->num_stacked;
+	n->out = value_list(g, n->num_out);
+	for (int k = 0; k < l->num_carried; k++) {
+		l->next[k] = of_once(l, first, row, l->next[k]);
+		if (check_carried(g, n, k, first[k]))
+			return NULL;
+		n->out[k] = row_of_once(g, n->name, l->next[k]);
+	}
+	for (int k = 0; k < l->num_stacked; k++)
+		n->out[l->num_carried + k] =
+			row_of_once(g, n->name, of_once(l, first, row, l->stacked[k]));
+	for (int k = 0; k < n->num_out; k++)
+		if (!n->out[k])
+			return NULL;
+	return n;
+}
+
+struct value *loop_after(struct graph *g, const char *name, const struct node *n, int k)
+{
+	return n->loop->trip == 1 ? n->out[k]
+				  : graph_slice(g, name, n->out[k], 0, 1, n->loop->trip, false);
+}
+
+struct value *loop_last(struct graph *g, const char *name, const struct node *n, int k)
+{
+	return n->loop->trip == 1 ? n->loop->next[k]
+				  : graph_pick(g, name, n->out[k], 0, n->loop->trip);
+}
+
 struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
 			 struct value *const *first, struct value *const *rows)
 {
 	struct node *n = node_new(g, "Recurrence", name);
 
 	n->loop = l;
-	for (int k = 0; k < l->num_carried; k++) {
+	for (int k = 0; k < l->num_carried; k++)
 		l->next[k] = value_resolve(l->next[k]);
-		node_input(g, n, first[k]);
-	}
 	for (int k = 0; k < l->num_stacked; k++)
 		l->stacked[k] = value_resolve(l->stacked[k]);
 	for (int k = 0; k < l->num_summed; k++)
 		l->summed[k] = value_resolve(l->summed[k]);
+	if (l->trip == 1)
+		return make_once(g, n, first, rows);
+	for (int k = 0; k < l->num_carried; k++)
+		node_input(g, n, first[k]);
 	for (int k = 0; k < l->num_rows; k++)
 		node_input(g, n, rows[k]);
 	hoist(g, l);
@@ -202,16 +288,8 @@ static int loop_infer(struct graph *g, struct node *n)
 	int out = 0;
 
 	for (int k = 0; k < l->num_carried; k++) {
-		const struct value *a = n->in[k], *b = l->next[k];
-
-		if (a->dtype != b->dtype || !value_same_shape(a, b))
-			return node_error(g, n,
-					  "what it carries as '%s' is %s%s at first and %s%s after "
-					  "an iteration",
-					  l->carried[k]->name, dtype_name(a->dtype),
-					  value_shape_text(g, a), dtype_name(b->dtype),
-					  value_shape_text(g, b));
-		if (out_shape(g, n, out++, a, l->trip + 1))
+		if (check_carried(g, n, k, n->in[k]) ||
+		    out_shape(g, n, out++, n->in[k], l->trip + 1))
 			return -1;
 	}
 	for (int k = 0; k < l->num_stacked; k++)

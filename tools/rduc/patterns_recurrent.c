@@ -364,13 +364,12 @@ static int direction(struct cell *c, struct value *x, int d, struct value **y, s
 	m = loop_finish(c->g, part(c, "loop"), l, first, row);
 	if (!m)
 		return -1;
-	v = c->mask ? m->out[states]
-		    : graph_slice(c->g, part(c, "Y"), m->out[0], 0, 1, c->steps, false);
+	v = c->mask ? m->out[states] : loop_after(c->g, part(c, "Y"), m, 0);
 	if (v && c->backwards)
 		v = graph_slice(c->g, part(c, "reverse"), v, 0, c->steps - 1, c->steps, true);
 	*y = graph_reshape(c->g, part(c, "Y"), v, 4, all);
 	for (int k = 0; k < states; k++) {
-		v = graph_slice(c->g, part(c, "last"), m->out[k], 0, c->steps, 1, false);
+		v = loop_last(c->g, part(c, "last"), m, k);
 		last[k] = graph_reshape(c->g, part(c, "last"), v, 3, one);
 		if (!last[k])
 			return -1;

@@ -133,8 +133,7 @@ static int last_states(struct graph *g, struct node *n, const struct node *m)
 	const struct loop *l = m->loop;
 
 	for (int k = 0; k < l->num_carried; k++) {
-		struct value *v = graph_pick(g, graph_format(g, "%.200s.last", n->name), m->out[k],
-					     0, l->trip);
+		struct value *v = loop_last(g, graph_format(g, "%.200s.last", n->name), m, k);
 
 		if (!v)
 			return -1;
