@@ -176,7 +176,8 @@ enum rdu_fault {
 	X(INDEX, 5, "an index is out of range") \
 	X(DIVIDE, 6, "an integer is divided by zero") \
 	X(POWER, 7, "an integer is raised to a power that is negative or too large") \
-	X(TERNARY, 8, "two bits of a ternary weight are 10")
+	X(TERNARY, 8, "two bits of a ternary weight are 10") \
+	X(FINITE, 9, "a number of those that are compared is infinite, or none")
 
 enum rdu_trap {
 #define RDU_TRAP_ENUM(n, v, t) RDU_TRAP_##n = v,

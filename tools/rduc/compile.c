@@ -232,39 +232,6 @@ bool compile_prints(const struct rduc *c, const char *pass)
 
 /* ---- what a program file says of its inputs and its training -------------------------- */
 
-/* Does a value hold the same numbers as another, elsewhere? */
-static bool only_moves(const struct node *n)
-{
-	static const char *const ops[] = { "Identity", "Cast",	    "Reshape",	"Flatten",
-					   "Squeeze",  "Unsqueeze", "Transpose" };
-
-	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
-		if (!strcmp(n->op->name, ops[i]))
-			return true;
-	return false;
-}
-
-/* The least number of rows of a table that v's numbers are looked up in; 0: of none. */
-static int64_t rows_of(const struct graph *g, const struct value *v)
-{
-	int64_t least = 0;
-
-	for (int i = 0; i < (g->num_forward ? g->num_forward : g->num_nodes); i++) {
-		const struct node *n = g->nodes[i];
-		int64_t rows = 0, axis;
-
-		if (n->num_in && n->in[0] == v && only_moves(n)) {
-			rows = rows_of(g, n->out[0]);
-		} else if (n->num_in == 2 && n->in[1] == v && !strcmp(n->op->name, "Gather")) {
-			axis = attr_i(n, "axis", 0);
-			rows = n->in[0]->dim[axis < 0 ? axis + n->in[0]->ndim : axis];
-		}
-		if (rows && (!least || rows < least))
-			least = rows;
-	}
-	return least;
-}
-
 /* Properties: the loss and the optimizer. */
 static const char *training_meta(const struct settings *s, struct graph *g)
 {
@@ -290,7 +257,7 @@ static const char *inputs_meta(struct graph *g, const char *text, const char *sc
 
 		if (v->kind != TENSOR_INPUT || !dtype_is_int(v->dtype))
 			continue;
-		rows = rows_of(g, v);
+		rows = graph_rows_of(g, v);
 		rduc_symbol_name(name, graph_format(g, "%s%s", scope, v->name));
 		if (rows && !strpbrk(name, " \n"))
 			text = graph_format(g, "%sbelow.%s %" PRId64 "\n", text, name, rows);
@@ -446,6 +413,22 @@ static int check_states(struct rduc *c, struct graph *const *g, int num)
 	return 0;
 }
 
+/* What goes from token to token, of decode's graph. */
+static int token_entries(struct run *r, const struct entry_file *f, struct graph *g,
+			 struct module *m, const char **meta)
+{
+	int64_t n = r->c->set.tokens;
+
+	if (graph_tokens(g, m, n)) {
+		blame_entry(r->c, f);
+		return -1;
+	}
+	if (compile_prints(r->c, "patterns"))
+		module_entry_print(&m->entries[m->num_entries - 2], r->log);
+	*meta = graph_format(g, "%stokens_per_run %" PRId64 "\n", *meta, n);
+	return 0;
+}
+
 /* All of them. g[0] is the first model's graph. */
 static int more_entries(struct run *r, struct graph **g, struct module *m, const char **meta)
 {
@@ -458,6 +441,9 @@ static int more_entries(struct run *r, struct graph **g, struct module *m, const
 			return -1;
 		*meta = inputs_meta(g[num], *meta,
 				    graph_format(g[num], "%s/", s->entries[num - 1].name));
+		if (s->tokens && !strcmp(s->entries[num - 1].name, "decode") &&
+		    token_entries(r, &s->entries[num - 1], g[num], m, meta))
+			return -1;
 	}
 	return check_states(r->c, g, num);
 }
@@ -609,6 +595,28 @@ static int read_entries(struct rduc *c, struct run *r)
 	return 0;
 }
 
+/* Is there an entry point to go from token to token with, and are the names free? */
+static int check_token_entries(struct rduc *c)
+{
+	bool found = false;
+
+	for (int i = 0; i < c->set.num_entries; i++) {
+		const char *name = c->set.entries[i].name;
+
+		found |= !strcmp(name, "decode");
+		if (!strcmp(name, "generate") || !strcmp(name, "generate_step"))
+			return compile_fail(
+				c, -EINVAL,
+				"--entry %s: --tokens-per-run makes an entry point that is "
+				"called so",
+				name);
+	}
+	return found ? 0
+		     : compile_fail(c, -EINVAL,
+				    "--tokens-per-run: there is no entry point decode; --entry "
+				    "decode=FILE.onnx makes one");
+}
+
 /* Of a file, or of bytes (path NULL). */
 static int start(struct rduc *c, const char *path, const void *model, size_t size)
 {
@@ -624,6 +632,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	if (s->train && s->import.constant_weights)
 		return compile_fail(c, -EINVAL,
 				    "--train and --constant-weights: nothing could be trained");
+	if (s->tokens && check_token_entries(c))
+		return -EINVAL;
 	if (c->progress.say)
 		c->progress.say(c->progress.arg, "import");
 	if (path) {

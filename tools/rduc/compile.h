@@ -28,6 +28,7 @@ struct settings {
 	struct train_options training;
 	bool train, decay_given;
 	size_t memory;
+	int64_t tokens; /* of a run of generate; 0: there is no such entry point */
 	int num_entries;
 	struct entry_file {
 		char *name, *path;

@@ -295,7 +295,8 @@ const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
-	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[];
+	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
+	ops_sample[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -317,6 +318,17 @@ struct value *graph_slice(struct graph *g, const char *name, struct value *v, in
  * equal ones the first (last) comes first. */
 struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x, int64_t axis,
 			       int64_t k, bool largest, bool last);
+/*
+ * patterns_sample.c: one of the tokens that logits [v] are of, int64 [1]; NULL on error. What it
+ * reads besides has one element: temperature (float; 0: always the best token), top_k (uint32; 0:
+ * of all tokens), top_p (float; not between 0 and 1: of all), seed (uint32), and the number of the
+ * token (an integer): the same of all give the same token on each card.
+ */
+#define SAMPLE_MAX_TOKENS (1 << 18) /* of logits */
+struct sample_inputs {
+	struct value *temperature, *top_k, *top_p, *seed, *number;
+};
+struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
@@ -325,6 +337,8 @@ struct value *graph_reduce(struct graph *g, const char *op, const char *name, st
 			   int num_axes, const int64_t *axes, int keep);
 /* Refuse integers as the first input. */
 int node_float_only(struct graph *g, struct node *n);
+/* The least number of rows of a table that v's numbers are looked up in; 0: of none. tokens.c */
+int64_t graph_rows_of(const struct graph *g, const struct value *v);
 /* Make an axis count from the front, or say that it is out of range. */
 int node_axis(struct graph *g, struct node *n, int64_t *axis, int ndim);
 
@@ -469,6 +483,12 @@ struct tensor *module_output(const struct module *m, const char *scope, const ch
  * states are the module's, by name, and must be equal; inputs, outputs and constants are called
  * NAME/... 0, or -1 with a text. */
 int graph_patterns_entry(struct graph *g, struct module *m, const char *name);
+/* tokens.c: entry point `generate`, n times what the entry point that was just made of this graph
+ * does, each with the token that the one before chose, and generate_step, once. 0, or -1 with a
+ * text. */
+int graph_tokens(struct graph *g, struct module *m, int64_t n);
+/* patterns.c: the same, of the graph that tokens.c has changed for it: `token` is what it makes. */
+int graph_patterns_tokens(struct graph *g, struct module *m, struct value *token, int64_t n);
 int graph_lower_node(struct lower *l, struct node *n);
 
 /*
@@ -548,6 +568,9 @@ int expr_asin_slope(struct nest *n, int x); /* 1 / sqrt(1 - x^2) */
 /* integers.c: an integer modulo what its type holds; as a signed one in the same order. */
 int expr_wrap(struct nest *n, enum rdu_dtype t, int x);
 int expr_ordered(struct nest *n, enum rdu_dtype t, int x);
+/* A word's place in the order of its type, as an int32: NaN above all numbers, zeros equal.
+ * patterns_scatter.c */
+int expr_order_key(struct nest *n, enum rdu_dtype t, int x);
 /* a + b, a - b or a * b of type t; those of 64 bits stop where the result does not fit. */
 int expr_arithmetic(struct nest *n, enum rdu_dtype t, enum rdu_simd_op op, int a, int b);
 /* A whole number in fp32 as an integer, an integer in fp32, an integer of another type. */

@@ -39,6 +39,8 @@ static const char usage[] =
 	"                       their places; a * in both names stands for the same text\n"
 	"  --entry NAME=FILE    one more entry point, of another ONNX file of the same weights;\n"
 	"                       its inputs and outputs are called NAME/... (also for --shape)\n"
+	"  --tokens-per-run N   of the entry point decode also make generate: N tokens in a run,\n"
+	"                       each chosen on the card, by temperature, top_k, top_p and seed\n"
 	"  --constant-weights   weights are part of the program: they have no names, and cannot "
 	"be\n"
 	"                       changed; what is computed of them alone may be computed now\n"
@@ -94,6 +96,7 @@ static const struct option options[] = {
 	{ "batch", VALUE },
 	{ "state", VALUE },
 	{ "entry", VALUE },
+	{ "tokens-per-run", VALUE },
 	{ "train", no_argument, NULL, OPT_TRAIN },
 	{ "constant-weights", no_argument, NULL, OPT_CONSTANT },
 	{ "loss", VALUE },

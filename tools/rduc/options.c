@@ -285,6 +285,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		return number(&o, value, 1, 1 << 20, &t->accumulate);
 	if (!strcmp(name, "steps-per-run"))
 		return number(&o, value, 1, 1 << 20, &t->steps);
+	if (!strcmp(name, "tokens-per-run"))
+		return number(&o, value, 1, 1 << 20, &s->tokens);
 	if (!strcmp(name, "no-decay"))
 		return patterns(&o, &s->no_decay, &s->import.no_decay);
 	if (!strcmp(name, "freeze"))

@@ -431,24 +431,40 @@ static struct tensor *output_of(struct lower *l, const char *name, const struct 
 	return t ? t : tensor_of(l, name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
 }
 
-/* Inputs and the loss of a run of several steps, steps/NAME: a row for each step. What has the
- * name itself is the first row, for all other entry points. */
-static int rows_of_steps(struct graph *g, struct lower *l, struct value *v)
+/* An input or a result of a run of several steps, NAME: a row for each step. What has the value's
+ * own name is the first row, for all other entry points. */
+static int rows_of_steps(struct graph *g, struct lower *l, struct value *v, const char *name,
+			 int64_t steps)
 {
-	char name[300];
 	int64_t dim[RDU_MAX_DIMS];
 	struct tensor *t;
 
 	if (v->ndim == RDU_MAX_DIMS)
 		return graph_error(g, "%s: has %d dimensions, which leaves none for steps", v->name,
 				   v->ndim);
-	dim[0] = g->steps;
+	dim[0] = steps;
 	memcpy(dim + 1, v->dim, (size_t)v->ndim * sizeof(*dim));
-	snprintf(name, sizeof(name), "steps/%.250s", v->name);
 	t = tensor_of(l, name, v->kind == TENSOR_INPUT ? TENSOR_INPUT : TENSOR_OUTPUT, v->dtype,
 		      v->ndim + 1, dim);
 	v->tensor = tensor_of(l, v->name, t->kind, v->dtype, v->ndim, v->dim);
 	v->tensor->row_of = t;
+	return 0;
+}
+
+static int rows_of_training(struct graph *g, struct lower *l, struct value *v)
+{
+	return rows_of_steps(g, l, v, graph_format(g, "steps/%.250s", v->name), g->steps);
+}
+
+/* Is there no loop among the nodes that are live? what: the loop that they would be in. */
+static int check_no_loop(struct graph *g, const char *what)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		if (g->nodes[i]->live && g->nodes[i]->loop)
+			return node_error(g, g->nodes[i],
+					  "is a loop itself: %s would be a loop of loops, which is "
+					  "not supported",
+					  what);
 	return 0;
 }
 
@@ -458,24 +474,20 @@ static int prepare_steps(struct graph *g, struct module *m, struct value *const 
 	struct lower l = { .graph = g, .module = m, .prefix = "", .scope = "" };
 
 	graph_mark(g, roots, num);
+	if (check_no_loop(g, "a run of several steps (--steps-per-run)"))
+		return -1;
 	for (int i = 0; i < g->num_nodes; i++) {
 		struct node *n = g->nodes[i];
 
-		if (!n->live)
-			continue;
-		if (n->loop)
-			return node_error(g, n,
-					  "is a loop itself: a run of several steps "
-					  "(--steps-per-run) would be a loop of loops, which is "
-					  "not supported");
-		for (int k = 0; k < n->num_in; k++) {
+		for (int k = 0; n->live && k < n->num_in; k++) {
 			struct value *v = n->in[k] ? value_resolve(n->in[k]) : NULL;
 
-			if (v && v->kind == TENSOR_INPUT && !v->tensor && rows_of_steps(g, &l, v))
+			if (v && v->kind == TENSOR_INPUT && !v->tensor &&
+			    rows_of_training(g, &l, v))
 				return -1;
 		}
 	}
-	return rows_of_steps(g, &l, g->loss);
+	return rows_of_training(g, &l, g->loss);
 }
 
 /* scope: of the names of inputs, outputs and constants. steps: of a run, in a loop; 0: no loop. */
@@ -711,4 +723,25 @@ int graph_patterns_entry(struct graph *g, struct module *m, const char *name)
 	if (module_split_sums(m, error, sizeof(error)))
 		return graph_error(g, "%s", error);
 	return check_constants(g, &m->entries[m->num_entries - 1]);
+}
+
+int graph_patterns_tokens(struct graph *g, struct module *m, struct value *token, int64_t n)
+{
+	struct value **roots = graph_alloc(g, (g->num_outputs + 1) * sizeof(*roots));
+	struct lower l = { .graph = g, .module = m, .prefix = "", .scope = "generate/" };
+	struct module_entry *e;
+	char error[400];
+
+	for (int i = 0; i < g->num_outputs; i++)
+		roots[i] = g->outputs[i].value;
+	graph_mark(g, roots, g->num_outputs);
+	if (check_no_loop(g, "a run of several tokens (--tokens-per-run)") ||
+	    rows_of_steps(g, &l, token, "tokens", n) ||
+	    lower_entry(g, m, "generate", "generate/", "generate/", roots, g->num_outputs, true, n))
+		return -1;
+	e = module_entry(m, "generate_step");
+	e->once_of = m->num_entries - 1;
+	if (module_split_sums(m, error, sizeof(error)))
+		return graph_error(g, "%s", error);
+	return check_constants(g, &m->entries[m->num_entries - 2]);
 }

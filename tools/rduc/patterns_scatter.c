@@ -303,10 +303,7 @@ static int scatter_elements_expand(struct graph *g, struct node *n)
 
 /* ---- TopK ------------------------------------------------------------------------------- */
 
-/*
- * A word's place in the order of its type, as an int32: NaN above all numbers, zeros equal.
- */
-static int order_key(struct nest *nest, enum rdu_dtype t, int x)
+int expr_order_key(struct nest *nest, enum rdu_dtype t, int x)
 {
 	if (t == RDU_DT_U32)
 		return OP(XOR, x, IMM(INT32_MIN), -1);
@@ -338,8 +335,8 @@ static int rank_pattern(struct lower *l, struct node *n)
 	}
 	nest->in[1].coef[axis][axis] = 0;
 	nest->in[1].coef[axis][j] = 1;
-	mine = order_key(nest, x->dtype, nest_in(nest, 0));
-	other = order_key(nest, x->dtype, nest_in(nest, 1));
+	mine = expr_order_key(nest, x->dtype, nest_in(nest, 0));
+	other = expr_order_key(nest, x->dtype, nest_in(nest, 1));
 	before = attr_i(n, "largest", 1) ? OP(ILT, mine, other, -1) : OP(ILT, other, mine, -1);
 	same = OP(ILT, nest_index(nest, j), nest_index(nest, (int)axis), -1);
 	if (attr_i(n, "last", 0))

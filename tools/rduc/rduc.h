@@ -102,6 +102,8 @@ const char *rduc_version(void);
  *          clip-norm       most that the norm of all gradients may be (any)
  *          accumulate      batches of a step, which takes the mean of their gradients (1)
  *          steps-per-run   N: also make the entry point train_steps, N steps in one run (none)
+ *          tokens-per-run  N: of the entry point decode also make generate, N tokens in one run, and
+ *                          generate_step, one (none)
  *          train-only, freeze, no-decay
  *                          names of weights, or patterns as of fnmatch(3), with commas
  *                          between them; each call adds some
