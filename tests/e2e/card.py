@@ -21,6 +21,9 @@ class Card:
     def close(self):
         LIB.rdu_close(self.dev)
 
+    def reset(self):
+        check(LIB.rdu_device_reset(self.dev), self.dev)
+
     def load(self, path):
         return Program(self.dev, path)
 
@@ -53,6 +56,9 @@ class Program:
         a = np.ascontiguousarray(a)
         check(LIB.rdu_program_write(self.prog, name.encode(), a.ctypes.data_as(ctypes.c_void_p),
                                     ctypes.c_size_t(a.nbytes)), self.prog)
+
+    def save(self, path):
+        check(LIB.rdu_program_save(self.prog, path.encode()), self.prog)
 
     def run(self, entry):
         check(LIB.rdu_program_run(self.prog, entry.encode(), None), self.prog)

@@ -2,10 +2,14 @@
 /*
  * rdu generate: a language model goes on from a prompt. Entry point `decode` takes one token and
  * gives the logits of the next; what it keeps from token to token is state on the card. If there is
- * an entry point `prefill`, which takes several tokens, it has the prompt as far as it goes.
+ * an entry point `prefill`, which takes several tokens, it has the prompt as far as it goes. The
+ * first token is chosen here, of the prompt's last logits. If there is an entry point `generate`
+ * (rduc --tokens-per-run), the card then goes on by itself, so many tokens a run; else each token
+ * is chosen here.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "data.h"
 #include "generate.h"
 
@@ -14,6 +18,13 @@ struct step {
 	const char *entry; /* NULL: there is none */
 	const struct rdu_file_symbol *tokens, *position, *logits;
 	unsigned int length, rows; /* tokens that it takes, and of how many of them it has logits */
+};
+
+/* What goes on by itself; its states are written before it is run first. */
+struct on_card {
+	unsigned int length; /* tokens of a run; 0: there is no such entry point */
+	const struct rdu_file_symbol *token, *position, *number; /* position: NULL, there is none */
+	int64_t *out; /* as it gives them: int64 */
 };
 
 /* What a phase took. */
@@ -28,12 +39,19 @@ struct generator {
 	const char *device, *path, *weights, *results;
 	bool wait;
 	double want; /* tokens; below zero: not said */
+	double want_run; /* tokens of a run of the card; below zero: not said */
+	double end_token; /* the one behind which nothing comes; below zero: none */
+	unsigned int sampler; /* number of the word */
 	struct sampling sampling;
 	struct prompt prompt;
 	struct step prefill, decode;
+	struct on_card card;
 	unsigned int vocab, places; /* places: that the state has for tokens; 0: any number */
 	unsigned int count; /* tokens to generate */
+	unsigned int made; /* and those that are */
 	unsigned int done; /* tokens that the model has seen */
+	unsigned int *next; /* the tokens that a run gave */
+	bool ended; /* by end_token */
 	int64_t *numbers; /* what a run takes: tokens and positions */
 	void *out; /* and gives */
 	float *logits; /* of its last token */
@@ -189,12 +207,48 @@ static int find_steps(struct generator *g)
 	return 0;
 }
 
-/* ---- the loop ------------------------------------------------------------------------------ */
+/* ---- what goes on by itself ------------------------------------------------------------------ */
 
-static int bind_numbers(struct generator *g, const struct rdu_file_symbol *sym, void *to)
+static const char *const samplers[] = { "auto", "card", "host", NULL };
+enum { SAMPLER_AUTO, SAMPLER_CARD, SAMPLER_HOST };
+
+static const struct rdu_file_symbol *find_symbol(const struct generator *g, const char *name)
 {
-	if (rdu_program_bind(g->s.prog, sym->name, to, rdu_symbol_size(sym)))
-		return fail("%s", rdu_error_text(g->s.prog));
+	int sym = rdu_file_find_symbol(g->s.file, name);
+
+	return sym < 0 ? NULL : rdu_file_get_symbol(g->s.file, sym);
+}
+
+/* How many tokens a run of the card gives; 0: they are chosen here. */
+static int find_card(struct generator *g)
+{
+	const struct rdu_file_symbol *tokens = find_symbol(g, "generate/tokens");
+	struct on_card *c = &g->card;
+	int ret = 0;
+
+	if (g->sampler == SAMPLER_HOST)
+		return 0;
+	c->token = find_symbol(g, "generate/last_token");
+	c->position = find_symbol(g, "generate/position");
+	c->number = find_symbol(g, "generate/number");
+	if (!tokens || tokens->dtype != RDU_DT_I64 || !elements(tokens) || !c->token ||
+	    !c->number || !c->position != !g->decode.position) {
+		if (g->sampler == SAMPLER_CARD || g->want_run >= 0)
+			ret = fail("%s: the card can't go on by itself: rduc --tokens-per-run N "
+				   "makes a program that can",
+				   g->path);
+		return ret;
+	}
+	c->length = elements(tokens);
+	if (g->want_run >= 0 && g->want_run != 1 && g->want_run != c->length)
+		return fail("--tokens-per-run %.0f: a run of %s gives %u tokens, or 1", g->want_run,
+			    g->path, c->length);
+	if (g->want_run == 1)
+		c->length = 1;
+	if (g->places && c->length > g->places)
+		return fail("a run of %s gives %u tokens, it has places for %u: --tokens-per-run 1 "
+			    "does one by one",
+			    g->path, c->length, g->places);
 	return 0;
 }
 
@@ -205,6 +259,71 @@ static void put_number(void *to, uint32_t dtype, unsigned int i, unsigned int va
 	else
 		((int32_t *)to)[i] = (int32_t)value;
 }
+
+static int bind(struct generator *g, const char *name, void *to, size_t size)
+{
+	if (rdu_program_bind(g->s.prog, name, to, size))
+		return fail("%s", rdu_error_text(g->s.prog));
+	return 0;
+}
+
+static int bind_symbol(struct generator *g, const struct rdu_file_symbol *sym, void *to)
+{
+	return bind(g, sym->name, to, rdu_symbol_size(sym));
+}
+
+static int write_number(struct generator *g, const struct rdu_file_symbol *sym, unsigned int value)
+{
+	int64_t word = 0;
+
+	if (!sym)
+		return 0;
+	put_number(&word, sym->dtype, 0, value);
+	if (rdu_program_write(g->s.prog, sym->name, &word, rdu_symbol_size(sym)))
+		return fail("%s", rdu_error_text(g->s.prog));
+	return 0;
+}
+
+/* From the token on that was chosen last. */
+static int start_card(struct generator *g)
+{
+	struct sampling *s = &g->sampling;
+	size_t all = g->card.length * sizeof(*g->card.out);
+
+	if (write_number(g, g->card.token, g->next[0]) ||
+	    write_number(g, g->card.position, g->done) ||
+	    write_number(g, g->card.number, g->made) ||
+	    bind(g, "generate/temperature", &s->temperature, sizeof(s->temperature)) ||
+	    bind(g, "generate/top_k", &s->top_k, sizeof(s->top_k)) ||
+	    bind(g, "generate/top_p", &s->top_p, sizeof(s->top_p)) ||
+	    bind(g, "generate/seed", &s->seed, sizeof(s->seed)) ||
+	    bind(g, "generate/token", g->card.out, sizeof(*g->card.out)) ||
+	    (g->card.length > 1 && bind(g, "generate/tokens", g->card.out, all)))
+		return EXIT_FAIL;
+	return 0;
+}
+
+/* A run of the card: `length` tokens, or one. */
+static int run_card(struct generator *g, unsigned int num)
+{
+	struct rdu_stats stats;
+	double start = now_seconds();
+	unsigned int i;
+
+	if (rdu_program_run(g->s.prog, num > 1 ? "generate" : "generate_step", &stats))
+		return fail("token %u%s: %s", g->done, num > 1 ? ", or one of its run" : "",
+			    rdu_error_text(g->s.prog));
+	add_stats(&g->write.stats, &stats);
+	g->write.wall += now_seconds() - start;
+	g->write.tokens += num;
+	g->write.runs++;
+	g->done += num;
+	for (i = 0; i < num; i++)
+		g->next[i] = g->card.out[i];
+	return 0;
+}
+
+/* ---- the loop ------------------------------------------------------------------------------ */
 
 /* The next tokens, as many as an entry point takes. g->logits is of the last of them then. */
 static int run_step(struct generator *g, const struct step *st, const unsigned int *token,
@@ -220,9 +339,9 @@ static int run_step(struct generator *g, const struct step *st, const unsigned i
 		if (st->position)
 			put_number(position, st->position->dtype, i, g->done + i);
 	}
-	if (bind_numbers(g, st->tokens, tokens) ||
-	    (st->position && bind_numbers(g, st->position, position)) ||
-	    bind_numbers(g, st->logits, g->out))
+	if (bind_symbol(g, st->tokens, tokens) ||
+	    (st->position && bind_symbol(g, st->position, position)) ||
+	    bind_symbol(g, st->logits, g->out))
 		return EXIT_FAIL;
 	if (rdu_program_run(g->s.prog, st->entry, &stats))
 		return fail("token %u: %s", g->done, rdu_error_text(g->s.prog));
@@ -250,23 +369,62 @@ static int read_prompt(struct generator *g)
 	return ret;
 }
 
+/* The next token, of the logits that there are. */
+static int choose(struct generator *g)
+{
+	int64_t next = sample_token(&g->sampling, g->logits, g->vocab, g->made, g->scratch);
+
+	if (next < 0)
+		return fail("token %u: its logits are not all finite", g->done);
+	g->next[0] = next;
+	return 0;
+}
+
+/* Writes what a run gave, up to the token that ends it all. */
+static void put_tokens(struct generator *g, unsigned int num)
+{
+	unsigned int i;
+
+	for (i = 0; i < num && !g->ended; i++) {
+		prompt_print(&g->prompt, g->next[i]);
+		g->ended = g->next[i] == g->end_token;
+	}
+	g->made += i;
+	if (g->ended && g->made < g->count)
+		fprintf(stderr,
+			"%sended behind %u tokens by token %.0f; %u more of its run dropped\n",
+			isatty(1) && isatty(2) ? "\n" : "", g->made, g->end_token, num - i);
+}
+
+/* A run, and what it gives: the number of tokens in *num. */
+static int go_on(struct generator *g, unsigned int *num)
+{
+	*num = 1;
+	if (!g->card.length)
+		return run_step(g, &g->decode, g->next, &g->write) || choose(g) ? EXIT_FAIL : 0;
+	if (g->count - g->made >= g->card.length)
+		*num = g->card.length;
+	return run_card(g, *num);
+}
+
 static int loop(struct generator *g)
 {
-	unsigned int n, token;
+	unsigned int num = 1;
 	int ret = read_prompt(g);
 
-	for (n = 0; n < g->count && !ret; n++) {
-		int64_t next = sample_token(&g->sampling, g->logits, g->vocab, n, g->scratch);
-
-		if (next < 0)
-			return fail("token %u: its logits are not all finite", g->done);
-		token = next;
-		prompt_print(&g->prompt, token);
-		if (n + 1 < g->count)
-			ret = run_step(g, &g->decode, &token, &g->write);
+	if (!ret)
+		ret = choose(g);
+	if (ret)
+		return ret;
+	put_tokens(g, num);
+	if (g->card.length)
+		ret = start_card(g);
+	while (!ret && !g->ended && g->made < g->count) {
+		ret = go_on(g, &num);
+		if (!ret)
+			put_tokens(g, num);
 	}
-	if (n)
-		prompt_print_end(&g->prompt);
+	prompt_print_end(&g->prompt);
 	return ret;
 }
 
@@ -314,7 +472,7 @@ static int report(const struct generator *g)
 	f = lr_outfile_open(&o, g->results);
 	if (!f)
 		return fail("%s: %s", g->results, strerror(-o.error));
-	fprintf(f, "new_tokens %u\n", g->count);
+	fprintf(f, "new_tokens %u\n", g->made);
 	put_phase(f, "read", &g->read, hz);
 	put_phase(f, "generate", &g->write, hz);
 	ret = lr_outfile_close(&o);
@@ -356,12 +514,24 @@ static int count_tokens(struct generator *g)
 	return 0;
 }
 
+/* What can only be checked when the vocabulary is known. */
+static int check_choices(const struct generator *g)
+{
+	if (g->sampling.top_k > g->vocab)
+		return fail("--top-k %u: the vocabulary has %u tokens", g->sampling.top_k,
+			    g->vocab);
+	if (g->end_token >= g->vocab)
+		return fail("--end-token %.0f: the vocabulary has %u tokens, from 0 on",
+			    g->end_token, g->vocab);
+	return 0;
+}
+
 static int prepare(struct generator *g)
 {
 	size_t size;
 
-	if (find_steps(g) || prompt_read(&g->prompt, g->vocab) || count_tokens(g) ||
-	    take_weights(g))
+	if (find_steps(g) || find_card(g) || check_choices(g) ||
+	    prompt_read(&g->prompt, g->vocab) || count_tokens(g) || take_weights(g))
 		return EXIT_FAIL;
 	size = rdu_symbol_size(g->decode.logits);
 	if (g->prefill.entry && rdu_symbol_size(g->prefill.logits) > size)
@@ -370,6 +540,8 @@ static int prepare(struct generator *g)
 	g->logits = xcalloc(size / rdu_dtype_size(g->decode.logits->dtype), sizeof(*g->logits));
 	g->numbers = xcalloc(2ul * (g->prefill.length + 1), sizeof(*g->numbers));
 	g->scratch = xcalloc(g->vocab, sizeof(*g->scratch));
+	g->next = xcalloc(g->card.length + 1, sizeof(*g->next));
+	g->card.out = xcalloc(g->card.length + 1, sizeof(*g->card.out));
 	return 0;
 }
 
@@ -384,7 +556,11 @@ static const char options_help[] = DEVICE_HELP WAIT_HELP
 	"      --top-k N          of the N most likely ones only\n"
 	"      --top-p F          of the most likely ones only that together have this "
 	"probability\n"
-	"      --seed N           of the random numbers (1)\n"
+	"      --seed N           of the random numbers, below 2^32 (1)\n"
+	"      --end-token N      nothing comes behind this token\n"
+	"      --sampler WHERE    chooses the tokens behind the first one: card, host; auto (the\n"
+	"                         card, if the program was compiled for it)\n"
+	"      --tokens-per-run N of the card: 1, or as many as the program was compiled for\n"
 	"      --weights FILE     weights of another program file of the model\n"
 	"      --results FILE     what it took, in \"key value\" lines\n";
 
@@ -397,6 +573,9 @@ enum {
 	OPT_TOP_K,
 	OPT_TOP_P,
 	OPT_SEED,
+	OPT_END,
+	OPT_SAMPLER,
+	OPT_RUN,
 	OPT_WEIGHTS,
 	OPT_RESULTS
 };
@@ -414,13 +593,16 @@ static const struct option options[] = { DEVICE_OPTION,
 					 { "top-k", required_argument, NULL, OPT_TOP_K },
 					 { "top-p", required_argument, NULL, OPT_TOP_P },
 					 { "seed", required_argument, NULL, OPT_SEED },
+					 { "end-token", required_argument, NULL, OPT_END },
+					 { "sampler", required_argument, NULL, OPT_SAMPLER },
+					 { "tokens-per-run", required_argument, NULL, OPT_RUN },
 					 { "weights", required_argument, NULL, OPT_WEIGHTS },
 					 { "results", required_argument, NULL, OPT_RESULTS },
 					 { 0 } };
 
 struct choices {
 	bool greedy, random;
-	double temperature, top_k, seed;
+	double temperature, top_k, top_p, seed;
 };
 
 /* An option of what is generated, and how; false after a message. */
@@ -444,9 +626,15 @@ static bool take_option(struct generator *g, struct choices *ch, int c)
 	case OPT_TOP_K:
 		return parse_count("--top-k", optarg, 1, 1e9, &ch->top_k);
 	case OPT_TOP_P:
-		return parse_number("--top-p", optarg, 1e-9, 1, &g->sampling.top_p);
+		return parse_number("--top-p", optarg, 1e-9, 1, &ch->top_p);
 	case OPT_SEED:
-		return parse_count("--seed", optarg, 0, 9e15, &ch->seed);
+		return parse_count("--seed", optarg, 0, UINT32_MAX, &ch->seed);
+	case OPT_END:
+		return parse_count("--end-token", optarg, 0, 1e9, &g->end_token);
+	case OPT_SAMPLER:
+		return parse_word("--sampler", optarg, samplers, &g->sampler);
+	case OPT_RUN:
+		return parse_count("--tokens-per-run", optarg, 1, 1 << 20, &g->want_run);
 	case 'n':
 		return parse_count("--tokens", optarg, 1, 1e9, &g->want);
 	case OPT_WEIGHTS:
@@ -462,7 +650,7 @@ static bool take_option(struct generator *g, struct choices *ch, int c)
 /* An exit code, or -1: go on. */
 static int parse(struct generator *g, int argc, char **argv)
 {
-	struct choices ch = { .temperature = 1, .seed = 1 };
+	struct choices ch = { .temperature = 1, .top_p = 1, .seed = 1 };
 	const struct prompt *p = &g->prompt;
 	int c;
 
@@ -486,14 +674,18 @@ static int parse(struct generator *g, int argc, char **argv)
 			     "--top-k, --top-p or --seed");
 	g->path = argv[optind];
 	g->sampling.temperature = ch.random ? ch.temperature : 0;
+	if (g->sampler == SAMPLER_HOST && g->want_run >= 0)
+		return usage("generate",
+			     "--tokens-per-run is of the card: not with --sampler host");
 	g->sampling.top_k = ch.top_k;
+	g->sampling.top_p = ch.top_p;
 	g->sampling.seed = ch.seed;
 	return -1;
 }
 
 int cmd_generate(int argc, char **argv)
 {
-	struct generator g = { .want = -1, .sampling = { .top_p = 1 } };
+	struct generator g = { .want = -1, .want_run = -1, .end_token = -1 };
 	int ret = parse(&g, argc, argv);
 
 	if (ret >= 0)
@@ -519,5 +711,7 @@ int cmd_generate(int argc, char **argv)
 	free(g.out);
 	free(g.logits);
 	free(g.scratch);
+	free(g.next);
+	free(g.card.out);
 	return ret;
 }

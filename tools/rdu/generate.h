@@ -6,19 +6,17 @@
 
 #include "rdu_tool.h"
 
-/* How the next token is chosen of those that the logits rate. */
+/* How the next token is chosen of those that the logits rate; as the card takes it. */
 struct sampling {
-	double temperature; /* logits are divided by it; 0: always the best token */
-	unsigned int top_k; /* only the best ones; 0: all */
-	double top_p; /* only the best ones that together have this probability; 1: all */
-	uint64_t seed;
+	float temperature; /* logits are divided by it; 0: always the best token */
+	uint32_t top_k; /* only the best ones; 0: all */
+	float top_p; /* only the best ones that together have this probability; 1: all */
+	uint32_t seed;
 };
 
-/* A number in [0, 1) for token number `index`: a function of the two, and of nothing else. */
-double sample_uniform(uint64_t seed, uint64_t index);
-/* The next token. scratch: room for `vocab` numbers. -1: a logit is not a number. */
+/* The next token, number `index`. scratch: room for `vocab` numbers. -1: a logit is not finite. */
 int64_t sample_token(const struct sampling *s, const float *logits, unsigned int vocab,
-		     uint64_t index, unsigned int *scratch);
+		     uint32_t index, unsigned int *scratch);
 
 /* What to go on from: one of the three is not NULL. */
 struct prompt {

@@ -1,68 +1,101 @@
 // SPDX-License-Identifier: MIT
-/* rdu generate: choosing a token. Random numbers are counted, not drawn: number n of a seed is the
- * same on every host, whatever was chosen before. */
+/*
+ * rdu generate: choosing a token on the host, as the card does in the entry point `generate`: from
+ * the same logits the same token. The arithmetic is the card's (numerics.h), and what the compiler
+ * makes of the rule is in tools/rduc/patterns_sample.c; this is the rule once more, with a sort.
+ */
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include "generate.h"
+#include "numerics.h"
 
-static uint64_t mix(uint64_t z)
+/* Noise for token `index` and candidate i, a function of the three and of nothing else: of Gumbel's distribution, -log(-log(1 - v)). */
+static float noise(uint32_t seed, uint32_t index, uint32_t i)
 {
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
-	return z ^ z >> 31;
+	uint32_t bits = rdu_rng(rdu_rng(seed, index), i);
+	float v = ((float)(int32_t)(bits >> 1) + 0.5f) * 0x1p-31f, few;
+
+	v = v < 1 - 0x1p-24f ? v : 1 - 0x1p-24f;
+	few = rdu_fma(v, rdu_fma(v, rdu_fma(v, 0.25f, 1 / 3.0f), 0.5f), 1);
+	return -rdu_log(v < 0x1p-6f ? v * few : -rdu_log(1 - v));
 }
 
-double sample_uniform(uint64_t seed, uint64_t index)
-{
-	return (mix(mix(seed) + (index + 1) * 0x9e3779b97f4a7c15ull) >> 11) * 0x1p-53;
-}
-
-/* qsort_r(): the best first, of equal ones the first. */
+/* qsort_r(): the best first. */
 static int by_logit(const void *a, const void *b, void *logits)
 {
-	unsigned int i = *(const unsigned int *)a, k = *(const unsigned int *)b;
 	const float *l = logits;
+	float x = l[*(const unsigned int *)a], y = l[*(const unsigned int *)b];
 
-	if (l[i] != l[k])
-		return l[i] > l[k] ? -1 : 1;
-	return i < k ? -1 : 1;
+	return x > y ? -1 : x < y;
 }
 
-static unsigned int best(const float *logits, unsigned int vocab)
+/* A token's weight as an integer, of all that are as good as the least one. */
+static uint32_t whole_weight(const struct sampling *s, const float *logits, unsigned int i,
+			     float most, float least, float scale)
 {
-	unsigned int at = 0, i;
+	float w = rdu_exp((logits[i] - most) * (s->temperature > 0 ? 1 / s->temperature : 0));
 
-	for (i = 1; i < vocab; i++)
-		if (logits[i] > logits[at])
-			at = i;
-	return at;
+	return logits[i] >= least ? rdu_f2i(w * scale) : 0;
+}
+
+/* The power of two by which the sum of weights is below 2^30, and above 2^28 or so. */
+static float weight_scale(const struct sampling *s, const float *logits, unsigned int vocab,
+			  float most, float least)
+{
+	uint32_t sum = vocab;
+
+	for (unsigned int i = 0; i < vocab; i++)
+		sum += whole_weight(s, logits, i, most, least, 4096);
+	return rdu_f((295u << 23) - (rdu_u((float)(int32_t)sum) & 0x7f800000));
+}
+
+/* The least logit of the best tokens that together have a part of all weight. order: the best
+ * first. */
+static float least_of_part(const struct sampling *s, const float *logits, unsigned int vocab,
+			   const unsigned int *order, float least)
+{
+	float most = logits[order[0]], scale = weight_scale(s, logits, vocab, most, least);
+	uint32_t sum = 0, want;
+
+	for (unsigned int i = 0; i < vocab; i++)
+		sum += whole_weight(s, logits, i, most, least, scale);
+	want = rdu_f2i((float)(int32_t)sum * s->top_p);
+	sum = 0;
+	for (unsigned int i = 0; i < vocab; i++) {
+		sum += whole_weight(s, logits, order[i], most, least, scale);
+		if (sum >= want && sum)
+			return logits[order[i]];
+	}
+	return -INFINITY;
 }
 
 int64_t sample_token(const struct sampling *s, const float *logits, unsigned int vocab,
-		     uint64_t index, unsigned int *scratch)
+		     uint32_t index, unsigned int *scratch)
 {
-	unsigned int num = s->top_k && s->top_k < vocab ? s->top_k : vocab, kept, i;
-	double sum = 0, part = 0, at;
+	float least = -INFINITY, best = -INFINITY, x;
+	unsigned int at = 0, i;
 
 	for (i = 0; i < vocab; i++) {
 		if (!isfinite(logits[i]))
 			return -1;
 		scratch[i] = i;
 	}
-	if (!s->temperature)
-		return best(logits, vocab);
-	qsort_r(scratch, vocab, sizeof(*scratch), by_logit, (void *)logits);
-#define WEIGHT(i) exp(((double)logits[scratch[i]] - logits[scratch[0]]) / s->temperature)
-	for (i = 0; i < num; i++)
-		sum += WEIGHT(i);
-	for (kept = 0; kept < num && (!kept || part < s->top_p * sum); kept++)
-		part += WEIGHT(kept);
-	at = sample_uniform(s->seed, index) * part;
-	for (i = 0, part = 0; i + 1 < kept; i++) {
-		part += WEIGHT(i);
-		if (part > at)
-			break;
+	if (s->top_k || s->top_p < 1)
+		qsort_r(scratch, vocab, sizeof(*scratch), by_logit, (void *)logits);
+	if (s->top_k && s->top_k <= vocab)
+		least = logits[scratch[s->top_k - 1]];
+	if (s->top_p < 1)
+		least = fmaxf(least, least_of_part(s, logits, vocab, scratch, least));
+	for (i = 0; i < vocab; i++) {
+		if (logits[i] < least)
+			continue;
+		x = logits[i] + s->temperature * noise(s->seed, index, i);
+		x = fmaxf(x, -FLT_MAX);
+		if (x > best) {
+			best = x;
+			at = i;
+		}
 	}
-#undef WEIGHT
-	return scratch[i];
+	return at;
 }
