@@ -17,11 +17,12 @@ enum swap {
 	SWAP_COUNTER,
 	SWAP_TOKEN,
 	SWAP_COPIES,
+	SWAP_CHOICE,
 	SWAPS
 };
 
 static const char *const swap_name[] = { "opcode",  "stride", "systolic step", "route",
-					 "counter", "token",  "copies" };
+					 "counter", "token",  "copies",	       "sampler's opcode" };
 
 struct image {
 	uint8_t *bytes;
@@ -83,6 +84,20 @@ static uint8_t other_op(uint8_t op)
 	return op;
 }
 
+/* Operations of which only the sampler has any, so that tokens must be others. */
+static uint8_t other_choice(uint8_t op)
+{
+	switch (op) {
+	case RDU_SIMD_LOG:
+		return RDU_SIMD_EXP;
+	case RDU_SIMD_SHR:
+		return RDU_SIMD_SHL;
+	case RDU_SIMD_RNG:
+		return RDU_SIMD_F2BF_SR;
+	}
+	return op;
+}
+
 /*
  * Makes the k-th swap of a kind in the image; false if there are fewer.
  * *what says in words what was swapped.
@@ -130,9 +145,12 @@ static bool swap(struct image *im, enum swap kind, int k, char *what, size_t siz
 			struct rdu_cfg_systolic *y = (void *)(bodies + p[i].body);
 			struct rdu_cfg_access *a = (void *)(bodies + p[i].body);
 
-			if (kind == SWAP_OPCODE && p[i].kind == RDU_KIND_SIMD) {
+			if ((kind == SWAP_OPCODE || kind == SWAP_CHOICE) &&
+			    p[i].kind == RDU_KIND_SIMD) {
 				for (int j = 0; j < b->num_stages + b->num_tail; j++) {
-					uint8_t to = other_op(b->stage[j].op);
+					uint8_t to = kind == SWAP_CHOICE
+							     ? other_choice(b->stage[j].op)
+							     : other_op(b->stage[j].op);
 
 					if (to == b->stage[j].op || k--)
 						continue;
@@ -235,7 +253,8 @@ static int rewrite(struct rdu_file *f, const struct image *im, const char *path)
 }
 
 /* 0: ran, *hash; else why not. */
-static int run(struct rdu_device *dev, const char *path, uint64_t *hash, char *error, size_t size)
+static int run(struct rdu_device *dev, const char *path, const char *entry, uint64_t *hash,
+	       char *error, size_t size)
 {
 	struct rdu_file *f;
 	struct card c = { 0 };
@@ -246,15 +265,16 @@ static int run(struct rdu_device *dev, const char *path, uint64_t *hash, char *e
 	else
 		ret = card_load(&c, dev, f, error, size);
 	if (!ret)
-		ret = card_hash(&c, "forward", hash, error, size);
+		ret = card_hash(&c, entry, hash, error, size);
 	card_unload(&c);
 	rdu_file_close(f);
 	return ret;
 }
 
-/* Swaps of the kinds first to last in the program that rduc makes of a model. */
+/* Swaps of the kinds first to last in the program that rduc makes of a model, and runs of an entry
+ * point. */
 static void try_swaps(struct rdu_device *dev, const char *model, const char *options,
-		      enum swap first, enum swap last)
+		      const char *entry, enum swap first, enum swap last)
 {
 	const char *good = "build/e2e/swap.rdu", *bad = "build/e2e/swapped.rdu";
 	struct rdu_file *f;
@@ -272,8 +292,8 @@ static void try_swaps(struct rdu_device *dev, const char *model, const char *opt
 	bytes = rdu_file_image(f, &im.size);
 	im.bytes = malloc(im.size);
 	memcpy(im.bytes, bytes, im.size);
-	if (!tap(!rewrite(f, &im, bad) && !run(dev, good, &want, error, sizeof(error)) &&
-			 !run(dev, bad, &again, error, sizeof(error)) && want == again,
+	if (!tap(!rewrite(f, &im, bad) && !run(dev, good, entry, &want, error, sizeof(error)) &&
+			 !run(dev, bad, entry, &again, error, sizeof(error)) && want == again,
 		 "the file written again gives the same result %s", error))
 		last = first - 1;
 	for (int kind = first; kind <= (int)last; kind++) {
@@ -296,7 +316,7 @@ static void try_swaps(struct rdu_device *dev, const char *model, const char *opt
 				tap(0, "%s: cannot be written", what);
 				break;
 			}
-			ret = run(dev, bad, &got, error, sizeof(error));
+			ret = run(dev, bad, entry, &got, error, sizeof(error));
 			if (ret) {
 				refused++;
 				placed += strpbrk(error, "0123456789") != NULL;
@@ -327,9 +347,13 @@ int main(void)
 
 	if (!tap(!rdu_open("model:sn10", &dev), "card opens"))
 		return tap_end();
-	try_swaps(dev, "cnn --batch 4", "-O1", SWAP_OPCODE, SWAP_TOKEN);
-	try_swaps(dev, "attention --t 128 --d 32 --batch 2", "-O3 --pipe always", SWAP_COUNTER,
-		  SWAP_COPIES);
+	try_swaps(dev, "cnn --batch 4", "-O1", "forward", SWAP_OPCODE, SWAP_TOKEN);
+	try_swaps(dev, "attention --t 128 --d 32 --batch 2", "-O3 --pipe always", "forward",
+		  SWAP_COUNTER, SWAP_COPIES);
+	try_swaps(dev, "gru --vocab 40 --input 4 --hidden 8 --batch 1 --t 1 --state",
+		  "-O1 --entry decode=build/e2e/swap.onnx --state 'past.*=present.*' "
+		  "--tokens-per-run 16",
+		  "generate", SWAP_CHOICE, SWAP_CHOICE);
 	rdu_close(dev);
 	return tap_end();
 }
