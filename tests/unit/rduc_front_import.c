@@ -328,7 +328,8 @@ static void graphs(void)
 
 static void shapes(void)
 {
-	static const struct import_shape wide = { "x", 2, { 7, 3 } }, other = { "q", 1, { 7 } };
+	static const struct import_shape wide = { .name = "x", .ndim = 2, .dim = { 7, 3 } },
+					 other = { .name = "q", .ndim = 1, .dim = { 7 } };
 	char error[4096] = "";
 	struct import_options opt = { .batch = 5 };
 	size_t size;
