@@ -120,7 +120,8 @@ static size_t add_shape(char *text, size_t room, size_t at, const char *name, un
 		at += snprintf(text + at, room - at, " %s [", name);
 	for (unsigned int d = 0; d < ndim && at < room; d++)
 		at += snprintf(text + at, room - at, "%s%s%lld", d ? "," : "",
-			       RDU_SYM_ROWS_OF(flags, d) ? "1.." : "", (long long)dims[d]);
+			       dims[d] > 1 && RDU_SYM_ROWS_OF(flags, d) ? "1.." : "",
+			       (long long)dims[d]);
 	if (at < room)
 		at += snprintf(text + at, room - at, "]");
 	return at;

@@ -13,7 +13,8 @@ static const char *shape(const struct rdu_file_symbol *s, char *text, size_t siz
 
 	for (d = 0; d < s->ndim && at < size; d++)
 		at += snprintf(text + at, size - at, "%s%s%lld", d ? "," : "",
-			       RDU_SYM_ROWS_OF(s->flags, d) ? "1.." : "", (long long)s->dims[d]);
+			       s->dims[d] > 1 && RDU_SYM_ROWS_OF(s->flags, d) ? "1.." : "",
+			       (long long)s->dims[d]);
 	if (at < size)
 		snprintf(text + at, size - at, "]");
 	return text;
