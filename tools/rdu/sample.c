@@ -10,7 +10,8 @@
 #include "generate.h"
 #include "numerics.h"
 
-/* Noise for token `index` and candidate i, a function of the three and of nothing else: of Gumbel's distribution, -log(-log(1 - v)). */
+/* Noise of Gumbel's distribution, -log(-log(1 - v)), for token `index` of a seed and candidate i: the same
+ * wherever these are. */
 static float noise(uint32_t seed, uint32_t index, uint32_t i)
 {
 	uint32_t bits = rdu_rng(rdu_rng(seed, index), i);
