@@ -27,6 +27,7 @@ struct settings {
 	struct import_options import;
 	struct train_options training;
 	bool train, decay_given;
+	enum rduc_when sparse; /* blocks of zeros of weights are left out */
 	size_t memory;
 	int num_entries;
 	struct entry_file {
