@@ -198,7 +198,8 @@ static void note_defaults(struct rduc *c, struct graph *g)
 				     more ? "" : "s"));
 }
 
-static void note_blank(struct rduc *c, struct graph *g)
+/* Of weights with blocks of zeros that are multiplied all the same. */
+static void note_blocks(struct rduc *c, struct graph *g)
 {
 	if (g->num_blank)
 		note(c, graph_format(g,
@@ -206,6 +207,15 @@ static void note_blank(struct rduc *c, struct graph *g)
 				     "--sparse-weights always leaves them out",
 				     g->num_blank, g->num_blank > 1 ? "s" : "", g->first_blank,
 				     g->num_blank > 1 ? "ve" : "s"));
+	if (g->num_long)
+		note(c,
+		     graph_format(
+			     g,
+			     "%d weight%s (the first: '%s') with blocks of zeros: products are "
+			     "dense, their sums have more terms than a scratchpad holds (%" PRId64
+			     ")",
+			     g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+			     g->most_terms));
 }
 
 /* The reasons that graph_report() listed, or the one that there is. */
@@ -331,7 +341,7 @@ int compile_simplify(struct run *r, struct graph *g)
 	g->most_terms = most_terms(&r->chip);
 	if (graph_simplify(g))
 		return -1;
-	note_blank(c, g);
+	note_blocks(c, g);
 	if (compile_prints(c, "simplify"))
 		graph_print(g, r->log);
 	return 0;

@@ -216,8 +216,8 @@ struct graph {
 	enum rduc_when
 		sparse; /* zeros of weights are left out: of sparse initializers, of all, never */
 	int64_t most_terms; /* of a sum that leaves some out */
-	int num_blank; /* weights that would leave some out, but aren't to */
-	const char *first_blank;
+	int num_blank, num_long; /* weights that would leave some out, but aren't to, or have more terms */
+	const char *first_blank, *first_long;
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 

@@ -12,7 +12,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include "graph.h"
+#include "constant_rows.h"
 #include "mem.h"
 
 static const int64_t sizes[] = { 64, 32, 16 };
@@ -115,8 +115,24 @@ static bool blocks_best(const struct matrix *m, struct blocks *best)
 	return found;
 }
 
+/* What a graph computes of constants alone, as a constant; NULL: it is not known. */
+static struct value *computed(struct graph *g, const struct value *v)
+{
+	struct rows *r = rows_new(v);
+	struct value *c;
+
+	if (!r)
+		return NULL;
+	c = graph_const(g, v->dtype, v->ndim, v->dim, NULL);
+	c->name = v->name;
+	for (int64_t k = 0; k < v->dim[0]; k++)
+		rows_get(r, k, (float *)c->data + k * v->dim[1]);
+	rows_free(r);
+	return c;
+}
+
 /* The matrix that a value is, perhaps transposed. */
-static bool matrix_of(const struct value *v, bool transposed, struct matrix *m)
+static bool matrix_of(struct graph *g, const struct value *v, bool transposed, struct matrix *m)
 {
 	const struct node *p = v->producer;
 	const int64_t *perm;
@@ -127,8 +143,11 @@ static bool matrix_of(const struct value *v, bool transposed, struct matrix *m)
 		transposed ^= !perm || (num == 2 && perm[0] == 1);
 		v = p->in[0];
 	}
-	if (v->kind != TENSOR_WEIGHT || !v->data || v->ndim != 2 || dtype_is_int(v->dtype) ||
-	    dtype_bytes(v->dtype) > 4 || !value_count(v))
+	if (v->ndim != 2 || dtype_is_int(v->dtype) || dtype_bytes(v->dtype) > 4 || !value_count(v))
+		return false;
+	if (!v->data && g->sparse == WHEN_POSSIBLE)
+		v = computed(g, v);
+	if (!v || v->kind != TENSOR_WEIGHT || !v->data)
 		return false;
 	m->v = v;
 	m->terms = v->dim[transposed];
@@ -248,11 +267,13 @@ static int find_blocks(struct graph *g, const struct node *n, struct value *x, s
 
 	*y = NULL;
 	if (g->sparse == WHEN_NEVER || x->ndim < 2 || x->ndim >= RDU_MAX_DIMS || n->loop ||
-	    dtype_is_int(x->dtype) || !value_count(x) || !matrix_of(w, transposed, &m) ||
-	    !is_known(g, &m) || x->dim[x->ndim - 1] != m.terms || m.terms > g->most_terms ||
-	    !blocks_best(&m, &b))
+	    dtype_is_int(x->dtype) || !value_count(x) || !matrix_of(g, w, transposed, &m) ||
+	    !is_known(g, &m) || x->dim[x->ndim - 1] != m.terms || !blocks_best(&m, &b))
 		return 0;
-	if (is_wanted(g, &m)) {
+	if (m.terms > g->most_terms) {
+		if (is_wanted(g, &m) && !g->num_long++)
+			g->first_long = m.v->name;
+	} else if (is_wanted(g, &m)) {
 		*y = by_blocks(g, n, x, &m, &b);
 		ret = *y ? 0 : -1;
 	} else if (!g->num_blank++) {
