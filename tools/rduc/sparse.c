@@ -10,6 +10,7 @@
  * needs anyway. What was left out does not meet its terms: a sum is what it would be with finite ones,
  * and stays free of NaN where only the others are infinite or NaN.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "constant_rows.h"
@@ -115,14 +116,58 @@ static bool blocks_best(const struct matrix *m, struct blocks *best)
 	return found;
 }
 
+static bool is_finite(const struct value *v)
+{
+	for (int64_t i = 0; i < value_count(v); i++)
+		if (!isfinite(value_real(v, i)))
+			return false;
+	return true;
+}
+
+/* Is it a constant that is 0 or 1 throughout? */
+static bool is_mask(const struct value *v)
+{
+	for (int64_t i = 0; i < value_count(v); i++)
+		if (!is_zero(v, i) && value_real(v, i) != 1)
+			return false;
+	return true;
+}
+
+/* A constant times a mask, of any type; NULL: v is not that, or not known. */
+static struct value *masked(struct graph *g, const struct value *v)
+{
+	const struct node *p = v->producer;
+	size_t bytes = (size_t)dtype_bytes(v->dtype);
+
+	if (!p || strcmp(p->op->name, "Mul"))
+		return NULL;
+	for (int k = 0; k < 2; k++) {
+		const struct value *w = p->in[k], *mask = p->in[!k];
+		struct value *c;
+
+		if (!w->constant || !w->data || !mask->constant || !mask->data ||
+		    !value_same_shape(w, v) || !value_same_shape(mask, v) || !is_mask(mask) ||
+		    !is_finite(w))
+			continue;
+		c = graph_const(g, v->dtype, v->ndim, v->dim, NULL);
+		c->name = w->name;
+		for (int64_t i = 0; i < value_count(v); i++)
+			if (!is_zero(mask, i))
+				memcpy((char *)c->data + (size_t)i * bytes,
+				       (const char *)w->data + (size_t)i * bytes, bytes);
+		return c;
+	}
+	return NULL;
+}
+
 /* What a graph computes of constants alone, as a constant; NULL: it is not known. */
 static struct value *computed(struct graph *g, const struct value *v)
 {
-	struct rows *r = rows_new(v);
-	struct value *c;
+	struct value *c = masked(g, v);
+	struct rows *r = c ? NULL : rows_new(v);
 
 	if (!r)
-		return NULL;
+		return c;
 	c = graph_const(g, v->dtype, v->ndim, v->dim, NULL);
 	c->name = v->name;
 	for (int64_t k = 0; k < v->dim[0]; k++)
@@ -218,10 +263,11 @@ static struct value *longer(struct graph *g, const struct node *n, struct value 
 	return graph_finish(g, m);
 }
 
-/* x times the matrix, by its blocks. */
+/* x times the matrix, by its blocks; of a Gemm all that it computes. */
 static struct value *by_blocks(struct graph *g, const struct node *n, struct value *x,
 			       const struct matrix *w, const struct blocks *b)
 {
+	struct value *bias = node_in(n, 2);
 	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
 	struct node *m;
 
@@ -238,6 +284,14 @@ static struct value *by_blocks(struct graph *g, const struct node *n, struct val
 	node_input(g, m, x);
 	node_input(g, m, pack(g, n, w, b));
 	node_input(g, m, table(g, n, b));
+	if (bias && bias->ndim && bias->dim[bias->ndim - 1] == w->results && w->results > 1)
+		bias = longer(g, n, bias, b->columns * b->size);
+	if (node_in(n, 2) && !bias)
+		return NULL;
+	if (bias)
+		node_input(g, m, bias);
+	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
+	node_attr_f(g, m, "beta", attr_f(n, "beta", 1));
 	node_attr_f(g, m, "density", (float)b->first[b->columns] / (float)(b->rows * b->columns));
 	x = graph_finish(g, m);
 	if (x && x->dim[last] != w->results)
@@ -292,34 +346,19 @@ int graph_sparse_matmul(struct graph *g, struct node *n)
 	return !y ? 0 : graph_replace_first(n, y) ? -1 : 1;
 }
 
-static struct value *times(struct graph *g, const struct node *n, const char *what, struct value *v,
-			   float factor)
-{
-	return factor == 1 || !v ? v
-				 : graph_op2(g, "Mul", graph_format(g, "%.200s.%s", n->name, what),
-					     v, graph_const_f(g, factor));
-}
-
 int graph_sparse_gemm(struct graph *g, struct node *n)
 {
-	struct value *y, *c = node_in(n, 2);
-	float beta = attr_f(n, "beta", 1);
+	struct value *y;
 
-	if (attr_i(n, "transA", 0) || n->in[0]->dtype != RDU_DT_F32) /* others are rounded once */
+	if (attr_i(n, "transA", 0))
 		return 0;
 	if (find_blocks(g, n, n->in[0], n->in[1], attr_i(n, "transB", 0), &y))
 		return -1;
-	if (!y)
-		return 0;
-	y = times(g, n, "alpha", y, attr_f(n, "alpha", 1));
-	if (c && beta != 0) {
-		c = times(g, n, "beta", c, beta);
-		y = c ? graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name), y, c) : NULL;
-	}
-	return graph_replace_first(n, y) ? -1 : 1;
+	return !y ? 0 : graph_replace_first(n, y) ? -1 : 1;
 }
 
-/* [.., rows, size], [columns, longest, size, size], [columns, longest] to [.., columns * size] */
+/* [.., rows, size], [columns, longest, size, size], [columns, longest] and perhaps a bias to
+ * [.., columns * size] */
 static int block_matmul_infer(struct graph *g, struct node *n)
 {
 	const struct value *x = n->in[0], *w = n->in[1];
@@ -328,6 +367,34 @@ static int block_matmul_infer(struct graph *g, struct node *n)
 	memcpy(dim, x->dim, sizeof(dim));
 	dim[x->ndim - 2] = w->dim[0] * w->dim[3];
 	return node_shape(g, n, 0, x->dtype, x->ndim - 1, dim);
+}
+
+/* alpha times the sum; plus beta times the bias, which dimensions before `column` have rows of. */
+static int scaled_sum(struct lower *l, const struct node *n, struct nest *nest, int column,
+		      int result)
+{
+	struct value *bias = node_in(n, 3);
+	float alpha = attr_f(n, "alpha", 1), beta = attr_f(n, "beta", 1);
+	int e = nest_red(nest), in, b;
+
+	if (alpha != 1)
+		e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, alpha), -1);
+	if (!bias || beta == 0)
+		return e;
+	in = nest_input(nest, lower_value(l, bias));
+	for (int i = 0; i < bias->ndim; i++) {
+		int d = column + 1 - (bias->ndim - i);
+
+		if (bias->dim[i] == 1)
+			continue;
+		nest->in[in].coef[i][d] = d == column ? (int32_t)nest->dim[result].extent : 1;
+		if (d == column)
+			nest->in[in].coef[i][result] = 1;
+	}
+	b = nest_in(nest, in);
+	if (beta != 1)
+		b = nest_op(nest, RDU_SIMD_FMUL, b, nest_imm_f(nest, beta), -1);
+	return nest_op(nest, RDU_SIMD_FADD, e, b, -1);
 }
 
 static int block_matmul_pattern(struct lower *l, struct node *n)
@@ -364,7 +431,7 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 	nest->in[2].coef[0][column] = nest->in[2].coef[1][j] = 1;
 	e = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
 	nest->body = e;
-	nest_output(nest, lower_value(l, n->out[0]), nest_red(nest));
+	nest_output(nest, lower_value(l, n->out[0]), scaled_sum(l, n, nest, column, result));
 	for (int i = 0; i < rows; i++)
 		nest->out[0].access.coef[i][i] = 1;
 	nest->out[0].access.coef[rows][column] = (int32_t)w->dim[3];
@@ -375,7 +442,7 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 const struct op ops_sparse[] = {
 	{ .name = "BlockMatMul",
 	  .min_in = 3,
-	  .max_in = 3,
+	  .max_in = 4,
 	  .max_out = 1,
 	  .internal = true,
 	  .infer = block_matmul_infer,
