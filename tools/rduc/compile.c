@@ -202,20 +202,21 @@ static void note_defaults(struct rduc *c, struct graph *g)
 static void note_blocks(struct rduc *c, struct graph *g)
 {
 	if (g->num_blank)
-		note(c, graph_format(g,
-				     "%d weight%s (the first: '%s') ha%s blocks of zeros; "
-				     "--sparse-weights always leaves them out",
-				     g->num_blank, g->num_blank > 1 ? "s" : "", g->first_blank,
-				     g->num_blank > 1 ? "ve" : "s"));
+		compile_note(c, graph_format(g,
+					     "%d weight%s (the first: '%s') ha%s blocks of zeros; "
+					     "--sparse-weights always leaves them out",
+					     g->num_blank, g->num_blank > 1 ? "s" : "",
+					     g->first_blank, g->num_blank > 1 ? "ve" : "s"));
 	if (g->num_long)
-		note(c,
-		     graph_format(
-			     g,
-			     "%d weight%s (the first: '%s') with blocks of zeros: products are "
-			     "dense, their sums have more terms than a scratchpad holds (%" PRId64
-			     ")",
-			     g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
-			     g->most_terms));
+		compile_note(
+			c,
+			graph_format(
+				g,
+				"%d weight%s (the first: '%s') with blocks of zeros: products are "
+				"dense, their sums have more terms than a scratchpad holds "
+				"(%" PRId64 ")",
+				g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+				g->most_terms));
 }
 
 /* The reasons that graph_report() listed, or the one that there is. */
