@@ -326,6 +326,7 @@ enum rdu_pack {
 
 #define RDU_ACCESS_GATHER 0x1 /* element index += index stream, per lane, times index_stride */
 #define RDU_ACCESS_ADD 0x2    /* STORE, WRITE: fp32 add to what is there, lane 0 first */
+#define RDU_ACCESS_ONE_INDEX 0x4 /* with GATHER: the index stream's lane 0, for all lanes */
 
 /* e = base + sum(stride[i] * counter[i]) + lane_stride * lane, in lo <= e < hi */
 struct rdu_cfg_pred {

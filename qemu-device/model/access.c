@@ -357,20 +357,13 @@ static bool read_indexed(struct access_run *r, const struct rdu_kernels *k, uint
 	return true;
 }
 
-static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_t lanes,
-			uint32_t *out, const uint32_t *index)
+/* The lanes [from, to) of a vector. */
+static bool read_lanes(struct access_run *r, const struct rdu_kernels *k, size_t lanes,
+		       uint32_t *out, int64_t from, int64_t to)
 {
 	const struct access_plan *p = r->plan;
-	int64_t from, to, step = p->lane_stride, a;
+	int64_t step = p->lane_stride, a;
 
-	live_lanes(r, 0, &from, &to);
-	if (from >= to || index || step != 1 || !r->word)
-		if (from > 0 || (size_t)to < lanes)
-			fill(out, p->cfg->pad, lanes);
-	if (from >= to)
-		return true;
-	if (index)
-		return read_indexed(r, k, out, index, from, to);
 	a = r->addr + from * step;
 	if (r->check && !holds(r, a))
 		return outside(r, a);
@@ -391,6 +384,36 @@ static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_
 				return false;
 	}
 	return true;
+}
+
+/* From where the one index of a vector says. */
+static void move_by(struct access_run *r, const uint32_t *index, int sign)
+{
+	r->addr += sign * (int64_t)(int32_t)index[0] * r->plan->cfg->index_stride;
+}
+
+static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_t lanes,
+			uint32_t *out, const uint32_t *index)
+{
+	const struct access_plan *p = r->plan;
+	int64_t from, to, step = p->lane_stride;
+
+	live_lanes(r, 0, &from, &to);
+	if (from >= to || index || step != 1 || !r->word)
+		if (from > 0 || (size_t)to < lanes)
+			fill(out, p->cfg->pad, lanes);
+	if (from >= to)
+		return true;
+	if (index && (p->cfg->flags & RDU_ACCESS_ONE_INDEX)) {
+		bool good;
+
+		move_by(r, index, 1);
+		good = read_lanes(r, k, lanes, out, from, to);
+		move_by(r, index, -1);
+		return good;
+	}
+	return index ? read_indexed(r, k, out, index, from, to)
+		     : read_lanes(r, k, lanes, out, from, to);
 }
 
 bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
@@ -512,7 +535,7 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 {
 	const struct access_plan *p = r->plan;
 	int64_t from, to, step = p->lane_stride, a;
-	bool add = p->cfg->flags & RDU_ACCESS_ADD;
+	bool add = p->cfg->flags & RDU_ACCESS_ADD, one = p->cfg->flags & RDU_ACCESS_ONE_INDEX;
 
 	live_lanes(r, 0, &from, &to);
 	if (from >= to)
@@ -536,7 +559,7 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 		int64_t e = a;
 
 		if (index) {
-			e += (int64_t)(int32_t)index[l] * p->cfg->index_stride;
+			e += (int64_t)(int32_t)index[one ? 0 : l] * p->cfg->index_stride;
 			if (!holds(r, e))
 				return outside(r, e);
 		}

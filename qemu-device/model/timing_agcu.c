@@ -232,6 +232,7 @@ static void touch_vector(struct flow *f, struct flow_prog *p)
 	const struct rdu_cfg_access *a = p->p->body;
 	struct flow_access *x = p->access;
 	unsigned int from, to, l;
+	int64_t one;
 	uint64_t random = 0x9e3779b97f4a7c15ULL * (p->number * p->p->iterations + p->iteration + 1);
 
 	rdu_flow_lanes(p, f->s->chip.lanes, &from, &to);
@@ -242,10 +243,11 @@ static void touch_vector(struct flow *f, struct flow_prog *p)
 		      (to - from) * x->element);
 		return;
 	}
+	one = a->flags & RDU_ACCESS_ONE_INDEX ? rdu_gather_guess(a, &random) : 0;
 	for (l = from; l < to; l++) {
-		int64_t at = p->base.value + a->lane_stride * l;
+		int64_t at = p->base.value + a->lane_stride * l + one;
 
-		if (a->flags & RDU_ACCESS_GATHER)
+		if (a->flags & RDU_ACCESS_GATHER && !(a->flags & RDU_ACCESS_ONE_INDEX))
 			at += rdu_gather_guess(a, &random);
 		touch(f, p, x->base + (uint64_t)at * x->element, x->element);
 	}

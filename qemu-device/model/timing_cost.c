@@ -58,6 +58,7 @@ static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t 
 				   unsigned int lanes, uint64_t random, int64_t *addr)
 {
 	const struct rdu_cfg_access *a = p->body;
+	bool each = a->flags & RDU_ACCESS_GATHER && !(a->flags & RDU_ACCESS_ONE_INDEX);
 	int64_t base = a->base, pred[RDU_MAX_PREDS] = { 0 };
 	unsigned int l, i, k, n = 0;
 
@@ -66,6 +67,8 @@ static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t 
 		for (k = 0; k < a->num_preds; k++)
 			pred[k] += a->pred[k].stride[i] * value[i];
 	}
+	if (a->flags & RDU_ACCESS_ONE_INDEX)
+		base = (int64_t)((uint64_t)base + (uint64_t)rdu_gather_guess(a, &random));
 	if (lanes > a->lanes)
 		lanes = a->lanes;
 	for (l = 0; l < lanes; l++) {
@@ -78,7 +81,7 @@ static unsigned int lane_addresses(const struct rdu_unit_prog *p, const int64_t 
 		if (k < a->num_preds)
 			continue;
 		addr[n] = (int64_t)((uint64_t)base + (uint64_t)a->lane_stride * l);
-		if (a->flags & RDU_ACCESS_GATHER) {
+		if (each) {
 			addr[n] = (int64_t)((uint64_t)addr[n] +
 					    (uint64_t)rdu_gather_guess(a, &random));
 		}

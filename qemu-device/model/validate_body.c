@@ -345,8 +345,10 @@ static int check_access_flags(struct rdu_section *s, struct rdu_unit_prog *p, bo
 	if (a->pack == RDU_PACK_LANE && a->lanes % rdu_pack_elements(a))
 		return RDU_REFUSE(s, diag, FORMAT, &a->lanes, "packing of %u lanes, %u lanes",
 				  rdu_pack_elements(a), a->lanes);
-	if (a->flags & ~(RDU_ACCESS_GATHER | RDU_ACCESS_ADD))
+	if (a->flags & ~(RDU_ACCESS_GATHER | RDU_ACCESS_ADD | RDU_ACCESS_ONE_INDEX))
 		return RDU_REFUSE(s, diag, RESERVED, &a->flags, "flags 0x%x", a->flags);
+	if ((a->flags & RDU_ACCESS_ONE_INDEX) && !(a->flags & RDU_ACCESS_GATHER))
+		return RDU_REFUSE(s, diag, FORMAT, &a->flags, "ONE_INDEX without GATHER");
 	if ((a->flags & RDU_ACCESS_ADD) && (!in || a->format != RDU_FMT_WORD || a->pack))
 		return RDU_REFUSE(s, diag, FORMAT, &a->flags, "ADD on a read or another format");
 	if (!pmu && (a->flip_mask || a->copy_start))

@@ -29,7 +29,8 @@ uint32_t cycle_addresses(const struct cycle_sim *m, const struct unit_program *u
 		if (!live)
 			continue;
 		if (index)
-			at += (int64_t)(int32_t)index[l] * a->index_stride;
+			at += (int64_t)(int32_t)index[a->flags & RDU_ACCESS_ONE_INDEX ? 0 : l] *
+			      a->index_stride;
 		address[n] = at;
 		lane[n++] = l;
 	}

@@ -25,8 +25,8 @@ def block(w, h, x, n):
         name = f"{h}.{name}."
         if name + "mask" not in w:
             return x @ w[name + "weight"] + w[name + "bias"]
-        return x @ (w[name + "weight"] * w[name + "mask"].detach()) + x @ w[name + "lr.u"] @ w[name + "lr.v"] + \
-            w[name + "bias"]
+        y = x @ (w[name + "weight"] * w[name + "mask"].detach()) + w[name + "bias"]
+        return y + x @ w[name + "lr.u"] @ w[name + "lr.v"] if name + "lr.u" in w else y
 
     q, k, v = product("attn.c_attn", norm("ln_1", x)).chunk(3, -1)
     x = x + product("attn.c_proj", attend(q, k, v, n, True))

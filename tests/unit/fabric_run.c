@@ -519,6 +519,53 @@ static void test_trap(struct rig *r)
 	ok(good, "traps: the first lane that is not 0 stops the run");
 }
 
+/* out[i] = table[index[i / L * L] + i % L], stored at as many places by one index, too. */
+static void test_one_index(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, n = 12, T = 50;
+	uint32_t idx = put_load(b, 0, 0, n), ga = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
+	uint32_t sc = cfgb_program(b, RDU_KIND_STORE, 0, 2);
+	struct rdu_cfg_access a = { .target = 1,
+				    .lanes = L - 1,
+				    .lane_stride = 2,
+				    .pad = 7,
+				    .flags = RDU_ACCESS_GATHER | RDU_ACCESS_ONE_INDEX,
+				    .index_stride = 3 };
+	size_t size;
+	void *image;
+	bool good;
+
+	cfgb_loop(b, ga, n);
+	cfgb_access(b, ga, &a, NULL);
+	a.target = 2;
+	a.lanes = L;
+	a.lane_stride = 1;
+	a.index_stride = L;
+	cfgb_loop(b, sc, n);
+	cfgb_access(b, sc, &a, NULL);
+	b->num_segments = 3;
+	cfgb_connect(b, idx, 0, ga, 0);
+	cfgb_connect(b, ga, 0, sc, 0);
+	cfgb_connect(b, idx, 0, sc, 1);
+	for (int i = 0; i < n * L; i++)
+		in0[i] = i % L ? 0x7fffffff : (uint32_t)(n - 1 - i / L);
+	fill(in1, 3 * T + 2 * L);
+	rig_segment(r, 0, in0, (size_t)n * L * 4);
+	rig_segment(r, 1, in1, (size_t)(3 * T + 2 * L) * 4);
+	rig_segment(r, 2, out0, (size_t)n * L * 4);
+	image = cfgb_finish(b, &size);
+	good = rig_run(r, image, size) == 0;
+	for (int i = 0; i < n * L; i++)
+		good = SAME(out0, i, i % L < L - 1 ? in1[3 * (i / L) + 2 * (i % L)] : 7) && good;
+	ok(good, "one index for all lanes");
+	in0[0] = T + L;
+	ok(rig_run(r, image, size) == 2 && r->fault.code == RDU_FAULT_BOUNDS &&
+		   r->fault.program == ga,
+	   "one index out of range is a fault");
+	free(image);
+}
+
 /* out[i] = table[index[i]], then added up at bins[index[i]]. */
 static void test_gather(struct rig *r)
 {
@@ -700,6 +747,7 @@ int main(void)
 			test_misfits(&r);
 			test_trap(&r);
 			test_gather(&r);
+			test_one_index(&r);
 			test_tokens(&r);
 			test_reconverge(&r);
 			test_limits(&r);

@@ -237,7 +237,8 @@ static void test_bodies(void)
 	BAD(FORMAT, ACCESS(RD)->pack = RDU_PACK_LOW, &ACCESS(RD)->pack);
 	BAD(FORMAT, ACCESS(LD)->lanes = chip.lanes + 1, &ACCESS(LD)->lanes);
 	BAD(FORMAT, ACCESS(LD)->flags = RDU_ACCESS_ADD, &ACCESS(LD)->flags);
-	BAD(RESERVED, ACCESS(LD)->flags = 4, &ACCESS(LD)->flags);
+	BAD(FORMAT, ACCESS(LD)->flags = RDU_ACCESS_ONE_INDEX, &ACCESS(LD)->flags);
+	BAD(RESERVED, ACCESS(LD)->flags = 8, &ACCESS(LD)->flags);
 	BAD(RESERVED, ACCESS(LD)->copy_start = 1, &ACCESS(LD)->flip_mask);
 	BAD(TOO_LARGE, ACCESS(LD)->num_preds = 5, &ACCESS(LD)->num_preds);
 	BAD(PORT, ACCESS(LD)->flags = RDU_ACCESS_GATHER, &g->prog[LD].num_in);

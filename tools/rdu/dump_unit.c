@@ -277,9 +277,11 @@ static void put_access(const struct config *c, const struct rdu_cfg_program *p)
 	if (b->pack)
 		printf(", pack %s", b->pack < 4 ? packs[b->pack] : "?");
 	if (b->flags & RDU_ACCESS_GATHER)
-		printf(", %s by the index stream times %lld",
+		printf(", %s by %s times %lld",
 		       p->kind == RDU_KIND_READ || p->kind == RDU_KIND_LOAD ? "gathers"
 									    : "scatters",
+		       b->flags & RDU_ACCESS_ONE_INDEX ? "the index stream's lane 0"
+						       : "the index stream",
 		       (long long)b->index_stride);
 	if (b->flags & RDU_ACCESS_ADD)
 		printf(", adds");

@@ -981,6 +981,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 		be.first_own = m->num_tensors;
 		if (reason[0])
 			be_note(&be, "all of it is made as at -O%d: %s", levels[i], reason);
+		be_remarks(&be);
 		r = passes(&be, out_path);
 		if (r > 0 && !reason[0])
 			snprintf(reason, sizeof(reason), "%s", error);

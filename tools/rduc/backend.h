@@ -429,6 +429,7 @@ int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one se
 /* emit.c: the program image. 0, -1, or 1 (with a text too): larger than a card takes. */
 int be_program(struct backend *be);
 int be_write(struct backend *be, const char *path); /* emit.c: the ELF file */
+void be_remarks(struct backend *be); /* report.c: notes of what nests say of themselves */
 int be_report(struct backend *be); /* report.c */
 /* What an entry point is expected to take, once be_report() has timed the sections. */
 struct be_expected {

@@ -198,6 +198,27 @@ static void note_defaults(struct rduc *c, struct graph *g)
 				     more ? "" : "s"));
 }
 
+/* Of weights with blocks of zeros that are multiplied all the same. */
+static void note_blocks(struct rduc *c, struct graph *g)
+{
+	if (g->num_blank)
+		compile_note(c, graph_format(g,
+					     "%d weight%s (the first: '%s') ha%s blocks of zeros; "
+					     "--sparse-weights always leaves them out",
+					     g->num_blank, g->num_blank > 1 ? "s" : "",
+					     g->first_blank, g->num_blank > 1 ? "ve" : "s"));
+	if (g->num_long)
+		compile_note(
+			c,
+			graph_format(
+				g,
+				"%d weight%s (the first: '%s') with blocks of zeros: products are "
+				"dense, their sums have more terms than a scratchpad holds "
+				"(%" PRId64 ")",
+				g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+				g->most_terms));
+}
+
 /* The reasons that graph_report() listed, or the one that there is. */
 static void diagnose_error(struct rduc *c)
 {
@@ -267,6 +288,14 @@ static const char *inputs_meta(struct graph *g, const char *text, const char *sc
 
 /* ---- the passes ---------------------------------------------------------------------- */
 
+/* Terms of which a scratchpad holds all for as many rows as an array has columns, in two copies. */
+static int64_t most_terms(const struct rdu_chip *chip)
+{
+	int64_t words = chip->pmu_bytes / 8;
+
+	return chip->systolic_cols ? words * 2 / chip->systolic_cols : words / chip->simd_stages;
+}
+
 int compile_simplify(struct run *r, struct graph *g)
 {
 	struct rduc *c = r->c;
@@ -276,8 +305,11 @@ int compile_simplify(struct run *r, struct graph *g)
 	progress_say(&c->progress, "simplify");
 	g->arrays = r->chip.systolic_cols;
 	g->trained = c->set.train;
+	g->sparse = c->set.sparse;
+	g->most_terms = most_terms(&r->chip);
 	if (graph_simplify(g))
 		return -1;
+	note_blocks(c, g);
 	if (compile_prints(c, "simplify"))
 		graph_print(g, r->log);
 	return 0;

@@ -38,6 +38,7 @@ struct value {
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
 	bool initializer; /* of the file, not the contents of an attribute */
+	bool sparse; /* one that the file has as a sparse tensor */
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
 	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
@@ -212,6 +213,12 @@ struct graph {
 	bool own_shapes; /* inputs have the shapes that the file gives them */
 	uint64_t dims_used; /* bit d: an input has import_options' dim number d */
 	bool arrays; /* the chip has systolic arrays */
+	enum rduc_when
+		sparse; /* zeros of weights are left out: of sparse initializers, of all, never */
+	int64_t most_terms; /* of a sum that leaves some out */
+	int num_blank,
+		num_long; /* weights that would leave some out, but aren't to, or have more terms */
+	const char *first_blank, *first_long;
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 
@@ -296,7 +303,7 @@ void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
-	ops_sample[];
+	ops_sample[], ops_sparse[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -444,6 +451,10 @@ struct value *graph_ternary(struct graph *g, const struct node *n, const struct 
 /* MatMul of integers of eight bits over a scale, the same for a row, and constants of which each
  * result's are 0 or plus or minus one number: integer products, and a scale. 1, 0: it is not, or -1. */
 int graph_ternary_matmul(struct graph *g, struct node *n);
+/* sparse.c: MatMul and Gemm by a constant of which whole blocks are zero: products by the others. 1, 0:
+ * it is not, or -1. */
+int graph_sparse_matmul(struct graph *g, struct node *n);
+int graph_sparse_gemm(struct graph *g, struct node *n);
 /* How often a value is read, as an input of nodes or an output of the graph. */
 int graph_uses(const struct graph *g, const struct value *v);
 /* Mark what the values need as live, in nodes. */

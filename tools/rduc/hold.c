@@ -64,7 +64,8 @@ static int find_input(const struct backend *be, const struct module_entry *e, co
 		int64_t trip = n->loop ? e->loop[n->loop - 1].trip : 1;
 		bool kept = is_kept(e, t);
 
-		if (is_row(t) || (!kept && (!n->loop || changes(e, n->loop, t))) ||
+		if (n->in[in[k]].gather_in >= 0 || is_row(t) ||
+		    (!kept && (!n->loop || changes(e, n->loop, t))) ||
 		    (be->opt->hold != WHEN_POSSIBLE && !worth_it(be, t, trip, kept)))
 			continue;
 		if (best < 0 || tensor_size(t) > tensor_size(n->in[best].tensor))

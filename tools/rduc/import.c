@@ -721,8 +721,12 @@ static void import_values(struct graph *g, struct names *names, const Onnx__Mode
 		const char *name = clean(g, t->values ? t->values->name : "");
 		const char *what = graph_format(g, "initializer '%s'", name);
 
-		if (import_initializer(g, names, onnx_sparse_tensor(g, t, what), name))
+		struct value *v = onnx_sparse_tensor(g, t, what);
+
+		if (import_initializer(g, names, v, name))
 			graph_collect(g, "initializer", name, NULL);
+		else
+			v->sparse = true;
 	}
 	for (size_t i = 0; i < p->n_input; i++)
 		if (import_input(g, names, m, p->input[i], opt))

@@ -19,7 +19,7 @@ struct emit {
 	int op_id;
 	int64_t rep[NEST_MAX_DIMS]; /* which replica */
 	double hx, hy;
-	int read[2]; /* programs that stream the operands */
+	int read[3]; /* programs that stream the operands */
 };
 
 static int counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
@@ -88,15 +88,6 @@ static uint32_t mask_after(const struct contract *c, const struct uprog *p, int 
 	return m & ((1u << p->num_outer) - 1);
 }
 
-/* What an operand reads beside its tensor. */
-static uint32_t operand_pad(const struct lacc *a)
-{
-	for (int i = 0; i < a->num_axes; i++)
-		if (a->axis[i].guard)
-			return a->pad;
-	return 0;
-}
-
 /* LOAD and WRITE of an operand's tile, for replica e->rep. */
 static int emit_operand(struct emit *e, int o)
 {
@@ -159,7 +150,7 @@ static int emit_operand(struct emit *e, int o)
 	L->acc.format = dtype_format(a->t->dtype);
 	L->acc.lanes = op->vl;
 	L->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].ms : 0;
-	L->acc.pad = operand_pad(a);
+	L->acc.pad = contraction_pad(a);
 	L->acc.target = image_segment(im, a->t, RDU_SEG_READ);
 	L = &im->prog[ld];
 	for (int i = 0; i < op->num_axes; i++) {
@@ -248,12 +239,13 @@ static void inner_loops(const struct emit *e, struct uprog *p, int *at)
 		at[c->col] = counter(p, 0, 1, c->tile[c->col] / c->gc);
 }
 
-static uint32_t reduction_loops(const struct emit *e, struct uprog *p, int *at)
+/* Those of the reduction's dimensions [from, to). */
+static uint32_t sum_loops(const struct emit *e, struct uprog *p, int *at, int from, int to)
 {
 	const struct contract *c = e->c;
 	uint32_t mask = 0;
 
-	for (int d = 0; d < c->l->num_dims; d++) {
+	for (int d = from; d < to; d++) {
 		if (!c->l->reduce[d])
 			continue;
 		at[d] = counter(p, 0, 1,
@@ -264,6 +256,23 @@ static uint32_t reduction_loops(const struct emit *e, struct uprog *p, int *at)
 	return mask;
 }
 
+static uint32_t reduction_loops(const struct emit *e, struct uprog *p, int *at)
+{
+	return sum_loops(e, p, at, 0, e->c->l->num_dims);
+}
+
+/* A table is read in all loops but the reduction's behind the last that it depends on: those of
+ * dimensions from this one on. */
+static int table_dims(const struct contract *c)
+{
+	int d = c->l->num_dims;
+
+	while (c->op[2].in >= 0 && d &&
+	       !(c->l->reduce[d - 1] && lacc_needs(&c->l->in[c->op[2].in], d - 1)))
+		d--;
+	return d;
+}
+
 static int emit_read(struct emit *e, int o, int wr)
 {
 	const struct contract *c = e->c;
@@ -271,16 +280,18 @@ static int emit_read(struct emit *e, int o, int wr)
 	struct uimage *im = e->im;
 	int rd = image_prog(im, RDU_KIND_READ, im->prog[wr].unit, e->op_id);
 	struct uprog *R = &im->prog[rd];
-	int at[NEST_MAX_DIMS], out[NEST_MAX_DIMS], lane = o ? c->col : c->lane;
-	uint32_t flip;
+	int at[NEST_MAX_DIMS], out[NEST_MAX_DIMS], lane = o == 2 ? -1 : o ? c->col : c->lane;
+	int table = table_dims(c), all = c->l->num_dims;
+	uint32_t flip, held;
 
 	outer(e, R, all_outer(c), false, out);
 	flip = mask_after(c, R, c->prefix[o]);
 	inner_loops(e, R, at);
-	reduction_loops(e, R, at);
+	sum_loops(e, R, at, 0, table);
+	held = o == 2 ? 0 : sum_loops(e, R, at, table, all);
 	R->acc.target = im->prog[wr].acc.target;
 	R->acc.flip_mask = flip;
-	R->acc.lanes = o ? c->gc : c->gl;
+	R->acc.lanes = o == 2 ? (int)c->chip->lanes : o ? c->gc : c->gl;
 	for (int i = 0; i < op->num_axes; i++) {
 		const struct oaxis *x = &op->axis[i];
 
@@ -303,6 +314,11 @@ static int emit_read(struct emit *e, int o, int wr)
 			if (at[d] >= 0)
 				R->acc.stride[at[d]] += per;
 		}
+	}
+	if (op->picked_axis >= 0) {
+		R->acc.flags = RDU_ACCESS_GATHER | RDU_ACCESS_ONE_INDEX;
+		R->acc.index_stride = op->axis[op->picked_axis].stride;
+		image_join(im, e->read[2], 0, rd, image_in(im, rd, held));
 	}
 	image_out(im, rd, 0, 0, 1);
 	image_token(im, wr, 0, rd, flip, 0);
@@ -347,15 +363,6 @@ static void result_loops(const struct emit *e, struct loops *lp)
 		lp->limit[d] = l->extent[d];
 		lp->reach[d] = c->tile[d] * c->unroll[d] * c->trip[d];
 	}
-}
-
-/* Does the nest do nothing but store the sum? kept: by output, where it stays. */
-static bool plain_result(const struct lnest *l, const struct residence *const *kept)
-{
-	const struct nest *n = l->n;
-
-	return n->num_out == 1 && n->expr[n->out[0].expr].kind == EXPR_RED &&
-	       residence_rounds(kept[0], l->out[0].t) == RDU_SIMD_MOV;
 }
 
 /* A PCU that passes on a vector of each of f streams in turn: of from[0], from[step] and so on. lp: the
@@ -417,7 +424,7 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 		loops_add(e->im, &lp, e->c->merge_dim, 0,
 			  e->c->tile[e->c->merge_dim] * e->c->trip[e->c->merge_dim], e->c->merge,
 			  false);
-	if (plain_result(l, e->c->kept_out)) {
+	if (contraction_is_plain(l, e->c->kept_out)) {
 		out[0] = from;
 	} else {
 		xbuild_init(&b, l, &lp);
@@ -623,7 +630,19 @@ static int64_t replica_number(const struct emit *e, int o)
 	int64_t n = 0;
 
 	for (int d = 0; d < c->l->num_dims; d++)
-		if (o < 0 || lacc_needs(&c->l->in[c->op[o].in], d))
+		if (o < 0 || contract_reads(c, o, d))
+			n = n * c->unroll[d] + (c->l->reduce[d] ? 0 : e->rep[d]);
+	return n;
+}
+
+/* The same among those that load other parts of it. */
+static int64_t load_number(const struct emit *e, int o)
+{
+	const struct contract *c = e->c;
+	int64_t n = 0;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (lacc_needs(&c->l->in[c->op[o].in], d))
 			n = n * c->unroll[d] + (c->l->reduce[d] ? 0 : e->rep[d]);
 	return n;
 }
@@ -650,34 +669,82 @@ static void set_place(struct emit *e)
 	e->hy = many ? ((double)replica_number(e, 0) + 0.5) / (double)rows : -1;
 }
 
+/* One more scratchpad gets what the WRITE `first` puts into its own. */
+static int emit_twin(struct emit *e, int o, int first)
+{
+	const struct contract *c = e->c;
+	struct uimage *im = e->im;
+	int pmu = image_unit(im, RDU_UNIT_PMU, e->hx, e->hy);
+	int wr = image_prog(im, RDU_KIND_WRITE, pmu, e->op_id);
+	int buf = image_buffer(im, pmu, (uint32_t)c->copies[o], (uint32_t)c->op[o].words);
+	const struct ustream *s = &im->stream[im->prog[first].in[0].stream];
+	int ld = s->prog, port = s->port;
+
+	im->prog[wr] = im->prog[first];
+	im->prog[wr].unit = pmu;
+	im->prog[wr].num_in = 0;
+	im->prog[wr].acc.target = buf;
+	image_join(im, ld, port, wr, image_in(im, wr, 0));
+	return wr;
+}
+
+/* What streams operands, by replica, and what wrote them, by load. */
+struct streams {
+	int *read[3], *write[3];
+};
+
+static void streams_init(const struct contract *c, struct streams *s)
+{
+	for (int o = 0; o < 3; o++) {
+		int64_t n = c->op[o].in < 0 ? 0 : contract_replicas(c, o);
+
+		s->read[o] = xmalloc(sizeof(int) * (size_t)(n + 1));
+		s->write[o] = xmalloc(sizeof(int) * (size_t)(n + 1));
+		for (int64_t i = 0; i < n; i++)
+			s->read[o][i] = s->write[o][i] = -1;
+	}
+}
+
+static void streams_free(struct streams *s)
+{
+	for (int o = 0; o < 3; o++) {
+		free(s->read[o]);
+		free(s->write[o]);
+	}
+}
+
+/* What streams operand o to e->rep. */
+static int stream_of(struct emit *e, struct streams *s, int o)
+{
+	int *read = &s->read[o][replica_number(e, o)], *write = &s->write[o][load_number(e, o)];
+
+	if (*read >= 0)
+		return *read;
+	e->hx = e->hy = -1;
+	if (*write < 0)
+		*read = emit_read(e, o, *write = emit_operand(e, o));
+	else
+		*read = emit_read(e, o, emit_twin(e, o, *write));
+	return *read;
+}
+
 /* The arrays, with what they read; result[]: what each gives. */
 static int emit_arrays(struct emit *e, struct xsrc *result)
 {
 	int64_t reps = contract_replicas(e->c, -1);
-	int *read[2], r = 0;
+	struct streams s;
+	int r = 0;
 
-	for (int o = 0; o < 2; o++) {
-		int64_t n = contract_replicas(e->c, o);
-
-		read[o] = xmalloc(sizeof(int) * (size_t)n);
-		for (int64_t i = 0; i < n; i++)
-			read[o][i] = -1;
-	}
+	streams_init(e->c, &s);
 	for (int64_t i = 0; i < reps && !r; i++) {
 		set_replica(e, i);
-		for (int o = 0; o < 2; o++) {
-			int64_t x = replica_number(e, o);
-
-			e->hx = e->hy = -1;
-			if (read[o][x] < 0)
-				read[o][x] = emit_read(e, o, emit_operand(e, o));
-			e->read[o] = read[o][x];
-		}
+		for (int o = 2; o >= 0; o--)
+			if (e->c->op[o].in >= 0)
+				e->read[o] = stream_of(e, &s, o);
 		set_place(e);
 		r = emit_compute(e, &result[i]);
 	}
-	free(read[0]);
-	free(read[1]);
+	streams_free(&s);
 	return r;
 }
 
@@ -705,149 +772,6 @@ static int emit_all(struct emit *e)
 	return r;
 }
 
-/* The factors of a contraction. */
-struct factors {
-	int in[2]; /* nest inputs */
-	int weights, place; /* as in struct contract */
-};
-
-/* May the body's factor k be operand of a contraction: a plain access, whose type fits, or one of
- * ternary weights? */
-static bool is_operand(const struct lnest *l, int k, bool bytes, struct factors *f)
-{
-	const struct lacc *a;
-	int d;
-
-	f->in[k] = nest_factor(l->n, k);
-	if (f->in[k] < 0)
-		return false;
-	a = &l->in[f->in[k]];
-	if (a->gather_in >= 0)
-		return false;
-	if (nest_is_ternary(l->n, l->n->expr[l->n->body].arg[k], &f->in[k], &d)) {
-		f->place = l->index_dim[d];
-		if (!bytes || f->weights >= 0 || f->place < 0 || !l->reduce[f->place] ||
-		    lacc_needs(a, f->place))
-			return false;
-		f->weights = f->in[k];
-		return true;
-	}
-	return bytes ? a->t->dtype == RDU_DT_I8 || a->t->dtype == RDU_DT_U8
-		     : !dtype_is_int(a->t->dtype);
-}
-
-/* Is what an operand reads beside its tensor, or past the end of a reduction, nothing in the sum:
- * 0, or multiplied by 0? */
-static bool pads_to_nothing(const struct lnest *l, const struct factors *f, bool bytes)
-{
-	for (int k = 0; k < 2; k++) {
-		int other = f->in[!k];
-
-		if (!operand_pad(&l->in[f->in[k]]))
-			continue;
-		if (!bytes || operand_pad(&l->in[other]))
-			return false;
-		for (int d = 0; d < l->num_dims; d++)
-			if (l->reduce[d] && !lacc_needs(&l->in[other], d) &&
-			    !(other == f->weights && d == f->place))
-				return false;
-	}
-	return true;
-}
-
-/* The body is a product of two plain accesses, and summed: of floating-point numbers in fp32, of
- * int8 and uint8 as int32, also with ternary weights. */
-static bool is_contraction(const struct lnest *l, struct factors *f)
-{
-	const struct nest *n = l->n;
-	bool bytes = n->reduce == REDUCE_IADD;
-
-	f->weights = f->place = -1;
-	if (!nest_sums_products(n))
-		return false;
-	for (int k = 0; k < 2; k++)
-		if (!is_operand(l, k, bytes, f))
-			return false;
-	return f->in[0] != f->in[1] && pads_to_nothing(l, f, bytes);
-}
-
-/* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
-static bool on_arrays(const struct backend *be, const struct nest *n)
-{
-	return be->chip.systolic_cols && (!be->opt->fp32 || n->reduce == REDUCE_IADD);
-}
-
-/* PCUs that the results of an array go through, and inputs that are read there. -1: no number of
- * them will do. */
-static int epilogue_pcus(const struct rdu_chip *chip, const struct lnest *l,
-			 const struct residence *const *kept, int *inputs)
-{
-	struct loops lp = { .lane_dim = 0, .lanes = 1 };
-	struct xbuild b;
-	int pcus;
-
-	*inputs = 0;
-	if (plain_result(l, kept))
-		return 0;
-	xbuild_init(&b, l, &lp);
-	for (int i = 0; i < l->n->num_out; i++)
-		xbuild_output(&b, l->n->out[i].expr, residence_rounds(kept[i], l->out[i].t));
-	pcus = xprog_pcus(chip, &b.x);
-	*inputs = b.num_src - 1;
-	xprog_free(&b.x);
-	return pcus;
-}
-
-bool be_contraction(const struct backend *be, const struct nest *n, int *in)
-{
-	struct factors f;
-	struct lnest l;
-
-	lnest_from(&l, n);
-	if (!is_contraction(&l, &f) || (f.weights >= 0 && !be->chip.systolic_cols))
-		return false;
-	memcpy(in, f.in, sizeof(f.in));
-	return true;
-}
-
-/* PCUs that an array takes with its part of an epilogue, which works for as many arrays as give
- * their results in `cycles` (up to 16: with more it hardly counts). */
-static double pcus_of_array(const struct rdu_chip *chip, int epilogue, double cycles, int cols)
-{
-	int arrays = (int)fmax(fmin(cycles / cols, 16), 1);
-	double alone = 1.0 + epilogue;
-
-	while (contract_merging_pcus(chip, arrays) < 0)
-		arrays--;
-	return fmin(alone, 1 + (epilogue + (double)contract_merging_pcus(chip, arrays)) / arrays);
-}
-
-double be_contract_cycles(const struct backend *be, const struct nest *n)
-{
-	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, inputs, epilogue;
-	bool bytes = n->reduce == REDUCE_IADD, array = on_arrays(be, n);
-	int cols = contract_columns(&be->chip, array, bytes);
-	const struct residence *kept[NEST_MAX_OUT] = { NULL };
-	double sum = 1, tiles = 1;
-	struct factors f;
-	struct lnest l;
-
-	lnest_from(&l, n);
-	if (!cols || !is_contraction(&l, &f) || (f.weights >= 0 && !array))
-		return 0;
-	epilogue = epilogue_pcus(&be->chip, &l, kept, &inputs);
-	if (epilogue < 0)
-		return HUGE_VAL;
-	for (int d = 0; d < l.num_dims; d++)
-		*(l.reduce[d] ? &sum : &tiles) *= (double)l.extent[d];
-	if (array && bytes)
-		sum /= 2;
-	tiles = ceil(tiles / ((double)be->chip.lanes * cols));
-	sum = fmax(sum, cols);
-	return sum *
-	       ceil(tiles / fmax(floor(pcus / pcus_of_array(&be->chip, epilogue, sum, cols)), 1));
-}
-
 /* What a contraction may take of the units of the tiles. */
 static void give_units(const struct backend *be, struct contract *c)
 {
@@ -861,20 +785,6 @@ static void give_units(const struct backend *be, struct contract *c)
 	c->pmus = (int)max64(c->pmus, 3);
 	c->agcus = (int)(c->chip->agcus_per_tile * c->chip->agcu_programs * (unsigned int)c->tiles *
 			 agcus * 7 / 8);
-}
-
-double be_work(const struct backend *be, const struct nest *n)
-{
-	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, ops = 0;
-	double cycles = be_contract_cycles(be, n), points = 1;
-
-	if (cycles > 0)
-		return cycles * pcus;
-	for (int i = 0; i < n->num_expr; i++)
-		ops += n->expr[i].kind == EXPR_OP;
-	for (int d = 0; d < n->ndim; d++)
-		points *= (double)n->dim[d].extent;
-	return ceil(points / be->chip.lanes) * (1 + ops / (double)be->chip.simd_stages);
 }
 
 /* A held operand changes no sum: the reduction is cut as it was when the operand was loaded. (An
@@ -901,16 +811,17 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 			      .chip = im->chip,
 			      .pl = pl,
 			      .tiles = im->tiles,
-			      .systolic = on_arrays(be, l->n),
+			      .systolic = contraction_on_arrays(be, l->n),
 			      .bytes = l->n->reduce == REDUCE_IADD };
 	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
 	struct factors f;
 
-	if (!is_contraction(l, &f) || l->num_dims == 0 || (f.weights >= 0 && !c.systolic))
+	if (!contraction_find(l, &f) || l->num_dims == 0 || (f.weights >= 0 && !c.systolic))
 		return 1;
 	c.elements = c.bytes ? 4 : 2;
 	c.op[0].in = f.in[0];
 	c.op[1].in = f.in[1];
+	c.op[2].in = f.table;
 	c.weights = f.weights;
 	c.place = f.place;
 	give_units(be, &c);
@@ -918,7 +829,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		c.kept_in[i] = residence_of(be, l->n, l->in[i].t);
 	for (int i = 0; i < l->n->num_out; i++)
 		c.kept_out[i] = residence_of(be, l->n, l->out[i].t);
-	c.epi_pcus = epilogue_pcus(im->chip, l, c.kept_out, &c.epi_in);
+	c.epi_pcus = contraction_epilogue(im->chip, l, c.kept_out, &c.epi_in);
 	if (c.epi_pcus < 0)
 		return 1;
 	for (int i = 0; i < l->n->num_out; i++)

@@ -29,6 +29,9 @@ static const char usage[] =
 	"scratchpads:\n"
 	"                       auto (where that is faster), always (where it fits), never (auto; "
 	"not at -O0)\n"
+	"  --sparse-weights WHEN  blocks of zeros of weights are left out: auto (of ONNX's sparse\n"
+	"                       initializers), always (of all that cannot be changed), never "
+	"(auto)\n"
 	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
 	"  --shape NAME=D,D,... shape of an input; D is a size, several of them, for each of "
 	"which\n"
@@ -92,6 +95,7 @@ static const struct option options[] = {
 	{ "tiles", VALUE },
 	{ "pipe", VALUE },
 	{ "hold", VALUE },
+	{ "sparse-weights", VALUE },
 	{ "precision", VALUE },
 	{ "shape", VALUE },
 	{ "dim", VALUE },

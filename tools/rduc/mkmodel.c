@@ -57,6 +57,11 @@ int64_t mk_size(const struct mk *m, const char *option)
 	return m->option[i].given ? m->option[i].value : m->family->option[i].value;
 }
 
+bool mk_given(const struct mk *m, const char *option)
+{
+	return m->option[own_option(m, option)].given;
+}
+
 int mk_refuse(const struct mk *m, const char *fmt, ...)
 {
 	va_list ap;

@@ -60,6 +60,7 @@ extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_l
 /* ---- options: the family's own only ---------------------------------------- */
 
 int64_t mk_size(const struct mk *m, const char *option); /* MK_FLAG: 0 or 1 */
+bool mk_given(const struct mk *m, const char *option); /* not by default */
 /* Numbers of a list; -1 after mk_refuse(). */
 int mk_list(const struct mk *m, const char *option, int64_t out[MK_MAX_LIST]);
 /* Says on stderr why these sizes make no model. -1 */
@@ -74,6 +75,8 @@ __attribute__((format(printf, 2, 3))) int mk_refuse(const struct mk *m, const ch
 __attribute__((format(printf, 1, 2))) char *mk_text(const char *fmt, ...);
 /* Inputs and weights; they return the name. dtype 0: the model's. */
 const char *mk_input(struct mk *m, const char *name, int dtype, int ndim, const int64_t *dim);
+/* Drawn from the seed: in [0, 1). */
+double mk_uniform(struct mk *m);
 /* Uniform in [-bound, bound]. */
 const char *mk_weight(struct mk *m, const char *name, int ndim, const int64_t *dim, double bound);
 /* Every element the same: scales and shifts before training. */

@@ -38,8 +38,8 @@ char *mk_text(const char *fmt, ...)
 	return text;
 }
 
-/* splitmix64; in [0, 1) */
-static double uniform(struct mk *m)
+/* splitmix64 */
+double mk_uniform(struct mk *m)
 {
 	uint64_t z = (m->seed += 0x9e3779b97f4a7c15ull);
 
@@ -144,7 +144,7 @@ const char *mk_weight(struct mk *m, const char *name, int ndim, const int64_t *d
 	Onnx__TensorProto *t = tensor(m, name, m->dtype, ndim, dim);
 
 	for (size_t i = 0; i < num_elements(t); i++)
-		set_element(t, i, (float)((2 * uniform(m) - 1) * bound));
+		set_element(t, i, (float)((2 * mk_uniform(m) - 1) * bound));
 	return initializer(m, t);
 }
 

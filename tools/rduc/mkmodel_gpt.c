@@ -16,8 +16,11 @@
 
 struct sizes {
 	int64_t batch, length, width, heads;
-	/* Pixelated butterflies in the place of dense weights; block 0: none. */
-	int64_t block, butterfly, factors, rank;
+	/* Masks over weights, in blocks; block 0: none. Of pixelated butterflies, with a product of
+	 * low rank beside each; butterfly 0: so many thousandths of a column's blocks, or two of each
+	 * four numbers of it. */
+	int64_t block, butterfly, factors, rank, kept;
+	bool two_of_four;
 	struct mk_cache cache;
 };
 
@@ -62,12 +65,46 @@ static const char *butterfly_mask(struct mk *m, const char *path, const struct s
 	return mask;
 }
 
+/* Draws `some` of all: sets there[] of them. */
+static void draw(struct mk *m, int64_t some, int64_t all, bool *there)
+{
+	for (int64_t i = 0; i < all; i++) {
+		there[i] = mk_uniform(m) * (double)(all - i) < (double)some;
+		some -= there[i];
+	}
+}
+
+/* The mask of a product [in, out]: as many of each column's blocks, or numbers. */
+static const char *drawn_mask(struct mk *m, const char *path, const struct sizes *s, int64_t in,
+			      int64_t out, double *share)
+{
+	int64_t size = s->block, rows = in / size, part = s->two_of_four ? 4 : rows;
+	int64_t some = s->two_of_four ? 2 : (rows * s->kept + 500) / 1000;
+	double *v = xcalloc((size_t)(in * out), sizeof(*v));
+	bool *there = xcalloc((size_t)rows, sizeof(*there));
+	const char *mask;
+
+	some = some ? some : 1;
+	for (int64_t c = 0; c < out; c++) {
+		for (int64_t k = 0; c % size == 0 && k < rows; k += part)
+			draw(m, some, part, there + k);
+		for (int64_t r = 0; r < in; r++)
+			v[r * out + c] = there[r / size];
+	}
+	*share = (double)some / (double)part;
+	mask = mk_table(m, mk_text("%s.mask", path), DIMS(in, out), v);
+	free(there);
+	free(v);
+	return mask;
+}
+
 /* A weight of which only the mask's blocks count; as large as if they were all there. */
-static const char *butterfly(struct mk *m, const char *scope, const char *path,
-			     const struct sizes *s, int64_t in, int64_t out, double stddev)
+static const char *masked(struct mk *m, const char *scope, const char *path, const struct sizes *s,
+			  int64_t in, int64_t out, double stddev)
 {
 	double share;
-	const char *mask = butterfly_mask(m, path, s, in, out, &share);
+	const char *mask = s->butterfly ? butterfly_mask(m, path, s, in, out, &share)
+					: drawn_mask(m, path, s, in, out, &share);
 	const char *w = weight(m, path, DIMS(in, out), stddev / sqrt(share));
 
 	return MK_OP(m, scope, "Mul", w, mask);
@@ -88,7 +125,7 @@ static const char *low_rank(struct mk *m, const char *scope, const char *path, c
 static const char *product(struct mk *m, const char *scope, const char *path, const char *x,
 			   const struct sizes *s, int64_t in, int64_t out, double stddev)
 {
-	const char *w = s->block ? butterfly(m, scope, path, s, in, out, stddev)
+	const char *w = s->block ? masked(m, scope, path, s, in, out, stddev)
 				 : weight(m, path, DIMS(in, out), stddev);
 	const char *b = mk_filled(m, mk_text("%s.bias", path), DIMS(out), 0);
 	const char *rows = mk_reshape(m, scope, x, DIMS(-1, in));
@@ -97,7 +134,7 @@ static const char *product(struct mk *m, const char *scope, const char *path, co
 	mk_attr_float(n, "alpha", 1);
 	mk_attr_float(n, "beta", 1);
 	x = n->output[0];
-	if (s->block)
+	if (s->rank)
 		x = MK_OP(m, scope, "Add", x, low_rank(m, scope, path, rows, s, in, out));
 	return mk_reshape(m, scope, x, DIMS(s->batch, s->length, out));
 }
@@ -265,6 +302,22 @@ static int make_pixelfly(struct mk *m)
 	return gpt_of(m, s);
 }
 
+static int make_sparse_gpt(struct mk *m)
+{
+	struct sizes s = sizes(m);
+
+	s.two_of_four = mk_size(m, "two-of-four");
+	s.block = s.two_of_four ? 1 : mk_size(m, "block");
+	s.kept = mk_size(m, "kept");
+	if (s.two_of_four && (mk_given(m, "block") || mk_given(m, "kept")))
+		return mk_refuse(m, "--two-of-four has no --block and no --kept");
+	if (s.width % (s.two_of_four ? 4 : s.block))
+		return mk_refuse(m, "--d %lld is no whole number of %s %lld", (long long)s.width,
+				 s.two_of_four ? "parts of" : "--block",
+				 (long long)(s.two_of_four ? 4 : s.block));
+	return gpt_of(m, s);
+}
+
 /* A product of rows with [in, out] weights: nn.Linear without a bias on [B,T,d]. */
 static const char *project(struct mk *m, const char *name, const char *x, int64_t d)
 {
@@ -343,6 +396,19 @@ const struct mk_family mk_gpt[] = {
 			10, NULL },
 		      { "rank", MK_SIZE, "of what is added to each product", 32, 1, 1 << 14,
 			NULL } } },
+	{ .name = "sparse-gpt",
+	  .about = "a gpt with masks over its weights: of blocks, of numbers, or two of four",
+	  .make = make_sparse_gpt,
+	  .option = { SIZES(8, 128, 512, 8),
+		      { "layers", MK_SIZE, "blocks", 4, 1, 256, NULL },
+		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL },
+		      MK_CACHE,
+		      { "block", MK_SIZE, "height and width of a block of a weight; 1: numbers", 32,
+			1, 1 << 10, NULL },
+		      { "kept", MK_SIZE, "thousandths of a column's blocks that are there", 125, 1,
+			1000, NULL },
+		      { "two-of-four", MK_FLAG, "two of each four numbers of a column instead", 0,
+			0, 1, NULL } } },
 	{ .name = "attention",
 	  .about = "[N,T,D]: self-attention with its four products",
 	  .make = make_attention,

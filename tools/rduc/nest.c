@@ -20,6 +20,7 @@ static void nest_free(struct nest *n)
 {
 	free(n->name);
 	free(n->op_type);
+	free(n->remark);
 	free(n);
 }
 

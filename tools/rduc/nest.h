@@ -108,6 +108,7 @@ struct nest_dim {
 struct nest {
 	char *name; /* ONNX node name(s) */
 	char *op_type; /* for people only: "Conv", "grad of Conv" */
+	char *remark; /* for the report; NULL: none */
 	int ndim;
 	struct nest_dim dim[NEST_MAX_DIMS];
 	int num_in;

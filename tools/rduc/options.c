@@ -293,10 +293,12 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		return patterns(&o, &s->freeze, &s->import.freeze);
 	if (!strcmp(name, "train-only"))
 		return patterns(&o, &s->train_only, &s->import.train_only);
-	if (!strcmp(name, "pipe") || !strcmp(name, "hold")) {
+	if (!strcmp(name, "pipe") || !strcmp(name, "hold") || !strcmp(name, "sparse-weights")) {
 		n = WORD(&o, whens);
 		if (n >= 0)
-			*(*name == 'p' ? &s->opt.pipe : &s->opt.hold) = (enum rduc_when)n;
+			*(*name == 'p'	 ? &s->opt.pipe
+			  : *name == 'h' ? &s->opt.hold
+					 : &s->sparse) = (enum rduc_when)n;
 	} else if (!strcmp(name, "precision")) {
 		n = WORD(&o, precisions);
 		if (n >= 0)

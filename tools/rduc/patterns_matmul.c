@@ -447,11 +447,19 @@ static int contract_node_pattern(struct lower *l, struct node *n)
 	return contract_pattern(l, n, &t);
 }
 
+static int matmul_rewrite(struct graph *g, struct node *n)
+{
+	int r = graph_ternary_matmul(g, n);
+
+	return r ? r : graph_sparse_matmul(g, n);
+}
+
 const struct op ops_matmul[] = {
 	{ .name = "Gemm",
 	  .min_in = 2,
 	  .max_in = 3,
 	  .max_out = 1,
+	  .rewrite = graph_sparse_gemm,
 	  .infer = gemm_infer,
 	  .gradient = gemm_gradient,
 	  .pattern = gemm_pattern },
@@ -459,7 +467,7 @@ const struct op ops_matmul[] = {
 	  .min_in = 2,
 	  .max_in = 2,
 	  .max_out = 1,
-	  .rewrite = graph_ternary_matmul,
+	  .rewrite = matmul_rewrite,
 	  .infer = matmul_infer,
 	  .gradient = matmul_gradient,
 	  .pattern = matmul_pattern },

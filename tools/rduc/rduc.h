@@ -82,6 +82,7 @@ const char *rduc_version(void);
  *          optimize        0, 1, 3: one section per operator, rules, whole graph by cost (1)
  *          tiles           tiles to use (1)
  *          pipe, hold      auto, always, never (auto): see rduc(1)
+ *          sparse-weights  auto, always, never (auto): see rduc(1)
  *          precision       bf16 or fp32: of contractions (bf16, where the chip has an array)
  *          shape           NAME=D,D,...: shape of an input; may be set for several. D is a size, or
  *                          several, for each of which an entry point is made: 1..8, in steps

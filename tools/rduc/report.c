@@ -253,6 +253,18 @@ void be_summary(const struct backend *be, FILE *f)
 	}
 }
 
+/* What nests say of themselves. */
+void be_remarks(struct backend *be)
+{
+	for (int e = 0; e < be->m->num_entries; e++)
+		for (int k = 0; k < be->m->entries[e].num_nests; k++) {
+			const struct nest *n = be->m->entries[e].nests[k];
+
+			if (n->remark)
+				be_note(be, "%s: %s", n->name, n->remark);
+		}
+}
+
 int be_report(struct backend *be)
 {
 	for (int i = 0; i < be->num_sections; i++)

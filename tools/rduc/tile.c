@@ -76,17 +76,29 @@ static bool pairs_fit(const struct contract *c, const struct oaxis *x)
 	return true;
 }
 
+/* The axis that a table picks positions of. */
+static void add_picked(const struct contract *c, struct operand *op)
+{
+	const struct access *s = &c->l->n->in[op->in];
+
+	if (s->gather_in < 0)
+		return;
+	op->picked_axis = op->num_axes;
+	op->axis[op->num_axes++] = (struct oaxis){ .ms = c->l->in[op->in].gather_stride,
+						   .dim = s->tensor->dim[s->gather_dim] };
+}
+
 /* Axes of an operand's tile and how they lie in the scratchpad. */
 static bool solve_operand(struct contract *c, int o)
 {
 	struct operand *op = &c->op[o];
 	const struct lacc *a = &c->l->in[op->in];
-	int lane = o ? c->col : c->lane, esz = dtype_size(a->t->dtype);
+	int lane = o == 2 ? -1 : o ? c->col : c->lane, esz = dtype_size(a->t->dtype);
 	bool weights = op->in == c->weights;
 	int64_t words = 1;
 
 	op->num_axes = 0;
-	op->lane_axis = op->pair_axis = op->vec_axis = -1;
+	op->lane_axis = op->pair_axis = op->vec_axis = op->picked_axis = -1;
 	if (op->by_index) {
 		for (int d = 0; d < c->l->num_dims; d++) {
 			struct oaxis *x = &op->axis[op->num_axes];
@@ -113,11 +125,12 @@ static bool solve_operand(struct contract *c, int o)
 		if (c->weights >= 0 && !weights)
 			join_places(c, op);
 	}
+	add_picked(c, op);
 	for (int i = 0; i < op->num_axes; i++) {
 		struct oaxis *x = &op->axis[i];
 		int n = 0;
 
-		x->len = 1;
+		x->len = i == op->picked_axis ? x->dim : 1;
 		x->only = -1;
 		for (int d = 0; d < c->l->num_dims; d++) {
 			if (!x->coef[d])
@@ -142,7 +155,8 @@ static bool solve_operand(struct contract *c, int o)
 				if (x->coef[d] && c->l->reduce[d] && c->l->extent[d] % c->tile[d])
 					return false;
 	}
-	if (c->pair >= 0 && ((op->pair_axis < 0 && !weights) || (int)c->chip->lanes < c->elements))
+	if (c->pair >= 0 &&
+	    ((op->pair_axis < 0 && !weights && o < 2) || (int)c->chip->lanes < c->elements))
 		return false;
 	/* Vectors are loaded along the axis that is contiguous in memory. */
 	for (int i = 0; i < op->num_axes; i++) {
@@ -161,10 +175,10 @@ static bool solve_operand(struct contract *c, int o)
 		if (better)
 			op->vec_axis = i;
 	}
-	op->pack = !c->systolic || weights	   ? RDU_PACK_NONE
-		   : c->pair < 0		   ? RDU_PACK_LOW
-		   : op->vec_axis == op->pair_axis ? RDU_PACK_LANE
-						   : RDU_PACK_VEC;
+	op->pack = !c->systolic || weights || o == 2 ? RDU_PACK_NONE
+		   : c->pair < 0		     ? RDU_PACK_LOW
+		   : op->vec_axis == op->pair_axis   ? RDU_PACK_LANE
+						     : RDU_PACK_VEC;
 	op->loads = 1;
 	op->vl = 1;
 	for (int i = 0; i < op->num_axes; i++) {
@@ -219,6 +233,15 @@ static double bytes_per_cycle(const struct rdu_chip *chip)
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
 }
 
+/* Beyond the end of a table there is no term: it would not be nothing, as beyond the end of a tensor. */
+static bool table_fits(const struct contract *c)
+{
+	for (int d = 0; c->op[2].in >= 0 && d < c->l->num_dims; d++)
+		if (c->l->reduce[d] && needs(c, 2, d) && c->l->extent[d] % c->tile[d])
+			return false;
+	return true;
+}
+
 static double cost_of(const struct contract *c, double cycles, double host)
 {
 	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
@@ -259,7 +282,7 @@ static bool solve_below(struct contract *c, double most)
 		return false;
 	host = 0;
 	c->chunked = contract_chunks(c) > 1;
-	if (!has_units(c))
+	if (!has_units(c) || !table_fits(c))
 		return false;
 	c->num_order = 0;
 	for (int s = 1; s <= l->num_dims; s++)
@@ -276,10 +299,12 @@ static bool solve_below(struct contract *c, double most)
 		}
 	if (contract_loaded(c) + (c->chunked ? reps : 0) > c->pmus)
 		return false;
-	for (int o = 0; o < 2; o++) {
+	for (int o = 0; o < 3; o++) {
 		int64_t n = 1;
 		int at = 0, i = 0;
 
+		if (c->op[o].in < 0)
+			continue;
 		if (!solve_operand(c, o))
 			return false;
 		/* loads run over the outer loops up to the last it depends on */
@@ -323,8 +348,8 @@ static bool solve_below(struct contract *c, double most)
 			worst_load = fmax(worst_load, (double)(n * c->op[o].loads * share *
 							       contract_load_cycles(c, &c->op[o])));
 		} else {
-			dram += (double)(n * contract_replicas(c, o)) * c->op[o].bytes;
-			first += (double)contract_replicas(c, o) * c->op[o].bytes;
+			dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
+			first += (double)contract_loads(c, o) * c->op[o].bytes;
 			worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
@@ -361,10 +386,10 @@ static bool solve_below(struct contract *c, double most)
 		stored += out_bytes * esz;
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
-		if (i != c->op[0].in && i != c->op[1].in && c->kept_in[i] &&
+		if (!contract_operand(c, i) && c->kept_in[i] &&
 		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
-		if (i != c->op[0].in && i != c->op[1].in && !c->kept_in[i])
+		if (!contract_operand(c, i) && !c->kept_in[i])
 			dram += contract_input_bytes(c, &l->in[i]);
 	}
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
@@ -699,17 +724,18 @@ static int find_plan(struct contract *c)
 			continue;
 		for (t.lane = 0; t.lane < l->num_dims; t.lane++) {
 			if (l->reduce[t.lane] || l->shared[t.lane] || !needs(&t, 0, t.lane) ||
-			    needs(&t, 1, t.lane))
+			    contract_reads(&t, 1, t.lane))
 				continue;
 			for (t.col = -1; t.col < l->num_dims; t.col++) {
 				bool any_col = false;
 
 				for (int d = 0; d < l->num_dims; d++)
 					any_col |= !l->reduce[d] && !l->shared[d] &&
-						   !needs(&t, 0, d) && needs(&t, 1, d);
+						   !contract_reads(&t, 0, d) && needs(&t, 1, d);
 				if (t.col < 0 ? any_col
 					      : l->reduce[t.col] || l->shared[t.col] ||
-							needs(&t, 0, t.col) || !needs(&t, 1, t.col))
+							contract_reads(&t, 0, t.col) ||
+							!needs(&t, 1, t.col))
 					continue;
 				for (t.pair = -1; t.pair < l->num_dims; t.pair++) {
 					if (t.pair >= 0 && (!t.systolic || !l->reduce[t.pair]))
@@ -755,8 +781,9 @@ static uint64_t mix(uint64_t h, const void *data, size_t size)
 
 static uint64_t mix_access(uint64_t h, const struct lacc *a, const struct residence *r)
 {
-	int64_t v[] = { a->base,	 a->num_axes,	       a->gather_in,	  a->t->dtype,
-			r ? r->part : 0, r ? r->num_parts : 0, r ? r->memory : 0, r ? r->held : 0 };
+	int64_t v[] = { a->base,	  a->num_axes,	   a->gather_in,	 a->t->dtype,
+			a->gather_stride, r ? r->part : 0, r ? r->num_parts : 0, r ? r->memory : 0,
+			r ? r->held : 0 };
 
 	h = mix(h, v, sizeof(v));
 	for (int i = 0; i < a->num_axes; i++) {
@@ -782,8 +809,13 @@ static uint64_t question(const struct contract *c)
 
 		h = mix(h, w, sizeof(w));
 	}
-	for (int i = 0; i < l->n->num_in; i++)
+	for (int i = 0; i < l->n->num_in; i++) {
+		const struct access *s = &l->n->in[i];
+
 		h = mix_access(h, &l->in[i], c->kept_in[i]);
+		if (s->gather_in >= 0)
+			h = mix(h, &s->tensor->dim[s->gather_dim], sizeof(int64_t));
+	}
 	for (int i = 0; i < l->n->num_out; i++)
 		h = mix_access(h, &l->out[i], c->kept_out[i]);
 	return h;

@@ -27,6 +27,7 @@ struct operand {
 	int num_axes;
 	struct oaxis axis[NEST_MAX_DIMS];
 	int lane_axis, pair_axis, vec_axis; /* -1: none */
+	int picked_axis; /* all of it is there, and a table says where to read; -1: none */
 	int vl; /* lanes of a load */
 	int pack;
 	int64_t words; /* of one copy */
@@ -53,17 +54,18 @@ struct contract {
 	bool a_first; /* outer order: the column operand's dimensions first */
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
 	int64_t chunk[NEST_MAX_DIMS]; /* of a reduction, the tile that it must have; 0: any */
-	struct operand op[2]; /* 0: columns (lanes), 1: rows */
+	struct operand
+		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
 	/* follows from the above */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
 	int order[NEST_MAX_DIMS], num_order; /* parallel dimensions, outermost first */
 	int64_t join_pcus; /* that bring together what is read of several parts of something resident */
-	int prefix[2]; /* how many of (order, then reductions) an operand's loads run over */
+	int prefix[3]; /* how many of (order, then reductions) an operand's loads run over */
 	bool chunked; /* the reduction is cut: partial results in scratchpads */
 	int merge,
 		merge_dim; /* so many replicas along a dimension share one way out; 1, -1: none do */
-	int copies[2], out_copies;
+	int copies[3], out_copies;
 	double cycles, cost;
 };
 
@@ -73,8 +75,36 @@ bool contract_solve(struct contract *c);
  * form. */
 int contract_plan(struct backend *be, struct contract *c);
 
+/* contraction.c */
+/* The factors of a contraction. */
+struct factors {
+	int in[2]; /* nest inputs */
+	int weights, place; /* as in struct contract */
+	int table; /* nest input that says where one of them is read; -1: none */
+};
+
+/* Is the body a product of two accesses, one of them perhaps by a table, and summed: of floating-point
+ * numbers in fp32, of int8 and uint8 as int32, also with ternary weights? */
+bool contraction_find(const struct lnest *l, struct factors *f);
+/* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
+bool contraction_on_arrays(const struct backend *be, const struct nest *n);
+/* PCUs that the results of an array go through, and inputs that are read there. -1: no number of
+ * them will do. kept: by output, where it stays. */
+int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
+			 const struct residence *const *kept, int *inputs);
+/* Does the nest do nothing but store the sum? kept: by output, where it stays. */
+bool contraction_is_plain(const struct lnest *l, const struct residence *const *kept);
+/* What an operand reads beside its tensor. */
+uint32_t contraction_pad(const struct lacc *a);
+
 /* tile_units.c */
+/* Does what is read of an operand depend on dimension d, by its place or by the table? */
+bool contract_reads(const struct contract *c, int operand, int d);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+/* Programs that load an operand: replicas that a table alone tells apart share one. */
+int64_t contract_loads(const struct contract *c, int operand);
+/* Is a nest's input an operand? */
+bool contract_operand(const struct contract *c, int in);
 int64_t contract_loaded(const struct contract *c); /* scratchpads that operands are loaded into */
 /* Programs of AGCUs; PCUs; PMUs. */
 int64_t contract_agcus(const struct contract *c);

@@ -10,9 +10,11 @@
 
 /* ---- replicas ---------------------------------------------------------------------- */
 
-static bool needs(const struct contract *c, int o, int d)
+bool contract_reads(const struct contract *c, int o, int d)
 {
-	return lacc_needs(&c->l->in[c->op[o].in], d);
+	const struct lacc *a = &c->l->in[c->op[o].in];
+
+	return lacc_needs(a, d) || (a->gather_in >= 0 && lacc_needs(&c->l->in[a->gather_in], d));
 }
 
 int64_t contract_replicas(const struct contract *c, int o)
@@ -20,7 +22,17 @@ int64_t contract_replicas(const struct contract *c, int o)
 	int64_t n = 1;
 
 	for (int d = 0; d < c->l->num_dims; d++)
-		if (!c->l->reduce[d] && (o < 0 || needs(c, o, d)))
+		if (!c->l->reduce[d] && (o < 0 || contract_reads(c, o, d)))
+			n *= c->unroll[d];
+	return n;
+}
+
+int64_t contract_loads(const struct contract *c, int o)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->reduce[d] && lacc_needs(&c->l->in[c->op[o].in], d))
 			n *= c->unroll[d];
 	return n;
 }
@@ -37,15 +49,19 @@ int64_t contract_chunks(const struct contract *c)
 
 bool contract_holds(const struct contract *c, int o)
 {
-	const struct residence *r = c->kept_in[c->op[o].in];
+	const struct residence *r = c->op[o].in < 0 ? NULL : c->kept_in[c->op[o].in];
 
 	return r && r->held;
 }
 
 int64_t contract_loaded(const struct contract *c)
 {
-	return (contract_holds(c, 0) ? 0 : contract_replicas(c, 0)) +
-	       (contract_holds(c, 1) ? 0 : contract_replicas(c, 1));
+	int64_t n = 0;
+
+	for (int o = 0; o < 3; o++)
+		if (c->op[o].in >= 0 && !contract_holds(c, o))
+			n += contract_replicas(c, o);
+	return n;
 }
 
 /* Replicas along dimension d that are told apart where results leave: those that share a way out
@@ -96,9 +112,9 @@ int contract_crowd(const struct contract *c, const struct lacc *a, const struct 
 	return (int)min64(y.others, INT16_MAX);
 }
 
-static bool is_operand(const struct contract *c, int in)
+bool contract_operand(const struct contract *c, int in)
 {
-	return in == c->op[0].in || in == c->op[1].in;
+	return in == c->op[0].in || in == c->op[1].in || in == c->op[2].in;
 }
 
 /* PCUs that bring together what is read of several parts: by operands, or where results leave. */
@@ -110,7 +126,7 @@ static int64_t joining_pcus(const struct contract *c, bool out)
 		const struct residence *r = c->kept_in[i];
 		struct layout y;
 
-		if (!r || r->held || is_operand(c, i) == out)
+		if (!r || r->held || contract_operand(c, i) == out)
 			continue;
 		y = replicas_of(c, &c->l->in[i], out);
 		pcus += y.others *
@@ -160,7 +176,7 @@ int64_t contract_drain_cycles(const struct contract *c)
 			most = max64(most,
 				     bank_cycles(c->chip, lacc_coef(&l->out[i], c->lane), c->gl));
 	for (int i = 0; i < l->n->num_in; i++)
-		if (c->kept_in[i] && !is_operand(c, i))
+		if (c->kept_in[i] && !contract_operand(c, i))
 			most = max64(most,
 				     bank_cycles(c->chip, lacc_coef(&l->in[i], c->lane), c->gl));
 	return c->gc * most;
@@ -216,8 +232,12 @@ int contract_merging_pcus(const struct rdu_chip *chip, int n)
 
 int64_t contract_agcus(const struct contract *c)
 {
-	return contract_loaded(c) +
-	       contract_replicas(c, -1) / c->merge * (c->l->n->num_out + c->epi_in);
+	int64_t loads = 0;
+
+	for (int o = 0; o < 3; o++)
+		if (c->op[o].in >= 0 && !contract_holds(c, o))
+			loads += contract_loads(c, o);
+	return loads + contract_replicas(c, -1) / c->merge * (c->l->n->num_out + c->epi_in);
 }
 
 int64_t contract_pcus(const struct contract *c)
@@ -234,7 +254,7 @@ int64_t contract_pmus(const struct contract *c)
 	int64_t reps = contract_replicas(c, -1), pmus = contract_loaded(c);
 
 	for (int i = 0; i < c->l->n->num_in; i++)
-		if (!is_operand(c, i) && !c->kept_in[i] && lacc_repeats(c->l, &c->l->in[i]))
+		if (!contract_operand(c, i) && !c->kept_in[i] && lacc_repeats(c->l, &c->l->in[i]))
 			pmus += reps / c->merge;
 	return pmus + (c->chunked ? reps : 0);
 }

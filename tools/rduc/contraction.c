@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What is a contraction, and about how long it takes: before there is a plan.
+ */
+#include <math.h>
+#include <string.h>
+#include "tile.h"
+
+uint32_t contraction_pad(const struct lacc *a)
+{
+	for (int i = 0; i < a->num_axes; i++)
+		if (a->axis[i].guard)
+			return a->pad;
+	return 0;
+}
+
+bool contraction_is_plain(const struct lnest *l, const struct residence *const *kept)
+{
+	const struct nest *n = l->n;
+
+	return n->num_out == 1 && n->expr[n->out[0].expr].kind == EXPR_RED &&
+	       residence_rounds(kept[0], l->out[0].t) == RDU_SIMD_MOV;
+}
+
+/* Does a table say which positions of an axis are read, in dimensions that the input itself does not
+ * depend on, and nothing else? */
+static bool is_picked(const struct lnest *l, int in)
+{
+	const struct access *s = &l->n->in[in];
+	const struct lacc *a = &l->in[in], *table = &l->in[s->gather_in];
+
+	if (table->gather_in >= 0 || !dtype_is_int(table->t->dtype) || a->needs & table->needs ||
+	    !table->needs || s->guarded || l->n->in[s->gather_in].guarded ||
+	    s->offset[s->gather_dim])
+		return false;
+	for (int d = 0; d < l->n->ndim; d++)
+		if (s->coef[s->gather_dim][d])
+			return false;
+	return true;
+}
+
+/* May the body's factor k be operand of a contraction: a plain access, whose type fits, or one of
+ * ternary weights? */
+static bool is_operand(const struct lnest *l, int k, bool bytes, struct factors *f)
+{
+	const struct lacc *a;
+	int d;
+
+	f->in[k] = nest_factor(l->n, k);
+	if (f->in[k] < 0)
+		return false;
+	a = &l->in[f->in[k]];
+	if (a->gather_in >= 0)
+		return !bytes && !dtype_is_int(a->t->dtype) && is_picked(l, f->in[k]);
+	if (nest_is_ternary(l->n, l->n->expr[l->n->body].arg[k], &f->in[k], &d)) {
+		f->place = l->index_dim[d];
+		if (!bytes || f->weights >= 0 || f->place < 0 || !l->reduce[f->place] ||
+		    lacc_needs(a, f->place))
+			return false;
+		f->weights = f->in[k];
+		return true;
+	}
+	return bytes ? a->t->dtype == RDU_DT_I8 || a->t->dtype == RDU_DT_U8
+		     : !dtype_is_int(a->t->dtype);
+}
+
+/* Is what an operand reads beside its tensor, or past the end of a reduction, nothing in the sum:
+ * 0, or multiplied by 0? */
+static bool pads_to_nothing(const struct lnest *l, const struct factors *f, bool bytes)
+{
+	for (int k = 0; k < 2; k++) {
+		int other = f->in[!k];
+
+		if (!contraction_pad(&l->in[f->in[k]]))
+			continue;
+		if (!bytes || contraction_pad(&l->in[other]))
+			return false;
+		for (int d = 0; d < l->num_dims; d++)
+			if (l->reduce[d] && !lacc_needs(&l->in[other], d) &&
+			    !(other == f->weights && d == f->place))
+				return false;
+	}
+	return true;
+}
+
+bool contraction_find(const struct lnest *l, struct factors *f)
+{
+	const struct nest *n = l->n;
+	bool bytes = n->reduce == REDUCE_IADD;
+
+	f->weights = f->place = -1;
+	if (!nest_sums_products(n))
+		return false;
+	for (int k = 0; k < 2; k++)
+		if (!is_operand(l, k, bytes, f))
+			return false;
+	if (l->in[f->in[0]].gather_in >= 0 && l->in[f->in[1]].gather_in >= 0)
+		return false;
+	f->table = (int)max64(l->in[f->in[0]].gather_in, l->in[f->in[1]].gather_in);
+	return f->in[0] != f->in[1] && pads_to_nothing(l, f, bytes);
+}
+
+bool contraction_on_arrays(const struct backend *be, const struct nest *n)
+{
+	return be->chip.systolic_cols && (!be->opt->fp32 || n->reduce == REDUCE_IADD);
+}
+
+int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
+			 const struct residence *const *kept, int *inputs)
+{
+	struct loops lp = { .lane_dim = 0, .lanes = 1 };
+	struct xbuild b;
+	int pcus;
+
+	*inputs = 0;
+	if (contraction_is_plain(l, kept))
+		return 0;
+	xbuild_init(&b, l, &lp);
+	for (int i = 0; i < l->n->num_out; i++)
+		xbuild_output(&b, l->n->out[i].expr, residence_rounds(kept[i], l->out[i].t));
+	pcus = xprog_pcus(chip, &b.x);
+	*inputs = b.num_src - 1;
+	xprog_free(&b.x);
+	return pcus;
+}
+
+bool be_contraction(const struct backend *be, const struct nest *n, int *in)
+{
+	struct factors f;
+	struct lnest l;
+
+	lnest_from(&l, n);
+	if (!contraction_find(&l, &f) || (f.weights >= 0 && !be->chip.systolic_cols))
+		return false;
+	memcpy(in, f.in, sizeof(f.in));
+	return true;
+}
+
+/* PCUs that an array takes with its part of an epilogue, which works for as many arrays as give
+ * their results in `cycles` (up to 16: with more it hardly counts). */
+static double pcus_of_array(const struct rdu_chip *chip, int epilogue, double cycles, int cols)
+{
+	int arrays = (int)fmax(fmin(cycles / cols, 16), 1);
+	double alone = 1.0 + epilogue;
+
+	while (contract_merging_pcus(chip, arrays) < 0)
+		arrays--;
+	return fmin(alone, 1 + (epilogue + (double)contract_merging_pcus(chip, arrays)) / arrays);
+}
+
+double be_contract_cycles(const struct backend *be, const struct nest *n)
+{
+	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, inputs, epilogue;
+	bool bytes = n->reduce == REDUCE_IADD, array = contraction_on_arrays(be, n);
+	int cols = contract_columns(&be->chip, array, bytes);
+	const struct residence *kept[NEST_MAX_OUT] = { NULL };
+	double sum = 1, tiles = 1;
+	struct factors f;
+	struct lnest l;
+
+	lnest_from(&l, n);
+	if (!cols || !contraction_find(&l, &f) || (f.weights >= 0 && !array))
+		return 0;
+	epilogue = contraction_epilogue(&be->chip, &l, kept, &inputs);
+	if (epilogue < 0)
+		return HUGE_VAL;
+	for (int d = 0; d < l.num_dims; d++)
+		*(l.reduce[d] ? &sum : &tiles) *= (double)l.extent[d];
+	if (array && bytes)
+		sum /= 2;
+	tiles = ceil(tiles / ((double)be->chip.lanes * cols));
+	sum = fmax(sum, cols);
+	return sum *
+	       ceil(tiles / fmax(floor(pcus / pcus_of_array(&be->chip, epilogue, sum, cols)), 1));
+}
+
+double be_work(const struct backend *be, const struct nest *n)
+{
+	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, ops = 0;
+	double cycles = be_contract_cycles(be, n), points = 1;
+
+	if (cycles > 0)
+		return cycles * pcus;
+	for (int i = 0; i < n->num_expr; i++)
+		ops += n->expr[i].kind == EXPR_OP;
+	for (int d = 0; d < n->ndim; d++)
+		points *= (double)n->dim[d].extent;
+	return ceil(points / be->chip.lanes) * (1 + ops / (double)be->chip.simd_stages);
+}
