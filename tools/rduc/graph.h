@@ -249,6 +249,7 @@ struct node *node_new(struct graph *g, const char *op, const char *name);
 void node_input(struct graph *g, struct node *n, struct value *v);
 void node_attr_i(struct graph *g, struct node *n, const char *name, int64_t v);
 void node_attr_f(struct graph *g, struct node *n, const char *name, float v);
+void node_attr_s(struct graph *g, struct node *n, const char *name, const char *v);
 void node_attr_ints(struct graph *g, struct node *n, const char *name, int num, const int64_t *v);
 struct attr *node_attr(const struct node *n, const char *name);
 int64_t attr_i(const struct node *n, const char *name, int64_t otherwise);
@@ -295,7 +296,8 @@ const struct op *op_find(const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
-	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[];
+	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
+	ops_select[], ops_sample[], ops_signal[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
