@@ -325,6 +325,9 @@ int graph_replace_first(struct node *n, struct value *by);
 /* A reduction over axes (operators that had these as an attribute once). */
 struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
 			   int num_axes, const int64_t *axes, int keep);
+/* patterns_einsum.c: an Einsum of any equation as plain ones, of two operands with every letter
+ * once in each. 1, or -1. */
+int graph_einsum(struct graph *g, struct node *n);
 /* Refuse integers as the first input. */
 int node_float_only(struct graph *g, struct node *n);
 /* Make an axis count from the front, or say that it is out of range. */
