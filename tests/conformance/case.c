@@ -52,7 +52,8 @@ static void collect_ops(const Onnx__GraphProto *g, char *out, size_t size)
  * The suite passes everything as a graph input, also what says a shape. Shapes
  * are static for the compiler, so these inputs are made initializers, with the
  * value that the case gives them: of each of ONNX's operators those inputs that
- * say a shape, a place in it or how often, whether the compiler knows it or not.
+ * say a shape, a place in it, how often, or whether at all (Dropout, Compress), whether
+ * the compiler knows it or not.
  */
 #define INPUT(i) (1u << (i))
 #define FROM(i) (~0u << (i))
@@ -64,9 +65,11 @@ static const struct {
 	{ "AffineGrid", INPUT(1) },
 	{ "CenterCropPad", INPUT(1) },
 	{ "Col2Im", INPUT(1) | INPUT(2) },
+	{ "Compress", INPUT(1) },
 	{ "ConstantOfShape", INPUT(0) },
 	{ "CumSum", INPUT(1) },
 	{ "DFT", INPUT(1) | INPUT(2) },
+	{ "Dropout", INPUT(1) | INPUT(2) },
 	{ "Expand", INPUT(1) },
 	{ "MaxUnpool", INPUT(2) },
 	{ "MelWeightMatrix", FROM(0) },
@@ -239,7 +242,8 @@ static bool compare(const struct options *o, const struct io *io, struct result 
 	for (int64_t i = 0; i < io->v.count; i++) {
 		double want = value_get(&io->v, i), have = value_get(&got, i), off;
 
-		if (io->v.type == 11) /* double is computed in fp32: what is too small for it is 0 */
+		if (io->v.type ==
+		    11) /* double is computed in fp32: what is too small for it is 0 */
 			want = fabs(want) < 0x1p-149 ? 0 : want;
 		if (want == have || (isnan(want) && isnan(have)))
 			continue;

@@ -284,6 +284,11 @@ void node_attr_f(struct graph *g, struct node *n, const char *name, float v)
 	attr_new(g, n, name, ATTR_FLOAT)->f = v;
 }
 
+void node_attr_s(struct graph *g, struct node *n, const char *name, const char *v)
+{
+	attr_new(g, n, name, ATTR_STRING)->s = v;
+}
+
 void node_attr_ints(struct graph *g, struct node *n, const char *name, int num, const int64_t *v)
 {
 	struct attr *a = attr_new(g, n, name, ATTR_INTS);

@@ -256,6 +256,7 @@ struct node *node_new(struct graph *g, const char *op, const char *name);
 void node_input(struct graph *g, struct node *n, struct value *v);
 void node_attr_i(struct graph *g, struct node *n, const char *name, int64_t v);
 void node_attr_f(struct graph *g, struct node *n, const char *name, float v);
+void node_attr_s(struct graph *g, struct node *n, const char *name, const char *v);
 void node_attr_ints(struct graph *g, struct node *n, const char *name, int num, const int64_t *v);
 struct attr *node_attr(const struct node *n, const char *name);
 int64_t attr_i(const struct node *n, const char *name, int64_t otherwise);
@@ -303,7 +304,7 @@ void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
-	ops_sample[], ops_sparse[];
+	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -342,6 +343,9 @@ int graph_replace_first(struct node *n, struct value *by);
 /* A reduction over axes (operators that had these as an attribute once). */
 struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
 			   int num_axes, const int64_t *axes, int keep);
+/* patterns_einsum.c: an Einsum of any equation as plain ones, of two operands with every letter
+ * once in each. 1, or -1. */
+int graph_einsum(struct graph *g, struct node *n);
 /* Refuse integers as the first input. */
 int node_float_only(struct graph *g, struct node *n);
 /* The least number of rows of a table that v's numbers are looked up in; 0: of none. tokens.c */

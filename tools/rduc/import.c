@@ -440,8 +440,7 @@ static bool is_foreign(const Onnx__NodeProto *p)
 /* What can't be: shapes are static. */
 static const char *why_missing(const char *op)
 {
-	static const char *const by_data[] = { "Compress", "NonMaxSuppression", "NonZero",
-					       "Unique" };
+	static const char *const by_data[] = { "NonMaxSuppression", "Unique" };
 
 	for (size_t i = 0; i < sizeof(by_data) / sizeof(by_data[0]); i++)
 		if (op && !strcmp(op, by_data[i]))

@@ -374,6 +374,17 @@ bad:
 			  value_shape_text(g, n->in[1]));
 }
 
+/* What is not plain becomes what is. */
+static int einsum_rewrite(struct graph *g, struct node *n)
+{
+	int64_t extent[MAX_LABELS];
+	struct contraction t;
+
+	if (attr_i(n, "plain", 0) || (n->num_in == 2 && !einsum_contraction(g, n, &t, extent)))
+		return 0;
+	return graph_einsum(g, n);
+}
+
 static int einsum_infer(struct graph *g, struct node *n)
 {
 	int64_t extent[MAX_LABELS], dim[RDU_MAX_DIMS];
@@ -481,9 +492,10 @@ const struct op ops_matmul[] = {
 	  .stop_gradient = true,
 	  .pattern = matmul_pattern },
 	{ .name = "Einsum",
-	  .min_in = 2,
-	  .max_in = 2,
+	  .min_in = 1,
+	  .max_in = -1,
 	  .max_out = 1,
+	  .rewrite = einsum_rewrite,
 	  .infer = einsum_infer,
 	  .gradient = einsum_gradient,
 	  .pattern = einsum_pattern },

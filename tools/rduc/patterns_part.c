@@ -148,7 +148,8 @@ static int slice_get(struct graph *g, struct node *n, const struct value *x, str
 		to = clamp(end[k], -size - 1, size);
 		from += from < 0 ? size : 0;
 		to += to < 0 ? size : 0;
-		from = clamp(from, by > 0 ? 0 : -1, by > 0 ? size : size - 1);
+		/* Backwards, what is before the front is the front: unlike NumPy. */
+		from = by > 0 ? clamp(from, 0, size) : clamp(from, size ? 0 : -1, size - 1);
 		to = clamp(to, by > 0 ? 0 : -1, size);
 		if (by > 0)
 			s->count[a] = to > from ? (to - from + by - 1) / by : 0;

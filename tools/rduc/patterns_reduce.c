@@ -535,11 +535,11 @@ struct value *graph_reduce(struct graph *g, const char *op, const char *name, st
 	return graph_finish(g, m);
 }
 
-/* log(sum(e^(x - max))) + max */
+/* log(sum(e^(x - max))) + max; an infinite maximum is not taken off: x - max would be NaN. */
 static int log_sum_exp_expand(struct graph *g, struct node *n)
 {
 	int64_t axes[RDU_MAX_DIMS], dim[RDU_MAX_DIMS];
-	struct value *x = n->in[0], *m, *s;
+	struct value *x = n->in[0], *m, *s, *finite;
 	unsigned int mask;
 	int num = 0, ndim;
 
@@ -553,6 +553,12 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 	m = graph_reduce(g, "ReduceMax", graph_format(g, "%.200s.max", n->name), x, num, axes, 1);
 	if (!m)
 		return -1;
+	finite = graph_op1(g, "Abs", graph_format(g, "%.200s.size", n->name), m);
+	finite = graph_op2(g, "Less", graph_format(g, "%.200s.finite", n->name), finite,
+			   graph_cast(g, n->name, graph_const_f(g, INFINITY), m->dtype));
+	m = finite ? graph_op3(g, "Where", graph_format(g, "%.200s.shift", n->name), finite, m,
+			       graph_cast(g, n->name, graph_const_f(g, 0), m->dtype))
+		   : NULL;
 	m = graph_op1(g, "StopGradient", graph_format(g, "%.200s.stop", n->name), m);
 	s = graph_op2(g, "Sub", graph_format(g, "%.200s.sub", n->name), x, m);
 	s = graph_op1(g, "Exp", graph_format(g, "%.200s.exp", n->name), s);

@@ -155,10 +155,14 @@ static int keep_all(struct graph *g, struct node *n)
 
 static int identity_expand(struct graph *g, struct node *n)
 {
-	struct value *training = node_in(n, 2);
+	struct value *training = node_in(n, 2), *ratio = node_in(n, 1);
+	bool none = ratio && ratio->constant && ratio->data && value_real(ratio, 0) == 0;
 
-	if (training && !(training->constant && training->data && !*(char *)training->data))
-		return node_error(g, n, "training_mode is not supported");
+	if (training && !none &&
+	    !(training->constant && training->data && !*(char *)training->data))
+		return node_error(g, n,
+				  "training_mode is only supported with a constant ratio of "
+				  "0: what is dropped is not defined");
 	if (n->num_out > 1 && n->out[1] && keep_all(g, n))
 		return -1;
 	return graph_replace_first(n, n->in[0]);

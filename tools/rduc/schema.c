@@ -36,6 +36,7 @@ static const struct schema {
 	{ "Asinh", 9, 0, "9:1-1", "" },
 	{ "Atan", 7, 0, "7:1-1", "" },
 	{ "Atanh", 9, 0, "9:1-1", "" },
+	{ "AffineGrid", 20, 0, "20:2-2", "align_corners:b" },
 	{ "Attention", 23, 0, "23:3-6 24:3-7",
 	  "is_causal:b kv_num_heads:i q_num_heads:i qk_matmul_output_mode:i scale:f softcap:f "
 	  "softmax_precision:i" },
@@ -57,6 +58,8 @@ static const struct schema {
 	{ "Celu", 12, 0, "12:1-1", "alpha:f" },
 	{ "CenterCropPad", 18, 0, "18:2-2", "axes:I" },
 	{ "Clip", 1, 0, "1:1-1 11:1-3", "max:f@-10 min:f@-10" },
+	{ "Col2Im", 18, 0, "18:3-3", "dilations:I pads:I strides:I" },
+	{ "Compress", 9, 0, "9:2-2", "axis:i" },
 	{ "Concat", 1, 0, "1:1-", "axis:i!4" },
 	{ "Constant", 1, 0, "1:0-0",
 	  "value:t sparse_value:p@11- value_float:f@12- value_floats:F@12- "
@@ -73,8 +76,10 @@ static const struct schema {
 	{ "Cos", 7, 0, "7:1-1", "" },
 	{ "Cosh", 9, 0, "9:1-1", "" },
 	{ "CumSum", 11, 0, "11:2-2", "exclusive:b reverse:b" },
+	{ "DFT", 17, 0, "17:1-2 20:1-3", "axis:i@17-19 inverse:b onesided:b" },
 	{ "DepthToSpace", 1, 0, "1:1-1", "blocksize:i! mode:s(DCR|CRD)@11-" },
 	{ "DequantizeLinear", 10, 0, "10:2-3", "axis:i@13- block_size:i@21- output_dtype:i@23-" },
+	{ "Det", 11, 0, "11:1-1", "" },
 	{ "Div", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "Dropout", 1, 0, "1:1-1 12:1-3", "is_test:b@-6 ratio:f@-11 seed:i@12-" },
 	{ "DynamicQuantizeLinear", 11, 0, "11:1-1", "" },
@@ -100,6 +105,9 @@ static const struct schema {
 	{ "GlobalMaxPool", 1, 0, "1:1-1", "" },
 	{ "Greater", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "GreaterOrEqual", 12, 0, "12:2-2", "" },
+	{ "GridSample", 16, 0, "16:2-2",
+	  "align_corners:b mode:s(bilinear|linear|nearest|bicubic|cubic) "
+	  "padding_mode:s(zeros|border|reflection)" },
 	{ "GroupNormalization", 18, 0, "18:3-3", "epsilon:f num_groups:i! stash_type:i@21-" },
 	{ "HammingWindow", 17, 0, "17:1-1", "output_datatype:i periodic:b" },
 	{ "HannWindow", 17, 0, "17:1-1", "output_datatype:i periodic:b" },
@@ -133,8 +141,10 @@ static const struct schema {
 	{ "MaxPool", 1, 0, "1:1-1",
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
 	  "strides:I storage_order:b@8- ceil_mode:b@10- dilations:I@10-" },
+	{ "MaxUnpool", 9, 0, "9:2-3", "kernel_shape:I! pads:I strides:I" },
 	{ "Mean", 1, 0, "1:1-", "" },
 	{ "MeanVarianceNormalization", 9, 0, "9:1-1", "axes:I" },
+	{ "MelWeightMatrix", 17, 0, "17:5-5", "output_datatype:i" },
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
@@ -142,6 +152,7 @@ static const struct schema {
 	{ "Neg", 1, 0, "1:1-1", "" },
 	{ "NegativeLogLikelihoodLoss", 12, 0, "12:2-3",
 	  "ignore_index:i reduction:s(none|sum|mean)" },
+	{ "NonZero", 9, 0, "9:1-1", "" },
 	{ "Not", 1, 0, "1:1-1", "" },
 	{ "OneHot", 9, 0, "9:3-3", "axis:i" },
 	{ "Or", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
@@ -185,8 +196,10 @@ static const struct schema {
 	  "nearest_mode:s(round_prefer_floor|round_prefer_ceil|floor|ceil)@11- "
 	  "antialias:b@18- axes:I@18- "
 	  "keep_aspect_ratio_policy:s(stretch|not_larger|not_smaller)@18-" },
+	{ "ReverseSequence", 10, 0, "10:2-2", "batch_axis:i time_axis:i" },
 	{ "RotaryEmbedding", 23, 0, "23:3-4", "interleaved:b num_heads:i rotary_embedding_dim:i" },
 	{ "Round", 11, 0, "11:1-1", "" },
+	{ "STFT", 17, 0, "17:2-4", "onesided:b" },
 	{ "Scan", 8, 0, "8:2- 9:1-",
 	  "body:g! num_scan_inputs:i! directions:I@-8 scan_input_axes:I@9- "
 	  "scan_input_directions:I@9- scan_output_axes:I@9- scan_output_directions:I@9-" },

@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Operators that choose elements, or the places where they go, made of Gather and
+ * Scatter: ReverseSequence, Compress, NonZero, MaxUnpool, Col2Im.
+ */
+#include <string.h>
+#include "graph.h"
+
+static struct value *expanded(struct graph *g, struct node *n, struct value *v, int ndim,
+			      const int64_t *dim)
+{
+	int64_t count = ndim;
+
+	return v ? graph_op2(g, "Expand", n->name, v, graph_const(g, RDU_DT_I64, 1, &count, dim))
+		 : NULL;
+}
+
+static struct value *on_axis(struct graph *g, const char *op, struct node *n, struct value *v,
+			     struct value *at, int64_t axis)
+{
+	struct node *m = node_new(g, op, n->name);
+
+	if (!v || !at)
+		return NULL;
+	node_input(g, m, v);
+	node_input(g, m, at);
+	node_attr_i(g, m, "axis", axis);
+	return graph_finish(g, m);
+}
+
+/* ---- ReverseSequence ---------------------------------------------------------------------- */
+
+/* Of each batch the first len steps, the last one first: place t reads len - 1 - t. */
+static int reverse_sequence_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *len = n->in[1], *t, *at, *inside;
+	int64_t time = attr_i(n, "time_axis", 0), batch = attr_i(n, "batch_axis", 1);
+	int64_t dim[RDU_MAX_DIMS];
+
+	if (x->ndim < 2 || time < 0 || time > 1 || batch != 1 - time)
+		return node_error(g, n, "time_axis %lld and batch_axis %lld of %s", (long long)time,
+				  (long long)batch, value_shape_text(g, x));
+	if (len->dtype != RDU_DT_I64 || len->ndim != 1 || len->dim[0] != x->dim[batch])
+		return node_error(g, n, "its lengths are %s %s", dtype_name(len->dtype),
+				  value_shape_text(g, len));
+	for (int i = 0; i < x->ndim; i++)
+		dim[i] = 1;
+	dim[batch] = x->dim[batch];
+	len = graph_reshape(g, n->name, len, x->ndim, dim);
+	dim[batch] = 1;
+	dim[time] = x->dim[time];
+	t = graph_reshape(g, n->name, loop_count(g, RDU_DT_I64, x->dim[time]), x->ndim, dim);
+	inside = t ? graph_op2(g, "Less", n->name, t, len) : NULL;
+	at = graph_op2(g, "Sub", n->name, len, graph_const_i(g, 1));
+	at = graph_op2(g, "Sub", n->name, at, t);
+	at = inside && at ? graph_op3(g, "Where", n->name, inside, at, t) : NULL;
+	at = expanded(g, n, at, x->ndim, x->dim);
+	return graph_replace_first(n, on_axis(g, "GatherElements", n, x, at, time));
+}
+
+/* ---- Compress, NonZero ---------------------------------------------------------------------- */
+
+/* How large the result is depends on values: they have to be known. */
+static int must_be_known(struct graph *g, struct node *n, const struct value *v, const char *what)
+{
+	if (!v->constant || !v->data)
+		return node_error(g, n,
+				  "how large its result is depends on %s ('%s'), which must be a "
+				  "constant",
+				  what, v->name);
+	return 0;
+}
+
+/* The slices along an axis (elements of the flat tensor) where the condition is true. */
+static int compress_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *c = n->in[1];
+	int64_t axis = attr_i(n, "axis", 0), num = 0, count, *at;
+
+	if (c->ndim != 1 || c->dtype != RDU_DT_BOOL)
+		return node_error(g, n, "its condition is %s %s", dtype_name(c->dtype),
+				  value_shape_text(g, c));
+	if (must_be_known(g, n, c, "its condition"))
+		return -1;
+	count = value_count(x);
+	if (!node_attr(n, "axis"))
+		x = graph_reshape(g, n->name, x, 1, &count);
+	if (!x || node_axis(g, n, &axis, x->ndim))
+		return -1;
+	at = graph_alloc(g, (size_t)(c->dim[0] + 1) * sizeof(*at));
+	for (int64_t i = 0; i < c->dim[0]; i++)
+		if (value_int(c, i))
+			at[num++] = i;
+	if (num && at[num - 1] >= x->dim[axis])
+		return node_error(g, n, "its condition chooses number %lld of %lld",
+				  (long long)at[num - 1], (long long)x->dim[axis]);
+	return graph_replace_first(
+		n, on_axis(g, "Gather", n, x, graph_const(g, RDU_DT_I64, 1, &num, at), axis));
+}
+
+/* Where a constant is not zero, a column for each such element. A scalar has one index. */
+static int non_zero_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+	int64_t total = value_count(x), dim[2] = { x->ndim ? x->ndim : 1, 0 }, *p, k = 0;
+
+	if (must_be_known(g, n, x, "its input"))
+		return -1;
+	for (int64_t i = 0; i < total; i++)
+		dim[1] += value_real(x, i) != 0;
+	p = graph_alloc(g, (size_t)(dim[0] * dim[1] + 1) * sizeof(*p));
+	for (int64_t i = 0; i < total; i++) {
+		int64_t rest = i;
+
+		if (value_real(x, i) == 0)
+			continue;
+		for (int d = x->ndim - 1; d >= 0; rest /= x->dim[d--])
+			p[d * dim[1] + k] = rest % x->dim[d];
+		k++;
+	}
+	return graph_replace_first(n, graph_const(g, RDU_DT_I64, 2, dim, p));
+}
+
+/* ---- MaxUnpool ----------------------------------------------------------------------------- */
+
+/*
+ * Zeros, but for the maxima, which go where the indices say. These count the elements of the
+ * tensor that was pooled; output_shape only puts zeros behind it.
+ */
+static int max_unpool_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *at = n->in[1], *v;
+	int num, num_strides = 0, num_pads = 0, num_shape;
+	const int64_t *kernel = attr_ints(n, "kernel_shape", &num),
+		      *strides = attr_ints(n, "strides", &num_strides),
+		      *pads = attr_ints(n, "pads", &num_pads), *shape = NULL;
+	int64_t dim[RDU_MAX_DIMS], pad[2 * RDU_MAX_DIMS] = { 0 }, total, count, both;
+	struct node *m;
+
+	if (!kernel || num != x->ndim - 2 || (strides && num_strides != num) ||
+	    (pads && num_pads != 2 * num) || !value_same_shape(x, at))
+		return node_error(g, n, "kernel_shape, strides, pads and indices %s do not fit %s",
+				  value_shape_text(g, at), value_shape_text(g, x));
+	memcpy(dim, x->dim, sizeof(dim));
+	for (int i = 0; i < num; i++)
+		dim[2 + i] = (x->dim[2 + i] - 1) * (strides ? strides[i] : 1) + kernel[i] -
+			     (pads ? pads[i] + pads[num + i] : 0);
+	if (node_in(n, 2)) {
+		shape = node_const_ints(g, n, 2, &num_shape);
+		if (!shape)
+			return -1;
+		if (num_shape != x->ndim)
+			return node_error(g, n, "output_shape has %d numbers", num_shape);
+		for (int i = 0; i < num_shape; i++) {
+			if (shape[i] < dim[i] || (i < 2 && shape[i] != dim[i]))
+				return node_error(g, n,
+						  "output_shape has %lld, the windows need %lld",
+						  (long long)shape[i], (long long)dim[i]);
+			pad[x->ndim + i] = shape[i] - dim[i];
+		}
+	}
+	if (node_shape(g, n, 0, x->dtype, x->ndim, dim))
+		return -1;
+	n->out[0]->ndim = -1; /* it is an expansion */
+	total = dims_count(x->ndim, dim);
+	count = value_count(x);
+	v = graph_cast(g, n->name, graph_const_f(g, 0), x->dtype);
+	m = node_new(g, "ScatterElements", n->name);
+	v = expanded(g, n, v, 1, &total);
+	at = graph_reshape(g, n->name, at, 1, &count);
+	x = graph_reshape(g, n->name, x, 1, &count);
+	if (!v || !at || !x)
+		return -1;
+	node_input(g, m, v);
+	node_input(g, m, at);
+	node_input(g, m, x);
+	v = graph_reshape(g, n->name, graph_finish(g, m), n->in[0]->ndim, dim);
+	both = 2 * n->in[0]->ndim;
+	return graph_replace_first(n, v && shape
+					      ? graph_op2(g, "Pad", n->name, v,
+							  graph_const(g, RDU_DT_I64, 1, &both, pad))
+					      : v);
+}
+
+/* ---- Col2Im --------------------------------------------------------------------------------- */
+
+struct windows {
+	int ndim;
+	const int64_t *image, *block, *dilations, *strides, *pads;
+	int64_t num[RDU_MAX_DIMS], positions, cells, pixels;
+};
+
+static int windows_get(struct graph *g, struct node *n, struct windows *w)
+{
+	int nb, nd = 0, ns = 0, np = 0;
+
+	w->image = node_const_ints(g, n, 1, &w->ndim);
+	w->block = w->image ? node_const_ints(g, n, 2, &nb) : NULL;
+	if (!w->block)
+		return -1;
+	w->dilations = attr_ints(n, "dilations", &nd);
+	w->strides = attr_ints(n, "strides", &ns);
+	w->pads = attr_ints(n, "pads", &np);
+	if (w->ndim != nb || w->ndim > RDU_MAX_DIMS - 2 || (w->dilations && nd != nb) ||
+	    (w->strides && ns != nb) || (w->pads && np != 2 * nb))
+		return node_error(g, n, "image_shape, block_shape and attributes do not fit");
+	w->positions = 1;
+	for (int i = 0; i < w->ndim; i++) {
+		int64_t wide = (w->dilations ? w->dilations[i] : 1) * (w->block[i] - 1) + 1;
+		int64_t all = w->image[i] + (w->pads ? w->pads[i] + w->pads[nb + i] : 0);
+
+		if (w->image[i] < 1 || w->block[i] < 1 || all < wide || w->image[i] > 1 << 20 ||
+		    (w->strides && w->strides[i] < 1))
+			return node_error(g, n, "a block of %lld in an image of %lld",
+					  (long long)w->block[i], (long long)w->image[i]);
+		w->num[i] = (all - wide) / (w->strides ? w->strides[i] : 1) + 1;
+		w->positions *= w->num[i];
+	}
+	w->cells = dims_count(w->ndim, w->block);
+	w->pixels = dims_count(w->ndim, w->image);
+	if (w->cells * w->positions > GRAPH_MAX_FOLD * 16)
+		return node_error(g, n, "more than %d elements of windows are not supported",
+				  GRAPH_MAX_FOLD * 16);
+	return 0;
+}
+
+/* The pixel where a cell of a window lies; behind all pixels, if it is outside. */
+static int64_t pixel(const struct windows *w, int64_t cell, int64_t position)
+{
+	int64_t at = 0, stride = 1;
+	bool inside = true;
+
+	for (int i = w->ndim - 1; i >= 0; i--) {
+		int64_t p = position % w->num[i] * (w->strides ? w->strides[i] : 1) +
+			    cell % w->block[i] * (w->dilations ? w->dilations[i] : 1) -
+			    (w->pads ? w->pads[i] : 0);
+
+		inside = inside && p >= 0 && p < w->image[i];
+		at += p * stride;
+		stride *= w->image[i];
+		position /= w->num[i];
+		cell /= w->block[i];
+	}
+	return inside ? at : w->pixels;
+}
+
+/* Each window's elements are added to the image's pixels they were taken from. */
+static int col2im_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *at, *v;
+	struct windows w = { 0 };
+	int64_t dim[RDU_MAX_DIMS], places, *p;
+	struct node *m;
+
+	if (windows_get(g, n, &w))
+		return -1;
+	if (x->ndim != 3 || x->dim[1] % w.cells || x->dim[2] != w.positions ||
+	    dtype_is_int(x->dtype))
+		return node_error(g, n, "%s %s is not windows of %lld at %lld positions",
+				  dtype_name(x->dtype), value_shape_text(g, x), (long long)w.cells,
+				  (long long)w.positions);
+	places = w.cells * w.positions;
+	p = graph_alloc(g, (size_t)(places + 1) * sizeof(*p));
+	for (int64_t i = 0; i < places; i++)
+		p[i] = pixel(&w, i / w.positions, i % w.positions);
+	dim[0] = 1;
+	dim[1] = places;
+	at = graph_const(g, RDU_DT_I64, 2, dim, p);
+	dim[0] = x->dim[0] * (x->dim[1] / w.cells);
+	at = expanded(g, n, at, 2, dim);
+	x = graph_reshape(g, n->name, x, 2, dim);
+	dim[1] = w.pixels + 1;
+	v = expanded(g, n, graph_cast(g, n->name, graph_const_f(g, 0), n->in[0]->dtype), 2, dim);
+	m = node_new(g, "ScatterElements", n->name);
+	if (!x || !at || !v)
+		return -1;
+	node_input(g, m, v);
+	node_input(g, m, at);
+	node_input(g, m, x);
+	node_attr_i(g, m, "axis", 1);
+	node_attr_s(g, m, "reduction", "add");
+	v = graph_finish(g, m);
+	v = v ? graph_slice(g, n->name, v, 1, 0, w.pixels, false) : NULL;
+	dim[0] = n->in[0]->dim[0];
+	dim[1] = n->in[0]->dim[1] / w.cells;
+	memcpy(dim + 2, w.image, (size_t)w.ndim * sizeof(*dim));
+	return graph_replace_first(n, graph_reshape(g, n->name, v, w.ndim + 2, dim));
+}
+
+#define EXPAND(onnx, lo, hi, fn)                                                     \
+	{                                                                            \
+		.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .expand = fn \
+	}
+
+const struct op ops_select[] = {
+	EXPAND("ReverseSequence", 2, 2, reverse_sequence_expand),
+	EXPAND("Compress", 2, 2, compress_expand),
+	EXPAND("NonZero", 1, 1, non_zero_expand),
+	EXPAND("MaxUnpool", 2, 3, max_unpool_expand),
+	EXPAND("Col2Im", 3, 3, col2im_expand),
+	{ 0 },
+};
