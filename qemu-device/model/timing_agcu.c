@@ -360,7 +360,8 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	r->at = FLOW_NEVER;
 	r->activation = (uint32_t)(p->activation % OPEN_ACTIVATIONS);
 	r->used = true;
-	memset(r->waiting, 0, (f->s->chip.agcu_vectors + 63) / 64 * sizeof(*r->waiting));
+	for (uint32_t w = 0; w < (f->s->chip.agcu_vectors + 63) / 64; w++)
+		r->waiting[w] = 0;
 	f->agcu_turn = (uint32_t)(a - f->actor) + 1 - f->first_agcu;
 	a->outstanding++;
 	f->bursts++;

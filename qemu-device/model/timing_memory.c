@@ -15,6 +15,7 @@
 #define BANKS 64
 #define GROUPS 16
 #define NEVER INT64_MAX
+#define SPAN 4096
 
 enum { READ, WRITE };
 
@@ -59,6 +60,8 @@ struct channel {
 struct rdu_memory {
 	struct rdu_chip chip;
 	uint32_t columns, nodes; /* nodes: requests of a channel, held or not yet there */
+	uint32_t span; /* a power of the number of channels */
+	uint16_t digits[SPAN]; /* of a number below it: the sum of its digits in that base */
 	double tick; /* in cycles */
 	double read_cycles; /* from the column command until the fabric has the burst */
 	uint32_t write_cycles; /* until a write is in order with all that follows */
@@ -110,6 +113,21 @@ static void set_times(struct rdu_memory *m, const struct rdu_chip *c)
 	m->idle = (int64_t)(c->dram_drain_idle / m->tick);
 }
 
+/* So that few divisions say where a burst lies. */
+static void set_digits(struct rdu_memory *m)
+{
+	uint32_t base = m->chip.dram_channels;
+
+	if (base == 1) {
+		m->span = SPAN; /* all are 0 */
+		return;
+	}
+	for (m->span = base; m->span * base <= SPAN;)
+		m->span *= base;
+	for (uint32_t i = 1; i < m->span; i++)
+		m->digits[i] = (uint16_t)(m->digits[i / base] + i % base);
+}
+
 static int channel_new(struct rdu_memory *m, uint32_t c)
 {
 	struct channel *ch = &m->channel[c];
@@ -151,6 +169,7 @@ struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip, uint32_t others,
 	m->done = done;
 	m->opaque = opaque;
 	set_times(m, chip);
+	set_digits(m);
 	m->channel = calloc(chip->dram_channels, sizeof(*m->channel));
 	for (uint32_t c = 0; m->channel && c < chip->dram_channels; c++) {
 		if (channel_new(m, c)) {
@@ -208,8 +227,8 @@ static struct channel *place(const struct rdu_memory *m, uint64_t burst, int64_t
 	uint64_t sum = 0;
 	struct channel *ch;
 
-	for (uint64_t left = burst; left && channels > 1; left /= channels)
-		sum += left % channels;
+	for (uint64_t left = burst; left; left /= m->span)
+		sum += m->digits[left % m->span];
 	ch = &m->channel[sum % channels];
 	burst /= channels;
 	group = burst % m->chip.dram_groups;
