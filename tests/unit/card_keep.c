@@ -315,7 +315,10 @@ static unsigned int carried(struct bed *b, int first, int every, uint64_t *cycle
 		countdown = every;
 		*good &= moved(b);
 	}
+	/* The last write is the answer's own: the card may stop for it after it was seen here. */
+	rdu_card_pause(b->card);
 	countdown = 0;
+	rdu_card_resume(b->card);
 	*good &= is_there(b, RESULT, 5000 + KEEP_CARRIED);
 	*cycles = s->end_cycle - s->start_cycle;
 	return stops;
