@@ -99,6 +99,40 @@ static void result(struct nest *n, struct tensor *t, int expr)
 	n->out[nest_output(n, t, expr)].access.coef[0][0] = 1;
 }
 
+/* A nest that reads nothing, in a section with a convolution whose units say where they want to
+ * be: its own units have no neighbours that have places. */
+static void alone(void)
+{
+	struct rdu_chip chip = chip_of("sn10");
+	const int64_t len = 300000, xd[3] = { 3, 64, 64 }, wd[4] = { 96, 3, 11, 11 },
+		      yd[3] = { 96, 14, 14 };
+	static const char *const dims[] = { "o", "y", "x", "c", "ky", "kx" };
+	static const int64_t extent[] = { 96, 14, 14, 3, 11, 11 };
+	struct module *m = module_new("alone");
+	struct module_entry *e = module_entry(m, "forward");
+	struct nest *n = map(m, e, "fill", 0, NULL, len);
+
+	result(n, floats(m, "f", TENSOR_OUTPUT, 1, &len), nest_imm_f(n, 0.25f));
+	n = module_nest(m, e, "conv", "test");
+	for (int d = 0; d < 6; d++)
+		nest_dim(n, dims[d], extent[d], d > 2);
+	nest_input(n, floats(m, "x", TENSOR_INPUT, 3, xd));
+	nest_input(n, floats(m, "w", TENSOR_INPUT, 4, wd));
+	n->in[0].coef[0][3] = n->in[0].coef[1][4] = n->in[0].coef[2][5] = 1;
+	n->in[0].coef[1][1] = n->in[0].coef[2][2] = 4;
+	n->in[1].coef[0][0] = 1;
+	for (int d = 1; d < 4; d++)
+		n->in[1].coef[d][d + 2] = 1;
+	n->reduce = REDUCE_ADD;
+	n->body = nest_op(n, RDU_SIMD_FMUL, nest_in(n, 0), nest_in(n, 1), -1);
+	nest_output(n, floats(m, "y", TENSOR_OUTPUT, 3, yd), nest_red(n));
+	for (int d = 0; d < 3; d++)
+		n->out[0].access.coef[d][d] = 1;
+	right(m, (struct rduc_options){ .chip = &chip },
+	      "a nest without inputs beside a convolution");
+	module_free(m);
+}
+
 /* s = tanh(s) - s, eight times: sixteen maps that fuse into one nest. */
 static struct module *chain16(void)
 {
@@ -487,6 +521,7 @@ int main(void)
 		       "four cut reductions in fp32 on plasticine");
 	cut_reductions(11, 16, 2, (struct rduc_options){ .chip = &cut4k },
 		       "four cut reductions, scratchpads of 4 KiB");
+	alone();
 	levels();
 	border(&plasticine);
 	ports();

@@ -26,6 +26,9 @@ struct placer {
 	int *at; /* PCU and PMU sites: switch -> site */
 	int *first, *next, *other; /* neighbours of a unit */
 	int num_links;
+	int *queue, head, tail; /* PCUs and PMUs that wait for their places */
+	bool *queued;
+	int seeds; /* units so far that were placed by no neighbour */
 };
 
 static void add_neighbour(struct placer *p, int a, int b)
@@ -139,6 +142,39 @@ static void hint(const struct placer *p, const struct uunit *u, int order, doubl
 	*y = (u->hy >= 0 ? u->hy : 0.5) * (p->rows - 1);
 }
 
+/* Near its neighbours, if some have a place. */
+static bool put_near(struct placer *p, int unit)
+{
+	double x, y;
+
+	if (!middle(p, unit, &x, &y))
+		hint(p, &p->im->unit[unit], p->seeds++, &x, &y);
+	return put(p, unit, x, y);
+}
+
+/* A PCU or PMU waits for a place, once. */
+static void enqueue(struct placer *p, int unit)
+{
+	if (p->im->unit[unit].kind == RDU_UNIT_AGCU || p->queued[unit])
+		return;
+	p->queue[p->tail++] = unit;
+	p->queued[unit] = true;
+}
+
+/* Those that wait get their places, and their neighbours. False: one found none. */
+static bool place_queued(struct placer *p)
+{
+	while (p->head < p->tail) {
+		int v = p->queue[p->head++];
+
+		if (p->im->unit[v].x < 0 && !put_near(p, v))
+			return false;
+		for (int k = p->first[v]; k >= 0; k = p->next[k])
+			enqueue(p, p->other[k]);
+	}
+	return true;
+}
+
 /* Are there enough units? */
 static int check_units(struct backend *be, const struct uimage *im, unsigned int taken)
 {
@@ -167,9 +203,9 @@ static int check_units(struct backend *be, const struct uimage *im, unsigned int
 int be_place(struct backend *be, struct uimage *im)
 {
 	struct placer p = { .im = im };
-	int room = 16, r = 0, *queue, head = 0, tail = 0, seeds = 0;
+	int room = 16, r = 0;
 	unsigned int num_taken = 0;
-	bool *queued, *taken = be_taken_pmus(be);
+	bool *taken = be_taken_pmus(be);
 	double x, y;
 
 	for (unsigned int i = 0; i < rdu_chip_pmus_per_tile(im->chip) * (unsigned int)im->tiles;
@@ -184,8 +220,8 @@ int be_place(struct backend *be, struct uimage *im)
 	p.first = xmalloc(sizeof(int) * (size_t)(im->num_units + 1));
 	p.next = xmalloc(sizeof(int) * (size_t)room);
 	p.other = xmalloc(sizeof(int) * (size_t)room);
-	queue = xmalloc(sizeof(int) * (size_t)(im->num_units + 1));
-	queued = xcalloc((size_t)im->num_units + 1, sizeof(bool));
+	p.queue = xmalloc(sizeof(int) * (size_t)(im->num_units + 1));
+	p.queued = xcalloc((size_t)im->num_units + 1, sizeof(bool));
 	memset(p.first, -1, sizeof(int) * (size_t)(im->num_units + 1));
 	sites(&p);
 	for (int s = 0; s < im->num_streams; s++)
@@ -216,41 +252,18 @@ int be_place(struct backend *be, struct uimage *im)
 			hint(&p, w, 0, &x, &y);
 			if (!put(&p, u, x, y))
 				r = 1;
-			queue[tail++] = u;
-			queued[u] = true;
+			enqueue(&p, u);
 		}
 	/* Then outwards from what is placed; PCUs and PMUs before AGCUs. */
+	r = r || !place_queued(&p);
 	for (int u = 0; u < im->num_units && !r; u++) {
-		if (im->unit[u].kind != RDU_UNIT_AGCU && !queued[u] && head == tail) {
-			queue[tail++] = u;
-			queued[u] = true;
-		}
-		while (head < tail && !r) {
-			int v = queue[head++];
-
-			if (im->unit[v].x < 0) {
-				if (!middle(&p, v, &x, &y))
-					hint(&p, &im->unit[v], seeds++, &x, &y);
-				if (!put(&p, v, x, y))
-					r = 1;
-			}
-			for (int k = p.first[v]; k >= 0; k = p.next[k]) {
-				int o = p.other[k];
-
-				if (im->unit[o].kind != RDU_UNIT_AGCU && !queued[o]) {
-					queue[tail++] = o;
-					queued[o] = true;
-				}
-			}
-		}
+		enqueue(&p, u);
+		r = !place_queued(&p);
 	}
 	for (int u = 0; u < im->num_units && !r; u++) {
 		if (im->unit[u].kind != RDU_UNIT_AGCU)
 			continue;
-		if (!middle(&p, u, &x, &y))
-			hint(&p, &im->unit[u], seeds++, &x, &y);
-		if (!put(&p, u, x, y))
-			r = 1;
+		r = !put_near(&p, u);
 	}
 	memset(im->used, 0, sizeof(im->used));
 	for (int k = 0; k < 3; k++) {
@@ -261,8 +274,8 @@ int be_place(struct backend *be, struct uimage *im)
 	free(p.first);
 	free(p.next);
 	free(p.other);
-	free(queue);
-	free(queued);
+	free(p.queue);
+	free(p.queued);
 	if (r)
 		return be_error(be, "internal: %s: a unit found no place", im->name);
 	return 0;
