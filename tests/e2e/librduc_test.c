@@ -220,6 +220,7 @@ static void options(void)
 		{ "shape", "x=1..4,8..2", "the range 8..2 is reversed" },
 		{ "dim", "n", "--dim takes NAME=SIZES, not 'n'" },
 		{ "dim", "n=1,2", "sizes with commas between them stand in brackets" },
+		{ "value", "x=", "--value takes NAME=V,V,..., not 'x='" },
 		{ "freeze", ",", "no name in --freeze" },
 		{ "train", "yes", "--train is 0 or 1, not 'yes'" },
 		{ "memory", "-1", "--memory takes a number from 0" },

@@ -9,8 +9,9 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
-	static const char *const names[] = { "shape", "dim",	"state",    "entry",  "batch",
-					     "tiles", "freeze", "optimize", "memory", "momentum" };
+	static const char *const names[] = { "shape",  "dim",	   "state",  "entry",
+					     "batch",  "tiles",	   "freeze", "optimize",
+					     "memory", "momentum", "value" };
 	char *text = malloc(size + 1), *line, *next;
 	struct rduc *c;
 

@@ -353,31 +353,44 @@ static struct module *front(struct run *r, struct graph *g)
 
 /* ---- further entry points -------------------------------------------------------------- */
 
-/* The shapes of an entry point's inputs: those called NAME/..., without that; NULL: of the first
- * model's, which are no further one's. */
-static void own_shapes(const struct run *r, const char *name, struct import_options *to)
+/* The entry point whose input goes by this name, NAME/...; *name goes on behind that. NULL: the first
+ * model's. */
+static const char *entry_of(const struct settings *s, const char **name)
+{
+	for (int k = 0; k < s->num_entries; k++) {
+		size_t n = strlen(s->entries[k].name);
+
+		if (!strncmp(*name, s->entries[k].name, n) && (*name)[n] == '/') {
+			*name += n + 1;
+			return s->entries[k].name;
+		}
+	}
+	return NULL;
+}
+
+/* Shapes and values of an entry point's inputs, by the model's own names. NULL: of the first model's. */
+static void own_inputs(const struct run *r, const char *name, struct import_options *to)
 {
 	const struct settings *s = &r->c->set;
-	struct import_shape *own = xcalloc((size_t)s->import.num_shapes + 1, sizeof(*own));
+	struct import_shape *shapes = xcalloc((size_t)s->import.num_shapes + 1, sizeof(*shapes));
+	struct import_value *values = xcalloc((size_t)s->import.num_values + 1, sizeof(*values));
 
-	to->shapes = own;
-	to->num_shapes = 0;
+	to->shapes = shapes;
+	to->values = values;
+	to->num_shapes = to->num_values = 0;
 	to->dims = r->dim;
 	to->num_dims = s->num_sizes;
 	for (int i = 0; i < s->import.num_shapes; i++) {
 		struct import_shape shape = s->import.shapes[i];
-		const char *of = NULL;
 
-		for (int k = 0; k < s->num_entries && !of; k++) {
-			size_t n = strlen(s->entries[k].name);
+		if (entry_of(s, &shape.name) == name)
+			shapes[to->num_shapes++] = shape;
+	}
+	for (int i = 0; i < s->import.num_values; i++) {
+		struct import_value value = s->import.values[i];
 
-			if (!strncmp(shape.name, s->entries[k].name, n) && shape.name[n] == '/') {
-				of = s->entries[k].name;
-				shape.name += n + 1;
-			}
-		}
-		if (of == name)
-			own[to->num_shapes++] = shape;
+		if (entry_of(s, &value.name) == name)
+			values[to->num_values++] = value;
 	}
 }
 
@@ -405,7 +418,7 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 
 	opt.train_only = opt.freeze = opt.no_decay = (struct name_patterns){ 0 };
 	opt.first = first;
-	own_shapes(r, f->name, &opt);
+	own_inputs(r, f->name, &opt);
 	g = graph_import(r->entry[i].data, r->entry[i].size, &opt, c->error, ERROR_SIZE);
 	if (g)
 		note_defaults(c, g);
@@ -508,7 +521,7 @@ static void compile(void *arg)
 	r->ret = -EINVAL;
 	r->dim = xcalloc((size_t)c->set.num_sizes + 1, sizeof(*r->dim));
 	largest_sizes(r);
-	own_shapes(r, NULL, &import);
+	own_inputs(r, NULL, &import);
 	g[0] = graph_import(r->model, r->size, &import, c->error, ERROR_SIZE);
 	if (g[0])
 		m = front(r, g[0]);

@@ -38,6 +38,7 @@ struct settings {
 	struct sizes *sizes;
 	/* What import points to. */
 	struct import_shape *shapes;
+	struct import_value *values;
 	struct import_state *states;
 	char **freeze, **train_only, **no_decay;
 };

@@ -37,6 +37,7 @@ struct value {
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
+	bool given; /* an input whose value is an option's: it is a constant */
 	bool initializer; /* of the file, not the contents of an attribute */
 	bool sparse; /* one that the file has as a sparse tensor */
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
@@ -408,6 +409,12 @@ struct import_dim {
 };
 #define IMPORT_MAX_DIMS 64
 
+/* An input whose elements are known while compiling: numbers with commas between them. One number is
+ * that of all. */
+struct import_value {
+	const char *name, *numbers;
+};
+
 /* An input that is kept from run to run, and the output that takes its place. A '*' in both stands
  * for the same text. */
 struct import_state {
@@ -429,11 +436,18 @@ struct import_options {
 	const struct import_shape *shapes;
 	int num_dims; /* up to IMPORT_MAX_DIMS */
 	const struct import_dim *dims;
+	int num_values;
+	const struct import_value *values;
 	int num_states;
 	const struct import_state *states;
 	const struct graph *first; /* whose weights these are; NULL: this is the first graph */
 };
 
+/* input_values.c: what an option says of an input's elements; NULL: nothing. How many numbers that are.
+ * The input becomes a constant: 0, or -1 and a text. */
+const struct import_value *import_given_value(const struct import_options *opt, const char *name);
+int64_t import_count_numbers(const struct import_value *from);
+int import_value(struct graph *g, struct value *v, const struct import_value *from);
 /* import.c. NULL with a text in error. */
 struct graph *graph_import(const void *onnx, size_t size, const struct import_options *opt,
 			   char *error, int error_size);

@@ -127,6 +127,7 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 		       const struct import_options *opt)
 {
 	const struct import_shape *given = given_shape(opt, v->name);
+	const struct import_value *value = import_given_value(opt, v->name);
 	int64_t dim[RDU_MAX_DIMS];
 	int ndim = read_shape(type, dim);
 
@@ -153,6 +154,10 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 
 		if (dim[i] < 0 && opt->any_shape)
 			dim[i] = 1;
+		if (dim[i] < 0 && value && ndim == 1) {
+			dim[i] = import_count_numbers(value);
+			g->own_shapes = false;
+		}
 		if (dim[i] < 0 && named && named_dim(g, v, i, clean(g, d->dim_param), opt)) {
 			dim[i] = v->dim[i];
 			g->own_shapes = false;
@@ -243,7 +248,7 @@ static int find_next_states(struct graph *g, const struct import_options *opt)
 static bool keeps_default(struct graph *g, struct value *v, const Onnx__ModelProto *m,
 			  const struct import_options *opt)
 {
-	if (given_shape(opt, v->name)) {
+	if (given_shape(opt, v->name) || import_given_value(opt, v->name)) {
 		v->data = NULL;
 		v->constant = v->trainable = false;
 		return false;
@@ -263,12 +268,15 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ModelP
 	const Onnx__TypeProto__Tensor *type;
 	struct value **slot = find(names, name), *v = *slot;
 	bool initial = v && v->kind == TENSOR_WEIGHT, state = state_output(g, opt, name);
+	const struct import_value *value = import_given_value(opt, name);
 	struct value first = { 0 };
 	int elem;
 
 	if (!*name || (v && !initial))
 		return graph_error(g, "input '%s' is %s", name,
 				   *name ? "defined twice" : "nameless");
+	if (state && value)
+		return graph_error(g, "--value %s: it is a state, which --state says", name);
 	if (initial && state)
 		first = *v;
 	else if (initial && keeps_default(g, v, m, opt))
@@ -294,6 +302,8 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ModelP
 	if (value_count(v) < 0)
 		return graph_error(g, "input '%s' has too many elements", name);
 	v->unknown = false;
+	if (value)
+		return import_value(g, v, value);
 	return state ? import_state(g, v, &first) : 0;
 }
 
@@ -779,6 +789,13 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		if (!v || (v->kind != TENSOR_INPUT && v->kind != TENSOR_STATE))
 			return graph_error(g, "--shape %s: the model has no such input",
 					   opt->shapes[i].name);
+	}
+	for (int i = 0; i < opt->num_values; i++) {
+		struct value *v = *find(&names, opt->values[i].name);
+
+		if (!v || (!v->given && v->kind != TENSOR_INPUT))
+			return graph_error(g, "--value %s: the model has no such input",
+					   opt->values[i].name);
 	}
 	import_nodes(g, &names, p);
 	for (size_t i = 0; i < p->n_value_info; i++)

@@ -38,6 +38,8 @@ static const char usage[] =
 	"                       an entry point is made (1..8, 16..512:16, 1..64:x2, "
 	"[1,4,16..32:4]),\n"
 	"                       or a name that --dim gives sizes to\n"
+	"  --value NAME=V,V,... the elements of an input, or the one number that all of them are,\n"
+	"                       if they are known now: it is no input of the program then\n"
 	"  --dim NAME=SIZES     sizes of dimensions that the model, or --shape, has by this name\n"
 	"  --batch N            first dimension of inputs that leave it open\n"
 	"  --state IN=OUT,...   inputs that are kept from run to run, and the outputs that take\n"
@@ -99,6 +101,7 @@ static const struct option options[] = {
 	{ "precision", VALUE },
 	{ "shape", VALUE },
 	{ "dim", VALUE },
+	{ "value", VALUE },
 	{ "batch", VALUE },
 	{ "state", VALUE },
 	{ "entry", VALUE },

@@ -108,6 +108,29 @@ static int dim(const struct setting *o)
 	return settings_dim(o->s, o->value, o->error, o->error_size);
 }
 
+/* NAME=V,V,...; the name may hold '='. */
+static int set_value(const struct setting *o)
+{
+	struct import_options *im = &o->s->import;
+	const char *numbers = strrchr(o->value, '=');
+	struct import_value *more, *last;
+	size_t n;
+
+	if (!numbers || numbers == o->value || !numbers[1])
+		return wrong(o, "--value takes NAME=V,V,..., not '%s'", o->value);
+	n = (size_t)(numbers - o->value);
+	for (int i = 0; i < im->num_values; i++)
+		if (strlen(im->values[i].name) == n && !strncmp(im->values[i].name, o->value, n))
+			return wrong(o, "--value %s is given twice", im->values[i].name);
+	more = realloc(o->s->values, ((size_t)im->num_values + 1) * sizeof(*more));
+	if (!more)
+		return no_memory(o);
+	im->values = o->s->values = more;
+	last = &more[im->num_values++];
+	*last = (struct import_value){ strndup(o->value, n), strdup(numbers + 1) };
+	return last->name && last->numbers ? 0 : no_memory(o);
+}
+
 /* IN=OUT,...: a '*' in both, or in none. */
 static int states(const struct setting *o)
 {
@@ -261,7 +284,8 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		int (*set)(const struct setting *o);
 	} calls[] = { { "optimize", level }, { "tiles", set_tiles }, { "memory", set_memory },
 		      { "shape", shape },    { "loss", set_loss },   { "weight-decay", set_decay },
-		      { "state", states },   { "entry", entry },     { "dim", dim } };
+		      { "state", states },   { "entry", entry },     { "dim", dim },
+		      { "value", set_value } };
 	const struct {
 		const char *name;
 		char **to;
@@ -351,6 +375,11 @@ void settings_free(struct settings *s)
 	for (int i = 0; i < s->num_sizes; i++)
 		free(s->sizes[i].name);
 	free(s->sizes);
+	for (int i = 0; i < s->import.num_values; i++) {
+		free((char *)s->values[i].name);
+		free((char *)s->values[i].numbers);
+	}
+	free(s->values);
 	for (int i = 0; i < s->import.num_states; i++) {
 		free((char *)s->states[i].in);
 		free((char *)s->states[i].out);

@@ -481,7 +481,7 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 
 		v->constant = constant_tensor(v);
 		v->trainable = false;
-		if (!v->constant || dtype_is_int(v->dtype))
+		if (!v->constant || v->given || dtype_is_int(v->dtype))
 			continue;
 		v->trainable = judge(v, v->producer != NULL, &v->why);
 		if (v->trainable || (v->initializer && value_count(v) > 1))

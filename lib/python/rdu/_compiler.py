@@ -9,6 +9,8 @@ import sys
 import warnings
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+import numpy as np
+
 from . import _ffi
 from ._ffi import CompileError, Error, byref, c_int, c_size_t, c_void_p, rduc, text
 
@@ -38,6 +40,10 @@ def _options(options: Dict[str, Any]) -> Iterable[Tuple[str, str]]:
         if name == "shape":
             for tensor, dims in dict(value).items():
                 yield name, f"{tensor}={','.join(_sizes(d) for d in dims)}"
+        elif name == "value":
+            for tensor, numbers in dict(value).items():
+                flat = np.asarray(numbers).reshape(-1).tolist()
+                yield name, f"{tensor}={','.join(str(int(x) if isinstance(x, bool) else x) for x in flat)}"
         elif name == "dim":
             for dim, sizes in dict(value).items():
                 yield name, f"{dim}={_sizes(sizes)}"

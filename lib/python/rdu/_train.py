@@ -8,7 +8,7 @@ import numpy as np
 
 from . import _compiler, _ffi, _tensors
 from ._card import Context, Device, Program, Where
-from ._ffi import Error
+from ._ffi import Error, Stats
 
 
 def _refuse(what: str, name: str, value: Any) -> None:
@@ -134,6 +134,8 @@ class Trainer:
     are one on the card, too. The learning rate is the optimizer's of the moment, so that schedulers
     work; all else of it is fixed when the model is compiled. A batch of another shape is compiled
     for when it comes.
+
+    ``stats`` (a :class:`Stats`) is what the last step or evaluation cost on the card.
     """
 
     def __init__(self, model: Any, loss: Any, optimizer: Any, device: Where = "auto",
@@ -149,6 +151,7 @@ class Trainer:
         self._programs: Dict[Any, Program] = {}
         self._current: Optional[Program] = None
         self.notes: List[str] = []
+        self.stats: Optional[Stats] = None
         wanted = {id(p) for g in optimizer.param_groups for p in g["params"] if p.requires_grad}
         #: Each parameter once: tied ones have the first one's name.
         self._parameters = dict(model.named_parameters())
@@ -308,6 +311,14 @@ class Trainer:
             raise TypeError("the loader gives (input, target), or (input, ..., target)")
         return tuple(batch[:-1]), batch[-1]
 
+    def _run(self, entry: str, inputs: Tuple[Any, ...], target: Any) -> float:
+        """Runs an entry point with a batch; returns the loss."""
+        program, given = self._given(entry, inputs, target)
+        stats = Stats()
+        loss = program.run(entry, given, ["loss"], stats)["loss"]
+        self.stats = stats
+        return float(loss.reshape(-1)[0])
+
     def step(self, inputs: Any, target: Any = None) -> float:
         """Forward, loss, backward and update with a batch; returns the loss.
 
@@ -316,17 +327,15 @@ class Trainer:
         inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
         last = self._pending + 1 == self._batches
         entry = "train_step" if last else "accumulate_step"
-        program, given = self._given(entry, inputs, target)
-        loss = program.run(entry, given, ["loss"])["loss"]
+        loss = self._run(entry, inputs, target)
         self._pending = 0 if last else self._pending + 1
         self._steps += last
-        return float(loss.reshape(-1)[0])
+        return loss
 
     def evaluate(self, inputs: Any, target: Any = None) -> float:
         """The loss of a batch with the weights of now; nothing changes."""
         inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
-        program, given = self._given("evaluate", inputs, target)
-        return float(program.run("evaluate", given, ["loss"])["loss"].reshape(-1)[0])
+        return self._run("evaluate", inputs, target)
 
     def finish(self) -> None:
         """Raise an :class:`Error` if batches wait for others, to make a step of ``accumulate=N``."""
