@@ -11,6 +11,7 @@
 #   make bench      measurements, one line each (BENCH=NAME runs one)
 #   make validation modelled time beside published time; writes Documentation/validation.md
 #   make sensitivities  which assumed numbers carry the results; writes that page, too
+#   make zoo        public models: compiled, run, compared; writes Documentation/models.md
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
 #   make agreement  the card's clock against the cycle-by-cycle simulator, over 500 sections
@@ -113,6 +114,7 @@ endif
 needs_run := qemu kernel
 needs_vm := qemu kernel
 needs_bench := qemu kernel bench torch
+needs_zoo := zoo
 needs_fuzz := qemu fuzz
 needs_fuzz-card := qemu fuzz
 needs_fuzz-driver := qemu kernel debug-kernel
@@ -349,6 +351,7 @@ help:
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'
 	@echo 'make validation, sensitivities   modelled time beside published time, and which assumed'
 	@echo '                numbers carry it: writes the pages of those names in Documentation'
+	@echo 'make zoo        public models on the card, beside ONNX Runtime; writes Documentation/models.md'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
 	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
 	@echo 'make agreement  the card'\''s clock against the cycle-by-cycle simulator, over 500 sections'

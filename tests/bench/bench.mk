@@ -40,9 +40,15 @@ $(foreach f,$(LITERATURE_SRCS) tests/bench/validation.c,$(eval CFLAGS_$(f) := -I
 $(eval $(call program,rdu-validation,tests/bench/validation.c $(LITERATURE_SRCS) $(CYCLE_SRCS),librdumodel))
 CONFORMANCE += tests/bench/validation
 
-.PHONY: validation sensitivities
+.PHONY: validation sensitivities zoo
 validation: $(B)/bin/rdu-validation
 	$(Q)$< -o Documentation/validation.md
+
+# Public models, which packages carry: about an hour on two processors. What was done when it was
+# stopped stays: tests/bench/zoo/zoo --keep goes on.
+zoo: $(B)/bin/rdu $(B)/librdu.so.1 $(B)/librduc.so.1 | $(call packages,zoo)
+	$(Q)tests/bench/zoo/get
+	$(Q)tests/bench/zoo/zoo -o Documentation/models.md
 
 # A quarter of an hour on two processors.
 sensitivities: $(addprefix $(B)/bin/,rdu rduc rdu-mkmodel rdu-cycles rdu-validation)
