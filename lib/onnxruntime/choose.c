@@ -27,12 +27,19 @@ struct edge {
 	size_t from, to;
 };
 
+/* The node that a value comes from. */
+struct source {
+	const OrtValueInfo *value;
+	size_t node;
+};
+
 struct chooser {
 	struct provider *p;
 	const OrtGraph *graph;
 	size_t num;
 	const OrtNode **node;
-	size_t *number, num_ids; /* of a node, by its identifier */
+	struct source *source; /* sorted by their addresses */
+	size_t num_sources;
 	struct edge *edge; /* in the order of the nodes that read, then the graph's outputs */
 	size_t *first_edge, num_edges; /* of node i: up to the first of i + 1 */
 	int *place, num_parts;
@@ -44,42 +51,48 @@ struct chooser {
 
 /* ---- the graph --------------------------------------------------------------- */
 
-static OrtStatus *number_nodes(struct chooser *c)
+static int compare_values(const void *a, const void *b)
 {
-	size_t id;
+	const OrtValueInfo *x = ((const struct source *)a)->value,
+			   *y = ((const struct source *)b)->value;
 
+	return x < y ? -1 : x > y;
+}
+
+/* From the nodes' outputs: ORT's own call for it (1.23) crashes where an output is not there. */
+static OrtStatus *read_sources(struct chooser *c)
+{
 	for (size_t i = 0; i < c->num; i++) {
-		TRY(ort->Node_GetId(c->node[i], &id));
-		if (id >= c->num_ids)
-			c->num_ids = id + 1;
+		const OrtValueInfo **values;
+		struct source *more;
+		size_t num;
+
+		TRY(node_outputs(c->node[i], &values, &num));
+		more = realloc(c->source, (c->num_sources + num + 1) * sizeof(*more));
+		if (more)
+			c->source = more;
+		for (size_t k = 0; k < num && more; k++)
+			if (values[k])
+				c->source[c->num_sources++] = (struct source){ values[k], i };
+		free(values);
+		if (!more)
+			return out_of_memory();
 	}
-	c->number = calloc(c->num_ids + 1, sizeof(*c->number));
-	if (!c->number)
-		return out_of_memory();
-	for (size_t i = 0; i < c->num; i++) {
-		TRY(ort->Node_GetId(c->node[i], &id));
-		c->number[id] = i;
-	}
+	qsort(c->source, c->num_sources, sizeof(*c->source), compare_values);
 	return NULL;
 }
 
 static OrtStatus *add_edge(struct chooser *c, const OrtValueInfo *value, size_t to)
 {
-	struct edge *e = &c->edge[c->num_edges];
-	const OrtNode *producer;
-	size_t index, id;
+	const struct source key = { value, 0 }, *source;
 	bool constant;
 
 	TRY(ort->ValueInfo_IsConstantInitializer(value, &constant));
 	if (constant)
 		return NULL;
-	*e = (struct edge){ .value = value, .from = OUTSIDE, .to = to };
-	TRY(ort->ValueInfo_GetValueProducer(value, &producer, &index));
-	if (producer) {
-		TRY(ort->Node_GetId(producer, &id));
-		e->from = c->number[id];
-	}
-	c->num_edges++;
+	source = bsearch(&key, c->source, c->num_sources, sizeof(key), compare_values);
+	c->edge[c->num_edges++] =
+		(struct edge){ .value = value, .from = source ? source->node : OUTSIDE, .to = to };
 	return NULL;
 }
 
@@ -212,7 +225,7 @@ static OrtStatus *read_graph(struct chooser *c)
 	    !c->behind)
 		return out_of_memory();
 	TRY(ort->Graph_GetNodes(c->graph, c->node, c->num));
-	TRY(number_nodes(c));
+	TRY(read_sources(c));
 	TRY(read_edges(c));
 	for (size_t i = 0; i < c->num; i++) {
 		const char *taken;
@@ -228,7 +241,7 @@ static OrtStatus *read_graph(struct chooser *c)
 static void chooser_free(struct chooser *c)
 {
 	free(c->node);
-	free(c->number);
+	free(c->source);
 	free(c->edge);
 	free(c->first_edge);
 	free(c->place);
@@ -293,7 +306,7 @@ static size_t group_of(struct chooser *c, size_t limit)
 	return size;
 }
 
-static int compare_values(const void *a, const void *b)
+static int compare_pointers(const void *a, const void *b)
 {
 	const OrtValueInfo *x = *(const OrtValueInfo *const *)a,
 			   *y = *(const OrtValueInfo *const *)b;
@@ -305,7 +318,7 @@ static size_t each_once(const OrtValueInfo **values, size_t num)
 {
 	size_t n = 0;
 
-	qsort(values, num, sizeof(*values), compare_values);
+	qsort(values, num, sizeof(*values), compare_pointers);
 	for (size_t i = 0; i < num; i++)
 		if (!n || values[n - 1] != values[i])
 			values[n++] = values[i];

@@ -9,10 +9,10 @@ endif
 ORT_SRCS := $(wildcard lib/onnxruntime/*.c)
 CFLAGS_lib/onnxruntime = -fPIC -fvisibility=hidden -Itools/rduc -DRDU_VERSION='"$(VERSION)"' $(ORT_CFLAGS:-I%=-isystem %)
 
-# It finds librdu and librduc in its own folder.
+# It finds librdu and librduc in its own folder, and stays when ORT lets it go: they keep times of sections.
 $(B)/librdu_onnxruntime.so: $(call objects,$(B),$(ORT_SRCS) $(G)/onnx.pb-c.c) $(B)/librdu.so.1 $(B)/librduc.so.1
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(CFLAGS) -shared -Wl,-z,defs -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.o,$^) \
+	$(Q)$(CC) $(CFLAGS) -shared -Wl,-z,defs,-z,nodelete -Wl,-rpath,'$$ORIGIN' -o $@ $(filter %.o,$^) \
 		-L$(B) -lrdu -lrduc -lprotobuf-c -lpthread
 
 ifneq ($(ORT_CFLAGS),)
