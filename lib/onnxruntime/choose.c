@@ -421,17 +421,58 @@ static void grow(struct chooser *c, size_t from, size_t *end, OrtStatus **why)
 
 /* ---- all groups -------------------------------------------------------------- */
 
+static OrtStatus *try_alone(struct chooser *c, size_t i)
+{
+	memset(c->in, 0, c->num * sizeof(*c->in));
+	c->in[i] = true;
+	return try_group(c);
+}
+
+static OrtStatus *same_operator(const struct chooser *c, size_t i, size_t k, bool *same)
+{
+	const char *domain, *other_domain, *type, *other_type;
+
+	TRY(ort->Node_GetDomain(c->node[i], &domain));
+	TRY(ort->Node_GetDomain(c->node[k], &other_domain));
+	TRY(ort->Node_GetOperatorType(c->node[i], &type));
+	TRY(ort->Node_GetOperatorType(c->node[k], &other_type));
+	*same = *domain && !strcmp(domain, other_domain) && !strcmp(type, other_type);
+	return NULL;
+}
+
+/*
+ * A node was refused alone. If ONNX does not define its operator, what there is more of it is
+ * asked for now, rather than found one by one as what ends a group.
+ */
+static OrtStatus *refuse_alike(struct chooser *c, size_t i)
+{
+	for (size_t k = 0; k < c->num; k++) {
+		OrtStatus *why, *status;
+		bool same;
+
+		if (c->place[k] != UNDECIDED)
+			continue;
+		TRY(same_operator(c, i, k, &same));
+		why = same ? try_alone(c, k) : NULL;
+		status = why ? refuse(c, k, ort->GetErrorMessage(why)) : NULL;
+		ort->ReleaseStatus(why);
+		TRY(status);
+	}
+	return NULL;
+}
+
 /* The node that ended the group is passed over; if it is refused alone, too, for good. */
 static OrtStatus *pass(struct chooser *c, size_t i, size_t group_size, OrtStatus **why)
 {
 	c->passed[i] = true;
 	if (group_size) {
-		memset(c->in, 0, c->num * sizeof(*c->in));
-		c->in[i] = true;
 		ort->ReleaseStatus(*why);
-		*why = try_group(c);
+		*why = try_alone(c, i);
 	}
-	return *why ? refuse(c, i, ort->GetErrorMessage(*why)) : NULL;
+	if (!*why)
+		return NULL;
+	TRY(refuse(c, i, ort->GetErrorMessage(*why)));
+	return refuse_alike(c, i);
 }
 
 /* The next group of nodes that are undecided, in c->in: *size of them. */
@@ -526,7 +567,7 @@ static OrtStatus *sort_nodes(struct chooser *c)
 
 static OrtStatus *take_group(struct chooser *c, OrtEpGraphSupportInfo *info)
 {
-	const OrtNodeFusionOptions options = { .ort_version_supported = ORT_API_VERSION,
+	const OrtNodeFusionOptions options = { .ort_version_supported = API_VERSION,
 					       .drop_constant_initializers = true };
 	struct part p;
 	OrtStatus *status = part_of_group(c, &p);

@@ -379,8 +379,9 @@ static OrtStatus *run(struct compute *c, OrtKernelContext *kernel, struct rdu_sh
 				      (unsigned int)c->num_out, NULL);
 	if (ret) {
 		OrtStatus *status = fail(ORT_FAIL, "%s", rdu_error_text(c->programs->loaded));
+		struct rdu_fault_info fault;
 
-		if (ret != -EINVAL && ret != -ENOMEM)
+		if (rdu_context_get_fault(c->p->context, &fault))
 			give_up_context(c->p);
 		return status;
 	}
@@ -516,7 +517,7 @@ static OrtStatus *make_compute(struct provider *p, const OrtGraph *graph, const 
 
 	if (!c)
 		return out_of_memory();
-	c->base = (OrtNodeComputeInfo){ .ort_version_supported = ORT_API_VERSION,
+	c->base = (OrtNodeComputeInfo){ .ort_version_supported = API_VERSION,
 					.CreateState = compute_state,
 					.Compute = compute_run,
 					.ReleaseState = compute_state_release };
@@ -716,7 +717,7 @@ static OrtStatus *ORT_API_CALL factory_make(OrtEpFactory *factory,
 	(void)num;
 	if (!p)
 		return out_of_memory();
-	p->base = (OrtEp){ .ort_version_supported = ORT_API_VERSION,
+	p->base = (OrtEp){ .ort_version_supported = API_VERSION,
 			   .GetName = provider_name,
 			   .GetCapability = choose_parts,
 			   .Compile = provider_compile,
@@ -784,7 +785,7 @@ static OrtStatus *ORT_API_CALL factory_stream(OrtEpFactory *factory, const OrtMe
 }
 
 static OrtEpFactory the_factory = {
-	.ort_version_supported = ORT_API_VERSION,
+	.ort_version_supported = API_VERSION,
 	.GetName = factory_name,
 	.GetVendor = factory_vendor,
 	.GetSupportedDevices = factory_devices,
@@ -812,11 +813,11 @@ OrtStatus *CreateEpFactories(const char *name, const OrtApiBase *base, const Ort
 {
 	(void)name;
 	(void)logger;
-	ort = base->GetApi(ORT_API_VERSION);
+	ort = base->GetApi(API_VERSION);
 	if (!ort) {
 		ort = base->GetApi(1); /* it can make a status */
 		return fail(ORT_FAIL, "ONNX Runtime %s is too old for this library: it takes 1.%d",
-			    base->GetVersionString(), ORT_API_VERSION);
+			    base->GetVersionString(), API_VERSION);
 	}
 	ort_ep = ort->GetEpApi();
 	if (!max)

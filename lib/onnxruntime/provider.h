@@ -17,6 +17,9 @@
 #include <onnxruntime_c_api.h>
 #include <rdu.h>
 
+/* The first version that has all that is called here. */
+#define API_VERSION 23
+
 /* ORT's functions; set when it loads the library. */
 extern const OrtApi *ort;
 extern const OrtEpApi *ort_ep;
