@@ -263,7 +263,7 @@ static bool is_behind(const struct chooser *c, size_t i)
 	for (size_t e = c->first_edge[i]; e < c->first_edge[i + 1]; e++) {
 		size_t from = c->edge[e].from;
 
-		if (from != OUTSIDE && !c->in[from] && c->behind[from])
+		if (from != OUTSIDE && c->behind[from])
 			return true;
 	}
 	return false;
