@@ -134,6 +134,7 @@ needs_of_group_end-to-end = qemu kernel
 needs_of_group_newest = qemu kernel root
 needs_of_group_trixie = qemu kernel root
 needs_of_group_packages = root install packages
+needs_of_group_onnxruntime = root install
 needs_of_group_trixie-readme = root
 needs_of_group_debug = qemu kernel debug-kernel
 needs_of_group_failslab = qemu kernel debug-kernel
@@ -188,7 +189,7 @@ $(B)/selftests/$(1): $(call objects,$(B),$(2)) $(patsubst %,$(B)/%.a,$(3))
 $(B)/selftests/$(1): LDLIBS += $(4)
 endef
 
-FRAGMENTS := qemu-device/model/model.mk lib/lib.mk tools/rduc/rduc.mk \
+FRAGMENTS := qemu-device/model/model.mk lib/lib.mk tools/rduc/rduc.mk lib/onnxruntime/onnxruntime.mk \
 	tools/rdu/rdu.mk tests/unit/unit.mk tests/cycle/cycle.mk tests/qtest/qtest.mk \
 	tests/selftests/selftests.mk tests/conformance/conformance.mk \
 	tests/fuzz/fuzz.mk tests/bench/bench.mk tools/install.mk
@@ -345,7 +346,7 @@ help:
 	@echo '                only deps, run and test install any, the others name them and stop'
 	@echo 'make run        demonstration: train and serve a network in a VM with the card'
 	@echo 'make test       the tests (GROUPS="unit conformance qtest selftests newest trixie end-to-end" to choose;'
-	@echo '                only when named: packages; debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
+	@echo '                only when named: packages; onnxruntime; debug failslab fuzz-driver, on a debug kernel; trixie-readme, an hour)'
 	@echo 'make vm         shell in a VM with the card, driver loaded, working tree visible'
 	@echo 'make python-test   the tests of the Python package (in the group conformance, too)'
 	@echo 'make bench      measurements against peers (BENCH=NAME for one)'

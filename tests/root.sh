@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # For tests in a root of another suite (tools/vm/root): sourced by them, after they
-# have set suite=, work= and maybe ROOT=. TAP, and the source as cloned.
+# have set work= and maybe suite= (or by suite_with) and ROOT=. TAP, and the source as cloned.
 n=0 bad=0
 mkdir -p "$work" build/log
 check() { # WHAT COMMAND...
@@ -34,4 +34,22 @@ root_or_skip() {
 		echo "1..0 # SKIP no root of Debian's $suite: $(tail -n 1 "$work/root.log")"
 		exit
 	fi
+}
+
+# suite_with PACKAGE VERSION SUITE...: sets suite= to the first that has the package, in that version or a later
+# one, and version= to which; says skip and ends, if there is none.
+suite_with() {
+	local package=$1 least=$2 said
+	shift 2
+	if ! said=$(APT_LISTS=$package tools/vm/apt update "$@" 2>&1); then
+		echo "1..0 # SKIP Debian's lists cannot be fetched: $(tail -n 1 <<<"$said")"
+		exit
+	fi
+	for suite; do
+		version=$(APT_LISTS=$package tools/vm/apt cache madison "$package" |
+			awk -v from="$suite/main" '$6 == from { print $3; exit }')
+		dpkg --compare-versions "$version" ge-nl "$least" && return
+	done
+	echo "1..0 # SKIP no $package of $least or later in $*"
+	exit
 }

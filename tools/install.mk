@@ -21,6 +21,8 @@ PUBLIC_HEADERS   := lib/rdu.h tools/rduc/rduc.h
 INSTALL_HEADERS  := $(wildcard include/rdu/*.h)
 INSTALL_PYTHON   := $(filter-out %/_where.py,$(wildcard lib/python/rdu/*.py))
 INSTALL_LIBS     := librdu librduc
+# The execution provider for ONNX Runtime, where it is built (lib/onnxruntime/onnxruntime.mk).
+INSTALL_PLUGINS  := $(if $(ORT_CFLAGS),$(B)/librdu_onnxruntime.so)
 MAJOR            := $(firstword $(subst ., ,$(VERSION)))
 
 # ---- man pages: made from the headers' comments and the programs' --help --------
@@ -71,7 +73,7 @@ endef
 # ---- install ---------------------------------------------------------------
 
 .PHONY: install uninstall install-dkms
-install: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)/install/%.a) man
+install: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)/install/%.a) $(INSTALL_PLUGINS) man
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(Q)$(INSTALL) -d $(addprefix $(DESTDIR),$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR)/rdu \
 		$(INCLUDEDIR)/drm $(MANDIR)/man1 $(MANDIR)/man3 $(UDEVDIR) $(DATADIR) $(PYTHONDIR)/rdu)
@@ -80,6 +82,7 @@ install: $(INSTALL_PROGRAMS) $(INSTALL_LIBS:%=$(B)/%.so.1) $(INSTALL_LIBS:%=$(B)
 		$(INSTALL) -m 644 $(abspath $(B))/$$l.so.1 $$l.so.$(VERSION); \
 		ln -sf $$l.so.$(VERSION) $$l.so.$(MAJOR); ln -sf $$l.so.$(MAJOR) $$l.so; \
 		$(INSTALL) -m 644 $(abspath $(B))/install/$$l.a .; done
+	$(if $(INSTALL_PLUGINS),$(Q)$(INSTALL) -m 644 $(INSTALL_PLUGINS) $(DESTDIR)$(LIBDIR))
 	$(Q)$(call install_pc,lib/librdu.pc.in,) > $(DESTDIR)$(LIBDIR)/pkgconfig/librdu.pc
 	$(Q)$(call install_pc,tools/rduc/librduc.pc.in,-lprotobuf-c) > $(DESTDIR)$(LIBDIR)/pkgconfig/librduc.pc
 	$(Q)chmod 644 $(INSTALL_LIBS:%=$(DESTDIR)$(LIBDIR)/pkgconfig/%.pc)
@@ -101,6 +104,7 @@ uninstall: man
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
 	$(Q)cd $(DESTDIR)$(BINDIR) && rm -f $(notdir $(INSTALL_PROGRAMS))
 	$(Q)cd $(DESTDIR)$(LIBDIR) && rm -f $(foreach l,$(INSTALL_LIBS),$(l).so $(l).so.* $(l).a pkgconfig/$(l).pc)
+	$(Q)rm -f $(DESTDIR)$(LIBDIR)/librdu_onnxruntime.so
 	$(Q)cd $(DESTDIR)$(INCLUDEDIR) && rm -f $(notdir $(PUBLIC_HEADERS)) drm/rdu_accel.h $(INSTALL_HEADERS:include/%=%)
 	$(Q)rm -rf $(DESTDIR)$(PYTHONDIR)/rdu $(DESTDIR)$(PYTHONDIR)/rdu-$(VERSION).dist-info
 	$(Q)rmdir $(DESTDIR)$(INCLUDEDIR)/rdu 2>/dev/null || true
