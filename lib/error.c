@@ -252,7 +252,7 @@ static void describe_element(struct rdu_program *prog, const struct rdu_prog_sec
 		double real;
 
 		if (s->region != seg->region || at < s->offset ||
-		    at - s->offset >= rdu_symbol_size(s))
+		    at - s->offset >= rdu_symbol_size(s) || s->flags & RDU_SYM_BLOCKS)
 			continue;
 		snprintf(text, size, ": element %llu of \"%.63s\"",
 			 (unsigned long long)((at - s->offset) / n), s->name);

@@ -423,7 +423,8 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 				   y->dtype);
 		if (y->flags & 0xff &
 			    ~(RDU_SYM_INPUT | RDU_SYM_OUTPUT | RDU_SYM_WEIGHT | RDU_SYM_STATE |
-			      RDU_SYM_CONSTANT | RDU_SYM_MODEL_STATE) ||
+			      RDU_SYM_CONSTANT | RDU_SYM_MODEL_STATE | RDU_SYM_BLOCKS |
+			      RDU_SYM_TRANSPOSED) ||
 		    (y->flags & RDU_SYM_MODEL_STATE && !(y->flags & RDU_SYM_STATE)))
 			return bad(f, s->name, at, "symbol \"%s\" has unknown flags 0x%x", y->name,
 				   y->flags);
@@ -442,6 +443,8 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 			    __builtin_mul_overflow(size, (uint64_t)y->dims[d], &size))
 				return bad(f, s->name, at, "symbol \"%s\" is too large", y->name);
 		}
+		if (y->flags & RDU_SYM_BLOCKS) /* its table may come later: check_blocks() */
+			size = 0;
 		if (y->offset > f->regions[y->region].size ||
 		    f->regions[y->region].size - y->offset < size)
 			return bad(f, s->name, at,
@@ -461,6 +464,20 @@ static int check_symbols(struct rdu_file *f, const struct elf_section *s)
 		return lr_fail(&f->obj, -ENOMEM, "%s: out of memory", f->path);
 	if (name)
 		return bad(f, s->name, 0, "two symbols are called \"%s\"", name);
+	return 0;
+}
+
+static int check_blocks(struct rdu_file *f, const struct elf_section *s)
+{
+	for (unsigned int i = 0; i < f->num_symbols; i++) {
+		const struct rdu_file_symbol *y = &f->symbols[i];
+		const char *wrong = lr_blocks_check(f, y);
+
+		if (!wrong && f->regions[y->region].size - y->offset < lr_stored_size(f, y))
+			wrong = "has more blocks than its region holds";
+		if (wrong)
+			return bad(f, s->name, i * sizeof(*y), "symbol \"%s\" %s", y->name, wrong);
+	}
 	return 0;
 }
 
@@ -515,6 +532,8 @@ static int parse(struct rdu_file *f)
 		ret = check_regions(f, &s[REGIONS]);
 	if (!ret)
 		ret = check_symbols(f, &s[SYMBOLS]);
+	if (!ret)
+		ret = check_blocks(f, &s[SYMBOLS]);
 	if (!ret)
 		ret = check_ops(f, &s[OPS]);
 	if (!ret)

@@ -76,6 +76,25 @@ RDU_EXPORT const void *rdu_file_region_data(const struct rdu_file *file, unsigne
 	return file->data + file->regions[region].data;
 }
 
+RDU_EXPORT int rdu_file_read_symbol(const struct rdu_file *file, unsigned int symbol, void *data,
+				    size_t size)
+{
+	const struct rdu_file_symbol *sym = rdu_file_get_symbol(file, symbol);
+	const unsigned char *from = sym ? rdu_file_region_data(file, sym->region) : NULL;
+
+	if (!sym)
+		return -ENOENT;
+	if (size != rdu_symbol_size(sym))
+		return -EINVAL;
+	if (!from)
+		memset(data, 0, size);
+	else if (sym->flags & RDU_SYM_BLOCKS)
+		lr_blocks_unpack(file, sym, from + sym->offset, data);
+	else
+		memcpy(data, from + sym->offset, size);
+	return from ? 0 : -ENODATA;
+}
+
 RDU_EXPORT const char *rdu_file_meta_text(const struct rdu_file *file)
 {
 	return file->meta ? file->meta : "";

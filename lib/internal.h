@@ -117,6 +117,20 @@ struct rdu_file {
 	char *meta; /* a copy, zero terminated */
 };
 
+/* ---- tensors that are kept in blocks (blocks.c) ------------------------------ */
+
+/* What is wrong with what a symbol says of its blocks; NULL: nothing. */
+const char *lr_blocks_check(const struct rdu_file *file, const struct rdu_file_symbol *sym);
+/* Bytes of a symbol in its region. */
+uint64_t lr_stored_size(const struct rdu_file *file, const struct rdu_file_symbol *sym);
+void lr_blocks_unpack(const struct rdu_file *file, const struct rdu_file_symbol *sym,
+		      const void *stored, void *whole);
+void lr_blocks_pack(const struct rdu_file *file, const struct rdu_file_symbol *sym,
+		    const void *whole, void *stored);
+/* Is all that is not 0 in blocks? -EDOM: it is not; -ENOMEM. */
+int lr_blocks_hold(const struct rdu_file *file, const struct rdu_file_symbol *sym,
+		   const void *whole);
+
 struct rdu_binding { /* of one symbol */
 	void *data;
 	size_t size;

@@ -337,6 +337,34 @@ RDU_EXPORT int rdu_program_set_trace(struct rdu_program *prog, uint32_t max_even
 
 /* ---- contents ------------------------------------------------------------------------- */
 
+/* All of a tensor, rdu_symbol_size() bytes. Nothing that uses it is in flight. */
+static int access_tensor(struct rdu_program *prog, const struct rdu_file_symbol *sym, void *data,
+			 bool write)
+{
+	uint64_t size = lr_stored_size(prog->file, sym);
+	void *stored;
+	int ret;
+
+	if (!(sym->flags & RDU_SYM_BLOCKS))
+		return access_region(prog, sym->region, sym->offset, data, size, write);
+	stored = malloc(size + 1);
+	ret = !stored ? -ENOMEM : write ? lr_blocks_hold(prog->file, sym, data) : 0;
+	if (!ret && write)
+		lr_blocks_pack(prog->file, sym, data, stored);
+	if (!ret)
+		ret = access_region(prog, sym->region, sym->offset, stored, size, write);
+	else if (ret == -EDOM)
+		ret = lr_fail(&prog->obj, -EINVAL,
+			      "%s: \"%s\" has numbers where the program keeps no blocks",
+			      prog->file->path, sym->name);
+	else
+		lr_fail(&prog->obj, ret, "%s: out of memory", prog->file->path);
+	if (!ret && !write)
+		lr_blocks_unpack(prog->file, sym, stored, data);
+	free(stored);
+	return ret;
+}
+
 static int access_symbol(struct rdu_program *prog, const char *name, void *data, size_t size,
 			 bool write)
 {
@@ -353,7 +381,7 @@ static int access_symbol(struct rdu_program *prog, const char *name, void *data,
 		return lr_fail(&prog->obj, -EINVAL, "%s: \"%s\" has %zu bytes, not %zu",
 			       prog->file->path, name, rdu_symbol_size(sym), size);
 	ret = idle(prog);
-	return ret ? ret : access_region(prog, sym->region, sym->offset, data, size, write);
+	return ret ? ret : access_tensor(prog, sym, data, write);
 }
 
 RDU_EXPORT int rdu_program_read(struct rdu_program *prog, const char *symbol, void *data,
@@ -518,19 +546,17 @@ static unsigned int count_symbols(const struct rdu_file *file, uint32_t kind)
 static void *contents_as(const struct rdu_file *file, const struct rdu_file_symbol *sym,
 			 uint32_t dtype, bool *exact)
 {
-	const unsigned char *data = rdu_file_region_data((struct rdu_file *)file, sym->region);
 	size_t size = rdu_symbol_size(sym), n = size / rdu_dtype_size(sym->dtype);
-	char *out = calloc(n + 1, rdu_dtype_size(dtype));
+	unsigned char *data = malloc(size + 1), *out;
 
 	*exact = true;
-	if (!out || !data)
-		return out;
-	data += sym->offset;
-	if (dtype == sym->dtype) {
-		memcpy(out, data, size);
-		return out;
-	}
-	for (size_t i = 0; i < n; i++) { /* a bfloat16 is the upper half of an fp32 */
+	if (!data)
+		return NULL;
+	rdu_file_read_symbol(file, sym - file->symbols, data, size);
+	if (dtype == sym->dtype)
+		return data;
+	out = calloc(n + 1, rdu_dtype_size(dtype));
+	for (size_t i = 0; out && i < n; i++) { /* a bfloat16 is the upper half of an fp32 */
 		if (dtype == RDU_DT_F32) {
 			memcpy(out + 4 * i + 2, data + 2 * i, 2);
 			continue;
@@ -538,6 +564,7 @@ static void *contents_as(const struct rdu_file *file, const struct rdu_file_symb
 		*exact &= !data[4 * i] && !data[4 * i + 1];
 		memcpy(out + 2 * i, data + 4 * i + 2, 2);
 	}
+	free(data);
 	if (!*exact) {
 		free(out);
 		return NULL;
@@ -578,6 +605,10 @@ static int restore_read(struct rdu_program *prog, const struct rdu_file *file, u
 			return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
 		if (!exact)
 			misfit(m, "; \"%s\" of the file is not exact in bfloat16", to->name);
+		else if (lr_blocks_hold(mine, to, contents[i]))
+			misfit(m,
+			       "; \"%s\" of the file has numbers where the program keeps no blocks",
+			       to->name);
 	}
 	for (unsigned int i = 0; i < file->num_symbols; i++)
 		if (restores(&file->symbols[i], kinds) && !same_symbol(mine, &file->symbols[i]))
@@ -625,8 +656,7 @@ RDU_EXPORT int rdu_program_restore(struct rdu_program *prog, struct rdu_file *fi
 		}
 		if (!contents[i])
 			continue;
-		ret = access_region(prog, to->region, to->offset, contents[i], rdu_symbol_size(to),
-				    true);
+		ret = access_tensor(prog, to, contents[i], true);
 		n++;
 	}
 	for (unsigned int i = 0; i < prog->file->num_symbols; i++)
@@ -654,7 +684,7 @@ RDU_EXPORT int rdu_program_weights_hash(struct rdu_program *prog, uint64_t *hash
 		data = malloc(size + 1);
 		if (!data)
 			return lr_fail(&prog->obj, -ENOMEM, "%s: out of memory", file->path);
-		ret = access_region(prog, sym->region, sym->offset, data, size, false);
+		ret = access_tensor(prog, sym, data, false);
 		*hash = rdu_fnv1a(*hash, data, size);
 		free(data);
 	}

@@ -231,8 +231,16 @@ unsigned int rdu_file_num_ops(const struct rdu_file *file);
 const struct rdu_file_op *rdu_file_get_op(const struct rdu_file *file, unsigned int op_id);
 /* The program image (struct rdu_prog_header first). */
 const void *rdu_file_image(const struct rdu_file *file, size_t *size);
-/* Initial contents of a region, NULL: zeros. */
+/* Initial contents of a region as they are in memory, NULL: zeros. */
 const void *rdu_file_region_data(const struct rdu_file *file, unsigned int region);
+/**
+ * rdu_file_read_symbol - initial contents of a tensor
+ * @size: rdu_symbol_size()
+ *
+ * -ENOENT: there is no such symbol; -EINVAL: it has another size; -ENODATA: the file has no contents,
+ * @data is zeros.
+ */
+int rdu_file_read_symbol(const struct rdu_file *file, unsigned int symbol, void *data, size_t size);
 /* "key value" lines, and the value of one key: NULL if it is not there; the
  * value ends at a line end or the text's end. */
 const char *rdu_file_meta_text(const struct rdu_file *file);

@@ -150,7 +150,17 @@ enum rdu_dtype {
 #define RDU_SYM_ROWS(d, k) ((__u32)(k) << (8 + 3 * (d)))
 #define RDU_SYM_ROWS_OF(flags, d) ((flags) >> (8 + 3 * (d)) & 7)
 
-/* A named tensor, row-major in its region. */
+/*
+ * A matrix [terms, results] (with TRANSPOSED: [results, terms]) of which blocks alone are kept. The
+ * region holds [columns, most, n, n]: of each column of blocks, n results, up to `most` blocks of n
+ * terms. Symbol `table`, int32 [columns, most], says which block of terms each one is, in rising
+ * order; what does not rise, or is behind the last block of terms, only fills up. Elements
+ * of blocks that are not there are 0.
+ */
+#define RDU_SYM_BLOCKS 0x40
+#define RDU_SYM_TRANSPOSED 0x80 /* with BLOCKS */
+
+/* A named tensor, row-major in its region, or in blocks. */
 struct rdu_file_symbol {
 	char name[64];
 	__u32 region;
@@ -160,6 +170,7 @@ struct rdu_file_symbol {
 	__u64 offset; /* bytes into the region */
 	__s64 dims[RDU_MAX_DIMS];
 	__u64 entries; /* bit e: used by entry point e */
+	__u32 table, block; /* with BLOCKS: number of a symbol, and n; else 0 */
 };
 
 /* What a longer name of a tensor becomes: its first 54 bytes, "~", and its hash. */

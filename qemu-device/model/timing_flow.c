@@ -232,6 +232,14 @@ static int token_room(struct flow_tokens *e)
 	return 0;
 }
 
+static void wake_for_token(struct flow *f, const struct flow_prog *p)
+{
+	if (p->block != BLOCK_TOKEN)
+		return;
+	p->member->dirty = true;
+	rdu_flow_queue(f, p->actor);
+}
+
 bool rdu_flow_settle(struct flow *f, struct flow_tokens *e, int64_t more)
 {
 	for (; more < 0; more++) {
@@ -248,6 +256,7 @@ bool rdu_flow_settle(struct flow *f, struct flow_tokens *e, int64_t more)
 			return false;
 		}
 		e->at[(e->first + e->num++) & (e->size - 1)] = f->now;
+		wake_for_token(f, &f->prog[e->dst]);
 	}
 	return true;
 }
@@ -264,7 +273,6 @@ void rdu_flow_give(struct flow *f, struct flow_prog *p, uint64_t end, uint32_t l
 		f->left--;
 	for (uint32_t k = 0; k < p->num_out_edges; k++) {
 		struct flow_tokens *e = &f->edge[f->out_edge[p->first_out_edge + k]];
-		struct flow_prog *to = &f->prog[e->dst];
 
 		if (e->src_mask & ~last_bits)
 			continue;
@@ -273,10 +281,7 @@ void rdu_flow_give(struct flow *f, struct flow_prog *p, uint64_t end, uint32_t l
 			return;
 		}
 		e->at[(e->first + e->num++) & (e->size - 1)] = end + e->delay;
-		if (to->block == BLOCK_TOKEN) {
-			to->member->dirty = true;
-			rdu_flow_queue(f, to->actor);
-		}
+		wake_for_token(f, &f->prog[e->dst]);
 	}
 }
 

@@ -57,6 +57,14 @@ class Program:
         check(LIB.rdu_program_write(self.prog, name.encode(), a.ctypes.data_as(ctypes.c_void_p),
                                     ctypes.c_size_t(a.nbytes)), self.prog)
 
+    def restore(self, path):
+        weights = ctypes.c_void_p()
+        try:
+            check(LIB.rdu_file_open(path.encode(), ctypes.byref(weights)), weights)
+            check(LIB.rdu_program_restore(self.prog, weights), self.prog)
+        finally:
+            LIB.rdu_file_close(weights)
+
     def save(self, path):
         check(LIB.rdu_program_save(self.prog, path.encode()), self.prog)
 

@@ -112,7 +112,7 @@ static void use(const void *image, size_t size)
 
 /* ---- good images ----------------------------------------------------------- */
 
-#define BASES 5
+#define BASES 6
 
 static void *base[BASES];
 static size_t base_size[BASES];
@@ -131,15 +131,18 @@ static uint32_t mover(struct cfgb *b, enum rdu_kind kind, uint32_t unit, uint32_
 	return p;
 }
 
-/* load, write, read, reduce, store; with gather, two stages, tokens. */
-static void make_chain(struct cfgb *b)
+/* load, write, read, reduce, store; with gather, two stages, tokens. one: it is from the scratchpad, by one
+ * index for all lanes. */
+static void make_chain(struct cfgb *b, bool one)
 {
 	uint32_t ld = mover(b, RDU_KIND_LOAD, 0, 0), wr = mover(b, RDU_KIND_WRITE, 0, 0);
 	uint32_t rd = mover(b, RDU_KIND_READ, 0, 0), st = mover(b, RDU_KIND_STORE, 1, 1);
-	uint32_t ga = mover(b, RDU_KIND_LOAD, 1, 2), pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 1);
+	uint32_t ga = mover(b, one ? RDU_KIND_READ : RDU_KIND_LOAD, !one, one ? 0 : 2),
+		 pcu = cfgb_program(b, RDU_KIND_SIMD, 0, 1);
 
 	cfgb_buffer(b, 0, 0, 2, 16, 40);
-	((struct rdu_cfg_access *)cfgb_body(b, ga)->bytes)->flags = RDU_ACCESS_GATHER;
+	((struct rdu_cfg_access *)cfgb_body(b, ga)->bytes)->flags =
+		RDU_ACCESS_GATHER | (one ? RDU_ACCESS_ONE_INDEX : 0);
 	((struct rdu_cfg_access *)cfgb_body(b, ga)->bytes)->index_stride = 1;
 	cfgb_outer(b, pcu, 3);
 	cfgb_loop(b, pcu, 3);
@@ -153,6 +156,8 @@ static void make_chain(struct cfgb *b)
 	cfgb_connect(b, ga, 0, pcu, 1);
 	cfgb_connect(b, pcu, 0, st, 0);
 	cfgb_order(b, wr, rd, 0, 0, 2, 0);
+	if (one)
+		cfgb_order(b, wr, ga, 0, 0, 2, 0);
 	b->num_segments = 3;
 	b->num_scalars = 1;
 }
@@ -206,13 +211,13 @@ static void make_bases(void)
 		struct cfgb *b = cfgb_new(&chip, 1);
 		struct rdu_cfg_diag diag;
 
-		if (i)
+		if (i && i < 5)
 			make_contraction(b, i == 2,
 					 i == 4	  ? RDU_SYS_TERNARY
 					 : i == 3 ? RDU_SYS_INT8
 						  : RDU_SYS_BF16);
 		else
-			make_chain(b);
+			make_chain(b, i);
 		base[i] = cfgb_finish(b, &base_size[i]);
 		if (rdu_config_validate(base[i], base_size[i], &chip, 1, &diag)) {
 			fprintf(stderr, "image %d: %s\n", i, diag.text);

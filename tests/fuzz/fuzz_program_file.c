@@ -101,8 +101,16 @@ static void look(struct rdu_file *f)
 			continue;
 		if (rdu_file_find_symbol(f, s->name) != (int)i)
 			abort();
-		if (s->offset + rdu_symbol_size(s) > rdu_file_get_region(f, s->region)->size)
+		if (!(s->flags & RDU_SYM_BLOCKS) &&
+		    s->offset + rdu_symbol_size(s) > rdu_file_get_region(f, s->region)->size)
 			abort();
+		if (rdu_symbol_size(s) < 1 << 20) {
+			void *data = malloc(rdu_symbol_size(s) + 1);
+
+			if (data)
+				sum += rdu_file_read_symbol(f, i, data, rdu_symbol_size(s)) != 0;
+			free(data);
+		}
 	}
 	for (i = 0; i < rdu_file_num_regions(f); i++) {
 		const uint8_t *p = rdu_file_region_data(f, i);

@@ -116,7 +116,8 @@ static void damage_tables(struct blob *good)
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", region, 3, "there are 3");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", dtype, 99, "unknown type 99");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, 0x20, "unknown flags");
-	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, 0x40, "unknown flags");
+	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, RDU_SYM_WEIGHT | RDU_SYM_TRANSPOSED,
+	       "is not kept in blocks, but says which");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, RDU_SYM_INPUT | RDU_SYM_ROWS(1, 1),
 	       "cannot have such rows");
 	DAMAGE(struct rdu_file_symbol, ".rdu.symbols", flags, RDU_SYM_INPUT | RDU_SYM_ROWS(7, 7),
@@ -299,6 +300,124 @@ static void test_long_name(void)
 	rdu_file_close(f);
 	unlink(path);
 	sample_free(&s);
+}
+
+/* ---- tensors that are kept in blocks ---------------------------------------------------- */
+
+enum { MATRIX = 3, TABLE }; /* symbols */
+static const int32_t block_table[4] = { 0, 1, 1, 1 }; /* the last one fills up */
+
+/* w's region has a matrix of 5 results and 6 terms, of which the blocks of 4 x 4 are kept that
+ * block_table has: 1, 2, 3 ... */
+static void blocks_make(struct sample *s, struct rdu_file_symbol *symbols)
+{
+	sample_make(s, "sn10", false);
+	memcpy(symbols, s->symbols, sizeof(s->symbols));
+	symbols[MATRIX] = (struct rdu_file_symbol){ .name = "matrix",
+						    .region = 2,
+						    .dtype = RDU_DT_F32,
+						    .flags = RDU_SYM_WEIGHT | RDU_SYM_BLOCKS |
+							     RDU_SYM_TRANSPOSED,
+						    .ndim = 2,
+						    .dims = { 5, 6 },
+						    .table = TABLE,
+						    .block = 4 };
+	symbols[TABLE] = (struct rdu_file_symbol){ .name = "table",
+						   .region = 2,
+						   .dtype = RDU_DT_I32,
+						   .flags = RDU_SYM_CONSTANT,
+						   .ndim = 2,
+						   .dims = { 2, 2 },
+						   .offset = 256 };
+	for (int i = 0; i < 64; i++)
+		s->data[i] = (float)i + 1;
+	memcpy(&s->data[64], block_table, sizeof(block_table));
+	s->parts.symbols = symbols;
+	s->parts.num_symbols = 5;
+}
+
+static void bad_blocks(struct sample *s, const char *words)
+{
+	const char *path = temp_path("blocks.rdu");
+	struct rdu_file *f;
+	char error[256];
+
+	if (rdu_file_write(path, &s->parts, error, sizeof(error)))
+		abort();
+	refused(rdu_file_open(path, &f), -ENOEXEC, f, words, words);
+	rdu_file_close(f);
+	unlink(path);
+}
+
+#define BAD_BLOCKS(change, words)         \
+	do {                              \
+		blocks_make(&s, symbols); \
+		change;                   \
+		bad_blocks(&s, words);    \
+		sample_free(&s);          \
+	} while (0)
+
+static void test_blocks(void)
+{
+	const char *path = temp_path("blocks.rdu");
+	struct rdu_file_symbol symbols[5];
+	float m[5][6], want[5][6] = { 0 };
+	struct rdu_device *dev;
+	struct rdu_context *ctx;
+	struct rdu_program *prog;
+	struct rdu_file *f;
+	struct sample s;
+	char error[256];
+
+	/* Results 0 to 3 have all terms, result 4 has terms 4 and 5 alone. */
+	for (int r = 0; r < 4; r++)
+		for (int k = 0; k < 6; k++)
+			want[r][k] = (float)(16 * (k / 4) + k % 4 * 4 + r + 1);
+	for (int k = 4; k < 6; k++)
+		want[4][k] = (float)(32 + k % 4 * 4 + 1);
+	blocks_make(&s, symbols);
+	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)) && !rdu_file_open(path, &f),
+	   "a file with a tensor in blocks");
+	ok(rdu_file_read_symbol(f, MATRIX, m, sizeof(m)) == 0 && !memcmp(m, want, sizeof(m)),
+	   "it is read whole");
+	ok(rdu_file_read_symbol(f, MATRIX, m, 4) == -EINVAL &&
+		   rdu_file_read_symbol(f, 9, m, sizeof(m)) == -ENOENT,
+	   "not with another size, nor another symbol");
+	if (rdu_open("model:sn10", &dev) || rdu_context_new(dev, NULL, &ctx) ||
+	    rdu_program_load(ctx, f, &prog))
+		abort();
+	memset(m, 1, sizeof(m));
+	ok(!rdu_program_read(prog, "matrix", m, sizeof(m)) && !memcmp(m, want, sizeof(m)),
+	   "of a program, too");
+	m[4][5] = 7;
+	m[4][3] = -0.0f;
+	ok(!rdu_program_write(prog, "matrix", m, sizeof(m)), "it is written whole");
+	want[4][5] = 7;
+	ok(!rdu_program_read(prog, "matrix", m, sizeof(m)) && !memcmp(m, want, sizeof(m)),
+	   "and read again");
+	m[4][3] = 1e-30f;
+	refused(rdu_program_write(prog, "matrix", m, sizeof(m)), -EINVAL, prog,
+		"\"matrix\" has numbers where the program keeps no blocks",
+		"what no block has is not written");
+	rdu_program_free(prog);
+	rdu_context_free(ctx);
+	rdu_close(dev);
+	rdu_file_close(f);
+	sample_free(&s);
+	unlink(path);
+
+	BAD_BLOCKS(symbols[MATRIX].table = 5, "has no table of its blocks");
+	BAD_BLOCKS(symbols[MATRIX].table = 0, "has a table that is none of its blocks");
+	BAD_BLOCKS(symbols[MATRIX].block = 0, "blocks of an impossible size");
+	BAD_BLOCKS(symbols[MATRIX].block = 1 << 20, "blocks of an impossible size");
+	BAD_BLOCKS(symbols[MATRIX].dims[0] = 9, "has a table that is none of its blocks");
+	BAD_BLOCKS(symbols[MATRIX].ndim = 1; symbols[MATRIX].dims[1] = 0, "no matrix of weights");
+	BAD_BLOCKS(symbols[MATRIX].flags = RDU_SYM_BLOCKS | RDU_SYM_INPUT, "no matrix of weights");
+	BAD_BLOCKS(symbols[MATRIX].flags = RDU_SYM_WEIGHT, "is not kept in blocks, but says which");
+	BAD_BLOCKS(symbols[MATRIX].offset = s.regions[2].size - 64, "more blocks than its region");
+	BAD_BLOCKS(symbols[TABLE].dims[1] = 0, "has a table that is none of its blocks");
+	BAD_BLOCKS(symbols[TABLE].region = 0, "has a table without contents");
+	BAD_BLOCKS(memset(&s.data[65], 0xff, 4), "a table with a negative number");
 }
 
 /* ---- files that are written (outfile.h) ---------------------------------------------- */
@@ -496,6 +615,7 @@ int main(void)
 	sample_free(&s);
 	sample_free(&other);
 	test_long_name();
+	test_blocks();
 	test_outfile();
 	return tap_done();
 }

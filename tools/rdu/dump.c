@@ -95,6 +95,9 @@ static void dump_symbols(const struct rdu_file *f)
 		       : s->flags & RDU_SYM_CONSTANT  ? " constant"
 						      : "",
 		       uses);
+		if (s->flags & RDU_SYM_BLOCKS)
+			printf("  %-32s in blocks of %u x %u, those of table \"%s\"\n", "",
+			       s->block, s->block, rdu_file_get_symbol(f, s->table)->name);
 	}
 }
 

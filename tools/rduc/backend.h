@@ -47,6 +47,8 @@ struct lnest {
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
 bool lacc_needs(const struct lacc *a, int dim);
+/* Is it by an index that changes along a dimension (-1: none)? */
+bool lacc_gathers(const struct lnest *l, const struct lacc *a, int dim);
 /* Does an access read the same in several iterations of the loops that nests share? */
 bool lacc_repeats(const struct lnest *l, const struct lacc *a);
 void lnest_from(struct lnest *l, const struct nest *n);

@@ -269,6 +269,16 @@ static struct value *new_state(struct graph *g, const char *name, int ndim, cons
 	return v;
 }
 
+/* One for each element of a weight, in blocks where it is. */
+static struct value *state_of(struct graph *g, const struct value *w, const char *what)
+{
+	struct value *v =
+		new_state(g, graph_format(g, "%.200s.%s", w->name, what), w->ndim, w->dim);
+
+	v->packing = w->packing;
+	return v;
+}
+
 /* The outputs of a node are new values of those given. */
 static int finish_update(struct graph *g, struct node *n, int num, struct value *const *of)
 {
@@ -291,8 +301,7 @@ static int finish_update(struct graph *g, struct node *n, int num, struct value 
  */
 static int accumulate(struct graph *g, const struct train_options *opt, struct value *w)
 {
-	struct value *sum =
-		new_state(g, graph_format(g, "%.200s.gradient", w->name), w->ndim, w->dim);
+	struct value *sum = state_of(g, w, "gradient");
 	struct node *add = node_new(g, "GradientSum", graph_format(g, "%.200s.sum", w->name));
 	struct node *mean = node_new(g, "GradientMean", graph_format(g, "%.200s.mean", w->name));
 
@@ -353,13 +362,12 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	node_input(g, n, lr);
 	node_attr_f(g, n, "weight_decay", w->no_decay ? 0 : opt->weight_decay);
 	if (opt->optimizer == OPT_MOMENTUM) {
-		of[num++] =
-			new_state(g, graph_format(g, "%.200s.velocity", w->name), w->ndim, w->dim);
+		of[num++] = state_of(g, w, "velocity");
 		node_input(g, n, of[1]);
 		node_attr_f(g, n, "momentum", opt->momentum);
 	} else if (opt->optimizer != OPT_SGD) {
-		of[num++] = new_state(g, graph_format(g, "%.200s.m", w->name), w->ndim, w->dim);
-		of[num++] = new_state(g, graph_format(g, "%.200s.v", w->name), w->ndim, w->dim);
+		of[num++] = state_of(g, w, "m");
+		of[num++] = state_of(g, w, "v");
 		node_input(g, n, of[1]);
 		node_input(g, n, of[2]);
 		node_input(g, n, correction[0]);

@@ -25,6 +25,7 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 {
 	struct module *m = be->m;
 	uint64_t *entries = xcalloc((size_t)m->num_tensors + 1, sizeof(uint64_t));
+	int *number = xcalloc((size_t)m->num_tensors + 1, sizeof(int)); /* of a tensor's symbol */
 	static const uint32_t flags[] = {
 		[TENSOR_INPUT] = RDU_SYM_INPUT,
 		[TENSOR_OUTPUT] = RDU_SYM_OUTPUT,
@@ -64,9 +65,25 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		for (int d = 0; d < t->ndim; d++)
 			s->dims[d] = t->dim[d];
 		s->entries = entries[root->id];
-		(*num)++;
+		number[i] = (*num)++;
+		if (t->packed.table) {
+			s->flags |=
+				RDU_SYM_BLOCKS | (t->packed.transposed ? RDU_SYM_TRANSPOSED : 0);
+			s->block = (uint32_t)t->dim[t->ndim - 1];
+			s->table =
+				(uint32_t)
+					t->packed.table->id; /* its symbol's number may come yet */
+			s->ndim = 2;
+			memset(s->dims, 0, sizeof(s->dims));
+			for (int d = 0; d < 2; d++)
+				s->dims[d] = t->packed.dim[d];
+		}
 	}
+	for (int i = 0; i < *num; i++)
+		if ((*sym)[i].flags & RDU_SYM_BLOCKS)
+			(*sym)[i].table = (uint32_t)number[(*sym)[i].table];
 	free(entries);
+	free(number);
 }
 
 /* Names are cut to what a symbol holds: they must still differ. */

@@ -19,6 +19,13 @@
 struct graph;
 struct node;
 
+/* A matrix of which a value has the blocks that are there (program.h, RDU_SYM_BLOCKS). */
+struct block_packing {
+	int64_t dim[2];
+	bool transposed;
+	struct value *table;
+};
+
 struct value {
 	char *name;
 	enum rdu_dtype dtype;
@@ -40,6 +47,10 @@ struct value {
 	bool given; /* an input whose value is an option's: it is a constant */
 	bool initializer; /* of the file, not the contents of an attribute */
 	bool sparse; /* one that the file has as a sparse tensor */
+	int uses; /* simplify: by nodes of the file, and as results */
+	struct node *reader; /* simplify: the node of a single use; NULL: there is none */
+	const struct block_packing
+		*packing; /* sparse.c: of the weight's blocks, or its state's; NULL: it is whole */
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
 	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
@@ -305,7 +316,7 @@ void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
-	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[];
+	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -473,6 +484,8 @@ int graph_ternary_matmul(struct graph *g, struct node *n);
  * it is not, or -1. */
 int graph_sparse_matmul(struct graph *g, struct node *n);
 int graph_sparse_gemm(struct graph *g, struct node *n);
+/* patterns_block.c: x with zeros behind its last axis, up to `length`. */
+struct value *graph_longer(struct graph *g, const struct node *n, struct value *x, int64_t length);
 /* How often a value is read, as an input of nodes or an output of the graph. */
 int graph_uses(const struct graph *g, const struct value *v);
 /* Mark what the values need as live, in nodes. */

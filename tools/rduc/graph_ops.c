@@ -9,7 +9,7 @@ static const struct op *const tables[] = { ops_map,	  ops_matmul,	 ops_conv,    
 					   ops_part,	  ops_resize,	 ops_compose, ops_loop,
 					   ops_recurrent, ops_scan,	 ops_scatter, ops_quantize,
 					   ops_norm,	  ops_attention, ops_select,  ops_sample,
-					   ops_sparse,	  ops_grid,	 ops_signal };
+					   ops_block,	  ops_grid,	 ops_signal };
 
 const struct op *op_find(const char *name)
 {

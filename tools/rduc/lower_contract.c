@@ -841,6 +841,10 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 	}
 	if (c.weights >= 0) /* words of weights are never cut */
 		c.chunk[c.place] = l->extent[c.place];
+	/* Nor are blocks that a table picks: so their terms are added up in the order of all terms. */
+	for (int d = table_dims(&c); d && d < l->num_dims; d++)
+		if (l->reduce[d])
+			c.chunk[d] = l->extent[d];
 	if (contract_plan(be, &c))
 		return 1;
 	if (be_prints(be, "tile")) {

@@ -9,12 +9,13 @@
 #include "backend.h"
 
 /* Off-chip cost in bytes of one vector. */
-static double vector_cost(const struct rdu_chip *chip, const struct lacc *a, int64_t stride,
-			  int64_t lanes)
+static double vector_cost(const struct rdu_chip *chip, const struct lnest *l, const struct lacc *a,
+			  int d, int64_t lanes)
 {
 	double size = dtype_size(a->t->dtype), span;
+	int64_t stride = lacc_coef(a, d);
 
-	if (a->gather_in >= 0)
+	if (lacc_gathers(l, a, d))
 		return (double)lanes * chip->dram_burst;
 	if (!stride)
 		return size;
@@ -38,11 +39,10 @@ static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int 
 		for (int k = 0; k < l->num_dims; k++)
 			any |= lacc_needs(&l->in[i], k);
 		if (any)
-			cost += par * red *
-				vector_cost(chip, &l->in[i], lacc_coef(&l->in[i], d), lanes);
+			cost += par * red * vector_cost(chip, l, &l->in[i], d, lanes);
 	}
 	for (int i = 0; i < l->n->num_out; i++)
-		cost += par * vector_cost(chip, &l->out[i], lacc_coef(&l->out[i], d), lanes);
+		cost += par * vector_cost(chip, l, &l->out[i], d, lanes);
 	cost += par * red * 16; /* a firing */
 	if (l->reduce[d])
 		cost += par * 64;

@@ -397,6 +397,21 @@ static bool loop_needed(const struct lnest *l, const struct lacc *a, const struc
 	return a->gather_in >= 0 && lacc_needs(&l->in[a->gather_in], d);
 }
 
+bool lacc_gathers(const struct lnest *l, const struct lacc *a, int d)
+{
+	while (a->gather_in >= 0) {
+		a = &l->in[a->gather_in];
+		if (d >= 0 && lacc_needs(a, d))
+			return true;
+	}
+	return false;
+}
+
+static uint32_t gather_flags(const struct lnest *l, const struct lacc *a, const struct loops *lp)
+{
+	return RDU_ACCESS_GATHER | (lacc_gathers(l, a, lp->lane_dim) ? 0 : RDU_ACCESS_ONE_INDEX);
+}
+
 int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	      const struct loops *lp, int op_id, uint32_t pad, double hx, double hy, uint32_t *mask)
 {
@@ -423,7 +438,7 @@ int agcu_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 		uint32_t m;
 		int ix;
 
-		p->acc.flags = RDU_ACCESS_GATHER;
+		p->acc.flags = gather_flags(l, a, lp);
 		image_in(im, pr, 0);
 		ix = agcu_load(im, l, &l->in[a->gather_in], lp, op_id, 0, hx, hy, &m);
 		m &= ~*mask; /* held while the index does not change */
@@ -535,7 +550,7 @@ int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
 		uint32_t m;
 		int port, ix;
 
-		im->prog[pr].acc.flags |= RDU_ACCESS_GATHER;
+		im->prog[pr].acc.flags |= gather_flags(l, a, lp);
 		port = image_in(im, pr, 0);
 		ix = agcu_load(im, l, &l->in[a->gather_in], lp, op_id, 0, hx, hy, &m);
 		im->prog[pr].in[port].mask = m;

@@ -59,6 +59,11 @@ struct tensor {
 	 * NULL: own storage. */
 	struct tensor *row_of;
 	int64_t row;
+	struct { /* of a matrix, the blocks that are there: RDU_SYM_BLOCKS */
+		struct tensor *table; /* NULL: it is no such tensor */
+		int64_t dim[2]; /* the matrix's */
+		bool transposed;
+	} packed;
 	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */

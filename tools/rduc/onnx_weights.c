@@ -3,117 +3,23 @@
  * Weights of a (trained) program file back into the ONNX model they came from:
  * initializers are found by their names.
  */
-#include <fcntl.h>
-#include <gelf.h>
-#include <inttypes.h>
-#include <libelf.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 #include "graph.h"
 #include "onnx.pb-c.h"
 #include "mem.h"
+#include "rdu.h"
 
-struct program_file {
-	Elf *elf;
-	int fd;
-	size_t num_regions, num_symbols, data_size;
-	const struct rdu_file_region *regions;
-	const struct rdu_file_symbol *symbols;
-	const uint8_t *data;
-};
-
-static int section(struct program_file *p, const char *name, const void **data, size_t *size)
-{
-	Elf_Scn *s = NULL;
-	size_t names;
-
-	*size = 0;
-	*data = NULL;
-	if (elf_getshdrstrndx(p->elf, &names))
-		return -1;
-	while ((s = elf_nextscn(p->elf, s))) {
-		GElf_Shdr h;
-		const char *n;
-		Elf_Data *d;
-
-		if (!gelf_getshdr(s, &h))
-			return -1;
-		n = elf_strptr(p->elf, names, h.sh_name);
-		if (!n || strcmp(n, name))
-			continue;
-		d = elf_rawdata(s, NULL);
-		if (!d)
-			return -1;
-		*data = d->d_buf;
-		*size = d->d_buf ? d->d_size : 0;
-		return 0;
-	}
-	return -1;
-}
-
-static int program_open(struct program_file *p, const char *path, char *error, int size)
-{
-	size_t regions, symbols;
-	GElf_Ehdr h;
-
-	memset(p, 0, sizeof(*p));
-	p->fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (p->fd < 0) {
-		snprintf(error, size, "%s: %m", path);
-		return -1;
-	}
-	elf_version(EV_CURRENT);
-	p->elf = elf_begin(p->fd, ELF_C_READ, NULL);
-	if (!p->elf || elf_kind(p->elf) != ELF_K_ELF || !gelf_getehdr(p->elf, &h) ||
-	    h.e_machine != RDU_ELF_MACHINE || h.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    section(p, ".rdu.regions", (const void **)&p->regions, &regions) ||
-	    section(p, ".rdu.symbols", (const void **)&p->symbols, &symbols) ||
-	    section(p, ".rdu.data", (const void **)&p->data, &p->data_size)) {
-		snprintf(error, size, "%s: not a program file", path);
-		return -1;
-	}
-	p->num_regions = regions / sizeof(*p->regions);
-	p->num_symbols = symbols / sizeof(*p->symbols);
-	return 0;
-}
-
-static void program_close(struct program_file *p)
-{
-	if (p->elf)
-		elf_end(p->elf);
-	if (p->fd >= 0)
-		close(p->fd);
-}
-
-static const struct rdu_file_symbol *symbol_find(const struct program_file *p, const char *name)
+/* Number of a weight's symbol; -1: the file has none. */
+static int symbol_find(const struct rdu_file *f, const char *name)
 {
 	char symbol[64];
+	int i;
 
 	rduc_symbol_name(symbol, name);
-	for (size_t i = 0; i < p->num_symbols; i++)
-		if ((p->symbols[i].flags & RDU_SYM_WEIGHT) &&
-		    !strncmp(p->symbols[i].name, symbol, 64))
-			return &p->symbols[i];
-	return NULL;
-}
-
-/* Contents of a weight, or NULL: none in the file, or not as large as expected. */
-static const uint8_t *symbol_data(const struct program_file *p, const struct rdu_file_symbol *s,
-				  uint64_t bytes)
-{
-	const struct rdu_file_region *r;
-	uint64_t at;
-
-	if (s->region >= p->num_regions)
-		return NULL;
-	r = &p->regions[s->region];
-	if (r->data == RDU_NO_DATA || s->offset > r->size || bytes > r->size - s->offset ||
-	    __builtin_add_overflow(r->data, s->offset, &at) || at > p->data_size ||
-	    bytes > p->data_size - at)
-		return NULL;
-	return p->data + at;
+	i = rdu_file_find_symbol((struct rdu_file *)f, symbol);
+	return i >= 0 && rdu_file_get_symbol(f, (unsigned int)i)->flags & RDU_SYM_WEIGHT ? i : -1;
 }
 
 /* ---- where a weight is in the model ------------------------------------------------------ */
@@ -188,7 +94,8 @@ static Onnx__TensorProto *place_of(Onnx__GraphProto *g, const char *name,
 
 /* ---- its contents -------------------------------------------------------------------------- */
 
-static void set_contents(Onnx__TensorProto *t, const void *data, uint64_t bytes)
+/* Takes data, which is allocated. */
+static void set_contents(Onnx__TensorProto *t, void *data, uint64_t bytes)
 {
 	free(t->float_data);
 	free(t->int32_data);
@@ -201,17 +108,17 @@ static void set_contents(Onnx__TensorProto *t, const void *data, uint64_t bytes)
 		free(t->raw_data.data);
 	t->has_raw_data = true;
 	t->raw_data.len = bytes;
-	t->raw_data.data = allocate(bytes);
-	memcpy(t->raw_data.data, data, bytes);
+	t->raw_data.data = data;
 }
 
-static int replace(const struct program_file *p, Onnx__GraphProto *g, const char *name,
-		   const struct rdu_file_symbol *s, char *error, int size)
+static int replace(const struct rdu_file *f, Onnx__GraphProto *g, const char *name,
+		   unsigned int symbol, char *error, int size)
 {
+	const struct rdu_file_symbol *s = rdu_file_get_symbol(f, symbol);
 	Onnx__AttributeProto *floats;
 	Onnx__TensorProto *t = place_of(g, name, s, &floats);
-	const uint8_t *data;
-	int64_t count;
+	size_t bytes = rdu_symbol_size(s);
+	void *data;
 	bool same;
 
 	if (!t && !floats) {
@@ -222,25 +129,27 @@ static int replace(const struct program_file *p, Onnx__GraphProto *g, const char
 		snprintf(error, size, "weight '%s' is kept in another file", name);
 		return -1;
 	}
-	same = s->ndim <= RDU_MAX_DIMS && s->dtype == (t ? (uint32_t)t->data_type : RDU_DT_F32) &&
+	same = s->dtype == (t ? (uint32_t)t->data_type : RDU_DT_F32) &&
 	       s->ndim == (t ? t->n_dims : 1);
 	for (size_t i = 0; same && i < s->ndim; i++)
 		same = s->dims[i] == (t ? t->dims[i] : (int64_t)floats->n_floats);
-	count = same ? dims_count((int)s->ndim, (const int64_t *)s->dims) : -1;
-	if (count < 0) {
+	if (!same) {
 		snprintf(error, size, "weight '%s' has another shape or type in the program file",
 			 name);
 		return -1;
 	}
-	data = symbol_data(p, s, (uint64_t)count * dtype_bytes((enum rdu_dtype)s->dtype));
-	if (!data) {
+	data = allocate(bytes);
+	if (rdu_file_read_symbol(f, symbol, data, bytes)) {
 		snprintf(error, size, "the program file has no contents for weight '%s'", name);
+		free(data);
 		return -1;
 	}
-	if (t)
-		set_contents(t, data, (uint64_t)count * dtype_bytes((enum rdu_dtype)s->dtype));
-	else
-		memcpy(floats->floats, data, (uint64_t)count * sizeof(float));
+	if (t) {
+		set_contents(t, data, bytes);
+		return 0;
+	}
+	memcpy(floats->floats, data, bytes);
+	free(data);
 	return 0;
 }
 
@@ -255,20 +164,21 @@ static bool is_read(const struct graph *g, const struct value *v)
 }
 
 /* All weights of the program file into the model g was imported from, or none. */
-static int replace_all(const struct program_file *p, const struct graph *g, Onnx__GraphProto *onnx,
+static int replace_all(const struct rdu_file *f, const struct graph *g, Onnx__GraphProto *onnx,
 		       char *error, int size)
 {
-	bool *used = allocate(p->num_symbols * sizeof(*used));
+	unsigned int num = rdu_file_num_symbols(f);
+	bool *used = allocate(num * sizeof(*used));
 	int bad = 0, at = 0, ret = 0;
 
 	error[0] = 0;
 	for (int i = 0; i < g->num_values && !ret; i++) {
 		const struct value *v = g->values[i];
-		const struct rdu_file_symbol *s = v->why ? symbol_find(p, v->name) : NULL;
+		int symbol = v->why ? symbol_find(f, v->name) : -1;
 
-		if (s) {
-			used[s - p->symbols] = true;
-			ret = replace(p, onnx, v->name, s, error, size);
+		if (symbol >= 0) {
+			used[symbol] = true;
+			ret = replace(f, onnx, v->name, (unsigned int)symbol, error, size);
 		} else if (v->why && !v->constant && is_read(g, v)) {
 			bad++;
 			if (at < size - 200)
@@ -276,13 +186,15 @@ static int replace_all(const struct program_file *p, const struct graph *g, Onnx
 					       at ? "; " : "", v->name);
 		}
 	}
-	for (size_t i = 0; i < p->num_symbols && !ret; i++) {
-		if (!(p->symbols[i].flags & RDU_SYM_WEIGHT) || used[i])
+	for (unsigned int i = 0; i < num && !ret; i++) {
+		const struct rdu_file_symbol *s = rdu_file_get_symbol(f, i);
+
+		if (!(s->flags & RDU_SYM_WEIGHT) || used[i])
 			continue;
 		bad++;
 		if (at < size - 200)
 			at += snprintf(error + at, size - at, "%sthe model has no weight '%.63s'",
-				       at ? "; " : "", p->symbols[i].name);
+				       at ? "; " : "", s->name);
 	}
 	free(used);
 	if (bad && !ret)
@@ -297,14 +209,15 @@ int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *
 	struct value **roots;
 	Onnx__ModelProto *m = NULL;
 	struct graph *g = NULL;
-	struct program_file p;
+	struct rdu_file *f;
 	char why[4096] = "";
 	size_t size = 0;
 	void *file, *packed;
 	int ret = -1;
 
-	if (program_open(&p, rdu_path, error, error_size)) {
-		program_close(&p);
+	if (rdu_file_open(rdu_path, &f)) {
+		snprintf(error, error_size, "%s", rdu_error_text(f));
+		rdu_file_close(f);
 		return -1;
 	}
 	file = read_whole_file(onnx_path, &size, why, sizeof(why));
@@ -321,7 +234,7 @@ int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *
 	for (int i = 0; i < g->num_outputs; i++)
 		roots[i] = g->outputs[i].value;
 	graph_mark(g, roots, g->num_outputs);
-	if (replace_all(&p, g, m->graph, why, sizeof(why))) {
+	if (replace_all(f, g, m->graph, why, sizeof(why))) {
 		snprintf(error, error_size, "%s: not the weights of %s: %s", rdu_path, onnx_path,
 			 why);
 		goto out;
@@ -334,6 +247,6 @@ int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *
 out:
 	graph_free(g);
 	onnx_free(m);
-	program_close(&p);
+	rdu_file_close(f);
 	return ret;
 }

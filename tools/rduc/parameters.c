@@ -35,10 +35,11 @@ enum role {
 	ROLE_SCORES = 1 << 7, /* added to what a Softmax takes */
 	ROLE_STATIC = 1 << 8, /* must be known while compiling */
 	ROLE_ADDED = 1 << 9, /* added to what a contraction makes: a bias, if a vector */
+	ROLE_MASK = 1 << 10, /* multiplied with a weight of its shape, 0 and 1 throughout */
 	/* Of any value: */
-	FROM_CONSTANTS = 1 << 10,
-	TO_SOFTMAX = 1 << 11,
-	CONTRACTED = 1 << 12,
+	FROM_CONSTANTS = 1 << 11,
+	TO_SOFTMAX = 1 << 12,
+	CONTRACTED = 1 << 13,
 };
 
 #define ROLES (FROM_CONSTANTS - 1)
@@ -173,6 +174,36 @@ static void look_back(struct node *n)
 	}
 }
 
+/* Does it have zeros and ones, and nothing else? */
+static bool zeros_and_ones(const struct value *v)
+{
+	bool seen[2] = { false, false };
+
+	for (int64_t i = 0; i < value_count(v); i++) {
+		double x = value_real(v, i);
+
+		if (x != 0 && x != 1)
+			return false;
+		seen[x == 1] = true;
+	}
+	return seen[0] && seen[1];
+}
+
+/* Of two constants that are multiplied one may be the other's mask. */
+static void look_for_mask(struct node *n)
+{
+	bool mask[2];
+
+	if (strcmp(n->op->name, "Mul") || n->num_in != 2 || !constant_tensor(n->in[0]) ||
+	    !constant_tensor(n->in[1]) || dtype_is_int(n->in[0]->dtype) || n->in[0]->ndim < 2 ||
+	    !value_same_shape(n->in[0], n->in[1]))
+		return;
+	for (int k = 0; k < 2; k++)
+		mask[k] = zeros_and_ones(n->in[k]);
+	if (mask[0] != mask[1])
+		n->in[mask[1]]->roles |= ROLE_MASK;
+}
+
 static const struct subgraph *body_of(const struct node *n)
 {
 	const struct attr *a = n->attrs;
@@ -293,6 +324,8 @@ static bool judge(struct value *v, bool node, const char **why)
 		*why = r ? "fixed while compiling" : "no gradient reaches it";
 	else if (r == ROLE_STATISTIC)
 		*why = "statistics of a normalization";
+	else if (r & ROLE_MASK)
+		*why = "a weight's mask";
 	else if (names_buffer(v->name))
 		*why = "a buffer, by its name";
 	else if (r & SURE)
@@ -476,6 +509,8 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 			g->outputs[i].value->roles |= ROLE_OTHER;
 	for (int i = g->num_nodes - 1; i >= 0; i--)
 		look_back_all(g->nodes[i]);
+	for (int i = 0; i < g->num_nodes; i++)
+		look_for_mask(g->nodes[i]);
 	for (int i = 0; i < g->num_values; i++) {
 		struct value *v = g->values[i];
 
@@ -485,7 +520,7 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 			continue;
 		v->trainable = judge(v, v->producer != NULL, &v->why);
 		if (v->trainable || (v->initializer && value_count(v) > 1))
-			v->constant = v->roles & ROLE_STATIC;
+			v->constant = v->roles & (ROLE_STATIC | ROLE_MASK);
 	}
 	if (ask_user(g, opt))
 		return -1;
@@ -511,9 +546,9 @@ void graph_print_parameters(const struct graph *g, void *file)
 
 		if (!v->why || (!v->trainable && value_count(v) <= 1))
 			continue;
-		for (int d = 0, at = 1; d < v->ndim; d++)
+		for (int d = 0, at = 1; d < (v->packing ? 2 : v->ndim); d++)
 			at += snprintf(shape + at, sizeof(shape) - at, "%s%lld", d ? "," : "",
-				       (long long)v->dim[d]);
+				       (long long)(v->packing ? v->packing->dim : v->dim)[d]);
 		fprintf(file, "%-8s %s %s]: %s\n", trained ? "trained" : "fixed", v->name, shape,
 			v->trainable && !trained ? "no gradient reaches it" : v->why);
 	}

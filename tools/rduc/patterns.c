@@ -75,6 +75,11 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	}
 	if (v->update_of)
 		v->tensor->update_of = lower_value(l, v->update_of);
+	if (v->packing) {
+		v->tensor->packed.table = lower_value(l, v->packing->table);
+		memcpy(v->tensor->packed.dim, v->packing->dim, sizeof(v->packing->dim));
+		v->tensor->packed.transposed = v->packing->transposed;
+	}
 	return v->tensor;
 }
 
@@ -670,6 +675,22 @@ static struct tensor *find_shared(const struct module *m, const struct value *v)
 	return NULL;
 }
 
+/* Do both keep the same blocks, or all? */
+static bool same_packing(const struct tensor *t, const struct value *v)
+{
+	const struct value *table = v->packing ? v->packing->table : NULL;
+	const struct tensor *other = t->packed.table;
+
+	if (!table || !other)
+		return !table && !other;
+	return table->ndim == other->ndim &&
+	       !memcmp(table->dim, other->dim, (size_t)table->ndim * sizeof(*table->dim)) &&
+	       !memcmp(table->data, other->data,
+		       (size_t)value_count(table) * dtype_bytes(table->dtype)) &&
+	       !memcmp(t->packed.dim, v->packing->dim, sizeof(t->packed.dim)) &&
+	       t->packed.transposed == v->packing->transposed;
+}
+
 /* A weight or state of the graph is one of the module's. */
 static int share(struct graph *g, const struct module *m, struct value *v)
 {
@@ -682,6 +703,11 @@ static int share(struct graph *g, const struct module *m, struct value *v)
 		return 0; /* this entry point is the first that has it */
 	if (!t)
 		return graph_error(g, "weight '%s' is not in the first model", v->name);
+	if (!same_packing(t, v))
+		return graph_error(g,
+				   "%s '%s' is kept in other blocks in an entry point before: "
+				   "--sparse-weights never keeps all of it",
+				   kind, v->name);
 	other = (struct value){ .dtype = t->dtype, .ndim = t->ndim };
 	memcpy(other.dim, t->dim, sizeof(other.dim));
 	if (t->dtype != v->dtype || !value_same_shape(&other, v))

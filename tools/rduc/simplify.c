@@ -258,11 +258,28 @@ static int check_states(struct graph *g)
 	return 0;
 }
 
+/* Who reads what alone. */
+static void find_readers(struct graph *g)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		for (int k = 0; k < g->nodes[i]->num_in; k++) {
+			struct value *v = g->nodes[i]->in[k];
+
+			if (v)
+				v->reader = v->uses++ ? NULL : g->nodes[i];
+		}
+	for (int i = 0; i < g->num_outputs; i++) {
+		g->outputs[i].value->reader = NULL;
+		g->outputs[i].value->uses++;
+	}
+}
+
 int graph_simplify(struct graph *g)
 {
 	struct node **old = g->nodes;
 	int num = g->num_nodes;
 
+	find_readers(g);
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;
 	/* What was refused makes unknown values: the reasons of all others come too. */

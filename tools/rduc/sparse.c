@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT
 /*
- * Block-sparse weights: a product by a constant of which whole blocks are zero becomes one by the
- * blocks that are there. They lie one behind the other, column of blocks by column, and a table says
- * which block of its terms each one meets:
- *
- *     y[.., c, n] = sum over j and k of x[.., table[c, j], k] * blocks[c, j, k, n]
+ * Block-sparse weights: a product by a weight of which whole blocks are zero becomes one by the
+ * blocks that are there (patterns_block.c). They lie one behind the other, column of blocks by column.
  *
  * All columns have as many as the longest; what fills one up is zero, and meets terms that the column
- * needs anyway. What was left out does not meet its terms: a sum is what it would be with finite ones,
- * and stays free of NaN where only the others are infinite or NaN.
+ * needs anyway, or a block of zeros, if it needs none. What was left out does not meet its terms: a sum
+ * is what it would be with finite ones, and stays free of NaN where only the others are infinite or NaN.
+ *
+ * Of a weight that is no constant the blocks alone are kept, in memory and in training: it becomes the
+ * tensor of its blocks. A mask that it is multiplied with says which there are, or else its zeros do.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -21,9 +21,11 @@ static const int64_t sizes[] = { 64, 32, 16 };
 /* More than this part of a dense product's work is not worth a table. */
 #define MOST_WORK 0.75
 
-/* A matrix [terms, results] that is known. */
+/* A matrix [terms, results] that is known, or of which it is known where it is 0. */
 struct matrix {
-	const struct value *v;
+	const struct value *v; /* the matrix itself, or a weight's mask */
+	struct value *weight; /* of which the blocks shall be kept; NULL: v is all there is */
+	bool transposed; /* it is [results, terms] */
 	int64_t terms, results;
 	int64_t by_term, by_result; /* elements from one to the next */
 };
@@ -34,6 +36,7 @@ struct blocks {
 	int64_t rows, columns; /* of blocks, the last ones perhaps not whole */
 	int64_t *first, *block;
 	int64_t longest; /* a column's, at least 1 */
+	bool empty; /* a column has none */
 };
 
 static bool is_zero(const struct value *v, int64_t i)
@@ -64,6 +67,7 @@ static void blocks_find(const struct matrix *m, int64_t size, struct blocks *b)
 	b->rows = (m->terms + size - 1) / size;
 	b->columns = (m->results + size - 1) / size;
 	b->longest = 1;
+	b->empty = false;
 	b->first = xmalloc(sizeof(*b->first) * (size_t)(b->columns + 1));
 	b->block = xmalloc(sizeof(*b->block) * (size_t)(b->rows * b->columns));
 	for (int64_t c = 0; c < b->columns; c++) {
@@ -73,6 +77,7 @@ static void blocks_find(const struct matrix *m, int64_t size, struct blocks *b)
 				b->block[num++] = r;
 		if (num - b->first[c] > b->longest)
 			b->longest = num - b->first[c];
+		b->empty |= num == b->first[c];
 	}
 	b->first[b->columns] = num;
 }
@@ -176,25 +181,50 @@ static struct value *computed(struct graph *g, const struct value *v)
 	return c;
 }
 
-/* The matrix that a value is, perhaps transposed. */
-static bool matrix_of(struct graph *g, const struct value *v, bool transposed, struct matrix *m)
+/* A weight with a name that `by` alone reads: as it is, or times a mask. */
+static bool named(const struct graph *g, struct value *v, const struct node *by, struct matrix *m)
 {
 	const struct node *p = v->producer;
+
+	if (g->sparse != WHEN_POSSIBLE || v->reader != by)
+		return false;
+	m->v = m->weight = v;
+	if (v->data)
+		return v->kind == TENSOR_WEIGHT && !v->constant && (g->trained || !v->sparse);
+	for (int k = 0; p && !strcmp(p->op->name, "Mul") && k < 2; k++) {
+		m->weight = p->in[k];
+		m->v = p->in[!k];
+		if (m->weight->data && m->weight->kind == TENSOR_WEIGHT && !m->weight->constant &&
+		    m->weight->reader == p && m->v->constant && m->v->data && is_mask(m->v) &&
+		    value_same_shape(m->weight, v) && value_same_shape(m->v, v))
+			return true;
+	}
+	return false;
+}
+
+/* The matrix that a node multiplies by, perhaps transposed. */
+static bool matrix_of(struct graph *g, const struct node *n, struct value *v, bool transposed,
+		      struct matrix *m)
+{
+	const struct node *p = v->producer, *by = n;
 	const int64_t *perm;
 	int num = 0;
 
 	if (!v->data && p && !strcmp(p->op->name, "Transpose")) {
 		perm = attr_ints(p, "perm", &num);
 		transposed ^= !perm || (num == 2 && perm[0] == 1);
+		by = v->reader == n ? p : NULL;
 		v = p->in[0];
 	}
 	if (v->ndim != 2 || dtype_is_int(v->dtype) || dtype_bytes(v->dtype) > 4 || !value_count(v))
 		return false;
-	if (!v->data && g->sparse == WHEN_POSSIBLE)
-		v = computed(g, v);
-	if (!v || v->kind != TENSOR_WEIGHT || !v->data)
-		return false;
-	m->v = v;
+	if (!by || !named(g, v, by, m)) {
+		m->weight = NULL;
+		m->v = !v->data && g->sparse == WHEN_POSSIBLE ? computed(g, v) : v;
+		if (!m->v || m->v->kind != TENSOR_WEIGHT || !m->v->data)
+			return false;
+	}
+	m->transposed = transposed;
 	m->terms = v->dim[transposed];
 	m->results = v->dim[!transposed];
 	m->by_term = transposed ? 1 : v->dim[1];
@@ -202,36 +232,97 @@ static bool matrix_of(struct graph *g, const struct value *v, bool transposed, s
 	return true;
 }
 
-/* ---- the operator --------------------------------------------------------------------------- */
+/* ---- the product ----------------------------------------------------------------------------- */
 
-/* blocks [columns, longest, size, size] */
-static struct value *pack(struct graph *g, const struct node *n, const struct matrix *m,
-			  const struct blocks *b)
+/* Of a matrix's elements those of blocks, [columns, longest, size, size]; zeros in what fills up. */
+static void pack(const struct matrix *m, const struct blocks *b, const struct value *from, void *to)
 {
-	int64_t dim[] = { b->columns, b->longest, b->size, b->size };
-	struct value *w = graph_const(g, m->v->dtype, 4, dim, NULL);
-	size_t bytes = (size_t)dtype_bytes(w->dtype);
+	size_t bytes = (size_t)dtype_bytes(from->dtype);
+	int64_t all = b->size * b->size;
 
-	w->name = graph_format(g, "%.200s.blocks", n->name);
 	for (int64_t c = 0; c < b->columns; c++)
 		for (int64_t i = b->first[c]; i < b->first[c + 1]; i++)
-			for (int64_t k = 0; k < b->size * b->size; k++) {
+			for (int64_t k = 0; k < all; k++) {
 				int64_t term = b->block[i] * b->size + k / b->size;
 				int64_t result = c * b->size + k % b->size;
-				int64_t to = (c * b->longest + i - b->first[c]) * b->size * b->size;
+				int64_t at = (c * b->longest + i - b->first[c]) * all + k;
 
 				if (term < m->terms && result < m->results)
-					memcpy((char *)w->data + (size_t)(to + k) * bytes,
-					       (const char *)m->v->data +
+					memcpy((char *)to + (size_t)at * bytes,
+					       (const char *)from->data +
 						       (size_t)(term * m->by_term +
 								result * m->by_result) *
 							       bytes,
 					       bytes);
 			}
+}
+
+/* A constant of the blocks of one. */
+static struct value *packed(struct graph *g, const struct node *n, const struct matrix *m,
+			    const struct blocks *b)
+{
+	int64_t dim[] = { b->columns, b->longest, b->size, b->size };
+	struct value *w = graph_const(g, m->v->dtype, 4, dim, NULL);
+
+	w->name = graph_format(g, "%.200s.blocks", n->name);
+	pack(m, b, m->v, w->data);
 	return w;
 }
 
-/* [columns, longest] */
+/* 1 in blocks that are there, 0 in those that fill up, where they differ: [columns, longest, 1, 1]. Where
+ * a mask has zeros in blocks, those too. NULL: it would be 1 throughout. */
+static struct value *blocks_mask(struct graph *g, const struct matrix *m, const struct blocks *b)
+{
+	int64_t num = b->columns * b->longest, all = b->size * b->size,
+		there = b->first[b->columns];
+	int64_t dim[] = { b->columns, b->longest, b->size, b->size };
+	float *inside = xcalloc((size_t)(num * all), sizeof(*inside));
+	struct value *v = NULL;
+	bool part = false;
+
+	for (int64_t c = 0; c < b->columns; c++)
+		for (int64_t i = b->first[c]; i < b->first[c + 1]; i++)
+			for (int64_t k = 0; k < all; k++) {
+				int64_t term = b->block[i] * b->size + k / b->size;
+				int64_t result = c * b->size + k % b->size;
+				bool out = m->v != m->weight && term < m->terms &&
+					   result < m->results &&
+					   is_zero(m->v, term * m->by_term + result * m->by_result);
+
+				inside[(c * b->longest + i - b->first[c]) * all + k] = !out;
+				part |= out;
+			}
+	if (!part)
+		dim[2] = dim[3] = 1;
+	if (part || there < num)
+		v = graph_const(g, RDU_DT_F32, 4, dim, NULL);
+	for (int64_t i = 0; v && i < value_count(v); i++)
+		((float *)v->data)[i] = inside[part ? i : i * all];
+	xfree(inside);
+	return v ? graph_cast(g, "mask", v, m->weight->dtype) : NULL;
+}
+
+/* The weight becomes that of its blocks. What a product is by: of it, what is not masked. */
+static struct value *keep_blocks(struct graph *g, const struct node *n, const struct matrix *m,
+				 const struct blocks *b, struct value *table)
+{
+	int64_t dim[] = { b->columns, b->longest, b->size, b->size };
+	struct block_packing *p = graph_alloc(g, sizeof(*p));
+	struct value *w = m->weight, *mask = blocks_mask(g, m, b);
+	void *data = graph_alloc(g, (size_t)(dims_count(4, dim) * dtype_bytes(w->dtype)));
+
+	memcpy(p->dim, w->dim, sizeof(p->dim));
+	p->transposed = m->transposed;
+	p->table = table;
+	pack(m, b, w, data);
+	w->data = data;
+	w->ndim = 4;
+	memcpy(w->dim, dim, sizeof(dim));
+	w->packing = p;
+	return mask ? graph_op2(g, "Mul", graph_format(g, "%.200s.masked", n->name), w, mask) : w;
+}
+
+/* Which block of terms each one meets, [columns, longest]; an empty column the one behind the last. */
 static struct value *table(struct graph *g, const struct node *n, const struct blocks *b)
 {
 	int64_t dim[] = { b->columns, b->longest };
@@ -242,56 +333,41 @@ static struct value *table(struct graph *g, const struct node *n, const struct b
 	for (int64_t c = 0; c < b->columns; c++) {
 		int64_t num = b->first[c + 1] - b->first[c];
 
-		for (int64_t j = 0; j < b->longest && num; j++)
+		for (int64_t j = 0; j < b->longest; j++)
 			to[c * b->longest + j] =
-				(int32_t)b->block[b->first[c] + (j < num ? j : num - 1)];
+				num ? (int32_t)b->block[b->first[c] + (j < num ? j : num - 1)]
+				    : (int32_t)b->rows;
 	}
 	return t;
-}
-
-/* x with zeros behind its last axis, up to `terms`. */
-static struct value *longer(struct graph *g, const struct node *n, struct value *x, int64_t terms)
-{
-	struct node *m = node_new(g, "Pad", graph_format(g, "%.200s.longer", n->name));
-	int64_t pads[2 * RDU_MAX_DIMS] = { 0 }, num = 2 * x->ndim;
-
-	if (x->dim[x->ndim - 1] == terms)
-		return x;
-	pads[num - 1] = terms - x->dim[x->ndim - 1];
-	node_input(g, m, x);
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
-	return graph_finish(g, m);
 }
 
 /* x times the matrix, by its blocks; of a Gemm all that it computes. */
 static struct value *by_blocks(struct graph *g, const struct node *n, struct value *x,
 			       const struct matrix *w, const struct blocks *b)
 {
-	struct value *bias = node_in(n, 2);
+	struct value *bias = node_in(n, 2), *t = table(g, n, b), *blocks;
 	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
 	struct node *m;
 
-	x = longer(g, n, x, b->rows * b->size);
-	if (!x)
-		return NULL;
 	memcpy(dim, x->dim, sizeof(x->dim));
-	dim[last] = b->rows;
+	dim[last] = b->rows + b->empty;
 	dim[last + 1] = b->size;
-	x = graph_reshape(g, graph_format(g, "%.200s.rows", n->name), x, x->ndim + 1, dim);
-	if (!x)
+	x = graph_longer(g, n, x, dim[last] * b->size);
+	x = graph_reshape(g, graph_format(g, "%.200s.rows", n->name), x, (int)last + 2, dim);
+	blocks = w->weight ? keep_blocks(g, n, w, b, t) : packed(g, n, w, b);
+	if (bias && bias->ndim && bias->dim[bias->ndim - 1] == w->results && w->results > 1)
+		bias = graph_longer(g, n, bias, b->columns * b->size);
+	if (!x || !blocks || (node_in(n, 2) && !bias))
 		return NULL;
 	m = node_new(g, "BlockMatMul", n->name);
 	node_input(g, m, x);
-	node_input(g, m, pack(g, n, w, b));
-	node_input(g, m, table(g, n, b));
-	if (bias && bias->ndim && bias->dim[bias->ndim - 1] == w->results && w->results > 1)
-		bias = longer(g, n, bias, b->columns * b->size);
-	if (node_in(n, 2) && !bias)
-		return NULL;
+	node_input(g, m, blocks);
+	node_input(g, m, t);
 	if (bias)
 		node_input(g, m, bias);
 	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
 	node_attr_f(g, m, "beta", attr_f(n, "beta", 1));
+	node_attr_i(g, m, "terms", b->rows);
 	node_attr_f(g, m, "density", (float)b->first[b->columns] / (float)(b->rows * b->columns));
 	x = graph_finish(g, m);
 	if (x && x->dim[last] != w->results)
@@ -303,7 +379,7 @@ static struct value *by_blocks(struct graph *g, const struct node *n, struct val
 /* Is the weight to be looked at; and is what was found to be used? */
 static bool is_known(const struct graph *g, const struct matrix *m)
 {
-	return m->v->constant || (m->v->sparse && !g->trained);
+	return m->weight || m->v->constant || (m->v->sparse && !g->trained);
 }
 
 static bool is_wanted(const struct graph *g, const struct matrix *m)
@@ -315,18 +391,20 @@ static bool is_wanted(const struct graph *g, const struct matrix *m)
 static int find_blocks(struct graph *g, const struct node *n, struct value *x, struct value *w,
 		       bool transposed, struct value **y)
 {
-	struct blocks b;
 	struct matrix m;
+	struct blocks b;
 	int ret = 0;
 
 	*y = NULL;
 	if (g->sparse == WHEN_NEVER || x->ndim < 2 || x->ndim >= RDU_MAX_DIMS || n->loop ||
-	    dtype_is_int(x->dtype) || !value_count(x) || !matrix_of(g, w, transposed, &m) ||
+	    dtype_is_int(x->dtype) || !value_count(x) || !matrix_of(g, n, w, transposed, &m) ||
 	    !is_known(g, &m) || x->dim[x->ndim - 1] != m.terms || !blocks_best(&m, &b))
 		return 0;
-	if (m.terms > g->most_terms) {
+	if (m.weight && m.weight == m.v && !b.first[b.columns]) {
+		/* all of it is to be trained, or comes later */
+	} else if (m.terms + b.empty * b.size > g->most_terms) {
 		if (is_wanted(g, &m) && !g->num_long++)
-			g->first_long = m.v->name;
+			g->first_long = m.weight ? m.weight->name : m.v->name;
 	} else if (is_wanted(g, &m)) {
 		*y = by_blocks(g, n, x, &m, &b);
 		ret = *y ? 0 : -1;
@@ -356,96 +434,3 @@ int graph_sparse_gemm(struct graph *g, struct node *n)
 		return -1;
 	return !y ? 0 : graph_replace_first(n, y) ? -1 : 1;
 }
-
-/* [.., rows, size], [columns, longest, size, size], [columns, longest] and perhaps a bias to
- * [.., columns * size] */
-static int block_matmul_infer(struct graph *g, struct node *n)
-{
-	const struct value *x = n->in[0], *w = n->in[1];
-	int64_t dim[RDU_MAX_DIMS];
-
-	memcpy(dim, x->dim, sizeof(dim));
-	dim[x->ndim - 2] = w->dim[0] * w->dim[3];
-	return node_shape(g, n, 0, x->dtype, x->ndim - 1, dim);
-}
-
-/* alpha times the sum; plus beta times the bias, which dimensions before `column` have rows of. */
-static int scaled_sum(struct lower *l, const struct node *n, struct nest *nest, int column,
-		      int result)
-{
-	struct value *bias = node_in(n, 3);
-	float alpha = attr_f(n, "alpha", 1), beta = attr_f(n, "beta", 1);
-	int e = nest_red(nest), in, b;
-
-	if (alpha != 1)
-		e = nest_op(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, alpha), -1);
-	if (!bias || beta == 0)
-		return e;
-	in = nest_input(nest, lower_value(l, bias));
-	for (int i = 0; i < bias->ndim; i++) {
-		int d = column + 1 - (bias->ndim - i);
-
-		if (bias->dim[i] == 1)
-			continue;
-		nest->in[in].coef[i][d] = d == column ? (int32_t)nest->dim[result].extent : 1;
-		if (d == column)
-			nest->in[in].coef[i][result] = 1;
-	}
-	b = nest_in(nest, in);
-	if (beta != 1)
-		b = nest_op(nest, RDU_SIMD_FMUL, b, nest_imm_f(nest, beta), -1);
-	return nest_op(nest, RDU_SIMD_FADD, e, b, -1);
-}
-
-static int block_matmul_pattern(struct lower *l, struct node *n)
-{
-	struct value *x = n->in[0], *w = n->in[1];
-	struct nest *nest = lower_nest(l, n, NULL);
-	int rows = x->ndim - 2, column, result, j, k, e;
-	char remark[120];
-
-	snprintf(remark, sizeof(remark),
-		 "block-sparse, density %.3g: %lld of %lld blocks of %lld x %lld are multiplied",
-		 (double)attr_f(n, "density", 1), (long long)(w->dim[0] * w->dim[1]),
-		 (long long)(w->dim[0] * x->dim[rows]), (long long)w->dim[2], (long long)w->dim[3]);
-	nest->remark = xstrdup(remark);
-	for (int i = 0; i < rows; i++)
-		nest_dim(nest, i == rows - 1 ? "m" : axis_name(rows, i), x->dim[i], false);
-	column = nest_dim(nest, "column", w->dim[0], false);
-	result = nest_dim(nest, "n", w->dim[3], false);
-	j = nest_dim(nest, "block", w->dim[1], true);
-	k = nest_dim(nest, "k", w->dim[2], true);
-	if (k < 0)
-		return node_error(l->graph, n, "too many dimensions");
-	nest->reduce = REDUCE_ADD;
-	nest_input(nest, lower_value(l, x));
-	for (int i = 0; i < rows; i++)
-		nest->in[0].coef[i][i] = 1;
-	nest->in[0].coef[rows + 1][k] = 1;
-	nest->in[0].gather_in = 2;
-	nest->in[0].gather_dim = rows;
-	nest_input(nest, lower_value(l, w));
-	nest->in[1].coef[0][column] = nest->in[1].coef[1][j] = 1;
-	nest->in[1].coef[2][k] = nest->in[1].coef[3][result] = 1;
-	nest_input(nest, lower_value(l, n->in[2]));
-	nest->in[2].coef[0][column] = nest->in[2].coef[1][j] = 1;
-	e = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
-	nest->body = e;
-	nest_output(nest, lower_value(l, n->out[0]), scaled_sum(l, n, nest, column, result));
-	for (int i = 0; i < rows; i++)
-		nest->out[0].access.coef[i][i] = 1;
-	nest->out[0].access.coef[rows][column] = (int32_t)w->dim[3];
-	nest->out[0].access.coef[rows][result] = 1;
-	return lower_done(l, n, nest);
-}
-
-const struct op ops_sparse[] = {
-	{ .name = "BlockMatMul",
-	  .min_in = 3,
-	  .max_in = 4,
-	  .max_out = 1,
-	  .internal = true,
-	  .infer = block_matmul_infer,
-	  .pattern = block_matmul_pattern },
-	{ 0 },
-};

@@ -247,6 +247,36 @@ static double cost_of(const struct contract *c, double cycles, double host)
 	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
 }
 
+/* LOADs of one operand. */
+struct loading {
+	double programs, vectors, bytes; /* vectors and bytes of each program */
+};
+
+#define ALONE 2 /* cycles that a LOAD takes for a vector, however little else memory does */
+
+/* What the first tiles take: all LOADs have an equal share of memory, until the one with fewest vectors
+ * left is through. So a few long ones are what it waits for in the end. */
+static double first_tiles(const struct contract *c, struct loading *l, int num)
+{
+	double time = 0, gone = 0;
+
+	for (int done = 0; done < num; done++) {
+		double least = HUGE_VAL, bytes = 0;
+
+		for (int i = 0; i < num; i++)
+			if (l[i].vectors > gone)
+				least = fmin(least, l[i].vectors);
+		if (least == HUGE_VAL)
+			break;
+		for (int i = 0; i < num; i++)
+			if (l[i].vectors > gone)
+				bytes += l[i].programs * l[i].bytes / l[i].vectors * (least - gone);
+		time += fmax(bytes / bytes_per_cycle(c->chip), (least - gone) * ALONE);
+		gone = least;
+	}
+	return time;
+}
+
 /* contract_solve(); false also as soon as it is plain that the cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
 {
@@ -255,7 +285,8 @@ static bool solve_below(struct contract *c, double most)
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
 	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0,
 	       stored = 0;
-	int loops = 0;
+	struct loading load[3];
+	int loops = 0, num_loads = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
 		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
@@ -350,6 +381,9 @@ static bool solve_below(struct contract *c, double most)
 		} else {
 			dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
 			first += (double)contract_loads(c, o) * c->op[o].bytes;
+			load[num_loads++] =
+				(struct loading){ (double)contract_loads(c, o),
+						  (double)c->op[o].loads, c->op[o].bytes };
 			worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
@@ -395,7 +429,7 @@ static bool solve_below(struct contract *c, double most)
 	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
 		compute += stored / bytes_per_cycle(chip);
 	if (acts == 1) { /* load, then compute while storing */
-		time = fmax(first / bytes_per_cycle(chip), worst_load) +
+		time = fmax(first_tiles(c, load, num_loads), worst_load) +
 		       fmax(compute, (dram - first) / bytes_per_cycle(chip));
 	} else {
 		double part = 1.0 / (double)acts;

@@ -39,7 +39,8 @@ class Symbol(Structure):
     """A named tensor of a program: struct rdu_file_symbol."""
     _fields_ = [("name", c_char * 64), ("region", c_uint32), ("dtype", c_uint32),
                 ("flags", c_uint32), ("ndim", c_uint32), ("offset", c_uint64),
-                ("dims", c_int64 * MAX_DIMS), ("entries", c_uint64)]
+                ("dims", c_int64 * MAX_DIMS), ("entries", c_uint64),
+                ("table", c_uint32), ("block", c_uint32)]
 
 
 class Shape(Structure):
