@@ -7,7 +7,8 @@ ORT_CFLAGS := $(shell pkg-config --atleast-version=1.23 libonnxruntime 2>/dev/nu
 endif
 
 ORT_SRCS := $(wildcard lib/onnxruntime/*.c)
-CFLAGS_lib/onnxruntime = -fPIC -fvisibility=hidden -Itools/rduc -DRDU_VERSION='"$(VERSION)"' $(ORT_CFLAGS:-I%=-isystem %)
+CFLAGS_lib/onnxruntime = -fPIC -fvisibility=hidden -Itools/rduc -DRDU_VERSION='"$(VERSION)"' \
+	$(ORT_CFLAGS:-I%=-isystem %)
 
 # It finds librdu and librduc in its own folder, and stays when ORT lets it go: they keep times of sections.
 $(B)/librdu_onnxruntime.so: $(call objects,$(B),$(ORT_SRCS) $(G)/onnx.pb-c.c) $(B)/librdu.so.1 $(B)/librduc.so.1
