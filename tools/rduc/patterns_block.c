@@ -203,6 +203,29 @@ static int gradient_of_terms(struct graph *g, struct node *n, struct value *gy)
 	return d ? graph_add_grad(g, x, d) : -1;
 }
 
+/* To the blocks, from gy: none to those that fill up. */
+static int gradient_of_blocks(struct graph *g, struct node *n, struct value *gy)
+{
+	struct value *table = n->in[2], *there, *d;
+	int64_t dim[] = { table->dim[0], table->dim[1], 1, 1 }, num = 0;
+	struct node *m = grad_node(g, n, "BlockGradient");
+
+	node_input(g, m, n->in[0]);
+	node_input(g, m, gy);
+	node_input(g, m, table);
+	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
+	d = graph_finish(g, m);
+	there = graph_const(g, RDU_DT_F32, 4, dim, NULL);
+	for (int64_t i = 0; i < value_count(table); i++)
+		if (is_block(table, i, attr_i(n, "terms", 0))) {
+			((float *)there->data)[i] = 1;
+			num++;
+		}
+	if (d && num < value_count(table))
+		d = graph_op2(g, "Mul", graph_format(g, "%.200s.grad1", n->name), d, there);
+	return d ? graph_add_grad(g, n->in[1], d) : -1;
+}
+
 static int block_matmul_gradient(struct graph *g, struct node *n)
 {
 	struct value *gy = n->out[0]->grad, *bias = node_in(n, 3);
@@ -210,15 +233,8 @@ static int block_matmul_gradient(struct graph *g, struct node *n)
 
 	if (n->in[0]->needs_grad && gradient_of_terms(g, n, gy))
 		return -1;
-	if (n->in[1]->needs_grad) {
-		m = grad_node(g, n, "BlockGradient");
-		node_input(g, m, n->in[0]);
-		node_input(g, m, gy);
-		node_input(g, m, n->in[2]);
-		node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
-		if (grad_finish(g, m, n->in[1]))
-			return -1;
-	}
+	if (n->in[1]->needs_grad && gradient_of_blocks(g, n, gy))
+		return -1;
 	if (!bias || !bias->needs_grad)
 		return 0;
 	m = grad_node(g, n, "SumTo");

@@ -269,37 +269,18 @@ static struct value *packed(struct graph *g, const struct node *n, const struct 
 	return w;
 }
 
-/* 1 in blocks that are there, 0 in those that fill up, where they differ: [columns, longest, 1, 1]. Where
- * a mask has zeros in blocks, those too. NULL: it would be 1 throughout. */
-static struct value *blocks_mask(struct graph *g, const struct matrix *m, const struct blocks *b)
+/* The mask of the blocks of a weight; NULL: no mask, or one that is 1 in all of them. */
+static struct value *blocks_mask(struct graph *g, const struct node *n, const struct matrix *m,
+				 const struct blocks *b)
 {
-	int64_t num = b->columns * b->longest, all = b->size * b->size,
-		there = b->first[b->columns];
-	int64_t dim[] = { b->columns, b->longest, b->size, b->size };
-	float *inside = xcalloc((size_t)(num * all), sizeof(*inside));
-	struct value *v = NULL;
-	bool part = false;
+	struct value *mask = m->v != m->weight ? packed(g, n, m, b) : NULL;
+	int64_t all = b->size * b->size;
 
-	for (int64_t c = 0; c < b->columns; c++)
-		for (int64_t i = b->first[c]; i < b->first[c + 1]; i++)
-			for (int64_t k = 0; k < all; k++) {
-				int64_t term = b->block[i] * b->size + k / b->size;
-				int64_t result = c * b->size + k % b->size;
-				bool out = m->v != m->weight && term < m->terms &&
-					   result < m->results &&
-					   is_zero(m->v, term * m->by_term + result * m->by_result);
-
-				inside[(c * b->longest + i - b->first[c]) * all + k] = !out;
-				part |= out;
-			}
-	if (!part)
-		dim[2] = dim[3] = 1;
-	if (part || there < num)
-		v = graph_const(g, RDU_DT_F32, 4, dim, NULL);
-	for (int64_t i = 0; v && i < value_count(v); i++)
-		((float *)v->data)[i] = inside[part ? i : i * all];
-	xfree(inside);
-	return v ? graph_cast(g, "mask", v, m->weight->dtype) : NULL;
+	for (int64_t c = 0; mask && c < b->columns; c++)
+		for (int64_t i = 0; i < (b->first[c + 1] - b->first[c]) * all; i++)
+			if (is_zero(mask, c * b->longest * all + i))
+				return mask;
+	return NULL;
 }
 
 /* The weight becomes that of its blocks. What a product is by: of it, what is not masked. */
@@ -308,7 +289,7 @@ static struct value *keep_blocks(struct graph *g, const struct node *n, const st
 {
 	int64_t dim[] = { b->columns, b->longest, b->size, b->size };
 	struct block_packing *p = graph_alloc(g, sizeof(*p));
-	struct value *w = m->weight, *mask = blocks_mask(g, m, b);
+	struct value *w = m->weight, *mask = blocks_mask(g, n, m, b);
 	void *data = graph_alloc(g, (size_t)(dims_count(4, dim) * dtype_bytes(w->dtype)));
 
 	memcpy(p->dim, w->dim, sizeof(p->dim));

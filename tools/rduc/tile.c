@@ -721,6 +721,15 @@ int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
 		     : (int)min64(stages, chip->simd_regs);
 }
 
+/* Of a product by blocks one with pairs always is: its sums are then those of the dense product. */
+static bool is_better(const struct contract *c, const struct contract *best)
+{
+	if (c->op[2].in >= 0 && c->cost < 1e300 && best->cost < 1e300 &&
+	    (c->pair >= 0) != (best->pair >= 0))
+		return c->pair >= 0;
+	return c->cost < best->cost;
+}
+
 static int find_plan(struct contract *c)
 {
 	const struct lnest *l = c->l;
@@ -779,7 +788,7 @@ static int find_plan(struct contract *c)
 					t.gl = (int)min64(t.chip->lanes, l->extent[t.lane]);
 					t.gc = t.col < 0 ? 1 : even_cut(l->extent[t.col], cols);
 					search(&t, 0);
-					if (t.cost < best.cost)
+					if (is_better(&t, &best))
 						best = t;
 				}
 			}
