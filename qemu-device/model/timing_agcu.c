@@ -368,7 +368,7 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	x->at_todo++;
 	if (write) {
 		uint64_t end = x->in_host ? rdu_memory_link(f->memory, true, at)
-					  : at + rdu_memory_write_cycles(f->memory);
+					  : rdu_memory_written(f->memory, at);
 
 		expect(a, i, end);
 		o->end = max_u64(o->end, end);

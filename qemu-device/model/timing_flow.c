@@ -609,7 +609,6 @@ static bool run_on(struct flow *f, struct flow_prog *p)
 	p->iteration += n;
 	p->at[c] += (uint32_t)n;
 	p->last_bits |= (uint32_t)(p->at[c] + 1 == p->trip[c]) << c;
-	p->end = max_u64(p->end, p->free + p->latency);
 	p->member->dirty = true;
 	wake_neighbours(f, p);
 	return true;
@@ -726,7 +725,8 @@ static void window(struct flow *f)
 		f->actor[actor].queued = false;
 		act(f, actor);
 	}
-	rdu_memory_run(f->memory, f->limit);
+	/* Once all have ended, it hurries. */
+	rdu_memory_run(f->memory, f->left ? f->limit : f->last);
 }
 
 bool rdu_flow_skip(struct flow *f, double cycles)

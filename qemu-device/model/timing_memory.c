@@ -64,7 +64,7 @@ struct rdu_memory {
 	uint16_t digits[SPAN]; /* of a number below it: the sum of its digits in that base */
 	double tick; /* in cycles */
 	double read_cycles; /* from the column command until the fabric has the burst */
-	uint32_t write_cycles; /* until a write is in order with all that follows */
+	double write_cycles; /* from its clock until a write is in order with all that follows */
 	/* the chip's times in ticks */
 	int64_t cwl, burst, ccd_l, rcd, rp, ras, rc, rrd_s, rrd_l, faw, wtr_s, wtr_l, rtp, rtw, wr,
 		rfc, refi, idle;
@@ -82,6 +82,18 @@ static int64_t ticks(const struct rdu_chip *chip, uint64_t ps)
 	return (int64_t)((ps + chip->dram_tck - 1) / chip->dram_tck);
 }
 
+/* The memory's clock that a cycle begins in. */
+static int64_t clock_of(const struct rdu_memory *m, uint64_t cycle)
+{
+	return (int64_t)((double)cycle / m->tick);
+}
+
+/* The first cycle that begins no sooner than `at`, which is in cycles, to the picosecond. */
+static uint64_t cycle_from(double at)
+{
+	return (uint64_t)(at + 1 - 1e-6);
+}
+
 static void set_times(struct rdu_memory *m, const struct rdu_chip *c)
 {
 	double ps = (double)c->clock_khz / 1e9, extra; /* cycles in a picosecond */
@@ -92,7 +104,7 @@ static void set_times(struct rdu_memory *m, const struct rdu_chip *c)
 	if (extra < 0)
 		extra = 0;
 	m->read_cycles = (c->dram_cl + c->dram_tccd_s) * m->tick + extra;
-	m->write_cycles = (uint32_t)(extra + 0.999);
+	m->write_cycles = extra;
 	m->cwl = c->dram_cwl;
 	m->burst = c->dram_tccd_s;
 	m->ccd_l = c->dram_tccd_l;
@@ -195,9 +207,9 @@ void rdu_memory_free(struct rdu_memory *m)
 	free(m);
 }
 
-uint32_t rdu_memory_write_cycles(const struct rdu_memory *m)
+uint64_t rdu_memory_written(const struct rdu_memory *m, uint64_t cycle)
 {
-	return m->write_cycles;
+	return cycle_from((double)clock_of(m, cycle) * m->tick + m->write_cycles);
 }
 
 uint32_t rdu_memory_read_cycles(const struct rdu_memory *m)
@@ -258,7 +270,7 @@ bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t c
 	i = ch->unused;
 	n = &ch->node[i];
 	ch->unused = n->next;
-	at = (int64_t)((double)cycle / m->tick) + 1; /* the clock after it */
+	at = clock_of(m, cycle);
 	*n = (struct node){ .row = row,
 			    .there = at > ch->now ? at : ch->now,
 			    .who = who,
@@ -455,7 +467,7 @@ static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned i
 	}
 	bank->precharge_at = later(bank->precharge_at, ch->now + m->rtp);
 	ch->turn_at[WRITE] = ch->now + m->rtw;
-	m->done(m->opaque, who, (uint64_t)((double)ch->now * m->tick + m->read_cycles) + 1);
+	m->done(m->opaque, who, cycle_from((double)ch->now * m->tick + m->read_cycles));
 }
 
 static void open_row(struct channel *ch, unsigned int b, int64_t row)
@@ -573,7 +585,7 @@ static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until
 
 void rdu_memory_run(struct rdu_memory *m, uint64_t cycle)
 {
-	int64_t until = (int64_t)((double)cycle / m->tick);
+	int64_t until = clock_of(m, cycle);
 
 	for (uint32_t c = 0; c < m->chip.dram_channels; c++) {
 		struct channel *ch = &m->channel[c];
@@ -610,7 +622,7 @@ uint64_t rdu_memory_drain(struct rdu_memory *m, uint64_t cycle)
 			last = later(last, ch->now);
 		}
 	}
-	last = (int64_t)((double)(last + 1) * m->tick) + 1;
+	last = (int64_t)cycle_from((double)(last + 1) * m->tick) + 1;
 	last = later(last, (int64_t)m->link_end + 1);
-	return (uint64_t)last > cycle ? (uint64_t)last : cycle;
+	return (uint64_t)last > cycle ? (uint64_t)last : cycle + 1;
 }

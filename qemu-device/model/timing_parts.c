@@ -309,10 +309,16 @@ static uint64_t taken(const struct flow *f, const struct flow_tokens *e, uint64_
 	return times(p, e->dst_mask, false, from + n) - times(p, e->dst_mask, false, from);
 }
 
-/* Parts until a program is where its mask's loop ends; `stretch` parts were seen, and
- * loops that those hold in whole don't count: but then *whole is a multiple of them. */
-static uint64_t until_end(const struct flow_prog *p, uint32_t mask, uint64_t at, uint64_t share,
-			  uint64_t stretch, uint64_t *whole)
+/* What tokens allow, of loops that a stretch of parts does not hold in whole. */
+struct loops {
+	uint64_t since, until; /* parts since one of them ended last, and until one ends next */
+	uint64_t whole; /* a multiple of what it takes to hold the others in whole */
+};
+
+/* The loop that a program's mask tells the end of; the program has done `at` activations, and
+ * does `share` in a part. */
+static void add_loop(struct loops *l, const struct flow_prog *p, uint32_t mask, uint64_t at,
+		     uint64_t share, uint64_t stretch)
 {
 	uint64_t period = 1, inner = 1, parts;
 
@@ -322,13 +328,32 @@ static uint64_t until_end(const struct flow_prog *p, uint32_t mask, uint64_t at,
 			period = inner;
 	}
 	if (!share || share % period == 0)
-		return UINT64_MAX;
+		return;
 	parts = period / rdu_skip_gcd(period, share); /* until both are whole */
 	if (stretch % parts == 0) {
-		*whole = *whole / rdu_skip_gcd(*whole, parts) * parts;
-		return UINT64_MAX;
+		l->whole = l->whole / rdu_skip_gcd(l->whole, parts) * parts;
+		return;
 	}
-	return (period - 1 - at % period) / share;
+	l->since = min_u64(l->since, at % period / share);
+	l->until = min_u64(l->until, (period - 1 - at % period) / share);
+}
+
+static struct loops find_loops(const struct flow *f, uint64_t stretch)
+{
+	struct loops l = { UINT64_MAX, UINT64_MAX, 1 };
+
+	for (uint32_t i = 0; i < f->s->hdr->tokens.count; i++) {
+		const struct flow_tokens *e = &f->edge[i];
+		const struct flow_prog *src = &f->prog[e->src], *dst = &f->prog[e->dst];
+
+		/* Nobody hears of it, but tokens lie there for later. */
+		if (!f->parts->runs[dst->p->stage])
+			continue;
+		add_loop(&l, src, e->src_mask, ended(src), f->parts->share[src->p->stage], stretch);
+		add_loop(&l, dst, e->dst_mask, dst->number, f->parts->share[dst->p->stage],
+			 stretch);
+	}
+	return l;
 }
 
 /* What a stage goes on by, of an activation longer than a part, in so many of them. */
@@ -354,10 +379,10 @@ static bool has_enough(const struct flow *f, uint64_t count)
 }
 
 /* Parts that can be left out: 0: none. */
-static uint64_t find_count(struct flow *f, uint64_t stretch, uint64_t most)
+static uint64_t find_count(struct flow *f, const struct loops *loops, uint64_t most)
 {
 	const struct rdu_section *s = f->s;
-	uint64_t whole = 1, left = most;
+	uint64_t whole = loops->whole, left = min_u64(most, loops->until);
 	uint32_t i, j;
 
 	for (i = 0; i < s->num_stages; i++) {
@@ -372,18 +397,6 @@ static uint64_t find_count(struct flow *f, uint64_t stretch, uint64_t most)
 			/* The one under way has to be run through. */
 			left = min_u64(left, (p->activations - p->activation - 1) / share);
 		}
-	}
-	for (i = 0; i < s->hdr->tokens.count; i++) {
-		const struct flow_tokens *e = &f->edge[i];
-		const struct flow_prog *src = &f->prog[e->src], *dst = &f->prog[e->dst];
-
-		/* Nobody hears of it, but tokens lie there for later. */
-		if (!f->parts->runs[dst->p->stage])
-			continue;
-		left = min_u64(left, until_end(src, e->src_mask, ended(src),
-					       f->parts->share[src->p->stage], stretch, &whole));
-		left = min_u64(left, until_end(dst, e->dst_mask, dst->number,
-					       f->parts->share[dst->p->stage], stretch, &whole));
 	}
 	for (i = 0; i < s->num_stages; i++)
 		if (f->parts->units[i] > 0)
@@ -472,28 +485,42 @@ static bool same(const struct flow *f, double a, double b)
 	return a > b * (1 - f->same) && b > a * (1 - f->same);
 }
 
+static double larger(double a, double b)
+{
+	a = a < 0 ? -a : a;
+	b = b < 0 ? -b : b;
+	return a > b ? a : b;
+}
+
 /* Leaves out what follows the newest `n` records: they took `second` cycles, and others
- * as many parts `first`. The less these agree, the less is left out before the next look.
- * Each takes the mean of all that was seen of them. */
+ * as many parts `first`. Where times vary two stretches agree by chance: so each part takes the
+ * mean of all on record, but for the first since a loop ended, and of those seen before. The
+ * less the stretches agree, with each other and with that mean, the less is left out before the
+ * next look. */
 static bool leave_out_more(struct flow *f, struct level *l, unsigned int n, double first,
 			   double second)
 {
-	unsigned int c = l->num - 1;
-	uint64_t parts = l->done[c] - l->done[c - n], count;
-	double off = first / second - 1, most, one;
-	double seen = first, seen_parts = (double)parts;
+	unsigned int c = l->num - 1, k = c - n;
+	uint64_t parts = l->done[c] - l->done[k], count;
+	struct loops loops = find_loops(f, parts);
+	double off, most, one, seen, seen_parts;
 
-	/* All that was seen, unless these are parts of another kind. */
+	while (k && l->done[k - 1] && l->done[c] - l->done[k - 1] < loops.since)
+		k--;
+	seen = (double)(l->at[c] - l->at[k]);
+	seen_parts = (double)(l->done[c] - l->done[k]);
+	/* Unless those were parts of another kind. */
 	if (l->seen_parts && same(f, l->seen / l->seen_parts, second / (double)parts)) {
-		seen = l->seen;
-		seen_parts = l->seen_parts;
+		seen += l->seen;
+		seen_parts += l->seen_parts;
+	} else if (k == c - n) {
+		seen += first;
+		seen_parts += (double)parts;
 	}
-	seen += second;
-	seen_parts += (double)parts;
 	one = seen / seen_parts;
-	off = off < 0 ? -off : off;
+	off = larger(first / second - 1, one * (double)parts / second - 1);
 	most = FARTHER * (double)(l->at[c] - l->from) * (off > SAME ? SAME / off : 1);
-	count = find_count(f, parts, (uint64_t)(most / one) + 1);
+	count = find_count(f, &loops, (uint64_t)(most / one) + 1);
 	if (!count)
 		return false;
 	l->seen = seen;

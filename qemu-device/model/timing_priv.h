@@ -77,9 +77,10 @@ struct rdu_memory *rdu_memory_new(const struct rdu_chip *chip, uint32_t others,
 				  void (*done)(void *opaque, uint32_t who, uint64_t cycle),
 				  void *opaque);
 void rdu_memory_free(struct rdu_memory *m);
-/* From a request until its burst is back, at the least; until a write is accepted. */
+/* From a request until its burst is back, at the least. */
 uint32_t rdu_memory_read_cycles(const struct rdu_memory *m);
-uint32_t rdu_memory_write_cycles(const struct rdu_memory *m);
+/* When a write that is asked for in a cycle is accepted. */
+uint64_t rdu_memory_written(const struct rdu_memory *m, uint64_t cycle);
 /* From the refresh of one channel to that of the next. */
 uint32_t rdu_memory_refresh_cycles(const struct rdu_memory *m);
 /* Asks for a burst, by its number; false: the channel can't take it before `until`,

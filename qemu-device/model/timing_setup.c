@@ -195,7 +195,9 @@ static void set_program(struct flow *f, uint32_t i)
 		p->out[c] = (struct flow_port){ .mask = cfg->out[c].mask,
 						.count = cfg->out[c].count,
 						.reg = cfg->out[c].reg };
-	p->latency = f->costs->prog[i].latency;
+	/* What memory's latency holds up waits in the AGCU, not on the way to the consumers. */
+	if (cfg->kind < RDU_KIND_LOAD)
+		p->latency = f->costs->prog[i].latency;
 	if (cfg->kind < RDU_KIND_READ)
 		return;
 	set_affine(p);

@@ -257,6 +257,9 @@ static bool by_hand(const char *chip_name)
 	} while (0)
 	GRAPH(stream(&chip, 1000, RDU_FMT_WORD), 1000, 4);
 	GRAPH(stream(&chip, 4000, RDU_FMT_BF16), 4000, 2);
+	GRAPH(held_up(&chip, 300), 300, 4);
+	GRAPH(crowded(&chip, 2, 400), 800, 4);
+	GRAPH(crowded(&chip, 4, 400), 1600, 4);
 	GRAPH(again(&chip, 100, 64, RDU_FMT_U8), 64, 1);
 	GRAPH(again(&chip, 1000, 5, RDU_FMT_WORD), 5, 4);
 	GRAPH(buffered(&chip, 1, 40, 16), 640, 4);

@@ -32,6 +32,68 @@ __attribute__((unused)) static struct cfgb *stream(const struct rdu_chip *chip, 
 	return b;
 }
 
+/* `streams` times LOAD -> SIMD -> STORE of n vectors, all of one AGCU; the odd ones store lanes
+ * a burst apart. */
+__attribute__((unused)) static struct cfgb *crowded(const struct rdu_chip *chip, int streams, int n)
+{
+	struct cfgb *b = cfgb_new(chip, 1);
+
+	b->num_segments = 2;
+	for (int k = 0; k < streams; k++) {
+		int apart = k & 1 ? (int)chip->dram_burst / 4 : 1;
+		uint32_t p[3] = { cfgb_program(b, RDU_KIND_LOAD, 0, 0),
+				  cfgb_program(b, RDU_KIND_SIMD, 0, (unsigned int)k),
+				  cfgb_program(b, RDU_KIND_STORE, 0, 0) };
+
+		for (uint32_t i = 0; i < 3; i++) {
+			cfgb_loop(b, p[i], n);
+			if (i != 1)
+				cfgb_access(
+					b, p[i],
+					&(struct rdu_cfg_access){
+						.target = i / 2,
+						.lanes = (uint8_t)chip->lanes,
+						.lane_stride = i ? apart : 1,
+						.base = k * n * (int)chip->lanes,
+						.stride = { i && apart > 1 ? 1 : chip->lanes } },
+					NULL);
+		}
+		cfgb_stage(b, p[1], RDU_SIMD_FMAX, 0, cfgb_in(0), cfgb_immf(0), cfgb_none());
+		cfgb_connect(b, p[0], 0, p[1], 0);
+		cfgb_connect(b, p[1], 0, p[2], 0);
+	}
+	return b;
+}
+
+/* Twice LOAD -> WRITE of n vectors, all lanes in one bank: the WRITEs hold up the LOADs, of which
+ * the second waits for the first. */
+__attribute__((unused)) static struct cfgb *held_up(const struct rdu_chip *chip, int n)
+{
+	struct cfgb *b = cfgb_new(chip, 1);
+	uint32_t p[4];
+
+	b->num_segments = 1;
+	for (uint32_t i = 0; i < 4; i++) {
+		bool load = i % 2 == 0;
+
+		p[i] = cfgb_program(b, load ? RDU_KIND_LOAD : RDU_KIND_WRITE, 0, i / 2);
+		cfgb_loop(b, p[i], n);
+		if (!load)
+			cfgb_buffer(b, 0, i / 2, 1, 0, chip->lanes * chip->pmu_banks);
+		cfgb_access(
+			b, p[i],
+			&(struct rdu_cfg_access){ .target = load ? 0 : i / 2,
+						  .lanes = (uint8_t)chip->lanes,
+						  .lane_stride = load ? 1 : (int)chip->pmu_banks,
+						  .stride = { load ? chip->lanes : 0 } },
+			NULL);
+	}
+	cfgb_connect(b, p[0], 0, p[1], 0);
+	cfgb_connect(b, p[2], 0, p[3], 0);
+	cfgb_token(b, p[0], p[2], 0, 0, 0);
+	return b;
+}
+
 /* LOAD -> SIMD -> STORE of the same n vectors in each of `acts` activations. */
 __attribute__((unused)) static struct cfgb *again(const struct rdu_chip *chip, int acts, int n,
 						  unsigned int format)
