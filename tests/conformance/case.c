@@ -371,23 +371,7 @@ out:
 /* Types the card has no tensors of: the compiler must say so too. */
 static bool known_type(int type)
 {
-	switch (type) {
-	case RDU_DT_F32:
-	case RDU_DT_U8:
-	case RDU_DT_I8:
-	case RDU_DT_I32:
-	case RDU_DT_I64:
-	case RDU_DT_BOOL:
-	case RDU_DT_BF16:
-	case RDU_DT_F16:
-	case RDU_DT_F64:
-	case RDU_DT_I16:
-	case RDU_DT_U16:
-	case RDU_DT_U32:
-	case RDU_DT_U64:
-		return true;
-	}
-	return false;
+	return rdu_dtype_size(type);
 }
 
 /* What the compiler said, in one line; true if it refused for a missing feature. */

@@ -57,6 +57,27 @@ void graph_replace(struct node *n, int out, struct value *by)
 		n->out[out]->alias = value_resolve(by);
 }
 
+/* Elements of 2 to 8 bits that are no int8, uint8 or bool: what converts them and what moves them. */
+static int check_small(struct graph *g, const struct node *n, int num, struct value *const *values)
+{
+	static const char *const takes[] = {
+		"Cast",	    "CastLike",	 "QuantizeLinear", "DequantizeLinear",
+		"Constant", "Identity",	 "Reshape",	   "Flatten",
+		"Squeeze",  "Unsqueeze", "Transpose",	   "Shape",
+		"Size"
+	};
+
+	for (int i = 0; i < num; i++) {
+		if (!values[i] || values[i]->ndim < 0 || !dtype_is_small(values[i]->dtype))
+			continue;
+		for (size_t k = 0; k < sizeof(takes) / sizeof(takes[0]); k++)
+			if (!strcmp(n->op->name, takes[k]))
+				return 0;
+		return node_error(g, n, "not supported for %s", dtype_name(values[i]->dtype));
+	}
+	return 0;
+}
+
 int graph_process(struct graph *g, struct node *n)
 {
 	int folded;
@@ -66,10 +87,14 @@ int graph_process(struct graph *g, struct node *n)
 		if (n->in[i] && n->in[i]->ndim < 0)
 			return node_error(g, n, "the shape of '%s' is not known", n->in[i]->name);
 	}
+	if (check_small(g, n, n->num_in, n->in))
+		return -1;
 	folded = n->op->rewrite ? n->op->rewrite(g, n) : 0;
 	if (folded)
 		return folded < 0 ? -1 : 0;
 	if (n->op->infer && n->op->infer(g, n))
+		return -1;
+	if (check_small(g, n, n->num_out, n->out))
 		return -1;
 	for (int i = 0; i < n->num_out; i++)
 		if (n->out[i] && n->out[i]->ndim < 0 && !n->op->expand && !n->out[i]->alias)

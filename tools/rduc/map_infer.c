@@ -64,6 +64,9 @@ int map_infer(struct graph *g, struct node *n)
 		if (!dtype_bytes(out))
 			return node_error(g, n, "casts to %s are not supported",
 					  onnx_type_name((int)out));
+		if (out == RDU_DT_F8E8M0 && dtype_is_int(in) && !dtype_is_code(in))
+			return node_error(g, n, "casts from %s to %s are not supported",
+					  dtype_name(in), dtype_name(out));
 	}
 	return node_shape(g, n, 0, out, ndim, dim);
 }
@@ -140,6 +143,7 @@ int map_expand_cast_like(struct graph *g, struct node *n)
 	struct value *v;
 
 	node_input(g, m, n->in[0]);
+	m->attrs = n->attrs;
 	node_attr_i(g, m, "to", n->in[1]->dtype);
 	v = graph_finish(g, m);
 	if (!v)

@@ -122,7 +122,7 @@ static void cursor_init(struct cursor *c, const struct nest *n, const struct acc
 
 	c->a = a;
 	c->base = data[storage(a->tensor)->id];
-	c->dtype = a->tensor->dtype;
+	c->dtype = dtype_stored(a->tensor->dtype);
 	c->pad = word_i((int32_t)a->pad);
 	c->offset = 0;
 	memset(c->step, 0, sizeof(c->step));
@@ -174,8 +174,9 @@ static struct word load(struct eval *e, const struct cursor *c, int64_t at)
 	}
 	case RDU_DT_BF16:
 		return word_i((int32_t)((uint32_t)((uint16_t *)c->base)[at] << 16));
+	default:
+		return word_i(0);
 	}
-	return word_i(0);
 }
 
 static void store(struct eval *e, const struct cursor *c, int64_t at, struct word w, bool add)
@@ -238,6 +239,8 @@ static void store(struct eval *e, const struct cursor *c, int64_t at, struct wor
 		((uint16_t *)c->base)[at] = (uint16_t)(u >> 16);
 		break;
 	}
+	default:
+		break;
 	}
 }
 
