@@ -245,6 +245,37 @@ int expr_short_quotient(struct nest *n, int a, int b)
 	return OP(OR, SELECT(close, t, q), OP(AND, OP(XOR, a, b, -1), I(INT32_MIN), -1), -1);
 }
 
+int expr_remainder(struct nest *n, int a, int b)
+{
+	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), by, back, far, left, high, low;
+	int inverse, r;
+
+	/* As scale_both(), but undone at the end: every number here has at most 24 bits. */
+	by = SELECT(LT(s, F(0x1p-60f)), F(0x1p60f), F(1));
+	back = SELECT(LT(s, F(0x1p-60f)), F(0x1p-60f), F(1));
+	far = SELECT(LT(s, F(INFINITY)), LT(size, F(INFINITY)), I(0));
+	r = MUL(size, by);
+	left = MUL(s, by);
+	far = SELECT(far, OP(FLE, MUL(left, F(0x1p24f)), r, -1), F(0));
+	far = SELECT(left, far, F(0));
+	high = OP(AND, left, I(-4096), -1);
+	inverse = OP(RECIP, left, -1, -1);
+	low = SUB(left, high);
+	/* Twelve bits of the quotient at a time, and now and then one too many, but never one too
+	 * few: then the rest is a small negative number, which has no more bits than left has. */
+	for (int k = 0; k < 2; k++) {
+		int part = k ? r : MUL(r, F(0x1p-12f)), digit;
+
+		digit = OP(FLOOR, ADD(MUL(part, inverse), F(0x1p-8f)), -1, -1);
+		digit = k ? digit : MUL(digit, F(0x1p12f));
+		r = SUB(SUB(r, MUL(digit, high)), MUL(digit, low));
+	}
+	r = SELECT(LT(r, F(0)), ADD(r, left), r);
+	r = SELECT(LT(size, s), size, MUL(r, back)); /* of an infinite divisor, too */
+	r = OP(OR, r, OP(AND, a, I(INT32_MIN), -1), -1);
+	return nest_trap(n, r, far, RDU_TRAP_QUOTIENT);
+}
+
 int expr_power(struct nest *n, int a, int b)
 {
 	int m = OP(FABS, a, -1, -1), one = F(1), half = MUL(b, F(0.5f));

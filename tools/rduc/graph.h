@@ -582,6 +582,8 @@ int expr_round_quotient(struct nest *n, int a, int b, bool wide);
 /* a / b, off by at most 1.5 units in the last place, and on the same side of every number of up to
  * 6 bits as what IEEE rounds it to: rounded to a type of 8 bits both are the same. */
 int expr_short_quotient(struct nest *n, int a, int b);
+/* a - trunc(a / b) b exactly, with a's sign, as C's fmod; a quotient of 2^24 or more stops the run. */
+int expr_remainder(struct nest *n, int a, int b);
 /* a^b as C's pow has it, by EXP and LOG; to a constant, by products where it is a small one. */
 int expr_power(struct nest *n, int a, int b);
 int expr_power_const(struct nest *n, int a, float e);

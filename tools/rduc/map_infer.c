@@ -75,9 +75,8 @@ int map_infer_mod(struct graph *g, struct node *n)
 {
 	if (!n->in[0] || !n->in[1] || map_infer(g, n))
 		return -1;
-	if (!dtype_is_int(n->in[0]->dtype))
-		return node_error(g, n, "only of integers supported, not of %s",
-				  dtype_name(n->in[0]->dtype));
+	if (!dtype_is_int(n->in[0]->dtype) && !attr_i(n, "fmod", 0))
+		return node_error(g, n, "of %s it needs fmod 1", dtype_name(n->in[0]->dtype));
 	return 0;
 }
 

@@ -547,6 +547,8 @@ EXPR(mod)
 {
 	int r, b = A(c, 1), other;
 
+	if (!c->integer)
+		return expr_remainder(c->nest, A(c, 0), b);
 	if (c->in[0]->dtype == RDU_DT_U32) {
 		expr_uint_divide(c->nest, A(c, 0), b, &r);
 		return unless_zero(c, r);

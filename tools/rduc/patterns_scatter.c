@@ -230,6 +230,48 @@ static int scatter_rows_gradient(struct graph *g, struct node *n)
 	return v ? graph_add_grad(g, rows, v) : -1;
 }
 
+#define MOST_FOLDED (1 << 22)
+
+/*
+ * Reductions that no scatter adds up: every place looks at every update, and takes those that are
+ * for it together.
+ */
+static struct value *scatter_folded(struct graph *g, struct node *n, const char *how,
+				    struct value *x, struct value *at, struct value *v)
+{
+	static const char *const ops[][3] = { { "add", "ReduceSum", "Add" },
+					      { "mul", "ReduceProd", "Mul" },
+					      { "max", "ReduceMax", "Max" },
+					      { "min", "ReduceMin", "Min" } };
+	int64_t places = x->dim[0], width = x->dim[1], num = v->dim[0], axis = 1, k = 0;
+	int64_t column[] = { places, 1, 1 }, row[] = { 1, num, 1 }, updates[] = { 1, num, width };
+	int64_t old[] = { places, 1, width };
+	struct value *hit, *other;
+
+	while (strcmp(ops[k][0], how))
+		k++;
+	if (places * num > MOST_FOLDED || places * num * width > MOST_FOLDED) {
+		node_error(g, n,
+			   "reduction %s of %s of %lld updates to %lld places is not supported",
+			   how, dtype_name(x->dtype), (long long)num, (long long)places);
+		return NULL;
+	}
+	hit = graph_op2(g, "Equal", graph_format(g, "%.200s.hit", n->name),
+			graph_reshape(g, n->name, at, 3, row),
+			graph_reshape(g, n->name, loop_count(g, at->dtype, places), 3, column));
+	v = graph_reshape(g, n->name, v, 3, updates);
+	/* Of the others the element itself, or what changes nothing. */
+	other = k > 1 ? graph_reshape(g, n->name, x, 3, old)
+		      : graph_cast(g, n->name, graph_const_i(g, k), x->dtype);
+	if (!hit || !v || !other)
+		return NULL;
+	v = graph_op3(g, "Where", graph_format(g, "%.200s.theirs", n->name), hit, v, other);
+	v = v ? graph_reduce(g, ops[k][1], graph_format(g, "%.200s.folded", n->name), v, 1, &axis,
+			     0)
+	      : NULL;
+	return v ? graph_op2(g, ops[k][2], n->name, x, v) : NULL;
+}
+
 static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64_t places,
 			int64_t width)
 {
@@ -243,9 +285,6 @@ static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64
 	if (v->dtype != x->dtype)
 		return node_error(g, n, "data is %s, updates are %s", dtype_name(x->dtype),
 				  dtype_name(v->dtype));
-	if (!strcmp(how, "mul") || (strcmp(how, "none") && dtype_is_int(x->dtype)))
-		return node_error(g, n, "reduction %s of %s is not supported", how,
-				  dtype_name(x->dtype));
 	num = value_count(at);
 	if (!num)
 		return graph_replace_first(n, x);
@@ -255,6 +294,10 @@ static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64
 	v = x ? graph_reshape(g, n->name, v, 2, dim) : NULL;
 	if (!v)
 		return -1;
+	if (!strcmp(how, "mul") || (strcmp(how, "none") && dtype_is_int(x->dtype)))
+		return graph_replace_first(n, graph_reshape(g, n->name,
+							    scatter_folded(g, n, how, x, at, v),
+							    n->in[0]->ndim, n->in[0]->dim));
 	node_input(g, m, x);
 	node_input(g, m, at);
 	node_input(g, m, v);
