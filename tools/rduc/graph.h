@@ -143,6 +143,7 @@ struct lower {
  */
 struct op {
 	const char *name;
+	const char *domain; /* ONNX's; NULL: the default one */
 	int min_in, max_in, max_out; /* max_in < 0: any number */
 	/* Shapes and types of n->out. */
 	int (*infer)(struct graph *g, struct node *n);
@@ -301,15 +302,17 @@ void graph_print(const struct graph *g, void *file);
 int schema_check(struct graph *g, const struct node *n);
 /* Sets g->opset, if it is a version that is known. */
 int schema_check_opset(struct graph *g, int64_t version);
+int schema_newest_opset(void);
 
 /* ---- graph_ops.c: the table of operators -------------------------------- */
 
-const struct op *op_find(const char *name);
+const struct op *op_find(const char *name); /* in the default domain, or an internal one */
+const struct op *op_find_in(const char *domain, const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
-	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[];
+	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

@@ -4,20 +4,26 @@
 #include <string.h>
 #include "graph.h"
 
-static const struct op *const tables[] = { ops_map,	  ops_matmul,	 ops_conv,    ops_reduce,
-					   ops_shape,	  ops_train,	 ops_index,   ops_pool,
-					   ops_part,	  ops_resize,	 ops_compose, ops_loop,
-					   ops_recurrent, ops_scan,	 ops_scatter, ops_quantize,
-					   ops_norm,	  ops_attention, ops_select,  ops_sample,
-					   ops_sparse,	  ops_grid,	 ops_signal };
+static const struct op *const tables[] = {
+	ops_map,       ops_matmul, ops_conv,	ops_reduce,   ops_shape,   ops_train,
+	ops_index,     ops_pool,   ops_part,	ops_resize,   ops_compose, ops_loop,
+	ops_recurrent, ops_scan,   ops_scatter, ops_quantize, ops_norm,	   ops_attention,
+	ops_select,    ops_sample, ops_sparse,	ops_grid,     ops_signal,  ops_optimizer
+};
 
-const struct op *op_find(const char *name)
+const struct op *op_find_in(const char *domain, const char *name)
 {
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct op *op = tables[i]; op->name; op++)
-			if (!strcmp(op->name, name))
+			if (!strcmp(op->name, name) &&
+			    !strcmp(op->domain ? op->domain : "", domain))
 				return op;
 	return NULL;
+}
+
+const struct op *op_find(const char *name)
+{
+	return op_find_in("", name);
 }
 
 void op_list(void *file)
@@ -27,7 +33,8 @@ void op_list(void *file)
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct op *op = tables[i]; op->name; op++)
 			if (!op->internal)
-				fprintf(f, "%s%s\n", op->name,
+				fprintf(f, "%s%s%s%s\n", op->domain ? op->domain : "",
+					op->domain ? "::" : "", op->name,
 					op->gradient || op->expand || op->stop_gradient || op->view
 						? ""
 						: " (no gradient)");

@@ -28,6 +28,9 @@ static const struct schema {
 	{ "Abs", 1, 0, "1:1-1", "" },
 	{ "Acos", 7, 0, "7:1-1", "" },
 	{ "Acosh", 9, 0, "9:1-1", "" },
+	{ "Adagrad", 1, 0, "1:5-", "decay_factor:f epsilon:f norm_coefficient:f" },
+	{ "Adam", 1, 0, "1:6-",
+	  "alpha:f beta:f epsilon:f norm_coefficient:f norm_coefficient_post:f" },
 	{ "Add", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "And", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "ArgMax", 1, 0, "1:1-1", "axis:i keepdims:b select_last_index:b@12-" },
@@ -148,6 +151,8 @@ static const struct schema {
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
+	{ "Momentum", 1, 0, "1:5-",
+	  "alpha:f! beta:f! mode:s(standard|nesterov)! norm_coefficient:f!" },
 	{ "Mul", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "Neg", 1, 0, "1:1-1", "" },
 	{ "NegativeLogLikelihoodLoss", 12, 0, "12:2-3",
@@ -422,6 +427,11 @@ int schema_check(struct graph *g, const struct node *n)
 		    g->opset <= k.until && !node_attr(n, k.name))
 			return node_error(g, n, "attribute '%s' is missing", k.name);
 	return 0;
+}
+
+int schema_newest_opset(void)
+{
+	return NEWEST_OPSET;
 }
 
 int schema_check_opset(struct graph *g, int64_t version)
