@@ -312,7 +312,8 @@ void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
-	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[];
+	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
+	ops_roi[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

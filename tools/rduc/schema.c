@@ -202,6 +202,9 @@ static const struct schema {
 	  "antialias:b@18- axes:I@18- "
 	  "keep_aspect_ratio_policy:s(stretch|not_larger|not_smaller)@18-" },
 	{ "ReverseSequence", 10, 0, "10:2-2", "batch_axis:i time_axis:i" },
+	{ "RoiAlign", 10, 0, "10:3-3",
+	  "coordinate_transformation_mode:s(half_pixel|output_half_pixel)@16- mode:s(avg|max) "
+	  "output_height:i output_width:i sampling_ratio:i spatial_scale:f" },
 	{ "RotaryEmbedding", 23, 0, "23:3-4", "interleaved:b num_heads:i rotary_embedding_dim:i" },
 	{ "Round", 11, 0, "11:1-1", "" },
 	{ "STFT", 17, 0, "17:2-4", "onesided:b" },
