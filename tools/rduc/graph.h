@@ -220,6 +220,7 @@ struct graph {
 	int num_blank,
 		num_long; /* weights that would leave some out, but aren't to, or have more terms */
 	const char *first_blank, *first_long;
+	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 
@@ -313,7 +314,7 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_sparse[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[];
+	ops_roi[], ops_random[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -345,7 +346,11 @@ struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x,
 struct sample_inputs {
 	struct value *temperature, *top_k, *top_p, *seed, *number;
 };
+/* Gumbel's distribution, of 32 random bits: -log(-log(1 - v)) of v in (0, 1). */
+int expr_gumbel(struct nest *nest, int bits);
 struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
+/* patterns_random.c: Dropout, if `training` (bool) says so. */
+int random_dropout(struct graph *g, struct node *n, struct value *training);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);

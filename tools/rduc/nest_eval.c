@@ -12,6 +12,7 @@
 #include <string.h>
 #include "graph.h"
 #include "mem.h"
+#include "numerics.h"
 
 /* A value as a floating-point number and as an integer: operations use theirs. */
 struct word {
@@ -377,6 +378,7 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 		return word_i(isnan(a.f) ? 0x7fc00000 : (int32_t)(u & 0xffff0000));
 	}
 	case RDU_SIMD_F2H: return word_f(e, half_value(half_bits(a.f)));
+	case RDU_SIMD_RNG: return word_i((int32_t)rdu_rng((uint32_t)a.i, (uint32_t)b.i));
 	case RDU_SIMD_FLOOR: return word_f(e, floor(a.f));
 	case RDU_SIMD_CEIL: return word_f(e, ceil(a.f));
 	case RDU_SIMD_ROUND: return word_f(e, nearbyint(a.f));

@@ -216,12 +216,13 @@ static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t 
 	if (!strcmp(r->where, "asymmetric")) /* i / s */
 		return (struct ratio){ i * s.den, s.num };
 	if (r->crop) {
-		double length = (double)s.num / (double)s.den * (double)in, last = (double)(in - 1);
-		double range = r->to[axis] - r->from[axis], x = range * last / 2;
+		/* In fp32, step by step, as others do: a nearest neighbour hangs on it. */
+		float length = (float)((double)s.num / (double)s.den * (double)in);
+		float from = (float)r->from[axis], to = (float)r->to[axis], last = (float)(in - 1);
 
-		if (length != 1)
-			x = (double)i * range * last / (length - 1);
-		return ratio_of_double(x + r->from[axis] * last);
+		if (length == 1)
+			return ratio_of_double(0.5f * (from + to) * last);
+		return ratio_of_double(from * last + (float)i * (to - from) * last / (length - 1));
 	}
 	if (!strcmp(r->where, "half_pixel_symmetric")) /* both centers are one place */
 		return (struct ratio){

@@ -42,17 +42,21 @@ static struct value *count_along(struct graph *g, int64_t num, int d, float add)
 	return v;
 }
 
+/* Do elements lie around whole places, and not behind them? */
+static bool half_pixel(const struct graph *g, const struct node *n)
+{
+	return g->opset >= 16 &&
+	       !strcmp(attr_s(n, "coordinate_transformation_mode", "half_pixel"), "half_pixel");
+}
+
 /* Column k of the regions, scaled, [regions, 1, 1]. */
 static struct value *edge(struct graph *g, struct node *n, struct value *rois, int k)
 {
-	bool half =
-		g->opset >= 16 && strcmp(attr_s(n, "coordinate_transformation_mode", "half_pixel"),
-					 "half_pixel") == 0;
 	int64_t dim[3] = { rois->dim[0], 1, 1 };
 	struct value *v = graph_slice(g, n->name, rois, 1, k, 1, false);
 
 	v = v ? OP2("Mul", v, F(attr_f(n, "spatial_scale", 1))) : NULL;
-	v = v && half ? OP2("Sub", v, F(0.5f)) : v;
+	v = v && half_pixel(g, n) ? OP2("Sub", v, F(0.5f)) : v;
 	return graph_reshape(g, n->name, v, 3, dim);
 }
 
@@ -66,7 +70,7 @@ static int count_samples(struct graph *g, struct node *n, struct value *bin, int
 	s->counts = OP2("Max", OP1("Ceil", bin), F(0));
 	if (!s->counts)
 		return -1;
-	s->most = (in + s->bins) / s->bins; /* of a region as large as the input, and one more */
+	s->most = (2 * in + s->bins - 1) / s->bins; /* of a region twice as large as the input */
 	if (s->counts->constant && s->counts->data) {
 		s->most = 1;
 		for (int64_t i = 0; i < value_count(s->counts); i++) {
@@ -92,9 +96,6 @@ static int count_samples(struct graph *g, struct node *n, struct value *bin, int
 static int sample_axis(struct graph *g, struct node *n, struct value *low, struct value *high,
 		       int64_t in, int64_t bins, struct samples *s)
 {
-	bool half =
-		g->opset >= 16 && strcmp(attr_s(n, "coordinate_transformation_mode", "half_pixel"),
-					 "half_pixel") == 0;
 	int64_t ratio = attr_i(n, "sampling_ratio", 0);
 	struct value *size = OP2("Sub", high, low), *bin, *at, *step, *valid, *first, *part;
 	float last = (float)(in - 1);
@@ -103,7 +104,7 @@ static int sample_axis(struct graph *g, struct node *n, struct value *low, struc
 	s->bins = bins;
 	s->most = ratio;
 	s->share = F(ratio ? 1 / (float)ratio : 0);
-	size = size && !half ? OP2("Max", size, F(1)) : size;
+	size = size && !half_pixel(g, n) ? OP2("Max", size, F(1)) : size;
 	bin = size ? OP2("Mul", size, F(1 / (float)bins)) : NULL;
 	if (!bin || (!ratio && count_samples(g, n, bin, in, s)))
 		return -1;

@@ -48,6 +48,7 @@ static const struct schema {
 	  "strides:I count_include_pad:b@7- ceil_mode:b@10- dilations:I@19-" },
 	{ "BatchNormalization", 1, 0, "1:5-5",
 	  "epsilon:f is_test:b@-6 momentum:f spatial:b@-8 training_mode:b@14-" },
+	{ "Bernoulli", 15, 0, "15:1-1", "dtype:i seed:f" },
 	{ "BitShift", 11, 0, "11:2-2", "direction:s(LEFT|RIGHT)!" },
 	{ "BitwiseAnd", 18, 0, "18:2-2", "" },
 	{ "BitwiseNot", 18, 0, "18:1-1", "" },
@@ -154,6 +155,7 @@ static const struct schema {
 	{ "Momentum", 1, 0, "1:5-",
 	  "alpha:f! beta:f! mode:s(standard|nesterov)! norm_coefficient:f!" },
 	{ "Mul", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
+	{ "Multinomial", 7, 0, "7:1-1", "dtype:i sample_size:i seed:f" },
 	{ "Neg", 1, 0, "1:1-1", "" },
 	{ "NegativeLogLikelihoodLoss", 12, 0, "12:2-3",
 	  "ignore_index:i reduction:s(none|sum|mean)" },
@@ -176,6 +178,10 @@ static const struct schema {
 	  "activation_alpha:F activation_beta:F activations:S clip:f "
 	  "direction:s(forward|reverse|bidirectional) hidden_size:i layout:b@14- "
 	  "output_sequence:b@-6" },
+	{ "RandomNormal", 1, 0, "1:0-0", "dtype:i mean:f scale:f seed:f shape:I!" },
+	{ "RandomNormalLike", 1, 0, "1:1-1", "dtype:i mean:f scale:f seed:f" },
+	{ "RandomUniform", 1, 0, "1:0-0", "dtype:i high:f low:f seed:f shape:I!" },
+	{ "RandomUniformLike", 1, 0, "1:1-1", "dtype:i high:f low:f seed:f" },
 	{ "Range", 11, 0, "11:3-3", "" },
 	{ "Reciprocal", 1, 0, "1:1-1", "" },
 	{ "ReduceL1", 1, 0, "1:1-1 18:1-2", "axes:I@-17 keepdims:b noop_with_empty_axes:b@18-" },
