@@ -167,7 +167,7 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 
 	if (!v)
 		return NULL;
-	if (v->ndim == ndim && !memcmp(v->dim, dim, ndim * sizeof(*dim)))
+	if (v->ndim == ndim && (!ndim || !memcmp(v->dim, dim, ndim * sizeof(*dim))))
 		return v;
 	n = node_new(g, "Reshape", name);
 	node_input(g, n, v);
