@@ -71,6 +71,7 @@ static const struct {
 	{ "DFT", INPUT(1) | INPUT(2) },
 	{ "Dropout", INPUT(1) | INPUT(2) },
 	{ "Expand", INPUT(1) },
+	{ "Loop", INPUT(0) | INPUT(1) },
 	{ "MaxUnpool", INPUT(2) },
 	{ "MelWeightMatrix", FROM(0) },
 	{ "OneHot", INPUT(1) },

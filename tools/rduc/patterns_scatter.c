@@ -344,6 +344,57 @@ static int scatter_elements_expand(struct graph *g, struct node *n)
 			    value_count(x), 1);
 }
 
+/* A sequence of rows into a cache, from a place of each batch's own on; circular: round its end. */
+static int tensor_scatter_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *v = n->in[1], *from = node_in(n, 2), *at;
+	int64_t axis = attr_i(n, "axis", -2), dim[RDU_MAX_DIMS], count = x->ndim;
+	bool fits = v->ndim == x->ndim && v->dtype == x->dtype;
+	bool circular = !strcmp(attr_s(n, "mode", "linear"), "circular");
+	struct node *m;
+
+	if (node_axis(g, n, &axis, x->ndim))
+		return -1;
+	for (int i = 0; fits && i < x->ndim; i++)
+		fits = i == axis ? v->dim[i] <= x->dim[i] : v->dim[i] == x->dim[i];
+	if (!fits || !axis ||
+	    (from && (from->ndim != 1 || from->dim[0] != x->dim[0] || from->dtype != RDU_DT_I64)))
+		return node_error(
+			g, n, "a cache %s%s, rows %s%s along axis %lld and places %s do not fit",
+			dtype_name(x->dtype), value_shape_text(g, x), dtype_name(v->dtype),
+			value_shape_text(g, v), (long long)axis,
+			from ? value_shape_text(g, from) : "0");
+	for (int i = 0; i < x->ndim; i++)
+		dim[i] = i == axis ? v->dim[i] : 1;
+	at = graph_reshape(g, n->name, loop_count(g, RDU_DT_I64, v->dim[axis]), x->ndim, dim);
+	if (from) {
+		for (int i = 0; i < x->ndim; i++)
+			dim[i] = i ? 1 : x->dim[0];
+		from = graph_reshape(g, n->name, from, x->ndim, dim);
+		if (from && !circular) { /* one below 0 is none, and does not count from the end */
+			struct value *below =
+				graph_op2(g, "Less", n->name, from, graph_const_i(g, 0));
+
+			from = below ? graph_op3(g, "Where", n->name, below,
+						 graph_const_i(g, x->dim[axis]), from)
+				     : NULL;
+		}
+		at = from ? graph_op2(g, "Add", n->name, at, from) : NULL;
+	}
+	if (at && circular)
+		at = graph_op2(g, "Mod", n->name, at, graph_const_i(g, x->dim[axis]));
+	at = at ? graph_op2(g, "Expand", n->name, at, graph_const(g, RDU_DT_I64, 1, &count, v->dim))
+		: NULL;
+	if (!at)
+		return -1;
+	m = node_new(g, "ScatterElements", n->name);
+	node_input(g, m, x);
+	node_input(g, m, at);
+	node_input(g, m, v);
+	node_attr_i(g, m, "axis", axis);
+	return graph_replace_first(n, graph_finish(g, m));
+}
+
 /* ---- TopK ------------------------------------------------------------------------------- */
 
 int expr_order_key(struct nest *nest, enum rdu_dtype t, int x)
@@ -493,6 +544,7 @@ const struct op ops_scatter[] = {
 	EXPAND("ScatterND", 3, 3, 1, scatter_nd_expand),
 	EXPAND("ScatterElements", 3, 3, 1, scatter_elements_expand),
 	EXPAND("Scatter", 3, 3, 1, scatter_elements_expand),
+	EXPAND("TensorScatter", 2, 3, 1, tensor_scatter_expand),
 	{ .name = "TopK",
 	  .min_in = 1,
 	  .max_in = 2,
