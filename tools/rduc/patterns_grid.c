@@ -284,7 +284,7 @@ static int deform_get(struct graph *g, struct node *n, struct deform *d)
 	    deform_ints(g, n, "dilations", 2, d->dilation) || deform_ints(g, n, "pads", 4, d->pad))
 		return -1;
 	fits = d->kernel[0] == w->dim[2] && d->kernel[1] == w->dim[3] && d->group > 0 &&
-	       d->offset_group > 0 && x->dim[1] == w->dim[1] * d->group &&
+	       d->group <= x->dim[1] && d->offset_group > 0 && x->dim[1] == w->dim[1] * d->group &&
 	       w->dim[0] % d->group == 0 && x->dim[1] % d->offset_group == 0;
 	for (int i = 0; i < 2; i++) {
 		int64_t span = (d->kernel[i] - 1) * d->dilation[i] + 1;
@@ -295,11 +295,11 @@ static int deform_get(struct graph *g, struct node *n, struct deform *d)
 		       (!mask || (mask->ndim == 4 && mask->dim[2 + i] == d->out[i]));
 	}
 	d->cells = d->kernel[0] * d->kernel[1];
-	d->points = d->cells * d->out[0] * d->out[1];
-	fits = fits && offset->dim[0] == x->dim[0] &&
-	       offset->dim[1] == 2 * d->offset_group * d->cells &&
+	fits = fits && offset->dim[0] == x->dim[0] && offset->dim[1] % (2 * d->cells) == 0 &&
+	       offset->dim[1] / (2 * d->cells) == d->offset_group &&
 	       (!bias || (bias->ndim == 1 && bias->dim[0] == w->dim[0])) &&
-	       (!mask || (mask->dim[0] == x->dim[0] && mask->dim[1] == d->offset_group * d->cells));
+	       (!mask || (mask->dim[0] == x->dim[0] && mask->dim[1] == offset->dim[1] / 2));
+	d->points = fits ? d->cells * d->out[0] * d->out[1] : 0;
 	if (!fits || !value_count(x) || d->points > INT32_MAX)
 		return node_error(
 			g, n, "input %s, weights %s, offsets %s%s%s and attributes do not fit",

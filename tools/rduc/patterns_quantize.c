@@ -42,8 +42,8 @@ static struct value *along_axis(struct graph *g, struct node *n, struct value *v
 		return NULL;
 	if (value_count(v) == 1 && !block)
 		return graph_reshape(g, n->name, v, 0, dim);
-	if (block < 0 || node_axis(g, n, &axis, x->ndim)) {
-		if (block < 0)
+	if (block < 0 || block > INT32_MAX || node_axis(g, n, &axis, x->ndim)) {
+		if (block < 0 || block > INT32_MAX)
 			node_error(g, n, "block_size is %lld", (long long)block);
 		return NULL;
 	}

@@ -12,7 +12,8 @@
 #define OP2(op, a, b) graph_op2(g, op, n->name, a, b)
 #define F(v) graph_const_f(g, v)
 
-#define MOST_SAMPLES (1ll << 26)
+#define MOST_SAMPLES (1ll << 26) /* of all bins and channels */
+#define MOST_RATIO 4096 /* bins, or samples of one, along an axis */
 
 /* Along one axis, [regions, bins, samples] each. */
 struct samples {
@@ -76,11 +77,15 @@ static int count_samples(struct graph *g, struct node *n, struct value *bin, int
 		for (int64_t i = 0; i < value_count(s->counts); i++) {
 			double v = value_real(s->counts, i);
 
-			if (!(v < 4096))
+			if (!(v <= MOST_RATIO))
 				return node_error(g, n, "a region has %g samples to a bin", v);
 			s->most = v > (double)s->most ? (int64_t)v : s->most;
 		}
 	}
+	if (s->most > MOST_RATIO)
+		return node_error(g, n,
+				  "%lld samples to a bin are not supported: set sampling_ratio",
+				  (long long)s->most);
 	num = s->most + 1;
 	table = graph_const(g, RDU_DT_F32, 1, &num, NULL);
 	for (int64_t i = 0; i < num; i++)
@@ -222,8 +227,8 @@ static int roi_align_expand(struct graph *g, struct node *n)
 				  dtype_name(x->dtype), value_shape_text(g, x),
 				  dtype_name(rois->dtype), value_shape_text(g, rois),
 				  dtype_name(batch->dtype), value_shape_text(g, batch));
-	if (bins[0] < 1 || bins[1] < 1 || bins[0] > 4096 || bins[1] > 4096 ||
-	    attr_i(n, "sampling_ratio", 0) < 0 || attr_i(n, "sampling_ratio", 0) > 4096)
+	if (bins[0] < 1 || bins[1] < 1 || bins[0] > MOST_RATIO || bins[1] > MOST_RATIO ||
+	    attr_i(n, "sampling_ratio", 0) < 0 || attr_i(n, "sampling_ratio", 0) > MOST_RATIO)
 		return node_error(g, n, "%lld x %lld bins of %lld samples", (long long)bins[0],
 				  (long long)bins[1], (long long)attr_i(n, "sampling_ratio", 0));
 	if (!value_count(x) || !value_count(rois))
@@ -233,7 +238,9 @@ static int roi_align_expand(struct graph *g, struct node *n)
 	    sample_axis(g, n, edge(g, n, rois, 1), edge(g, n, rois, 3), x->dim[2], bins[0], &ys) ||
 	    sample_axis(g, n, edge(g, n, rois, 0), edge(g, n, rois, 2), x->dim[3], bins[1], &xs))
 		return -1;
-	if (rois->dim[0] * bins[0] * bins[1] * x->dim[1] > MOST_SAMPLES / (ys.most * xs.most))
+	memcpy(dim, (int64_t[]){ rois->dim[0], bins[0], bins[1], x->dim[1], ys.most, xs.most },
+	       sizeof(dim));
+	if (dims_count(6, dim) < 0 || dims_count(6, dim) > MOST_SAMPLES)
 		return node_error(
 			g, n, "%lld x %lld samples to a bin are not supported: set sampling_ratio",
 			(long long)ys.most, (long long)xs.most);

@@ -250,7 +250,7 @@ static struct value *scatter_folded(struct graph *g, struct node *n, const char 
 
 	while (strcmp(ops[k][0], how))
 		k++;
-	if (places * num > MOST_FOLDED || places * num * width > MOST_FOLDED) {
+	if (num > MOST_FOLDED / places || width > MOST_FOLDED / (places * num)) {
 		node_error(g, n,
 			   "reduction %s of %s of %lld updates to %lld places is not supported",
 			   how, dtype_name(x->dtype), (long long)num, (long long)places);

@@ -300,6 +300,7 @@ struct grams {
 
 static int grams_get(struct graph *g, struct node *n, struct grams *p)
 {
+	uint8_t *taken = graph_alloc(g, GRAPH_MAX_FOLD + 1);
 	int64_t num = 0;
 
 	p->pool = attr_ints(n, "pool_int64s", &p->num_pool);
@@ -331,11 +332,9 @@ static int grams_get(struct graph *g, struct node *n, struct grams *p)
 		if (p->columns[i] < 0 || p->columns[i] > GRAPH_MAX_FOLD)
 			return node_error(g, n, "ngram_indexes has %lld", (long long)p->columns[i]);
 		p->width = p->columns[i] + 1 > p->width ? p->columns[i] + 1 : p->width;
-		for (int k = 0; k < i; k++)
-			if (p->columns[k] == p->columns[i])
-				return node_error(g, n,
-						  "ngram_indexes with %lld twice: not supported",
-						  (long long)p->columns[i]);
+		if (taken[p->columns[i]]++)
+			return node_error(g, n, "ngram_indexes with %lld twice: not supported",
+					  (long long)p->columns[i]);
 	}
 	return 0;
 }
