@@ -20,6 +20,28 @@ static void write_bytes(const char *path, const void *data, size_t size)
 		abort();
 }
 
+/* Elements of 4 bits are packed in a TensorProto: neither written nor read. */
+static void test_packed(void)
+{
+	static const unsigned char proto[] = { 0x08, 2, 0x10, RDU_DT_I4, 0x4a, 1, 0x21 };
+	struct tensor a = { .dtype = RDU_DT_I4, .ndim = 1, .dims = { 2 }, .data = "ab", .size = 2 };
+	const char *path = temp_path("t.pb");
+	char error[512] = "";
+	FILE *f;
+
+	ok(tensor_write(path, "name", &a, error, sizeof(error)) &&
+		   strstr(error, "int4 is packed in a TensorProto"),
+	   "int4 is not written as a TensorProto: %s", error);
+	f = fopen(path, "wb");
+	fwrite(proto, 1, sizeof(proto), f);
+	fclose(f);
+	error[0] = 0;
+	ok(tensor_read(path, &a, error, sizeof(error)) &&
+		   strstr(error, "int4 is packed in a TensorProto"),
+	   "nor read: %s", error);
+	unlink(path);
+}
+
 static void test_tensors(void)
 {
 	static const uint32_t types[] = { RDU_DT_F32, RDU_DT_U8,       RDU_DT_I8,    RDU_DT_I32,
@@ -217,6 +239,7 @@ static void test_trace(void)
 int main(void)
 {
 	test_tensors();
+	test_packed();
 	test_bad_tensors();
 	test_images();
 	test_trace();
