@@ -12,24 +12,21 @@
 enum { EXIT_OK = 0, EXIT_FAIL = 1, EXIT_USAGE = 2 };
 
 /* Every subcommand: argv[0] is its name; returns an exit code. */
-#define COMMANDS(X)                                                                                \
-	X(info, "[--json]", "what the card is made of, and how it is")                             \
+#define COMMANDS(X) \
+	X(info, "[--json]", "what the card is made of, and how it is") \
 	X(stat, "[-i SEC] [--count N] [--csv] [--json] [--skip-idle]", "what every tile is doing") \
-	X(top, "[-i SEC] [-b] [-n N] [--json]", "who uses the card, live")                         \
-	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point")  \
-	X(train, "FILE.rdu --data DATA [--epochs N] [--save OUT.rdu]",                             \
-	  "train on text, images, tables")                                                         \
+	X(top, "[-i SEC] [-b] [-n N] [--json]", "who uses the card, live") \
+	X(run, "FILE.rdu [ENTRY] [--input NAME=FILE] [--output NAME=FILE]", "run an entry point") \
+	X(train, "FILE.rdu --data DATA [--epochs N] [--save OUT.rdu]", "train on text, images, tables") \
 	X(eval, "FILE.rdu --data DIR [--labels FILE]", "serve the test images, tell the accuracy") \
-	X(serve_train, "FILE.rdu --data DATA [--picture FILE.svg]",                                \
-	  "serve examples as they come, and learn from them")                                      \
-	X(generate, "FILE.rdu --prompt TEXT [--tokens N] [--temperature F]",                       \
-	  "a language model goes on")                                                              \
+	X(serve_train, "FILE.rdu --data DATA [--picture FILE.svg]", "serve examples as they come, and learn from them") \
+	X(generate, "FILE.rdu --prompt TEXT [--tokens N] [--temperature F]", "a language model goes on") \
 	X(trace, "FILE.rdu [ENTRY] [-o FILE.json] [--svg FILE]", "where the time of one run goes") \
-	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form")           \
-	X(bench, "[--size MIB] [--jobs N] [--json]", "how fast the way to the card is")            \
-	X(validate, "FILE.rdu [--chip CHIP]", "check a program file as the card would")            \
-	X(chip, "[CHIP]", "chip descriptions: list, check, print with every field explained")      \
-	X(faults, "[--list] [--json]", "faults and errors of the card, and what they mean")        \
+	X(dump, "FILE.rdu [SECTION[:PROGRAM|:UNIT]]", "a program file in readable form") \
+	X(bench, "[--size MIB] [--jobs N] [--json]", "how fast the way to the card is") \
+	X(validate, "FILE.rdu [--chip CHIP]", "check a program file as the card would") \
+	X(chip, "[CHIP]", "chip descriptions: list, check, print with every field explained") \
+	X(faults, "[--list] [--json]", "faults and errors of the card, and what they mean") \
 	X(reset, "", "reset the card")
 
 #define COMMAND_DECL(name, args, text) int cmd_##name(int argc, char **argv);
@@ -223,25 +220,13 @@ struct trace {
 int write_trace_json(const char *path, const struct trace *t);
 int write_timeline_svg(const char *path, const struct trace *t);
 
-#define DEVICE_OPTION                                  \
-	{                                              \
-		"device", required_argument, NULL, 'd' \
-	}
-#define WAIT_OPTION                            \
-	{                                      \
-		"wait", no_argument, NULL, 'W' \
-	}
-#define JSON_OPTION                            \
-	{                                      \
-		"json", no_argument, NULL, 'j' \
-	}
-#define HELP_OPTION                            \
-	{                                      \
-		"help", no_argument, NULL, 'h' \
-	}
-#define DEVICE_HELP                                                                            \
+#define DEVICE_OPTION { "device", required_argument, NULL, 'd' }
+#define WAIT_OPTION { "wait", no_argument, NULL, 'W' }
+#define JSON_OPTION { "json", no_argument, NULL, 'j' }
+#define HELP_OPTION { "help", no_argument, NULL, 'h' }
+#define DEVICE_HELP \
 	"  -d, --device WHERE   auto (default), PCI address, /dev/accel node, or model:CHIP\n" \
-	"                       (options: model:sn10,threads=2,mem=8G,timing-only);\n"         \
+	"                       (options: model:sn10,threads=2,mem=8G,timing-only);\n" \
 	"                       RDU_DEVICE in the environment changes the default\n"
 
 #define WAIT_HELP "      --wait           until tiles are free, if others have them\n"

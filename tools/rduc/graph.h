@@ -346,9 +346,9 @@ struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x,
 struct sample_inputs {
 	struct value *temperature, *top_k, *top_p, *seed, *number;
 };
+struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
 /* Gumbel's distribution, of 32 random bits: -log(-log(1 - v)) of v in (0, 1). */
 int expr_gumbel(struct nest *nest, int bits);
-struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
 /* patterns_random.c: Dropout, if `training` (bool) says so. */
 int random_dropout(struct graph *g, struct node *n, struct value *training);
 void graph_replace(struct node *n, int out, struct value *by);
