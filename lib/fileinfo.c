@@ -181,6 +181,16 @@ RDU_EXPORT size_t rdu_dtype_size(uint32_t dtype)
 	case RDU_DT_U8:
 	case RDU_DT_I8:
 	case RDU_DT_BOOL:
+	case RDU_DT_F8E4M3FN:
+	case RDU_DT_F8E4M3FNUZ:
+	case RDU_DT_F8E5M2:
+	case RDU_DT_F8E5M2FNUZ:
+	case RDU_DT_U4:
+	case RDU_DT_I4:
+	case RDU_DT_F4E2M1:
+	case RDU_DT_F8E8M0:
+	case RDU_DT_U2:
+	case RDU_DT_I2:
 		return 1;
 	case RDU_DT_BF16:
 	case RDU_DT_F16:
@@ -228,6 +238,26 @@ RDU_EXPORT const char *rdu_dtype_name(uint32_t dtype)
 		return "uint32";
 	case RDU_DT_U64:
 		return "uint64";
+	case RDU_DT_F8E4M3FN:
+		return "float8e4m3fn";
+	case RDU_DT_F8E4M3FNUZ:
+		return "float8e4m3fnuz";
+	case RDU_DT_F8E5M2:
+		return "float8e5m2";
+	case RDU_DT_F8E5M2FNUZ:
+		return "float8e5m2fnuz";
+	case RDU_DT_U4:
+		return "uint4";
+	case RDU_DT_I4:
+		return "int4";
+	case RDU_DT_F4E2M1:
+		return "float4e2m1";
+	case RDU_DT_F8E8M0:
+		return "float8e8m0";
+	case RDU_DT_U2:
+		return "uint2";
+	case RDU_DT_I2:
+		return "int2";
 	}
 	return "unknown";
 }

@@ -177,7 +177,8 @@ enum rdu_fault {
 	X(DIVIDE, 6, "an integer is divided by zero") \
 	X(POWER, 7, "an integer is raised to a power that is negative or too large") \
 	X(TERNARY, 8, "two bits of a ternary weight are 10") \
-	X(FINITE, 9, "a number of those that are compared is infinite, or none")
+	X(FINITE, 9, "a number of those that are compared is infinite, or none") \
+	X(QUOTIENT, 10, "a remainder is of a quotient of 2^24 or more")
 
 enum rdu_trap {
 #define RDU_TRAP_ENUM(n, v, t) RDU_TRAP_##n = v,

@@ -33,9 +33,9 @@ struct rdu_prog_header {
 	__u32 num_scalars;
 	__u32 sections_off, num_sections; /* struct rdu_prog_section */
 	__u32 segments_off, num_segments; /* struct rdu_prog_segment */
-	__u32 entries_off, num_entries;   /* struct rdu_prog_entry */
-	__u32 steps_off, num_steps;       /* struct rdu_prog_step */
-	__u32 regions_off, zero;          /* __u64 sizes[num_regions] */
+	__u32 entries_off, num_entries; /* struct rdu_prog_entry */
+	__u32 steps_off, num_steps; /* struct rdu_prog_step */
+	__u32 regions_off, zero; /* __u64 sizes[num_regions] */
 };
 
 struct rdu_prog_section {
@@ -51,7 +51,7 @@ struct rdu_prog_segment {
 	__u32 region;
 	__u32 access; /* RDU_SEG_* */
 	__u64 offset; /* bytes into the region */
-	__u64 size;   /* bytes */
+	__u64 size; /* bytes */
 	__u64 loop_stride; /* added per iteration of the innermost loop around the step */
 };
 
@@ -63,7 +63,7 @@ struct rdu_prog_entry {
 };
 
 enum rdu_step_kind {
-	RDU_STEP_RUN = 0,  /* arg: section: program load (if not loaded), argument load, execute */
+	RDU_STEP_RUN = 0, /* arg: section: program load (if not loaded), argument load, execute */
 	RDU_STEP_LOOP = 1, /* arg: iterations */
 	RDU_STEP_END = 2,
 	/*
@@ -100,8 +100,8 @@ enum rdu_region_kind {
 	RDU_REGION_INPUT = 0,
 	RDU_REGION_OUTPUT = 1,
 	RDU_REGION_WEIGHT = 2, /* trained or constant */
-	RDU_REGION_STATE = 3,  /* the optimizer's or the model's, counters */
-	RDU_REGION_TEMP = 4,   /* activations: contents do not outlive a run */
+	RDU_REGION_STATE = 3, /* the optimizer's or the model's, counters */
+	RDU_REGION_TEMP = 4, /* activations: contents do not outlive a run */
 };
 
 #define RDU_NO_DATA 0xffffffffffffffffULL
@@ -115,7 +115,10 @@ struct rdu_file_region {
 	__u64 data; /* offset in .rdu.data, or RDU_NO_DATA: starts as zeros */
 };
 
-/* Element types are ONNX's TensorProto.DataType numbers. */
+/*
+ * Element types are ONNX's TensorProto.DataType numbers. Those of 2 and 4 bits take a byte each, whose
+ * low bits are the code of F4E2M1 and which is the integer of the others.
+ */
 enum rdu_dtype {
 	RDU_DT_F32 = 1,
 	RDU_DT_U8 = 2,
@@ -130,6 +133,16 @@ enum rdu_dtype {
 	RDU_DT_U32 = 12,
 	RDU_DT_U64 = 13,
 	RDU_DT_BF16 = 16,
+	RDU_DT_F8E4M3FN = 17,
+	RDU_DT_F8E4M3FNUZ = 18,
+	RDU_DT_F8E5M2 = 19,
+	RDU_DT_F8E5M2FNUZ = 20,
+	RDU_DT_U4 = 21,
+	RDU_DT_I4 = 22,
+	RDU_DT_F4E2M1 = 23,
+	RDU_DT_F8E8M0 = 24,
+	RDU_DT_U2 = 25,
+	RDU_DT_I2 = 26,
 };
 
 #define RDU_SYM_INPUT 0x1

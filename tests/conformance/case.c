@@ -71,6 +71,7 @@ static const struct {
 	{ "DFT", INPUT(1) | INPUT(2) },
 	{ "Dropout", INPUT(1) | INPUT(2) },
 	{ "Expand", INPUT(1) },
+	{ "Loop", INPUT(0) | INPUT(1) },
 	{ "MaxUnpool", INPUT(2) },
 	{ "MelWeightMatrix", FROM(0) },
 	{ "OneHot", INPUT(1) },
@@ -371,23 +372,7 @@ out:
 /* Types the card has no tensors of: the compiler must say so too. */
 static bool known_type(int type)
 {
-	switch (type) {
-	case RDU_DT_F32:
-	case RDU_DT_U8:
-	case RDU_DT_I8:
-	case RDU_DT_I32:
-	case RDU_DT_I64:
-	case RDU_DT_BOOL:
-	case RDU_DT_BF16:
-	case RDU_DT_F16:
-	case RDU_DT_F64:
-	case RDU_DT_I16:
-	case RDU_DT_U16:
-	case RDU_DT_U32:
-	case RDU_DT_U64:
-		return true;
-	}
-	return false;
+	return rdu_dtype_size(type);
 }
 
 /* What the compiler said, in one line; true if it refused for a missing feature. */

@@ -57,12 +57,15 @@ static const struct {
 	size_t size;
 	const char *name;
 } types[] = {
-	{ 1, 4, "float" },     { 2, 1, "uint8" },      { 3, 1, "int8" },
-	{ 4, 2, "uint16" },    { 5, 2, "int16" },      { 6, 4, "int32" },
-	{ 7, 8, "int64" },     { 8, 0, "string" },     { 9, 1, "bool" },
-	{ 10, 2, "float16" },  { 11, 8, "double" },    { 12, 4, "uint32" },
-	{ 13, 8, "uint64" },   { 14, 8, "complex64" }, { 15, 16, "complex128" },
-	{ 16, 2, "bfloat16" },
+	{ 1, 4, "float" },	 { 2, 1, "uint8" },	      { 3, 1, "int8" },
+	{ 4, 2, "uint16" },	 { 5, 2, "int16" },	      { 6, 4, "int32" },
+	{ 7, 8, "int64" },	 { 8, 0, "string" },	      { 9, 1, "bool" },
+	{ 10, 2, "float16" },	 { 11, 8, "double" },	      { 12, 4, "uint32" },
+	{ 13, 8, "uint64" },	 { 14, 8, "complex64" },      { 15, 16, "complex128" },
+	{ 16, 2, "bfloat16" },	 { 17, 1, "float8e4m3fn" },   { 18, 1, "float8e4m3fnuz" },
+	{ 19, 1, "float8e5m2" }, { 20, 1, "float8e5m2fnuz" }, { 21, 1, "uint4" },
+	{ 22, 1, "int4" },	 { 23, 1, "float4e2m1" },     { 24, 1, "float8e8m0" },
+	{ 25, 1, "uint2" },	 { 26, 1, "int2" },
 };
 
 size_t type_size(int type)
@@ -79,6 +82,30 @@ const char *type_name(int type)
 		if (types[i].type == type)
 			return types[i].name;
 	return "unknown";
+}
+
+/* Bits of an element, of types that are packed in a file; 0: the others. */
+static unsigned int packed_bits(int type)
+{
+	return type >= 21 && type <= 23 ? 4 : type == 25 || type == 26 ? 2 : 0;
+}
+
+static int unpack(struct value *v, const Onnx__TensorProto *t)
+{
+	unsigned int bits = packed_bits(v->type), each = 8 / bits;
+	size_t places = (v->count + each - 1) / each;
+
+	if ((t->has_raw_data ? t->raw_data.len : t->n_int32_data) != places)
+		return -1;
+	for (int64_t i = 0; i < v->count; i++) {
+		unsigned int byte = t->has_raw_data ? t->raw_data.data[i / each]
+						    : (unsigned int)t->int32_data[i / each];
+		unsigned int code = byte >> bits * (i % each) & ((1 << bits) - 1);
+		bool negative = (v->type == 22 || v->type == 26) && code >> (bits - 1);
+
+		((uint8_t *)v->raw)[i] = code - (negative ? 1 << bits : 0);
+	}
+	return 0;
 }
 
 int value_from_proto(struct value *v, const Onnx__TensorProto *t)
@@ -103,6 +130,11 @@ int value_from_proto(struct value *v, const Onnx__TensorProto *t)
 	v->raw = calloc(n + 1, es);
 	if (!v->raw)
 		return -1;
+	if (packed_bits(v->type)) {
+		if (unpack(v, t))
+			goto bad;
+		return 0;
+	}
 	if (t->has_raw_data) {
 		if (t->raw_data.len != n * es)
 			goto bad;
@@ -171,6 +203,24 @@ static double half_to_double(uint16_t h)
 	return h & 0x8000 ? -v : v;
 }
 
+/* Sign, exponent and mantissa of a number of 4 or 8 bits. */
+static double small_to_double(int type, unsigned int code)
+{
+	static const int mantissa[] = { 3, 3, 2, 2 }, biases[] = { 7, 8, 15, 16 };
+	int m = type == 23 ? 1 : mantissa[type - 17], bias = type == 23 ? 1 : biases[type - 17];
+	int bits = type == 23 ? 4 : 8, size = code & ((1 << (bits - 1)) - 1), e = size >> m;
+	double v = e ? __builtin_ldexp((size & ((1 << m) - 1)) + (1 << m), e - bias - m)
+		     : __builtin_ldexp(size, 1 - bias - m);
+
+	if (type == 17 && size == 0x7f)
+		return __builtin_nan("");
+	if ((type == 18 || type == 20) && code == 0x80)
+		return __builtin_nan("");
+	if (type == 19 && size >= 0x7c)
+		v = size > 0x7c ? __builtin_nan("") : __builtin_inf();
+	return code >> (bits - 1) ? -v : v;
+}
+
 double value_get(const struct value *v, int64_t i)
 {
 	uint32_t w;
@@ -181,8 +231,12 @@ double value_get(const struct value *v, int64_t i)
 		return ((float *)v->raw)[i];
 	case 2:
 	case 9:
+	case 21:
+	case 25:
 		return ((uint8_t *)v->raw)[i];
 	case 3:
+	case 22:
+	case 26:
 		return ((int8_t *)v->raw)[i];
 	case 4:
 		return ((uint16_t *)v->raw)[i];
@@ -204,6 +258,15 @@ double value_get(const struct value *v, int64_t i)
 		w = (uint32_t)((uint16_t *)v->raw)[i] << 16;
 		memcpy(&f, &w, 4);
 		return f;
+	case 24:
+		w = ((uint8_t *)v->raw)[i];
+		return w == 255 ? __builtin_nan("") : __builtin_ldexp(1, (int)w - 127);
+	case 17:
+	case 18:
+	case 19:
+	case 20:
+	case 23:
+		return small_to_double(v->type, ((uint8_t *)v->raw)[i]);
 	}
 	return __builtin_nan("");
 }

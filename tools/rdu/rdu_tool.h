@@ -160,6 +160,8 @@ struct tensor {
 int tensor_read(const char *path, struct tensor *t, char *error, size_t error_size);
 int tensor_write(const char *path, const char *name, const struct tensor *t, char *error,
 		 size_t error_size);
+/* What elements of a type are in a .npy file: integers, of the types that NumPy has none of. 0: no type. */
+uint32_t tensor_npy_dtype(uint32_t dtype);
 
 /* ---- images (idx.c) -------------------------------------------------------------------- */
 

@@ -93,13 +93,12 @@ static int find_symbols(struct session *s, struct request *r)
 	return check_files(use, n);
 }
 
-/* A .npy file has bfloat16 as uint16: its bits. */
+/* A .npy file has the types that NumPy has none of as integers. */
 static bool same_shape(const struct tensor *t, const struct rdu_file_symbol *sym,
 		       const struct rdu_shape *shape)
 {
-	bool bits = t->dtype == RDU_DT_U16 && sym->dtype == RDU_DT_BF16;
-
-	return (t->dtype == sym->dtype || bits) && t->ndim == shape->ndim &&
+	return (t->dtype == sym->dtype || t->dtype == tensor_npy_dtype(sym->dtype)) &&
+	       t->ndim == shape->ndim &&
 	       !memcmp(t->dims, shape->dims, t->ndim * sizeof(t->dims[0]));
 }
 

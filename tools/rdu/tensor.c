@@ -96,12 +96,49 @@ static const struct {
 	uint32_t dtype;
 	const char *descr;
 } npy_types[] = {
-	{ RDU_DT_F32, "<f4" },	{ RDU_DT_I64, "<i8" }, { RDU_DT_I32, "<i4" },
-	{ RDU_DT_U8, "|u1" },	{ RDU_DT_I8, "|i1" },  { RDU_DT_BOOL, "|b1" },
-	{ RDU_DT_F16, "<f2" },	{ RDU_DT_F64, "<f8" }, { RDU_DT_I16, "<i2" },
-	{ RDU_DT_U32, "<u4" },	{ RDU_DT_U64, "<u8" }, { RDU_DT_U16, "<u2" },
-	{ RDU_DT_BF16, "<u2" }, /* NumPy has no bfloat16: its bits, read as uint16 */
+	{ RDU_DT_F32, "<f4" },
+	{ RDU_DT_I64, "<i8" },
+	{ RDU_DT_I32, "<i4" },
+	{ RDU_DT_U8, "|u1" },
+	{ RDU_DT_I8, "|i1" },
+	{ RDU_DT_BOOL, "|b1" },
+	{ RDU_DT_F16, "<f2" },
+	{ RDU_DT_F64, "<f8" },
+	{ RDU_DT_I16, "<i2" },
+	{ RDU_DT_U32, "<u4" },
+	{ RDU_DT_U64, "<u8" },
+	{ RDU_DT_U16, "<u2" },
+	/* NumPy has no such types: their bits, read as integers. */
+	{ RDU_DT_BF16, "<u2" },
+	{ RDU_DT_F8E4M3FN, "|u1" },
+	{ RDU_DT_F8E4M3FNUZ, "|u1" },
+	{ RDU_DT_F8E5M2, "|u1" },
+	{ RDU_DT_F8E5M2FNUZ, "|u1" },
+	{ RDU_DT_F8E8M0, "|u1" },
+	{ RDU_DT_F4E2M1, "|u1" },
+	{ RDU_DT_U4, "|u1" },
+	{ RDU_DT_I4, "|i1" },
+	{ RDU_DT_U2, "|u1" },
+	{ RDU_DT_I2, "|i1" },
 };
+
+static const char *npy_descr(uint32_t dtype)
+{
+	for (size_t i = 0; i < sizeof(npy_types) / sizeof(npy_types[0]); i++)
+		if (npy_types[i].dtype == dtype)
+			return npy_types[i].descr;
+	return NULL;
+}
+
+uint32_t tensor_npy_dtype(uint32_t dtype)
+{
+	const char *descr = npy_descr(dtype);
+	size_t i = 0;
+
+	while (descr && strcmp(npy_types[i].descr, descr))
+		i++;
+	return descr ? npy_types[i].dtype : 0;
+}
 
 static int read_npy(const struct reader *r, struct tensor *t, const unsigned char *p, size_t size)
 {
@@ -152,19 +189,17 @@ static int read_npy(const struct reader *r, struct tensor *t, const unsigned cha
 static void write_npy(FILE *f, const struct tensor *t)
 {
 	char shape[256] = "", header[512];
-	size_t at = 0, i;
+	size_t at = 0;
 	unsigned int d, n;
 
-	for (i = 0; npy_types[i].dtype != t->dtype; i++)
-		;
 	for (d = 0; d < t->ndim; d++)
 		at += snprintf(shape + at, sizeof(shape) - at, "%lld%s", (long long)t->dims[d],
 			       t->ndim == 1	 ? ","
 			       : d + 1 < t->ndim ? ", "
 						 : "");
 	n = snprintf(header, sizeof(header),
-		     "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }", npy_types[i].descr,
-		     shape);
+		     "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+		     npy_descr(t->dtype), shape);
 	while ((10 + n + 1) % 64)
 		header[n++] = ' ';
 	header[n++] = '\n';
@@ -287,6 +322,21 @@ static bool append_integer(struct values *v, uint32_t dtype, uint64_t value)
 	       append(v, &value, rdu_dtype_size(dtype)); /* little-endian */
 }
 
+/* A TensorProto has several elements of these in a byte. */
+static int check_packed(const struct reader *r, uint32_t dtype)
+{
+	switch (dtype) {
+	case RDU_DT_U4:
+	case RDU_DT_I4:
+	case RDU_DT_F4E2M1:
+	case RDU_DT_U2:
+	case RDU_DT_I2:
+		return bad(r, "%s is packed in a TensorProto: not supported, use a .npy file",
+			   rdu_dtype_name(dtype));
+	}
+	return 0;
+}
+
 static int read_proto(const struct reader *r, struct tensor *t, const unsigned char *p, size_t size)
 {
 	const unsigned char *end = p + size, *raw = NULL;
@@ -389,6 +439,8 @@ static int read_proto(const struct reader *r, struct tensor *t, const unsigned c
 			    t->dtype ? "ONNX" : "not a TensorProto, or", t->dtype);
 			goto out;
 		}
+		if (!pass && check_packed(r, t->dtype))
+			goto out;
 	}
 	if (!!raw + !!floats.size + !!ints.size > 1)
 		goto damaged;
@@ -454,19 +506,27 @@ int tensor_read(const char *path, struct tensor *t, char *error, size_t error_si
 	return ret;
 }
 
+static bool is_proto(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 3 && !strcmp(path + n - 3, ".pb");
+}
+
 int tensor_write(const char *path, const char *name, const struct tensor *t, char *error,
 		 size_t error_size)
 {
 	struct reader r = { path, error, error_size };
-	size_t n = strlen(path);
 	struct lr_outfile o;
 	FILE *f;
 	int ret;
 
 	if (!rdu_dtype_size(t->dtype))
 		return bad(&r, "unknown type %u", t->dtype);
+	if (is_proto(path) && check_packed(&r, t->dtype))
+		return -1;
 	f = lr_outfile_open(&o, path);
-	if (f && n > 3 && !strcmp(path + n - 3, ".pb"))
+	if (f && is_proto(path))
 		write_proto(f, name, t);
 	else if (f)
 		write_npy(f, t);

@@ -181,28 +181,140 @@ int expr_uint_divide(struct nest *n, int a, int b, int *rest)
 	return OP(IADD, q, more, -1);
 }
 
-int expr_round_quotient(struct nest *n, int a, int b)
+/* Sizes of both by a power of two: what follows neither overflows nor becomes denormal. */
+static void scale_both(struct nest *n, int *a, int *b)
 {
-	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), high, t, rest, unit, near, r, by;
+	int by;
 
-	/* Both by a power of two: what follows neither overflows nor becomes denormal. */
-	by = SELECT(LT(s, F(0x1p100f)), F(1), F(0x1p-20f));
-	by = SELECT(LT(s, F(0x1p-60f)), F(0x1p60f), by);
-	size = MUL(size, by);
-	s = MUL(s, by);
-	high = OP(AND, s, I(-4096), -1);
+	*a = OP(FABS, *a, -1, -1);
+	*b = OP(FABS, *b, -1, -1);
+	by = SELECT(LT(*b, F(0x1p100f)), F(1), F(0x1p-20f));
+	by = SELECT(LT(*b, F(0x1p-60f)), F(0x1p60f), by);
+	*a = MUL(*a, by);
+	*b = MUL(*b, by);
+}
 
-	/* t lies halfway between the two whole numbers. t * s is exact in two parts, so the
-	 * rest says on which side the quotient is; within half a unit in t's last place it
-	 * rounds to t itself, and goes to the even one. */
-	t = OP(FMIN, expr_divide(n, size, s), F(1024), -1);
-	t = ADD(OP(FLOOR, t, -1, -1), F(0.5f));
-	rest = SUB(SUB(size, MUL(t, high)), MUL(t, SUB(s, high)));
+/*
+ * size - t s, exactly, where size / s is about t, of at most 24 - `bits` bits: t s is exact in
+ * parts of s of so many bits. *near: is the quotient within half a unit in t's last place, so that
+ * fp32 rounds it to t?
+ */
+static int quotient_rest(struct nest *n, int size, int s, int t, int bits, int *near)
+{
+	int rest = size, left = s, upper = I(-(1 << (24 - bits))), unit;
+
+	for (int k = bits; k < 24; k += bits) {
+		int part = OP(AND, left, upper, -1);
+
+		rest = SUB(rest, MUL(t, part));
+		left = SUB(left, part);
+	}
+	rest = SUB(rest, MUL(t, left));
 	unit = MUL(OP(AND, t, I(0x7f800000), -1), F(0x1p-24f));
-	near = OP(FLE, OP(FABS, rest, -1, -1), MUL(unit, s), -1);
+	*near = OP(FLE, OP(FABS, rest, -1, -1), MUL(unit, s), -1);
+	return rest;
+}
+
+int expr_round_quotient(struct nest *n, int a, int b, bool wide)
+{
+	int size = a, s = b, t, rest, near, r;
+
+	/* t lies halfway between the two whole numbers; what rounds to t itself goes to the
+	 * even one. */
+	scale_both(n, &size, &s);
+	t = OP(FMIN, expr_divide(n, size, s), F(wide ? 0x1p17f : 1024), -1);
+	t = ADD(OP(FLOOR, t, -1, -1), F(0.5f));
+	rest = quotient_rest(n, size, s, t, wide ? 6 : 12, &near);
 	r = SELECT(LT(F(0), rest), ADD(t, F(0.5f)), SUB(t, F(0.5f)));
-	r = OP(F2I, SELECT(near, OP(ROUND, t, -1, -1), r), -1, -1);
-	return SELECT(OP(AND, OP(XOR, a, b, -1), I(INT32_MIN), -1), OP(ISUB, I(0), r, -1), r);
+	r = SELECT(near, OP(ROUND, t, -1, -1), r);
+	return OP(F2I, OP(OR, r, OP(AND, OP(XOR, a, b, -1), I(INT32_MIN), -1), -1), -1, -1);
+}
+
+int expr_short_quotient(struct nest *n, int a, int b)
+{
+	int size = a, s = b, q, t, rest, near, close;
+
+	/* t, of 6 bits, is the number that the quotient may be on the wrong side of. */
+	scale_both(n, &size, &s);
+	q = expr_divide(n, size, s);
+	t = OP(AND, OP(IADD, q, I(8), -1), I(-(1 << 18)), -1);
+	close = OP(ILT, OP(ISUB, q, t, -1), I(9), -1);
+	rest = quotient_rest(n, size, s, t, 12, &near);
+	t = OP(IADD, t, SELECT(LT(F(0), rest), I(1), I(-1)), -1);
+	t = SELECT(near, OP(AND, OP(IADD, q, I(8), -1), I(-(1 << 18)), -1), t);
+	return OP(OR, SELECT(close, t, q), OP(AND, OP(XOR, a, b, -1), I(INT32_MIN), -1), -1);
+}
+
+int expr_remainder(struct nest *n, int a, int b)
+{
+	int size = OP(FABS, a, -1, -1), s = OP(FABS, b, -1, -1), by, back, far, left, high, low;
+	int inverse, r;
+
+	/* As scale_both(), but undone at the end: every number here has at most 24 bits. */
+	by = SELECT(LT(s, F(0x1p-60f)), F(0x1p60f), F(1));
+	back = SELECT(LT(s, F(0x1p-60f)), F(0x1p-60f), F(1));
+	far = SELECT(LT(s, F(INFINITY)), LT(size, F(INFINITY)), I(0));
+	r = MUL(size, by);
+	left = MUL(s, by);
+	far = SELECT(far, OP(FLE, MUL(left, F(0x1p24f)), r, -1), F(0));
+	far = SELECT(left, far, F(0));
+	high = OP(AND, left, I(-4096), -1);
+	inverse = OP(RECIP, left, -1, -1);
+	low = SUB(left, high);
+	/* Twelve bits of the quotient at a time, and now and then one too many, but never one too
+	 * few: then the rest is a small negative number, which has no more bits than left has. */
+	for (int k = 0; k < 2; k++) {
+		int part = k ? r : MUL(r, F(0x1p-12f)), digit;
+
+		digit = OP(FLOOR, ADD(MUL(part, inverse), F(0x1p-8f)), -1, -1);
+		digit = k ? digit : MUL(digit, F(0x1p12f));
+		r = SUB(SUB(r, MUL(digit, high)), MUL(digit, low));
+	}
+	r = SELECT(LT(r, F(0)), ADD(r, left), r);
+	r = SELECT(LT(size, s), size, MUL(r, back)); /* of an infinite divisor, too */
+	r = OP(OR, r, OP(AND, a, I(INT32_MIN), -1), -1);
+	return nest_trap(n, r, far, RDU_TRAP_QUOTIENT);
+}
+
+int expr_power(struct nest *n, int a, int b)
+{
+	int m = OP(FABS, a, -1, -1), one = F(1), half = MUL(b, F(0.5f));
+	int size = OP(EXP, MUL(b, OP(LOG, m, -1, -1)), -1, -1);
+	int even = OP(FEQ, OP(FLOOR, half, -1, -1), half, -1);
+	int whole = OP(FEQ, OP(FLOOR, b, -1, -1), b, -1), fraction;
+
+	size = SELECT(OP(FEQ, m, one, -1), one, size);
+	size = SELECT(OP(FEQ, b, F(0), -1), one, size);
+	/* Not of a finite number below zero. */
+	fraction = SELECT(LT(a, F(0)), SELECT(LT(F(-INFINITY), a), F(NAN), size), size);
+	return SELECT(OP(AND, a, I(INT32_MIN), -1),
+		      SELECT(whole, SELECT(even, size, OP(FNEG, size, -1, -1)), fraction), size);
+}
+
+int expr_power_const(struct nest *n, int a, float e)
+{
+	if (e == 0)
+		return F(1);
+	if (e == 1)
+		return a;
+	if (e == 2)
+		return MUL(a, a);
+	if (e == 3)
+		return MUL(MUL(a, a), a);
+	if (e == 4)
+		return MUL(MUL(a, a), MUL(a, a));
+	if (e == 0.5f)
+		return OP(SQRT, a, -1, -1);
+	if (e == -0.5f)
+		return OP(RSQRT, a, -1, -1);
+	if (e == -1)
+		return OP(RECIP, a, -1, -1);
+	if (e == -2) {
+		a = OP(RECIP, a, -1,
+		       -1); /* the square could overflow where its reciprocal is a number */
+		return MUL(a, a);
+	}
+	return expr_power(n, a, F(e));
 }
 
 /* atan(x) of 0 <= x, infinity included. */

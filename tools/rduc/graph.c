@@ -367,9 +367,36 @@ int64_t value_count(const struct value *v)
 	return dims_count(v->ndim, v->dim);
 }
 
+bool dtype_is_small(enum rdu_dtype dtype)
+{
+	return dtype >= RDU_DT_F8E4M3FN && dtype <= RDU_DT_I2;
+}
+
+bool dtype_is_code(enum rdu_dtype dtype)
+{
+	return dtype_is_small(dtype) && dtype != RDU_DT_U4 && dtype != RDU_DT_I4 &&
+	       dtype != RDU_DT_U2 && dtype != RDU_DT_I2;
+}
+
+int dtype_bits(enum rdu_dtype dtype)
+{
+	if (dtype == RDU_DT_U2 || dtype == RDU_DT_I2)
+		return 2;
+	if (dtype == RDU_DT_U4 || dtype == RDU_DT_I4 || dtype == RDU_DT_F4E2M1)
+		return 4;
+	return 8 * dtype_bytes(dtype);
+}
+
+enum rdu_dtype dtype_stored(enum rdu_dtype dtype)
+{
+	if (dtype == RDU_DT_I4 || dtype == RDU_DT_I2)
+		return RDU_DT_I8;
+	return dtype_is_small(dtype) ? RDU_DT_U8 : dtype;
+}
+
 int dtype_bytes(enum rdu_dtype dtype)
 {
-	switch (dtype) {
+	switch (dtype_stored(dtype)) {
 	case RDU_DT_F32:
 	case RDU_DT_I32:
 	case RDU_DT_U32:
@@ -387,8 +414,9 @@ int dtype_bytes(enum rdu_dtype dtype)
 	case RDU_DT_I8:
 	case RDU_DT_BOOL:
 		return 1;
+	default:
+		return 0;
 	}
-	return 0;
 }
 
 const char *dtype_name(enum rdu_dtype dtype)
@@ -405,7 +433,7 @@ bool dtype_is_int(enum rdu_dtype dtype)
 bool dtype_is_unsigned(enum rdu_dtype dtype)
 {
 	return dtype == RDU_DT_U8 || dtype == RDU_DT_U16 || dtype == RDU_DT_U32 ||
-	       dtype == RDU_DT_U64;
+	       dtype == RDU_DT_U64 || dtype == RDU_DT_U4 || dtype == RDU_DT_U2;
 }
 
 float half_value(uint16_t h)
@@ -460,7 +488,7 @@ int node_shape(struct graph *g, struct node *n, int out, enum rdu_dtype dtype, i
 
 int64_t value_int(const struct value *v, int64_t i)
 {
-	switch (v->dtype) {
+	switch (dtype_stored(v->dtype)) {
 	case RDU_DT_I64:
 	case RDU_DT_U64:
 		return ((int64_t *)v->data)[i];

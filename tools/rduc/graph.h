@@ -155,6 +155,7 @@ struct lower {
  */
 struct op {
 	const char *name;
+	const char *domain; /* ONNX's; NULL: the default one */
 	int min_in, max_in, max_out; /* max_in < 0: any number */
 	/* Shapes and types of n->out. */
 	int (*infer)(struct graph *g, struct node *n);
@@ -231,6 +232,7 @@ struct graph {
 	int num_blank,
 		num_long; /* weights that would leave some out, but aren't to, or have more terms */
 	const char *first_blank, *first_long;
+	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 
@@ -280,6 +282,11 @@ struct value *node_in(const struct node *n, int i); /* NULL: not given */
 int64_t dims_count(int ndim, const int64_t *dim); /* -1: too many */
 int64_t value_count(const struct value *v);
 int dtype_bytes(enum rdu_dtype dtype);
+/* The types of at most 8 bits that ONNX has besides int8, uint8 and bool: floating-point ones, which
+ * the card has as codes, and integers of 2 and 4 bits. Few operators take them. */
+bool dtype_is_small(enum rdu_dtype dtype);
+bool dtype_is_code(enum rdu_dtype dtype);
+int dtype_bits(enum rdu_dtype dtype); /* in a file; in memory an element has whole bytes */
 const char *dtype_name(enum rdu_dtype dtype);
 bool dtype_is_unsigned(enum rdu_dtype dtype);
 /* A float16's value, and the float16 nearest to a number. */
@@ -308,15 +315,18 @@ void graph_print(const struct graph *g, void *file);
 int schema_check(struct graph *g, const struct node *n);
 /* Sets g->opset, if it is a version that is known. */
 int schema_check_opset(struct graph *g, int64_t version);
+int schema_newest_opset(void);
 
 /* ---- graph_ops.c: the table of operators -------------------------------- */
 
-const struct op *op_find(const char *name);
+const struct op *op_find(const char *name); /* in the default domain, or an internal one */
+const struct op *op_find_in(const char *domain, const char *name);
 void op_list(void *file);
 extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_shape[], ops_train[],
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
-	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[];
+	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
+	ops_roi[], ops_random[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -349,6 +359,10 @@ struct sample_inputs {
 	struct value *temperature, *top_k, *top_p, *seed, *number;
 };
 struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
+/* Gumbel's distribution, of 32 random bits: -log(-log(1 - v)) of v in (0, 1). */
+int expr_gumbel(struct nest *nest, int bits);
+/* patterns_random.c: Dropout, if `training` (bool) says so. */
+int random_dropout(struct graph *g, struct node *n, struct value *training);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
@@ -598,16 +612,34 @@ int expr_int_divide(struct nest *n, int a, int b, int *rest);
 int expr_uint_divide(struct nest *n, int a, int b, int *rest);
 /*
  * The whole number, as int32, nearest to the fp32 quotient a / b as IEEE rounds it, halves to
- * the even one; beyond 1024 some number beyond 1024 with its sign.
+ * the even one; beyond 1024 (wide: 2^17) some number beyond that with its sign.
  */
-int expr_round_quotient(struct nest *n, int a, int b);
+int expr_round_quotient(struct nest *n, int a, int b, bool wide);
+/* a / b, off by at most 1.5 units in the last place, and on the same side of every number of up to
+ * 6 bits as what IEEE rounds it to: rounded to a type of 8 bits both are the same. */
+int expr_short_quotient(struct nest *n, int a, int b);
+/* a - trunc(a / b) b exactly, with a's sign, as C's fmod; a quotient of 2^24 or more stops the run. */
+int expr_remainder(struct nest *n, int a, int b);
+/* a^b as C's pow has it, by EXP and LOG; to a constant, by products where it is a small one. */
+int expr_power(struct nest *n, int a, int b);
+int expr_power_const(struct nest *n, int a, float e);
 int expr_atan(struct nest *n, int x);
 int expr_asin(struct nest *n, int x);
 int expr_acos(struct nest *n, int x);
 int expr_atan_slope(struct nest *n, int x); /* 1 / (1 + x^2) */
 int expr_asin_slope(struct nest *n, int x); /* 1 / sqrt(1 - x^2) */
 
-/* integers.c: an integer modulo what its type holds; as a signed one in the same order. */
+/* small_floats.c: a code's number in fp32; the code of an fp32, rounded to the nearest, halves to the
+ * even one. One beyond the largest number is that, or an infinity or NaN if it does not saturate.
+ * Only float8e8m0, powers of two, looks at `rounding`; NEAREST there: halves up. */
+enum power_rounding { POWER_UP, POWER_DOWN, POWER_NEAREST };
+int expr_of_small_float(struct nest *n, enum rdu_dtype t, int code);
+int expr_to_small_float(struct nest *n, enum rdu_dtype t, int x, bool saturate,
+			enum power_rounding rounding);
+
+/* integers.c: a word of a type of 2 or 4 bits; one that its bits don't hold stops the run. */
+int expr_in_range(struct nest *n, enum rdu_dtype t, int x);
+/* An integer modulo what its type holds; as a signed one in the same order. */
 int expr_wrap(struct nest *n, enum rdu_dtype t, int x);
 int expr_ordered(struct nest *n, enum rdu_dtype t, int x);
 /* A word's place in the order of its type, as an int32: NaN above all numbers, zeros equal.

@@ -9,15 +9,22 @@ static const struct op *const tables[] = { ops_map,	  ops_matmul,	 ops_conv,    
 					   ops_part,	  ops_resize,	 ops_compose, ops_loop,
 					   ops_recurrent, ops_scan,	 ops_scatter, ops_quantize,
 					   ops_norm,	  ops_attention, ops_select,  ops_sample,
-					   ops_block,	  ops_grid,	 ops_signal };
+					   ops_block,	  ops_grid,	 ops_signal,  ops_optimizer,
+					   ops_roi,	  ops_random };
 
-const struct op *op_find(const char *name)
+const struct op *op_find_in(const char *domain, const char *name)
 {
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct op *op = tables[i]; op->name; op++)
-			if (!strcmp(op->name, name))
+			if (!strcmp(op->name, name) &&
+			    !strcmp(op->domain ? op->domain : "", domain))
 				return op;
 	return NULL;
+}
+
+const struct op *op_find(const char *name)
+{
+	return op_find_in("", name);
 }
 
 void op_list(void *file)
@@ -27,7 +34,8 @@ void op_list(void *file)
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
 		for (const struct op *op = tables[i]; op->name; op++)
 			if (!op->internal)
-				fprintf(f, "%s%s\n", op->name,
+				fprintf(f, "%s%s%s%s\n", op->domain ? op->domain : "",
+					op->domain ? "::" : "", op->name,
 					op->gradient || op->expand || op->stop_gradient || op->view
 						? ""
 						: " (no gradient)");
@@ -57,6 +65,27 @@ void graph_replace(struct node *n, int out, struct value *by)
 		n->out[out]->alias = value_resolve(by);
 }
 
+/* Elements of 2 to 8 bits that are no int8, uint8 or bool: what converts them and what moves them. */
+static int check_small(struct graph *g, const struct node *n, int num, struct value *const *values)
+{
+	static const char *const takes[] = {
+		"Cast",	    "CastLike",	 "QuantizeLinear", "DequantizeLinear",
+		"Constant", "Identity",	 "Reshape",	   "Flatten",
+		"Squeeze",  "Unsqueeze", "Transpose",	   "Shape",
+		"Size"
+	};
+
+	for (int i = 0; i < num; i++) {
+		if (!values[i] || values[i]->ndim < 0 || !dtype_is_small(values[i]->dtype))
+			continue;
+		for (size_t k = 0; k < sizeof(takes) / sizeof(takes[0]); k++)
+			if (!strcmp(n->op->name, takes[k]))
+				return 0;
+		return node_error(g, n, "not supported for %s", dtype_name(values[i]->dtype));
+	}
+	return 0;
+}
+
 int graph_process(struct graph *g, struct node *n)
 {
 	int folded;
@@ -66,10 +95,14 @@ int graph_process(struct graph *g, struct node *n)
 		if (n->in[i] && n->in[i]->ndim < 0)
 			return node_error(g, n, "the shape of '%s' is not known", n->in[i]->name);
 	}
+	if (check_small(g, n, n->num_in, n->in))
+		return -1;
 	folded = n->op->rewrite ? n->op->rewrite(g, n) : 0;
 	if (folded)
 		return folded < 0 ? -1 : 0;
 	if (n->op->infer && n->op->infer(g, n))
+		return -1;
+	if (check_small(g, n, n->num_out, n->out))
 		return -1;
 	for (int i = 0; i < n->num_out; i++)
 		if (n->out[i] && n->out[i]->ndim < 0 && !n->op->expand && !n->out[i]->alias)
@@ -134,7 +167,7 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 
 	if (!v)
 		return NULL;
-	if (v->ndim == ndim && !memcmp(v->dim, dim, ndim * sizeof(*dim)))
+	if (v->ndim == ndim && (!ndim || !memcmp(v->dim, dim, ndim * sizeof(*dim))))
 		return v;
 	n = node_new(g, "Reshape", name);
 	node_input(g, n, v);

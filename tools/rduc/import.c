@@ -461,11 +461,11 @@ static const char *why_missing(const char *op)
 
 static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 {
-	const struct op *op = op_find(p->op_type ? p->op_type : "");
 	bool foreign = is_foreign(p);
+	const struct op *op = op_find_in(foreign ? p->domain : "", p->op_type ? p->op_type : "");
 	struct op *missing;
 
-	if (op && !op->internal && !foreign)
+	if (op && !op->internal)
 		return op;
 	missing = graph_alloc(g, sizeof(*missing));
 	missing->missing = true;
@@ -765,7 +765,7 @@ static int import_opset(struct graph *g, const Onnx__ModelProto *m)
 	for (size_t i = 0; i < m->graph->n_node && !version; i++)
 		if (!is_foreign(m->graph->node[i]))
 			return graph_error(g, "it does not say which version of ONNX it uses");
-	return version ? schema_check_opset(g, version) : 0;
+	return schema_check_opset(g, version ? version : schema_newest_opset());
 }
 
 static int import_graph(struct graph *g, const Onnx__ModelProto *m,

@@ -15,12 +15,21 @@
 
 int expr_wrap(struct nest *n, enum rdu_dtype t, int x)
 {
-	int by = t == RDU_DT_I8 ? 24 : 16;
+	int bits = dtype_bits(t);
 
-	if (t == RDU_DT_U8 || t == RDU_DT_U16)
-		return OP2(AND, x, I(t == RDU_DT_U8 ? 255 : 65535));
-	if (t == RDU_DT_I8 || t == RDU_DT_I16)
-		return OP2(SAR, OP2(SHL, x, I(by)), I(by));
+	if (bits >= 32 || t == RDU_DT_BOOL)
+		return x;
+	if (dtype_is_unsigned(t))
+		return OP2(AND, x, I((1 << bits) - 1));
+	return OP2(SAR, OP2(SHL, x, I(32 - bits)), I(32 - bits));
+}
+
+int expr_in_range(struct nest *n, enum rdu_dtype t, int x)
+{
+	int least = dtype_is_unsigned(t) || dtype_is_code(t) ? 0 : -(1 << (dtype_bits(t) - 1));
+
+	/* From the least one on, modulo 2^32. */
+	x = nest_trap(n, x, OP2(SHR, OP2(ISUB, x, I(least)), I(dtype_bits(t))), RDU_TRAP_STORE);
 	return x;
 }
 

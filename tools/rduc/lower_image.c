@@ -209,7 +209,7 @@ struct tensor *tensor_storage(struct tensor *t)
 
 int dtype_format(enum rdu_dtype dtype)
 {
-	switch (dtype) {
+	switch (dtype_stored(dtype)) {
 	case RDU_DT_BF16:
 		return RDU_FMT_BF16;
 	case RDU_DT_F16:

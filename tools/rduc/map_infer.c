@@ -64,6 +64,9 @@ int map_infer(struct graph *g, struct node *n)
 		if (!dtype_bytes(out))
 			return node_error(g, n, "casts to %s are not supported",
 					  onnx_type_name((int)out));
+		if (out == RDU_DT_F8E8M0 && dtype_is_int(in) && !dtype_is_code(in))
+			return node_error(g, n, "casts from %s to %s are not supported",
+					  dtype_name(in), dtype_name(out));
 	}
 	return node_shape(g, n, 0, out, ndim, dim);
 }
@@ -72,9 +75,8 @@ int map_infer_mod(struct graph *g, struct node *n)
 {
 	if (!n->in[0] || !n->in[1] || map_infer(g, n))
 		return -1;
-	if (!dtype_is_int(n->in[0]->dtype))
-		return node_error(g, n, "only of integers supported, not of %s",
-				  dtype_name(n->in[0]->dtype));
+	if (!dtype_is_int(n->in[0]->dtype) && !attr_i(n, "fmod", 0))
+		return node_error(g, n, "of %s it needs fmod 1", dtype_name(n->in[0]->dtype));
 	return 0;
 }
 
@@ -140,6 +142,7 @@ int map_expand_cast_like(struct graph *g, struct node *n)
 	struct value *v;
 
 	node_input(g, m, n->in[0]);
+	m->attrs = n->attrs;
 	node_attr_i(g, m, "to", n->in[1]->dtype);
 	v = graph_finish(g, m);
 	if (!v)

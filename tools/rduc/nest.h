@@ -35,7 +35,9 @@ enum tensor_kind {
 	TENSOR_TEMP, /* everything between */
 };
 
-bool dtype_is_int(enum rdu_dtype dtype);
+bool dtype_is_int(enum rdu_dtype dtype); /* codes are integers, too */
+/* How elements lie in memory: as those of which type. */
+enum rdu_dtype dtype_stored(enum rdu_dtype dtype);
 
 struct tensor {
 	char *name; /* unique in the module */

@@ -12,6 +12,7 @@
 #include <string.h>
 #include "graph.h"
 #include "mem.h"
+#include "numerics.h"
 
 /* A value as a floating-point number and as an integer: operations use theirs. */
 struct word {
@@ -122,7 +123,7 @@ static void cursor_init(struct cursor *c, const struct nest *n, const struct acc
 
 	c->a = a;
 	c->base = data[storage(a->tensor)->id];
-	c->dtype = a->tensor->dtype;
+	c->dtype = dtype_stored(a->tensor->dtype);
 	c->pad = word_i((int32_t)a->pad);
 	c->offset = 0;
 	memset(c->step, 0, sizeof(c->step));
@@ -174,8 +175,9 @@ static struct word load(struct eval *e, const struct cursor *c, int64_t at)
 	}
 	case RDU_DT_BF16:
 		return word_i((int32_t)((uint32_t)((uint16_t *)c->base)[at] << 16));
+	default:
+		return word_i(0);
 	}
-	return word_i(0);
 }
 
 static void store(struct eval *e, const struct cursor *c, int64_t at, struct word w, bool add)
@@ -238,6 +240,8 @@ static void store(struct eval *e, const struct cursor *c, int64_t at, struct wor
 		((uint16_t *)c->base)[at] = (uint16_t)(u >> 16);
 		break;
 	}
+	default:
+		break;
 	}
 }
 
@@ -374,6 +378,7 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 		return word_i(isnan(a.f) ? 0x7fc00000 : (int32_t)(u & 0xffff0000));
 	}
 	case RDU_SIMD_F2H: return word_f(e, half_value(half_bits(a.f)));
+	case RDU_SIMD_RNG: return word_i((int32_t)rdu_rng((uint32_t)a.i, (uint32_t)b.i));
 	case RDU_SIMD_FLOOR: return word_f(e, floor(a.f));
 	case RDU_SIMD_CEIL: return word_f(e, ceil(a.f));
 	case RDU_SIMD_ROUND: return word_f(e, nearbyint(a.f));

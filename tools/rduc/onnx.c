@@ -129,11 +129,37 @@ const char *onnx_type_name(int t)
 	return t >= 0 && t < (int)(sizeof(names) / sizeof(names[0])) ? names[t] : "unknown";
 }
 
+/* Are there several elements to a byte? */
+static bool is_packed(enum rdu_dtype type)
+{
+	return dtype_bits(type) < 8;
+}
+
+/* Elements of 2 or 4 bits, the first one in a byte's lowest bits. */
+static void unpack(const Onnx__TensorProto *t, enum rdu_dtype type, int64_t n, uint8_t *to)
+{
+	int bits = dtype_bits(type), each = 8 / bits, spare = 8 - bits;
+
+	for (int64_t i = 0; i < n; i++) {
+		uint8_t byte = t->has_raw_data ? t->raw_data.data[i / each]
+					       : (uint8_t)t->int32_data[i / each];
+		uint8_t high = (uint8_t)(byte << (spare - bits * (int)(i % each)));
+
+		to[i] = dtype_stored(type) == RDU_DT_I8 ? (uint8_t)((int8_t)high >> spare)
+							: (uint8_t)(high >> spare);
+	}
+}
+
 /* Elements in raw_data or in the field of their type. */
 static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
 {
 	int size = dtype_bytes((enum rdu_dtype)type);
 	char *to = out;
+
+	if (is_packed((enum rdu_dtype)type)) {
+		unpack(t, (enum rdu_dtype)type, n, out);
+		return;
+	}
 
 	if (t->has_raw_data && n)
 		memcpy(out, t->raw_data.data, (size_t)(n * size));
@@ -159,10 +185,10 @@ static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
 static int64_t misfit(const Onnx__TensorProto *t, int type, int64_t n)
 {
 	int64_t lo = type == 3 ? INT8_MIN : type == 5 ? INT16_MIN : 0;
-	int64_t hi = type == 3	 ? INT8_MAX
-		     : type == 5 ? INT16_MAX
-		     : type == 2 ? UINT8_MAX
-				 : UINT16_MAX;
+	int64_t hi = type == 3						 ? INT8_MAX
+		     : type == 5					 ? INT16_MAX
+		     : type == 2 || dtype_is_small((enum rdu_dtype)type) ? UINT8_MAX
+									 : UINT16_MAX;
 
 	for (int64_t i = 0; i < n && !t->has_raw_data; i++)
 		if (type == 12 ? t->uint64_data[i] > UINT32_MAX
@@ -176,7 +202,8 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 {
 	int type = t->has_data_type ? t->data_type : 0;
 	int size = dtype_bytes((enum rdu_dtype)type);
-	int64_t n, have, bad;
+	int64_t n, have, bad, want, places;
+	bool packed;
 	struct value *v;
 
 	if (t->n_external_data ||
@@ -208,11 +235,14 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 		graph_error(g, "%s has too many elements", what);
 		return NULL;
 	}
+	packed = is_packed((enum rdu_dtype)type);
+	places = packed ? (n * dtype_bits((enum rdu_dtype)type) + 7) / 8 : n;
 	if (t->has_raw_data) {
 		have = (int64_t)t->raw_data.len;
-		if (have != n * size) {
+		want = packed ? places : n * size;
+		if (have != want) {
 			graph_error(g, "%s has %" PRId64 " bytes of data, its shape says %" PRId64,
-				    what, have, n * size);
+				    what, have, want);
 			return NULL;
 		}
 	} else {
@@ -221,13 +251,13 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 		       : type == 7		  ? (int64_t)t->n_int64_data
 		       : type == 12 || type == 13 ? (int64_t)t->n_uint64_data
 						  : (int64_t)t->n_int32_data;
-		if (have != n) {
+		if (have != places) {
 			graph_error(g, "%s has %" PRId64 " elements, its shape says %" PRId64, what,
-				    have, n);
+				    have, places);
 			return NULL;
 		}
 	}
-	bad = misfit(t, type, n);
+	bad = misfit(t, type, places);
 	if (bad >= 0) {
 		graph_error(g, "%s: element %" PRId64 " does not fit %s", what, bad,
 			    onnx_type_name(type));

@@ -53,22 +53,21 @@ static int get_ints(struct graph *g, struct node *n, const char *name, int want,
 
 /*
  * ConvTranspose may say its result's size (SAME_*: the input's times the stride): the
- * padding is what is too much, an odd one after the end (SAME_UPPER) or before the start.
+ * padding is what is too much, an odd one after the end (SAME_UPPER) or before the start. Where the
+ * windows reach less far, the result goes on behind them.
  */
-static int pads_for_size(struct graph *g, struct node *n, struct window *w, int i, int64_t span,
-			 const char *auto_pad)
+static void pads_for_size(struct node *n, struct window *w, int i, int64_t span,
+			  const char *auto_pad, int64_t *out_pad)
 {
 	int64_t want = node_attr(n, "output_shape") ? w->out[i] : w->in[i] * w->stride[i];
-	int64_t total = (w->in[i] - 1) * w->stride[i] + span - want;
+	int64_t total = (w->in[i] - 1) * w->stride[i] + span + *out_pad - want;
 
-	if (total < 0)
-		return node_error(g, n,
-				  "a result of %lld is larger than the windows reach: "
-				  "not supported",
-				  (long long)want);
+	if (total < 0) {
+		*out_pad -= total;
+		total = 0;
+	}
 	w->pad[i] = strcmp(auto_pad, "SAME_UPPER") ? total - total / 2 : total / 2;
 	w->pad_end[i] = total - w->pad[i];
-	return 0;
 }
 
 int window_get(struct graph *g, struct node *n, const struct value *x, const int64_t *kernel,
@@ -124,8 +123,7 @@ int window_get(struct graph *g, struct node *n, const struct value *x, const int
 			w->pad[i] = !strcmp(auto_pad, "SAME_LOWER") ? (total + 1) / 2 : total / 2;
 			w->pad_end[i] = total - w->pad[i];
 		} else if (sized) {
-			if (pads_for_size(g, n, w, i, span + out_pad[i], auto_pad))
-				return -1;
+			pads_for_size(n, w, i, span, auto_pad, &out_pad[i]);
 		} else if (strcmp(auto_pad, "NOTSET")) {
 			return node_error(g, n, "auto_pad %.20s is not supported", auto_pad);
 		}

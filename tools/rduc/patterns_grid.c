@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Operators of computed places and of small matrices, made of others: GridSample,
- * AffineGrid, Det.
+ * DeformConv, AffineGrid, Det.
  */
 #include <string.h>
 #include "graph.h"
@@ -163,6 +163,25 @@ static struct value *sample(struct graph *g, struct node *n, struct value *flat,
 	return weight ? OP2("Mul", v, weight) : v;
 }
 
+/* All of them together, for each place. */
+static struct value *sampled(struct graph *g, struct node *n, struct value *flat,
+			     const struct taps *t, const int64_t *size, int axes, int64_t points)
+{
+	struct value *sum = NULL;
+	int num = 1;
+
+	for (int a = 0; a < axes; a++)
+		num *= t[a].num;
+	for (int i = 0; i < num; i++) {
+		struct value *v = flat ? sample(g, n, flat, t, size, axes, i, points) : NULL;
+
+		sum = sum && v ? OP2("Add", sum, v) : v;
+		if (!sum)
+			return NULL;
+	}
+	return sum;
+}
+
 static int sampling_of(struct graph *g, struct node *n, struct sampling *s)
 {
 	const char *mode = attr_s(n, "mode", "linear"),
@@ -180,8 +199,8 @@ static int sampling_of(struct graph *g, struct node *n, struct sampling *s)
 
 static int grid_sample_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *grid = n->in[1], *flat, *sum = NULL;
-	int axes = x->ndim - 2, num = 1;
+	struct value *x = n->in[0], *grid = n->in[1], *sum;
+	int axes = x->ndim - 2;
 	int64_t dim[RDU_MAX_DIMS], points;
 	struct taps t[3];
 	struct sampling s;
@@ -204,23 +223,154 @@ static int grid_sample_expand(struct graph *g, struct node *n)
 		v = grid_place(g, n, &s, v, x->dim[2 + a]);
 		if (!v || taps_of(g, n, &s, v, x->dim[2 + a], &t[a]))
 			return -1;
-		num *= s.num;
 	}
 	dim[0] = x->dim[0];
 	dim[1] = x->dim[1];
 	dim[2] = dims_count(axes, x->dim + 2);
-	flat = graph_reshape(g, n->name, x, 3, dim);
-	for (int i = 0; i < num; i++) {
-		struct value *v = flat ? sample(g, n, flat, t, x->dim + 2, axes, i, points) : NULL;
-
-		sum = sum ? OP2("Add", sum, v) : v;
-		if (!sum)
-			return -1;
-	}
+	sum = sampled(g, n, graph_reshape(g, n->name, x, 3, dim), t, x->dim + 2, axes, points);
 	memcpy(dim + 2, grid->dim + 1, (size_t)axes * sizeof(*dim));
 	return graph_replace_first(n, graph_reshape(g, n->name, sum, x->ndim, dim));
 }
 
+/* ---- DeformConv ------------------------------------------------------------------------------ */
+
+struct deform {
+	int64_t kernel[2], stride[2], dilation[2], pad[4], out[2];
+	int64_t group, offset_group, cells,
+		points; /* points: of the result, for each cell of a kernel */
+};
+
+static int deform_ints(struct graph *g, struct node *n, const char *name, int num, int64_t *to)
+{
+	int have;
+	const int64_t *p = attr_ints(n, name, &have);
+
+	if (p && have != num)
+		return node_error(g, n, "%s has %d numbers, not %d", name, have, num);
+	for (int i = 0; i < num; i++) {
+		to[i] = p ? p[i] : to[i];
+		if (to[i] < (num > 2 ? 0 : 1) || to[i] > 1 << 16)
+			return node_error(g, n, "%s has %lld", name, (long long)to[i]);
+	}
+	return 0;
+}
+
+/* Whether everything fits, and the size of the result. */
+static int deform_get(struct graph *g, struct node *n, struct deform *d)
+{
+	struct value *x = n->in[0], *w = n->in[1], *offset = n->in[2], *bias = node_in(n, 3);
+	struct value *mask = node_in(n, 4);
+	bool fits = x->ndim == 4 && w->ndim == 4 && offset->ndim == 4;
+
+	if (!fits)
+		return node_error(g, n,
+				  "input %s and weights %s: only 2-dimensional ones are supported",
+				  value_shape_text(g, x), value_shape_text(g, w));
+	for (int k = 0; k < n->num_in; k++)
+		if (n->in[k] && n->in[k]->dtype != RDU_DT_F32)
+			return node_error(g, n, "not supported for %s",
+					  dtype_name(n->in[k]->dtype));
+	*d = (struct deform){ { w->dim[2], w->dim[3] },
+			      { 1, 1 },
+			      { 1, 1 },
+			      { 0 },
+			      { 0 },
+			      attr_i(n, "group", 1),
+			      attr_i(n, "offset_group", 1),
+			      0,
+			      0 };
+	if (deform_ints(g, n, "kernel_shape", 2, d->kernel) ||
+	    deform_ints(g, n, "strides", 2, d->stride) ||
+	    deform_ints(g, n, "dilations", 2, d->dilation) || deform_ints(g, n, "pads", 4, d->pad))
+		return -1;
+	fits = d->kernel[0] == w->dim[2] && d->kernel[1] == w->dim[3] && d->group > 0 &&
+	       d->group <= x->dim[1] && d->offset_group > 0 && x->dim[1] == w->dim[1] * d->group &&
+	       w->dim[0] % d->group == 0 && x->dim[1] % d->offset_group == 0;
+	for (int i = 0; i < 2; i++) {
+		int64_t span = (d->kernel[i] - 1) * d->dilation[i] + 1;
+		int64_t slack = x->dim[2 + i] + d->pad[i] + d->pad[2 + i] - span;
+
+		d->out[i] = slack < 0 ? 0 : slack / d->stride[i] + 1;
+		fits = fits && slack >= 0 && offset->dim[2 + i] == d->out[i] &&
+		       (!mask || (mask->ndim == 4 && mask->dim[2 + i] == d->out[i]));
+	}
+	d->cells = d->kernel[0] * d->kernel[1];
+	fits = fits && offset->dim[0] == x->dim[0] && offset->dim[1] % (2 * d->cells) == 0 &&
+	       offset->dim[1] / (2 * d->cells) == d->offset_group &&
+	       (!bias || (bias->ndim == 1 && bias->dim[0] == w->dim[0])) &&
+	       (!mask || (mask->dim[0] == x->dim[0] && mask->dim[1] == offset->dim[1] / 2));
+	d->points = fits ? d->cells * d->out[0] * d->out[1] : 0;
+	if (!fits || !value_count(x) || d->points > INT32_MAX)
+		return node_error(
+			g, n, "input %s, weights %s, offsets %s%s%s and attributes do not fit",
+			value_shape_text(g, x), value_shape_text(g, w), value_shape_text(g, offset),
+			mask ? ", mask " : "", mask ? value_shape_text(g, mask) : "");
+	return 0;
+}
+
+/* Where the cells of all windows lie along an axis, moved by the offsets: [batch, 1, points]. */
+static struct value *deform_places(struct graph *g, struct node *n, const struct deform *d,
+				   int axis)
+{
+	int64_t batch = n->in[0]->dim[0] * d->offset_group, area = d->out[0] * d->out[1];
+	const int64_t split[] = { batch, d->cells, 2, area }, row[] = { batch, 1, d->points };
+	const int64_t one[] = { 1, 1, d->points };
+	struct value *v = graph_const(g, RDU_DT_F32, 3, one, NULL);
+	struct value *by = graph_reshape(g, n->name, n->in[2], 4, split);
+
+	for (int64_t i = 0; i < d->points; i++) {
+		int64_t cell = i / area, at = i % area;
+		int64_t k = axis ? cell % d->kernel[1] : cell / d->kernel[1];
+		int64_t y = axis ? at % d->out[1] : at / d->out[1];
+
+		((float *)v->data)[i] =
+			(float)(y * d->stride[axis] + k * d->dilation[axis] - d->pad[axis]);
+	}
+	by = by ? graph_slice(g, n->name, by, 2, axis, 1, false) : NULL;
+	by = graph_reshape(g, n->name, by, 3, row);
+	return by ? OP2("Add", by, v) : NULL;
+}
+
+/* What is read there, masked, times the weights. */
+static struct value *deform_product(struct graph *g, struct node *n, const struct deform *d,
+				    const struct taps *t)
+{
+	struct value *x = n->in[0], *w = n->in[1], *bias = node_in(n, 3), *mask = node_in(n, 4), *v;
+	int64_t batch = x->dim[0] * d->offset_group, area = d->out[0] * d->out[1];
+	const int64_t flat[] = { batch, x->dim[1] / d->offset_group, x->dim[2] * x->dim[3] };
+	const int64_t row[] = { batch, 1, d->points };
+	const int64_t columns[] = { x->dim[0], d->group, w->dim[1] * d->cells, area };
+	const int64_t rows[] = { 1, d->group, w->dim[0] / d->group, w->dim[1] * d->cells };
+	const int64_t out[] = { x->dim[0], w->dim[0], d->out[0], d->out[1] };
+	const int64_t channels[] = { 1, w->dim[0], 1, 1 };
+
+	v = sampled(g, n, graph_reshape(g, n->name, x, 3, flat), t, x->dim + 2, 2, d->points);
+	if (v && mask)
+		v = OP2("Mul", v, graph_reshape(g, n->name, mask, 3, row));
+	v = graph_reshape(g, n->name, v, 4, columns);
+	w = graph_reshape(g, n->name, w, 4, rows);
+	v = v && w ? OP2("MatMul", w, v) : NULL;
+	v = graph_reshape(g, n->name, v, 4, out);
+	return v && bias ? OP2("Add", v, graph_reshape(g, n->name, bias, 4, channels)) : v;
+}
+
+/* A convolution of what is read at places beside its windows' own. */
+static int deform_conv_expand(struct graph *g, struct node *n)
+{
+	const struct sampling s = { .corners = true, .zeros = true, .num = 2 };
+	struct value *x = n->in[0], *v;
+	struct taps t[2];
+	struct deform d;
+
+	if (deform_get(g, n, &d))
+		return -1;
+	for (int a = 0; a < 2; a++) {
+		v = deform_places(g, n, &d, a);
+		if (!v || taps_of(g, n, &s, v, x->dim[2 + a], &t[a]))
+			return -1;
+	}
+	return graph_replace_first(n, deform_product(g, n, &d, t));
+}
 /* ---- AffineGrid ------------------------------------------------------------------------------ */
 
 /* theta times each place's coordinates, (x, y, 1) or (x, y, z, 1). */
@@ -345,6 +495,7 @@ static int det_expand(struct graph *g, struct node *n)
 
 const struct op ops_grid[] = {
 	EXPAND("GridSample", 2, 2, grid_sample_expand),
+	EXPAND("DeformConv", 3, 5, deform_conv_expand),
 	EXPAND("AffineGrid", 2, 2, affine_grid_expand),
 	EXPAND("Det", 1, 1, det_expand),
 	{ 0 },

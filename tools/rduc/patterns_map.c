@@ -430,11 +430,26 @@ GRAD(clip)
 	return hi < 0 ? g : SELECT(LE(x, hi), g, zero);
 }
 
+static enum power_rounding power_rounding(const struct node *n)
+{
+	const char *mode = attr_s(n, "round_mode", "up");
+
+	return *mode == 'u' ? POWER_UP : *mode == 'd' ? POWER_DOWN : POWER_NEAREST;
+}
 EXPR(cast)
 {
 	enum rdu_dtype from = c->in[0]->dtype, to = c->y->dtype;
 	int x = A(c, 0);
 
+	if (dtype_is_code(from)) {
+		x = expr_of_small_float(c->nest, from, x);
+		from = RDU_DT_F32;
+	} else if (dtype_is_small(from)) {
+		x = expr_in_range(c->nest, from, x);
+	}
+	if (dtype_is_code(to))
+		return expr_to_small_float(c->nest, to, dtype_is_int(from) ? expr_to_float(c->nest, from, x) : x,
+					   attr_i(c->n, "saturate", 1), power_rounding(c->n));
 	if (!dtype_is_int(from)) {
 		if (!dtype_is_int(to))
 			return x;
@@ -532,6 +547,8 @@ EXPR(mod)
 {
 	int r, b = A(c, 1), other;
 
+	if (!c->integer)
+		return expr_remainder(c->nest, A(c, 0), b);
 	if (c->in[0]->dtype == RDU_DT_U32) {
 		expr_uint_divide(c->nest, A(c, 0), b, &r);
 		return unless_zero(c, r);
@@ -547,7 +564,11 @@ GRAD(div)
 {
 	return which ? MUL(G(c), OP1(FNEG, quotient(c, Y(c), 1))) : quotient(c, G(c), 1);
 }
-EXPR(round_quotient) { return expr_round_quotient(c->nest, A(c, 0), A(c, 1)); }
+EXPR(round_quotient)
+{
+	return expr_round_quotient(c->nest, A(c, 0), A(c, 1), attr_i(c->n, "bits", 8) > 8);
+}
+EXPR(short_quotient) { return expr_short_quotient(c->nest, A(c, 0), A(c, 1)); }
 EXPR(max) { return fold_args(c, RDU_SIMD_FMAX, RDU_SIMD_IMAX); }
 EXPR(min) { return fold_args(c, RDU_SIMD_FMIN, RDU_SIMD_IMIN); }
 /*
@@ -583,47 +604,6 @@ static bool exponent(struct map_ctx *c, float *e)
 		return false;
 	*e = (float)value_real(b, 0);
 	return true;
-}
-
-/* As C's pow: the sign of a zero and an infinity counts, 1^b and a^0 are 1. */
-static int power(struct map_ctx *c, int a, int b)
-{
-	int m = OP1(FABS, a), one = F(c, 1), half = MUL(b, F(c, 0.5f));
-	int size = OP1(EXP, MUL(b, OP1(LOG, m)));
-	int even = OP2(FEQ, OP1(FLOOR, half), half);
-	int whole = OP2(FEQ, OP1(FLOOR, b), b), fraction;
-
-	size = SELECT(OP2(FEQ, m, one), one, size);
-	size = SELECT(OP2(FEQ, b, F(c, 0)), one, size);
-	/* Not of a finite number below zero. */
-	fraction = SELECT(negative(c, a), SELECT(LT(F(c, -INFINITY), a), F(c, NAN), size), size);
-	return SELECT(OP2(AND, a, I(c, INT32_MIN)),
-		      SELECT(whole, SELECT(even, size, OP1(FNEG, size)), fraction), size);
-}
-
-static int power_const(struct map_ctx *c, int a, float e)
-{
-	if (e == 0)
-		return F(c, 1);
-	if (e == 1)
-		return a;
-	if (e == 2)
-		return MUL(a, a);
-	if (e == 3)
-		return MUL(MUL(a, a), a);
-	if (e == 4)
-		return MUL(MUL(a, a), MUL(a, a));
-	if (e == 0.5f)
-		return OP1(SQRT, a);
-	if (e == -0.5f)
-		return OP1(RSQRT, a);
-	if (e == -1)
-		return OP1(RECIP, a);
-	if (e == -2) {
-		a = OP1(RECIP, a); /* the square could overflow where its reciprocal is a number */
-		return MUL(a, a);
-	}
-	return power(c, a, F(c, e));
 }
 
 static int as_float(struct map_ctx *c, int k)
@@ -692,12 +672,12 @@ EXPR(pow)
 
 	constant = exponent(c, &e);
 	if (!c->integer)
-		return constant ? power_const(c, A(c, 0), e) : power(c, A(c, 0), as_float(c, 1));
+		return constant ? expr_power_const(c->nest, A(c, 0), e) : expr_power(c->nest, A(c, 0), as_float(c, 1));
 	if (constant && e >= 0 && e < 0x1p31f && e == floorf(e))
 		return integer_power_const(c, (uint32_t)e);
 	if (dtype_is_int(c->in[1]->dtype))
 		return integer_power(c);
-	r = constant ? power_const(c, as_float(c, 0), e) : power(c, as_float(c, 0), A(c, 1));
+	r = constant ? expr_power_const(c->nest, as_float(c, 0), e) : expr_power(c->nest, as_float(c, 0), A(c, 1));
 	r = constant && (e == 0.5f || e == -0.5f) ? truncate(c, r) : whole(c, r);
 	return expr_to_integer(c->nest, c->in[0]->dtype, r);
 }
@@ -708,13 +688,13 @@ GRAD(pow)
 	int zero = F(c, 0), b, r;
 
 	if (!which && exponent(c, &e))
-		return e == 0 ? zero : MUL(G(c), MUL(F(c, e), power_const(c, A(c, 0), e - 1)));
+		return e == 0 ? zero : MUL(G(c), MUL(F(c, e), expr_power_const(c->nest, A(c, 0), e - 1)));
 	b = as_float(c, 1);
 	if (which) { /* 0^b stays 0 */
 		r = MUL(G(c), MUL(Y(c), OP1(LOG, A(c, 0))));
 		return SELECT(OP2(FEQ, A(c, 0), zero), SELECT(LE(zero, b), zero, r), r);
 	}
-	r = MUL(G(c), MUL(b, power(c, A(c, 0), SUB(b, F(c, 1)))));
+	r = MUL(G(c), MUL(b, expr_power(c->nest, A(c, 0), SUB(b, F(c, 1)))));
 	return SELECT(OP2(FEQ, b, zero), zero, r);
 }
 EXPR(prelu)
@@ -981,6 +961,9 @@ const struct op ops_map[] = {
 	{ .name = "RoundQuotient", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
 	  .infer = map_infer_round_quotient, .pattern = map_pattern,
 	  .map = &(const struct map){ MAP_FLOAT, round_quotient_expr, NULL } },
+	{ .name = "ShortQuotient", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
+	  .infer = map_infer, .pattern = map_pattern,
+	  .map = &(const struct map){ MAP_FLOAT, short_quotient_expr, NULL } },
 	{ .name = "MapGrad", .min_in = 1, .max_in = -1, .max_out = 1, .internal = true,
 	  .infer = map_grad_infer, .pattern = map_grad_pattern },
 	{ 0 },

@@ -458,10 +458,60 @@ static int contract_node_pattern(struct lower *l, struct node *n)
 	return contract_pattern(l, n, &t);
 }
 
+#define MOST_PRODUCTS (1 << 22)
+
+/* Of integers of 32 and 64 bits: all products, and their sums, as the type has them. */
+static int integer_matmul(struct graph *g, struct node *n)
+{
+	struct value *a = n->in[0], *b = n->in[1], *v;
+	int64_t left[RDU_MAX_DIMS], right[RDU_MAX_DIMS], axis, out[RDU_MAX_DIMS], all[RDU_MAX_DIMS];
+	int na = a->ndim + (a->ndim == 1), nb = b->ndim + (b->ndim == 1), ndim;
+
+	if (!a->ndim || !b->ndim || na >= RDU_MAX_DIMS || nb >= RDU_MAX_DIMS)
+		return node_error(g, n, "not supported for %s and %s", value_shape_text(g, a),
+				  value_shape_text(g, b));
+	/* [.., m, k, 1] and [.., 1, k, n]; of a vector m or n is 1, and goes afterwards. */
+	memcpy(left + (a->ndim == 1), a->dim, (size_t)a->ndim * sizeof(*left));
+	left[0] = a->ndim == 1 ? 1 : left[0];
+	left[na] = 1;
+	memcpy(right, b->dim, (size_t)b->ndim * sizeof(*right));
+	right[nb - 1] = b->ndim == 1 ? 1 : right[nb - 1];
+	memmove(right + nb - 1, right + nb - 2, 2 * sizeof(*right));
+	right[nb - 2] = 1;
+	if (left[na - 1] != right[nb - 1] ||
+	    !broadcast_dims(na + 1, left, nb + 1, right, &ndim, all))
+		return node_error(g, n, "shapes %s and %s do not fit", value_shape_text(g, a),
+				  value_shape_text(g, b));
+	if (dims_count(ndim, all) < 0 || dims_count(ndim, all) > MOST_PRODUCTS)
+		return node_error(g, n, "more than 2^22 products of %s are not supported",
+				  dtype_name(a->dtype));
+	a = graph_reshape(g, n->name, a, na + 1, left);
+	b = graph_reshape(g, n->name, b, nb + 1, right);
+	v = a && b ? graph_op2(g, "Mul", graph_format(g, "%.200s.products", n->name), a, b) : NULL;
+	axis = ndim - 2;
+	v = v ? graph_reduce(g, "ReduceSum", graph_format(g, "%.200s.sums", n->name), v, 1, &axis,
+			     0)
+	      : NULL;
+	if (!v)
+		return -1;
+	ndim = v->ndim;
+	memcpy(out, v->dim, (size_t)ndim * sizeof(*out));
+	if (n->in[0]->ndim == 1) { /* the last but one */
+		out[ndim - 2] = out[ndim - 1];
+		ndim--;
+	}
+	ndim -= n->in[1]->ndim == 1;
+	return graph_replace_first(n, graph_reshape(g, n->name, v, ndim, out)) ? -1 : 1;
+}
+
 static int matmul_rewrite(struct graph *g, struct node *n)
 {
+	enum rdu_dtype t = n->in[0]->dtype;
 	int r = graph_ternary_matmul(g, n);
 
+	if (!r && t == n->in[1]->dtype &&
+	    (t == RDU_DT_I32 || t == RDU_DT_U32 || t == RDU_DT_I64 || t == RDU_DT_U64))
+		return integer_matmul(g, n);
 	return r ? r : graph_sparse_matmul(g, n);
 }
 

@@ -328,6 +328,38 @@ static int64_t padded_from(const char *mode, int64_t p, int64_t n)
 	return p < n ? p : period - p;
 }
 
+/* With a value that is computed: it goes where a tensor of ones gets zeros. */
+static int pad_with(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *with = n->in[2], *inside, *padded;
+	struct value *one = graph_cast(g, n->name, graph_const_i(g, 1), RDU_DT_BOOL);
+	const int64_t count = x->ndim;
+	struct node *m;
+
+	if (value_count(with) != 1 || with->dtype != x->dtype)
+		return node_error(g, n, "the value to pad %s with is %s%s", dtype_name(x->dtype),
+				  dtype_name(with->dtype), value_shape_text(g, with));
+	inside = graph_op2(g, "Expand", graph_format(g, "%.200s.ones", n->name), one,
+			   graph_const(g, RDU_DT_I64, 1, &count, x->dim));
+	for (int k = 0; k < 2; k++) {
+		m = node_new(g, "Pad",
+			     graph_format(g, "%.200s.%s", n->name, k ? "zeros" : "inside"));
+		node_input(g, m, k ? x : inside);
+		node_input(g, m, n->in[1]);
+		node_input(g, m, NULL);
+		node_input(g, m, node_in(n, 3));
+		if (k)
+			padded = graph_finish(g, m);
+		else
+			inside = inside ? graph_finish(g, m) : NULL;
+	}
+	with = graph_reshape(g, n->name, with, 0, NULL);
+	if (!inside || !padded || !with)
+		return -1;
+	return graph_replace_first(n, graph_op3(g, "Where", n->name, inside, padded, with)) ? -1
+											    : 1;
+}
+
 /* reflect, edge and wrap: picks, axis by axis. */
 static int pad_rewrite(struct graph *g, struct node *n)
 {
@@ -336,7 +368,8 @@ static int pad_rewrite(struct graph *g, struct node *n)
 	struct value *x = n->in[0];
 
 	if (!strcmp(mode, "constant"))
-		return 0;
+		return node_in(n, 2) && !(n->in[2]->constant && n->in[2]->data) ? pad_with(g, n)
+										: 0;
 	if (pad_get(g, n, x, before, dim))
 		return -1;
 	for (int i = 0; i < n->in[0]->ndim; i++) {
@@ -369,8 +402,9 @@ static int pad_infer(struct graph *g, struct node *n)
 {
 	int64_t before[RDU_MAX_DIMS], dim[RDU_MAX_DIMS];
 
-	if (node_in(n, 2) && (!n->in[2]->constant || value_count(n->in[2]) != 1))
-		return node_error(g, n, "the value to pad with must be a constant");
+	if (node_in(n, 2) && value_count(n->in[2]) != 1)
+		return node_error(g, n, "the value to pad with has shape %s",
+				  value_shape_text(g, n->in[2]));
 	if (node_in(n, 2) && !value_fits_word(n->in[2], 0))
 		return node_error(g, n, "the value to pad with, %.17g, does not fit 32 bits",
 				  value_real(n->in[2], 0));

@@ -4,24 +4,45 @@
 #include <string.h>
 #include "window.h"
 
+/* A NaN that no operation makes: what lies outside of the tensor. */
+#define OUTSIDE 0x7fedcba9
+
 static bool is_max(const struct node *n)
 {
 	return n->op->name[0] == 'M';
 }
 
-/* Of 8 bits in fp32, which holds them; padding is less than any. */
+/* Of 8 bits in fp32, which holds them; padding is less than any. Where the maxima are is looked for
+ * when they are known. */
 static int max_pool_rewrite(struct graph *g, struct node *n)
 {
 	enum rdu_dtype t = n->in[0]->dtype;
+	bool bytes = t == RDU_DT_U8 || t == RDU_DT_I8, places = n->num_out > 1 && n->out[1];
+	struct value *x = n->in[0], *y;
 	struct node *m;
 
-	if ((t != RDU_DT_U8 && t != RDU_DT_I8) || (n->num_out > 1 && n->out[1]))
+	if (!bytes && !places)
 		return 0;
-	m = node_new(g, "MaxPool", graph_format(g, "%.200s.float", n->name));
-	node_input(g, m,
-		   graph_cast(g, graph_format(g, "%.200s.wide", n->name), n->in[0], RDU_DT_F32));
+	if (bytes)
+		x = graph_cast(g, graph_format(g, "%.200s.wide", n->name), x, RDU_DT_F32);
+	if (!x)
+		return -1;
+	m = node_new(g, "MaxPool", graph_format(g, "%.200s.max", n->name));
+	node_input(g, m, x);
 	m->attrs = n->attrs;
-	return graph_replace_first(n, graph_cast(g, n->name, graph_finish(g, m), t)) ? -1 : 1;
+	y = graph_finish(g, m);
+	if (y && places) {
+		m = node_new(g, "MaxPoolIndices", graph_format(g, "%.200s.where", n->name));
+		node_input(g, m, x);
+		node_input(g, m, y);
+		m->attrs = n->attrs;
+		m->of_node = n;
+		x = graph_finish(g, m);
+		if (!x)
+			return -1;
+		graph_replace(n, 1, x);
+	}
+	return graph_replace_first(n, graph_cast(g, n->name, y, t)) ? -1 : 1;
 }
 
 static int pool_infer(struct graph *g, struct node *n)
@@ -30,10 +51,6 @@ static int pool_infer(struct graph *g, struct node *n)
 	int64_t dim[RDU_MAX_DIMS];
 	struct window w;
 
-	if (n->num_out > 1 && n->out[1])
-		return node_error(g, n, "the Indices output is not supported");
-	if (attr_i(n, "storage_order", 0))
-		return node_error(g, n, "storage_order 1 is not supported");
 	if (window_get(g, n, x, NULL, &w))
 		return -1;
 	for (int i = 0; i < w.space; i++)
@@ -75,12 +92,26 @@ static int op2(struct nest *n, enum rdu_simd_op op, int a, int b)
 	return nest_op(n, op, a, b, -1);
 }
 
+/* With dilation: 1 / (elements along axis i) from a table, times `so_far` (-1: 1). */
+static int count_table(struct lower *l, struct nest *nest, const struct window *w, int i,
+		       bool with_pad, int dim, int so_far)
+{
+	struct value *v = graph_const(l->graph, RDU_DT_F32, 1, &w->out[i], NULL);
+	int in;
+
+	for (int64_t y = 0; y < w->out[i]; y++)
+		((float *)v->data)[y] = 1 / (float)window_count(w, i, with_pad, y);
+	in = nest_input(nest, lower_value(l, v));
+	nest->in[in].coef[0][dim] = 1;
+	return so_far < 0 ? nest_in(nest, in) : op2(nest, RDU_SIMD_FMUL, so_far, nest_in(nest, in));
+}
+
 /* 1 / (elements under the window): a constant, or from the indices. */
-static int average_scale(struct lower *l, struct node *n, struct nest *nest, const struct window *w,
-			 bool with_pad, const int *dim)
+static int average_scale(struct lower *l, struct nest *nest, const struct window *w, bool with_pad,
+			 const int *dim)
 {
 	double scale = 1;
-	int e = -1;
+	int e = -1, table = -1;
 
 	for (int i = 0; i < w->space; i++) {
 		int lo, hi, c;
@@ -89,8 +120,10 @@ static int average_scale(struct lower *l, struct node *n, struct nest *nest, con
 			scale *= window_count(w, i, with_pad, 0);
 			continue;
 		}
-		if (w->dilation[i] != 1)
-			return node_error(l->graph, n, "dilation with padding is not supported");
+		if (w->dilation[i] != 1) {
+			table = count_table(l, nest, w, i, with_pad, dim[i], table);
+			continue;
+		}
 		lo = op2(nest, RDU_SIMD_ISUB,
 			 op2(nest, RDU_SIMD_IMUL, nest_index(nest, dim[i]),
 			     nest_imm_i(nest, (int32_t)w->stride[i])),
@@ -103,9 +136,12 @@ static int average_scale(struct lower *l, struct node *n, struct nest *nest, con
 		c = op2(nest, RDU_SIMD_ISUB, hi, lo);
 		e = e < 0 ? c : op2(nest, RDU_SIMD_IMUL, e, c);
 	}
-	if (e < 0)
+	if (e < 0 && table < 0)
 		return nest_imm_f(nest, (float)(1 / scale));
-	e = nest_op(nest, RDU_SIMD_RECIP, nest_op(nest, RDU_SIMD_I2F, e, -1, -1), -1, -1);
+	if (e >= 0)
+		e = nest_op(nest, RDU_SIMD_RECIP, nest_op(nest, RDU_SIMD_I2F, e, -1, -1), -1, -1);
+	if (table >= 0)
+		e = e < 0 ? table : op2(nest, RDU_SIMD_FMUL, e, table);
 	return scale == 1 ? e : op2(nest, RDU_SIMD_FMUL, e, nest_imm_f(nest, (float)(1 / scale)));
 }
 
@@ -145,7 +181,7 @@ static int pool_pattern(struct lower *l, struct node *n)
 	nest->body = nest_in(nest, 0);
 	e = nest_red(nest);
 	if (!is_max(n)) {
-		int scale = average_scale(l, n, nest, &w, with_pad, dim + 2);
+		int scale = average_scale(l, nest, &w, with_pad, dim + 2);
 
 		if (scale < 0)
 			return -1;
@@ -154,6 +190,85 @@ static int pool_pattern(struct lower *l, struct node *n)
 	nest_output(nest, lower_value(l, y), e);
 	for (int i = 0; i < 2 + w.space; i++)
 		nest->out[0].access.coef[i][dim[i]] = 1;
+	return lower_done(l, n, nest);
+}
+
+/*
+ * MaxPoolIndices(x, maxima): the number of the first element of each window that is its maximum
+ * (or NaN), of all of x. storage_order 1 counts the spatial axes with the first one fastest.
+ */
+static int pool_indices_infer(struct graph *g, struct node *n)
+{
+	const struct value *x = n->in[0], *y = n->in[1];
+	int64_t space = dims_count(x->ndim - 2, x->dim + 2);
+
+	if (attr_i(n, "storage_order", 0) && x->ndim > 4)
+		return node_error(g, n->of_node,
+				  "storage_order 1 of %d dimensions is not supported", x->ndim);
+	if (space > 1 << 24 || value_count(x) > INT32_MAX)
+		return node_error(g, n->of_node, "indices of %s are not supported",
+				  value_shape_text(g, x));
+	return node_shape(g, n, 0, RDU_DT_I64, y->ndim, y->dim);
+}
+
+static int times(struct nest *nest, int e, int64_t by)
+{
+	return by == 1 ? e : op2(nest, RDU_SIMD_IMUL, e, nest_imm_i(nest, (int32_t)by));
+}
+
+static int pool_indices_pattern(struct lower *l, struct node *n)
+{
+	struct value *x = n->in[0], *y = n->in[1];
+	struct nest *nest = lower_nest(l, n, NULL);
+	int dim[2 + MAX_SPACE], k[MAX_SPACE], place = -1, hit, nan, e, outer, column;
+	int64_t space = 1;
+	struct window w;
+
+	if (window_get(l->graph, n, x, NULL, &w))
+		return -1;
+	dim[0] = nest_dim(nest, "n", x->dim[0], false);
+	dim[1] = nest_dim(nest, "c", x->dim[1], false);
+	for (int i = 0; i < w.space; i++)
+		dim[2 + i] = nest_dim(nest, space_name(&w, i), w.out[i], false);
+	for (int i = 0; i < w.space; i++)
+		k[i] = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
+	nest_input(nest, lower_value(l, x));
+	window_access(&nest->in[0], &w, dim, k);
+	nest->in[0].pad = OUTSIDE;
+	nest_input(nest, lower_value(l, y));
+	nest_output(nest, lower_value(l, n->out[0]), 0);
+	for (int i = 0; i < 2 + w.space; i++)
+		nest->in[1].coef[i][dim[i]] = nest->out[0].access.coef[i][dim[i]] = 1;
+	for (int i = 0; i < w.space; i++) {
+		int at = times(nest, nest_index(nest, dim[2 + i]), w.stride[i]);
+
+		at = op2(nest, RDU_SIMD_IADD, at,
+			 times(nest, nest_index(nest, k[i]), w.dilation[i]));
+		if (w.pad[i])
+			at = op2(nest, RDU_SIMD_IADD, at, nest_imm_i(nest, (int32_t)-w.pad[i]));
+		if (place >= 0)
+			at = op2(nest, RDU_SIMD_IADD, at, times(nest, place, w.in[i]));
+		place = at;
+		space *= w.in[i];
+	}
+	/* Of row-major places the least one is the first. */
+	nan = op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 0));
+	nan = nest_op(nest, RDU_SIMD_SELECT, nan, nest_imm_i(nest, 0),
+		      op2(nest, RDU_SIMD_XOR, nest_in(nest, 0), nest_imm_i(nest, OUTSIDE)));
+	hit = op2(nest, RDU_SIMD_FEQ, nest_in(nest, 0), nest_in(nest, 1));
+	hit = op2(nest, RDU_SIMD_OR, hit, nan);
+	nest->reduce = REDUCE_MIN;
+	nest->body = nest_op(nest, RDU_SIMD_SELECT, hit, nest_op(nest, RDU_SIMD_I2F, place, -1, -1),
+			     nest_imm_f(nest, (float)space));
+	e = nest_op(nest, RDU_SIMD_F2I, nest_red(nest), -1, -1);
+	if (attr_i(n, "storage_order", 0) && w.space == 2) {
+		int rows = expr_int_divide(nest, e, nest_imm_i(nest, (int32_t)w.in[1]), &column);
+
+		e = op2(nest, RDU_SIMD_IADD, rows, times(nest, column, w.in[0]));
+	}
+	outer = op2(nest, RDU_SIMD_IADD, nest_index(nest, dim[1]),
+		    times(nest, nest_index(nest, dim[0]), x->dim[1]));
+	nest->out[0].expr = op2(nest, RDU_SIMD_IADD, e, times(nest, outer, space));
 	return lower_done(l, n, nest);
 }
 
@@ -200,9 +315,6 @@ static bool hangs_over(const struct window *w)
 			return true;
 	return false;
 }
-
-/* A NaN that no operation makes: what lies outside of the tensor. */
-#define OUTSIDE 0x7fedcba9
 
 /*
  * The number of the element that the gradient of a maximum goes to, as PyTorch
@@ -402,7 +514,7 @@ static int pool_grad_pattern(struct lower *l, struct node *n)
 			dim[i] = nest_dim(nest, axis_name(gy->ndim, i), gy->dim[i], false);
 		nest_input(nest, t.gy);
 		access_identity(&nest->in[0]);
-		e = average_scale(l, n, nest, &w, with_pad, dim + 2);
+		e = average_scale(l, nest, &w, with_pad, dim + 2);
 		if (e < 0)
 			return -1;
 		e = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), e, -1);
@@ -484,6 +596,14 @@ const struct op ops_pool[] = {
 	  .max_in = 1,
 	  .max_out = 1,
 	  .expand = global_max_expand },
+	{ .name = "MaxPoolIndices",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = pool_indices_infer,
+	  .stop_gradient = true,
+	  .pattern = pool_indices_pattern },
 	{ .name = "PoolGrad",
 	  .min_in = 1,
 	  .max_in = 3,

@@ -7,22 +7,49 @@
 
 /* ---- quantization ------------------------------------------------------------------------ */
 
-/* A scale or zero point an element of the axis, or one of all, to multiply x with. */
-static struct value *along_axis(struct graph *g, struct node *n, struct value *v)
+/* Of blocks along an axis: one for each element. */
+static struct value *along_blocks(struct graph *g, struct node *n, struct value *v, int64_t axis,
+				  int64_t block)
 {
-	int64_t axis = attr_i(n, "axis", 1), dim[RDU_MAX_DIMS];
 	struct value *x = n->in[0];
+	int64_t *at, count = x->dim[axis];
+	bool fits = v->ndim == x->ndim;
+	struct node *m = node_new(g, "Gather", graph_format(g, "%.200s.blocks", n->name));
 
-	if (value_count(v) == 1)
-		return graph_reshape(g, n->name, v, 0, dim);
-	if (attr_i(n, "block_size", 0) || v->ndim != 1) {
-		node_error(g, n, "'%s' has shape %s: blocks are not supported", v->name,
-			   value_shape_text(g, v));
+	for (int i = 0; fits && i < x->ndim; i++)
+		fits = v->dim[i] == (i == axis ? (count + block - 1) / block : x->dim[i]);
+	if (!fits) {
+		node_error(g, n, "'%s' has shape %s, not one element to a block of %lld", v->name,
+			   value_shape_text(g, v), (long long)block);
 		return NULL;
 	}
-	if (node_axis(g, n, &axis, x->ndim))
+	at = graph_alloc(g, (size_t)(count + 1) * sizeof(*at));
+	for (int64_t i = 0; i < count; i++)
+		at[i] = i / block;
+	node_input(g, m, v);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &count, at));
+	node_attr_i(g, m, "axis", axis);
+	return graph_finish(g, m);
+}
+
+/* A scale or zero point an element of the axis or a block of it, or one of all, to multiply x with. */
+static struct value *along_axis(struct graph *g, struct node *n, struct value *v)
+{
+	int64_t axis = attr_i(n, "axis", 1), block = attr_i(n, "block_size", 0), dim[RDU_MAX_DIMS];
+	struct value *x = n->in[0];
+
+	if (!v)
 		return NULL;
-	if (v->dim[0] != x->dim[axis]) {
+	if (value_count(v) == 1 && !block)
+		return graph_reshape(g, n->name, v, 0, dim);
+	if (block < 0 || block > INT32_MAX || node_axis(g, n, &axis, x->ndim)) {
+		if (block < 0 || block > INT32_MAX)
+			node_error(g, n, "block_size is %lld", (long long)block);
+		return NULL;
+	}
+	if (block)
+		return along_blocks(g, n, v, axis, block);
+	if (v->ndim != 1 || v->dim[0] != x->dim[axis]) {
 		node_error(g, n, "'%s' has shape %s, the axis %lld elements", v->name,
 			   value_shape_text(g, v), (long long)x->dim[axis]);
 		return NULL;
@@ -32,81 +59,136 @@ static struct value *along_axis(struct graph *g, struct node *n, struct value *v
 	return graph_reshape(g, n->name, v, x->ndim, dim);
 }
 
-static int quantization_types(struct graph *g, struct node *n, const struct value *real)
+/* Scale and zero point are of one shape; one element is one, whatever its shape. */
+static int zero_fits_scale(struct graph *g, struct node *n)
 {
-	struct value *zero = node_in(n, 2);
+	struct value *zero = node_in(n, 2), *scale = n->in[1];
 
-	if (real->dtype != RDU_DT_F32 || n->in[1]->dtype != RDU_DT_F32)
-		return node_error(g, n, "only of float supported");
-	if (zero && value_count(zero) != value_count(n->in[1]))
+	if (zero && (value_count(zero) != value_count(scale) ||
+		     (value_count(zero) != 1 && !value_same_shape(zero, scale))))
 		return node_error(g, n, "its scale has shape %s, its zero point %s",
-				  value_shape_text(g, n->in[1]), value_shape_text(g, zero));
+				  value_shape_text(g, scale), value_shape_text(g, zero));
 	return 0;
+}
+
+static bool quantized_type(enum rdu_dtype t)
+{
+	return t == RDU_DT_U8 || t == RDU_DT_I8 || t == RDU_DT_U16 || t == RDU_DT_I16 ||
+	       (dtype_is_small(t) && t != RDU_DT_F8E8M0);
+}
+
+/* The quotient, and the zero point if there is one, as a code: rounded once. */
+static struct value *quantized_code(struct graph *g, struct node *n, struct value *x,
+				    struct value *s, struct value *zero, enum rdu_dtype type)
+{
+	struct value *v =
+		graph_op2(g, "ShortQuotient", graph_format(g, "%.200s.quotient", n->name), x, s);
+	struct node *m = node_new(g, "Cast", n->name);
+
+	if (zero) {
+		zero = graph_cast(g, graph_format(g, "%.200s.zero", n->name), zero, RDU_DT_F32);
+		zero = along_axis(g, n, zero);
+		v = v && zero ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), v, zero)
+			      : NULL;
+	}
+	if (!v)
+		return NULL;
+	node_input(g, m, v);
+	node_attr_i(g, m, "to", type);
+	node_attr_i(g, m, "saturate", attr_i(n, "saturate", 1));
+	return graph_finish(g, m);
+}
+
+/* The quotient as a whole number, and the zero point if there is one, held to the type's limits. */
+static struct value *quantized_integer(struct graph *g, struct node *n, struct value *x,
+				       struct value *s, struct value *zero, enum rdu_dtype type)
+{
+	int bits = dtype_bits(type);
+	int32_t least = dtype_is_unsigned(type) ? 0 : -(1 << (bits - 1));
+	int32_t most = least + (int32_t)((1u << bits) - 1);
+	struct node *m = node_new(g, "RoundQuotient", graph_format(g, "%.200s.round", n->name));
+	struct value *v;
+
+	node_input(g, m, x);
+	node_input(g, m, s);
+	node_attr_i(g, m, "bits", bits);
+	v = graph_finish(g, m);
+	if (v && zero) {
+		zero = graph_cast(g, graph_format(g, "%.200s.zero", n->name), zero, RDU_DT_I32);
+		zero = along_axis(g, n, zero);
+		v = zero ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), v, zero)
+			 : NULL;
+	}
+	v = v ? graph_op2(g, "Min", graph_format(g, "%.200s.min", n->name), v,
+			  graph_const(g, RDU_DT_I32, 0, NULL, &most))
+	      : NULL;
+	v = v ? graph_op2(g, "Max", graph_format(g, "%.200s.max", n->name), v,
+			  graph_const(g, RDU_DT_I32, 0, NULL, &least))
+	      : NULL;
+	return graph_cast(g, n->name, v, type);
 }
 
 static int quantize_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *zero = node_in(n, 2), *s, *v, *lo, *hi;
+	struct value *x = n->in[0], *zero = node_in(n, 2), *s;
 	int64_t type = attr_i(n, "output_dtype", 0);
-	int32_t limit[2];
 
+	if (dtype_is_small(x->dtype))
+		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
 	if (dtype_is_int(x->dtype))
 		x = graph_cast(g, graph_format(g, "%.200s.float", n->name), x, RDU_DT_F32);
-	if (!x || quantization_types(g, n, x))
+	if (!x || zero_fits_scale(g, n))
 		return -1;
+	if (x->dtype != RDU_DT_F32 || n->in[1]->dtype != RDU_DT_F32)
+		return node_error(g, n, "only of float supported");
 	if (attr_i(n, "precision", RDU_DT_F32) != RDU_DT_F32 && attr_i(n, "precision", 0))
 		return node_error(g, n, "a precision other than float is not supported");
 	if (zero && type && type != zero->dtype)
 		return node_error(g, n, "output_dtype is not the zero point's");
 	type = zero ? zero->dtype : type ? type : RDU_DT_U8;
-	if (type != RDU_DT_U8 && type != RDU_DT_I8)
-		return node_error(g, n, "only to uint8 and int8 supported");
+	if (!quantized_type((enum rdu_dtype)type))
+		return node_error(g, n, "to %s not supported", onnx_type_name((int)type));
 	s = along_axis(g, n, n->in[1]);
-	v = s ? graph_op2(g, "RoundQuotient", graph_format(g, "%.200s.round", n->name), x, s)
-	      : NULL;
-	if (v && zero) {
-		zero = along_axis(g, n, zero);
-		zero = graph_cast(g, graph_format(g, "%.200s.zero", n->name), zero, RDU_DT_I32);
-		v = zero ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), v, zero)
-			 : NULL;
-	}
-	if (!v)
+	if (!s)
 		return -1;
-	limit[0] = type == RDU_DT_U8 ? 0 : -128;
-	limit[1] = type == RDU_DT_U8 ? 255 : 127;
-	lo = graph_const(g, RDU_DT_I32, 0, NULL, &limit[0]);
-	hi = graph_const(g, RDU_DT_I32, 0, NULL, &limit[1]);
-	v = graph_op2(g, "Min", graph_format(g, "%.200s.min", n->name), v, hi);
-	v = v ? graph_op2(g, "Max", graph_format(g, "%.200s.max", n->name), v, lo) : NULL;
-	return graph_replace_first(n, graph_cast(g, n->name, v, (enum rdu_dtype)type));
+	return graph_replace_first(
+		n, (dtype_is_code((enum rdu_dtype)type) ? quantized_code : quantized_integer)(
+			   g, n, x, s, zero, (enum rdu_dtype)type));
 }
 
-/* (x - zero) * scale: the difference in int32, so exact. */
+/* (x - zero) * scale: the difference in int32, so exact; of codes in fp32. */
 static int dequantize_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *zero = node_in(n, 2), *s, *v;
+	struct value *x = n->in[0], *zero = node_in(n, 2), *s = n->in[1], *v;
+	enum rdu_dtype wide = dtype_is_code(x->dtype) ? RDU_DT_F32 : RDU_DT_I32;
+	int64_t type = attr_i(n, "output_dtype", 0);
 
-	if (!dtype_is_int(x->dtype) || x->dtype == RDU_DT_BOOL)
+	if (!quantized_type(x->dtype) && x->dtype != RDU_DT_I32)
 		return node_error(g, n, "not supported of %s", dtype_name(x->dtype));
-	if (quantization_types(g, n, n->in[1]))
+	if (zero_fits_scale(g, n))
 		return -1;
 	if (zero && zero->dtype != x->dtype)
 		return node_error(g, n, "its input is %s, the zero point %s", dtype_name(x->dtype),
 				  dtype_name(zero->dtype));
-	if (attr_i(n, "output_dtype", RDU_DT_F32) != RDU_DT_F32)
-		return node_error(g, n, "only to float supported");
-	s = along_axis(g, n, n->in[1]);
-	v = graph_cast(g, graph_format(g, "%.200s.wide", n->name), x, RDU_DT_I32);
+	type = type ? type : s->dtype;
+	if (type != RDU_DT_F32 && type != RDU_DT_F16 && type != RDU_DT_BF16)
+		return node_error(g, n, "to %s not supported", onnx_type_name((int)type));
+	if (dtype_is_int(s->dtype) && s->dtype != RDU_DT_F8E8M0)
+		return node_error(g, n, "its scale is %s", dtype_name(s->dtype));
+	s = graph_cast(g, graph_format(g, "%.200s.scale", n->name), s, RDU_DT_F32);
+	s = along_axis(g, n, s);
+	v = graph_cast(g, graph_format(g, "%.200s.wide", n->name), x, wide);
 	if (!s || !v)
 		return -1;
 	if (zero) {
+		zero = graph_cast(g, graph_format(g, "%.200s.zero", n->name), zero, wide);
 		zero = along_axis(g, n, zero);
-		zero = graph_cast(g, graph_format(g, "%.200s.zero", n->name), zero, RDU_DT_I32);
 		v = zero ? graph_op2(g, "Sub", graph_format(g, "%.200s.sub", n->name), v, zero)
 			 : NULL;
 	}
 	v = graph_cast(g, graph_format(g, "%.200s.float", n->name), v, RDU_DT_F32);
-	return graph_replace_first(n, v ? graph_op2(g, "Mul", n->name, v, s) : NULL);
+	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.product", n->name), v, s) : NULL;
+	return graph_replace_first(n, graph_cast(g, n->name, v, (enum rdu_dtype)type));
 }
 
 /* Scale and zero point of all of x, to uint8: of its range with 0 in it. */

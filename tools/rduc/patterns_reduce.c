@@ -605,6 +605,28 @@ static struct value *folded(struct graph *g, struct node *n, const char *op, str
 	return x;
 }
 
+/* What no elements give. */
+static struct value *folded_nothing(struct graph *g, struct node *n, const char *op,
+				    struct value *x, int ndim, const int64_t *dim)
+{
+	bool least = !strcmp(op, "Max"), most = !strcmp(op, "Min");
+	int bits = dtype_bits(x->dtype);
+	int64_t count = ndim, v = !strcmp(op, "Mul");
+
+	if (least)
+		v = dtype_is_unsigned(x->dtype) ? 0 : INT64_MIN >> (64 - bits);
+	if (most)
+		v = (int64_t)(UINT64_MAX >> (64 - bits + !dtype_is_unsigned(x->dtype)));
+	if ((least || most) && bits == 64) {
+		node_error(g, n, "the %s of no elements of %s is not supported",
+			   least ? "maximum" : "minimum", dtype_name(x->dtype));
+		return NULL;
+	}
+	return graph_op2(g, "Expand", n->name,
+			 graph_cast(g, n->name, graph_const_i(g, v), x->dtype),
+			 graph_const(g, RDU_DT_I64, 1, &count, dim));
+}
+
 /* The same over axes, and the shape that the reduction gives. */
 static struct value *folded_axes(struct graph *g, struct node *n, const char *op, struct value *x,
 				 unsigned int mask)
@@ -616,10 +638,8 @@ static struct value *folded_axes(struct graph *g, struct node *n, const char *op
 	for (int i = 0; i < x->ndim && v; i++) {
 		if (!(mask >> i & 1))
 			continue;
-		if (!x->dim[i]) {
-			node_error(g, n, "of no elements it is not supported");
-			return NULL;
-		}
+		if (!x->dim[i])
+			return folded_nothing(g, n, op, x, ndim, dim);
 		v = folded(g, n, op, v, i);
 	}
 	return graph_reshape(g, n->name, v, ndim, dim);

@@ -19,7 +19,9 @@ struct ratio {
 struct resize {
 	const char *mode, *where, *round;
 	float cubic;
-	bool exclude;
+	bool exclude, antialias;
+	bool crop; /* tf_crop_and_resize: */
+	double from[RDU_MAX_DIMS], to[RDU_MAX_DIMS]; /* parts of the axes, 0 to 1 */
 	int64_t out[RDU_MAX_DIMS];
 	struct ratio scale[RDU_MAX_DIMS];
 };
@@ -31,6 +33,19 @@ static struct ratio ratio_of(float f)
 	int64_t mantissa = (int64_t)ldexpf(frexpf(f, &exponent), 24);
 
 	exponent -= 24;
+	return exponent < 0 ? (struct ratio){ mantissa, (wide)1 << -exponent }
+			    : (struct ratio){ (wide)mantissa << exponent, 1 };
+}
+
+/* A place that is computed in double. */
+static struct ratio ratio_of_double(double f)
+{
+	int exponent;
+	int64_t mantissa = (int64_t)ldexp(frexp(f, &exponent), 53);
+
+	exponent -= 53;
+	if (exponent < -100) /* beside 0 */
+		return (struct ratio){ f < 0 ? -1 : f > 0, (wide)1 << 60 };
 	return exponent < 0 ? (struct ratio){ mantissa, (wide)1 << -exponent }
 			    : (struct ratio){ (wide)mantissa << exponent, 1 };
 }
@@ -67,6 +82,57 @@ static int axes_get(struct graph *g, struct node *n, int64_t *axis, int *num)
 	return 0;
 }
 
+/* The part of each axis that tf_crop_and_resize shows. */
+static int crop_get(struct graph *g, struct node *n, struct resize *r, const int64_t *axis, int num)
+{
+	struct value *roi = node_in(n, 1);
+
+	if (!roi || !roi->constant || !roi->data || dtype_is_int(roi->dtype) ||
+	    value_count(roi) != 2 * num)
+		return node_error(g, n, "roi must be a constant, two numbers for each dimension");
+	for (int i = 0; i < n->in[0]->ndim; i++) {
+		r->from[i] = 0;
+		r->to[i] = 1;
+	}
+	for (int i = 0; i < num; i++) {
+		r->from[axis[i]] = value_real(roi, i);
+		r->to[axis[i]] = value_real(roi, num + i);
+		if (!(fabs(r->from[axis[i]]) < 65536 && fabs(r->to[axis[i]]) < 65536))
+			return node_error(g, n, "roi has %g and %g", r->from[axis[i]],
+					  r->to[axis[i]]);
+	}
+	return 0;
+}
+
+/* By which one scale the sizes are met, none being exceeded (not_larger) or missed. */
+static int keep_aspect(struct graph *g, struct node *n, struct resize *r, const int64_t *axis,
+		       int num)
+{
+	const char *policy = attr_s(n, "keep_aspect_ratio_policy", "stretch");
+	bool smaller = !strcmp(policy, "not_larger");
+	struct ratio best;
+
+	if (!num || !strcmp(policy, "stretch"))
+		return 0;
+	best = r->scale[axis[0]];
+	for (int i = 0; i < num; i++) {
+		struct ratio s = r->scale[axis[i]];
+
+		if (!n->in[0]->dim[axis[i]])
+			return node_error(g, n, "%.20s of nothing is not supported", policy);
+		if ((s.num * best.den < best.num * s.den) == smaller)
+			best = s;
+	}
+	for (int i = 0; i < num; i++) {
+		wide in = n->in[0]->dim[axis[i]];
+
+		r->scale[axis[i]] = best;
+		r->out[axis[i]] =
+			floor_of((struct ratio){ 2 * best.num * in + best.den, 2 * best.den });
+	}
+	return 0;
+}
+
 static int resize_get(struct graph *g, struct node *n, struct resize *r)
 {
 	bool upsample = !strcmp(n->op->name, "Upsample") || g->opset < 11;
@@ -86,12 +152,13 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
 	if (strcmp(r->mode, "nearest") && strcmp(r->mode, "linear") && strcmp(r->mode, "cubic"))
 		return node_error(g, n, "mode %.20s is not supported", r->mode);
-	if (!strcmp(r->where, "tf_crop_and_resize") || !strcmp(r->where, "half_pixel_symmetric"))
-		return node_error(g, n, "coordinates %.30s are not supported", r->where);
-	if (attr_i(n, "antialias", 0) ||
-	    strcmp(attr_s(n, "keep_aspect_ratio_policy", "stretch"), "stretch"))
-		return node_error(g, n, "antialias and aspect ratio policies are not supported");
+	r->crop = !strcmp(r->where, "tf_crop_and_resize");
+	r->antialias = attr_i(n, "antialias", 0);
+	if (r->antialias && !strcmp(r->mode, "nearest"))
+		return node_error(g, n, "antialias of nearest neighbours is not supported");
 	if (axes_get(g, n, axis, &num_axes))
+		return -1;
+	if (r->crop && crop_get(g, n, r, axis, num_axes))
 		return -1;
 	for (int i = 0; i < x->ndim; i++) {
 		r->out[i] = x->dim[i];
@@ -112,7 +179,7 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 			r->out[axis[i]] = p[i];
 			r->scale[axis[i]] = (struct ratio){ p[i], x->dim[axis[i]] };
 		}
-		return 0;
+		return keep_aspect(g, n, r, axis, num_axes);
 	}
 	for (int i = 0; i < num_axes; i++) {
 		int64_t in = x->dim[axis[i]];
@@ -148,6 +215,19 @@ static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t 
 	}
 	if (!strcmp(r->where, "asymmetric")) /* i / s */
 		return (struct ratio){ i * s.den, s.num };
+	if (r->crop) {
+		/* In fp32, step by step, as others do: a nearest neighbour hangs on it. */
+		float length = (float)((double)s.num / (double)s.den * (double)in);
+		float from = (float)r->from[axis], to = (float)r->to[axis], last = (float)(in - 1);
+
+		if (length == 1)
+			return ratio_of_double(0.5f * (from + to) * last);
+		return ratio_of_double(from * last + (float)i * (to - from) * last / (length - 1));
+	}
+	if (!strcmp(r->where, "half_pixel_symmetric")) /* both centers are one place */
+		return (struct ratio){
+			in * s.num - r->out[axis] * s.den + (2 * i + 1) * s.den - s.num, 2 * s.num
+		};
 	if (!strcmp(r->where, "pytorch_half_pixel") && r->out[axis] == 1)
 		return (struct ratio){ 0, 1 };
 	/* (i + 1/2) / s, and 1/2 less */
@@ -233,32 +313,37 @@ static double cubic(double a, double d)
 	return 0;
 }
 
+/* The weight of an element at a distance. */
+static double tap(const struct resize *r, double d)
+{
+	return strcmp(r->mode, "cubic") ? fmax(0, 1 - fabs(d)) : cubic(r->cubic, d);
+}
+
 /* Row i: how much of each input element result i takes. */
 static struct value *matrix(struct graph *g, const struct resize *r, int axis, int64_t in)
 {
 	int64_t dim[2] = { r->out[axis], in };
 	struct value *v = graph_const(g, RDU_DT_F32, 2, dim, NULL);
-	bool is_cubic = !strcmp(r->mode, "cubic");
+	double scale = (double)r->scale[axis].num / (double)r->scale[axis].den;
+	/* Antialiasing makes the filter as much wider as the result is smaller. */
+	double narrow = r->antialias && scale < 1 ? scale : 1;
+	int64_t reach = (int64_t)ceil((strcmp(r->mode, "cubic") ? 1 : 2) / narrow);
 
 	for (int64_t i = 0; i < dim[0]; i++) {
 		float *row = (float *)v->data + i * in;
 		struct ratio at_i = place(r, axis, in, i);
-		int64_t first = floor_of(at_i) - is_cubic;
-		double x = (double)at_i.num / (double)at_i.den, sum = 0, w[4];
-		int num = is_cubic ? 4 : 2;
+		double x = (double)at_i.num / (double)at_i.den, sum = 0;
+		int64_t first = floor_of(at_i) - reach + 1;
 
-		for (int k = 0; k < num; k++) {
-			int64_t at = first + k;
+		for (int64_t at = first; at < first + 2 * reach; at++)
+			if (!r->exclude || (at >= 0 && at < in))
+				sum += tap(r, (x - (double)at) * narrow);
+		for (int64_t at = first; at < first + 2 * reach; at++) {
+			int64_t inside = at < 0 ? 0 : at >= in ? in - 1 : at;
+			double w = tap(r, (x - (double)at) * narrow);
 
-			w[k] = is_cubic ? cubic(r->cubic, x - at) : 1 - fabs(x - at);
-			if (r->exclude && (at < 0 || at >= in))
-				w[k] = 0;
-			sum += w[k];
-		}
-		for (int k = 0; k < num; k++) {
-			int64_t at = first + k < 0 ? 0 : first + k >= in ? in - 1 : first + k;
-
-			row[at] += (float)(r->exclude ? w[k] / sum : w[k]);
+			if (!r->exclude || at == inside)
+				row[inside] += (float)(r->exclude || r->antialias ? w / sum : w);
 		}
 	}
 	return v;
@@ -289,6 +374,33 @@ static struct value *empty_axis(struct graph *g, const struct value *x, int axis
 	return graph_const(g, x->dtype, x->ndim, dim, NULL);
 }
 
+/* What lies outside of the input along an axis has a value of its own. */
+static struct value *extrapolated(struct graph *g, struct node *n, const struct resize *r, int axis,
+				  struct value *x)
+{
+	int64_t in = n->in[0]->dim[axis], out = r->out[axis], dim[RDU_MAX_DIMS];
+	struct value *inside, *other;
+	bool all = true;
+
+	if (!out || !in)
+		return x;
+	for (int i = 0; i < x->ndim; i++)
+		dim[i] = i == axis ? out : 1;
+	inside = graph_const(g, RDU_DT_BOOL, x->ndim, dim, NULL);
+	for (int64_t i = 0; i < out; i++) {
+		struct ratio at = place(r, axis, in, i);
+		bool in_it = at.num >= 0 && at.num <= (in - 1) * at.den;
+
+		((uint8_t *)inside->data)[i] = in_it;
+		all &= in_it;
+	}
+	if (all)
+		return x;
+	other = graph_cast(g, n->name, graph_const_f(g, attr_f(n, "extrapolation_value", 0)),
+			   x->dtype);
+	return other ? graph_op3(g, "Where", n->name, inside, x, other) : NULL;
+}
+
 static int resize_expand(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -299,7 +411,8 @@ static int resize_expand(struct graph *g, struct node *n)
 	for (int i = 0; i < n->in[0]->ndim && x; i++) {
 		int64_t in = x->dim[i], by;
 
-		if (r.out[i] == in && is_one(r.scale[i]))
+		if (r.out[i] == in && is_one(r.scale[i]) &&
+		    !(r.crop && (r.from[i] != 0 || r.to[i] != 1)))
 			continue;
 		if (!in || !r.out[i]) { /* of nothing, or to nothing */
 			x = empty_axis(g, x, i, r.out[i]);
@@ -314,6 +427,8 @@ static int resize_expand(struct graph *g, struct node *n)
 		else
 			x = by_gather(g, n, &r, i, x);
 	}
+	for (int i = 0; r.crop && i < n->in[0]->ndim && x; i++)
+		x = extrapolated(g, n, &r, i, x);
 	return graph_replace_first(n, x);
 }
 

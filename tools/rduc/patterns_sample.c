@@ -188,25 +188,28 @@ static int part_pattern(struct lower *l, struct node *n)
 	return finish(l, n, nest, OP3(SELECT, all, I(0), least));
 }
 
-/*
- * SampleNoise(logit, seed, number): for token `number` of a seed, and candidate i, noise of Gumbel's
- * distribution, -log(-log(1 - v)). v is in (0, 1), uniform, of 31 random bits; where it is small,
- * -log(1 - v) is a series, or 1 - v would round.
- */
-static int noise_pattern(struct lower *l, struct node *n)
+/* v is uniform, of 31 of the bits; where it is small, -log(1 - v) is a series, or 1 - v would round. */
+int expr_gumbel(struct nest *nest, int bits)
 {
-	struct nest *nest = begin(l, n, false);
-	int seed = operand(l, nest, n->in[1], -1), number = operand(l, nest, n->in[2], -1), v, few;
+	int v = OP2(FMUL, OP2(FADD, OP1(I2F, OP2(SHR, bits, I(1))), F(0.5f)), F(0x1p-31f)), few;
 
-	v = OP2(RNG, OP2(RNG, seed, number), nest_index(nest, 0));
-	v = OP2(FMUL, OP2(FADD, OP1(I2F, OP2(SHR, v, I(1))), F(0.5f)), F(0x1p-31f));
 	v = OP2(FMIN, v, F(1 - 0x1p-24f));
 	few = OP3(FMA, v, F(0.25f), F(1 / 3.0f));
 	few = OP3(FMA, v, few, F(0.5f));
 	few = OP3(FMA, v, few, F(1));
 	few = OP2(FMUL, v, few);
 	v = OP3(SELECT, OP2(FLT, v, F(0x1p-6f)), few, OP1(FNEG, OP1(LOG, OP2(FSUB, F(1), v))));
-	return finish(l, n, nest, OP1(FNEG, OP1(LOG, v)));
+	return OP1(FNEG, OP1(LOG, v));
+}
+
+/* SampleNoise(logit, seed, number): Gumbel's, for token `number` of a seed, and candidate i. */
+static int noise_pattern(struct lower *l, struct node *n)
+{
+	struct nest *nest = begin(l, n, false);
+	int seed = operand(l, nest, n->in[1], -1), number = operand(l, nest, n->in[2], -1);
+
+	return finish(l, n, nest,
+		      expr_gumbel(nest, OP2(RNG, OP2(RNG, seed, number), nest_index(nest, 0))));
 }
 
 /* SampleScore(logit, key, threshold, threshold, noise, temperature) */

@@ -230,6 +230,48 @@ static int scatter_rows_gradient(struct graph *g, struct node *n)
 	return v ? graph_add_grad(g, rows, v) : -1;
 }
 
+#define MOST_FOLDED (1 << 22)
+
+/*
+ * Reductions that no scatter adds up: every place looks at every update, and takes those that are
+ * for it together.
+ */
+static struct value *scatter_folded(struct graph *g, struct node *n, const char *how,
+				    struct value *x, struct value *at, struct value *v)
+{
+	static const char *const ops[][3] = { { "add", "ReduceSum", "Add" },
+					      { "mul", "ReduceProd", "Mul" },
+					      { "max", "ReduceMax", "Max" },
+					      { "min", "ReduceMin", "Min" } };
+	int64_t places = x->dim[0], width = x->dim[1], num = v->dim[0], axis = 1, k = 0;
+	int64_t column[] = { places, 1, 1 }, row[] = { 1, num, 1 }, updates[] = { 1, num, width };
+	int64_t old[] = { places, 1, width };
+	struct value *hit, *other;
+
+	while (strcmp(ops[k][0], how))
+		k++;
+	if (num > MOST_FOLDED / places || width > MOST_FOLDED / (places * num)) {
+		node_error(g, n,
+			   "reduction %s of %s of %lld updates to %lld places is not supported",
+			   how, dtype_name(x->dtype), (long long)num, (long long)places);
+		return NULL;
+	}
+	hit = graph_op2(g, "Equal", graph_format(g, "%.200s.hit", n->name),
+			graph_reshape(g, n->name, at, 3, row),
+			graph_reshape(g, n->name, loop_count(g, at->dtype, places), 3, column));
+	v = graph_reshape(g, n->name, v, 3, updates);
+	/* Of the others the element itself, or what changes nothing. */
+	other = k > 1 ? graph_reshape(g, n->name, x, 3, old)
+		      : graph_cast(g, n->name, graph_const_i(g, k), x->dtype);
+	if (!hit || !v || !other)
+		return NULL;
+	v = graph_op3(g, "Where", graph_format(g, "%.200s.theirs", n->name), hit, v, other);
+	v = v ? graph_reduce(g, ops[k][1], graph_format(g, "%.200s.folded", n->name), v, 1, &axis,
+			     0)
+	      : NULL;
+	return v ? graph_op2(g, ops[k][2], n->name, x, v) : NULL;
+}
+
 static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64_t places,
 			int64_t width)
 {
@@ -243,9 +285,6 @@ static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64
 	if (v->dtype != x->dtype)
 		return node_error(g, n, "data is %s, updates are %s", dtype_name(x->dtype),
 				  dtype_name(v->dtype));
-	if (!strcmp(how, "mul") || (strcmp(how, "none") && dtype_is_int(x->dtype)))
-		return node_error(g, n, "reduction %s of %s is not supported", how,
-				  dtype_name(x->dtype));
 	num = value_count(at);
 	if (!num)
 		return graph_replace_first(n, x);
@@ -255,6 +294,10 @@ static int scatter_rows(struct graph *g, struct node *n, struct value *at, int64
 	v = x ? graph_reshape(g, n->name, v, 2, dim) : NULL;
 	if (!v)
 		return -1;
+	if (!strcmp(how, "mul") || (strcmp(how, "none") && dtype_is_int(x->dtype)))
+		return graph_replace_first(n, graph_reshape(g, n->name,
+							    scatter_folded(g, n, how, x, at, v),
+							    n->in[0]->ndim, n->in[0]->dim));
 	node_input(g, m, x);
 	node_input(g, m, at);
 	node_input(g, m, v);
@@ -299,6 +342,57 @@ static int scatter_elements_expand(struct graph *g, struct node *n)
 					  value_shape_text(g, idx), value_shape_text(g, x));
 	return scatter_rows(g, n, flat_node(g, n, "FlatElement", idx, x->ndim, x->dim, axis, 1),
 			    value_count(x), 1);
+}
+
+/* A sequence of rows into a cache, from a place of each batch's own on; circular: round its end. */
+static int tensor_scatter_expand(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *v = n->in[1], *from = node_in(n, 2), *at;
+	int64_t axis = attr_i(n, "axis", -2), dim[RDU_MAX_DIMS], count = x->ndim;
+	bool fits = v->ndim == x->ndim && v->dtype == x->dtype;
+	bool circular = !strcmp(attr_s(n, "mode", "linear"), "circular");
+	struct node *m;
+
+	if (node_axis(g, n, &axis, x->ndim))
+		return -1;
+	for (int i = 0; fits && i < x->ndim; i++)
+		fits = i == axis ? v->dim[i] <= x->dim[i] : v->dim[i] == x->dim[i];
+	if (!fits || !axis ||
+	    (from && (from->ndim != 1 || from->dim[0] != x->dim[0] || from->dtype != RDU_DT_I64)))
+		return node_error(
+			g, n, "a cache %s%s, rows %s%s along axis %lld and places %s do not fit",
+			dtype_name(x->dtype), value_shape_text(g, x), dtype_name(v->dtype),
+			value_shape_text(g, v), (long long)axis,
+			from ? value_shape_text(g, from) : "0");
+	for (int i = 0; i < x->ndim; i++)
+		dim[i] = i == axis ? v->dim[i] : 1;
+	at = graph_reshape(g, n->name, loop_count(g, RDU_DT_I64, v->dim[axis]), x->ndim, dim);
+	if (from) {
+		for (int i = 0; i < x->ndim; i++)
+			dim[i] = i ? 1 : x->dim[0];
+		from = graph_reshape(g, n->name, from, x->ndim, dim);
+		if (from && !circular) { /* one below 0 is none, and does not count from the end */
+			struct value *below =
+				graph_op2(g, "Less", n->name, from, graph_const_i(g, 0));
+
+			from = below ? graph_op3(g, "Where", n->name, below,
+						 graph_const_i(g, x->dim[axis]), from)
+				     : NULL;
+		}
+		at = from ? graph_op2(g, "Add", n->name, at, from) : NULL;
+	}
+	if (at && circular)
+		at = graph_op2(g, "Mod", n->name, at, graph_const_i(g, x->dim[axis]));
+	at = at ? graph_op2(g, "Expand", n->name, at, graph_const(g, RDU_DT_I64, 1, &count, v->dim))
+		: NULL;
+	if (!at)
+		return -1;
+	m = node_new(g, "ScatterElements", n->name);
+	node_input(g, m, x);
+	node_input(g, m, at);
+	node_input(g, m, v);
+	node_attr_i(g, m, "axis", axis);
+	return graph_replace_first(n, graph_finish(g, m));
 }
 
 /* ---- TopK ------------------------------------------------------------------------------- */
@@ -450,6 +544,7 @@ const struct op ops_scatter[] = {
 	EXPAND("ScatterND", 3, 3, 1, scatter_nd_expand),
 	EXPAND("ScatterElements", 3, 3, 1, scatter_elements_expand),
 	EXPAND("Scatter", 3, 3, 1, scatter_elements_expand),
+	EXPAND("TensorScatter", 2, 3, 1, tensor_scatter_expand),
 	{ .name = "TopK",
 	  .min_in = 1,
 	  .max_in = 2,

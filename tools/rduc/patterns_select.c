@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * Operators that choose elements, or the places where they go, made of Gather and
- * Scatter: ReverseSequence, Compress, NonZero, MaxUnpool, Col2Im.
+ * Scatter: ReverseSequence, Compress, NonZero, MaxUnpool, Col2Im; and TfIdfVectorizer, which counts
+ * them.
  */
 #include <string.h>
 #include "graph.h"
+
+#define MOST_GRAMS (1ll << 26) /* n-grams times places where they may be */
 
 static struct value *expanded(struct graph *g, struct node *n, struct value *v, int ndim,
 			      const int64_t *dim)
@@ -287,6 +290,152 @@ static int col2im_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_reshape(g, n->name, v, w.ndim + 2, dim));
 }
 
+/* ---- TfIdfVectorizer -------------------------------------------------------------------------- */
+
+struct grams {
+	int num_pool, num_starts, num; /* elements of all; sizes; n-grams */
+	const int64_t *pool, *starts, *columns; /* of the result, one for each n-gram */
+	int64_t min, max, skip, width;
+};
+
+static int grams_get(struct graph *g, struct node *n, struct grams *p)
+{
+	uint8_t *taken = graph_alloc(g, GRAPH_MAX_FOLD + 1);
+	int64_t num = 0;
+
+	p->pool = attr_ints(n, "pool_int64s", &p->num_pool);
+	p->starts = attr_ints(n, "ngram_counts", &p->num_starts);
+	p->columns = attr_ints(n, "ngram_indexes", &p->num);
+	p->min = attr_i(n, "min_gram_length", 0);
+	p->max = attr_i(n, "max_gram_length", 0);
+	p->skip = attr_i(n, "max_skip_count", 0);
+	if (!p->pool || node_attr(n, "pool_strings"))
+		return node_error(g, n, "a pool of strings is not supported");
+	if (p->min < 1 || p->max < p->min || p->max > p->num_starts || p->skip < 0 ||
+	    p->skip > INT32_MAX)
+		return node_error(g, n, "n-grams of %lld to %lld, skipping %lld, of %d sizes",
+				  (long long)p->min, (long long)p->max, (long long)p->skip,
+				  p->num_starts);
+	for (int k = 0; k < p->num_starts; k++) {
+		int64_t end = k + 1 < p->num_starts ? p->starts[k + 1] : p->num_pool;
+
+		if (p->starts[k] < 0 || end < p->starts[k] || end > p->num_pool ||
+		    (end - p->starts[k]) % (k + 1))
+			return node_error(g, n, "ngram_counts has %lld, the pool %d elements",
+					  (long long)p->starts[k], p->num_pool);
+		num += (end - p->starts[k]) / (k + 1);
+	}
+	if (num != p->num)
+		return node_error(g, n, "%d ngram_indexes for %lld n-grams", p->num,
+				  (long long)num);
+	for (int i = 0; i < p->num; i++) {
+		if (p->columns[i] < 0 || p->columns[i] > GRAPH_MAX_FOLD)
+			return node_error(g, n, "ngram_indexes has %lld", (long long)p->columns[i]);
+		p->width = p->columns[i] + 1 > p->width ? p->columns[i] + 1 : p->width;
+		if (taken[p->columns[i]]++)
+			return node_error(g, n, "ngram_indexes with %lld twice: not supported",
+					  (long long)p->columns[i]);
+	}
+	return 0;
+}
+
+/* How often each of `num` n-grams of `size` elements is in a row of x, [rows, num]; with
+ * elements `step` apart. NULL and no error: x is too short. */
+static struct value *count_grams(struct graph *g, struct node *n, struct value *x,
+				 const int64_t *pool, int64_t num, int64_t size, int64_t step)
+{
+	int64_t places = x->dim[1] - (size - 1) * step, wide[] = { x->dim[0], places, 1 }, axis = 1;
+	struct value *all = NULL;
+
+	for (int64_t j = 0; j < size; j++) {
+		const int64_t row[] = { 1, 1, num };
+		struct value *want = graph_const(g, RDU_DT_I64, 3, row, NULL), *v;
+
+		for (int64_t i = 0; i < num; i++)
+			((int64_t *)want->data)[i] = pool[i * size + j];
+		v = graph_slice(g, n->name, x, 1, j * step, places, false);
+		v = graph_reshape(g, n->name, v, 3, wide);
+		v = v ? graph_op2(g, "Equal", n->name, v, want) : NULL;
+		all = all && v ? graph_op2(g, "And", n->name, all, v) : v;
+		if (!all)
+			return NULL;
+	}
+	all = graph_cast(g, n->name, all, RDU_DT_F32);
+	return all ? graph_reduce(g, "ReduceSum", n->name, all, 1, &axis, 0) : NULL;
+}
+
+/* Counts of all n-grams, in the pool's order, and a column of zeros behind them. */
+static struct value *all_grams(struct graph *g, struct node *n, struct value *x,
+			       const struct grams *p)
+{
+	struct node *m = node_new(g, "Concat", n->name);
+
+	for (int64_t size = 1; size <= p->num_starts; size++) {
+		int64_t from = p->starts[size - 1];
+		int64_t end = size < p->num_starts ? p->starts[size] : p->num_pool;
+		const int64_t dim[] = { x->dim[0], (end - from) / size };
+		struct value *sum = graph_const(g, RDU_DT_F32, 2, dim, NULL), *v;
+
+		if (!dim[1])
+			continue;
+		/* Of one element there is nothing to skip. */
+		for (int64_t s = 1; size >= p->min && size <= p->max && s <= p->skip + 1; s++) {
+			if ((size > 1 && (size - 1) * s >= x->dim[1]) || (size == 1 && s > 1))
+				break;
+			v = count_grams(g, n, x, p->pool + from, dim[1], size, s);
+			sum = v ? graph_op2(g, "Add", n->name, sum, v) : NULL;
+			if (!sum)
+				return NULL;
+		}
+		node_input(g, m, sum);
+	}
+	node_input(g, m, graph_const(g, RDU_DT_F32, 2, (int64_t[]){ x->dim[0], 1 }, NULL));
+	node_attr_i(g, m, "axis", 1);
+	return graph_finish(g, m);
+}
+
+static int tf_idf_expand(struct graph *g, struct node *n)
+{
+	const struct attr *weights = node_attr(n, "weights");
+	const char *mode = attr_s(n, "mode", "");
+	struct value *x = n->in[0], *v, *factor;
+	int64_t dim[2], *from;
+	struct grams p = { 0 };
+
+	if ((x->dtype != RDU_DT_I32 && x->dtype != RDU_DT_I64) || x->ndim < 1 || x->ndim > 2)
+		return node_error(g, n, "not supported for %s%s", dtype_name(x->dtype),
+				  value_shape_text(g, x));
+	if (grams_get(g, n, &p))
+		return -1;
+	if (weights && weights->num != p.num)
+		return node_error(g, n, "%d weights for %d n-grams", weights->num, p.num);
+	dim[0] = x->ndim > 1 ? x->dim[0] : 1;
+	dim[1] = x->dim[x->ndim - 1];
+	if (dim[0] * dim[1] > MOST_GRAMS / (p.num + 1))
+		return node_error(g, n, "%d n-grams in %s are not supported", p.num,
+				  value_shape_text(g, x));
+	x = graph_reshape(g, n->name, graph_cast(g, n->name, x, RDU_DT_I64), 2, dim);
+	v = x ? all_grams(g, n, x, &p) : NULL;
+	if (!v)
+		return -1;
+	dim[1] = p.width;
+	from = graph_alloc(g, (size_t)(p.width + 1) * sizeof(*from));
+	factor = graph_const(g, RDU_DT_F32, 1, &p.width, NULL);
+	for (int64_t i = 0; i < p.width; i++)
+		from[i] = p.num;
+	for (int i = 0; i < p.num; i++) {
+		from[p.columns[i]] = i;
+		((float *)factor->data)[p.columns[i]] = weights ? weights->floats[i] : 1;
+	}
+	v = on_axis(g, "Gather", n, v, graph_const(g, RDU_DT_I64, 1, &p.width, from), 1);
+	if (v && !strcmp(mode, "IDF"))
+		v = graph_op2(g, "Min", n->name, v, graph_const_f(g, 1));
+	if (v && strcmp(mode, "TF") != 0)
+		v = graph_op2(g, "Mul", n->name, v, factor);
+	return graph_replace_first(
+		n, n->in[0]->ndim > 1 ? v : graph_reshape(g, n->name, v, 1, &p.width));
+}
+
 #define EXPAND(onnx, lo, hi, fn)                                                     \
 	{                                                                            \
 		.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .expand = fn \
@@ -298,5 +447,6 @@ const struct op ops_select[] = {
 	EXPAND("NonZero", 1, 1, non_zero_expand),
 	EXPAND("MaxUnpool", 2, 3, max_unpool_expand),
 	EXPAND("Col2Im", 3, 3, col2im_expand),
+	EXPAND("TfIdfVectorizer", 1, 1, tf_idf_expand),
 	{ 0 },
 };

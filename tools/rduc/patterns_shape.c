@@ -160,9 +160,7 @@ static int identity_expand(struct graph *g, struct node *n)
 
 	if (training && !none &&
 	    !(training->constant && training->data && !*(char *)training->data))
-		return node_error(g, n,
-				  "training_mode is only supported with a constant ratio of "
-				  "0: what is dropped is not defined");
+		return random_dropout(g, n, training);
 	if (n->num_out > 1 && n->out[1] && keep_all(g, n))
 		return -1;
 	return graph_replace_first(n, n->in[0]);

@@ -28,6 +28,9 @@ static const struct schema {
 	{ "Abs", 1, 0, "1:1-1", "" },
 	{ "Acos", 7, 0, "7:1-1", "" },
 	{ "Acosh", 9, 0, "9:1-1", "" },
+	{ "Adagrad", 1, 0, "1:5-", "decay_factor:f epsilon:f norm_coefficient:f" },
+	{ "Adam", 1, 0, "1:6-",
+	  "alpha:f beta:f epsilon:f norm_coefficient:f norm_coefficient_post:f" },
 	{ "Add", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "And", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "ArgMax", 1, 0, "1:1-1", "axis:i keepdims:b select_last_index:b@12-" },
@@ -45,6 +48,7 @@ static const struct schema {
 	  "strides:I count_include_pad:b@7- ceil_mode:b@10- dilations:I@19-" },
 	{ "BatchNormalization", 1, 0, "1:5-5",
 	  "epsilon:f is_test:b@-6 momentum:f spatial:b@-8 training_mode:b@14-" },
+	{ "Bernoulli", 15, 0, "15:1-1", "dtype:i seed:f" },
 	{ "BitShift", 11, 0, "11:2-2", "direction:s(LEFT|RIGHT)!" },
 	{ "BitwiseAnd", 18, 0, "18:2-2", "" },
 	{ "BitwiseNot", 18, 0, "18:1-1", "" },
@@ -77,6 +81,8 @@ static const struct schema {
 	{ "Cosh", 9, 0, "9:1-1", "" },
 	{ "CumSum", 11, 0, "11:2-2", "exclusive:b reverse:b" },
 	{ "DFT", 17, 0, "17:1-2 20:1-3", "axis:i@17-19 inverse:b onesided:b" },
+	{ "DeformConv", 19, 0, "19:3-5",
+	  "dilations:I group:i kernel_shape:I offset_group:i pads:I strides:I" },
 	{ "DepthToSpace", 1, 0, "1:1-1", "blocksize:i! mode:s(DCR|CRD)@11-" },
 	{ "DequantizeLinear", 10, 0, "10:2-3", "axis:i@13- block_size:i@21- output_dtype:i@23-" },
 	{ "Det", 11, 0, "11:1-1", "" },
@@ -148,7 +154,10 @@ static const struct schema {
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
+	{ "Momentum", 1, 0, "1:5-",
+	  "alpha:f! beta:f! mode:s(standard|nesterov)! norm_coefficient:f!" },
 	{ "Mul", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
+	{ "Multinomial", 7, 0, "7:1-1", "dtype:i sample_size:i seed:f" },
 	{ "Neg", 1, 0, "1:1-1", "" },
 	{ "NegativeLogLikelihoodLoss", 12, 0, "12:2-3",
 	  "ignore_index:i reduction:s(none|sum|mean)" },
@@ -171,6 +180,10 @@ static const struct schema {
 	  "activation_alpha:F activation_beta:F activations:S clip:f "
 	  "direction:s(forward|reverse|bidirectional) hidden_size:i layout:b@14- "
 	  "output_sequence:b@-6" },
+	{ "RandomNormal", 1, 0, "1:0-0", "dtype:i mean:f scale:f seed:f shape:I!" },
+	{ "RandomNormalLike", 1, 0, "1:1-1", "dtype:i mean:f scale:f seed:f" },
+	{ "RandomUniform", 1, 0, "1:0-0", "dtype:i high:f low:f seed:f shape:I!" },
+	{ "RandomUniformLike", 1, 0, "1:1-1", "dtype:i high:f low:f seed:f" },
 	{ "Range", 11, 0, "11:3-3", "" },
 	{ "Reciprocal", 1, 0, "1:1-1", "" },
 	{ "ReduceL1", 1, 0, "1:1-1 18:1-2", "axes:I@-17 keepdims:b noop_with_empty_axes:b@18-" },
@@ -197,6 +210,9 @@ static const struct schema {
 	  "antialias:b@18- axes:I@18- "
 	  "keep_aspect_ratio_policy:s(stretch|not_larger|not_smaller)@18-" },
 	{ "ReverseSequence", 10, 0, "10:2-2", "batch_axis:i time_axis:i" },
+	{ "RoiAlign", 10, 0, "10:3-3",
+	  "coordinate_transformation_mode:s(half_pixel|output_half_pixel)@16- mode:s(avg|max) "
+	  "output_height:i output_width:i sampling_ratio:i spatial_scale:f" },
 	{ "RotaryEmbedding", 23, 0, "23:3-4", "interleaved:b num_heads:i rotary_embedding_dim:i" },
 	{ "Round", 11, 0, "11:1-1", "" },
 	{ "STFT", 17, 0, "17:2-4", "onesided:b" },
@@ -228,6 +244,10 @@ static const struct schema {
 	{ "Swish", 24, 0, "24:1-1", "alpha:f" },
 	{ "Tan", 7, 0, "7:1-1", "" },
 	{ "Tanh", 1, 0, "1:1-1", "" },
+	{ "TensorScatter", 24, 0, "24:2-3", "axis:i mode:s(linear|circular)" },
+	{ "TfIdfVectorizer", 9, 0, "9:1-1",
+	  "max_gram_length:i! max_skip_count:i! min_gram_length:i! mode:s(TF|IDF|TFIDF)! "
+	  "ngram_counts:I! ngram_indexes:I! pool_int64s:I pool_strings:S weights:F" },
 	{ "ThresholdedRelu", 10, 0, "10:1-1", "alpha:f" },
 	{ "Tile", 1, 0, "1:3-3 6:2-2", "" },
 	{ "TopK", 1, 0, "1:1-1 10:2-2", "axis:i k:i!@-9 largest:b@11- sorted:b@11-" },
@@ -422,6 +442,11 @@ int schema_check(struct graph *g, const struct node *n)
 		    g->opset <= k.until && !node_attr(n, k.name))
 			return node_error(g, n, "attribute '%s' is missing", k.name);
 	return 0;
+}
+
+int schema_newest_opset(void)
+{
+	return NEWEST_OPSET;
 }
 
 int schema_check_opset(struct graph *g, int64_t version)

@@ -5,11 +5,18 @@ from typing import Any, Tuple
 
 import numpy as np
 
+#: Types that NumPy has none of: their bits, of int4 and int2 the integers.
+_SMALL = {17: "float8e4m3fn", 18: "float8e4m3fnuz", 19: "float8e5m2", 20: "float8e5m2fnuz",
+          21: "uint4", 22: "int4", 23: "float4e2m1", 24: "float8e8m0", 25: "uint2", 26: "int2"}
+#: What the package ml_dtypes calls them.
+_ML_DTYPES = {"float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "uint4", "int4",
+              "float4_e2m1fn", "float8_e8m0fnu", "uint2", "int2"}
 #: enum rdu_dtype by its names there; bfloat16 has no type in NumPy: its bits.
 BF16 = 16
 DTYPES = {1: np.float32, 2: np.uint8, 3: np.int8, 4: np.uint16, 5: np.int16, 6: np.int32,
           7: np.int64, 9: np.bool_, 10: np.float16, 11: np.float64, 12: np.uint32, 13: np.uint64,
           BF16: np.uint16}
+DTYPES.update((k, np.int8 if name.startswith("int") else np.uint8) for k, name in _SMALL.items())
 _CPU = (1, 3)  # kDLCPU, kDLCUDAHost: memory that this process can read
 
 
@@ -20,7 +27,7 @@ def is_torch(x: Any) -> bool:
 
 
 def dtype_name(dtype: int) -> str:
-    return "bfloat16" if dtype == BF16 else np.dtype(DTYPES[dtype]).name
+    return "bfloat16" if dtype == BF16 else _SMALL.get(dtype) or np.dtype(DTYPES[dtype]).name
 
 
 def _of_torch(x: Any) -> Tuple[np.ndarray, str]:
@@ -54,6 +61,9 @@ def as_array(x: Any) -> Tuple[np.ndarray, str]:
         name = a.dtype.name
     if name == "bfloat16" and a.dtype.itemsize == 2:  # package ml_dtypes
         a = a.view(np.uint16)
+    elif name in _ML_DTYPES:
+        a = a.view(np.int8 if name.startswith("int") else np.uint8)
+        name = name.replace("_", "").replace("e2m1fn", "e2m1").replace("e8m0fnu", "e8m0")
     elif a.dtype.kind not in "biuf":
         raise TypeError(f"elements of type {a.dtype} are no numbers that a card knows")
     if not a.dtype.isnative:
