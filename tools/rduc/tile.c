@@ -687,16 +687,17 @@ int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
 		     : (int)min64(stages, chip->simd_regs);
 }
 
-static int find_plan(struct contract *c)
+/* The best of the plans that are found from the smallest tiles, for each choice of dimensions; its cost
+ * is 1e300 if there is none. */
+static struct contract first_plan(const struct contract *c)
 {
 	const struct lnest *l = c->l;
 	struct contract best = { .cost = 1e300 }, t = *c;
 	int ins[2] = { c->op[0].in, c->op[1].in };
 	int cols = contract_columns(c->chip, c->systolic, c->bytes);
-	double acts;
 
 	if (!cols)
-		return 1;
+		return best;
 	for (int v = 0; v < 16; v++) { /* which operand is columns; axes by index; order */
 		t.op[0].in = ins[v & 1];
 		t.op[1].in = ins[!(v & 1)];
@@ -751,6 +752,19 @@ static int find_plan(struct contract *c)
 			}
 		}
 	}
+	return best;
+}
+
+bool contract_possible(const struct contract *c)
+{
+	return first_plan(c).cost < 1e300;
+}
+
+static int find_plan(struct contract *c)
+{
+	struct contract best = first_plan(c), t;
+	double acts = 1;
+
 	if (best.cost >= 1e300)
 		return 1;
 	t = best;
@@ -760,8 +774,7 @@ static int find_plan(struct contract *c)
 	*c = best;
 	if (!contract_solve(c))
 		return 1;
-	acts = 1;
-	for (int d = 0; d < l->num_dims; d++)
+	for (int d = 0; d < c->l->num_dims; d++)
 		acts *= (double)c->trip[d];
 	return acts < 1e6 ? 0 : 1;
 }
