@@ -66,34 +66,6 @@ bool be_prints(const struct backend *be, const char *pass)
 	return false;
 }
 
-static void print_image(const struct backend *be, const struct uimage *im)
-{
-	static const char *const kind[] = {
-#define KIND_NAME(n, v, u, d) #n,
-		RDU_KINDS(KIND_NAME)
-#undef KIND_NAME
-	};
-
-	fprintf(be_log(be),
-		"lower: section %s: %d unit programs, %d streams, %d tokens, %d buffers\n",
-		im->name, im->num_progs, im->num_streams, im->num_tokens, im->num_buffers);
-	for (int i = 0; i < im->num_progs; i++) {
-		const struct uprog *p = &im->prog[i];
-		const struct uunit *u = &im->unit[p->unit];
-
-		fprintf(be_log(be), "  %4d %-8s at (%d,%d)", i, kind[p->kind], u->x, u->y);
-		for (int c = 0; c < p->num_counters; c++)
-			fprintf(be_log(be), "%s%lld", c == p->num_outer ? " | " : " ",
-				(long long)p->c[c].trip);
-		if (p->acc.target >= 0)
-			fprintf(be_log(be), "  %s%d, %d lanes, pack %d",
-				p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE ? "segment "
-										      : "buffer ",
-				p->acc.target, p->acc.lanes, p->acc.pack);
-		fprintf(be_log(be), "\n");
-	}
-}
-
 /* Nest n uses t in memory from now on; sections of the entry that this changes are dropped. */
 static void evict(struct backend *be, struct be_section *first, const struct nest *n,
 		  struct tensor *t, const char *why)
@@ -826,7 +798,7 @@ static int lower_entry(struct backend *be, int entry)
 	}
 	for (int i = first; i < be->num_sections; i++)
 		if (be_prints(be, "lower") || be_prints(be, "place"))
-			print_image(be, be->section[i].im);
+			image_print(be, be->section[i].im);
 	add_steps(be, e, first);
 	return 0;
 }

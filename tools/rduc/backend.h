@@ -178,6 +178,8 @@ struct uimage {
 	bool systolic;
 };
 
+struct backend;
+
 struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name);
 void image_free(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
@@ -199,6 +201,8 @@ __attribute__((format(printf, 2, 3))) void image_fail(struct uimage *im, const c
 /* Drops and merges counters, and holds what is left to the limits of an image. 0, or -1
  * with the reason in im->error. */
 int image_pack(struct uimage *im);
+/* Unit programs, their counters and what they access; to the log. */
+void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
