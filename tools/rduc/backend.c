@@ -66,34 +66,6 @@ bool be_prints(const struct backend *be, const char *pass)
 	return false;
 }
 
-static void print_image(const struct backend *be, const struct uimage *im)
-{
-	static const char *const kind[] = {
-#define KIND_NAME(n, v, u, d) #n,
-		RDU_KINDS(KIND_NAME)
-#undef KIND_NAME
-	};
-
-	fprintf(be_log(be),
-		"lower: section %s: %d unit programs, %d streams, %d tokens, %d buffers\n",
-		im->name, im->num_progs, im->num_streams, im->num_tokens, im->num_buffers);
-	for (int i = 0; i < im->num_progs; i++) {
-		const struct uprog *p = &im->prog[i];
-		const struct uunit *u = &im->unit[p->unit];
-
-		fprintf(be_log(be), "  %4d %-8s at (%d,%d)", i, kind[p->kind], u->x, u->y);
-		for (int c = 0; c < p->num_counters; c++)
-			fprintf(be_log(be), "%s%lld", c == p->num_outer ? " | " : " ",
-				(long long)p->c[c].trip);
-		if (p->acc.target >= 0)
-			fprintf(be_log(be), "  %s%d, %d lanes, pack %d",
-				p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE ? "segment "
-										      : "buffer ",
-				p->acc.target, p->acc.lanes, p->acc.pack);
-		fprintf(be_log(be), "\n");
-	}
-}
-
 /* Nest n uses t in memory from now on; sections of the entry that this changes are dropped. */
 static void evict(struct backend *be, struct be_section *first, const struct nest *n,
 		  struct tensor *t, const char *why)
@@ -546,9 +518,10 @@ static void choose(struct backend *be, struct outcome *was, bool better, int fir
 	free(was->stride);
 }
 
-/* Makes the sections again with groups, where these are faster; what is better in the end stays. */
+/* Makes the sections again with groups, where these are faster by more than `held` cycles, which what
+ * may be held without them saves; what is better in the end stays. */
 static int make_groups(struct backend *be, int entry, int first, int notes,
-		       struct residence *residence, const int64_t *stride)
+		       struct residence *residence, const int64_t *stride, double held)
 {
 	struct module_entry *e = &be->m->entries[entry];
 	double *cycles = nest_cycles(be, e, first);
@@ -565,7 +538,7 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 		r = make_sections(be, entry);
 		be->fixed = false;
 		better = !r && (be->opt->pipe == WHEN_POSSIBLE ||
-				sum_cycles(be, e, first) < plain.cycles);
+				(double)sum_cycles(be, e, first) + held < (double)plain.cycles);
 	}
 	choose(be, &plain, better, first);
 	if (!better)
@@ -796,7 +769,8 @@ static int lower_entry(struct backend *be, int entry)
 	r = make_sections(be, entry);
 	if (!r && be->level >= 3 && be->opt->pipe != WHEN_NEVER) {
 		progress_say(be->opt->progress, "%s, pipe", e->name);
-		r = make_groups(be, entry, first, notes, copy_of(residence, residences), stride);
+		r = make_groups(be, entry, first, notes, copy_of(residence, residences), stride,
+				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
 	if (!r && be->level > 0 && be->opt->hold != WHEN_NEVER && e->num_loops &&
 	    be->num_groups == groups) {
@@ -824,7 +798,7 @@ static int lower_entry(struct backend *be, int entry)
 	}
 	for (int i = first; i < be->num_sections; i++)
 		if (be_prints(be, "lower") || be_prints(be, "place"))
-			print_image(be, be->section[i].im);
+			image_print(be, be->section[i].im);
 	add_steps(be, e, first);
 	return 0;
 }
@@ -898,6 +872,7 @@ static void backend_free(struct backend *be)
 		free(be->m->entries[e].nests);
 	}
 	free(be->m->entries);
+	be_narrow_undo(be); /* they are the caller's */
 	for (int i = be->first_own; i < be->m->num_tensors; i++)
 		tensor_free(be->m->tensors[i]);
 	free(be->m->tensors);
@@ -920,7 +895,8 @@ static void backend_free(struct backend *be)
 	free(be->program);
 }
 
-/* Compiles as at a level. 0, -1, or 1: the program is larger than a card takes. */
+/* Compiles as at a level. 0, -1, or 1: the program is larger than a card takes; 2: it cannot be made
+ * with narrow temporaries. */
 static int passes(struct backend *be, const char *out_path)
 {
 	const struct rduc_options *opt = be->opt;
@@ -938,8 +914,12 @@ static int passes(struct backend *be, const char *out_path)
 	}
 	if (!r) {
 		be_layout(be);
+		if (be->level > 0 && !be->wide)
+			be_narrow(be);
 		r = lower_all(be);
 	}
+	if (r < 0 && be_narrow_undo(be))
+		return 2;
 	progress_say(opt->progress, "write");
 	if (!r)
 		r = be_regions(be);
@@ -960,6 +940,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 	static const int levels[] = { 3, 1, 0 };
 	unsigned int tiles = opt->tiles ? (unsigned int)opt->tiles : 1;
 	char reason[400] = "";
+	bool wide = false;
 	int r = 1;
 
 	if (tiles > opt->chip->tiles) {
@@ -972,6 +953,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 				      .chip = *opt->chip,
 				      .tiles = (int)tiles,
 				      .level = levels[i],
+				      .wide = wide,
 				      .error = error,
 				      .error_size = error_size };
 
@@ -983,7 +965,10 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 			be_note(&be, "all of it is made as at -O%d: %s", levels[i], reason);
 		be_remarks(&be);
 		r = passes(&be, out_path);
-		if (r > 0 && !reason[0])
+		wide |= r == 2;
+		if (r == 2)
+			i--; /* once more */
+		else if (r > 0 && !reason[0])
 			snprintf(reason, sizeof(reason), "%s", error);
 		if (!r && opt->summary)
 			be_summary(&be, opt->summary);

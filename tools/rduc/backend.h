@@ -180,6 +180,8 @@ struct uimage {
 	bool systolic;
 };
 
+struct backend;
+
 struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name);
 void image_free(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
@@ -201,6 +203,8 @@ __attribute__((format(printf, 2, 3))) void image_fail(struct uimage *im, const c
 /* Drops and merges counters, and holds what is left to the limits of an image. 0, or -1
  * with the reason in im->error. */
 int image_pack(struct uimage *im);
+/* Unit programs, their counters and what they access; to the log. */
+void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
@@ -267,6 +271,7 @@ struct backend {
 	struct rdu_chip chip;
 	int tiles;
 	int level; /* of optimisation: 0, 1, 3 */
+	bool wide; /* temporaries are in memory what they are */
 	char *error;
 	int error_size;
 	int num_notes;
@@ -329,6 +334,10 @@ void nest_free_fused(struct nest *n); /* a nest of the back half, with what it w
  * parallel dimensions? */
 bool be_covers(const struct nest *n, const struct access *a);
 void be_layout(struct backend *be); /* layout.c */
+/* narrow.c: which temporaries are bf16 in memory, although what makes them is fp32. */
+void be_narrow(struct backend *be);
+/* They are fp32 again. False: there were none. */
+bool be_narrow_undo(struct backend *be);
 /* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each
  * as a section that is complete, where that is faster than cycles[nest number] of its nests. */
 void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles);
@@ -345,6 +354,9 @@ int be_resident(struct backend *be, const struct module_entry *e);
 /* hold.c: is there something in an entry that all iterations of a loop, or all runs, read, and that
  * may be held? */
 bool be_can_hold(const struct backend *be, const struct module_entry *e);
+/* Cycles that memory takes for what would not be loaded then, or in later runs, as far as scratchpads
+ * have room: about. */
+double be_hold_saves(const struct backend *be, const struct module_entry *e);
 /* Nests in front of the loops, or of all, copy it; be->hold[] says which. */
 void be_hold(struct backend *be, struct module_entry *e);
 /* What a nest of the entry holds is no longer held. */
@@ -415,6 +427,9 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 double be_contract_cycles(const struct backend *be, const struct nest *n);
 /* Is a nest a sum of products of two of its inputs? Then in[] is which. */
 bool be_contraction(const struct backend *be, const struct nest *n, int *in);
+/* lower_contract.c: is there a plan for a nest as a product on arrays, of fp32 or bf16? Then in[] is which
+ * two of its inputs they round to bf16. */
+bool be_on_arrays(struct backend *be, const struct nest *n, int *in);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
@@ -478,6 +493,8 @@ struct plan { /* how far to go; retried smaller when something does not fit */
 	bool no_contract; /* the streaming form only */
 	int level; /* of optimisation: 0, 1, 3 */
 };
+
+struct plan plan_of_level(int level); /* lower.c: the one that is tried first */
 
 enum xarg_kind { XA_NONE, XA_VAL, XA_SRC, XA_SRC_LANE, XA_IMM, XA_CTR, XA_LANE, XA_ACC };
 

@@ -139,6 +139,24 @@ bool be_can_hold(const struct backend *be, const struct module_entry *e)
 	return false;
 }
 
+double be_hold_saves(const struct backend *be, const struct module_entry *e)
+{
+	double room = (double)rdu_chip_pmus_per_tile(&be->chip) * be->tiles * be->chip.pmu_bytes;
+	double size = 0, loaded = 0;
+
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+		int in = find_input(be, e, n);
+		double bytes = in < 0 ? 0 : (double)tensor_size(n->in[in].tensor);
+
+		size += bytes;
+		loaded += bytes * (double)(n->loop ? e->loop[n->loop - 1].trip : 1);
+	}
+	if (size > room)
+		loaded *= room / size;
+	return loaded * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
+}
+
 void be_hold(struct backend *be, struct module_entry *e)
 {
 	for (int k = 0; k < e->num_nests; k++) {

@@ -2,9 +2,11 @@
 /*
  * Layout: between nests, the batch becomes the fastest dimension, so that the
  * lanes of a vector are samples and nothing has to be shuffled. A tensor that is
- * seen under several shapes moves only if all of them start with the batch.
+ * seen under several shapes moves only if all of them start with the batch. In front of windows the
+ * rows of all channels lie together.
  */
 #include <stdlib.h>
+#include <string.h>
 #include "backend.h"
 #include "mem.h"
 
@@ -28,6 +30,83 @@ static bool is_batch(const struct backend *be, int64_t extent)
 			return true;
 	}
 	return false;
+}
+
+/* The first dimension that a nest reads the input in windows along, but for the last one of more than
+ * one element: that stays innermost. -1: none. */
+static int window_dim(const struct nest *n, const struct access *a)
+{
+	int last = a->tensor->ndim - 1;
+
+	while (last > 0 && a->tensor->dim[last] == 1)
+		last--;
+	for (int t = 0; t < last; t++) {
+		int num = 0;
+
+		for (int d = 0; d < n->ndim; d++)
+			num += a->coef[t][d] && n->dim[d].extent > 1;
+		if (num > 1)
+			return t;
+	}
+	return -1;
+}
+
+/* Which dimension of a storage windows go along first; 0: it stays as it is. */
+static int *find_windows(const struct backend *be, const bool *stay)
+{
+	int *first = xcalloc((size_t)be->m->num_tensors + 1, sizeof(int));
+
+	for (int e = 0; e < be->m->num_entries; e++)
+		for (int k = 0; k < be->m->entries[e].num_nests; k++) {
+			const struct nest *n = be->m->entries[e].nests[k];
+
+			for (int i = 0; i < n->num_in; i++) {
+				const struct tensor *t = tensor_storage(n->in[i].tensor);
+				int d = window_dim(n, &n->in[i]);
+
+				if (!stay[t->id] && d > 0)
+					first[t->id] = d;
+			}
+		}
+	return first;
+}
+
+/* The rows of all channels lie together: what a window reads next is near. */
+static void gather_rows(struct backend *be)
+{
+	struct module *m = be->m;
+	bool *stay = xcalloc((size_t)m->num_tensors + 1, sizeof(bool));
+	int *first;
+
+	for (int i = 0; i < m->num_tensors; i++) {
+		const struct tensor *t = m->tensors[i], *root = tensor_storage(m->tensors[i]);
+
+		if (t->kind != TENSOR_TEMP || t->update_of || t->data || t->row_of ||
+		    t->ndim != root->ndim ||
+		    memcmp(t->dim, root->dim, sizeof(t->dim[0]) * (size_t)t->ndim) ||
+		    (t->ndim > 1 && t->dim[0] > 1 && t->stride[0] == 1))
+			stay[root->id] = true;
+		if (t->row_of)
+			stay[tensor_storage(t->row_of)->id] = true;
+	}
+	first = find_windows(be, stay);
+	for (int i = 0; i < m->num_tensors; i++) {
+		struct tensor *t = m->tensors[i];
+		int d = first[tensor_storage(t)->id];
+		int64_t behind;
+
+		if (!d)
+			continue;
+		/* from [.., channels, rows, ..] to [.., rows, channels, ..] */
+		behind = t->stride[d];
+		t->stride[d - 1] = behind;
+		t->stride[d] = behind * t->dim[d - 1];
+		if (be_prints(be, "layout"))
+			fprintf(be_log(be), "layout: %s: rows of all %lld channels together\n",
+				t->name, (long long)t->dim[d - 1]);
+	}
+	free(stay);
+	free(first);
 }
 
 void be_layout(struct backend *be)
@@ -63,4 +142,6 @@ void be_layout(struct backend *be)
 				(long long)t->dim[0]);
 	}
 	free(stay);
+	if (be->level > 0)
+		gather_rows(be);
 }

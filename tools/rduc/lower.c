@@ -57,6 +57,15 @@ static bool reads_held(const struct backend *be, const struct nest *n)
 	return false;
 }
 
+/* Does a nest leave it to the arrays to round an operand? */
+static bool rounds_operand(const struct backend *be, const struct nest *n)
+{
+	int in[2];
+
+	return be_contraction(be, n, in) &&
+	       (n->in[in[0]].tensor->narrow || n->in[in[1]].tensor->narrow);
+}
+
 static int attempt(struct backend *be, struct nest *n, const struct lnest *l, const struct plan *pl,
 		   int op_id, struct uimage **out)
 {
@@ -67,6 +76,9 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 		r = lower_contract(be, im, l, pl, op_id);
 	if (r == 1 && reads_held(be, n)) {
 		image_fail(im, "there is no plan with an operand held in scratchpads");
+		r = -1;
+	} else if (r == 1 && rounds_operand(be, n)) {
+		image_fail(im, "there is no plan on arrays, for an operand that is stored as bf16");
 		r = -1;
 	} else if (r == 1) {
 		r = lower_map(be, im, l, pl, op_id);
@@ -123,16 +135,19 @@ static bool uses_resident(const struct backend *be, const struct nest *n)
 	return false;
 }
 
+struct plan plan_of_level(int level)
+{
+	return (struct plan){ .level = level,
+			      .chunk = 4096,
+			      .max_unroll = level == 0	 ? 2
+					    : level == 1 ? 8
+							 : 1 << 20 };
+}
+
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im)
 {
 	int left = uses_resident(be, n) ? RESIDENT_TRIES : INT_MAX;
-	struct plan pl = {
-		.level = level,
-		.chunk = 4096,
-		.max_unroll = level == 0   ? 2
-			      : level == 1 ? 8
-					   : 1 << 20,
-	};
+	struct plan pl = plan_of_level(level);
 	char error[256];
 	struct lnest l;
 

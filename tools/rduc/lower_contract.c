@@ -804,48 +804,69 @@ static int same_chunks(struct contract *c)
 	return known < reductions;
 }
 
-int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
-		   const struct plan *pl, int op_id)
+/* What a plan is looked for. 0, or 1: it is no contraction. */
+static int set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
+		  struct contract *c)
 {
-	struct contract c = { .l = l,
-			      .chip = im->chip,
-			      .pl = pl,
-			      .tiles = im->tiles,
-			      .systolic = contraction_on_arrays(be, l->n),
-			      .bytes = l->n->reduce == REDUCE_IADD };
-	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
 	struct factors f;
 
-	if (!contraction_find(l, &f) || l->num_dims == 0 || (f.weights >= 0 && !c.systolic))
+	*c = (struct contract){ .l = l,
+				.chip = &be->chip,
+				.pl = pl,
+				.tiles = be->tiles,
+				.systolic = contraction_on_arrays(be, l->n),
+				.bytes = l->n->reduce == REDUCE_IADD };
+	if (!contraction_find(l, &f) || l->num_dims == 0 || (f.weights >= 0 && !c->systolic))
 		return 1;
-	c.elements = c.bytes ? 4 : 2;
-	c.op[0].in = f.in[0];
-	c.op[1].in = f.in[1];
-	c.op[2].in = f.table;
-	c.weights = f.weights;
-	c.place = f.place;
-	give_units(be, &c);
+	c->elements = c->bytes ? 4 : 2;
+	c->op[0].in = f.in[0];
+	c->op[1].in = f.in[1];
+	c->op[2].in = f.table;
+	c->weights = f.weights;
+	c->place = f.place;
+	give_units(be, c);
 	for (int i = 0; i < l->n->num_in; i++)
-		c.kept_in[i] = residence_of(be, l->n, l->in[i].t);
+		c->kept_in[i] = residence_of(be, l->n, l->in[i].t);
 	for (int i = 0; i < l->n->num_out; i++)
-		c.kept_out[i] = residence_of(be, l->n, l->out[i].t);
-	c.epi_pcus = contraction_epilogue(im->chip, l, c.kept_out, &c.epi_in);
-	if (c.epi_pcus < 0)
+		c->kept_out[i] = residence_of(be, l->n, l->out[i].t);
+	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, &c->epi_in);
+	if (c->epi_pcus < 0)
 		return 1;
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return 1;
-	if (contract_holds(&c, 0) || contract_holds(&c, 1)) {
-		if (same_chunks(&c))
-			return 1;
-	}
-	if (c.weights >= 0) /* words of weights are never cut */
-		c.chunk[c.place] = l->extent[c.place];
+	if ((contract_holds(c, 0) || contract_holds(c, 1)) && same_chunks(c))
+		return 1;
+	if (c->weights >= 0) /* words of weights are never cut */
+		c->chunk[c->place] = l->extent[c->place];
 	/* Nor are blocks that a table picks: so their terms are added up in the order of all terms. */
-	for (int d = table_dims(&c); d && d < l->num_dims; d++)
+	for (int d = table_dims(c); d && d < l->num_dims; d++)
 		if (l->reduce[d])
-			c.chunk[d] = l->extent[d];
-	if (contract_plan(be, &c))
+			c->chunk[d] = l->extent[d];
+	return 0;
+}
+
+bool be_on_arrays(struct backend *be, const struct nest *n, int *in)
+{
+	struct plan pl = plan_of_level(be->level);
+	struct contract c;
+	struct lnest l;
+
+	lnest_from(&l, n);
+	if (set_up(be, &l, &pl, &c) || !c.systolic || c.bytes || !contract_possible(&c))
+		return false;
+	in[0] = c.op[0].in;
+	in[1] = c.op[1].in;
+	return true;
+}
+
+int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
+		   const struct plan *pl, int op_id)
+{
+	struct contract c;
+	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
+
+	if (set_up(be, l, pl, &c) || contract_plan(be, &c))
 		return 1;
 	if (be_prints(be, "tile")) {
 		fprintf(be_log(be), "tile: %s: lanes %s x %d, columns %s x %d, pairs %s;",

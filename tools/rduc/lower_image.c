@@ -516,3 +516,33 @@ int image_pack(struct uimage *im)
 	free(next);
 	return im->error[0] ? -1 : 0;
 }
+
+/* ---- for people -------------------------------------------------------------- */
+
+void image_print(const struct backend *be, const struct uimage *im)
+{
+	static const char *const kind[] = {
+#define KIND_NAME(n, v, u, d) #n,
+		RDU_KINDS(KIND_NAME)
+#undef KIND_NAME
+	};
+
+	fprintf(be_log(be),
+		"lower: section %s: %d unit programs, %d streams, %d tokens, %d buffers\n",
+		im->name, im->num_progs, im->num_streams, im->num_tokens, im->num_buffers);
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uprog *p = &im->prog[i];
+		const struct uunit *u = &im->unit[p->unit];
+
+		fprintf(be_log(be), "  %4d %-8s at (%d,%d)", i, kind[p->kind], u->x, u->y);
+		for (int c = 0; c < p->num_counters; c++)
+			fprintf(be_log(be), "%s%lld", c == p->num_outer ? " | " : " ",
+				(long long)p->c[c].trip);
+		if (p->acc.target >= 0)
+			fprintf(be_log(be), "  %s%d, %d lanes, pack %d",
+				p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE ? "segment "
+										      : "buffer ",
+				p->acc.target, p->acc.lanes, p->acc.pack);
+		fprintf(be_log(be), "\n");
+	}
+}

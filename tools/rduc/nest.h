@@ -67,6 +67,7 @@ struct tensor {
 		bool transposed;
 	} packed;
 	bool model_state; /* STATE: the model's, not the optimizer's */
+	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */

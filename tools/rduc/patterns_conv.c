@@ -6,7 +6,8 @@
  * With stride s the gradient of a window operator has s phases per axis: the
  * input positions Y = s q + r of one phase r are met by the same kernel
  * positions, ky = k0 + j step, from output y = q + y0 - j back. One nest per
- * phase; for stride 1 that is one nest.
+ * phase; for stride 1 that is one nest. It is one, too, where the phases differ by r
+ * alone, for one where the kernel is as large as the stride: r becomes a dimension.
  */
 #include <string.h>
 #include "window.h"
@@ -21,6 +22,13 @@ const char *space_name(const struct window *w, int i)
 const char *kernel_name(const struct window *w, int i)
 {
 	static const char *const names[] = { "kz", "ky", "kx" };
+
+	return names[i + MAX_SPACE - (w->space == 1 ? 2 : w->space)];
+}
+
+static const char *remainder_name(const struct window *w, int i)
+{
+	static const char *const names[] = { "rz", "ry", "rx" };
 
 	return names[i + MAX_SPACE - (w->space == 1 ? 2 : w->space)];
 }
@@ -385,6 +393,7 @@ static void phase_get(const struct window *w, int axis, int64_t big, int64_t r, 
 	int64_t s = w->stride[axis], d = w->dilation[axis], c = r + w->pad[axis];
 
 	p->r = r;
+	p->num_r = 1;
 	p->num_q = (big - r + s - 1) / s;
 	p->step = s / gcd(s, d);
 	p->back = d / gcd(s, d);
@@ -425,6 +434,25 @@ int each_phase(struct lower *l, struct node *n, const struct window *w, const in
 	return 0;
 }
 
+/* All phases in one, if they are alike along each axis, and a nest has dimensions for that beside
+ * `others`. */
+static bool join_phases(const struct window *w, const int64_t *big, int others, struct phase *p)
+{
+	int dims = others;
+
+	for (int i = 0; i < w->space; i++) {
+		int64_t s = w->stride[i];
+
+		if (s > 1 &&
+		    (w->dilation[i] > 1 || w->pad[i] % s || big[i] % s || w->kernel[i] % s))
+			return false;
+		phase_get(w, i, big[i], 0, &p[i]);
+		p[i].num_r = s;
+		dims += 2 + (s > 1);
+	}
+	return dims <= NEST_MAX_DIMS;
+}
+
 struct transposed {
 	struct value *gy, *wt, *gx, *bias;
 	int64_t co, ci; /* per group */
@@ -436,9 +464,9 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 	const struct transposed *t = opaque;
 	struct nest *nest = lower_nest(l, n, NULL);
 	struct conv_dims d = { .g = -1, .place = -1, .thin = w->space == MAX_SPACE };
+	int r[MAX_SPACE], e;
 	bool empty = false;
 	struct access *a;
-	int e;
 
 	d.n = conv_dim(nest, &d, "n", t->gx->dim[0], false);
 	if (w->group > 1)
@@ -448,6 +476,9 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 		d.y[i] = conv_dim(nest, &d, space_name(w, i), p[i].num_q, false);
 		empty |= !p[i].num_k;
 	}
+	for (int i = 0; i < w->space; i++)
+		r[i] = p[i].num_r > 1 ? nest_dim(nest, remainder_name(w, i), p[i].num_r, false)
+				      : -1;
 	if (!empty) {
 		d.co = nest_dim(nest, "co", t->co, true);
 		for (int i = 0; i < w->space; i++)
@@ -466,6 +497,7 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 			follow(a, i + 2, d.k[i], -p[i].back);
 			a->offset[i + 2] = (int32_t)p[i].y0;
 			follow(&nest->in[1], i + 2, d.k[i], p[i].step);
+			follow(&nest->in[1], i + 2, r[i], 1);
 			nest->in[1].offset[i + 2] = (int32_t)p[i].k0;
 		}
 		nest->body = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
@@ -487,11 +519,23 @@ static int conv_input_phase(struct lower *l, struct node *n, const struct window
 	follow(a, 1, d.ci, 1);
 	for (int i = 0; i < w->space; i++) {
 		follow(a, i + 2, d.y[i], w->stride[i]);
+		follow(a, i + 2, r[i], 1);
 		a->offset[i + 2] = (int32_t)p[i].r;
 	}
 	if (d.full)
 		return too_many(l, n);
 	return lower_done(l, n, nest);
+}
+
+static int conv_input(struct lower *l, struct node *n, const struct window *w,
+		      const struct transposed *t)
+{
+	int others = 2 + (t->gx->dim[0] > 1 || w->space < MAX_SPACE) + (w->group > 1);
+	struct phase all[MAX_SPACE];
+
+	if (join_phases(w, t->gx->dim + 2, others, all))
+		return conv_input_phase(l, n, w, all, (void *)t);
+	return each_phase(l, n, w, t->gx->dim + 2, conv_input_phase, (void *)t);
 }
 
 static int conv_grad_x_pattern(struct lower *l, struct node *n)
@@ -502,7 +546,7 @@ static int conv_grad_x_pattern(struct lower *l, struct node *n)
 	if (window_get(l->graph, n->of_node, t.gx, t.wt->dim + 2, &w))
 		return -1;
 	t.co = t.wt->dim[0] / w.group;
-	return each_phase(l, n, &w, t.gx->dim + 2, conv_input_phase, &t);
+	return conv_input(l, n, &w, &t);
 }
 
 /* Instead of how to find the padding, the padding: its gradients are of other sizes. */
@@ -553,7 +597,7 @@ static int conv_transpose_pattern(struct lower *l, struct node *n)
 	if (window_get(l->graph, n, t.gy, t.wt->dim + 2, &w))
 		return -1;
 	t.co = t.wt->dim[0] / w.group;
-	return each_phase(l, n, &w, t.gx->dim + 2, conv_input_phase, &t);
+	return conv_input(l, n, &w, &t);
 }
 
 /*

@@ -724,7 +724,7 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 
 enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t)
 {
-	return r ? dtype_rounding(t->dtype) : RDU_SIMD_MOV;
+	return r && !t->narrow ? dtype_rounding(t->dtype) : RDU_SIMD_MOV;
 }
 
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why)

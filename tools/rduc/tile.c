@@ -88,6 +88,24 @@ static void add_picked(const struct contract *c, struct operand *op)
 						   .dim = s->tensor->dim[s->gather_dim] };
 }
 
+/* Bytes of the bursts that one load of a tile touches: of each of its rows, which begin and end somewhere in
+ * a burst. */
+static double load_bytes(const struct rdu_chip *chip, const struct operand *op, int esz)
+{
+	const struct oaxis *v = op->vec_axis < 0 ? NULL : &op->axis[op->vec_axis];
+	int64_t step = v ? llabs(v->ms) * esz : 0, burst = chip->dram_burst;
+	double row;
+
+	if (!v)
+		return (double)op->loads * (double)burst;
+	if (step >= burst)
+		return (double)op->loads * op->vl * (double)burst;
+	row = (double)(v->len * step);
+	if (v->len < v->dim && v->len * step % burst) /* else rows lie behind each other */
+		row += (double)burst / 2;
+	return (double)op->loads * op->vl / (double)v->room * row;
+}
+
 /* Axes of an operand's tile and how they lie in the scratchpad. */
 static bool solve_operand(struct contract *c, int o)
 {
@@ -199,14 +217,7 @@ static bool solve_operand(struct contract *c, int o)
 			op->loads *= x->room;
 		}
 	}
-	op->bytes = (double)op->loads * c->chip->dram_burst;
-	if (op->vec_axis >= 0) {
-		double ms = (double)llabs(op->axis[op->vec_axis].ms) * esz;
-
-		if (ms > c->chip->dram_burst)
-			ms = c->chip->dram_burst;
-		op->bytes = (double)op->loads * (op->vl * ms + (op->vl * ms < 64 ? 32 : 0));
-	}
+	op->bytes = load_bytes(c->chip, op, esz);
 	/* Innermost in the scratchpad: the lanes that are read together; then the
 	 * ones that are written together, an odd number of words apart. */
 	for (int k = 0; k < 3; k++)
@@ -283,8 +294,7 @@ static bool solve_below(struct contract *c, double most)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double dram = 0, compute, worst_load = 0, first = 0, out_bytes = 1, time, host = 0,
-	       stored = 0;
+	double dram = 0, compute, worst_load = 0, first = 0, time, host = 0, stored = 0;
 	struct loading load[3];
 	int loops = 0, num_loads = 0;
 
@@ -407,17 +417,14 @@ static bool solve_below(struct contract *c, double most)
 			return false;
 	}
 	compute = (double)acts * (double)(subs * per_sub);
-	for (int d = 0; d < l->num_dims; d++)
-		if (!l->reduce[d])
-			out_bytes *= (double)l->extent[d];
 	for (int i = 0; i < l->n->num_out; i++) {
-		int esz = dtype_size(l->out[i].t->dtype);
-		int64_t s = llabs(lacc_coef(&l->out[i], c->lane)) * esz;
+		double bytes;
 
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
-		dram += out_bytes * (double)(s > chip->dram_burst ? chip->dram_burst : s);
-		stored += out_bytes * esz;
+		bytes = contract_output_bytes(c, &l->out[i]);
+		dram += bytes;
+		stored += bytes;
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		if (!contract_operand(c, i) && c->kept_in[i] &&
@@ -569,6 +576,14 @@ static void start_small(struct contract *c)
 	}
 }
 
+/* All terms of a sum at a time, and all columns: results are made once, and each is stored whole. */
+static void start_sums_whole(struct contract *c)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->shared[d] && !c->chunk[d] && (c->l->reduce[d] || d == c->col))
+			c->tile[d] = ceil_div(c->l->extent[d], granule(c, d)) * granule(c, d);
+}
+
 static uint32_t next_random(uint32_t *s)
 {
 	*s = *s * 1664525u + 1013904223u;
@@ -678,6 +693,10 @@ static void search(struct contract *c, int tries)
 	start_small(c);
 	descend(c);
 	best = *c;
+	start_small(c);
+	start_sums_whole(c);
+	if (descend(c) < best.cost)
+		best = *c;
 	if (wants_whole(c))
 		search_whole(c, &best);
 	if (tries > 100)
@@ -730,16 +749,17 @@ static bool is_better(const struct contract *c, const struct contract *best)
 	return c->cost < best->cost;
 }
 
-static int find_plan(struct contract *c)
+/* The best of the plans that are found from the smallest tiles, for each choice of dimensions; its cost
+ * is 1e300 if there is none. */
+static struct contract first_plan(const struct contract *c)
 {
 	const struct lnest *l = c->l;
 	struct contract best = { .cost = 1e300 }, t = *c;
 	int ins[2] = { c->op[0].in, c->op[1].in };
 	int cols = contract_columns(c->chip, c->systolic, c->bytes);
-	double acts;
 
 	if (!cols)
-		return 1;
+		return best;
 	for (int v = 0; v < 16; v++) { /* which operand is columns; axes by index; order */
 		t.op[0].in = ins[v & 1];
 		t.op[1].in = ins[!(v & 1)];
@@ -794,6 +814,19 @@ static int find_plan(struct contract *c)
 			}
 		}
 	}
+	return best;
+}
+
+bool contract_possible(const struct contract *c)
+{
+	return first_plan(c).cost < 1e300;
+}
+
+static int find_plan(struct contract *c)
+{
+	struct contract best = first_plan(c), t;
+	double acts = 1;
+
 	if (best.cost >= 1e300)
 		return 1;
 	t = best;
@@ -803,8 +836,7 @@ static int find_plan(struct contract *c)
 	*c = best;
 	if (!contract_solve(c))
 		return 1;
-	acts = 1;
-	for (int d = 0; d < l->num_dims; d++)
+	for (int d = 0; d < c->l->num_dims; d++)
 		acts *= (double)c->trip[d];
 	return acts < 1e6 ? 0 : 1;
 }

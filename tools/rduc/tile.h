@@ -71,6 +71,8 @@ struct contract {
 
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);
+/* Is there a plan at all? */
+bool contract_possible(const struct contract *c);
 /* Finds the best, or takes it from a nest that was alike. 0, or 1: not a contraction for this
  * form. */
 int contract_plan(struct backend *be, struct contract *c);
@@ -129,6 +131,9 @@ int64_t contract_drain_cycles(const struct contract *c);
 /* Bytes that an input which is read where results leave takes of memory: once an activation for each
  * way out, as long as its AGCU remembers that much. */
 double contract_input_bytes(const struct contract *c, const struct lacc *a);
+/* Bytes of the bursts that an output writes to memory: all of a burst at once, as long as the AGCU of its
+ * way out remembers it. */
+double contract_output_bytes(const struct contract *c, const struct lacc *a);
 /* Is operand o in scratchpads before the section runs, all that a replica needs of it? */
 bool contract_holds(const struct contract *c, int o);
 /* At most, of an array or of SIMD stages that do its work: a stage each, of bytes two, and a

@@ -5,6 +5,7 @@
  * cycles, so one epilogue and one program that stores do for several: their vectors are brought
  * together in turn, by a tree of PCUs.
  */
+#include <math.h>
 #include <stdlib.h>
 #include "tile.h"
 
@@ -204,6 +205,54 @@ double contract_input_bytes(const struct contract *c, const struct lacc *a)
 		}
 	}
 	return tile > (double)c->chip->agcu_lines * c->chip->dram_burst ? bytes * again : bytes;
+}
+
+/* One more loop around stores that touch `lines` bursts, by `step` bytes: it goes over the same ones again,
+ * which costs nothing as long as the AGCU remembers them, or over others. */
+static void store_loop(const struct rdu_chip *chip, int64_t trip, int64_t step, double *lines,
+		       double *bytes)
+{
+	double same =
+		step < chip->dram_burst
+			? fmin((double)trip, (double)chip->dram_burst / (double)max64(step, 1))
+			: 1;
+
+	if (*lines <= (double)chip->agcu_lines)
+		*bytes /= same;
+	*lines *= (double)trip / same;
+}
+
+double contract_output_bytes(const struct contract *c, const struct lacc *a)
+{
+	const struct lnest *l = c->l;
+	int64_t esz = dtype_size(a->t->dtype), burst = c->chip->dram_burst;
+	int64_t step[NEST_MAX_DIMS];
+	double lines, bytes = 1;
+
+	for (int d = 0; d < l->num_dims; d++) {
+		step[d] = llabs(lacc_coef(a, d)) * esz;
+		if (!l->reduce[d])
+			bytes *= (double)l->extent[d];
+	}
+	lines = ceil((double)c->gl * (double)min64(step[c->lane], burst) / (double)burst);
+	bytes *= lines * (double)burst / c->gl;
+	/* from the innermost loop outwards */
+	if (c->merge > 1)
+		store_loop(c->chip, c->merge,
+			   step[c->merge_dim] * c->tile[c->merge_dim] * c->trip[c->merge_dim],
+			   &lines, &bytes);
+	if (c->col >= 0) {
+		store_loop(c->chip, c->gc, step[c->col], &lines, &bytes);
+		store_loop(c->chip, c->tile[c->col] / c->gc, step[c->col] * c->gc, &lines, &bytes);
+	}
+	store_loop(c->chip, c->tile[c->lane] / c->gl, step[c->lane] * c->gl, &lines, &bytes);
+	for (int q = c->num_order - 1; q >= 0; q--) {
+		int d = c->order[q];
+
+		if (d != c->lane && d != c->col)
+			store_loop(c->chip, c->tile[d], step[d], &lines, &bytes);
+	}
+	return bytes;
 }
 
 int contract_fan_in(const struct rdu_chip *chip, int n)

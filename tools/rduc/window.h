@@ -19,6 +19,7 @@ struct window {
  * remainder of the stride. */
 struct phase {
 	int64_t r; /* input position s q + r */
+	int64_t num_r; /* so many remainders from r on, each with kernel positions one further */
 	int64_t num_q;
 	int64_t k0, step, num_k; /* kernel positions k0 + step j, j < num_k */
 	int64_t y0, back; /* output position q + y0 - back j */
