@@ -728,6 +728,39 @@ static void losses(void)
 	    "softmax cross entropy of sequences");
 }
 
+/* A gradient is bf16 where its value is, but fp32 of weights and of what is made of them alone. */
+static void types(void)
+{
+	struct net *k = begin();
+	int64_t dim[] = { 3, 4 };
+	struct value *x = graph_value(k->g, "x"), *w = weight(k, "w", D(4, 5), -1, 1), *of[6];
+	static const enum rdu_dtype want[] = { RDU_DT_F32,  RDU_DT_F32,	 RDU_DT_BF16,
+					       RDU_DT_BF16, RDU_DT_BF16, RDU_DT_F32 };
+	struct graph_output out = { .name = (char *)"y" };
+	struct train_options opt = { .loss = "mse", .optimizer = OPT_SGD };
+	bool right;
+
+	x->kind = TENSOR_INPUT;
+	x->ndim = 2;
+	memcpy(x->dim, dim, sizeof(dim));
+	of[0] = w;
+	of[1] = graph_cast(k->g, "narrow", w, RDU_DT_BF16);
+	of[2] = graph_op2(k->g, "MatMul", "product", graph_cast(k->g, "x16", x, RDU_DT_BF16),
+			  of[1]);
+	of[3] = graph_op1(k->g, "Gelu", "gelu", of[2]);
+	of[4] = graph_op2(k->g, "Add", "both", of[3], of[2]);
+	of[5] = graph_cast(k->g, "wide", of[4], RDU_DT_F32);
+	out.value = of[5];
+	k->g->outputs = &out;
+	k->g->num_outputs = 1;
+	right = !graph_differentiate(k->g, &opt);
+	for (int i = 0; i < 6; i++)
+		right &= of[i]->grad && of[i]->grad->dtype == want[i];
+	printf("%sok %d - gradients have their values' types\n", right ? "" : "not ", ++num);
+	bad += !right;
+	graph_free(k->g);
+}
+
 int main(void)
 {
 	maps();
@@ -736,6 +769,7 @@ int main(void)
 	reductions();
 	moves();
 	losses();
+	types();
 	printf("1..%d\n", num);
 	return bad != 0;
 }

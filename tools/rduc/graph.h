@@ -37,6 +37,7 @@ struct value {
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
+	bool of_weights; /* differentiate: made of weights and constants alone */
 	bool initializer; /* of the file, not the contents of an attribute */
 	bool sparse; /* one that the file has as a sparse tensor */
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
