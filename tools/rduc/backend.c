@@ -933,6 +933,10 @@ static int passes(struct backend *be, const char *out_path)
 		r = be_check(be, "copies");
 	}
 	if (!r && be->level > 0) {
+		be_recompute(be);
+		r = be_check(be, "recompute");
+	}
+	if (!r && be->level > 0) {
 		be_fuse(be);
 		r = be_check(be, "fuse");
 	}

@@ -318,6 +318,7 @@ int be_check(struct backend *be, const char *pass);
 
 void be_shapes(struct backend *be); /* shapes.c */
 void be_copies(struct backend *be); /* copies.c */
+void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
  * the first of the two not. False: it was not fused. */
@@ -326,6 +327,17 @@ void nest_free_fused(struct nest *n); /* a nest of the back half, with what it w
 /* fuse.c: does the access reach every element of its tensor, each once, with all of the nest's
  * parallel dimensions? */
 bool be_covers(const struct nest *n, const struct access *a);
+/* fuse.c: the tensor's dimension that each of a nest's runs over in an access, -1 where that has one
+ * step; false if it is not one to one. */
+bool be_one_to_one(const struct nest *n, const struct access *a, int *dim_of);
+bool be_same_access(const struct access *a, const struct access *b);
+/* fuse.c: access of nest c, whose dimension d goes along dim_of[d] of a tensor, at the point of that
+ * tensor that access `at` of another nest, of so many dimensions, is at. */
+void be_compose(struct access *to, const struct access *from, const struct nest *c,
+		const int *dim_of, const struct access *at, int dims);
+/* fuse.c: cycles that memory takes with a result that is handed on: to be read, and, unless it is kept,
+ * to be written for that. */
+double be_hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep);
 void be_layout(struct backend *be); /* layout.c */
 /* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each
  * as a section that is complete, where that is faster than cycles[nest number] of its nests. */
@@ -360,6 +372,7 @@ struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct ten
 /* A temporary of the same shape, named after t and what it is. */
 struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
 void be_insert_nest(struct module_entry *e, int at, struct nest *n);
+void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
 /* Number of a loop's first nest. */
 int be_loop_start(const struct module_entry *e, int loop);
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in

@@ -136,6 +136,7 @@ struct lower {
 	const char *prefix; /* of temporary tensors' names */
 	const char *scope; /* of the names of inputs, outputs and constants; "": the model's own */
 	int loop; /* of the entry, that nests are made for; 0: none */
+	bool backward; /* nests are made for nodes behind the model's own */
 };
 
 /*
