@@ -43,6 +43,7 @@ struct trial {
 	struct backend *be;
 	struct module_entry *e;
 	int first, num;
+	int most; /* nests that it may have */
 	int64_t iterations;
 	struct slicing loops[MOST_NESTS];
 	struct traffic *t; /* by storage */
@@ -145,15 +146,28 @@ static int64_t outermost_step(const struct tensor *t, int64_t slice)
 
 /* ---- which nests --------------------------------------------------------------- */
 
+/* The loops of a nest that reads nothing of the group's. */
+static bool find_own_loops(const struct trial *g, const struct nest *n, struct slicing *s)
+{
+	for (int i = 0; i < n->num_out; i++) {
+		int64_t words = be_words(n->out[i].access.tensor);
+
+		if (words % g->iterations == 0 &&
+		    find_loops(n, &n->out[i].access, words / g->iterations, s))
+			return true;
+	}
+	return false;
+}
+
 /* Can nest number q run the loops with those before it? Its own are found from what it reads of
- * theirs; of the first, from `made`, a result. */
+ * theirs; of the first, from `made`, a result; of one that reads nothing of theirs, from any. */
 static bool take(struct trial *g, int q, const struct access *made)
 {
 	struct nest *n = g->e->nests[q];
 	struct slicing *s = &g->loops[q - g->first];
 	bool found = false;
 
-	if (n->group || n->loop || q - g->first == MOST_NESTS)
+	if (n->group || n->loop || q - g->first == g->most)
 		return false;
 	if (made)
 		found = find_loops(n, made, be_words(made->tensor) / g->iterations, s);
@@ -171,7 +185,7 @@ static bool take(struct trial *g, int q, const struct access *made)
 		if (!stays_in_slice(n, &n->in[i], slice, s))
 			return false;
 	}
-	if (!found ||
+	if ((!found && !find_own_loops(g, n, s)) ||
 	    (s->inner > 1 && (nest_counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)))
 		return false;
 	for (int i = 0; i < n->num_out; i++) {
@@ -247,11 +261,40 @@ static bool read_after(const struct trial *g, int id)
 	return g->last_reader[id] >= g->first + g->num;
 }
 
-/* The group from number `first` on, with loops that cut `made` into so many slices. */
-static void grow(struct trial *g, int first, const struct access *made, int64_t iterations)
+/* How many of the group's nests, from the first on, what they hand on makes one. */
+static int count_joined(const struct trial *g)
+{
+	int of[MOST_NESTS], parts = 0, joined = 1;
+
+	for (int q = 0; q < g->num; q++) {
+		const struct nest *n = g->e->nests[g->first + q];
+
+		of[q] = q;
+		parts++;
+		for (int i = 0; i < n->num_in; i++) {
+			int w = g->t[tensor_storage(n->in[i].tensor)->id].writer - g->first;
+			int was = w >= 0 ? of[w] : q;
+
+			parts -= was != q;
+			for (int k = 0; k < q; k++)
+				if (of[k] == was)
+					of[k] = q;
+		}
+		if (parts == 1)
+			joined = q + 1;
+	}
+	return joined;
+}
+
+/* The group from number `first` on, of `most` nests at most, with loops that cut `made` into so many
+ * slices. A nest that reads nothing of those before it may be one if others read what both make. */
+static void grow(struct trial *g, int first, int most, const struct access *made,
+		 int64_t iterations)
 {
 	const struct module *m = g->be->m;
+	int joined;
 
+	g->most = most;
 	clear(g);
 	g->first = first;
 	g->iterations = iterations;
@@ -260,6 +303,11 @@ static void grow(struct trial *g, int first, const struct access *made, int64_t 
 		if (!take(g, first + g->num, g->num ? NULL : made))
 			break;
 		note(g, first + g->num);
+	}
+	joined = count_joined(g);
+	if (g->num && joined < g->num) {
+		grow(g, first, joined, made, iterations);
+		return;
 	}
 	for (int k = 0; k < g->num_touched; k++) {
 		int i = g->touched[k];
@@ -295,16 +343,16 @@ static bool better(const struct trial *a, int64_t iterations, double saved)
 }
 
 /* The number of iterations, and the result of nest `first` that says how it is cut, that keep most
- * out of memory; 0: there is no group. */
-static int64_t choose(struct trial *g, int first, const struct access **made)
+ * out of memory, and how many words that is; 0: there is no group. */
+static int64_t choose(struct trial *g, int first, const struct access **made, double *saved)
 {
 	const struct nest *n = g->e->nests[first];
 	const struct rdu_chip *chip = &g->be->chip;
 	double all = (double)rdu_chip_pmus_per_tile(chip) * g->be->tiles * chip->pmu_bytes / 4;
-	double saved = 0;
 	int64_t best = 0;
 
 	*made = NULL;
+	*saved = 0;
 	for (int o = 0; o < n->num_out && !n->group && !n->loop; o++) {
 		const struct access *a = &n->out[o].access;
 		int64_t words = be_words(a->tensor), tried = 0;
@@ -318,11 +366,11 @@ static int64_t choose(struct trial *g, int first, const struct access **made)
 				    words / slice > MOST_ITERATIONS || slice == tried)
 					continue;
 				tried = slice;
-				grow(g, first, a, words / slice);
-				if (g->num < 2 || g->room > all / 2 || !better(g, best, saved))
+				grow(g, first, MOST_NESTS, a, words / slice);
+				if (g->num < 2 || g->room > all / 2 || !better(g, best, *saved))
 					continue;
 				best = g->iterations;
-				saved = g->saved;
+				*saved = g->saved;
 				*made = a;
 			}
 	}
@@ -611,18 +659,46 @@ static int *find_first_writers(const struct module *m, const struct module_entry
 	return first;
 }
 
+/* The words that a group from number `first` on keeps out of memory. */
+static double saved_from(struct trial *g, int first)
+{
+	const struct access *made;
+	double saved = 0;
+
+	if (first < g->e->num_nests)
+		choose(g, first, &made, &saved);
+	return saved;
+}
+
+/* The last nest leaves the group where one that begins with it saves more by that. */
+static void leave_last(struct trial *g, const struct access *made)
+{
+	int first = g->first, num = g->num;
+	int64_t iterations = g->iterations;
+	double here = g->saved, there;
+
+	grow(g, first, num - 1, made, iterations);
+	here -= g->saved;
+	there = saved_from(g, first + num - 1) - saved_from(g, first + num);
+	grow(g, first, there > here ? num - 1 : num, made, iterations);
+}
+
 /* Tries groups of an entry from its first nest to its last. One that is not worth it may be without
  * its first nests: it is tried again a quarter further on. */
 static void find_groups(struct trial *g)
 {
 	for (int k = 0; k < g->e->num_nests; k++) {
 		const struct access *made;
-		int64_t iterations = choose(g, k, &made);
+		double saved;
+		int64_t iterations = choose(g, k, &made, &saved);
 		uint64_t h;
 
 		if (!iterations)
 			continue;
-		grow(g, k, made, iterations);
+		grow(g, k, MOST_NESTS, made, iterations);
+		leave_last(g, made);
+		if (g->num < 2)
+			continue;
 		h = likeness(g);
 		if (!was_refused(g, h) && try_group(g, g->be->num_ops + k)) {
 			k += g->num - 1;
