@@ -546,18 +546,37 @@ static void choose(struct backend *be, struct outcome *was, bool better, int fir
 	free(was->stride);
 }
 
-/* Makes the sections again with groups, where these are faster; what is better in the end stays. */
+/* Room for the tensors from number `old` on, with what they begin with. */
+static void make_room(const struct module *m, int old, struct residence **residence,
+		      int64_t **stride)
+{
+	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
+
+	*residence = xrealloc(*residence, sizeof(**residence) * num);
+	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
+	if (!stride)
+		return;
+	*stride = xrealloc(*stride, row * num);
+	for (int i = old; i < m->num_tensors; i++)
+		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
+}
+
+/* Makes the sections again with groups, where these are faster; what is better in the end stays.
+ * residence, stride: what both begin with; they grow. */
 static int make_groups(struct backend *be, int entry, int first, int notes,
-		       struct residence *residence, const int64_t *stride)
+		       struct residence **residence, int64_t **stride)
 {
 	struct module_entry *e = &be->m->entries[entry];
 	double *cycles = nest_cycles(be, e, first);
-	struct outcome plain = put_aside(be, e, first, notes, residence);
-	int groups = be->num_groups, r = 0;
+	int old = be->m->num_tensors, groups = be->num_groups, r = 0;
+	struct outcome plain = put_aside(
+		be, e, first, notes, copy_of(*residence, sizeof(**residence) * (size_t)(old + 1)));
 	bool better = false;
 
-	set_strides(be->m, stride);
+	set_strides(be->m, *stride);
 	be_pipe(be, e, entry, cycles);
+	make_room(be->m, old, &plain.residence, &plain.stride);
+	make_room(be->m, old, residence, stride);
 	/* What else the nests need is lowered anew: for a hundredth, that is not worth it. */
 	if (be->num_groups > groups && (be->opt->pipe == WHEN_POSSIBLE ||
 					be_pipe_saved(be, groups) > (double)plain.cycles / 100)) {
@@ -572,21 +591,6 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 		be_pipe_undo(be, groups);
 	free(cycles);
 	return r < 0 ? -1 : 0;
-}
-
-/* Room for the tensors from number `old` on, with what they begin with. */
-static void make_room(const struct module *m, int old, struct residence **residence,
-		      int64_t **stride)
-{
-	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
-
-	*residence = xrealloc(*residence, sizeof(**residence) * num);
-	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
-	if (!stride)
-		return;
-	*stride = xrealloc(*stride, row * num);
-	for (int i = old; i < m->num_tensors; i++)
-		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
 }
 
 /* ---- with what loops carry in scratchpads or without --------------------------------- */
@@ -796,7 +800,7 @@ static int lower_entry(struct backend *be, int entry)
 	r = make_sections(be, entry);
 	if (!r && be->level >= 3 && be->opt->pipe != WHEN_NEVER) {
 		progress_say(be->opt->progress, "%s, pipe", e->name);
-		r = make_groups(be, entry, first, notes, copy_of(residence, residences), stride);
+		r = make_groups(be, entry, first, notes, &residence, &stride);
 	}
 	if (!r && be->level > 0 && be->opt->hold != WHEN_NEVER && e->num_loops &&
 	    be->num_groups == groups) {

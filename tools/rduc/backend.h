@@ -426,6 +426,8 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 double be_contract_cycles(const struct backend *be, const struct nest *n);
 /* Is a nest a sum of products of two of its inputs? Then in[] is which. */
 bool be_contraction(const struct backend *be, const struct nest *n, int *in);
+/* Is an input an operand of a contraction that uses its elements more than once? */
+bool be_reuses(const struct backend *be, const struct nest *n, int in);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */

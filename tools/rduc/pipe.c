@@ -48,11 +48,11 @@ struct trial {
 	struct slicing loops[MOST_NESTS];
 	struct traffic *t; /* by storage */
 	int num_touched, room_touched, *touched; /* storages that the group uses */
-	const int *last_reader; /* by storage: nest of the entry, -1: none */
-	const int *first_writer; /* by storage; what others began is whole in memory only */
+	int *last_reader; /* by storage: nest of the entry, -1: none */
+	int *first_writer; /* by storage; what others began is whole in memory only */
 	const double *cycles; /* of each nest of the entry without groups */
 
-	const bool *outside; /* by storage: not made and used up in this entry point */
+	bool *outside; /* by storage: not made and used up in this entry point */
 	int num_refused, room_refused;
 	uint64_t *refused; /* what groups that were not worth it are like */
 	double saved; /* words that need not cross memory */
@@ -420,7 +420,8 @@ static bool place_slices(struct trial *g)
 					 .words = slice,
 					 .num_readers = t->reads };
 		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
-		r->num_parts = (int)min64(extent, max64(least, min64(MOST_PARTS, all / 2 / num)));
+		r->num_parts =
+			(int)min64(extent, max64(least, min64(MOST_PARTS, all * 3 / 5 / num)));
 		while (r->num_parts > least && extent % r->num_parts)
 			r->num_parts--;
 		r->part = ceil_div(extent, r->num_parts) * unit;
@@ -535,13 +536,71 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	struct uimage *im = NULL;
 	bool slow = false; /* with fewer units it would be slower still */
 
-	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++)
+	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++) {
 		im = make(g, work, pcus[k], op, most, &slow);
+		if (!im && be_prints(g->be, "pipe"))
+			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
+				100 * pcus[k], g->be->error);
+	}
 	return im;
 }
 
+/* One more temporary like t, which nest `writer` makes and nest `reader` reads. */
+static struct tensor *add_set(struct trial *g, const struct tensor *t, int writer, int reader)
+{
+	struct backend *be = g->be;
+	struct tensor *to = be_temp_like(be, t, "set");
+	size_t num = (size_t)be->m->num_tensors;
+
+	be->residence = xrealloc(be->residence, sizeof(*be->residence) * (num + 1));
+	be->residence[to->id] = (struct residence){ 0 };
+	g->t = xrealloc(g->t, sizeof(*g->t) * (num + 1));
+	g->t[to->id] = (struct traffic){ .writer = -1, .last = -1 };
+	g->outside = xrealloc(g->outside, sizeof(*g->outside) * (num + 1));
+	g->outside[to->id] = false;
+	g->last_reader = xrealloc(g->last_reader, sizeof(*g->last_reader) * (num + 1));
+	g->last_reader[to->id] = reader;
+	g->first_writer = xrealloc(g->first_writer, sizeof(*g->first_writer) * (num + 1));
+	g->first_writer[to->id] = writer;
+	return to;
+}
+
+/* Few programs can read one scratchpad. A contraction, whose replicas all want much of a slice, has
+ * it in a set of scratchpads of its own where others read it, too: its maker writes both. True: one
+ * has. */
+static bool split_sets(struct trial *g)
+{
+	int num = g->num_touched;
+	bool any = false;
+
+	for (int q = 0; q < num; q++) {
+		const struct traffic t = g->t[g->touched[q]];
+		struct tensor *x = g->be->m->tensors[g->touched[q]];
+		int left = t.reads;
+
+		for (int k = t.last; is_channel(&t) && k > t.writer && left > 1; k--) {
+			struct nest *n = g->e->nests[k], *w = g->e->nests[t.writer];
+			int o = 0, i = 0;
+
+			while (i < n->num_in && n->in[i].tensor != x)
+				i++;
+			while (o < w->num_out && w->out[o].access.tensor != x)
+				o++;
+			if (i == n->num_in || o == w->num_out || w->num_out == NEST_MAX_OUT ||
+			    !be_reuses(g->be, n, i))
+				continue;
+			w->out[w->num_out] = w->out[o];
+			w->out[w->num_out].access.tensor = add_set(g, x, t.writer, k);
+			n->in[i].tensor = w->out[w->num_out++].access.tensor;
+			left--;
+			any = true;
+		}
+	}
+	return any;
+}
+
 /* Tries a group. True: it is one. */
-static bool try_group(struct trial *g, int op)
+static bool try_group(struct trial *g, const struct access *made, int op)
 {
 	struct nest was[MOST_NESTS];
 	double work[MOST_NESTS], plain = 0;
@@ -549,11 +608,14 @@ static bool try_group(struct trial *g, int op)
 	struct backend *be = g->be;
 	uint64_t most = UINT64_MAX;
 
+	for (int i = 0; i < g->num; i++)
+		was[i] = *g->e->nests[g->first + i];
+	if (split_sets(g))
+		grow(g, g->first, g->num, made, g->iterations);
 	for (int i = 0; i < g->num; i++) {
 		struct nest *n = g->e->nests[g->first + i];
 
 		plain += g->cycles[g->first + i];
-		was[i] = *n;
 		work[i] = be_work(be, n);
 		share_loops(n, &g->loops[i], be->num_groups + 1);
 	}
@@ -700,7 +762,7 @@ static void find_groups(struct trial *g)
 		if (g->num < 2)
 			continue;
 		h = likeness(g);
-		if (!was_refused(g, h) && try_group(g, g->be->num_ops + k)) {
+		if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + k)) {
 			k += g->num - 1;
 			continue;
 		}
@@ -713,23 +775,21 @@ static void find_groups(struct trial *g)
 void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles)
 {
 	size_t room = (size_t)be->m->num_tensors + 1;
-	bool *outside = xcalloc(room, sizeof(bool));
-	int *last = find_last_readers(be->m, e), *first = find_first_writers(be->m, e);
 	struct trial g = { .be = be,
 			   .e = e,
 			   .t = xcalloc(room, sizeof(*g.t)),
-			   .outside = outside,
-			   .last_reader = last,
-			   .first_writer = first,
+			   .outside = xcalloc(room, sizeof(bool)),
+			   .last_reader = find_last_readers(be->m, e),
+			   .first_writer = find_first_writers(be->m, e),
 			   .cycles = cycles };
 
 	for (int i = 0; i < be->m->num_tensors; i++)
 		g.t[i].writer = -1;
-	be_find_outside(be, entry, outside);
+	be_find_outside(be, entry, g.outside);
 	find_groups(&g);
-	free(outside);
-	free(last);
-	free(first);
+	free(g.outside);
+	free(g.last_reader);
+	free(g.first_writer);
 	free(g.touched);
 	free(g.refused);
 	free(g.t);

@@ -111,14 +111,6 @@ static int64_t points_of(const struct nest *n)
 	return points;
 }
 
-/* Does nest n contract its input `in`? */
-static bool contracts(const struct recompute *x, const struct nest *n, int in)
-{
-	int of[2];
-
-	return be_contraction(x->be, n, of) && (of[0] == in || of[1] == in);
-}
-
 /* Can a contraction take an input slice by slice, each in iterations of its own? */
 static bool takes_slices(const struct nest *n, const struct access *a)
 {
@@ -155,7 +147,7 @@ static bool takes_again(const struct recompute *x, const struct nest *n, int in)
 	for (int i = 0; i < n->num_in; i++)
 		if (n->in[i].gather_in == in)
 			return false;
-	if (contracts(x, n, in))
+	if (be_reuses(x->be, n, in))
 		return has_groups(x) && takes_slices(n, a);
 	return points_of(n) == be_words(a->tensor);
 }
@@ -339,7 +331,8 @@ static bool wants_repeat(const struct recompute *x, int at, const struct tensor 
 		return true;
 	for (int k = at; k < x->e->num_nests; k++)
 		for (int i = 0; i < x->e->nests[k]->num_in; i++)
-			if (x->e->nests[k]->in[i].tensor == t && contracts(x, x->e->nests[k], i))
+			if (x->e->nests[k]->in[i].tensor == t &&
+			    be_reuses(x->be, x->e->nests[k], i))
 				return true;
 	return false;
 }
