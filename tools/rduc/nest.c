@@ -518,6 +518,11 @@ int nest_check(const struct nest *n, char *error, int size)
 		if (check_access(n, &n->in[k], "input", k, false, error, size))
 			return -1;
 	for (int k = 0; k < n->num_out; k++) {
+		const struct tensor *t = n->out[k].access.tensor;
+
+		if (t->update_of && t->update_of->dtype != t->dtype)
+			return complain(n, error, size, "output %d is of another type than %s", k,
+					t->update_of->name);
 		if (n->out[k].expr < 0 || n->out[k].expr >= n->num_expr)
 			return complain(n, error, size, "output %d: no such expression", k);
 		if (check_access(n, &n->out[k].access, "output", k, true, error, size))
