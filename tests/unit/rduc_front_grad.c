@@ -661,6 +661,19 @@ static void moves(void)
 		snprintf(name, sizeof(name), "Slice, step %d", step);
 		end(k, n, name);
 	}
+	for (int i = 0; i < 3; i++) { /* side by side, with a gap, and overlapping */
+		struct value *part[2];
+
+		k = begin();
+		v = graph_op1(k->g, "Neg", "whole", weight(k, "x", D(3, 7), -1, 1));
+		part[1] =
+			graph_slice(k->g, "right", v, 1, 2 + (i == 1) - (i == 2), i ? 4 : 5, false);
+		part[0] = graph_slice(k->g, "left", v, 1, 0, 2, false);
+		part[0] = graph_op2(k->g, "Mul", "scaled", part[0], weight(k, "w", D(2), 1, 2));
+		n = node(k, "Concat", part[1], part[0], NULL);
+		node_attr_i(k->g, n, "axis", 1);
+		end(k, n, "Slices of one tensor");
+	}
 	k = begin();
 	n = node(k, "Pad", weight(k, "x", D(2, 3), -1, 1), ints(k, D(1, -1, 0, 2)), NULL);
 	end(k, n, "Pad");

@@ -159,6 +159,38 @@ static bool find_own_loops(const struct trial *g, const struct nest *n, struct s
 	return false;
 }
 
+/* Where an access is along dimension k of its tensor. */
+static void range_of(const struct nest *n, const struct access *a, int k, int64_t *lo, int64_t *hi)
+{
+	*lo = *hi = a->offset[k];
+	for (int d = 0; d < n->ndim; d++)
+		*(a->coef[k][d] < 0 ? lo : hi) += a->coef[k][d] * (n->dim[d].extent - 1);
+}
+
+/* Does nobody of the group before number q write what it writes by this access? */
+static bool writes_alone(const struct trial *g, int q, const struct access *a)
+{
+	const struct tensor *t = tensor_storage(a->tensor);
+	int64_t lo, hi, from, to;
+
+	for (int k = g->first; k < q; k++)
+		for (int i = 0; i < g->e->nests[k]->num_out; i++) {
+			const struct access *w = &g->e->nests[k]->out[i].access;
+			bool apart = false;
+
+			if (tensor_storage(w->tensor) != t)
+				continue;
+			for (int d = 0; d < t->ndim && w->tensor == a->tensor; d++) {
+				range_of(g->e->nests[q], a, d, &lo, &hi);
+				range_of(g->e->nests[k], w, d, &from, &to);
+				apart |= lo > to || hi < from;
+			}
+			if (!apart)
+				return false;
+		}
+	return true;
+}
+
 /* Can nest number q run the loops with those before it? Its own are found from what it reads of
  * theirs; of the first, from `made`, a result; of one that reads nothing of theirs, from any. */
 static bool take(struct trial *g, int q, const struct access *made)
@@ -192,7 +224,7 @@ static bool take(struct trial *g, int q, const struct access *made)
 		const struct access *a = &n->out[i].access;
 		const struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
 
-		if (n->out[i].add || a->gather_in >= 0 || t->writer >= 0 || t->read)
+		if (n->out[i].add || a->gather_in >= 0 || t->read || !writes_alone(g, q, a))
 			return false;
 	}
 	return true;
