@@ -13,6 +13,7 @@
 
 #define FEWEST_SLICES 4 /* of a value that a contraction reads: then the two can be one group */
 #define CHEAP 8 /* a product is made again where memory would take this many times as long */
+#define SMALL 8 /* what is less than this part of the scratchpads may stay there, and is kept */
 #define ALL (INT64_MAX / 4) /* bytes: not to be cut */
 
 struct edge {
@@ -152,6 +153,11 @@ static bool takes_again(const struct recompute *x, const struct nest *n, int in)
 	return points_of(n) == be_words(a->tensor);
 }
 
+static double scratchpad_bytes(const struct backend *be)
+{
+	return (double)rdu_chip_pmus_per_tile(&be->chip) * be->tiles * be->chip.pmu_bytes;
+}
+
 /* Would a nest make the same again, at each point for itself, in little time? */
 static bool can_repeat(const struct recompute *x, const struct nest *n)
 {
@@ -170,6 +176,7 @@ static bool can_repeat(const struct recompute *x, const struct nest *n)
 	if (n->reduce == REDUCE_NONE)
 		return be_one_to_one(n, w, dim_of);
 	return has_groups(x) && be_contraction(x->be, n, in) &&
+	       (double)be_words(w->tensor) * 4 * SMALL > scratchpad_bytes(x->be) &&
 	       be_contract_cycles(x->be, n) * CHEAP < be_hand_on_cycles(x->be, w->tensor, false);
 }
 
