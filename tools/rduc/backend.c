@@ -211,15 +211,6 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	}
 }
 
-static int count_pmus(const struct uimage *im)
-{
-	int num = 0;
-
-	for (int u = 0; u < im->num_units; u++)
-		num += im->unit[u].kind == RDU_UNIT_PMU;
-	return num;
-}
-
 /* A section is made. The one that fills what it finds in scratchpads has its place in front of the
  * loop. */
 static void settle(struct backend *be, struct be_section *first, struct be_section *s)
@@ -234,7 +225,7 @@ static void settle(struct backend *be, struct be_section *first, struct be_secti
 		f++;
 	image_free(f->im);
 	f->im = s->im->fill;
-	be_hold_uses(be, f->nest, count_pmus(f->im));
+	be_hold_uses(be, f->nest, image_pmus(f->im));
 	s->im->fill = NULL;
 	s->im->held = NULL;
 }
@@ -460,6 +451,11 @@ static void *copy_of(const void *from, size_t size)
 	return to;
 }
 
+static struct residence *copy_residences(const struct module *m, const struct residence *from)
+{
+	return copy_of(from, sizeof(*from) * (size_t)(m->num_tensors + 1));
+}
+
 /* Residences of `from` that are not those of `kept`. */
 static void free_residences(const struct module *m, struct residence *from,
 			    const struct residence *kept)
@@ -569,8 +565,7 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	struct module_entry *e = &be->m->entries[entry];
 	double *cycles = nest_cycles(be, e, first);
 	int old = be->m->num_tensors, groups = be->num_groups, r = 0;
-	struct outcome plain = put_aside(
-		be, e, first, notes, copy_of(*residence, sizeof(**residence) * (size_t)(old + 1)));
+	struct outcome plain = put_aside(be, e, first, notes, copy_residences(be->m, *residence));
 	bool better = false;
 
 	set_strides(be->m, *stride);
@@ -601,7 +596,7 @@ static int try_carried(struct backend *be, const struct module_entry *e, const s
 {
 	int r;
 
-	be->residence = copy_of(residence, sizeof(*residence) * (size_t)(be->m->num_tensors + 1));
+	be->residence = copy_residences(be->m, residence);
 	set_strides(be->m, stride);
 	r = be_resident(be, e);
 	if (!r)
@@ -655,7 +650,7 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	bool better;
 
 	make_room(be->m, old, &without.residence, &without.stride);
-	be->residence = copy_of(*residence, sizeof(**residence) * (size_t)(be->m->num_tensors + 1));
+	be->residence = copy_residences(be->m, *residence);
 	set_strides(be->m, *stride);
 	be->fixed = true;
 	if (carried)
@@ -696,13 +691,12 @@ static int make_held(struct backend *be, int entry, int first, int holds,
 		     const struct residence *residence, const int64_t *stride)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	size_t size = sizeof(*residence) * (size_t)(be->m->num_tensors + 1);
 	int notes = be->num_notes, r = 1;
 
 	be->fixed = true;
 	be->held_tenths = MOST_HELD;
 	while (r > 0 && be->num_holds > holds) {
-		be->residence = copy_of(residence, size);
+		be->residence = copy_residences(be->m, residence);
 		set_strides(be->m, stride);
 		r = make_sections(be, entry);
 		if (!r)
@@ -732,8 +726,8 @@ static int tighten(struct backend *be, int entry, int first, const struct reside
 		   const int64_t *stride)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	size_t size = sizeof(*residence) * (size_t)(be->m->num_tensors + 1);
-	struct outcome loose = put_aside(be, e, first, be->num_notes, copy_of(residence, size));
+	struct outcome loose =
+		put_aside(be, e, first, be->num_notes, copy_residences(be->m, residence));
 	int r;
 
 	set_strides(be->m, stride);
@@ -791,8 +785,7 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 static int lower_entry(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	size_t residences = sizeof(*be->residence) * (size_t)(be->m->num_tensors + 1);
-	struct residence *residence = copy_of(be->residence, residences);
+	struct residence *residence = copy_residences(be->m, be->residence);
 	int64_t *stride = copy_strides(be->m);
 	int first = be->num_sections, notes = be->num_notes, groups = be->num_groups, r;
 	bool may_hold;

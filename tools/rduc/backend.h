@@ -192,6 +192,7 @@ int image_in(struct uimage *im, int prog, uint32_t mask);
 int image_out(struct uimage *im, int prog, uint32_t mask, int reg, int count);
 void image_join(struct uimage *im, int src, int port, int dst, int dst_port);
 int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip);
+int image_pmus(const struct uimage *im); /* how many it uses */
 struct upred *access_pred(struct uaccess *a); /* one more, all zero */
 /* Says why the section cannot be: what is needed and what there is. The nest's name is put
  * before it. The first reason stays; what is built after it is never used. */
