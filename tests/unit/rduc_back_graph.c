@@ -3,7 +3,9 @@
  * Graphs of nests: convolutions, pooling, sums over an image and what is made of them, transposes
  * and maps, with tensors that have several readers, near and far. Most of what lies between two
  * nests stays in scratchpads, cut into parts in every way, so that readers find theirs in one
- * part or have to bring several together. Each graph is compiled at every level for both built-in
+ * part or have to bring several together. Half of them are a training step for the compiler: their
+ * last nests are the backward half, for which some of what the others made is made again. Each
+ * graph is compiled at every level for both built-in
  * chips and two odd ones, and compared with the plain interpreter. The seed is fixed; arguments:
  * [first case [number of cases [chip]]].
  */
@@ -371,6 +373,8 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 	opt.fp32 = rnd(2) || g.num_convs > 1; /* what is rounded to bf16 twice may differ by more */
 	opt.tiles = 1 + (int)rnd(chip->tiles);
 	opt.pipe = c < 0 || rnd(2) ? WHEN_POSSIBLE : WHEN_FASTER;
+	for (int k = (int)rnd(2 * (uint32_t)g.e->num_nests); c >= 0 && k < g.e->num_nests; k++)
+		g.e->nests[k]->backward = true;
 	for (int k = 0; k < g.e->num_nests && good; k++)
 		if (nest_check(g.e->nests[k], error, sizeof(error))) {
 			snprintf(text, size, "the test's nest is wrong: %s", error);

@@ -684,6 +684,19 @@ static void moves(void)
 		snprintf(name, sizeof(name), "Slice, step %d", step);
 		end(k, n, name);
 	}
+	for (int i = 0; i < 3; i++) { /* side by side, with a gap, and overlapping */
+		struct value *part[2];
+
+		k = begin();
+		v = graph_op1(k->g, "Neg", "whole", weight(k, "x", D(3, 7), -1, 1));
+		part[1] =
+			graph_slice(k->g, "right", v, 1, 2 + (i == 1) - (i == 2), i ? 4 : 5, false);
+		part[0] = graph_slice(k->g, "left", v, 1, 0, 2, false);
+		part[0] = graph_op2(k->g, "Mul", "scaled", part[0], weight(k, "w", D(2), 1, 2));
+		n = node(k, "Concat", part[1], part[0], NULL);
+		node_attr_i(k->g, n, "axis", 1);
+		end(k, n, "Slices of one tensor");
+	}
 	k = begin();
 	n = node(k, "Pad", weight(k, "x", D(2, 3), -1, 1), ints(k, D(1, -1, 0, 2)), NULL);
 	end(k, n, "Pad");
@@ -751,6 +764,39 @@ static void losses(void)
 	    "softmax cross entropy of sequences");
 }
 
+/* A gradient is bf16 where its value is, but fp32 of weights and of what is made of them alone. */
+static void types(void)
+{
+	struct net *k = begin();
+	int64_t dim[] = { 3, 4 };
+	struct value *x = graph_value(k->g, "x"), *w = weight(k, "w", D(4, 5), -1, 1), *of[6];
+	static const enum rdu_dtype want[] = { RDU_DT_F32,  RDU_DT_F32,	 RDU_DT_BF16,
+					       RDU_DT_BF16, RDU_DT_BF16, RDU_DT_F32 };
+	struct graph_output out = { .name = (char *)"y" };
+	struct train_options opt = { .loss = "mse", .optimizer = OPT_SGD };
+	bool right;
+
+	x->kind = TENSOR_INPUT;
+	x->ndim = 2;
+	memcpy(x->dim, dim, sizeof(dim));
+	of[0] = w;
+	of[1] = graph_cast(k->g, "narrow", w, RDU_DT_BF16);
+	of[2] = graph_op2(k->g, "MatMul", "product", graph_cast(k->g, "x16", x, RDU_DT_BF16),
+			  of[1]);
+	of[3] = graph_op1(k->g, "Gelu", "gelu", of[2]);
+	of[4] = graph_op2(k->g, "Add", "both", of[3], of[2]);
+	of[5] = graph_cast(k->g, "wide", of[4], RDU_DT_F32);
+	out.value = of[5];
+	k->g->outputs = &out;
+	k->g->num_outputs = 1;
+	right = !graph_differentiate(k->g, &opt);
+	for (int i = 0; i < 6; i++)
+		right &= of[i]->grad && of[i]->grad->dtype == want[i];
+	printf("%sok %d - gradients have their values' types\n", right ? "" : "not ", ++num);
+	bad += !right;
+	graph_free(k->g);
+}
+
 int main(void)
 {
 	maps();
@@ -759,6 +805,7 @@ int main(void)
 	reductions();
 	moves();
 	losses();
+	types();
 	printf("1..%d\n", num);
 	return bad != 0;
 }

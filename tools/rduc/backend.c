@@ -183,15 +183,6 @@ static int improve(struct backend *be, struct be_section *first, struct be_secti
 	}
 }
 
-static int count_pmus(const struct uimage *im)
-{
-	int num = 0;
-
-	for (int u = 0; u < im->num_units; u++)
-		num += im->unit[u].kind == RDU_UNIT_PMU;
-	return num;
-}
-
 /* A section is made. The one that fills what it finds in scratchpads has its place in front of the
  * loop. */
 static void settle(struct backend *be, struct be_section *first, struct be_section *s)
@@ -206,7 +197,7 @@ static void settle(struct backend *be, struct be_section *first, struct be_secti
 		f++;
 	image_free(f->im);
 	f->im = s->im->fill;
-	be_hold_uses(be, f->nest, count_pmus(f->im));
+	be_hold_uses(be, f->nest, image_pmus(f->im));
 	s->im->fill = NULL;
 	s->im->held = NULL;
 }
@@ -432,6 +423,11 @@ static void *copy_of(const void *from, size_t size)
 	return to;
 }
 
+static struct residence *copy_residences(const struct module *m, const struct residence *from)
+{
+	return copy_of(from, sizeof(*from) * (size_t)(m->num_tensors + 1));
+}
+
 /* Residences of `from` that are not those of `kept`. */
 static void free_residences(const struct module *m, struct residence *from,
 			    const struct residence *kept)
@@ -518,19 +514,37 @@ static void choose(struct backend *be, struct outcome *was, bool better, int fir
 	free(was->stride);
 }
 
+/* Room for the tensors from number `old` on, with what they begin with. */
+static void make_room(const struct module *m, int old, struct residence **residence,
+		      int64_t **stride)
+{
+	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
+
+	*residence = xrealloc(*residence, sizeof(**residence) * num);
+	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
+	if (!stride)
+		return;
+	*stride = xrealloc(*stride, row * num);
+	for (int i = old; i < m->num_tensors; i++)
+		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
+}
+
 /* Makes the sections again with groups, where these are faster by more than `held` cycles, which what
- * may be held without them saves; what is better in the end stays. */
+ * may be held without them saves; what is better in the end stays. residence, stride: what both begin
+ * with; they grow. */
 static int make_groups(struct backend *be, int entry, int first, int notes,
-		       struct residence *residence, const int64_t *stride, double held)
+		       struct residence **residence, int64_t **stride, double held)
 {
 	struct module_entry *e = &be->m->entries[entry];
 	double *cycles = nest_cycles(be, e, first);
-	struct outcome plain = put_aside(be, e, first, notes, residence);
-	int groups = be->num_groups, r = 0;
+	int old = be->m->num_tensors, groups = be->num_groups, r = 0;
+	struct outcome plain = put_aside(be, e, first, notes, copy_residences(be->m, *residence));
 	bool better = false;
 
-	set_strides(be->m, stride);
+	set_strides(be->m, *stride);
 	be_pipe(be, e, entry, cycles);
+	make_room(be->m, old, &plain.residence, &plain.stride);
+	make_room(be->m, old, residence, stride);
 	/* What else the nests need is lowered anew: for a hundredth, that is not worth it. */
 	if (be->num_groups > groups && (be->opt->pipe == WHEN_POSSIBLE ||
 					be_pipe_saved(be, groups) > (double)plain.cycles / 100)) {
@@ -547,21 +561,6 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
-/* Room for the tensors from number `old` on, with what they begin with. */
-static void make_room(const struct module *m, int old, struct residence **residence,
-		      int64_t **stride)
-{
-	size_t row = sizeof(m->tensors[0]->stride), num = (size_t)m->num_tensors + 1;
-
-	*residence = xrealloc(*residence, sizeof(**residence) * num);
-	memset(*residence + old, 0, sizeof(**residence) * (num - (size_t)old));
-	if (!stride)
-		return;
-	*stride = xrealloc(*stride, row * num);
-	for (int i = old; i < m->num_tensors; i++)
-		memcpy(*stride + (size_t)i * RDU_MAX_DIMS, m->tensors[i]->stride, row);
-}
-
 /* ---- with what loops carry in scratchpads or without --------------------------------- */
 
 /* Is there room for all of what is carried? What has none is marked. 0, 1: there is not, or -1. */
@@ -570,7 +569,7 @@ static int try_carried(struct backend *be, const struct module_entry *e, const s
 {
 	int r;
 
-	be->residence = copy_of(residence, sizeof(*residence) * (size_t)(be->m->num_tensors + 1));
+	be->residence = copy_residences(be->m, residence);
 	set_strides(be->m, stride);
 	r = be_resident(be, e);
 	if (!r)
@@ -624,7 +623,7 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	bool better;
 
 	make_room(be->m, old, &without.residence, &without.stride);
-	be->residence = copy_of(*residence, sizeof(**residence) * (size_t)(be->m->num_tensors + 1));
+	be->residence = copy_residences(be->m, *residence);
 	set_strides(be->m, *stride);
 	be->fixed = true;
 	if (carried)
@@ -665,13 +664,12 @@ static int make_held(struct backend *be, int entry, int first, int holds,
 		     const struct residence *residence, const int64_t *stride)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	size_t size = sizeof(*residence) * (size_t)(be->m->num_tensors + 1);
 	int notes = be->num_notes, r = 1;
 
 	be->fixed = true;
 	be->held_tenths = MOST_HELD;
 	while (r > 0 && be->num_holds > holds) {
-		be->residence = copy_of(residence, size);
+		be->residence = copy_residences(be->m, residence);
 		set_strides(be->m, stride);
 		r = make_sections(be, entry);
 		if (!r)
@@ -701,8 +699,8 @@ static int tighten(struct backend *be, int entry, int first, const struct reside
 		   const int64_t *stride)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	size_t size = sizeof(*residence) * (size_t)(be->m->num_tensors + 1);
-	struct outcome loose = put_aside(be, e, first, be->num_notes, copy_of(residence, size));
+	struct outcome loose =
+		put_aside(be, e, first, be->num_notes, copy_residences(be->m, residence));
 	int r;
 
 	set_strides(be->m, stride);
@@ -760,8 +758,7 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 static int lower_entry(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
-	size_t residences = sizeof(*be->residence) * (size_t)(be->m->num_tensors + 1);
-	struct residence *residence = copy_of(be->residence, residences);
+	struct residence *residence = copy_residences(be->m, be->residence);
 	int64_t *stride = copy_strides(be->m);
 	int first = be->num_sections, notes = be->num_notes, groups = be->num_groups, r;
 	bool may_hold;
@@ -769,7 +766,7 @@ static int lower_entry(struct backend *be, int entry)
 	r = make_sections(be, entry);
 	if (!r && be->level >= 3 && be->opt->pipe != WHEN_NEVER) {
 		progress_say(be->opt->progress, "%s, pipe", e->name);
-		r = make_groups(be, entry, first, notes, copy_of(residence, residences), stride,
+		r = make_groups(be, entry, first, notes, &residence, &stride,
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
 	if (!r && be->level > 0 && be->opt->hold != WHEN_NEVER && e->num_loops &&
@@ -907,6 +904,10 @@ static int passes(struct backend *be, const char *out_path)
 		be_shapes(be);
 		be_copies(be);
 		r = be_check(be, "copies");
+	}
+	if (!r && be->level > 0) {
+		be_recompute(be);
+		r = be_check(be, "recompute");
 	}
 	if (!r && be->level > 0) {
 		be_fuse(be);

@@ -196,6 +196,7 @@ int image_in(struct uimage *im, int prog, uint32_t mask);
 int image_out(struct uimage *im, int prog, uint32_t mask, int reg, int count);
 void image_join(struct uimage *im, int src, int port, int dst, int dst_port);
 int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip);
+int image_pmus(const struct uimage *im); /* how many it uses */
 struct upred *access_pred(struct uaccess *a); /* one more, all zero */
 /* Says why the section cannot be: what is needed and what there is. The nest's name is put
  * before it. The first reason stays; what is built after it is never used. */
@@ -325,6 +326,7 @@ int be_check(struct backend *be, const char *pass);
 
 void be_shapes(struct backend *be); /* shapes.c */
 void be_copies(struct backend *be); /* copies.c */
+void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
  * the first of the two not. False: it was not fused. */
@@ -333,6 +335,17 @@ void nest_free_fused(struct nest *n); /* a nest of the back half, with what it w
 /* fuse.c: does the access reach every element of its tensor, each once, with all of the nest's
  * parallel dimensions? */
 bool be_covers(const struct nest *n, const struct access *a);
+/* fuse.c: the tensor's dimension that each of a nest's runs over in an access, -1 where that has one
+ * step; false if it is not one to one. */
+bool be_one_to_one(const struct nest *n, const struct access *a, int *dim_of);
+bool be_same_access(const struct access *a, const struct access *b);
+/* fuse.c: access of nest c, whose dimension d goes along dim_of[d] of a tensor, at the point of that
+ * tensor that access `at` of another nest, of so many dimensions, is at. */
+void be_compose(struct access *to, const struct access *from, const struct nest *c,
+		const int *dim_of, const struct access *at, int dims);
+/* fuse.c: cycles that memory takes with a result that is handed on: to be read, and, unless it is kept,
+ * to be written for that. */
+double be_hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep);
 void be_layout(struct backend *be); /* layout.c */
 /* narrow.c: which temporaries are bf16 in memory, although what makes them is fp32. */
 void be_narrow(struct backend *be);
@@ -374,6 +387,7 @@ struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct ten
 /* A temporary of the same shape, named after t and what it is. */
 struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
 void be_insert_nest(struct module_entry *e, int at, struct nest *n);
+void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
 /* Number of a loop's first nest. */
 int be_loop_start(const struct module_entry *e, int loop);
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
@@ -430,6 +444,8 @@ bool be_contraction(const struct backend *be, const struct nest *n, int *in);
 /* lower_contract.c: is there a plan for a nest as a product on arrays, of fp32 or bf16? Then in[] is which
  * two of its inputs they round to bf16. */
 bool be_on_arrays(struct backend *be, const struct nest *n, int *in);
+/* Is an input an operand of a contraction that uses its elements more than once? */
+bool be_reuses(const struct backend *be, const struct nest *n, int in);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */

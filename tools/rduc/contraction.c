@@ -136,6 +136,20 @@ bool be_contraction(const struct backend *be, const struct nest *n, int *in)
 	return true;
 }
 
+bool be_reuses(const struct backend *be, const struct nest *n, int in)
+{
+	struct lnest l;
+	int of[2];
+
+	if (!be_contraction(be, n, of) || (in != of[0] && in != of[1]))
+		return false;
+	lnest_from(&l, n);
+	for (int d = 0; d < l.num_dims; d++)
+		if (!l.reduce[d] && !lacc_needs(&l.in[in], d))
+			return true;
+	return false;
+}
+
 /* PCUs that an array takes with its part of an epilogue, which works for as many arrays as give
  * their results in `cycles` (up to 16: with more it hardly counts). */
 static double pcus_of_array(const struct rdu_chip *chip, int epilogue, double cycles, int cols)

@@ -150,8 +150,9 @@ static void hand_over(struct uimage *im, int write, int read, bool write_first)
 	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, write_first ? copies : 0);
 }
 
-/* Token edges from programs before `first` to those from there on, which touch the same. */
-static void add_edges(struct uimage *im, int first)
+/* Token edges from programs before `first` to those from there on, which touch the same. What nests of
+ * a group store is apart. */
+static void add_edges(struct uimage *im, int first, bool grouped)
 {
 	for (int i = 0; i < first; i++)
 		for (int k = first; k < im->num_progs && !im->error[0]; k++) {
@@ -161,7 +162,9 @@ static void add_edges(struct uimage *im, int first)
 			if (a->acc.target != b->acc.target || a->acc.target < 0)
 				continue;
 			if (is_memory(a) && is_memory(b)) {
-				if (a->kind == RDU_KIND_STORE || b->kind == RDU_KIND_STORE)
+				if (a->kind == RDU_KIND_STORE && b->kind == RDU_KIND_STORE
+					    ? !grouped
+					    : a->kind != b->kind)
 					order(im, i, k);
 			} else if ((wa || a->kind == RDU_KIND_READ) &&
 				   (wb || b->kind == RDU_KIND_READ)) {
@@ -194,8 +197,9 @@ static void check_pinned(struct uimage *im)
 
 /* ---- which ------------------------------------------------------------------------- */
 
-/* The sections after one another in one image, as far as they go together: *num of them. */
-static struct uimage *gather(struct backend *be, const struct be_section *s, int *num)
+/* The sections after one another in one image, as far as they go together: *num of them. grouped:
+ * their nests are a group's. */
+static struct uimage *gather(struct backend *be, const struct be_section *s, int *num, bool grouped)
 {
 	struct uimage *im;
 	char name[100];
@@ -206,7 +210,7 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 		int first = im->num_progs;
 
 		append(im, s[i].im);
-		add_edges(im, first);
+		add_edges(im, first, grouped);
 		check_pinned(im);
 		if (im->error[0])
 			*num = i;
@@ -234,7 +238,7 @@ static uint64_t apart(const struct backend *be, const struct be_section *s, int 
 static struct uimage *join(struct backend *be, const struct be_section *s, int *num, int first_nest)
 {
 	int asked = *num, r;
-	struct uimage *im = gather(be, s, num);
+	struct uimage *im = gather(be, s, num, false);
 	uint64_t load, all;
 
 	if (*num < asked) {
@@ -243,7 +247,7 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 		image_free(im);
 		if (*num < 2)
 			return NULL;
-		im = gather(be, s, num);
+		im = gather(be, s, num, false);
 	}
 	be->at = first_nest;
 	be->until = first_nest + *num - 1;
@@ -268,7 +272,7 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 		       uint64_t most, bool *slow)
 {
 	int joined = num, r;
-	struct uimage *im = gather(be, s, &joined);
+	struct uimage *im = gather(be, s, &joined, true);
 
 	be->at = first_nest;
 	be->until = first_nest + num - 1;

@@ -9,11 +9,38 @@
 #include <string.h>
 #include "graph.h"
 
+/* Is it a weight, or made of weights and constants alone? */
+static bool is_of_weights(const struct value *v)
+{
+	return v->kind == TENSOR_WEIGHT || v->of_weights;
+}
+
+/* A bf16 value's gradient is bf16. Of weights, and within loops, gradients are fp32. */
+static enum rdu_dtype grad_type(const struct graph *g, const struct value *v)
+{
+	return v->dtype == RDU_DT_BF16 && !is_of_weights(v) && !g->in_body ? RDU_DT_BF16
+									   : RDU_DT_F32;
+}
+
+/* A gradient in the type that v's has. A product that nobody has read yet is made in it. */
+static struct value *typed(struct graph *g, const struct value *v, struct value *grad)
+{
+	enum rdu_dtype type = grad_type(g, v);
+	const struct node *n = grad ? grad->producer : NULL;
+
+	if (n && n == g->nodes[g->num_nodes - 1] && !strcmp(n->op->name, "Contract"))
+		grad->dtype = type;
+	return graph_cast(g, graph_format(g, "%.200s.grad", v->name), grad, type);
+}
+
 int graph_add_grad(struct graph *g, struct value *v, struct value *grad)
 {
 	v = value_resolve(v);
 	if (!v->needs_grad)
 		return 0;
+	grad = typed(g, v, grad);
+	if (!grad)
+		return -1;
 	if (v->grad)
 		grad = graph_op2(g, "Add", graph_format(g, "%.200s.grad_sum", v->name), v->grad,
 				 grad);
@@ -47,10 +74,15 @@ struct without {
 static void find_needs_of(void *arg, struct node *n)
 {
 	struct without *w = arg;
-	bool needs = false;
+	bool needs = false, of_weights = true;
 
-	for (int k = 0; k < n->num_in; k++)
+	for (int k = 0; k < n->num_in; k++) {
 		needs |= n->in[k] && n->in[k]->needs_grad;
+		of_weights &= !n->in[k] || is_of_weights(n->in[k]);
+	}
+	for (int k = 0; k < n->num_out; k++)
+		if (n->out[k])
+			n->out[k]->of_weights = of_weights;
 	if (!needs || n->op->stop_gradient)
 		return;
 	if (n->loop) {
@@ -158,21 +190,19 @@ static int cross_entropy(struct graph *g, struct value *x, struct value *labels)
 			return -1;
 	}
 	g->loss = out[0];
-	x->grad = out[1];
-	return 0;
+	return graph_add_grad(g, x, out[1]);
 }
 
 /* A loss of the first result and of what it should be, and its gradient: internal operators. */
 static int loss_of_target(struct graph *g, struct value *x, const char *op)
 {
-	struct value *target = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim);
+	struct value *target = new_input(g, "target", RDU_DT_F32, x->ndim, x->dim), *grad;
 
 	if (!target)
 		return -1;
 	g->loss = graph_op2(g, op, "loss", x, target);
-	x->grad = g->loss ? graph_op2(g, graph_format(g, "%sGrad", op), "loss.grad", x, target)
-			  : NULL;
-	return x->grad ? 0 : -1;
+	grad = g->loss ? graph_op2(g, graph_format(g, "%sGrad", op), "loss.grad", x, target) : NULL;
+	return grad ? graph_add_grad(g, x, grad) : -1;
 }
 
 static int loss_of_labels(struct graph *g, struct value *x)

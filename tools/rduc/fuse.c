@@ -56,9 +56,7 @@ bool be_covers(const struct nest *n, const struct access *a)
 	return true;
 }
 
-/* Tensor dimension that each dimension of map c runs over in access a; false if
- * it is not one to one. */
-static bool one_to_one(const struct nest *c, const struct access *a, int *dim_of)
+bool be_one_to_one(const struct nest *c, const struct access *a, int *dim_of)
 {
 	for (int d = 0; d < c->ndim; d++)
 		dim_of[d] = -1;
@@ -102,7 +100,7 @@ static bool independent(const struct nest *a, const struct nest *b)
 	return true;
 }
 
-static bool same_access(const struct access *a, const struct access *b)
+bool be_same_access(const struct access *a, const struct access *b)
 {
 	return a->tensor == b->tensor && !memcmp(a->coef, b->coef, sizeof(a->coef)) &&
 	       !memcmp(a->offset, b->offset, sizeof(a->offset)) && a->guarded == b->guarded &&
@@ -110,16 +108,19 @@ static bool same_access(const struct access *a, const struct access *b)
 	       (a->gather_in < 0 || a->gather_dim == b->gather_dim);
 }
 
-/* Access of c, whose dimensions are the places that p's output w goes to. */
-static void compose(struct access *to, const struct access *from, const struct nest *c,
-		    const int *dim_of, const struct access *w, int p_dims)
+void be_compose(struct access *to, const struct access *from, const struct nest *c,
+		const int *dim_of, const struct access *at, int dims)
 {
 	*to = *from;
 	memset(to->coef, 0, sizeof(to->coef));
 	for (int k = 0; k < from->tensor->ndim; k++)
-		for (int d = 0; d < c->ndim; d++)
-			for (int e = 0; e < p_dims && dim_of[d] >= 0; e++)
-				to->coef[k][e] += from->coef[k][d] * w->coef[dim_of[d]][e];
+		for (int d = 0; d < c->ndim; d++) {
+			if (dim_of[d] < 0)
+				continue;
+			to->offset[k] += from->coef[k][d] * at->offset[dim_of[d]];
+			for (int e = 0; e < dims; e++)
+				to->coef[k][e] += from->coef[k][d] * at->coef[dim_of[d]][e];
+		}
 }
 
 static bool covered_index(const struct nest *p, const struct nest *c, const struct access *w,
@@ -168,7 +169,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 
 	*full = NULL;
 	*to = *p;
-	if (p->out[o].add || !be_covers(p, w) || !one_to_one(c, &c->in[in], dim_of))
+	if (p->out[o].add || !be_covers(p, w) || !be_one_to_one(c, &c->in[in], dim_of))
 		return false;
 	for (int i = 0; i < c->num_in; i++) {
 		struct access a;
@@ -178,7 +179,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		result[i] = -1;
 		if (c->in[i].tensor == w->tensor) {
 			/* every reading of it must be at the point */
-			if (!one_to_one(c, &c->in[i], dup) ||
+			if (!be_one_to_one(c, &c->in[i], dup) ||
 			    memcmp(dup, dim_of, sizeof(int) * (size_t)c->ndim))
 				return false;
 			result[i] = o;
@@ -186,16 +187,16 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		}
 		if (c->in[i].gather_in >= 0)
 			return false;
-		compose(&a, &c->in[i], c, dim_of, w, p->ndim);
+		be_compose(&a, &c->in[i], c, dim_of, w, p->ndim);
 		for (int k = 0; k < p->num_out; k++) /* another result of p, at the point? */
-			if (same_access(&a, &p->out[k].access) && !p->out[k].add)
+			if (be_same_access(&a, &p->out[k].access) && !p->out[k].add)
 				result[i] = k;
 		if (result[i] >= 0)
 			continue;
 		if (nest_writes(p, tensor_storage(a.tensor)))
 			return false;
 		for (int k = 0; k < to->num_in && input[i] < 0; k++)
-			if (same_access(&a, &to->in[k]))
+			if (be_same_access(&a, &to->in[k]))
 				input[i] = k;
 		if (input[i] >= 0)
 			continue;
@@ -251,7 +252,7 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 			*full = "outputs (at most " TEXT(NEST_MAX_OUT) ")";
 			return false;
 		}
-		compose(&to->out[to->num_out].access, &c->out[i].access, c, dim_of, w, p->ndim);
+		be_compose(&to->out[to->num_out].access, &c->out[i].access, c, dim_of, w, p->ndim);
 		to->out[to->num_out].expr = value[c->out[i].expr];
 		to->out[to->num_out++].add = c->out[i].add;
 	}
@@ -430,9 +431,7 @@ static bool too_large(const struct backend *be, const struct nest *n)
 	return ops > 8 * (int)be->chip.simd_stages;
 }
 
-/* Cycles that memory takes with a result that is handed on: to be read, and, unless it is kept, to
- * be written for that. */
-static double hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep)
+double be_hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep)
 {
 	double bytes = dtype_size(t->dtype) * (keep ? 1.0 : 2.0);
 
@@ -450,7 +449,7 @@ static bool too_slow(const struct backend *be, const struct nest *a, const struc
 	if (be->level < 3) /* then there are few replicas */
 		return false;
 	return be_contract_cycles(be, to) - be_contract_cycles(be, a) >
-	       hand_on_cycles(be, between, keep);
+	       be_hand_on_cycles(be, between, keep);
 }
 
 static char *join_names(struct backend *be, const char *a, const char *b)
@@ -544,7 +543,8 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 	int up, down;
 	bool fits, keep;
 
-	if (b->reduce != REDUCE_NONE || a->closed || b->closed || nests_apart(f->e, p, c))
+	if (b->reduce != REDUCE_NONE || a->closed || b->closed || nests_apart(f->e, p, c) ||
+	    (b->again && !a->again))
 		return false;
 	for (int o = 0; o < a->num_out; o++)
 		for (int i = 0; i < b->num_in; i++) {
@@ -669,7 +669,7 @@ static void take_apart(struct backend *be, struct module_entry *e)
 		for (int o = 0; o < n->num_out; o++)
 			keep |= n->out[o].access.tensor == t;
 		if (be_contract_cycles(be, n) - be_contract_cycles(be, plain) <=
-		    hand_on_cycles(be, t, keep))
+		    be_hand_on_cycles(be, t, keep))
 			continue;
 		while (be_unfuse(be, e, k))
 			;

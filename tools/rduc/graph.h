@@ -45,6 +45,7 @@ struct value {
 	struct value *grad; /* differentiate: sum so far; NULL: none */
 	bool needs_grad;
 	bool given; /* an input whose value is an option's: it is a constant */
+	bool of_weights; /* differentiate: made of weights and constants alone */
 	bool initializer; /* of the file, not the contents of an attribute */
 	bool sparse; /* one that the file has as a sparse tensor */
 	int uses; /* simplify: by nodes of the file, and as results */
@@ -147,6 +148,7 @@ struct lower {
 	const char *prefix; /* of temporary tensors' names */
 	const char *scope; /* of the names of inputs, outputs and constants; "": the model's own */
 	int loop; /* of the entry, that nests are made for; 0: none */
+	bool backward; /* nests are made for nodes behind the model's own */
 };
 
 /*

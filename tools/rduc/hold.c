@@ -111,7 +111,7 @@ void be_insert_nest(struct module_entry *e, int at, struct nest *n)
 	e->num_nests++;
 }
 
-static void remove_nest(struct module_entry *e, struct nest *n)
+void be_remove_nest(struct module_entry *e, struct nest *n)
 {
 	int at = 0;
 
@@ -193,7 +193,7 @@ void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest 
 	while (h->reader != reader)
 		h++;
 	h->reader->in[h->in].tensor = h->from;
-	remove_nest(e, h->fill);
+	be_remove_nest(e, h->fill);
 	*h = be->hold[--be->num_holds];
 }
 

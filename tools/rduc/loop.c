@@ -588,6 +588,12 @@ static int first_captured(const struct loop *l)
 	return l->num_carried + l->num_rows;
 }
 
+/* The gradient of result k as loops have it, in fp32; NULL: it has none. */
+static struct value *wide_grad(struct graph *g, const struct node *n, int k)
+{
+	return graph_cast(g, graph_format(g, "%.200s.wide", n->name), n->out[k]->grad, RDU_DT_F32);
+}
+
 /* What the gradient's loop starts from, and what comes in from outside. */
 static int reverse_inputs(struct graph *g, struct reverse *r)
 {
@@ -596,7 +602,7 @@ static int reverse_inputs(struct graph *g, struct reverse *r)
 	int64_t t = l->trip;
 
 	for (int k = 0; k < l->num_carried; k++) {
-		struct value *d = n->out[k]->grad, *v = n->in[k];
+		struct value *d = wide_grad(g, n, k), *v = n->in[k];
 		struct value *first;
 
 		if (!n->out[k]->needs_grad)
@@ -616,7 +622,7 @@ static int reverse_inputs(struct graph *g, struct reverse *r)
 		r->carried[r->num_carried++] = loop_value(g, n->name, first, 0);
 	}
 	for (int k = 0; k < l->num_stacked; k++) {
-		struct value *d = n->out[l->num_carried + k]->grad;
+		struct value *d = wide_grad(g, n, l->num_carried + k);
 
 		if (!d)
 			continue;

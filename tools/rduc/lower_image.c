@@ -167,6 +167,15 @@ int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
 	return p->num_counters++;
 }
 
+int image_pmus(const struct uimage *im)
+{
+	int num = 0;
+
+	for (int u = 0; u < im->num_units; u++)
+		num += im->unit[u].kind == RDU_UNIT_PMU;
+	return num;
+}
+
 struct upred *access_pred(struct uaccess *a)
 {
 	return &a->pred[a->num_preds++];

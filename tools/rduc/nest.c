@@ -283,8 +283,7 @@ int nest_output(struct nest *n, struct tensor *t, int expr)
 	return n->num_out++;
 }
 
-/* Equal expressions are made once. */
-static int add_expr(struct nest *n, const struct expr *e)
+int nest_expr(struct nest *n, const struct expr *e)
 {
 	for (int i = 0; i < n->num_expr; i++)
 		if (n->expr[i].kind == e->kind && n->expr[i].op == e->op &&
@@ -300,7 +299,7 @@ static int add_expr(struct nest *n, const struct expr *e)
 
 int nest_in(struct nest *n, int input)
 {
-	return add_expr(n, &(struct expr){ .kind = EXPR_IN, .arg = { input, -1, -1 } });
+	return nest_expr(n, &(struct expr){ .kind = EXPR_IN, .arg = { input, -1, -1 } });
 }
 
 int nest_imm_f(struct nest *n, float v)
@@ -308,28 +307,28 @@ int nest_imm_f(struct nest *n, float v)
 	struct expr e = { .kind = EXPR_IMM, .arg = { -1, -1, -1 } };
 
 	memcpy(&e.imm, &v, 4);
-	return add_expr(n, &e);
+	return nest_expr(n, &e);
 }
 
 int nest_imm_i(struct nest *n, int32_t v)
 {
-	return add_expr(
+	return nest_expr(
 		n, &(struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 }, .imm = (uint32_t)v });
 }
 
 int nest_index(struct nest *n, int dim)
 {
-	return add_expr(n, &(struct expr){ .kind = EXPR_INDEX, .arg = { dim, -1, -1 } });
+	return nest_expr(n, &(struct expr){ .kind = EXPR_INDEX, .arg = { dim, -1, -1 } });
 }
 
 int nest_red(struct nest *n)
 {
-	return add_expr(n, &(struct expr){ .kind = EXPR_RED, .arg = { -1, -1, -1 } });
+	return nest_expr(n, &(struct expr){ .kind = EXPR_RED, .arg = { -1, -1, -1 } });
 }
 
 int nest_live(struct nest *n)
 {
-	return add_expr(n, &(struct expr){ .kind = EXPR_LIVE, .arg = { -1, -1, -1 } });
+	return nest_expr(n, &(struct expr){ .kind = EXPR_LIVE, .arg = { -1, -1, -1 } });
 }
 
 int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why)
@@ -342,7 +341,7 @@ int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why)
 
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c)
 {
-	return add_expr(n, &(struct expr){ .kind = EXPR_OP, .op = op, .arg = { a, b, c } });
+	return nest_expr(n, &(struct expr){ .kind = EXPR_OP, .op = op, .arg = { a, b, c } });
 }
 
 /* ---- checking -------------------------------------------------------------- */
@@ -519,6 +518,11 @@ int nest_check(const struct nest *n, char *error, int size)
 		if (check_access(n, &n->in[k], "input", k, false, error, size))
 			return -1;
 	for (int k = 0; k < n->num_out; k++) {
+		const struct tensor *t = n->out[k].access.tensor;
+
+		if (t->update_of && t->update_of->dtype != t->dtype)
+			return complain(n, error, size, "output %d is of another type than %s", k,
+					t->update_of->name);
 		if (n->out[k].expr < 0 || n->out[k].expr >= n->num_expr)
 			return complain(n, error, size, "output %d: no such expression", k);
 		if (check_access(n, &n->out[k].access, "output", k, true, error, size))

@@ -144,6 +144,8 @@ struct nest {
 	 * is no contraction's */
 	int64_t chunk[NEST_MAX_DIMS];
 	int loop; /* number of the entry's loop it is in, from 1 on; 0: in none */
+	bool backward; /* of a training step: it is behind the model's own nests */
+	bool again; /* recompute.c: it makes what an earlier nest made, and does not join that one */
 };
 
 /* Nests that run several times, in their order: those of one loop stand side by side. */
@@ -221,6 +223,7 @@ int nest_live(struct nest *n);
 /* value, or the run stops (fault VALUE) where `bad`, an int, is not 0. */
 int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why);
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c); /* -1: unused */
+int nest_expr(struct nest *n, const struct expr *e); /* equal ones are made once */
 /* 0, or -1 and what is wrong. The back half runs it on every nest after each pass that makes
  * or changes nests. */
 int nest_check(const struct nest *n, char *error, int error_size);

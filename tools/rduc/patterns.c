@@ -134,6 +134,7 @@ struct nest *lower_nest(struct lower *l, struct node *n, const char *what)
 		snprintf(type, sizeof(type), "%s", n->op->name);
 	nest = module_nest(l->module, l->entry, name, type);
 	nest->loop = l->loop;
+	nest->backward = l->backward;
 	return nest;
 }
 
@@ -500,7 +501,7 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 		       const char *scope, struct value *const *roots, int num_roots, bool forward,
 		       int64_t steps)
 {
-	struct lower l = { m, module_entry(m, name), g, prefix, scope, 0 };
+	struct lower l = { m, module_entry(m, name), g, prefix, scope, 0, false };
 	struct graph_output **copies = graph_alloc(g, (g->num_outputs + 1) * sizeof(*copies));
 	int num_copies = 0;
 
@@ -532,9 +533,11 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	}
 	if (!forward)
 		g->loss->tensor = output_of(&l, g->loss->name, g->loss);
-	for (int i = 0; i < g->num_nodes; i++)
+	for (int i = 0; i < g->num_nodes; i++) {
+		l.backward = g->loss && i >= g->num_forward;
 		if (g->nodes[i]->live && graph_lower_node(&l, g->nodes[i]))
 			return -1;
+	}
 	for (int i = 0; i < num_copies; i++)
 		if (copy_output(&l, copies[i]))
 			return -1;

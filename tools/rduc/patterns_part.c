@@ -185,10 +185,81 @@ static int slice_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+/* The only axis along which a slice, of steps of 1, leaves something out: -1: there is none such. */
+static int sliced_axis(const struct slice *s, const struct value *x)
+{
+	int axis = -1;
+
+	for (int i = 0; i < x->ndim; i++) {
+		if (s->step[i] != 1 || (s->count[i] != x->dim[i] && axis >= 0))
+			return -1;
+		if (s->count[i] != x->dim[i])
+			axis = i;
+	}
+	return axis;
+}
+
+static bool reads(const struct node *n, const struct value *x)
+{
+	for (int k = 0; k < n->num_in; k++)
+		if (n->in[k] == x)
+			return true;
+	return false;
+}
+
+/* Slices that lie side by side make up x, n is the first node of them, and no node behind it reads x
+ * in another way: their gradients side by side are x's. NULL: it is not so. */
+static struct node *side_by_side(struct graph *g, struct node *n, struct value *x)
+{
+	struct node *m = node_new(g, "Concat", graph_format(g, "%.200s.grads", n->name));
+	struct node *next = n;
+	int axis = -1, first = g->num_forward - 1, parts = 0;
+	int64_t sum = 0;
+	struct slice s;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		if (value_resolve(g->outputs[i].value) == x)
+			return NULL;
+	while (g->nodes[first] != n)
+		first--;
+	for (int i = first; i < g->num_forward; i++) {
+		struct node *o = g->nodes[i];
+
+		if (!reads(o, x))
+			continue;
+		if (strcmp(o->op->name, "Slice") || !o->out[0]->grad || slice_get(g, o, x, &s))
+			return NULL;
+		axis = i == first ? sliced_axis(&s, x) : axis;
+		if (axis < 0 || sliced_axis(&s, x) != axis)
+			return NULL;
+		sum += s.count[axis];
+		parts++;
+	}
+	if (sum != x->dim[axis])
+		return NULL;
+	for (int64_t at = 0; next && m->num_in < parts; at += s.count[axis]) {
+		next = NULL;
+		for (int i = first; i < g->num_forward && !next; i++)
+			if (reads(g->nodes[i], x) && !slice_get(g, g->nodes[i], x, &s) &&
+			    s.start[axis] == at)
+				next = g->nodes[i];
+		if (next)
+			node_input(g, m, next->out[0]->grad);
+	}
+	node_attr_i(g, m, "axis", axis);
+	return next ? m : NULL;
+}
+
 static int slice_gradient(struct graph *g, struct node *n)
 {
-	struct node *m = grad_node(g, n, "SliceGrad");
+	struct value *x = n->in[0];
+	struct node *m = x->needs_grad && !g->in_body ? side_by_side(g, n, x) : NULL;
 
+	if (m) { /* instead of a sum of theirs, each with zeros around it */
+		x->grad = NULL;
+		return grad_finish(g, m, x);
+	}
+	m = grad_node(g, n, "SliceGrad");
 	if (!n->in[0]->needs_grad)
 		return 0;
 	node_input(g, m, n->out[0]->grad);

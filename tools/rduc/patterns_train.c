@@ -423,7 +423,7 @@ static int update_out(struct lower *l, struct node *n, struct nest *nest, const 
 static int update_infer(struct graph *g, struct node *n)
 {
 	for (int k = 0; k < n->num_out; k++)
-		if (node_shape(g, n, k, RDU_DT_F32, n->in[1]->ndim, n->in[1]->dim))
+		if (node_shape(g, n, k, n->out[k]->update_of->dtype, n->in[1]->ndim, n->in[1]->dim))
 			return -1;
 	return 0;
 }

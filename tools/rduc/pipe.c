@@ -43,15 +43,16 @@ struct trial {
 	struct backend *be;
 	struct module_entry *e;
 	int first, num;
+	int most; /* nests that it may have */
 	int64_t iterations;
 	struct slicing loops[MOST_NESTS];
 	struct traffic *t; /* by storage */
 	int num_touched, room_touched, *touched; /* storages that the group uses */
-	const int *last_reader; /* by storage: nest of the entry, -1: none */
-	const int *first_writer; /* by storage; what others began is whole in memory only */
+	int *last_reader; /* by storage: nest of the entry, -1: none */
+	int *first_writer; /* by storage; what others began is whole in memory only */
 	const double *cycles; /* of each nest of the entry without groups */
 
-	const bool *outside; /* by storage: not made and used up in this entry point */
+	bool *outside; /* by storage: not made and used up in this entry point */
 	int num_refused, room_refused;
 	uint64_t *refused; /* what groups that were not worth it are like */
 	double saved; /* words that need not cross memory */
@@ -145,15 +146,60 @@ static int64_t outermost_step(const struct tensor *t, int64_t slice)
 
 /* ---- which nests --------------------------------------------------------------- */
 
+/* The loops of a nest that reads nothing of the group's. */
+static bool find_own_loops(const struct trial *g, const struct nest *n, struct slicing *s)
+{
+	for (int i = 0; i < n->num_out; i++) {
+		int64_t words = be_words(n->out[i].access.tensor);
+
+		if (words % g->iterations == 0 &&
+		    find_loops(n, &n->out[i].access, words / g->iterations, s))
+			return true;
+	}
+	return false;
+}
+
+/* Where an access is along dimension k of its tensor. */
+static void range_of(const struct nest *n, const struct access *a, int k, int64_t *lo, int64_t *hi)
+{
+	*lo = *hi = a->offset[k];
+	for (int d = 0; d < n->ndim; d++)
+		*(a->coef[k][d] < 0 ? lo : hi) += a->coef[k][d] * (n->dim[d].extent - 1);
+}
+
+/* Does nobody of the group before number q write what it writes by this access? */
+static bool writes_alone(const struct trial *g, int q, const struct access *a)
+{
+	const struct tensor *t = tensor_storage(a->tensor);
+	int64_t lo, hi, from, to;
+
+	for (int k = g->first; k < q; k++)
+		for (int i = 0; i < g->e->nests[k]->num_out; i++) {
+			const struct access *w = &g->e->nests[k]->out[i].access;
+			bool apart = false;
+
+			if (tensor_storage(w->tensor) != t)
+				continue;
+			for (int d = 0; d < t->ndim && w->tensor == a->tensor; d++) {
+				range_of(g->e->nests[q], a, d, &lo, &hi);
+				range_of(g->e->nests[k], w, d, &from, &to);
+				apart |= lo > to || hi < from;
+			}
+			if (!apart)
+				return false;
+		}
+	return true;
+}
+
 /* Can nest number q run the loops with those before it? Its own are found from what it reads of
- * theirs; of the first, from `made`, a result. */
+ * theirs; of the first, from `made`, a result; of one that reads nothing of theirs, from any. */
 static bool take(struct trial *g, int q, const struct access *made)
 {
 	struct nest *n = g->e->nests[q];
 	struct slicing *s = &g->loops[q - g->first];
 	bool found = false;
 
-	if (n->group || n->loop || q - g->first == MOST_NESTS)
+	if (n->group || n->loop || q - g->first == g->most)
 		return false;
 	if (made)
 		found = find_loops(n, made, be_words(made->tensor) / g->iterations, s);
@@ -171,14 +217,14 @@ static bool take(struct trial *g, int q, const struct access *made)
 		if (!stays_in_slice(n, &n->in[i], slice, s))
 			return false;
 	}
-	if (!found ||
+	if ((!found && !find_own_loops(g, n, s)) ||
 	    (s->inner > 1 && (nest_counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)))
 		return false;
 	for (int i = 0; i < n->num_out; i++) {
 		const struct access *a = &n->out[i].access;
 		const struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
 
-		if (n->out[i].add || a->gather_in >= 0 || t->writer >= 0 || t->read)
+		if (n->out[i].add || a->gather_in >= 0 || t->read || !writes_alone(g, q, a))
 			return false;
 	}
 	return true;
@@ -247,11 +293,40 @@ static bool read_after(const struct trial *g, int id)
 	return g->last_reader[id] >= g->first + g->num;
 }
 
-/* The group from number `first` on, with loops that cut `made` into so many slices. */
-static void grow(struct trial *g, int first, const struct access *made, int64_t iterations)
+/* How many of the group's nests, from the first on, what they hand on makes one. */
+static int count_joined(const struct trial *g)
+{
+	int of[MOST_NESTS], parts = 0, joined = 1;
+
+	for (int q = 0; q < g->num; q++) {
+		const struct nest *n = g->e->nests[g->first + q];
+
+		of[q] = q;
+		parts++;
+		for (int i = 0; i < n->num_in; i++) {
+			int w = g->t[tensor_storage(n->in[i].tensor)->id].writer - g->first;
+			int was = w >= 0 ? of[w] : q;
+
+			parts -= was != q;
+			for (int k = 0; k < q; k++)
+				if (of[k] == was)
+					of[k] = q;
+		}
+		if (parts == 1)
+			joined = q + 1;
+	}
+	return joined;
+}
+
+/* The group from number `first` on, of `most` nests at most, with loops that cut `made` into so many
+ * slices. A nest that reads nothing of those before it may be one if others read what both make. */
+static void grow(struct trial *g, int first, int most, const struct access *made,
+		 int64_t iterations)
 {
 	const struct module *m = g->be->m;
+	int joined;
 
+	g->most = most;
 	clear(g);
 	g->first = first;
 	g->iterations = iterations;
@@ -260,6 +335,11 @@ static void grow(struct trial *g, int first, const struct access *made, int64_t 
 		if (!take(g, first + g->num, g->num ? NULL : made))
 			break;
 		note(g, first + g->num);
+	}
+	joined = count_joined(g);
+	if (g->num && joined < g->num) {
+		grow(g, first, joined, made, iterations);
+		return;
 	}
 	for (int k = 0; k < g->num_touched; k++) {
 		int i = g->touched[k];
@@ -295,16 +375,16 @@ static bool better(const struct trial *a, int64_t iterations, double saved)
 }
 
 /* The number of iterations, and the result of nest `first` that says how it is cut, that keep most
- * out of memory; 0: there is no group. */
-static int64_t choose(struct trial *g, int first, const struct access **made)
+ * out of memory, and how many words that is; 0: there is no group. */
+static int64_t choose(struct trial *g, int first, const struct access **made, double *saved)
 {
 	const struct nest *n = g->e->nests[first];
 	const struct rdu_chip *chip = &g->be->chip;
 	double all = (double)rdu_chip_pmus_per_tile(chip) * g->be->tiles * chip->pmu_bytes / 4;
-	double saved = 0;
 	int64_t best = 0;
 
 	*made = NULL;
+	*saved = 0;
 	for (int o = 0; o < n->num_out && !n->group && !n->loop; o++) {
 		const struct access *a = &n->out[o].access;
 		int64_t words = be_words(a->tensor), tried = 0;
@@ -318,11 +398,11 @@ static int64_t choose(struct trial *g, int first, const struct access **made)
 				    words / slice > MOST_ITERATIONS || slice == tried)
 					continue;
 				tried = slice;
-				grow(g, first, a, words / slice);
-				if (g->num < 2 || g->room > all / 2 || !better(g, best, saved))
+				grow(g, first, MOST_NESTS, a, words / slice);
+				if (g->num < 2 || g->room > all / 2 || !better(g, best, *saved))
 					continue;
 				best = g->iterations;
-				saved = g->saved;
+				*saved = g->saved;
 				*made = a;
 			}
 	}
@@ -372,7 +452,8 @@ static bool place_slices(struct trial *g)
 					 .words = slice,
 					 .num_readers = t->reads };
 		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
-		r->num_parts = (int)min64(extent, max64(least, min64(MOST_PARTS, all / 2 / num)));
+		r->num_parts =
+			(int)min64(extent, max64(least, min64(MOST_PARTS, all * 3 / 5 / num)));
 		while (r->num_parts > least && extent % r->num_parts)
 			r->num_parts--;
 		r->part = ceil_div(extent, r->num_parts) * unit;
@@ -487,13 +568,71 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	struct uimage *im = NULL;
 	bool slow = false; /* with fewer units it would be slower still */
 
-	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++)
+	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++) {
 		im = make(g, work, pcus[k], op, most, &slow);
+		if (!im && be_prints(g->be, "pipe"))
+			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
+				100 * pcus[k], g->be->error);
+	}
 	return im;
 }
 
+/* One more temporary like t, which nest `writer` makes and nest `reader` reads. */
+static struct tensor *add_set(struct trial *g, const struct tensor *t, int writer, int reader)
+{
+	struct backend *be = g->be;
+	struct tensor *to = be_temp_like(be, t, "set");
+	size_t num = (size_t)be->m->num_tensors;
+
+	be->residence = xrealloc(be->residence, sizeof(*be->residence) * (num + 1));
+	be->residence[to->id] = (struct residence){ 0 };
+	g->t = xrealloc(g->t, sizeof(*g->t) * (num + 1));
+	g->t[to->id] = (struct traffic){ .writer = -1, .last = -1 };
+	g->outside = xrealloc(g->outside, sizeof(*g->outside) * (num + 1));
+	g->outside[to->id] = false;
+	g->last_reader = xrealloc(g->last_reader, sizeof(*g->last_reader) * (num + 1));
+	g->last_reader[to->id] = reader;
+	g->first_writer = xrealloc(g->first_writer, sizeof(*g->first_writer) * (num + 1));
+	g->first_writer[to->id] = writer;
+	return to;
+}
+
+/* Few programs can read one scratchpad. A contraction, whose replicas all want much of a slice, has
+ * it in a set of scratchpads of its own where others read it, too: its maker writes both. True: one
+ * has. */
+static bool split_sets(struct trial *g)
+{
+	int num = g->num_touched;
+	bool any = false;
+
+	for (int q = 0; q < num; q++) {
+		const struct traffic t = g->t[g->touched[q]];
+		struct tensor *x = g->be->m->tensors[g->touched[q]];
+		int left = t.reads;
+
+		for (int k = t.last; is_channel(&t) && k > t.writer && left > 1; k--) {
+			struct nest *n = g->e->nests[k], *w = g->e->nests[t.writer];
+			int o = 0, i = 0;
+
+			while (i < n->num_in && n->in[i].tensor != x)
+				i++;
+			while (o < w->num_out && w->out[o].access.tensor != x)
+				o++;
+			if (i == n->num_in || o == w->num_out || w->num_out == NEST_MAX_OUT ||
+			    !be_reuses(g->be, n, i))
+				continue;
+			w->out[w->num_out] = w->out[o];
+			w->out[w->num_out].access.tensor = add_set(g, x, t.writer, k);
+			n->in[i].tensor = w->out[w->num_out++].access.tensor;
+			left--;
+			any = true;
+		}
+	}
+	return any;
+}
+
 /* Tries a group. True: it is one. */
-static bool try_group(struct trial *g, int op)
+static bool try_group(struct trial *g, const struct access *made, int op)
 {
 	struct nest was[MOST_NESTS];
 	double work[MOST_NESTS], plain = 0;
@@ -501,11 +640,14 @@ static bool try_group(struct trial *g, int op)
 	struct backend *be = g->be;
 	uint64_t most = UINT64_MAX;
 
+	for (int i = 0; i < g->num; i++)
+		was[i] = *g->e->nests[g->first + i];
+	if (split_sets(g))
+		grow(g, g->first, g->num, made, g->iterations);
 	for (int i = 0; i < g->num; i++) {
 		struct nest *n = g->e->nests[g->first + i];
 
 		plain += g->cycles[g->first + i];
-		was[i] = *n;
 		work[i] = be_work(be, n);
 		share_loops(n, &g->loops[i], be->num_groups + 1);
 	}
@@ -611,20 +753,48 @@ static int *find_first_writers(const struct module *m, const struct module_entry
 	return first;
 }
 
+/* The words that a group from number `first` on keeps out of memory. */
+static double saved_from(struct trial *g, int first)
+{
+	const struct access *made;
+	double saved = 0;
+
+	if (first < g->e->num_nests)
+		choose(g, first, &made, &saved);
+	return saved;
+}
+
+/* The last nest leaves the group where one that begins with it saves more by that. */
+static void leave_last(struct trial *g, const struct access *made)
+{
+	int first = g->first, num = g->num;
+	int64_t iterations = g->iterations;
+	double here = g->saved, there;
+
+	grow(g, first, num - 1, made, iterations);
+	here -= g->saved;
+	there = saved_from(g, first + num - 1) - saved_from(g, first + num);
+	grow(g, first, there > here ? num - 1 : num, made, iterations);
+}
+
 /* Tries groups of an entry from its first nest to its last. One that is not worth it may be without
  * its first nests: it is tried again a quarter further on. */
 static void find_groups(struct trial *g)
 {
 	for (int k = 0; k < g->e->num_nests; k++) {
 		const struct access *made;
-		int64_t iterations = choose(g, k, &made);
+		double saved;
+		int64_t iterations = choose(g, k, &made, &saved);
 		uint64_t h;
 
 		if (!iterations)
 			continue;
-		grow(g, k, made, iterations);
+		grow(g, k, MOST_NESTS, made, iterations);
+		leave_last(g, made);
+		if (g->num < 2)
+			continue;
 		h = likeness(g);
-		if (!was_refused(g, h) && try_group(g, g->be->num_ops + k)) {
+		if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + k)) {
 			k += g->num - 1;
 			continue;
 		}
@@ -637,23 +807,21 @@ static void find_groups(struct trial *g)
 void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles)
 {
 	size_t room = (size_t)be->m->num_tensors + 1;
-	bool *outside = xcalloc(room, sizeof(bool));
-	int *last = find_last_readers(be->m, e), *first = find_first_writers(be->m, e);
 	struct trial g = { .be = be,
 			   .e = e,
 			   .t = xcalloc(room, sizeof(*g.t)),
-			   .outside = outside,
-			   .last_reader = last,
-			   .first_writer = first,
+			   .outside = xcalloc(room, sizeof(bool)),
+			   .last_reader = find_last_readers(be->m, e),
+			   .first_writer = find_first_writers(be->m, e),
 			   .cycles = cycles };
 
 	for (int i = 0; i < be->m->num_tensors; i++)
 		g.t[i].writer = -1;
-	be_find_outside(be, entry, outside);
+	be_find_outside(be, entry, g.outside);
 	find_groups(&g);
-	free(outside);
-	free(last);
-	free(first);
+	free(g.outside);
+	free(g.last_reader);
+	free(g.first_writer);
 	free(g.touched);
 	free(g.refused);
 	free(g.t);

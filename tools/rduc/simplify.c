@@ -33,7 +33,7 @@ static int fold_nests(struct graph *g, struct node *n)
 {
 	struct module *m = module_new("fold");
 	struct module_entry *e = module_entry(m, "fold");
-	struct lower l = { m, e, g, "fold/", "fold/", 0 };
+	struct lower l = { m, e, g, "fold/", "fold/", 0, false };
 	struct tensor *out = NULL;
 	void **data = NULL;
 	int ret, why;

@@ -177,6 +177,7 @@ static struct nest *insert_nest(struct module *m, struct module_entry *e, int at
 	struct nest *n = module_nest(m, e, name, op_type);
 
 	n->loop = e->nests[at]->loop; /* of the nest that is cut */
+	n->backward = e->nests[at]->backward;
 	memmove(&e->nests[at + 1], &e->nests[at],
 		(size_t)(e->num_nests - 1 - at) * sizeof(struct nest *));
 	e->nests[at] = n;
