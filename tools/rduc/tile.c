@@ -263,26 +263,35 @@ struct loading {
 	double programs, vectors, bytes; /* vectors and bytes of each program */
 };
 
-#define ALONE 2 /* cycles that a LOAD takes for a vector, however little else memory does */
+/* Cycles that a LOAD takes for a vector, however little else memory does: an AGCU has so many bursts on
+ * their way. */
+static double alone(const struct rdu_chip *chip, const struct loading *l)
+{
+	return fmax(1, l->bytes / l->vectors * chip->dram_latency /
+			       ((double)chip->agcu_requests * chip->dram_burst));
+}
 
 /* What the first tiles take: all LOADs have an equal share of memory, until the one with fewest vectors
  * left is through. So a few long ones are what it waits for in the end. */
-static double first_tiles(const struct contract *c, struct loading *l, int num)
+static double first_tiles(const struct contract *c, const struct loading *l, int num)
 {
 	double time = 0, gone = 0;
 
 	for (int done = 0; done < num; done++) {
-		double least = HUGE_VAL, bytes = 0;
+		double least = HUGE_VAL, bytes = 0, slowest = 0;
 
 		for (int i = 0; i < num; i++)
 			if (l[i].vectors > gone)
 				least = fmin(least, l[i].vectors);
 		if (least == HUGE_VAL)
 			break;
-		for (int i = 0; i < num; i++)
-			if (l[i].vectors > gone)
-				bytes += l[i].programs * l[i].bytes / l[i].vectors * (least - gone);
-		time += fmax(bytes / bytes_per_cycle(c->chip), (least - gone) * ALONE);
+		for (int i = 0; i < num; i++) {
+			if (l[i].vectors <= gone)
+				continue;
+			bytes += l[i].programs * l[i].bytes / l[i].vectors * (least - gone);
+			slowest = fmax(slowest, alone(c->chip, &l[i]));
+		}
+		time += fmax(bytes / bytes_per_cycle(c->chip), (least - gone) * slowest);
 		gone = least;
 	}
 	return time;
