@@ -116,8 +116,8 @@ struct rdu_file_region {
 };
 
 /*
- * Element types are ONNX's TensorProto.DataType numbers. Those of 2 and 4 bits take a byte each, whose
- * low bits are the code of F4E2M1 and which is the integer of the others.
+ * Element types are ONNX's TensorProto.DataType numbers. An element of 2 or 4 bits takes a byte: the
+ * integer itself, or, of F4E2M1, its code.
  */
 enum rdu_dtype {
 	RDU_DT_F32 = 1,
