@@ -190,6 +190,13 @@ static bool stays(const struct recompute *x, const struct tensor *t)
 	return t->kind == TENSOR_INPUT || s->first_writer < 0 || s->first_writer > x->last;
 }
 
+static void note_write(struct stored *s, int nest, bool fit)
+{
+	s->writer = s->first_writer < 0 && fit ? nest : -2;
+	if (s->first_writer < 0)
+		s->first_writer = nest;
+}
+
 static void find_writers(struct recompute *x)
 {
 	for (int i = 0; i < x->be->m->num_tensors; i++)
@@ -198,11 +205,12 @@ static void find_writers(struct recompute *x)
 		const struct nest *n = x->e->nests[k];
 
 		for (int i = 0; i < n->num_out; i++) {
-			struct stored *s = &x->s[tensor_storage(n->out[i].access.tensor)->id];
+			const int of = tensor_storage(n->out[i].access.tensor)->id;
+			const int all = tensor_storage(tensor_whole(n->out[i].access.tensor))->id;
 
-			s->writer = s->first_writer < 0 && !n->backward ? k : -2;
-			if (s->first_writer < 0)
-				s->first_writer = k;
+			note_write(&x->s[of], k, !n->backward);
+			if (all != of) /* a loop writes a row of it */
+				note_write(&x->s[all], k, false);
 		}
 		for (int i = 0; n->backward && i < n->num_in; i++)
 			if (x->s[tensor_storage(n->in[i].tensor)->id].writer >= 0)
@@ -376,8 +384,10 @@ static void drop_unread(struct recompute *x, int num_tensors)
 			be_remove_nest(x->e, n);
 			continue;
 		}
-		for (int i = 0; i < n->num_in; i++)
+		for (int i = 0; i < n->num_in; i++) { /* of a loop's row: all of the tensor */
 			read[tensor_storage(n->in[i].tensor)->id] = true;
+			read[tensor_storage(tensor_whole(n->in[i].tensor))->id] = true;
+		}
 	}
 	free(read);
 }
