@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The compiler, and models of PyTorch as ONNX files."""
+import contextlib
 import errno
 import inspect
 import io
@@ -7,7 +8,7 @@ import operator
 import os
 import sys
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -186,6 +187,32 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
+@contextlib.contextmanager
+def _as_exported(model: Any, training: bool) -> Iterator[None]:
+    """The modes in which the exporter writes what each module does, and nothing else."""
+    from torch import nn
+    modes = {m: (m.training, getattr(m, "dropout", None)) for m in model.modules()}
+    try:
+        for m in modes:
+            m.training = training and m.training
+            # Those that drop nothing are to leave nothing in the graph.
+            if isinstance(m, nn.modules.dropout._DropoutNd) and not m.p:
+                m.training = False
+            # What PyTorch fuses of attention for inference has no ONNX.
+            if isinstance(m, nn.MultiheadAttention) and not m.training:
+                m.training, m.dropout = True, 0.0
+            if isinstance(m, nn.TransformerEncoderLayer):
+                m.training = True
+        # The exporter makes one of parameters that are equal, unless this flag is set.
+        model.training = training or model.training
+        yield
+    finally:
+        for m, (mode, dropout) in modes.items():
+            m.training = mode
+            if isinstance(m, nn.MultiheadAttention):
+                m.dropout = dropout
+
+
 def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
            dynamic_axes: Optional[Dict[str, Dict[int, str]]] = None) -> bytes:
     """A torch.nn.Module as an ONNX file's bytes, with inputs "input0", ...; its weights have the
@@ -199,29 +226,14 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
         "input_names": [f"input{i}" for i in range(len(example_inputs))],
         "do_constant_folding": not training,
         "dynamic_axes": dynamic_axes,
+        "training": torch.onnx.TrainingMode.PRESERVE,
     }
-    if training:
-        arguments["training"] = torch.onnx.TrainingMode.PRESERVE
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    was = model.training
-    # Those that drop nothing are to leave nothing in the graph.
-    idle = [m for m in model.modules() if m.training and training and
-            isinstance(m, torch.nn.modules.dropout._DropoutNd) and not m.p]
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), torch.no_grad(), _as_exported(model, training):
         warnings.simplefilter("ignore")
         try:
-            # The exporter makes one of parameters that are equal, unless this flag is set; what
-            # the modules inside do depends on their own.
-            if training:
-                model.training = True
-            for m in idle:
-                m.training = False
             torch.onnx.export(model, tuple(example_inputs), buffer, **arguments)
         except Exception as error:
             raise CompileError(f"torch.onnx.export: {error}") from error
-        finally:
-            for m in idle:
-                m.training = True
-            model.training = was
     return buffer.getvalue()
