@@ -12,7 +12,7 @@
 #include <linux/types.h>
 
 #define RDU_PROG_MAGIC 0x474f5052 /* "RPOG" */
-#define RDU_PROG_VERSION 1
+#define RDU_PROG_VERSION 2
 /* Bytes of a program image: the one limit of compiler, library, driver and card
  * (rdu_program_validate()). */
 #define RDU_MAX_PROGRAM_IMAGE (256u << 20)
