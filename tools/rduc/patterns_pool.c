@@ -157,6 +157,20 @@ static void window_access(struct access *a, const struct window *w, const int *d
 	a->guarded = true;
 }
 
+/* Dimensions of results and of a window, and x, read by windows, as input 0. */
+static void read_windows(struct lower *l, struct nest *nest, struct value *x,
+			 const struct window *w, int *dim, int *k)
+{
+	dim[0] = nest_dim(nest, "n", x->dim[0], false);
+	dim[1] = nest_dim(nest, "c", x->dim[1], false);
+	for (int i = 0; i < w->space; i++)
+		dim[2 + i] = nest_dim(nest, space_name(w, i), w->out[i], false);
+	for (int i = 0; i < w->space; i++)
+		k[i] = nest_dim(nest, kernel_name(w, i), w->kernel[i], true);
+	nest_input(nest, lower_value(l, x));
+	window_access(&nest->in[0], w, dim, k);
+}
+
 static int pool_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0], *y = n->out[0];
@@ -168,14 +182,7 @@ static int pool_pattern(struct lower *l, struct node *n)
 
 	if (window_get(l->graph, n, x, NULL, &w))
 		return -1;
-	dim[0] = nest_dim(nest, "n", x->dim[0], false);
-	dim[1] = nest_dim(nest, "c", x->dim[1], false);
-	for (int i = 0; i < w.space; i++)
-		dim[2 + i] = nest_dim(nest, space_name(&w, i), w.out[i], false);
-	for (int i = 0; i < w.space; i++)
-		k[i] = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
-	nest_input(nest, lower_value(l, x));
-	window_access(&nest->in[0], &w, dim, k);
+	read_windows(l, nest, x, &w, dim, k);
 	memcpy(&nest->in[0].pad, &pad, 4);
 	nest->reduce = is_max(n) ? REDUCE_MAX : REDUCE_ADD;
 	nest->body = nest_in(nest, 0);
@@ -226,14 +233,7 @@ static int pool_indices_pattern(struct lower *l, struct node *n)
 
 	if (window_get(l->graph, n, x, NULL, &w))
 		return -1;
-	dim[0] = nest_dim(nest, "n", x->dim[0], false);
-	dim[1] = nest_dim(nest, "c", x->dim[1], false);
-	for (int i = 0; i < w.space; i++)
-		dim[2 + i] = nest_dim(nest, space_name(&w, i), w.out[i], false);
-	for (int i = 0; i < w.space; i++)
-		k[i] = nest_dim(nest, kernel_name(&w, i), w.kernel[i], true);
-	nest_input(nest, lower_value(l, x));
-	window_access(&nest->in[0], &w, dim, k);
+	read_windows(l, nest, x, &w, dim, k);
 	nest->in[0].pad = OUTSIDE;
 	nest_input(nest, lower_value(l, y));
 	nest_output(nest, lower_value(l, n->out[0]), 0);
