@@ -63,7 +63,8 @@ struct rdu_cmd {
 			 * RUN: what KEEP steps (program.h) brought may stay for a later RUN of
 			 * the program with the same epoch, if in between no other than this
 			 * queue's commands, at the addresses they name, changes the memory it
-			 * came from. 0: nothing stays, and nothing that stayed is used.
+			 * came from, and no other memory is mapped there. 0: nothing stays, and
+			 * nothing that stayed is used.
 			 */
 			__u32 epoch;
 			__u32 zero;
