@@ -5,7 +5,7 @@
  */
 #include <math.h>
 #include <string.h>
-#include "graph.h"
+#include "window.h"
 
 /* ---- LRN ------------------------------------------------------------------------------- */
 
@@ -167,10 +167,34 @@ static int lp_pool_expand(struct graph *g, struct node *n)
 		return -1;
 	node_input(g, pool, v);
 	pool->attrs = n->attrs;
-	node_attr_i(g, pool, "count_include_pad", 1);
+	node_attr_i(g, pool, "count_include_pad", POOL_WHOLE);
 	v = graph_finish(g, pool);
 	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.sum", n->name), v,
 			  graph_const_f(g, (float)dims_count(num, kernel)))
+	      : NULL;
+	v = v ? graph_op2(g, "Pow", n->name, v, graph_const_f(g, 1 / p)) : NULL;
+	return graph_replace_first(n, v);
+}
+
+/* The same over all places of a channel. */
+static int global_lp_pool_expand(struct graph *g, struct node *n)
+{
+	const struct attr *a = node_attr(n, "p");
+	float p = a ? (a->kind == ATTR_FLOAT ? a->f : (float)a->i) : 2;
+	int64_t axes[RDU_MAX_DIMS];
+	struct value *v;
+	int num = n->in[0]->ndim - 2;
+
+	if (num < 1 || p < 1)
+		return node_error(g, n, "of %s, with p %g", value_shape_text(g, n->in[0]),
+				  (double)p);
+	for (int i = 0; i < num; i++)
+		axes[i] = i + 2;
+	v = graph_op1(g, "Abs", graph_format(g, "%.200s.abs", n->name), n->in[0]);
+	v = v ? graph_op2(g, "Pow", graph_format(g, "%.200s.pow", n->name), v, graph_const_f(g, p))
+	      : NULL;
+	v = v ? graph_reduce(g, "ReduceSum", graph_format(g, "%.200s.sum", n->name), v, num, axes,
+			     1)
 	      : NULL;
 	v = v ? graph_op2(g, "Pow", n->name, v, graph_const_f(g, 1 / p)) : NULL;
 	return graph_replace_first(n, v);
@@ -380,6 +404,7 @@ const struct op ops_compose[] = {
 	EXPAND("BlackmanWindow", 1, 1, window_expand),
 	EXPAND("CenterCropPad", 2, 2, crop_pad_expand),
 	EXPAND("LpPool", 1, 1, lp_pool_expand),
+	EXPAND("GlobalLpPool", 1, 1, global_lp_pool_expand),
 	EXPAND("LpNormalization", 1, 1, lp_norm_expand),
 	EXPAND("RotaryEmbedding", 3, 4, rotary_expand),
 	{ 0 },
