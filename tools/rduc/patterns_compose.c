@@ -130,10 +130,10 @@ static int swish_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_op2(g, "Mul", n->name, x, v));
 }
 
-/* x over its norm along an axis. */
+/* x over its norm along an axis; zeros stay zeros. */
 static int lp_norm_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *norm;
+	struct value *x = n->in[0], *norm, *none;
 	int64_t axis = attr_i(n, "axis", -1), p = attr_i(n, "p", 2);
 	struct node *m;
 
@@ -145,7 +145,14 @@ static int lp_norm_expand(struct graph *g, struct node *n)
 	node_input(g, m, x);
 	node_attr_ints(g, m, "axes", 1, &axis);
 	norm = graph_finish(g, m);
-	return graph_replace_first(n, graph_op2(g, "Div", n->name, x, norm));
+	none = graph_cast(g, n->name, graph_const_f(g, 0), x->dtype);
+	none = norm && none
+		       ? graph_op2(g, "Equal", graph_format(g, "%.200s.none", n->name), norm, none)
+		       : NULL;
+	norm = none ? graph_op3(g, "Where", graph_format(g, "%.200s.divisor", n->name), none,
+				graph_cast(g, n->name, graph_const_f(g, 1), x->dtype), norm)
+		    : NULL;
+	return graph_replace_first(n, norm ? graph_op2(g, "Div", n->name, x, norm) : NULL);
 }
 
 /* (sum of |x|^p over a window)^(1/p): its mean, times how many there are. */

@@ -141,8 +141,9 @@ static int slice_get(struct graph *g, struct node *n, const struct value *x, str
 
 		if (node_axis(g, n, &a, x->ndim))
 			return -1;
-		if (!by || by > INT32_MAX || by < -INT32_MAX)
-			return node_error(g, n, "step %lld", (long long)by);
+		if (!by)
+			return node_error(g, n, "step 0");
+		by = clamp(by, -INT32_MAX, INT32_MAX); /* beyond any dimension */
 		size = x->dim[a];
 		from = clamp(start[k], -size - 1, size);
 		to = clamp(end[k], -size - 1, size);
