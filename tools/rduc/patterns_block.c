@@ -71,12 +71,19 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 	struct nest *nest = lower_nest(l, n, NULL);
 	int rows = x->ndim - 2, column, result, j, k, e;
 	bool by_rows = attr_i(n, "by_rows", 0);
+	long long num = w->dim[0] * w->dim[1], all = w->dim[0] * x->dim[rows];
+	double density = (double)attr_f(n, "density", 1);
 	char remark[120];
 
-	snprintf(remark, sizeof(remark),
-		 "block-sparse, density %.3g: %lld of %lld blocks of %lld x %lld are multiplied",
-		 (double)attr_f(n, "density", 1), (long long)(w->dim[0] * w->dim[1]),
-		 (long long)(w->dim[0] * x->dim[rows]), (long long)w->dim[2], (long long)w->dim[3]);
+	if (w->dim[2] == 1)
+		snprintf(remark, sizeof(remark),
+			 "sparse, density %.3g: %lld of %lld weights are multiplied", density, num,
+			 all);
+	else
+		snprintf(remark, sizeof(remark),
+			 "block-sparse, density %.3g: %lld of %lld blocks of %lld x %lld are "
+			 "multiplied",
+			 density, num, all, (long long)w->dim[2], (long long)w->dim[3]);
 	nest->remark = xstrdup(remark);
 	for (int i = 0; i < rows; i++)
 		nest_dim(nest, i == rows - 1 ? "m" : axis_name(rows, i), x->dim[i], false);
