@@ -316,6 +316,10 @@ int compile_simplify(struct run *r, struct graph *g)
 	g->most_terms = most_terms(&r->chip);
 	g->most_words = r->chip.pmu_bytes / 8;
 	g->lanes = r->chip.lanes;
+	if (c->set.opt.opt)
+		g->most_unpacked = (int64_t)rdu_chip_pmus_per_tile(&r->chip) *
+				   (c->set.opt.tiles ? c->set.opt.tiles : 1) / 2 *
+				   (r->chip.pmu_bytes / 4);
 	if (graph_simplify(g))
 		return -1;
 	note_blocks(c, g);

@@ -233,6 +233,7 @@ struct graph {
 	/* For products that leave zeros out: terms that a sum has at most, by blocks; words that there are, in
 	 * two copies, for the terms of single numbers, and lanes of their vectors. */
 	int64_t most_terms, most_words, lanes;
+	int64_t most_unpacked; /* numbers of a matrix that scratchpads have room for beside others */
 	int num_blank,
 		num_long,
 		num_trained; /* weights that would leave some out, but aren't to, or have more terms, or

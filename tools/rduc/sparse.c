@@ -4,6 +4,9 @@
  * that are there (patterns_block.c). They lie one behind the other, column of blocks by column. A block
  * may be a single number.
  *
+ * Of a weight of which two of each four terms are there these alone are in memory, with their places; they
+ * are unpacked into scratchpads, and multiplied with their zeros.
+ *
  * All columns have as many as the longest; what fills one up is zero, and meets terms that the column
  * needs anyway, or a block of zeros, if it needs none. What was left out does not meet its terms: a sum
  * is what it would be with finite ones, and stays free of NaN where only the others are infinite or NaN.
@@ -430,6 +433,109 @@ static bool is_wanted(const struct graph *g, const struct matrix *m)
 	return g->sparse == WHEN_POSSIBLE || (g->sparse == WHEN_FASTER && m->v->sparse);
 }
 
+/* ---- two of four ------------------------------------------------------------------------------- */
+
+#define PART 4 /* terms, of which two are there */
+#define GROUP 8 /* parts, whose places are in one word: two of two bits each */
+
+/* Are at most two of each four terms of a result there? In whole words and vectors, of a matrix that is neither
+ * small enough to be computed while compiling nor larger than scratchpads. */
+static bool is_two_of_four(const struct graph *g, const struct matrix *m)
+{
+	int64_t all = m->terms * m->results;
+
+	if (m->terms % (PART * GROUP) || m->results % g->lanes || all <= GRAPH_MAX_FOLD ||
+	    all > g->most_unpacked)
+		return false;
+	for (int64_t n = 0; n < m->results; n++)
+		for (int64_t k = 0; k < m->terms; k += PART) {
+			int num = 0;
+
+			for (int64_t i = k; i < k + PART; i++)
+				num += !is_zero(m->v, i * m->by_term + n * m->by_result);
+			if (num > 2)
+				return false;
+		}
+	return true;
+}
+
+/* The places of the two, or of one and a zero, or of two zeros, of the four terms from k on. */
+static void two_places(const struct matrix *m, int64_t k, int64_t result, int64_t *place)
+{
+	int num = 0;
+
+	for (int64_t i = 0; i < PART; i++)
+		if (!is_zero(m->v, (k + i) * m->by_term + result * m->by_result))
+			place[num++] = i;
+	if (!num)
+		place[num++] = 0;
+	if (num == 1)
+		place[1] = !place[0];
+}
+
+/* The matrix as an UnpackTwoOfFour node makes it. */
+static struct value *two_of_four(struct graph *g, const struct node *n, const struct matrix *m)
+{
+	int64_t groups = m->terms / (PART * GROUP), columns = m->results / g->lanes,
+		lanes = g->lanes;
+	int64_t dim[] = { groups, columns, GROUP, 2, lanes }, place[2];
+	struct value *v = graph_const(g, m->v->dtype, 5, dim, NULL);
+	struct value *places =
+		graph_const(g, RDU_DT_I32, 3, (int64_t[]){ groups, columns, lanes }, NULL);
+	struct node *u =
+		node_new(g, "UnpackTwoOfFour", graph_format(g, "%.200s.unpacked", n->name));
+	size_t bytes = (size_t)dtype_bytes(v->dtype);
+
+	v->name = graph_format(g, "%.200s.two_of_four", n->name);
+	places->name = graph_format(g, "%.200s.places", n->name);
+	for (int64_t k = 0; k < m->terms; k += PART)
+		for (int64_t r = 0; r < m->results; r++) {
+			int64_t at = k / (PART * GROUP) * columns + r / lanes,
+				part = k / PART % GROUP;
+			uint32_t *word = (uint32_t *)places->data + at * lanes + r % lanes;
+
+			two_places(m, k, r, place);
+			for (int i = 0; i < 2; i++) {
+				int64_t from = (k + place[i]) * m->by_term + r * m->by_result;
+				int64_t to = ((at * GROUP + part) * 2 + i) * lanes + r % lanes;
+
+				*word |= (uint32_t)place[i] << (4 * part + 2 * i);
+				memcpy((char *)v->data + (size_t)to * bytes,
+				       (const char *)m->v->data + (size_t)from * bytes, bytes);
+			}
+		}
+	node_input(g, u, v);
+	node_input(g, u, places);
+	return graph_finish(g, u);
+}
+
+/* x times such a matrix; of a Gemm all that it computes. */
+static struct value *by_two_of_four(struct graph *g, const struct node *n, struct value *x,
+				    const struct matrix *w)
+{
+	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
+	struct value *v = two_of_four(g, n, w);
+	struct node *m;
+
+	memcpy(dim, x->dim, sizeof(x->dim));
+	dim[last] = 1;
+	dim[last + 1] = w->terms;
+	x = graph_reshape(g, graph_format(g, "%.200s.rows", n->name), x, (int)last + 2, dim);
+	if (!x || !v)
+		return NULL;
+	m = node_new(g, "BlockMatMul", n->name);
+	node_input(g, m, x);
+	node_input(g, m, v);
+	node_input(g, m, NULL);
+	if (node_in(n, 2))
+		node_input(g, m, node_in(n, 2));
+	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
+	node_attr_f(g, m, "beta", attr_f(n, "beta", 1));
+	return graph_finish(g, m);
+}
+
+/* ---- which product is by what ----------------------------------------------------------------- */
+
 /* One more weight that keeps its zeros, by the reason. */
 static void count_one(int *num, const char **first, const struct matrix *m)
 {
@@ -455,6 +561,13 @@ static int find_blocks(struct graph *g, const struct node *n, struct value *x, s
 	/* A weight with a name is kept by the same blocks in all entry points, whatever their rows. */
 	rows = m.weight ? MANY_ROWS : value_count(x) / m.terms;
 	found = blocks_best(g, &m, rows, &b);
+	if (found != BLOCKS && !m.weight && !g->trained && is_two_of_four(g, &m)) {
+		if (is_wanted(g, &m))
+			*y = by_two_of_four(g, n, x, &m);
+		else
+			count_one(&g->num_blank, &g->first_blank, &m);
+		return is_wanted(g, &m) && !*y ? -1 : 0;
+	}
 	if (found == BLOCKS_LONG && is_wanted(g, &m)) {
 		if (!g->num_long)
 			g->first_most = most_terms(g, b.size, rows);
