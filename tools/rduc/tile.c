@@ -593,6 +593,33 @@ static void start_sums_whole(struct contract *c)
 			c->tile[d] = ceil_div(c->l->extent[d], granule(c, d)) * granule(c, d);
 }
 
+/* As well, with a replica for each part of an operand that is resident, along a dimension that tells its parts
+ * apart. False: there is none. */
+static bool start_by_parts(struct contract *c)
+{
+	bool any = false;
+
+	start_small(c);
+	start_sums_whole(c);
+	for (int o = 0; o < 2; o++) {
+		const struct residence *r = c->kept_in[c->op[o].in];
+
+		for (int d = 0; d < c->l->num_dims && r && !r->held; d++) {
+			int64_t u[MAX_UNROLLS];
+			int n;
+
+			if (c->l->reduce[d] || d == c->lane || d == c->col || !needs(c, o, d))
+				continue;
+			n = unroll_choices(c, d, c->tile[d], u);
+			while (n > 1 && u[n - 1] > r->num_parts)
+				n--;
+			c->unroll[d] = n ? u[n - 1] : 1;
+			any |= c->unroll[d] > 1;
+		}
+	}
+	return any;
+}
+
 static uint32_t next_random(uint32_t *s)
 {
 	*s = *s * 1664525u + 1013904223u;
@@ -705,6 +732,8 @@ static void search(struct contract *c, int tries)
 	start_small(c);
 	start_sums_whole(c);
 	if (descend(c) < best.cost)
+		best = *c;
+	if (start_by_parts(c) && descend(c) < best.cost)
 		best = *c;
 	if (wants_whole(c))
 		search_whole(c, &best);
