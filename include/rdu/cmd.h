@@ -108,7 +108,8 @@ struct rdu_stats {
 	__u64 sections;    /* executions */
 	__u64 wall_ns;     /* measured on the host, not modelled */
 	__u64 kept;        /* KEEP steps left out: what they bring was there */
-	__u64 zero[4];
+	__u64 energy;      /* picojoules, modelled; 0: the chip's process is not known */
+	__u64 zero[3];
 };
 
 enum rdu_trace_kind {

@@ -173,6 +173,7 @@ struct uimage {
 	size_t size;
 	/* after be_time_about() */
 	uint64_t cycles, dram_bytes, macs, flops;
+	struct rdu_energy energy; /* of one execution */
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
 	int num_shares;
@@ -472,6 +473,7 @@ struct be_expected {
 		uint64_t exec,
 			load; /* cycles: of its sections; of loading programs and arguments */
 		uint64_t dram_bytes;
+		struct rdu_energy energy; /* loads included */
 	} first, later;
 	uint64_t compulsory_bytes, macs,
 		array_macs; /* of a first run; array_macs: int8's count half */
