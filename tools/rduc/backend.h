@@ -46,7 +46,11 @@ struct lnest {
 };
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
-bool lacc_needs(const struct lacc *a, int dim);
+static inline bool lacc_needs(const struct lacc *a, int dim)
+{
+	return a->needs >> dim & 1;
+}
+
 /* Is it by an index that changes along a dimension (-1: none)? */
 bool lacc_gathers(const struct lnest *l, const struct lacc *a, int dim);
 /* Does an access read the same in several iterations of the loops that nests share? */
