@@ -776,7 +776,7 @@ static void search(struct contract *c, int tries)
 	start_sums_whole(c);
 	if (descend(c, &known) < best.cost)
 		best = *c;
-	if (start_by_parts(c) && descend(c) < best.cost)
+	if (start_by_parts(c) && descend(c, &known) < best.cost)
 		best = *c;
 	if (wants_whole(c))
 		search_whole(c, &best, &known);
