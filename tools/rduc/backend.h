@@ -170,6 +170,7 @@ struct uimage {
 	char error[256]; /* why there can be no such section; empty: nothing yet */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
 	int64_t chunk[NEST_MAX_DIMS]; /* as in struct nest */
+	int replicas; /* of a nest; 0: not known */
 	const struct residence *held; /* what it finds in its held PMUs; NULL: nothing */
 	struct uimage *fill; /* fills these, in front of the loop; its section takes it */
 	/* after emit */
