@@ -149,6 +149,7 @@ static const struct schema {
 	{ "MaxPool", 1, 0, "1:1-1",
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
 	  "strides:I storage_order:b@8- ceil_mode:b@10- dilations:I@10-" },
+	{ "MaxRoiPool", 1, 0, "1:2-2", "pooled_shape:I! spatial_scale:f" },
 	{ "MaxUnpool", 9, 0, "9:2-3", "kernel_shape:I! pads:I strides:I" },
 	{ "Mean", 1, 0, "1:1-", "" },
 	{ "MeanVarianceNormalization", 9, 0, "9:1-1", "axes:I" },
