@@ -431,6 +431,7 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 
 	opt.train_only = opt.freeze = opt.no_decay = (struct name_patterns){ 0 };
 	opt.first = first;
+	opt.path = f->path;
 	own_inputs(r, f->name, &opt);
 	g = graph_import(r->entry[i].data, r->entry[i].size, &opt, c->error, ERROR_SIZE);
 	if (g)
@@ -535,6 +536,7 @@ static void compile(void *arg)
 	r->dim = xcalloc((size_t)c->set.num_sizes + 1, sizeof(*r->dim));
 	largest_sizes(r);
 	own_inputs(r, NULL, &import);
+	import.path = r->path;
 	g[0] = graph_import(r->model, r->size, &import, c->error, ERROR_SIZE);
 	if (g[0])
 		m = front(r, g[0]);
@@ -679,7 +681,7 @@ static int check_token_entries(struct rduc *c)
 static int start(struct rduc *c, const char *path, const void *model, size_t size)
 {
 	struct settings *s = &c->set;
-	struct run r = { .c = c, .model = model, .size = size, .name = s->name };
+	struct run r = { .c = c, .model = model, .size = size, .path = path, .name = s->name };
 	const char *chip = s->chip ? s->chip : "sn10", *slash = path ? strrchr(path, '/') : NULL;
 	void *file = NULL;
 	char why[4096];
