@@ -235,11 +235,10 @@ struct graph {
 	 * two copies, for the terms of single numbers, and lanes of their vectors. */
 	int64_t most_terms, most_words, lanes;
 	int64_t most_unpacked; /* numbers of a matrix that scratchpads have room for beside others */
-	int num_blank,
-		num_long,
-		num_trained; /* weights that would leave some out, but aren't to, or have more terms, or
-			      * are of single numbers and trained */
-	const char *first_blank, *first_long, *first_trained;
+	/* Weights that would leave some out, but aren't to, or have more terms, or are kept whole: in training,
+	 * or by their names. */
+	int num_blank, num_long, num_kept;
+	const char *first_blank, *first_long, *first_kept;
 	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
