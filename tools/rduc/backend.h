@@ -46,7 +46,11 @@ struct lnest {
 };
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
-bool lacc_needs(const struct lacc *a, int dim);
+static inline bool lacc_needs(const struct lacc *a, int dim)
+{
+	return a->needs >> dim & 1;
+}
+
 /* Is it by an index that changes along a dimension (-1: none)? */
 bool lacc_gathers(const struct lnest *l, const struct lacc *a, int dim);
 /* Does an access read the same in several iterations of the loops that nests share? */
@@ -166,6 +170,7 @@ struct uimage {
 	char error[256]; /* why there can be no such section; empty: nothing yet */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
 	int64_t chunk[NEST_MAX_DIMS]; /* as in struct nest */
+	int replicas; /* of a nest; 0: not known */
 	const struct residence *held; /* what it finds in its held PMUs; NULL: nothing */
 	struct uimage *fill; /* fills these, in front of the loop; its section takes it */
 	/* after emit */
@@ -173,6 +178,7 @@ struct uimage {
 	size_t size;
 	/* after be_time_about() */
 	uint64_t cycles, dram_bytes, macs, flops;
+	struct rdu_energy energy; /* of one execution */
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
 	int num_shares;
@@ -473,6 +479,7 @@ struct be_expected {
 		uint64_t exec,
 			load; /* cycles: of its sections; of loading programs and arguments */
 		uint64_t dram_bytes;
+		struct rdu_energy energy; /* loads included */
 	} first, later;
 	uint64_t compulsory_bytes, macs,
 		array_macs; /* of a first run; array_macs: int8's count half */

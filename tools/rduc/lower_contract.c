@@ -882,6 +882,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		fprintf(be_log(be), "; %.0f cycles\n", c.cycles);
 	}
 	im->systolic = c.systolic;
+	im->replicas = (int)contract_replicas(&c, -1);
 	for (int d = 0; d < l->num_dims; d++)
 		im->chunk[d] = l->reduce[d] ? c.tile[d] : 0;
 	return emit_all(&e);

@@ -408,6 +408,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	at = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl), &unroll);
 	udim = at >= 0 ? lp.l[at].dim : -1;
 	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
+	im->replicas = (int)unroll;
 	for (int64_t r = 0; r < unroll; r++) {
 		struct loops k = lp;
 		int64_t step = at >= 0 ? lp.l[at].step : 0;
