@@ -240,6 +240,7 @@ struct residence {
 	int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
 	int copies; /* of a slice */
 	int64_t words, part; /* of the tensor, or a slice */
+	int64_t halo; /* of the words of a slice, the first: those of the slice before it */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
 	int num_readers; /* nests */
@@ -363,7 +364,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 /* Cycles that groups from number `first` on save. */
 double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */
-void be_pipe_undo(struct backend *be, int first);
+void be_pipe_undo(struct backend *be, struct module_entry *e, int first);
 /* The section of the group that nest n is the first of; NULL: it is not. The caller has it then. */
 struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests);
 void be_pipe_end(struct backend *be);

@@ -136,11 +136,22 @@ static int64_t joining_pcus(const struct contract *c, bool out)
 	return pcus;
 }
 
+/* Is there a replica whose tiles all lie beyond the end of a dimension that an access needs? */
+static bool has_idle(const struct contract *c, const struct lacc *a)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->reduce[d] && lacc_needs(a, d) &&
+		    (c->unroll[d] - 1) * c->tile[d] * c->trip[d] >= c->l->extent[d])
+			return true;
+	return false;
+}
+
 /* Is each part of the outputs written by one program? */
 static bool writers_fit(const struct contract *c)
 {
 	for (int i = 0; i < c->l->n->num_out; i++)
-		if (c->kept_out[i] && contract_crowd(c, &c->l->out[i], c->kept_out[i], true) > 1)
+		if (c->kept_out[i] && (has_idle(c, &c->l->out[i]) ||
+				       contract_crowd(c, &c->l->out[i], c->kept_out[i], true) > 1))
 			return false;
 	return true;
 }
