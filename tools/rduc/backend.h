@@ -46,7 +46,11 @@ struct lnest {
 };
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
-bool lacc_needs(const struct lacc *a, int dim);
+static inline bool lacc_needs(const struct lacc *a, int dim)
+{
+	return a->needs >> dim & 1;
+}
+
 /* Is it by an index that changes along a dimension (-1: none)? */
 bool lacc_gathers(const struct lnest *l, const struct lacc *a, int dim);
 /* Does an access read the same in several iterations of the loops that nests share? */
@@ -174,6 +178,7 @@ struct uimage {
 	size_t size;
 	/* after be_time_about() */
 	uint64_t cycles, dram_bytes, macs, flops;
+	struct rdu_energy energy; /* of one execution */
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
 	int num_shares;
@@ -479,6 +484,7 @@ struct be_expected {
 		uint64_t exec,
 			load; /* cycles: of its sections; of loading programs and arguments */
 		uint64_t dram_bytes;
+		struct rdu_energy energy; /* loads included */
 	} first, later;
 	uint64_t compulsory_bytes, macs,
 		array_macs; /* of a first run; array_macs: int8's count half */

@@ -205,7 +205,7 @@ static int replace_all(const struct rdu_file *f, const struct graph *g, Onnx__Gr
 int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *out_path,
 		       char *error, int error_size)
 {
-	static const struct import_options options = { .any_shape = true };
+	const struct import_options options = { .any_shape = true, .path = onnx_path };
 	struct value **roots;
 	Onnx__ModelProto *m = NULL;
 	struct graph *g = NULL;

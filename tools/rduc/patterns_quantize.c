@@ -212,9 +212,7 @@ static int dynamic_quantize_expand(struct graph *g, struct node *n)
 			return -1;
 	}
 	s = graph_op2(g, "Sub", graph_format(g, "%.200s.range", n->name), hi, lo);
-	s = s ? graph_op2(g, "Div", graph_format(g, "%.200s.scale", n->name), s,
-			  graph_const_f(g, 255))
-	      : NULL;
+	s = s ? graph_op1(g, "ByteScale", graph_format(g, "%.200s.scale", n->name), s) : NULL;
 	/* 0 - min / scale, held to uint8: min quantized without a zero point, from 255 down. */
 	z = graph_op1(g, "Neg", graph_format(g, "%.200s.low", n->name), lo);
 	z = z ? graph_op3(g, "QuantizeLinear", graph_format(g, "%.200s.zero", n->name), z, s,

@@ -108,6 +108,7 @@ static const struct schema {
 	{ "Gelu", 20, 0, "20:1-1", "approximate:s(none|tanh)" },
 	{ "Gemm", 1, 0, "1:3-3 11:2-3", "alpha:f beta:f broadcast:b@-6 transA:b transB:b" },
 	{ "GlobalAveragePool", 1, 0, "1:1-1", "" },
+	{ "GlobalLpPool", 1, 0, "1:1-1", "p:f@-1 p:i@2-" },
 	{ "GlobalMaxPool", 1, 0, "1:1-1", "" },
 	{ "Greater", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "GreaterOrEqual", 12, 0, "12:2-2", "" },
