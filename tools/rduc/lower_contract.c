@@ -667,6 +667,7 @@ static void set_place(struct emit *e)
 
 	e->hx = cols > 1 && many ? ((double)replica_number(e, 1) + 0.5) / (double)cols : -1;
 	e->hy = many ? ((double)replica_number(e, 0) + 0.5) / (double)rows : -1;
+	e->hy = band_place(&e->be->share.band, e->hy);
 }
 
 /* One more scratchpad gets what the WRITE `first` puts into its own. */

@@ -423,7 +423,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 		cut_activations(&k, pl->chunk);
 		find_reach(&k, l);
 		m.hx = -1;
-		m.hy = (double)r / (double)unroll;
+		m.hy = band_place(&be->share.band, (double)r / (double)unroll);
 		if (emit_replica(&m, &k))
 			return -1;
 	}

@@ -385,7 +385,8 @@ static bool common_factor(int a, int b)
 	return a != 1;
 }
 
-int be_pmu_step(const struct backend *be)
+/* From one PMU that is taken to the next: so that they lie all over the tiles, each once. */
+static int pmu_step(const struct backend *be)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, step = 7;
 
@@ -398,7 +399,7 @@ static void pmus_init(struct backend *be, struct pmus *p)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
 
-	*p = (struct pmus){ .num = all, .step = be_pmu_step(be) };
+	*p = (struct pmus){ .num = all, .step = pmu_step(be) };
 	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
 	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
