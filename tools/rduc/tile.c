@@ -297,13 +297,21 @@ static double first_tiles(const struct contract *c, const struct loading *l, int
 	return time;
 }
 
+static bool in_group(const struct contract *c)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->shared[d])
+			return true;
+	return false;
+}
+
 /* contract_solve(); false also as soon as it is plain that the cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double dram = 0, compute, worst_load = 0, first = 0, time, host = 0, stored = 0;
+	double dram = 0, compute, worst_load = 0, first = 0, time, host = 0, results = 0, last = 0;
 	struct loading load[3];
 	int loops = 0, num_loads = 0;
 
@@ -427,23 +435,25 @@ static bool solve_below(struct contract *c, double most)
 	}
 	compute = (double)acts * (double)(subs * per_sub);
 	for (int i = 0; i < l->n->num_out; i++) {
-		double bytes;
-
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
-		bytes = contract_output_bytes(c, &l->out[i]);
-		dram += bytes;
-		stored += bytes;
+		results += contract_output_bytes(c, &l->out[i]);
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		if (!contract_operand(c, i) && c->kept_in[i] &&
 		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
 		if (!contract_operand(c, i) && !c->kept_in[i])
-			dram += contract_input_bytes(c, &l->in[i]);
+			results += contract_input_bytes(c, &l->in[i]);
 	}
-	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
-		compute += stored / bytes_per_cycle(chip);
+	dram += results;
+	/* Results of sums that are cut leave all at once, while those of the next tile are added up, if
+	 * there is one, and room. */
+	if (c->chunked) {
+		last = c->out_copies == 1 ? results
+					  : results * (double)contract_chunks(c) / (double)acts;
+		dram -= last;
+	}
 	if (acts == 1) { /* load, then compute while storing */
 		time = fmax(first_tiles(c, load, num_loads), worst_load) +
 		       fmax(compute, (dram - first) / bytes_per_cycle(chip));
@@ -454,6 +464,9 @@ static bool solve_below(struct contract *c, double most)
 		       first / bytes_per_cycle(chip) +
 		       fmax(compute, (dram - first) / bytes_per_cycle(chip)) * part;
 	}
+	time += last / bytes_per_cycle(chip);
+	if (in_group(c)) /* what it moves, others wait for */
+		time += (dram + last) / bytes_per_cycle(chip) / 2;
 	time += chip->dram_latency * 2 + chip->lanes * 2 + (double)progs * 8;
 	time += (double)acts * 20;
 	/* The model's own speed on the host, in ns: steps, vectors moved, programs
@@ -652,12 +665,7 @@ static void search_grid(struct contract *c, struct contract *best)
 /* Is an operand to be there as a whole? */
 static bool wants_whole(const struct contract *c)
 {
-	if (contract_holds(c, 0) || contract_holds(c, 1))
-		return true;
-	for (int d = 0; d < c->l->num_dims; d++)
-		if (c->l->shared[d])
-			return true;
-	return false;
+	return contract_holds(c, 0) || contract_holds(c, 1) || in_group(c);
 }
 
 /* Starts with operands whole, so that one that is held, or does not change from iteration to
