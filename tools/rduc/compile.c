@@ -212,20 +212,19 @@ static void note_blocks(struct rduc *c, struct graph *g)
 		compile_note(c,
 			     graph_format(g,
 					  "%d weight%s (the first: '%s') with zeros to leave out: "
-					  "products are "
-					  "dense, %s",
+					  "products are dense, %s",
 					  g->num_kept, g->num_kept > 1 ? "s" : "", g->first_kept,
 					  g->trained ? "in training only blocks are left out"
 						     : "for two of four weights must be constant"));
 	if (g->num_long)
-		compile_note(
-			c, graph_format(g,
-					"%d weight%s (the first: '%s') with zeros to leave out: "
-					"products are "
-					"dense, their sums have more terms than a scratchpad holds "
-					"(%" PRId64 ")",
-					g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
-					g->first_most));
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') with zeros to leave out: "
+					  "products are dense, their sums have more terms than a "
+					  "scratchpad holds "
+					  "(%" PRId64 ")",
+					  g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+					  g->first_most));
 }
 
 /* The reasons that graph_report() listed, or the one that there is. */
