@@ -157,6 +157,7 @@ static const struct schema {
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
+	{ "ai.onnx.preview.training::Gradient", 1, 0, "1:1-", "xs:S! y:s! zs:S" },
 	{ "ai.onnx.preview.training::Momentum", 1, 0, "1:5-",
 	  "alpha:f! beta:f! mode:s(standard|nesterov)! norm_coefficient:f!" },
 	{ "Mul", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
