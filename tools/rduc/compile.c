@@ -198,25 +198,34 @@ static void note_defaults(struct rduc *c, struct graph *g)
 				     more ? "" : "s"));
 }
 
-/* Of weights with blocks of zeros that are multiplied all the same. */
+/* Of weights with zeros that are multiplied all the same. */
 static void note_blocks(struct rduc *c, struct graph *g)
 {
 	if (g->num_blank)
-		compile_note(c, graph_format(g,
-					     "%d weight%s (the first: '%s') ha%s blocks of zeros; "
-					     "--sparse-weights always leaves them out",
-					     g->num_blank, g->num_blank > 1 ? "s" : "",
-					     g->first_blank, g->num_blank > 1 ? "ve" : "s"));
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') ha%s zeros to leave out; "
+					  "--sparse-weights always leaves them out",
+					  g->num_blank, g->num_blank > 1 ? "s" : "", g->first_blank,
+					  g->num_blank > 1 ? "ve" : "s"));
+	if (g->num_kept)
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') with zeros to leave out: "
+					  "products are "
+					  "dense, %s",
+					  g->num_kept, g->num_kept > 1 ? "s" : "", g->first_kept,
+					  g->trained ? "in training only blocks are left out"
+						     : "for two of four weights must be constant"));
 	if (g->num_long)
 		compile_note(
-			c,
-			graph_format(
-				g,
-				"%d weight%s (the first: '%s') with blocks of zeros: products are "
-				"dense, their sums have more terms than a scratchpad holds "
-				"(%" PRId64 ")",
-				g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
-				g->most_terms));
+			c, graph_format(g,
+					"%d weight%s (the first: '%s') with zeros to leave out: "
+					"products are "
+					"dense, their sums have more terms than a scratchpad holds "
+					"(%" PRId64 ")",
+					g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+					g->first_most));
 }
 
 /* The reasons that graph_report() listed, or the one that there is. */
@@ -307,6 +316,12 @@ int compile_simplify(struct run *r, struct graph *g)
 	g->trained = c->set.train;
 	g->sparse = c->set.sparse;
 	g->most_terms = most_terms(&r->chip);
+	g->most_words = r->chip.pmu_bytes / 8;
+	g->lanes = r->chip.lanes;
+	if (c->set.opt.opt)
+		g->most_unpacked = (int64_t)rdu_chip_pmus_per_tile(&r->chip) *
+				   (c->set.opt.tiles ? c->set.opt.tiles : 1) / 2 *
+				   (r->chip.pmu_bytes / 4);
 	if (graph_simplify(g))
 		return -1;
 	note_blocks(c, g);

@@ -231,10 +231,15 @@ struct graph {
 	bool arrays; /* the chip has systolic arrays */
 	enum rduc_when
 		sparse; /* zeros of weights are left out: of sparse initializers, of all, never */
-	int64_t most_terms; /* of a sum that leaves some out */
-	int num_blank,
-		num_long; /* weights that would leave some out, but aren't to, or have more terms */
-	const char *first_blank, *first_long;
+	/* For products that leave zeros out: terms that a sum has at most, by blocks; words that there are, in
+	 * two copies, for the terms of single numbers, and lanes of their vectors. */
+	int64_t most_terms, most_words, lanes;
+	int64_t most_unpacked; /* numbers of a matrix that scratchpads have room for beside others */
+	/* Weights that would leave some out, but aren't to, or have more terms, or are kept whole: in training,
+	 * or by their names. */
+	int num_blank, num_long, num_kept;
+	const char *first_blank, *first_long, *first_kept;
+	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
