@@ -231,6 +231,7 @@ static const struct schema {
 	{ "Shrink", 9, 0, "9:1-1", "bias:f lambd:f" },
 	{ "Sigmoid", 1, 0, "1:1-1", "" },
 	{ "Sign", 9, 0, "9:1-1", "" },
+	{ "SimplifiedLayerNormalization", 1, 0, "1:2-2", "axis:i epsilon:f stash_type:i" },
 	{ "Sin", 7, 0, "7:1-1", "" },
 	{ "Sinh", 9, 0, "9:1-1", "" },
 	{ "Size", 1, 0, "1:1-1", "" },
@@ -271,6 +272,13 @@ static const struct schema {
 	{ "com.microsoft::DynamicQuantizeMatMul", 1, 0, "1:3-5", "" },
 	{ "com.microsoft::EmbedLayerNormalization", 1, 0, "1:7-9", "epsilon:f" },
 	{ "com.microsoft::FastGelu", 1, 0, "1:1-2", "" },
+	{ "com.microsoft::FusedConv", 1, 0, "1:2-4",
+	  "activation:s activation_params:F auto_pad:s(" AUTO_PAD ") dilations:I group:i "
+	  "kernel_shape:I pads:I strides:I" },
+	{ "com.microsoft::FusedGemm", 1, 0, "1:2-3",
+	  "activation:s activation_alpha:f activation_beta:f alpha:f beta:f "
+	  "transA:b "
+	  "transB:b" },
 	{ "com.microsoft::FusedMatMul", 1, 0, "1:2-2",
 	  "alpha:f transA:b transB:b transBatchA:b transBatchB:b" },
 	{ "com.microsoft::Gelu", 1, 0, "1:1-1", "" },
