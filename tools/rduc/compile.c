@@ -417,6 +417,13 @@ static void blame_entry(struct rduc *c, const struct entry_file *f)
 	xfree(text);
 }
 
+/* All of a model is in its graph now. */
+static void drop_bytes(void **data)
+{
+	xfree(*data);
+	*data = NULL;
+}
+
 /* Number i of them joins the module. Its graph; NULL with a text. */
 static struct graph *entry_graph(struct run *r, int i, const struct graph *first, struct module *m)
 {
@@ -448,6 +455,7 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 		g = NULL;
 	}
 	xfree((void *)opt.shapes);
+	drop_bytes(&r->entry[i].data);
 	if (!g)
 		blame_entry(c, f);
 	return g;
@@ -546,6 +554,7 @@ static void compile(void *arg)
 		module_free(m);
 		m = NULL;
 	}
+	drop_bytes(&r->file);
 	if (m)
 		opt.meta = inputs_meta(g[0], c->set.train ? training_meta(&c->set, g[0]) : "", "");
 	if (m && !more_entries(r, g, m, &opt.meta) && !check_dims(r) &&
@@ -684,7 +693,6 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	struct settings *s = &c->set;
 	struct run r = { .c = c, .model = model, .size = size, .path = path, .name = s->name };
 	const char *chip = s->chip ? s->chip : "sn10", *slash = path ? strrchr(path, '/') : NULL;
-	void *file = NULL;
 	char why[4096];
 	int ret = 0;
 
@@ -698,8 +706,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	if (c->progress.say)
 		c->progress.say(c->progress.arg, "import");
 	if (path) {
-		r.model = file = read_whole_file(path, &r.size, why, sizeof(why));
-		if (!file)
+		r.model = r.file = read_whole_file(path, &r.size, why, sizeof(why));
+		if (!r.file)
 			return compile_fail(c, -EIO, "%s", why);
 		if (!r.name)
 			r.name = slash ? slash + 1 : path;
@@ -712,7 +720,7 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	for (int i = 0; r.entry && i < s->num_entries; i++)
 		free(r.entry[i].data);
 	free(r.entry);
-	free(file);
+	free(r.file);
 	return ret;
 }
 
