@@ -35,6 +35,8 @@ struct operand {
 	double bytes; /* off-chip, of one load */
 };
 
+enum operand_found { OPERAND_UNKNOWN, OPERAND_FITS, OPERAND_DOES_NOT_FIT };
+
 struct contract {
 	const struct lnest *l;
 	const struct rdu_chip *chip;
@@ -53,11 +55,13 @@ struct contract {
 	int gl, gc; /* lanes and columns used at a time */
 	bool a_first; /* outer order: the column operand's dimensions first */
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
+	bool blocks[NEST_MAX_DIMS]; /* replicas have a block of tiles each, for what is resident */
 	int64_t chunk[NEST_MAX_DIMS]; /* of a reduction, the tile that it must have; 0: any */
 	struct operand
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
 	/* follows from the above */
+	enum operand_found found[3]; /* op[], of these tiles */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
 	int order[NEST_MAX_DIMS], num_order; /* parallel dimensions, outermost first */
 	int64_t join_pcus; /* that bring together what is read of several parts of something resident */
@@ -68,6 +72,29 @@ struct contract {
 	int copies[3], out_copies;
 	double cycles, cost;
 };
+
+/* A step of a search: the best tile and replica count of a dimension, all else fixed. */
+struct step {
+	int dim;
+	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
+	double cost; /* of the plan before */
+	bool taken; /* then what follows is known */
+	int64_t best_tile, best_unroll;
+	double best;
+};
+
+/* Those that a search has taken. */
+struct steps {
+	int dims; /* of the nest */
+	struct step *step;
+	int num, room;
+	int *place, room_places; /* a power of two */
+};
+
+/* tile_steps.c */
+/* The step from plan c along dimension d, as it was taken, or to be filled in; valid until the next call. */
+struct step *steps_find(struct steps *known, const struct contract *c, int d);
+void steps_end(struct steps *known);
 
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);
@@ -103,6 +130,10 @@ uint32_t contraction_pad(const struct lacc *a);
 /* Does what is read of an operand depend on dimension d, by its place or by the table? */
 bool contract_reads(const struct contract *c, int operand, int d);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+/* Indices of dimension d from a replica's first tile to the next one's, and from a tile to the replica's
+ * next. Replicas take tiles in turn, or blocks of them. */
+int64_t contract_replica_step(const struct contract *c, int d);
+int64_t contract_tile_step(const struct contract *c, int d);
 /* Programs that load an operand: replicas that a table alone tells apart share one. */
 int64_t contract_loads(const struct contract *c, int operand);
 /* Is a nest's input an operand? */
