@@ -34,7 +34,7 @@ def families(trial=False):
     narrow = {**shared, "d": 64 if trial else 128}
     heads = {"heads": HEADS, "kv-heads": HEADS}
     gpts = {**shared, "layers": 1, "d": 64 if trial else 256, "heads": HEADS}
-    wide = {**gpts, "d": 1024, "heads": 16}  # its weights are most of what it moves
+    wide = {**gpts, "d": 64 if trial else 1024, "heads": 16}  # its weights are most of what it moves
     return {
         "gpt": Family("gpt", gpts, gpt(1, HEADS), 1e-3, GPT_WEIGHTS),
         "pixelfly": Family("pixelfly", {**gpts, "block": BLOCK}, gpt(1, HEADS), 1e-3, GPT_WEIGHTS),

@@ -23,10 +23,10 @@ most, 0.001 for GPT, 0.004 for ternary weights. All of it happens on the in-proc
 sequences come in the same order in every row.
 
 - *loss*: cross entropy, in nats a byte, of 128 sequences that are held out, after the last step; *perplexity*: e to it.
-- *step*: the card's own, modelled time of a training step, loads of programs included; *total*: of all steps. They are
-  the same on every host. How long this computer took is not told here.
+- *step*: the card's own, modelled time of a training step that follows another, loads of programs included;
+  *total*: of all steps. They are the same on every host. How long this computer took is not told here.
 - *memory*: what a step moves to and from the card's memory; *peak*: the share of what the arrays of a tile could
-  multiply in that time.
+  multiply in that time; *energy*: [modelled](energy.md), of a step.
 
 These are short trainings of small models: they tell what a form of sparsity costs on this card, and little of what a
 large model would lose by it. `STUDY_STEPS=1000 make study` trains for longer. What was done when it was stopped stays:
@@ -38,8 +38,8 @@ The weights of all products but the embedding's have masks, `W * mask`, that are
 *block*: blocks of 16 x 16; *pixelfly*: a [pixelated butterfly](mkmodel.md) of such blocks and a product of low rank
 beside it; *butterfly*: without one; *2:4*: two of each four numbers of a column; *unstructured*: single numbers.
 *density*: what is left, the low rank included; *products*: multiplications of arrays in a step, as a share of the
-dense step's. Where that is 1, the card multiplies zeros: it has no form for such weights there, and the mask costs
-time.
+dense step's. Where that is 1, the card multiplies zeros: in training only whole blocks [have a
+form](compiler.md#weights-that-stay-sparse), and other masks cost time.
 
 - *Sparse from start*: masks drawn at random, the weights' deviation raised so that sums keep theirs.
 - *Dense to sparse*: the dense model's first half, then the largest weights (or blocks, by their norms) stay, and the
@@ -103,7 +103,7 @@ class Study:
 
     def costs(self, r, total=True):
         """What every table ends with."""
-        cells = [time_of(r["cycles"])] + [time_of(self.total(r))] * total
+        cells = [time_of(r["cycles"])] + ([time_of(self.total(r))] if total else [])
         cells += [megabytes(r["dram_bytes"]), percent(r["peak_share"])]
         return cells + ([f"{r['energy_joules'] * 1e3:.3g} mJ"] if self.energy else [])
 
@@ -148,12 +148,16 @@ class Study:
         if not dense:
             return ""
         lines = [[form_of(r), f"{r.get('kept', 1):.3f}", f"{r['cycles'] / dense['cycles']:.2f}",
-                  *self.costs(r, total=False)] for r in self.of(table="wide")]
+                  *self.costs(r, total=False), f"{r['served']['cycles'] / dense['served']['cycles']:.2f}",
+                  time_of(r["served"]["cycles"]), megabytes(r["served"]["dram_bytes"])] for r in self.of(table="wide")]
         text = "\n## Time by density\n\n" + fill(
             "In models as small as those above activations are most of what is moved. This is one layer of a "
             "GPT 1024 wide, for the same 8 sequences of 64 bytes, blocks of 32: it is compiled and timed, not "
-            "trained. The time is the training step's with all loads.")
-        text += "\n" + table(self.heads("weights", "density", "of dense", total=False), lines)
+            "trained. *served* is a run forward with constant weights, by the dense one, with its time and "
+            "memory: there 2:4 and single numbers [have forms](compiler.md#single-numbers) that training has "
+            "not.")
+        text += "\n" + table(self.heads("weights", "density", "of dense", total=False) +
+                             ["served", "run", "memory"], lines)
         if "study-density.svg" in self.pictures:
             text += f"\n![{self.pictures['study-density.svg']}](pictures/study-density.svg)\n"
         return text
@@ -280,12 +284,16 @@ class Study:
         if dense and len(rows) > 1:
             series = [("dense", 0, [(1, 1)], {"filled"}), ("time as density", 6, [(0.1, 0.1), (1, 1)], {"dashed"})]
             for kind in FORMS[1:]:
-                places = sorted((r["kept"], r["cycles"] / dense["cycles"]) for r in rows if r["kind"] == kind)
-                if places:
-                    series.append((kind, FORMS.index(kind), places, {"filled", "line"}))
-            picture("study-density.svg", "Time of a training step by density of its weights",
+                mine = sorted((r for r in rows if r["kind"] == kind), key=lambda r: r["kept"])
+                if mine:
+                    served = dense["served"]["cycles"]
+                    series += [(kind, FORMS.index(kind), [(r["kept"], r["cycles"] / dense["cycles"]) for r in mine],
+                                {"filled", "line"}),
+                               (f"{kind}, served", FORMS.index(kind),
+                                [(r["kept"], r["served"]["cycles"] / served) for r in mine], {"hollow", "line"})]
+            picture("study-density.svg", "Time by density of weights: a training step, a run that serves",
                     "one layer of a GPT 1024 wide, 512 tokens, one tile of sn10", "density",
-                    "share of the dense step", series)
+                    "share of the dense model's", series)
 
     def place(self, r):
         return self.total(r) / CLOCK * 1e3, math.exp(r["held_out"])
