@@ -48,7 +48,7 @@ bool stage_wanted(const struct trial *g, int k, bool made)
 {
 	const struct backend *be = g->be;
 	const struct nest *n = g->e->nests[k];
-	double rate = (double)be->chip.dram_mbps * 1000.0 / be->chip.clock_khz, once = 0;
+	double rate = be_bytes_per_cycle(&be->chip), once = 0;
 	const struct uimage *im = made ? be->group[be->num_groups - 1].im : NULL;
 	double cycles = im ? (double)im->cycles : g->cycles[k];
 	double bytes = im ? (double)im->dram_bytes : cycles * rate;
