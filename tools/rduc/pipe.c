@@ -534,15 +534,19 @@ static void share_work(const struct trial *g, const struct uimage *im, double *w
 		work[i] = (double)im->share[i].used[RDU_UNIT_PCU] * (double)im->share[i].busy;
 }
 
-/* The same with as many of the units as it takes for its nests to find room. */
+/* The same with as many of the units as it takes for its nests to find room; then with no fewer for any
+ * than it needs. */
 static struct uimage *make_some(struct trial *g, const double *work, int op, uint64_t most)
 {
 	static const double pcus[] = { 0.95, 0.85, 0.7, 0.5 };
+	const size_t num = sizeof(pcus) / sizeof(pcus[0]);
 	struct uimage *im = NULL;
 	bool slow = false; /* with fewer units it would be slower still */
 
-	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++) {
-		im = make(g, work, pcus[k], k, op, most, &slow);
+	for (size_t i = 0; i < 2 * num && !im && !slow; i++) {
+		size_t k = i % num;
+
+		im = make(g, work, pcus[k], i >= num, op, most, &slow);
 		if (!im && be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
 				100 * pcus[k], g->be->error);
@@ -651,6 +655,14 @@ static bool split_sets(struct trial *g)
 	return any;
 }
 
+static bool has_halos(const struct trial *g)
+{
+	for (int i = 0; i < g->num_touched; i++)
+		if (g->t[g->touched[i]].before || g->t[g->touched[i]].after)
+			return true;
+	return false;
+}
+
 /* Tries a group. True: it is one. */
 static bool try_group(struct trial *g, const struct access *made, int op)
 {
@@ -685,7 +697,8 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		image_free(im);
 		im = again;
 	}
-	im = widen(g, im, op);
+	if (im && (has_halos(g) || (double)(im->cycles + be_load_cycles(be, im)) < plain))
+		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
 			g->e->nests[g->first]->name, g->num, (long long)g->iterations,

@@ -29,11 +29,11 @@ int stage_find(const struct trial *g, int k)
 		bool window = false;
 
 		for (int d = 0; d < a->tensor->ndim; d++) {
-			int num = 0;
+			double points = 1; /* more than there are: some are read again */
 
 			for (int q = 0; q < n->ndim; q++)
-				num += a->coef[d][q] && n->dim[q].extent > 1;
-			window |= num > 1;
+				points *= a->coef[d][q] ? (double)n->dim[q].extent : 1;
+			window |= points > (double)a->tensor->dim[d];
 		}
 		if (window && a->gather_in < 0 && be_reuses(g->be, n, i) &&
 		    (best < 0 || be_words(a->tensor) > be_words(n->in[best].tensor)))

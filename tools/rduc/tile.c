@@ -120,11 +120,11 @@ static double load_bytes(const struct contract *c, const struct operand *op, int
 	if (step >= burst)
 		return (double)op->loads * op->vl * (double)burst;
 	row = (double)(v->len * step);
-	if (v->len < v->dim && rows_aligned(c, op, v, esz)) { /* else rows lie behind each other */
+	if (v->len < v->dim && v->off && rows_aligned(c, op, v, esz)) { /* a window's */
 		first = ((base * esz + (v->off - v->neg) * step) % burst + burst) % burst;
 		row = (double)(ceil_div(first + v->len * step, burst) * burst);
-	} else if (v->len < v->dim) {
-		row += (double)(burst - step);
+	} else if (v->len < v->dim && v->len * step % burst) { /* else rows lie behind each other */
+		row += (double)burst / 2;
 	}
 	return (double)op->loads * op->vl / (double)v->room * row;
 }
