@@ -234,11 +234,17 @@ static const struct family *family_of(const struct rdu_chip *chip)
 	return NULL;
 }
 
+/* By how its devices are organized, at whatever speed; what is like none counts as DDR. */
 double rdu_chip_dram_fj(const struct rdu_chip *chip)
 {
-	const struct family *m = family_of(chip);
+	const struct family *m = families;
 
-	return 1000.0 / 8 * (m ? m->access_pj : families[0].access_pj);
+	for (size_t i = 1; i < NUM_FAMILIES; i++)
+		if (chip->dram_burst == families[i].dram_burst &&
+		    chip->dram_groups == families[i].dram_groups &&
+		    chip->dram_row == families[i].dram_row)
+			m = &families[i];
+	return 1000.0 / 8 * m->access_pj;
 }
 
 /* ---- the parser ------------------------------------------------------------------ */

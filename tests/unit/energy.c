@@ -42,6 +42,13 @@ static void events(void)
 	near(e.mac_ternary, 30, "ternary");
 	near(e.sram_word, sqrt(7500 * 8500) / 2, "half an access of 16 KiB, between 8 and 32");
 	near(e.dram_byte, 1300e3 / 8, "DDR4");
+	c.dram_burst = 32;
+	c.dram_row = 1024;
+	rdu_chip_events(&c, &other);
+	near(other.dram_byte, 350e3 / 8, "HBM2's devices, whatever their speed");
+	c.dram_burst = 16;
+	rdu_chip_events(&c, &other);
+	near(other.dram_byte, 1300e3 / 8, "memory of no family counts as DDR");
 	c.process_nm = 45;
 	c.pmu_bytes = chip.pmu_banks << 15;
 	rdu_chip_events(&c, &other);

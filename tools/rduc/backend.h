@@ -269,8 +269,14 @@ struct be_section {
 	struct nest *nest; /* the first */
 };
 
+/* A part of the tiles' height: its ends, 0..1. */
+struct band {
+	double from, to;
+};
+
 struct share { /* of the tiles' units; 0: all */
 	double pcus, pmus, agcus;
+	struct band band; /* where they would like to be; to 0: anywhere */
 };
 
 struct backend {
@@ -425,8 +431,8 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 /* PMUs that hold something resident during the section being made; by number, to be freed. */
 bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
-/* From one PMU that is taken to the next: so that they lie all over the tiles, each once. */
-int be_pmu_step(const struct backend *be);
+/* A place y, 0..1, of a band's height; negative: anywhere. */
+double band_place(const struct band *band, double y);
 /* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
  * busiest part. */
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,

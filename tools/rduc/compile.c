@@ -208,13 +208,15 @@ static void note_blocks(struct rduc *c, struct graph *g)
 					  "--sparse-weights always leaves them out",
 					  g->num_blank, g->num_blank > 1 ? "s" : "", g->first_blank,
 					  g->num_blank > 1 ? "ve" : "s"));
-	if (g->num_trained)
-		compile_note(
-			c, graph_format(g,
-					"%d weight%s (the first: '%s') with single zeros: products "
-					"are dense where weights are trained",
-					g->num_trained, g->num_trained > 1 ? "s" : "",
-					g->first_trained));
+	if (g->num_kept)
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') with zeros to leave out: "
+					  "products are "
+					  "dense, %s",
+					  g->num_kept, g->num_kept > 1 ? "s" : "", g->first_kept,
+					  g->trained ? "in training only blocks are left out"
+						     : "for two of four weights must be constant"));
 	if (g->num_long)
 		compile_note(
 			c, graph_format(g,

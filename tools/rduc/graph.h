@@ -235,11 +235,10 @@ struct graph {
 	 * two copies, for the terms of single numbers, and lanes of their vectors. */
 	int64_t most_terms, most_words, lanes;
 	int64_t most_unpacked; /* numbers of a matrix that scratchpads have room for beside others */
-	int num_blank,
-		num_long,
-		num_trained; /* weights that would leave some out, but aren't to, or have more terms, or
-			      * are of single numbers and trained */
-	const char *first_blank, *first_long, *first_trained;
+	/* Weights that would leave some out, but aren't to, or have more terms, or are kept whole: in training,
+	 * or by their names. */
+	int num_blank, num_long, num_kept;
+	const char *first_blank, *first_long, *first_kept;
 	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
@@ -335,7 +334,7 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[], ops_random[];
+	ops_roi[], ops_random[], ops_contrib[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

@@ -10,7 +10,7 @@ static const struct op *const tables[] = { ops_map,	  ops_matmul,	 ops_conv,    
 					   ops_recurrent, ops_scan,	 ops_scatter, ops_quantize,
 					   ops_norm,	  ops_attention, ops_select,  ops_sample,
 					   ops_block,	  ops_grid,	 ops_signal,  ops_optimizer,
-					   ops_roi,	  ops_random };
+					   ops_roi,	  ops_random,	 ops_contrib };
 
 const struct op *op_find_in(const char *domain, const char *name)
 {

@@ -46,15 +46,14 @@ static void outer(const struct emit *e, struct uprog *p, int prefix, bool index,
 	p->num_shared = 0;
 	for (int q = 0; q < c->num_order && i < prefix; q++, i++) {
 		int d = c->order[q];
-		int64_t step = index ? c->tile[d] : 1;
 
-		at[d] = counter(p, 0, step, c->trip[d]);
+		at[d] = counter(p, 0, index ? contract_tile_step(c, d) : 1, c->trip[d]);
 		p->num_shared += at[d] >= 0 && l->shared[d];
 	}
 	for (int d = 0; d < l->num_dims && i < prefix; d++) {
 		if (!l->reduce[d])
 			continue;
-		at[d] = counter(p, 0, index ? c->tile[d] : 1, c->trip[d]);
+		at[d] = counter(p, 0, index ? contract_tile_step(c, d) : 1, c->trip[d]);
 		i++;
 	}
 	p->num_outer = p->num_counters;
@@ -107,9 +106,10 @@ static int emit_operand(struct emit *e, int o)
 	outer(e, L, c->prefix[o], true, at);
 	outer(e, W, c->prefix[o], false, wat);
 	for (int d = 0; d < c->l->num_dims; d++) {
-		first[d] = e->rep[d] * c->tile[d] * c->trip[d];
-		last[d] =
-			contract_holds(c, o) ? first[d] : first[d] + (c->trip[d] - 1) * c->tile[d];
+		first[d] = e->rep[d] * contract_replica_step(c, d);
+		last[d] = first[d];
+		if (!contract_holds(c, o))
+			last[d] += (c->trip[d] - 1) * contract_tile_step(c, d);
 	}
 	L->acc.base = a->base;
 	for (int d = 0; d < c->l->num_dims; d++) {
@@ -340,8 +340,8 @@ static void result_loops(const struct emit *e, struct loops *lp)
 		int d = c->order[q];
 
 		if (c->trip[d] > 1 || e->rep[d])
-			loops_add(e->im, lp, d, e->rep[d] * c->tile[d] * c->trip[d], c->tile[d],
-				  c->trip[d], false);
+			loops_add(e->im, lp, d, e->rep[d] * contract_replica_step(c, d),
+				  contract_tile_step(c, d), c->trip[d], false);
 		lp->num_shared += c->trip[d] > 1 && l->shared[d];
 	}
 	lp->num_outer = lp->num;
@@ -422,8 +422,7 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 	from = emit_merge(e, replica, e->c->merge, &lp);
 	if (e->c->merge > 1)
 		loops_add(e->im, &lp, e->c->merge_dim, 0,
-			  e->c->tile[e->c->merge_dim] * e->c->trip[e->c->merge_dim], e->c->merge,
-			  false);
+			  contract_replica_step(e->c, e->c->merge_dim), e->c->merge, false);
 	if (contraction_is_plain(l, e->c->kept_out)) {
 		out[0] = from;
 	} else {
@@ -667,6 +666,7 @@ static void set_place(struct emit *e)
 
 	e->hx = cols > 1 && many ? ((double)replica_number(e, 1) + 0.5) / (double)cols : -1;
 	e->hy = many ? ((double)replica_number(e, 0) + 0.5) / (double)rows : -1;
+	e->hy = band_place(&e->be->share.band, e->hy);
 }
 
 /* One more scratchpad gets what the WRITE `first` puts into its own. */
@@ -829,6 +829,12 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 		c->kept_in[i] = residence_of(be, l->n, l->in[i].t);
 	for (int i = 0; i < l->n->num_out; i++)
 		c->kept_out[i] = residence_of(be, l->n, l->out[i].t);
+	for (int d = 0; d < l->num_dims; d++) {
+		for (int i = 0; i < l->n->num_in; i++)
+			c->blocks[d] |= c->kept_in[i] && lacc_needs(&l->in[i], d);
+		for (int i = 0; i < l->n->num_out; i++)
+			c->blocks[d] |= c->kept_out[i] && lacc_needs(&l->out[i], d);
+	}
 	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, &c->epi_in);
 	if (c->epi_pcus < 0)
 		return 1;

@@ -314,14 +314,31 @@ static bool parts_fit(const struct backend *be, const struct lnest *l, const str
 	return fit;
 }
 
-/* The loop that replicas share, -1: none, and how many there are. */
+/* Can replicas take a loop's iterations in turn: do two of them never touch one burst? What they access
+ * at a time lies together then, and memory opens few rows. */
+static bool can_take_turns(const struct rdu_chip *chip, const struct lnest *l,
+			   const struct loops *lp, int at)
+{
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		int64_t step = llabs(lacc_coef(a, lp->l[at].dim)) * lp->l[at].step;
+
+		if (step * dtype_size(a->t->dtype) % chip->dram_burst)
+			return false;
+	}
+	return true;
+}
+
+/* The loop that replicas share, -1: none, and how many there are; turns: they take its iterations in turn,
+ * not a block each. */
 static int choose_replicas(const struct backend *be, const struct lnest *l, const struct loops *lp,
-			   int64_t most, int64_t *unroll)
+			   int64_t most, int64_t *unroll, bool *turns)
 {
 	bool any = false;
 	int at = -1;
 
 	*unroll = 1;
+	*turns = false;
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return -1;
@@ -353,6 +370,7 @@ static int choose_replicas(const struct backend *be, const struct lnest *l, cons
 	*unroll = min64(*unroll, lp->l[at].trip);
 	while (*unroll > 1 && lp->l[at].trip % *unroll && lp->l[at].trip < *unroll * 8)
 		--*unroll;
+	*turns = can_take_turns(&be->chip, l, lp, at);
 	return at;
 }
 
@@ -386,6 +404,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
 	int64_t unroll, block;
 	int at, udim;
+	bool turns;
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
 	for (int s = 1; s <= l->num_dims; s++)
@@ -405,7 +424,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
 			  ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
-	at = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl), &unroll);
+	at = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl), &unroll, &turns);
 	udim = at >= 0 ? lp.l[at].dim : -1;
 	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
 	im->replicas = (int)unroll;
@@ -417,13 +436,15 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 			k.limit[d] = l->extent[d];
 		if (at >= 0) {
 			k.l[at].trip = block;
-			k.l[at].start = r * block * step;
-			k.limit[udim] = min64(k.limit[udim], (r + 1) * block * step);
+			k.l[at].start = r * step * (turns ? 1 : block);
+			k.l[at].step = step * (turns ? unroll : 1);
+			if (!turns)
+				k.limit[udim] = min64(k.limit[udim], (r + 1) * block * step);
 		}
 		cut_activations(&k, pl->chunk);
 		find_reach(&k, l);
 		m.hx = -1;
-		m.hy = (double)r / (double)unroll;
+		m.hy = band_place(&be->share.band, (double)r / (double)unroll);
 		if (emit_replica(&m, &k))
 			return -1;
 	}

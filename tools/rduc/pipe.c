@@ -370,17 +370,43 @@ static int count_alike(int64_t extent, int64_t least, int most, bool halo)
 	return num;
 }
 
-/* Scratchpads for the slices. False: they do not fit. */
-static bool place_slices(struct trial *g)
+/* The free scratchpad that is nearest to number `want`; there is one. */
+static int nearest_free(const bool *taken, int all, int want)
+{
+	int best = -1;
+
+	for (int i = 0; i < all; i++)
+		if (!taken[i] && (best < 0 || abs(i - want) < abs(best - want)))
+			best = i;
+	return best;
+}
+
+/* Where a slice is along the tiles' height, 0..1: in the middle of the bands of its users. */
+static double middle_of(const struct trial *g, const struct traffic *t, const double *work)
+{
+	double sum = 0, from = 0, to = 0;
+
+	for (int i = 0; i < g->num; i++) {
+		if (g->first + i == t->writer)
+			from = sum + work[i] / 2;
+		if (g->first + i == t->last)
+			to = sum + work[i] / 2;
+		sum += work[i];
+	}
+	return (from + to) / 2 / sum;
+}
+
+/* Scratchpads for the slices, by what the units are shared by. False: they do not fit. */
+static bool place_slices(struct trial *g, const double *work)
 {
 	struct backend *be = g->be;
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0, at = 0;
-	int step = be_pmu_step(be);
+	bool *taken = xcalloc((size_t)all + 1, sizeof(bool)), fit = true;
 
 	for (int i = 0; i < g->num_touched; i++)
 		num += pipe_is_channel(&g->t[g->touched[i]]);
 
-	for (int q = 0; q < g->num_touched; q++) {
+	for (int q = 0; q < g->num_touched && fit; q++) {
 		int i = g->touched[q];
 		const struct traffic *t = &g->t[i];
 		struct residence *r = &be->residence[i];
@@ -408,11 +434,15 @@ static bool place_slices(struct trial *g)
 		r->num_parts = count_alike(extent, least, r->num_parts, t->before || t->after);
 		r->part = ceil_div(extent, r->num_parts) * unit;
 		r->num_parts = (int)ceil_div(slice, r->part);
-		if (r->part * 4 * r->copies > be->chip.pmu_bytes || at + r->num_parts > all * 3 / 4)
-			return false;
+		at += r->num_parts;
+		fit = r->part * 4 * r->copies <= be->chip.pmu_bytes && at <= all * 3 / 4;
 		r->pmu = xmalloc(sizeof(int) * (size_t)r->num_parts);
-		for (int k = 0; k < r->num_parts; k++)
-			r->pmu[k] = (int)((int64_t)at++ * step % all);
+		for (int k = 0; k < r->num_parts && fit; k++) { /* every other one around there */
+			r->pmu[k] = nearest_free(taken, all,
+						 (int)(middle_of(g, t, work) * all) + 2 * k -
+							 r->num_parts);
+			taken[r->pmu[k]] = true;
+		}
 		if (be_prints(be, "pipe"))
 			fprintf(be_log(be),
 				"pipe: %s: %d copies of %d parts of %lld words%s, halo %lld + "
@@ -421,7 +451,8 @@ static bool place_slices(struct trial *g)
 				r->memory ? ", and memory" : "", (long long)t->before,
 				(long long)t->after);
 	}
-	return true;
+	free(taken);
+	return fit;
 }
 
 static void drop_slices(struct trial *g)
@@ -476,7 +507,7 @@ static struct uimage *make(struct trial *g, const double *work, double pcus, boo
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
 	struct uimage *im = NULL;
-	double sum = 0, all = 0;
+	double sum = 0, all = 0, before = 0;
 	double there = rdu_chip_pcus_per_tile(&be->chip) * (double)be->tiles;
 	int made, contractions = 0;
 
@@ -494,10 +525,12 @@ static struct uimage *make(struct trial *g, const double *work, double pcus, boo
 		be->share = (struct share){
 			.pcus = pcus * work[made] / sum,
 			.pmus = (operands(n) / all + (operands(n) > 1) / (double)contractions) / 2,
-			.agcus = 1.0 / g->num
+			.agcus = 1.0 / g->num,
+			.band = { before / sum, (before + work[made]) / sum }
 		};
 		if (least)
 			be->share.pcus = fmax(be->share.pcus, least_pcus(g, n) / there);
+		before += work[made];
 		if (be_lower(be, n, be->level, op + made, &s[made].im))
 			break;
 	}
@@ -685,7 +718,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	}
 	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
 		most = (uint64_t)(2 * plain) + 1;
-	if (place_slices(g))
+	if (place_slices(g, work))
 		im = make_some(g, work, op, most);
 	for (int k = 0; im && k < MOST_SHARINGS; k++) {
 		struct uimage *again;

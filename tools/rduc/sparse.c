@@ -561,19 +561,24 @@ static int find_blocks(struct graph *g, const struct node *n, struct value *x, s
 	/* A weight with a name is kept by the same blocks in all entry points, whatever their rows. */
 	rows = m.weight ? MANY_ROWS : value_count(x) / m.terms;
 	found = blocks_best(g, &m, rows, &b);
-	if (found != BLOCKS && !m.weight && !g->trained && is_two_of_four(g, &m)) {
-		if (is_wanted(g, &m))
-			*y = by_two_of_four(g, n, x, &m);
-		else
+	if (found != BLOCKS && is_two_of_four(g, &m)) {
+		if (!is_wanted(g, &m)) {
 			count_one(&g->num_blank, &g->first_blank, &m);
-		return is_wanted(g, &m) && !*y ? -1 : 0;
+			return 0;
+		}
+		if (m.weight || g->trained) {
+			count_one(&g->num_kept, &g->first_kept, &m);
+			return 0;
+		}
+		*y = by_two_of_four(g, n, x, &m);
+		return *y ? 0 : -1;
 	}
 	if (found == BLOCKS_LONG && is_wanted(g, &m)) {
 		if (!g->num_long)
 			g->first_most = most_terms(g, b.size, rows);
 		count_one(&g->num_long, &g->first_long, &m);
 	} else if (found == BLOCKS_TRAINED && is_wanted(g, &m)) {
-		count_one(&g->num_trained, &g->first_trained, &m);
+		count_one(&g->num_kept, &g->first_kept, &m);
 	}
 	if (found != BLOCKS)
 		return 0;

@@ -324,10 +324,19 @@ static double first_tiles(const struct contract *c, const struct loading *l, int
 	return time;
 }
 
+static bool in_group(const struct contract *c)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->shared[d])
+			return true;
+	return false;
+}
+
 /* What a plan has to do, as far as it is known. */
 struct work {
-	double acts, compute, dram, worst_load;
-	double first; /* bytes of the first tiles */
+	double acts, compute, worst_load;
+	double dram, first; /* bytes, and those of the first tiles among them */
+	double last; /* bytes that leave when all is computed */
 	struct loading load[3];
 	int num_loads;
 };
@@ -343,6 +352,9 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
 		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
+	time += w->last / rate;
+	if (in_group(c)) /* what it moves, others wait for */
+		time += (w->dram + w->last) / rate / 2;
 	time += c->chip->dram_latency * 2 + c->chip->lanes * 2 + (double)progs * 8;
 	return time + w->acts * 20;
 }
@@ -354,7 +366,7 @@ static bool solve_below(struct contract *c, double most)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double host = 0, stored = 0;
+	double host = 0, results = 0;
 	struct work w = { 0 };
 	int loops = 0;
 
@@ -484,23 +496,23 @@ static bool solve_below(struct contract *c, double most)
 			return false;
 	}
 	for (int i = 0; i < l->n->num_out; i++) {
-		double bytes;
-
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
-		bytes = contract_output_bytes(c, &l->out[i]);
-		w.dram += bytes;
-		stored += bytes;
+		results += contract_output_bytes(c, &l->out[i]);
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		if (!contract_operand(c, i) && c->kept_in[i] &&
 		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
 		if (!contract_operand(c, i) && !c->kept_in[i])
-			w.dram += contract_input_bytes(c, &l->in[i]);
+			results += contract_input_bytes(c, &l->in[i]);
 	}
-	if (c->chunked && c->out_copies == 1) /* results leave while nothing is computed */
-		w.compute += stored / be_bytes_per_cycle(chip);
+	/* Results of sums that are cut leave all at once, while those of the next tile are added up, if
+	 * there is one, and room. */
+	if (c->chunked)
+		w.last = c->out_copies == 1 ? results
+					    : results * (double)contract_chunks(c) / (double)acts;
+	w.dram += results - w.last;
 	host += (double)acts * (double)progs * 400;
 	c->cycles = cycles_of(c, &w, progs);
 	c->cost = cost_of(c, c->cycles, host);
@@ -745,12 +757,7 @@ static void search_grid(struct contract *c, struct contract *best, struct steps 
 /* Is an operand to be there as a whole? */
 static bool wants_whole(const struct contract *c)
 {
-	if (contract_holds(c, 0) || contract_holds(c, 1))
-		return true;
-	for (int d = 0; d < c->l->num_dims; d++)
-		if (c->l->shared[d])
-			return true;
-	return false;
+	return contract_holds(c, 0) || contract_holds(c, 1) || in_group(c);
 }
 
 /* Starts with operands whole, so that one that is held, or does not change from iteration to

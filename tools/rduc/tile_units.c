@@ -28,6 +28,16 @@ int64_t contract_replicas(const struct contract *c, int o)
 	return n;
 }
 
+int64_t contract_replica_step(const struct contract *c, int d)
+{
+	return c->tile[d] * (c->blocks[d] ? c->trip[d] : 1);
+}
+
+int64_t contract_tile_step(const struct contract *c, int d)
+{
+	return c->tile[d] * (c->blocks[d] ? 1 : c->unroll[d]);
+}
+
 int64_t contract_loads(const struct contract *c, int o)
 {
 	int64_t n = 1;
@@ -196,13 +206,25 @@ int64_t contract_drain_cycles(const struct contract *c)
 
 /* ---- ways out ------------------------------------------------------------------------ */
 
+/* Is an input that is read where results leave there once for all iterations: does it repeat, and has a
+ * scratchpad room for what a way out reads of it? */
+static bool loaded_once(const struct contract *c, const struct lacc *a)
+{
+	int64_t words = lacc_needs(a, c->lane) ? 1 : c->gl;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->reduce[d] && lacc_needs(a, d))
+			words *= c->tile[d] * c->trip[d] * (d == c->merge_dim ? c->merge : 1);
+	return lacc_repeats(c->l, a) && words * 4 <= c->chip->pmu_bytes;
+}
+
 double contract_input_bytes(const struct contract *c, const struct lacc *a)
 {
 	const struct lnest *l = c->l;
 	int64_t esz = dtype_size(a->t->dtype), step = llabs(lacc_coef(a, c->lane));
 	double bytes = (double)(step ? min64(step * esz, c->chip->dram_burst) : esz);
 	double tile = bytes, again = 1;
-	bool once = lacc_repeats(l, a);
+	bool once = loaded_once(c, a);
 
 	for (int d = 0; d < l->num_dims; d++) {
 		if (l->reduce[d] || (once && l->shared[d] && !lacc_needs(a, d)))
@@ -250,8 +272,8 @@ double contract_output_bytes(const struct contract *c, const struct lacc *a)
 	/* from the innermost loop outwards */
 	if (c->merge > 1)
 		store_loop(c->chip, c->merge,
-			   step[c->merge_dim] * c->tile[c->merge_dim] * c->trip[c->merge_dim],
-			   &lines, &bytes);
+			   step[c->merge_dim] * contract_replica_step(c, c->merge_dim), &lines,
+			   &bytes);
 	if (c->col >= 0) {
 		store_loop(c->chip, c->gc, step[c->col], &lines, &bytes);
 		store_loop(c->chip, c->tile[c->col] / c->gc, step[c->col] * c->gc, &lines, &bytes);
@@ -314,7 +336,7 @@ int64_t contract_pmus(const struct contract *c)
 	int64_t reps = contract_replicas(c, -1), pmus = contract_loaded(c);
 
 	for (int i = 0; i < c->l->n->num_in; i++)
-		if (!contract_operand(c, i) && !c->kept_in[i] && lacc_repeats(c->l, &c->l->in[i]))
+		if (!contract_operand(c, i) && !c->kept_in[i] && loaded_once(c, &c->l->in[i]))
 			pmus += reps / c->merge;
 	return pmus + (c->chunked ? reps : 0);
 }
