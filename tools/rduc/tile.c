@@ -244,6 +244,14 @@ static double bytes_per_cycle(const struct rdu_chip *chip)
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
 }
 
+/* Bytes that memory could move while it opens a row: a channel opens four in tFAW at most. */
+static double row_bytes(const struct rdu_chip *chip)
+{
+	double ps = fmax((double)chip->dram_tfaw / 4, (double)chip->dram_trrd_s);
+
+	return ps * 1e-9 * chip->clock_khz / chip->dram_channels * bytes_per_cycle(chip);
+}
+
 /* Beyond the end of a table there is no term: it would not be nothing, as beyond the end of a tensor. */
 static bool table_fits(const struct contract *c)
 {
@@ -305,13 +313,17 @@ static bool in_group(const struct contract *c)
 	return false;
 }
 
+/* Of memory's rate, what results reach that leave while nothing else is moved: loads wait for stores. */
+#define LEAVING_ALONE 0.7
+
 /* contract_solve(); false also as soon as it is plain that the cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double dram = 0, compute, worst_load = 0, first = 0, time, host = 0, results = 0, last = 0;
+	double dram = 0, compute, worst_load = 0, first = 0, time, host = 0, results = 0,
+	       opened = 0, last = 0;
 	struct loading load[3];
 	int loops = 0, num_loads = 0;
 
@@ -435,17 +447,26 @@ static bool solve_below(struct contract *c, double most)
 	}
 	compute = (double)acts * (double)(subs * per_sub);
 	for (int i = 0; i < l->n->num_out; i++) {
+		double bytes;
+
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
-		results += contract_output_bytes(c, &l->out[i]);
+		bytes = contract_output_bytes(c, &l->out[i]);
+		results += bytes;
+		opened += contract_rows_opened(c, &l->out[i], bytes);
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		if (!contract_operand(c, i) && c->kept_in[i] &&
 		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
-		if (!contract_operand(c, i) && !c->kept_in[i])
-			results += contract_input_bytes(c, &l->in[i]);
+		if (!contract_operand(c, i) && !c->kept_in[i]) {
+			double bytes = contract_input_bytes(c, &l->in[i]);
+
+			results += bytes;
+			opened += contract_rows_opened(c, &l->in[i], bytes);
+		}
 	}
+	results = fmax(results, opened * row_bytes(chip));
 	dram += results;
 	/* Results of sums that are cut leave all at once, while those of the next tile are added up, if
 	 * there is one, and room. */
@@ -464,7 +485,7 @@ static bool solve_below(struct contract *c, double most)
 		       first / bytes_per_cycle(chip) +
 		       fmax(compute, (dram - first) / bytes_per_cycle(chip)) * part;
 	}
-	time += last / bytes_per_cycle(chip);
+	time += last / (bytes_per_cycle(chip) * LEAVING_ALONE);
 	if (in_group(c)) /* what it moves, others wait for */
 		time += (dram + last) / bytes_per_cycle(chip) / 2;
 	time += chip->dram_latency * 2 + chip->lanes * 2 + (double)progs * 8;
