@@ -9,14 +9,20 @@
 /* A table's columns, entries of a column, and blocks of terms; `table` is NULL where it has no contents. */
 struct blocks {
 	int64_t columns, most, rows;
-	const unsigned char *table; /* int32, as the file has them */
+	const unsigned char *table; /* int32 or uint16, as the file has them */
+	enum rdu_dtype dtype;
 };
 
 static int32_t entry(const struct blocks *b, int64_t i)
 {
+	uint16_t small;
 	int32_t row;
 
-	memcpy(&row, b->table + i * sizeof(row), sizeof(row));
+	if (b->dtype == RDU_DT_U16) {
+		memcpy(&small, b->table + i * (int64_t)sizeof(small), sizeof(small));
+		return small;
+	}
+	memcpy(&row, b->table + i * (int64_t)sizeof(row), sizeof(row));
 	return row;
 }
 
@@ -29,7 +35,8 @@ static struct blocks blocks_of(const struct rdu_file *file, const struct rdu_fil
 	return (struct blocks){ .columns = table->dims[0],
 				.most = table->dims[1],
 				.rows = (terms + sym->block - 1) / sym->block,
-				.table = data ? data + table->offset : NULL };
+				.table = data ? data + table->offset : NULL,
+				.dtype = table->dtype };
 }
 
 const char *lr_blocks_check(const struct rdu_file *file, const struct rdu_file_symbol *sym)
@@ -50,7 +57,8 @@ const char *lr_blocks_check(const struct rdu_file *file, const struct rdu_file_s
 		return "has no table of its blocks";
 	table = &file->symbols[sym->table];
 	results = sym->dims[!(sym->flags & RDU_SYM_TRANSPOSED)];
-	if (table->flags != RDU_SYM_CONSTANT || table->dtype != RDU_DT_I32 || table->ndim != 2 ||
+	if (table->flags != RDU_SYM_CONSTANT ||
+	    (table->dtype != RDU_DT_I32 && table->dtype != RDU_DT_U16) || table->ndim != 2 ||
 	    table->dims[0] != (results + sym->block - 1) / sym->block || table->dims[1] < 1 ||
 	    table->dims[1] >> 31)
 		return "has a table that is none of its blocks";

@@ -52,7 +52,7 @@
 	X(28, pload_latency, "cycles", "fixed cost of a program load") \
 	X(29, aload_cycles, "cycles", "fixed cost of an argument load") \
 	X(30, aload_per_segment, "cycles", "cost of binding one segment") \
-	X(31, tlb_cycles, "cycles", "reserved for address translation cost; 0: free") \
+	X(31, process_nm, "nm", "process, which energy follows from; 0: not known, and so is energy") \
 	X(32, dram_groups, "", "bank groups of a channel; 1: none") \
 	X(33, dram_banks, "", "banks of a channel, of all its groups together") \
 	X(34, dram_row, "bytes", "row of a bank, over all devices of the channel") \

@@ -63,7 +63,8 @@ struct rdu_cmd {
 			 * RUN: what KEEP steps (program.h) brought may stay for a later RUN of
 			 * the program with the same epoch, if in between no other than this
 			 * queue's commands, at the addresses they name, changes the memory it
-			 * came from. 0: nothing stays, and nothing that stayed is used.
+			 * came from, and no other memory is mapped there. 0: nothing stays, and
+			 * nothing that stayed is used.
 			 */
 			__u32 epoch;
 			__u32 zero;
@@ -107,7 +108,8 @@ struct rdu_stats {
 	__u64 sections;    /* executions */
 	__u64 wall_ns;     /* measured on the host, not modelled */
 	__u64 kept;        /* KEEP steps left out: what they bring was there */
-	__u64 zero[4];
+	__u64 energy;      /* picojoules, modelled; 0: the chip's process is not known */
+	__u64 zero[3];
 };
 
 enum rdu_trace_kind {

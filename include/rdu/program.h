@@ -166,7 +166,7 @@ enum rdu_dtype {
 /*
  * A matrix [terms, results] (with TRANSPOSED: [results, terms]) of which blocks alone are kept. The
  * region holds [columns, most, n, n]: of each column of blocks, n results, up to `most` blocks of n
- * terms. Symbol `table`, int32 [columns, most], says which block of terms each one is, in rising
+ * terms. Symbol `table`, int32 or uint16 [columns, most], says which block of terms each one is, in rising
  * order; what does not rise, or is behind the last block of terms, only fills up. Elements
  * of blocks that are not there are 0.
  */

@@ -4,10 +4,11 @@
  * whether it is there still. It is gone when
  *  - a section writes to one of the scratchpads, or one of another program runs;
  *  - a command of the queue writes to memory that it came from;
- *  - translations are forgotten, or a RUN has another epoch, or other regions;
+ *  - a RUN has another epoch, or other regions;
  *  - the queue's tiles are cleared (disable, reset).
- * Memory that is written past the queue, by the host or through other addresses,
- * is what a RUN's epoch tells of.
+ * All of that happens in the order of the queue's commands, so the same commands load the same
+ * and take the same time. Memory that is written past the queue, by the host or through other
+ * addresses, and other memory that is mapped at the same ones, is what a RUN's epoch tells of.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +83,6 @@ int card_kept_new(struct card_queue *q, struct card_program *p, uint32_t epoch)
 	atomic_fetch_add(&p->refs, 1);
 	k->program = p;
 	k->epoch = epoch;
-	k->generation = q->tlb_generation;
 	return 0;
 }
 
@@ -117,20 +117,15 @@ void card_kept_begin(struct card_queue *q, const struct card_program *p,
 	}
 }
 
-static bool is_current(const struct card_queue *q, const struct card_program *p)
-{
-	return q->kept.program == p && q->kept.generation == q->tlb_generation;
-}
-
 bool card_kept_there(struct card_queue *q, const struct card_program *p, uint32_t section)
 {
-	return is_current(q, p) && q->kept.there[section];
+	return q->kept.program == p && q->kept.there[section];
 }
 
 int card_kept_open(struct card_queue *q, struct card_program *p, const struct rdu_args *args,
 		   uint32_t epoch)
 {
-	if (!epoch || is_current(q, p))
+	if (!epoch || q->kept.program == p)
 		return 0;
 	if (card_kept_new(q, p, epoch))
 		return -1;

@@ -140,9 +140,8 @@ struct card_queue {
 	struct card_kept {
 		struct card_program *program; /* holds a reference; NULL: nothing */
 		uint32_t epoch;
-		uint32_t generation; /* of the TLB; another one: nothing is there */
-		bool *there;         /* of each section: what it brought still is */
-		uint64_t *region;    /* where each region was */
+		bool *there;      /* of each section: what it brought still is */
+		uint64_t *region; /* where each region was */
 	} kept;
 	struct rdu_bound_args args; /* of the last ALOAD */
 	uint64_t deadline_ns;       /* of the command in progress; 0: none */

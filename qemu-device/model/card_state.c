@@ -390,7 +390,7 @@ static void suspended(struct stream *s, struct card_queue *q)
 static void kept(struct stream *s, struct card_queue *q)
 {
 	struct card_kept *k = &q->kept;
-	struct card_program *p = k->generation == q->tlb_generation ? k->program : NULL;
+	struct card_program *p = k->program;
 
 	reference(s, &p);
 	if (!p || s->bad)
@@ -408,8 +408,6 @@ static void kept(struct stream *s, struct card_queue *q)
 	for (uint32_t i = 0; i < p->hdr->num_sections; i++)
 		number(s, uint8_t, k->there[i]);
 	bytes(s, k->region, p->hdr->num_regions * sizeof(*k->region));
-	if (s->get) /* translations are made anew: start_workers() */
-		k->generation = q->tlb_generation + 1;
 }
 
 /* ---- queues ----------------------------------------------------------------- */

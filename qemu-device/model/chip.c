@@ -58,7 +58,7 @@ uint64_t rdu_chip_hash(const struct rdu_chip *chip)
 	X(pload_latency, 0, 100000000)       \
 	X(aload_cycles, 0, 100000000)        \
 	X(aload_per_segment, 0, 1000000)     \
-	X(tlb_cycles, 0, UINT32_MAX)         \
+	X(process_nm, 0, 65)                 \
 	X(dram_groups, 1, 16)                \
 	X(dram_banks, 1, 64)                 \
 	X(dram_row, 4, 1u << 20)             \
@@ -125,6 +125,8 @@ static void check_units(struct checker *k)
 	const struct rdu_chip *c = k->chip;
 
 	POWER_OF_TWO(lanes);
+	RULE(0, !c->process_nm || c->process_nm >= 5, process_nm, "%d at least, or 0: not known",
+	     5);
 	RULE(0, c->pmu_bytes % 4096 == 0, pmu_bytes, "a multiple of %d", 4096);
 	RULE(F(tile_cols), c->tile_cols * c->tile_rows >= 2 && c->tile_cols * c->tile_rows <= 8192,
 	     tile_rows, "such that %u columns of it are 2 to 8192 units", c->tile_cols);

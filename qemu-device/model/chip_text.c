@@ -22,7 +22,7 @@
 	"fifo_vectors 16 *\n"
 
 /* SambaNova SN10: 640 PCUs + 640 PMUs in 4 tiles, > 320 TFLOPS bf16, 320 MB,
- * six DDR4-2667 channels, PCIe 4.0 x16 (Hot Chips 33). The inner sizes of its
+ * six DDR4-2667 channels, PCIe 4.0 x16, 7 nm (Hot Chips 33). The inner sizes of its
  * units are not published, nor is the density of its memory's devices (tRFC). */
 static const char chip_sn10[] = "name sn10\n"
 				"tiles 4\n"
@@ -60,10 +60,10 @@ static const char chip_sn10[] = "name sn10\n"
 				"dram_drain_high 48 *\n"
 				"dram_drain_low 16 *\n"
 				"dram_drain_idle 200 *\n"
-				"tlb_cycles 0 *\n" ASSUMED_HELD;
+				"process_nm 7\n" ASSUMED_HELD;
 
 /* Plasticine (ISCA'17, Table 3 and 4.2): 64 PCUs + 64 PMUs, 12.3 TFLOPS fp32,
- * 16 MB, four DDR3-1600 channels, 34 AGs. The paper models no host link, and
+ * 16 MB, four DDR3-1600 channels, 34 AGs, 28 nm. The paper models no host link, and
  * gives no latencies but those of its pipelines, and nothing of the memory's
  * controller: it is Ramulator's, queues of 32 and watermarks of 0.8 and 0.2. */
 static const char chip_plasticine[] = "name plasticine\n"
@@ -102,7 +102,7 @@ static const char chip_plasticine[] = "name plasticine\n"
 				      "dram_drain_high 26 *\n"
 				      "dram_drain_low 6 *\n"
 				      "dram_drain_idle 200 *\n"
-				      "tlb_cycles 0 *\n" ASSUMED_HELD;
+				      "process_nm 28\n" ASSUMED_HELD;
 
 static const struct {
 	const char *name, *text;
@@ -145,42 +145,44 @@ const char *rdu_chip_builtin(unsigned int i)
 	X(dram_trefi)
 
 /* Times given as the larger of some clocks and some nanoseconds are worked out for the
- * family's clock; tRTW is CL + tCCD_S + 2 - CWL. */
+ * family's clock; tRTW is CL + tCCD_S + 2 - CWL. Energy: Jouppi et al., ISCA 2021, table 2. */
 static const struct family {
 	const char *name, *source;
+	uint32_t access_pj; /* 64 bits, device and interface */
 #define FAMILY_MEMBER(f) uint32_t f;
 	FAMILY_FIELDS(FAMILY_MEMBER)
 #undef FAMILY_MEMBER
 } families[] = {
 	{ "DDR3-1600", "JESD79-3F, speed bin 1600K (11-11-11), 64 bits of 4 Gb x8 devices",
-	  64,	       1,
-	  8,	       8192,
-	  1250,	       11,
-	  8,	       4,
-	  4,	       13750,
-	  13750,       35000,
-	  48750,       6000,
-	  6000,	       30000,
+	  1300,	       64,
+	  1,	       8,
+	  8192,	       1250,
+	  11,	       8,
+	  4,	       4,
+	  13750,       13750,
+	  35000,       48750,
+	  6000,	       6000,
+	  30000,       7500,
 	  7500,	       7500,
-	  7500,	       9,
-	  15000,       260000,
-	  7800000 },
+	  9,	       15000,
+	  260000,      7800000 },
 	{ "DDR4-2667", "JESD79-4B, speed bin 2666V (19-19-19), 64 bits of 8 Gb x8 devices",
-	  64,	       4,
-	  16,	       8192,
-	  750,	       19,
-	  14,	       4,
-	  7,	       14250,
-	  14250,       32000,
-	  46250,       3000,
-	  4900,	       21000,
-	  2500,	       7500,
-	  7500,	       11,
-	  15000,       350000,
-	  7800000 },
+	  1300,	       64,
+	  4,	       16,
+	  8192,	       750,
+	  19,	       14,
+	  4,	       7,
+	  14250,       14250,
+	  32000,       46250,
+	  3000,	       4900,
+	  21000,       2500,
+	  7500,	       7500,
+	  11,	       15000,
+	  350000,      7800000 },
 	{ "HBM2",
 	  "JESD235A, a pseudo channel of 64 bits at 2 Gb/s a pin; core times, which it leaves to "
 	  "the vendor, as DRAMsim3 has them for 8 Gb",
+	  350,
 	  32,
 	  4,
 	  16,
@@ -230,6 +232,19 @@ static const struct family *family_of(const struct rdu_chip *chip)
 			return m;
 	}
 	return NULL;
+}
+
+/* By how its devices are organized, at whatever speed; what is like none counts as DDR. */
+double rdu_chip_dram_fj(const struct rdu_chip *chip)
+{
+	const struct family *m = families;
+
+	for (size_t i = 1; i < NUM_FAMILIES; i++)
+		if (chip->dram_burst == families[i].dram_burst &&
+		    chip->dram_groups == families[i].dram_groups &&
+		    chip->dram_row == families[i].dram_row)
+			m = &families[i];
+	return 1000.0 / 8 * m->access_pj;
 }
 
 /* ---- the parser ------------------------------------------------------------------ */
@@ -449,6 +464,7 @@ static void fill_up(struct parser *p)
 		if (mbps)
 			p->known |= 1ULL << CHIP_INDEX_dram_mbps;
 	}
+	p->known |= 1ULL << CHIP_INDEX_process_nm; /* 0, if it is not given */
 	if (!p->name_line)
 		problem(p, p->line, "name: missing");
 	for (unsigned int i = 0; i < RDU_CHIP_NUM_FIELDS; i++)
@@ -563,6 +579,7 @@ static const struct {
 				"below and may be left out:\n"
 				"# channels x burst / (tCCD_S x tCK)." },
 	{ CHIP_INDEX_host_mbps, "The link to the host, and what commands cost." },
+	{ CHIP_INDEX_process_nm, "The process it is made in." },
 	{ CHIP_INDEX_dram_groups,
 	  "A channel of off-chip memory, by its devices' data sheet. `dram FAMILY` sets all of\n"
 	  "# these, and dram_burst; a field that is given besides counts instead." },
@@ -586,6 +603,7 @@ static void write_field(FILE *f, const struct rdu_chip *chip, int index, uint32_
 char *rdu_chip_text(const struct rdu_chip *chip)
 {
 	const struct family *m = family_of(chip);
+	struct rdu_events e;
 	char *text = NULL;
 	size_t size;
 	FILE *f = open_memstream(&text, &size);
@@ -602,6 +620,14 @@ char *rdu_chip_text(const struct rdu_chip *chip)
 #undef WRITE
 	if (m)
 		fprintf(f, "\n# Memory as `dram %s` has it: %s.\n", m->name, m->source);
+	if (rdu_chip_events(chip, &e)) {
+		fprintf(f, "\n# Energy, which follows from process_nm, lanes, pmu_bytes and "
+			   "memory:\n");
+#define WRITE_EVENT(event, unit, what) \
+	fprintf(f, "# %-15s %12.0f    %s: %s\n", #event, e.event, unit, what);
+		RDU_EVENTS(WRITE_EVENT)
+#undef WRITE_EVENT
+	}
 	if (ferror(f) | fclose(f)) {
 		free(text);
 		return NULL;

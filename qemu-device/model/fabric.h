@@ -108,6 +108,7 @@ struct rdu_stage_time {
 struct rdu_section_time {
 	uint64_t cycles; /* start to end */
 	uint64_t dram_bytes, macs, flops;
+	struct rdu_energy energy; /* but `idle`, which is of the tiles that a program holds */
 	uint32_t num_programs, num_stages;
 	const struct rdu_unit_time *programs;
 	const struct rdu_stage_time *stages;

@@ -312,21 +312,34 @@ static int job_end(struct card_job *j, const struct rdu_cmd *c, int failed, stru
 	return failed;
 }
 
+/* Modelled energy of what was done in `cycles`; and so much that nobody can count it stays so. */
+static void count_energy(struct card_job *j, const struct rdu_energy *e, uint64_t cycles)
+{
+	const struct card_program *p = j->p;
+	double pj = 1e12 *
+		    (rdu_energy_joules(e) + rdu_idle_energy(&p->chip, p->hdr->num_tiles, cycles));
+
+	if (pj >= 0x1p64 || __builtin_add_overflow(j->stats.energy, (uint64_t)pj, &j->stats.energy))
+		j->stats.energy = UINT64_MAX;
+}
+
 /* Section i onto the tiles, unless it is there. */
 static int pload(struct card_job *j, uint32_t i, struct rdu_failure *f)
 {
 	struct card_queue *q = j->q;
 	struct card_program *p = j->p;
-	uint64_t start = rdu_queue_clock(q);
+	uint64_t start = rdu_queue_clock(q), size = p->sections[i].size,
+		 cycles = rdu_pload_cycles(&p->chip, size);
+	struct rdu_energy energy = rdu_load_energy(&p->chip, size);
 
 	if (q->loaded == p && q->loaded_section == i)
 		return 0;
 	f->section = i;
 	if (!rdu_program_fits(p, i, q->live.tile_count))
 		return rdu_fail(f, RDU_FAULT_NO_TILES, p->hdr->num_tiles, q->live.tile_count);
-	if (!rdu_queue_spend(q, &q->spent.pload, rdu_pload_cycles(&p->chip, p->sections[i].size),
-			     f))
+	if (!rdu_queue_spend(q, &q->spent.pload, cycles, f))
 		return -1;
+	count_energy(j, &energy, cycles);
 	rdu_queue_unload(q);
 	atomic_fetch_add(&p->refs, 1);
 	q->loaded = p;
@@ -339,11 +352,12 @@ static int pload(struct card_job *j, uint32_t i, struct rdu_failure *f)
 static int aload(struct card_job *j, uint32_t i, struct rdu_failure *f)
 {
 	struct card_queue *q = j->q;
-	uint64_t start = rdu_queue_clock(q);
+	uint64_t start = rdu_queue_clock(q),
+		 cycles = rdu_aload_cycles(&j->p->chip, j->p->sections[i].num_segments);
 
-	if (!rdu_queue_spend(q, &q->spent.aload,
-			     rdu_aload_cycles(&j->p->chip, j->p->sections[i].num_segments), f))
+	if (!rdu_queue_spend(q, &q->spent.aload, cycles, f))
 		return -1;
+	count_energy(j, &(struct rdu_energy){ 0 }, cycles);
 	rdu_trace_event(&j->trace, RDU_TRACE_ALOAD, i, start, rdu_queue_clock(q));
 	return 0;
 }
@@ -477,6 +491,7 @@ static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_f
 		j->stats.dram_bytes += t->dram_bytes;
 		j->stats.macs += t->macs;
 		j->stats.flops += t->flops;
+		count_energy(j, &t->energy, t->cycles);
 		j->stats.sections++;
 		rdu_trace_event(&j->trace, RDU_TRACE_EXEC, i, start, rdu_queue_clock(q));
 		rdu_trace_units(&j->trace, i, t);

@@ -167,5 +167,49 @@ void rdu_chip_unit_xy(const struct rdu_chip *chip, enum rdu_unit kind, unsigned 
 double rdu_chip_peak_bf16_flops(const struct rdu_chip *chip); /* systolic, 0: none */
 double rdu_chip_peak_int8_ops(const struct rdu_chip *chip); /* the same */
 double rdu_chip_peak_fp32_flops(const struct rdu_chip *chip); /* SIMD, FMA = 2 */
+double rdu_chip_dram_fj(const struct rdu_chip *chip); /* a byte to or from off-chip memory */
+
+/* X(event, unit, what it is): what each thing that a chip does takes (Documentation/energy.md). */
+#define RDU_EVENTS(X) \
+	X(fadd, "fJ", "fp32 add, minimum, maximum, rounding, of a lane") \
+	X(fmul, "fJ", "fp32 product of a lane") \
+	X(iadd, "fJ", "int32 add, or any other operation of a lane") \
+	X(imul, "fJ", "int32 product of a lane") \
+	X(mac_bf16, "fJ", "product of bf16 added to fp32, in an array") \
+	X(mac_int8, "fJ", "product of int8 added to int32, in an array") \
+	X(mac_ternary, "fJ", "int8 added to int32 or taken from it, in an array") \
+	X(sram_word, "fJ", "word read from or written to a scratchpad") \
+	X(hop_word, "fJ", "word through a switch and to the next one") \
+	X(dram_byte, "fJ", "byte to or from off-chip memory") \
+	X(tile_idle, "uW", "a tile, whether it works or not")
+
+struct rdu_events {
+#define RDU_EVENT_MEMBER(event, unit, what) double event;
+	RDU_EVENTS(RDU_EVENT_MEMBER)
+#undef RDU_EVENT_MEMBER
+};
+
+/* False, and all are zero: the chip's process is not known. */
+bool rdu_chip_events(const struct rdu_chip *chip, struct rdu_events *e);
+
+/* X(part, of what): joules. */
+#define RDU_ENERGY_PARTS(X) \
+	X(compute, "arithmetic of PCUs") \
+	X(scratchpad, "scratchpads read and written") \
+	X(network, "streams from unit to unit") \
+	X(memory, "off-chip memory") \
+	X(idle, "tiles, whether they work or not")
+
+struct rdu_energy {
+#define RDU_ENERGY_MEMBER(part, text) double part;
+	RDU_ENERGY_PARTS(RDU_ENERGY_MEMBER)
+#undef RDU_ENERGY_MEMBER
+};
+
+double rdu_energy_joules(const struct rdu_energy *e); /* of all parts */
+void rdu_energy_add(struct rdu_energy *to, const struct rdu_energy *from, uint64_t times);
+/* Of loading images of so many bytes; of tiles for so many cycles. */
+struct rdu_energy rdu_load_energy(const struct rdu_chip *chip, uint64_t image_bytes);
+double rdu_idle_energy(const struct rdu_chip *chip, uint32_t tiles, uint64_t cycles);
 
 #endif

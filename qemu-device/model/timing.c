@@ -81,6 +81,7 @@ static void fill_in(struct rdu_time_cache *t, const struct flow *f)
 		t->time.macs += pc->macs * s->progs[i].activations;
 		t->time.flops += pc->flops * s->progs[i].activations;
 	}
+	rdu_section_energy(s, f->costs, &t->time.energy);
 	for (i = 0; i < s->num_stages; i++)
 		fill_stage(t, f, i);
 }

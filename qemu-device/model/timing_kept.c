@@ -177,6 +177,7 @@ struct stored {
 	char magic[8]; /* "RDUTIME" */
 	uint64_t model, sum; /* RDU_MODEL_ID; FNV-1a of all that follows this */
 	uint64_t key_size, cycles, dram_bytes, macs, flops;
+	struct rdu_energy energy;
 	uint32_t num_programs, num_stages;
 };
 
@@ -303,6 +304,7 @@ static struct rdu_time_cache *find_stored(const struct rdu_section *s,
 		t->time.dram_bytes = h.dram_bytes;
 		t->time.macs = h.macs;
 		t->time.flops = h.flops;
+		t->time.energy = h.energy;
 		at = file + sizeof(h) + key->size;
 		memcpy(t->programs, at, h.num_programs * sizeof(*t->programs));
 		at += h.num_programs * sizeof(*t->programs);
@@ -408,6 +410,7 @@ void rdu_time_store(const struct rdu_time_key *key, struct rdu_time_cache *t)
 			    .dram_bytes = time->dram_bytes,
 			    .macs = time->macs,
 			    .flops = time->flops,
+			    .energy = time->energy,
 			    .num_programs = time->num_programs,
 			    .num_stages = time->num_stages };
 

@@ -60,6 +60,10 @@ static inline bool rdu_in_host(const struct rdu_offchip *off, uint32_t segment)
 int rdu_costs_find(const struct rdu_section *s, const struct rdu_offchip *off, struct rdu_costs *c);
 void rdu_costs_free(struct rdu_costs *c);
 
+/* What a section's own work takes (energy.c): `idle` is zero. */
+void rdu_section_energy(const struct rdu_section *s, const struct rdu_costs *c,
+			struct rdu_energy *energy);
+
 unsigned int rdu_element_bytes(unsigned int format);
 /* An access of n lanes of a scratchpad: cycles it holds its side. */
 uint32_t rdu_bank_lanes(const struct rdu_section *s, const struct rdu_cfg_access *a,

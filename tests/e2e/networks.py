@@ -17,22 +17,26 @@ def attend(q, k, v, n, causal):
     return (score.softmax(-1) @ v).transpose(1, 2).flatten(2)
 
 
-def block(w, h, x, n):
-    def norm(name, x):
-        return F.layer_norm(x, x.shape[-1:], w[f"{h}.{name}.weight"], w[f"{h}.{name}.bias"])
+def norm(w, name, x):
+    return F.layer_norm(x, x.shape[-1:], w[name + ".weight"], w[name + ".bias"])
 
-    def product(name, x):
-        name = f"{h}.{name}."
-        if name + "mask" not in w:
-            return x @ w[name + "weight"] + w[name + "bias"]
-        y = x @ (w[name + "weight"] * w[name + "mask"].detach()) + w[name + "bias"]
-        return y + x @ w[name + "lr.u"] @ w[name + "lr.v"] if name + "lr.u" in w else y
 
-    q, k, v = product("attn.c_attn", norm("ln_1", x)).chunk(3, -1)
-    x = x + product("attn.c_proj", attend(q, k, v, n, True))
-    y = product("mlp.c_fc", norm("ln_2", x))
-    y = 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y ** 3)))
-    return x + product("mlp.c_proj", y)
+def product(w, name, x):
+    """With weights [in, out], perhaps masked, and perhaps one of low rank beside it."""
+    if name + ".mask" not in w:
+        return x @ w[name + ".weight"] + w[name + ".bias"]
+    y = x @ (w[name + ".weight"] * w[name + ".mask"].detach()) + w[name + ".bias"]
+    return y + x @ w[name + ".lr.u"] @ w[name + ".lr.v"] if name + ".lr.u" in w else y
+
+
+def gelu(y):
+    return 0.5 * y * (1 + torch.tanh((2 / torch.pi) ** 0.5 * (y + 0.044715 * y ** 3)))
+
+
+def block(w, h, x, n, causal=True):
+    q, k, v = product(w, h + ".attn.c_attn", norm(w, h + ".ln_1", x)).chunk(3, -1)
+    x = x + product(w, h + ".attn.c_proj", attend(q, k, v, n, causal))
+    return x + product(w, h + ".mlp.c_proj", gelu(product(w, h + ".mlp.c_fc", norm(w, h + ".ln_2", x))))
 
 
 def gpt_block(w, x):
@@ -44,7 +48,39 @@ def gpt(layers, n):
         y = w["wte.weight"][x["input_ids"]] + w["wpe.weight"]
         for i in range(layers):
             y = block(w, f"h.{i}", y, n)
-        return F.layer_norm(y, y.shape[-1:], w["ln_f.weight"], w["ln_f.bias"]) @ w["wte.weight"].T
+        return norm(w, "ln_f", y) @ w["wte.weight"].T
+    return run
+
+
+def patches(w, x):
+    y = F.conv2d(x, w["patches.weight"], w["patches.bias"], stride=w["patches.weight"].shape[-1])
+    return y.flatten(2).transpose(1, 2)
+
+
+def classes(w, y):
+    return norm(w, "norm", y).mean(1) @ w["head.weight"].T + w["head.bias"]
+
+
+def vit(layers, n):
+    def run(w, x):
+        y = patches(w, x["x"]) + w["wpe.weight"]
+        for i in range(layers):
+            y = block(w, f"h.{i}", y, n, False)
+        return classes(w, y)
+    return run
+
+
+def mixer(layers):
+    def two(w, name, x):
+        return product(w, name + ".fc2", gelu(product(w, name + ".fc1", x)))
+
+    def run(w, x):
+        y = patches(w, x["x"])
+        for i in range(layers):
+            h = f"blocks.{i}."
+            y = y + two(w, h + "mlp_tokens", norm(w, h + "norm1", y).transpose(1, 2)).transpose(1, 2)
+            y = y + two(w, h + "mlp_channels", norm(w, h + "norm2", y))
+        return classes(w, y)
     return run
 
 

@@ -376,6 +376,14 @@ static void test_blocks(void)
 	for (int k = 4; k < 6; k++)
 		want[4][k] = (float)(32 + k % 4 * 4 + 1);
 	blocks_make(&s, symbols);
+	symbols[TABLE].dtype = RDU_DT_U16;
+	memcpy(&s.data[64], (uint16_t[]){ 0, 1, 1, 1 }, 4 * sizeof(uint16_t));
+	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)) && !rdu_file_open(path, &f) &&
+		   !rdu_file_read_symbol(f, MATRIX, m, sizeof(m)) && !memcmp(m, want, sizeof(m)),
+	   "a tensor in blocks, by a table of uint16");
+	rdu_file_close(f);
+	sample_free(&s);
+	blocks_make(&s, symbols);
 	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)) && !rdu_file_open(path, &f),
 	   "a file with a tensor in blocks");
 	ok(rdu_file_read_symbol(f, MATRIX, m, sizeof(m)) == 0 && !memcmp(m, want, sizeof(m)),
@@ -415,6 +423,7 @@ static void test_blocks(void)
 	BAD_BLOCKS(symbols[MATRIX].flags = RDU_SYM_BLOCKS | RDU_SYM_INPUT, "no matrix of weights");
 	BAD_BLOCKS(symbols[MATRIX].flags = RDU_SYM_WEIGHT, "is not kept in blocks, but says which");
 	BAD_BLOCKS(symbols[MATRIX].offset = s.regions[2].size - 64, "more blocks than its region");
+	BAD_BLOCKS(symbols[TABLE].dtype = RDU_DT_F32, "has a table that is none of its blocks");
 	BAD_BLOCKS(symbols[TABLE].dims[1] = 0, "has a table that is none of its blocks");
 	BAD_BLOCKS(symbols[TABLE].region = 0, "has a table without contents");
 	BAD_BLOCKS(memset(&s.data[65], 0xff, 4), "a table with a negative number");

@@ -4,8 +4,8 @@
  * and maps, with tensors that have several readers, near and far. Most of what lies between two
  * nests stays in scratchpads, cut into parts in every way, so that readers find theirs in one
  * part or have to bring several together. Half of them are a training step for the compiler: their
- * last nests are the backward half, for which some of what the others made is made again. Each
- * graph is compiled at every level for both built-in
+ * last nests are the backward half, for which some of what the others made is made again. A few
+ * are windows over windows of high images, to be handed on in slices with halos. Each graph is compiled at every level for both built-in
  * chips and two odd ones, and compared with the plain interpreter. The seed is fixed; arguments:
  * [first case [number of cases [chip]]].
  */
@@ -85,10 +85,10 @@ static void writes_all(struct nest *n, struct tensor *t, int expr)
 }
 
 /* Windows of k x k, `stride` apart, with a border of p: maximum, sum, or a convolution. */
-static void window(struct graph_case *g, bool conv)
+static void window_of(struct graph_case *g, bool conv, int k, int stride, int p)
 {
 	struct tensor *x = some(g), *y;
-	int k = 1 + (int)rnd(3), stride = 1 + (int)rnd(2), p = (int)rnd((uint32_t)k), in, iw;
+	int in, iw;
 	int64_t dim[4] = { x->dim[0], conv ? 1 + rnd(20) : x->dim[1] };
 	struct nest *n;
 
@@ -126,6 +126,13 @@ static void window(struct graph_case *g, bool conv)
 	writes_all(n, y,
 		   rnd(2) ? nest_red(n)
 			  : nest_op(n, RDU_SIMD_FMUL, nest_red(n), nest_imm_f(n, 0.25f), -1));
+}
+
+static void window(struct graph_case *g, bool conv)
+{
+	int k = 1 + (int)rnd(3), stride = 1 + (int)rnd(2);
+
+	window_of(g, conv, k, stride, (int)rnd((uint32_t)k));
 }
 
 /* A map of two images of one shape, or of one. */
@@ -251,6 +258,21 @@ static void center(struct graph_case *g)
 	writes_all(n, y, nest_op(n, RDU_SIMD_FSUB, a, b, -1));
 }
 
+/* What nobody reads is a result. */
+static void add_results(struct graph_case *g)
+{
+	for (int i = 0; i < g->num; i++) {
+		struct nest *n;
+
+		if (g->read[i])
+			continue;
+		n = over(g, "result", g->image[i]->dim);
+		writes_all(n, named(g, "y", TENSOR_OUTPUT, 4, g->image[i]->dim),
+			   nest_op(n, RDU_SIMD_FADD, nest_in(n, reads(n, g->image[i])),
+				   nest_imm_f(n, 1), -1));
+	}
+}
+
 static void make(struct graph_case *g)
 {
 	int64_t dim[4] = { rnd(3) ? 16u << rnd(3) : 1 + rnd(20), 1 + rnd(12), 1 + rnd(20),
@@ -284,18 +306,35 @@ static void make(struct graph_case *g)
 		default:
 			window(g, rnd(2));
 		}
-	for (int i = 0; i < g->num; i++) { /* what nobody reads is a result */
-		struct nest *n;
-
-		if (g->read[i])
-			continue;
-		n = over(g, "result", g->image[i]->dim);
-		writes_all(n, named(g, "y", TENSOR_OUTPUT, 4, g->image[i]->dim),
-			   nest_op(n, RDU_SIMD_FADD, nest_in(n, reads(n, g->image[i])),
-				   nest_imm_f(n, 1), -1));
-	}
+	add_results(g);
 }
 
+/* Windows over windows of high images: what is handed on in slices of their rows has halos. */
+static void make_bands(struct graph_case *g)
+{
+	int64_t dim[4] = { 1 + rnd(2), 1 + rnd(4), 32 << rnd(2), 8 + rnd(40) };
+	int steps = 2 + (int)rnd(4);
+
+	g->image[g->num++] = named(g, "x", TENSOR_INPUT, 4, dim);
+	for (int i = 0; i < steps; i++)
+		switch (rnd(6)) {
+		case 0:
+			map(g);
+			break;
+		case 1:
+			window_of(g, rnd(2), 2, 2, 0);
+			break;
+		case 2:
+			window_of(g, rnd(2), 3, 2, 1);
+			break;
+		case 3:
+			window_of(g, rnd(2), 5, 1, 2);
+			break;
+		default:
+			window_of(g, rnd(2), 3, 1, 1);
+		}
+	add_results(g);
+}
 /*
  * Two groups that share no loops, and a result that reads a slice of the first one when the second
  * one runs: by then it has to be in memory only.
@@ -352,7 +391,7 @@ static float value(void)
 	return (float)((int)rnd(4001) - 2000) / 1000;
 }
 
-/* Case c; -1: the one with a far reader, -2: the one in halves. */
+/* Case c; -1: the one with a far reader, -2: the one in halves; below: with halos. */
 static bool run_case(int c, const struct rdu_chip *chip, const char *path, struct rdu_pool *pool,
 		     char *text, size_t size)
 {
@@ -364,7 +403,9 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 	g.e = module_entry(g.m, "forward");
 	rng_state = (uint64_t)c * 0x9e3779b97f4a7c15ull + 54321;
 	rnd(2);
-	if (c == -2)
+	if (c < -2)
+		make_bands(&g);
+	else if (c == -2)
 		make_halves(&g);
 	else if (c == -1)
 		make_far_reader(&g);
@@ -390,7 +431,7 @@ int main(int argc, char **argv)
 	static const char *const built_in[] = { "sn10", "plasticine" };
 	static const char *const odd[] = { "tests/chips/tiny8.chip", "tests/chips/wide64.chip",
 					   "tests/chips/cut4k.chip", "tests/chips/few.chip" };
-	int first = argc > 1 ? atoi(argv[1]) : -2, num = argc > 2 ? atoi(argv[2]) : 32;
+	int first = argc > 1 ? atoi(argv[1]) : -10, num = argc > 2 ? atoi(argv[2]) : 40;
 	const char *only = argc > 3 ? argv[3] : NULL;
 	int each = only ? 1 : 4, fd, bad = 0;
 	char path[] = "/tmp/rduc-graph-XXXXXX";

@@ -10,6 +10,7 @@ $(eval $(call unit_test,card_state,tests/unit/card_state.c,librdumodel))
 # Modelled time.
 $(eval $(call unit_test,timing_small,tests/unit/timing_small.c,librdumodel))
 $(eval $(call unit_test,timing_kept,tests/unit/timing_kept.c,librdumodel))
+$(eval $(call unit_test,energy,tests/unit/energy.c,librdumodel,-lm))
 # The fabric: validation, execution, numerics.
 $(eval $(call unit_test,fabric_run,tests/unit/fabric_run.c,librdumodel,-lm))
 $(eval $(call unit_test,fabric_gemm,tests/unit/fabric_gemm.c,librdumodel,-lm))

@@ -173,6 +173,8 @@ static int report(struct eval *e, double wall)
 	if (!out)
 		return fail("%s: %s", e->results, strerror(-o.error));
 	fprintf(out, "images %u\nright %u\naccuracy %.4f\n", e->images.count, right, accuracy);
+	if (e->sum.energy)
+		fprintf(out, "modelled_joules %.6g\n", e->sum.energy * 1e-12);
 	fprintf(out, "modelled_seconds %.6f\nwall_seconds %.3f\nimages_per_second %.0f\n",
 		(e->sum.end_cycle - e->sum.start_cycle) / hz, wall, e->images.count / wall);
 	if (e->results)

@@ -50,6 +50,7 @@ void add_stats(struct rdu_stats *sum, const struct rdu_stats *st)
 	sum->dram_bytes += st->dram_bytes;
 	sum->macs += st->macs;
 	sum->flops += st->flops;
+	sum->energy += st->energy;
 	sum->sections += st->sections;
 	sum->kept += st->kept;
 	sum->wall_ns += st->wall_ns;
@@ -68,6 +69,8 @@ void json_stats(struct json *j, const char *key, const struct rdu_stats *st, dou
 	json_integer(j, "dram_bytes", st->dram_bytes);
 	json_integer(j, "macs", st->macs);
 	json_integer(j, "flops", st->flops);
+	if (st->energy)
+		json_number(j, "energy_joules", st->energy * 1e-12);
 	json_integer(j, "sections", st->sections);
 	json_integer(j, "kept", st->kept);
 	json_number(j, "wall_seconds", st->wall_ns * 1e-9);
@@ -104,6 +107,9 @@ void print_stats(FILE *f, const struct rdu_stats *st, double hz)
 		fprintf(f, "  SIMD FLOPs     %s", human_count(st->flops, text, sizeof(text)));
 		fprintf(f, ", %sFLOP/s\n", human_count(st->flops / seconds, rate, sizeof(rate)));
 	}
+	if (st->energy && seconds > 0)
+		fprintf(f, "  energy         %.4g J, %.4g W\n", st->energy * 1e-12,
+			st->energy * 1e-12 / seconds);
 	if (st->kept)
 		fprintf(f, "  on the tiles   %llu section%s of weights, from an earlier run\n",
 			(unsigned long long)st->kept, st->kept == 1 ? "" : "s");

@@ -107,6 +107,8 @@ static void report_lines(struct trainer *t, FILE *out, double mean, double wall,
 		"modelled_pload_seconds %.6f\nmodelled_aload_seconds %.6f\n",
 		card_seconds(t), t->sum.exec_cycles / hz, t->sum.pload_cycles / hz,
 		t->sum.aload_cycles / hz);
+	if (t->sum.energy)
+		fprintf(out, "modelled_joules %.6g\n", t->sum.energy * 1e-12);
 	fprintf(out, "wall_seconds %.3f\n%s_per_second %.0f\nweights_hash %s\n", wall, t->data.unit,
 		units_done(t) / wall, hash);
 }

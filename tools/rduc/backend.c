@@ -556,7 +556,7 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	}
 	choose(be, &plain, better, first);
 	if (!better)
-		be_pipe_undo(be, groups);
+		be_pipe_undo(be, e, groups);
 	free(cycles);
 	return r < 0 ? -1 : 0;
 }

@@ -46,7 +46,11 @@ struct lnest {
 };
 
 int64_t lacc_coef(const struct lacc *a, int dim); /* elements per step of dim */
-bool lacc_needs(const struct lacc *a, int dim);
+static inline bool lacc_needs(const struct lacc *a, int dim)
+{
+	return a->needs >> dim & 1;
+}
+
 /* Is it by an index that changes along a dimension (-1: none)? */
 bool lacc_gathers(const struct lnest *l, const struct lacc *a, int dim);
 /* Does an access read the same in several iterations of the loops that nests share? */
@@ -166,6 +170,7 @@ struct uimage {
 	char error[256]; /* why there can be no such section; empty: nothing yet */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
 	int64_t chunk[NEST_MAX_DIMS]; /* as in struct nest */
+	int replicas; /* of a nest; 0: not known */
 	const struct residence *held; /* what it finds in its held PMUs; NULL: nothing */
 	struct uimage *fill; /* fills these, in front of the loop; its section takes it */
 	/* after emit */
@@ -173,6 +178,7 @@ struct uimage {
 	size_t size;
 	/* after be_time_about() */
 	uint64_t cycles, dram_bytes, macs, flops;
+	struct rdu_energy energy; /* of one execution */
 	int used[3]; /* physical units by enum rdu_unit */
 	int bound, bound_prog;
 	int num_shares;
@@ -234,6 +240,7 @@ struct residence {
 	int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
 	int copies; /* of a slice */
 	int64_t words, part; /* of the tensor, or a slice */
+	int64_t halo; /* of the words of a slice, the first: those of the slice before it */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
 	int num_readers; /* nests */
@@ -262,8 +269,14 @@ struct be_section {
 	struct nest *nest; /* the first */
 };
 
+/* A part of the tiles' height: its ends, 0..1. */
+struct band {
+	double from, to;
+};
+
 struct share { /* of the tiles' units; 0: all */
 	double pcus, pmus, agcus;
+	struct band band; /* where they would like to be; to 0: anywhere */
 };
 
 struct backend {
@@ -357,7 +370,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 /* Cycles that groups from number `first` on save. */
 double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */
-void be_pipe_undo(struct backend *be, int first);
+void be_pipe_undo(struct backend *be, struct module_entry *e, int first);
 /* The section of the group that nest n is the first of; NULL: it is not. The caller has it then. */
 struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests);
 void be_pipe_end(struct backend *be);
@@ -418,8 +431,8 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 /* PMUs that hold something resident during the section being made; by number, to be freed. */
 bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
-/* From one PMU that is taken to the next: so that they lie all over the tiles, each once. */
-int be_pmu_step(const struct backend *be);
+/* A place y, 0..1, of a band's height; negative: anywhere. */
+double band_place(const struct band *band, double y);
 /* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
  * busiest part. */
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
@@ -472,6 +485,7 @@ struct be_expected {
 		uint64_t exec,
 			load; /* cycles: of its sections; of loading programs and arguments */
 		uint64_t dram_bytes;
+		struct rdu_energy energy; /* loads included */
 	} first, later;
 	uint64_t compulsory_bytes, macs,
 		array_macs; /* of a first run; array_macs: int8's count half */

@@ -198,25 +198,34 @@ static void note_defaults(struct rduc *c, struct graph *g)
 				     more ? "" : "s"));
 }
 
-/* Of weights with blocks of zeros that are multiplied all the same. */
+/* Of weights with zeros that are multiplied all the same. */
 static void note_blocks(struct rduc *c, struct graph *g)
 {
 	if (g->num_blank)
-		compile_note(c, graph_format(g,
-					     "%d weight%s (the first: '%s') ha%s blocks of zeros; "
-					     "--sparse-weights always leaves them out",
-					     g->num_blank, g->num_blank > 1 ? "s" : "",
-					     g->first_blank, g->num_blank > 1 ? "ve" : "s"));
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') ha%s zeros to leave out; "
+					  "--sparse-weights always leaves them out",
+					  g->num_blank, g->num_blank > 1 ? "s" : "", g->first_blank,
+					  g->num_blank > 1 ? "ve" : "s"));
+	if (g->num_kept)
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') with zeros to leave out: "
+					  "products are "
+					  "dense, %s",
+					  g->num_kept, g->num_kept > 1 ? "s" : "", g->first_kept,
+					  g->trained ? "in training only blocks are left out"
+						     : "for two of four weights must be constant"));
 	if (g->num_long)
 		compile_note(
-			c,
-			graph_format(
-				g,
-				"%d weight%s (the first: '%s') with blocks of zeros: products are "
-				"dense, their sums have more terms than a scratchpad holds "
-				"(%" PRId64 ")",
-				g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
-				g->most_terms));
+			c, graph_format(g,
+					"%d weight%s (the first: '%s') with zeros to leave out: "
+					"products are "
+					"dense, their sums have more terms than a scratchpad holds "
+					"(%" PRId64 ")",
+					g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+					g->first_most));
 }
 
 /* The reasons that graph_report() listed, or the one that there is. */
@@ -307,6 +316,12 @@ int compile_simplify(struct run *r, struct graph *g)
 	g->trained = c->set.train;
 	g->sparse = c->set.sparse;
 	g->most_terms = most_terms(&r->chip);
+	g->most_words = r->chip.pmu_bytes / 8;
+	g->lanes = r->chip.lanes;
+	if (c->set.opt.opt)
+		g->most_unpacked = (int64_t)rdu_chip_pmus_per_tile(&r->chip) *
+				   (c->set.opt.tiles ? c->set.opt.tiles : 1) / 2 *
+				   (r->chip.pmu_bytes / 4);
 	if (graph_simplify(g))
 		return -1;
 	note_blocks(c, g);
@@ -418,6 +433,7 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 
 	opt.train_only = opt.freeze = opt.no_decay = (struct name_patterns){ 0 };
 	opt.first = first;
+	opt.path = f->path;
 	own_inputs(r, f->name, &opt);
 	g = graph_import(r->entry[i].data, r->entry[i].size, &opt, c->error, ERROR_SIZE);
 	if (g)
@@ -522,6 +538,7 @@ static void compile(void *arg)
 	r->dim = xcalloc((size_t)c->set.num_sizes + 1, sizeof(*r->dim));
 	largest_sizes(r);
 	own_inputs(r, NULL, &import);
+	import.path = r->path;
 	g[0] = graph_import(r->model, r->size, &import, c->error, ERROR_SIZE);
 	if (g[0])
 		m = front(r, g[0]);
@@ -666,7 +683,7 @@ static int check_token_entries(struct rduc *c)
 static int start(struct rduc *c, const char *path, const void *model, size_t size)
 {
 	struct settings *s = &c->set;
-	struct run r = { .c = c, .model = model, .size = size, .name = s->name };
+	struct run r = { .c = c, .model = model, .size = size, .path = path, .name = s->name };
 	const char *chip = s->chip ? s->chip : "sn10", *slash = path ? strrchr(path, '/') : NULL;
 	void *file = NULL;
 	char why[4096];

@@ -27,7 +27,7 @@ struct settings {
 	struct import_options import;
 	struct train_options training;
 	bool train, decay_given;
-	enum rduc_when sparse; /* blocks of zeros of weights are left out */
+	enum rduc_when sparse; /* zeros of weights are left out */
 	size_t memory;
 	int64_t tokens; /* of a run of generate; 0: there is no such entry point */
 	int num_entries;
@@ -72,6 +72,7 @@ struct run {
 	struct rduc *c;
 	const void *model;
 	size_t size;
+	const char *path; /* of the model's file; NULL: it has none */
 	const char *name; /* NULL: the graph's */
 	struct model_file {
 		void *data;

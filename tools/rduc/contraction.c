@@ -100,9 +100,32 @@ bool contraction_find(const struct lnest *l, struct factors *f)
 	return f->in[0] != f->in[1] && pads_to_nothing(l, f, bytes);
 }
 
+/* Does a table pick for each number of one factor what it meets? Then an array would have one column,
+ * and half of its pairs: stages take half the time. */
+static bool is_by_numbers(const struct lnest *l, const struct factors *f)
+{
+	int k = f->table >= 0 && l->in[f->in[1]].gather_in < 0;
+
+	if (f->table < 0)
+		return false;
+	for (int d = 0; d < l->num_dims; d++)
+		if (!lacc_needs(&l->in[f->table], d) &&
+		    (l->reduce[d] || lacc_needs(&l->in[f->in[k]], d)))
+			return false;
+	return true;
+}
+
 bool contraction_on_arrays(const struct backend *be, const struct nest *n)
 {
-	return be->chip.systolic_cols && (!be->opt->fp32 || n->reduce == REDUCE_IADD);
+	struct factors f;
+	struct lnest l;
+
+	if (!be->chip.systolic_cols)
+		return false;
+	if (n->reduce == REDUCE_IADD)
+		return true;
+	lnest_from(&l, n);
+	return !be->opt->fp32 && !(contraction_find(&l, &f) && is_by_numbers(&l, &f));
 }
 
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,

@@ -21,7 +21,7 @@ static int same_unit(const struct uimage *to, const struct uunit *u)
 }
 
 /* Units of `from`: their numbers in `to`. A scratchpad that holds something resident is one. */
-static int *append_units(struct uimage *to, const struct uimage *from)
+static int *append_units(struct uimage *to, const struct uimage *from, const struct band *band)
 {
 	int *unit = xmalloc(sizeof(int) * (size_t)(from->num_units + 1));
 
@@ -30,7 +30,7 @@ static int *append_units(struct uimage *to, const struct uimage *from)
 
 		unit[i] = same_unit(to, u);
 		if (unit[i] < 0) {
-			unit[i] = image_unit(to, u->kind, u->hx, u->hy);
+			unit[i] = image_unit(to, u->kind, u->hx, band_place(band, u->hy));
 			to->unit[unit[i]].pin = u->pin;
 		}
 	}
@@ -85,10 +85,10 @@ static bool is_memory(const struct uprog *p)
 	return p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE;
 }
 
-static void append(struct uimage *to, const struct uimage *from)
+static void append(struct uimage *to, const struct uimage *from, const struct band *band)
 {
 	int first_prog = to->num_progs, first_stream = to->num_streams;
-	int *unit = append_units(to, from), *buffer = append_buffers(to, from, unit);
+	int *unit = append_units(to, from, band), *buffer = append_buffers(to, from, unit);
 
 	for (int i = 0; i < from->num_progs; i++) {
 		const struct uprog *f = &from->prog[i];
@@ -197,19 +197,37 @@ static void check_pinned(struct uimage *im)
 
 /* ---- which ------------------------------------------------------------------------- */
 
+static int count_pcus(const struct uimage *im)
+{
+	int n = 0;
+
+	for (int i = 0; i < im->num_units; i++)
+		n += im->unit[i].kind == RDU_UNIT_PCU;
+	return n;
+}
+
 /* The sections after one another in one image, as far as they go together: *num of them. grouped:
- * their nests are a group's. */
+ * their nests are a group's, and have their bands; else each gets one as high as its part of the compute
+ * units, so that streams of one do not cross the others. */
 static struct uimage *gather(struct backend *be, const struct be_section *s, int *num, bool grouped)
 {
+	struct band band = { 0, 0 };
 	struct uimage *im;
 	char name[100];
+	int pcus = 1;
+
+	for (int i = 0; i < *num; i++)
+		pcus += count_pcus(s[i].im);
 
 	snprintf(name, sizeof(name), "%.20s .. %.20s", s->im->name, s[*num - 1].im->name);
 	im = image_new(&be->chip, be->tiles, name);
 	for (int i = 0; i < *num && !im->error[0]; i++) {
 		int first = im->num_progs;
 
-		append(im, s[i].im);
+		if (!grouped)
+			band = (struct band){ band.to,
+					      band.to + (double)count_pcus(s[i].im) / pcus };
+		append(im, s[i].im, &band);
 		add_edges(im, first, grouped);
 		check_pinned(im);
 		if (im->error[0])

@@ -225,15 +225,21 @@ struct graph {
 	struct reason *reasons, **last_reason;
 	int num_defaults; /* inputs with a value in the file, which is used */
 	const char *default_input; /* the first of them */
+	const char *path; /* of the model's file; NULL: it has none */
 	bool own_shapes; /* inputs have the shapes that the file gives them */
 	uint64_t dims_used; /* bit d: an input has import_options' dim number d */
 	bool arrays; /* the chip has systolic arrays */
 	enum rduc_when
 		sparse; /* zeros of weights are left out: of sparse initializers, of all, never */
-	int64_t most_terms; /* of a sum that leaves some out */
-	int num_blank,
-		num_long; /* weights that would leave some out, but aren't to, or have more terms */
-	const char *first_blank, *first_long;
+	/* For products that leave zeros out: terms that a sum has at most, by blocks; words that there are, in
+	 * two copies, for the terms of single numbers, and lanes of their vectors. */
+	int64_t most_terms, most_words, lanes;
+	int64_t most_unpacked; /* numbers of a matrix that scratchpads have room for beside others */
+	/* Weights that would leave some out, but aren't to, or have more terms, or are kept whole: in training,
+	 * or by their names. */
+	int num_blank, num_long, num_kept;
+	const char *first_blank, *first_long, *first_kept;
+	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
@@ -328,7 +334,7 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[], ops_random[];
+	ops_roi[], ops_random[], ops_contrib[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -468,6 +474,8 @@ struct import_options {
 	int num_states;
 	const struct import_state *states;
 	const struct graph *first; /* whose weights these are; NULL: this is the first graph */
+	const char *
+		path; /* of the model's file: others that it names are beside it; NULL: it has none */
 };
 
 /* input_values.c: what an option says of an input's elements; NULL: nothing. How many numbers that are.
@@ -656,12 +664,32 @@ int expr_to_other(struct nest *n, enum rdu_dtype from, enum rdu_dtype to, int x)
 
 /* onnx.c: the file itself, through protobuf-c */
 struct Onnx__ModelProto;
+struct Onnx__AttributeProto;
+struct ProtobufCAllocator;
 /* onnx_free() takes NULL, too. */
 void onnx_free(struct Onnx__ModelProto *m);
 struct Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int error_size);
+/* What messages of such a model are made and freed with. */
+struct ProtobufCAllocator *onnx_allocator(void);
+/* A message with its length in front, as a field that the schema doesn't have is kept. NULL: it is broken. */
+struct Onnx__AttributeProto *onnx_attribute(const void *data, size_t size);
+/* Protobuf strings can hold anything: what we print must be printable. NULL is "". */
+const char *onnx_text(struct graph *g, const char *s);
+/* Is a domain of operators another one than ONNX's own? */
+bool onnx_is_foreign(const char *domain);
+/* The version of ONNX's own operators in a list of opsets; 0: it has none. */
+struct Onnx__OperatorSetIdProto;
+int onnx_opset(struct graph *g, size_t num, struct Onnx__OperatorSetIdProto *const *o,
+	       int64_t *version);
+/* inline.c: calls of the model's functions become the functions' nodes. g->opset is known. */
+int onnx_inline(struct graph *g, struct Onnx__ModelProto *m);
 /* Elements of a TensorProto as rdu_dtype, converted and checked. */
 struct Onnx__TensorProto;
 struct value *onnx_tensor(struct graph *g, const struct Onnx__TensorProto *t, const char *what);
+/* external.c: does it keep its data in another file? Those `size` bytes, to be freed; NULL and a text. */
+bool onnx_is_external(const struct Onnx__TensorProto *t);
+uint8_t *onnx_external(struct graph *g, const struct Onnx__TensorProto *t, int64_t size,
+		       const char *what);
 struct Onnx__SparseTensorProto;
 struct value *onnx_sparse_tensor(struct graph *g, const struct Onnx__SparseTensorProto *t,
 				 const char *what);

@@ -10,7 +10,7 @@ static const struct op *const tables[] = { ops_map,	  ops_matmul,	 ops_conv,    
 					   ops_recurrent, ops_scan,	 ops_scatter, ops_quantize,
 					   ops_norm,	  ops_attention, ops_select,  ops_sample,
 					   ops_block,	  ops_grid,	 ops_signal,  ops_optimizer,
-					   ops_roi,	  ops_random };
+					   ops_roi,	  ops_random,	 ops_contrib };
 
 const struct op *op_find_in(const char *domain, const char *name)
 {
@@ -164,6 +164,7 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 {
 	struct node *n;
 	int64_t count = ndim;
+	bool empty = false;
 
 	if (!v)
 		return NULL;
@@ -172,6 +173,10 @@ struct value *graph_reshape(struct graph *g, const char *name, struct value *v, 
 	n = node_new(g, "Reshape", name);
 	node_input(g, n, v);
 	node_input(g, n, graph_const(g, RDU_DT_I64, 1, &count, dim));
+	for (int i = 0; i < ndim; i++)
+		empty |= !dim[i];
+	if (empty) /* and not the input's dimension */
+		node_attr_i(g, n, "allowzero", 1);
 	return graph_finish(g, n);
 }
 

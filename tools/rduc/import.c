@@ -62,17 +62,6 @@ static struct value *lookup(struct graph *g, const struct names *t, const char *
 	return v;
 }
 
-/* Protobuf strings can hold anything: what we print must be printable. */
-static const char *clean(struct graph *g, const char *s)
-{
-	char *p = graph_strdup(g, s ? s : "");
-
-	for (char *c = p; *c; c++)
-		if ((unsigned char)*c < 32 || *c == 127)
-			*c = '?';
-	return p;
-}
-
 static const struct import_shape *given_shape(const struct import_options *opt, const char *name)
 {
 	for (int i = 0; i < opt->num_shapes; i++)
@@ -158,7 +147,7 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 			dim[i] = import_count_numbers(value);
 			g->own_shapes = false;
 		}
-		if (dim[i] < 0 && named && named_dim(g, v, i, clean(g, d->dim_param), opt)) {
+		if (dim[i] < 0 && named && named_dim(g, v, i, onnx_text(g, d->dim_param), opt)) {
 			dim[i] = v->dim[i];
 			g->own_shapes = false;
 		}
@@ -171,9 +160,9 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 				g,
 				"input '%s' has dimension %d open (%s): shapes are static "
 				"here, fix it with %s%s%s%s--shape %s=...",
-				v->name, i, named ? clean(g, d->dim_param) : "?",
+				v->name, i, named ? onnx_text(g, d->dim_param) : "?",
 				i ? "" : "--batch N or ", named ? "--dim '" : "",
-				named ? clean(g, d->dim_param) : "", named ? "=...' or " : "",
+				named ? onnx_text(g, d->dim_param) : "", named ? "=...' or " : "",
 				v->name);
 	}
 	v->ndim = ndim;
@@ -264,7 +253,7 @@ static bool keeps_default(struct graph *g, struct value *v, const Onnx__ModelPro
 static int import_input(struct graph *g, struct names *names, const Onnx__ModelProto *m,
 			const Onnx__ValueInfoProto *vi, const struct import_options *opt)
 {
-	const char *name = clean(g, vi->name);
+	const char *name = onnx_text(g, vi->name);
 	const Onnx__TypeProto__Tensor *type;
 	struct value **slot = find(names, name), *v = *slot;
 	bool initial = v && v->kind == TENSOR_WEIGHT, state = state_output(g, opt, name);
@@ -310,7 +299,7 @@ static int import_input(struct graph *g, struct names *names, const Onnx__ModelP
 /* What the file says of values that nodes make. */
 static void import_declared(struct graph *g, struct names *names, const Onnx__ValueInfoProto *vi)
 {
-	struct value *v = *find(names, clean(g, vi->name));
+	struct value *v = *find(names, onnx_text(g, vi->name));
 	const Onnx__TypeProto__Tensor *type;
 	struct declared *d;
 
@@ -332,7 +321,7 @@ static struct subgraph *import_subgraph(struct graph *g, struct names *names, st
 static int import_attr(struct graph *g, struct names *names, struct node *n,
 		       const Onnx__AttributeProto *a)
 {
-	const char *name = clean(g, a->name);
+	const char *name = onnx_text(g, a->name);
 	int type = a->has_type ? (int)a->type : 0;
 	struct attr *out;
 
@@ -372,7 +361,7 @@ static int import_attr(struct graph *g, struct names *names, struct node *n,
 		if (a->s.len)
 			memcpy(s, a->s.data, a->s.len);
 		out->kind = ATTR_STRING;
-		out->s = clean(g, s);
+		out->s = onnx_text(g, s);
 		break;
 	}
 	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS:
@@ -391,7 +380,7 @@ static int import_attr(struct graph *g, struct names *names, struct node *n,
 
 			if (a->strings[i].len)
 				memcpy(s, a->strings[i].data, a->strings[i].len);
-			out->strings[i] = clean(g, s);
+			out->strings[i] = onnx_text(g, s);
 		}
 		break;
 	case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR:
@@ -442,11 +431,6 @@ static void refuse(struct graph *g, struct node *n)
 	n->op = op;
 }
 
-static bool is_foreign(const Onnx__NodeProto *p)
-{
-	return p->domain && *p->domain && strcmp(p->domain, "ai.onnx");
-}
-
 /* What can't be: shapes are static. */
 static const char *why_missing(const char *op)
 {
@@ -461,7 +445,7 @@ static const char *why_missing(const char *op)
 
 static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 {
-	bool foreign = is_foreign(p);
+	bool foreign = onnx_is_foreign(p->domain);
 	const struct op *op = op_find_in(foreign ? p->domain : "", p->op_type ? p->op_type : "");
 	struct op *missing;
 
@@ -469,9 +453,9 @@ static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 		return op;
 	missing = graph_alloc(g, sizeof(*missing));
 	missing->missing = true;
-	missing->name =
-		foreign ? graph_format(g, "%s::%s", clean(g, p->domain), clean(g, p->op_type))
-			: clean(g, p->op_type);
+	missing->name = foreign ? graph_format(g, "%s::%s", onnx_text(g, p->domain),
+					       onnx_text(g, p->op_type))
+				: onnx_text(g, p->op_type);
 	graph_error(g, "%s",
 		    foreign ? "operators of other domains not supported" : why_missing(p->op_type));
 	return missing;
@@ -484,7 +468,7 @@ static int import_outputs(struct graph *g, struct names *names, const Onnx__Node
 	n->num_out = (int)p->n_output;
 	n->out = graph_alloc(g, (n->num_out + 1) * sizeof(*n->out));
 	for (int i = 0; i < n->num_out; i++) {
-		const char *out = clean(g, p->output[i]);
+		const char *out = onnx_text(g, p->output[i]);
 		struct value **slot;
 
 		if (!*out)
@@ -518,7 +502,7 @@ static int import_node(struct graph *g, struct names *names, const Onnx__NodePro
 		if (import_attr(g, names, n, p->attribute[i]))
 			return -1;
 	for (size_t i = 0; i < p->n_input; i++) {
-		const char *in = clean(g, p->input[i]);
+		const char *in = onnx_text(g, p->input[i]);
 		struct value *v = *in ? lookup(g, names, in) : NULL;
 
 		if (*in && !v)
@@ -587,10 +571,10 @@ static void append_sorted(struct graph *g, struct node *n, struct visit *stack)
 static char *node_name(struct graph *g, const Onnx__NodeProto *p, size_t index)
 {
 	if (p->name && *p->name)
-		return graph_strdup(g, clean(g, p->name));
+		return graph_strdup(g, onnx_text(g, p->name));
 	for (size_t i = 0; i < p->n_output; i++)
 		if (*p->output[i])
-			return graph_strdup(g, clean(g, p->output[i]));
+			return graph_strdup(g, onnx_text(g, p->output[i]));
 	return graph_format(g, "#%zu", index);
 }
 
@@ -647,7 +631,7 @@ static struct subgraph *import_subgraph(struct graph *g, struct names *outer, st
 	names.inside = s;
 	names.depth = outer->depth + 1;
 	for (size_t i = 0; i < p->n_initializer; i++) {
-		const char *name = clean(g, p->initializer[i]->name);
+		const char *name = onnx_text(g, p->initializer[i]->name);
 		const char *what = graph_format(g, "initializer '%s'", name);
 
 		if (import_initializer(g, &names, onnx_tensor(g, p->initializer[i], what), name))
@@ -656,7 +640,7 @@ static struct subgraph *import_subgraph(struct graph *g, struct names *outer, st
 	s->num_in = (int)p->n_input;
 	s->in = graph_alloc(g, (p->n_input + 1) * sizeof(*s->in));
 	for (size_t i = 0; i < p->n_input; i++) {
-		const char *name = clean(g, p->input[i]->name);
+		const char *name = onnx_text(g, p->input[i]->name);
 		struct value **slot = find(&names, name);
 
 		if (!*name || *slot) {
@@ -680,7 +664,7 @@ static struct subgraph *import_subgraph(struct graph *g, struct names *outer, st
 	s->num_out = (int)p->n_output;
 	s->out = graph_alloc(g, (p->n_output + 1) * sizeof(*s->out));
 	for (size_t i = 0; i < p->n_output; i++) {
-		const char *name = clean(g, p->output[i]->name);
+		const char *name = onnx_text(g, p->output[i]->name);
 
 		s->out[i] = lookup(g, &names, name);
 		if (!s->out[i]) {
@@ -719,7 +703,7 @@ static void import_values(struct graph *g, struct names *names, const Onnx__Mode
 	const Onnx__GraphProto *p = m->graph;
 
 	for (size_t i = 0; i < p->n_initializer; i++) {
-		const char *name = clean(g, p->initializer[i]->name);
+		const char *name = onnx_text(g, p->initializer[i]->name);
 		const char *what = graph_format(g, "initializer '%s'", name);
 
 		if (import_initializer(g, names, onnx_tensor(g, p->initializer[i], what), name))
@@ -727,7 +711,7 @@ static void import_values(struct graph *g, struct names *names, const Onnx__Mode
 	}
 	for (size_t i = 0; i < p->n_sparse_initializer; i++) {
 		const Onnx__SparseTensorProto *t = p->sparse_initializer[i];
-		const char *name = clean(g, t->values ? t->values->name : "");
+		const char *name = onnx_text(g, t->values ? t->values->name : "");
 		const char *what = graph_format(g, "initializer '%s'", name);
 
 		struct value *v = onnx_sparse_tensor(g, t, what);
@@ -739,7 +723,7 @@ static void import_values(struct graph *g, struct names *names, const Onnx__Mode
 	}
 	for (size_t i = 0; i < p->n_input; i++)
 		if (import_input(g, names, m, p->input[i], opt))
-			graph_collect(g, "input", clean(g, p->input[i]->name), NULL);
+			graph_collect(g, "input", onnx_text(g, p->input[i]->name), NULL);
 }
 
 static int import_opset(struct graph *g, const Onnx__ModelProto *m)
@@ -752,33 +736,29 @@ static int import_opset(struct graph *g, const Onnx__ModelProto *m)
 				   ") is not supported, %d is the "
 				   "newest that is known here",
 				   m->ir_version, NEWEST_IR);
-	for (size_t i = 0; i < m->n_opset_import; i++) {
-		const Onnx__OperatorSetIdProto *o = m->opset_import[i];
-
-		if (o->domain && *o->domain && strcmp(o->domain, "ai.onnx"))
-			continue; /* of use to nodes of that domain only */
-		if (version)
-			return graph_error(g, "it says twice which version of ONNX it uses");
-		version = o->has_version ? o->version : 0;
-	}
+	if (onnx_opset(g, m->n_opset_import, m->opset_import, &version))
+		return -1;
+	for (size_t i = 0; i < m->n_functions && !version; i++)
+		if (onnx_opset(g, m->functions[i]->n_opset_import, m->functions[i]->opset_import,
+			       &version))
+			return -1;
 	/* It need not say one if it has no such operators. */
 	for (size_t i = 0; i < m->graph->n_node && !version; i++)
-		if (!is_foreign(m->graph->node[i]))
+		if (!onnx_is_foreign(m->graph->node[i]->domain))
 			return graph_error(g, "it does not say which version of ONNX it uses");
 	return schema_check_opset(g, version ? version : schema_newest_opset());
 }
 
-static int import_graph(struct graph *g, const Onnx__ModelProto *m,
-			const struct import_options *opt)
+static int import_graph(struct graph *g, Onnx__ModelProto *m, const struct import_options *opt)
 {
 	const Onnx__GraphProto *p = m->graph;
 	size_t num = p->n_initializer + p->n_sparse_initializer + p->n_input;
 	struct names names;
 
-	if (import_opset(g, m))
+	if (import_opset(g, m) || onnx_inline(g, m))
 		return -1;
 	g->own_shapes = true;
-	g->name = graph_strdup(g, clean(g, p->name));
+	g->name = graph_strdup(g, onnx_text(g, p->name));
 	for (size_t i = 0; i < p->n_node; i++)
 		num += p->node[i]->n_output;
 	names_init(g, &names, num);
@@ -806,7 +786,7 @@ static int import_graph(struct graph *g, const Onnx__ModelProto *m,
 		return graph_error(g, "the graph has no outputs");
 	g->outputs = graph_alloc(g, p->n_output * sizeof(*g->outputs));
 	for (size_t i = 0; i < p->n_output; i++) {
-		const char *name = clean(g, p->output[i]->name);
+		const char *name = onnx_text(g, p->output[i]->name);
 		struct value *v = *find(&names, name);
 
 		if (!v)
@@ -834,6 +814,7 @@ struct graph *graph_import(const void *onnx, size_t size, const struct import_op
 	if (!m)
 		return NULL;
 	g = graph_new(error, error_size);
+	g->path = opt ? opt->path : NULL;
 	ret = import_graph(g, m, opt ? opt : &none);
 	onnx_free(m);
 	if (ret)

@@ -10,6 +10,8 @@
 #include "backend.h"
 #include "mem.h"
 
+#define LONG_ROW 4 /* vectors */
+
 /* Is it what several runs' inputs are the rows of? */
 static bool has_inputs(const struct backend *be, const struct tensor *t)
 {
@@ -71,6 +73,45 @@ static int *find_windows(const struct backend *be, const bool *stay)
 	return first;
 }
 
+/* Which dimension of its nest alone an access runs over along dimension t of its tensor; -1: none. */
+static int alone_along(const struct nest *n, const struct access *a, int t)
+{
+	int at = -1;
+
+	for (int d = 0; d < n->ndim; d++)
+		if (a->coef[t][d] && n->dim[d].extent > 1) {
+			if (at >= 0 || n->dim[d].reduce)
+				return -1;
+			at = d;
+		}
+	return at;
+}
+
+/* What is made of such rows, row by row, lies so too, if its rows are long: one can be made, and
+ * handed on, when the rows that it is made of are there. */
+static void pass_on(const struct backend *be, const bool *stay, int *first)
+{
+	for (int e = 0; e < be->m->num_entries; e++)
+		for (int k = 0; k < be->m->entries[e].num_nests; k++) {
+			const struct nest *n = be->m->entries[e].nests[k];
+
+			for (int i = 0; i < n->num_in * n->num_out; i++) {
+				const struct access *in = &n->in[i % n->num_in];
+				const struct access *out = &n->out[i / n->num_in].access;
+				const struct tensor *t = tensor_storage(out->tensor);
+				int d = first[tensor_storage(in->tensor)->id];
+
+				if (!d || first[t->id] || stay[t->id] ||
+				    t->ndim != in->tensor->ndim ||
+				    t->dim[t->ndim - 1] < LONG_ROW * be->chip.lanes)
+					continue;
+				for (int q = 0; q < n->ndim; q++)
+					if (in->coef[d][q] && alone_along(n, out, d) == q)
+						first[t->id] = d;
+			}
+		}
+}
+
 /* The rows of all channels lie together: what a window reads next is near. */
 static void gather_rows(struct backend *be)
 {
@@ -90,6 +131,7 @@ static void gather_rows(struct backend *be)
 			stay[tensor_storage(t->row_of)->id] = true;
 	}
 	first = find_windows(be, stay);
+	pass_on(be, stay, first);
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 		int d = first[tensor_storage(t)->id];

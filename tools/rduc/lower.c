@@ -66,8 +66,9 @@ static bool rounds_operand(const struct backend *be, const struct nest *n)
 	       (n->in[in[0]].tensor->narrow || n->in[in[1]].tensor->narrow);
 }
 
+/* *replicas: how many it was made of, 0: it did not come to that. */
 static int attempt(struct backend *be, struct nest *n, const struct lnest *l, const struct plan *pl,
-		   int op_id, struct uimage **out)
+		   int op_id, struct uimage **out, int *replicas)
 {
 	struct uimage *im = image_new(&be->chip, be->tiles, n->name);
 	int r = 1;
@@ -88,11 +89,12 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	if (!r)
 		r = image_finish(be, im) || finish_fill(be, im);
 	be->crowded = r ? im->crowded : NULL;
+	*replicas = im->replicas;
 	if (r) {
 		if (be_prints(be, "lower"))
 			fprintf(be_log(be),
 				"lower: %s (tried -O%d, %d replicas, %s, activations of %d)\n",
-				be->error, pl->level, pl->max_unroll,
+				be->error, pl->level, im->replicas,
 				pl->no_contract ? "streaming" : "contraction", pl->chunk);
 		image_free(im);
 		return -1;
@@ -101,13 +103,13 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 	return 0;
 }
 
-/* The next plainer plan. False: there is none. */
-static bool plainer(const struct backend *be, struct plan *pl)
+/* The next plainer plan than one that was made of so many replicas. False: there is none. */
+static bool plainer(const struct backend *be, struct plan *pl, int replicas)
 {
-	int pcus = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles;
+	int most = replicas ? replicas : (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles;
 
-	if (pl->max_unroll > pcus)
-		pl->max_unroll = pcus;
+	if (pl->max_unroll > most)
+		pl->max_unroll = most;
 	if (pl->max_unroll > 1) {
 		pl->max_unroll = pl->max_unroll * 3 / 4;
 	} else if (!pl->no_contract) {
@@ -150,13 +152,14 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 	struct plan pl = plan_of_level(level);
 	char error[256];
 	struct lnest l;
+	int replicas;
 
 	lnest_from(&l, n);
 	if (lnest_check(&l, error, sizeof(error)))
 		return be_error(be, "internal: the linear form of nest '%s': %s", n->name, error);
 	do {
-		if (!attempt(be, n, &l, &pl, op_id, im))
+		if (!attempt(be, n, &l, &pl, op_id, im, &replicas))
 			return 0;
-	} while (--left && plainer(be, &pl));
+	} while (--left && plainer(be, &pl, replicas));
 	return 1;
 }

@@ -666,6 +666,7 @@ static void set_place(struct emit *e)
 
 	e->hx = cols > 1 && many ? ((double)replica_number(e, 1) + 0.5) / (double)cols : -1;
 	e->hy = many ? ((double)replica_number(e, 0) + 0.5) / (double)rows : -1;
+	e->hy = band_place(&e->be->share.band, e->hy);
 }
 
 /* One more scratchpad gets what the WRITE `first` puts into its own. */
@@ -902,6 +903,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		fprintf(be_log(be), "; %.0f cycles\n", c.cycles);
 	}
 	im->systolic = c.systolic;
+	im->replicas = (int)contract_replicas(&c, -1);
 	for (int d = 0; d < l->num_dims; d++)
 		im->chunk[d] = l->reduce[d] ? c.tile[d] : 0;
 	return emit_all(&e);

@@ -427,6 +427,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	at = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl), &unroll, &turns);
 	udim = at >= 0 ? lp.l[at].dim : -1;
 	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
+	im->replicas = (int)unroll;
 	for (int64_t r = 0; r < unroll; r++) {
 		struct loops k = lp;
 		int64_t step = at >= 0 ? lp.l[at].step : 0;
@@ -443,7 +444,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 		cut_activations(&k, pl->chunk);
 		find_reach(&k, l);
 		m.hx = -1;
-		m.hy = (double)r / (double)unroll;
+		m.hy = band_place(&be->share.band, (double)r / (double)unroll);
 		if (emit_replica(&m, &k))
 			return -1;
 	}

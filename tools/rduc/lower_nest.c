@@ -17,11 +17,6 @@ int64_t lacc_coef(const struct lacc *a, int dim)
 	return s;
 }
 
-bool lacc_needs(const struct lacc *a, int dim)
-{
-	return a->needs >> dim & 1;
-}
-
 static void find_needs(struct lacc *a)
 {
 	a->needs = 0;

@@ -102,17 +102,27 @@ static void reach_without(const struct lnest *l, const struct lacc *a, int d, st
 	}
 }
 
-/* Words of its tensor that an access reaches where d runs from `first` to `last`, too. */
-static void block_span(const struct lacc *a, const struct reach *r, int d, int64_t first,
-		       int64_t last, int64_t *lo, int64_t *hi)
+/* Is a place along an axis another one in each slice? */
+static bool in_slices(const struct lnest *l, const struct laxis *x)
 {
-	*lo = *hi = a->base;
+	for (int d = 0; d < l->num_dims; d++)
+		if (l->shared[d] && x->coef[d])
+			return true;
+	return false;
+}
+
+/* Words of its tensor, or a slice, that an access reaches where d runs from `first` to `last`, too. */
+static void block_span(const struct lnest *l, const struct residence *kept, const struct lacc *a,
+		       const struct reach *r, int d, int64_t first, int64_t last, int64_t *lo,
+		       int64_t *hi)
+{
+	*lo = *hi = a->base + kept->halo;
 	for (int i = 0; i < a->num_axes; i++) {
 		const struct laxis *x = &a->axis[i];
 		int64_t from = r->from[i], to = r->to[i];
 
 		add_span(&from, &to, x->coef[d], first, last);
-		if (x->guard) {
+		if (x->guard && !in_slices(l, x)) {
 			from = max64(from, 0);
 			to = min64(to, x->dim - 1);
 		}
@@ -147,9 +157,9 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
 		int64_t lo, hi;
 
 		if (d < 0)
-			block_span(a, &reach, 0, 0, 0, &lo, &hi);
+			block_span(l, r, a, &reach, 0, 0, 0, &lo, &hi);
 		else
-			block_span(a, &reach, d, k * block,
+			block_span(l, r, a, &reach, d, k * block,
 				   min64((k + 1) * block, l->extent[d]) - 1, &lo, &hi);
 		lo = max64(lo, 0) / r->part;
 		hi = min64(hi, r->words - 1) / r->part;
@@ -171,8 +181,8 @@ int resident_crowd(const struct residence *r, const struct lnest *l, const struc
 	for (int64_t k = 0; k < blocks && k * block < l->extent[d]; k++) {
 		int64_t lo, hi;
 
-		block_span(a, &reach, d, k * block, min64((k + 1) * block, l->extent[d]) - 1, &lo,
-			   &hi);
+		block_span(l, r, a, &reach, d, k * block, min64((k + 1) * block, l->extent[d]) - 1,
+			   &lo, &hi);
 		for (int64_t q = max64(lo, 0) / r->part; q < r->num_parts && q * r->part <= hi; q++)
 			most = (int)max64(most, ++count[q]);
 	}
@@ -283,6 +293,7 @@ static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
 	struct uprog *p = &im->prog[pr];
 
 	if (w->r->group) { /* the next iteration of the shared loops has the next copy */
+		p->acc.base += w->r->halo;
 		for (int c = 0; c < p->num_shared; c++)
 			p->acc.stride[c] = 0;
 		p->acc.flip_mask = (1u << p->num_outer) - (1u << p->num_shared);
@@ -336,27 +347,34 @@ static int copy_prog(struct uimage *im, int pr)
 	return n;
 }
 
-/* Parts an access may touch. */
-static int parts_of(const struct rewrite *w, int pr, int *first)
+/* Parts an access may touch; alone: it touches nothing else than the one. */
+static int parts_of(const struct rewrite *w, int pr, int *first, bool *alone)
 {
 	int64_t lo, hi;
+	bool beyond;
 
 	*first = 0;
+	*alone = true;
 	if (w->im->prog[pr].acc.flags & RDU_ACCESS_GATHER)
 		return 1; /* there is one */
 	span(&w->im->prog[pr], w->r->group ? w->im->prog[pr].num_shared : 0, &lo, &hi);
+	lo += w->r->halo;
+	hi += w->r->halo;
+	beyond = w->r->group && (lo < 0 || hi >= w->r->words);
 	lo = max64(lo, 0);
 	hi = min64(hi, w->r->words - 1);
 	if (lo > hi) /* nothing is left of it but the pad */
 		return 1;
 	*first = (int)(lo / w->r->part);
+	*alone = !beyond && hi / w->r->part == *first;
 	return (int)(hi / w->r->part) - *first + 1;
 }
 
 static void rewrite_store(struct rewrite *w, int pr)
 {
 	struct uimage *im = w->im;
-	int from = im->prog[pr].in[0].stream, first, num = parts_of(w, pr, &first);
+	bool alone;
+	int from = im->prog[pr].in[0].stream, first, num = parts_of(w, pr, &first, &alone);
 	int *part = xmalloc(sizeof(int) * (size_t)num);
 
 	for (int k = 0; k < num; k++) {
@@ -365,7 +383,7 @@ static void rewrite_store(struct rewrite *w, int pr)
 			image_join(im, im->stream[from].prog, im->stream[from].port, part[k], 0);
 	}
 	for (int k = 0; k < num; k++)
-		move_to_part(w, part[k], first + k, num == 1);
+		move_to_part(w, part[k], first + k, alone);
 	free(part);
 }
 
@@ -424,7 +442,9 @@ static void take_over(struct uimage *im, int from, int pr)
 static void rewrite_load(struct rewrite *w, int pr)
 {
 	struct uimage *im = w->im;
-	int to = im->prog[pr].out[0].stream, first, num = parts_of(w, pr, &first), left = num;
+	bool alone;
+	int to = im->prog[pr].out[0].stream, first, num = parts_of(w, pr, &first, &alone);
+	int left = num;
 	int width = (int)min64(im->chip->pcu_vec_in, im->chip->simd_stages);
 	uint32_t pad = num & 1 ? 0 : im->prog[pr].acc.pad; /* as many pads as parts, less one */
 	int *part = xmalloc(sizeof(int) * (size_t)num);
@@ -436,7 +456,7 @@ static void rewrite_load(struct rewrite *w, int pr)
 	for (int k = 0; k < num; k++)
 		part[k] = k ? copy_prog(im, pr) : pr;
 	for (int k = 0; k < num; k++)
-		part[k] = move_to_part(w, part[k], first + k, num == 1);
+		part[k] = move_to_part(w, part[k], first + k, alone);
 	while (left > 1 && !im->error[0]) {
 		int n = 0;
 

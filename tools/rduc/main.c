@@ -29,7 +29,7 @@ static const char usage[] =
 	"scratchpads:\n"
 	"                       auto (where that is faster), always (where it fits), never (auto; "
 	"not at -O0)\n"
-	"  --sparse-weights WHEN  blocks of zeros of weights are left out: auto (of ONNX's sparse\n"
+	"  --sparse-weights WHEN  zeros of weights are left out: auto (of ONNX's sparse\n"
 	"                       initializers), always (of all, which keep them), never (auto)\n"
 	"  --precision bf16|fp32  of contractions (bf16, where the chip has an array)\n"
 	"  --shape NAME=D,D,... shape of an input; D is a size, several of them, for each of "

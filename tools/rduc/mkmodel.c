@@ -14,8 +14,9 @@
 
 enum { EXIT_USAGE = 2 };
 
-static const struct mk_family *const families[] = { mk_basic, mk_gpt,	 mk_llama, mk_rwkv, mk_uno,
-						    mk_gnn,   mk_vision, mk_dlrm,  mk_lstm };
+static const struct mk_family *const families[] = {
+	mk_basic, mk_gpt, mk_llama, mk_rwkv, mk_uno, mk_gnn, mk_vision, mk_mixer, mk_dlrm, mk_lstm
+};
 
 #define FOR_EACH_FAMILY(f)                                                     \
 	for (size_t i_ = 0; i_ < sizeof(families) / sizeof(families[0]); i_++) \

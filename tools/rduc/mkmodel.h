@@ -55,7 +55,7 @@ struct mk_family {
 
 /* The families, by file; each array ends with one without a name. */
 extern const struct mk_family mk_basic[], mk_gpt[], mk_vision[], mk_dlrm[], mk_lstm[], mk_llama[],
-	mk_rwkv[], mk_uno[], mk_gnn[];
+	mk_rwkv[], mk_uno[], mk_gnn[], mk_mixer[];
 
 /* ---- options: the family's own only ---------------------------------------- */
 
@@ -140,6 +140,52 @@ const char *mk_conv(struct mk *m, const char *path, const char *x, int64_t in, i
 		    int64_t kernel, int64_t stride, int64_t pad, double gain);
 const char *mk_max_pool(struct mk *m, const char *scope, const char *x, int64_t kernel,
 			int64_t stride, int64_t pad);
+
+/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
+const char *mk_gelu(struct mk *m, const char *scope, const char *x);
+
+/* ---- images cut into patches (mkmodel_mixer.c) ------------------------------------ */
+
+#define MK_PATCHES(n, size)                                                                \
+	{ "batch", MK_SIZE, "images at once", n, 1, 1 << 16, NULL },                       \
+		{ "image", MK_SIZE, "height and width", size, 1, 1 << 14, NULL },          \
+		{ "patch", MK_SIZE, "height and width of a patch", 16, 1, 1 << 14, NULL }, \
+	{                                                                                  \
+		"classes", MK_SIZE, "classes", 1000, 1, 1 << 20, NULL                      \
+	}
+/* The input x, its patches: [batch, patches, width]. NULL after mk_refuse(). */
+const char *mk_patches(struct mk *m, int64_t batch, int64_t width, int64_t *patches);
+/* Their mean, normed, to the output `logits`. */
+void mk_classes(struct mk *m, const char *x, int64_t batch, int64_t width);
+
+/* ---- masks over weights (mkmodel_masked.c) ---------------------------------------- */
+
+#define MK_STDDEV 0.02 /* of GPT-2's weights before training */
+
+/* In blocks; block 0: there are none. Of pixelated butterflies, with a product of low rank beside
+ * each; butterfly 0: so many thousandths of a column's blocks, or two of each four numbers of it. */
+struct mk_masks {
+	int64_t block, butterfly, factors, rank, kept;
+	bool two_of_four;
+};
+
+#define MK_BUTTERFLIES(n)                                                                      \
+	{ "block", MK_SIZE, "height and width of a block of a weight", 32, 1, 1 << 10, NULL }, \
+		{ "butterfly", MK_SIZE, "blocks that the mask is drawn in, each way", n, 2,    \
+		  1 << 10,     NULL },                                                         \
+		{ "factors", MK_SIZE, "factors of the butterfly: a block has one more", 2, 1,  \
+		  10,	     NULL },                                                           \
+	{                                                                                      \
+		"rank", MK_SIZE, "of what is added to each product", 32, 1, 1 << 14, NULL      \
+	}
+/* What those options say, for a model so wide. 0, or -1 after mk_refuse(). */
+int mk_butterflies(struct mk *m, int64_t width, struct mk_masks *s);
+/* PATH.weight, drawn with this standard deviation. */
+const char *mk_normal(struct mk *m, const char *path, int ndim, const int64_t *dim, double stddev);
+/* The transformers library's Conv1D: x, [.., .., in], times PATH.weight [in, out], masked where both
+ * have whole blocks enough, and a bias. */
+const char *mk_product(struct mk *m, const char *scope, const char *path, const char *x,
+		       const struct mk_masks *s, const int64_t dim[3], int64_t out, double stddev);
 
 /* ---- models that go on where their last run ended (mkmodel_cache.c) --------------- */
 

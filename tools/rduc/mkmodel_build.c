@@ -376,6 +376,19 @@ const char *mk_linear(struct mk *m, const char *path, const char *x, int64_t in,
 	return n->output[0];
 }
 
+const char *mk_gelu(struct mk *m, const char *scope, const char *x)
+{
+	const char *half = MK_OP(m, scope, "Mul", x, mk_scalar(m, scope, 0.5));
+	const char *y = MK_OP(m, scope, "Pow", x, mk_scalar(m, scope, 3));
+
+	y = MK_OP(m, scope, "Mul", y, mk_scalar(m, scope, 0.044715));
+	y = MK_OP(m, scope, "Add", x, y);
+	y = MK_OP(m, scope, "Mul", y, mk_scalar(m, scope, sqrt(2 / M_PI)));
+	y = MK_OP(m, scope, "Tanh", y);
+	y = MK_OP(m, scope, "Add", y, mk_scalar(m, scope, 1));
+	return MK_OP(m, scope, "Mul", half, y);
+}
+
 const char *mk_layer_norm(struct mk *m, const char *scope, const char *path, const char *x,
 			  int64_t width)
 {

@@ -3,7 +3,8 @@
  * rdu-mkmodel: transformers. `gpt` and its block are written as PyTorch exports GPT-2 of the
  * transformers library: products of [in, out] weights on rows, one product for query, key and
  * value, a mask of bool, GELU by tanh, the embedding's weights again before the logits.
- * `attention` is written as it exports torch's scaled_dot_product_attention.
+ * `attention` is written as it exports torch's scaled_dot_product_attention. `vit` has gpt's blocks
+ * without a mask, of patches of an image.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -11,16 +12,11 @@
 #include "mem.h"
 #include "mkmodel.h"
 
-#define STDDEV 0.02 /* of GPT-2's weights before training */
 #define UNSEEN -3.3895313892515355e38 /* the lowest number of bf16 */
 
 struct sizes {
 	int64_t batch, length, width, heads;
-	/* Masks over weights, in blocks; block 0: none. Of pixelated butterflies, with a product of
-	 * low rank beside each; butterfly 0: so many thousandths of a column's blocks, or two of each
-	 * four numbers of it. */
-	int64_t block, butterfly, factors, rank, kept;
-	bool two_of_four;
+	struct mk_masks masks;
 	struct mk_cache cache;
 };
 
@@ -32,111 +28,12 @@ static int check_heads(struct mk *m, const struct sizes *s)
 	return 0;
 }
 
-static const char *weight(struct mk *m, const char *path, int ndim, const int64_t *dim,
-			  double stddev)
-{
-	return mk_weight(m, mk_text("%s.weight", path), ndim, dim, stddev * sqrt(3));
-}
-
-/*
- * The mask of a product [in, out]: blocks i and k of a grid of `butterfly` blocks are there if k is
- * i, or i with one of the lowest `factors` bits turned over; the grid is stretched to the weight's
- * own blocks.
- */
-static const char *butterfly_mask(struct mk *m, const char *path, const struct sizes *s, int64_t in,
-				  int64_t out, double *share)
-{
-	int64_t grid = s->butterfly, rows = in / s->block, cols = out / s->block, num = 0;
-	double *v = xcalloc((size_t)(in * out), sizeof(*v));
-	const char *mask;
-
-	for (int64_t r = 0; r < in; r++)
-		for (int64_t c = 0; c < out; c++) {
-			int64_t i = r / s->block * grid / rows, k = c / s->block * grid / cols;
-			int64_t differ = i ^ k;
-			bool there = differ < 1ll << s->factors && !(differ & (differ - 1));
-
-			v[r * out + c] = there;
-			num += there;
-		}
-	*share = (double)num / (double)(in * out);
-	mask = mk_table(m, mk_text("%s.mask", path), DIMS(in, out), v);
-	free(v);
-	return mask;
-}
-
-/* Draws `some` of all: sets there[] of them. */
-static void draw(struct mk *m, int64_t some, int64_t all, bool *there)
-{
-	for (int64_t i = 0; i < all; i++) {
-		there[i] = mk_uniform(m) * (double)(all - i) < (double)some;
-		some -= there[i];
-	}
-}
-
-/* The mask of a product [in, out]: as many of each column's blocks, or numbers. */
-static const char *drawn_mask(struct mk *m, const char *path, const struct sizes *s, int64_t in,
-			      int64_t out, double *share)
-{
-	int64_t size = s->block, rows = in / size, part = s->two_of_four ? 4 : rows;
-	int64_t some = s->two_of_four ? 2 : (rows * s->kept + 500) / 1000;
-	double *v = xcalloc((size_t)(in * out), sizeof(*v));
-	bool *there = xcalloc((size_t)rows, sizeof(*there));
-	const char *mask;
-
-	some = some ? some : 1;
-	for (int64_t c = 0; c < out; c++) {
-		for (int64_t k = 0; c % size == 0 && k < rows; k += part)
-			draw(m, some, part, there + k);
-		for (int64_t r = 0; r < in; r++)
-			v[r * out + c] = there[r / size];
-	}
-	*share = (double)some / (double)part;
-	mask = mk_table(m, mk_text("%s.mask", path), DIMS(in, out), v);
-	free(there);
-	free(v);
-	return mask;
-}
-
-/* A weight of which only the mask's blocks count; as large as if they were all there. */
-static const char *masked(struct mk *m, const char *scope, const char *path, const struct sizes *s,
-			  int64_t in, int64_t out, double stddev)
-{
-	double share;
-	const char *mask = s->butterfly ? butterfly_mask(m, path, s, in, out, &share)
-					: drawn_mask(m, path, s, in, out, &share);
-	const char *w = weight(m, path, DIMS(in, out), stddev / sqrt(share));
-
-	return MK_OP(m, scope, "Mul", w, mask);
-}
-
-/* What a product through few numbers adds to it. */
-static const char *low_rank(struct mk *m, const char *scope, const char *path, const char *rows,
-			    const struct sizes *s, int64_t in, int64_t out)
-{
-	const char *u =
-		mk_weight(m, mk_text("%s.lr.u", path), DIMS(in, s->rank), 1 / sqrt((double)in));
-	const char *v = mk_weight(m, mk_text("%s.lr.v", path), DIMS(s->rank, out), STDDEV);
-
-	return MK_OP(m, scope, "MatMul", MK_OP(m, scope, "MatMul", rows, u), v);
-}
-
-/* The transformers library's Conv1D: rows times [in, out], and a bias. */
+/* Of [B,T,in]: [B,T,out] */
 static const char *product(struct mk *m, const char *scope, const char *path, const char *x,
 			   const struct sizes *s, int64_t in, int64_t out, double stddev)
 {
-	const char *w = s->block ? masked(m, scope, path, s, in, out, stddev)
-				 : weight(m, path, DIMS(in, out), stddev);
-	const char *b = mk_filled(m, mk_text("%s.bias", path), DIMS(out), 0);
-	const char *rows = mk_reshape(m, scope, x, DIMS(-1, in));
-	Onnx__NodeProto *n = MK_SCOPED(m, scope, "Gemm", rows, w, b);
-
-	mk_attr_float(n, "alpha", 1);
-	mk_attr_float(n, "beta", 1);
-	x = n->output[0];
-	if (s->rank)
-		x = MK_OP(m, scope, "Add", x, low_rank(m, scope, path, rows, s, in, out));
-	return mk_reshape(m, scope, x, DIMS(s->batch, s->length, out));
+	return mk_product(m, scope, path, x, &s->masks, (int64_t[]){ s->batch, s->length, in }, out,
+			  stddev);
 }
 
 /* [B,T,d] as [B,heads,T,d/heads], or for keys as [B,heads,d/heads,T] */
@@ -169,7 +66,7 @@ static const char *attend(struct mk *m, const char *path, const char *scope, con
 {
 	int64_t d = s->width, thirds[] = { d, d, d };
 	const char *qkv = product(m, mk_text("%s/c_attn", scope), mk_text("%s.c_attn", path), x, s,
-				  d, 3 * d, STDDEV);
+				  d, 3 * d, MK_STDDEV);
 	Onnx__NodeProto *split = MK_SCOPED(m, scope, "Split", qkv, mk_ints(m, scope, 1, thirds, 3));
 	const char *k = mk_more_output(split), *v = mk_more_output(split);
 	const char *q = split_heads(m, scope, split->output[0], s, false), *y;
@@ -184,25 +81,12 @@ static const char *attend(struct mk *m, const char *path, const char *scope, con
 	}
 	y = MK_OP(m, scope, "MatMul", q, k);
 	y = MK_OP(m, scope, "Div", y, mk_scalar(m, scope, sqrt((double)(d / s->heads))));
-	y = MK_OP(m, scope, "Where", mask, y, mk_scalar(m, scope, UNSEEN));
+	if (mask)
+		y = MK_OP(m, scope, "Where", mask, y, mk_scalar(m, scope, UNSEEN));
 	y = MK_OP(m, scope, "MatMul", softmax(m, scope, y), v);
 	y = merge_heads(m, scope, y, s);
 	return product(m, mk_text("%s/c_proj", scope), mk_text("%s.c_proj", path), y, s, d, d,
-		       STDDEV / sqrt(2 * (double)layers));
-}
-
-/* x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) */
-static const char *gelu(struct mk *m, const char *scope, const char *x)
-{
-	const char *half = MK_OP(m, scope, "Mul", x, mk_scalar(m, scope, 0.5));
-	const char *y = MK_OP(m, scope, "Pow", x, mk_scalar(m, scope, 3));
-
-	y = MK_OP(m, scope, "Mul", y, mk_scalar(m, scope, 0.044715));
-	y = MK_OP(m, scope, "Add", x, y);
-	y = MK_OP(m, scope, "Mul", y, mk_scalar(m, scope, sqrt(2 / M_PI)));
-	y = MK_OP(m, scope, "Tanh", y);
-	y = MK_OP(m, scope, "Add", y, mk_scalar(m, scope, 1));
-	return MK_OP(m, scope, "Mul", half, y);
+		       MK_STDDEV / sqrt(2 * (double)layers));
 }
 
 static const char *block(struct mk *m, int64_t number, const char *x, const struct sizes *s,
@@ -219,10 +103,10 @@ static const char *block(struct mk *m, int64_t number, const char *x, const stru
 	x = MK_OP(m, scope, "Add", y, x);
 	y = mk_layer_norm(m, mk_text("%s/ln_2", scope), mk_text("%s.ln_2", path), x, d);
 	y = product(m, mk_text("%s/c_fc", mlp), mk_text("%s.mlp.c_fc", path), y, s, d, 4 * d,
-		    STDDEV);
-	y = gelu(m, mk_text("%s/act", mlp), y);
+		    MK_STDDEV);
+	y = mk_gelu(m, mk_text("%s/act", mlp), y);
 	y = product(m, mk_text("%s/c_proj", mlp), mk_text("%s.mlp.c_proj", path), y, s, 4 * d, d,
-		    STDDEV / sqrt(2 * (double)layers));
+		    MK_STDDEV / sqrt(2 * (double)layers));
 	return MK_OP(m, scope, "Add", x, y);
 }
 
@@ -261,8 +145,8 @@ static int gpt_of(struct mk *m, struct sizes s)
 	if (cache)
 		s.cache = mk_cache(m, cache, s.length, s.batch, s.heads);
 	mask = cache ? s.cache.mask : mk_causal_mask(m, "mask", s.length);
-	words = weight(m, "wte", DIMS(vocab, s.width), STDDEV);
-	places = weight(m, "wpe", DIMS(length, s.width), STDDEV);
+	words = mk_normal(m, "wte", DIMS(vocab, s.width), MK_STDDEV);
+	places = mk_normal(m, "wpe", DIMS(length, s.width), MK_STDDEV);
 	position = xcalloc((size_t)s.length, sizeof(*position));
 	for (int64_t i = 0; i < s.length; i++)
 		position[i] = i;
@@ -286,42 +170,70 @@ static int make_pixelfly(struct mk *m)
 {
 	struct sizes s = sizes(m);
 
-	s.block = mk_size(m, "block");
-	s.butterfly = mk_size(m, "butterfly");
-	s.factors = mk_size(m, "factors");
-	s.rank = mk_size(m, "rank");
-	if (s.butterfly & (s.butterfly - 1) || 1ll << s.factors > s.butterfly)
-		return mk_refuse(m,
-				 "--butterfly %lld is no power of two from 2^%lld on (--factors)",
-				 (long long)s.butterfly, (long long)s.factors);
-	if (s.width % s.block || s.width / s.block < s.butterfly)
-		return mk_refuse(
-			m,
-			"--d %lld is no whole number, at least --butterfly %lld, of --block %lld",
-			(long long)s.width, (long long)s.butterfly, (long long)s.block);
-	return gpt_of(m, s);
+	return mk_butterflies(m, s.width, &s.masks) ? -1 : gpt_of(m, s);
 }
 
 static int make_sparse_gpt(struct mk *m)
 {
 	struct sizes s = sizes(m);
+	struct mk_masks *k = &s.masks;
 
-	s.two_of_four = mk_size(m, "two-of-four");
-	s.block = s.two_of_four ? 1 : mk_size(m, "block");
-	s.kept = mk_size(m, "kept");
-	if (s.two_of_four && (mk_given(m, "block") || mk_given(m, "kept")))
+	k->two_of_four = mk_size(m, "two-of-four");
+	k->block = k->two_of_four ? 1 : mk_size(m, "block");
+	k->kept = mk_size(m, "kept");
+	if (k->two_of_four && (mk_given(m, "block") || mk_given(m, "kept")))
 		return mk_refuse(m, "--two-of-four has no --block and no --kept");
-	if (s.width % (s.two_of_four ? 4 : s.block))
+	if (s.width % (k->two_of_four ? 4 : k->block))
 		return mk_refuse(m, "--d %lld is no whole number of %s %lld", (long long)s.width,
-				 s.two_of_four ? "parts of" : "--block",
-				 (long long)(s.two_of_four ? 4 : s.block));
+				 k->two_of_four ? "parts of" : "--block",
+				 (long long)(k->two_of_four ? 4 : k->block));
 	return gpt_of(m, s);
 }
+
+/* ---- vision ------------------------------------------------------------------------------------ */
+
+static int vit_of(struct mk *m, struct sizes s)
+{
+	int64_t layers = mk_size(m, "layers");
+	const char *x;
+
+	if (check_heads(m, &s))
+		return -1;
+	x = mk_patches(m, s.batch, s.width, &s.length);
+	if (!x)
+		return -1;
+	x = MK_OP(m, "", "Add", x, mk_normal(m, "wpe", DIMS(s.length, s.width), MK_STDDEV));
+	for (int64_t i = 0; i < layers; i++)
+		x = block(m, i, x, &s, NULL, layers);
+	mk_classes(m, x, s.batch, s.width);
+	return 0;
+}
+
+static struct sizes vit_sizes(const struct mk *m)
+{
+	return (struct sizes){ .batch = mk_size(m, "batch"),
+			       .width = mk_size(m, "d"),
+			       .heads = mk_size(m, "heads") };
+}
+
+static int make_vit(struct mk *m)
+{
+	return vit_of(m, vit_sizes(m));
+}
+
+static int make_pixelfly_vit(struct mk *m)
+{
+	struct sizes s = vit_sizes(m);
+
+	return mk_butterflies(m, s.width, &s.masks) ? -1 : vit_of(m, s);
+}
+
+/* ---- attention alone --------------------------------------------------------------------------- */
 
 /* A product of rows with [in, out] weights: nn.Linear without a bias on [B,T,d]. */
 static const char *project(struct mk *m, const char *name, const char *x, int64_t d)
 {
-	return MK_OP(m, name, "MatMul", x, weight(m, name, DIMS(d, d), 1 / sqrt(3 * (double)d)));
+	return MK_OP(m, name, "MatMul", x, mk_normal(m, name, DIMS(d, d), 1 / sqrt(3 * (double)d)));
 }
 
 /* 0 where a query sees a key, -inf where it does not; [T,T] */
@@ -369,6 +281,13 @@ static int make_attention(struct mk *m)
 		"heads", MK_SIZE, "heads, each D / heads wide", heads, 1, 1 << 12, NULL \
 	}
 
+#define VIT_SIZES                                                                         \
+	MK_PATCHES(8, 224), { "d", MK_SIZE, "width of a patch", 768, 1, 1 << 16, NULL },  \
+		{ "heads", MK_SIZE, "heads, each D / heads wide", 12, 1, 1 << 12, NULL }, \
+	{                                                                                 \
+		"layers", MK_SIZE, "blocks", 12, 1, 256, NULL                             \
+	}
+
 const struct mk_family mk_gpt[] = {
 	{ .name = "gpt-block",
 	  .about = "[N,T,D]: a block of GPT-2 (small): attention, then a layer of 4 D, each added",
@@ -388,14 +307,7 @@ const struct mk_family mk_gpt[] = {
 		      { "layers", MK_SIZE, "blocks", 4, 1, 256, NULL },
 		      { "vocab", MK_SIZE, "tokens that there are", 1024, 2, 1 << 20, NULL },
 		      MK_CACHE,
-		      { "block", MK_SIZE, "height and width of a block of a weight", 32, 1, 1 << 10,
-			NULL },
-		      { "butterfly", MK_SIZE, "blocks that the mask is drawn in, each way", 16, 2,
-			1 << 10, NULL },
-		      { "factors", MK_SIZE, "factors of the butterfly: a block has one more", 2, 1,
-			10, NULL },
-		      { "rank", MK_SIZE, "of what is added to each product", 32, 1, 1 << 14,
-			NULL } } },
+		      MK_BUTTERFLIES(16) } },
 	{ .name = "sparse-gpt",
 	  .about = "a gpt with masks over its weights: of blocks, of numbers, or two of four",
 	  .make = make_sparse_gpt,
@@ -409,6 +321,14 @@ const struct mk_family mk_gpt[] = {
 			1000, NULL },
 		      { "two-of-four", MK_FLAG, "two of each four numbers of a column instead", 0,
 			0, 1, NULL } } },
+	{ .name = "vit",
+	  .about = "images [N,3,IMAGE,IMAGE] to CLASSES: a transformer of patches",
+	  .make = make_vit,
+	  .option = { VIT_SIZES } },
+	{ .name = "pixelfly-vit",
+	  .about = "a vit with pixelated butterflies for weights: some blocks, and a low rank",
+	  .make = make_pixelfly_vit,
+	  .option = { VIT_SIZES, MK_BUTTERFLIES(16) } },
 	{ .name = "attention",
 	  .about = "[N,T,D]: self-attention with its four products",
 	  .make = make_attention,

@@ -87,6 +87,11 @@ static void release(void *data, void *p)
 
 static ProtobufCAllocator allocator = { .alloc = allocate, .free = release };
 
+ProtobufCAllocator *onnx_allocator(void)
+{
+	return &allocator;
+}
+
 void onnx_free(Onnx__ModelProto *m)
 {
 	onnx__model_proto__free_unpacked(m, &allocator);
@@ -113,6 +118,46 @@ Onnx__ModelProto *onnx_parse(const void *data, size_t size, char *error, int err
 		return NULL;
 	}
 	return m;
+}
+
+struct Onnx__AttributeProto *onnx_attribute(const void *data, size_t size)
+{
+	const uint8_t *p = data, *end = p + size;
+	uint64_t length;
+
+	if (!varint(&p, end, &length) || length != (uint64_t)(end - p) ||
+	    !depth_ok(&onnx__attribute_proto__descriptor, p, end, 0))
+		return NULL;
+	return onnx__attribute_proto__unpack(&allocator, (size_t)length, p);
+}
+
+const char *onnx_text(struct graph *g, const char *s)
+{
+	char *p = graph_strdup(g, s ? s : "");
+
+	for (char *c = p; *c; c++)
+		if ((unsigned char)*c < 32 || *c == 127)
+			*c = '?';
+	return p;
+}
+
+bool onnx_is_foreign(const char *domain)
+{
+	return domain && *domain && strcmp(domain, "ai.onnx");
+}
+
+int onnx_opset(struct graph *g, size_t num, struct Onnx__OperatorSetIdProto *const *o,
+	       int64_t *version)
+{
+	*version = 0;
+	for (size_t i = 0; i < num; i++) {
+		if (onnx_is_foreign(o[i]->domain))
+			continue; /* of use to nodes of that domain only */
+		if (*version)
+			return graph_error(g, "it says twice which version of ONNX it uses");
+		*version = o[i]->has_version ? o[i]->version : 0;
+	}
+	return 0;
 }
 
 const char *onnx_type_name(int t)
@@ -206,12 +251,6 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 	bool packed;
 	struct value *v;
 
-	if (t->n_external_data ||
-	    (t->has_data_location &&
-	     t->data_location == ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL)) {
-		graph_error(g, "%s keeps its data in another file: not supported", what);
-		return NULL;
-	}
 	if (!size) {
 		graph_error(g, "%s has element type %s: not supported", what, onnx_type_name(type));
 		return NULL;
@@ -237,9 +276,21 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 	}
 	packed = is_packed((enum rdu_dtype)type);
 	places = packed ? (n * dtype_bits((enum rdu_dtype)type) + 7) / 8 : n;
+	want = packed ? places : n * size;
+	if (onnx_is_external(t)) {
+		Onnx__TensorProto here = *t;
+
+		here.n_external_data = 0;
+		here.has_data_location = false;
+		here.has_raw_data = true;
+		here.raw_data.len = (size_t)want;
+		here.raw_data.data = onnx_external(g, t, want, what);
+		v = here.raw_data.data ? onnx_tensor(g, &here, what) : NULL;
+		free(here.raw_data.data);
+		return v;
+	}
 	if (t->has_raw_data) {
 		have = (int64_t)t->raw_data.len;
-		want = packed ? places : n * size;
 		if (have != want) {
 			graph_error(g, "%s has %" PRId64 " bytes of data, its shape says %" PRId64,
 				    what, have, want);

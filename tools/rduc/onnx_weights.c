@@ -111,16 +111,86 @@ static void set_contents(Onnx__TensorProto *t, void *data, uint64_t bytes)
 	t->raw_data.data = data;
 }
 
+static Onnx__SparseTensorProto *sparse_of(Onnx__GraphProto *g, const char *name)
+{
+	for (size_t i = 0; i < g->n_sparse_initializer; i++)
+		if (g->sparse_initializer[i]->values->name &&
+		    !strcmp(g->sparse_initializer[i]->values->name, name))
+			return g->sparse_initializer[i];
+	return NULL;
+}
+
+static void set_list(Onnx__TensorProto *t, void *data, uint64_t bytes, int64_t num)
+{
+	set_contents(t, data, bytes);
+	free(t->dims);
+	t->dims = allocate(sizeof(*t->dims));
+	t->n_dims = 1;
+	t->dims[0] = num;
+}
+
+/* A sparse initializer has all numbers that are not 0, wherever they are. */
+static void set_sparse(Onnx__SparseTensorProto *t, const unsigned char *whole, uint64_t num,
+		       size_t bytes)
+{
+	int64_t *at = allocate(num * sizeof(*at));
+	unsigned char *values = allocate(num * bytes);
+	int64_t some = 0;
+
+	for (uint64_t i = 0; i < num; i++) {
+		const unsigned char *v = whole + i * bytes;
+		bool there = v[bytes - 1] & 0x7f; /* -0 is 0, too */
+
+		for (size_t k = 0; k + 1 < bytes; k++)
+			there |= v[k];
+		if (!there)
+			continue;
+		memcpy(values + some * bytes, v, bytes);
+		at[some++] = (int64_t)i;
+	}
+	set_list(t->values, values, some * bytes, some);
+	set_list(t->indices, at, some * sizeof(*at), some);
+}
+
+static int replace_sparse(const struct rdu_file *f, Onnx__SparseTensorProto *t, const char *name,
+			  unsigned int symbol, char *error, int size)
+{
+	const struct rdu_file_symbol *s = rdu_file_get_symbol(f, symbol);
+	size_t bytes = rdu_symbol_size(s);
+	bool same = s->dtype == (uint32_t)t->values->data_type && s->ndim == t->n_dims;
+	void *whole;
+	int ret;
+
+	for (size_t i = 0; same && i < s->ndim; i++)
+		same = s->dims[i] == t->dims[i];
+	if (!same) {
+		snprintf(error, size, "weight '%s' has another shape or type in the program file",
+			 name);
+		return -1;
+	}
+	whole = allocate(bytes);
+	ret = rdu_file_read_symbol(f, symbol, whole, bytes);
+	if (ret)
+		snprintf(error, size, "the program file has no contents for weight '%s'", name);
+	else
+		set_sparse(t, whole, bytes / rdu_dtype_size(s->dtype), rdu_dtype_size(s->dtype));
+	free(whole);
+	return ret ? -1 : 0;
+}
+
 static int replace(const struct rdu_file *f, Onnx__GraphProto *g, const char *name,
 		   unsigned int symbol, char *error, int size)
 {
 	const struct rdu_file_symbol *s = rdu_file_get_symbol(f, symbol);
+	Onnx__SparseTensorProto *sparse = sparse_of(g, name);
 	Onnx__AttributeProto *floats;
 	Onnx__TensorProto *t = place_of(g, name, s, &floats);
 	size_t bytes = rdu_symbol_size(s);
 	void *data;
 	bool same;
 
+	if (sparse)
+		return replace_sparse(f, sparse, name, symbol, error, size);
 	if (!t && !floats) {
 		snprintf(error, size, "weight '%s' is not where the model had it", name);
 		return -1;
@@ -205,7 +275,7 @@ static int replace_all(const struct rdu_file *f, const struct graph *g, Onnx__Gr
 int onnx_write_weights(const char *rdu_path, const char *onnx_path, const char *out_path,
 		       char *error, int error_size)
 {
-	static const struct import_options options = { .any_shape = true };
+	const struct import_options options = { .any_shape = true, .path = onnx_path };
 	struct value **roots;
 	Onnx__ModelProto *m = NULL;
 	struct graph *g = NULL;

@@ -686,7 +686,7 @@ static bool same_packing(const struct tensor *t, const struct value *v)
 
 	if (!table || !other)
 		return !table && !other;
-	return table->ndim == other->ndim &&
+	return table->ndim == other->ndim && table->dtype == other->dtype &&
 	       !memcmp(table->dim, other->dim, (size_t)table->ndim * sizeof(*table->dim)) &&
 	       !memcmp(table->data, other->data,
 		       (size_t)value_count(table) * dtype_bytes(table->dtype)) &&

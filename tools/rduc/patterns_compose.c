@@ -5,7 +5,7 @@
  */
 #include <math.h>
 #include <string.h>
-#include "graph.h"
+#include "window.h"
 
 /* ---- LRN ------------------------------------------------------------------------------- */
 
@@ -130,10 +130,10 @@ static int swish_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_op2(g, "Mul", n->name, x, v));
 }
 
-/* x over its norm along an axis. */
+/* x over its norm along an axis; zeros stay zeros. */
 static int lp_norm_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *norm;
+	struct value *x = n->in[0], *norm, *none;
 	int64_t axis = attr_i(n, "axis", -1), p = attr_i(n, "p", 2);
 	struct node *m;
 
@@ -145,7 +145,14 @@ static int lp_norm_expand(struct graph *g, struct node *n)
 	node_input(g, m, x);
 	node_attr_ints(g, m, "axes", 1, &axis);
 	norm = graph_finish(g, m);
-	return graph_replace_first(n, graph_op2(g, "Div", n->name, x, norm));
+	none = graph_cast(g, n->name, graph_const_f(g, 0), x->dtype);
+	none = norm && none
+		       ? graph_op2(g, "Equal", graph_format(g, "%.200s.none", n->name), norm, none)
+		       : NULL;
+	norm = none ? graph_op3(g, "Where", graph_format(g, "%.200s.divisor", n->name), none,
+				graph_cast(g, n->name, graph_const_f(g, 1), x->dtype), norm)
+		    : NULL;
+	return graph_replace_first(n, norm ? graph_op2(g, "Div", n->name, x, norm) : NULL);
 }
 
 /* (sum of |x|^p over a window)^(1/p): its mean, times how many there are. */
@@ -167,10 +174,34 @@ static int lp_pool_expand(struct graph *g, struct node *n)
 		return -1;
 	node_input(g, pool, v);
 	pool->attrs = n->attrs;
-	node_attr_i(g, pool, "count_include_pad", 1);
+	node_attr_i(g, pool, "count_include_pad", POOL_WHOLE);
 	v = graph_finish(g, pool);
 	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.sum", n->name), v,
 			  graph_const_f(g, (float)dims_count(num, kernel)))
+	      : NULL;
+	v = v ? graph_op2(g, "Pow", n->name, v, graph_const_f(g, 1 / p)) : NULL;
+	return graph_replace_first(n, v);
+}
+
+/* The same over all places of a channel. */
+static int global_lp_pool_expand(struct graph *g, struct node *n)
+{
+	const struct attr *a = node_attr(n, "p");
+	float p = a ? (a->kind == ATTR_FLOAT ? a->f : (float)a->i) : 2;
+	int64_t axes[RDU_MAX_DIMS];
+	struct value *v;
+	int num = n->in[0]->ndim - 2;
+
+	if (num < 1 || p < 1)
+		return node_error(g, n, "of %s, with p %g", value_shape_text(g, n->in[0]),
+				  (double)p);
+	for (int i = 0; i < num; i++)
+		axes[i] = i + 2;
+	v = graph_op1(g, "Abs", graph_format(g, "%.200s.abs", n->name), n->in[0]);
+	v = v ? graph_op2(g, "Pow", graph_format(g, "%.200s.pow", n->name), v, graph_const_f(g, p))
+	      : NULL;
+	v = v ? graph_reduce(g, "ReduceSum", graph_format(g, "%.200s.sum", n->name), v, num, axes,
+			     1)
 	      : NULL;
 	v = v ? graph_op2(g, "Pow", n->name, v, graph_const_f(g, 1 / p)) : NULL;
 	return graph_replace_first(n, v);
@@ -380,6 +411,7 @@ const struct op ops_compose[] = {
 	EXPAND("BlackmanWindow", 1, 1, window_expand),
 	EXPAND("CenterCropPad", 2, 2, crop_pad_expand),
 	EXPAND("LpPool", 1, 1, lp_pool_expand),
+	EXPAND("GlobalLpPool", 1, 1, global_lp_pool_expand),
 	EXPAND("LpNormalization", 1, 1, lp_norm_expand),
 	EXPAND("RotaryEmbedding", 3, 4, rotary_expand),
 	{ 0 },

@@ -568,6 +568,16 @@ EXPR(round_quotient)
 {
 	return expr_round_quotient(c->nest, A(c, 0), A(c, 1), attr_i(c->n, "bits", 8) > 8);
 }
+/* A 255th, as fp32 division rounds it: what a first quotient lacks is exact, 255 being 256 - 1. Of 0 it is 1. */
+EXPR(byte_scale)
+{
+	float part = 1 / 255.0f;
+	int x = A(c, 0), q = MUL(x, F(c, part));
+	int rest = ADD(OP2(FSUB, x, MUL(q, F(c, 256))), q);
+
+	q = SELECT(OP2(FLT, q, F(c, 0x1p100f)), ADD(q, MUL(rest, F(c, part))), q);
+	return SELECT(x, q, F(c, 1));
+}
 EXPR(short_quotient) { return expr_short_quotient(c->nest, A(c, 0), A(c, 1)); }
 EXPR(max) { return fold_args(c, RDU_SIMD_FMAX, RDU_SIMD_IMAX); }
 EXPR(min) { return fold_args(c, RDU_SIMD_FMIN, RDU_SIMD_IMIN); }
@@ -961,6 +971,9 @@ const struct op ops_map[] = {
 	{ .name = "RoundQuotient", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
 	  .infer = map_infer_round_quotient, .pattern = map_pattern,
 	  .map = &(const struct map){ MAP_FLOAT, round_quotient_expr, NULL } },
+	{ .name = "ByteScale", .min_in = 1, .max_in = 1, .max_out = 1, .internal = true,
+	  .infer = map_infer, .pattern = map_pattern,
+	  .map = &(const struct map){ MAP_FLOAT, byte_scale_expr, NULL } },
 	{ .name = "ShortQuotient", .min_in = 2, .max_in = 2, .max_out = 1, .internal = true,
 	  .infer = map_infer, .pattern = map_pattern,
 	  .map = &(const struct map){ MAP_FLOAT, short_quotient_expr, NULL } },

@@ -141,8 +141,9 @@ static int slice_get(struct graph *g, struct node *n, const struct value *x, str
 
 		if (node_axis(g, n, &a, x->ndim))
 			return -1;
-		if (!by || by > INT32_MAX || by < -INT32_MAX)
-			return node_error(g, n, "step %lld", (long long)by);
+		if (!by)
+			return node_error(g, n, "step 0");
+		by = clamp(by, -INT32_MAX, INT32_MAX); /* beyond any dimension */
 		size = x->dim[a];
 		from = clamp(start[k], -size - 1, size);
 		to = clamp(end[k], -size - 1, size);
@@ -431,7 +432,7 @@ static int pad_with(struct graph *g, struct node *n)
 											    : 1;
 }
 
-/* reflect, edge and wrap: picks, axis by axis. */
+/* reflect, edge and wrap: picks, axis by axis, of what is left where padding below 0 cuts. */
 static int pad_rewrite(struct graph *g, struct node *n)
 {
 	const char *mode = attr_s(n, "mode", "constant");
@@ -445,19 +446,18 @@ static int pad_rewrite(struct graph *g, struct node *n)
 		return -1;
 	for (int i = 0; i < n->in[0]->ndim; i++) {
 		struct node *m = node_new(g, "Gather", n->name);
-		int64_t *at, size = x->dim[i];
+		int64_t *at, size = x->dim[i], from = before[i] < 0 ? -before[i] : 0;
+		int64_t end = before[i] + size < dim[i] ? size : dim[i] - before[i];
 
 		if (dim[i] == size && !before[i])
 			continue;
-		if (before[i] < 0 || dim[i] < size + before[i] || !size)
-			return node_error(g, n,
-					  "mode %.20s that cuts, or of nothing, is not supported",
-					  mode);
+		if (from >= end)
+			return node_error(g, n, "mode %.20s of nothing is not supported", mode);
 		if (dim[i] > GRAPH_MAX_FOLD)
 			return node_error(g, n, "more than %d along an axis", GRAPH_MAX_FOLD);
 		at = graph_alloc(g, dim[i] * sizeof(*at));
 		for (int64_t p = 0; p < dim[i]; p++)
-			at[p] = padded_from(mode, p - before[i], size);
+			at[p] = from + padded_from(mode, p - before[i] - from, end - from);
 		node_input(g, m, x);
 		node_input(g, m, graph_const(g, RDU_DT_I64, 1, &dim[i], at));
 		node_attr_i(g, m, "axis", i);

@@ -63,21 +63,24 @@ static int pool_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, x->dtype, x->ndim, dim);
 }
 
-/* Elements under the window at output position y along an axis. */
-static int64_t window_count(const struct window *w, int i, bool with_pad, int64_t y)
+/* Elements under the window at output position y along an axis; with_pad: padding counts, too;
+ * POOL_WHOLE: all of the window, also where it reaches beyond the padding. */
+static int64_t window_count(const struct window *w, int i, int with_pad, int64_t y)
 {
 	int64_t d = w->dilation[i], lo = y * w->stride[i] - w->pad[i];
 	int64_t end = w->in[i] + (with_pad ? w->pad_end[i] : 0);
 	int64_t first = with_pad || lo >= 0 ? 0 : (-lo + d - 1) / d;
 	int64_t last = lo >= end ? -1 : (end - 1 - lo) / d;
 
+	if (with_pad == POOL_WHOLE)
+		return w->kernel[i];
 	if (last > w->kernel[i] - 1)
 		last = w->kernel[i] - 1;
 	return last < first ? 0 : last - first + 1;
 }
 
 /* Is it the same everywhere? Windows are whole in the middle, cut at the ends. */
-static bool window_same(const struct window *w, int i, bool with_pad)
+static bool window_same(const struct window *w, int i, int with_pad)
 {
 	int64_t count = window_count(w, i, with_pad, 0), last = w->out[i] - 1;
 
@@ -94,7 +97,7 @@ static int op2(struct nest *n, enum rdu_simd_op op, int a, int b)
 
 /* With dilation: 1 / (elements along axis i) from a table, times `so_far` (-1: 1). */
 static int count_table(struct lower *l, struct nest *nest, const struct window *w, int i,
-		       bool with_pad, int dim, int so_far)
+		       int with_pad, int dim, int so_far)
 {
 	struct value *v = graph_const(l->graph, RDU_DT_F32, 1, &w->out[i], NULL);
 	int in;
@@ -107,7 +110,7 @@ static int count_table(struct lower *l, struct nest *nest, const struct window *
 }
 
 /* 1 / (elements under the window): a constant, or from the indices. */
-static int average_scale(struct lower *l, struct nest *nest, const struct window *w, bool with_pad,
+static int average_scale(struct lower *l, struct nest *nest, const struct window *w, int with_pad,
 			 const int *dim)
 {
 	double scale = 1;
@@ -175,7 +178,7 @@ static int pool_pattern(struct lower *l, struct node *n)
 {
 	struct value *x = n->in[0], *y = n->out[0];
 	struct nest *nest = lower_nest(l, n, NULL);
-	bool with_pad = attr_i(n, "count_include_pad", 0);
+	int with_pad = (int)attr_i(n, "count_include_pad", 0);
 	int dim[2 + MAX_SPACE], k[MAX_SPACE], e;
 	struct window w;
 	float pad = is_max(n) ? -INFINITY : 0;
@@ -483,7 +486,7 @@ static int pool_apart(struct lower *l, struct node *n, const struct window *w,
 static int pool_grad_pattern(struct lower *l, struct node *n)
 {
 	bool max = is_max(n->of_node), apart = true, constant = true;
-	bool with_pad = attr_i(n->of_node, "count_include_pad", 0);
+	int with_pad = (int)attr_i(n->of_node, "count_include_pad", 0);
 	struct pool_grad t = { .gy = lower_value(l, n->in[0]),
 			       .gx = lower_value(l, n->out[0]),
 			       .scale = 1 };

@@ -128,9 +128,29 @@ static struct value *quantized_integer(struct graph *g, struct node *n, struct v
 	return graph_cast(g, n->name, v, type);
 }
 
+static bool is_short_float(const struct value *v)
+{
+	return v->dtype == RDU_DT_F16 || v->dtype == RDU_DT_BF16;
+}
+
+/* Of a short type and a scale of it. Since opset 23 the quotient is of this type, too. */
+static int quantize_short(struct graph *g, struct node *n, struct value **x, struct value **s)
+{
+	if (g->opset >= 23) {
+		*x = *s = along_axis(g, n, *s);
+		*x = *s ? graph_op2(g, "Div", graph_format(g, "%.200s.quotient", n->name), n->in[0],
+				    *s)
+			: NULL;
+		*s = graph_const_f(g, 1);
+	}
+	*x = graph_cast(g, graph_format(g, "%.200s.float", n->name), *x, RDU_DT_F32);
+	*s = graph_cast(g, graph_format(g, "%.200s.scale", n->name), *s, RDU_DT_F32);
+	return *x && *s ? 0 : -1;
+}
+
 static int quantize_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *zero = node_in(n, 2), *s;
+	struct value *x = n->in[0], *zero = node_in(n, 2), *s = n->in[1];
 	int64_t type = attr_i(n, "output_dtype", 0);
 
 	if (dtype_is_small(x->dtype))
@@ -139,8 +159,11 @@ static int quantize_expand(struct graph *g, struct node *n)
 		x = graph_cast(g, graph_format(g, "%.200s.float", n->name), x, RDU_DT_F32);
 	if (!x || zero_fits_scale(g, n))
 		return -1;
-	if (x->dtype != RDU_DT_F32 || n->in[1]->dtype != RDU_DT_F32)
-		return node_error(g, n, "only of float supported");
+	if (is_short_float(x) && s->dtype == x->dtype && quantize_short(g, n, &x, &s))
+		return -1;
+	if (x->dtype != RDU_DT_F32 || s->dtype != RDU_DT_F32)
+		return node_error(g, n, "of %s with a scale of %s is not supported",
+				  dtype_name(x->dtype), dtype_name(s->dtype));
 	if (attr_i(n, "precision", RDU_DT_F32) != RDU_DT_F32 && attr_i(n, "precision", 0))
 		return node_error(g, n, "a precision other than float is not supported");
 	if (zero && type && type != zero->dtype)
@@ -148,7 +171,7 @@ static int quantize_expand(struct graph *g, struct node *n)
 	type = zero ? zero->dtype : type ? type : RDU_DT_U8;
 	if (!quantized_type((enum rdu_dtype)type))
 		return node_error(g, n, "to %s not supported", onnx_type_name((int)type));
-	s = along_axis(g, n, n->in[1]);
+	s = along_axis(g, n, s);
 	if (!s)
 		return -1;
 	return graph_replace_first(
@@ -212,9 +235,7 @@ static int dynamic_quantize_expand(struct graph *g, struct node *n)
 			return -1;
 	}
 	s = graph_op2(g, "Sub", graph_format(g, "%.200s.range", n->name), hi, lo);
-	s = s ? graph_op2(g, "Div", graph_format(g, "%.200s.scale", n->name), s,
-			  graph_const_f(g, 255))
-	      : NULL;
+	s = s ? graph_op1(g, "ByteScale", graph_format(g, "%.200s.scale", n->name), s) : NULL;
 	/* 0 - min / scale, held to uint8: min quantized without a zero point, from 255 down. */
 	z = graph_op1(g, "Neg", graph_format(g, "%.200s.low", n->name), lo);
 	z = z ? graph_op3(g, "QuantizeLinear", graph_format(g, "%.200s.zero", n->name), z, s,

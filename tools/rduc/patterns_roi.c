@@ -2,7 +2,7 @@
 /*
  * RoiAlign: each region of interest is cut into bins, and a bin is the mean or the maximum of samples,
  * each between four elements. Made of Gather and elementwise operators; as ONNX's reference, the
- * maximum is that of the elements by their weights.
+ * maximum is that of the elements by their weights. MaxRoiPool: a bin is the maximum of whole elements.
  */
 #include <math.h>
 #include <string.h>
@@ -271,7 +271,129 @@ static int roi_align_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_cast(g, n->name, graph_finish(g, m), x->dtype));
 }
 
+/* ---- MaxRoiPool ------------------------------------------------------------------------------ */
+
+/* A whole number of elements over `bins`: what the integer quotient leaves is divided by the compiler. */
+static struct value *bin_size(struct graph *g, struct node *n, struct value *size, int64_t bins)
+{
+	struct value *part = graph_const(g, RDU_DT_F32, 1, &bins, NULL), *by, *whole, *left;
+
+	for (int64_t i = 0; i < bins; i++)
+		((float *)part->data)[i] = (float)i / (float)bins;
+	by = graph_cast(g, n->name, graph_const_i(g, bins), RDU_DT_I32);
+	size = size ? graph_op3(g, "Clip", n->name, size, F(1), F(0x1p30f)) : NULL;
+	size = graph_cast(g, n->name, size, RDU_DT_I32);
+	whole = size && by ? OP2("Div", size, by) : NULL;
+	left = whole ? OP2("Mod", size, by) : NULL;
+	whole = graph_cast(g, n->name, whole, RDU_DT_F32);
+	return whole && left ? OP2("Add", whole, OP2("Gather", part, left)) : NULL;
+}
+
+/*
+ * Is an element, of `in` along an axis, in a bin: [regions, bins, in]. A region is whole elements from one to the
+ * last, at least one; its bins begin and end at the elements around their part of it.
+ */
+static struct value *in_bins(struct graph *g, struct node *n, struct value *first,
+			     struct value *last, int64_t bins, int64_t in)
+{
+	struct value *size, *from, *to, *at = count_along(g, in, 2, 0);
+
+	/* Halves away from 0, as C's round(). */
+	for (int k = 0; k < 2; k++) {
+		struct value **v = k ? &last : &first, *down, *up;
+
+		if (!*v)
+			return NULL;
+		up = OP1("Floor", OP2("Add", *v, F(0.5f)));
+		down = OP1("Ceil", OP2("Sub", *v, F(0.5f)));
+		*v = up && down ? choose(g, n, OP2("Less", *v, F(0)), down, up) : NULL;
+	}
+	size = first && last ? OP2("Add", OP2("Sub", last, first), F(1)) : NULL;
+	size = bin_size(g, n, size, bins);
+	from = size ? OP1("Floor", OP2("Mul", size, count_along(g, bins, 1, 0))) : NULL;
+	to = size ? OP1("Ceil", OP2("Mul", size, count_along(g, bins, 1, 1))) : NULL;
+	from = from ? OP2("GreaterOrEqual", at, OP2("Add", from, first)) : NULL;
+	to = to ? OP2("Less", at, OP2("Add", to, first)) : NULL;
+	return from && to ? OP2("And", from, to) : NULL;
+}
+
+/* The maxima of v over its last axis where flags [regions, bins, in] are set: bins in its place. */
+static struct value *max_of_bins(struct graph *g, struct node *n, struct value *v,
+				 struct value *flags)
+{
+	int64_t wide[5], flat[5], axis = 4;
+
+	if (!v || !flags)
+		return NULL;
+	memcpy(wide, (int64_t[]){ v->dim[0], v->dim[1], v->dim[2], 1, v->dim[3] }, sizeof(wide));
+	memcpy(flat, (int64_t[]){ flags->dim[0], 1, 1, flags->dim[1], flags->dim[2] },
+	       sizeof(flat));
+	v = choose(g, n, graph_reshape(g, n->name, flags, 5, flat),
+		   graph_reshape(g, n->name, v, 5, wide), F(-INFINITY));
+	return v ? graph_reduce(g, "ReduceMax", n->name, v, 1, &axis, 0) : NULL;
+}
+
+/* 1 where a bin has an element, 0 where it lies beside the input. */
+static struct value *not_empty(struct graph *g, struct node *n, struct value *flags, bool column)
+{
+	int64_t axis = 2, dim[4];
+
+	flags = graph_cast(g, n->name, flags, RDU_DT_F32);
+	flags = flags ? graph_reduce(g, "ReduceMax", n->name, flags, 1, &axis, 0) : NULL;
+	if (!flags)
+		return NULL;
+	memcpy(dim, (int64_t[]){ flags->dim[0], 1, 1, 1 }, sizeof(dim));
+	dim[column ? 3 : 2] = flags->dim[1];
+	return graph_reshape(g, n->name, flags, 4, dim);
+}
+
+static int max_roi_expand(struct graph *g, struct node *n)
+{
+	static const int64_t last_two[] = { 0, 1, 3, 2 };
+	struct value *x = n->in[0], *rois = n->in[1], *v, *y[2], *batch, *flags, *any[2];
+	int64_t dim[3] = { 0, 1, 1 };
+	int num;
+	const int64_t *bins = attr_ints(n, "pooled_shape", &num);
+	struct node *m;
+
+	if (x->ndim != 4 || x->dtype != RDU_DT_F32 || rois->ndim != 2 || rois->dim[1] != 5 ||
+	    rois->dtype != RDU_DT_F32 || !bins || num != 2 || !value_count(x) || !value_count(rois))
+		return node_error(g, n, "input %s %s, regions %s %s and pooled_shape do not fit",
+				  dtype_name(x->dtype), value_shape_text(g, x),
+				  dtype_name(rois->dtype), value_shape_text(g, rois));
+	for (int i = 0; i < 2; i++)
+		if (bins[i] < 1 || bins[i] > MOST_RATIO)
+			return node_error(g, n, "%lld bins", (long long)bins[i]);
+	batch = graph_slice(g, n->name, rois, 1, 0, 1, false);
+	dim[0] = rois->dim[0];
+	batch = graph_cast(g, n->name, graph_reshape(g, n->name, batch, 1, dim), RDU_DT_I64);
+	v = batch ? OP2("Gather", x, batch) : NULL;
+	for (int i = 0; i < 2 && v; i++) { /* columns, then rows */
+		y[0] = y[1] = NULL;
+		for (int k = 0; k < 2; k++) {
+			y[k] = graph_slice(g, n->name, rois, 1, 1 + i + 2 * k, 1, false);
+			y[k] = graph_reshape(g, n->name, y[k], 3, dim);
+			y[k] = y[k] ? OP2("Mul", y[k], F(attr_f(n, "spatial_scale", 1))) : NULL;
+		}
+		flags = in_bins(g, n, y[0], y[1], bins[1 - i], x->dim[3 - i]);
+		v = max_of_bins(g, n, v, flags);
+		any[i] = not_empty(g, n, flags, !i);
+		m = node_new(g, "Transpose", n->name);
+		if (!v)
+			return -1;
+		node_input(g, m, v);
+		node_attr_ints(g, m, "perm", 4, last_two);
+		v = graph_finish(g, m);
+	}
+	if (!v || !any[0] || !any[1])
+		return -1;
+	/* A bin without an element is 0. */
+	return graph_replace_first(
+		n, choose(g, n, OP2("Less", F(0), OP2("Mul", any[0], any[1])), v, F(0)));
+}
+
 const struct op ops_roi[] = {
+	{ .name = "MaxRoiPool", .min_in = 2, .max_in = 2, .max_out = 1, .expand = max_roi_expand },
 	{ .name = "RoiAlign", .min_in = 3, .max_in = 3, .max_out = 1, .expand = roi_align_expand },
 	{ 0 },
 };

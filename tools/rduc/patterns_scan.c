@@ -224,13 +224,8 @@ static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
 			g, n,
 			"its trip count (input 'M', '%.60s') is not a constant: not supported",
 			most->name);
-	if (cond && !is_number(cond))
-		return node_error(g, n,
-				  "its condition (input 'cond', '%.60s') is not a constant: not "
-				  "supported",
-				  cond->name);
 	*trip = value_int(most, 0);
-	if (*trip < 0 || (cond && !value_int(cond, 0)))
+	if (*trip < 0 || (is_number(cond) && !value_int(cond, 0)))
 		*trip = 0;
 	if (*trip > MAX_COUNTED)
 		return node_error(g, n, "its trip count (input 'M') is %lld, more than %d",
@@ -238,11 +233,75 @@ static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
 	return 0;
 }
 
+/*
+ * A condition that is computed is carried, too: from where it is false on, all states stay as they are. The card goes
+ * on up to the trip count, and what stops a run (a division by zero) does so there too.
+ */
+static int hold_states(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
+{
+	int num = l->num_carried;
+	struct value *cond = value_resolve(s->out[0]), *going;
+
+	if (l->num_stacked)
+		return node_error(
+			g, n,
+			"it is computed whether to go on ('%.60s'): how many rows '%.60s' "
+			"has is not known",
+			cond->name, n->num_out > num && n->out[num] ? n->out[num]->name : "");
+	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
+		return node_error(g, n, "its condition is %s %s", dtype_name(cond->dtype),
+				  value_shape_text(g, cond));
+	going = graph_value(g, graph_format(g, "%.200s.going", n->name));
+	going->dtype = RDU_DT_BOOL;
+	going->ndim = 0;
+	for (int k = 0; k < num; k++) {
+		struct value *next = value_resolve(l->next[k]);
+
+		if (next->dtype != l->carried[k]->dtype || !value_same_shape(next, l->carried[k]))
+			return node_error(g, n, "a state is %s%s, and then %s%s",
+					  dtype_name(l->carried[k]->dtype),
+					  value_shape_text(g, l->carried[k]),
+					  dtype_name(next->dtype), value_shape_text(g, next));
+		l->next[k] = graph_op3(g, "Where", graph_format(g, "%.200s.hold", n->name), going,
+				       next, l->carried[k]);
+		if (!l->next[k])
+			return -1;
+	}
+	cond = graph_reshape(g, n->name, cond, 0, cond->dim);
+	l->carried[num] = going;
+	l->next[num] =
+		cond ? graph_op2(g, "And", graph_format(g, "%.200s.go_on", n->name), going, cond)
+		     : NULL;
+	l->num_carried++;
+	return l->next[num] ? 0 : -1;
+}
+
+/* The body, and what it makes of the states. */
+static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
+{
+	struct value *first = node_in(n, 1), *cond;
+	struct graph_body b;
+
+	if (body_begin(g, n, &b))
+		return -1;
+	if (branch_nodes(g, n, s))
+		return body_drop(g, &b);
+	cond = value_resolve(s->out[0]);
+	for (int k = 0; k < l->num_carried; k++)
+		l->next[k] = s->out[1 + k];
+	if (is_number(cond) && !value_int(cond, 0) && l->trip > 1)
+		l->trip = 1;
+	if ((!is_number(cond) || (first && !is_number(first))) && hold_states(g, n, s, l))
+		return body_drop(g, &b);
+	body_end(g, &b, l);
+	return 0;
+}
+
 static int loop_expand(struct graph *g, struct node *n)
 {
 	const struct subgraph *s = body_of(n);
 	int num = n->num_real - 2, stacked = s->num_out - 1 - num;
-	struct value *row, *cond;
+	struct value **first = graph_alloc(g, ((size_t)n->num_real + 1) * sizeof(*first)), *row;
 	struct loop *l;
 	struct node *m;
 	int64_t trip = 0;
@@ -263,24 +322,21 @@ static int loop_expand(struct graph *g, struct node *n)
 		if (!n->in[2 + k])
 			return node_error(g, n, "input %d is not given", 2 + k);
 		l->carried[k] = take_shape(s->in[2 + k], n->in[2 + k], 0);
+		first[k] = n->in[2 + k];
 	}
-	if (make_body(g, n, s, l))
+	if (loop_body(g, n, s, l))
 		return -1;
-	cond = value_resolve(s->out[0]);
-	if (!is_number(cond))
-		return node_error(
-			g, n,
-			"its body computes whether to go on ('%.60s'): loops with a static "
-			"trip count are supported",
-			cond->name);
-	if (!value_int(cond, 0) && trip > 1)
-		l->trip = trip = 1;
-	for (int k = 0; k < num; k++)
-		l->next[k] = s->out[1 + k];
 	for (int k = 0; k < stacked; k++)
 		l->stacked[k] = s->out[1 + num + k];
-	row = loop_count(g, RDU_DT_I64, trip);
-	m = loop_finish(g, n->name, l, n->in + 2, &row);
+	if (l->num_carried > num) {
+		first[num] = node_in(n, 1)
+				     ? graph_reshape(g, n->name, n->in[1], 0, n->in[1]->dim)
+				     : graph_cast(g, n->name, graph_const_i(g, 1), RDU_DT_BOOL);
+		if (!first[num])
+			return -1;
+	}
+	row = loop_count(g, RDU_DT_I64, l->trip);
+	m = loop_finish(g, n->name, l, first, &row);
 	if (!m || last_states(g, n, m))
 		return -1;
 	for (int k = 0; k < stacked; k++)

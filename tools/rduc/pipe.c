@@ -6,143 +6,17 @@
  * never is anywhere as a whole. A group is one section. It is made where it takes less time than
  * its nests do through memory.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include "backend.h"
+#include "pipe.h"
 #include "mem.h"
 
-#define MOST_NESTS 24 /* of a group */
 #define MOST_PARTS 16 /* of a slice */
 #define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
 #define WANTED_ITERATIONS 32
 #define MOST_ITERATIONS 4096
 #define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
-
-struct group {
-	int num;
-	struct nest **nest, *was; /* its nests, and what they were before */
-	struct uimage *im;
-	double saved; /* cycles */
-};
-
-/* The dimensions of a nest that step from slice to slice, the outermost first. Of the last, `inner`
- * steps stay within a slice. */
-struct slicing {
-	int num, dim[NEST_MAX_DIMS];
-	int64_t inner;
-};
-
-/* What a group does with a storage. */
-struct traffic {
-	int writer, last; /* nests of the entry; writer -1: not written here */
-	bool read, sliced;
-	int reads;
-};
-
-struct trial {
-	struct backend *be;
-	struct module_entry *e;
-	int first, num;
-	int most; /* nests that it may have */
-	int64_t iterations;
-	struct slicing loops[MOST_NESTS];
-	struct traffic *t; /* by storage */
-	int num_touched, room_touched, *touched; /* storages that the group uses */
-	int *last_reader; /* by storage: nest of the entry, -1: none */
-	int *first_writer; /* by storage; what others began is whole in memory only */
-	const double *cycles; /* of each nest of the entry without groups */
-
-	bool *outside; /* by storage: not made and used up in this entry point */
-	int num_refused, room_refused;
-	uint64_t *refused; /* what groups that were not worth it are like */
-	double saved; /* words that need not cross memory */
-	double room; /* words of scratchpads that the slices take */
-};
-
-/* ---- slices ---------------------------------------------------------------------- */
-
-/* Elements between two steps of dimension d. */
-static int64_t step_of(const struct access *a, int d)
-{
-	int64_t s = 0;
-
-	for (int k = 0; k < a->tensor->ndim; k++)
-		s += a->coef[k][d] * a->tensor->stride[k];
-	return s;
-}
-
-static int64_t steps_of(const struct nest *n, const struct slicing *s, int i)
-{
-	return n->dim[s->dim[i]].extent / (i + 1 == s->num ? s->inner : 1);
-}
-
-/* Does an access touch, in iteration i of the loops, elements i * slice to (i + 1) * slice only? */
-static bool stays_in_slice(const struct nest *n, const struct access *a, int64_t slice,
-			   const struct slicing *s)
-{
-	int64_t lo = 0, hi, expected = slice;
-
-	if (a->guarded || a->gather_in >= 0)
-		return false;
-	for (int k = 0; k < a->tensor->ndim; k++)
-		lo += a->offset[k] * a->tensor->stride[k];
-	hi = lo;
-	for (int i = s->num - 1; i >= 0; i--) {
-		int64_t step = step_of(a, s->dim[i]) * (i + 1 == s->num ? s->inner : 1);
-
-		if (step != expected)
-			return false;
-		expected *= steps_of(n, s, i);
-	}
-	for (int d = 0; d < n->ndim; d++) {
-		int64_t step = step_of(a, d), most = n->dim[d].extent - 1;
-
-		for (int i = 0; i < s->num; i++)
-			if (s->dim[i] == d)
-				most = i + 1 == s->num ? s->inner - 1 : 0;
-		*(step < 0 ? &lo : &hi) += step * most;
-	}
-	return lo >= 0 && hi < slice && expected == be_words(a->tensor);
-}
-
-/* The loops that go through an access slice by slice. */
-static bool find_loops(const struct nest *n, const struct access *a, int64_t slice,
-		       struct slicing *s)
-{
-	int64_t left = be_words(a->tensor);
-
-	*s = (struct slicing){ .inner = 1 };
-	while (left > slice) {
-		int at = -1;
-
-		for (int d = 0; d < n->ndim; d++)
-			if (!n->dim[d].reduce && n->dim[d].extent > 1 &&
-			    step_of(a, d) * n->dim[d].extent == left)
-				at = d;
-		if (at < 0)
-			return false;
-		left = step_of(a, at);
-		if (left < slice) {
-			if (slice % left || n->dim[at].extent % (slice / left))
-				return false;
-			s->inner = slice / left;
-			left = slice;
-		}
-		s->dim[s->num++] = at;
-	}
-	return s->num && stays_in_slice(n, a, slice, s);
-}
-
-/* Words from one position to the next along the outermost axis within a slice. */
-static int64_t outermost_step(const struct tensor *t, int64_t slice)
-{
-	int64_t step = 1;
-
-	for (int d = 0; d < t->ndim; d++)
-		if (t->dim[d] > 1 && t->stride[d] < slice && t->stride[d] > step)
-			step = t->stride[d];
-	return step;
-}
 
 /* ---- which nests --------------------------------------------------------------- */
 
@@ -153,7 +27,8 @@ static bool find_own_loops(const struct trial *g, const struct nest *n, struct s
 		int64_t words = be_words(n->out[i].access.tensor);
 
 		if (words % g->iterations == 0 &&
-		    find_loops(n, &n->out[i].access, words / g->iterations, s))
+		    slice_loops(n, &n->out[i].access, words / g->iterations, s) &&
+		    slice_only(n, &n->out[i].access, words / g->iterations, s))
 			return true;
 	}
 	return false;
@@ -202,7 +77,7 @@ static bool take(struct trial *g, int q, const struct access *made)
 	if (n->group || n->loop || q - g->first == g->most)
 		return false;
 	if (made)
-		found = find_loops(n, made, be_words(made->tensor) / g->iterations, s);
+		found = slice_loops(n, made, be_words(made->tensor) / g->iterations, s);
 	for (int i = 0; i < n->num_in; i++) {
 		const struct traffic *t = &g->t[tensor_storage(n->in[i].tensor)->id];
 		int64_t slice = be_words(n->in[i].tensor) / g->iterations;
@@ -211,10 +86,10 @@ static bool take(struct trial *g, int q, const struct access *made)
 			continue;
 		if (!t->sliced)
 			return false;
-		if (!found && !find_loops(n, &n->in[i], slice, s))
+		if (!found && !slice_loops(n, &n->in[i], slice, s))
 			return false;
 		found = true;
-		if (!stays_in_slice(n, &n->in[i], slice, s))
+		if (!slice_nearly(n, &n->in[i], slice, s))
 			return false;
 	}
 	if ((!found && !find_own_loops(g, n, s)) ||
@@ -261,9 +136,9 @@ static void note(struct trial *g, int q)
 
 		touch(g, id);
 		g->t[id].writer = g->t[id].last = q;
-		g->t[id].sliced =
-			!g->outside[id] && g->first_writer[id] == q && words % g->iterations == 0 &&
-			stays_in_slice(n, a, words / g->iterations, &g->loops[q - g->first]);
+		g->t[id].sliced = !g->outside[id] && g->first_writer[id] == q &&
+				  words % g->iterations == 0 &&
+				  slice_only(n, a, words / g->iterations, &g->loops[q - g->first]);
 	}
 }
 
@@ -278,17 +153,18 @@ static int copies_of(const struct traffic *t)
 static void clear(struct trial *g)
 {
 	for (int i = 0; i < g->num_touched; i++)
-		g->t[g->touched[i]] = (struct traffic){ .writer = -1, .last = -1 };
+		g->t[g->touched[i]] =
+			(struct traffic){ .writer = -1, .last = -1, .wants_halo = -1 };
 	g->num_touched = 0;
 }
 
-static bool is_channel(const struct traffic *t)
+bool pipe_is_channel(const struct traffic *t)
 {
 	return t->writer >= 0 && t->sliced && t->reads;
 }
 
 /* Is a storage read after the group? */
-static bool read_after(const struct trial *g, int id)
+bool pipe_read_after(const struct trial *g, int id)
 {
 	return g->last_reader[id] >= g->first + g->num;
 }
@@ -318,13 +194,74 @@ static int count_joined(const struct trial *g)
 	return joined;
 }
 
+/* What nest number q has to make beyond its slices, for those that read them. False: it cannot, and
+ * nest *reader is one that wants it. */
+static bool grow_writer(struct trial *g, int q, int *reader)
+{
+	const struct nest *n = g->e->nests[q];
+	struct slicing *s = &g->loops[q - g->first];
+	int last = s->dim[s->num - 1];
+
+	s->before = s->after = 0;
+	for (int i = 0; i < n->num_out; i++) {
+		const struct access *a = &n->out[i].access;
+		const struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
+
+		if (t->wants_halo < 0)
+			continue;
+		*reader = t->wants_halo;
+		s->before = max64(s->before, ceil_div(t->before, slice_step(a, last)));
+		s->after = max64(s->after, ceil_div(t->after, slice_step(a, last)));
+	}
+	if (!s->before && !s->after)
+		return true;
+	for (int i = 0; i < n->num_out; i++) {
+		const struct access *a = &n->out[i].access;
+		struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
+
+		if (slice_step(a, last) <= 0)
+			return false;
+		t->before = s->before * slice_step(a, last);
+		t->after = s->after * slice_step(a, last);
+	}
+	return slice_can_grow(n, s);
+}
+
+/* The halos of the slices, from the last nest to the first. -1, or a nest whose halo cannot be made. */
+static int find_halos(struct trial *g)
+{
+	for (int q = g->first + g->num - 1; q >= g->first; q--) {
+		const struct nest *n = g->e->nests[q];
+		int reader = q;
+
+		if (!grow_writer(g, q, &reader))
+			return reader;
+		for (int i = 0; i < n->num_in; i++) {
+			struct traffic *t = &g->t[tensor_storage(n->in[i].tensor)->id];
+			const struct slicing *s = &g->loops[q - g->first];
+			int64_t slice = be_words(n->in[i].tensor) / g->iterations, before, after;
+
+			if (!pipe_is_channel(t))
+				continue;
+			if (!slice_nearly(n, &n->in[i], slice, s) ||
+			    !slice_reach(n, &n->in[i], slice, s, &before, &after))
+				return q;
+			if (before || after)
+				t->wants_halo = q;
+			t->before = max64(t->before, before);
+			t->after = max64(t->after, after);
+		}
+	}
+	return -1;
+}
+
 /* The group from number `first` on, of `most` nests at most, with loops that cut `made` into so many
  * slices. A nest that reads nothing of those before it may be one if others read what both make. */
 static void grow(struct trial *g, int first, int most, const struct access *made,
 		 int64_t iterations)
 {
 	const struct module *m = g->be->m;
-	int joined;
+	int joined, without;
 
 	g->most = most;
 	clear(g);
@@ -341,21 +278,27 @@ static void grow(struct trial *g, int first, int most, const struct access *made
 		grow(g, first, joined, made, iterations);
 		return;
 	}
+	without = find_halos(g);
+	if (without >= 0) {
+		grow(g, first, without - first, made, iterations);
+		return;
+	}
 	for (int k = 0; k < g->num_touched; k++) {
 		int i = g->touched[k];
 		double words = (double)be_words(m->tensors[i]);
 
-		if (!is_channel(&g->t[i]))
+		if (!pipe_is_channel(&g->t[i]))
 			continue;
 		/* Slices are cut among replicas along their outermost axis. */
 		if (words / (double)iterations >=
-			    (double)outermost_step(m->tensors[i], (int64_t)words / iterations) *
+			    (double)slice_axis_step(m->tensors[i], (int64_t)words / iterations) *
 				    MOST_PARTS ||
 		    words / (double)iterations < 4096)
 			g->saved += words * g->t[i].reads;
-		if (!read_after(g, i))
+		if (!pipe_read_after(g, i))
 			g->saved += words;
-		g->room += words / (double)iterations * copies_of(&g->t[i]);
+		g->room += (words / (double)iterations + (double)(g->t[i].before + g->t[i].after)) *
+			   copies_of(&g->t[i]);
 	}
 }
 
@@ -391,7 +334,7 @@ static int64_t choose(struct trial *g, int first, const struct access **made, do
 
 		for (int d = 0; d < n->ndim; d++)
 			for (int64_t inner = 1; inner < n->dim[d].extent; inner++) {
-				int64_t slice = step_of(a, d) * inner;
+				int64_t slice = slice_step(a, d) * inner;
 
 				if (n->dim[d].extent % inner || slice <= 0 || words % slice ||
 				    words / slice < FEWEST_ITERATIONS ||
@@ -411,64 +354,99 @@ static int64_t choose(struct trial *g, int first, const struct access **made, do
 
 /* ---- making one ------------------------------------------------------------------- */
 
-/* Nest of a group, with its shared loops as dimensions of their own. */
-static void share_loops(struct nest *n, const struct slicing *s, int group)
+/* How many parts of a slice, `least` to `most`: as many as are alike, but of one with a halo not few. */
+static int count_alike(int64_t extent, int64_t least, int most, bool halo)
 {
-	n->group = group;
-	if (s->inner > 1)
-		nest_cut_dim(n, s->dim[s->num - 1], s->inner);
-	for (int i = 0; i < s->num; i++)
-		n->dim[s->dim[i]].shared = i + 1;
+	int num = most;
+
+	while (num > least && extent % num)
+		num--;
+	return halo && num * 2 < most ? most : num;
 }
 
-/* Scratchpads for the slices. False: they do not fit. */
-static bool place_slices(struct trial *g)
+/* The free scratchpad that is nearest to number `want`; there is one. */
+static int nearest_free(const bool *taken, int all, int want)
+{
+	int best = -1;
+
+	for (int i = 0; i < all; i++)
+		if (!taken[i] && (best < 0 || abs(i - want) < abs(best - want)))
+			best = i;
+	return best;
+}
+
+/* Where a slice is along the tiles' height, 0..1: in the middle of the bands of its users. */
+static double middle_of(const struct trial *g, const struct traffic *t, const double *work)
+{
+	double sum = 0, from = 0, to = 0;
+
+	for (int i = 0; i < g->num; i++) {
+		if (g->first + i == t->writer)
+			from = sum + work[i] / 2;
+		if (g->first + i == t->last)
+			to = sum + work[i] / 2;
+		sum += work[i];
+	}
+	return (from + to) / 2 / sum;
+}
+
+/* Scratchpads for the slices, by what the units are shared by. False: they do not fit. */
+static bool place_slices(struct trial *g, const double *work)
 {
 	struct backend *be = g->be;
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, num = 0, at = 0;
-	int step = be_pmu_step(be);
+	bool *taken = xcalloc((size_t)all + 1, sizeof(bool)), fit = true;
 
 	for (int i = 0; i < g->num_touched; i++)
-		num += is_channel(&g->t[g->touched[i]]);
+		num += pipe_is_channel(&g->t[g->touched[i]]);
 
-	for (int q = 0; q < g->num_touched; q++) {
+	for (int q = 0; q < g->num_touched && fit; q++) {
 		int i = g->touched[q];
 		const struct traffic *t = &g->t[i];
 		struct residence *r = &be->residence[i];
 		const struct tensor *x = be->m->tensors[i];
 		int64_t slice, unit, extent, least;
 
-		if (!is_channel(t))
+		if (!pipe_is_channel(t))
 			continue;
 		slice = be_words(x) / g->iterations;
-		unit = outermost_step(x, slice);
+		unit = slice_axis_step(x, slice);
+		slice += t->before + t->after;
 		extent = slice / unit;
 		*r = (struct residence){ .resident = true,
-					 .memory = read_after(g, i),
+					 .memory = pipe_read_after(g, i),
 					 .first = t->writer,
 					 .last = t->last,
 					 .group = be->num_groups + 1,
 					 .copies = copies_of(t),
 					 .words = slice,
+					 .halo = t->before,
 					 .num_readers = t->reads };
 		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
 		r->num_parts =
 			(int)min64(extent, max64(least, min64(MOST_PARTS, all * 3 / 5 / num)));
-		while (r->num_parts > least && extent % r->num_parts)
-			r->num_parts--;
+		r->num_parts = count_alike(extent, least, r->num_parts, t->before || t->after);
 		r->part = ceil_div(extent, r->num_parts) * unit;
 		r->num_parts = (int)ceil_div(slice, r->part);
-		if (r->part * 4 * r->copies > be->chip.pmu_bytes || at + r->num_parts > all * 3 / 4)
-			return false;
+		at += r->num_parts;
+		fit = r->part * 4 * r->copies <= be->chip.pmu_bytes && at <= all * 3 / 4;
 		r->pmu = xmalloc(sizeof(int) * (size_t)r->num_parts);
-		for (int k = 0; k < r->num_parts; k++)
-			r->pmu[k] = (int)((int64_t)at++ * step % all);
+		for (int k = 0; k < r->num_parts && fit; k++) { /* every other one around there */
+			r->pmu[k] = nearest_free(taken, all,
+						 (int)(middle_of(g, t, work) * all) + 2 * k -
+							 r->num_parts);
+			taken[r->pmu[k]] = true;
+		}
 		if (be_prints(be, "pipe"))
-			fprintf(be_log(be), "pipe: %s: %d copies of %d parts of %lld words%s\n",
+			fprintf(be_log(be),
+				"pipe: %s: %d copies of %d parts of %lld words%s, halo %lld + "
+				"%lld\n",
 				x->name, r->copies, r->num_parts, (long long)r->part,
-				r->memory ? ", and memory" : "");
+				r->memory ? ", and memory" : "", (long long)t->before,
+				(long long)t->after);
 	}
-	return true;
+	free(taken);
+	return fit;
 }
 
 static void drop_slices(struct trial *g)
@@ -476,7 +454,7 @@ static void drop_slices(struct trial *g)
 	for (int k = 0; k < g->num_touched; k++) {
 		int i = g->touched[k];
 
-		if (is_channel(&g->t[i])) {
+		if (pipe_is_channel(&g->t[i])) {
 			free(g->be->residence[i].pmu);
 			g->be->residence[i] = (struct residence){ 0 };
 		}
@@ -492,21 +470,39 @@ static double operands(const struct nest *n)
 		double words = 1;
 
 		for (int d = 0; d < n->ndim; d++)
-			if (!n->dim[d].shared && step_of(&n->in[i], d))
+			if (!n->dim[d].shared && slice_step(&n->in[i], d))
 				words *= (double)n->dim[d].extent;
 		sum += words;
 	}
 	return sum;
 }
 
-/* Lowers the nests with shares of the units in proportion to `work`, and joins them. */
-static struct uimage *make(struct trial *g, const double *work, double pcus, int op, uint64_t most,
-			   bool *slow)
+/* PCUs that a nest cannot do without, about: one that works, and those that bring together what lies in
+ * several parts. */
+static double least_pcus(const struct trial *g, const struct nest *n)
+{
+	const struct rdu_chip *chip = &g->be->chip;
+	double width = (double)min64(chip->pcu_vec_in, chip->simd_stages), pcus = 2;
+
+	for (int i = 0; i < n->num_in && width > 1; i++) {
+		const struct residence *r = &g->be->residence[tensor_storage(n->in[i].tensor)->id];
+
+		if (r->group)
+			pcus += (r->num_parts - 1) / (width - 1) + 1;
+	}
+	return pcus;
+}
+
+/* Lowers the nests with shares of the units in proportion to `work`, and joins them. least: none has
+ * fewer than it needs. */
+static struct uimage *make(struct trial *g, const double *work, double pcus, bool least, int op,
+			   uint64_t most, bool *slow)
 {
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
 	struct uimage *im = NULL;
-	double sum = 0, all = 0;
+	double sum = 0, all = 0, before = 0;
+	double there = rdu_chip_pcus_per_tile(&be->chip) * (double)be->tiles;
 	int made, contractions = 0;
 
 	for (int i = 0; i < g->num; i++) {
@@ -523,8 +519,12 @@ static struct uimage *make(struct trial *g, const double *work, double pcus, int
 		be->share = (struct share){
 			.pcus = pcus * work[made] / sum,
 			.pmus = (operands(n) / all + (operands(n) > 1) / (double)contractions) / 2,
-			.agcus = 1.0 / g->num
+			.agcus = 1.0 / g->num,
+			.band = { before / sum, (before + work[made]) / sum }
 		};
+		if (least)
+			be->share.pcus = fmax(be->share.pcus, least_pcus(g, n) / there);
+		before += work[made];
 		if (be_lower(be, n, be->level, op + made, &s[made].im))
 			break;
 	}
@@ -569,7 +569,7 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	bool slow = false; /* with fewer units it would be slower still */
 
 	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++) {
-		im = make(g, work, pcus[k], op, most, &slow);
+		im = make(g, work, pcus[k], k, op, most, &slow);
 		if (!im && be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
 				100 * pcus[k], g->be->error);
@@ -577,17 +577,19 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	return im;
 }
 
-/* One more temporary like t, which nest `writer` makes and nest `reader` reads. */
-static struct tensor *add_set(struct trial *g, const struct tensor *t, int writer, int reader)
+/* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
+ * `reader` reads. */
+struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char *what, int writer,
+			     int reader)
 {
 	struct backend *be = g->be;
-	struct tensor *to = be_temp_like(be, t, "set");
+	struct tensor *to = be_temp_like(be, t, what);
 	size_t num = (size_t)be->m->num_tensors;
 
 	be->residence = xrealloc(be->residence, sizeof(*be->residence) * (num + 1));
 	be->residence[to->id] = (struct residence){ 0 };
 	g->t = xrealloc(g->t, sizeof(*g->t) * (num + 1));
-	g->t[to->id] = (struct traffic){ .writer = -1, .last = -1 };
+	g->t[to->id] = (struct traffic){ .writer = -1, .last = -1, .wants_halo = -1 };
 	g->outside = xrealloc(g->outside, sizeof(*g->outside) * (num + 1));
 	g->outside[to->id] = false;
 	g->last_reader = xrealloc(g->last_reader, sizeof(*g->last_reader) * (num + 1));
@@ -610,7 +612,7 @@ static bool split_sets(struct trial *g)
 		struct tensor *x = g->be->m->tensors[g->touched[q]];
 		int left = t.reads;
 
-		for (int k = t.last; is_channel(&t) && k > t.writer && left > 1; k--) {
+		for (int k = t.last; pipe_is_channel(&t) && k > t.writer && left > 1; k--) {
 			struct nest *n = g->e->nests[k], *w = g->e->nests[t.writer];
 			int o = 0, i = 0;
 
@@ -622,7 +624,7 @@ static bool split_sets(struct trial *g)
 			    !be_reuses(g->be, n, i))
 				continue;
 			w->out[w->num_out] = w->out[o];
-			w->out[w->num_out].access.tensor = add_set(g, x, t.writer, k);
+			w->out[w->num_out].access.tensor = pipe_add_temp(g, x, "set", t.writer, k);
 			n->in[i].tensor = w->out[w->num_out++].access.tensor;
 			left--;
 			any = true;
@@ -649,11 +651,11 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 
 		plain += g->cycles[g->first + i];
 		work[i] = be_work(be, n);
-		share_loops(n, &g->loops[i], be->num_groups + 1);
+		slice_share(n, &g->loops[i], be->num_groups + 1);
 	}
 	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
 		most = (uint64_t)(2 * plain) + 1;
-	if (place_slices(g))
+	if (place_slices(g, work))
 		im = make_some(g, work, op, most);
 	for (int k = 0; im && k < MOST_SHARINGS; k++) {
 		struct uimage *again;
@@ -720,7 +722,7 @@ static uint64_t likeness(const struct trial *g)
 				i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
 			int id = tensor_storage(a->tensor)->id;
 			int from = g->t[id].writer < 0 ? -1 : g->t[id].writer - g->first;
-			bool after = read_after(g, id);
+			bool after = pipe_read_after(g, id);
 
 			h = rdu_fnv1a(h, a->coef, sizeof(a->coef));
 			h = rdu_fnv1a(h, a->tensor->stride, sizeof(a->tensor->stride));
@@ -777,30 +779,50 @@ static void leave_last(struct trial *g, const struct access *made)
 	grow(g, first, there > here ? num - 1 : num, made, iterations);
 }
 
+/* Tries the group from number k on. */
+bool pipe_from(struct trial *g, int k)
+{
+	const struct access *made;
+	double saved;
+	int64_t iterations = choose(g, k, &made, &saved);
+	uint64_t h;
+
+	g->num = 1;
+	if (!iterations)
+		return false;
+	grow(g, k, MOST_NESTS, made, iterations);
+	leave_last(g, made);
+	if (g->num < 2)
+		return false;
+	h = likeness(g);
+	if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + k))
+		return true;
+	g->refused = xroom(g->refused, g->num_refused, &g->room_refused, sizeof(h));
+	g->refused[g->num_refused++] = h;
+	return false;
+}
+
+/* The last group is none; what it was tried with is still there. */
+void pipe_take_back(struct trial *g)
+{
+	drop_slices(g);
+	be_pipe_undo(g->be, g->e, g->be->num_groups - 1);
+}
+
 /* Tries groups of an entry from its first nest to its last. One that is not worth it may be without
  * its first nests: it is tried again a quarter further on. */
 static void find_groups(struct trial *g)
 {
 	for (int k = 0; k < g->e->num_nests; k++) {
-		const struct access *made;
-		double saved;
-		int64_t iterations = choose(g, k, &made, &saved);
-		uint64_t h;
+		int in = stage_find(g, k), num;
+		bool made = pipe_from(g, k);
 
-		if (!iterations)
-			continue;
-		grow(g, k, MOST_NESTS, made, iterations);
-		leave_last(g, made);
-		if (g->num < 2)
-			continue;
-		h = likeness(g);
-		if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + k)) {
-			k += g->num - 1;
-			continue;
+		num = g->num;
+		if (in >= 0 && stage_wanted(g, k, made)) {
+			made = stage_group(g, k, in, made);
+			num = made ? g->num : num;
 		}
-		g->refused = xroom(g->refused, g->num_refused, &g->room_refused, sizeof(h));
-		g->refused[g->num_refused++] = h;
-		k += (g->num - 1) / 4;
+		k += made ? num - 1 : (num - 1) / 4;
 	}
 }
 
@@ -813,10 +835,11 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 			   .outside = xcalloc(room, sizeof(bool)),
 			   .last_reader = find_last_readers(be->m, e),
 			   .first_writer = find_first_writers(be->m, e),
-			   .cycles = cycles };
+			   .cycles = xmalloc(sizeof(*cycles) * (size_t)(e->num_nests + 1)) };
 
+	memcpy(g.cycles, cycles, sizeof(*cycles) * (size_t)e->num_nests);
 	for (int i = 0; i < be->m->num_tensors; i++)
-		g.t[i].writer = -1;
+		g.t[i].writer = g.t[i].wants_halo = -1;
 	be_find_outside(be, entry, g.outside);
 	find_groups(&g);
 	free(g.outside);
@@ -824,6 +847,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 	free(g.first_writer);
 	free(g.touched);
 	free(g.refused);
+	free(g.cycles);
 	free(g.t);
 }
 
@@ -849,13 +873,17 @@ double be_pipe_saved(const struct backend *be, int first)
 	return sum;
 }
 
-void be_pipe_undo(struct backend *be, int first)
+void be_pipe_undo(struct backend *be, struct module_entry *e, int first)
 {
 	while (be->num_groups > first) {
 		struct group *g = &be->group[--be->num_groups];
 
 		for (int i = 0; i < g->num; i++)
 			*g->nest[i] = g->was[i];
+		if (g->staged.copy) {
+			g->staged.reader->in[g->staged.in].tensor = g->staged.from;
+			be_remove_nest(e, g->staged.copy);
+		}
 		image_free(g->im);
 		free(g->nest);
 		free(g->was);

@@ -133,6 +133,11 @@ static int middle(struct placer *p, int unit, double *x, double *y)
 	return n;
 }
 
+double band_place(const struct band *band, double y)
+{
+	return y < 0 || band->to <= 0 ? y : band->from + y * (band->to - band->from);
+}
+
 static void hint(const struct placer *p, const struct uunit *u, int order, double *x, double *y)
 {
 	/* spread what has no wish along the diagonal */

@@ -137,11 +137,25 @@ uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, 
 	return be_load_cycles(be, im) + (times - 1) * again;
 }
 
-static void add_run(struct be_run *r, const struct uimage *im, uint64_t times, uint64_t load)
+/* What loading takes, images of so many bytes in so many cycles, added or taken off. */
+static void add_load(const struct backend *be, struct be_run *r, uint64_t bytes, uint64_t cycles,
+		     double sign)
 {
+	r->energy.memory += sign * rdu_load_energy(&be->chip, bytes).memory;
+	r->energy.idle += sign * rdu_idle_energy(&be->chip, (uint32_t)be->tiles, cycles);
+}
+
+/* alone: in its loop, it stays loaded. */
+static void add_run(const struct backend *be, struct be_run *r, const struct uimage *im,
+		    uint64_t times, bool alone)
+{
+	uint64_t load = be_loop_load_cycles(be, im, times, alone);
+
 	r->exec += times * im->cycles;
 	r->dram_bytes += times * im->dram_bytes;
 	r->load += load;
+	rdu_energy_add(&r->energy, &im->energy, times);
+	add_load(be, r, (alone ? 1 : times) * im->size, load, 1);
 }
 
 struct be_expected be_expect(const struct backend *be, int entry)
@@ -154,7 +168,7 @@ struct be_expected be_expect(const struct backend *be, int entry)
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
 		const struct uimage *im;
-		uint64_t load;
+		bool alone;
 
 		if (s->kind == RDU_STEP_LOOP || s->kind == RDU_STEP_END) {
 			times = s->kind == RDU_STEP_LOOP ? s->arg : 1;
@@ -165,10 +179,10 @@ struct be_expected be_expect(const struct backend *be, int entry)
 		x.sections++;
 		x.macs += times * im->macs;
 		x.array_macs += times * be_array_macs(be, im);
-		load = be_loop_load_cycles(be, im, times, i == loop && s[1].kind == RDU_STEP_END);
-		add_run(&x.first, im, times, load);
+		alone = i == loop && s[1].kind == RDU_STEP_END;
+		add_run(be, &x.first, im, times, alone);
 		if (s->kind == RDU_STEP_RUN) {
-			add_run(&x.later, im, times, load);
+			add_run(be, &x.later, im, times, alone);
 			begins = begins ? begins : im;
 			ends = im;
 		}
@@ -176,8 +190,12 @@ struct be_expected be_expect(const struct backend *be, int entry)
 			if (im->used[u] > x.used[u])
 				x.used[u] = im->used[u];
 	}
-	if (begins && begins == ends) /* it is loaded */
-		x.later.load -= rdu_pload_cycles(&be->chip, begins->size);
+	if (begins && begins == ends) { /* it is loaded */
+		uint64_t cycles = rdu_pload_cycles(&be->chip, begins->size);
+
+		x.later.load -= cycles;
+		add_load(be, &x.later, begins->size, cycles, -1);
+	}
 	return x;
 }
 
@@ -189,6 +207,19 @@ static void print_run(const struct backend *be, FILE *f, const char *which, cons
 		which, (unsigned long long)r->exec, (unsigned long long)r->load,
 		(double)r->dram_bytes / 1e6,
 		(double)(r->exec + r->load) / be->chip.clock_khz * 1000.0);
+}
+
+static void print_energy(FILE *f, const struct rdu_energy *e)
+{
+	double all = rdu_energy_joules(e);
+
+	if (!(all > 0))
+		return;
+	fprintf(f, "  energy %.4g mJ (first run):", 1e3 * all);
+#define PRINT_PART(part, text) fprintf(f, " %s %.1f %%", #part, 100 * e->part / all);
+	RDU_ENERGY_PARTS(PRINT_PART)
+#undef PRINT_PART
+	fprintf(f, "\n");
 }
 
 static void print_report(const struct backend *be, FILE *f)
@@ -214,6 +245,7 @@ static void print_report(const struct backend *be, FILE *f)
 			"run)\n",
 			(double)x.compulsory_bytes / 1e6,
 			100.0 * be_peak_share(be, x.array_macs, x.first.exec + x.first.load));
+		print_energy(f, &x.first.energy);
 	}
 	for (int i = 0; i < be->num_notes; i++)
 		fprintf(f, "%snote: %s\n", i ? "" : "\n", be->note[i]);

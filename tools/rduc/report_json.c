@@ -23,6 +23,21 @@ static void put_units(struct json *j, const int used[3])
 	json_end(j, '}');
 }
 
+/* Nothing, if the chip's process is not known. */
+static void put_energy(struct json *j, const struct rdu_energy *e)
+{
+	double joules = rdu_energy_joules(e);
+
+	if (!(joules > 0))
+		return;
+	json_number(j, "energy_joules", joules);
+	json_begin(j, "energy_parts", '{');
+#define PUT_PART(part, text) json_number(j, #part, e->part);
+	RDU_ENERGY_PARTS(PUT_PART)
+#undef PUT_PART
+	json_end(j, '}');
+}
+
 static void put_section(struct json *j, const struct backend *be, const struct be_section *s,
 			bool kept)
 {
@@ -39,6 +54,7 @@ static void put_section(struct json *j, const struct backend *be, const struct b
 	json_integer(j, "load_cycles", (long long)be_load_cycles(be, im));
 	json_integer(j, "bytes", (long long)im->dram_bytes);
 	json_integer(j, "macs", (long long)im->macs);
+	put_energy(j, &im->energy);
 	json_number(j, "peak_share", be_peak_share(be, be_array_macs(be, im), im->cycles));
 	json_string(j, "bound", be_bound_text(im->bound));
 	json_bool(j, "kept", kept);
@@ -50,6 +66,7 @@ static void put_run(struct json *j, const struct be_run *r)
 	json_integer(j, "exec_cycles", (long long)r->exec);
 	json_integer(j, "load_cycles", (long long)r->load);
 	json_integer(j, "dram_bytes", (long long)r->dram_bytes);
+	put_energy(j, &r->energy);
 }
 
 static void put_entry(struct json *j, const struct backend *be, int entry)

@@ -14,6 +14,7 @@
 
 #define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
 #define SMALL 16384 /* words, which memory takes a few hundred cycles for */
+#define LONG_FREE 6 /* nests; scratchpads that were free for longer are as good */
 #define SMALLEST_PART 256 /* words; less is not cut */
 
 /* One access to a tensor's storage. */
@@ -384,7 +385,8 @@ static bool common_factor(int a, int b)
 	return a != 1;
 }
 
-int be_pmu_step(const struct backend *be)
+/* From one PMU that is taken to the next: so that they lie all over the tiles, each once. */
+static int pmu_step(const struct backend *be)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, step = 7;
 
@@ -397,7 +399,7 @@ static void pmus_init(struct backend *be, struct pmus *p)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
 
-	*p = (struct pmus){ .num = all, .step = be_pmu_step(be) };
+	*p = (struct pmus){ .num = all, .step = pmu_step(be) };
 	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
 	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
@@ -429,6 +431,26 @@ static int distance(const struct pmus *p, int i, int first, int last)
 	return least;
 }
 
+static int pmu_of(const struct pmus *p, int i)
+{
+	return (int)((int64_t)i * p->step % p->num);
+}
+
+/* Is scratchpad i better than k for a part that is wanted near PMU `want`? */
+static bool is_better(const struct pmus *p, const int *far, int i, int k, int want)
+{
+	int a = far[i] < LONG_FREE ? far[i] : LONG_FREE,
+	    b = far[k] < LONG_FREE ? far[k] : LONG_FREE;
+
+	return a != b ? a > b : abs(pmu_of(p, i) - want) < abs(pmu_of(p, k) - want);
+}
+
+static void add_stay(struct pmus *p, int i, int first, int last)
+{
+	p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
+	p->stay[i][p->num_stays[i]++] = (struct stay){ first, last };
+}
+
 /* Scratchpads for the parts of a tensor, of those from number `from` to `to`, which no other has at
  * the time: those that have long been free, as nests that follow each other may become one
  * section. */
@@ -441,10 +463,10 @@ static bool find_pmus(struct pmus *p, struct residence *r, int from, int to)
 	for (int i = from; i < to; i++)
 		far[i] = distance(p, i, r->first, r->last);
 	for (found = 0; found < r->num_parts; found++) {
-		int best = -1;
+		int want = (2 * found + 1) * p->num / (2 * r->num_parts), best = -1;
 
 		for (int i = from; i < to; i++)
-			if (far[i] >= 0 && (best < 0 || far[i] > far[best]))
+			if (far[i] >= 0 && (best < 0 || is_better(p, far, i, best, want)))
 				best = i;
 		if (best < 0)
 			break;
@@ -457,11 +479,8 @@ static bool find_pmus(struct pmus *p, struct residence *r, int from, int to)
 		return false;
 	}
 	for (int k = 0; k < found; k++) {
-		int i = at[k];
-
-		p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
-		p->stay[i][p->num_stays[i]++] = (struct stay){ r->first, r->last };
-		at[k] = (int)((int64_t)i * p->step % p->num);
+		add_stay(p, at[k], r->first, r->last);
+		at[k] = pmu_of(p, at[k]);
 	}
 	r->pmu = at;
 	return true;

@@ -28,8 +28,9 @@ static const struct schema {
 	{ "Abs", 1, 0, "1:1-1", "" },
 	{ "Acos", 7, 0, "7:1-1", "" },
 	{ "Acosh", 9, 0, "9:1-1", "" },
-	{ "Adagrad", 1, 0, "1:5-", "decay_factor:f epsilon:f norm_coefficient:f" },
-	{ "Adam", 1, 0, "1:6-",
+	{ "ai.onnx.preview.training::Adagrad", 1, 0, "1:5-",
+	  "decay_factor:f epsilon:f norm_coefficient:f" },
+	{ "ai.onnx.preview.training::Adam", 1, 0, "1:6-",
 	  "alpha:f beta:f epsilon:f norm_coefficient:f norm_coefficient_post:f" },
 	{ "Add", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "And", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
@@ -108,6 +109,7 @@ static const struct schema {
 	{ "Gelu", 20, 0, "20:1-1", "approximate:s(none|tanh)" },
 	{ "Gemm", 1, 0, "1:3-3 11:2-3", "alpha:f beta:f broadcast:b@-6 transA:b transB:b" },
 	{ "GlobalAveragePool", 1, 0, "1:1-1", "" },
+	{ "GlobalLpPool", 1, 0, "1:1-1", "p:f@-1 p:i@2-" },
 	{ "GlobalMaxPool", 1, 0, "1:1-1", "" },
 	{ "Greater", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "GreaterOrEqual", 12, 0, "12:2-2", "" },
@@ -147,6 +149,7 @@ static const struct schema {
 	{ "MaxPool", 1, 0, "1:1-1",
 	  "auto_pad:s(" AUTO_PAD ") kernel_shape:I! pads:I "
 	  "strides:I storage_order:b@8- ceil_mode:b@10- dilations:I@10-" },
+	{ "MaxRoiPool", 1, 0, "1:2-2", "pooled_shape:I! spatial_scale:f" },
 	{ "MaxUnpool", 9, 0, "9:2-3", "kernel_shape:I! pads:I strides:I" },
 	{ "Mean", 1, 0, "1:1-", "" },
 	{ "MeanVarianceNormalization", 9, 0, "9:1-1", "axes:I" },
@@ -154,7 +157,7 @@ static const struct schema {
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
-	{ "Momentum", 1, 0, "1:5-",
+	{ "ai.onnx.preview.training::Momentum", 1, 0, "1:5-",
 	  "alpha:f! beta:f! mode:s(standard|nesterov)! norm_coefficient:f!" },
 	{ "Mul", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
 	{ "Multinomial", 7, 0, "7:1-1", "dtype:i sample_size:i seed:f" },
@@ -259,12 +262,48 @@ static const struct schema {
 	  "scales:F!@7-8" },
 	{ "Where", 9, 0, "9:3-3", "" },
 	{ "Xor", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
+	{ "com.microsoft::Attention", 1, 0, "1:2-7",
+	  "num_heads:i! unidirectional:b scale:f mask_filter_value:f do_rotary:b "
+	  "qkv_hidden_sizes:I past_present_share_buffer:b rotary_embedding_dim:i" },
+	{ "com.microsoft::BiasGelu", 1, 0, "1:2-2", "" },
+	{ "com.microsoft::DequantizeLinear", 1, 0, "1:2-3", "axis:i" },
+	{ "com.microsoft::DynamicQuantizeMatMul", 1, 0, "1:3-5", "" },
+	{ "com.microsoft::EmbedLayerNormalization", 1, 0, "1:7-9", "epsilon:f" },
+	{ "com.microsoft::FastGelu", 1, 0, "1:1-2", "" },
+	{ "com.microsoft::FusedMatMul", 1, 0, "1:2-2",
+	  "alpha:f transA:b transB:b transBatchA:b transBatchB:b" },
+	{ "com.microsoft::Gelu", 1, 0, "1:1-1", "" },
+	{ "com.microsoft::MatMulIntegerToFloat", 1, 0, "1:4-7", "" },
+	{ "com.microsoft::MatMulNBits", 1, 0, "1:3-6",
+	  "K:i! N:i! bits:i block_size:i! accuracy_level:i" },
+	{ "com.microsoft::MultiHeadAttention", 1, 0, "1:1-10",
+	  "num_heads:i! unidirectional:b scale:f mask_filter_value:f" },
+	{ "com.microsoft::QLinearAdd", 1, 0, "1:7-8", "" },
+	{ "com.microsoft::QLinearConcat", 1, 0, "1:5-", "axis:i!" },
+	{ "com.microsoft::QLinearGlobalAveragePool", 1, 0, "1:4-5", "channels_last:b" },
+	{ "com.microsoft::QLinearLeakyRelu", 1, 0, "1:4-5", "alpha:f" },
+	{ "com.microsoft::QLinearMul", 1, 0, "1:7-8", "" },
+	{ "com.microsoft::QLinearSigmoid", 1, 0, "1:4-5", "" },
+	{ "com.microsoft::QuantizeLinear", 1, 0, "1:2-3", "axis:i" },
+	{ "com.microsoft::QuickGelu", 1, 0, "1:1-1", "alpha:f" },
+	{ "com.microsoft::SkipLayerNormalization", 1, 0, "1:3-5", "epsilon:f" },
+	{ "com.microsoft::SkipSimplifiedLayerNormalization", 1, 0, "1:3-4", "epsilon:f" },
 };
 
-static const struct schema *schema_find(const char *op)
+static bool is_of(const char *known, const struct op *op)
+{
+	size_t n = op->domain ? strlen(op->domain) : 0;
+
+	if (!n)
+		return !strcmp(known, op->name);
+	return !strncmp(known, op->domain, n) && !strncmp(known + n, "::", 2) &&
+	       !strcmp(known + n + 2, op->name);
+}
+
+static const struct schema *schema_find(const struct op *op)
 {
 	for (size_t i = 0; i < sizeof(schemas) / sizeof(schemas[0]); i++)
-		if (!strcmp(schemas[i].op, op))
+		if (is_of(schemas[i].op, op))
 			return &schemas[i];
 	return NULL;
 }
@@ -422,7 +461,7 @@ static int check_attr(struct graph *g, const struct node *n, const struct schema
 
 int schema_check(struct graph *g, const struct node *n)
 {
-	const struct schema *s = schema_find(n->op->name);
+	const struct schema *s = schema_find(n->op);
 	struct known k;
 	const char *p;
 

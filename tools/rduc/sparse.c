@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 /*
- * Block-sparse weights: a product by a weight of which whole blocks are zero becomes one by the
- * blocks that are there (patterns_block.c). They lie one behind the other, column of blocks by column.
+ * Sparse weights: a product by a weight of which whole blocks are zero becomes one by the blocks
+ * that are there (patterns_block.c). They lie one behind the other, column of blocks by column. A block
+ * may be a single number.
+ *
+ * Of a weight of which two of each four terms are there these alone are in memory, with their places; they
+ * are unpacked into scratchpads, and multiplied with their zeros.
  *
  * All columns have as many as the longest; what fills one up is zero, and meets terms that the column
  * needs anyway, or a block of zeros, if it needs none. What was left out does not meet its terms: a sum
@@ -16,10 +20,13 @@
 #include "constant_rows.h"
 #include "mem.h"
 
-static const int64_t sizes[] = { 64, 32, 16 };
+static const int64_t sizes[] = { 64, 32, 16, 1 };
 
 /* More than this part of a dense product's work is not worth a table. */
 #define MOST_WORK 0.75
+
+/* For so many, single numbers are worth it only where few are there. */
+#define MANY_ROWS 512
 
 /* A matrix [terms, results] that is known, or of which it is known where it is 0. */
 struct matrix {
@@ -59,7 +66,14 @@ static bool is_there(const struct matrix *m, int64_t size, int64_t row, int64_t 
 	return false;
 }
 
-static void blocks_find(const struct matrix *m, int64_t size, struct blocks *b)
+static void blocks_free(struct blocks *b)
+{
+	free(b->first);
+	free(b->block);
+}
+
+/* False: a column has more than `most`. */
+static bool blocks_find(const struct matrix *m, int64_t size, int64_t most, struct blocks *b)
 {
 	int64_t num = 0;
 
@@ -68,55 +82,79 @@ static void blocks_find(const struct matrix *m, int64_t size, struct blocks *b)
 	b->columns = (m->results + size - 1) / size;
 	b->longest = 1;
 	b->empty = false;
+	most = most < b->rows ? most : b->rows;
 	b->first = xmalloc(sizeof(*b->first) * (size_t)(b->columns + 1));
-	b->block = xmalloc(sizeof(*b->block) * (size_t)(b->rows * b->columns));
+	b->block = xmalloc(sizeof(*b->block) * (size_t)(most * b->columns + 1));
 	for (int64_t c = 0; c < b->columns; c++) {
 		b->first[c] = num;
-		for (int64_t r = 0; r < b->rows; r++)
-			if (is_there(m, size, r, c))
-				b->block[num++] = r;
+		for (int64_t r = 0; r < b->rows; r++) {
+			if (!is_there(m, size, r, c))
+				continue;
+			if (num - b->first[c] == most) {
+				blocks_free(b);
+				return false;
+			}
+			b->block[num++] = r;
+		}
 		if (num - b->first[c] > b->longest)
 			b->longest = num - b->first[c];
 		b->empty |= num == b->first[c];
 	}
 	b->first[b->columns] = num;
+	return true;
 }
 
-static void blocks_free(struct blocks *b)
+/* What a product of a block takes for so many rows, against one of dense weights. */
+static double cost(int64_t size, int64_t rows)
 {
-	free(b->first);
-	free(b->block);
+	if (size == 1) /* as many bytes of table as of numbers, and a lane for each row */
+		return 2 + (double)rows / 128;
+	return size < 32 ? 1.15 : 1; /* more, and shorter, runs of the arrays */
 }
 
-/* Products that it takes, what fills columns up included. */
-static double work(const struct blocks *b)
+/* Terms that a sum may have: of blocks, or of single numbers, which meet as many rows as a vector has lanes. */
+static int64_t most_terms(const struct graph *g, int64_t size, int64_t rows)
 {
-	double product = (double)(b->columns * b->longest * b->size * b->size);
+	int64_t most = g->most_words / (rows < g->lanes ? rows + (rows == 1) : g->lanes);
 
-	return b->size < 32 ? product * 1.15 : product; /* more, and shorter, runs of the arrays */
+	return size > 1 ? g->most_terms : most < UINT16_MAX ? most : UINT16_MAX;
 }
 
-/* The blocks by which it is least work; false: it is as well done dense. */
-static bool blocks_best(const struct matrix *m, struct blocks *best)
-{
-	double most = MOST_WORK * (double)m->terms * (double)m->results;
-	bool found = false;
+/* NONE: it is as well done dense; otherwise there is a reason why it has to be. */
+enum blocks_found { BLOCKS, BLOCKS_NONE, BLOCKS_LONG, BLOCKS_TRAINED };
 
-	*best = (struct blocks){ 0 };
+/* The blocks by which it is least work for so many rows; of BLOCKS alone there is more than their size. */
+static enum blocks_found blocks_best(const struct graph *g, const struct matrix *m, int64_t rows,
+				     struct blocks *best)
+{
+	double least = MOST_WORK * (double)m->terms * (double)m->results;
+	enum blocks_found found = BLOCKS_NONE;
+
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		int64_t size = sizes[i], columns = (m->results + size - 1) / size;
+		double all = cost(size, rows) * (double)(columns * size * size);
+		enum blocks_found what = BLOCKS;
 		struct blocks b;
 
-		if (sizes[i] > m->terms || sizes[i] > m->results)
+		if (size > m->terms || size > m->results || all > least ||
+		    !blocks_find(m, size, (int64_t)(least / all), &b))
 			continue;
-		blocks_find(m, sizes[i], &b);
-		if (work(&b) > (found ? 0.999 * work(best) : most) || b.columns * b.longest < 2) {
+		if (size == 1 && g->trained)
+			what = BLOCKS_TRAINED;
+		else if (m->terms + b.empty * size > most_terms(g, size, rows))
+			what = BLOCKS_LONG;
+		if (b.columns * b.longest < 2 || (what != BLOCKS && found != BLOCKS_NONE)) {
 			blocks_free(&b);
 			continue;
 		}
-		if (found)
+		if (found == BLOCKS)
 			blocks_free(best);
+		if (what == BLOCKS)
+			least = 0.999 * all * (double)b.longest;
+		else
+			blocks_free(&b);
+		found = what;
 		*best = b;
-		found = true;
 	}
 	return found;
 }
@@ -303,23 +341,42 @@ static struct value *keep_blocks(struct graph *g, const struct node *n, const st
 	return mask ? graph_op2(g, "Mul", graph_format(g, "%.200s.masked", n->name), w, mask) : w;
 }
 
-/* Which block of terms each one meets, [columns, longest]; an empty column the one behind the last. */
+/* Which block of terms each one meets, [columns, longest]; an empty column the one behind the last. Of
+ * single numbers it is uint16: there is an entry for each. */
 static struct value *table(struct graph *g, const struct node *n, const struct blocks *b)
 {
 	int64_t dim[] = { b->columns, b->longest };
-	struct value *t = graph_const(g, RDU_DT_I32, 2, dim, NULL);
-	int32_t *to = t->data;
+	enum rdu_dtype dtype = b->size == 1 ? RDU_DT_U16 : RDU_DT_I32;
+	struct value *t = graph_const(g, dtype, 2, dim, NULL);
 
 	t->name = graph_format(g, "%.200s.table", n->name);
 	for (int64_t c = 0; c < b->columns; c++) {
 		int64_t num = b->first[c + 1] - b->first[c];
 
-		for (int64_t j = 0; j < b->longest; j++)
-			to[c * b->longest + j] =
-				num ? (int32_t)b->block[b->first[c] + (j < num ? j : num - 1)]
-				    : (int32_t)b->rows;
+		for (int64_t j = 0; j < b->longest; j++) {
+			int64_t at = c * b->longest + j;
+			int64_t to =
+				num ? b->block[b->first[c] + (j < num ? j : num - 1)] : b->rows;
+
+			if (dtype == RDU_DT_U16)
+				((uint16_t *)t->data)[at] = (uint16_t)to;
+			else
+				((int32_t *)t->data)[at] = (int32_t)to;
+		}
 	}
 	return t;
+}
+
+/* Single numbers meet a vector of rows each: of one row a second one is made, of zeros. */
+static struct value *two_rows(struct graph *g, const struct node *n, struct value *x)
+{
+	struct node *m = node_new(g, "Pad", graph_format(g, "%.200s.two", n->name));
+	int64_t pads[2 * RDU_MAX_DIMS] = { 0 }, num = 2 * x->ndim;
+
+	pads[num - 2] = 1;
+	node_input(g, m, x);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
+	return graph_finish(g, m);
 }
 
 /* x times the matrix, by its blocks; of a Gemm all that it computes. */
@@ -328,8 +385,13 @@ static struct value *by_blocks(struct graph *g, const struct node *n, struct val
 {
 	struct value *bias = node_in(n, 2), *t = table(g, n, b), *blocks;
 	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
+	bool lone = b->size == 1 && value_count(x) == w->terms;
 	struct node *m;
 
+	if (lone)
+		x = two_rows(g, n, x);
+	if (!x)
+		return NULL;
 	memcpy(dim, x->dim, sizeof(x->dim));
 	dim[last] = b->rows + b->empty;
 	dim[last + 1] = b->size;
@@ -354,6 +416,9 @@ static struct value *by_blocks(struct graph *g, const struct node *n, struct val
 	if (x && x->dim[last] != w->results)
 		x = graph_slice(g, graph_format(g, "%.200s.cut", n->name), x, last, 0, w->results,
 				false);
+	if (x && lone)
+		x = graph_slice(g, graph_format(g, "%.200s.one", n->name), x, last - 1, 0, 1,
+				false);
 	return x;
 }
 
@@ -368,29 +433,162 @@ static bool is_wanted(const struct graph *g, const struct matrix *m)
 	return g->sparse == WHEN_POSSIBLE || (g->sparse == WHEN_FASTER && m->v->sparse);
 }
 
+/* ---- two of four ------------------------------------------------------------------------------- */
+
+#define PART 4 /* terms, of which two are there */
+#define GROUP 8 /* parts, whose places are in one word: two of two bits each */
+
+/* Are at most two of each four terms of a result there? In whole words and vectors, of a matrix that is neither
+ * small enough to be computed while compiling nor larger than scratchpads. */
+static bool is_two_of_four(const struct graph *g, const struct matrix *m)
+{
+	int64_t all = m->terms * m->results;
+
+	if (m->terms % (PART * GROUP) || m->results % g->lanes || all <= GRAPH_MAX_FOLD ||
+	    all > g->most_unpacked)
+		return false;
+	for (int64_t n = 0; n < m->results; n++)
+		for (int64_t k = 0; k < m->terms; k += PART) {
+			int num = 0;
+
+			for (int64_t i = k; i < k + PART; i++)
+				num += !is_zero(m->v, i * m->by_term + n * m->by_result);
+			if (num > 2)
+				return false;
+		}
+	return true;
+}
+
+/* The places of the two, or of one and a zero, or of two zeros, of the four terms from k on. */
+static void two_places(const struct matrix *m, int64_t k, int64_t result, int64_t *place)
+{
+	int num = 0;
+
+	for (int64_t i = 0; i < PART; i++)
+		if (!is_zero(m->v, (k + i) * m->by_term + result * m->by_result))
+			place[num++] = i;
+	if (!num)
+		place[num++] = 0;
+	if (num == 1)
+		place[1] = !place[0];
+}
+
+/* The matrix as an UnpackTwoOfFour node makes it. */
+static struct value *two_of_four(struct graph *g, const struct node *n, const struct matrix *m)
+{
+	int64_t groups = m->terms / (PART * GROUP), columns = m->results / g->lanes,
+		lanes = g->lanes;
+	int64_t dim[] = { groups, columns, GROUP, 2, lanes }, place[2];
+	struct value *v = graph_const(g, m->v->dtype, 5, dim, NULL);
+	struct value *places =
+		graph_const(g, RDU_DT_I32, 3, (int64_t[]){ groups, columns, lanes }, NULL);
+	struct node *u =
+		node_new(g, "UnpackTwoOfFour", graph_format(g, "%.200s.unpacked", n->name));
+	size_t bytes = (size_t)dtype_bytes(v->dtype);
+
+	v->name = graph_format(g, "%.200s.two_of_four", n->name);
+	places->name = graph_format(g, "%.200s.places", n->name);
+	for (int64_t k = 0; k < m->terms; k += PART)
+		for (int64_t r = 0; r < m->results; r++) {
+			int64_t at = k / (PART * GROUP) * columns + r / lanes,
+				part = k / PART % GROUP;
+			uint32_t *word = (uint32_t *)places->data + at * lanes + r % lanes;
+
+			two_places(m, k, r, place);
+			for (int i = 0; i < 2; i++) {
+				int64_t from = (k + place[i]) * m->by_term + r * m->by_result;
+				int64_t to = ((at * GROUP + part) * 2 + i) * lanes + r % lanes;
+
+				*word |= (uint32_t)place[i] << (4 * part + 2 * i);
+				memcpy((char *)v->data + (size_t)to * bytes,
+				       (const char *)m->v->data + (size_t)from * bytes, bytes);
+			}
+		}
+	node_input(g, u, v);
+	node_input(g, u, places);
+	return graph_finish(g, u);
+}
+
+/* x times such a matrix; of a Gemm all that it computes. */
+static struct value *by_two_of_four(struct graph *g, const struct node *n, struct value *x,
+				    const struct matrix *w)
+{
+	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
+	struct value *v = two_of_four(g, n, w);
+	struct node *m;
+
+	memcpy(dim, x->dim, sizeof(x->dim));
+	dim[last] = 1;
+	dim[last + 1] = w->terms;
+	x = graph_reshape(g, graph_format(g, "%.200s.rows", n->name), x, (int)last + 2, dim);
+	if (!x || !v)
+		return NULL;
+	m = node_new(g, "BlockMatMul", n->name);
+	node_input(g, m, x);
+	node_input(g, m, v);
+	node_input(g, m, NULL);
+	if (node_in(n, 2))
+		node_input(g, m, node_in(n, 2));
+	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
+	node_attr_f(g, m, "beta", attr_f(n, "beta", 1));
+	return graph_finish(g, m);
+}
+
+/* ---- which product is by what ----------------------------------------------------------------- */
+
+/* One more weight that keeps its zeros, by the reason. */
+static void count_one(int *num, const char **first, const struct matrix *m)
+{
+	if (!(*num)++)
+		*first = m->weight ? m->weight->name : m->v->name;
+}
+
 /* x times a matrix (transposed: times its transpose), by blocks. NULL in *y: not so. 0, or -1 */
 static int find_blocks(struct graph *g, const struct node *n, struct value *x, struct value *w,
 		       bool transposed, struct value **y)
 {
+	enum blocks_found found;
 	struct matrix m;
 	struct blocks b;
+	int64_t rows;
 	int ret = 0;
 
 	*y = NULL;
 	if (g->sparse == WHEN_NEVER || x->ndim < 2 || x->ndim >= RDU_MAX_DIMS || n->loop ||
 	    dtype_is_int(x->dtype) || !value_count(x) || !matrix_of(g, n, w, transposed, &m) ||
-	    !is_known(g, &m) || x->dim[x->ndim - 1] != m.terms || !blocks_best(&m, &b))
+	    !is_known(g, &m) || x->dim[x->ndim - 1] != m.terms)
+		return 0;
+	/* A weight with a name is kept by the same blocks in all entry points, whatever their rows. */
+	rows = m.weight ? MANY_ROWS : value_count(x) / m.terms;
+	found = blocks_best(g, &m, rows, &b);
+	if (found != BLOCKS && is_two_of_four(g, &m)) {
+		if (!is_wanted(g, &m)) {
+			count_one(&g->num_blank, &g->first_blank, &m);
+			return 0;
+		}
+		if (m.weight || g->trained) {
+			count_one(&g->num_kept, &g->first_kept, &m);
+			return 0;
+		}
+		*y = by_two_of_four(g, n, x, &m);
+		return *y ? 0 : -1;
+	}
+	if (found == BLOCKS_LONG && is_wanted(g, &m)) {
+		if (!g->num_long)
+			g->first_most = most_terms(g, b.size, rows);
+		count_one(&g->num_long, &g->first_long, &m);
+	} else if (found == BLOCKS_TRAINED && is_wanted(g, &m)) {
+		count_one(&g->num_kept, &g->first_kept, &m);
+	}
+	if (found != BLOCKS)
 		return 0;
 	if (m.weight && m.weight == m.v && !b.first[b.columns]) {
 		/* all of it is to be trained, or comes later */
-	} else if (m.terms + b.empty * b.size > g->most_terms) {
-		if (is_wanted(g, &m) && !g->num_long++)
-			g->first_long = m.weight ? m.weight->name : m.v->name;
 	} else if (is_wanted(g, &m)) {
 		*y = by_blocks(g, n, x, &m, &b);
 		ret = *y ? 0 : -1;
-	} else if (!g->num_blank++) {
-		g->first_blank = m.v->name;
+	} else {
+		count_one(&g->num_blank, &g->first_blank, &m);
 	}
 	blocks_free(&b);
 	return ret;

@@ -239,6 +239,15 @@ static bool solve_operand(struct contract *c, int o)
 	return true;
 }
 
+/* The same, if it isn't known: it follows from the tiles alone, unless the operand is held. */
+static bool find_operand(struct contract *c, int o)
+{
+	if (c->found[o] && !contract_holds(c, o))
+		return c->found[o] == OPERAND_FITS;
+	c->found[o] = solve_operand(c, o) ? OPERAND_FITS : OPERAND_DOES_NOT_FIT;
+	return c->found[o] == OPERAND_FITS;
+}
+
 static double bytes_per_cycle(const struct rdu_chip *chip)
 {
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
@@ -316,16 +325,43 @@ static bool in_group(const struct contract *c)
 /* Of memory's rate, what results reach that leave while nothing else is moved: loads wait for stores. */
 #define LEAVING_ALONE 0.7
 
-/* contract_solve(); false also as soon as it is plain that the cost is `most` or above. */
+/* What a plan has to do, as far as it is known. */
+struct work {
+	double acts, compute, worst_load;
+	double dram, first; /* bytes, and those of the first tiles among them */
+	double last; /* bytes that leave when all is computed */
+	struct loading load[3];
+	int num_loads;
+};
+
+/* Cycles that it takes with so many unit programs: no fewer, if there is more of anything. */
+static double cycles_of(const struct contract *c, const struct work *w, int64_t progs)
+{
+	double rate = bytes_per_cycle(c->chip), part = 1 / w->acts, time;
+
+	if (w->acts == 1) /* load, then compute while storing */
+		time = fmax(first_tiles(c, w->load, w->num_loads), w->worst_load) +
+		       fmax(w->compute, (w->dram - w->first) / rate);
+	else
+		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
+		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
+	time += w->last / (rate * LEAVING_ALONE);
+	if (in_group(c)) /* what it moves, others wait for */
+		time += (w->dram + w->last) / rate / 2;
+	time += c->chip->dram_latency * 2 + c->chip->lanes * 2 + (double)progs * 8;
+	return time + w->acts * 20;
+}
+
+/* contract_solve(), with operands found for these tiles before; false also as soon as it is plain that the
+ * cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double dram = 0, compute, worst_load = 0, first = 0, time, host = 0, results = 0,
-	       opened = 0, last = 0;
-	struct loading load[3];
-	int loops = 0, num_loads = 0;
+	double host = 0, results = 0, opened = 0;
+	struct work w = { 0 };
+	int loops = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
 		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
@@ -345,10 +381,11 @@ static bool solve_below(struct contract *c, double most)
 	reps = contract_replicas(c, -1);
 	if (reps > c->pl->max_unroll || reps > c->pcus)
 		return false;
+	w.acts = (double)acts;
 	/* What the arrays take, if nothing else did. */
-	compute = (double)acts * (double)(subs * (c->systolic ? 2 : 1) * k);
+	w.compute = (double)acts * (double)(subs * (c->systolic ? 2 : 1) * k);
 	host = (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc));
-	if (cost_of(c, compute, host) >= most)
+	if (cost_of(c, w.compute, host) >= most)
 		return false;
 	host = 0;
 	c->chunked = contract_chunks(c) > 1;
@@ -375,7 +412,7 @@ static bool solve_below(struct contract *c, double most)
 
 		if (c->op[o].in < 0)
 			continue;
-		if (!solve_operand(c, o))
+		if (!find_operand(c, o))
 			return false;
 		/* loads run over the outer loops up to the last it depends on */
 		for (int q = 0; q < c->num_order; q++, i++)
@@ -415,37 +452,42 @@ static bool solve_below(struct contract *c, double most)
 
 			if (share > (int)chip->pmu_reads)
 				return false;
-			worst_load = fmax(worst_load, (double)(n * c->op[o].loads * share *
-							       contract_load_cycles(c, &c->op[o])));
+			w.worst_load =
+				fmax(w.worst_load, (double)(n * c->op[o].loads * share *
+							    contract_load_cycles(c, &c->op[o])));
 		} else {
-			dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
-			first += (double)contract_loads(c, o) * c->op[o].bytes;
-			load[num_loads++] =
+			w.dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
+			w.first += (double)contract_loads(c, o) * c->op[o].bytes;
+			w.load[w.num_loads++] =
 				(struct loading){ (double)contract_loads(c, o),
 						  (double)c->op[o].loads, c->op[o].bytes };
-			worst_load = fmax(worst_load, (double)(n * c->op[o].loads));
+			w.worst_load = fmax(w.worst_load, (double)(n * c->op[o].loads));
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}
-	/* What memory takes for the operands, if nothing else did. */
-	if (cost_of(c, dram / bytes_per_cycle(chip), host) >= most)
-		return false;
 	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
+	out_vecs = subs * c->gc;
+	w.compute = (double)acts * (double)(subs * per_sub);
+	/* The model's own speed on the host, in ns: steps, vectors moved, programs
+	 * started. It breaks ties at -O3 and weighs more below. */
+	host += (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc) +
+					 (c->chunked ? 60 : 20) * (double)out_vecs);
+	/* Whatever results and what they meet take: it has arrays, at the least. */
+	if (cost_of(c, cycles_of(c, &w, reps), host) >= most)
+		return false;
 	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
 		return false;
 	pmus = contract_pmus(c);
 	if (pmus > c->pmus)
 		return false;
 	progs = contract_agcus(c) + 2 * pmus + contract_pcus(c) + reps * (c->chunked ? 4 : 0);
-	out_vecs = subs * c->gc;
 	if (c->chunked) {
-		int64_t w = out_vecs * c->gl * 4;
+		int64_t words = out_vecs * c->gl * 4;
 
-		c->out_copies = w * 4 <= chip->pmu_bytes ? 2 : 1;
-		if (w * (2 + c->out_copies) > chip->pmu_bytes)
+		c->out_copies = words * 4 <= chip->pmu_bytes ? 2 : 1;
+		if (words * (2 + c->out_copies) > chip->pmu_bytes)
 			return false;
 	}
-	compute = (double)acts * (double)(subs * per_sub);
 	for (int i = 0; i < l->n->num_out; i++) {
 		double bytes;
 
@@ -467,41 +509,26 @@ static bool solve_below(struct contract *c, double most)
 		}
 	}
 	results = fmax(results, opened * row_bytes(chip));
-	dram += results;
 	/* Results of sums that are cut leave all at once, while those of the next tile are added up, if
 	 * there is one, and room. */
-	if (c->chunked) {
-		last = c->out_copies == 1 ? results
-					  : results * (double)contract_chunks(c) / (double)acts;
-		dram -= last;
-	}
-	if (acts == 1) { /* load, then compute while storing */
-		time = fmax(first_tiles(c, load, num_loads), worst_load) +
-		       fmax(compute, (dram - first) / bytes_per_cycle(chip));
-	} else {
-		double part = 1.0 / (double)acts;
-
-		time = fmax(fmax(compute, dram / bytes_per_cycle(chip)), worst_load) * (1 - part) +
-		       first / bytes_per_cycle(chip) +
-		       fmax(compute, (dram - first) / bytes_per_cycle(chip)) * part;
-	}
-	time += last / (bytes_per_cycle(chip) * LEAVING_ALONE);
-	if (in_group(c)) /* what it moves, others wait for */
-		time += (dram + last) / bytes_per_cycle(chip) / 2;
-	time += chip->dram_latency * 2 + chip->lanes * 2 + (double)progs * 8;
-	time += (double)acts * 20;
-	/* The model's own speed on the host, in ns: steps, vectors moved, programs
-	 * started. It breaks ties at -O3 and weighs more below. */
-	host += (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc) +
-					 (c->chunked ? 60 : 20) * (double)out_vecs) +
-		(double)acts * (double)progs * 400;
-	c->cycles = time;
-	c->cost = cost_of(c, time, host);
+	if (c->chunked)
+		w.last = c->out_copies == 1 ? results
+					    : results * (double)contract_chunks(c) / (double)acts;
+	w.dram += results - w.last;
+	host += (double)acts * (double)progs * 400;
+	c->cycles = cycles_of(c, &w, progs);
+	c->cost = cost_of(c, c->cycles, host);
 	return true;
+}
+
+static void forget_operands(struct contract *c)
+{
+	memset(c->found, 0, sizeof(c->found));
 }
 
 bool contract_solve(struct contract *c)
 {
+	forget_operands(c);
 	return solve_below(c, INFINITY);
 }
 
@@ -560,34 +587,46 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 	return n;
 }
 
-/* Best tile and replica count of one dimension, all else fixed. */
-static void improve(struct contract *c, int d)
+/* Finds the best tile and replica count of one dimension, all else fixed. */
+static void try_choices(struct contract *c, int d, struct step *s)
 {
-	int64_t t[MAX_TILES], u[MAX_UNROLLS], best_t = c->tile[d], best_u = c->unroll[d];
+	int64_t t[MAX_TILES], u[MAX_UNROLLS];
 	int nt = tile_choices(c, d, t);
-	double best = c->cost;
 
+	s->best_tile = c->tile[d];
+	s->best_unroll = c->unroll[d];
+	s->best = c->cost;
 	for (int i = 0; i < nt; i++) {
 		int nu = unroll_choices(c, d, t[i], u);
 
+		c->tile[d] = t[i];
+		forget_operands(c);
 		for (int k = 0; k < nu; k++) {
-			c->tile[d] = t[i];
 			c->unroll[d] = u[k];
-			if (solve_below(c, best * 0.9999) && c->cost < best * 0.9999) {
-				best = c->cost;
-				best_t = t[i];
-				best_u = u[k];
+			if (solve_below(c, s->best * 0.9999) && c->cost < s->best * 0.9999) {
+				s->best = c->cost;
+				s->best_tile = t[i];
+				s->best_unroll = u[k];
 			}
 		}
 	}
-	c->tile[d] = best_t;
-	c->unroll[d] = best_u;
-	c->cost = best;
+	s->taken = true;
+}
+
+static void improve(struct contract *c, int d, struct steps *known)
+{
+	struct step *s = steps_find(known, c, d);
+
+	if (!s->taken)
+		try_choices(c, d, s);
+	c->tile[d] = s->best_tile;
+	c->unroll[d] = s->best_unroll;
+	c->cost = s->best;
 }
 
 /* One dimension after the other, as long as that helps. One that was the last to change has the best
  * already. */
-static double descend(struct contract *c)
+static double descend(struct contract *c, struct steps *known)
 {
 	int last = -1;
 	double was;
@@ -601,7 +640,7 @@ static double descend(struct contract *c)
 
 			if (d == last)
 				break;
-			improve(c, d);
+			improve(c, d, known);
 			if (c->cost < before)
 				last = d;
 		}
@@ -627,6 +666,33 @@ static void start_sums_whole(struct contract *c)
 			c->tile[d] = ceil_div(c->l->extent[d], granule(c, d)) * granule(c, d);
 }
 
+/* As well, with a replica for each part of an operand that is resident, along a dimension that tells its parts
+ * apart. False: there is none. */
+static bool start_by_parts(struct contract *c)
+{
+	bool any = false;
+
+	start_small(c);
+	start_sums_whole(c);
+	for (int o = 0; o < 2; o++) {
+		const struct residence *r = c->kept_in[c->op[o].in];
+
+		for (int d = 0; d < c->l->num_dims && r && !r->held; d++) {
+			int64_t u[MAX_UNROLLS];
+			int n;
+
+			if (c->l->reduce[d] || d == c->lane || d == c->col || !needs(c, o, d))
+				continue;
+			n = unroll_choices(c, d, c->tile[d], u);
+			while (n > 1 && u[n - 1] > r->num_parts)
+				n--;
+			c->unroll[d] = n ? u[n - 1] : 1;
+			any |= c->unroll[d] > 1;
+		}
+	}
+	return any;
+}
+
 static uint32_t next_random(uint32_t *s)
 {
 	*s = *s * 1664525u + 1013904223u;
@@ -637,7 +703,7 @@ static uint32_t next_random(uint32_t *s)
 
 /* Starts with all compute units in a grid over lanes and columns: many are
  * looked at, the best are worked on. */
-static void search_grid(struct contract *c, struct contract *best)
+static void search_grid(struct contract *c, struct contract *best, struct steps *known)
 {
 	int64_t pcus = c->pcus / (1 + c->epi_pcus);
 	struct contract *kept = xcalloc(GRID_KEEP, sizeof(*kept));
@@ -664,7 +730,7 @@ static void search_grid(struct contract *c, struct contract *best)
 		c->cost = 1e300;
 		for (int d = 0; d < c->l->num_dims; d++)
 			if (c->l->reduce[d])
-				improve(c, d);
+				improve(c, d, known);
 		if (c->cost >= 1e300)
 			continue;
 		for (at = num; at > 0 && kept[at - 1].cost > c->cost; at--)
@@ -677,7 +743,7 @@ static void search_grid(struct contract *c, struct contract *best)
 	}
 	for (int i = 0; i < num; i++) {
 		*c = kept[i];
-		if (descend(c) < best->cost)
+		if (descend(c, known) < best->cost)
 			*best = *c;
 	}
 	free(kept);
@@ -691,7 +757,7 @@ static bool wants_whole(const struct contract *c)
 
 /* Starts with operands whole, so that one that is held, or does not change from iteration to
  * iteration of the shared loops, is loaded once; replicas over lanes and columns. */
-static void search_whole(struct contract *c, struct contract *best)
+static void search_whole(struct contract *c, struct contract *best, struct steps *known)
 {
 	int64_t ul[MAX_UNROLLS], uc[MAX_UNROLLS] = { 1 };
 	struct contract found = { .cost = 1e300 };
@@ -713,32 +779,36 @@ static void search_whole(struct contract *c, struct contract *best)
 			c->tile[c->col] =
 				ceil_div(c->l->extent[c->col], uc[i / nl] * c->gc) * c->gc;
 		}
+		forget_operands(c);
 		if (solve_below(c, found.cost) && c->cost < found.cost)
 			found = *c;
 	}
 	if (found.cost >= 1e300)
 		return;
 	*c = found;
-	if (descend(c) < best->cost)
+	if (descend(c, known) < best->cost)
 		*best = *c;
 }
 
 static void search(struct contract *c, int tries)
 {
+	struct steps known = { .dims = c->l->num_dims };
 	struct contract best;
 	uint32_t seed = 1;
 
 	start_small(c);
-	descend(c);
+	descend(c, &known);
 	best = *c;
 	start_small(c);
 	start_sums_whole(c);
-	if (descend(c) < best.cost)
+	if (descend(c, &known) < best.cost)
+		best = *c;
+	if (start_by_parts(c) && descend(c, &known) < best.cost)
 		best = *c;
 	if (wants_whole(c))
-		search_whole(c, &best);
+		search_whole(c, &best, &known);
 	if (tries > 100)
-		search_grid(c, &best);
+		search_grid(c, &best, &known);
 	for (int i = 0; i < tries; i++) {
 		int64_t t[MAX_TILES], u[MAX_UNROLLS];
 
@@ -755,10 +825,11 @@ static void search(struct contract *c, int tries)
 		}
 		if (!contract_solve(c))
 			continue;
-		if (descend(c) < best.cost)
+		if (descend(c, &known) < best.cost)
 			best = *c;
 	}
 	*c = best;
+	steps_end(&known);
 }
 
 static int even_cut(int64_t extent, int most)
@@ -896,7 +967,7 @@ static uint64_t mix_access(uint64_t h, const struct lacc *a, const struct reside
 {
 	int64_t v[] = { a->base,	  a->num_axes,	   a->gather_in,	 a->t->dtype,
 			a->gather_stride, r ? r->part : 0, r ? r->num_parts : 0, r ? r->memory : 0,
-			r ? r->held : 0 };
+			r ? r->held : 0, r ? r->halo : 0 };
 
 	h = mix(h, v, sizeof(v));
 	for (int i = 0; i < a->num_axes; i++) {

@@ -35,6 +35,8 @@ struct operand {
 	double bytes; /* off-chip, of one load */
 };
 
+enum operand_found { OPERAND_UNKNOWN, OPERAND_FITS, OPERAND_DOES_NOT_FIT };
+
 struct contract {
 	const struct lnest *l;
 	const struct rdu_chip *chip;
@@ -60,6 +62,7 @@ struct contract {
 	int result_tensors; /* in memory, read and written where results leave */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
 	/* follows from the above */
+	enum operand_found found[3]; /* op[], of these tiles */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
 	int order[NEST_MAX_DIMS], num_order; /* parallel dimensions, outermost first */
 	int64_t join_pcus; /* that bring together what is read of several parts of something resident */
@@ -70,6 +73,29 @@ struct contract {
 	int copies[3], out_copies;
 	double cycles, cost;
 };
+
+/* A step of a search: the best tile and replica count of a dimension, all else fixed. */
+struct step {
+	int dim;
+	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
+	double cost; /* of the plan before */
+	bool taken; /* then what follows is known */
+	int64_t best_tile, best_unroll;
+	double best;
+};
+
+/* Those that a search has taken. */
+struct steps {
+	int dims; /* of the nest */
+	struct step *step;
+	int num, room;
+	int *place, room_places; /* a power of two */
+};
+
+/* tile_steps.c */
+/* The step from plan c along dimension d, as it was taken, or to be filled in; valid until the next call. */
+struct step *steps_find(struct steps *known, const struct contract *c, int d);
+void steps_end(struct steps *known);
 
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);

@@ -146,11 +146,22 @@ static int64_t joining_pcus(const struct contract *c, bool out)
 	return pcus;
 }
 
+/* Is there a replica whose tiles all lie beyond the end of a dimension that an access needs? */
+static bool has_idle(const struct contract *c, const struct lacc *a)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (!c->l->reduce[d] && lacc_needs(a, d) &&
+		    (c->unroll[d] - 1) * c->tile[d] * c->trip[d] >= c->l->extent[d])
+			return true;
+	return false;
+}
+
 /* Is each part of the outputs written by one program? */
 static bool writers_fit(const struct contract *c)
 {
 	for (int i = 0; i < c->l->n->num_out; i++)
-		if (c->kept_out[i] && contract_crowd(c, &c->l->out[i], c->kept_out[i], true) > 1)
+		if (c->kept_out[i] && (has_idle(c, &c->l->out[i]) ||
+				       contract_crowd(c, &c->l->out[i], c->kept_out[i], true) > 1))
 			return false;
 	return true;
 }
@@ -280,8 +291,8 @@ double contract_output_bytes(const struct contract *c, const struct lacc *a)
 /* What of a tensor is accessed at about the same time, while requests wait in the memory's queues. */
 struct nearby {
 	double bursts, most;
-	double span,
-		windows; /* bytes; of the rows that all channels have open at a time in a bank each */
+	double windows,
+		span; /* far apart, and bytes within: a window is a row of each group of all channels */
 };
 
 static void nearby_loop(const struct rdu_chip *chip, struct nearby *n, int64_t trip, int64_t step)
@@ -302,7 +313,8 @@ static void nearby_loop(const struct rdu_chip *chip, struct nearby *n, int64_t t
 double contract_rows_opened(const struct contract *c, const struct lacc *a, double bytes)
 {
 	const struct rdu_chip *chip = c->chip;
-	double rows = (double)chip->dram_channels * chip->dram_groups;
+	double rows = (double)chip->dram_channels * chip->dram_groups,
+	       window = rows * chip->dram_row;
 	struct nearby n = { .bursts = 1,
 			    .most = (double)chip->dram_channels * chip->dram_queue /
 				    c->result_tensors,
@@ -324,8 +336,7 @@ double contract_rows_opened(const struct contract *c, const struct lacc *a, doub
 		nearby_loop(chip, &n, c->tile[c->col] / c->gc, step[c->col] * c->gc);
 	}
 	nearby_loop(chip, &n, c->tile[c->lane] / c->gl, step[c->lane] * c->gl);
-	rows *= n.windows *
-		(1 + n.span / ((double)chip->dram_channels * chip->dram_groups * chip->dram_row));
+	rows *= n.windows * (1 + n.span / window);
 	return bytes / chip->dram_burst * fmin(1, rows / n.bursts);
 }
 

@@ -24,6 +24,7 @@ struct timed {
 	uint64_t likeness;
 	uint64_t longer_than; /* cycles; all that is known of it, if cycles is 0 */
 	uint64_t cycles, dram_bytes, macs, flops;
+	struct rdu_energy energy;
 	struct stage_time *program;
 };
 
@@ -129,6 +130,8 @@ static void take(const struct backend *be, struct uimage *im, const struct timed
 	im->dram_bytes = t->dram_bytes;
 	im->macs = t->macs;
 	im->flops = t->flops;
+	im->energy = t->energy;
+	im->energy.idle = rdu_idle_energy(&be->chip, (uint32_t)be->tiles, t->cycles);
 	im->bound = RDU_BOUND_NONE;
 	im->bound_prog = -1;
 	for (int i = 0; i < im->num_progs; i++) {
@@ -172,6 +175,7 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store,
 		to->dram_bytes = t->dram_bytes;
 		to->macs = t->macs;
 		to->flops = t->flops;
+		to->energy = t->energy;
 		to->program =
 			xrealloc(to->program, ((size_t)t->num_programs + 1) * sizeof(*to->program));
 		for (uint32_t i = 0; i < t->num_programs; i++) {

@@ -37,6 +37,8 @@ int each_phase(struct lower *l, struct node *n, const struct window *w, const in
 	       int (*one)(struct lower *l, struct node *n, const struct window *w,
 			  const struct phase *p, void *opaque),
 	       void *opaque);
+/* AveragePool's count_include_pad: a window has all its elements, wherever it lies. LpPool's sums have it. */
+#define POOL_WHOLE 2
 /* An internal node that takes its window from n. */
 struct node *same_window(struct graph *g, struct node *n, const char *op, const char *what);
 /* n->out[0] has the shape of the attribute "shape". */

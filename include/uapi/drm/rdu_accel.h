@@ -628,9 +628,9 @@ struct drm_rdu_job_run {
 	 * @epoch: What the program keeps on the tiles from run to run (KEEP steps
 	 * in its schedule) may be used by a later run of it, in this context and
 	 * with the same epoch, if in between nothing but this context's jobs, at
-	 * the addresses they name, changes the memory that it came from. Zero:
-	 * nothing is kept. Since driver 1.3; a card older than interface 1.3 keeps
-	 * nothing.
+	 * the addresses they name, changes the memory that it came from, and no
+	 * other memory is mapped there. Zero: nothing is kept. Since driver 1.3; a
+	 * card older than interface 1.3 keeps nothing.
 	 */
 	__u32 epoch;
 };

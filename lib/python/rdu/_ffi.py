@@ -52,8 +52,8 @@ class Stats(Structure):
     """What a run cost; cycles are the card's, ``wall_ns`` is the host's: struct rdu_stats."""
     _fields_ = [(name, c_uint64) for name in
                 ("start_cycle", "end_cycle", "exec_cycles", "pload_cycles", "aload_cycles",
-                 "copy_cycles", "dram_bytes", "macs", "flops", "sections", "wall_ns")] + [
-                     ("zero", c_uint64 * 5)]
+                 "copy_cycles", "dram_bytes", "macs", "flops", "sections", "wall_ns", "kept",
+                 "energy")] + [("zero", c_uint64 * 3)]
 
     @property
     def cycles(self) -> int:

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Groups of nests (pipe.c), how they go through tensors slice by slice (slices.c), and copies in front
+ * of them (stage.c).
+ */
+#ifndef RDUC_PIPE_H
+#define RDUC_PIPE_H
+
+#include "backend.h"
+
+/* The dimensions of a nest that step from slice to slice, the outermost first. Of the last, `inner`
+ * steps stay within a slice; with so many before and after them the nest makes a halo: what its
+ * readers want of the neighbouring slices. */
+struct slicing {
+	int num, dim[NEST_MAX_DIMS];
+	int64_t inner, before, after;
+};
+
+#define MOST_NESTS 24 /* of a group */
+
+/* A nest that reads windows of a tensor loads what they share again for each of its tiles. Staged, it
+ * reads a copy, which a nest in front of it makes slice by slice. */
+struct staging {
+	struct nest *copy, *reader; /* NULL: nothing is staged */
+	int in; /* input of the reader */
+	struct tensor *from;
+};
+
+struct group {
+	int num;
+	struct nest **nest, *was; /* its nests, and what they were before */
+	struct uimage *im;
+	double saved; /* cycles */
+	struct staging staged;
+};
+
+/* What a group does with a storage. */
+struct traffic {
+	int writer, last; /* nests of the entry; writer -1: not written here */
+	bool read, sliced;
+	int reads;
+	int64_t before, after; /* words of the neighbouring slices that readers want, too */
+	int wants_halo; /* one of them; -1: none */
+};
+
+struct trial {
+	struct backend *be;
+	struct module_entry *e;
+	int first, num;
+	int most; /* nests that it may have */
+	int64_t iterations;
+	struct slicing loops[MOST_NESTS];
+	struct traffic *t; /* by storage */
+	int num_touched, room_touched, *touched; /* storages that the group uses */
+	int *last_reader; /* by storage: nest of the entry, -1: none */
+	int *first_writer; /* by storage; what others began is whole in memory only */
+	double *cycles; /* of each nest of the entry without groups */
+
+	bool *outside; /* by storage: not made and used up in this entry point */
+	int num_refused, room_refused;
+	uint64_t *refused; /* what groups that were not worth it are like */
+	double saved; /* words that need not cross memory */
+	double room; /* words of scratchpads that the slices take */
+};
+
+/* Elements between two steps of dimension d. */
+int64_t slice_step(const struct access *a, int d);
+/* Does an access go on by `slice` elements in each iteration of the loops? Then *before and *after: how
+ * many it touches in front of iteration i's, i * slice to (i + 1) * slice, and behind them. */
+bool slice_reach(const struct nest *n, const struct access *a, int64_t slice,
+		 const struct slicing *s, int64_t *before, int64_t *after);
+/* Does it touch no others, whatever it is guarded against? */
+bool slice_only(const struct nest *n, const struct access *a, int64_t slice,
+		const struct slicing *s);
+/* Does it touch few others: so few that they may be made twice? */
+bool slice_nearly(const struct nest *n, const struct access *a, int64_t slice,
+		  const struct slicing *s);
+/* The loops that go through an access slice by slice, or nearly so. False: there are none. */
+bool slice_loops(const struct nest *n, const struct access *a, int64_t slice, struct slicing *s);
+/* Words from one position to the next along the outermost axis within a slice. */
+int64_t slice_axis_step(const struct tensor *t, int64_t slice);
+/* May a nest make more than its slice along the last of its loops? */
+bool slice_can_grow(const struct nest *n, const struct slicing *s);
+/* The loops become dimensions of their own, which nests of group number `group` share. */
+void slice_share(struct nest *n, const struct slicing *s, int group);
+
+/* Is a storage handed on in slices? */
+bool pipe_is_channel(const struct traffic *t);
+/* Is it read after the group? */
+bool pipe_read_after(const struct trial *g, int id);
+/* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
+ * `reader` reads. */
+struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char *what, int writer,
+			     int reader);
+/* Tries the group from number k on. True: it is one; g->num: its nests, or those that were tried. */
+bool pipe_from(struct trial *g, int k);
+/* The last group is none; what it was tried with is still there. */
+void pipe_take_back(struct trial *g);
+
+/* The largest input that nest number k reads windows of, in memory; -1: none. */
+int stage_find(const struct trial *g, int k);
+/* Does the group just made, or without one nest number k, load much of what it reads again, and wait
+ * for that? */
+bool stage_wanted(const struct trial *g, int k, bool made);
+/* Tries the group from number k on with that input staged. made: there is one without. True: there
+ * is one, the better of the two. */
+bool stage_group(struct trial *g, int k, int in, bool made);
+
+#endif

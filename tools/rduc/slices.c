@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Slices: what an iteration of a group's loops reads and writes of a tensor. A nest that reads a
+ * window at the border of its slice wants elements of the neighbouring ones. It finds them in its own
+ * slice: whoever makes that makes its halo, too, and so makes it twice.
+ */
+#include "pipe.h"
+
+/* Of what a nest makes, at most one part in so many is made twice. */
+#define LEAST_HALO_SHARE 4
+
+int64_t slice_step(const struct access *a, int d)
+{
+	int64_t s = 0;
+
+	for (int k = 0; k < a->tensor->ndim; k++)
+		s += a->coef[k][d] * a->tensor->stride[k];
+	return s;
+}
+
+static bool is_last(const struct slicing *s, int i)
+{
+	return i + 1 == s->num;
+}
+
+/* The indices of dimension d in iteration 0. False: it is none of the loops'. */
+static bool first_steps(const struct nest *n, const struct slicing *s, int d, int64_t *from,
+			int64_t *to)
+{
+	*from = 0;
+	*to = n->dim[d].extent - 1;
+	for (int i = 0; i < s->num; i++)
+		if (s->dim[i] == d) {
+			*from = is_last(s, i) ? -s->before : 0;
+			*to = is_last(s, i) ? s->inner + s->after - 1 : 0;
+			return true;
+		}
+	return false;
+}
+
+/* Positions along axis k of a tensor that an access touches in iteration 0. */
+static void axis_reach(const struct nest *n, const struct access *a, int k, const struct slicing *s,
+		       int64_t *lo, int64_t *hi)
+{
+	bool moves = false;
+
+	*lo = *hi = a->offset[k];
+	for (int d = 0; d < n->ndim; d++) {
+		int64_t from, to, c = a->coef[k][d];
+
+		if (!c)
+			continue;
+		moves |= first_steps(n, s, d, &from, &to);
+		*lo += c * (c < 0 ? to : from);
+		*hi += c * (c < 0 ? from : to);
+	}
+	if (a->guarded && !moves) {
+		*lo = max64(*lo, 0);
+		*hi = min64(*hi, a->tensor->dim[k] - 1);
+	}
+}
+
+bool slice_reach(const struct nest *n, const struct access *a, int64_t slice,
+		 const struct slicing *s, int64_t *before, int64_t *after)
+{
+	int64_t lo = 0, hi = 0, expected = slice;
+
+	if (a->gather_in >= 0)
+		return false;
+	for (int i = s->num - 1; i >= 0; i--) {
+		int64_t inner = is_last(s, i) ? s->inner : 1;
+
+		if (slice_step(a, s->dim[i]) * inner != expected)
+			return false;
+		expected *= n->dim[s->dim[i]].extent / inner;
+	}
+	for (int k = 0; k < a->tensor->ndim; k++) {
+		int64_t from, to;
+
+		axis_reach(n, a, k, s, &from, &to);
+		lo += from * a->tensor->stride[k];
+		hi += to * a->tensor->stride[k];
+	}
+	*before = max64(-lo, 0);
+	*after = max64(hi + 1 - slice, 0);
+	return expected == be_words(a->tensor);
+}
+
+bool slice_only(const struct nest *n, const struct access *a, int64_t slice,
+		const struct slicing *s)
+{
+	int64_t before, after;
+
+	return !a->guarded && slice_reach(n, a, slice, s, &before, &after) && !before && !after;
+}
+
+bool slice_nearly(const struct nest *n, const struct access *a, int64_t slice,
+		  const struct slicing *s)
+{
+	int64_t before, after;
+
+	return slice_reach(n, a, slice, s, &before, &after) &&
+	       (before + after) * LEAST_HALO_SHARE <= slice;
+}
+
+bool slice_loops(const struct nest *n, const struct access *a, int64_t slice, struct slicing *s)
+{
+	int64_t left = be_words(a->tensor);
+
+	*s = (struct slicing){ .inner = 1 };
+	while (left > slice) {
+		int at = -1;
+
+		for (int d = 0; d < n->ndim; d++)
+			if (!n->dim[d].reduce && n->dim[d].extent > 1 &&
+			    slice_step(a, d) * n->dim[d].extent == left)
+				at = d;
+		if (at < 0)
+			return false;
+		left = slice_step(a, at);
+		if (left < slice) {
+			if (slice % left || n->dim[at].extent % (slice / left))
+				return false;
+			s->inner = slice / left;
+			left = slice;
+		}
+		s->dim[s->num++] = at;
+	}
+	return s->num && slice_nearly(n, a, slice, s);
+}
+
+int64_t slice_axis_step(const struct tensor *t, int64_t slice)
+{
+	int64_t step = 1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && t->stride[d] < slice && t->stride[d] > step)
+			step = t->stride[d];
+	return step;
+}
+
+bool slice_can_grow(const struct nest *n, const struct slicing *s)
+{
+	if (nest_counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)
+		return false;
+	for (int i = 0; i < n->num_expr; i++) /* it may trap beyond its own points */
+		if (n->expr[i].kind == EXPR_LIVE)
+			return false;
+	return true;
+}
+
+/* A value for elements beyond a tensor, of which nobody reads what is made: one that its nest's sum,
+ * or maximum, may have. */
+static uint32_t pad_beyond(const struct nest *n)
+{
+	return n->reduce == REDUCE_MAX ? 0xff800000u : n->reduce == REDUCE_MIN ? 0x7f800000u : 0;
+}
+
+/* The last dimension goes beyond the slice at either end. */
+static void grow_slice(struct nest *n, const struct slicing *s)
+{
+	int d = n->ndim - 1;
+
+	n->dim[d].extent += s->before + s->after;
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		struct access *a = i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+		bool moves = false;
+
+		for (int k = 0; k < a->tensor->ndim; k++) {
+			moves |= a->coef[k][d];
+			a->offset[k] -= (int32_t)(a->coef[k][d] * s->before);
+		}
+		if (moves && !a->guarded) {
+			a->guarded = true;
+			a->pad = pad_beyond(n);
+		}
+	}
+}
+
+void slice_share(struct nest *n, const struct slicing *s, int group)
+{
+	bool grows = s->before || s->after;
+
+	n->group = group;
+	if (s->inner > 1 || grows)
+		nest_cut_dim(n, s->dim[s->num - 1], s->inner);
+	for (int i = 0; i < s->num; i++)
+		n->dim[s->dim[i]].shared = i + 1;
+	if (grows)
+		grow_slice(n, s);
+}
