@@ -14,7 +14,7 @@
 
 #define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
 #define SMALL 16384 /* words, which memory takes a few hundred cycles for */
-#define LONG_FREE 6 /* nests; scratchpads that were free for longer are as good */
+#define LONG_FREE 6 /* nests; free for longer is as good, if a tensor is not small */
 #define SMALLEST_PART 256 /* words; less is not cut */
 
 /* One access to a tensor's storage. */
@@ -436,12 +436,15 @@ static int pmu_of(const struct pmus *p, int i)
 	return (int)((int64_t)i * p->step % p->num);
 }
 
-/* Is scratchpad i better than k for a part that is wanted near PMU `want`? */
+/* Is scratchpad i better than k for a part that is wanted near PMU `want`, -1: anywhere? */
 static bool is_better(const struct pmus *p, const int *far, int i, int k, int want)
 {
-	int a = far[i] < LONG_FREE ? far[i] : LONG_FREE,
-	    b = far[k] < LONG_FREE ? far[k] : LONG_FREE;
+	int a = far[i], b = far[k];
 
+	if (want < 0)
+		return a > b;
+	a = a < LONG_FREE ? a : LONG_FREE;
+	b = b < LONG_FREE ? b : LONG_FREE;
 	return a != b ? a > b : abs(pmu_of(p, i) - want) < abs(pmu_of(p, k) - want);
 }
 
@@ -463,7 +466,8 @@ static bool find_pmus(struct pmus *p, struct residence *r, int from, int to)
 	for (int i = from; i < to; i++)
 		far[i] = distance(p, i, r->first, r->last);
 	for (found = 0; found < r->num_parts; found++) {
-		int want = (2 * found + 1) * p->num / (2 * r->num_parts), best = -1;
+		int best = -1,
+		    want = r->words < SMALL ? -1 : (2 * found + 1) * p->num / (2 * r->num_parts);
 
 		for (int i = from; i < to; i++)
 			if (far[i] >= 0 && (best < 0 || is_better(p, far, i, best, want)))
