@@ -501,6 +501,11 @@ uint64_t be_array_macs(const struct backend *be, const struct uimage *im);
 /* These against what all arrays of the tiles used could do in the cycles; 0..1 */
 double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cycles);
 uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
+/* What off-chip memory gives at most. */
+static inline double be_bytes_per_cycle(const struct rdu_chip *chip)
+{
+	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
+}
 /* Of a section that runs so often: alone in its loop, it stays loaded. */
 uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, uint64_t times,
 			     bool alone);

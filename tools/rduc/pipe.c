@@ -13,9 +13,12 @@
 #include "mem.h"
 
 #define MOST_PARTS 16 /* of a slice */
+#define HALO_PARTS 2 /* and so many more, of one with a halo */
 #define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
 #define WANTED_ITERATIONS 32
 #define MOST_ITERATIONS 4096
+#define WIDER 1.25
+#define MEMORY_BOUND 0.8 /* of memory's rate: more units would not help */
 #define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
 
 /* ---- which nests --------------------------------------------------------------- */
@@ -354,14 +357,17 @@ static int64_t choose(struct trial *g, int first, const struct access **made, do
 
 /* ---- making one ------------------------------------------------------------------- */
 
-/* How many parts of a slice, `least` to `most`: as many as are alike, but of one with a halo not few. */
+/* How many parts of a slice, `least` to `most`: as many as are alike. One with a halo is rarely a
+ * multiple of anything: then a few more, so that all but the last are. */
 static int count_alike(int64_t extent, int64_t least, int most, bool halo)
 {
 	int num = most;
 
+	if (halo)
+		return (int)max64(least, ceil_div(extent, ceil_div(extent, most + HALO_PARTS)));
 	while (num > least && extent % num)
 		num--;
-	return halo && num * 2 < most ? most : num;
+	return num;
 }
 
 /* The free scratchpad that is nearest to number `want`; there is one. */
@@ -561,18 +567,67 @@ static void share_work(const struct trial *g, const struct uimage *im, double *w
 		work[i] = (double)im->share[i].used[RDU_UNIT_PCU] * (double)im->share[i].busy;
 }
 
-/* The same with as many of the units as it takes for its nests to find room. */
+/* The same with as many of the units as it takes for its nests to find room; then with no fewer for any
+ * than it needs. */
 static struct uimage *make_some(struct trial *g, const double *work, int op, uint64_t most)
 {
 	static const double pcus[] = { 0.95, 0.85, 0.7, 0.5 };
+	const size_t num = sizeof(pcus) / sizeof(pcus[0]);
 	struct uimage *im = NULL;
 	bool slow = false; /* with fewer units it would be slower still */
 
-	for (size_t k = 0; k < sizeof(pcus) / sizeof(pcus[0]) && !im && !slow; k++) {
-		im = make(g, work, pcus[k], k, op, most, &slow);
+	for (size_t i = 0; i < 2 * num && !im && !slow; i++) {
+		size_t k = i % num;
+
+		im = make(g, work, pcus[k], i >= num, op, most, &slow);
 		if (!im && be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
 				100 * pcus[k], g->be->error);
+	}
+	return im;
+}
+
+/* The nest that the others wait for. */
+static int slowest(const struct trial *g, const struct uimage *im)
+{
+	int at = 0;
+
+	for (int i = 1; i < g->num && i < im->num_shares; i++)
+		if (im->share[i].busy > im->share[at].busy)
+			at = i;
+	return at;
+}
+
+/* What is left over of the units goes to the slowest nest, as long as that is faster: replicas come in
+ * steps, and a share may be too small for the next one. */
+static struct uimage *widen(struct trial *g, struct uimage *im, int op)
+{
+	double all = rdu_chip_pcus_per_tile(&g->be->chip) * (double)g->be->tiles, work[MOST_NESTS];
+	double rate = be_bytes_per_cycle(&g->be->chip);
+
+	for (double more = WIDER; im && im->num_shares == g->num;) {
+		int at = slowest(g, im);
+		double own = im->share[at].used[RDU_UNIT_PCU], sum = 0;
+		struct uimage *wider;
+		bool slow;
+
+		if ((double)im->used[RDU_UNIT_PCU] + (more - 1) * own > all ||
+		    (double)im->dram_bytes > rate * MEMORY_BOUND * (double)im->cycles)
+			break;
+		for (int i = 0; i < g->num; i++) {
+			work[i] = im->share[i].used[RDU_UNIT_PCU] * (i == at ? more : 1);
+			sum += work[i];
+		}
+		wider = make(g, work, sum / all, true, op, im->cycles - 1, &slow);
+		if (be_prints(g->be, "pipe"))
+			fprintf(be_log(g->be), "pipe: %s with %.1f times its units: %s\n",
+				g->e->nests[g->first + at]->name, more,
+				wider ? "faster" : g->be->error);
+		more = wider ? WIDER : more * WIDER;
+		if (wider) {
+			image_free(im);
+			im = wider;
+		}
 	}
 	return im;
 }
@@ -633,6 +688,14 @@ static bool split_sets(struct trial *g)
 	return any;
 }
 
+static bool has_halos(const struct trial *g)
+{
+	for (int i = 0; i < g->num_touched; i++)
+		if (g->t[g->touched[i]].before || g->t[g->touched[i]].after)
+			return true;
+	return false;
+}
+
 /* Tries a group. True: it is one. */
 static bool try_group(struct trial *g, const struct access *made, int op)
 {
@@ -667,6 +730,8 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		image_free(im);
 		im = again;
 	}
+	if (im && (has_halos(g) || (double)(im->cycles + be_load_cycles(be, im)) < plain))
+		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
 			g->e->nests[g->first]->name, g->num, (long long)g->iterations,

@@ -29,11 +29,11 @@ int stage_find(const struct trial *g, int k)
 		bool window = false;
 
 		for (int d = 0; d < a->tensor->ndim; d++) {
-			int num = 0;
+			double points = 1; /* more than there are: some are read again */
 
 			for (int q = 0; q < n->ndim; q++)
-				num += a->coef[d][q] && n->dim[q].extent > 1;
-			window |= num > 1;
+				points *= a->coef[d][q] ? (double)n->dim[q].extent : 1;
+			window |= points > (double)a->tensor->dim[d];
 		}
 		if (window && a->gather_in < 0 && be_reuses(g->be, n, i) &&
 		    (best < 0 || be_words(a->tensor) > be_words(n->in[best].tensor)))
@@ -48,7 +48,7 @@ bool stage_wanted(const struct trial *g, int k, bool made)
 {
 	const struct backend *be = g->be;
 	const struct nest *n = g->e->nests[k];
-	double rate = (double)be->chip.dram_mbps * 1000.0 / be->chip.clock_khz, once = 0;
+	double rate = be_bytes_per_cycle(&be->chip), once = 0;
 	const struct uimage *im = made ? be->group[be->num_groups - 1].im : NULL;
 	double cycles = im ? (double)im->cycles : g->cycles[k];
 	double bytes = im ? (double)im->dram_bytes : cycles * rate;

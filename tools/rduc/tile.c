@@ -88,12 +88,31 @@ static void add_picked(const struct contract *c, struct operand *op)
 						   .dim = s->tensor->dim[s->gather_dim] };
 }
 
+/* Do rows of a tile along axis v, and the tiles themselves, begin at the same byte of a burst? */
+static bool rows_aligned(const struct contract *c, const struct operand *op, const struct oaxis *v,
+			 int esz)
+{
+	int64_t burst = c->chip->dram_burst;
+
+	for (int i = 0; i < op->num_axes; i++) {
+		const struct oaxis *x = &op->axis[i];
+
+		if (x != v && x->room > 1 && x->ms * esz % burst)
+			return false;
+		for (int d = 0; d < c->l->num_dims; d++)
+			if (c->tile[d] * (c->trip[d] * c->unroll[d]) > c->tile[d] &&
+			    x->coef[d] * c->tile[d] * x->ms * esz % burst)
+				return false;
+	}
+	return true;
+}
+
 /* Bytes of the bursts that one load of a tile touches: of each of its rows, which begin and end somewhere in
  * a burst. */
-static double load_bytes(const struct rdu_chip *chip, const struct operand *op, int esz)
+static double load_bytes(const struct contract *c, const struct operand *op, int64_t base, int esz)
 {
 	const struct oaxis *v = op->vec_axis < 0 ? NULL : &op->axis[op->vec_axis];
-	int64_t step = v ? llabs(v->ms) * esz : 0, burst = chip->dram_burst;
+	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, first;
 	double row;
 
 	if (!v)
@@ -101,8 +120,12 @@ static double load_bytes(const struct rdu_chip *chip, const struct operand *op, 
 	if (step >= burst)
 		return (double)op->loads * op->vl * (double)burst;
 	row = (double)(v->len * step);
-	if (v->len < v->dim && v->len * step % burst) /* else rows lie behind each other */
+	if (v->len < v->dim && v->off && rows_aligned(c, op, v, esz)) { /* a window's */
+		first = ((base * esz + (v->off - v->neg) * step) % burst + burst) % burst;
+		row = (double)(ceil_div(first + v->len * step, burst) * burst);
+	} else if (v->len < v->dim && v->len * step % burst) { /* else rows lie behind each other */
 		row += (double)burst / 2;
+	}
 	return (double)op->loads * op->vl / (double)v->room * row;
 }
 
@@ -217,7 +240,7 @@ static bool solve_operand(struct contract *c, int o)
 			op->loads *= x->room;
 		}
 	}
-	op->bytes = load_bytes(c->chip, op, esz);
+	op->bytes = load_bytes(c, op, a->base, esz);
 	/* Innermost in the scratchpad: the lanes that are read together; then the
 	 * ones that are written together, an odd number of words apart. */
 	for (int k = 0; k < 3; k++)
@@ -248,9 +271,12 @@ static bool find_operand(struct contract *c, int o)
 	return c->found[o] == OPERAND_FITS;
 }
 
-static double bytes_per_cycle(const struct rdu_chip *chip)
+/* Bytes that memory could move while it opens a row: a channel opens four in tFAW at most. */
+static double row_bytes(const struct rdu_chip *chip)
 {
-	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
+	double ps = fmax((double)chip->dram_tfaw / 4, (double)chip->dram_trrd_s);
+
+	return ps * 1e-9 * chip->clock_khz / chip->dram_channels * be_bytes_per_cycle(chip);
 }
 
 /* Beyond the end of a table there is no term: it would not be nothing, as beyond the end of a tensor. */
@@ -300,7 +326,7 @@ static double first_tiles(const struct contract *c, const struct loading *l, int
 			bytes += l[i].programs * l[i].bytes / l[i].vectors * (least - gone);
 			slowest = fmax(slowest, alone(c->chip, &l[i]));
 		}
-		time += fmax(bytes / bytes_per_cycle(c->chip), (least - gone) * slowest);
+		time += fmax(bytes / be_bytes_per_cycle(c->chip), (least - gone) * slowest);
 		gone = least;
 	}
 	return time;
@@ -314,6 +340,9 @@ static bool in_group(const struct contract *c)
 	return false;
 }
 
+/* Of memory's rate, what results reach that leave while nothing else is moved: loads wait for stores. */
+#define LEAVING_ALONE 0.7
+
 /* What a plan has to do, as far as it is known. */
 struct work {
 	double acts, compute, worst_load;
@@ -326,7 +355,7 @@ struct work {
 /* Cycles that it takes with so many unit programs: no fewer, if there is more of anything. */
 static double cycles_of(const struct contract *c, const struct work *w, int64_t progs)
 {
-	double rate = bytes_per_cycle(c->chip), part = 1 / w->acts, time;
+	double rate = be_bytes_per_cycle(c->chip), part = 1 / w->acts, time;
 
 	if (w->acts == 1) /* load, then compute while storing */
 		time = fmax(first_tiles(c, w->load, w->num_loads), w->worst_load) +
@@ -334,7 +363,7 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
 		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
-	time += w->last / rate;
+	time += w->last / (rate * LEAVING_ALONE);
 	if (in_group(c)) /* what it moves, others wait for */
 		time += (w->dram + w->last) / rate / 2;
 	time += c->chip->dram_latency * 2 + c->chip->lanes * 2 + (double)progs * 8;
@@ -348,7 +377,7 @@ static bool solve_below(struct contract *c, double most)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double host = 0, results = 0;
+	double host = 0, results = 0, opened = 0;
 	struct work w = { 0 };
 	int loops = 0;
 
@@ -478,17 +507,26 @@ static bool solve_below(struct contract *c, double most)
 			return false;
 	}
 	for (int i = 0; i < l->n->num_out; i++) {
+		double bytes;
+
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
-		results += contract_output_bytes(c, &l->out[i]);
+		bytes = contract_output_bytes(c, &l->out[i]);
+		results += bytes;
+		opened += contract_rows_opened(c, &l->out[i], bytes);
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		if (!contract_operand(c, i) && c->kept_in[i] &&
 		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
-		if (!contract_operand(c, i) && !c->kept_in[i])
-			results += contract_input_bytes(c, &l->in[i]);
+		if (!contract_operand(c, i) && !c->kept_in[i]) {
+			double bytes = contract_input_bytes(c, &l->in[i]);
+
+			results += bytes;
+			opened += contract_rows_opened(c, &l->in[i], bytes);
+		}
 	}
+	results = fmax(results, opened * row_bytes(chip));
 	/* Results of sums that are cut leave all at once, while those of the next tile are added up, if
 	 * there is one, and room. */
 	if (c->chunked)
@@ -527,7 +565,7 @@ static const int replica_counts[] = { 1,  2,  3,  4,  5,  6,  7,  8,  9,   10,	1
 				      14, 15, 16, 18, 20, 22, 24, 26, 28,  29,	30,  32,  34,
 				      36, 40, 44, 48, 56, 64, 80, 96, 128, 160, 256, 320, 640 };
 #define MAX_TILES (sizeof(part_counts) / sizeof(part_counts[0]) + 1)
-#define MAX_UNROLLS (sizeof(replica_counts) / sizeof(replica_counts[0]))
+#define MAX_UNROLLS (sizeof(replica_counts) / sizeof(replica_counts[0]) + NEST_MAX_OUT)
 
 static int tile_choices(const struct contract *c, int d, int64_t *t)
 {
@@ -561,9 +599,16 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 		u[0] = 1;
 		return 1;
 	}
-	for (size_t i = 0; i < MAX_UNROLLS; i++)
+	for (size_t i = 0; i < sizeof(replica_counts) / sizeof(replica_counts[0]); i++)
 		if (replica_counts[i] <= tiles && replica_counts[i] <= c->pl->max_unroll)
 			u[n++] = replica_counts[i];
+	for (int i = 0; i < c->l->n->num_out;
+	     i++) { /* with its halo, a slice may have any number */
+		const struct residence *r = c->kept_out[i];
+
+		if (r && r->halo && r->num_parts <= tiles && r->num_parts <= c->pl->max_unroll)
+			u[n++] = r->num_parts;
+	}
 	return n;
 }
 
@@ -947,7 +992,7 @@ static uint64_t mix_access(uint64_t h, const struct lacc *a, const struct reside
 {
 	int64_t v[] = { a->base,	  a->num_axes,	   a->gather_in,	 a->t->dtype,
 			a->gather_stride, r ? r->part : 0, r ? r->num_parts : 0, r ? r->memory : 0,
-			r ? r->held : 0, r ? r->halo : 0 };
+			r ? r->held : 0,  r ? r->halo : 0 };
 
 	h = mix(h, v, sizeof(v));
 	for (int i = 0; i < a->num_axes; i++) {
