@@ -101,6 +101,9 @@ void steps_end(struct steps *known);
 bool contract_solve(struct contract *c);
 /* Is there a plan at all? */
 bool contract_possible(const struct contract *c);
+/* Finds the best. 0, or 1: not a contraction for this form. */
+int contract_search(struct contract *c);
+/* tile_known.c */
 /* Finds the best, or takes it from a nest that was alike. 0, or 1: not a contraction for this
  * form. */
 int contract_plan(struct backend *be, struct contract *c);
