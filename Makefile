@@ -12,6 +12,7 @@
 #   make validation modelled time beside published time; writes Documentation/validation.md
 #   make sensitivities  which assumed numbers carry the results; writes that page, too
 #   make zoo        public models: compiled, run, compared; writes Documentation/models.md
+#   make study      small language models, dense and sparse, trained on the card; writes Documentation/study.md
 #   make fuzz       each fuzzer for FUZZ_SECONDS (60); fuzz-card: those of the card
 #   make fuzz-driver   the driver's fuzzer for so long, on a debug kernel in a VM
 #   make agreement  the card's clock against the cycle-by-cycle simulator, over 500 sections
@@ -115,6 +116,7 @@ needs_run := qemu kernel
 needs_vm := qemu kernel
 needs_bench := qemu kernel bench torch
 needs_zoo := zoo
+needs_study := study
 needs_fuzz := qemu fuzz
 needs_fuzz-card := qemu fuzz
 needs_fuzz-driver := qemu kernel debug-kernel
@@ -353,6 +355,8 @@ help:
 	@echo 'make validation, sensitivities   modelled time beside published time, and which assumed'
 	@echo '                numbers carry it: writes the pages of those names in Documentation'
 	@echo 'make zoo        public models on the card, beside ONNX Runtime; writes Documentation/models.md'
+	@echo 'make study      language models trained on the card, dense and sparse (STUDY_STEPS=100 each);'
+	@echo '                writes Documentation/study.md'
 	@echo 'make fuzz       every fuzzer for FUZZ_SECONDS=60 (fuzz-card: those of the card)'
 	@echo 'make fuzz-driver    the driver'"'"'s fuzzer for FUZZ_SECONDS=60, on the debug kernel in a VM'
 	@echo 'make agreement  the card'\''s clock against the cycle-by-cycle simulator, over 500 sections'

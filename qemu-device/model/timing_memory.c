@@ -263,8 +263,9 @@ bool rdu_memory_ask(struct rdu_memory *m, uint64_t burst, bool write, uint64_t c
 	int32_t i;
 
 	/* What it can serve until then makes room. */
-	room = m->chip.dram_queue +
-	       (uint32_t)((double)(until - cycle) / ((double)m->burst * m->tick));
+	room = m->chip.dram_queue;
+	if (until > cycle)
+		room += (uint32_t)((double)(until - cycle) / ((double)m->burst * m->tick));
 	if (ch->held[write] + ch->coming[write] >= room || ch->unused < 0)
 		return false;
 	i = ch->unused;

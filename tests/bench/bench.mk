@@ -40,7 +40,7 @@ $(foreach f,$(LITERATURE_SRCS) tests/bench/validation.c,$(eval CFLAGS_$(f) := -I
 $(eval $(call program,rdu-validation,tests/bench/validation.c $(LITERATURE_SRCS) $(CYCLE_SRCS),librdumodel))
 CONFORMANCE += tests/bench/validation
 
-.PHONY: validation sensitivities zoo
+.PHONY: validation sensitivities zoo study
 validation: $(B)/bin/rdu-validation
 	$(Q)$< -o Documentation/validation.md
 
@@ -49,6 +49,13 @@ validation: $(B)/bin/rdu-validation
 zoo: $(B)/bin/rdu $(B)/librdu.so.1 $(B)/librduc.so.1 | $(call packages,zoo)
 	$(Q)tests/bench/zoo/get
 	$(Q)tests/bench/zoo/zoo -o Documentation/models.md
+
+# Language models and sparse weights: about twenty minutes on two processors. Here, too,
+# tests/bench/study/study --keep goes on.
+study: $(B)/bin/rdu-mkmodel $(B)/librdu.so.1 $(B)/librduc.so.1 | $(call packages,study)
+	$(Q)tests/bench/study/study -o Documentation/study.md
+CONFORMANCE += tests/bench/study/study-test
+tests/bench/study/study-test: | build/stamp/torch
 
 # A quarter of an hour on two processors.
 sensitivities: $(addprefix $(B)/bin/,rdu rduc rdu-mkmodel rdu-cycles rdu-validation)

@@ -158,19 +158,23 @@ static void steps_in_one_run(const char *level)
 
 int main(void)
 {
-	static const char *const optimizer[] = { "sgd", "adamw" };
+	static const struct {
+		const char *name, *options;
+	} program[] = { { "sgd", "--optimizer sgd" },
+			{ "adamw", "--optimizer adamw" },
+			{ "tiles4", "--optimizer adamw --tiles 4" } };
 	struct trained one, two, again, half, start;
 	char path[64];
 
 	if (!tap(!tool("rdu-mkmodel cnn --batch 16 -o build/e2e/bits.onnx"), "a network"))
 		return tap_end();
-	for (int i = 0; i < 2; i++) {
-		const char *o = optimizer[i];
+	for (size_t i = 0; i < sizeof(program) / sizeof(program[0]); i++) {
+		const char *o = program[i].name;
 
 		snprintf(path, sizeof(path), "build/e2e/bits-%s.rdu", o);
-		if (!tap(!tool("rduc -q --train --loss softmax_cross_entropy --optimizer %s "
+		if (!tap(!tool("rduc -q --train --loss softmax_cross_entropy %s "
 			       "build/e2e/bits.onnx -O3 -o %s",
-			       o, path),
+			       program[i].options, path),
 			 "%s: compiles", o))
 			continue;
 		if (!tap(!train("model:sn10,threads=1", path, 0, STEPS, NULL, &one) &&

@@ -216,6 +216,8 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	while (r > 0 && evict_some(be, first, n));
 	if (!r)
 		r = improve(be, first, s);
+	if (!r && be->tiles > 1 && be->level >= 3)
+		r = be_lower_fewer(be, n, op, &s->im);
 	if (!r)
 		settle(be, first, s);
 	if (r <= 0 || n->fused[0])

@@ -449,6 +449,9 @@ int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
+/* The same with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
+ * 0 or -1. */
+int be_lower_fewer(struct backend *be, struct nest *n, int op_id, struct uimage **im);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);

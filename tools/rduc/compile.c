@@ -212,20 +212,19 @@ static void note_blocks(struct rduc *c, struct graph *g)
 		compile_note(c,
 			     graph_format(g,
 					  "%d weight%s (the first: '%s') with zeros to leave out: "
-					  "products are "
-					  "dense, %s",
+					  "products are dense, %s",
 					  g->num_kept, g->num_kept > 1 ? "s" : "", g->first_kept,
 					  g->trained ? "in training only blocks are left out"
 						     : "for two of four weights must be constant"));
 	if (g->num_long)
-		compile_note(
-			c, graph_format(g,
-					"%d weight%s (the first: '%s') with zeros to leave out: "
-					"products are "
-					"dense, their sums have more terms than a scratchpad holds "
-					"(%" PRId64 ")",
-					g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
-					g->first_most));
+		compile_note(c,
+			     graph_format(g,
+					  "%d weight%s (the first: '%s') with zeros to leave out: "
+					  "products are dense, their sums have more terms than a "
+					  "scratchpad holds "
+					  "(%" PRId64 ")",
+					  g->num_long, g->num_long > 1 ? "s" : "", g->first_long,
+					  g->first_most));
 }
 
 /* The reasons that graph_report() listed, or the one that there is. */
@@ -418,6 +417,13 @@ static void blame_entry(struct rduc *c, const struct entry_file *f)
 	xfree(text);
 }
 
+/* All of a model is in its graph now. */
+static void drop_bytes(void **data)
+{
+	xfree(*data);
+	*data = NULL;
+}
+
 /* Number i of them joins the module. Its graph; NULL with a text. */
 static struct graph *entry_graph(struct run *r, int i, const struct graph *first, struct module *m)
 {
@@ -449,6 +455,7 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 		g = NULL;
 	}
 	xfree((void *)opt.shapes);
+	drop_bytes(&r->entry[i].data);
 	if (!g)
 		blame_entry(c, f);
 	return g;
@@ -547,6 +554,7 @@ static void compile(void *arg)
 		module_free(m);
 		m = NULL;
 	}
+	drop_bytes(&r->file);
 	if (m)
 		opt.meta = inputs_meta(g[0], c->set.train ? training_meta(&c->set, g[0]) : "", "");
 	if (m && !more_entries(r, g, m, &opt.meta) && !check_dims(r) &&
@@ -685,7 +693,6 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	struct settings *s = &c->set;
 	struct run r = { .c = c, .model = model, .size = size, .path = path, .name = s->name };
 	const char *chip = s->chip ? s->chip : "sn10", *slash = path ? strrchr(path, '/') : NULL;
-	void *file = NULL;
 	char why[4096];
 	int ret = 0;
 
@@ -699,8 +706,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	if (c->progress.say)
 		c->progress.say(c->progress.arg, "import");
 	if (path) {
-		r.model = file = read_whole_file(path, &r.size, why, sizeof(why));
-		if (!file)
+		r.model = r.file = read_whole_file(path, &r.size, why, sizeof(why));
+		if (!r.file)
 			return compile_fail(c, -EIO, "%s", why);
 		if (!r.name)
 			r.name = slash ? slash + 1 : path;
@@ -713,7 +720,7 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	for (int i = 0; r.entry && i < s->num_entries; i++)
 		free(r.entry[i].data);
 	free(r.entry);
-	free(file);
+	free(r.file);
 	return ret;
 }
 

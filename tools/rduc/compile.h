@@ -72,6 +72,7 @@ struct run {
 	struct rduc *c;
 	const void *model;
 	size_t size;
+	void *file; /* its bytes, if they were read; NULL: not any more */
 	const char *path; /* of the model's file; NULL: it has none */
 	const char *name; /* NULL: the graph's */
 	struct model_file {

@@ -102,30 +102,32 @@ bool contraction_find(const struct lnest *l, struct factors *f)
 
 /* Does a table pick for each number of one factor what it meets? Then an array would have one column,
  * and half of its pairs: stages take half the time. */
-static bool is_by_numbers(const struct lnest *l, const struct factors *f)
+static bool is_by_numbers(const struct nest *n)
 {
-	int k = f->table >= 0 && l->in[f->in[1]].gather_in < 0;
+	bool gathers = false;
+	struct factors f;
+	struct lnest l;
+	int k;
 
-	if (f->table < 0)
+	for (int i = 0; i < n->num_in; i++)
+		gathers |= n->in[i].gather_in >= 0;
+	if (!gathers)
 		return false;
-	for (int d = 0; d < l->num_dims; d++)
-		if (!lacc_needs(&l->in[f->table], d) &&
-		    (l->reduce[d] || lacc_needs(&l->in[f->in[k]], d)))
+	lnest_from(&l, n);
+	if (!contraction_find(&l, &f) || f.table < 0)
+		return false;
+	k = l.in[f.in[0]].gather_in >= 0; /* the one that is not picked */
+	for (int d = 0; d < l.num_dims; d++)
+		if (!lacc_needs(&l.in[f.table], d) &&
+		    (l.reduce[d] || lacc_needs(&l.in[f.in[k]], d)))
 			return false;
 	return true;
 }
 
 bool contraction_on_arrays(const struct backend *be, const struct nest *n)
 {
-	struct factors f;
-	struct lnest l;
-
-	if (!be->chip.systolic_cols)
-		return false;
-	if (n->reduce == REDUCE_IADD)
-		return true;
-	lnest_from(&l, n);
-	return !be->opt->fp32 && !(contraction_find(&l, &f) && is_by_numbers(&l, &f));
+	return be->chip.systolic_cols &&
+	       (n->reduce == REDUCE_IADD || (!be->opt->fp32 && !is_by_numbers(n)));
 }
 
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,

@@ -9,7 +9,8 @@
 #include "onnx.pb-c.h"
 
 #define MOST_DEPTH 32 /* functions in functions, graphs in graphs */
-#define MOST_NODES (1 << 20) /* that all calls become */
+#define MOST_NODES (1 << 18) /* that all calls become, with calls in between */
+#define MOST_BYTES (1 << 30)
 
 /* FunctionProto.attribute_proto: schemas before ONNX 1.14 don't have it. */
 #define DEFAULTS_FIELD 11
@@ -17,7 +18,7 @@
 struct inliner {
 	struct graph *g;
 	const Onnx__ModelProto *model;
-	size_t num_nodes;
+	size_t num_nodes, num_bytes;
 	int depth;
 	const Onnx__FunctionProto *active[MOST_DEPTH];
 	int num_active;
@@ -127,12 +128,14 @@ static void rename_node(const struct call *c, Onnx__NodeProto *node)
 
 /* ---- attributes ------------------------------------------------------------------------------ */
 
-static void *copied(const ProtobufCMessage *m, const ProtobufCMessageDescriptor *d)
+static void *copied(struct inliner *in, const ProtobufCMessage *m,
+		    const ProtobufCMessageDescriptor *d)
 {
 	size_t size = protobuf_c_message_get_packed_size(m);
 	uint8_t *bytes = xmalloc(size + 1);
 	void *copy;
 
+	in->num_bytes += size;
 	protobuf_c_message_pack(m, bytes);
 	copy = protobuf_c_message_unpack(d, onnx_allocator(), size, bytes);
 	free(bytes);
@@ -156,7 +159,7 @@ static void get_defaults(struct call *c)
 		c->defaults = graph_alloc(c->in->g, (num + 1) * sizeof(*c->defaults));
 		for (size_t i = 0; i < num; i++)
 			c->defaults[c->num_defaults++] =
-				copied(&all[i]->base, &onnx__attribute_proto__descriptor);
+				copied(c->in, &all[i]->base, &onnx__attribute_proto__descriptor);
 		return;
 	}
 	c->defaults = graph_alloc(c->in->g, (m->n_unknown_fields + 1) * sizeof(*c->defaults));
@@ -208,7 +211,7 @@ static void fill_attributes(const struct call *c, Onnx__NodeProto *node)
 		if (!from)
 			from = attribute_of(c->num_defaults, c->defaults, a->ref_attr_name);
 		if (from) {
-			copy = copied(&from->base, &onnx__attribute_proto__descriptor);
+			copy = copied(c->in, &from->base, &onnx__attribute_proto__descriptor);
 			set_text(&copy->name, text(a->name));
 			node->attribute[num++] = copy;
 		}
@@ -251,17 +254,17 @@ static void add_node(struct nodes *to, Onnx__NodeProto *node)
 static int inline_node(struct inliner *in, struct nodes *to, Onnx__NodeProto *node);
 
 /* An output that the body does not make under a name of its own. */
-static Onnx__NodeProto *identity(const char *from, const char *to)
+static Onnx__NodeProto *identity(struct inliner *in, const char *from, const char *to)
 {
 	static const char op[] = "Identity";
-	char *in = (char *)from, *out = (char *)to;
+	char *input = (char *)from, *output = (char *)to;
 	Onnx__NodeProto node = ONNX__NODE_PROTO__INIT;
 
 	node.n_input = node.n_output = 1;
-	node.input = &in;
-	node.output = &out;
+	node.input = &input;
+	node.output = &output;
 	node.op_type = (char *)op;
-	return copied(&node.base, &onnx__node_proto__descriptor);
+	return copied(in, &node.base, &onnx__node_proto__descriptor);
 }
 
 /* Which name each input and output has around the call. Outputs of one name, or that are inputs, are copies. */
@@ -284,7 +287,7 @@ static void bind_names(struct call *c, struct nodes *to)
 		for (size_t k = 0; k < i && !from; k++)
 			from = strcmp(f->output[k], f->output[i]) ? NULL : c->outputs[k];
 		if (from)
-			add_node(to, identity(from, out));
+			add_node(to, identity(c->in, from, out));
 		else
 			c->outputs[i] = out;
 	}
@@ -325,7 +328,8 @@ static int inline_body(struct call *c, struct nodes *to)
 	bind_names(c, to);
 	in->active[in->num_active++] = c->f;
 	for (size_t i = 0; i < c->f->n_node && !ret; i++) {
-		Onnx__NodeProto *node = copied(&c->f->node[i]->base, &onnx__node_proto__descriptor);
+		Onnx__NodeProto *node =
+			copied(in, &c->f->node[i]->base, &onnx__node_proto__descriptor);
 
 		rename_node(c, node);
 		fill_attributes(c, node);
@@ -360,6 +364,11 @@ static int inline_node(struct inliner *in, struct nodes *to, Onnx__NodeProto *no
 	const Onnx__FunctionProto *f = called(in, node, &several);
 	int ret = 0;
 
+	if (in->num_active && (++in->num_nodes > MOST_NODES || in->num_bytes > MOST_BYTES)) {
+		add_node(to, node);
+		return graph_error(in->g, "its functions become more than %d nodes, or %d bytes",
+				   MOST_NODES, MOST_BYTES);
+	}
 	if (f) {
 		ret = several ? refuse_call(in, node, "there are several functions of that name")
 			      : inline_call(in, to, f, node);
@@ -367,8 +376,6 @@ static int inline_node(struct inliner *in, struct nodes *to, Onnx__NodeProto *no
 		return ret;
 	}
 	add_node(to, node);
-	if (in->num_active && ++in->num_nodes > MOST_NODES)
-		return graph_error(in->g, "its functions become more than %d nodes", MOST_NODES);
 	for (size_t i = 0; i < node->n_attribute && !ret; i++) {
 		Onnx__GraphProto *p = node->attribute[i]->g;
 

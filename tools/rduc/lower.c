@@ -163,3 +163,29 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 	} while (--left && plainer(be, &pl, replicas));
 	return 1;
 }
+
+/* Memory is one for all tiles: where it decides, few replicas may be faster than many, which open more of
+ * its rows at a time. */
+int be_lower_fewer(struct backend *be, struct nest *n, int op_id, struct uimage **im)
+{
+	uint64_t now = (*im)->cycles + be_load_cycles(be, *im), load;
+	struct uimage *other;
+	int r;
+
+	if ((*im)->held) /* its scratchpads are filled for it */
+		return 0;
+	be->share = (struct share){ .pcus = 1.0 / be->tiles, .pmus = 1, .agcus = 1.0 / be->tiles };
+	r = be_lower(be, n, be->level, op_id, &other);
+	be->share = (struct share){ 0 };
+	if (r)
+		return r < 0 ? -1 : 0;
+	load = be_load_cycles(be, other);
+	r = now <= load + 1 ? 1 : be_time_about(be, other, now - load - 1);
+	if (!r) {
+		image_free(*im);
+		*im = other;
+	} else {
+		image_free(other);
+	}
+	return r < 0 ? -1 : 0;
+}

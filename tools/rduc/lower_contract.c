@@ -804,6 +804,20 @@ static int same_chunks(struct contract *c)
 	return known < reductions;
 }
 
+/* Tensors in memory that are read and written where results leave. */
+static int count_result_tensors(const struct contract *c)
+{
+	const struct nest *n = c->l->n;
+	int num = 0;
+
+	for (int i = 0; i < n->num_in; i++)
+		num += !contract_operand(c, i) && !c->kept_in[i] && be_words(n->in[i].tensor) > 1;
+	for (int i = 0; i < n->num_out; i++)
+		num += !nest_reads(n, tensor_storage(n->out[i].access.tensor)) &&
+		       (!c->kept_out[i] || c->kept_out[i]->memory);
+	return num;
+}
+
 /* What a plan is looked for. 0, or 1: it is no contraction. */
 static int set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
 		  struct contract *c)
@@ -835,6 +849,7 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 		for (int i = 0; i < l->n->num_out; i++)
 			c->blocks[d] |= c->kept_out[i] && lacc_needs(&l->out[i], d);
 	}
+	c->result_tensors = count_result_tensors(c);
 	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, &c->epi_in);
 	if (c->epi_pcus < 0)
 		return 1;

@@ -69,6 +69,65 @@ static int quick_gelu_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_finish(g, m));
 }
 
+/* The activation that a fused node names, with up to two parameters. */
+static struct value *activated(struct graph *g, struct node *n, struct value *v, int num,
+			       const float *by)
+{
+	const char *name = attr_s(n, "activation", "");
+	static const struct {
+		const char *name, *parameters[2];
+	} known[] = { { "Relu", { 0 } },
+		      { "Sigmoid", { 0 } },
+		      { "Tanh", { 0 } },
+		      { "LeakyRelu", { "alpha" } },
+		      { "HardSigmoid", { "alpha", "beta" } } };
+	struct node *m;
+
+	if (!v || !*name)
+		return v;
+	if (!strcmp(name, "Clip") && num == 2)
+		return graph_op3(g, "Clip", n->name, v, F(by[0]), F(by[1]));
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+		if (strcmp(name, known[i].name))
+			continue;
+		m = node_new(g, name, n->name);
+		node_input(g, m, v);
+		for (int k = 0; k < 2 && k < num && known[i].parameters[k]; k++)
+			node_attr_f(g, m, known[i].parameters[k], by[k]);
+		return graph_finish(g, m);
+	}
+	node_error(g, n, "activation %.40s with %d parameters is not supported", name, num);
+	return NULL;
+}
+
+static int fused_conv_expand(struct graph *g, struct node *n)
+{
+	const struct attr *a = node_attr(n, "activation_params");
+	struct node *m = node_new(g, "Conv", n->name);
+	struct value *v;
+
+	for (int i = 0; i < 3 && i < n->num_in; i++)
+		node_input(g, m, n->in[i]);
+	m->attrs = n->attrs;
+	v = add_if(g, n, graph_finish(g, m), node_in(n, 3));
+	return graph_replace_first(n, activated(g, n, v, a ? a->num : 0, a ? a->floats : NULL));
+}
+
+static int fused_gemm_expand(struct graph *g, struct node *n)
+{
+	const float by[] = { attr_f(n, "activation_alpha", 0), attr_f(n, "activation_beta", 0) };
+	int num = node_attr(n, "activation_beta") ? 2 : node_attr(n, "activation_alpha") ? 1 : 0;
+	struct node *m = node_new(g, "Gemm", n->name);
+
+	if (num == 2 && !node_attr(n, "activation_alpha"))
+		return node_error(g, n,
+				  "activation_beta without activation_alpha is not supported");
+	for (int i = 0; i < n->num_in; i++)
+		node_input(g, m, n->in[i]);
+	m->attrs = n->attrs;
+	return graph_replace_first(n, activated(g, n, graph_finish(g, m), num, by));
+}
+
 /* ---- products ------------------------------------------------------------------------------ */
 
 static struct value *swapped(struct graph *g, struct node *n, struct value *v)
@@ -236,6 +295,19 @@ static int skip_norm_expand(struct graph *g, struct node *n)
 static int skip_simple_expand(struct graph *g, struct node *n)
 {
 	return skip_norm(g, n, true);
+}
+
+/* ONNX Runtime's optimizer writes it without a domain. */
+static int simple_norm_expand(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "RMSNormalization", n->name);
+
+	if (without_output(g, n, 1, "1 / the deviation"))
+		return -1;
+	node_input(g, m, n->in[0]);
+	node_input(g, m, n->in[1]);
+	m->attrs = n->attrs;
+	return graph_replace_first(n, graph_finish(g, m));
 }
 
 static int embed_norm_expand(struct graph *g, struct node *n)
@@ -489,6 +561,8 @@ const struct op ops_contrib[] = {
 	MS("DynamicQuantizeMatMul", 3, 5, 1, dynamic_matmul_expand),
 	MS("EmbedLayerNormalization", 1, 9, 3, embed_norm_expand),
 	MS("FastGelu", 1, 2, 1, fast_gelu_expand),
+	MS("FusedConv", 2, 4, 1, fused_conv_expand),
+	MS("FusedGemm", 2, 3, 1, fused_gemm_expand),
 	MS("FusedMatMul", 2, 2, 1, fused_matmul_expand),
 	MS("Gelu", 1, 1, 1, gelu_expand),
 	MS("MatMulIntegerToFloat", 4, 7, 1, to_float_expand),
@@ -504,5 +578,10 @@ const struct op ops_contrib[] = {
 	MS("QuickGelu", 1, 1, 1, quick_gelu_expand),
 	MS("SkipLayerNormalization", 3, 5, 4, skip_norm_expand),
 	MS("SkipSimplifiedLayerNormalization", 3, 4, 4, skip_simple_expand),
+	{ .name = "SimplifiedLayerNormalization",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 2,
+	  .expand = simple_norm_expand },
 	{ 0 },
 };

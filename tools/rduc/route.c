@@ -14,7 +14,8 @@ struct router {
 	struct uimage *im;
 	int cols, rows, nodes, cap;
 	int *load; /* by link: node * 4 + direction */
-	float *history;
+	int *to; /* node that a link leads to, -1: there is none */
+	float *history, *cost;
 	float *dist;
 	int *from; /* link by which a node was reached, -1: of the tree */
 	int *stamp, now;
@@ -81,13 +82,19 @@ static struct heap_item heap_pop(struct router *r)
 	return top;
 }
 
-static float link_cost(const struct router *r, int link)
+static void find_cost(struct router *r, int link)
 {
 	int over = r->load[link] + 1 - r->cap;
 	float use = (float)r->load[link] / (float)r->cap;
 
-	return (1.0f + 0.5f * use * use + r->history[link]) *
-	       (over > 0 ? 1.0f + r->press * (float)over : 1.0f);
+	r->cost[link] = (1.0f + 0.5f * use * use + r->history[link]) *
+			(over > 0 ? 1.0f + r->press * (float)over : 1.0f);
+}
+
+static void add_load(struct router *r, int link, int more)
+{
+	r->load[link] += more;
+	find_cost(r, link);
 }
 
 static int unit_node(const struct router *r, int prog)
@@ -146,12 +153,12 @@ static void route_stream(struct router *r, struct ustream *s)
 			if (r->target[node])
 				break;
 			for (int dir = 0; dir < 4; dir++) {
-				int o = step_node(r, node, dir);
+				int o = r->to[node * 4 + dir];
 				float d;
 
 				if (o < 0 || r->tree[o])
 					continue;
-				d = t.d + link_cost(r, node * 4 + dir);
+				d = t.d + r->cost[node * 4 + dir];
 				if (r->stamp[o] == r->now && r->dist[o] <= d)
 					continue;
 				r->stamp[o] = r->now;
@@ -167,7 +174,7 @@ static void route_stream(struct router *r, struct ustream *s)
 			int link = r->from[n];
 
 			add_link(s, link / 4, link % 4);
-			r->load[link]++;
+			add_load(r, link, 1);
 			r->tree[n] = true;
 			tree_nodes[num_tree++] = n;
 			if (r->target[n]) {
@@ -191,14 +198,20 @@ int be_route(struct backend *be, struct uimage *im)
 
 	r.nodes = r.cols * r.rows;
 	r.load = xcalloc((size_t)r.nodes * 4, sizeof(int));
+	r.to = xmalloc((size_t)r.nodes * 4 * sizeof(int));
 	r.history = xcalloc((size_t)r.nodes * 4, sizeof(float));
+	r.cost = xmalloc((size_t)r.nodes * 4 * sizeof(float));
 	r.dist = xcalloc((size_t)r.nodes, sizeof(float));
 	r.from = xcalloc((size_t)r.nodes, sizeof(int));
 	r.stamp = xcalloc((size_t)r.nodes, sizeof(int));
 	r.tree = xcalloc((size_t)r.nodes, sizeof(bool));
 	r.target = xcalloc((size_t)r.nodes, sizeof(bool));
+	for (int k = 0; k < r.nodes * 4; k++)
+		r.to[k] = step_node(&r, k / 4, k % 4);
 	for (int round = 0; round < 16 && over; round++) {
 		over = 0;
+		for (int k = 0; k < r.nodes * 4; k++)
+			find_cost(&r, k);
 		for (int s = 0; s < im->num_streams; s++) {
 			struct ustream *t = &im->stream[s];
 			bool bad = round == 0;
@@ -209,7 +222,7 @@ int be_route(struct backend *be, struct uimage *im)
 			if (!bad)
 				continue;
 			for (int k = 0; round && k < t->num_links; k++)
-				r.load[t->link[k].sw * 4 + t->link[k].dir]--;
+				add_load(&r, (int)(t->link[k].sw * 4 + t->link[k].dir), -1);
 			route_stream(&r, t);
 		}
 		for (int k = 0; k < r.nodes * 4; k++)
@@ -223,7 +236,9 @@ int be_route(struct backend *be, struct uimage *im)
 		if (r.load[k] > most)
 			most = r.load[k];
 	free(r.load);
+	free(r.to);
 	free(r.history);
+	free(r.cost);
 	free(r.dist);
 	free(r.from);
 	free(r.stamp);

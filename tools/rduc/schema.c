@@ -157,6 +157,7 @@ static const struct schema {
 	{ "Min", 1, 0, "1:1-", "" },
 	{ "Mish", 18, 0, "18:1-1", "" },
 	{ "Mod", 10, 0, "10:2-2", "fmod:b" },
+	{ "ai.onnx.preview.training::Gradient", 1, 0, "1:1-", "xs:S! y:s! zs:S" },
 	{ "ai.onnx.preview.training::Momentum", 1, 0, "1:5-",
 	  "alpha:f! beta:f! mode:s(standard|nesterov)! norm_coefficient:f!" },
 	{ "Mul", 1, 0, "1:2-2", "axis:i@-6 broadcast:b@-6" },
@@ -230,6 +231,7 @@ static const struct schema {
 	{ "Shrink", 9, 0, "9:1-1", "bias:f lambd:f" },
 	{ "Sigmoid", 1, 0, "1:1-1", "" },
 	{ "Sign", 9, 0, "9:1-1", "" },
+	{ "SimplifiedLayerNormalization", 1, 0, "1:2-2", "axis:i epsilon:f stash_type:i" },
 	{ "Sin", 7, 0, "7:1-1", "" },
 	{ "Sinh", 9, 0, "9:1-1", "" },
 	{ "Size", 1, 0, "1:1-1", "" },
@@ -270,6 +272,13 @@ static const struct schema {
 	{ "com.microsoft::DynamicQuantizeMatMul", 1, 0, "1:3-5", "" },
 	{ "com.microsoft::EmbedLayerNormalization", 1, 0, "1:7-9", "epsilon:f" },
 	{ "com.microsoft::FastGelu", 1, 0, "1:1-2", "" },
+	{ "com.microsoft::FusedConv", 1, 0, "1:2-4",
+	  "activation:s activation_params:F auto_pad:s(" AUTO_PAD ") dilations:I group:i "
+	  "kernel_shape:I pads:I strides:I" },
+	{ "com.microsoft::FusedGemm", 1, 0, "1:2-3",
+	  "activation:s activation_alpha:f activation_beta:f alpha:f beta:f "
+	  "transA:b "
+	  "transB:b" },
 	{ "com.microsoft::FusedMatMul", 1, 0, "1:2-2",
 	  "alpha:f transA:b transB:b transBatchA:b transBatchB:b" },
 	{ "com.microsoft::Gelu", 1, 0, "1:1-1", "" },

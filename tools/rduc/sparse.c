@@ -115,7 +115,8 @@ static double cost(int64_t size, int64_t rows)
 /* Terms that a sum may have: of blocks, or of single numbers, which meet as many rows as a vector has lanes. */
 static int64_t most_terms(const struct graph *g, int64_t size, int64_t rows)
 {
-	int64_t most = g->most_words / (rows < g->lanes ? rows + (rows == 1) : g->lanes);
+	int64_t together = rows < g->lanes ? rows + (rows == 1) : g->lanes;
+	int64_t most = together ? g->most_words / together : 0; /* 0: there is no chip yet */
 
 	return size > 1 ? g->most_terms : most < UINT16_MAX ? most : UINT16_MAX;
 }

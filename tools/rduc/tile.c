@@ -271,6 +271,14 @@ static bool find_operand(struct contract *c, int o)
 	return c->found[o] == OPERAND_FITS;
 }
 
+/* Bytes that memory could move while it opens a row: a channel opens four in tFAW at most. */
+static double row_bytes(const struct rdu_chip *chip)
+{
+	double ps = fmax((double)chip->dram_tfaw / 4, (double)chip->dram_trrd_s);
+
+	return ps * 1e-9 * chip->clock_khz / chip->dram_channels * be_bytes_per_cycle(chip);
+}
+
 /* Beyond the end of a table there is no term: it would not be nothing, as beyond the end of a tensor. */
 static bool table_fits(const struct contract *c)
 {
@@ -332,6 +340,9 @@ static bool in_group(const struct contract *c)
 	return false;
 }
 
+/* Of memory's rate, what results reach that leave while nothing else is moved: loads wait for stores. */
+#define LEAVING_ALONE 0.7
+
 /* What a plan has to do, as far as it is known. */
 struct work {
 	double acts, compute, worst_load;
@@ -352,7 +363,7 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
 		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
-	time += w->last / rate;
+	time += w->last / (rate * LEAVING_ALONE);
 	if (in_group(c)) /* what it moves, others wait for */
 		time += (w->dram + w->last) / rate / 2;
 	time += c->chip->dram_latency * 2 + c->chip->lanes * 2 + (double)progs * 8;
@@ -366,7 +377,7 @@ static bool solve_below(struct contract *c, double most)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double host = 0, results = 0;
+	double host = 0, results = 0, opened = 0;
 	struct work w = { 0 };
 	int loops = 0;
 
@@ -496,17 +507,26 @@ static bool solve_below(struct contract *c, double most)
 			return false;
 	}
 	for (int i = 0; i < l->n->num_out; i++) {
+		double bytes;
+
 		if (c->kept_out[i] && !c->kept_out[i]->memory)
 			continue;
-		results += contract_output_bytes(c, &l->out[i]);
+		bytes = contract_output_bytes(c, &l->out[i]);
+		results += bytes;
+		opened += contract_rows_opened(c, &l->out[i], bytes);
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
 		if (!contract_operand(c, i) && c->kept_in[i] &&
 		    contract_crowd(c, &l->in[i], c->kept_in[i], true) > (int)chip->pmu_reads)
 			return false;
-		if (!contract_operand(c, i) && !c->kept_in[i])
-			results += contract_input_bytes(c, &l->in[i]);
+		if (!contract_operand(c, i) && !c->kept_in[i]) {
+			double bytes = contract_input_bytes(c, &l->in[i]);
+
+			results += bytes;
+			opened += contract_rows_opened(c, &l->in[i], bytes);
+		}
 	}
+	results = fmax(results, opened * row_bytes(chip));
 	/* Results of sums that are cut leave all at once, while those of the next tile are added up, if
 	 * there is one, and room. */
 	if (c->chunked)

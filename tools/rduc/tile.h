@@ -59,6 +59,7 @@ struct contract {
 	int64_t chunk[NEST_MAX_DIMS]; /* of a reduction, the tile that it must have; 0: any */
 	struct operand
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
+	int result_tensors; /* in memory, read and written where results leave */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
 	/* follows from the above */
 	enum operand_found found[3]; /* op[], of these tiles */
@@ -165,6 +166,9 @@ double contract_input_bytes(const struct contract *c, const struct lacc *a);
 /* Bytes of the bursts that an output writes to memory: all of a burst at once, as long as the AGCU of its
  * way out remembers it. */
 double contract_output_bytes(const struct contract *c, const struct lacc *a);
+/* Rows of memory that an access opens where results leave, for `bytes` in all: one for each burst, but where
+ * those that are accessed at about the same time lie in few rows. */
+double contract_rows_opened(const struct contract *c, const struct lacc *a, double bytes);
 /* Is operand o in scratchpads before the section runs, all that a replica needs of it? */
 bool contract_holds(const struct contract *c, int o);
 /* At most, of an array or of SIMD stages that do its work: a stage each, of bytes two, and a

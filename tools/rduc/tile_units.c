@@ -288,6 +288,58 @@ double contract_output_bytes(const struct contract *c, const struct lacc *a)
 	return bytes;
 }
 
+/* What of a tensor is accessed at about the same time, while requests wait in the memory's queues. */
+struct nearby {
+	double bursts, most;
+	double windows,
+		span; /* far apart, and bytes within: a window is a row of each group of all channels */
+};
+
+static void nearby_loop(const struct rdu_chip *chip, struct nearby *n, int64_t trip, int64_t step)
+{
+	double window = (double)chip->dram_channels * chip->dram_groups * chip->dram_row;
+	double new = step < chip->dram_burst ? (double)step / chip->dram_burst : 1, times;
+
+	if (!step || trip < 2 || n->bursts >= n->most)
+		return;
+	times = fmin((double)trip, ceil(n->most / n->bursts / new));
+	n->bursts = fmax(n->bursts, n->bursts * times * new);
+	if ((double)step < window)
+		n->span += (double)step * (times - 1);
+	else
+		n->windows *= times;
+}
+
+double contract_rows_opened(const struct contract *c, const struct lacc *a, double bytes)
+{
+	const struct rdu_chip *chip = c->chip;
+	double rows = (double)chip->dram_channels * chip->dram_groups,
+	       window = rows * chip->dram_row;
+	struct nearby n = { .bursts = 1,
+			    .most = (double)chip->dram_channels * chip->dram_queue /
+				    c->result_tensors,
+			    .windows = 1 };
+	int64_t step[NEST_MAX_DIMS] = { 0 };
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		step[d] = llabs(lacc_coef(a, d)) * dtype_size(a->t->dtype);
+	nearby_loop(chip, &n, c->gl, step[c->lane]);
+	for (int d = 0; d < c->l->num_dims; d++)
+		nearby_loop(chip, &n, ways_out(c, d),
+			    step[d] * contract_replica_step(c, d) *
+				    (d == c->merge_dim ? c->merge : 1));
+	if (c->merge > 1)
+		nearby_loop(chip, &n, c->merge,
+			    step[c->merge_dim] * contract_replica_step(c, c->merge_dim));
+	if (c->col >= 0) {
+		nearby_loop(chip, &n, c->gc, step[c->col]);
+		nearby_loop(chip, &n, c->tile[c->col] / c->gc, step[c->col] * c->gc);
+	}
+	nearby_loop(chip, &n, c->tile[c->lane] / c->gl, step[c->lane] * c->gl);
+	rows *= n.windows * (1 + n.span / window);
+	return bytes / chip->dram_burst * fmin(1, rows / n.bursts);
+}
+
 int contract_fan_in(const struct rdu_chip *chip, int n)
 {
 	int f = (int)min64(min64(chip->pcu_vec_in, chip->simd_stages), chip->simd_regs);
