@@ -544,7 +544,7 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	bool better = false;
 
 	set_strides(be->m, *stride);
-	be_pipe(be, e, entry, cycles);
+	be_pipe(be, e, entry, cycles, plain.residence);
 	make_room(be->m, old, &plain.residence, &plain.stride);
 	make_room(be->m, old, residence, stride);
 	/* What else the nests need is lowered anew: for a hundredth, that is not worth it. */

@@ -365,8 +365,10 @@ void be_narrow(struct backend *be);
 /* They are fp32 again. False: there were none. */
 bool be_narrow_undo(struct backend *be);
 /* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each
- * as a section that is complete, where that is faster than cycles[nest number] of its nests. */
-void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles);
+ * as a section that is complete, where that is faster than cycles[nest number] of its nests, with
+ * the residences that these had, and what others lose by it. */
+void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles,
+	     const struct residence *plain);
 /* Cycles that groups from number `first` on save. */
 double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */

@@ -696,6 +696,34 @@ static bool has_halos(const struct trial *g)
 	return false;
 }
 
+/* Cycles that the group costs other nests: what they would find in scratchpads without it crosses
+ * memory, for a group takes only slices from there. */
+static double cost_to_others(const struct trial *g)
+{
+	double bytes = 0;
+
+	for (int q = 0; q < g->num_touched; q++) {
+		int id = g->touched[q];
+
+		if (id >= g->num_plain || !g->plain[id].resident || g->plain[id].memory)
+			continue;
+		for (int k = 0; k < g->e->num_nests; k++) {
+			const struct nest *n = g->e->nests[k];
+
+			if (k >= g->first && k < g->first + g->num)
+				continue;
+			for (int i = 0; i < n->num_in + n->num_out; i++) {
+				const struct access *a =
+					i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+
+				if (tensor_storage(a->tensor)->id == id)
+					bytes += (double)tensor_size(a->tensor);
+			}
+		}
+	}
+	return bytes / be_bytes_per_cycle(&g->be->chip);
+}
+
 /* Tries a group. True: it is one. */
 static bool try_group(struct trial *g, const struct access *made, int op)
 {
@@ -718,6 +746,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	}
 	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
 		most = (uint64_t)(2 * plain) + 1;
+	plain -= cost_to_others(g);
 	if (place_slices(g, work))
 		im = make_some(g, work, op, most);
 	for (int k = 0; im && k < MOST_SHARINGS; k++) {
@@ -891,11 +920,14 @@ static void find_groups(struct trial *g)
 	}
 }
 
-void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles)
+void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles,
+	     const struct residence *plain)
 {
 	size_t room = (size_t)be->m->num_tensors + 1;
 	struct trial g = { .be = be,
 			   .e = e,
+			   .plain = plain,
+			   .num_plain = be->m->num_tensors,
 			   .t = xcalloc(room, sizeof(*g.t)),
 			   .outside = xcalloc(room, sizeof(bool)),
 			   .last_reader = find_last_readers(be->m, e),

@@ -55,6 +55,8 @@ struct trial {
 	int *last_reader; /* by storage: nest of the entry, -1: none */
 	int *first_writer; /* by storage; what others began is whole in memory only */
 	double *cycles; /* of each nest of the entry without groups */
+	const struct residence *plain; /* of the storages that there were then */
+	int num_plain;
 
 	bool *outside; /* by storage: not made and used up in this entry point */
 	int num_refused, room_refused;
