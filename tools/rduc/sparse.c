@@ -445,8 +445,9 @@ static bool is_two_of_four(const struct graph *g, const struct matrix *m)
 {
 	int64_t all = m->terms * m->results;
 
-	if (m->terms % (PART * GROUP) || m->results % g->lanes || all <= GRAPH_MAX_FOLD ||
-	    all > g->most_unpacked)
+	if (all <= GRAPH_MAX_FOLD || all > g->most_unpacked) /* 0: there is no chip yet */
+		return false;
+	if (m->terms % (PART * GROUP) || m->results % g->lanes)
 		return false;
 	for (int64_t n = 0; n < m->results; n++)
 		for (int64_t k = 0; k < m->terms; k += PART) {
