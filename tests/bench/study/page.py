@@ -18,8 +18,8 @@ INTRO = """# Language models and sparse weights, trained on the card
 Written by `make study`. Small models of [rdu-mkmodel](mkmodel.md) read a text byte by byte, the King James Bible
 of Debian's package `bible-kjv` (4.1 MB, its last twentieth held out), in batches of 8 sequences of 64 bytes,
 {steps} steps each: AdamW, a rate that rises over a tenth of the steps and falls to 0 with the cosine, 0.002 at
-most, 0.001 for GPT, 0.004 for ternary weights. All of it happens on the in-process model of one tile of an
-`sn10`: `rduc -O3 --sparse-weights always`, products in bf16, weights and the optimizer in fp32. The same
+most, 0.001 for GPT, 0.004 for ternary weights; gradients are scaled down to a norm of 1 where theirs is larger.
+All of it happens on the in-process model of one tile of an `sn10`: `rduc -O3 --sparse-weights always`, products in bf16, weights and the optimizer in fp32. The same
 sequences come in the same order in every row.
 
 - *loss*: cross entropy, in nats a byte, of 128 sequences that are held out, after the last step; *perplexity*: e to it.
@@ -205,8 +205,7 @@ class Study:
             "The same training in PyTorch on the processor, in fp32: the same initial weights, masks, "
             "sequences, rates. The card multiplies in bf16. Perplexities that are held out differ by "
             f"{100 * worst:.2g} % at most. Where weights are rounded to -1, 0 and 1, two trainings part at the "
-            "first number that is rounded the other way: PyTorch itself, begun with BitNet's weights off by a "
-            "millionth, was 1.0 and 1.6 % off its own perplexity after 100 steps.") + "\n" +
+            "first number that is rounded the other way.") + "\n" +
                 table(["model", "perplexity", "PyTorch's", "differs"], lines))
 
     def share(self, **what):
