@@ -151,6 +151,24 @@ def mask_model(model, masks):
         model.graph.node.insert(0, helper.make_node("Mul", [name, own], [name + ".masked"], own + "/Mul"))
 
 
+def without_masks(model):
+    """For serving: what its masks mask is 0 in its weights already."""
+    served = onnx.ModelProto()
+    served.CopyFrom(model)
+    masks = [i for i in served.graph.initializer if i.name.endswith(".mask")]
+    names = {i.name for i in masks}
+    for product in [n for n in served.graph.node if n.op_type == "Mul" and names & set(n.input)]:
+        weight = next(i for i in product.input if i not in names)
+        for node in served.graph.node:
+            for at, read in enumerate(node.input):
+                if read == product.output[0]:
+                    node.input[at] = weight
+        served.graph.node.remove(product)
+    for mask in masks:
+        served.graph.initializer.remove(mask)
+    return served
+
+
 def sparse(of, family, kind, density, learned, batch, seed=1):
     """Of all families one's model with masks, its masks and the density of what they are over, low ranks included.
 

@@ -17,10 +17,10 @@ INTRO = """# Language models and sparse weights, trained on the card
 
 Written by `make study`. Small models of [rdu-mkmodel](mkmodel.md) read a text byte by byte, the King James Bible
 of Debian's package `bible-kjv` (4.1 MB, its last twentieth held out), in batches of 8 sequences of 64 bytes,
-{steps} steps each: AdamW, a rate that rises over a tenth of the steps and falls to 0 with the cosine, 0.002 at
-most, 0.001 for GPT, 0.004 for ternary weights; gradients are scaled down to a norm of 1 where theirs is larger.
-All of it happens on the in-process model of one tile of an `sn10`: `rduc -O3 --sparse-weights always`, products in bf16, weights and the optimizer in fp32. The same
-sequences come in the same order in every row.
+{steps} steps each: AdamW, a rate that rises over a tenth of the steps and falls to 0 with the cosine, 0.002 at most,
+0.001 for GPT, 0.004 for ternary weights; gradients are scaled down to a norm of 1 where theirs is larger. All of it
+happens on the in-process model of one tile of an `sn10`: `rduc -O3 --sparse-weights always`, products in bf16,
+weights and the optimizer in fp32. The same sequences come in the same order in every row.
 
 - *loss*: cross entropy, in nats a byte, of 128 sequences that are held out, after the last step; *perplexity*: e to it.
 - *step*: the card's own, modelled time of a training step that follows another, loads of programs included;
@@ -153,9 +153,9 @@ class Study:
         text = "\n## Time by density\n\n" + fill(
             "In models as small as those above activations are most of what is moved. This is one layer of a "
             "GPT 1024 wide, for the same 8 sequences of 64 bytes, blocks of 32: it is compiled and timed, not "
-            "trained. *served* is a run forward with constant weights, by the dense one, with its time and "
-            "memory: there 2:4 and single numbers [have forms](compiler.md#single-numbers) that training has "
-            "not.")
+            "trained. *served* is a run forward with constant weights, what is masked 0, by the dense one, with "
+            "its time and memory: there 2:4 and single numbers [have forms](compiler.md#single-numbers) that "
+            "training has not, single numbers for fewer rows than these 512.")
         text += "\n" + table(self.heads("weights", "density", "of dense", total=False) +
                              ["served", "run", "memory"], lines)
         if "study-density.svg" in self.pictures:
