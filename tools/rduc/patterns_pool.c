@@ -339,14 +339,7 @@ static struct tensor *pool_choice(struct lower *l, struct node *n, const struct 
 		return NULL;
 	}
 	t = lower_temp(l, n, "choice", count < 256 ? RDU_DT_U8 : RDU_DT_I32, y->ndim, y->dim);
-	dim[0] = nest_dim(nest, "n", x->dim[0], false);
-	dim[1] = nest_dim(nest, "c", x->dim[1], false);
-	for (int i = 0; i < w->space; i++)
-		dim[2 + i] = nest_dim(nest, space_name(w, i), w->out[i], false);
-	for (int i = 0; i < w->space; i++)
-		k[i] = nest_dim(nest, kernel_name(w, i), w->kernel[i], true);
-	nest_input(nest, lower_value(l, x));
-	window_access(&nest->in[0], w, dim, k);
+	read_windows(l, nest, x, w, dim, k);
 	nest->in[0].pad = OUTSIDE;
 	nest_input(nest, lower_value(l, y));
 	for (int i = 0; i < 2 + w->space; i++)
