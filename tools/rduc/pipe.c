@@ -759,7 +759,8 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		image_free(im);
 		im = again;
 	}
-	if (im && (has_halos(g) || (double)(im->cycles + be_load_cycles(be, im)) < plain))
+	if (im &&
+	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (has_halos(g) ? WIDER : 1))
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
