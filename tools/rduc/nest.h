@@ -70,6 +70,7 @@ struct tensor {
 	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
+	int place; /* of an input or output among the models', from 1 on; 0: of none, or a loop's */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
 };
@@ -168,6 +169,7 @@ struct module {
 	char *name;
 	int num_tensors;
 	struct tensor **tensors;
+	int num_places; /* of inputs and outputs: struct tensor, place */
 	int num_entries;
 	struct module_entry *entries;
 };

@@ -548,7 +548,13 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	/* Inputs nothing reads keep their place in the interface. */
 	for (int i = 0; i < g->num_values; i++)
 		if (forward && g->values[i]->kind == TENSOR_INPUT)
-			lower_value(&l, g->values[i]);
+			lower_value(&l, g->values[i])->place = ++m->num_places;
+	for (int i = 0; forward && i < g->num_outputs; i++) {
+		struct tensor *t = module_output(m, scope, g->outputs[i].name);
+
+		if (t)
+			t->place = ++m->num_places;
+	}
 	return 0;
 }
 
