@@ -66,6 +66,9 @@ struct tensor {
 		int64_t dim[2]; /* the matrix's */
 		bool transposed;
 	} packed;
+	struct tensor *
+		sizes; /* OUTPUT: what says how large it is in a run; NULL: as large as its shape */
+	unsigned int sized; /* bit d: that has an element for dimension d */
 	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
