@@ -147,6 +147,7 @@ struct nest {
 	/* lower.c: tiles of the linear form's dimensions that the section made of it sums over, 0: it
 	 * is no contraction's */
 	int64_t chunk[NEST_MAX_DIMS];
+	int64_t split[NEST_MAX_DIMS]; /* and in how many parts, by replicas; likewise */
 	int loop; /* number of the entry's loop it is in, from 1 on; 0: in none */
 	bool backward; /* of a training step: it is behind the model's own nests */
 	bool again; /* recompute.c: it makes what an earlier nest made, and does not join that one */
