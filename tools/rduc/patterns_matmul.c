@@ -507,12 +507,20 @@ static int integer_matmul(struct graph *g, struct node *n)
 static int matmul_rewrite(struct graph *g, struct node *n)
 {
 	enum rdu_dtype t = n->in[0]->dtype;
-	int r = graph_ternary_matmul(g, n);
+	int r = graph_dequantized_matmul(g, n);
 
+	r = r ? r : graph_ternary_matmul(g, n);
 	if (!r && t == n->in[1]->dtype &&
 	    (t == RDU_DT_I32 || t == RDU_DT_U32 || t == RDU_DT_I64 || t == RDU_DT_U64))
 		return integer_matmul(g, n);
 	return r ? r : graph_sparse_matmul(g, n);
+}
+
+static int gemm_rewrite(struct graph *g, struct node *n)
+{
+	int r = graph_dequantized_gemm(g, n);
+
+	return r ? r : graph_sparse_gemm(g, n);
 }
 
 const struct op ops_matmul[] = {
@@ -520,7 +528,7 @@ const struct op ops_matmul[] = {
 	  .min_in = 2,
 	  .max_in = 3,
 	  .max_out = 1,
-	  .rewrite = graph_sparse_gemm,
+	  .rewrite = gemm_rewrite,
 	  .infer = gemm_infer,
 	  .gradient = gemm_gradient,
 	  .pattern = gemm_pattern },

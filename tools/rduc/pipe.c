@@ -706,7 +706,7 @@ static double cost_to_others(const struct trial *g)
 
 		if (id >= g->num_plain || !g->plain[id].resident || g->plain[id].memory)
 			continue;
-		for (int k = 0; k < g->e->num_nests; k++) {
+		for (int k = g->first_writer[id]; k <= g->last_reader[id]; k++) {
 			const struct nest *n = g->e->nests[k];
 
 			if (k >= g->first && k < g->first + g->num)
