@@ -707,7 +707,7 @@ static double cost_to_others(const struct trial *g)
 
 		if (id >= g->num_plain || !g->plain[id].resident || g->plain[id].memory)
 			continue;
-		for (int k = 0; k < g->e->num_nests; k++) {
+		for (int k = g->first_writer[id]; k <= g->last_reader[id]; k++) {
 			const struct nest *n = g->e->nests[k];
 
 			if (k >= g->first && k < g->first + g->num)
@@ -759,7 +759,8 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		image_free(im);
 		im = again;
 	}
-	if (im && (has_halos(g) || (double)(im->cycles + be_load_cycles(be, im)) < plain))
+	if (im &&
+	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (has_halos(g) ? WIDER : 1))
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
