@@ -70,8 +70,8 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 
-		v->tensor->data = xmalloc(bytes ? bytes : 1);
-		memcpy(v->tensor->data, v->data, bytes);
+		v->tensor->data = xcalloc(bytes ? bytes : 1, 1);
+		copy_to_zeros(v->tensor->data, v->data, bytes);
 	}
 	if (v->update_of)
 		v->tensor->update_of = lower_value(l, v->update_of);
