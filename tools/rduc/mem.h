@@ -27,6 +27,10 @@ void *xrealloc(void *old, size_t size);
 char *xstrdup(const char *s);
 void xfree(void *p);
 #define free(p) xfree(p)
+/* Memory that has several owners, zeros at first: it is freed when the last one drops it. */
+void *shared_new(size_t size);
+void *shared_use(void *p); /* by one more owner */
+void shared_drop(void *p);
 /* A table of num elements, of which there is room for *room, with room for one more. */
 void *xroom(void *old, int num, int *room, size_t size);
 /* The same without a note of the room: it is doubled at each power of two. */

@@ -70,7 +70,7 @@ struct tensor {
 	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
-	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
+	void *data; /* shared_new(): initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
 };
 

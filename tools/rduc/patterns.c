@@ -70,8 +70,10 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 
-		v->tensor->data = xmalloc(bytes ? bytes : 1);
-		memcpy(v->tensor->data, v->data, bytes);
+		if (v->data == v->shared)
+			v->tensor->data = shared_use(v->shared);
+		else
+			v->tensor->data = memcpy(shared_new(bytes), v->data, bytes);
 	}
 	if (v->update_of)
 		v->tensor->update_of = lower_value(l, v->update_of);
