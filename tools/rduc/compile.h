@@ -45,7 +45,7 @@ struct settings {
 
 struct text {
 	char *data;
-	size_t size;
+	size_t size, room;
 	FILE *f; /* while it is written */
 };
 

@@ -49,6 +49,7 @@ struct value {
 	const char *why; /* a weight: is it trained, or why not (parameters.c) */
 	unsigned int roles; /* parameters.c */
 	void *data; /* row-major; WEIGHT, STATE or folded */
+	void *shared; /* the same, if tensors may own it as well; else NULL, or what it was before */
 	struct node *producer;
 	const struct node *dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
 	struct value *alias; /* is the same value as this one (identity removed) */
@@ -214,6 +215,8 @@ struct reason {
 
 struct graph {
 	struct arena_block *arena;
+	int num_shared, room_shared;
+	void **shared; /* contents of values that it owns, perhaps with others */
 	char *name;
 	int opset;
 	int num_values, cap_values;
@@ -281,6 +284,8 @@ int graph_report(struct graph *g);
 
 struct value *graph_value(struct graph *g, const char *name);
 struct value *graph_find(struct graph *g, const char *name);
+/* A value has contents from now on: zeros, which whoever calls fills. */
+void *graph_contents(struct graph *g, struct value *v);
 /* A constant or a state with data (copied) or zeros. */
 struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const int64_t *dim,
 			  const void *data);
@@ -740,6 +745,8 @@ int onnx_inline(struct graph *g, struct Onnx__ModelProto *m);
 /* Elements of a TensorProto as rdu_dtype, converted and checked. */
 struct Onnx__TensorProto;
 struct value *onnx_tensor(struct graph *g, const struct Onnx__TensorProto *t, const char *what);
+/* It was imported: its raw data is not needed any more. */
+void onnx_drop_contents(struct Onnx__TensorProto *t);
 /* external.c: does it keep its data in another file? Those `size` bytes, to be freed; NULL and a text. */
 bool onnx_is_external(const struct Onnx__TensorProto *t);
 uint8_t *onnx_external(struct graph *g, const struct Onnx__TensorProto *t, int64_t size,
