@@ -66,10 +66,14 @@ struct tensor {
 		int64_t dim[2]; /* the matrix's */
 		bool transposed;
 	} packed;
+	struct tensor *
+		sizes; /* OUTPUT: what says how large it is in a run; NULL: as large as its shape */
+	unsigned int sized; /* bit d: that has an element for dimension d */
 	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
+	int place; /* of an input or output among the models', from 1 on; 0: of none, or a loop's */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
 };
@@ -169,6 +173,7 @@ struct module {
 	char *name;
 	int num_tensors;
 	struct tensor **tensors;
+	int num_places; /* of inputs and outputs: struct tensor, place */
 	int num_entries;
 	struct module_entry *entries;
 };

@@ -899,9 +899,9 @@ static bool is_better(const struct contract *c, const struct contract *best)
 	return c->cost < best->cost;
 }
 
-/* The best of the plans that are found from the smallest tiles, for each choice of dimensions; its cost
- * is 1e300 if there is none. */
-static struct contract first_plan(const struct contract *c)
+/* The best of the plans that are found from the smallest tiles, for each choice of dimensions, or the
+ * first; its cost is 1e300 if there is none. */
+static struct contract first_plan(const struct contract *c, bool any)
 {
 	const struct lnest *l = c->l;
 	struct contract best = { .cost = 1e300 }, t = *c;
@@ -960,6 +960,8 @@ static struct contract first_plan(const struct contract *c)
 					search(&t, 0);
 					if (is_better(&t, &best))
 						best = t;
+					if (any && best.cost < 1e300)
+						return best;
 				}
 			}
 		}
@@ -969,12 +971,12 @@ static struct contract first_plan(const struct contract *c)
 
 bool contract_possible(const struct contract *c)
 {
-	return first_plan(c).cost < 1e300;
+	return first_plan(c, true).cost < 1e300;
 }
 
 int contract_search(struct contract *c)
 {
-	struct contract best = first_plan(c), t;
+	struct contract best = first_plan(c, false), t;
 	double acts = 1;
 
 	if (best.cost >= 1e300)
