@@ -61,6 +61,7 @@ struct value {
 	bool tells; /* rows.c: its elements tell the dim's size */
 	bool shaped; /* rows.c: its shape does, and it is a constant */
 	bool depends; /* rows.c: it is made of inputs that have the dim */
+	struct value *bytes; /* value_as_bytes(); itself: it is none. NULL: not looked at */
 	struct tensor *tensor; /* patterns: in the current entry point */
 };
 
@@ -310,6 +311,8 @@ double value_real(const struct value *v, int64_t i);
 /* Is it one that the card's words can hold, and the word that it becomes there. */
 bool value_fits_word(const struct value *v, int64_t i);
 uint32_t value_word(const struct value *v, int64_t i);
+/* A large constant of whole numbers from 0 to 255, as most masks are, of one byte each. NULL: it is another. */
+struct value *value_as_bytes(struct graph *g, struct value *v);
 /* Integers of a constant of any integer type; NULL and an error if it isn't one. */
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num);
 bool value_same_shape(const struct value *a, const struct value *b);

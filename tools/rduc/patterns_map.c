@@ -28,10 +28,22 @@ struct map_ctx {
 
 /* ---- words for writing expressions ---------------------------------------- */
 
+/* Where all inputs are constants the node is being folded. */
+static bool folds(const struct map_ctx *c)
+{
+	for (int k = 0; k < c->num_in; k++)
+		if (!c->in[k]->constant)
+			return false;
+	return true;
+}
+
 static int access_value(struct map_ctx *c, struct value *v)
 {
+	struct value *bytes = folds(c) ? NULL : value_as_bytes(c->l->graph, v);
 	int k;
 
+	if (bytes)
+		return nest_op(c->nest, RDU_SIMD_I2F, access_value(c, bytes), -1, -1);
 	/* One that is another as a word stays a tensor: folding computes with it, the card
 	 * is not given what does not fit (graph_patterns). */
 	if (v->constant && v->data && value_count(v) == 1 && value_fits_word(v, 0) &&
