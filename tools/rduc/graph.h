@@ -240,6 +240,9 @@ struct graph {
 	 * or by their names. */
 	int num_blank, num_long, num_kept;
 	const char *first_blank, *first_long, *first_kept;
+	double macs_per_byte; /* products that arrays do while memory moves a byte */
+	int num_bound; /* weights of two of four that are dense, since arrays bound their products */
+	const char *first_bound;
 	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */

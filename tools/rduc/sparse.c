@@ -425,6 +425,15 @@ static bool is_two_of_four(const struct graph *g, const struct matrix *m)
 	return true;
 }
 
+/* Would memory take longer for the dense product than arrays? They multiply all of it in any case. */
+static bool is_memory_bound(const struct graph *g, const struct matrix *m, int64_t rows)
+{
+	double terms = (double)m->terms, results = (double)m->results, num = (double)rows;
+	double bytes = (terms * results + num * (terms + results)) * dtype_bytes(m->v->dtype);
+
+	return num * terms * results <= bytes * g->macs_per_byte;
+}
+
 /* The places of the two, or of one and a zero, or of two zeros, of the four terms from k on. */
 static void two_places(const struct matrix *m, int64_t k, int64_t result, int64_t *place)
 {
@@ -507,6 +516,10 @@ static int find_blocks(struct graph *g, struct node *n, struct value *x, struct 
 		}
 		if (m.weight || g->trained) {
 			count_one(&g->num_kept, &g->first_kept, &m);
+			return 0;
+		}
+		if (!is_memory_bound(g, &m, rows)) {
+			count_one(&g->num_bound, &g->first_bound, &m);
 			return 0;
 		}
 		w = two_of_four(g, n, &m); /* [terms, results] */
