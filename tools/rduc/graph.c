@@ -558,6 +558,14 @@ uint32_t value_word(const struct value *v, int64_t i)
 	return word;
 }
 
+bool values_constant(int num, struct value *const *v)
+{
+	for (int i = 0; i < num; i++)
+		if (!v[i]->constant)
+			return false;
+	return true;
+}
+
 #define MANY 4096 /* elements: of fewer it does not matter what memory moves */
 
 struct value *value_as_bytes(struct graph *g, struct value *v)

@@ -294,7 +294,8 @@ static int check_declared(struct graph *g, const struct node *n)
 		same = !d->dtype || d->dtype == v->dtype;
 		same &= d->ndim < 0 || d->ndim == v->ndim;
 		for (int k = 0; same && g->own_shapes && k < d->ndim; k++)
-			same = d->dim[k] < 0 || d->dim[k] == v->dim[k];
+			same = d->dim[k] < 0 || d->dim[k] == v->dim[k] ||
+			       (v->size[k] && d->dim[k] < v->dim[k]);
 		if (!same)
 			return node_error(g, n, "'%.60s' is %s%s, but the file declares %s",
 					  d->name, dtype_name(v->dtype), value_shape_text(g, v),
@@ -347,7 +348,8 @@ int graph_simplify(struct graph *g)
 		struct node *n = old[i];
 		bool blind = reads_unknown(n);
 
-		if (!blind && !n->op->missing && !graph_process(g, n) && !check_declared(g, n))
+		if (!blind && !n->op->missing && !graph_process_bounded(g, n) &&
+		    !check_declared(g, n))
 			continue;
 		if (!blind && !n->op->missing)
 			graph_collect(g, "node", n->name, n->op->name);
@@ -360,7 +362,7 @@ int graph_simplify(struct graph *g)
 		return -1;
 	for (int i = 0; i < g->num_outputs; i++)
 		g->outputs[i].value = value_resolve(g->outputs[i].value);
-	if (check_states(g))
+	if (check_states(g) || bounded_outputs(g))
 		return -1;
 	remove_dead(g);
 	pool_first(g);
