@@ -872,6 +872,9 @@ static void backend_free(struct backend *be)
 		free(be->m->entries[e].nests);
 	}
 	free(be->m->entries);
+	for (int i = 0; i < be->num_made; i++)
+		nest_free_fused(be->made[i].maker);
+	free(be->made);
 	be_narrow_undo(be); /* they are the caller's */
 	for (int i = be->first_own; i < be->m->num_tensors; i++)
 		tensor_free(be->m->tensors[i]);
@@ -920,6 +923,8 @@ static int passes(struct backend *be, const char *out_path)
 		be_layout(be);
 		if (be->level > 0 && !be->wide)
 			be_narrow(be);
+		if (be->level > 0)
+			be_make_operands(be);
 		r = lower_all(be);
 	}
 	if (r < 0 && be_narrow_undo(be))

@@ -279,6 +279,12 @@ struct share { /* of the tiles' units; 0: all */
 	struct band band; /* where they would like to be; to 0: anywhere */
 };
 
+/* A map whose result is made while it is loaded. */
+struct made {
+	struct nest *maker;
+	int slower; /* than a LOAD, for the search of a plan: its streams wait for each other */
+};
+
 struct backend {
 	struct module *m;
 	const struct rduc_options *opt;
@@ -298,6 +304,8 @@ struct backend {
 	struct group *group; /* pipe.c */
 	int num_groups;
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
+	int num_made; /* made.c */
+	struct made *made;
 	int num_holds; /* hold.c */
 	struct hold *hold;
 	int held_tenths; /* of the PMUs that what a loop holds may have; its nests load more */
@@ -643,8 +651,22 @@ int once_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	       const struct loops *lp, bool add, int op_id, double hx, double hy);
 
+/* made.c: which operands of products are made of weights while they are loaded. */
+void be_make_operands(struct backend *be);
+/* How a storage is made so, and by which map; NULL: it is none of these. */
+const struct made *be_made(const struct backend *be, struct tensor *t);
+const struct nest *be_maker(const struct backend *be, struct tensor *t);
+/* PCUs that it takes for each stream. */
+int be_maker_pcus(const struct backend *be, const struct nest *maker);
+/* *from pushes what a LOAD of that storage would, vector by vector. 0, or -1 with the reason in im->error. */
+int be_make_stream(struct backend *be, struct uimage *im, const struct nest *maker,
+		   const struct uprog *load, int op_id, struct xsrc *from);
 int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
 	      int op_id);
+/* The streaming form of a map without its STORE; *from: who pushes its one result, over these loops. 0 or
+ * -1. */
+int map_stream(struct backend *be, struct uimage *im, const struct lnest *l, struct loops *lp,
+	       int op_id, struct xsrc *from);
 /* 1: not a contraction this can do. */
 int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		   const struct plan *pl, int op_id);

@@ -216,6 +216,14 @@ static void note_blocks(struct rduc *c, struct graph *g)
 					  g->num_kept, g->num_kept > 1 ? "s" : "", g->first_kept,
 					  g->trained ? "in training only blocks are left out"
 						     : "for two of four weights must be constant"));
+	if (g->num_bound)
+		compile_note(
+			c,
+			graph_format(g,
+				     "%d weight%s (the first: '%s') with two of each four terms: "
+				     "products are dense, of so many rows that loading less "
+				     "would not make them faster",
+				     g->num_bound, g->num_bound > 1 ? "s" : "", g->first_bound));
 	if (g->num_long)
 		compile_note(c,
 			     graph_format(g,
@@ -304,6 +312,13 @@ static int64_t most_terms(const struct rdu_chip *chip)
 	return chip->systolic_cols ? words * 2 / chip->systolic_cols : words / chip->simd_stages;
 }
 
+/* Products of a tile in a cycle, of arrays if it has them. */
+static double most_macs(const struct rdu_chip *chip)
+{
+	return (double)rdu_chip_pcus_per_tile(chip) * chip->lanes *
+	       (chip->systolic_cols ? chip->systolic_cols : chip->simd_stages);
+}
+
 int compile_simplify(struct run *r, struct graph *g)
 {
 	struct rduc *c = r->c;
@@ -317,6 +332,8 @@ int compile_simplify(struct run *r, struct graph *g)
 	g->most_terms = most_terms(&r->chip);
 	g->most_words = r->chip.pmu_bytes / 8;
 	g->lanes = r->chip.lanes;
+	g->macs_per_byte = most_macs(&r->chip) * (c->set.opt.tiles ? c->set.opt.tiles : 1) *
+			   r->chip.clock_khz / (r->chip.dram_mbps * 1000.0);
 	if (c->set.opt.opt)
 		g->most_unpacked = (int64_t)rdu_chip_pmus_per_tile(&r->chip) *
 				   (c->set.opt.tiles ? c->set.opt.tiles : 1) / 2 *

@@ -97,8 +97,14 @@ uint64_t be_compulsory(const struct backend *be, int entry)
 	for (int i = 0; i < be->m->num_tensors; i++) /* a result may be a view of a temporary */
 		traffic[tensor_whole(be->m->tensors[i])->id].stays |=
 			be->m->tensors[i]->kind != TENSOR_TEMP;
-	for (int k = 0; k < e->num_nests; k++)
-		count_nest(traffic, e->nests[k], module_trip(be->m, entry, e->nests[k]));
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k], *maker;
+
+		for (int i = 0; i < n->num_in; i++)
+			if ((maker = be_maker(be, n->in[i].tensor)))
+				count_nest(traffic, maker, module_trip(be->m, entry, n));
+		count_nest(traffic, n, module_trip(be->m, entry, n));
+	}
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *t = be->m->tensors[i];
 		int64_t size = traffic[i].rows ? traffic[i].rows

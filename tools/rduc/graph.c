@@ -575,6 +575,40 @@ uint32_t value_word(const struct value *v, int64_t i)
 	return word;
 }
 
+bool values_constant(int num, struct value *const *v)
+{
+	for (int i = 0; i < num; i++)
+		if (!v[i]->constant)
+			return false;
+	return true;
+}
+
+#define MANY 4096 /* elements: of fewer it does not matter what memory moves */
+
+struct value *value_as_bytes(struct graph *g, struct value *v)
+{
+	int64_t num = v->ndim < 0 ? 0 : value_count(v);
+	unsigned char *data;
+
+	if (!v->constant || !v->data || dtype_is_int(v->dtype) || num < MANY)
+		return NULL;
+	if (v->bytes)
+		return v->bytes == v ? NULL : v->bytes;
+	v->bytes = v;
+	for (int64_t i = 0; i < num; i++) {
+		double x = value_real(v, i);
+
+		if (!(x >= 0 && x <= 255) || x != floor(x) || signbit(x))
+			return NULL;
+	}
+	v->bytes = graph_const(g, RDU_DT_U8, v->ndim, v->dim, NULL);
+	v->bytes->name = graph_format(g, "%.200s.bytes", v->name);
+	data = v->bytes->data;
+	for (int64_t i = 0; i < num; i++)
+		data[i] = (unsigned char)value_real(v, i);
+	return v->bytes;
+}
+
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num)
 {
 	struct value *v = node_in(n, in);

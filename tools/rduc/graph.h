@@ -73,6 +73,7 @@ struct value {
 	bool tells; /* rows.c: its elements tell the dim's size */
 	bool shaped; /* rows.c: its shape does, and it is a constant */
 	bool depends; /* rows.c: it is made of inputs that have the dim */
+	struct value *bytes; /* value_as_bytes(); itself: it is none. NULL: not looked at */
 	struct tensor *tensor; /* patterns: in the current entry point */
 };
 
@@ -256,6 +257,9 @@ struct graph {
 	 * or by their names. */
 	int num_blank, num_long, num_kept;
 	const char *first_blank, *first_long, *first_kept;
+	double macs_per_byte; /* products that arrays do while memory moves a byte */
+	int num_bound; /* weights of two of four that are dense, since arrays bound their products */
+	const char *first_bound;
 	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
@@ -329,6 +333,9 @@ double value_real(const struct value *v, int64_t i);
 /* Is it one that the card's words can hold, and the word that it becomes there. */
 bool value_fits_word(const struct value *v, int64_t i);
 uint32_t value_word(const struct value *v, int64_t i);
+bool values_constant(int num, struct value *const *v); /* all of them */
+/* A large constant of whole numbers from 0 to 255, as most masks are, of one byte each. NULL: it is another. */
+struct value *value_as_bytes(struct graph *g, struct value *v);
 /* Integers of a constant of any integer type; NULL and an error if it isn't one. */
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num);
 bool value_same_shape(const struct value *a, const struct value *b);

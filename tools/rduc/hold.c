@@ -29,10 +29,15 @@ static bool changes(const struct module_entry *e, int loop, struct tensor *t)
 	return false;
 }
 
-/* Is it the same in all runs, unless somebody else writes it? */
-static bool is_kept(const struct module_entry *e, struct tensor *t)
+/* Is it the same in all runs, unless somebody else writes it? So is what is made of constants. */
+static bool is_kept(const struct backend *be, const struct module_entry *e, struct tensor *t)
 {
-	return tensor_whole(t)->kind == TENSOR_WEIGHT && !changes(e, 0, t);
+	const struct nest *maker = be_maker(be, t);
+
+	for (int i = 0; maker && i < maker->num_in; i++)
+		if (!tensor_storage(maker->in[i].tensor)->constant)
+			return false;
+	return maker || (tensor_whole(t)->kind == TENSOR_WEIGHT && !changes(e, 0, t));
 }
 
 static bool is_row(const struct tensor *t)
@@ -62,7 +67,7 @@ static int find_input(const struct backend *be, const struct module_entry *e, co
 	for (int k = 0; k < 2; k++) {
 		struct tensor *t = n->in[in[k]].tensor;
 		int64_t trip = n->loop ? e->loop[n->loop - 1].trip : 1;
-		bool kept = is_kept(e, t);
+		bool kept = is_kept(be, e, t);
 
 		if (n->in[in[k]].gather_in >= 0 || is_row(t) ||
 		    (!kept && (!n->loop || changes(e, n->loop, t))) ||
@@ -174,7 +179,7 @@ void be_hold(struct backend *be, struct module_entry *e)
 		}
 		be->hold = xgrow(be->hold, be->num_holds, sizeof(*be->hold));
 		h = &be->hold[be->num_holds++];
-		*h = (struct hold){ .kept = is_kept(e, n->in[in].tensor),
+		*h = (struct hold){ .kept = is_kept(be, e, n->in[in].tensor),
 				    .reader = n,
 				    .in = in,
 				    .from = n->in[in].tensor };

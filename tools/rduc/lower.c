@@ -57,6 +57,14 @@ static bool reads_held(const struct backend *be, const struct nest *n)
 	return false;
 }
 
+static bool reads_made(const struct backend *be, const struct nest *n)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (be_maker(be, n->in[i].tensor))
+			return true;
+	return false;
+}
+
 /* Does a nest leave it to the arrays to round an operand? */
 static bool rounds_operand(const struct backend *be, const struct nest *n)
 {
@@ -80,6 +88,9 @@ static int attempt(struct backend *be, struct nest *n, const struct lnest *l, co
 		r = -1;
 	} else if (r == 1 && rounds_operand(be, n)) {
 		image_fail(im, "there is no plan on arrays, for an operand that is stored as bf16");
+		r = -1;
+	} else if (r == 1 && reads_made(be, n)) {
+		image_fail(im, "there is no plan with an operand that is made while it is loaded");
 		r = -1;
 	} else if (r == 1) {
 		r = lower_map(be, im, l, pl, op_id);

@@ -95,11 +95,15 @@ static int emit_operand(struct emit *e, int o)
 	const struct lacc *a = &c->l->in[op->in];
 	struct uimage *im = e->im;
 	int pmu = image_unit(im, RDU_UNIT_PMU, e->hx, e->hy);
-	int agcu = image_unit(im, RDU_UNIT_AGCU, -1, -1);
-	int ld = image_prog(im, RDU_KIND_LOAD, agcu, e->op_id);
+	const struct nest *maker = op->in == c->made ? be_maker(e->be, a->t) : NULL;
+	int ld = maker ? -1
+		       : image_prog(im, RDU_KIND_LOAD, image_unit(im, RDU_UNIT_AGCU, -1, -1),
+				    e->op_id);
 	int wr = image_prog(im, RDU_KIND_WRITE, pmu, e->op_id);
 	int buf = image_buffer(im, pmu, (uint32_t)c->copies[o], (uint32_t)op->words);
-	struct uprog *L = &im->prog[ld], *W = &im->prog[wr];
+	struct uprog made = { .kind = RDU_KIND_LOAD }; /* in its place there is what makes it */
+	struct uprog *L = maker ? &made : &im->prog[ld], *W = &im->prog[wr];
+	struct xsrc from = { .prog = ld };
 	int at[NEST_MAX_DIMS], wat[NEST_MAX_DIMS], pos[NEST_MAX_DIMS], bit = -1;
 	int64_t first[NEST_MAX_DIMS], last[NEST_MAX_DIMS];
 
@@ -151,8 +155,8 @@ static int emit_operand(struct emit *e, int o)
 	L->acc.lanes = op->vl;
 	L->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].ms : 0;
 	L->acc.pad = contraction_pad(a);
-	L->acc.target = image_segment(im, a->t, RDU_SEG_READ);
-	L = &im->prog[ld];
+	if (!maker)
+		L->acc.target = image_segment(im, a->t, RDU_SEG_READ);
 	for (int i = 0; i < op->num_axes; i++) {
 		const struct oaxis *x = &op->axis[i];
 		int64_t lo = x->off - x->neg, hi = x->off - x->neg + x->room - 1, top = x->dim;
@@ -215,8 +219,11 @@ static int emit_operand(struct emit *e, int o)
 	W->acc.format = op->pack && c->bytes ? dtype_format(a->t->dtype) : RDU_FMT_WORD;
 	W->acc.lanes = op->vl;
 	W->acc.lane_stride = op->vec_axis >= 0 ? op->axis[op->vec_axis].stride : 0;
-	image_out(im, ld, 0, 0, 1);
-	image_join(im, ld, 0, wr, image_in(im, wr, 0));
+	if (!maker)
+		image_out(im, ld, 0, 0, 1);
+	else if (be_make_stream(e->be, im, maker, L, e->op_id, &from))
+		return wr; /* im->error says why */
+	image_join(im, from.prog, from.port, wr, image_in(im, wr, 0));
 	return wr;
 }
 
@@ -868,6 +875,33 @@ static int count_result_tensors(const struct contract *c)
 	return num;
 }
 
+/* Which operand is made while it is loaded, and what that takes. */
+static void find_made(const struct backend *be, struct contract *c)
+{
+	c->made = -1; /* all of this is part of what is asked for (tile_known.c) */
+	for (int o = 0; o < 2; o++) {
+		struct tensor *t = c->l->in[c->op[o].in].t;
+		const struct made *made = be_made(be, t);
+		const struct nest *maker = made ? made->maker : NULL;
+		double bytes = 0;
+
+		for (int i = 0; maker && i < maker->num_in; i++) {
+			bool again = false;
+
+			for (int k = 0; k < i; k++)
+				again |= maker->in[k].tensor == maker->in[i].tensor;
+			bytes += again ? 0 : (double)tensor_size(maker->in[i].tensor);
+		}
+		if (!maker)
+			continue;
+		c->made = c->op[o].in;
+		c->made_pcus = be_maker_pcus(be, maker);
+		c->made_loads = maker->num_in;
+		c->made_slower = made->slower;
+		c->made_share = bytes / (double)tensor_size(t);
+	}
+}
+
 /* What a plan is looked for. 0, or 1: it is no contraction. */
 static int set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
 		  struct contract *c)
@@ -888,6 +922,7 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 	c->op[2].in = f.table;
 	c->weights = f.weights;
 	c->place = f.place;
+	find_made(be, c);
 	give_units(be, c);
 	for (int i = 0; i < l->n->num_in; i++)
 		c->kept_in[i] = residence_of(be, l->n, l->in[i].t);

@@ -318,6 +318,26 @@ static int emit_sum(struct map *m, const struct loops *lp, struct xsrc *part, in
 					  &shape, m->hx, m->hy));
 }
 
+int map_stream(struct backend *be, struct uimage *im, const struct lnest *l, struct loops *lp,
+	       int op_id, struct xsrc *from)
+{
+	struct map m = { be, im, l, op_id, -1, -1 };
+	const struct tensor *t = l->out[0].t;
+	struct xsrc src[NEST_MAX_IN + 2];
+	struct uprog shape;
+	struct xbuild b;
+	int r;
+
+	find_reach(lp, l);
+	xbuild_init(&b, l, lp);
+	xbuild_output(&b, l->n->out[0].expr, t->narrow ? RDU_SIMD_MOV : dtype_rounding(t->dtype));
+	load_sources(&m, &b, src, NULL, NULL);
+	shape_of(&shape, lp);
+	r = xprog_emit(im, &b.x, src, &shape, 0, -1, -1, op_id, from);
+	xprog_free(&b.x);
+	return r;
+}
+
 /* Can that many replicas along a loop each have the parts of what is resident to themselves, or
  * share them as far as a scratchpad has programs? *any: something is resident. */
 static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,

@@ -257,6 +257,7 @@ static int whole_part(struct uimage *im, int unit, int copies, int64_t words)
 #define KIND_GONE ((enum rdu_kind)0xff) /* a program that is dropped in the end */
 
 struct rewrite {
+	struct backend *be;
 	struct uimage *im;
 	const struct residence *r;
 	struct tensor *t;
@@ -419,8 +420,11 @@ static void rewrite_load(struct rewrite *w, int pr)
 static void hold_tile(struct rewrite *w, const struct hold *h, int ld)
 {
 	struct uimage *im = w->im, *fill = im->fill;
-	int from = im->prog[ld].out[0].stream, wr = im->stream[from].dest[0].prog, pmu, agcu, l, s;
+	const struct nest *maker = be_maker(w->be, h->from);
+	int from = im->prog[ld].out[0].stream, wr = im->stream[from].dest[0].prog, pmu, s;
 	int buffer = im->prog[wr].acc.target, unit = im->prog[wr].unit;
+	struct uprog load = im->prog[ld];
+	struct xsrc source = { .prog = -1 };
 
 	if (im->stream[from].num_dests != 1 || im->prog[wr].kind != RDU_KIND_WRITE ||
 	    im->prog[wr].num_outer || im->buffer[buffer].copies != 1) {
@@ -432,13 +436,21 @@ static void hold_tile(struct rewrite *w, const struct hold *h, int ld)
 	im->held = w->r;
 	pmu = image_unit(fill, RDU_UNIT_PMU, -1, -1);
 	im->unit[unit].filled = pmu;
-	agcu = image_unit(fill, RDU_UNIT_AGCU, -1, -1);
-	l = move_prog(fill, im, ld, agcu, w->fill_op);
+	if (maker) {
+		im->prog[ld].kind = KIND_GONE;
+		if (be_make_stream(w->be, fill, maker, &load, w->fill_op, &source)) {
+			image_fail(im, "%s", fill->error);
+			return;
+		}
+	} else {
+		source.prog = move_prog(fill, im, ld, image_unit(fill, RDU_UNIT_AGCU, -1, -1),
+					w->fill_op);
+		fill->prog[source.prog].acc.target = image_segment(fill, h->from, RDU_SEG_READ);
+		image_out(fill, source.prog, 0, 0, 1);
+	}
 	s = move_prog(fill, im, wr, pmu, w->fill_op);
-	fill->prog[l].acc.target = image_segment(fill, h->from, RDU_SEG_READ);
 	fill->prog[s].acc.target = image_buffer(fill, pmu, 1, im->buffer[buffer].words);
-	image_out(fill, l, 0, 0, 1);
-	image_join(fill, l, 0, s, image_in(fill, s, 0));
+	image_join(fill, source.prog, source.port, s, image_in(fill, s, 0));
 	im->stream[from].prog = -1;
 	im->stream[from].num_dests = 0;
 	for (int i = 0; i < im->num_progs; i++)
@@ -543,7 +555,7 @@ int image_resident(struct backend *be, struct uimage *im, const struct nest *n)
 
 	for (int i = 0; i < num && !im->error[0]; i++) {
 		struct uprog *p = &im->prog[i];
-		struct rewrite w = { .im = im };
+		struct rewrite w = { .be = be, .im = im };
 
 		if (p->kind != RDU_KIND_LOAD && p->kind != RDU_KIND_STORE)
 			continue;

@@ -26,15 +26,14 @@ struct value *graph_longer(struct graph *g, const struct node *n, struct value *
 }
 
 /* [.., rows, size], [columns, longest, size, size], [columns, longest] and perhaps a bias to
- * [.., columns * size]. by_rows: a block is [its results, its terms]. Without a table: [.., 1, terms],
- * [1, columns, terms, size], each column of all terms. */
+ * [.., columns * size]. by_rows: a block is [its results, its terms]. */
 static int block_matmul_infer(struct graph *g, struct node *n)
 {
 	const struct value *x = n->in[0], *w = n->in[1];
 	int64_t dim[RDU_MAX_DIMS];
 
 	memcpy(dim, x->dim, sizeof(dim));
-	dim[x->ndim - 2] = w->dim[n->in[2] ? 0 : 1] * w->dim[3];
+	dim[x->ndim - 2] = w->dim[0] * w->dim[3];
 	return node_shape(g, n, 0, x->dtype, x->ndim - 1, dim);
 }
 
@@ -71,7 +70,7 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 	struct value *x = n->in[0], *w = n->in[1];
 	struct nest *nest = lower_nest(l, n, NULL);
 	int rows = x->ndim - 2, column, result, j, k, e;
-	bool by_rows = attr_i(n, "by_rows", 0), whole = !n->in[2];
+	bool by_rows = attr_i(n, "by_rows", 0);
 	long long num = w->dim[0] * w->dim[1], all = w->dim[0] * x->dim[rows];
 	double density = (double)attr_f(n, "density", 1);
 	char remark[120];
@@ -85,13 +84,12 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 			 "block-sparse, density %.3g: %lld of %lld blocks of %lld x %lld are "
 			 "multiplied",
 			 density, num, all, (long long)w->dim[2], (long long)w->dim[3]);
-	if (!whole)
-		nest->remark = xstrdup(remark);
+	nest->remark = xstrdup(remark);
 	for (int i = 0; i < rows; i++)
 		nest_dim(nest, i == rows - 1 ? "m" : axis_name(rows, i), x->dim[i], false);
-	column = nest_dim(nest, "column", w->dim[whole], false);
+	column = nest_dim(nest, "column", w->dim[0], false);
 	result = nest_dim(nest, "n", w->dim[3], false);
-	j = nest_dim(nest, "block", w->dim[!whole], true);
+	j = nest_dim(nest, "block", w->dim[1], true);
 	k = nest_dim(nest, "k", w->dim[2], true);
 	if (k < 0)
 		return node_error(l->graph, n, "too many dimensions");
@@ -101,14 +99,12 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 		nest->in[0].coef[i][i] = 1;
 	nest->in[0].coef[rows + 1][k] = 1;
 	nest_input(nest, lower_value(l, w));
-	nest->in[1].coef[whole][column] = nest->in[1].coef[!whole][j] = 1;
+	nest->in[1].coef[0][column] = nest->in[1].coef[1][j] = 1;
 	nest->in[1].coef[2 + by_rows][k] = nest->in[1].coef[3 - by_rows][result] = 1;
-	if (!whole) {
-		nest->in[0].gather_in = 2;
-		nest->in[0].gather_dim = rows;
-		nest_input(nest, lower_value(l, n->in[2]));
-		nest->in[2].coef[0][column] = nest->in[2].coef[1][j] = 1;
-	}
+	nest->in[0].gather_in = 2;
+	nest->in[0].gather_dim = rows;
+	nest_input(nest, lower_value(l, n->in[2]));
+	nest->in[2].coef[0][column] = nest->in[2].coef[1][j] = 1;
 	e = nest_op(nest, RDU_SIMD_FMUL, nest_in(nest, 0), nest_in(nest, 1), -1);
 	nest->body = e;
 	nest_output(nest, lower_value(l, n->out[0]), scaled_sum(l, n, nest, column, result));
@@ -302,15 +298,14 @@ static int block_gradient_pattern(struct lower *l, struct node *n)
 
 /*
  * ---- two of four ----------------------------------------------------------------------------
- * Of each four terms two, [groups, columns, 8, 2, lanes], and where they are, words [groups, columns,
- * lanes] of eight times two places, two bits each; to [1, columns, groups * 32, lanes].
+ * Of each four terms two, [groups, 8, 2, results], and where they are, words [groups, results] of eight times
+ * two places, two bits each; to [groups * 32, results].
  */
 static int unpack_infer(struct graph *g, struct node *n)
 {
 	const int64_t *d = n->in[0]->dim;
-	int64_t dim[] = { 1, d[1], d[0] * d[2] * 4, d[4] };
 
-	return node_shape(g, n, 0, n->in[0]->dtype, 4, dim);
+	return node_shape(g, n, 0, n->in[0]->dtype, 2, (int64_t[]){ d[0] * d[1] * 4, d[3] });
 }
 
 static int unpack_pattern(struct lower *l, struct node *n)
@@ -318,21 +313,20 @@ static int unpack_pattern(struct lower *l, struct node *n)
 	const int64_t *dim = n->in[0]->dim;
 	struct nest *nest = lower_nest(l, n, NULL);
 	int group = nest_dim(nest, "group", dim[0], false);
-	int column = nest_dim(nest, "column", dim[1], false);
-	int part = nest_dim(nest, "part", dim[2], false), place = nest_dim(nest, "place", 4, false);
-	int lane = nest_dim(nest, "n", dim[4], false), words, e, is[2];
+	int part = nest_dim(nest, "part", dim[1], false), place = nest_dim(nest, "place", 4, false);
+	int result = nest_dim(nest, "n", dim[3], false), words, e, is[2];
 	int32_t(*coef)[NEST_MAX_DIMS];
 
 	nest->remark = xstrdup("sparse, density 0.5: two of each four weights are loaded");
 	for (int i = 0; i < 2; i++) {
 		nest_input(nest, lower_value(l, n->in[0]));
 		coef = nest->in[i].coef;
-		coef[0][group] = coef[1][column] = coef[2][part] = coef[4][lane] = 1;
-		nest->in[i].offset[3] = i;
+		coef[0][group] = coef[1][part] = coef[3][result] = 1;
+		nest->in[i].offset[2] = i;
 	}
 	nest_input(nest, lower_value(l, n->in[1]));
 	coef = nest->in[2].coef;
-	coef[0][group] = coef[1][column] = coef[2][lane] = 1;
+	coef[0][group] = coef[1][result] = 1;
 	e = nest_op(nest, RDU_SIMD_SHL, nest_index(nest, part), nest_imm_i(nest, 2), -1);
 	words = nest_op(nest, RDU_SIMD_SHR, nest_in(nest, 2), e, -1);
 	for (int i = 0; i < 2; i++) {
@@ -344,9 +338,9 @@ static int unpack_pattern(struct lower *l, struct node *n)
 	e = nest_op(nest, RDU_SIMD_SELECT, is[0], nest_in(nest, 0), e);
 	nest_output(nest, lower_value(l, n->out[0]), e);
 	coef = nest->out[0].access.coef;
-	coef[1][column] = coef[2][place] = coef[3][lane] = 1;
-	coef[2][group] = (int32_t)(dim[2] * 4);
-	coef[2][part] = 4;
+	coef[0][place] = coef[1][result] = 1;
+	coef[0][group] = (int32_t)(dim[1] * 4);
+	coef[0][part] = 4;
 	return lower_done(l, n, nest);
 }
 

@@ -30,8 +30,12 @@ struct map_ctx {
 
 static int access_value(struct map_ctx *c, struct value *v)
 {
+	bool folds = values_constant(c->num_in, c->in);
+	struct value *bytes = folds ? NULL : value_as_bytes(c->l->graph, v);
 	int k;
 
+	if (bytes)
+		return nest_op(c->nest, RDU_SIMD_I2F, access_value(c, bytes), -1, -1);
 	/* One that is another as a word stays a tensor: folding computes with it, the card
 	 * is not given what does not fit (graph_patterns). */
 	if (v->constant && v->data && value_count(v) == 1 && value_fits_word(v, 0) &&

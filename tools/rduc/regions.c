@@ -83,8 +83,13 @@ static int entry_lives(struct backend *be, const struct module_entry *e, struct 
 			struct tensor *t = i < n->num_in ? n->in[i].tensor
 							 : n->out[i - n->num_in].access.tensor;
 			bool all = n->loop && loop_of[tensor_whole(t)->id] < 0;
+			const struct nest *maker = be_maker(be, t);
 
-			alive(life, t, section[all ? first : k], section[all ? end - 1 : k]);
+			if (!maker)
+				alive(life, t, section[all ? first : k],
+				      section[all ? end - 1 : k]);
+			for (int w = 0; maker && w < maker->num_in; w++) /* weights */
+				alive(life, maker->in[w].tensor, section[k], section[k]);
 		}
 	}
 	free(section);

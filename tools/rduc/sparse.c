@@ -14,7 +14,6 @@
  * Of a weight that is no constant the blocks alone are kept, in memory and in training: it becomes the
  * tensor of its blocks. A mask that it is multiplied with says which there are, or else its zeros do.
  */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "constant_rows.h"
@@ -160,14 +159,6 @@ static enum blocks_found blocks_best(const struct graph *g, const struct matrix 
 	return found;
 }
 
-static bool is_finite(const struct value *v)
-{
-	for (int64_t i = 0; i < value_count(v); i++)
-		if (!isfinite(value_real(v, i)))
-			return false;
-	return true;
-}
-
 /* Is it a constant that is 0 or 1 throughout? */
 static bool is_mask(const struct value *v)
 {
@@ -177,41 +168,14 @@ static bool is_mask(const struct value *v)
 	return true;
 }
 
-/* A constant times a mask, of any type; NULL: v is not that, or not known. */
-static struct value *masked(struct graph *g, const struct value *v)
-{
-	const struct node *p = v->producer;
-	size_t bytes = (size_t)dtype_bytes(v->dtype);
-
-	if (!p || strcmp(p->op->name, "Mul"))
-		return NULL;
-	for (int k = 0; k < 2; k++) {
-		const struct value *w = p->in[k], *mask = p->in[!k];
-		struct value *c;
-
-		if (!w->constant || !w->data || !mask->constant || !mask->data ||
-		    !value_same_shape(w, v) || !value_same_shape(mask, v) || !is_mask(mask) ||
-		    !is_finite(w))
-			continue;
-		c = graph_const(g, v->dtype, v->ndim, v->dim, NULL);
-		c->name = w->name;
-		for (int64_t i = 0; i < value_count(v); i++)
-			if (!is_zero(mask, i))
-				memcpy((char *)c->data + (size_t)i * bytes,
-				       (const char *)w->data + (size_t)i * bytes, bytes);
-		return c;
-	}
-	return NULL;
-}
-
 /* What a graph computes of constants alone, as a constant; NULL: it is not known. */
 static struct value *computed(struct graph *g, const struct value *v)
 {
-	struct value *c = masked(g, v);
-	struct rows *r = c ? NULL : rows_new(v);
+	struct rows *r = rows_new(v);
+	struct value *c;
 
 	if (!r)
-		return c;
+		return NULL;
 	c = graph_const(g, v->dtype, v->ndim, v->dim, NULL);
 	c->name = v->name;
 	for (int64_t k = 0; k < v->dim[0]; k++)
@@ -461,6 +425,15 @@ static bool is_two_of_four(const struct graph *g, const struct matrix *m)
 	return true;
 }
 
+/* Would memory take longer for the dense product than arrays? They multiply all of it in any case. */
+static bool is_memory_bound(const struct graph *g, const struct matrix *m, int64_t rows)
+{
+	double terms = (double)m->terms, results = (double)m->results, num = (double)rows;
+	double bytes = (terms * results + num * (terms + results)) * dtype_bytes(m->v->dtype);
+
+	return num * terms * results <= bytes * g->macs_per_byte;
+}
+
 /* The places of the two, or of one and a zero, or of two zeros, of the four terms from k on. */
 static void two_places(const struct matrix *m, int64_t k, int64_t result, int64_t *place)
 {
@@ -478,12 +451,11 @@ static void two_places(const struct matrix *m, int64_t k, int64_t result, int64_
 /* The matrix as an UnpackTwoOfFour node makes it. */
 static struct value *two_of_four(struct graph *g, const struct node *n, const struct matrix *m)
 {
-	int64_t groups = m->terms / (PART * GROUP), columns = m->results / g->lanes,
-		lanes = g->lanes;
-	int64_t dim[] = { groups, columns, GROUP, 2, lanes }, place[2];
-	struct value *v = graph_const(g, m->v->dtype, 5, dim, NULL);
+	int64_t groups = m->terms / (PART * GROUP), place[2];
+	struct value *v =
+		graph_const(g, m->v->dtype, 4, (int64_t[]){ groups, GROUP, 2, m->results }, NULL);
 	struct value *places =
-		graph_const(g, RDU_DT_I32, 3, (int64_t[]){ groups, columns, lanes }, NULL);
+		graph_const(g, RDU_DT_I32, 2, (int64_t[]){ groups, m->results }, NULL);
 	struct node *u =
 		node_new(g, "UnpackTwoOfFour", graph_format(g, "%.200s.unpacked", n->name));
 	size_t bytes = (size_t)dtype_bytes(v->dtype);
@@ -492,14 +464,13 @@ static struct value *two_of_four(struct graph *g, const struct node *n, const st
 	places->name = graph_format(g, "%.200s.places", n->name);
 	for (int64_t k = 0; k < m->terms; k += PART)
 		for (int64_t r = 0; r < m->results; r++) {
-			int64_t at = k / (PART * GROUP) * columns + r / lanes,
-				part = k / PART % GROUP;
-			uint32_t *word = (uint32_t *)places->data + at * lanes + r % lanes;
+			int64_t group = k / (PART * GROUP), part = k / PART % GROUP;
+			uint32_t *word = (uint32_t *)places->data + group * m->results + r;
 
 			two_places(m, k, r, place);
 			for (int i = 0; i < 2; i++) {
 				int64_t from = (k + place[i]) * m->by_term + r * m->by_result;
-				int64_t to = ((at * GROUP + part) * 2 + i) * lanes + r % lanes;
+				int64_t to = (k / PART * 2 + i) * m->results + r;
 
 				*word |= (uint32_t)place[i] << (4 * part + 2 * i);
 				memcpy((char *)v->data + (size_t)to * bytes,
@@ -509,31 +480,6 @@ static struct value *two_of_four(struct graph *g, const struct node *n, const st
 	node_input(g, u, v);
 	node_input(g, u, places);
 	return graph_finish(g, u);
-}
-
-/* x times such a matrix; of a Gemm all that it computes. */
-static struct value *by_two_of_four(struct graph *g, const struct node *n, struct value *x,
-				    const struct matrix *w)
-{
-	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
-	struct value *v = two_of_four(g, n, w);
-	struct node *m;
-
-	memcpy(dim, x->dim, sizeof(x->dim));
-	dim[last] = 1;
-	dim[last + 1] = w->terms;
-	x = graph_reshape(g, graph_format(g, "%.200s.rows", n->name), x, (int)last + 2, dim);
-	if (!x || !v)
-		return NULL;
-	m = node_new(g, "BlockMatMul", n->name);
-	node_input(g, m, x);
-	node_input(g, m, v);
-	node_input(g, m, NULL);
-	if (node_in(n, 2))
-		node_input(g, m, node_in(n, 2));
-	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
-	node_attr_f(g, m, "beta", attr_f(n, "beta", 1));
-	return graph_finish(g, m);
 }
 
 /* ---- which product is by what ----------------------------------------------------------------- */
@@ -546,7 +492,7 @@ static void count_one(int *num, const char **first, const struct matrix *m)
 }
 
 /* x times a matrix (transposed: times its transpose), by blocks. NULL in *y: not so. 0, or -1 */
-static int find_blocks(struct graph *g, const struct node *n, struct value *x, struct value *w,
+static int find_blocks(struct graph *g, struct node *n, struct value *x, struct value *w,
 		       bool transposed, struct value **y)
 {
 	enum blocks_found found;
@@ -572,8 +518,17 @@ static int find_blocks(struct graph *g, const struct node *n, struct value *x, s
 			count_one(&g->num_kept, &g->first_kept, &m);
 			return 0;
 		}
-		*y = by_two_of_four(g, n, x, &m);
-		return *y ? 0 : -1;
+		if (!is_memory_bound(g, &m, rows)) {
+			count_one(&g->num_bound, &g->first_bound, &m);
+			return 0;
+		}
+		w = two_of_four(g, n, &m); /* [terms, results] */
+		if (!w)
+			return -1;
+		n->in[1] = w;
+		if (transposed)
+			node_attr_i(g, n, "transB", 0);
+		return 0;
 	}
 	if (found == BLOCKS_LONG && is_wanted(g, &m)) {
 		if (!g->num_long)

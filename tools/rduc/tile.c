@@ -240,7 +240,7 @@ static bool solve_operand(struct contract *c, int o)
 			op->loads *= x->room;
 		}
 	}
-	op->bytes = load_bytes(c, op, a->base, esz);
+	op->bytes = load_bytes(c, op, a->base, esz) * (op->in == c->made ? c->made_share : 1);
 	/* Innermost in the scratchpad: the lanes that are read together; then the
 	 * ones that are written together, an odd number of words apart. */
 	for (int k = 0; k < 3; k++)
@@ -489,7 +489,9 @@ static bool solve_below(struct contract *c, double most)
 			w.load[w.num_loads++] =
 				(struct loading){ (double)contract_loads(c, o),
 						  (double)c->op[o].loads, c->op[o].bytes };
-			w.worst_load = fmax(w.worst_load, (double)(n * c->op[o].loads));
+			w.worst_load = fmax(w.worst_load,
+					    (double)(n * c->op[o].loads) *
+						    (c->op[o].in == c->made ? c->made_slower : 1));
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}

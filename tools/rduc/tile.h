@@ -47,6 +47,10 @@ struct contract {
 	int elements; /* of a pair dimension, in a word of an array: 2, of bytes 4 */
 	int weights; /* nest input, words of 16 ternary weights; -1: there is none */
 	int place; /* then: the dimension that counts them in a word, which pairs lie along */
+	int made; /* nest input that is made while it is loaded (made.c); -1: there is none */
+	int made_pcus, made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
+	int made_slower; /* as in struct made */
+	double made_share; /* of its bytes, those of what it is made of */
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
 	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
 	const struct residence *kept_out[NEST_MAX_OUT];

@@ -378,15 +378,18 @@ int64_t contract_agcus(const struct contract *c)
 
 	for (int o = 0; o < 3; o++)
 		if (c->op[o].in >= 0 && !contract_holds(c, o))
-			loads += contract_loads(c, o);
+			loads +=
+				contract_loads(c, o) * (c->op[o].in == c->made ? c->made_loads : 1);
 	return loads + count_ways(c) * (c->l->n->num_out + c->epi_in);
 }
 
 int64_t contract_pcus(const struct contract *c)
 {
-	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c);
+	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c), made = 0;
 
-	return reps * (1 + (c->chunked && !c->systolic)) +
+	for (int o = 0; o < 2; o++)
+		made += c->op[o].in == c->made ? contract_loads(c, o) * c->made_pcus : 0;
+	return made + reps * (1 + (c->chunked && !c->systolic)) +
 	       reps / splits * combining_pcus(c->chip, splits) +
 	       count_ways(c) * (contract_merging_pcus(c->chip, c->merge) + c->epi_pcus) +
 	       c->join_pcus;
