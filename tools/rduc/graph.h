@@ -424,6 +424,8 @@ int graph_replace_first(struct node *n, struct value *by);
 /* A reduction over axes (operators that had these as an attribute once). */
 struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
 			   int num_axes, const int64_t *axes, int keep);
+/* Of MatMul, Gemm and Einsum of integers, which are computed one by one. */
+#define MOST_INTEGER_PRODUCTS (1 << 22)
 /* patterns_einsum.c: an Einsum of any equation as plain ones, of two operands with every letter
  * once in each. 1, or -1. */
 int graph_einsum(struct graph *g, struct node *n);
