@@ -504,7 +504,7 @@ static int token_entries(struct run *r, const struct entry_file *f, struct graph
 {
 	int64_t n = r->c->set.tokens;
 
-	if (graph_tokens(g, m, n)) {
+	if (graph_tokens(g, m, n, r->c->set.greedy)) {
 		blame_entry(r->c, f);
 		return -1;
 	}
@@ -746,6 +746,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 
 	if (rdu_chip_find(chip, &r.chip, why, sizeof(why)))
 		return compile_fail(c, -ENOENT, "--chip %s: %s", chip, why);
+	if (s->greedy && !s->tokens)
+		return compile_fail(c, -EINVAL, "--greedy is for --tokens-per-run");
 	if (s->train && s->import.constant_weights)
 		return compile_fail(c, -EINVAL,
 				    "--train and --constant-weights: nothing could be trained");

@@ -30,6 +30,7 @@ struct settings {
 	enum rduc_when sparse; /* zeros of weights are left out */
 	size_t memory;
 	int64_t tokens; /* of a run of generate; 0: there is no such entry point */
+	bool greedy; /* which takes the likeliest token always */
 	int num_entries;
 	struct entry_file {
 		char *name, *path;

@@ -425,6 +425,7 @@ struct sample_inputs {
 	struct value *temperature, *top_k, *top_p, *seed, *number;
 };
 struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
+struct value *graph_likeliest(struct graph *g, struct value *logits); /* as at temperature 0 */
 /* Gumbel's distribution, of 32 random bits: -log(-log(1 - v)) of v in (0, 1). */
 int expr_gumbel(struct nest *nest, int bits);
 /* patterns_random.c: Dropout, if `training` (bool) says so. */
@@ -618,7 +619,7 @@ int graph_patterns_entry(struct graph *g, struct module *m, const char *name);
 /* tokens.c: entry point `generate`, n times what the entry point that was just made of this graph
  * does, each with the token that the one before chose, and generate_step, once. 0, or -1 with a
  * text. */
-int graph_tokens(struct graph *g, struct module *m, int64_t n);
+int graph_tokens(struct graph *g, struct module *m, int64_t n, bool greedy);
 /* patterns.c: the same, of the graph that tokens.c has changed for it: `token` is what it makes. */
 int graph_patterns_tokens(struct graph *g, struct module *m, struct value *token, int64_t n);
 int graph_lower_node(struct lower *l, struct node *n);
