@@ -23,8 +23,8 @@ CFLAGS_tests/e2e/shapes_test.c := -Itools/rduc
 $(eval $(call unit_test,shapes_test,tests/e2e/shapes_test.c tests/conformance/onnx_build.c,librduc librdu librdumodel,$(RDUC_LDLIBS) -ldrm))
 
 # Judges rdu generate; needs nothing of ours.
-$(eval $(call program,rdu-plain-gpt,tests/e2e/plain_gpt.c,,-lm))
-tests/e2e/generate-test: | $(B)/bin/rdu-plain-gpt
+$(eval $(call program,rdu-plain-lm,tests/e2e/plain_lm.c,,-lm))
+tests/e2e/generate-test: | $(B)/bin/rdu-plain-lm
 
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
 tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \

@@ -58,6 +58,7 @@ struct value {
 	unsigned int roles; /* parameters.c */
 	void *data; /* row-major; WEIGHT, STATE or folded */
 	struct node *producer;
+	const struct node *dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
 	struct value *alias; /* is the same value as this one (identity removed) */
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
@@ -432,6 +433,8 @@ int graph_replace_first(struct node *n, struct value *by);
 /* A reduction over axes (operators that had these as an attribute once). */
 struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
 			   int num_axes, const int64_t *axes, int keep);
+/* Of MatMul, Gemm and Einsum of integers, which are computed one by one. */
+#define MOST_INTEGER_PRODUCTS (1 << 22)
 /* patterns_einsum.c: an Einsum of any equation as plain ones, of two operands with every letter
  * once in each. 1, or -1. */
 int graph_einsum(struct graph *g, struct node *n);
@@ -559,6 +562,12 @@ struct value *graph_ternary(struct graph *g, const struct node *n, const struct 
 /* MatMul of integers of eight bits over a scale, the same for a row, and constants of which each
  * result's are 0 or plus or minus one number: integer products, and a scale. 1, 0: it is not, or -1. */
 int graph_ternary_matmul(struct graph *g, struct node *n);
+/* dequantized.c: products of what DequantizeLinear gives become products of bytes, and a scale; and a
+ * matrix of constants that is transposed behind it is so in front of it. 1, 0: it is not, or -1. */
+int graph_dequantized_matmul(struct graph *g, struct node *n);
+int graph_dequantized_gemm(struct graph *g, struct node *n);
+int graph_dequantized_conv(struct graph *g, struct node *n);
+int graph_dequantized_transpose(struct graph *g, struct node *n);
 /* sparse.c: MatMul and Gemm by a constant of which whole blocks are zero: products by the others. 1, 0:
  * it is not, or -1. */
 int graph_sparse_matmul(struct graph *g, struct node *n);

@@ -240,10 +240,13 @@ class Program:
         check(rdu.rdu_program_load(handle, self._file, byref(self._program)), self._program)
 
     def of(self, entry: str, flag: int) -> List[Tensor]:
-        """Tensors of an entry point, in the model's order. Sizes of outputs are none of the model's."""
+        """Tensors of an entry point, in the model's order: those that it uses; of forward, those that nothing
+        uses, too (an input of no operator, a result without elements). Sizes of outputs are none of the model's."""
         bit = 1 << self.entries.index(entry)
+        scopes = tuple(e + "/" for e in self.entries)
         sizes = {t.sizes for t in self._symbols}
-        return [t for t in self._symbols if t.flags & flag and t.entries & bit and t.name not in sizes]
+        return [t for t in self._symbols if t.flags & flag and t.name not in sizes and
+                (t.entries & bit or entry == "forward" and not t.entries and not t.name.startswith(scopes))]
 
     def tensor(self, name: str) -> Tensor:
         """By its name in the model."""
