@@ -78,9 +78,14 @@ int bounded_batches(struct graph *g, struct node *n)
 			if (n->in[i]->size[d] && (i || d))
 				return bounded_refuse(g, n, n->in[i],
 						      "but along the first dimension");
+	if (attr_i(n, "training_mode", 0))
+		return bounded_refuse(g, n, x, "in training mode");
 	if (graph_process(g, n))
 		return -1;
-	return bounded_give(g, n, 0, size);
+	for (int k = 0; k < n->num_out; k++)
+		if (bounded_give(g, n, k, size))
+			return -1;
+	return 0;
 }
 
 /* Regions may be bounded: of those that do not count, the first pixels. */
