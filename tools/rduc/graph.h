@@ -32,6 +32,13 @@ struct extent {
 	struct value *size; /* int64 scalar: what it is in a run; NULL: `most` */
 };
 
+/* An operator of two sizes, that has been made. */
+struct size_op {
+	const char *op;
+	struct value *in[2], *out;
+	struct size_op *next;
+};
+
 struct value {
 	char *name;
 	enum rdu_dtype dtype;
@@ -40,6 +47,7 @@ struct value {
 	/* bounded.c: how many of a dimension a run has, int64 scalars; NULL: all. What lies behind
 	 * them has no meaning. */
 	struct value *size[RDU_MAX_DIMS];
+	struct value *places; /* what NonZero made of it: one size, for all that ask */
 	const struct extent *extents; /* of its elements, in order; NULL: it is not made of sizes */
 	enum tensor_kind kind;
 	bool constant; /* data never changes: may be folded */
@@ -262,6 +270,7 @@ struct graph {
 	const char *first_bound;
 	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
+	struct size_op *size_ops; /* bounded.c */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 
@@ -376,7 +385,8 @@ int graph_process_bounded(struct graph *g, struct node *n);
 struct value *bounded_valid(struct graph *g, const char *name, const struct value *v);
 bool value_is_bounded(const struct value *v);
 /* v with `fill` in place of what does not count. NULL on error, or if v is. */
-enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST };
+/* LAST: behind all numbers in order; NaN, or an integer's greatest. */
+enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST, FILL_LAST };
 struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 			     enum bounded_fill fill);
 /* A value that nobody has yet, of which `size` of dimension d count; those alone, if that is known. */
