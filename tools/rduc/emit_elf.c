@@ -86,6 +86,10 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 			s->dims[d] = t->dim[d];
 		s->entries = entries[root->id];
 		number[t->id] = (*num)++;
+		if (t->sizes) {
+			s->block = t->sized;
+			s->table = (uint32_t)t->sizes->id;
+		}
 		if (t->packed.table) {
 			s->flags |=
 				RDU_SYM_BLOCKS | (t->packed.transposed ? RDU_SYM_TRANSPOSED : 0);
@@ -100,7 +104,7 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		}
 	}
 	for (int i = 0; i < *num; i++)
-		if ((*sym)[i].flags & RDU_SYM_BLOCKS)
+		if ((*sym)[i].block)
 			(*sym)[i].table = (uint32_t)number[(*sym)[i].table];
 	free(order);
 	free(entries);

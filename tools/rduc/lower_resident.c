@@ -130,20 +130,6 @@ static void block_span(const struct lnest *l, const struct residence *kept, cons
 	}
 }
 
-/* PCUs that bring vectors of `num` parts together: as rewrite_load() uses them. */
-static int joining_pcus(const struct rdu_chip *chip, int64_t num)
-{
-	int64_t width = min64(chip->pcu_vec_in, chip->simd_stages), pcus = 0;
-
-	while (num > 1 && width > 1) {
-		int64_t left = ceil_div(num, width);
-
-		pcus += num % width == 1 ? left - 1 : left;
-		num = left;
-	}
-	return (int)pcus;
-}
-
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
 		   const struct lacc *a, int d, int64_t block, int64_t blocks)
 {
@@ -163,7 +149,7 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
 				   min64((k + 1) * block, l->extent[d]) - 1, &lo, &hi);
 		lo = max64(lo, 0) / r->part;
 		hi = min64(hi, r->words - 1) / r->part;
-		pcus += joining_pcus(chip, hi - lo + 1);
+		pcus += combining_pcus(chip, hi - lo + 1);
 	}
 	return pcus;
 }
@@ -387,41 +373,6 @@ static void rewrite_store(struct rewrite *w, int pr)
 	free(part);
 }
 
-/* A unit that XORs what up to `num` programs push, and `pad`; like: one whose counters it has. */
-static int merge(struct uimage *im, const int *prog, int num, uint32_t pad, int like)
-{
-	int pcu = image_unit(im, RDU_UNIT_PCU, -1, -1);
-	int pr = image_prog(im, RDU_KIND_SIMD, pcu, im->prog[like].op_id);
-	struct uprog *p = &im->prog[pr];
-
-	p->num_counters = im->prog[like].num_counters;
-	p->asked_counters = im->prog[like].asked_counters;
-	p->num_outer = im->prog[like].num_outer;
-	memcpy(p->c, im->prog[like].c, sizeof(p->c));
-	p->num_stages = num - 1;
-	for (int i = 0; i + 1 < num; i++) {
-		struct rdu_cfg_stage *st = &p->stage[i];
-
-		st->op = RDU_SIMD_XOR;
-		st->dst = (uint8_t)(i & 1);
-		st->a.kind = i ? RDU_OPD_REG : RDU_OPD_IN;
-		st->a.index = i ? (uint8_t)(~i & 1) : 0;
-		st->b.kind = RDU_OPD_IN;
-		st->b.index = (uint8_t)(i + 1);
-	}
-	if (pad)
-		p->stage[p->num_stages++] = (struct rdu_cfg_stage){
-			.op = RDU_SIMD_XOR,
-			.dst = (uint8_t)(num & 1),
-			.a = { .kind = RDU_OPD_REG, .index = (uint8_t)(num & 1) },
-			.b = { .kind = RDU_OPD_IMM, .imm = pad },
-		};
-	for (int i = 0; i < num; i++)
-		image_join(im, prog[i], 0, pr, image_in(im, pr, 0));
-	image_out(im, pr, 0, num & 1, 1);
-	return pr;
-}
-
 /* All that took from stream `from` take from what program pr pushes. */
 static void take_over(struct uimage *im, int from, int pr)
 {
@@ -444,30 +395,22 @@ static void rewrite_load(struct rewrite *w, int pr)
 	struct uimage *im = w->im;
 	bool alone;
 	int to = im->prog[pr].out[0].stream, first, num = parts_of(w, pr, &first, &alone);
-	int left = num;
-	int width = (int)min64(im->chip->pcu_vec_in, im->chip->simd_stages);
 	uint32_t pad = num & 1 ? 0 : im->prog[pr].acc.pad; /* as many pads as parts, less one */
-	int *part = xmalloc(sizeof(int) * (size_t)num);
+	struct xsrc *part = xmalloc(sizeof(*part) * (size_t)num);
+	struct uprog shape;
 
-	if (num > 1 && (width < 2 || (width > 2 && im->chip->simd_regs < 2)))
+	if (num > 1 && !combining_pcus(im->chip, num))
 		image_fail(im, "%s lies in %d parts, which a PCU of %s cannot bring together",
 			   w->t->name, num, im->chip->name);
 	im->prog[pr].out[0].stream = -1;
 	for (int k = 0; k < num; k++)
-		part[k] = k ? copy_prog(im, pr) : pr;
+		part[k] = (struct xsrc){ .prog = k ? copy_prog(im, pr) : pr };
 	for (int k = 0; k < num; k++)
-		part[k] = move_to_part(w, part[k], first + k, alone);
-	while (left > 1 && !im->error[0]) {
-		int n = 0;
-
-		for (int k = 0; k < left; k += width)
-			part[n++] = k + 1 == left ? part[k]
-						  : merge(im, &part[k], (int)min64(width, left - k),
-							  left > width ? 0 : pad, pr);
-		left = n;
-	}
+		part[k].prog = move_to_part(w, part[k].prog, first + k, alone);
+	shape = im->prog[pr];
+	part[0] = image_combine(im, RDU_SIMD_XOR, part, num, pad, &shape, -1, -1);
 	if (!im->error[0])
-		take_over(im, to, part[0]);
+		take_over(im, to, part[0].prog);
 	free(part);
 }
 

@@ -541,13 +541,19 @@ static bool wide_integers(const struct value *a, const struct value *b)
 
 static int gemm_rewrite(struct graph *g, struct node *n)
 {
-	return wide_integers(n->in[0], n->in[1]) ? integer_gemm(g, n) : graph_sparse_gemm(g, n);
+	int r;
+
+	if (wide_integers(n->in[0], n->in[1]))
+		return integer_gemm(g, n);
+	r = graph_dequantized_gemm(g, n);
+	return r ? r : graph_sparse_gemm(g, n);
 }
 
 static int matmul_rewrite(struct graph *g, struct node *n)
 {
-	int r = graph_ternary_matmul(g, n);
+	int r = graph_dequantized_matmul(g, n);
 
+	r = r ? r : graph_ternary_matmul(g, n);
 	if (!r && wide_integers(n->in[0], n->in[1]))
 		return integer_matmul(g, n);
 	return r ? r : graph_sparse_matmul(g, n);

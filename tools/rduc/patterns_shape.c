@@ -425,12 +425,6 @@ static int blocks_expand(struct graph *g, struct node *n)
 	{                                                                               \
 		.name = onnx, .min_in = lo, .max_in = hi, .max_out = outs, .expand = fn \
 	}
-#define MOVE(onnx, lo, hi, fn)                                                               \
-	{                                                                                    \
-		.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer, \
-		.gradient = fn##_gradient, .pattern = fn##_pattern                           \
-	}
-
 const struct op ops_shape[] = {
 	{ .name = "Reshape",
 	  .min_in = 2,
@@ -445,7 +439,14 @@ const struct op ops_shape[] = {
 	EXPAND("Identity", 1, 1, 1, identity_expand),
 	/* Inference: nothing is dropped. */
 	EXPAND("Dropout", 1, 3, 2, identity_expand),
-	MOVE("Transpose", 1, 1, transpose),
+	{ .name = "Transpose",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .rewrite = graph_dequantized_transpose,
+	  .infer = transpose_infer,
+	  .gradient = transpose_gradient,
+	  .pattern = transpose_pattern },
 	EXPAND("DepthToSpace", 1, 1, 1, blocks_expand),
 	EXPAND("SpaceToDepth", 1, 1, 1, blocks_expand),
 	EXPAND("Shape", 1, 1, 1, shape_expand),
