@@ -112,7 +112,7 @@ static bool evict_some(struct backend *be, struct be_section *first, const struc
 static double copy_cycles(const struct backend *be, const struct nest *n, struct tensor *t)
 {
 	const struct residence *r = &be->residence[t->id];
-	double once = (double)r->words * 4 * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
+	double once = (double)tensor_size(t) / be_bytes_per_cycle(&be->chip);
 
 	if (nest_writes(n, t)) /* then all its readers do */
 		return once * (r->num_readers - r->num_copy_readers);
@@ -914,6 +914,10 @@ static int passes(struct backend *be, const char *out_path)
 	if (!r && be->level > 0) {
 		be_fuse(be);
 		r = be_check(be, "fuse");
+	}
+	if (!r && be->level > 0) {
+		be_order(be);
+		r = be_check(be, "order");
 	}
 	if (!r) {
 		be_layout(be);

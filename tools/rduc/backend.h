@@ -351,6 +351,8 @@ bool be_covers(const struct nest *n, const struct access *a);
 /* fuse.c: the tensor's dimension that each of a nest's runs over in an access, -1 where that has one
  * step; false if it is not one to one. */
 bool be_one_to_one(const struct nest *n, const struct access *a, int *dim_of);
+/* fuse.c: may nests a (earlier) and b be exchanged? */
+bool be_independent(const struct nest *a, const struct nest *b);
 bool be_same_access(const struct access *a, const struct access *b);
 /* fuse.c: access of nest c, whose dimension d goes along dim_of[d] of a tensor, at the point of that
  * tensor that access `at` of another nest, of so many dimensions, is at. */
@@ -359,6 +361,8 @@ void be_compose(struct access *to, const struct access *from, const struct nest 
 /* fuse.c: cycles that memory takes with a result that is handed on: to be read, and, unless it is kept,
  * to be written for that. */
 double be_hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep);
+/* order.c: what nobody reads is made as early as that saves room. */
+void be_order(struct backend *be);
 void be_layout(struct backend *be); /* layout.c */
 /* narrow.c: which temporaries are bf16 in memory, although what makes them is fp32. */
 void be_narrow(struct backend *be);

@@ -166,11 +166,24 @@ static bool coarse(const struct nest *n, int d)
 	return only;
 }
 
-/* Into how many pieces along axis d an access can be cut, so that each replica of its nest
- * stays in a part of its own. */
+/* The outermost dimension of a tensor below `step` words, -1: none. */
+static int next_axis(const struct tensor *t, int64_t step)
+{
+	int at = -1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && t->stride[d] < step &&
+		    (at < 0 || t->stride[d] > t->stride[at]))
+			at = d;
+	return at;
+}
+
+/* Into how many pieces along axis d of its tensor, and the next ones where that has few positions, an
+ * access can be cut, so that each replica of its nest stays in a part of its own. */
 static int64_t pieces(const struct rdu_chip *chip, const struct nest *n, const struct access *a,
 		      int d)
 {
+	const struct tensor *t = a->tensor;
 	int64_t most = 1;
 
 	for (int i = 0; i < n->ndim; i++) {
@@ -182,6 +195,8 @@ static int64_t pieces(const struct rdu_chip *chip, const struct nest *n, const s
 			k = ceil_div(k, max64(chip->systolic_cols, 8));
 		most = max64(most, k);
 	}
+	if (most == t->dim[d] && most < WANTED_PARTS && next_axis(t, t->stride[d]) >= 0)
+		most *= pieces(chip, n, a, next_axis(t, t->stride[d]));
 	return min64(most, WANTED_PARTS);
 }
 
@@ -267,18 +282,6 @@ static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t exten
 		if (extent % k == 0)
 			return (int)k;
 	return (int)ceil_div(extent, ceil_div(extent, want));
-}
-
-/* The outermost dimension of a tensor below `step` words, -1: none. */
-static int next_axis(const struct tensor *t, int64_t step)
-{
-	int at = -1;
-
-	for (int d = 0; d < t->ndim; d++)
-		if (t->dim[d] > 1 && t->stride[d] < step &&
-		    (at < 0 || t->stride[d] > t->stride[at]))
-			at = d;
-	return at;
 }
 
 struct candidate {
