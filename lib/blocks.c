@@ -46,7 +46,8 @@ const char *lr_blocks_check(const struct rdu_file *file, const struct rdu_file_s
 	int64_t results;
 
 	if (!(sym->flags & RDU_SYM_BLOCKS))
-		return sym->table || sym->block || sym->flags & RDU_SYM_TRANSPOSED
+		return sym->flags & RDU_SYM_TRANSPOSED || ((sym->table || sym->block) &&
+							   !(sym->flags & RDU_SYM_OUTPUT))
 			       ? "is not kept in blocks, but says which"
 			       : NULL;
 	if (!(sym->flags & (RDU_SYM_WEIGHT | RDU_SYM_STATE)) || sym->ndim != 2)

@@ -481,6 +481,18 @@ static int check_blocks(struct rdu_file *f, const struct elf_section *s)
 	return 0;
 }
 
+static int check_sizes(struct rdu_file *f, const struct elf_section *s)
+{
+	for (unsigned int i = 0; i < f->num_symbols; i++) {
+		const char *wrong = lr_sizes_check(f, &f->symbols[i]);
+
+		if (wrong)
+			return bad(f, s->name, i * sizeof(f->symbols[i]), "symbol \"%s\" %s",
+				   f->symbols[i].name, wrong);
+	}
+	return 0;
+}
+
 static int check_ops(struct rdu_file *f, const struct elf_section *s)
 {
 	unsigned int i;
@@ -534,6 +546,8 @@ static int parse(struct rdu_file *f)
 		ret = check_symbols(f, &s[SYMBOLS]);
 	if (!ret)
 		ret = check_blocks(f, &s[SYMBOLS]);
+	if (!ret)
+		ret = check_sizes(f, &s[SYMBOLS]);
 	if (!ret)
 		ret = check_ops(f, &s[OPS]);
 	if (!ret)

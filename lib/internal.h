@@ -86,12 +86,12 @@ struct rdu_context {
 struct rdu_buffer {
 	struct rdu_object obj;
 	struct rdu_context *ctx;
-	uint64_t size;      /* as asked for */
-	uint64_t room;      /* whole pages */
-	uint64_t address;   /* device address */
+	uint64_t size; /* as asked for */
+	uint64_t room; /* whole pages */
+	uint64_t address; /* device address */
 	uint32_t flags;
-	void *map;          /* NULL: not mapped yet */
-	uint64_t handle;    /* back end's: GEM handle, or card address */
+	void *map; /* NULL: not mapped yet */
+	uint64_t handle; /* back end's: GEM handle, or card address */
 	uint64_t map_offset; /* back end's */
 };
 
@@ -131,6 +131,13 @@ void lr_blocks_pack(const struct rdu_file *file, const struct rdu_file_symbol *s
 int lr_blocks_hold(const struct rdu_file *file, const struct rdu_file_symbol *sym,
 		   const void *whole);
 
+/* ---- outputs of which data say how large they are (sizes.c) ------------------- */
+
+/* What is wrong with what a symbol says of its sizes; NULL: nothing. */
+const char *lr_sizes_check(const struct rdu_file *file, const struct rdu_file_symbol *sym);
+/* The number of the symbol that has the sizes; -1: it has none. */
+int lr_sizes_of(const struct rdu_file_symbol *sym);
+
 struct rdu_binding { /* of one symbol */
 	void *data;
 	size_t size;
@@ -163,7 +170,7 @@ struct rdu_program {
 	uint32_t *scalars;
 	uint32_t trace_events;
 	uint32_t epoch; /* of the runs since kept regions were last written; never 0 */
-	bool written;   /* they were, since the last run was queued */
+	bool written; /* they were, since the last run was queued */
 	struct rdu_slot *slots; /* free ones */
 	uint64_t last_token;
 };
@@ -201,6 +208,6 @@ void lr_free_slots(struct rdu_slot *slots);
 
 /* Puts a fault of the context into words on an object: operator, unit, section. */
 int lr_fail_fault(struct rdu_object *obj, struct rdu_context *ctx, struct rdu_program *prog,
-		   const char *entry, int code);
+		  const char *entry, int code);
 
 #endif

@@ -174,13 +174,34 @@ static unsigned int make_commands(struct rdu_program *prog, struct rdu_job *job,
 	return n;
 }
 
+/* Who reads an output that data say the size of reads its sizes, too. */
+static int check_sizes_bound(struct rdu_program *prog, struct rdu_job *job)
+{
+	const struct rdu_file *file = prog->file;
+
+	for (unsigned int i = 0; i < file->num_symbols; i++) {
+		int k = lr_sizes_of(&file->symbols[i]);
+
+		if (k >= 0 && copied(prog, i, job->entry, RDU_SYM_OUTPUT) &&
+		    !prog->bindings[k].data)
+			return lr_fail(
+				&job->obj, -EINVAL,
+				"%s: data say how large \"%s\" is: bind \"%s\" as well, or use "
+				"rdu_program_run_tensors()",
+				file->path, file->symbols[i].name, file->symbols[k].name);
+	}
+	return 0;
+}
+
 static int submit(struct rdu_program *prog, struct rdu_job *job)
 {
 	struct rdu_context *ctx = prog->ctx;
 	struct layout l = lay_out(prog, job);
 	struct rdu_cmd *cmds;
-	int ret;
+	int ret = check_sizes_bound(prog, job);
 
+	if (ret)
+		return ret;
 	job->outputs = calloc(l.num_copies + 1, sizeof(*job->outputs));
 	cmds = calloc(l.num_copies + 1, sizeof(*cmds));
 	if (!cmds || !job->outputs) {

@@ -30,4 +30,4 @@ $(B)/librdu.pc: lib/librdu.pc.in | $(call packages,build)
 
 ALL += $(B)/librdu.so.1 $(B)/librdu.pc
 
-$(foreach t,file keep model,$(eval $(call unit_test,lib_$(t),tests/unit/lib_$(t).c,librdu librdumodel,$(LIB_LDLIBS))))
+$(foreach t,file keep model sizes,$(eval $(call unit_test,lib_$(t),tests/unit/lib_$(t).c,librdu librdumodel,$(LIB_LDLIBS))))

@@ -297,7 +297,7 @@ int rdu_file_entry_shape(struct rdu_file *file, unsigned int entry, const struct
 
 /**
  * rdu_symbol_pad, rdu_symbol_cut - from a tensor of fewer rows to the symbol's, and back
- * @shape: of @part; not larger than the symbol's, and nowhere 0 where that is not
+ * @shape: of @part; not larger than the symbol's, and 0 only where that is, or where data say the size
  * @part: elements of that shape
  * @whole: elements of the symbol's shape
  *
@@ -308,6 +308,32 @@ int rdu_symbol_pad(const struct rdu_file_symbol *symbol, const struct rdu_shape 
 		   const void *part, void *whole);
 int rdu_symbol_cut(const struct rdu_file_symbol *symbol, const struct rdu_shape *shape,
 		   const void *whole, void *part);
+
+/**
+ * rdu_file_symbol_sizes - where the sizes are of an output that data say the size of
+ * @symbol: number
+ *
+ * Such an output has room for the largest that there can be (dims[]); a run makes the first ones of each
+ * dimension d with bit d of `block` set, and what lies behind them has no meaning.
+ * Returns the number of the symbol, int64, that has how many, in the order of these dimensions; -ENOENT: the
+ * shape is the same in each run.
+ */
+int rdu_file_symbol_sizes(const struct rdu_file *file, unsigned int symbol);
+
+/**
+ * rdu_file_symbol_is_sizes - is a symbol one that has others' sizes, and no output of the model?
+ */
+bool rdu_file_symbol_is_sizes(const struct rdu_file *file, unsigned int symbol);
+
+/**
+ * rdu_symbol_set_sizes - the shape that such an output has
+ * @sizes: elements of the symbol that has its sizes
+ * @shape: of the symbol; those dimensions become what @sizes says
+ *
+ * -EINVAL: a size is negative, or more than there is room for.
+ */
+int rdu_symbol_set_sizes(const struct rdu_file_symbol *symbol, const int64_t *sizes,
+			 struct rdu_shape *shape);
 
 /* Bytes of an element, 0: unknown type; its name ("float32"); bytes of a tensor. */
 size_t rdu_dtype_size(uint32_t dtype);
@@ -465,7 +491,9 @@ struct rdu_file *rdu_program_file(struct rdu_program *prog);
  *        its job has been waited for; NULL: unbind
  * @size: bytes at @data, at least the tensor's
  *
- * Only symbols that the entry point run uses are copied.
+ * Only symbols that the entry point run uses are copied. An output that data say the size of
+ * (rdu_file_symbol_sizes()) is written whole: a run is refused with -EINVAL if it is bound and its sizes
+ * are not.
  */
 int rdu_program_bind(struct rdu_program *prog, const char *symbol, void *data, size_t size);
 
@@ -503,7 +531,9 @@ struct rdu_tensor {
  * rdu_program_run_tensors - run the entry point that takes inputs of these shapes, and wait
  * @entry: as for rdu_file_entry_for_shapes()
  * @in: the inputs; those that are not among them are what they are in the program's memory
- * @out: outputs to be read: name, data and size are given, the rest of the shape is filled in
+ * @out: outputs to be read: name, data and size are given, the rest of the shape is filled in. One that
+ *       data say the size of needs room for the largest that there can be; it gets as many elements as the
+ *       run has made, row-major, and the shape that they have
  * @stats: modelled cycles and counters of this run; may be NULL
  *
  * Chooses the entry point, pads inputs and cuts outputs as the calls above do. Nothing stays bound.
@@ -555,10 +585,20 @@ int rdu_job_trace(struct rdu_job *job, const struct rdu_trace_event **events, ui
  * rdu_program_read, rdu_program_write - a tensor's contents, by symbol name
  * @size: exactly the tensor's bytes
  *
- * Both wait for the jobs submitted before.
+ * Both wait for the jobs submitted before. An output that data say the size of is read whole:
+ * rdu_program_output_shape() says what of it counts, rdu_symbol_cut() leaves that.
  */
 int rdu_program_read(struct rdu_program *prog, const char *symbol, void *data, size_t size);
 int rdu_program_write(struct rdu_program *prog, const char *symbol, const void *data, size_t size);
+
+/**
+ * rdu_program_output_shape - the shape of an output as the last run has left it
+ * @symbol: name
+ * @shape: filled in: the symbol's, where data say it what they said; the name stays the caller's
+ *
+ * Waits for the jobs submitted before.
+ */
+int rdu_program_output_shape(struct rdu_program *prog, const char *symbol, struct rdu_shape *shape);
 
 /**
  * rdu_program_save - write a program file with the weights and state of now

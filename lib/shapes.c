@@ -268,9 +268,12 @@ static int check_part(const struct rdu_file_symbol *sym, const struct rdu_shape 
 {
 	if (shape->ndim != sym->ndim)
 		return -EINVAL;
-	for (unsigned int d = 0; d < sym->ndim; d++)
-		if (shape->dims[d] > sym->dims[d] || (shape->dims[d] < 1 && sym->dims[d]))
+	for (unsigned int d = 0; d < sym->ndim; d++) {
+		bool may_be_none = !sym->dims[d] || (lr_sizes_of(sym) >= 0 && sym->block >> d & 1);
+
+		if (shape->dims[d] > sym->dims[d] || shape->dims[d] < !may_be_none)
 			return -EINVAL;
+	}
 	return 0;
 }
 
@@ -313,6 +316,7 @@ struct shaped_run {
 	struct rdu_tensor **tensor;
 	const struct rdu_file_symbol **sym;
 	void **whole; /* NULL: the caller's is */
+	int64_t (*sizes)[RDU_MAX_DIMS]; /* of outputs that data say the size of */
 };
 
 /* A tensor is bound, whole. */
@@ -334,7 +338,7 @@ static int bind_tensor(struct shaped_run *r, unsigned int i)
 	if (!t->data || t->size < part)
 		return lr_fail(&r->prog->obj, -EINVAL, "%s: \"%s\" has %zu bytes, %zu were given",
 			       file->path, t->shape.name, part, t->data ? t->size : 0);
-	if (part == whole)
+	if (part == whole && (i < r->num_in || lr_sizes_of(r->sym[i]) < 0))
 		return rdu_program_bind(r->prog, r->sym[i]->name, t->data, t->size);
 	r->whole[i] = malloc(whole);
 	if (!r->whole[i])
@@ -344,21 +348,56 @@ static int bind_tensor(struct shaped_run *r, unsigned int i)
 	return rdu_program_bind(r->prog, r->sym[i]->name, r->whole[i], whole);
 }
 
+/* The number of what has an output's sizes; -1: nothing has. */
+static int sizes_of(const struct shaped_run *r, unsigned int i)
+{
+	return i >= r->num_in && r->sym[i] ? lr_sizes_of(r->sym[i]) : -1;
+}
+
+/* Sizes that several outputs have, or that are an output of the call's, are read once. */
+static int bind_sizes(struct shaped_run *r, unsigned int i)
+{
+	int k = sizes_of(r, i);
+
+	if (k < 0 || r->prog->bindings[k].data)
+		return 0;
+	return rdu_program_bind(r->prog, r->prog->file->symbols[k].name, r->sizes[i],
+				sizeof(r->sizes[i]));
+}
+
+/* How large it is, and its elements that count. */
+static int take_output(struct shaped_run *r, unsigned int i)
+{
+	struct rdu_tensor *t = r->tensor[i];
+	int k = sizes_of(r, i);
+
+	if (k >= 0 && rdu_symbol_set_sizes(r->sym[i], r->prog->bindings[k].data, &t->shape))
+		return lr_fail(&r->prog->obj, -EFAULT, "%s: \"%s\" has impossible sizes",
+			       r->prog->file->path, t->shape.name);
+	if (r->whole[i])
+		rdu_symbol_cut(r->sym[i], &t->shape, r->whole[i], t->data);
+	return 0;
+}
+
 static int run_bound(struct shaped_run *r, struct rdu_stats *stats)
 {
 	int ret = 0;
 
 	for (unsigned int i = 0; i < r->num && !ret; i++)
 		ret = bind_tensor(r, i);
+	for (unsigned int i = r->num_in; i < r->num && !ret; i++)
+		ret = bind_sizes(r, i);
 	if (!ret)
 		ret = rdu_program_run(r->prog, rdu_file_entry(r->prog->file, r->entry), stats);
 	for (unsigned int i = r->num_in; i < r->num && !ret; i++)
-		if (r->whole[i])
-			rdu_symbol_cut(r->sym[i], &r->tensor[i]->shape, r->whole[i],
-				       r->tensor[i]->data);
-	for (unsigned int i = 0; i < r->num; i++)
+		ret = take_output(r, i);
+	for (unsigned int i = 0; i < r->num; i++) {
 		if (r->sym[i])
 			rdu_program_bind(r->prog, r->sym[i]->name, NULL, 0);
+		if (sizes_of(r, i) >= 0)
+			rdu_program_bind(r->prog, r->prog->file->symbols[sizes_of(r, i)].name, NULL,
+					 0);
+	}
 	return ret;
 }
 
@@ -376,7 +415,8 @@ RDU_EXPORT int rdu_program_run_tensors(struct rdu_program *prog, const char *ent
 	r.tensor = calloc(r.num + 1, sizeof(*r.tensor));
 	r.sym = calloc(r.num + 1, sizeof(*r.sym));
 	r.whole = calloc(r.num + 1, sizeof(*r.whole));
-	if (!r.shapes || !r.tensor || !r.sym || !r.whole) {
+	r.sizes = calloc(r.num + 1, sizeof(*r.sizes));
+	if (!r.shapes || !r.tensor || !r.sym || !r.whole || !r.sizes) {
 		ret = lr_fail(&prog->obj, -ENOMEM, "out of memory");
 		goto out;
 	}
@@ -394,5 +434,6 @@ out:
 	free(r.tensor);
 	free(r.sym);
 	free(r.whole);
+	free(r.sizes);
 	return ret;
 }

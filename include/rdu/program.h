@@ -173,6 +173,13 @@ enum rdu_dtype {
 #define RDU_SYM_BLOCKS 0x40
 #define RDU_SYM_TRANSPOSED 0x80 /* with BLOCKS */
 
+/*
+ * An output of which data say how large it is: not RDU_SYM_BLOCKS, and bit d of `block` is set for each such
+ * dimension d. Symbol `table`, an output of the same entry points, int64, has an element for each of these, in
+ * order: how many of it a run has made, not more than dims[d]. The region holds dims[]; what lies behind those
+ * has no meaning.
+ */
+
 /* A named tensor, row-major in its region, or in blocks. */
 struct rdu_file_symbol {
 	char name[64];
@@ -183,7 +190,7 @@ struct rdu_file_symbol {
 	__u64 offset; /* bytes into the region */
 	__s64 dims[RDU_MAX_DIMS];
 	__u64 entries; /* bit e: used by entry point e */
-	__u32 table, block; /* with BLOCKS: number of a symbol, and n; else 0 */
+	__u32 table, block; /* with BLOCKS: number of a symbol, and n; of an output: see above; else 0 */
 };
 
 /* What a longer name of a tensor becomes: its first 54 bytes, "~", and its hash. */

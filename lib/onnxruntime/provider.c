@@ -327,8 +327,9 @@ static OrtStatus *read_input(const OrtValue *value, struct rdu_tensor *t)
 	return ort->GetTensorData(value, (const void **)&t->data);
 }
 
+/* ORT gives memory to an output whose shape is known; others are the provider's until it is: `held`. */
 static OrtStatus *make_output(const struct compute *c, OrtKernelContext *kernel, size_t i,
-			      struct rdu_tensor *t)
+			      struct rdu_tensor *t, void **held)
 {
 	struct rdu_file *file = c->programs->file;
 	int at = rdu_file_find_symbol(file, c->out[i].name);
@@ -340,8 +341,27 @@ static OrtStatus *make_output(const struct compute *c, OrtKernelContext *kernel,
 		dims[d] = s->dims[d];
 	t->shape.name = c->out[i].name;
 	t->size = rdu_symbol_size(s);
+	if (rdu_file_symbol_sizes(file, (unsigned int)at) >= 0) {
+		t->data = *held = malloc(t->size + 1);
+		return t->data ? NULL : out_of_memory();
+	}
 	TRY(ort->KernelContext_GetOutput(kernel, i, dims, s->ndim, &value));
 	return ort->GetTensorMutableData(value, &t->data);
+}
+
+/* The shape is known: ORT's memory takes what the run has made. */
+static OrtStatus *hand_over(OrtKernelContext *kernel, size_t i, const struct rdu_tensor *t)
+{
+	OrtValue *value;
+	size_t size;
+	void *data;
+
+	TRY(ort->KernelContext_GetOutput(kernel, i, t->shape.dims, t->shape.ndim, &value));
+	TRY(ort->GetTensorMutableData(value, &data));
+	TRY(ort->GetTensorSizeInBytes(value, &size));
+	if (size)
+		memcpy(data, t->data, size);
+	return NULL;
 }
 
 /* The data of tensors without elements, where ORT gives none. */
@@ -349,7 +369,7 @@ static char no_data[8];
 
 /* With the provider's lock; shape: room for those of all inputs, tensor: of all ports. */
 static OrtStatus *run(struct compute *c, OrtKernelContext *kernel, struct rdu_shape *shape,
-		      struct rdu_tensor *tensor)
+		      struct rdu_tensor *tensor, void **held)
 {
 	struct rdu_tensor *out = tensor + c->num_in;
 	unsigned int num_in = 0;
@@ -371,7 +391,7 @@ static OrtStatus *run(struct compute *c, OrtKernelContext *kernel, struct rdu_sh
 		if (c->in[i].name && rdu_file_find_symbol(c->programs->file, c->in[i].name) >= 0)
 			tensor[num_in++] = tensor[i];
 	for (size_t i = 0; i < c->num_out; i++)
-		TRY(make_output(c, kernel, i, &out[i]));
+		TRY(make_output(c, kernel, i, &out[i], &held[i]));
 	for (size_t i = 0; i < c->num_in + c->num_out; i++)
 		if (!tensor[i].data)
 			tensor[i].data = no_data;
@@ -385,6 +405,9 @@ static OrtStatus *run(struct compute *c, OrtKernelContext *kernel, struct rdu_sh
 			give_up_context(c->p);
 		return status;
 	}
+	for (size_t i = 0; i < c->num_out; i++)
+		if (held[i])
+			TRY(hand_over(kernel, i, &out[i]));
 	return NULL;
 }
 
@@ -394,14 +417,18 @@ static OrtStatus *ORT_API_CALL compute_run(OrtNodeComputeInfo *info, void *state
 	struct compute *c = (struct compute *)info;
 	struct rdu_shape *shape = calloc(c->num_in + 1, sizeof(*shape));
 	struct rdu_tensor *tensor = calloc(c->num_in + c->num_out + 1, sizeof(*tensor));
-	OrtStatus *status = shape && tensor ? NULL : out_of_memory();
+	void **held = calloc(c->num_out + 1, sizeof(*held)); /* outputs whose shape a run says */
+	OrtStatus *status = shape && tensor && held ? NULL : out_of_memory();
 
 	(void)state;
 	if (!status) {
 		pthread_mutex_lock(&c->p->lock);
-		status = run(c, kernel, shape, tensor);
+		status = run(c, kernel, shape, tensor, held);
 		pthread_mutex_unlock(&c->p->lock);
 	}
+	for (size_t i = 0; held && i < c->num_out; i++)
+		free(held[i]);
+	free(held);
 	free(shape);
 	free(tensor);
 	return status;

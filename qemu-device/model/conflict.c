@@ -3,7 +3,8 @@
  * Which islands may not run beside each other, because one stores to memory that
  * the other loads or stores. Tokens order them on a real card or else the
  * configuration has a race; here they then run in one fixed order, so that the
- * result is the same every time.
+ * result is the same every time. Where the tokens let one stage start only when
+ * the other has ended, there is nothing to mark.
  *
  * Two affine patterns on one segment are apart if their ranges are, or if modulo
  * some stride the parts that are no multiple of it are: columns of one matrix.
@@ -101,6 +102,84 @@ static bool apart(const struct rdu_plan *plan, const struct rdu_section *s, uint
 	return false;
 }
 
+/* ---- stages that end before others start ----------------------------------- */
+
+enum { LAST_ENDS = 1, ALL_ENDS = 2 }; /* `from`, before the last / before any activation starts */
+
+struct ends {
+	const struct rdu_section *section;
+	uint8_t **before; /* [from][stage]; NULL: not looked for yet */
+	uint32_t *queue;
+};
+
+static uint64_t groups(const struct rdu_pattern *p, uint64_t activations)
+{
+	for (uint32_t i = 0; i < p->num; i++)
+		activations /= p->trip[i];
+	return activations;
+}
+
+/* What is known of the edge's end, when `known` is of its start: a token that only the last
+ * activation of a stage gives orders whole stages; as many tokens given as taken, the last ones. */
+static uint8_t across(const struct rdu_section *s, const struct rdu_edge *e, uint8_t known)
+{
+	uint64_t given = groups(&e->src_at, s->stages[e->src].activations);
+	uint64_t taken = groups(&e->dst_at, s->stages[e->dst].activations);
+
+	if (e->initial)
+		return 0;
+	if (known & ALL_ENDS || given == 1)
+		return LAST_ENDS | ALL_ENDS;
+	return given == taken ? LAST_ENDS : 0;
+}
+
+/* Do all activations of stage `from` end before one of `to` starts? -1: no memory. */
+static int ends_before(struct ends *o, uint32_t from, uint32_t to)
+{
+	const struct rdu_section *s = o->section;
+	uint8_t *known = o->before[from];
+	uint32_t head = 0, tail = 0;
+
+	if (known)
+		return (known[to] & ALL_ENDS) != 0;
+	known = o->before[from] = calloc(s->num_stages, 1);
+	if (!known)
+		return -1;
+	known[from] = LAST_ENDS;
+	o->queue[tail++] = from;
+	while (head < tail) {
+		const struct rdu_stage *st = &s->stages[o->queue[head]];
+		uint32_t at = o->queue[head++];
+
+		for (uint32_t i = 0; i < st->num_out; i++) {
+			const struct rdu_edge *e = &s->edges[s->edge_out[st->first_out + i]];
+			uint8_t more = across(s, e, known[at]) & ~known[e->dst];
+
+			if (!more)
+				continue;
+			known[e->dst] |= more;
+			o->queue[tail++] = e->dst;
+		}
+	}
+	return (known[to] & ALL_ENDS) != 0;
+}
+
+static bool start_ends(struct ends *o, const struct rdu_section *s)
+{
+	o->section = s;
+	o->before = calloc((size_t)s->num_stages + 1, sizeof(*o->before));
+	o->queue = calloc(2 * (size_t)s->num_stages + 1, sizeof(*o->queue));
+	return o->before && o->queue;
+}
+
+static void free_ends(struct ends *o)
+{
+	for (uint32_t i = 0; o->before && i < o->section->num_stages; i++)
+		free(o->before[i]);
+	free(o->before);
+	free(o->queue);
+}
+
 static int by_segment(const void *pa, const void *pb)
 {
 	const struct toucher *a = pa, *b = pb;
@@ -117,13 +196,15 @@ static int by_segment(const void *pa, const void *pb)
 int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s)
 {
 	size_t n = 0, i, k, tests = 0;
+	struct ends ends;
 	struct toucher *t;
+	int ret = -1;
 
 	for (i = 0; i < plan->num_islands; i++)
 		n += plan->islands[i].num_nodes + 2 * plan->islands[i].num_nodes;
 	t = calloc(n + 1, sizeof(*t));
-	if (!t)
-		return -1;
+	if (!start_ends(&ends, s) || !t)
+		goto out;
 	n = 0;
 	for (i = 0; i < plan->num_islands; i++) {
 		const struct island *il = &plan->islands[i];
@@ -154,13 +235,26 @@ int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s)
 		for (k = i + 1; k < n && t[k].segment == t[i].segment; k++) {
 			struct island *a = &plan->islands[t[i].island];
 			struct island *b = &plan->islands[t[k].island];
+			int first, second;
 
 			if (a == b || (a->serial && b->serial))
 				continue;
-			if (++tests > 1u << 22 || !apart(plan, s, t[i].program, t[k].program))
-				a->serial = b->serial = true;
+			if (++tests <= 1u << 22) {
+				if (apart(plan, s, t[i].program, t[k].program))
+					continue;
+				first = ends_before(&ends, a->stage, b->stage);
+				second = first ? 0 : ends_before(&ends, b->stage, a->stage);
+				if (first < 0 || second < 0)
+					goto out;
+				if (first || second)
+					continue;
+			}
+			a->serial = b->serial = true;
 		}
 	}
+	ret = 0;
+out:
+	free_ends(&ends);
 	free(t);
-	return 0;
+	return ret;
 }

@@ -1,50 +1,90 @@
 // SPDX-License-Identifier: MIT
-/* Running a section: waves of activations, in the order the tokens give. */
+/*
+ * Running a section: a stage starts its next activation as soon as its tokens are there, and
+ * the islands of all activations that run are tasks in one queue, for any thread.
+ *
+ * What is seen of a run must not depend on the threads. Buffers are ordered by tokens (the
+ * validator sees to it). For the rest there is one *fixed order* of activations, which the
+ * tokens alone give: in rounds, every stage that is ready once, by number. Islands that share
+ * memory run in that order, and of several faults the first in it is the section's.
+ */
 #include <fenv.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "execute.h"
 
-#define SMALL_WAVE 1500 /* vectors: less is not worth waking threads for */
+#define SMALL_WORK 1500 /* vectors: less is not worth waking a thread for */
+#define SPINS 600 /* about 10 microseconds before a thread sleeps */
+#define SERIAL \
+	0xffffffffu /* as an island: those of the stage that are serial, in the plan's order */
 
 struct task {
-	uint32_t island;
-	uint64_t activation, cost;
+	uint32_t stage, island;
 };
 
-struct wave {
+/* The fixed order: at its next activation, or at its end. */
+struct order {
+	const struct rdu_section *section;
+	uint64_t *count, *done; /* tokens, before the round */
+	uint32_t *round, num, at; /* stages of the round; the next of them */
+};
+
+struct section_run {
 	struct run_state *st;
-	const struct task *tasks;
-	uint32_t num, num_serial; /* serial tasks come first and go together */
-	struct fab_fault *faults;
+	bool all_serial;
+	pthread_mutex_t lock; /* for all that follows, and tokens and copies of *st */
+	pthread_cond_t posted_more;
+	atomic_uint posted; /* tasks so far: changes tell threads that wait */
+	struct task *queue; /* a ring: no island is in it twice */
+	uint32_t room, head, num;
+	uint64_t queued_cost;
+	uint32_t *left; /* tasks of each stage's activation that runs; 0: none runs */
+	uint64_t *limit; /* activations each stage may start: fewer after a fault */
+	uint32_t running, waiting; /* tasks; threads */
+	struct order order; /* at the next activation that has serial islands */
+	bool serial_turn; /* there is one */
+	struct fab_fault fault; /* the first in the fixed order, so far ... */
+	struct task fault_at; /* ... of this stage's next activation */
 };
 
-static int by_cost(const void *pa, const void *pb)
+static bool order_start(struct order *o, const struct rdu_section *s)
 {
-	const struct task *a = pa, *b = pb;
-
-	if (a->cost != b->cost)
-		return a->cost > b->cost ? -1 : 1;
-	return a->island < b->island ? -1 : a->island > b->island;
+	o->section = s;
+	o->num = o->at = 0;
+	o->count = calloc((size_t)s->num_edges + s->num_stages + 1, sizeof(*o->count));
+	o->round = calloc((size_t)s->num_stages + 1, sizeof(*o->round));
+	if (!o->count || !o->round)
+		return false;
+	o->done = o->count + s->num_edges;
+	rdu_tokens_start(s, o->count, o->done);
+	return true;
 }
 
-static void run_task(void *arg, uint32_t i, struct arena *arena)
+static void order_free(struct order *o)
 {
-	struct wave *w = arg;
-	uint32_t from = i, to = i + 1;
+	free(o->count);
+	free(o->round);
+}
 
-	if (w->num_serial) {
-		from = i ? i + w->num_serial - 1 : 0;
-		to = i ? from + 1 : w->num_serial;
-	}
-	for (; from < to; from++) {
-		const struct task *t = &w->tasks[from];
+/* The stage whose next activation (its `done`) is the next one, NULL at the end. */
+static const uint32_t *order_next(struct order *o)
+{
+	const struct rdu_section *s = o->section;
+	uint32_t i;
 
-		if (!rdu_island_run(w->st, &w->st->plan->islands[t->island], t->activation, arena,
-				    &w->faults[from]))
-			return;
+	if (o->at == o->num) {
+		for (i = 0; i < o->num; i++)
+			rdu_tokens_give(s, o->count, o->done, o->round[i]);
+		o->num = o->at = 0;
+		for (i = 0; i < s->num_stages; i++)
+			if (rdu_tokens_ready(s, o->count, o->done, i))
+				o->round[o->num++] = i;
+		for (i = 0; i < o->num; i++)
+			rdu_tokens_take(s, o->count, o->done, o->round[i]);
 	}
+	return o->num ? &o->round[o->at++] : NULL;
 }
 
 /* Segments bound to memory that overlaps, one of them stored to: their programs'
@@ -69,18 +109,6 @@ static bool segments_overlap(const struct rdu_section *s, const struct fab_run *
 	return false;
 }
 
-static bool run_wave(struct wave *w, struct rdu_pool *pool, struct arena *arena, uint64_t cost)
-{
-	uint32_t n = w->num - (w->num_serial ? w->num_serial - 1 : 0), i;
-
-	memset(w->faults, 0, w->num * sizeof(*w->faults));
-	rdu_pool_run(cost < SMALL_WAVE ? NULL : pool, n, run_task, w, arena);
-	for (i = 0; i < w->num; i++)
-		if (w->faults[i].code)
-			return false;
-	return true;
-}
-
 uint64_t rdu_monotonic_ns(void)
 {
 	struct timespec t;
@@ -94,80 +122,252 @@ bool rdu_give_up(const _Atomic bool *stop, uint64_t deadline_ns)
 	return (stop && *stop) || (deadline_ns && rdu_monotonic_ns() > deadline_ns);
 }
 
+/* ---- tasks ------------------------------------------------------------------ */
+
+static bool is_serial(const struct section_run *r, uint32_t island)
+{
+	return r->all_serial || r->st->plan->islands[island].serial;
+}
+
+static void post(struct section_run *r, uint32_t stage, uint32_t island)
+{
+	r->queue[(r->head + r->num++) % r->room] = (struct task){ stage, island };
+	if (island != SERIAL)
+		r->queued_cost += r->st->plan->islands[island].cost;
+	atomic_fetch_add(&r->posted, 1);
+}
+
+/* Is it the turn of the serial islands of the stage's activation? */
+static bool has_turn(const struct section_run *r, uint32_t stage)
+{
+	const struct order *o = &r->order;
+
+	return r->serial_turn && o->round[o->at - 1] == stage &&
+	       o->done[stage] == r->st->done[stage];
+}
+
+/* Gives the turn to the next activation with serial islands; they are posted if it runs. */
+static void pass_turn(struct section_run *r)
+{
+	const struct rdu_plan *plan = r->st->plan;
+	const uint32_t *next = NULL;
+
+	r->serial_turn = false;
+	while (!r->serial_turn && (next = order_next(&r->order)))
+		for (uint32_t k = plan->first_island[*next]; k < plan->first_island[*next + 1]; k++)
+			r->serial_turn |= is_serial(r, k);
+	if (r->serial_turn && r->left[*next] && has_turn(r, *next))
+		post(r, *next, SERIAL);
+}
+
+/* Starts the stage's next activation if its tokens are there. */
+static void start_if_ready(struct section_run *r, uint32_t stage)
+{
+	struct run_state *st = r->st;
+	const struct rdu_plan *plan = st->plan;
+	bool serial = false;
+
+	if (r->left[stage] || st->done[stage] >= r->limit[stage] ||
+	    !rdu_tokens_ready(st->section, st->count, st->done, stage))
+		return;
+	rdu_tokens_take(st->section, st->count, st->done, stage);
+	for (uint32_t k = plan->first_island[stage]; k < plan->first_island[stage + 1]; k++) {
+		if (is_serial(r, k)) {
+			serial = true;
+		} else {
+			r->left[stage]++;
+			post(r, stage, k);
+		}
+	}
+	if (serial || !r->left[stage]) {
+		r->left[stage]++;
+		if (!serial || has_turn(r, stage))
+			post(r, stage, SERIAL);
+	}
+}
+
+static void end_activation(struct section_run *r, uint32_t stage)
+{
+	struct run_state *st = r->st;
+	const struct rdu_section *s = st->section;
+	const struct rdu_stage *g = &s->stages[stage];
+
+	for (uint32_t k = 0; k < g->num; k++) {
+		uint32_t p = s->order[g->first + k];
+		const struct access_plan *a = &st->plan->programs[p].access;
+
+		if (a->pmu && rdu_pattern_at_last(&a->flips, st->done[stage]))
+			st->copy[p]++;
+	}
+	rdu_tokens_give(s, st->count, st->done, stage);
+	start_if_ready(r, stage);
+	for (uint32_t i = 0; i < g->num_out; i++)
+		start_if_ready(r, s->edges[s->edge_out[g->first_out + i]].dst);
+}
+
+/* ---- faults ----------------------------------------------------------------- */
+
+/* Keeps the fault if it is the first one so far; what comes after it is not started any more. */
+static void take_fault(struct section_run *r, struct task t, const struct fab_fault *fault)
+{
+	struct run_state *st = r->st;
+	const uint32_t *next;
+	struct order o;
+
+	if (r->fault.code && r->fault_at.stage == t.stage) {
+		if (t.island > r->fault_at.island)
+			return;
+	} else if (st->done[t.stage] >= r->limit[t.stage]) {
+		return;
+	}
+	r->fault = *fault;
+	r->fault_at = t;
+	memset(r->limit, 0, st->section->num_stages * sizeof(*r->limit));
+	if (order_start(&o, st->section)) {
+		do {
+			next = order_next(&o);
+		} while (next && (*next != t.stage || o.done[t.stage] != st->done[t.stage]));
+		memcpy(r->limit, o.done, st->section->num_stages * sizeof(*r->limit));
+		for (uint32_t i = 0; next && &o.round[i] != next; i++)
+			r->limit[o.round[i]]++;
+	}
+	order_free(&o);
+}
+
+/* ---- threads ---------------------------------------------------------------- */
+
+static struct task take_task(struct section_run *r)
+{
+	struct task t = r->queue[r->head];
+
+	r->head = (r->head + 1) % r->room;
+	r->num--;
+	if (t.island != SERIAL)
+		r->queued_cost -= r->st->plan->islands[t.island].cost;
+	return t;
+}
+
+static void run_task(struct section_run *r, struct task t, struct arena *arena,
+		     struct fab_fault *fault)
+{
+	struct run_state *st = r->st;
+	const struct rdu_plan *plan = st->plan;
+	uint64_t activation = st->done[t.stage];
+	uint32_t k = t.island, end = t.island + 1;
+
+	if (t.island == SERIAL) {
+		k = plan->first_island[t.stage];
+		end = plan->first_island[t.stage + 1];
+	}
+	for (; k < end; k++)
+		if ((t.island != SERIAL || is_serial(r, k)) &&
+		    !rdu_island_run(st, &plan->islands[k], activation, arena, fault))
+			return;
+	if (rdu_give_up(st->run->stop, st->run->deadline_ns))
+		rdu_trouble(fault, RDU_FAULT_WATCHDOG, 0, 0);
+}
+
+/* With the lock held, given up meanwhile: until there may be a task, or none comes any more. */
+static void wait_for_task(struct section_run *r)
+{
+	unsigned int seen = atomic_load(&r->posted);
+
+	pthread_mutex_unlock(&r->lock);
+	for (int i = 0; i < SPINS && atomic_load(&r->posted) == seen; i++)
+		rdu_relax();
+	pthread_mutex_lock(&r->lock);
+	if (r->num || !r->running)
+		return;
+	r->waiting++;
+	pthread_cond_wait(&r->posted_more, &r->lock);
+	r->waiting--;
+}
+
+/* What each thread does, until all tasks are done. */
+static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
+{
+	struct section_run *r = arg;
+
+	(void)thread;
+	pthread_mutex_lock(&r->lock);
+	while (r->num || r->running) {
+		struct fab_fault fault = { 0 };
+		struct task t;
+
+		if (!r->num) {
+			wait_for_task(r);
+			continue;
+		}
+		t = take_task(r);
+		if (r->fault.code && r->fault_at.stage != t.stage &&
+		    r->st->done[t.stage] >= r->limit[t.stage])
+			continue;
+		if (r->waiting && r->queued_cost >= SMALL_WORK)
+			pthread_cond_signal(&r->posted_more);
+		r->running++;
+		pthread_mutex_unlock(&r->lock);
+		run_task(r, t, arena, &fault);
+		pthread_mutex_lock(&r->lock);
+		r->running--;
+		if (fault.code) {
+			take_fault(r, t, &fault);
+			continue;
+		}
+		if (t.island == SERIAL && has_turn(r, t.stage))
+			pass_turn(r);
+		if (!--r->left[t.stage])
+			end_activation(r, t.stage);
+	}
+	/* The last one out tells the others. */
+	atomic_fetch_add(&r->posted, 1);
+	pthread_cond_broadcast(&r->posted_more);
+	pthread_mutex_unlock(&r->lock);
+}
+
 static int run_section(struct run_state *st, struct fab_fault *fault)
 {
 	const struct rdu_section *s = st->section;
 	const struct rdu_plan *plan = st->plan;
-	bool serial = segments_overlap(s, st->run);
-	struct task *tasks = calloc((size_t)plan->num_islands + 1, sizeof(*tasks));
-	struct fab_fault *faults = calloc((size_t)plan->num_islands + 1, sizeof(*faults));
-	uint32_t *ready = calloc((size_t)s->num_stages + 1, sizeof(*ready)), num, i, k;
-	struct arena *arena = rdu_pool_arena(st->run->pool);
+	struct section_run r = { .st = st,
+				 .all_serial = segments_overlap(s, st->run),
+				 .room = plan->num_islands + s->num_stages + 1 };
+	struct rdu_pool *pool = st->run->pool;
+	struct arena *arena = rdu_pool_arena(pool);
+	bool any_serial = false;
+	uint64_t cost = 0;
+	uint32_t i;
 	int ret = -1;
 
-	if (!tasks || !faults || !ready || !arena) {
+	pthread_mutex_init(&r.lock, NULL);
+	pthread_cond_init(&r.posted_more, NULL);
+	r.queue = calloc(r.room, sizeof(*r.queue));
+	r.left = calloc((size_t)s->num_stages + 1, sizeof(*r.left));
+	r.limit = malloc(((size_t)s->num_stages + 1) * sizeof(*r.limit));
+	if (!order_start(&r.order, s) || !r.queue || !r.left || !r.limit || !arena) {
 		rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
 		goto out;
 	}
-	for (;;) {
-		struct wave w = { .st = st, .tasks = tasks, .faults = faults };
-		uint64_t cost = 0;
-
-		num = 0;
-		for (i = 0; i < s->num_stages; i++)
-			if (rdu_tokens_ready(s, st->count, st->done, i))
-				ready[num++] = i;
-		if (!num)
-			break;
-		/* Serial islands first, both kinds in the plan's order. */
-		for (int want = 1; want >= 0; want--) {
-			for (i = 0; i < num; i++) {
-				for (k = plan->first_island[ready[i]];
-				     k < plan->first_island[ready[i] + 1]; k++) {
-					const struct island *il = &plan->islands[k];
-
-					if ((il->serial || serial) != (bool)want)
-						continue;
-					tasks[w.num++] =
-						(struct task){ k, st->done[ready[i]], il->cost };
-					cost += il->cost;
-				}
-			}
-			if (want)
-				w.num_serial = w.num;
-		}
-		/* The long ones first, so that threads end together. */
-		qsort(tasks + w.num_serial, w.num - w.num_serial, sizeof(*tasks), by_cost);
-		for (i = 0; i < num; i++)
-			rdu_tokens_take(s, st->count, st->done, ready[i]);
-		if (!run_wave(&w, st->run->pool, arena, cost)) {
-			for (i = 0; !faults[i].code; i++)
-				;
-			*fault = faults[i];
-			goto out;
-		}
-		for (i = 0; i < num; i++) {
-			const struct rdu_stage *stage = &s->stages[ready[i]];
-
-			for (k = 0; k < stage->num; k++) {
-				uint32_t p = s->order[stage->first + k];
-				const struct access_plan *a = &plan->programs[p].access;
-
-				if (a->pmu && rdu_pattern_at_last(&a->flips, st->done[ready[i]]))
-					st->copy[p]++;
-			}
-			rdu_tokens_give(s, st->count, st->done, ready[i]);
-		}
-		if (rdu_give_up(st->run->stop, st->run->deadline_ns)) {
-			rdu_trouble(fault, RDU_FAULT_WATCHDOG, 0, 0);
-			goto out;
-		}
+	memset(r.limit, 0xff, ((size_t)s->num_stages + 1) * sizeof(*r.limit));
+	for (i = 0; i < plan->num_islands; i++) {
+		any_serial |= is_serial(&r, i);
+		cost += plan->islands[i].cost * s->stages[plan->islands[i].stage].activations;
 	}
-	ret = 0;
+	if (any_serial)
+		pass_turn(&r);
+	for (i = 0; i < s->num_stages; i++)
+		start_if_ready(&r, i);
+	if (cost < 2 * SMALL_WORK)
+		pool = NULL;
+	rdu_pool_run(pool, rdu_pool_threads(pool), run_tasks, &r, arena);
+	*fault = r.fault;
+	ret = r.fault.code ? -1 : 0;
 out:
-	free(tasks);
-	free(faults);
-	free(ready);
+	order_free(&r.order);
+	free(r.queue);
+	free(r.left);
+	free(r.limit);
+	pthread_mutex_destroy(&r.lock);
+	pthread_cond_destroy(&r.posted_more);
 	if (arena)
 		rdu_pool_arena_back(st->run->pool, arena);
 	return ret;

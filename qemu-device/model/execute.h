@@ -9,11 +9,11 @@
  * *island*: in one activation it reads memory nobody writes meanwhile and is a
  * task for any thread.
  *
- * Run (execute.c). Stages' activations go in waves: every stage whose tokens are
- * there runs one activation, its islands spread over the threads. In an island
- * (island.c) nodes pass chunks of vectors through FIFOs that stay in the cache
- * and belong to the thread. access.c reads and writes memory by affine patterns,
- * simd.c and systolic.c are the bodies.
+ * Run (execute.c). A stage starts its next activation as soon as its tokens are
+ * there, and any thread takes its islands. In an island (island.c) nodes pass
+ * chunks of vectors through FIFOs that stay in the cache and belong to the thread.
+ * access.c reads and writes memory by affine patterns, simd.c and systolic.c are
+ * the bodies.
  */
 #ifndef RDU_EXECUTE_H
 #define RDU_EXECUTE_H
@@ -338,6 +338,16 @@ size_t rdu_first_misfit(unsigned int format, size_t n, const uint32_t *in);
 struct arena *rdu_pool_arena(struct rdu_pool *pool);
 void rdu_pool_arena_back(struct rdu_pool *pool, struct arena *arena);
 
+/* In a loop that waits for another thread. */
+static inline void rdu_relax(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#endif
+}
+
+/* The caller of rdu_pool_run() among them; 1 if the pool is NULL. */
+uint32_t rdu_pool_threads(const struct rdu_pool *pool);
 /* Calls fn(arg, task, arena of the thread) for each task < n; returns when all
  * are done. The calling thread works too, with its own arena; alone if the pool
  * is NULL or busy for somebody else. */

@@ -38,13 +38,6 @@ struct rdu_pool {
 	struct worker workers[];
 };
 
-static inline void relax(void)
-{
-#if defined(__x86_64__) || defined(__i386__)
-	__builtin_ia32_pause();
-#endif
-}
-
 static void do_tasks(struct rdu_pool *pool, struct arena *arena)
 {
 	uint32_t i;
@@ -74,7 +67,7 @@ static void *worker_main(void *opaque)
 	fesetenv(FE_DFL_ENV);
 	for (;;) {
 		for (int i = 0; i < SPINS && atomic_load(&pool->job) == seen; i++)
-			relax();
+			rdu_relax();
 		if (atomic_load(&pool->job) == seen) {
 			pthread_mutex_lock(&pool->lock);
 			while (atomic_load(&pool->job) == seen)
@@ -181,6 +174,11 @@ void rdu_pool_free(struct rdu_pool *pool)
 	free(pool);
 }
 
+uint32_t rdu_pool_threads(const struct rdu_pool *pool)
+{
+	return pool ? pool->num_workers + 1 : 1;
+}
+
 void rdu_pool_run(struct rdu_pool *pool, uint32_t n,
 		  void (*fn)(void *arg, uint32_t task, struct arena *arena), void *arg,
 		  struct arena *own)
@@ -200,7 +198,7 @@ void rdu_pool_run(struct rdu_pool *pool, uint32_t n,
 	atomic_store(&pool->open, false);
 	/* Tasks are long next to a switch of threads: yield when it takes long. */
 	for (int i = 0; atomic_load(&pool->inside); i++) {
-		relax();
+		rdu_relax();
 		if (i > SPINS)
 			sched_yield();
 	}

@@ -118,7 +118,7 @@ struct flow_prog {
 	uint64_t end; /* of the activation under way, no sooner */
 	uint64_t number; /* of the activation under way, those left out counted */
 	uint64_t ended, last_end;
-	uint32_t latency, ii, bank; /* ii: cycles a firing takes */
+	uint32_t latency, bank;
 	uint64_t skipped; /* cycles left out that are in spent[] */
 	uint64_t spent[4]; /* cycles by enum flow_wait; WAIT_NONE: busy */
 	struct flow_access *access;
@@ -197,6 +197,7 @@ struct flow {
 	uint64_t skipped; /* cycles left out: add by rdu_flow_skip() */
 	struct flow_skip *skip;
 	struct flow_parts *parts;
+	struct flow_trend *trend;
 	bool failed, too_long;
 	void (*activation)(void *opaque, uint32_t program, uint64_t activation, uint64_t start,
 			   uint64_t end);
@@ -269,5 +270,10 @@ void rdu_skip_stage(struct flow *f, uint32_t stage, uint64_t units, uint64_t cyc
 int rdu_parts_new(struct flow *f);
 void rdu_parts_free(struct flow *f);
 bool rdu_parts_look(struct flow *f);
+
+/* timing_trend.c, called by timing_skip.c. True: enough was seen, the section has ended. */
+int rdu_trend_new(struct flow *f);
+void rdu_trend_free(struct flow *f);
+bool rdu_trend_look(struct flow *f);
 
 #endif

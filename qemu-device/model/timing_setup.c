@@ -410,7 +410,8 @@ int rdu_flow_new(struct flow *f, const struct rdu_section *s, const struct rdu_c
 		set_program(f, i);
 	set_streams(f, far);
 	set_tokens(f);
-	if (set_rings(f) || set_segments(f) || set_actors(f) || rdu_skip_new(f) || rdu_parts_new(f))
+	if (set_rings(f) || set_segments(f) || set_actors(f) || rdu_skip_new(f) ||
+	    rdu_parts_new(f) || rdu_trend_new(f))
 		goto fail;
 	for (i = 0; i < f->num_actors; i++)
 		rdu_flow_queue(f, i);
@@ -437,6 +438,7 @@ void rdu_flow_free(struct flow *f)
 	rdu_memory_free(f->memory);
 	rdu_skip_free(f);
 	rdu_parts_free(f);
+	rdu_trend_free(f);
 	free(f->prog);
 	free(f->access);
 	free(f->vectors);

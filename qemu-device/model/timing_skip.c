@@ -709,7 +709,7 @@ void rdu_skip_look(struct flow *f)
 	struct flow_skip *k = f->skip;
 	double busy;
 
-	if (f->now < ALWAYS)
+	if (f->now < ALWAYS || rdu_trend_look(f))
 		return;
 	f->same = LOOSE;
 	if ((double)f->work < LOOSE_STEPS)

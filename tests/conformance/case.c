@@ -52,7 +52,7 @@ static void collect_ops(const Onnx__GraphProto *g, char *out, size_t size)
  * The suite passes everything as a graph input, also what says a shape. Shapes
  * are static for the compiler, so these inputs are made initializers, with the
  * value that the case gives them: of each of ONNX's operators those inputs that
- * say a shape, a place in it, how often, or whether at all (Dropout, Compress), whether
+ * say a shape, a place in it, how often, or whether at all (Dropout), whether
  * the compiler knows it or not.
  */
 #define INPUT(i) (1u << (i))
@@ -65,7 +65,6 @@ static const struct {
 	{ "AffineGrid", INPUT(1) },
 	{ "CenterCropPad", INPUT(1) },
 	{ "Col2Im", INPUT(1) | INPUT(2) },
-	{ "Compress", INPUT(1) },
 	{ "ConstantOfShape", INPUT(0) },
 	{ "CumSum", INPUT(1) },
 	{ "DFT", INPUT(1) | INPUT(2) },
@@ -139,6 +138,7 @@ struct io {
 	char name[128];
 	struct value v;
 	void *out; /* outputs: what the card wrote */
+	int64_t sizes[RDU_MAX_DIMS]; /* where data say how large it is */
 	int out_type;
 };
 
@@ -279,6 +279,36 @@ static const struct rdu_file_symbol *symbol(struct rdu_file *f, const char *name
 	return NULL;
 }
 
+/* Is output `io` of the shape that it is to have? What counts of it stays. */
+static bool same_shape(struct rdu_program *prog, const struct rdu_file_symbol *s, struct io *io,
+		       struct result *r)
+{
+	struct rdu_shape shape = { 0 };
+	char have[200] = "", want[200] = "";
+	void *part;
+	int at = 0, to = 0;
+
+	if (rdu_program_output_shape(prog, s->name, &shape)) {
+		verdict(r, CASE_FAIL, "shape: %s", rdu_error_text(prog));
+		return false;
+	}
+	if ((int)shape.ndim == io->v.ndim &&
+	    !memcmp(shape.dims, io->v.dim, shape.ndim * sizeof(int64_t))) {
+		part = malloc(rdu_symbol_size(s) + 1);
+		rdu_symbol_cut(s, &shape, io->out, part);
+		free(io->out);
+		io->out = part;
+		return true;
+	}
+	for (unsigned int d = 0; d < shape.ndim; d++)
+		at += snprintf(have + at, sizeof(have) - at, ",%lld", (long long)shape.dims[d]);
+	for (int d = 0; d < io->v.ndim && d < 8; d++)
+		to += snprintf(want + to, sizeof(want) - to, ",%lld", (long long)io->v.dim[d]);
+	verdict(r, CASE_FAIL, "output %s has shape [%s], not [%s]", io->name, have + (at > 0),
+		want + (to > 0));
+	return false;
+}
+
 static void run(const char *path, const struct options *o, struct io *in, int num_in,
 		struct io *out, int num_out, struct result *r)
 {
@@ -323,14 +353,10 @@ static void run(const char *path, const struct options *o, struct io *in, int nu
 	}
 	for (int i = 0; i < num_out; i++) {
 		const struct rdu_file_symbol *s = symbol(file, out[i].name, RDU_SYM_OUTPUT, i);
+		int k;
 
 		if (!s) {
 			verdict(r, CASE_FAIL, "no output %s", out[i].name);
-			goto out;
-		}
-		if ((int)s->ndim != out[i].v.ndim ||
-		    memcmp(s->dims, out[i].v.dim, s->ndim * sizeof(int64_t))) {
-			verdict(r, CASE_FAIL, "output %s has another shape", out[i].name);
 			goto out;
 		}
 		if ((int)s->dtype != out[i].v.type) {
@@ -345,6 +371,12 @@ static void run(const char *path, const struct options *o, struct io *in, int nu
 			verdict(r, CASE_FAIL, "bind: %s", rdu_error_text(prog));
 			goto out;
 		}
+		k = rdu_file_symbol_sizes(file, (unsigned int)rdu_file_find_symbol(file, s->name));
+		if (k >= 0 && rdu_program_bind(prog, rdu_file_get_symbol(file, k)->name,
+					       out[i].sizes, sizeof(out[i].sizes))) {
+			verdict(r, CASE_FAIL, "bind: %s", rdu_error_text(prog));
+			goto out;
+		}
 	}
 	if (rdu_program_run(prog, NULL, &stats)) {
 		/* The suite has doubles that fp32 has no number for: the card says so. */
@@ -356,7 +388,8 @@ static void run(const char *path, const struct options *o, struct io *in, int nu
 	}
 	r->verdict = CASE_PASS;
 	for (int i = 0; i < num_out && r->verdict == CASE_PASS; i++)
-		compare(o, &out[i], r);
+		if (same_shape(prog, symbol(file, out[i].name, RDU_SYM_OUTPUT, i), &out[i], r))
+			compare(o, &out[i], r);
 	/* Something must have run: an empty program cannot pass but for pure copies. */
 	if (r->verdict == CASE_PASS && (!stats.sections || stats.end_cycle <= stats.start_cycle))
 		verdict(r, CASE_FAIL, "nothing ran: %llu sections, %llu cycles",

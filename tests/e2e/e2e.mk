@@ -23,20 +23,20 @@ CFLAGS_tests/e2e/shapes_test.c := -Itools/rduc
 $(eval $(call unit_test,shapes_test,tests/e2e/shapes_test.c tests/conformance/onnx_build.c,librduc librdu librdumodel,$(RDUC_LDLIBS) -ldrm))
 
 # Judges rdu generate; needs nothing of ours.
-$(eval $(call program,rdu-plain-gpt,tests/e2e/plain_gpt.c,,-lm))
-tests/e2e/generate-test: | $(B)/bin/rdu-plain-gpt
+$(eval $(call program,rdu-plain-lm,tests/e2e/plain_lm.c,,-lm))
+tests/e2e/generate-test: | $(B)/bin/rdu-plain-lm
 
 # Where PyTorch or ONNX Runtime cannot be installed what compares with it is skipped, and says so.
 tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
 	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
 	tests/e2e/ternary-test tests/e2e/sparse-test tests/e2e/sparse-train-test tests/e2e/generate-test \
-	tests/e2e/operators-test: | build/stamp/torch
+	tests/e2e/operators-test tests/e2e/bounded-test: | build/stamp/torch
 build/stamp/torch: tools/vm/packages/torch
 	@mkdir -p $(@D)
 	$(Q)tools/vm/install-packages torch || echo "  SKIP    tests that compare with it: no PyTorch"
 	$(Q)touch $@
 
-tests/e2e/mkmodel-test tests/e2e/recurrent-test: | build/stamp/judges
+tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/bounded-test: | build/stamp/judges
 build/stamp/judges: tests/fuzz/get-judges
 	@mkdir -p $(@D)
 	$(Q)tests/fuzz/get-judges && touch $@
@@ -51,5 +51,5 @@ CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test
 	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
 	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
 	tests/e2e/ternary-test tests/e2e/sparse-test tests/e2e/sparse-train-test tests/e2e/generate-test \
-	tests/e2e/operators-test \
+	tests/e2e/operators-test tests/e2e/bounded-test \
 	tests/e2e/shapes-test

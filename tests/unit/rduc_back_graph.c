@@ -5,8 +5,9 @@
  * nests stays in scratchpads, cut into parts in every way, so that readers find theirs in one
  * part or have to bring several together. Half of them are a training step for the compiler: their
  * last nests are the backward half, for which some of what the others made is made again. A few
- * are windows over windows of high images, to be handed on in slices with halos. Each graph is compiled at every level for both built-in
- * chips and two odd ones, and compared with the plain interpreter. The seed is fixed; arguments:
+ * are windows over windows of high images, to be handed on in slices with halos, some of them of
+ * two images' channels. Each graph is compiled at every level for both built-in chips and two odd
+ * ones, and compared with the plain interpreter. The seed is fixed; arguments:
  * [first case [number of cases [chip]]].
  */
 #include "rduc_back_judge.h"
@@ -309,6 +310,27 @@ static void make(struct graph_case *g)
 	add_results(g);
 }
 
+/* An image whose channels are those of two: two nests make a part each. */
+static void join_channels(struct graph_case *g)
+{
+	struct tensor *from[2] = { some(g), some(g) }, *t;
+	int64_t dim[4], at = 0;
+
+	if (from[0]->dim[2] != from[1]->dim[2] || from[0]->dim[3] != from[1]->dim[3])
+		from[1] = from[0];
+	memcpy(dim, from[0]->dim, sizeof(dim));
+	dim[1] += from[1]->dim[1];
+	t = add_image(g, dim);
+	for (int k = 0; k < 2; k++) {
+		struct nest *n = over(g, k ? "behind" : "before", from[k]->dim);
+		int v = nest_in(n, reads(n, from[k]));
+
+		writes_all(n, t, nest_op(n, RDU_SIMD_FMAX, v, nest_imm_f(n, -0.25f * k), -1));
+		n->out[0].access.offset[1] = (int32_t)at;
+		at += from[k]->dim[1];
+	}
+}
+
 /* Windows over windows of high images: what is handed on in slices of their rows has halos. */
 static void make_bands(struct graph_case *g)
 {
@@ -317,9 +339,13 @@ static void make_bands(struct graph_case *g)
 
 	g->image[g->num++] = named(g, "x", TENSOR_INPUT, 4, dim);
 	for (int i = 0; i < steps; i++)
-		switch (rnd(6)) {
+		switch (rnd(7)) {
 		case 0:
 			map(g);
+			break;
+		case 6:
+			join_channels(g);
+			window_of(g, true, 3, 1, 1);
 			break;
 		case 1:
 			window_of(g, rnd(2), 2, 2, 0);

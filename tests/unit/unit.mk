@@ -13,6 +13,7 @@ $(eval $(call unit_test,timing_kept,tests/unit/timing_kept.c,librdumodel))
 $(eval $(call unit_test,energy,tests/unit/energy.c,librdumodel,-lm))
 # The fabric: validation, execution, numerics.
 $(eval $(call unit_test,fabric_run,tests/unit/fabric_run.c,librdumodel,-lm))
+$(eval $(call unit_test,fabric_threads,tests/unit/fabric_threads.c,librdumodel,-lm))
 $(eval $(call unit_test,fabric_gemm,tests/unit/fabric_gemm.c,librdumodel,-lm))
 $(eval $(call unit_test,fabric_merge,tests/unit/fabric_merge.c,librdumodel,-lm))
 $(eval $(call unit_test,card_doc,tests/unit/card_doc.c,librdumodel))

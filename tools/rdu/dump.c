@@ -13,7 +13,9 @@ static const char *shape(const struct rdu_file_symbol *s, char *text, size_t siz
 
 	for (d = 0; d < s->ndim && at < size; d++)
 		at += snprintf(text + at, size - at, "%s%s%lld", d ? "," : "",
-			       s->dims[d] > 1 && RDU_SYM_ROWS_OF(s->flags, d) ? "1.." : "",
+			       !(s->flags & RDU_SYM_BLOCKS) && s->block >> d & 1 ? "0.."
+			       : s->dims[d] > 1 && RDU_SYM_ROWS_OF(s->flags, d)	 ? "1.."
+										 : "",
 			       (long long)s->dims[d]);
 	if (at < size)
 		snprintf(text + at, size - at, "]");
@@ -95,6 +97,9 @@ static void dump_symbols(const struct rdu_file *f)
 		       : s->flags & RDU_SYM_CONSTANT  ? " constant"
 						      : "",
 		       uses);
+		if (rdu_file_symbol_sizes(f, i) >= 0)
+			printf("  %-32s \"%s\" says how large it is\n", "",
+			       rdu_file_get_symbol(f, s->table)->name);
 		if (s->flags & RDU_SYM_BLOCKS)
 			printf("  %-32s in blocks of %u x %u, those of table \"%s\"\n", "",
 			       s->block, s->block, rdu_file_get_symbol(f, s->table)->name);

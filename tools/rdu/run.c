@@ -285,6 +285,21 @@ static void cut_output(struct binding *out)
 		out->t.size *= out->shape.dims[d];
 }
 
+/* Of an output that data say the size of, what the last run has made counts. */
+static int take_sizes(struct session *s, struct binding *out)
+{
+	struct rdu_shape made;
+	int ret = 0;
+
+	if (rdu_file_symbol_sizes(s->file, rdu_file_find_symbol(s->file, out->sym->name)) < 0)
+		return 0;
+	ret = rdu_program_output_shape(s->prog, out->sym->name, &made);
+	for (unsigned int d = 0; d < out->shape.ndim && !ret; d++)
+		if (out->sym->block >> d & 1)
+			out->t.dims[d] = out->shape.dims[d] = made.dims[d];
+	return ret;
+}
+
 static int write_outputs(struct session *s, struct request *r)
 {
 	char error[512];
@@ -293,7 +308,8 @@ static int write_outputs(struct session *s, struct request *r)
 	for (i = 0; i < r->num_out; i++) {
 		struct binding *out = &r->out[i];
 
-		if (rdu_program_read(s->prog, out->sym->name, out->t.data, out->t.size))
+		if (rdu_program_read(s->prog, out->sym->name, out->t.data, out->t.size) ||
+		    take_sizes(s, out))
 			return fail("%s", rdu_error_text(s->prog));
 		cut_output(out);
 		if (tensor_write(out->path, out->shape.name, &out->t, error, sizeof(error)))

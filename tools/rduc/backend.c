@@ -74,6 +74,7 @@ static void settle(struct backend *be, struct be_section *first, struct be_secti
 
 	if (!s->im->fill) {
 		memcpy(s->nest->chunk, s->im->chunk, sizeof(s->nest->chunk));
+		memcpy(s->nest->split, s->im->split, sizeof(s->nest->split));
 		return;
 	}
 	while (f->first_nest != s->im->held->first)

@@ -169,7 +169,7 @@ struct uimage {
 	struct usegment *segment;
 	char error[256]; /* why there can be no such section; empty: nothing yet */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
-	int64_t chunk[NEST_MAX_DIMS]; /* as in struct nest */
+	int64_t chunk[NEST_MAX_DIMS], split[NEST_MAX_DIMS]; /* as in struct nest */
 	int replicas; /* of a nest; 0: not known */
 	const struct residence *held; /* what it finds in its held PMUs; NULL: nothing */
 	struct uimage *fill; /* fills these, in front of the loop; its section takes it */
@@ -485,6 +485,9 @@ bool be_contraction(const struct backend *be, const struct nest *n, int *in);
 bool be_on_arrays(struct backend *be, const struct nest *n, int *in);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
+ * few results, and it is in no group? */
+bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
@@ -600,6 +603,12 @@ int xprog_emit(struct uimage *im, struct xprog *x, const struct xsrc *src,
 	       struct xsrc *out);
 /* Number of PCUs that takes; -1: an operation fits none. */
 int xprog_pcus(const struct rdu_chip *chip, struct xprog *x);
+/* One stream of `num` (vector by vector, by an operation of two operands whose order does not matter), by a
+ * tree of PCUs with the counters of `shape`; pad, not 0: one more operand. from[] is used up. */
+struct xsrc image_combine(struct uimage *im, enum rdu_simd_op op, struct xsrc *from, int num,
+			  uint32_t pad, const struct uprog *shape, double hx, double hy);
+/* PCUs that takes; 0: there is nothing to combine, or the chip's PCUs cannot. */
+int combining_pcus(const struct rdu_chip *chip, int64_t num);
 
 /* Loops of a template: counters by dimension, in index units. */
 struct loops {

@@ -10,6 +10,8 @@
 #include "backend.h"
 #include "mem.h"
 
+#define SMALL 256 /* one part in so many is not worth timing a section for */
+
 /* ---- one image after another --------------------------------------------------- */
 
 static int same_unit(const struct uimage *to, const struct uunit *u)
@@ -251,6 +253,34 @@ static uint64_t apart(const struct backend *be, const struct be_section *s, int 
 	return sum;
 }
 
+/* Cycles of loads that sections spare as one. */
+static uint64_t saved_loads(const struct backend *be, const struct be_section *s, int num,
+			    const struct uimage *one)
+{
+	uint64_t sum = 0, load = be_load_cycles(be, one);
+
+	for (int k = 0; k < num; k++)
+		sum += be_load_cycles(be, s[k].im);
+	return sum > load ? sum - load : 0;
+}
+
+/* Does each nest read what the one before it makes? Then they run one after another, and what one section
+ * saves is loads. */
+static bool run_in_turn(const struct be_section *s, int num)
+{
+	for (int k = 1; k < num; k++) {
+		const struct nest *before = s[k - 1].nest;
+		bool reads = false;
+
+		for (int o = 0; o < before->num_out; o++)
+			reads |=
+				nest_reads(s[k].nest, tensor_storage(before->out[o].access.tensor));
+		if (!reads)
+			return false;
+	}
+	return true;
+}
+
 /* The section of up to *num nests, NULL: there can be none, or it is not faster than these one
  * after another. */
 static struct uimage *join(struct backend *be, const struct be_section *s, int *num, int first_nest)
@@ -272,7 +302,10 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 	if (!image_pack(im) && !image_finish(be, im)) {
 		load = be_load_cycles(be, im);
 		all = apart(be, s, *num);
-		r = all <= load + 1 ? 1 : be_time_about(be, im, all - load - 1);
+		r = all <= load + 1 || (run_in_turn(s, *num) &&
+					saved_loads(be, s, *num, im) < all / SMALL)
+			    ? 1
+			    : be_time_about(be, im, all - load - 1);
 		if (!r)
 			return im;
 		if (r > 0)

@@ -231,6 +231,9 @@ static int loss_of_model(struct graph *g)
 	if (!o)
 		return graph_error(g, "the model has %d outputs, and none is called 'loss'",
 				   g->num_outputs);
+	if (value_is_bounded(o->value))
+		return graph_error(g, "output '%s' is no loss: how large it is depends on data",
+				   o->name);
 	if (value_count(o->value) != 1 || o->value->dtype != RDU_DT_F32)
 		return graph_error(g, "output '%s' is no loss: it is %s%s, not one float", o->name,
 				   dtype_name(o->value->dtype), value_shape_text(g, o->value));
@@ -267,6 +270,9 @@ static int make_loss(struct graph *g, const char *loss)
 	for (int i = 0; i < g->num_outputs; i++)
 		if (!strcmp(g->outputs[i].name, "logits"))
 			x = g->outputs[i].value;
+	if (strcmp(loss, "graph") && value_is_bounded(x))
+		return graph_error(g, "how large '%s' is depends on data: no loss %s", x->name,
+				   loss);
 	if (!strcmp(loss, "graph"))
 		ret = loss_of_model(g);
 	else if (check_name(g, "loss"))

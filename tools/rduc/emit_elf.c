@@ -21,9 +21,29 @@ static void mark_use(const struct backend *be, int entry, const struct nest *n, 
 	entries[first ? row->id : whole->id] |= 1ull << entry;
 }
 
+/* Inputs and outputs in the models' order, then all other tensors. */
+static struct tensor **symbol_order(const struct module *m)
+{
+	struct tensor **order = xcalloc((size_t)m->num_tensors + 1, sizeof(struct tensor *));
+	struct tensor **placed = xcalloc((size_t)m->num_places + 1, sizeof(struct tensor *));
+	int num = 0;
+
+	for (int i = 0; i < m->num_tensors; i++)
+		placed[m->tensors[i]->place] = m->tensors[i];
+	for (int i = 1; i <= m->num_places; i++)
+		if (placed[i])
+			order[num++] = placed[i];
+	for (int i = 0; i < m->num_tensors; i++)
+		if (!m->tensors[i]->place)
+			order[num++] = m->tensors[i];
+	free(placed);
+	return order;
+}
+
 static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *num)
 {
 	struct module *m = be->m;
+	struct tensor **order = symbol_order(m);
 	uint64_t *entries = xcalloc((size_t)m->num_tensors + 1, sizeof(uint64_t));
 	int *number = xcalloc((size_t)m->num_tensors + 1, sizeof(int)); /* of a tensor's symbol */
 	static const uint32_t flags[] = {
@@ -48,7 +68,7 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		}
 	}
 	for (int i = 0; i < m->num_tensors; i++) {
-		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
+		struct tensor *t = order[i], *root = tensor_storage(t);
 		struct rdu_file_symbol *s = &(*sym)[*num];
 
 		if (t->kind == TENSOR_TEMP || t->update_of || be->where[root->id].region < 0)
@@ -65,7 +85,11 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		for (int d = 0; d < t->ndim; d++)
 			s->dims[d] = t->dim[d];
 		s->entries = entries[root->id];
-		number[i] = (*num)++;
+		number[t->id] = (*num)++;
+		if (t->sizes) {
+			s->block = t->sized;
+			s->table = (uint32_t)t->sizes->id;
+		}
 		if (t->packed.table) {
 			s->flags |=
 				RDU_SYM_BLOCKS | (t->packed.transposed ? RDU_SYM_TRANSPOSED : 0);
@@ -80,8 +104,9 @@ static void make_symbols(struct backend *be, struct rdu_file_symbol **sym, int *
 		}
 	}
 	for (int i = 0; i < *num; i++)
-		if ((*sym)[i].flags & RDU_SYM_BLOCKS)
+		if ((*sym)[i].block)
 			(*sym)[i].table = (uint32_t)number[(*sym)[i].table];
+	free(order);
 	free(entries);
 	free(number);
 }

@@ -103,17 +103,28 @@ static bool stays_below(const char *location)
 	return true;
 }
 
+/* Into zeros: holes of the file are left out, and take no memory. */
 static bool read_all(int fd, uint8_t *to, size_t size, off_t at)
 {
-	while (size) {
-		ssize_t got = pread(fd, to, size, at);
+	off_t end = at + (off_t)size;
 
+	while (at < end) {
+		off_t data = lseek(fd, at, SEEK_DATA), hole;
+		ssize_t got;
+
+		if (data >= end || (data < 0 && errno == ENXIO))
+			break; /* nothing but a hole is left */
+		data = data < 0 ? at : data;
+		hole = lseek(fd, data, SEEK_HOLE);
+		hole = hole < data || hole > end ? end : hole;
+		to += data - at;
+		at = data;
+		got = pread(fd, to, (size_t)(hole - at), at);
 		if (got < 0 && errno == EINTR)
 			continue;
 		if (got <= 0)
 			return false;
 		to += got;
-		size -= (size_t)got;
 		at += got;
 	}
 	return true;
@@ -135,7 +146,7 @@ static uint8_t *read_part(struct graph *g, int fd, const struct part *p, int64_t
 			    what, size, p->offset, name, (int64_t)st.st_size);
 		return NULL;
 	}
-	data = xmalloc((size_t)size + 1);
+	data = xcalloc((size_t)size + 1, 1);
 	if (read_all(fd, data, (size_t)size, (off_t)p->offset))
 		return data;
 	free(data);

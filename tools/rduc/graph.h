@@ -26,11 +26,21 @@ struct block_packing {
 	struct value *table;
 };
 
+/* A number that is made of the sizes of dimensions: an element of a Shape, and what is computed of it. */
+struct extent {
+	int64_t most; /* what it is, or at most */
+	struct value *size; /* int64 scalar: what it is in a run; NULL: `most` */
+};
+
 struct value {
 	char *name;
 	enum rdu_dtype dtype;
 	int ndim; /* -1: not inferred yet */
 	int64_t dim[RDU_MAX_DIMS];
+	/* bounded.c: how many of a dimension a run has, int64 scalars; NULL: all. What lies behind
+	 * them has no meaning. */
+	struct value *size[RDU_MAX_DIMS];
+	const struct extent *extents; /* of its elements, in order; NULL: it is not made of sizes */
 	enum tensor_kind kind;
 	bool constant; /* data never changes: may be folded */
 	bool unknown; /* what makes it was refused: nothing can be said of it */
@@ -40,6 +50,7 @@ struct value {
 	unsigned int roles; /* parameters.c */
 	void *data; /* row-major; WEIGHT, STATE or folded */
 	struct node *producer;
+	const struct node *dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
 	struct value *alias; /* is the same value as this one (identity removed) */
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
@@ -185,6 +196,9 @@ struct graph_output {
 	char *name;
 	struct value *value;
 	struct value *state; /* what it is the next value of; NULL: it is a result */
+	const char *
+		sizes; /* the output that says how large it is in a run; NULL: as large as its shape */
+	unsigned int sized; /* bit d: that has an element for dimension d */
 };
 
 struct arena_block;
@@ -334,11 +348,37 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[], ops_random[], ops_contrib[], ops_gradient[];
+	ops_roi[], ops_random[], ops_contrib[], ops_gradient[], ops_bounded[], ops_boxes[],
+	ops_unique[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
 int graph_process(struct graph *g, struct node *n);
+/*
+ * bounded.c: the same for a node of the model, whose inputs may be bounded: how large they are depends
+ * on data. What the node makes of them is bounded, too; an operator that has no rule for that is an
+ * error.
+ */
+int graph_process_bounded(struct graph *g, struct node *n);
+/* Where v has elements that count: bool, of a shape that broadcasts to v's; NULL on error. v is bounded. */
+struct value *bounded_valid(struct graph *g, const char *name, const struct value *v);
+bool value_is_bounded(const struct value *v);
+/* v with `fill` in place of what does not count. NULL on error, or if v is. */
+enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST };
+struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
+			     enum bounded_fill fill);
+/* A value that nobody has yet, of which `size` of dimension d count; those alone, if that is known. */
+struct value *bounded_sized(struct graph *g, const char *name, struct value *v, int d,
+			    struct value *size);
+/* a or b, of one type and rank, by a scalar condition; where they differ in size, so does the result. */
+struct value *bounded_choose(struct graph *g, const char *name, struct value *cond, struct value *a,
+			     struct value *b);
+/* The outputs that say how large others are. */
+int bounded_outputs(struct graph *g);
+/* patterns_bounded.c: the places of mask [n], in order, that are true, int32 [n], and 0 behind them; how many
+ * they are, an int64 scalar. NULL on error. */
+struct value *bounded_places(struct graph *g, const char *name, struct value *mask,
+			     struct value **size);
 /* The same, and hand back out[0]; NULL on error. Fills in one output. */
 struct value *graph_finish(struct graph *g, struct node *n);
 struct value *graph_op1(struct graph *g, const char *op, const char *name, struct value *a);
@@ -352,7 +392,13 @@ struct value *graph_cast(struct graph *g, const char *name, struct value *v, enu
 /* `count` elements of v along an axis, from `from` on, or backwards from there. */
 struct value *graph_slice(struct graph *g, const char *name, struct value *v, int64_t axis,
 			  int64_t from, int64_t count, bool backwards);
-/* patterns_scatter.c: where the k largest (smallest) elements along an axis are, in order; of
+/* patterns_scatter.c: how many elements along an axis come before each, int32; where those with the ranks 0 to
+ * k - 1 are, int64. */
+struct value *graph_rank(struct graph *g, struct node *n, struct value *x, int64_t axis,
+			 bool largest, bool last);
+struct value *graph_rank_places(struct graph *g, struct node *n, struct value *rank, int64_t axis,
+				int64_t k);
+/* Both: where the k largest (smallest) elements along an axis are, in order; of
  * equal ones the first (last) comes first. */
 struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x, int64_t axis,
 			       int64_t k, bool largest, bool last);
@@ -377,6 +423,8 @@ int graph_replace_first(struct node *n, struct value *by);
 /* A reduction over axes (operators that had these as an attribute once). */
 struct value *graph_reduce(struct graph *g, const char *op, const char *name, struct value *x,
 			   int num_axes, const int64_t *axes, int keep);
+/* Of MatMul, Gemm and Einsum of integers, which are computed one by one. */
+#define MOST_INTEGER_PRODUCTS (1 << 22)
 /* patterns_einsum.c: an Einsum of any equation as plain ones, of two operands with every letter
  * once in each. 1, or -1. */
 int graph_einsum(struct graph *g, struct node *n);
@@ -504,6 +552,12 @@ struct value *graph_ternary(struct graph *g, const struct node *n, const struct 
 /* MatMul of integers of eight bits over a scale, the same for a row, and constants of which each
  * result's are 0 or plus or minus one number: integer products, and a scale. 1, 0: it is not, or -1. */
 int graph_ternary_matmul(struct graph *g, struct node *n);
+/* dequantized.c: products of what DequantizeLinear gives become products of bytes, and a scale; and a
+ * matrix of constants that is transposed behind it is so in front of it. 1, 0: it is not, or -1. */
+int graph_dequantized_matmul(struct graph *g, struct node *n);
+int graph_dequantized_gemm(struct graph *g, struct node *n);
+int graph_dequantized_conv(struct graph *g, struct node *n);
+int graph_dequantized_transpose(struct graph *g, struct node *n);
 /* sparse.c: MatMul and Gemm by a constant of which whole blocks are zero: products by the others. 1, 0:
  * it is not, or -1. */
 int graph_sparse_matmul(struct graph *g, struct node *n);

@@ -132,10 +132,8 @@ void be_pipe_undo(struct backend *be, struct module_entry *e, int first)
 			*g->nest[i] = g->was[i];
 		for (int i = 0; i < g->num_kept; i++)
 			read_instead(e, 0, g->kept[i].to, g->kept[i].from);
-		if (g->staged.copy) {
-			g->staged.reader->in[g->staged.in].tensor = g->staged.from;
-			be_remove_nest(e, g->staged.copy);
-		}
+		if (g->staged.copy)
+			stage_undo(e, &g->staged);
 		image_free(g->im);
 		free(g->nest);
 		free(g->was);

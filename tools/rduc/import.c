@@ -431,18 +431,6 @@ static void refuse(struct graph *g, struct node *n)
 	n->op = op;
 }
 
-/* What can't be: shapes are static. */
-static const char *why_missing(const char *op)
-{
-	static const char *const by_data[] = { "NonMaxSuppression", "Unique" };
-
-	for (size_t i = 0; i < sizeof(by_data) / sizeof(by_data[0]); i++)
-		if (op && !strcmp(op, by_data[i]))
-			return "operator not supported: how large its result is depends on its "
-			       "data";
-	return "operator not supported";
-}
-
 static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 {
 	bool foreign = onnx_is_foreign(p->domain);
@@ -456,8 +444,7 @@ static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 	missing->name = foreign ? graph_format(g, "%s::%s", onnx_text(g, p->domain),
 					       onnx_text(g, p->op_type))
 				: onnx_text(g, p->op_type);
-	graph_error(g, "%s",
-		    foreign ? "operators of other domains not supported" : why_missing(p->op_type));
+	graph_error(g, "%s not supported", foreign ? "operators of other domains" : "operator");
 	return missing;
 }
 

@@ -630,7 +630,7 @@ static int64_t replica_number(const struct emit *e, int o)
 
 	for (int d = 0; d < c->l->num_dims; d++)
 		if (o < 0 || contract_reads(c, o, d))
-			n = n * c->unroll[d] + (c->l->reduce[d] ? 0 : e->rep[d]);
+			n = n * c->unroll[d] + e->rep[d];
 	return n;
 }
 
@@ -642,7 +642,7 @@ static int64_t load_number(const struct emit *e, int o)
 
 	for (int d = 0; d < c->l->num_dims; d++)
 		if (lacc_needs(&c->l->in[c->op[o].in], d))
-			n = n * c->unroll[d] + (c->l->reduce[d] ? 0 : e->rep[d]);
+			n = n * c->unroll[d] + e->rep[d];
 	return n;
 }
 
@@ -748,6 +748,53 @@ static int emit_arrays(struct emit *e, struct xsrc *result)
 	return r;
 }
 
+/* Is e->rep one of those that add up terms behind the first of the sums? */
+static bool has_later_terms(const struct emit *e)
+{
+	for (int d = 0; d < e->c->l->num_dims; d++)
+		if (e->c->l->reduce[d] && e->rep[d])
+			return true;
+	return false;
+}
+
+/* Replicas with the same results and a part each of the terms become one, in result[] of the first. */
+static void add_splits(struct emit *e, struct xsrc *result)
+{
+	const struct contract *c = e->c;
+	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c);
+	struct xsrc *part = xcalloc((size_t)splits, sizeof(*part));
+	int64_t first[NEST_MAX_DIMS];
+	struct uprog shape = { .op_id = e->op_id };
+	struct loops lp;
+
+	for (int64_t i = 0; i < reps; i++) {
+		int num = 0;
+
+		set_replica(e, i);
+		if (has_later_terms(e))
+			continue;
+		set_place(e);
+		result_loops(e, &lp);
+		memcpy(first, e->rep, sizeof(first));
+		for (int64_t k = i; k < reps; k++) {
+			bool same = true;
+
+			set_replica(e, k);
+			for (int d = 0; d < c->l->num_dims; d++)
+				same &= c->l->reduce[d] || e->rep[d] == first[d];
+			if (same)
+				part[num++] = result[k];
+		}
+		shape.num_counters = 0;
+		for (int q = 0; q < lp.num; q++)
+			image_counter(&shape, lp.l[q].start, lp.l[q].step, lp.l[q].trip);
+		shape.num_outer = lp.num_outer;
+		result[i] = image_combine(e->im, c->bytes ? RDU_SIMD_IADD : RDU_SIMD_FADD, part,
+					  num, 0, &shape, e->hx, e->hy);
+	}
+	free(part);
+}
+
 static int emit_all(struct emit *e)
 {
 	const struct contract *c = e->c;
@@ -756,11 +803,13 @@ static int emit_all(struct emit *e)
 	struct xsrc *some = xcalloc((size_t)c->merge, sizeof(*some));
 	int r = emit_arrays(e, result);
 
+	if (!r && contract_splits(c) > 1)
+		add_splits(e, result);
 	for (int d = c->merge_dim + 1; d < c->l->num_dims && c->merge > 1; d++)
 		step *= c->unroll[d];
 	for (int64_t i = 0; i < reps && !r; i++) {
 		set_replica(e, i);
-		if (c->merge > 1 && e->rep[c->merge_dim] % c->merge)
+		if ((c->merge > 1 && e->rep[c->merge_dim] % c->merge) || has_later_terms(e))
 			continue; /* it shares the way out of one before */
 		set_place(e);
 		for (int k = 0; k < c->merge; k++)
@@ -796,6 +845,7 @@ static int same_chunks(struct contract *c)
 
 	for (int d = 0; d < c->l->num_dims; d++) {
 		c->chunk[d] = c->l->reduce[d] ? c->l->n->chunk[d] : 0;
+		c->split[d] = c->l->reduce[d] ? c->l->n->split[d] : 0;
 		known += c->chunk[d] > 0;
 		reductions += c->l->reduce[d];
 	}
@@ -848,6 +898,7 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 			c->blocks[d] |= c->kept_in[i] && lacc_needs(&l->in[i], d);
 		for (int i = 0; i < l->n->num_out; i++)
 			c->blocks[d] |= c->kept_out[i] && lacc_needs(&l->out[i], d);
+		c->blocks[d] |= l->reduce[d];
 	}
 	c->result_tensors = count_result_tensors(c);
 	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, &c->epi_in);
@@ -860,6 +911,7 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 		return 1;
 	if (c->weights >= 0) /* words of weights are never cut */
 		c->chunk[c->place] = l->extent[c->place];
+	c->may_split = pl->level >= 3 && be_may_split(be, l->n) && f.table < 0 && f.weights < 0;
 	/* Nor are blocks that a table picks: so their terms are added up in the order of all terms. */
 	for (int d = table_dims(c); d && d < l->num_dims; d++)
 		if (l->reduce[d])
@@ -904,7 +956,9 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 	}
 	im->systolic = c.systolic;
 	im->replicas = (int)contract_replicas(&c, -1);
-	for (int d = 0; d < l->num_dims; d++)
+	for (int d = 0; d < l->num_dims; d++) {
 		im->chunk[d] = l->reduce[d] ? c.tile[d] : 0;
+		im->split[d] = l->reduce[d] ? c.unroll[d] : 0;
+	}
 	return emit_all(&e);
 }

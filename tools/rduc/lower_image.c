@@ -158,6 +158,82 @@ void image_join(struct uimage *im, int src, int port, int dst, int dst_port)
 	im->prog[dst].in[dst_port].stream = o->stream;
 }
 
+/* What one PCU takes, 1: it can combine nothing. */
+static int combine_width(const struct rdu_chip *chip)
+{
+	int width = (int)min64(chip->pcu_vec_in, chip->simd_stages);
+
+	return width < 2 || (width > 2 && chip->simd_regs < 2) ? 1 : width;
+}
+
+int combining_pcus(const struct rdu_chip *chip, int64_t num)
+{
+	int64_t width = combine_width(chip), pcus = 0;
+
+	while (num > 1 && width > 1) {
+		int64_t left = ceil_div(num, width);
+
+		pcus += num % width == 1 ? left - 1 : left;
+		num = left;
+	}
+	return (int)pcus;
+}
+
+/* A PCU that combines up to `num` streams, and `pad`. */
+static struct xsrc combine_some(struct uimage *im, enum rdu_simd_op op, const struct xsrc *from,
+				int num, uint32_t pad, const struct uprog *shape, double hx,
+				double hy)
+{
+	int pcu = image_unit(im, RDU_UNIT_PCU, hx, hy);
+	int pr = image_prog(im, RDU_KIND_SIMD, pcu, shape->op_id);
+	struct uprog *p = &im->prog[pr];
+
+	p->num_counters = shape->num_counters;
+	p->asked_counters = shape->asked_counters;
+	p->num_outer = shape->num_outer;
+	memcpy(p->c, shape->c, sizeof(p->c));
+	p->num_stages = num - 1;
+	for (int i = 0; i + 1 < num; i++) {
+		struct rdu_cfg_stage *st = &p->stage[i];
+
+		st->op = (uint8_t)op;
+		st->dst = (uint8_t)(i & 1);
+		st->a.kind = i ? RDU_OPD_REG : RDU_OPD_IN;
+		st->a.index = i ? (uint8_t)(~i & 1) : 0;
+		st->b.kind = RDU_OPD_IN;
+		st->b.index = (uint8_t)(i + 1);
+	}
+	if (pad)
+		p->stage[p->num_stages++] = (struct rdu_cfg_stage){
+			.op = (uint8_t)op,
+			.dst = (uint8_t)(num & 1),
+			.a = { .kind = RDU_OPD_REG, .index = (uint8_t)(num & 1) },
+			.b = { .kind = RDU_OPD_IMM, .imm = pad },
+		};
+	for (int i = 0; i < num; i++)
+		image_join(im, from[i].prog, from[i].port, pr, image_in(im, pr, 0));
+	return (struct xsrc){ .prog = pr, .port = image_out(im, pr, 0, num & 1, 1) };
+}
+
+struct xsrc image_combine(struct uimage *im, enum rdu_simd_op op, struct xsrc *from, int num,
+			  uint32_t pad, const struct uprog *shape, double hx, double hy)
+{
+	int width = combine_width(im->chip);
+
+	while (num > 1 && width > 1 && !im->error[0]) {
+		int n = 0;
+
+		for (int k = 0; k < num; k += width)
+			from[n++] =
+				k + 1 == num
+					? from[k]
+					: combine_some(im, op, &from[k], (int)min64(width, num - k),
+						       num > width ? 0 : pad, shape, hx, hy);
+		num = n;
+	}
+	return from[0];
+}
+
 int image_counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
 {
 	p->asked_counters++;

@@ -237,28 +237,35 @@ static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *re
 	return r;
 }
 
-static int emit_replica(struct map *m, const struct loops *lp)
+/* Loops behind a reduction. */
+static struct loops without_sums(const struct lnest *l, const struct loops *lp)
+{
+	struct loops post = *lp;
+
+	if (l->n->reduce == REDUCE_NONE)
+		return post;
+	post.num = 0;
+	for (int i = 0; i < lp->num; i++)
+		if (!lp->l[i].reduce)
+			post.l[post.num++] = lp->l[i];
+	if (lp->lane_dim >= 0 && l->reduce[lp->lane_dim]) {
+		post.lane_dim = -1;
+		post.lanes = 1;
+	}
+	return post;
+}
+
+/* What follows the reduction, if there is one, which gives red; lp: its loops. */
+static int emit_results(struct map *m, const struct loops *lp, struct xsrc red)
 {
 	const struct lnest *l = m->l;
 	const struct nest *n = l->n;
-	struct loops post = *lp; /* without the reduction */
-	struct xsrc red = { 0 }, src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
+	struct loops post = without_sums(l, lp);
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
 	struct uprog shape;
 	struct xbuild b;
 	int r;
 
-	if (n->reduce != REDUCE_NONE) {
-		if (emit_reduction(m, lp, &red))
-			return -1;
-		post.num = 0;
-		for (int i = 0; i < lp->num; i++)
-			if (!lp->l[i].reduce)
-				post.l[post.num++] = lp->l[i];
-		if (lp->lane_dim >= 0 && l->reduce[lp->lane_dim]) {
-			post.lane_dim = -1;
-			post.lanes = 1;
-		}
-	}
 	xbuild_init(&b, l, &post);
 	if (n->reduce != REDUCE_NONE && post.lane_dim != lp->lane_dim) {
 		/* source 0 is the reduction: across the lanes first */
@@ -289,6 +296,28 @@ static int emit_replica(struct map *m, const struct loops *lp)
 	return r;
 }
 
+static int emit_replica(struct map *m, const struct loops *lp)
+{
+	struct xsrc red = { 0 };
+
+	if (m->l->n->reduce != REDUCE_NONE && emit_reduction(m, lp, &red))
+		return -1;
+	return emit_results(m, lp, red);
+}
+
+/* Replicas that have a part each of the terms of sums, and what follows these. */
+static int emit_sum(struct map *m, const struct loops *lp, struct xsrc *part, int num)
+{
+	struct loops post = without_sums(m->l, lp);
+	struct uprog shape;
+
+	shape_of(&shape, &post);
+	shape.op_id = m->op_id;
+	return emit_results(m, lp,
+			    image_combine(m->im, reduce_simd(m->l->n->reduce, false), part, num, 0,
+					  &shape, m->hx, m->hy));
+}
+
 /* Can that many replicas along a loop each have the parts of what is resident to themselves, or
  * share them as far as a scratchpad has programs? *any: something is resident. */
 static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,
@@ -307,7 +336,7 @@ static bool parts_fit(const struct backend *be, const struct lnest *l, const str
 		if (!r)
 			continue;
 		*any = true;
-		if ((out || lacc_needs(a, lp->l[at].dim)) &&
+		if (((out && !lp->l[at].reduce) || lacc_needs(a, lp->l[at].dim)) &&
 		    resident_crowd(r, l, a, lp->l[at].dim, block, unroll) > most)
 			fit = false;
 	}
@@ -329,27 +358,40 @@ static bool can_take_turns(const struct rdu_chip *chip, const struct lnest *l,
 	return true;
 }
 
+#define LEAST_SPLIT 64 /* firings of a replica that has a part of the terms of sums */
+
 /* The loop that replicas share, -1: none, and how many there are; turns: they take its iterations in turn,
  * not a block each. */
 static int choose_replicas(const struct backend *be, const struct lnest *l, const struct loops *lp,
 			   int64_t most, int64_t *unroll, bool *turns)
 {
-	bool any = false;
+	bool any = false, may_split = be_may_split(be, l->n);
+	int64_t firings = 1;
 	int at = -1;
 
+	for (int i = 0; i < lp->num; i++)
+		firings *= lp->l[i].trip;
 	*unroll = 1;
 	*turns = false;
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return -1;
 	for (int i = lp->num_shared; i < lp->num; i++) {
-		int64_t u = lp->l[i].reduce ? 0 : min64(min64(most, 16), lp->l[i].trip);
+		int64_t u = min64(min64(most, 16), lp->l[i].trip), least = *unroll;
 
-		for (; u > 1 && u > *unroll; u--)
-			if (ceil_div(lp->l[i].trip, ceil_div(lp->l[i].trip, u)) == u &&
+		if (lp->l[i].reduce) { /* what they give is to be brought together */
+			if (!may_split)
+				continue;
+			least *= 2;
+			u = min64(u, firings / LEAST_SPLIT);
+		}
+		for (; u > 1 && u > least; u--)
+			if ((lp->l[i].reduce
+				     ? lp->l[i].trip % u == 0
+				     : ceil_div(lp->l[i].trip, ceil_div(lp->l[i].trip, u)) == u) &&
 			    parts_fit(be, l, lp, i, u, &any))
 				break;
-		if (any && u > *unroll) {
+		if (any && u > least) {
 			*unroll = u;
 			at = i;
 		}
@@ -403,8 +445,9 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	struct map m = { be, im, l, op_id, -1, -1 };
 	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
 	int64_t unroll, block;
+	struct xsrc part[16];
+	bool turns, split;
 	int at, udim;
-	bool turns;
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
 	for (int s = 1; s <= l->num_dims; s++)
@@ -428,6 +471,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	udim = at >= 0 ? lp.l[at].dim : -1;
 	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
 	im->replicas = (int)unroll;
+	split = at >= 0 && lp.l[at].reduce;
 	for (int64_t r = 0; r < unroll; r++) {
 		struct loops k = lp;
 		int64_t step = at >= 0 ? lp.l[at].step : 0;
@@ -445,8 +489,10 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 		find_reach(&k, l);
 		m.hx = -1;
 		m.hy = band_place(&be->share.band, (double)r / (double)unroll);
-		if (emit_replica(&m, &k))
+		if (split ? emit_reduction(&m, &k, &part[r]) : emit_replica(&m, &k))
 			return -1;
+		if (split && r + 1 == unroll)
+			return emit_sum(&m, &k, part, (int)unroll);
 	}
 	return 0;
 }

@@ -161,20 +161,6 @@ static void find_parts(const struct lnest *l, const struct residence *kept, cons
 	mark_parts(l, kept, a, b, 0, 1, touched);
 }
 
-/* PCUs that bring vectors of `num` parts together: as rewrite_load() uses them. */
-static int joining_pcus(const struct rdu_chip *chip, int64_t num)
-{
-	int64_t width = min64(chip->pcu_vec_in, chip->simd_stages), pcus = 0;
-
-	while (num > 1 && width > 1) {
-		int64_t left = ceil_div(num, width);
-
-		pcus += num % width == 1 ? left - 1 : left;
-		num = left;
-	}
-	return (int)pcus;
-}
-
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
 		   const struct lacc *a, int d, int64_t block, int64_t blocks)
 {
@@ -191,7 +177,7 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
 			   d < 0 ? 0 : min64((k + 1) * block, l->extent[d]) - 1, touched);
 		for (int q = 0; q < r->num_parts; q++)
 			num += touched[q];
-		pcus += joining_pcus(chip, num);
+		pcus += combining_pcus(chip, num);
 	}
 	free(touched);
 	return pcus;
@@ -446,41 +432,6 @@ static void rewrite_store(struct rewrite *w, int pr)
 	free(prog);
 }
 
-/* A unit that XORs what up to `num` programs push, and `pad`; like: one whose counters it has. */
-static int merge(struct uimage *im, const int *prog, int num, uint32_t pad, int like)
-{
-	int pcu = image_unit(im, RDU_UNIT_PCU, -1, -1);
-	int pr = image_prog(im, RDU_KIND_SIMD, pcu, im->prog[like].op_id);
-	struct uprog *p = &im->prog[pr];
-
-	p->num_counters = im->prog[like].num_counters;
-	p->asked_counters = im->prog[like].asked_counters;
-	p->num_outer = im->prog[like].num_outer;
-	memcpy(p->c, im->prog[like].c, sizeof(p->c));
-	p->num_stages = num - 1;
-	for (int i = 0; i + 1 < num; i++) {
-		struct rdu_cfg_stage *st = &p->stage[i];
-
-		st->op = RDU_SIMD_XOR;
-		st->dst = (uint8_t)(i & 1);
-		st->a.kind = i ? RDU_OPD_REG : RDU_OPD_IN;
-		st->a.index = i ? (uint8_t)(~i & 1) : 0;
-		st->b.kind = RDU_OPD_IN;
-		st->b.index = (uint8_t)(i + 1);
-	}
-	if (pad)
-		p->stage[p->num_stages++] = (struct rdu_cfg_stage){
-			.op = RDU_SIMD_XOR,
-			.dst = (uint8_t)(num & 1),
-			.a = { .kind = RDU_OPD_REG, .index = (uint8_t)(num & 1) },
-			.b = { .kind = RDU_OPD_IMM, .imm = pad },
-		};
-	for (int i = 0; i < num; i++)
-		image_join(im, prog[i], 0, pr, image_in(im, pr, 0));
-	image_out(im, pr, 0, num & 1, 1);
-	return pr;
-}
-
 /* All that took from stream `from` take from what program pr pushes. */
 static void take_over(struct uimage *im, int from, int pr)
 {
@@ -503,32 +454,25 @@ static void rewrite_load(struct rewrite *w, int pr)
 	struct uimage *im = w->im;
 	bool alone;
 	int *part = xmalloc(sizeof(int) * (size_t)w->r->num_parts);
-	int to = im->prog[pr].out[0].stream, num = parts_of(w, pr, part, &alone), left = num;
-	int width = (int)min64(im->chip->pcu_vec_in, im->chip->simd_stages);
+	int to = im->prog[pr].out[0].stream, num = parts_of(w, pr, part, &alone);
 	uint32_t pad = num & 1 ? 0 : im->prog[pr].acc.pad; /* as many pads as parts, less one */
-	int *prog = xmalloc(sizeof(int) * (size_t)num);
+	struct xsrc *src = xmalloc(sizeof(*src) * (size_t)num);
+	struct uprog shape;
 
-	if (num > 1 && (width < 2 || (width > 2 && im->chip->simd_regs < 2)))
+	if (num > 1 && !combining_pcus(im->chip, num))
 		image_fail(im, "%s lies in %d parts, which a PCU of %s cannot bring together",
 			   w->t->name, num, im->chip->name);
 	im->prog[pr].out[0].stream = -1;
 	for (int k = 0; k < num; k++)
-		prog[k] = k ? copy_prog(im, pr) : pr;
+		src[k] = (struct xsrc){ .prog = k ? copy_prog(im, pr) : pr };
 	for (int k = 0; k < num; k++)
-		prog[k] = move_to_part(w, prog[k], part[k], alone);
-	while (left > 1 && !im->error[0]) {
-		int n = 0;
-
-		for (int k = 0; k < left; k += width)
-			prog[n++] = k + 1 == left ? prog[k]
-						  : merge(im, &prog[k], (int)min64(width, left - k),
-							  left > width ? 0 : pad, pr);
-		left = n;
-	}
+		src[k].prog = move_to_part(w, src[k].prog, part[k], alone);
+	shape = im->prog[pr];
+	src[0] = image_combine(im, RDU_SIMD_XOR, src, num, pad, &shape, -1, -1);
 	if (!im->error[0])
-		take_over(im, to, prog[0]);
+		take_over(im, to, src[0].prog);
 	free(part);
-	free(prog);
+	free(src);
 }
 
 /* A LOAD and a WRITE of a tile that is loaded once in a run go to the section that fills the

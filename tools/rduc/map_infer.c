@@ -150,3 +150,17 @@ int map_expand_cast_like(struct graph *g, struct node *n)
 	graph_replace(n, 0, v);
 	return 0;
 }
+
+/* Of integers: lambd and bias are floats, so it is computed in fp32, and cut off. */
+int map_rewrite_shrink(struct graph *g, struct node *n)
+{
+	enum rdu_dtype t = n->in[0]->dtype;
+	struct node *m;
+
+	if (!dtype_is_int(t) || t == RDU_DT_BOOL)
+		return 0;
+	m = node_new(g, "Shrink", graph_format(g, "%.200s.float", n->name));
+	m->attrs = n->attrs;
+	node_input(g, m, graph_cast(g, n->name, n->in[0], RDU_DT_F32));
+	return graph_replace_first(n, graph_cast(g, n->name, graph_finish(g, m), t)) ? -1 : 1;
+}

@@ -192,6 +192,22 @@ void *xrealloc(void *old, size_t size)
 	return taken(p, 1, size);
 }
 
+bool is_zeros(const void *p, size_t size)
+{
+	const unsigned char *c = p;
+
+	return !size || (!c[0] && !memcmp(c, c + 1, size - 1));
+}
+
+void copy_to_zeros(void *to, const void *from, size_t size)
+{
+	for (size_t at = 0, n; at < size; at += n) {
+		n = size - at < 4096 ? size - at : 4096;
+		if (!is_zeros((const char *)from + at, n))
+			memcpy((char *)to + at, (const char *)from + at, n);
+	}
+}
+
 char *xstrdup(const char *s)
 {
 	size_t size = strlen(s) + 1;

@@ -24,6 +24,9 @@
 void *xmalloc(size_t size);
 void *xcalloc(size_t num, size_t size); /* zeros */
 void *xrealloc(void *old, size_t size);
+/* A copy into zeros of xcalloc(): pages of zeros are not touched, and take no memory. */
+void copy_to_zeros(void *to, const void *from, size_t size);
+bool is_zeros(const void *p, size_t size);
 char *xstrdup(const char *s);
 void xfree(void *p);
 #define free(p) xfree(p)

@@ -134,6 +134,10 @@ static int take_option(struct mk *m, const char *name, const char *value)
 		m->seed = (uint64_t)seed;
 		return 0;
 	}
+	if (!strcmp(name, "no-values") && !m->family->no_weights) {
+		m->no_values = true;
+		return 0;
+	}
 	if (i < 0)
 		return mk_refuse(m, "it has no --%s; rdu-mkmodel %s --help says what it has", name,
 				 m->family->name);
@@ -164,8 +168,9 @@ static void print_options(const struct mk_family *f, FILE *to)
 		fputc('\n', to);
 	}
 	if (!f->no_weights)
-		fprintf(to, "  %-20s %s (%" PRId64 ")\n", "--seed N", seed_option.about,
-			seed_option.value);
+		fprintf(to,
+			"  %-20s %s (%" PRId64 ")\n  %-20s weights are zeros, which take no room\n",
+			"--seed N", seed_option.about, seed_option.value, "--no-values");
 	fprintf(to, "  %-20s type of tensors (fp32)\n", "--dtype fp32|bf16");
 }
 
@@ -211,7 +216,8 @@ static struct option *all_options(void)
 	static const struct option first[] = { { "output", required_argument, NULL, 'o' },
 					       { "help", no_argument, NULL, 'h' },
 					       { "seed", required_argument, NULL, 0 },
-					       { "dtype", required_argument, NULL, 0 } };
+					       { "dtype", required_argument, NULL, 0 },
+					       { "no-values", no_argument, NULL, 0 } };
 
 	for (size_t i = 0; i < sizeof(first) / sizeof(first[0]); i++) {
 		list = xroom(list, num, &room, sizeof(*list));
@@ -299,7 +305,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < a.num; i++)
 		if (take_option(&m, a.given[i].name, a.given[i].value))
 			return EXIT_USAGE;
-	if (m.family->make(&m) || mk_too_large(&m))
+	if (mk_measure(&m) || m.family->make(&m))
 		return EXIT_USAGE;
 	return mk_write(&m, a.out) ? 1 : 0;
 }

@@ -34,7 +34,9 @@ struct mk {
 	int opset;
 	int dtype; /* of tensors: RDU_DT_F32 or RDU_DT_BF16 */
 	uint64_t seed;
-	uint64_t weight_bytes;
+	bool no_values; /* weights are zeros */
+	bool measured; /* tensors have no contents: their bytes are counted */
+	uint64_t weight_bytes, drawn_bytes;
 	const struct mk_family *family;
 	struct {
 		bool given;
@@ -222,9 +224,10 @@ const char *mk_past(struct mk *m, int64_t layer, const char *what, int64_t batch
 const char *mk_present(struct mk *m, int64_t layer, const char *what, const char *value,
 		       int64_t batch, int64_t width);
 
-/* More weights than a file holds? Says so. */
-bool mk_too_large(const struct mk *m);
-/* Writes the model. 0, or -1 after a text on stderr. */
+/* Are there more weights than may be? Builds it without any. 0, or -1 after a text on stderr. */
+int mk_measure(const struct mk *m);
+/* Writes the model; weights that are many, or have no values, go to a file of their own, PATH.data. 0, or
+ * -1 after a text on stderr. */
 int mk_write(struct mk *m, const char *path);
 
 #endif

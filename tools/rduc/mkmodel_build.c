@@ -3,17 +3,23 @@
  * rdu-mkmodel: ONNX graphs, node by node. Everything is allocated once, and nothing is freed
  * before the process ends.
  */
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "graph.h"
 #include "mem.h"
 #include "mkmodel.h"
+#include "outfile.h"
 
-/* Most bytes of weights: a protobuf message ends at 2 GiB. */
-#define MAX_WEIGHT_BYTES (2000ull << 20)
+/* Most bytes of weights in the model's own file: a protobuf message ends at 2 GiB. */
+#define MAX_FILE_BYTES (2000ull << 20)
+#define MAX_DRAWN_BYTES (16ull << 30) /* of weights with values: they are all in memory */
+#define MAX_WEIGHT_BYTES (1ull << 40)
+#define OUTSIDE 4096 /* bytes of a weight that goes to another file, if any does */
 
 /* Add to a protobuf repeated field. */
 #define PUSH(array, count, item)                                          \
@@ -96,8 +102,7 @@ const char *mk_input(struct mk *m, const char *name, int dtype, int ndim, const 
 	return v->name;
 }
 
-/* Zeros. Of a tensor that is too large there is only the count of its bytes: mk_too_large()
- * refuses the model. */
+/* Zeros. When sizes are measured only, there is nothing but the count of its bytes. */
 static Onnx__TensorProto *tensor(struct mk *m, const char *name, int dtype, int ndim,
 				 const int64_t *dim)
 {
@@ -106,6 +111,8 @@ static Onnx__TensorProto *tensor(struct mk *m, const char *name, int dtype, int 
 	uint64_t bytes = n < 0 ? MAX_WEIGHT_BYTES + 1
 			       : (uint64_t)n * (uint64_t)dtype_bytes((enum rdu_dtype)dtype);
 
+	if (m->weight_bytes > MAX_WEIGHT_BYTES)
+		bytes = 0; /* it is refused anyway */
 	onnx__tensor_proto__init(t);
 	t->name = xstrdup(name);
 	t->has_data_type = true;
@@ -114,7 +121,8 @@ static Onnx__TensorProto *tensor(struct mk *m, const char *name, int dtype, int 
 		PUSH(t->dims, t->n_dims, dim[i]);
 	t->has_raw_data = true;
 	m->weight_bytes += bytes;
-	if (m->weight_bytes <= MAX_WEIGHT_BYTES)
+	m->drawn_bytes += bytes;
+	if (!m->measured)
 		t->raw_data.len = (size_t)bytes;
 	t->raw_data.data = xcalloc(t->raw_data.len + sizeof(int64_t), 1); /* room for a scalar */
 	return t;
@@ -141,9 +149,12 @@ static const char *initializer(struct mk *m, Onnx__TensorProto *t)
 
 const char *mk_weight(struct mk *m, const char *name, int ndim, const int64_t *dim, double bound)
 {
+	uint64_t drawn = m->drawn_bytes;
 	Onnx__TensorProto *t = tensor(m, name, m->dtype, ndim, dim);
 
-	for (size_t i = 0; i < num_elements(t); i++)
+	if (m->no_values)
+		m->drawn_bytes = drawn;
+	for (size_t i = 0; i < num_elements(t) && !m->no_values; i++)
 		set_element(t, i, (float)((2 * mk_uniform(m) - 1) * bound));
 	return initializer(m, t);
 }
@@ -440,11 +451,67 @@ const char *mk_max_pool(struct mk *m, const char *scope, const char *x, int64_t 
 
 /* ---- the file ------------------------------------------------------------------ */
 
-bool mk_too_large(const struct mk *m)
+int mk_measure(const struct mk *m)
 {
-	return m->weight_bytes > MAX_WEIGHT_BYTES &&
-	       mk_refuse(m, "its weights need more than the %llu MiB that an ONNX file holds",
-			 MAX_WEIGHT_BYTES >> 20);
+	struct mk sizes = *m;
+
+	sizes.measured = true;
+	if (m->family->make(&sizes))
+		return -1;
+	if (sizes.weight_bytes > MAX_WEIGHT_BYTES)
+		return mk_refuse(m, "its weights need more than %llu GiB", MAX_WEIGHT_BYTES >> 30);
+	if (sizes.drawn_bytes > MAX_DRAWN_BYTES)
+		return mk_refuse(m, "%s need more than the %llu GiB that are drawn%s",
+				 m->no_values ? "its masks" : "its weights", MAX_DRAWN_BYTES >> 30,
+				 m->no_values ? "" : "; there is --no-values");
+	return 0;
+}
+
+static void external(Onnx__TensorProto *t, const char *key, char *value)
+{
+	Onnx__StringStringEntryProto *e = xcalloc(1, sizeof(*e));
+
+	onnx__string_string_entry_proto__init(e);
+	e->key = xstrdup(key);
+	e->value = value;
+	PUSH(t->external_data, t->n_external_data, e);
+}
+
+/* The weights' contents go to FILE.onnx.data, where other exporters have them, too. Zeros are holes of it. */
+static int write_data(struct mk *m, const char *path)
+{
+	const char *name = mk_text("%s.data", path), *slash = strrchr(name, '/');
+	struct lr_outfile o;
+	FILE *f = lr_outfile_open(&o, name);
+	off_t end = 0;
+	int ret;
+
+	for (size_t i = 0; i < m->graph.n_initializer; i++) {
+		Onnx__TensorProto *t = m->graph.initializer[i];
+		off_t at = (end + OUTSIDE - 1) / OUTSIDE * OUTSIDE;
+		size_t size = t->raw_data.len;
+
+		if (size < OUTSIDE)
+			continue;
+		if (f && !is_zeros(t->raw_data.data, size)) { /* errors are told at the end */
+			fseeko(f, at, SEEK_SET);
+			fwrite(t->raw_data.data, 1, size, f);
+		}
+		end = at + (off_t)size;
+		external(t, "location", xstrdup(slash ? slash + 1 : name));
+		external(t, "offset", mk_text("%lld", (long long)at));
+		external(t, "length", mk_text("%zu", size));
+		t->has_data_location = true;
+		t->data_location = ONNX__TENSOR_PROTO__DATA_LOCATION__EXTERNAL;
+		t->has_raw_data = false;
+	}
+	if (f && (fflush(f) || ftruncate(fileno(f), end))) {
+		ret = -errno;
+		lr_outfile_discard(&o);
+	} else {
+		ret = lr_outfile_close(&o);
+	}
+	return ret ? mk_refuse(m, "%s: %s", name, strerror(-ret)) : 0;
 }
 
 int mk_write(struct mk *m, const char *path)
@@ -456,6 +523,13 @@ int mk_write(struct mk *m, const char *path)
 	void *data;
 	int ret;
 
+	if (m->no_values || m->weight_bytes > MAX_FILE_BYTES) {
+		if (!strcmp(path, "-"))
+			return mk_refuse(m, "its weights are in a file beside the model's: -o has "
+					    "to name a file");
+		if (write_data(m, path))
+			return -1;
+	}
 	opset.domain = (char *)"";
 	opset.has_version = true;
 	opset.version = m->opset;

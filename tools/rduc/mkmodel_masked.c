@@ -83,9 +83,10 @@ static const char *drawn_mask(struct mk *m, const char *path, const struct mk_ma
 static const char *masked(struct mk *m, const char *scope, const char *path,
 			  const struct mk_masks *s, int64_t in, int64_t out, double stddev)
 {
-	double share;
-	const char *mask = s->butterfly ? butterfly_mask(m, path, s, in, out, &share)
-					: drawn_mask(m, path, s, in, out, &share);
+	double share = 1;
+	const char *mask = m->measured ? mk_table(m, mk_text("%s.mask", path), DIMS(in, out), NULL)
+			   : s->butterfly ? butterfly_mask(m, path, s, in, out, &share)
+					  : drawn_mask(m, path, s, in, out, &share);
 	const char *w = mk_normal(m, path, DIMS(in, out), stddev / sqrt(share));
 
 	return MK_OP(m, scope, "Mul", w, mask);

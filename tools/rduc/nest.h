@@ -66,10 +66,14 @@ struct tensor {
 		int64_t dim[2]; /* the matrix's */
 		bool transposed;
 	} packed;
+	struct tensor *
+		sizes; /* OUTPUT: what says how large it is in a run; NULL: as large as its shape */
+	unsigned int sized; /* bit d: that has an element for dimension d */
 	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
+	int place; /* of an input or output among the models', from 1 on; 0: of none, or a loop's */
 	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
 };
@@ -143,6 +147,7 @@ struct nest {
 	/* lower.c: tiles of the linear form's dimensions that the section made of it sums over, 0: it
 	 * is no contraction's */
 	int64_t chunk[NEST_MAX_DIMS];
+	int64_t split[NEST_MAX_DIMS]; /* and in how many parts, by replicas; likewise */
 	int loop; /* number of the entry's loop it is in, from 1 on; 0: in none */
 	bool backward; /* of a training step: it is behind the model's own nests */
 	bool again; /* recompute.c: it makes what an earlier nest made, and does not join that one */
@@ -168,6 +173,7 @@ struct module {
 	char *name;
 	int num_tensors;
 	struct tensor **tensors;
+	int num_places; /* of inputs and outputs: struct tensor, place */
 	int num_entries;
 	struct module_entry *entries;
 };

@@ -602,7 +602,9 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t
 	e->n = n;
 	e->int64 = kind == EVAL_FOLD && (has_type(n, RDU_DT_I64) || has_type(n, RDU_DT_U64));
 	e->wide = wide;
-	e->fp64 = wide || (kind == EVAL_FOLD && has_type(n, RDU_DT_F64));
+	/* A sum of the millions of numbers that a constant may have is not to lose any on the way. */
+	e->fp64 = wide || (kind == EVAL_FOLD && (has_type(n, RDU_DT_F64) ||
+						 (n->reduce == REDUCE_ADD && !is_contraction(n))));
 	e->bf16 = bf16;
 	e->noise = noise;
 	for (int k = 0; k < n->num_in; k++)

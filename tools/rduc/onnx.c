@@ -207,7 +207,7 @@ static void convert(const Onnx__TensorProto *t, int type, int64_t n, void *out)
 	}
 
 	if (t->has_raw_data && n)
-		memcpy(out, t->raw_data.data, (size_t)(n * size));
+		copy_to_zeros(out, t->raw_data.data, (size_t)(n * size));
 	for (int64_t i = 0; i < n; i++, to += size) {
 		if (t->has_raw_data)
 			;

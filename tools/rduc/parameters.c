@@ -166,7 +166,7 @@ static void look_back(struct node *n)
 			v->roles |= TO_SOFTMAX;
 		if (!(v->roles & FROM_CONSTANTS))
 			continue;
-		if (!(n->out[0]->roles & FROM_CONSTANTS))
+		if (!(n->out[0]->roles & FROM_CONSTANTS) || role_of(n, k) == ROLE_STATIC)
 			v->roles |= role_of(n, k);
 		else if (!n->op->stop_gradient || (carried & ROLE_STATIC))
 			v->roles |= (carried & ROLES) |

@@ -70,8 +70,8 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 
-		v->tensor->data = xmalloc(bytes ? bytes : 1);
-		memcpy(v->tensor->data, v->data, bytes);
+		v->tensor->data = xcalloc(bytes ? bytes : 1, 1);
+		copy_to_zeros(v->tensor->data, v->data, bytes);
 	}
 	if (v->update_of)
 		v->tensor->update_of = lower_value(l, v->update_of);
@@ -541,6 +541,15 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	for (int i = 0; i < num_copies; i++)
 		if (copy_output(&l, copies[i]))
 			return -1;
+	for (int i = 0; forward && i < g->num_outputs; i++) {
+		const struct graph_output *o = &g->outputs[i];
+		struct tensor *t = o->sizes ? module_output(m, scope, o->name) : NULL;
+
+		if (!t)
+			continue;
+		t->sizes = module_output(m, scope, o->sizes);
+		t->sized = o->sized;
+	}
 	if (forward && lower_next_states(&l))
 		return -1;
 	if (!l.entry->num_nests && idle_nest(&l))
@@ -548,7 +557,13 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 	/* Inputs nothing reads keep their place in the interface. */
 	for (int i = 0; i < g->num_values; i++)
 		if (forward && g->values[i]->kind == TENSOR_INPUT)
-			lower_value(&l, g->values[i]);
+			lower_value(&l, g->values[i])->place = ++m->num_places;
+	for (int i = 0; forward && i < g->num_outputs; i++) {
+		struct tensor *t = module_output(m, scope, g->outputs[i].name);
+
+		if (t)
+			t->place = ++m->num_places;
+	}
 	return 0;
 }
 

@@ -221,6 +221,7 @@ static int window_expand(struct graph *g, struct node *n)
 	int num, k = 0;
 	const int64_t *size = node_const_ints(g, n, 0, &num);
 	int64_t type = attr_i(n, "output_datatype", RDU_DT_F32), count;
+	struct value *v;
 	double *p, period;
 
 	if (!size)
@@ -236,9 +237,10 @@ static int window_expand(struct graph *g, struct node *n)
 	for (int64_t i = 0; i < count; i++)
 		p[i] = windows[k].a[0] - windows[k].a[1] * cos(2 * M_PI * (double)i / period) +
 		       windows[k].a[2] * cos(4 * M_PI * (double)i / period);
-	return graph_replace_first(n,
-				   graph_cast(g, n->name, graph_const(g, RDU_DT_F64, 1, &count, p),
-					      (enum rdu_dtype)type));
+	v = graph_const(g, RDU_DT_F64, 1, &count, p);
+	if (dtype_is_int((enum rdu_dtype)type)) /* 1 may be a little less as a double */
+		v = graph_cast(g, n->name, v, RDU_DT_F32);
+	return graph_replace_first(n, graph_cast(g, n->name, v, (enum rdu_dtype)type));
 }
 
 /* ---- CenterCropPad ------------------------------------------------------------------------- */

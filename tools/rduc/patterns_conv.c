@@ -636,6 +636,7 @@ const struct op ops_conv[] = {
 	  .min_in = 2,
 	  .max_in = 3,
 	  .max_out = 1,
+	  .rewrite = graph_dequantized_conv,
 	  .infer = conv_infer,
 	  .gradient = conv_gradient,
 	  .pattern = conv_pattern },

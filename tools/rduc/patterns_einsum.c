@@ -290,13 +290,64 @@ static char *put(char *p, const struct term *t)
 	return p;
 }
 
+/* An operand with a dimension for each letter of `all`; 1 where it has not that letter. */
+static struct value *spread(struct graph *g, struct node *n, const struct term *t,
+			    const struct term *all)
+{
+	int64_t dim[RDU_MAX_DIMS];
+	struct term own = { 0 };
+	struct value *v;
+
+	for (int i = 0; i < all->num; i++)
+		if (has(t, all->label[i]))
+			own.label[own.num++] = all->label[i];
+	v = turned(g, n, t, &own);
+	for (int i = 0, k = 0; v && i < all->num; i++)
+		dim[i] = has(t, all->label[i]) ? v->dim[k++] : 1;
+	return v ? graph_reshape(g, n->name, v, all->num, dim) : NULL;
+}
+
+/* Of integers: all products, and sums of those, as the type has them. */
+static struct value *integer_product(struct graph *g, struct node *n, const struct term *a,
+				     const struct term *b, const struct term *y)
+{
+	struct term all = *y;
+	int64_t axes[RDU_MAX_DIMS], dim[RDU_MAX_DIMS];
+	struct value *v[2];
+	int num = 0;
+
+	for (int c = 0; c < MAX_LETTERS; c++) {
+		if ((!has(a, c) && !has(b, c)) || has(y, c))
+			continue;
+		if (all.num == RDU_MAX_DIMS) {
+			bad_equation(g, n, "too many dimensions");
+			return NULL;
+		}
+		axes[num++] = all.num;
+		all.label[all.num++] = c;
+	}
+	v[0] = spread(g, n, a, &all);
+	v[1] = spread(g, n, b, &all);
+	if (!v[0] || !v[1])
+		return NULL;
+	for (int i = 0; i < all.num; i++)
+		dim[i] = v[0]->dim[i] == 1 ? v[1]->dim[i] : v[0]->dim[i];
+	if (dims_count(all.num, dim) < 0 || dims_count(all.num, dim) > MOST_INTEGER_PRODUCTS) {
+		node_error(g, n, "more than 2^22 products of %s are not supported",
+			   dtype_name(v[0]->dtype));
+		return NULL;
+	}
+	v[0] = graph_op2(g, "Mul", graph_format(g, "%.200s.products", n->name), v[0], v[1]);
+	return v[0] && num ? graph_reduce(g, "ReduceSum", n->name, v[0], num, axes, 0) : v[0];
+}
+
 /* a times b: letters that the result or a later operand has stay. */
 static int product(struct graph *g, struct node *n, const struct equation *e, int next,
 		   struct term *a, const struct term *b)
 {
 	char text[3 * RDU_MAX_DIMS + 8], *p = text;
-	struct node *m = node_new(g, "Einsum", n->name);
 	struct term y = { 0 };
+	struct node *m;
 
 	if (next == e->num) {
 		y = e->out;
@@ -313,12 +364,18 @@ static int product(struct graph *g, struct node *n, const struct equation *e, in
 			y.label[y.num++] = c;
 		}
 	}
+	if (dtype_is_int(a->v->dtype)) {
+		y.v = integer_product(g, n, a, b, &y);
+		*a = y;
+		return y.v ? 0 : -1;
+	}
 	p = put(p, a);
 	*p++ = ',';
 	p = put(p, b);
 	*p++ = '-';
 	*p++ = '>';
 	*put(p, &y) = 0;
+	m = node_new(g, "Einsum", n->name);
 	node_input(g, m, a->v);
 	node_input(g, m, b->v);
 	node_attr_s(g, m, "equation", graph_format(g, "%s", text));

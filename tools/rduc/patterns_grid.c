@@ -449,14 +449,15 @@ static int det_expand(struct graph *g, struct node *n)
 	struct value *x = n->in[0], *a, *det = NULL;
 	int64_t size, dim[3];
 
-	if (x->ndim < 2 || x->dim[x->ndim - 1] != x->dim[x->ndim - 2] || x->dtype != RDU_DT_F32 ||
-	    !value_count(x) || x->dim[x->ndim - 1] > MAX_DET)
+	if (x->ndim < 2 || x->dim[x->ndim - 1] != x->dim[x->ndim - 2] || dtype_is_int(x->dtype) ||
+	    !x->dim[x->ndim - 1] || x->dim[x->ndim - 1] > MAX_DET)
 		return node_error(g, n, "not supported for %s %s: square matrices of up to %d rows",
 				  dtype_name(x->dtype), value_shape_text(g, x), MAX_DET);
 	size = x->dim[x->ndim - 1];
 	dim[0] = dims_count(x->ndim - 2, x->dim);
 	dim[1] = dim[2] = size;
-	a = graph_reshape(g, n->name, x, 3, dim);
+	a = graph_cast(g, n->name, x, RDU_DT_F32);
+	a = a ? graph_reshape(g, n->name, a, 3, dim) : NULL;
 	for (; a && size; size--) {
 		struct node *m = node_new(g, "ArgMax", n->name);
 		struct value *at, *hot, *row, *pivot;
@@ -484,8 +485,9 @@ static int det_expand(struct graph *g, struct node *n)
 			a = eliminated(g, n, a, hot, row, pivot);
 		}
 	}
-	return graph_replace_first(n,
-				   a ? graph_reshape(g, n->name, det, x->ndim - 2, x->dim) : NULL);
+	det = a ? graph_cast(g, n->name, det, x->dtype) : NULL;
+	return graph_replace_first(n, det ? graph_reshape(g, n->name, det, x->ndim - 2, x->dim)
+					  : NULL);
 }
 
 #define EXPAND(onnx, lo, hi, fn)                                                     \

@@ -45,29 +45,37 @@ static int same_gradient(struct graph *g, struct node *n, const char *op)
 
 static int trilu_infer(struct graph *g, struct node *n)
 {
-	int64_t k;
+	struct value *k = node_in(n, 1);
 
 	if (n->in[0]->ndim < 2)
 		return node_error(g, n, "its input is not a matrix");
-	if (one_int(g, n, 1, 0, &k))
-		return -1;
+	if (k && (k->dtype != RDU_DT_I64 || value_count(k) != 1))
+		return node_error(g, n, "input 1 is %s %s, not one int64", dtype_name(k->dtype),
+				  value_shape_text(g, k));
 	return like_first_infer(g, n);
 }
 
 static int trilu_pattern(struct lower *l, struct node *n)
 {
 	struct nest *nest = lower_nest(l, n, NULL);
-	struct value *x = n->in[0];
-	int row, col = x->ndim - 1;
-	int64_t k;
+	struct value *x = n->in[0], *v = node_in(n, 1);
+	int row, col = x->ndim - 1, k;
+	int64_t known;
 
-	if (one_int(l->graph, n, 1, 0, &k))
-		return -1;
 	for (int i = 0; i < x->ndim; i++)
 		nest_dim(nest, axis_name(x->ndim, i), x->dim[i], false);
 	nest_input(nest, lower_value(l, x));
 	access_identity(&nest->in[0]);
-	row = OP(IADD, nest_index(nest, col - 1), nest_imm_i(nest, (int32_t)k), -1);
+	if (!v || v->constant) {
+		if (one_int(l->graph, n, 1, 0, &known))
+			return -1;
+		k = nest_imm_i(nest, (int32_t)known);
+	} else { /* held to where sums of indices stay within 32 bits */
+		k = nest_in(nest, nest_input(nest, lower_value(l, v)));
+		k = OP(IMAX, nest_imm_i(nest, -INT32_MAX / 2),
+		       OP(IMIN, nest_imm_i(nest, INT32_MAX / 2), k, -1), -1);
+	}
+	row = OP(IADD, nest_index(nest, col - 1), k, -1);
 	col = nest_index(nest, col);
 	nest_output(nest, lower_value(l, n->out[0]),
 		    OP(SELECT,

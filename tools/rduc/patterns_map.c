@@ -709,7 +709,14 @@ GRAD(pow)
 }
 EXPR(prelu)
 {
-	return SELECT(negative(c, A(c, 0)), MUL(A(c, 0), A(c, 1)), A(c, 0));
+	int x = A(c, 0), below;
+
+	if (dtype_is_unsigned(c->in[0]->dtype))
+		return x;
+	if (!c->integer)
+		return SELECT(negative(c, x), MUL(x, A(c, 1)), x);
+	below = OP2(IMIN, x, I(c, 0)); /* what is not chosen may not be out of range either */
+	return SELECT(below, arithmetic(c, c->in[0]->dtype, RDU_SIMD_IMUL, below, A(c, 1)), x);
 }
 GRAD(prelu)
 {
@@ -916,7 +923,7 @@ const struct op ops_map[] = {
 	MAP("Reciprocal", 1, 1, MAP_FLOAT, reciprocal_expr, reciprocal_grad),
 	MAP("Relu", 1, 1, MAP_NUMBER, relu_expr, relu_grad),
 	MAP("LeakyRelu", 1, 1, MAP_FLOAT, leaky_relu_expr, leaky_relu_grad),
-	MAP("PRelu", 2, 2, MAP_FLOAT, prelu_expr, prelu_grad),
+	MAP("PRelu", 2, 2, MAP_NUMBER, prelu_expr, prelu_grad),
 	MAP("Elu", 1, 1, MAP_FLOAT, elu_expr, elu_grad),
 	MAP("Celu", 1, 1, MAP_FLOAT, celu_expr, celu_grad),
 	MAP("Selu", 1, 1, MAP_FLOAT, selu_expr, selu_grad),
@@ -938,7 +945,9 @@ const struct op ops_map[] = {
 	MAP("Atan", 1, 1, MAP_FLOAT, atan_expr, atan_grad),
 	MAP("Asin", 1, 1, MAP_FLOAT, asin_expr, asin_grad),
 	MAP("Acos", 1, 1, MAP_FLOAT, acos_expr, acos_grad),
-	MAP("Shrink", 1, 1, MAP_FLOAT, shrink_expr, shrink_grad),
+	{ .name = "Shrink", .min_in = 1, .max_in = 1, .max_out = 1, .rewrite = map_rewrite_shrink,
+	  .infer = map_infer, .gradient = map_gradient, .pattern = map_pattern,
+	  .map = &(const struct map){ MAP_FLOAT, shrink_expr, shrink_grad } },
 	MAP("Clip", 1, 3, MAP_NUMBER, clip_expr, clip_grad),
 	MAP("Where", 3, 3, MAP_WHERE, where_expr, where_grad),
 	MAP("Cast", 1, 1, MAP_CAST, cast_expr, cast_grad),

@@ -380,7 +380,8 @@ static int einsum_rewrite(struct graph *g, struct node *n)
 	int64_t extent[MAX_LABELS];
 	struct contraction t;
 
-	if (attr_i(n, "plain", 0) || (n->num_in == 2 && !einsum_contraction(g, n, &t, extent)))
+	if (attr_i(n, "plain", 0) || (n->num_in == 2 && !dtype_is_int(n->in[0]->dtype) &&
+				      !einsum_contraction(g, n, &t, extent)))
 		return 0;
 	return graph_einsum(g, n);
 }
@@ -458,8 +459,6 @@ static int contract_node_pattern(struct lower *l, struct node *n)
 	return contract_pattern(l, n, &t);
 }
 
-#define MOST_PRODUCTS (1 << 22)
-
 /* Of integers of 32 and 64 bits: all products, and their sums, as the type has them. */
 static int integer_matmul(struct graph *g, struct node *n)
 {
@@ -482,7 +481,7 @@ static int integer_matmul(struct graph *g, struct node *n)
 	    !broadcast_dims(na + 1, left, nb + 1, right, &ndim, all))
 		return node_error(g, n, "shapes %s and %s do not fit", value_shape_text(g, a),
 				  value_shape_text(g, b));
-	if (dims_count(ndim, all) < 0 || dims_count(ndim, all) > MOST_PRODUCTS)
+	if (dims_count(ndim, all) < 0 || dims_count(ndim, all) > MOST_INTEGER_PRODUCTS)
 		return node_error(g, n, "more than 2^22 products of %s are not supported",
 				  dtype_name(a->dtype));
 	a = graph_reshape(g, n->name, a, na + 1, left);
@@ -504,13 +503,58 @@ static int integer_matmul(struct graph *g, struct node *n)
 	return graph_replace_first(n, graph_reshape(g, n->name, v, ndim, out)) ? -1 : 1;
 }
 
+/* Gemm of such integers, whose factors are 1: transposed, multiplied, added. */
+static int integer_gemm(struct graph *g, struct node *n)
+{
+	struct value *c = node_in(n, 2), *v[2], *y;
+
+	if (attr_f(n, "alpha", 1) != 1 || (c && attr_f(n, "beta", 1) != 1))
+		return node_error(g, n, "of %s it is supported with alpha and beta 1",
+				  dtype_name(n->in[0]->dtype));
+	for (int i = 0; i < 2; i++) {
+		v[i] = n->in[i];
+		if (v[i]->ndim != 2)
+			return node_error(g, n, "'%s' has shape %s, not two dimensions", v[i]->name,
+					  value_shape_text(g, v[i]));
+		if (attr_i(n, i ? "transB" : "transA", 0))
+			v[i] = graph_op1(g, "Transpose", graph_format(g, "%.200s.turned", n->name),
+					 v[i]);
+	}
+	y = v[0] && v[1]
+		    ? graph_op2(g, "MatMul", graph_format(g, "%.200s.product", n->name), v[0], v[1])
+		    : NULL;
+	v[0] = y;
+	y = y && c ? graph_op2(g, "Add", n->name, y, c) : y;
+	if (y && !value_same_shape(y, v[0]))
+		return node_error(g, n, "C has shape %s, the product %s", value_shape_text(g, c),
+				  value_shape_text(g, v[0]));
+	return graph_replace_first(n, y) ? -1 : 1;
+}
+
+static bool wide_integers(const struct value *a, const struct value *b)
+{
+	enum rdu_dtype t = a->dtype;
+
+	return t == b->dtype &&
+	       (t == RDU_DT_I32 || t == RDU_DT_U32 || t == RDU_DT_I64 || t == RDU_DT_U64);
+}
+
+static int gemm_rewrite(struct graph *g, struct node *n)
+{
+	int r;
+
+	if (wide_integers(n->in[0], n->in[1]))
+		return integer_gemm(g, n);
+	r = graph_dequantized_gemm(g, n);
+	return r ? r : graph_sparse_gemm(g, n);
+}
+
 static int matmul_rewrite(struct graph *g, struct node *n)
 {
-	enum rdu_dtype t = n->in[0]->dtype;
-	int r = graph_ternary_matmul(g, n);
+	int r = graph_dequantized_matmul(g, n);
 
-	if (!r && t == n->in[1]->dtype &&
-	    (t == RDU_DT_I32 || t == RDU_DT_U32 || t == RDU_DT_I64 || t == RDU_DT_U64))
+	r = r ? r : graph_ternary_matmul(g, n);
+	if (!r && wide_integers(n->in[0], n->in[1]))
 		return integer_matmul(g, n);
 	return r ? r : graph_sparse_matmul(g, n);
 }
@@ -520,7 +564,7 @@ const struct op ops_matmul[] = {
 	  .min_in = 2,
 	  .max_in = 3,
 	  .max_out = 1,
-	  .rewrite = graph_sparse_gemm,
+	  .rewrite = gemm_rewrite,
 	  .infer = gemm_infer,
 	  .gradient = gemm_gradient,
 	  .pattern = gemm_pattern },

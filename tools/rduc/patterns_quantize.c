@@ -211,7 +211,10 @@ static int dequantize_expand(struct graph *g, struct node *n)
 	}
 	v = graph_cast(g, graph_format(g, "%.200s.float", n->name), v, RDU_DT_F32);
 	v = v ? graph_op2(g, "Mul", graph_format(g, "%.200s.product", n->name), v, s) : NULL;
-	return graph_replace_first(n, graph_cast(g, n->name, v, (enum rdu_dtype)type));
+	v = graph_cast(g, n->name, v, (enum rdu_dtype)type);
+	if (v)
+		v->dequantized = n;
+	return graph_replace_first(n, v);
 }
 
 /* Scale and zero point of all of x, to uint8: of its range with 0 in it. */

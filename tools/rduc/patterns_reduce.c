@@ -543,13 +543,19 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 	unsigned int mask;
 	int num = 0, ndim;
 
-	if (node_float_only(g, n) || reduce_axes(g, n, &mask))
+	if (x->dtype == RDU_DT_BOOL)
+		return node_error(g, n, "not supported for bool");
+	if (reduce_axes(g, n, &mask))
 		return -1;
 	for (int i = 0; i < x->ndim; i++)
 		if (mask >> i & 1)
 			axes[num++] = i;
 	if (!num)
 		return graph_replace_first(n, x);
+	if (dtype_is_int(x->dtype)) /* in fp32, and cut off */
+		x = graph_cast(g, n->name, x, RDU_DT_F32);
+	if (!x)
+		return -1;
 	m = graph_reduce(g, "ReduceMax", graph_format(g, "%.200s.max", n->name), x, num, axes, 1);
 	if (!m)
 		return -1;
@@ -564,8 +570,9 @@ static int log_sum_exp_expand(struct graph *g, struct node *n)
 	s = graph_op1(g, "Exp", graph_format(g, "%.200s.exp", n->name), s);
 	s = graph_reduce(g, "ReduceLogSum", n->name, s, num, axes, 1);
 	s = s ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), s, m) : NULL;
+	s = s ? graph_cast(g, n->name, s, n->in[0]->dtype) : NULL;
 	ndim = reduced_shape(x, mask, attr_i(n, "keepdims", 1), dim);
-	return graph_replace_first(n, graph_reshape(g, n->name, s, ndim, dim));
+	return graph_replace_first(n, s ? graph_reshape(g, n->name, s, ndim, dim) : NULL);
 }
 
 /* All elements along an axis by an operator of two: the two halves, until one element is left. */
@@ -664,11 +671,21 @@ static int reduce_rewrite(struct graph *g, struct node *n)
 	struct value *x = n->in[0], *v = x;
 	const char *op = kind == RED_MAX ? "Max" : kind == RED_MIN ? "Min" : "Add";
 	bool logical = x->dtype == RDU_DT_BOOL && (kind == RED_MAX || kind == RED_MIN);
+	struct node *m;
 	unsigned int mask;
 
-	if (!dtype_is_int(x->dtype) || (x->dtype == RDU_DT_BOOL && !logical) || kind == RED_L2 ||
-	    kind == RED_LOGSUM)
+	if (!dtype_is_int(x->dtype) || (x->dtype == RDU_DT_BOOL && !logical))
 		return 0; /* or refused */
+	if (kind == RED_L2) {
+		m = node_new(g, "ReduceL2", graph_format(g, "%.200s.float", n->name));
+		m->attrs = n->attrs;
+		node_input(g, m, graph_cast(g, n->name, x, RDU_DT_F32));
+		for (int i = 1; i < n->num_in; i++)
+			node_input(g, m, n->in[i]);
+		return graph_replace_first(n, graph_cast(g, n->name, graph_finish(g, m), x->dtype))
+			       ? -1
+			       : 1;
+	}
 	if (reduce_axes(g, n, &mask))
 		return -1;
 	if (logical)
@@ -682,7 +699,10 @@ static int reduce_rewrite(struct graph *g, struct node *n)
 		v = graph_op2(
 			g, "Div", graph_format(g, "%.200s.mean", n->name), v,
 			graph_cast(g, n->name, graph_const_i(g, reduced_count(x, mask)), x->dtype));
-	v = logical ? graph_cast(g, n->name, v, RDU_DT_BOOL) : v;
+	if (v && kind == RED_LOGSUM) /* in fp32, and cut off */
+		v = graph_op1(g, "Log", graph_format(g, "%.200s.log", n->name),
+			      graph_cast(g, n->name, v, RDU_DT_F32));
+	v = v ? graph_cast(g, n->name, v, x->dtype) : NULL;
 	return graph_replace_first(n, v) ? -1 : 1;
 }
 

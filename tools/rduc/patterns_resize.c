@@ -149,7 +149,10 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 	r->cubic = attr_f(n, "cubic_coeff_a", -0.75f);
 	r->exclude = attr_i(n, "exclude_outside", 0);
 	if (dtype_is_int(x->dtype) && strcmp(r->mode, "nearest"))
-		return node_error(g, n, "not supported for %s", dtype_name(x->dtype));
+		return node_error(g, n,
+				  "mode %.20s is not supported for %s: ONNX leaves open how it "
+				  "rounds",
+				  r->mode, dtype_name(x->dtype));
 	if (strcmp(r->mode, "nearest") && strcmp(r->mode, "linear") && strcmp(r->mode, "cubic"))
 		return node_error(g, n, "mode %.20s is not supported", r->mode);
 	r->crop = !strcmp(r->where, "tf_crop_and_resize");

@@ -18,9 +18,23 @@ static int branch_nodes(struct graph *g, struct node *n, const struct subgraph *
 		if (s->nodes[i]->op->missing)
 			return node_error(g, n, "node '%.60s' (%.40s) of its body is not supported",
 					  s->nodes[i]->name, s->nodes[i]->op->name);
-		if (graph_process(g, s->nodes[i]))
+		if (graph_process_bounded(g, s->nodes[i]))
 			return -1;
 	}
+	return 0;
+}
+
+/* What an iteration makes is as large in all of them. */
+static int body_nodes(struct graph *g, struct node *n, const struct subgraph *s)
+{
+	if (branch_nodes(g, n, s))
+		return -1;
+	for (int i = 0; i < s->num_out; i++)
+		if (value_is_bounded(value_resolve(s->out[i])))
+			return node_error(
+				g, n,
+				"how large '%.60s' of its body is depends on data: not supported",
+				s->out[i]->name);
 	return 0;
 }
 
@@ -30,7 +44,7 @@ static int make_body(struct graph *g, struct node *n, const struct subgraph *s, 
 
 	if (body_begin(g, n, &b))
 		return -1;
-	if (branch_nodes(g, n, s))
+	if (body_nodes(g, n, s))
 		return body_drop(g, &b);
 	body_end(g, &b, l);
 	return 0;
@@ -284,7 +298,7 @@ static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, 
 
 	if (body_begin(g, n, &b))
 		return -1;
-	if (branch_nodes(g, n, s))
+	if (body_nodes(g, n, s))
 		return body_drop(g, &b);
 	cond = value_resolve(s->out[0]);
 	for (int k = 0; k < l->num_carried; k++)
@@ -374,15 +388,14 @@ static int if_expand(struct graph *g, struct node *n)
 
 		v = value_int(known ? cond : graph_const_i(g, 1), 0) ? a : b;
 		if (!known) {
-			if (a->dtype != b->dtype || !value_same_shape(a, b))
+			if (a->dtype != b->dtype || a->ndim != b->ndim)
 				return node_error(
 					g, n,
 					"its condition is not a constant, and output %d is "
 					"%s%s or %s%s: not supported",
 					i, dtype_name(a->dtype), value_shape_text(g, a),
 					dtype_name(b->dtype), value_shape_text(g, b));
-			v = graph_op3(g, "Where", graph_format(g, "%.200s.%d", n->name, i), cond, a,
-				      b);
+			v = bounded_choose(g, graph_format(g, "%.200s.%d", n->name, i), cond, a, b);
 		}
 		if (!v)
 			return -1;

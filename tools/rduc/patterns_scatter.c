@@ -475,12 +475,13 @@ static int rank_index_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
-struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x, int64_t axis,
-			       int64_t k, bool largest, bool last)
+struct value *graph_rank(struct graph *g, struct node *n, struct value *x, int64_t axis,
+			 bool largest, bool last)
 {
 	struct node *m = node_new(g, "Rank", graph_format(g, "%.200s.rank", n->name));
-	struct value *v;
 
+	if (!x)
+		return NULL;
 	if (x->dim[axis] > 1 << 24) {
 		node_error(g, n, "axis of more than 2^24 elements: not supported");
 		return NULL;
@@ -489,14 +490,26 @@ struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x,
 	node_attr_i(g, m, "axis", axis);
 	node_attr_i(g, m, "largest", largest);
 	node_attr_i(g, m, "last", last);
-	v = graph_finish(g, m);
-	if (!v)
-		return NULL;
-	m = node_new(g, "RankIndex", graph_format(g, "%.200s.where", n->name));
-	node_input(g, m, v);
+	return graph_finish(g, m);
+}
+
+struct value *graph_rank_places(struct graph *g, struct node *n, struct value *rank, int64_t axis,
+				int64_t k)
+{
+	struct node *m = node_new(g, "RankIndex", graph_format(g, "%.200s.where", n->name));
+
+	node_input(g, m, rank);
 	node_attr_i(g, m, "axis", axis);
 	node_attr_i(g, m, "k", k);
 	return graph_finish(g, m);
+}
+
+struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x, int64_t axis,
+			       int64_t k, bool largest, bool last)
+{
+	struct value *rank = graph_rank(g, n, x, axis, largest, last);
+
+	return rank ? graph_rank_places(g, n, rank, axis, k) : NULL;
 }
 
 static int top_k_expand(struct graph *g, struct node *n)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Operators that choose elements, or the places where they go, made of Gather and
- * Scatter: ReverseSequence, Compress, NonZero, MaxUnpool, Col2Im; and TfIdfVectorizer, which counts
+ * Scatter: ReverseSequence, MaxUnpool, Col2Im; and TfIdfVectorizer, which counts
  * them.
  */
 #include <string.h>
@@ -59,69 +59,6 @@ static int reverse_sequence_expand(struct graph *g, struct node *n)
 	at = inside && at ? graph_op3(g, "Where", n->name, inside, at, t) : NULL;
 	at = expanded(g, n, at, x->ndim, x->dim);
 	return graph_replace_first(n, on_axis(g, "GatherElements", n, x, at, time));
-}
-
-/* ---- Compress, NonZero ---------------------------------------------------------------------- */
-
-/* How large the result is depends on values: they have to be known. */
-static int must_be_known(struct graph *g, struct node *n, const struct value *v, const char *what)
-{
-	if (!v->constant || !v->data)
-		return node_error(g, n,
-				  "how large its result is depends on %s ('%s'), which must be a "
-				  "constant",
-				  what, v->name);
-	return 0;
-}
-
-/* The slices along an axis (elements of the flat tensor) where the condition is true. */
-static int compress_expand(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0], *c = n->in[1];
-	int64_t axis = attr_i(n, "axis", 0), num = 0, count, *at;
-
-	if (c->ndim != 1 || c->dtype != RDU_DT_BOOL)
-		return node_error(g, n, "its condition is %s %s", dtype_name(c->dtype),
-				  value_shape_text(g, c));
-	if (must_be_known(g, n, c, "its condition"))
-		return -1;
-	count = value_count(x);
-	if (!node_attr(n, "axis"))
-		x = graph_reshape(g, n->name, x, 1, &count);
-	if (!x || node_axis(g, n, &axis, x->ndim))
-		return -1;
-	at = graph_alloc(g, (size_t)(c->dim[0] + 1) * sizeof(*at));
-	for (int64_t i = 0; i < c->dim[0]; i++)
-		if (value_int(c, i))
-			at[num++] = i;
-	if (num && at[num - 1] >= x->dim[axis])
-		return node_error(g, n, "its condition chooses number %lld of %lld",
-				  (long long)at[num - 1], (long long)x->dim[axis]);
-	return graph_replace_first(
-		n, on_axis(g, "Gather", n, x, graph_const(g, RDU_DT_I64, 1, &num, at), axis));
-}
-
-/* Where a constant is not zero, a column for each such element. A scalar has one index. */
-static int non_zero_expand(struct graph *g, struct node *n)
-{
-	struct value *x = n->in[0];
-	int64_t total = value_count(x), dim[2] = { x->ndim ? x->ndim : 1, 0 }, *p, k = 0;
-
-	if (must_be_known(g, n, x, "its input"))
-		return -1;
-	for (int64_t i = 0; i < total; i++)
-		dim[1] += value_real(x, i) != 0;
-	p = graph_alloc(g, (size_t)(dim[0] * dim[1] + 1) * sizeof(*p));
-	for (int64_t i = 0; i < total; i++) {
-		int64_t rest = i;
-
-		if (value_real(x, i) == 0)
-			continue;
-		for (int d = x->ndim - 1; d >= 0; rest /= x->dim[d--])
-			p[d * dim[1] + k] = rest % x->dim[d];
-		k++;
-	}
-	return graph_replace_first(n, graph_const(g, RDU_DT_I64, 2, dim, p));
 }
 
 /* ---- MaxUnpool ----------------------------------------------------------------------------- */
@@ -443,8 +380,6 @@ static int tf_idf_expand(struct graph *g, struct node *n)
 
 const struct op ops_select[] = {
 	EXPAND("ReverseSequence", 2, 2, reverse_sequence_expand),
-	EXPAND("Compress", 2, 2, compress_expand),
-	EXPAND("NonZero", 1, 1, non_zero_expand),
 	EXPAND("MaxUnpool", 2, 3, max_unpool_expand),
 	EXPAND("Col2Im", 3, 3, col2im_expand),
 	EXPAND("TfIdfVectorizer", 1, 1, tf_idf_expand),

@@ -306,40 +306,42 @@ static int fill_pattern(struct lower *l, struct node *n)
 	return lower_fill(l, n, out, 0, 0, out->ndim ? out->dim[0] : 1, v ? value_word(v, 0) : 0);
 }
 
-/* Of fp32: start + i * delta, each rounded once. */
+/* start + i * delta, each rounded once; fp32 as fp32 has it, others as double. */
 static int range_of_floats(struct graph *g, struct node *n)
 {
-	float v[3], *p;
-	double count;
+	enum rdu_dtype t = n->in[0]->dtype;
+	double v[3], *p, count;
 	int64_t num;
 
 	for (int i = 0; i < 3; i++) {
 		struct value *in = n->in[i];
 
-		if (!in->constant || !in->data || in->dtype != RDU_DT_F32 || value_count(in) != 1)
-			return node_error(g, n, "input %d ('%s') must be a constant float", i,
-					  in->name);
-		v[i] = *(const float *)in->data;
+		if (!in->constant || !in->data || in->dtype != t || value_count(in) != 1)
+			return node_error(g, n, "input %d ('%s') must be a constant %s", i,
+					  in->name, dtype_name(t));
+		v[i] = value_real(in, 0);
 	}
-	count = ceil((double)(v[1] - v[0]) / v[2]);
+	count = ceil((t == RDU_DT_F32 ? (double)((float)v[1] - (float)v[0]) : v[1] - v[0]) / v[2]);
 	if (v[2] == 0 || isnan(count) || count > GRAPH_MAX_FOLD)
 		return node_error(g, n,
 				  "delta %g from %g to %g: only up to %d elements are supported",
-				  (double)v[2], (double)v[0], (double)v[1], GRAPH_MAX_FOLD);
+				  v[2], v[0], v[1], GRAPH_MAX_FOLD);
 	num = count > 0 ? (int64_t)count : 0;
 	p = graph_alloc(g, (size_t)(num + 1) * sizeof(*p));
 	for (int64_t i = 0; i < num; i++)
-		p[i] = (float)(v[0] + (double)i * v[2]);
-	return graph_replace_first(n, graph_const(g, RDU_DT_F32, 1, &num, p));
+		p[i] = v[0] + (double)i * v[2];
+	return graph_replace_first(
+		n, graph_cast(g, n->name, graph_const(g, RDU_DT_F64, 1, &num, p), t));
 }
 
 static int range_expand(struct graph *g, struct node *n)
 {
+	enum rdu_dtype t = n->in[0]->dtype;
 	int64_t v[3], count, *p, num;
 	wide way, step, steps;
 	int k;
 
-	if (n->in[0]->dtype == RDU_DT_F32)
+	if (!dtype_is_int(n->in[0]->dtype))
 		return range_of_floats(g, n);
 	for (int i = 0; i < 3; i++) {
 		const int64_t *c = node_const_ints(g, n, i, &k);
@@ -357,17 +359,17 @@ static int range_expand(struct graph *g, struct node *n)
 	step = v[2] < 0 ? -(wide)v[2] : v[2];
 	steps = way <= 0 ? 0 : (way + step - 1) / step;
 	count = steps > GRAPH_MAX_FOLD ? GRAPH_MAX_FOLD + 1 : (int64_t)steps;
-	if (count > GRAPH_MAX_FOLD ||
-	    (n->in[0]->dtype != RDU_DT_I64 && n->in[0]->dtype != RDU_DT_I32))
-		return node_error(g, n, "only up to %d int32, int64 or float are supported",
-				  GRAPH_MAX_FOLD);
+	if (count > GRAPH_MAX_FOLD || (t != RDU_DT_I64 && t != RDU_DT_I32 && t != RDU_DT_I16))
+		return node_error(
+			g, n,
+			"only up to %d numbers, of a type that ONNX has for it, are supported",
+			GRAPH_MAX_FOLD);
 	p = graph_alloc(g, (count + 1) * sizeof(*p));
 	for (int64_t i = 0; i < count; i++)
 		p[i] = v[0] + i * v[2];
 	num = count;
-	for (int64_t i = 0; i < count && n->in[0]->dtype == RDU_DT_I32; i++)
-		((int32_t *)p)[i] = (int32_t)p[i];
-	return graph_replace_first(n, graph_const(g, n->in[0]->dtype, 1, &num, p));
+	return graph_replace_first(
+		n, graph_cast(g, n->name, graph_const(g, RDU_DT_I64, 1, &num, p), t));
 }
 
 /* ---- blocks of space and depth: reshape, transpose, reshape ----------------------------- */
@@ -423,12 +425,6 @@ static int blocks_expand(struct graph *g, struct node *n)
 	{                                                                               \
 		.name = onnx, .min_in = lo, .max_in = hi, .max_out = outs, .expand = fn \
 	}
-#define MOVE(onnx, lo, hi, fn)                                                               \
-	{                                                                                    \
-		.name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = fn##_infer, \
-		.gradient = fn##_gradient, .pattern = fn##_pattern                           \
-	}
-
 const struct op ops_shape[] = {
 	{ .name = "Reshape",
 	  .min_in = 2,
@@ -443,7 +439,14 @@ const struct op ops_shape[] = {
 	EXPAND("Identity", 1, 1, 1, identity_expand),
 	/* Inference: nothing is dropped. */
 	EXPAND("Dropout", 1, 3, 2, identity_expand),
-	MOVE("Transpose", 1, 1, transpose),
+	{ .name = "Transpose",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .rewrite = graph_dequantized_transpose,
+	  .infer = transpose_infer,
+	  .gradient = transpose_gradient,
+	  .pattern = transpose_pattern },
 	EXPAND("DepthToSpace", 1, 1, 1, blocks_expand),
 	EXPAND("SpaceToDepth", 1, 1, 1, blocks_expand),
 	EXPAND("Shape", 1, 1, 1, shape_expand),

@@ -37,8 +37,7 @@ static bool find_own_loops(const struct trial *g, const struct nest *n, struct s
 	return false;
 }
 
-/* Where an access is along dimension k of its tensor. */
-static void range_of(const struct nest *n, const struct access *a, int k, int64_t *lo, int64_t *hi)
+void pipe_range_of(const struct nest *n, const struct access *a, int k, int64_t *lo, int64_t *hi)
 {
 	*lo = *hi = a->offset[k];
 	for (int d = 0; d < n->ndim; d++)
@@ -59,8 +58,8 @@ static bool writes_alone(const struct trial *g, int q, const struct access *a)
 			if (tensor_storage(w->tensor) != t)
 				continue;
 			for (int d = 0; d < t->ndim && w->tensor == a->tensor; d++) {
-				range_of(g->e->nests[q], a, d, &lo, &hi);
-				range_of(g->e->nests[k], w, d, &from, &to);
+				pipe_range_of(g->e->nests[q], a, d, &lo, &hi);
+				pipe_range_of(g->e->nests[k], w, d, &from, &to);
 				apart |= lo > to || hi < from;
 			}
 			if (!apart)
@@ -712,7 +711,7 @@ static double cost_to_others(const struct trial *g)
 
 		if (id >= g->num_plain || !g->plain[id].resident || g->plain[id].memory)
 			continue;
-		for (int k = 0; k < g->e->num_nests; k++) {
+		for (int k = g->first_writer[id]; k <= g->last_reader[id]; k++) {
 			const struct nest *n = g->e->nests[k];
 
 			if (k >= g->first && k < g->first + g->num)
@@ -767,7 +766,8 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		image_free(im);
 		im = again;
 	}
-	if (im && (has_halos(g) || (double)(im->cycles + be_load_cycles(be, im)) < plain))
+	if (im &&
+	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (has_halos(g) ? WIDER : 1))
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
@@ -878,7 +878,9 @@ static void leave_last(struct trial *g, const struct access *made)
 
 	grow(g, first, num - 1, made, iterations);
 	here -= g->saved;
-	there = saved_from(g, first + num - 1) - saved_from(g, first + num);
+	there = stage_part_saves(g, first + num - 1);
+	if (!there)
+		there = saved_from(g, first + num - 1) - saved_from(g, first + num);
 	grow(g, first, there > here ? num - 1 : num, made, iterations);
 }
 
@@ -920,14 +922,9 @@ void pipe_take_back(struct trial *g)
 static void find_groups(struct trial *g)
 {
 	for (int k = 0; k < g->e->num_nests; k++) {
-		int in = stage_find(g, k), num;
-		bool made = pipe_from(g, k);
+		int num;
+		bool made = stage_from(g, k, &num);
 
-		num = g->num;
-		if (in >= 0 && stage_wanted(g, k, made)) {
-			made = stage_group(g, k, in, made);
-			num = made ? g->num : num;
-		}
 		k += made ? num - 1 : (num - 1) / 4;
 	}
 }

@@ -24,6 +24,9 @@ struct staging {
 	struct nest *copy, *reader; /* NULL: nothing is staged */
 	int in; /* input of the reader */
 	struct tensor *from;
+	/* of the last part of it, which the copy reads where it is made; NULL: of none */
+	struct nest *maker;
+	int out; /* output of the maker */
 };
 
 /* How nests of a group share the compute units. */
@@ -106,6 +109,8 @@ bool slice_can_grow(const struct nest *n, const struct slicing *s);
 /* The loops become dimensions of their own, which nests of group number `group` share. */
 void slice_share(struct nest *n, const struct slicing *s, int group);
 
+/* Where an access is along axis k of its tensor. */
+void pipe_range_of(const struct nest *n, const struct access *a, int k, int64_t *lo, int64_t *hi);
 /* Is a storage handed on in slices? */
 bool pipe_is_channel(const struct traffic *t);
 /* Is it read after the group? */
@@ -128,13 +133,12 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 /* The last group is none; what it was tried with is still there. */
 void pipe_take_back(struct trial *g);
 
-/* The largest input that nest number k reads windows of, in memory; -1: none. */
-int stage_find(const struct trial *g, int k);
-/* Does the group just made, or without one nest number k, load much of what it reads again, and wait
- * for that? */
-bool stage_wanted(const struct trial *g, int k, bool made);
-/* Tries the group from number k on with that input staged. made: there is one without. True: there
- * is one, the better of the two. */
-bool stage_group(struct trial *g, int k, int in, bool made);
+/* Words that need not cross memory if nest number k hands on what it makes: the last part of what the next
+ * nest, and nobody else, reads windows of; 0: it is none. */
+double stage_part_saves(const struct trial *g, int k);
+/* pipe_from(), with copies where that is better; *num as its g->num. */
+bool stage_from(struct trial *g, int k, int *num);
+/* All is as it was before a copy was made. */
+void stage_undo(struct module_entry *e, const struct staging *s);
 
 #endif

@@ -199,7 +199,8 @@ int be_regions(struct backend *be)
 		}
 		region = region_new(be, t->name, of[kind[i]], life[i].size);
 		be->where[i] = (struct region_of){ region, 0, life[i].size, 0 };
-		if (t->data)
+		/* A region without contents begins as zeros. */
+		if (t->data && (t->constant || !is_zeros(t->data, tensor_size(t))))
 			region_data(be, region, t->data, tensor_size(t));
 	}
 	qsort(temp, (size_t)num_temp, sizeof(*temp), by_size);

@@ -166,45 +166,55 @@ static bool coarse(const struct nest *n, int d)
 	return only;
 }
 
-/* The outermost dimension of a tensor below `step` words, -1: none. */
-static int next_axis(const struct tensor *t, int64_t step)
+/* Replicas of a nest along dimension i that can use what is resident beside the storage of access a: all of
+ * them want all parts of what is cut along another dimension. */
+static int64_t most_replicas(const struct backend *be, const struct nest *n, const struct access *a,
+			     int i, const int *axis_of)
 {
-	int at = -1;
+	int64_t most = WANTED_PARTS;
 
-	for (int d = 0; d < t->ndim; d++)
-		if (t->dim[d] > 1 && t->stride[d] < step &&
-		    (at < 0 || t->stride[d] > t->stride[at]))
-			at = d;
-	return at;
+	for (int k = 0; k < n->num_in + n->num_out; k++) {
+		bool out = k >= n->num_in, moves = false;
+		const struct access *b = out ? &n->out[k - n->num_in].access : &n->in[k];
+		const struct tensor *t = tensor_storage(b->tensor);
+
+		for (int d = 0; d < b->tensor->ndim; d++)
+			moves |= b->coef[d][i] != 0;
+		if (moves && t != tensor_storage(a->tensor) && axis_of[t->id] >= 0 &&
+		    !b->coef[axis_of[t->id]][i])
+			most = min64(most, out ? 1 : be->chip.pmu_reads);
+	}
+	return most;
 }
 
-/* Into how many pieces along axis d of its tensor, and the next ones where that has few positions, an
- * access can be cut, so that each replica of its nest stays in a part of its own. */
-static int64_t pieces(const struct rdu_chip *chip, const struct nest *n, const struct access *a,
-		      int d)
+/* Into how many pieces along axis d an access can be cut, so that each replica of its nest
+ * stays in a part of its own. axis_of[]: by tensor, along which what is resident is cut; -1: nothing. */
+static int64_t pieces(const struct backend *be, const struct nest *n, const struct access *a, int d,
+		      const int *axis_of)
 {
-	const struct tensor *t = a->tensor;
+	bool may_split = be_may_split(be, n);
 	int64_t most = 1;
 
 	for (int i = 0; i < n->ndim; i++) {
 		int64_t k = n->dim[i].extent;
 
-		if (!a->coef[d][i] || n->dim[i].reduce)
+		if (!a->coef[d][i] || (n->dim[i].reduce && !may_split))
 			continue;
 		if (coarse(n, i))
-			k = ceil_div(k, max64(chip->systolic_cols, 8));
-		most = max64(most, k);
+			k = ceil_div(k, max64(be->chip.systolic_cols, 8));
+		most = max64(most, min64(k, most_replicas(be, n, a, i, axis_of)));
 	}
-	if (most == t->dim[d] && most < WANTED_PARTS && next_axis(t, t->stride[d]) >= 0)
-		most *= pieces(chip, n, a, next_axis(t, t->stride[d]));
-	return min64(most, WANTED_PARTS);
+	return most;
 }
 
-/* Points of a nest's index space. */
-static double work(const struct nest *n)
+/* What replicas of a nest share of what it does with a tensor: points of its index space; of a sum of products,
+ * which has dimensions enough for replicas, bringing the tensor to the arrays or from there. */
+static double work(const struct nest *n, const struct tensor *t)
 {
 	double w = 1;
 
+	if (nest_sums_products(n))
+		return (double)be_words(t);
 	for (int i = 0; i < n->ndim; i++)
 		w *= (double)n->dim[i].extent;
 	return w;
@@ -212,8 +222,8 @@ static double work(const struct nest *n)
 
 /* The axis that a tensor is cut along, which becomes the outermost: the one with which the nests
  * that use the tensor take least, as far as this tensor keeps them from working in parallel. */
-static int choose_axis(const struct rdu_chip *chip, const struct tensor *t, const struct uses *s,
-		       const struct module_entry *e)
+static int choose_axis(const struct backend *be, const struct tensor *t, const struct uses *s,
+		       const struct module_entry *e, const int *axis_of)
 {
 	int best = outermost(t), innermost = -1;
 	double least = 0;
@@ -232,7 +242,7 @@ static int choose_axis(const struct rdu_chip *chip, const struct tensor *t, cons
 		for (int i = 0; i < s->num; i++) {
 			const struct nest *n = e->nests[s->u[i].nest];
 
-			cost += work(n) / (double)pieces(chip, n, s->u[i].access, d);
+			cost += work(n, t) / (double)pieces(be, n, s->u[i].access, d, axis_of);
 		}
 		if (k < 0 || cost < least) {
 			least = cost;
@@ -282,6 +292,18 @@ static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t exten
 		if (extent % k == 0)
 			return (int)k;
 	return (int)ceil_div(extent, ceil_div(extent, want));
+}
+
+/* The outermost dimension of a tensor below `step` words, -1: none. */
+static int next_axis(const struct tensor *t, int64_t step)
+{
+	int at = -1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && t->stride[d] < step &&
+		    (at < 0 || t->stride[d] > t->stride[at]))
+			at = d;
+	return at;
 }
 
 struct candidate {
@@ -347,19 +369,18 @@ static int group_start(const struct module_entry *e, int k)
 	return k;
 }
 
+/* How a candidate is cut. False: it cannot be, or had better not. */
 static bool consider(struct backend *be, const struct module_entry *e, const struct tensor *t,
-		     const struct uses *s, struct candidate *c)
+		     const struct uses *s, const int *axis_of, struct candidate *c)
 {
 	struct residence *r = &be->residence[t->id];
 	bool by_group = e->nests[s->u[0].nest]->group;
-	/* The section of a group was made with the tensor as it lies. */
-	int axis = by_group ? outermost(t) : choose_axis(&be->chip, t, s, e);
 
-	*c = (struct candidate){ .tensor = t->id, .axis = axis };
+	/* The section of a group was made with the tensor as it lies. */
+	c->axis = by_group ? outermost(t) : choose_axis(be, t, s, e, axis_of);
 	r->words = be_words(t);
 	if (r->words > INT32_MAX)
 		return false;
-	c->saved = r->words * s->num;
 	for (int i = 0; i < s->num; i++)
 		c->carried |= s->u[i].write &&
 			      e->nests[s->u[i].nest]->loop != e->nests[s->u[0].nest]->loop;
@@ -367,7 +388,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	 * section. */
 	if (r->words < SMALL && count_nests(s, true) > 1 && !c->carried)
 		return false;
-	if (!cut(be, t, axis, WANTED_PARTS))
+	if (!cut(be, t, c->axis, WANTED_PARTS))
 		return false;
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
 		if (s->u[i].access->gather_in >= 0)
@@ -642,16 +663,17 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	struct module *m = be->m;
 	struct uses *all = find_uses(be, e);
 	struct candidate *c = xcalloc((size_t)m->num_tensors + 1, sizeof(*c));
-	int num = 0;
+	int *axis_of = xmalloc(sizeof(int) * ((size_t)m->num_tensors + 1)), num = 0;
 	struct pmus pmus;
 	bool held;
 
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (tensor_storage(t) == t && lives_here(&all[i]) && is_whole(be, e, &all[i]) &&
-		    consider(be, e, t, &all[i], &c[num]))
-			num++;
+		axis_of[i] = -1;
+		if (tensor_storage(t) == t && lives_here(&all[i]) && is_whole(be, e, &all[i]))
+			c[num++] = (struct candidate){ .tensor = i,
+						       .saved = be_words(t) * all[i].num };
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
 	pmus_init(be, &pmus);
@@ -661,11 +683,14 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		struct residence *r = &be->residence[c[i].tensor];
 		struct tensor *t = m->tensors[c[i].tensor];
 
-		if (!find_room(be, &pmus, &c[i]))
+		if (!consider(be, e, t, &all[t->id], axis_of, &c[i]) ||
+		    !find_room(be, &pmus, &c[i]))
 			continue;
 		r->resident = true;
-		if (c[i].axis >= 0 && all[t->id].one_shape)
+		if (c[i].axis >= 0 && all[t->id].one_shape) {
 			make_outermost(t, c[i].axis);
+			axis_of[t->id] = c[i].axis;
+		}
 		if (be_prints(be, "resident"))
 			fprintf(be_log(be),
 				"resident: %s: %d parts of %lld words, nests %d to %d\n", t->name,
@@ -675,6 +700,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		free(all[i].u);
 	free(all);
 	free(c);
+	free(axis_of);
 	pmus_free(&pmus);
 	if (!held)
 		return 1;

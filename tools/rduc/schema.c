@@ -165,6 +165,7 @@ static const struct schema {
 	{ "Neg", 1, 0, "1:1-1", "" },
 	{ "NegativeLogLikelihoodLoss", 12, 0, "12:2-3",
 	  "ignore_index:i reduction:s(none|sum|mean)" },
+	{ "NonMaxSuppression", 10, 0, "10:2-5", "center_point_box:b" },
 	{ "NonZero", 9, 0, "9:1-1", "" },
 	{ "Not", 1, 0, "1:1-1", "" },
 	{ "OneHot", 9, 0, "9:3-3", "axis:i" },
@@ -258,6 +259,7 @@ static const struct schema {
 	{ "TopK", 1, 0, "1:1-1 10:2-2", "axis:i k:i!@-9 largest:b@11- sorted:b@11-" },
 	{ "Transpose", 1, 0, "1:1-1", "perm:I" },
 	{ "Trilu", 14, 0, "14:1-2", "upper:b" },
+	{ "Unique", 11, 0, "11:1-1", "axis:i sorted:b" },
 	{ "Unsqueeze", 1, 0, "1:1-1 13:2-2", "axes:I!@-12" },
 	{ "Upsample", 1, 9, "1:1-1 9:2-2",
 	  "height_scale:f!@-6 mode:s(nearest|linear) width_scale:f!@-6 "

@@ -16,7 +16,7 @@ static void *root_data(struct tensor *t)
 	return t->data;
 }
 
-#define MAX_FOLD_POINTS (1 << 22)
+#define MAX_FOLD_POINTS (1 << 27) /* some seconds */
 
 static int64_t points(const struct nest *n)
 {
@@ -85,17 +85,76 @@ static int fold_nests(struct graph *g, struct node *n)
 	return ret;
 }
 
+static int64_t bytes_of(const struct value *v)
+{
+	return value_count(v) * dtype_bytes(v->dtype);
+}
+
+/* Does it show or turn a tensor, which costs a run nothing? */
+static bool shows(const struct node *n)
+{
+	return n && (n->op->view || !strcmp(n->op->name, "Transpose"));
+}
+
+/* What a value is another view of. */
+static const struct value *shown(const struct value *v)
+{
+	while (!v->constant && shows(v->producer))
+		v = v->producer->in[0];
+	return v;
+}
+
+/* Is it computed of constants, and small, or no larger than those of them that nobody else reads? */
+static bool worth_folding(const struct node *n)
+{
+	int64_t own = 0;
+	bool small = true;
+
+	for (int i = 0; i < n->num_in; i++) {
+		const struct value *in = n->in[i] ? shown(n->in[i]) : NULL;
+
+		if (!in)
+			continue;
+		if (!in->constant || !in->data)
+			return false;
+		small &= in == n->in[i] && value_count(in) <= GRAPH_MAX_FOLD;
+		own += n->in[i]->uses <= 1 && in->uses <= 1 ? bytes_of(in) : 0;
+	}
+	if (!small && shows(n))
+		return false;
+	return value_count(n->out[0]) <= GRAPH_MAX_FOLD || bytes_of(n->out[0]) <= own;
+}
+
+static void is_constant(struct value *v)
+{
+	v->constant = true;
+	v->kind = TENSOR_WEIGHT;
+	v->producer = NULL;
+}
+
+/* A view of a constant becomes one. As fold_nests(). */
+static int fold_shown(struct graph *g, struct value *v)
+{
+	struct node *n = v->producer;
+	int ret = n->in[0]->constant ? 0 : fold_shown(g, n->in[0]);
+
+	ret = ret ? ret : fold_nests(g, n);
+	if (!ret)
+		is_constant(v);
+	return ret;
+}
+
 int graph_fold(struct graph *g, struct node *n)
 {
 	struct value *v = n->out[0];
 	int ret = 0;
 
-	if (!v || n->loop || n->num_out > 1 || (v->ndim >= 0 && value_count(v) > GRAPH_MAX_FOLD))
+	if (!v || n->loop || n->num_out > 1)
 		return 0;
 	if (v->ndim >= 0 && !value_count(v) && !n->op->expand) {
 		v->data = graph_alloc(g, 1);
 		ret = 1; /* there is nothing to compute */
-	} else if (n->op->fold) {
+	} else if (n->op->fold && worth_folding(n)) {
 		ret = n->op->fold(g, n);
 		if (ret < 0)
 			return -1;
@@ -103,17 +162,18 @@ int graph_fold(struct graph *g, struct node *n)
 	if (!ret) {
 		if (v->ndim < 0 || n->op->expand || !(n->op->view || n->op->pattern) || !n->num_in)
 			return 0;
-		for (int i = 0; i < n->num_in; i++)
-			if (n->in[i] && (!n->in[i]->constant || !n->in[i]->data ||
-					 value_count(n->in[i]) > GRAPH_MAX_FOLD))
-				return 0;
-		ret = fold_nests(g, n);
+		if (!worth_folding(n))
+			return 0;
+		for (int i = 0; i < n->num_in && !ret; i++)
+			ret = n->in[i] && !n->in[i]->constant ? fold_shown(g, n->in[i]) : 0;
+		ret = ret ? ret : fold_nests(g, n);
 		if (ret)
 			return ret < 0 ? -1 : 0;
 	}
-	v->constant = true;
-	v->kind = TENSOR_WEIGHT;
-	v->producer = NULL;
+	for (int i = 0; i < n->num_in; i++)
+		if (n->in[i])
+			n->in[i]->uses--;
+	is_constant(v);
 	return 1;
 }
 
@@ -234,7 +294,8 @@ static int check_declared(struct graph *g, const struct node *n)
 		same = !d->dtype || d->dtype == v->dtype;
 		same &= d->ndim < 0 || d->ndim == v->ndim;
 		for (int k = 0; same && g->own_shapes && k < d->ndim; k++)
-			same = d->dim[k] < 0 || d->dim[k] == v->dim[k];
+			same = d->dim[k] < 0 || d->dim[k] == v->dim[k] ||
+			       (v->size[k] && d->dim[k] < v->dim[k]);
 		if (!same)
 			return node_error(g, n, "'%.60s' is %s%s, but the file declares %s",
 					  d->name, dtype_name(v->dtype), value_shape_text(g, v),
@@ -287,7 +348,8 @@ int graph_simplify(struct graph *g)
 		struct node *n = old[i];
 		bool blind = reads_unknown(n);
 
-		if (!blind && !n->op->missing && !graph_process(g, n) && !check_declared(g, n))
+		if (!blind && !n->op->missing && !graph_process_bounded(g, n) &&
+		    !check_declared(g, n))
 			continue;
 		if (!blind && !n->op->missing)
 			graph_collect(g, "node", n->name, n->op->name);
@@ -300,7 +362,7 @@ int graph_simplify(struct graph *g)
 		return -1;
 	for (int i = 0; i < g->num_outputs; i++)
 		g->outputs[i].value = value_resolve(g->outputs[i].value);
-	if (check_states(g))
+	if (check_states(g) || bounded_outputs(g))
 		return -1;
 	remove_dead(g);
 	pool_first(g);

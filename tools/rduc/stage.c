@@ -3,7 +3,11 @@
  * Staging: a contraction that reads windows loads what its tiles share again for each of them. In a
  * group, a nest in front of it may copy the tensor, slice by slice: each element is loaded once, but
  * for the slices' halos, and the tiles are read from the copy.
+ *
+ * Of a tensor that several nests make parts of (a concatenation), the copy takes the last part from
+ * the nest right before it, which is of the group, too: this part never is in memory.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "pipe.h"
@@ -11,13 +15,53 @@
 
 #define MOST_LOADS 1.2 /* of what is read in windows, on average, before it is staged */
 
-static double bytes_of(const struct tensor *t)
+/* Elements that a nest writes by an access. */
+static double written(const struct nest *n, const struct access *a)
 {
-	return (double)be_words(t) * dtype_size(t->dtype);
+	double points = 1;
+
+	for (int d = 0; d < n->ndim; d++)
+		points *= slice_step(a, d) ? (double)n->dim[d].extent : 1;
+	return points;
+}
+
+/* Bytes that the group moves of storage number i at least. */
+static double bytes_of(const struct trial *g, int i)
+{
+	const struct tensor *t = g->be->m->tensors[i];
+	const struct nest *n = g->t[i].writer < 0 ? NULL : g->e->nests[g->t[i].writer];
+	double words = 0;
+
+	for (int o = 0; n && o < n->num_out; o++)
+		if (tensor_storage(n->out[o].access.tensor) == t)
+			words = fmax(words, written(n, &n->out[o].access));
+	return (n ? words : (double)be_words(t)) * dtype_size(t->dtype);
+}
+
+/* The axis along which a nest makes all of the last part of a tensor, and where that begins; -1: it makes
+ * something else of it. */
+static int last_part(const struct nest *n, const struct access *a, int64_t *from)
+{
+	double points = 1;
+	int axis = -1;
+
+	for (int k = 0; k < a->tensor->ndim; k++) {
+		int64_t lo, hi;
+
+		pipe_range_of(n, a, k, &lo, &hi);
+		if (hi + 1 != a->tensor->dim[k] || (lo && axis >= 0))
+			return -1;
+		points *= (double)(hi - lo + 1);
+		if (lo) {
+			axis = k;
+			*from = lo;
+		}
+	}
+	return a->guarded || a->gather_in >= 0 || written(n, a) != points ? -1 : axis;
 }
 
 /* The largest input that nest number k reads windows of, in memory; -1: none. */
-int stage_find(const struct trial *g, int k)
+static int find_windows(const struct trial *g, int k)
 {
 	const struct nest *n = g->e->nests[k];
 	int best = -1;
@@ -42,9 +86,44 @@ int stage_find(const struct trial *g, int k)
 	return best;
 }
 
+/* The output of nest number k that is the last part of what the next nest, and nobody else, reads windows
+ * of, as input *in; -1: none. */
+static int find_part(const struct trial *g, int k, int *in)
+{
+	const struct nest *n = g->e->nests[k], *next;
+	int64_t from;
+
+	if (k + 1 >= g->e->num_nests || n->group || n->loop)
+		return -1;
+	next = g->e->nests[k + 1];
+	*in = find_windows(g, k + 1);
+	for (int o = 0; *in >= 0 && o < n->num_out; o++) {
+		const struct access *a = &n->out[o].access;
+		int readers = 0;
+
+		if (a->tensor != next->in[*in].tensor || a->tensor != tensor_whole(a->tensor) ||
+		    g->outside[a->tensor->id] || n->out[o].add || last_part(n, a, &from) < 0)
+			continue;
+		for (int q = 0; q < g->e->num_nests; q++)
+			for (int i = 0; i < g->e->nests[q]->num_in; i++)
+				readers +=
+					tensor_storage(g->e->nests[q]->in[i].tensor) == a->tensor;
+		if (readers == 1)
+			return o;
+	}
+	return -1;
+}
+
+double stage_part_saves(const struct trial *g, int k)
+{
+	int in, o = find_part(g, k, &in);
+
+	return o < 0 ? 0 : 2 * written(g->e->nests[k], &g->e->nests[k]->out[o].access);
+}
+
 /* Does the group just made, or without one nest number k, load much of what it reads again, and wait
  * for that? */
-bool stage_wanted(const struct trial *g, int k, bool made)
+static bool wanted(const struct trial *g, int k, bool made)
 {
 	const struct backend *be = g->be;
 	const struct nest *n = g->e->nests[k];
@@ -57,11 +136,12 @@ bool stage_wanted(const struct trial *g, int k, bool made)
 		int i = g->touched[q];
 
 		if (!pipe_is_channel(&g->t[i]) || pipe_read_after(g, i))
-			once += bytes_of(be->m->tensors[i]);
+			once += bytes_of(g, i);
 	}
-	for (int i = 0; i < n->num_in + n->num_out && !made; i++)
-		once += bytes_of(i < n->num_in ? n->in[i].tensor
-					       : n->out[i - n->num_in].access.tensor);
+	for (int i = 0; i < n->num_in && !made; i++)
+		once += (double)be_words(n->in[i].tensor) * dtype_size(n->in[i].tensor->dtype);
+	for (int i = 0; i < n->num_out && !made; i++)
+		once += written(n, &n->out[i].access) * dtype_size(n->out[i].access.tensor->dtype);
 	return bytes > once * MOST_LOADS && bytes > cycles * rate / 2;
 }
 
@@ -71,51 +151,94 @@ static void renumber(int *nest, int num, int from, int by)
 		nest[i] += nest[i] >= from ? by : 0;
 }
 
-/* Nest number k reads a copy of its input. */
-static struct staging stage(struct trial *g, int k, int in)
+/* The copy takes the last part of the tensor from nest number k. What comes before is a view of it. */
+static void take_part(struct trial *g, int k, int out, struct staging *s)
 {
-	struct nest *n = g->e->nests[k];
+	struct nest *maker = g->e->nests[k], *copy = s->copy;
+	struct access *a = &maker->out[out].access;
+	const struct tensor *whole = s->from;
+	struct tensor *part = pipe_add_temp(g, whole, "part", k, k + 1);
+	struct tensor *rest = pipe_add_temp(g, whole, "rest", -1, -1);
+	int64_t from = 0;
+	int axis = last_part(maker, a, &from), i;
+
+	s->maker = maker;
+	s->out = out;
+	part->dim[axis] -= from;
+	for (int d = 0; d < whole->ndim; d++)
+		if (whole->stride[d] > whole->stride[axis])
+			part->stride[d] = whole->stride[d] / whole->dim[axis] * part->dim[axis];
+	rest->view_of = s->from;
+	rest->dim[axis] = from;
+	a->tensor = part;
+	a->offset[axis] -= (int32_t)from;
+	copy->in[0].tensor = rest;
+	i = nest_input(copy, part);
+	memcpy(copy->in[i].coef, copy->in[0].coef, sizeof(copy->in[i].coef));
+	copy->in[i].offset[axis] = -(int32_t)from;
+	copy->in[0].guarded = copy->in[i].guarded = true; /* who is outside gives 0 */
+	copy->out[0].expr = nest_op(copy, RDU_SIMD_OR, nest_in(copy, 0), nest_in(copy, i), -1);
+}
+
+/* Nest number `at` reads a copy of its input; out: of which the nest before makes the last part, or -1. */
+static struct staging stage(struct trial *g, int at, int in, int out)
+{
+	struct nest *n = g->e->nests[at];
 	struct staging s = { .reader = n, .in = in, .from = n->in[in].tensor };
-	int num = g->be->m->num_tensors;
+	int num = g->be->m->num_tensors, id = tensor_storage(s.from)->id;
 	struct tensor *to;
 
-	renumber(g->last_reader, num, k, 1);
-	renumber(g->first_writer, num, k, 1);
-	to = pipe_add_temp(g, s.from, "staged", k, k + 1);
-	g->last_reader[tensor_storage(s.from)->id] =
-		(int)max64(g->last_reader[tensor_storage(s.from)->id], k);
+	renumber(g->last_reader, num, at, 1);
+	renumber(g->first_writer, num, at, 1);
+	to = pipe_add_temp(g, s.from, "staged", at, at + 1);
+	g->last_reader[id] = (int)max64(g->last_reader[id], at);
 	s.copy = be_copy_nest(n, s.from, to);
 	n->in[in].tensor = to;
-	be_insert_nest(g->e, k, s.copy);
+	be_insert_nest(g->e, at, s.copy);
+	if (out >= 0)
+		take_part(g, at - 1, out, &s);
 	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(g->e->num_nests + 1));
-	memmove(&g->cycles[k + 1], &g->cycles[k],
-		sizeof(*g->cycles) * (size_t)(g->e->num_nests - k - 1));
-	g->cycles[k] = 0;
+	memmove(&g->cycles[at + 1], &g->cycles[at],
+		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at - 1));
+	g->cycles[at] = 0;
 	return s;
 }
 
-static void unstage(struct trial *g, int k, const struct staging *s)
+void stage_undo(struct module_entry *e, const struct staging *s)
+{
+	if (s->maker) {
+		struct access *a = &s->maker->out[s->out].access;
+
+		for (int d = 0; d < s->from->ndim; d++)
+			a->offset[d] += (int32_t)(s->from->dim[d] - a->tensor->dim[d]);
+		a->tensor = s->from;
+	}
+	s->reader->in[s->in].tensor = s->from;
+	be_remove_nest(e, s->copy);
+}
+
+static void unstage(struct trial *g, int at, const struct staging *s)
 {
 	int num = g->be->m->num_tensors;
 
-	s->reader->in[s->in].tensor = s->from;
-	be_remove_nest(g->e, s->copy);
-	renumber(g->last_reader, num, k + 1, -1);
-	renumber(g->first_writer, num, k + 1, -1);
-	memmove(&g->cycles[k], &g->cycles[k + 1],
-		sizeof(*g->cycles) * (size_t)(g->e->num_nests - k));
+	stage_undo(g->e, s);
+	renumber(g->last_reader, num, at + 1, -1);
+	renumber(g->first_writer, num, at + 1, -1);
+	memmove(&g->cycles[at], &g->cycles[at + 1],
+		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
 }
 
-/* Tries the group from number k on with the input staged. made: there is one without. */
-bool stage_group(struct trial *g, int k, int in, bool made)
+/* Tries the group from number k on with input `in` of nest number `at` staged; out: of which the nest before
+ * makes the last part, or -1. made: there is a group without. True: there is one, the better of the two. */
+static bool try_staged(struct trial *g, int k, int at, int in, int out, bool made)
 {
-	double saved = made ? g->be->group[g->be->num_groups - 1].saved : 0;
+	double saved = made ? g->be->group[g->be->num_groups - 1].saved : -HUGE_VAL;
 	struct staging s;
 	bool staged;
 
 	if (made)
 		pipe_take_back(g);
-	s = stage(g, k, in);
+	s = stage(g, at, in, out);
 	staged = pipe_from(g, k);
 	if (staged && g->be->group[g->be->num_groups - 1].saved > saved) {
 		g->be->group[g->be->num_groups - 1].staged = s;
@@ -123,6 +246,23 @@ bool stage_group(struct trial *g, int k, int in, bool made)
 	}
 	if (staged)
 		pipe_take_back(g);
-	unstage(g, k, &s);
+	unstage(g, at, &s);
 	return made && pipe_from(g, k);
+}
+
+bool stage_from(struct trial *g, int k, int *num)
+{
+	int in = find_windows(g, k), out;
+	bool made = pipe_from(g, k);
+
+	*num = g->num;
+	if (in >= 0 && wanted(g, k, made))
+		made = try_staged(g, k, k, in, -1, made);
+	if (!made) {
+		out = find_part(g, k, &in);
+		made = out >= 0 && try_staged(g, k, k + 1, in, out, false);
+	}
+	if (made)
+		*num = g->num;
+	return made;
 }

@@ -287,6 +287,16 @@ static bool table_fits(const struct contract *c)
 	return true;
 }
 
+/* Replicas that have a part each of a sum's terms have as many, and all. */
+static bool splits_fit(const struct contract *c)
+{
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->reduce[d] && c->unroll[d] > 1 &&
+		    c->l->extent[d] % (c->tile[d] * c->unroll[d]))
+			return false;
+	return true;
+}
+
 static double cost_of(const struct contract *c, double cycles, double host)
 {
 	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
@@ -406,7 +416,7 @@ static bool solve_below(struct contract *c, double most)
 		return false;
 	host = 0;
 	c->chunked = contract_chunks(c) > 1;
-	if (!has_units(c) || !table_fits(c))
+	if (!has_units(c) || !table_fits(c) || !splits_fit(c))
 		return false;
 	c->num_order = 0;
 	for (int s = 1; s <= l->num_dims; s++)
@@ -594,13 +604,16 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 	int64_t tiles = ceil_div(c->l->extent[d], tile);
 	int n = 0;
 
-	if (c->l->reduce[d] || c->l->shared[d]) {
-		u[0] = 1;
+	if (c->split[d] || c->l->shared[d] || (c->l->reduce[d] && !c->may_split)) {
+		u[0] = max64(c->split[d], 1);
 		return 1;
 	}
 	for (size_t i = 0; i < sizeof(replica_counts) / sizeof(replica_counts[0]); i++)
-		if (replica_counts[i] <= tiles && replica_counts[i] <= c->pl->max_unroll)
+		if (replica_counts[i] <= tiles && replica_counts[i] <= c->pl->max_unroll &&
+		    (!c->l->reduce[d] || c->l->extent[d] % (tile * replica_counts[i]) == 0))
 			u[n++] = replica_counts[i];
+	if (!n) /* terms beyond the last are of one replica */
+		u[n++] = 1;
 	for (int i = 0; i < c->l->n->num_out;
 	     i++) { /* with its halo, a slice may have any number */
 		const struct residence *r = c->kept_out[i];
@@ -678,7 +691,7 @@ static void start_small(struct contract *c)
 {
 	for (int d = 0; d < c->l->num_dims; d++) {
 		c->tile[d] = c->chunk[d] ? c->chunk[d] : granule(c, d);
-		c->unroll[d] = 1;
+		c->unroll[d] = max64(c->split[d], 1);
 	}
 }
 
@@ -705,12 +718,15 @@ static bool start_by_parts(struct contract *c)
 			int64_t u[MAX_UNROLLS];
 			int n;
 
-			if (c->l->reduce[d] || d == c->lane || d == c->col || !needs(c, o, d))
+			if ((c->l->reduce[d] && (!c->may_split || c->chunk[d])) || d == c->lane ||
+			    d == c->col || !needs(c, o, d))
 				continue;
-			n = unroll_choices(c, d, c->tile[d], u);
+			n = unroll_choices(c, d, granule(c, d), u);
 			while (n > 1 && u[n - 1] > r->num_parts)
 				n--;
 			c->unroll[d] = n ? u[n - 1] : 1;
+			if (c->l->reduce[d])
+				c->tile[d] = ceil_div(c->l->extent[d], c->unroll[d]);
 			any |= c->unroll[d] > 1;
 		}
 	}
@@ -882,9 +898,9 @@ static bool is_better(const struct contract *c, const struct contract *best)
 	return c->cost < best->cost;
 }
 
-/* The best of the plans that are found from the smallest tiles, for each choice of dimensions; its cost
- * is 1e300 if there is none. */
-static struct contract first_plan(const struct contract *c)
+/* The best of the plans that are found from the smallest tiles, for each choice of dimensions, or the
+ * first; its cost is 1e300 if there is none. */
+static struct contract first_plan(const struct contract *c, bool any)
 {
 	const struct lnest *l = c->l;
 	struct contract best = { .cost = 1e300 }, t = *c;
@@ -943,6 +959,8 @@ static struct contract first_plan(const struct contract *c)
 					search(&t, 0);
 					if (is_better(&t, &best))
 						best = t;
+					if (any && best.cost < 1e300)
+						return best;
 				}
 			}
 		}
@@ -952,12 +970,12 @@ static struct contract first_plan(const struct contract *c)
 
 bool contract_possible(const struct contract *c)
 {
-	return first_plan(c).cost < 1e300;
+	return first_plan(c, true).cost < 1e300;
 }
 
 int contract_search(struct contract *c)
 {
-	struct contract best = first_plan(c), t;
+	struct contract best = first_plan(c, false), t;
 	double acts = 1;
 
 	if (best.cost >= 1e300)

@@ -55,8 +55,10 @@ struct contract {
 	int gl, gc; /* lanes and columns used at a time */
 	bool a_first; /* outer order: the column operand's dimensions first */
 	int64_t tile[NEST_MAX_DIMS], unroll[NEST_MAX_DIMS];
+	bool may_split; /* replicas may have a part each of the terms of a sum */
 	bool blocks[NEST_MAX_DIMS]; /* replicas have a block of tiles each, for what is resident */
 	int64_t chunk[NEST_MAX_DIMS]; /* of a reduction, the tile that it must have; 0: any */
+	int64_t split[NEST_MAX_DIMS]; /* and the replicas along it; 0: any */
 	struct operand
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int result_tensors; /* in memory, read and written where results leave */
@@ -134,6 +136,8 @@ uint32_t contraction_pad(const struct lacc *a);
 /* Does what is read of an operand depend on dimension d, by its place or by the table? */
 bool contract_reads(const struct contract *c, int operand, int d);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+/* Replicas that have a part each of the terms of a sum: what they give is added up. */
+int64_t contract_splits(const struct contract *c);
 /* Indices of dimension d from a replica's first tile to the next one's, and from a tile to the replica's
  * next. Replicas take tiles in turn, or blocks of them. */
 int64_t contract_replica_step(const struct contract *c, int d);

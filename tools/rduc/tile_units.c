@@ -23,9 +23,25 @@ int64_t contract_replicas(const struct contract *c, int o)
 	int64_t n = 1;
 
 	for (int d = 0; d < c->l->num_dims; d++)
-		if (!c->l->reduce[d] && (o < 0 || contract_reads(c, o, d)))
+		if (o < 0 || contract_reads(c, o, d))
 			n *= c->unroll[d];
 	return n;
+}
+
+int64_t contract_splits(const struct contract *c)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		if (c->l->reduce[d])
+			n *= c->unroll[d];
+	return n;
+}
+
+/* Ways that results leave by. */
+static int64_t count_ways(const struct contract *c)
+{
+	return contract_replicas(c, -1) / contract_splits(c) / c->merge;
 }
 
 int64_t contract_replica_step(const struct contract *c, int d)
@@ -43,7 +59,7 @@ int64_t contract_loads(const struct contract *c, int o)
 	int64_t n = 1;
 
 	for (int d = 0; d < c->l->num_dims; d++)
-		if (!c->l->reduce[d] && lacc_needs(&c->l->in[c->op[o].in], d))
+		if (lacc_needs(&c->l->in[c->op[o].in], d))
 			n *= c->unroll[d];
 	return n;
 }
@@ -97,7 +113,7 @@ static struct layout replicas_of(const struct contract *c, const struct lacc *a,
 	for (int d = 0; d < c->l->num_dims; d++) {
 		int64_t u = out ? ways_out(c, d) : c->unroll[d];
 
-		if (c->l->reduce[d] || u < 2 || !lacc_needs(a, d))
+		if (u < 2 || !lacc_needs(a, d))
 			continue;
 		y.others *= u;
 		if (y.dim < 0 || llabs(lacc_coef(a, d)) > llabs(lacc_coef(a, y.dim))) {
@@ -371,15 +387,16 @@ int64_t contract_agcus(const struct contract *c)
 	for (int o = 0; o < 3; o++)
 		if (c->op[o].in >= 0 && !contract_holds(c, o))
 			loads += contract_loads(c, o);
-	return loads + contract_replicas(c, -1) / c->merge * (c->l->n->num_out + c->epi_in);
+	return loads + count_ways(c) * (c->l->n->num_out + c->epi_in);
 }
 
 int64_t contract_pcus(const struct contract *c)
 {
-	int64_t reps = contract_replicas(c, -1);
+	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c);
 
 	return reps * (1 + (c->chunked && !c->systolic)) +
-	       reps / c->merge * (contract_merging_pcus(c->chip, c->merge) + c->epi_pcus) +
+	       reps / splits * combining_pcus(c->chip, splits) +
+	       count_ways(c) * (contract_merging_pcus(c->chip, c->merge) + c->epi_pcus) +
 	       c->join_pcus;
 }
 
@@ -389,7 +406,7 @@ int64_t contract_pmus(const struct contract *c)
 
 	for (int i = 0; i < c->l->n->num_in; i++)
 		if (!contract_operand(c, i) && !c->kept_in[i] && loaded_once(c, &c->l->in[i]))
-			pmus += reps / c->merge;
+			pmus += count_ways(c);
 	return pmus + (c->chunked ? reps : 0);
 }
 

@@ -85,6 +85,8 @@ static int take_output(struct graph *g, struct decode *d)
 		return graph_error(g, "--tokens-per-run: it has no %s",
 				   d->token ? "output, for logits"
 					    : "input of a whole number, for tokens");
+	if (value_is_bounded(d->logits))
+		return graph_error(g, "--tokens-per-run: how large its output is depends on data");
 	if (dtype_is_int(d->logits->dtype) || !d->logits->ndim ||
 	    value_count(d->logits) != d->logits->dim[d->logits->ndim - 1] ||
 	    !value_count(d->logits))
@@ -156,7 +158,7 @@ static struct value *take_logits(struct graph *g, const struct decode *d)
 
 static void add_state(struct graph_output *o, struct value *state, struct value *next)
 {
-	*o = (struct graph_output){ next->name, next, state };
+	*o = (struct graph_output){ .name = next->name, .value = next, .state = state };
 }
 
 /* The outputs are the next states, and the token. */
@@ -179,7 +181,7 @@ static int set_outputs(struct graph *g, struct value *number, const struct decod
 	add_state(&o[num++], number, later);
 	if (d->position)
 		add_state(&o[num++], d->position, position);
-	o[num++] = (struct graph_output){ token->name, token, NULL };
+	o[num++] = (struct graph_output){ .name = token->name, .value = token };
 	g->outputs = o;
 	g->num_outputs = num;
 	return 0;

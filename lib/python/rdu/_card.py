@@ -21,9 +21,13 @@ class Tensor:
         self.dtype = _tensors.dtype_name(symbol.dtype)
         self.flags = symbol.flags
         self.entries = symbol.entries
+        #: Of an output that data say the size of: the name of the tensor with its sizes, and of which dimensions.
+        self.sizes: Optional[str] = None
+        self.sized: Tuple[int, ...] = ()
 
     def __repr__(self) -> str:
-        return f"{self.name}: {self.dtype}{list(self.shape)}"
+        shape = ", ".join(f"0..{n}" if d in self.sized else str(n) for d, n in enumerate(self.shape))
+        return f"{self.name}: {self.dtype}[{shape}]"
 
     def empty(self) -> np.ndarray:
         """Room for its elements; of bfloat16, their bits."""
@@ -210,6 +214,11 @@ class Program:
         check(rdu.rdu_file_parse(program, len(program), byref(self._file)), self._file)
         symbols = [Tensor(rdu.rdu_file_get_symbol(self._file, i).contents)
                    for i in range(rdu.rdu_file_num_symbols(self._file))]
+        for i, t in enumerate(symbols):
+            at = rdu.rdu_file_symbol_sizes(self._file, i)
+            if at >= 0:
+                bits = rdu.rdu_file_get_symbol(self._file, i).contents.block
+                t.sizes, t.sized = symbols[at].name, tuple(d for d in range(len(t.shape)) if bits >> d & 1)
         self.tensors: Dict[str, Tensor] = {t.name: t for t in symbols}
         self._symbols = symbols
         self.entries: List[str] = [text(rdu.rdu_file_entry(self._file, i))
@@ -231,9 +240,13 @@ class Program:
         check(rdu.rdu_program_load(handle, self._file, byref(self._program)), self._program)
 
     def of(self, entry: str, flag: int) -> List[Tensor]:
-        """Tensors of an entry point, in the model's order."""
+        """Tensors of an entry point, in the model's order: those that it uses; of forward, those that nothing
+        uses, too (an input of no operator, a result without elements). Sizes of outputs are none of the model's."""
         bit = 1 << self.entries.index(entry)
-        return [t for t in self._symbols if t.flags & flag and t.entries & bit]
+        scopes = tuple(e + "/" for e in self.entries)
+        sizes = {t.sizes for t in self._symbols}
+        return [t for t in self._symbols if t.flags & flag and t.name not in sizes and
+                (t.entries & bit or entry == "forward" and not t.entries and not t.name.startswith(scopes))]
 
     def tensor(self, name: str) -> Tensor:
         """By its name in the model."""
@@ -282,13 +295,16 @@ class Program:
     def run(self, entry: str, inputs: Dict[str, Any], outputs: Sequence[str],
             stats: Optional[Stats] = None) -> Dict[str, np.ndarray]:
         """Run an entry point once, or the one of the same graph that takes inputs of these shapes. Of
-        bfloat16 tensors the bits are returned."""
+        bfloat16 tensors the bits are returned; of outputs that data say the size of, what the run has made."""
         entry, found = self._for_shapes(entry, inputs, outputs)
         taken = {found[n][0].name: found[n][0].take(x, found[n][1]) for n, x in inputs.items()}
         results = {n: found[n][0].empty() for n in outputs}
         with self._mine():
             p = self._open()
+            sizes = {t.sizes: self.tensor(t.sizes).empty() for t, _ in found.values() if t.sizes}
             bound = list(taken.items()) + [(found[n][0].name, a) for n, a in results.items()]
+            sizes.update((name, a) for name, a in bound if name in sizes)
+            bound += [(name, a) for name, a in sizes.items() if name not in dict(bound)]
             try:
                 for name, a in bound:
                     check(rdu.rdu_program_bind(p, name.encode(), a.ctypes.data, a.nbytes), p)
@@ -301,17 +317,24 @@ class Program:
                 for name, _ in bound:
                     rdu.rdu_program_bind(p, name.encode(), None, 0)
         for n, a in results.items():
-            if a.shape != found[n][1]:
-                results[n] = np.ascontiguousarray(a[tuple(slice(size) for size in found[n][1])])
+            shape = list(found[n][1])
+            for d, size in zip(found[n][0].sized, sizes.get(found[n][0].sizes, ())):
+                shape[d] = int(size)
+            if a.shape != tuple(shape):
+                results[n] = np.ascontiguousarray(a[tuple(slice(size) for size in shape)])
         return results
 
     def read(self, name: str) -> np.ndarray:
-        """A tensor's elements: of a weight, a state, an output; of bfloat16, the bits."""
-        a = self.tensor(name).empty()
+        """A tensor's elements: of a weight, a state, an output as the last run has left it; of bfloat16, the
+        bits."""
+        t = self.tensor(name)
+        a, shape = t.empty(), list(t.shape)
         with self._mine():
             p = self._open()
             check(rdu.rdu_program_read(p, name.encode(), a.ctypes.data, a.nbytes), p)
-        return a
+            for d, size in zip(t.sized, self.read(t.sizes) if t.sizes else ()):
+                shape[d] = int(size)
+        return a if tuple(shape) == t.shape else np.ascontiguousarray(a[tuple(slice(size) for size in shape)])
 
     def write(self, name: str, x: Any) -> None:
         """Give a weight or a state other elements, of its type and shape."""

@@ -187,6 +187,44 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
+def _opsets() -> List[Optional[int]]:
+    """Those to be tried: the newest that torch.onnx.export() writes (its default is older, and has less), and,
+    where its LayerNormalization is none, the one before that; None: its default."""
+    from torch.onnx import _constants
+    known = ("ONNX_TORCHSCRIPT_EXPORTER_MAX_OPSET", "ONNX_MAX_OPSET")
+    newest = next((getattr(_constants, name) for name in known if hasattr(_constants, name)), None)
+    return [17, 16] if newest == 17 else [newest]
+
+
+def _pad_circular(g: Any, x: Any, pad: Any) -> Any:
+    """F.pad(mode="circular"), instead of PyTorch 1's, which leaves out the last of each row."""
+    from torch.onnx import symbolic_helper, symbolic_opset9
+    pads = symbolic_opset9._convert_padding_node(pad)
+    last = 2**63 - 1
+
+    def part(x: Any, axis: int, start: int, end: int) -> Any:
+        return symbolic_helper._slice_helper(g, x, axes=[axis], starts=[start], ends=[end])
+    for axis, (before, after) in enumerate(zip(pads[-2::-2], pads[-1::-2]), 2):
+        x = part(x, axis, max(0, -before), after if after < 0 else last)  # what is cut off is not repeated
+        parts = [part(x, axis, -before, last)] * (before > 0) + [x] + [part(x, axis, 0, after)] * (after > 0)
+        x = g.op("Concat", *parts, axis_i=axis)
+    return x
+
+
+@contextlib.contextmanager
+def _exporter_mended() -> Iterator[None]:
+    import torch
+    from torch.onnx import symbolic_opset9
+    if int(torch.__version__.split(".")[0]) > 1:
+        yield
+        return
+    was, symbolic_opset9._pad_circular = symbolic_opset9._pad_circular, _pad_circular
+    try:
+        yield
+    finally:
+        symbolic_opset9._pad_circular = was
+
+
 @contextlib.contextmanager
 def _as_exported(model: Any, training: bool) -> Iterator[None]:
     """The modes in which the exporter writes what each module does, and nothing else."""
@@ -203,6 +241,8 @@ def _as_exported(model: Any, training: bool) -> Iterator[None]:
                 m.training, m.dropout = True, 0.0
             if isinstance(m, nn.TransformerEncoderLayer):
                 m.training = True
+            if isinstance(m, nn.Softplus) and m.threshold < 15:
+                raise CompileError(f"torch.onnx.export leaves out that {m} is the identity from its threshold on")
         # The exporter makes one of parameters that are equal, unless this flag is set.
         model.training = training or model.training
         yield
@@ -221,7 +261,6 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     training: parameters keep their names and their tie, and nothing is folded into them.
     """
     import torch
-    buffer = io.BytesIO()
     arguments: Dict[str, Any] = {
         "input_names": [f"input{i}" for i in range(len(example_inputs))],
         "do_constant_folding": not training,
@@ -230,10 +269,15 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with warnings.catch_warnings(), torch.no_grad(), _as_exported(model, training):
+    with warnings.catch_warnings(), torch.no_grad(), _as_exported(model, training), \
+            _exporter_mended():
         warnings.simplefilter("ignore")
-        try:
-            torch.onnx.export(model, tuple(example_inputs), buffer, **arguments)
-        except Exception as error:
-            raise CompileError(f"torch.onnx.export: {error}") from error
-    return buffer.getvalue()
+        failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
+        for opset in _opsets():
+            buffer = io.BytesIO()
+            try:
+                torch.onnx.export(model, tuple(example_inputs), buffer, opset_version=opset, **arguments)
+                return buffer.getvalue()
+            except Exception as error:  # pylint: disable=broad-except
+                failed = failed or str(error)
+        raise CompileError(f"torch.onnx.export: {failed}")

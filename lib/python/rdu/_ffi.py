@@ -93,6 +93,7 @@ _RDU = {
     "rdu_file_find_symbol": (c_int, [c_void_p, c_char_p]),
     "rdu_file_entry_for_shapes": (c_int, [c_void_p, c_char_p, POINTER(Shape), c_uint]),
     "rdu_file_entry_shape": (c_int, [c_void_p, c_uint, POINTER(Shape), c_uint, c_char_p, POINTER(Shape)]),
+    "rdu_file_symbol_sizes": (c_int, [c_void_p, c_uint]),
     "rdu_context_new": (c_int, [c_void_p, POINTER(ContextOptions), POINTER(c_void_p)]),
     "rdu_context_free": (None, [c_void_p]),
     "rdu_program_load": (c_int, [c_void_p, c_void_p, POINTER(c_void_p)]),

@@ -26,10 +26,12 @@ class Model:
         self.reports: Dict[str, str] = compiled.outputs
         self.stats: Optional[Stats] = None
         self.program = Program(compiled.program, device)
-        used = [t.name for t in self.program.of("forward", _ffi.SYM_INPUT)]
-        self.input_names: List[str] = list(input_names or used)
-        self.output_names: List[str] = list(
-            output_names or [t.name for t in self.program.of("forward", _ffi.SYM_OUTPUT)])
+        self.input_names: List[str] = list(
+            input_names or [t.name for t in self.program.of("forward", _ffi.SYM_INPUT)])
+        results = [t.name for t in self.program.of("forward", _ffi.SYM_OUTPUT)]
+        self.output_names: List[str] = list(output_names or results)
+        #: The program's name of each: an output that is an input, or a weight, has another one there.
+        self._outputs: Dict[str, str] = dict(zip(dict.fromkeys(self.output_names), results))
 
     def _name(self, args: Sequence[Any], named: Dict[str, Any]) -> Dict[str, Any]:
         if len(args) > len(self.input_names):
@@ -54,11 +56,11 @@ class Model:
         inputs = self._name((), inputs)
         stats = Stats()
         got = self.program.run("forward", {n: x for n, x in inputs.items() if self._symbol(n)},
-                               list(dict.fromkeys(self.output_names)), stats)
+                               list(self._outputs.values()), stats)
         self.stats = stats
         results = {}
-        for n in self.output_names:
-            a, code = got[n], self.program.tensor(n).code
+        for n, name in self._outputs.items():
+            a, code = got[name], self.program.tensor(name).code
             if torch:
                 results[n] = _tensors.as_torch(a, code)
             else:
