@@ -183,6 +183,9 @@ static void order_entry(struct backend *be, struct module_entry *e)
 			   .waits_for = xcalloc(num, sizeof(int)),
 			   .sink = xcalloc(num, sizeof(bool)),
 			   .placed = xcalloc(num, sizeof(bool)) };
+	/* What residents may have of the scratchpads, about. */
+	int64_t room = (int64_t)rdu_chip_pmus_per_tile(&be->chip) * be->tiles *
+		       (int64_t)be->chip.pmu_bytes / 4 / 2;
 	int *at = xcalloc(num, sizeof(int));
 	struct nest **nests = xcalloc(num, sizeof(struct nest *));
 
@@ -202,7 +205,7 @@ static void order_entry(struct backend *be, struct module_entry *e)
 		if (be_prints(be, "order"))
 			fprintf(be_log(be), "order: %s: %lld words at a time, %lld before\n",
 				e->name, (long long)now, (long long)was);
-		if (now >= was)
+		if (now >= was || was <= room)
 			continue;
 		for (int k = o.first; k < o.end; k++)
 			nests[k] = e->nests[at[k]];
