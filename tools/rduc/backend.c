@@ -66,123 +66,6 @@ bool be_prints(const struct backend *be, const char *pass)
 	return false;
 }
 
-/* Nest n uses t in memory from now on; sections of the entry that this changes are dropped. */
-static void evict(struct backend *be, struct be_section *first, const struct nest *n,
-		  struct tensor *t, const char *why)
-{
-	const struct residence *r = &be->residence[t->id];
-
-	be_evict(be, n, t, why);
-	for (struct be_section *s = first; s < be->section + be->num_sections; s++)
-		if (s->im && s->nest != n &&
-		    (nest_writes(s->nest, t) || (!r->resident && nest_reads(s->nest, t)))) {
-			image_free(s->im);
-			s->im = NULL;
-		}
-}
-
-/* Could nest n use t, which it has in scratchpads, in memory instead? */
-static bool may_evict(const struct backend *be, const struct nest *n, struct tensor *t)
-{
-	const struct residence *r = residence_of(be, n, t);
-
-	return r && !r->held;
-}
-
-/* A nest whose section does not fit with what is resident uses less of it. False: nothing of
- * it is. */
-static bool evict_some(struct backend *be, struct be_section *first, const struct nest *n)
-{
-	struct tensor *blame = be->crowded;
-	bool any = false;
-
-	for (int i = 0; i < n->num_in + n->num_out; i++) {
-		struct tensor *t = tensor_storage(
-			i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor);
-
-		if (!may_evict(be, n, t) || (blame && t != blame))
-			continue;
-		evict(be, first, n, t, be->error);
-		any = true;
-	}
-	return any;
-}
-
-/* Cycles that memory takes for what others write and read there when nest n uses t in memory. */
-static double copy_cycles(const struct backend *be, const struct nest *n, struct tensor *t)
-{
-	const struct residence *r = &be->residence[t->id];
-	double once = (double)r->words * 4 * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
-
-	if (nest_writes(n, t)) /* then all its readers do */
-		return once * (r->num_readers - r->num_copy_readers);
-	return r->memory ? 0 : once;
-}
-
-/* A nest that is faster when it finds or leaves something in memory does so: scratchpads have
- * few ports, and their parts may not be what its replicas want. */
-static int improve(struct backend *be, struct be_section *first, struct be_section *s)
-{
-	struct nest *n = s->nest;
-	int op = be->num_ops + s->first_nest;
-
-	if (be_time_about(be, s->im, UINT64_MAX))
-		return -1;
-	for (;;) {
-		struct tensor *best = NULL, *tried[NEST_MAX_IN + NEST_MAX_OUT];
-		struct uimage *im = NULL;
-		double least = 0;
-		int num = 0;
-
-		for (int i = 0; i < n->num_in + n->num_out; i++) {
-			struct tensor *t =
-				tensor_storage(i < n->num_in ? n->in[i].tensor
-							     : n->out[i - n->num_in].access.tensor);
-			struct uimage *other;
-			bool again = false;
-			double cycles, most;
-			int r;
-
-			for (int k = 0; k < num; k++)
-				again |= tried[k] == t;
-			if (again || !may_evict(be, n, t))
-				continue;
-			tried[num++] = t;
-			cycles = copy_cycles(be, n, t);
-			if (cycles >= (double)s->im->cycles)
-				continue;
-			be->without = t;
-			r = be_lower(be, n, be->level, op, &other);
-			be->without = NULL;
-			if (r < 0)
-				return -1;
-			if (r)
-				continue;
-			most = (best ? least : (double)s->im->cycles * 0.97) - cycles;
-			r = most < 1 ? 1 : be_time_about(be, other, (uint64_t)most);
-			if (r < 0)
-				return -1;
-			cycles += (double)other->cycles;
-			if (!r && cycles < (double)s->im->cycles * 0.97 &&
-			    (!best || cycles < least)) {
-				image_free(im);
-				im = other;
-				best = t;
-				least = cycles;
-			} else {
-				image_free(other);
-			}
-		}
-		if (!best)
-			return 0;
-		be_error(be, "%s: %.0f cycles instead of %llu", n->name, least,
-			 (unsigned long long)s->im->cycles);
-		image_free(s->im);
-		s->im = im;
-		evict(be, first, n, best, be->error);
-	}
-}
-
 /* A section is made. The one that fills what it finds in scratchpads has its place in front of the
  * loop. */
 static void settle(struct backend *be, struct be_section *first, struct be_section *s)
@@ -214,9 +97,9 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 
 	do
 		r = be_lower(be, n, be->level, op, &s->im);
-	while (r > 0 && evict_some(be, first, n));
+	while (r > 0 && be_evict_some(be, first, n));
 	if (!r)
-		r = improve(be, first, s);
+		r = be_improve(be, first, s);
 	if (!r && be->tiles > 1 && be->level >= 3)
 		r = be_lower_fewer(be, n, op, &s->im);
 	if (!r)
@@ -242,6 +125,24 @@ static bool is_fill(const struct backend *be, const struct nest *n)
 	return be_hold_of(be, n->out[0].access.tensor);
 }
 
+/* The section of a group, with what stays in scratchpads of what it makes: all of it, or nothing. 0 or -1. */
+static int take_group(struct backend *be, struct be_section *first, struct be_section *s)
+{
+	struct module_entry *e = &be->m->entries[s->entry];
+	struct tensor *left;
+
+	for (;;) {
+		s->im = be_group_image(be, e, s->first_nest, &s->num_nests);
+		if (s->im)
+			return 0;
+		if (!be_group_leaves(be, e, s->first_nest, &left))
+			return be_error(be, "internal: %s: its group has no section",
+					s->nest->name);
+		while (be_group_leaves(be, e, s->first_nest, &left))
+			be_leave(be, first, s->nest, left, be->error);
+	}
+}
+
 /* What was dropped is made again. As lower_nest(). */
 static int lower_dropped(struct backend *be, struct be_section *first)
 {
@@ -251,7 +152,7 @@ static int lower_dropped(struct backend *be, struct be_section *first)
 		if (s->im || is_fill(be, s->nest))
 			continue;
 		be->at = be->until = s->first_nest;
-		r = lower_nest(be, first, s);
+		r = s->nest->group ? take_group(be, first, s) : lower_nest(be, first, s);
 		if (r)
 			return r;
 		s = first - 1; /* it may have dropped others */
@@ -280,7 +181,8 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 		*s = (struct be_section){
 			.entry = entry, .first_nest = k, .num_nests = 1, .nest = e->nests[k]
 		};
-		s->im = be_group_image(be, e->nests[k], &s->num_nests);
+		if (s->nest->group && take_group(be, first, s))
+			return -1;
 		if (s->im || is_fill(be, s->nest)) {
 			be->num_sections++;
 			k += s->num_nests - 1;
@@ -918,6 +820,10 @@ static int passes(struct backend *be, const char *out_path)
 	if (!r && be->level > 0) {
 		be_fuse(be);
 		r = be_check(be, "fuse");
+	}
+	if (!r && be->level > 0) {
+		be_order(be);
+		r = be_check(be, "order");
 	}
 	if (!r) {
 		be_layout(be);

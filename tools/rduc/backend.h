@@ -243,6 +243,7 @@ struct residence {
 	int64_t halo; /* of the words of a slice, the first: those of the slice before it */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
+	bool by_group; /* a group makes it, and none uses it: all its readers find it there, or none */
 	int num_readers; /* nests */
 	int num_copy_readers;
 	const struct nest **copy_reader;
@@ -310,7 +311,9 @@ struct backend {
 	struct hold *hold;
 	int held_tenths; /* of the PMUs that what a loop holds may have; its nests load more */
 	int first_own; /* tensors from this one on were made by the back half */
-	const struct tensor *without; /* taken as if it were in memory, to see what that gives */
+	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
+				  * what that gives */
+	int num_without;
 	struct timed *timed; /* time.c: sections that were timed */
 	int num_timed, room_timed;
 	struct known_plan *plan; /* tile.c: of contractions */
@@ -360,6 +363,8 @@ bool be_covers(const struct nest *n, const struct access *a);
 /* fuse.c: the tensor's dimension that each of a nest's runs over in an access, -1 where that has one
  * step; false if it is not one to one. */
 bool be_one_to_one(const struct nest *n, const struct access *a, int *dim_of);
+/* fuse.c: may nests a (earlier) and b be exchanged? */
+bool be_independent(const struct nest *a, const struct nest *b);
 bool be_same_access(const struct access *a, const struct access *b);
 /* fuse.c: access of nest c, whose dimension d goes along dim_of[d] of a tensor, at the point of that
  * tensor that access `at` of another nest, of so many dimensions, is at. */
@@ -368,6 +373,8 @@ void be_compose(struct access *to, const struct access *from, const struct nest 
 /* fuse.c: cycles that memory takes with a result that is handed on: to be read, and, unless it is kept,
  * to be written for that. */
 double be_hand_on_cycles(const struct backend *be, const struct tensor *t, bool keep);
+/* order.c: what nobody reads is made as early as that saves room. */
+void be_order(struct backend *be);
 void be_layout(struct backend *be); /* layout.c */
 /* narrow.c: which temporaries are bf16 in memory, although what makes them is fp32. */
 void be_narrow(struct backend *be);
@@ -378,12 +385,18 @@ bool be_narrow_undo(struct backend *be);
  * the residences that these had, and what others lose by it. */
 void be_pipe(struct backend *be, struct module_entry *e, int entry, const double *cycles,
 	     const struct residence *plain);
-/* Cycles that groups from number `first` on save. */
+/* group.c: cycles that groups from number `first` on save. */
 double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */
 void be_pipe_undo(struct backend *be, struct module_entry *e, int first);
-/* The section of the group that nest n is the first of; NULL: it is not. The caller has it then. */
-struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests);
+/* group.c: the section of the group that begins with nest number k of the entry, and how many nests it has;
+ * NULL: it cannot be made with what it leaves in scratchpads. The caller has it then. */
+struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests);
+/* That of a group, by its number from 1 on, with nothing left in scratchpads. */
+const struct uimage *be_group_plain(const struct backend *be, int group);
+/* Does that group leave something in scratchpads as a whole? *left: one such tensor. */
+bool be_group_leaves(const struct backend *be, const struct module_entry *e, int k,
+		     struct tensor **left);
 void be_pipe_end(struct backend *be);
 /* resident.c: which temporaries of an entry stay in scratchpads. 0, -1, or 1: what is held has no
  * room; be->at is the nest that reads it. */
@@ -439,6 +452,14 @@ enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor
 /* Nest n uses t in memory from now on. All nests of t that were lowered must be lowered anew
  * where that changes what they do. */
 void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why);
+/* evict.c: the same; sections of the entry, from `first` on, that this changes are dropped. */
+void be_leave(struct backend *be, struct be_section *first, const struct nest *n, struct tensor *t,
+	      const char *why);
+/* A nest whose section does not fit with what is resident uses less of it. False: nothing of it is. */
+bool be_evict_some(struct backend *be, struct be_section *first, const struct nest *n);
+/* A nest that is faster when it finds or leaves something in memory does so: scratchpads have few ports, and
+ * their parts may not be what its replicas want. One tensor at a time is tried, and all. 0 or -1. */
+int be_improve(struct backend *be, struct be_section *first, struct be_section *s);
 /* PMUs that hold something resident during the section being made; by number, to be freed. */
 bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */

@@ -85,8 +85,7 @@ bool be_one_to_one(const struct nest *c, const struct access *a, int *dim_of)
 	return true;
 }
 
-/* May nests a (earlier) and b be exchanged? */
-static bool independent(const struct nest *a, const struct nest *b)
+bool be_independent(const struct nest *a, const struct nest *b)
 {
 	for (int i = 0; i < a->num_out; i++) {
 		const struct tensor *t = tensor_storage(a->out[i].access.tensor);
@@ -142,18 +141,14 @@ static bool covered_index(const struct nest *p, const struct nest *c, const stru
 }
 
 /* What a reader of output o of p finds there: the expression itself, or as it is after
- * having been stored, where the tensor holds less than a word. -1: there is no room. */
+ * having been stored, where the tensor holds less than a word. */
 static int stored(struct nest *to, const struct nest *p, int o)
 {
 	enum rdu_simd_op rounding = dtype_rounding(p->out[o].access.tensor->dtype);
 
 	if (rounding == RDU_SIMD_MOV)
 		return p->out[o].expr;
-	if (to->num_expr == NEST_MAX_EXPR)
-		return -1;
-	to->expr[to->num_expr] =
-		(struct expr){ .kind = EXPR_OP, .op = rounding, .arg = { p->out[o].expr, -1, -1 } };
-	return to->num_expr++;
+	return nest_op(to, rounding, p->out[o].expr, -1, -1);
 }
 
 /* Puts map c behind output `o` of p, which it reads as its input `in`. keep: the
@@ -211,8 +206,6 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		if (result[i] < 0)
 			continue;
 		read[i] = stored(to, p, result[i]);
-		if (read[i] < 0)
-			return false;
 	}
 	for (int i = 0; i < c->num_expr; i++) {
 		struct expr e = c->expr[i];
@@ -233,12 +226,11 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		for (int k = 0; k < 3 && e.kind == EXPR_OP; k++)
 			if (e.arg[k] >= 0)
 				e.arg[k] = value[e.arg[k]];
-		if (to->num_expr == NEST_MAX_EXPR) {
-			*full = "expressions (at most " TEXT(NEST_MAX_EXPR) ")";
-			return false;
-		}
-		value[i] = to->num_expr;
-		to->expr[to->num_expr++] = e;
+		value[i] = nest_expr(to, &e);
+	}
+	if (to->missing.expr) {
+		*full = "expressions (at most " TEXT(NEST_MAX_EXPR) ")";
+		return false;
 	}
 	if (!keep) {
 		for (int i = o; i + 1 < to->num_out; i++)
@@ -481,7 +473,7 @@ static int in_way(const struct fuser *f, const struct list *l, const struct nest
 		int k = l->slot[i];
 
 		if (k > p && k < c && (first < 0 || k < first) && f->e->nests[k] &&
-		    !independent(f->e->nests[k], n))
+		    !be_independent(f->e->nests[k], n))
 			first = k;
 	}
 	return first;

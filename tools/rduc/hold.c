@@ -105,6 +105,7 @@ struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const ch
 	snprintf(name, sizeof(name), "%.60s.%s%d", t->name, what, be->m->num_tensors);
 	c = module_tensor(be->m, name, TENSOR_TEMP, t->dtype, t->ndim, t->dim);
 	memcpy(c->stride, t->stride, sizeof(c->stride));
+	c->narrow = t->narrow;
 	return c;
 }
 

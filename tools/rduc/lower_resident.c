@@ -84,24 +84,6 @@ static void span(const struct uprog *p, int fixed, int64_t *lo, int64_t *hi)
 		add_span(lo, hi, a->lane_stride, 0, a->lanes - 1);
 }
 
-/* Positions along the axes of an access that all dimensions but d reach, over the nest. */
-struct reach {
-	int64_t from[RDU_MAX_DIMS], to[RDU_MAX_DIMS];
-};
-
-static void reach_without(const struct lnest *l, const struct lacc *a, int d, struct reach *r)
-{
-	for (int i = 0; i < a->num_axes; i++) {
-		const struct laxis *x = &a->axis[i];
-
-		r->from[i] = r->to[i] = x->off;
-		for (int q = 0; q < l->num_dims; q++)
-			if (q != d)
-				add_span(&r->from[i], &r->to[i], x->coef[q], 0,
-					 (l->shared[q] ? 1 : l->extent[q]) - 1);
-	}
-}
-
 /* Is a place along an axis another one in each slice? */
 static bool in_slices(const struct lnest *l, const struct laxis *x)
 {
@@ -111,46 +93,93 @@ static bool in_slices(const struct lnest *l, const struct laxis *x)
 	return false;
 }
 
-/* Words of its tensor, or a slice, that an access reaches where d runs from `first` to `last`, too. */
-static void block_span(const struct lnest *l, const struct residence *kept, const struct lacc *a,
-		       const struct reach *r, int d, int64_t first, int64_t last, int64_t *lo,
-		       int64_t *hi)
+/* Indices that are taken one by one, since a part lies between two of them: they are the outermost of a
+ * tensor, and few. */
+#define MOST_PLACES 256
+
+/* A block of indices of each dimension. */
+struct block {
+	int64_t first[NEST_MAX_DIMS], last[NEST_MAX_DIMS];
+};
+
+/* Marks the parts of its tensor, or a slice, between the first and the last word that an access reaches. */
+static void mark_span(const struct lnest *l, const struct residence *kept, const struct lacc *a,
+		      const struct block *b, bool *touched)
 {
-	*lo = *hi = a->base + kept->halo;
+	int64_t lo = a->base + kept->halo, hi = lo;
+
 	for (int i = 0; i < a->num_axes; i++) {
 		const struct laxis *x = &a->axis[i];
-		int64_t from = r->from[i], to = r->to[i];
+		int64_t from = x->off, to = x->off;
 
-		add_span(&from, &to, x->coef[d], first, last);
+		for (int d = 0; d < l->num_dims; d++)
+			add_span(&from, &to, x->coef[d], b->first[d], b->last[d]);
 		if (x->guard && !in_slices(l, x)) {
 			from = max64(from, 0);
 			to = min64(to, x->dim - 1);
 		}
-		add_span(lo, hi, x->ms, from, to);
+		add_span(&lo, &hi, x->ms, from, to);
 	}
+	for (int64_t q = max64(lo, 0) / kept->part; q < kept->num_parts && q * kept->part <= hi;
+	     q++)
+		touched[q] = true;
+}
+
+/* Marks the parts that an access reaches in a block, from dimension d on index by index where these lie
+ * parts apart. */
+static void mark_parts(const struct lnest *l, const struct residence *kept, const struct lacc *a,
+		       struct block b, int d, int64_t places, bool *touched)
+{
+	int64_t first, last;
+
+	while (d < l->num_dims && (b.first[d] == b.last[d] || llabs(lacc_coef(a, d)) < kept->part ||
+				   places * (b.last[d] - b.first[d] + 1) > MOST_PLACES))
+		d++;
+	if (d == l->num_dims) {
+		mark_span(l, kept, a, &b, touched);
+		return;
+	}
+	first = b.first[d];
+	last = b.last[d];
+	for (int64_t i = first; i <= last; i++) {
+		b.first[d] = b.last[d] = i;
+		mark_parts(l, kept, a, b, d + 1, places * (last - first + 1), touched);
+	}
+}
+
+/* The parts that an access reaches where dimension d, -1: none, runs from `first` to `last`. */
+static void find_parts(const struct lnest *l, const struct residence *kept, const struct lacc *a,
+		       int d, int64_t first, int64_t last, bool *touched)
+{
+	struct block b;
+
+	memset(touched, 0, sizeof(bool) * (size_t)kept->num_parts);
+	for (int q = 0; q < l->num_dims; q++) {
+		b.first[q] = q == d ? first : 0;
+		b.last[q] = q == d ? last : (l->shared[q] ? 1 : l->extent[q]) - 1;
+	}
+	mark_parts(l, kept, a, b, 0, 1, touched);
 }
 
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
 		   const struct lacc *a, int d, int64_t block, int64_t blocks)
 {
-	struct reach reach;
+	bool *touched;
 	int pcus = 0;
 
 	if (a->gather_in >= 0 || r->num_parts == 1)
 		return 0;
-	reach_without(l, a, d, &reach);
+	touched = xmalloc(sizeof(bool) * (size_t)r->num_parts);
 	for (int64_t k = 0; k < blocks && (d < 0 || k * block < l->extent[d]); k++) {
-		int64_t lo, hi;
+		int num = 0;
 
-		if (d < 0)
-			block_span(l, r, a, &reach, 0, 0, 0, &lo, &hi);
-		else
-			block_span(l, r, a, &reach, d, k * block,
-				   min64((k + 1) * block, l->extent[d]) - 1, &lo, &hi);
-		lo = max64(lo, 0) / r->part;
-		hi = min64(hi, r->words - 1) / r->part;
-		pcus += combining_pcus(chip, hi - lo + 1);
+		find_parts(l, r, a, d, k * block,
+			   d < 0 ? 0 : min64((k + 1) * block, l->extent[d]) - 1, touched);
+		for (int q = 0; q < r->num_parts; q++)
+			num += touched[q];
+		pcus += combining_pcus(chip, num);
 	}
+	free(touched);
 	return pcus;
 }
 
@@ -158,21 +187,21 @@ int resident_crowd(const struct residence *r, const struct lnest *l, const struc
 		   int64_t block, int64_t blocks)
 {
 	int *count, most = 0;
-	struct reach reach;
+	bool *touched;
 
 	if (a->gather_in >= 0 || r->num_parts == 1)
 		return (int)min64(blocks, INT16_MAX);
-	reach_without(l, a, d, &reach);
 	count = xcalloc((size_t)r->num_parts, sizeof(int));
+	touched = xmalloc(sizeof(bool) * (size_t)r->num_parts);
 	for (int64_t k = 0; k < blocks && k * block < l->extent[d]; k++) {
-		int64_t lo, hi;
-
-		block_span(l, r, a, &reach, d, k * block, min64((k + 1) * block, l->extent[d]) - 1,
-			   &lo, &hi);
-		for (int64_t q = max64(lo, 0) / r->part; q < r->num_parts && q * r->part <= hi; q++)
-			most = (int)max64(most, ++count[q]);
+		find_parts(l, r, a, d, k * block, min64((k + 1) * block, l->extent[d]) - 1,
+			   touched);
+		for (int q = 0; q < r->num_parts; q++)
+			if (touched[q])
+				most = (int)max64(most, ++count[q]);
 	}
 	free(count);
+	free(touched);
 	return most;
 }
 
@@ -334,44 +363,74 @@ static int copy_prog(struct uimage *im, int pr)
 	return n;
 }
 
-/* Parts an access may touch; alone: it touches nothing else than the one. */
-static int parts_of(const struct rewrite *w, int pr, int *first, bool *alone)
+/* Marks the parts that a program may touch, from counter c on value by value where these lie parts apart.
+ * *beyond: it may touch a word that is in none. */
+static void mark_touched(const struct rewrite *w, struct uprog *p, int c, int64_t places,
+			 bool *touched, bool *beyond)
 {
+	int fixed = w->r->group ? p->num_shared : 0;
+	struct ucounter was;
 	int64_t lo, hi;
-	bool beyond;
 
-	*first = 0;
-	*alone = true;
-	if (w->im->prog[pr].acc.flags & RDU_ACCESS_GATHER)
-		return 1; /* there is one */
-	span(&w->im->prog[pr], w->r->group ? w->im->prog[pr].num_shared : 0, &lo, &hi);
+	while (c < p->num_counters &&
+	       (c < fixed || p->c[c].trip < 2 || places * p->c[c].trip > MOST_PLACES ||
+		llabs(p->acc.stride[c] * p->c[c].step) < w->r->part))
+		c++;
+	if (c < p->num_counters) {
+		was = p->c[c];
+		p->c[c].trip = 1;
+		for (int64_t i = 0; i < was.trip; i++) {
+			p->c[c].start = was.start + i * was.step;
+			mark_touched(w, p, c + 1, places * was.trip, touched, beyond);
+		}
+		p->c[c] = was;
+		return;
+	}
+	span(p, fixed, &lo, &hi);
 	lo += w->r->halo;
 	hi += w->r->halo;
-	beyond = w->r->group && (lo < 0 || hi >= w->r->words);
-	lo = max64(lo, 0);
-	hi = min64(hi, w->r->words - 1);
-	if (lo > hi) /* nothing is left of it but the pad */
-		return 1;
-	*first = (int)(lo / w->r->part);
-	*alone = !beyond && hi / w->r->part == *first;
-	return (int)(hi / w->r->part) - *first + 1;
+	*beyond |= lo <= hi && (lo < 0 || hi >= w->r->words);
+	for (int64_t q = max64(lo, 0) / w->r->part; q < w->r->num_parts && q * w->r->part <= hi;
+	     q++)
+		touched[q] = true;
+}
+
+/* Numbers of the parts that program pr may touch; there is one at least. alone: it touches nothing else
+ * than the one. */
+static int parts_of(const struct rewrite *w, int pr, int *part, bool *alone)
+{
+	bool *touched = xcalloc((size_t)w->r->num_parts, sizeof(bool)), beyond = false;
+	struct uprog p = w->im->prog[pr];
+	int num = 0;
+
+	part[0] = 0;
+	if (!(p.acc.flags & RDU_ACCESS_GATHER)) /* of what is read by an index there is one part */
+		mark_touched(w, &p, 0, 1, touched, &beyond);
+	for (int q = 0; q < w->r->num_parts; q++)
+		if (touched[q])
+			part[num++] = q;
+	free(touched);
+	*alone = num <= 1 && !(w->r->group && beyond);
+	return num ? num : 1; /* nothing is left of it but the pad */
 }
 
 static void rewrite_store(struct rewrite *w, int pr)
 {
 	struct uimage *im = w->im;
 	bool alone;
-	int from = im->prog[pr].in[0].stream, first, num = parts_of(w, pr, &first, &alone);
-	int *part = xmalloc(sizeof(int) * (size_t)num);
+	int *part = xmalloc(sizeof(int) * (size_t)w->r->num_parts);
+	int from = im->prog[pr].in[0].stream, num = parts_of(w, pr, part, &alone);
+	int *prog = xmalloc(sizeof(int) * (size_t)num);
 
 	for (int k = 0; k < num; k++) {
-		part[k] = k || w->r->memory ? copy_prog(im, pr) : pr;
-		if (part[k] != pr)
-			image_join(im, im->stream[from].prog, im->stream[from].port, part[k], 0);
+		prog[k] = k || w->r->memory ? copy_prog(im, pr) : pr;
+		if (prog[k] != pr)
+			image_join(im, im->stream[from].prog, im->stream[from].port, prog[k], 0);
 	}
 	for (int k = 0; k < num; k++)
-		move_to_part(w, part[k], first + k, alone);
+		move_to_part(w, prog[k], part[k], alone);
 	free(part);
+	free(prog);
 }
 
 /* All that took from stream `from` take from what program pr pushes. */
@@ -395,9 +454,10 @@ static void rewrite_load(struct rewrite *w, int pr)
 {
 	struct uimage *im = w->im;
 	bool alone;
-	int to = im->prog[pr].out[0].stream, first, num = parts_of(w, pr, &first, &alone);
+	int *part = xmalloc(sizeof(int) * (size_t)w->r->num_parts);
+	int to = im->prog[pr].out[0].stream, num = parts_of(w, pr, part, &alone);
 	uint32_t pad = num & 1 ? 0 : im->prog[pr].acc.pad; /* as many pads as parts, less one */
-	struct xsrc *part = xmalloc(sizeof(*part) * (size_t)num);
+	struct xsrc *src = xmalloc(sizeof(*src) * (size_t)num);
 	struct uprog shape;
 
 	if (num > 1 && !combining_pcus(im->chip, num))
@@ -405,14 +465,15 @@ static void rewrite_load(struct rewrite *w, int pr)
 			   w->t->name, num, im->chip->name);
 	im->prog[pr].out[0].stream = -1;
 	for (int k = 0; k < num; k++)
-		part[k] = (struct xsrc){ .prog = k ? copy_prog(im, pr) : pr };
+		src[k] = (struct xsrc){ .prog = k ? copy_prog(im, pr) : pr };
 	for (int k = 0; k < num; k++)
-		part[k].prog = move_to_part(w, part[k].prog, first + k, alone);
+		src[k].prog = move_to_part(w, src[k].prog, part[k], alone);
 	shape = im->prog[pr];
-	part[0] = image_combine(im, RDU_SIMD_XOR, part, num, pad, &shape, -1, -1);
+	src[0] = image_combine(im, RDU_SIMD_XOR, src, num, pad, &shape, -1, -1);
 	if (!im->error[0])
-		take_over(im, to, part[0].prog);
+		take_over(im, to, src[0].prog);
 	free(part);
+	free(src);
 }
 
 /* A LOAD and a WRITE of a tile that is loaded once in a run go to the section that fills the

@@ -498,10 +498,8 @@ static double least_pcus(const struct trial *g, const struct nest *n)
 	return pcus;
 }
 
-/* Lowers the nests with shares of the units in proportion to `work`, and joins them. least: none has
- * fewer than it needs. */
-static struct uimage *make(struct trial *g, const double *work, double pcus, bool least, int op,
-			   uint64_t most, bool *slow)
+struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
+			 uint64_t most, bool *slow)
 {
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
@@ -536,6 +534,10 @@ static struct uimage *make(struct trial *g, const double *work, double pcus, boo
 	be->share = (struct share){ 0 };
 	if (made == g->num)
 		im = be_join(be, s, g->num, g->first, most, slow);
+	if (im) {
+		g->sharing = (struct sharing){ .pcus = pcus, .least = least };
+		memcpy(g->sharing.work, work, sizeof(*work) * (size_t)g->num);
+	}
 	for (int i = 0; i < made; i++)
 		image_free(s[i].im);
 	return im;
@@ -552,7 +554,10 @@ static void keep(struct trial *g, struct uimage *im, const struct nest *was)
 	*to = (struct group){ .num = g->num,
 			      .nest = xmalloc(sizeof(*to->nest) * (size_t)g->num),
 			      .was = xmalloc(sizeof(*was) * (size_t)g->num),
+			      .sharing = g->sharing,
+			      .num_kept = g->num_kept,
 			      .im = im };
+	memcpy(to->kept, g->kept, sizeof(to->kept));
 	for (int i = 0; i < g->num; i++) {
 		to->nest[i] = g->e->nests[g->first + i];
 		to->was[i] = was[i];
@@ -578,7 +583,7 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	for (size_t i = 0; i < 2 * num && !im && !slow; i++) {
 		size_t k = i % num;
 
-		im = make(g, work, pcus[k], i >= num, op, most, &slow);
+		im = pipe_make(g, work, pcus[k], i >= num, op, most, &slow);
 		if (!im && be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
 				100 * pcus[k], g->be->error);
@@ -617,7 +622,7 @@ static struct uimage *widen(struct trial *g, struct uimage *im, int op)
 			work[i] = im->share[i].used[RDU_UNIT_PCU] * (i == at ? more : 1);
 			sum += work[i];
 		}
-		wider = make(g, work, sum / all, true, op, im->cycles - 1, &slow);
+		wider = pipe_make(g, work, sum / all, true, op, im->cycles - 1, &slow);
 		if (be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: %s with %.1f times its units: %s\n",
 				g->e->nests[g->first + at]->name, more,
@@ -727,14 +732,17 @@ static double cost_to_others(const struct trial *g)
 static bool try_group(struct trial *g, const struct access *made, int op)
 {
 	struct nest was[MOST_NESTS];
-	double work[MOST_NESTS], plain = 0;
+	double work[MOST_NESTS], plain = 0, others;
 	struct uimage *im = NULL;
 	struct backend *be = g->be;
 	uint64_t most = UINT64_MAX;
+	bool split;
 
 	for (int i = 0; i < g->num; i++)
 		was[i] = *g->e->nests[g->first + i];
-	if (split_sets(g))
+	others = cost_to_others(g);
+	split = pipe_split_kept(g);
+	if (split_sets(g) || split)
 		grow(g, g->first, g->num, made, g->iterations);
 	for (int i = 0; i < g->num; i++) {
 		struct nest *n = g->e->nests[g->first + i];
@@ -745,7 +753,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	}
 	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
 		most = (uint64_t)(2 * plain) + 1;
-	plain -= cost_to_others(g);
+	plain -= others;
 	if (place_slices(g, work))
 		im = make_some(g, work, op, most);
 	for (int k = 0; im && k < MOST_SHARINGS; k++) {
@@ -779,6 +787,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	drop_slices(g);
 	for (int i = 0; i < g->num; i++)
 		*g->e->nests[g->first + i] = was[i];
+	pipe_join_kept(g, g->kept, g->num_kept);
 	return false;
 }
 
@@ -901,7 +910,10 @@ bool pipe_from(struct trial *g, int k)
 /* The last group is none; what it was tried with is still there. */
 void pipe_take_back(struct trial *g)
 {
+	const struct group *last = &g->be->group[g->be->num_groups - 1];
+
 	drop_slices(g);
+	pipe_join_kept(g, last->kept, last->num_kept);
 	be_pipe_undo(g->be, g->e, g->be->num_groups - 1);
 }
 
@@ -943,51 +955,4 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 	free(g.refused);
 	free(g.cycles);
 	free(g.t);
-}
-
-struct uimage *be_group_image(struct backend *be, const struct nest *n, int *num_nests)
-{
-	struct group *g = n->group ? &be->group[n->group - 1] : NULL;
-	struct uimage *im;
-
-	if (!g || g->nest[0] != n)
-		return NULL;
-	im = g->im;
-	g->im = NULL;
-	*num_nests = g->num;
-	return im;
-}
-
-double be_pipe_saved(const struct backend *be, int first)
-{
-	double sum = 0;
-
-	for (int i = first; i < be->num_groups; i++)
-		sum += be->group[i].saved;
-	return sum;
-}
-
-void be_pipe_undo(struct backend *be, struct module_entry *e, int first)
-{
-	while (be->num_groups > first) {
-		struct group *g = &be->group[--be->num_groups];
-
-		for (int i = 0; i < g->num; i++)
-			*g->nest[i] = g->was[i];
-		if (g->staged.copy)
-			stage_undo(e, &g->staged);
-		image_free(g->im);
-		free(g->nest);
-		free(g->was);
-	}
-}
-
-void be_pipe_end(struct backend *be)
-{
-	for (int i = 0; i < be->num_groups; i++) {
-		image_free(be->group[i].im);
-		free(be->group[i].nest);
-		free(be->group[i].was);
-	}
-	free(be->group);
 }

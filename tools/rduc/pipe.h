@@ -29,12 +29,29 @@ struct staging {
 	int out; /* output of the maker */
 };
 
+/* How nests of a group share the compute units. */
+struct sharing {
+	double work[MOST_NESTS], pcus; /* in proportion to it, of so many of them */
+	bool least; /* none has fewer than it needs */
+};
+
+/* What a group hands on in slices and others read behind it: these read `to`, which the same nest
+ * makes. */
+struct kept {
+	struct tensor *from, *to;
+};
+
+#define MOST_KEPT 8
+
 struct group {
 	int num;
 	struct nest **nest, *was; /* its nests, and what they were before */
-	struct uimage *im;
+	struct sharing sharing;
+	struct uimage *im; /* until a section has it */
 	double saved; /* cycles */
 	struct staging staged;
+	int num_kept;
+	struct kept kept[MOST_KEPT];
 };
 
 /* What a group does with a storage. */
@@ -66,6 +83,9 @@ struct trial {
 	uint64_t *refused; /* what groups that were not worth it are like */
 	double saved; /* words that need not cross memory */
 	double room; /* words of scratchpads that the slices take */
+	struct sharing sharing; /* of the last section that was made */
+	int num_kept;
+	struct kept kept[MOST_KEPT];
 };
 
 /* Elements between two steps of dimension d. */
@@ -99,8 +119,17 @@ bool pipe_read_after(const struct trial *g, int id);
  * `reader` reads. */
 struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char *what, int writer,
 			     int reader);
+/* group.c: what the group hands on in slices and others read behind it becomes two tensors, as far as they
+ * read all of it as it is. True: something does. */
+bool pipe_split_kept(struct trial *g);
+/* They are one again. */
+void pipe_join_kept(struct trial *g, const struct kept *kept, int num);
 /* Tries the group from number k on. True: it is one; g->num: its nests, or those that were tried. */
 bool pipe_from(struct trial *g, int k);
+/* Lowers the nests with shares of `pcus` of the units in proportion to `work`, and joins them. least: none
+ * has fewer than it needs. NULL: it cannot be, or, *slow, takes more than `most` cycles. */
+struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
+			 uint64_t most, bool *slow);
 /* The last group is none; what it was tried with is still there. */
 void pipe_take_back(struct trial *g);
 

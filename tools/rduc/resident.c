@@ -405,15 +405,24 @@ static bool cut(struct backend *be, const struct tensor *t, int axis, int parts)
 	return r->num_parts;
 }
 
+/* Number of the first nest of the group that nest number k is of; k: it is of none. */
+static int group_start(const struct module_entry *e, int k)
+{
+	while (k && e->nests[k]->group && e->nests[k - 1]->group == e->nests[k]->group)
+		k--;
+	return k;
+}
+
 /* How a candidate is cut. False: it cannot be, or had better not. */
 static bool consider(struct backend *be, const struct module_entry *e, const struct tensor *t,
 		     const struct uses *s, const int *axis_of, struct candidate *c)
 {
 	struct residence *r = &be->residence[t->id];
+	bool by_group = e->nests[s->u[0].nest]->group;
+	double least = 0;
 
-	double least;
-
-	c->axis = choose_axis(be, t, s, e, axis_of, &least);
+	/* The section of a group was made with the tensor as it lies. */
+	c->axis = by_group ? outermost(t) : choose_axis(be, t, s, e, axis_of, &least);
 	r->words = be_words(t);
 	if (r->words > INT32_MAX)
 		return false;
@@ -432,7 +441,8 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
 		if (s->u[i].access->gather_in >= 0)
 			return false; /* only the card knows which part an index is in */
-	r->first = s->u[0].nest;
+	r->by_group = by_group;
+	r->first = group_start(e, s->u[0].nest);
 	r->last = stays_until(e, r->first, s->u[s->num - 1].nest);
 	r->num_readers = count_nests(s, false);
 	return true;
@@ -552,6 +562,30 @@ static bool find_pmus(struct pmus *p, struct residence *r, int from, int to)
 	return true;
 }
 
+/* The scratchpads that sections of groups use are theirs. */
+static void add_groups(const struct backend *be, const struct module_entry *e, struct pmus *p)
+{
+	int per_tile = (int)rdu_chip_pmus_per_tile(&be->chip);
+	int *at = xmalloc(sizeof(int) * (size_t)(p->num + 1));
+
+	for (int i = 0; i < p->num; i++)
+		at[pmu_of(p, i)] = i;
+	for (int k = 0; k < e->num_nests; k++) {
+		int last = k;
+		const struct uimage *im =
+			e->nests[k]->group ? be_group_plain(be, e->nests[k]->group) : NULL;
+
+		while (im && last + 1 < e->num_nests && group_start(e, last + 1) == k)
+			last++;
+		for (int u = 0; im && u < im->num_units; u++)
+			if (im->unit[u].kind == RDU_UNIT_PMU)
+				add_stay(p, at[im->unit[u].tile * per_tile + im->unit[u].phys], k,
+					 last);
+		k = last;
+	}
+	free(at);
+}
+
 void be_find_outside(const struct backend *be, int entry, bool *outside)
 {
 	struct uses *all = find_uses(be, &be->m->entries[entry]);
@@ -563,20 +597,18 @@ void be_find_outside(const struct backend *be, int entry, bool *outside)
 	free(all);
 }
 
-/* Up to which nest there are how many of groups. */
-static int *count_grouped(const struct module_entry *e)
+/* May a storage stay as a whole? A group takes what it uses from memory, or in slices; but what it makes
+ * for others only may be anywhere. */
+static bool is_whole(const struct backend *be, const struct module_entry *e, const struct uses *s)
 {
-	int *sum = xcalloc((size_t)e->num_nests + 1, sizeof(int));
+	for (int i = 0; i < s->num; i++) {
+		const struct tensor *t = tensor_storage(s->u[i].access->tensor);
 
-	for (int k = 0; k < e->num_nests; k++)
-		sum[k + 1] = sum[k] + (e->nests[k]->group != 0);
-	return sum;
-}
-
-/* Is a storage used by a group, or does it live past one, which takes scratchpads as it likes? */
-static bool meets_group(const int *grouped, const struct uses *s)
-{
-	return s->num && grouped[s->u[s->num - 1].nest + 1] > grouped[s->u[0].nest];
+		if (e->nests[s->u[i].nest]->group &&
+		    (s->u[i].nest != s->u[0].nest || be->residence[t->id].group))
+			return false;
+	}
+	return true;
 }
 
 /* Words that a loop of the entry holds, or those that are kept (0). */
@@ -668,8 +700,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	struct module *m = be->m;
 	struct uses *all = find_uses(be, e);
 	struct candidate *c = xcalloc((size_t)m->num_tensors + 1, sizeof(*c));
-	int *grouped = count_grouped(e), num = 0;
-	int *axis_of = xmalloc(sizeof(int) * ((size_t)m->num_tensors + 1));
+	int *axis_of = xmalloc(sizeof(int) * ((size_t)m->num_tensors + 1)), num = 0;
 	struct pmus pmus;
 	bool held;
 
@@ -677,12 +708,13 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		struct tensor *t = m->tensors[i];
 
 		axis_of[i] = -1;
-		if (tensor_storage(t) == t && lives_here(&all[i]) && !meets_group(grouped, &all[i]))
+		if (tensor_storage(t) == t && lives_here(&all[i]) && is_whole(be, e, &all[i]))
 			c[num++] = (struct candidate){ .tensor = i,
 						       .saved = be_words(t) * all[i].num };
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
 	pmus_init(be, &pmus);
+	add_groups(be, e, &pmus);
 	held = place_held(be, e, &pmus);
 	for (int i = 0; i < num && held; i++) {
 		struct residence *r = &be->residence[c[i].tensor];
@@ -705,7 +737,6 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		free(all[i].u);
 	free(all);
 	free(c);
-	free(grouped);
 	free(axis_of);
 	pmus_free(&pmus);
 	if (!held)
@@ -739,7 +770,7 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 				&be->residence[tensor_storage(n->out[i].access.tensor)->id];
 
 			if (r->first < 0)
-				r->first = r->last = k;
+				r->first = r->last = r->group ? k : group_start(e, k);
 			r->last = (int)max64(r->last, stays_until(e, r->first, k));
 			if (r->kept)
 				r->last = e->num_nests - 1;
@@ -810,7 +841,10 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 	r = &be->residence[tensor_storage(t)->id];
 	if (r->group && r->group != n->group)
 		return NULL;
-	return r->resident && tensor_storage(t) != be->without && !reads_copy(r, n) ? r : NULL;
+	for (int i = 0; i < be->num_without; i++)
+		if (be->without[i] == tensor_storage(t))
+			return NULL;
+	return r->resident && !reads_copy(r, n) ? r : NULL;
 }
 
 enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t)
@@ -826,7 +860,8 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 	r->copy_reader = xrealloc(r->copy_reader,
 				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));
 	r->copy_reader[r->num_copy_readers++] = n;
-	if (nest_writes(n, tensor_storage(t)) || r->num_copy_readers >= r->num_readers)
+	if (r->by_group || nest_writes(n, tensor_storage(t)) ||
+	    r->num_copy_readers >= r->num_readers)
 		r->resident = false;
 	if (be_prints(be, "resident"))
 		fprintf(be_log(be), "resident: %s: %s memory: %s\n", tensor_storage(t)->name,

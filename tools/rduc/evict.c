@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What was to stay in scratchpads (resident.c) and is in memory after all: a nest does not fit with it, or is
+ * faster without.
+ */
+#include "backend.h"
+
+/* Does a section use t, or, `write`, make it? */
+static bool section_uses(const struct backend *be, const struct be_section *s,
+			 const struct tensor *t, bool write)
+{
+	for (int i = 0; i < s->num_nests; i++) {
+		const struct nest *n = be->m->entries[s->entry].nests[s->first_nest + i];
+
+		if (nest_writes(n, t) || (!write && nest_reads(n, t)))
+			return true;
+	}
+	return false;
+}
+
+void be_leave(struct backend *be, struct be_section *first, const struct nest *n, struct tensor *t,
+	      const char *why)
+{
+	const struct residence *r = &be->residence[t->id];
+
+	be_evict(be, n, t, why);
+	for (struct be_section *s = first; s < be->section + be->num_sections; s++)
+		if (s->im && s->nest != n && section_uses(be, s, t, r->resident)) {
+			image_free(s->im);
+			s->im = NULL;
+		}
+}
+
+/* Could nest n use t, which it has in scratchpads, in memory instead? */
+static bool may_evict(const struct backend *be, const struct nest *n, struct tensor *t)
+{
+	const struct residence *r = residence_of(be, n, t);
+
+	return r && !r->held;
+}
+
+bool be_evict_some(struct backend *be, struct be_section *first, const struct nest *n)
+{
+	struct tensor *blame = be->crowded;
+	bool any = false;
+
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		struct tensor *t = tensor_storage(
+			i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor);
+
+		if (!may_evict(be, n, t) || (blame && t != blame))
+			continue;
+		be_leave(be, first, n, t, be->error);
+		any = true;
+	}
+	return any;
+}
+
+/* Cycles that memory takes for what others write and read there when nest n uses t in memory. */
+static double copy_cycles(const struct backend *be, const struct nest *n, struct tensor *t)
+{
+	const struct residence *r = &be->residence[t->id];
+	double once = (double)tensor_size(t) / be_bytes_per_cycle(&be->chip);
+
+	if (r->by_group) /* then all nests do */
+		return once * (r->num_readers + 1);
+	if (nest_writes(n, t)) /* then all its readers do */
+		return once * (r->num_readers - r->num_copy_readers);
+	return r->memory ? 0 : once;
+}
+
+/* What a nest finds or leaves in scratchpads, and may have in memory: how many tensors. */
+static int list_evictable(const struct backend *be, const struct nest *n, struct tensor **list)
+{
+	int num = 0;
+
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		struct tensor *t = tensor_storage(
+			i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor);
+		bool again = false;
+
+		for (int k = 0; k < num; k++)
+			again |= list[k] == t;
+		if (!again && may_evict(be, n, t))
+			list[num++] = t;
+	}
+	return num;
+}
+
+/* A nest made with so many tensors in memory instead, if that takes less than `most` cycles, what it costs
+ * others included: *cycles. 0, -1, or 1: it does not. */
+static int lower_without(struct backend *be, struct nest *n, int op, struct tensor **list, int num,
+			 double most, struct uimage **im, double *cycles)
+{
+	double copies = 0;
+	int r;
+
+	for (int i = 0; i < num; i++)
+		copies += copy_cycles(be, n, list[i]);
+	if (copies + 1 >= most)
+		return 1;
+	be->without = list;
+	be->num_without = num;
+	r = be_lower(be, n, be->level, op, im);
+	be->num_without = 0;
+	if (r)
+		return r;
+	r = be_time_about(be, *im, (uint64_t)(most - copies));
+	*cycles = copies + (double)(*im)->cycles;
+	if (!r && *cycles < most)
+		return 0;
+	image_free(*im);
+	return r < 0 ? -1 : 1;
+}
+
+int be_improve(struct backend *be, struct be_section *first, struct be_section *s)
+{
+	struct nest *n = s->nest;
+	int op = be->num_ops + s->first_nest;
+
+	if (be_time_about(be, s->im, UINT64_MAX))
+		return -1;
+	for (;;) {
+		struct tensor *list[NEST_MAX_IN + NEST_MAX_OUT], **best = NULL;
+		int num = list_evictable(be, n, list), num_best = 0;
+		double least = (double)s->im->cycles * 0.97;
+		struct uimage *im = NULL;
+
+		for (int i = 0; i < num + (num > 1); i++) {
+			struct tensor **some = i < num ? &list[i] : list;
+			struct uimage *other;
+			double cycles;
+			int r = lower_without(be, n, op, some, i < num ? 1 : num, least, &other,
+					      &cycles);
+
+			if (r < 0) {
+				image_free(im);
+				return -1;
+			}
+			if (r)
+				continue;
+			image_free(im);
+			im = other;
+			best = some;
+			num_best = i < num ? 1 : num;
+			least = cycles;
+		}
+		if (!best)
+			return 0;
+		be_error(be, "%s: %.0f cycles instead of %llu", n->name, least,
+			 (unsigned long long)s->im->cycles);
+		image_free(s->im);
+		s->im = im;
+		for (int i = 0; i < num_best; i++)
+			be_leave(be, first, n, best[i], be->error);
+	}
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+/*
+ * Groups that were made (pipe.c): the sections that they become, again when something that they make
+ * stays in scratchpads as a whole, and their end.
+ */
+#include <stdlib.h>
+#include "mem.h"
+#include "pipe.h"
+
+#define SLOWER 1.05 /* at most, for what others gain where they find something in scratchpads */
+
+/* Does everybody behind the group who reads storage t read it under its own shape? */
+static bool is_read_as_it_is(const struct trial *g, const struct tensor *t)
+{
+	for (int k = g->first + g->num; k < g->e->num_nests; k++)
+		for (int i = 0; i < g->e->nests[k]->num_in; i++) {
+			const struct tensor *x = g->e->nests[k]->in[i].tensor;
+
+			if (tensor_storage(g->e->nests[k]->in[i].tensor) == t && x != t)
+				return false;
+		}
+	return true;
+}
+
+/* The nests from number `first` on read `to` instead of `from`. */
+static void read_instead(struct module_entry *e, int first, const struct tensor *from,
+			 struct tensor *to)
+{
+	for (int k = first; k < e->num_nests; k++)
+		for (int i = 0; i < e->nests[k]->num_in; i++)
+			if (e->nests[k]->in[i].tensor == from)
+				e->nests[k]->in[i].tensor = to;
+}
+
+bool pipe_split_kept(struct trial *g)
+{
+	int num = g->num_touched;
+
+	g->num_kept = 0;
+	for (int q = 0; q < num && g->num_kept < MOST_KEPT; q++) {
+		int id = g->touched[q], o = 0;
+		struct tensor *t = g->be->m->tensors[id], *to;
+		struct nest *w;
+
+		if (!pipe_is_channel(&g->t[id]) || !pipe_read_after(g, id) || g->outside[id] ||
+		    !is_read_as_it_is(g, t))
+			continue;
+		w = g->e->nests[g->t[id].writer];
+		while (o < w->num_out && w->out[o].access.tensor != t)
+			o++;
+		if (o == w->num_out || w->num_out == NEST_MAX_OUT)
+			continue;
+		to = pipe_add_temp(g, t, "kept", g->t[id].writer, g->last_reader[id]);
+		w->out[w->num_out] = w->out[o];
+		w->out[w->num_out++].access.tensor = to;
+		read_instead(g->e, g->first + g->num, t, to);
+		g->last_reader[id] = g->t[id].last;
+		g->kept[g->num_kept++] = (struct kept){ t, to };
+	}
+	return g->num_kept > 0;
+}
+
+void pipe_join_kept(struct trial *g, const struct kept *kept, int num)
+{
+	for (int i = 0; i < num; i++) {
+		read_instead(g->e, 0, kept[i].to, kept[i].from);
+		g->last_reader[kept[i].from->id] = g->last_reader[kept[i].to->id];
+	}
+}
+
+const struct uimage *be_group_plain(const struct backend *be, int group)
+{
+	return be->group[group - 1].im;
+}
+
+bool be_group_leaves(const struct backend *be, const struct module_entry *e, int k,
+		     struct tensor **left)
+{
+	const struct group *g = &be->group[e->nests[k]->group - 1];
+
+	for (int q = 0; q < g->num; q++)
+		for (int i = 0; i < g->nest[q]->num_out; i++) {
+			struct tensor *t = tensor_storage(g->nest[q]->out[i].access.tensor);
+
+			if (be->residence[t->id].resident && be->residence[t->id].by_group) {
+				*left = t;
+				return true;
+			}
+		}
+	return false;
+}
+
+struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests)
+{
+	struct group *g = &be->group[e->nests[k]->group - 1];
+	struct trial t = { .be = be, .e = e, .first = k, .num = g->num };
+	struct uimage *im = g->im;
+	struct tensor *left;
+	bool slow;
+
+	*num_nests = g->num;
+	if (!be_group_leaves(be, e, k, &left)) {
+		g->im = NULL;
+		return im;
+	}
+	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
+		       (uint64_t)((double)g->im->cycles * SLOWER), &slow);
+	if (be_prints(be, "pipe"))
+		fprintf(be_log(be), "pipe: %s, with %s and what else stays: %s\n", g->im->name,
+			left->name, im ? "made" : be->error);
+	if (im && be_prints(be, "pipe"))
+		fprintf(be_log(be), "pipe: %llu cycles, %llu before\n",
+			(unsigned long long)im->cycles, (unsigned long long)g->im->cycles);
+	return im;
+}
+
+double be_pipe_saved(const struct backend *be, int first)
+{
+	double sum = 0;
+
+	for (int i = first; i < be->num_groups; i++)
+		sum += be->group[i].saved;
+	return sum;
+}
+
+void be_pipe_undo(struct backend *be, struct module_entry *e, int first)
+{
+	while (be->num_groups > first) {
+		struct group *g = &be->group[--be->num_groups];
+
+		for (int i = 0; i < g->num; i++)
+			*g->nest[i] = g->was[i];
+		for (int i = 0; i < g->num_kept; i++)
+			read_instead(e, 0, g->kept[i].to, g->kept[i].from);
+		if (g->staged.copy)
+			stage_undo(e, &g->staged);
+		image_free(g->im);
+		free(g->nest);
+		free(g->was);
+	}
+}
+
+void be_pipe_end(struct backend *be)
+{
+	for (int i = 0; i < be->num_groups; i++) {
+		image_free(be->group[i].im);
+		free(be->group[i].nest);
+		free(be->group[i].was);
+	}
+	free(be->group);
+}
