@@ -10,7 +10,7 @@
 #include "internal.h"
 #include "outfile.h"
 
-enum { PARTS = 8, SYMTAB = PARTS + 1, STRTAB, SHSTRTAB, NUM_SECTIONS };
+enum { DATA = 6, PARTS = 8, SYMTAB = PARTS + 1, STRTAB, SHSTRTAB, NUM_SECTIONS };
 
 /* Symbol and string tables: entry points by number, tensors by place. */
 static int make_symbols(const struct rdu_file_parts *parts, Elf64_Sym **syms, size_t *num_syms,
@@ -60,16 +60,32 @@ struct place {
 	uint64_t align, offset;
 };
 
+static const char zeros[4096];
+
 static int put(FILE *f, uint64_t *at, uint64_t offset, const void *data, size_t size)
 {
-	static const char zeros[4096]; /* the largest alignment */
-
 	errno = 0;
-	if (fwrite(zeros, 1, offset - *at, f) != offset - *at ||
-	    (size && fwrite(data, 1, size, f) != size)) /* no data: NULL */
+	while (*at < offset) {
+		size_t n = offset - *at < sizeof(zeros) ? offset - *at : sizeof(zeros);
+
+		if (fwrite(zeros, 1, n, f) != n)
+			return errno ? -errno : -EIO;
+		*at += n;
+	}
+	if (size && fwrite(data, 1, size, f) != size) /* no data: NULL */
 		return errno ? -errno : -EIO;
 	*at = offset + size;
 	return 0;
+}
+
+static int put_pieces(FILE *f, uint64_t *at, uint64_t offset, const struct lr_piece *piece,
+		      size_t num)
+{
+	int ret = 0;
+
+	for (size_t i = 0; i < num && !ret; i++)
+		ret = put(f, at, offset + piece[i].at, piece[i].data, piece[i].size);
+	return ret;
 }
 
 static uint64_t aligned(uint64_t at, uint64_t to)
@@ -77,8 +93,28 @@ static uint64_t aligned(uint64_t at, uint64_t to)
 	return (at + to - 1) & ~(to - 1);
 }
 
+static uint64_t hash_zeros(uint64_t hash, uint64_t num)
+{
+	for (; num; num -= num < sizeof(zeros) ? num : sizeof(zeros))
+		hash = rdu_fnv1a(hash, zeros, num < sizeof(zeros) ? num : sizeof(zeros));
+	return hash;
+}
+
+static uint64_t hash_pieces(uint64_t hash, const struct lr_piece *piece, size_t num, uint64_t size)
+{
+	uint64_t at = 0;
+
+	for (size_t i = 0; i < num; i++) {
+		hash = hash_zeros(hash, piece[i].at - at);
+		hash = rdu_fnv1a(hash, piece[i].data, piece[i].size);
+		at = piece[i].at + piece[i].size;
+	}
+	return hash_zeros(hash, size - at);
+}
+
 /* From the first byte to the last: a pipe takes it too. */
-int lr_file_write(FILE *f, const struct rdu_file_parts *parts)
+int lr_file_write(FILE *f, const struct rdu_file_parts *parts, const struct lr_piece *piece,
+		  size_t num)
 {
 	static const char names[] = "\0.rdu.chip\0.rdu.program\0.rdu.regions\0.rdu.symbols\0"
 				    ".rdu.ops\0.rdu.data\0.rdu.meta\0.rdu.hash\0.symtab\0.strtab\0"
@@ -90,7 +126,7 @@ int lr_file_write(FILE *f, const struct rdu_file_parts *parts)
 		[3] = { parts->regions, parts->num_regions * sizeof(*parts->regions), 8, 0 },
 		[4] = { parts->symbols, parts->num_symbols * sizeof(*parts->symbols), 8, 0 },
 		[5] = { parts->ops, parts->num_ops * sizeof(*parts->ops), 8, 0 },
-		[6] = { parts->data, parts->data_size, 4096, 0 },
+		[DATA] = { parts->data, parts->data_size, 4096, 0 },
 		[7] = { parts->meta, parts->meta ? strlen(parts->meta) : 0, 1, 0 },
 		[PARTS] = { &hash, sizeof(hash), 8, 0 },
 		[SHSTRTAB] = { names, sizeof(names), 1, 0 },
@@ -117,7 +153,9 @@ int lr_file_write(FILE *f, const struct rdu_file_parts *parts)
 	part[SYMTAB] = (struct place){ syms, num_syms * sizeof(*syms), 8, 0 };
 	part[STRTAB] = (struct place){ strings, strings_size, 1, 0 };
 	for (i = 1; i < NUM_SECTIONS; i++, name += strlen(name) + 1) {
-		if (i < PARTS)
+		if (i == DATA && piece)
+			hash = hash_pieces(hash, piece, num, parts->data_size);
+		else if (i < PARTS)
 			hash = rdu_fnv1a(hash, part[i].data, part[i].size);
 		at = part[i].offset = aligned(at, part[i].align);
 		at += part[i].size;
@@ -137,7 +175,8 @@ int lr_file_write(FILE *f, const struct rdu_file_parts *parts)
 	if (!ret)
 		ret = put(f, &at, 0, &eh, sizeof(eh));
 	for (i = 1; i < NUM_SECTIONS && !ret; i++)
-		ret = put(f, &at, part[i].offset, part[i].data, part[i].size);
+		ret = i == DATA && piece ? put_pieces(f, &at, part[i].offset, piece, num)
+					 : put(f, &at, part[i].offset, part[i].data, part[i].size);
 	if (!ret)
 		ret = put(f, &at, eh.e_shoff, sh, sizeof(sh));
 	free(syms);
@@ -145,12 +184,12 @@ int lr_file_write(FILE *f, const struct rdu_file_parts *parts)
 	return ret;
 }
 
-RDU_EXPORT int rdu_file_write(const char *path, const struct rdu_file_parts *parts, char *error,
-			      size_t error_size)
+int lr_file_write_to(const char *path, const struct rdu_file_parts *parts,
+		     const struct lr_piece *piece, size_t num, char *error, size_t error_size)
 {
 	struct lr_outfile *o = malloc(sizeof(*o));
 	FILE *f = o ? lr_outfile_open(o, path) : NULL;
-	int ret = f ? lr_file_write(f, parts) : 0;
+	int ret = f ? lr_file_write(f, parts, piece, num) : 0;
 
 	if (!o)
 		ret = -ENOMEM;
@@ -162,4 +201,10 @@ RDU_EXPORT int rdu_file_write(const char *path, const struct rdu_file_parts *par
 	if (ret && error && error_size)
 		snprintf(error, error_size, "%s: %s", path, strerror(-ret));
 	return ret;
+}
+
+RDU_EXPORT int rdu_file_write(const char *path, const struct rdu_file_parts *parts, char *error,
+			      size_t error_size)
+{
+	return lr_file_write_to(path, parts, NULL, 0, error, error_size);
 }

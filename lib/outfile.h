@@ -59,10 +59,21 @@ struct lr_outfile_use {
  * read as well, or written twice. 0, or a negative errno and a text. */
 int lr_outfile_check_all(const struct lr_outfile_use *use, unsigned int count, char *text,
 			 size_t size);
-/* A program file's bytes. 0 or a negative errno; what is still in the FILE's buffer is not
- * known to be written. */
+/* Of a program file's data, which has zeros between its pieces. */
+struct lr_piece {
+	uint64_t at;
+	const void *data;
+	size_t size;
+};
+
+/* A program file's bytes; in place of parts->data so many pieces, by their places. 0 or a negative
+ * errno; what is still in the FILE's buffer is not known to be written. */
 struct rdu_file_parts;
-int lr_file_write(FILE *f, const struct rdu_file_parts *parts);
+int lr_file_write(FILE *f, const struct rdu_file_parts *parts, const struct lr_piece *piece,
+		  size_t num);
+/* As rdu_file_write(), likewise. */
+int lr_file_write_to(const char *path, const struct rdu_file_parts *parts,
+		     const struct lr_piece *piece, size_t num, char *error, size_t error_size);
 /* The name means standard output. */
 bool lr_outfile_is_stdout(const char *path);
 

@@ -20,14 +20,11 @@ bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program,
 	return false;
 }
 
-bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
-		      uint32_t copy, struct fab_fault *fault)
+void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint64_t activation)
 {
 	uint64_t a = activation;
 
 	r->plan = plan;
-	r->fault = fault;
 	r->addr = plan->base;
 	for (uint32_t i = 0; i < plan->num_preds; i++)
 		r->pred[i] = plan->pred[i].base;
@@ -40,6 +37,14 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 			r->pred[p] += at * plan->outer_pred[p][i];
 	}
 	memset(r->at, 0, sizeof(r->at));
+}
+
+bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
+		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		      uint32_t copy, struct fab_fault *fault)
+{
+	rdu_access_place(r, plan, activation);
+	r->fault = fault;
 	if (plan->pmu) {
 		const struct rdu_cfg_buffer *b = &s->buffers[plan->cfg->target];
 		uint32_t pmus = rdu_chip_pmus_per_tile(&s->chip);
@@ -62,6 +67,15 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 			   (plan->cfg->flags & RDU_ACCESS_GATHER);
 	}
 	r->word = plan->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
+	r->vectors.table = NULL;
+	if (r->word && plan->vectors) {
+		bool from_base = rdu_vectors_start(&r->vectors, plan->vectors, activation);
+		int64_t start = from_base ? plan->base : r->addr;
+
+		r->start = (uint32_t *)(void *)r->ptr + start;
+		if (r->vectors.table && !rdu_vectors_inside(&r->vectors, 0, start, r->limit))
+			r->vectors.table = NULL;
+	}
 	return true;
 }
 
@@ -69,6 +83,10 @@ void rdu_access_seek(struct access_run *r, uint64_t n)
 {
 	const struct access_plan *p = r->plan;
 
+	if (r->vectors.table) {
+		r->vectors.pos = n % r->vectors.num;
+		return;
+	}
 	for (int i = (int)p->num - 1; i >= 0; i--) {
 		uint64_t at = n % p->trip[i];
 		int64_t d = (int64_t)(at - r->at[i]);
@@ -208,6 +226,24 @@ static void live_lanes(const struct access_run *r, int64_t ahead, int64_t *from,
 	}
 	*from = lo;
 	*to = hi < lo ? lo : hi;
+}
+
+uint64_t rdu_access_skip_dead(struct access_run *r, uint64_t n)
+{
+	uint64_t dead = n && r->plan->num_preds ? dead_ahead(r, n) : 0;
+
+	skip(r, dead);
+	return dead;
+}
+
+void rdu_access_live(const struct access_run *r, int64_t *from, int64_t *to)
+{
+	live_lanes(r, 0, from, to);
+}
+
+void rdu_access_next(struct access_run *r)
+{
+	advance(r, 1);
 }
 
 static bool outside(struct access_run *r, int64_t element)
@@ -424,6 +460,12 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 	bool sure = !p->num_preds && !r->check;
 	bool narrow = !index && r->word && p->lane_stride == 1;
 
+	if (r->vectors.table) {
+		const void *start = r->start;
+
+		rdu_vectors_read(&r->vectors, k, lanes, n, out, &start, p->cfg->pad);
+		return true;
+	}
 	while (n) {
 		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0, left = p->trip[in] - r->at[in];
 		size_t m = n < left ? n : left;
@@ -579,6 +621,10 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 	bool even = !index && !(p->cfg->flags & RDU_ACCESS_ADD);
 	bool sure = !p->num_preds && !r->check;
 
+	if (r->vectors.table) {
+		rdu_vectors_write(&r->vectors, k, pitch, n, r->start, in);
+		return true;
+	}
 	while (n) {
 		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0,
 			 left = p->trip[last] - r->at[last];

@@ -18,6 +18,7 @@
 #ifndef RDU_EXECUTE_H
 #define RDU_EXECUTE_H
 
+#include <stdatomic.h>
 #include "fabric_priv.h"
 #include "kernels.h"
 
@@ -55,6 +56,7 @@ struct access_plan {
 	int64_t stride[RDU_MAX_COUNTERS];
 	int64_t pred_stride[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
 	struct rdu_pattern flips; /* PMU: when the copy changes */
+	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
 };
 
 enum source_kind { SRC_NONE, SRC_REG, SRC_IN, SRC_IN_LANE, SRC_COUNTER, SRC_CONST, SRC_ACC };
@@ -117,6 +119,7 @@ struct systolic_plan {
 struct merge_plan {
 	uint32_t num;
 	uint32_t value; /* where no predicate holds */
+	struct rdu_vector_plan *vectors; /* NULL: by XOR */
 	uint32_t leaf[]; /* the READ programs */
 };
 
@@ -158,6 +161,8 @@ struct rdu_plan {
 	uint32_t state_words;
 };
 
+/* Plans tables for merges and memory programs that gain by them, as far as there is room. */
+int rdu_plan_vectors(struct rdu_plan *plan);
 /* Marks islands that may store to what another one loads or stores. */
 int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s);
 struct rdu_plan *rdu_plan_new(const struct rdu_section *section);
@@ -173,8 +178,35 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 
 /* ---- memory access ------------------------------------------------------ */
 
+/* Where vectors are: parts first[i] to first[i + 1] are vector i (vectors.c). */
+struct vector_table {
+	uint32_t *first;
+	struct vector_part *part;
+	struct {
+		int64_t lo, hi; /* lo <= words < hi, from the start */
+	} *reach; /* of each leaf */
+};
+
+struct vectors_run {
+	const struct vector_table *table; /* NULL: none yet, or none at all; go by loops */
+	uint64_t first, num, pos; /* of the activation; next of its vectors */
+};
+
+/* True: the table counts from the access's base and not from where the activation starts. */
+bool rdu_vectors_start(struct vectors_run *r, struct rdu_vector_plan *v, uint64_t activation);
+/* Is all that a leaf touches inside of `limit` words, when it starts at word `start` of them? */
+bool rdu_vectors_inside(const struct vectors_run *r, uint32_t leaf, int64_t start, uint64_t limit);
+/* The next n vectors; after the last comes the first. start: of each leaf. */
+void rdu_vectors_read(struct vectors_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
+		      uint32_t *out, const void *const *start, uint32_t value);
+void rdu_vectors_write(struct vectors_run *r, const struct rdu_kernels *k, size_t pitch, size_t n,
+		       void *start, const uint32_t *in);
+void rdu_vectors_free(struct rdu_vector_plan *vectors);
+
 struct access_run {
 	const struct access_plan *plan;
+	struct vectors_run vectors; /* with a table, it and `start` alone tell where it is */
+	void *start;
 	unsigned char *ptr;
 	uint64_t limit; /* elements */
 	bool check;
@@ -191,6 +223,12 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 		      uint32_t copy, struct fab_fault *fault);
 /* To vector `n` of the activation. */
 void rdu_access_seek(struct access_run *r, uint64_t n);
+/* To the start of an activation, without memory. For tables: skips vectors among the next n that have no live lane for sure, the number of them;
+ * the live lanes of the next vector; past it. */
+void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint64_t activation);
+uint64_t rdu_access_skip_dead(struct access_run *r, uint64_t n);
+void rdu_access_live(const struct access_run *r, int64_t *from, int64_t *to);
+void rdu_access_next(struct access_run *r);
 /* Reads n vectors of `lanes` words; index: n index vectors of a gather. */
 bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
 		     uint32_t *out, const uint32_t *index);
@@ -204,6 +242,8 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 
 /* A source that runs. */
 struct source_run {
+	struct vectors_run vectors;
+	const void **start; /* of each leaf */
 	const struct merge_plan *merge; /* NULL: one access */
 	struct access_run one, *leaf;
 };

@@ -40,6 +40,13 @@ struct rdu_mac {
 	void *acc; /* float; int32_t for mac_int8 and mac_ternary */
 };
 
+/* Words of a vector: lanes from <= l < to are at base[leaf][at + l]. */
+struct vector_part {
+	int32_t at;
+	uint16_t leaf;
+	uint8_t from, to;
+};
+
 struct rdu_kernels {
 	const char *name;
 	rdu_map_fn *map[RDU_NUM_OPS];
@@ -84,6 +91,12 @@ struct rdu_kernels {
 	/* out[i * step + l * lane_step] = in[i * pitch + l], i < n, l < words, in that order */
 	void (*scatter)(size_t n, size_t words, uint32_t *out, ptrdiff_t step, ptrdiff_t lane_step,
 			const uint32_t *in, ptrdiff_t pitch);
+	/* n vectors: parts first[i] to first[i + 1] of vector i, `value` in its other lanes */
+	void (*take_parts)(size_t n, size_t lanes, uint32_t *out, const uint32_t *first,
+			   const struct vector_part *part, const void *const *base, uint32_t value);
+	/* The way back, from vectors `pitch` words apart; leaves are not told apart */
+	void (*put_parts)(size_t n, size_t pitch, void *base, const uint32_t *first,
+			  const struct vector_part *part, const uint32_t *in);
 };
 
 /* The best table for this CPU; environment RDU_KERNELS=NAME asks for another. */

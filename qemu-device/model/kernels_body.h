@@ -328,6 +328,50 @@ static void part_store_words(uint32_t *out, const uint32_t *in, size_t from, siz
 #define PART_STORE part_store_words
 #endif
 
+static inline const uint32_t *word_at(const void *base, int32_t at)
+{
+	return (const uint32_t *)((uintptr_t)base + (uintptr_t)(intptr_t)at * 4);
+}
+
+static void take_parts(size_t n, size_t lanes, uint32_t *out, const uint32_t *first,
+		       const struct vector_part *part, const void *const *base, uint32_t value)
+{
+	for (; n; n--, out += lanes, first++) {
+		const struct vector_part *p = part + first[0], *end = part + first[1];
+
+		if (p == end) {
+			vi v = (vi){ 0 } + (int32_t)value;
+			size_t l = 0;
+
+			for (; l + VW <= lanes; l += VW)
+				*(vi *)(out + l) = v;
+			for (; l < lanes; l++)
+				out[l] = value;
+		} else if ((size_t)p->to - p->from == lanes) {
+			rows_words(1, lanes, out, 0, word_at(base[p->leaf], p->at), 0);
+		} else {
+			PART(lanes, out, word_at(base[p->leaf], p->at), p->from, p->to, value);
+			while (++p < end)
+				PART_STORE(out, word_at(base[p->leaf], p->at), p->from, p->to);
+		}
+	}
+}
+
+static void put_parts(size_t n, size_t pitch, void *base, const uint32_t *first,
+		      const struct vector_part *part, const uint32_t *in)
+{
+	for (; n; n--, in += pitch, first++) {
+		const struct vector_part *p = part + first[0];
+
+		if (first[0] == first[1])
+			continue;
+		if ((size_t)p->to - p->from == pitch)
+			rows_words(1, pitch, (uint32_t *)(uintptr_t)word_at(base, p->at), 0, in, 0);
+		else
+			PART_STORE((uint32_t *)(uintptr_t)word_at(base, p->at), in, p->from, p->to);
+	}
+}
+
 static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
 			 ptrdiff_t step, ptrdiff_t lane_step)
 {
@@ -515,4 +559,6 @@ static const struct rdu_kernels kernels = {
 	.part_store = PART_STORE,
 	.gather = gather_words,
 	.scatter = scatter_words,
+	.take_parts = take_parts,
+	.put_parts = put_parts,
 };

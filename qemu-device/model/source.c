@@ -113,6 +113,7 @@ int rdu_plan_merge(struct rdu_plan *plan, const struct rdu_section *s, uint32_t 
 	if (!m)
 		return -1;
 	m->num = 0;
+	m->vectors = NULL;
 	m->value = value;
 	for (i = 0; i < p->cfg->num_in; i++) {
 		m->num += leaves_of(plan, s, s->streams[in[i].stream].program, m->leaf + m->num);
@@ -147,15 +148,30 @@ static bool start_leaf(struct access_run *r, struct island_run *ir, uint32_t pro
 bool rdu_source_start(struct source_run *r, struct island_run *ir, uint32_t program,
 		      uint64_t activation)
 {
+	int64_t start;
+	bool from_base;
+
 	r->merge = ir->plan->programs[program].merge;
 	if (!r->merge)
 		return start_leaf(&r->one, ir, program, activation);
+	from_base = rdu_vectors_start(&r->vectors, r->merge->vectors, activation);
+	r->start = rdu_arena_get(ir->arena, r->merge->num * sizeof(*r->start));
 	r->leaf = rdu_arena_get(ir->arena, r->merge->num * sizeof(*r->leaf));
-	if (!r->leaf)
+	if (!r->leaf || !r->start)
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, program, 0);
-	for (uint32_t i = 0; i < r->merge->num; i++)
-		if (!start_leaf(&r->leaf[i], ir, r->merge->leaf[i], activation))
+	for (uint32_t i = 0; i < r->merge->num; i++) {
+		struct access_run *leaf = &r->leaf[i];
+
+		if (!start_leaf(leaf, ir, r->merge->leaf[i], activation))
 			return false;
+		leaf->vectors.table = NULL; /* XOR goes by loops */
+		if (!r->vectors.table)
+			continue;
+		start = from_base ? leaf->plan->base : leaf->addr;
+		r->start[i] = (const uint32_t *)(const void *)leaf->ptr + start;
+		if (!leaf->word || !rdu_vectors_inside(&r->vectors, i, start, leaf->limit))
+			r->vectors.table = NULL;
+	}
 	return true;
 }
 
@@ -163,6 +179,8 @@ void rdu_source_seek(struct source_run *r, uint64_t n)
 {
 	if (!r->merge)
 		rdu_access_seek(&r->one, n);
+	else if (r->vectors.table)
+		r->vectors.pos = n % r->vectors.num;
 	else
 		for (uint32_t i = 0; i < r->merge->num; i++)
 			rdu_access_seek(&r->leaf[i], n);
@@ -173,6 +191,10 @@ bool rdu_source_read(struct source_run *r, const struct rdu_kernels *k, size_t l
 {
 	if (!r->merge)
 		return rdu_access_read(&r->one, k, lanes, n, out, NULL);
+	if (r->vectors.table) {
+		rdu_vectors_read(&r->vectors, k, lanes, n, out, r->start, r->merge->value);
+		return true;
+	}
 	for (size_t i = 0; i < n * lanes; i++)
 		out[i] = r->merge->value;
 	for (uint32_t i = 0; i < r->merge->num; i++)

@@ -752,7 +752,7 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 						       : rdu_plan_contraction(plan, s, pp)))
 			goto fail;
 	}
-	if (plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
+	if (rdu_plan_vectors(plan) || plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
 		goto fail;
 	return plan;
 fail:
@@ -775,6 +775,9 @@ void rdu_plan_free(struct rdu_plan *plan)
 			free(pp->sys->operand[1].at);
 		}
 		free(pp->sys);
+		rdu_vectors_free(pp->access.vectors);
+		if (pp->merge)
+			rdu_vectors_free(pp->merge->vectors);
 		free(pp->merge);
 	}
 	free(plan->programs);

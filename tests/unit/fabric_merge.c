@@ -199,6 +199,7 @@ int main(void)
 			setenv("RDU_KERNELS", k->name, 1);
 			rig_init(&r, "sn10");
 			r.pool = rdu_pool_new(threads);
+			r.again = 2;
 			printf("# %s kernels, %u threads\n", k->name, threads);
 			for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++)
 				test(&r, &variants[i]);

@@ -736,6 +736,7 @@ int main(void)
 
 			rig_init(&r, chips[c]);
 			r.pool = rdu_pool_new(threads);
+			r.again = 2;
 			printf("# %s, %u threads\n", chips[c], threads);
 			test_chain(&r);
 			test_reduce(&r);

@@ -56,6 +56,7 @@ struct rig {
 	uint32_t **scratch;
 	uint32_t num_scratch;
 	struct rdu_pool *pool;
+	int again; /* runs of a section after the first: tables are made by the second */
 	struct rdu_cfg_diag diag;
 	struct fab_fault fault;
 };
@@ -117,6 +118,8 @@ __attribute__((unused)) static int rig_run(struct rig *r, const void *image, siz
 		return 1;
 	rig_scratch(r, image);
 	ret = rdu_section_execute(s, &run, &r->fault);
+	for (int i = 0; i < r->again && !ret; i++)
+		ret = rdu_section_execute(s, &run, &r->fault);
 	rdu_section_free(s);
 	return ret ? 2 : 0;
 }

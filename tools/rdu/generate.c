@@ -23,7 +23,9 @@ struct step {
 /* What goes on by itself; its states are written before it is run first. */
 struct on_card {
 	unsigned int length; /* tokens of a run; 0: there is no such entry point */
-	const struct rdu_file_symbol *token, *position, *number; /* position: NULL, there is none */
+	/* position, number: NULL, there is none */
+	const struct rdu_file_symbol *token, *position, *number;
+	bool greedy; /* it takes the likeliest token, whatever is asked for */
 	int64_t *out; /* as it gives them: int64 */
 };
 
@@ -231,11 +233,19 @@ static int find_card(struct generator *g)
 	c->token = find_symbol(g, "generate/last_token");
 	c->position = find_symbol(g, "generate/position");
 	c->number = find_symbol(g, "generate/number");
+	c->greedy = !find_symbol(g, "generate/temperature");
 	if (!tokens || tokens->dtype != RDU_DT_I64 || !elements(tokens) || !c->token ||
-	    !c->number || !c->position != !g->decode.position) {
+	    c->greedy != !c->number || !c->position != !g->decode.position) {
 		if (g->sampler == SAMPLER_CARD || g->want_run >= 0)
 			ret = fail("%s: the card can't go on by itself: rduc --tokens-per-run N "
 				   "makes a program that can",
+				   g->path);
+		return ret;
+	}
+	if (c->greedy && g->sampling.temperature > 0) {
+		if (g->sampler == SAMPLER_CARD || g->want_run >= 0)
+			ret = fail("%s: its card takes the likeliest token always (rduc --greedy): "
+				   "--sampler host leaves it to chance",
 				   g->path);
 		return ret;
 	}
@@ -293,10 +303,11 @@ static int start_card(struct generator *g)
 	if (write_number(g, g->card.token, g->next[0]) ||
 	    write_number(g, g->card.position, g->done) ||
 	    write_number(g, g->card.number, g->made) ||
-	    bind(g, "generate/temperature", &s->temperature, sizeof(s->temperature)) ||
-	    bind(g, "generate/top_k", &s->top_k, sizeof(s->top_k)) ||
-	    bind(g, "generate/top_p", &s->top_p, sizeof(s->top_p)) ||
-	    bind(g, "generate/seed", &s->seed, sizeof(s->seed)) ||
+	    (!g->card.greedy &&
+	     (bind(g, "generate/temperature", &s->temperature, sizeof(s->temperature)) ||
+	      bind(g, "generate/top_k", &s->top_k, sizeof(s->top_k)) ||
+	      bind(g, "generate/top_p", &s->top_p, sizeof(s->top_p)) ||
+	      bind(g, "generate/seed", &s->seed, sizeof(s->seed)))) ||
 	    bind(g, "generate/token", g->card.out, sizeof(*g->card.out)) ||
 	    (g->card.length > 1 && bind(g, "generate/tokens", g->card.out, all)))
 		return EXIT_FAIL;

@@ -894,7 +894,7 @@ static void backend_free(struct backend *be)
 	free(be->op);
 	free(be->region);
 	free(be->where);
-	free(be->data);
+	free(be->piece);
 	free(be->program);
 }
 
@@ -940,6 +940,8 @@ static int passes(struct backend *be, const char *out_path)
 		be_floorplan(be, opt->floor_plan);
 	if (!r && opt->dot)
 		be_dot(be, opt->dot);
+	if (!r && opt->summary)
+		be_summary(be, opt->summary);
 	return r ? r : be_write(be, out_path);
 }
 
@@ -979,8 +981,6 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 			i--; /* once more */
 		else if (r > 0 && !reason[0])
 			snprintf(reason, sizeof(reason), "%s", error);
-		if (!r && opt->summary)
-			be_summary(&be, opt->summary);
 		for (int n = 0; !r && opt->note && n < be.num_notes; n++)
 			opt->note(opt->note_arg, be.note[n]);
 		backend_free(&be);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include "fabric.h"
 #include "nest.h"
+#include "outfile.h"
 
 /* ---- the linear form of a nest ------------------------------------------- */
 
@@ -63,9 +64,6 @@ int lnest_check(const struct lnest *l, char *error, int error_size);
 /* ---- a section under construction ------------------------------------------ */
 
 #define UC_MAX 16 /* counters of a unit program before they are packed */
-/* Predicates likewise: every axis of a tensor and every dimension may have one, and one keeps
- * the access to a part of its tensor. */
-#define UP_MAX (RDU_MAX_DIMS + NEST_MAX_DIMS + 1)
 
 struct ucounter {
 	int64_t start, step, trip;
@@ -80,7 +78,7 @@ struct uaccess {
 	uint32_t flip_mask, pad;
 	int64_t base, lane_stride, index_stride, stride[UC_MAX];
 	int num_preds;
-	struct upred pred[UP_MAX];
+	struct upred *pred;
 };
 
 struct uport {
@@ -192,6 +190,8 @@ struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *nam
 void image_free(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
 int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
+/* One program becomes as another is, with predicates of its own. */
+void image_copy_prog(struct uprog *to, const struct uprog *from);
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words);
 void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
 		 uint32_t initial);
@@ -319,7 +319,8 @@ struct backend {
 	int num_regions;
 	struct rdu_file_region *region;
 	struct region_of *where;
-	unsigned char *data;
+	int num_pieces, room_pieces;
+	struct lr_piece *piece; /* of the file's data: tensors' own */
 	size_t data_size;
 	/* sections: one per nest kept, in order of entries */
 	int num_sections;
@@ -490,7 +491,8 @@ int be_route(struct backend *be, struct uimage *im); /* route.c */
 int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one section */
 /* emit.c: the program image. 0, -1, or 1 (with a text too): larger than a card takes. */
 int be_program(struct backend *be);
-int be_write(struct backend *be, const char *path); /* emit.c: the ELF file */
+/* emit_elf.c: the program file. Its sections are gone then. */
+int be_write(struct backend *be, const char *path);
 void be_remarks(struct backend *be); /* report.c: notes of what nests say of themselves */
 int be_report(struct backend *be); /* report.c */
 /* What an entry point is expected to take, once be_report() has timed the sections. */
@@ -682,6 +684,18 @@ static inline int64_t min64(int64_t a, int64_t b)
 static inline int64_t max64(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
+}
+
+/* The greatest common divisor. */
+static inline int64_t gcd64(int64_t a, int64_t b)
+{
+	while (b) {
+		int64_t r = a % b;
+
+		a = b;
+		b = r;
+	}
+	return a < 0 ? -a : a;
 }
 
 #endif

@@ -79,9 +79,12 @@ struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 	if (!value_is_bounded(v))
 		return v;
 	valid = bounded_valid(g, name, v);
-	other = fill < FILL_LOWEST
-			? graph_cast(g, name, graph_const_i(g, fill == FILL_ONE), v->dtype)
-			: extreme(g, v->dtype, fill == FILL_HIGHEST);
+	if (fill < FILL_LOWEST)
+		other = graph_cast(g, name, graph_const_i(g, fill == FILL_ONE), v->dtype);
+	else if (fill == FILL_LAST && !dtype_is_int(v->dtype))
+		other = graph_cast(g, name, graph_const_f(g, NAN), v->dtype);
+	else
+		other = extreme(g, v->dtype, fill != FILL_LOWEST);
 	return valid && other ? graph_op3(g, "Where", graph_format(g, "%.200s.filled", name), valid,
 					  v, other)
 			      : NULL;
@@ -92,10 +95,45 @@ struct value *bounded_sized(struct graph *g, const char *name, struct value *v, 
 {
 	if (!v || !size)
 		return NULL;
-	if (size->constant && size->data)
-		return graph_slice(g, name, v, d, 0, value_int(size, 0), false);
-	v->size[d] = size;
+	if (size->constant && size->data) {
+		struct value *whole = v;
+
+		v = graph_slice(g, name, v, d, 0, value_int(size, 0), false);
+		if (v)
+			memcpy(v->size, whole->size, sizeof(v->size));
+		size = NULL;
+	}
+	if (v)
+		v->size[d] = size;
 	return v;
+}
+
+/* Is it one value, or one number? */
+static bool same_number(const struct value *a, const struct value *b)
+{
+	return a == b || (a->constant && b->constant && a->data && b->data &&
+			  a->dtype == b->dtype && !a->ndim && !b->ndim && dtype_is_int(a->dtype) &&
+			  value_int(a, 0) == value_int(b, 0));
+}
+
+struct value *bounded_op2(struct graph *g, const char *name, const char *op, struct value *a,
+			  struct value *b)
+{
+	struct size_op *o;
+
+	if (!a || !b)
+		return NULL;
+	a = value_resolve(a);
+	b = value_resolve(b);
+	for (o = g->size_ops; o; o = o->next)
+		if (!strcmp(o->op, op) && same_number(o->in[0], a) && same_number(o->in[1], b))
+			return o->out;
+	o = graph_alloc(g, sizeof(*o));
+	*o = (struct size_op){ op, { a, b }, NULL, g->size_ops };
+	o->out = graph_op2(g, op, graph_format(g, "%.200s.size", name), a, b);
+	if (o->out && !g->in_body) /* what a body makes is there alone */
+		g->size_ops = o;
+	return o->out;
 }
 
 static bool same_sizes(const struct value *v, struct value *const *size)
@@ -195,10 +233,10 @@ struct value *bounded_product(struct graph *g, const char *name, const struct ex
 		if (!e[i].size)
 			known *= e[i].most;
 		else
-			size = size ? graph_op2(g, "Mul", name, size, e[i].size) : e[i].size;
+			size = size ? bounded_op2(g, name, "Mul", size, e[i].size) : e[i].size;
 	}
 	if (size && known != 1)
-		size = graph_op2(g, "Mul", name, size, graph_const_i(g, known));
+		size = bounded_op2(g, name, "Mul", size, graph_const_i(g, known));
 	return size;
 }
 
@@ -212,12 +250,17 @@ static bool takes_part(const struct node *n)
 	return false;
 }
 
-static const struct value *first_bounded(const struct node *n)
+const struct value *first_bounded(const struct node *n)
 {
 	for (int i = 0; i < n->num_in; i++)
 		if (value_is_bounded(n->in[i]))
 			return n->in[i];
 	return NULL;
+}
+
+bool bounded_any(const struct node *n)
+{
+	return first_bounded(n);
 }
 
 int graph_process_bounded(struct graph *g, struct node *n)
@@ -363,8 +406,17 @@ int bounded_set_extents(struct graph *g, struct node *n, struct extent *e, bool 
 
 	for (int64_t i = 0; i < count; i++)
 		sized |= e[i].size != NULL;
-	if (!sized || (v->constant && v->data))
+	if (v->constant && v->data)
 		return 0;
+	if (!sized) { /* all are known */
+		int64_t *p = graph_alloc(g, ((size_t)count + 1) * sizeof(*p));
+
+		for (int64_t i = 0; i < count; i++)
+			p[i] = e[i].most;
+		return graph_replace_first(
+			n, graph_cast(g, n->name, graph_const(g, RDU_DT_I64, v->ndim, v->dim, p),
+				      v->dtype));
+	}
 	for (int64_t i = 0; i < count && pick; i++) {
 		struct value *flat;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What the rules of bounded values (bounded_rules.c) share with what they are rules of (bounded.c). */
+/* What the rules of bounded values (bounded_rules.c, bounded_joins.c) share with what they are rules of (bounded.c). */
 #ifndef RDUC_BOUNDED_H
 #define RDUC_BOUNDED_H
 
@@ -18,10 +18,34 @@ int bounded_refuse(struct graph *g, struct node *n, const struct value *v, const
 /* The elements of a constant of integers, or of what is computed of sizes; NULL: it is neither. */
 const struct extent *bounded_extents(struct graph *g, const struct value *v, int *num);
 int bounded_set_extents(struct graph *g, struct node *n, struct extent *e, bool pick);
+/* The operator of two sizes, or what they count: of the same ones, one value. */
+struct value *bounded_op2(struct graph *g, const char *name, const char *op, struct value *a,
+			  struct value *b);
 struct value *bounded_product(struct graph *g, const char *name, const struct extent *e, int num,
 			      int64_t *most);
 
+bool bounded_any(const struct node *n); /* is an input bounded? */
+const struct value *first_bounded(const struct node *n); /* the first one; NULL */
+
+/* Rules: bounded.c, bounded_joins.c. */
 int bounded_shape(struct graph *g, struct node *n);
 int bounded_size(struct graph *g, struct node *n);
+int bounded_split(struct graph *g, struct node *n);
+int bounded_batches(struct graph *g, struct node *n);
+int bounded_roi_align(struct graph *g, struct node *n);
+int bounded_concat(struct graph *g, struct node *n);
+int bounded_slice(struct graph *g, struct node *n);
+int bounded_reduce(struct graph *g, struct node *n);
+int bounded_arg(struct graph *g, struct node *n);
+int bounded_softmax(struct graph *g, struct node *n);
+int bounded_cumsum(struct graph *g, struct node *n);
+int bounded_top_k(struct graph *g, struct node *n);
+int bounded_matmul(struct graph *g, struct node *n);
+int bounded_gemm(struct graph *g, struct node *n);
+int bounded_scatter(struct graph *g, struct node *n);
+int bounded_fill_shape(struct graph *g, struct node *n);
+int bounded_expand(struct graph *g, struct node *n);
+int bounded_tile(struct graph *g, struct node *n);
+int bounded_range(struct graph *g, struct node *n);
 
 #endif

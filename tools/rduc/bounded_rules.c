@@ -217,13 +217,14 @@ static struct value *scaled(struct graph *g, struct node *n, struct value *size,
 	struct node *by = size->producer;
 
 	if (a % b == 0)
-		return a == b ? size : graph_op2(g, "Mul", n->name, size, graph_const_i(g, a / b));
+		return a == b ? size
+			      : bounded_op2(g, n->name, "Mul", size, graph_const_i(g, a / b));
 	if (b % a)
 		return NULL;
 	if (by && !strcmp(by->op->name, "Mul") && by->in[1]->constant && by->in[1]->data &&
 	    value_count(by->in[1]) == 1 && value_int(by->in[1], 0) == b / a)
 		return value_resolve(by->in[0]);
-	return graph_op2(g, "Div", n->name, size, graph_const_i(g, b / a));
+	return bounded_op2(g, n->name, "Div", size, graph_const_i(g, b / a));
 }
 
 /*
@@ -435,6 +436,28 @@ static int gather_elements_rule(struct graph *g, struct node *n)
 	return bounded_give(g, n, 0, size);
 }
 
+/* Tuples of indices, of which each counts in its own dimension. */
+static struct value *tuples_in(struct graph *g, struct node *n, const struct value *x,
+			       struct value *idx, int k)
+{
+	struct node *m = node_new(g, "Concat", graph_format(g, "%.200s.index", n->name));
+	int last = idx->ndim - 1;
+
+	for (int d = 0; d < k; d++) {
+		struct value *v = graph_slice(g, n->name, idx, last, d, 1, false);
+
+		if (!v)
+			return NULL;
+		memcpy(v->size, idx->size, sizeof(v->size));
+		v = indices_in(g, n, x, d, v);
+		if (!v)
+			return NULL;
+		node_input(g, m, v);
+	}
+	node_attr_i(g, m, "axis", last);
+	return graph_finish(g, m);
+}
+
 static int gather_nd_rule(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *idx = n->in[1], *size[RDU_MAX_DIMS] = { NULL };
@@ -444,10 +467,9 @@ static int gather_nd_rule(struct graph *g, struct node *n)
 	if (attr_i(n, "batch_dims", 0) || !k || idx->size[idx->ndim - 1])
 		return bounded_refuse(g, n, value_is_bounded(x) ? x : idx,
 				      "with batches or such tuples");
-	for (int d = 0; d < k && d < x->ndim; d++)
-		if (x->size[d] && k > 1)
-			return bounded_refuse(g, n, x, "along one of several indices");
-	n->in[1] = indices_in(g, n, x, 0, idx);
+	if (k > x->ndim)
+		return graph_process(g, n);
+	n->in[1] = tuples_in(g, n, x, idx, (int)k);
 	if (!n->in[1] || graph_process(g, n))
 		return -1;
 	for (int d = 0; d < idx->ndim - 1; d++)
@@ -459,10 +481,48 @@ static int gather_nd_rule(struct graph *g, struct node *n)
 
 /* ---- NonZero and Compress of what is bounded ------------------------------------------------------ */
 
-static int nothing_beyond(struct graph *g, struct node *n)
+static int non_zero_rule(struct graph *g, struct node *n)
 {
-	n->in[0] = bounded_filled(g, n->name, n->in[0], FILL_ZERO);
-	return n->in[0] ? graph_process(g, n) : -1;
+	struct value *x = n->in[0];
+
+	if (x->places)
+		return graph_replace_first(n, x->places);
+	n->in[0] = bounded_filled(g, n->name, x, FILL_ZERO);
+	if (!n->in[0] || graph_process(g, n))
+		return -1;
+	x->places = n->in[0]->places;
+	return 0;
+}
+
+static int unique_rule(struct graph *g, struct node *n)
+{
+	const struct value *x = n->in[0];
+	int64_t axis = attr_i(n, "axis", 0);
+
+	if (node_axis(g, n, &axis, x->ndim ? x->ndim : 1))
+		return -1;
+	for (int d = 0; d < x->ndim; d++)
+		if (x->size[d] && (node_attr(n, "axis") ? d != axis : x->ndim > 1))
+			return bounded_refuse(g, n, x, "but along its axis");
+	return graph_process(g, n);
+}
+
+static int suppression_rule(struct graph *g, struct node *n)
+{
+	const struct value *boxes = n->in[0], *scores = n->in[1];
+
+	for (int i = 2; i < n->num_in; i++)
+		if (value_is_bounded(n->in[i]))
+			return bounded_refuse(g, n, n->in[i], "as this input");
+	if (boxes->ndim != 3 || scores->ndim != 3)
+		return graph_process(g, n);
+	if (boxes->size[0] || boxes->size[2] || scores->size[0] || scores->size[1])
+		return bounded_refuse(g, n, value_is_bounded(boxes) ? boxes : scores,
+				      "but in the number of boxes");
+	if (boxes->size[1] != scores->size[2])
+		return bounded_refuse(g, n, boxes->size[1] ? boxes : scores,
+				      "beside another number of boxes");
+	return graph_process(g, n);
 }
 
 static int compress_rule(struct graph *g, struct node *n)
@@ -498,19 +558,63 @@ static const struct {
 	const char *op;
 	bounded_rule rule;
 } rules[] = {
+	{ "ArgMax", bounded_arg },
+	{ "ArgMin", bounded_arg },
+	{ "AveragePool", bounded_batches },
+	{ "BatchNormalization", bounded_batches },
 	{ "Compress", compress_rule },
+	{ "Concat", bounded_concat },
+	{ "ConstantOfShape", bounded_fill_shape },
+	{ "Conv", bounded_batches },
+	{ "ConvTranspose", bounded_batches },
+	{ "CumSum", bounded_cumsum },
+	{ "Dropout", as_first },
+	{ "Expand", bounded_expand },
 	{ "Flatten", view_rule },
 	{ "Gather", gather_rule },
 	{ "GatherElements", gather_elements_rule },
 	{ "GatherND", gather_nd_rule },
+	{ "Gelu", as_first },
+	{ "Gemm", bounded_gemm },
+	{ "GlobalAveragePool", bounded_batches },
+	{ "GlobalMaxPool", bounded_batches },
+	{ "GroupNormalization", bounded_batches },
+	{ "HardSwish", as_first },
 	{ "Identity", as_first },
 	{ "If", if_rule },
-	{ "NonZero", nothing_beyond },
+	{ "InstanceNormalization", bounded_batches },
+	{ "LogSoftmax", bounded_softmax },
+	{ "MatMul", bounded_matmul },
+	{ "MaxPool", bounded_batches },
+	{ "Mish", as_first },
+	{ "NonMaxSuppression", suppression_rule },
+	{ "NonZero", non_zero_rule },
+	{ "Range", bounded_range },
+	{ "ReduceL1", bounded_reduce },
+	{ "ReduceL2", bounded_reduce },
+	{ "ReduceLogSum", bounded_reduce },
+	{ "ReduceLogSumExp", bounded_reduce },
+	{ "ReduceMax", bounded_reduce },
+	{ "ReduceMean", bounded_reduce },
+	{ "ReduceMin", bounded_reduce },
+	{ "ReduceProd", bounded_reduce },
+	{ "ReduceSum", bounded_reduce },
+	{ "ReduceSumSquare", bounded_reduce },
 	{ "Reshape", reshape_rule },
+	{ "RoiAlign", bounded_roi_align },
+	{ "Scatter", bounded_scatter },
+	{ "ScatterElements", bounded_scatter },
+	{ "ScatterND", bounded_scatter },
 	{ "Shape", bounded_shape },
 	{ "Size", bounded_size },
+	{ "Slice", bounded_slice },
+	{ "Softmax", bounded_softmax },
+	{ "Split", bounded_split },
 	{ "Squeeze", view_rule },
+	{ "Tile", bounded_tile },
+	{ "TopK", bounded_top_k },
 	{ "Transpose", transpose_rule },
+	{ "Unique", unique_rule },
 	{ "Unsqueeze", view_rule },
 };
 

@@ -504,7 +504,7 @@ static int token_entries(struct run *r, const struct entry_file *f, struct graph
 {
 	int64_t n = r->c->set.tokens;
 
-	if (graph_tokens(g, m, n)) {
+	if (graph_tokens(g, m, n, r->c->set.greedy)) {
 		blame_entry(r->c, f);
 		return -1;
 	}
@@ -564,6 +564,8 @@ static void compile(void *arg)
 	own_inputs(r, NULL, &import);
 	import.path = r->path;
 	g[0] = graph_import(r->model, r->size, &import, c->error, ERROR_SIZE);
+	if (!c->set.num_sizes) /* nor will it be read again for other shapes */
+		drop_bytes(&r->file);
 	if (g[0])
 		m = front(r, g[0]);
 	shapes.first = g[0];
@@ -589,16 +591,41 @@ static void compile(void *arg)
 	xfree(g);
 }
 
+/* A large block moves without being copied, as open_memstream()'s would not. */
+static ssize_t write_text(void *arg, const char *data, size_t size)
+{
+	struct text *t = arg;
+
+	if (t->size + size >= t->room) {
+		size_t room = (t->size + size) * 3 / 2 + 4096;
+		char *more = realloc(t->data, room);
+
+		if (!more)
+			return 0;
+		t->data = more;
+		t->room = room;
+	}
+	memcpy(t->data + t->size, data, size);
+	t->size += size;
+	t->data[t->size] = 0;
+	return (ssize_t)size;
+}
+
 /* Texts to write into; no pass allocates for them. */
 static int open_results(struct rduc *c)
 {
+	static const cookie_io_functions_t calls = { .write = write_text };
+
 	for (int i = 0; i < RDUC_OUTPUTS; i++) {
 		struct text *t = &c->out[i];
 
 		if (!c->want[i] || (i == RDUC_PARAMETERS && !c->set.train))
 			continue;
-		t->f = open_memstream(&t->data, &t->size);
+		t->f = fopencookie(t, "w", calls);
 		if (!t->f)
+			return -ENOMEM;
+		write_text(t, "", 0); /* no text is one, too */
+		if (!t->data)
 			return -ENOMEM;
 	}
 	return 0;
@@ -611,6 +638,7 @@ static int close_results(struct rduc *c)
 
 	for (int i = 0; i < RDUC_OUTPUTS; i++) {
 		struct text *t = &c->out[i];
+		char *less;
 
 		if (!t->f)
 			continue;
@@ -619,6 +647,9 @@ static int close_results(struct rduc *c)
 		if (fclose(t->f))
 			ret = -ENOMEM;
 		t->f = NULL;
+		less = realloc(t->data, t->size + 1);
+		if (less)
+			t->data = less;
 	}
 	return ret;
 }
@@ -715,6 +746,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 
 	if (rdu_chip_find(chip, &r.chip, why, sizeof(why)))
 		return compile_fail(c, -ENOENT, "--chip %s: %s", chip, why);
+	if (s->greedy && !s->tokens)
+		return compile_fail(c, -EINVAL, "--greedy is for --tokens-per-run");
 	if (s->train && s->import.constant_weights)
 		return compile_fail(c, -EINVAL,
 				    "--train and --constant-weights: nothing could be trained");

@@ -30,6 +30,7 @@ struct settings {
 	enum rduc_when sparse; /* zeros of weights are left out */
 	size_t memory;
 	int64_t tokens; /* of a run of generate; 0: there is no such entry point */
+	bool greedy; /* which takes the likeliest token always */
 	int num_entries;
 	struct entry_file {
 		char *name, *path;
@@ -45,7 +46,7 @@ struct settings {
 
 struct text {
 	char *data;
-	size_t size;
+	size_t size, room;
 	FILE *f; /* while it is written */
 };
 

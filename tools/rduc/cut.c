@@ -97,7 +97,7 @@ static void append(struct uimage *to, const struct uimage *from, const struct ba
 		int pr = image_prog(to, f->kind, unit[f->unit], f->op_id);
 		struct uprog *p = &to->prog[pr];
 
-		*p = *f;
+		image_copy_prog(p, f);
 		p->unit = unit[f->unit];
 		if (is_memory(f)) {
 			const struct usegment *s = &from->segment[f->acc.target];

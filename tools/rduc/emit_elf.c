@@ -3,6 +3,7 @@
  * The program file's tables of symbols and properties; the library writes it.
  */
 #include <limits.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
@@ -163,6 +164,12 @@ int be_write(struct backend *be, const char *path)
 	char *meta = make_meta(be), text[PATH_MAX + 80];
 	int num_sym, r;
 
+	/* What is written need not be there twice. */
+	for (int i = 0; i < be->num_sections; i++) {
+		image_free(be->section[i].im);
+		be->section[i].im = NULL;
+	}
+	malloc_trim(0);
 	make_symbols(be, &sym, &num_sym);
 	if (check_symbols(be, sym, num_sym)) {
 		free(sym);
@@ -179,14 +186,14 @@ int be_write(struct backend *be, const char *path)
 		.num_symbols = (size_t)num_sym,
 		.ops = be->op,
 		.num_ops = (size_t)be->num_ops,
-		.data = be->data,
 		.data_size = be->data_size,
 		.meta = meta,
 	};
 	if (be->opt->program)
-		r = lr_file_write(be->opt->program, &parts);
+		r = lr_file_write(be->opt->program, &parts, be->piece, (size_t)be->num_pieces);
 	else
-		r = rdu_file_write(path, &parts, text, sizeof(text));
+		r = lr_file_write_to(path, &parts, be->piece, (size_t)be->num_pieces, text,
+				     sizeof(text));
 	if (r)
 		r = be_error(be, "%s", be->opt->program ? strerror(-r) : text);
 	free(sym);

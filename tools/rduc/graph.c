@@ -8,6 +8,8 @@
 #include "graph.h"
 #include "mem.h"
 
+#define LARGE 65536 /* contents of a value, bytes: not in the arena */
+
 struct arena_block {
 	struct arena_block *next;
 	size_t used, size;
@@ -62,6 +64,9 @@ void graph_free(struct graph *g)
 		g->arena = b->next;
 		free(b);
 	}
+	for (int i = 0; i < g->num_shared; i++)
+		shared_drop(g->shared[i]);
+	free(g->shared);
 	free(g->values);
 	free(g->nodes);
 	free(g);
@@ -206,11 +211,24 @@ struct value *graph_find(struct graph *g, const char *name)
 	return NULL;
 }
 
+void *graph_contents(struct graph *g, struct value *v)
+{
+	size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
+
+	v->shared = NULL;
+	if (bytes < LARGE) {
+		v->data = graph_alloc(g, bytes ? bytes : 1);
+		return v->data;
+	}
+	g->shared = xroom(g->shared, g->num_shared, &g->room_shared, sizeof(*g->shared));
+	v->data = v->shared = g->shared[g->num_shared++] = shared_new(bytes);
+	return v->data;
+}
+
 struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const int64_t *dim,
 			  const void *data)
 {
 	struct value *v = graph_value(g, NULL);
-	size_t bytes;
 
 	v->kind = TENSOR_WEIGHT;
 	v->dtype = dtype;
@@ -218,10 +236,9 @@ struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const
 	if (ndim)
 		memcpy(v->dim, dim, ndim * sizeof(*dim));
 	v->constant = true;
-	bytes = (size_t)value_count(v) * dtype_bytes(dtype);
-	v->data = graph_alloc(g, bytes ? bytes : 1);
-	if (data && bytes)
-		memcpy(v->data, data, bytes);
+	graph_contents(g, v);
+	if (data)
+		memcpy(v->data, data, (size_t)value_count(v) * dtype_bytes(dtype));
 	return v;
 }
 

@@ -32,6 +32,13 @@ struct extent {
 	struct value *size; /* int64 scalar: what it is in a run; NULL: `most` */
 };
 
+/* An operator of two sizes, that has been made. */
+struct size_op {
+	const char *op;
+	struct value *in[2], *out;
+	struct size_op *next;
+};
+
 struct value {
 	char *name;
 	enum rdu_dtype dtype;
@@ -40,6 +47,7 @@ struct value {
 	/* bounded.c: how many of a dimension a run has, int64 scalars; NULL: all. What lies behind
 	 * them has no meaning. */
 	struct value *size[RDU_MAX_DIMS];
+	struct value *places; /* what NonZero made of it: one size, for all that ask */
 	const struct extent *extents; /* of its elements, in order; NULL: it is not made of sizes */
 	enum tensor_kind kind;
 	bool constant; /* data never changes: may be folded */
@@ -49,6 +57,7 @@ struct value {
 	const char *why; /* a weight: is it trained, or why not (parameters.c) */
 	unsigned int roles; /* parameters.c */
 	void *data; /* row-major; WEIGHT, STATE or folded */
+	void *shared; /* the same, if tensors may own it as well; else NULL, or what it was before */
 	struct node *producer;
 	const struct node *dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
 	struct value *alias; /* is the same value as this one (identity removed) */
@@ -215,6 +224,8 @@ struct reason {
 
 struct graph {
 	struct arena_block *arena;
+	int num_shared, room_shared;
+	void **shared; /* contents of values that it owns, perhaps with others */
 	char *name;
 	int opset;
 	int num_values, cap_values;
@@ -259,6 +270,7 @@ struct graph {
 	const char *first_bound;
 	int64_t first_most; /* terms, for the first long one */
 	bool counts_runs; /* patterns_random.c: it has a state that does */
+	struct size_op *size_ops; /* bounded.c */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 };
 
@@ -285,6 +297,8 @@ int graph_report(struct graph *g);
 
 struct value *graph_value(struct graph *g, const char *name);
 struct value *graph_find(struct graph *g, const char *name);
+/* A value has contents from now on: zeros, which whoever calls fills. */
+void *graph_contents(struct graph *g, struct value *v);
 /* A constant or a state with data (copied) or zeros. */
 struct value *graph_const(struct graph *g, enum rdu_dtype dtype, int ndim, const int64_t *dim,
 			  const void *data);
@@ -371,7 +385,8 @@ int graph_process_bounded(struct graph *g, struct node *n);
 struct value *bounded_valid(struct graph *g, const char *name, const struct value *v);
 bool value_is_bounded(const struct value *v);
 /* v with `fill` in place of what does not count. NULL on error, or if v is. */
-enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST };
+/* LAST: behind all numbers in order; NaN, or an integer's greatest. */
+enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST, FILL_LAST };
 struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 			     enum bounded_fill fill);
 /* A value that nobody has yet, of which `size` of dimension d count; those alone, if that is known. */
@@ -420,6 +435,7 @@ struct sample_inputs {
 	struct value *temperature, *top_k, *top_p, *seed, *number;
 };
 struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in);
+struct value *graph_likeliest(struct graph *g, struct value *logits); /* as at temperature 0 */
 /* Gumbel's distribution, of 32 random bits: -log(-log(1 - v)) of v in (0, 1). */
 int expr_gumbel(struct nest *nest, int bits);
 /* patterns_random.c: Dropout, if `training` (bool) says so. */
@@ -613,7 +629,7 @@ int graph_patterns_entry(struct graph *g, struct module *m, const char *name);
 /* tokens.c: entry point `generate`, n times what the entry point that was just made of this graph
  * does, each with the token that the one before chose, and generate_step, once. 0, or -1 with a
  * text. */
-int graph_tokens(struct graph *g, struct module *m, int64_t n);
+int graph_tokens(struct graph *g, struct module *m, int64_t n, bool greedy);
 /* patterns.c: the same, of the graph that tokens.c has changed for it: `token` is what it makes. */
 int graph_patterns_tokens(struct graph *g, struct module *m, struct value *token, int64_t n);
 int graph_lower_node(struct lower *l, struct node *n);
@@ -747,6 +763,8 @@ int onnx_inline(struct graph *g, struct Onnx__ModelProto *m);
 /* Elements of a TensorProto as rdu_dtype, converted and checked. */
 struct Onnx__TensorProto;
 struct value *onnx_tensor(struct graph *g, const struct Onnx__TensorProto *t, const char *what);
+/* It was imported: its raw data is not needed any more. */
+void onnx_drop_contents(struct Onnx__TensorProto *t);
 /* external.c: does it keep its data in another file? Those `size` bytes, to be freed; NULL and a text. */
 bool onnx_is_external(const struct Onnx__TensorProto *t);
 uint8_t *onnx_external(struct graph *g, const struct Onnx__TensorProto *t, int64_t size,

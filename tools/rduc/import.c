@@ -695,6 +695,7 @@ static void import_values(struct graph *g, struct names *names, const Onnx__Mode
 
 		if (import_initializer(g, names, onnx_tensor(g, p->initializer[i], what), name))
 			graph_collect(g, "initializer", name, NULL);
+		onnx_drop_contents(p->initializer[i]);
 	}
 	for (size_t i = 0; i < p->n_sparse_initializer; i++) {
 		const Onnx__SparseTensorProto *t = p->sparse_initializer[i];

@@ -687,7 +687,7 @@ static int emit_twin(struct emit *e, int o, int first)
 	const struct ustream *s = &im->stream[im->prog[first].in[0].stream];
 	int ld = s->prog, port = s->port;
 
-	im->prog[wr] = im->prog[first];
+	image_copy_prog(&im->prog[wr], &im->prog[first]);
 	im->prog[wr].unit = pmu;
 	im->prog[wr].num_in = 0;
 	im->prog[wr].acc.target = buf;

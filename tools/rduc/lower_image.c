@@ -29,6 +29,8 @@ void image_free(struct uimage *im)
 		free(im->stream[i].link);
 	}
 	image_free(im->fill);
+	for (int i = 0; i < im->num_progs; i++)
+		free(im->prog[i].acc.pred);
 	free(im->prog);
 	free(im->stream);
 	free(im->token);
@@ -85,6 +87,15 @@ int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id)
 	p->op_id = op_id;
 	p->acc.target = -1;
 	return im->num_progs++;
+}
+
+void image_copy_prog(struct uprog *to, const struct uprog *from)
+{
+	*to = *from;
+	to->acc.pred = NULL;
+	to->acc.num_preds = 0;
+	for (int q = 0; q < from->acc.num_preds; q++)
+		*access_pred(&to->acc) = from->acc.pred[q];
 }
 
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words)
@@ -254,6 +265,8 @@ int image_pmus(const struct uimage *im)
 
 struct upred *access_pred(struct uaccess *a)
 {
+	a->pred = xgrow(a->pred, a->num_preds, sizeof(*a->pred));
+	a->pred[a->num_preds] = (struct upred){ 0 };
 	return &a->pred[a->num_preds++];
 }
 

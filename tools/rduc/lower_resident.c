@@ -318,7 +318,7 @@ static int move_prog(struct uimage *to, struct uimage *from, int pr, int unit, i
 {
 	int n = image_prog(to, from->prog[pr].kind, unit, op);
 
-	to->prog[n] = from->prog[pr];
+	image_copy_prog(&to->prog[n], &from->prog[pr]);
 	to->prog[n].unit = unit;
 	to->prog[n].op_id = op;
 	to->prog[n].num_in = to->prog[n].num_out = 0;
@@ -330,7 +330,7 @@ static int copy_prog(struct uimage *im, int pr)
 {
 	int n = image_prog(im, im->prog[pr].kind, im->prog[pr].unit, im->prog[pr].op_id);
 
-	im->prog[n] = im->prog[pr];
+	image_copy_prog(&im->prog[n], &im->prog[pr]);
 	return n;
 }
 
@@ -487,8 +487,10 @@ static void drop_unused(struct uimage *im)
 	for (int i = 0; i < im->num_progs; i++) {
 		const struct uprog *p = &im->prog[i];
 
-		if (p->kind == KIND_GONE)
+		if (p->kind == KIND_GONE) {
+			free(p->acc.pred);
 			continue;
+		}
 		prog[i] = unit[p->unit] = 1;
 		if (p->kind == RDU_KIND_LOAD || p->kind == RDU_KIND_STORE)
 			segment[p->acc.target] = 1;

@@ -47,6 +47,7 @@ static const char usage[] =
 	"                       its inputs and outputs are called NAME/... (also for --shape)\n"
 	"  --tokens-per-run N   of the entry point decode also make generate: N tokens in a run,\n"
 	"                       each chosen on the card, by temperature, top_k, top_p and seed\n"
+	"  --greedy             it takes the likeliest token always, which is faster\n"
 	"  --constant-weights   weights are part of the program: they have no names, and cannot "
 	"be\n"
 	"                       changed; what is computed of them alone may be computed now\n"
@@ -82,6 +83,7 @@ enum {
 	OPT_LIBRARY = 256,
 	OPT_TRAIN,
 	OPT_CONSTANT,
+	OPT_GREEDY,
 	OPT_WEIGHTS,
 	OPT_PROGRESS,
 	OPT_LIST,
@@ -106,6 +108,7 @@ static const struct option options[] = {
 	{ "entry", VALUE },
 	{ "tokens-per-run", VALUE },
 	{ "train", no_argument, NULL, OPT_TRAIN },
+	{ "greedy", no_argument, NULL, OPT_GREEDY },
 	{ "constant-weights", no_argument, NULL, OPT_CONSTANT },
 	{ "loss", VALUE },
 	{ "optimizer", VALUE },
@@ -199,6 +202,8 @@ static int option(struct arguments *a, int c, int index, char *arg)
 		return set(a, "train", "1");
 	case OPT_CONSTANT:
 		return set(a, "constant-weights", "1");
+	case OPT_GREEDY:
+		return set(a, "greedy", "1");
 	case OPT_WEIGHTS:
 		a->weights = arg;
 		return 0;

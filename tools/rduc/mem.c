@@ -221,6 +221,33 @@ void xfree(void *p)
 	free(p);
 }
 
+/* Stands in front of it. */
+struct shared {
+	_Alignas(16) size_t owners;
+};
+
+void *shared_new(size_t size)
+{
+	struct shared *s = xcalloc(1, sizeof(*s) + size);
+
+	s->owners = 1;
+	return s + 1;
+}
+
+void *shared_use(void *p)
+{
+	((struct shared *)p - 1)->owners++;
+	return p;
+}
+
+void shared_drop(void *p)
+{
+	struct shared *s = p ? (struct shared *)p - 1 : NULL;
+
+	if (s && !--s->owners)
+		xfree(s);
+}
+
 void xown(void *object, void (*release)(void *object))
 {
 	if (!heap || !object)

@@ -24,12 +24,16 @@
 void *xmalloc(size_t size);
 void *xcalloc(size_t num, size_t size); /* zeros */
 void *xrealloc(void *old, size_t size);
-/* A copy into zeros of xcalloc(): pages of zeros are not touched, and take no memory. */
+/* A copy into zeros of xcalloc() or shared_new(): pages of zeros are not touched, and take no memory. */
 void copy_to_zeros(void *to, const void *from, size_t size);
 bool is_zeros(const void *p, size_t size);
 char *xstrdup(const char *s);
 void xfree(void *p);
 #define free(p) xfree(p)
+/* Memory that has several owners, zeros at first: it is freed when the last one drops it. */
+void *shared_new(size_t size);
+void *shared_use(void *p); /* by one more owner */
+void shared_drop(void *p);
 /* A table of num elements, of which there is room for *room, with room for one more. */
 void *xroom(void *old, int num, int *room, size_t size);
 /* The same without a note of the room: it is doubled at each power of two. */

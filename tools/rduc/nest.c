@@ -27,7 +27,7 @@ static void nest_free(struct nest *n)
 void tensor_free(struct tensor *t)
 {
 	free(t->name);
-	free(t->data);
+	shared_drop(t->data);
 	free(t);
 }
 

@@ -74,7 +74,7 @@ struct tensor {
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
 	int place; /* of an input or output among the models', from 1 on; 0: of none, or a loop's */
-	void *data; /* initial contents, row-major, dtype; NULL: zeros or not known */
+	void *data; /* shared_new(): initial contents, row-major, dtype; NULL: zeros or not known */
 	int id; /* index in module->tensors */
 };
 

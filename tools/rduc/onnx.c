@@ -319,6 +319,12 @@ struct value *onnx_tensor(struct graph *g, const Onnx__TensorProto *t, const cha
 	return v;
 }
 
+void onnx_drop_contents(Onnx__TensorProto *t)
+{
+	free(t->raw_data.data);
+	t->raw_data = (ProtobufCBinaryData){ 0 };
+}
+
 /* As a dense tensor: its indices are those of elements, or of rows of one index a dimension. */
 struct value *onnx_sparse_tensor(struct graph *g, const Onnx__SparseTensorProto *t,
 				 const char *what)

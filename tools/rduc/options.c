@@ -335,6 +335,10 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		n = WORD(&o, switches);
 		if (n >= 0)
 			s->import.constant_weights = n;
+	} else if (!strcmp(name, "greedy")) {
+		n = WORD(&o, switches);
+		if (n >= 0)
+			s->greedy = n;
 	} else if (!strcmp(name, "optimizer")) {
 		n = WORD(&o, optimizers);
 		if (n >= 0)

@@ -438,6 +438,7 @@ static void take_contents(struct graph *g, struct node *n)
 		v->ndim = n->in[0]->ndim;
 		memcpy(v->dim, n->in[0]->dim, sizeof(v->dim));
 		v->data = n->in[0]->data;
+		v->shared = n->in[0]->shared;
 		v->initializer = true;
 		v->producer = NULL;
 	} else if (strcmp(n->op->name, "Constant")) {
@@ -447,6 +448,7 @@ static void take_contents(struct graph *g, struct node *n)
 		v->ndim = a->tensor->ndim;
 		memcpy(v->dim, a->tensor->dim, sizeof(v->dim));
 		v->data = a->tensor->data;
+		v->shared = a->tensor->shared;
 	} else if (floats && floats->kind == ATTR_FLOATS) {
 		v->dtype = RDU_DT_F32;
 		v->ndim = 1;

@@ -70,8 +70,9 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 
-		v->tensor->data = xcalloc(bytes ? bytes : 1, 1);
-		copy_to_zeros(v->tensor->data, v->data, bytes);
+		v->tensor->data = v->data == v->shared ? shared_use(v->shared) : shared_new(bytes);
+		if (v->data != v->shared)
+			copy_to_zeros(v->tensor->data, v->data, bytes);
 	}
 	if (v->update_of)
 		v->tensor->update_of = lower_value(l, v->update_of);

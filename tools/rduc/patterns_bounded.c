@@ -143,6 +143,8 @@ static int non_zero_expand(struct graph *g, struct node *n)
 
 	if (is_known(x))
 		return non_zero_known(g, n);
+	if (x->places)
+		return graph_replace_first(n, x->places);
 	if (count > INT32_MAX)
 		return node_error(g, n, "more than 2^31 elements are not supported");
 	v = graph_reshape(g, n->name, x, 1, &count);
@@ -164,7 +166,10 @@ static int non_zero_expand(struct graph *g, struct node *n)
 	}
 	node_attr_i(g, m, "axis", 0);
 	v = graph_finish(g, m);
-	return graph_replace_first(n, bounded_sized(g, n->name, v, 1, size));
+	v = bounded_sized(g, n->name, v, 1, size);
+	if (!g->in_body)
+		x->places = v;
+	return graph_replace_first(n, v);
 }
 
 /* ---- internal ---------------------------------------------------------------------------------- */

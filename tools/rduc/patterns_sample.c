@@ -284,13 +284,28 @@ static struct value *search(struct graph *g, struct shared *key, struct shared *
 	return from;
 }
 
+/* The first one of the greatest. */
+static struct value *best_of(struct graph *g, struct value *v)
+{
+	struct node *best = node_new(g, "ArgMax", "sample");
+
+	if (!v)
+		return NULL;
+	node_input(g, best, v);
+	return graph_finish(g, best);
+}
+
+struct value *graph_likeliest(struct graph *g, struct value *logits)
+{
+	return best_of(g, NODE("SampleKey", logits));
+}
+
 struct value *graph_sample(struct graph *g, struct value *logits, const struct sample_inputs *in)
 {
 	const int64_t axis = 0;
 	struct shared logit = { .v = logits }, key = { .v = NODE("SampleKey", use(g, &logit)) };
 	struct shared whole = { 0 }, k = { .v = in->top_k }, part = { 0 };
 	struct value *most, *weight, *first, *second, *noise, *score;
-	struct node *best;
 
 	noise = NODE("SampleNoise", logits, in->seed, in->number);
 	most = graph_reduce(g, "ReduceMax", "sample", use(g, &logit), 1, &axis, 1);
@@ -301,11 +316,7 @@ struct value *graph_sample(struct graph *g, struct value *logits, const struct s
 	second = search(g, &key, &whole, &part);
 	score = NODE("SampleScore", use(g, &logit), use(g, &key), first, second, noise,
 		     in->temperature);
-	if (!score)
-		return NULL;
-	best = node_new(g, "ArgMax", "sample");
-	node_input(g, best, score);
-	return graph_finish(g, best);
+	return best_of(g, score);
 }
 
 #define SAMPLE(what, ins, infer_fn, pattern_fn)                                                   \

@@ -99,6 +99,10 @@ static struct value *flat_node(struct graph *g, struct node *n, const char *op, 
 		node_error(g, n, "more than 2^31 places are not supported");
 		return NULL;
 	}
+	if (value_count(v) && !dims_count(num, shape)) {
+		node_error(g, n, "'%s' has indices, where there are no elements", v->name);
+		return NULL;
+	}
 	node_input(g, m, v);
 	node_attr_ints(g, m, "shape", num, shape);
 	node_attr_i(g, m, "axis", axis);

@@ -570,7 +570,7 @@ static void share_work(const struct trial *g, const struct uimage *im, double *w
  * than it needs. */
 static struct uimage *make_some(struct trial *g, const double *work, int op, uint64_t most)
 {
-	static const double pcus[] = { 0.95, 0.85, 0.7, 0.5 };
+	static const double pcus[] = { 0.95, 0.9, 0.85, 0.7, 0.5 };
 	const size_t num = sizeof(pcus) / sizeof(pcus[0]);
 	struct uimage *im = NULL;
 	bool slow = false; /* with fewer units it would be slower still */

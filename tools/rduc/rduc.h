@@ -105,6 +105,7 @@ const char *rduc_version(void);
  *          steps-per-run   N: also make the entry point train_steps, N steps in one run (none)
  *          tokens-per-run  N: of the entry point decode also make generate, N tokens in one run, and
  *                          generate_step, one (none)
+ *          greedy          1: generate always takes the likeliest token, and has no inputs (0)
  *          train-only, freeze, no-decay
  *                          names of weights, or patterns as of fnmatch(3), with commas
  *                          between them; each call adds some

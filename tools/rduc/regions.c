@@ -141,9 +141,8 @@ static void region_data(struct backend *be, int region, const void *data, uint64
 	uint64_t at = (be->data_size + align - 1) / align * align;
 	uint64_t size = be->region[region].size; /* a little more than the tensor */
 
-	be->data = xrealloc(be->data, at + size);
-	memset(be->data + be->data_size, 0, at + size - be->data_size);
-	memcpy(be->data + at, data, bytes);
+	be->piece = xroom(be->piece, be->num_pieces, &be->room_pieces, sizeof(*be->piece));
+	be->piece[be->num_pieces++] = (struct lr_piece){ at, data, bytes };
 	be->data_size = at + size;
 	be->region[region].data = at;
 }

@@ -13,8 +13,10 @@
 #include "mem.h"
 
 #define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
+#define CARRIED_PARTS 4 /* of what a loop carries: their scratchpads are no other's in all of it */
 #define SMALL 16384 /* words, which memory takes a few hundred cycles for */
 #define LONG_FREE 6 /* nests; free for longer is as good, if a tensor is not small */
+#define MUCH_SLOWER 1.5 /* than memory: what one port does, others may do as well meanwhile */
 #define SMALLEST_PART 256 /* words; less is not cut */
 
 /* One access to a tensor's storage. */
@@ -28,13 +30,16 @@ struct uses {
 	int num, room;
 	struct use *u;
 	bool elsewhere; /* in another entry point, or as something that outlives a run */
-	bool one_shape; /* no view of another shape */
+	bool other_shape; /* used as a view of another shape */
 };
 
 static void add_use(struct uses *all, const struct access *a, int nest, bool write, bool add)
 {
-	struct uses *s = &all[tensor_storage(a->tensor)->id];
+	const struct tensor *v = a->tensor, *t = tensor_storage(a->tensor);
+	struct uses *s = &all[t->id];
 
+	s->other_shape |=
+		v->ndim != t->ndim || memcmp(v->dim, t->dim, sizeof(t->dim[0]) * (size_t)t->ndim);
 	s->u = xroom(s->u, s->num, &s->room, sizeof(*s->u));
 	s->u[s->num++] = (struct use){ nest, write, add, a };
 }
@@ -70,8 +75,6 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 		all[be->hold[i].to->id].elsewhere = true;
 		all[tensor_storage(be->hold[i].from)->id].elsewhere = true;
 	}
-	for (int i = 0; i < be->m->num_tensors; i++)
-		all[i].one_shape = true;
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *v = be->m->tensors[i], *t = tensor_storage(be->m->tensors[i]);
 		struct uses *s = &all[t->id];
@@ -81,9 +84,6 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 			s->elsewhere = true;
 		if (v->row_of)
 			all[tensor_whole(be->m->tensors[i])->id].elsewhere = true;
-		if (v->ndim != t->ndim ||
-		    memcmp(v->dim, t->dim, sizeof(t->dim[0]) * (size_t)t->ndim))
-			s->one_shape = false;
 	}
 	return all;
 }
@@ -132,6 +132,18 @@ static int outermost(const struct tensor *t)
 	return at;
 }
 
+/* The outermost dimension of a tensor below `step` words, -1: none. */
+static int next_axis(const struct tensor *t, int64_t step)
+{
+	int at = -1;
+
+	for (int d = 0; d < t->ndim; d++)
+		if (t->dim[d] > 1 && t->stride[d] < step &&
+		    (at < 0 || t->stride[d] > t->stride[at]))
+			at = d;
+	return at;
+}
+
 /* Is a nest a sum of products in which dimension d alone tells one operand's results apart? It
  * will be the lanes or columns of an array, and cannot be cut finely. */
 static bool coarse(const struct nest *n, int d)
@@ -166,13 +178,10 @@ static bool coarse(const struct nest *n, int d)
 	return only;
 }
 
-/* Replicas of a nest along dimension i that can use what is resident beside the storage of access a: all of
- * them want all parts of what is cut along another dimension. */
-static int64_t most_replicas(const struct backend *be, const struct nest *n, const struct access *a,
-			     int i, const int *axis_of)
+/* Do replicas of a nest along dimension i find parts of their own in what else is resident that they use? All
+ * of them would want all parts of what is cut along another dimension, whose ports are then what they wait for. */
+static bool finds_parts(const struct nest *n, const struct access *a, int i, const int *axis_of)
 {
-	int64_t most = WANTED_PARTS;
-
 	for (int k = 0; k < n->num_in + n->num_out; k++) {
 		bool out = k >= n->num_in, moves = false;
 		const struct access *b = out ? &n->out[k - n->num_in].access : &n->in[k];
@@ -182,9 +191,9 @@ static int64_t most_replicas(const struct backend *be, const struct nest *n, con
 			moves |= b->coef[d][i] != 0;
 		if (moves && t != tensor_storage(a->tensor) && axis_of[t->id] >= 0 &&
 		    !b->coef[axis_of[t->id]][i])
-			most = min64(most, out ? 1 : be->chip.pmu_reads);
+			return false;
 	}
-	return most;
+	return true;
 }
 
 /* Into how many pieces along axis d an access can be cut, so that each replica of its nest
@@ -198,13 +207,14 @@ static int64_t pieces(const struct backend *be, const struct nest *n, const stru
 	for (int i = 0; i < n->ndim; i++) {
 		int64_t k = n->dim[i].extent;
 
-		if (!a->coef[d][i] || (n->dim[i].reduce && !may_split))
+		if (!a->coef[d][i] || (n->dim[i].reduce && !may_split) ||
+		    !finds_parts(n, a, i, axis_of))
 			continue;
 		if (coarse(n, i))
 			k = ceil_div(k, max64(be->chip.systolic_cols, 8));
-		most = max64(most, min64(k, most_replicas(be, n, a, i, axis_of)));
+		most = max64(most, k);
 	}
-	return most;
+	return min64(most, WANTED_PARTS);
 }
 
 /* What replicas of a nest share of what it does with a tensor: points of its index space; of a sum of products,
@@ -220,32 +230,78 @@ static double work(const struct nest *n, const struct tensor *t)
 	return w;
 }
 
+/* Does an access go through a dimension of its nest that moves axis d of another one, and through others, along
+ * one axis? */
+static bool goes_as_one(const struct nest *n, const struct access *a, const struct access *other,
+			int d)
+{
+	for (int x = 0; x < a->tensor->ndim; x++) {
+		int dims = 0;
+		bool has = false;
+
+		for (int q = 0; q < n->ndim; q++) {
+			dims += a->coef[x][q] != 0;
+			has |= a->coef[x][q] && other->coef[d][q];
+		}
+		if (has && dims > 1 && !a->guarded)
+			return true;
+	}
+	return false;
+}
+
+/* Do nests go through axis d and others as one in a tensor that comes from memory? With d outermost they no
+ * longer could. */
+static bool goes_with_others(const struct backend *be, const struct uses *s,
+			     const struct module_entry *e, int d)
+{
+	for (int i = 0; i < s->num; i++) {
+		const struct nest *n = e->nests[s->u[i].nest];
+
+		for (int k = 0; k < n->num_in; k++) {
+			const struct tensor *t = n->in[k].tensor;
+
+			if ((t->kind != TENSOR_TEMP || be_hold_of(be, t)) &&
+			    goes_as_one(n, &n->in[k], s->u[i].access, d))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* The axis that a tensor is cut along, which becomes the outermost: the one with which the nests
- * that use the tensor take least, as far as this tensor keeps them from working in parallel. */
+ * that use the tensor take least, as far as this tensor keeps them from working in parallel. (A short one that
+ * is outermost is cut with the next.) *least: so many
+ * vectors, one after another. */
 static int choose_axis(const struct backend *be, const struct tensor *t, const struct uses *s,
-		       const struct module_entry *e, const int *axis_of)
+		       const struct module_entry *e, const int *axis_of, double *least)
 {
 	int best = outermost(t), innermost = -1;
-	double least = 0;
 
-	if (best < 0 || !s->one_shape)
+	*least = 0;
+	if (best < 0 || s->other_shape)
 		return best;
 	for (int d = 0; d < t->ndim; d++)
 		if (t->dim[d] > 1 && (innermost < 0 || t->stride[d] < t->stride[innermost]))
 			innermost = d;
 	for (int k = -1; k < t->ndim; k++) { /* the one that is outermost now has a start */
 		int d = k < 0 ? outermost(t) : k;
+		int next = k < 0 && t->dim[d] < WANTED_PARTS / 2 ? next_axis(t, t->stride[d]) : -1;
 		double cost = 0;
 
-		if (t->dim[d] < 2 || (d == innermost && d != best))
+		if (t->dim[d] < 2 || (d == innermost && d != best) ||
+		    (k >= 0 && goes_with_others(be, s, e, d)))
 			continue;
 		for (int i = 0; i < s->num; i++) {
 			const struct nest *n = e->nests[s->u[i].nest];
 
-			cost += work(n, t) / (double)pieces(be, n, s->u[i].access, d, axis_of);
+			int64_t p = pieces(be, n, s->u[i].access, d, axis_of);
+
+			if (next >= 0)
+				p *= pieces(be, n, s->u[i].access, next, axis_of);
+			cost += work(n, t) / be->chip.lanes / (double)min64(p, WANTED_PARTS);
 		}
-		if (k < 0 || cost < least) {
-			least = cost;
+		if (k < 0 || cost < *least) {
+			*least = cost;
 			best = d;
 		}
 	}
@@ -294,18 +350,6 @@ static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t exten
 	return (int)ceil_div(extent, ceil_div(extent, want));
 }
 
-/* The outermost dimension of a tensor below `step` words, -1: none. */
-static int next_axis(const struct tensor *t, int64_t step)
-{
-	int at = -1;
-
-	for (int d = 0; d < t->ndim; d++)
-		if (t->dim[d] > 1 && t->stride[d] < step &&
-		    (at < 0 || t->stride[d] > t->stride[at]))
-			at = d;
-	return at;
-}
-
 struct candidate {
 	int tensor, axis; /* that it is cut along, -1: it is not */
 	int64_t saved; /* words that do not cross memory */
@@ -350,7 +394,7 @@ static bool cut(struct backend *be, const struct tensor *t, int axis, int parts)
 		if (d < 0 || x.stride[d] * x.dim[d] != step)
 			break;
 		n = count_parts(&be->chip, r->words, extent * x.dim[d], parts);
-		if (n && n <= r->num_parts)
+		if (n && r->num_parts && (n <= r->num_parts || n % r->num_parts))
 			break;
 		extent *= x.dim[d];
 		step = x.stride[d];
@@ -367,9 +411,14 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 {
 	struct residence *r = &be->residence[t->id];
 
-	c->axis = choose_axis(be, t, s, e, axis_of);
+	double least;
+
+	c->axis = choose_axis(be, t, s, e, axis_of, &least);
 	r->words = be_words(t);
 	if (r->words > INT32_MAX)
+		return false;
+	if (r->words >= SMALL &&
+	    least > (double)(r->words * s->num) * 4 / be_bytes_per_cycle(&be->chip) * MUCH_SLOWER)
 		return false;
 	for (int i = 0; i < s->num; i++)
 		c->carried |= s->u[i].write &&
@@ -378,7 +427,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	 * section. */
 	if (r->words < SMALL && count_nests(s, true) > 1 && !c->carried)
 		return false;
-	if (!cut(be, t, c->axis, WANTED_PARTS))
+	if (!cut(be, t, c->axis, c->carried ? CARRIED_PARTS : WANTED_PARTS))
 		return false;
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
 		if (s->u[i].access->gather_in >= 0)
@@ -398,23 +447,12 @@ struct pmus {
 	int *num_stays, *room;
 };
 
-static bool common_factor(int a, int b)
-{
-	while (b) {
-		int r = a % b;
-
-		a = b;
-		b = r;
-	}
-	return a != 1;
-}
-
 /* From one PMU that is taken to the next: so that they lie all over the tiles, each once. */
 static int pmu_step(const struct backend *be)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, step = 7;
 
-	while (common_factor(all, step))
+	while (gcd64(all, step) != 1)
 		step++;
 	return step;
 }
@@ -612,7 +650,7 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 static bool find_room(struct backend *be, struct pmus *pmus, const struct candidate *c)
 {
 	struct residence *r = &be->residence[c->tensor];
-	int parts = WANTED_PARTS;
+	int parts = c->carried ? CARRIED_PARTS : WANTED_PARTS;
 
 	while (!find_pmus(pmus, r, 0, pmus->num * (c->carried ? 7 : 5) / 8)) {
 		int was = r->num_parts;
@@ -654,7 +692,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		    !find_room(be, &pmus, &c[i]))
 			continue;
 		r->resident = true;
-		if (c[i].axis >= 0 && all[t->id].one_shape) {
+		if (c[i].axis >= 0 && !all[t->id].other_shape) {
 			make_outermost(t, c[i].axis);
 			axis_of[t->id] = c[i].axis;
 		}

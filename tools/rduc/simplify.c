@@ -48,12 +48,11 @@ static int fold_nests(struct graph *g, struct node *n)
 		if (points(e->nests[i]) > MAX_FOLD_POINTS)
 			ret = 1;
 	if (!ret) {
-		size_t bytes = (size_t)value_count(n->out[0]) * dtype_bytes(n->out[0]->dtype);
-
-		n->out[0]->data = graph_alloc(g, bytes ? bytes : 1);
 		if (n->op->view) {
-			memcpy(n->out[0]->data, n->in[0]->data, bytes);
+			n->out[0]->data = n->in[0]->data;
+			n->out[0]->shared = n->in[0]->shared;
 		} else {
+			graph_contents(g, n->out[0]);
 			data = xcalloc(m->num_tensors, sizeof(*data));
 			out = n->out[0]->tensor;
 			for (int i = 0; i < m->num_tensors; i++) {
@@ -66,8 +65,9 @@ static int fold_nests(struct graph *g, struct node *n)
 				else if (root_data(t))
 					data[i] = root_data(t);
 				else
-					data[i] = t->data = xcalloc(dims_count(t->ndim, t->dim) + 1,
-								    dtype_bytes(t->dtype));
+					data[i] = t->data = shared_new(
+						(size_t)(dims_count(t->ndim, t->dim) + 1) *
+						(size_t)dtype_bytes(t->dtype));
 			}
 			for (int i = 0; i < e->num_nests && !ret; i++)
 				if ((why = nest_eval_fold(e->nests[i], data)))

@@ -87,23 +87,22 @@ static void add_picked(const struct contract *c, struct operand *op)
 						   .dim = s->tensor->dim[s->gather_dim] };
 }
 
-/* Do rows of a tile along axis v, and the tiles themselves, begin at the same byte of a burst? */
-static bool rows_aligned(const struct contract *c, const struct operand *op, const struct oaxis *v,
-			 int esz)
+/* Rows of a tile along axis v, in all tiles, begin at places of a burst that are so many bytes apart. */
+static int64_t row_places(const struct contract *c, const struct operand *op, const struct oaxis *v,
+			  int esz)
 {
-	int64_t burst = c->chip->dram_burst;
+	int64_t apart = c->chip->dram_burst;
 
 	for (int i = 0; i < op->num_axes; i++) {
 		const struct oaxis *x = &op->axis[i];
 
-		if (x != v && x->room > 1 && x->ms * esz % burst)
-			return false;
+		if (x != v && x->room > 1)
+			apart = gcd64(apart, x->ms * esz);
 		for (int d = 0; d < c->l->num_dims; d++)
-			if (c->tile[d] * (c->trip[d] * c->unroll[d]) > c->tile[d] &&
-			    x->coef[d] * c->tile[d] * x->ms * esz % burst)
-				return false;
+			if (c->tile[d] * (c->trip[d] * c->unroll[d]) > c->tile[d])
+				apart = gcd64(apart, x->coef[d] * c->tile[d] * x->ms * esz);
 	}
-	return true;
+	return apart;
 }
 
 /* Bytes of the bursts that one load of a tile touches: of each of its rows, which begin and end somewhere in
@@ -111,21 +110,23 @@ static bool rows_aligned(const struct contract *c, const struct operand *op, con
 static double load_bytes(const struct contract *c, const struct operand *op, int64_t base, int esz)
 {
 	const struct oaxis *v = op->vec_axis < 0 ? NULL : &op->axis[op->vec_axis];
-	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, first;
-	double row;
+	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row;
+	double bytes = 0;
 
 	if (!v)
 		return (double)op->loads * (double)burst;
 	if (step >= burst)
 		return (double)op->loads * op->vl * (double)burst;
-	row = (double)(v->len * step);
-	if (v->len < v->dim && v->off && rows_aligned(c, op, v, esz)) { /* a window's */
-		first = ((base * esz + (v->off - v->neg) * step) % burst + burst) % burst;
-		row = (double)(ceil_div(first + v->len * step, burst) * burst);
-	} else if (v->len < v->dim && v->len * step % burst) { /* else rows lie behind each other */
-		row += (double)burst / 2;
+	row = v->len * step;
+	if (v->len == v->dim) /* rows lie behind each other */
+		return (double)op->loads * op->vl / (double)v->room * (double)row;
+	apart = row_places(c, op, v, esz);
+	for (int64_t at = 0; at < burst; at += apart) {
+		int64_t first = (base * esz + (v->off - v->neg) * step + at) % burst;
+
+		bytes += (double)(ceil_div((first + burst) % burst + row, burst) * burst);
 	}
-	return (double)op->loads * op->vl / (double)v->room * row;
+	return (double)op->loads * op->vl / (double)v->room * bytes * (double)apart / (double)burst;
 }
 
 /* Axes of an operand's tile and how they lie in the scratchpad. */

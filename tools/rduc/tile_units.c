@@ -186,17 +186,9 @@ static bool writers_fit(const struct contract *c)
  * one bank. */
 static int64_t bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes)
 {
-	int64_t a = chip->pmu_banks, b = llabs(stride);
-
-	if (!b)
+	if (!stride)
 		return 1;
-	while (b) { /* the greatest common divisor */
-		int64_t r = a % b;
-
-		a = b;
-		b = r;
-	}
-	return ceil_div(lanes, chip->pmu_banks / a);
+	return ceil_div(lanes, chip->pmu_banks / gcd64(chip->pmu_banks, stride));
 }
 
 int64_t contract_load_cycles(const struct contract *c, const struct operand *op)

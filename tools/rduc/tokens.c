@@ -161,7 +161,7 @@ static void add_state(struct graph_output *o, struct value *state, struct value 
 	*o = (struct graph_output){ .name = next->name, .value = next, .state = state };
 }
 
-/* The outputs are the next states, and the token. */
+/* The outputs are the next states, and the token. number: NULL, it is not counted. */
 static int set_outputs(struct graph *g, struct value *number, const struct decode *d,
 		       struct value *token)
 {
@@ -170,15 +170,16 @@ static int set_outputs(struct graph *g, struct value *number, const struct decod
 	int num = 0;
 
 	next = graph_reshape(g, "token", next, d->token->ndim, d->token->dim);
-	later = one_more(g, number);
+	later = number ? one_more(g, number) : NULL;
 	position = d->position ? one_more(g, d->position) : NULL;
-	if (!next || !later || (d->position && !position))
+	if (!next || !later != !number || !position != !d->position)
 		return -1;
 	for (int i = 0; i < g->num_outputs; i++)
 		if (g->outputs[i].state)
 			o[num++] = g->outputs[i];
 	add_state(&o[num++], d->token, next);
-	add_state(&o[num++], number, later);
+	if (number)
+		add_state(&o[num++], number, later);
 	if (d->position)
 		add_state(&o[num++], d->position, position);
 	o[num++] = (struct graph_output){ .name = token->name, .value = token };
@@ -187,11 +188,24 @@ static int set_outputs(struct graph *g, struct value *number, const struct decod
 	return 0;
 }
 
-int graph_tokens(struct graph *g, struct module *m, int64_t n)
+/* A token chosen by inputs of generate, and its `number`. */
+static struct value *sampled(struct graph *g, struct value *logits, struct value *number)
 {
+	struct sample_inputs in = {
+		.temperature = number_value(g, "temperature", TENSOR_INPUT, RDU_DT_F32),
+		.top_k = number_value(g, "top_k", TENSOR_INPUT, RDU_DT_U32),
+		.top_p = number_value(g, "top_p", TENSOR_INPUT, RDU_DT_F32),
+		.seed = number_value(g, "seed", TENSOR_INPUT, RDU_DT_U32),
+		.number = number,
+	};
+
+	return graph_sample(g, logits, &in);
+}
+
+int graph_tokens(struct graph *g, struct module *m, int64_t n, bool greedy)
+{
+	struct value *logits, *token, *number = NULL;
 	struct decode d = { 0 };
-	struct sample_inputs in;
-	struct value *logits, *token;
 
 	if (find_decode(g, &d))
 		return -1;
@@ -201,17 +215,11 @@ int graph_tokens(struct graph *g, struct module *m, int64_t n)
 	keep(g, d.token, "generate/last_token");
 	if (d.position)
 		keep(g, d.position, "generate/position");
-	in = (struct sample_inputs){
-		.temperature = number_value(g, "temperature", TENSOR_INPUT, RDU_DT_F32),
-		.top_k = number_value(g, "top_k", TENSOR_INPUT, RDU_DT_U32),
-		.top_p = number_value(g, "top_p", TENSOR_INPUT, RDU_DT_F32),
-		.seed = number_value(g, "seed", TENSOR_INPUT, RDU_DT_U32),
-		.number = number_value(g, "generate/number", TENSOR_STATE, RDU_DT_I64),
-	};
-	token = graph_sample(g, logits, &in);
+	if (!greedy)
+		number = number_value(g, "generate/number", TENSOR_STATE, RDU_DT_I64);
+	token = greedy ? graph_likeliest(g, logits) : sampled(g, logits, number);
 	if (!token)
 		return -1;
 	token->name = graph_strdup(g, "token");
-	return set_outputs(g, in.number, &d, token) || graph_patterns_tokens(g, m, token, n) ? -1
-											     : 0;
+	return set_outputs(g, number, &d, token) || graph_patterns_tokens(g, m, token, n) ? -1 : 0;
 }
