@@ -72,7 +72,7 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 		bool from_base = rdu_vectors_start(&r->vectors, plan->vectors, activation);
 		int64_t start = from_base ? plan->base : r->addr;
 
-		r->start = (uint32_t *)(void *)r->ptr + start;
+		r->start = (void *)((uintptr_t)r->ptr + (uintptr_t)start * 4);
 		if (r->vectors.table && !rdu_vectors_inside(&r->vectors, 0, start, r->limit))
 			r->vectors.table = NULL;
 	}

@@ -168,7 +168,7 @@ bool rdu_source_start(struct source_run *r, struct island_run *ir, uint32_t prog
 		if (!r->vectors.table)
 			continue;
 		start = from_base ? leaf->plan->base : leaf->addr;
-		r->start[i] = (const uint32_t *)(const void *)leaf->ptr + start;
+		r->start[i] = (const void *)((uintptr_t)leaf->ptr + (uintptr_t)start * 4);
 		if (!leaf->word || !rdu_vectors_inside(&r->vectors, i, start, leaf->limit))
 			r->vectors.table = NULL;
 	}

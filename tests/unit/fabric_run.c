@@ -747,7 +747,9 @@ int main(void)
 			test_formats(&r);
 			test_misfits(&r);
 			test_trap(&r);
+			r.again = 0; /* it adds */
 			test_gather(&r);
+			r.again = 2;
 			test_one_index(&r);
 			test_tokens(&r);
 			test_reconverge(&r);

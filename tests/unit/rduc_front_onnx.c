@@ -60,24 +60,49 @@ static double rounding(const char *dir)
 						       : 0;
 }
 
+/* The shape that an output has in this run: its sizes may be data. */
+static void shape_of(const struct tensor *t, void *const *data, int64_t *dim)
+{
+	const int64_t *size = t->sizes ? data[t->sizes->id] : NULL;
+
+	for (int d = 0; d < t->ndim; d++)
+		dim[d] = size && t->sized >> d & 1 ? *size++ : t->dim[d];
+}
+
+/* Where element k of a tensor of shape `dim` is among those that there is room for. */
+static int64_t place(const struct tensor *t, const int64_t *dim, int64_t k)
+{
+	int64_t at = 0, step = 1;
+
+	for (int d = t->ndim - 1; d >= 0; d--) {
+		at += k % dim[d] * step;
+		k /= dim[d];
+		step *= t->dim[d];
+	}
+	return at;
+}
+
 /* 0: equal, 1: differs, -1: cannot be compared */
 static int compare(struct graph *g, const char *dir, int i, const struct tensor *t,
-		   const void *data)
+		   void *const *data)
 {
 	struct value *want = load_tensor(g, dir, "output", i);
+	int64_t dim[RDU_MAX_DIMS];
 
 	if (!want)
 		return 1;
+	shape_of(t, data, dim);
 	if (t->dtype == RDU_DT_BF16 && want->dtype != t->dtype)
 		return -1;
-	if (want->ndim != t->ndim || memcmp(want->dim, t->dim, t->ndim * sizeof(t->dim[0])) ||
+	if (want->ndim != t->ndim || memcmp(want->dim, dim, t->ndim * sizeof(dim[0])) ||
 	    want->dtype != t->dtype) {
 		printf("# %s: output %d is %s, not %s %s\n", dir, i, dtype_name(t->dtype),
 		       dtype_name(want->dtype), value_shape_text(g, want));
 		return 1;
 	}
 	for (int64_t k = 0; k < value_count(want); k++) {
-		double a = element(data, t->dtype, k), b = element(want->data, t->dtype, k);
+		double a = element(data[t->id], t->dtype, place(t, dim, k)),
+		       b = element(want->data, t->dtype, k);
 		double tol = 1e-5 + 2e-5 * fabs(b) + rounding(dir);
 
 		if (!(fabs(a - b) <= tol) && !(isnan(a) && isnan(b)) && a != b) {
@@ -136,7 +161,7 @@ static int run(const char *dir, struct graph *g, struct module *m)
 		for (int k = 0; k < m->num_tensors; k++)
 			if (m->tensors[k]->kind == TENSOR_OUTPUT &&
 			    !strcmp(m->tensors[k]->name, g->outputs[i].name))
-				bad = bad ? bad : compare(g, dir, i, m->tensors[k], data[k]);
+				bad = bad ? bad : compare(g, dir, i, m->tensors[k], data);
 	for (int i = 0; i < m->num_tensors; i++)
 		free(data[i]);
 	free(data);

@@ -215,6 +215,7 @@ void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
+int64_t be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
 bool nest_reads(const struct nest *n, const struct tensor *storage); /* or adds to it */
 bool nest_writes(const struct nest *n, const struct tensor *storage);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */

@@ -35,6 +35,7 @@ static void read_instead(struct module_entry *e, int first, const struct tensor 
 bool pipe_split_kept(struct trial *g)
 {
 	int num = g->num_touched;
+	int64_t room = be_room_words(g->be);
 
 	g->num_kept = 0;
 	for (int q = 0; q < num && g->num_kept < MOST_KEPT; q++) {
@@ -43,7 +44,7 @@ bool pipe_split_kept(struct trial *g)
 		struct nest *w;
 
 		if (!pipe_is_channel(&g->t[id]) || !pipe_read_after(g, id) || g->outside[id] ||
-		    !is_read_as_it_is(g, t))
+		    be_words(t) > room || !is_read_as_it_is(g, t))
 			continue;
 		w = g->e->nests[g->t[id].writer];
 		while (o < w->num_out && w->out[o].access.tensor != t)

@@ -279,6 +279,12 @@ int64_t be_words(const struct tensor *t)
 	return n;
 }
 
+int64_t be_room_words(const struct backend *be)
+{
+	return (int64_t)rdu_chip_pmus_per_tile(&be->chip) * be->tiles *
+	       (int64_t)be->chip.pmu_bytes / 4 / 2;
+}
+
 bool nest_reads(const struct nest *n, const struct tensor *storage)
 {
 	for (int i = 0; i < n->num_in; i++)

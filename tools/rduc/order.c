@@ -183,9 +183,7 @@ static void order_entry(struct backend *be, struct module_entry *e)
 			   .waits_for = xcalloc(num, sizeof(int)),
 			   .sink = xcalloc(num, sizeof(bool)),
 			   .placed = xcalloc(num, sizeof(bool)) };
-	/* What residents may have of the scratchpads, about. */
-	int64_t room = (int64_t)rdu_chip_pmus_per_tile(&be->chip) * be->tiles *
-		       (int64_t)be->chip.pmu_bytes / 4 / 2;
+	int64_t room = be_room_words(be);
 	int *at = xcalloc(num, sizeof(int));
 	struct nest **nests = xcalloc(num, sizeof(struct nest *));
 

@@ -347,6 +347,7 @@ static int box_overlap_pattern(struct lower *l, struct node *n)
 	yes = OP(AND, yes, OP(AND, OP(FLT, zero, size[0]), OP(FLT, zero, size[1])));
 	yes = OP(AND, yes, OP(AND, OP(FLT, zero, area[0]), OP(FLT, zero, area[1])));
 	yes = OP(AND, yes, OP(AND, OP(FLT, zero, inter), OP(FLT, zero, all)));
+	yes = nest_op(nest, RDU_SIMD_SELECT, yes, nest_imm_i(nest, 1), nest_imm_i(nest, 0));
 	nest_output(nest, lower_value(l, y), yes);
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest);
