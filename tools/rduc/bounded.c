@@ -12,6 +12,7 @@
  *
  * What is computed of a bounded value's Shape is followed (value->extents), for the operators that take shapes.
  */
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 #include "bounded.h"
@@ -205,6 +206,76 @@ const struct extent *bounded_extents(struct graph *g, const struct value *v, int
 	return e;
 }
 
+static int64_t lesser(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t greater(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+bool bounded_combine(const char *op, const struct extent *a, const struct extent *b,
+		     struct extent *e)
+{
+	const int64_t a0 = a->size ? a->least : a->most, a1 = a->most;
+	const int64_t b0 = b->size ? b->least : b->most, b1 = b->most;
+	int64_t p[4];
+
+	e->size = a->size ? a->size : b->size;
+	if (a1 < 0 || b1 < 0)
+		return false;
+	if (!strcmp(op, "Add"))
+		return !__builtin_add_overflow(a0, b0, &e->least) &&
+		       !__builtin_add_overflow(a1, b1, &e->most);
+	if (!strcmp(op, "Sub"))
+		return !__builtin_sub_overflow(a0, b1, &e->least) &&
+		       !__builtin_sub_overflow(a1, b0, &e->most) && e->most >= 0;
+	if (!strcmp(op, "Mul")) {
+		for (int i = 0; i < 4; i++)
+			if (__builtin_mul_overflow(i & 1 ? a1 : a0, i & 2 ? b1 : b0, &p[i]))
+				return false;
+		e->least = lesser(lesser(p[0], p[1]), lesser(p[2], p[3]));
+		e->most = greater(greater(p[0], p[1]), greater(p[2], p[3]));
+	} else if (!strcmp(op, "Div")) {
+		if (b0 < 1 && (a0 < 0 || b0 < 0)) {
+			e->most = a0 == INT64_MIN ? INT64_MAX : greater(a1, -a0);
+			e->least = -e->most;
+		} else {
+			e->most = a1 / greater(b0, 1);
+			e->least = a0 / (a0 < 0 ? b0 : greater(b1, 1));
+		}
+	} else if (!strcmp(op, "Min")) {
+		e->least = lesser(a0, b0);
+		e->most = lesser(a1, b1);
+	} else if (!strcmp(op, "Max")) {
+		e->least = greater(a0, b0);
+		e->most = greater(a1, b1);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+struct value *bounded_sign(struct graph *g, const char *name, struct value *v)
+{
+	v = bounded_op2(g, name, "Min", v, graph_const_i(g, 0));
+	return bounded_op2(g, name, "Max", v, graph_const_i(g, -1));
+}
+
+struct value *bounded_whole(struct graph *g, const char *name, const struct extent *e)
+{
+	const int64_t end = lesser(e->most, INT_MAX - 1) + 1;
+	struct value *v;
+
+	if (!e->size || e->least >= 0)
+		return e->size;
+	v = bounded_op2(g, name, "Mul", bounded_sign(g, name, e->size), graph_const_i(g, -end));
+	return bounded_op2(g, name, "IndexBelow", bounded_op2(g, name, "Max", e->size, v),
+			   graph_const_i(g, end));
+}
+
 /* The elements of v, int64, as one tensor. */
 static struct value *join(struct graph *g, const char *name, const struct extent *e, int num)
 {
@@ -379,7 +450,8 @@ int bounded_outputs(struct graph *g)
 		for (int d = 0; d < o->value->ndim; d++)
 			if (o->value->size[d]) {
 				o->sized |= 1u << d;
-				e[used++] = (struct extent){ o->value->dim[d], o->value->size[d] };
+				e[used++] =
+					(struct extent){ o->value->dim[d], o->value->size[d], 0 };
 			}
 		o->sizes = before ? before->sizes : name;
 		if (before)
@@ -450,7 +522,7 @@ int bounded_shape(struct graph *g, struct node *n)
 	to = clamp(to < 0 ? to + x->ndim : to, 0, x->ndim);
 	for (int64_t d = from; d < to; d++) {
 		sized |= x->size[d] != NULL;
-		e[num++] = (struct extent){ x->dim[d], x->size[d] };
+		e[num++] = (struct extent){ x->dim[d], x->size[d], 0 };
 	}
 	if (!sized)
 		return graph_process(g, n);
@@ -467,7 +539,7 @@ int bounded_size(struct graph *g, struct node *n)
 	if (!value_is_bounded(x))
 		return graph_process(g, n);
 	for (int d = 0; d < x->ndim; d++)
-		e[d] = (struct extent){ x->dim[d], x->size[d] };
+		e[d] = (struct extent){ x->dim[d], x->size[d], 0 };
 	all->size = bounded_product(g, n->name, e, x->ndim, &all->most);
 	if (graph_replace_first(n, all->size))
 		return -1;

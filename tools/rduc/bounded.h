@@ -18,6 +18,13 @@ int bounded_refuse(struct graph *g, struct node *n, const struct value *v, const
 /* The elements of a constant of integers, or of what is computed of sizes; NULL: it is neither. */
 const struct extent *bounded_extents(struct graph *g, const struct value *v, int *num);
 int bounded_set_extents(struct graph *g, struct node *n, struct extent *e, bool pick);
+/* What an elementwise operator makes of two; e->size, which one of them has, is to be picked. false: not known. */
+bool bounded_combine(const char *op, const struct extent *a, const struct extent *b,
+		     struct extent *e);
+/* -1 where v is below 0, else 0. */
+struct value *bounded_sign(struct graph *g, const char *name, struct value *v);
+/* e->size, as one: below 0 it stops the run. */
+struct value *bounded_whole(struct graph *g, const char *name, const struct extent *e);
 /* The operator of two sizes, or what they count: of the same ones, one value. */
 struct value *bounded_op2(struct graph *g, const char *name, const char *op, struct value *a,
 			  struct value *b);

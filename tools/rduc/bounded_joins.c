@@ -195,9 +195,15 @@ static struct value *slice_place(struct graph *g, struct node *n, const struct e
 {
 	struct value *v = e->size ? e->size : graph_const_i(g, e->most);
 
-	if (e->size || e->most >= 0)
+	if (e->size ? e->least >= 0 : e->most >= 0)
 		return op2(g, n, "Min", v, size);
-	v = op2(g, n, "Add", size, graph_const_i(g, e->most > -INT_MAX ? e->most : -INT_MAX));
+	if (e->size)
+		v = op2(g, n, "Min",
+			op2(g, n, "Sub", v, op2(g, n, "Mul", size, bounded_sign(g, n->name, v))),
+			size);
+	else
+		v = op2(g, n, "Add", size,
+			graph_const_i(g, e->most > -INT_MAX ? e->most : -INT_MAX));
 	return op2(g, n, "Max", v, graph_const_i(g, 0));
 }
 
@@ -330,7 +336,7 @@ int bounded_slice(struct graph *g, struct node *n)
 		if (node_axis(g, n, &axis, x->ndim))
 			return -1;
 		if ((steps && steps[k].size) || (axes && axes[k].size) ||
-		    (x->size[axis] && step < 1))
+		    ((x->size[axis] || from[k].size || to[k].size) && step < 1))
 			return bounded_refuse(g, n, x, "with this step");
 		x = x->size[axis] || from[k].size || to[k].size
 			    ? slice_sized(g, n, x, (int)axis, &from[k], &to[k], step)
@@ -412,37 +418,25 @@ static int mean(struct graph *g, struct node *n, const bool *over, struct value 
 /* The least, greatest, sum or product of numbers that are made of sizes. */
 static int reduced_extents(struct graph *g, struct node *n)
 {
+	static const char *const ops[][2] = { { "ReduceMin", "Min" },
+					      { "ReduceMax", "Max" },
+					      { "ReduceSum", "Add" },
+					      { "ReduceProd", "Mul" } };
 	const struct value *x = n->in[0];
 	struct extent *e = graph_alloc(g, sizeof(*e));
 	int64_t num = value_count(x);
+	const char *op = NULL;
 
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		op = strcmp(n->op->name, ops[i][0]) ? op : ops[i][1];
 	if (graph_process(g, n))
 		return -1;
-	if (x->ndim != 1 || value_count(value_resolve(n->out[0])) != 1 || num < 1)
+	if (!op || x->ndim != 1 || value_count(value_resolve(n->out[0])) != 1 || num < 1)
 		return 0;
 	*e = x->extents[0];
-	for (int64_t i = 0; i < num; i++) {
-		const struct extent *v = &x->extents[i];
-		bool fits = true;
-
-		if (v->most < 0)
+	for (int64_t i = 1; i < num; i++)
+		if (!bounded_combine(op, e, &x->extents[i], e))
 			return 0;
-		e->size = v->size ? v->size : e->size;
-		if (!i)
-			continue;
-		if (!strcmp(n->op->name, "ReduceMin"))
-			e->most = v->most < e->most ? v->most : e->most;
-		else if (!strcmp(n->op->name, "ReduceMax"))
-			e->most = v->most > e->most ? v->most : e->most;
-		else if (!strcmp(n->op->name, "ReduceSum"))
-			fits = !__builtin_add_overflow(e->most, v->most, &e->most);
-		else if (!strcmp(n->op->name, "ReduceProd"))
-			fits = !__builtin_mul_overflow(e->most, v->most, &e->most);
-		else
-			fits = false;
-		if (!fits)
-			return 0;
-	}
 	return bounded_set_extents(g, n, e, true);
 }
 
@@ -547,7 +541,9 @@ int bounded_top_k(struct graph *g, struct node *n)
 	memcpy(size, x->size, sizeof(size));
 	most = e->most < x->dim[axis] ? e->most : x->dim[axis];
 	/* More than there are stop the run. */
-	k = e->size ? e->size : graph_const_i(g, e->most);
+	k = e->size ? bounded_whole(g, n->name, e) : graph_const_i(g, e->most);
+	if (!k)
+		return -1;
 	m = node_new(g, "IndexBelow", graph_format(g, "%.200s.k", n->name));
 	node_input(g, m, k);
 	node_input(g, m, op2(g, n, "Add", size_of(g, x, (int)axis), graph_const_i(g, 1)));
@@ -696,13 +692,19 @@ static const struct extent *shape_of(struct graph *g, struct node *n, int in, in
 {
 	const struct extent *e = bounded_extents(g, n->in[in], num);
 	int64_t dim[RDU_MAX_DIMS], count = *num;
+	struct extent *whole;
 
 	if (!e || *num > RDU_MAX_DIMS)
 		return NULL;
-	for (int i = 0; i < *num; i++)
+	whole = graph_alloc(g, (size_t)(count + 1) * sizeof(*whole));
+	for (int i = 0; i < *num; i++) {
 		dim[i] = e[i].most;
+		whole[i] = (struct extent){ e[i].most, bounded_whole(g, n->name, &e[i]), 0 };
+		if (e[i].size && !whole[i].size)
+			return NULL;
+	}
 	n->in[in] = graph_const(g, RDU_DT_I64, 1, &count, dim);
-	return e;
+	return whole;
 }
 
 int bounded_fill_shape(struct graph *g, struct node *n)
@@ -781,8 +783,11 @@ int bounded_range(struct graph *g, struct node *n)
 	if (!from || !to || !by || !to->size || from->size || by->size || by->most != 1 ||
 	    from->most < 0)
 		return graph_process(g, n);
-	num = op2(g, n, "Sub", to->size, graph_const_i(g, from->most));
-	num = op2(g, n, "Max", num, graph_const_i(g, 0));
+	num = to->size;
+	if (from->most)
+		num = op2(g, n, "Sub", num, graph_const_i(g, from->most));
+	if (from->most || to->least < 0)
+		num = op2(g, n, "Max", num, graph_const_i(g, 0));
 	v = counted(g, to->most > from->most ? to->most - from->most : 0);
 	if (from->most)
 		v = op2(g, n, "Add", v, graph_const_i(g, from->most));

@@ -81,35 +81,7 @@ static int as_first(struct graph *g, struct node *n)
 
 /* ---- numbers made of sizes ------------------------------------------------------------------ */
 
-/* Extents of a and b of an elementwise operator, number i of both. false: none are known. */
-static bool combine(const char *op, const struct extent *a, const struct extent *b,
-		    struct extent *e)
-{
-	e->size = a->size ? a->size : b->size; /* to be picked */
-	if (a->most < 0 || b->most < 0)
-		return false;
-	if (!strcmp(op, "Add"))
-		return !__builtin_add_overflow(a->most, b->most, &e->most);
-	if (!strcmp(op, "Mul"))
-		return !__builtin_mul_overflow(a->most, b->most, &e->most);
-	if (!strcmp(op, "Sub")) {
-		e->most = a->most - (b->size ? 0 : b->most);
-		return e->most >= 0;
-	}
-	if (!strcmp(op, "Div")) {
-		e->most = b->size || !b->most ? a->most : a->most / b->most;
-		return true;
-	}
-	if (!strcmp(op, "Min"))
-		e->most = a->most < b->most ? a->most : b->most;
-	else if (!strcmp(op, "Max"))
-		e->most = a->most > b->most ? a->most : b->most;
-	else
-		return false;
-	return true;
-}
-
-/* Equal of sizes with numbers that no size is: all false. */
+/* Equal of numbers made of sizes with numbers below all that these may be: all false. */
 static int equal_sizes(struct graph *g, struct node *n, const struct extent *a, int na,
 		       const struct extent *b, int nb)
 {
@@ -122,7 +94,7 @@ static int equal_sizes(struct graph *g, struct node *n, const struct extent *a, 
 	for (int i = 0; i < num; i++) {
 		const struct extent *x = &a[na == 1 ? 0 : i], *z = &b[nb == 1 ? 0 : i];
 
-		if ((x->size && (z->size || z->most >= 0)) || (z->size && x->most >= 0))
+		if (x->size ? z->size || z->most >= x->least : z->size && x->most >= z->least)
 			return 0;
 	}
 	y = value_resolve(n->out[0]);
@@ -162,7 +134,7 @@ static int sizes_elementwise(struct graph *g, struct node *n)
 	if (graph_process(g, n))
 		return -1;
 	for (int i = 0; i < num; i++)
-		if (!combine(n->op->name, &a[na == 1 ? 0 : i], &b[nb == 1 ? 0 : i], &e[i]))
+		if (!bounded_combine(n->op->name, &a[na == 1 ? 0 : i], &b[nb == 1 ? 0 : i], &e[i]))
 			return 0;
 	return bounded_set_extents(g, n, e, true);
 }

@@ -30,6 +30,7 @@ struct block_packing {
 struct extent {
 	int64_t most; /* what it is, or at most */
 	struct value *size; /* int64 scalar: what it is in a run; NULL: `most` */
+	int64_t least; /* what it is at least, if a run says: below 0, it may be no size */
 };
 
 /* An operator of two sizes, that has been made. */
