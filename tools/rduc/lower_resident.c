@@ -94,8 +94,14 @@ static bool in_slices(const struct lnest *l, const struct laxis *x)
 }
 
 /* Indices that are taken one by one, since a part lies between two of them: they are the outermost of a
- * tensor, and few. */
+ * tensor, and few. Of slices none: plans that count on a window's rows lying apart there take longer than
+ * they seem to. */
 #define MOST_PLACES 256
+
+static int64_t most_places(const struct residence *r)
+{
+	return r->group ? 0 : MOST_PLACES;
+}
 
 /* A block of indices of each dimension. */
 struct block {
@@ -133,7 +139,7 @@ static void mark_parts(const struct lnest *l, const struct residence *kept, cons
 	int64_t first, last;
 
 	while (d < l->num_dims && (b.first[d] == b.last[d] || llabs(lacc_coef(a, d)) < kept->part ||
-				   places * (b.last[d] - b.first[d] + 1) > MOST_PLACES))
+				   places * (b.last[d] - b.first[d] + 1) > most_places(kept)))
 		d++;
 	if (d == l->num_dims) {
 		mark_span(l, kept, a, &b, touched);
@@ -373,7 +379,7 @@ static void mark_touched(const struct rewrite *w, struct uprog *p, int c, int64_
 	int64_t lo, hi;
 
 	while (c < p->num_counters &&
-	       (c < fixed || p->c[c].trip < 2 || places * p->c[c].trip > MOST_PLACES ||
+	       (c < fixed || p->c[c].trip < 2 || places * p->c[c].trip > most_places(w->r) ||
 		llabs(p->acc.stride[c] * p->c[c].step) < w->r->part))
 		c++;
 	if (c < p->num_counters) {
