@@ -168,6 +168,16 @@ int bounded_give(struct graph *g, struct node *n, int k, struct value *const *si
 	return 0;
 }
 
+int bounded_process(struct graph *g, struct node *n, struct value *const *size)
+{
+	if (graph_process(g, n))
+		return -1;
+	for (int k = 0; k < n->num_out; k++)
+		if (bounded_give(g, n, k, size))
+			return -1;
+	return 0;
+}
+
 /* What the model calls it. */
 static const char *name_of(const struct graph *g, const struct value *v)
 {

@@ -12,6 +12,8 @@ typedef int (*bounded_rule)(struct graph *g, struct node *n);
 bounded_rule bounded_rule_of(const struct node *n); /* NULL: there is none */
 
 int bounded_give(struct graph *g, struct node *n, int k, struct value *const *size);
+/* Processes the node as of tensors of their whole room; then all its outputs have these sizes. */
+int bounded_process(struct graph *g, struct node *n, struct value *const *size);
 /* Says that v is bounded, and that this is not supported `why`. -1. */
 int bounded_refuse(struct graph *g, struct node *n, const struct value *v, const char *why);
 

@@ -55,12 +55,7 @@ static int beside_axis(struct graph *g, struct node *n, int64_t axis)
 	if (x->size[axis])
 		return bounded_refuse(g, n, x, "along this axis");
 	memcpy(size, x->size, sizeof(size));
-	if (graph_process(g, n))
-		return -1;
-	for (int k = 0; k < n->num_out; k++)
-		if (bounded_give(g, n, k, size))
-			return -1;
-	return 0;
+	return bounded_process(g, n, size);
 }
 
 int bounded_split(struct graph *g, struct node *n)
@@ -80,12 +75,7 @@ int bounded_batches(struct graph *g, struct node *n)
 						      "but along the first dimension");
 	if (attr_i(n, "training_mode", 0))
 		return bounded_refuse(g, n, x, "in training mode");
-	if (graph_process(g, n))
-		return -1;
-	for (int k = 0; k < n->num_out; k++)
-		if (bounded_give(g, n, k, size))
-			return -1;
-	return 0;
+	return bounded_process(g, n, size);
 }
 
 /* Regions may be bounded: of those that do not count, the first pixels. */

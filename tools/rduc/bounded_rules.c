@@ -71,12 +71,7 @@ static int as_first(struct graph *g, struct node *n)
 	for (int i = 1; i < n->num_in; i++)
 		if (value_is_bounded(n->in[i]))
 			return bounded_refuse(g, n, n->in[i], "as this input");
-	if (graph_process(g, n))
-		return -1;
-	for (int k = 0; k < n->num_out; k++)
-		if (bounded_give(g, n, k, size))
-			return -1;
-	return 0;
+	return bounded_process(g, n, size);
 }
 
 /* ---- numbers made of sizes ------------------------------------------------------------------ */
