@@ -17,8 +17,8 @@
 
 #define SMALL_WORK 1500 /* vectors: less is not worth waking a thread for */
 #define SPINS 600 /* about 10 microseconds before a thread sleeps */
-#define SERIAL \
-	0xffffffffu /* as an island: those of the stage that are serial, in the plan's order */
+/* As an island: those of the stage that are serial, in the plan's order. */
+#define SERIAL 0xffffffffu
 
 struct task {
 	uint32_t stage, island;
@@ -129,11 +129,24 @@ static bool is_serial(const struct section_run *r, uint32_t island)
 	return r->all_serial || r->st->plan->islands[island].serial;
 }
 
+static uint64_t cost_of(const struct section_run *r, struct task t)
+{
+	const struct rdu_plan *plan = r->st->plan;
+	uint64_t cost = 0;
+
+	if (t.island != SERIAL)
+		return plan->islands[t.island].cost;
+	for (uint32_t k = plan->first_island[t.stage]; k < plan->first_island[t.stage + 1]; k++)
+		cost += is_serial(r, k) ? plan->islands[k].cost : 0;
+	return cost;
+}
+
 static void post(struct section_run *r, uint32_t stage, uint32_t island)
 {
-	r->queue[(r->head + r->num++) % r->room] = (struct task){ stage, island };
-	if (island != SERIAL)
-		r->queued_cost += r->st->plan->islands[island].cost;
+	struct task t = { stage, island };
+
+	r->queue[(r->head + r->num++) % r->room] = t;
+	r->queued_cost += cost_of(r, t);
 	atomic_fetch_add(&r->posted, 1);
 }
 
@@ -242,8 +255,7 @@ static struct task take_task(struct section_run *r)
 
 	r->head = (r->head + 1) % r->room;
 	r->num--;
-	if (t.island != SERIAL)
-		r->queued_cost -= r->st->plan->islands[t.island].cost;
+	r->queued_cost -= cost_of(r, t);
 	return t;
 }
 
