@@ -352,6 +352,14 @@ static bool padded_by_a_stride(const struct seen *s)
 	return false;
 }
 
+/* ONNX 1.20 adds a mask of numbers, then caps; later versions the other way round. */
+static bool capped_with_mask(const struct seen *s)
+{
+	const struct val *mask = s->n->num_in > 3 ? input_of(s, 3) : NULL;
+
+	return mask && mask->type == RDU_DT_F32 && float_of(s->n, "softcap", 0) != 0;
+}
+
 static const struct {
 	const char *op;
 	bool (*differs)(const struct seen *s);
@@ -389,6 +397,7 @@ static const struct {
 	{ "AveragePool", beyond_padding, false, "a window counts what lies beyond the padding" },
 	{ "ConvTranspose", padded_by_a_stride, false,
 	  "with an output_padding of a stride or more it reads what is not there" },
+	{ "Attention", capped_with_mask, false, "it caps scores before it adds a mask to them" },
 	{ "AveragePool", cut_by_other_padding, false,
 	  "a window is cut off by another axis' padding" },
 };
