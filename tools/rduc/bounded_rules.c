@@ -264,6 +264,20 @@ static struct value *shape_in_numbers(struct graph *g, const struct extent *e, i
 	return graph_const(g, RDU_DT_I64, 1, &count, dim);
 }
 
+/* The size that a tensor has; if it is not what the shape says, the run stops. */
+static struct value *as_said(struct graph *g, const char *name, struct value *size,
+			     struct value *said)
+{
+	struct value *off, *more;
+
+	if (value_resolve(size) == value_resolve(said))
+		return size;
+	more = bounded_op2(g, name, "Sub", said, size);
+	off = bounded_op2(g, name, "Max", more, bounded_op2(g, name, "Sub", size, said));
+	off = bounded_op2(g, name, "IndexBelow", off, graph_const_i(g, 1));
+	return bounded_op2(g, name, "Add", size, off);
+}
+
 static int reshape_rule(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *y, *size[RDU_MAX_DIMS] = { NULL };
@@ -287,11 +301,16 @@ static int reshape_rule(struct graph *g, struct node *n)
 	}
 	if (view_sizes(g, n, x, y, size))
 		return -1;
-	for (int d = 0; d < num; d++)
+	for (int d = 0; d < num; d++) {
 		if (size[d] ? !e[d].size && e[d].most > 0 : e[d].size != NULL)
 			return bounded_refuse(g, n, x,
 					      size[d] ? "where the shape says a number"
 						      : "where the shape says a size");
+		if (size[d] && e[d].size)
+			size[d] = as_said(g, n->name, size[d], e[d].size);
+		if (e[d].size && !size[d])
+			return -1;
+	}
 	return bounded_give(g, n, 0, size);
 }
 

@@ -143,8 +143,7 @@ static bool make_scatter_nd(struct model *m)
 	idim[in++] = k;
 	for (int d = 0; d < k; d++)
 		room *= m->val[a].dim[d];
-	if (un > 5 || num * k > MAX_PLACES || !choose_join(m, a, num, &how) ||
-	    (!how && num > room))
+	if (un > 5 || num * k > MAX_PLACES || !choose_join(m, a, num, &how) || (!how && num > room))
 		return false;
 	for (int64_t i = 0; i < num; i++) {
 		int64_t at = pick((uint32_t)room);
