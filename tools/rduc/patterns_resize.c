@@ -7,7 +7,7 @@
  */
 #include <math.h>
 #include <string.h>
-#include "graph.h"
+#include "bounded.h"
 
 /* Exact, since a nearest neighbour hangs on it: num / den, den > 0. */
 __extension__ typedef __int128 wide;
@@ -433,6 +433,45 @@ static int resize_expand(struct graph *g, struct node *n)
 	for (int i = 0; r.crop && i < n->in[0]->ndim && x; i++)
 		x = extrapolated(g, n, &r, i, x);
 	return graph_replace_first(n, x);
+}
+
+/* Along a dimension of a size that depends on data nothing changes. */
+int bounded_resize(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *size[RDU_MAX_DIMS] = { NULL };
+	int64_t axis[RDU_MAX_DIMS], out[MAX_EXTENTS], count;
+	const struct extent *e = NULL;
+	struct resize r = { 0 };
+	int num = 0, num_axes;
+
+	for (int i = 1; i < n->num_in; i++)
+		if (value_is_bounded(n->in[i]))
+			return bounded_refuse(g, n, n->in[i], "as this input");
+	if (axes_get(g, n, axis, &num_axes))
+		return -1;
+	memcpy(size, x->size, (size_t)x->ndim * sizeof(*size));
+	if (node_in(n, 3) && n->in[3]->extents)
+		e = bounded_extents(g, n->in[3], &num);
+	for (int i = 0; i < num; i++) {
+		out[i] = e[i].most;
+		if (!e[i].size)
+			continue;
+		if (i >= num_axes || !size[axis[i]])
+			return bounded_refuse(g, n, x, "where what it becomes depends on data");
+		out[i] = x->dim[axis[i]];
+		size[axis[i]] = bounded_as_said(g, n->name, size[axis[i]], e[i].size);
+		if (!size[axis[i]])
+			return -1;
+	}
+	count = num;
+	if (e)
+		n->in[3] = graph_const(g, RDU_DT_I64, 1, &count, out);
+	if (resize_get(g, n, &r))
+		return -1;
+	for (int d = 0; d < x->ndim; d++)
+		if (x->size[d] && (r.crop || r.out[d] != x->dim[d] || !is_one(r.scale[d])))
+			return bounded_refuse(g, n, x, "along what is resized");
+	return bounded_process(g, n, size);
 }
 
 /* ---- Interpolate (internal): x along an axis by a matrix [out, in] ---------------- */

@@ -360,6 +360,14 @@ static bool capped_with_mask(const struct seen *s)
 	return mask && mask->type == RDU_DT_F32 && float_of(s->n, "softcap", 0) != 0;
 }
 
+/* What the modes of its fourth output are, too, is in this order, and was in the other one. */
+static bool shows_between(const struct seen *s)
+{
+	int64_t mode = int_of(s->n, "qk_matmul_output_mode", 0);
+
+	return s->n->num_out > 3 && (mode == 1 || mode == 2);
+}
+
 static const struct {
 	const char *op;
 	bool (*differs)(const struct seen *s);
@@ -398,6 +406,7 @@ static const struct {
 	{ "ConvTranspose", padded_by_a_stride, false,
 	  "with an output_padding of a stride or more it reads what is not there" },
 	{ "Attention", capped_with_mask, false, "it caps scores before it adds a mask to them" },
+	{ "Attention", shows_between, false, "its modes 1 and 2 have changed places" },
 	{ "AveragePool", cut_by_other_padding, false,
 	  "a window is cut off by another axis' padding" },
 };
