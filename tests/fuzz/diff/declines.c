@@ -391,6 +391,7 @@ static const struct {
 	  "0 times x, or the slope, is added to x or the slope times x" },
 	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
 	{ "ArgMin", has_nan, true, "a NaN is not the smallest" },
+	{ "TopK", has_nan, true, "a NaN is not the largest" },
 	{ "Sigmoid", digits_lost, true, "far below 0 its absolute error is larger than it" },
 	{ "Tanh", digits_lost, true, "of numbers near the smallest it has few right digits" },
 	{ "Elu", digits_lost, true, "e^x - 1 has no digits left near 0" },
