@@ -491,6 +491,9 @@ static bool make_block_norm(struct model *m)
 	    (k == 2 && m->opset < 23))
 		return false;
 	a = tamed(m, a, 20);
+	/* Of what is 0 but for rounding, a norm makes anything. */
+	if (k == 3 && !is_exact(&m->val[a]))
+		return false;
 	nd = m->val[a].ndim;
 	c = m->val[a].dim[1];
 	out = value_like(m, a, nd, m->val[a].dim);
