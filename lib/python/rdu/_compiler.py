@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 
 import numpy as np
 
-from . import _ffi
+from . import _ffi, _symbolic
 from ._ffi import CompileError, Error, byref, c_int, c_size_t, c_void_p, rduc, text
 
 
@@ -229,7 +229,8 @@ def _exporter_mended() -> Iterator[None]:
 def _as_exported(model: Any, training: bool) -> Iterator[None]:
     """The modes in which the exporter writes what each module does, and nothing else."""
     from torch import nn
-    modes = {m: (m.training, getattr(m, "dropout", None)) for m in model.modules()}
+    modes = {m: (m.training, getattr(m, "dropout", None))
+             for m in [*model.modules(), getattr(model, "wrapped", model)]}
     try:
         for m in modes:
             m.training = training and m.training
@@ -276,7 +277,8 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
         for opset in _opsets():
             buffer = io.BytesIO()
             try:
-                torch.onnx.export(model, tuple(example_inputs), buffer, opset_version=opset, **arguments)
+                with _symbolic.known():
+                    torch.onnx.export(model, tuple(example_inputs), buffer, opset_version=opset, **arguments)
                 return buffer.getvalue()
             except Exception as error:  # pylint: disable=broad-except
                 failed = failed or str(error)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""What torch.onnx.export lacks of PyTorch's losses, and of what those are made of."""
+import contextlib
+from typing import Any, Callable, Dict, Iterator
+
+#: PyTorch's numbers of a reduction
+_MEAN, _SUM = 1, 2
+
+
+def _number(g: Any, value: float) -> Any:
+    import torch
+    return g.op("Constant", value_t=torch.tensor(value, dtype=torch.float32))
+
+
+def _reduced(g: Any, x: Any, reduction: int) -> Any:
+    op = {_MEAN: "ReduceMean", _SUM: "ReduceSum"}.get(reduction)
+    return g.op(op, x, keepdims_i=0) if op else x
+
+
+def _integer(value: int) -> Any:
+    import torch
+    return torch.tensor(value)
+
+
+def _sum_of_classes(g: Any, x: Any) -> Any:
+    import torch
+    return g.op("ReduceSum", x, g.op("Constant", value_t=torch.tensor([1])), keepdims_i=0)
+
+
+def _functions() -> Dict[str, Callable[..., Any]]:
+    from torch.onnx import symbolic_helper
+    args = symbolic_helper.parse_args
+
+    @args("v", "v", "i")
+    def mse_loss(g: Any, x: Any, target: Any, reduction: int) -> Any:
+        off = g.op("Sub", x, target)
+        return _reduced(g, g.op("Mul", off, off), reduction)
+
+    @args("v", "v", "i")
+    def l1_loss(g: Any, x: Any, target: Any, reduction: int) -> Any:
+        return _reduced(g, g.op("Abs", g.op("Sub", x, target)), reduction)
+
+    def bent(g: Any, x: Any, target: Any, at: float, scale: float) -> Any:
+        """scale * off^2 / 2 up to `at`, and a straight line from there."""
+        off = g.op("Abs", g.op("Sub", x, target))
+        near = g.op("Mul", g.op("Mul", off, off), _number(g, scale / 2))
+        far = g.op("Mul", g.op("Sub", off, _number(g, at / 2)), _number(g, scale * at))
+        return g.op("Where", g.op("Less", off, _number(g, at)), near, far)
+
+    @args("v", "v", "i", "f")
+    def smooth_l1_loss(g: Any, x: Any, target: Any, reduction: int, beta: float) -> Any:
+        return _reduced(g, bent(g, x, target, beta, 1 / beta), reduction) if beta else l1_loss(g, x, target, reduction)
+
+    @args("v", "v", "i", "f")
+    def huber_loss(g: Any, x: Any, target: Any, reduction: int, delta: float) -> Any:
+        return _reduced(g, bent(g, x, target, delta, 1.0), reduction)
+
+    @args("v", "v", "i")
+    def soft_margin_loss(g: Any, x: Any, target: Any, reduction: int) -> Any:
+        return _reduced(g, g.op("Softplus", g.op("Neg", g.op("Mul", x, target))), reduction)
+
+    @args("v", "v", "f", "i")
+    def hinge_embedding_loss(g: Any, x: Any, target: Any, margin: float, reduction: int) -> Any:
+        zero, one = _number(g, 0.0), _number(g, 1.0)
+        apart = g.op("Where", g.op("Equal", target, one), zero, g.op("Relu", g.op("Sub", _number(g, margin), x)))
+        near = g.op("Where", g.op("Equal", target, _number(g, -1.0)), zero, x)
+        return _reduced(g, g.op("Add", apart, near), reduction)
+
+    @args("v", "v", "b", "b", "f", "i")
+    def poisson_nll_loss(g: Any, x: Any, target: Any, log_input: bool, full: bool, eps: float, reduction: int) -> Any:
+        if full:
+            raise NotImplementedError("poisson_nll_loss with full=True")
+        log = x if log_input else g.op("Log", g.op("Add", x, _number(g, eps)))
+        return _reduced(g, g.op("Sub", g.op("Exp", x) if log_input else x, g.op("Mul", target, log)), reduction)
+
+    @args("v", "v", "v", "i")
+    def binary_cross_entropy(g: Any, x: Any, target: Any, weight: Any, reduction: int) -> Any:
+        one, least = _number(g, 1.0), _number(g, -100.0)
+        yes = g.op("Mul", target, g.op("Max", g.op("Log", x), least))
+        no = g.op("Mul", g.op("Sub", one, target), g.op("Max", g.op("Log", g.op("Sub", one, x)), least))
+        loss = g.op("Neg", g.op("Add", yes, no))
+        return _reduced(g, loss if weight.node().mustBeNone() else g.op("Mul", loss, weight), reduction)
+
+    @args("v", "v", "v", "i", "i", "f")
+    def cross_entropy_loss(g: Any, x: Any, target: Any, weight: Any, reduction: int, ignored: int,
+                           smoothing: float) -> Any:
+        shares = target.type().scalarType() in ("Float", "Double", "Half", "BFloat16")
+        weights = [] if weight.node().mustBeNone() else [weight]
+        if not smoothing and not shares:
+            return g.op("SoftmaxCrossEntropyLoss", x, target, *weights, ignore_index_i=ignored,
+                        reduction_s={_MEAN: "mean", _SUM: "sum"}.get(reduction, "none"))
+        if weights:
+            raise NotImplementedError("cross_entropy with label_smoothing or probabilities, and with weights")
+        classes = symbolic_helper._get_tensor_dim_size(x, 1)
+        log = g.op("LogSoftmax", x, axis_i=1)
+        if shares:
+            target = g.op("Add", g.op("Mul", target, _number(g, 1 - smoothing)), _number(g, smoothing / classes))
+            return _reduced(g, g.op("Neg", _sum_of_classes(g, g.op("Mul", target, log))), reduction)
+        own = g.op("NegativeLogLikelihoodLoss", log, target, reduction_s="none", ignore_index_i=ignored)
+        counts = g.op("Not", g.op("Equal", target, g.op("Constant", value_t=_integer(ignored))))
+        every = g.op("Where", counts, g.op("Neg", _sum_of_classes(g, log)), _number(g, 0.0))
+        loss = g.op("Add", g.op("Mul", own, _number(g, 1 - smoothing)),
+                    g.op("Mul", every, _number(g, smoothing / classes)))
+        if reduction != _MEAN:
+            return _reduced(g, loss, reduction)
+        return g.op("Div", _reduced(g, loss, _SUM), _reduced(g, g.op("Cast", counts, to_i=1), _SUM))
+
+    return {"mse_loss": mse_loss, "l1_loss": l1_loss, "smooth_l1_loss": smooth_l1_loss, "huber_loss": huber_loss,
+            "soft_margin_loss": soft_margin_loss, "hinge_embedding_loss": hinge_embedding_loss,
+            "poisson_nll_loss": poisson_nll_loss, "binary_cross_entropy": binary_cross_entropy,
+            "cross_entropy_loss": cross_entropy_loss, "cosh": lambda g, x: g.op("Cosh", x), "sinh": lambda g, x: g.op("Sinh", x)}
+
+
+@contextlib.contextmanager
+def known() -> Iterator[None]:
+    """torch.onnx.export knows these operators of PyTorch, too."""
+    from torch import onnx
+    opset = 13  # and later ones
+    functions = {f"aten::{n}": f for n, f in _functions().items()}
+    for name, function in functions.items():
+        onnx.register_custom_op_symbolic(name, function, opset)
+    try:
+        yield
+    finally:
+        for name in functions:
+            onnx.unregister_custom_op_symbolic(name, opset)
+
+
+__all__ = ["known"]
