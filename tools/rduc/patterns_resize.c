@@ -24,9 +24,9 @@ struct resize {
 	double from[RDU_MAX_DIMS], to[RDU_MAX_DIMS]; /* parts of the axes, 0 to 1 */
 	int64_t out[RDU_MAX_DIMS];
 	struct ratio scale[RDU_MAX_DIMS];
+	float by[RDU_MAX_DIMS]; /* the scale as it is given; 0: sizes are */
 };
 
-/* A scale is an fp32 number: as it is, not what it may have been meant to be. */
 static struct ratio ratio_of(float f)
 {
 	int exponent;
@@ -198,6 +198,7 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 					  "scales or sizes must be constants, one for each "
 					  "dimension");
 		r->scale[axis[i]] = ratio_of(f);
+		r->by[axis[i]] = f;
 		/* In fp32, as exporters and ONNX's own shape inference have it. */
 		r->out[axis[i]] = (int64_t)floorf(f * (float)in);
 	}
@@ -239,9 +240,27 @@ static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t 
 	return (struct ratio){ (2 * i + 1) * s.den - s.num, 2 * s.num };
 }
 
+/*
+ * The same for a nearest neighbour. A scale is an fp32 number, mostly near what was meant, and places on the
+ * border of two neighbours are there but for that: rounded to fp32 they are, as ONNX Runtime and PyTorch have them.
+ */
+static struct ratio nearest_place(const struct resize *r, int axis, int64_t in, int64_t i)
+{
+	float by = r->by[axis];
+
+	if (by != 0 && !strcmp(r->where, "asymmetric"))
+		return ratio_of_double((float)i / by);
+	if (by != 0 && (!strcmp(r->where, "half_pixel") ||
+			(!strcmp(r->where, "pytorch_half_pixel") && r->out[axis] > 1)))
+		return ratio_of_double(((float)i + 0.5f) / by - 0.5f);
+	if (by != 0 && !strcmp(r->where, "tf_half_pixel_for_nn"))
+		return ratio_of_double(((float)i + 0.5f) / by);
+	return place(r, axis, in, i);
+}
+
 static int64_t nearest(const struct resize *r, int axis, int64_t in, int64_t i)
 {
-	struct ratio x = place(r, axis, in, i);
+	struct ratio x = nearest_place(r, axis, in, i);
 	int64_t y;
 
 	if (!strcmp(r->round, "floor"))

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What torch.onnx.export lacks of PyTorch's losses, and of what those are made of."""
+"""What torch.onnx.export lacks of PyTorch's losses and other operators, and what it gets wrong."""
 import contextlib
-from typing import Any, Callable, Dict, Iterator
+import math
+from typing import Any, Callable, Dict, Iterator, List
 
 #: PyTorch's numbers of a reduction
 _MEAN, _SUM = 1, 2
@@ -17,17 +18,20 @@ def _reduced(g: Any, x: Any, reduction: int) -> Any:
     return g.op(op, x, keepdims_i=0) if op else x
 
 
-def _integer(value: int) -> Any:
+def _integer(value: Any) -> Any:
     import torch
-    return torch.tensor(value)
+    return torch.tensor(value, dtype=torch.int64)
+
+
+def _integers(g: Any, *values: int) -> Any:
+    return g.op("Constant", value_t=_integer(list(values)))
 
 
 def _sum_of_classes(g: Any, x: Any) -> Any:
-    import torch
-    return g.op("ReduceSum", x, g.op("Constant", value_t=torch.tensor([1])), keepdims_i=0)
+    return g.op("ReduceSum", x, _integers(g, 1), keepdims_i=0)
 
 
-def _functions() -> Dict[str, Callable[..., Any]]:
+def _losses() -> Dict[str, Callable[..., Any]]:
     from torch.onnx import symbolic_helper
     args = symbolic_helper.parse_args
 
@@ -108,7 +112,83 @@ def _functions() -> Dict[str, Callable[..., Any]]:
     return {"mse_loss": mse_loss, "l1_loss": l1_loss, "smooth_l1_loss": smooth_l1_loss, "huber_loss": huber_loss,
             "soft_margin_loss": soft_margin_loss, "hinge_embedding_loss": hinge_embedding_loss,
             "poisson_nll_loss": poisson_nll_loss, "binary_cross_entropy": binary_cross_entropy,
-            "cross_entropy_loss": cross_entropy_loss, "cosh": lambda g, x: g.op("Cosh", x), "sinh": lambda g, x: g.op("Sinh", x)}
+            "cross_entropy_loss": cross_entropy_loss}
+
+
+def _operators() -> Dict[str, Callable[..., Any]]:
+    from torch.onnx import symbolic_helper, symbolic_opset11
+    args = symbolic_helper.parse_args
+
+    def index(g: Any, x: Any, indices: Any) -> Any:
+        """Several tensors that index together: PyTorch's own takes -1 for another row's last element."""
+        parts = symbolic_helper._unpack_list(indices) if symbolic_helper._is_packed_list(indices) else [indices]
+        axes = [k for k, i in enumerate(parts) if not symbolic_helper._is_none(i)]
+        if len(axes) < 2:
+            return symbolic_opset11.index(g, x, indices)
+        given = [parts[k] for k in axes]
+        if any(symbolic_helper._is_bool(i) or i.type().scalarType() == "Byte" for i in given):
+            raise NotImplementedError("a mask among several indices: mask.nonzero() makes indices of it")
+        rank, width = symbolic_helper._get_tensor_rank(x), [symbolic_helper._get_tensor_rank(i) for i in given]
+        if rank is None or None in width:
+            raise NotImplementedError("several indices of a tensor of unknown rank")
+        given = [g.op("Cast", i, to_i=7) for i in given]
+        zeros = g.op("Mul", given[0], _integers(g, 0))
+        for i in given[1:]:
+            zeros = g.op("Add", zeros, g.op("Mul", i, _integers(g, 0)))
+        rows = g.op("Concat", *[g.op("Unsqueeze", g.op("Add", i, zeros), _integers(g, -1)) for i in given], axis_i=-1)
+        rest = [d for d in range(rank) if d not in axes]
+        y = g.op("GatherND", g.op("Transpose", x, perm_i=axes + rest), rows)
+        n, first = max(width), axes[0]
+        if axes != list(range(first, axes[-1] + 1)):
+            return y
+        order = [*range(n, n + first), *range(n), *range(n + first, n + len(rest))]
+        return g.op("Transpose", y, perm_i=order)
+
+    def upsample(name: str, ndim: int, mode: str) -> Callable[..., Any]:
+        """By a scale, corners aligned: PyTorch's places are by the sizes, which are whole numbers."""
+        other = symbolic_helper._interpolate_helper(name, ndim, mode)
+
+        def resize(g: Any, x: Any, size: Any, align: Any, *scales: Any) -> Any:
+            sizes = symbolic_helper._get_tensor_sizes(x)
+            aligned = symbolic_helper._maybe_get_const(align, "i")
+            if not aligned or not symbolic_helper._is_none(size) or not sizes or None in sizes:
+                return other(g, x, size, align, *scales)
+            by = symbolic_helper._maybe_get_const(scales[0], "fs")
+            out = sizes[:2] + [math.floor(n * f) for n, f in zip(sizes[2:], by)]
+            none = symbolic_helper._optional_input_placeholder_tensor(g)
+            return g.op("Resize", x, none, none, _integers(g, *out), mode_s=mode, cubic_coeff_a_f=-0.75,
+                        coordinate_transformation_mode_s="align_corners")
+        return resize
+
+    @args("v", "v", "v", "is", "s", "is", "i")
+    def _convolution_mode(g: Any, x: Any, weight: Any, bias: Any, stride: List[int], padding: str,
+                          dilation: List[int], groups: int) -> Any:
+        kernel = symbolic_helper._get_tensor_sizes(weight)[2:]
+        beyond = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, kernel)]
+        return g.op("Conv", x, weight, *([] if symbolic_helper._is_none(bias) else [bias]), kernel_shape_i=kernel,
+                    strides_i=stride, dilations_i=dilation, group_i=groups,
+                    pads_i=[p // 2 for p in beyond] + [p - p // 2 for p in beyond])
+
+    @args("v", "i")
+    def channel_shuffle(g: Any, x: Any, groups: int) -> Any:
+        n, c, *rest = symbolic_helper._get_tensor_sizes(x)
+        y = g.op("Reshape", x, _integers(g, n, groups, c // groups, *rest))
+        y = g.op("Transpose", y, perm_i=[0, 2, 1, *range(3, 3 + len(rest))])
+        return g.op("Reshape", y, _integers(g, n, c, *rest))
+
+    def trunc(g: Any, x: Any) -> Any:
+        return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
+
+    def logaddexp(g: Any, x: Any, y: Any) -> Any:
+        return g.op("Add", g.op("Max", x, y), g.op("Softplus", g.op("Neg", g.op("Abs", g.op("Sub", x, y)))))
+
+    return {"index": index, "_convolution_mode": _convolution_mode, "channel_shuffle": channel_shuffle,
+            "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
+            "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
+            "upsample_trilinear3d": upsample("upsample_trilinear3d", 5, "linear"),
+            "upsample_bicubic2d": upsample("upsample_bicubic2d", 4, "cubic"),
+            "trunc": trunc, "frac": lambda g, x: g.op("Sub", x, trunc(g, x)), "logaddexp": logaddexp,
+            "cosh": lambda g, x: g.op("Cosh", x), "sinh": lambda g, x: g.op("Sinh", x)}
 
 
 @contextlib.contextmanager
@@ -116,7 +196,7 @@ def known() -> Iterator[None]:
     """torch.onnx.export knows these operators of PyTorch, too."""
     from torch import onnx
     opset = 13  # and later ones
-    functions = {f"aten::{n}": f for n, f in _functions().items()}
+    functions = {f"aten::{n}": f for n, f in {**_losses(), **_operators()}.items()}
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, opset)
     try:

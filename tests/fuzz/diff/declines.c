@@ -218,7 +218,10 @@ static bool on_a_border(const struct seen *s)
 	const struct val *x = input_of(s, 0), *scales = input_of(s, 2);
 	const struct val *y = &s->m->val[s->n->out[0]];
 
-	if (strcmp(text_of(s->n, "mode", "nearest"), "nearest"))
+	/* By scales, it is rounded here as well, but for aligned corners. */
+	if (strcmp(text_of(s->n, "mode", "nearest"), "nearest") ||
+	    (scales && strcmp(text_of(s->n, "coordinate_transformation_mode", "half_pixel"),
+			      "align_corners")))
 		return false;
 	for (int d = 0; d < x->ndim; d++) {
 		double scale = scales ? (double)((const float *)scales->data)[d]
@@ -355,9 +358,18 @@ static bool padded_by_a_stride(const struct seen *s)
 /* ONNX 1.20 adds a mask of numbers, then caps; later versions the other way round. */
 static bool capped_with_mask(const struct seen *s)
 {
-	const struct val *mask = s->n->num_in > 3 ? input_of(s, 3) : NULL;
+	const struct val *mask = input_of(s, 3);
 
 	return mask && mask->type == RDU_DT_F32 && float_of(s->n, "softcap", 0) != 0;
+}
+
+/* One query behind a past, but before some of the keys: it takes it for the last one. */
+static bool before_keys(const struct seen *s)
+{
+	const struct val *q = input_of(s, 0), *k = input_of(s, 1);
+
+	return input_of(s, 4) && int_of(s->n, "is_causal", 0) && q->dim[q->ndim - 2] == 1 &&
+	       k->dim[k->ndim - 2] > 1;
 }
 
 /* What the modes of its fourth output are, too, is in this order, and was in the other one. */
@@ -407,6 +419,7 @@ static const struct {
 	{ "ConvTranspose", padded_by_a_stride, false,
 	  "with an output_padding of a stride or more it reads what is not there" },
 	{ "Attention", capped_with_mask, false, "it caps scores before it adds a mask to them" },
+	{ "Attention", before_keys, false, "of one query is_causal hides nothing" },
 	{ "Attention", shows_between, false, "its modes 1 and 2 have changed places" },
 	{ "AveragePool", cut_by_other_padding, false,
 	  "a window is cut off by another axis' padding" },
