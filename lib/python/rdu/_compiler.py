@@ -226,6 +226,22 @@ def _exporter_mended() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _only_doubts() -> Iterator[None]:
+    """Of the exporter's warnings those that what it writes may not be what the module computes: a branch, or a
+    number, that depends on data is that of the example. Those of PyTorch's own code are about shapes; of a tensor
+    made of Python's numbers, these are what counts."""
+    import torch
+    own = os.path.dirname(torch.__file__)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    for w in {(str(w.message), w.filename, w.lineno): w for w in said}.values():
+        if issubclass(w.category, torch.jit.TracerWarning) and not w.filename.startswith(own) and \
+                "registered as constants" not in str(w.message):
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+@contextlib.contextmanager
 def _as_exported(model: Any, training: bool) -> Iterator[None]:
     """The modes in which the exporter writes what each module does, and nothing else."""
     from torch import nn
@@ -270,9 +286,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with warnings.catch_warnings(), torch.no_grad(), _as_exported(model, training), \
-            _exporter_mended():
-        warnings.simplefilter("ignore")
+    with _only_doubts(), torch.no_grad(), _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
             buffer = io.BytesIO()
