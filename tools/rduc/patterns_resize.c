@@ -166,6 +166,7 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 	for (int i = 0; i < x->ndim; i++) {
 		r->out[i] = x->dim[i];
 		r->scale[i] = (struct ratio){ 1, 1 };
+		r->by[i] = 0;
 	}
 	if (sizes && (!s || !value_count(s))) {
 		p = node_const_ints(g, n, 3, &num);
