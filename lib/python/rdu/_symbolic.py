@@ -191,12 +191,43 @@ def _operators() -> Dict[str, Callable[..., Any]]:
             "cosh": lambda g, x: g.op("Cosh", x), "sinh": lambda g, x: g.op("Sinh", x)}
 
 
+def _gradients() -> Dict[str, Callable[..., Any]]:
+    """Where PyTorch stops gradients, of which its exporter leaves nothing."""
+    from torch.onnx import symbolic_helper
+    args = symbolic_helper.parse_args
+
+    def stopped(g: Any, x: Any) -> Any:
+        return g.op("rdu::StopGradient", x).setType(x.type())
+
+    def detach(g: Any, x: Any) -> Any:
+        # x + (y - x).detach() is known to the compiler as it is.
+        less, uses = g.original_node.inputsAt(0), g.original_node.output().uses()
+        if less.node().kind() == "aten::sub" and uses and all(
+                u.user.kind() == "aten::add" and less.node().inputsAt(1) in (u.user.inputsAt(0), u.user.inputsAt(1))
+                for u in uses):
+            return x
+        return stopped(g, x)
+
+    @args("v", "v", "i", "b", "b")
+    def embedding(g: Any, weight: Any, index: Any, padding: int, scales: bool, _sparse: bool) -> Any:
+        if scales:
+            raise NotImplementedError("an Embedding with scale_grad_by_freq that is trained")
+        y = g.op("Gather", weight, index)
+        if padding < 0:
+            return y
+        off = g.op("Unsqueeze", g.op("Equal", index, g.op("Constant", value_t=_integer(padding))), _integers(g, -1))
+        return g.op("Where", off, stopped(g, y.setType(g.original_node.output().type())), y)
+
+    return {"detach": detach, "embedding": embedding}
+
+
 @contextlib.contextmanager
-def known() -> Iterator[None]:
-    """torch.onnx.export knows these operators of PyTorch, too."""
+def known(training: bool) -> Iterator[None]:
+    """torch.onnx.export knows these operators of PyTorch, too; if a model is trained, also where gradients stop."""
     from torch import onnx
     opset = 13  # and later ones
-    functions = {f"aten::{n}": f for n, f in {**_losses(), **_operators()}.items()}
+    functions = {f"aten::{n}": f for n, f in
+                 {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, opset)
     try:
