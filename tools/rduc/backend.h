@@ -215,7 +215,8 @@ void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
-int64_t be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
+int64_t
+be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
 bool nest_reads(const struct nest *n, const struct tensor *storage); /* or adds to it */
 bool nest_writes(const struct nest *n, const struct tensor *storage);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
@@ -647,7 +648,8 @@ struct xbuild {
 	const struct loops *lp;
 	struct xprog x;
 	int num_src;
-	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result */
+	int src_in[NEST_MAX_IN +
+		   4]; /* source -> input, -1: the reduction's result, or of several */
 	int memo[NEST_MAX_EXPR];
 	struct xarg val[NEST_MAX_EXPR];
 };
@@ -656,6 +658,8 @@ void xbuild_init(struct xbuild *b, const struct lnest *l,
 		 const struct loops *lp); /* xprog_free(&b->x) */
 struct xarg xbuild_expr(struct xbuild *b, int expr);
 struct xarg xbuild_index(struct xbuild *b, int dim);
+/* Where expressions have the reduction's result, that is r. */
+void xbuild_result(struct xbuild *b, struct xarg r);
 /* rounding: MOV, or as storing it to memory would round. */
 void xbuild_output(struct xbuild *b, int expr, enum rdu_simd_op rounding);
 void xbuild_output_arg(struct xbuild *b, struct xarg a);

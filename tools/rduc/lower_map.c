@@ -273,18 +273,6 @@ static struct loops without_sums(const struct lnest *l, const struct loops *lp)
 	return post;
 }
 
-/* The reduction's result is the value of an operation. */
-static void set_result(struct xbuild *b, int op)
-{
-	const struct nest *n = b->l->n;
-
-	for (int i = 0; i < n->num_expr; i++)
-		if (n->expr[i].kind == EXPR_RED) {
-			b->memo[i] = 1;
-			b->val[i] = xval(op);
-		}
-}
-
 static void build_outputs(const struct map *m, struct xbuild *b)
 {
 	const struct lnest *l = m->l;
@@ -318,8 +306,8 @@ static void build_results(struct map *m, const struct loops *lp, const struct lo
 	if (n->reduce != REDUCE_NONE && post->lane_dim != lp->lane_dim) {
 		/* source 0 is the reduction: across the lanes first */
 		b->src_in[b->num_src++] = -1;
-		set_result(b, xprog_op(&b->x, reduce_simd(n->reduce, true), xsrc_arg(0),
-				       (struct xarg){ 0 }, (struct xarg){ 0 }));
+		xbuild_result(b, xval(xprog_op(&b->x, reduce_simd(n->reduce, true), xsrc_arg(0),
+					       (struct xarg){ 0 }, (struct xarg){ 0 })));
 	}
 	build_outputs(m, b);
 }
@@ -347,7 +335,7 @@ static int emit_results(struct map *m, const struct loops *lp, struct xsrc red)
  * is made of it leaves with the last. */
 static void build_whole(struct map *m, const struct loops *lp, struct xbuild *b, uint32_t *pad)
 {
-	set_result(b, build_reduction(m, lp, b, pad));
+	xbuild_result(b, xval(build_reduction(m, lp, b, pad)));
 	build_outputs(m, b);
 }
 

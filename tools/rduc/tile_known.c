@@ -42,6 +42,7 @@ static uint64_t question(const struct contract *c)
 		    c->made,	  c->made_pcus, c->made_loads, c->made_slower };
 	uint64_t h = mix(mix(RDU_FNV1A_INIT, v, sizeof(v)), &c->made_share, sizeof(c->made_share));
 
+	h = mix(h, c->turn_pcus, sizeof(c->turn_pcus));
 	for (int d = 0; d < l->num_dims; d++) {
 		int64_t w[] = { l->extent[d], l->reduce[d], l->shared[d], c->chunk[d],
 				c->split[d] };

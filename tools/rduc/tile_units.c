@@ -383,6 +383,29 @@ int64_t contract_agcus(const struct contract *c)
 	return loads + count_ways(c) * (c->l->n->num_out + c->epi_in);
 }
 
+void contract_find_turns(struct contract *c)
+{
+	for (int n = 2; n <= MOST_IN_TURN && c->epi_pcus; n++) {
+		int inputs, apart = contract_merging_pcus(c->chip, n);
+		int pcus = contraction_epilogue(c->chip, c->l, c->kept_out, n, &inputs);
+
+		if (apart > 0 && pcus > 0 && pcus < apart + c->epi_pcus)
+			c->turn_pcus[n] = pcus;
+	}
+}
+
+bool contract_takes_turns(const struct contract *c)
+{
+	return c->merge <= MOST_IN_TURN && c->turn_pcus[c->merge];
+}
+
+/* PCUs of a way out. */
+static int way_pcus(const struct contract *c)
+{
+	return contract_takes_turns(c) ? c->turn_pcus[c->merge]
+				       : contract_merging_pcus(c->chip, c->merge) + c->epi_pcus;
+}
+
 int64_t contract_pcus(const struct contract *c)
 {
 	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c), made = 0;
@@ -390,8 +413,7 @@ int64_t contract_pcus(const struct contract *c)
 	for (int o = 0; o < 2; o++)
 		made += c->op[o].in == c->made ? contract_loads(c, o) * c->made_pcus : 0;
 	return made + reps * (1 + (c->chunked && !c->systolic)) +
-	       reps / splits * combining_pcus(c->chip, splits) +
-	       count_ways(c) * (contract_merging_pcus(c->chip, c->merge) + c->epi_pcus) +
+	       reps / splits * combining_pcus(c->chip, splits) + count_ways(c) * way_pcus(c) +
 	       c->join_pcus;
 }
 
