@@ -215,8 +215,7 @@ void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
-int64_t
-be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
+int64_t be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
 bool nest_reads(const struct nest *n, const struct tensor *storage); /* or adds to it */
 bool nest_writes(const struct nest *n, const struct tensor *storage);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
@@ -467,14 +466,19 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
-/* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
- * busiest part. */
-int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
-		   int64_t block, int64_t blocks);
-/* PCUs that bring together what replicas, of `block` indices of dimension d each (-1: there is one),
- * read of several parts. */
+/* Replicas along up to two dimensions: so many blocks along each, and indices of a block. */
+struct spread {
+	int num, dim[2];
+	int64_t block[2], blocks[2];
+};
+
+/* lower_resident.c: how many programs of replicas access the busiest part: those that read the same share
+ * one. */
+int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a,
+		   const struct spread *s);
+/* PCUs that bring together what replicas read of several parts. */
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
-		   const struct lacc *a, int d, int64_t block, int64_t blocks);
+		   const struct lacc *a, const struct spread *s);
 /* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
@@ -648,8 +652,7 @@ struct xbuild {
 	const struct loops *lp;
 	struct xprog x;
 	int num_src;
-	int src_in[NEST_MAX_IN +
-		   4]; /* source -> input, -1: the reduction's result, or of several */
+	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result, or one of two */
 	int memo[NEST_MAX_EXPR];
 	struct xarg val[NEST_MAX_EXPR];
 };

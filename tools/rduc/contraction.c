@@ -130,46 +130,37 @@ bool contraction_on_arrays(const struct backend *be, const struct nest *n)
 	       (n->reduce == REDUCE_IADD || (!be->opt->fp32 && !is_by_numbers(n)));
 }
 
-/* One of so many sources in turn, as the innermost loop goes on. */
-static struct xarg in_turn(struct xbuild *b, const struct loops *lp, int num)
+/* One of two sources in turn, as the innermost loop goes on. */
+static struct xarg in_turn(struct xbuild *b, const struct loops *lp)
 {
-	struct xarg turn = xctr(lp->num - 1), none = { 0 }, r = xsrc_arg(num - 1);
-
-	for (int i = 0; i < num; i++)
-		b->src_in[b->num_src++] = -1;
-	for (int i = num - 2; i > 0; i--) {
-		uint32_t at = (uint32_t)(i * lp->l[lp->num - 1].step);
-
-		r = xval(xprog_op(&b->x, RDU_SIMD_SELECT,
-				  xval(xprog_op(&b->x, RDU_SIMD_IEQ, turn, ximm(at), none)),
-				  xsrc_arg(i), r));
-	}
-	return xval(xprog_op(&b->x, RDU_SIMD_SELECT, turn, r, xsrc_arg(0)));
+	b->src_in[b->num_src++] = -1;
+	b->src_in[b->num_src++] = -1;
+	return xval(xprog_op(&b->x, RDU_SIMD_SELECT, xctr(lp->num - 1), xsrc_arg(1), xsrc_arg(0)));
 }
 
 void contraction_results(struct xbuild *b, const struct lnest *l, const struct loops *lp,
-			 const struct residence *const *kept, int merged)
+			 const struct residence *const *kept, bool two)
 {
 	xbuild_init(b, l, lp);
-	if (merged > 1)
-		xbuild_result(b, in_turn(b, lp, merged));
+	if (two)
+		xbuild_result(b, in_turn(b, lp));
 	for (int i = 0; i < l->n->num_out; i++)
 		xbuild_output(b, l->n->out[i].expr, residence_rounds(kept[i], l->out[i].t));
 }
 
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
-			 const struct residence *const *kept, int merged, int *inputs)
+			 const struct residence *const *kept, bool two, int *inputs)
 {
-	struct loops lp = { .num = 1, .l = { { .dim = -1, .step = 1 } }, .lanes = 1 };
+	struct loops lp = { .num = 1, .l = { { .dim = -1 } }, .lanes = 1 };
 	struct xbuild b;
 	int pcus;
 
 	*inputs = 0;
 	if (contraction_is_plain(l, kept))
 		return 0;
-	contraction_results(&b, l, &lp, kept, merged);
+	contraction_results(&b, l, &lp, kept, two);
 	pcus = xprog_pcus(chip, &b.x);
-	*inputs = b.num_src - merged;
+	*inputs = b.num_src - 1 - two;
 	xprog_free(&b.x);
 	return pcus;
 }
@@ -225,7 +216,7 @@ double be_contract_cycles(const struct backend *be, const struct nest *n)
 	lnest_from(&l, n);
 	if (!cols || !contraction_find(&l, &f) || (f.weights >= 0 && !array))
 		return 0;
-	epilogue = contraction_epilogue(&be->chip, &l, kept, 1, &inputs);
+	epilogue = contraction_epilogue(&be->chip, &l, kept, false, &inputs);
 	if (epilogue < 0)
 		return HUGE_VAL;
 	for (int d = 0; d < l.num_dims; d++)

@@ -418,15 +418,16 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 {
 	const struct lnest *l = e->c->l;
 	const struct nest *n = l->n;
-	struct xsrc src[NEST_MAX_IN + MOST_IN_TURN], out[NEST_MAX_OUT];
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
 	struct uprog shape;
 	struct loops lp;
 	struct xbuild b;
 	struct xsrc from = { 0 };
-	int r = 0, merged = contract_takes_turns(e->c) ? e->c->merge : 1;
+	bool two = contract_takes_turns(e->c);
+	int r = 0;
 
 	result_loops(e, &lp);
-	if (merged == 1)
+	if (!two)
 		from = emit_merge(e, replica, e->c->merge, &lp);
 	if (e->c->merge > 1)
 		loops_add(e->im, &lp, e->c->merge_dim, 0,
@@ -434,13 +435,13 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 	if (contraction_is_plain(l, e->c->kept_out)) {
 		out[0] = from;
 	} else {
-		contraction_results(&b, l, &lp, e->c->kept_out, merged);
+		contraction_results(&b, l, &lp, e->c->kept_out, two);
 		for (int i = 0; i < b.num_src; i++) {
 			int in = b.src_in[i];
 
 			if (in < 0) {
-				src[i] = merged > 1 ? replica[i] : from;
-				src[i].mask = merged > 1 ? 1u << (lp.num - 1) : 0;
+				src[i] = two ? replica[i] : from;
+				src[i].mask = two ? 1u << (lp.num - 1) : 0;
 				continue;
 			}
 			src[i].prog = once_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
@@ -935,10 +936,10 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 		c->blocks[d] |= l->reduce[d];
 	}
 	c->result_tensors = count_result_tensors(c);
-	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, 1, &c->epi_in);
+	c->turn_pcus = contraction_epilogue(c->chip, l, c->kept_out, true, &c->epi_in);
+	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, false, &c->epi_in);
 	if (c->epi_pcus < 0)
 		return 1;
-	contract_find_turns(c);
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return 1;

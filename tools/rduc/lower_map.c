@@ -439,7 +439,10 @@ int map_stream(struct backend *be, struct uimage *im, const struct lnest *l, str
 static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,
 		      int at, int64_t unroll, bool *any)
 {
-	int64_t block = ceil_div(lp->l[at].trip, unroll) * lp->l[at].step;
+	struct spread s = { .num = 1,
+			    .dim = { lp->l[at].dim },
+			    .block = { ceil_div(lp->l[at].trip, unroll) * lp->l[at].step },
+			    .blocks = { unroll } };
 	bool fit = true;
 
 	*any = false;
@@ -453,7 +456,7 @@ static bool parts_fit(const struct backend *be, const struct lnest *l, const str
 			continue;
 		*any = true;
 		if (((out && !lp->l[at].reduce) || lacc_needs(a, lp->l[at].dim)) &&
-		    resident_crowd(r, l, a, lp->l[at].dim, block, unroll) > most)
+		    resident_crowd(r, l, a, &s) > most)
 			fit = false;
 	}
 	return fit;

@@ -37,8 +37,6 @@ struct operand {
 
 enum operand_found { OPERAND_UNKNOWN, OPERAND_FITS, OPERAND_DOES_NOT_FIT };
 
-#define MOST_IN_TURN 4
-
 struct contract {
 	const struct lnest *l;
 	const struct rdu_chip *chip;
@@ -50,8 +48,7 @@ struct contract {
 	int weights; /* nest input, words of 16 ternary weights; -1: there is none */
 	int place; /* then: the dimension that counts them in a word, which pairs lie along */
 	int made; /* nest input that is made while it is loaded (made.c); -1: there is none */
-	int made_pcus,
-		made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
+	int made_pcus, made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
 	int made_slower; /* as in struct made */
 	double made_share; /* of its bytes, those of what it is made of */
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
@@ -70,8 +67,7 @@ struct contract {
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int result_tensors; /* in memory, read and written where results leave */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
-	/* PCUs that take the results of so many arrays in turn as well; 0: that spares none */
-	int turn_pcus[MOST_IN_TURN + 1];
+	int turn_pcus; /* PCUs that take the results of two arrays in turn as well; -1: none do */
 	/* follows from the above */
 	enum operand_found found[3]; /* op[], of these tiles */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
@@ -132,13 +128,13 @@ struct factors {
 bool contraction_find(const struct lnest *l, struct factors *f);
 /* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
 bool contraction_on_arrays(const struct backend *be, const struct nest *n);
-/* What the results of an array go through, or of several (`merged`), which the innermost loop takes in turn:
- * those are the first sources. kept: by output, where it stays. */
+/* What the results of an array go through, or of two, which the innermost loop takes in turn: those are the
+ * first sources. kept: by output, where it stays. */
 void contraction_results(struct xbuild *b, const struct lnest *l, const struct loops *lp,
-			 const struct residence *const *kept, int merged);
+			 const struct residence *const *kept, bool two);
 /* PCUs that takes, and inputs that are read there. -1: no number of them will do. */
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
-			 const struct residence *const *kept, int merged, int *inputs);
+			 const struct residence *const *kept, bool two, int *inputs);
 /* Does the nest do nothing but store the sum? kept: by output, where it stays. */
 bool contraction_is_plain(const struct lnest *l, const struct residence *const *kept);
 /* What an operand reads beside its tensor. */
@@ -171,9 +167,7 @@ bool contract_choose_ways(struct contract *c, int64_t most);
 int contract_fan_in(const struct rdu_chip *chip, int n);
 /* PCUs that bring n results together; -1: that many cannot be. */
 int contract_merging_pcus(const struct rdu_chip *chip, int n);
-/* Sets turn_pcus. */
-void contract_find_turns(struct contract *c);
-/* Do PCUs that results go through take those of the arrays that share a way out in turn? */
+/* Do PCUs that results go through take those of the two arrays that share a way out in turn? */
 bool contract_takes_turns(const struct contract *c);
 /* Programs that access the busiest part of something that is resident: replicas that need the same
  * share one. out: it is read or written where results leave. */
