@@ -251,6 +251,12 @@ static void plan_sparse(struct simd_plan *sp, const struct rdu_cfg_program *c)
 	sp->sparse = true;
 	while (sp->num_dense && !sp->op[sp->num_dense - 1].acc)
 		sp->num_dense--;
+	for (i = 0; i < c->num_out; i++)
+		sp->kept |= ((1u << c->out[i].count) - 1) << c->out[i].reg;
+	for (i = sp->num_dense; i < sp->num_ops; i++)
+		for (uint32_t k = 0; k < 3; k++)
+			if (sp->op[i].src[k].kind == SRC_REG)
+				sp->kept |= 1u << sp->op[i].src[k].index;
 }
 
 int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
