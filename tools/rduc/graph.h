@@ -569,6 +569,8 @@ void graph_print_parameters(const struct graph *g, void *file);
 /* simplify.c: shapes, types, constants, expansion, dead code. */
 int graph_simplify(struct graph *g);
 int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
+/* common.c: what several nodes compute alike one computes, the first. */
+void graph_join_common(struct graph *g);
 /* ternary.c: a constant of int8 or uint8, less its zero points (NULL: 0; one, or extent 1 where it is
  * the same), as int32 words of 16 ternary weights along an axis; NULL: not all are 0, 1 or -1, they are
  * few, or the chip has no arrays. */
