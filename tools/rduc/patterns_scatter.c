@@ -418,7 +418,7 @@ static int tensor_scatter_expand(struct graph *g, struct node *n)
 int expr_order_key(struct nest *nest, enum rdu_dtype t, int x)
 {
 	if (t == RDU_DT_U32)
-		return OP(XOR, x, IMM(INT32_MIN), -1);
+		return OP(IADD, x, IMM(INT32_MIN), -1); /* also where 64 bits are computed with */
 	if (dtype_is_int(t))
 		return x;
 	x = OP(FADD, x, nest_imm_f(nest, 0), -1);
