@@ -2,6 +2,7 @@
 """What torch.onnx.export lacks of PyTorch's losses and other operators, and what it gets wrong."""
 import contextlib
 import math
+import warnings
 from typing import Any, Callable, Dict, Iterator, List
 
 #: PyTorch's numbers of a reduction
@@ -259,8 +260,13 @@ def known(training: bool) -> Iterator[None]:
     import torch
     from torch import onnx
     opset = 13  # and later ones
-    functions = {f"aten::{n}": f for n, f in
-                 {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+    try:
+        functions = {f"aten::{n}": f for n, f in
+                     {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+    except (ImportError, AttributeError) as error:  # of a PyTorch that is newer than this
+        functions = {}
+        warnings.warn(f"torch.onnx.export is not told of what it lacks ({error}): gradients pass detach(), and x[i, j] "
+                      f"with numbers below 0 is wrong")
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, opset)
     bag = torch.nn.functional.embedding_bag
