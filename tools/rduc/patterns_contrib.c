@@ -352,7 +352,10 @@ static struct value *hidden_keys(struct graph *g, struct node *n, struct value *
 			   graph_reshape(g, n->name, mask, 4, one));
 	else if (mask->ndim == 2 && mask->dim[0] == batch && mask->dim[1] == keys)
 		mask = graph_reshape(g, n->name, graph_cast(g, n->name, mask, RDU_DT_BOOL), 4, all);
-	else {
+	else if (mask->ndim == 3 && mask->dim[0] == batch && mask->dim[2] == keys) {
+		all[2] = mask->dim[1]; /* of each query */
+		mask = graph_reshape(g, n->name, graph_cast(g, n->name, mask, RDU_DT_BOOL), 4, all);
+	} else {
 		node_error(g, n, "a mask %s %s is not supported", dtype_name(mask->dtype),
 			   value_shape_text(g, mask));
 		return NULL;
@@ -513,11 +516,20 @@ static int q_leaky_expand(struct graph *g, struct node *n)
 
 static int q_global_average_expand(struct graph *g, struct node *n)
 {
-	if (attr_i(n, "channels_last", 0))
-		return node_error(g, n, "channels_last is not supported");
+	bool last = attr_i(n, "channels_last", 0);
+	int64_t axes[RDU_MAX_DIMS];
+	int num = n->in[0]->ndim - 2;
+	struct value *x;
+
 	if (has_inputs(g, n, 1, (const int[]){ 3 }))
 		return -1;
-	return in_bytes(g, n, OP1("GlobalAveragePool", in_float(g, n, 0)), 3);
+	if (num < 1)
+		return node_error(g, n, "input %s has no planes", value_shape_text(g, n->in[0]));
+	for (int i = 0; i < num; i++)
+		axes[i] = i + (last ? 1 : 2);
+	x = in_float(g, n, 0);
+	return in_bytes(g, n, x ? graph_reduce(g, "ReduceMean", n->name, x, num, axes, 1) : NULL,
+			3);
 }
 
 static int q_concat_expand(struct graph *g, struct node *n)

@@ -113,7 +113,9 @@ int window_get(struct graph *g, struct node *n, const struct value *x, const int
 			w->kernel[i] = kernel[i];
 		}
 		if (w->kernel[i] < 1)
-			return node_error(g, n, "kernel_shape is missing");
+			return node_error(g, n,
+					  kernel ? "its weights' windows have no elements"
+						 : "kernel_shape is missing");
 		if (w->kernel[i] > 1 << 20)
 			return node_error(g, n, "the kernel is too large");
 		w->in[i] = x->dim[i + 2];

@@ -2,6 +2,7 @@
 """What torch.onnx.export lacks of PyTorch's losses and other operators, and what it gets wrong."""
 import contextlib
 import math
+import warnings
 from typing import Any, Callable, Dict, Iterator, List
 
 #: PyTorch's numbers of a reduction
@@ -221,18 +222,59 @@ def _gradients() -> Dict[str, Callable[..., Any]]:
     return {"detach": detach, "embedding": embedding}
 
 
+def _embedding_bag(original: Callable[..., Any]) -> Callable[..., Any]:
+    """F.embedding_bag of operators that export; its own is exported as a loop over the bags."""
+    import torch
+    F = torch.nn.functional
+
+    def embedding_bag(input: Any, weight: Any, offsets: Any = None,  # pylint: disable=redefined-builtin
+                      max_norm: Any = None, norm_type: float = 2.0, scale_grad_by_freq: bool = False,
+                      mode: str = "mean", sparse: bool = False, per_sample_weights: Any = None,
+                      include_last_offset: bool = False, padding_idx: Any = None) -> Any:
+        if max_norm is not None or scale_grad_by_freq:
+            return original(input, weight, offsets, max_norm, norm_type, scale_grad_by_freq, mode, sparse,
+                            per_sample_weights, include_last_offset, padding_idx)
+        rows = F.embedding(input, weight)  # [bags, length, width], or [numbers, width]
+        counts = torch.ones_like(input, dtype=torch.bool)
+        if padding_idx is not None:
+            counts = input != (padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx)
+        if input.dim() == 1:
+            at, first = torch.arange(input.shape[0]), offsets[:-1] if include_last_offset else offsets
+            end = offsets[1:] if include_last_offset else torch.cat([offsets[1:], offsets.new_tensor([input.shape[0]])])
+            counts = counts & (at >= first[:, None]) & (at < end[:, None])  # [bags, numbers]
+        if mode == "max":
+            y = torch.where(counts[..., None], rows, torch.full_like(rows, -math.inf)).amax(1)
+            return torch.where(counts.any(1, True), y, torch.zeros_like(y))
+        shares = counts.to(weight.dtype)
+        if mode == "mean":
+            shares = shares / shares.sum(1, True).clamp(min=1)
+        if per_sample_weights is not None:
+            shares = shares * per_sample_weights
+        return shares @ rows if input.dim() == 1 else (shares[..., None] * rows).sum(1)
+    return embedding_bag
+
+
 @contextlib.contextmanager
 def known(training: bool) -> Iterator[None]:
     """torch.onnx.export knows these operators of PyTorch, too; if a model is trained, also where gradients stop."""
+    import torch
     from torch import onnx
     opset = 13  # and later ones
-    functions = {f"aten::{n}": f for n, f in
-                 {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+    try:
+        functions = {f"aten::{n}": f for n, f in
+                     {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+    except (ImportError, AttributeError) as error:  # of a PyTorch that is newer than this
+        functions = {}
+        warnings.warn(f"torch.onnx.export is not told of what it lacks ({error}): gradients pass detach(), and x[i, j] "
+                      f"with numbers below 0 is wrong")
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, opset)
+    bag = torch.nn.functional.embedding_bag
+    torch.nn.functional.embedding_bag = _embedding_bag(bag)
     try:
         yield
     finally:
+        torch.nn.functional.embedding_bag = bag
         for name in functions:
             onnx.unregister_custom_op_symbolic(name, opset)
 

@@ -311,6 +311,9 @@ class Trainer:
             raise TypeError("a batch is of tensors of PyTorch")
         if self._loss.classes_second and target.dim() != 1:  # of planes, or probabilities
             self._loss = _Loss("graph", call=self._given_loss)
+        empty = [x for x in inputs if not x.numel()]
+        if empty:
+            raise ValueError(f"an input has shape {list(empty[0].shape)}: there is nothing to train with")
         if self._loss.call:
             inputs, target = inputs + (target,), None
         name = self._loss.target
@@ -326,6 +329,9 @@ class Trainer:
                 raise ValueError(f"the target has shape {list(target.shape)}, for logits of "
                                  f"{list(logits.shape)}")
             self._check_labels(target, logits.shape[-1])
+        if name == "target" and target.dtype != torch.float32 and \
+                str(target.dtype) == f"torch.{_tensors.dtype_name(program.of('forward', _ffi.SYM_OUTPUT)[0].code)}":
+            target = target.float()  # of the model's own type; the loss is in float32
         if name:
             given[name] = target
         return program, given
