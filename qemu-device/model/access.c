@@ -68,11 +68,11 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 	}
 	r->word = plan->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
 	r->vectors.table = NULL;
-	if (r->word && plan->vectors) {
+	if (plan->vectors && (r->word || plan->format != RDU_FMT_WORD)) {
 		bool from_base = rdu_vectors_start(&r->vectors, plan->vectors, activation);
 		int64_t start = from_base ? plan->base : r->addr;
 
-		r->start = (void *)((uintptr_t)r->ptr + (uintptr_t)start * 4);
+		r->start = (void *)((uintptr_t)r->ptr + (uintptr_t)start * plan->elem);
 		if (r->vectors.table && !rdu_vectors_inside(&r->vectors, 0, start, r->limit))
 			r->vectors.table = NULL;
 	}
@@ -303,6 +303,11 @@ static bool get(struct access_run *r, const struct rdu_kernels *k, size_t n, uin
 	return misfit(r, RDU_TRAP_LOAD, at + i * 8);
 }
 
+bool rdu_format_holds_all(unsigned int format)
+{
+	return format == RDU_FMT_WORD || format == RDU_FMT_BF16 || format == RDU_FMT_F16;
+}
+
 size_t rdu_first_misfit(unsigned int format, size_t n, const uint32_t *in)
 {
 	static const struct {
@@ -463,7 +468,7 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 	if (r->vectors.table) {
 		const void *start = r->start;
 
-		rdu_vectors_read(&r->vectors, k, lanes, n, out, &start, p->cfg->pad);
+		rdu_vectors_read(&r->vectors, p, k, lanes, n, out, &start, p->cfg->pad);
 		return true;
 	}
 	while (n) {
@@ -613,6 +618,18 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 	return true;
 }
 
+/* m vectors that go to neighbouring elements, their lanes farther apart: row by row. */
+static void write_columns(const struct access_run *r, const struct rdu_kernels *k, size_t m,
+			  unsigned char *at, const uint32_t *in, size_t pitch)
+{
+	const struct access_plan *p = r->plan;
+	uint32_t rows[CHUNK_WORDS];
+
+	k->gather(p->words, m, rows, in, 1, (ptrdiff_t)pitch);
+	for (uint32_t l = 0; l < p->words; l++)
+		k->store[p->format](m, at + l * p->lane_stride * (int64_t)p->elem, rows + l * m);
+}
+
 bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t pitch, size_t lanes,
 		      size_t n, const uint32_t *in, const uint32_t *index)
 {
@@ -622,7 +639,7 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 	bool sure = !p->num_preds && !r->check;
 
 	if (r->vectors.table) {
-		rdu_vectors_write(&r->vectors, k, pitch, n, r->start, in);
+		rdu_vectors_write(&r->vectors, p, k, pitch, n, r->start, in);
 		return true;
 	}
 	while (n) {
@@ -647,6 +664,10 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 		} else if (plain && r->word) {
 			k->scatter(m, p->words, (void *)at, step, p->lane_stride, in,
 				   (ptrdiff_t)pitch);
+			advance(r, m);
+		} else if (plain && step == 1 && p->lane_stride >= (int64_t)m &&
+			   rdu_format_holds_all(p->format)) {
+			write_columns(r, k, m, at, in, pitch);
 			advance(r, m);
 		} else {
 			m = 1;

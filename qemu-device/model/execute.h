@@ -93,9 +93,10 @@ struct simd_plan {
 /* One operand of an array, made by the array itself instead of a FIFO. */
 struct direct_operand {
 	uint32_t source; /* program */
-	bool in_place; /* used where it is; else copied, K steps at a time */
+	bool in_place; /* used where it is; else K steps are brought together at a time */
 	struct access_plan tile; /* in place: loops of the source that are not the contraction */
-	int32_t *at; /* K offsets, if either operand's are not evenly spaced */
+	uint32_t words; /* of its vectors, that the array looks at */
+	ptrdiff_t *at; /* K offsets, if not both operands are in place and evenly spaced */
 	int64_t step;
 	uint64_t slots; /* copies kept: one for each distinct tile, or 1 */
 	uint32_t num_loops; /* of the source that are not the contraction, innermost first: */
@@ -197,11 +198,18 @@ struct vectors_run {
 bool rdu_vectors_start(struct vectors_run *r, struct rdu_vector_plan *v, uint64_t activation);
 /* Is all that a leaf touches inside of `limit` words, when it starts at word `start` of them? */
 bool rdu_vectors_inside(const struct vectors_run *r, uint32_t leaf, int64_t start, uint64_t limit);
-/* The next n vectors; after the last comes the first. start: of each leaf. */
-void rdu_vectors_read(struct vectors_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
-		      uint32_t *out, const void *const *start, uint32_t value);
-void rdu_vectors_write(struct vectors_run *r, const struct rdu_kernels *k, size_t pitch, size_t n,
-		       void *start, const uint32_t *in);
+/* The next n vectors; after the last comes the first. start: of each leaf. a: one of them. */
+void rdu_vectors_read(struct vectors_run *r, const struct access_plan *a,
+		      const struct rdu_kernels *k, size_t lanes, size_t n, uint32_t *out,
+		      const void *const *start, uint32_t value);
+/* Where the next n vectors are, in words from `copy`; there if their first `words` lanes are not
+ * together in memory. */
+void rdu_vectors_find(struct vectors_run *r, const struct rdu_kernels *k, size_t lanes,
+		      size_t words, size_t n, uint32_t *copy, ptrdiff_t *at,
+		      const void *const *start, uint32_t value);
+void rdu_vectors_write(struct vectors_run *r, const struct access_plan *a,
+		       const struct rdu_kernels *k, size_t pitch, size_t n, unsigned char *start,
+		       const uint32_t *in);
 void rdu_vectors_free(struct rdu_vector_plan *vectors);
 
 struct access_run {
@@ -292,6 +300,7 @@ struct node {
 	uint32_t *state;
 	uint32_t *acc; /* systolic: cols vectors */
 	uint32_t *packed[2]; /* copies of operands, by slot ... */
+	ptrdiff_t *packed_at[2]; /* ... where each of its vectors is, from the copy */
 	uint64_t *packed_ok[2]; /* ... 1 + which tile is in it */
 	uint64_t slots[2];
 };
@@ -318,6 +327,10 @@ bool rdu_source_start(struct source_run *r, struct island_run *ir, uint32_t prog
 void rdu_source_seek(struct source_run *r, uint64_t n);
 bool rdu_source_read(struct source_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
 		     uint32_t *out);
+/* The same, but vectors of which a table says that their first `words` lanes are together in a
+ * scratchpad stay where they are: at[i] words from `out` is vector i. */
+bool rdu_source_find(struct source_run *r, const struct rdu_kernels *k, size_t lanes, size_t words,
+		     size_t n, uint32_t *out, ptrdiff_t *at);
 
 /* Runs one activation of an island. False and *fault on trouble. */
 bool rdu_island_run(struct run_state *st, const struct island *island, uint64_t activation,
@@ -369,6 +382,8 @@ void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool
 		    uint8_t *flags);
 bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last);
 bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program, uint64_t addr);
+/* Can any word be an element of the format, and any element a word? */
+bool rdu_format_holds_all(unsigned int format);
 /* Which of n words is an integer that the format does not hold; n: none. */
 size_t rdu_first_misfit(unsigned int format, size_t n, const uint32_t *in);
 

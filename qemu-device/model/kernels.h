@@ -28,13 +28,14 @@ typedef void rdu_red_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *a
 /*
  * Systolic: acc[j][l] (cols vectors) over k steps. Column vector of step i is at
  * col + i * col_step words, or col + col_at[i] when col_at is given; row word j
- * of step i at row + i * row_step + j * row_lane (or row + row_at[i] + ...).
+ * of step i at row + i * row_step + j * row_lane (or row + row_at[i] + ...). What col_at and
+ * row_at lead to may be any memory.
  */
 struct rdu_mac {
 	size_t steps, lanes, cols;
 	const uint32_t *col, *row;
 	ptrdiff_t col_step, row_step, row_lane;
-	const int32_t *col_at, *row_at;
+	const ptrdiff_t *col_at, *row_at;
 	unsigned int flags; /* mac_int8, mac_ternary: RDU_SYS_*_UNSIGNED, RDU_SYS_COLS_TERNARY */
 	unsigned int quarter; /* mac_ternary: of a word of weights, that the first step takes */
 	void *acc; /* float; int32_t for mac_int8 and mac_ternary */

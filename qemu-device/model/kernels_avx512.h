@@ -34,15 +34,26 @@ static inline __mmask16 part_mask(size_t l, size_t from, size_t to)
 	return (__mmask16)((1u << b) - 1) & ~(__mmask16)((1u << a) - 1);
 }
 
+/* Whole vectors go without masks, which are slow where they meet a load or store of the same place. */
+static inline __m512i part_load(const uint32_t *in, __mmask16 m, __m512i others)
+{
+	if (m == 0xffff)
+		return _mm512_loadu_si512((const void *)in);
+	return m ? _mm512_mask_loadu_epi32(others, m, in) : others;
+}
+
 static void part_avx512(size_t words, uint32_t *out, const uint32_t *in, size_t from, size_t to,
 			uint32_t pad)
 {
-	for (size_t l = 0; l < words; l += 16) {
-		__mmask16 all = (__mmask16)(words - l < 16 ? (1u << (words - l)) - 1 : 0xffff);
-		__m512i v = _mm512_mask_loadu_epi32(_mm512_set1_epi32((int)pad),
-						    part_mask(l, from, to), in + l);
+	__m512i pads = _mm512_set1_epi32((int)pad);
 
-		_mm512_mask_storeu_epi32(out + l, all, v);
+	for (size_t l = 0; l < words; l += 16) {
+		__m512i v = part_load(in + l, part_mask(l, from, to), pads);
+
+		if (words - l >= 16)
+			_mm512_storeu_si512((void *)(out + l), v);
+		else
+			_mm512_mask_storeu_epi32(out + l, part_mask(l, 0, words), v);
 	}
 }
 
@@ -51,7 +62,10 @@ static void part_store_avx512(uint32_t *out, const uint32_t *in, size_t from, si
 	for (size_t l = from & ~(size_t)15; l < to; l += 16) {
 		__mmask16 m = part_mask(l, from, to);
 
-		_mm512_mask_storeu_epi32(out + l, m, _mm512_maskz_loadu_epi32(m, in + l));
+		if (m == 0xffff)
+			_mm512_storeu_si512((void *)(out + l), _mm512_loadu_si512((const void *)(in + l)));
+		else
+			_mm512_mask_storeu_epi32(out + l, m, _mm512_maskz_loadu_epi32(m, in + l));
 	}
 }
 #define PART part_avx512

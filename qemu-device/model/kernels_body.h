@@ -340,28 +340,47 @@ static inline const uint32_t *word_at(const void *base, int32_t at)
 	return (const uint32_t *)((uintptr_t)base + (uintptr_t)(intptr_t)at * 4);
 }
 
-static void take_parts(size_t n, size_t lanes, uint32_t *out, const uint32_t *first,
-		       const struct vector_part *part, const void *const *base, uint32_t value)
+static inline __attribute__((always_inline)) void
+take_vectors(size_t n, const size_t lanes, uint32_t *out, const uint32_t *first,
+	     const struct vector_part *part, const void *const *base, uint32_t value)
 {
+	vi v = (vi){ 0 } + (int32_t)value;
+
 	for (; n; n--, out += lanes, first++) {
 		const struct vector_part *p = part + first[0], *end = part + first[1];
+		size_t l = 0;
 
-		if (p == end) {
-			vi v = (vi){ 0 } + (int32_t)value;
-			size_t l = 0;
+		if (p < end && (size_t)p->to - p->from == lanes) {
+			const uint32_t *in = word_at(base[p->leaf], p->at);
 
+			for (; l + VW <= lanes; l += VW)
+				*(vi *)(out + l) = *(const vi *)(in + l);
+			for (; l < lanes; l++)
+				out[l] = in[l];
+		} else if (p == end || (!p->from && p->to == VW && p + 1 == end)) {
+			if (p < end) {
+				*(vi *)out = *(const vi *)word_at(base[p->leaf], p->at);
+				l = VW;
+			}
 			for (; l + VW <= lanes; l += VW)
 				*(vi *)(out + l) = v;
 			for (; l < lanes; l++)
 				out[l] = value;
-		} else if ((size_t)p->to - p->from == lanes) {
-			rows_words(1, lanes, out, 0, word_at(base[p->leaf], p->at), 0);
 		} else {
 			PART(lanes, out, word_at(base[p->leaf], p->at), p->from, p->to, value);
 			while (++p < end)
 				PART_STORE(out, word_at(base[p->leaf], p->at), p->from, p->to);
 		}
 	}
+}
+
+static void take_parts(size_t n, size_t lanes, uint32_t *out, const uint32_t *first,
+		       const struct vector_part *part, const void *const *base, uint32_t value)
+{
+	if (lanes == 32) /* a constant in the loops */
+		take_vectors(n, 32, out, first, part, base, value);
+	else
+		take_vectors(n, lanes, out, first, part, base, value);
 }
 
 static void put_parts(size_t n, size_t pitch, void *base, const uint32_t *first,
@@ -379,24 +398,67 @@ static void put_parts(size_t n, size_t pitch, void *base, const uint32_t *first,
 	}
 }
 
+#if VW >= 8
+typedef int32_t v8 __attribute__((vector_size(32), aligned(4), may_alias));
+#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define MIX_LOW32(a, b) MIX(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define MIX_HIGH32(a, b) MIX(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define MIX_LOW64(a, b) MIX(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define MIX_HIGH64(a, b) MIX(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#define MIX_LOW128(a, b) MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
+#define MIX_HIGH128(a, b) MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
+
+/* out[k * out_step + i] = in[i * in_step + k] for i, k < 8 */
+static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
+			      ptrdiff_t in_step)
+{
+	v8 r[8], t[8];
+
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++)
+		r[i] = *(const v8 *)(in + i * in_step);
+#pragma GCC unroll 4
+	for (int i = 0; i < 8; i += 2) {
+		t[i] = MIX_LOW32(r[i], r[i + 1]);
+		t[i + 1] = MIX_HIGH32(r[i], r[i + 1]);
+	}
+#pragma GCC unroll 2
+	for (int i = 0; i < 8; i += 4) {
+		r[i] = MIX_LOW64(t[i], t[i + 2]);
+		r[i + 1] = MIX_HIGH64(t[i], t[i + 2]);
+		r[i + 2] = MIX_LOW64(t[i + 1], t[i + 3]);
+		r[i + 3] = MIX_HIGH64(t[i + 1], t[i + 3]);
+	}
+#pragma GCC unroll 4
+	for (int i = 0; i < 4; i++) {
+		*(v8 *)(out + i * out_step) = MIX_LOW128(r[i], r[i + 4]);
+		*(v8 *)(out + (i + 4) * out_step) = MIX_HIGH128(r[i], r[i + 4]);
+	}
+}
+#else
+static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
+			      ptrdiff_t in_step)
+{
+	for (ptrdiff_t k = 0; k < 8; k++)
+		for (ptrdiff_t i = 0; i < 8; i++)
+			out[k * out_step + i] = in[i * in_step + k];
+}
+#endif
+
 static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
 			 ptrdiff_t step, ptrdiff_t lane_step)
 {
-	size_t l = 0;
+	size_t done = 0; /* vectors, of the first lanes & ~7 */
 
-	if (step == 1) {
-		/* A transpose: rows of the input are contiguous over i. */
-		for (; l + 8 <= lanes; l += 8) {
-			const uint32_t *p = in + (ptrdiff_t)l * lane_step;
-
-			for (size_t i = 0; i < n; i++)
-				for (size_t k = 0; k < 8; k++)
-					out[i * lanes + l + k] = p[(ptrdiff_t)i + (ptrdiff_t)k * lane_step];
-		}
-	}
+	if (step == 1)
+		for (; done + 8 <= n; done += 8)
+			for (size_t l = 0; l + 8 <= lanes; l += 8)
+				transpose8(out + done * lanes + l, (ptrdiff_t)lanes,
+					   in + (ptrdiff_t)done + (ptrdiff_t)l * lane_step,
+					   lane_step);
 	for (size_t i = 0; i < n; i++)
-		for (size_t k = l; k < lanes; k++)
-			out[i * lanes + k] = in[(ptrdiff_t)i * step + (ptrdiff_t)k * lane_step];
+		for (size_t l = i < done ? lanes & ~(size_t)7 : 0; l < lanes; l++)
+			out[i * lanes + l] = in[(ptrdiff_t)i * step + (ptrdiff_t)l * lane_step];
 }
 
 static void scatter_words(size_t n, size_t words, uint32_t *out, ptrdiff_t step,
@@ -405,11 +467,17 @@ static void scatter_words(size_t n, size_t words, uint32_t *out, ptrdiff_t step,
 	size_t i = 0;
 
 	/* A transpose, when no two of 8 rows meet. */
-	for (; step == 1 && lane_step >= 8 && i + 8 <= n; i += 8)
-		for (size_t l = 0; l < words; l++)
-			for (size_t k = 0; k < 8; k++)
-				out[(ptrdiff_t)(i + k) + (ptrdiff_t)l * lane_step] =
-					in[(ptrdiff_t)(i + k) * pitch + (ptrdiff_t)l];
+	for (; step == 1 && lane_step >= 8 && i + 8 <= n; i += 8) {
+		const uint32_t *from = in + (ptrdiff_t)i * pitch;
+		uint32_t *to = out + (ptrdiff_t)i;
+		size_t l = 0;
+
+		for (; l + 8 <= words; l += 8)
+			transpose8(to + (ptrdiff_t)l * lane_step, lane_step, from + l, pitch);
+		for (; l < words; l++)
+			for (ptrdiff_t k = 0; k < 8; k++)
+				to[k + (ptrdiff_t)l * lane_step] = from[k * pitch + (ptrdiff_t)l];
+	}
 	for (; i < n; i++)
 		for (size_t l = 0; l < words; l++)
 			out[(ptrdiff_t)i * step + (ptrdiff_t)l * lane_step] =

@@ -42,14 +42,14 @@ static bool mac_ternary_unpacked(const struct rdu_mac *m)
 	bool in_cols = m->flags & RDU_SYS_COLS_TERNARY;
 	size_t width = in_cols ? m->lanes : m->cols, n;
 	const uint32_t *from = in_cols ? m->col : m->row;
-	const int32_t *at = in_cols ? m->col_at : m->row_at;
+	const ptrdiff_t *at = in_cols ? m->col_at : m->row_at;
 	ptrdiff_t step = in_cols ? m->col_step : m->row_step;
 	ptrdiff_t lane = in_cols ? 1 : m->row_lane;
-	int32_t wide_at[TERNARY_STEPS];
+	ptrdiff_t wide_at[TERNARY_STEPS];
 	struct rdu_mac part = *m;
 
 	for (int i = 0; i < TERNARY_STEPS; i++)
-		wide_at[i] = i * (int32_t)width;
+		wide_at[i] = i * (ptrdiff_t)width;
 	for (size_t i = 0; i < m->steps; i += n) {
 		n = m->steps - i < TERNARY_STEPS ? m->steps - i : TERNARY_STEPS;
 		for (size_t k = 0; k < n; k++)

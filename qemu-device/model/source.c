@@ -192,7 +192,8 @@ bool rdu_source_read(struct source_run *r, const struct rdu_kernels *k, size_t l
 	if (!r->merge)
 		return rdu_access_read(&r->one, k, lanes, n, out, NULL);
 	if (r->vectors.table) {
-		rdu_vectors_read(&r->vectors, k, lanes, n, out, r->start, r->merge->value);
+		rdu_vectors_read(&r->vectors, r->leaf[0].plan, k, lanes, n, out, r->start,
+				 r->merge->value);
 		return true;
 	}
 	for (size_t i = 0; i < n * lanes; i++)
@@ -201,4 +202,24 @@ bool rdu_source_read(struct source_run *r, const struct rdu_kernels *k, size_t l
 		if (!rdu_access_xor(&r->leaf[i], k, lanes, n, out))
 			return false;
 	return true;
+}
+
+bool rdu_source_find(struct source_run *r, const struct rdu_kernels *k, size_t lanes, size_t words,
+		     size_t n, uint32_t *out, ptrdiff_t *at)
+{
+	if (r->merge && r->vectors.table) {
+		rdu_vectors_find(&r->vectors, k, lanes, words, n, out, at, r->start,
+				 r->merge->value);
+		return true;
+	}
+	if (!r->merge && r->one.vectors.table && r->one.plan->pmu) {
+		const void *start = r->one.start;
+
+		rdu_vectors_find(&r->one.vectors, k, lanes, words, n, out, at, &start,
+				 r->one.plan->cfg->pad);
+		return true;
+	}
+	for (size_t i = 0; i < n; i++)
+		at[i] = (ptrdiff_t)(i * lanes);
+	return rdu_source_read(r, k, lanes, n, out);
 }

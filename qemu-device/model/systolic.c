@@ -27,8 +27,10 @@ static bool start_operand(struct island_run *ir, struct node *node, unsigned int
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, d->source, 0);
 	node->slots[i] = slots;
 	node->packed[i] = rdu_arena_get(ir->arena, words * slots * 4);
+	node->packed_at[i] =
+		rdu_arena_get(ir->arena, node->plan->sys->steps * slots * sizeof(ptrdiff_t));
 	node->packed_ok[i] = rdu_arena_get(ir->arena, slots * sizeof(uint64_t));
-	if (!node->packed[i] || !node->packed_ok[i])
+	if (!node->packed[i] || !node->packed_at[i] || !node->packed_ok[i])
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, d->source, 0);
 	memset(node->packed_ok[i], 0, slots * sizeof(uint64_t));
 	return true;
@@ -108,14 +110,16 @@ static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
 	return true;
 }
 
-/* Operand i of drain `tile`: where its first vector is. NULL on a fault. */
+/* Operand i of drain `tile`: where its vectors are, from *at on if not evenly spaced. NULL on a
+ * fault. */
 static const uint32_t *get_operand(struct island_run *ir, struct node *node, unsigned int i,
-				   uint64_t tile)
+				   uint64_t tile, const ptrdiff_t **at)
 {
 	const struct direct_operand *d = &node->plan->sys->operand[i];
-	uint64_t steps = node->plan->sys->steps, slot = 0, left = tile;
+	uint64_t steps = node->plan->sys->steps, slot = 0, left = tile, copy;
 	uint32_t lanes = ir->plan->lanes, *out;
 
+	*at = d->at;
 	if (d->in_place) {
 		struct access_run *r = &node->tile[i].one;
 
@@ -126,17 +130,17 @@ static const uint32_t *get_operand(struct island_run *ir, struct node *node, uns
 		slot += left % d->loop[l].trip * d->loop[l].slots;
 		left /= d->loop[l].trip;
 	}
-	out = node->packed[i];
-	if (node->slots[i] > 1)
-		out += slot * steps * lanes;
-	else if (node->packed_ok[i][0] != slot + 1)
-		node->packed_ok[i][0] = 0;
-	if (!node->packed_ok[i][node->slots[i] > 1 ? slot : 0]) {
-		rdu_source_seek(&node->tile[i], tile * steps);
-		if (!rdu_source_read(&node->tile[i], ir->plan->kernels, lanes, steps, out))
-			return NULL;
-		node->packed_ok[i][node->slots[i] > 1 ? slot : 0] = slot + 1;
-	}
+	copy = node->slots[i] > 1 ? slot : 0;
+	out = node->packed[i] + copy * steps * lanes;
+	*at = node->packed_at[i] + copy * steps;
+	if (node->packed_ok[i][copy] == slot + 1)
+		return out;
+	node->packed_ok[i][copy] = 0;
+	rdu_source_seek(&node->tile[i], tile * steps);
+	if (!rdu_source_find(&node->tile[i], ir->plan->kernels, lanes, d->words, steps, out,
+			     node->packed_at[i] + copy * steps))
+		return NULL;
+	node->packed_ok[i][copy] = slot + 1;
 	return out;
 }
 
@@ -173,15 +177,13 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 	uint64_t tile = node->pos / sys->steps, ran = 0;
 	int64_t row_lane = 0;
 
-	m.col_step = col->in_place ? col->step : (int64_t)m.lanes;
-	m.row_step = row->in_place ? row->step : (int64_t)m.lanes;
+	m.col_step = col->step;
+	m.row_step = row->step;
 	m.row_lane = row->in_place ? row_cfg->lane_stride : 1;
 	if (sys->fp32) {
 		row_lane = sys->row_lane * m.row_lane;
 		m.row_lane *= sys->row_step;
 	}
-	m.col_at = col->at; /* both or none */
-	m.row_at = row->at;
 
 	/* At least a chunk of results, or of steps. */
 	do {
@@ -189,8 +191,9 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 
 		if (!start_drain(ir, node, firing))
 			break;
-		m.col = get_operand(ir, node, 0, tile);
-		m.row = m.col ? get_operand(ir, node, 1, tile) : NULL;
+		/* Both are evenly spaced, or none. */
+		m.col = get_operand(ir, node, 0, tile, &m.col_at);
+		m.row = m.col ? get_operand(ir, node, 1, tile, &m.row_at) : NULL;
 		if (!m.row)
 			return -1;
 		m.row += row_lane;

@@ -371,12 +371,13 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 	const struct rdu_cfg_access *c = p->body;
 	struct drain_loops drain;
 	uint64_t n = 1;
-	int64_t *at;
+	ptrdiff_t *at;
 
 	if (!rdu_is_source(plan, s, src) || array->cfg->in[port].mask || p->cfg->out[0].mask ||
 	    !find_drain(&drain, p, steps))
 		return 0;
 	d->source = src;
+	d->words = port == 0 ? plan->lanes : words;
 	if (!plan_slots(d, plan, s, &drain))
 		return 0;
 	if (m)
@@ -404,34 +405,31 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 		n *= trip;
 	}
 	d->step = steps > 1 ? at[1] : 0;
-	for (n = 0; n < steps && at[n] == (int64_t)n * d->step; n++)
+	for (n = 0; n < steps && at[n] == (ptrdiff_t)n * d->step; n++)
 		;
-	if (n < steps) {
-		d->at = malloc(steps * sizeof(*d->at));
-		if (!d->at) {
-			free(at);
-			return -1;
-		}
-		/* Inside a scratchpad: offsets fit. */
-		for (n = 0; n < steps; n++)
-			d->at[n] = (int32_t)at[n];
-	}
-	free(at);
+	if (n < steps)
+		d->at = at;
+	else
+		free(at);
 	return 1;
 }
 
-/* A table of offsets for evenly spaced steps. */
-static int even_table(struct direct_operand *d, const struct rdu_plan *plan, uint64_t steps)
+/* The kernels take both offsets from tables, or none. */
+static int plan_tables(struct systolic_plan *sys)
 {
-	int64_t step = d->in_place ? d->step : (int64_t)plan->lanes;
+	struct direct_operand *d = sys->operand;
 
-	if (d->at)
+	if (!sys->direct || (d[0].in_place && !d[0].at && d[1].in_place && !d[1].at))
 		return 0;
-	d->at = malloc(steps * sizeof(*d->at));
-	if (!d->at)
-		return -1;
-	for (uint64_t i = 0; i < steps; i++)
-		d->at[i] = (int32_t)((int64_t)i * step);
+	for (; d < sys->operand + 2; d++) {
+		if (!d->in_place || d->at)
+			continue;
+		d->at = malloc(sys->steps * sizeof(*d->at));
+		if (!d->at)
+			return -1;
+		for (uint64_t i = 0; i < sys->steps; i++)
+			d->at[i] = (ptrdiff_t)i * d->step;
+	}
 	return 0;
 }
 
@@ -472,13 +470,7 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 	if (col < 0 || row < 0)
 		return -1;
 	sys->direct = col && row;
-	/* The kernels take both offsets from tables, or none. */
-	if (sys->operand[0].at || sys->operand[1].at)
-		return even_table(&sys->operand[0], plan, sys->steps) ||
-				       even_table(&sys->operand[1], plan, sys->steps)
-			       ? -1
-			       : 0;
-	return 0;
+	return plan_tables(sys);
 }
 
 /* Does stage j multiply port 0 with a lane of port 1 and add to register j? */
@@ -537,12 +529,7 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 	if (!col || !row)
 		goto no;
 	sys->direct = true;
-	if (sys->operand[0].at || sys->operand[1].at)
-		return even_table(&sys->operand[0], plan, sys->steps) ||
-				       even_table(&sys->operand[1], plan, sys->steps)
-			       ? -1
-			       : 0;
-	return 0;
+	return plan_tables(sys);
 no: /* stage by stage, then */
 	free(sys->operand[0].at);
 	free(sys->operand[1].at);

@@ -46,7 +46,7 @@ static uint64_t vectors_of(const struct access_plan *a, bool all)
 	int64_t reach = 0;
 	uint64_t n = 1;
 
-	if (a->format != RDU_FMT_WORD || a->lane_stride != 1 || a->words > UINT8_MAX ||
+	if (!rdu_format_holds_all(a->format) || a->lane_stride != 1 || a->words > UINT8_MAX ||
 	    a->cfg->flags & (RDU_ACCESS_GATHER | RDU_ACCESS_ADD))
 		return 0;
 	for (uint32_t i = 0; i < a->num; i++)
@@ -249,29 +249,103 @@ static size_t next_parts(struct vectors_run *r, size_t n, const uint32_t **first
 	return n;
 }
 
-void rdu_vectors_read(struct vectors_run *r, const struct rdu_kernels *k, size_t lanes, size_t n,
-		      uint32_t *out, const void *const *start, uint32_t value)
+/* n vectors of elements that are no words. */
+static void load_parts(const struct vector_table *t, const struct rdu_kernels *k,
+		       unsigned int format, size_t elem, size_t lanes, size_t n, uint32_t *out,
+		       const uint32_t *first, const unsigned char *start, uint32_t value)
+{
+	for (; n; n--, out += lanes, first++) {
+		const struct vector_part *p = t->part + first[0];
+
+		if (first[0] == first[1] || (size_t)p->to - p->from < lanes)
+			for (size_t l = 0; l < lanes; l++)
+				out[l] = value;
+		if (first[0] < first[1])
+			k->load[format]((size_t)p->to - p->from, out + p->from,
+					start + (p->at + p->from) * (ptrdiff_t)elem);
+	}
+}
+
+void rdu_vectors_read(struct vectors_run *r, const struct access_plan *a,
+		      const struct rdu_kernels *k, size_t lanes, size_t n, uint32_t *out,
+		      const void *const *start, uint32_t value)
 {
 	while (n) {
 		const uint32_t *first;
 		size_t m = next_parts(r, n, &first);
 
-		k->take_parts(m, lanes, out, first, r->table->part, start, value);
+		if (a->format == RDU_FMT_WORD)
+			k->take_parts(m, lanes, out, first, r->table->part, start, value);
+		else
+			load_parts(r->table, k, a->format, a->elem, lanes, m, out, first, start[0],
+				   value);
 		out += m * lanes;
 		n -= m;
 	}
 }
 
-void rdu_vectors_write(struct vectors_run *r, const struct rdu_kernels *k, size_t pitch, size_t n,
-		       void *start, const uint32_t *in)
+/* Are the first `words` lanes of a vector together? */
+static bool is_together(const struct vector_table *t, const uint32_t *first, size_t words)
 {
-	while (n) {
-		const uint32_t *first;
-		size_t m = next_parts(r, n, &first);
+	const struct vector_part *p = t->part + first[0];
 
-		k->put_parts(m, pitch, start, first, r->table->part, in);
-		in += m * pitch;
-		n -= m;
+	return first[1] - first[0] == 1 && !p->from && p->to >= words;
+}
+
+void rdu_vectors_find(struct vectors_run *r, const struct rdu_kernels *k, size_t lanes,
+		      size_t words, size_t n, uint32_t *copy, ptrdiff_t *at,
+		      const void *const *start, uint32_t value)
+{
+	const struct vector_table *t = r->table;
+	const uint32_t *first, *end;
+	size_t m, i = 0;
+
+	for (; n; n -= m) {
+		m = next_parts(r, n, &first);
+		for (end = first + m; first < end;) {
+			const struct vector_part *p = t->part + first[0];
+			size_t apart = 0;
+
+			if (is_together(t, first, words)) {
+				at[i++] = ((intptr_t)start[p->leaf] - (intptr_t)copy) / 4 + p->at;
+				first++;
+				continue;
+			}
+			do {
+				at[i + apart] = (ptrdiff_t)((i + apart) * lanes);
+				apart++;
+			} while (first + apart < end && !is_together(t, first + apart, words));
+			k->take_parts(apart, lanes, copy + i * lanes, first, t->part, start, value);
+			i += apart;
+			first += apart;
+		}
+	}
+}
+
+void rdu_vectors_write(struct vectors_run *r, const struct access_plan *a,
+		       const struct rdu_kernels *k, size_t pitch, size_t n, unsigned char *start,
+		       const uint32_t *in)
+{
+	const struct vector_part *part = r->table->part;
+	const uint32_t *first;
+	size_t m;
+
+	for (; n; n -= m, in += m * pitch) {
+		m = next_parts(r, n, &first);
+		if (first[0] == first[m]) /* another scratchpad's share */
+			continue;
+		if (a->format == RDU_FMT_WORD) {
+			k->put_parts(m, pitch, start, first, part, in);
+			continue;
+		}
+		for (size_t i = 0; i < m; i++) {
+			const struct vector_part *p = part + first[i];
+
+			if (first[i] < first[i + 1])
+				k->store[a->format]((size_t)p->to - p->from,
+						    start + (p->at + p->from) * (ptrdiff_t)a->elem,
+						    in + i * pitch + p->from);
+		}
 	}
 }
 

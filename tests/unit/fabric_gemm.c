@@ -20,6 +20,7 @@ static uint32_t bf(float f)
  * weights, a quarter as many words of it. A as [M][K] (columns read
  * transposed) or [K][M] (in place), B as [K][VECS]; `cols` columns of the array.
  * Several passes over K, each adding to C through a two-copy buffer.
+ * merged: A in two scratchpads, either has a part of the columns; where they meet, a vector has both.
  * joined: B as [pass][VECS / cols][K of a pass][cols], one counter for all drains' steps; the
  * predicate is the rows'.
  */
@@ -28,7 +29,7 @@ struct gemm {
 	bool transposed, predicate;
 	enum rdu_systolic_mode mode;
 	unsigned int flags;
-	bool joined;
+	bool joined, merged;
 };
 
 /* Words of A and of B along K. */
@@ -80,7 +81,7 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 					 .k_mask = (uint16_t)k_mask,
 					 .init_mask = 1 };
 	struct rdu_cfg_pred yes = { .lo = 0, .hi = g->M, .lane_stride = 1 };
-	uint32_t q[] = { rc, rr, pcu };
+	uint32_t q[] = { rc, rr, pcu }, rest, to_array = rc; /* rest: the other part of A */
 
 	/* Everything in, once. */
 	cfgb_loop(b, la, g->M * ka / L);
@@ -137,7 +138,39 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 		acc.flip_mask = 0;
 		cfgb_access(b, p, &acc, NULL);
 	}
-	cfgb_access(b, rc, &col, &yes);
+	if (g->merged) {
+		uint32_t w = cfgb_program(b, RDU_KIND_WRITE, 0, 3), x;
+
+		x = cfgb_program(b, RDU_KIND_SIMD, 0, 1);
+		rest = cfgb_program(b, RDU_KIND_READ, 0, 3);
+		cfgb_loop(b, w, g->M * ka / L);
+		a.target = cfgb_buffer(b, 0, 3, 1, 0, g->M * ka);
+		cfgb_access(b, w, &a, NULL);
+		cfgb_connect(b, la, 0, w, 0);
+		for (int i = 0; i < 2; i++) {
+			uint32_t p = i ? x : rest;
+
+			cfgb_outer(b, p, g->passes);
+			cfgb_loop(b, p, mt);
+			cfgb_loop(b, p, nt);
+			cfgb_loop(b, p, kp);
+		}
+		col.num_preds = 1;
+		yes.hi = L + 3;
+		cfgb_access(b, rc, &col, &yes);
+		yes.lo = L + 3;
+		yes.hi = g->M;
+		col.target = a.target;
+		col.flip_mask = 1;
+		cfgb_access(b, rest, &col, &yes);
+		cfgb_stage(b, x, RDU_SIMD_XOR, 0, cfgb_in(0), cfgb_in(1), cfgb_none());
+		cfgb_connect(b, rc, 0, x, 0);
+		cfgb_connect(b, rest, 0, x, 1);
+		cfgb_order(b, w, rest, 0, 1, 1, 0);
+		to_array = x;
+	} else {
+		cfgb_access(b, rc, &col, &yes);
+	}
 	cfgb_access(b, rr, &row, &yes);
 	cfgb_systolic(b, pcu, &body);
 	if (g->mode != RDU_SYS_BF16)
@@ -164,7 +197,7 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 
 	cfgb_connect(b, la, 0, wa, 0);
 	cfgb_connect(b, lb, 0, wb, 0);
-	cfgb_connect(b, rc, 0, pcu, 0);
+	cfgb_connect(b, to_array, 0, pcu, 0);
 	cfgb_connect(b, rr, 0, pcu, 1);
 	cfgb_connect(b, ri, 0, pcu, 2);
 	cfgb_connect(b, pcu, 0, wo, 0);
@@ -223,24 +256,28 @@ static void test_gemm(struct rig *r)
 {
 	int L = r->chip.lanes;
 	const struct gemm shape[] = {
-		{ 2 * L, 16, 24, 1, 8, false, false, RDU_SYS_BF16, 0, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false },
-		{ L, 20, 8, 2, 5, false, false, RDU_SYS_BF16, 0, false },
-		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_BF16, 0, false },
-		{ 2 * L, 16, 12, 2, 4, false, true, RDU_SYS_BF16, 0, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_INT8, 0, false },
-		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_INT8, RDU_SYS_COLS_UNSIGNED, false },
-		{ L, 20, 8, 2, 5, false, false, RDU_SYS_INT8, RDU_SYS_ROWS_UNSIGNED, false },
+		{ 2 * L, 16, 24, 1, 8, false, false, RDU_SYS_BF16, 0, false, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false, false },
+		{ L, 20, 8, 2, 5, false, false, RDU_SYS_BF16, 0, false, false },
+		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_BF16, 0, false, false },
+		{ 2 * L, 16, 12, 2, 4, false, true, RDU_SYS_BF16, 0, false, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_INT8, 0, false, false },
+		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_INT8, RDU_SYS_COLS_UNSIGNED, false,
+		  false },
+		{ L, 20, 8, 2, 5, false, false, RDU_SYS_INT8, RDU_SYS_ROWS_UNSIGNED, false, false },
 		{ L, 16, 12, 1, 4, false, true, RDU_SYS_INT8,
-		  RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED, false },
-		{ 2 * L, 16, 32, 1, 8, false, false, RDU_SYS_TERNARY, 0, false },
-		{ 2 * L, 16, 48, 3, 8, true, false, RDU_SYS_TERNARY, RDU_SYS_COLS_TERNARY, false },
-		{ L, 40, 32, 2, 5, false, false, RDU_SYS_TERNARY, RDU_SYS_COLS_UNSIGNED, false },
+		  RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED, false, false },
+		{ 2 * L, 16, 32, 1, 8, false, false, RDU_SYS_TERNARY, 0, false, false },
+		{ 2 * L, 16, 48, 3, 8, true, false, RDU_SYS_TERNARY, RDU_SYS_COLS_TERNARY, false,
+		  false },
+		{ L, 40, 32, 2, 5, false, false, RDU_SYS_TERNARY, RDU_SYS_COLS_UNSIGNED, false,
+		  false },
 		{ L, 16, 32, 1, 4, false, true, RDU_SYS_TERNARY,
-		  RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED, false },
-		{ L, 16, 32, 2, 4, false, true, RDU_SYS_TERNARY, 0, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, true },
-		{ 2 * L, 20, 16, 2, 5, true, true, RDU_SYS_INT8, 0, true },
+		  RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED, false, false },
+		{ L, 16, 32, 2, 4, false, true, RDU_SYS_TERNARY, 0, false, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, true, false },
+		{ 2 * L, 20, 16, 2, 5, true, true, RDU_SYS_INT8, 0, true, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false, true },
 	};
 	static const char *const name[] = { "in place",
 					    "three passes through two copies",
@@ -257,7 +294,8 @@ static void test_gemm(struct rig *r)
 					    "ternary x uint8, predicates",
 					    "int8 x ternary, predicates",
 					    "rows by one counter for all drains",
-					    "rows by one counter, predicates" };
+					    "rows by one counter, predicates",
+					    "columns in two scratchpads" };
 
 	for (unsigned int t = 0; t < sizeof(shape) / sizeof(shape[0]); t++) {
 		const struct gemm *g = &shape[t];
@@ -367,6 +405,7 @@ int main(void)
 
 			rig_init(&r, chips[c]);
 			r.pool = rdu_pool_new(threads);
+			r.again = 2;
 			printf("# %s, %u threads\n", chips[c], threads);
 			if (r.chip.systolic_cols)
 				test_gemm(&r);

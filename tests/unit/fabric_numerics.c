@@ -182,7 +182,7 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 	for (int round = 0; round < rounds && !bad; round++) {
 		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11, steps = 1 + rnd() % 6;
 		float acc[64 * 12], acc2[64 * 12];
-		int32_t col_at[8], row_at[8];
+		ptrdiff_t col_at[8], row_at[8];
 		struct rdu_mac m = { .steps = steps,
 				     .lanes = lanes,
 				     .cols = cols,
@@ -259,7 +259,7 @@ static void test_mac_int8(const struct rdu_kernels *k, int rounds)
 	for (int round = 0; round < rounds && !bad; round++) {
 		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11, steps = 1 + rnd() % 8;
 		uint32_t acc[64 * 12], acc2[64 * 12];
-		int32_t col_at[8], row_at[8];
+		ptrdiff_t col_at[8], row_at[8];
 		struct rdu_mac m = { .steps = steps,
 				     .lanes = lanes,
 				     .cols = cols,
@@ -339,7 +339,7 @@ static void test_mac_ternary(const struct rdu_kernels *k, int rounds)
 		size_t steps = rnd() & 7 ? 1 + rnd() % 8 : 60 + rnd() % 80;
 		bool in_cols = rnd() & 1, is_unsigned = rnd() & 1, table = rnd() & 1, wrong;
 		uint32_t acc[64 * 12], acc2[64 * 12], *bad_word;
-		int32_t at[2][140];
+		ptrdiff_t at[2][140];
 		struct rdu_mac m = { .steps = steps,
 				     .lanes = lanes,
 				     .cols = cols,
@@ -362,8 +362,8 @@ static void test_mac_ternary(const struct rdu_kernels *k, int rounds)
 		for (size_t i = 0; i < cols * lanes; i++)
 			acc[i] = acc2[i] = rnd() & 1 ? rnd() : 0x7fffffff;
 		for (size_t i = 0; i < steps; i++) {
-			at[0][i] = table ? (int32_t)(rnd() & 7) * 64 : (int32_t)i % 8 * 64;
-			at[1][i] = table ? (int32_t)(rnd() & 7) * 16 : (int32_t)i % 8 * 32;
+			at[0][i] = (ptrdiff_t)(table ? rnd() & 7 : i % 8) * 64;
+			at[1][i] = table ? (rnd() & 7) * 16 : (ptrdiff_t)i % 8 * 32;
 		}
 		if (table || steps > 8) {
 			m.col_at = at[0];

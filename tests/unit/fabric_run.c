@@ -133,8 +133,28 @@ static void test_held(struct rig *r)
 	ok(good, "held port, lane broadcast, counter and lane operands");
 }
 
+/* Element i of a segment in one of the formats that hold any word. */
+static void put_element(void *segment, enum rdu_format f, int i, uint32_t v)
+{
+	uint16_t h = (uint16_t)(f == RDU_FMT_BF16 ? rdu_bf16(v) : rdu_f16(v));
+
+	if (f == RDU_FMT_WORD)
+		((uint32_t *)segment)[i] = v;
+	else
+		((uint16_t *)segment)[i] = h;
+}
+
+static float get_element(const void *segment, enum rdu_format f, int i)
+{
+	uint16_t h = ((const uint16_t *)segment)[i];
+
+	if (f == RDU_FMT_WORD)
+		return rdu_f(((const uint32_t *)segment)[i]);
+	return rdu_f(f == RDU_FMT_BF16 ? (uint32_t)h << 16 : rdu_f16_wide(h));
+}
+
 /* A sliding window with padding: out[i] = in[i - 1] + in[i + 1] of a row. */
-static void test_window(struct rig *r)
+static void test_window(struct rig *r, enum rdu_format format)
 {
 	struct cfgb *b = cfgb_new(&r->chip, 1);
 	int L = r->chip.lanes, W = 3 * L - 5, H = 6;
@@ -159,7 +179,9 @@ static void test_window(struct rig *r)
 	a.stride[1] = L;
 	p.stride[1] = L;
 	cfgb_body(b, ld)->size = 0;
+	a.format = (uint8_t)format;
 	cfgb_access(b, ld, &a, &p);
+	a.format = 0;
 	a.target = buf;
 	cfgb_access(b, wr, &a, &p);
 	a.base = p.base = -1;
@@ -168,6 +190,7 @@ static void test_window(struct rig *r)
 	cfgb_access(b, rr, &a, &p);
 	a.base = p.base = 0;
 	a.target = 1;
+	a.format = (uint8_t)format;
 	cfgb_access(b, st, &a, &p);
 	b->num_segments = 2;
 	cfgb_stage(b, pcu, RDU_SIMD_FADD, 0, cfgb_in(0), cfgb_in(1), cfgb_none());
@@ -177,19 +200,53 @@ static void test_window(struct rig *r)
 	cfgb_connect(b, pcu, 0, st, 0);
 	cfgb_order(b, wr, rl, 0, 0, 1, 0);
 	cfgb_order(b, wr, rr, 0, 0, 1, 0);
-	fill(in0, (size_t)W * H);
 	memset(out0, 0, sizeof(out0));
-	rig_segment(r, 0, in0, (size_t)W * H * 4);
-	rig_segment(r, 1, out0, (size_t)W * H * 4);
-	good = rig_build_run(r, b) == 0;
-	for (int y = 0; y < H; y++)
-		for (int x = 0; x < W; x++) {
-			float lo = x ? rdu_f(in0[y * W + x - 1]) : 0;
-			float hi = x + 1 < W ? rdu_f(in0[y * W + x + 1]) : 0;
+	memset(want, 0, sizeof(want));
+	for (int i = 0; i < W * H; i++)
+		put_element(in0, format, i, rdu_u(rndf()));
+	for (int i = 0; i < W * H; i++) {
+		float lo = i % W ? get_element(in0, format, i - 1) : 0;
+		float hi = i % W + 1 < W ? get_element(in0, format, i + 1) : 0;
 
-			good = SAME(out0, y * W + x, rdu_u(lo + hi)) && good;
-		}
-	ok(SAME(out0, W * H, 0) && good, "window with predicates, through a scratchpad");
+		put_element(want, format, i, rdu_u(lo + hi));
+	}
+	rig_segment(r, 0, in0, (size_t)W * H * (format ? 2 : 4));
+	rig_segment(r, 1, out0, (size_t)W * H * (format ? 2 : 4));
+	good = rig_build_run(r, b) == 0;
+	ok(same_words("out0", out0, want, (size_t)W * H + 1) && good,
+	   "window with predicates, through a scratchpad, format %d", format);
+}
+
+/* Vectors that are columns of a segment, all of them or but the last three. */
+static void test_columns(struct rig *r, enum rdu_format format, bool cut)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+	int L = r->chip.lanes, n = 41, live = cut ? n - 3 : n;
+	uint32_t ld = put_load(b, 0, 0, n), st = cfgb_program(b, RDU_KIND_STORE, 0, 1);
+	struct rdu_cfg_access a = { .target = 1,
+				    .lanes = L,
+				    .lane_stride = n + 3,
+				    .stride = { 1 },
+				    .format = (uint8_t)format,
+				    .num_preds = 1 };
+	struct rdu_cfg_pred p = { .hi = live, .stride = { 1 } };
+	bool good;
+
+	cfgb_loop(b, st, n);
+	cfgb_access(b, st, &a, &p);
+	b->num_segments = 2;
+	cfgb_connect(b, ld, 0, st, 0);
+	fill(in0, (size_t)n * L);
+	memset(out0, 0, sizeof(out0));
+	memset(want, 0, sizeof(want));
+	for (int i = 0; i < live; i++)
+		for (int l = 0; l < L; l++)
+			put_element(want, format, i + l * (n + 3), in0[i * L + l]);
+	rig_segment(r, 0, in0, (size_t)n * L * 4);
+	rig_segment(r, 1, out0, sizeof(out0));
+	good = rig_build_run(r, b) == 0;
+	ok(same_words("out0", out0, want, sizeof(out0) / 4) && good, "columns%s, format %d",
+	   cut ? " but the last" : "", format);
 }
 
 /* Transposed read, strided store, packs, formats. */
@@ -741,7 +798,13 @@ int main(void)
 			test_chain(&r);
 			test_reduce(&r);
 			test_held(&r);
-			test_window(&r);
+			for (int f = RDU_FMT_WORD; f <= RDU_FMT_F16; f++) {
+				if (f != RDU_FMT_WORD && f != RDU_FMT_BF16 && f != RDU_FMT_F16)
+					continue;
+				test_window(&r, (enum rdu_format)f);
+				test_columns(&r, (enum rdu_format)f, false);
+				test_columns(&r, (enum rdu_format)f, true);
+			}
 			test_transpose(&r);
 			test_byte_packs(&r);
 			test_formats(&r);
