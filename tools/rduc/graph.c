@@ -578,7 +578,7 @@ uint32_t value_word(const struct value *v, int64_t i)
 bool values_constant(int num, struct value *const *v)
 {
 	for (int i = 0; i < num; i++)
-		if (!v[i]->constant)
+		if (v[i] && !v[i]->constant)
 			return false;
 	return true;
 }
