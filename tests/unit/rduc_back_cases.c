@@ -159,6 +159,66 @@ static void ternary_between(struct module *m)
 	map_end(m, n, nest_op(n, RDU_SIMD_I2F, nest_red(n), -1, -1));
 }
 
+/* h[t, j] = f h[t - 1, j] + x[t, j], f = u / 4 of another nest, and y = 2 h of a third one. last: t is what lies side by
+ * side in memory; backwards: from the end. */
+static void carried(struct module *m, int64_t steps, int64_t num, bool last, bool backwards)
+{
+	int64_t dim[] = { last ? num : steps, last ? steps : num };
+	struct tensor *u = module_tensor(m, "u", TENSOR_INPUT, RDU_DT_F32, 2, dim);
+	struct tensor *x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 2, dim);
+	struct tensor *f = module_tensor(m, "f", TENSOR_TEMP, RDU_DT_F32, 2, dim);
+	struct tensor *h = module_tensor(m, "h", TENSOR_TEMP, RDU_DT_F32, 2, dim);
+	struct tensor *y = module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 2, dim);
+	struct module_entry *e = module_entry(m, "forward");
+
+	for (int k = 0; k < 3; k++) {
+		struct nest *n = module_nest(m, e, k == 1 ? "carried" : "map", "test");
+		int t, j, r;
+
+		t = nest_dim(n, "t", steps, false);
+		j = nest_dim(n, "j", num, false);
+		nest_input(n, k == 0 ? u : k == 1 ? f : h);
+		if (k == 1)
+			nest_input(n, x);
+		r = nest_in(n, 0);
+		r = k == 1 ? nest_carry(n, r, nest_in(n, 1), t)
+			   : nest_op(n, RDU_SIMD_FMUL, r, nest_imm_f(n, k ? 2 : 0.25f), -1);
+		nest_output(n, k == 0 ? f : k == 1 ? h : y, r);
+		for (int i = 0; i < n->num_in + 1; i++) {
+			struct access *a = i < n->num_in ? &n->in[i] : &n->out[0].access;
+
+			a->coef[last][t] = i < n->num_in && k == 1 && backwards ? -1 : 1;
+			a->offset[last] = a->coef[last][t] < 0 ? (int32_t)steps - 1 : 0;
+			a->coef[!last][j] = 1;
+		}
+	}
+}
+
+static void carried_rows(struct module *m)
+{
+	carried(m, 37, 70, false, false);
+}
+
+static void carried_in_rows(struct module *m)
+{
+	carried(m, 70, 37, true, false);
+}
+
+static void carried_backwards(struct module *m)
+{
+	carried(m, 37, 70, false, true);
+}
+
+static void carried_alone(struct module *m)
+{
+	carried(m, 100, 1, false, false);
+}
+
+static void carried_far(struct module *m)
+{
+	carried(m, 9000, 18, false, false);
+}
+
 static const struct {
 	const char *what;
 	void (*make)(struct module *m);
@@ -169,6 +229,11 @@ static const struct {
 	{ "a result in bf16 that another nest reads", bf16_between, 0 },
 	{ "a contraction of bytes that maps made, padded by a number", bytes_between, 0 },
 	{ "a contraction of bytes with ternary weights that a nest packed", ternary_between, 0 },
+	{ "a number that is carried from row to row", carried_rows, 0 },
+	{ "a number that is carried within rows", carried_in_rows, 0 },
+	{ "numbers that are carried from the end", carried_backwards, 0 },
+	{ "one number that is carried", carried_alone, 0 },
+	{ "numbers that are carried over many steps", carried_far, 0 },
 };
 
 static size_t elements(const struct tensor *t)

@@ -41,6 +41,7 @@ struct lnest {
 	bool reduce[NEST_MAX_DIMS];
 	int shared[NEST_MAX_DIMS]; /* as in nest_dim */
 	int index_dim[NEST_MAX_DIMS]; /* nest dimension -> this one's; -1: always 0 */
+	int carried; /* dimension that a number is carried along, -1: none */
 	char name[NEST_MAX_DIMS][8];
 	struct lacc in[NEST_MAX_IN];
 	struct lacc out[NEST_MAX_OUT];

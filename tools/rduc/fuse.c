@@ -535,8 +535,8 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 	int up, down;
 	bool fits, keep;
 
-	if (b->reduce != REDUCE_NONE || a->closed || b->closed || nests_apart(f->e, p, c) ||
-	    (b->again && !a->again))
+	if (b->reduce != REDUCE_NONE || nest_carried(b) >= 0 || a->closed || b->closed ||
+	    nests_apart(f->e, p, c) || (b->again && !a->again))
 		return false;
 	for (int o = 0; o < a->num_out; o++)
 		for (int i = 0; i < b->num_in; i++) {

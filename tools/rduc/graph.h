@@ -130,6 +130,7 @@ struct loop {
 	struct value **summed; /* in the body: what is added */
 	int num_nodes;
 	struct node **nodes; /* topological order */
+	struct value *linear; /* patterns_linear.c: what is carried after each iteration; NULL: it is a loop */
 };
 
 struct attr {
@@ -372,7 +373,7 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
 	ops_roi[], ops_random[], ops_contrib[], ops_gradient[], ops_bounded[], ops_boxes[],
-	ops_unique[];
+	ops_unique[], ops_linear[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -459,6 +460,9 @@ int node_float_only(struct graph *g, struct node *n);
 int64_t graph_rows_of(const struct graph *g, const struct value *v);
 /* Make an axis count from the front, or say that it is out of range. */
 int node_axis(struct graph *g, struct node *n, int64_t *axis, int ndim);
+
+/* patterns_linear.c: a Recurrence that only multiplies what it carries and adds to it is no loop. 0, or -1. */
+int graph_linear(struct graph *g, struct node *n);
 
 /* ---- loop.c: loops of the graph ----------------------------------------------- */
 

@@ -11,7 +11,7 @@ static const struct op *const tables[] = { ops_map,	  ops_matmul,	 ops_conv,    
 					   ops_norm,	  ops_attention, ops_select,  ops_sample,
 					   ops_block,	  ops_grid,	 ops_signal,  ops_optimizer,
 					   ops_roi,	  ops_random,	 ops_contrib, ops_gradient,
-					   ops_bounded,	  ops_boxes,	 ops_unique };
+					   ops_bounded,	  ops_boxes,	 ops_unique,  ops_linear };
 
 const struct op *op_find_in(const char *domain, const char *name)
 {

@@ -211,6 +211,8 @@ struct value *loop_after(struct graph *g, const char *name, const struct node *n
 
 struct value *loop_last(struct graph *g, const char *name, const struct node *n, int k)
 {
+	if (n->loop->linear)
+		return graph_pick(g, name, n->loop->linear, 0, n->loop->trip - 1);
 	return n->loop->trip == 1 ? n->loop->next[k]
 				  : graph_pick(g, name, n->out[k], 0, n->loop->trip);
 }
@@ -241,7 +243,7 @@ struct node *loop_finish(struct graph *g, const char *name, struct loop *l,
 		n->out[k] = graph_value(g, graph_format(g, "%.200s_%d", name, g->counter++));
 		n->out[k]->producer = n;
 	}
-	return graph_process(g, n) ? NULL : n;
+	return graph_process(g, n) || graph_linear(g, n) ? NULL : n;
 }
 
 struct value *loop_count(struct graph *g, enum rdu_dtype dtype, int64_t trip)

@@ -645,6 +645,22 @@ static struct xarg xbuild_live(struct xbuild *b)
 	return live;
 }
 
+/* The accumulator of a stage is multiplied, and added to, in each firing. */
+static struct xarg xbuild_carry(struct xbuild *b, int factor, int addend)
+{
+	struct xarg before = { .kind = XA_ACC }, f = xbuild_expr(b, factor),
+		    a = xbuild_expr(b, addend);
+	int op;
+
+	if (b->l->carried < 0) /* a single step */
+		before = ximm(0);
+	op = xprog_op(&b->x, RDU_SIMD_FMA, before, f, a);
+	for (int i = 0; i < b->lp->num; i++)
+		if (b->lp->l[i].dim == b->l->carried)
+			b->x.op[op].acc_mask |= 1u << i;
+	return xval(op);
+}
+
 struct xarg xbuild_expr(struct xbuild *b, int expr)
 {
 	const struct nest *n = b->l->n;
@@ -668,6 +684,9 @@ struct xarg xbuild_expr(struct xbuild *b, int expr)
 		break;
 	case EXPR_RED:
 		r = xsrc_arg(source(b, -1));
+		break;
+	case EXPR_CARRY:
+		r = xbuild_carry(b, e->arg[0], e->arg[1]);
 		break;
 	case EXPR_OP:
 		for (int k = 0; k < simd_operands(e->op) && k < 3; k++)

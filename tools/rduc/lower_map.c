@@ -57,7 +57,7 @@ static int choose_lane(const struct rdu_chip *chip, const struct lnest *l)
 	for (int d = 0; d < l->num_dims; d++) {
 		double c = lane_cost(chip, l, d);
 
-		if (l->shared[d])
+		if (l->shared[d] || d == l->carried)
 			continue;
 		if (at < 0 || c < best) {
 			at = d;
@@ -575,13 +575,13 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 				loops_add(im, &lp, d, 0, 1, l->extent[d], false);
 	lp.num_shared = lp.num;
 	for (int d = 0; d < l->num_dims; d++)
-		if (!l->reduce[d] && !l->shared[d] && d != lp.lane_dim)
+		if (!l->reduce[d] && !l->shared[d] && d != lp.lane_dim && d != l->carried)
 			loops_add(im, &lp, d, 0, 1, l->extent[d], false);
 	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
 			  ceil_div(l->extent[lp.lane_dim], lp.lanes), false);
-	for (int d = 0; d < l->num_dims; d++)
-		if (l->reduce[d] && d != lp.lane_dim)
+	for (int d = 0; d < l->num_dims; d++) /* no replicas share what is carried either */
+		if ((l->reduce[d] && d != lp.lane_dim) || d == l->carried)
 			loops_add(im, &lp, d, 0, 1, l->extent[d], true);
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,

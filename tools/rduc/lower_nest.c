@@ -213,6 +213,9 @@ void lnest_from(struct lnest *l, const struct nest *n)
 	for (int i = 0; i < n->num_expr; i++)
 		if (n->expr[i].kind == EXPR_INDEX && l->index_dim[n->expr[i].arg[0]] >= 0)
 			indexed[l->index_dim[n->expr[i].arg[0]]] = true;
+	l->carried = nest_carried(n) < 0 ? -1 : l->index_dim[nest_carried(n)];
+	if (l->carried >= 0)
+		indexed[l->carried] = true;
 	for (int i = 0; i < n->num_in; i++)
 		lacc_from(&l->in[i], n, &n->in[i], l->index_dim, l);
 	for (int i = 0; i < n->num_out; i++)
@@ -236,6 +239,7 @@ void lnest_from(struct lnest *l, const struct nest *n)
 					indexed[k] = indexed[k + 1];
 					memcpy(l->name[k], l->name[k + 1], 8);
 				}
+				l->carried -= l->carried > d;
 				l->num_dims--;
 			}
 	}

@@ -55,7 +55,7 @@ static bool is_maker(const struct module_entry *e, const struct nest *n)
 			return false;
 	}
 	for (int i = 0; i < n->num_expr; i++) /* none may trap: a tile may be loaded twice */
-		if (n->expr[i].kind == EXPR_LIVE)
+		if (n->expr[i].kind == EXPR_LIVE || n->expr[i].kind == EXPR_CARRY)
 			return false;
 	return true;
 }

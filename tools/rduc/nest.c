@@ -241,7 +241,15 @@ bool nest_counts(const struct nest *n, int d)
 	for (int i = 0; i < n->num_expr; i++)
 		if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
 			return true;
-	return false;
+	return d == nest_carried(n);
+}
+
+int nest_carried(const struct nest *n)
+{
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_CARRY)
+			return n->expr[i].arg[2];
+	return -1;
 }
 
 void nest_cut_dim(struct nest *n, int d, int64_t inner)
@@ -342,6 +350,11 @@ int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why)
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c)
 {
 	return nest_expr(n, &(struct expr){ .kind = EXPR_OP, .op = op, .arg = { a, b, c } });
+}
+
+int nest_carry(struct nest *n, int factor, int addend, int dim)
+{
+	return nest_expr(n, &(struct expr){ .kind = EXPR_CARRY, .arg = { factor, addend, dim } });
 }
 
 /* ---- checking -------------------------------------------------------------- */
@@ -453,15 +466,17 @@ static void mark(const struct nest *n, int e, bool *seen)
 	if (e < 0 || seen[e])
 		return;
 	seen[e] = true;
-	if (n->expr[e].kind == EXPR_OP)
-		for (int i = 0; i < 3; i++)
-			mark(n, n->expr[e].arg[i], seen);
+	for (int i = 0; i < 3 && n->expr[e].kind == EXPR_OP; i++)
+		mark(n, n->expr[e].arg[i], seen);
+	for (int i = 0; i < 2 && n->expr[e].kind == EXPR_CARRY; i++)
+		mark(n, n->expr[e].arg[i], seen);
 }
 
 int nest_check(const struct nest *n, char *error, int size)
 {
 	bool in_body[NEST_MAX_EXPR] = { 0 }, in_epilogue[NEST_MAX_EXPR] = { 0 };
 	bool reduces = false;
+	int carries = 0;
 
 	if (check_missing(n, error, size))
 		return -1;
@@ -506,6 +521,13 @@ int nest_check(const struct nest *n, char *error, int size)
 			if (!reduces)
 				return complain(n, error, size, "expression %d: nothing is reduced",
 						i);
+			break;
+		case EXPR_CARRY:
+			if (reduces || ++carries > 1 || e->arg[0] < 0 || e->arg[0] >= i ||
+			    e->arg[1] < 0 || e->arg[1] >= i || e->arg[2] < 0 ||
+			    e->arg[2] >= n->ndim)
+				return complain(n, error, size,
+						"expression %d: it can't be carried", i);
 			break;
 		case EXPR_IMM:
 		case EXPR_LIVE:
@@ -604,6 +626,13 @@ static void print_expr(const struct nest *n, int i, FILE *f)
 		break;
 	case EXPR_LIVE:
 		fputs("live", f);
+		break;
+	case EXPR_CARRY:
+		fprintf(f, "carry %s(", n->dim[e->arg[2]].name);
+		print_expr(n, e->arg[0], f);
+		fputs(", ", f);
+		print_expr(n, e->arg[1], f);
+		fputc(')', f);
 		break;
 	case EXPR_OP:
 		fprintf(f, "%s(", op_text(e->op));

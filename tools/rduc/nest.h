@@ -97,6 +97,8 @@ enum expr_kind {
 	EXPR_LIVE, /* 1 at the nest's points; 0 in lanes and iterations that only fill up
 		     * vectors and tiles: what they compute must not trap */
 	EXPR_OP, /* op(arg[0], arg[1], arg[2]): expr numbers, smaller than its own */
+	EXPR_CARRY, /* arg[0] * what it was one step before along dimension arg[2] + arg[1], rounded
+		     * once; in front of the first step it was 0. One of a nest, which reduces nothing */
 };
 
 struct expr {
@@ -214,8 +216,10 @@ int nest_factor(const struct nest *n, int k);
 int nest_ternary(struct nest *n, int input, int d);
 /* Is an expression such a weight? */
 bool nest_is_ternary(const struct nest *n, int expr, int *input, int *d);
-/* Does an expression use the index along dimension d itself? */
+/* Does an expression use the index along dimension d itself, or what it was one step before? */
 bool nest_counts(const struct nest *n, int d);
+/* The dimension that a nest carries a number along, whose steps come one after another; -1: none. */
+int nest_carried(const struct nest *n);
 /* Cuts dimension d: it keeps the steps of `inner`; a new one, the last, has those within. */
 void nest_cut_dim(struct nest *n, int d, int64_t inner);
 int nest_input(struct nest *n, struct tensor *t); /* all coefficients 0 */
@@ -229,6 +233,7 @@ int nest_live(struct nest *n);
 /* value, or the run stops (fault VALUE) where `bad`, an int, is not 0. */
 int nest_trap(struct nest *n, int value, int bad, enum rdu_trap why);
 int nest_op(struct nest *n, enum rdu_simd_op op, int a, int b, int c); /* -1: unused */
+int nest_carry(struct nest *n, int factor, int addend, int dim);
 int nest_expr(struct nest *n, const struct expr *e); /* equal ones are made once */
 /* 0, or -1 and what is wrong. The back half runs it on every nest after each pass that makes
  * or changes nests. */

@@ -42,6 +42,8 @@ struct eval {
 	bool round_bf16[NEST_MAX_IN];
 	bool in_body[NEST_MAX_EXPR], in_epilogue[NEST_MAX_EXPR];
 	struct word v[NEST_MAX_EXPR];
+	struct word
+		*carried; /* by the place in all dimensions but the one that it is carried along */
 };
 
 static uint32_t f_bits(float f)
@@ -388,6 +390,26 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 	/* clang-format on */
 }
 
+/* Place in a nest's dimensions, without the one that a number is carried along. */
+static int64_t carried_place(const struct eval *e, int along)
+{
+	int64_t at = 0;
+
+	for (int d = 0; d < e->n->ndim; d++)
+		if (d != along)
+			at = at * e->n->dim[d].extent + e->idx[d];
+	return at;
+}
+
+static struct word carry(struct eval *e, const struct expr *x)
+{
+	struct word *at = &e->carried[carried_place(e, x->arg[2])];
+
+	if (!e->idx[x->arg[2]])
+		*at = word_i(0);
+	return *at = apply(e, RDU_SIMD_FMA, *at, e->v[x->arg[0]], e->v[x->arg[1]]);
+}
+
 static void compute(struct eval *e, const bool *want, struct word red)
 {
 	const struct nest *n = e->n;
@@ -416,6 +438,9 @@ static void compute(struct eval *e, const bool *want, struct word red)
 		case EXPR_RED:
 			e->v[i] = red;
 			break;
+		case EXPR_CARRY:
+			e->v[i] = carry(e, x);
+			break;
 		case EXPR_OP:
 			e->v[i] = apply(e, x->op, x->arg[0] < 0 ? none : e->v[x->arg[0]],
 					x->arg[1] < 0 ? none : e->v[x->arg[1]],
@@ -430,9 +455,10 @@ static void mark(const struct nest *n, int i, bool *seen)
 	if (i < 0 || seen[i])
 		return;
 	seen[i] = true;
-	if (n->expr[i].kind == EXPR_OP)
-		for (int k = 0; k < 3; k++)
-			mark(n, n->expr[i].arg[k], seen);
+	for (int k = 0; k < 3 && n->expr[i].kind == EXPR_OP; k++)
+		mark(n, n->expr[i].arg[k], seen);
+	for (int k = 0; k < 2 && n->expr[i].kind == EXPR_CARRY; k++)
+		mark(n, n->expr[i].arg[k], seen);
 }
 
 /* Step the dimensions that are (not) reductions; false when all are done. */
@@ -614,6 +640,13 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t
 		mark(n, n->out[k].expr, e->in_epilogue);
 	}
 	mark(n, n->body, e->in_body);
+	if (nest_carried(n) >= 0) {
+		for (int d = 0; d < n->ndim; d++)
+			e->idx[d] = n->dim[d].extent - 1;
+		e->carried =
+			xcalloc((size_t)carried_place(e, nest_carried(n)) + 1, sizeof(*e->carried));
+		memset(e->idx, 0, sizeof(e->idx));
+	}
 	if (is_contraction(n)) {
 		fast = !e->fp64 && !noise && contraction_plan(e, &plan);
 		for (int k = 0; k < 2 && bf16; k++)
@@ -654,6 +687,7 @@ static int eval(const struct nest *n, void **data, enum eval_kind kind, uint64_t
 		}
 	} while (step(e, false));
 	why = e->trap;
+	free(e->carried);
 	free(e);
 	return why;
 }

@@ -177,6 +177,8 @@ static void remove_dim(struct nest *n, int d)
 			n->expr[i].arg[0]--;
 		else if (n->expr[i].kind == EXPR_INDEX && n->expr[i].arg[0] == d)
 			n->expr[i] = (struct expr){ .kind = EXPR_IMM, .arg = { -1, -1, -1 } };
+		else if (n->expr[i].kind == EXPR_CARRY && n->expr[i].arg[2] > d)
+			n->expr[i].arg[2]--;
 	memmove(&n->dim[d], &n->dim[d + 1], (NEST_MAX_DIMS - 1 - d) * sizeof(n->dim[0]));
 	n->ndim--;
 }

@@ -143,7 +143,7 @@ static bool takes_again(const struct recompute *x, const struct nest *n, int in)
 {
 	const struct access *a = &n->in[in];
 
-	if (a->guarded || a->gather_in >= 0)
+	if (a->guarded || a->gather_in >= 0 || nest_carried(n) >= 0)
 		return false;
 	for (int i = 0; i < n->num_in; i++)
 		if (n->in[i].gather_in == in)
@@ -171,7 +171,8 @@ static bool can_repeat(const struct recompute *x, const struct nest *n)
 		if (n->in[i].gather_in >= 0)
 			return false;
 	for (int i = 0; i < n->num_expr; i++)
-		if (n->expr[i].kind == EXPR_INDEX || n->expr[i].kind == EXPR_LIVE)
+		if (n->expr[i].kind == EXPR_INDEX || n->expr[i].kind == EXPR_LIVE ||
+		    n->expr[i].kind == EXPR_CARRY)
 			return false;
 	if (n->reduce == REDUCE_NONE)
 		return be_one_to_one(n, w, dim_of);

@@ -207,7 +207,7 @@ static int64_t pieces(const struct backend *be, const struct nest *n, const stru
 	for (int i = 0; i < n->ndim; i++) {
 		int64_t k = n->dim[i].extent;
 
-		if (!a->coef[d][i] || (n->dim[i].reduce && !may_split) ||
+		if (!a->coef[d][i] || (n->dim[i].reduce && !may_split) || i == nest_carried(n) ||
 		    !finds_parts(n, a, i, axis_of))
 			continue;
 		if (coarse(n, i))

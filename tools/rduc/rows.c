@@ -213,6 +213,8 @@ static bool row_of_nest(const struct proof *p, const struct module_entry *e, con
 			return false;
 		*row = (struct row){ d, 1 };
 	}
+	if (row->d >= 0 && row->d == nest_carried(n))
+		return false;
 	for (int i = 0; i < n->num_expr; i++) {
 		const struct expr *x = &n->expr[i];
 

@@ -112,7 +112,7 @@ bool slice_loops(const struct nest *n, const struct access *a, int64_t slice, st
 		int at = -1;
 
 		for (int d = 0; d < n->ndim; d++)
-			if (!n->dim[d].reduce && n->dim[d].extent > 1 &&
+			if (!n->dim[d].reduce && n->dim[d].extent > 1 && d != nest_carried(n) &&
 			    slice_step(a, d) * n->dim[d].extent == left)
 				at = d;
 		if (at < 0)

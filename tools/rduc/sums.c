@@ -113,6 +113,8 @@ static int part_expr(struct part *p, int i)
 	case EXPR_LIVE:
 		p->expr[i] = nest_live(p->to);
 		break;
+	case EXPR_CARRY: /* in no sum */
+		break;
 	case EXPR_OP:
 		for (int k = 0; k < 3; k++) {
 			if (e->arg[k] < 0)
