@@ -359,23 +359,16 @@ struct outcome {
 	uint64_t cycles;
 };
 
-/* What the sections of an entry take in a later run, from number `first` on: those of loops as often
- * as they run, those that fill what is kept not at all. */
-static uint64_t sum_cycles(const struct backend *be, const struct module_entry *e, int first)
+/* What the sections of an entry take in a later run, from number `first` on. */
+static uint64_t sum_cycles(struct backend *be, const struct module_entry *e, int first)
 {
-	uint64_t sum = 0;
+	int steps = be->num_steps;
+	struct be_run once, later;
 
-	for (int i = first; i < be->num_sections; i++) {
-		const struct be_section *s = &be->section[i];
-		int loop = s->nest->loop;
-		uint64_t times = loop ? (uint64_t)e->loop[loop - 1].trip : 1;
-		bool alone = loop && (i == first || s[-1].nest->loop != loop) &&
-			     (i + 1 == be->num_sections || s[1].nest->loop != loop);
-
-		if (!be_fills_kept(be, s->nest))
-			sum += times * s->im->cycles + be_loop_load_cycles(be, s->im, times, alone);
-	}
-	return sum;
+	add_steps(be, e, first);
+	be_expect_steps(be, be->step + steps, (uint32_t)(be->num_steps - steps), &once, &later);
+	be->num_steps = steps;
+	return later.exec + later.load;
 }
 
 static void *copy_of(const void *from, size_t size)
@@ -435,10 +428,11 @@ static void drop_notes(struct backend *be, int first, int num)
 static double *nest_cycles(const struct backend *be, const struct module_entry *e, int first)
 {
 	double *cycles = xcalloc((size_t)e->num_nests + 1, sizeof(*cycles));
+	struct be_loads loads = { 0 };
 
 	for (int i = first; i < be->num_sections; i++) {
 		const struct be_section *s = &be->section[i];
-		double all = (double)(s->im->cycles + be_load_cycles(be, s->im)), busy = 0;
+		double all = (double)(s->im->cycles + be_load(be, &loads, s->im).cycles), busy = 0;
 
 		for (int k = 0; k < s->im->num_shares; k++)
 			busy += (double)s->im->share[k].busy;

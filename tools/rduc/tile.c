@@ -886,16 +886,6 @@ static int even_cut(int64_t extent, int most)
 	return (int)ceil_div(extent, n);
 }
 
-int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
-{
-	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
-
-	if (systolic)
-		return (int)chip->systolic_cols;
-	return bytes ? (int)min64(stages / 2, chip->simd_regs - 1)
-		     : (int)min64(stages, chip->simd_regs);
-}
-
 /* Of a product by blocks one with pairs always is: its sums are then those of the dense product. */
 static bool is_better(const struct contract *c, const struct contract *best)
 {
@@ -977,24 +967,32 @@ static struct contract first_plan(const struct contract *c, bool any)
 
 bool contract_possible(const struct contract *c)
 {
-	return first_plan(c, true).cost < 1e300;
+	struct parts_asked asked = { 0 };
+	struct contract t = *c;
+
+	t.asked = &asked;
+	t = first_plan(&t, true);
+	parts_end(&asked);
+	return t.cost < 1e300;
 }
 
 int contract_search(struct contract *c)
 {
-	struct contract best = first_plan(c, false), t;
+	struct parts_asked asked = { 0 };
+	struct contract best, t;
+	bool found = false;
 	double acts = 1;
 
-	if (best.cost >= 1e300)
-		return 1;
-	t = best;
-	search(&t, c->pl->level >= 3 ? 300 : 60);
-	if (t.cost < best.cost)
-		best = t;
-	*c = best;
-	if (!contract_solve(c))
-		return 1;
+	c->asked = &asked;
+	best = t = first_plan(c, false);
+	if (best.cost < 1e300) {
+		search(&t, c->pl->level >= 3 ? 300 : 60);
+		*c = t.cost < best.cost ? t : best;
+		found = contract_solve(c);
+	}
+	c->asked = NULL;
+	parts_end(&asked);
 	for (int d = 0; d < c->l->num_dims; d++)
 		acts *= (double)c->trip[d];
-	return acts < 1e6 ? 0 : 1;
+	return found && acts < 1e6 ? 0 : 1;
 }

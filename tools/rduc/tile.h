@@ -35,6 +35,12 @@ struct operand {
 	double bytes; /* off-chip, of one load */
 };
 
+/* What was asked of the parts of residents. */
+struct parts_asked {
+	struct question *question;
+	int num, room; /* room: 0, or a power of two */
+};
+
 enum operand_found { OPERAND_UNKNOWN, OPERAND_FITS, OPERAND_DOES_NOT_FIT };
 
 struct contract {
@@ -55,6 +61,7 @@ struct contract {
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
 	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
 	const struct residence *kept_out[NEST_MAX_OUT];
+	struct parts_asked *asked; /* during a search */
 	int lane, col; /* dimensions, -1: none */
 	int pair; /* the one that lies `elements` to a word, -1: none */
 	int gl, gc; /* lanes and columns used at a time */
@@ -107,6 +114,12 @@ struct steps {
 /* The step from plan c along dimension d, as it was taken, or to be filled in; valid until the next call. */
 struct step *steps_find(struct steps *known, const struct contract *c, int d);
 void steps_end(struct steps *known);
+
+/* tile_parts.c */
+/* resident_joins() or resident_crowd() of an access of the nest. */
+int parts_ask(const struct contract *c, const struct lacc *a, const struct residence *r, bool joins,
+	      const struct spread *s);
+void parts_end(struct parts_asked *asked);
 
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);

@@ -166,6 +166,16 @@ static struct layout replicas_of(const struct contract *c, const struct lacc *a,
 	return y;
 }
 
+int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
+{
+	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
+
+	if (systolic)
+		return (int)chip->systolic_cols;
+	return bytes ? (int)min64(stages / 2, chip->simd_regs - 1)
+		     : (int)min64(stages, chip->simd_regs);
+}
+
 /* ---- what is resident ---------------------------------------------------------------- */
 
 int contract_crowd(const struct contract *c, const struct lacc *a, const struct residence *r,
@@ -175,7 +185,7 @@ int contract_crowd(const struct contract *c, const struct lacc *a, const struct 
 
 	if (!y.spread.num)
 		return 1;
-	y.others *= resident_crowd(r, c->l, a, &y.spread);
+	y.others *= parts_ask(c, a, r, false, &y.spread);
 	return (int)min64(y.others, INT16_MAX);
 }
 
@@ -196,7 +206,7 @@ static int64_t joining_pcus(const struct contract *c, bool out)
 		if (!r || r->held || contract_operand(c, i) == out)
 			continue;
 		y = replicas_of(c, &c->l->in[i], out);
-		pcus += y.others * resident_joins(c->chip, r, c->l, &c->l->in[i], &y.spread);
+		pcus += y.others * parts_ask(c, &c->l->in[i], r, true, &y.spread);
 	}
 	return pcus;
 }
