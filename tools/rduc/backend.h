@@ -651,6 +651,10 @@ struct loops {
 	int64_t limit[NEST_MAX_DIMS]; /* and where it must stop */
 };
 
+/* Brings n streams together in turn, by a tree of PCUs: a vector of from[0], one of from[1] and so on to
+ * from[n - 1], then the next of each. lp: the loops of one of them. from[] is used up. */
+struct xsrc image_merge(struct uimage *im, struct xsrc *from, int n, const struct loops *lp,
+			double hx, double hy, int op_id);
 /* One more loop, innermost. */
 void loops_add(struct uimage *im, struct loops *lp, int dim, int64_t start, int64_t step,
 	       int64_t trip, bool reduce);

@@ -165,6 +165,103 @@ int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
 	return pcus;
 }
 
+/* One more operation of an array's tail, on register 0 and a number; false: there is no room for it. */
+static bool add_to_tail(const struct rdu_chip *chip, struct rdu_cfg_stage *tail, int *num,
+			enum rdu_simd_op op, const uint32_t *imm)
+{
+	if (*num == (int)min64(chip->tail_stages, RDU_MAX_TAIL))
+		return false;
+	memmove(tail + 1, tail, sizeof(*tail) * (size_t)*num); /* what comes last is found first */
+	tail[0] = (struct rdu_cfg_stage){ .op = (uint8_t)op, .a = { .kind = RDU_OPD_REG } };
+	if (imm)
+		tail[0].b = (struct rdu_cfg_operand){ .kind = RDU_OPD_IMM, .imm = *imm };
+	++*num;
+	return true;
+}
+
+static bool tail_takes_imm(enum rdu_simd_op op)
+{
+	return op == RDU_SIMD_FADD || op == RDU_SIMD_FMUL || op == RDU_SIMD_FMAX ||
+	       op == RDU_SIMD_FMIN;
+}
+
+/* The operand of a stage's operation that is no number, with the number in *imm; -1: both are none. */
+static int varying(const struct nest *n, const struct expr *e, uint32_t *imm)
+{
+	for (int k = 0; k < 2; k++)
+		if (n->expr[e->arg[k]].kind == EXPR_IMM) {
+			*imm = n->expr[e->arg[k]].imm;
+			return e->arg[!k];
+		}
+	return -1;
+}
+
+/* An input that is added to the sum as it is: what the sum may begin with. -1: it is none. */
+static int added(const struct lnest *l, const struct expr *e)
+{
+	const struct nest *n = l->n;
+
+	for (int k = 0; k < 2 && e->op == RDU_SIMD_FADD; k++) {
+		const struct expr *in = &n->expr[e->arg[k]];
+
+		if (in->kind == EXPR_IN && n->expr[e->arg[!k]].kind == EXPR_RED &&
+		    l->in[in->arg[0]].gather_in < 0 && !n->in[in->arg[0]].guarded)
+			return in->arg[0];
+	}
+	return -1;
+}
+
+/* How all results are rounded where they are kept; false: in several ways. One that is stored is rounded there, which
+ * may be done before. */
+static bool same_rounding(const struct lnest *l, const struct residence *const *kept,
+			  enum rdu_simd_op *rounding)
+{
+	*rounding = RDU_SIMD_MOV;
+	for (int i = 0; i < l->n->num_out; i++)
+		if (residence_rounds(kept[i], l->out[i].t) != RDU_SIMD_MOV)
+			*rounding = residence_rounds(kept[i], l->out[i].t);
+	for (int i = 0; i < l->n->num_out && *rounding != RDU_SIMD_MOV; i++)
+		if (dtype_rounding(l->out[i].t->dtype) != *rounding)
+			return false;
+	return true;
+}
+
+int contraction_tail(const struct rdu_chip *chip, const struct lnest *l,
+		     const struct residence *const *kept, struct rdu_cfg_stage *tail, int *start)
+{
+	const struct nest *n = l->n;
+	const struct expr *e = &n->expr[n->out[0].expr];
+	enum rdu_simd_op rounding;
+	int num = 0, in;
+
+	*start = -1;
+	for (int i = 1; i < n->num_out; i++)
+		if (n->out[i].expr != n->out[0].expr)
+			return -1;
+	if (n->reduce != REDUCE_ADD || !same_rounding(l, kept, &rounding) ||
+	    (rounding != RDU_SIMD_MOV && !(e->kind == EXPR_OP && e->op == rounding) &&
+	     !add_to_tail(chip, tail, &num, rounding, NULL)))
+		return -1;
+	for (; e->kind == EXPR_OP && (in = added(l, e)) < 0;) {
+		uint32_t imm = 0;
+		int next = -1;
+
+		if (simd_tail_only(e->op) && simd_operands(e->op) == 1)
+			next = e->arg[0];
+		else if (tail_takes_imm(e->op))
+			next = varying(n, e, &imm);
+		if (next < 0 ||
+		    !add_to_tail(chip, tail, &num, e->op, simd_tail_only(e->op) ? NULL : &imm))
+			return -1;
+		e = &n->expr[next];
+	}
+	if (e->kind == EXPR_OP)
+		*start = added(l, e);
+	else if (e->kind != EXPR_RED)
+		return -1;
+	return *start >= 0 && chip->pcu_vec_in < 3 ? -1 : num;
+}
+
 bool be_contraction(const struct backend *be, const struct nest *n, int *in)
 {
 	struct factors f;

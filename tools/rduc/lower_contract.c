@@ -20,6 +20,7 @@ struct emit {
 	int64_t rep[NEST_MAX_DIMS]; /* which replica */
 	double hx, hy;
 	int read[3]; /* programs that stream the operands */
+	int *start; /* and what sums begin with, by its replicas; -1: none yet */
 };
 
 static int counter(struct uprog *p, int64_t start, int64_t step, int64_t trip)
@@ -372,47 +373,6 @@ static void result_loops(const struct emit *e, struct loops *lp)
 	}
 }
 
-/* A PCU that passes on a vector of each of f streams in turn: of from[0], from[step] and so on. lp: the
- * loops of what comes, with `inner` vectors in each iteration. */
-static struct xsrc merge_some(struct emit *e, const struct xsrc *from, int step, int f, int inner,
-			      const struct loops *lp)
-{
-	struct uimage *im = e->im;
-	int unit = image_unit(im, RDU_UNIT_PCU, e->hx, e->hy);
-	int pr = image_prog(im, RDU_KIND_SIMD, unit, e->op_id);
-	struct uprog *p = &im->prog[pr];
-
-	for (int i = 0; i < lp->num; i++)
-		image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip);
-	p->num_outer = lp->num_outer;
-	p->num_shared = lp->num_shared;
-	image_counter(p, 0, 1, inner);
-	p->num_stages = f;
-	for (int i = 0; i < f; i++) {
-		p->stage[i] =
-			(struct rdu_cfg_stage){ .op = RDU_SIMD_MOV,
-						.dst = (uint8_t)i,
-						.a = { .kind = RDU_OPD_IN, .index = (uint8_t)i } };
-		image_join(im, from[i * step].prog, from[i * step].port, pr, image_in(im, pr, 0));
-	}
-	return (struct xsrc){ .prog = pr, .port = image_out(im, pr, 0, 0, f) };
-}
-
-/* Brings n streams together: a vector of from[0], one of from[1] and so on to from[n - 1], then the
- * next of each. lp: the loops of one of them. */
-static struct xsrc emit_merge(struct emit *e, struct xsrc *from, int n, const struct loops *lp)
-{
-	for (int left = n; left > 1;) {
-		int f = contract_fan_in(e->c->chip, left), inner = n / left;
-
-		left /= f;
-		/* number i of each of f parts: the next level puts what lies between them there */
-		for (int i = 0; i < left; i++)
-			from[i] = merge_some(e, &from[i], left, f, inner, lp);
-	}
-	return from[0];
-}
-
 /* What the replicas that share a way out with e->rep, the first of them, give. */
 static int emit_results(struct emit *e, struct xsrc *replica)
 {
@@ -428,12 +388,13 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 
 	result_loops(e, &lp);
 	if (!two)
-		from = emit_merge(e, replica, e->c->merge, &lp);
+		from = image_merge(e->im, replica, e->c->merge, &lp, e->hx, e->hy, e->op_id);
 	if (e->c->merge > 1)
 		loops_add(e->im, &lp, e->c->merge_dim, 0,
 			  contract_replica_step(e->c, e->c->merge_dim), e->c->merge, false);
-	if (contraction_is_plain(l, e->c->kept_out)) {
-		out[0] = from;
+	if (e->c->tail || contraction_is_plain(l, e->c->kept_out)) {
+		for (int i = 0; i < n->num_out; i++)
+			out[i] = from;
 	} else {
 		contraction_results(&b, l, &lp, e->c->kept_out, two);
 		for (int i = 0; i < b.num_src; i++) {
@@ -531,6 +492,38 @@ static int operand_flags(const struct contract *c)
 	return flags;
 }
 
+/* Number of a replica among those that load other parts of what is accessed. */
+static int64_t load_number(const struct emit *e, const struct lacc *a)
+{
+	int64_t n = 0;
+
+	for (int d = 0; d < e->c->l->num_dims; d++)
+		if (lacc_needs(a, d))
+			n = n * e->c->unroll[d] + e->rep[d];
+	return n;
+}
+
+/* What sums begin with, vector by vector: for array `pr`, whose counters `k` are the contraction. */
+static void emit_start(struct emit *e, int pr, uint32_t k)
+{
+	const struct contract *c = e->c;
+	const struct lacc *a = &c->l->in[c->start];
+	int *from = &e->start[load_number(e, a)];
+	struct loops lp;
+	uint32_t held = 0;
+
+	if (*from < 0) {
+		result_loops(e, &lp);
+		*from = once_load(e->im, c->l, a, &lp, e->op_id, a->pad, -1, -1, &held);
+	}
+	if (held)
+		image_fail(e->im, "internal: what sums begin with is not there for each column");
+	e->im->prog[pr].flags |= RDU_SYS_INIT | RDU_SYS_INIT_ALWAYS;
+	image_in(e->im, pr, k);
+	e->im->prog[pr].in[2].count = c->gc;
+	image_join(e->im, *from, 0, pr, 2);
+}
+
 static int emit_compute(struct emit *e, struct xsrc *result)
 {
 	struct contract *c = e->c;
@@ -557,6 +550,13 @@ static int emit_compute(struct emit *e, struct xsrc *result)
 	for (int o = 0; o < 2; o++)
 		image_join(im, e->read[o], 0, pr, image_in(im, pr, 0));
 	*result = (struct xsrc){ .prog = pr, .port = image_out(im, pr, k, 0, c->gc) };
+	if (c->tail) {
+		int in;
+
+		p->num_tail = contraction_tail(c->chip, c->l, c->kept_out, p->stage, &in);
+		if (in >= 0)
+			emit_start(e, pr, k);
+	}
 	if (c->chunked) {
 		int pmu = image_unit(im, RDU_UNIT_PMU, -1, -1);
 		uint32_t words = (uint32_t)(c->tile[c->lane] / c->gl * c->gl * c->gc);
@@ -641,18 +641,6 @@ static int64_t replica_number(const struct emit *e, int o)
 	return n;
 }
 
-/* The same among those that load other parts of it. */
-static int64_t load_number(const struct emit *e, int o)
-{
-	const struct contract *c = e->c;
-	int64_t n = 0;
-
-	for (int d = 0; d < c->l->num_dims; d++)
-		if (lacc_needs(&c->l->in[c->op[o].in], d))
-			n = n * c->unroll[d] + e->rep[d];
-	return n;
-}
-
 /* Which replica number r is: e->rep. */
 static void set_replica(struct emit *e, int64_t r)
 {
@@ -723,7 +711,8 @@ static void streams_free(struct streams *s)
 /* What streams operand o to e->rep. */
 static int stream_of(struct emit *e, struct streams *s, int o)
 {
-	int *read = &s->read[o][replica_number(e, o)], *write = &s->write[o][load_number(e, o)];
+	int *read = &s->read[o][replica_number(e, o)],
+	    *write = &s->write[o][load_number(e, &e->c->l->in[e->c->op[o].in])];
 
 	if (*read >= 0)
 		return *read;
@@ -738,11 +727,14 @@ static int stream_of(struct emit *e, struct streams *s, int o)
 /* The arrays, with what they read; result[]: what each gives. */
 static int emit_arrays(struct emit *e, struct xsrc *result)
 {
-	int64_t reps = contract_replicas(e->c, -1);
+	int64_t reps = contract_replicas(e->c, -1), starts = contract_starts(e->c);
 	struct streams s;
 	int r = 0;
 
 	streams_init(e->c, &s);
+	e->start = xmalloc(sizeof(int) * (size_t)(starts + 1));
+	for (int64_t i = 0; i < starts; i++)
+		e->start[i] = -1;
 	for (int64_t i = 0; i < reps && !r; i++) {
 		set_replica(e, i);
 		for (int o = 2; o >= 0; o--)
@@ -752,6 +744,7 @@ static int emit_arrays(struct emit *e, struct xsrc *result)
 		r = emit_compute(e, &result[i]);
 	}
 	streams_free(&s);
+	free(e->start);
 	return r;
 }
 
@@ -906,6 +899,7 @@ static void find_made(const struct backend *be, struct contract *c)
 static int set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
 		  struct contract *c)
 {
+	struct rdu_cfg_stage tail[RDU_MAX_TAIL];
 	struct factors f;
 
 	*c = (struct contract){ .l = l,
@@ -940,6 +934,9 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, false, &c->epi_in);
 	if (c->epi_pcus < 0)
 		return 1;
+	c->can_tail = c->systolic &&
+		      contraction_tail(c->chip, l, c->kept_out, tail, &c->start) >= 0 &&
+		      (c->start < 0 || (!contract_operand(c, c->start) && !c->kept_in[c->start]));
 	for (int i = 0; i < l->n->num_out; i++)
 		if (l->n->out[i].add)
 			return 1;

@@ -7,7 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include "backend.h"
+#include "tile.h"
 #include "mem.h"
 
 struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name)
@@ -241,6 +241,44 @@ struct xsrc image_combine(struct uimage *im, enum rdu_simd_op op, struct xsrc *f
 					: combine_some(im, op, &from[k], (int)min64(width, num - k),
 						       num > width ? 0 : pad, shape, hx, hy);
 		num = n;
+	}
+	return from[0];
+}
+
+/* A PCU that passes on a vector of each of f streams in turn: of from[0], from[step] and so on. lp: the
+ * loops of what comes, with `inner` vectors in each iteration. */
+static struct xsrc merge_some(struct uimage *im, const struct xsrc *from, int step, int f,
+			      int inner, const struct loops *lp, double hx, double hy, int op_id)
+{
+	int pr = image_prog(im, RDU_KIND_SIMD, image_unit(im, RDU_UNIT_PCU, hx, hy), op_id);
+	struct uprog *p = &im->prog[pr];
+
+	for (int i = 0; i < lp->num; i++)
+		image_counter(p, lp->l[i].start, lp->l[i].step, lp->l[i].trip);
+	p->num_outer = lp->num_outer;
+	p->num_shared = lp->num_shared;
+	image_counter(p, 0, 1, inner);
+	p->num_stages = f;
+	for (int i = 0; i < f; i++) {
+		p->stage[i] =
+			(struct rdu_cfg_stage){ .op = RDU_SIMD_MOV,
+						.dst = (uint8_t)i,
+						.a = { .kind = RDU_OPD_IN, .index = (uint8_t)i } };
+		image_join(im, from[i * step].prog, from[i * step].port, pr, image_in(im, pr, 0));
+	}
+	return (struct xsrc){ .prog = pr, .port = image_out(im, pr, 0, 0, f) };
+}
+
+struct xsrc image_merge(struct uimage *im, struct xsrc *from, int n, const struct loops *lp,
+			double hx, double hy, int op_id)
+{
+	for (int left = n; left > 1;) {
+		int f = contract_fan_in(im->chip, left), inner = n / left;
+
+		left /= f;
+		/* number i of each of f parts: the next level puts what lies between them there */
+		for (int i = 0; i < left; i++)
+			from[i] = merge_some(im, &from[i], left, f, inner, lp, hx, hy, op_id);
 	}
 	return from[0];
 }

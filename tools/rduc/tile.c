@@ -419,6 +419,7 @@ static bool solve_below(struct contract *c, double most)
 		return false;
 	host = 0;
 	c->chunked = contract_chunks(c) > 1;
+	c->tail = contract_tail_fits(c);
 	if (!has_units(c) || !table_fits(c) || !splits_fit(c))
 		return false;
 	c->num_order = 0;

@@ -54,7 +54,8 @@ struct contract {
 	int weights; /* nest input, words of 16 ternary weights; -1: there is none */
 	int place; /* then: the dimension that counts them in a word, which pairs lie along */
 	int made; /* nest input that is made while it is loaded (made.c); -1: there is none */
-	int made_pcus, made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
+	int made_pcus,
+		made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
 	int made_slower; /* as in struct made */
 	double made_share; /* of its bytes, those of what it is made of */
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
@@ -74,6 +75,8 @@ struct contract {
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int result_tensors; /* in memory, read and written where results leave */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
+	bool can_tail; /* it could be the arrays' tails, with nothing read but what sums begin with: */
+	int start; /* nest input; -1: nothing */
 	int turn_pcus; /* PCUs that take the results of two arrays in turn as well; -1: none do */
 	/* follows from the above */
 	enum operand_found found[3]; /* op[], of these tiles */
@@ -82,6 +85,7 @@ struct contract {
 	int64_t join_pcus; /* that bring together what is read of several parts of something resident */
 	int prefix[3]; /* how many of (order, then reductions) an operand's loads run over */
 	bool chunked; /* the reduction is cut: partial results in scratchpads */
+	bool tail; /* results go through the arrays' tails, and nothing else */
 	int merge,
 		merge_dim; /* so many replicas along a dimension share one way out; 1, -1: none do */
 	int copies[3], out_copies;
@@ -148,6 +152,10 @@ void contraction_results(struct xbuild *b, const struct lnest *l, const struct l
 /* PCUs that takes, and inputs that are read there. -1: no number of them will do. */
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
 			 const struct residence *const *kept, bool two, int *inputs);
+/* What results go through, as operations of an array's tail: how many, in `tail`, and *start, a nest input that the
+ * sums begin with, -1: none. -1: it cannot be. */
+int contraction_tail(const struct rdu_chip *chip, const struct lnest *l,
+		     const struct residence *const *kept, struct rdu_cfg_stage *tail, int *start);
 /* Does the nest do nothing but store the sum? kept: by output, where it stays. */
 bool contraction_is_plain(const struct lnest *l, const struct residence *const *kept);
 /* What an operand reads beside its tensor. */
@@ -157,6 +165,11 @@ uint32_t contraction_pad(const struct lacc *a);
 /* Does what is read of an operand depend on dimension d, by its place or by the table? */
 bool contract_reads(const struct contract *c, int operand, int d);
 int64_t contract_replicas(const struct contract *c, int operand); /* -1: all */
+/* Is a plan's sum whole, and begins with what the columns' numbers say alone? Then its results may go through the
+ * arrays' tails. */
+bool contract_tail_fits(const struct contract *c);
+/* Streams of what sums begin with: replicas that need the same share one. */
+int64_t contract_starts(const struct contract *c);
 /* Replicas that have a part each of the terms of a sum: what they give is added up. */
 int64_t contract_splits(const struct contract *c);
 /* Indices of dimension d from a replica's first tile to the next one's, and from a tile to the replica's

@@ -38,6 +38,25 @@ int64_t contract_splits(const struct contract *c)
 	return n;
 }
 
+bool contract_tail_fits(const struct contract *c)
+{
+	const struct lacc *a = c->start < 0 ? NULL : &c->l->in[c->start];
+
+	return c->can_tail && !c->chunked && contract_splits(c) == 1 &&
+	       (!a ||
+		(c->col >= 0 && c->gc > 1 && lacc_needs(a, c->col) && !lacc_needs(a, c->lane)));
+}
+
+int64_t contract_starts(const struct contract *c)
+{
+	int64_t n = c->tail && c->start >= 0;
+
+	for (int d = 0; d < c->l->num_dims && n; d++)
+		if (lacc_needs(&c->l->in[c->start], d))
+			n *= c->unroll[d];
+	return n;
+}
+
 /* Ways that results leave by. */
 static int64_t count_ways(const struct contract *c)
 {
@@ -410,7 +429,8 @@ int64_t contract_agcus(const struct contract *c)
 		if (c->op[o].in >= 0 && !contract_holds(c, o))
 			loads +=
 				contract_loads(c, o) * (c->op[o].in == c->made ? c->made_loads : 1);
-	return loads + count_ways(c) * (c->l->n->num_out + c->epi_in);
+	return loads + contract_starts(c) +
+	       count_ways(c) * (c->l->n->num_out + (c->tail ? 0 : c->epi_in));
 }
 
 /* Not where results go to memory: few streams, then, open fewer of its rows at a time than many. */
@@ -419,14 +439,15 @@ bool contract_takes_turns(const struct contract *c)
 	for (int i = 0; i < c->l->n->num_out; i++)
 		if (!c->kept_out[i] || c->kept_out[i]->memory)
 			return false;
-	return c->merge == 2 && c->turn_pcus > 0 && c->turn_pcus <= c->epi_pcus;
+	return c->merge == 2 && !c->tail && c->turn_pcus > 0 && c->turn_pcus <= c->epi_pcus;
 }
 
 /* PCUs of a way out. */
 static int way_pcus(const struct contract *c)
 {
-	return contract_takes_turns(c) ? c->turn_pcus
-				       : contract_merging_pcus(c->chip, c->merge) + c->epi_pcus;
+	return contract_takes_turns(c)
+		       ? c->turn_pcus
+		       : contract_merging_pcus(c->chip, c->merge) + (c->tail ? 0 : c->epi_pcus);
 }
 
 int64_t contract_pcus(const struct contract *c)
@@ -446,7 +467,7 @@ int64_t contract_pmus(const struct contract *c)
 
 	for (int i = 0; i < c->l->n->num_in; i++)
 		if (!contract_operand(c, i) && !c->kept_in[i] && loaded_once(c, &c->l->in[i]))
-			pmus += count_ways(c);
+			pmus += c->tail ? contract_starts(c) : count_ways(c);
 	return pmus + (c->chunked ? reps : 0);
 }
 
@@ -488,7 +509,7 @@ bool contract_choose_ways(struct contract *c, int64_t most)
 	if (contract_replicas(c, -1) > c->pcus)
 		return false;
 	operands = joining_pcus(c, false);
-	if (way_fits(c, operands, &least) && !c->epi_pcus)
+	if (way_fits(c, operands, &least) && (c->tail || !c->epi_pcus))
 		return true;
 	for (int d = 0; d < c->l->num_dims && result_loops(c) < RDU_MAX_COUNTERS; d++) {
 		if (c->l->reduce[d] || c->l->shared[d])
