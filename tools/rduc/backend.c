@@ -125,20 +125,21 @@ static bool is_fill(const struct backend *be, const struct nest *n)
 	return be_hold_of(be, n->out[0].access.tensor);
 }
 
-/* The section of a group, with what stays in scratchpads of what it makes: all of it, or nothing. 0 or -1. */
+/* The section of a group, with what may stay in scratchpads of what it makes. 0 or -1. */
 static int take_group(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct module_entry *e = &be->m->entries[s->entry];
+	const struct nest *without;
 	struct tensor *left;
 
 	for (;;) {
-		s->im = be_group_image(be, e, s->first_nest, &s->num_nests);
+		s->im = be_group_image(be, e, s->first_nest, &s->num_nests, &without);
 		if (s->im)
 			return 0;
-		if (!be_group_leaves(be, e, s->first_nest, &left))
+		if (!without)
 			return be_error(be, "internal: %s: its group has no section",
 					s->nest->name);
-		while (be_group_leaves(be, e, s->first_nest, &left))
+		while ((left = be_group_leaves(be, without)) != NULL)
 			be_leave(be, first, s->nest, left, be->error);
 	}
 }

@@ -392,13 +392,14 @@ double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */
 void be_pipe_undo(struct backend *be, struct module_entry *e, int first);
 /* group.c: the section of the group that begins with nest number k of the entry, and how many nests it has;
- * NULL: it cannot be made with what it leaves in scratchpads. The caller has it then. */
-struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests);
+ * NULL: with what it leaves in scratchpads it cannot be made, or takes more cycles than memory takes for what
+ * others read of that; *without: had better not be what this nest leaves. The caller has it then. */
+struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests,
+			      const struct nest **without);
 /* That of a group, by its number from 1 on, with nothing left in scratchpads. */
 const struct uimage *be_group_plain(const struct backend *be, int group);
-/* Does that group leave something in scratchpads as a whole? *left: one such tensor. */
-bool be_group_leaves(const struct backend *be, const struct module_entry *e, int k,
-		     struct tensor **left);
+/* What a nest of a group leaves in scratchpads as a whole: one such tensor. NULL: nothing. */
+struct tensor *be_group_leaves(const struct backend *be, const struct nest *n);
 void be_pipe_end(struct backend *be);
 /* resident.c: which temporaries of an entry stay in scratchpads. 0, -1, or 1: what is held has no
  * room; be->at is the nest that reads it. */

@@ -39,23 +39,6 @@ static bool may_evict(const struct backend *be, const struct nest *n, struct ten
 	return r && !r->held;
 }
 
-bool be_evict_some(struct backend *be, struct be_section *first, const struct nest *n)
-{
-	struct tensor *blame = be->crowded;
-	bool any = false;
-
-	for (int i = 0; i < n->num_in + n->num_out; i++) {
-		struct tensor *t = tensor_storage(
-			i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor);
-
-		if (!may_evict(be, n, t) || (blame && t != blame))
-			continue;
-		be_leave(be, first, n, t, be->error);
-		any = true;
-	}
-	return any;
-}
-
 /* Cycles that memory takes for what others write and read there when nest n uses t in memory. */
 static double copy_cycles(const struct backend *be, const struct nest *n, struct tensor *t)
 {
@@ -85,6 +68,34 @@ static int list_evictable(const struct backend *be, const struct nest *n, struct
 			list[num++] = t;
 	}
 	return num;
+}
+
+/* What is spread over several tiles runs out of links, and one tensor less may do: that which costs least in
+ * memory. */
+bool be_evict_some(struct backend *be, struct be_section *first, const struct nest *n)
+{
+	struct tensor *blame = be->crowded, *list[NEST_MAX_IN + NEST_MAX_OUT], *cheapest = NULL;
+	int num = list_evictable(be, n, list);
+	double least = 0;
+	bool any = false;
+
+	for (int i = 0; i < num; i++) {
+		double cycles = copy_cycles(be, n, list[i]);
+
+		if (cheapest && cycles >= least)
+			continue;
+		cheapest = list[i];
+		least = cycles;
+	}
+	if (!blame && be->tiles > 1)
+		blame = cheapest;
+	for (int i = 0; i < num; i++) {
+		if (blame && list[i] != blame)
+			continue;
+		be_leave(be, first, n, list[i], be->error);
+		any = true;
+	}
+	return any;
 }
 
 /* A nest made with so many tensors in memory instead, if that takes less than `most` cycles, what it costs

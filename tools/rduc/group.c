@@ -7,7 +7,7 @@
 #include "mem.h"
 #include "pipe.h"
 
-#define SLOWER 1.05 /* at most, for what others gain where they find something in scratchpads */
+#define SLOWER 1.05 /* is as good, for what others gain where they find something in scratchpads */
 
 /* Does everybody behind the group who reads storage t read it under its own shape? */
 static bool is_read_as_it_is(const struct trial *g, const struct tensor *t)
@@ -74,44 +74,84 @@ const struct uimage *be_group_plain(const struct backend *be, int group)
 	return be->group[group - 1].im;
 }
 
-bool be_group_leaves(const struct backend *be, const struct module_entry *e, int k,
-		     struct tensor **left)
+struct tensor *be_group_leaves(const struct backend *be, const struct nest *n)
 {
-	const struct group *g = &be->group[e->nests[k]->group - 1];
+	for (int i = 0; i < n->num_out; i++) {
+		struct tensor *t = tensor_storage(n->out[i].access.tensor);
 
-	for (int q = 0; q < g->num; q++)
-		for (int i = 0; i < g->nest[q]->num_out; i++) {
-			struct tensor *t = tensor_storage(g->nest[q]->out[i].access.tensor);
-
-			if (be->residence[t->id].resident && be->residence[t->id].by_group) {
-				*left = t;
-				return true;
-			}
-		}
-	return false;
+		if (be->residence[t->id].resident && be->residence[t->id].by_group)
+			return t;
+	}
+	return NULL;
 }
 
-struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests)
+/* Cycles that memory would take for what others read of what a nest leaves in scratchpads. */
+static double readers_gain(const struct backend *be, const struct nest *n)
+{
+	double bytes = 0;
+
+	for (int i = 0; i < n->num_out; i++) {
+		const struct tensor *t = tensor_storage(n->out[i].access.tensor);
+		const struct residence *r = &be->residence[t->id];
+
+		if (r->resident && r->by_group)
+			bytes += (double)tensor_size(t) * r->num_readers;
+	}
+	return bytes / be_bytes_per_cycle(&be->chip);
+}
+
+/* Of the nests of a group that leave something in scratchpads the one that the others wait for; im NULL: the
+ * one whose readers gain least. NULL: none does. */
+static const struct nest *worst(const struct backend *be, const struct group *g,
+				const struct uimage *im)
+{
+	const struct nest *at = NULL;
+	double most = 0;
+
+	for (int i = 0; i < g->num; i++) {
+		double x = im ? (double)im->share[i].busy : -readers_gain(be, g->nest[i]);
+
+		if (!be_group_leaves(be, g->nest[i]) || (at && x <= most))
+			continue;
+		most = x;
+		at = g->nest[i];
+	}
+	return at;
+}
+
+struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests,
+			      const struct nest **without)
 {
 	struct group *g = &be->group[e->nests[k]->group - 1];
-	struct trial t = { .be = be, .e = e, .first = k, .num = g->num };
+	struct trial t = { .be = be, .e = e, .first = k, .num = g->num, .sharing = g->sharing };
+	double most = (double)g->im->cycles * SLOWER;
 	struct uimage *im = g->im;
-	struct tensor *left;
 	bool slow;
 
 	*num_nests = g->num;
-	if (!be_group_leaves(be, e, k, &left)) {
+	*without = worst(be, g, NULL);
+	if (!*without) {
 		g->im = NULL;
 		return im;
 	}
 	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
-		       (uint64_t)((double)g->im->cycles * SLOWER), &slow);
+		       (uint64_t)most, &slow);
+	for (int i = 0; i < g->num; i++)
+		most += readers_gain(be, g->nest[i]);
+	if (!im)
+		im = pipe_make_again(&t, be->num_ops + k, (uint64_t)most);
+	if (im && (double)im->cycles > most) {
+		be_error(be, "%s: %llu cycles instead of %llu", im->name,
+			 (unsigned long long)im->cycles, (unsigned long long)g->im->cycles);
+		*without = worst(be, g, im);
+		image_free(im);
+		im = NULL;
+	}
 	if (be_prints(be, "pipe"))
-		fprintf(be_log(be), "pipe: %s, with %s and what else stays: %s\n", g->im->name,
-			left->name, im ? "made" : be->error);
-	if (im && be_prints(be, "pipe"))
-		fprintf(be_log(be), "pipe: %llu cycles, %llu before\n",
-			(unsigned long long)im->cycles, (unsigned long long)g->im->cycles);
+		fprintf(be_log(be), "pipe: %s, with what stays: %s, %llu cycles, %llu before\n",
+			g->im->name, im ? "made" : be->error,
+			(unsigned long long)(im ? im->cycles : 0),
+			(unsigned long long)g->im->cycles);
 	return im;
 }
 

@@ -591,6 +591,24 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	return less;
 }
 
+/* The same, with the work shared as what was made says, as long as that makes it faster. */
+static struct uimage *make_shared(struct trial *g, double *work, int op, uint64_t most)
+{
+	struct uimage *im = make_some(g, work, op, most);
+
+	for (int k = 0; im && k < MOST_SHARINGS; k++) {
+		struct uimage *again;
+
+		share_work(g, im, work);
+		again = make_some(g, work, op, im->cycles - 1);
+		if (!again)
+			break;
+		image_free(im);
+		im = again;
+	}
+	return im;
+}
+
 /* The nest that the others wait for. */
 static int slowest(const struct trial *g, const struct uimage *im)
 {
@@ -634,6 +652,16 @@ static struct uimage *widen(struct trial *g, struct uimage *im, int op)
 		}
 	}
 	return im;
+}
+
+struct uimage *pipe_make_again(struct trial *g, int op, uint64_t most)
+{
+	double work[MOST_NESTS];
+	struct uimage *im;
+
+	memcpy(work, g->sharing.work, sizeof(work));
+	im = make_shared(g, work, op, 2 * most); /* it is shared better then */
+	return im ? widen(g, im, op) : NULL;
 }
 
 /* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
@@ -755,17 +783,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		most = (uint64_t)(2 * plain) + 1;
 	plain -= others;
 	if (place_slices(g, work))
-		im = make_some(g, work, op, most);
-	for (int k = 0; im && k < MOST_SHARINGS; k++) {
-		struct uimage *again;
-
-		share_work(g, im, work);
-		again = make_some(g, work, op, im->cycles - 1);
-		if (!again)
-			break;
-		image_free(im);
-		im = again;
-	}
+		im = make_shared(g, work, op, most);
 	if (im &&
 	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (pipe_has_halos(g) ? WIDER : 1))
 		im = widen(g, im, op);

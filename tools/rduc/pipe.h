@@ -142,6 +142,9 @@ bool pipe_from(struct trial *g, int k);
  * has fewer than it needs. NULL: it cannot be, or, *slow, takes more than `most` cycles. */
 struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
 			 uint64_t most, bool *slow);
+/* Makes the section of a group once more, which was made with g->sharing: the work may be shared in another way
+ * now. NULL: there is none, or it takes more than twice as long as `most`. */
+struct uimage *pipe_make_again(struct trial *g, int op, uint64_t most);
 /* The last group is none; what it was tried with is still there. */
 void pipe_take_back(struct trial *g);
 
