@@ -101,7 +101,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	if (!r)
 		r = be_improve(be, first, s);
 	if (!r && be->tiles > 1 && be->level >= 3)
-		r = be_lower_fewer(be, n, op, &s->im);
+		r = be_lower_fewer(be, n, op, s > first ? s[-1].im : NULL, &s->im);
 	if (!r)
 		settle(be, first, s);
 	if (r <= 0 || n->fused[0])
