@@ -466,14 +466,19 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
-/* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
- * busiest part. */
-int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
-		   int64_t block, int64_t blocks);
-/* PCUs that bring together what replicas, of `block` indices of dimension d each (-1: there is one),
- * read of several parts. */
+/* Replicas along up to two dimensions: so many blocks along each, and indices of a block. */
+struct spread {
+	int num, dim[2];
+	int64_t block[2], blocks[2];
+};
+
+/* lower_resident.c: how many programs of replicas access the busiest part: those that read the same share
+ * one. */
+int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a,
+		   const struct spread *s);
+/* PCUs that bring together what replicas read of several parts. */
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
-		   const struct lacc *a, int d, int64_t block, int64_t blocks);
+		   const struct lacc *a, const struct spread *s);
 /* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
@@ -549,9 +554,7 @@ struct be_loads {
 };
 /* Program and argument load of the next section, which then runs. */
 struct rdu_load be_load(const struct backend *be, struct be_loads *l, struct uimage *im);
-/* Right behind a section that no plane has a use of; NULL: behind none. */
-struct be_loads be_loads_after(const struct uimage *im);
-/* Cycles of that load then. */
+/* Cycles of its load right behind a section, NULL: behind none, if no plane has it. */
 uint64_t be_load_after(const struct backend *be, const struct uimage *before, struct uimage *im);
 /* What off-chip memory gives at most. */
 static inline double be_bytes_per_cycle(const struct rdu_chip *chip)
@@ -659,7 +662,7 @@ struct xbuild {
 	const struct loops *lp;
 	struct xprog x;
 	int num_src;
-	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result */
+	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result, or one of two */
 	int memo[NEST_MAX_EXPR];
 	struct xarg val[NEST_MAX_EXPR];
 };
@@ -668,6 +671,8 @@ void xbuild_init(struct xbuild *b, const struct lnest *l,
 		 const struct loops *lp); /* xprog_free(&b->x) */
 struct xarg xbuild_expr(struct xbuild *b, int expr);
 struct xarg xbuild_index(struct xbuild *b, int dim);
+/* Where expressions have the reduction's result, that is r. */
+void xbuild_result(struct xbuild *b, struct xarg r);
 /* rounding: MOV, or as storing it to memory would round. */
 void xbuild_output(struct xbuild *b, int expr, enum rdu_simd_op rounding);
 void xbuild_output_arg(struct xbuild *b, struct xarg a);

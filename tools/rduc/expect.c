@@ -14,19 +14,12 @@ struct rdu_load be_load(const struct backend *be, struct be_loads *l, struct uim
 	return load;
 }
 
-struct be_loads be_loads_after(const struct uimage *im)
+uint64_t be_load_after(const struct backend *be, const struct uimage *before, struct uimage *im)
 {
 	struct be_loads l = { 0 };
 
-	if (im)
-		l.under = (struct rdu_load_under){ im->cycles, im->dram_bytes };
-	return l;
-}
-
-uint64_t be_load_after(const struct backend *be, const struct uimage *before, struct uimage *im)
-{
-	struct be_loads l = be_loads_after(before);
-
+	if (before)
+		l.under = (struct rdu_load_under){ before->cycles, before->dram_bytes };
 	return be_load(be, &l, im).cycles;
 }
 

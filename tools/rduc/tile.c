@@ -357,6 +357,7 @@ static bool in_group(const struct contract *c)
 struct work {
 	double acts, compute, worst_load;
 	double dram, first; /* bytes, and those of the first tiles among them */
+	double fill; /* cycles until the first tiles of what is resident are read */
 	double last; /* bytes that leave when all is computed */
 	struct loading load[3];
 	int num_loads;
@@ -372,7 +373,8 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 		       fmax(w->compute, (w->dram - w->first) / rate);
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
-		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
+		       fmax(w->first / rate, w->fill) +
+		       fmax(w->compute, (w->dram - w->first) / rate) * part;
 	time += w->last / (rate * LEAVING_ALONE);
 	if (in_group(c)) /* what it moves, others wait for */
 		time += (w->dram + w->last) / rate / 2;
@@ -477,12 +479,13 @@ static bool solve_below(struct contract *c, double most)
 		if (c->kept_in[c->op[o].in]) {
 			int in = c->op[o].in,
 			    share = contract_crowd(c, &l->in[in], c->kept_in[in], false);
+			int64_t tile = c->op[o].loads * share * contract_load_cycles(c, &c->op[o]);
 
 			if (share > (int)chip->pmu_reads)
 				return false;
-			w.worst_load =
-				fmax(w.worst_load, (double)(n * c->op[o].loads * share *
-							    contract_load_cycles(c, &c->op[o])));
+			w.worst_load = fmax(w.worst_load, (double)(n * tile));
+			if (!in_group(c)) /* there others work meanwhile */
+				w.fill = fmax(w.fill, (double)tile);
 		} else {
 			w.dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
 			w.first += (double)contract_loads(c, o) * c->op[o].bytes;
@@ -882,16 +885,6 @@ static int even_cut(int64_t extent, int most)
 	return (int)ceil_div(extent, n);
 }
 
-int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
-{
-	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
-
-	if (systolic)
-		return (int)chip->systolic_cols;
-	return bytes ? (int)min64(stages / 2, chip->simd_regs - 1)
-		     : (int)min64(stages, chip->simd_regs);
-}
-
 /* Of a product by blocks one with pairs always is: its sums are then those of the dense product. */
 static bool is_better(const struct contract *c, const struct contract *best)
 {
@@ -973,24 +966,32 @@ static struct contract first_plan(const struct contract *c, bool any)
 
 bool contract_possible(const struct contract *c)
 {
-	return first_plan(c, true).cost < 1e300;
+	struct parts_asked asked = { 0 };
+	struct contract t = *c;
+
+	t.asked = &asked;
+	t = first_plan(&t, true);
+	parts_end(&asked);
+	return t.cost < 1e300;
 }
 
 int contract_search(struct contract *c)
 {
-	struct contract best = first_plan(c, false), t;
+	struct parts_asked asked = { 0 };
+	struct contract best, t;
+	bool found = false;
 	double acts = 1;
 
-	if (best.cost >= 1e300)
-		return 1;
-	t = best;
-	search(&t, c->pl->level >= 3 ? 300 : 60);
-	if (t.cost < best.cost)
-		best = t;
-	*c = best;
-	if (!contract_solve(c))
-		return 1;
+	c->asked = &asked;
+	best = t = first_plan(c, false);
+	if (best.cost < 1e300) {
+		search(&t, c->pl->level >= 3 ? 300 : 60);
+		*c = t.cost < best.cost ? t : best;
+		found = contract_solve(c);
+	}
+	c->asked = NULL;
+	parts_end(&asked);
 	for (int d = 0; d < c->l->num_dims; d++)
 		acts *= (double)c->trip[d];
-	return acts < 1e6 ? 0 : 1;
+	return found && acts < 1e6 ? 0 : 1;
 }
