@@ -101,7 +101,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	if (!r)
 		r = be_improve(be, first, s);
 	if (!r && be->tiles > 1 && be->level >= 3)
-		r = be_lower_fewer(be, n, op, &s->im);
+		r = be_lower_fewer(be, n, op, s > first ? s[-1].im : NULL, &s->im);
 	if (!r)
 		settle(be, first, s);
 	if (r <= 0 || n->fused[0])
@@ -230,7 +230,7 @@ static int count_pcus(const struct uimage *im)
 static int lower_within(struct backend *be, struct be_section *first, struct be_section *s,
 			int pcus)
 {
-	uint64_t most = s->im->cycles + be_load_cycles(be, s->im) / 2;
+	uint64_t most = s->im->cycles + be_load_after(be, NULL, s->im) / 2;
 	int all = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, r;
 	struct uimage *im;
 

@@ -491,7 +491,8 @@ int be_regions(struct backend *be); /* regions.c */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
 /* The same with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
  * 0 or -1. */
-int be_lower_fewer(struct backend *be, struct nest *n, int op_id, struct uimage **im);
+int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
+		   struct uimage **im);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
@@ -548,8 +549,6 @@ void be_expect_steps(const struct backend *be, const struct rdu_prog_step *step,
 uint64_t be_array_macs(const struct backend *be, const struct uimage *im);
 /* These against what all arrays of the tiles used could do in the cycles; 0..1 */
 double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cycles);
-/* Program and argument load of a section that nothing runs before. */
-uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
 /* What sections find that are loaded one after another. Zeros: nothing is loaded, nothing ran. */
 struct be_loads {
 	struct rdu_planes planes;
@@ -557,6 +556,8 @@ struct be_loads {
 };
 /* Program and argument load of the next section, which then runs. */
 struct rdu_load be_load(const struct backend *be, struct be_loads *l, struct uimage *im);
+/* Cycles of its load right behind a section, NULL: behind none, if no plane has it. */
+uint64_t be_load_after(const struct backend *be, const struct uimage *before, struct uimage *im);
 /* What off-chip memory gives at most. */
 static inline double be_bytes_per_cycle(const struct rdu_chip *chip)
 {

@@ -3,7 +3,9 @@
  * Cut: which nests make one section. Each was lowered by itself; neighbours whose units fit on
  * the tiles together become one section, with token edges where one needs what another makes,
  * if that takes less time, by the card's own clock, than a section each with its own program
- * and argument load. Nests that do not depend on each other then run side by side.
+ * and argument load. All of a load counts, though a chip with two configuration planes may hide
+ * it: a section less is one less that planes must hold, and what hides a load is known when all
+ * is cut. Nests that do not depend on each other then run side by side.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -238,9 +240,9 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 	return im;
 }
 
-static uint64_t cycles(const struct backend *be, const struct uimage *im)
+static uint64_t cycles(const struct backend *be, struct uimage *im)
 {
-	return im->cycles + be_load_cycles(be, im);
+	return im->cycles + be_load_after(be, NULL, im);
 }
 
 /* Cycles of so many sections, with their loads. */
@@ -255,12 +257,12 @@ static uint64_t apart(const struct backend *be, const struct be_section *s, int 
 
 /* Cycles of loads that sections spare as one. */
 static uint64_t saved_loads(const struct backend *be, const struct be_section *s, int num,
-			    const struct uimage *one)
+			    struct uimage *one)
 {
-	uint64_t sum = 0, load = be_load_cycles(be, one);
+	uint64_t sum = 0, load = be_load_after(be, NULL, one);
 
 	for (int k = 0; k < num; k++)
-		sum += be_load_cycles(be, s[k].im);
+		sum += be_load_after(be, NULL, s[k].im);
 	return sum > load ? sum - load : 0;
 }
 
@@ -300,7 +302,7 @@ static struct uimage *join(struct backend *be, const struct be_section *s, int *
 	be->at = first_nest;
 	be->until = first_nest + *num - 1;
 	if (!image_pack(im) && !image_finish(be, im)) {
-		load = be_load_cycles(be, im);
+		load = be_load_after(be, NULL, im);
 		all = apart(be, s, *num);
 		r = all <= load + 1 || (run_in_turn(s, *num) &&
 					saved_loads(be, s, *num, im) < all / SMALL)

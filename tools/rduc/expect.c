@@ -5,12 +5,6 @@
  */
 #include "backend.h"
 
-uint64_t be_load_cycles(const struct backend *be, const struct uimage *im)
-{
-	return rdu_pload_cycles(&be->chip, im->size, NULL) +
-	       rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
-}
-
 struct rdu_load be_load(const struct backend *be, struct be_loads *l, struct uimage *im)
 {
 	struct rdu_load load = rdu_planes_load(&be->chip, &l->planes, im, 0, im->size, &l->under);
@@ -18,6 +12,15 @@ struct rdu_load be_load(const struct backend *be, struct be_loads *l, struct uim
 	load.cycles += rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
 	l->under = (struct rdu_load_under){ im->cycles, im->dram_bytes };
 	return load;
+}
+
+uint64_t be_load_after(const struct backend *be, const struct uimage *before, struct uimage *im)
+{
+	struct be_loads l = { 0 };
+
+	if (before)
+		l.under = (struct rdu_load_under){ before->cycles, before->dram_bytes };
+	return be_load(be, &l, im).cycles;
 }
 
 /* ---- a schedule ------------------------------------------------------------------- */

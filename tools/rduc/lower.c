@@ -177,9 +177,10 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 
 /* Memory is one for all tiles: where it decides, few replicas may be faster than many, which open more of
  * its rows at a time. */
-int be_lower_fewer(struct backend *be, struct nest *n, int op_id, struct uimage **im)
+int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
+		   struct uimage **im)
 {
-	uint64_t now = (*im)->cycles + be_load_cycles(be, *im), load;
+	uint64_t now = (*im)->cycles + be_load_after(be, before, *im), load;
 	struct uimage *other;
 	int r;
 
@@ -190,7 +191,7 @@ int be_lower_fewer(struct backend *be, struct nest *n, int op_id, struct uimage 
 	be->share = (struct share){ 0 };
 	if (r)
 		return r < 0 ? -1 : 0;
-	load = be_load_cycles(be, other);
+	load = be_load_after(be, before, other);
 	r = now <= load + 1 ? 1 : be_time_about(be, other, now - load - 1);
 	if (!r) {
 		image_free(*im);

@@ -84,15 +84,16 @@ static struct nest *find_reader(const struct backend *be, const struct module_en
 		       : NULL;
 }
 
-/* Cycles of a nest alone; UINT64_MAX: there is no section of it. */
-static uint64_t time_alone(struct backend *be, struct nest *n)
+/* Cycles of a nest alone behind what there was before; UINT64_MAX: there is no section of it. */
+static uint64_t time_alone(struct backend *be, struct be_loads *l, struct nest *n)
 {
 	struct uimage *im;
 	uint64_t cycles;
 
 	if (be_lower(be, n, be->level, 0, &im) || be_time_about(be, im, UINT64_MAX))
 		return UINT64_MAX;
-	cycles = im->cycles + be_load_cycles(be, im);
+	cycles = be_load(be, l, im).cycles + im->cycles;
+	l->planes = (struct rdu_planes){ 0 }; /* another image may be where this one was */
 	image_free(im);
 	return cycles;
 }
@@ -102,20 +103,21 @@ static uint64_t time_alone(struct backend *be, struct nest *n)
 static bool is_faster(struct backend *be, struct nest *maker, struct nest *reader)
 {
 	struct made *m = &be->made[be->num_made - 1];
+	struct be_loads loads = { 0 };
 	uint64_t apart, now = UINT64_MAX;
-
 	int best = MOST_SLOWER;
 
 	for (m->slower = 2; m->slower <= MOST_SLOWER; m->slower++) {
-		uint64_t cycles = time_alone(be, reader);
+		struct be_loads none = { 0 };
+		uint64_t cycles = time_alone(be, &none, reader);
 
 		best = cycles < now ? m->slower : best;
 		now = cycles < now ? cycles : now;
 	}
 	m->slower = best;
 	be->num_made--;
-	apart = time_alone(be, maker);
-	apart = apart == UINT64_MAX ? apart : apart + time_alone(be, reader);
+	apart = time_alone(be, &loads, maker);
+	apart = apart == UINT64_MAX ? apart : apart + time_alone(be, &loads, reader);
 	be->num_made++;
 	if (be_prints(be, "made"))
 		fprintf(be_log(be), "made: %s: %lld cycles, %lld by way of memory\n", reader->name,

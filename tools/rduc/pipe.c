@@ -756,6 +756,16 @@ static double cost_to_others(const struct trial *g)
 	return bytes / be_bytes_per_cycle(&g->be->chip);
 }
 
+/* Cycles of a group's section with its loads, behind the nest before it. */
+static double behind(const struct trial *g, struct uimage *im)
+{
+	struct be_loads l = { 0 };
+
+	if (g->first)
+		l.under.cycles = (uint64_t)g->cycles[g->first - 1];
+	return (double)(be_load(g->be, &l, im).cycles + im->cycles);
+}
+
 /* Tries a group. True: it is one. */
 static bool try_group(struct trial *g, const struct access *made, int op)
 {
@@ -784,8 +794,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	plain -= others;
 	if (place_slices(g, work))
 		im = make_shared(g, work, op, most);
-	if (im &&
-	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (pipe_has_halos(g) ? WIDER : 1))
+	if (im && behind(g, im) < plain * (pipe_has_halos(g) ? WIDER : 1))
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
@@ -793,12 +802,10 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 			im ? im->name : be->error);
 	if (im && be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %llu cycles, %.0f otherwise\n",
-			(unsigned long long)(im->cycles + be_load_cycles(be, im)), plain);
-	if (im && (be->opt->pipe == WHEN_POSSIBLE ||
-		   (double)(im->cycles + be_load_cycles(be, im)) < plain)) {
+			(unsigned long long)behind(g, im), plain);
+	if (im && (be->opt->pipe == WHEN_POSSIBLE || behind(g, im) < plain)) {
 		keep(g, im, was);
-		be->group[be->num_groups - 1].saved =
-			plain - (double)(im->cycles + be_load_cycles(be, im));
+		be->group[be->num_groups - 1].saved = plain - behind(g, im);
 		return true;
 	}
 	image_free(im);
