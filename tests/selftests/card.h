@@ -405,7 +405,7 @@ static inline int run_jobs(int fd, uint32_t ctx, const struct drm_rdu_job *jobs,
 	int ret = submit(fd, ctx, jobs, n, destroy.handle);
 
 	if (!ret)
-		ret = sync_wait(fd, destroy.handle, 0, 30000LL * test_patience());
+		ret = sync_wait(fd, destroy.handle, 0, TEST_TIMEOUT * 1000LL * test_patience());
 	if (!ret)
 		ret = sync_status(fd, destroy.handle);
 	call(fd, DRM_IOCTL_SYNCOBJ_DESTROY, &destroy);

@@ -465,58 +465,94 @@ static int arg_infer(struct graph *g, struct node *n)
 	struct value *x = n->in[0];
 	int ndim;
 
-	if (node_float_only(g, n))
-		return -1;
+	if (x->dtype == RDU_DT_BOOL)
+		return node_error(g, n, "not supported for bool");
 	if (axis < 0)
 		axis += x->ndim;
 	if (axis < 0 || axis >= x->ndim)
 		return node_error(g, n, "axis is out of range");
+	if (!x->dim[axis])
+		return node_error(g, n, "of no elements there is none");
 	if (x->dim[axis] > 1 << 24)
 		return node_error(g, n, "axis of more than 2^24 elements");
 	ndim = reduced_shape(x, 1u << axis, attr_i(n, "keepdims", 1), dim);
 	return node_shape(g, n, 0, RDU_DT_I64, ndim, dim);
 }
 
-/* The extreme value, then the first (last) index that has it, found as fp32. */
+/* Pieces of 16 bits that an integer has; 0: it is none. */
+static int arg_pieces(enum rdu_dtype t)
+{
+	return dtype_is_int(t) ? (dtype_bytes(t) + 1) / 2 : 0;
+}
+
+/* Piece i of an integer, the uppermost, which has the sign, first: fp32 holds each exactly. */
+static int arg_piece(struct nest *nest, const struct value *x, int i)
+{
+	int v = nest_in(nest, 0), num = arg_pieces(x->dtype);
+
+	if (!num)
+		return v;
+	v = expr_order_key(nest, x->dtype, v);
+	for (int k = i + 1; k < num; k++) /* the card has no shift by 32 */
+		v = OP(SAR, v, nest_imm_i(nest, 16), -1);
+	if (i)
+		v = OP(AND, v, nest_imm_i(nest, 0xffff), -1);
+	return OP(I2F, v, -1, -1);
+}
+
+/*
+ * The extreme value, then the first (last) index that has it, found as fp32. Of integers the
+ * uppermost pieces' extreme, then that of the next ones where those above are it, and so on.
+ */
 static int arg_pattern(struct lower *l, struct node *n)
 {
 	bool max = n->op->name[3] == 'M' && n->op->name[4] == 'a';
 	bool last = attr_i(n, "select_last_index", 0);
-	struct nest *nest = lower_nest(l, n, max ? "max" : "min");
 	struct value *x = n->in[0];
+	int pieces = arg_pieces(x->dtype), num = pieces ? pieces : 1, dim[RDU_MAX_DIMS];
 	int64_t axis = attr_i(n, "axis", 0), shape[RDU_MAX_DIMS];
-	int dim[RDU_MAX_DIMS], e, none;
-	struct tensor *m;
+	static const char *const nth[] = { "", "2", "3", "4", "" };
+	struct tensor *found[4], *result;
 	unsigned int mask;
+	char what[16];
 
 	axis += axis < 0 ? x->ndim : 0;
 	mask = 1u << axis;
 	reduced_shape(x, mask, true, shape);
-	m = lower_temp(l, n, max ? "max" : "min", RDU_DT_F32, x->ndim, shape);
-	reduce_dims(nest, x, mask, dim);
-	nest_input(nest, lower_value(l, x));
-	access_all(&nest->in[0], x->ndim, dim);
-	nest->reduce = max ? REDUCE_MAX : REDUCE_MIN;
-	nest->body = nest_in(nest, 0);
-	nest_output(nest, m, nest_red(nest));
-	access_kept(&nest->out[0].access, x->ndim, dim, mask);
-	if (lower_done(l, n, nest))
-		return -1;
-	nest = lower_nest(l, n, NULL);
-	reduce_dims(nest, x, mask, dim);
-	nest_input(nest, lower_value(l, x));
-	access_all(&nest->in[0], x->ndim, dim);
-	nest_input(nest, m);
-	access_kept(&nest->in[1], x->ndim, dim, mask);
-	nest->reduce = last ? REDUCE_MAX : REDUCE_MIN;
-	e = OP(I2F, nest_index(nest, dim[axis]), -1, -1);
-	none = nest_imm_f(nest, last ? -1.0f : 16777216.0f);
-	/* If one is NaN, so is the extreme value, and NaN is where it is. */
-	nest->body = OP(SELECT, OP(FEQ, nest_in(nest, 0), nest_in(nest, 1), -1), e,
-			OP(SELECT, OP(FEQ, nest_in(nest, 0), nest_in(nest, 0), -1), none, e));
-	nest_output(nest, lower_value(l, n->out[0]), OP(F2I, nest_red(nest), -1, -1));
-	access_kept(&nest->out[0].access, x->ndim, dim, mask);
-	return lower_done(l, n, nest);
+	for (int i = 0; i <= num; i++) { /* the last one finds the index */
+		bool index = i == num, most = index ? last : max;
+		struct nest *nest;
+		int e, none;
+
+		snprintf(what, sizeof(what), "%s%s", max ? "max" : "min", nth[i]);
+		nest = lower_nest(l, n, index ? NULL : what);
+		reduce_dims(nest, x, mask, dim);
+		nest_input(nest, lower_value(l, x));
+		access_all(&nest->in[0], x->ndim, dim);
+		nest->reduce = most ? REDUCE_MAX : REDUCE_MIN;
+		e = index ? OP(I2F, nest_index(nest, dim[axis]), -1, -1) : arg_piece(nest, x, i);
+		none = nest_imm_f(nest, most ? -1.0f : 0x1p24f);
+		for (int k = 0; k < i; k++) {
+			int in = nest_input(nest, found[k]), mine = arg_piece(nest, x, k),
+			    other = none;
+
+			access_kept(&nest->in[in], x->ndim, dim, mask);
+			if (!pieces) /* If one is NaN, so is the extreme, and NaN is where it is. */
+				other = OP(SELECT, OP(FEQ, mine, mine, -1), none, e);
+			e = OP(SELECT, OP(FEQ, mine, nest_in(nest, in), -1), e, other);
+		}
+		nest->body = e;
+		e = nest_red(nest);
+		result = index ? lower_value(l, n->out[0])
+			       : lower_temp(l, n, what, RDU_DT_F32, x->ndim, shape);
+		nest_output(nest, result, index ? OP(F2I, e, -1, -1) : e);
+		access_kept(&nest->out[0].access, x->ndim, dim, mask);
+		if (lower_done(l, n, nest))
+			return -1;
+		if (!index)
+			found[i] = result;
+	}
+	return 0;
 }
 
 /* ---- made of others --------------------------------------------------------------------------- */
@@ -706,25 +742,6 @@ static int reduce_rewrite(struct graph *g, struct node *n)
 	return graph_replace_first(n, v) ? -1 : 1;
 }
 
-/* Of integers: the first or last in their order. */
-static int arg_rewrite(struct graph *g, struct node *n)
-{
-	bool max = n->op->name[3] == 'M' && n->op->name[4] == 'a';
-	int64_t axis = attr_i(n, "axis", 0), dim[RDU_MAX_DIMS];
-	struct value *x = n->in[0], *v;
-	int ndim;
-
-	if (!dtype_is_int(x->dtype) || x->dtype == RDU_DT_BOOL)
-		return 0;
-	if (node_axis(g, n, &axis, x->ndim))
-		return -1;
-	if (!x->dim[axis])
-		return node_error(g, n, "of no elements there is none");
-	ndim = reduced_shape(x, 1u << axis, attr_i(n, "keepdims", 1), dim);
-	v = graph_rank_index(g, n, x, axis, 1, max, attr_i(n, "select_last_index", 0));
-	return graph_replace_first(n, graph_reshape(g, n->name, v, ndim, dim)) ? -1 : 1;
-}
-
 static int stop_infer(struct graph *g, struct node *n)
 {
 	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
@@ -769,7 +786,6 @@ const struct op ops_reduce[] = {
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 1,
-	  .rewrite = arg_rewrite,
 	  .infer = arg_infer,
 	  .stop_gradient = true,
 	  .pattern = arg_pattern },
@@ -777,7 +793,6 @@ const struct op ops_reduce[] = {
 	  .min_in = 1,
 	  .max_in = 1,
 	  .max_out = 1,
-	  .rewrite = arg_rewrite,
 	  .infer = arg_infer,
 	  .stop_gradient = true,
 	  .pattern = arg_pattern },

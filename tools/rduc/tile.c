@@ -357,6 +357,7 @@ static bool in_group(const struct contract *c)
 struct work {
 	double acts, compute, worst_load;
 	double dram, first; /* bytes, and those of the first tiles among them */
+	double fill; /* cycles until the first tiles of what is resident are read */
 	double last; /* bytes that leave when all is computed */
 	struct loading load[3];
 	int num_loads;
@@ -372,7 +373,8 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 		       fmax(w->compute, (w->dram - w->first) / rate);
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
-		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
+		       fmax(w->first / rate, w->fill) +
+		       fmax(w->compute, (w->dram - w->first) / rate) * part;
 	time += w->last / (rate * LEAVING_ALONE);
 	if (in_group(c)) /* what it moves, others wait for */
 		time += (w->dram + w->last) / rate / 2;
@@ -477,12 +479,13 @@ static bool solve_below(struct contract *c, double most)
 		if (c->kept_in[c->op[o].in]) {
 			int in = c->op[o].in,
 			    share = contract_crowd(c, &l->in[in], c->kept_in[in], false);
+			int64_t tile = c->op[o].loads * share * contract_load_cycles(c, &c->op[o]);
 
 			if (share > (int)chip->pmu_reads)
 				return false;
-			w.worst_load =
-				fmax(w.worst_load, (double)(n * c->op[o].loads * share *
-							    contract_load_cycles(c, &c->op[o])));
+			w.worst_load = fmax(w.worst_load, (double)(n * tile));
+			if (!in_group(c)) /* there others work meanwhile */
+				w.fill = fmax(w.fill, (double)tile);
 		} else {
 			w.dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
 			w.first += (double)contract_loads(c, o) * c->op[o].bytes;

@@ -74,6 +74,7 @@ struct contract {
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int result_tensors; /* in memory, read and written where results leave */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
+	int turn_pcus; /* PCUs that take the results of two arrays in turn as well; -1: none do */
 	/* follows from the above */
 	enum operand_found found[3]; /* op[], of these tiles */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
@@ -113,7 +114,7 @@ void steps_end(struct steps *known);
 /* tile_parts.c */
 /* resident_joins() or resident_crowd() of an access of the nest. */
 int parts_ask(const struct contract *c, const struct lacc *a, const struct residence *r, bool joins,
-	      int dim, int64_t block, int64_t blocks);
+	      const struct spread *s);
 void parts_end(struct parts_asked *asked);
 
 /* Fills in what follows; false: does not fit. */
@@ -144,10 +145,13 @@ struct factors {
 bool contraction_find(const struct lnest *l, struct factors *f);
 /* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
 bool contraction_on_arrays(const struct backend *be, const struct nest *n);
-/* PCUs that the results of an array go through, and inputs that are read there. -1: no number of
- * them will do. kept: by output, where it stays. */
+/* What the results of an array go through, or of two, which the innermost loop takes in turn: those are the
+ * first sources. kept: by output, where it stays. */
+void contraction_results(struct xbuild *b, const struct lnest *l, const struct loops *lp,
+			 const struct residence *const *kept, bool two);
+/* PCUs that takes, and inputs that are read there. -1: no number of them will do. */
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
-			 const struct residence *const *kept, int *inputs);
+			 const struct residence *const *kept, bool two, int *inputs);
 /* Does the nest do nothing but store the sum? kept: by output, where it stays. */
 bool contraction_is_plain(const struct lnest *l, const struct residence *const *kept);
 /* What an operand reads beside its tensor. */
@@ -180,6 +184,8 @@ bool contract_choose_ways(struct contract *c, int64_t most);
 int contract_fan_in(const struct rdu_chip *chip, int n);
 /* PCUs that bring n results together; -1: that many cannot be. */
 int contract_merging_pcus(const struct rdu_chip *chip, int n);
+/* Do PCUs that results go through take those of the two arrays that share a way out in turn? */
+bool contract_takes_turns(const struct contract *c);
 /* Programs that access the busiest part of something that is resident: replicas that need the same
  * share one. out: it is read or written where results leave. */
 int contract_crowd(const struct contract *c, const struct lacc *a, const struct residence *r,

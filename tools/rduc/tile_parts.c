@@ -9,24 +9,31 @@
 struct question {
 	const struct lacc *a; /* of the nest; NULL: an empty place */
 	bool joins; /* resident_joins(), else resident_crowd() */
-	int dim;
-	int64_t block, blocks;
+	struct spread spread;
 	int answer;
 };
 
 static uint64_t hash_of(const struct question *q)
 {
-	uint64_t h = (uint64_t)(uintptr_t)q->a + (uint64_t)q->dim * 2 + q->joins;
+	uint64_t h = (uint64_t)(uintptr_t)q->a + (uint64_t)q->spread.num * 2 + q->joins;
 
-	h = h * 0x9e3779b97f4a7c15u + (uint64_t)q->block;
-	h = (h ^ h >> 29) * 0x9e3779b97f4a7c15u + (uint64_t)q->blocks;
+	for (int i = 0; i < q->spread.num; i++) {
+		h = h * 0x9e3779b97f4a7c15u + (uint64_t)q->spread.block[i] * RDU_MAX_DIMS +
+		    (uint64_t)q->spread.dim[i];
+		h = (h ^ h >> 29) * 0x9e3779b97f4a7c15u + (uint64_t)q->spread.blocks[i];
+	}
 	return (h ^ h >> 32) * 0x9e3779b97f4a7c15u >> 32;
 }
 
 static bool is_same(const struct question *a, const struct question *b)
 {
-	return a->a == b->a && a->joins == b->joins && a->dim == b->dim && a->block == b->block &&
-	       a->blocks == b->blocks;
+	const struct spread *s = &a->spread, *t = &b->spread;
+	bool same = a->a == b->a && a->joins == b->joins && s->num == t->num;
+
+	for (int i = 0; i < s->num && same; i++)
+		same = s->dim[i] == t->dim[i] && s->block[i] == t->block[i] &&
+		       s->blocks[i] == t->blocks[i];
+	return same;
 }
 
 /* Where a question is, or goes: open addressing. */
@@ -53,16 +60,16 @@ static void more_room(struct parts_asked *asked)
 }
 
 int parts_ask(const struct contract *c, const struct lacc *a, const struct residence *r, bool joins,
-	      int dim, int64_t block, int64_t blocks)
+	      const struct spread *s)
 {
-	struct question q = { a, joins, dim, block, blocks, 0 }, *at;
+	struct question q = { a, joins, *s, 0 }, *at;
 
 	if (2 * c->asked->num >= c->asked->room)
 		more_room(c->asked);
 	at = place_of(c->asked, &q);
 	if (!at->a) {
-		q.answer = joins ? resident_joins(c->chip, r, c->l, a, dim, block, blocks)
-				 : resident_crowd(r, c->l, a, dim, block, blocks);
+		q.answer = joins ? resident_joins(c->chip, r, c->l, a, s)
+				 : resident_crowd(r, c->l, a, s);
 		c->asked->num++;
 		*at = q;
 	}
