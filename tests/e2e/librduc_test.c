@@ -204,6 +204,7 @@ static void options(void)
 		{ "nonsuch", "1", "there is no option 'nonsuch'" },
 		{ "tiles", "0", "--tiles takes a number from 1 to 4096, not '0'" },
 		{ "tiles", "1x", "--tiles takes a number from 1 to 4096, not '1x'" },
+		{ "threads", "0", "--threads takes a number from 1 to 256, not '0'" },
 		{ "batch", "99999999999999999999", "--batch takes a number from 1" },
 		{ "optimize", "2", "there are -O0, -O1 and -O3" },
 		{ "precision", "fp8", "--precision is bf16 or fp32, not 'fp8'" },
@@ -299,12 +300,18 @@ static void step(void *arg, const char *what)
 static void cancelled_anywhere(struct bytes model, struct bytes program)
 {
 	struct stop s = { .c = compiler(1) };
+	struct bytes whole;
 	int all, bad = 0;
 
 	rduc_set(s.c, "optimize", "3");
+	rduc_compile(s.c, model.data, model.size);
+	whole = copy_program(s.c);
+	rduc_set(s.c, "threads", "3");
 	rduc_set_progress(s.c, step, &s);
 	rduc_compile(s.c, model.data, model.size);
 	all = s.steps;
+	tap(same_program(s.c, whole), "the program of three threads is that of one");
+	free(whole.data);
 	for (int at = 1; at < all; at++) { /* after the last step nobody asks */
 		s.steps = 0;
 		s.at = at;
@@ -315,7 +322,7 @@ static void cancelled_anywhere(struct bytes model, struct bytes program)
 			bad++;
 		}
 	}
-	tap(all > 20 && !bad, "cancelled in any of %d steps", all);
+	tap(all > 20 && !bad, "cancelled in any of %d steps of three threads", all);
 	rduc_cancel(s.c);
 	s.at = 0;
 	tap(rduc_compile(s.c, model.data, model.size) == -ECANCELED,
@@ -331,6 +338,7 @@ static void little_memory(struct bytes model, struct bytes program)
 	struct rduc *c = compiler(1);
 	int refused = 0, bad = 0, ret = -ENOMEM;
 
+	rduc_set(c, "threads", "2");
 	for (size_t limit = 1000; ret && limit < 1 << 30; limit += limit / 32) {
 		char text[32];
 

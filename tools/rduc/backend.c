@@ -8,6 +8,7 @@
 #include "backend.h"
 #include "mem.h"
 #include "progress.h"
+#include "workers.h"
 
 int be_error(struct backend *be, const char *fmt, ...)
 {
@@ -167,6 +168,18 @@ static void drop_sections(struct backend *be, int first)
 		image_free(be->section[--be->num_sections].im);
 }
 
+/* Nests whose plans other threads may look for while one in front of them is made. */
+#define NESTS_AHEAD 4
+
+static void plan_ahead(struct backend *be, const struct module_entry *e, int from)
+{
+	for (int k = from; be->workers && k < e->num_nests && k < from + NESTS_AHEAD; k++) {
+		be->at = be->until = k;
+		if (!e->nests[k]->group && !is_fill(be, e->nests[k]))
+			be_plan_ahead(be, e->nests[k]);
+	}
+}
+
 /* The sections of an entry. 0, -1, or 1: a nest cannot be made with what is resident, as it lies. */
 static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 {
@@ -189,6 +202,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			k += s->num_nests - 1;
 			continue;
 		}
+		plan_ahead(be, e, k + 1);
 		be->at = be->until = k;
 		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
 			     e->num_nests, s->nest->name ? s->nest->name : "");
@@ -817,10 +831,11 @@ static struct module *copy_entries(const struct module *m)
 
 static void backend_free(struct backend *be)
 {
+	be_plans_drop(be);
 	be_resident_end(be);
 	be_pipe_end(be);
 	be_time_end(be);
-	free(be->plan);
+	be_plans_end(be);
 	for (int e = 0; e < be->m->num_entries; e++) {
 		for (int k = 0; k < be->m->entries[e].num_nests; k++)
 			nest_free_fused(be->m->entries[e].nests[k]);
@@ -851,6 +866,7 @@ static void backend_free(struct backend *be)
 	free(be->where);
 	free(be->piece);
 	free(be->program);
+	workers_free(be->workers);
 }
 
 /* Compiles as at a level. 0, -1, or 1: the program is larger than a card takes; 2: it cannot be made
@@ -885,6 +901,7 @@ static int passes(struct backend *be, const char *out_path)
 		if (be->level > 0)
 			be_make_operands(be);
 		r = lower_all(be);
+		be_plans_drop(be);
 	}
 	if (r < 0 && be_narrow_undo(be))
 		return 2;
@@ -929,6 +946,7 @@ int rduc_backend(struct module *m, const struct rduc_options *opt, const char *o
 
 		if (levels[i] > opt->opt)
 			continue;
+		be.workers = workers_new(opt->threads - 1);
 		be.m = copy_entries(m);
 		be.first_own = m->num_tensors;
 		if (reason[0])

@@ -175,6 +175,7 @@ struct uimage {
 	/* after emit */
 	void *bytes;
 	size_t size;
+	struct asked_time *asked_time; /* time.c: another thread finds it out; NULL: none does */
 	/* after be_time_about() */
 	uint64_t cycles, dram_bytes, macs, flops;
 	struct rdu_energy energy; /* of one execution */
@@ -316,9 +317,11 @@ struct backend {
 	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
 				  * what that gives */
 	int num_without;
+	struct workers *workers; /* NULL: there are none */
+	struct asked_time *asked_times; /* time.c: of all images */
 	struct timed *timed; /* time.c: sections that were timed */
 	int num_timed, room_timed;
-	struct known_plan *plan; /* tile.c: of contractions */
+	struct known_plan *plan; /* tile_known.c: of contractions */
 	int num_plans, room_plans;
 	/* regions.c */
 	int num_regions;
@@ -501,6 +504,11 @@ bool be_contraction(const struct backend *be, const struct nest *n, int *in);
 /* lower_contract.c: is there a plan for a nest as a product on arrays, of fp32 or bf16? Then in[] is which
  * two of its inputs they round to bf16. */
 bool be_on_arrays(struct backend *be, const struct nest *n, int *in);
+/* tile_known.c: other threads look for the plan of a nest that is about to be lowered as be->at says, if it is a
+ * contraction. */
+void be_plan_ahead(struct backend *be, const struct nest *n);
+void be_plans_drop(struct backend *be); /* those that are still looked for; no plan is asked for any more */
+void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
 /* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
@@ -566,11 +574,16 @@ static inline double be_bytes_per_cycle(const struct rdu_chip *chip)
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
-/* time.c: a section's own time by the card's clock, and its busiest stage; stored. 0, or -1. */
-int be_time(struct backend *be, struct uimage *im);
-/* The same, or that of a section that differs by the places of its units only. Or 1: it takes
+/* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
+int be_time_all(struct backend *be);
+/* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most);
+/* Another thread begins to find out what be_time_about() will be asked, if there is one, and nothing is
+ * known of it. True: it does. */
+bool be_time_ahead(struct backend *be, struct uimage *im, uint64_t most);
+/* What was begun for an image is not wanted any more. */
+void be_time_drop(struct uimage *im);
 void be_time_end(struct backend *be);
 void be_summary(const struct backend *be, FILE *f);
 const char *be_bound_text(int bound);

@@ -283,42 +283,100 @@ static bool run_in_turn(const struct be_section *s, int num)
 	return true;
 }
 
-/* The section of up to *num nests, NULL: there can be none, or it is not faster than these one
- * after another. */
-static struct uimage *join(struct backend *be, const struct be_section *s, int *num, int first_nest)
-{
-	int asked = *num, r;
-	struct uimage *im = gather(be, s, num, false);
-	uint64_t load, all;
+/* The section that up to `num` nests can be together. */
+struct joined {
+	int num; /* of them; 0: there is none */
+	struct uimage *im; /* NULL: there can be none, or is not worth it */
+	uint64_t most; /* cycles, to be faster than these one after another */
+};
 
-	if (*num < asked) {
-		if (be_prints(be, "cut"))
-			fprintf(be_log(be), "cut: %d nests only: %s\n", *num, im->error);
-		image_free(im);
-		if (*num < 2)
-			return NULL;
-		im = gather(be, s, num, false);
-	}
-	be->at = first_nest;
-	be->until = first_nest + *num - 1;
-	if (!image_pack(im) && !image_finish(be, im)) {
-		load = be_load_after(be, NULL, im);
-		all = apart(be, s, *num);
-		r = all <= load + 1 || (run_in_turn(s, *num) &&
-					saved_loads(be, s, *num, im) < all / SMALL)
-			    ? 1
-			    : be_time_about(be, im, all - load - 1);
-		if (!r)
-			return im;
-		if (r > 0)
-			snprintf(im->error, sizeof(im->error), "not faster than %llu cycles",
-				 (unsigned long long)all);
-	}
+static struct joined not_joined(struct backend *be, int num, struct uimage *im)
+{
 	if (be_prints(be, "cut"))
-		fprintf(be_log(be), "cut: not %d nests: %s\n", *num,
+		fprintf(be_log(be), "cut: not %d nests: %s\n", num,
 			im->error[0] ? im->error : be->error);
 	image_free(im);
-	return NULL;
+	return (struct joined){ .num = num };
+}
+
+static struct joined not_faster(struct backend *be, const struct be_section *s, int num,
+				struct uimage *im)
+{
+	snprintf(im->error, sizeof(im->error), "not faster than %llu cycles",
+		 (unsigned long long)apart(be, s, num));
+	return not_joined(be, num, im);
+}
+
+static struct joined join(struct backend *be, const struct be_section *s, int num)
+{
+	int asked = num;
+	struct uimage *im;
+	uint64_t load, all;
+
+	if (num < 2)
+		return (struct joined){ .num = 0 };
+	im = gather(be, s, &num, false);
+	if (num < asked) {
+		if (be_prints(be, "cut"))
+			fprintf(be_log(be), "cut: %d nests only: %s\n", num, im->error);
+		image_free(im);
+		if (num < 2)
+			return (struct joined){ .num = num };
+		im = gather(be, s, &num, false);
+	}
+	be->at = s->first_nest;
+	be->until = s->first_nest + num - 1;
+	if (image_pack(im) || image_finish(be, im))
+		return not_joined(be, num, im);
+	load = be_load_after(be, NULL, im);
+	all = apart(be, s, num);
+	if (all <= load + 1 || (run_in_turn(s, num) && saved_loads(be, s, num, im) < all / SMALL))
+		return not_faster(be, s, num, im);
+	return (struct joined){ num, im, all - load - 1 };
+}
+
+/* The next one to try: of three quarters of them. */
+static struct joined join_fewer(struct backend *be, const struct be_section *s, int num)
+{
+	struct joined j = { .num = num };
+
+	do
+		j = join(be, s, j.num * 3 / 4);
+	while (j.num > 1 && !j.im);
+	return j;
+}
+
+/* The section of as many nests from s on, `num` at most, as are faster together; of less than 2, NULL:
+ * there is none. While another thread finds out whether it is, the next one to try is made. */
+static struct joined join_most(struct backend *be, const struct be_section *s, int num)
+{
+	struct joined j = join(be, s, num), next;
+
+	if (!j.im)
+		j = join_fewer(be, s, j.num);
+	for (; j.im; j = next) {
+		bool ahead = !be_prints(be, "cut") && be_time_ahead(be, j.im, j.most);
+		int r;
+
+		if (ahead) {
+			next = join_fewer(be, s, j.num);
+			if (next.im)
+				be_time_ahead(be, next.im, next.most);
+		}
+		r = be_time_about(be, j.im, j.most);
+		if (!r) {
+			if (ahead)
+				image_free(next.im);
+			return j;
+		}
+		if (r > 0)
+			not_faster(be, s, j.num, j.im);
+		else
+			not_joined(be, j.num, j.im);
+		if (!ahead)
+			next = join_fewer(be, s, j.num);
+	}
+	return j;
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
@@ -372,16 +430,13 @@ void be_cut(struct backend *be, int first)
 	int to = first, num;
 
 	for (int i = first; i < be->num_sections; i += num) {
-		struct uimage *im = NULL;
+		struct joined j;
+		struct uimage *im;
 
 		be->at = be->until = s[i].first_nest;
-		for (num = fitting(be, &s[i], be->num_sections - i); num > 1; num = num * 3 / 4) {
-			im = join(be, &s[i], &num, s[i].first_nest);
-			if (im)
-				break;
-		}
-		if (num < 1)
-			num = 1;
+		j = join_most(be, &s[i], fitting(be, &s[i], be->num_sections - i));
+		im = j.im;
+		num = im ? j.num : 1;
 		if (im) {
 			if (be_prints(be, "cut"))
 				fprintf(be_log(be),

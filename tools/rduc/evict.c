@@ -98,71 +98,113 @@ bool be_evict_some(struct backend *be, struct be_section *first, const struct ne
 	return any;
 }
 
-/* A nest made with so many tensors in memory instead, if that takes less than `most` cycles, what it costs
- * others included: *cycles. 0, -1, or 1: it does not. */
-static int lower_without(struct backend *be, struct nest *n, int op, struct tensor **list, int num,
-			 double most, struct uimage **im, double *cycles)
+/* A nest made with some of its tensors in memory instead. */
+struct without {
+	struct tensor **list;
+	int num;
+	double copies; /* cycles that it costs others */
+	struct uimage *im; /* NULL: it is not made */
+};
+
+/* Makes it, if what it costs others takes less than `most` cycles. 0, 1: it does not, or it cannot be made,
+ * or -1. */
+static int lower_without(struct backend *be, struct nest *n, int op, struct without *w, double most)
 {
-	double copies = 0;
 	int r;
 
-	for (int i = 0; i < num; i++)
-		copies += copy_cycles(be, n, list[i]);
-	if (copies + 1 >= most)
+	if (w->copies + 1 >= most)
 		return 1;
-	be->without = list;
-	be->num_without = num;
-	r = be_lower(be, n, be->level, op, im);
+	be->without = w->list;
+	be->num_without = w->num;
+	r = be_lower(be, n, be->level, op, &w->im);
 	be->num_without = 0;
-	if (r)
-		return r;
-	r = be_time_about(be, *im, (uint64_t)(most - copies));
-	*cycles = copies + (double)(*im)->cycles;
-	if (!r && *cycles < most)
-		return 0;
-	image_free(*im);
-	return r < 0 ? -1 : 1;
+	return r;
+}
+
+/* Does it take less than `most` cycles, what it costs others included: *cycles? 0, -1, or 1: it does not. */
+static int time_without(struct backend *be, const struct without *w, double most, double *cycles)
+{
+	int r = w->copies + 1 >= most ? 1 : be_time_about(be, w->im, (uint64_t)(most - w->copies));
+
+	*cycles = w->copies + (double)w->im->cycles;
+	return !r && *cycles >= most ? 1 : r;
+}
+
+/* All that other threads are to find out about. 0 or -1. */
+static int lower_ahead(struct backend *be, struct nest *n, int op, struct without *w, int num,
+		       double most)
+{
+	for (int i = 0; be->workers && i < num; i++) {
+		int r = lower_without(be, n, op, &w[i], most);
+
+		if (r < 0)
+			return -1;
+		if (!r)
+			be_time_ahead(be, w[i].im, (uint64_t)(most - w[i].copies));
+	}
+	return 0;
+}
+
+/* The fastest of them, if it takes less than *least cycles: its number, -2: none does, or -1. */
+static int fastest(struct backend *be, struct nest *n, int op, struct without *w, int num,
+		   double *least)
+{
+	int best = -2;
+
+	for (int i = 0; i < num; i++) {
+		double cycles;
+		int r = 0;
+
+		if (!be->workers)
+			r = lower_without(be, n, op, &w[i], *least);
+		if (r < 0)
+			return -1;
+		if (!w[i].im)
+			continue;
+		r = time_without(be, &w[i], *least, &cycles);
+		if (r < 0)
+			return -1;
+		if (!r) {
+			best = i;
+			*least = cycles;
+		}
+	}
+	return best;
 }
 
 int be_improve(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct nest *n = s->nest;
-	int op = be->num_ops + s->first_nest;
+	int op = be->num_ops + s->first_nest, best;
 
 	if (be_time_about(be, s->im, UINT64_MAX))
 		return -1;
-	for (;;) {
-		struct tensor *list[NEST_MAX_IN + NEST_MAX_OUT], **best = NULL;
-		int num = list_evictable(be, n, list), num_best = 0;
+	do {
+		struct tensor *list[NEST_MAX_IN + NEST_MAX_OUT];
+		struct without w[NEST_MAX_IN + NEST_MAX_OUT + 1] = { { NULL } };
+		int num = list_evictable(be, n, list), tries = num + (num > 1);
 		double least = (double)s->im->cycles * 0.97;
-		struct uimage *im = NULL;
 
-		for (int i = 0; i < num + (num > 1); i++) {
-			struct tensor **some = i < num ? &list[i] : list;
-			struct uimage *other;
-			double cycles;
-			int r = lower_without(be, n, op, some, i < num ? 1 : num, least, &other,
-					      &cycles);
-
-			if (r < 0) {
-				image_free(im);
-				return -1;
-			}
-			if (r)
-				continue;
-			image_free(im);
-			im = other;
-			best = some;
-			num_best = i < num ? 1 : num;
-			least = cycles;
+		for (int i = 0; i < tries; i++) {
+			w[i] = (struct without){ .list = i < num ? &list[i] : list,
+						 .num = i < num ? 1 : num };
+			for (int k = 0; k < w[i].num; k++)
+				w[i].copies += copy_cycles(be, n, w[i].list[k]);
 		}
+		best = lower_ahead(be, n, op, w, tries, least);
 		if (!best)
-			return 0;
+			best = fastest(be, n, op, w, tries, &least);
+		for (int i = 0; i < tries; i++)
+			if (i != best)
+				image_free(w[i].im);
+		if (best < 0)
+			break;
 		be_error(be, "%s: %.0f cycles instead of %llu", n->name, least,
 			 (unsigned long long)s->im->cycles);
 		image_free(s->im);
-		s->im = im;
-		for (int i = 0; i < num_best; i++)
-			be_leave(be, first, n, best[i], be->error);
-	}
+		s->im = w[best].im;
+		for (int i = 0; i < w[best].num; i++)
+			be_leave(be, first, n, w[best].list[i], be->error);
+	} while (best >= 0);
+	return best == -1 ? -1 : 0;
 }

@@ -895,9 +895,8 @@ static void find_made(const struct backend *be, struct contract *c)
 	}
 }
 
-/* What a plan is looked for. 0, or 1: it is no contraction. */
-static int set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
-		  struct contract *c)
+int contract_set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
+		    struct contract *c)
 {
 	struct rdu_cfg_stage tail[RDU_MAX_TAIL];
 	struct factors f;
@@ -959,7 +958,7 @@ bool be_on_arrays(struct backend *be, const struct nest *n, int *in)
 	struct lnest l;
 
 	lnest_from(&l, n);
-	if (set_up(be, &l, &pl, &c) || !c.systolic || c.bytes || !contract_possible(&c))
+	if (contract_set_up(be, &l, &pl, &c) || !c.systolic || c.bytes || !contract_possible(&c))
 		return false;
 	in[0] = c.op[0].in;
 	in[1] = c.op[1].in;
@@ -972,7 +971,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 	struct contract c;
 	struct emit e = { .be = be, .im = im, .c = &c, .op_id = op_id };
 
-	if (set_up(be, l, pl, &c) || contract_plan(be, &c))
+	if (contract_set_up(be, l, pl, &c) || contract_plan(be, &c))
 		return 1;
 	if (be_prints(be, "tile")) {
 		fprintf(be_log(be), "tile: %s: lanes %s x %d, columns %s x %d, pairs %s;",

@@ -24,6 +24,7 @@ void image_free(struct uimage *im)
 {
 	if (!im)
 		return;
+	be_time_drop(im);
 	for (int i = 0; i < im->num_streams; i++) {
 		free(im->stream[i].dest);
 		free(im->stream[i].link);

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "display.h"
 #include "graph.h"
 #include "outfile.h"
@@ -23,6 +24,8 @@ static const char usage[] =
 	"  --chip NAME|FILE     chip description (sn10)\n"
 	"  -O0 | -O1 | -O3      one section per operator, rules, whole graph by cost (-O1)\n"
 	"  --tiles N            virtual tiles to use (1)\n"
+	"  --threads N          threads that compile (one for each processor); the program is the "
+	"same\n"
 	"  --pipe WHEN          groups of operators that run iteration by iteration: auto (where\n"
 	"                       that is faster), always (where it can be), never (auto; -O3 only)\n"
 	"  --hold WHEN          what all iterations of a loop, or all runs, read stays in "
@@ -96,6 +99,7 @@ static const struct option options[] = {
 	{ "quiet", no_argument, NULL, 'q' },
 	{ "chip", VALUE },
 	{ "tiles", VALUE },
+	{ "threads", VALUE },
 	{ "pipe", VALUE },
 	{ "hold", VALUE },
 	{ "sparse-weights", VALUE },
@@ -405,12 +409,22 @@ static int read_arguments(struct arguments *a, int argc, char **argv)
 	return -1;
 }
 
+/* As many threads as there are processors. */
+static int use_processors(struct rduc *c)
+{
+	long n = sysconf(_SC_NPROCESSORS_ONLN);
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", n < 1 ? 1 : n > 256 ? 256 : n);
+	return rduc_set(c, "threads", text);
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = { .chip = "sn10" };
 	int ret;
 
-	if (rduc_new(&a.compiler)) {
+	if (rduc_new(&a.compiler) || use_processors(a.compiler)) {
 		fprintf(stderr, "rduc: out of memory\n");
 		return 1;
 	}

@@ -92,17 +92,28 @@ void heap_check(void)
 		leave(HEAP_CANCELLED);
 }
 
+void heap_on_leave(void (*on_leave)(void *arg), void *arg)
+{
+	if (!heap)
+		return;
+	heap->on_leave = on_leave;
+	heap->leave_arg = arg;
+}
+
 enum heap_end heap_run(struct heap *h, void (*work)(void *arg), void *arg)
 {
 	struct heap *outer = heap;
 
 	h->end = HEAP_DONE;
 	h->slot = NULL;
+	h->on_leave = NULL;
 	h->used = h->num = h->room = 0;
 	heap = h;
 	if (!setjmp(h->out))
 		work(arg);
 	heap = outer;
+	if (h->on_leave)
+		h->on_leave(h->leave_arg);
 	for (size_t i = 0; i < h->room; i++) {
 		if (!h->slot[i].p)
 			continue;

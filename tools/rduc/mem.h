@@ -57,6 +57,8 @@ struct heap {
 	size_t limit; /* bytes; 0: none */
 	const atomic_bool *cancelled; /* NULL: cannot be */
 	/* Made by heap_run(). */
+	void (*on_leave)(void *arg); /* NULL: nothing */
+	void *leave_arg;
 	size_t used;
 	struct heap_slot *slot; /* open addressing */
 	size_t num, room;
@@ -68,6 +70,8 @@ struct heap {
 /* Runs work(arg) with the heap for all that the calling thread allocates, and frees what is left
  * of it. */
 enum heap_end heap_run(struct heap *h, void (*work)(void *arg), void *arg);
+/* What is to be done if the compile is left, before anything is freed; NULL: nothing, any more. */
+void heap_on_leave(void (*on_leave)(void *arg), void *arg);
 /* Leaves the compile if it has been cancelled. */
 void heap_check(void);
 

@@ -271,6 +271,7 @@ struct rduc_options {
 	const struct rdu_chip *chip;
 	int opt; /* 0, 1, 3 */
 	int tiles; /* virtual tiles; 0: one */
+	int threads; /* that compile; 0: one */
 	enum rduc_when pipe; /* groups of nests, at -O3 */
 	enum rduc_when hold; /* what loops read stays in scratchpads (not at -O0) */
 	bool fp32; /* contractions in fp32 on SIMD units, even if there is an array */

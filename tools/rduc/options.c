@@ -236,6 +236,16 @@ static int set_tiles(const struct setting *o)
 	return ret;
 }
 
+static int set_threads(const struct setting *o)
+{
+	int64_t n = 0;
+	int ret = number(o, o->value, 1, 256, &n);
+
+	if (!ret)
+		o->s->opt.threads = (int)n;
+	return ret;
+}
+
 static int set_memory(const struct setting *o)
 {
 	int64_t n = 0;
@@ -282,9 +292,16 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 	const struct {
 		const char *name;
 		int (*set)(const struct setting *o);
-	} calls[] = { { "optimize", level }, { "tiles", set_tiles }, { "memory", set_memory },
-		      { "shape", shape },    { "loss", set_loss },   { "weight-decay", set_decay },
-		      { "state", states },   { "entry", entry },     { "dim", dim },
+	} calls[] = { { "optimize", level },
+		      { "tiles", set_tiles },
+		      { "threads", set_threads },
+		      { "memory", set_memory },
+		      { "shape", shape },
+		      { "loss", set_loss },
+		      { "weight-decay", set_decay },
+		      { "state", states },
+		      { "entry", entry },
+		      { "dim", dim },
 		      { "value", set_value } };
 	const struct {
 		const char *name;

@@ -30,7 +30,8 @@
  *	-EBUSY     a compile is running on this object
  *
  * Threads. The library keeps no state beside its objects, never prints, never exits, installs
- * no signal handler and starts no thread. Different objects can be used by different threads at
+ * no signal handler, and starts threads only if the option threads asks for some: these take no signal, and end
+ * with the compile. Different objects can be used by different threads at
  * the same time; one object by one thread, but for rduc_cancel(), which any thread may call at
  * any time. A compile needs a stack of 1 MiB. What it gives depends on the model and the
  * options, and on nothing else.
@@ -111,6 +112,8 @@ const char *rduc_version(void);
  *                          between them; each call adds some
  *          print-after     names of passes, with commas between them: rduc_set_log()
  *          name            of the model, for reports and the program file
+ *          threads         threads that a compile runs in, the caller's among them (1): what it gives is the
+ *                          same for any number
  *          memory          bytes that a compile may take at most, without its results; 0: no limit
  * @value: its value
  *

@@ -222,9 +222,8 @@ void be_remarks(struct backend *be)
 
 int be_report(struct backend *be)
 {
-	for (int i = 0; i < be->num_sections; i++)
-		if (be_time(be, be->section[i].im))
-			return -1;
+	if (be_time_all(be))
+		return -1;
 	if (be_prints(be, "report"))
 		print_report(be, be_log(be));
 	if (be->opt->report)

@@ -127,6 +127,10 @@ bool contract_solve(struct contract *c);
 bool contract_possible(const struct contract *c);
 /* Finds the best. 0, or 1: not a contraction for this form. */
 int contract_search(struct contract *c);
+/* lower_contract.c */
+/* What a plan is looked for. 0, or 1: it is no contraction. */
+int contract_set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
+		    struct contract *c);
 /* tile_known.c */
 /* Finds the best, or takes it from a nest that was alike. 0, or 1: not a contraction for this
  * form. */

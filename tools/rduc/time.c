@@ -12,6 +12,8 @@
 #include "backend.h"
 #include "mem.h"
 #include "rdu/program.h"
+#include "timing_priv.h"
+#include "workers.h"
 
 /* Of the stage that a program is in. */
 struct stage_time {
@@ -151,25 +153,141 @@ static void take(const struct backend *be, struct uimage *im, const struct timed
 
 /* ---- asking ----------------------------------------------------------------------- */
 
+/* The card's clock is asked, now or beforehand. */
+struct asked_time {
+	struct work work; /* the first: find_time() */
+	struct workers *workers; /* NULL: it was not asked beforehand */
+	struct rdu_section *section;
+	uint64_t likeness;
+	atomic_bool stop; /* nobody wants to know any more */
+	struct rdu_patience patience;
+	const struct rdu_section_time
+		*time; /* the section's; NULL: there is none, or it takes longer */
+	struct asked_time **place, *next; /* in be->asked_times */
+};
+
 static void release_section(void *s)
 {
 	rdu_section_free(s);
 }
 
-/* Asks the card's clock. As be_time_about(). store: so that a card that runs it knows it. */
-static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store, struct timed *to)
+static void find_time(struct work *work)
+{
+	struct asked_time *a = (struct asked_time *)work;
+
+	a->time = rdu_section_time_within(a->section, NULL, NULL, NULL, NULL, &a->patience);
+	if (a->patience.cycles && a->time && a->time->cycles > a->patience.cycles) {
+		a->patience.longer = true;
+		a->time = NULL;
+	}
+}
+
+/* store: so that a card that runs it knows it. NULL: an error. */
+static struct asked_time *ask_new(struct backend *be, const struct uimage *im, uint64_t most,
+				  bool store)
 {
 	struct rdu_cfg_diag diag;
 	struct rdu_section *s =
 		rdu_section_new(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag);
-	const struct rdu_section_time *t;
-	bool longer = false;
+	struct asked_time *a;
 
-	if (!s)
-		return be_error(be, "internal: %s: the section is not valid: %s", im->name,
-				diag.text);
+	if (!s) {
+		be_error(be, "internal: %s: the section is not valid: %s", im->name, diag.text);
+		return NULL;
+	}
 	xown(s, release_section);
-	t = store ? rdu_section_time_stored(s) : rdu_section_time_below(s, most, &longer);
+	a = xcalloc(1, sizeof(*a));
+	a->section = s;
+	a->patience = (struct rdu_patience){ .cycles = store ? 0 : most,
+					     .store = store,
+					     .stop = &a->stop };
+	a->work.run = find_time;
+	return a;
+}
+
+static void ask_end(struct asked_time *a)
+{
+	if (a->place) {
+		*a->place = a->next;
+		if (a->next)
+			a->next->place = a->place;
+	}
+	xdisown(a->section);
+	rdu_section_free(a->section);
+	free(a);
+}
+
+/* Another thread does. */
+static void ask_ahead(struct backend *be, struct uimage *im, uint64_t likeness, uint64_t most,
+		      bool store)
+{
+	struct asked_time *a;
+
+	be_time_drop(im);
+	a = ask_new(be, im, most, store);
+	if (!a) /* an error, which who wants the time will meet */
+		return;
+	a->likeness = likeness;
+	a->workers = be->workers;
+	a->place = &be->asked_times;
+	a->next = be->asked_times;
+	if (a->next)
+		a->next->place = &a->next;
+	be->asked_times = a;
+	im->asked_time = a;
+	workers_give(a->workers, &a->work);
+}
+
+void be_time_drop(struct uimage *im)
+{
+	struct asked_time *a = im->asked_time;
+
+	if (!a)
+		return;
+	atomic_store(&a->stop, true);
+	workers_drop(a->workers, &a->work);
+	ask_end(a);
+	im->asked_time = NULL;
+}
+
+/* What was asked beforehand, if it answers what is asked now. NULL: nothing does. */
+static struct asked_time *answered(struct uimage *im, uint64_t most, bool store)
+{
+	struct asked_time *a = im->asked_time;
+
+	if (!a)
+		return NULL;
+	if (a->patience.store == store && (store || most <= a->patience.cycles)) {
+		workers_take(a->workers, &a->work);
+		/* That it takes too long to simulate may be so only because it was allowed more. */
+		if (a->time || a->patience.longer || store || most == a->patience.cycles) {
+			im->asked_time = NULL;
+			return a;
+		}
+	}
+	be_time_drop(im);
+	return NULL;
+}
+
+/* Asks the card's clock. As be_time_about(). store: as of ask_new(). */
+static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store, struct timed *to)
+{
+	struct asked_time *a = answered(im, most, store);
+	const struct rdu_section_time *t;
+	bool longer;
+
+	if (!a) {
+		a = ask_new(be, im, most, store);
+		if (!a)
+			return -1;
+		find_time(&a->work);
+	}
+	t = a->time;
+	longer = a->patience.longer;
+	if (t && t->cycles > most) { /* beforehand, it was allowed more */
+		longer = true;
+		t = NULL;
+	}
 	if (t) {
 		to->cycles = t->cycles;
 		to->dram_bytes = t->dram_bytes;
@@ -184,8 +302,7 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store,
 			to->program[i] = (struct stage_time){ g->busy, g->program, (int)g->bound };
 		}
 	}
-	xdisown(s);
-	rdu_section_free(s);
+	ask_end(a);
 	if (!t && !longer)
 		return be_error(be, "%s: no time for this section: it takes too long to simulate",
 				im->name);
@@ -194,7 +311,7 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store,
 	return t ? 0 : 1;
 }
 
-int be_time(struct backend *be, struct uimage *im)
+static int time_one(struct backend *be, struct uimage *im)
 {
 	struct timed t = { 0 };
 
@@ -205,10 +322,52 @@ int be_time(struct backend *be, struct uimage *im)
 	return 0;
 }
 
+/* Is it known, or about to be, whether it takes `most`? */
+static bool is_known(const struct backend *be, uint64_t likeness, uint64_t most)
+{
+	for (const struct asked_time *a = be->asked_times; a; a = a->next)
+		if (a->likeness == likeness)
+			return true;
+	for (int i = 0; i < be->num_timed; i++)
+		if (be->timed[i].likeness == likeness)
+			return be->timed[i].cycles || most <= be->timed[i].longer_than;
+	return false;
+}
+
+bool be_time_ahead(struct backend *be, struct uimage *im, uint64_t most)
+{
+	uint64_t h;
+
+	if (!be->workers || im->asked_time)
+		return false;
+	h = likeness(im);
+	if (is_known(be, h, most))
+		return false;
+	ask_ahead(be, im, h, most, false);
+	return true;
+}
+
+int be_time_all(struct backend *be)
+{
+	int ahead = 0;
+
+	for (int i = 0; i < be->num_sections; i++) {
+		for (; be->workers && ahead < be->num_sections &&
+		       ahead <= i + 2 * workers_num(be->workers);
+		     ahead++)
+			ask_ahead(be, be->section[ahead].im, 0, 0, true);
+		if (time_one(be, be->section[i].im))
+			return -1;
+	}
+	return 0;
+}
+
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most)
 {
 	struct timed *t = find(be, likeness(im));
 
+	if (t->cycles || most <= t->longer_than)
+		be_time_drop(im);
 	if (!t->cycles && most <= t->longer_than)
 		return 1;
 	if (!t->cycles) {
