@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Temporaries that memory may hold as bf16: the arrays round what they multiply to bf16, so an fp32
- * that only they read may be rounded when it is stored already. The same bits come out, of half the
- * bytes. What a nest merely chooses from (the largest of a window, what is above 0) may be rounded
+ * Temporaries and constants that memory may hold as bf16: the arrays round what they multiply to
+ * bf16, so an fp32 that only they read may be rounded when it is stored already, a constant while
+ * compiling. The same bits come out, of half the bytes. What a nest merely chooses from (the largest of a window, what is above 0) may be rounded
  * before, too, if its result is. Scratchpads hold words, and nothing is rounded there.
  */
 #include <stdlib.h>
@@ -87,6 +87,26 @@ static int count(const struct module *m, const bool *set)
 	return num;
 }
 
+/* Is it a tensor that memory could hold otherwise, if only arrays read it? */
+static bool candidate(const struct tensor *t)
+{
+	bool constant = t->kind == TENSOR_WEIGHT && t->constant && t->data;
+
+	return t->dtype == RDU_DT_F32 && !t->update_of && !t->row_of && !t->packed.table &&
+	       (constant || (t->kind == TENSOR_TEMP && !t->data));
+}
+
+static void round_data(struct tensor *t)
+{
+	size_t num = tensor_size(t) / sizeof(uint32_t);
+	uint16_t *to = shared_new(num * sizeof(*to));
+
+	for (size_t i = 0; i < num; i++)
+		to[i] = bf16_of(((uint32_t *)t->data)[i]);
+	t->unrounded = t->data;
+	t->data = to;
+}
+
 void be_narrow(struct backend *be)
 {
 	struct module *m = be->m;
@@ -97,8 +117,7 @@ void be_narrow(struct backend *be)
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (t->kind != TENSOR_TEMP || t->dtype != RDU_DT_F32 || t->update_of || t->data ||
-		    t->row_of)
+		if (!candidate(t))
 			stays[tensor_storage(t)->id] = true;
 		if (t->row_of)
 			stays[tensor_whole(t)->id] = true;
@@ -124,6 +143,8 @@ void be_narrow(struct backend *be)
 
 		if (stays[tensor_storage(t)->id] || !read[tensor_storage(t)->id])
 			continue;
+		if (t->data)
+			round_data(t);
 		t->dtype = RDU_DT_BF16;
 		t->narrow = true;
 		if (be_prints(be, "narrow") && tensor_storage(t) == t)
@@ -144,6 +165,11 @@ bool be_narrow_undo(struct backend *be)
 			continue;
 		t->dtype = RDU_DT_F32;
 		t->narrow = false;
+		if (t->unrounded) {
+			shared_drop(t->data);
+			t->data = t->unrounded;
+			t->unrounded = NULL;
+		}
 		any = true;
 	}
 	return any;
