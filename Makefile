@@ -296,8 +296,8 @@ test: $(all_packages)
 unit: $(UNIT_TESTS)
 selftests: $(SELFTESTS)
 
-# Those of the host are programs; those of the guest run in one boot of the VM.
-host_benches := $(filter-out %/guest/way_in,$(BENCHES))
+# Those of the host are programs, or a script; those of the guest run in one boot of the VM.
+host_benches := $(filter-out %/guest/way_in,$(BENCHES)) tests/bench/ternary_decode
 host_wanted  := $(if $(BENCH),$(filter %/$(BENCH),$(host_benches)),$(host_benches))
 guest_wanted := $(if $(BENCH),$(filter $(BENCH),$(GUEST_BENCHES)),$(GUEST_BENCHES))
 ifneq ($(filter bench,$(MAKECMDGOALS)),)

@@ -28,9 +28,10 @@
  * 1.1: limits per user, EDQUOT, DRM_RDU_QUERY_USER.
  * 1.2: DRM_RDU_QUERY_CHIP tells the times of off-chip memory, and AGCUs' limits.
  * 1.3: a run's epoch: what a program keeps on the tiles from run to run.
+ * 1.4: DRM_RDU_QUERY_CHIP tells the configuration planes.
  */
 #define RDU_DRIVER_MAJOR 1
-#define RDU_DRIVER_MINOR 3
+#define RDU_DRIVER_MINOR 4
 
 static int rdu_open(struct drm_device *drm, struct drm_file *file)
 {

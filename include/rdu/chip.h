@@ -82,9 +82,11 @@
 	X(58, agcu_requests, "", "bursts an AGCU has asked for and not yet got, at most") \
 	X(59, agcu_vectors, "", "vectors of a LOAD that wait for their bursts, at most") \
 	X(60, agcu_lines, "", "bursts in which a program of an AGCU coalesces: the last ones it touched") \
-	X(61, fifo_vectors, "", "vectors that the FIFO of an input port holds")
+	X(61, fifo_vectors, "", "vectors that the FIFO of an input port holds") \
+	X(62, config_planes, "", "configurations a unit holds; 2: the next section is loaded while one runs") \
+	X(63, config_switch, "cycles", "from one configuration plane to the other")
 
-#define RDU_CHIP_NUM_FIELDS 62 /* 64 at most: `assumed` has a bit for each */
+#define RDU_CHIP_NUM_FIELDS 64 /* 64 at most: `assumed` has a bit for each */
 
 #define RDU_MAX_AGCU_LINES 128
 

@@ -101,6 +101,8 @@ struct rdu_prog_result {
 
 struct rdu_stats {
 	__u64 start_cycle, end_cycle; /* card clock */
+	/* These add up to the time from start to end. Program load counts with what it adds to it: of
+	 * one that goes on while a section runs, that is what shows behind it. */
 	__u64 exec_cycles, pload_cycles, aload_cycles, copy_cycles;
 	__u64 dram_bytes;  /* moved by the AGCUs to and from memory */
 	__u64 macs;        /* systolic multiply-accumulates */
@@ -109,11 +111,12 @@ struct rdu_stats {
 	__u64 wall_ns;     /* measured on the host, not modelled */
 	__u64 kept;        /* KEEP steps left out: what they bring was there */
 	__u64 energy;      /* picojoules, modelled; 0: the chip's process is not known */
-	__u64 zero[3];
+	__u64 load_bytes;  /* of program images loaded, shown or not */
+	__u64 zero[2];
 };
 
 enum rdu_trace_kind {
-	RDU_TRACE_PLOAD = 0,
+	RDU_TRACE_PLOAD = 0, /* from its begin, which may lie under the EXEC before, to its end */
 	RDU_TRACE_ALOAD = 1,
 	RDU_TRACE_EXEC = 2,  /* one section from start to end */
 	RDU_TRACE_STAGE = 3, /* one activation of stage `id` of `section` */

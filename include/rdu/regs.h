@@ -25,8 +25,9 @@
 /*
  * Major << 16 | minor. 1.0: first. 1.1: CYCLES outlives resets, and can be set.
  * 1.2: chip fields 32 to 61. 1.3: KEEP steps, and RUN's epoch.
+ * 1.4: chip fields 62 and 63.
  */
-#define RDU_INTERFACE_VERSION 0x00010003
+#define RDU_INTERFACE_VERSION 0x00010004
 #define RDU_INTERFACE_KEEPS 0x00010003
 
 #define RDU_MAX_QUEUES 64 /* queue 0 is the administrator's */
@@ -90,7 +91,7 @@
 	X(Q_FAULT_PROGRAM, 0x4c, "ro", "unit program of that section, ~0: none") \
 	X(Q_EXEC_LO, 0x50, "ro", "cycles spent executing; reading LO latches HI") \
 	X(Q_EXEC_HI, 0x54, "ro", "") \
-	X(Q_PLOAD_LO, 0x58, "ro", "cycles spent on program load") \
+	X(Q_PLOAD_LO, 0x58, "ro", "cycles that program loads have added") \
 	X(Q_PLOAD_HI, 0x5c, "ro", "") \
 	X(Q_ALOAD_LO, 0x60, "ro", "cycles spent on argument load") \
 	X(Q_ALOAD_HI, 0x64, "ro", "") \

@@ -10,7 +10,7 @@
  * never held while host memory is reached, an interrupt raised, a copy or an
  * execution runs. A queue's worker, or
  * the doorbell's thread in its place, is alone in touching that queue's `batch`,
- * `tlb`, `loaded`, `kept`, `args`, `progress` and `run` while the queue is busy; when it
+ * `tlb`, `planes`, `kept`, `args`, `progress` and `run` while the queue is busy; when it
  * is quiet (not busy, or in_irq) the lock's holder may. Of a paused card all is
  * the lock's holder's: saving and loading keep the lock.
  */
@@ -134,8 +134,7 @@ struct card_queue {
 	struct rdu_cmd batch[RDU_BATCH];
 	unsigned int batch_pos, batch_len;
 	struct rdu_tlb tlb;
-	struct card_program *loaded; /* section on the tiles; holds a reference */
-	uint32_t loaded_section;
+	struct rdu_planes planes; /* of card programs; each holds a reference */
 	/* What KEEP steps brought into the scratchpads, of one program. */
 	struct card_kept {
 		struct card_program *program; /* holds a reference; NULL: nothing */
@@ -312,6 +311,11 @@ struct rdu_args *rdu_args_new(const struct card_program *p, size_t *size);
 /* The first region that does not fit the program, RDU_NONE: a wrong number of
  * them or of scalars. False: all is well. */
 bool rdu_args_wrong(const struct card_program *p, const struct rdu_args *args, uint32_t *region);
+/* The program of the section in use; NULL: none is loaded. */
+static inline struct card_program *card_loaded(const struct card_queue *q)
+{
+	return q->planes.used.program;
+}
 /* Forgets what is loaded, and the command in progress (the queue is quiet). */
 void rdu_queue_unload(struct card_queue *q);
 
@@ -430,6 +434,7 @@ struct card_job {
 	struct rdu_region_view *views;
 	struct rdu_tracer trace;
 	struct rdu_stats stats;
+	struct rdu_load_under under; /* the section that ran last; cycles 0: none yet */
 	uint64_t wall; /* host ns: when it began; while suspended: how long it ran */
 };
 

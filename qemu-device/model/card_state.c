@@ -18,9 +18,9 @@
 
 #define MAGIC 0x54534452 /* "RDST" */
 #define END 0x44534452 /* "RDSD" */
-#define VERSION 2
+#define VERSION 3
 #define PAGE 4096
-#define PROGRAMS_MAX (RDU_MAX_SLOTS + 3 * RDU_MAX_QUEUES)
+#define PROGRAMS_MAX (RDU_MAX_SLOTS + 4 * RDU_MAX_QUEUES)
 
 struct stream {
 	struct rdu_card *card;
@@ -155,7 +155,8 @@ static void collect_all(struct stream *s)
 	for (i = 0; i < RDU_MAX_SLOTS; i++)
 		collect(s, s->card->slot[i]);
 	for (i = 0; i < RDU_MAX_QUEUES; i++) {
-		collect(s, s->card->queue[i].loaded);
+		collect(s, s->card->queue[i].planes.used.program);
+		collect(s, s->card->queue[i].planes.other.program);
 		collect(s, s->card->queue[i].kept.program);
 		if (s->card->queue[i].run)
 			collect(s, s->card->queue[i].run->job.p);
@@ -360,10 +361,14 @@ static void run(struct stream *s, struct card_queue *q)
 	field(s, r->loop);
 	field(s, r->job.stats);
 	field(s, r->job.wall);
+	field(s, r->job.under);
 	args(s, p, &r->args);
 	tracer(s, &r->job.trace);
 	if (s->bad || !s->get)
 		return;
+	if (r->job.under.cycles > q->spent.exec)
+		refuse(s, "a run whose last section took %llu cycles, of %llu",
+		       (unsigned long long)r->job.under.cycles, (unsigned long long)q->spent.exec);
 	if (r->depth > RDU_MAX_LOOP_DEPTH || !r->args.block)
 		refuse(s, "a run in %u loops", r->depth);
 	for (i = 0; i < r->depth && !s->bad; i++)
@@ -482,6 +487,21 @@ static void work(struct stream *s, struct card_queue *q)
 					  : CARD_WORK_SUSPENDED);
 }
 
+static void plane(struct stream *s, const struct card_queue *q, struct rdu_plane *plane)
+{
+	struct card_program *p = plane->program;
+
+	reference(s, &p);
+	plane->program = p;
+	if (!p)
+		return;
+	field(s, plane->section);
+	if (plane->section >= p->hdr->num_sections ||
+	    !rdu_program_fits(p, plane->section, q->live.tile_count))
+		refuse(s, "queue %u: section %u on %u tiles", q->id, plane->section,
+		       q->live.tile_count);
+}
+
 static void queue(struct stream *s, struct card_queue *q)
 {
 	struct rdu_failure *f = &q->fault;
@@ -517,16 +537,12 @@ static void queue(struct stream *s, struct card_queue *q)
 	}
 	bytes(s, q->batch, q->batch_len * sizeof(q->batch[0]));
 
-	reference(s, &q->loaded);
-	if (q->loaded) {
-		field(s, q->loaded_section);
-		if (q->loaded_section >= q->loaded->hdr->num_sections ||
-		    !rdu_program_fits(q->loaded, q->loaded_section, q->live.tile_count))
-			refuse(s, "queue %u: section %u on %u tiles", q->id, q->loaded_section,
-			       q->live.tile_count);
-		if (!s->bad)
-			args(s, q->loaded, &q->args);
-	}
+	plane(s, q, &q->planes.used);
+	plane(s, q, &q->planes.other);
+	if (q->planes.other.program && (s->card->chip.config_planes < 2 || !card_loaded(q)))
+		refuse(s, "queue %u: a section in a plane that it cannot be in", q->id);
+	if (card_loaded(q) && !s->bad)
+		args(s, card_loaded(q), &q->args);
 
 	kept(s, q);
 

@@ -88,7 +88,9 @@ uint64_t rdu_chip_hash(const struct rdu_chip *chip)
 	X(agcu_requests, 1, 4096)            \
 	X(agcu_vectors, 1, 1024)             \
 	X(agcu_lines, 1, RDU_MAX_AGCU_LINES) \
-	X(fifo_vectors, 1, 4096)
+	X(fifo_vectors, 1, 4096)             \
+	X(config_planes, 1, 2)               \
+	X(config_switch, 0, 1000000)
 
 struct checker {
 	const struct rdu_chip *chip;

@@ -56,6 +56,8 @@ static const char chip_sn10[] = "name sn10\n"
 				"pload_latency 1000 *\n"
 				"aload_cycles 200 *\n"
 				"aload_per_segment 8 *\n"
+				"config_planes 2 *\n"
+				"config_switch 16 *\n"
 				"dram_queue 64 *\n"
 				"dram_drain_high 48 *\n"
 				"dram_drain_low 16 *\n"
@@ -98,6 +100,8 @@ static const char chip_plasticine[] = "name plasticine\n"
 				      "pload_latency 1000 *\n"
 				      "aload_cycles 200 *\n"
 				      "aload_per_segment 8 *\n"
+				      "config_planes 1\n"
+				      "config_switch 0\n"
 				      "dram_queue 32 *\n"
 				      "dram_drain_high 26 *\n"
 				      "dram_drain_low 6 *\n"
@@ -587,6 +591,7 @@ static const struct {
 				 "oldest request; reads before\n"
 				 "# writes, which are gathered." },
 	{ CHIP_INDEX_agcu_requests, "What AGCUs and input ports hold." },
+	{ CHIP_INDEX_config_planes, "Configuration planes." },
 };
 
 /* "value[ *]" of a field, its unit and its meaning. */

@@ -22,7 +22,7 @@
 #include "fabric_priv.h"
 #include "kernels.h"
 
-#define CHUNK_WORDS 1024 /* words of an operand in one kernel call */
+#define CHUNK_WORDS 2048 /* words of an operand in one kernel call */
 #define NO_FIFO 0xffffffffu
 
 /* ---- plan ------------------------------------------------------------- */
@@ -84,6 +84,7 @@ struct simd_plan {
 	uint32_t num_ops, num_consts;
 	uint32_t num_dense; /* operations before the first that may run on pushes only */
 	bool sparse; /* the rest does */
+	uint32_t kept; /* registers that the rest and the pushes read: a bit each */
 	struct op_plan op[RDU_MAX_STAGES + RDU_MAX_TAIL];
 	struct simd_const konst[3 * (RDU_MAX_STAGES + RDU_MAX_TAIL)];
 	uint32_t num_accs;

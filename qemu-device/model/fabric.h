@@ -130,7 +130,34 @@ const struct rdu_section_time *rdu_section_time_below(struct rdu_section *sectio
 						      bool *longer);
 /* As rdu_section_time(), and for other processes of this user, too (Documentation/timing.md). */
 const struct rdu_section_time *rdu_section_time_stored(struct rdu_section *section);
-uint64_t rdu_pload_cycles(const struct rdu_chip *chip, uint64_t image_size);
+
+/* ---- time of loads (timing_load.c) ---------------------------------------- */
+
+/* The section that runs while the next one's program is loaded into the other configuration
+ * plane. cycles 0: none does. */
+struct rdu_load_under {
+	uint64_t cycles, dram_bytes;
+};
+/* Cycles by which loading an image makes a run longer. All of it if nothing runs (under NULL) or
+ * there is one plane; else what of it shows behind the section, and the switch. */
+uint64_t rdu_pload_cycles(const struct rdu_chip *chip, uint64_t image_size,
+			  const struct rdu_load_under *under);
 uint64_t rdu_aload_cycles(const struct rdu_chip *chip, uint32_t segments);
+
+/* What is in the configuration planes of tiles that are used together. */
+struct rdu_planes {
+	struct rdu_plane {
+		void *program; /* whatever tells programs apart; NULL: nothing is there */
+		uint32_t section;
+	} used, other; /* other: empty if the chip has one plane */
+};
+struct rdu_load {
+	uint64_t cycles; /* as rdu_pload_cycles() counts them */
+	uint64_t bytes;  /* of the image, 0: it was in a plane already */
+};
+/* Makes a section the one in use: it is loaded, if no plane has it. */
+struct rdu_load rdu_planes_load(const struct rdu_chip *chip, struct rdu_planes *planes,
+				void *program, uint32_t section, uint64_t image_size,
+				const struct rdu_load_under *under);
 
 #endif

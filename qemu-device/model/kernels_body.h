@@ -64,13 +64,13 @@ static inline vi vec_canon(vf r)
 static inline vi vec_FADD(vi acc, vi x, vi y)
 {
 	(void)y;
-	return vec_canon((vf)acc + (vf)x);
+	return (vi)((vf)acc + (vf)x);
 }
 
 static inline vi vec_FMA(vi acc, vi x, vi y)
 {
 #ifdef VFMA
-	return vec_canon((vf)VFMA((VEC)x, (VEC)y, (VEC)acc));
+	return (vi)VFMA((VEC)x, (VEC)y, (VEC)acc);
 #else
 	vi r;
 
@@ -106,6 +106,13 @@ static inline vi vec_IADD(vi acc, vi x, vi y)
 	return (vi)((vu)acc + (vu)x); /* wraps */
 }
 
+/* A NaN stays one in a sum: it need not be *the* NaN before it is seen. */
+#define seen_FADD(acc) vec_canon((vf)(acc))
+#define seen_FMA(acc) vec_canon((vf)(acc))
+#define seen_FMAX(acc) (acc)
+#define seen_FMIN(acc) (acc)
+#define seen_IADD(acc) (acc)
+
 /* Lanes in blocks that stay in registers while the vectors go by: two at a time,
  * to hide the latency of the chain. */
 #define ACC_KERNEL(NAME) \
@@ -121,20 +128,20 @@ static inline vi vec_IADD(vi acc, vi x, vi y)
 				t = vec_##NAME(t, *(const vi *)(x + p), *(const vi *)(y + p)); \
 				u = vec_##NAME(u, *(const vi *)(x + p + VW), \
 					       *(const vi *)(y + p + VW)); \
-				*(vi *)(out + p) = t; \
-				*(vi *)(out + p + VW) = u; \
+				*(vi *)(out + p) = seen_##NAME(t); \
+				*(vi *)(out + p + VW) = seen_##NAME(u); \
 			} \
-			*(vi *)(acc + l) = t; \
-			*(vi *)(acc + l + VW) = u; \
+			*(vi *)(acc + l) = seen_##NAME(t); \
+			*(vi *)(acc + l + VW) = seen_##NAME(u); \
 		} \
 		for (; l + VW <= lanes; l += VW) { \
 			vi t = *(const vi *)(acc + l); \
 			\
 			for (size_t i = 0, p = l; i < n; i++, p += lanes) { \
 				t = vec_##NAME(t, *(const vi *)(x + p), *(const vi *)(y + p)); \
-				*(vi *)(out + p) = t; \
+				*(vi *)(out + p) = seen_##NAME(t); \
 			} \
-			*(vi *)(acc + l) = t; \
+			*(vi *)(acc + l) = seen_##NAME(t); \
 		} \
 		for (; l < lanes; l++) { \
 			uint32_t t = acc[l]; \

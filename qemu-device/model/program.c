@@ -31,12 +31,25 @@ void rdu_program_put(struct card_program *p)
 	free(p);
 }
 
-void rdu_queue_unload(struct card_queue *q)
+/* The queue's references follow what is in its planes. Arguments were for what was in use. */
+static void set_planes(struct card_queue *q, const struct rdu_planes *planes)
 {
-	rdu_program_put(q->loaded);
-	q->loaded = NULL;
+	struct card_program *now[] = { planes->used.program, planes->other.program };
+	struct card_program *before[] = { q->planes.used.program, q->planes.other.program };
+
+	for (int i = 0; i < 2; i++)
+		if (now[i])
+			atomic_fetch_add(&now[i]->refs, 1);
+	for (int i = 0; i < 2; i++)
+		rdu_program_put(before[i]);
+	q->planes = *planes;
 	free(q->args.block);
 	memset(&q->args, 0, sizeof(q->args));
+}
+
+void rdu_queue_unload(struct card_queue *q)
+{
+	set_planes(q, &(struct rdu_planes){ 0 });
 	rdu_schedule_free(q->run);
 	q->run = NULL;
 	if (q->work == CARD_WORK_SUSPENDED)
@@ -323,28 +336,44 @@ static void count_energy(struct card_job *j, const struct rdu_energy *e, uint64_
 		j->stats.energy = UINT64_MAX;
 }
 
-/* Section i onto the tiles, unless it is there. */
+/* A load that began when the section before did: as long as it takes alone, or until it holds up
+ * the next. */
+static void trace_pload(struct card_job *j, uint32_t i, const struct rdu_load *load)
+{
+	uint64_t end = rdu_queue_clock(j->q), start = end - load->cycles, alone;
+
+	if (load->bytes && j->p->chip.config_planes > 1) {
+		alone = rdu_pload_cycles(&j->p->chip, load->bytes, NULL);
+		start -= j->under.cycles;
+		if (alone <= j->under.cycles)
+			end = start + alone;
+	}
+	rdu_trace_event(&j->trace, RDU_TRACE_PLOAD, i, start, end);
+}
+
+/* Section i into use, which it may be in already. Its load began with the section before in the
+ * schedule, which tells what comes next: nothing here has to be known sooner. */
 static int pload(struct card_job *j, uint32_t i, struct rdu_failure *f)
 {
 	struct card_queue *q = j->q;
 	struct card_program *p = j->p;
-	uint64_t start = rdu_queue_clock(q), size = p->sections[i].size,
-		 cycles = rdu_pload_cycles(&p->chip, size);
-	struct rdu_energy energy = rdu_load_energy(&p->chip, size);
+	struct rdu_planes planes = q->planes;
+	struct rdu_energy energy;
+	struct rdu_load load;
 
-	if (q->loaded == p && q->loaded_section == i)
+	if (card_loaded(q) == p && planes.used.section == i)
 		return 0;
 	f->section = i;
 	if (!rdu_program_fits(p, i, q->live.tile_count))
 		return rdu_fail(f, RDU_FAULT_NO_TILES, p->hdr->num_tiles, q->live.tile_count);
-	if (!rdu_queue_spend(q, &q->spent.pload, cycles, f))
+	load = rdu_planes_load(&p->chip, &planes, p, i, p->sections[i].size, &j->under);
+	energy = rdu_load_energy(&p->chip, load.bytes);
+	if (!rdu_queue_spend(q, &q->spent.pload, load.cycles, f))
 		return -1;
-	count_energy(j, &energy, cycles);
-	rdu_queue_unload(q);
-	atomic_fetch_add(&p->refs, 1);
-	q->loaded = p;
-	q->loaded_section = i;
-	rdu_trace_event(&j->trace, RDU_TRACE_PLOAD, i, start, rdu_queue_clock(q));
+	count_energy(j, &energy, load.cycles);
+	j->stats.load_bytes += load.bytes;
+	set_planes(q, &planes);
+	trace_pload(j, i, &load);
 	f->section = RDU_NONE;
 	return 0;
 }
@@ -488,6 +517,7 @@ static int exec(struct card_job *j, uint32_t i, uint64_t iteration, struct rdu_f
 									  : -1;
 	}
 	if (!failed) {
+		j->under = (struct rdu_load_under){ t->cycles, t->dram_bytes };
 		j->stats.dram_bytes += t->dram_bytes;
 		j->stats.macs += t->macs;
 		j->stats.flops += t->flops;
@@ -739,11 +769,12 @@ int rdu_cmd_pload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_fa
 int rdu_cmd_aload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
 	struct rdu_bound_args args = { NULL, NULL };
-	struct card_job j = { .p = q->loaded };
+	struct card_job j = { .p = card_loaded(q) };
+	uint32_t section = q->planes.used.section;
 	struct card_binding b;
 	int failed;
 
-	if (!q->loaded)
+	if (!j.p)
 		return rdu_fail(f, RDU_FAULT_NOT_LOADED, 0, 0);
 	if (read_args(q, j.p, cmd->run.args, cmd->run.args_size, &args, f))
 		return -1;
@@ -752,9 +783,9 @@ int rdu_cmd_aload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_fa
 	failed = j.views ? job_begin(&j, q, cmd, 1, f) : rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
 	if (!failed) {
 		/* Bound for the answer to "is it mapped?"; EXEC binds again. */
-		f->section = q->loaded_section;
-		failed = aload(&j, q->loaded_section, f) ||
-			 rdu_bind(q, j.p, q->loaded_section, &args, j.views, 0, &b, f);
+		f->section = section;
+		failed = aload(&j, section, f) ||
+			 rdu_bind(q, j.p, section, &args, j.views, 0, &b, f);
 		if (!failed) {
 			failed = rdu_unbind(q, &b, false, f);
 			f->section = RDU_NONE;
@@ -773,15 +804,15 @@ int rdu_cmd_aload(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_fa
 
 int rdu_cmd_exec(struct card_queue *q, const struct rdu_cmd *cmd, struct rdu_failure *f)
 {
-	struct card_job j = { .p = q->loaded, .args = &q->args };
+	struct card_job j = { .p = card_loaded(q), .args = &q->args };
 	int failed;
 
-	if (!q->loaded || !q->args.block)
-		return rdu_fail(f, RDU_FAULT_NOT_LOADED, q->loaded ? 1 : 0, 0);
+	if (!j.p || !q->args.block)
+		return rdu_fail(f, RDU_FAULT_NOT_LOADED, j.p ? 1 : 0, 0);
 	j.views = calloc(j.p->hdr->num_regions + 1, sizeof(*j.views));
 	failed = j.views ? job_begin(&j, q, cmd, 1, f) : rdu_fail(f, RDU_FAULT_INTERNAL, 0, 0);
 	if (!failed) {
-		failed = exec(&j, q->loaded_section, 0, f);
+		failed = exec(&j, q->planes.used.section, 0, f);
 		failed = job_end(&j, cmd, failed, f);
 	}
 	free(j.views);

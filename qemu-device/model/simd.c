@@ -234,15 +234,11 @@ void rdu_simd_ops(struct island_run *ir, struct node *node, uint32_t from, uint3
 	run_ops(&ch, from, to); /* a tail has no trap */
 }
 
-static size_t keep(uint32_t *out, const uint32_t *in, size_t n, uint32_t lanes,
-		   const uint8_t *flags)
+/* Vectors at[0] to at[m - 1] of `in`, which goes up, to the front of `out`. */
+static void keep(uint32_t *out, const uint32_t *in, size_t m, uint32_t lanes, const uint16_t *at)
 {
-	size_t m = 0;
-
-	for (size_t i = 0; i < n; i++)
-		if (flags[i])
-			memmove(out + m++ * lanes, in + i * lanes, lanes * 4);
-	return m;
+	for (size_t i = 0; i < m; i++)
+		memmove(out + i * lanes, in + at[i] * lanes, lanes * 4);
 }
 
 static bool push(struct island_run *ir, struct node *node, uint32_t k, size_t n,
@@ -305,18 +301,22 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 	if (!run_ops(&ch, 0, sp->num_dense))
 		return -1;
 	if (sp->sparse) {
+		uint16_t at[CHUNK_WORDS];
 		size_t m = 0;
 
 		rdu_mask_flags(&pp->out_mask[0], firing, n, true, flags);
-		for (i = 0; i < n; i++)
+		for (i = 0; i < n; i++) {
+			at[m] = (uint16_t)i;
 			m += flags[i];
+		}
 		if (!m)
 			return (int64_t)n;
-		for (i = 0; i < ir->st->section->chip.simd_regs; i++)
-			keep(ir->reg[i], ir->reg[i], n, lanes, flags);
+		for (i = 0; sp->kept >> i; i++)
+			if (sp->kept >> i & 1)
+				keep(ir->reg[i], ir->reg[i], m, lanes, at);
 		if (sp->num_dense < sp->num_ops) {
 			for (i = 0; i < c->num_in; i++) {
-				keep(ir->port[i], port[i], n, lanes, flags);
+				keep(ir->port[i], port[i], m, lanes, at);
 				port[i] = ir->port[i];
 			}
 			ch.n = m;

@@ -10,16 +10,6 @@
 #include <string.h>
 #include "timing_flow.h"
 
-uint64_t rdu_pload_cycles(const struct rdu_chip *chip, uint64_t image_size)
-{
-	return chip->pload_latency + (image_size + chip->pload_bytes - 1) / chip->pload_bytes;
-}
-
-uint64_t rdu_aload_cycles(const struct rdu_chip *chip, uint32_t segments)
-{
-	return chip->aload_cycles + (uint64_t)chip->aload_per_segment * segments;
-}
-
 /* ---- what was done ------------------------------------------------------------- */
 
 static void fill_stage(struct rdu_time_cache *t, const struct flow *f, uint32_t index)

@@ -73,30 +73,17 @@ static void end_loops(struct access_plan *a)
 	a->num = 1;
 }
 
-/* Inner counters first..last only: for the tiles of an array's operand. */
-static void plan_loops(struct access_plan *a, const struct rdu_unit_prog *p, uint32_t first,
-		       uint32_t last)
+/* Counter i of the program, `part` iterations of it at a time. */
+static void add_counter(struct access_plan *a, const struct rdu_unit_prog *p, uint32_t i,
+			uint64_t part)
 {
-	for (uint32_t i = first; i < last; i++) {
-		int64_t step = p->cfg->counter[i].step, trip = (int64_t)p->trip[i];
-		int64_t pred[RDU_MAX_PREDS], stride;
+	int64_t step = p->cfg->counter[i].step * (int64_t)part, pred[RDU_MAX_PREDS];
 
-		if (trip == 1)
-			continue;
-		stride = a->cfg->stride[i] * step;
-		for (uint32_t k = 0; k < a->num_preds; k++)
-			pred[k] = (int64_t)a->cfg->pred[k].stride[i] * step;
-		if (i + 1u == p->cfg->num_counters) {
-			int64_t vectors = rdu_pack_vectors(a->cfg);
-
-			trip /= vectors;
-			stride *= vectors;
-			for (uint32_t k = 0; k < a->num_preds; k++)
-				pred[k] *= vectors;
-		}
-		add_loop(a, (uint64_t)trip, stride, pred);
-	}
-	end_loops(a);
+	if (p->trip[i] == 1)
+		return;
+	for (uint32_t k = 0; k < a->num_preds; k++)
+		pred[k] = (int64_t)a->cfg->pred[k].stride[i] * step;
+	add_loop(a, p->trip[i] / part, a->cfg->stride[i] * step, pred);
 }
 
 static void plan_access_base(struct access_plan *a, const struct rdu_section *s, uint32_t index)
@@ -167,11 +154,15 @@ static void plan_flips(struct access_plan *a, const struct rdu_unit_prog *p)
 static void plan_access(struct program_plan *pp, const struct rdu_section *s)
 {
 	const struct rdu_cfg_program *c = pp->prog->cfg;
+	struct access_plan *a = &pp->access;
 
-	plan_access_base(&pp->access, s, pp->index);
-	plan_loops(&pp->access, pp->prog, c->num_outer, c->num_counters);
-	if (pp->access.pmu)
-		plan_flips(&pp->access, pp->prog);
+	plan_access_base(a, s, pp->index);
+	for (uint32_t i = c->num_outer; i < c->num_counters; i++)
+		add_counter(a, pp->prog, i,
+			    i + 1u == c->num_counters ? rdu_pack_vectors(a->cfg) : 1);
+	end_loops(a);
+	if (a->pmu)
+		plan_flips(a, pp->prog);
 }
 
 /* ---- SIMD ---------------------------------------------------------------- */
@@ -260,6 +251,12 @@ static void plan_sparse(struct simd_plan *sp, const struct rdu_cfg_program *c)
 	sp->sparse = true;
 	while (sp->num_dense && !sp->op[sp->num_dense - 1].acc)
 		sp->num_dense--;
+	for (i = 0; i < c->num_out; i++)
+		sp->kept |= ((1u << c->out[i].count) - 1) << c->out[i].reg;
+	for (i = sp->num_dense; i < sp->num_ops; i++)
+		for (uint32_t k = 0; k < 3; k++)
+			if (sp->op[i].src[k].kind == SRC_REG)
+				sp->kept |= 1u << sp->op[i].src[k].index;
 }
 
 int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
@@ -320,29 +317,50 @@ static bool counter_moves(const struct rdu_unit_prog *p, uint32_t i)
 	return moves && p->cfg->counter[i].step;
 }
 
+/* Which iterations of an operand's READ program are a drain: all of the counters after `first`,
+ * and `part` of counter `first`. */
+struct drain_loops {
+	uint32_t first;
+	uint64_t part;
+};
+
+/* False if they are not the innermost ones. */
+static bool find_drain(struct drain_loops *d, const struct rdu_unit_prog *p, uint64_t steps)
+{
+	uint32_t i = p->cfg->num_counters - 1u;
+
+	for (; i > p->cfg->num_outer && steps % p->trip[i] == 0; i--)
+		steps /= p->trip[i];
+	d->first = i;
+	d->part = steps;
+	return i >= p->cfg->num_outer && p->trip[i] % steps == 0;
+}
+
 /* Copies of an operand's tiles: one for each that differs. False if there are too many. */
 static bool plan_slots(struct direct_operand *d, const struct rdu_plan *plan,
-		       const struct rdu_section *s, uint32_t first)
+		       const struct rdu_section *s, const struct drain_loops *drain)
 {
 	const struct merge_plan *m = plan->programs[d->source].merge;
 	const struct rdu_unit_prog *p = &s->progs[m ? m->leaf[0] : d->source];
 
 	d->slots = 1;
-	for (int i = (int)first - 1; i >= (int)p->cfg->num_outer; i--) {
+	for (int i = (int)drain->first; i >= (int)p->cfg->num_outer; i--) {
+		uint64_t trip = i == (int)drain->first ? p->trip[i] / drain->part : p->trip[i];
 		bool moves = false;
 
-		if (p->trip[i] == 1)
+		if (trip == 1)
 			continue;
 		for (uint32_t k = 0; k < (m ? m->num : 1); k++)
 			moves = moves || counter_moves(m ? &s->progs[m->leaf[k]] : p, (uint32_t)i);
-		d->loop[d->num_loops].trip = p->trip[i];
+		d->loop[d->num_loops].trip = trip;
 		d->loop[d->num_loops++].slots = moves ? d->slots : 0;
-		if (moves && __builtin_mul_overflow(d->slots, p->trip[i], &d->slots))
+		if (moves && __builtin_mul_overflow(d->slots, trip, &d->slots))
 			return false;
 	}
 	return true;
 }
 
+/* 1: the array makes the operand itself; 0: it takes it from its FIFO; -1: no memory. */
 static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 			const struct rdu_section *s, const struct rdu_unit_prog *array,
 			uint32_t port, uint64_t steps, uint32_t words)
@@ -350,24 +368,24 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 	uint32_t stream = array->cfg->in[port].stream, src = s->streams[stream].program;
 	const struct merge_plan *m = plan->programs[src].merge;
 	const struct rdu_unit_prog *p = &s->progs[m ? m->leaf[0] : src];
-	uint32_t first = p->cfg->num_counters;
 	const struct rdu_cfg_access *c = p->body;
+	struct drain_loops drain;
 	uint64_t n = 1;
 	int64_t *at;
 
-	if (!rdu_is_source(plan, s, src) || array->cfg->in[port].mask || p->cfg->out[0].mask)
-		return 0;
-	while (n < steps && first > p->cfg->num_outer)
-		n *= p->trip[--first];
-	if (n != steps)
+	if (!rdu_is_source(plan, s, src) || array->cfg->in[port].mask || p->cfg->out[0].mask ||
+	    !find_drain(&drain, p, steps))
 		return 0;
 	d->source = src;
-	if (!plan_slots(d, plan, s, first))
+	if (!plan_slots(d, plan, s, &drain))
 		return 0;
 	if (m)
 		return steps * plan->lanes <= COPY_MAX;
 	plan_access_base(&d->tile, s, src);
-	plan_loops(&d->tile, p, p->cfg->num_outer, first);
+	for (uint32_t i = p->cfg->num_outer; i < drain.first; i++)
+		add_counter(&d->tile, p, i, 1);
+	add_counter(&d->tile, p, drain.first, drain.part);
+	end_loops(&d->tile);
 	d->in_place = !c->num_preds && d->tile.inside && c->lanes >= words &&
 		      (port == 1 || c->lane_stride == 1) && steps <= 1u << 15;
 	if (!d->in_place) /* too long to copy: through FIFOs */
@@ -376,14 +394,14 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 	if (!at)
 		return -1;
 	at[0] = 0;
-	n = 1;
-	for (int i = (int)p->cfg->num_counters - 1; i >= (int)first; i--) {
+	for (uint32_t i = p->cfg->num_counters - 1u; n < steps; i--) {
 		int64_t stride = p->trip[i] == 1 ? 0 : c->stride[i] * p->cfg->counter[i].step;
+		uint64_t trip = i == drain.first ? drain.part : p->trip[i];
 
-		for (uint64_t t = 1; t < p->trip[i]; t++)
+		for (uint64_t t = 1; t < trip; t++)
 			for (uint64_t m = 0; m < n; m++)
 				at[t * n + m] = at[m] + (int64_t)t * stride;
-		n *= p->trip[i];
+		n *= trip;
 	}
 	d->step = steps > 1 ? at[1] : 0;
 	for (n = 0; n < steps && at[n] == (int64_t)n * d->step; n++)

@@ -549,6 +549,9 @@ static int read_outputs(const char *dir, const Onnx__GraphProto *g, struct io *o
 		if (!takes_type(vi, r))
 			return -1;
 		snprintf(out[k].name, sizeof(out[0].name), "%s", vi->name);
+		for (size_t i = 0; i < k; i++)
+			if (!strcmp(out[i].name, vi->name)) /* listed twice: the k-th symbol */
+				out[k].name[0] = 0;
 		t = read_data(dir, "output", k, vi, &out[k].v);
 		if (!t) {
 			verdict(r, CASE_FAIL, "output %zu cannot be read", k);

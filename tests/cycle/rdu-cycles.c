@@ -94,7 +94,9 @@ int main(int argc, char **argv)
 	const struct rdu_prog_step *step;
 	uint32_t e, **sa, **sb;
 	uint32_t below = argc > 3 ? (uint32_t)atoi(argv[3]) : 1;
-	uint64_t *base, at = 0, fast = 0, slow = 0, loads = 0;
+	uint64_t *base, at = 0, loads[2] = { 0 }, runs[2] = { 0 };
+	struct rdu_load_under under[2] = { 0 };
+	struct rdu_planes planes[2] = { 0 };
 	char error[300];
 	size_t pmus;
 	int bad = 0;
@@ -180,16 +182,21 @@ int main(int argc, char **argv)
 			       (unsigned long long)got.memory.activates,
 			       (unsigned long long)got.memory.refreshes,
 			       (unsigned long long)got.memory.turnarounds);
-		fast += t->cycles;
-		slow += got.cycles;
-		loads += rdu_pload_cycles(&a.chip, q->size) +
-			 rdu_aload_cycles(&a.chip, q->num_segments);
+		for (int i = 0; i < 2; i++) {
+			loads[i] += rdu_planes_load(&a.chip, &planes[i], a.program,
+						    (uint32_t)(q - sec), q->size, &under[i])
+					    .cycles +
+				    rdu_aload_cycles(&a.chip, q->num_segments);
+			under[i].cycles = i ? got.cycles : t->cycles;
+			under[i].dram_bytes = i ? got.dram_bytes : t->dram_bytes;
+			runs[i] += under[i].cycles;
+		}
 		bad += !same || !moved;
 		rdu_section_free(x);
 	}
-	printf("%-40s %12llu %12llu %7.3f\n", "all", (unsigned long long)fast,
-	       (unsigned long long)slow, (double)fast / (double)slow);
-	printf("%-40s %12llu %12llu\n", "run", (unsigned long long)(fast + loads),
-	       (unsigned long long)(slow + loads));
+	printf("%-40s %12llu %12llu %7.3f\n", "all", (unsigned long long)runs[0],
+	       (unsigned long long)runs[1], (double)runs[0] / (double)runs[1]);
+	printf("%-40s %12llu %12llu\n", "run", (unsigned long long)(runs[0] + loads[0]),
+	       (unsigned long long)(runs[1] + loads[1]));
 	return bad ? 1 : 0;
 }

@@ -75,6 +75,8 @@ static const struct rdu_chip chip = {
 	.agcu_vectors = 128,
 	.agcu_lines = 64,
 	.fifo_vectors = 16,
+	.config_planes = 2,
+	.config_switch = 4,
 };
 
 #define SEGMENTS 4

@@ -58,7 +58,7 @@ VALUE(DRM_RDU_JOB_TIMESTAMP, 4);
 VALUE(DRM_RDU_FEATURE_USERPTR, 0x1);
 VALUE(DRM_RDU_FEATURE_PERF, 0x2);
 VALUE(DRM_RDU_CHIP_FIELDS, 0x20);
-VALUE(DRM_RDU_CHIP_MORE_FIELDS, 0x1e);
+VALUE(DRM_RDU_CHIP_MORE_FIELDS, 0x20);
 VALUE(DRM_RDU_TILE_OWNED, 0x1);
 VALUE(DRM_RDU_TILE_MINE, 0x2);
 VALUE(DRM_RDU_TILE_NAMED, 0x4);
@@ -106,11 +106,11 @@ FIELD(drm_rdu_query_info, max_syncs, 116, 4);
 FIELD(drm_rdu_query_info, max_bind_ops, 120, 4);
 FIELD(drm_rdu_query_info, max_timeout_ms, 124, 4);
 
-SIZE(drm_rdu_query_chip, 272);
+SIZE(drm_rdu_query_chip, 280);
 FIELD(drm_rdu_query_chip, name, 0, 16);
 FIELD(drm_rdu_query_chip, assumed, 16, 8);
 FIELD(drm_rdu_query_chip, fields, 24, 128);
-FIELD(drm_rdu_query_chip, more_fields, 152, 120);
+FIELD(drm_rdu_query_chip, more_fields, 152, 128);
 
 SIZE(drm_rdu_query_memory, 32);
 FIELD(drm_rdu_query_memory, size, 0, 8);

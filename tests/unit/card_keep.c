@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What KEEP steps bring: it is used when it is there, and never when it is not. */
 #include <unistd.h>
+#include "card_moved.h"
 #include "card_program.h"
 #include "keep_program.h"
 #include "card_priv.h"
@@ -228,44 +229,6 @@ static void queues(struct bed *b)
 
 /* ---- saved and loaded ----------------------------------------------------------- */
 
-static unsigned char *stream;
-static size_t stream_len, stream_at;
-
-static int put_bytes(void *opaque, const void *buf, size_t len)
-{
-	(void)opaque;
-	stream = realloc(stream, stream_len + len);
-	memcpy(stream + stream_len, buf, len);
-	stream_len += len;
-	return 0;
-}
-
-static int get_bytes(void *opaque, void *buf, size_t len)
-{
-	(void)opaque;
-	if (len > stream_len - stream_at)
-		return -1;
-	memcpy(buf, stream + stream_at, len);
-	stream_at += len;
-	return 0;
-}
-
-/* Into the card itself, which forgets all it had. */
-static bool moved(struct bed *b)
-{
-	char error[200] = "";
-	bool good;
-
-	stream_len = stream_at = 0;
-	rdu_card_pause(b->card);
-	good = !rdu_card_save(b->card, put_bytes, NULL, error, sizeof(error)) &&
-	       !rdu_card_load(b->card, get_bytes, NULL, error, sizeof(error));
-	rdu_card_resume(b->card);
-	if (!good)
-		printf("# %s\n", error);
-	return good;
-}
-
 static void moves(struct bed *b)
 {
 	const struct rdu_stats *s = (void *)(b->mem + STATS);
@@ -427,6 +390,5 @@ int main(void)
 	queues(b);
 	refusals();
 	bed_free(b);
-	free(stream);
 	return tap_done();
 }

@@ -16,7 +16,7 @@ static struct rdu_chip chip;
 static uint64_t root;
 
 /* Segment 1 = segment 0 * factor, n vectors, `again` times over. */
-static void *scale(float factor, int again, uint32_t tiles, size_t *size)
+__attribute__((unused)) static void *scale(float factor, int again, uint32_t tiles, size_t *size)
 {
 	struct cfgb *b = cfgb_new(&chip, tiles);
 	uint32_t ld = cfgb_program(b, RDU_KIND_LOAD, tiles - 1, 0);
@@ -114,8 +114,8 @@ static uint32_t load_schedule(struct bed *b, uint32_t slot, void *section, size_
 }
 
 /* `loops`: as a schedule of that many iterations; 0: run once. */
-static uint32_t load(struct bed *b, uint32_t slot, void *section, size_t section_size,
-		     unsigned int loops)
+__attribute__((unused)) static uint32_t load(struct bed *b, uint32_t slot, void *section,
+					     size_t section_size, unsigned int loops)
 {
 	const struct rdu_prog_step steps[] = { { RDU_STEP_LOOP, loops },
 					       { RDU_STEP_RUN, 0 },
@@ -125,8 +125,8 @@ static uint32_t load(struct bed *b, uint32_t slot, void *section, size_t section
 }
 
 /* Argument block at card address `at`, mapped at VA + at. */
-static void args(struct bed *b, uint64_t at, uint32_t n, uint64_t first, uint64_t second,
-		 uint64_t size)
+__attribute__((unused)) static void args(struct bed *b, uint64_t at, uint32_t n, uint64_t first,
+					 uint64_t second, uint64_t size)
 {
 	struct rdu_args *a = (void *)(b->mem + at);
 

@@ -685,7 +685,9 @@ static void refusals(struct bed *b)
 	stream[0]--;
 	stream[4] = 99;
 	refused(b, stream_len, "version 99");
-	stream[4] = 2;
+	stream[4] = 2; /* before there were two configuration planes */
+	refused(b, stream_len, "version 2, this card reads version 3");
+	stream[4] = 3;
 	stream[stream_len - 1]++;
 	refused(b, stream_len, "does not end");
 	stream[stream_len - 1]--;

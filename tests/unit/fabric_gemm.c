@@ -20,12 +20,15 @@ static uint32_t bf(float f)
  * weights, a quarter as many words of it. A as [M][K] (columns read
  * transposed) or [K][M] (in place), B as [K][VECS]; `cols` columns of the array.
  * Several passes over K, each adding to C through a two-copy buffer.
+ * joined: B as [pass][VECS / cols][K of a pass][cols], one counter for all drains' steps; the
+ * predicate is the rows'.
  */
 struct gemm {
 	int M, N, K, passes, cols;
 	bool transposed, predicate;
 	enum rdu_systolic_mode mode;
 	unsigned int flags;
+	bool joined;
 };
 
 /* Words of A and of B along K. */
@@ -96,6 +99,10 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	for (int i = 0; i < 3; i++) {
 		cfgb_outer(b, q[i], g->passes);
 		cfgb_loop(b, q[i], mt);
+		if (q[i] == rr && g->joined) {
+			cfgb_loop(b, q[i], nt * kp);
+			continue;
+		}
 		cfgb_loop(b, q[i], nt);
 		cfgb_loop(b, q[i], g->mode == RDU_SYS_TERNARY ? kp / 4 : kp);
 		if (g->mode == RDU_SYS_TERNARY)
@@ -110,11 +117,13 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 		col.stride[1] = L;
 	}
 	gemm_steps(g, &col, false, g->transposed ? 1 : g->M);
-	col.num_preds = g->predicate;
+	col.num_preds = g->predicate && !g->joined;
+	row.num_preds = g->predicate && g->joined;
 	yes.stride[1] = L;
 	row.stride[0] = (int64_t)kb / g->passes * g->N;
 	row.stride[2] = g->cols;
-	gemm_steps(g, &row, true, g->N);
+	if (!g->joined)
+		gemm_steps(g, &row, true, g->N);
 	/* C as [VECS][M] */
 	for (int i = 0; i < 2; i++) {
 		uint32_t p = i ? wo : ri;
@@ -129,7 +138,7 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 		cfgb_access(b, p, &acc, NULL);
 	}
 	cfgb_access(b, rc, &col, &yes);
-	cfgb_access(b, rr, &row, NULL);
+	cfgb_access(b, rr, &row, &yes);
 	cfgb_systolic(b, pcu, &body);
 	if (g->mode != RDU_SYS_BF16)
 		cfgb_tail(b, pcu, RDU_SIMD_MOV, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
@@ -174,6 +183,16 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	return rig_build_run(r, b);
 }
 
+/* Where word j of column n of B is. */
+static int gemm_row_at(const struct gemm *g, int j, int n)
+{
+	int kp = g->K / g->passes, c = g->cols;
+
+	if (!g->joined)
+		return j * g->N + n;
+	return j / kp * kp * g->N + n / c * kp * c + j % kp * c + n % c;
+}
+
 /* One step of one cell. */
 static uint32_t gemm_cell(const struct gemm *g, uint32_t acc, uint32_t x, uint32_t y, int k)
 {
@@ -204,22 +223,24 @@ static void test_gemm(struct rig *r)
 {
 	int L = r->chip.lanes;
 	const struct gemm shape[] = {
-		{ 2 * L, 16, 24, 1, 8, false, false, RDU_SYS_BF16, 0 },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0 },
-		{ L, 20, 8, 2, 5, false, false, RDU_SYS_BF16, 0 },
-		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_BF16, 0 },
-		{ 2 * L, 16, 12, 2, 4, false, true, RDU_SYS_BF16, 0 },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_INT8, 0 },
-		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_INT8, RDU_SYS_COLS_UNSIGNED },
-		{ L, 20, 8, 2, 5, false, false, RDU_SYS_INT8, RDU_SYS_ROWS_UNSIGNED },
+		{ 2 * L, 16, 24, 1, 8, false, false, RDU_SYS_BF16, 0, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false },
+		{ L, 20, 8, 2, 5, false, false, RDU_SYS_BF16, 0, false },
+		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_BF16, 0, false },
+		{ 2 * L, 16, 12, 2, 4, false, true, RDU_SYS_BF16, 0, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_INT8, 0, false },
+		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_INT8, RDU_SYS_COLS_UNSIGNED, false },
+		{ L, 20, 8, 2, 5, false, false, RDU_SYS_INT8, RDU_SYS_ROWS_UNSIGNED, false },
 		{ L, 16, 12, 1, 4, false, true, RDU_SYS_INT8,
-		  RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED },
-		{ 2 * L, 16, 32, 1, 8, false, false, RDU_SYS_TERNARY, 0 },
-		{ 2 * L, 16, 48, 3, 8, true, false, RDU_SYS_TERNARY, RDU_SYS_COLS_TERNARY },
-		{ L, 40, 32, 2, 5, false, false, RDU_SYS_TERNARY, RDU_SYS_COLS_UNSIGNED },
+		  RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED, false },
+		{ 2 * L, 16, 32, 1, 8, false, false, RDU_SYS_TERNARY, 0, false },
+		{ 2 * L, 16, 48, 3, 8, true, false, RDU_SYS_TERNARY, RDU_SYS_COLS_TERNARY, false },
+		{ L, 40, 32, 2, 5, false, false, RDU_SYS_TERNARY, RDU_SYS_COLS_UNSIGNED, false },
 		{ L, 16, 32, 1, 4, false, true, RDU_SYS_TERNARY,
-		  RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED },
-		{ L, 16, 32, 2, 4, false, true, RDU_SYS_TERNARY, 0 },
+		  RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED, false },
+		{ L, 16, 32, 2, 4, false, true, RDU_SYS_TERNARY, 0, false },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, true },
+		{ 2 * L, 20, 16, 2, 5, true, true, RDU_SYS_INT8, 0, true },
 	};
 	static const char *const name[] = { "in place",
 					    "three passes through two copies",
@@ -234,7 +255,9 @@ static void test_gemm(struct rig *r)
 					    "ternary x int8, transposed columns, three passes",
 					    "uint8 x ternary, five columns",
 					    "ternary x uint8, predicates",
-					    "int8 x ternary, predicates" };
+					    "int8 x ternary, predicates",
+					    "rows by one counter for all drains",
+					    "rows by one counter, predicates" };
 
 	for (unsigned int t = 0; t < sizeof(shape) / sizeof(shape[0]); t++) {
 		const struct gemm *g = &shape[t];
@@ -255,7 +278,7 @@ static void test_gemm(struct rig *r)
 				for (int k = 0; k < g->K; k++) {
 					int i = k / (g->K / ka), j = k / (g->K / kb);
 					uint32_t x = in0[g->transposed ? m * ka + i : i * g->M + m];
-					uint32_t y = in1[j * g->N + n];
+					uint32_t y = in1[gemm_row_at(g, j, n)];
 
 					acc = gemm_cell(g, acc, x, y, k);
 				}

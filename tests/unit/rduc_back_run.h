@@ -89,7 +89,10 @@ static inline int ran_open(struct ran *r, const char *path)
 		r->memory[i] = aligned_alloc(64, (r->region[i].size + 127) / 64 * 64);
 		if (!r->memory[i])
 			return -1;
-		if (r->region[i].size < 1 << 28) /* nobody may count on zeros */
+		/* Weights and state that have no data start as zeros; on those of others nobody may count. */
+		if (r->region[i].kind == RDU_REGION_WEIGHT || r->region[i].kind == RDU_REGION_STATE)
+			memset(r->memory[i], 0, r->region[i].size);
+		else if (r->region[i].size < 1 << 28)
 			memset(r->memory[i], 0xa5, r->region[i].size);
 		if (r->region[i].data != RDU_NO_DATA)
 			memcpy(r->memory[i], data + r->region[i].data,

@@ -491,7 +491,7 @@ int main(void)
 	spans = sum_spans = last_end = 0;
 	streams();
 	pipelines();
-	is(rdu_pload_cycles(&chip, 640), chip.pload_latency + 640 / chip.pload_bytes,
+	is(rdu_pload_cycles(&chip, 640, NULL), chip.pload_latency + 640 / chip.pload_bytes,
 	   "program load: latency and bytes");
 	is(rdu_aload_cycles(&chip, 5), chip.aload_cycles + 5 * chip.aload_per_segment,
 	   "argument load: a part for each segment");

@@ -53,6 +53,7 @@ void add_stats(struct rdu_stats *sum, const struct rdu_stats *st)
 	sum->energy += st->energy;
 	sum->sections += st->sections;
 	sum->kept += st->kept;
+	sum->load_bytes += st->load_bytes;
 	sum->wall_ns += st->wall_ns;
 }
 
@@ -73,6 +74,7 @@ void json_stats(struct json *j, const char *key, const struct rdu_stats *st, dou
 		json_number(j, "energy_joules", st->energy * 1e-12);
 	json_integer(j, "sections", st->sections);
 	json_integer(j, "kept", st->kept);
+	json_integer(j, "load_bytes", st->load_bytes);
 	json_number(j, "wall_seconds", st->wall_ns * 1e-9);
 	json_end(j, '}');
 }

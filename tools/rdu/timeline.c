@@ -2,7 +2,8 @@
 /*
  * The events of one run as a timeline: Chrome's JSON (Perfetto, chrome://tracing)
  * and a picture. On one track events must nest strictly, or viewers drop them:
- * loads and executions are one track, each stage of each section another, and an
+ * argument loads and executions are one track, program loads, which may lie under
+ * the execution before, another, each stage of each section one of its own, and an
  * activation that starts before the one before it ended (stages are pipelined) is
  * shown from where that ended.
  */
@@ -60,28 +61,22 @@ static const char *const kind_names[] = { "pload", "aload", "exec", "stage", "un
 
 /* ---- JSON ----------------------------------------------------------------------------- */
 
+static unsigned int track_of(const struct rdu_trace_event *e)
+{
+	return !on_tile(e) ? 10 + e->section * 1000 + e->id : e->kind == RDU_TRACE_PLOAD ? 2 : 1;
+}
+
 /* Order of tracks, then of time; an enclosing event before what it encloses. */
 static int by_track(const void *a, const void *b)
 {
 	const struct rdu_trace_event *x = *(const struct rdu_trace_event *const *)a;
 	const struct rdu_trace_event *y = *(const struct rdu_trace_event *const *)b;
 
-	if (on_tile(x) != on_tile(y))
-		return on_tile(x) ? -1 : 1;
-	if (!on_tile(x)) {
-		if (x->section != y->section)
-			return x->section < y->section ? -1 : 1;
-		if (x->id != y->id)
-			return x->id < y->id ? -1 : 1;
-	}
+	if (track_of(x) != track_of(y))
+		return track_of(x) < track_of(y) ? -1 : 1;
 	if (x->start != y->start)
 		return x->start < y->start ? -1 : 1;
 	return x->end == y->end ? 0 : x->end > y->end ? -1 : 1;
-}
-
-static unsigned int track_of(const struct rdu_trace_event *e)
-{
-	return on_tile(e) ? 1 : 10 + e->section * 1000 + e->id;
 }
 
 static void put_json_text(FILE *f, const char *s)
@@ -100,7 +95,8 @@ static void put_track_name(FILE *f, const struct trace *t, const struct rdu_trac
 		"{\"name\":\"",
 		track_of(e));
 	if (on_tile(e)) {
-		fprintf(f, "tiles 0-%u", t->tiles - 1);
+		fprintf(f, "tiles 0-%u%s", t->tiles - 1,
+			e->kind == RDU_TRACE_PLOAD ? ", program loads" : "");
 	} else {
 		fprintf(f, "section %u ", e->section);
 		put_json_text(f, section_name(t, e->section));
@@ -373,7 +369,8 @@ int write_timeline_svg(const char *path, const struct trace *t)
 			 n - shown);
 	else
 		snprintf(text, sizeof(text),
-			 "a section's share of the time is its execution alone");
+			 "a section's share of the time is its execution alone; its program load may lie "
+			 "under another's");
 	text_at(f, 20, y + 18, "class='t'", text);
 	fprintf(f, "</svg>\n");
 	free(rows);

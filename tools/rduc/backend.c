@@ -215,6 +215,62 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 	return 0;
 }
 
+static int count_pcus(const struct uimage *im)
+{
+	int num = 0;
+
+	for (int i = 0; i < im->num_units; i++)
+		num += im->unit[i].kind == RDU_UNIT_PCU;
+	return num;
+}
+
+/* A nest's section with no more than so many PCUs instead, if it takes no longer than half of a load more: about
+ * that is what one section spares. 1: it is, 0: there is none, or -1. */
+static int lower_within(struct backend *be, struct be_section *first, struct be_section *s,
+			int pcus)
+{
+	uint64_t most = s->im->cycles + be_load_cycles(be, s->im) / 2;
+	int all = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, r;
+	struct uimage *im;
+
+	be->at = be->until = s->first_nest;
+	be->share = (struct share){ .pcus = ((double)pcus + 0.5) / all, .pmus = 1, .agcus = 1 };
+	r = be_lower(be, s->nest, be->level, be->num_ops + s->first_nest, &im);
+	be->share = (struct share){ 0 };
+	if (r)
+		return r < 0 ? -1 : 0;
+	r = count_pcus(im) > pcus ? 1 : be_time_about(be, im, most);
+	if (r) {
+		image_free(im);
+		return r < 0 ? -1 : 0;
+	}
+	image_free(s->im);
+	s->im = im;
+	settle(be, first, s);
+	return 1;
+}
+
+/* A nest that does not go together with those before it for a few compute units is made with those that they
+ * leave. 0 or -1. */
+static int fit_neighbours(struct backend *be, struct be_section *first)
+{
+	int all = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, left = 0;
+
+	for (struct be_section *s = first; s < be->section + be->num_sections; s++) {
+		bool apart = s == first || s->nest->group || s[-1].nest->group ||
+			     s->nest->loop != s[-1].nest->loop;
+		int need = count_pcus(s->im), r = 0;
+
+		if (!apart && need > left && need <= left * 2)
+			r = lower_within(be, first, s, left);
+		if (r < 0)
+			return -1;
+		need = count_pcus(s->im);
+		left = (apart || need > left ? all : left) - need;
+	}
+	return 0;
+}
+
 static void add_step(struct backend *be, enum rdu_step_kind kind, uint32_t arg)
 {
 	be->step[be->num_steps++] = (struct rdu_prog_step){ kind, arg };
@@ -284,6 +340,8 @@ static int make_sections(struct backend *be, int entry)
 		set_strides(be->m, stride);
 		r = lower_nests(be, e, entry);
 	}
+	if (!r && be->level >= 3)
+		r = fit_neighbours(be, be->section + first);
 	if (!r && be->level > 0)
 		be_cut(be, first);
 	free(stride);
@@ -301,23 +359,16 @@ struct outcome {
 	uint64_t cycles;
 };
 
-/* What the sections of an entry take in a later run, from number `first` on: those of loops as often
- * as they run, those that fill what is kept not at all. */
-static uint64_t sum_cycles(const struct backend *be, const struct module_entry *e, int first)
+/* What the sections of an entry take in a later run, from number `first` on. */
+static uint64_t sum_cycles(struct backend *be, const struct module_entry *e, int first)
 {
-	uint64_t sum = 0;
+	int steps = be->num_steps;
+	struct be_run once, later;
 
-	for (int i = first; i < be->num_sections; i++) {
-		const struct be_section *s = &be->section[i];
-		int loop = s->nest->loop;
-		uint64_t times = loop ? (uint64_t)e->loop[loop - 1].trip : 1;
-		bool alone = loop && (i == first || s[-1].nest->loop != loop) &&
-			     (i + 1 == be->num_sections || s[1].nest->loop != loop);
-
-		if (!be_fills_kept(be, s->nest))
-			sum += times * s->im->cycles + be_loop_load_cycles(be, s->im, times, alone);
-	}
-	return sum;
+	add_steps(be, e, first);
+	be_expect_steps(be, be->step + steps, (uint32_t)(be->num_steps - steps), &once, &later);
+	be->num_steps = steps;
+	return later.exec + later.load;
 }
 
 static void *copy_of(const void *from, size_t size)
@@ -377,10 +428,11 @@ static void drop_notes(struct backend *be, int first, int num)
 static double *nest_cycles(const struct backend *be, const struct module_entry *e, int first)
 {
 	double *cycles = xcalloc((size_t)e->num_nests + 1, sizeof(*cycles));
+	struct be_loads loads = { 0 };
 
 	for (int i = first; i < be->num_sections; i++) {
 		const struct be_section *s = &be->section[i];
-		double all = (double)(s->im->cycles + be_load_cycles(be, s->im)), busy = 0;
+		double all = (double)(s->im->cycles + be_load(be, &loads, s->im).cycles), busy = 0;
 
 		for (int k = 0; k < s->im->num_shares; k++)
 			busy += (double)s->im->share[k].busy;

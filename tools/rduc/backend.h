@@ -466,14 +466,19 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
-/* lower_resident.c: how many of the replicas, of `block` indices of dimension d each, access the
- * busiest part. */
-int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
-		   int64_t block, int64_t blocks);
-/* PCUs that bring together what replicas, of `block` indices of dimension d each (-1: there is one),
- * read of several parts. */
+/* Replicas along up to two dimensions: so many blocks along each, and indices of a block. */
+struct spread {
+	int num, dim[2];
+	int64_t block[2], blocks[2];
+};
+
+/* lower_resident.c: how many programs of replicas access the busiest part: those that read the same share
+ * one. */
+int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a,
+		   const struct spread *s);
+/* PCUs that bring together what replicas read of several parts. */
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
-		   const struct lacc *a, int d, int64_t block, int64_t blocks);
+		   const struct lacc *a, const struct spread *s);
 /* LOADs and STOREs of what is resident become READs and WRITEs. 0, or -1 with
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
@@ -522,30 +527,39 @@ struct be_expected {
 	/* Of a first run; of a later one, right after it: what is on the tiles already is not
 	 * loaded again. */
 	struct be_run {
-		uint64_t exec,
-			load; /* cycles: of its sections; of loading programs and arguments */
+		uint64_t exec; /* cycles of its sections */
+		uint64_t load; /* cycles that loading programs and arguments adds */
+		uint64_t load_bytes; /* of program images */
 		uint64_t dram_bytes;
+		uint64_t macs, array_macs; /* array_macs: int8's count half */
 		struct rdu_energy energy; /* loads included */
 	} first, later;
-	uint64_t compulsory_bytes, macs,
-		array_macs; /* of a first run; array_macs: int8's count half */
+	uint64_t compulsory_bytes;
 	int sections, used[3]; /* units of its largest sections */
 };
-struct be_expected be_expect(const struct backend *be, int entry);
+struct be_expected be_expect(const struct backend *be, int entry); /* expect.c */
+/* The same of steps. */
+void be_expect_steps(const struct backend *be, const struct rdu_prog_step *step, uint32_t n,
+		     struct be_run *first, struct be_run *later);
 /* A section's multiply-accumulates, those of int8 counted half: an array does two of them in the
  * time of one of bf16. */
 uint64_t be_array_macs(const struct backend *be, const struct uimage *im);
 /* These against what all arrays of the tiles used could do in the cycles; 0..1 */
 double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cycles);
+/* Program and argument load of a section that nothing runs before. */
 uint64_t be_load_cycles(const struct backend *be, const struct uimage *im);
+/* What sections find that are loaded one after another. Zeros: nothing is loaded, nothing ran. */
+struct be_loads {
+	struct rdu_planes planes;
+	struct rdu_load_under under;
+};
+/* Program and argument load of the next section, which then runs. */
+struct rdu_load be_load(const struct backend *be, struct be_loads *l, struct uimage *im);
 /* What off-chip memory gives at most. */
 static inline double be_bytes_per_cycle(const struct rdu_chip *chip)
 {
 	return (double)chip->dram_mbps * 1000.0 / chip->clock_khz;
 }
-/* Of a section that runs so often: alone in its loop, it stays loaded. */
-uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, uint64_t times,
-			     bool alone);
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
@@ -647,7 +661,7 @@ struct xbuild {
 	const struct loops *lp;
 	struct xprog x;
 	int num_src;
-	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result */
+	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result, or one of two */
 	int memo[NEST_MAX_EXPR];
 	struct xarg val[NEST_MAX_EXPR];
 };
@@ -656,6 +670,8 @@ void xbuild_init(struct xbuild *b, const struct lnest *l,
 		 const struct loops *lp); /* xprog_free(&b->x) */
 struct xarg xbuild_expr(struct xbuild *b, int expr);
 struct xarg xbuild_index(struct xbuild *b, int dim);
+/* Where expressions have the reduction's result, that is r. */
+void xbuild_result(struct xbuild *b, struct xarg r);
 /* rounding: MOV, or as storing it to memory would round. */
 void xbuild_output(struct xbuild *b, int expr, enum rdu_simd_op rounding);
 void xbuild_output_arg(struct xbuild *b, struct xarg a);

@@ -33,6 +33,10 @@ struct value *bounded_op2(struct graph *g, const char *name, const char *op, str
 struct value *bounded_product(struct graph *g, const char *name, const struct extent *e, int num,
 			      int64_t *most);
 
+/* The size that a tensor has; if it is not the one that is said of it, the run stops. */
+struct value *bounded_as_said(struct graph *g, const char *name, struct value *size,
+			      struct value *said);
+
 bool bounded_any(const struct node *n); /* is an input bounded? */
 const struct value *first_bounded(const struct node *n); /* the first one; NULL */
 
@@ -56,5 +60,7 @@ int bounded_fill_shape(struct graph *g, struct node *n);
 int bounded_expand(struct graph *g, struct node *n);
 int bounded_tile(struct graph *g, struct node *n);
 int bounded_range(struct graph *g, struct node *n);
+int bounded_einsum(struct graph *g, struct node *n); /* patterns_einsum.c */
+int bounded_resize(struct graph *g, struct node *n); /* patterns_resize.c */
 
 #endif

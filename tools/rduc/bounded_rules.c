@@ -74,6 +74,54 @@ static int as_first(struct graph *g, struct node *n)
 	return bounded_process(g, n, size);
 }
 
+static int norm_rule(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+	int64_t axis = attr_i(n, "axis", -1);
+
+	if (node_axis(g, n, &axis, x->ndim))
+		return -1;
+	for (int64_t d = axis; d < x->ndim; d++)
+		if (x->size[d])
+			return bounded_refuse(g, n, x, "along what is normalized");
+	return as_first(g, n);
+}
+
+static int pad_rule(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+	int num, num_axes;
+	const int64_t *pads = node_const_ints(g, n, 1, &num);
+	const int64_t *axes = node_in(n, 3) ? node_const_ints(g, n, 3, &num_axes) : NULL;
+
+	if (!pads || (node_in(n, 3) && !axes))
+		return -1;
+	for (int i = 0; i < num / 2; i++) {
+		int64_t d = axes && i < num_axes ? axes[i] : i;
+
+		if (node_axis(g, n, &d, x->ndim))
+			return -1;
+		if (x->size[d] && (pads[i] || pads[i + num / 2]))
+			return bounded_refuse(g, n, x, "along what is padded");
+	}
+	return as_first(g, n);
+}
+
+static int one_hot_rule(struct graph *g, struct node *n)
+{
+	struct value *index = n->in[0], *size[RDU_MAX_DIMS] = { NULL };
+	int64_t axis = attr_i(n, "axis", -1);
+
+	for (int i = 1; i < n->num_in; i++)
+		if (value_is_bounded(n->in[i]))
+			return bounded_refuse(g, n, n->in[i], "as this input");
+	if (node_axis(g, n, &axis, index->ndim + 1))
+		return -1;
+	for (int d = 0; d < index->ndim; d++)
+		size[d + (d >= axis)] = index->size[d];
+	return bounded_process(g, n, size);
+}
+
 /* ---- numbers made of sizes ------------------------------------------------------------------ */
 
 /* Equal of numbers made of sizes with numbers below all that these may be: all false. */
@@ -264,6 +312,19 @@ static struct value *shape_in_numbers(struct graph *g, const struct extent *e, i
 	return graph_const(g, RDU_DT_I64, 1, &count, dim);
 }
 
+struct value *bounded_as_said(struct graph *g, const char *name, struct value *size,
+			      struct value *said)
+{
+	struct value *off, *more;
+
+	if (value_resolve(size) == value_resolve(said))
+		return size;
+	more = bounded_op2(g, name, "Sub", said, size);
+	off = bounded_op2(g, name, "Max", more, bounded_op2(g, name, "Sub", size, said));
+	off = bounded_op2(g, name, "IndexBelow", off, graph_const_i(g, 1));
+	return bounded_op2(g, name, "Add", size, off);
+}
+
 static int reshape_rule(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *y, *size[RDU_MAX_DIMS] = { NULL };
@@ -287,11 +348,16 @@ static int reshape_rule(struct graph *g, struct node *n)
 	}
 	if (view_sizes(g, n, x, y, size))
 		return -1;
-	for (int d = 0; d < num; d++)
+	for (int d = 0; d < num; d++) {
 		if (size[d] ? !e[d].size && e[d].most > 0 : e[d].size != NULL)
 			return bounded_refuse(g, n, x,
 					      size[d] ? "where the shape says a number"
 						      : "where the shape says a size");
+		if (size[d] && e[d].size)
+			size[d] = bounded_as_said(g, n->name, size[d], e[d].size);
+		if (e[d].size && !size[d])
+			return -1;
+	}
 	return bounded_give(g, n, 0, size);
 }
 
@@ -536,6 +602,8 @@ static const struct {
 	{ "ConvTranspose", bounded_batches },
 	{ "CumSum", bounded_cumsum },
 	{ "Dropout", as_first },
+	{ "DepthToSpace", bounded_batches },
+	{ "Einsum", bounded_einsum },
 	{ "Expand", bounded_expand },
 	{ "Flatten", view_rule },
 	{ "Gather", gather_rule },
@@ -550,12 +618,16 @@ static const struct {
 	{ "Identity", as_first },
 	{ "If", if_rule },
 	{ "InstanceNormalization", bounded_batches },
+	{ "LayerNormalization", norm_rule },
 	{ "LogSoftmax", bounded_softmax },
 	{ "MatMul", bounded_matmul },
 	{ "MaxPool", bounded_batches },
 	{ "Mish", as_first },
 	{ "NonMaxSuppression", suppression_rule },
 	{ "NonZero", non_zero_rule },
+	{ "OneHot", one_hot_rule },
+	{ "Pad", pad_rule },
+	{ "RMSNormalization", norm_rule },
 	{ "Range", bounded_range },
 	{ "ReduceL1", bounded_reduce },
 	{ "ReduceL2", bounded_reduce },
@@ -568,6 +640,7 @@ static const struct {
 	{ "ReduceSum", bounded_reduce },
 	{ "ReduceSumSquare", bounded_reduce },
 	{ "Reshape", reshape_rule },
+	{ "Resize", bounded_resize },
 	{ "RoiAlign", bounded_roi_align },
 	{ "Scatter", bounded_scatter },
 	{ "ScatterElements", bounded_scatter },
@@ -576,13 +649,16 @@ static const struct {
 	{ "Size", bounded_size },
 	{ "Slice", bounded_slice },
 	{ "Softmax", bounded_softmax },
+	{ "SpaceToDepth", bounded_batches },
 	{ "Split", bounded_split },
 	{ "Squeeze", view_rule },
 	{ "Tile", bounded_tile },
 	{ "TopK", bounded_top_k },
 	{ "Transpose", transpose_rule },
+	{ "Trilu", as_first },
 	{ "Unique", unique_rule },
 	{ "Unsqueeze", view_rule },
+	{ "Upsample", bounded_resize },
 };
 
 bounded_rule bounded_rule_of(const struct node *n)

@@ -130,21 +130,37 @@ bool contraction_on_arrays(const struct backend *be, const struct nest *n)
 	       (n->reduce == REDUCE_IADD || (!be->opt->fp32 && !is_by_numbers(n)));
 }
 
-int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
-			 const struct residence *const *kept, int *inputs)
+/* One of two sources in turn, as the innermost loop goes on. */
+static struct xarg in_turn(struct xbuild *b, const struct loops *lp)
 {
-	struct loops lp = { .lane_dim = 0, .lanes = 1 };
+	b->src_in[b->num_src++] = -1;
+	b->src_in[b->num_src++] = -1;
+	return xval(xprog_op(&b->x, RDU_SIMD_SELECT, xctr(lp->num - 1), xsrc_arg(1), xsrc_arg(0)));
+}
+
+void contraction_results(struct xbuild *b, const struct lnest *l, const struct loops *lp,
+			 const struct residence *const *kept, bool two)
+{
+	xbuild_init(b, l, lp);
+	if (two)
+		xbuild_result(b, in_turn(b, lp));
+	for (int i = 0; i < l->n->num_out; i++)
+		xbuild_output(b, l->n->out[i].expr, residence_rounds(kept[i], l->out[i].t));
+}
+
+int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
+			 const struct residence *const *kept, bool two, int *inputs)
+{
+	struct loops lp = { .num = 1, .l = { { .dim = -1 } }, .lanes = 1 };
 	struct xbuild b;
 	int pcus;
 
 	*inputs = 0;
 	if (contraction_is_plain(l, kept))
 		return 0;
-	xbuild_init(&b, l, &lp);
-	for (int i = 0; i < l->n->num_out; i++)
-		xbuild_output(&b, l->n->out[i].expr, residence_rounds(kept[i], l->out[i].t));
+	contraction_results(&b, l, &lp, kept, two);
 	pcus = xprog_pcus(chip, &b.x);
-	*inputs = b.num_src - 1;
+	*inputs = b.num_src - 1 - two;
 	xprog_free(&b.x);
 	return pcus;
 }
@@ -200,7 +216,7 @@ double be_contract_cycles(const struct backend *be, const struct nest *n)
 	lnest_from(&l, n);
 	if (!cols || !contraction_find(&l, &f) || (f.weights >= 0 && !array))
 		return 0;
-	epilogue = contraction_epilogue(&be->chip, &l, kept, &inputs);
+	epilogue = contraction_epilogue(&be->chip, &l, kept, false, &inputs);
 	if (epilogue < 0)
 		return HUGE_VAL;
 	for (int d = 0; d < l.num_dims; d++)

@@ -578,7 +578,7 @@ uint32_t value_word(const struct value *v, int64_t i)
 bool values_constant(int num, struct value *const *v)
 {
 	for (int i = 0; i < num; i++)
-		if (!v[i]->constant)
+		if (v[i] && !v[i]->constant)
 			return false;
 	return true;
 }
@@ -602,7 +602,7 @@ struct value *value_as_bytes(struct graph *g, struct value *v)
 			return NULL;
 	}
 	v->bytes = graph_const(g, RDU_DT_U8, v->ndim, v->dim, NULL);
-	v->bytes->name = graph_format(g, "%.200s.bytes", v->name);
+	v->bytes->name = v->name;
 	data = v->bytes->data;
 	for (int64_t i = 0; i < num; i++)
 		data[i] = (unsigned char)value_real(v, i);

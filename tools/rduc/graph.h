@@ -344,7 +344,8 @@ double value_real(const struct value *v, int64_t i);
 bool value_fits_word(const struct value *v, int64_t i);
 uint32_t value_word(const struct value *v, int64_t i);
 bool values_constant(int num, struct value *const *v); /* all of them */
-/* A large constant of whole numbers from 0 to 255, as most masks are, of one byte each. NULL: it is another. */
+/* A large constant of whole numbers from 0 to 255, as most masks are, of one byte each, under the same name. NULL:
+ * it is another. */
 struct value *value_as_bytes(struct graph *g, struct value *v);
 /* Integers of a constant of any integer type; NULL and an error if it isn't one. */
 const int64_t *node_const_ints(struct graph *g, struct node *n, int in, int *num);
@@ -568,6 +569,8 @@ void graph_print_parameters(const struct graph *g, void *file);
 /* simplify.c: shapes, types, constants, expansion, dead code. */
 int graph_simplify(struct graph *g);
 int graph_fold(struct graph *g, struct node *n); /* 1: folded, 0: not, -1 */
+/* common.c: what several nodes compute alike one computes, the first. */
+void graph_join_common(struct graph *g);
 /* ternary.c: a constant of int8 or uint8, less its zero points (NULL: 0; one, or extent 1 where it is
  * the same), as int32 words of 16 ternary weights along an axis; NULL: not all are 0, 1 or -1, they are
  * few, or the chip has no arrays. */
@@ -651,6 +654,8 @@ void rows_prove(struct graph *g, const struct rows *r, const struct module *m, i
 
 /* Helpers of operators' patterns (patterns.c). */
 struct tensor *lower_value(struct lower *l, struct value *v);
+/* That of its bytes, value_as_bytes(). */
+struct tensor *lower_bytes(struct lower *l, struct value *v);
 /* The same elements as tensor t has, in another shape. */
 struct tensor *lower_view_of(struct lower *l, struct tensor *t, int ndim, const int64_t *dim);
 /* states.c: nodes that change some places of a state are to do so in place. Before nodes are

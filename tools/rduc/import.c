@@ -737,6 +737,27 @@ static int import_opset(struct graph *g, const Onnx__ModelProto *m)
 	return schema_check_opset(g, version ? version : schema_newest_opset());
 }
 
+static bool is_output(const struct graph *g, const char *name)
+{
+	for (int k = 0; k < g->num_outputs; k++)
+		if (!strcmp(g->outputs[k].name, name))
+			return true;
+	return false;
+}
+
+/* The name of the next output: its own, or, of what is listed once more (a module of PyTorch may return
+ * something twice), a new one. */
+static char *output_name(struct graph *g, struct names *names, const char *name)
+{
+	char *given = graph_strdup(g, name);
+
+	if (!is_output(g, name))
+		return given;
+	for (int k = 2; is_output(g, given) || *find(names, given); k++)
+		given = graph_format(g, "%.200s.%d", name, k);
+	return given;
+}
+
 static int import_graph(struct graph *g, Onnx__ModelProto *m, const struct import_options *opt)
 {
 	const Onnx__GraphProto *p = m->graph;
@@ -779,10 +800,7 @@ static int import_graph(struct graph *g, Onnx__ModelProto *m, const struct impor
 
 		if (!v)
 			return graph_error(g, "nothing makes output '%s'", name);
-		for (int k = 0; k < g->num_outputs; k++)
-			if (!strcmp(g->outputs[k].name, name))
-				return graph_error(g, "output '%s' is listed twice", name);
-		g->outputs[g->num_outputs].name = graph_strdup(g, name);
+		g->outputs[g->num_outputs].name = output_name(g, &names, name);
 		g->outputs[g->num_outputs++].value = v;
 	}
 	/* What is refused already need not be judged. */

@@ -422,26 +422,26 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 	struct uprog shape;
 	struct loops lp;
 	struct xbuild b;
-	struct xsrc from;
+	struct xsrc from = { 0 };
+	bool two = contract_takes_turns(e->c);
 	int r = 0;
 
 	result_loops(e, &lp);
-	from = emit_merge(e, replica, e->c->merge, &lp);
+	if (!two)
+		from = emit_merge(e, replica, e->c->merge, &lp);
 	if (e->c->merge > 1)
 		loops_add(e->im, &lp, e->c->merge_dim, 0,
 			  contract_replica_step(e->c, e->c->merge_dim), e->c->merge, false);
 	if (contraction_is_plain(l, e->c->kept_out)) {
 		out[0] = from;
 	} else {
-		xbuild_init(&b, l, &lp);
-		for (int i = 0; i < n->num_out; i++)
-			xbuild_output(&b, n->out[i].expr,
-				      residence_rounds(e->c->kept_out[i], l->out[i].t));
+		contraction_results(&b, l, &lp, e->c->kept_out, two);
 		for (int i = 0; i < b.num_src; i++) {
 			int in = b.src_in[i];
 
 			if (in < 0) {
-				src[i] = from;
+				src[i] = two ? replica[i] : from;
+				src[i].mask = two ? 1u << (lp.num - 1) : 0;
 				continue;
 			}
 			src[i].prog = once_load(e->im, l, &l->in[in], &lp, e->op_id, l->in[in].pad,
@@ -936,7 +936,8 @@ static int set_up(const struct backend *be, const struct lnest *l, const struct 
 		c->blocks[d] |= l->reduce[d];
 	}
 	c->result_tensors = count_result_tensors(c);
-	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, &c->epi_in);
+	c->turn_pcus = contraction_epilogue(c->chip, l, c->kept_out, true, &c->epi_in);
+	c->epi_pcus = contraction_epilogue(c->chip, l, c->kept_out, false, &c->epi_in);
 	if (c->epi_pcus < 0)
 		return 1;
 	for (int i = 0; i < l->n->num_out; i++)

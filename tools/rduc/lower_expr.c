@@ -685,6 +685,17 @@ struct xarg xbuild_expr(struct xbuild *b, int expr)
 	return r;
 }
 
+void xbuild_result(struct xbuild *b, struct xarg r)
+{
+	const struct nest *n = b->l->n;
+
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_RED) {
+			b->memo[i] = 1;
+			b->val[i] = r;
+		}
+}
+
 void xbuild_output_arg(struct xbuild *b, struct xarg a)
 {
 	if (a.kind != XA_VAL)

@@ -174,28 +174,33 @@ static void load_sources(struct map *m, const struct xbuild *b, struct xsrc *src
 	}
 }
 
-/* Body and accumulator. */
-static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *red)
+/* Its loops: a sum begins where all of them do, and is complete where all end. */
+static uint32_t sum_mask(const struct loops *lp)
+{
+	uint32_t mask = 0;
+
+	for (int i = 0; i < lp->num; i++)
+		if (lp->l[i].reduce)
+			mask |= 1u << i;
+	return mask;
+}
+
+/* Body and accumulator: the operation whose value is the sum so far. pad: what inputs read beside their
+ * tensors. */
+static int build_reduction(struct map *m, const struct loops *lp, struct xbuild *b, uint32_t *pad)
 {
 	const struct lnest *l = m->l;
 	const struct nest *n = l->n;
 	const struct expr *e = &n->expr[n->body];
 	bool over_lanes = lp->lane_dim >= 0 && l->reduce[lp->lane_dim], masked = false;
 	struct xarg body, acc = { .kind = XA_ACC }, none = { 0 };
-	struct xbuild b;
-	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT] = { { 0 } };
-	uint32_t pad[NEST_MAX_IN], red_mask = 0;
-	struct uprog shape;
-	int op, r;
+	int op;
 
 	for (int i = 0; i < n->num_in; i++)
 		pad[i] = l->in[i].pad;
-	for (int i = 0; i < lp->num; i++)
-		if (lp->l[i].reduce)
-			red_mask |= 1u << i;
-	xbuild_init(&b, l, lp);
+	xbuild_init(b, l, lp);
 	if (over_lanes) /* lanes past the end must not count */
-		masked = lp->lanes < (int)m->im->chip->lanes ||
+		masked = lp->lanes < (int)m->be->chip.lanes ||
 			 lp->reach[lp->lane_dim] > l->extent[lp->lane_dim];
 	if (masked && e->kind == EXPR_IN && lacc_needs(&l->in[e->arg[0]], lp->lane_dim)) {
 		bool guarded = false;
@@ -208,29 +213,42 @@ static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *re
 		}
 	}
 	if (n->reduce == REDUCE_ADD && e->kind == EXPR_OP && e->op == RDU_SIMD_FMUL && !masked) {
-		struct xarg p = xbuild_expr(&b, e->arg[0]), q = xbuild_expr(&b, e->arg[1]);
+		struct xarg p = xbuild_expr(b, e->arg[0]), q = xbuild_expr(b, e->arg[1]);
 
-		op = xprog_op(&b.x, RDU_SIMD_FMA, p, q, acc);
+		op = xprog_op(&b->x, RDU_SIMD_FMA, p, q, acc);
 	} else {
-		body = xbuild_expr(&b, n->body);
+		body = xbuild_expr(b, n->body);
 		if (masked) {
-			bool one = lp->lanes < (int)m->im->chip->lanes; /* vector covers it */
+			bool one = lp->lanes < (int)m->be->chip.lanes; /* vector covers it */
 			struct xarg lane = { .kind = XA_LANE }, in;
 
 			in = xval(xprog_op(
-				&b.x, RDU_SIMD_ILT, one ? lane : xbuild_index(&b, lp->lane_dim),
+				&b->x, RDU_SIMD_ILT, one ? lane : xbuild_index(b, lp->lane_dim),
 				ximm((uint32_t)(one ? lp->lanes : l->extent[lp->lane_dim])), none));
-			body = xval(xprog_op(&b.x, RDU_SIMD_SELECT, in, body,
+			body = xval(xprog_op(&b->x, RDU_SIMD_SELECT, in, body,
 					     ximm(identity(n->reduce))));
 		}
-		op = xprog_op(&b.x, reduce_simd(n->reduce, false), acc, body, none);
+		op = xprog_op(&b->x, reduce_simd(n->reduce, false), acc, body, none);
 	}
-	b.x.op[op].acc_mask = red_mask;
-	b.x.op[op].init = identity(n->reduce);
+	b->x.op[op].acc_mask = sum_mask(lp);
+	b->x.op[op].init = identity(n->reduce);
+	return op;
+}
+
+/* Body and accumulator by themselves. */
+static int emit_reduction(struct map *m, const struct loops *lp, struct xsrc *red)
+{
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT] = { { 0 } };
+	uint32_t pad[NEST_MAX_IN];
+	struct uprog shape;
+	struct xbuild b;
+	int op, r;
+
+	op = build_reduction(m, lp, &b, pad);
 	b.x.out[b.x.num_out++] = op;
 	load_sources(m, &b, src, NULL, pad);
 	shape_of(&shape, lp);
-	r = xprog_emit(m->im, &b.x, src, &shape, red_mask, m->hx, m->hy, m->op_id, out);
+	r = xprog_emit(m->im, &b.x, src, &shape, sum_mask(lp), m->hx, m->hy, m->op_id, out);
 	xprog_free(&b.x);
 	*red = out[0];
 	red->mask = 0;
@@ -255,44 +273,120 @@ static struct loops without_sums(const struct lnest *l, const struct loops *lp)
 	return post;
 }
 
+static void build_outputs(const struct map *m, struct xbuild *b)
+{
+	const struct lnest *l = m->l;
+
+	for (int i = 0; i < l->n->num_out; i++)
+		xbuild_output(
+			b, l->n->out[i].expr,
+			residence_rounds(residence_of(m->be, l->n, l->out[i].t), l->out[i].t));
+}
+
+/* lp: the loops of what is stored. */
+static void store_outputs(struct map *m, const struct loops *lp, const struct xsrc *out)
+{
+	const struct lnest *l = m->l;
+
+	for (int i = 0; i < l->n->num_out; i++) {
+		int st = agcu_store(m->im, l, &l->out[i], lp, l->n->out[i].add, m->op_id, m->hx,
+				    m->hy);
+
+		image_join(m->im, out[i].prog, out[i].port, st, 0);
+	}
+}
+
+/* What follows the reduction, if there is one, over its loops; those behind it: post. */
+static void build_results(struct map *m, const struct loops *lp, const struct loops *post,
+			  struct xbuild *b)
+{
+	const struct nest *n = m->l->n;
+
+	xbuild_init(b, m->l, post);
+	if (n->reduce != REDUCE_NONE && post->lane_dim != lp->lane_dim) {
+		/* source 0 is the reduction: across the lanes first */
+		b->src_in[b->num_src++] = -1;
+		xbuild_result(b, xval(xprog_op(&b->x, reduce_simd(n->reduce, true), xsrc_arg(0),
+					       (struct xarg){ 0 }, (struct xarg){ 0 })));
+	}
+	build_outputs(m, b);
+}
+
 /* What follows the reduction, if there is one, which gives red; lp: its loops. */
 static int emit_results(struct map *m, const struct loops *lp, struct xsrc red)
 {
-	const struct lnest *l = m->l;
-	const struct nest *n = l->n;
-	struct loops post = without_sums(l, lp);
+	struct loops post = without_sums(m->l, lp);
 	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
 	struct uprog shape;
 	struct xbuild b;
 	int r;
 
-	xbuild_init(&b, l, &post);
-	if (n->reduce != REDUCE_NONE && post.lane_dim != lp->lane_dim) {
-		/* source 0 is the reduction: across the lanes first */
-		int op;
-
-		b.src_in[b.num_src++] = -1;
-		op = xprog_op(&b.x, reduce_simd(n->reduce, true), xsrc_arg(0), (struct xarg){ 0 },
-			      (struct xarg){ 0 });
-		for (int i = 0; i < n->num_expr; i++)
-			if (n->expr[i].kind == EXPR_RED) {
-				b.memo[i] = 1;
-				b.val[i] = xval(op);
-			}
-	}
-	for (int i = 0; i < n->num_out; i++)
-		xbuild_output(&b, n->out[i].expr,
-			      residence_rounds(residence_of(m->be, n, l->out[i].t), l->out[i].t));
+	build_results(m, lp, &post, &b);
 	load_sources(m, &b, src, &red, NULL);
 	shape_of(&shape, &post);
 	r = xprog_emit(m->im, &b.x, src, &shape, 0, m->hx, m->hy, m->op_id, out);
 	xprog_free(&b.x);
-	for (int i = 0; i < n->num_out && !r; i++) {
-		int st = agcu_store(m->im, l, &l->out[i], &post, n->out[i].add, m->op_id, m->hx,
-				    m->hy);
+	if (!r)
+		store_outputs(m, &post, out);
+	return r;
+}
 
-		image_join(m->im, out[i].prog, out[i].port, st, 0);
-	}
+/* Operations of the reduction and of what follows it, as one: its value is there in each firing, and what
+ * is made of it leaves with the last. */
+static void build_whole(struct map *m, const struct loops *lp, struct xbuild *b, uint32_t *pad)
+{
+	xbuild_result(b, xval(build_reduction(m, lp, b, pad)));
+	build_outputs(m, b);
+}
+
+static bool stops_runs(const struct nest *n)
+{
+	for (int i = 0; i < n->num_expr; i++)
+		if (n->expr[i].kind == EXPR_OP && n->expr[i].op == RDU_SIMD_TRAP)
+			return true;
+	return false;
+}
+
+/* Does the reduction take fewer PCUs together with what follows it? Not where that goes across the lanes, or
+ * may stop the run, which only a complete sum may. */
+static bool fit_together(struct map *m, const struct loops *lp)
+{
+	struct loops post = without_sums(m->l, lp);
+	uint32_t pad[NEST_MAX_IN];
+	struct xbuild b;
+	int whole, apart, op;
+
+	if (post.lane_dim != lp->lane_dim || stops_runs(m->l->n))
+		return false;
+	build_whole(m, lp, &b, pad);
+	whole = xprog_pcus(&m->be->chip, &b.x);
+	xprog_free(&b.x);
+	op = build_reduction(m, lp, &b, pad);
+	b.x.out[b.x.num_out++] = op;
+	apart = xprog_pcus(&m->be->chip, &b.x);
+	xprog_free(&b.x);
+	build_results(m, lp, &post, &b);
+	apart += xprog_pcus(&m->be->chip, &b.x);
+	xprog_free(&b.x);
+	return whole > 0 && whole < apart;
+}
+
+static int emit_whole(struct map *m, const struct loops *lp)
+{
+	struct loops post = without_sums(m->l, lp);
+	struct xsrc src[NEST_MAX_IN + 2], out[NEST_MAX_OUT];
+	uint32_t pad[NEST_MAX_IN];
+	struct uprog shape;
+	struct xbuild b;
+	int r;
+
+	build_whole(m, lp, &b, pad);
+	load_sources(m, &b, src, NULL, pad);
+	shape_of(&shape, lp);
+	r = xprog_emit(m->im, &b.x, src, &shape, sum_mask(lp), m->hx, m->hy, m->op_id, out);
+	xprog_free(&b.x);
+	if (!r)
+		store_outputs(m, &post, out);
 	return r;
 }
 
@@ -300,9 +394,11 @@ static int emit_replica(struct map *m, const struct loops *lp)
 {
 	struct xsrc red = { 0 };
 
-	if (m->l->n->reduce != REDUCE_NONE && emit_reduction(m, lp, &red))
-		return -1;
-	return emit_results(m, lp, red);
+	if (m->l->n->reduce == REDUCE_NONE)
+		return emit_results(m, lp, red);
+	if (fit_together(m, lp))
+		return emit_whole(m, lp);
+	return emit_reduction(m, lp, &red) || emit_results(m, lp, red) ? -1 : 0;
 }
 
 /* Replicas that have a part each of the terms of sums, and what follows these. */
@@ -343,7 +439,10 @@ int map_stream(struct backend *be, struct uimage *im, const struct lnest *l, str
 static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,
 		      int at, int64_t unroll, bool *any)
 {
-	int64_t block = ceil_div(lp->l[at].trip, unroll) * lp->l[at].step;
+	struct spread s = { .num = 1,
+			    .dim = { lp->l[at].dim },
+			    .block = { ceil_div(lp->l[at].trip, unroll) * lp->l[at].step },
+			    .blocks = { unroll } };
 	bool fit = true;
 
 	*any = false;
@@ -357,7 +456,7 @@ static bool parts_fit(const struct backend *be, const struct lnest *l, const str
 			continue;
 		*any = true;
 		if (((out && !lp->l[at].reduce) || lacc_needs(a, lp->l[at].dim)) &&
-		    resident_crowd(r, l, a, lp->l[at].dim, block, unroll) > most)
+		    resident_crowd(r, l, a, &s) > most)
 			fit = false;
 	}
 	return fit;

@@ -153,59 +153,106 @@ static void mark_parts(const struct lnest *l, const struct residence *kept, cons
 	}
 }
 
-/* The parts that an access reaches where dimension d, -1: none, runs from `first` to `last`. */
-static void find_parts(const struct lnest *l, const struct residence *kept, const struct lacc *a,
-		       int d, int64_t first, int64_t last, bool *touched)
+/* The parts that replica number k[] along the dimensions of `s` reaches. False: it is beyond their end. */
+static bool find_parts(const struct lnest *l, const struct residence *kept, const struct lacc *a,
+		       const struct spread *s, const int64_t *k, bool *touched)
 {
-	struct block b;
+	struct block b = { { 0 }, { 0 } };
 
-	memset(touched, 0, sizeof(bool) * (size_t)kept->num_parts);
-	for (int q = 0; q < l->num_dims; q++) {
-		b.first[q] = q == d ? first : 0;
-		b.last[q] = q == d ? last : (l->shared[q] ? 1 : l->extent[q]) - 1;
+	for (int q = 0; q < l->num_dims; q++)
+		b.last[q] = (l->shared[q] ? 1 : l->extent[q]) - 1;
+	for (int i = 0; i < s->num; i++) {
+		int d = s->dim[i];
+
+		b.first[d] = k[i] * s->block[i];
+		b.last[d] = min64(b.last[d], b.first[d] + s->block[i] - 1);
+		if (b.first[d] > b.last[d])
+			return false;
 	}
+	memset(touched, 0, sizeof(bool) * (size_t)kept->num_parts);
 	mark_parts(l, kept, a, b, 0, 1, touched);
+	return true;
+}
+
+/* The next replica along the dimensions of `s`. False: that was the last. */
+static bool next_replica(const struct spread *s, int64_t *k)
+{
+	for (int i = s->num - 1; i >= 0; i--) {
+		if (++k[i] < s->blocks[i])
+			return true;
+		k[i] = 0;
+	}
+	return false;
 }
 
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
-		   const struct lacc *a, int d, int64_t block, int64_t blocks)
+		   const struct lacc *a, const struct spread *s)
 {
+	int64_t k[2] = { 0 };
 	bool *touched;
 	int pcus = 0;
 
 	if (a->gather_in >= 0 || r->num_parts == 1)
 		return 0;
 	touched = xmalloc(sizeof(bool) * (size_t)r->num_parts);
-	for (int64_t k = 0; k < blocks && (d < 0 || k * block < l->extent[d]); k++) {
+	do {
 		int num = 0;
 
-		find_parts(l, r, a, d, k * block,
-			   d < 0 ? 0 : min64((k + 1) * block, l->extent[d]) - 1, touched);
+		if (!find_parts(l, r, a, s, k, touched))
+			continue;
 		for (int q = 0; q < r->num_parts; q++)
 			num += touched[q];
 		pcus += combining_pcus(chip, num);
-	}
+	} while (next_replica(s, k));
 	free(touched);
 	return pcus;
 }
 
-int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a, int d,
-		   int64_t block, int64_t blocks)
+/* Does a replica along two dimensions begin where one before it does: with a later row of a window at an
+ * earlier place, for one? Then they share what reads that. */
+static bool reads_again(const struct lnest *l, const struct lacc *a, const struct spread *s,
+			const int64_t *k)
 {
+	int64_t step[2], at;
+
+	if (s->num < 2)
+		return false;
+	for (int i = 0; i < 2; i++) {
+		step[i] = lacc_coef(a, s->dim[i]) * s->block[i];
+		if (l->extent[s->dim[i]] % s->block[i])
+			return false;
+	}
+	at = step[0] * k[0] + step[1] * k[1];
+	for (int64_t i = 0; i < k[0]; i++)
+		if ((at - step[0] * i) % step[1] == 0 && (at - step[0] * i) / step[1] >= 0 &&
+		    (at - step[0] * i) / step[1] < s->blocks[1])
+			return true;
+	return false;
+}
+
+int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a,
+		   const struct spread *s)
+{
+	int64_t k[2] = { 0 };
 	int *count, most = 0;
 	bool *touched;
 
-	if (a->gather_in >= 0 || r->num_parts == 1)
-		return (int)min64(blocks, INT16_MAX);
+	if (a->gather_in >= 0 || r->num_parts == 1) {
+		int64_t all = 1;
+
+		for (int i = 0; i < s->num; i++)
+			all *= s->blocks[i];
+		return (int)min64(all, INT16_MAX);
+	}
 	count = xcalloc((size_t)r->num_parts, sizeof(int));
 	touched = xmalloc(sizeof(bool) * (size_t)r->num_parts);
-	for (int64_t k = 0; k < blocks && k * block < l->extent[d]; k++) {
-		find_parts(l, r, a, d, k * block, min64((k + 1) * block, l->extent[d]) - 1,
-			   touched);
+	do {
+		if (!find_parts(l, r, a, s, k, touched) || reads_again(l, a, s, k))
+			continue;
 		for (int q = 0; q < r->num_parts; q++)
 			if (touched[q])
 				most = (int)max64(most, ++count[q]);
-	}
+	} while (next_replica(s, k));
 	free(count);
 	free(touched);
 	return most;

@@ -9,8 +9,20 @@
 #include "backend.h"
 #include "mem.h"
 
-/* Is expression e one of the inputs, or the largest or smallest of several? Then rounding it is
- * rounding what it is chosen from: that keeps their order. */
+static bool reads_fp32(const struct nest *n, int e)
+{
+	const struct expr *x = &n->expr[e];
+	bool reads = x->kind == EXPR_IN && n->in[x->arg[0]].tensor->dtype == RDU_DT_F32;
+
+	if (x->kind == EXPR_RED)
+		return true;
+	for (int k = 0; k < 3 && x->kind == EXPR_OP && !reads; k++)
+		reads = x->arg[k] >= 0 && reads_fp32(n, x->arg[k]);
+	return reads;
+}
+
+/* Is expression e one of the inputs, the largest or smallest of several, or one of two by something
+ * else? Then rounding it is rounding what it is chosen from: that keeps their order. */
 static bool chooses(const struct nest *n, int e)
 {
 	const struct expr *x = &n->expr[e];
@@ -23,6 +35,9 @@ static bool chooses(const struct nest *n, int e)
 	case EXPR_RED:
 		return (n->reduce == REDUCE_MAX || n->reduce == REDUCE_MIN) && chooses(n, n->body);
 	case EXPR_OP:
+		if (x->op == RDU_SIMD_SELECT)
+			return !reads_fp32(n, x->arg[0]) && chooses(n, x->arg[1]) &&
+			       chooses(n, x->arg[2]);
 		return (x->op == RDU_SIMD_FMAX || x->op == RDU_SIMD_FMIN) &&
 		       chooses(n, x->arg[0]) && chooses(n, x->arg[1]);
 	default:

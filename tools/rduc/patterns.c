@@ -47,6 +47,27 @@ static struct tensor *same_constant(const struct lower *l, const struct value *v
 	return NULL;
 }
 
+/* A constant that some read as bytes and others as it is becomes two tensors: the bytes give up its name. */
+static void rename_bytes(struct lower *l, const struct value *v)
+{
+	char symbol[64];
+
+	if (!v->tensor || !v->bytes || v->bytes == v || !v->bytes->tensor ||
+	    strcmp(v->tensor->name, v->bytes->tensor->name))
+		return;
+	symbol_of(symbol, l->scope, graph_format(l->graph, "%.200s.bytes", v->name));
+	free(v->bytes->tensor->name);
+	v->bytes->tensor->name = xstrdup(symbol);
+}
+
+struct tensor *lower_bytes(struct lower *l, struct value *v)
+{
+	struct tensor *t = lower_value(l, v->bytes);
+
+	rename_bytes(l, v);
+	return t;
+}
+
 struct tensor *lower_value(struct lower *l, struct value *v)
 {
 	char symbol[64];
@@ -67,6 +88,7 @@ struct tensor *lower_value(struct lower *l, struct value *v)
 	}
 	v->tensor->model_state = v->model_state;
 	v->tensor->constant = v->constant && v->kind == TENSOR_WEIGHT;
+	rename_bytes(l, v);
 	if (v->data) {
 		size_t bytes = (size_t)value_count(v) * dtype_bytes(v->dtype);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Attention (opset 23 on): made of products, sums and a softmax. */
+#include <float.h>
 #include <math.h>
 #include <string.h>
 #include "graph.h"
@@ -146,43 +147,37 @@ static struct value *hide_later(struct graph *g, struct node *n, const struct at
 			  : NULL);
 }
 
-/* The mask input: true or a number to add; keys beyond its end are not seen. */
-static struct value *masked(struct graph *g, struct node *n, const struct attention *a,
-			    struct value *s)
+/* The mask input, as long as the keys: those beyond its end are not seen. */
+static struct value *mask_of(struct graph *g, struct node *n, const struct attention *a)
 {
 	struct value *mask = node_in(n, 3), *beyond;
 	int64_t pads[2 * RDU_MAX_DIMS] = { 0 }, num;
-	bool flags = mask && mask->dtype == RDU_DT_BOOL;
 	struct node *m;
 
-	if (!mask || !s)
-		return s;
-	if (mask->ndim >= 1 && mask->dim[mask->ndim - 1] != 1 &&
-	    mask->dim[mask->ndim - 1] < a->keys) {
-		m = node_new(g, "Pad", graph_format(g, "%.200s.longer", n->name));
-		num = 2 * mask->ndim;
-		pads[num - 1] = a->keys - mask->dim[mask->ndim - 1];
-		beyond = graph_const(g, RDU_DT_BOOL, 0, NULL, NULL);
-		if (!flags)
-			beyond = scalar(g, n, -INFINITY, mask->dtype);
-		node_input(g, m, mask);
-		node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
-		node_input(g, m, beyond);
-		mask = graph_finish(g, m);
-	}
-	if (flags)
-		return hide(g, n, s, mask);
-	return graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name), s, mask);
+	if (!mask || mask->ndim < 1 || mask->dim[mask->ndim - 1] == 1 ||
+	    mask->dim[mask->ndim - 1] >= a->keys)
+		return mask;
+	m = node_new(g, "Pad", graph_format(g, "%.200s.longer", n->name));
+	num = 2 * mask->ndim;
+	pads[num - 1] = a->keys - mask->dim[mask->ndim - 1];
+	beyond = graph_const(g, RDU_DT_BOOL, 0, NULL, NULL);
+	if (mask->dtype != RDU_DT_BOOL)
+		beyond = scalar(g, n, -INFINITY, mask->dtype);
+	node_input(g, m, mask);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
+	node_input(g, m, beyond);
+	return graph_finish(g, m);
 }
 
-/* Scores that count: masks of three kinds. */
-static struct value *all_masks(struct graph *g, struct node *n, const struct attention *a,
-			       struct value *s)
+/* Scores of keys that a query may see: by a mask of truths, by their number, by its own place. */
+static struct value *hide_some(struct graph *g, struct node *n, const struct attention *a,
+			       struct value *s, struct value *mask)
 {
 	struct value *used = node_in(n, 6), *first = NULL;
 	int64_t dim[] = { a->batch, 1, 1, 1 }, *at;
 
-	s = masked(g, n, a, s);
+	if (s && mask && mask->dtype == RDU_DT_BOOL)
+		s = hide(g, n, s, mask);
 	if (used && s) {
 		if (used->ndim != 1 || used->dim[0] != a->batch || used->dtype != RDU_DT_I64) {
 			node_error(g, n, "nonpad_kv_seqlen is %s %s", dtype_name(used->dtype),
@@ -206,8 +201,6 @@ static struct value *softcapped(struct graph *g, struct node *n, struct value *s
 {
 	float cap = attr_f(n, "softcap", 0);
 
-	if (!s || cap == 0)
-		return s;
 	s = graph_op2(g, "Div", graph_format(g, "%.200s.cap", n->name), s,
 		      scalar(g, n, cap, s->dtype));
 	s = graph_op1(g, "Tanh", graph_format(g, "%.200s.tanh", n->name), s);
@@ -216,12 +209,32 @@ static struct value *softcapped(struct graph *g, struct node *n, struct value *s
 		 : NULL;
 }
 
+/*
+ * The softmax of scores whose rows may be minus infinity throughout: zeros, not NaN. Minus infinity is
+ * the lowest number before it, and 0 after.
+ */
+static struct value *softmax_of_some(struct graph *g, struct node *n, struct value *s)
+{
+	const float lowest = s->dtype == RDU_DT_F16    ? -65504
+			     : s->dtype == RDU_DT_BF16 ? -0x1.fep127f
+						       : -FLT_MAX;
+	struct value *none = scalar(g, n, -INFINITY, s->dtype), *y;
+	struct value *hidden =
+		graph_op2(g, "Equal", graph_format(g, "%.200s.hidden", n->name), s, none);
+
+	s = graph_op2(g, "Max", graph_format(g, "%.200s.finite", n->name), s,
+		      scalar(g, n, lowest, s->dtype));
+	y = graph_op1(g, "Softmax", graph_format(g, "%.200s.softmax", n->name), s);
+	return hidden && y ? graph_op3(g, "Where", graph_format(g, "%.200s.some", n->name), hidden,
+				       scalar(g, n, 0, y->dtype), y)
+			   : NULL;
+}
+
 static int attention_expand(struct graph *g, struct node *n)
 {
-	struct value *x = n->in[0], *stage[4], *y, *root;
+	struct value *x = n->in[0], *stage[4], *y, *root, *mask;
 	int64_t mode = attr_i(n, "qk_matmul_output_mode", 0), dim[3];
 	struct attention a;
-	struct node *m;
 
 	if (node_float_only(g, n) || attention_get(g, n, &a))
 		return -1;
@@ -231,14 +244,20 @@ static int attention_expand(struct graph *g, struct node *n)
 	y = graph_op2(g, "Mul", graph_format(g, "%.200s.q", n->name), a.q, root);
 	stage[0] = graph_op2(g, "Mul", graph_format(g, "%.200s.k", n->name), a.k, root);
 	stage[0] = grouped(g, n, &a, y, transposed(g, n, stage[0], 2, 3));
-	stage[1] = all_masks(g, n, &a, stage[0]);
-	stage[2] = softcapped(g, n, stage[1]);
+	mask = mask_of(g, n, &a);
+	y = stage[0];
+	if (y && mask && mask->dtype != RDU_DT_BOOL)
+		y = graph_op2(g, "Add", graph_format(g, "%.200s.bias", n->name), y, mask);
+	stage[1] = stage[2] = hide_some(g, n, &a, y, mask);
+	/* A number that a mask adds is capped with the score; a key that is not seen stays unseen. */
+	if (stage[1] && attr_f(n, "softcap", 0) != 0)
+		stage[2] = hide_some(g, n, &a, softcapped(g, n, y), mask);
 	if (!stage[2])
 		return -1;
-	m = node_new(g, "Softmax", graph_format(g, "%.200s.softmax", n->name));
-	node_input(g, m, stage[2]);
-	node_attr_i(g, m, "axis", -1);
-	stage[3] = graph_finish(g, m);
+	stage[3] = node_in(n, 3) || node_in(n, 6)
+			   ? softmax_of_some(g, n, stage[2])
+			   : graph_op1(g, "Softmax", graph_format(g, "%.200s.softmax", n->name),
+				       stage[2]);
 	y = grouped(g, n, &a, stage[3], a.v);
 	if (y && x->ndim == 3) {
 		dim[0] = a.batch;

@@ -6,7 +6,7 @@
  */
 #include <ctype.h>
 #include <string.h>
-#include "graph.h"
+#include "bounded.h"
 
 #define MAX_TERMS 16
 #define MAX_LETTERS 52
@@ -400,4 +400,39 @@ int graph_einsum(struct graph *g, struct node *n)
 		if (product(g, n, &e, k + 1, t, &e.in[k]))
 			return -1;
 	return graph_replace_first(n, e.num > 1 ? t->v : turned(g, n, t, &e.out)) ? -1 : 1;
+}
+
+/* A letter has one size. Where it is summed over, there are zeros behind what counts. */
+int bounded_einsum(struct graph *g, struct node *n)
+{
+	struct value *size[MAX_LETTERS] = { NULL }, *to[RDU_MAX_DIMS] = { NULL };
+	struct equation e = { 0 };
+
+	memset(e.extent, -1, sizeof(e.extent));
+	if (read_equation(g, n, &e))
+		return -1;
+	for (int k = 0; k < e.num; k++)
+		for (int i = 0; i < e.in[k].num; i++)
+			if (e.in[k].v->size[i])
+				size[e.in[k].label[i]] = e.in[k].v->size[i];
+	for (int k = 0; k < e.num; k++) {
+		const struct term *t = &e.in[k];
+		bool summed = false;
+
+		for (int i = 0; i < t->num; i++) {
+			struct value *s = size[t->label[i]];
+
+			if (s != t->v->size[i] && (t->v->size[i] || t->v->dim[i] != 1))
+				return bounded_refuse(g, n, first_bounded(n),
+						      "together with another size");
+			summed |= s && !has(&e.out, t->label[i]);
+		}
+		if (summed)
+			n->in[k] = bounded_filled(g, n->name, n->in[k], FILL_ZERO);
+		if (!n->in[k])
+			return -1;
+	}
+	for (int i = 0; i < e.out.num; i++)
+		to[i] = size[e.out.label[i]];
+	return bounded_process(g, n, to);
 }

@@ -34,7 +34,7 @@ static int access_value(struct map_ctx *c, struct value *v)
 	struct value *bytes = folds ? NULL : value_as_bytes(c->l->graph, v);
 	int k;
 
-	if (bytes)
+	if (bytes && lower_bytes(c->l, v))
 		return nest_op(c->nest, RDU_SIMD_I2F, access_value(c, bytes), -1, -1);
 	/* One that is another as a word stays a tensor: folding computes with it, the card
 	 * is not given what does not fit (graph_patterns). */

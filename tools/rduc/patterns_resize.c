@@ -7,7 +7,7 @@
  */
 #include <math.h>
 #include <string.h>
-#include "graph.h"
+#include "bounded.h"
 
 /* Exact, since a nearest neighbour hangs on it: num / den, den > 0. */
 __extension__ typedef __int128 wide;
@@ -24,9 +24,9 @@ struct resize {
 	double from[RDU_MAX_DIMS], to[RDU_MAX_DIMS]; /* parts of the axes, 0 to 1 */
 	int64_t out[RDU_MAX_DIMS];
 	struct ratio scale[RDU_MAX_DIMS];
+	float by[RDU_MAX_DIMS]; /* the scale as it is given; 0: sizes are */
 };
 
-/* A scale is an fp32 number: as it is, not what it may have been meant to be. */
 static struct ratio ratio_of(float f)
 {
 	int exponent;
@@ -166,6 +166,7 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 	for (int i = 0; i < x->ndim; i++) {
 		r->out[i] = x->dim[i];
 		r->scale[i] = (struct ratio){ 1, 1 };
+		r->by[i] = 0;
 	}
 	if (sizes && (!s || !value_count(s))) {
 		p = node_const_ints(g, n, 3, &num);
@@ -198,6 +199,7 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 					  "scales or sizes must be constants, one for each "
 					  "dimension");
 		r->scale[axis[i]] = ratio_of(f);
+		r->by[axis[i]] = f;
 		/* In fp32, as exporters and ONNX's own shape inference have it. */
 		r->out[axis[i]] = (int64_t)floorf(f * (float)in);
 	}
@@ -239,9 +241,27 @@ static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t 
 	return (struct ratio){ (2 * i + 1) * s.den - s.num, 2 * s.num };
 }
 
+/*
+ * The same for a nearest neighbour. A scale is an fp32 number, mostly near what was meant, and places on the
+ * border of two neighbours are there but for that: rounded to fp32 they are, as ONNX Runtime and PyTorch have them.
+ */
+static struct ratio nearest_place(const struct resize *r, int axis, int64_t in, int64_t i)
+{
+	float by = r->by[axis];
+
+	if (by != 0 && !strcmp(r->where, "asymmetric"))
+		return ratio_of_double((float)i / by);
+	if (by != 0 && (!strcmp(r->where, "half_pixel") ||
+			(!strcmp(r->where, "pytorch_half_pixel") && r->out[axis] > 1)))
+		return ratio_of_double(((float)i + 0.5f) / by - 0.5f);
+	if (by != 0 && !strcmp(r->where, "tf_half_pixel_for_nn"))
+		return ratio_of_double(((float)i + 0.5f) / by);
+	return place(r, axis, in, i);
+}
+
 static int64_t nearest(const struct resize *r, int axis, int64_t in, int64_t i)
 {
-	struct ratio x = place(r, axis, in, i);
+	struct ratio x = nearest_place(r, axis, in, i);
 	int64_t y;
 
 	if (!strcmp(r->round, "floor"))
@@ -433,6 +453,45 @@ static int resize_expand(struct graph *g, struct node *n)
 	for (int i = 0; r.crop && i < n->in[0]->ndim && x; i++)
 		x = extrapolated(g, n, &r, i, x);
 	return graph_replace_first(n, x);
+}
+
+/* Along a dimension of a size that depends on data nothing changes. */
+int bounded_resize(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *size[RDU_MAX_DIMS] = { NULL };
+	int64_t axis[RDU_MAX_DIMS], out[MAX_EXTENTS], count;
+	const struct extent *e = NULL;
+	struct resize r = { 0 };
+	int num = 0, num_axes;
+
+	for (int i = 1; i < n->num_in; i++)
+		if (value_is_bounded(n->in[i]))
+			return bounded_refuse(g, n, n->in[i], "as this input");
+	if (axes_get(g, n, axis, &num_axes))
+		return -1;
+	memcpy(size, x->size, (size_t)x->ndim * sizeof(*size));
+	if (node_in(n, 3) && n->in[3]->extents)
+		e = bounded_extents(g, n->in[3], &num);
+	for (int i = 0; i < num; i++) {
+		out[i] = e[i].most;
+		if (!e[i].size)
+			continue;
+		if (i >= num_axes || !size[axis[i]])
+			return bounded_refuse(g, n, x, "where what it becomes depends on data");
+		out[i] = x->dim[axis[i]];
+		size[axis[i]] = bounded_as_said(g, n->name, size[axis[i]], e[i].size);
+		if (!size[axis[i]])
+			return -1;
+	}
+	count = num;
+	if (e)
+		n->in[3] = graph_const(g, RDU_DT_I64, 1, &count, out);
+	if (resize_get(g, n, &r))
+		return -1;
+	for (int d = 0; d < x->ndim; d++)
+		if (x->size[d] && (r.crop || r.out[d] != x->dim[d] || !is_one(r.scale[d])))
+			return bounded_refuse(g, n, x, "along what is resized");
+	return bounded_process(g, n, size);
 }
 
 /* ---- Interpolate (internal): x along an axis by a matrix [out, in] ---------------- */

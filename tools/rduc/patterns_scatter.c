@@ -217,15 +217,29 @@ static int scatter_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
-/* Of a sum: the data's as it is, each row's that of its place. */
+/* v without the rows that n writes: zeros there. */
+static struct value *rows_cleared(struct graph *g, struct node *n, struct value *v)
+{
+	struct node *m = node_new(g, "ScatterRows", graph_format(g, "%.200s.rest", n->name));
+
+	m->of_node = n->of_node;
+	node_input(g, m, v);
+	node_input(g, m, n->in[1]);
+	node_input(g, m, graph_const(g, v->dtype, 2, n->in[2]->dim, NULL));
+	return graph_finish(g, m);
+}
+
+/* The data's as it is, but where rows took places over; each row's that of its place. */
 static int scatter_rows_gradient(struct graph *g, struct node *n)
 {
 	const char *how = attr_s(n->of_node, "reduction", "none");
-	struct value *x = n->in[0], *rows = n->in[2], *gy = n->out[0]->grad, *at, *v;
+	struct value *x = n->in[0], *rows = n->in[2], *gy = n->out[0]->grad, *at, *v = gy;
 
-	if (strcmp(how, "add"))
+	if (strcmp(how, "add") && strcmp(how, "none"))
 		return node_error(g, n, "no gradient with reduction %s", how);
-	if (graph_add_grad(g, x, gy))
+	if (x->needs_grad && !strcmp(how, "none"))
+		v = rows_cleared(g, n, gy);
+	if (!v || graph_add_grad(g, x, v))
 		return -1;
 	if (!rows->needs_grad)
 		return 0;

@@ -187,6 +187,11 @@ static int transpose_perm(struct graph *g, struct node *n, int *perm)
 	return 0;
 }
 
+static int stop_infer(struct graph *g, struct node *n)
+{
+	return node_shape(g, n, 0, n->in[0]->dtype, n->in[0]->ndim, n->in[0]->dim);
+}
+
 static int transpose_infer(struct graph *g, struct node *n)
 {
 	int64_t dim[RDU_MAX_DIMS];
@@ -437,6 +442,15 @@ const struct op ops_shape[] = {
 	VIEW("Squeeze", 2, squeeze_infer),
 	VIEW("Unsqueeze", 2, unsqueeze_infer),
 	EXPAND("Identity", 1, 1, 1, identity_expand),
+	/* PyTorch's detach(), for which ONNX has no operator: lib/python writes it. */
+	{ .name = "StopGradient",
+	  .domain = "rdu",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .infer = stop_infer,
+	  .view = true,
+	  .stop_gradient = true },
 	/* Inference: nothing is dropped. */
 	EXPAND("Dropout", 1, 3, 2, identity_expand),
 	{ .name = "Transpose",

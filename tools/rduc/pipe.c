@@ -257,10 +257,7 @@ static int find_halos(struct trial *g)
 	return -1;
 }
 
-/* The group from number `first` on, of `most` nests at most, with loops that cut `made` into so many
- * slices. A nest that reads nothing of those before it may be one if others read what both make. */
-static void grow(struct trial *g, int first, int most, const struct access *made,
-		 int64_t iterations)
+void pipe_grow(struct trial *g, int first, int most, const struct access *made, int64_t iterations)
 {
 	const struct module *m = g->be->m;
 	int joined, without;
@@ -277,12 +274,12 @@ static void grow(struct trial *g, int first, int most, const struct access *made
 	}
 	joined = count_joined(g);
 	if (g->num && joined < g->num) {
-		grow(g, first, joined, made, iterations);
+		pipe_grow(g, first, joined, made, iterations);
 		return;
 	}
 	without = find_halos(g);
 	if (without >= 0) {
-		grow(g, first, without - first, made, iterations);
+		pipe_grow(g, first, without - first, made, iterations);
 		return;
 	}
 	for (int k = 0; k < g->num_touched; k++) {
@@ -319,9 +316,7 @@ static bool better(const struct trial *a, int64_t iterations, double saved)
 	return distance(a->iterations) < distance(iterations);
 }
 
-/* The number of iterations, and the result of nest `first` that says how it is cut, that keep most
- * out of memory, and how many words that is; 0: there is no group. */
-static int64_t choose(struct trial *g, int first, const struct access **made, double *saved)
+int64_t pipe_choose(struct trial *g, int first, int most, const struct access **made, double *saved)
 {
 	const struct nest *n = g->e->nests[first];
 	const struct rdu_chip *chip = &g->be->chip;
@@ -343,7 +338,7 @@ static int64_t choose(struct trial *g, int first, const struct access **made, do
 				    words / slice > MOST_ITERATIONS || slice == tried)
 					continue;
 				tried = slice;
-				grow(g, first, MOST_NESTS, a, words / slice);
+				pipe_grow(g, first, most, a, words / slice);
 				if (g->num < 2 || g->room > all / 2 || !better(g, best, *saved))
 					continue;
 				best = g->iterations;
@@ -697,7 +692,7 @@ static bool split_sets(struct trial *g)
 	return any;
 }
 
-static bool has_halos(const struct trial *g)
+bool pipe_has_halos(const struct trial *g)
 {
 	for (int i = 0; i < g->num_touched; i++)
 		if (g->t[g->touched[i]].before || g->t[g->touched[i]].after)
@@ -748,7 +743,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	others = cost_to_others(g);
 	split = pipe_split_kept(g);
 	if (split_sets(g) || split)
-		grow(g, g->first, g->num, made, g->iterations);
+		pipe_grow(g, g->first, g->num, made, g->iterations);
 	for (int i = 0; i < g->num; i++) {
 		struct nest *n = g->e->nests[g->first + i];
 
@@ -772,7 +767,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 		im = again;
 	}
 	if (im &&
-	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (has_halos(g) ? WIDER : 1))
+	    (double)(im->cycles + be_load_cycles(be, im)) < plain * (pipe_has_halos(g) ? WIDER : 1))
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
@@ -863,45 +858,19 @@ static int *find_first_writers(const struct module *m, const struct module_entry
 	return first;
 }
 
-/* The words that a group from number `first` on keeps out of memory. */
-static double saved_from(struct trial *g, int first)
-{
-	const struct access *made;
-	double saved = 0;
-
-	if (first < g->e->num_nests)
-		choose(g, first, &made, &saved);
-	return saved;
-}
-
-/* The last nest leaves the group where one that begins with it saves more by that. */
-static void leave_last(struct trial *g, const struct access *made)
-{
-	int first = g->first, num = g->num;
-	int64_t iterations = g->iterations;
-	double here = g->saved, there;
-
-	grow(g, first, num - 1, made, iterations);
-	here -= g->saved;
-	there = stage_part_saves(g, first + num - 1);
-	if (!there)
-		there = saved_from(g, first + num - 1) - saved_from(g, first + num);
-	grow(g, first, there > here ? num - 1 : num, made, iterations);
-}
-
 /* Tries the group from number k on. */
 bool pipe_from(struct trial *g, int k)
 {
 	const struct access *made;
 	double saved;
-	int64_t iterations = choose(g, k, &made, &saved);
+	int64_t iterations = pipe_choose(g, k, MOST_NESTS, &made, &saved);
 	uint64_t h;
 
 	g->num = 1;
 	if (!iterations)
 		return false;
-	grow(g, k, MOST_NESTS, made, iterations);
-	leave_last(g, made);
+	pipe_grow(g, k, MOST_NESTS, made, iterations);
+	ends_find(g, &made);
 	if (g->num < 2)
 		return false;
 	h = likeness(g);

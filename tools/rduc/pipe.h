@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Groups of nests (pipe.c), how they go through tensors slice by slice (slices.c), and copies in front
- * of them (stage.c).
+ * Groups of nests (pipe.c), where they end (ends.c), how they go through tensors slice by slice
+ * (slices.c), and copies in front of them (stage.c).
  */
 #ifndef RDUC_PIPE_H
 #define RDUC_PIPE_H
@@ -115,6 +115,18 @@ void pipe_range_of(const struct nest *n, const struct access *a, int k, int64_t 
 bool pipe_is_channel(const struct traffic *t);
 /* Is it read after the group? */
 bool pipe_read_after(const struct trial *g, int id);
+/* The group from number `first` on, of `most` nests at most, with loops that cut `made` into so many
+ * slices. A nest that reads nothing of those before it may be one if others read what both make. */
+void pipe_grow(struct trial *g, int first, int most, const struct access *made, int64_t iterations);
+/* The number of iterations, and the result of nest `first` that says how it is cut, that keep most
+ * out of memory, and how many words that is; 0: there is no group. */
+int64_t pipe_choose(struct trial *g, int first, int most, const struct access **made,
+		    double *saved);
+/* Does a nest of the group make more than its slices? */
+bool pipe_has_halos(const struct trial *g);
+/* ends.c: the group, with as many nests as it may have, becomes one without those that are better in the
+ * next one; *made as of pipe_choose(). */
+void ends_find(struct trial *g, const struct access **made);
 /* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
  * `reader` reads. */
 struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char *what, int writer,

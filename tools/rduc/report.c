@@ -122,83 +122,6 @@ double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cyc
 	return peak > 0 ? (double)array_macs / peak : 0;
 }
 
-uint64_t be_load_cycles(const struct backend *be, const struct uimage *im)
-{
-	return rdu_pload_cycles(&be->chip, im->size) +
-	       rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments);
-}
-
-uint64_t be_loop_load_cycles(const struct backend *be, const struct uimage *im, uint64_t times,
-			     bool alone)
-{
-	uint64_t again = alone ? rdu_aload_cycles(&be->chip, (uint32_t)im->num_segments)
-			       : be_load_cycles(be, im);
-
-	return be_load_cycles(be, im) + (times - 1) * again;
-}
-
-/* What loading takes, images of so many bytes in so many cycles, added or taken off. */
-static void add_load(const struct backend *be, struct be_run *r, uint64_t bytes, uint64_t cycles,
-		     double sign)
-{
-	r->energy.memory += sign * rdu_load_energy(&be->chip, bytes).memory;
-	r->energy.idle += sign * rdu_idle_energy(&be->chip, (uint32_t)be->tiles, cycles);
-}
-
-/* alone: in its loop, it stays loaded. */
-static void add_run(const struct backend *be, struct be_run *r, const struct uimage *im,
-		    uint64_t times, bool alone)
-{
-	uint64_t load = be_loop_load_cycles(be, im, times, alone);
-
-	r->exec += times * im->cycles;
-	r->dram_bytes += times * im->dram_bytes;
-	r->load += load;
-	rdu_energy_add(&r->energy, &im->energy, times);
-	add_load(be, r, (alone ? 1 : times) * im->size, load, 1);
-}
-
-struct be_expected be_expect(const struct backend *be, int entry)
-{
-	struct be_expected x = { .compulsory_bytes = be_compulsory(be, entry) };
-	const struct uimage *begins = NULL, *ends = NULL; /* with which a later run does */
-	uint64_t times = 1;
-	uint32_t loop = 0; /* first step of the loop */
-
-	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
-		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
-		const struct uimage *im;
-		bool alone;
-
-		if (s->kind == RDU_STEP_LOOP || s->kind == RDU_STEP_END) {
-			times = s->kind == RDU_STEP_LOOP ? s->arg : 1;
-			loop = i + 1;
-			continue;
-		}
-		im = be->section[s->arg].im;
-		x.sections++;
-		x.macs += times * im->macs;
-		x.array_macs += times * be_array_macs(be, im);
-		alone = i == loop && s[1].kind == RDU_STEP_END;
-		add_run(be, &x.first, im, times, alone);
-		if (s->kind == RDU_STEP_RUN) {
-			add_run(be, &x.later, im, times, alone);
-			begins = begins ? begins : im;
-			ends = im;
-		}
-		for (int u = 0; u < 3; u++)
-			if (im->used[u] > x.used[u])
-				x.used[u] = im->used[u];
-	}
-	if (begins && begins == ends) { /* it is loaded */
-		uint64_t cycles = rdu_pload_cycles(&be->chip, begins->size);
-
-		x.later.load -= cycles;
-		add_load(be, &x.later, begins->size, cycles, -1);
-	}
-	return x;
-}
-
 static void print_run(const struct backend *be, FILE *f, const char *which, const struct be_run *r)
 {
 	fprintf(f,
@@ -244,7 +167,7 @@ static void print_report(const struct backend *be, FILE *f)
 			"  compulsory %.2f MB off-chip; %.1f %% of peak, loads included (first "
 			"run)\n",
 			(double)x.compulsory_bytes / 1e6,
-			100.0 * be_peak_share(be, x.array_macs, x.first.exec + x.first.load));
+			100.0 * be_peak_share(be, x.first.array_macs, x.first.exec + x.first.load));
 		print_energy(f, &x.first.energy);
 	}
 	for (int i = 0; i < be->num_notes; i++)

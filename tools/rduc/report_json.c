@@ -38,8 +38,9 @@ static void put_energy(struct json *j, const struct rdu_energy *e)
 	json_end(j, '}');
 }
 
+/* load: what loading adds before it in a first run. */
 static void put_section(struct json *j, const struct backend *be, const struct be_section *s,
-			bool kept)
+			bool kept, const struct rdu_load *load)
 {
 	const struct uimage *im = s->im;
 
@@ -51,7 +52,8 @@ static void put_section(struct json *j, const struct backend *be, const struct b
 	json_end(j, ']');
 	put_units(j, im->used);
 	json_integer(j, "cycles", (long long)im->cycles);
-	json_integer(j, "load_cycles", (long long)be_load_cycles(be, im));
+	json_integer(j, "load_cycles", (long long)load->cycles);
+	json_integer(j, "load_bytes", (long long)load->bytes);
 	json_integer(j, "bytes", (long long)im->dram_bytes);
 	json_integer(j, "macs", (long long)im->macs);
 	put_energy(j, &im->energy);
@@ -65,6 +67,7 @@ static void put_run(struct json *j, const struct be_run *r)
 {
 	json_integer(j, "exec_cycles", (long long)r->exec);
 	json_integer(j, "load_cycles", (long long)r->load);
+	json_integer(j, "load_bytes", (long long)r->load_bytes);
 	json_integer(j, "dram_bytes", (long long)r->dram_bytes);
 	put_energy(j, &r->energy);
 }
@@ -72,6 +75,7 @@ static void put_run(struct json *j, const struct be_run *r)
 static void put_entry(struct json *j, const struct backend *be, int entry)
 {
 	struct be_expected x = be_expect(be, entry);
+	struct be_loads loads = { 0 };
 
 	json_begin(j, NULL, '{');
 	json_string(j, "name", be->entry[entry].name);
@@ -81,14 +85,18 @@ static void put_entry(struct json *j, const struct backend *be, int entry)
 	put_run(j, &x.later);
 	json_end(j, '}');
 	json_integer(j, "compulsory_bytes", (long long)x.compulsory_bytes);
-	json_integer(j, "macs", (long long)x.macs);
-	json_number(j, "peak_share", be_peak_share(be, x.array_macs, x.first.exec + x.first.load));
+	json_integer(j, "macs", (long long)x.first.macs);
+	json_number(j, "peak_share",
+		    be_peak_share(be, x.first.array_macs, x.first.exec + x.first.load));
 	json_begin(j, "section_list", '[');
 	for (uint32_t i = 0; i < be->entry[entry].num_steps; i++) {
 		const struct rdu_prog_step *s = &be->step[be->entry[entry].first_step + i];
 
-		if (s->kind == RDU_STEP_RUN || s->kind == RDU_STEP_KEEP)
-			put_section(j, be, &be->section[s->arg], s->kind == RDU_STEP_KEEP);
+		if (s->kind == RDU_STEP_RUN || s->kind == RDU_STEP_KEEP) {
+			struct rdu_load load = be_load(be, &loads, be->section[s->arg].im);
+
+			put_section(j, be, &be->section[s->arg], s->kind == RDU_STEP_KEEP, &load);
+		}
 	}
 	json_end(j, ']');
 	json_end(j, '}');

@@ -299,6 +299,7 @@ static const struct schema {
 	{ "com.microsoft::QuickGelu", 1, 0, "1:1-1", "alpha:f" },
 	{ "com.microsoft::SkipLayerNormalization", 1, 0, "1:3-5", "epsilon:f" },
 	{ "com.microsoft::SkipSimplifiedLayerNormalization", 1, 0, "1:3-4", "epsilon:f" },
+	{ "rdu::StopGradient", 1, 0, "1:1-1", "" },
 };
 
 static bool is_of(const char *known, const struct op *op)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Pass 2: shapes and types in order, constants folded as they become known,
- * composite operators expanded, identities and dead code removed.
+ * composite operators expanded, identities, dead code and what is computed twice removed.
  */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -365,6 +365,7 @@ int graph_simplify(struct graph *g)
 	if (check_states(g) || bounded_outputs(g))
 		return -1;
 	remove_dead(g);
+	graph_join_common(g);
 	pool_first(g);
 	return 0;
 }

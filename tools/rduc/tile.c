@@ -303,45 +303,6 @@ static double cost_of(const struct contract *c, double cycles, double host)
 	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
 }
 
-/* LOADs of one operand. */
-struct loading {
-	double programs, vectors, bytes; /* vectors and bytes of each program */
-};
-
-/* Cycles that a LOAD takes for a vector, however little else memory does: an AGCU has so many bursts on
- * their way. */
-static double alone(const struct rdu_chip *chip, const struct loading *l)
-{
-	return fmax(1, l->bytes / l->vectors * chip->dram_latency /
-			       ((double)chip->agcu_requests * chip->dram_burst));
-}
-
-/* What the first tiles take: all LOADs have an equal share of memory, until the one with fewest vectors
- * left is through. So a few long ones are what it waits for in the end. */
-static double first_tiles(const struct contract *c, const struct loading *l, int num)
-{
-	double time = 0, gone = 0;
-
-	for (int done = 0; done < num; done++) {
-		double least = HUGE_VAL, bytes = 0, slowest = 0;
-
-		for (int i = 0; i < num; i++)
-			if (l[i].vectors > gone)
-				least = fmin(least, l[i].vectors);
-		if (least == HUGE_VAL)
-			break;
-		for (int i = 0; i < num; i++) {
-			if (l[i].vectors <= gone)
-				continue;
-			bytes += l[i].programs * l[i].bytes / l[i].vectors * (least - gone);
-			slowest = fmax(slowest, alone(c->chip, &l[i]));
-		}
-		time += fmax(bytes / be_bytes_per_cycle(c->chip), (least - gone) * slowest);
-		gone = least;
-	}
-	return time;
-}
-
 static bool in_group(const struct contract *c)
 {
 	for (int d = 0; d < c->l->num_dims; d++)
@@ -357,6 +318,7 @@ static bool in_group(const struct contract *c)
 struct work {
 	double acts, compute, worst_load;
 	double dram, first; /* bytes, and those of the first tiles among them */
+	double fill; /* cycles until the first tiles of what is resident are read */
 	double last; /* bytes that leave when all is computed */
 	struct loading load[3];
 	int num_loads;
@@ -368,11 +330,12 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 	double rate = be_bytes_per_cycle(c->chip), part = 1 / w->acts, time;
 
 	if (w->acts == 1) /* load, then compute while storing */
-		time = fmax(first_tiles(c, w->load, w->num_loads), w->worst_load) +
+		time = fmax(loading_first(c->chip, w->load, w->num_loads), w->worst_load) +
 		       fmax(w->compute, (w->dram - w->first) / rate);
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
-		       w->first / rate + fmax(w->compute, (w->dram - w->first) / rate) * part;
+		       fmax(w->first / rate, w->fill) +
+		       fmax(w->compute, (w->dram - w->first) / rate) * part;
 	time += w->last / (rate * LEAVING_ALONE);
 	if (in_group(c)) /* what it moves, others wait for */
 		time += (w->dram + w->last) / rate / 2;
@@ -477,21 +440,24 @@ static bool solve_below(struct contract *c, double most)
 		if (c->kept_in[c->op[o].in]) {
 			int in = c->op[o].in,
 			    share = contract_crowd(c, &l->in[in], c->kept_in[in], false);
+			int64_t tile = c->op[o].loads * share * contract_load_cycles(c, &c->op[o]);
 
 			if (share > (int)chip->pmu_reads)
 				return false;
-			w.worst_load =
-				fmax(w.worst_load, (double)(n * c->op[o].loads * share *
-							    contract_load_cycles(c, &c->op[o])));
+			w.worst_load = fmax(w.worst_load, (double)(n * tile));
+			if (!in_group(c)) /* there others work meanwhile */
+				w.fill = fmax(w.fill, (double)tile);
 		} else {
-			w.dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
-			w.first += (double)contract_loads(c, o) * c->op[o].bytes;
-			w.load[w.num_loads++] =
-				(struct loading){ (double)contract_loads(c, o),
-						  (double)c->op[o].loads, c->op[o].bytes };
-			w.worst_load = fmax(w.worst_load,
-					    (double)(n * c->op[o].loads) *
-						    (c->op[o].in == c->made ? c->made_slower : 1));
+			struct loading load = { (double)contract_loads(c, o),
+						(double)c->op[o].loads, c->op[o].bytes };
+			double slower = c->op[o].in == c->made ? c->made_slower : 1;
+
+			w.dram += (double)n * load.programs * load.bytes;
+			w.first += load.programs * load.bytes;
+			w.load[w.num_loads++] = load;
+			w.worst_load =
+				fmax(w.worst_load, (double)n * load.vectors *
+							   fmax(loading_pace(chip, &load), slower));
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}
@@ -882,16 +848,6 @@ static int even_cut(int64_t extent, int most)
 	return (int)ceil_div(extent, n);
 }
 
-int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
-{
-	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
-
-	if (systolic)
-		return (int)chip->systolic_cols;
-	return bytes ? (int)min64(stages / 2, chip->simd_regs - 1)
-		     : (int)min64(stages, chip->simd_regs);
-}
-
 /* Of a product by blocks one with pairs always is: its sums are then those of the dense product. */
 static bool is_better(const struct contract *c, const struct contract *best)
 {
@@ -973,24 +929,32 @@ static struct contract first_plan(const struct contract *c, bool any)
 
 bool contract_possible(const struct contract *c)
 {
-	return first_plan(c, true).cost < 1e300;
+	struct parts_asked asked = { 0 };
+	struct contract t = *c;
+
+	t.asked = &asked;
+	t = first_plan(&t, true);
+	parts_end(&asked);
+	return t.cost < 1e300;
 }
 
 int contract_search(struct contract *c)
 {
-	struct contract best = first_plan(c, false), t;
+	struct parts_asked asked = { 0 };
+	struct contract best, t;
+	bool found = false;
 	double acts = 1;
 
-	if (best.cost >= 1e300)
-		return 1;
-	t = best;
-	search(&t, c->pl->level >= 3 ? 300 : 60);
-	if (t.cost < best.cost)
-		best = t;
-	*c = best;
-	if (!contract_solve(c))
-		return 1;
+	c->asked = &asked;
+	best = t = first_plan(c, false);
+	if (best.cost < 1e300) {
+		search(&t, c->pl->level >= 3 ? 300 : 60);
+		*c = t.cost < best.cost ? t : best;
+		found = contract_solve(c);
+	}
+	c->asked = NULL;
+	parts_end(&asked);
 	for (int d = 0; d < c->l->num_dims; d++)
 		acts *= (double)c->trip[d];
-	return acts < 1e6 ? 0 : 1;
+	return found && acts < 1e6 ? 0 : 1;
 }

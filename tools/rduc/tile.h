@@ -35,6 +35,12 @@ struct operand {
 	double bytes; /* off-chip, of one load */
 };
 
+/* What was asked of the parts of residents. */
+struct parts_asked {
+	struct question *question;
+	int num, room; /* room: 0, or a power of two */
+};
+
 enum operand_found { OPERAND_UNKNOWN, OPERAND_FITS, OPERAND_DOES_NOT_FIT };
 
 struct contract {
@@ -48,12 +54,14 @@ struct contract {
 	int weights; /* nest input, words of 16 ternary weights; -1: there is none */
 	int place; /* then: the dimension that counts them in a word, which pairs lie along */
 	int made; /* nest input that is made while it is loaded (made.c); -1: there is none */
-	int made_pcus, made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
+	int made_pcus,
+		made_loads; /* then, for each of its LOADs: PCUs, and LOADs that it becomes */
 	int made_slower; /* as in struct made */
 	double made_share; /* of its bytes, those of what it is made of */
 	int pcus, pmus, agcus; /* units, and for AGCUs programs, that it may take */
 	const struct residence *kept_in[NEST_MAX_IN]; /* NULL: in memory */
 	const struct residence *kept_out[NEST_MAX_OUT];
+	struct parts_asked *asked; /* during a search */
 	int lane, col; /* dimensions, -1: none */
 	int pair; /* the one that lies `elements` to a word, -1: none */
 	int gl, gc; /* lanes and columns used at a time */
@@ -67,6 +75,7 @@ struct contract {
 		op[3]; /* 0: columns (lanes), 1: rows, 2: a table for one of them; in -1: none */
 	int result_tensors; /* in memory, read and written where results leave */
 	int epi_pcus, epi_in; /* of what results go through: PCUs, and inputs that are read there */
+	int turn_pcus; /* PCUs that take the results of two arrays in turn as well; -1: none do */
 	/* follows from the above */
 	enum operand_found found[3]; /* op[], of these tiles */
 	int64_t trip[NEST_MAX_DIMS]; /* outer trips */
@@ -103,6 +112,23 @@ struct steps {
 struct step *steps_find(struct steps *known, const struct contract *c, int d);
 void steps_end(struct steps *known);
 
+/* tile_loading.c: LOADs of one operand. */
+struct loading {
+	double programs, vectors, bytes; /* vectors and bytes of each program */
+};
+/* Cycles that a LOAD takes for a vector, however little else memory does: an AGCU has so many bursts on
+ * their way, and a LOAD so many vectors. */
+double loading_pace(const struct rdu_chip *chip, const struct loading *l);
+/* What the first tiles take: all LOADs have an equal share of memory, until the one with fewest vectors
+ * left is through. So a few long ones are what it waits for in the end. */
+double loading_first(const struct rdu_chip *chip, const struct loading *l, int num);
+
+/* tile_parts.c */
+/* resident_joins() or resident_crowd() of an access of the nest. */
+int parts_ask(const struct contract *c, const struct lacc *a, const struct residence *r, bool joins,
+	      const struct spread *s);
+void parts_end(struct parts_asked *asked);
+
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);
 /* Is there a plan at all? */
@@ -127,10 +153,13 @@ struct factors {
 bool contraction_find(const struct lnest *l, struct factors *f);
 /* Do arrays contract it? Bytes are exact there, whatever precision is asked for. */
 bool contraction_on_arrays(const struct backend *be, const struct nest *n);
-/* PCUs that the results of an array go through, and inputs that are read there. -1: no number of
- * them will do. kept: by output, where it stays. */
+/* What the results of an array go through, or of two, which the innermost loop takes in turn: those are the
+ * first sources. kept: by output, where it stays. */
+void contraction_results(struct xbuild *b, const struct lnest *l, const struct loops *lp,
+			 const struct residence *const *kept, bool two);
+/* PCUs that takes, and inputs that are read there. -1: no number of them will do. */
 int contraction_epilogue(const struct rdu_chip *chip, const struct lnest *l,
-			 const struct residence *const *kept, int *inputs);
+			 const struct residence *const *kept, bool two, int *inputs);
 /* Does the nest do nothing but store the sum? kept: by output, where it stays. */
 bool contraction_is_plain(const struct lnest *l, const struct residence *const *kept);
 /* What an operand reads beside its tensor. */
@@ -163,6 +192,8 @@ bool contract_choose_ways(struct contract *c, int64_t most);
 int contract_fan_in(const struct rdu_chip *chip, int n);
 /* PCUs that bring n results together; -1: that many cannot be. */
 int contract_merging_pcus(const struct rdu_chip *chip, int n);
+/* Do PCUs that results go through take those of the two arrays that share a way out in turn? */
+bool contract_takes_turns(const struct contract *c);
 /* Programs that access the busiest part of something that is resident: replicas that need the same
  * share one. out: it is read or written where results leave. */
 int contract_crowd(const struct contract *c, const struct lacc *a, const struct residence *r,

@@ -36,10 +36,10 @@ static uint64_t mix_access(uint64_t h, const struct lacc *a, const struct reside
 static uint64_t question(const struct contract *c)
 {
 	const struct lnest *l = c->l;
-	int v[] = { c->may_split, c->systolic,	c->pcus,       c->pmus,	      c->agcus,
-		    c->op[0].in,  c->op[1].in,	c->epi_pcus,   c->epi_in,     c->pl->max_unroll,
-		    c->pl->level, l->num_dims,	l->n->num_in,  l->n->num_out, c->tiles,
-		    c->made,	  c->made_pcus, c->made_loads, c->made_slower };
+	int v[] = { c->may_split, c->systolic,	c->pcus,       c->pmus,	       c->agcus,
+		    c->op[0].in,  c->op[1].in,	c->epi_pcus,   c->epi_in,      c->pl->max_unroll,
+		    c->pl->level, l->num_dims,	l->n->num_in,  l->n->num_out,  c->tiles,
+		    c->made,	  c->made_pcus, c->made_loads, c->made_slower, c->turn_pcus };
 	uint64_t h = mix(mix(RDU_FNV1A_INIT, v, sizeof(v)), &c->made_share, sizeof(c->made_share));
 
 	for (int d = 0; d < l->num_dims; d++) {

@@ -100,30 +100,61 @@ static int64_t ways_out(const struct contract *c, int d)
 
 /* How the replicas lie in an access to something that is resident. */
 struct layout {
-	int dim; /* of the replicated dimensions that it needs, the one with the longest steps; -1: none */
-	int64_t blocks, block; /* along it, and indices of each */
+	/* along the dimension with the longest steps, and one that goes along the same axis, a window's */
+	struct spread spread;
 	int64_t others; /* replicas along the rest */
 };
+
+static void add_spread(const struct contract *c, struct layout *y, int d, int64_t replicas)
+{
+	struct spread *s = &y->spread;
+
+	s->dim[s->num] = d;
+	s->blocks[s->num] = replicas;
+	s->block[s->num++] = c->tile[d] * c->trip[d] * c->unroll[d] / replicas;
+	y->others /= replicas;
+}
+
+/* Do two dimensions move an access along one axis? */
+static bool share_axis(const struct lacc *a, int d, int e)
+{
+	for (int i = 0; i < a->num_axes; i++)
+		if (a->axis[i].coef[d] && a->axis[i].coef[e])
+			return true;
+	return false;
+}
 
 /* out: it is read or written where results leave. */
 static struct layout replicas_of(const struct contract *c, const struct lacc *a, bool out)
 {
-	struct layout y = { .dim = -1, .blocks = 1, .others = 1 };
+	struct layout y = { .others = 1 };
+	int64_t u[NEST_MAX_DIMS];
+	int longest = -1;
 
 	for (int d = 0; d < c->l->num_dims; d++) {
-		int64_t u = out ? ways_out(c, d) : c->unroll[d];
-
-		if (u < 2 || !lacc_needs(a, d))
-			continue;
-		y.others *= u;
-		if (y.dim < 0 || llabs(lacc_coef(a, d)) > llabs(lacc_coef(a, y.dim))) {
-			y.dim = d;
-			y.blocks = u;
-			y.block = c->tile[d] * c->trip[d] * c->unroll[d] / u;
-		}
+		u[d] = lacc_needs(a, d) ? (out ? ways_out(c, d) : c->unroll[d]) : 1;
+		y.others *= u[d];
+		if (u[d] > 1 &&
+		    (longest < 0 || llabs(lacc_coef(a, d)) > llabs(lacc_coef(a, longest))))
+			longest = d;
 	}
-	y.others /= y.blocks;
+	if (longest < 0)
+		return y;
+	add_spread(c, &y, longest, u[longest]);
+	for (int d = 0; d < c->l->num_dims && y.spread.num < 2; d++)
+		if (d != longest && u[d] > 1 && share_axis(a, d, longest))
+			add_spread(c, &y, d, u[d]);
 	return y;
+}
+
+int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
+{
+	int stages = (int)min64(chip->simd_stages, RDU_MAX_STAGES);
+
+	if (systolic)
+		return (int)chip->systolic_cols;
+	return bytes ? (int)min64(stages / 2, chip->simd_regs - 1)
+		     : (int)min64(stages, chip->simd_regs);
 }
 
 /* ---- what is resident ---------------------------------------------------------------- */
@@ -133,9 +164,9 @@ int contract_crowd(const struct contract *c, const struct lacc *a, const struct 
 {
 	struct layout y = replicas_of(c, a, out);
 
-	if (y.dim < 0)
+	if (!y.spread.num)
 		return 1;
-	y.others *= resident_crowd(r, c->l, a, y.dim, y.block, y.blocks);
+	y.others *= parts_ask(c, a, r, false, &y.spread);
 	return (int)min64(y.others, INT16_MAX);
 }
 
@@ -156,8 +187,7 @@ static int64_t joining_pcus(const struct contract *c, bool out)
 		if (!r || r->held || contract_operand(c, i) == out)
 			continue;
 		y = replicas_of(c, &c->l->in[i], out);
-		pcus += y.others *
-			resident_joins(c->chip, r, c->l, &c->l->in[i], y.dim, y.block, y.blocks);
+		pcus += y.others * parts_ask(c, &c->l->in[i], r, true, &y.spread);
 	}
 	return pcus;
 }
@@ -383,6 +413,22 @@ int64_t contract_agcus(const struct contract *c)
 	return loads + count_ways(c) * (c->l->n->num_out + c->epi_in);
 }
 
+/* Not where results go to memory: few streams, then, open fewer of its rows at a time than many. */
+bool contract_takes_turns(const struct contract *c)
+{
+	for (int i = 0; i < c->l->n->num_out; i++)
+		if (!c->kept_out[i] || c->kept_out[i]->memory)
+			return false;
+	return c->merge == 2 && c->turn_pcus > 0 && c->turn_pcus <= c->epi_pcus;
+}
+
+/* PCUs of a way out. */
+static int way_pcus(const struct contract *c)
+{
+	return contract_takes_turns(c) ? c->turn_pcus
+				       : contract_merging_pcus(c->chip, c->merge) + c->epi_pcus;
+}
+
 int64_t contract_pcus(const struct contract *c)
 {
 	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c), made = 0;
@@ -390,8 +436,7 @@ int64_t contract_pcus(const struct contract *c)
 	for (int o = 0; o < 2; o++)
 		made += c->op[o].in == c->made ? contract_loads(c, o) * c->made_pcus : 0;
 	return made + reps * (1 + (c->chunked && !c->systolic)) +
-	       reps / splits * combining_pcus(c->chip, splits) +
-	       count_ways(c) * (contract_merging_pcus(c->chip, c->merge) + c->epi_pcus) +
+	       reps / splits * combining_pcus(c->chip, splits) + count_ways(c) * way_pcus(c) +
 	       c->join_pcus;
 }
 

@@ -163,8 +163,8 @@ struct drm_rdu_query_info {
 
 /** DRM_RDU_CHIP_FIELDS - Words of a chip description, those of driver 1.0. */
 #define DRM_RDU_CHIP_FIELDS 32
-/** DRM_RDU_CHIP_MORE_FIELDS - Words that follow them from driver 1.2 on. */
-#define DRM_RDU_CHIP_MORE_FIELDS 30
+/** DRM_RDU_CHIP_MORE_FIELDS - Words that follow them: 30 from driver 1.2 on, all from 1.4 on. */
+#define DRM_RDU_CHIP_MORE_FIELDS 32
 
 /** struct drm_rdu_query_chip - Chip description: struct rdu_chip of rdu/chip.h */
 struct drm_rdu_query_chip {
@@ -175,8 +175,8 @@ struct drm_rdu_query_chip {
 	/** @fields: In the order of RDU_CHIP_FIELDS. */
 	__u32 fields[DRM_RDU_CHIP_FIELDS];
 	/**
-	 * @more_fields: The next ones in that order. Zero from a driver older than 1.2,
-	 * and from a card whose interface is older than 1.2.
+	 * @more_fields: The next ones in that order. Zero from a driver, and from a card
+	 * with an interface, older than 1.2; the last two from one older than 1.4.
 	 */
 	__u32 more_fields[DRM_RDU_CHIP_MORE_FIELDS];
 };
@@ -241,7 +241,7 @@ struct drm_rdu_query_tile {
 	char comm[16];
 	/** @exec_cycles: Cycles spent executing. */
 	__u64 exec_cycles;
-	/** @pload_cycles: Cycles spent on program load. */
+	/** @pload_cycles: Cycles that program loads have added. */
 	__u64 pload_cycles;
 	/** @aload_cycles: Cycles spent on argument load. */
 	__u64 aload_cycles;
@@ -269,7 +269,7 @@ struct drm_rdu_query_context {
 	__u64 completed;
 	/** @exec_cycles: Cycles spent executing. */
 	__u64 exec_cycles;
-	/** @pload_cycles: Cycles spent on program load. */
+	/** @pload_cycles: Cycles that program loads have added. */
 	__u64 pload_cycles;
 	/** @aload_cycles: Cycles spent on argument load. */
 	__u64 aload_cycles;
@@ -755,7 +755,7 @@ struct drm_rdu_perf_sample {
 	__u64 clock;
 	/** @exec_cycles: Cycles spent executing; the card: sum over its tiles. */
 	__u64 exec_cycles;
-	/** @pload_cycles: Cycles spent on program load. */
+	/** @pload_cycles: Cycles that program loads have added. */
 	__u64 pload_cycles;
 	/** @aload_cycles: Cycles spent on argument load. */
 	__u64 aload_cycles;

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 
 import numpy as np
 
-from . import _ffi
+from . import _ffi, _symbolic
 from ._ffi import CompileError, Error, byref, c_int, c_size_t, c_void_p, rduc, text
 
 
@@ -226,10 +226,27 @@ def _exporter_mended() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _only_doubts() -> Iterator[None]:
+    """Of the exporter's warnings those that what it writes may not be what the module computes: a branch, or a
+    number, that depends on data is that of the example. Those of PyTorch's own code are about shapes; of a tensor
+    made of Python's numbers, these are what counts."""
+    import torch
+    own = os.path.dirname(torch.__file__)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    for w in {(str(w.message), w.filename, w.lineno): w for w in said}.values():
+        traced = issubclass(w.category, torch.jit.TracerWarning) and "registered as constants" not in str(w.message)
+        if (traced and not w.filename.startswith(own)) or "the card's gradients" in str(w.message):
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+@contextlib.contextmanager
 def _as_exported(model: Any, training: bool) -> Iterator[None]:
     """The modes in which the exporter writes what each module does, and nothing else."""
     from torch import nn
-    modes = {m: (m.training, getattr(m, "dropout", None)) for m in model.modules()}
+    modes = {m: (m.training, getattr(m, "dropout", None))
+             for m in [*model.modules(), getattr(model, "wrapped", model)]}
     try:
         for m in modes:
             m.training = training and m.training
@@ -253,6 +270,35 @@ def _as_exported(model: Any, training: bool) -> Iterator[None]:
                 m.dropout = dropout
 
 
+@contextlib.contextmanager
+def _no_grad_told(training: bool) -> Iterator[None]:
+    """Warns of a module that stops gradients in a way of which the exporter sees nothing."""
+    import torch
+    ways = [torch.no_grad, torch.inference_mode] if training else []
+    was = [(way, way.__enter__) for way in ways]
+    own, seen = os.path.dirname(torch.__file__), set()
+
+    def telling(way: Any, enter: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def entered(self: Any) -> Any:
+            frame = sys._getframe(1)
+            while frame.f_back and os.path.basename(frame.f_code.co_filename) in ("grad_mode.py", "_contextlib.py"):
+                frame = frame.f_back
+            if not frame.f_code.co_filename.startswith(own):
+                seen.add((f"torch.{way.__name__}() while training: the card's gradients go through what is computed "
+                          f"there; .detach() stops them", frame.f_code.co_filename, frame.f_lineno))
+            return enter(self)
+        return entered
+    for way, enter in was:
+        way.__enter__ = telling(way, enter)
+    try:
+        yield
+    finally:
+        for way, enter in was:
+            way.__enter__ = enter
+    for text_, file, line in sorted(seen):
+        warnings.warn_explicit(text_, UserWarning, file, line)
+
+
 def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
            dynamic_axes: Optional[Dict[str, Dict[int, str]]] = None) -> bytes:
     """A torch.nn.Module as an ONNX file's bytes, with inputs "input0", ...; its weights have the
@@ -269,14 +315,13 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with warnings.catch_warnings(), torch.no_grad(), _as_exported(model, training), \
-            _exporter_mended():
-        warnings.simplefilter("ignore")
+    with _only_doubts(), torch.no_grad(), _no_grad_told(training), _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
             buffer = io.BytesIO()
             try:
-                torch.onnx.export(model, tuple(example_inputs), buffer, opset_version=opset, **arguments)
+                with _symbolic.known(training):
+                    torch.onnx.export(model, tuple(example_inputs), buffer, opset_version=opset, **arguments)
                 return buffer.getvalue()
             except Exception as error:  # pylint: disable=broad-except
                 failed = failed or str(error)

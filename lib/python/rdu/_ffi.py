@@ -53,7 +53,7 @@ class Stats(Structure):
     _fields_ = [(name, c_uint64) for name in
                 ("start_cycle", "end_cycle", "exec_cycles", "pload_cycles", "aload_cycles",
                  "copy_cycles", "dram_bytes", "macs", "flops", "sections", "wall_ns", "kept",
-                 "energy")] + [("zero", c_uint64 * 3)]
+                 "energy", "load_bytes")] + [("zero", c_uint64 * 2)]
 
     @property
     def cycles(self) -> int:

@@ -29,9 +29,11 @@ class Model:
         self.input_names: List[str] = list(
             input_names or [t.name for t in self.program.of("forward", _ffi.SYM_INPUT)])
         results = [t.name for t in self.program.of("forward", _ffi.SYM_OUTPUT)]
-        self.output_names: List[str] = list(output_names or results)
-        #: The program's name of each: an output that is an input, or a weight, has another one there.
-        self._outputs: Dict[str, str] = dict(zip(dict.fromkeys(self.output_names), results))
+        names = list(output_names or results)
+        self.output_names: List[str] = [r if n in names[:i] else n for i, (n, r) in enumerate(zip(names, results))]
+        #: The program's name of each: an output that is an input, or a weight, or is listed twice, has
+        #: another one there.
+        self._outputs: Dict[str, str] = dict(zip(self.output_names, results))
 
     def _name(self, args: Sequence[Any], named: Dict[str, Any]) -> Dict[str, Any]:
         if len(args) > len(self.input_names):

@@ -20,6 +20,11 @@ class _Loss(NamedTuple):
     name: str
     ignored: Optional[int] = None  # the label that takes no part
     classes_second: bool = False  # the classes are dimension 1 of the result, not the last one
+    call: Any = None  # "graph": computes the loss of the model's result and a target
+
+    @property
+    def takes_target(self) -> bool:
+        return self.name != "graph" or self.call is not None
 
     @property
     def target(self) -> Optional[str]:
@@ -37,8 +42,10 @@ _LOSSES = {"softmax_cross_entropy": ("cross_entropy", "CrossEntropyLoss", {"labe
 
 
 def _loss(loss: Any) -> _Loss:
-    """The card's loss for one of PyTorch's, or for a name."""
+    """The card's loss for one of PyTorch's, or for a name; any other function is compiled like the model."""
     import torch
+    if getattr(loss, "reduction", "mean") == "none":
+        _refuse(type(loss).__name__, "reduction", "none")
     for name, (function, module, plain) in _LOSSES.items():
         entropy = name == "softmax_cross_entropy"
         if isinstance(loss, str) and loss == name:
@@ -46,15 +53,33 @@ def _loss(loss: Any) -> _Loss:
         if function and loss is getattr(torch.nn.functional, function):
             return _Loss(name, -100 if entropy else None, entropy)
         if module and type(loss) is getattr(torch.nn, module):  # of another class, forward() may differ
-            for attribute, value in {"weight": None, "reduction": "mean", **plain}.items():
-                if getattr(loss, attribute, value) != value:
-                    _refuse(module, attribute, getattr(loss, attribute))
-            if entropy and loss.ignore_index >= 0:
-                _refuse(module, "ignore_index", loss.ignore_index)
-            return _Loss(name, loss.ignore_index if entropy else None, entropy)
-    raise TypeError("the card has the losses " + ", ".join(
-        f'torch.nn.{m} ("{n}")' for n, (_, m, _) in _LOSSES.items() if m) +
-        f' and "graph", the result of the model itself; not {loss!r}')
+            has = {"weight": None, "reduction": "mean", **plain}
+            if all(getattr(loss, a, v) is v or getattr(loss, a, v) == v for a, v in has.items()) and \
+                    not (entropy and loss.ignore_index >= 0):
+                return _Loss(name, loss.ignore_index if entropy else None, entropy)
+    if callable(loss):
+        return _Loss("graph", call=loss)
+    raise TypeError("a loss is a function of the model's result and a target, such as torch.nn.L1Loss(), or one of " +
+                    ", ".join(f'"{n}"' for n in _LOSSES) + f"; not {loss!r}")
+
+
+def _with_loss(model: Any, loss: Any) -> Any:
+    """A module of the model's parameters, by their names there, whose result is the loss: of the model's
+    result for all inputs but the last, and that."""
+    import torch
+
+    class WithLoss(torch.nn.Module):  # pylint: disable=abstract-method
+        def __init__(self) -> None:
+            super().__init__()
+            self._parameters, self._buffers, self._modules = model._parameters, model._buffers, model._modules
+            self.training = model.training
+            self.__dict__["wrapped"] = model  # not a module of its own
+
+        def forward(self, *args: Any) -> Any:
+            return loss(model(*args[:-1]), args[-1])
+
+    WithLoss.__name__ = type(model).__name__
+    return WithLoss()
 
 
 def _patterns(value: Any) -> List[str]:
@@ -142,7 +167,7 @@ class Trainer:
                  *, progress: Optional[Callable[[str], Any]] = None, **options: Any):
         if not _compiler.is_module(model):
             raise TypeError(f"a torch.nn.Module can be trained, not {type(model).__name__}")
-        self._loss = _loss(loss)
+        self._loss, self._given_loss = _loss(loss), loss
         self._optimizer_options, self._states = _optimizer_options(optimizer)
         self.model, self.optimizer = model, optimizer
         self._progress, self._options = progress, dict(options)
@@ -186,8 +211,9 @@ class Trainer:
 
     def _compile(self, inputs: Sequence[Any]) -> Program:
         _check_modules(self.model)
-        onnx = _compiler.export(self.model, inputs, training=True)
-        trained = self._reached(inputs, _compiler.weight_names(onnx))
+        module = _with_loss(self.model, self._loss.call) if self._loss.call else self.model
+        onnx = _compiler.export(module, inputs, training=True)
+        trained = self._reached(module, inputs, _compiler.weight_names(onnx))
         compiled = _compiler.compile_onnx(
             onnx, (), self._progress,
             **{"chip": self._device.chip, "name": type(self.model).__name__, "train": True,
@@ -206,20 +232,17 @@ class Trainer:
         """Would the loss mean the same in PyTorch?"""
         results = program.of("forward", _ffi.SYM_OUTPUT)
         if len(results) != 1:
-            raise Error(f"a model with one result can be trained, this one has {len(results)}")
-        if self._loss.classes_second and len(results[0].shape) != 2:
-            raise Error(f"cross_entropy() has the classes in dimension 1 of {list(results[0].shape)}, "
-                        f"the card in the last one: bring them there, and name the loss "
-                        f"\"softmax_cross_entropy\"")
+            raise Error(f"a model with one result can be trained, this one has {len(results)}: give a loss that "
+                        f"makes one number of them")
 
-    def _reached(self, inputs: Sequence[Any], there: Sequence[str]) -> List[str]:
+    def _reached(self, module: Any, inputs: Sequence[Any], there: Sequence[str]) -> List[str]:
         """Those to be trained that the exported model has; the others must be without a gradient
         in PyTorch as well."""
         import torch
         gone = [n for n in self._trained if n not in there]
         if gone:
             with torch.enable_grad():
-                y = self.model(*inputs)
+                y = module(*inputs)
                 y = y[0] if isinstance(y, (tuple, list)) else y
                 grads = torch.autograd.grad(y.sum(), [self._parameters[n] for n in gone],
                                             allow_unused=True)
@@ -281,12 +304,16 @@ class Trainer:
     def _given(self, entry: str, inputs: Tuple[Any, ...], target: Any) -> Tuple[Program, Dict[str, Any]]:
         """The program for a batch, and what an entry point of it takes."""
         import torch
-        name = self._loss.target
-        if (target is None) != (name is None):
-            raise TypeError(f"loss {self._loss.name} " + ("takes no target: the model computes it of its inputs" if
-                                                          name is None else "takes a target"))
-        if not all(isinstance(x, torch.Tensor) for x in inputs + ((target,) if name else ())):
+        if (target is not None) != self._loss.takes_target:
+            raise TypeError(f"loss {self._loss.name} " + ("takes a target" if self._loss.takes_target else
+                                                          "takes no target: the model computes it of its inputs"))
+        if not all(isinstance(x, torch.Tensor) for x in inputs + ((target,) if target is not None else ())):
             raise TypeError("a batch is of tensors of PyTorch")
+        if self._loss.classes_second and target.dim() != 1:  # of planes, or probabilities
+            self._loss = _Loss("graph", call=self._given_loss)
+        if self._loss.call:
+            inputs, target = inputs + (target,), None
+        name = self._loss.target
         program = self._program(inputs)
         takes = {t.name for t in program.of(entry, _ffi.SYM_INPUT)}
         given = {f"input{i}": x for i, x in enumerate(inputs) if f"input{i}" in takes}
@@ -305,7 +332,7 @@ class Trainer:
 
     def parts(self, batch: Any) -> Tuple[Tuple[Any, ...], Any]:
         """Inputs and target of what a loader gives."""
-        if self._loss.target is None:
+        if not self._loss.takes_target:
             return tuple(batch) if isinstance(batch, (tuple, list)) else (batch,), None
         if not isinstance(batch, (tuple, list)) or len(batch) < 2:
             raise TypeError("the loader gives (input, target), or (input, ..., target)")
@@ -398,8 +425,8 @@ def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
         ``state_dict()``. Modules that train otherwise than on the card (BatchNorm, Dropout) must be
         in ``eval()`` mode
     loss
-        ``torch.nn.CrossEntropyLoss()``, ``MSELoss()``, ``BCELoss()`` or ``BCEWithLogitsLoss()``, or the
-        card's own names: ``"softmax_cross_entropy"``, whose classes are the result's last dimension,
+        a function or a module that makes one number of the model's result and a target, as those of
+        ``torch.nn``; or a name: ``"softmax_cross_entropy"``, whose classes are the result's last dimension,
         ``"mse"``, ``"binary_cross_entropy"``, ``"binary_cross_entropy_with_logits"``, and ``"graph"``:
         the model's result is the loss
     optimizer

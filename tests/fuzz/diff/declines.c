@@ -218,7 +218,10 @@ static bool on_a_border(const struct seen *s)
 	const struct val *x = input_of(s, 0), *scales = input_of(s, 2);
 	const struct val *y = &s->m->val[s->n->out[0]];
 
-	if (strcmp(text_of(s->n, "mode", "nearest"), "nearest"))
+	/* By scales, it is rounded here as well, but for aligned corners. */
+	if (strcmp(text_of(s->n, "mode", "nearest"), "nearest") ||
+	    (scales && strcmp(text_of(s->n, "coordinate_transformation_mode", "half_pixel"),
+			      "align_corners")))
 		return false;
 	for (int d = 0; d < x->ndim; d++) {
 		double scale = scales ? (double)((const float *)scales->data)[d]
@@ -352,6 +355,31 @@ static bool padded_by_a_stride(const struct seen *s)
 	return false;
 }
 
+/* ONNX 1.20 adds a mask of numbers, then caps; later versions the other way round. */
+static bool capped_with_mask(const struct seen *s)
+{
+	const struct val *mask = input_of(s, 3);
+
+	return mask && mask->type == RDU_DT_F32 && float_of(s->n, "softcap", 0) != 0;
+}
+
+/* One query behind a past, but before some of the keys: it takes it for the last one. */
+static bool before_keys(const struct seen *s)
+{
+	const struct val *q = input_of(s, 0), *k = input_of(s, 1);
+
+	return input_of(s, 4) && int_of(s->n, "is_causal", 0) && q->dim[q->ndim - 2] == 1 &&
+	       k->dim[k->ndim - 2] > 1;
+}
+
+/* What the modes of its fourth output are, too, is in this order, and was in the other one. */
+static bool shows_between(const struct seen *s)
+{
+	int64_t mode = int_of(s->n, "qk_matmul_output_mode", 0);
+
+	return s->n->num_out > 3 && (mode == 1 || mode == 2);
+}
+
 static const struct {
 	const char *op;
 	bool (*differs)(const struct seen *s);
@@ -375,6 +403,7 @@ static const struct {
 	  "0 times x, or the slope, is added to x or the slope times x" },
 	{ "ArgMax", has_nan, true, "a NaN is not the largest" },
 	{ "ArgMin", has_nan, true, "a NaN is not the smallest" },
+	{ "TopK", has_nan, true, "a NaN is not the largest" },
 	{ "Sigmoid", digits_lost, true, "far below 0 its absolute error is larger than it" },
 	{ "Tanh", digits_lost, true, "of numbers near the smallest it has few right digits" },
 	{ "Elu", digits_lost, true, "e^x - 1 has no digits left near 0" },
@@ -389,6 +418,9 @@ static const struct {
 	{ "AveragePool", beyond_padding, false, "a window counts what lies beyond the padding" },
 	{ "ConvTranspose", padded_by_a_stride, false,
 	  "with an output_padding of a stride or more it reads what is not there" },
+	{ "Attention", capped_with_mask, false, "it caps scores before it adds a mask to them" },
+	{ "Attention", before_keys, false, "of one query is_causal hides nothing" },
+	{ "Attention", shows_between, false, "its modes 1 and 2 have changed places" },
 	{ "AveragePool", cut_by_other_padding, false,
 	  "a window is cut off by another axis' padding" },
 };

@@ -31,7 +31,7 @@
 #define MAX_VALUES 160
 #define MAX_NODES 64
 #define MAX_ATTRS 10
-#define MAX_IO 8 /* inputs or outputs of a node, outputs of a graph */
+#define MAX_IO 9 /* inputs or outputs of a node, outputs of a graph */
 
 /* What data the inputs hold. */
 enum data_kind {
@@ -154,6 +154,8 @@ int value_source(struct model *m, enum rdu_dtype type, int ndim, const int64_t *
 /* An initializer of given contents. */
 int value_ints(struct model *m, int num, const int64_t *v);
 int value_float(struct model *m, float v);
+int value_numbers(struct model *m, enum rdu_dtype type, int ndim, const int64_t *dim,
+		  const double *x);
 /* Result like value v (bounds), under another shape. */
 int value_like(struct model *m, int v, int ndim, const int64_t *dim);
 /* The unit of what is made of two. */
@@ -187,8 +189,10 @@ bool only_chip(const char *name);
 
 /* Appends nodes to the model; false: not this time (nothing was appended). */
 typedef bool (*make_op)(struct model *m);
-extern const make_op makers_map[], makers_shape[], makers_reduce[], makers_contract[];
-extern const int num_makers_map, num_makers_shape, num_makers_reduce, num_makers_contract;
+extern const make_op makers_map[], makers_shape[], makers_reduce[], makers_contract[],
+	makers_index[], makers_block[];
+extern const int num_makers_map, num_makers_shape, num_makers_reduce, num_makers_contract,
+	num_makers_index, num_makers_block;
 bool make_pool(struct model *m);
 void make_net(struct model *m);
 

@@ -137,6 +137,31 @@ int value_source(struct model *m, enum rdu_dtype type, int ndim, const int64_t *
 	return i;
 }
 
+static void put(struct val *v, int64_t i, double f, int64_t n)
+{
+	switch (v->type) {
+	case RDU_DT_F32:
+		((float *)v->data)[i] = (float)f;
+		break;
+	case RDU_DT_BF16: {
+		float half = (float)f;
+		uint32_t word;
+
+		memcpy(&word, &half, 4); /* cut off: any number will do */
+		((uint16_t *)v->data)[i] = (uint16_t)(word >> 16);
+		break;
+	}
+	case RDU_DT_I64:
+		((int64_t *)v->data)[i] = n;
+		break;
+	case RDU_DT_I32:
+		((int32_t *)v->data)[i] = (int32_t)n;
+		break;
+	default:
+		((uint8_t *)v->data)[i] = (uint8_t)n;
+	}
+}
+
 int value_ints(struct model *m, int num, const int64_t *ints)
 {
 	int64_t dim = num;
@@ -145,6 +170,24 @@ int value_ints(struct model *m, int num, const int64_t *ints)
 	m->val[i].init = true;
 	m->val[i].data = malloc((size_t)num * 8 + 8);
 	memcpy(m->val[i].data, ints, (size_t)num * 8);
+	return i;
+}
+
+int value_numbers(struct model *m, enum rdu_dtype type, int ndim, const int64_t *dim,
+		  const double *x)
+{
+	int i = value_new(m, type, ndim, dim);
+	struct val *v = &m->val[i];
+
+	v->init = true;
+	v->data = calloc((size_t)count_of(v) + 1, type_bytes(type));
+	v->mag = 0;
+	for (int64_t k = 0; k < count_of(v); k++) {
+		put(v, k, x[k], (int64_t)x[k]);
+		v->mag = fmax(v->mag, fabs(x[k]));
+		while (v->unit > 0 && x[k] != rint(x[k] / v->unit) * v->unit)
+			v->unit = v->unit > 1.0 / 1024 ? v->unit / 2 : 0;
+	}
 	return i;
 }
 
@@ -323,7 +366,7 @@ static void random_graph(struct model *m)
 		const make_op *table;
 		int before = m->num_nodes, of, vals = m->num_vals;
 
-		switch (pick(9)) {
+		switch (pick(11)) {
 		case 0: /* plainest: nothing */
 			continue;
 		case 1:
@@ -340,6 +383,14 @@ static void random_graph(struct model *m)
 		case 5:
 			table = makers_reduce;
 			of = num_makers_reduce;
+			break;
+		case 9:
+			table = makers_index;
+			of = num_makers_index;
+			break;
+		case 10:
+			table = makers_block;
+			of = num_makers_block;
 			break;
 		default: /* sums of infinities depend on the order */
 			table = m->data == DATA_LIMITS ? makers_shape : makers_contract;
@@ -391,12 +442,12 @@ static void train_graph(struct model *m)
 
 void make_model(struct model *m, const struct config *c)
 {
-	static const int opsets[] = { 13, 17, 18, 19, 20 };
+	static const int opsets[] = { 13, 17, 18, 19, 20, 23 };
 	static const enum data_kind kinds[] = { DATA_SMALL, DATA_SMALL, DATA_SMALL,
 						DATA_REAL,  DATA_REAL,	DATA_LIMITS };
 
 	m->bf16 = c->bf16;
-	m->opset = opsets[pick(5)];
+	m->opset = opsets[pick(6)];
 	m->data = kinds[pick(6)];
 	if (m->no_limits && m->data == DATA_LIMITS)
 		m->data = DATA_SMALL;
@@ -506,31 +557,6 @@ static int64_t limit_int(uint64_t r, enum rdu_dtype type)
 		return type == RDU_DT_I64 ? (1ll << 32) + 5 - near : near % 2;
 	default:
 		return type == RDU_DT_BOOL ? near % 2 : near;
-	}
-}
-
-static void put(struct val *v, int64_t i, double f, int64_t n)
-{
-	switch (v->type) {
-	case RDU_DT_F32:
-		((float *)v->data)[i] = (float)f;
-		break;
-	case RDU_DT_BF16: {
-		float half = (float)f;
-		uint32_t word;
-
-		memcpy(&word, &half, 4); /* cut off: any number will do */
-		((uint16_t *)v->data)[i] = (uint16_t)(word >> 16);
-		break;
-	}
-	case RDU_DT_I64:
-		((int64_t *)v->data)[i] = n;
-		break;
-	case RDU_DT_I32:
-		((int32_t *)v->data)[i] = (int32_t)n;
-		break;
-	default:
-		((uint8_t *)v->data)[i] = (uint8_t)n;
 	}
 }
 

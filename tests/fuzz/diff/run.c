@@ -450,9 +450,7 @@ static int one_level(struct run *r, int level, const char *path, struct rdu_pool
 	}
 	for (int i = 0; i < r->module->num_tensors; i++) {
 		const struct tensor *t = r->module->tensors[i];
-		/* State without contents starts from zeros, which the library writes. */
-		bool given = t->kind == TENSOR_INPUT || (t->kind == TENSOR_STATE && !t->data);
-		void *to = given ? ran_symbol(&ran, t->name) : NULL;
+		void *to = t->kind == TENSOR_INPUT ? ran_symbol(&ran, t->name) : NULL;
 
 		if (to)
 			memcpy(to, r->start[i], tensor_bytes(t));

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""What torch.onnx.export lacks of PyTorch's losses and other operators, and what it gets wrong."""
+import contextlib
+import math
+from typing import Any, Callable, Dict, Iterator, List
+
+#: PyTorch's numbers of a reduction
+_MEAN, _SUM = 1, 2
+
+
+def _number(g: Any, value: float) -> Any:
+    import torch
+    return g.op("Constant", value_t=torch.tensor(value, dtype=torch.float32))
+
+
+def _reduced(g: Any, x: Any, reduction: int) -> Any:
+    op = {_MEAN: "ReduceMean", _SUM: "ReduceSum"}.get(reduction)
+    return g.op(op, x, keepdims_i=0) if op else x
+
+
+def _integer(value: Any) -> Any:
+    import torch
+    return torch.tensor(value, dtype=torch.int64)
+
+
+def _integers(g: Any, *values: int) -> Any:
+    return g.op("Constant", value_t=_integer(list(values)))
+
+
+def _sum_of_classes(g: Any, x: Any) -> Any:
+    return g.op("ReduceSum", x, _integers(g, 1), keepdims_i=0)
+
+
+def _losses() -> Dict[str, Callable[..., Any]]:
+    from torch.onnx import symbolic_helper
+    args = symbolic_helper.parse_args
+
+    @args("v", "v", "i")
+    def mse_loss(g: Any, x: Any, target: Any, reduction: int) -> Any:
+        off = g.op("Sub", x, target)
+        return _reduced(g, g.op("Mul", off, off), reduction)
+
+    @args("v", "v", "i")
+    def l1_loss(g: Any, x: Any, target: Any, reduction: int) -> Any:
+        return _reduced(g, g.op("Abs", g.op("Sub", x, target)), reduction)
+
+    def bent(g: Any, x: Any, target: Any, at: float, scale: float) -> Any:
+        """scale * off^2 / 2 up to `at`, and a straight line from there."""
+        off = g.op("Abs", g.op("Sub", x, target))
+        near = g.op("Mul", g.op("Mul", off, off), _number(g, scale / 2))
+        far = g.op("Mul", g.op("Sub", off, _number(g, at / 2)), _number(g, scale * at))
+        return g.op("Where", g.op("Less", off, _number(g, at)), near, far)
+
+    @args("v", "v", "i", "f")
+    def smooth_l1_loss(g: Any, x: Any, target: Any, reduction: int, beta: float) -> Any:
+        return _reduced(g, bent(g, x, target, beta, 1 / beta), reduction) if beta else l1_loss(g, x, target, reduction)
+
+    @args("v", "v", "i", "f")
+    def huber_loss(g: Any, x: Any, target: Any, reduction: int, delta: float) -> Any:
+        return _reduced(g, bent(g, x, target, delta, 1.0), reduction)
+
+    @args("v", "v", "i")
+    def soft_margin_loss(g: Any, x: Any, target: Any, reduction: int) -> Any:
+        return _reduced(g, g.op("Softplus", g.op("Neg", g.op("Mul", x, target))), reduction)
+
+    @args("v", "v", "f", "i")
+    def hinge_embedding_loss(g: Any, x: Any, target: Any, margin: float, reduction: int) -> Any:
+        zero, one = _number(g, 0.0), _number(g, 1.0)
+        apart = g.op("Where", g.op("Equal", target, one), zero, g.op("Relu", g.op("Sub", _number(g, margin), x)))
+        near = g.op("Where", g.op("Equal", target, _number(g, -1.0)), zero, x)
+        return _reduced(g, g.op("Add", apart, near), reduction)
+
+    @args("v", "v", "b", "b", "f", "i")
+    def poisson_nll_loss(g: Any, x: Any, target: Any, log_input: bool, full: bool, eps: float, reduction: int) -> Any:
+        if full:
+            raise NotImplementedError("poisson_nll_loss with full=True")
+        log = x if log_input else g.op("Log", g.op("Add", x, _number(g, eps)))
+        return _reduced(g, g.op("Sub", g.op("Exp", x) if log_input else x, g.op("Mul", target, log)), reduction)
+
+    @args("v", "v", "v", "i")
+    def binary_cross_entropy(g: Any, x: Any, target: Any, weight: Any, reduction: int) -> Any:
+        one, least = _number(g, 1.0), _number(g, -100.0)
+        yes = g.op("Mul", target, g.op("Max", g.op("Log", x), least))
+        no = g.op("Mul", g.op("Sub", one, target), g.op("Max", g.op("Log", g.op("Sub", one, x)), least))
+        loss = g.op("Neg", g.op("Add", yes, no))
+        return _reduced(g, loss if weight.node().mustBeNone() else g.op("Mul", loss, weight), reduction)
+
+    @args("v", "v", "v", "i", "i", "f")
+    def cross_entropy_loss(g: Any, x: Any, target: Any, weight: Any, reduction: int, ignored: int,
+                           smoothing: float) -> Any:
+        shares = target.type().scalarType() in ("Float", "Double", "Half", "BFloat16")
+        weights = [] if weight.node().mustBeNone() else [weight]
+        if not smoothing and not shares:
+            return g.op("SoftmaxCrossEntropyLoss", x, target, *weights, ignore_index_i=ignored,
+                        reduction_s={_MEAN: "mean", _SUM: "sum"}.get(reduction, "none"))
+        if weights:
+            raise NotImplementedError("cross_entropy with label_smoothing or probabilities, and with weights")
+        classes = symbolic_helper._get_tensor_dim_size(x, 1)
+        log = g.op("LogSoftmax", x, axis_i=1)
+        if shares:
+            target = g.op("Add", g.op("Mul", target, _number(g, 1 - smoothing)), _number(g, smoothing / classes))
+            return _reduced(g, g.op("Neg", _sum_of_classes(g, g.op("Mul", target, log))), reduction)
+        own = g.op("NegativeLogLikelihoodLoss", log, target, reduction_s="none", ignore_index_i=ignored)
+        counts = g.op("Not", g.op("Equal", target, g.op("Constant", value_t=_integer(ignored))))
+        every = g.op("Where", counts, g.op("Neg", _sum_of_classes(g, log)), _number(g, 0.0))
+        loss = g.op("Add", g.op("Mul", own, _number(g, 1 - smoothing)),
+                    g.op("Mul", every, _number(g, smoothing / classes)))
+        if reduction != _MEAN:
+            return _reduced(g, loss, reduction)
+        return g.op("Div", _reduced(g, loss, _SUM), _reduced(g, g.op("Cast", counts, to_i=1), _SUM))
+
+    return {"mse_loss": mse_loss, "l1_loss": l1_loss, "smooth_l1_loss": smooth_l1_loss, "huber_loss": huber_loss,
+            "soft_margin_loss": soft_margin_loss, "hinge_embedding_loss": hinge_embedding_loss,
+            "poisson_nll_loss": poisson_nll_loss, "binary_cross_entropy": binary_cross_entropy,
+            "cross_entropy_loss": cross_entropy_loss}
+
+
+def _operators() -> Dict[str, Callable[..., Any]]:
+    from torch.onnx import symbolic_helper, symbolic_opset11
+    args = symbolic_helper.parse_args
+
+    def index(g: Any, x: Any, indices: Any) -> Any:
+        """Several tensors that index together: PyTorch's own takes -1 for another row's last element."""
+        parts = symbolic_helper._unpack_list(indices) if symbolic_helper._is_packed_list(indices) else [indices]
+        axes = [k for k, i in enumerate(parts) if not symbolic_helper._is_none(i)]
+        if len(axes) < 2:
+            return symbolic_opset11.index(g, x, indices)
+        given = [parts[k] for k in axes]
+        if any(symbolic_helper._is_bool(i) or i.type().scalarType() == "Byte" for i in given):
+            raise NotImplementedError("a mask among several indices: mask.nonzero() makes indices of it")
+        rank, width = symbolic_helper._get_tensor_rank(x), [symbolic_helper._get_tensor_rank(i) for i in given]
+        if rank is None or None in width:
+            raise NotImplementedError("several indices of a tensor of unknown rank")
+        given = [g.op("Cast", i, to_i=7) for i in given]
+        zeros = g.op("Mul", given[0], _integers(g, 0))
+        for i in given[1:]:
+            zeros = g.op("Add", zeros, g.op("Mul", i, _integers(g, 0)))
+        rows = g.op("Concat", *[g.op("Unsqueeze", g.op("Add", i, zeros), _integers(g, -1)) for i in given], axis_i=-1)
+        rest = [d for d in range(rank) if d not in axes]
+        y = g.op("GatherND", g.op("Transpose", x, perm_i=axes + rest), rows)
+        n, first = max(width), axes[0]
+        if axes != list(range(first, axes[-1] + 1)):
+            return y
+        order = [*range(n, n + first), *range(n), *range(n + first, n + len(rest))]
+        return g.op("Transpose", y, perm_i=order)
+
+    def upsample(name: str, ndim: int, mode: str) -> Callable[..., Any]:
+        """By a scale, corners aligned: PyTorch's places are by the sizes, which are whole numbers."""
+        other = symbolic_helper._interpolate_helper(name, ndim, mode)
+
+        def resize(g: Any, x: Any, size: Any, align: Any, *scales: Any) -> Any:
+            sizes = symbolic_helper._get_tensor_sizes(x)
+            aligned = symbolic_helper._maybe_get_const(align, "i")
+            if not aligned or not symbolic_helper._is_none(size) or not sizes or None in sizes:
+                return other(g, x, size, align, *scales)
+            by = symbolic_helper._maybe_get_const(scales[0], "fs")
+            out = sizes[:2] + [math.floor(n * f) for n, f in zip(sizes[2:], by)]
+            none = symbolic_helper._optional_input_placeholder_tensor(g)
+            return g.op("Resize", x, none, none, _integers(g, *out), mode_s=mode, cubic_coeff_a_f=-0.75,
+                        coordinate_transformation_mode_s="align_corners")
+        return resize
+
+    @args("v", "v", "v", "is", "s", "is", "i")
+    def _convolution_mode(g: Any, x: Any, weight: Any, bias: Any, stride: List[int], padding: str,
+                          dilation: List[int], groups: int) -> Any:
+        kernel = symbolic_helper._get_tensor_sizes(weight)[2:]
+        beyond = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, kernel)]
+        return g.op("Conv", x, weight, *([] if symbolic_helper._is_none(bias) else [bias]), kernel_shape_i=kernel,
+                    strides_i=stride, dilations_i=dilation, group_i=groups,
+                    pads_i=[p // 2 for p in beyond] + [p - p // 2 for p in beyond])
+
+    @args("v", "i")
+    def channel_shuffle(g: Any, x: Any, groups: int) -> Any:
+        n, c, *rest = symbolic_helper._get_tensor_sizes(x)
+        y = g.op("Reshape", x, _integers(g, n, groups, c // groups, *rest))
+        y = g.op("Transpose", y, perm_i=[0, 2, 1, *range(3, 3 + len(rest))])
+        return g.op("Reshape", y, _integers(g, n, c, *rest))
+
+    def trunc(g: Any, x: Any) -> Any:
+        return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
+
+    def logaddexp(g: Any, x: Any, y: Any) -> Any:
+        return g.op("Add", g.op("Max", x, y), g.op("Softplus", g.op("Neg", g.op("Abs", g.op("Sub", x, y)))))
+
+    return {"index": index, "_convolution_mode": _convolution_mode, "channel_shuffle": channel_shuffle,
+            "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
+            "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
+            "upsample_trilinear3d": upsample("upsample_trilinear3d", 5, "linear"),
+            "upsample_bicubic2d": upsample("upsample_bicubic2d", 4, "cubic"),
+            "trunc": trunc, "frac": lambda g, x: g.op("Sub", x, trunc(g, x)), "logaddexp": logaddexp,
+            "cosh": lambda g, x: g.op("Cosh", x), "sinh": lambda g, x: g.op("Sinh", x)}
+
+
+def _gradients() -> Dict[str, Callable[..., Any]]:
+    """Where PyTorch stops gradients, of which its exporter leaves nothing."""
+    from torch.onnx import symbolic_helper
+    args = symbolic_helper.parse_args
+
+    def stopped(g: Any, x: Any) -> Any:
+        return g.op("rdu::StopGradient", x).setType(x.type())
+
+    def detach(g: Any, x: Any) -> Any:
+        # x + (y - x).detach() is known to the compiler as it is.
+        less, uses = g.original_node.inputsAt(0), g.original_node.output().uses()
+        if less.node().kind() == "aten::sub" and uses and all(
+                u.user.kind() == "aten::add" and less.node().inputsAt(1) in (u.user.inputsAt(0), u.user.inputsAt(1))
+                for u in uses):
+            return x
+        return stopped(g, x)
+
+    @args("v", "v", "i", "b", "b")
+    def embedding(g: Any, weight: Any, index: Any, padding: int, scales: bool, _sparse: bool) -> Any:
+        if scales:
+            raise NotImplementedError("an Embedding with scale_grad_by_freq that is trained")
+        y = g.op("Gather", weight, index)
+        if padding < 0:
+            return y
+        off = g.op("Unsqueeze", g.op("Equal", index, g.op("Constant", value_t=_integer(padding))), _integers(g, -1))
+        return g.op("Where", off, stopped(g, y.setType(g.original_node.output().type())), y)
+
+    return {"detach": detach, "embedding": embedding}
+
+
+@contextlib.contextmanager
+def known(training: bool) -> Iterator[None]:
+    """torch.onnx.export knows these operators of PyTorch, too; if a model is trained, also where gradients stop."""
+    from torch import onnx
+    opset = 13  # and later ones
+    functions = {f"aten::{n}": f for n, f in
+                 {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+    for name, function in functions.items():
+        onnx.register_custom_op_symbolic(name, function, opset)
+    try:
+        yield
+    finally:
+        for name in functions:
+            onnx.unregister_custom_op_symbolic(name, opset)
+
+
+__all__ = ["known"]
