@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /*
- * Temporaries that memory holds as bf16: those that only arrays read, at last; with the same bits as
- * without, in fewer bytes, and the caller's tensors are what they were.
+ * Temporaries and constants that memory holds as bf16: those that only arrays read, at last; with the
+ * same bits as without, in fewer bytes, and the caller's tensors are what they were.
  */
+#include "mem.h"
 #include "nest.h"
 #include "rduc_back_run.h"
 
@@ -16,6 +17,7 @@ struct wish {
 	float least; /* the largest of two neighbours, and of this */
 	bool differ; /* neighbours are subtracted, too */
 	bool adds; /* the first product is added to what is there */
+	bool constant; /* the first factor is part of the program */
 };
 
 static const struct wish wishes[] = {
@@ -31,6 +33,12 @@ static const struct wish wishes[] = {
 	  .least = 0.1f },
 	{ .what = "one more reader", .narrow = "u", .chip = "wide64", .differ = true },
 	{ .what = "sums that are added to", .narrow = "u", .chip = "wide64", .adds = true },
+	{ .what = "a constant", .narrow = "tua", .chip = "wide64", .constant = true },
+	{ .what = "a constant in fp32",
+	  .narrow = "",
+	  .chip = "wide64",
+	  .fp32 = true,
+	  .constant = true },
 	{ .what = "contractions in fp32", .narrow = "", .chip = "wide64", .fp32 = true },
 	{ .what = "a chip without arrays", .narrow = "", .chip = "tests/chips/cut4k.chip" },
 };
@@ -81,10 +89,15 @@ static void pairs(struct module *m, struct tensor *t, struct tensor *y, enum rdu
 	n->out[out].access.coef[0][i] = n->out[out].access.coef[1][j] = 1;
 }
 
+static float number(int64_t i)
+{
+	return (float)(i * 7919 % 4001 - 2000) / 1000;
+}
+
 static struct module *make(const struct wish *w)
 {
 	struct module *m = module_new("test");
-	struct tensor *t, *u;
+	struct tensor *t, *u, *a;
 
 	module_entry(m, "forward");
 	t = matrix(m, "t", TENSOR_TEMP, ROWS, COLS);
@@ -96,10 +109,13 @@ static struct module *make(const struct wish *w)
 
 		n->out[out].access.coef[0][i] = n->out[out].access.coef[1][j] = 1;
 	}
-	product(m, matrix(m, "a", TENSOR_INPUT, ROWS, ROWS),
-		matrix(m, "x", TENSOR_INPUT, ROWS, COLS), t)
-		->out[0]
-		.add = w->adds;
+	a = matrix(m, "a", w->constant ? TENSOR_WEIGHT : TENSOR_INPUT, ROWS, ROWS);
+	a->constant = w->constant;
+	if (w->constant)
+		a->data = shared_new(ROWS * ROWS * sizeof(float));
+	for (int64_t i = 0; i < ROWS * ROWS && a->data; i++)
+		((float *)a->data)[i] = number(i);
+	product(m, a, matrix(m, "x", TENSOR_INPUT, ROWS, COLS), t)->out[0].add = w->adds;
 	pairs(m, t, u, RDU_SIMD_FMAX, w->least);
 	if (w->differ)
 		pairs(m, t, matrix(m, "z", TENSOR_OUTPUT, ROWS, COLS / 2), RDU_SIMD_FSUB, 0);
@@ -137,9 +153,11 @@ static bool compiled(const struct wish *w, int level, const char *path, uint32_t
 		struct tensor *t = m->tensors[i];
 		float *in = t->kind == TENSOR_INPUT ? ran_symbol(&r, t->name) : NULL;
 
-		good = t->dtype == RDU_DT_F32 && !t->narrow;
+		good = t->dtype == RDU_DT_F32 && !t->narrow && !t->unrounded;
+		for (int64_t k = 0; t->data && k < t->dim[0] * t->dim[1]; k++)
+			good = good && ((float *)t->data)[k] == number(k);
 		for (int64_t k = 0; in && k < t->dim[0] * t->dim[1]; k++)
-			in[k] = (float)(k * 7919 % 4001 - 2000) / 1000;
+			in[k] = number(k);
 	}
 	if (good) {
 		good = !ran_entry(&r, 0, NULL, true, text, size);

@@ -1,16 +1,28 @@
 // SPDX-License-Identifier: MIT
 /*
- * Temporaries that memory may hold as bf16: the arrays round what they multiply to bf16, so an fp32
- * that only they read may be rounded when it is stored already. The same bits come out, of half the
- * bytes. What a nest merely chooses from (the largest of a window, what is above 0) may be rounded
+ * Temporaries and constants that memory may hold as bf16: the arrays round what they multiply to
+ * bf16, so an fp32 that only they read may be rounded when it is stored already, a constant while
+ * compiling. The same bits come out, of half the bytes. What a nest merely chooses from (the largest of a window, what is above 0) may be rounded
  * before, too, if its result is. Scratchpads hold words, and nothing is rounded there.
  */
 #include <stdlib.h>
 #include "backend.h"
 #include "mem.h"
 
-/* Is expression e one of the inputs, or the largest or smallest of several? Then rounding it is
- * rounding what it is chosen from: that keeps their order. */
+static bool reads_fp32(const struct nest *n, int e)
+{
+	const struct expr *x = &n->expr[e];
+	bool reads = x->kind == EXPR_IN && n->in[x->arg[0]].tensor->dtype == RDU_DT_F32;
+
+	if (x->kind == EXPR_RED)
+		return true;
+	for (int k = 0; k < 3 && x->kind == EXPR_OP && !reads; k++)
+		reads = x->arg[k] >= 0 && reads_fp32(n, x->arg[k]);
+	return reads;
+}
+
+/* Is expression e one of the inputs, the largest or smallest of several, or one of two by something
+ * else? Then rounding it is rounding what it is chosen from: that keeps their order. */
 static bool chooses(const struct nest *n, int e)
 {
 	const struct expr *x = &n->expr[e];
@@ -23,6 +35,9 @@ static bool chooses(const struct nest *n, int e)
 	case EXPR_RED:
 		return (n->reduce == REDUCE_MAX || n->reduce == REDUCE_MIN) && chooses(n, n->body);
 	case EXPR_OP:
+		if (x->op == RDU_SIMD_SELECT)
+			return !reads_fp32(n, x->arg[0]) && chooses(n, x->arg[1]) &&
+			       chooses(n, x->arg[2]);
 		return (x->op == RDU_SIMD_FMAX || x->op == RDU_SIMD_FMIN) &&
 		       chooses(n, x->arg[0]) && chooses(n, x->arg[1]);
 	default:
@@ -87,6 +102,26 @@ static int count(const struct module *m, const bool *set)
 	return num;
 }
 
+/* Is it a tensor that memory could hold otherwise, if only arrays read it? */
+static bool candidate(const struct tensor *t)
+{
+	bool constant = t->kind == TENSOR_WEIGHT && t->constant && t->data;
+
+	return t->dtype == RDU_DT_F32 && !t->update_of && !t->row_of && !t->packed.table &&
+	       (constant || (t->kind == TENSOR_TEMP && !t->data));
+}
+
+static void round_data(struct tensor *t)
+{
+	size_t num = tensor_size(t) / sizeof(uint32_t);
+	uint16_t *to = shared_new(num * sizeof(*to));
+
+	for (size_t i = 0; i < num; i++)
+		to[i] = bf16_of(((uint32_t *)t->data)[i]);
+	t->unrounded = t->data;
+	t->data = to;
+}
+
 void be_narrow(struct backend *be)
 {
 	struct module *m = be->m;
@@ -97,8 +132,7 @@ void be_narrow(struct backend *be)
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (t->kind != TENSOR_TEMP || t->dtype != RDU_DT_F32 || t->update_of || t->data ||
-		    t->row_of)
+		if (!candidate(t))
 			stays[tensor_storage(t)->id] = true;
 		if (t->row_of)
 			stays[tensor_whole(t)->id] = true;
@@ -124,6 +158,8 @@ void be_narrow(struct backend *be)
 
 		if (stays[tensor_storage(t)->id] || !read[tensor_storage(t)->id])
 			continue;
+		if (t->data)
+			round_data(t);
 		t->dtype = RDU_DT_BF16;
 		t->narrow = true;
 		if (be_prints(be, "narrow") && tensor_storage(t) == t)
@@ -144,6 +180,11 @@ bool be_narrow_undo(struct backend *be)
 			continue;
 		t->dtype = RDU_DT_F32;
 		t->narrow = false;
+		if (t->unrounded) {
+			shared_drop(t->data);
+			t->data = t->unrounded;
+			t->unrounded = NULL;
+		}
 		any = true;
 	}
 	return any;

@@ -71,6 +71,7 @@ struct tensor {
 	unsigned int sized; /* bit d: that has an element for dimension d */
 	bool model_state; /* STATE: the model's, not the optimizer's */
 	bool narrow; /* narrow.c: BF16 in memory, of an fp32 that whoever reads it rounds to that */
+	void *unrounded; /* the fp32 that `data` was before; NULL: it was none, or is not narrow */
 	bool constant; /* WEIGHT: part of the program, not one of the model's weights */
 	uint32_t rows; /* RDU_SYM_ROWS() of its dimensions */
 	int place; /* of an input or output among the models', from 1 on; 0: of none, or a loop's */
@@ -243,6 +244,8 @@ int module_check_loops(const struct module_entry *e, char *error, int error_size
 /* All nests of an entry, loops as "loop NAME of N:" around theirs. */
 void module_entry_print(const struct module_entry *e, void *file);
 void nest_print(const struct nest *n, void *file);
+/* The nearest bf16 of an fp32's bits, even of two; of a NaN, one NaN. */
+uint16_t bf16_of(uint32_t word);
 /* Plain interpreter of one nest on row-major host arrays: the oracle of tests.
  * data[tensor->id]. bf16: round contraction inputs as the systolic array does.
  * 0, or why the card would stop (RDU_TRAP_INDEX too where it says BOUNDS). */

@@ -62,14 +62,17 @@ static float bits_f(uint32_t i)
 	return f;
 }
 
+uint16_t bf16_of(uint32_t word)
+{
+	if ((word & 0x7fffffff) > 0x7f800000)
+		return 0x7fc0;
+	return (uint16_t)((word + 0x7fff + ((word >> 16) & 1)) >> 16);
+}
+
 static float bf16_round(float f)
 {
-	uint32_t u = f_bits(f);
+	uint32_t u = (uint32_t)bf16_of(f_bits(f)) << 16;
 
-	if ((u & 0x7fffffff) > 0x7f800000)
-		return bits_f(0x7fc00000);
-	u += 0x7fff + ((u >> 16) & 1);
-	u &= 0xffff0000;
 	if (!(u & 0x7f800000)) /* denormal: zero, as the array takes it */
 		u &= 0x80000000;
 	return bits_f(u);
@@ -232,16 +235,9 @@ static void store(struct eval *e, const struct cursor *c, int64_t at, struct wor
 	case RDU_DT_I64:
 		((int64_t *)c->base)[at] = w.i;
 		break;
-	case RDU_DT_BF16: {
-		uint32_t u = (uint32_t)w.i;
-
-		if ((u & 0x7fffffff) > 0x7f800000)
-			u = 0x7fc00000;
-		else
-			u += 0x7fff + ((u >> 16) & 1);
-		((uint16_t *)c->base)[at] = (uint16_t)(u >> 16);
+	case RDU_DT_BF16:
+		((uint16_t *)c->base)[at] = bf16_of((uint32_t)w.i);
 		break;
-	}
 	default:
 		break;
 	}
@@ -373,12 +369,7 @@ static struct word apply(struct eval *e, enum rdu_simd_op op, struct word a, str
 		return word_i(to_int(e, a.f));
 	case RDU_SIMD_I2F: return word_f(e, e->fp64 ? (double)ia : (double)(float)ia);
 	case RDU_SIMD_F2BF:
-	case RDU_SIMD_F2BF_SR: {
-		uint32_t u = (uint32_t)a.i;
-
-		u += 0x7fff + ((u >> 16) & 1);
-		return word_i(isnan(a.f) ? 0x7fc00000 : (int32_t)(u & 0xffff0000));
-	}
+	case RDU_SIMD_F2BF_SR: return word_i((int32_t)((uint32_t)bf16_of((uint32_t)a.i) << 16));
 	case RDU_SIMD_F2H: return word_f(e, half_value(half_bits(a.f)));
 	case RDU_SIMD_RNG: return word_i((int32_t)rdu_rng((uint32_t)a.i, (uint32_t)b.i));
 	case RDU_SIMD_FLOOR: return word_f(e, floor(a.f));

@@ -303,45 +303,6 @@ static double cost_of(const struct contract *c, double cycles, double host)
 	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
 }
 
-/* LOADs of one operand. */
-struct loading {
-	double programs, vectors, bytes; /* vectors and bytes of each program */
-};
-
-/* Cycles that a LOAD takes for a vector, however little else memory does: an AGCU has so many bursts on
- * their way. */
-static double alone(const struct rdu_chip *chip, const struct loading *l)
-{
-	return fmax(1, l->bytes / l->vectors * chip->dram_latency /
-			       ((double)chip->agcu_requests * chip->dram_burst));
-}
-
-/* What the first tiles take: all LOADs have an equal share of memory, until the one with fewest vectors
- * left is through. So a few long ones are what it waits for in the end. */
-static double first_tiles(const struct contract *c, const struct loading *l, int num)
-{
-	double time = 0, gone = 0;
-
-	for (int done = 0; done < num; done++) {
-		double least = HUGE_VAL, bytes = 0, slowest = 0;
-
-		for (int i = 0; i < num; i++)
-			if (l[i].vectors > gone)
-				least = fmin(least, l[i].vectors);
-		if (least == HUGE_VAL)
-			break;
-		for (int i = 0; i < num; i++) {
-			if (l[i].vectors <= gone)
-				continue;
-			bytes += l[i].programs * l[i].bytes / l[i].vectors * (least - gone);
-			slowest = fmax(slowest, alone(c->chip, &l[i]));
-		}
-		time += fmax(bytes / be_bytes_per_cycle(c->chip), (least - gone) * slowest);
-		gone = least;
-	}
-	return time;
-}
-
 static bool in_group(const struct contract *c)
 {
 	for (int d = 0; d < c->l->num_dims; d++)
@@ -369,7 +330,7 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 	double rate = be_bytes_per_cycle(c->chip), part = 1 / w->acts, time;
 
 	if (w->acts == 1) /* load, then compute while storing */
-		time = fmax(first_tiles(c, w->load, w->num_loads), w->worst_load) +
+		time = fmax(loading_first(c->chip, w->load, w->num_loads), w->worst_load) +
 		       fmax(w->compute, (w->dram - w->first) / rate);
 	else
 		time = fmax(fmax(w->compute, w->dram / rate), w->worst_load) * (1 - part) +
@@ -488,14 +449,16 @@ static bool solve_below(struct contract *c, double most)
 			if (!in_group(c)) /* there others work meanwhile */
 				w.fill = fmax(w.fill, (double)tile);
 		} else {
-			w.dram += (double)(n * contract_loads(c, o)) * c->op[o].bytes;
-			w.first += (double)contract_loads(c, o) * c->op[o].bytes;
-			w.load[w.num_loads++] =
-				(struct loading){ (double)contract_loads(c, o),
-						  (double)c->op[o].loads, c->op[o].bytes };
-			w.worst_load = fmax(w.worst_load,
-					    (double)(n * c->op[o].loads) *
-						    (c->op[o].in == c->made ? c->made_slower : 1));
+			struct loading load = { (double)contract_loads(c, o),
+						(double)c->op[o].loads, c->op[o].bytes };
+			double slower = c->op[o].in == c->made ? c->made_slower : 1;
+
+			w.dram += (double)n * load.programs * load.bytes;
+			w.first += load.programs * load.bytes;
+			w.load[w.num_loads++] = load;
+			w.worst_load =
+				fmax(w.worst_load, (double)n * load.vectors *
+							   fmax(loading_pace(chip, &load), slower));
 		}
 		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}

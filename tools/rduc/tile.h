@@ -115,6 +115,17 @@ struct steps {
 struct step *steps_find(struct steps *known, const struct contract *c, int d);
 void steps_end(struct steps *known);
 
+/* tile_loading.c: LOADs of one operand. */
+struct loading {
+	double programs, vectors, bytes; /* vectors and bytes of each program */
+};
+/* Cycles that a LOAD takes for a vector, however little else memory does: an AGCU has so many bursts on
+ * their way, and a LOAD so many vectors. */
+double loading_pace(const struct rdu_chip *chip, const struct loading *l);
+/* What the first tiles take: all LOADs have an equal share of memory, until the one with fewest vectors
+ * left is through. So a few long ones are what it waits for in the end. */
+double loading_first(const struct rdu_chip *chip, const struct loading *l, int num);
+
 /* tile_parts.c */
 /* resident_joins() or resident_crowd() of an access of the nest. */
 int parts_ask(const struct contract *c, const struct lacc *a, const struct residence *r, bool joins,
