@@ -28,9 +28,14 @@ static int linear_pattern(struct lower *l, struct node *n)
 	}
 	f = nest_in(nest, 0);
 	i = nest_in(nest, 1);
-	if (n->num_in > 2) /* of zeros, nothing is added */
-		i = nest_op(nest, RDU_SIMD_SELECT, nest_index(nest, 0), i,
+	if (n->num_in > 2) { /* of zeros, nothing is added */
+		int t = nest_index(nest, 0);
+
+		i = nest_op(nest, RDU_SIMD_SELECT, t, i,
 			    nest_op(nest, RDU_SIMD_FMA, f, nest_in(nest, 2), i));
+		/* what is carried in is 0, and 0 times an infinite f no 0 */
+		f = nest_op(nest, RDU_SIMD_SELECT, t, f, nest_imm_f(nest, 0));
+	}
 	nest_output(nest, lower_value(l, n->out[0]), nest_carry(nest, f, i, 0));
 	access_identity(&nest->out[0].access);
 	return lower_done(l, n, nest);

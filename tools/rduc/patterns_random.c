@@ -52,18 +52,31 @@ static struct value *count_of_runs(struct graph *g, struct node *n)
 	return outputs->value ? v : NULL;
 }
 
-/* Without a seed, what the node makes is it. */
-static uint32_t seed_of(const struct node *n)
+static bool seed_is_taken(const struct graph *g, uint32_t seed)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		if (!strcmp(g->nodes[i]->op->name, "Random") &&
+		    (uint32_t)attr_i(g->nodes[i], "seed", 0) == seed)
+			return true;
+	return false;
+}
+
+/* Without a seed the node's name makes one, and nodes of one name have different ones. */
+static uint32_t seed_of(const struct graph *g, const struct node *n)
 {
 	const struct attr *a = node_attr(n, "seed");
-	uint32_t bits;
+	uint32_t seed;
 
-	if (!a)
-		return (uint32_t)rdu_fnv1a(RDU_FNV1A_INIT, n->name, strlen(n->name));
+	if (!a) {
+		seed = (uint32_t)rdu_fnv1a(RDU_FNV1A_INIT, n->name, strlen(n->name));
+		while (seed_is_taken(g, seed))
+			seed++;
+		return seed;
+	}
 	if (a->kind == ATTR_INT)
 		return (uint32_t)a->i;
-	memcpy(&bits, &a->f, 4);
-	return bits;
+	memcpy(&seed, &a->f, 4);
+	return seed;
 }
 
 /* float of a shape. */
@@ -81,7 +94,7 @@ static struct value *random_values(struct graph *g, struct node *n, enum random_
 		return NULL;
 	}
 	node_input(g, m, runs);
-	node_attr_i(g, m, "seed", seed_of(n));
+	node_attr_i(g, m, "seed", seed_of(g, n));
 	node_attr_i(g, m, "kind", kind);
 	node_attr_i(g, m, "count", count);
 	return graph_reshape(g, n->name, graph_finish(g, m), ndim, dim);
