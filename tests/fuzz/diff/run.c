@@ -328,10 +328,10 @@ static bool same(struct run *r, const char *what, const struct tensor *t, const 
 		   c.tol + (c.spread ? NOISE_TIMES * c.spread[at] : 0), wrong, tensor_count(t));
 }
 
-/* What a run leaves that can be looked at. */
+/* What a run leaves that can be looked at. Constants may be stored as bf16. */
 static bool visible(const struct run *r, const struct tensor *t)
 {
-	if (t->view_of || t->update_of)
+	if (t->view_of || t->update_of || t->constant)
 		return false;
 	return t->kind == TENSOR_OUTPUT ||
 	       (r->m->train && (t->kind == TENSOR_WEIGHT || t->kind == TENSOR_STATE));
