@@ -21,7 +21,7 @@ def said(*command):
 
 def options(lines):
     """The indented lines of a help text: a list; the others: paragraphs."""
-    out, listing, column = [], False, 0
+    out, listing, at = [], False, 0  # at: where the last item begins
 
     def close():
         nonlocal listing
@@ -43,7 +43,7 @@ def options(lines):
         indent = len(line) - len(line.lstrip())
         packed = PACKED.findall(words) if words.startswith("-") else []
         m = re.match(r"( *)((?:\S| (?! ))+)(?: {2,}(\S.*))?$", line)
-        if indent and listing and column and indent >= column:
+        if listing and indent > at + 4 and not words.startswith("-"):
             out += sentences(words)
         elif len(packed) > 1:
             # Several options on a line.
@@ -51,15 +51,14 @@ def options(lines):
                 item(name)
                 if rest.strip():
                     out.append(text(rest.strip()))
-            column = 0
+            at = indent
         elif indent and m:
             tight = not m[3] and re.match(r"(--[-\w]+ \S+) (\w+ .+)$", words)
             item(tight[1] if tight else m[2])
-            column = 0
+            at = indent
             if tight:
                 out.append(text(tight[2]))
             elif m[3]:
-                column = line.index(m[3], m.end(2))
                 out += sentences(m[3])
         else:
             if listing:

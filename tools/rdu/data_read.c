@@ -172,9 +172,9 @@ static int append_file(struct tensor *t, const char *path)
 		t->data = more;
 		t->size += n;
 	}
-	bad = ferror(f);
+	bad = ferror(f) ? errno : 0;
 	fclose(f);
-	return bad ? fail("%s: read error", path) : 0;
+	return bad ? fail("%s: %s", path, strerror(bad)) : 0;
 }
 
 /* All files of a folder, and of those in it, in the order of their names. */

@@ -59,6 +59,7 @@ const char *default_device(void)
 
 int main(int argc, char **argv)
 {
+	char name[64];
 	size_t i;
 	int ret;
 
@@ -77,6 +78,8 @@ int main(int argc, char **argv)
 	for (i = 0; i < NUM_COMMANDS; i++) {
 		if (strcmp(typed(commands[i].name), argv[1]))
 			continue;
+		snprintf(name, sizeof(name), "rdu %s", argv[1]);
+		argv[1] = name; /* what getopt_long() says begins with it */
 		ret = commands[i].run(argc - 1, argv + 1);
 		/* A full disk must not look like success. */
 		if (fflush(stdout) || ferror(stdout))

@@ -50,9 +50,11 @@ static int read_all(const struct reader *r, unsigned char **data, size_t *size)
 		room *= 2;
 	}
 	if (ferror(f)) {
+		int error = errno;
+
 		free(p);
 		fclose(f);
-		return bad(r, "read error");
+		return bad(r, "%s", strerror(error));
 	}
 	fclose(f);
 	*data = p;

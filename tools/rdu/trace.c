@@ -16,14 +16,13 @@ static int most_first(const void *a, const void *b)
 	return x->cycles == y->cycles ? 0 : x->cycles < y->cycles ? 1 : -1;
 }
 
-/* The sections that take longest. */
-static void print_top(FILE *f, const struct trace *t)
+/* The sections that take longest to execute: a load may lie under the execution before. */
+static void print_top(FILE *f, const struct trace *t, uint64_t all)
 {
 	const struct rdu_prog_header *h = rdu_file_header(t->file);
 	const struct rdu_prog_section *sec =
 		(const void *)((const char *)rdu_file_image(t->file, NULL) + h->sections_off);
 	struct total *totals = xcalloc(h->num_sections + 1, sizeof(*totals));
-	uint64_t all = 0;
 	unsigned int i;
 	char text[32];
 
@@ -32,16 +31,14 @@ static void print_top(FILE *f, const struct trace *t)
 	for (i = 0; i < t->count; i++) {
 		const struct rdu_trace_event *e = &t->events[i];
 
-		if (e->kind <= RDU_TRACE_EXEC && e->section < h->num_sections) {
+		if (e->kind == RDU_TRACE_EXEC && e->section < h->num_sections)
 			totals[e->section].cycles += e->end - e->start;
-			all += e->end - e->start;
-		}
 	}
 	qsort(totals, h->num_sections, sizeof(*totals), most_first);
-	fprintf(f, "sections that take longest (loads included)\n");
+	fprintf(f, "sections that take longest (execution alone)\n");
 	for (i = 0; i < h->num_sections && i < 10 && totals[i].cycles; i++)
 		fprintf(f, "  %4u  %5.1f %%  %10s  %s\n", totals[i].section,
-			100.0 * totals[i].cycles / all,
+			100.0 * totals[i].cycles / (all ? all : 1),
 			human_time(totals[i].cycles / t->hz, text, sizeof(text)),
 			sec[totals[i].section].name);
 	free(totals);
@@ -152,7 +149,7 @@ int cmd_trace(int argc, char **argv)
 	summary = (out && lr_outfile_is_stdout(out)) || (svg && lr_outfile_is_stdout(svg)) ? stderr
 											   : stdout;
 	print_stats(summary, &st, t.hz);
-	print_top(summary, &t);
+	print_top(summary, &t, st.end_cycle - st.start_cycle);
 	fprintf(summary, "events %u\ndropped %u\n", t.count, t.dropped);
 	n = out ? write_trace_json(out, &t) : 0;
 	if (n)

@@ -127,9 +127,9 @@ static const char *human(double v, double base, const char *const *units, unsign
 		i++;
 	}
 	snprintf(text, size, "%.*f %s%s",
-		 v >= 100 || v == floor(v) ? 0
-		 : v >= 10		   ? 1
-					   : 2,
+		 v >= 100 || fabs(v - round(v)) <= 1e-12 * v ? 0
+		 : v >= 10				     ? 1
+							     : 2,
 		 v, units[i], suffix);
 	return text;
 }

@@ -439,6 +439,17 @@ static void drop_notes(struct backend *be, int first, int num)
 	be->num_notes -= num;
 }
 
+/* What was noted of several entry points is said once. */
+static void drop_repeated_notes(struct backend *be)
+{
+	for (int i = be->num_notes - 1; i > 0; i--)
+		for (int k = 0; k < i; k++)
+			if (!strcmp(be->note[i], be->note[k])) {
+				drop_notes(be, i, 1);
+				break;
+			}
+}
+
 /* Cycles of each nest: its part of the section's, by what its units were busy with. */
 static double *nest_cycles(const struct backend *be, const struct module_entry *e, int first)
 {
@@ -910,6 +921,7 @@ static int passes(struct backend *be, const char *out_path)
 		r = be_regions(be);
 	if (!r)
 		r = be_program(be);
+	drop_repeated_notes(be);
 	if (!r)
 		r = be_report(be);
 	if (!r && opt->floor_plan)

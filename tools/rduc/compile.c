@@ -741,6 +741,7 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 	struct settings *s = &c->set;
 	struct run r = { .c = c, .model = model, .size = size, .path = path, .name = s->name };
 	const char *chip = s->chip ? s->chip : "sn10", *slash = path ? strrchr(path, '/') : NULL;
+	const char *needs, *unused = settings_unused(s, &needs);
 	char why[4096];
 	int ret = 0;
 
@@ -748,6 +749,8 @@ static int start(struct rduc *c, const char *path, const void *model, size_t siz
 		return compile_fail(c, -ENOENT, "--chip %s: %s", chip, why);
 	if (s->greedy && !s->tokens)
 		return compile_fail(c, -EINVAL, "--greedy is for --tokens-per-run");
+	if (unused)
+		return compile_fail(c, -EINVAL, "--%s is for %s", unused, needs);
 	if (s->train && s->import.constant_weights)
 		return compile_fail(c, -EINVAL,
 				    "--train and --constant-weights: nothing could be trained");

@@ -27,6 +27,7 @@ struct settings {
 	struct import_options import;
 	struct train_options training;
 	bool train, decay_given;
+	unsigned int training_given; /* bit i: option i of those that are for training alone */
 	enum rduc_when sparse; /* zeros of weights are left out */
 	size_t memory;
 	int64_t tokens; /* of a run of generate; 0: there is no such entry point */
@@ -83,6 +84,7 @@ struct run {
 	FILE *log; /* NULL: nothing is printed */
 	struct import_dim *dim; /* the settings' sizes; at first the largest of each */
 	uint64_t dims_used; /* by inputs of any model */
+	bool batch_used; /* likewise */
 	struct rdu_chip chip;
 	int ret;
 };
@@ -116,7 +118,7 @@ void largest_sizes(struct run *r);
  * g: its graph. 0, or -1 and a text. */
 int shape_entries(struct run *r, struct shapes *s, struct graph *g, struct module *m,
 		  const char *scope);
-/* Every --dim is one of some input's. */
+/* Every --dim is one of some input's, and so is --batch. */
 int check_dims(struct run *r);
 
 /* options.c */
@@ -132,5 +134,7 @@ void shape_free(struct import_shape *shape);
 int settings_dim(struct settings *s, const char *value, char *error, size_t error_size);
 /* Name of an optimizer. */
 const char *settings_optimizer(const struct settings *s);
+/* An option that was set and would be passed over (or NULL), and which one it is for. */
+const char *settings_unused(const struct settings *s, const char **needs);
 
 #endif

@@ -194,6 +194,7 @@ int shape_entries(struct run *r, struct shapes *s, struct graph *g, struct modul
 	char name[64];
 
 	r->dims_used |= g->dims_used;
+	r->batch_used |= g->batch_used;
 	if (num <= 1)
 		return num - 1;
 	if (r->c->set.train && s->first == g)
@@ -223,5 +224,10 @@ int check_dims(struct run *r)
 			return compile_fail(r->c, -1,
 					    "--dim %s: no input has such a dimension open",
 					    r->c->set.sizes[i].name);
+	if (r->c->set.import.batch && !r->batch_used)
+		return compile_fail(
+			r->c, -1,
+			"--batch: no input has its first dimension open; --shape NAME=D,D,... "
+			"changes one");
 	return 0;
 }

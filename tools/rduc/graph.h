@@ -256,6 +256,7 @@ struct graph {
 	const char *path; /* of the model's file; NULL: it has none */
 	bool own_shapes; /* inputs have the shapes that the file gives them */
 	uint64_t dims_used; /* bit d: an input has import_options' dim number d */
+	bool batch_used; /* an input has import_options' batch */
 	bool arrays; /* the chip has systolic arrays */
 	enum rduc_when
 		sparse; /* zeros of weights are left out: of sparse initializers, of all, never */

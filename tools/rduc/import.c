@@ -167,6 +167,7 @@ static int input_shape(struct graph *g, struct value *v, const Onnx__TypeProto__
 	}
 	v->ndim = ndim;
 	memcpy(v->dim, dim, sizeof(dim));
+	g->batch_used |= ndim && opt->batch && dim[0] == opt->batch;
 	return 0;
 }
 

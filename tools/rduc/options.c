@@ -276,6 +276,39 @@ static int set_decay(const struct setting *o)
 	return ret;
 }
 
+/* Options that mean nothing without training, and some nothing with other optimizers than these. */
+static const struct {
+	const char *name;
+	unsigned int optimizers; /* 0: all */
+	const char *needs;
+} for_training[] = {
+	{ .name = "loss" },
+	{ .name = "optimizer" },
+	{ "momentum", 1 << OPT_MOMENTUM, "--optimizer momentum" },
+	{ "beta1", 1 << OPT_ADAM | 1 << OPT_ADAMW, "--optimizer adam or adamw" },
+	{ "beta2", 1 << OPT_ADAM | 1 << OPT_ADAMW, "--optimizer adam or adamw" },
+	{ "epsilon", 1 << OPT_ADAM | 1 << OPT_ADAMW, "--optimizer adam or adamw" },
+	{ .name = "weight-decay" },
+	{ .name = "no-decay" },
+	{ .name = "clip-norm" },
+	{ .name = "accumulate" },
+	{ .name = "steps-per-run" },
+};
+#define NUM_FOR_TRAINING (sizeof(for_training) / sizeof(for_training[0]))
+
+const char *settings_unused(const struct settings *s, const char **needs)
+{
+	for (size_t i = 0; i < NUM_FOR_TRAINING; i++) {
+		unsigned int of = for_training[i].optimizers;
+
+		*needs = s->train ? for_training[i].needs : "--train";
+		if ((s->training_given >> i & 1) &&
+		    (!s->train || (of && !(of >> s->training.optimizer & 1))))
+			return for_training[i].name;
+	}
+	return NULL;
+}
+
 int settings_set(struct settings *s, const char *name, const char *value, char *error,
 		 size_t error_size)
 {
@@ -311,6 +344,9 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		      { "print-after", &s->print_after } };
 	int n;
 
+	for (size_t i = 0; i < NUM_FOR_TRAINING; i++)
+		if (!strcmp(name, for_training[i].name))
+			s->training_given |= 1u << i;
 	for (size_t i = 0; i < sizeof(reals) / sizeof(reals[0]); i++)
 		if (!strcmp(name, reals[i].name))
 			return real(&o, reals[i].lo, reals[i].hi, reals[i].to);

@@ -182,7 +182,10 @@ static void print_report(const struct backend *be, FILE *f)
 		"busiest of their stages works. A section marked + brings weights into "
 		"scratchpads; a\n"
 		"later run on the same tiles, with nothing else in between, leaves it out. "
-		"Cycles are modelled, at %.3f GHz%s.\n",
+		"Program and\n"
+		"argument load: what they add to the time; of a load under the execution before, "
+		"that is\n"
+		"what shows behind it. Cycles are modelled, at %.3f GHz%s.\n",
 		be->chip.clock_khz / 1e6, star(be, 11));
 }
 

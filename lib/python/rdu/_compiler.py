@@ -124,6 +124,8 @@ def compile_onnx(model: Union[bytes, str], want: Sequence[str] = (),
         notes, reasons, remarks = c.diagnostics()
         if ret == -errno.EINVAL:
             raise CompileError(text(rduc.rduc_error_text(c.handle)), -ret, reasons)
+        if ret == -errno.EIO and not isinstance(model, bytes):
+            raise Error(f"{model}: {text(rduc.rduc_error_text(c.handle))}", -ret)
         c.check(ret)
         outputs = {name: text(c.output(i)) for i, name in enumerate(_ffi.OUTPUTS)
                    if name in want and name != "program"}

@@ -60,6 +60,10 @@ class Stats(Structure):
         """Modelled cycles from start to end."""
         return self.end_cycle - self.start_cycle
 
+    def __repr__(self) -> str:
+        values = [f"{name}={getattr(self, name)}" for name, _ in self._fields_[2:-1]]
+        return f"Stats(cycles={self.cycles}, {', '.join(values)})"
+
 
 class ContextOptions(Structure):
     _fields_ = [("size", c_size_t), ("tiles", c_uint32), ("queue_depth", c_uint32),
