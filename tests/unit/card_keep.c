@@ -4,7 +4,6 @@
 #include "card_moved.h"
 #include "card_program.h"
 #include "keep_program.h"
-#include "card_priv.h"
 
 #define ARGS (8 * MB)
 #define STATS (9 * MB)
@@ -242,18 +241,6 @@ static void moves(struct bed *b)
 	qwr(b, 1, RDU_REG_Q_TLB_FLUSH, 1);
 	ok(moved(b), "saved after translations were forgotten");
 	main_gives(b, 1, 40, 100, 1, "scratchpads moved along all the same");
-}
-
-static int countdown; /* writes to memory until the card stops; 0: it does not */
-
-static void stop_it(void *opaque, uint64_t offset, uint64_t len)
-{
-	struct bed *b = opaque;
-
-	(void)offset;
-	(void)len;
-	if (countdown && !--countdown)
-		b->card->paused = true;
 }
 
 /* What a loop hands on in scratchpads, saved and loaded after each `every` writes to memory, from

@@ -3,6 +3,7 @@
 #ifndef CARD_MOVED_H
 #define CARD_MOVED_H
 
+#include "card_priv.h"
 #include "card_test.h"
 
 static unsigned char *stream;
@@ -43,6 +44,18 @@ static bool moved(struct bed *b)
 	if (!good)
 		printf("# %s\n", error);
 	return good;
+}
+
+static int countdown; /* writes to memory until the card stops; 0: it does not */
+
+static void stop_it(void *opaque, uint64_t offset, uint64_t len)
+{
+	struct bed *b = opaque;
+
+	(void)offset;
+	(void)len;
+	if (countdown && !--countdown)
+		b->card->paused = true;
 }
 
 #endif

@@ -3,7 +3,6 @@
 #include "card_moved.h"
 #include "card_program.h"
 #include "keep_program.h"
-#include "card_priv.h"
 
 #define ARGS (8 * MB)
 #define STATS (9 * MB)
@@ -223,18 +222,6 @@ static uint64_t from_nothing(struct bed *b)
 }
 
 /* ---- moved -------------------------------------------------------------------- */
-
-static int countdown;
-
-static void stop_it(void *opaque, uint64_t offset, uint64_t len)
-{
-	struct bed *b = opaque;
-
-	(void)offset;
-	(void)len;
-	if (countdown && !--countdown)
-		b->card->paused = true;
-}
 
 /* Saved and loaded at each of its writes to memory, from number `first` on. */
 static void in_the_middle(struct bed *b, uint64_t cycles)

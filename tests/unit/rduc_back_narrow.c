@@ -18,6 +18,11 @@ struct wish {
 	bool differ; /* neighbours are subtracted, too */
 	bool adds; /* the first product is added to what is there */
 	bool constant; /* the first factor is part of the program */
+	enum {
+		BY_NOTHING,
+		BY_INDEX,
+		BY_SIGN
+	} picks; /* one of two neighbours, in place of the largest */
 };
 
 static const struct wish wishes[] = {
@@ -39,6 +44,11 @@ static const struct wish wishes[] = {
 	  .chip = "wide64",
 	  .fp32 = true,
 	  .constant = true },
+	{ .what = "one of two, by an index", .narrow = "tu", .chip = "wide64", .picks = BY_INDEX },
+	{ .what = "one of two, by its own sign",
+	  .narrow = "u",
+	  .chip = "wide64",
+	  .picks = BY_SIGN },
 	{ .what = "contractions in fp32", .narrow = "", .chip = "wide64", .fp32 = true },
 	{ .what = "a chip without arrays", .narrow = "", .chip = "tests/chips/cut4k.chip" },
 };
@@ -70,7 +80,7 @@ static struct nest *product(struct module *m, struct tensor *a, struct tensor *x
 
 /* Neighbours in a row of t, joined. */
 static void pairs(struct module *m, struct tensor *t, struct tensor *y, enum rdu_simd_op op,
-		  float least)
+		  const struct wish *w)
 {
 	struct nest *n = module_nest(m, &m->entries[0], y->name, "pairs");
 	int i = nest_dim(n, "i", y->dim[0], false), j = nest_dim(n, "j", y->dim[1], false), in[2],
@@ -83,8 +93,14 @@ static void pairs(struct module *m, struct tensor *t, struct tensor *y, enum rdu
 		n->in[in[k]].offset[1] = k;
 	}
 	e = nest_op(n, op, nest_in(n, in[0]), nest_in(n, in[1]), -1);
-	if (op == RDU_SIMD_FMAX)
-		e = nest_op(n, op, e, nest_imm_f(n, least), -1);
+	if (op == RDU_SIMD_FMAX && w->picks) {
+		e = w->picks == BY_INDEX
+			    ? nest_op(n, RDU_SIMD_AND, nest_index(n, j), nest_imm_i(n, 1), -1)
+			    : nest_op(n, RDU_SIMD_FLT, nest_in(n, in[0]), nest_imm_f(n, 0), -1);
+		e = nest_op(n, RDU_SIMD_SELECT, e, nest_in(n, in[0]), nest_in(n, in[1]));
+	} else if (op == RDU_SIMD_FMAX) {
+		e = nest_op(n, op, e, nest_imm_f(n, w->least), -1);
+	}
 	out = nest_output(n, y, e);
 	n->out[out].access.coef[0][i] = n->out[out].access.coef[1][j] = 1;
 }
@@ -116,9 +132,9 @@ static struct module *make(const struct wish *w)
 	for (int64_t i = 0; i < ROWS * ROWS && a->data; i++)
 		((float *)a->data)[i] = number(i);
 	product(m, a, matrix(m, "x", TENSOR_INPUT, ROWS, COLS), t)->out[0].add = w->adds;
-	pairs(m, t, u, RDU_SIMD_FMAX, w->least);
+	pairs(m, t, u, RDU_SIMD_FMAX, w);
 	if (w->differ)
-		pairs(m, t, matrix(m, "z", TENSOR_OUTPUT, ROWS, COLS / 2), RDU_SIMD_FSUB, 0);
+		pairs(m, t, matrix(m, "z", TENSOR_OUTPUT, ROWS, COLS / 2), RDU_SIMD_FSUB, w);
 	product(m, matrix(m, "b", TENSOR_INPUT, ROWS, ROWS), u,
 		matrix(m, "y", TENSOR_OUTPUT, ROWS, COLS / 2));
 	return m;

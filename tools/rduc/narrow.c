@@ -2,23 +2,28 @@
 /*
  * Temporaries and constants that memory may hold as bf16: the arrays round what they multiply to
  * bf16, so an fp32 that only they read may be rounded when it is stored already, a constant while
- * compiling. The same bits come out, of half the bytes. What a nest merely chooses from (the largest of a window, what is above 0) may be rounded
- * before, too, if its result is. Scratchpads hold words, and nothing is rounded there.
+ * compiling. The same bits come out, of half the bytes. What a nest merely chooses from (the largest
+ * of a window, what is above 0) may be rounded before, too, if its result is. Scratchpads hold words,
+ * and nothing is rounded there.
  */
 #include <stdlib.h>
 #include "backend.h"
 #include "mem.h"
 
-static bool reads_fp32(const struct nest *n, int e)
+/* Does it follow from the nest's indices, numbers, and inputs that stay as they are? */
+static bool stays_same(const struct nest *n, int e)
 {
-	const struct expr *x = &n->expr[e];
-	bool reads = x->kind == EXPR_IN && n->in[x->arg[0]].tensor->dtype == RDU_DT_F32;
+	bool same[NEST_MAX_EXPR];
 
-	if (x->kind == EXPR_RED)
-		return true;
-	for (int k = 0; k < 3 && x->kind == EXPR_OP && !reads; k++)
-		reads = x->arg[k] >= 0 && reads_fp32(n, x->arg[k]);
-	return reads;
+	for (int i = 0; i <= e; i++) { /* an expression comes behind those that it is of */
+		const struct expr *x = &n->expr[i];
+
+		same[i] = x->kind == EXPR_IMM || x->kind == EXPR_INDEX || x->kind == EXPR_OP ||
+			  (x->kind == EXPR_IN && n->in[x->arg[0]].tensor->dtype != RDU_DT_F32);
+		for (int k = 0; k < 3 && x->kind == EXPR_OP; k++)
+			same[i] = same[i] && (x->arg[k] < 0 || same[x->arg[k]]);
+	}
+	return same[e];
 }
 
 /* Is expression e one of the inputs, the largest or smallest of several, or one of two by something
@@ -36,7 +41,7 @@ static bool chooses(const struct nest *n, int e)
 		return (n->reduce == REDUCE_MAX || n->reduce == REDUCE_MIN) && chooses(n, n->body);
 	case EXPR_OP:
 		if (x->op == RDU_SIMD_SELECT)
-			return !reads_fp32(n, x->arg[0]) && chooses(n, x->arg[1]) &&
+			return stays_same(n, x->arg[0]) && chooses(n, x->arg[1]) &&
 			       chooses(n, x->arg[2]);
 		return (x->op == RDU_SIMD_FMAX || x->op == RDU_SIMD_FMIN) &&
 		       chooses(n, x->arg[0]) && chooses(n, x->arg[1]);
