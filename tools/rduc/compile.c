@@ -222,6 +222,25 @@ static void note_modes(struct rduc *c, struct graph *g)
 	}
 }
 
+/* ONNX says another order now than its versions that have the operator. */
+static void note_caps(struct rduc *c, struct graph *g)
+{
+	for (int i = 0; i < g->num_nodes; i++) {
+		const struct node *n = g->nodes[i];
+		const struct value *mask = node_in(n, 3);
+
+		if (!strcmp(n->op->name, "Attention") && !n->op->domain && mask &&
+		    mask->dtype != RDU_DT_BOOL && attr_f(n, "softcap", 0) != 0)
+			compile_note(
+				c,
+				graph_format(g,
+					     "node '%s' (Attention): numbers of its mask are added "
+					     "before softcap, as in ONNX 1.20; later versions add "
+					     "them behind it",
+					     n->name));
+	}
+}
+
 static void note_defaults(struct rduc *c, struct graph *g)
 {
 	bool more = g->num_defaults > 1;
@@ -402,6 +421,7 @@ static struct module *front(struct run *r, struct graph *g)
 	if (c->set.train)
 		note_modes(c, g);
 	note_defaults(c, g);
+	note_caps(c, g);
 	if (compile_simplify(r, g))
 		return NULL;
 	if (c->set.train) {

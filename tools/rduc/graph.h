@@ -76,6 +76,7 @@ struct value {
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
 	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
+	int64_t counts; /* a Loop's iterations, of which it is the number; 0: it is none such */
 	bool wanted; /* graph_mark: a live node reads it, or it is a root */
 	unsigned char sized[RDU_MAX_DIMS]; /* an input: import_options' dim of this number + 1 says
 					    * the dimension; 0: none does */
@@ -446,6 +447,9 @@ int expr_gumbel(struct nest *nest, int bits);
 /* patterns_random.c: Dropout, if `training` (bool) says so; its result, and what is kept. */
 int random_dropout(struct graph *g, struct node *n, struct value *training, struct value **y,
 		   struct value **kept);
+
+/* patterns_counted.c: as .rewrite of struct op, for Slice. */
+int graph_counted_slice(struct graph *g, struct node *n);
 
 /* training_mode.c: of a graph that is trained, a value in steps of training, and in other entry points. */
 struct value *graph_by_mode(struct graph *g, const char *name, struct value *step,
