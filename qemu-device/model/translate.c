@@ -753,6 +753,9 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	}
 	if (rdu_plan_vectors(plan) || plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
 		goto fail;
+	for (i = 0; i < plan->num_islands; i++)
+		if (rdu_plan_transfer(plan, s, &plan->islands[i]))
+			goto fail;
 	return plan;
 fail:
 	rdu_plan_free(plan);
@@ -764,6 +767,7 @@ void rdu_plan_free(struct rdu_plan *plan)
 	for (uint32_t i = 0; i < plan->num_islands; i++) {
 		free(plan->islands[i].nodes);
 		free(plan->islands[i].readers);
+		free(plan->islands[i].transfer);
 	}
 	for (uint32_t i = 0; plan->programs && i < plan->num_programs; i++) {
 		struct program_plan *pp = &plan->programs[i];
