@@ -189,6 +189,17 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
+def times_read(onnx: bytes, name: str) -> int:
+    """How many nodes of an ONNX model's graph read a value."""
+    num = 0
+    for number, graph in _fields(memoryview(onnx)):
+        if number == 7:  # ModelProto.graph
+            for part, node in _fields(graph):
+                if part == 1:  # GraphProto.node
+                    num += any(f == 1 and bytes(v).decode() == name for f, v in _fields(node))  # an input
+    return num
+
+
 def _opsets() -> List[Optional[int]]:
     """Those to be tried: the newest that torch.onnx.export() writes (its default is older, and has less), and,
     where its LayerNormalization is none, the one before that; None: its default."""
@@ -241,6 +252,21 @@ def _only_doubts() -> Iterator[None]:
         traced = issubclass(w.category, torch.jit.TracerWarning) and "registered as constants" not in str(w.message)
         if (traced and not w.filename.startswith(own)) or "the card's gradients" in str(w.message):
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+@contextlib.contextmanager
+def unchanged(model: Any) -> Iterator[None]:
+    """However often the module runs, its buffers and PyTorch's random numbers are what they were."""
+    import torch
+    was = [(m, name, b, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            for m, name, b, value in was:
+                if not torch.equal(b, value):
+                    b.data.copy_(value)
+                m._buffers[name] = b
 
 
 @contextlib.contextmanager
@@ -317,7 +343,8 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with _only_doubts(), torch.no_grad(), _no_grad_told(training), _as_exported(model, training), _exporter_mended():
+    with _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
+            _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
             buffer = io.BytesIO()

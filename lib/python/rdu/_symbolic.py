@@ -222,6 +222,35 @@ def _gradients() -> Dict[str, Callable[..., Any]]:
     return {"detach": detach, "embedding": embedding}
 
 
+def _modes() -> Dict[str, Callable[..., Any]]:
+    """What modules in training mode do."""
+    import torch
+    from torch.onnx import symbolic_helper
+    args = symbolic_helper.parse_args
+
+    def dropout_of(features: bool, alpha: bool) -> Callable[..., Any]:
+        """Of whole channels; so that SELU's mean and variance stay."""
+        @args("v", "f", "b")
+        def dropout(g: Any, x: Any, p: float, train: bool) -> Any:
+            if not train or not p:
+                return x
+            sizes = symbolic_helper._get_tensor_sizes(x)
+            ones = torch.ones(*(n if k < 2 or not features else 1 for k, n in enumerate(sizes)))
+            drop, kept = g.op("Dropout", g.op("Constant", value_t=ones), _number(g, p),
+                           g.op("Constant", value_t=torch.tensor(True)), outputs=2)
+            if not alpha:
+                return g.op("Mul", x, drop)
+            least = -1.7580993408473766  # of SELU
+            a = ((least * least * p + 1) * (1 - p)) ** -0.5
+            y = g.op("Add", g.op("Mul", g.op("Where", kept, x, _number(g, least)), _number(g, a)),
+                     _number(g, -least * a * p))
+            return g.op("Where", g.op("Equal", drop, _number(g, 1.0)), x, y)  # 1 if nothing is dropped
+        return dropout
+
+    return {"feature_dropout": dropout_of(True, False),
+            "alpha_dropout": dropout_of(False, True), "feature_alpha_dropout": dropout_of(True, True)}
+
+
 def _embedding_bag(original: Callable[..., Any]) -> Callable[..., Any]:
     """F.embedding_bag of operators that export; its own is exported as a loop over the bags."""
     import torch
@@ -262,7 +291,7 @@ def known(training: bool) -> Iterator[None]:
     opset = 13  # and later ones
     try:
         functions = {f"aten::{n}": f for n, f in
-                     {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+                     {**_losses(), **_operators(), **({**_gradients(), **_modes()} if training else {})}.items()}
     except (ImportError, AttributeError) as error:  # of a PyTorch that is newer than this
         functions = {}
         warnings.warn(f"torch.onnx.export is not told of what it lacks ({error}): gradients pass detach(), and x[i, j] "
