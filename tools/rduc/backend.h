@@ -492,7 +492,10 @@ int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
-/* The same with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
+/* The same with all units, or, where what is resident does not fit so with several tiles, with the compute
+ * units and AGCUs of one: fewer replicas take fewer links. */
+int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage **im);
+/* be_lower() with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
