@@ -68,7 +68,7 @@ void rdu_arena_free(struct arena *a)
 
 bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last)
 {
-	for (uint32_t g = 0; g < m->num; g++)
+	for (uint32_t g = 0; m && g < m->num; g++)
 		if (firing / m->period[g] % m->trip[g] != (last ? m->trip[g] - 1 : 0))
 			return false;
 	return true;
@@ -78,7 +78,7 @@ void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool
 		    uint8_t *flags)
 {
 	memset(flags, 1, n);
-	for (uint32_t g = 0; g < m->num; g++) {
+	for (uint32_t g = 0; m && g < m->num; g++) {
 		uint64_t in = firing % m->period[g], at = firing / m->period[g] % m->trip[g];
 		uint64_t want = last ? m->trip[g] - 1 : 0;
 
@@ -132,11 +132,11 @@ uint32_t *rdu_fifo_space(struct island_run *ir, struct fifo *f, size_t n)
 
 size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, size_t n)
 {
-	const struct firing_mask *m = &node->plan->in_mask[port];
+	const struct firing_mask *m = node->plan->in_mask[port];
 	size_t avail = rdu_fifo_avail(&ir->fifos[node->in->in[port]], node->in->reader[port]);
 	size_t i;
 
-	if (!m->num)
+	if (!m)
 		return avail < n ? avail : n;
 	rdu_mask_flags(m, node->first + node->pos, n, false, ir->flags[0]);
 	for (i = 0; i < n; i++) {
@@ -151,13 +151,13 @@ size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, s
 const uint32_t *rdu_port_take(struct island_run *ir, struct node *node, uint32_t port, size_t n,
 			      uint32_t *buf)
 {
-	const struct firing_mask *m = &node->plan->in_mask[port];
+	const struct firing_mask *m = node->plan->in_mask[port];
 	struct fifo *f = &ir->fifos[node->in->in[port]];
 	uint32_t reader = node->in->reader[port], lanes = ir->plan->lanes;
 	const uint32_t *in = rdu_fifo_read(f, reader, lanes), *held = node->held[port];
 	size_t pops = 0;
 
-	if (!m->num) {
+	if (!m) {
 		rdu_fifo_pop(f, reader, n);
 		return in;
 	}
@@ -179,7 +179,7 @@ static int64_t run_read(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct rdu_plan *plan = ir->plan;
 	struct fifo *f = &ir->fifos[node->in->out[0]];
-	const struct firing_mask *m = &node->plan->out_mask[0];
+	const struct firing_mask *m = node->plan->out_mask[0];
 	const uint32_t *index = NULL;
 	uint32_t *out;
 
@@ -194,7 +194,7 @@ static int64_t run_read(struct island_run *ir, struct node *node, size_t n)
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0) - 1;
 	if (!rdu_access_read(&node->access, plan->kernels, plan->lanes, n, out, index))
 		return -1;
-	if (m->num) {
+	if (m) {
 		size_t keep = 0;
 
 		rdu_mask_flags(m, node->first + node->pos, n, true, ir->flags[0]);
@@ -318,7 +318,7 @@ static bool start_node(struct island_run *ir, struct node *node, uint64_t activa
 	node->total = pp->prog->iterations;
 	node->first = activation * node->total;
 	for (uint32_t i = 0; i < c->num_in; i++) {
-		if (!pp->in_mask[i].num || node->in->in[i] == NO_FIFO)
+		if (!pp->in_mask[i] || node->in->in[i] == NO_FIFO)
 			continue;
 		node->held[i] = rdu_arena_get(ir->arena, lanes * 4);
 		if (!node->held[i])
@@ -356,15 +356,15 @@ static bool wanted(const struct island_run *ir, const struct node *node, size_t 
 static bool worthwhile(struct island_run *ir, struct node *node, size_t n)
 {
 	for (uint32_t k = 0; k < node->plan->prog->cfg->num_in; k++) {
-		const struct firing_mask *m = &node->plan->in_mask[k];
+		const struct firing_mask *m = node->plan->in_mask[k];
 		const struct fifo *f;
 
 		if (node->in->in[k] == NO_FIFO)
 			continue;
 		f = &ir->fifos[node->in->in[k]];
-		if (!m->num && rdu_fifo_avail(f, node->in->reader[k]) < n)
+		if (!m && rdu_fifo_avail(f, node->in->reader[k]) < n)
 			return false;
-		if (m->num && !rdu_fifo_avail(f, node->in->reader[k]) &&
+		if (m && !rdu_fifo_avail(f, node->in->reader[k]) &&
 		    rdu_port_ready(ir, node, k, n) < n)
 			return false;
 	}
