@@ -312,9 +312,11 @@ struct node {
 	const struct island_node *in;
 	const struct program_plan *plan;
 	uint64_t pos, total, first; /* firing, firings, number of the activation's first */
-	struct access_run access;
-	struct source_run source; /* of a merge */
-	struct source_run tile[2];
+	union {
+		struct access_run access; /* of a memory program */
+		struct source_run source; /* of a merge */
+		struct source_run tile[2]; /* of an array */
+	};
 	uint32_t *held[RDU_MAX_PORTS];
 	uint32_t **consts;
 	uint32_t *state;

@@ -451,12 +451,49 @@ static bool run_nodes(struct island_run *ir)
 	return true;
 }
 
+/* FIFOs, and registers of the node that runs: no larger than what goes through them in an
+ * activation, so that what is used lies close together. */
+static bool get_fifos(struct island_run *ir)
+{
+	const struct island *il = ir->island;
+	const struct rdu_plan *plan = ir->plan;
+
+	ir->fifos = rdu_arena_get(ir->arena, il->num_fifos * sizeof(*ir->fifos));
+	if (!ir->fifos)
+		return false;
+	memset(ir->fifos, 0, il->num_fifos * sizeof(*ir->fifos));
+	for (uint32_t i = 0; i < il->num_nodes; i++) {
+		const struct rdu_unit_prog *prog = plan->programs[il->nodes[i].program].prog;
+
+		for (uint32_t k = 0; k < prog->cfg->num_out; k++) {
+			struct fifo *f = &ir->fifos[il->nodes[i].out[k]];
+			uint64_t most = prog->iterations * prog->cfg->out[k].count;
+
+			f->readers = il->readers[il->nodes[i].out[k]];
+			f->rd = rdu_arena_get(ir->arena, f->readers * sizeof(*f->rd));
+			f->room = most < 3 * plan->chunk ? most : 3 * plan->chunk;
+			f->data = rdu_arena_get(ir->arena, f->room * plan->lanes * 4);
+			if (!f->rd || !f->data)
+				return false;
+			memset(f->rd, 0, f->readers * sizeof(*f->rd));
+		}
+	}
+	return true;
+}
+
 static bool get_work_space(struct island_run *ir)
 {
 	const struct rdu_plan *plan = ir->plan;
-	uint32_t words = plan->chunk * plan->lanes, i;
+	uint64_t most = 1;
+	uint32_t words, i;
 	unsigned char *p;
 
+	for (i = 0; i < ir->island->num_nodes; i++) {
+		uint64_t n = plan->programs[ir->island->nodes[i].program].prog->iterations;
+
+		most = n > most ? n : most;
+	}
+	words = (most < plan->chunk ? (uint32_t)most : plan->chunk) * plan->lanes;
 	/* A drain may be wider than a chunk. */
 	ir->reg_words = words;
 	if (ir->st->section->chip.systolic_cols * plan->lanes > words)
@@ -490,22 +527,9 @@ bool rdu_island_run(struct run_state *st, const struct island *il, uint64_t acti
 		return true;
 	rdu_arena_reset(arena);
 	ir.nodes = rdu_arena_get(arena, il->num_nodes * sizeof(*ir.nodes));
-	ir.fifos = rdu_arena_get(arena, il->num_fifos * sizeof(*ir.fifos));
-	if (!ir.nodes || !ir.fifos || !get_work_space(&ir))
+	if (!ir.nodes || !get_fifos(&ir) || !get_work_space(&ir))
 		return rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
 	memset(ir.nodes, 0, il->num_nodes * sizeof(*ir.nodes));
-	memset(ir.fifos, 0, il->num_fifos * sizeof(*ir.fifos));
-	for (i = 0; i < il->num_fifos; i++) {
-		struct fifo *f = &ir.fifos[i];
-
-		f->readers = il->readers[i];
-		f->rd = rdu_arena_get(arena, f->readers * sizeof(*f->rd));
-		f->room = 3 * plan->chunk;
-		f->data = rdu_arena_get(arena, f->room * plan->lanes * 4);
-		if (!f->rd || !f->data)
-			return rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
-		memset(f->rd, 0, f->readers * sizeof(*f->rd));
-	}
 	for (i = 0; i < il->num_nodes; i++) {
 		ir.nodes[i].in = &il->nodes[i];
 		ir.nodes[i].plan = &plan->programs[il->nodes[i].program];
