@@ -47,7 +47,7 @@ static bool is_copy(const struct rdu_section *s, const struct program_plan *from
 	const struct rdu_cfg_buffer *y = &s->buffers[b->cfg->target];
 
 	if (from->merge || from->prog->cfg->num_in || to->prog->cfg->num_in != 1 ||
-	    from->out_mask[0].num || to->in_mask[0].num || a->num_preds || b->num_preds ||
+	    from->out_mask[0] || to->in_mask[0] || a->num_preds || b->num_preds ||
 	    b->cfg->flags & RDU_ACCESS_ADD)
 		return false;
 	return a->pmu ? !b->pmu || x->tile != y->tile || x->unit != y->unit : b->pmu;
