@@ -243,7 +243,8 @@ struct residence {
 	int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
 	int copies; /* of a slice */
 	int64_t words, part; /* of the tensor, or a slice */
-	int64_t halo; /* of the words of a slice, the first: those of the slice before it */
+	int64_t lag; /* a slice begins so many words before a multiple of its words */
+	int64_t before; /* words of the slice before that are read, too: the last ones of that copy */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
 	bool by_group; /* a group makes it, and none uses it: all its readers find it there, or none */
