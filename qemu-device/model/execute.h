@@ -11,7 +11,8 @@
  *
  * Run (execute.c). A stage starts its next activation as soon as its tokens are
  * there, and any thread takes its islands. In an island (island.c) nodes pass
- * chunks of vectors through FIFOs that stay in the cache and belong to the thread.
+ * chunks of vectors through FIFOs that stay in the cache and belong to the thread;
+ * one that only copies words needs none of that (transfer.c).
  * access.c reads and writes memory by affine patterns, simd.c and systolic.c are
  * the bodies.
  */
@@ -150,7 +151,10 @@ struct island {
 	uint8_t *readers; /* of each FIFO */
 	uint64_t cost; /* vectors moved, about */
 	bool serial; /* shares memory with another island: not beside it */
+	struct transfer_plan *transfer; /* it only copies words; NULL: it does more */
 };
+
+struct run_state;
 
 struct rdu_plan {
 	const struct rdu_kernels *kernels;
@@ -177,6 +181,14 @@ int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp);
 int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 			 struct program_plan *pp);
 int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct program_plan *pp);
+
+/* ---- transfers ---------------------------------------------------------- */
+
+/* Plans an island of which all that it does is to copy words (transfer.c). */
+int rdu_plan_transfer(struct rdu_plan *plan, const struct rdu_section *s, struct island *il);
+/* One activation of such an island. False: it has to be run as any other. */
+bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t activation,
+		      struct fab_fault *fault);
 
 /* ---- memory access ------------------------------------------------------ */
 
@@ -225,8 +237,12 @@ struct access_run {
 	struct fab_fault *fault;
 };
 
-/* Sets up the access for an activation; false and a fault if memory is not
- * there or not writable. copy: of the buffer. */
+/* Where the access begins in an activation, and its memory; false and a fault if that is not there
+ * or not writable. copy: of the buffer. */
+bool rdu_access_bind(struct access_run *r, const struct access_plan *plan,
+		     const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		     uint32_t copy, struct fab_fault *fault);
+/* The same, and the table of its vectors. */
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
 		      uint32_t copy, struct fab_fault *fault);

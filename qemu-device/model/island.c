@@ -486,6 +486,8 @@ bool rdu_island_run(struct run_state *st, const struct island *il, uint64_t acti
 	};
 	uint32_t i;
 
+	if (il->transfer && rdu_transfer_run(st, il, activation, fault))
+		return true;
 	rdu_arena_reset(arena);
 	ir.nodes = rdu_arena_get(arena, il->num_nodes * sizeof(*ir.nodes));
 	ir.fifos = rdu_arena_get(arena, il->num_fifos * sizeof(*ir.fifos));

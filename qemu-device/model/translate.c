@@ -4,12 +4,6 @@
 #include <string.h>
 #include "execute.h"
 
-static const uint8_t elem_size[] = {
-	[RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,  [RDU_FMT_U8] = 1,
-	[RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2,	[RDU_FMT_U16] = 2, [RDU_FMT_F16] = 2,
-	[RDU_FMT_F64] = 8,  [RDU_FMT_U64] = 8
-};
-
 void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask)
 {
 	uint64_t period = 1;
@@ -97,7 +91,7 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 	a->pmu = rdu_kind_unit(p->cfg->kind) == RDU_UNIT_PMU;
 	a->store = p->cfg->kind == RDU_KIND_STORE;
 	a->format = a->pmu ? RDU_FMT_WORD : c->format;
-	a->elem = elem_size[a->format];
+	a->elem = rdu_format_bytes(a->format);
 	a->words = rdu_pack_words(c, c->lanes);
 	a->lane_stride = a->words == 1 ? 1 : c->lane_stride;
 	a->base = c->base;
@@ -759,6 +753,9 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	}
 	if (rdu_plan_vectors(plan) || plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
 		goto fail;
+	for (i = 0; i < plan->num_islands; i++)
+		if (rdu_plan_transfer(plan, s, &plan->islands[i]))
+			goto fail;
 	return plan;
 fail:
 	rdu_plan_free(plan);
@@ -770,6 +767,7 @@ void rdu_plan_free(struct rdu_plan *plan)
 	for (uint32_t i = 0; i < plan->num_islands; i++) {
 		free(plan->islands[i].nodes);
 		free(plan->islands[i].readers);
+		free(plan->islands[i].transfer);
 	}
 	for (uint32_t i = 0; plan->programs && i < plan->num_programs; i++) {
 		struct program_plan *pp = &plan->programs[i];

@@ -112,28 +112,13 @@ static int find_needs(struct graph *g)
 	return graph_error(g, "no gradient for %d node%s:%s", w.num, w.num > 1 ? "s" : "", w.text);
 }
 
-/*
- * Is it x + (y - x)? PyTorch writes x + (y - x).detach() for an estimator that is straight
- * through: the value is y's, and the gradient x's. Its exporter drops detach(), which would
- * change nothing in a graph that is not trained. NULL, or x.
- */
-static struct value *straight_through(const struct node *n)
-{
-	for (int k = 0; k < 2 && !strcmp(n->op->name, "Add"); k++) {
-		const struct node *less = n->in[k]->producer;
-
-		if (less && !strcmp(less->op->name, "Sub") && less->in[1] == n->in[!k] &&
-		    value_same_shape(n->in[!k], n->out[0]))
-			return n->in[!k];
-	}
-	return NULL;
-}
-
 int node_gradient(struct graph *g, struct node *n)
 {
-	struct value *x = straight_through(n);
+	struct value *y, *x = graph_straight_through(n, &y);
 
-	return x ? graph_add_grad(g, x, n->out[0]->grad) : n->op->gradient(g, n);
+	if (x && value_same_shape(x, n->out[0]))
+		return graph_add_grad(g, x, n->out[0]->grad);
+	return n->op->gradient(g, n);
 }
 
 static int check_name(struct graph *g, const char *name)

@@ -60,7 +60,8 @@ struct value {
 	void *data; /* row-major; WEIGHT, STATE or folded */
 	void *shared; /* the same, if tensors may own it as well; else NULL, or what it was before */
 	struct node *producer;
-	const struct node *dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
+	const struct node
+		*dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
 	struct value *alias; /* is the same value as this one (identity removed) */
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
@@ -131,7 +132,8 @@ struct loop {
 	struct value **summed; /* in the body: what is added */
 	int num_nodes;
 	struct node **nodes; /* topological order */
-	struct value *linear; /* patterns_linear.c: what is carried after each iteration; NULL: it is a loop */
+	struct value *
+		linear; /* patterns_linear.c: what is carried after each iteration; NULL: it is a loop */
 };
 
 struct attr {
@@ -366,6 +368,15 @@ int schema_check(struct graph *g, const struct node *n);
 int schema_check_opset(struct graph *g, int64_t version);
 int schema_newest_opset(void);
 
+/* ---- estimator.c -------------------------------------------------------- */
+
+/* Is it x + (y - x), whatever the shapes? x, and y in *value; NULL: it is not. */
+struct value *graph_straight_through(const struct node *n, struct value **value);
+/* Those of rounded values become nodes StraightThrough(y, x). Before anything else. */
+void graph_find_estimators(struct graph *g);
+/* Such a node as the sum that it was. */
+int graph_through_as_sum(struct graph *g, struct node *n);
+
 /* ---- graph_ops.c: the table of operators -------------------------------- */
 
 const struct op *op_find(const char *name); /* in the default domain, or an internal one */
@@ -376,7 +387,7 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
 	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_gradient[], ops_bounded[],
-	ops_boxes[], ops_unique[], ops_linear[];
+	ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

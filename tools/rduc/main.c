@@ -335,7 +335,7 @@ static void print_summary(const struct arguments *a)
 	if (a->summary)
 		fprintf(a->summary, "%s: %s", out,
 			(const char *)rduc_output(a->compiler, RDUC_SUMMARY, NULL));
-	if (a->train)
+	if (a->train && !a->quiet)
 		fputs(rduc_output(a->compiler, RDUC_PARAMETERS, NULL),
 		      lr_outfile_is_stdout(out) ? stderr : stdout);
 }
