@@ -4,12 +4,6 @@
 #include <string.h>
 #include "execute.h"
 
-static const uint8_t elem_size[] = {
-	[RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,  [RDU_FMT_U8] = 1,
-	[RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2,	[RDU_FMT_U16] = 2, [RDU_FMT_F16] = 2,
-	[RDU_FMT_F64] = 8,  [RDU_FMT_U64] = 8
-};
-
 const struct firing_mask *rdu_plan_mask(struct rdu_plan *plan, const struct rdu_unit_prog *p,
 					uint32_t mask)
 {
@@ -120,7 +114,7 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 	a->pmu = rdu_kind_unit(p->cfg->kind) == RDU_UNIT_PMU;
 	a->store = p->cfg->kind == RDU_KIND_STORE;
 	a->format = a->pmu ? RDU_FMT_WORD : c->format;
-	a->elem = elem_size[a->format];
+	a->elem = rdu_format_bytes(a->format);
 	a->words = rdu_pack_words(c, c->lanes);
 	a->lane_stride = a->words == 1 ? 1 : c->lane_stride;
 	a->base = c->base;
