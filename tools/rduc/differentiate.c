@@ -401,6 +401,38 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	return finish_update(g, n, num, of);
 }
 
+/* States are kept by steps of training (training_mode.c), not by forward: they are no outputs of it. */
+static int take_states(struct graph *g, const struct graph_output **states)
+{
+	struct graph_output *taken = graph_alloc(g, ((size_t)g->num_outputs + 1) * sizeof(*taken));
+	int num = 0, left = 0;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		if (g->outputs[i].state)
+			taken[num++] = g->outputs[i];
+		else
+			g->outputs[left++] = g->outputs[i];
+	g->num_outputs = left;
+	*states = taken;
+	return num;
+}
+
+/* Each batch of a step changes them, as each run of a step of one batch does. */
+static int keep_states(struct graph *g, const struct graph_output *states, int num, bool batches)
+{
+	for (int i = 0; i < num; i++) {
+		struct value *state = states[i].state;
+		struct node *n = node_new(g, "Keep", states[i].name);
+
+		node_input(g, n, states[i].value);
+		if (finish_update(g, n, 1, &state))
+			return -1;
+		if (batches)
+			g->accumulations[g->num_accumulations++] = n->out[0];
+	}
+	return 0;
+}
+
 /*
  * Relu of a maximum over windows: what equals Relu's result, where that is
  * positive, is what the gradient goes to. So the pooling's gradient does both,
@@ -421,7 +453,8 @@ static bool relu_of_pool(struct graph *g, struct node *n)
 int graph_differentiate(struct graph *g, const struct train_options *opt)
 {
 	struct value *lr, *correction[2] = { NULL, NULL };
-	int num_values = g->num_values, num_weights = 0, num = 0;
+	int num_values = g->num_values, num_weights = 0, num = 0, num_states;
+	const struct graph_output *states;
 	struct value **weights; /* those that a gradient reaches */
 	int64_t one = 1;
 
@@ -442,8 +475,9 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	}
 	if (!num_weights)
 		return graph_error(g, "the model has no weights to train");
-	g->updates = graph_alloc(g, (4 * num_weights + 1) * sizeof(*g->updates));
-	g->accumulations = graph_alloc(g, num_weights * sizeof(*g->accumulations));
+	num_states = take_states(g, &states);
+	g->updates = graph_alloc(g, (4 * num_weights + num_states + 1) * sizeof(*g->updates));
+	g->accumulations = graph_alloc(g, (num_weights + num_states) * sizeof(*g->accumulations));
 	weights = graph_alloc(g, num_weights * sizeof(*weights));
 	if (find_needs(g) || make_loss(g, opt->loss))
 		return -1;
@@ -487,5 +521,5 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	for (int i = 0; i < num; i++)
 		if (make_update(g, opt, weights[i], lr, correction))
 			return -1;
-	return 0;
+	return keep_states(g, states, num_states, opt->accumulate > 1);
 }
