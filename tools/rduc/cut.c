@@ -140,18 +140,22 @@ static void order(struct uimage *im, int first, int second)
 }
 
 /* A buffer that one nest writes and another reads. Between nests of a group it turns over in each
- * iteration; else it has one copy and turns over once, when all of it is there, or has been read. */
+ * iteration, and a reader may be some copies behind; else it has one copy and turns over once, when all of it
+ * is there, or has been read. */
 static void hand_over(struct uimage *im, int write, int read, bool write_first)
 {
 	struct uprog *w = &im->prog[write], *r = &im->prog[read];
 	uint32_t copies = im->buffer[w->acc.target].copies;
+	uint32_t behind = (copies - (uint32_t)r->acc.copy_start) % copies;
 
 	if (!w->looped) {
 		w->acc.flip_mask = all_outer(w);
 		r->acc.flip_mask = all_outer(r);
 	}
-	image_token(im, write, w->acc.flip_mask, read, r->acc.flip_mask, write_first ? 0 : copies);
-	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, write_first ? copies : 0);
+	if (!write_first) /* what it reads is there */
+		behind += copies;
+	image_token(im, write, w->acc.flip_mask, read, r->acc.flip_mask, behind);
+	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, copies - behind);
 }
 
 /* Token edges from programs before `first` to those from there on, which touch the same. What nests of

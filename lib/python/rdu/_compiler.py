@@ -2,6 +2,8 @@
 """The compiler, and models of PyTorch as ONNX files."""
 import contextlib
 import errno
+import importlib
+import importlib.util
 import inspect
 import io
 import operator
@@ -209,8 +211,17 @@ def _opsets() -> List[Optional[int]]:
     return [17, 16] if newest == 17 else [newest]
 
 
+def _is_there(path: str) -> bool:
+    try:
+        importlib.import_module(path)
+    except ImportError:
+        return False
+    return True
+
+
 def _pad_circular(g: Any, x: Any, pad: Any) -> Any:
-    """F.pad(mode="circular"), instead of PyTorch 1's, which leaves out the last of each row."""
+    """F.pad(mode="circular"), instead of PyTorch's: 1 leaves out the last of each row, 2 all where it cuts one
+    end off and not the other."""
     from torch.onnx import symbolic_helper, symbolic_opset9
     pads = symbolic_opset9._convert_padding_node(pad)
     last = 2**63 - 1
@@ -228,14 +239,20 @@ def _pad_circular(g: Any, x: Any, pad: Any) -> Any:
 def _exporter_mended() -> Iterator[None]:
     import torch
     from torch.onnx import symbolic_opset9
-    if int(torch.__version__.split(".")[0]) > 1:
-        yield
-        return
-    was, symbolic_opset9._pad_circular = symbolic_opset9._pad_circular, _pad_circular
+    mended: List[Tuple[Any, str, Any]] = [(symbolic_opset9, "_pad_circular", _pad_circular)]
+    if int(torch.__version__.split(".")[0]) > 1 and not importlib.util.find_spec("onnx"):
+        # It wants the package onnx to add functions of onnxscript, of which there are none.
+        path = next(p for p in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils",
+                                "torch.onnx._internal.onnx_proto_utils") if _is_there(p))
+        mended.append((importlib.import_module(path), "_add_onnxscript_fn", lambda onnx, _functions: onnx))
+    was = [getattr(module, name) for module, name, _ in mended]
     try:
+        for module, name, instead in mended:
+            setattr(module, name, instead)
         yield
     finally:
-        symbolic_opset9._pad_circular = was
+        for (module, name, _), before in zip(mended, was):
+            setattr(module, name, before)
 
 
 @contextlib.contextmanager

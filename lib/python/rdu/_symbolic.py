@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 #: PyTorch's numbers of a reduction
 _MEAN, _SUM = 1, 2
@@ -117,6 +117,7 @@ def _losses() -> Dict[str, Callable[..., Any]]:
 
 
 def _operators() -> Dict[str, Callable[..., Any]]:
+    import torch
     from torch.onnx import symbolic_helper, symbolic_opset11
     args = symbolic_helper.parse_args
 
@@ -177,6 +178,13 @@ def _operators() -> Dict[str, Callable[..., Any]]:
         y = g.op("Transpose", y, perm_i=[0, 2, 1, *range(3, 3 + len(rest))])
         return g.op("Reshape", y, _integers(g, n, c, *rest))
 
+    @args("v", "is", "v", "f")
+    def rms_norm(g: Any, x: Any, shape: List[int], weight: Any, eps: Optional[float]) -> Any:
+        squares = g.op("ReduceSum", g.op("Mul", x, x), _integers(g, *range(-len(shape), 0)))
+        eps = torch.finfo(torch.float32).eps if eps is None else eps
+        y = g.op("Div", x, g.op("Sqrt", g.op("Add", g.op("Div", squares, _number(g, math.prod(shape))), _number(g, eps))))
+        return y if symbolic_helper._is_none(weight) else g.op("Mul", y, weight)
+
     def trunc(g: Any, x: Any) -> Any:
         return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
 
@@ -184,6 +192,7 @@ def _operators() -> Dict[str, Callable[..., Any]]:
         return g.op("Add", g.op("Max", x, y), g.op("Softplus", g.op("Neg", g.op("Abs", g.op("Sub", x, y)))))
 
     return {"index": index, "_convolution_mode": _convolution_mode, "channel_shuffle": channel_shuffle,
+            "rms_norm": rms_norm,
             "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
             "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
             "upsample_trilinear3d": upsample("upsample_trilinear3d", 5, "linear"),
