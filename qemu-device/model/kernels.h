@@ -81,8 +81,10 @@ struct rdu_kernels {
 	/* Segment formats: n elements to words and back. */
 	void (*load[RDU_NUM_FORMATS])(size_t n, uint32_t *out, const void *in);
 	void (*store[RDU_NUM_FORMATS])(size_t n, void *out, const uint32_t *in);
-	rdu_rows_fn *rows, *rows_bf16; /* bf16: of two in each word, a NaN becomes the one NaN */
-	rdu_transpose_fn *transpose, *transpose_bf16;
+	/* Words as they are; two bf16, of which a NaN becomes the one NaN; two bf16 of words in[2i]
+	 * and in[2i + 1], nearest even */
+	rdu_rows_fn *rows, *rows_bf16, *rows_fp32;
+	rdu_transpose_fn *transpose, *transpose_bf16, *transpose_fp32;
 	/* out[i * out_step + l] ^= in[i * step + l * lane_step] ^ value, i < n, l < words */
 	void (*xor_rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
 			 const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value);

@@ -14,28 +14,34 @@
 #define MAX_DIMS (2 * RDU_MAX_COUNTERS + 1)
 
 struct transfer_plan {
-	bool bf16; /* pairs of bf16, of which every NaN becomes the one NaN */
-	uint32_t per; /* elements of the source in a word */
+	enum transfer_kind { WORDS, BF16_PAIRS, FP32_PAIRS } kind; /* what a word is made of */
+	uint32_t per; /* elements of the source in a word that is written */
+	uint32_t unit; /* words of the source in it */
 	uint32_t num; /* loops; the inner one reads words next to each other */
 	bool transposed; /* the second one writes such words; else the inner one does, too */
 	struct transfer_dim {
 		uint64_t trip;
-		int64_t from, to; /* words an iteration moves on */
+		int64_t from, to; /* words an iteration moves on, there and here */
 	} dim[MAX_DIMS];
 };
 
-/* Elements that are one word on their way from `from` to `to`, if they stay what they are; else 0. */
-static uint32_t elements_of_word(const struct access_plan *from, const struct access_plan *to)
+/* What a word is made of, on its way from `from` to `to`. False: of something else. */
+static bool plan_words(struct transfer_plan *t, const struct access_plan *from,
+		       const struct access_plan *to)
 {
-	if (to->format != RDU_FMT_WORD)
-		return 0;
-	if (!to->cfg->pack)
+	bool lanes = to->cfg->pack == RDU_PACK_LANE;
+
+	t->per = t->unit = 1;
+	if (to->format != RDU_FMT_WORD || (to->cfg->pack && !lanes))
+		return false;
+	if (!lanes)
 		return from->format == RDU_FMT_WORD;
-	if (to->cfg->pack != RDU_PACK_LANE)
-		return 0;
-	if (to->cfg->format == RDU_FMT_WORD)
-		return from->format == RDU_FMT_BF16 ? 2 : 0;
-	return from->format == to->cfg->format && from->elem == 1 ? 4 : 0;
+	t->per = 4 / (to->cfg->format == RDU_FMT_WORD ? 2 : 1);
+	if (to->cfg->format != RDU_FMT_WORD)
+		return from->format == to->cfg->format && from->elem == 1;
+	t->kind = from->format == RDU_FMT_BF16 ? BF16_PAIRS : FP32_PAIRS;
+	t->unit = t->kind == FP32_PAIRS ? 2 : 1;
+	return from->format == RDU_FMT_BF16 || from->format == RDU_FMT_WORD;
 }
 
 /* Can neither program's memory be the other's, and is each word of a vector one that was read? */
@@ -77,14 +83,15 @@ static bool add_loops(struct transfer_plan *t, const struct access_plan *a,
 	uint32_t i = a->num, k = b->num, n = 0;
 
 	while (i && k) {
+		int64_t elements = t->per / t->unit; /* of a word of the source */
 		uint64_t left_a = a->trip[i - 1] / done_a, left_b = b->trip[k - 1] / done_b;
 		uint64_t trip = left_a < left_b ? left_a : left_b;
 		int64_t from = a->stride[i - 1] * (int64_t)done_a;
 
-		if (left_a % trip || left_b % trip || from % t->per)
+		if (left_a % trip || left_b % trip || from % elements)
 			return false;
 		if (trip > 1)
-			dim[n++] = (struct transfer_dim){ trip, from / t->per,
+			dim[n++] = (struct transfer_dim){ trip, from / elements,
 							  b->stride[k - 1] * (int64_t)done_b };
 		done_a *= trip;
 		done_b *= trip;
@@ -122,13 +129,13 @@ static bool writes_once(const struct transfer_plan *t)
 	return true;
 }
 
-/* Brings a loop with words next to each other on one side to place `at` from the end. */
+/* Brings a loop that reads, or writes, words next to each other to place `at` from the end. */
 static bool bring(struct transfer_plan *t, uint32_t at, bool reads)
 {
 	struct transfer_dim *last = &t->dim[t->num - at];
 
 	for (struct transfer_dim *d = last; d >= t->dim; d--) {
-		if ((reads ? d->from : d->to) == 1) {
+		if (reads ? d->from == t->unit : d->to == 1) {
 			struct transfer_dim found = *d;
 
 			for (; d < last; d++)
@@ -157,14 +164,12 @@ int rdu_plan_transfer(struct rdu_plan *plan, const struct rdu_section *s, struct
 	t = calloc(1, sizeof(*t));
 	if (!t)
 		return -1;
-	t->per = elements_of_word(a, b);
-	t->bf16 = t->per == 2;
-	if (!t->per || a->words < b->words * t->per || (t->per > 1 && a->lane_stride != 1) ||
-	    !add_loops(t, a, b))
+	if (!plan_words(t, a, b) || a->words < b->words * t->per ||
+	    (t->per > 1 && a->lane_stride != 1) || !add_loops(t, a, b))
 		goto no;
-	add_dim(t, b->words, t->per > 1 ? 1 : a->lane_stride, b->lane_stride);
+	add_dim(t, b->words, t->per > 1 ? t->unit : a->lane_stride, b->lane_stride);
 	if (!t->num)
-		t->dim[t->num++] = (struct transfer_dim){ 1, 1, 1 };
+		t->dim[t->num++] = (struct transfer_dim){ 1, t->unit, 1 };
 	if (!writes_once(t) || !bring(t, 1, true))
 		goto no;
 	t->transposed = t->dim[t->num - 1].to != 1;
@@ -182,8 +187,9 @@ bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t ac
 {
 	const struct transfer_plan *t = il->transfer;
 	const struct rdu_kernels *k = st->plan->kernels;
-	rdu_rows_fn *rows = t->bf16 ? k->rows_bf16 : k->rows;
-	rdu_transpose_fn *transpose = t->bf16 ? k->transpose_bf16 : k->transpose;
+	rdu_rows_fn *const rows[] = { k->rows, k->rows_bf16, k->rows_fp32 };
+	rdu_transpose_fn *const transpose[] = { k->transpose, k->transpose_bf16,
+						k->transpose_fp32 };
 	const struct transfer_dim *x = &t->dim[t->num - 1], *y = x - 1;
 	uint64_t at[MAX_DIMS] = { 0 };
 	uint32_t inner = t->num > 1 ? 2 : 1, i;
@@ -205,10 +211,10 @@ bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t ac
 		return false;
 	for (;;) {
 		if (t->transposed)
-			transpose(x->trip, y->trip, to, x->to, from, y->from);
+			transpose[t->kind](x->trip, y->trip, to, x->to, from, y->from);
 		else
-			rows(inner > 1 ? y->trip : 1, x->trip, to, inner > 1 ? y->to : 0, from,
-			     inner > 1 ? y->from : 0);
+			rows[t->kind](inner > 1 ? y->trip : 1, x->trip, to, inner > 1 ? y->to : 0,
+				      from, inner > 1 ? y->from : 0);
 		for (i = t->num - inner; i; i--) {
 			const struct transfer_dim *d = &t->dim[i - 1];
 
