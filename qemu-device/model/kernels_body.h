@@ -299,6 +299,37 @@ static void rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step
 	}
 }
 
+/* What words are made of (transfer.c): words, two bf16 each, two fp32 that become bf16. */
+enum words_from { FROM_WORDS, FROM_BF16, FROM_FP32 };
+#define UNIT(from) ((from) == FROM_FP32 ? 2 : 1) /* words read for one */
+
+static inline __attribute__((always_inline)) uint32_t word_of(const uint32_t *in,
+							       const enum words_from from)
+{
+	if (from == FROM_FP32)
+		return rdu_bf16(in[0]) | rdu_bf16(in[1]) << 16;
+	if (from == FROM_BF16) /* read as fp32, and rounded back */
+		return rdu_bf16(in[0] << 16) | rdu_bf16(in[0] & 0xffff0000) << 16;
+	return in[0];
+}
+
+static void rows_bf16_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			    const uint32_t *in, ptrdiff_t in_step)
+{
+	for (; n; n--, out += out_step, in += in_step) {
+		INDEPENDENT
+		for (size_t l = 0; l < words; l++)
+			out[l] = word_of(in + l, FROM_BF16);
+	}
+}
+
+static void rows_fp32_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			    const uint32_t *in, ptrdiff_t in_step)
+{
+	for (; n; n--, out += out_step, in += in_step)
+		pack_lane_words(words, out, in);
+}
+
 static void xor_rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
 			   const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value)
 {
@@ -400,6 +431,8 @@ static void put_parts(size_t n, size_t pitch, void *base, const uint32_t *first,
 
 #if VW >= 8
 typedef int32_t v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef uint32_t u8 __attribute__((vector_size(32)));
+typedef int16_t s16 __attribute__((vector_size(32)));
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define MIX_LOW32(a, b) MIX(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define MIX_HIGH32(a, b) MIX(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
@@ -408,15 +441,44 @@ typedef int32_t v8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define MIX_LOW128(a, b) MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
 #define MIX_HIGH128(a, b) MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
 
-/* out[k * out_step + i] = in[i * in_step + k] for i, k < 8 */
-static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-			      ptrdiff_t in_step)
+/* rdu_bf16() of eight fp32, in the upper halves */
+static inline v8 round8(v8 x)
+{
+	u8 u = (u8)x;
+	v8 nan = (x & 0x7fffffff) > 0x7f800000;
+
+	return (nan & (int32_t)RDU_NAN_BITS) | (~nan & (v8)(u + 0x7fff + (u >> 16 & 1)));
+}
+
+/* word_of() for eight words */
+static inline __attribute__((always_inline)) v8 words_of(const uint32_t *in, const enum words_from from)
+{
+	s16 e, nan;
+
+	if (from == FROM_FP32) {
+		v8 a = round8(*(const v8 *)in), b = round8(*(const v8 *)(in + 8));
+		u8 low = (u8)MIX(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+		v8 high = MIX(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+
+		return (v8)(low >> 16) | (high & (int32_t)0xffff0000);
+	}
+	if (from == FROM_WORDS)
+		return *(const v8 *)in;
+	e = (s16) * (const v8 *)in;
+	nan = (e & 0x7fff) > 0x7f80;
+	return (v8)((nan & (int16_t)(RDU_NAN_BITS >> 16)) | (~nan & e));
+}
+
+/* out[k * out_step + i] = word k of in + i * in_step for i, k < 8 */
+static inline __attribute__((always_inline)) void
+transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in, ptrdiff_t in_step,
+	   const enum words_from from)
 {
 	v8 r[8], t[8];
 
 #pragma GCC unroll 8
 	for (int i = 0; i < 8; i++)
-		r[i] = *(const v8 *)(in + i * in_step);
+		r[i] = words_of(in + i * in_step, from);
 #pragma GCC unroll 4
 	for (int i = 0; i < 8; i += 2) {
 		t[i] = MIX_LOW32(r[i], r[i + 1]);
@@ -437,13 +499,54 @@ static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t 
 }
 #else
 static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-			      ptrdiff_t in_step)
+			      ptrdiff_t in_step, const enum words_from from)
 {
 	for (ptrdiff_t k = 0; k < 8; k++)
 		for (ptrdiff_t i = 0; i < 8; i++)
-			out[k * out_step + i] = in[i * in_step + k];
+			out[k * out_step + i] = word_of(in + i * in_step + k * UNIT(from), from);
 }
 #endif
+
+static inline __attribute__((always_inline)) void
+transpose(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
+	  ptrdiff_t in_step, const enum words_from kind)
+{
+	size_t width, k = 0, i;
+
+	/* Whole lines of the cache, where there are: 16 words of each row out. */
+	for (; k + 8 <= m; k += width) {
+		uint32_t *to = out + k;
+		const uint32_t *from = in + (ptrdiff_t)k * in_step;
+
+		width = k + 16 <= m ? 16 : 8;
+		for (i = 0; i + 8 <= n; i += 8)
+			for (ptrdiff_t j = 0; j < (ptrdiff_t)width; j += 8)
+				transpose8(to + (ptrdiff_t)i * out_step + j, out_step,
+					   from + (ptrdiff_t)i * UNIT(kind) + j * in_step, in_step, kind);
+	}
+	for (i = 0; i < n; i++)
+		for (size_t j = i < (n & ~(size_t)7) ? k : 0; j < m; j++)
+			out[(ptrdiff_t)i * out_step + (ptrdiff_t)j] =
+				word_of(in + (ptrdiff_t)j * in_step + (ptrdiff_t)i * UNIT(kind), kind);
+}
+
+static void transpose_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+			    const uint32_t *in, ptrdiff_t in_step)
+{
+	transpose(n, m, out, out_step, in, in_step, FROM_WORDS);
+}
+
+static void transpose_bf16_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+				 const uint32_t *in, ptrdiff_t in_step)
+{
+	transpose(n, m, out, out_step, in, in_step, FROM_BF16);
+}
+
+static void transpose_fp32_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+				 const uint32_t *in, ptrdiff_t in_step)
+{
+	transpose(n, m, out, out_step, in, in_step, FROM_FP32);
+}
 
 static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
 			 ptrdiff_t step, ptrdiff_t lane_step)
@@ -455,7 +558,7 @@ static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *
 			for (size_t l = 0; l + 8 <= lanes; l += 8)
 				transpose8(out + done * lanes + l, (ptrdiff_t)lanes,
 					   in + (ptrdiff_t)done + (ptrdiff_t)l * lane_step,
-					   lane_step);
+					   lane_step, FROM_WORDS);
 	for (size_t i = 0; i < n; i++)
 		for (size_t l = i < done ? lanes & ~(size_t)7 : 0; l < lanes; l++)
 			out[i * lanes + l] = in[(ptrdiff_t)i * step + (ptrdiff_t)l * lane_step];
@@ -473,7 +576,8 @@ static void scatter_words(size_t n, size_t words, uint32_t *out, ptrdiff_t step,
 		size_t l = 0;
 
 		for (; l + 8 <= words; l += 8)
-			transpose8(to + (ptrdiff_t)l * lane_step, lane_step, from + l, pitch);
+			transpose8(to + (ptrdiff_t)l * lane_step, lane_step, from + l, pitch,
+				   FROM_WORDS);
 		for (; l < words; l++)
 			for (ptrdiff_t k = 0; k < 8; k++)
 				to[k + (ptrdiff_t)l * lane_step] = from[k * pitch + (ptrdiff_t)l];
@@ -629,6 +733,11 @@ static const struct rdu_kernels kernels = {
 		[RDU_FMT_U64] = store_u64,
 	},
 	.rows = rows_words,
+	.rows_bf16 = rows_bf16_words,
+	.rows_fp32 = rows_fp32_words,
+	.transpose = transpose_words,
+	.transpose_bf16 = transpose_bf16_words,
+	.transpose_fp32 = transpose_fp32_words,
 	.xor_rows = xor_rows_words,
 	.part = PART,
 	.part_store = PART_STORE,

@@ -258,7 +258,8 @@ struct residence {
 	int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
 	int copies; /* of a slice */
 	int64_t words, part; /* of the tensor, or a slice */
-	int64_t halo; /* of the words of a slice, the first: those of the slice before it */
+	int64_t lag; /* a slice begins so many words before a multiple of its words */
+	int64_t before; /* words of the slice before that are read, too: the last ones of that copy */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
 	bool by_group; /* a group makes it, and none uses it: all its readers find it there, or none */
@@ -269,6 +270,8 @@ struct residence {
 	 * many of the num_parts PMUs as that has replicas. */
 	bool held;
 	bool kept; /* held from the entry's start to its end, and on to the next run */
+	bool vectors; /* its batch lies as vectors, along which it may be cut (batch.c) */
+	bool carried; /* the iterations of a loop change it, and nests in front of it and behind bring and store it */
 };
 
 /* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
@@ -369,7 +372,17 @@ FILE *be_log(const struct backend *be);
 /* nest_check() on all nests. 0, or -1 with a text that names the pass and the nest. */
 int be_check(struct backend *be, const char *pass);
 
-void be_shapes(struct backend *be); /* shapes.c */
+void be_split_batch(struct backend *be); /* batch.c */
+/* layout.c: how many dimensions of a tensor are the batch: the first, or the first two (batch.c). 0: it has none. */
+int be_batch_dims(const struct backend *be, const struct tensor *t);
+/* shapes.c */
+void be_shapes(struct backend *be);
+/* Where access number i of a nest (inputs, then outputs) goes in the finer shape `to`. False: it cannot be
+ * said so, and nothing has changed. */
+bool be_refine(struct nest *n, int i, struct tensor *to);
+/* The shape under which an access would go through its tensor with one dimension of the nest along each of
+ * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
+int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
@@ -488,10 +501,11 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
-/* Replicas along up to two dimensions: so many blocks along each, and indices of a block. */
+#define MAX_SPREAD 3
+/* Replicas along some dimensions: so many blocks along each, and indices of a block. */
 struct spread {
-	int num, dim[2];
-	int64_t block[2], blocks[2];
+	int num, dim[MAX_SPREAD];
+	int64_t block[MAX_SPREAD], blocks[MAX_SPREAD];
 };
 
 /* lower_resident.c: how many programs of replicas access the busiest part: those that read the same share
@@ -509,7 +523,10 @@ int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
-/* The same with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
+/* The same with all units, or, where what is resident does not fit so with several tiles, with the compute
+ * units and AGCUs of one: fewer replicas take fewer links. */
+int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage **im);
+/* be_lower() with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
