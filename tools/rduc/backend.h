@@ -455,6 +455,11 @@ void be_hold_uses(struct backend *be, const struct nest *fill, int pmus);
 bool be_fills_kept(const struct backend *be, const struct nest *n);
 /* Is it one of entry e, and in use? */
 bool hold_in(const struct module_entry *e, const struct hold *h);
+/* False, with the reason: there are no scratchpads for what h holds. be->at becomes its reader. */
+bool be_hold_no_room(struct backend *be, const struct module_entry *e, const struct hold *h);
+/* Is what the first of the entry's readers finds held no larger than the scratchpads that it was given? Else, as
+ * of be_hold_no_room(), there is no plan for it, and nests before it need not be made to see that. */
+bool be_hold_has_room(struct backend *be, const struct module_entry *e);
 /* A nest that copies `from` to `to`, of the same shape; named after that, and of an operator's type. */
 struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct tensor *to);
 /* A temporary of the same shape, named after t and what it is. */
