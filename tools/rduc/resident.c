@@ -615,57 +615,6 @@ static double held_words(const struct backend *be, const struct module_entry *e,
 	return words_of(be, e, 0) + most;
 }
 
-/* Bytes that a nest reads by an access, as arrays take them, at least: pairs of bf16, or bytes. */
-static double least_bytes(const struct nest *n, const struct access *a)
-{
-	double bytes = dtype_size(a->tensor->dtype) == 1 ? 1 : 2;
-
-	for (int x = 0; x < a->tensor->ndim; x++) {
-		int64_t most = 1; /* positions along the axis */
-
-		for (int d = 0; d < n->ndim; d++)
-			if (a->coef[x][d])
-				most = max64(most, n->dim[d].extent);
-		bytes *= (double)most;
-	}
-	for (int d = 0; d < n->ndim; d++) { /* a diagonal is less */
-		int axes = 0;
-
-		for (int x = 0; x < a->tensor->ndim; x++)
-			axes += a->coef[x][d] != 0;
-		if (axes > 1)
-			return 0;
-	}
-	return bytes;
-}
-
-/* No scratchpads for what h holds: so its reader, nest number be->at, would find. */
-static bool no_room(struct backend *be, const struct module_entry *e, const struct hold *h)
-{
-	for (be->at = 0; e->nests[be->at] != h->reader; be->at++)
-		;
-	be_error(be, "%s: no scratchpads for %s, which it reads again and again", h->reader->name,
-		 h->from->name);
-	return false;
-}
-
-/* Is what the first of the entry's readers finds held no larger than the scratchpads that it has? Else there is
- * no plan for it, and nests before it need not be made to see that. */
-static bool has_room(struct backend *be, const struct module_entry *e)
-{
-	const struct hold *h = NULL;
-	double room;
-
-	for (int k = 0; k < e->num_nests && !h; k++)
-		for (int i = 0; i < be->num_holds && !h; i++)
-			if (be->hold[i].reader == e->nests[k])
-				h = &be->hold[i];
-	if (!h)
-		return true;
-	room = (double)be->residence[h->to->id].num_parts * (double)be->chip.pmu_bytes;
-	return least_bytes(h->reader, &h->reader->in[h->in]) <= room || no_room(be, e, h);
-}
-
 /* Scratchpads for what is held in loops, shared out by size. How the tiles lie in them is their
  * reader's business. False: there are not enough. */
 static bool place_held(struct backend *be, const struct module_entry *e, struct stays *p)
@@ -692,12 +641,12 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 		if (h->pmus)
 			r->num_parts = h->pmus;
 		if (!r->num_parts || !stays_find(p, r, p->num - most, p->num))
-			return no_room(be, e, h);
+			return be_hold_no_room(be, e, h);
 		if (be_prints(be, "resident"))
 			fprintf(be_log(be), "resident: %s: held in up to %d PMUs, nests %d to %d\n",
 				h->to->name, r->num_parts, r->first, r->last);
 	}
-	return has_room(be, e);
+	return be_hold_has_room(be, e);
 }
 
 /* Scratchpads for a tensor: as many as may work at a time; for what a loop carries fewer, where
