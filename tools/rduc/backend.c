@@ -891,6 +891,7 @@ static int passes(struct backend *be, const char *out_path)
 		progress_say(opt->progress, "fuse");
 		be_shapes(be);
 		be_copies(be);
+		be_split_batch(be);
 		r = be_check(be, "copies");
 	}
 	if (!r && be->level > 0) {

@@ -255,6 +255,8 @@ struct residence {
 	 * many of the num_parts PMUs as that has replicas. */
 	bool held;
 	bool kept; /* held from the entry's start to its end, and on to the next run */
+	bool vectors; /* its batch lies as vectors, along which it may be cut (batch.c) */
+	bool carried; /* the iterations of a loop change it, and nests in front of it and behind bring and store it */
 };
 
 /* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
@@ -355,7 +357,17 @@ FILE *be_log(const struct backend *be);
 /* nest_check() on all nests. 0, or -1 with a text that names the pass and the nest. */
 int be_check(struct backend *be, const char *pass);
 
-void be_shapes(struct backend *be); /* shapes.c */
+void be_split_batch(struct backend *be); /* batch.c */
+/* layout.c: how many dimensions of a tensor are the batch: the first, or the first two (batch.c). 0: it has none. */
+int be_batch_dims(const struct backend *be, const struct tensor *t);
+/* shapes.c */
+void be_shapes(struct backend *be);
+/* Where access number i of a nest (inputs, then outputs) goes in the finer shape `to`. False: it cannot be
+ * said so, and nothing has changed. */
+bool be_refine(struct nest *n, int i, struct tensor *to);
+/* The shape under which an access would go through its tensor with one dimension of the nest along each of
+ * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
+int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
@@ -472,10 +484,11 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
-/* Replicas along up to two dimensions: so many blocks along each, and indices of a block. */
+#define MAX_SPREAD 3
+/* Replicas along some dimensions: so many blocks along each, and indices of a block. */
 struct spread {
-	int num, dim[2];
-	int64_t block[2], blocks[2];
+	int num, dim[MAX_SPREAD];
+	int64_t block[MAX_SPREAD], blocks[MAX_SPREAD];
 };
 
 /* lower_resident.c: how many programs of replicas access the busiest part: those that read the same share

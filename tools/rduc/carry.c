@@ -82,30 +82,91 @@ bool be_can_carry(const struct backend *be, const struct module_entry *e, const 
 	return false;
 }
 
-/* The nests of the loop use what is seen as t, of storage `of`, where `to` is. */
-static void redirect(struct backend *be, struct module_entry *e, int loop, struct tensor *of,
-		     struct tensor *to)
+/* An access to storage t by a nest of the loop: the next one after number *i of nest *k. */
+static struct access *next_use(const struct module_entry *e, int loop, const struct tensor *t,
+			       int *k, int *i)
 {
-	int num = be->m->num_tensors;
-	struct tensor **seen = xcalloc((size_t)num + 1, sizeof(struct tensor *));
+	for (; *k < e->num_nests; (*k)++, *i = -1) {
+		struct nest *n = e->nests[*k];
 
-	for (int k = 0; k < e->num_nests; k++) {
-		struct nest *n = e->nests[k];
+		while (n->loop == loop && ++*i < n->num_in + n->num_out) {
+			struct access *a =
+				*i < n->num_in ? &n->in[*i] : &n->out[*i - n->num_in].access;
 
-		for (int i = 0; n->loop == loop && i < n->num_in; i++) {
-			struct tensor *t = n->in[i].tensor;
-
-			if (tensor_storage(t) != of)
-				continue;
-			if (!seen[t->id]) {
-				seen[t->id] = to;
-				if (!same_shape(t, to)) {
-					seen[t->id] = be_temp_like(be, t, "carried");
-					seen[t->id]->view_of = to;
-				}
-			}
-			n->in[i].tensor = seen[t->id];
+			if (tensor_storage(a->tensor) == t)
+				return a;
 		}
+	}
+	return NULL;
+}
+
+/* Can all that the loop does with storage t be said of the finer shape `to`? */
+static bool all_refine(const struct module_entry *e, int loop, const struct tensor *t,
+		       struct tensor *to)
+{
+	for (int k = 0, i = -1; next_use(e, loop, t, &k, &i);) {
+		struct nest n = *e->nests[k];
+
+		if (!be_refine(&n, i, to))
+			return false;
+	}
+	return true;
+}
+
+/* A temporary for storage t, of the finest shape that the loop goes through it under: what is a flattened picture
+ * can then be cut along its rows. */
+static struct tensor *temp_for(struct backend *be, const struct module_entry *e, int loop,
+			       const struct tensor *t, const char *what)
+{
+	struct tensor *to = be_temp_like(be, t, what), fine = *to;
+	const struct access *a;
+
+	for (int k = 0, i = -1; (a = next_use(e, loop, t, &k, &i)) != NULL;) {
+		int64_t dim[RDU_MAX_DIMS];
+		int num = be_shape_of(e->nests[k], a, dim);
+
+		if (num > fine.ndim) {
+			fine.ndim = num;
+			memcpy(fine.dim, dim, sizeof(dim));
+		}
+	}
+	for (int d = fine.ndim - 1; d >= 0; d--)
+		fine.stride[d] = d + 1 < fine.ndim ? fine.stride[d + 1] * fine.dim[d + 1] : 1;
+	if (all_refine(e, loop, t, &fine))
+		*to = fine;
+	return to;
+}
+
+/* An access to what is seen as a tensor of another storage is one to `to`, or what is seen of that likewise. */
+static void redirect_access(struct backend *be, struct nest *n, int i, struct tensor *to,
+			    struct tensor **seen)
+{
+	struct access *a = i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+	struct tensor *t = a->tensor;
+
+	if (be_refine(n, i, to))
+		return;
+	if (!seen[t->id]) {
+		seen[t->id] = to;
+		if (!same_shape(t, to)) {
+			seen[t->id] = be_temp_like(be, t, "carried");
+			seen[t->id]->view_of = to;
+		}
+	}
+	a->tensor = seen[t->id];
+}
+
+/* The nests of the loop use what is seen as t, of storage `of`, where `to` is; the one that changes it leaves the
+ * new value at `next`. */
+static void redirect(struct backend *be, struct module_entry *e, int loop, struct tensor *of,
+		     struct tensor *to, struct tensor *next)
+{
+	struct tensor **seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
+
+	for (int k = 0, i = -1; next_use(e, loop, of, &k, &i);) {
+		bool made = i >= e->nests[k]->num_in;
+
+		redirect_access(be, e->nests[k], i, made ? next : to, seen);
 	}
 	free(seen);
 }
@@ -124,19 +185,20 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 		  const struct change *c, struct carried *to)
 {
 	struct nest *update = e->nests[c->update], *load, *store, *copy;
-	struct tensor *there = be_temp_like(be, t, "carried"), *next, *was;
+	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next;
 	int first = be_loop_start(e, loop), last = first, at;
 
 	while (last + 1 < e->num_nests && e->nests[last + 1]->loop == loop)
 		last++;
-	was = update->out[c->out].access.tensor;
-	next = be_temp_like(be, was, "next");
-	redirect(be, e, loop, t, there);
-	update->out[c->out].access.tensor = next;
-	load = be_copy_nest(update, t, there);
+	next = be_temp_like(be, there, "next");
+	redirect(be, e, loop, t, there, next);
+	load = be_copy_nest(update, t, t);
+	load->name = there->name;
+	be_refine(load, 1, there);
 	copy = be_copy_nest(update, next, there);
 	copy->loop = loop;
-	store = be_copy_nest(update, there, t);
+	store = be_copy_nest(update, t, t);
+	be_refine(store, 0, there);
 	be_insert_nest(e, last + 1, store);
 	for (at = first; e->nests[at] != update; at++)
 		;

@@ -31,12 +31,13 @@ void be_leave(struct backend *be, struct be_section *first, const struct nest *n
 		}
 }
 
-/* Could nest n use t, which it has in scratchpads, in memory instead? */
+/* Could nest n use t, which it has in scratchpads, in memory instead? What the iterations of a loop change there
+ * is not theirs to leave that bring it there or store it, once. */
 static bool may_evict(const struct backend *be, const struct nest *n, struct tensor *t)
 {
 	const struct residence *r = residence_of(be, n, t);
 
-	return r && !r->held;
+	return r && !r->held && !(r->carried && !n->loop);
 }
 
 /* Cycles that memory takes for what others write and read there when nest n uses t in memory. */

@@ -34,6 +34,15 @@ static bool is_batch(const struct backend *be, int64_t extent)
 	return false;
 }
 
+int be_batch_dims(const struct backend *be, const struct tensor *t)
+{
+	if (is_batch(be, t->dim[0]))
+		return 1;
+	return t->ndim > 1 && t->dim[1] == be->chip.lanes && is_batch(be, t->dim[0] * t->dim[1])
+		       ? 2
+		       : 0;
+}
+
 /* The first dimension that a nest reads the input in windows along, but for the last one of more than
  * one element: that stays innermost. -1: none. */
 static int window_dim(const struct nest *n, const struct access *a)
@@ -125,7 +134,8 @@ static void gather_rows(struct backend *be)
 		if (t->kind != TENSOR_TEMP || t->update_of || t->data || t->row_of ||
 		    t->ndim != root->ndim ||
 		    memcmp(t->dim, root->dim, sizeof(t->dim[0]) * (size_t)t->ndim) ||
-		    (t->ndim > 1 && t->dim[0] > 1 && t->stride[0] == 1))
+		    (t->ndim > 1 && t->dim[0] > 1 && t->stride[0] == 1) ||
+		    be_batch_dims(be, t) == 2)
 			stay[root->id] = true;
 		if (t->row_of)
 			stay[tensor_storage(t->row_of)->id] = true;
@@ -160,8 +170,8 @@ void be_layout(struct backend *be)
 		struct tensor *t = m->tensors[i], *root = tensor_storage(t);
 
 		if (t->kind != TENSOR_TEMP || root->kind != TENSOR_TEMP || t->update_of ||
-		    t->data || t->row_of || t->ndim < 1 || !is_batch(be, t->dim[0]) ||
-		    t->dim[0] != root->dim[0])
+		    t->data || t->row_of || t->ndim < 1 || !be_batch_dims(be, t) ||
+		    be_batch_dims(be, t) != be_batch_dims(be, root))
 			stay[root->id] = true;
 		if (t->row_of) /* rows are row-major */
 			stay[tensor_storage(t->row_of)->id] = true;
@@ -171,11 +181,16 @@ void be_layout(struct backend *be)
 		int64_t s = 1;
 		bool move = !stay[tensor_storage(t)->id];
 
+		int inner = move ? be_batch_dims(be, t) - 1
+				 : -1; /* the samples of a vector, or of the batch */
+
 		if (move) {
-			t->stride[0] = 1;
-			s = t->dim[0];
+			t->stride[inner] = 1;
+			s = t->dim[inner];
 		}
-		for (int d = t->ndim - 1; d >= (move ? 1 : 0); d--) {
+		for (int d = t->ndim - 1; d >= 0; d--) {
+			if (d == inner)
+				continue;
 			t->stride[d] = s;
 			s *= t->dim[d];
 		}

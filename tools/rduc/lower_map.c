@@ -434,15 +434,23 @@ int map_stream(struct backend *be, struct uimage *im, const struct lnest *l, str
 	return r;
 }
 
-/* Can that many replicas along a loop each have the parts of what is resident to themselves, or
- * share them as far as a scratchpad has programs? *any: something is resident. */
-static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,
-		      int at, int64_t unroll, bool *any)
+/* Replicas of a nest: loops that they share, and how many there are along each. */
+struct replicas {
+	int num, at[2]; /* loops; the second goes over terms of sums only where the first does */
+	int64_t unroll[2];
+	bool turns; /* they take the first loop's iterations in turn, not a block each */
+};
+
+static int64_t count_replicas(const struct replicas *r)
 {
-	struct spread s = { .num = 1,
-			    .dim = { lp->l[at].dim },
-			    .block = { ceil_div(lp->l[at].trip, unroll) * lp->l[at].step },
-			    .blocks = { unroll } };
+	return (r->num > 0 ? r->unroll[0] : 1) * (r->num > 1 ? r->unroll[1] : 1);
+}
+
+/* Can replicas each have the parts of what is resident to themselves, or share those that they read as far as a
+ * scratchpad has programs, `readers` at most? *any: something is resident. */
+static bool parts_fit(const struct backend *be, const struct lnest *l, const struct loops *lp,
+		      const struct replicas *rep, int readers, bool *any)
+{
 	bool fit = true;
 
 	*any = false;
@@ -450,13 +458,21 @@ static bool parts_fit(const struct backend *be, const struct lnest *l, const str
 		bool out = i >= l->n->num_in;
 		const struct lacc *a = out ? &l->out[i - l->n->num_in] : &l->in[i];
 		const struct residence *r = residence_of(be, l->n, a->t);
-		int most = out ? 1 : (int)be->chip.pmu_reads;
+		struct spread s = { 0 };
 
 		if (!r)
 			continue;
 		*any = true;
-		if (((out && !lp->l[at].reduce) || lacc_needs(a, lp->l[at].dim)) &&
-		    resident_crowd(r, l, a, &s) > most)
+		for (int k = 0; k < rep->num; k++) {
+			const int at = rep->at[k], d = lp->l[at].dim;
+
+			if ((!out || lp->l[at].reduce) && !lacc_needs(a, d))
+				continue; /* they share what is read, or bring together what is written */
+			s.dim[s.num] = d;
+			s.block[s.num] = ceil_div(lp->l[at].trip, rep->unroll[k]) * lp->l[at].step;
+			s.blocks[s.num++] = rep->unroll[k];
+		}
+		if (s.num && resident_crowd(r, l, a, &s) > (out ? 1 : readers))
 			fit = false;
 	}
 	return fit;
@@ -477,62 +493,142 @@ static bool can_take_turns(const struct rdu_chip *chip, const struct lnest *l,
 	return true;
 }
 
+/* Does the nest use something resident whose batch lies as vectors? */
+static bool has_vectors(const struct backend *be, const struct lnest *l)
+{
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		const struct residence *r = residence_of(be, l->n, a->t);
+
+		if (r && r->vectors)
+			return true;
+	}
+	return false;
+}
+
+/* Does the nest bring, or store, what a loop carries, and would replicas along one of its loops each access pieces of
+ * the same bursts? */
+static bool shares_bursts(const struct backend *be, const struct lnest *l, const struct loops *lp,
+			  int at)
+{
+	bool carried = false, shares = false;
+
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		const struct residence *r = residence_of(be, l->n, a->t);
+		int64_t step = llabs(lacc_coef(a, lp->l[at].dim)) * lp->l[at].step;
+
+		carried |= r && r->carried;
+		shares |= !r && step && step * dtype_size(a->t->dtype) < be->chip.dram_burst;
+	}
+	return carried && shares && !l->n->loop;
+}
+
+#define MAX_REPLICAS 32 /* of what is resident; 16 along a loop */
 #define LEAST_SPLIT 64 /* firings of a replica that has a part of the terms of sums */
 
-/* The loop that replicas share, -1: none, and how many there are; turns: they take its iterations in turn,
- * not a block each. */
-static int choose_replicas(const struct backend *be, const struct lnest *l, const struct loops *lp,
-			   int64_t most, int64_t *unroll, bool *turns)
+/* The loop that replicas share, if there is one. False: all that it uses is in memory. */
+static bool choose_by_parts(const struct backend *be, const struct lnest *l, const struct loops *lp,
+			    int64_t most, struct replicas *best)
 {
 	bool any = false, may_split = be_may_split(be, l->n);
 	int64_t firings = 1;
-	int at = -1;
 
 	for (int i = 0; i < lp->num; i++)
 		firings *= lp->l[i].trip;
-	*unroll = 1;
-	*turns = false;
-	for (int i = 0; i < l->n->num_out; i++)
-		if (l->n->out[i].add)
-			return -1;
 	for (int i = lp->num_shared; i < lp->num; i++) {
-		int64_t u = min64(min64(most, 16), lp->l[i].trip), least = *unroll;
+		int64_t u = min64(min64(most, 16), lp->l[i].trip), least = count_replicas(best);
+		struct replicas r = { .num = 1, .at = { i } };
 
+		if (shares_bursts(be, l, lp, i))
+			continue;
 		if (lp->l[i].reduce) { /* what they give is to be brought together */
 			if (!may_split)
 				continue;
 			least *= 2;
 			u = min64(u, firings / LEAST_SPLIT);
 		}
-		for (; u > 1 && u > least; u--)
+		for (; u > 1 && u > least; u--) {
+			r.unroll[0] = u;
 			if ((lp->l[i].reduce
 				     ? lp->l[i].trip % u == 0
 				     : ceil_div(lp->l[i].trip, ceil_div(lp->l[i].trip, u)) == u) &&
-			    parts_fit(be, l, lp, i, u, &any))
+			    parts_fit(be, l, lp, &r, (int)be->chip.pmu_reads, &any))
 				break;
-		if (any && u > least) {
-			*unroll = u;
-			at = i;
+		}
+		if (any && u > least)
+			*best = r;
+	}
+	return any;
+}
+
+/* A second loop that they share, over the vectors of a batch for one, where each of them then has parts to itself. */
+static void choose_second(const struct backend *be, const struct lnest *l, const struct loops *lp,
+			  int64_t most, struct replicas *best)
+{
+	struct replicas r = *best;
+	bool any;
+
+	if (best->num != 1 || !has_vectors(be, l))
+		return;
+	r.num = 2;
+	for (int i = lp->num_shared; i < lp->num; i++) {
+		int64_t u = min64(min64(most, MAX_REPLICAS) / r.unroll[0], lp->l[i].trip);
+
+		r.at[1] = i;
+		if (i == r.at[0] || (lp->l[i].reduce && !lp->l[r.at[0]].reduce))
+			continue;
+		for (; u > 1 && u * r.unroll[0] > count_replicas(best); u--) {
+			r.unroll[1] = u;
+			if (lp->l[i].trip % u == 0 && parts_fit(be, l, lp, &r, 1, &any))
+				*best = r;
 		}
 	}
-	if (any || most < 2)
-		return at;
+}
+
+/* The loops that replicas share, and how many there are. */
+static struct replicas choose_replicas(const struct backend *be, const struct lnest *l,
+				       const struct loops *lp, int64_t most)
+{
+	struct replicas r = { 0 };
+	int at = -1;
+
+	for (int i = 0; i < l->n->num_out; i++)
+		if (l->n->out[i].add)
+			return r;
+	if (choose_by_parts(be, l, lp, most, &r) || most < 2) {
+		choose_second(be, l, lp, most, &r);
+		return r;
+	}
 	/* All is in memory: over the outermost loop that has enough trips. */
-	*unroll = min64(most, 8); /* more than memory can feed */
+	r.unroll[0] = min64(most, 8); /* more than memory can feed */
 	for (int i = lp->num_shared; i < lp->num; i++)
 		if (!lp->l[i].reduce &&
 		    (at < 0 || lp->l[i].trip > lp->l[at].trip * 4 ||
-		     (lp->l[at].trip < *unroll && lp->l[i].trip > lp->l[at].trip)))
+		     (lp->l[at].trip < r.unroll[0] && lp->l[i].trip > lp->l[at].trip)))
 			at = i;
-	if (at < 0) {
-		*unroll = 1;
-		return -1;
-	}
-	*unroll = min64(*unroll, lp->l[at].trip);
-	while (*unroll > 1 && lp->l[at].trip % *unroll && lp->l[at].trip < *unroll * 8)
-		--*unroll;
-	*turns = can_take_turns(&be->chip, l, lp, at);
-	return at;
+	if (at < 0)
+		return r;
+	r.num = 1;
+	r.at[0] = at;
+	r.unroll[0] = min64(r.unroll[0], lp->l[at].trip);
+	while (r.unroll[0] > 1 && lp->l[at].trip % r.unroll[0] && lp->l[at].trip < r.unroll[0] * 8)
+		--r.unroll[0];
+	r.turns = can_take_turns(&be->chip, l, lp, at);
+	return r;
+}
+
+/* A replica, the one of this number along a loop, takes its part of the iterations. */
+static void take_part(struct loops *k, int at, int64_t number, int64_t unroll, bool turns)
+{
+	int64_t step = k->l[at].step, block = ceil_div(k->l[at].trip, unroll);
+	int d = k->l[at].dim;
+
+	k->l[at].trip = block;
+	k->l[at].start = number * step * (turns ? 1 : block);
+	k->l[at].step = step * (turns ? unroll : 1);
+	if (!turns)
+		k->limit[d] = min64(k->limit[d], (number + 1) * block * step);
 }
 
 /* Replicas that a plan and the nest's share of the compute units allow. */
@@ -563,10 +659,10 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 {
 	struct map m = { be, im, l, op_id, -1, -1 };
 	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
-	int64_t unroll, block;
-	struct xsrc part[16];
-	bool turns, split;
-	int at, udim;
+	struct replicas rep;
+	struct xsrc part[MAX_REPLICAS];
+	int64_t num,
+		parts; /* parts: replicas, one after another, whose sums are brought together */
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
 	for (int s = 1; s <= l->num_dims; s++)
@@ -586,32 +682,29 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	if (lp.lane_dim >= 0 && l->reduce[lp.lane_dim])
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
 			  ceil_div(l->extent[lp.lane_dim], lp.lanes), true);
-	at = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl), &unroll, &turns);
-	udim = at >= 0 ? lp.l[at].dim : -1;
-	block = at >= 0 ? ceil_div(lp.l[at].trip, unroll) : 1;
-	im->replicas = (int)unroll;
-	split = at >= 0 && lp.l[at].reduce;
-	for (int64_t r = 0; r < unroll; r++) {
+	rep = choose_replicas(be, l, &lp, most_replicas(be, im, l, &lp, pl));
+	num = count_replicas(&rep);
+	im->replicas = (int)num;
+	parts = !rep.num || !lp.l[rep.at[0]].reduce	? 1
+		: rep.num > 1 && lp.l[rep.at[1]].reduce ? num
+							: rep.unroll[0];
+	for (int64_t r = 0; r < num; r++) {
 		struct loops k = lp;
-		int64_t step = at >= 0 ? lp.l[at].step : 0;
 
 		for (int d = 0; d < l->num_dims; d++)
 			k.limit[d] = l->extent[d];
-		if (at >= 0) {
-			k.l[at].trip = block;
-			k.l[at].start = r * step * (turns ? 1 : block);
-			k.l[at].step = step * (turns ? unroll : 1);
-			if (!turns)
-				k.limit[udim] = min64(k.limit[udim], (r + 1) * block * step);
-		}
+		if (rep.num)
+			take_part(&k, rep.at[0], r % rep.unroll[0], rep.unroll[0], rep.turns);
+		if (rep.num > 1)
+			take_part(&k, rep.at[1], r / rep.unroll[0], rep.unroll[1], false);
 		cut_activations(&k, pl->chunk);
 		find_reach(&k, l);
 		m.hx = -1;
-		m.hy = band_place(&be->share.band, (double)r / (double)unroll);
-		if (split ? emit_reduction(&m, &k, &part[r]) : emit_replica(&m, &k))
+		m.hy = band_place(&be->share.band, (double)r / (double)num);
+		if (parts > 1 ? emit_reduction(&m, &k, &part[r % parts]) : emit_replica(&m, &k))
 			return -1;
-		if (split && r + 1 == unroll)
-			return emit_sum(&m, &k, part, (int)unroll);
+		if (parts > 1 && (r + 1) % parts == 0 && emit_sum(&m, &k, part, (int)parts))
+			return -1;
 	}
 	return 0;
 }

@@ -200,7 +200,7 @@ static bool next_replica(const struct spread *s, int64_t *k)
 int resident_joins(const struct rdu_chip *chip, const struct residence *r, const struct lnest *l,
 		   const struct lacc *a, const struct spread *s)
 {
-	int64_t k[2] = { 0 };
+	int64_t k[MAX_SPREAD] = { 0 };
 	bool *touched;
 	int pcus = 0;
 
@@ -220,7 +220,7 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
 	return pcus;
 }
 
-/* Does a replica along two dimensions begin where one before it does: with a later row of a window at an
+/* Does a replica along the first two dimensions begin where one before it does: with a later row of a window at an
  * earlier place, for one? Then they share what reads that. */
 static bool reads_again(const struct lnest *l, const struct lacc *a, const struct spread *s,
 			const int64_t *k)
@@ -245,7 +245,7 @@ static bool reads_again(const struct lnest *l, const struct lacc *a, const struc
 int resident_crowd(const struct residence *r, const struct lnest *l, const struct lacc *a,
 		   const struct spread *s)
 {
-	int64_t k[2] = { 0 };
+	int64_t k[MAX_SPREAD] = { 0 };
 	int *count, most = 0;
 	bool *touched;
 
@@ -457,9 +457,11 @@ static void mark_touched(const struct rewrite *w, struct uprog *p, int c, int64_
 		return;
 	}
 	span(p, fixed, &lo, &hi);
+	if (lo > hi)
+		return;
 	lo += from_first(w->r);
 	hi += from_first(w->r);
-	*beyond |= lo <= hi && (lo < 0 || hi >= w->r->words + (w->r->before ? w->r->words : 0));
+	*beyond |= lo < 0 || hi >= w->r->words + (w->r->before ? w->r->words : 0);
 	for (int64_t q = max64(lo, 0) / w->r->part; q < count_places(w->r) && q * w->r->part <= hi;
 	     q++)
 		touched[q] = true;

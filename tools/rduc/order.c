@@ -93,6 +93,26 @@ static void find_sinks(const struct order *o)
 		o->sink[k] |= makes_little(o, o->e->nests[k]) && feeds_sinks(o, k);
 }
 
+/* A nest of the backward half that only wants what is there, and leaves less behind; -1: none. */
+static int frees_early(const struct order *o)
+{
+	for (int k = o->first; k < o->end; k++)
+		if (!o->placed[k] && !o->sink[k] && !o->waits_for[k] && o->e->nests[k]->backward &&
+		    growth(o, o->e->nests[k]) < 0)
+			return k;
+	return -1;
+}
+
+/* The first that has no place, or one that frees room early. */
+static int choose_early(const struct order *o)
+{
+	int best = frees_early(o), k = o->first;
+
+	while (o->placed[k])
+		k++;
+	return best >= 0 ? best : k;
+}
+
 /* The next: of those that are no sinks the first, or a sink that leaves less behind. */
 static int choose_next(const struct order *o)
 {
@@ -157,15 +177,19 @@ static void start(const struct order *o, int num_tensors)
 	}
 }
 
+enum which { AS_IT_IS, FREES_EARLY, SINKS_MOVE };
+
 /* Their order, to `at`: as it is, or a better one. The most words of temporaries that are there at a
  * time. */
-static int64_t find_order(const struct order *o, int num_tensors, bool better, int *at)
+static int64_t find_order(const struct order *o, int num_tensors, enum which which, int *at)
 {
 	int64_t words = 0, most = 0;
 
 	start(o, num_tensors);
 	for (int k = o->first; k < o->end; k++) {
-		at[k] = better ? choose_next(o) : k;
+		at[k] = which == AS_IT_IS      ? k
+			: which == FREES_EARLY ? choose_early(o)
+					       : choose_next(o);
 		words += growth(o, o->e->nests[at[k]]);
 		most = max64(most, words);
 		place(o, at[k]);
@@ -183,7 +207,6 @@ static void order_entry(struct backend *be, struct module_entry *e)
 			   .waits_for = xcalloc(num, sizeof(int)),
 			   .sink = xcalloc(num, sizeof(bool)),
 			   .placed = xcalloc(num, sizeof(bool)) };
-	int64_t room = be_room_words(be);
 	int *at = xcalloc(num, sizeof(int));
 	struct nest **nests = xcalloc(num, sizeof(struct nest *));
 
@@ -193,18 +216,18 @@ static void order_entry(struct backend *be, struct module_entry *e)
 		o.temp[i] = t->kind == TENSOR_TEMP && tensor_whole(t) == t && !t->data;
 	}
 	for (; o.first < e->num_nests; o.first = o.end) {
-		int64_t was, now;
+		int64_t was, now, room = be_room_words(be);
 
 		while (o.end < e->num_nests && !nests_apart(e, o.first, o.end))
 			o.end++;
 		find_sinks(&o);
-		was = find_order(&o, be->m->num_tensors, false, at);
-		now = find_order(&o, be->m->num_tensors, true, at);
+		was = find_order(&o, be->m->num_tensors, AS_IT_IS, at);
+		now = find_order(&o, be->m->num_tensors, SINKS_MOVE, at);
 		if (be_prints(be, "order"))
 			fprintf(be_log(be), "order: %s: %lld words at a time, %lld before\n",
 				e->name, (long long)now, (long long)was);
 		if (now >= was || was <= room)
-			continue;
+			find_order(&o, be->m->num_tensors, FREES_EARLY, at);
 		for (int k = o.first; k < o.end; k++)
 			nests[k] = e->nests[at[k]];
 		memcpy(e->nests + o.first, nests + o.first,

@@ -11,11 +11,12 @@
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
+#include "stays.h"
 
 #define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
-#define CARRIED_PARTS 4 /* of what a loop carries: their scratchpads are no other's in all of it */
-#define SMALL 16384 /* words, which memory takes a few hundred cycles for */
-#define LONG_FREE 6 /* nests; free for longer is as good, if a tensor is not small */
+#define MOST_PARTS 32 /* where the vectors of a batch have parts of their own */
+#define CARRIED_PARTS 8 /* of what a loop carries: their scratchpads are no other's in all of it */
+#define CARRIED_PART 2048 /* words */
 #define MUCH_SLOWER 1.5 /* than memory: what one port does, others may do as well meanwhile */
 #define SMALLEST_PART 256 /* words; less is not cut */
 
@@ -144,6 +145,18 @@ static int next_axis(const struct tensor *t, int64_t step)
 	return at;
 }
 
+/* The dimension along which the vectors of a batch lie (batch.c), if it is outermost but for `axis`: what is cut
+ * along that can be cut along this one as well. -1: there is none. */
+static int vectors_dim(const struct backend *be, const struct tensor *t, int axis)
+{
+	if (axis < 2 || be_batch_dims(be, t) != 2 || t->dim[0] < 2 || t->stride[1] != 1)
+		return -1;
+	for (int d = 2; d < t->ndim; d++)
+		if (d != axis && t->dim[d] > 1 && t->stride[d] > t->stride[0])
+			return -1;
+	return 0;
+}
+
 /* Is a nest a sum of products in which dimension d alone tells one operand's results apart? It
  * will be the lanes or columns of an array, and cannot be cut finely. */
 static bool coarse(const struct nest *n, int d)
@@ -179,27 +192,31 @@ static bool coarse(const struct nest *n, int d)
 }
 
 /* Do replicas of a nest along dimension i find parts of their own in what else is resident that they use? All
- * of them would want all parts of what is cut along another dimension, whose ports are then what they wait for. */
-static bool finds_parts(const struct nest *n, const struct access *a, int i, const int *axis_of)
+ * of them would want all parts of what is cut along other dimensions, whose ports are then what they wait for. */
+static bool finds_parts(const struct nest *n, const struct access *a, int i,
+			const uint32_t *cut_along)
 {
 	for (int k = 0; k < n->num_in + n->num_out; k++) {
-		bool out = k >= n->num_in, moves = false;
+		bool out = k >= n->num_in;
 		const struct access *b = out ? &n->out[k - n->num_in].access : &n->in[k];
 		const struct tensor *t = tensor_storage(b->tensor);
+		bool moves = false, own = false;
 
 		for (int d = 0; d < b->tensor->ndim; d++)
-			moves |= b->coef[d][i] != 0;
-		if (moves && t != tensor_storage(a->tensor) && axis_of[t->id] >= 0 &&
-		    !b->coef[axis_of[t->id]][i])
+			if (b->coef[d][i]) {
+				moves = true;
+				own |= cut_along[t->id] >> d & 1;
+			}
+		if (moves && !own && t != tensor_storage(a->tensor) && cut_along[t->id])
 			return false;
 	}
 	return true;
 }
 
 /* Into how many pieces along axis d an access can be cut, so that each replica of its nest
- * stays in a part of its own. axis_of[]: by tensor, along which what is resident is cut; -1: nothing. */
+ * stays in a part of its own. cut_along[]: by tensor, the dimensions that what is resident is cut along. */
 static int64_t pieces(const struct backend *be, const struct nest *n, const struct access *a, int d,
-		      const int *axis_of)
+		      const uint32_t *cut_along)
 {
 	bool may_split = be_may_split(be, n);
 	int64_t most = 1;
@@ -208,13 +225,30 @@ static int64_t pieces(const struct backend *be, const struct nest *n, const stru
 		int64_t k = n->dim[i].extent;
 
 		if (!a->coef[d][i] || (n->dim[i].reduce && !may_split) || i == nest_carried(n) ||
-		    !finds_parts(n, a, i, axis_of))
+		    !finds_parts(n, a, i, cut_along))
 			continue;
 		if (coarse(n, i))
 			k = ceil_div(k, max64(be->chip.systolic_cols, 8));
 		most = max64(most, k);
 	}
 	return min64(most, WANTED_PARTS);
+}
+
+/* Is there something else of the nest's, resident, whose parts replicas along axis d of an access tell apart as
+ * well? */
+static bool lies_alike(const struct nest *n, const struct access *a, int d,
+		       const uint32_t *cut_along)
+{
+	for (int k = 0; k < n->num_in + n->num_out; k++) {
+		const struct access *b = k < n->num_in ? &n->in[k] : &n->out[k - n->num_in].access;
+		const struct tensor *t = tensor_storage(b->tensor);
+
+		for (int x = 0; x < b->tensor->ndim && t != tensor_storage(a->tensor); x++)
+			for (int i = 0; i < n->ndim && cut_along[t->id] >> x & 1; i++)
+				if (a->coef[d][i] && b->coef[x][i] && n->dim[i].extent > 1)
+					return true;
+	}
+	return false;
 }
 
 /* What replicas of a nest share of what it does with a tensor: points of its index space; of a sum of products,
@@ -268,12 +302,23 @@ static bool goes_with_others(const struct backend *be, const struct uses *s,
 	return false;
 }
 
+struct candidate {
+	int tensor, axis; /* that it is cut along, -1: it is not */
+	int64_t saved; /* words that do not cross memory */
+	enum turn {
+		FIRST,
+		CARRIED,
+		COPIED_TO_CARRIED
+	} turn; /* CARRIED: made in front of a loop, and changed in it */
+};
+
 /* The axis that a tensor is cut along, which becomes the outermost: the one with which the nests
  * that use the tensor take least, as far as this tensor keeps them from working in parallel. (A short one that
  * is outermost is cut with the next.) *least: so many
  * vectors, one after another. */
 static int choose_axis(const struct backend *be, const struct tensor *t, const struct uses *s,
-		       const struct module_entry *e, const int *axis_of, double *least)
+		       const struct module_entry *e, const uint32_t *cut_along, enum turn turn,
+		       double *least)
 {
 	int best = outermost(t), innermost = -1;
 
@@ -284,21 +329,27 @@ static int choose_axis(const struct backend *be, const struct tensor *t, const s
 		if (t->dim[d] > 1 && (innermost < 0 || t->stride[d] < t->stride[innermost]))
 			innermost = d;
 	for (int k = -1; k < t->ndim; k++) { /* the one that is outermost now has a start */
-		int d = k < 0 ? outermost(t) : k;
-		int next = k < 0 && t->dim[d] < WANTED_PARTS / 2 ? next_axis(t, t->stride[d]) : -1;
+		int d = k < 0 ? outermost(t) : k, vectors = vectors_dim(be, t, d);
+		int next = vectors >= 0				   ? vectors
+			   : k < 0 && t->dim[d] < WANTED_PARTS / 2 ? next_axis(t, t->stride[d])
+								   : -1;
+		int most = vectors >= 0	     ? MOST_PARTS
+			   : turn == CARRIED ? CARRIED_PARTS
+					     : WANTED_PARTS;
 		double cost = 0;
 
 		if (t->dim[d] < 2 || (d == innermost && d != best) ||
-		    (k >= 0 && goes_with_others(be, s, e, d)))
+		    (k >= 0 && turn == FIRST && goes_with_others(be, s, e, d)))
 			continue;
 		for (int i = 0; i < s->num; i++) {
 			const struct nest *n = e->nests[s->u[i].nest];
-
-			int64_t p = pieces(be, n, s->u[i].access, d, axis_of);
+			const struct access *a = s->u[i].access;
+			int64_t p = pieces(be, n, a, d, cut_along);
 
 			if (next >= 0)
-				p *= pieces(be, n, s->u[i].access, next, axis_of);
-			cost += work(n, t) / be->chip.lanes / (double)min64(p, WANTED_PARTS);
+				p *= pieces(be, n, a, next, cut_along);
+			cost += work(n, t) / be->chip.lanes / (double)min64(p, most) *
+				(turn != FIRST && !lies_alike(n, a, d, cut_along) ? 2 : 1);
 		}
 		if (k < 0 || cost < *least) {
 			*least = cost;
@@ -350,19 +401,36 @@ static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t exten
 	return (int)ceil_div(extent, ceil_div(extent, want));
 }
 
-struct candidate {
-	int tensor, axis; /* that it is cut along, -1: it is not */
-	int64_t saved; /* words that do not cross memory */
-	bool carried; /* made in front of a loop, and changed in it */
-};
-
 static int by_saving(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
 
+	if (x->turn != y->turn) /* what it is to lie like is known then */
+		return x->turn > y->turn ? 1 : -1;
 	if (x->saved != y->saved)
 		return x->saved < y->saved ? 1 : -1;
 	return x->tensor - y->tensor;
+}
+
+/* Is it made in front of a loop, and changed in it? */
+static bool is_carried(const struct module_entry *e, const struct uses *s)
+{
+	for (int i = 0; i < s->num; i++)
+		if (s->u[i].write && e->nests[s->u[i].nest]->loop != e->nests[s->u[0].nest]->loop)
+			return true;
+	return false;
+}
+
+static enum turn turn_of(const struct module_entry *e, const struct uses *all, const struct uses *s)
+{
+	const struct nest *last = e->nests[s->u[s->num - 1].nest];
+
+	if (is_carried(e, s))
+		return CARRIED;
+	return last->num_in == 1 && last->num_out == 1 && last->loop &&
+			       is_carried(e, &all[tensor_storage(last->out[0].access.tensor)->id])
+		       ? COPIED_TO_CARRIED
+		       : FIRST;
 }
 
 static int count_nests(const struct uses *s, bool write)
@@ -405,6 +473,25 @@ static bool cut(struct backend *be, const struct tensor *t, int axis, int parts)
 	return r->num_parts;
 }
 
+/* Cuts each of a tensor's parts once more: along the vectors of its batch, or, where it holds several positions
+ * along the axis, into as many. False: it cannot be. */
+static bool cut_vectors(const struct backend *be, const struct tensor *t, int axis,
+			struct residence *r)
+{
+	int d = axis < 0 ? -1 : vectors_dim(be, t, axis);
+	int64_t n = d < 0 ? 1 : t->dim[d];
+
+	if (d < 0 || t->dim[axis] % r->num_parts)
+		return false;
+	while (t->dim[d] % n || r->num_parts * n > MOST_PARTS || r->part / n < SMALLEST_PART ||
+	       (t->dim[axis] > r->num_parts && t->dim[axis] / r->num_parts % n))
+		if (!--n)
+			return false;
+	r->num_parts *= (int)n;
+	r->part /= n;
+	return n > 1;
+}
+
 /* Number of the first nest of the group that nest number k is of; k: it is of none. */
 static int group_start(const struct module_entry *e, int k)
 {
@@ -413,163 +500,53 @@ static int group_start(const struct module_entry *e, int k)
 	return k;
 }
 
+static int carried_parts(int64_t words)
+{
+	return (int)min64(max64(words / CARRIED_PART, 1), CARRIED_PARTS);
+}
+
 /* How a candidate is cut. False: it cannot be, or had better not. */
 static bool consider(struct backend *be, const struct module_entry *e, const struct tensor *t,
-		     const struct uses *s, const int *axis_of, struct candidate *c)
+		     const struct uses *s, const uint32_t *cut_along, struct candidate *c)
 {
 	struct residence *r = &be->residence[t->id];
 	bool by_group = e->nests[s->u[0].nest]->group;
 	double least = 0;
 
 	/* The section of a group was made with the tensor as it lies. */
-	c->axis = by_group ? outermost(t) : choose_axis(be, t, s, e, axis_of, &least);
+	c->axis = by_group ? outermost(t) : choose_axis(be, t, s, e, cut_along, c->turn, &least);
 	r->words = be_words(t);
 	if (r->words > INT32_MAX)
 		return false;
-	if (r->words >= SMALL &&
+	if (r->words >= SMALL_TENSOR &&
 	    least > (double)(r->words * s->num) * 4 / be_bytes_per_cycle(&be->chip) * MUCH_SLOWER)
 		return false;
-	for (int i = 0; i < s->num; i++)
-		c->carried |= s->u[i].write &&
-			      e->nests[s->u[i].nest]->loop != e->nests[s->u[0].nest]->loop;
 	/* A buffer has one writer: nests that make a small tensor together had better be one
 	 * section. */
-	if (r->words < SMALL && count_nests(s, true) > 1 && !c->carried)
+	if (r->words < SMALL_TENSOR && count_nests(s, true) > 1 && c->turn != CARRIED)
 		return false;
-	if (!cut(be, t, c->axis, c->carried ? CARRIED_PARTS : WANTED_PARTS))
+	if (!cut(be, t, c->axis, c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS))
 		return false;
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
 		if (s->u[i].access->gather_in >= 0)
 			return false; /* only the card knows which part an index is in */
 	r->by_group = by_group;
+	r->carried = c->turn == CARRIED;
+	r->vectors = be_batch_dims(be, t) == 2;
 	r->first = group_start(e, s->u[0].nest);
 	r->last = stays_until(e, r->first, s->u[s->num - 1].nest);
 	r->num_readers = count_nests(s, false);
 	return true;
 }
 
-/* When scratchpads are taken, from which nest to which. */
-struct pmus {
-	int num, step; /* every step-th is the next: all over the chip */
-	struct stay {
-		int first, last;
-	} * *stay;
-	int *num_stays, *room;
-};
-
-/* From one PMU that is taken to the next: so that they lie all over the tiles, each once. */
-static int pmu_step(const struct backend *be)
-{
-	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles, step = 7;
-
-	while (gcd64(all, step) != 1)
-		step++;
-	return step;
-}
-
-static void pmus_init(struct backend *be, struct pmus *p)
-{
-	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
-
-	*p = (struct pmus){ .num = all, .step = pmu_step(be) };
-	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
-	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
-	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
-}
-
-static void pmus_free(struct pmus *p)
-{
-	for (int i = 0; i < p->num; i++)
-		free(p->stay[i]);
-	free(p->stay);
-	free(p->num_stays);
-	free(p->room);
-}
-
-/* How many nests lie between its stays and one from first to last; -1: it is taken then. */
-static int distance(const struct pmus *p, int i, int first, int last)
-{
-	int least = INT32_MAX;
-
-	for (int k = 0; k < p->num_stays[i]; k++) {
-		int before = first - p->stay[i][k].last, after = p->stay[i][k].first - last;
-		int d = before > after ? before : after;
-
-		if (d <= 0)
-			return -1;
-		if (d < least)
-			least = d;
-	}
-	return least;
-}
-
-static int pmu_of(const struct pmus *p, int i)
-{
-	return (int)((int64_t)i * p->step % p->num);
-}
-
-/* Is scratchpad i better than k for a part that is wanted near PMU `want`, -1: anywhere? */
-static bool is_better(const struct pmus *p, const int *far, int i, int k, int want)
-{
-	int a = far[i], b = far[k];
-
-	if (want < 0)
-		return a > b;
-	a = a < LONG_FREE ? a : LONG_FREE;
-	b = b < LONG_FREE ? b : LONG_FREE;
-	return a != b ? a > b : abs(pmu_of(p, i) - want) < abs(pmu_of(p, k) - want);
-}
-
-static void add_stay(struct pmus *p, int i, int first, int last)
-{
-	p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
-	p->stay[i][p->num_stays[i]++] = (struct stay){ first, last };
-}
-
-/* Scratchpads for the parts of a tensor, of those from number `from` to `to`, which no other has at
- * the time: those that have long been free, as nests that follow each other may become one
- * section. */
-static bool find_pmus(struct pmus *p, struct residence *r, int from, int to)
-{
-	int found;
-	int *at = xmalloc(sizeof(int) * (size_t)r->num_parts);
-	int *far = xmalloc(sizeof(int) * (size_t)(p->num + 1));
-
-	for (int i = from; i < to; i++)
-		far[i] = distance(p, i, r->first, r->last);
-	for (found = 0; found < r->num_parts; found++) {
-		int best = -1,
-		    want = r->words < SMALL ? -1 : (2 * found + 1) * p->num / (2 * r->num_parts);
-
-		for (int i = from; i < to; i++)
-			if (far[i] >= 0 && (best < 0 || is_better(p, far, i, best, want)))
-				best = i;
-		if (best < 0)
-			break;
-		far[best] = -1;
-		at[found] = best;
-	}
-	free(far);
-	if (found < r->num_parts) {
-		free(at);
-		return false;
-	}
-	for (int k = 0; k < found; k++) {
-		add_stay(p, at[k], r->first, r->last);
-		at[k] = pmu_of(p, at[k]);
-	}
-	r->pmu = at;
-	return true;
-}
-
 /* The scratchpads that sections of groups use are theirs. */
-static void add_groups(const struct backend *be, const struct module_entry *e, struct pmus *p)
+static void add_groups(const struct backend *be, const struct module_entry *e, struct stays *p)
 {
 	int per_tile = (int)rdu_chip_pmus_per_tile(&be->chip);
 	int *at = xmalloc(sizeof(int) * (size_t)(p->num + 1));
 
 	for (int i = 0; i < p->num; i++)
-		at[pmu_of(p, i)] = i;
+		at[stays_pmu(p, i)] = i;
 	for (int k = 0; k < e->num_nests; k++) {
 		int last = k;
 		const struct uimage *im =
@@ -579,8 +556,8 @@ static void add_groups(const struct backend *be, const struct module_entry *e, s
 			last++;
 		for (int u = 0; im && u < im->num_units; u++)
 			if (im->unit[u].kind == RDU_UNIT_PMU)
-				add_stay(p, at[im->unit[u].tile * per_tile + im->unit[u].phys], k,
-					 last);
+				stays_add(p, at[im->unit[u].tile * per_tile + im->unit[u].phys], k,
+					  last);
 		k = last;
 	}
 	free(at);
@@ -691,7 +668,7 @@ static bool has_room(struct backend *be, const struct module_entry *e)
 
 /* Scratchpads for what is held in loops, shared out by size. How the tiles lie in them is their
  * reader's business. False: there are not enough. */
-static bool place_held(struct backend *be, const struct module_entry *e, struct pmus *p)
+static bool place_held(struct backend *be, const struct module_entry *e, struct stays *p)
 {
 	for (int i = 0; i < be->num_holds; i++) {
 		const struct hold *h = &be->hold[i];
@@ -714,7 +691,7 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 		r->num_parts = (int)fmax(1, most * words / held_words(be, e, h));
 		if (h->pmus)
 			r->num_parts = h->pmus;
-		if (!r->num_parts || !find_pmus(p, r, p->num - most, p->num))
+		if (!r->num_parts || !stays_find(p, r, p->num - most, p->num))
 			return no_room(be, e, h);
 		if (be_prints(be, "resident"))
 			fprintf(be_log(be), "resident: %s: held in up to %d PMUs, nests %d to %d\n",
@@ -725,20 +702,111 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 
 /* Scratchpads for a tensor: as many as may work at a time; for what a loop carries fewer, where
  * there are not so many. What nests need for their own operands stays free. */
-static bool find_room(struct backend *be, struct pmus *pmus, const struct candidate *c)
+static bool find_room(struct backend *be, struct stays *pmus, const struct candidate *c)
 {
 	struct residence *r = &be->residence[c->tensor];
-	int parts = c->carried ? CARRIED_PARTS : WANTED_PARTS;
+	int parts = c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS;
 
-	while (!find_pmus(pmus, r, 0, pmus->num * (c->carried ? 7 : 5) / 8)) {
+	while (!stays_find(pmus, r, 0, pmus->num * (c->turn == CARRIED ? 7 : 5) / 8)) {
 		int was = r->num_parts;
 
 		parts /= 2;
-		if (!c->carried || !parts || !cut(be, be->m->tensors[c->tensor], c->axis, parts) ||
-		    r->num_parts >= was)
+		if (c->turn != CARRIED || !parts ||
+		    !cut(be, be->m->tensors[c->tensor], c->axis, parts) || r->num_parts >= was)
 			return false;
 	}
 	return true;
+}
+
+/* Do sums of products use a storage, whose arrays wait for its ports? */
+static bool in_products(const struct module_entry *e, const struct uses *s)
+{
+	for (int i = 0; i < s->num; i++)
+		if (nest_sums_products(e->nests[s->u[i].nest]))
+			return true;
+	return false;
+}
+
+/* What is placed: the candidates that stay, in the order in which their nests begin. */
+struct placing {
+	struct backend *be;
+	const struct module_entry *e;
+	struct residence **r;
+	int num;
+};
+
+static int by_first(const void *a, const void *b)
+{
+	const struct residence *x = *(struct residence *const *)a,
+			       *y = *(struct residence *const *)b;
+
+	if (x->first != y->first)
+		return x->first - y->first;
+	return x < y ? -1 : x > y;
+}
+
+static void add_held(const struct placing *p, struct stays *pmus)
+{
+	for (int i = 0; i < p->be->num_holds; i++) {
+		const struct residence *r = &p->be->residence[p->be->hold[i].to->id];
+
+		for (int k = 0; k < pmus->num && hold_in(p->e, &p->be->hold[i]); k++)
+			for (int q = 0; q < r->num_parts; q++)
+				if (r->pmu[q] == stays_pmu(pmus, k))
+					stays_add(pmus, k, r->first, r->last);
+	}
+}
+
+/* Places all of it anew: the earlier ones first, which wastes nothing. False: there are not enough, and all is
+ * where it was. */
+static bool place_again(const struct placing *p)
+{
+	int **was = xmalloc(sizeof(*was) * (size_t)(p->num + 1)), num = 0;
+	struct stays pmus;
+
+	stays_init(p->be, &pmus);
+	add_groups(p->be, p->e, &pmus);
+	add_held(p, &pmus);
+	for (; num < p->num; num++) {
+		was[num] = p->r[num]->pmu;
+		if (!stays_find(&pmus, p->r[num], 0, pmus.num * 7 / 8))
+			break;
+	}
+	for (int i = 0; i < num; i++) {
+		free(num < p->num ? p->r[i]->pmu : was[i]);
+		if (num < p->num)
+			p->r[i]->pmu = was[i];
+	}
+	free(was);
+	stays_end(&pmus);
+	return num == p->num;
+}
+
+/* Scratchpads for each vector of a batch of its own, for as many tensors as there are: what arrays wait for
+ * first. */
+static void find_more(struct backend *be, const struct module_entry *e, const struct candidate *c,
+		      int num, const struct uses *all)
+{
+	struct placing p = { be, e, xmalloc(sizeof(*p.r) * (size_t)(num + 1)), 0 };
+
+	for (int i = 0; i < num; i++)
+		if (be->residence[c[i].tensor].resident)
+			p.r[p.num++] = &be->residence[c[i].tensor];
+	qsort(p.r, (size_t)p.num, sizeof(*p.r), by_first);
+	for (int k = 0; k < 2 * num; k++) {
+		const struct uses *s = &all[c[k % num].tensor];
+		struct residence *r = &be->residence[c[k % num].tensor];
+		int parts = r->num_parts;
+		int64_t part = r->part;
+
+		if (!r->resident || s->other_shape || in_products(e, s) != (k < num) ||
+		    !cut_vectors(be, be->m->tensors[c[k % num].tensor], c[k % num].axis, r) ||
+		    place_again(&p))
+			continue;
+		r->num_parts = parts;
+		r->part = part;
+	}
+	free(p.r);
 }
 
 int be_resident(struct backend *be, const struct module_entry *e)
@@ -746,35 +814,45 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	struct module *m = be->m;
 	struct uses *all = find_uses(be, e);
 	struct candidate *c = xcalloc((size_t)m->num_tensors + 1, sizeof(*c));
-	int *axis_of = xmalloc(sizeof(int) * ((size_t)m->num_tensors + 1)), num = 0;
-	struct pmus pmus;
+	uint32_t *cut_along = xcalloc((size_t)m->num_tensors + 1, sizeof(*cut_along));
+	int num = 0;
+	struct stays pmus;
 	bool held;
 
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		axis_of[i] = -1;
 		if (tensor_storage(t) == t && lives_here(&all[i]) && is_whole(be, e, &all[i]))
 			c[num++] = (struct candidate){ .tensor = i,
-						       .saved = be_words(t) * all[i].num };
+						       .saved = be_words(t) * all[i].num,
+						       .turn = turn_of(e, all, &all[i]) };
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
-	pmus_init(be, &pmus);
+	stays_init(be, &pmus);
 	add_groups(be, e, &pmus);
 	held = place_held(be, e, &pmus);
 	for (int i = 0; i < num && held; i++) {
 		struct residence *r = &be->residence[c[i].tensor];
 		struct tensor *t = m->tensors[c[i].tensor];
 
-		if (!consider(be, e, t, &all[t->id], axis_of, &c[i]) ||
+		if (!consider(be, e, t, &all[t->id], cut_along, &c[i]) ||
 		    !find_room(be, &pmus, &c[i]))
 			continue;
 		r->resident = true;
 		if (c[i].axis >= 0 && !all[t->id].other_shape) {
 			make_outermost(t, c[i].axis);
-			axis_of[t->id] = c[i].axis;
+			cut_along[t->id] = 1u << c[i].axis;
+			if (vectors_dim(be, t, c[i].axis) >= 0)
+				cut_along[t->id] |= 1u << vectors_dim(be, t, c[i].axis);
 		}
-		if (be_prints(be, "resident"))
+	}
+	if (held)
+		find_more(be, e, c, num, all);
+	for (int i = 0; i < num && held; i++) {
+		const struct residence *r = &be->residence[c[i].tensor];
+		const struct tensor *t = m->tensors[c[i].tensor];
+
+		if (r->resident && be_prints(be, "resident"))
 			fprintf(be_log(be),
 				"resident: %s: %d parts of %lld words, nests %d to %d\n", t->name,
 				r->num_parts, (long long)r->part, r->first, r->last);
@@ -783,8 +861,8 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		free(all[i].u);
 	free(all);
 	free(c);
-	free(axis_of);
-	pmus_free(&pmus);
+	free(cut_along);
+	stays_end(&pmus);
 	if (!held)
 		return 1;
 	return be_resident_renumber(be, e)

@@ -19,6 +19,7 @@ static bool refines(const struct tensor *fine, const struct tensor *t, int *firs
 		int64_t left = t->dim[k];
 
 		first[k] = f;
+		f += left == 1 && f < fine->ndim && fine->dim[f] == 1;
 		while (left > 1) {
 			if (f == fine->ndim || left % fine->dim[f])
 				return false;
@@ -120,16 +121,14 @@ static bool spread(struct nest *n, const struct access *a, int k, const struct t
 	return coef == a->tensor->dim[k];
 }
 
-/* Where access number i of a nest goes in the finer shape `to`. False: it cannot be said so, and
- * nothing has changed. */
-static bool refine(struct nest *nest, int i, struct tensor *to)
+bool be_refine(struct nest *nest, int i, struct tensor *to)
 {
 	struct nest n = *nest;
 	struct access *a = i < n.num_in ? &n.in[i] : &n.out[i - n.num_in].access, r = *a;
 	int first[RDU_MAX_DIMS + 1];
 	bool whole[RDU_MAX_DIMS];
 
-	if (a->gather_in >= 0 || a->guarded || !refines(to, a->tensor, first))
+	if (a->gather_in >= 0 || !refines(to, a->tensor, first))
 		return false;
 	memset(r.coef, 0, sizeof(r.coef));
 	memset(r.offset, 0, sizeof(r.offset));
@@ -140,18 +139,56 @@ static bool refine(struct nest *nest, int i, struct tensor *to)
 		for (int f = first[k]; f < first[k + 1]; f++)
 			parts += to->dim[f] > 1;
 		whole[k] = parts < 2;
+		if (a->guarded && a->tensor->dim[k] == 1 && first[k] == first[k + 1])
+			return false; /* it may lie beside the only place there is */
 		if (!whole[k] && !spread(&n, a, k, to, first[k], first[k + 1], &r))
 			return false;
 	}
 	for (int k = 0; k < a->tensor->ndim; k++)
 		for (int f = first[k]; f < first[k + 1] && whole[k]; f++)
-			if (to->dim[f] > 1) {
+			if (to->dim[f] > 1 || a->tensor->dim[k] == 1) {
 				memcpy(r.coef[f], a->coef[k], sizeof(r.coef[f]));
 				r.offset[f] = a->offset[k];
 			}
 	*a = r;
 	*nest = n;
 	return true;
+}
+
+/* How many of a nest's dimensions make up dimension k of an access, one inside the other; their extents,
+ * innermost first. 0: they do not. */
+static int made_of(const struct nest *n, const struct access *a, int k, int64_t *extent)
+{
+	int64_t coef = 1;
+	int num = 0;
+
+	while (coef < a->tensor->dim[k]) {
+		int d = with_coef(n, a, k, coef);
+
+		if (d < 0 || num == NEST_MAX_DIMS)
+			return 0;
+		extent[num++] = n->dim[d].extent;
+		coef *= n->dim[d].extent;
+	}
+	return coef == a->tensor->dim[k] ? num : 0;
+}
+
+int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim)
+{
+	int num = 0;
+
+	for (int k = 0; k < a->tensor->ndim; k++) {
+		int64_t extent[NEST_MAX_DIMS];
+		int parts = made_of(n, a, k, extent);
+
+		if (num + (parts ? parts : 1) + a->tensor->ndim - k - 1 > RDU_MAX_DIMS)
+			return 0;
+		for (int i = parts - 1; i >= 0; i--)
+			dim[num++] = extent[i];
+		if (!parts)
+			dim[num++] = a->tensor->dim[k];
+	}
+	return num;
 }
 
 void be_shapes(struct backend *be)
@@ -168,7 +205,7 @@ void be_shapes(struct backend *be)
 							   : n->out[i - n->num_in].access.tensor;
 				struct tensor *to = finest[tensor_storage(t)->id];
 
-				if (to && to != t && refine(n, i, to) && be_prints(be, "shapes"))
+				if (to && to != t && be_refine(n, i, to) && be_prints(be, "shapes"))
 					fprintf(be_log(be), "shapes: %s: %s\n", n->name, to->name);
 			}
 		}

@@ -119,7 +119,8 @@ static int64_t ways_out(const struct contract *c, int d)
 
 /* How the replicas lie in an access to something that is resident. */
 struct layout {
-	/* along the dimension with the longest steps, and one that goes along the same axis, a window's */
+	/* along the dimension with the longest steps, one that goes along the same axis, a window's, and the vectors
+	 * of a batch that have parts of their own */
 	struct spread spread;
 	int64_t others; /* replicas along the rest */
 };
@@ -144,7 +145,8 @@ static bool share_axis(const struct lacc *a, int d, int e)
 }
 
 /* out: it is read or written where results leave. */
-static struct layout replicas_of(const struct contract *c, const struct lacc *a, bool out)
+static struct layout replicas_of(const struct contract *c, const struct lacc *a,
+				 const struct residence *r, bool out)
 {
 	struct layout y = { .others = 1 };
 	int64_t u[NEST_MAX_DIMS];
@@ -162,6 +164,10 @@ static struct layout replicas_of(const struct contract *c, const struct lacc *a,
 	add_spread(c, &y, longest, u[longest]);
 	for (int d = 0; d < c->l->num_dims && y.spread.num < 2; d++)
 		if (d != longest && u[d] > 1 && share_axis(a, d, longest))
+			add_spread(c, &y, d, u[d]);
+	for (int d = 0; d < c->l->num_dims && r->vectors && y.spread.num < MAX_SPREAD; d++)
+		if (d != longest && u[d] > 1 && !share_axis(a, d, longest) &&
+		    llabs(lacc_coef(a, d)) >= r->part)
 			add_spread(c, &y, d, u[d]);
 	return y;
 }
@@ -181,7 +187,7 @@ int contract_columns(const struct rdu_chip *chip, bool systolic, bool bytes)
 int contract_crowd(const struct contract *c, const struct lacc *a, const struct residence *r,
 		   bool out)
 {
-	struct layout y = replicas_of(c, a, out);
+	struct layout y = replicas_of(c, a, r, out);
 
 	if (!y.spread.num)
 		return 1;
@@ -205,7 +211,7 @@ static int64_t joining_pcus(const struct contract *c, bool out)
 
 		if (!r || r->held || contract_operand(c, i) == out)
 			continue;
-		y = replicas_of(c, &c->l->in[i], out);
+		y = replicas_of(c, &c->l->in[i], r, out);
 		pcus += y.others * parts_ask(c, &c->l->in[i], r, true, &y.spread);
 	}
 	return pcus;

@@ -498,7 +498,8 @@ def _view(c: Converter, n: fx.Node, x: fx.Node, *_: Any) -> str:
 
 
 @operator("as_strided")
-def _as_strided(c: Converter, n: fx.Node, x: fx.Node, size: Sequence[int], stride: Sequence[int], offset: int = 0) -> str:
+def _as_strided(c: Converter, n: fx.Node, x: fx.Node, size: Sequence[int], stride: Sequence[int],
+                offset: int = 0) -> str:
     """Of all elements as they lie."""
     rows = [math.prod(size[i + 1:]) for i in range(len(size))]
     if offset or math.prod(size) != math.prod(c.shape(x)) or not c.value(x).is_contiguous() or \

@@ -344,6 +344,30 @@ def _no_grad_told(training: bool) -> Iterator[None]:
         warnings.warn_explicit(text_, UserWarning, file, line)
 
 
+def wrapped(model: Any, forward: Callable[..., Any]) -> Any:
+    """A module of the model's parameters, by their names there, that computes something else."""
+    import torch
+
+    class Wrapped(torch.nn.Module):  # pylint: disable=abstract-method
+        def __init__(self) -> None:
+            super().__init__()
+            self._parameters, self._buffers, self._modules = model._parameters, model._buffers, model._modules
+            self.training = model.training
+            self.__dict__["wrapped"] = model  # not a module of its own
+
+        def forward(self, *args: Any) -> Any:
+            return forward(*args)
+
+    Wrapped.__name__ = type(model).__name__
+    return Wrapped()
+
+
+def _default_arguments(model: Any, inputs: Sequence[Any]) -> bool:
+    """Has forward() arguments that are not given? Of a number or a bool the exporter of PyTorch 2 makes a tensor."""
+    return any(p.default is not None and p.default is not inspect.Parameter.empty
+               for p in list(inspect.signature(model.forward).parameters.values())[len(inputs):])
+
+
 def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
            dynamic_axes: Optional[Dict[str, Dict[int, str]]] = None) -> bytes:
     """A torch.nn.Module as an ONNX file's bytes, with inputs "input0", ...; its weights have the
@@ -352,6 +376,8 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     training: parameters keep their names and their tie, and nothing is folded into them.
     """
     import torch
+    if _default_arguments(model, example_inputs):
+        model = wrapped(model, model)
     arguments: Dict[str, Any] = {
         "input_names": [f"input{i}" for i in range(len(example_inputs))],
         "do_constant_folding": not training,
@@ -366,7 +392,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
         for opset in _opsets():
             buffer = io.BytesIO()
             try:
-                with _symbolic.known(training):
+                with _symbolic.known(training, opset):
                     torch.onnx.export(model, tuple(example_inputs), buffer, opset_version=opset, **arguments)
                 return buffer.getvalue()
             except Exception as error:  # pylint: disable=broad-except

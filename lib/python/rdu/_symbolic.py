@@ -2,6 +2,7 @@
 """What torch.onnx.export lacks of PyTorch's losses and other operators, and what it gets wrong."""
 import contextlib
 import math
+import sys
 import warnings
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
@@ -30,6 +31,14 @@ def _integers(g: Any, *values: int) -> Any:
 
 def _sum_of_classes(g: Any, x: Any) -> Any:
     return g.op("ReduceSum", x, _integers(g, 1), keepdims_i=0)
+
+
+def _exporters_own(name: str, opset: Optional[int]) -> Callable[..., Any]:
+    """What torch.onnx.export itself makes of an operator, in an opset (None: its default)."""
+    from torch.onnx import symbolic_helper
+    registry = next(m.registry for n, m in sys.modules.items()
+                    if n.startswith("torch.onnx.") and n.endswith(".registration") and hasattr(m, "registry"))
+    return registry.get_function_group(f"aten::{name}").get(opset or symbolic_helper.GLOBALS.export_onnx_opset_version)
 
 
 def _losses() -> Dict[str, Callable[..., Any]]:
@@ -116,9 +125,9 @@ def _losses() -> Dict[str, Callable[..., Any]]:
             "cross_entropy_loss": cross_entropy_loss}
 
 
-def _operators() -> Dict[str, Callable[..., Any]]:
+def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
     import torch
-    from torch.onnx import symbolic_helper, symbolic_opset11
+    from torch.onnx import symbolic_helper, symbolic_opset9, symbolic_opset11
     args = symbolic_helper.parse_args
 
     def index(g: Any, x: Any, indices: Any) -> Any:
@@ -145,6 +154,54 @@ def _operators() -> Dict[str, Callable[..., Any]]:
             return y
         order = [*range(n, n + first), *range(n), *range(n + first, n + len(rest))]
         return g.op("Transpose", y, perm_i=order)
+
+    def expanded(g: Any, x: Any, *sizes: int) -> Any:
+        return g.op("Expand", x, _integers(g, *sizes))
+
+    def index_put(g: Any, x: Any, indices: Any, values: Any, accumulate: Any = False) -> Any:
+        """PyTorch's own adds one of the values that go to one place."""
+        parts = symbolic_helper._unpack_list(indices) if symbolic_helper._is_packed_list(indices) else [indices]
+        sizes = symbolic_helper._get_tensor_sizes(x)
+        if not symbolic_helper._maybe_get_const(accumulate, "b") or \
+                any(symbolic_helper._is_bool(i) or i.type().scalarType() == "Byte" for i in parts):
+            return symbolic_opset11.index_put(g, x, indices, values, accumulate)
+        places = [symbolic_helper._get_tensor_sizes(i) for i in parts]
+        if any(None in (s or [None]) for s in [sizes, *places]):
+            raise NotImplementedError("index_put(accumulate=True) of unknown shapes")
+        shape = list(torch.broadcast_shapes(*places))
+        rows = g.op("Concat", *[g.op("Unsqueeze", expanded(g, g.op("Cast", i, to_i=7), *shape), _integers(g, -1))
+                                for i in parts], axis_i=-1)
+        return g.op("ScatterND", x, rows, expanded(g, values, *shape, *sizes[len(parts):]), reduction_s="add")
+
+    def index_add(g: Any, x: Any, dim: Any, index: Any, values: Any, alpha: Any = None) -> Any:
+        sizes, axis = symbolic_helper._get_tensor_sizes(values), symbolic_helper._maybe_get_const(dim, "i")
+        by = 1 if alpha is None else symbolic_helper._maybe_get_const(alpha, "f")
+        if not sizes or None in sizes or not isinstance(by, (int, float)):
+            raise NotImplementedError("index_add of an unknown shape, or by an unknown number")
+        axis += len(sizes) * (axis < 0)
+        index = g.op("Reshape", index, _integers(g, *[sizes[axis] if k == axis else 1 for k in range(len(sizes))]))
+        values = values if by == 1 else g.op("Mul", values, g.op("CastLike", _number(g, by), values))
+        return g.op("ScatterElements", x, expanded(g, index, *sizes), values, axis_i=axis, reduction_s="add")
+
+    def avg_pool(name: str) -> Callable[..., Any]:
+        other = _exporters_own(name, opset)
+
+        def pool(g: Any, x: Any, *args: Any) -> Any:
+            """PyTorch 2's leaves out divisor_override."""
+            if len(args) < 6 or symbolic_helper._is_none(args[5]):
+                return other(g, x, *args)
+            kernel, stride, padding = (symbolic_helper._maybe_get_const(v, "is") for v in args[:3])
+            ceil, divisor = (symbolic_helper._maybe_get_const(args[k], "i") for k in (3, 5))
+            rank = symbolic_helper._get_tensor_rank(x)
+            if ceil or rank is None:
+                raise NotImplementedError(f"{name} with divisor_override and ceil_mode, or of an unknown rank")
+            spatial = int(name[-2])
+            kernel, stride, padding = (list(v) * (spatial if len(v) == 1 else 1) for v in (kernel, stride or kernel,
+                                                                                           padding))
+            y = g.op("AveragePool", x, kernel_shape_i=kernel, strides_i=stride, pads_i=padding * 2,
+                     count_include_pad_i=1)
+            return g.op("Mul", y, _number(g, math.prod(kernel) / divisor))
+        return pool
 
     def upsample(name: str, ndim: int, mode: str) -> Callable[..., Any]:
         """By a scale, corners aligned: PyTorch's places are by the sizes, which are whole numbers."""
@@ -182,7 +239,8 @@ def _operators() -> Dict[str, Callable[..., Any]]:
     def rms_norm(g: Any, x: Any, shape: List[int], weight: Any, eps: Optional[float]) -> Any:
         squares = g.op("ReduceSum", g.op("Mul", x, x), _integers(g, *range(-len(shape), 0)))
         eps = torch.finfo(torch.float32).eps if eps is None else eps
-        y = g.op("Div", x, g.op("Sqrt", g.op("Add", g.op("Div", squares, _number(g, math.prod(shape))), _number(g, eps))))
+        mean = g.op("Div", squares, _number(g, math.prod(shape)))
+        y = g.op("Div", x, g.op("Sqrt", g.op("Add", mean, _number(g, eps))))
         return y if symbolic_helper._is_none(weight) else g.op("Mul", y, weight)
 
     def trunc(g: Any, x: Any) -> Any:
@@ -191,8 +249,11 @@ def _operators() -> Dict[str, Callable[..., Any]]:
     def logaddexp(g: Any, x: Any, y: Any) -> Any:
         return g.op("Add", g.op("Max", x, y), g.op("Softplus", g.op("Neg", g.op("Abs", g.op("Sub", x, y)))))
 
-    return {"index": index, "_convolution_mode": _convolution_mode, "channel_shuffle": channel_shuffle,
-            "rms_norm": rms_norm,
+    return {"index": index, "index_put": index_put, "index_add": index_add,
+            "floor_divide": symbolic_opset9._floor_divide,  # PyTorch's own cuts off
+            "_convolution_mode": _convolution_mode,
+            "channel_shuffle": channel_shuffle, "rms_norm": rms_norm,
+            "avg_pool2d": avg_pool("avg_pool2d"), "avg_pool3d": avg_pool("avg_pool3d"),
             "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
             "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
             "upsample_trilinear3d": upsample("upsample_trilinear3d", 5, "linear"),
@@ -293,20 +354,21 @@ def _embedding_bag(original: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @contextlib.contextmanager
-def known(training: bool) -> Iterator[None]:
-    """torch.onnx.export knows these operators of PyTorch, too; if a model is trained, also where gradients stop."""
+def known(training: bool, opset: Optional[int]) -> Iterator[None]:
+    """torch.onnx.export, to an opset (None: its default), knows these operators of PyTorch, too; if a model is trained,
+    also where gradients stop."""
     import torch
     from torch import onnx
-    opset = 13  # and later ones
+    first = 13  # and later ones
     try:
         functions = {f"aten::{n}": f for n, f in
-                     {**_losses(), **_operators(), **({**_gradients(), **_modes()} if training else {})}.items()}
+                     {**_losses(), **_operators(opset), **({**_gradients(), **_modes()} if training else {})}.items()}
     except (ImportError, AttributeError) as error:  # of a PyTorch that is newer than this
         functions = {}
         warnings.warn(f"torch.onnx.export is not told of what it lacks ({error}): gradients pass detach(), and x[i, j] "
                       f"with numbers below 0 is wrong")
     for name, function in functions.items():
-        onnx.register_custom_op_symbolic(name, function, opset)
+        onnx.register_custom_op_symbolic(name, function, first)
     bag = torch.nn.functional.embedding_bag
     torch.nn.functional.embedding_bag = _embedding_bag(bag)
     try:
@@ -314,7 +376,7 @@ def known(training: bool) -> Iterator[None]:
     finally:
         torch.nn.functional.embedding_bag = bag
         for name in functions:
-            onnx.unregister_custom_op_symbolic(name, opset)
+            onnx.unregister_custom_op_symbolic(name, first)
 
 
 __all__ = ["known"]

@@ -64,22 +64,9 @@ def _loss(loss: Any) -> _Loss:
 
 
 def _with_loss(model: Any, loss: Any) -> Any:
-    """A module of the model's parameters, by their names there, whose result is the loss: of the model's
-    result for all inputs but the last, and that."""
-    import torch
-
-    class WithLoss(torch.nn.Module):  # pylint: disable=abstract-method
-        def __init__(self) -> None:
-            super().__init__()
-            self._parameters, self._buffers, self._modules = model._parameters, model._buffers, model._modules
-            self.training = model.training
-            self.__dict__["wrapped"] = model  # not a module of its own
-
-        def forward(self, *args: Any) -> Any:
-            return loss(model(*args[:-1]), args[-1])
-
-    WithLoss.__name__ = type(model).__name__
-    return WithLoss()
+    """A module of the model's parameters whose result is the loss: of the model's result for all inputs but the
+    last, and that."""
+    return _compiler.wrapped(model, lambda *args: loss(model(*args[:-1]), args[-1]))
 
 
 def _patterns(value: Any) -> List[str]:
@@ -413,7 +400,7 @@ class Trainer:
                 if not self._has(program, name):
                     continue  # forward does not read it
                 p.copy_(_torch(program, name))
-                state = self.optimizer.state[p]
+                state = self.optimizer.state[p] if self._states else {}
                 for there, here in self._states.items():
                     t = _torch(program, f"{name}.{here}")
                     state[there] = t.reshape(p.shape)
