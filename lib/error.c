@@ -28,6 +28,17 @@ int lr_fail_as(struct rdu_object *obj, const struct rdu_object *other)
 	return other->code;
 }
 
+void lr_names_add(struct lr_names *names, const char *name)
+{
+	size_t most = sizeof(names->text) - sizeof(", and 4294967295 more");
+
+	if (!names->left && names->at + strlen(name) + 2 <= most)
+		names->at += sprintf(names->text + names->at, "%s%s", names->at ? ", " : "", name);
+	else
+		sprintf(names->text + names->at, "%s%u more", names->at ? ", and " : "",
+			++names->left);
+}
+
 /* ---- which process -------------------------------------------------------- */
 
 static pthread_once_t process_once = PTHREAD_ONCE_INIT;

@@ -121,8 +121,7 @@ RDU_EXPORT const char *rdu_file_meta(const struct rdu_file *file, const char *ke
 RDU_EXPORT int rdu_file_find_entry(struct rdu_file *file, const char *name)
 {
 	unsigned int i, n = rdu_file_num_entries(file);
-	char list[256] = "";
-	size_t at = 0;
+	struct lr_names list = { 0 };
 
 	if (!n)
 		return -EINVAL;
@@ -131,11 +130,10 @@ RDU_EXPORT int rdu_file_find_entry(struct rdu_file *file, const char *name)
 			return i;
 	if (!name && n == 1)
 		return 0;
-	for (i = 0; i < n && at < sizeof(list); i++)
-		at += snprintf(list + at, sizeof(list) - at, "%s%s", i ? ", " : "",
-			       file->entries[i].name);
+	for (i = 0; i < n; i++)
+		lr_names_add(&list, file->entries[i].name);
 	return lr_fail(&file->obj, -ENOENT, "%s: no entry point \"%s\"; there are: %s", file->path,
-		       name ? name : "forward", list);
+		       name ? name : "forward", list.text);
 }
 
 int lr_symbol(const struct rdu_file *file, const char *name)
@@ -159,20 +157,18 @@ int lr_symbol(const struct rdu_file *file, const char *name)
 RDU_EXPORT int rdu_file_find_symbol(struct rdu_file *file, const char *name)
 {
 	unsigned int n = rdu_file_num_symbols(file);
-	char list[400] = "";
-	size_t at = 0;
+	struct lr_names list = { 0 };
 	int found = lr_symbol(file, name);
 
 	if (found >= 0)
 		return found;
 	if (file->obj.dead)
 		return -EINVAL;
-	for (unsigned int i = 0; i < n && at < sizeof(list); i++)
+	for (unsigned int i = 0; i < n; i++)
 		if (file->symbols[i].flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT))
-			at += snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "",
-				       file->symbols[i].name);
+			lr_names_add(&list, file->symbols[i].name);
 	return lr_fail(&file->obj, -ENOENT, "%s: no symbol \"%s\"; inputs and outputs are: %s",
-		       file->path, name, list);
+		       file->path, name, list.text);
 }
 
 RDU_EXPORT size_t rdu_dtype_size(uint32_t dtype)

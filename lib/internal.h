@@ -30,6 +30,14 @@ struct rdu_object {
 int lr_fail(struct rdu_object *obj, int code, const char *format, ...) RDU_PRINTF(3, 4);
 /* Take over the failure of another object. */
 int lr_fail_as(struct rdu_object *obj, const struct rdu_object *other);
+/* Names in one text for an error: those that fit, and how many more there are. Begins zeroed. */
+struct lr_names {
+	char text[400];
+	size_t at;
+	unsigned int left;
+};
+
+void lr_names_add(struct lr_names *names, const char *name);
 /* Zeroed memory for an object of this process. NULL: out of memory. */
 void *lr_new(size_t size);
 /* Refuse to work with an object that could not be made, or that another process made. */

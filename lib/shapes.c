@@ -58,8 +58,7 @@ static int symbol_in(const struct rdu_file *file, unsigned int e, const char *na
 
 RDU_EXPORT int rdu_file_entry_symbol(struct rdu_file *file, unsigned int entry, const char *name)
 {
-	char list[400] = "";
-	size_t at = 0;
+	struct lr_names list = { 0 };
 	int i;
 
 	if (entry >= rdu_file_num_entries(file))
@@ -68,13 +67,12 @@ RDU_EXPORT int rdu_file_entry_symbol(struct rdu_file *file, unsigned int entry, 
 	i = symbol_in(file, entry, name);
 	if (i >= 0)
 		return i;
-	for (unsigned int k = 0; k < file->num_symbols && at < sizeof(list); k++)
+	for (unsigned int k = 0; k < file->num_symbols; k++)
 		if (file->symbols[k].entries >> entry & 1 &&
 		    file->symbols[k].flags & (RDU_SYM_INPUT | RDU_SYM_OUTPUT))
-			at += snprintf(list + at, sizeof(list) - at, "%s%s", at ? ", " : "",
-				       file->symbols[k].name);
+			lr_names_add(&list, file->symbols[k].name);
 	return lr_fail(&file->obj, -ENOENT, "%s: %s has no \"%s\"; inputs and outputs are: %s",
-		       file->path, file->entries[entry].name, name, list);
+		       file->path, file->entries[entry].name, name, list.text);
 }
 
 /* ---- which one fits ------------------------------------------------------------------- */

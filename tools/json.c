@@ -56,26 +56,31 @@ static int utf8(const unsigned char *p)
 	return n && c >= least[n] && c <= 0x10ffff && c >> 11 != 0xd800 >> 11 ? n : 0;
 }
 
-void json_string(struct json *j, const char *k, const char *value)
+void json_quote(FILE *file, const char *value)
 {
 	const unsigned char *p = (const unsigned char *)value;
 
-	key(j, k);
-	fputc('"', j->file);
+	fputc('"', file);
 	while (*p) {
 		int n = utf8(p);
 
 		if (!n)
-			fputs("\\ufffd", j->file);
+			fputs("\\ufffd", file);
 		else if (*p == '"' || *p == '\\')
-			fprintf(j->file, "\\%c", *p);
+			fprintf(file, "\\%c", *p);
 		else if (*p < 0x20)
-			fprintf(j->file, "\\u%04x", *p);
+			fprintf(file, "\\u%04x", *p);
 		else
-			fwrite(p, 1, (size_t)n, j->file);
+			fwrite(p, 1, (size_t)n, file);
 		p += n ? n : 1;
 	}
-	fputc('"', j->file);
+	fputc('"', file);
+}
+
+void json_string(struct json *j, const char *k, const char *value)
+{
+	key(j, k);
+	json_quote(j->file, value);
 }
 
 void json_number(struct json *j, const char *k, double value)

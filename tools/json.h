@@ -24,7 +24,8 @@ void json_open(struct json *j, FILE *file);
 void json_close(struct json *j);
 void json_begin(struct json *j, const char *key, char bracket); /* '{' or '[' */
 void json_end(struct json *j, char bracket); /* '}' or ']' */
-/* A byte that belongs to no UTF-8 sequence becomes U+FFFD: JSON is UTF-8. */
+/* A string without key or comma; a byte of no UTF-8 sequence becomes U+FFFD: JSON is UTF-8. */
+void json_quote(FILE *file, const char *value);
 void json_string(struct json *j, const char *key, const char *value);
 void json_number(struct json *j, const char *key, double value);
 void json_integer(struct json *j, const char *key, long long value);

@@ -308,6 +308,26 @@ enum rdu_format { /* of an element in a segment (AGCU); PMU: WORD, but see rdu_p
 	RDU_FMT_U64 = 9,
 };
 
+/* Bytes of an element in memory. */
+static inline unsigned int rdu_format_bytes(unsigned int format)
+{
+	switch (format) {
+	case RDU_FMT_I8:
+	case RDU_FMT_U8:
+		return 1;
+	case RDU_FMT_BF16:
+	case RDU_FMT_F16:
+	case RDU_FMT_I16:
+	case RDU_FMT_U16:
+		return 2;
+	case RDU_FMT_I64:
+	case RDU_FMT_U64:
+	case RDU_FMT_F64:
+		return 8;
+	}
+	return 4;
+}
+
 /*
  * PMU WRITE: narrow elements, P to a word of the scratchpad, the first in the
  * lowest bits. Format WORD: fp32 on the stream becomes bf16, P = 2. Format I8

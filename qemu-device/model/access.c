@@ -39,9 +39,9 @@ void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint
 	memset(r->at, 0, sizeof(r->at));
 }
 
-bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
-		      uint32_t copy, struct fab_fault *fault)
+bool rdu_access_bind(struct access_run *r, const struct access_plan *plan,
+		     const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		     uint32_t copy, struct fab_fault *fault)
 {
 	rdu_access_place(r, plan, activation);
 	r->fault = fault;
@@ -67,6 +67,15 @@ bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 			   (plan->cfg->flags & RDU_ACCESS_GATHER);
 	}
 	r->word = plan->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
+	return true;
+}
+
+bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
+		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		      uint32_t copy, struct fab_fault *fault)
+{
+	if (!rdu_access_bind(r, plan, s, run, activation, copy, fault))
+		return false;
 	r->vectors.table = NULL;
 	if (plan->vectors && (r->word || plan->format != RDU_FMT_WORD)) {
 		bool from_base = rdu_vectors_start(&r->vectors, plan->vectors, activation);

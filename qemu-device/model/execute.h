@@ -11,7 +11,8 @@
  *
  * Run (execute.c). A stage starts its next activation as soon as its tokens are
  * there, and any thread takes its islands. In an island (island.c) nodes pass
- * chunks of vectors through FIFOs that stay in the cache and belong to the thread.
+ * chunks of vectors through FIFOs that stay in the cache and belong to the thread;
+ * one that only copies words needs none of that (transfer.c).
  * access.c reads and writes memory by affine patterns, simd.c and systolic.c are
  * the bodies.
  */
@@ -27,10 +28,11 @@
 
 /* ---- plan ------------------------------------------------------------- */
 
-/* When, in firings G = activation * iterations + iteration, a mask holds. */
+/* When, in firings G = activation * iterations + iteration, a mask holds; NULL: at each. */
 struct firing_mask {
 	uint32_t num;
-	uint64_t period[RDU_MAX_COUNTERS], trip[RDU_MAX_COUNTERS];
+	/* counters of the mask; those next to each other are one */
+	uint64_t period[(RDU_MAX_COUNTERS + 1) / 2], trip[(RDU_MAX_COUNTERS + 1) / 2];
 };
 
 /* An access, with strides per step of a counter. */
@@ -43,20 +45,20 @@ struct access_plan {
 	uint32_t words; /* elements of a vector */
 	uint32_t num_preds;
 	int64_t base, lane_stride;
-	struct {
-		int64_t base, lo, hi, lane_stride;
-	} pred[RDU_MAX_PREDS];
 	int64_t min, max; /* affine range over the whole section, from the base */
+	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
 	uint32_t num_outer;
-	uint64_t outer_trip[RDU_MAX_COUNTERS];
-	int64_t outer_stride[RDU_MAX_COUNTERS];
-	int64_t outer_pred[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
 	uint32_t num; /* inner loops, merged; at least one */
 	uint64_t trip[RDU_MAX_COUNTERS];
 	int64_t stride[RDU_MAX_COUNTERS];
-	int64_t pred_stride[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
+	uint64_t outer_trip[RDU_MAX_COUNTERS];
+	int64_t outer_stride[RDU_MAX_COUNTERS];
 	struct rdu_pattern flips; /* PMU: when the copy changes */
-	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
+	struct {
+		int64_t base, lo, hi, lane_stride;
+	} pred[RDU_MAX_PREDS];
+	int64_t outer_pred[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
+	int64_t pred_stride[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
 };
 
 enum source_kind { SRC_NONE, SRC_REG, SRC_IN, SRC_IN_LANE, SRC_COUNTER, SRC_CONST, SRC_ACC };
@@ -70,7 +72,7 @@ struct op_plan {
 	uint8_t op, dst, acc; /* acc: 0 none, 1 by kernel, 2 vector by vector */
 	uint32_t acc_slot; /* vector in the program's state */
 	uint32_t init;
-	struct firing_mask mask;
+	const struct firing_mask *mask; /* when the accumulator restarts */
 	struct op_source src[3];
 	int32_t shift;
 };
@@ -85,9 +87,9 @@ struct simd_plan {
 	uint32_t num_dense; /* operations before the first that may run on pushes only */
 	bool sparse; /* the rest does */
 	uint32_t kept; /* registers that the rest and the pushes read: a bit each */
-	struct op_plan op[RDU_MAX_STAGES + RDU_MAX_TAIL];
-	struct simd_const konst[3 * (RDU_MAX_STAGES + RDU_MAX_TAIL)];
 	uint32_t num_accs;
+	struct simd_const *konst; /* after the operations */
+	struct op_plan op[];
 };
 
 /* One operand of an array, made by the array itself instead of a FIFO. */
@@ -109,7 +111,7 @@ struct systolic_plan {
 	uint64_t steps; /* of a drain, if k is the innermost counters; else 0 */
 	bool direct; /* both operands */
 	struct direct_operand operand[2];
-	struct firing_mask k, init;
+	const struct firing_mask *k, *init;
 	uint32_t mode, cols, flags; /* as in the body */
 	/* SIMD stages that do what an array does, in fp32: register j restarts at
 	 * restart[j]; row word j is in lane row_lane + j * row_step. */
@@ -126,14 +128,14 @@ struct merge_plan {
 };
 
 struct program_plan {
-	uint32_t index;
 	const struct rdu_unit_prog *prog;
-	struct firing_mask in_mask[RDU_MAX_PORTS], out_mask[RDU_MAX_PORTS];
-	struct access_plan access;
 	struct simd_plan *simd; /* SIMD, and the tail of a systolic body */
 	struct systolic_plan *sys;
 	struct merge_plan *merge; /* a SIMD program that is a source; it has no other plan */
+	uint32_t index;
 	uint32_t state; /* first word of what it keeps between activations */
+	const struct firing_mask *in_mask[RDU_MAX_PORTS], *out_mask[RDU_MAX_PORTS];
+	struct access_plan access;
 };
 
 struct island_node {
@@ -150,13 +152,18 @@ struct island {
 	uint8_t *readers; /* of each FIFO */
 	uint64_t cost; /* vectors moved, about */
 	bool serial; /* shares memory with another island: not beside it */
+	struct transfer_plan *transfer; /* it only copies words; NULL: it does more */
 };
+
+struct run_state;
 
 struct rdu_plan {
 	const struct rdu_kernels *kernels;
 	uint32_t lanes, chunk; /* vectors of CHUNK_WORDS */
 	struct program_plan *programs;
 	uint32_t num_programs;
+	struct firing_mask *masks;
+	uint32_t num_masks;
 	struct island *islands; /* by stage */
 	uint32_t num_islands;
 	uint32_t *first_island; /* of each stage, and the end */
@@ -168,7 +175,8 @@ int rdu_plan_vectors(struct rdu_plan *plan);
 /* Marks islands that may store to what another one loads or stores. */
 int rdu_plan_conflicts(struct rdu_plan *plan, const struct rdu_section *s);
 struct rdu_plan *rdu_plan_new(const struct rdu_section *section);
-void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask);
+const struct firing_mask *rdu_plan_mask(struct rdu_plan *plan, const struct rdu_unit_prog *p,
+					uint32_t mask);
 /* Plans a SIMD program as a merge, if it is one; those that it takes from come first. */
 int rdu_plan_merge(struct rdu_plan *plan, const struct rdu_section *s, uint32_t program);
 bool rdu_is_source(const struct rdu_plan *plan, const struct rdu_section *s, uint32_t program);
@@ -177,6 +185,14 @@ int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp);
 int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 			 struct program_plan *pp);
 int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct program_plan *pp);
+
+/* ---- transfers ---------------------------------------------------------- */
+
+/* Plans an island of which all that it does is to copy words (transfer.c). */
+int rdu_plan_transfer(struct rdu_plan *plan, const struct rdu_section *s, struct island *il);
+/* One activation of such an island. False: it has to be run as any other. */
+bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t activation,
+		      struct fab_fault *fault);
 
 /* ---- memory access ------------------------------------------------------ */
 
@@ -225,8 +241,12 @@ struct access_run {
 	struct fab_fault *fault;
 };
 
-/* Sets up the access for an activation; false and a fault if memory is not
- * there or not writable. copy: of the buffer. */
+/* Where the access begins in an activation, and its memory; false and a fault if that is not there
+ * or not writable. copy: of the buffer. */
+bool rdu_access_bind(struct access_run *r, const struct access_plan *plan,
+		     const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
+		     uint32_t copy, struct fab_fault *fault);
+/* The same, and the table of its vectors. */
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
 		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
 		      uint32_t copy, struct fab_fault *fault);
@@ -292,9 +312,11 @@ struct node {
 	const struct island_node *in;
 	const struct program_plan *plan;
 	uint64_t pos, total, first; /* firing, firings, number of the activation's first */
-	struct access_run access;
-	struct source_run source; /* of a merge */
-	struct source_run tile[2];
+	union {
+		struct access_run access; /* of a memory program */
+		struct source_run source; /* of a merge */
+		struct source_run tile[2]; /* of an array */
+	};
 	uint32_t *held[RDU_MAX_PORTS];
 	uint32_t **consts;
 	uint32_t *state;

@@ -68,7 +68,7 @@ void rdu_arena_free(struct arena *a)
 
 bool rdu_mask_at(const struct firing_mask *m, uint64_t firing, bool last)
 {
-	for (uint32_t g = 0; g < m->num; g++)
+	for (uint32_t g = 0; m && g < m->num; g++)
 		if (firing / m->period[g] % m->trip[g] != (last ? m->trip[g] - 1 : 0))
 			return false;
 	return true;
@@ -78,7 +78,7 @@ void rdu_mask_flags(const struct firing_mask *m, uint64_t firing, size_t n, bool
 		    uint8_t *flags)
 {
 	memset(flags, 1, n);
-	for (uint32_t g = 0; g < m->num; g++) {
+	for (uint32_t g = 0; m && g < m->num; g++) {
 		uint64_t in = firing % m->period[g], at = firing / m->period[g] % m->trip[g];
 		uint64_t want = last ? m->trip[g] - 1 : 0;
 
@@ -132,11 +132,11 @@ uint32_t *rdu_fifo_space(struct island_run *ir, struct fifo *f, size_t n)
 
 size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, size_t n)
 {
-	const struct firing_mask *m = &node->plan->in_mask[port];
+	const struct firing_mask *m = node->plan->in_mask[port];
 	size_t avail = rdu_fifo_avail(&ir->fifos[node->in->in[port]], node->in->reader[port]);
 	size_t i;
 
-	if (!m->num)
+	if (!m)
 		return avail < n ? avail : n;
 	rdu_mask_flags(m, node->first + node->pos, n, false, ir->flags[0]);
 	for (i = 0; i < n; i++) {
@@ -151,13 +151,13 @@ size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, s
 const uint32_t *rdu_port_take(struct island_run *ir, struct node *node, uint32_t port, size_t n,
 			      uint32_t *buf)
 {
-	const struct firing_mask *m = &node->plan->in_mask[port];
+	const struct firing_mask *m = node->plan->in_mask[port];
 	struct fifo *f = &ir->fifos[node->in->in[port]];
 	uint32_t reader = node->in->reader[port], lanes = ir->plan->lanes;
 	const uint32_t *in = rdu_fifo_read(f, reader, lanes), *held = node->held[port];
 	size_t pops = 0;
 
-	if (!m->num) {
+	if (!m) {
 		rdu_fifo_pop(f, reader, n);
 		return in;
 	}
@@ -179,7 +179,7 @@ static int64_t run_read(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct rdu_plan *plan = ir->plan;
 	struct fifo *f = &ir->fifos[node->in->out[0]];
-	const struct firing_mask *m = &node->plan->out_mask[0];
+	const struct firing_mask *m = node->plan->out_mask[0];
 	const uint32_t *index = NULL;
 	uint32_t *out;
 
@@ -194,7 +194,7 @@ static int64_t run_read(struct island_run *ir, struct node *node, size_t n)
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0) - 1;
 	if (!rdu_access_read(&node->access, plan->kernels, plan->lanes, n, out, index))
 		return -1;
-	if (m->num) {
+	if (m) {
 		size_t keep = 0;
 
 		rdu_mask_flags(m, node->first + node->pos, n, true, ir->flags[0]);
@@ -318,7 +318,7 @@ static bool start_node(struct island_run *ir, struct node *node, uint64_t activa
 	node->total = pp->prog->iterations;
 	node->first = activation * node->total;
 	for (uint32_t i = 0; i < c->num_in; i++) {
-		if (!pp->in_mask[i].num || node->in->in[i] == NO_FIFO)
+		if (!pp->in_mask[i] || node->in->in[i] == NO_FIFO)
 			continue;
 		node->held[i] = rdu_arena_get(ir->arena, lanes * 4);
 		if (!node->held[i])
@@ -356,15 +356,15 @@ static bool wanted(const struct island_run *ir, const struct node *node, size_t 
 static bool worthwhile(struct island_run *ir, struct node *node, size_t n)
 {
 	for (uint32_t k = 0; k < node->plan->prog->cfg->num_in; k++) {
-		const struct firing_mask *m = &node->plan->in_mask[k];
+		const struct firing_mask *m = node->plan->in_mask[k];
 		const struct fifo *f;
 
 		if (node->in->in[k] == NO_FIFO)
 			continue;
 		f = &ir->fifos[node->in->in[k]];
-		if (!m->num && rdu_fifo_avail(f, node->in->reader[k]) < n)
+		if (!m && rdu_fifo_avail(f, node->in->reader[k]) < n)
 			return false;
-		if (m->num && !rdu_fifo_avail(f, node->in->reader[k]) &&
+		if (m && !rdu_fifo_avail(f, node->in->reader[k]) &&
 		    rdu_port_ready(ir, node, k, n) < n)
 			return false;
 	}
@@ -451,12 +451,49 @@ static bool run_nodes(struct island_run *ir)
 	return true;
 }
 
+/* FIFOs, and registers of the node that runs: no larger than what goes through them in an
+ * activation, so that what is used lies close together. */
+static bool get_fifos(struct island_run *ir)
+{
+	const struct island *il = ir->island;
+	const struct rdu_plan *plan = ir->plan;
+
+	ir->fifos = rdu_arena_get(ir->arena, il->num_fifos * sizeof(*ir->fifos));
+	if (!ir->fifos)
+		return false;
+	memset(ir->fifos, 0, il->num_fifos * sizeof(*ir->fifos));
+	for (uint32_t i = 0; i < il->num_nodes; i++) {
+		const struct rdu_unit_prog *prog = plan->programs[il->nodes[i].program].prog;
+
+		for (uint32_t k = 0; k < prog->cfg->num_out; k++) {
+			struct fifo *f = &ir->fifos[il->nodes[i].out[k]];
+			uint64_t most = prog->iterations * prog->cfg->out[k].count;
+
+			f->readers = il->readers[il->nodes[i].out[k]];
+			f->rd = rdu_arena_get(ir->arena, f->readers * sizeof(*f->rd));
+			f->room = most < 3 * plan->chunk ? most : 3 * plan->chunk;
+			f->data = rdu_arena_get(ir->arena, f->room * plan->lanes * 4);
+			if (!f->rd || !f->data)
+				return false;
+			memset(f->rd, 0, f->readers * sizeof(*f->rd));
+		}
+	}
+	return true;
+}
+
 static bool get_work_space(struct island_run *ir)
 {
 	const struct rdu_plan *plan = ir->plan;
-	uint32_t words = plan->chunk * plan->lanes, i;
+	uint64_t most = 1;
+	uint32_t words, i;
 	unsigned char *p;
 
+	for (i = 0; i < ir->island->num_nodes; i++) {
+		uint64_t n = plan->programs[ir->island->nodes[i].program].prog->iterations;
+
+		most = n > most ? n : most;
+	}
+	words = (most < plan->chunk ? (uint32_t)most : plan->chunk) * plan->lanes;
 	/* A drain may be wider than a chunk. */
 	ir->reg_words = words;
 	if (ir->st->section->chip.systolic_cols * plan->lanes > words)
@@ -486,24 +523,13 @@ bool rdu_island_run(struct run_state *st, const struct island *il, uint64_t acti
 	};
 	uint32_t i;
 
+	if (il->transfer && rdu_transfer_run(st, il, activation, fault))
+		return true;
 	rdu_arena_reset(arena);
 	ir.nodes = rdu_arena_get(arena, il->num_nodes * sizeof(*ir.nodes));
-	ir.fifos = rdu_arena_get(arena, il->num_fifos * sizeof(*ir.fifos));
-	if (!ir.nodes || !ir.fifos || !get_work_space(&ir))
+	if (!ir.nodes || !get_fifos(&ir) || !get_work_space(&ir))
 		return rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
 	memset(ir.nodes, 0, il->num_nodes * sizeof(*ir.nodes));
-	memset(ir.fifos, 0, il->num_fifos * sizeof(*ir.fifos));
-	for (i = 0; i < il->num_fifos; i++) {
-		struct fifo *f = &ir.fifos[i];
-
-		f->readers = il->readers[i];
-		f->rd = rdu_arena_get(arena, f->readers * sizeof(*f->rd));
-		f->room = 3 * plan->chunk;
-		f->data = rdu_arena_get(arena, f->room * plan->lanes * 4);
-		if (!f->rd || !f->data)
-			return rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
-		memset(f->rd, 0, f->readers * sizeof(*f->rd));
-	}
 	for (i = 0; i < il->num_nodes; i++) {
 		ir.nodes[i].in = &il->nodes[i];
 		ir.nodes[i].plan = &plan->programs[il->nodes[i].program];

@@ -22,6 +22,12 @@ typedef void rdu_map_fn(size_t n, uint32_t *out, const uint32_t *a, const uint32
  * acc = x[i] * y[i] + acc; out[i] = acc. */
 typedef void rdu_acc_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *x, const uint32_t *y,
 			uint32_t *acc);
+/* n rows of words, `*_step` words apart. */
+typedef void rdu_rows_fn(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			 const uint32_t *in, ptrdiff_t in_step);
+/* out[i * out_step + k] = in[k * in_step + i], i < n, k < m */
+typedef void rdu_transpose_fn(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+			      const uint32_t *in, ptrdiff_t in_step);
 /* Cross-lane: out[i] = op over the lanes of a[i], in all lanes. */
 typedef void rdu_red_fn(size_t n, size_t lanes, uint32_t *out, const uint32_t *a);
 
@@ -75,9 +81,8 @@ struct rdu_kernels {
 	/* Segment formats: n elements to words and back. */
 	void (*load[RDU_NUM_FORMATS])(size_t n, uint32_t *out, const void *in);
 	void (*store[RDU_NUM_FORMATS])(size_t n, void *out, const uint32_t *in);
-	/* n rows of words, `*_step` words apart. */
-	void (*rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-		     ptrdiff_t in_step);
+	rdu_rows_fn *rows, *rows_bf16; /* bf16: of two in each word, a NaN becomes the one NaN */
+	rdu_transpose_fn *transpose, *transpose_bf16;
 	/* out[i * out_step + l] ^= in[i * step + l * lane_step] ^ value, i < n, l < words */
 	void (*xor_rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
 			 const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value);

@@ -299,6 +299,22 @@ static void rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step
 	}
 }
 
+/* Two bf16: what reading each as fp32 and rounding it back gives. */
+static inline uint32_t pair_bf16(uint32_t pair)
+{
+	return rdu_bf16(pair << 16) | rdu_bf16(pair & 0xffff0000) << 16;
+}
+
+static void rows_bf16_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			    const uint32_t *in, ptrdiff_t in_step)
+{
+	for (; n; n--, out += out_step, in += in_step) {
+		INDEPENDENT
+		for (size_t l = 0; l < words; l++)
+			out[l] = pair_bf16(in[l]);
+	}
+}
+
 static void xor_rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
 			   const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value)
 {
@@ -400,6 +416,7 @@ static void put_parts(size_t n, size_t pitch, void *base, const uint32_t *first,
 
 #if VW >= 8
 typedef int32_t v8 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef int16_t s16 __attribute__((vector_size(32)));
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define MIX_LOW32(a, b) MIX(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define MIX_HIGH32(a, b) MIX(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
@@ -408,15 +425,25 @@ typedef int32_t v8 __attribute__((vector_size(32), aligned(4), may_alias));
 #define MIX_LOW128(a, b) MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
 #define MIX_HIGH128(a, b) MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
 
-/* out[k * out_step + i] = in[i * in_step + k] for i, k < 8 */
-static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-			      ptrdiff_t in_step)
+/* pair_bf16() of each word */
+static inline v8 pairs_bf16(v8 pairs)
+{
+	s16 e = (s16)pairs, nan = (e & 0x7fff) > 0x7f80;
+
+	return (v8)((nan & (int16_t)(RDU_NAN_BITS >> 16)) | (~nan & e));
+}
+
+/* out[k * out_step + i] = in[i * in_step + k] for i, k < 8; bf16: pair_bf16() of that */
+static inline __attribute__((always_inline)) void
+transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in, ptrdiff_t in_step, const bool bf16)
 {
 	v8 r[8], t[8];
 
 #pragma GCC unroll 8
-	for (int i = 0; i < 8; i++)
+	for (int i = 0; i < 8; i++) {
 		r[i] = *(const v8 *)(in + i * in_step);
+		r[i] = bf16 ? pairs_bf16(r[i]) : r[i];
+	}
 #pragma GCC unroll 4
 	for (int i = 0; i < 8; i += 2) {
 		t[i] = MIX_LOW32(r[i], r[i + 1]);
@@ -437,13 +464,53 @@ static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t 
 }
 #else
 static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-			      ptrdiff_t in_step)
+			      ptrdiff_t in_step, const bool bf16)
 {
 	for (ptrdiff_t k = 0; k < 8; k++)
-		for (ptrdiff_t i = 0; i < 8; i++)
-			out[k * out_step + i] = in[i * in_step + k];
+		for (ptrdiff_t i = 0; i < 8; i++) {
+			uint32_t word = in[i * in_step + k];
+
+			out[k * out_step + i] = bf16 ? pair_bf16(word) : word;
+		}
 }
 #endif
+
+static inline __attribute__((always_inline)) void
+transpose(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
+	  ptrdiff_t in_step, const bool bf16)
+{
+	size_t width, k = 0, i;
+
+	/* Whole lines of the cache, where there are: 16 words of each row out. */
+	for (; k + 8 <= m; k += width) {
+		uint32_t *to = out + k;
+		const uint32_t *from = in + (ptrdiff_t)k * in_step;
+
+		width = k + 16 <= m ? 16 : 8;
+		for (i = 0; i + 8 <= n; i += 8)
+			for (ptrdiff_t j = 0; j < (ptrdiff_t)width; j += 8)
+				transpose8(to + (ptrdiff_t)i * out_step + j, out_step,
+					   from + (ptrdiff_t)i + j * in_step, in_step, bf16);
+	}
+	for (i = 0; i < n; i++)
+		for (size_t j = i < (n & ~(size_t)7) ? k : 0; j < m; j++) {
+			uint32_t word = in[(ptrdiff_t)j * in_step + (ptrdiff_t)i];
+
+			out[(ptrdiff_t)i * out_step + (ptrdiff_t)j] = bf16 ? pair_bf16(word) : word;
+		}
+}
+
+static void transpose_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+			    const uint32_t *in, ptrdiff_t in_step)
+{
+	transpose(n, m, out, out_step, in, in_step, false);
+}
+
+static void transpose_bf16_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+				 const uint32_t *in, ptrdiff_t in_step)
+{
+	transpose(n, m, out, out_step, in, in_step, true);
+}
 
 static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
 			 ptrdiff_t step, ptrdiff_t lane_step)
@@ -455,7 +522,7 @@ static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *
 			for (size_t l = 0; l + 8 <= lanes; l += 8)
 				transpose8(out + done * lanes + l, (ptrdiff_t)lanes,
 					   in + (ptrdiff_t)done + (ptrdiff_t)l * lane_step,
-					   lane_step);
+					   lane_step, false);
 	for (size_t i = 0; i < n; i++)
 		for (size_t l = i < done ? lanes & ~(size_t)7 : 0; l < lanes; l++)
 			out[i * lanes + l] = in[(ptrdiff_t)i * step + (ptrdiff_t)l * lane_step];
@@ -473,7 +540,8 @@ static void scatter_words(size_t n, size_t words, uint32_t *out, ptrdiff_t step,
 		size_t l = 0;
 
 		for (; l + 8 <= words; l += 8)
-			transpose8(to + (ptrdiff_t)l * lane_step, lane_step, from + l, pitch);
+			transpose8(to + (ptrdiff_t)l * lane_step, lane_step, from + l, pitch,
+				   false);
 		for (; l < words; l++)
 			for (ptrdiff_t k = 0; k < 8; k++)
 				to[k + (ptrdiff_t)l * lane_step] = from[k * pitch + (ptrdiff_t)l];
@@ -629,6 +697,9 @@ static const struct rdu_kernels kernels = {
 		[RDU_FMT_U64] = store_u64,
 	},
 	.rows = rows_words,
+	.rows_bf16 = rows_bf16_words,
+	.transpose = transpose_words,
+	.transpose_bf16 = transpose_bf16_words,
 	.xor_rows = xor_rows_words,
 	.part = PART,
 	.part_store = PART_STORE,

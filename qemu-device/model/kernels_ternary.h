@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The contraction of bytes and ternary weights, as one of bytes: the weights of some
- * steps are unpacked, four of them to a word of int8, and MAC_INT8 does the rest.
+ * steps are unpacked, four of them to a word of int8, and MAC_INT8 does the rest. For one column
+ * of results, where unpacking would be most of the work, weights stay four to a byte: those that
+ * are in the same bits of the word's bytes belong to a byte of each of four steps.
  */
 #define TERNARY_STEPS 64 /* that are unpacked at a time */
 #define TERNARY_WIDTH 64 /* words of a vector, at most */
@@ -36,6 +38,79 @@ static inline uint32_t ternary_unpack(uint32_t *out, const uint32_t *in, size_t 
 	return bad & 0x55555555;
 }
 
+typedef uint32_t ternary_vec __attribute__((vector_size(VW * 4)));
+
+/* Does each word of weights serve the four steps after one another that its quarters are for? */
+static bool ternary_whole_words(const struct rdu_mac *m)
+{
+	if (!(m->flags & RDU_SYS_COLS_TERNARY) || m->lanes % VW || m->quarter || m->steps % 4 ||
+	    !m->col_at)
+		return false;
+	for (size_t i = 0; i < m->steps; i += 4)
+		if (m->col_at[i] != m->col_at[i + 1] || m->col_at[i] != m->col_at[i + 2] ||
+		    m->col_at[i] != m->col_at[i + 3])
+			return false;
+	return true;
+}
+
+/* Byte k of words i as byte i of word k; *sum: of all of them, signed or not. */
+static inline void ternary_turn(uint32_t out[4], const uint32_t in[4], bool is_unsigned,
+				uint32_t *sum)
+{
+	for (int k = 0; k < 4; k++) {
+		out[k] = 0;
+		for (int i = 0; i < 4; i++) {
+			uint8_t b = (uint8_t)(in[i] >> 8 * k);
+
+			out[k] |= (uint32_t)b << 8 * i;
+			*sum += is_unsigned ? b : (uint32_t)(int8_t)b;
+		}
+	}
+}
+
+/* One column, weights w as w + 1 = 0, 1, 2: that times the bytes, less the bytes' sum. */
+MAC_INLINE bool ternary_column(const struct rdu_mac *m, const bool is_unsigned)
+{
+	uint32_t turned[TERNARY_STEPS], sum = 0, bits = 0, *to = m->acc;
+	ternary_vec bad = { 0 };
+	size_t n;
+
+	for (size_t i = 0; i < m->steps; i += n) {
+		n = m->steps - i < TERNARY_STEPS ? m->steps - i : TERNARY_STEPS;
+		for (size_t k = 0; k < n; k += 4) {
+			uint32_t bytes[4];
+
+			for (size_t q = 0; q < 4; q++)
+				bytes[q] = m->row[m->row_at[i + k + q]];
+			ternary_turn(turned + k, bytes, is_unsigned, &sum);
+		}
+		for (size_t l = 0; l < m->lanes; l += VW) {
+			VECI acc = VLOADI(to + l), more = VSETI(0);
+
+			for (size_t k = 0; k < n; k += 4) {
+				ternary_vec w = (ternary_vec)VLOADI(m->col + m->col_at[i + k] + l);
+
+				bad |= w >> 1 & ~w;
+				w ^= (w & 0x55555555) << 1 ^ 0x55555555;
+#pragma GCC unroll 4
+				for (int q = 0; q < 4; q++) {
+					VECI u = (VECI)(w >> 2 * q & 0x03030303);
+					VECI b = VSETI(turned[k + (size_t)q]);
+					VECI *a = q & 1 ? &more : &acc;
+
+					*a = is_unsigned ? VDOT8(*a, b, u) : VDOT8(*a, u, b);
+				}
+			}
+			VSTOREI(to + l, VADDI(acc, more));
+		}
+	}
+	for (size_t l = 0; l < m->lanes; l++)
+		to[l] -= sum;
+	for (size_t l = 0; l < VW; l++)
+		bits |= bad[l];
+	return !(bits & 0x55555555);
+}
+
 static bool mac_ternary_unpacked(const struct rdu_mac *m)
 {
 	uint32_t wide[TERNARY_STEPS * TERNARY_WIDTH], bad = 0;
@@ -48,6 +123,9 @@ static bool mac_ternary_unpacked(const struct rdu_mac *m)
 	ptrdiff_t wide_at[TERNARY_STEPS];
 	struct rdu_mac part = *m;
 
+	if (m->cols == 1 && ternary_whole_words(m))
+		return m->flags & RDU_SYS_ROWS_UNSIGNED ? ternary_column(m, true)
+							: ternary_column(m, false);
 	for (int i = 0; i < TERNARY_STEPS; i++)
 		wide_at[i] = i * (ptrdiff_t)width;
 	for (size_t i = 0; i < m->steps; i += n) {

@@ -156,7 +156,7 @@ static void acc_op(struct chunk *ch, const struct op_plan *op, uint32_t *out, co
 	uint8_t *restart = ch->ir->flags[1];
 	size_t i = 0, m;
 
-	rdu_mask_flags(&op->mask, ch->firing, ch->n, false, restart);
+	rdu_mask_flags(op->mask, ch->firing, ch->n, false, restart);
 	while (i < ch->n) {
 		size_t at = i * lanes;
 
@@ -288,7 +288,7 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 	ch.firings = n;
 	ch.n = n;
 	/* The usual case: what is computed last is what is pushed, each time. */
-	if (c->num_out == 1 && !sp->sparse && !pp->out_mask[0].num && c->out[0].count == 1 &&
+	if (c->num_out == 1 && !sp->sparse && !pp->out_mask[0] && c->out[0].count == 1 &&
 	    sp->op[sp->num_ops - 1].dst == c->out[0].reg) {
 		ch.last = rdu_fifo_space(ir, &ir->fifos[node->in->out[0]], n);
 		if (!ch.last)
@@ -304,7 +304,7 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 		uint16_t at[CHUNK_WORDS];
 		size_t m = 0;
 
-		rdu_mask_flags(&pp->out_mask[0], firing, n, true, flags);
+		rdu_mask_flags(pp->out_mask[0], firing, n, true, flags);
 		for (i = 0; i < n; i++) {
 			at[m] = (uint16_t)i;
 			m += flags[i];
@@ -331,9 +331,9 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 		return (int64_t)n;
 	}
 	for (i = 0; i < c->num_out; i++) {
-		if (pp->out_mask[i].num)
-			rdu_mask_flags(&pp->out_mask[i], firing, n, true, flags);
-		if (!push(ir, node, i, n, pp->out_mask[i].num ? flags : NULL))
+		if (pp->out_mask[i])
+			rdu_mask_flags(pp->out_mask[i], firing, n, true, flags);
+		if (!push(ir, node, i, n, pp->out_mask[i] ? flags : NULL))
 			return -1;
 	}
 	return (int64_t)n;

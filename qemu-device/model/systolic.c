@@ -70,7 +70,7 @@ static bool start_drain(struct island_run *ir, struct node *node, uint64_t firin
 	if (rdu_fifo_avail(f, node->in->reader[2]) < b->cols)
 		return false;
 	in = rdu_fifo_read(f, node->in->reader[2], ir->plan->lanes);
-	if ((b->flags & RDU_SYS_INIT_ALWAYS) || !rdu_mask_at(&node->plan->sys->init, firing, false))
+	if ((b->flags & RDU_SYS_INIT_ALWAYS) || !rdu_mask_at(node->plan->sys->init, firing, false))
 		memcpy(node->acc, in, words * 4);
 	else
 		memset(node->acc, 0, words * 4);
@@ -99,7 +99,7 @@ static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
 		struct fifo *f = &ir->fifos[node->in->out[k]];
 		uint32_t *out;
 
-		if (!rdu_mask_at(&pp->out_mask[k], firing, true))
+		if (!rdu_mask_at(pp->out_mask[k], firing, true))
 			continue;
 		out = rdu_fifo_space(ir, f, cfg->count);
 		if (!out)
@@ -221,8 +221,8 @@ static size_t drain_part(struct island_run *ir, const struct systolic_plan *sys,
 		*last = n >= sys->steps - at;
 		return *last ? (size_t)(sys->steps - at) : n;
 	}
-	rdu_mask_flags(&sys->k, firing, n, false, ir->flags[0]);
-	rdu_mask_flags(&sys->k, firing, n, true, ir->flags[1]);
+	rdu_mask_flags(sys->k, firing, n, false, ir->flags[0]);
+	rdu_mask_flags(sys->k, firing, n, true, ir->flags[1]);
 	while (k < n && !ir->flags[1][k - 1] && !ir->flags[0][k])
 		k++;
 	*first = ir->flags[0][0];

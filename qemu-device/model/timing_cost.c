@@ -14,25 +14,6 @@
 #define WINDOWS 4 /* places in a program that are sampled for bank conflicts */
 #define GATHER_SEED 0x9e3779b97f4a7c15ULL
 
-unsigned int rdu_element_bytes(unsigned int format)
-{
-	switch (format) {
-	case RDU_FMT_BF16:
-	case RDU_FMT_I16:
-	case RDU_FMT_U16:
-	case RDU_FMT_F16:
-		return 2;
-	case RDU_FMT_I8:
-	case RDU_FMT_U8:
-		return 1;
-	case RDU_FMT_I64:
-	case RDU_FMT_U64:
-	case RDU_FMT_F64:
-		return 8;
-	}
-	return 4;
-}
-
 /* Counter values at iteration `it` of activation `act`. */
 static void counters_at(const struct rdu_unit_prog *p, uint64_t act, uint64_t it, int64_t *value)
 {
@@ -238,7 +219,7 @@ static uint64_t activation_bursts(const struct rdu_section *s, const struct rdu_
 				  unsigned int shift)
 {
 	const struct rdu_cfg_access *a = p->body;
-	unsigned int bytes = rdu_element_bytes(a->format), lanes = s->chip.lanes;
+	unsigned int bytes = rdu_format_bytes(a->format), lanes = s->chip.lanes;
 	int64_t value[RDU_MAX_COUNTERS], addr[RDU_MAX_LANES];
 	bool whole = !a->num_preds && !(a->flags & RDU_ACCESS_GATHER) && a->lane_stride == 1;
 	struct burst_buffer bb;
@@ -287,7 +268,7 @@ static bool burst_key_of(const struct rdu_unit_prog *p, uint64_t activation, uin
 	counters_at(p, activation, 0, value);
 	for (i = 0; i < p->cfg->num_counters; i++)
 		at += (uint64_t)a->stride[i] * (uint64_t)value[i];
-	key->offset = at * rdu_element_bytes(a->format) % burst;
+	key->offset = at * rdu_format_bytes(a->format) % burst;
 	for (k = 0; k < a->num_preds; k++) {
 		int64_t first = a->pred[k].base, lo, hi, far;
 

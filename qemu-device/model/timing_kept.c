@@ -21,7 +21,7 @@
 #include "timing_priv.h"
 #include "model_id.h"
 
-#define KEPT 128 /* results in the process; the oldest leave first */
+#define KEPT 1024 /* results in the process; the oldest leave first */
 #define KEPT_BYTES (64u << 20) /* of all keys */
 #define KEPT_SIZE (16u << 20) /* of a key: larger images are timed each time */
 #define STORED_BYTES (512ll << 20) /* of all files: then those not used for longest leave */

@@ -30,12 +30,20 @@ struct bank {
 	int64_t row; /* -1: none is open */
 	int64_t activate_at, precharge_at, column_at; /* ticks, no sooner */
 	int32_t head[2], tail[2], hit[2]; /* by direction; -1: none */
-	uint32_t hit_order[2], group;
+	uint32_t head_order[2], hit_order[2], group;
+};
+
+/* A command that a bank could have, and the age of the request that wants it. */
+struct next {
+	int64_t at;
+	uint32_t order;
+	unsigned int bank;
 };
 
 struct channel {
 	struct bank bank[BANKS];
 	uint64_t want[2], hits[2]; /* bit b: bank b has requests; its open row serves one */
+	uint64_t open; /* a row of it is */
 	uint32_t held[2], coming[2]; /* requests there, and on their way */
 	int64_t now, next_at; /* nothing happens before next_at, unless somebody asks */
 	uint32_t owed; /* RDU_PARTS-ths of ticks that others have still to be given */
@@ -47,8 +55,7 @@ struct channel {
 	unsigned int newest; /* in activated[] */
 	bool draining;
 	/* The next commands, as long as nothing changes that could bring others. */
-	int64_t next_row_at, next_column_at;
-	unsigned int next_row_bank, next_column_bank;
+	struct next next_row, next_column;
 	bool row_known, column_known;
 	uint32_t order;
 	int32_t *arrival; /* by the tick they arrive at */
@@ -342,10 +349,12 @@ static void admit(struct channel *ch)
 		ch->coming[dir]--;
 		ch->held[dir]++;
 		n->order = ch->order++;
-		if (bank->tail[dir] >= 0)
+		if (bank->tail[dir] >= 0) {
 			ch->node[bank->tail[dir]].next = i;
-		else
+		} else {
 			bank->head[dir] = i;
+			bank->head_order[dir] = n->order;
+		}
 		bank->tail[dir] = i;
 		ch->want[dir] |= 1ull << n->bank;
 		if (bank->hit[dir] < 0 && bank->row == n->row) {
@@ -368,10 +377,12 @@ static void take_out(struct channel *ch, unsigned int b, int dir, int32_t i)
 	for (k = bank->head[dir]; k != i; k = ch->node[k].next)
 		before = k;
 	k = ch->node[i].next;
-	if (before < 0)
+	if (before < 0) {
 		bank->head[dir] = k;
-	else
+		bank->head_order[dir] = k < 0 ? 0 : ch->node[k].order;
+	} else {
 		ch->node[before].next = k;
+	}
 	if (k < 0)
 		bank->tail[dir] = before;
 	set_bit(&ch->want[dir], b, bank->head[dir] >= 0);
@@ -393,54 +404,60 @@ static int64_t later(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/* The next column command: of those that can go first, the oldest. */
-static int64_t next_column(const struct channel *ch, int dir, unsigned int *which)
+/* Of those that can go first, the oldest. Which one that is follows no pattern: no branch foresees it. */
+static inline void take_sooner(struct next *best, int64_t at, uint32_t order, unsigned int bank)
 {
-	int64_t from = later(later(ch->column_at, ch->turn_at[dir]), ch->now), best = NEVER;
-	uint64_t left = ch->hits[dir];
-	uint32_t order = 0;
+	bool better = (at < best->at) | ((at == best->at) & ((int32_t)(order - best->order) < 0));
 
-	for (; left; left &= left - 1) {
+	best->at = better ? at : best->at;
+	best->order = better ? order : best->order;
+	best->bank = better ? bank : best->bank;
+}
+
+/* The next column command. */
+static struct next next_column(const struct rdu_memory *m, const struct channel *ch, int dir)
+{
+	int64_t from = later(later(ch->column_at, ch->turn_at[dir]), ch->now), group_at[GROUPS];
+	struct next best = { NEVER, 0, 0 };
+
+	for (uint32_t g = 0; g < m->chip.dram_groups; g++) {
+		group_at[g] = later(from, ch->group[g].column_at);
+		if (dir == READ)
+			group_at[g] = later(group_at[g], ch->group[g].read_at);
+	}
+	for (uint64_t left = ch->hits[dir]; left; left &= left - 1) {
 		unsigned int b = (unsigned int)__builtin_ctzll(left);
 		const struct bank *bank = &ch->bank[b];
-		int64_t at = later(from, bank->column_at);
-		uint32_t age = bank->hit_order[dir];
 
-		at = later(at, ch->group[bank->group].column_at);
-		if (dir == READ)
-			at = later(at, ch->group[bank->group].read_at);
-		if (at < best || (at == best && (int32_t)(age - order) < 0)) {
-			best = at;
-			order = age;
-			*which = b;
-		}
+		take_sooner(&best, later(group_at[bank->group], bank->column_at),
+			    bank->hit_order[dir], b);
 	}
 	return best;
 }
 
 /* The next activate or precharge, of the banks whose open row nobody wants. */
-static int64_t next_row(const struct rdu_memory *m, const struct channel *ch, int dir,
-			unsigned int *which)
+static struct next next_row(const struct rdu_memory *m, const struct channel *ch, int dir)
 {
-	uint64_t left = ch->want[dir] & ~ch->hits[dir];
-	uint32_t order = 0;
-	int64_t from = later(ch->now, ch->row_at), best = NEVER, activate;
+	uint64_t wanted = ch->want[dir] & ~ch->hits[dir];
+	int64_t from = later(ch->now, ch->row_at), group_at[GROUPS], activate;
+	struct next best = { NEVER, 0, 0 };
 
 	activate =
 		later(from, later(ch->activate_at, ch->activated[(ch->newest + 3) & 3] + m->faw));
-	for (; left; left &= left - 1) {
+	for (uint32_t g = 0; g < m->chip.dram_groups; g++)
+		group_at[g] = later(activate, ch->group[g].activate_at);
+	for (uint64_t left = wanted & ~ch->open; left; left &= left - 1) {
 		unsigned int b = (unsigned int)__builtin_ctzll(left);
 		const struct bank *bank = &ch->bank[b];
-		int64_t group_at = ch->group[bank->group].activate_at;
-		int64_t at = bank->row < 0 ? later(later(activate, group_at), bank->activate_at)
-					   : later(from, bank->precharge_at);
-		uint32_t age = ch->node[bank->head[dir]].order;
 
-		if (at < best || (at == best && (int32_t)(age - order) < 0)) {
-			best = at;
-			order = age;
-			*which = b;
-		}
+		take_sooner(&best, later(group_at[bank->group], bank->activate_at),
+			    bank->head_order[dir], b);
+	}
+	for (uint64_t left = wanted & ch->open; left; left &= left - 1) {
+		unsigned int b = (unsigned int)__builtin_ctzll(left);
+		const struct bank *bank = &ch->bank[b];
+
+		take_sooner(&best, later(from, bank->precharge_at), bank->head_order[dir], b);
 	}
 	return best;
 }
@@ -474,6 +491,7 @@ static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned i
 static void open_row(struct channel *ch, unsigned int b, int64_t row)
 {
 	ch->bank[b].row = row;
+	set_bit(&ch->open, b, row >= 0);
 	for (int dir = 0; dir < 2; dir++)
 		find_hit(ch, b, dir, row < 0 ? -1 : ch->bank[b].head[dir]);
 }
@@ -547,14 +565,14 @@ static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until
 	admit(ch);
 	choose_direction(m, ch);
 	if (!ch->column_known)
-		ch->next_column_at = next_column(ch, ch->draining, &ch->next_column_bank);
+		ch->next_column = next_column(m, ch, ch->draining);
 	ch->column_known = true;
-	at_col = later(ch->next_column_at, ch->now);
+	at_col = later(ch->next_column.at, ch->now);
 	if (!ch->row_known) {
-		ch->next_row_at = next_row(m, ch, ch->draining, &ch->next_row_bank);
+		ch->next_row = next_row(m, ch, ch->draining);
 		ch->row_known = true;
 	}
-	at_row = later(ch->next_row_at, ch->now);
+	at_row = later(ch->next_row.at, ch->now);
 	if (ch->first_arrival < ch->num_arrivals)
 		at = at < ch->node[ch->arrival[ch->first_arrival]].there
 			     ? at
@@ -578,9 +596,9 @@ static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until
 	}
 	ch->now = at;
 	if (at_col <= at_row)
-		column(m, ch, ch->draining, ch->next_column_bank);
+		column(m, ch, ch->draining, ch->next_column.bank);
 	else
-		row_command(m, ch, ch->draining, ch->next_row_bank);
+		row_command(m, ch, ch->draining, ch->next_row.bank);
 	return true;
 }
 

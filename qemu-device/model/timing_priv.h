@@ -64,7 +64,6 @@ void rdu_costs_free(struct rdu_costs *c);
 void rdu_section_energy(const struct rdu_section *s, const struct rdu_costs *c,
 			struct rdu_energy *energy);
 
-unsigned int rdu_element_bytes(unsigned int format);
 /* An access of n lanes of a scratchpad: cycles it holds its side. */
 uint32_t rdu_bank_lanes(const struct rdu_section *s, const struct rdu_cfg_access *a,
 			unsigned int n);

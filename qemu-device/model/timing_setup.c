@@ -231,7 +231,7 @@ static int set_segments(struct flow *f)
 		p->access = &f->access[n];
 		p->access->vector = f->vectors + (size_t)n * s->chip.agcu_vectors;
 		p->access->delivered_at = f->delivered + (size_t)n++ * s->chip.agcu_vectors;
-		p->access->element = rdu_element_bytes(a->format);
+		p->access->element = rdu_format_bytes(a->format);
 		if (hi > 0 && (uint64_t)hi * p->access->element > size[a->target])
 			size[a->target] = (uint64_t)hi * p->access->element;
 	}

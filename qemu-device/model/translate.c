@@ -4,18 +4,13 @@
 #include <string.h>
 #include "execute.h"
 
-static const uint8_t elem_size[] = {
-	[RDU_FMT_WORD] = 4, [RDU_FMT_BF16] = 2, [RDU_FMT_I8] = 1,  [RDU_FMT_U8] = 1,
-	[RDU_FMT_I64] = 8,  [RDU_FMT_I16] = 2,	[RDU_FMT_U16] = 2, [RDU_FMT_F16] = 2,
-	[RDU_FMT_F64] = 8,  [RDU_FMT_U64] = 8
-};
-
-void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_t mask)
+const struct firing_mask *rdu_plan_mask(struct rdu_plan *plan, const struct rdu_unit_prog *p,
+					uint32_t mask)
 {
+	struct firing_mask *m = &plan->masks[plan->num_masks];
 	uint64_t period = 1;
 	bool joined = false;
 
-	memset(m, 0, sizeof(*m));
 	for (int i = p->cfg->num_counters - 1; i >= 0; i--) {
 		if (p->trip[i] == 1)
 			continue;
@@ -30,6 +25,28 @@ void rdu_make_mask(struct firing_mask *m, const struct rdu_unit_prog *p, uint32_
 		}
 		period *= p->trip[i];
 	}
+	if (!m->num)
+		return NULL;
+	plan->num_masks++;
+	return m;
+}
+
+/* Room for all masks of the section. */
+static int get_masks(struct rdu_plan *plan, const struct rdu_section *s)
+{
+	size_t num = 1;
+
+	for (uint32_t i = 0; i < plan->num_programs; i++) {
+		const struct rdu_cfg_program *c = &s->programs[i];
+
+		num += (size_t)c->num_in + c->num_out;
+		if (c->kind == RDU_KIND_SYSTOLIC)
+			num += 2u + RDU_MAX_TAIL;
+		else if (c->kind == RDU_KIND_SIMD)
+			num += 1u + RDU_MAX_STAGES + RDU_MAX_TAIL;
+	}
+	plan->masks = calloc(num, sizeof(*plan->masks));
+	return plan->masks ? 0 : -1;
 }
 
 /* ---- accesses ------------------------------------------------------------ */
@@ -97,7 +114,7 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 	a->pmu = rdu_kind_unit(p->cfg->kind) == RDU_UNIT_PMU;
 	a->store = p->cfg->kind == RDU_KIND_STORE;
 	a->format = a->pmu ? RDU_FMT_WORD : c->format;
-	a->elem = elem_size[a->format];
+	a->elem = rdu_format_bytes(a->format);
 	a->words = rdu_pack_words(c, c->lanes);
 	a->lane_stride = a->words == 1 ? 1 : c->lane_stride;
 	a->base = c->base;
@@ -263,22 +280,26 @@ int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
 {
 	const struct rdu_cfg_program *c = pp->prog->cfg;
 	const struct rdu_cfg_stage *st;
-	struct simd_plan *sp = calloc(1, sizeof(*sp));
+	struct simd_plan *sp;
+	uint32_t num_ops;
 
-	if (!sp)
-		return -1;
-	pp->simd = sp;
 	if (c->kind == RDU_KIND_SIMD) {
 		const struct rdu_cfg_simd *b = pp->prog->body;
 
 		st = b->stage;
-		sp->num_ops = b->num_stages + b->num_tail;
+		num_ops = b->num_stages + b->num_tail;
 	} else {
 		const struct rdu_cfg_systolic *b = pp->prog->body;
 
 		st = b->tail;
-		sp->num_ops = b->num_tail;
+		num_ops = b->num_tail;
 	}
+	sp = calloc(1, sizeof(*sp) + num_ops * (sizeof(sp->op[0]) + 3 * sizeof(sp->konst[0])));
+	if (!sp)
+		return -1;
+	pp->simd = sp;
+	sp->num_ops = num_ops;
+	sp->konst = (struct simd_const *)(sp->op + num_ops);
 	for (uint32_t i = 0; i < sp->num_ops; i++) {
 		struct op_plan *op = &sp->op[i];
 
@@ -291,7 +312,7 @@ int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
 		op->acc = acc_way(op);
 		if (op->acc) {
 			op->acc_slot = sp->num_accs++;
-			rdu_make_mask(&op->mask, pp->prog, st[i].acc_mask);
+			op->mask = rdu_plan_mask(plan, pp->prog, st[i].acc_mask);
 		}
 		if (op->op == RDU_SIMD_SHIFT)
 			op->shift = (int32_t)st[i].b.imm;
@@ -457,8 +478,8 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 	if (!sys)
 		return -1;
 	pp->sys = sys;
-	rdu_make_mask(&sys->k, p, b->k_mask);
-	rdu_make_mask(&sys->init, p, b->init_mask);
+	sys->k = rdu_plan_mask(plan, p, b->k_mask);
+	sys->init = rdu_plan_mask(plan, p, b->init_mask);
 	sys->steps = inner_steps(p, b->k_mask);
 	sys->mode = b->mode;
 	sys->cols = b->cols;
@@ -517,7 +538,7 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 	for (j = 0; j < b->num_stages; j++)
 		sys->restart[j] = b->stage[j].init;
 	sys->steps = inner_steps(p, mask);
-	rdu_make_mask(&sys->k, p, mask);
+	sys->k = rdu_plan_mask(plan, p, mask);
 	pp->sys = sys;
 	if (!sys->steps)
 		goto no;
@@ -733,7 +754,7 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	plan->chunk = CHUNK_WORDS / plan->lanes;
 	plan->num_programs = n;
 	plan->programs = calloc((size_t)n + 1, sizeof(*plan->programs));
-	if (!plan->programs)
+	if (!plan->programs || get_masks(plan, s))
 		goto fail;
 	for (i = 0; i < n; i++)
 		if (rdu_plan_merge(plan, s, s->order[i]))
@@ -745,9 +766,9 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 		pp->index = i;
 		pp->prog = &s->progs[i];
 		for (k = 0; k < c->num_in; k++)
-			rdu_make_mask(&pp->in_mask[k], pp->prog, c->in[k].mask);
+			pp->in_mask[k] = rdu_plan_mask(plan, pp->prog, c->in[k].mask);
 		for (k = 0; k < c->num_out; k++)
-			rdu_make_mask(&pp->out_mask[k], pp->prog, c->out[k].mask);
+			pp->out_mask[k] = rdu_plan_mask(plan, pp->prog, c->out[k].mask);
 		if (pp->merge)
 			continue;
 		if (rdu_kind_unit(c->kind) != RDU_UNIT_PCU)
@@ -759,6 +780,9 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	}
 	if (rdu_plan_vectors(plan) || plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
 		goto fail;
+	for (i = 0; i < plan->num_islands; i++)
+		if (rdu_plan_transfer(plan, s, &plan->islands[i]))
+			goto fail;
 	return plan;
 fail:
 	rdu_plan_free(plan);
@@ -770,6 +794,7 @@ void rdu_plan_free(struct rdu_plan *plan)
 	for (uint32_t i = 0; i < plan->num_islands; i++) {
 		free(plan->islands[i].nodes);
 		free(plan->islands[i].readers);
+		free(plan->islands[i].transfer);
 	}
 	for (uint32_t i = 0; plan->programs && i < plan->num_programs; i++) {
 		struct program_plan *pp = &plan->programs[i];
@@ -786,6 +811,7 @@ void rdu_plan_free(struct rdu_plan *plan)
 		free(pp->merge);
 	}
 	free(plan->programs);
+	free(plan->masks);
 	free(plan->islands);
 	free(plan->first_island);
 	free(plan);

@@ -11,31 +11,12 @@
 #include "cycle_priv.h"
 #include "numerics.h"
 
-static uint32_t element_bytes(unsigned int format)
-{
-	switch (format) {
-	case RDU_FMT_BF16:
-	case RDU_FMT_I16:
-	case RDU_FMT_U16:
-	case RDU_FMT_F16:
-		return 2;
-	case RDU_FMT_I8:
-	case RDU_FMT_U8:
-		return 1;
-	case RDU_FMT_I64:
-	case RDU_FMT_U64:
-	case RDU_FMT_F64:
-		return 8;
-	}
-	return 4;
-}
-
 static uint32_t load_element(const unsigned char *at, unsigned int format)
 {
 	uint32_t word = 0;
 	double d;
 
-	memcpy(&word, at, element_bytes(format) < 4 ? element_bytes(format) : 4);
+	memcpy(&word, at, rdu_format_bytes(format) < 4 ? rdu_format_bytes(format) : 4);
 	switch (format) {
 	case RDU_FMT_BF16:
 		return word << 16;
@@ -58,7 +39,7 @@ static bool fits(const unsigned char *at, unsigned int format)
 	int64_t v;
 	double d;
 
-	if (element_bytes(format) != 8)
+	if (rdu_format_bytes(format) != 8)
 		return true;
 	memcpy(&v, at, 8);
 	memcpy(&d, at, 8);
@@ -92,7 +73,7 @@ static void store_element(unsigned char *at, unsigned int format, uint32_t v)
 	int64_t wide = (int32_t)v;
 	double d = rdu_f(rdu_canon(rdu_f(v)));
 
-	if (element_bytes(format) == 8) {
+	if (rdu_format_bytes(format) == 8) {
 		memcpy(at, format == RDU_FMT_F64 ? (void *)&d : (void *)&wide, 8);
 		return;
 	}
@@ -100,7 +81,7 @@ static void store_element(unsigned char *at, unsigned int format, uint32_t v)
 		v = rdu_bf16(v);
 	if (format == RDU_FMT_F16)
 		v = rdu_f16(v);
-	memcpy(at, &v, element_bytes(format));
+	memcpy(at, &v, rdu_format_bytes(format));
 }
 
 static struct open_activation *activation_of(struct unit_program *u, uint64_t number)
@@ -246,7 +227,7 @@ static bool start_load(struct cycle_sim *m, struct agcu *agcu, struct unit_progr
 {
 	const struct rdu_cfg_access *a = u->p->body;
 	const struct cycle_segment *g = &m->setup->segments[a->target];
-	uint32_t bytes = element_bytes(a->format), lane[RDU_MAX_LANES], n, place;
+	uint32_t bytes = rdu_format_bytes(a->format), lane[RDU_MAX_LANES], n, place;
 	int64_t address[RDU_MAX_LANES];
 	struct waiting_vector *w;
 
@@ -330,7 +311,7 @@ static bool start_store(struct cycle_sim *m, struct unit_program *u)
 {
 	const struct rdu_cfg_access *a = u->p->body;
 	const struct cycle_segment *g = &m->setup->segments[a->target];
-	uint32_t bytes = element_bytes(a->format), lane[RDU_MAX_LANES], n;
+	uint32_t bytes = rdu_format_bytes(a->format), lane[RDU_MAX_LANES], n;
 	int64_t address[RDU_MAX_LANES];
 
 	cycle_pop_inputs(m, u);

@@ -335,9 +335,14 @@ static void test_mac_ternary(const struct rdu_kernels *k, int rounds)
 	int bad = 0, found = 0;
 
 	for (int round = 0; round < rounds && !bad; round++) {
-		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11;
-		size_t steps = rnd() & 7 ? 1 + rnd() % 8 : 60 + rnd() % 80;
-		bool in_cols = rnd() & 1, is_unsigned = rnd() & 1, table = rnd() & 1, wrong;
+		/* one column, each word of weights for four steps after one another */
+		bool whole = rnd() % 3 == 0, wrong;
+		size_t lanes = 1 << (1 + rnd() % 6), cols = whole ? 1 : 1 + rnd() % 11;
+		size_t steps = whole	   ? 4 + rnd() % 34 * 4
+			       : rnd() & 7 ? 1 + rnd() % 8
+					   : 60 + rnd() % 80;
+		bool in_cols = whole || rnd() & 1, is_unsigned = rnd() & 1;
+		bool table = whole || rnd() & 1;
 		uint32_t acc[64 * 12], acc2[64 * 12], *bad_word;
 		ptrdiff_t at[2][140];
 		struct rdu_mac m = { .steps = steps,
@@ -348,7 +353,7 @@ static void test_mac_ternary(const struct rdu_kernels *k, int rounds)
 				     .col_step = 64,
 				     .row_step = 32,
 				     .row_lane = rnd() & 1 ? 1 : 3,
-				     .quarter = rnd() & 3,
+				     .quarter = whole ? 0 : rnd() & 3,
 				     .acc = acc };
 
 		if (in_cols)
@@ -363,6 +368,8 @@ static void test_mac_ternary(const struct rdu_kernels *k, int rounds)
 			acc[i] = acc2[i] = rnd() & 1 ? rnd() : 0x7fffffff;
 		for (size_t i = 0; i < steps; i++) {
 			at[0][i] = (ptrdiff_t)(table ? rnd() & 7 : i % 8) * 64;
+			if (whole)
+				at[0][i] = at[0][i & ~(size_t)3];
 			at[1][i] = table ? (rnd() & 7) * 16 : (ptrdiff_t)i % 8 * 32;
 		}
 		if (table || steps > 8) {

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include "internal.h"
 #include "lib_test.h"
 #include "outfile.h"
 
@@ -573,6 +574,25 @@ static void test_outfile(void)
 	close(back);
 }
 
+/* What has no room in an error is counted, not cut. */
+static void test_names(void)
+{
+	struct lr_names few = { 0 }, many = { 0 };
+	char name[16], end[40];
+
+	lr_names_add(&few, "x");
+	lr_names_add(&few, "y");
+	ok(!strcmp(few.text, "x, y"), "names in one text");
+	for (int i = 0; i < 300; i++) {
+		snprintf(name, sizeof(name), "input.%03d", i);
+		lr_names_add(&many, name);
+	}
+	snprintf(end, sizeof(end), ", and %u more", many.left);
+	ok(!strncmp(many.text, "input.000, input.001", 20) &&
+		   many.at == 11 * (300 - many.left) - 2 && !strcmp(many.text + many.at, end),
+	   "names that are too many%s", end);
+}
+
 int main(void)
 {
 	const char *path = temp_path("file.rdu");
@@ -584,6 +604,7 @@ int main(void)
 	sample_make(&s, "plasticine", false);
 	ok(!rdu_file_write(path, &s.parts, error, sizeof(error)), "written");
 	ok(!rdu_file_open(path, &f), "read");
+	test_names();
 	looks_right(&s, f);
 	sample_make(&other, "sn10", false);
 	refused(rdu_file_validate(f, &other.chip), -EXDEV, f, "compiled for chip plasticine",

@@ -193,9 +193,9 @@ static void test_trace(void)
 {
 	const char *path = temp_path("trace.json"), *svg = temp_path("trace.svg");
 	struct rdu_trace_event e[64];
-	struct trace t = { .events = e, .count = 64, .hz = 1e9, .tiles = 1, .entry = "main" };
+	struct trace t = { .events = e, .count = 64, .hz = 1e9, .tiles = 1, .entry = "ma\"in\n" };
 	double until[4096] = { 0 };
-	unsigned int seen = 0, i;
+	unsigned int seen = 0, tracks = 0, i;
 	struct sample s;
 	struct rdu_file *f;
 	char line[1024], error[256];
@@ -211,7 +211,8 @@ static void test_trace(void)
 							 : i == 2 ? RDU_TRACE_EXEC
 							 : i < 60 ? RDU_TRACE_STAGE
 								  : RDU_TRACE_UNIT,
-						 .id = i % 3,
+						 .section = i & 1,
+						 .id = i % 3 * 500,
 						 .arg = i,
 						 .start = 1000 + 10 * i,
 						 .end = 1000 + 10 * i + (i < 3 ? 10 : 95) };
@@ -221,6 +222,7 @@ static void test_trace(void)
 		double start, length;
 		unsigned int track;
 
+		tracks += strstr(line, "thread_name") != NULL;
 		if (sscanf(line, "{\"ph\":\"X\",\"pid\":1,\"tid\":%u,\"ts\":%lf,\"dur\":%lf",
 			   &track, &start, &length) != 3)
 			continue;
@@ -230,6 +232,7 @@ static void test_trace(void)
 	}
 	fclose(in);
 	ok(seen == 60 && nested, "on no track do events overlap");
+	ok(tracks == 2 + 6, "two tracks of the tiles, one of each stage of each section");
 	unlink(path);
 	unlink(svg);
 	rdu_file_close(f);

@@ -9,6 +9,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include "../json.h"
 #include "rdu_tool.h"
 
 static const struct rdu_prog_section *section_of(const struct trace *t, unsigned int i)
@@ -61,9 +62,18 @@ static const char *const kind_names[] = { "pload", "aload", "exec", "stage", "un
 
 /* ---- JSON ----------------------------------------------------------------------------- */
 
-static unsigned int track_of(const struct rdu_trace_event *e)
+/* Tracks in their order: argument loads and executions, program loads, then each section's stages. */
+static int compare_tracks(const struct rdu_trace_event *x, const struct rdu_trace_event *y)
 {
-	return !on_tile(e) ? 10 + e->section * 1000 + e->id : e->kind == RDU_TRACE_PLOAD ? 2 : 1;
+	bool tile = on_tile(x), load = x->kind == RDU_TRACE_PLOAD;
+
+	if (tile != on_tile(y))
+		return tile ? -1 : 1;
+	if (tile)
+		return load - (y->kind == RDU_TRACE_PLOAD);
+	if (x->section != y->section)
+		return x->section < y->section ? -1 : 1;
+	return x->id == y->id ? 0 : x->id < y->id ? -1 : 1;
 }
 
 /* Order of tracks, then of time; an enclosing event before what it encloses. */
@@ -71,58 +81,54 @@ static int by_track(const void *a, const void *b)
 {
 	const struct rdu_trace_event *x = *(const struct rdu_trace_event *const *)a;
 	const struct rdu_trace_event *y = *(const struct rdu_trace_event *const *)b;
+	int order = compare_tracks(x, y);
 
-	if (track_of(x) != track_of(y))
-		return track_of(x) < track_of(y) ? -1 : 1;
+	if (order)
+		return order;
 	if (x->start != y->start)
 		return x->start < y->start ? -1 : 1;
 	return x->end == y->end ? 0 : x->end > y->end ? -1 : 1;
 }
 
-static void put_json_text(FILE *f, const char *s)
+static void put_track_name(FILE *f, const struct trace *t, const struct rdu_trace_event *e,
+			   unsigned int track)
 {
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			fputc('\\', f);
-		fputc(*s, f);
-	}
-}
+	char name[sizeof(((struct rdu_prog_section *)NULL)->name) + 64];
 
-static void put_track_name(FILE *f, const struct trace *t, const struct rdu_trace_event *e)
-{
+	if (on_tile(e))
+		snprintf(name, sizeof(name), "tiles 0-%u%s", t->tiles - 1,
+			 e->kind == RDU_TRACE_PLOAD ? ", program loads" : "");
+	else
+		snprintf(name, sizeof(name), "section %u %s stage %u", e->section,
+			 section_name(t, e->section), e->id);
 	fprintf(f,
-		",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":%u,\"args\":"
-		"{\"name\":\"",
-		track_of(e));
-	if (on_tile(e)) {
-		fprintf(f, "tiles 0-%u%s", t->tiles - 1,
-			e->kind == RDU_TRACE_PLOAD ? ", program loads" : "");
-	} else {
-		fprintf(f, "section %u ", e->section);
-		put_json_text(f, section_name(t, e->section));
-		fprintf(f, " stage %u", e->id);
-	}
+		",\n{\"ph\":\"M\",\"name\":\"thread_name\",\"pid\":1,\"tid\":%u,\"args\":{"
+		"\"name\":",
+		track);
+	json_quote(f, name);
 	fprintf(f,
-		"\"}},\n{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":1,\"tid\":%u,"
+		"}},\n{\"ph\":\"M\",\"name\":\"thread_sort_index\",\"pid\":1,\"tid\":%u,"
 		"\"args\":{\"sort_index\":%u}}",
-		track_of(e), track_of(e));
+		track, track);
 }
 
 static void put_event(FILE *f, const struct trace *t, const struct rdu_trace_event *e,
-		      uint64_t start, uint64_t end, uint64_t zero)
+		      unsigned int track, uint64_t start, uint64_t end)
 {
+	char name[sizeof(((struct rdu_prog_section *)NULL)->name) + 64];
 	double us = 1e6 / t->hz;
 
-	fprintf(f, ",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%u,\"ts\":%.4f,\"dur\":%.4f,\"name\":\"",
-		track_of(e), (start - zero) * us, (end - start) * us);
-	if (e->kind == RDU_TRACE_STAGE) {
-		fprintf(f, "activation %u", e->arg);
-	} else {
-		fprintf(f, "%s ", kind_names[e->kind]);
-		put_json_text(f, section_name(t, e->section));
-	}
+	if (e->kind == RDU_TRACE_STAGE)
+		snprintf(name, sizeof(name), "activation %u", e->arg);
+	else
+		snprintf(name, sizeof(name), "%s %s", kind_names[e->kind],
+			 section_name(t, e->section));
 	fprintf(f,
-		"\",\"cat\":\"%s\",\"args\":{\"section\":%u,\"start_cycle\":%llu,"
+		",\n{\"ph\":\"X\",\"pid\":1,\"tid\":%u,\"ts\":%.4f,\"dur\":%.4f,\"name\":", track,
+		start * us, (end - start) * us);
+	json_quote(f, name);
+	fprintf(f,
+		",\"cat\":\"%s\",\"args\":{\"section\":%u,\"start_cycle\":%llu,"
 		"\"end_cycle\":%llu",
 		kind_names[e->kind], e->section, (unsigned long long)e->start,
 		(unsigned long long)e->end);
@@ -136,6 +142,7 @@ int write_trace_json(const char *path, const struct trace *t)
 	const struct rdu_trace_event **order = xmalloc((t->count + 1) * sizeof(*order));
 	uint64_t zero = first_cycle(t), until = 0;
 	unsigned int i, n = 0, track = 0;
+	char name[300];
 	struct lr_outfile o;
 	FILE *f = lr_outfile_open(&o, path);
 
@@ -150,25 +157,25 @@ int write_trace_json(const char *path, const struct trace *t)
 	fprintf(f,
 		"{\"displayTimeUnit\":\"ns\",\"otherData\":{\"clock\":\"modelled card time, "
 		"%.6g GHz\",\"dropped_events\":%u},\n\"traceEvents\":[\n"
-		"{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":\"RDU %s, ",
-		t->hz * 1e-9, t->dropped, rdu_file_chip(t->file)->name);
-	put_json_text(f, t->entry);
-	fprintf(f, "\"}}");
+		"{\"ph\":\"M\",\"name\":\"process_name\",\"pid\":1,\"args\":{\"name\":",
+		t->hz * 1e-9, t->dropped);
+	snprintf(name, sizeof(name), "RDU %s, %s", rdu_file_chip(t->file)->name, t->entry);
+	json_quote(f, name);
+	fprintf(f, "}}");
 	for (i = 0; i < n; i++) {
 		const struct rdu_trace_event *e = order[i];
 		uint64_t start = e->start, end = e->end;
 
-		if (track != track_of(e)) {
-			track = track_of(e);
+		if (!i || compare_tracks(order[i - 1], e)) {
 			until = 0;
-			put_track_name(f, t, e);
+			put_track_name(f, t, e, ++track);
 		}
 		if (start < until)
 			start = until;
 		if (end < start)
 			end = start;
 		until = end;
-		put_event(f, t, e, start, end, zero);
+		put_event(f, t, e, track, start - zero, end - zero);
 	}
 	/* Counters of unit programs, for those who read the file by program. */
 	fprintf(f, "\n],\n\"unitPrograms\":[");
@@ -369,7 +376,8 @@ int write_timeline_svg(const char *path, const struct trace *t)
 			 n - shown);
 	else
 		snprintf(text, sizeof(text),
-			 "a section's share of the time is its execution alone; its program load may lie "
+			 "a section's share of the time is its execution alone; its program load "
+			 "may lie "
 			 "under another's");
 	text_at(f, 20, y + 18, "class='t'", text);
 	fprintf(f, "</svg>\n");

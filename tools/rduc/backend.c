@@ -97,7 +97,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	char reason[256];
 
 	do
-		r = be_lower(be, n, be->level, op, &s->im);
+		r = be_lower_spread(be, n, op, &s->im);
 	while (r > 0 && be_evict_some(be, first, n));
 	if (!r)
 		r = be_improve(be, first, s);

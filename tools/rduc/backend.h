@@ -243,7 +243,8 @@ struct residence {
 	int group; /* whose nests hand it on slice by slice; 0: all of it is there, for anyone */
 	int copies; /* of a slice */
 	int64_t words, part; /* of the tensor, or a slice */
-	int64_t halo; /* of the words of a slice, the first: those of the slice before it */
+	int64_t lag; /* a slice begins so many words before a multiple of its words */
+	int64_t before; /* words of the slice before that are read, too: the last ones of that copy */
 	int num_parts;
 	int *pmu; /* of a part: its number, counted over all tiles */
 	bool by_group; /* a group makes it, and none uses it: all its readers find it there, or none */
@@ -505,7 +506,10 @@ int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
 int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct uimage **im);
-/* The same with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
+/* The same with all units, or, where what is resident does not fit so with several tiles, with the compute
+ * units and AGCUs of one: fewer replicas take fewer links. */
+int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage **im);
+/* be_lower() with the compute units and AGCUs of one tile; *im becomes that section if it takes less time.
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);

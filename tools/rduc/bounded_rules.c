@@ -652,6 +652,7 @@ static const struct {
 	{ "SpaceToDepth", bounded_batches },
 	{ "Split", bounded_split },
 	{ "Squeeze", view_rule },
+	{ "StraightThrough", graph_through_as_sum },
 	{ "Tile", bounded_tile },
 	{ "TopK", bounded_top_k },
 	{ "Transpose", transpose_rule },

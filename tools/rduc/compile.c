@@ -171,16 +171,73 @@ static void remark(void *arg, const char *text)
 	diagnose(arg, RDUC_REMARK, text, strlen(text));
 }
 
-/* Where training isn't what PyTorch would do: nodes of an operator; passed: only those that a
- * gradient went through. */
-static void note_difference(struct rduc *c, struct graph *g, const char *op, bool passed,
-			    const char *what)
+/* Where training isn't what PyTorch would do. */
+static void note_rounds(struct rduc *c, struct graph *g)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		if (!strcmp(g->nodes[i]->op->name, "Round") && g->nodes[i]->out[0]->grad)
+			compile_note(c, graph_format(g,
+						     "node '%s' (Round) is straight-through here; "
+						     "PyTorch's gradient is 0",
+						     g->nodes[i]->name));
+}
+
+/* Is a node in the mode that trains, as far as the file says it? */
+static bool in_training_mode(const struct node *n)
+{
+	const struct value *v = node_in(n, 2);
+	const struct attr *a = v && v->producer ? node_attr(v->producer, "value") : NULL;
+	const void *data = a && a->kind == ATTR_TENSOR ? a->tensor->data : v ? v->data : NULL;
+
+	if (!strcmp(n->op->name, "BatchNormalization"))
+		return attr_i(n, "training_mode", 0);
+	return v && (!data || *(const char *)data);
+}
+
+/* Of a model that is trained, what is in the file as it is for inference. */
+static void note_modes(struct rduc *c, struct graph *g)
+{
+	static const struct {
+		const char *op, *does;
+	} modes[] = { { "Dropout", "drops nothing" },
+		      { "BatchNormalization", "normalizes with its stored statistics" } };
+
+	for (size_t k = 0; k < sizeof(modes) / sizeof(modes[0]); k++) {
+		const struct node *first = NULL;
+		int num = 0;
+
+		for (int i = 0; i < g->num_nodes; i++) {
+			const struct node *n = g->nodes[i];
+
+			if (strcmp(n->op->name, modes[k].op) || in_training_mode(n))
+				continue;
+			first = first ? first : n;
+			num++;
+		}
+		if (first)
+			compile_note(c, graph_format(g,
+						     "%s %s in training, too: the file has %d "
+						     "not in training mode (the first: '%s')",
+						     modes[k].op, modes[k].does, num, first->name));
+	}
+}
+
+/* ONNX says another order now than its versions that have the operator. */
+static void note_caps(struct rduc *c, struct graph *g)
 {
 	for (int i = 0; i < g->num_nodes; i++) {
 		const struct node *n = g->nodes[i];
+		const struct value *mask = node_in(n, 3);
 
-		if (!strcmp(n->op->name, op) && (!passed || n->out[0]->grad))
-			compile_note(c, graph_format(g, "node '%s' (%s) %s", n->name, op, what));
+		if (!strcmp(n->op->name, "Attention") && !n->op->domain && mask &&
+		    mask->dtype != RDU_DT_BOOL && attr_f(n, "softcap", 0) != 0)
+			compile_note(
+				c,
+				graph_format(g,
+					     "node '%s' (Attention): numbers of its mask are added "
+					     "before softcap, as in ONNX 1.20; later versions add "
+					     "them behind it",
+					     n->name));
 	}
 }
 
@@ -328,6 +385,7 @@ int compile_simplify(struct run *r, struct graph *g)
 	progress_say(&c->progress, "simplify");
 	g->arrays = r->chip.systolic_cols;
 	g->trained = c->set.train;
+	g->unbiased = c->set.training.unbiased;
 	g->sparse = c->set.sparse;
 	g->most_terms = most_terms(&r->chip);
 	g->most_words = r->chip.pmu_bytes / 8;
@@ -361,16 +419,16 @@ static struct module *front(struct run *r, struct graph *g)
 			return NULL;
 		}
 	if (c->set.train)
-		note_difference(c, g, "Dropout", false, "drops nothing here");
+		note_modes(c, g);
 	note_defaults(c, g);
+	note_caps(c, g);
 	if (compile_simplify(r, g))
 		return NULL;
 	if (c->set.train) {
 		progress_say(&c->progress, "differentiate");
 		if (graph_differentiate(g, &c->set.training))
 			return NULL;
-		note_difference(c, g, "Round", true,
-				"is straight-through here; PyTorch's gradient is 0");
+		note_rounds(c, g);
 		if (compile_prints(c, "differentiate"))
 			graph_print(g, r->log);
 	}

@@ -2,8 +2,8 @@
 /*
  * What a graph computes of constants alone, element by element or as sums and maxima, as rows along
  * its last axis: for constants that are too large to be folded (GRAPH_MAX_FOLD). In fp32, operator by
- * operator, as the graph says; sums in double, rounded once. Nothing of what lies between is kept but
- * the results of reductions.
+ * operator, as the graph says, each result rounded to bf16 where it is of that type; sums in double,
+ * rounded once. Nothing of what lies between is kept but the results of reductions.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -88,12 +88,17 @@ static const struct value *bytes_of(const struct node *n)
 											  : NULL;
 }
 
+static bool is_float(const struct value *v)
+{
+	return v->dtype == RDU_DT_F32 || v->dtype == RDU_DT_BF16;
+}
+
 static bool known(const struct value *v, int depth)
 {
 	const struct node *n = v->producer;
 	enum row_op op;
 
-	if (v->dtype != RDU_DT_F32 || !value_count(v) || depth > MAX_DEPTH)
+	if (!is_float(v) || !value_count(v) || depth > MAX_DEPTH)
 		return false;
 	if (v->constant || !n)
 		return v->constant && v->data;
@@ -103,7 +108,7 @@ static bool known(const struct value *v, int depth)
 		return false;
 	if (op >= MEAN && op <= GREATEST)
 		return (whole(n) || each_row(n)) && known(n->in[0], depth + 1);
-	if (op == CAST)
+	if (op == CAST && !is_float(n->in[0]))
 		return bytes_of(n);
 	if (op == CLIP && (node_attr(n, "min") || node_attr(n, "max")))
 		return false;
@@ -163,6 +168,24 @@ static float apply(enum row_op op, float a, float b)
 
 static void get_row(struct rows *r, const struct value *v, int64_t row, float *out);
 
+float rows_rounded(enum rdu_dtype dtype, float f)
+{
+	uint32_t word;
+
+	if (dtype != RDU_DT_BF16)
+		return f;
+	memcpy(&word, &f, sizeof(word));
+	word = (uint32_t)bf16_of(word) << 16;
+	memcpy(&f, &word, sizeof(f));
+	return f;
+}
+
+static void round_row(const struct value *v, float *row, int64_t num)
+{
+	for (int64_t i = 0; i < num; i++)
+		row[i] = rows_rounded(v->dtype, row[i]);
+}
+
 /* Operand i of v's operator, in that row of v; as many as v has. */
 static bool get_operand(struct rows *r, const struct value *v, int i, int64_t row, float *out)
 {
@@ -200,6 +223,7 @@ static float *reduce(struct rows *r, const struct value *v)
 					  : (float)sum;
 	}
 	free(in);
+	round_row(v, data, num);
 	r->kept = xgrow(r->kept, r->num_kept, sizeof(*r->kept));
 	r->kept[r->num_kept].v = v;
 	r->kept[r->num_kept++].data = data;
@@ -237,14 +261,15 @@ static void get_row(struct rows *r, const struct value *v, int64_t row, float *o
 	float *b;
 
 	if (op == NONE) {
-		memcpy(out, (const float *)v->data + row * w, (size_t)w * sizeof(*out));
+		for (int64_t i = 0; i < w; i++)
+			out[i] = (float)value_real(v, row * w + i);
 		return;
 	}
 	if (op == VIEW) {
 		get_row(r, v->producer->in[0], row, out);
 		return;
 	}
-	if (op == CAST) {
+	if (op == CAST && !is_float(v->producer->in[0])) {
 		for (int64_t i = 0; i < w; i++)
 			out[i] = (float)value_real(bytes_of(v->producer), row * w + i);
 		return;
@@ -254,8 +279,10 @@ static void get_row(struct rows *r, const struct value *v, int64_t row, float *o
 		return;
 	}
 	get_operand(r, v, 0, row, out);
-	if (op == CLIP) {
+	if (op == CLIP)
 		clip(r, v, row, out);
+	if (op == CLIP || op == CAST) {
+		round_row(v, out, w);
 		return;
 	}
 	b = xcalloc((size_t)w, sizeof(*b));
@@ -264,6 +291,7 @@ static void get_row(struct rows *r, const struct value *v, int64_t row, float *o
 	for (int64_t i = 0; i < w; i++)
 		out[i] = apply(op, out[i], b[i]);
 	free(b);
+	round_row(v, out, w);
 }
 
 struct rows *rows_new(const struct value *v)

@@ -140,18 +140,22 @@ static void order(struct uimage *im, int first, int second)
 }
 
 /* A buffer that one nest writes and another reads. Between nests of a group it turns over in each
- * iteration; else it has one copy and turns over once, when all of it is there, or has been read. */
+ * iteration, and a reader may be some copies behind; else it has one copy and turns over once, when all of it
+ * is there, or has been read. */
 static void hand_over(struct uimage *im, int write, int read, bool write_first)
 {
 	struct uprog *w = &im->prog[write], *r = &im->prog[read];
 	uint32_t copies = im->buffer[w->acc.target].copies;
+	uint32_t behind = (copies - (uint32_t)r->acc.copy_start) % copies;
 
 	if (!w->looped) {
 		w->acc.flip_mask = all_outer(w);
 		r->acc.flip_mask = all_outer(r);
 	}
-	image_token(im, write, w->acc.flip_mask, read, r->acc.flip_mask, write_first ? 0 : copies);
-	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, write_first ? copies : 0);
+	if (!write_first) /* what it reads is there */
+		behind += copies;
+	image_token(im, write, w->acc.flip_mask, read, r->acc.flip_mask, behind);
+	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, copies - behind);
 }
 
 /* Token edges from programs before `first` to those from there on, which touch the same. What nests of
@@ -403,12 +407,15 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 }
 
 /* How many sections from s on have units for one together. */
-static int fitting(const struct backend *be, const struct be_section *s, int num)
+static int fitting(struct backend *be, const struct be_section *s, int num)
 {
 	const struct rdu_chip *chip = &be->chip;
 	int tiles = be->tiles, need[3] = { 0 }, n;
-	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, be_free_pmus(be),
+	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, 0,
 			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
+
+	be->at = be->until = s->first_nest;
+	have[RDU_UNIT_PMU] = be_free_pmus(be);
 
 	for (n = 0; n < num && s[n].nest->loop == s->nest->loop &&
 		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
@@ -424,31 +431,166 @@ static int fitting(const struct backend *be, const struct be_section *s, int num
 	return n;
 }
 
+/* ---- where one ends and the next begins ------------------------------------------- */
+
+/* Of memory's rate, what sections that read and write much reach. */
+#define MEMORY_SHARE 0.76
+/* Ends of a section that are tried, at most. */
+#define END_TRIES 2
+
+/* A section of several that were lowered by themselves. */
+struct run {
+	int from, num;
+	struct uimage *im; /* of one: the section's own */
+};
+
+/* Is nest b to wait for nest a, in front of it? */
+static bool waits(const struct nest *b, const struct nest *a)
+{
+	for (int o = 0; o < a->num_out; o++) {
+		const struct tensor *t = tensor_storage(a->out[o].access.tensor);
+
+		if (nest_reads(b, t) || nest_writes(b, t))
+			return true;
+	}
+	for (int o = 0; o < b->num_out; o++)
+		if (nest_reads(a, tensor_storage(b->out[o].access.tensor)))
+			return true;
+	return false;
+}
+
+/* About what sections take as one: their longest chain of nests that wait for each other, or memory. */
+static double estimate(const struct backend *be, const struct be_section *s, int num)
+{
+	double *end = xcalloc((size_t)num + 1, sizeof(*end)), longest = 0, bytes = 0;
+
+	for (int i = 0; i < num; i++) {
+		for (int k = 0; k < i; k++)
+			if (end[k] > end[i] && waits(s[i].nest, s[k].nest))
+				end[i] = end[k];
+		end[i] += (double)s[i].im->cycles;
+		longest = end[i] > longest ? end[i] : longest;
+		bytes += (double)s[i].im->dram_bytes;
+	}
+	free(end);
+	bytes /= be_bytes_per_cycle(&be->chip) * MEMORY_SHARE;
+	return longest > bytes ? longest : bytes;
+}
+
+/* The image of sections as one. NULL: they do not go together. */
+static struct uimage *one_of(struct backend *be, const struct be_section *s, int num, uint64_t most)
+{
+	struct joined j;
+
+	if (num == 1)
+		return s->im->cycles < most ? s->im : NULL;
+	j = join(be, s, num);
+	if (j.im && j.num == num && !be_time_about(be, j.im, most))
+		return j.im;
+	image_free(j.im);
+	return NULL;
+}
+
+static void drop(struct run *r)
+{
+	if (r->num > 1)
+		image_free(r->im);
+}
+
+/* Ends the first of two sections at nest number `end` instead. False: that takes no less time. */
+static bool end_at(struct backend *be, const struct be_section *s, struct run *a, struct run *b,
+		   int end)
+{
+	uint64_t now = cycles(be, a->im) + cycles(be, b->im), load;
+	struct run x = { .from = a->from, .num = end - a->from };
+	struct run y = { .from = end, .num = b->from + b->num - end };
+
+	x.im = one_of(be, s + x.from, x.num, now);
+	if (!x.im)
+		return false;
+	load = cycles(be, x.im) + be_load_after(be, NULL, b->im);
+	y.im = load < now ? one_of(be, s + y.from, y.num, now - load) : NULL;
+	if (!y.im || cycles(be, x.im) + cycles(be, y.im) >= now) {
+		drop(&x);
+		drop(&y);
+		return false;
+	}
+	if (be_prints(be, "cut"))
+		fprintf(be_log(be), "cut: %s and %s: %llu cycles instead of %llu\n", x.im->name,
+			y.im->name, (unsigned long long)(cycles(be, x.im) + cycles(be, y.im)),
+			(unsigned long long)now);
+	drop(a);
+	drop(b);
+	*a = x;
+	*b = y;
+	return true;
+}
+
+/* Nests that only wait for one at the end of their section may have others beside them in the next one, and the
+ * other way round. */
+static bool move_end(struct backend *be, const struct be_section *s, struct run *a, struct run *b)
+{
+	int from = a->from, end = b->from, to = b->from + b->num, best[END_TRIES] = { 0 };
+	double now = estimate(be, s + from, end - from) + estimate(be, s + end, to - end);
+	double least[END_TRIES];
+
+	if (s[from].num_nests > 1 || s[end].num_nests > 1)
+		return false;
+	for (int i = 0; i < END_TRIES; i++)
+		least[i] = now - now / SMALL;
+	for (int k = from + 1; k < to; k++) {
+		double takes = estimate(be, s + from, k - from) + estimate(be, s + k, to - k);
+		int at = END_TRIES;
+
+		if (k == end || fitting(be, s + from, k - from) < k - from ||
+		    fitting(be, s + k, to - k) < to - k)
+			continue;
+		while (at > 0 && takes < least[at - 1])
+			at--;
+		for (int i = END_TRIES - 1; i > at; i--) {
+			least[i] = least[i - 1];
+			best[i] = best[i - 1];
+		}
+		if (at < END_TRIES) {
+			least[at] = takes;
+			best[at] = k;
+		}
+	}
+	for (int i = 0; i < END_TRIES && best[i]; i++)
+		if (end_at(be, s, a, b, best[i]))
+			return true;
+	return false;
+}
+
 void be_cut(struct backend *be, int first)
 {
 	struct be_section *s = be->section;
-	int to = first, num;
+	struct run *run = xcalloc((size_t)(be->num_sections - first) + 1, sizeof(*run));
+	int num = 0;
 
-	for (int i = first; i < be->num_sections; i += num) {
+	for (int i = first; i < be->num_sections; i += run[num++].num) {
 		struct joined j;
-		struct uimage *im;
 
-		be->at = be->until = s[i].first_nest;
 		j = join_most(be, &s[i], fitting(be, &s[i], be->num_sections - i));
-		im = j.im;
-		num = im ? j.num : 1;
-		if (im) {
-			if (be_prints(be, "cut"))
-				fprintf(be_log(be),
-					"cut: %s: %d nests, %llu cycles instead of %llu\n",
-					im->name, num, (unsigned long long)cycles(be, im),
-					(unsigned long long)apart(be, &s[i], num));
-			for (int k = 0; k < num; k++)
-				image_free(s[i + k].im);
-			s[i].im = im;
-			s[i].num_nests = num; /* each was of one */
-		}
-		s[to++] = s[i];
+		run[num] = j.im ? (struct run){ i, j.num, j.im } : (struct run){ i, 1, s[i].im };
+		if (j.im && be_prints(be, "cut"))
+			fprintf(be_log(be), "cut: %s: %d nests, %llu cycles instead of %llu\n",
+				j.im->name, j.num, (unsigned long long)cycles(be, j.im),
+				(unsigned long long)apart(be, &s[i], j.num));
 	}
-	be->num_sections = to;
+	for (int i = 0; i + 1 < num; i++)
+		if (move_end(be, s, &run[i], &run[i + 1]) && i)
+			i -= 2; /* the one before may do better now */
+	for (int i = 0; i < num; i++) {
+		struct be_section *to = &s[first + i];
+
+		for (int k = 0; k < run[i].num && run[i].num > 1; k++)
+			image_free(s[run[i].from + k].im);
+		*to = s[run[i].from];
+		to->im = run[i].im;
+		if (run[i].num > 1)
+			to->num_nests = run[i].num; /* each was of one */
+	}
+	be->num_sections = first + num;
+	free(run);
 }

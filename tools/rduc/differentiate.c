@@ -112,28 +112,13 @@ static int find_needs(struct graph *g)
 	return graph_error(g, "no gradient for %d node%s:%s", w.num, w.num > 1 ? "s" : "", w.text);
 }
 
-/*
- * Is it x + (y - x)? PyTorch writes x + (y - x).detach() for an estimator that is straight
- * through: the value is y's, and the gradient x's. Its exporter drops detach(), which would
- * change nothing in a graph that is not trained. NULL, or x.
- */
-static struct value *straight_through(const struct node *n)
-{
-	for (int k = 0; k < 2 && !strcmp(n->op->name, "Add"); k++) {
-		const struct node *less = n->in[k]->producer;
-
-		if (less && !strcmp(less->op->name, "Sub") && less->in[1] == n->in[!k] &&
-		    value_same_shape(n->in[!k], n->out[0]))
-			return n->in[!k];
-	}
-	return NULL;
-}
-
 int node_gradient(struct graph *g, struct node *n)
 {
-	struct value *x = straight_through(n);
+	struct value *y, *x = graph_straight_through(n, &y);
 
-	return x ? graph_add_grad(g, x, n->out[0]->grad) : n->op->gradient(g, n);
+	if (x && value_same_shape(x, n->out[0]))
+		return graph_add_grad(g, x, n->out[0]->grad);
+	return n->op->gradient(g, n);
 }
 
 static int check_name(struct graph *g, const char *name)
@@ -416,6 +401,38 @@ static int make_update(struct graph *g, const struct train_options *opt, struct 
 	return finish_update(g, n, num, of);
 }
 
+/* States are kept by steps of training (training_mode.c), not by forward: they are no outputs of it. */
+static int take_states(struct graph *g, const struct graph_output **states)
+{
+	struct graph_output *taken = graph_alloc(g, ((size_t)g->num_outputs + 1) * sizeof(*taken));
+	int num = 0, left = 0;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		if (g->outputs[i].state)
+			taken[num++] = g->outputs[i];
+		else
+			g->outputs[left++] = g->outputs[i];
+	g->num_outputs = left;
+	*states = taken;
+	return num;
+}
+
+/* Each batch of a step changes them, as each run of a step of one batch does. */
+static int keep_states(struct graph *g, const struct graph_output *states, int num, bool batches)
+{
+	for (int i = 0; i < num; i++) {
+		struct value *state = states[i].state;
+		struct node *n = node_new(g, "Keep", states[i].name);
+
+		node_input(g, n, states[i].value);
+		if (finish_update(g, n, 1, &state))
+			return -1;
+		if (batches)
+			g->accumulations[g->num_accumulations++] = n->out[0];
+	}
+	return 0;
+}
+
 /*
  * Relu of a maximum over windows: what equals Relu's result, where that is
  * positive, is what the gradient goes to. So the pooling's gradient does both,
@@ -436,7 +453,8 @@ static bool relu_of_pool(struct graph *g, struct node *n)
 int graph_differentiate(struct graph *g, const struct train_options *opt)
 {
 	struct value *lr, *correction[2] = { NULL, NULL };
-	int num_values = g->num_values, num_weights = 0, num = 0;
+	int num_values = g->num_values, num_weights = 0, num = 0, num_states;
+	const struct graph_output *states;
 	struct value **weights; /* those that a gradient reaches */
 	int64_t one = 1;
 
@@ -457,8 +475,9 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	}
 	if (!num_weights)
 		return graph_error(g, "the model has no weights to train");
-	g->updates = graph_alloc(g, (4 * num_weights + 1) * sizeof(*g->updates));
-	g->accumulations = graph_alloc(g, num_weights * sizeof(*g->accumulations));
+	num_states = take_states(g, &states);
+	g->updates = graph_alloc(g, (4 * num_weights + num_states + 1) * sizeof(*g->updates));
+	g->accumulations = graph_alloc(g, (num_weights + num_states) * sizeof(*g->accumulations));
 	weights = graph_alloc(g, num_weights * sizeof(*weights));
 	if (find_needs(g) || make_loss(g, opt->loss))
 		return -1;
@@ -502,5 +521,5 @@ int graph_differentiate(struct graph *g, const struct train_options *opt)
 	for (int i = 0; i < num; i++)
 		if (make_update(g, opt, weights[i], lr, correction))
 			return -1;
-	return 0;
+	return keep_states(g, states, num_states, opt->accumulate > 1);
 }

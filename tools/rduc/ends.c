@@ -8,6 +8,12 @@
 #include "mem.h"
 #include "pipe.h"
 
+/* What sections reach, about: of memory's rate; and of the compute units, for these bring together what
+ * others read in slices. A nest more, and they are shared less evenly, as replicas come in steps. */
+#define OF_MEMORY 0.85
+#define OF_UNITS 0.75
+#define UNEVEN 0.02
+
 /* The words that a group from number `first` on, of `most` nests at most, keeps out of memory. */
 static double saved_from(struct trial *g, int first, int most)
 {
@@ -35,70 +41,98 @@ static void leave_last(struct trial *g, const struct access *made)
 	pipe_grow(g, first, there > here ? num - 1 : num, made, iterations);
 }
 
+/* Cycles that nests from number `first` on take, about, as one group, or one of them alone: as long as memory or
+ * the compute units, whichever takes longer. HUGE_VAL: they cannot be a group. */
+static double cycles_of(struct trial *g, int first, int num)
+{
+	const struct access *made;
+	double pcus = rdu_chip_pcus_per_tile(&g->be->chip) * (double)g->be->tiles;
+	double rate = be_bytes_per_cycle(&g->be->chip) * OF_MEMORY, saved, work = 0;
+	int64_t n;
+
+	for (int k = first; k < first + num; k++)
+		work += be_work(g->be, g->e->nests[k]) / pcus;
+	if (num == 1)
+		return fmax(stage_least_bytes(g, first, false) / rate, work);
+	n = pipe_choose(g, first, num, &made, &saved);
+	if (!n)
+		return HUGE_VAL;
+	pipe_grow(g, first, num, made, n);
+	if (g->num < num)
+		return HUGE_VAL;
+	return fmax(stage_least_bytes(g, first, true) / rate, work / OF_UNITS) *
+	       (double)(n + g->more + num - 1) / (double)n * (1 + num * UNEVEN);
+}
+
 /* Ways to cut nests into groups: those from number `first` on, up to number `end`. */
 struct cuts {
 	struct trial *g;
 	int first, end;
-	double *saved; /* by nest, from there on; below 0: not known */
+	double *cycles; /* by nest, from there on; below 0: not known */
 };
 
-/* The most words that groups of the nests from number k on keep out of memory. */
-static double most_saved(struct cuts *c, int k)
+/* The fewest cycles that the nests from number k on take, cut into groups. */
+static double fewest_cycles(struct cuts *c, int k)
 {
-	double *best = &c->saved[k - c->first];
+	double *best = &c->cycles[k - c->first];
 
 	if (k >= c->end)
 		return 0;
 	if (*best < 0) {
-		*best = most_saved(c, k + 1);
-		for (int num = 2; num <= c->end - k; num++)
-			*best = fmax(*best, saved_from(c->g, k, num) + most_saved(c, k + num));
+		*best = HUGE_VAL;
+		for (int num = 1; num <= c->end - k; num++)
+			*best = fmin(*best, cycles_of(c->g, k, num) + fewest_cycles(c, k + num));
 	}
 	return *best;
 }
 
 /* How many nests a group of windows should have: so that it and those behind it, up to where the next one
- * ends as it is now, keep most out of memory. Such a group loads and makes something twice, the more, the
- * more nests it has. */
-static int best_number(struct trial *g)
+ * ends as it is now, take fewest cycles. *about: those of the group. */
+static int best_number(struct trial *g, double *about)
 {
 	struct cuts c = { .g = g, .first = g->first };
 	int num = g->num, best = num;
 	const struct access *made;
-	double most = 0, saved;
+	double least = HUGE_VAL, saved;
 	int64_t next = 0;
 
-	if (c.first + num < g->e->num_nests)
-		next = pipe_choose(g, c.first + num, MOST_NESTS, &made, &saved);
-	if (!next)
-		return num;
-	pipe_grow(g, c.first + num, MOST_NESTS, made, next);
-	c.end = c.first + num + g->num;
-	c.saved = xmalloc(sizeof(*c.saved) * (size_t)(c.end - c.first + 1));
+	c.end = c.first + num;
+	if (c.end < g->e->num_nests)
+		next = pipe_choose(g, c.end, MOST_NESTS, &made, &saved);
+	if (next) {
+		pipe_grow(g, c.end, MOST_NESTS, made, next);
+		c.end += g->num;
+	}
+	c.cycles = xmalloc(sizeof(*c.cycles) * (size_t)(c.end - c.first + 1));
 	for (int k = c.first; k <= c.end; k++)
-		c.saved[k - c.first] = -1;
+		c.cycles[k - c.first] = -1;
 	for (int k = num; k > 1; k--) {
-		saved = saved_from(g, c.first, k) + most_saved(&c, c.first + k);
-		if (saved > most) {
-			most = saved;
+		double own = cycles_of(g, c.first, k);
+		double cycles = own + fewest_cycles(&c, c.first + k);
+
+		if (cycles < least) {
+			least = cycles;
 			best = k;
+			*about = own;
 		}
 	}
-	free(c.saved);
+	free(c.cycles);
 	return best;
 }
 
-void ends_find(struct trial *g, const struct access **made)
+double ends_find(struct trial *g, const struct access **made)
 {
-	int first = g->first, num = g->num, best;
+	int first = g->first, num, best;
 	int64_t iterations = g->iterations;
-	double saved;
+	double saved, about = HUGE_VAL;
 
 	leave_last(g, *made);
-	if (g->num < num || num < 3 || !pipe_has_halos(g))
-		return;
-	best = best_number(g);
+	num = g->num;
+	if (num < 3 || !pipe_reads_before(g))
+		return about;
+	best = best_number(g, &about);
 	if (best < num)
 		iterations = pipe_choose(g, first, best, made, &saved);
 	pipe_grow(g, first, best, *made, iterations);
+	return about;
 }

@@ -60,7 +60,8 @@ struct value {
 	void *data; /* row-major; WEIGHT, STATE or folded */
 	void *shared; /* the same, if tensors may own it as well; else NULL, or what it was before */
 	struct node *producer;
-	const struct node *dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
+	const struct node
+		*dequantized; /* the DequantizeLinear that it is the result of; NULL: of none */
 	struct value *alias; /* is the same value as this one (identity removed) */
 	struct value *update_of;
 	struct value *grad; /* differentiate: sum so far; NULL: none */
@@ -76,6 +77,7 @@ struct value {
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
 	bool no_decay; /* a weight: as it is, without weight decay */
 	bool varies; /* is another one in each iteration of the loop it is in */
+	int64_t counts; /* a Loop's iterations, of which it is the number; 0: it is none such */
 	bool wanted; /* graph_mark: a live node reads it, or it is a root */
 	unsigned char sized[RDU_MAX_DIMS]; /* an input: import_options' dim of this number + 1 says
 					    * the dimension; 0: none does */
@@ -130,7 +132,8 @@ struct loop {
 	struct value **summed; /* in the body: what is added */
 	int num_nodes;
 	struct node **nodes; /* topological order */
-	struct value *linear; /* patterns_linear.c: what is carried after each iteration; NULL: it is a loop */
+	struct value *
+		linear; /* patterns_linear.c: what is carried after each iteration; NULL: it is a loop */
 };
 
 struct attr {
@@ -275,6 +278,7 @@ struct graph {
 	bool counts_runs; /* patterns_random.c: it has a state that does */
 	struct size_op *size_ops; /* bounded.c */
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
+	bool unbiased; /* as in struct train_options */
 };
 
 /* ---- graph.c ------------------------------------------------------------ */
@@ -364,6 +368,15 @@ int schema_check(struct graph *g, const struct node *n);
 int schema_check_opset(struct graph *g, int64_t version);
 int schema_newest_opset(void);
 
+/* ---- estimator.c -------------------------------------------------------- */
+
+/* Is it x + (y - x), whatever the shapes? x, and y in *value; NULL: it is not. */
+struct value *graph_straight_through(const struct node *n, struct value **value);
+/* Those of rounded values become nodes StraightThrough(y, x). Before anything else. */
+void graph_find_estimators(struct graph *g);
+/* Such a node as the sum that it was. */
+int graph_through_as_sum(struct graph *g, struct node *n);
+
 /* ---- graph_ops.c: the table of operators -------------------------------- */
 
 const struct op *op_find(const char *name); /* in the default domain, or an internal one */
@@ -373,8 +386,8 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[], ops_random[], ops_contrib[], ops_gradient[], ops_bounded[], ops_boxes[],
-	ops_unique[], ops_linear[];
+	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_gradient[], ops_bounded[],
+	ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -442,8 +455,21 @@ struct value *graph_sample(struct graph *g, struct value *logits, const struct s
 struct value *graph_likeliest(struct graph *g, struct value *logits); /* as at temperature 0 */
 /* Gumbel's distribution, of 32 random bits: -log(-log(1 - v)) of v in (0, 1). */
 int expr_gumbel(struct nest *nest, int bits);
-/* patterns_random.c: Dropout, if `training` (bool) says so. */
-int random_dropout(struct graph *g, struct node *n, struct value *training);
+/* patterns_random.c: Dropout, if `training` (bool) says so; its result, and what is kept. */
+int random_dropout(struct graph *g, struct node *n, struct value *training, struct value **y,
+		   struct value **kept);
+
+/* patterns_counted.c: as .rewrite of struct op, for Slice. */
+int graph_counted_slice(struct graph *g, struct node *n);
+
+/* training_mode.c: of a graph that is trained, a value in steps of training, and in other entry points. */
+struct value *graph_by_mode(struct graph *g, const char *name, struct value *step,
+			    struct value *otherwise);
+/* For the entry point that is lowered next: is it a step of training? */
+void graph_choose_mode(struct graph *g, bool step);
+/* A tensor that a run leaves another value in: `next`, for which graph_kept() asks, else itself. */
+void graph_keep(struct graph *g, struct value *state, struct value *next);
+struct value *graph_kept(const struct graph *g, struct value *state);
 void graph_replace(struct node *n, int out, struct value *by);
 /* The first output by a value; -1 if that is NULL. */
 int graph_replace_first(struct node *n, struct value *by);
@@ -610,6 +636,7 @@ struct train_options {
 	float clip_norm; /* most that the norm of all gradients may be; 0: any */
 	int64_t accumulate; /* batches of a step, whose gradients' mean it takes; 0 and 1: one */
 	int64_t steps; /* of a run of train_steps; 0: there is no such entry point */
+	bool unbiased; /* BatchNormalization keeps the unbiased variance */
 };
 
 /* differentiate.c */

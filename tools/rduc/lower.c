@@ -175,6 +175,26 @@ int be_lower(struct backend *be, struct nest *n, int level, int op_id, struct ui
 	return 1;
 }
 
+/* be_lower() with the compute units and AGCUs of one tile. */
+static int lower_as_one_tile(struct backend *be, struct nest *n, int op_id, struct uimage **im)
+{
+	int r;
+
+	be->share = (struct share){ .pcus = 1.0 / be->tiles, .pmus = 1, .agcus = 1.0 / be->tiles };
+	r = be_lower(be, n, be->level, op_id, im);
+	be->share = (struct share){ 0 };
+	return r;
+}
+
+int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage **im)
+{
+	int r = be_lower(be, n, be->level, op_id, im);
+
+	if (r > 0 && be->tiles > 1 && be->level >= 3 && !be->crowded && uses_resident(be, n))
+		r = lower_as_one_tile(be, n, op_id, im);
+	return r;
+}
+
 /* Memory is one for all tiles: where it decides, few replicas may be faster than many, which open more of
  * its rows at a time. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
@@ -186,9 +206,7 @@ int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct u
 
 	if ((*im)->held) /* its scratchpads are filled for it */
 		return 0;
-	be->share = (struct share){ .pcus = 1.0 / be->tiles, .pmus = 1, .agcus = 1.0 / be->tiles };
-	r = be_lower(be, n, be->level, op_id, &other);
-	be->share = (struct share){ 0 };
+	r = lower_as_one_tile(be, n, op_id, &other);
 	if (r)
 		return r < 0 ? -1 : 0;
 	load = be_load_after(be, before, other);

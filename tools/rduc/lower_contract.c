@@ -764,7 +764,7 @@ static void add_splits(struct emit *e, struct xsrc *result)
 	int64_t reps = contract_replicas(c, -1), splits = contract_splits(c);
 	struct xsrc *part = xcalloc((size_t)splits, sizeof(*part));
 	int64_t first[NEST_MAX_DIMS];
-	struct uprog shape = { .op_id = e->op_id };
+	struct uprog shape;
 	struct loops lp;
 
 	for (int64_t i = 0; i < reps; i++) {
@@ -785,7 +785,7 @@ static void add_splits(struct emit *e, struct xsrc *result)
 			if (same)
 				part[num++] = result[k];
 		}
-		shape.num_counters = 0;
+		shape = (struct uprog){ .op_id = e->op_id };
 		for (int q = 0; q < lp.num; q++)
 			image_counter(&shape, lp.l[q].start, lp.l[q].step, lp.l[q].trip);
 		shape.num_outer = lp.num_outer;
@@ -943,7 +943,9 @@ int contract_set_up(const struct backend *be, const struct lnest *l, const struc
 		return 1;
 	if (c->weights >= 0) /* words of weights are never cut */
 		c->chunk[c->place] = l->extent[c->place];
-	c->may_split = pl->level >= 3 && be_may_split(be, l->n) && f.table < 0 && f.weights < 0;
+	c->may_split = pl->level >= 3 && f.table < 0 && f.weights < 0 &&
+		       combining_pcus(c->chip, 2) &&
+		       (be_may_split(be, l->n) || (be->tiles > 1 && contract_parts_by_terms(c)));
 	/* Nor are blocks that a table picks: so their terms are added up in the order of all terms. */
 	for (int d = table_dims(c); d && d < l->num_dims; d++)
 		if (l->reduce[d])

@@ -379,22 +379,7 @@ int dtype_format(enum rdu_dtype dtype)
 
 int dtype_size(enum rdu_dtype dtype)
 {
-	switch (dtype_format(dtype)) {
-	case RDU_FMT_BF16:
-	case RDU_FMT_F16:
-	case RDU_FMT_I16:
-	case RDU_FMT_U16:
-		return 2;
-	case RDU_FMT_I8:
-	case RDU_FMT_U8:
-		return 1;
-	case RDU_FMT_I64:
-	case RDU_FMT_U64:
-	case RDU_FMT_F64:
-		return 8;
-	default:
-		return 4;
-	}
+	return (int)rdu_format_bytes(dtype_format(dtype));
 }
 
 enum rdu_simd_op dtype_rounding(enum rdu_dtype dtype)

@@ -103,6 +103,18 @@ static int64_t most_places(const struct residence *r)
 	return r->group ? 0 : MOST_PLACES;
 }
 
+/* Places that parts are seen at: where some of the slice before is read, too, its parts come first. */
+static int count_places(const struct residence *r)
+{
+	return r->before ? 2 * r->num_parts : r->num_parts;
+}
+
+/* From an address to the words behind the first of these places. */
+static int64_t from_first(const struct residence *r)
+{
+	return r->lag + (r->before ? r->words : 0);
+}
+
 /* A block of indices of each dimension. */
 struct block {
 	int64_t first[NEST_MAX_DIMS], last[NEST_MAX_DIMS];
@@ -112,7 +124,7 @@ struct block {
 static void mark_span(const struct lnest *l, const struct residence *kept, const struct lacc *a,
 		      const struct block *b, bool *touched)
 {
-	int64_t lo = a->base + kept->halo, hi = lo;
+	int64_t lo = a->base + from_first(kept), hi = lo;
 
 	for (int i = 0; i < a->num_axes; i++) {
 		const struct laxis *x = &a->axis[i];
@@ -126,7 +138,7 @@ static void mark_span(const struct lnest *l, const struct residence *kept, const
 		}
 		add_span(&lo, &hi, x->ms, from, to);
 	}
-	for (int64_t q = max64(lo, 0) / kept->part; q < kept->num_parts && q * kept->part <= hi;
+	for (int64_t q = max64(lo, 0) / kept->part; q < count_places(kept) && q * kept->part <= hi;
 	     q++)
 		touched[q] = true;
 }
@@ -169,7 +181,7 @@ static bool find_parts(const struct lnest *l, const struct residence *kept, cons
 		if (b.first[d] > b.last[d])
 			return false;
 	}
-	memset(touched, 0, sizeof(bool) * (size_t)kept->num_parts);
+	memset(touched, 0, sizeof(bool) * (size_t)count_places(kept));
 	mark_parts(l, kept, a, b, 0, 1, touched);
 	return true;
 }
@@ -192,15 +204,15 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
 	bool *touched;
 	int pcus = 0;
 
-	if (a->gather_in >= 0 || r->num_parts == 1)
+	if (a->gather_in >= 0 || count_places(r) == 1)
 		return 0;
-	touched = xmalloc(sizeof(bool) * (size_t)r->num_parts);
+	touched = xmalloc(sizeof(bool) * (size_t)count_places(r));
 	do {
 		int num = 0;
 
 		if (!find_parts(l, r, a, s, k, touched))
 			continue;
-		for (int q = 0; q < r->num_parts; q++)
+		for (int q = 0; q < count_places(r); q++)
 			num += touched[q];
 		pcus += combining_pcus(chip, num);
 	} while (next_replica(s, k));
@@ -237,7 +249,7 @@ int resident_crowd(const struct residence *r, const struct lnest *l, const struc
 	int *count, most = 0;
 	bool *touched;
 
-	if (a->gather_in >= 0 || r->num_parts == 1) {
+	if (a->gather_in >= 0 || count_places(r) == 1) {
 		int64_t all = 1;
 
 		for (int i = 0; i < s->num; i++)
@@ -245,13 +257,13 @@ int resident_crowd(const struct residence *r, const struct lnest *l, const struc
 		return (int)min64(all, INT16_MAX);
 	}
 	count = xcalloc((size_t)r->num_parts, sizeof(int));
-	touched = xmalloc(sizeof(bool) * (size_t)r->num_parts);
+	touched = xmalloc(sizeof(bool) * (size_t)count_places(r));
 	do {
 		if (!find_parts(l, r, a, s, k, touched) || reads_again(l, a, s, k))
 			continue;
-		for (int q = 0; q < r->num_parts; q++)
+		for (int q = 0; q < count_places(r); q++)
 			if (touched[q])
-				most = (int)max64(most, ++count[q]);
+				most = (int)max64(most, ++count[q % r->num_parts]);
 	} while (next_replica(s, k));
 	free(count);
 	free(touched);
@@ -288,7 +300,8 @@ static bool same_reads(const struct uprog *a, const struct uprog *b)
 
 	if (a->num_counters != b->num_counters || a->num_outer != b->num_outer || a->num_in ||
 	    b->num_in || a->acc.lanes != b->acc.lanes || a->acc.pad != b->acc.pad ||
-	    a->acc.lane_stride != b->acc.lane_stride || a->acc.num_preds != b->acc.num_preds)
+	    a->acc.copy_start != b->acc.copy_start || a->acc.lane_stride != b->acc.lane_stride ||
+	    a->acc.num_preds != b->acc.num_preds)
 		return false;
 	for (int c = 0; c < a->num_counters; c++) {
 		const struct ucounter *x = &a->c[c], *y = &b->c[c];
@@ -351,18 +364,22 @@ static int64_t part_words(const struct residence *r, int part)
 	return min64(r->part, r->words - part * r->part);
 }
 
-/* Program `pr` becomes one of part `part`; the program that does its work, which may be another
+/* Program `pr` becomes one of the part at a place; the program that does its work, which may be another
  * that was there. */
-static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
+static int move_to_part(struct rewrite *w, int pr, int place, bool alone)
 {
 	struct uimage *im = w->im;
+	int part = place % w->r->num_parts;
+	bool before = place < count_places(w->r) - w->r->num_parts; /* of the slice before */
+	int64_t first = part * w->r->part - (before ? w->r->words : 0);
 	bool write = im->prog[pr].kind == RDU_KIND_STORE;
 	int unit = pinned_unit(im, w->r->pmu[part]), same = -1;
 	int most = write ? 1 : (int)im->chip->pmu_reads; /* a buffer has one writer */
 	struct uprog *p = &im->prog[pr];
 
 	if (w->r->group) { /* the next iteration of the shared loops has the next copy */
-		p->acc.base += w->r->halo;
+		p->acc.base += w->r->lag;
+		p->acc.copy_start = before ? w->r->copies - 1 : 0;
 		for (int c = 0; c < p->num_shared; c++)
 			p->acc.stride[c] = 0;
 		p->acc.flip_mask = (1u << p->num_outer) - (1u << p->num_shared);
@@ -374,11 +391,11 @@ static int move_to_part(struct rewrite *w, int pr, int part, bool alone)
 		q->base = p->acc.base;
 		memcpy(q->stride, p->acc.stride, sizeof(q->stride));
 		q->lane_stride = p->acc.lane_stride;
-		q->lo = part * w->r->part;
+		q->lo = first;
 		q->hi = q->lo + part_words(w->r, part);
 	}
 	p->acc.format = RDU_FMT_WORD;
-	p->acc.base -= part * w->r->part;
+	p->acc.base -= first;
 	p->acc.target =
 		whole_part(im, unit, w->r->group ? w->r->copies : 1, part_words(w->r, part));
 	if (!write)
@@ -442,26 +459,26 @@ static void mark_touched(const struct rewrite *w, struct uprog *p, int c, int64_
 	span(p, fixed, &lo, &hi);
 	if (lo > hi)
 		return;
-	lo += w->r->halo;
-	hi += w->r->halo;
-	*beyond |= lo < 0 || hi >= w->r->words;
-	for (int64_t q = max64(lo, 0) / w->r->part; q < w->r->num_parts && q * w->r->part <= hi;
+	lo += from_first(w->r);
+	hi += from_first(w->r);
+	*beyond |= lo < 0 || hi >= w->r->words + (w->r->before ? w->r->words : 0);
+	for (int64_t q = max64(lo, 0) / w->r->part; q < count_places(w->r) && q * w->r->part <= hi;
 	     q++)
 		touched[q] = true;
 }
 
-/* Numbers of the parts that program pr may touch; there is one at least. alone: it touches nothing else
+/* Places of the parts that program pr may touch; there is one at least. alone: it touches nothing else
  * than the one. */
 static int parts_of(const struct rewrite *w, int pr, int *part, bool *alone)
 {
-	bool *touched = xcalloc((size_t)w->r->num_parts, sizeof(bool)), beyond = false;
+	bool *touched = xcalloc((size_t)count_places(w->r), sizeof(bool)), beyond = false;
 	struct uprog p = w->im->prog[pr];
 	int num = 0;
 
-	part[0] = 0;
+	part[0] = count_places(w->r) - w->r->num_parts;
 	if (!(p.acc.flags & RDU_ACCESS_GATHER)) /* of what is read by an index there is one part */
 		mark_touched(w, &p, 0, 1, touched, &beyond);
-	for (int q = 0; q < w->r->num_parts; q++)
+	for (int q = 0; q < count_places(w->r); q++)
 		if (touched[q])
 			part[num++] = q;
 	free(touched);
@@ -473,7 +490,7 @@ static void rewrite_store(struct rewrite *w, int pr)
 {
 	struct uimage *im = w->im;
 	bool alone;
-	int *part = xmalloc(sizeof(int) * (size_t)w->r->num_parts);
+	int *part = xmalloc(sizeof(int) * (size_t)count_places(w->r));
 	int from = im->prog[pr].in[0].stream, num = parts_of(w, pr, part, &alone);
 	int *prog = xmalloc(sizeof(int) * (size_t)num);
 
@@ -509,7 +526,7 @@ static void rewrite_load(struct rewrite *w, int pr)
 {
 	struct uimage *im = w->im;
 	bool alone;
-	int *part = xmalloc(sizeof(int) * (size_t)w->r->num_parts);
+	int *part = xmalloc(sizeof(int) * (size_t)count_places(w->r));
 	int to = im->prog[pr].out[0].stream, num = parts_of(w, pr, part, &alone);
 	uint32_t pad = num & 1 ? 0 : im->prog[pr].acc.pad; /* as many pads as parts, less one */
 	struct xsrc *src = xmalloc(sizeof(*src) * (size_t)num);

@@ -64,6 +64,8 @@ static const char usage[] =
 	"    --clip-norm F                        most that the norm of all gradients may be\n"
 	"    --accumulate N (1)                   batches of a step: the mean of their gradients\n"
 	"    --steps-per-run N                    also make train_steps: N steps in one run\n"
+	"    --unbiased-variance                  what BatchNormalization in training mode keeps, "
+	"as PyTorch\n"
 	"    --train-only PATTERN,... --freeze PATTERN,...  weights to train, not to train\n"
 	"  --weights FILE       take weights from this program file into the ONNX model\n"
 	"  --report FILE        what each section costs, and what bounds it\n"
@@ -87,6 +89,7 @@ enum {
 	OPT_TRAIN,
 	OPT_CONSTANT,
 	OPT_GREEDY,
+	OPT_UNBIASED,
 	OPT_WEIGHTS,
 	OPT_PROGRESS,
 	OPT_LIST,
@@ -113,6 +116,7 @@ static const struct option options[] = {
 	{ "tokens-per-run", VALUE },
 	{ "train", no_argument, NULL, OPT_TRAIN },
 	{ "greedy", no_argument, NULL, OPT_GREEDY },
+	{ "unbiased-variance", no_argument, NULL, OPT_UNBIASED },
 	{ "constant-weights", no_argument, NULL, OPT_CONSTANT },
 	{ "loss", VALUE },
 	{ "optimizer", VALUE },
@@ -208,6 +212,8 @@ static int option(struct arguments *a, int c, int index, char *arg)
 		return set(a, "constant-weights", "1");
 	case OPT_GREEDY:
 		return set(a, "greedy", "1");
+	case OPT_UNBIASED:
+		return set(a, "unbiased-variance", "1");
 	case OPT_WEIGHTS:
 		a->weights = arg;
 		return 0;
@@ -329,7 +335,7 @@ static void print_summary(const struct arguments *a)
 	if (a->summary)
 		fprintf(a->summary, "%s: %s", out,
 			(const char *)rduc_output(a->compiler, RDUC_SUMMARY, NULL));
-	if (a->train)
+	if (a->train && !a->quiet)
 		fputs(rduc_output(a->compiler, RDUC_PARAMETERS, NULL),
 		      lr_outfile_is_stdout(out) ? stderr : stdout);
 }

@@ -293,6 +293,7 @@ static const struct {
 	{ .name = "clip-norm" },
 	{ .name = "accumulate" },
 	{ .name = "steps-per-run" },
+	{ .name = "unbiased-variance" },
 };
 #define NUM_FOR_TRAINING (sizeof(for_training) / sizeof(for_training[0]))
 
@@ -388,6 +389,10 @@ int settings_set(struct settings *s, const char *name, const char *value, char *
 		n = WORD(&o, switches);
 		if (n >= 0)
 			s->import.constant_weights = n;
+	} else if (!strcmp(name, "unbiased-variance")) {
+		n = WORD(&o, switches);
+		if (n >= 0)
+			t->unbiased = n;
 	} else if (!strcmp(name, "greedy")) {
 		n = WORD(&o, switches);
 		if (n >= 0)

@@ -13,8 +13,8 @@
  * What becomes of a constant through operators that read nothing but constants (transposes,
  * weight normalization) is used as what comes out is used.
  *
- * Floating-point initializers of more than one element stay named tensors, trained or not, in
- * every entry point and in programs that don't train too: weights go from any program file of
+ * Floating-point initializers of more than one element, and statistics, stay named tensors, trained or
+ * not, in every entry point and in programs that don't train too: weights go from any program file of
  * a model to any other (rdu_program_restore). So do Constant nodes that are parameters.
  */
 #include <fnmatch.h>
@@ -521,7 +521,8 @@ int graph_parameters(struct graph *g, const struct import_options *opt)
 		if (!v->constant || v->given || dtype_is_int(v->dtype))
 			continue;
 		v->trainable = judge(v, v->producer != NULL, &v->why);
-		if (v->trainable || (v->initializer && value_count(v) > 1))
+		if (v->trainable ||
+		    (v->initializer && (value_count(v) > 1 || (v->roles & ROLE_STATISTIC))))
 			v->constant = v->roles & (ROLE_STATIC | ROLE_MASK);
 	}
 	if (ask_user(g, opt))

@@ -413,7 +413,7 @@ int graph_lower_node(struct lower *l, struct node *n)
 
 static int copy_output(struct lower *l, struct graph_output *o)
 {
-	struct value *v = o->value;
+	struct value *v = value_resolve(o->value);
 	struct node fake = { .name = o->name, .op = op_find("Identity"), .out = &v, .num_out = 1 };
 	struct tensor *out = tensor_of(l, o->name, TENSOR_OUTPUT, v->dtype, v->ndim, v->dim);
 	struct nest *n;
@@ -504,6 +504,7 @@ static int prepare_steps(struct graph *g, struct module *m, struct value *const 
 {
 	struct lower l = { .graph = g, .module = m, .prefix = "", .scope = "" };
 
+	graph_choose_mode(g, true);
 	graph_mark(g, roots, num);
 	if (check_no_loop(g, "a run of several steps (--steps-per-run)"))
 		return -1;
@@ -540,7 +541,7 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 		lower_states_in_place(&l);
 	for (int i = 0; forward && i < g->num_outputs; i++) {
 		struct graph_output *o = &g->outputs[i];
-		struct value *v = o->value;
+		struct value *v = value_resolve(o->value);
 		bool taken = !v->producer || v->producer->op->view || v->tensor;
 
 		if (o->state)
@@ -619,11 +620,15 @@ static int lower_training(struct graph *g, struct module *m, struct value **root
 {
 	if (!g->loss)
 		return 0;
-	if (lower_steps(g, m, roots) ||
-	    lower_entry(g, m, "evaluate", "evaluate/", "", roots, 1, false, 0))
+	graph_choose_mode(g, true);
+	if (lower_steps(g, m, roots))
+		return -1;
+	graph_choose_mode(g, false);
+	if (lower_entry(g, m, "evaluate", "evaluate/", "", roots, 1, false, 0))
 		return -1;
 	if (!g->num_accumulations)
 		return 0;
+	graph_choose_mode(g, true);
 	for (int i = 0; i < g->num_accumulations; i++)
 		roots[i + 1] = g->accumulations[i];
 	return lower_entry(g, m, "accumulate_step", "accumulate/", "", roots,
@@ -681,6 +686,7 @@ struct module *graph_patterns(struct graph *g)
 	}
 	for (num = 0; num < g->num_outputs; num++)
 		roots[num] = g->outputs[num].value;
+	graph_choose_mode(g, false);
 	if (lower_entry(g, m, "forward", "", "", roots, num, true, 0) ||
 	    lower_training(g, m, roots))
 		goto fail;

@@ -169,13 +169,17 @@ static struct value *mask_of(struct graph *g, struct node *n, const struct atten
 	return graph_finish(g, m);
 }
 
-/* Scores of keys that a query may see: by a mask of truths, by their number, by its own place. */
+/* Scores of keys that a query may see: by a mask of truths, or of minus infinity that a cap would make
+ * a number of, by their number, by its own place. */
 static struct value *hide_some(struct graph *g, struct node *n, const struct attention *a,
 			       struct value *s, struct value *mask)
 {
 	struct value *used = node_in(n, 6), *first = NULL;
 	int64_t dim[] = { a->batch, 1, 1, 1 }, *at;
 
+	if (mask && mask->dtype != RDU_DT_BOOL && attr_f(n, "softcap", 0) != 0)
+		mask = graph_op2(g, "Greater", graph_format(g, "%.200s.seen", n->name), mask,
+				 scalar(g, n, -INFINITY, mask->dtype));
 	if (s && mask && mask->dtype == RDU_DT_BOOL)
 		s = hide(g, n, s, mask);
 	if (used && s) {

@@ -203,40 +203,25 @@ static struct value *running(struct graph *g, struct node *n, struct value *befo
 	return a ? graph_op2(g, "Add", graph_format(g, "%.200s.running", n->name), a, b) : NULL;
 }
 
-/* With mean and variance of the batch itself, which go into the running ones. */
-static int batch_norm_training(struct graph *g, struct node *n)
+/* PyTorch's running variance is of the unbiased ones, ONNX's of those that normalize. */
+static struct value *unbiased(struct graph *g, struct node *n, struct value *variance)
 {
-	static const int64_t axes[] = { 0, 2, 3, 4, 5, 6, 7 };
-	int ndim = n->in[0]->ndim;
-	struct value *parts[3], *y;
+	int64_t num = value_count(n->in[0]) / n->in[0]->dim[1];
 
-	if (g->opset < 14 || n->num_out > 3)
-		return node_error(g, n, "training_mode of before opset 14 is not supported");
-	y = normalize(g, n, n->in[0], ndim - 1, axes, per_channel(g, n, n->in[1], ndim - 1),
-		      per_channel(g, n, n->in[2], ndim - 1), parts);
-	for (int i = 1; i < n->num_out && y; i++) {
-		struct value *v = running(g, n, n->in[2 + i], i == 1 ? parts[0] : parts[2]);
-
-		if (!v)
-			return -1;
-		graph_replace(n, i, v);
+	if (num < 2) {
+		node_error(g, n, "of one number a channel there is no unbiased variance");
+		return NULL;
 	}
-	return graph_replace_first(n, y);
+	return graph_op2(g, "Mul", graph_format(g, "%.200s.unbiased", n->name), variance,
+			 graph_const_f(g, (float)((double)num / (double)(num - 1))));
 }
 
 /* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
-static int batch_norm_expand(struct graph *g, struct node *n)
+static struct value *with_stored(struct graph *g, struct node *n)
 {
 	struct value *s, *t, *y;
 	int ndim = n->in[0]->ndim;
 
-	if (channel_shapes(g, n, 5))
-		return -1;
-	if (attr_i(n, "training_mode", 0))
-		return batch_norm_training(g, n);
-	for (int i = 1; i < n->num_out; i++)
-		if (n->out[i])
-			return node_error(g, n, "its mean and variance outputs are not supported");
 	s = graph_op2(g, "Add", graph_format(g, "%.200s.eps", n->name), n->in[4],
 		      graph_const_f(g, attr_f(n, "epsilon", 1e-5f)));
 	s = s ? graph_op2(g, "Pow", graph_format(g, "%.200s.rsqrt", n->name), s,
@@ -246,12 +231,62 @@ static int batch_norm_expand(struct graph *g, struct node *n)
 	t = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.mean", n->name), n->in[3], s) : NULL;
 	t = t ? graph_op2(g, "Sub", graph_format(g, "%.200s.bias", n->name), n->in[2], t) : NULL;
 	if (!t)
-		return -1;
+		return NULL;
 	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
-	return graph_replace_first(n,
-				   y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name),
-						 y, per_channel(g, n, t, ndim - 1))
-				     : NULL);
+	return y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y,
+			     per_channel(g, n, t, ndim - 1))
+		 : NULL;
+}
+
+/*
+ * With mean and variance of the batch itself, which go into the running ones. Where a model is
+ * trained that is how a step does it: it keeps the running ones, and other entry points read them.
+ * Statistics that are no tensors of the program (they were a Constant) are none to keep.
+ */
+static int batch_norm_training(struct graph *g, struct node *n)
+{
+	static const int64_t axes[] = { 0, 2, 3, 4, 5, 6, 7 };
+	int ndim = n->in[0]->ndim;
+	struct value *parts[3], *y;
+	bool keeps = g->trained;
+
+	if (g->opset < 14 || n->num_out > 3)
+		return node_error(g, n, "training_mode of before opset 14 is not supported");
+	for (int i = 3; i < 5; i++)
+		keeps &= n->in[i]->kind == TENSOR_WEIGHT && !n->in[i]->constant;
+	if (keeps && g->in_body)
+		return node_error(g, n, "statistics that are kept in a loop are not supported");
+	y = normalize(g, n, n->in[0], ndim - 1, axes, per_channel(g, n, n->in[1], ndim - 1),
+		      per_channel(g, n, n->in[2], ndim - 1), parts);
+	if (g->unbiased && y)
+		parts[2] = unbiased(g, n, parts[2]);
+	for (int i = 1; i < 3 && y && (keeps || n->num_out > 1); i++) {
+		struct value *old = n->in[2 + i], *now = i == 1 ? parts[0] : parts[2];
+		struct value *v = now ? running(g, n, graph_kept(g, old), now) : NULL;
+
+		if (v && keeps) {
+			graph_keep(g, old, v);
+			v = graph_by_mode(g, n->name, v, old);
+		}
+		if (!v)
+			return -1;
+		graph_replace(n, i, v);
+	}
+	if (keeps)
+		y = graph_by_mode(g, n->name, y, with_stored(g, n));
+	return graph_replace_first(n, y);
+}
+
+static int batch_norm_expand(struct graph *g, struct node *n)
+{
+	if (channel_shapes(g, n, 5))
+		return -1;
+	if (attr_i(n, "training_mode", 0))
+		return batch_norm_training(g, n);
+	for (int i = 1; i < n->num_out; i++)
+		if (n->out[i])
+			return node_error(g, n, "its mean and variance outputs are not supported");
+	return graph_replace_first(n, with_stored(g, n));
 }
 
 const struct op ops_norm[] = {

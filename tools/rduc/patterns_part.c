@@ -846,7 +846,14 @@ static int gather_grad_pattern(struct lower *l, struct node *n)
 
 const struct op ops_part[] = {
 	MOVE("Concat", 1, -1, concat),
-	MOVE("Slice", 1, 5, slice),
+	{ .name = "Slice",
+	  .min_in = 1,
+	  .max_in = 5,
+	  .max_out = 1,
+	  .rewrite = graph_counted_slice,
+	  .infer = slice_infer,
+	  .gradient = slice_gradient,
+	  .pattern = slice_pattern },
 	EXPAND("Split", 1, 2, -1, split_expand),
 	{ .name = "Pad",
 	  .min_in = 1,

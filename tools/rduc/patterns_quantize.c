@@ -524,19 +524,36 @@ static int conv_integer_expand(struct graph *g, struct node *n)
 	return graph_replace_first(n, int_conv(g, n, 0, 1, 2, 3));
 }
 
-/* Sums in int32, times the product of both scales, quantized. Inputs: a, its scale and zero
- * point, b, its; the result's. */
+/* a / one number; of constants as fp32 division rounds it. */
+static struct value *quotient(struct graph *g, struct node *n, struct value *a, struct value *by)
+{
+	int64_t num = value_count(a);
+	float *q;
+
+	by = graph_reshape(g, n->name, by, 0, NULL);
+	if (!by)
+		return NULL;
+	if (!a->constant || !a->data || !by->constant || !by->data)
+		return graph_op2(g, "Div", graph_format(g, "%.200s.scale", n->name), a, by);
+	q = graph_alloc(g, (size_t)(num + 1) * sizeof(*q));
+	for (int64_t i = 0; i < num; i++)
+		q[i] = ((const float *)a->data)[i] / *(const float *)by->data;
+	return graph_const(g, RDU_DT_F32, a->ndim, a->dim, q);
+}
+
+/* Sums in int32, times what the result's scale makes of the product of both scales, rounded to whole
+ * numbers. Inputs: a, its scale and zero point, b, its; the result's. */
 static int requantize(struct graph *g, struct node *n, struct value *v, int axis)
 {
-	struct value *sa = n->in[1], *sb = n->in[4], *ys = n->in[6];
+	struct value *sa = n->in[1], *sb = n->in[4], *ys = n->in[6], *one;
 	int64_t dim[RDU_MAX_DIMS];
 
 	v = graph_cast(g, graph_format(g, "%.200s.real", n->name), v, RDU_DT_F32);
 	if (!v)
 		return -1;
-	if (value_count(sa) != 1)
+	if (value_count(sa) != 1 || value_count(ys) != 1)
 		return node_error(g, n, "scales of shape %s are not supported",
-				  value_shape_text(g, sa));
+				  value_shape_text(g, value_count(sa) != 1 ? sa : ys));
 	sa = graph_cast(g, graph_format(g, "%.200s.scale0", n->name), sa, RDU_DT_F32);
 	sb = sa ? graph_cast(g, graph_format(g, "%.200s.scale1", n->name), sb, RDU_DT_F32) : NULL;
 	ys = sb ? graph_cast(g, graph_format(g, "%.200s.scale2", n->name), ys, RDU_DT_F32) : NULL;
@@ -550,8 +567,10 @@ static int requantize(struct graph *g, struct node *n, struct value *v, int axis
 				  value_shape_text(g, sb));
 	sb = graph_reshape(g, n->name, sb, value_count(sb) == 1 ? 0 : v->ndim, dim);
 	sa = sa ? graph_op2(g, "Mul", graph_format(g, "%.200s.scales", n->name), sa, sb) : NULL;
+	sa = sa ? quotient(g, n, sa, ys) : NULL;
 	v = sa ? graph_op2(g, "Mul", graph_format(g, "%.200s.scaled", n->name), v, sa) : NULL;
-	return graph_replace_first(n, graph_op3(g, "QuantizeLinear", n->name, v, ys, n->in[7]));
+	one = graph_const_f(g, 1);
+	return graph_replace_first(n, graph_op3(g, "QuantizeLinear", n->name, v, one, n->in[7]));
 }
 
 static int qlinear_matmul_expand(struct graph *g, struct node *n)

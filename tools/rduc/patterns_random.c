@@ -16,17 +16,16 @@
 
 enum random_kind { UNIFORM, NORMAL, GUMBEL };
 
-/* How many runs there were; one more is what it is after this one. */
+/* How many runs there were; one more is what it is after this one. In a program that is trained it is
+ * how many steps there were. */
 static struct value *count_of_runs(struct graph *g, struct node *n)
 {
 	const int64_t one = 1;
 	const uint32_t step = 1;
-	struct graph_output *outputs;
-	struct value *v = graph_find(g, RUNS);
+	struct value *v = graph_find(g, RUNS), *next;
 
-	if (g->trained || g->in_body) {
-		node_error(g, n, "random numbers in %s are not supported",
-			   g->trained ? "a program that is trained" : "a loop");
+	if (g->in_body) {
+		node_error(g, n, "random numbers in a loop are not supported");
 		return NULL;
 	}
 	if (v && v->kind == TENSOR_STATE && g->counts_runs)
@@ -41,15 +40,13 @@ static struct value *count_of_runs(struct graph *g, struct node *n)
 	v->ndim = 1;
 	v->dim[0] = 1;
 	v->kind = TENSOR_STATE;
-	v->model_state = g->counts_runs = true;
-	outputs = graph_alloc(g, (size_t)(g->num_outputs + 1) * sizeof(*outputs));
-	memcpy(outputs, g->outputs, (size_t)g->num_outputs * sizeof(*outputs));
-	g->outputs = outputs;
-	outputs += g->num_outputs++;
-	outputs->name = graph_strdup(g, RUNS ".next");
-	outputs->state = v;
-	outputs->value = graph_op2(g, "Add", RUNS, v, graph_const(g, RDU_DT_U32, 1, &one, &step));
-	return outputs->value ? v : NULL;
+	v->model_state = !g->trained;
+	g->counts_runs = true;
+	next = graph_op2(g, "Add", RUNS, v, graph_const(g, RDU_DT_U32, 1, &one, &step));
+	if (!next)
+		return NULL;
+	graph_keep(g, v, next);
+	return v;
 }
 
 static bool seed_is_taken(const struct graph *g, uint32_t seed)
@@ -243,7 +240,8 @@ static int multinomial_expand(struct graph *g, struct node *n)
 }
 
 /* What is kept, times 1 / (1 - ratio); where `training`, a bool, says so, else all of it. */
-int random_dropout(struct graph *g, struct node *n, struct value *training)
+int random_dropout(struct graph *g, struct node *n, struct value *training, struct value **y,
+		   struct value **kept)
 {
 	struct value *x = n->in[0], *ratio = node_in(n, 1), *v, *keep, *scale;
 
@@ -269,10 +267,12 @@ int random_dropout(struct graph *g, struct node *n, struct value *training)
 	v = graph_cast(g, n->name, x, RDU_DT_F32);
 	v = scale && v ? graph_op2(g, "Div", n->name, v, scale) : NULL;
 	v = v ? graph_op3(g, "Where", n->name, keep, v, graph_const_f(g, 0)) : NULL;
+	v = graph_cast(g, n->name, v, x->dtype);
 	if (!v)
 		return -1;
-	graph_replace(n, 1, keep);
-	return graph_replace_first(n, graph_cast(g, n->name, v, x->dtype));
+	*kept = keep;
+	*y = v;
+	return 0;
 }
 
 #define EXPAND(onnx, ins, fn)                                                          \

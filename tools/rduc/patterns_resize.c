@@ -145,7 +145,10 @@ static int resize_get(struct graph *g, struct node *n, struct resize *r)
 	r->mode = attr_s(n, "mode", "nearest");
 	r->where =
 		attr_s(n, "coordinate_transformation_mode", upsample ? "asymmetric" : "half_pixel");
-	r->round = attr_s(n, "nearest_mode", upsample ? "floor" : "round_prefer_floor");
+	r->round = attr_s(n, "nearest_mode",
+			  !upsample		? "round_prefer_floor"
+			  : s && g->opset == 10 ? "outwards"
+						: "floor");
 	r->cubic = attr_f(n, "cubic_coeff_a", -0.75f);
 	r->exclude = attr_i(n, "exclude_outside", 0);
 	if (dtype_is_int(x->dtype) && strcmp(r->mode, "nearest"))
@@ -264,9 +267,14 @@ static int64_t nearest(const struct resize *r, int axis, int64_t in, int64_t i)
 	struct ratio x = nearest_place(r, axis, in, i);
 	int64_t y;
 
-	if (!strcmp(r->round, "floor"))
+	bool up = !strcmp(r->round, "ceil");
+
+	/* Of opset 10, as ONNX's tests had it then. */
+	if (!strcmp(r->round, "outwards"))
+		up = r->scale[axis].num < r->scale[axis].den;
+	if (!strcmp(r->round, "floor") || (!up && !strcmp(r->round, "outwards")))
 		y = floor_of(x);
-	else if (!strcmp(r->round, "ceil")) /* of x is - floor of -x */
+	else if (up) /* of x is - floor of -x */
 		y = -floor_of((struct ratio){ -x.num, x.den });
 	else if (!strcmp(r->round, "round_prefer_ceil"))
 		y = floor_of((struct ratio){ 2 * x.num + x.den, 2 * x.den });

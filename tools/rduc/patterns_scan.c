@@ -331,6 +331,7 @@ static int loop_expand(struct graph *g, struct node *n)
 	l->row[0] = s->in[0];
 	l->row[0]->dtype = RDU_DT_I64;
 	l->row[0]->ndim = 0;
+	l->row[0]->counts = trip ? trip : 1;
 	make_true(g, s->in[1]);
 	for (int k = 0; k < num; k++) {
 		if (!n->in[2 + k])

@@ -136,7 +136,7 @@ static int unsqueeze_infer(struct graph *g, struct node *n)
 }
 
 /* Inference drops nothing: the mask is all ones. It was a float before opset 10. */
-static int keep_all(struct graph *g, struct node *n)
+static struct value *keep_all(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *one = graph_const_i(g, 1);
 	struct node *m = node_new(g, "Cast", graph_format(g, "%.200s.one", n->name));
@@ -145,24 +145,41 @@ static int keep_all(struct graph *g, struct node *n)
 	node_input(g, m, one);
 	node_attr_i(g, m, "to", g->opset < 10 ? x->dtype : RDU_DT_BOOL);
 	one = graph_finish(g, m);
-	one = graph_op2(g, "Expand", graph_format(g, "%.200s.mask", n->name), one,
-			graph_const(g, RDU_DT_I64, 1, &ndim, x->dim));
-	if (!one)
+	return graph_op2(g, "Expand", graph_format(g, "%.200s.mask", n->name), one,
+			 graph_const(g, RDU_DT_I64, 1, &ndim, x->dim));
+}
+
+/* A step of training drops, other entry points do not. */
+static int dropout_training(struct graph *g, struct node *n, struct value *training)
+{
+	struct value *y, *kept;
+
+	if (random_dropout(g, n, training, &y, &kept))
 		return -1;
-	graph_replace(n, 1, one);
-	return 0;
+	if (g->trained)
+		y = graph_by_mode(g, n->name, y, n->in[0]);
+	if (g->trained && n->num_out > 1 && n->out[1])
+		kept = graph_by_mode(g, n->name, kept, keep_all(g, n));
+	if (!kept)
+		return -1;
+	graph_replace(n, 1, kept);
+	return graph_replace_first(n, y);
 }
 
 static int identity_expand(struct graph *g, struct node *n)
 {
-	struct value *training = node_in(n, 2), *ratio = node_in(n, 1);
+	struct value *training = node_in(n, 2), *ratio = node_in(n, 1), *all;
 	bool none = ratio && ratio->constant && ratio->data && value_real(ratio, 0) == 0;
 
 	if (training && !none &&
 	    !(training->constant && training->data && !*(char *)training->data))
-		return random_dropout(g, n, training);
-	if (n->num_out > 1 && n->out[1] && keep_all(g, n))
-		return -1;
+		return dropout_training(g, n, training);
+	if (n->num_out > 1 && n->out[1]) {
+		all = keep_all(g, n);
+		if (!all)
+			return -1;
+		graph_replace(n, 1, all);
+	}
 	return graph_replace_first(n, n->in[0]);
 }
 

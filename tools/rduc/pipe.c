@@ -13,12 +13,13 @@
 #include "mem.h"
 
 #define MOST_PARTS 16 /* of a slice */
-#define HALO_PARTS 2 /* and so many more, of one with a halo */
 #define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
 #define WANTED_ITERATIONS 32
 #define MOST_ITERATIONS 4096
 #define WIDER 1.25
 #define MEMORY_BOUND 0.8 /* of memory's rate: more units would not help */
+#define TOO_LONG 1.5 /* as what a group is taken to take */
+#define MOST_SHORTER 2 /* groups that are tried instead */
 #define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
 
 /* ---- which nests --------------------------------------------------------------- */
@@ -144,8 +145,7 @@ static void note(struct trial *g, int q)
 	}
 }
 
-/* How many copies of a slice keep all nests between its writer and its last reader at work. */
-static int copies_of(const struct traffic *t)
+int pipe_copies(const struct traffic *t)
 {
 	int n = t->last - t->writer + 1;
 
@@ -156,7 +156,7 @@ static void clear(struct trial *g)
 {
 	for (int i = 0; i < g->num_touched; i++)
 		g->t[g->touched[i]] =
-			(struct traffic){ .writer = -1, .last = -1, .wants_halo = -1 };
+			(struct traffic){ .writer = -1, .last = -1, .most_lag = INT64_MAX };
 	g->num_touched = 0;
 }
 
@@ -196,67 +196,6 @@ static int count_joined(const struct trial *g)
 	return joined;
 }
 
-/* What nest number q has to make beyond its slices, for those that read them. False: it cannot, and
- * nest *reader is one that wants it. */
-static bool grow_writer(struct trial *g, int q, int *reader)
-{
-	const struct nest *n = g->e->nests[q];
-	struct slicing *s = &g->loops[q - g->first];
-	int last = s->dim[s->num - 1];
-
-	s->before = s->after = 0;
-	for (int i = 0; i < n->num_out; i++) {
-		const struct access *a = &n->out[i].access;
-		const struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
-
-		if (t->wants_halo < 0)
-			continue;
-		*reader = t->wants_halo;
-		s->before = max64(s->before, ceil_div(t->before, slice_step(a, last)));
-		s->after = max64(s->after, ceil_div(t->after, slice_step(a, last)));
-	}
-	if (!s->before && !s->after)
-		return true;
-	for (int i = 0; i < n->num_out; i++) {
-		const struct access *a = &n->out[i].access;
-		struct traffic *t = &g->t[tensor_storage(a->tensor)->id];
-
-		if (slice_step(a, last) <= 0)
-			return false;
-		t->before = s->before * slice_step(a, last);
-		t->after = s->after * slice_step(a, last);
-	}
-	return slice_can_grow(n, s);
-}
-
-/* The halos of the slices, from the last nest to the first. -1, or a nest whose halo cannot be made. */
-static int find_halos(struct trial *g)
-{
-	for (int q = g->first + g->num - 1; q >= g->first; q--) {
-		const struct nest *n = g->e->nests[q];
-		int reader = q;
-
-		if (!grow_writer(g, q, &reader))
-			return reader;
-		for (int i = 0; i < n->num_in; i++) {
-			struct traffic *t = &g->t[tensor_storage(n->in[i].tensor)->id];
-			const struct slicing *s = &g->loops[q - g->first];
-			int64_t slice = be_words(n->in[i].tensor) / g->iterations, before, after;
-
-			if (!pipe_is_channel(t))
-				continue;
-			if (!slice_nearly(n, &n->in[i], slice, s) ||
-			    !slice_reach(n, &n->in[i], slice, s, &before, &after))
-				return q;
-			if (before || after)
-				t->wants_halo = q;
-			t->before = max64(t->before, before);
-			t->after = max64(t->after, after);
-		}
-	}
-	return -1;
-}
-
 void pipe_grow(struct trial *g, int first, int most, const struct access *made, int64_t iterations)
 {
 	const struct module *m = g->be->m;
@@ -277,7 +216,7 @@ void pipe_grow(struct trial *g, int first, int most, const struct access *made, 
 		pipe_grow(g, first, joined, made, iterations);
 		return;
 	}
-	without = find_halos(g);
+	without = lags_find(g);
 	if (without >= 0) {
 		pipe_grow(g, first, without - first, made, iterations);
 		return;
@@ -296,8 +235,8 @@ void pipe_grow(struct trial *g, int first, int most, const struct access *made, 
 			g->saved += words * g->t[i].reads;
 		if (!pipe_read_after(g, i))
 			g->saved += words;
-		g->room += (words / (double)iterations + (double)(g->t[i].before + g->t[i].after)) *
-			   copies_of(&g->t[i]);
+		g->room += (words / (double)iterations + (double)g->t[i].again) *
+			   (pipe_copies(&g->t[i]) + (g->t[i].before ? 1 : 0));
 	}
 }
 
@@ -351,16 +290,15 @@ int64_t pipe_choose(struct trial *g, int first, int most, const struct access **
 
 /* ---- making one ------------------------------------------------------------------- */
 
-/* How many parts of a slice, `least` to `most`: as many as are alike. One with a halo is rarely a
- * multiple of anything: then a few more, so that all but the last are. */
-static int count_alike(int64_t extent, int64_t least, int most, bool halo)
+/* How many parts of a slice, `least` to `most`: as many as are alike. all: they have to be. */
+static int count_alike(int64_t extent, int64_t least, int most, bool all)
 {
 	int num = most;
 
-	if (halo)
-		return (int)max64(least, ceil_div(extent, ceil_div(extent, most + HALO_PARTS)));
 	while (num > least && extent % num)
 		num--;
+	while (all && extent % num)
+		num++;
 	return num;
 }
 
@@ -409,23 +347,23 @@ static bool place_slices(struct trial *g, const double *work)
 
 		if (!pipe_is_channel(t))
 			continue;
-		slice = be_words(x) / g->iterations;
-		unit = slice_axis_step(x, slice);
-		slice += t->before + t->after;
+		slice = be_words(x) / g->iterations + t->again;
+		unit = lags_unit(g, x);
 		extent = slice / unit;
 		*r = (struct residence){ .resident = true,
 					 .memory = pipe_read_after(g, i),
 					 .first = t->writer,
 					 .last = t->last,
 					 .group = be->num_groups + 1,
-					 .copies = copies_of(t),
+					 .copies = pipe_copies(t) + (t->before ? 1 : 0),
 					 .words = slice,
-					 .halo = t->before,
+					 .lag = t->lag + t->again,
+					 .before = t->before,
 					 .num_readers = t->reads };
 		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
 		r->num_parts =
 			(int)min64(extent, max64(least, min64(MOST_PARTS, all * 3 / 5 / num)));
-		r->num_parts = count_alike(extent, least, r->num_parts, t->before || t->after);
+		r->num_parts = count_alike(extent, least, r->num_parts, t->before);
 		r->part = ceil_div(extent, r->num_parts) * unit;
 		r->num_parts = (int)ceil_div(slice, r->part);
 		at += r->num_parts;
@@ -439,11 +377,11 @@ static bool place_slices(struct trial *g, const double *work)
 		}
 		if (be_prints(be, "pipe"))
 			fprintf(be_log(be),
-				"pipe: %s: %d copies of %d parts of %lld words%s, halo %lld + "
-				"%lld\n",
+				"pipe: %s: %d copies of %d parts of %lld words%s, %lld behind, "
+				"of the slice before %lld kept, %lld made again\n",
 				x->name, r->copies, r->num_parts, (long long)r->part,
-				r->memory ? ", and memory" : "", (long long)t->before,
-				(long long)t->after);
+				r->memory ? ", and memory" : "", (long long)t->lag,
+				(long long)t->before, (long long)t->again);
 	}
 	free(taken);
 	return fit;
@@ -621,7 +559,8 @@ static int slowest(const struct trial *g, const struct uimage *im)
 }
 
 /* What is left over of the units goes to the slowest nest, as long as that is faster: replicas come in
- * steps, and a share may be too small for the next one. */
+ * steps, and a share may be too small for the next one. If that does not do, so does what others have more
+ * than they need then. */
 static struct uimage *widen(struct trial *g, struct uimage *im, int op)
 {
 	double all = rdu_chip_pcus_per_tile(&g->be->chip) * (double)g->be->tiles, work[MOST_NESTS];
@@ -629,18 +568,24 @@ static struct uimage *widen(struct trial *g, struct uimage *im, int op)
 
 	for (double more = WIDER; im && im->num_shares == g->num;) {
 		int at = slowest(g, im);
-		double own = im->share[at].used[RDU_UNIT_PCU], sum = 0;
+		double own = im->share[at].used[RDU_UNIT_PCU], others = 0;
+		bool left = (double)im->used[RDU_UNIT_PCU] + (more - 1) * own <= all;
 		struct uimage *wider;
 		bool slow;
 
-		if ((double)im->used[RDU_UNIT_PCU] + (more - 1) * own > all ||
+		for (int i = 0; i < g->num; i++) {
+			double needs =
+				more * (double)im->share[i].busy / (double)im->share[at].busy;
+
+			work[i] = im->share[i].used[RDU_UNIT_PCU] * (left ? 1 : fmin(1, needs));
+			others += i == at ? 0 : work[i];
+		}
+		work[at] = fmin(more * own, all - others);
+		if (work[at] <= more / WIDER * own ||
 		    (double)im->dram_bytes > rate * MEMORY_BOUND * (double)im->cycles)
 			break;
-		for (int i = 0; i < g->num; i++) {
-			work[i] = im->share[i].used[RDU_UNIT_PCU] * (i == at ? more : 1);
-			sum += work[i];
-		}
-		wider = pipe_make(g, work, sum / all, true, op, im->cycles - 1, &slow);
+		wider = pipe_make(g, work, (work[at] + others) / all, true, op, im->cycles - 1,
+				  &slow);
 		if (be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: %s with %.1f times its units: %s\n",
 				g->e->nests[g->first + at]->name, more,
@@ -676,7 +621,7 @@ struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char
 	be->residence = xrealloc(be->residence, sizeof(*be->residence) * (num + 1));
 	be->residence[to->id] = (struct residence){ 0 };
 	g->t = xrealloc(g->t, sizeof(*g->t) * (num + 1));
-	g->t[to->id] = (struct traffic){ .writer = -1, .last = -1, .wants_halo = -1 };
+	g->t[to->id] = (struct traffic){ .writer = -1, .last = -1, .most_lag = INT64_MAX };
 	g->outside = xrealloc(g->outside, sizeof(*g->outside) * (num + 1));
 	g->outside[to->id] = false;
 	g->last_reader = xrealloc(g->last_reader, sizeof(*g->last_reader) * (num + 1));
@@ -720,10 +665,10 @@ static bool split_sets(struct trial *g)
 	return any;
 }
 
-bool pipe_has_halos(const struct trial *g)
+bool pipe_reads_before(const struct trial *g)
 {
 	for (int i = 0; i < g->num_touched; i++)
-		if (g->t[g->touched[i]].before || g->t[g->touched[i]].after)
+		if (g->t[g->touched[i]].before || g->t[g->touched[i]].again)
 			return true;
 	return false;
 }
@@ -787,14 +732,14 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 
 		plain += g->cycles[g->first + i];
 		work[i] = be_work(be, n);
-		slice_share(n, &g->loops[i], be->num_groups + 1);
+		slice_share(n, &g->loops[i], be->num_groups + 1, g->more);
 	}
 	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
 		most = (uint64_t)(2 * plain) + 1;
 	plain -= others;
 	if (place_slices(g, work))
 		im = make_shared(g, work, op, most);
-	if (im && behind(g, im) < plain * (pipe_has_halos(g) ? WIDER : 1))
+	if (im && behind(g, im) < plain * (pipe_reads_before(g) ? WIDER : 1))
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
@@ -883,29 +828,6 @@ static int *find_first_writers(const struct module *m, const struct module_entry
 	return first;
 }
 
-/* Tries the group from number k on. */
-bool pipe_from(struct trial *g, int k)
-{
-	const struct access *made;
-	double saved;
-	int64_t iterations = pipe_choose(g, k, MOST_NESTS, &made, &saved);
-	uint64_t h;
-
-	g->num = 1;
-	if (!iterations)
-		return false;
-	pipe_grow(g, k, MOST_NESTS, made, iterations);
-	ends_find(g, &made);
-	if (g->num < 2)
-		return false;
-	h = likeness(g);
-	if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + k))
-		return true;
-	g->refused = xroom(g->refused, g->num_refused, &g->room_refused, sizeof(h));
-	g->refused[g->num_refused++] = h;
-	return false;
-}
-
 /* The last group is none; what it was tried with is still there. */
 void pipe_take_back(struct trial *g)
 {
@@ -914,6 +836,58 @@ void pipe_take_back(struct trial *g)
 	drop_slices(g);
 	pipe_join_kept(g, last->kept, last->num_kept);
 	be_pipe_undo(g->be, g->e, g->be->num_groups - 1);
+}
+
+/* The group from number k on, of `most` nests at most, as it is best by what it takes about: *about cycles.
+ * False: there is none. */
+static bool find_group(struct trial *g, int k, int most, const struct access **made, double *about)
+{
+	double saved;
+	int64_t iterations = pipe_choose(g, k, most, made, &saved);
+
+	g->num = 1;
+	if (!iterations)
+		return false;
+	pipe_grow(g, k, most, *made, iterations);
+	*about = ends_find(g, made);
+	return g->num > 1;
+}
+
+/* Tries a group, if none like it was refused. */
+static bool try_new(struct trial *g, const struct access *made)
+{
+	uint64_t h = likeness(g);
+
+	if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + g->first))
+		return true;
+	g->refused = xroom(g->refused, g->num_refused, &g->room_refused, sizeof(h));
+	g->refused[g->num_refused++] = h;
+	return false;
+}
+
+/* Tries the group from number k on; if that takes much longer than it was taken to, one without its last
+ * nests. */
+bool pipe_from(struct trial *g, int k)
+{
+	const struct access *made;
+	double about;
+	int slow = 0; /* nests of one that was made, and took long */
+
+	for (int most = MOST_NESTS, tries = 0; find_group(g, k, most, &made, &about); tries++) {
+		bool is = try_new(g, made);
+		const struct uimage *im = is ? g->be->group[g->be->num_groups - 1].im : NULL;
+
+		if (is && (double)im->cycles <= about * TOO_LONG)
+			return true;
+		if (is)
+			pipe_take_back(g);
+		if (is && !slow)
+			slow = g->num;
+		most = g->num - 1;
+		if (tries == MOST_SHORTER || about == HUGE_VAL)
+			break;
+	}
+	return slow && find_group(g, k, slow, &made, &about) && try_new(g, made);
 }
 
 /* Tries groups of an entry from its first nest to its last. One that is not worth it may be without
@@ -944,7 +918,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 
 	memcpy(g.cycles, cycles, sizeof(*cycles) * (size_t)e->num_nests);
 	for (int i = 0; i < be->m->num_tensors; i++)
-		g.t[i].writer = g.t[i].wants_halo = -1;
+		g.t[i] = (struct traffic){ .writer = -1, .last = -1, .most_lag = INT64_MAX };
 	be_find_outside(be, entry, g.outside);
 	find_groups(&g);
 	free(g.outside);

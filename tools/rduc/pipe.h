@@ -9,11 +9,12 @@
 #include "backend.h"
 
 /* The dimensions of a nest that step from slice to slice, the outermost first. Of the last, `inner`
- * steps stay within a slice; with so many before and after them the nest makes a halo: what its
- * readers want of the neighbouring slices. */
+ * steps stay within a slice. The nest is `lag` steps behind: in iteration i it makes steps i * inner - lag to
+ * (i + 1) * inner - lag, so that what it reads beyond its slice is there; and the last `again` ones of the
+ * iteration before. */
 struct slicing {
 	int num, dim[NEST_MAX_DIMS];
-	int64_t inner, before, after;
+	int64_t inner, lag, again;
 };
 
 #define MOST_NESTS 24 /* of a group */
@@ -59,8 +60,10 @@ struct traffic {
 	int writer, last; /* nests of the entry; writer -1: not written here */
 	bool read, sliced;
 	int reads;
-	int64_t before, after; /* words of the neighbouring slices that readers want, too */
-	int wants_halo; /* one of them; -1: none */
+	int64_t lag; /* words by which its writer is behind */
+	int64_t most_lag; /* by which it may be, and no reader waits longer for that */
+	int64_t before; /* words of the slice before that readers want, too */
+	int64_t again; /* these, if they are made again; they are part of the slice */
 };
 
 struct trial {
@@ -68,7 +71,8 @@ struct trial {
 	struct module_entry *e;
 	int first, num;
 	int most; /* nests that it may have */
-	int64_t iterations;
+	int64_t iterations; /* slices */
+	int64_t more; /* iterations, of the last of the loops, until those that lag have made all slices */
 	struct slicing loops[MOST_NESTS];
 	struct traffic *t; /* by storage */
 	int num_touched, room_touched, *touched; /* storages that the group uses */
@@ -97,17 +101,19 @@ bool slice_reach(const struct nest *n, const struct access *a, int64_t slice,
 /* Does it touch no others, whatever it is guarded against? */
 bool slice_only(const struct nest *n, const struct access *a, int64_t slice,
 		const struct slicing *s);
-/* Does it touch few others: so few that they may be made twice? */
+/* Does it touch few others: neighbours of what it uses itself? */
 bool slice_nearly(const struct nest *n, const struct access *a, int64_t slice,
 		  const struct slicing *s);
 /* The loops that go through an access slice by slice, or nearly so. False: there are none. */
 bool slice_loops(const struct nest *n, const struct access *a, int64_t slice, struct slicing *s);
 /* Words from one position to the next along the outermost axis within a slice. */
 int64_t slice_axis_step(const struct tensor *t, int64_t slice);
-/* May a nest make more than its slice along the last of its loops? */
-bool slice_can_grow(const struct nest *n, const struct slicing *s);
-/* The loops become dimensions of their own, which nests of group number `group` share. */
-void slice_share(struct nest *n, const struct slicing *s, int group);
+/* May the last of a nest's loops go on before its first and behind its last step? What it makes there is
+ * nowhere. */
+bool slice_can_lag(const struct nest *n, const struct slicing *s);
+/* The loops become dimensions of their own, which nests of group number `group` share; with so many iterations
+ * more, for those that lag. */
+void slice_share(struct nest *n, const struct slicing *s, int group, int64_t more);
 
 /* Where an access is along axis k of its tensor. */
 void pipe_range_of(const struct nest *n, const struct access *a, int k, int64_t *lo, int64_t *hi);
@@ -122,11 +128,18 @@ void pipe_grow(struct trial *g, int first, int most, const struct access *made, 
  * out of memory, and how many words that is; 0: there is no group. */
 int64_t pipe_choose(struct trial *g, int first, int most, const struct access **made,
 		    double *saved);
-/* Does a nest of the group make more than its slices? */
-bool pipe_has_halos(const struct trial *g);
+/* How many copies of a slice keep all nests between its writer and its last reader at work. */
+int pipe_copies(const struct traffic *t);
+/* lags.c: words from one position to the next along the axis that slices of a tensor are cut along. */
+int64_t lags_unit(const struct trial *g, const struct tensor *t);
+/* Finds by how much nests lag, and what that makes them read of the slice before. -1, or a nest that cannot do
+ * so, in front of which the group ends. */
+int lags_find(struct trial *g);
+/* Does a nest of the group read some of the slice before its own? */
+bool pipe_reads_before(const struct trial *g);
 /* ends.c: the group, with as many nests as it may have, becomes one without those that are better in the
- * next one; *made as of pipe_choose(). */
-void ends_find(struct trial *g, const struct access **made);
+ * next one; *made as of pipe_choose(). What it takes, about, in cycles; HUGE_VAL: who knows. */
+double ends_find(struct trial *g, const struct access **made);
 /* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
  * `reader` reads. */
 struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char *what, int writer,
@@ -151,6 +164,8 @@ void pipe_take_back(struct trial *g);
 /* Words that need not cross memory if nest number k hands on what it makes: the last part of what the next
  * nest, and nobody else, reads windows of; 0: it is none. */
 double stage_part_saves(const struct trial *g, int k);
+/* Bytes that the group moves at least, or nest number k alone. */
+double stage_least_bytes(const struct trial *g, int k, bool group);
 /* pipe_from(), with copies where that is better; *num as its g->num. */
 bool stage_from(struct trial *g, int k, int *num);
 /* All is as it was before a copy was made. */

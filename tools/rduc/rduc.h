@@ -104,6 +104,9 @@ const char *rduc_version(void);
  *          clip-norm       most that the norm of all gradients may be (any)
  *          accumulate      batches of a step, which takes the mean of their gradients (1)
  *          steps-per-run   N: also make the entry point train_steps, N steps in one run (none)
+ *          unbiased-variance
+ *                          1: BatchNormalization in training mode keeps the unbiased variance, as
+ *                          PyTorch's; 0: that of the batch, as ONNX says (0)
  *          tokens-per-run  N: of the entry point decode also make generate, N tokens in one run, and
  *                          generate_step, one (none)
  *          greedy          1: generate always takes the likeliest token, and has no inputs (0)

@@ -194,10 +194,12 @@ void graph_mark(struct graph *g, struct value *const *roots, int num_roots)
 		struct node *n = g->nodes[i];
 
 		for (int k = 0; n->live && k < n->num_in; k++) {
-			if (n->in[k])
-				n->in[k]->wanted = true;
-			if (n->in[k] && n->in[k]->producer)
-				n->in[k]->producer->live = true;
+			struct value *v = value_resolve(n->in[k]);
+
+			if (v)
+				v->wanted = true;
+			if (v && v->producer)
+				v->producer->live = true;
 		}
 	}
 }
@@ -340,6 +342,7 @@ int graph_simplify(struct graph *g)
 	struct node **old = g->nodes;
 	int num = g->num_nodes;
 
+	graph_find_estimators(g);
 	find_readers(g);
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;

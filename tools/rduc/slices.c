@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 /*
  * Slices: what an iteration of a group's loops reads and writes of a tensor. A nest that reads a
- * window at the border of its slice wants elements of the neighbouring ones. It finds them in its own
- * slice: whoever makes that makes its halo, too, and so makes it twice.
+ * window at the border of its slice wants elements of the neighbouring ones. It lags behind who makes
+ * them, so that those behind its slice are there; those in front of it still are where that slice is, or are
+ * made again.
  */
 #include "pipe.h"
 
-/* Of what a nest makes, at most one part in so many is made twice. */
+/* Of a slice, at most one part in so many is what neighbours want, too. */
 #define LEAST_HALO_SHARE 4
 
 int64_t slice_step(const struct access *a, int d)
@@ -31,8 +32,8 @@ static bool first_steps(const struct nest *n, const struct slicing *s, int d, in
 	*to = n->dim[d].extent - 1;
 	for (int i = 0; i < s->num; i++)
 		if (s->dim[i] == d) {
-			*from = is_last(s, i) ? -s->before : 0;
-			*to = is_last(s, i) ? s->inner + s->after - 1 : 0;
+			*from = is_last(s, i) ? -s->again : 0;
+			*to = is_last(s, i) ? s->inner - 1 : 0;
 			return true;
 		}
 	return false;
@@ -139,12 +140,32 @@ int64_t slice_axis_step(const struct tensor *t, int64_t slice)
 	return step;
 }
 
-bool slice_can_grow(const struct nest *n, const struct slicing *s)
+/* Is all that an access touches in front of the first step of dimension d, and behind its last one, beyond
+ * its tensor? */
+static bool ends_with(const struct nest *n, const struct access *a, int d)
 {
-	if (nest_counts(n, s->dim[s->num - 1]) || n->ndim == NEST_MAX_DIMS)
+	for (int k = 0; k < a->tensor->ndim; k++) {
+		int64_t c = a->coef[k][d], lo, hi;
+
+		pipe_range_of(n, a, k, &lo, &hi);
+		if (c > 0 && hi - c * n->dim[d].extent < 0 &&
+		    lo + c * n->dim[d].extent >= a->tensor->dim[k])
+			return true;
+	}
+	return false;
+}
+
+bool slice_can_lag(const struct nest *n, const struct slicing *s)
+{
+	int last = s->dim[s->num - 1];
+
+	if (nest_counts(n, last) || n->ndim == NEST_MAX_DIMS)
 		return false;
 	for (int i = 0; i < n->num_expr; i++) /* it may trap beyond its own points */
 		if (n->expr[i].kind == EXPR_LIVE)
+			return false;
+	for (int i = 0; i < n->num_out; i++)
+		if (!ends_with(n, &n->out[i].access, last))
 			return false;
 	return true;
 }
@@ -156,19 +177,18 @@ static uint32_t pad_beyond(const struct nest *n)
 	return n->reduce == REDUCE_MAX ? 0xff800000u : n->reduce == REDUCE_MIN ? 0x7f800000u : 0;
 }
 
-/* The last dimension goes beyond the slice at either end. */
-static void grow_slice(struct nest *n, const struct slicing *s)
+/* Steps d, of slices, and `inner`, within one, go on before the first and behind the last. */
+static void lag_behind(struct nest *n, int d, int inner, const struct slicing *s, int64_t more)
 {
-	int d = n->ndim - 1;
-
-	n->dim[d].extent += s->before + s->after;
+	n->dim[d].extent += more;
+	n->dim[inner].extent += s->again;
 	for (int i = 0; i < n->num_in + n->num_out; i++) {
 		struct access *a = i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
 		bool moves = false;
 
 		for (int k = 0; k < a->tensor->ndim; k++) {
 			moves |= a->coef[k][d];
-			a->offset[k] -= (int32_t)(a->coef[k][d] * s->before);
+			a->offset[k] -= (int32_t)(a->coef[k][inner] * (s->lag + s->again));
 		}
 		if (moves && !a->guarded) {
 			a->guarded = true;
@@ -177,15 +197,15 @@ static void grow_slice(struct nest *n, const struct slicing *s)
 	}
 }
 
-void slice_share(struct nest *n, const struct slicing *s, int group)
+void slice_share(struct nest *n, const struct slicing *s, int group, int64_t more)
 {
-	bool grows = s->before || s->after;
+	int last = s->dim[s->num - 1];
 
 	n->group = group;
-	if (s->inner > 1 || grows)
-		nest_cut_dim(n, s->dim[s->num - 1], s->inner);
+	if (s->inner > 1 || more || s->again)
+		nest_cut_dim(n, last, s->inner);
 	for (int i = 0; i < s->num; i++)
 		n->dim[s->dim[i]].shared = i + 1;
-	if (grows)
-		grow_slice(n, s);
+	if (more || s->again)
+		lag_behind(n, last, n->ndim - 1, s, more);
 }

@@ -171,7 +171,7 @@ static bool is_mask(const struct value *v)
 /* What a graph computes of constants alone, as a constant; NULL: it is not known. */
 static struct value *computed(struct graph *g, const struct value *v)
 {
-	struct rows *r = rows_new(v);
+	struct rows *r = v->dtype == RDU_DT_F32 ? rows_new(v) : NULL;
 	struct value *c;
 
 	if (!r)

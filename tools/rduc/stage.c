@@ -121,28 +121,35 @@ double stage_part_saves(const struct trial *g, int k)
 	return o < 0 ? 0 : 2 * written(g->e->nests[k], &g->e->nests[k]->out[o].access);
 }
 
+double stage_least_bytes(const struct trial *g, int k, bool group)
+{
+	const struct nest *n = g->e->nests[k];
+	double bytes = 0;
+
+	for (int q = 0; q < g->num_touched && group; q++) {
+		int i = g->touched[q];
+
+		if (!pipe_is_channel(&g->t[i]) || pipe_read_after(g, i))
+			bytes += bytes_of(g, i);
+	}
+	for (int i = 0; i < n->num_in && !group; i++)
+		bytes += (double)be_words(n->in[i].tensor) * dtype_size(n->in[i].tensor->dtype);
+	for (int i = 0; i < n->num_out && !group; i++)
+		bytes += written(n, &n->out[i].access) * dtype_size(n->out[i].access.tensor->dtype);
+	return bytes;
+}
+
 /* Does the group just made, or without one nest number k, load much of what it reads again, and wait
  * for that? */
 static bool wanted(const struct trial *g, int k, bool made)
 {
 	const struct backend *be = g->be;
-	const struct nest *n = g->e->nests[k];
-	double rate = be_bytes_per_cycle(&be->chip), once = 0;
+	double rate = be_bytes_per_cycle(&be->chip);
 	const struct uimage *im = made ? be->group[be->num_groups - 1].im : NULL;
 	double cycles = im ? (double)im->cycles : g->cycles[k];
 	double bytes = im ? (double)im->dram_bytes : cycles * rate;
 
-	for (int q = 0; q < g->num_touched && made; q++) {
-		int i = g->touched[q];
-
-		if (!pipe_is_channel(&g->t[i]) || pipe_read_after(g, i))
-			once += bytes_of(g, i);
-	}
-	for (int i = 0; i < n->num_in && !made; i++)
-		once += (double)be_words(n->in[i].tensor) * dtype_size(n->in[i].tensor->dtype);
-	for (int i = 0; i < n->num_out && !made; i++)
-		once += written(n, &n->out[i].access) * dtype_size(n->out[i].access.tensor->dtype);
-	return bytes > once * MOST_LOADS && bytes > cycles * rate / 2;
+	return bytes > stage_least_bytes(g, k, made) * MOST_LOADS && bytes > cycles * rate / 2;
 }
 
 static void renumber(int *nest, int num, int from, int by)

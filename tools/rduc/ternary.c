@@ -74,14 +74,38 @@ struct value *graph_ternary(struct graph *g, const struct node *n, const struct 
 	return w;
 }
 
-/* ---- of fp32 --------------------------------------------------------------------------------- */
+/* ---- casts ------------------------------------------------------------------------------------- */
 
-/* What rounding may do to one number: w + (q - w), as straight-through estimators leave it. */
+static const struct node *made_by(const struct value *v, const char *op)
+{
+	return v && !v->constant && v->producer && !strcmp(v->producer->op->name, op) ? v->producer
+										      : NULL;
+}
+
+static bool is_float(const struct value *v)
+{
+	return v->dtype == RDU_DT_F32 || v->dtype == RDU_DT_BF16;
+}
+
+/* Before casts between fp32 and bf16. */
+static struct value *past_casts(struct value *v)
+{
+	const struct node *cast;
+
+	while (is_float(v) && (cast = made_by(v, "Cast")) && is_float(cast->in[0]))
+		v = cast->in[0];
+	return v;
+}
+
+/* ---- of fp32 and bf16 ------------------------------------------------------------------------- */
+
+/* What rounding may do to one number: w + (q - w), where only its value is left. */
 #define NEAR 0x1p-18
 
 /* Weights of `results` results, `terms` each. */
 struct weights {
 	struct rows *rows;
+	enum rdu_dtype dtype; /* that they are in where they are multiplied */
 	bool by_result; /* a row is a result's weights, else a term's */
 	int64_t terms, results;
 	float *size; /* of each result, but where it is 0; all the same if `one` */
@@ -105,7 +129,8 @@ static bool each_weight(struct weights *w,
 	for (int64_t k = 0; k < num && good; k++) {
 		rows_get(w->rows, k, row);
 		for (int64_t i = 0; i < width && good; i++)
-			good = see(arg, w->by_result ? i : k, w->by_result ? k : i, row[i]);
+			good = see(arg, w->by_result ? i : k, w->by_result ? k : i,
+				   rows_rounded(w->dtype, row[i]));
 	}
 	free(row);
 	return good;
@@ -176,18 +201,18 @@ static bool pack_weight(void *arg, int64_t term, int64_t result, float v)
 
 /* A matrix [terms, results] as words of ternary weights, and their size: one, or one for each result.
  * NULL: they are others, or not known. */
-static struct value *ternary_matrix(struct graph *g, const struct node *n, const struct value *v,
+static struct value *ternary_matrix(struct graph *g, const struct node *n, struct value *v,
 				    struct value **size)
 {
-	const struct node *p = v->producer;
-	struct weights w = { .terms = v->dim[0], .results = v->dim[1] };
+	const struct node *p = made_by(past_casts(v), "Transpose");
+	struct weights w = { .terms = v->dim[0], .results = v->dim[1], .dtype = v->dtype };
 	int64_t dim[] = { (w.terms + 15) / 16, w.results };
 	struct packing pack = { .w = &w };
 	struct value *words = NULL;
 	const int64_t *perm;
 	int num = 0;
 
-	if (!v->constant && p && !strcmp(p->op->name, "Transpose")) {
+	if (p) {
 		perm = attr_ints(p, "perm", &num);
 		w.by_result = !perm || (perm[0] == 1 && perm[1] == 0);
 		v = p->in[0];
@@ -212,26 +237,6 @@ static struct value *ternary_matrix(struct graph *g, const struct node *n, const
 }
 
 /* ---- integers over a scale -------------------------------------------------------------------- */
-
-static const struct node *made_by(const struct value *v, const char *op)
-{
-	return v && !v->constant && v->producer && !strcmp(v->producer->op->name, op) ? v->producer
-										      : NULL;
-}
-
-/* q, of x + (q - x). */
-static struct value *past_estimator(struct value *v)
-{
-	const struct node *add = made_by(v, "Add");
-
-	for (int k = 0; add && k < 2; k++) {
-		const struct node *sub = made_by(add->in[k], "Sub");
-
-		if (sub && sub->in[1] == add->in[!k] && value_same_shape(sub->in[0], v))
-			return sub->in[0];
-	}
-	return v;
-}
 
 static bool get_end(const struct node *n, int in, double *end)
 {
@@ -262,7 +267,7 @@ static bool is_bytes(const struct value *v, enum rdu_dtype *type)
 /* Is it the same along the last axis of what it is multiplied with? */
 static bool same_in_row(const struct value *s)
 {
-	return s && s->dtype == RDU_DT_F32 && (!s->ndim || s->dim[s->ndim - 1] == 1);
+	return s && is_float(s) && (!s->ndim || s->dim[s->ndim - 1] == 1);
 }
 
 struct scaled {
@@ -275,13 +280,13 @@ static bool find_scaled(struct value *v, struct scaled *s)
 {
 	const struct node *n;
 
-	v = past_estimator(v);
+	v = past_casts(v);
 	n = made_by(v, "Div");
 	s->divided = n;
 	if (!n)
 		n = made_by(v, "Mul");
 	for (int k = 0; n && k < (s->divided ? 1 : 2); k++) {
-		s->bytes = n->in[k];
+		s->bytes = past_casts(n->in[k]);
 		s->scale = n->in[!k];
 		if (is_bytes(s->bytes, &s->type) && same_in_row(s->scale) &&
 		    value_same_shape(s->bytes, v))
@@ -300,6 +305,7 @@ static struct value *scale_with(struct graph *g, struct node *n, const char *wha
 
 int graph_ternary_matmul(struct graph *g, struct node *n)
 {
+	enum rdu_dtype type = n->in[0]->dtype;
 	struct value *words, *size, *v, *s;
 	struct scaled x;
 	struct node *m;
@@ -322,6 +328,7 @@ int graph_ternary_matmul(struct graph *g, struct node *n)
 	node_input(g, m, words);
 	v = graph_finish(g, m);
 	v = v ? graph_cast(g, graph_format(g, "%.200s.real", n->name), v, RDU_DT_F32) : NULL;
+	x.scale = graph_cast(g, graph_format(g, "%.200s.scale", n->name), x.scale, RDU_DT_F32);
 	if (value_count(size) == 1) { /* once for each row */
 		s = scale_with(g, n, "scale", x.divided, size, x.scale);
 		v = scale_with(g, n, "scaled", false, v, s);
@@ -329,5 +336,6 @@ int graph_ternary_matmul(struct graph *g, struct node *n)
 		v = scale_with(g, n, "row", x.divided, v, x.scale);
 		v = scale_with(g, n, "scaled", false, v, size);
 	}
+	v = graph_cast(g, graph_format(g, "%.200s.rounded", n->name), v, type);
 	return graph_replace_first(n, v) ? -1 : 1;
 }

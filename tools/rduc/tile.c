@@ -585,10 +585,10 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 	if (!n) /* terms beyond the last are of one replica */
 		u[n++] = 1;
 	for (int i = 0; i < c->l->n->num_out;
-	     i++) { /* with its halo, a slice may have any number */
+	     i++) { /* of alike parts, a slice may have any number */
 		const struct residence *r = c->kept_out[i];
 
-		if (r && r->halo && r->num_parts <= tiles && r->num_parts <= c->pl->max_unroll)
+		if (r && r->before && r->num_parts <= tiles && r->num_parts <= c->pl->max_unroll)
 			u[n++] = r->num_parts;
 	}
 	return n;

@@ -187,6 +187,9 @@ bool contract_tail_fits(const struct contract *c);
 int64_t contract_starts(const struct contract *c);
 /* Replicas that have a part each of the terms of a sum: what they give is added up. */
 int64_t contract_splits(const struct contract *c);
+/* Do the parts of an operand that is resident lie along the terms of a sum? A replica that has all of them
+ * reads all parts, which then wait for each other; one with some of the terms reads those that hold them. */
+bool contract_parts_by_terms(const struct contract *c);
 /* Indices of dimension d from a replica's first tile to the next one's, and from a tile to the replica's
  * next. Replicas take tiles in turn, or blocks of them. */
 int64_t contract_replica_step(const struct contract *c, int d);

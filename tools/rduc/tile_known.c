@@ -37,7 +37,7 @@ static uint64_t mix_access(uint64_t h, const struct lacc *a, const struct reside
 {
 	int64_t v[] = { a->base,	  a->num_axes,	   a->gather_in,	 a->t->dtype,
 			a->gather_stride, r ? r->part : 0, r ? r->num_parts : 0, r ? r->memory : 0,
-			r ? r->held : 0,  r ? r->halo : 0 };
+			r ? r->held : 0,  r ? r->lag : 0,  r ? r->before : 0 };
 
 	h = mix(h, v, sizeof(v));
 	for (int i = 0; i < a->num_axes; i++) {

@@ -267,6 +267,20 @@ int64_t contract_drain_cycles(const struct contract *c)
 	return c->gc * most;
 }
 
+bool contract_parts_by_terms(const struct contract *c)
+{
+	for (int o = 0; o < 2; o++) {
+		const struct lacc *a = &c->l->in[c->op[o].in];
+		const struct residence *r = c->kept_in[c->op[o].in];
+
+		for (int d = 0; d < c->l->num_dims && r && !r->held; d++)
+			if (c->l->reduce[d] &&
+			    llabs(lacc_coef(a, d)) * (c->l->extent[d] - 1) >= r->part)
+				return true;
+	}
+	return false;
+}
+
 /* ---- ways out ------------------------------------------------------------------------ */
 
 /* Is an input that is read where results leave there once for all iterations: does it repeat, and has a

@@ -299,6 +299,16 @@ def _leaky_relu(c: Converter, _: fx.Node, x: fx.Node, slope: float) -> str:
     return c.op("LeakyRelu", c.name(x), alpha=float(slope))
 
 
+@operator("elu")
+def _elu(c: Converter, n: fx.Node, x: fx.Node, alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> str:
+    dtype = c.dtype(n)
+    if scale == input_scale == 1:
+        return c.op("Elu", c.name(x), alpha=float(alpha))
+    below = c.op("Elu", c.op("Mul", c.name(x), c.const(input_scale, dtype)), alpha=float(alpha))
+    y = c.op("Where", c.op("Less", c.name(x), c.const(0.0, dtype)), below, c.name(x))
+    return c.op("Mul", y, c.const(scale, dtype))
+
+
 @operator("gelu")
 def _gelu(c: Converter, _: fx.Node, x: fx.Node, approximate: str) -> str:
     return c.op("Gelu", c.name(x), approximate=approximate)
@@ -484,6 +494,16 @@ def _addmm(c: Converter, n: fx.Node, bias: fx.Node, a: fx.Node, b: fx.Node, beta
 
 @operator("view", "_unsafe_view", "reshape", "_reshape_copy", "unsqueeze", "squeeze", "flatten")
 def _view(c: Converter, n: fx.Node, x: fx.Node, *_: Any) -> str:
+    return c.reshape(c.name(x), c.shape(n))
+
+
+@operator("as_strided")
+def _as_strided(c: Converter, n: fx.Node, x: fx.Node, size: Sequence[int], stride: Sequence[int], offset: int = 0) -> str:
+    """Of all elements as they lie."""
+    rows = [math.prod(size[i + 1:]) for i in range(len(size))]
+    if offset or math.prod(size) != math.prod(c.shape(x)) or not c.value(x).is_contiguous() or \
+            any(a != b for a, b, d in zip(stride, rows, size) if d != 1):
+        raise Unsupported("of some elements, or in another order")
     return c.reshape(c.name(x), c.shape(n))
 
 

@@ -2,6 +2,8 @@
 """The compiler, and models of PyTorch as ONNX files."""
 import contextlib
 import errno
+import importlib
+import importlib.util
 import inspect
 import io
 import operator
@@ -189,6 +191,17 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
+def times_read(onnx: bytes, name: str) -> int:
+    """How many nodes of an ONNX model's graph read a value."""
+    num = 0
+    for number, graph in _fields(memoryview(onnx)):
+        if number == 7:  # ModelProto.graph
+            for part, node in _fields(graph):
+                if part == 1:  # GraphProto.node
+                    num += any(f == 1 and bytes(v).decode() == name for f, v in _fields(node))  # an input
+    return num
+
+
 def _opsets() -> List[Optional[int]]:
     """Those to be tried: the newest that torch.onnx.export() writes (its default is older, and has less), and,
     where its LayerNormalization is none, the one before that; None: its default."""
@@ -198,8 +211,17 @@ def _opsets() -> List[Optional[int]]:
     return [17, 16] if newest == 17 else [newest]
 
 
+def _is_there(path: str) -> bool:
+    try:
+        importlib.import_module(path)
+    except ImportError:
+        return False
+    return True
+
+
 def _pad_circular(g: Any, x: Any, pad: Any) -> Any:
-    """F.pad(mode="circular"), instead of PyTorch 1's, which leaves out the last of each row."""
+    """F.pad(mode="circular"), instead of PyTorch's: 1 leaves out the last of each row, 2 all where it cuts one
+    end off and not the other."""
     from torch.onnx import symbolic_helper, symbolic_opset9
     pads = symbolic_opset9._convert_padding_node(pad)
     last = 2**63 - 1
@@ -217,14 +239,20 @@ def _pad_circular(g: Any, x: Any, pad: Any) -> Any:
 def _exporter_mended() -> Iterator[None]:
     import torch
     from torch.onnx import symbolic_opset9
-    if int(torch.__version__.split(".")[0]) > 1:
-        yield
-        return
-    was, symbolic_opset9._pad_circular = symbolic_opset9._pad_circular, _pad_circular
+    mended: List[Tuple[Any, str, Any]] = [(symbolic_opset9, "_pad_circular", _pad_circular)]
+    if int(torch.__version__.split(".")[0]) > 1 and not importlib.util.find_spec("onnx"):
+        # It wants the package onnx to add functions of onnxscript, of which there are none.
+        path = next(p for p in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils",
+                                "torch.onnx._internal.onnx_proto_utils") if _is_there(p))
+        mended.append((importlib.import_module(path), "_add_onnxscript_fn", lambda onnx, _functions: onnx))
+    was = [getattr(module, name) for module, name, _ in mended]
     try:
+        for module, name, instead in mended:
+            setattr(module, name, instead)
         yield
     finally:
-        symbolic_opset9._pad_circular = was
+        for (module, name, _), before in zip(mended, was):
+            setattr(module, name, before)
 
 
 @contextlib.contextmanager
@@ -241,6 +269,21 @@ def _only_doubts() -> Iterator[None]:
         traced = issubclass(w.category, torch.jit.TracerWarning) and "registered as constants" not in str(w.message)
         if (traced and not w.filename.startswith(own)) or "the card's gradients" in str(w.message):
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+@contextlib.contextmanager
+def unchanged(model: Any) -> Iterator[None]:
+    """However often the module runs, its buffers and PyTorch's random numbers are what they were."""
+    import torch
+    was = [(m, name, b, b.clone()) for m in model.modules() for name, b in m._buffers.items() if b is not None]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            for m, name, b, value in was:
+                if not torch.equal(b, value):
+                    b.data.copy_(value)
+                m._buffers[name] = b
 
 
 @contextlib.contextmanager
@@ -317,7 +360,8 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with _only_doubts(), torch.no_grad(), _no_grad_told(training), _as_exported(model, training), _exporter_mended():
+    with _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
+            _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
             buffer = io.BytesIO()

@@ -3,7 +3,7 @@
 import contextlib
 import math
 import warnings
-from typing import Any, Callable, Dict, Iterator, List
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 #: PyTorch's numbers of a reduction
 _MEAN, _SUM = 1, 2
@@ -117,6 +117,7 @@ def _losses() -> Dict[str, Callable[..., Any]]:
 
 
 def _operators() -> Dict[str, Callable[..., Any]]:
+    import torch
     from torch.onnx import symbolic_helper, symbolic_opset11
     args = symbolic_helper.parse_args
 
@@ -177,6 +178,13 @@ def _operators() -> Dict[str, Callable[..., Any]]:
         y = g.op("Transpose", y, perm_i=[0, 2, 1, *range(3, 3 + len(rest))])
         return g.op("Reshape", y, _integers(g, n, c, *rest))
 
+    @args("v", "is", "v", "f")
+    def rms_norm(g: Any, x: Any, shape: List[int], weight: Any, eps: Optional[float]) -> Any:
+        squares = g.op("ReduceSum", g.op("Mul", x, x), _integers(g, *range(-len(shape), 0)))
+        eps = torch.finfo(torch.float32).eps if eps is None else eps
+        y = g.op("Div", x, g.op("Sqrt", g.op("Add", g.op("Div", squares, _number(g, math.prod(shape))), _number(g, eps))))
+        return y if symbolic_helper._is_none(weight) else g.op("Mul", y, weight)
+
     def trunc(g: Any, x: Any) -> Any:
         return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
 
@@ -184,6 +192,7 @@ def _operators() -> Dict[str, Callable[..., Any]]:
         return g.op("Add", g.op("Max", x, y), g.op("Softplus", g.op("Neg", g.op("Abs", g.op("Sub", x, y)))))
 
     return {"index": index, "_convolution_mode": _convolution_mode, "channel_shuffle": channel_shuffle,
+            "rms_norm": rms_norm,
             "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
             "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
             "upsample_trilinear3d": upsample("upsample_trilinear3d", 5, "linear"),
@@ -220,6 +229,35 @@ def _gradients() -> Dict[str, Callable[..., Any]]:
         return g.op("Where", off, stopped(g, y.setType(g.original_node.output().type())), y)
 
     return {"detach": detach, "embedding": embedding}
+
+
+def _modes() -> Dict[str, Callable[..., Any]]:
+    """What modules in training mode do."""
+    import torch
+    from torch.onnx import symbolic_helper
+    args = symbolic_helper.parse_args
+
+    def dropout_of(features: bool, alpha: bool) -> Callable[..., Any]:
+        """Of whole channels; so that SELU's mean and variance stay."""
+        @args("v", "f", "b")
+        def dropout(g: Any, x: Any, p: float, train: bool) -> Any:
+            if not train or not p:
+                return x
+            sizes = symbolic_helper._get_tensor_sizes(x)
+            ones = torch.ones(*(n if k < 2 or not features else 1 for k, n in enumerate(sizes)))
+            drop, kept = g.op("Dropout", g.op("Constant", value_t=ones), _number(g, p),
+                           g.op("Constant", value_t=torch.tensor(True)), outputs=2)
+            if not alpha:
+                return g.op("Mul", x, drop)
+            least = -1.7580993408473766  # of SELU
+            a = ((least * least * p + 1) * (1 - p)) ** -0.5
+            y = g.op("Add", g.op("Mul", g.op("Where", kept, x, _number(g, least)), _number(g, a)),
+                     _number(g, -least * a * p))
+            return g.op("Where", g.op("Equal", drop, _number(g, 1.0)), x, y)  # 1 if nothing is dropped
+        return dropout
+
+    return {"feature_dropout": dropout_of(True, False),
+            "alpha_dropout": dropout_of(False, True), "feature_alpha_dropout": dropout_of(True, True)}
 
 
 def _embedding_bag(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -262,7 +300,7 @@ def known(training: bool) -> Iterator[None]:
     opset = 13  # and later ones
     try:
         functions = {f"aten::{n}": f for n, f in
-                     {**_losses(), **_operators(), **(_gradients() if training else {})}.items()}
+                     {**_losses(), **_operators(), **({**_gradients(), **_modes()} if training else {})}.items()}
     except (ImportError, AttributeError) as error:  # of a PyTorch that is newer than this
         functions = {}
         warnings.warn(f"torch.onnx.export is not told of what it lacks ({error}): gradients pass detach(), and x[i, j] "

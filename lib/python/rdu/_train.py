@@ -139,16 +139,22 @@ def _optimizer_options(optimizer: Any) -> Tuple[Dict[str, Any], Dict[str, str]]:
     return options, {}
 
 
+def _is_batch_norm(m: Any) -> bool:
+    """Does it keep statistics of batches?"""
+    import torch
+    return isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.training and m.running_mean is not None
+
+
 def _check_modules(model: Any) -> None:
     """What would train otherwise than it does in PyTorch."""
     import torch
     for name, m in model.named_modules():
-        batch = isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
-        drop = isinstance(m, torch.nn.modules.dropout._DropoutNd) and m.p > 0
-        if m.training and (batch or drop):
-            does = "keeps its stored statistics" if batch else "drops nothing"
-            raise Error(f"module '{name}' ({type(m).__name__}) is in training mode; on the card it "
-                        f"{does}: say so with .eval() on it, and PyTorch does the same")
+        kind = f"module '{name}' ({type(m).__name__})"
+        if _is_batch_norm(m) and m.momentum is None:
+            raise Error(f"{kind} has no momentum: the card has no mean of all batches so far")
+        if isinstance(m, torch.nn.modules.instancenorm._InstanceNorm) and m.training and m.running_mean is not None:
+            raise Error(f"{kind} is in training mode and keeps statistics, which on the card it does not: say so "
+                        f"with .eval() on it, and PyTorch does the same")
 
 
 class Trainer:
@@ -194,6 +200,10 @@ class Trainer:
         self._own = not isinstance(device, (Device, Context))
         #: The state of a weight has this name on the card; once it is there, it counts.
         self._steps = 0
+        #: Of a program, the BatchNorm modules that keep statistics: name, and how often a batch goes through it.
+        self._norms: Dict[Program, List[Tuple[Any, str, int]]] = {}
+        #: How many batches went through each since sync().
+        self._seen: Dict[Tuple[Any, str], int] = {}
 
     def _undecayed(self) -> List[str]:
         """Parameters that do not decay while others do: of groups without decay, and by name."""
@@ -217,10 +227,12 @@ class Trainer:
         compiled = _compiler.compile_onnx(
             onnx, (), self._progress,
             **{"chip": self._device.chip, "name": type(self.model).__name__, "train": True,
-               "loss": self._loss.name, "train_only": trained, **self._optimizer_options,
+               "loss": self._loss.name, "unbiased_variance": True, "train_only": trained, **self._optimizer_options,
                "no_decay": [n for n in self._no_decay if n in trained] or None, **self._options})
         self.notes = compiled.notes
         program = Program(compiled.program, self._device)
+        norms = [(m, f"{name}." if name else "") for name, m in self.model.named_modules() if _is_batch_norm(m)]
+        self._norms[program] = [(m, name, _compiler.times_read(onnx, f"{name}running_mean")) for m, name in norms]
         try:
             self._check_result(program)
         except Error:
@@ -241,11 +253,10 @@ class Trainer:
         import torch
         gone = [n for n in self._trained if n not in there]
         if gone:
-            with torch.enable_grad():
+            with torch.enable_grad(), _compiler.unchanged(module):
                 y = module(*inputs)
                 y = y[0] if isinstance(y, (tuple, list)) else y
-                grads = torch.autograd.grad(y.sum(), [self._parameters[n] for n in gone],
-                                            allow_unused=True)
+                grads = torch.autograd.grad(y.sum(), [self._parameters[n] for n in gone], allow_unused=True)
             lost = [n for n, g in zip(gone, grads) if g is not None]
             if lost:
                 raise Error(f"parameter '{lost[0]}': torch.onnx.export gave it another name, or made "
@@ -263,6 +274,7 @@ class Trainer:
 
     def _upload(self, program: Program) -> None:
         """What PyTorch has, to the card: weights, buffers, the optimizer's state."""
+        import torch
         for name, t in [*self._parameters.items(), *self.model.named_buffers()]:
             if self._has(program, name) and program.tensor(name).flags & _ffi.SYM_WEIGHT:
                 program.write(name, t)
@@ -275,9 +287,14 @@ class Trainer:
                 t = program.tensor("step")
                 program.write("step", np.full(t.shape, float(state["step"])).astype(
                     _tensors.DTYPES[t.code]))
+        if self._has(program, "random_runs"):  # what Dropout drops is up to torch.manual_seed()
+            program.write("random_runs", torch.randint(2**32, (1,)).numpy().astype(np.uint32))
 
-    def _program(self, inputs: Sequence[Any]) -> Program:
-        key = tuple((tuple(x.shape), x.dtype) for x in inputs)
+    def _program(self, entry: str, inputs: Sequence[Any]) -> Program:
+        shapes = tuple((tuple(x.shape), x.dtype) for x in inputs)
+        key = (shapes, tuple(m.training for m in self.model.modules()))
+        if entry == "evaluate":  # is in no mode
+            key = next((k for k in self._programs if k[0] == shapes), key)
         if key not in self._programs:
             self._programs[key] = self._compile(inputs)
             if self._current is None:
@@ -317,7 +334,7 @@ class Trainer:
         if self._loss.call:
             inputs, target = inputs + (target,), None
         name = self._loss.target
-        program = self._program(inputs)
+        program = self._program(entry, inputs)
         takes = {t.name for t in program.of(entry, _ffi.SYM_INPUT)}
         given = {f"input{i}": x for i, x in enumerate(inputs) if f"input{i}" in takes}
         if "lr" in takes:
@@ -363,10 +380,12 @@ class Trainer:
         loss = self._run(entry, inputs, target)
         self._pending = 0 if last else self._pending + 1
         self._steps += last
+        for m, name, times in self._norms[self._current]:
+            self._seen[m, name] = self._seen.get((m, name), 0) + times
         return loss
 
     def evaluate(self, inputs: Any, target: Any = None) -> float:
-        """The loss of a batch with the weights of now; nothing changes."""
+        """The loss of a batch with the weights of now, in the mode of ``eval()``; nothing changes."""
         inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
         return self._run("evaluate", inputs, target)
 
@@ -376,12 +395,19 @@ class Trainer:
             raise Error(f"the last {self._pending} batches took part in no step: accumulate={self._batches} are one")
 
     def sync(self) -> None:
-        """Give the model the card's weights, and the optimizer the card's state."""
+        """Give the model the card's weights and statistics, and the optimizer the card's state."""
         import torch
         program = self._current
-        if program is None or not self._steps:
+        if program is None:
             return
         with torch.no_grad():
+            for (m, name), times in self._seen.items():
+                m.running_mean.copy_(_torch(program, f"{name}running_mean"))
+                m.running_var.copy_(_torch(program, f"{name}running_var"))
+                m.num_batches_tracked += times
+            self._seen.clear()
+            if not self._steps:
+                return
             for name in self._trained:
                 p = self._parameters[name]
                 if not self._has(program, name):
@@ -399,7 +425,7 @@ class Trainer:
         """Take the programs off the card; sync() first, what is there is lost."""
         for program in self._programs.values():
             program.close()
-        self._programs, self._current = {}, None
+        self._programs, self._norms, self._current = {}, {}, None
         if self._own:
             self._device.close()
 
@@ -428,8 +454,8 @@ def train(model: Any, loss: Any, optimizer: Any, loader: Iterable[Any],
 
     model
         a ``torch.nn.Module``; in the end it has the trained weights, and so has its
-        ``state_dict()``. Modules that train otherwise than on the card (BatchNorm, Dropout) must be
-        in ``eval()`` mode
+        ``state_dict()``, with the statistics of BatchNorm. Modules do what their mode says: in ``eval()``,
+        BatchNorm takes its statistics as they are, and Dropout drops nothing
     loss
         a function or a module that makes one number of the model's result and a target, as those of
         ``torch.nn``; or a name: ``"softmax_cross_entropy"``, whose classes are the result's last dimension,
