@@ -790,7 +790,7 @@ static void search(struct contract *c, int tries)
 {
 	struct steps known = { .dims = c->l->num_dims };
 	struct contract best;
-	uint32_t seed = 3;
+	uint32_t seed = 1;
 
 	start_small(c);
 	descend(c, &known);
