@@ -748,7 +748,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	plain -= others;
 	if (place_slices(g, work))
 		im = make_shared(g, work, op, most);
-	if (im && behind(g, im) < plain * (pipe_reads_before(g) ? WIDER : 1))
+	if (im && behind(g, im) < plain * WIDER)
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
