@@ -779,6 +779,9 @@ static int lower_entry(struct backend *be, int entry)
 	for (int i = first; i < be->num_sections; i++)
 		if (be_prints(be, "lower") || be_prints(be, "place"))
 			image_print(be, be->section[i].im);
+	for (int i = first; i < be->num_sections; i++)
+		image_close(be->section[i].im);
+	be_pipe_close(be);
 	add_steps(be, e, first);
 	return 0;
 }

@@ -142,6 +142,13 @@ struct usegment {
 	uint32_t access;
 };
 
+/* What is asked of a unit program when its section is made. */
+struct uwho {
+	enum rdu_kind kind;
+	int op_id;
+	int unit; /* in image->unit */
+};
+
 /* What a nest has of a section that it shares with others. */
 struct ushare {
 	int op; /* op_id of its programs */
@@ -175,6 +182,9 @@ struct uimage {
 	/* after emit */
 	void *bytes;
 	size_t size;
+	bool in_program; /* the bytes are there */
+	struct uwho *who; /* by program */
+	uint64_t wide_macs; /* that arrays do of words of four, beyond two of each */
 	struct asked_time *asked_time; /* time.c: another thread finds it out; NULL: none does */
 	/* after be_time_about() */
 	uint64_t cycles, dram_bytes, macs, flops;
@@ -190,6 +200,10 @@ struct backend;
 
 struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *name);
 void image_free(struct uimage *im);
+/* The bytes go, if they are its own. */
+void image_drop_bytes(struct uimage *im);
+/* No other section is made of it: what its unit programs do is left to the bytes. */
+void image_close(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
 int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
 /* One program becomes as another is, with predicates of its own. */
@@ -217,7 +231,8 @@ void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
-int64_t be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
+int64_t
+be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
 bool nest_reads(const struct nest *n, const struct tensor *storage); /* or adds to it */
 bool nest_writes(const struct nest *n, const struct tensor *storage);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
@@ -417,6 +432,8 @@ const struct uimage *be_group_plain(const struct backend *be, int group);
 /* What a nest of a group leaves in scratchpads as a whole: one such tensor. NULL: nothing. */
 struct tensor *be_group_leaves(const struct backend *be, const struct nest *n);
 void be_pipe_end(struct backend *be);
+/* The groups that there are now are not made again. */
+void be_pipe_close(struct backend *be);
 /* resident.c: which temporaries of an entry stay in scratchpads. 0, -1, or 1: what is held has no
  * room; be->at is the nest that reads it. */
 int be_resident(struct backend *be, const struct module_entry *e);
@@ -438,6 +455,11 @@ void be_hold_uses(struct backend *be, const struct nest *fill, int pmus);
 bool be_fills_kept(const struct backend *be, const struct nest *n);
 /* Is it one of entry e, and in use? */
 bool hold_in(const struct module_entry *e, const struct hold *h);
+/* False, with the reason: there are no scratchpads for what h holds. be->at becomes its reader. */
+bool be_hold_no_room(struct backend *be, const struct module_entry *e, const struct hold *h);
+/* Is what the first of the entry's readers finds held no larger than the scratchpads that it was given? Else, as
+ * of be_hold_no_room(), there is no plan for it, and nests before it need not be made to see that. */
+bool be_hold_has_room(struct backend *be, const struct module_entry *e);
 /* A nest that copies `from` to `to`, of the same shape; named after that, and of an operator's type. */
 struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct tensor *to);
 /* A temporary of the same shape, named after t and what it is. */
@@ -524,7 +546,8 @@ bool be_on_arrays(struct backend *be, const struct nest *n, int *in);
 /* tile_known.c: other threads look for the plan of a nest that is about to be lowered as be->at says, if it is a
  * contraction. */
 void be_plan_ahead(struct backend *be, const struct nest *n);
-void be_plans_drop(struct backend *be); /* those that are still looked for; no plan is asked for any more */
+void be_plans_drop(
+	struct backend *be); /* those that are still looked for; no plan is asked for any more */
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
@@ -698,7 +721,8 @@ struct xbuild {
 	const struct loops *lp;
 	struct xprog x;
 	int num_src;
-	int src_in[NEST_MAX_IN + 2]; /* source -> input, -1: the reduction's result, or one of two */
+	int src_in[NEST_MAX_IN +
+		   2]; /* source -> input, -1: the reduction's result, or one of two */
 	int memo[NEST_MAX_EXPR];
 	struct xarg val[NEST_MAX_EXPR];
 };

@@ -142,6 +142,24 @@ static void put_program(struct bytes *b, struct uimage *im, const struct uprog *
 	put(b, &c, sizeof(c));
 }
 
+/* Who the programs are, and what of their work is not bf16's. */
+static void find_who(struct uimage *im)
+{
+	im->who = xrealloc(im->who, sizeof(*im->who) * ((size_t)im->num_progs + 1));
+	im->wide_macs = 0;
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uprog *p = &im->prog[i];
+		uint64_t macs = 2 * (uint64_t)p->cols;
+
+		im->who[i] = (struct uwho){ p->kind, p->op_id, p->unit };
+		if (p->kind != RDU_KIND_SYSTOLIC || p->mode == RDU_SYS_BF16)
+			continue;
+		for (int c = 0; c < p->num_counters; c++)
+			macs *= (uint64_t)p->c[c].trip;
+		im->wide_macs += macs;
+	}
+}
+
 static void put_buffers(struct bytes *b, const struct uimage *im)
 {
 	uint32_t *top = xcalloc((size_t)im->num_units + 1, sizeof(uint32_t));
@@ -232,9 +250,10 @@ int be_image(struct backend *be, struct uimage *im)
 	align8(&out);
 	h.size = (uint32_t)out.size;
 	memcpy(out.p, &h, sizeof(h));
-	free(im->bytes);
+	image_drop_bytes(im);
 	im->bytes = out.p;
 	im->size = out.size;
+	find_who(im);
 	if (out.size > RDU_MAX_SECTION_IMAGE)
 		image_fail(im, "a configuration image of %zu bytes, a section has at most %u",
 			   out.size, RDU_MAX_SECTION_IMAGE);
@@ -303,6 +322,11 @@ int be_program(struct backend *be)
 
 		put(&sizes, &size, 8);
 	}
+	out.room = sizeof(h) + sections.size + segments.size + entries.size + steps.size +
+		   sizes.size + 64;
+	for (int i = 0; i < be->num_sections; i++)
+		out.room += be->section[i].im->size + 16;
+	out.p = xmalloc(out.room);
 	put(&out, &h, sizeof(h));
 	h.sections_off = put_part(&out, &sections);
 	h.segments_off = put_part(&out, &segments);
@@ -316,10 +340,16 @@ int be_program(struct backend *be)
 		at = put(&out, be->section[i].im->bytes, be->section[i].im->size);
 		ps = (struct rdu_prog_section *)(out.p + h.sections_off) + i;
 		ps->offset = (uint32_t)at;
+		image_drop_bytes(be->section[i].im);
 	}
 	align8(&out);
 	h.size = (uint32_t)out.size; /* of one that fits: the card's own check is below */
 	memcpy(out.p, &h, sizeof(h));
+	ps = (struct rdu_prog_section *)(out.p + h.sections_off);
+	for (int i = 0; i < be->num_sections; i++) {
+		be->section[i].im->bytes = out.p + ps[i].offset;
+		be->section[i].im->in_program = true;
+	}
 	be->program = out.p;
 	be->program_size = out.size;
 	if (!rdu_program_validate(out.p, out.size, &be->chip, (uint32_t)be->tiles, &diag))

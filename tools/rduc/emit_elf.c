@@ -164,7 +164,9 @@ int be_write(struct backend *be, const char *path)
 	char *meta = make_meta(be), text[PATH_MAX + 80];
 	int num_sym, r;
 
-	/* What is written need not be there twice. */
+	/* What is written need not be there twice, and nothing is asked any more. */
+	be_time_end(be);
+	be_plans_end(be);
 	for (int i = 0; i < be->num_sections; i++) {
 		image_free(be->section[i].im);
 		be->section[i].im = NULL;

@@ -156,7 +156,7 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 	bool *done = xcalloc((size_t)im->num_progs + 1, sizeof(bool));
 
 	for (int i = 0; i < im->num_progs; i++) {
-		const struct uunit *u = &im->unit[im->prog[i].unit];
+		const struct uunit *u = &im->unit[im->who[i].unit];
 		double x = px(p, u->x), y = py(p, u->y), r = p->cell * 0.33;
 		int num[6] = { 0 }, light = 48;
 		char fill[40];
@@ -164,12 +164,12 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 		if (done[i])
 			continue;
 		for (int k = i; k < im->num_progs; k++) {
-			const struct uunit *o = &im->unit[im->prog[k].unit];
+			const struct uunit *o = &im->unit[im->who[k].unit];
 
 			if (o->kind != u->kind || o->tile != u->tile || o->phys != u->phys)
 				continue;
 			done[k] = true;
-			num[im->prog[k].kind]++;
+			num[im->who[k].kind]++;
 		}
 		if (u->kind == RDU_UNIT_PMU)
 			light = 76;
@@ -177,7 +177,7 @@ static void units(const struct picture *p, const struct uimage *im, bool titles)
 			light = num[RDU_KIND_STORE] ? 34 : 60;
 		else if (num[RDU_KIND_SIMD])
 			light = 58;
-		color(fill, sizeof(fill), im->prog[i].op_id, light);
+		color(fill, sizeof(fill), im->who[i].op_id, light);
 		if (u->kind == RDU_UNIT_AGCU) { /* outside, beside its switch */
 			double w = p->cell * 0.3, to = u->x ? p->cell * 0.5 : -p->cell * 0.5;
 

@@ -181,6 +181,13 @@ void be_pipe_undo(struct backend *be, struct module_entry *e, int first)
 	}
 }
 
+void be_pipe_close(struct backend *be)
+{
+	for (int i = 0; i < be->num_groups; i++)
+		if (be->group[i].im)
+			image_close(be->group[i].im);
+}
+
 void be_pipe_end(struct backend *be)
 {
 	for (int i = 0; i < be->num_groups; i++) {

@@ -233,3 +233,51 @@ bool hold_in(const struct module_entry *e, const struct hold *h)
 			return true;
 	return false;
 }
+
+/* Bytes that a nest reads by an access, as arrays take them, at least: pairs of bf16, or bytes. */
+static double least_bytes(const struct nest *n, const struct access *a)
+{
+	double bytes = dtype_size(a->tensor->dtype) == 1 ? 1 : 2;
+
+	for (int x = 0; x < a->tensor->ndim; x++) {
+		int64_t most = 1; /* positions along the axis */
+
+		for (int d = 0; d < n->ndim; d++)
+			if (a->coef[x][d])
+				most = max64(most, n->dim[d].extent);
+		bytes *= (double)most;
+	}
+	for (int d = 0; d < n->ndim; d++) { /* a diagonal is less */
+		int axes = 0;
+
+		for (int x = 0; x < a->tensor->ndim; x++)
+			axes += a->coef[x][d] != 0;
+		if (axes > 1)
+			return 0;
+	}
+	return bytes;
+}
+
+bool be_hold_no_room(struct backend *be, const struct module_entry *e, const struct hold *h)
+{
+	for (be->at = 0; e->nests[be->at] != h->reader; be->at++)
+		;
+	be_error(be, "%s: no scratchpads for %s, which it reads again and again", h->reader->name,
+		 h->from->name);
+	return false;
+}
+
+bool be_hold_has_room(struct backend *be, const struct module_entry *e)
+{
+	const struct hold *h = NULL;
+	double room;
+
+	for (int k = 0; k < e->num_nests && !h; k++)
+		for (int i = 0; i < be->num_holds && !h; i++)
+			if (be->hold[i].reader == e->nests[k])
+				h = &be->hold[i];
+	if (!h)
+		return true;
+	room = (double)be->residence[h->to->id].num_parts * (double)be->chip.pmu_bytes;
+	return least_bytes(h->reader, &h->reader->in[h->in]) <= room || be_hold_no_room(be, e, h);
+}

@@ -986,7 +986,7 @@ int lower_contract(struct backend *be, struct uimage *im, const struct lnest *l,
 		if (c.merge > 1)
 			fprintf(be_log(be), "; %d along %s share a way out", c.merge,
 				l->name[c.merge_dim]);
-		fprintf(be_log(be), "; %.0f cycles\n", c.cycles);
+		fprintf(be_log(be), "; %.0f cycles\n", c.cost);
 	}
 	im->systolic = c.systolic;
 	im->replicas = (int)contract_replicas(&c, -1);

@@ -20,26 +20,41 @@ struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *nam
 	return im;
 }
 
+void image_drop_bytes(struct uimage *im)
+{
+	if (!im->in_program)
+		free(im->bytes);
+	im->bytes = NULL;
+}
+
+void image_close(struct uimage *im)
+{
+	for (int i = 0; im->prog && i < im->num_progs; i++)
+		free(im->prog[i].acc.pred);
+	free(im->prog);
+	free(im->token);
+	im->prog = NULL;
+	im->token = NULL;
+}
+
 void image_free(struct uimage *im)
 {
 	if (!im)
 		return;
 	be_time_drop(im);
+	image_close(im);
 	for (int i = 0; i < im->num_streams; i++) {
 		free(im->stream[i].dest);
 		free(im->stream[i].link);
 	}
 	image_free(im->fill);
-	for (int i = 0; i < im->num_progs; i++)
-		free(im->prog[i].acc.pred);
-	free(im->prog);
+	free(im->who);
 	free(im->stream);
-	free(im->token);
 	free(im->buffer);
 	free(im->unit);
 	free(im->segment);
 	free(im->share);
-	free(im->bytes);
+	image_drop_bytes(im);
 	free(im);
 }
 

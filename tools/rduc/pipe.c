@@ -329,6 +329,20 @@ static double middle_of(const struct trial *g, const struct traffic *t, const do
 	return (from + to) / 2 / sum;
 }
 
+static void print_slices(const struct backend *be, const struct tensor *x, const struct traffic *t)
+{
+	const struct residence *r = &be->residence[x->id];
+
+	fprintf(be_log(be), "pipe: %s: %d copies of %d parts of %lld words%s", x->name, r->copies,
+		r->num_parts, (long long)r->part, r->memory ? ", and memory" : "");
+	if (t->lag)
+		fprintf(be_log(be), ", %lld behind", (long long)t->lag);
+	if (t->before + t->again)
+		fprintf(be_log(be), ", %lld of the slice before %s",
+			(long long)(t->before + t->again), t->again ? "made again" : "kept");
+	fprintf(be_log(be), "\n");
+}
+
 /* Scratchpads for the slices, by what the units are shared by. False: they do not fit. */
 static bool place_slices(struct trial *g, const double *work)
 {
@@ -377,12 +391,7 @@ static bool place_slices(struct trial *g, const double *work)
 			taken[r->pmu[k]] = true;
 		}
 		if (be_prints(be, "pipe"))
-			fprintf(be_log(be),
-				"pipe: %s: %d copies of %d parts of %lld words%s, %lld behind, "
-				"of the slice before %lld kept, %lld made again\n",
-				x->name, r->copies, r->num_parts, (long long)r->part,
-				r->memory ? ", and memory" : "", (long long)t->lag,
-				(long long)t->before, (long long)t->again);
+			print_slices(be, x, t);
 	}
 	free(taken);
 	return fit;
@@ -740,7 +749,7 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	plain -= others;
 	if (place_slices(g, work))
 		im = make_shared(g, work, op, most);
-	if (im && behind(g, im) < plain * (pipe_reads_before(g) ? WIDER : 1))
+	if (im && behind(g, im) < plain * WIDER)
 		im = widen(g, im, op);
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",

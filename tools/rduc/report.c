@@ -70,7 +70,7 @@ static void print_kind(FILE *f, const struct uimage *im, int prog)
 	};
 
 	if (prog >= 0 && prog < im->num_progs)
-		fprintf(f, " (%s)", kind[im->prog[prog].kind]);
+		fprintf(f, " (%s)", kind[im->who[prog].kind]);
 	fprintf(f, "\n");
 }
 
@@ -99,19 +99,7 @@ static void print_section(const struct backend *be, FILE *f, const struct uimage
 
 uint64_t be_array_macs(const struct backend *be, const struct uimage *im)
 {
-	uint64_t macs = im->macs;
-
-	for (int i = 0; i < im->num_progs; i++) {
-		const struct uprog *p = &im->prog[i];
-		uint64_t steps = 1;
-
-		if (p->kind != RDU_KIND_SYSTOLIC || p->mode == RDU_SYS_BF16)
-			continue;
-		for (int c = 0; c < p->num_counters; c++)
-			steps *= (uint64_t)p->c[c].trip;
-		macs -= 2 * steps * be->chip.lanes * (uint64_t)p->cols; /* of 4 */
-	}
-	return macs;
+	return im->macs - im->wide_macs * be->chip.lanes;
 }
 
 double be_peak_share(const struct backend *be, uint64_t array_macs, uint64_t cycles)

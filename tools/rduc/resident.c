@@ -495,14 +495,6 @@ static bool cut_vectors(const struct backend *be, const struct tensor *t, int ax
 	return n > 1;
 }
 
-/* Number of the first nest of the group that nest number k is of; k: it is of none. */
-static int group_start(const struct module_entry *e, int k)
-{
-	while (k && e->nests[k]->group && e->nests[k - 1]->group == e->nests[k]->group)
-		k--;
-	return k;
-}
-
 static int carried_parts(int64_t words)
 {
 	return (int)min64(max64(words / CARRIED_PART, 1), CARRIED_PARTS);
@@ -536,34 +528,10 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	r->by_group = by_group;
 	r->carried = c->turn == CARRIED;
 	r->vectors = be_batch_dims(be, t) == 2;
-	r->first = group_start(e, s->u[0].nest);
+	r->first = stays_group_start(e, s->u[0].nest);
 	r->last = stays_until(e, r->first, s->u[s->num - 1].nest);
 	r->num_readers = count_nests(s, false);
 	return true;
-}
-
-/* The scratchpads that sections of groups use are theirs. */
-static void add_groups(const struct backend *be, const struct module_entry *e, struct stays *p)
-{
-	int per_tile = (int)rdu_chip_pmus_per_tile(&be->chip);
-	int *at = xmalloc(sizeof(int) * (size_t)(p->num + 1));
-
-	for (int i = 0; i < p->num; i++)
-		at[stays_pmu(p, i)] = i;
-	for (int k = 0; k < e->num_nests; k++) {
-		int last = k;
-		const struct uimage *im =
-			e->nests[k]->group ? be_group_plain(be, e->nests[k]->group) : NULL;
-
-		while (im && last + 1 < e->num_nests && group_start(e, last + 1) == k)
-			last++;
-		for (int u = 0; im && u < im->num_units; u++)
-			if (im->unit[u].kind == RDU_UNIT_PMU)
-				stays_add(p, at[im->unit[u].tile * per_tile + im->unit[u].phys], k,
-					  last);
-		k = last;
-	}
-	free(at);
 }
 
 void be_find_outside(const struct backend *be, int entry, bool *outside)
@@ -618,57 +586,6 @@ static double held_words(const struct backend *be, const struct module_entry *e,
 	return words_of(be, e, 0) + most;
 }
 
-/* Bytes that a nest reads by an access, as arrays take them, at least: pairs of bf16, or bytes. */
-static double least_bytes(const struct nest *n, const struct access *a)
-{
-	double bytes = dtype_size(a->tensor->dtype) == 1 ? 1 : 2;
-
-	for (int x = 0; x < a->tensor->ndim; x++) {
-		int64_t most = 1; /* positions along the axis */
-
-		for (int d = 0; d < n->ndim; d++)
-			if (a->coef[x][d])
-				most = max64(most, n->dim[d].extent);
-		bytes *= (double)most;
-	}
-	for (int d = 0; d < n->ndim; d++) { /* a diagonal is less */
-		int axes = 0;
-
-		for (int x = 0; x < a->tensor->ndim; x++)
-			axes += a->coef[x][d] != 0;
-		if (axes > 1)
-			return 0;
-	}
-	return bytes;
-}
-
-/* No scratchpads for what h holds: so its reader, nest number be->at, would find. */
-static bool no_room(struct backend *be, const struct module_entry *e, const struct hold *h)
-{
-	for (be->at = 0; e->nests[be->at] != h->reader; be->at++)
-		;
-	be_error(be, "%s: no scratchpads for %s, which it reads again and again", h->reader->name,
-		 h->from->name);
-	return false;
-}
-
-/* Is what the first of the entry's readers finds held no larger than the scratchpads that it has? Else there is
- * no plan for it, and nests before it need not be made to see that. */
-static bool has_room(struct backend *be, const struct module_entry *e)
-{
-	const struct hold *h = NULL;
-	double room;
-
-	for (int k = 0; k < e->num_nests && !h; k++)
-		for (int i = 0; i < be->num_holds && !h; i++)
-			if (be->hold[i].reader == e->nests[k])
-				h = &be->hold[i];
-	if (!h)
-		return true;
-	room = (double)be->residence[h->to->id].num_parts * (double)be->chip.pmu_bytes;
-	return least_bytes(h->reader, &h->reader->in[h->in]) <= room || no_room(be, e, h);
-}
-
 /* Scratchpads for what is held in loops, shared out by size. How the tiles lie in them is their
  * reader's business. False: there are not enough. */
 static bool place_held(struct backend *be, const struct module_entry *e, struct stays *p)
@@ -695,12 +612,12 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 		if (h->pmus)
 			r->num_parts = h->pmus;
 		if (!r->num_parts || !stays_find(p, r, p->num - most, p->num))
-			return no_room(be, e, h);
+			return be_hold_no_room(be, e, h);
 		if (be_prints(be, "resident"))
 			fprintf(be_log(be), "resident: %s: held in up to %d PMUs, nests %d to %d\n",
 				h->to->name, r->num_parts, r->first, r->last);
 	}
-	return has_room(be, e);
+	return be_hold_has_room(be, e);
 }
 
 /* Scratchpads for a tensor: as many as may work at a time; for what a loop carries fewer, where
@@ -730,61 +647,6 @@ static bool in_products(const struct module_entry *e, const struct uses *s)
 	return false;
 }
 
-/* What is placed: the candidates that stay, in the order in which their nests begin. */
-struct placing {
-	struct backend *be;
-	const struct module_entry *e;
-	struct residence **r;
-	int num;
-};
-
-static int by_first(const void *a, const void *b)
-{
-	const struct residence *x = *(struct residence *const *)a,
-			       *y = *(struct residence *const *)b;
-
-	if (x->first != y->first)
-		return x->first - y->first;
-	return x < y ? -1 : x > y;
-}
-
-static void add_held(const struct placing *p, struct stays *pmus)
-{
-	for (int i = 0; i < p->be->num_holds; i++) {
-		const struct residence *r = &p->be->residence[p->be->hold[i].to->id];
-
-		for (int k = 0; k < pmus->num && hold_in(p->e, &p->be->hold[i]); k++)
-			for (int q = 0; q < r->num_parts; q++)
-				if (r->pmu[q] == stays_pmu(pmus, k))
-					stays_add(pmus, k, r->first, r->last);
-	}
-}
-
-/* Places all of it anew: the earlier ones first, which wastes nothing. False: there are not enough, and all is
- * where it was. */
-static bool place_again(const struct placing *p)
-{
-	int **was = xmalloc(sizeof(*was) * (size_t)(p->num + 1)), num = 0;
-	struct stays pmus;
-
-	stays_init(p->be, &pmus);
-	add_groups(p->be, p->e, &pmus);
-	add_held(p, &pmus);
-	for (; num < p->num; num++) {
-		was[num] = p->r[num]->pmu;
-		if (!stays_find(&pmus, p->r[num], 0, pmus.num * 7 / 8))
-			break;
-	}
-	for (int i = 0; i < num; i++) {
-		free(num < p->num ? p->r[i]->pmu : was[i]);
-		if (num < p->num)
-			p->r[i]->pmu = was[i];
-	}
-	free(was);
-	stays_end(&pmus);
-	return num == p->num;
-}
-
 /* Scratchpads for each vector of a batch of its own, for as many tensors as there are: what arrays wait for
  * first. */
 static void find_more(struct backend *be, const struct module_entry *e, const struct candidate *c,
@@ -795,7 +657,6 @@ static void find_more(struct backend *be, const struct module_entry *e, const st
 	for (int i = 0; i < num; i++)
 		if (be->residence[c[i].tensor].resident)
 			p.r[p.num++] = &be->residence[c[i].tensor];
-	qsort(p.r, (size_t)p.num, sizeof(*p.r), by_first);
 	for (int k = 0; k < 2 * num; k++) {
 		const struct uses *s = &all[c[k % num].tensor];
 		struct residence *r = &be->residence[c[k % num].tensor];
@@ -804,7 +665,7 @@ static void find_more(struct backend *be, const struct module_entry *e, const st
 
 		if (!r->resident || s->other_shape || in_products(e, s) != (k < num) ||
 		    !cut_vectors(be, be->m->tensors[c[k % num].tensor], c[k % num].axis, r) ||
-		    place_again(&p))
+		    stays_place_again(&p))
 			continue;
 		r->num_parts = parts;
 		r->part = part;
@@ -832,7 +693,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
 	stays_init(be, &pmus);
-	add_groups(be, e, &pmus);
+	stays_add_groups(be, e, &pmus);
 	held = place_held(be, e, &pmus);
 	for (int i = 0; i < num && held; i++) {
 		struct residence *r = &be->residence[c[i].tensor];
@@ -897,7 +758,7 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 				&be->residence[tensor_storage(n->out[i].access.tensor)->id];
 
 			if (r->first < 0)
-				r->first = r->last = r->group ? k : group_start(e, k);
+				r->first = r->last = r->group ? k : stays_group_start(e, k);
 			r->last = (int)max64(r->last, stays_until(e, r->first, k));
 			if (r->kept)
 				r->last = e->num_nests - 1;

@@ -19,7 +19,7 @@ static bool refines(const struct tensor *fine, const struct tensor *t, int *firs
 		int64_t left = t->dim[k];
 
 		first[k] = f;
-		f += left == 1 && f < fine->ndim && fine->dim[f] == 1;
+		f += left == 1 && f < fine->ndim && fine->dim[f] == 1; /* its place */
 		while (left > 1) {
 			if (f == fine->ndim || left % fine->dim[f])
 				return false;
@@ -146,7 +146,7 @@ bool be_refine(struct nest *nest, int i, struct tensor *to)
 	}
 	for (int k = 0; k < a->tensor->ndim; k++)
 		for (int f = first[k]; f < first[k + 1] && whole[k]; f++)
-			if (to->dim[f] > 1 || a->tensor->dim[k] == 1) {
+			if (to->dim[f] > 1 || a->guarded) {
 				memcpy(r.coef[f], a->coef[k], sizeof(r.coef[f]));
 				r.offset[f] = a->offset[k];
 			}

@@ -110,3 +110,79 @@ bool stays_find(struct stays *p, struct residence *r, int from, int to)
 	r->pmu = at;
 	return true;
 }
+
+int stays_group_start(const struct module_entry *e, int k)
+{
+	while (k && e->nests[k]->group && e->nests[k - 1]->group == e->nests[k]->group)
+		k--;
+	return k;
+}
+
+void stays_add_groups(const struct backend *be, const struct module_entry *e, struct stays *p)
+{
+	int per_tile = (int)rdu_chip_pmus_per_tile(&be->chip);
+	int *at = xmalloc(sizeof(int) * (size_t)(p->num + 1));
+
+	for (int i = 0; i < p->num; i++)
+		at[stays_pmu(p, i)] = i;
+	for (int k = 0; k < e->num_nests; k++) {
+		int last = k;
+		const struct uimage *im =
+			e->nests[k]->group ? be_group_plain(be, e->nests[k]->group) : NULL;
+
+		while (im && last + 1 < e->num_nests && stays_group_start(e, last + 1) == k)
+			last++;
+		for (int u = 0; im && u < im->num_units; u++)
+			if (im->unit[u].kind == RDU_UNIT_PMU)
+				stays_add(p, at[im->unit[u].tile * per_tile + im->unit[u].phys], k,
+					  last);
+		k = last;
+	}
+	free(at);
+}
+
+static int by_first(const void *a, const void *b)
+{
+	const struct residence *x = *(struct residence *const *)a,
+			       *y = *(struct residence *const *)b;
+
+	if (x->first != y->first)
+		return x->first - y->first;
+	return x < y ? -1 : x > y;
+}
+
+static void add_held(const struct placing *p, struct stays *pmus)
+{
+	for (int i = 0; i < p->be->num_holds; i++) {
+		const struct residence *r = &p->be->residence[p->be->hold[i].to->id];
+
+		for (int k = 0; k < pmus->num && hold_in(p->e, &p->be->hold[i]); k++)
+			for (int q = 0; q < r->num_parts; q++)
+				if (r->pmu[q] == stays_pmu(pmus, k))
+					stays_add(pmus, k, r->first, r->last);
+	}
+}
+
+bool stays_place_again(const struct placing *p)
+{
+	int **was = xmalloc(sizeof(*was) * (size_t)(p->num + 1)), num = 0;
+	struct stays pmus;
+
+	qsort(p->r, (size_t)p->num, sizeof(*p->r), by_first);
+	stays_init(p->be, &pmus);
+	stays_add_groups(p->be, p->e, &pmus);
+	add_held(p, &pmus);
+	for (; num < p->num; num++) {
+		was[num] = p->r[num]->pmu;
+		if (!stays_find(&pmus, p->r[num], 0, pmus.num * 7 / 8))
+			break;
+	}
+	for (int i = 0; i < num; i++) {
+		free(num < p->num ? p->r[i]->pmu : was[i]);
+		if (num < p->num)
+			p->r[i]->pmu = was[i];
+	}
+	free(was);
+	stays_end(&pmus);
+	return num == p->num;
+}

@@ -26,4 +26,21 @@ void stays_add(struct stays *p, int i, int first, int last);
  * section. False: there are not as many. */
 bool stays_find(struct stays *p, struct residence *r, int from, int to);
 
+/* Number of the first nest of the group that nest number k is of; k: it is of none. */
+int stays_group_start(const struct module_entry *e, int k);
+/* The scratchpads that sections of groups use are theirs. */
+void stays_add_groups(const struct backend *be, const struct module_entry *e, struct stays *p);
+
+/* What is placed: of all that stays. */
+struct placing {
+	struct backend *be;
+	const struct module_entry *e;
+	struct residence **r;
+	int num;
+};
+
+/* Places all of it anew, the earlier ones first, which wastes nothing. False: there are not enough, and all is where
+ * it was. */
+bool stays_place_again(const struct placing *p);
+
 #endif

@@ -298,11 +298,6 @@ static bool splits_fit(const struct contract *c)
 	return true;
 }
 
-static double cost_of(const struct contract *c, double cycles, double host)
-{
-	return cycles * pow(host, c->pl->level >= 3 ? 0.1 : 0.5);
-}
-
 static bool in_group(const struct contract *c)
 {
 	for (int d = 0; d < c->l->num_dims; d++)
@@ -350,7 +345,7 @@ static bool solve_below(struct contract *c, double most)
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double host = 0, results = 0, opened = 0;
+	double results = 0, opened = 0;
 	struct work w = { 0 };
 	int loops = 0;
 
@@ -375,10 +370,8 @@ static bool solve_below(struct contract *c, double most)
 	w.acts = (double)acts;
 	/* What the arrays take, if nothing else did. */
 	w.compute = (double)acts * (double)(subs * (c->systolic ? 2 : 1) * k);
-	host = (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc));
-	if (cost_of(c, w.compute, host) >= most)
+	if (w.compute >= most)
 		return false;
-	host = 0;
 	c->chunked = contract_chunks(c) > 1;
 	c->tail = contract_tail_fits(c);
 	if (!has_units(c) || !table_fits(c) || !splits_fit(c))
@@ -460,17 +453,12 @@ static bool solve_below(struct contract *c, double most)
 				fmax(w.worst_load, (double)n * load.vectors *
 							   fmax(loading_pace(chip, &load), slower));
 		}
-		host += 25.0 * (double)(n * contract_replicas(c, o) * c->op[o].loads);
 	}
 	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
 	out_vecs = subs * c->gc;
 	w.compute = (double)acts * (double)(subs * per_sub);
-	/* The model's own speed on the host, in ns: steps, vectors moved, programs
-	 * started. It breaks ties at -O3 and weighs more below. */
-	host += (double)(acts * reps) * ((double)subs * (double)k * (2 + c->gc) +
-					 (c->chunked ? 60 : 20) * (double)out_vecs);
 	/* Whatever results and what they meet take: it has arrays, at the least. */
-	if (cost_of(c, cycles_of(c, &w, reps), host) >= most)
+	if (cycles_of(c, &w, reps) >= most)
 		return false;
 	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
 		return false;
@@ -512,9 +500,7 @@ static bool solve_below(struct contract *c, double most)
 		w.last = c->out_copies == 1 ? results
 					    : results * (double)contract_chunks(c) / (double)acts;
 	w.dram += results - w.last;
-	host += (double)acts * (double)progs * 400;
-	c->cycles = cycles_of(c, &w, progs);
-	c->cost = cost_of(c, c->cycles, host);
+	c->cost = cycles_of(c, &w, progs);
 	return true;
 }
 
@@ -826,7 +812,7 @@ static void search(struct contract *c, int tries)
 		for (int d = 0; d < c->l->num_dims; d++) {
 			int n;
 
-			if (next_random(&seed) % 3 == 0)
+			if (d != i % c->l->num_dims && next_random(&seed) % 3)
 				continue;
 			n = tile_choices(c, d, t);
 			c->tile[d] = t[next_random(&seed) % (uint32_t)n];

@@ -89,7 +89,7 @@ struct contract {
 	int merge,
 		merge_dim; /* so many replicas along a dimension share one way out; 1, -1: none do */
 	int copies[3], out_copies;
-	double cycles, cost;
+	double cost; /* cycles */
 };
 
 /* A step of a search: the best tile and replica count of a dimension, all else fixed. */

@@ -197,4 +197,6 @@ void be_plans_end(struct backend *be)
 	for (int i = 0; i < be->num_plans; i++)
 		free(be->plan[i].ahead);
 	free(be->plan);
+	be->plan = NULL;
+	be->num_plans = be->room_plans = 0;
 }

@@ -54,7 +54,7 @@ static uint64_t likeness(const struct uimage *im)
 
 		memcpy(&p, bytes + hdr->programs.offset + (size_t)i * sizeof(p), sizeof(p));
 		p.tile = p.unit = p.op_id = 0;
-		h = mix_number(mix(h, &p, sizeof(p)), (uint64_t)im->prog[i].unit);
+		h = mix_number(mix(h, &p, sizeof(p)), (uint64_t)im->who[i].unit);
 	}
 	h = mix(h, bytes + hdr->bodies.offset, hdr->bodies.count);
 	for (int i = 0; i < im->num_streams; i++) {
@@ -88,6 +88,8 @@ void be_time_end(struct backend *be)
 	for (int i = 0; i < be->num_timed; i++)
 		free(be->timed[i].program);
 	free(be->timed);
+	be->timed = NULL;
+	be->num_timed = be->room_timed = 0;
 }
 
 /* ---- what a section learns of it --------------------------------------------------- */
@@ -110,10 +112,11 @@ static void find_shares(struct uimage *im, const struct timed *t)
 	im->num_shares = 0;
 	for (int i = 0; i < im->num_progs; i++) {
 		const struct stage_time *g = &t->program[i];
-		struct ushare *s = share_of(im, im->prog[i].op_id);
+		const struct uwho *w = &im->who[i];
+		struct ushare *s = share_of(im, w->op_id);
 
-		s->used[im->unit[im->prog[i].unit].kind] += !seen[im->prog[i].unit];
-		seen[im->prog[i].unit] = true;
+		s->used[im->unit[w->unit].kind] += !seen[w->unit];
+		seen[w->unit] = true;
 		if (s->bound_prog < 0 || g->busy > s->busy) {
 			s->busy = g->busy;
 			s->bound = g->bound;
