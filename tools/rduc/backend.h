@@ -750,11 +750,14 @@ int once_load(struct uimage *im, const struct lnest *l, const struct lacc *a,
 int agcu_store(struct uimage *im, const struct lnest *l, const struct lacc *a,
 	       const struct loops *lp, bool add, int op_id, double hx, double hy);
 
-/* made.c: which operands of products are made of weights while they are loaded. */
+/* made.c: which operands of products are made, of weights above all, while they are loaded. */
 void be_make_operands(struct backend *be);
 /* How a storage is made so, and by which map; NULL: it is none of these. */
 const struct made *be_made(const struct backend *be, struct tensor *t);
 const struct nest *be_maker(const struct backend *be, struct tensor *t);
+/* Is an operand of the nest made of something that the entry writes? */
+bool be_makes_of_changing(const struct backend *be, const struct module_entry *e,
+			  const struct nest *n);
 /* PCUs that it takes for each stream. */
 int be_maker_pcus(const struct backend *be, const struct nest *maker);
 /* *from pushes what a LOAD of that storage would, vector by vector. 0, or -1 with the reason in im->error. */

@@ -92,7 +92,18 @@ static int through_infer(struct graph *g, struct node *n)
 
 static int through_gradient(struct graph *g, struct node *n)
 {
-	return graph_add_grad(g, n->in[1], n->out[0]->grad);
+	struct value *d = n->out[0]->grad;
+
+	if (n->num_in > 2)
+		d = graph_op2(g, "Mul", graph_format(g, "%.200s.grad", n->name), d, n->in[2]);
+	return d ? graph_add_grad(g, n->in[1], d) : -1;
+}
+
+void graph_forget_estimated(struct graph *g)
+{
+	for (int i = 0; i < g->num_nodes; i++)
+		if (g->nodes[i]->op->gradient == through_gradient)
+			g->nodes[i]->num_in = 1;
 }
 
 const struct op ops_estimator[] = {
@@ -102,6 +113,15 @@ const struct op ops_estimator[] = {
 	  .max_out = 1,
 	  .internal = true,
 	  .rewrite = through_rewrite,
+	  .infer = through_infer,
+	  .view = true,
+	  .gradient = through_gradient },
+	/* The same, made by passes, of any types; its gradient is multiplied by a third input, if there is one. */
+	{ .name = "GradientThrough",
+	  .min_in = 2,
+	  .max_in = 3,
+	  .max_out = 1,
+	  .internal = true,
 	  .infer = through_infer,
 	  .view = true,
 	  .gradient = through_gradient },

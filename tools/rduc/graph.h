@@ -376,6 +376,8 @@ struct value *graph_straight_through(const struct node *n, struct value **value)
 void graph_find_estimators(struct graph *g);
 /* Such a node as the sum that it was. */
 int graph_through_as_sum(struct graph *g, struct node *n);
+/* From here on they are their values alone: what gradients went to need not be computed. */
+void graph_forget_estimated(struct graph *g);
 
 /* ---- graph_ops.c: the table of operators -------------------------------- */
 
@@ -610,6 +612,8 @@ struct value *graph_ternary(struct graph *g, const struct node *n, const struct 
 /* MatMul of integers of eight bits over a scale, the same for a row, and constants of which each
  * result's are 0 or plus or minus one number: integer products, and a scale. 1, 0: it is not, or -1. */
 int graph_ternary_matmul(struct graph *g, struct node *n);
+/* scaled.c: MatMul of two such matrices, in training: the product of the integers, and a scale. The same. */
+int graph_scaled_matmul(struct graph *g, struct node *n);
 /* dequantized.c: products of what DequantizeLinear gives become products of bytes, and a scale; and a
  * matrix of constants that is transposed behind it is so in front of it. 1, 0: it is not, or -1. */
 int graph_dequantized_matmul(struct graph *g, struct node *n);

@@ -807,6 +807,7 @@ static int import_graph(struct graph *g, Onnx__ModelProto *m, const struct impor
 	/* What is refused already need not be judged. */
 	if (g->num_reasons)
 		return 0;
+	graph_find_estimators(g);
 	return find_next_states(g, opt) || graph_parameters(g, opt) ? -1 : 0;
 }
 

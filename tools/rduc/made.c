@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
- * Made operands: what a map makes of weights, for one product alone, is made while that loads it. Its tensor is
- * nowhere; where the product's plan has a LOAD of it, there are LOADs of what it is made of, and PCUs.
+ * Made operands: what a map makes of weights, for products alone, is made while these load it. Its tensor is
+ * nowhere; where a product's plan has a LOAD of it, there are LOADs of what it is made of, and PCUs.
  *
  * The map's dimensions are the digits of an element's place in that tensor. The counters of the LOAD that is
  * replaced step through these places, so each becomes loops over the map's dimensions.
@@ -27,21 +27,17 @@ const struct nest *be_maker(const struct backend *be, struct tensor *t)
 }
 
 #define MOST_SLOWER 3
+#define SMALL_PART 64 /* what is not weights is a part in so many of the result */
 
 /* ---- what is made so ------------------------------------------------------------------------- */
 
-static bool is_written(const struct module_entry *e, const struct tensor *t)
-{
-	for (int k = 0; k < e->num_nests; k++)
-		if (nest_writes(e->nests[k], t))
-			return true;
-	return false;
-}
+#define MOST_READERS 4
 
-/* Is it a map, element by element, of weights that the entry does not change? */
-static bool is_maker(const struct module_entry *e, const struct nest *n)
+/* Is it a map, element by element, of weights, and of what is small beside its result? */
+static bool is_maker(const struct nest *n)
 {
 	const struct access *out = &n->out[0].access;
+	bool weights = false;
 
 	if (n->reduce != REDUCE_NONE || n->num_out != 1 || n->out[0].add || out->guarded ||
 	    out->gather_in >= 0 || out->tensor->kind != TENSOR_TEMP || !n->num_in ||
@@ -49,39 +45,90 @@ static bool is_maker(const struct module_entry *e, const struct nest *n)
 		return false;
 	for (int i = 0; i < n->num_in; i++) {
 		const struct tensor *t = tensor_storage(n->in[i].tensor);
+		bool weight = t->kind == TENSOR_WEIGHT;
 
-		if (n->in[i].gather_in >= 0 || n->in[i].guarded || t->kind != TENSOR_WEIGHT ||
-		    t->row_of || is_written(e, t))
+		if (n->in[i].gather_in >= 0 || n->in[i].guarded || t->row_of ||
+		    (!weight && (t->kind != TENSOR_TEMP || n->loop ||
+				 SMALL_PART * be_words(t) > be_words(out->tensor))))
 			return false;
+		weights |= weight;
 	}
 	for (int i = 0; i < n->num_expr; i++) /* none may trap: a tile may be loaded twice */
 		if (n->expr[i].kind == EXPR_LIVE || n->expr[i].kind == EXPR_CARRY)
 			return false;
+	return weights;
+}
+
+/* The first of nests [from, to) that writes something that a maker reads; to: none does. */
+static int first_change(const struct module_entry *e, int from, int to, const struct nest *maker)
+{
+	while (from < to) {
+		for (int i = 0; i < maker->num_in; i++)
+			if (nest_writes(e->nests[from], tensor_storage(maker->in[i].tensor)))
+				return from;
+		from++;
+	}
+	return to;
+}
+
+/* May nest q be in front of nest `to`, which comes before it? */
+static bool may_pass(const struct module_entry *e, int q, int to)
+{
+	const struct nest *n = e->nests[q];
+
+	for (int k = to; k < q; k++) {
+		const struct nest *other = e->nests[k];
+
+		if (other->loop != n->loop)
+			return false;
+		for (int i = 0; i < other->num_out; i++) {
+			const struct tensor *t = tensor_storage(other->out[i].access.tensor);
+
+			if (nest_reads(n, t) || nest_writes(n, t))
+				return false;
+		}
+		for (int i = 0; i < n->num_out; i++)
+			if (nest_reads(other, tensor_storage(n->out[i].access.tensor)))
+				return false;
+	}
 	return true;
 }
 
-/* The one nest that reads a storage, as operand of a product; NULL: there is none, or are others. */
-static struct nest *find_reader(const struct backend *be, const struct module_entry *e,
-				const struct tensor *t)
+static void pass(struct module_entry *e, int q, int to)
 {
-	struct nest *reader = NULL;
+	struct nest *n = e->nests[q];
+
+	memmove(&e->nests[to + 1], &e->nests[to], sizeof(n) * (size_t)(q - to));
+	e->nests[to] = n;
+}
+
+/* The nests that read what nest k makes, each as one operand of a product that has no other such; they are in front
+ * of whatever changes what that is made of, or may be. How many; 0: there are others. */
+static int find_readers(const struct backend *be, const struct module_entry *e, int k,
+			struct nest **readers)
+{
+	const struct nest *maker = e->nests[k];
+	const struct tensor *t = tensor_storage(maker->out[0].access.tensor);
 	int in[2], num = 0;
 
-	for (int k = 0; k < e->num_nests; k++)
-		for (int i = 0; i < e->nests[k]->num_in; i++)
-			if (tensor_storage(e->nests[k]->in[i].tensor) == t) {
-				reader = e->nests[k];
-				num++;
-			}
-	if (num != 1 || !be_contraction(be, reader, in))
-		return NULL;
-	for (int k = 0; k < 2; k++)
-		if (be_maker(be, reader->in[in[k]].tensor))
-			return NULL;
-	return tensor_storage(reader->in[in[0]].tensor) == t ||
-			       tensor_storage(reader->in[in[1]].tensor) == t
-		       ? reader
-		       : NULL;
+	for (int q = 0; q < e->num_nests; q++) {
+		struct nest *n = e->nests[q];
+		int times = 0, change = first_change(e, k, q, maker);
+
+		for (int i = 0; i < n->num_in; i++)
+			times += tensor_storage(n->in[i].tensor) == t;
+		if (!times)
+			continue;
+		if (times > 1 || num == MOST_READERS || q < k || n->loop != maker->loop ||
+		    !be_contraction(be, n, in) || be_maker(be, n->in[in[0]].tensor) ||
+		    be_maker(be, n->in[in[1]].tensor) ||
+		    (tensor_storage(n->in[in[0]].tensor) != t &&
+		     tensor_storage(n->in[in[1]].tensor) != t) ||
+		    (change < q && !may_pass(e, q, change)))
+			return 0;
+		readers[num++] = n;
+	}
+	return maker->loop && first_change(e, 0, e->num_nests, maker) < e->num_nests ? 0 : num;
 }
 
 /* Cycles of a nest alone behind what there was before; UINT64_MAX: there is no section of it. */
@@ -98,9 +145,22 @@ static uint64_t time_alone(struct backend *be, struct be_loads *l, struct nest *
 	return cycles;
 }
 
-/* Does what was added last take less time than both nests by way of memory? Of the plans there are that is
+/* Of several nests. */
+static uint64_t time_of_all(struct backend *be, struct be_loads *l, struct nest **nest, int num)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < num && sum != UINT64_MAX; i++) {
+		uint64_t cycles = time_alone(be, l, nest[i]);
+
+		sum = cycles == UINT64_MAX ? cycles : sum + cycles;
+	}
+	return sum;
+}
+
+/* Does what was added last take less time than all these nests by way of memory? Of the plans there are that is
  * the fastest. */
-static bool is_faster(struct backend *be, struct nest *maker, struct nest *reader)
+static bool is_faster(struct backend *be, struct nest *maker, struct nest **readers, int num)
 {
 	struct made *m = &be->made[be->num_made - 1];
 	struct be_loads loads = { 0 };
@@ -109,20 +169,22 @@ static bool is_faster(struct backend *be, struct nest *maker, struct nest *reade
 
 	for (m->slower = 2; m->slower <= MOST_SLOWER; m->slower++) {
 		struct be_loads none = { 0 };
-		uint64_t cycles = time_alone(be, &none, reader);
+		uint64_t cycles = time_of_all(be, &none, readers, num);
 
 		best = cycles < now ? m->slower : best;
 		now = cycles < now ? cycles : now;
 	}
 	m->slower = best;
 	be->num_made--;
-	apart = time_alone(be, &loads, maker);
-	apart = apart == UINT64_MAX ? apart : apart + time_alone(be, &loads, reader);
+	apart = time_of_all(be, &loads, &maker, 1);
+	apart = apart == UINT64_MAX ? apart : apart + time_of_all(be, &loads, readers, num);
 	be->num_made++;
 	if (be_prints(be, "made"))
-		fprintf(be_log(be), "made: %s: %lld cycles, %lld by way of memory\n", reader->name,
-			(long long)now, (long long)apart);
-	return now < apart;
+		fprintf(be_log(be), "made: %s%s: %lld cycles, %lld by way of memory\n",
+			readers[0]->name, num > 1 ? " and others" : "", (long long)now,
+			(long long)apart);
+	/* What several read might stay in scratchpads. */
+	return num > 1 ? now + now / 8 < apart : now < apart;
 }
 
 void be_make_operands(struct backend *be)
@@ -131,26 +193,41 @@ void be_make_operands(struct backend *be)
 		struct module_entry *e = &be->m->entries[i];
 
 		for (int k = 0; k < e->num_nests; k++) {
-			struct nest *n = e->nests[k], *reader;
+			struct nest *n = e->nests[k], *readers[MOST_READERS];
+			int num = is_maker(n) ? find_readers(be, e, k, readers) : 0;
 
-			if (!is_maker(e, n))
-				continue;
-			reader = find_reader(be, e, tensor_storage(n->out[0].access.tensor));
-			if (!reader || reader->loop != n->loop)
+			if (!num)
 				continue;
 			be->made = xgrow(be->made, be->num_made, sizeof(*be->made));
 			be->made[be->num_made++] = (struct made){ .maker = n };
-			if (!is_faster(be, n, reader)) {
+			if (!is_faster(be, n, readers, num)) {
 				be->num_made--;
 				continue;
 			}
-			if (!reader->remark && n->remark)
-				reader->remark = xstrdup(n->remark);
+			if (!readers[0]->remark && n->remark)
+				readers[0]->remark = xstrdup(n->remark);
+			for (int q = k, change; q < e->num_nests; q++)
+				if (nest_reads(e->nests[q],
+					       tensor_storage(n->out[0].access.tensor)) &&
+				    (change = first_change(e, k, q, n)) < q)
+					pass(e, q, change);
 			memmove(&e->nests[k], &e->nests[k + 1],
 				sizeof(struct nest *) * (size_t)(--e->num_nests - k));
 			k--;
 		}
 	}
+}
+
+bool be_makes_of_changing(const struct backend *be, const struct module_entry *e,
+			  const struct nest *n)
+{
+	for (int i = 0; i < n->num_in; i++) {
+		const struct nest *maker = be_maker(be, n->in[i].tensor);
+
+		if (maker && first_change(e, 0, e->num_nests, maker) < e->num_nests)
+			return true;
+	}
+	return false;
 }
 
 /* ---- what takes a LOAD's place ----------------------------------------------------------------- */

@@ -160,7 +160,7 @@ static void look_back(struct node *n)
 	for (int k = 0; k < n->num_in; k++) {
 		struct value *v = n->in[k];
 
-		if (!v)
+		if (!v || (!k && !strcmp(op, "StraightThrough"))) /* no gradient goes to that */
 			continue;
 		if (softmax)
 			v->roles |= TO_SOFTMAX;

@@ -677,6 +677,7 @@ struct module *graph_patterns(struct graph *g)
 	char error[400];
 	int num = 0;
 
+	graph_forget_estimated(g);
 	for (int i = 0; i < g->num_values; i++)
 		g->values[i]->tensor = NULL;
 	if (g->steps) {

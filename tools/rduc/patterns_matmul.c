@@ -302,6 +302,17 @@ static int byte_matmul_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, RDU_DT_I32, t.ny, dim);
 }
 
+/* Of whole numbers that bf16 and fp32 hold, to fp32. */
+static int whole_matmul_infer(struct graph *g, struct node *n)
+{
+	int64_t dim[RDU_MAX_DIMS + 2];
+	struct contraction t;
+
+	if (matmul_contraction(g, n, &t, dim))
+		return -1;
+	return node_shape(g, n, 0, RDU_DT_F32, t.ny, dim);
+}
+
 static int matmul_pattern(struct lower *l, struct node *n)
 {
 	int64_t dim[RDU_MAX_DIMS + 2];
@@ -554,6 +565,7 @@ static int matmul_rewrite(struct graph *g, struct node *n)
 	int r = graph_dequantized_matmul(g, n);
 
 	r = r ? r : graph_ternary_matmul(g, n);
+	r = r ? r : graph_scaled_matmul(g, n);
 	if (!r && wide_integers(n->in[0], n->in[1]))
 		return integer_matmul(g, n);
 	return r ? r : graph_sparse_matmul(g, n);
@@ -574,6 +586,14 @@ const struct op ops_matmul[] = {
 	  .max_out = 1,
 	  .rewrite = matmul_rewrite,
 	  .infer = matmul_infer,
+	  .gradient = matmul_gradient,
+	  .pattern = matmul_pattern },
+	{ .name = "WholeMatMul",
+	  .min_in = 2,
+	  .max_in = 2,
+	  .max_out = 1,
+	  .internal = true,
+	  .infer = whole_matmul_infer,
 	  .gradient = matmul_gradient,
 	  .pattern = matmul_pattern },
 	/* Of int8 and uint8, in any mixture, or of these and words of ternary weights, to int32. */

@@ -76,6 +76,9 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
 		all[be->hold[i].to->id].elsewhere = true;
 		all[tensor_storage(be->hold[i].from)->id].elsewhere = true;
 	}
+	for (int i = 0; i < be->num_made; i++) /* LOADs of what operands are made of */
+		for (int k = 0; k < be->made[i].maker->num_in; k++)
+			all[tensor_storage(be->made[i].maker->in[k].tensor)->id].elsewhere = true;
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *v = be->m->tensors[i], *t = tensor_storage(be->m->tensors[i]);
 		struct uses *s = &all[t->id];

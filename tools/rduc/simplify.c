@@ -342,7 +342,6 @@ int graph_simplify(struct graph *g)
 	struct node **old = g->nodes;
 	int num = g->num_nodes;
 
-	graph_find_estimators(g);
 	find_readers(g);
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;

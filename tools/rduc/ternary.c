@@ -10,6 +10,7 @@
 #include <string.h>
 #include "constant_rows.h"
 #include "mem.h"
+#include "scaled.h"
 
 #define FEWEST 16 /* terms of a sum; with fewer most of each word would be nothing */
 
@@ -72,29 +73,6 @@ struct value *graph_ternary(struct graph *g, const struct node *n, const struct 
 			   (int)(value_int(v, k) - zero_at(v, zero, k)));
 	}
 	return w;
-}
-
-/* ---- casts ------------------------------------------------------------------------------------- */
-
-static const struct node *made_by(const struct value *v, const char *op)
-{
-	return v && !v->constant && v->producer && !strcmp(v->producer->op->name, op) ? v->producer
-										      : NULL;
-}
-
-static bool is_float(const struct value *v)
-{
-	return v->dtype == RDU_DT_F32 || v->dtype == RDU_DT_BF16;
-}
-
-/* Before casts between fp32 and bf16. */
-static struct value *past_casts(struct value *v)
-{
-	const struct node *cast;
-
-	while (is_float(v) && (cast = made_by(v, "Cast")) && is_float(cast->in[0]))
-		v = cast->in[0];
-	return v;
 }
 
 /* ---- of fp32 and bf16 ------------------------------------------------------------------------- */
@@ -204,7 +182,7 @@ static bool pack_weight(void *arg, int64_t term, int64_t result, float v)
 static struct value *ternary_matrix(struct graph *g, const struct node *n, struct value *v,
 				    struct value **size)
 {
-	const struct node *p = made_by(past_casts(v), "Transpose");
+	const struct node *p = value_made_by(value_past_casts(v), "Transpose");
 	struct weights w = { .terms = v->dim[0], .results = v->dim[1], .dtype = v->dtype };
 	int64_t dim[] = { (w.terms + 15) / 16, w.results };
 	struct packing pack = { .w = &w };
@@ -236,64 +214,7 @@ static struct value *ternary_matrix(struct graph *g, const struct node *n, struc
 	return words;
 }
 
-/* ---- integers over a scale -------------------------------------------------------------------- */
-
-static bool get_end(const struct node *n, int in, double *end)
-{
-	const struct value *v = node_in(n, in);
-
-	if (!v || !v->constant || !v->data || value_count(v) != 1)
-		return false;
-	*end = value_real(v, 0);
-	return *end == floor(*end);
-}
-
-/* Integers that int8 holds, or uint8: Clip(Round(x)), or Round(Clip(x)), between integers. */
-static bool is_bytes(const struct value *v, enum rdu_dtype *type)
-{
-	const struct node *clip = made_by(v, "Clip"), *round = made_by(v, "Round");
-	double lo, hi;
-
-	if (clip)
-		round = made_by(clip->in[0], "Round");
-	else if (round)
-		clip = made_by(round->in[0], "Clip");
-	if (!clip || !round || !get_end(clip, 1, &lo) || !get_end(clip, 2, &hi) || lo > hi)
-		return false;
-	*type = lo >= 0 ? RDU_DT_U8 : RDU_DT_I8;
-	return lo >= 0 ? hi <= 255 : lo >= -128 && hi <= 127;
-}
-
-/* Is it the same along the last axis of what it is multiplied with? */
-static bool same_in_row(const struct value *s)
-{
-	return s && is_float(s) && (!s->ndim || s->dim[s->ndim - 1] == 1);
-}
-
-struct scaled {
-	struct value *bytes, *scale;
-	enum rdu_dtype type;
-	bool divided; /* bytes / scale, else bytes * scale */
-};
-
-static bool find_scaled(struct value *v, struct scaled *s)
-{
-	const struct node *n;
-
-	v = past_casts(v);
-	n = made_by(v, "Div");
-	s->divided = n;
-	if (!n)
-		n = made_by(v, "Mul");
-	for (int k = 0; n && k < (s->divided ? 1 : 2); k++) {
-		s->bytes = past_casts(n->in[k]);
-		s->scale = n->in[!k];
-		if (is_bytes(s->bytes, &s->type) && same_in_row(s->scale) &&
-		    value_same_shape(s->bytes, v))
-			return true;
-	}
-	return false;
-}
+/* ---- products ----------------------------------------------------------------------------------- */
 
 static struct value *scale_with(struct graph *g, struct node *n, const char *what, bool divided,
 				struct value *a, struct value *b)
@@ -311,14 +232,14 @@ int graph_ternary_matmul(struct graph *g, struct node *n)
 	struct node *m;
 
 	if (!g->arrays || g->trained || n->in[1]->ndim != 2 || n->in[0]->ndim < 2 || n->loop ||
-	    n->in[0]->dim[n->in[0]->ndim - 1] != n->in[1]->dim[0] || !find_scaled(n->in[0], &x))
+	    n->in[0]->dim[n->in[0]->ndim - 1] != n->in[1]->dim[0] || !value_is_scaled(n->in[0], &x))
 		return 0;
 	words = ternary_matrix(g, n, n->in[1], &size);
 	if (!words)
 		return 0;
 	m = node_new(g, "CastWhole", graph_format(g, "%.200s.bytes", n->name));
-	node_input(g, m, x.bytes);
-	node_attr_i(g, m, "to", x.type);
+	node_input(g, m, x.whole);
+	node_attr_i(g, m, "to", x.least < 0 ? RDU_DT_I8 : RDU_DT_U8);
 	v = graph_finish(g, m);
 	if (!v)
 		return -1;
