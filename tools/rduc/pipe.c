@@ -77,8 +77,8 @@ static bool take(struct trial *g, int q, const struct access *made)
 	struct slicing *s = &g->loops[q - g->first];
 	bool found = false;
 
-	if (n->group || n->loop || q - g->first == g->most ||
-	    be_makes_of_changing(g->be, g->e, n)) /* programs of a group wait for their slices alone */
+	/* Programs of a group wait for their slices alone. */
+	if (n->group || n->loop || q - g->first == g->most || be_makes_of_changing(g->be, g->e, n))
 		return false;
 	if (made)
 		found = slice_loops(n, made, be_words(made->tensor) / g->iterations, s);
