@@ -338,6 +338,10 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
 	return time + w->acts * 20;
 }
 
+/* What an iteration loads may be held later (hold.c), and then sums stay cut as they are, though nothing waits for
+ * loads any more: in a loop, parts are to save more than this. */
+#define SPLIT_IN_LOOP 0.02
+
 /* contract_solve(), with operands found for these tiles before; false also as soon as it is plain that the
  * cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
@@ -501,6 +505,9 @@ static bool solve_below(struct contract *c, double most)
 					    : results * (double)contract_chunks(c) / (double)acts;
 	w.dram += results - w.last;
 	c->cost = cycles_of(c, &w, progs);
+	for (int d = 0; d < l->num_dims && l->n->loop; d++)
+		if (l->reduce[d] && c->unroll[d] > 1)
+			c->cost *= 1 + SPLIT_IN_LOOP;
 	return true;
 }
 
