@@ -146,7 +146,7 @@ bool be_refine(struct nest *nest, int i, struct tensor *to)
 	}
 	for (int k = 0; k < a->tensor->ndim; k++)
 		for (int f = first[k]; f < first[k + 1] && whole[k]; f++)
-			if (to->dim[f] > 1 || a->guarded) {
+			if (to->dim[f] > 1 || a->tensor->dim[k] == 1) {
 				memcpy(r.coef[f], a->coef[k], sizeof(r.coef[f]));
 				r.offset[f] = a->offset[k];
 			}
