@@ -222,6 +222,37 @@ static void note_modes(struct rduc *c, struct graph *g)
 	}
 }
 
+/* A statistic that no step can keep: it is a Constant, an input, or computed. */
+static bool is_computed(const struct value *v)
+{
+	while (v->producer && !strcmp(v->producer->op->name, "Identity"))
+		v = v->producer->in[0];
+	return v->kind != TENSOR_WEIGHT || v->producer;
+}
+
+/* Of a model that is trained: all entry points take the batch's own. */
+static void note_statistics(struct rduc *c, struct graph *g)
+{
+	const struct node *first = NULL;
+	int num = 0;
+
+	for (int i = 0; i < g->num_nodes; i++) {
+		const struct node *n = g->nodes[i];
+
+		if (strcmp(n->op->name, "BatchNormalization") || !in_training_mode(n) ||
+		    !(is_computed(n->in[3]) || is_computed(n->in[4])))
+			continue;
+		first = first ? first : n;
+		num++;
+	}
+	if (first)
+		compile_note(c, graph_format(g,
+					     "the statistics of %d BatchNormalization are no "
+					     "initializers (the first: '%s'): none are kept, and "
+					     "forward and evaluate take those of the batch, too",
+					     num, first->name));
+}
+
 /* ONNX says another order now than its versions that have the operator. */
 static void note_caps(struct rduc *c, struct graph *g)
 {
@@ -418,8 +449,10 @@ static struct module *front(struct run *r, struct graph *g)
 				    g->values[i]->name);
 			return NULL;
 		}
-	if (c->set.train)
+	if (c->set.train) {
 		note_modes(c, g);
+		note_statistics(c, g);
+	}
 	note_defaults(c, g);
 	note_caps(c, g);
 	if (compile_simplify(r, g))
