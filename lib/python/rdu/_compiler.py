@@ -10,7 +10,8 @@ import operator
 import os
 import sys
 import warnings
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, \
+    Union
 
 import numpy as np
 
@@ -191,15 +192,18 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
-def times_read(onnx: bytes, name: str) -> int:
-    """How many nodes of an ONNX model's graph read a value."""
-    num = 0
+def kept_statistics(onnx: bytes) -> Set[str]:
+    """What BatchNormalization in training mode takes for mean and variance, in an ONNX model's graph."""
+    names: Set[str] = set()
     for number, graph in _fields(memoryview(onnx)):
-        if number == 7:  # ModelProto.graph
-            for part, node in _fields(graph):
-                if part == 1:  # GraphProto.node
-                    num += any(f == 1 and bytes(v).decode() == name for f, v in _fields(node))  # an input
-    return num
+        if number != 7:  # ModelProto.graph
+            continue
+        for part, data in _fields(graph):
+            node = list(_fields(data)) if part == 1 else []  # GraphProto.node
+            if (4, b"BatchNormalization") in node and \
+                    any(f == 5 and {(1, b"training_mode"), (3, 1)} <= set(_fields(v)) for f, v in node):
+                names.update(bytes(v).decode() for v in [v for f, v in node if f == 1][3:])
+    return names
 
 
 def _opsets() -> List[Optional[int]]:
@@ -291,7 +295,7 @@ def _as_exported(model: Any, training: bool) -> Iterator[None]:
     """The modes in which the exporter writes what each module does, and nothing else."""
     from torch import nn
     modes = {m: (m.training, getattr(m, "dropout", None))
-             for m in [*model.modules(), getattr(model, "wrapped", model)]}
+             for m in [*model.modules(), getattr(model, "_of_model", model)]}
     try:
         for m in modes:
             m.training = training and m.training
@@ -305,7 +309,7 @@ def _as_exported(model: Any, training: bool) -> Iterator[None]:
                 m.training = True
             if isinstance(m, nn.Softplus) and m.threshold < 15:
                 raise CompileError(f"torch.onnx.export leaves out that {m} is the identity from its threshold on")
-        # The exporter makes one of parameters that are equal, unless this flag is set.
+        # The exporter makes one of parameters that are equal, unless this flag is set: the model keeps its own.
         model.training = training or model.training
         yield
     finally:
@@ -353,7 +357,7 @@ def wrapped(model: Any, forward: Callable[..., Any]) -> Any:
             super().__init__()
             self._parameters, self._buffers, self._modules = model._parameters, model._buffers, model._modules
             self.training = model.training
-            self.__dict__["wrapped"] = model  # not a module of its own
+            self.__dict__["_of_model"] = model  # not a module of its own
 
         def forward(self, *args: Any) -> Any:
             return forward(*args)
