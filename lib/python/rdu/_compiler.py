@@ -9,6 +9,7 @@ import io
 import operator
 import os
 import sys
+import threading
 import warnings
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, \
     Union
@@ -246,9 +247,11 @@ def _exporter_mended() -> Iterator[None]:
     mended: List[Tuple[Any, str, Any]] = [(symbolic_opset9, "_pad_circular", _pad_circular)]
     if int(torch.__version__.split(".")[0]) > 1 and not importlib.util.find_spec("onnx"):
         # It wants the package onnx to add functions of onnxscript, of which there are none.
-        path = next(p for p in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils",
-                                "torch.onnx._internal.onnx_proto_utils") if _is_there(p))
-        mended.append((importlib.import_module(path), "_add_onnxscript_fn", lambda onnx, _functions: onnx))
+        for path in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils",
+                     "torch.onnx._internal.onnx_proto_utils"):
+            if _is_there(path):  # in a PyTorch that has neither the exporter says itself what it lacks
+                mended.append((importlib.import_module(path), "_add_onnxscript_fn", lambda onnx, _functions: onnx))
+                break
     was = [getattr(module, name) for module, name, _ in mended]
     try:
         for module, name, instead in mended:
@@ -372,6 +375,10 @@ def _default_arguments(model: Any, inputs: Sequence[Any]) -> bool:
                for p in list(inspect.signature(model.forward).parameters.values())[len(inputs):])
 
 
+#: torch.onnx.export is for one thread at a time, and so is what is mended of it.
+_exporting = threading.RLock()
+
+
 def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
            dynamic_axes: Optional[Dict[str, Dict[int, str]]] = None) -> bytes:
     """A torch.nn.Module as an ONNX file's bytes, with inputs "input0", ...; its weights have the
@@ -390,7 +397,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
+    with _exporting, _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
             _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
