@@ -199,9 +199,9 @@ static void note_modes(struct rduc *c, struct graph *g)
 {
 	static const struct {
 		const char *op, *does, *trains;
-	} modes[] = { { "Dropout", "drops nothing", "drop" },
+	} modes[] = { { "Dropout", "drops nothing", "drops" },
 		      { "BatchNormalization", "normalizes with its stored statistics",
-			"normalize with statistics of the batch" } };
+			"normalizes with statistics of the batch" } };
 
 	for (size_t k = 0; k < sizeof(modes) / sizeof(modes[0]); k++) {
 		const struct node *first = NULL;
@@ -218,9 +218,9 @@ static void note_modes(struct rduc *c, struct graph *g)
 		if (first && !c->set.train)
 			compile_note(c,
 				     graph_format(g,
-						  "the file has %d %s in training mode (the "
-						  "first: '%s'), which %s",
-						  num, modes[k].op, first->name, modes[k].trains));
+						  "%s %s: the file has %d in training mode "
+						  "(the first: '%s')",
+						  modes[k].op, modes[k].trains, num, first->name));
 		else if (first)
 			compile_note(c, graph_format(g,
 						     "%s %s in training, too: the file has %d "
