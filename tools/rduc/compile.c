@@ -194,13 +194,14 @@ static bool in_training_mode(const struct node *n)
 	return v && (!data || *(const char *)data);
 }
 
-/* Of a model that is trained, what is in the file as it is for inference. */
+/* Of a model that is trained, what is in the file as it is for inference; of another one, the reverse. */
 static void note_modes(struct rduc *c, struct graph *g)
 {
 	static const struct {
-		const char *op, *does;
-	} modes[] = { { "Dropout", "drops nothing" },
-		      { "BatchNormalization", "normalizes with its stored statistics" } };
+		const char *op, *does, *trains;
+	} modes[] = { { "Dropout", "drops nothing", "drops" },
+		      { "BatchNormalization", "normalizes with its stored statistics",
+			"normalizes with statistics of the batch" } };
 
 	for (size_t k = 0; k < sizeof(modes) / sizeof(modes[0]); k++) {
 		const struct node *first = NULL;
@@ -209,17 +210,54 @@ static void note_modes(struct rduc *c, struct graph *g)
 		for (int i = 0; i < g->num_nodes; i++) {
 			const struct node *n = g->nodes[i];
 
-			if (strcmp(n->op->name, modes[k].op) || in_training_mode(n))
+			if (strcmp(n->op->name, modes[k].op) || in_training_mode(n) == c->set.train)
 				continue;
 			first = first ? first : n;
 			num++;
 		}
-		if (first)
+		if (first && !c->set.train)
+			compile_note(c,
+				     graph_format(g,
+						  "%s %s: the file has %d in training mode "
+						  "(the first: '%s')",
+						  modes[k].op, modes[k].trains, num, first->name));
+		else if (first)
 			compile_note(c, graph_format(g,
 						     "%s %s in training, too: the file has %d "
 						     "not in training mode (the first: '%s')",
 						     modes[k].op, modes[k].does, num, first->name));
 	}
+}
+
+/* A statistic that no step can keep: it is a Constant, an input, or computed. */
+static bool is_computed(const struct value *v)
+{
+	while (v->producer && !strcmp(v->producer->op->name, "Identity"))
+		v = v->producer->in[0];
+	return v->kind != TENSOR_WEIGHT || v->producer;
+}
+
+/* Of a model that is trained: all entry points take the batch's own. */
+static void note_statistics(struct rduc *c, struct graph *g)
+{
+	const struct node *first = NULL;
+	int num = 0;
+
+	for (int i = 0; i < g->num_nodes; i++) {
+		const struct node *n = g->nodes[i];
+
+		if (strcmp(n->op->name, "BatchNormalization") || !in_training_mode(n) ||
+		    !(is_computed(n->in[3]) || is_computed(n->in[4])))
+			continue;
+		first = first ? first : n;
+		num++;
+	}
+	if (first)
+		compile_note(c, graph_format(g,
+					     "the statistics of %d BatchNormalization are no "
+					     "initializers (the first: '%s'): none are kept, and "
+					     "forward and evaluate take those of the batch, too",
+					     num, first->name));
 }
 
 /* ONNX says another order now than its versions that have the operator. */
@@ -418,8 +456,9 @@ static struct module *front(struct run *r, struct graph *g)
 				    g->values[i]->name);
 			return NULL;
 		}
+	note_modes(c, g);
 	if (c->set.train)
-		note_modes(c, g);
+		note_statistics(c, g);
 	note_defaults(c, g);
 	note_caps(c, g);
 	if (compile_simplify(r, g))
@@ -517,6 +556,8 @@ static struct graph *entry_graph(struct run *r, int i, const struct graph *first
 	opt.path = f->path;
 	own_inputs(r, f->name, &opt);
 	g = graph_import(r->entry[i].data, r->entry[i].size, &opt, c->error, ERROR_SIZE);
+	if (g && !c->set.train)
+		note_modes(c, g);
 	if (g)
 		note_defaults(c, g);
 	if (g && (compile_simplify(r, g) || graph_patterns_entry(g, m, f->name))) {

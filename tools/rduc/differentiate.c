@@ -424,6 +424,11 @@ static int keep_states(struct graph *g, const struct graph_output *states, int n
 		struct value *state = states[i].state;
 		struct node *n = node_new(g, "Keep", states[i].name);
 
+		if (state->trainable && state->grad)
+			return graph_error(g,
+					   "weight '%s' is also a statistic that a "
+					   "BatchNormalization keeps: it cannot be trained",
+					   state->name);
 		node_input(g, n, states[i].value);
 		if (finish_update(g, n, 1, &state))
 			return -1;

@@ -249,6 +249,7 @@ struct graph {
 	struct value **accumulations;
 	int64_t steps; /* as in struct train_options */
 	bool in_body; /* between body_begin() and body_end() */
+	bool in_branch; /* of an If whose condition is computed on the card: both branches are */
 	int counter; /* for unique names */
 	int error_size;
 	char *error; /* the caller's */

@@ -784,12 +784,33 @@ static int share_all(struct graph *g, const struct module *m)
 	return graph_report(g);
 }
 
+/* Beside training, statistics are kept by its steps alone, and runs are counted if numbers are drawn. */
+static void leave_kept(struct graph *g, struct value **roots)
+{
+	int num = 0, left = 0;
+
+	for (int i = 0; i < g->num_outputs; i++)
+		if (!g->outputs[i].state || g->outputs[i].state->model_state)
+			roots[num++] = g->outputs[i].value;
+	graph_mark(g, roots, num);
+	for (int i = 0; i < g->num_outputs; i++) {
+		const struct value *state = g->outputs[i].state;
+
+		if (!state || state->model_state || (state->kind == TENSOR_STATE && state->wanted))
+			g->outputs[left++] = g->outputs[i];
+	}
+	g->num_outputs = left;
+}
+
 int graph_patterns_entry(struct graph *g, struct module *m, const char *name)
 {
 	struct value **roots = graph_alloc(g, (g->num_outputs + 1) * sizeof(*roots));
 	const char *scope = graph_format(g, "%s/", name);
 	char error[400];
 
+	graph_forget_estimated(g);
+	graph_choose_mode(g, false);
+	leave_kept(g, roots);
 	for (int i = 0; i < g->num_outputs; i++)
 		roots[i] = g->outputs[i].value;
 	graph_mark(g, roots, g->num_outputs);

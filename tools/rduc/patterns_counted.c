@@ -146,8 +146,8 @@ static struct value *gathered(struct graph *g, struct node *n, struct value *x, 
 static int uneven(struct graph *g, struct node *n)
 {
 	return node_error(g, n,
-			  "how many elements it takes is another number in each iteration of "
-			  "the loop: not supported");
+			  "iterations of the loop may take different numbers of elements: not "
+			  "supported");
 }
 
 int graph_counted_slice(struct graph *g, struct node *n)

@@ -256,6 +256,11 @@ static int batch_norm_training(struct graph *g, struct node *n)
 		keeps &= n->in[i]->kind == TENSOR_WEIGHT && !n->in[i]->constant;
 	if (keeps && g->in_body)
 		return node_error(g, n, "statistics that are kept in a loop are not supported");
+	if (keeps && g->in_branch)
+		return node_error(
+			g, n,
+			"statistics that are kept in a branch of an If are not supported, "
+			"unless its condition is a constant");
 	y = normalize(g, n, n->in[0], ndim - 1, axes, per_channel(g, n, n->in[1], ndim - 1),
 		      per_channel(g, n, n->in[2], ndim - 1), parts);
 	if (g->unbiased && y)

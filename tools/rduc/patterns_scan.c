@@ -369,7 +369,7 @@ static int if_expand(struct graph *g, struct node *n)
 {
 	const struct attr *yes = node_attr(n, "then_branch"), *no = node_attr(n, "else_branch");
 	struct value *cond = n->in[0], *v;
-	bool known = is_number(cond);
+	bool known = is_number(cond), in_branch = g->in_branch;
 	int64_t none = 0;
 
 	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
@@ -378,10 +378,12 @@ static int if_expand(struct graph *g, struct node *n)
 	if (yes->graph->num_out != n->num_out || no->graph->num_out != n->num_out)
 		return node_error(g, n, "it has %d outputs, its branches %d and %d", n->num_out,
 				  yes->graph->num_out, no->graph->num_out);
+	g->in_branch |= !known;
 	if ((!known || value_int(cond, 0)) && branch_nodes(g, n, yes->graph))
 		return -1;
 	if ((!known || !value_int(cond, 0)) && branch_nodes(g, n, no->graph))
 		return -1;
+	g->in_branch = in_branch;
 	cond = known ? cond : graph_reshape(g, n->name, cond, 0, &none);
 	for (int i = 0; i < n->num_out && cond; i++) {
 		struct value *a = value_resolve(yes->graph->out[i]);

@@ -9,8 +9,10 @@ import io
 import operator
 import os
 import sys
+import threading
 import warnings
-from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple, \
+    Union
 
 import numpy as np
 
@@ -191,15 +193,18 @@ def weight_names(onnx: bytes) -> List[str]:
     return names
 
 
-def times_read(onnx: bytes, name: str) -> int:
-    """How many nodes of an ONNX model's graph read a value."""
-    num = 0
+def kept_statistics(onnx: bytes) -> Set[str]:
+    """What BatchNormalization in training mode takes for mean and variance, in an ONNX model's graph."""
+    names: Set[str] = set()
     for number, graph in _fields(memoryview(onnx)):
-        if number == 7:  # ModelProto.graph
-            for part, node in _fields(graph):
-                if part == 1:  # GraphProto.node
-                    num += any(f == 1 and bytes(v).decode() == name for f, v in _fields(node))  # an input
-    return num
+        if number != 7:  # ModelProto.graph
+            continue
+        for part, data in _fields(graph):
+            node = list(_fields(data)) if part == 1 else []  # GraphProto.node
+            if (4, b"BatchNormalization") in node and \
+                    any(f == 5 and {(1, b"training_mode"), (3, 1)} <= set(_fields(v)) for f, v in node):
+                names.update(bytes(v).decode() for v in [v for f, v in node if f == 1][3:])
+    return names
 
 
 def _opsets() -> List[Optional[int]]:
@@ -242,9 +247,11 @@ def _exporter_mended() -> Iterator[None]:
     mended: List[Tuple[Any, str, Any]] = [(symbolic_opset9, "_pad_circular", _pad_circular)]
     if int(torch.__version__.split(".")[0]) > 1 and not importlib.util.find_spec("onnx"):
         # It wants the package onnx to add functions of onnxscript, of which there are none.
-        path = next(p for p in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils",
-                                "torch.onnx._internal.onnx_proto_utils") if _is_there(p))
-        mended.append((importlib.import_module(path), "_add_onnxscript_fn", lambda onnx, _functions: onnx))
+        for path in ("torch.onnx._internal.torchscript_exporter.onnx_proto_utils",
+                     "torch.onnx._internal.onnx_proto_utils"):
+            if _is_there(path):  # in a PyTorch that has neither the exporter says itself what it lacks
+                mended.append((importlib.import_module(path), "_add_onnxscript_fn", lambda onnx, _functions: onnx))
+                break
     was = [getattr(module, name) for module, name, _ in mended]
     try:
         for module, name, instead in mended:
@@ -291,7 +298,7 @@ def _as_exported(model: Any, training: bool) -> Iterator[None]:
     """The modes in which the exporter writes what each module does, and nothing else."""
     from torch import nn
     modes = {m: (m.training, getattr(m, "dropout", None))
-             for m in [*model.modules(), getattr(model, "wrapped", model)]}
+             for m in [*model.modules(), getattr(model, "_of_model", model)]}
     try:
         for m in modes:
             m.training = training and m.training
@@ -305,7 +312,7 @@ def _as_exported(model: Any, training: bool) -> Iterator[None]:
                 m.training = True
             if isinstance(m, nn.Softplus) and m.threshold < 15:
                 raise CompileError(f"torch.onnx.export leaves out that {m} is the identity from its threshold on")
-        # The exporter makes one of parameters that are equal, unless this flag is set.
+        # The exporter makes one of parameters that are equal, unless this flag is set: the model keeps its own.
         model.training = training or model.training
         yield
     finally:
@@ -353,7 +360,7 @@ def wrapped(model: Any, forward: Callable[..., Any]) -> Any:
             super().__init__()
             self._parameters, self._buffers, self._modules = model._parameters, model._buffers, model._modules
             self.training = model.training
-            self.__dict__["wrapped"] = model  # not a module of its own
+            self.__dict__["_of_model"] = model  # not a module of its own
 
         def forward(self, *args: Any) -> Any:
             return forward(*args)
@@ -366,6 +373,10 @@ def _default_arguments(model: Any, inputs: Sequence[Any]) -> bool:
     """Has forward() arguments that are not given? Of a number or a bool the exporter of PyTorch 2 makes a tensor."""
     return any(p.default is not None and p.default is not inspect.Parameter.empty
                for p in list(inspect.signature(model.forward).parameters.values())[len(inputs):])
+
+
+#: torch.onnx.export is for one thread at a time, and so is what is mended of it.
+_exporting = threading.RLock()
 
 
 def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
@@ -386,7 +397,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
+    with _exporting, _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
             _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():

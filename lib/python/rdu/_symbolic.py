@@ -33,12 +33,23 @@ def _sum_of_classes(g: Any, x: Any) -> Any:
     return g.op("ReduceSum", x, _integers(g, 1), keepdims_i=0)
 
 
+def _registered(name: str) -> Any:
+    """An operator in torch.onnx.export's table, which knows whose each of its functions is."""
+    table = next((m.registry for n, m in list(sys.modules.items())
+                  if n.startswith("torch.onnx.") and n.endswith(".registration") and hasattr(m, "registry")), None)
+    return table.get_function_group(f"aten::{name}")  # type: ignore[union-attr]
+
+
+def _is_users(name: str, opset: int) -> bool:
+    """Has someone else registered how an operator is exported?"""
+    group = _registered(name)
+    return group is not None and group._functions.overridden(opset)
+
+
 def _exporters_own(name: str, opset: Optional[int]) -> Callable[..., Any]:
     """What torch.onnx.export itself makes of an operator, in an opset (None: its default)."""
     from torch.onnx import symbolic_helper
-    registry = next(m.registry for n, m in sys.modules.items()
-                    if n.startswith("torch.onnx.") and n.endswith(".registration") and hasattr(m, "registry"))
-    return registry.get_function_group(f"aten::{name}").get(opset or symbolic_helper.GLOBALS.export_onnx_opset_version)
+    return _registered(name).get(opset or symbolic_helper.GLOBALS.export_onnx_opset_version)
 
 
 def _losses() -> Dict[str, Callable[..., Any]]:
@@ -355,14 +366,15 @@ def _embedding_bag(original: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def known(training: bool, opset: Optional[int]) -> Iterator[None]:
-    """torch.onnx.export, to an opset (None: its default), knows these operators of PyTorch, too; if a model is trained,
-    also where gradients stop."""
+    """torch.onnx.export, to an opset (None: its default), knows these operators of PyTorch, too, but for those that the
+    user registered; if a model is trained, also where gradients stop."""
     import torch
     from torch import onnx
     first = 13  # and later ones
     try:
         functions = {f"aten::{n}": f for n, f in
-                     {**_losses(), **_operators(opset), **({**_gradients(), **_modes()} if training else {})}.items()}
+                     {**_losses(), **_operators(opset), **({**_gradients(), **_modes()} if training else {})}.items()
+                     if not _is_users(n, first)}
     except (ImportError, AttributeError) as error:  # of a PyTorch that is newer than this
         functions = {}
         warnings.warn(f"torch.onnx.export is not told of what it lacks ({error}): gradients pass detach(), and x[i, j] "

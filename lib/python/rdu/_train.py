@@ -2,7 +2,7 @@
 """Training: the step is on the card, what it starts with and ends with is PyTorch's."""
 import fnmatch
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -126,20 +126,16 @@ def _optimizer_options(optimizer: Any) -> Tuple[Dict[str, Any], Dict[str, str]]:
     return options, {}
 
 
-def _is_batch_norm(m: Any) -> bool:
-    """Does it keep statistics of batches?"""
-    import torch
-    return isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.training and m.running_mean is not None
-
-
 def _check_modules(model: Any) -> None:
     """What would train otherwise than it does in PyTorch."""
     import torch
     for name, m in model.named_modules():
         kind = f"module '{name}' ({type(m).__name__})"
-        if _is_batch_norm(m) and m.momentum is None:
+        if not isinstance(m, torch.nn.modules.batchnorm._NormBase) or not m.training or m.running_mean is None:
+            continue
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.momentum is None:
             raise Error(f"{kind} has no momentum: the card has no mean of all batches so far")
-        if isinstance(m, torch.nn.modules.instancenorm._InstanceNorm) and m.training and m.running_mean is not None:
+        if isinstance(m, torch.nn.modules.instancenorm._InstanceNorm):
             raise Error(f"{kind} is in training mode and keeps statistics, which on the card it does not: say so "
                         f"with .eval() on it, and PyTorch does the same")
 
@@ -187,10 +183,10 @@ class Trainer:
         self._own = not isinstance(device, (Device, Context))
         #: The state of a weight has this name on the card; once it is there, it counts.
         self._steps = 0
-        #: Of a program, the BatchNorm modules that keep statistics: name, and how often a batch goes through it.
-        self._norms: Dict[Program, List[Tuple[Any, str, int]]] = {}
-        #: How many batches went through each since sync().
-        self._seen: Dict[Tuple[Any, str], int] = {}
+        #: Of a program, the buffers that a batch changes: a count of batches by so much, statistics (0) on the card.
+        self._changing: Dict[Program, Dict[str, int]] = {}
+        #: The same of all batches since sync().
+        self._changed: Dict[str, int] = {}
 
     def _undecayed(self) -> List[str]:
         """Parameters that do not decay while others do: of groups without decay, and by name."""
@@ -208,9 +204,11 @@ class Trainer:
 
     def _compile(self, inputs: Sequence[Any]) -> Program:
         _check_modules(self.model)
-        module = _with_loss(self.model, self._loss.call) if self._loss.call else self.model
+        module = _with_loss(self.model, self._loss.call) if self._loss.call else \
+            _compiler.wrapped(self.model, self.model)
         onnx = _compiler.export(module, inputs, training=True)
         trained = self._reached(module, inputs, _compiler.weight_names(onnx))
+        changing = self._changes(module, inputs, _compiler.kept_statistics(onnx))
         compiled = _compiler.compile_onnx(
             onnx, (), self._progress,
             **{"chip": self._device.chip, "name": type(self.model).__name__, "train": True,
@@ -218,14 +216,29 @@ class Trainer:
                "no_decay": [n for n in self._no_decay if n in trained] or None, **self._options})
         self.notes = compiled.notes
         program = Program(compiled.program, self._device)
-        norms = [(m, f"{name}." if name else "") for name, m in self.model.named_modules() if _is_batch_norm(m)]
-        self._norms[program] = [(m, name, _compiler.times_read(onnx, f"{name}running_mean")) for m, name in norms]
+        self._changing[program] = changing
         try:
             self._check_result(program)
         except Error:
             program.close()
             raise
         return program
+
+    def _changes(self, module: Any, inputs: Sequence[Any], kept: Set[str]) -> Dict[str, int]:
+        """The buffers that forward() changes, by how much if they count batches; the card keeps statistics only."""
+        import torch
+        was = {name: b.clone() for name, b in self.model.named_buffers()}
+        changing = {name: 0 for name in was if name in kept}
+        with torch.no_grad(), _compiler.unchanged(module):
+            module(*inputs)
+            for name, b in self.model.named_buffers():
+                if name in kept or name not in was or b.shape != was[name].shape or torch.equal(b, was[name]):
+                    continue  # of another shape it is no more than what forward() remembers
+                if name.rpartition(".")[2] != "num_batches_tracked":
+                    raise Error(f"forward() changes buffer '{name}': on the card only the statistics of BatchNorm "
+                                f"change")
+                changing[name] = int(b - was[name])
+        return changing
 
     def _check_result(self, program: Program) -> None:
         """Would the loss mean the same in PyTorch?"""
@@ -259,23 +272,37 @@ class Trainer:
         except Error:
             return False
 
-    def _upload(self, program: Program) -> None:
-        """What PyTorch has, to the card: weights, buffers, the optimizer's state."""
+    def _upload(self, program: Program, names: Iterable[str]) -> None:
+        """What PyTorch has of these, to the card: weights, buffers, the optimizer's state."""
         import torch
+        wanted = set(names)
         for name, t in [*self._parameters.items(), *self.model.named_buffers()]:
-            if self._has(program, name) and program.tensor(name).flags & _ffi.SYM_WEIGHT:
+            if name in wanted and program.tensor(name).flags & _ffi.SYM_WEIGHT:
                 program.write(name, t)
         for name in self._trained:
             state = self.optimizer.state.get(self._parameters[name], {})
             for there, here in self._states.items():
-                if state.get(there) is not None:
+                if f"{name}.{here}" in wanted and state.get(there) is not None:
                     program.write(f"{name}.{here}", state[there])
-            if "step" in state and self._has(program, "step"):
+            if "step" in state and "step" in wanted:
                 t = program.tensor("step")
                 program.write("step", np.full(t.shape, float(state["step"])).astype(
                     _tensors.DTYPES[t.code]))
-        if self._has(program, "random_runs"):  # what Dropout drops is up to torch.manual_seed()
+        if "random_runs" in wanted:  # what Dropout drops is up to torch.manual_seed()
             program.write("random_runs", torch.randint(2**32, (1,)).numpy().astype(np.uint32))
+
+    def _move(self, program: Program) -> None:
+        """The next step is one of another program, which need not have all that this one has, nor the reverse."""
+        def kept(p: Program) -> Set[str]:
+            return {t.name for t in p.tensors.values() if t.flags & (_ffi.SYM_WEIGHT | _ffi.SYM_STATE)}
+        assert self._current is not None
+        here, there = kept(self._current), kept(program)
+        if here - there:
+            self.sync()
+        for name in here & there:
+            program.write(name, _raw(self._current, name))
+        self._upload(program, there - here)
+        self._current = program
 
     def _program(self, entry: str, inputs: Sequence[Any]) -> Program:
         shapes = tuple((tuple(x.shape), x.dtype) for x in inputs)
@@ -285,15 +312,11 @@ class Trainer:
         if key not in self._programs:
             self._programs[key] = self._compile(inputs)
             if self._current is None:
-                self._upload(self._programs[key])
                 self._current = self._programs[key]
+                self._upload(self._current, self._current.tensors)
         program = self._programs[key]
         if program is not self._current:
-            assert self._current is not None
-            for t in program.tensors.values():
-                if t.flags & (_ffi.SYM_WEIGHT | _ffi.SYM_STATE):
-                    program.write(t.name, _raw(self._current, t.name))
-            self._current = program
+            self._move(program)
         return program
 
     # ---- steps ------------------------------------------------------------------------
@@ -367,12 +390,13 @@ class Trainer:
         loss = self._run(entry, inputs, target)
         self._pending = 0 if last else self._pending + 1
         self._steps += last
-        for m, name, times in self._norms[self._current]:
-            self._seen[m, name] = self._seen.get((m, name), 0) + times
+        for name, by in self._changing[self._current].items():
+            self._changed[name] = self._changed.get(name, 0) + by
         return loss
 
     def evaluate(self, inputs: Any, target: Any = None) -> float:
-        """The loss of a batch with the weights of now, in the mode of ``eval()``; nothing changes."""
+        """The loss of a batch with the weights of now; nothing changes. BatchNorm and Dropout do as in ``eval()``; what
+        forward() does by ``self.training`` is as in the steps, and so are random numbers of its own."""
         inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
         return self._run("evaluate", inputs, target)
 
@@ -388,11 +412,13 @@ class Trainer:
         if program is None:
             return
         with torch.no_grad():
-            for (m, name), times in self._seen.items():
-                m.running_mean.copy_(_torch(program, f"{name}running_mean"))
-                m.running_var.copy_(_torch(program, f"{name}running_var"))
-                m.num_batches_tracked += times
-            self._seen.clear()
+            buffers = dict(self.model.named_buffers())
+            for name, by in self._changed.items():
+                if by:
+                    buffers[name] += by
+                else:
+                    buffers[name].copy_(_torch(program, name))
+            self._changed.clear()
             if not self._steps:
                 return
             for name in self._trained:
@@ -412,7 +438,7 @@ class Trainer:
         """Take the programs off the card; sync() first, what is there is lost."""
         for program in self._programs.values():
             program.close()
-        self._programs, self._norms, self._current = {}, {}, None
+        self._programs, self._changing, self._current = {}, {}, None
         if self._own:
             self._device.close()
 
