@@ -274,7 +274,7 @@ static void get_row(struct rows *r, const struct value *v, int64_t row, float *o
 			out[i] = (float)value_real(bytes_of(v->producer), row * w + i);
 		return;
 	}
-	if (op >= MEAN) {
+	if (op >= MEAN && op <= GREATEST) {
 		get_reduced(r, v, row, out);
 		return;
 	}
