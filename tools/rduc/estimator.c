@@ -64,7 +64,8 @@ void graph_find_estimators(struct graph *g)
 		struct value *q, *x = graph_straight_through(n, &q);
 		int left = MOST_OPERATORS;
 
-		if (!x || !is_rounded(q, &left))
+		/* Before opset 7 broadcast says that one lies along an axis of the other. */
+		if (!x || node_attr(n, "broadcast") || !is_rounded(q, &left))
 			continue;
 		n->op = op_find("StraightThrough");
 		n->in[0] = q;
