@@ -11,6 +11,7 @@
 #define WORDS 40000
 #define LOOPS 3
 #define A 2 /* activations */
+#define RANDOM 100 /* variants */
 
 static uint32_t from[WORDS], to[WORDS], want[WORDS];
 
@@ -347,6 +348,73 @@ static void test(struct rig *r, const struct variant *v)
 	ok(rig_build_run(r, b) == 0 && same_words("words", out, want, WORDS), "%s", v->name);
 }
 
+static int one_of(int n)
+{
+	return (int)(rnd() % (uint32_t)n);
+}
+
+/* Loops of four factors after one another, some of them as one. */
+static void join_factors(struct side *s, const int *factor)
+{
+	int joined = one_of(LOOPS);
+
+	for (int i = 0, k = 0; i < LOOPS; i++, k++) {
+		s->trip[i] = factor[k];
+		if (i == joined)
+			s->trip[i] *= factor[++k];
+	}
+}
+
+/* Loops, lanes and activations in any order of their strides; some backwards, some with words between, some over
+ * the same words. */
+static void random_strides(struct side *s, int lanes, bool lanes_first, bool apart)
+{
+	int *stride[] = { &s->lane, &s->stride[0], &s->stride[1], &s->stride[2], &s->outer };
+	int trip[] = { lanes, s->trip[0], s->trip[1], s->trip[2], A };
+	int step = 1;
+
+	for (int i = lanes_first ? 1 : 0; i < 4; i++) {
+		int k = i + one_of(5 - i), *p = stride[i], t = trip[i];
+
+		stride[i] = stride[k];
+		trip[i] = trip[k];
+		stride[k] = p;
+		trip[k] = t;
+	}
+	for (int i = 0; i < 5; i++) {
+		*stride[i] = one_of(8) || (i == 0 && lanes_first) ? step : -step;
+		if (!apart && !one_of(8))
+			*stride[i] /= 2;
+		step = step * trip[i] + (one_of(3) ? 0 : one_of(4));
+	}
+	s->base = one_of(3) ? 0 : one_of(5);
+}
+
+static struct variant random_variant(const struct rdu_chip *chip)
+{
+	struct variant v = { .name = "at random", .way = (enum way)one_of(3) };
+	int lanes = (int)chip->lanes, per = 1, factor[LOOPS + 1];
+
+	for (int i = 0; i <= LOOPS; i++)
+		factor[i] = 1 + one_of(3);
+	join_factors(&v.from, factor);
+	join_factors(&v.to, factor);
+	if (v.way != READ_STORE && one_of(2)) {
+		v.pack = RDU_PACK_LANE;
+		per = 2;
+		if (v.way == LOAD_WRITE && one_of(2)) {
+			v.format = v.packed = one_of(2) ? RDU_FMT_I8 : RDU_FMT_U8;
+			per = 4;
+		} else if (v.way == LOAD_WRITE && one_of(2)) {
+			v.format = RDU_FMT_BF16;
+		}
+	}
+	v.narrow = one_of(2) ? 0 : one_of(lanes / per) * per;
+	random_strides(&v.from, lanes, per > 1 && one_of(4), false);
+	random_strides(&v.to, (lanes - v.narrow) / per, one_of(2), one_of(4));
+	return v;
+}
+
 int main(void)
 {
 	const struct rdu_kernels *k;
@@ -362,6 +430,11 @@ int main(void)
 			printf("# %s kernels, %u threads\n", k->name, threads);
 			for (size_t i = 0; i < sizeof(variants) / sizeof(variants[0]); i++)
 				test(&r, &variants[i]);
+			for (int i = 0; i < RANDOM; i++) {
+				struct variant v = random_variant(&r.chip);
+
+				test(&r, &v);
+			}
 			rig_free(&r);
 		}
 	return tap_done();

@@ -11,7 +11,7 @@
 #include "constant_rows.h"
 #include "mem.h"
 
-#define MAX_DEPTH 64 /* operators one behind the other */
+#define MOST_VALUES 256 /* computed for a row, each as often as it is read */
 
 enum row_op {
 	ABS,
@@ -93,13 +93,14 @@ static bool is_float(const struct value *v)
 	return v->dtype == RDU_DT_F32 || v->dtype == RDU_DT_BF16;
 }
 
-static bool known(const struct value *v, int depth)
+static bool known(const struct value *v, int *left)
 {
 	const struct node *n = v->producer;
 	enum row_op op;
 
-	if (!is_float(v) || !value_count(v) || depth > MAX_DEPTH)
+	if (!is_float(v) || !value_count(v) || !*left)
 		return false;
+	--*left;
 	if (v->constant || !n)
 		return v->constant && v->data;
 	op = op_of(n);
@@ -107,13 +108,13 @@ static bool known(const struct value *v, int depth)
 	    (op == VIEW && width(v) != width(n->in[0])))
 		return false;
 	if (op >= MEAN && op <= GREATEST)
-		return (whole(n) || each_row(n)) && known(n->in[0], depth + 1);
+		return (whole(n) || each_row(n)) && known(n->in[0], left);
 	if (op == CAST && !is_float(n->in[0]))
 		return bytes_of(n);
 	if (op == CLIP && (node_attr(n, "min") || node_attr(n, "max")))
 		return false;
 	for (int i = 0; i < (op == VIEW ? 1 : n->num_in); i++)
-		if (n->in[i] && !known(n->in[i], depth + 1))
+		if (n->in[i] && !known(n->in[i], left))
 			return false;
 	return true;
 }
@@ -274,7 +275,7 @@ static void get_row(struct rows *r, const struct value *v, int64_t row, float *o
 			out[i] = (float)value_real(bytes_of(v->producer), row * w + i);
 		return;
 	}
-	if (op >= MEAN) {
+	if (op >= MEAN && op <= GREATEST) {
 		get_reduced(r, v, row, out);
 		return;
 	}
@@ -296,9 +297,10 @@ static void get_row(struct rows *r, const struct value *v, int64_t row, float *o
 
 struct rows *rows_new(const struct value *v)
 {
+	int left = MOST_VALUES;
 	struct rows *r;
 
-	if (!known(v, 0))
+	if (!known(v, &left))
 		return NULL;
 	r = xcalloc(1, sizeof(*r));
 	r->v = v;

@@ -30,8 +30,10 @@ struct value *graph_straight_through(const struct node *n, struct value **value)
 	return NULL;
 }
 
-/* Is it made of rounded numbers, by scales, limits and casts? */
-static bool is_rounded(struct value *v)
+#define MOST_OPERATORS 64 /* of a quantizer */
+
+/* Is it made of rounded numbers, by scales, limits and casts? Looks at *left operators, at most. */
+static bool is_rounded(struct value *v, int *left)
 {
 	static const char *const rounds[] = { "Round", "Floor", "Ceil", "Sign" };
 	static const char *const scales[] = { "Div", "Mul", "Clip", "Cast" };
@@ -39,6 +41,9 @@ static bool is_rounded(struct value *v)
 	for (const struct node *n; (n = (v = past_identities(v))->producer); v = n->in[0]) {
 		bool passes = false;
 
+		if (!*left)
+			return false;
+		--*left;
 		for (size_t i = 0; i < sizeof(rounds) / sizeof(rounds[0]); i++)
 			if (!strcmp(n->op->name, rounds[i]))
 				return true;
@@ -46,7 +51,7 @@ static bool is_rounded(struct value *v)
 			passes |= !strcmp(n->op->name, scales[i]);
 		if (!passes)
 			return false;
-		if (!strcmp(n->op->name, "Mul") && is_rounded(n->in[1]))
+		if (!strcmp(n->op->name, "Mul") && is_rounded(n->in[1], left))
 			return true;
 	}
 	return false;
@@ -57,8 +62,10 @@ void graph_find_estimators(struct graph *g)
 	for (int i = 0; i < g->num_nodes; i++) {
 		struct node *n = g->nodes[i];
 		struct value *q, *x = graph_straight_through(n, &q);
+		int left = MOST_OPERATORS;
 
-		if (!x || !is_rounded(q))
+		/* Before opset 7 broadcast says that one lies along an axis of the other. */
+		if (!x || node_attr(n, "broadcast") || !is_rounded(q, &left))
 			continue;
 		n->op = op_find("StraightThrough");
 		n->in[0] = q;

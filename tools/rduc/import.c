@@ -641,6 +641,8 @@ static struct subgraph *import_subgraph(struct graph *g, struct names *outer, st
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;
 	import_nodes(g, &names, p);
+	if (!g->num_reasons)
+		graph_find_estimators(g);
 	s->nodes = graph_alloc(g, ((size_t)g->num_nodes + 1) * sizeof(*s->nodes));
 	s->num_nodes = g->num_nodes;
 	if (s->num_nodes)

@@ -18,15 +18,17 @@ struct lines {
 	struct value *counter; /* NULL: no counter has a part in it */
 };
 
-static bool lines_of(struct value *v, struct lines *l);
+#define MOST_VALUES 65536 /* looked at, each as often as it is read */
+
+static bool lines_of(struct value *v, struct lines *l, int *left);
 
 /* Both, and what of the counter; of one number for many. */
-static bool combine(const struct node *n, struct lines *a)
+static bool combine(const struct node *n, struct lines *a, int *left)
 {
 	const char *op = n->op->name;
 	struct lines b;
 
-	if (!lines_of(n->in[0], a) || !lines_of(n->in[1], &b) ||
+	if (!lines_of(n->in[0], a, left) || !lines_of(n->in[1], &b, left) ||
 	    (a->num != b.num && a->num != 1 && b.num != 1) ||
 	    (a->counter && b.counter && a->counter != b.counter))
 		return false;
@@ -55,13 +57,13 @@ static bool combine(const struct node *n, struct lines *a)
 	return true;
 }
 
-static bool joined(const struct node *n, struct lines *l)
+static bool joined(const struct node *n, struct lines *l, int *left)
 {
 	*l = (struct lines){ .num = 0 };
 	for (int k = 0; k < n->num_in; k++) {
 		struct lines part;
 
-		if (!lines_of(n->in[k], &part) || l->num + part.num > RDU_MAX_DIMS ||
+		if (!lines_of(n->in[k], &part, left) || l->num + part.num > RDU_MAX_DIMS ||
 		    (l->counter && part.counter && l->counter != part.counter))
 			return false;
 		memcpy(l->of + l->num, part.of, (size_t)part.num * sizeof(*part.of));
@@ -72,13 +74,14 @@ static bool joined(const struct node *n, struct lines *l)
 }
 
 /* The integers of v; false: they are not of a counter and constants alone, or are no lines. */
-static bool lines_of(struct value *v, struct lines *l)
+static bool lines_of(struct value *v, struct lines *l, int *left)
 {
 	const struct node *n = v->producer;
 
 	*l = (struct lines){ .num = 1 };
-	if (!dtype_is_int(v->dtype) || value_count(v) > RDU_MAX_DIMS)
+	if (!dtype_is_int(v->dtype) || value_count(v) > RDU_MAX_DIMS || !*left)
 		return false;
+	--*left;
 	if (v->counts) {
 		l->of[0].by = 1;
 		l->counter = v;
@@ -93,12 +96,12 @@ static bool lines_of(struct value *v, struct lines *l)
 	if (!n)
 		return false;
 	if (n->op->view || (!strcmp(n->op->name, "Cast") && dtype_bytes(v->dtype) >= 4))
-		return lines_of(n->in[0], l);
+		return lines_of(n->in[0], l, left);
 	if (!strcmp(n->op->name, "Concat"))
-		return joined(n, l);
+		return joined(n, l, left);
 	return (!strcmp(n->op->name, "Add") || !strcmp(n->op->name, "Sub") ||
 		!strcmp(n->op->name, "Mul")) &&
-	       combine(n, l);
+	       combine(n, l, left);
 }
 
 /* A place along an axis of `size`, counted from its front in all iterations; false: it is not. */
@@ -154,15 +157,16 @@ int graph_counted_slice(struct graph *g, struct node *n)
 {
 	struct lines from, to, axes, steps;
 	struct value *x = n->in[0], *counter;
+	int left = MOST_VALUES;
 	bool known;
 
-	if (!g->in_body || !node_in(n, 2) || !lines_of(n->in[1], &from) ||
-	    !lines_of(n->in[2], &to) || (!from.counter && !to.counter) ||
+	if (!g->in_body || !node_in(n, 2) || !lines_of(n->in[1], &from, &left) ||
+	    !lines_of(n->in[2], &to, &left) || (!from.counter && !to.counter) ||
 	    (from.counter && to.counter && from.counter != to.counter))
 		return 0;
 	counter = from.counter ? from.counter : to.counter;
-	known = !node_in(n, 3) || (lines_of(n->in[3], &axes) && !axes.counter);
-	known &= !node_in(n, 4) || (lines_of(n->in[4], &steps) && !steps.counter);
+	known = !node_in(n, 3) || (lines_of(n->in[3], &axes, &left) && !axes.counter);
+	known &= !node_in(n, 4) || (lines_of(n->in[4], &steps, &left) && !steps.counter);
 	if (!known || from.num != to.num || (node_in(n, 3) && axes.num != from.num) ||
 	    (node_in(n, 4) && steps.num != from.num) || from.num > x->ndim)
 		return 0; /* what is wrong is said of other slices, too */

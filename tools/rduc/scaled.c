@@ -36,6 +36,7 @@ static struct value *past_estimator(struct value *v)
 	return through ? value_past_casts(through->in[0]) : v;
 }
 
+/* An end of a Clip: an integer that int8 or uint8 holds. */
 static bool get_end(const struct node *n, int in, int *end)
 {
 	const struct value *v = node_in(n, in);
@@ -44,7 +45,9 @@ static bool get_end(const struct node *n, int in, int *end)
 	if (!v || !v->constant || !v->data || value_count(v) != 1)
 		return false;
 	x = value_real(v, 0);
-	*end = x >= -128 && x <= 255 ? (int)x : 256;
+	if (!(x >= -128 && x <= 255))
+		return false;
+	*end = (int)x;
 	return x == *end;
 }
 
