@@ -219,6 +219,56 @@ static void carried_far(struct module *m)
 	carried(m, 9000, 18, false, false);
 }
 
+/* y = 2 t of t[1, 40] = x / 4, or of t[5, 8], and z[i] = the largest of t[i - before] to t[i + after] of t[40]; it is
+ * -1 beyond its ends. */
+static void seen_as_row(struct module *m, bool rows, int before, int after)
+{
+	int64_t num = 40, dim[] = { rows ? 5 : 1, rows ? 8 : 40 };
+	struct tensor *x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 2, dim);
+	struct tensor *t = module_tensor(m, "t", TENSOR_TEMP, RDU_DT_F32, 2, dim);
+	struct tensor *row = module_tensor(m, "row", TENSOR_TEMP, RDU_DT_F32, 1, &num);
+	struct tensor *y = module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 2, dim);
+	struct tensor *z = module_tensor(m, "z", TENSOR_OUTPUT, RDU_DT_F32, 1, &num);
+	struct module_entry *e = module_entry(m, "forward");
+	struct nest *n;
+	int i, k;
+
+	row->view_of = t;
+	for (int q = 0; q < 2; q++) {
+		n = module_nest(m, e, q ? "map of rows" : "map", "test");
+		nest_input(n, q ? t : x);
+		nest_output(
+			n, q ? y : t,
+			nest_op(n, RDU_SIMD_FMUL, nest_in(n, 0), nest_imm_f(n, q ? 2 : 0.25f), -1));
+		for (int d = 0; d < 2; d++) {
+			i = nest_dim(n, "i", dim[d], false);
+			n->in[0].coef[d][i] = n->out[0].access.coef[d][i] = 1;
+		}
+	}
+	n = module_nest(m, e, "windows", "test");
+	i = nest_dim(n, "i", num, false);
+	k = nest_dim(n, "k", before + 1 + after, true);
+	nest_input(n, row);
+	n->in[0].coef[0][i] = n->in[0].coef[0][k] = 1;
+	n->in[0].offset[0] = -before;
+	n->in[0].guarded = true;
+	n->in[0].pad = 0xbf800000u;
+	n->reduce = REDUCE_MAX;
+	n->body = nest_in(n, 0);
+	nest_output(n, z, nest_red(n));
+	n->out[0].access.coef[0][i] = 1;
+}
+
+static void windows_of_rows(struct module *m)
+{
+	seen_as_row(m, true, 0, 1);
+}
+
+static void windows_of_one_row(struct module *m)
+{
+	seen_as_row(m, false, 2, 1);
+}
+
 static const struct {
 	const char *what;
 	void (*make)(struct module *m);
@@ -234,6 +284,8 @@ static const struct {
 	{ "numbers that are carried from the end", carried_backwards, 0 },
 	{ "one number that is carried", carried_alone, 0 },
 	{ "numbers that are carried over many steps", carried_far, 0 },
+	{ "windows of a row that is seen as several", windows_of_rows, 0 },
+	{ "windows of a row that is seen as the only one", windows_of_one_row, 0 },
 };
 
 static size_t elements(const struct tensor *t)
@@ -282,7 +334,8 @@ static void run(int c, const char *chip_name, int level, const char *path)
 	for (int i = 0; i < m->num_tensors; i++) {
 		const struct tensor *t = m->tensors[i];
 
-		data[i] = calloc(elements(t) + 1, sizeof(float));
+		data[i] =
+			t->view_of ? data[t->view_of->id] : calloc(elements(t) + 1, sizeof(float));
 		for (size_t k = 0; t->kind == TENSOR_INPUT && k < elements(t); k++)
 			((float *)data[i])[k] = (float)((int)(k * 7919 % 41) - 20) / 8 + 0.0625f;
 	}
@@ -304,7 +357,8 @@ static void run(int c, const char *chip_name, int level, const char *path)
 	}
 	result(good, cases[c].what, chip_name, level, text);
 	for (int i = 0; i < m->num_tensors; i++)
-		free(data[i]);
+		if (!m->tensors[i]->view_of)
+			free(data[i]);
 	free(data);
 	module_free(m);
 }
