@@ -220,15 +220,17 @@ static void carried_far(struct module *m)
 }
 
 /* y = 2 t of t[a, b] = x / 4, and z[i] = the largest of t[i - before] to t[i + after] of t[a * b], -1 beyond its ends; of
- * `side` such tensors side by side. */
-static void seen_as_row(struct module *m, int64_t a, int64_t b, int64_t side, int before, int after)
+ * `side` such tensors side by side. by_rows: i goes over a and b. */
+static void seen_as_row(struct module *m, int64_t a, int64_t b, int64_t side, int before, int after,
+			bool by_rows)
 {
 	int64_t dim[] = { a, b, side }, flat[] = { a * b, side };
 	struct tensor *x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 3, dim);
 	struct tensor *t = module_tensor(m, "t", TENSOR_TEMP, RDU_DT_F32, 3, dim);
 	struct tensor *row = module_tensor(m, "row", TENSOR_TEMP, RDU_DT_F32, 2, flat);
 	struct tensor *y = module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 3, dim);
-	struct tensor *z = module_tensor(m, "z", TENSOR_OUTPUT, RDU_DT_F32, 2, flat);
+	struct tensor *z = module_tensor(m, "z", TENSOR_OUTPUT, RDU_DT_F32, by_rows ? 3 : 2,
+					 by_rows ? dim : flat);
 	struct module_entry *e = module_entry(m, "forward");
 	struct nest *n;
 	int i, k, s;
@@ -245,34 +247,45 @@ static void seen_as_row(struct module *m, int64_t a, int64_t b, int64_t side, in
 		}
 	}
 	n = module_nest(m, e, "windows", "test");
-	i = nest_dim(n, "i", flat[0], false);
+	i = nest_dim(n, "i", by_rows ? a : flat[0], false);
 	s = nest_dim(n, "s", side, false);
 	k = nest_dim(n, "k", before + 1 + after, true);
 	nest_input(n, row);
-	n->in[0].coef[0][i] = n->in[0].coef[0][k] = n->in[0].coef[1][s] = 1;
+	n->in[0].coef[0][i] = by_rows ? (int32_t)b : 1;
+	n->in[0].coef[0][k] = n->in[0].coef[1][s] = 1;
 	n->in[0].offset[0] = -before;
 	n->in[0].guarded = true;
 	n->in[0].pad = 0xbf800000u;
 	n->reduce = REDUCE_MAX;
 	n->body = nest_in(n, 0);
 	nest_output(n, z, nest_red(n));
-	n->out[0].access.coef[0][i] = n->out[0].access.coef[1][s] = 1;
+	n->out[0].access.coef[0][i] = n->out[0].access.coef[by_rows + 1][s] = 1;
+	if (by_rows) {
+		i = nest_dim(n, "i", b, false);
+		n->in[0].coef[0][i] = n->out[0].access.coef[1][i] = 1;
+	}
 }
 
 static void windows_of_rows(struct module *m)
 {
-	seen_as_row(m, 5, 8, 3, 0, 1);
+	seen_as_row(m, 5, 8, 3, 0, 1, false);
 }
 
 static void windows_of_one_row(struct module *m)
 {
-	seen_as_row(m, 1, 40, 3, 2, 1);
+	seen_as_row(m, 1, 40, 3, 2, 1, false);
 }
 
 /* Three slices of t do not fit into a scratchpad of 4 KiB: what windows want of the one before is made again. */
 static void windows_of_wide_rows(struct module *m)
 {
-	seen_as_row(m, 5, 8, 400, 1, 0);
+	seen_as_row(m, 5, 8, 400, 1, 0, false);
+}
+
+/* The row behind the last one of twenty is the first of the next twenty. */
+static void windows_over_rows(struct module *m)
+{
+	seen_as_row(m, 4, 20, 300, 1, 1, true);
 }
 
 static const struct {
@@ -293,6 +306,7 @@ static const struct {
 	{ "windows of a row that is seen as several", windows_of_rows, 0 },
 	{ "windows of a row that is seen as the only one", windows_of_one_row, 0 },
 	{ "windows over the ends of wide rows", windows_of_wide_rows, 0 },
+	{ "windows over the ends of rows, row by row", windows_over_rows, 0 },
 };
 
 static size_t elements(const struct tensor *t)
