@@ -231,9 +231,11 @@ struct carried *be_carry(struct backend *be, struct module_entry *e, const bool 
 		for (int i = 0; i < num; i++) {
 			struct tensor *t = be->m->tensors[i];
 			struct change c;
+			const char *by;
 
 			if (!is_carried(be, e, loop, t, &c) || not [i])
 				continue;
+			by = e->nests[c.update]->name;
 			if (be->num_ops + e->num_nests + 3 > RDU_MAX_SECTIONS) {
 				be_note(be,
 					"%s: loaded and stored in each iteration: a program has "
@@ -243,8 +245,7 @@ struct carried *be_carry(struct backend *be, struct module_entry *e, const bool 
 			}
 			carry(be, e, loop, t, &c, was);
 			if (be_prints(be, "carry"))
-				fprintf(be_log(be), "carry: %s: changed by %s\n", t->name,
-					e->nests[c.update]->name);
+				fprintf(be_log(be), "carry: %s: changed by %s\n", t->name, by);
 		}
 	return was;
 }

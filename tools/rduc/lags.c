@@ -115,6 +115,17 @@ static bool raise_lag(struct trial *g, int q)
 	return ok;
 }
 
+/* Do the loops of nest number q go as those of the group's first? What one lags by, or makes again, lies in the
+ * last of them: where that goes over a row of a tensor, and another's over all rows as one, the slice before is the
+ * end of the row before to one, and beyond the border to the other. */
+static bool goes_alike(const struct trial *g, int q)
+{
+	const struct slicing *a = &g->loops[0], *b = &g->loops[q - g->first];
+
+	return g->e->nests[g->first]->dim[a->dim[a->num - 1]].extent / a->inner ==
+	       g->e->nests[q]->dim[b->dim[b->num - 1]].extent / b->inner;
+}
+
 int lags_find(struct trial *g)
 {
 	int end = g->first + g->num, reads = -1;
@@ -129,7 +140,7 @@ int lags_find(struct trial *g)
 			reads = q;
 	}
 	for (int q = g->first; q < end && reads >= 0; q++)
-		if (!slice_can_lag(g->e->nests[q], &g->loops[q - g->first]))
+		if (!goes_alike(g, q) || !slice_can_lag(g->e->nests[q], &g->loops[q - g->first]))
 			return q < reads ? reads : q;
 	for (int q = end - 1; q >= g->first; q--)
 		if (!raise_lag(g, q))

@@ -84,11 +84,13 @@ static int with_coef(const struct nest *n, const struct access *a, int k, int64_
 }
 
 /* Dimension k of an access, spread over dimensions first to last - 1 of a finer shape, with the
- * nest's dimensions cut where that needs it. The nest's must run over all of k, step by step. */
+ * nest's dimensions cut where that needs it. The nest's must run over all of k, step by step, and no other moves
+ * along it: a window's would go on from one row of the finer shape to the next. */
 static bool spread(struct nest *n, const struct access *a, int k, const struct tensor *to,
 		   int first, int last, struct access *r)
 {
 	int64_t coef = 1; /* of the next dimension of the nest, in elements of k */
+	bool spread_out[NEST_MAX_DIMS] = { false };
 
 	if (a->offset[k])
 		return false;
@@ -114,10 +116,14 @@ static bool spread(struct nest *n, const struct access *a, int k, const struct t
 				if (i != k && a->coef[i][d])
 					return false;
 			r->coef[f][d] = (int32_t)done;
+			spread_out[d] = true;
 			done *= n->dim[d].extent;
 			coef *= n->dim[d].extent;
 		}
 	}
+	for (int d = 0; d < n->ndim; d++)
+		if (a->coef[k][d] && n->dim[d].extent > 1 && !spread_out[d])
+			return false;
 	return coef == a->tensor->dim[k];
 }
 

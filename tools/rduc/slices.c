@@ -95,12 +95,24 @@ bool slice_only(const struct nest *n, const struct access *a, int64_t slice,
 	return !a->guarded && slice_reach(n, a, slice, s, &before, &after) && !before && !after;
 }
 
+/* Do the outer loops leave alone the axis that the last of them steps along? Else what is beyond its first and last
+ * step is another row's, which is not made then. */
+static bool ends_at_border(const struct access *a, const struct slicing *s)
+{
+	for (int k = 0; k < a->tensor->ndim; k++)
+		for (int i = 0; i + 1 < s->num && a->coef[k][s->dim[s->num - 1]]; i++)
+			if (a->coef[k][s->dim[i]])
+				return false;
+	return true;
+}
+
 bool slice_nearly(const struct nest *n, const struct access *a, int64_t slice,
 		  const struct slicing *s)
 {
 	int64_t before, after;
 
 	return slice_reach(n, a, slice, s, &before, &after) &&
+	       ((!before && !after) || ends_at_border(a, s)) &&
 	       (before + after) * LEAST_HALO_SHARE <= slice;
 }
 
