@@ -115,13 +115,15 @@ static int find_readers(const struct backend *be, const struct module_entry *e, 
 		struct nest *n = e->nests[q];
 		int times = 0, change = first_change(e, k, q, maker);
 
+		if (q != k && nest_writes(n, t)) /* it is not as the maker makes it then */
+			return 0;
 		for (int i = 0; i < n->num_in; i++)
 			times += tensor_storage(n->in[i].tensor) == t;
 		if (!times)
 			continue;
-		if (times > 1 || num == MOST_READERS || q < k || n->loop != maker->loop ||
-		    !be_contraction(be, n, in) || be_maker(be, n->in[in[0]].tensor) ||
-		    be_maker(be, n->in[in[1]].tensor) ||
+		if (times > 1 || first_change(e, q, q + 1, maker) == q || num == MOST_READERS ||
+		    q < k || n->loop != maker->loop || !be_contraction(be, n, in) ||
+		    be_maker(be, n->in[in[0]].tensor) || be_maker(be, n->in[in[1]].tensor) ||
 		    (tensor_storage(n->in[in[0]].tensor) != t &&
 		     tensor_storage(n->in[in[1]].tensor) != t) ||
 		    (change < q && !may_pass(e, q, change)))
