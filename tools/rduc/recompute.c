@@ -365,7 +365,9 @@ static bool make_again(struct recompute *x, int at, int num_tensors)
 			continue;
 		if (be_prints(x->be, "recompute"))
 			fprintf(be_log(x->be), "recompute: %s, for %s\n", t->name, n->name);
-		if (wants_repeat(x, at, t) || !absorb(n, i, x->e->nests[x->s[t->id].writer]))
+		/* What lies beyond a border is not what the map would make there. */
+		if (wants_repeat(x, at, t) || n->in[i].guarded ||
+		    !absorb(n, i, x->e->nests[x->s[t->id].writer]))
 			repeat(x, at, t);
 		return true;
 	}
