@@ -171,7 +171,7 @@ void be_layout(struct backend *be)
 
 		if (t->kind != TENSOR_TEMP || root->kind != TENSOR_TEMP || t->update_of ||
 		    t->data || t->row_of || t->ndim < 1 || !be_batch_dims(be, t) ||
-		    be_batch_dims(be, t) != be_batch_dims(be, root))
+		    be_batch_dims(be, t) != be_batch_dims(be, root) || t->dim[0] != root->dim[0])
 			stay[root->id] = true;
 		if (t->row_of) /* rows are row-major */
 			stay[tensor_storage(t->row_of)->id] = true;
