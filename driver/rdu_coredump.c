@@ -6,6 +6,7 @@
  * signalling a fence when a context dies.
  */
 #include <linux/devcoredump.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
@@ -28,6 +29,12 @@ struct rdu_coredump {
 	u32 num_cmds;
 	u64 cmds[RDU_DUMP_CMDS][RDU_DUMP_WORDS];
 };
+
+/*
+ * The core looks for a dump that the device has before it adds one, and two that
+ * look at once both add theirs.
+ */
+static DEFINE_MUTEX(rdu_coredump_lock);
 
 static void rdu_coredump_work(struct work_struct *work)
 {
@@ -63,7 +70,9 @@ static void rdu_coredump_work(struct work_struct *work)
 			n += scnprintf(text + n, RDU_DUMP_SIZE - n, " %#llx", word[j]);
 		n += scnprintf(text + n, RDU_DUMP_SIZE - n, "\n");
 	}
+	mutex_lock(&rdu_coredump_lock);
 	dev_coredumpv(drm->dev, text, n, GFP_KERNEL); /* takes text */
+	mutex_unlock(&rdu_coredump_lock);
 	drm_dev_exit(idx);
 out:
 	kfree(dump);
