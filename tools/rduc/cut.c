@@ -444,21 +444,6 @@ struct run {
 	struct uimage *im; /* of one: the section's own */
 };
 
-/* Is nest b to wait for nest a, in front of it? */
-static bool waits(const struct nest *b, const struct nest *a)
-{
-	for (int o = 0; o < a->num_out; o++) {
-		const struct tensor *t = tensor_storage(a->out[o].access.tensor);
-
-		if (nest_reads(b, t) || nest_writes(b, t))
-			return true;
-	}
-	for (int o = 0; o < b->num_out; o++)
-		if (nest_reads(a, tensor_storage(b->out[o].access.tensor)))
-			return true;
-	return false;
-}
-
 /* About what sections take as one: their longest chain of nests that wait for each other, or memory. */
 static double estimate(const struct backend *be, const struct be_section *s, int num)
 {
@@ -466,7 +451,7 @@ static double estimate(const struct backend *be, const struct be_section *s, int
 
 	for (int i = 0; i < num; i++) {
 		for (int k = 0; k < i; k++)
-			if (end[k] > end[i] && waits(s[i].nest, s[k].nest))
+			if (end[k] > end[i] && !be_independent(s[k].nest, s[i].nest))
 				end[i] = end[k];
 		end[i] += (double)s[i].im->cycles;
 		longest = end[i] > longest ? end[i] : longest;

@@ -76,21 +76,9 @@ static bool may_pass(const struct module_entry *e, int q, int to)
 {
 	const struct nest *n = e->nests[q];
 
-	for (int k = to; k < q; k++) {
-		const struct nest *other = e->nests[k];
-
-		if (other->loop != n->loop)
+	for (int k = to; k < q; k++)
+		if (e->nests[k]->loop != n->loop || !be_independent(e->nests[k], n))
 			return false;
-		for (int i = 0; i < other->num_out; i++) {
-			const struct tensor *t = tensor_storage(other->out[i].access.tensor);
-
-			if (nest_reads(n, t) || nest_writes(n, t))
-				return false;
-		}
-		for (int i = 0; i < n->num_out; i++)
-			if (nest_reads(other, tensor_storage(n->out[i].access.tensor)))
-				return false;
-	}
 	return true;
 }
 

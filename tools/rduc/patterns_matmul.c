@@ -291,26 +291,26 @@ static int matmul_infer(struct graph *g, struct node *n)
 	return node_shape(g, n, 0, n->in[0]->dtype, t.ny, dim);
 }
 
-/* Of int8 and uint8, in any mixture, to int32. */
-static int byte_matmul_infer(struct graph *g, struct node *n)
+static int infer_as(struct graph *g, struct node *n, enum rdu_dtype dtype)
 {
 	int64_t dim[RDU_MAX_DIMS + 2];
 	struct contraction t;
 
 	if (matmul_contraction(g, n, &t, dim))
 		return -1;
-	return node_shape(g, n, 0, RDU_DT_I32, t.ny, dim);
+	return node_shape(g, n, 0, dtype, t.ny, dim);
+}
+
+/* Of int8 and uint8, in any mixture, to int32. */
+static int byte_matmul_infer(struct graph *g, struct node *n)
+{
+	return infer_as(g, n, RDU_DT_I32);
 }
 
 /* Of whole numbers that bf16 and fp32 hold, to fp32. */
 static int whole_matmul_infer(struct graph *g, struct node *n)
 {
-	int64_t dim[RDU_MAX_DIMS + 2];
-	struct contraction t;
-
-	if (matmul_contraction(g, n, &t, dim))
-		return -1;
-	return node_shape(g, n, 0, RDU_DT_F32, t.ny, dim);
+	return infer_as(g, n, RDU_DT_F32);
 }
 
 static int matmul_pattern(struct lower *l, struct node *n)
