@@ -231,8 +231,8 @@ void image_print(const struct backend *be, const struct uimage *im);
 
 struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
-int64_t
-be_room_words(const struct backend *be); /* of scratchpads, that residents may have, about */
+/* Words of scratchpads that residents may have, about. */
+int64_t be_room_words(const struct backend *be);
 bool nest_reads(const struct nest *n, const struct tensor *storage); /* or adds to it */
 bool nest_writes(const struct nest *n, const struct tensor *storage);
 uint64_t tensor_size(const struct tensor *t); /* bytes; regions.c */
@@ -546,8 +546,8 @@ bool be_on_arrays(struct backend *be, const struct nest *n, int *in);
 /* tile_known.c: other threads look for the plan of a nest that is about to be lowered as be->at says, if it is a
  * contraction. */
 void be_plan_ahead(struct backend *be, const struct nest *n);
-void be_plans_drop(
-	struct backend *be); /* those that are still looked for; no plan is asked for any more */
+/* Those that are still looked for: no plan is asked for any more. */
+void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
@@ -721,8 +721,8 @@ struct xbuild {
 	const struct loops *lp;
 	struct xprog x;
 	int num_src;
-	int src_in[NEST_MAX_IN +
-		   2]; /* source -> input, -1: the reduction's result, or one of two */
+	/* source -> input, -1: the reduction's result, or one of two */
+	int src_in[NEST_MAX_IN + 2];
 	int memo[NEST_MAX_EXPR];
 	struct xarg val[NEST_MAX_EXPR];
 };
