@@ -506,6 +506,9 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
+/* tile_units.c: cycles that a scratchpad takes for a vector whose lanes lie `stride` words apart: several may lie in
+ * one bank. */
+int64_t be_bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes);
 #define MAX_SPREAD 3
 /* Replicas along some dimensions: so many blocks along each, and indices of a block. */
 struct spread {

@@ -159,16 +159,13 @@ static void redirect_access(struct backend *be, struct nest *n, int i, struct te
 /* The nests of the loop use what is seen as t, of storage `of`, where `to` is; the one that changes it leaves the
  * new value at `next`. */
 static void redirect(struct backend *be, struct module_entry *e, int loop, struct tensor *of,
-		     struct tensor *to, struct tensor *next)
+		     struct tensor *to, struct tensor *next, struct tensor **seen)
 {
-	struct tensor **seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
-
 	for (int k = 0, i = -1; next_use(e, loop, of, &k, &i);) {
 		bool made = i >= e->nests[k]->num_in;
 
 		redirect_access(be, e->nests[k], i, made ? next : to, seen);
 	}
-	free(seen);
 }
 
 /* What is carried, and the nests of the entry as they were. */
@@ -185,20 +182,22 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 		  const struct change *c, struct carried *to)
 {
 	struct nest *update = e->nests[c->update], *load, *store, *copy;
-	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next;
+	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next, **seen;
 	int first = be_loop_start(e, loop), last = first, at;
 
 	while (last + 1 < e->num_nests && e->nests[last + 1]->loop == loop)
 		last++;
 	next = be_temp_like(be, there, "next");
-	redirect(be, e, loop, t, there, next);
+	seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
+	redirect(be, e, loop, t, there, next, seen);
 	load = be_copy_nest(update, t, t);
 	load->name = there->name;
-	be_refine(load, 1, there);
+	redirect_access(be, load, 1, there, seen);
 	copy = be_copy_nest(update, next, there);
 	copy->loop = loop;
 	store = be_copy_nest(update, t, t);
-	be_refine(store, 0, there);
+	redirect_access(be, store, 0, there, seen);
+	free(seen);
 	be_insert_nest(e, last + 1, store);
 	for (at = first; e->nests[at] != update; at++)
 		;

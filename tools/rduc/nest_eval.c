@@ -91,9 +91,14 @@ static float rounded_at_random(uint64_t *state, double f)
 	return g + (float)by * (nextafterf(size, INFINITY) - size);
 }
 
+/* A NaN has one form, as on the card (numerics.md): its bits, too, may be computed with. */
 static struct word word_f(const struct eval *e, double f)
 {
-	float single = e->noise ? rounded_at_random(e->noise, f) : (float)f;
+	float single;
+
+	if (isnan(f))
+		return (struct word){ NAN, 0x7fc00000 };
+	single = e->noise ? rounded_at_random(e->noise, f) : (float)f;
 
 	return (struct word){ e->fp64 ? f : (double)single, (int32_t)f_bits(single) };
 }
