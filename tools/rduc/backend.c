@@ -2,6 +2,7 @@
 /*
  * The back half of the compiler: a module of nests in, a program file out.
  */
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -782,6 +783,7 @@ static int lower_entry(struct backend *be, int entry)
 	for (int i = first; i < be->num_sections; i++)
 		image_close(be->section[i].im);
 	be_pipe_close(be);
+	malloc_trim(0); /* what was tried lies between what stays */
 	add_steps(be, e, first);
 	return 0;
 }

@@ -88,6 +88,8 @@ struct uport {
 	int reg, count;
 };
 
+#define MOST_STAGES (RDU_MAX_STAGES + RDU_MAX_TAIL)
+
 struct uprog {
 	enum rdu_kind kind;
 	int op_id;
@@ -101,7 +103,8 @@ struct uprog {
 	struct uport in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];
 	struct uaccess acc;
 	int num_stages, num_tail;
-	struct rdu_cfg_stage stage[RDU_MAX_STAGES + RDU_MAX_TAIL];
+	/* Of a PCU's program there is room for MOST_STAGES until the section is finished; others: NULL. */
+	struct rdu_cfg_stage *stage;
 	int cols, mode, flags;
 	uint32_t k_mask, init_mask;
 };
@@ -202,11 +205,13 @@ struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *nam
 void image_free(struct uimage *im);
 /* The bytes go, if they are its own. */
 void image_drop_bytes(struct uimage *im);
+/* It is finished: its tables are as large as what they have. */
+void image_shrink(struct uimage *im);
 /* No other section is made of it: what its unit programs do is left to the bytes. */
 void image_close(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
 int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
-/* One program becomes as another is, with predicates of its own. */
+/* One program becomes as another of its kind is, with predicates and stages of its own. */
 void image_copy_prog(struct uprog *to, const struct uprog *from);
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words);
 void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
