@@ -413,7 +413,7 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 		for (int i = 0; i < lp.num; i++)
 			image_counter(&shape, lp.l[i].start, lp.l[i].step, lp.l[i].trip);
 		shape.num_outer = lp.num_outer;
-		r = xprog_emit(e->im, &b.x, src, &shape, 0, -1, -1, e->op_id, out);
+		r = xprog_emit(e->im, &b.x, src, &shape, 0, e->hx, e->hy, e->op_id, out);
 		xprog_free(&b.x);
 	}
 	for (int i = 0; i < n->num_out && !r; i++) {
