@@ -234,7 +234,6 @@ int image_pack(struct uimage *im);
 /* Unit programs, their counters and what they access; to the log. */
 void image_print(const struct backend *be, const struct uimage *im);
 
-struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
 /* Words of scratchpads that residents may have, about. */
 int64_t be_room_words(const struct backend *be);
@@ -282,6 +281,7 @@ struct residence {
 /* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
 struct hold {
 	bool kept; /* from run to run: a weight that the entry does not change */
+	int loop; /* that it is held in all of: the outermost that does not change it; 0: in none */
 	struct nest *fill; /* the copy, in front of the loop */
 	struct nest *reader;
 	int in; /* input of the reader */
@@ -471,8 +471,6 @@ struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct ten
 struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
 void be_insert_nest(struct module_entry *e, int at, struct nest *n);
 void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
-/* Number of a loop's first nest. */
-int be_loop_start(const struct module_entry *e, int loop);
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
  * scratchpads, but for not[tensor id]? */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );

@@ -16,10 +16,10 @@
 
 #define SMALLEST_CARRIED 1024 /* words; less is not worth a scratchpad */
 
-/* What a loop does to a storage. */
+/* What a loop, with those in it, does to a storage. */
 struct change {
 	int update, out; /* the nest that writes it, and which of its results; -1: none */
-	bool unfit; /* written otherwise, or read where data decides */
+	bool unfit; /* written otherwise, or in a loop within, or read where data decides */
 };
 
 static bool same_shape(const struct tensor *a, const struct tensor *b)
@@ -34,15 +34,17 @@ static struct change look_at(const struct module_entry *e, int loop, struct tens
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 
-		for (int i = 0; n->loop == loop && i < n->num_in; i++)
+		if (!loop_within(e, n->loop, loop))
+			continue;
+		for (int i = 0; i < n->num_in; i++)
 			c.unfit |= tensor_storage(n->in[i].tensor) == t && n->in[i].gather_in >= 0;
-		for (int i = 0; n->loop == loop && i < n->num_out; i++) {
+		for (int i = 0; i < n->num_out; i++) {
 			const struct access *a = &n->out[i].access;
 
 			if (tensor_storage(a->tensor) != t)
 				continue;
-			c.unfit |= c.update >= 0 || n->out[i].add || !be_covers(n, a) ||
-				   !same_shape(a->tensor, t);
+			c.unfit |= n->loop != loop || c.update >= 0 || n->out[i].add ||
+				   !be_covers(n, a) || !same_shape(a->tensor, t);
 			c.update = k;
 			c.out = i;
 		}
@@ -59,12 +61,12 @@ static bool worth_it(const struct backend *be, const struct tensor *t, int64_t t
 	       2 * once * (double)(trip - 1) > be->chip.pload_latency;
 }
 
-/* Is storage t something that the loop carries? Then c says how it is changed. */
+/* Is storage t something that the loop, which is in none, carries? Then c says how it is changed. */
 static bool is_carried(const struct backend *be, const struct module_entry *e, int loop,
 		       struct tensor *t, struct change *c)
 {
-	if (tensor_whole(t) != t || dtype_is_int(t->dtype) || t->constant ||
-	    (t->kind != TENSOR_WEIGHT && t->kind != TENSOR_STATE) ||
+	if (e->loop[loop - 1].parent || tensor_whole(t) != t || dtype_is_int(t->dtype) ||
+	    t->constant || (t->kind != TENSOR_WEIGHT && t->kind != TENSOR_STATE) ||
 	    !worth_it(be, t, e->loop[loop - 1].trip))
 		return false;
 	*c = look_at(e, loop, t);
@@ -89,7 +91,7 @@ static struct access *next_use(const struct module_entry *e, int loop, const str
 	for (; *k < e->num_nests; (*k)++, *i = -1) {
 		struct nest *n = e->nests[*k];
 
-		while (n->loop == loop && ++*i < n->num_in + n->num_out) {
+		while (loop_within(e, n->loop, loop) && ++*i < n->num_in + n->num_out) {
 			struct access *a =
 				*i < n->num_in ? &n->in[*i] : &n->out[*i - n->num_in].access;
 
@@ -183,10 +185,9 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 {
 	struct nest *update = e->nests[c->update], *load, *store, *copy;
 	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next, **seen;
-	int first = be_loop_start(e, loop), last = first, at;
+	int first, last, at;
 
-	while (last + 1 < e->num_nests && e->nests[last + 1]->loop == loop)
-		last++;
+	loop_nests(e, loop, c->update, &first, &last);
 	next = be_temp_like(be, there, "next");
 	seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
 	redirect(be, e, loop, t, there, next, seen);
