@@ -908,6 +908,8 @@ static int passes(struct backend *be, const char *out_path)
 		be_shapes(be);
 		be_copies(be);
 		be_split_batch(be);
+		if (be->tiles > 1) /* those of one have no room for such large ones */
+			be_split_concatenations(be);
 		r = be_check(be, "copies");
 	}
 	if (!r && be->level > 0) {

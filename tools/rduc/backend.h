@@ -389,6 +389,7 @@ bool be_refine(struct nest *n, int i, struct tensor *to);
  * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
 int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
+void be_split_concatenations(struct backend *be); /* concat.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
