@@ -110,8 +110,8 @@ static int64_t row_places(const struct contract *c, const struct operand *op, co
 static double load_bytes(const struct contract *c, const struct operand *op, int64_t base, int esz)
 {
 	const struct oaxis *v = op->vec_axis < 0 ? NULL : &op->axis[op->vec_axis];
-	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row;
-	double bytes = 0;
+	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row, first;
+	int64_t bursts = 0;
 
 	if (!v)
 		return (double)op->loads * (double)burst;
@@ -121,12 +121,14 @@ static double load_bytes(const struct contract *c, const struct operand *op, int
 	if (v->len == v->dim) /* rows lie behind each other */
 		return (double)op->loads * op->vl / (double)v->room * (double)row;
 	apart = row_places(c, op, v, esz);
-	for (int64_t at = 0; at < burst; at += apart) {
-		int64_t first = (base * esz + (v->off - v->neg) * step + at) % burst;
+	first = ((base * esz + (v->off - v->neg) * step) % burst + burst) % burst;
+	for (int64_t at = first; at < first + burst; at += apart) {
+		int64_t end = (at < burst ? at : at - burst) + row % burst;
 
-		bytes += (double)(ceil_div((first + burst) % burst + row, burst) * burst);
+		bursts += row / burst + (end > 0) + (end > burst);
 	}
-	return (double)op->loads * op->vl / (double)v->room * bytes * (double)apart / (double)burst;
+	return (double)op->loads * op->vl / (double)v->room * (double)(bursts * burst) *
+	       (double)apart / (double)burst;
 }
 
 /* Axes of an operand's tile and how they lie in the scratchpad. */
