@@ -340,6 +340,9 @@ struct backend {
 	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
 				  * what that gives */
 	int num_without;
+	unsigned int
+		moves; /* how often it changed what the nests being lowered find in scratchpads */
+	struct lowered *lowered; /* ahead.c */
 	struct workers *workers; /* NULL: there are none */
 	struct asked_time *asked_times; /* time.c: of all images */
 	struct timed *timed; /* time.c: sections that were timed */
@@ -542,6 +545,13 @@ int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
+/* ahead.c: the nests of an entry from number `from` on come next: other threads look for their plans, and time what
+ * of them is lowered already. */
+void be_ahead(struct backend *be, const struct module_entry *e, int from);
+/* be_lower_spread() of a nest, or what that gave beforehand, if nothing has changed. */
+int be_lower_next(struct backend *be, struct nest *n, int op, struct uimage **im);
+/* What was lowered beforehand is not wanted any more. */
+void be_ahead_drop(struct backend *be);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
