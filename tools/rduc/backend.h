@@ -568,8 +568,8 @@ void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
-/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
- * few results, and it is in no group? */
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no
+ * group and, if it is a product, has few results? */
 bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
