@@ -110,8 +110,8 @@ static int64_t row_places(const struct contract *c, const struct operand *op, co
 static double load_bytes(const struct contract *c, const struct operand *op, int64_t base, int esz)
 {
 	const struct oaxis *v = op->vec_axis < 0 ? NULL : &op->axis[op->vec_axis];
-	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row;
-	double bytes = 0;
+	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row, first;
+	int64_t bursts = 0;
 
 	if (!v)
 		return (double)op->loads * (double)burst;
@@ -121,12 +121,14 @@ static double load_bytes(const struct contract *c, const struct operand *op, int
 	if (v->len == v->dim) /* rows lie behind each other */
 		return (double)op->loads * op->vl / (double)v->room * (double)row;
 	apart = row_places(c, op, v, esz);
-	for (int64_t at = 0; at < burst; at += apart) {
-		int64_t first = (base * esz + (v->off - v->neg) * step + at) % burst;
+	first = ((base * esz + (v->off - v->neg) * step) % burst + burst) % burst;
+	for (int64_t at = first; at < first + burst; at += apart) {
+		int64_t end = (at < burst ? at : at - burst) + row % burst;
 
-		bytes += (double)(ceil_div((first + burst) % burst + row, burst) * burst);
+		bursts += row / burst + (end > 0) + (end > burst);
 	}
-	return (double)op->loads * op->vl / (double)v->room * bytes * (double)apart / (double)burst;
+	return (double)op->loads * op->vl / (double)v->room * (double)(bursts * burst) *
+	       (double)apart / (double)burst;
 }
 
 /* Axes of an operand's tile and how they lie in the scratchpad. */
@@ -156,7 +158,7 @@ static bool solve_operand(struct contract *c, int o)
 		for (int i = 0; i < a->num_axes; i++) {
 			struct oaxis *x = &op->axis[op->num_axes++];
 
-			memset(x, 0, sizeof(*x));
+			x->neg = 0;
 			memcpy(x->coef, a->axis[i].coef, sizeof(x->coef));
 			x->ms = a->axis[i].ms;
 			x->off = a->axis[i].off;
@@ -342,6 +344,19 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
  * loads any more: in a loop, parts are to save more than this. */
 #define SPLIT_IN_LOOP 0.02
 
+static int64_t count_trips(const struct contract *c, int d)
+{
+	return ceil_div(c->l->extent[d], c->tile[d] * c->unroll[d]);
+}
+
+/* That an array takes along dimension d. */
+static int64_t steps_of_tile(const struct contract *c, int d)
+{
+	if (d == c->pair)
+		return ceil_div(c->tile[d], c->elements);
+	return d == c->lane ? c->tile[d] / c->gl : d == c->col ? c->tile[d] / c->gc : c->tile[d];
+}
+
 /* contract_solve(), with operands found for these tiles before; false also as soon as it is plain that the
  * cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
@@ -354,16 +369,9 @@ static bool solve_below(struct contract *c, double most)
 	int loops = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
-		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
+		c->trip[d] = count_trips(c, d);
 		acts *= c->trip[d];
-		if (l->reduce[d])
-			k *= d == c->pair ? ceil_div(c->tile[d], c->elements) : c->tile[d];
-		else if (d == c->lane)
-			subs *= c->tile[d] / c->gl;
-		else if (d == c->col)
-			subs *= c->tile[d] / c->gc;
-		else
-			subs *= c->tile[d];
+		*(l->reduce[d] ? &k : &subs) *= steps_of_tile(c, d);
 		loops += (c->trip[d] > 1) + (c->tile[d] > 1);
 		if (loops > UC_MAX - 2 || subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
 			return false;
@@ -587,11 +595,17 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 	return n;
 }
 
-/* Finds the best tile and replica count of one dimension, all else fixed. */
+/* Finds the best tile and replica count of one dimension, all else fixed. What has too many replicas, or whose arrays
+ * take longer than the best, is not looked at any further. */
 static void try_choices(struct contract *c, int d, struct step *s)
 {
-	int64_t t[MAX_TILES], u[MAX_UNROLLS];
+	int64_t t[MAX_TILES], u[MAX_UNROLLS], others = contract_replicas(c, -1) / c->unroll[d];
+	int64_t most = min64(c->pl->max_unroll, c->pcus) / others;
+	double rest = c->systolic ? 2 : 1; /* cycles of an array, but for the steps along d */
 	int nt = tile_choices(c, d, t);
+
+	for (int e = 0; e < c->l->num_dims; e++)
+		rest *= e == d ? 1 : (double)(count_trips(c, e) * steps_of_tile(c, e));
 
 	s->best_tile = c->tile[d];
 	s->best_unroll = c->unroll[d];
@@ -603,6 +617,9 @@ static void try_choices(struct contract *c, int d, struct step *s)
 		forget_operands(c);
 		for (int k = 0; k < nu; k++) {
 			c->unroll[d] = u[k];
+			if (u[k] > most ||
+			    rest * (double)(count_trips(c, d) * steps_of_tile(c, d)) > s->best)
+				continue;
 			if (solve_below(c, s->best * 0.9999) && c->cost < s->best * 0.9999) {
 				s->best = c->cost;
 				s->best_tile = t[i];
