@@ -369,6 +369,8 @@ static int make_sections(struct backend *be, int entry)
 		r = fit_neighbours(be, be->section + first);
 	if (!r && be->level > 0)
 		be_cut(be, first);
+	if (!r)
+		be_time_all_ahead(be, first);
 	free(stride);
 	return r > 0 && !be->fixed ? -1 : r;
 }

@@ -633,6 +633,8 @@ uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 /* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
 int be_time_all(struct backend *be);
+/* Other threads begin to find those of the sections from number `first` on, if there are any. */
+void be_time_all_ahead(struct backend *be, int first);
 /* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most);
