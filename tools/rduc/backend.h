@@ -234,7 +234,6 @@ int image_pack(struct uimage *im);
 /* Unit programs, their counters and what they access; to the log. */
 void image_print(const struct backend *be, const struct uimage *im);
 
-struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
 /* Words of scratchpads that residents may have, about. */
 int64_t be_room_words(const struct backend *be);
@@ -282,6 +281,7 @@ struct residence {
 /* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
 struct hold {
 	bool kept; /* from run to run: a weight that the entry does not change */
+	int loop; /* that it is held in all of: the outermost that does not change it; 0: in none */
 	struct nest *fill; /* the copy, in front of the loop */
 	struct nest *reader;
 	int in; /* input of the reader */
@@ -392,6 +392,7 @@ bool be_refine(struct nest *n, int i, struct tensor *to);
  * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
 int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
+void be_split_concatenations(struct backend *be); /* concat.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
@@ -474,8 +475,6 @@ struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct ten
 struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
 void be_insert_nest(struct module_entry *e, int at, struct nest *n);
 void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
-/* Number of a loop's first nest. */
-int be_loop_start(const struct module_entry *e, int loop);
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
  * scratchpads, but for not[tensor id]? */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
@@ -514,6 +513,9 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
+/* tile_units.c: cycles that a scratchpad takes for a vector whose lanes lie `stride` words apart: several may lie in
+ * one bank. */
+int64_t be_bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes);
 #define MAX_SPREAD 3
 /* Replicas along some dimensions: so many blocks along each, and indices of a block. */
 struct spread {
@@ -566,8 +568,8 @@ void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
-/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
- * few results, and it is in no group? */
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no
+ * group and, if it is a product, has few results? */
 bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);

@@ -382,13 +382,6 @@ bool nest_writes(const struct nest *n, const struct tensor *storage)
 	return false;
 }
 
-struct tensor *tensor_storage(struct tensor *t)
-{
-	while (t->view_of || t->update_of)
-		t = t->view_of ? t->view_of : t->update_of;
-	return t;
-}
-
 int dtype_format(enum rdu_dtype dtype)
 {
 	switch (dtype_stored(dtype)) {

@@ -378,6 +378,10 @@ static bool place_slices(struct trial *g, const double *work)
 		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
 		r->num_parts =
 			(int)min64(extent, max64(least, min64(MOST_PARTS, all * 3 / 5 / num)));
+		while (least < extent && /* of whole units */
+		       ceil_div(extent, least) * unit * 4 * r->copies > be->chip.pmu_bytes)
+			least++;
+		r->num_parts = (int)max64(least, r->num_parts);
 		r->num_parts = count_alike(extent, least, r->num_parts, t->before);
 		r->part = ceil_div(extent, r->num_parts) * unit;
 		r->num_parts = (int)ceil_div(slice, r->part);

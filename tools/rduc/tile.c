@@ -137,8 +137,9 @@ static bool solve_operand(struct contract *c, int o)
 	struct operand *op = &c->op[o];
 	const struct lacc *a = &c->l->in[op->in];
 	int lane = o == 2 ? -1 : o ? c->col : c->lane, esz = dtype_size(a->t->dtype);
-	bool weights = op->in == c->weights;
+	bool weights = op->in == c->weights, made = op->in == c->made;
 	int64_t words = 1;
+	int unit;
 
 	op->num_axes = 0;
 	op->lane_axis = op->pair_axis = op->vec_axis = op->picked_axis = -1;
@@ -222,6 +223,7 @@ static bool solve_operand(struct contract *c, int o)
 		   : c->pair < 0		     ? RDU_PACK_LOW
 		   : op->vec_axis == op->pair_axis   ? RDU_PACK_LANE
 						     : RDU_PACK_VEC;
+	unit = op->pack == RDU_PACK_LANE ? c->elements : 1;
 	op->loads = 1;
 	op->vl = 1;
 	for (int i = 0; i < op->num_axes; i++) {
@@ -233,16 +235,20 @@ static bool solve_operand(struct contract *c, int o)
 		if (i == op->vec_axis) {
 			int64_t n = ceil_div(x->room, c->chip->lanes);
 
+			while (made && n < x->room &&
+			       x->room % (n * unit)) /* no vector goes beyond the end */
+				n++;
 			op->vl = (int)ceil_div(x->room, n);
-			if (op->pack == RDU_PACK_LANE)
-				op->vl = (int)ceil_div(op->vl, c->elements) * c->elements;
+			op->vl = (int)ceil_div(op->vl, unit) * unit;
 			x->room = op->vl * n;
 			op->loads *= n;
 		} else {
 			op->loads *= x->room;
 		}
+		if (made && x->room != x->len)
+			return false;
 	}
-	op->bytes = load_bytes(c, op, a->base, esz) * (op->in == c->made ? c->made_share : 1);
+	op->bytes = load_bytes(c, op, a->base, esz) * (made ? c->made_share : 1);
 	/* Innermost in the scratchpad: the lanes that are read together; then the
 	 * ones that are written together, an odd number of words apart. */
 	for (int k = 0; k < 3; k++)
@@ -370,6 +376,10 @@ static bool solve_below(struct contract *c, double most)
 
 	for (int d = 0; d < l->num_dims; d++) {
 		c->trip[d] = count_trips(c, d);
+		/* What is made is there to the end of its tensor, and not beyond. */
+		if (c->made >= 0 && lacc_needs(&l->in[c->made], d) &&
+		    c->trip[d] * c->tile[d] * c->unroll[d] != l->extent[d])
+			return false;
 		acts *= c->trip[d];
 		*(l->reduce[d] ? &k : &subs) *= steps_of_tile(c, d);
 		loops += (c->trip[d] > 1) + (c->tile[d] > 1);
