@@ -244,6 +244,13 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 	return im;
 }
 
+/* No other section is made of one of several nests. */
+static void close_joined(const struct backend *be, struct uimage *im)
+{
+	if (!be_prints(be, "lower") && !be_prints(be, "place"))
+		image_close(im);
+}
+
 static uint64_t cycles(const struct backend *be, struct uimage *im)
 {
 	return im->cycles + be_load_after(be, NULL, im);
@@ -336,6 +343,7 @@ static struct joined join(struct backend *be, const struct be_section *s, int nu
 	all = apart(be, s, num);
 	if (all <= load + 1 || (run_in_turn(s, num) && saved_loads(be, s, num, im) < all / SMALL))
 		return not_faster(be, s, num, im);
+	close_joined(be, im);
 	return (struct joined){ num, im, all - load - 1 };
 }
 
@@ -423,6 +431,7 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 	be->until = first_nest + num - 1;
 	*slow = false;
 	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
+		close_joined(be, im);
 		r = be_time_about(be, im, most);
 		if (!r)
 			return im;
