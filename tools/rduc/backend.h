@@ -340,6 +340,9 @@ struct backend {
 	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
 				  * what that gives */
 	int num_without;
+	unsigned int
+		moves; /* how often it changed what the nests being lowered find in scratchpads */
+	struct lowered *lowered; /* ahead.c */
 	struct workers *workers; /* NULL: there are none */
 	struct asked_time *asked_times; /* time.c: of all images */
 	struct timed *timed; /* time.c: sections that were timed */
@@ -389,6 +392,7 @@ bool be_refine(struct nest *n, int i, struct tensor *to);
  * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
 int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
+void be_split_concatenations(struct backend *be); /* concat.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
@@ -541,6 +545,13 @@ int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
+/* ahead.c: the nests of an entry from number `from` on come next: other threads look for their plans, and time what
+ * of them is lowered already. */
+void be_ahead(struct backend *be, const struct module_entry *e, int from);
+/* be_lower_spread() of a nest, or what that gave beforehand, if nothing has changed. */
+int be_lower_next(struct backend *be, struct nest *n, int op, struct uimage **im);
+/* What was lowered beforehand is not wanted any more. */
+void be_ahead_drop(struct backend *be);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
@@ -557,8 +568,8 @@ void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
-/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
- * few results, and it is in no group? */
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no
+ * group and, if it is a product, has few results? */
 bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);

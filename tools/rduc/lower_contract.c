@@ -657,7 +657,8 @@ static void set_replica(struct emit *e, int64_t r)
 static void set_place(struct emit *e)
 {
 	const struct contract *c = e->c;
-	int down = c->merge > 1 && contract_reads(c, 0, c->merge_dim); /* operand that differs from row to row */
+	int down = c->merge > 1 &&
+		   contract_reads(c, 0, c->merge_dim); /* operand that differs from row to row */
 	int64_t rows = contract_replicas(c, down), cols = contract_replicas(c, !down);
 	bool many = contract_replicas(c, -1) > 16;
 
