@@ -2,6 +2,7 @@
 /*
  * The back half of the compiler: a module of nests in, a program file out.
  */
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,34 +236,45 @@ static void add_step(struct backend *be, enum rdu_step_kind kind, uint32_t arg)
 	be->step[be->num_steps++] = (struct rdu_prog_step){ kind, arg };
 }
 
+/* LOOP and END between a section in loop `from` and one in loop `to`. */
+static void add_loop_steps(struct backend *be, const struct module_entry *e, int from, int to)
+{
+	int both = loop_around(e, from, to);
+
+	for (; from != both; from = e->loop[from - 1].parent)
+		add_step(be, RDU_STEP_END, 0);
+	for (; to != both; both = loop_below(e, to, both))
+		add_step(be, RDU_STEP_LOOP, (uint32_t)e->loop[loop_below(e, to, both) - 1].trip);
+}
+
 /* Runs the entry's sections, from number `first` on, with LOOP and END around those of a loop. */
 static void add_steps(struct backend *be, const struct module_entry *e, int first)
 {
 	int loop = 0;
 
 	for (int i = first; i < be->num_sections; i++) {
-		int in = be->section[i].nest->loop;
-
-		if (loop && in != loop)
-			add_step(be, RDU_STEP_END, 0);
-		if (in && in != loop)
-			add_step(be, RDU_STEP_LOOP, (uint32_t)e->loop[in - 1].trip);
-		loop = in;
+		add_loop_steps(be, e, loop, be->section[i].nest->loop);
+		loop = be->section[i].nest->loop;
 		add_step(be, be_fills_kept(be, be->section[i].nest) ? RDU_STEP_KEEP : RDU_STEP_RUN,
 			 (uint32_t)i);
 	}
-	if (loop)
-		add_step(be, RDU_STEP_END, 0);
+	add_loop_steps(be, e, loop, 0);
 }
 
-/* Runs what entry number `of` runs, its loops once. */
+/* Runs what entry number `of` runs, but loops that are in none once. */
 static void add_steps_once(struct backend *be, int of)
 {
 	const struct rdu_prog_entry *e = &be->entry[of];
+	int depth = 0;
 
-	for (uint32_t i = e->first_step; i < e->first_step + e->num_steps; i++)
-		if (be->step[i].kind != RDU_STEP_LOOP && be->step[i].kind != RDU_STEP_END)
-			add_step(be, be->step[i].kind, be->step[i].arg);
+	for (uint32_t i = e->first_step; i < e->first_step + e->num_steps; i++) {
+		struct rdu_prog_step s = be->step[i];
+
+		depth -= s.kind == RDU_STEP_END;
+		if (depth || (s.kind != RDU_STEP_LOOP && s.kind != RDU_STEP_END))
+			add_step(be, s.kind, s.arg);
+		depth += s.kind == RDU_STEP_LOOP;
+	}
 }
 
 static int64_t *copy_strides(const struct module *m)
@@ -763,11 +775,12 @@ static int lower_entry(struct backend *be, int entry)
 		r = make_groups(be, entry, first, notes, &residence, &stride,
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
-	once = !e->num_loops && be->level >= 3;
-	if (!r && once && may_carry(be, e) && be->num_groups == groups)
+	once = be->level >= 3 && !e->num_loops && be->num_groups == groups &&
+	       be->opt->hold != WHEN_NEVER && may_carry(be, e);
+	if (!r && once)
 		r = make_beside(be, entry, first, residence, stride);
-	if (!r && be->level > 0 && (e->num_loops || (once && may_carry(be, e))) &&
-	    be->opt->hold != WHEN_NEVER && be->num_groups == groups) {
+	if (!r && be->level > 0 && (e->num_loops || once) && be->opt->hold != WHEN_NEVER &&
+	    be->num_groups == groups) {
 		progress_say(be->opt->progress, "%s, carry", e->name);
 		r = make_carried(be, entry, first, notes, &residence, &stride);
 	}
@@ -779,7 +792,7 @@ static int lower_entry(struct backend *be, int entry)
 		progress_say(be->opt->progress, "%s, hold", e->name);
 		r = make_holds(be, entry, first, notes, &residence, &stride);
 	}
-	if (!r && be->level >= 3 && be->num_groups == groups)
+	if (!r && be->level >= 3 && be->num_groups == groups && !once)
 		r = make_beside(be, entry, first, residence, stride);
 	free(residence);
 	free(stride);
@@ -798,6 +811,7 @@ static int lower_entry(struct backend *be, int entry)
 	for (int i = first; i < be->num_sections; i++)
 		image_close(be->section[i].im);
 	be_pipe_close(be);
+	malloc_trim(0); /* what was tried lies between what stays */
 	add_steps(be, e, first);
 	return 0;
 }
@@ -815,8 +829,8 @@ static int lower_all(struct backend *be)
 		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
 				m->num_entries, RDU_MAX_ENTRIES);
 	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
-	/* Each section in a loop of its own, and once again without. */
-	be->step = xcalloc(4 * RDU_MAX_SECTIONS, sizeof(*be->step));
+	/* Each section in loops of its own, and once again without the outermost. */
+	be->step = xcalloc(4 * RDU_MAX_LOOP_DEPTH * RDU_MAX_SECTIONS, sizeof(*be->step));
 	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	be->residence = xcalloc((size_t)m->num_tensors + 1, sizeof(*be->residence));
 	for (int e = 0; e < m->num_entries; e++) {

@@ -88,6 +88,8 @@ struct uport {
 	int reg, count;
 };
 
+#define MOST_STAGES (RDU_MAX_STAGES + RDU_MAX_TAIL)
+
 struct uprog {
 	enum rdu_kind kind;
 	int op_id;
@@ -101,7 +103,8 @@ struct uprog {
 	struct uport in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];
 	struct uaccess acc;
 	int num_stages, num_tail;
-	struct rdu_cfg_stage stage[RDU_MAX_STAGES + RDU_MAX_TAIL];
+	/* Of a PCU's program there is room for MOST_STAGES until the section is finished; others: NULL. */
+	struct rdu_cfg_stage *stage;
 	int cols, mode, flags;
 	uint32_t k_mask, init_mask;
 };
@@ -203,11 +206,13 @@ struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *nam
 void image_free(struct uimage *im);
 /* The bytes go, if they are its own. */
 void image_drop_bytes(struct uimage *im);
+/* It is finished: its tables are as large as what they have. */
+void image_shrink(struct uimage *im);
 /* No other section is made of it: what its unit programs do is left to the bytes. */
 void image_close(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
 int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
-/* One program becomes as another is, with predicates of its own. */
+/* One program becomes as another of its kind is, with predicates and stages of its own. */
 void image_copy_prog(struct uprog *to, const struct uprog *from);
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words); /* its base is -1 */
 void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
@@ -230,7 +235,6 @@ int image_pack(struct uimage *im);
 /* Unit programs, their counters and what they access; to the log. */
 void image_print(const struct backend *be, const struct uimage *im);
 
-struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
 /* Words of scratchpads that residents may have, about. */
 int64_t be_room_words(const struct backend *be);
@@ -281,6 +285,7 @@ struct residence {
 /* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
 struct hold {
 	bool kept; /* from run to run: a weight that the entry does not change */
+	int loop; /* that it is held in all of: the outermost that does not change it; 0: in none */
 	struct nest *fill; /* the copy, in front of the loop */
 	struct nest *reader;
 	int in; /* input of the reader */
@@ -471,8 +476,6 @@ struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct ten
 struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
 void be_insert_nest(struct module_entry *e, int at, struct nest *n);
 void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
-/* Number of a loop's first nest. */
-int be_loop_start(const struct module_entry *e, int loop);
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
  * scratchpads, but for not[tensor id]? */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
@@ -513,6 +516,9 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
+/* tile_units.c: cycles that a scratchpad takes for a vector whose lanes lie `stride` words apart: several may lie in
+ * one bank. */
+int64_t be_bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes);
 #define MAX_SPREAD 3
 /* Replicas along some dimensions: so many blocks along each, and indices of a block. */
 struct spread {

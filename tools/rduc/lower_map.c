@@ -8,6 +8,45 @@
 #include <string.h>
 #include "backend.h"
 
+/* Does the nest bring, or store, what is carried? */
+static bool moves_carried(const struct backend *be, const struct lnest *l)
+{
+	bool carried = false;
+
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		const struct residence *r = residence_of(be, l->n, a->t);
+
+		carried |= r && r->carried;
+	}
+	return carried && !l->n->loop;
+}
+
+/* Do the lanes of vectors lie in more bursts than an AGCU remembers, one each, so that it had better go on along
+ * another dimension, which is in the same bursts, before it turns to the next lanes? */
+static const struct lacc *lanes_apart(const struct backend *be, const struct lnest *l, int lane_dim)
+{
+	const struct rdu_chip *chip = &be->chip;
+
+	if (lane_dim < 0 || l->reduce[lane_dim] || !moves_carried(be, l) ||
+	    l->extent[lane_dim] * 2 <= chip->agcu_lines)
+		return NULL;
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		int64_t size = dtype_size(a->t->dtype);
+
+		if (residence_of(be, l->n, a->t) ||
+		    llabs(lacc_coef(a, lane_dim)) * size < chip->dram_burst)
+			continue;
+		for (int d = 0; d < l->num_dims; d++)
+			if (lacc_coef(a, d) && llabs(lacc_coef(a, d)) * size < chip->dram_burst)
+				return a;
+	}
+	return NULL;
+}
+
+#define FIRING_COST 16 /* of a unit, in bytes off-chip */
+
 /* Off-chip cost in bytes of one vector. */
 static double vector_cost(const struct rdu_chip *chip, const struct lnest *l, const struct lacc *a,
 			  int d, int64_t lanes)
@@ -23,7 +62,25 @@ static double vector_cost(const struct rdu_chip *chip, const struct lnest *l, co
 	return span < (double)lanes * chip->dram_burst ? span : (double)lanes * chip->dram_burst;
 }
 
-static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int d)
+/* What a vector of an access costs, in scratchpads or memory. */
+static double access_cost(const struct backend *be, const struct rdu_chip *chip,
+			  const struct lnest *l, const struct lacc *a, int d, int64_t lanes,
+			  bool made)
+{
+	const struct residence *r = residence_of(be, l->n, a->t);
+	double cost = 0;
+
+	if (r)
+		cost += FIRING_COST * (double)be_bank_cycles(chip, lacc_coef(a, d), lanes);
+	if (!r ||
+	    (made && r->memory)) /* of a burst for each lane, the next vectors take the rest */
+		cost += lanes_apart(be, l, d) == a ? (double)lanes * dtype_size(a->t->dtype)
+						   : vector_cost(chip, l, a, d, lanes);
+	return cost;
+}
+
+static double lane_cost(const struct backend *be, const struct rdu_chip *chip,
+			const struct lnest *l, int d)
 {
 	int64_t lanes = min64(chip->lanes, l->extent[d]);
 	double par = 1, red = 1, cost = 0;
@@ -39,23 +96,23 @@ static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int 
 		for (int k = 0; k < l->num_dims; k++)
 			any |= lacc_needs(&l->in[i], k);
 		if (any)
-			cost += par * red * vector_cost(chip, l, &l->in[i], d, lanes);
+			cost += par * red * access_cost(be, chip, l, &l->in[i], d, lanes, false);
 	}
 	for (int i = 0; i < l->n->num_out; i++)
-		cost += par * vector_cost(chip, l, &l->out[i], d, lanes);
-	cost += par * red * 16; /* a firing */
+		cost += par * access_cost(be, chip, l, &l->out[i], d, lanes, true);
+	cost += par * red * FIRING_COST;
 	if (l->reduce[d])
 		cost += par * 64;
 	return cost;
 }
 
-static int choose_lane(const struct rdu_chip *chip, const struct lnest *l)
+static int choose_lane(const struct backend *be, const struct rdu_chip *chip, const struct lnest *l)
 {
 	double best = 0;
 	int at = -1;
 
 	for (int d = 0; d < l->num_dims; d++) {
-		double c = lane_cost(chip, l, d);
+		double c = lane_cost(be, chip, l, d);
 
 		if (l->shared[d] || d == l->carried)
 			continue;
@@ -654,28 +711,6 @@ static int64_t most_replicas(struct backend *be, const struct uimage *im, const 
 	return min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / max64(pcus, 1)), 1));
 }
 
-/* Do the lanes of vectors lie in more bursts than an AGCU remembers, one each, so that it had better go on along
- * another dimension, which is in the same bursts, before it turns to the next lanes? */
-static const struct lacc *lanes_apart(const struct backend *be, const struct lnest *l, int lane_dim)
-{
-	const struct rdu_chip *chip = &be->chip;
-
-	if (lane_dim < 0 || l->reduce[lane_dim] || l->extent[lane_dim] * 2 <= chip->agcu_lines)
-		return NULL;
-	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
-		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
-		int64_t size = dtype_size(a->t->dtype);
-
-		if (residence_of(be, l->n, a->t) ||
-		    llabs(lacc_coef(a, lane_dim)) * size < chip->dram_burst)
-			continue;
-		for (int d = 0; d < l->num_dims; d++)
-			if (lacc_coef(a, d) && llabs(lacc_coef(a, d)) * size < chip->dram_burst)
-				return a;
-	}
-	return NULL;
-}
-
 /* Loops over parallel dimensions but for the lanes'; apart: in the order in which that access lies, else as they
  * are. */
 static void add_loops(struct uimage *im, const struct lnest *l, const struct lacc *apart,
@@ -703,7 +738,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	      int op_id)
 {
 	struct map m = { be, im, l, op_id, -1, -1 };
-	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
+	struct loops lp = { .lane_dim = choose_lane(be, im->chip, l) };
 	struct replicas rep;
 	struct xsrc part[MAX_REPLICAS];
 	int64_t num,

@@ -96,11 +96,10 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
  * from outside is wanted again in its last iteration. */
 static int stays_until(const struct module_entry *e, int first, int k)
 {
-	int loop = e->nests[k]->loop;
+	int loop = e->nests[k]->loop, both = loop_around(e, e->nests[first]->loop, loop), start;
 
-	while (loop && loop != e->nests[first]->loop && k + 1 < e->num_nests &&
-	       e->nests[k + 1]->loop == loop)
-		k++;
+	if (loop != both)
+		loop_nests(e, loop_below(e, loop, both), k, &start, &k);
 	return k;
 }
 
@@ -560,7 +559,7 @@ static bool is_whole(const struct backend *be, const struct module_entry *e, con
 	return true;
 }
 
-/* Words that a loop of the entry holds, or those that are kept (0). */
+/* Words that a loop of the entry, or one around it or in it, holds, or those that are kept (0). */
 static double words_of(const struct backend *be, const struct module_entry *e, int loop)
 {
 	double sum = 0;
@@ -568,7 +567,8 @@ static double words_of(const struct backend *be, const struct module_entry *e, i
 	for (int i = 0; i < be->num_holds; i++) {
 		const struct hold *h = &be->hold[i];
 
-		if (hold_in(e, h) && (h->kept ? 0 : h->reader->loop) == loop)
+		if (hold_in(e, h) && h->kept == !loop &&
+		    (loop_within(e, h->loop, loop) || loop_within(e, loop, h->loop)))
 			sum += (double)be_words(h->to);
 	}
 	return sum;
@@ -581,7 +581,7 @@ static double held_words(const struct backend *be, const struct module_entry *e,
 	double most = 0;
 
 	if (!h->kept)
-		return words_of(be, e, 0) + words_of(be, e, h->reader->loop);
+		return words_of(be, e, 0) + words_of(be, e, h->loop);
 	for (int loop = 1; loop <= e->num_loops; loop++)
 		most = fmax(most, words_of(be, e, loop));
 	return words_of(be, e, 0) + most;
