@@ -41,6 +41,12 @@ static int *append_units(struct uimage *to, const struct uimage *from, const str
 	return unit;
 }
 
+static bool overlap(const struct ubuffer *a, const struct ubuffer *b)
+{
+	return a->base < b->base + (int64_t)b->copies * b->words &&
+	       b->base < a->base + (int64_t)a->copies * a->words;
+}
+
 /* Buffers likewise. One that would lie over another in its scratchpad makes the image fail. */
 static int *append_buffers(struct uimage *to, const struct uimage *from, const int *unit)
 {
@@ -54,12 +60,17 @@ static int *append_buffers(struct uimage *to, const struct uimage *from, const i
 		for (int k = 0; to->unit[u].pin >= 0 && k < to->num_buffers; k++) {
 			if (to->buffer[k].unit != u)
 				continue;
-			if (to->buffer[k].words != b->words || to->buffer[k].copies != b->copies)
-				image_fail(to, "two tensors in one scratchpad");
+			if (!overlap(&to->buffer[k], b))
+				continue;
+			if (to->buffer[k].words != b->words || to->buffer[k].copies != b->copies ||
+			    to->buffer[k].base != b->base)
+				image_fail(to, "two tensors in one place of a scratchpad");
 			buffer[i] = k;
 		}
-		if (buffer[i] < 0)
+		if (buffer[i] < 0) {
 			buffer[i] = image_buffer(to, u, b->copies, b->words);
+			to->buffer[buffer[i]].base = b->base;
+		}
 	}
 	return buffer;
 }
@@ -369,7 +380,7 @@ static int fitting(struct backend *be, const struct be_section *s, int num)
 	be->at = be->until = s->first_nest;
 	have[RDU_UNIT_PMU] = be_free_pmus(be);
 
-	for (n = 0; n < num && s[n].nest->loop == s->nest->loop &&
+	for (n = 0; n < num && s[n].nest->loop == s->nest->loop && s[n].nest->run == s->nest->run &&
 		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
 	     n++) {
 		if (s[n].num_nests > 1) /* a group is complete */
