@@ -149,6 +149,58 @@ static void outputs(struct bytes model)
 	rduc_free(c);
 }
 
+/* An output that is handed out, up to so many bytes. */
+struct taker {
+	struct bytes got;
+	size_t most;
+};
+
+static int take_part(void *arg, const void *data, size_t size)
+{
+	struct taker *t = arg;
+
+	if (t->got.size + size > t->most)
+		return -ENOSPC;
+	t->got.data = realloc(t->got.data, t->got.size + size + 1);
+	memcpy((char *)t->got.data + t->got.size, data, size);
+	t->got.size += size;
+	return 0;
+}
+
+static void handed_out(struct bytes model, struct bytes program)
+{
+	static const size_t most[] = { 0, 1000, 4096 };
+	struct rduc *c = compiler(1);
+	struct taker all = { .most = SIZE_MAX };
+	enum rduc_severity severity;
+	size_t size;
+
+	tap(!rduc_set_output(c, RDUC_PROGRAM, take_part, &all) &&
+		    !rduc_compile(c, model.data, model.size) && all.got.size == program.size &&
+		    !memcmp(all.got.data, program.data, program.size),
+	    "a program that is handed out has the same bytes");
+	tap(!rduc_output(c, RDUC_PROGRAM, &size) && !size, "and is not kept");
+	for (size_t i = 0; i < sizeof(most) / sizeof(most[0]); i++) {
+		struct taker full = { .most = most[i] };
+		int ret;
+
+		rduc_set_output(c, RDUC_PROGRAM, take_part, &full);
+		ret = rduc_compile(c, model.data, model.size);
+		tap(ret == -ENOSPC && strstr(rduc_error_text(c), strerror(ENOSPC)) &&
+			    rduc_diagnostic(c, 0, &severity),
+		    "who takes no more than %zu bytes ends the compile: %d, %s", most[i], ret,
+		    rduc_error_text(c));
+		free(full.got.data);
+	}
+	tap(!rduc_set_output(c, RDUC_PROGRAM, NULL, NULL) &&
+		    !rduc_compile(c, model.data, model.size) && same_program(c, program),
+	    "after that it is kept again");
+	tap(rduc_set_output(c, RDUC_OUTPUTS, take_part, &all) == -EINVAL,
+	    "an output that there is not: %s", rduc_error_text(c));
+	free(all.got.data);
+	rduc_free(c);
+}
+
 static void add_text(void *arg, const char *text, size_t size)
 {
 	struct bytes *b = arg;
@@ -526,6 +578,7 @@ int main(void)
 
 	program = alone(small);
 	outputs(small);
+	handed_out(small, program);
 	logged(small);
 	remarks(maps);
 	options();

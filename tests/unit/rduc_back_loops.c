@@ -119,7 +119,7 @@ static void make(struct recurrence *r)
 	output(n, g, nest_op(n, RDU_SIMD_FADD, input(n, r->a, 0), input(n, r->a, 0), -1), 0);
 	r->before = module_row(m, r->s, 0);
 	r->after = module_row(m, r->s, 1);
-	body(r, module_loop(&m->entries[0], "time", r->trip), g);
+	body(r, module_loop(&m->entries[0], "time", 0, r->trip), g);
 	n = map(m, 0, "last", r->rows, r->width);
 	output(n, r->z, nest_op(n, RDU_SIMD_FADD, input(n, r->s, r->trip), input(n, r->sum, 0), -1),
 	       0);
@@ -443,7 +443,7 @@ static void make_carrying(struct carrying *r)
 	r->y = module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 3, all);
 	xt = module_row(m, r->x, 0);
 	yt = module_row(m, r->y, 0);
-	loop = module_loop(&m->entries[0], "steps", r->trip);
+	loop = module_loop(&m->entries[0], "steps", 0, r->trip);
 	n = map(m, loop, "product", r->rows, r->width);
 	k = nest_dim(n, "k", r->width, true);
 	a = nest_input(n, xt);

@@ -2,6 +2,7 @@
 /*
  * The back half of the compiler: a module of nests in, a program file out.
  */
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -97,7 +98,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	char reason[256];
 
 	do
-		r = be_lower_spread(be, n, op, &s->im);
+		r = be_lower_next(be, n, op, &s->im);
 	while (r > 0 && be_evict_some(be, first, n));
 	if (!r)
 		r = be_improve(be, first, s);
@@ -168,20 +169,8 @@ static void drop_sections(struct backend *be, int first)
 		image_free(be->section[--be->num_sections].im);
 }
 
-/* Nests whose plans other threads may look for while one in front of them is made. */
-#define NESTS_AHEAD 4
-
-static void plan_ahead(struct backend *be, const struct module_entry *e, int from)
-{
-	for (int k = from; be->workers && k < e->num_nests && k < from + NESTS_AHEAD; k++) {
-		be->at = be->until = k;
-		if (!e->nests[k]->group && !is_fill(be, e->nests[k]))
-			be_plan_ahead(be, e->nests[k]);
-	}
-}
-
-/* The sections of an entry. 0, -1, or 1: a nest cannot be made with what is resident, as it lies. */
-static int lower_nests(struct backend *be, struct module_entry *e, int entry)
+/* As lower_nests(), which drops what was made ahead in the end. */
+static int lower_each(struct backend *be, struct module_entry *e, int entry)
 {
 	struct be_section *first = be->section + be->num_sections;
 
@@ -202,7 +191,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			k += s->num_nests - 1;
 			continue;
 		}
-		plan_ahead(be, e, k + 1);
+		be_ahead(be, e, k + 1);
 		be->at = be->until = k;
 		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
 			     e->num_nests, s->nest->name ? s->nest->name : "");
@@ -213,6 +202,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			return 1;
 		if (r) {
 			be_note(be, "not fused so far: %s", be->error);
+			be_ahead_drop(be);
 			be_unfuse(be, e, k--);
 			if (be_check(be, "unfuse"))
 				return -1;
@@ -228,6 +218,15 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			return r < 0 ? -1 : 1;
 	}
 	return 0;
+}
+
+/* The sections of an entry. 0, -1, or 1: a nest cannot be made with what is resident, as it lies. */
+static int lower_nests(struct backend *be, struct module_entry *e, int entry)
+{
+	int r = lower_each(be, e, entry);
+
+	be_ahead_drop(be);
+	return r;
 }
 
 static int count_pcus(const struct uimage *im)
@@ -291,34 +290,45 @@ static void add_step(struct backend *be, enum rdu_step_kind kind, uint32_t arg)
 	be->step[be->num_steps++] = (struct rdu_prog_step){ kind, arg };
 }
 
+/* LOOP and END between a section in loop `from` and one in loop `to`. */
+static void add_loop_steps(struct backend *be, const struct module_entry *e, int from, int to)
+{
+	int both = loop_around(e, from, to);
+
+	for (; from != both; from = e->loop[from - 1].parent)
+		add_step(be, RDU_STEP_END, 0);
+	for (; to != both; both = loop_below(e, to, both))
+		add_step(be, RDU_STEP_LOOP, (uint32_t)e->loop[loop_below(e, to, both) - 1].trip);
+}
+
 /* Runs the entry's sections, from number `first` on, with LOOP and END around those of a loop. */
 static void add_steps(struct backend *be, const struct module_entry *e, int first)
 {
 	int loop = 0;
 
 	for (int i = first; i < be->num_sections; i++) {
-		int in = be->section[i].nest->loop;
-
-		if (loop && in != loop)
-			add_step(be, RDU_STEP_END, 0);
-		if (in && in != loop)
-			add_step(be, RDU_STEP_LOOP, (uint32_t)e->loop[in - 1].trip);
-		loop = in;
+		add_loop_steps(be, e, loop, be->section[i].nest->loop);
+		loop = be->section[i].nest->loop;
 		add_step(be, be_fills_kept(be, be->section[i].nest) ? RDU_STEP_KEEP : RDU_STEP_RUN,
 			 (uint32_t)i);
 	}
-	if (loop)
-		add_step(be, RDU_STEP_END, 0);
+	add_loop_steps(be, e, loop, 0);
 }
 
-/* Runs what entry number `of` runs, its loops once. */
+/* Runs what entry number `of` runs, but loops that are in none once. */
 static void add_steps_once(struct backend *be, int of)
 {
 	const struct rdu_prog_entry *e = &be->entry[of];
+	int depth = 0;
 
-	for (uint32_t i = e->first_step; i < e->first_step + e->num_steps; i++)
-		if (be->step[i].kind != RDU_STEP_LOOP && be->step[i].kind != RDU_STEP_END)
-			add_step(be, be->step[i].kind, be->step[i].arg);
+	for (uint32_t i = e->first_step; i < e->first_step + e->num_steps; i++) {
+		struct rdu_prog_step s = be->step[i];
+
+		depth -= s.kind == RDU_STEP_END;
+		if (depth || (s.kind != RDU_STEP_LOOP && s.kind != RDU_STEP_END))
+			add_step(be, s.kind, s.arg);
+		depth += s.kind == RDU_STEP_LOOP;
+	}
 }
 
 static int64_t *copy_strides(const struct module *m)
@@ -782,6 +792,7 @@ static int lower_entry(struct backend *be, int entry)
 	for (int i = first; i < be->num_sections; i++)
 		image_close(be->section[i].im);
 	be_pipe_close(be);
+	malloc_trim(0); /* what was tried lies between what stays */
 	add_steps(be, e, first);
 	return 0;
 }
@@ -799,8 +810,8 @@ static int lower_all(struct backend *be)
 		return be_error(be, "%s: needs %d entry points, a program has at most %d", m->name,
 				m->num_entries, RDU_MAX_ENTRIES);
 	be->section = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->section));
-	/* Each section in a loop of its own, and once again without. */
-	be->step = xcalloc(4 * RDU_MAX_SECTIONS, sizeof(*be->step));
+	/* Each section in loops of its own, and once again without the outermost. */
+	be->step = xcalloc(4 * RDU_MAX_LOOP_DEPTH * RDU_MAX_SECTIONS, sizeof(*be->step));
 	be->op = xcalloc(RDU_MAX_SECTIONS, sizeof(*be->op));
 	be->residence = xcalloc((size_t)m->num_tensors + 1, sizeof(*be->residence));
 	for (int e = 0; e < m->num_entries; e++) {
@@ -895,6 +906,8 @@ static int passes(struct backend *be, const char *out_path)
 		be_shapes(be);
 		be_copies(be);
 		be_split_batch(be);
+		if (be->tiles > 1) /* those of one have no room for such large ones */
+			be_split_concatenations(be);
 		r = be_check(be, "copies");
 	}
 	if (!r && be->level > 0) {

@@ -88,6 +88,8 @@ struct uport {
 	int reg, count;
 };
 
+#define MOST_STAGES (RDU_MAX_STAGES + RDU_MAX_TAIL)
+
 struct uprog {
 	enum rdu_kind kind;
 	int op_id;
@@ -101,7 +103,8 @@ struct uprog {
 	struct uport in[RDU_MAX_PORTS], out[RDU_MAX_PORTS];
 	struct uaccess acc;
 	int num_stages, num_tail;
-	struct rdu_cfg_stage stage[RDU_MAX_STAGES + RDU_MAX_TAIL];
+	/* Of a PCU's program there is room for MOST_STAGES until the section is finished; others: NULL. */
+	struct rdu_cfg_stage *stage;
 	int cols, mode, flags;
 	uint32_t k_mask, init_mask;
 };
@@ -202,11 +205,13 @@ struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *nam
 void image_free(struct uimage *im);
 /* The bytes go, if they are its own. */
 void image_drop_bytes(struct uimage *im);
+/* It is finished: its tables are as large as what they have. */
+void image_shrink(struct uimage *im);
 /* No other section is made of it: what its unit programs do is left to the bytes. */
 void image_close(struct uimage *im);
 int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
 int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
-/* One program becomes as another is, with predicates of its own. */
+/* One program becomes as another of its kind is, with predicates and stages of its own. */
 void image_copy_prog(struct uprog *to, const struct uprog *from);
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words);
 void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
@@ -229,7 +234,6 @@ int image_pack(struct uimage *im);
 /* Unit programs, their counters and what they access; to the log. */
 void image_print(const struct backend *be, const struct uimage *im);
 
-struct tensor *tensor_storage(struct tensor *t);
 int64_t be_words(const struct tensor *t); /* elements: a word each in a scratchpad */
 /* Words of scratchpads that residents may have, about. */
 int64_t be_room_words(const struct backend *be);
@@ -277,6 +281,7 @@ struct residence {
 /* hold.c: what all iterations of a loop read, or all runs, copied for one nest. */
 struct hold {
 	bool kept; /* from run to run: a weight that the entry does not change */
+	int loop; /* that it is held in all of: the outermost that does not change it; 0: in none */
 	struct nest *fill; /* the copy, in front of the loop */
 	struct nest *reader;
 	int in; /* input of the reader */
@@ -335,6 +340,9 @@ struct backend {
 	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
 				  * what that gives */
 	int num_without;
+	unsigned int
+		moves; /* how often it changed what the nests being lowered find in scratchpads */
+	struct lowered *lowered; /* ahead.c */
 	struct workers *workers; /* NULL: there are none */
 	struct asked_time *asked_times; /* time.c: of all images */
 	struct timed *timed; /* time.c: sections that were timed */
@@ -384,6 +392,7 @@ bool be_refine(struct nest *n, int i, struct tensor *to);
  * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
 int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
+void be_split_concatenations(struct backend *be); /* concat.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
@@ -466,8 +475,6 @@ struct nest *be_copy_nest(const struct nest *of, struct tensor *from, struct ten
 struct tensor *be_temp_like(struct backend *be, const struct tensor *t, const char *what);
 void be_insert_nest(struct module_entry *e, int at, struct nest *n);
 void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
-/* Number of a loop's first nest. */
-int be_loop_start(const struct module_entry *e, int loop);
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
  * scratchpads, but for not[tensor id]? */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
@@ -506,6 +513,9 @@ bool *be_taken_pmus(const struct backend *be);
 int be_free_pmus(const struct backend *be); /* how many hold nothing */
 /* A place y, 0..1, of a band's height; negative: anywhere. */
 double band_place(const struct band *band, double y);
+/* tile_units.c: cycles that a scratchpad takes for a vector whose lanes lie `stride` words apart: several may lie in
+ * one bank. */
+int64_t be_bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes);
 #define MAX_SPREAD 3
 /* Replicas along some dimensions: so many blocks along each, and indices of a block. */
 struct spread {
@@ -539,6 +549,13 @@ int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
+/* ahead.c: the nests of an entry from number `from` on come next: other threads look for their plans, and time what
+ * of them is lowered already. */
+void be_ahead(struct backend *be, const struct module_entry *e, int from);
+/* be_lower_spread() of a nest, or what that gave beforehand, if nothing has changed. */
+int be_lower_next(struct backend *be, struct nest *n, int op, struct uimage **im);
+/* What was lowered beforehand is not wanted any more. */
+void be_ahead_drop(struct backend *be);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
@@ -555,8 +572,8 @@ void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
-/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
- * few results, and it is in no group? */
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no
+ * group and, if it is a product, has few results? */
 bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);

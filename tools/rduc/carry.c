@@ -16,10 +16,10 @@
 
 #define SMALLEST_CARRIED 1024 /* words; less is not worth a scratchpad */
 
-/* What a loop does to a storage. */
+/* What a loop, with those in it, does to a storage. */
 struct change {
 	int update, out; /* the nest that writes it, and which of its results; -1: none */
-	bool unfit; /* written otherwise, or read where data decides */
+	bool unfit; /* written otherwise, or in a loop within, or read where data decides */
 };
 
 static bool same_shape(const struct tensor *a, const struct tensor *b)
@@ -34,15 +34,17 @@ static struct change look_at(const struct module_entry *e, int loop, struct tens
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 
-		for (int i = 0; n->loop == loop && i < n->num_in; i++)
+		if (!loop_within(e, n->loop, loop))
+			continue;
+		for (int i = 0; i < n->num_in; i++)
 			c.unfit |= tensor_storage(n->in[i].tensor) == t && n->in[i].gather_in >= 0;
-		for (int i = 0; n->loop == loop && i < n->num_out; i++) {
+		for (int i = 0; i < n->num_out; i++) {
 			const struct access *a = &n->out[i].access;
 
 			if (tensor_storage(a->tensor) != t)
 				continue;
-			c.unfit |= c.update >= 0 || n->out[i].add || !be_covers(n, a) ||
-				   !same_shape(a->tensor, t);
+			c.unfit |= n->loop != loop || c.update >= 0 || n->out[i].add ||
+				   !be_covers(n, a) || !same_shape(a->tensor, t);
 			c.update = k;
 			c.out = i;
 		}
@@ -59,12 +61,12 @@ static bool worth_it(const struct backend *be, const struct tensor *t, int64_t t
 	       2 * once * (double)(trip - 1) > be->chip.pload_latency;
 }
 
-/* Is storage t something that the loop carries? Then c says how it is changed. */
+/* Is storage t something that the loop, which is in none, carries? Then c says how it is changed. */
 static bool is_carried(const struct backend *be, const struct module_entry *e, int loop,
 		       struct tensor *t, struct change *c)
 {
-	if (tensor_whole(t) != t || dtype_is_int(t->dtype) || t->constant ||
-	    (t->kind != TENSOR_WEIGHT && t->kind != TENSOR_STATE) ||
+	if (e->loop[loop - 1].parent || tensor_whole(t) != t || dtype_is_int(t->dtype) ||
+	    t->constant || (t->kind != TENSOR_WEIGHT && t->kind != TENSOR_STATE) ||
 	    !worth_it(be, t, e->loop[loop - 1].trip))
 		return false;
 	*c = look_at(e, loop, t);
@@ -89,7 +91,7 @@ static struct access *next_use(const struct module_entry *e, int loop, const str
 	for (; *k < e->num_nests; (*k)++, *i = -1) {
 		struct nest *n = e->nests[*k];
 
-		while (n->loop == loop && ++*i < n->num_in + n->num_out) {
+		while (loop_within(e, n->loop, loop) && ++*i < n->num_in + n->num_out) {
 			struct access *a =
 				*i < n->num_in ? &n->in[*i] : &n->out[*i - n->num_in].access;
 
@@ -159,16 +161,13 @@ static void redirect_access(struct backend *be, struct nest *n, int i, struct te
 /* The nests of the loop use what is seen as t, of storage `of`, where `to` is; the one that changes it leaves the
  * new value at `next`. */
 static void redirect(struct backend *be, struct module_entry *e, int loop, struct tensor *of,
-		     struct tensor *to, struct tensor *next)
+		     struct tensor *to, struct tensor *next, struct tensor **seen)
 {
-	struct tensor **seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
-
 	for (int k = 0, i = -1; next_use(e, loop, of, &k, &i);) {
 		bool made = i >= e->nests[k]->num_in;
 
 		redirect_access(be, e->nests[k], i, made ? next : to, seen);
 	}
-	free(seen);
 }
 
 /* What is carried, and the nests of the entry as they were. */
@@ -185,20 +184,21 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 		  const struct change *c, struct carried *to)
 {
 	struct nest *update = e->nests[c->update], *load, *store, *copy;
-	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next;
-	int first = be_loop_start(e, loop), last = first, at;
+	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next, **seen;
+	int first, last, at;
 
-	while (last + 1 < e->num_nests && e->nests[last + 1]->loop == loop)
-		last++;
+	loop_nests(e, loop, c->update, &first, &last);
 	next = be_temp_like(be, there, "next");
-	redirect(be, e, loop, t, there, next);
+	seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
+	redirect(be, e, loop, t, there, next, seen);
 	load = be_copy_nest(update, t, t);
 	load->name = there->name;
-	be_refine(load, 1, there);
+	redirect_access(be, load, 1, there, seen);
 	copy = be_copy_nest(update, next, there);
 	copy->loop = loop;
 	store = be_copy_nest(update, t, t);
-	be_refine(store, 0, there);
+	redirect_access(be, store, 0, there, seen);
+	free(seen);
 	be_insert_nest(e, last + 1, store);
 	for (at = first; e->nests[at] != update; at++)
 		;

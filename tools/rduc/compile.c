@@ -16,8 +16,10 @@
 static void drop_outputs(struct rduc *c)
 {
 	for (int i = 0; i < RDUC_OUTPUTS; i++) {
-		free(c->out[i].data);
-		c->out[i] = (struct text){ 0 };
+		struct text *t = &c->out[i];
+
+		free(t->data);
+		*t = (struct text){ .write = t->write, .write_arg = t->write_arg };
 	}
 }
 
@@ -109,15 +111,33 @@ EXPORT void rduc_set_log(struct rduc *c, void (*log)(void *arg, const char *text
 	c->log_arg = arg;
 }
 
-EXPORT int rduc_want(struct rduc *c, enum rduc_output what)
+static int no_output(struct rduc *c, enum rduc_output what)
 {
 	int ret = busy(c);
 
+	if (!ret && (unsigned int)what >= RDUC_OUTPUTS)
+		ret = compile_fail(c, -EINVAL, "there is no output number %d", (int)what);
+	return ret;
+}
+
+EXPORT int rduc_want(struct rduc *c, enum rduc_output what)
+{
+	int ret = no_output(c, what);
+
+	if (!ret)
+		c->want[what] = true;
+	return ret;
+}
+
+EXPORT int rduc_set_output(struct rduc *c, enum rduc_output what,
+			   int (*write)(void *arg, const void *data, size_t size), void *arg)
+{
+	int ret = no_output(c, what);
+
 	if (ret)
 		return ret;
-	if ((unsigned int)what >= RDUC_OUTPUTS)
-		return compile_fail(c, -EINVAL, "there is no output number %d", (int)what);
-	c->want[what] = true;
+	c->out[what].write = write;
+	c->out[what].write_arg = arg;
 	return 0;
 }
 
@@ -710,19 +730,32 @@ static ssize_t write_text(void *arg, const char *data, size_t size)
 	return (ssize_t)size;
 }
 
+static ssize_t hand_out(void *arg, const char *data, size_t size)
+{
+	struct text *t = arg;
+
+	if (!t->ret)
+		t->ret = t->write(t->write_arg, data, size);
+	errno = -t->ret;
+	return t->ret ? 0 : (ssize_t)size;
+}
+
 /* Texts to write into; no pass allocates for them. */
 static int open_results(struct rduc *c)
 {
-	static const cookie_io_functions_t calls = { .write = write_text };
+	static const cookie_io_functions_t keeps = { .write = write_text },
+					   hands = { .write = hand_out };
 
 	for (int i = 0; i < RDUC_OUTPUTS; i++) {
 		struct text *t = &c->out[i];
 
 		if (!c->want[i] || (i == RDUC_PARAMETERS && !c->set.train))
 			continue;
-		t->f = fopencookie(t, "w", calls);
+		t->f = fopencookie(t, "w", t->write ? hands : keeps);
 		if (!t->f)
 			return -ENOMEM;
+		if (t->write)
+			continue;
 		write_text(t, "", 0); /* no text is one, too */
 		if (!t->data)
 			return -ENOMEM;
@@ -730,23 +763,24 @@ static int open_results(struct rduc *c)
 	return 0;
 }
 
-/* 0, or -ENOMEM: one of them is not whole. */
+/* 0, -ENOMEM: one of them is not whole, or what who was handed one said. */
 static int close_results(struct rduc *c)
 {
 	int ret = 0;
 
 	for (int i = 0; i < RDUC_OUTPUTS; i++) {
 		struct text *t = &c->out[i];
+		bool whole;
 		char *less;
 
 		if (!t->f)
 			continue;
-		if (ferror(t->f))
-			ret = -ENOMEM;
-		if (fclose(t->f))
-			ret = -ENOMEM;
+		whole = !ferror(t->f);
+		whole &= !fclose(t->f);
 		t->f = NULL;
-		less = realloc(t->data, t->size + 1);
+		if (!whole)
+			ret = t->ret ? compile_fail(c, t->ret, "%s", strerror(-t->ret)) : -ENOMEM;
+		less = t->data ? realloc(t->data, t->size + 1) : NULL;
 		if (less)
 			t->data = less;
 	}
@@ -765,7 +799,7 @@ static int run(struct rduc *c, struct run *r)
 {
 	static const cookie_io_functions_t calls = { .write = write_log };
 	struct heap heap = { .limit = c->set.memory, .cancelled = &c->cancelled };
-	int ret = open_results(c);
+	int ret = open_results(c), closed;
 
 	if (c->log && c->set.print_after && !ret) {
 		r->log = fopencookie(c, "w", calls);
@@ -786,8 +820,8 @@ static int run(struct rduc *c, struct run *r)
 	}
 	if (r->log)
 		fclose(r->log);
-	if (close_results(c))
-		ret = ret ? ret : -ENOMEM;
+	closed = close_results(c);
+	ret = closed ? closed : ret;
 	if (ret == -ENOMEM)
 		compile_fail(c, ret, "out of memory%s%s%s", heap.why[0] ? ": " : "", heap.why,
 			     heap.limit ? ", with the limit that was set" : "");

@@ -49,6 +49,10 @@ struct text {
 	char *data;
 	size_t size, room;
 	FILE *f; /* while it is written */
+	/* rduc_set_output(); NULL: it is kept here. */
+	int (*write)(void *arg, const void *data, size_t size);
+	void *write_arg;
+	int ret; /* what that said */
 };
 
 struct diagnostic {

@@ -141,6 +141,12 @@ static int64_t row_of(const struct value *v, const struct value *u, int64_t row)
 	return at;
 }
 
+/* The greater, as the card has it: NaN of a NaN. */
+static float greater(float a, float b)
+{
+	return isnan(a) || isnan(b) ? NAN : fmaxf(a, b);
+}
+
 static float apply(enum row_op op, float a, float b)
 {
 	switch (op) {
@@ -161,9 +167,9 @@ static float apply(enum row_op op, float a, float b)
 	case DIV:
 		return a / b;
 	case MAX:
-		return fmaxf(a, b);
+		return greater(a, b);
 	default:
-		return fminf(a, b);
+		return -greater(-a, -b);
 	}
 }
 
@@ -216,7 +222,7 @@ static float *reduce(struct rows *r, const struct value *v)
 			get_row(r, x, at * (rows / num) + k, in);
 			for (int64_t i = 0; i < w; i++) {
 				sum += in[i];
-				most = fmaxf(most, in[i]);
+				most = greater(most, in[i]);
 			}
 		}
 		data[at] = op == GREATEST ? most

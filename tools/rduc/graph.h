@@ -76,7 +76,8 @@ struct value {
 		*packing; /* sparse.c: of the weight's blocks, or its state's; NULL: it is whole */
 	bool model_state; /* a STATE that was an input, not one of the optimizer's */
 	bool no_decay; /* a weight: as it is, without weight decay */
-	bool varies; /* is another one in each iteration of the loop it is in */
+	const struct loop
+		*varies; /* is another one in each iteration of this loop; NULL: of none */
 	int64_t counts; /* a Loop's iterations, of which it is the number; 0: it is none such */
 	bool wanted; /* graph_mark: a live node reads it, or it is a root */
 	unsigned char sized[RDU_MAX_DIMS]; /* an input: import_options' dim of this number + 1 says
@@ -389,8 +390,8 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_gradient[], ops_bounded[],
-	ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
+	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_decoder[], ops_gradient[],
+	ops_bounded[], ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */
@@ -500,9 +501,9 @@ int graph_linear(struct graph *g, struct node *n);
 struct graph_body {
 	struct node **nodes; /* of the graph around it */
 	int num_nodes, cap_nodes;
+	bool in_body;
 };
-/* -1: the node would be a loop in a loop. */
-int body_begin(struct graph *g, const struct node *n, struct graph_body *b);
+void body_begin(struct graph *g, struct graph_body *b);
 /* Gives the body's nodes to the loop. */
 void body_end(struct graph *g, struct graph_body *b, struct loop *l);
 /* Undoes body_begin() after an error. -1. */

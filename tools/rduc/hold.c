@@ -16,13 +16,13 @@
 
 #define SMALLEST_KEPT 16 /* cycles of memory; less is not worth a scratchpad */
 
-/* Does a nest of the loop (0: any nest) write any of what t is part of? */
+/* Does a nest of the loop (0: any nest), or of one in it, write any of what t is part of? */
 static bool changes(const struct module_entry *e, int loop, struct tensor *t)
 {
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 
-		for (int i = 0; (!loop || n->loop == loop) && i < n->num_out; i++)
+		for (int i = 0; loop_within(e, n->loop, loop) && i < n->num_out; i++)
 			if (tensor_whole(n->out[i].access.tensor) == tensor_whole(t))
 				return true;
 	}
@@ -57,6 +57,26 @@ static bool worth_it(const struct backend *be, const struct tensor *t, int64_t t
 		    : once * (double)(trip - 1) > be->chip.pload_latency;
 }
 
+/* The outermost loop around a nest that writes none of what t is part of; 0: there is none. */
+static int holding_loop(const struct module_entry *e, const struct nest *n, struct tensor *t)
+{
+	int loop = 0;
+
+	for (int in = n->loop; in && !changes(e, in, t); in = e->loop[in - 1].parent)
+		loop = in;
+	return loop;
+}
+
+/* How often a nest runs in an iteration of what is around `loop`; 0: in all. */
+static int64_t runs_in(const struct module_entry *e, const struct nest *n, int loop)
+{
+	int64_t times = 1;
+
+	for (int in = n->loop; in && loop_within(e, in, loop); in = e->loop[in - 1].parent)
+		times *= e->loop[in - 1].trip;
+	return times;
+}
+
 /* The input of a nest that may be held; -1: none. Of the two it is the larger. */
 static int find_input(const struct backend *be, const struct module_entry *e, const struct nest *n)
 {
@@ -66,12 +86,11 @@ static int find_input(const struct backend *be, const struct module_entry *e, co
 		return -1;
 	for (int k = 0; k < 2; k++) {
 		struct tensor *t = n->in[in[k]].tensor;
-		int64_t trip = n->loop ? e->loop[n->loop - 1].trip : 1;
 		bool kept = is_kept(be, e, t);
+		int loop = kept ? 0 : holding_loop(e, n, t);
 
-		if (n->in[in[k]].gather_in >= 0 || is_row(t) ||
-		    (!kept && (!n->loop || changes(e, n->loop, t))) ||
-		    (be->opt->hold != WHEN_POSSIBLE && !worth_it(be, t, trip, kept)))
+		if (n->in[in[k]].gather_in >= 0 || is_row(t) || (!kept && !loop) ||
+		    (be->opt->hold != WHEN_POSSIBLE && !worth_it(be, t, runs_in(e, n, loop), kept)))
 			continue;
 		if (best < 0 || tensor_size(t) > tensor_size(n->in[best].tensor))
 			best = in[k];
@@ -128,15 +147,6 @@ void be_remove_nest(struct module_entry *e, struct nest *n)
 	free(n);
 }
 
-int be_loop_start(const struct module_entry *e, int loop)
-{
-	int k = 0;
-
-	while (e->nests[k]->loop != loop)
-		k++;
-	return k;
-}
-
 bool be_can_hold(const struct backend *be, const struct module_entry *e)
 {
 	for (int k = 0; k < e->num_nests; k++)
@@ -156,7 +166,7 @@ double be_hold_saves(const struct backend *be, const struct module_entry *e)
 		double bytes = in < 0 ? 0 : (double)tensor_size(n->in[in].tensor);
 
 		size += bytes;
-		loaded += bytes * (double)(n->loop ? e->loop[n->loop - 1].trip : 1);
+		loaded += bytes * (double)runs_in(e, n, 0);
 	}
 	if (size > room)
 		loaded *= room / size;
@@ -167,7 +177,7 @@ void be_hold(struct backend *be, struct module_entry *e)
 {
 	for (int k = 0; k < e->num_nests; k++) {
 		struct nest *n = e->nests[k];
-		int in = find_input(be, e, n);
+		int in = find_input(be, e, n), at = 0, last;
 		struct hold *h;
 
 		if (in < 0)
@@ -184,10 +194,15 @@ void be_hold(struct backend *be, struct module_entry *e)
 				    .reader = n,
 				    .in = in,
 				    .from = n->in[in].tensor };
+		h->loop = h->kept ? 0 : holding_loop(e, n, h->from);
 		h->to = be_temp_like(be, h->from, "held");
 		h->fill = be_copy_nest(n, h->from, h->to);
 		n->in[in].tensor = h->to;
-		be_insert_nest(e, h->kept ? 0 : be_loop_start(e, n->loop), h->fill);
+		if (h->loop) {
+			h->fill->loop = e->loop[h->loop - 1].parent;
+			loop_nests(e, h->loop, k, &at, &last);
+		}
+		be_insert_nest(e, at, h->fill);
 		k++;
 	}
 }
@@ -205,6 +220,7 @@ void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest 
 
 void be_hold_uses(struct backend *be, const struct nest *fill, int pmus)
 {
+	be->moves++;
 	for (int i = 0; i < be->num_holds; i++)
 		if (be->hold[i].fill == fill)
 			be->hold[i].pmus = pmus;

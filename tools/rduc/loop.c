@@ -10,15 +10,12 @@
 
 /* ---- building ------------------------------------------------------------------ */
 
-int body_begin(struct graph *g, const struct node *n, struct graph_body *b)
+void body_begin(struct graph *g, struct graph_body *b)
 {
-	if (g->in_body)
-		return node_error(g, n, "a loop in a loop is not supported");
-	*b = (struct graph_body){ g->nodes, g->num_nodes, g->cap_nodes };
+	*b = (struct graph_body){ g->nodes, g->num_nodes, g->cap_nodes, g->in_body };
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;
 	g->in_body = true;
-	return 0;
 }
 
 static void take_back(struct graph *g, struct graph_body *b)
@@ -27,7 +24,7 @@ static void take_back(struct graph *g, struct graph_body *b)
 	g->nodes = b->nodes;
 	g->num_nodes = b->num_nodes;
 	g->cap_nodes = b->cap_nodes;
-	g->in_body = false;
+	g->in_body = b->in_body;
 }
 
 void body_end(struct graph *g, struct graph_body *b, struct loop *l)
@@ -84,18 +81,18 @@ static void hoist(struct graph *g, struct loop *l)
 	int kept = 0;
 
 	for (int k = 0; k < l->num_carried; k++)
-		l->carried[k]->varies = true;
+		l->carried[k]->varies = l;
 	for (int k = 0; k < l->num_rows; k++)
-		l->row[k]->varies = true;
+		l->row[k]->varies = l;
 	for (int i = 0; i < l->num_nodes; i++) {
 		struct node *n = l->nodes[i];
 		bool varies = false;
 
 		for (int k = 0; k < n->num_in; k++)
-			varies |= n->in[k] && n->in[k]->varies;
+			varies |= n->in[k] && n->in[k]->varies == l;
 		for (int k = 0; k < n->num_out; k++)
-			if (n->out[k])
-				n->out[k]->varies = varies;
+			if (n->out[k] && varies)
+				n->out[k]->varies = l;
 		if (varies)
 			l->nodes[kept++] = n;
 		else
@@ -104,10 +101,34 @@ static void hoist(struct graph *g, struct loop *l)
 	l->num_nodes = kept;
 }
 
+/* Calls fn for all that a node reads, and all that a loop's body reads and hands on. 0, or -1 as soon as
+ * fn returns it. */
+static int each_read(struct node *n, int (*fn)(void *arg, struct value **v), void *arg)
+{
+	struct loop *l = n->loop;
+
+	for (int k = 0; k < n->num_in; k++)
+		if (n->in[k] && fn(arg, &n->in[k]))
+			return -1;
+	for (int i = 0; l && i < l->num_nodes; i++)
+		if (each_read(l->nodes[i], fn, arg))
+			return -1;
+	for (int k = 0; l && k < l->num_carried; k++)
+		if (fn(arg, &l->next[k]))
+			return -1;
+	for (int k = 0; l && k < l->num_stacked; k++)
+		if (fn(arg, &l->stacked[k]))
+			return -1;
+	for (int k = 0; l && k < l->num_summed; k++)
+		if (fn(arg, &l->summed[k]))
+			return -1;
+	return 0;
+}
+
 /* What the body reads from outside becomes an input of the node, once. */
 static void capture(struct graph *g, struct node *n, int first, struct value *v)
 {
-	if (!v || v->varies)
+	if (!v || v->varies == n->loop)
 		return;
 	for (int i = first; i < n->num_in; i++)
 		if (n->in[i] == v)
@@ -144,17 +165,26 @@ static int check_carried(struct graph *g, const struct node *n, int k, const str
 			  dtype_name(next->dtype), value_shape_text(g, next));
 }
 
-/* What v, of the body, is outside of it, where there is one iteration. */
-static struct value *of_once(const struct loop *l, struct value *const *first,
-			     struct value *const *row, struct value *v)
+/* A loop of one iteration: what is carried at first, and the rows. */
+struct once {
+	const struct loop *l;
+	struct value *const *first, *const *row;
+};
+
+/* *v, of the body, becomes what it is outside of it. */
+static int of_once(void *arg, struct value **v)
 {
-	for (int k = 0; k < l->num_carried; k++)
-		if (v == l->carried[k])
-			return value_resolve(first[k]);
-	for (int k = 0; k < l->num_rows; k++)
-		if (v == l->row[k])
-			return value_resolve(row[k]);
-	return v;
+	const struct once *o = arg;
+
+	for (int k = 0; k < o->l->num_carried; k++)
+		if (*v == o->l->carried[k]) {
+			*v = value_resolve(o->first[k]);
+			return 0;
+		}
+	for (int k = 0; k < o->l->num_rows; k++)
+		if (*v == o->l->row[k])
+			*v = value_resolve(o->row[k]);
+	return 0;
 }
 
 /* A result of the only iteration: a row of one. */
@@ -173,6 +203,7 @@ static struct node *make_once(struct graph *g, struct node *n, struct value *con
 {
 	struct loop *l = n->loop;
 	struct value **row = value_list(g, l->num_rows);
+	struct once o = { l, first, row };
 
 	for (int k = 0; k < l->num_rows; k++) {
 		row[k] = graph_pick(g, n->name, rows[k], 0, 0);
@@ -180,23 +211,23 @@ static struct node *make_once(struct graph *g, struct node *n, struct value *con
 			return NULL;
 	}
 	for (int i = 0; i < l->num_nodes; i++) {
-		struct node *b = l->nodes[i];
-
-		for (int k = 0; k < b->num_in; k++)
-			b->in[k] = of_once(l, first, row, b->in[k]);
-		graph_append(g, b);
+		each_read(l->nodes[i], of_once, &o);
+		graph_append(g, l->nodes[i]);
 	}
 	n->num_out = l->num_carried + l->num_stacked;
 	n->out = value_list(g, n->num_out);
 	for (int k = 0; k < l->num_carried; k++) {
-		l->next[k] = of_once(l, first, row, l->next[k]);
+		of_once(&o, &l->next[k]);
 		if (check_carried(g, n, k, first[k]))
 			return NULL;
 		n->out[k] = row_of_once(g, n->name, l->next[k]);
 	}
-	for (int k = 0; k < l->num_stacked; k++)
-		n->out[l->num_carried + k] =
-			row_of_once(g, n->name, of_once(l, first, row, l->stacked[k]));
+	for (int k = 0; k < l->num_stacked; k++) {
+		struct value *v = l->stacked[k];
+
+		of_once(&o, &v);
+		n->out[l->num_carried + k] = row_of_once(g, n->name, v);
+	}
 	for (int k = 0; k < n->num_out; k++)
 		if (!n->out[k])
 			return NULL;
@@ -314,11 +345,12 @@ static bool in_body(const struct loop *l, const struct value *v)
 
 static void mark_producer(const struct loop *l, struct value *v)
 {
+	v->wanted = true;
 	if (in_body(l, v))
 		v->producer->live = true;
 }
 
-/* Which nodes of the body are needed in this entry point. */
+/* Which nodes of the body are needed in this entry point, and of which loops in it what. */
 static void mark_body(const struct node *n)
 {
 	const struct loop *l = n->loop;
@@ -335,9 +367,11 @@ static void mark_body(const struct node *n)
 			mark_producer(l, l->summed[k]);
 	for (int i = l->num_nodes - 1; i >= 0; i--)
 		for (int k = 0; l->nodes[i]->live && k < l->nodes[i]->num_in; k++)
-			if (l->nodes[i]->in[k] && l->nodes[i]->in[k]->varies &&
-			    l->nodes[i]->in[k]->producer)
-				l->nodes[i]->in[k]->producer->live = true;
+			if (l->nodes[i]->in[k] && l->nodes[i]->in[k]->varies == l) {
+				l->nodes[i]->in[k]->wanted = true;
+				if (l->nodes[i]->in[k]->producer)
+					l->nodes[i]->in[k]->producer->live = true;
+			}
 }
 
 /* Copies v into `to`, into its row 0 if it has one dimension more. */
@@ -392,9 +426,9 @@ struct place {
 static int lower_body(struct lower *l, struct node *n, struct place *p, int num)
 {
 	const struct loop *loop = n->loop;
-	int ret = 0;
+	int outer = l->loop, ret = 0;
 
-	l->loop = module_loop(l->entry, n->name, loop->trip);
+	l->loop = module_loop(l->entry, n->name, outer, loop->trip);
 	for (int i = 0; i < num; i++) {
 		struct value *v = p[i].v;
 
@@ -414,11 +448,11 @@ static int lower_body(struct lower *l, struct node *n, struct place *p, int num)
 		if (out->wanted)
 			ret = add_value(l, n, loop->summed[k], lower_value(l, out));
 	}
-	l->loop = 0;
+	l->loop = outer;
 	return ret;
 }
 
-static int loop_pattern(struct lower *l, struct node *n)
+static int lower_loop(struct lower *l, struct node *n)
 {
 	const struct loop *loop = n->loop;
 	struct place *p = graph_alloc(l->graph, ((size_t)n->num_out + 1) * sizeof(*p));
@@ -452,6 +486,67 @@ static int loop_pattern(struct lower *l, struct node *n)
 			return -1;
 	}
 	return loop->trip ? lower_body(l, n, p, num) : 0;
+}
+
+static bool is_row(struct tensor *t)
+{
+	return tensor_storage(t)->row_of;
+}
+
+/* The rows of a loop around this one are no rows of this one's: they are copied in front of it and behind it. row: by
+ * input, then by output. */
+static int leave_rows(struct lower *l, struct node *n, struct tensor **row)
+{
+	for (int k = 0; k < n->num_in; k++) {
+		struct value *v = value_resolve(n->in[k]);
+		struct tensor *t = v ? v->tensor : NULL, *own;
+
+		if (!t || !is_row(t))
+			continue;
+		own = lower_temp(l, n, "in", t->dtype, t->ndim, t->dim);
+		if (copy_value(l, n, v, own))
+			return -1;
+		row[k] = t;
+		v->tensor = own;
+	}
+	for (int k = 0; k < n->num_out; k++) {
+		struct tensor *t = n->out[k]->tensor;
+
+		if (!t || !is_row(t))
+			continue;
+		row[n->num_in + k] = t;
+		n->out[k]->tensor = lower_temp(l, n, "out", t->dtype, t->ndim, t->dim);
+	}
+	return 0;
+}
+
+static int return_rows(struct lower *l, struct node *n, struct tensor *const *row)
+{
+	for (int k = 0; k < n->num_in; k++)
+		if (row[k])
+			value_resolve(n->in[k])->tensor = row[k];
+	for (int k = 0; k < n->num_out; k++) {
+		struct tensor *t = row[n->num_in + k];
+
+		if (t && copy_value(l, n, n->out[k], t))
+			return -1;
+		if (t)
+			n->out[k]->tensor = t;
+	}
+	return 0;
+}
+
+static int loop_pattern(struct lower *l, struct node *n)
+{
+	size_t num = (size_t)(n->num_in + n->num_out);
+	struct tensor **row = graph_alloc(l->graph, (num + 1) * sizeof(*row));
+
+	if (loop_depth(l->entry, l->loop) == RDU_MAX_LOOP_DEPTH)
+		return node_error(l->graph, n,
+				  "is in %d loops, those over steps and tokens with them: the card "
+				  "has room for %d in each other",
+				  RDU_MAX_LOOP_DEPTH, RDU_MAX_LOOP_DEPTH);
+	return leave_rows(l, n, row) || lower_loop(l, n) || return_rows(l, n, row) ? -1 : 0;
 }
 
 /* ---- its gradient ---------------------------------------------------------------- */
@@ -565,6 +660,7 @@ static struct value *kept(struct graph *g, struct node *n, struct value *v)
 		append_value(g, &n->out, n->num_out++,
 			     graph_value(g, graph_format(g, "%.200s.all", v->name)));
 		n->out[at]->producer = n;
+		n->out[at]->varies = n->out[0]->varies;
 		if (out_shape(g, n, at, v, t))
 			return NULL;
 	}
@@ -573,6 +669,7 @@ static struct value *kept(struct graph *g, struct node *n, struct value *v)
 
 /* The gradient of a loop, while it is made. */
 struct reverse {
+	struct graph *g;
 	struct node *n; /* the loop that is differentiated */
 	struct loop body; /* only its nodes */
 	struct rows rows;
@@ -671,26 +768,26 @@ static int reverse_body(struct graph *g, struct reverse *r)
 	return 0;
 }
 
-/* Value v as the gradient's body sees it: one of the other body is a row of what was kept. */
-static int see(struct graph *g, struct reverse *r, struct value **v)
+/* *v as the gradient's body sees it: one of the other body is a row of what was kept. arg: struct reverse. */
+static int see(void *arg, struct value **v)
 {
+	struct reverse *r = arg;
 	int k;
 
-	if (!*v || !(*v)->varies)
+	if (!*v || (*v)->varies != r->n->loop)
 		return 0;
 	k = find_value(r->rows.of, r->rows.num, *v);
-	*v = k >= 0 ? r->rows.row[k] : add_row(g, &r->rows, *v, kept(g, r->n, *v));
+	*v = k >= 0 ? r->rows.row[k] : add_row(r->g, &r->rows, *v, kept(r->g, r->n, *v));
 	return *v ? 0 : -1;
 }
 
-static int see_all(struct graph *g, struct reverse *r)
+static int see_all(struct reverse *r)
 {
 	for (int i = 0; i < r->body.num_nodes; i++)
-		for (int k = 0; k < r->body.nodes[i]->num_in; k++)
-			if (see(g, r, &r->body.nodes[i]->in[k]))
-				return -1;
+		if (each_read(r->body.nodes[i], see, r))
+			return -1;
 	for (int k = 0; k < r->num_carried; k++)
-		if (see(g, r, &r->next[k]))
+		if (see(r, &r->next[k]))
 			return -1;
 	return 0;
 }
@@ -815,7 +912,8 @@ static int loop_gradient(struct graph *g, struct node *n)
 {
 	struct loop *l = n->loop, *b;
 	int first = first_captured(l), num = n->num_in - first, nc = l->num_carried;
-	struct reverse r = { .n = n,
+	struct reverse r = { .g = g,
+			     .n = n,
 			     .carried_of = graph_alloc(g, ((size_t)nc + 1) * sizeof(int)),
 			     .first = value_list(g, nc),
 			     .carried = value_list(g, nc),
@@ -835,17 +933,16 @@ static int loop_gradient(struct graph *g, struct node *n)
 		r.saved[k] = n->in[first + k]->grad;
 		n->in[first + k]->grad = NULL;
 	}
-	if (body_begin(g, n, &outside))
-		return -1;
+	body_begin(g, &outside);
 	if (reverse_body(g, &r))
 		return body_drop(g, &outside);
 	body_end(g, &outside, &r.body);
-	if (see_all(g, &r))
+	if (see_all(&r))
 		return -1;
 	for (int k = 0; k < num; k++) {
 		captured[k] = n->in[first + k]->grad;
 		n->in[first + k]->grad = r.saved[k];
-		if (see(g, &r, &captured[k]))
+		if (see(&r, &captured[k]))
 			return -1;
 		if (!captured[k])
 			continue;
@@ -857,7 +954,7 @@ static int loop_gradient(struct graph *g, struct node *n)
 			append_value(g, &r.summed, r.num_summed++, captured[k]);
 	}
 	for (int k = 0; k < l->num_rows; k++) {
-		if (see(g, &r, &l->row[k]->grad))
+		if (see(&r, &l->row[k]->grad))
 			return -1;
 		if (l->row[k]->grad)
 			stack(g, &r, l->row[k]->grad);

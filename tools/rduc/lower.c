@@ -17,8 +17,7 @@ int image_finish(struct backend *be, struct uimage *im)
 	if (be_place(be, im) || be_route(be, im) || be_image(be, im))
 		return -1;
 	if (!rdu_config_validate(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag)) {
-		im->prog = xrealloc(im->prog, sizeof(*im->prog) * (size_t)im->num_progs);
-		im->room_progs = im->num_progs;
+		image_shrink(im);
 		return 0;
 	}
 	return be_error(be, "%s%s: %s",

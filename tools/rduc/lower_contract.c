@@ -413,7 +413,7 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 		for (int i = 0; i < lp.num; i++)
 			image_counter(&shape, lp.l[i].start, lp.l[i].step, lp.l[i].trip);
 		shape.num_outer = lp.num_outer;
-		r = xprog_emit(e->im, &b.x, src, &shape, 0, -1, -1, e->op_id, out);
+		r = xprog_emit(e->im, &b.x, src, &shape, 0, e->hx, e->hy, e->op_id, out);
 		xprog_free(&b.x);
 	}
 	for (int i = 0; i < n->num_out && !r; i++) {
@@ -652,15 +652,18 @@ static void set_replica(struct emit *e, int64_t r)
 	}
 }
 
-/* Where the units of e->rep would like to be. */
+/* Where the units of e->rep would like to be. Those that share a way out lie side by side: tiles are on top of
+ * each other, and so are the parts of what is resident. */
 static void set_place(struct emit *e)
 {
 	const struct contract *c = e->c;
-	int64_t rows = contract_replicas(c, 0), cols = contract_replicas(c, 1);
+	int down = c->merge > 1 &&
+		   contract_reads(c, 0, c->merge_dim); /* operand that differs from row to row */
+	int64_t rows = contract_replicas(c, down), cols = contract_replicas(c, !down);
 	bool many = contract_replicas(c, -1) > 16;
 
-	e->hx = cols > 1 && many ? ((double)replica_number(e, 1) + 0.5) / (double)cols : -1;
-	e->hy = many ? ((double)replica_number(e, 0) + 0.5) / (double)rows : -1;
+	e->hx = cols > 1 && many ? ((double)replica_number(e, !down) + 0.5) / (double)cols : -1;
+	e->hy = many ? ((double)replica_number(e, down) + 0.5) / (double)rows : -1;
 	e->hy = band_place(&e->be->share.band, e->hy);
 }
 
@@ -811,7 +814,9 @@ static int emit_all(struct emit *e)
 		set_replica(e, i);
 		if ((c->merge > 1 && e->rep[c->merge_dim] % c->merge) || has_later_terms(e))
 			continue; /* it shares the way out of one before */
+		set_replica(e, i + c->merge / 2 * step);
 		set_place(e);
+		set_replica(e, i);
 		for (int k = 0; k < c->merge; k++)
 			some[k] = result[i + k * step];
 		r = emit_results(e, some);

@@ -27,10 +27,26 @@ void image_drop_bytes(struct uimage *im)
 	im->bytes = NULL;
 }
 
+void image_shrink(struct uimage *im)
+{
+	for (int i = 0; i < im->num_progs; i++) {
+		struct uprog *p = &im->prog[i];
+
+		if (p->stage)
+			p->stage =
+				xrealloc(p->stage, sizeof(*p->stage) * (size_t)(p->num_stages +
+										p->num_tail + 1));
+	}
+	im->prog = xrealloc(im->prog, sizeof(*im->prog) * (size_t)im->num_progs);
+	im->room_progs = im->num_progs;
+}
+
 void image_close(struct uimage *im)
 {
-	for (int i = 0; im->prog && i < im->num_progs; i++)
+	for (int i = 0; im->prog && i < im->num_progs; i++) {
 		free(im->prog[i].acc.pred);
+		free(im->prog[i].stage);
+	}
 	free(im->prog);
 	free(im->token);
 	im->prog = NULL;
@@ -102,12 +118,20 @@ int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id)
 	p->unit = unit;
 	p->op_id = op_id;
 	p->acc.target = -1;
+	if (kind == RDU_KIND_SIMD || kind == RDU_KIND_SYSTOLIC)
+		p->stage = xcalloc(MOST_STAGES, sizeof(*p->stage));
 	return im->num_progs++;
 }
 
 void image_copy_prog(struct uprog *to, const struct uprog *from)
 {
+	struct rdu_cfg_stage *stage = to->stage;
+
 	*to = *from;
+	to->stage = stage;
+	if (stage)
+		memcpy(stage, from->stage,
+		       sizeof(*stage) * (size_t)(from->num_stages + from->num_tail));
 	to->acc.pred = NULL;
 	to->acc.num_preds = 0;
 	for (int q = 0; q < from->acc.num_preds; q++)
@@ -356,13 +380,6 @@ bool nest_writes(const struct nest *n, const struct tensor *storage)
 		if (tensor_storage(n->out[i].access.tensor) == storage)
 			return true;
 	return false;
-}
-
-struct tensor *tensor_storage(struct tensor *t)
-{
-	while (t->view_of || t->update_of)
-		t = t->view_of ? t->view_of : t->update_of;
-	return t;
 }
 
 int dtype_format(enum rdu_dtype dtype)

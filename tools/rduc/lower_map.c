@@ -8,6 +8,8 @@
 #include <string.h>
 #include "backend.h"
 
+#define FIRING_COST 16 /* of a unit, in bytes off-chip */
+
 /* Off-chip cost in bytes of one vector. */
 static double vector_cost(const struct rdu_chip *chip, const struct lnest *l, const struct lacc *a,
 			  int d, int64_t lanes)
@@ -23,7 +25,23 @@ static double vector_cost(const struct rdu_chip *chip, const struct lnest *l, co
 	return span < (double)lanes * chip->dram_burst ? span : (double)lanes * chip->dram_burst;
 }
 
-static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int d)
+/* What a vector of an access costs, in scratchpads or memory. */
+static double access_cost(const struct backend *be, const struct rdu_chip *chip,
+			  const struct lnest *l, const struct lacc *a, int d, int64_t lanes,
+			  bool made)
+{
+	const struct residence *r = residence_of(be, l->n, a->t);
+	double cost = 0;
+
+	if (r)
+		cost += FIRING_COST * (double)be_bank_cycles(chip, lacc_coef(a, d), lanes);
+	if (!r || (made && r->memory))
+		cost += vector_cost(chip, l, a, d, lanes);
+	return cost;
+}
+
+static double lane_cost(const struct backend *be, const struct rdu_chip *chip,
+			const struct lnest *l, int d)
 {
 	int64_t lanes = min64(chip->lanes, l->extent[d]);
 	double par = 1, red = 1, cost = 0;
@@ -39,23 +57,24 @@ static double lane_cost(const struct rdu_chip *chip, const struct lnest *l, int 
 		for (int k = 0; k < l->num_dims; k++)
 			any |= lacc_needs(&l->in[i], k);
 		if (any)
-			cost += par * red * vector_cost(chip, l, &l->in[i], d, lanes);
+			cost += par * red * access_cost(be, chip, l, &l->in[i], d, lanes, false);
 	}
 	for (int i = 0; i < l->n->num_out; i++)
-		cost += par * vector_cost(chip, l, &l->out[i], d, lanes);
-	cost += par * red * 16; /* a firing */
+		cost += par * access_cost(be, chip, l, &l->out[i], d, lanes, true);
+	cost += par * red * FIRING_COST;
 	if (l->reduce[d])
 		cost += par * 64;
 	return cost;
 }
 
-static int choose_lane(const struct rdu_chip *chip, const struct lnest *l)
+static int choose_lane(const struct backend *be, const struct rdu_chip *chip,
+		       const struct lnest *l)
 {
 	double best = 0;
 	int at = -1;
 
 	for (int d = 0; d < l->num_dims; d++) {
-		double c = lane_cost(chip, l, d);
+		double c = lane_cost(be, chip, l, d);
 
 		if (l->shared[d] || d == l->carried)
 			continue;
@@ -661,7 +680,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	      int op_id)
 {
 	struct map m = { be, im, l, op_id, -1, -1 };
-	struct loops lp = { .lane_dim = choose_lane(im->chip, l) };
+	struct loops lp = { .lane_dim = choose_lane(be, im->chip, l) };
 	struct replicas rep;
 	struct xsrc part[MAX_REPLICAS];
 	int64_t num,

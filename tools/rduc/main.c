@@ -143,7 +143,7 @@ static const struct option options[] = {
 	{ 0 },
 };
 
-/* In the order in which they are written: the program last. */
+/* In the order in which they come to their places: the program last. */
 static const struct output {
 	enum rduc_output what;
 	const char *option, *label;
@@ -165,6 +165,8 @@ struct arguments {
 	bool train, quiet, prints;
 	enum display_when progress;
 	FILE *summary; /* NULL: nothing is said */
+	struct lr_outfile program; /* its FILE is there from its first byte on */
+	bool not_written; /* which is why the compile failed */
 };
 
 static int progress_option(struct arguments *a, const char *when)
@@ -244,7 +246,29 @@ static void print_log(void *arg, const char *text, size_t size)
 	fwrite(text, 1, size, stderr);
 }
 
-static int write_outputs(const struct arguments *a)
+/* All of it at once would take as much memory as the weights do. */
+static int write_program(void *arg, const void *data, size_t size)
+{
+	struct arguments *a = arg;
+	FILE *f = a->program.f ? a->program.f : lr_outfile_open(&a->program, a->path[RDUC_PROGRAM]);
+
+	errno = 0;
+	if (f && fwrite(data, 1, size, f) == size)
+		return 0;
+	a->not_written = true;
+	return !f ? a->program.error : errno ? -errno : -EIO;
+}
+
+static int put_in_place(struct arguments *a)
+{
+	int ret = lr_outfile_close(&a->program);
+
+	if (ret)
+		fprintf(stderr, "rduc: %s: %s: %s\n", a->in, a->path[RDUC_PROGRAM], strerror(-ret));
+	return ret;
+}
+
+static int write_outputs(struct arguments *a)
 {
 	for (size_t i = 0; i < NUM_OUTPUTS; i++) {
 		const char *path = a->path[outputs[i].what];
@@ -252,7 +276,7 @@ static int write_outputs(const struct arguments *a)
 		char why[PATH_MAX + 80];
 		size_t size;
 
-		if (!path)
+		if (!path || outputs[i].what == RDUC_PROGRAM)
 			continue;
 		data = rduc_output(a->compiler, outputs[i].what, &size);
 		if (write_whole_file(path, data, size, why, sizeof(why))) {
@@ -260,7 +284,7 @@ static int write_outputs(const struct arguments *a)
 			return -1;
 		}
 	}
-	return 0;
+	return put_in_place(a);
 }
 
 /* Remarks are in the report. */
@@ -285,12 +309,16 @@ static int compile(struct arguments *a)
 	d = display_new(a->progress);
 	rduc_set_progress(c, show_progress, d);
 	rduc_set_log(c, print_log, NULL);
-	if (rduc_want(c, RDUC_SUMMARY) || rduc_want(c, RDUC_PARAMETERS))
+	if (rduc_want(c, RDUC_SUMMARY) || rduc_want(c, RDUC_PARAMETERS) ||
+	    rduc_set_output(c, RDUC_PROGRAM, write_program, a))
 		return -1;
 	ret = rduc_compile_file(c, a->in);
 	display_free(d);
 	print_notes(a);
-	if (ret == -ENOENT) /* not about the model */
+	if (a->not_written)
+		fprintf(stderr, "rduc: %s: %s: %s\n", a->in, a->path[RDUC_PROGRAM],
+			rduc_error_text(c));
+	else if (ret == -ENOENT) /* not about the model */
 		fprintf(stderr, "rduc: %s\n", rduc_error_text(c));
 	else if (ret)
 		fprintf(stderr, "rduc: %s: %s\n", a->in, rduc_error_text(c));
@@ -383,6 +411,7 @@ static int run(struct arguments *a)
 	ret = compile(a);
 	if (!ret)
 		ret = write_outputs(a);
+	lr_outfile_discard(&a->program); /* if it is not in its place */
 	if (!ret)
 		print_summary(a);
 	if (!ret && a->summary)

@@ -98,11 +98,55 @@ struct nest *module_nest(struct module *m, struct module_entry *e, const char *n
 	return n;
 }
 
-int module_loop(struct module_entry *e, const char *name, int64_t trip)
+int module_loop(struct module_entry *e, const char *name, int parent, int64_t trip)
 {
 	e->loop = xgrow(e->loop, e->num_loops, sizeof(*e->loop));
-	e->loop[e->num_loops++] = (struct nest_loop){ xstrdup(name), trip };
+	e->loop[e->num_loops++] = (struct nest_loop){ xstrdup(name), parent, trip };
 	return e->num_loops;
+}
+
+static int parent_of(const struct module_entry *e, int loop)
+{
+	return e->loop[loop - 1].parent;
+}
+
+bool loop_within(const struct module_entry *e, int loop, int outer)
+{
+	while (loop > outer) /* those around it have lower numbers */
+		loop = parent_of(e, loop);
+	return loop == outer;
+}
+
+int loop_around(const struct module_entry *e, int a, int b)
+{
+	while (!loop_within(e, b, a))
+		a = parent_of(e, a);
+	return a;
+}
+
+int loop_below(const struct module_entry *e, int loop, int outer)
+{
+	while (parent_of(e, loop) != outer)
+		loop = parent_of(e, loop);
+	return loop;
+}
+
+int loop_depth(const struct module_entry *e, int loop)
+{
+	int depth = 0;
+
+	for (; loop; loop = parent_of(e, loop))
+		depth++;
+	return depth;
+}
+
+void loop_nests(const struct module_entry *e, int loop, int k, int *first, int *last)
+{
+	*first = *last = k;
+	while (*first && loop_within(e, e->nests[*first - 1]->loop, loop))
+		--*first;
+	while (*last + 1 < e->num_nests && loop_within(e, e->nests[*last + 1]->loop, loop))
+		++*last;
 }
 
 struct tensor *module_row(struct module *m, struct tensor *t, int64_t row)
@@ -126,7 +170,20 @@ const struct module_entry *module_entry_nests(const struct module *m, int entry)
 
 int64_t module_trip(const struct module *m, int entry, const struct nest *n)
 {
-	return n->loop && !m->entries[entry].once_of ? m->entries[entry].loop[n->loop - 1].trip : 1;
+	const struct module_entry *e = module_entry_nests(m, entry);
+	int64_t times = 1;
+
+	for (int loop = n->loop; loop; loop = parent_of(e, loop))
+		if (parent_of(e, loop) || !m->entries[entry].once_of)
+			times *= e->loop[loop - 1].trip;
+	return times;
+}
+
+struct tensor *tensor_storage(struct tensor *t)
+{
+	while (t->view_of || t->update_of)
+		t = t->view_of ? t->view_of : t->update_of;
+	return t;
 }
 
 struct tensor *tensor_whole(struct tensor *t)
@@ -687,6 +744,18 @@ void nest_print(const struct nest *n, void *file)
 	}
 }
 
+/* Between nests in loops `from` and `to`. */
+static void print_loops(const struct module_entry *e, int from, int to, FILE *f)
+{
+	int both = loop_around(e, from, to);
+
+	for (; from != both; from = parent_of(e, from))
+		fprintf(f, "end of loop %s\n", e->loop[from - 1].name);
+	for (; to != both; both = loop_below(e, to, both))
+		fprintf(f, "loop %s of %" PRId64 ":\n", e->loop[loop_below(e, to, both) - 1].name,
+			e->loop[loop_below(e, to, both) - 1].trip);
+}
+
 void module_entry_print(const struct module_entry *e, void *file)
 {
 	FILE *f = file;
@@ -694,28 +763,43 @@ void module_entry_print(const struct module_entry *e, void *file)
 
 	fprintf(f, "entry %s\n", e->name);
 	for (int k = 0; k < e->num_nests; k++) {
-		const struct nest *n = e->nests[k];
-
-		if (in && in != n->loop)
-			fprintf(f, "end of loop %s\n", e->loop[in - 1].name);
-		if (n->loop && in != n->loop)
-			fprintf(f, "loop %s of %" PRId64 ":\n", e->loop[n->loop - 1].name,
-				e->loop[n->loop - 1].trip);
-		in = n->loop;
-		nest_print(n, f);
+		print_loops(e, in, e->nests[k]->loop, f);
+		in = e->nests[k]->loop;
+		nest_print(e->nests[k], f);
 	}
-	if (in)
-		fprintf(f, "end of loop %s\n", e->loop[in - 1].name);
+	print_loops(e, in, 0, f);
 }
 
-/* What the access of a nest is a row of must have a row for every iteration. */
-static const char *row_error(const struct module_entry *e, const struct nest *n,
-			     const struct tensor *t)
+static struct tensor *tensor_at(const struct nest *n, int i)
 {
-	while (t->view_of || t->update_of)
-		t = t->view_of ? t->view_of : t->update_of;
+	return i < n->num_in ? n->in[i].tensor : n->out[i - n->num_in].access.tensor;
+}
+
+int module_entry_ids(const struct module_entry *e)
+{
+	int num = 0;
+
+	for (int k = 0; k < e->num_nests; k++)
+		for (int i = 0; i < e->nests[k]->num_in + e->nests[k]->num_out; i++) {
+			int id = tensor_storage(tensor_at(e->nests[k], i))->id;
+
+			num = id >= num ? id + 1 : num;
+		}
+	return num;
+}
+
+/* What access i of a nest is a row of must have a row for every iteration, of one loop only. loop_of: by id,
+ * of the rows seen so far, + 1. */
+static const char *row_error(const struct module_entry *e, const struct nest *n, int i,
+			     int *loop_of)
+{
+	const struct tensor *t = tensor_storage(tensor_at(n, i));
+
 	if (!t->row_of)
 		return NULL;
+	if (loop_of[t->id] && loop_of[t->id] != n->loop + 1)
+		return "is a row of another loop's";
+	loop_of[t->id] = n->loop + 1;
 	if (!n->loop && t->kind != TENSOR_TEMP)
 		return t->row >= 0 && t->row < t->row_of->dim[0] ? NULL : "is no row";
 	if (!n->loop)
@@ -725,37 +809,53 @@ static const char *row_error(const struct module_entry *e, const struct nest *n,
 	return NULL;
 }
 
+static int loops_error(char *error, int error_size, const struct nest *n, const char *name,
+		       const char *what)
+{
+	snprintf(error, (size_t)error_size, "nest '%s'%s%s%s %s", n->name, name ? ": '" : "",
+		 name ? name : "", name ? "'" : "", what);
+	return -1;
+}
+
+/* Nest number k, and the loops that end before it and begin with it. */
+static int check_nest_loops(const struct module_entry *e, int k, bool *done, char *error,
+			    int error_size)
+{
+	const struct nest *n = e->nests[k];
+	int in = k ? e->nests[k - 1]->loop : 0;
+
+	if (n->loop < 0 || n->loop > e->num_loops)
+		return loops_error(error, error_size, n, NULL, "is in a loop that there is not");
+	if (loop_depth(e, n->loop) > RDU_MAX_LOOP_DEPTH)
+		return loops_error(error, error_size, n, NULL, "is in too many loops");
+	for (; !loop_within(e, n->loop, in); in = parent_of(e, in))
+		done[in] = true;
+	for (in = n->loop; in; in = parent_of(e, in))
+		if (done[in])
+			return loops_error(error, error_size, n, NULL,
+					   "is in a loop that is not one piece");
+	return 0;
+}
+
 int module_check_loops(const struct module_entry *e, char *error, int error_size)
 {
+	int *loop_of = xcalloc((size_t)module_entry_ids(e) + 1, sizeof(int));
 	bool *done = xcalloc((size_t)e->num_loops + 1, sizeof(bool));
-	int ret = 0, in = 0;
+	int ret = 0;
 
 	for (int k = 0; k < e->num_nests && !ret; k++) {
 		const struct nest *n = e->nests[k];
 
-		if (n->loop < 0 || n->loop > e->num_loops ||
-		    (n->loop && n->loop != in && done[n->loop])) {
-			snprintf(error, (size_t)error_size,
-				 "nest '%s' is in loop %d, which is not one piece", n->name,
-				 n->loop);
-			ret = -1;
-			break;
-		}
-		in = n->loop;
-		done[in] = true;
+		ret = check_nest_loops(e, k, done, error, error_size);
 		for (int i = 0; i < n->num_in + n->num_out && !ret; i++) {
-			const struct tensor *t = i < n->num_in
-							 ? n->in[i].tensor
-							 : n->out[i - n->num_in].access.tensor;
-			const char *what = row_error(e, n, t);
+			const char *what = row_error(e, n, i, loop_of);
 
-			if (!what)
-				continue;
-			snprintf(error, (size_t)error_size, "nest '%s': '%s' %s", n->name, t->name,
-				 what);
-			ret = -1;
+			if (what)
+				ret = loops_error(error, error_size, n, tensor_at(n, i)->name,
+						  what);
 		}
 	}
+	free(loop_of);
 	free(done);
 	return ret;
 }

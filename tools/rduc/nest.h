@@ -151,14 +151,16 @@ struct nest {
 	 * is no contraction's */
 	int64_t chunk[NEST_MAX_DIMS];
 	int64_t split[NEST_MAX_DIMS]; /* and in how many parts, by replicas; likewise */
-	int loop; /* number of the entry's loop it is in, from 1 on; 0: in none */
+	int loop; /* number of the entry's innermost loop it is in, from 1 on; 0: in none */
 	bool backward; /* of a training step: it is behind the model's own nests */
 	bool again; /* recompute.c: it makes what an earlier nest made, and does not join that one */
 };
 
-/* Nests that run several times, in their order: those of one loop stand side by side. */
+/* Nests that run several times, in their order: those of one loop stand side by side, with those of
+ * the loops in it. */
 struct nest_loop {
 	char *name; /* ONNX node */
+	int parent; /* number of the loop that it is in, a lower one; 0: in none */
 	int64_t trip; /* iterations, at least one */
 };
 
@@ -168,8 +170,8 @@ struct module_entry {
 	struct nest **nests; /* in order of execution */
 	int num_loops;
 	struct nest_loop *loop; /* loop k of a nest is loop[k - 1] */
-	int once_of; /* entry of this number + 1, each loop's iterations but the first left out: it
-		      * has no nests of its own; 0: of none */
+	int once_of; /* entry of this number + 1, the iterations but the first left out of loops that
+		      * are in none: it has no nests of its own; 0: of none */
 };
 
 struct module {
@@ -191,14 +193,28 @@ void tensor_free(struct tensor *t);
 struct module_entry *module_entry(struct module *m, const char *name);
 struct nest *module_nest(struct module *m, struct module_entry *e, const char *name,
 			 const char *op_type);
-/* One more loop of the entry: its number. Nests of it are made next, with module_nest(). */
-int module_loop(struct module_entry *e, const char *name, int64_t trip);
-/* Row `row` + i of t in iteration i of a loop: a temporary of t's other dimensions. */
+/* One more loop of the entry, in loop `parent` or (0) in none: its number. Nests of it are made
+ * next, with module_nest(). */
+int module_loop(struct module_entry *e, const char *name, int parent, int64_t trip);
+/* Is loop number `loop`, 0 for none, loop `outer`, or within it? All are within 0. */
+bool loop_within(const struct module_entry *e, int loop, int outer);
+/* The innermost loop that both are within; 0: none. */
+int loop_around(const struct module_entry *e, int a, int b);
+/* Of the loops that `loop` is within, the outermost that is within `outer` and not `outer` itself. */
+int loop_below(const struct module_entry *e, int loop, int outer);
+/* How many loops `loop` is within, with itself. */
+int loop_depth(const struct module_entry *e, int loop);
+/* The nests around number k that are within that loop, which it is: from *first to *last. */
+void loop_nests(const struct module_entry *e, int loop, int k, int *first, int *last);
+/* Row `row` + i of t in iteration i of a loop: a temporary of t's other dimensions, for nests that
+ * are in that loop and in no loop within it. */
 struct tensor *module_row(struct module *m, struct tensor *t, int64_t row);
 /* The entry that the nests of entry number `entry` are in. */
 const struct module_entry *module_entry_nests(const struct module *m, int entry);
 /* How often they run there. */
 int64_t module_trip(const struct module *m, int entry, const struct nest *n);
+/* What a view or a new value of a tensor lies in; t itself, if it is none. */
+struct tensor *tensor_storage(struct tensor *t);
 /* What a view, a new value or a row of a tensor is part of; t itself, if it is none. */
 struct tensor *tensor_whole(struct tensor *t);
 /* Does a loop begin or end between nests `first` and `last` of an entry? Such nests are never
@@ -239,7 +255,10 @@ int nest_expr(struct nest *n, const struct expr *e); /* equal ones are made once
 /* 0, or -1 and what is wrong. The back half runs it on every nest after each pass that makes
  * or changes nests. */
 int nest_check(const struct nest *n, char *error, int error_size);
-/* Are the loops of an entry in one piece each, their rows in their tensors, and only theirs? */
+/* All storages that an entry's nests use have lower ids. */
+int module_entry_ids(const struct module_entry *e);
+/* Are the loops of an entry in one piece each, their rows in their tensors, and only theirs? No more
+ * lie in each other than the card has room for? */
 int module_check_loops(const struct module_entry *e, char *error, int error_size);
 /* All nests of an entry, loops as "loop NAME of N:" around theirs. */
 void module_entry_print(const struct module_entry *e, void *file);

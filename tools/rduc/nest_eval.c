@@ -91,9 +91,14 @@ static float rounded_at_random(uint64_t *state, double f)
 	return g + (float)by * (nextafterf(size, INFINITY) - size);
 }
 
+/* A NaN has one form, as on the card (numerics.md): its bits, too, may be computed with. */
 static struct word word_f(const struct eval *e, double f)
 {
-	float single = e->noise ? rounded_at_random(e->noise, f) : (float)f;
+	float single;
+
+	if (isnan(f))
+		return (struct word){ NAN, 0x7fc00000 };
+	single = e->noise ? rounded_at_random(e->noise, f) : (float)f;
 
 	return (struct word){ e->fp64 ? f : (double)single, (int32_t)f_bits(single) };
 }
@@ -115,19 +120,12 @@ static void trap(struct eval *e, int why)
 		e->trap = why;
 }
 
-static struct tensor *storage(struct tensor *t)
-{
-	while (t->view_of || t->update_of)
-		t = t->view_of ? t->view_of : t->update_of;
-	return t;
-}
-
 static void cursor_init(struct cursor *c, const struct nest *n, const struct access *a, void **data)
 {
 	int64_t stride = 1;
 
 	c->a = a;
-	c->base = data[storage(a->tensor)->id];
+	c->base = data[tensor_storage(a->tensor)->id];
 	c->dtype = dtype_stored(a->tensor->dtype);
 	c->pad = word_i((int32_t)a->pad);
 	c->offset = 0;
@@ -715,55 +713,60 @@ const char *nest_trap_text(int why)
 	return "?";
 }
 
-/* Rows that nests `from` to `to` - 1 use, in iteration i. */
-static void bind_rows(const struct module_entry *e, int from, int to, int64_t i, void **data)
+/* Rows that nests `from` to `to` - 1, as far as they are right in that loop, use in iteration i. */
+static void bind_rows(const struct module_entry *e, int loop, int from, int to, int64_t i,
+		      void **data)
 {
 	for (int k = from; k < to; k++) {
 		const struct nest *n = e->nests[k];
 
-		for (int a = 0; a < n->num_in + n->num_out; a++) {
+		for (int a = 0; n->loop == loop && a < n->num_in + n->num_out; a++) {
 			struct tensor *t =
-				storage(a < n->num_in ? n->in[a].tensor
-						      : n->out[a - n->num_in].access.tensor);
+				tensor_storage(a < n->num_in ? n->in[a].tensor
+							     : n->out[a - n->num_in].access.tensor);
 			int64_t bytes = dtype_bytes(t->dtype);
 
 			if (!t->row_of)
 				continue;
 			for (int d = 0; d < t->ndim; d++)
 				bytes *= t->dim[d];
-			data[t->id] = (char *)data[storage(t->row_of)->id] + (t->row + i) * bytes;
+			data[t->id] =
+				(char *)data[tensor_storage(t->row_of)->id] + (t->row + i) * bytes;
 		}
 	}
 }
 
+/* An iteration of a loop, the nests `from` to `to` - 1, and of those in it as many as they have. */
+static int eval_loop(const struct module_entry *e, int loop, int from, int to, int64_t i,
+		     void **data, bool bf16)
+{
+	int why = 0;
+
+	bind_rows(e, loop, from, to, i, data);
+	for (int k = from, last; k < to && !why; k = last + 1) {
+		int in = e->nests[k]->loop;
+
+		last = k;
+		if (in == loop) {
+			why = nest_eval(e->nests[k], data, bf16);
+			continue;
+		}
+		in = loop_below(e, in, loop);
+		loop_nests(e, in, k, &k, &last);
+		for (int64_t j = 0; j < e->loop[in - 1].trip && !why; j++)
+			why = eval_loop(e, in, k, last + 1, j, data, bf16);
+	}
+	return why;
+}
+
 int module_entry_eval(const struct module_entry *e, void **data, bool bf16)
 {
-	int num = 0, why = 0;
-	void **own;
+	int num = module_entry_ids(e), why;
+	void **own = xmalloc(((size_t)num + 1) * sizeof(*own));
 
-	for (int k = 0; k < e->num_nests; k++)
-		for (int a = 0; a < e->nests[k]->num_in + e->nests[k]->num_out; a++) {
-			const struct nest *n = e->nests[k];
-			const struct tensor *t =
-				storage(a < n->num_in ? n->in[a].tensor
-						      : n->out[a - n->num_in].access.tensor);
-
-			num = t->id >= num ? t->id + 1 : num;
-		}
 	/* Rows have no memory of their own: what the caller gave them is put back. */
-	own = xmalloc(((size_t)num + 1) * sizeof(*own));
 	memcpy(own, data, (size_t)num * sizeof(*own));
-	for (int k = 0, end; k < e->num_nests && !why; k = end) {
-		int loop = e->nests[k]->loop;
-
-		for (end = k + 1; end < e->num_nests && e->nests[end]->loop == loop; end++)
-			;
-		for (int64_t i = 0; i < (loop ? e->loop[loop - 1].trip : 1) && !why; i++) {
-			bind_rows(e, k, end, i, data);
-			for (int j = k; j < end && !why; j++)
-				why = nest_eval(e->nests[j], data, bf16);
-		}
-	}
+	why = eval_loop(e, 0, 0, e->num_nests, 0, data, bf16);
 	memcpy(data, own, (size_t)num * sizeof(*own));
 	free(own);
 	return why;

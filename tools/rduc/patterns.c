@@ -487,18 +487,6 @@ static int rows_of_training(struct graph *g, struct lower *l, struct value *v)
 	return rows_of_steps(g, l, v, graph_format(g, "steps/%.250s", v->name), g->steps);
 }
 
-/* Is there no loop among the nodes that are live? what: the loop that they would be in. */
-static int check_no_loop(struct graph *g, const char *what)
-{
-	for (int i = 0; i < g->num_nodes; i++)
-		if (g->nodes[i]->live && g->nodes[i]->loop)
-			return node_error(g, g->nodes[i],
-					  "is a loop itself: %s would be a loop of loops, which is "
-					  "not supported",
-					  what);
-	return 0;
-}
-
 /* Before all entry points: what a run of several steps needs. */
 static int prepare_steps(struct graph *g, struct module *m, struct value *const *roots, int num)
 {
@@ -506,8 +494,6 @@ static int prepare_steps(struct graph *g, struct module *m, struct value *const 
 
 	graph_choose_mode(g, true);
 	graph_mark(g, roots, num);
-	if (check_no_loop(g, "a run of several steps (--steps-per-run)"))
-		return -1;
 	for (int i = 0; i < g->num_nodes; i++) {
 		struct node *n = g->nodes[i];
 
@@ -536,7 +522,7 @@ static int lower_entry(struct graph *g, struct module *m, const char *name, cons
 			g->values[i]->tensor = NULL;
 	graph_mark(g, roots, num_roots);
 	if (steps)
-		l.loop = module_loop(l.entry, "steps", steps);
+		l.loop = module_loop(l.entry, "steps", 0, steps);
 	if (forward)
 		lower_states_in_place(&l);
 	for (int i = 0; forward && i < g->num_outputs; i++) {
@@ -832,8 +818,7 @@ int graph_patterns_tokens(struct graph *g, struct module *m, struct value *token
 	for (int i = 0; i < g->num_outputs; i++)
 		roots[i] = g->outputs[i].value;
 	graph_mark(g, roots, g->num_outputs);
-	if (check_no_loop(g, "a run of several tokens (--tokens-per-run)") ||
-	    rows_of_steps(g, &l, token, "tokens", n) ||
+	if (rows_of_steps(g, &l, token, "tokens", n) ||
 	    lower_entry(g, m, "generate", "generate/", "generate/", roots, g->num_outputs, true, n))
 		return -1;
 	e = module_entry(m, "generate_step");

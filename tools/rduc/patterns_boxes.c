@@ -239,8 +239,7 @@ static struct value *nms_loop(const struct nms *m)
 	struct node *n;
 
 	l->carried[0] = loop_value(m->g, m->name, m->left, 0);
-	if (body_begin(m->g, m->n, &body))
-		return NULL;
+	body_begin(m->g, &body);
 	l->next[0] = nms_step(m, l->carried[0], &l->stacked[0]);
 	if (!l->next[0]) {
 		body_drop(m->g, &body);

@@ -356,8 +356,7 @@ static int direction(struct cell *c, struct value *x, int d, struct value **y, s
 		l->carried[k] = loop_value(c->g, part(c, k ? "c" : "h"), first[k], 0);
 	for (int k = 0; k < rows; k++)
 		l->row[k] = loop_value(c->g, part(c, k ? "mask" : "xw"), row[k], 1);
-	if (body_begin(c->g, c->n, &body))
-		return -1;
+	body_begin(c->g, &body);
 	if (cell_body(c, f, l))
 		return body_drop(c->g, &body);
 	body_end(c->g, &body, l);

@@ -42,8 +42,7 @@ static int make_body(struct graph *g, struct node *n, const struct subgraph *s, 
 {
 	struct graph_body b;
 
-	if (body_begin(g, n, &b))
-		return -1;
+	body_begin(g, &b);
 	if (body_nodes(g, n, s))
 		return body_drop(g, &b);
 	body_end(g, &b, l);
@@ -296,8 +295,7 @@ static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, 
 	struct value *first = node_in(n, 1), *cond;
 	struct graph_body b;
 
-	if (body_begin(g, n, &b))
-		return -1;
+	body_begin(g, &b);
 	if (body_nodes(g, n, s))
 		return body_drop(g, &b);
 	cond = value_resolve(s->out[0]);

@@ -159,7 +159,7 @@ static int scatter_direct(struct lower *l, struct node *n, bool add)
 	struct nest *nest;
 	int i, r;
 
-	if (tensor_whole(out) != tensor_whole(lower_value(l, x))) { /* else it is in place */
+	if (tensor_storage(out) != tensor_storage(lower_value(l, x))) { /* else it is in place */
 		nest = lower_copy(l, n, x, out);
 		access_identity(&nest->in[0]);
 		if (lower_done(l, n, nest))

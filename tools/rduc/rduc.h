@@ -163,6 +163,19 @@ enum rduc_output {
 int rduc_want(struct rduc *c, enum rduc_output what);
 
 /**
+ * rduc_set_output - have an output handed out while it is made
+ * @write: called with one part after the other, by the thread that compiles, and nothing keeps them: a program
+ *         file has all weights. 0, or a negative errno number, with which the compile fails; it must return.
+ *         NULL: it is for rduc_output(), as at first
+ * @arg: its first argument
+ *
+ * Stays so for all compiles that follow. A compile may fail with parts handed out. It is no rduc_want().
+ * -EINVAL: no such output.
+ */
+int rduc_set_output(struct rduc *c, enum rduc_output what,
+		    int (*write)(void *arg, const void *data, size_t size), void *arg);
+
+/**
  * rduc_compile - compile a model
  * @model: the bytes of an ONNX file; not needed any more when the call returns
  * @size: how many
@@ -189,7 +202,7 @@ void rduc_cancel(struct rduc *c);
  * @size: bytes; may be NULL
  *
  * A text has a zero behind its last byte, which does not count. Owned by the compiler, and valid
- * until its next compile. NULL: there is none.
+ * until its next compile. NULL: there is none, or rduc_set_output() took it.
  */
 const void *rduc_output(const struct rduc *c, enum rduc_output what, size_t *size);
 

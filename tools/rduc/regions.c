@@ -49,7 +49,8 @@ static void alive(struct life *life, struct tensor *t, int first, int last)
 static int entry_lives(struct backend *be, const struct module_entry *e, struct life *life, int at)
 {
 	int *section = xmalloc(sizeof(int) * (size_t)(e->num_nests + 1));
-	int *loop_of = xcalloc((size_t)be->m->num_tensors + 1, sizeof(int)); /* + 1; 0: not used */
+	/* The innermost loop that all uses are in, + 1; 0: there is none yet. Rows are of what is outside their loop. */
+	int *loop_of = xcalloc((size_t)be->m->num_tensors + 1, sizeof(int));
 
 	for (int k = 0, left = 0; k < e->num_nests; k++, left--) {
 		if (!left)
@@ -62,32 +63,26 @@ static int entry_lives(struct backend *be, const struct module_entry *e, struct 
 		for (int i = 0; i < n->num_in + n->num_out; i++) {
 			struct tensor *t = i < n->num_in ? n->in[i].tensor
 							 : n->out[i - n->num_in].access.tensor;
-			int *of = &loop_of[tensor_whole(t)->id];
+			int *of = &loop_of[tensor_whole(t)->id], loop = n->loop;
 
-			if (tensor_whole(t) != tensor_storage(t) || (*of && *of != n->loop + 1))
-				*of = -1;
-			else if (!*of)
-				*of = n->loop + 1;
+			if (loop && tensor_whole(t) != tensor_storage(t))
+				loop = e->loop[loop - 1].parent;
+			*of = *of ? loop_around(e, *of - 1, loop) + 1 : loop + 1;
 		}
 	}
-	for (int k = 0, end = 0; k < e->num_nests; k++) {
+	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
-		int first = k;
 
-		if (k >= end) /* the stretch of nests with the same loop */
-			for (end = k; end < e->num_nests && e->nests[end]->loop == n->loop; end++)
-				;
-		while (first && e->nests[first - 1]->loop == n->loop)
-			first--;
 		for (int i = 0; i < n->num_in + n->num_out; i++) {
 			struct tensor *t = i < n->num_in ? n->in[i].tensor
 							 : n->out[i - n->num_in].access.tensor;
-			bool all = n->loop && loop_of[tensor_whole(t)->id] < 0;
+			int loop = loop_of[tensor_whole(t)->id] - 1, first = k, last = k;
 			const struct nest *maker = be_maker(be, t);
 
+			if (n->loop != loop)
+				loop_nests(e, loop_below(e, n->loop, loop), k, &first, &last);
 			if (!maker)
-				alive(life, t, section[all ? first : k],
-				      section[all ? end - 1 : k]);
+				alive(life, t, section[first], section[last]);
 			for (int w = 0; maker && w < maker->num_in; w++) /* weights */
 				alive(life, maker->in[w].tensor, section[k], section[k]);
 		}

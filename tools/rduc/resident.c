@@ -96,11 +96,10 @@ static struct uses *find_uses(const struct backend *be, const struct module_entr
  * from outside is wanted again in its last iteration. */
 static int stays_until(const struct module_entry *e, int first, int k)
 {
-	int loop = e->nests[k]->loop;
+	int loop = e->nests[k]->loop, both = loop_around(e, e->nests[first]->loop, loop), start;
 
-	while (loop && loop != e->nests[first]->loop && k + 1 < e->num_nests &&
-	       e->nests[k + 1]->loop == loop)
-		k++;
+	if (loop != both)
+		loop_nests(e, loop_below(e, loop, both), k, &start, &k);
 	return k;
 }
 
@@ -545,21 +544,24 @@ void be_find_outside(const struct backend *be, int entry, bool *outside)
 	free(all);
 }
 
-/* May a storage stay as a whole? A group takes what it uses from memory, or in slices; but what it makes
+/* May a storage stay as a whole? A group takes what it uses from memory, or in slices; but what its nests make
  * for others only may be anywhere. */
 static bool is_whole(const struct backend *be, const struct module_entry *e, const struct uses *s)
 {
+	int group = e->nests[s->u[0].nest]->group;
+
 	for (int i = 0; i < s->num; i++) {
 		const struct tensor *t = tensor_storage(s->u[i].access->tensor);
 
 		if (e->nests[s->u[i].nest]->group &&
-		    (s->u[i].nest != s->u[0].nest || be->residence[t->id].group))
+		    (!s->u[i].write || e->nests[s->u[i].nest]->group != group ||
+		     be->residence[t->id].group))
 			return false;
 	}
 	return true;
 }
 
-/* Words that a loop of the entry holds, or those that are kept (0). */
+/* Words that a loop of the entry, or one around it or in it, holds, or those that are kept (0). */
 static double words_of(const struct backend *be, const struct module_entry *e, int loop)
 {
 	double sum = 0;
@@ -567,7 +569,8 @@ static double words_of(const struct backend *be, const struct module_entry *e, i
 	for (int i = 0; i < be->num_holds; i++) {
 		const struct hold *h = &be->hold[i];
 
-		if (hold_in(e, h) && (h->kept ? 0 : h->reader->loop) == loop)
+		if (hold_in(e, h) && h->kept == !loop &&
+		    (loop_within(e, h->loop, loop) || loop_within(e, loop, h->loop)))
 			sum += (double)be_words(h->to);
 	}
 	return sum;
@@ -580,7 +583,7 @@ static double held_words(const struct backend *be, const struct module_entry *e,
 	double most = 0;
 
 	if (!h->kept)
-		return words_of(be, e, 0) + words_of(be, e, h->reader->loop);
+		return words_of(be, e, 0) + words_of(be, e, h->loop);
 	for (int loop = 1; loop <= e->num_loops; loop++)
 		most = fmax(most, words_of(be, e, loop));
 	return words_of(be, e, 0) + most;
@@ -844,6 +847,7 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 {
 	struct residence *r = &be->residence[tensor_storage(t)->id];
 
+	be->moves++;
 	r->memory = true;
 	r->copy_reader = xrealloc(r->copy_reader,
 				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));

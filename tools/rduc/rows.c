@@ -192,8 +192,9 @@ static bool row_of_nest(const struct proof *p, const struct module_entry *e, con
 			struct row *row)
 {
 	*row = (struct row){ -1, 0 };
-	if (n->loop && is_multiple(p, e->loop[n->loop - 1].trip))
-		return false;
+	for (int loop = n->loop; loop; loop = e->loop[loop - 1].parent)
+		if (is_multiple(p, e->loop[loop - 1].trip))
+			return false;
 	for (int i = 0; i < n->num_in; i++) {
 		int64_t inner = p->inner[tensor_whole(n->in[i].tensor)->id];
 		struct row one;

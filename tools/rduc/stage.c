@@ -86,6 +86,35 @@ static int find_windows(const struct trial *g, int k)
 	return best;
 }
 
+/* The dimension that moves an access by one element; -1: none. */
+static int runs_along(const struct nest *n, const struct access *a)
+{
+	for (int d = 0; d < n->ndim; d++)
+		if (slice_step(a, d) == 1 && n->dim[d].extent > 1)
+			return d;
+	return -1;
+}
+
+/* The largest input that lies in memory across what else a nest of no contraction goes along: of each burst that
+ * it loads, it wants an element. -1: none. */
+static int find_across(const struct trial *g, int k)
+{
+	const struct nest *n = g->e->nests[k];
+	int of[2], best = -1, along = runs_along(n, &n->out[0].access);
+
+	if (n->group || n->loop || g->be->num_ops + g->e->num_nests == RDU_MAX_SECTIONS ||
+	    be_contraction(g->be, n, of))
+		return -1;
+	for (int i = 0; i < n->num_in; i++) {
+		int d = runs_along(n, &n->in[i]);
+
+		if (d >= 0 && d != along && n->in[i].gather_in < 0 &&
+		    (best < 0 || be_words(n->in[i].tensor) > be_words(n->in[best].tensor)))
+			best = i;
+	}
+	return best;
+}
+
 /* The output of nest number k that is the last part of what the next nest, and nobody else, reads windows
  * of, as input *in; -1: none. */
 static int find_part(const struct trial *g, int k, int *in)
@@ -288,6 +317,8 @@ bool stage_from(struct trial *g, int k, int *num)
 	bool made = pipe_from(g, k);
 
 	*num = g->num;
+	if (in < 0)
+		in = find_across(g, k);
 	if (in >= 0 && wanted(g, k, made))
 		made = try_staged(g, k, k, in, -1, made);
 	if (!made) {

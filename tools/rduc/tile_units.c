@@ -237,9 +237,7 @@ static bool writers_fit(const struct contract *c)
 	return true;
 }
 
-/* Cycles that a scratchpad takes for a vector whose lanes lie `stride` words apart: several may lie in
- * one bank. */
-static int64_t bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes)
+int64_t be_bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t lanes)
 {
 	if (!stride)
 		return 1;
@@ -248,7 +246,7 @@ static int64_t bank_cycles(const struct rdu_chip *chip, int64_t stride, int64_t 
 
 int64_t contract_load_cycles(const struct contract *c, const struct operand *op)
 {
-	return op->vec_axis < 0 ? 1 : bank_cycles(c->chip, op->axis[op->vec_axis].ms, op->vl);
+	return op->vec_axis < 0 ? 1 : be_bank_cycles(c->chip, op->axis[op->vec_axis].ms, op->vl);
 }
 
 int64_t contract_drain_cycles(const struct contract *c)
@@ -259,11 +257,11 @@ int64_t contract_drain_cycles(const struct contract *c)
 	for (int i = 0; i < l->n->num_out; i++)
 		if (c->kept_out[i])
 			most = max64(most,
-				     bank_cycles(c->chip, lacc_coef(&l->out[i], c->lane), c->gl));
+				     be_bank_cycles(c->chip, lacc_coef(&l->out[i], c->lane), c->gl));
 	for (int i = 0; i < l->n->num_in; i++)
 		if (c->kept_in[i] && !contract_operand(c, i))
 			most = max64(most,
-				     bank_cycles(c->chip, lacc_coef(&l->in[i], c->lane), c->gl));
+				     be_bank_cycles(c->chip, lacc_coef(&l->in[i], c->lane), c->gl));
 	return c->gc * most;
 }
 

@@ -364,6 +364,25 @@ def _embedding_bag(original: Callable[..., Any]) -> Callable[..., Any]:
     return embedding_bag
 
 
+def _layer_by_layer(original: Callable[..., Any]) -> Callable[..., Any]:
+    """torch._VF.lstm and the like: with dropout between layers, which the exporter has not, each layer for itself."""
+    import torch
+
+    def layers(input: Any, *rest: Any) -> Any:  # pylint: disable=redefined-builtin
+        if len(rest) != 8 or isinstance(rest[1], torch.Tensor) or not (rest[4] and rest[5] and rest[3] > 1):
+            return original(input, *rest)  # of packed sequences, or nothing is dropped
+        first, weights, biases, num, ratio, train, both, batch_first = rest
+        directions, per, last = 1 + both, len(weights) // num, []
+        for k in range(num):
+            at = slice(k * directions, (k + 1) * directions)
+            state = first[at] if isinstance(first, torch.Tensor) else tuple(s[at] for s in first)
+            input, *states = original(torch.nn.functional.dropout(input, ratio) if k else input, state,
+                                      weights[k * per:(k + 1) * per], biases, 1, 0.0, train, both, batch_first)
+            last.append(states)
+        return (input, *(torch.cat(s) for s in zip(*last)))
+    return layers
+
+
 @contextlib.contextmanager
 def known(training: bool, opset: Optional[int]) -> Iterator[None]:
     """torch.onnx.export, to an opset (None: its default), knows these operators of PyTorch, too, but for those that the
@@ -381,12 +400,16 @@ def known(training: bool, opset: Optional[int]) -> Iterator[None]:
                       f"with numbers below 0 is wrong")
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, first)
-    bag = torch.nn.functional.embedding_bag
-    torch.nn.functional.embedding_bag = _embedding_bag(bag)
+    others = {(torch.nn.functional, "embedding_bag"): _embedding_bag,
+              **({(torch._VF, n): _layer_by_layer for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")} if training else {})}
+    was = {(where, n): getattr(where, n) for where, n in others}
+    for (where, n), made in others.items():
+        setattr(where, n, made(was[where, n]))
     try:
         yield
     finally:
-        torch.nn.functional.embedding_bag = bag
+        for (where, n), function in was.items():
+            setattr(where, n, function)
         for name in functions:
             onnx.unregister_custom_op_symbolic(name, first)
 
