@@ -340,6 +340,9 @@ struct backend {
 	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
 				  * what that gives */
 	int num_without;
+	unsigned int
+		moves; /* how often it changed what the nests being lowered find in scratchpads */
+	struct lowered *lowered; /* ahead.c */
 	struct workers *workers; /* NULL: there are none */
 	struct asked_time *asked_times; /* time.c: of all images */
 	struct timed *timed; /* time.c: sections that were timed */
@@ -542,6 +545,13 @@ int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
+/* ahead.c: the nests of an entry from number `from` on come next: other threads look for their plans, and time what
+ * of them is lowered already. */
+void be_ahead(struct backend *be, const struct module_entry *e, int from);
+/* be_lower_spread() of a nest, or what that gave beforehand, if nothing has changed. */
+int be_lower_next(struct backend *be, struct nest *n, int op, struct uimage **im);
+/* What was lowered beforehand is not wanted any more. */
+void be_ahead_drop(struct backend *be);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
@@ -558,8 +568,8 @@ void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
-/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
- * few results, and it is in no group? */
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no
+ * group and, if it is a product, has few results? */
 bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
@@ -623,6 +633,8 @@ uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 /* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
 int be_time_all(struct backend *be);
+/* Other threads begin to find those of the sections from number `first` on, if there are any. */
+void be_time_all_ahead(struct backend *be, int first);
 /* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most);

@@ -67,8 +67,7 @@ static double lane_cost(const struct backend *be, const struct rdu_chip *chip,
 	return cost;
 }
 
-static int choose_lane(const struct backend *be, const struct rdu_chip *chip,
-		       const struct lnest *l)
+static int choose_lane(const struct backend *be, const struct rdu_chip *chip, const struct lnest *l)
 {
 	double best = 0;
 	int at = -1;

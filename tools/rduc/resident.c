@@ -847,6 +847,7 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 {
 	struct residence *r = &be->residence[tensor_storage(t)->id];
 
+	be->moves++;
 	r->memory = true;
 	r->copy_reader = xrealloc(r->copy_reader,
 				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));
