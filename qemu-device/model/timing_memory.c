@@ -54,8 +54,7 @@ struct channel {
 	int64_t last_read;
 	unsigned int newest; /* in activated[] */
 	bool draining;
-	/* The next commands, if known. Each bank that begins to want one is held against them: of those
-	 * that did before, none can go sooner than when they were found. */
+	/* The next commands, as long as nothing changes that could bring others. */
 	struct next next_row, next_column;
 	bool row_known, column_known;
 	uint32_t order;
@@ -323,118 +322,12 @@ static void set_bit(uint64_t *mask, unsigned int bit, bool to)
 	*mask = (*mask & ~(1ull << bit)) | (uint64_t)to << bit;
 }
 
-/* ---- the next commands ---------------------------------------------------------- */
-
-static int64_t later(int64_t a, int64_t b)
-{
-	return a > b ? a : b;
-}
-
-/* Of those that can go first, the oldest. Which one that is follows no pattern: no branch foresees it. */
-static inline void take_sooner(struct next *best, int64_t at, uint32_t order, unsigned int bank)
-{
-	bool better = (at < best->at) | ((at == best->at) & ((int32_t)(order - best->order) < 0));
-
-	best->at = better ? at : best->at;
-	best->order = better ? order : best->order;
-	best->bank = better ? bank : best->bank;
-}
-
-/* When a group's banks can have a column command at the soonest. */
-static int64_t group_column_at(const struct channel *ch, int dir, unsigned int group)
-{
-	int64_t at = later(later(later(ch->column_at, ch->turn_at[dir]), ch->now),
-			   ch->group[group].column_at);
-
-	return dir == READ ? later(at, ch->group[group].read_at) : at;
-}
-
-/* When they can be activated. */
-static int64_t group_activate_at(const struct rdu_memory *m, const struct channel *ch,
-				 unsigned int group)
-{
-	int64_t at = later(later(ch->now, ch->row_at),
-			   later(ch->activate_at, ch->activated[(ch->newest + 3) & 3] + m->faw));
-
-	return later(at, ch->group[group].activate_at);
-}
-
-/* The next column command. */
-static struct next next_column(const struct rdu_memory *m, const struct channel *ch, int dir)
-{
-	struct next best = { NEVER, 0, 0 };
-	int64_t group_at[GROUPS];
-
-	for (uint32_t g = 0; g < m->chip.dram_groups; g++)
-		group_at[g] = group_column_at(ch, dir, g);
-	for (uint64_t left = ch->hits[dir]; left; left &= left - 1) {
-		unsigned int b = (unsigned int)__builtin_ctzll(left);
-		const struct bank *bank = &ch->bank[b];
-
-		take_sooner(&best, later(group_at[bank->group], bank->column_at),
-			    bank->hit_order[dir], b);
-	}
-	return best;
-}
-
-/* The next activate or precharge, of the banks whose open row nobody wants. */
-static struct next next_row(const struct rdu_memory *m, const struct channel *ch, int dir)
-{
-	uint64_t wanted = ch->want[dir] & ~ch->hits[dir];
-	int64_t from = later(ch->now, ch->row_at), group_at[GROUPS];
-	struct next best = { NEVER, 0, 0 };
-
-	for (uint32_t g = 0; g < m->chip.dram_groups; g++)
-		group_at[g] = group_activate_at(m, ch, g);
-	for (uint64_t left = wanted & ~ch->open; left; left &= left - 1) {
-		unsigned int b = (unsigned int)__builtin_ctzll(left);
-		const struct bank *bank = &ch->bank[b];
-
-		take_sooner(&best, later(group_at[bank->group], bank->activate_at),
-			    bank->head_order[dir], b);
-	}
-	for (uint64_t left = wanted & ch->open; left; left &= left - 1) {
-		unsigned int b = (unsigned int)__builtin_ctzll(left);
-		const struct bank *bank = &ch->bank[b];
-
-		take_sooner(&best, later(from, bank->precharge_at), bank->head_order[dir], b);
-	}
-	return best;
-}
-
-/* A bank's open row serves a request, which was not so before. */
-static void wants_column(struct channel *ch, int dir, unsigned int b)
-{
-	const struct bank *bank = &ch->bank[b];
-
-	if (ch->column_known && dir == ch->draining)
-		take_sooner(&ch->next_column,
-			    later(group_column_at(ch, dir, bank->group), bank->column_at),
-			    bank->hit_order[dir], b);
-}
-
-/* A bank has requests, and its open row serves none, which was not so before. */
-static void wants_row(const struct rdu_memory *m, struct channel *ch, int dir, unsigned int b)
-{
-	const struct bank *bank = &ch->bank[b];
-	int64_t at;
-
-	if (!ch->row_known || dir != ch->draining)
-		return;
-	if (bank->row < 0)
-		at = later(group_activate_at(m, ch, bank->group), bank->activate_at);
-	else
-		at = later(later(ch->now, ch->row_at), bank->precharge_at);
-	take_sooner(&ch->next_row, at, bank->head_order[dir], b);
-}
-
-/* ---- a channel's requests ------------------------------------------------------- */
-
 /* Finds the oldest request of the open row, from node i on. */
 static void find_hit(struct channel *ch, unsigned int b, int dir, int32_t i)
 {
 	struct bank *bank = &ch->bank[b];
 
+	ch->row_known = ch->column_known = false;
 	while (i >= 0 && ch->node[i].row != bank->row)
 		i = ch->node[i].next;
 	bank->hit[dir] = i;
@@ -442,14 +335,13 @@ static void find_hit(struct channel *ch, unsigned int b, int dir, int32_t i)
 	set_bit(&ch->hits[dir], b, i >= 0);
 }
 
-static void admit(const struct rdu_memory *m, struct channel *ch)
+static void admit(struct channel *ch)
 {
 	while (ch->first_arrival < ch->num_arrivals) {
 		int32_t i = ch->arrival[ch->first_arrival];
 		struct node *n = &ch->node[i];
 		struct bank *bank = &ch->bank[n->bank];
 		unsigned int dir = n->dir;
-		bool first; /* that wants the bank */
 
 		if (n->there > ch->now)
 			return;
@@ -457,12 +349,11 @@ static void admit(const struct rdu_memory *m, struct channel *ch)
 		ch->coming[dir]--;
 		ch->held[dir]++;
 		n->order = ch->order++;
-		first = bank->tail[dir] < 0;
-		if (first) {
+		if (bank->tail[dir] >= 0) {
+			ch->node[bank->tail[dir]].next = i;
+		} else {
 			bank->head[dir] = i;
 			bank->head_order[dir] = n->order;
-		} else {
-			ch->node[bank->tail[dir]].next = i;
 		}
 		bank->tail[dir] = i;
 		ch->want[dir] |= 1ull << n->bank;
@@ -470,12 +361,9 @@ static void admit(const struct rdu_memory *m, struct channel *ch)
 			bank->hit[dir] = i;
 			bank->hit_order[dir] = n->order;
 			ch->hits[dir] |= 1ull << n->bank;
-			wants_column(ch, dir, n->bank);
-			/* No longer this bank's, if it was. */
-			ch->row_known &= ch->next_row.bank != n->bank;
-		} else if (first) {
-			wants_row(m, ch, dir, n->bank);
+			ch->column_known = false;
 		}
+		ch->row_known &= ch->hits[dir] >> n->bank & 1;
 		if (dir == READ)
 			ch->last_read = ch->now;
 	}
@@ -511,6 +399,69 @@ static void take_out(struct channel *ch, unsigned int b, int dir, int32_t i)
 
 /* ---- commands ------------------------------------------------------------------ */
 
+static int64_t later(int64_t a, int64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Of those that can go first, the oldest. Which one that is follows no pattern: no branch foresees it. */
+static inline void take_sooner(struct next *best, int64_t at, uint32_t order, unsigned int bank)
+{
+	bool better = (at < best->at) | ((at == best->at) & ((int32_t)(order - best->order) < 0));
+
+	best->at = better ? at : best->at;
+	best->order = better ? order : best->order;
+	best->bank = better ? bank : best->bank;
+}
+
+/* The next column command. */
+static struct next next_column(const struct rdu_memory *m, const struct channel *ch, int dir)
+{
+	int64_t from = later(later(ch->column_at, ch->turn_at[dir]), ch->now), group_at[GROUPS];
+	struct next best = { NEVER, 0, 0 };
+
+	for (uint32_t g = 0; g < m->chip.dram_groups; g++) {
+		group_at[g] = later(from, ch->group[g].column_at);
+		if (dir == READ)
+			group_at[g] = later(group_at[g], ch->group[g].read_at);
+	}
+	for (uint64_t left = ch->hits[dir]; left; left &= left - 1) {
+		unsigned int b = (unsigned int)__builtin_ctzll(left);
+		const struct bank *bank = &ch->bank[b];
+
+		take_sooner(&best, later(group_at[bank->group], bank->column_at),
+			    bank->hit_order[dir], b);
+	}
+	return best;
+}
+
+/* The next activate or precharge, of the banks whose open row nobody wants. */
+static struct next next_row(const struct rdu_memory *m, const struct channel *ch, int dir)
+{
+	uint64_t wanted = ch->want[dir] & ~ch->hits[dir];
+	int64_t from = later(ch->now, ch->row_at), group_at[GROUPS], activate;
+	struct next best = { NEVER, 0, 0 };
+
+	activate =
+		later(from, later(ch->activate_at, ch->activated[(ch->newest + 3) & 3] + m->faw));
+	for (uint32_t g = 0; g < m->chip.dram_groups; g++)
+		group_at[g] = later(activate, ch->group[g].activate_at);
+	for (uint64_t left = wanted & ~ch->open; left; left &= left - 1) {
+		unsigned int b = (unsigned int)__builtin_ctzll(left);
+		const struct bank *bank = &ch->bank[b];
+
+		take_sooner(&best, later(group_at[bank->group], bank->activate_at),
+			    bank->head_order[dir], b);
+	}
+	for (uint64_t left = wanted & ch->open; left; left &= left - 1) {
+		unsigned int b = (unsigned int)__builtin_ctzll(left);
+		const struct bank *bank = &ch->bank[b];
+
+		take_sooner(&best, later(from, bank->precharge_at), bank->head_order[dir], b);
+	}
+	return best;
+}
+
 static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned int b)
 {
 	struct bank *bank = &ch->bank[b];
@@ -530,14 +481,10 @@ static void column(struct rdu_memory *m, struct channel *ch, int dir, unsigned i
 		bank->precharge_at = later(bank->precharge_at, end + m->wr);
 		ch->turn_at[READ] = end + m->wtr_s;
 		ch->group[bank->group].read_at = end + m->wtr_l;
-	} else {
-		bank->precharge_at = later(bank->precharge_at, ch->now + m->rtp);
-		ch->turn_at[WRITE] = ch->now + m->rtw;
-	}
-	if (bank->head[dir] >= 0 && bank->hit[dir] < 0)
-		wants_row(m, ch, dir, b);
-	if (dir == WRITE)
 		return;
+	}
+	bank->precharge_at = later(bank->precharge_at, ch->now + m->rtp);
+	ch->turn_at[WRITE] = ch->now + m->rtw;
 	m->done(m->opaque, who, cycle_from((double)ch->now * m->tick + m->read_cycles));
 }
 
@@ -553,7 +500,6 @@ static void row_command(struct rdu_memory *m, struct channel *ch, int dir, unsig
 {
 	struct bank *bank = &ch->bank[b];
 
-	ch->row_known = false;
 	ch->row_at = ch->now + 1;
 	if (bank->row >= 0) {
 		open_row(ch, b, -1);
@@ -568,7 +514,6 @@ static void row_command(struct rdu_memory *m, struct channel *ch, int dir, unsig
 	ch->group[bank->group].activate_at = ch->now + m->rrd_l;
 	ch->newest = (ch->newest + 3) & 3;
 	ch->activated[ch->newest] = ch->now;
-	wants_column(ch, dir, b);
 }
 
 /* All banks at once, when each may be closed. False: not before `until`. */
@@ -591,7 +536,7 @@ static bool refresh(struct rdu_memory *m, struct channel *ch, int64_t until)
 		ch->bank[b].activate_at =
 			later(ch->bank[b].activate_at, at + (open ? m->rp : 0) + m->rfc);
 	}
-	ch->row_known = ch->column_known = false;
+	ch->row_known = false;
 	ch->now = at + 1;
 	ch->refresh_at += m->refi;
 	return true;
@@ -617,7 +562,7 @@ static bool channel_step(struct rdu_memory *m, struct channel *ch, int64_t until
 {
 	int64_t at_col, at_row, at = ch->refresh_at;
 
-	admit(m, ch);
+	admit(ch);
 	choose_direction(m, ch);
 	if (!ch->column_known)
 		ch->next_column = next_column(m, ch, ch->draining);

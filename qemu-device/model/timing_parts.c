@@ -19,7 +19,6 @@
 #define LEVELS 6
 #define RECORDS 33 /* of a level: stretches of up to 16 records */
 #define SHORT 512 /* cycles: records nearer to each other say nothing */
-#define WAITING 4 /* parts that others have done */
 #define FARTHER 4 /* times what was seen is left out, at most, when stretches agree within SAME */
 
 struct level {
@@ -74,20 +73,6 @@ static bool find_share(const struct flow *f, uint32_t stage, uint64_t parts, uin
 
 /* ---- levels -------------------------------------------------------------------- */
 
-/* Has a stage ended nothing, while others did some of the parts? Then it waits for them. */
-static bool waits(const struct flow *f, uint32_t stage, uint64_t parts)
-{
-	uint64_t share;
-
-	if (ended(first_of(f, stage)))
-		return false;
-	for (uint32_t i = 0; i < f->s->num_stages; i++)
-		if (find_share(f, i, parts, &share) && share &&
-		    ended(first_of(f, i)) >= WAITING * share)
-			return true;
-	return false;
-}
-
 static void add_level(struct flow *f, uint64_t parts)
 {
 	struct flow_parts *k = f->parts;
@@ -104,8 +89,7 @@ static void add_level(struct flow *f, uint64_t parts)
 	for (uint32_t i = 0; i < f->s->num_stages; i++) {
 		if (!find_share(f, i, parts, &share))
 			return;
-		if (share && (double)share * (double)f->costs->stage[i].issue > longest &&
-		    !waits(f, i, parts)) {
+		if (share && (double)share * (double)f->costs->stage[i].issue > longest) {
 			longest = (double)share * (double)f->costs->stage[i].issue;
 			base = first_of(f, i)->index;
 		}
@@ -490,8 +474,6 @@ static bool find_shares(const struct flow *f, const struct level *l, unsigned in
 			f->parts->units[i] = (units_now[i] - units_then[i]) / (double)parts;
 			*share = 0;
 		}
-		if (did && !*share) /* it would stand still */
-			return false;
 		if (*share && (did + *share < parts * *share || did > (parts + 1) * *share))
 			return false;
 	}
@@ -586,21 +568,11 @@ static bool look_at_level(struct flow *f, struct level *l)
 	return false;
 }
 
-static bool base_waits(const struct flow *f)
-{
-	const struct flow_parts *k = f->parts;
-
-	for (unsigned int i = 0; i < k->num_levels; i++)
-		if (waits(f, f->prog[k->level[i].base].p->stage, k->level[i].parts))
-			return true;
-	return false;
-}
-
 bool rdu_parts_look(struct flow *f)
 {
 	struct flow_parts *k = f->parts;
 
-	if (k->left != f->left || k->begun != f->begun || base_waits(f))
+	if (k->left != f->left || k->begun != f->begun)
 		set_levels(f);
 	for (unsigned int i = 0; i < k->num_levels; i++) {
 		if (!record(f, &k->level[i]) || !look_at_level(f, &k->level[i]))
