@@ -364,9 +364,16 @@ static void fetch_plan(const struct rdu_section *s, const struct rdu_plan *plan)
 	for (uint32_t i = 0; i < n; i++) {
 		const struct program_plan *pp = &plan->programs[i];
 
-		if (rdu_kind_unit(s->programs[i].kind) != RDU_UNIT_PCU)
+		if (rdu_kind_unit(s->programs[i].kind) != RDU_UNIT_PCU) {
 			fetch_lines(pp->access.cfg, offsetof(struct rdu_cfg_access, stride));
-		else if (pp->simd)
+			continue;
+		}
+		if (pp->sys) {
+			fetch_lines(pp->sys, offsetof(struct systolic_plan, operand[0].tile.loop[2]));
+			fetch_lines(&pp->sys->operand[1],
+				    offsetof(struct direct_operand, tile.loop[2]));
+		}
+		if (pp->simd)
 			fetch_lines(pp->simd, sizeof(*pp->simd) +
 						      pp->simd->num_ops * sizeof(pp->simd->op[0]));
 	}

@@ -99,10 +99,10 @@ struct simd_plan {
 struct direct_operand {
 	uint32_t source; /* program */
 	bool in_place; /* used where it is; else K steps are brought together at a time */
-	struct access_plan tile; /* in place: loops of the source that are not the contraction */
 	uint32_t words; /* of its vectors, that the array looks at */
 	const ptrdiff_t *at; /* K offsets, if not both operands are in place and evenly spaced */
 	int64_t step;
+	struct access_plan tile; /* in place: loops of the source that are not the contraction */
 	uint64_t slots; /* copies kept: one for each distinct tile, or 1 */
 	uint32_t num_loops; /* of the source that are not the contraction, innermost first: */
 	struct {
@@ -113,12 +113,11 @@ struct direct_operand {
 struct systolic_plan {
 	uint64_t steps; /* of a drain, if k is the innermost counters; else 0 */
 	bool direct; /* both operands */
-	struct direct_operand operand[2];
-	const struct firing_mask *k, *init;
+	bool fp32; /* SIMD stages that do what an array does, in fp32 */
 	uint32_t mode, cols, flags; /* as in the body */
-	/* SIMD stages that do what an array does, in fp32: register j restarts at
-	 * restart[j]; row word j is in lane row_lane + j * row_step. */
-	bool fp32;
+	const struct firing_mask *k, *init;
+	struct direct_operand operand[2];
+	/* fp32: register j restarts at restart[j]; row word j is in lane row_lane + j * row_step. */
 	uint32_t row_lane, row_step, restart[RDU_MAX_STAGES];
 };
 

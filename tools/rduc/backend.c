@@ -70,7 +70,7 @@ bool be_prints(const struct backend *be, const char *pass)
 
 /* A section is made. The one that fills what it finds in scratchpads has its place in front of the
  * loop. */
-static void settle(struct backend *be, struct be_section *first, struct be_section *s)
+void be_settle(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct be_section *f = first;
 
@@ -105,7 +105,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	if (!r && be->tiles > 1 && be->level >= 3)
 		r = be_lower_fewer(be, n, op, s > first ? s[-1].im : NULL, &s->im);
 	if (!r)
-		settle(be, first, s);
+		be_settle(be, first, s);
 	if (r <= 0 || n->fused[0])
 		return r;
 	snprintf(reason, sizeof(reason), "%s", be->error);
@@ -117,7 +117,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 			be_note(be, "%s: made as at -O%d: %s", n->name, levels[i], reason);
 	}
 	if (!r)
-		settle(be, first, s);
+		be_settle(be, first, s);
 	return r > 0 ? 2 : r;
 }
 
@@ -229,62 +229,6 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 	return r;
 }
 
-static int count_pcus(const struct uimage *im)
-{
-	int num = 0;
-
-	for (int i = 0; i < im->num_units; i++)
-		num += im->unit[i].kind == RDU_UNIT_PCU;
-	return num;
-}
-
-/* A nest's section with no more than so many PCUs instead, if it takes no longer than half of a load more: about
- * that is what one section spares. 1: it is, 0: there is none, or -1. */
-static int lower_within(struct backend *be, struct be_section *first, struct be_section *s,
-			int pcus)
-{
-	uint64_t most = s->im->cycles + be_load_after(be, NULL, s->im) / 2;
-	int all = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, r;
-	struct uimage *im;
-
-	be->at = be->until = s->first_nest;
-	be->share = (struct share){ .pcus = ((double)pcus + 0.5) / all, .pmus = 1, .agcus = 1 };
-	r = be_lower(be, s->nest, be->level, be->num_ops + s->first_nest, &im);
-	be->share = (struct share){ 0 };
-	if (r)
-		return r < 0 ? -1 : 0;
-	r = count_pcus(im) > pcus ? 1 : be_time_about(be, im, most);
-	if (r) {
-		image_free(im);
-		return r < 0 ? -1 : 0;
-	}
-	image_free(s->im);
-	s->im = im;
-	settle(be, first, s);
-	return 1;
-}
-
-/* A nest that does not go together with those before it for a few compute units is made with those that they
- * leave. 0 or -1. */
-static int fit_neighbours(struct backend *be, struct be_section *first)
-{
-	int all = (int)rdu_chip_pcus_per_tile(&be->chip) * be->tiles, left = 0;
-
-	for (struct be_section *s = first; s < be->section + be->num_sections; s++) {
-		bool apart = s == first || s->nest->group || s[-1].nest->group ||
-			     s->nest->loop != s[-1].nest->loop;
-		int need = count_pcus(s->im), r = 0;
-
-		if (!apart && need > left && need <= left * 2)
-			r = lower_within(be, first, s, left);
-		if (r < 0)
-			return -1;
-		need = count_pcus(s->im);
-		left = (apart || need > left ? all : left) - need;
-	}
-	return 0;
-}
-
 static void add_step(struct backend *be, enum rdu_step_kind kind, uint32_t arg)
 {
 	be->step[be->num_steps++] = (struct rdu_prog_step){ kind, arg };
@@ -366,9 +310,11 @@ static int make_sections(struct backend *be, int entry)
 		r = lower_nests(be, e, entry);
 	}
 	if (!r && be->level >= 3)
-		r = fit_neighbours(be, be->section + first);
+		r = be_fit_beside(be, be->section + first);
 	if (!r && be->level > 0)
 		be_cut(be, first);
+	if (!r)
+		be_time_all_ahead(be, first);
 	free(stride);
 	return r > 0 && !be->fixed ? -1 : r;
 }
@@ -414,8 +360,8 @@ static void free_residences(const struct module *m, struct residence *from,
 			    const struct residence *kept)
 {
 	for (int i = 0; from && i < m->num_tensors; i++) {
-		if (from[i].pmu != kept[i].pmu)
-			free(from[i].pmu);
+		if (from[i].spot != kept[i].spot)
+			free(from[i].spot);
 		if (from[i].copy_reader != kept[i].copy_reader)
 			free(from[i].copy_reader);
 	}
@@ -554,6 +500,58 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
+/* ---- side by side ------------------------------------------------------------------- */
+
+#define BESIDE_TRIES 8
+
+static void reorder(struct module_entry *e, struct nest *const *order)
+{
+	memcpy(e->nests, order, sizeof(*order) * (size_t)e->num_nests);
+	for (int k = 0; k < e->num_nests; k++)
+		e->nests[k]->run = 0;
+}
+
+/* Makes the sections again, first with what is resident sharing scratchpads, then with nests in the order in which
+ * more of them run side by side, as often as that is better. residence, stride: what all begin with. */
+static int make_beside(struct backend *be, int entry, int first, const struct residence *residence,
+		       const int64_t *stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	struct nest **order = copy_of(e->nests, sizeof(*order) * (size_t)e->num_nests);
+	static const double pmus[] = { 0.85, 0.95, 0.75 };
+	size_t fails = 0;
+	int r = 0;
+
+	for (int i = 0; i < BESIDE_TRIES && r >= 0 && fails < sizeof(pmus) / sizeof(pmus[0]); i++) {
+		struct outcome before;
+		bool better;
+
+		if (!be_beside(be, e, first, pmus[fails])) {
+			fails++;
+			continue;
+		}
+		if (!i)
+			reorder(e, order);
+		before = put_aside(be, e, first, be->num_notes, copy_residences(be->m, residence));
+		set_strides(be->m, stride);
+		be->fixed = be->beside = true;
+		r = make_sections(be, entry);
+		be->fixed = be->beside = false;
+		better = !r && sum_cycles(be, e, first) < before.cycles;
+		if (!r && be_prints(be, "beside"))
+			fprintf(be_log(be), "beside: %s: %llu cycles instead of %llu\n", e->name,
+				(unsigned long long)sum_cycles(be, e, first),
+				(unsigned long long)before.cycles);
+		choose(be, &before, better, first);
+		fails += !better && i;
+		if (!better)
+			reorder(e, order);
+		memcpy(order, e->nests, sizeof(*order) * (size_t)e->num_nests);
+	}
+	free(order);
+	return r < 0 ? -1 : 0;
+}
+
 /* ---- with what loops carry in scratchpads or without --------------------------------- */
 
 /* Is there room for all of what is carried? What has none is marked. 0, 1: there is not, or -1. */
@@ -586,6 +584,8 @@ static struct carried *find_carried(struct backend *be, struct module_entry *e,
 
 		c = be_carry(be, e, not );
 		make_room(be->m, old, residence, stride);
+		if (!e->num_loops)
+			be_carry_mark(c, *residence);
 		r = try_carried(be, e, c, *residence, *stride, not );
 		if (!r)
 			break;
@@ -611,17 +611,21 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	struct module_entry *e = &be->m->entries[entry];
 	int old = be->m->num_tensors, r = 1;
 	struct outcome without = put_aside(be, e, first, notes, NULL);
-	struct carried *carried = find_carried(be, e, residence, stride);
+	struct carried *carried;
 	uint64_t cycles = 0;
 	bool better;
 
+	be->beside = !e->num_loops;
+	carried = find_carried(be, e, residence, stride);
 	make_room(be->m, old, &without.residence, &without.stride);
 	be->residence = copy_residences(be->m, *residence);
 	set_strides(be->m, *stride);
 	be->fixed = true;
 	if (carried)
 		r = be_check(be, "carry") ? -1 : make_sections(be, entry);
-	be->fixed = false;
+	be->fixed = be->beside = false;
+	if (!r && !e->num_loops)
+		r = make_beside(be, entry, first, *residence, *stride);
 	if (!r)
 		cycles = sum_cycles(be, e, first);
 	if (be_prints(be, "carry"))
@@ -748,13 +752,22 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
+static bool may_carry(struct backend *be, const struct module_entry *e)
+{
+	bool *none = xcalloc((size_t)be->m->num_tensors + 1, sizeof(bool)),
+	     may = be_can_carry(be, e, none);
+
+	free(none);
+	return may;
+}
+
 static int lower_entry(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
 	struct residence *residence = copy_residences(be->m, be->residence);
 	int64_t *stride = copy_strides(be->m);
 	int first = be->num_sections, notes = be->num_notes, groups = be->num_groups, r;
-	bool may_hold;
+	bool may_hold, once;
 
 	r = make_sections(be, entry);
 	if (!r && be->level >= 3 && be->opt->pipe != WHEN_NEVER) {
@@ -762,7 +775,11 @@ static int lower_entry(struct backend *be, int entry)
 		r = make_groups(be, entry, first, notes, &residence, &stride,
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
-	if (!r && be->level > 0 && be->opt->hold != WHEN_NEVER && e->num_loops &&
+	once = be->level >= 3 && !e->num_loops && be->num_groups == groups &&
+	       be->opt->hold != WHEN_NEVER && may_carry(be, e);
+	if (!r && once)
+		r = make_beside(be, entry, first, residence, stride);
+	if (!r && be->level > 0 && (e->num_loops || once) && be->opt->hold != WHEN_NEVER &&
 	    be->num_groups == groups) {
 		progress_say(be->opt->progress, "%s, carry", e->name);
 		r = make_carried(be, entry, first, notes, &residence, &stride);
@@ -775,6 +792,8 @@ static int lower_entry(struct backend *be, int entry)
 		progress_say(be->opt->progress, "%s, hold", e->name);
 		r = make_holds(be, entry, first, notes, &residence, &stride);
 	}
+	if (!r && be->level >= 3 && be->num_groups == groups && !once)
+		r = make_beside(be, entry, first, residence, stride);
 	free(residence);
 	free(stride);
 	if (r)

@@ -129,6 +129,7 @@ struct utoken {
 struct ubuffer {
 	int unit;
 	uint32_t copies, words;
+	int64_t base; /* word in the scratchpad; -1: behind those of its unit that come before it */
 };
 
 struct uunit {
@@ -213,7 +214,7 @@ int image_unit(struct uimage *im, enum rdu_unit kind, double hx, double hy);
 int image_prog(struct uimage *im, enum rdu_kind kind, int unit, int op_id);
 /* One program becomes as another of its kind is, with predicates and stages of its own. */
 void image_copy_prog(struct uprog *to, const struct uprog *from);
-int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words);
+int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words); /* its base is -1 */
 void image_token(struct uimage *im, int src, uint32_t src_mask, int dst, uint32_t dst_mask,
 		 uint32_t initial);
 int image_segment(struct uimage *im, struct tensor *t, uint32_t access);
@@ -265,7 +266,10 @@ struct residence {
 	int64_t lag; /* a slice begins so many words before a multiple of its words */
 	int64_t before; /* words of the slice before that are read, too: the last ones of that copy */
 	int num_parts;
-	int *pmu; /* of a part: its number, counted over all tiles */
+	struct spot { /* of a part */
+		int pmu; /* its number, counted over all tiles */
+		int64_t base; /* word in it */
+	} * spot;
 	bool by_group; /* a group makes it, and none uses it: all its readers find it there, or none */
 	int num_readers; /* nests */
 	int num_copy_readers;
@@ -331,6 +335,7 @@ struct backend {
 	struct group *group; /* pipe.c */
 	int num_groups;
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
+	bool beside; /* nests are in the order of beside.c, and what is resident shares scratchpads */
 	int num_made; /* made.c */
 	struct made *made;
 	int num_holds; /* hold.c */
@@ -482,6 +487,8 @@ bool be_can_carry(const struct backend *be, const struct module_entry *e, const 
 struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not );
 /* Has be_resident() found room for all of it? What has none is marked. */
 bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not );
+/* They are carried, without a loop that would say so. */
+void be_carry_mark(const struct carried *c, struct residence *residence);
 void be_carry_undo(struct module_entry *e, struct carried *was);
 void be_carry_end(struct carried *was);
 /* Which storage is not made and used up within an entry point; by its id. */
@@ -581,6 +588,15 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 		       uint64_t most, bool *slow);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
+/* The section of a nest is made: what was found for its sums is the nest's, and what fills what it holds takes its
+ * place in front of the loop. */
+void be_settle(struct backend *be, struct be_section *first, struct be_section *s);
+/* beside.c: nests that do not go together with those before them for some units are made with those that they leave.
+ * 0 or -1. */
+int be_fit_beside(struct backend *be, struct be_section *first);
+/* Puts the nests of an entry without groups, whose sections begin with number `first`, in an order in which they run
+ * side by side, if that promises much. pmus: share of the scratchpads that is counted on. */
+bool be_beside(struct backend *be, struct module_entry *e, int first, double pmus);
 int be_place(struct backend *be, struct uimage *im); /* place.c */
 int be_route(struct backend *be, struct uimage *im); /* route.c */
 int be_image(struct backend *be, struct uimage *im); /* emit.c: serialise one section */
@@ -633,6 +649,8 @@ uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 /* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
 int be_time_all(struct backend *be);
+/* Other threads begin to find those of the sections from number `first` on, if there are any. */
+void be_time_all_ahead(struct backend *be, int first);
 /* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most);

@@ -52,11 +52,14 @@ static struct change look_at(const struct module_entry *e, int loop, struct tens
 	return c;
 }
 
-/* Loads and stores of all iterations, but for one, against a section's program load. */
+/* Loads and stores of all iterations, but for one, against a section's program load. Without a loop, what memory takes
+ * longer for: that can then be loaded and stored while others work. */
 static bool worth_it(const struct backend *be, const struct tensor *t, int64_t trip)
 {
 	double once = (double)tensor_size(t) * be->chip.clock_khz / (be->chip.dram_mbps * 1000.0);
 
+	if (!trip)
+		return once > be->chip.pload_latency;
 	return be_words(t) >= SMALLEST_CARRIED &&
 	       2 * once * (double)(trip - 1) > be->chip.pload_latency;
 }
@@ -65,23 +68,34 @@ static bool worth_it(const struct backend *be, const struct tensor *t, int64_t t
 static bool is_carried(const struct backend *be, const struct module_entry *e, int loop,
 		       struct tensor *t, struct change *c)
 {
-	if (e->loop[loop - 1].parent || tensor_whole(t) != t || dtype_is_int(t->dtype) ||
+	if ((loop && e->loop[loop - 1].parent) || tensor_whole(t) != t || dtype_is_int(t->dtype) ||
 	    t->constant || (t->kind != TENSOR_WEIGHT && t->kind != TENSOR_STATE) ||
-	    !worth_it(be, t, e->loop[loop - 1].trip))
+	    !worth_it(be, t, loop ? e->loop[loop - 1].trip : 0))
 		return false;
 	*c = look_at(e, loop, t);
+	for (int k = c->update + 1; !loop && k < e->num_nests; k++)
+		c->unfit |= nest_reads(e->nests[k], t); /* it wants the new value */
 	return c->update >= 0 && !c->unfit;
+}
+
+/* An entry without loops is one of one iteration, number 0. */
+static int first_loop(const struct module_entry *e)
+{
+	return e->num_loops ? 1 : 0;
 }
 
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not )
 {
 	struct change c;
 
-	for (int loop = 1; loop <= e->num_loops; loop++)
+	int64_t words = 0;
+
+	for (int loop = first_loop(e); loop <= e->num_loops; loop++)
 		for (int i = 0; i < be->m->num_tensors; i++)
 			if (is_carried(be, e, loop, be->m->tensors[i], &c) && !not [i])
-				return true;
-	return false;
+				words += be_words(be->m->tensors[i]);
+	/* Without a loop all of it comes and goes at once: old values and new. */
+	return words && (e->num_loops || words * 4 <= be_room_words(be));
 }
 
 /* An access to storage t by a nest of the loop: the next one after number *i of nest *k. */
@@ -115,6 +129,32 @@ static bool all_refine(const struct module_entry *e, int loop, const struct tens
 	return true;
 }
 
+/* The dimension that vectors go along: the innermost, or where that is much shorter than a vector the outermost, if
+ * that is not. */
+static int vector_dim(const struct backend *be, const struct tensor *t)
+{
+	int inner = t->ndim - 1;
+
+	while (inner > 0 && t->dim[inner] == 1)
+		inner--;
+	return t->dim[inner] < be->chip.lanes / 2 && t->dim[0] % be->chip.lanes == 0 ? 0
+										     : t->ndim - 1;
+}
+
+/* In order, but that one is innermost. */
+static void set_strides(struct tensor *t, int inner)
+{
+	int64_t step = t->dim[inner];
+
+	t->stride[inner] = 1;
+	for (int d = t->ndim - 1; d >= 0; d--) {
+		if (d == inner)
+			continue;
+		t->stride[d] = step;
+		step *= t->dim[d];
+	}
+}
+
 /* A temporary for storage t, of the finest shape that the loop goes through it under: what is a flattened picture
  * can then be cut along its rows. */
 static struct tensor *temp_for(struct backend *be, const struct module_entry *e, int loop,
@@ -132,8 +172,7 @@ static struct tensor *temp_for(struct backend *be, const struct module_entry *e,
 			memcpy(fine.dim, dim, sizeof(dim));
 		}
 	}
-	for (int d = fine.ndim - 1; d >= 0; d--)
-		fine.stride[d] = d + 1 < fine.ndim ? fine.stride[d + 1] * fine.dim[d + 1] : 1;
+	set_strides(&fine, vector_dim(be, &fine));
 	if (all_refine(e, loop, t, &fine))
 		*to = fine;
 	return to;
@@ -194,15 +233,21 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 	load = be_copy_nest(update, t, t);
 	load->name = there->name;
 	redirect_access(be, load, 1, there, seen);
-	copy = be_copy_nest(update, next, there);
-	copy->loop = loop;
 	store = be_copy_nest(update, t, t);
-	redirect_access(be, store, 0, there, seen);
+	if (!loop)
+		seen[t->id] = NULL; /* that is another place */
+	redirect_access(be, store, 0, loop ? there : next, seen);
 	free(seen);
-	be_insert_nest(e, last + 1, store);
 	for (at = first; e->nests[at] != update; at++)
 		;
-	be_insert_nest(e, at + 1, copy);
+	be_insert_nest(e, loop ? last + 1 : at + 1, store);
+	if (loop) {
+		copy = be_copy_nest(update, next, there);
+		copy->loop = loop;
+		be_insert_nest(e, at + 1, copy);
+	}
+	while (!loop && first < at && !nest_reads(e->nests[first], there))
+		first++;
 	be_insert_nest(e, first, load);
 	to->place = xroom(to->place, to->num, &to->room, sizeof(*to->place));
 	to->place[to->num++] = (struct place){ t, there, next };
@@ -227,7 +272,7 @@ struct carried *be_carry(struct backend *be, struct module_entry *e, const bool 
 	struct carried *was = remember(e);
 	int num = be->m->num_tensors;
 
-	for (int loop = 1; loop <= e->num_loops; loop++)
+	for (int loop = first_loop(e); loop <= e->num_loops; loop++)
 		for (int i = 0; i < num; i++) {
 			struct tensor *t = be->m->tensors[i];
 			struct change c;
@@ -265,15 +310,23 @@ bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not
 	return all;
 }
 
+void be_carry_mark(const struct carried *c, struct residence *residence)
+{
+	for (int i = 0; i < c->num; i++)
+		residence[c->place[i].there->id].carried = residence[c->place[i].next->id].carried =
+			true;
+}
+
 void be_carry_undo(struct module_entry *e, struct carried *was)
 {
-	int at = 0;
+	for (int k = 0; k < e->num_nests; k++) { /* in whatever order they are now */
+		bool old = false;
 
-	for (int k = 0; k < e->num_nests; k++)
-		if (at < was->num_nests && e->nests[k] == was->nests[at])
-			at++;
-		else
+		for (int i = 0; i < was->num_nests && !old; i++)
+			old = e->nests[k] == was->nests[i];
+		if (!old)
 			free(e->nests[k]);
+	}
 	e->num_nests = was->num_nests;
 	for (int k = 0; k < e->num_nests; k++) {
 		e->nests[k] = was->nests[k];

@@ -41,6 +41,12 @@ static int *append_units(struct uimage *to, const struct uimage *from, const str
 	return unit;
 }
 
+static bool overlap(const struct ubuffer *a, const struct ubuffer *b)
+{
+	return a->base < b->base + (int64_t)b->copies * b->words &&
+	       b->base < a->base + (int64_t)a->copies * a->words;
+}
+
 /* Buffers likewise. One that would lie over another in its scratchpad makes the image fail. */
 static int *append_buffers(struct uimage *to, const struct uimage *from, const int *unit)
 {
@@ -54,12 +60,17 @@ static int *append_buffers(struct uimage *to, const struct uimage *from, const i
 		for (int k = 0; to->unit[u].pin >= 0 && k < to->num_buffers; k++) {
 			if (to->buffer[k].unit != u)
 				continue;
-			if (to->buffer[k].words != b->words || to->buffer[k].copies != b->copies)
-				image_fail(to, "two tensors in one scratchpad");
+			if (!overlap(&to->buffer[k], b))
+				continue;
+			if (to->buffer[k].words != b->words || to->buffer[k].copies != b->copies ||
+			    to->buffer[k].base != b->base)
+				image_fail(to, "two tensors in one place of a scratchpad");
 			buffer[i] = k;
 		}
-		if (buffer[i] < 0)
+		if (buffer[i] < 0) {
 			buffer[i] = image_buffer(to, u, b->copies, b->words);
+			to->buffer[buffer[i]].base = b->base;
+		}
 	}
 	return buffer;
 }
@@ -358,35 +369,65 @@ static struct joined join_fewer(struct backend *be, const struct be_section *s, 
 	return j;
 }
 
-/* The section of as many nests from s on, `num` at most, as are faster together; of less than 2, NULL:
- * there is none. While another thread finds out whether it is, the next one to try is made. */
-static struct joined join_most(struct backend *be, const struct be_section *s, int num)
+/* How many sections from s on have units for one together. */
+static int fitting(struct backend *be, const struct be_section *s, int num)
 {
-	struct joined j = join(be, s, num), next;
+	const struct rdu_chip *chip = &be->chip;
+	int tiles = be->tiles, need[3] = { 0 }, n;
+	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, 0,
+			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
 
-	if (!j.im)
-		j = join_fewer(be, s, j.num);
-	for (; j.im; j = next) {
+	be->at = be->until = s->first_nest;
+	have[RDU_UNIT_PMU] = be_free_pmus(be);
+
+	for (n = 0; n < num && s[n].nest->loop == s->nest->loop && s[n].nest->run == s->nest->run &&
+		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
+	     n++) {
+		if (s[n].num_nests > 1) /* a group is complete */
+			return n ? n : 1;
+		for (int u = 0; u < s[n].im->num_units; u++)
+			need[s[n].im->unit[u].kind] += s[n].im->unit[u].pin < 0;
+		for (int k = 0; k < 3; k++)
+			if (need[k] > have[k])
+				return n ? n : 1;
+	}
+	return n;
+}
+
+/* The first one to try, of up to `num` sections from s on. */
+static struct joined join_first(struct backend *be, const struct be_section *s, int num)
+{
+	struct joined j = { 0 };
+
+	if (num > 0)
+		j = join(be, s, fitting(be, s, num));
+	return num > 0 && !j.im ? join_fewer(be, s, j.num) : j;
+}
+
+/* The section of as many of `num` from s on, the first to try being j, as are faster together; of less than 2,
+ * NULL: there is none. While another thread finds out whether it is, *after is made: the first to try behind it. */
+static struct joined join_most(struct backend *be, const struct be_section *s, int num,
+			       struct joined j, struct joined *after)
+{
+	*after = (struct joined){ 0 };
+	while (j.im) {
 		bool ahead = !be_prints(be, "cut") && be_time_ahead(be, j.im, j.most);
 		int r;
 
-		if (ahead) {
-			next = join_fewer(be, s, j.num);
-			if (next.im)
-				be_time_ahead(be, next.im, next.most);
-		}
+		if (ahead)
+			*after = join_first(be, s + j.num, num - j.num);
+		if (after->im)
+			be_time_ahead(be, after->im, after->most);
 		r = be_time_about(be, j.im, j.most);
-		if (!r) {
-			if (ahead)
-				image_free(next.im);
-			return j;
-		}
+		if (!r)
+			break;
+		image_free(after->im);
+		*after = (struct joined){ 0 };
 		if (r > 0)
 			not_faster(be, s, j.num, j.im);
 		else
 			not_joined(be, j.num, j.im);
-		if (!ahead)
-			next = join_fewer(be, s, j.num);
+		j = join_fewer(be, s, j.num);
 	}
 	return j;
 }
@@ -413,31 +454,6 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 		be_error(be, "%s: %s", im->name, im->error);
 	image_free(im);
 	return NULL;
-}
-
-/* How many sections from s on have units for one together. */
-static int fitting(struct backend *be, const struct be_section *s, int num)
-{
-	const struct rdu_chip *chip = &be->chip;
-	int tiles = be->tiles, need[3] = { 0 }, n;
-	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, 0,
-			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
-
-	be->at = be->until = s->first_nest;
-	have[RDU_UNIT_PMU] = be_free_pmus(be);
-
-	for (n = 0; n < num && s[n].nest->loop == s->nest->loop &&
-		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
-	     n++) {
-		if (s[n].num_nests > 1) /* a group is complete */
-			return n ? n : 1;
-		for (int u = 0; u < s[n].im->num_units; u++)
-			need[s[n].im->unit[u].kind] += s[n].im->unit[u].pin < 0;
-		for (int k = 0; k < 3; k++)
-			if (need[k] > have[k])
-				return n ? n : 1;
-	}
-	return n;
 }
 
 /* ---- where one ends and the next begins ------------------------------------------- */
@@ -560,12 +576,14 @@ void be_cut(struct backend *be, int first)
 {
 	struct be_section *s = be->section;
 	struct run *run = xcalloc((size_t)(be->num_sections - first) + 1, sizeof(*run));
+	struct joined after = { 0 };
 	int num = 0;
 
 	for (int i = first; i < be->num_sections; i += run[num++].num) {
-		struct joined j;
+		int left = be->num_sections - i;
+		struct joined j = after.im ? after : join_first(be, &s[i], left);
 
-		j = join_most(be, &s[i], fitting(be, &s[i], be->num_sections - i));
+		j = join_most(be, &s[i], left, j, &after);
 		run[num] = j.im ? (struct run){ i, j.num, j.im } : (struct run){ i, 1, s[i].im };
 		if (j.im && be_prints(be, "cut"))
 			fprintf(be_log(be), "cut: %s: %d nests, %llu cycles instead of %llu\n",

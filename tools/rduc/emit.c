@@ -170,7 +170,7 @@ static void put_buffers(struct bytes *b, const struct uimage *im)
 			.tile = (uint16_t)im->unit[u->unit].tile,
 			.unit = (uint16_t)im->unit[u->unit].phys,
 			.copies = u->copies,
-			.base = top[u->unit],
+			.base = u->base < 0 ? top[u->unit] : (uint32_t)u->base,
 			.words = u->words,
 		};
 

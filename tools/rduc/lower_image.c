@@ -141,7 +141,7 @@ void image_copy_prog(struct uprog *to, const struct uprog *from)
 int image_buffer(struct uimage *im, int unit, uint32_t copies, uint32_t words)
 {
 	im->buffer = xroom(im->buffer, im->num_buffers, &im->room_buffers, sizeof(*im->buffer));
-	im->buffer[im->num_buffers] = (struct ubuffer){ unit, copies, words };
+	im->buffer[im->num_buffers] = (struct ubuffer){ unit, copies, words, -1 };
 	return im->num_buffers++;
 }
 

@@ -8,6 +8,43 @@
 #include <string.h>
 #include "backend.h"
 
+/* Does the nest bring, or store, what is carried? */
+static bool moves_carried(const struct backend *be, const struct lnest *l)
+{
+	bool carried = false;
+
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		const struct residence *r = residence_of(be, l->n, a->t);
+
+		carried |= r && r->carried;
+	}
+	return carried && !l->n->loop;
+}
+
+/* Do the lanes of vectors lie in more bursts than an AGCU remembers, one each, so that it had better go on along
+ * another dimension, which is in the same bursts, before it turns to the next lanes? */
+static const struct lacc *lanes_apart(const struct backend *be, const struct lnest *l, int lane_dim)
+{
+	const struct rdu_chip *chip = &be->chip;
+
+	if (lane_dim < 0 || l->reduce[lane_dim] || !moves_carried(be, l) ||
+	    l->extent[lane_dim] * 2 <= chip->agcu_lines)
+		return NULL;
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		const struct lacc *a = i < l->n->num_in ? &l->in[i] : &l->out[i - l->n->num_in];
+		int64_t size = dtype_size(a->t->dtype);
+
+		if (residence_of(be, l->n, a->t) ||
+		    llabs(lacc_coef(a, lane_dim)) * size < chip->dram_burst)
+			continue;
+		for (int d = 0; d < l->num_dims; d++)
+			if (lacc_coef(a, d) && llabs(lacc_coef(a, d)) * size < chip->dram_burst)
+				return a;
+	}
+	return NULL;
+}
+
 #define FIRING_COST 16 /* of a unit, in bytes off-chip */
 
 /* Off-chip cost in bytes of one vector. */
@@ -35,8 +72,10 @@ static double access_cost(const struct backend *be, const struct rdu_chip *chip,
 
 	if (r)
 		cost += FIRING_COST * (double)be_bank_cycles(chip, lacc_coef(a, d), lanes);
-	if (!r || (made && r->memory))
-		cost += vector_cost(chip, l, a, d, lanes);
+	if (!r ||
+	    (made && r->memory)) /* of a burst for each lane, the next vectors take the rest */
+		cost += lanes_apart(be, l, d) == a ? (double)lanes * dtype_size(a->t->dtype)
+						   : vector_cost(chip, l, a, d, lanes);
 	return cost;
 }
 
@@ -67,8 +106,7 @@ static double lane_cost(const struct backend *be, const struct rdu_chip *chip,
 	return cost;
 }
 
-static int choose_lane(const struct backend *be, const struct rdu_chip *chip,
-		       const struct lnest *l)
+static int choose_lane(const struct backend *be, const struct rdu_chip *chip, const struct lnest *l)
 {
 	double best = 0;
 	int at = -1;
@@ -673,6 +711,29 @@ static int64_t most_replicas(struct backend *be, const struct uimage *im, const 
 	return min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / max64(pcus, 1)), 1));
 }
 
+/* Loops over parallel dimensions but for the lanes'; apart: in the order in which that access lies, else as they
+ * are. */
+static void add_loops(struct uimage *im, const struct lnest *l, const struct lacc *apart,
+		      struct loops *lp)
+{
+	bool added[NEST_MAX_DIMS] = { false };
+
+	for (;;) {
+		int next = -1;
+
+		for (int d = 0; d < l->num_dims; d++)
+			if (!l->reduce[d] && !l->shared[d] && d != lp->lane_dim &&
+			    d != l->carried && !added[d] &&
+			    (next < 0 ||
+			     (apart && llabs(lacc_coef(apart, d)) > llabs(lacc_coef(apart, next)))))
+				next = d;
+		if (next < 0)
+			return;
+		added[next] = true;
+		loops_add(im, lp, next, 0, 1, l->extent[next], false);
+	}
+}
+
 int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, const struct plan *pl,
 	      int op_id)
 {
@@ -682,6 +743,7 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 	struct xsrc part[MAX_REPLICAS];
 	int64_t num,
 		parts; /* parts: replicas, one after another, whose sums are brought together */
+	const struct lacc *apart;
 
 	lp.lanes = lp.lane_dim >= 0 ? (int)min64(im->chip->lanes, l->extent[lp.lane_dim]) : 1;
 	for (int s = 1; s <= l->num_dims; s++)
@@ -689,10 +751,12 @@ int lower_map(struct backend *be, struct uimage *im, const struct lnest *l, cons
 			if (l->shared[d] == s)
 				loops_add(im, &lp, d, 0, 1, l->extent[d], false);
 	lp.num_shared = lp.num;
-	for (int d = 0; d < l->num_dims; d++)
-		if (!l->reduce[d] && !l->shared[d] && d != lp.lane_dim && d != l->carried)
-			loops_add(im, &lp, d, 0, 1, l->extent[d], false);
-	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim])
+	apart = lanes_apart(be, l, lp.lane_dim);
+	if (apart)
+		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
+			  ceil_div(l->extent[lp.lane_dim], lp.lanes), false);
+	add_loops(im, l, apart, &lp);
+	if (lp.lane_dim >= 0 && !l->reduce[lp.lane_dim] && !apart)
 		loops_add(im, &lp, lp.lane_dim, 0, lp.lanes,
 			  ceil_div(l->extent[lp.lane_dim], lp.lanes), false);
 	for (int d = 0; d < l->num_dims; d++) /* no replicas share what is carried either */

@@ -341,12 +341,16 @@ static int find_read(const struct uimage *im, int pr, int unit, int buffer)
 }
 
 /* The buffer of a part that is read: all of it, in so many copies. */
-static int whole_part(struct uimage *im, int unit, int copies, int64_t words)
+static int whole_part(struct uimage *im, int unit, int copies, int64_t words, int64_t base)
 {
+	int b;
+
 	for (int i = 0; i < im->num_buffers; i++)
-		if (im->buffer[i].unit == unit && im->buffer[i].words == words)
+		if (im->buffer[i].unit == unit && im->buffer[i].base == base)
 			return i;
-	return image_buffer(im, unit, (uint32_t)copies, (uint32_t)words);
+	b = image_buffer(im, unit, (uint32_t)copies, (uint32_t)words);
+	im->buffer[b].base = base;
+	return b;
 }
 
 #define KIND_GONE ((enum rdu_kind)0xff) /* a program that is dropped in the end */
@@ -373,7 +377,7 @@ static int move_to_part(struct rewrite *w, int pr, int place, bool alone)
 	bool before = place < count_places(w->r) - w->r->num_parts; /* of the slice before */
 	int64_t first = part * w->r->part - (before ? w->r->words : 0);
 	bool write = im->prog[pr].kind == RDU_KIND_STORE;
-	int unit = pinned_unit(im, w->r->pmu[part]), same = -1;
+	int unit = pinned_unit(im, w->r->spot[part].pmu), same = -1;
 	int most = write ? 1 : (int)im->chip->pmu_reads; /* a buffer has one writer */
 	struct uprog *p = &im->prog[pr];
 
@@ -396,8 +400,8 @@ static int move_to_part(struct rewrite *w, int pr, int place, bool alone)
 	}
 	p->acc.format = RDU_FMT_WORD;
 	p->acc.base -= first;
-	p->acc.target =
-		whole_part(im, unit, w->r->group ? w->r->copies : 1, part_words(w->r, part));
+	p->acc.target = whole_part(im, unit, w->r->group ? w->r->copies : 1, part_words(w->r, part),
+				   w->r->spot[part].base);
 	if (!write)
 		same = find_read(im, pr, unit, p->acc.target);
 	if (same >= 0) {

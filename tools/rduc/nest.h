@@ -154,6 +154,12 @@ struct nest {
 	int loop; /* number of the entry's innermost loop it is in, from 1 on; 0: in none */
 	bool backward; /* of a training step: it is behind the model's own nests */
 	bool again; /* recompute.c: it makes what an earlier nest made, and does not join that one */
+	/* beside.c: what its section takes if it has one of its own; zeros: not known */
+	struct nest_cost {
+		uint64_t cycles, bytes, load_bytes; /* bytes over memory, and of its image */
+		int units[3]; /* by enum rdu_unit, without those that hold what is resident */
+	} cost;
+	int run; /* beside.c: nests with the same number are to be a section, if they can be; 0: no matter */
 };
 
 /* Nests that run several times, in their order: those of one loop stand side by side, with those of

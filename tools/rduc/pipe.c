@@ -387,12 +387,12 @@ static bool place_slices(struct trial *g, const double *work)
 		r->num_parts = (int)ceil_div(slice, r->part);
 		at += r->num_parts;
 		fit = r->part * 4 * r->copies <= be->chip.pmu_bytes && at <= all * 3 / 4;
-		r->pmu = xmalloc(sizeof(int) * (size_t)r->num_parts);
+		r->spot = xcalloc((size_t)r->num_parts, sizeof(*r->spot));
 		for (int k = 0; k < r->num_parts && fit; k++) { /* every other one around there */
-			r->pmu[k] = nearest_free(taken, all,
-						 (int)(middle_of(g, t, work) * all) + 2 * k -
-							 r->num_parts);
-			taken[r->pmu[k]] = true;
+			r->spot[k].pmu = nearest_free(taken, all,
+						      (int)(middle_of(g, t, work) * all) + 2 * k -
+							      r->num_parts);
+			taken[r->spot[k].pmu] = true;
 		}
 		if (be_prints(be, "pipe"))
 			print_slices(be, x, t);
@@ -407,7 +407,7 @@ static void drop_slices(struct trial *g)
 		int i = g->touched[k];
 
 		if (pipe_is_channel(&g->t[i])) {
-			free(g->be->residence[i].pmu);
+			free(g->be->residence[i].spot);
 			g->be->residence[i] = (struct residence){ 0 };
 		}
 	}

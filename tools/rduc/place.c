@@ -242,7 +242,7 @@ int be_place(struct backend *be, struct uimage *im)
 	for (int i = 0; i < p.num[RDU_UNIT_PMU]; i++)
 		p.site[RDU_UNIT_PMU][i].taken = taken[i];
 	for (int i = 0; im->held && i < im->held->num_parts; i++)
-		p.site[RDU_UNIT_PMU][im->held->pmu[i]].held = true;
+		p.site[RDU_UNIT_PMU][im->held->spot[i].pmu].held = true;
 	free(taken);
 	for (int u = 0; u < im->num_units; u++)
 		if (im->unit[u].pin >= 0)

@@ -423,11 +423,12 @@ static bool is_carried(const struct module_entry *e, const struct uses *s)
 	return false;
 }
 
-static enum turn turn_of(const struct module_entry *e, const struct uses *all, const struct uses *s)
+static enum turn turn_of(const struct backend *be, const struct module_entry *e,
+			 const struct uses *all, const struct uses *s)
 {
 	const struct nest *last = e->nests[s->u[s->num - 1].nest];
 
-	if (is_carried(e, s))
+	if (is_carried(e, s) || be->residence[tensor_storage(s->u[0].access->tensor)->id].carried)
 		return CARRIED;
 	return last->num_in == 1 && last->num_out == 1 && last->loop &&
 			       is_carried(e, &all[tensor_storage(last->out[0].access.tensor)->id])
@@ -650,29 +651,82 @@ static bool in_products(const struct module_entry *e, const struct uses *s)
 	return false;
 }
 
-/* Scratchpads for each vector of a batch of its own, for as many tensors as there are: what arrays wait for
- * first. */
-static void find_more(struct backend *be, const struct module_entry *e, const struct candidate *c,
-		      int num, const struct uses *all)
+static struct placing all_placed(struct backend *be, const struct module_entry *e,
+				 const struct candidate *c, int num)
 {
 	struct placing p = { be, e, xmalloc(sizeof(*p.r) * (size_t)(num + 1)), 0 };
 
 	for (int i = 0; i < num; i++)
 		if (be->residence[c[i].tensor].resident)
 			p.r[p.num++] = &be->residence[c[i].tensor];
+	return p;
+}
+
+/* Scratchpads for each vector of a batch of its own, for as many tensors as there are: what arrays wait for
+ * first. */
+static void find_more(struct backend *be, const struct module_entry *e, const struct candidate *c,
+		      int num, const struct uses *all)
+{
+	struct placing p = all_placed(be, e, c, num);
+
 	for (int k = 0; k < 2 * num; k++) {
 		const struct uses *s = &all[c[k % num].tensor];
 		struct residence *r = &be->residence[c[k % num].tensor];
 		int parts = r->num_parts;
 		int64_t part = r->part;
+		struct stays pmus;
+		bool placed;
 
 		if (!r->resident || s->other_shape || in_products(e, s) != (k < num) ||
-		    !cut_vectors(be, be->m->tensors[c[k % num].tensor], c[k % num].axis, r) ||
-		    stays_place_again(&p))
+		    !cut_vectors(be, be->m->tensors[c[k % num].tensor], c[k % num].axis, r))
+			continue;
+		stays_init(be, e, false, &pmus);
+		placed = stays_place_again(&p, &pmus);
+		stays_end(&pmus);
+		if (placed)
 			continue;
 		r->num_parts = parts;
 		r->part = part;
 	}
+	free(p.r);
+}
+
+/* Candidate c has scratchpads from now on, if there are some for it. */
+static void stay(struct backend *be, struct stays *pmus, const struct candidate *c,
+		 const struct uses *s, uint32_t *cut_along)
+{
+	struct tensor *t = be->m->tensors[c->tensor];
+
+	if (!find_room(be, pmus, c))
+		return;
+	be->residence[t->id].resident = true;
+	if (c->axis < 0 || s->other_shape)
+		return;
+	make_outermost(t, c->axis);
+	cut_along[t->id] = 1u << c->axis;
+	if (vectors_dim(be, t, c->axis) >= 0)
+		cut_along[t->id] |= 1u << vectors_dim(be, t, c->axis);
+}
+
+/* Those that have scratchpads share them, which leaves more to the nests' own operands; and so do others, which
+ * found none of their own. */
+static void share(struct backend *be, const struct module_entry *e, struct candidate *c, int num,
+		  const struct uses *all, uint32_t *cut_along)
+{
+	struct placing p = all_placed(be, e, c, num);
+	struct stays pmus;
+
+	stays_init(be, e, true, &pmus);
+	if (stays_place_again(&p, &pmus))
+		for (int i = 0; i < num; i++) {
+			const struct tensor *t = be->m->tensors[c[i].tensor];
+			const struct uses *s = &all[t->id];
+
+			if (!be->residence[t->id].resident &&
+			    consider(be, e, t, s, cut_along, &c[i]))
+				stay(be, &pmus, &c[i], s, cut_along);
+		}
+	stays_end(&pmus);
 	free(p.r);
 }
 
@@ -692,29 +746,23 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		if (tensor_storage(t) == t && lives_here(&all[i]) && is_whole(be, e, &all[i]))
 			c[num++] = (struct candidate){ .tensor = i,
 						       .saved = be_words(t) * all[i].num,
-						       .turn = turn_of(e, all, &all[i]) };
+						       .turn = turn_of(be, e, all, &all[i]) };
 	}
 	qsort(c, (size_t)num, sizeof(*c), by_saving);
-	stays_init(be, &pmus);
+	stays_init(be, e, false, &pmus);
 	stays_add_groups(be, e, &pmus);
 	held = place_held(be, e, &pmus);
 	for (int i = 0; i < num && held; i++) {
-		struct residence *r = &be->residence[c[i].tensor];
-		struct tensor *t = m->tensors[c[i].tensor];
+		const struct uses *s = &all[c[i].tensor];
 
-		if (!consider(be, e, t, &all[t->id], cut_along, &c[i]) ||
-		    !find_room(be, &pmus, &c[i]))
-			continue;
-		r->resident = true;
-		if (c[i].axis >= 0 && !all[t->id].other_shape) {
-			make_outermost(t, c[i].axis);
-			cut_along[t->id] = 1u << c[i].axis;
-			if (vectors_dim(be, t, c[i].axis) >= 0)
-				cut_along[t->id] |= 1u << vectors_dim(be, t, c[i].axis);
-		}
+		if (consider(be, e, m->tensors[c[i].tensor], s, cut_along, &c[i]))
+			stay(be, &pmus, &c[i], s, cut_along);
 	}
-	if (held)
+	if (held) {
 		find_more(be, e, c, num, all);
+		if (be->beside)
+			share(be, e, c, num, all, cut_along);
+	}
 	for (int i = 0; i < num && held; i++) {
 		const struct residence *r = &be->residence[c[i].tensor];
 		const struct tensor *t = m->tensors[c[i].tensor];
@@ -772,26 +820,7 @@ static bool renumber(struct backend *be, const struct module_entry *e)
 
 bool be_resident_renumber(struct backend *be, const struct module_entry *e)
 {
-	int num = be->m->num_tensors, pmus = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
-	int *next = xmalloc(sizeof(int) * (size_t)(pmus + 1));
-	bool ok = renumber(be, e);
-
-	/* No scratchpad may be two tensors' at a time. */
-	memset(next, -1, sizeof(int) * (size_t)(pmus + 1));
-	for (int k = 0; k < e->num_nests && ok; k++)
-		for (int i = 0; i < num && ok; i++) {
-			const struct residence *r = &be->residence[i];
-
-			if (!r->resident || r->first != k)
-				continue;
-			for (int q = 0; q < r->num_parts; q++) {
-				if (next[r->pmu[q]] >= r->first)
-					ok = false;
-				next[r->pmu[q]] = r->last;
-			}
-		}
-	free(next);
-	return ok;
+	return renumber(be, e) && !stays_clash(be, e);
 }
 
 void be_resident_drop(struct backend *be, const struct module_entry *e)
@@ -807,7 +836,7 @@ void be_resident_drop(struct backend *be, const struct module_entry *e)
 void be_resident_end(struct backend *be)
 {
 	for (int i = 0; be->residence && i < be->m->num_tensors; i++) {
-		free(be->residence[i].pmu);
+		free(be->residence[i].spot);
 		free(be->residence[i].copy_reader);
 	}
 	free(be->residence);
@@ -881,7 +910,7 @@ bool *be_taken_pmus(const struct backend *be)
 
 		if (r->resident && r->first <= be->until && be->at <= r->last)
 			for (int k = 0; k < r->num_parts; k++)
-				taken[r->pmu[k]] = true;
+				taken[r->spot[k].pmu] = true;
 	}
 	return taken;
 }

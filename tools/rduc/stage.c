@@ -4,6 +4,10 @@
  * group, a nest in front of it may copy the tensor, slice by slice: each element is loaded once, but
  * for the slices' halos, and the tiles are read from the copy.
  *
+ * So is what a nest reads across: where elements lie side by side along another dimension than the one it
+ * goes along, of each burst that it loads it wants one element. If it cannot go slice by slice itself, since
+ * it sums over all slices, a nest between the two turns the tensor, and it reads that.
+ *
  * Of a tensor that several nests make parts of (a concatenation), the copy takes the last part from
  * the nest right before it, which is of the group, too: this part never is in memory.
  */
@@ -216,16 +220,38 @@ static void take_part(struct trial *g, int k, int out, struct staging *s)
 	copy->out[0].expr = nest_op(copy, RDU_SIMD_OR, nest_in(copy, 0), nest_in(copy, i), -1);
 }
 
+/* Nests from number `at` on are one further on from now on. */
+static void make_way(struct trial *g, int at)
+{
+	int num = g->be->m->num_tensors, nests = g->e->num_nests;
+
+	renumber(g->last_reader, num, at, 1);
+	renumber(g->first_writer, num, at, 1);
+	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(nests + 2));
+	memmove(&g->cycles[at + 1], &g->cycles[at], sizeof(*g->cycles) * (size_t)(nests - at));
+	g->cycles[at] = 0;
+}
+
+/* Nest number `at`, which nobody wants any more, is not there any more. */
+static void close_way(struct trial *g, int at)
+{
+	int num = g->be->m->num_tensors;
+
+	renumber(g->last_reader, num, at + 1, -1);
+	renumber(g->first_writer, num, at + 1, -1);
+	memmove(&g->cycles[at], &g->cycles[at + 1],
+		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
+}
+
 /* Nest number `at` reads a copy of its input; out: of which the nest before makes the last part, or -1. */
 static struct staging stage(struct trial *g, int at, int in, int out)
 {
 	struct nest *n = g->e->nests[at];
 	struct staging s = { .reader = n, .in = in, .from = n->in[in].tensor };
-	int num = g->be->m->num_tensors, id = tensor_storage(s.from)->id;
+	int id = tensor_storage(s.from)->id;
 	struct tensor *to;
 
-	renumber(g->last_reader, num, at, 1);
-	renumber(g->first_writer, num, at, 1);
+	make_way(g, at);
 	to = pipe_add_temp(g, s.from, "staged", at, at + 1);
 	g->last_reader[id] = (int)max64(g->last_reader[id], at);
 	s.copy = be_copy_nest(n, s.from, to);
@@ -233,10 +259,6 @@ static struct staging stage(struct trial *g, int at, int in, int out)
 	be_insert_nest(g->e, at, s.copy);
 	if (out >= 0)
 		take_part(g, at - 1, out, &s);
-	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(g->e->num_nests + 1));
-	memmove(&g->cycles[at + 1], &g->cycles[at],
-		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at - 1));
-	g->cycles[at] = 0;
 	return s;
 }
 
@@ -251,17 +273,16 @@ void stage_undo(struct module_entry *e, const struct staging *s)
 	}
 	s->reader->in[s->in].tensor = s->from;
 	be_remove_nest(e, s->copy);
+	if (s->turned) {
+		s->turned->in[s->turned_in] = s->was;
+		be_remove_nest(e, s->reader);
+	}
 }
 
 static void unstage(struct trial *g, int at, const struct staging *s)
 {
-	int num = g->be->m->num_tensors;
-
 	stage_undo(g->e, s);
-	renumber(g->last_reader, num, at + 1, -1);
-	renumber(g->first_writer, num, at + 1, -1);
-	memmove(&g->cycles[at], &g->cycles[at + 1],
-		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
+	close_way(g, at);
 }
 
 /* Tries the group from number k on with input `in` of nest number `at` staged; out: of which the nest before
@@ -286,16 +307,96 @@ static bool try_staged(struct trial *g, int k, int at, int in, int out, bool mad
 	return made && pipe_from(g, k);
 }
 
+/* Nest number k, which reads input `in` across, reads what one more nest in front of it makes: the same, turned as
+ * it reads it. */
+static struct nest *turn(struct trial *g, int k, int in)
+{
+	struct nest *n = g->e->nests[k], *t;
+	struct access *a = &n->in[in], was = *a;
+	int along = runs_along(n, &n->out[0].access), last = 0, id = tensor_storage(a->tensor)->id;
+	double rate = be_bytes_per_cycle(&g->be->chip);
+	double rest = fmin(g->cycles[k], stage_least_bytes(g, k, false) * MOST_LOADS / rate);
+	struct tensor *to;
+	int64_t step = 1;
+
+	while (!was.coef[last][along])
+		last++;
+	make_way(g, k);
+	g->cycles[k] = g->cycles[k + 1] - rest;
+	g->cycles[k + 1] = rest;
+	to = pipe_add_temp(g, was.tensor, "turned", k, k + 1);
+	g->last_reader[id] = (int)max64(g->last_reader[id], k);
+	t = be_copy_nest(n, was.tensor, to);
+	for (int d = last; d + 1 < to->ndim; d++) {
+		to->dim[d] = was.tensor->dim[d + 1];
+		memcpy(a->coef[d], was.coef[d + 1], sizeof(a->coef[d]));
+		a->offset[d] = was.offset[d + 1];
+		t->out[0].access.coef[d][d] = 0;
+		t->out[0].access.coef[d][d + 1] = 1;
+	}
+	to->dim[to->ndim - 1] = was.tensor->dim[last];
+	memcpy(a->coef[to->ndim - 1], was.coef[last], sizeof(a->coef[last]));
+	a->offset[to->ndim - 1] = was.offset[last];
+	t->out[0].access.coef[to->ndim - 1][to->ndim - 1] = 0;
+	t->out[0].access.coef[to->ndim - 1][last] = 1;
+	for (int d = to->ndim - 1; d >= 0; d--) {
+		to->stride[d] = step;
+		step *= to->dim[d];
+	}
+	a->tensor = to;
+	be_insert_nest(g->e, k, t);
+	return t;
+}
+
+/* Can what nest number k reads by an access be turned: one dimension of the tensor, and no other, goes along with
+ * what it makes? */
+static bool turns(const struct trial *g, int k, int in)
+{
+	const struct nest *n = g->e->nests[k];
+	const struct access *a = &n->in[in];
+	int along = runs_along(n, &n->out[0].access), num = 0;
+
+	for (int d = 0; d < a->tensor->ndim && along >= 0; d++)
+		num += a->coef[d][along] != 0;
+	return num == 1 && n->reduce != REDUCE_NONE &&
+	       g->be->num_ops + g->e->num_nests + 2 <= RDU_MAX_SECTIONS;
+}
+
+/* Tries the group that turns what nest number k reads. */
+static bool try_turned(struct trial *g, int k, int in)
+{
+	struct nest *n = g->e->nests[k], *t;
+	struct access was = n->in[in];
+	struct staging *s;
+
+	if (!turns(g, k, in))
+		return false;
+	t = turn(g, k, in);
+	if (try_staged(g, k, k, 0, -1, false)) {
+		s = &g->be->group[g->be->num_groups - 1].staged;
+		s->turned = n;
+		s->turned_in = in;
+		s->was = was;
+		return true;
+	}
+	n->in[in] = was;
+	be_remove_nest(g->e, t);
+	g->cycles[k] += g->cycles[k + 1];
+	g->cycles[k + 1] = g->cycles[k];
+	close_way(g, k);
+	return false;
+}
+
 bool stage_from(struct trial *g, int k, int *num)
 {
-	int in = find_windows(g, k), out;
+	int in = find_windows(g, k), across = in < 0 ? find_across(g, k) : -1, out;
 	bool made = pipe_from(g, k);
 
 	*num = g->num;
-	if (in < 0)
-		in = find_across(g, k);
-	if (in >= 0 && wanted(g, k, made))
-		made = try_staged(g, k, k, in, -1, made);
+	if ((in >= 0 || across >= 0) && wanted(g, k, made))
+		made = try_staged(g, k, k, in >= 0 ? in : across, -1, made);
+	if (!made && across >= 0 && wanted(g, k, false))
+		made = try_turned(g, k, across);
 	if (!made) {
 		out = find_part(g, k, &in);
 		made = out >= 0 && try_staged(g, k, k + 1, in, out, false);

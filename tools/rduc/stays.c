@@ -3,6 +3,7 @@
  * Stays: which scratchpads a tensor has from the nest that makes it to its last reader.
  */
 #include <stdlib.h>
+#include <string.h>
 #include "mem.h"
 #include "stays.h"
 
@@ -18,40 +19,126 @@ static int pmu_step(const struct backend *be)
 	return step;
 }
 
-void stays_init(const struct backend *be, struct stays *p)
+static void add_user(struct stays *p, struct tensor *t, int nest)
+{
+	struct users *u = &p->users[tensor_storage(t)->id];
+
+	if (u->num && u->nest[u->num - 1] == nest)
+		return;
+	u->nest = xroom(u->nest, u->num, &u->room, sizeof(int));
+	u->nest[u->num++] = nest;
+}
+
+void stays_init(const struct backend *be, const struct module_entry *e, bool share, struct stays *p)
 {
 	int all = (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
 
-	*p = (struct stays){ .num = all, .step = pmu_step(be) };
+	*p = (struct stays){ .be = be, .num = all, .step = pmu_step(be), .share = share };
 	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
 	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
+	p->users = xcalloc((size_t)be->m->num_tensors + 1, sizeof(*p->users));
+	for (int k = 0; k < e->num_nests; k++) {
+		const struct nest *n = e->nests[k];
+		int at =
+			n->run ? n->run * LONG_FREE : k; /* those of one section are in one place */
+
+		for (int i = 0; i < n->num_in; i++)
+			add_user(p, n->in[i].tensor, at);
+		for (int i = 0; i < n->num_out; i++)
+			add_user(p, n->out[i].access.tensor, at);
+	}
 }
 
 void stays_end(struct stays *p)
 {
 	for (int i = 0; i < p->num; i++)
 		free(p->stay[i]);
+	for (int i = 0; i < p->be->m->num_tensors; i++)
+		free(p->users[i].nest);
 	free(p->stay);
 	free(p->num_stays);
 	free(p->room);
+	free(p->users);
 }
 
-/* How many nests lie between its stays and one from first to last; -1: it is taken then. */
-static int distance(const struct stays *p, int i, int first, int last)
+/* How far the nests that use one tensor are from those that use the other, at least; 0: one uses both. */
+static int user_gap(struct stays *p, int tensor, int other)
 {
-	int least = INT32_MAX;
+	const struct users *a = &p->users[tensor];
+	struct users *b = &p->users[other];
+
+	if (b->gap_of == p->found)
+		return b->gap;
+	b->gap_of = p->found;
+	b->gap = INT32_MAX;
+	for (int i = 0, k = 0; i < a->num && k < b->num;) {
+		int d = a->nest[i] - b->nest[k];
+
+		b->gap = (int)min64(b->gap, abs(d));
+		*(d < 0 ? &i : &k) += 1;
+	}
+	return b->gap;
+}
+
+/* A scratchpad, for a tensor. */
+struct offer {
+	int far; /* nests between those that use what else lies there, and the tensor's; -1: there is no room */
+	bool shared; /* something else lies there at the time */
+	int64_t base;
+};
+
+static int64_t part_room(const struct stays *p, const struct residence *r)
+{
+	int64_t banks = p->be->chip.pmu_banks;
+
+	return ceil_div(r->part, banks) * banks;
+}
+
+static bool at_the_time(const struct stay *s, const struct residence *r)
+{
+	return s->first <= r->last && r->first <= s->last;
+}
+
+/* The first place that nothing else is in, at the time or ever; -1: there is none. */
+static int64_t free_place(const struct stays *p, int i, const struct residence *r, bool ever)
+{
+	int64_t base = 0, words = part_room(p, r);
 
 	for (int k = 0; k < p->num_stays[i]; k++) {
-		int before = first - p->stay[i][k].last, after = p->stay[i][k].first - last;
+		const struct stay *s = &p->stay[i][k];
+
+		if ((ever || at_the_time(s, r)) && base < s->base + s->words &&
+		    s->base < base + words) {
+			base = s->base + s->words;
+			k = -1;
+		}
+	}
+	return (base + words) * 4 <= (int64_t)p->be->chip.pmu_bytes ? base : -1;
+}
+
+static struct offer offer_of(struct stays *p, int i, const struct residence *r)
+{
+	struct offer o = { .far = INT32_MAX };
+
+	for (int k = 0; k < p->num_stays[i]; k++) {
+		const struct stay *s = &p->stay[i][k];
+		int before = r->first - s->last, after = s->first - r->last;
 		int d = before > after ? before : after;
 
+		o.shared |= d <= 0;
+		if (s->tensor >= 0 && !r->held && p->share)
+			d = (int)max64(d, user_gap(p, (int)(r - p->be->residence), s->tensor));
+		o.far = d <= 0 ? -1 : (int)min64(o.far, d);
 		if (d <= 0)
-			return -1;
-		if (d < least)
-			least = d;
+			return o;
 	}
-	return least;
+	o.base = free_place(p, i, r, true);
+	if (o.base < 0)
+		o.base = free_place(p, i, r, false);
+	if (o.base < 0)
+		o.far = -1;
+	return o;
 }
 
 int stays_pmu(const struct stays *p, int i)
@@ -59,55 +146,71 @@ int stays_pmu(const struct stays *p, int i)
 	return (int)((int64_t)i * p->step % p->num);
 }
 
-/* Is scratchpad i better than k for a part that is wanted near PMU `want`, -1: anywhere? */
-static bool is_better(const struct stays *p, const int *far, int i, int k, int want)
+/* Is scratchpad i better than k for a part that is wanted near PMU `want`, -1: anywhere? One that is taken at the
+ * time leaves others to the nests' own operands. */
+static bool is_better(const struct stays *p, const struct offer *o, int i, int k, int want)
 {
-	int a = far[i], b = far[k];
+	int a = (int)min64(o[i].far, LONG_FREE), b = (int)min64(o[k].far, LONG_FREE);
 
-	if (want < 0)
+	if (a != b)
 		return a > b;
-	a = a < LONG_FREE ? a : LONG_FREE;
-	b = b < LONG_FREE ? b : LONG_FREE;
-	return a != b ? a > b : abs(stays_pmu(p, i) - want) < abs(stays_pmu(p, k) - want);
+	if (o[i].shared != o[k].shared)
+		return o[i].shared;
+	if (want < 0)
+		return o[i].far > o[k].far;
+	return abs(stays_pmu(p, i) - want) < abs(stays_pmu(p, k) - want);
+}
+
+static void add_stay(struct stays *p, int i, struct stay s)
+{
+	p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
+	p->stay[i][p->num_stays[i]++] = s;
 }
 
 void stays_add(struct stays *p, int i, int first, int last)
 {
-	p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
-	p->stay[i][p->num_stays[i]++] = (struct stay){ first, last };
+	add_stay(p, i, (struct stay){ first, last, -1, 0, p->be->chip.pmu_bytes / 4 });
 }
 
 bool stays_find(struct stays *p, struct residence *r, int from, int to)
 {
 	int found;
 	int *at = xmalloc(sizeof(int) * (size_t)r->num_parts);
-	int *far = xmalloc(sizeof(int) * (size_t)(p->num + 1));
+	struct offer *o = xmalloc(sizeof(*o) * (size_t)(p->num + 1));
 
+	p->found++;
 	for (int i = from; i < to; i++)
-		far[i] = distance(p, i, r->first, r->last);
+		o[i] = offer_of(p, i, r);
 	for (found = 0; found < r->num_parts; found++) {
 		int best = -1, want = r->words < SMALL_TENSOR
 					      ? -1
 					      : (2 * found + 1) * p->num / (2 * r->num_parts);
 
 		for (int i = from; i < to; i++)
-			if (far[i] >= 0 && (best < 0 || is_better(p, far, i, best, want)))
+			if (o[i].far >= 0 && (best < 0 || is_better(p, o, i, best, want)))
 				best = i;
 		if (best < 0)
 			break;
-		far[best] = -1;
+		o[best].far = -1;
 		at[found] = best;
 	}
-	free(far);
 	if (found < r->num_parts) {
 		free(at);
+		free(o);
 		return false;
 	}
+	r->spot = xmalloc(sizeof(*r->spot) * (size_t)found);
 	for (int k = 0; k < found; k++) {
-		stays_add(p, at[k], r->first, r->last);
-		at[k] = stays_pmu(p, at[k]);
+		r->spot[k] = (struct spot){ stays_pmu(p, at[k]), o[at[k]].base };
+		if (r->held)
+			stays_add(p, at[k], r->first, r->last);
+		else
+			add_stay(p, at[k],
+				 (struct stay){ r->first, r->last, (int)(r - p->be->residence),
+						r->spot[k].base, part_room(p, r) });
 	}
-	r->pmu = at;
+	free(at);
+	free(o);
 	return true;
 }
 
@@ -158,31 +261,57 @@ static void add_held(const struct placing *p, struct stays *pmus)
 
 		for (int k = 0; k < pmus->num && hold_in(p->e, &p->be->hold[i]); k++)
 			for (int q = 0; q < r->num_parts; q++)
-				if (r->pmu[q] == stays_pmu(pmus, k))
+				if (r->spot[q].pmu == stays_pmu(pmus, k))
 					stays_add(pmus, k, r->first, r->last);
 	}
 }
 
-bool stays_place_again(const struct placing *p)
+bool stays_place_again(const struct placing *p, struct stays *pmus)
 {
-	int **was = xmalloc(sizeof(*was) * (size_t)(p->num + 1)), num = 0;
-	struct stays pmus;
+	struct spot **was = xmalloc(sizeof(*was) * (size_t)(p->num + 1));
+	int num = 0;
 
 	qsort(p->r, (size_t)p->num, sizeof(*p->r), by_first);
-	stays_init(p->be, &pmus);
-	stays_add_groups(p->be, p->e, &pmus);
-	add_held(p, &pmus);
+	stays_add_groups(p->be, p->e, pmus);
+	add_held(p, pmus);
 	for (; num < p->num; num++) {
-		was[num] = p->r[num]->pmu;
-		if (!stays_find(&pmus, p->r[num], 0, pmus.num * 7 / 8))
+		was[num] = p->r[num]->spot;
+		if (!stays_find(pmus, p->r[num], 0, pmus->num * 7 / 8))
 			break;
 	}
 	for (int i = 0; i < num; i++) {
-		free(num < p->num ? p->r[i]->pmu : was[i]);
+		free(num < p->num ? p->r[i]->spot : was[i]);
 		if (num < p->num)
-			p->r[i]->pmu = was[i];
+			p->r[i]->spot = was[i];
 	}
 	free(was);
-	stays_end(&pmus);
 	return num == p->num;
+}
+
+bool stays_clash(const struct backend *be, const struct module_entry *e)
+{
+	bool clash = false;
+	struct stays p;
+
+	stays_init(be, e, true, &p);
+	for (int i = 0; i < be->m->num_tensors && !clash; i++) {
+		const struct residence *r = &be->residence[i];
+
+		for (int k = 0; k < r->num_parts && r->resident && r->first >= 0; k++) {
+			int at = r->spot[k].pmu;
+			struct stay s = { r->first, r->last, i, r->spot[k].base, part_room(&p, r) };
+
+			if (r->held || r->group)
+				s.words = be->chip.pmu_bytes / 4;
+			for (int q = 0; q < p.num_stays[at]; q++) {
+				const struct stay *o = &p.stay[at][q];
+
+				clash |= at_the_time(o, r) && s.base < o->base + o->words &&
+					 o->base < s.base + s.words;
+			}
+			add_stay(&p, at, s);
+		}
+	}
+	stays_end(&p);
+	return clash;
 }
