@@ -541,6 +541,10 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
 int image_resident(struct backend *be, struct uimage *im, const struct nest *n);
+#define KIND_GONE ((enum rdu_kind)0xff) /* of a program that is dropped in the end */
+/* lower_spare.c: where a nest only copies, PCUs that pass on what comes are left out, and those that bring
+ * together what one other PCU takes, where that one has room for what they do. */
+void image_spare_pcus(struct uimage *im, const struct nest *n);
 int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */

@@ -582,6 +582,7 @@ static bool shares_bursts(const struct backend *be, const struct lnest *l, const
 }
 
 #define MAX_REPLICAS 32 /* of what is resident; 16 along a loop */
+#define MOST_FED 8 /* of what is in memory: more than that can feed */
 #define LEAST_SPLIT 64 /* firings of a replica that has a part of the terms of sums */
 
 /* The loop that replicas share, if there is one. False: all that it uses is in memory. */
@@ -658,7 +659,7 @@ static struct replicas choose_replicas(const struct backend *be, const struct ln
 		return r;
 	}
 	/* All is in memory: over the outermost loop that has enough trips. */
-	r.unroll[0] = min64(most, 8); /* more than memory can feed */
+	r.unroll[0] = min64(most, MOST_FED);
 	for (int i = lp->num_shared; i < lp->num; i++)
 		if (!lp->l[i].reduce &&
 		    (at < 0 || lp->l[i].trip > lp->l[at].trip * 4 ||
@@ -705,10 +706,12 @@ static int64_t most_replicas(struct backend *be, const struct uimage *im, const 
 	cut_activations(&k, pl->chunk);
 	find_reach(&k, l);
 	emit_replica(&m, &k);
-	for (int u = 0; u < one->num_units; u++)
-		pcus += one->unit[u].kind == RDU_UNIT_PCU;
+	image_spare_pcus(one, l->n);
+	for (int i = 0; i < one->num_progs; i++)
+		pcus += one->prog[i].kind == RDU_KIND_SIMD;
 	image_free(one);
-	return min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / max64(pcus, 1)), 1));
+	return pcus ? min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / pcus), 1))
+		    : min64(pl->max_unroll, MOST_FED);
 }
 
 /* Loops over parallel dimensions but for the lanes'; apart: in the order in which that access lies, else as they

@@ -26,8 +26,9 @@ struct staging {
 	struct nest *copy, *reader; /* NULL: nothing is staged */
 	int in; /* input of the reader */
 	struct tensor *from;
-	/* of the last part of it, which the copy reads where it is made; NULL: of none */
-	struct nest *maker;
+	/* of the last part of it, which the copy reads where it is made, and a nest that copies the rest of
+	 * it; NULL: of none */
+	struct nest *maker, *rest;
 	int out; /* output of the maker */
 	/* Who reads, by input number turned_in, what the reader of the copy only turns; NULL: it does more. */
 	struct nest *turned;

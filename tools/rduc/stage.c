@@ -191,25 +191,38 @@ static void renumber(int *nest, int num, int from, int by)
 		nest[i] += nest[i] >= from ? by : 0;
 }
 
-/* The copy takes the last part of the tensor from nest number k. What comes before is a view of it. */
+/* One more temporary like `whole`, that has `extent` positions along an axis. */
+static struct tensor *add_part(struct trial *g, const struct tensor *whole, int axis,
+			       int64_t extent, const char *what, int writer, int reader)
+{
+	struct tensor *t = pipe_add_temp(g, whole, what, writer, reader);
+
+	t->dim[axis] = extent;
+	for (int d = 0; d < whole->ndim; d++)
+		if (whole->stride[d] > whole->stride[axis])
+			t->stride[d] = whole->stride[d] / whole->dim[axis] * extent;
+	return t;
+}
+
+/* Nest number k hands the last part of the tensor to the copy, number k + 2; what comes before is brought from
+ * memory by a nest between them, into slices of its own: of these there is room for the rows that neighbours want,
+ * and memory need not wait for the copy. */
 static void take_part(struct trial *g, int k, int out, struct staging *s)
 {
 	struct nest *maker = g->e->nests[k], *copy = s->copy;
 	struct access *a = &maker->out[out].access;
-	const struct tensor *whole = s->from;
-	struct tensor *part = pipe_add_temp(g, whole, "part", k, k + 1);
-	struct tensor *rest = pipe_add_temp(g, whole, "rest", -1, -1);
+	struct tensor *whole = s->from, *part, *rest, *view;
 	int64_t from = 0;
 	int axis = last_part(maker, a, &from), i;
 
+	part = add_part(g, whole, axis, whole->dim[axis] - from, "part", k, k + 2);
+	rest = add_part(g, whole, axis, from, "rest", k + 1, k + 2);
+	view = pipe_add_temp(g, whole, "view", -1, -1);
+	view->view_of = whole;
+	view->dim[axis] = from;
 	s->maker = maker;
 	s->out = out;
-	part->dim[axis] -= from;
-	for (int d = 0; d < whole->ndim; d++)
-		if (whole->stride[d] > whole->stride[axis])
-			part->stride[d] = whole->stride[d] / whole->dim[axis] * part->dim[axis];
-	rest->view_of = s->from;
-	rest->dim[axis] = from;
+	s->rest = be_copy_nest(copy, view, rest);
 	a->tensor = part;
 	a->offset[axis] -= (int32_t)from;
 	copy->in[0].tensor = rest;
@@ -220,26 +233,27 @@ static void take_part(struct trial *g, int k, int out, struct staging *s)
 	copy->out[0].expr = nest_op(copy, RDU_SIMD_OR, nest_in(copy, 0), nest_in(copy, i), -1);
 }
 
-/* Nests from number `at` on are one further on from now on. */
-static void make_way(struct trial *g, int at)
+/* Nests from number `at` on, and what is known of them, make room for so many more. */
+static void make_room(struct trial *g, int at, int num)
 {
-	int num = g->be->m->num_tensors, nests = g->e->num_nests;
+	int tensors = g->be->m->num_tensors;
 
-	renumber(g->last_reader, num, at, 1);
-	renumber(g->first_writer, num, at, 1);
-	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(nests + 2));
-	memmove(&g->cycles[at + 1], &g->cycles[at], sizeof(*g->cycles) * (size_t)(nests - at));
-	g->cycles[at] = 0;
+	renumber(g->last_reader, tensors, at, num);
+	renumber(g->first_writer, tensors, at, num);
+	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(g->e->num_nests + num));
+	memmove(&g->cycles[at + num], &g->cycles[at],
+		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
+	memset(&g->cycles[at], 0, sizeof(*g->cycles) * (size_t)num);
 }
 
-/* Nest number `at`, which nobody wants any more, is not there any more. */
-static void close_way(struct trial *g, int at)
+/* The `num` nests from number `at` on, which nobody wants any more, are not there any more. */
+static void close_room(struct trial *g, int at, int num)
 {
-	int num = g->be->m->num_tensors;
+	int tensors = g->be->m->num_tensors;
 
-	renumber(g->last_reader, num, at + 1, -1);
-	renumber(g->first_writer, num, at + 1, -1);
-	memmove(&g->cycles[at], &g->cycles[at + 1],
+	renumber(g->last_reader, tensors, at + 1, -num);
+	renumber(g->first_writer, tensors, at + 1, -num);
+	memmove(&g->cycles[at], &g->cycles[at + num],
 		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
 }
 
@@ -248,17 +262,19 @@ static struct staging stage(struct trial *g, int at, int in, int out)
 {
 	struct nest *n = g->e->nests[at];
 	struct staging s = { .reader = n, .in = in, .from = n->in[in].tensor };
-	int id = tensor_storage(s.from)->id;
+	int id = tensor_storage(s.from)->id, copy = out < 0 ? at : at + 1;
 	struct tensor *to;
 
-	make_way(g, at);
-	to = pipe_add_temp(g, s.from, "staged", at, at + 1);
+	make_room(g, at, copy + 1 - at);
+	to = pipe_add_temp(g, s.from, "staged", copy, copy + 1);
 	g->last_reader[id] = (int)max64(g->last_reader[id], at);
 	s.copy = be_copy_nest(n, s.from, to);
 	n->in[in].tensor = to;
-	be_insert_nest(g->e, at, s.copy);
 	if (out >= 0)
 		take_part(g, at - 1, out, &s);
+	be_insert_nest(g->e, at, s.copy);
+	if (s.rest)
+		be_insert_nest(g->e, at, s.rest);
 	return s;
 }
 
@@ -273,6 +289,8 @@ void stage_undo(struct module_entry *e, const struct staging *s)
 	}
 	s->reader->in[s->in].tensor = s->from;
 	be_remove_nest(e, s->copy);
+	if (s->rest)
+		be_remove_nest(e, s->rest);
 	if (s->turned) {
 		s->turned->in[s->turned_in] = s->was;
 		be_remove_nest(e, s->reader);
@@ -281,8 +299,10 @@ void stage_undo(struct module_entry *e, const struct staging *s)
 
 static void unstage(struct trial *g, int at, const struct staging *s)
 {
+	int num = s->rest ? 2 : 1;
+
 	stage_undo(g->e, s);
-	close_way(g, at);
+	close_room(g, at, num);
 }
 
 /* Tries the group from number k on with input `in` of nest number `at` staged; out: of which the nest before
@@ -321,7 +341,7 @@ static struct nest *turn(struct trial *g, int k, int in)
 
 	while (!was.coef[last][along])
 		last++;
-	make_way(g, k);
+	make_room(g, k, 1);
 	g->cycles[k] = g->cycles[k + 1] - rest;
 	g->cycles[k + 1] = rest;
 	to = pipe_add_temp(g, was.tensor, "turned", k, k + 1);
@@ -383,7 +403,7 @@ static bool try_turned(struct trial *g, int k, int in)
 	be_remove_nest(g->e, t);
 	g->cycles[k] += g->cycles[k + 1];
 	g->cycles[k + 1] = g->cycles[k];
-	close_way(g, k);
+	close_room(g, k, 1);
 	return false;
 }
 
