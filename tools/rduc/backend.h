@@ -545,6 +545,8 @@ int image_resident(struct backend *be, struct uimage *im, const struct nest *n);
 /* lower_spare.c: where a nest only copies, PCUs that pass on what comes are left out, and those that bring
  * together what one other PCU takes, where that one has room for what they do. */
 void image_spare_pcus(struct uimage *im, const struct nest *n);
+/* Does a nest only bring elements to other places, each from one of its inputs? */
+bool nest_only_copies(const struct nest *n);
 int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */

@@ -689,6 +689,20 @@ static void take_part(struct loops *k, int at, int64_t number, int64_t unroll, b
 		k->limit[d] = min64(k->limit[d], (number + 1) * block * step);
 }
 
+/* Of a copy that takes slices from several tensors, replicas that bring together as many parts as one PCU does: each
+ * of fewer would take two. */
+static int64_t least_replicas(const struct backend *be, const struct lnest *l)
+{
+	const struct residence *to = residence_of(be, l->n, l->out[0].t);
+	int64_t parts = 0;
+
+	for (int i = 0; i < l->n->num_in && to && to->group; i++)
+		parts += residence_of(be, l->n, l->in[i].t) ? to->num_parts : 0;
+	return parts && nest_only_copies(l->n)
+		       ? ceil_div(parts, min64(be->chip.pcu_vec_in, be->chip.simd_stages))
+		       : 1;
+}
+
 /* Replicas that a plan and the nest's share of the compute units allow. */
 static int64_t most_replicas(struct backend *be, const struct uimage *im, const struct lnest *l,
 			     const struct loops *lp, const struct plan *pl)
@@ -710,7 +724,8 @@ static int64_t most_replicas(struct backend *be, const struct uimage *im, const 
 	for (int i = 0; i < one->num_progs; i++)
 		pcus += one->prog[i].kind == RDU_KIND_SIMD;
 	image_free(one);
-	return pcus ? min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / pcus), 1))
+	return pcus ? min64(pl->max_unroll,
+			    max64((int64_t)(be->share.pcus * all / pcus), least_replicas(be, l)))
 		    : min64(pl->max_unroll, MOST_FED);
 }
 

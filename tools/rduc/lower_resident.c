@@ -624,6 +624,7 @@ static void drop_unused(struct uimage *im)
 
 		if (p->kind == KIND_GONE) {
 			free(p->acc.pred);
+			free(p->stage);
 			continue;
 		}
 		prog[i] = unit[p->unit] = 1;

@@ -148,8 +148,7 @@ static void bypass(struct uimage *im, int pr)
 	p->kind = KIND_GONE;
 }
 
-/* Does a nest only bring elements to other places, each from one of its inputs? */
-static bool only_copies(const struct nest *n)
+bool nest_only_copies(const struct nest *n)
 {
 	for (int i = 0; i < n->num_expr; i++)
 		if (n->expr[i].kind != EXPR_IN &&
@@ -160,7 +159,7 @@ static bool only_copies(const struct nest *n)
 
 void image_spare_pcus(struct uimage *im, const struct nest *n)
 {
-	for (int i = 0; i < im->num_progs && only_copies(n); i++) {
+	for (int i = 0; i < im->num_progs && nest_only_copies(n); i++) {
 		const struct ustream *s;
 
 		if (!is_chain(&im->prog[i]))
