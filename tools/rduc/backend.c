@@ -504,13 +504,6 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 
 #define BESIDE_TRIES 8
 
-static void reorder(struct module_entry *e, struct nest *const *order)
-{
-	memcpy(e->nests, order, sizeof(*order) * (size_t)e->num_nests);
-	for (int k = 0; k < e->num_nests; k++)
-		e->nests[k]->run = 0;
-}
-
 /* Makes the sections again, first with what is resident sharing scratchpads, then with nests in the order in which
  * more of them run side by side, as often as that is better. residence, stride: what all begin with. */
 static int make_beside(struct backend *be, int entry, int first, const struct residence *residence,
@@ -531,7 +524,7 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 			continue;
 		}
 		if (!i)
-			reorder(e, order);
+			be_beside_undo(e, order);
 		before = put_aside(be, e, first, be->num_notes, copy_residences(be->m, residence));
 		set_strides(be->m, stride);
 		be->fixed = be->beside = true;
@@ -545,7 +538,7 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 		choose(be, &before, better, first);
 		fails += !better && i;
 		if (!better)
-			reorder(e, order);
+			be_beside_undo(e, order);
 		memcpy(order, e->nests, sizeof(*order) * (size_t)e->num_nests);
 	}
 	free(order);
@@ -752,15 +745,6 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
-static bool may_carry(struct backend *be, const struct module_entry *e)
-{
-	bool *none = xcalloc((size_t)be->m->num_tensors + 1, sizeof(bool)),
-	     may = be_can_carry(be, e, none);
-
-	free(none);
-	return may;
-}
-
 static int lower_entry(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
@@ -776,7 +760,7 @@ static int lower_entry(struct backend *be, int entry)
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
 	once = be->level >= 3 && !e->num_loops && be->num_groups == groups &&
-	       be->opt->hold != WHEN_NEVER && may_carry(be, e);
+	       be->opt->hold != WHEN_NEVER && be_can_carry(be, e, NULL);
 	if (!r && once)
 		r = make_beside(be, entry, first, residence, stride);
 	if (!r && be->level > 0 && (e->num_loops || once) && be->opt->hold != WHEN_NEVER &&

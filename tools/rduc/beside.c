@@ -362,6 +362,13 @@ bool be_beside(struct backend *be, struct module_entry *e, int first, double pmu
 	return was - now > was / LEAST_GAIN;
 }
 
+void be_beside_undo(struct module_entry *e, struct nest *const *order)
+{
+	memcpy(e->nests, order, sizeof(*order) * (size_t)e->num_nests);
+	for (int k = 0; k < e->num_nests; k++)
+		e->nests[k]->run = 0;
+}
+
 /* ---- with the units that others leave ------------------------------------------------ */
 
 /* Units of a section that are not those of what is resident. */

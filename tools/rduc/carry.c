@@ -92,7 +92,7 @@ bool be_can_carry(const struct backend *be, const struct module_entry *e, const 
 
 	for (int loop = first_loop(e); loop <= e->num_loops; loop++)
 		for (int i = 0; i < be->m->num_tensors; i++)
-			if (is_carried(be, e, loop, be->m->tensors[i], &c) && !not [i])
+			if (is_carried(be, e, loop, be->m->tensors[i], &c) && !(not &&not [i]))
 				words += be_words(be->m->tensors[i]);
 	/* Without a loop all of it comes and goes at once: old values and new. */
 	return words && (e->num_loops || words * 4 <= be_room_words(be));
