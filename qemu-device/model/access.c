@@ -28,11 +28,11 @@ void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint
 	r->addr = plan->base;
 	for (uint32_t i = 0; i < plan->num_preds; i++)
 		r->pred[i] = plan->pred[i].base;
-	for (int i = (int)plan->num_outer - 1; i >= 0; i--) {
-		int64_t at = (int64_t)(a % plan->outer_trip[i]);
+	for (int i = (int)plan->num_outer - 1; a && i >= 0; i--) {
+		int64_t at = (int64_t)(a % plan->outer[i].trip);
 
-		a /= plan->outer_trip[i];
-		r->addr += at * plan->outer_stride[i];
+		a /= plan->outer[i].trip;
+		r->addr += at * plan->outer[i].stride;
 		for (uint32_t p = 0; p < plan->num_preds; p++)
 			r->pred[p] += at * plan->outer_pred[p][i];
 	}
@@ -97,11 +97,11 @@ void rdu_access_seek(struct access_run *r, uint64_t n)
 		return;
 	}
 	for (int i = (int)p->num - 1; i >= 0; i--) {
-		uint64_t at = n % p->trip[i];
+		uint64_t at = n % p->loop[i].trip;
 		int64_t d = (int64_t)(at - r->at[i]);
 
-		n /= p->trip[i];
-		r->addr += d * p->stride[i];
+		n /= p->loop[i].trip;
+		r->addr += d * p->loop[i].stride;
 		for (uint32_t k = 0; k < p->num_preds; k++)
 			r->pred[k] += d * p->pred_stride[k][i];
 		r->at[i] = at;
@@ -115,21 +115,21 @@ static void advance(struct access_run *r, uint64_t n)
 	uint32_t i = p->num - 1;
 
 	r->at[i] += n;
-	r->addr += (int64_t)n * p->stride[i];
+	r->addr += (int64_t)n * p->loop[i].stride;
 	for (uint32_t k = 0; k < p->num_preds; k++)
 		r->pred[k] += (int64_t)n * p->pred_stride[k][i];
-	while (r->at[i] == p->trip[i]) {
-		int64_t back = (int64_t)p->trip[i];
+	while (r->at[i] == p->loop[i].trip) {
+		int64_t back = (int64_t)p->loop[i].trip;
 
 		r->at[i] = 0;
-		r->addr -= back * p->stride[i];
+		r->addr -= back * p->loop[i].stride;
 		for (uint32_t k = 0; k < p->num_preds; k++)
 			r->pred[k] -= back * p->pred_stride[k][i];
 		if (!i)
 			return;
 		i--;
 		r->at[i]++;
-		r->addr += p->stride[i];
+		r->addr += p->loop[i].stride;
 		for (uint32_t k = 0; k < p->num_preds; k++)
 			r->pred[k] += p->pred_stride[k][i];
 	}
@@ -145,12 +145,12 @@ static void skip(struct access_run *r, uint64_t n)
 		int64_t d;
 
 		n = 0;
-		if (at >= p->trip[i]) {
-			n = at / p->trip[i];
-			at -= n * p->trip[i];
+		if (at >= p->loop[i].trip) {
+			n = at / p->loop[i].trip;
+			at -= n * p->loop[i].trip;
 		}
 		d = (int64_t)(at - r->at[i]);
-		r->addr += d * p->stride[i];
+		r->addr += d * p->loop[i].stride;
 		for (uint32_t k = 0; k < p->num_preds; k++)
 			r->pred[k] += d * p->pred_stride[k][i];
 		r->at[i] = at;
@@ -172,7 +172,7 @@ static uint64_t dead_ahead(const struct access_run *r, uint64_t n)
 		else
 			hi += across;
 		for (int i = (int)p->num - 1; i >= 0; i--) {
-			uint64_t left = p->trip[i] - r->at[i], want = (n + block - 1) / block;
+			uint64_t left = p->loop[i].trip - r->at[i], want = (n + block - 1) / block;
 			int64_t move;
 
 			left = left < want ? left : want;
@@ -374,7 +374,7 @@ static bool all_live(const struct access_run *r, size_t n)
 			return false;
 	}
 	if (r->check) {
-		int64_t a = r->addr, b = a + last * p->stride[p->num - 1];
+		int64_t a = r->addr, b = a + last * p->loop[p->num - 1].stride;
 		int64_t across = p->lane_stride * (p->words - 1);
 
 		return holds(r, a) && holds(r, b) && holds(r, a + across) && holds(r, b + across);
@@ -481,9 +481,9 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 		return true;
 	}
 	while (n) {
-		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0, left = p->trip[in] - r->at[in];
+		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0, left = p->loop[in].trip - r->at[in];
 		size_t m = n < left ? n : left;
-		int64_t step = p->stride[in];
+		int64_t step = p->loop[in].stride;
 		bool plain =
 			(p->words == lanes ? !index : narrow) && !dead && (sure || all_live(r, m));
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
@@ -551,7 +551,7 @@ bool rdu_access_xor(struct access_run *r, const struct rdu_kernels *k, size_t la
 	uint32_t in = p->num - 1;
 
 	while (n) {
-		uint64_t m = dead_ahead(r, n), left = p->trip[in] - r->at[in];
+		uint64_t m = dead_ahead(r, n), left = p->loop[in].trip - r->at[in];
 
 		if (m) {
 			skip(r, m);
@@ -561,7 +561,7 @@ bool rdu_access_xor(struct access_run *r, const struct rdu_kernels *k, size_t la
 			if (all_live(r, m)) {
 				k->xor_rows(m, p->words, out, (ptrdiff_t)lanes,
 					    (const uint32_t *)(void *)r->ptr + r->addr,
-					    p->stride[in], p->lane_stride, p->cfg->pad);
+					    p->loop[in].stride, p->lane_stride, p->cfg->pad);
 			} else {
 				m = 1;
 				if (!xor_vector(r, k, out))
@@ -653,9 +653,9 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 	}
 	while (n) {
 		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0,
-			 left = p->trip[last] - r->at[last];
+			 left = p->loop[last].trip - r->at[last];
 		size_t m = n < left ? n : left;
-		int64_t step = p->stride[last];
+		int64_t step = p->loop[last].stride;
 		bool plain = even && !dead && (sure || all_live(r, m));
 		unsigned char *at = plain ? r->ptr + r->addr * (int64_t)p->elem : NULL;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Running a section: a stage starts its next activation as soon as its tokens are there, and
- * the islands of all activations that run are tasks in one queue, for any thread.
+ * the islands of all activations that run are tasks of one stack, for any thread.
  *
  * What is seen of a run must not depend on the threads. Buffers are ordered by tokens (the
  * validator sees to it). For the rest there is one *fixed order* of activations, which the
@@ -37,8 +37,10 @@ struct section_run {
 	pthread_mutex_t lock; /* for all that follows, and tokens and copies of *st */
 	pthread_cond_t posted_more;
 	atomic_uint posted; /* tasks so far: changes tell threads that wait */
-	struct task *queue; /* a ring: no island is in it twice */
-	uint32_t room, head, num;
+	/* The last one in is the first one out: who takes what has just been written finds it in the caches. No
+	 * island is in it twice. */
+	struct task *queue;
+	uint32_t room, num;
 	uint64_t queued_cost;
 	uint32_t *left; /* tasks of each stage's activation that runs; 0: none runs */
 	uint64_t *limit; /* activations each stage may start: fewer after a fault */
@@ -145,7 +147,7 @@ static void post(struct section_run *r, uint32_t stage, uint32_t island)
 {
 	struct task t = { stage, island };
 
-	r->queue[(r->head + r->num++) % r->room] = t;
+	r->queue[r->num++] = t;
 	r->queued_cost += cost_of(r, t);
 	atomic_fetch_add(&r->posted, 1);
 }
@@ -251,10 +253,8 @@ static void take_fault(struct section_run *r, struct task t, const struct fab_fa
 
 static struct task take_task(struct section_run *r)
 {
-	struct task t = r->queue[r->head];
+	struct task t = r->queue[--r->num];
 
-	r->head = (r->head + 1) % r->room;
-	r->num--;
 	r->queued_cost -= cost_of(r, t);
 	return t;
 }
@@ -348,25 +348,34 @@ static void fetch_plan(const struct rdu_section *s, const struct rdu_plan *plan)
 {
 	uint32_t n = plan->num_programs;
 
-	fetch_lines(s->programs, n * sizeof(*s->programs));
-	fetch_lines(s->progs, n * sizeof(*s->progs));
 	fetch_lines(s->buffers, s->hdr->buffers.count * sizeof(*s->buffers));
 	for (uint32_t i = 0; i < plan->num_islands; i++)
 		fetch_lines(plan->islands[i].nodes,
-			    plan->islands[i].num_nodes * sizeof(struct island_node));
-	for (uint32_t i = 0; i < n; i++)
-		fetch_lines(&plan->programs[i],
-			    rdu_kind_unit(s->programs[i].kind) == RDU_UNIT_PCU
-				    ? offsetof(struct program_plan, access)
-				    : offsetof(struct program_plan, access.pred));
+			    plan->islands[i].num_nodes * sizeof(struct island_node) +
+				    plan->islands[i].num_fifos * sizeof(struct island_fifo));
 	for (uint32_t i = 0; i < n; i++) {
 		const struct program_plan *pp = &plan->programs[i];
 
+		if (rdu_kind_unit(s->programs[i].kind) == RDU_UNIT_PCU)
+			fetch_lines(pp, offsetof(struct program_plan, in_mask));
+		else
+			fetch_lines(&pp->access, offsetof(struct access_plan, loop[4]));
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct program_plan *pp = &plan->programs[i];
+
+		if (rdu_kind_unit(s->programs[i].kind) != RDU_UNIT_PCU) {
+			fetch_lines(pp->access.cfg, offsetof(struct rdu_cfg_access, stride));
+			continue;
+		}
+		if (pp->sys) {
+			fetch_lines(pp->sys, offsetof(struct systolic_plan, operand[0].tile.loop[2]));
+			fetch_lines(&pp->sys->operand[1],
+				    offsetof(struct direct_operand, tile.loop[2]));
+		}
 		if (pp->simd)
 			fetch_lines(pp->simd, sizeof(*pp->simd) +
 						      pp->simd->num_ops * sizeof(pp->simd->op[0]));
-		else if (!pp->merge)
-			fetch_lines(pp->access.cfg, sizeof(*pp->access.cfg));
 	}
 }
 

@@ -25,6 +25,7 @@
 
 #define CHUNK_WORDS 2048 /* words of an operand in one kernel call */
 #define NO_FIFO 0xffffffffu
+#define RDU_OFFSET_BUCKETS 64
 
 /* ---- plan ------------------------------------------------------------- */
 
@@ -35,24 +36,26 @@ struct firing_mask {
 	uint64_t period[(RDU_MAX_COUNTERS + 1) / 2], trip[(RDU_MAX_COUNTERS + 1) / 2];
 };
 
-/* An access, with strides per step of a counter. */
+struct access_loop {
+	uint64_t trip;
+	int64_t stride; /* elements an iteration moves on */
+};
+
+/* An access. What each activation looks at comes first: thousands of programs run once each, and the plan of none is
+ * in the caches. */
 struct access_plan {
 	const struct rdu_cfg_access *cfg;
-	uint32_t program;
-	bool pmu, store, inside; /* inside: the buffer always holds it */
-	uint32_t format; /* of an element there */
-	uint32_t elem; /* bytes of it */
-	uint32_t words; /* elements of a vector */
-	uint32_t num_preds;
+	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
 	int64_t base, lane_stride;
 	int64_t min, max; /* affine range over the whole section, from the base */
-	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
-	uint32_t num_outer;
+	uint32_t program;
+	bool pmu, store, inside; /* inside: the buffer always holds it */
+	uint8_t format; /* of an element there */
+	uint8_t elem; /* bytes of it */
+	uint8_t words; /* elements of a vector */
+	uint8_t num_preds, num_outer;
 	uint32_t num; /* inner loops, merged; at least one */
-	uint64_t trip[RDU_MAX_COUNTERS];
-	int64_t stride[RDU_MAX_COUNTERS];
-	uint64_t outer_trip[RDU_MAX_COUNTERS];
-	int64_t outer_stride[RDU_MAX_COUNTERS];
+	struct access_loop loop[RDU_MAX_COUNTERS], outer[RDU_MAX_COUNTERS];
 	struct rdu_pattern flips; /* PMU: when the copy changes */
 	struct {
 		int64_t base, lo, hi, lane_stride;
@@ -96,10 +99,10 @@ struct simd_plan {
 struct direct_operand {
 	uint32_t source; /* program */
 	bool in_place; /* used where it is; else K steps are brought together at a time */
-	struct access_plan tile; /* in place: loops of the source that are not the contraction */
 	uint32_t words; /* of its vectors, that the array looks at */
-	ptrdiff_t *at; /* K offsets, if not both operands are in place and evenly spaced */
+	const ptrdiff_t *at; /* K offsets, if not both operands are in place and evenly spaced */
 	int64_t step;
+	struct access_plan tile; /* in place: loops of the source that are not the contraction */
 	uint64_t slots; /* copies kept: one for each distinct tile, or 1 */
 	uint32_t num_loops; /* of the source that are not the contraction, innermost first: */
 	struct {
@@ -110,12 +113,11 @@ struct direct_operand {
 struct systolic_plan {
 	uint64_t steps; /* of a drain, if k is the innermost counters; else 0 */
 	bool direct; /* both operands */
-	struct direct_operand operand[2];
-	const struct firing_mask *k, *init;
+	bool fp32; /* SIMD stages that do what an array does, in fp32 */
 	uint32_t mode, cols, flags; /* as in the body */
-	/* SIMD stages that do what an array does, in fp32: register j restarts at
-	 * restart[j]; row word j is in lane row_lane + j * row_step. */
-	bool fp32;
+	const struct firing_mask *k, *init;
+	struct direct_operand operand[2];
+	/* fp32: register j restarts at restart[j]; row word j is in lane row_lane + j * row_step. */
 	uint32_t row_lane, row_step, restart[RDU_MAX_STAGES];
 };
 
@@ -135,21 +137,33 @@ struct program_plan {
 	uint32_t index;
 	uint32_t state; /* first word of what it keeps between activations */
 	const struct firing_mask *in_mask[RDU_MAX_PORTS], *out_mask[RDU_MAX_PORTS];
-	struct access_plan access;
+	struct access_plan access __attribute__((aligned(64)));
 };
 
+/* A program in its island, with all of it that is looked at to start and to pass vectors on. */
 struct island_node {
+	const struct program_plan *plan;
+	uint64_t iterations;
 	uint32_t program;
-	uint32_t in[RDU_MAX_PORTS],
-		reader[RDU_MAX_PORTS]; /* FIFO of the island, and which reader */
-	uint32_t out[RDU_MAX_PORTS];
+	uint8_t kind, num_in, num_out;
+	bool masked, merge; /* some port is; see program_plan */
+	uint8_t reader[RDU_MAX_PORTS]; /* of FIFO in[] */
+	uint8_t reg[RDU_MAX_PORTS], count[RDU_MAX_PORTS]; /* PCU: registers that go out */
+	uint32_t in[RDU_MAX_PORTS], out[RDU_MAX_PORTS]; /* FIFOs of the island */
+};
+
+struct island_fifo {
+	uint32_t room; /* vectors: no more than an activation's */
+	uint8_t readers;
 };
 
 struct island {
 	uint32_t stage;
 	uint32_t num_nodes, num_fifos;
+	uint32_t num_readers; /* of all FIFOs */
+	uint32_t most; /* firings of a node that are run at a time */
 	struct island_node *nodes; /* producers first */
-	uint8_t *readers; /* of each FIFO */
+	struct island_fifo *fifos; /* behind the nodes, in the same block */
 	uint64_t cost; /* vectors moved, about */
 	bool serial; /* shares memory with another island: not beside it */
 	struct transfer_plan *transfer; /* it only copies words; NULL: it does more */
@@ -168,8 +182,12 @@ struct rdu_plan {
 	uint32_t num_islands;
 	uint32_t *first_island; /* of each stage, and the end */
 	uint32_t state_words;
+	struct offset_table *offsets[RDU_OFFSET_BUCKETS];
 };
 
+/* The plan's own copy of a table of offsets, the same for the same offsets; NULL: no memory. */
+const ptrdiff_t *rdu_plan_offsets(struct rdu_plan *plan, const ptrdiff_t *at, uint64_t num);
+void rdu_plan_offsets_free(struct rdu_plan *plan);
 /* Plans tables for merges and memory programs that gain by them, as far as there is room. */
 int rdu_plan_vectors(struct rdu_plan *plan);
 /* Marks islands that may store to what another one loads or stores. */
@@ -202,7 +220,7 @@ struct vector_table {
 	struct vector_part *part;
 	struct {
 		int64_t lo, hi; /* lo <= words < hi, from the start */
-	} *reach; /* of each leaf */
+	} * reach; /* of each leaf */
 };
 
 struct vectors_run {
@@ -391,6 +409,17 @@ static inline void rdu_fifo_push(struct fifo *f, size_t n)
 }
 
 uint32_t *rdu_fifo_space(struct island_run *ir, struct fifo *f, size_t n);
+
+/* When a port takes or gives a vector; NULL: each time. */
+static inline const struct firing_mask *rdu_in_mask(const struct node *node, uint32_t port)
+{
+	return node->in->masked ? node->plan->in_mask[port] : NULL;
+}
+
+static inline const struct firing_mask *rdu_out_mask(const struct node *node, uint32_t port)
+{
+	return node->in->masked ? node->plan->out_mask[port] : NULL;
+}
 
 /* Input port `port` of a node for its next n firings, held vectors repeated, in
  * the FIFO itself or in buf; taken out of the FIFO. ready: how many of n

@@ -132,7 +132,7 @@ uint32_t *rdu_fifo_space(struct island_run *ir, struct fifo *f, size_t n)
 
 size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, size_t n)
 {
-	const struct firing_mask *m = node->plan->in_mask[port];
+	const struct firing_mask *m = rdu_in_mask(node, port);
 	size_t avail = rdu_fifo_avail(&ir->fifos[node->in->in[port]], node->in->reader[port]);
 	size_t i;
 
@@ -151,7 +151,7 @@ size_t rdu_port_ready(struct island_run *ir, struct node *node, uint32_t port, s
 const uint32_t *rdu_port_take(struct island_run *ir, struct node *node, uint32_t port, size_t n,
 			      uint32_t *buf)
 {
-	const struct firing_mask *m = node->plan->in_mask[port];
+	const struct firing_mask *m = rdu_in_mask(node, port);
 	struct fifo *f = &ir->fifos[node->in->in[port]];
 	uint32_t reader = node->in->reader[port], lanes = ir->plan->lanes;
 	const uint32_t *in = rdu_fifo_read(f, reader, lanes), *held = node->held[port];
@@ -179,11 +179,11 @@ static int64_t run_read(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct rdu_plan *plan = ir->plan;
 	struct fifo *f = &ir->fifos[node->in->out[0]];
-	const struct firing_mask *m = node->plan->out_mask[0];
+	const struct firing_mask *m = rdu_out_mask(node, 0);
 	const uint32_t *index = NULL;
 	uint32_t *out;
 
-	if (node->plan->prog->cfg->num_in) {
+	if (node->in->num_in) {
 		n = rdu_port_ready(ir, node, 0, n);
 		if (!n)
 			return 0;
@@ -282,13 +282,13 @@ static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 	size_t lanes = plan->lanes, pitch = lanes, m, i;
 	uint32_t *buf = ir->extra[0];
 
-	for (i = 0; i < node->plan->prog->cfg->num_in && n; i++)
+	for (i = 0; i < node->in->num_in && n; i++)
 		n = rdu_port_ready(ir, node, i, n);
 	n -= n % rdu_pack_vectors(a->cfg);
 	if (!n)
 		return 0;
 	in = rdu_port_take(ir, node, 0, n, ir->port[0]);
-	if (node->plan->prog->cfg->num_in > 1)
+	if (node->in->num_in > 1)
 		index = rdu_port_take(ir, node, 1, n, ir->port[1]);
 	m = n / rdu_pack_vectors(a->cfg);
 	if (a->cfg->pack) {
@@ -312,35 +312,35 @@ static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 static bool start_node(struct island_run *ir, struct node *node, uint64_t activation)
 {
 	const struct program_plan *pp = node->plan;
-	const struct rdu_cfg_program *c = pp->prog->cfg;
 	uint32_t lanes = ir->plan->lanes;
 
-	node->total = pp->prog->iterations;
+	node->pos = 0;
+	node->total = node->in->iterations;
 	node->first = activation * node->total;
-	for (uint32_t i = 0; i < c->num_in; i++) {
+	for (uint32_t i = 0; node->in->masked && i < node->in->num_in; i++) {
 		if (!pp->in_mask[i] || node->in->in[i] == NO_FIFO)
 			continue;
 		node->held[i] = rdu_arena_get(ir->arena, lanes * 4);
 		if (!node->held[i])
 			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0);
 	}
-	if (pp->merge)
-		return rdu_source_start(&node->source, ir, pp->index, activation);
-	switch (c->kind) {
+	if (node->in->merge)
+		return rdu_source_start(&node->source, ir, node->in->program, activation);
+	switch (node->in->kind) {
 	case RDU_KIND_SIMD:
 	case RDU_KIND_SYSTOLIC:
 		return rdu_simd_start(ir, node) &&
 		       (!pp->sys || rdu_systolic_start(ir, node, activation));
 	default:
 		return rdu_access_start(&node->access, &pp->access, ir->st->section, ir->st->run,
-					activation, ir->st->copy[pp->index], ir->fault);
+					activation, ir->st->copy[node->in->program], ir->fault);
 	}
 }
 
 /* Is there a use for more of this node's output now? */
 static bool wanted(const struct island_run *ir, const struct node *node, size_t limit)
 {
-	for (uint32_t k = 0; k < node->plan->prog->cfg->num_out; k++) {
+	for (uint32_t k = 0; k < node->in->num_out; k++) {
 		const struct fifo *f = &ir->fifos[node->in->out[k]];
 		uint64_t low = f->end;
 
@@ -355,8 +355,8 @@ static bool wanted(const struct island_run *ir, const struct node *node, size_t 
 /* Is a whole chunk of input there, or all that will come? */
 static bool worthwhile(struct island_run *ir, struct node *node, size_t n)
 {
-	for (uint32_t k = 0; k < node->plan->prog->cfg->num_in; k++) {
-		const struct firing_mask *m = node->plan->in_mask[k];
+	for (uint32_t k = 0; k < node->in->num_in; k++) {
+		const struct firing_mask *m = rdu_in_mask(node, k);
 		const struct fifo *f;
 
 		if (node->in->in[k] == NO_FIFO)
@@ -379,10 +379,10 @@ static int64_t run_node(struct island_run *ir, struct node *node)
 
 	if (!ir->flush && !worthwhile(ir, node, n))
 		return 0;
-	switch (node->plan->prog->cfg->kind) {
+	switch (node->in->kind) {
 	case RDU_KIND_SIMD:
 	case RDU_KIND_SYSTOLIC:
-		if (node->plan->merge)
+		if (node->in->merge)
 			ran = run_merge(ir, node, n);
 		else if (node->plan->sys)
 			ran = rdu_systolic_run(ir, node, n);
@@ -456,27 +456,23 @@ static bool run_nodes(struct island_run *ir)
 static bool get_fifos(struct island_run *ir)
 {
 	const struct island *il = ir->island;
-	const struct rdu_plan *plan = ir->plan;
+	uint64_t *readers = rdu_arena_get(ir->arena, il->num_readers * sizeof(*readers));
 
 	ir->fifos = rdu_arena_get(ir->arena, il->num_fifos * sizeof(*ir->fifos));
-	if (!ir->fifos)
+	if (!ir->fifos || !readers)
 		return false;
-	memset(ir->fifos, 0, il->num_fifos * sizeof(*ir->fifos));
-	for (uint32_t i = 0; i < il->num_nodes; i++) {
-		const struct rdu_unit_prog *prog = plan->programs[il->nodes[i].program].prog;
+	memset(readers, 0, il->num_readers * sizeof(*readers));
+	for (uint32_t i = 0; i < il->num_fifos; i++) {
+		const struct island_fifo *plan = &il->fifos[i];
 
-		for (uint32_t k = 0; k < prog->cfg->num_out; k++) {
-			struct fifo *f = &ir->fifos[il->nodes[i].out[k]];
-			uint64_t most = prog->iterations * prog->cfg->out[k].count;
-
-			f->readers = il->readers[il->nodes[i].out[k]];
-			f->rd = rdu_arena_get(ir->arena, f->readers * sizeof(*f->rd));
-			f->room = most < 3 * plan->chunk ? most : 3 * plan->chunk;
-			f->data = rdu_arena_get(ir->arena, f->room * plan->lanes * 4);
-			if (!f->rd || !f->data)
-				return false;
-			memset(f->rd, 0, f->readers * sizeof(*f->rd));
-		}
+		ir->fifos[i] = (struct fifo){ .rd = readers,
+					      .readers = plan->readers,
+					      .room = plan->room };
+		ir->fifos[i].data =
+			rdu_arena_get(ir->arena, (size_t)plan->room * ir->plan->lanes * 4);
+		if (!ir->fifos[i].data)
+			return false;
+		readers += plan->readers;
 	}
 	return true;
 }
@@ -484,16 +480,9 @@ static bool get_fifos(struct island_run *ir)
 static bool get_work_space(struct island_run *ir)
 {
 	const struct rdu_plan *plan = ir->plan;
-	uint64_t most = 1;
-	uint32_t words, i;
+	uint32_t words = ir->island->most * plan->lanes, i;
 	unsigned char *p;
 
-	for (i = 0; i < ir->island->num_nodes; i++) {
-		uint64_t n = plan->programs[ir->island->nodes[i].program].prog->iterations;
-
-		most = n > most ? n : most;
-	}
-	words = (most < plan->chunk ? (uint32_t)most : plan->chunk) * plan->lanes;
 	/* A drain may be wider than a chunk. */
 	ir->reg_words = words;
 	if (ir->st->section->chip.systolic_cols * plan->lanes > words)
@@ -529,10 +518,9 @@ bool rdu_island_run(struct run_state *st, const struct island *il, uint64_t acti
 	ir.nodes = rdu_arena_get(arena, il->num_nodes * sizeof(*ir.nodes));
 	if (!ir.nodes || !get_fifos(&ir) || !get_work_space(&ir))
 		return rdu_trouble(fault, RDU_FAULT_INTERNAL, 0, 0);
-	memset(ir.nodes, 0, il->num_nodes * sizeof(*ir.nodes));
 	for (i = 0; i < il->num_nodes; i++) {
 		ir.nodes[i].in = &il->nodes[i];
-		ir.nodes[i].plan = &plan->programs[il->nodes[i].program];
+		ir.nodes[i].plan = il->nodes[i].plan;
 		if (!start_node(&ir, &ir.nodes[i], activation))
 			return false;
 	}

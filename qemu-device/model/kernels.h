@@ -82,9 +82,9 @@ struct rdu_kernels {
 	void (*load[RDU_NUM_FORMATS])(size_t n, uint32_t *out, const void *in);
 	void (*store[RDU_NUM_FORMATS])(size_t n, void *out, const uint32_t *in);
 	/* Words as they are; two bf16, of which a NaN becomes the one NaN; two bf16 of words in[2i]
-	 * and in[2i + 1], nearest even */
-	rdu_rows_fn *rows, *rows_bf16, *rows_fp32;
-	rdu_transpose_fn *transpose, *transpose_bf16, *transpose_fp32;
+	 * and in[2i + 1], nearest even; the bf16 of one word, and 0 above it */
+	rdu_rows_fn *rows, *rows_bf16, *rows_fp32, *rows_low;
+	rdu_transpose_fn *transpose, *transpose_bf16, *transpose_fp32, *transpose_low;
 	/* out[i * out_step + l] ^= in[i * step + l * lane_step] ^ value, i < n, l < words */
 	void (*xor_rows)(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
 			 const uint32_t *in, ptrdiff_t step, ptrdiff_t lane_step, uint32_t value);

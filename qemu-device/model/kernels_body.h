@@ -299,8 +299,9 @@ static void rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step
 	}
 }
 
-/* What words are made of (transfer.c): words, two bf16 each, two fp32 that become bf16. */
-enum words_from { FROM_WORDS, FROM_BF16, FROM_FP32 };
+/* What words are made of (transfer.c): words, two bf16 each, two fp32 that become bf16, one fp32 that becomes
+ * the lower bf16. */
+enum words_from { FROM_WORDS, FROM_BF16, FROM_FP32, FROM_LOW };
 #define UNIT(from) ((from) == FROM_FP32 ? 2 : 1) /* words read for one */
 
 static inline __attribute__((always_inline)) uint32_t word_of(const uint32_t *in,
@@ -310,6 +311,8 @@ static inline __attribute__((always_inline)) uint32_t word_of(const uint32_t *in
 		return rdu_bf16(in[0]) | rdu_bf16(in[1]) << 16;
 	if (from == FROM_BF16) /* read as fp32, and rounded back */
 		return rdu_bf16(in[0] << 16) | rdu_bf16(in[0] & 0xffff0000) << 16;
+	if (from == FROM_LOW)
+		return rdu_bf16(in[0]);
 	return in[0];
 }
 
@@ -328,6 +331,13 @@ static void rows_fp32_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out
 {
 	for (; n; n--, out += out_step, in += in_step)
 		pack_lane_words(words, out, in);
+}
+
+static void rows_low_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
+			   const uint32_t *in, ptrdiff_t in_step)
+{
+	for (; n; n--, out += out_step, in += in_step)
+		pack_low_words(words, out, in);
 }
 
 static void xor_rows_words(size_t n, size_t words, uint32_t *out, ptrdiff_t out_step,
@@ -429,106 +439,7 @@ static void put_parts(size_t n, size_t pitch, void *base, const uint32_t *first,
 	}
 }
 
-#if VW >= 8
-typedef int32_t v8 __attribute__((vector_size(32), aligned(4), may_alias));
-typedef uint32_t u8 __attribute__((vector_size(32)));
-typedef int16_t s16 __attribute__((vector_size(32)));
-#define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#define MIX_LOW32(a, b) MIX(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
-#define MIX_HIGH32(a, b) MIX(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
-#define MIX_LOW64(a, b) MIX(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
-#define MIX_HIGH64(a, b) MIX(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
-#define MIX_LOW128(a, b) MIX(a, b, 0, 1, 2, 3, 8, 9, 10, 11)
-#define MIX_HIGH128(a, b) MIX(a, b, 4, 5, 6, 7, 12, 13, 14, 15)
-
-/* rdu_bf16() of eight fp32, in the upper halves */
-static inline v8 round8(v8 x)
-{
-	u8 u = (u8)x;
-	v8 nan = (x & 0x7fffffff) > 0x7f800000;
-
-	return (nan & (int32_t)RDU_NAN_BITS) | (~nan & (v8)(u + 0x7fff + (u >> 16 & 1)));
-}
-
-/* word_of() for eight words */
-static inline __attribute__((always_inline)) v8 words_of(const uint32_t *in, const enum words_from from)
-{
-	s16 e, nan;
-
-	if (from == FROM_FP32) {
-		v8 a = round8(*(const v8 *)in), b = round8(*(const v8 *)(in + 8));
-		u8 low = (u8)MIX(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
-		v8 high = MIX(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
-
-		return (v8)(low >> 16) | (high & (int32_t)0xffff0000);
-	}
-	if (from == FROM_WORDS)
-		return *(const v8 *)in;
-	e = (s16) * (const v8 *)in;
-	nan = (e & 0x7fff) > 0x7f80;
-	return (v8)((nan & (int16_t)(RDU_NAN_BITS >> 16)) | (~nan & e));
-}
-
-/* out[k * out_step + i] = word k of in + i * in_step for i, k < 8 */
-static inline __attribute__((always_inline)) void
-transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in, ptrdiff_t in_step,
-	   const enum words_from from)
-{
-	v8 r[8], t[8];
-
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++)
-		r[i] = words_of(in + i * in_step, from);
-#pragma GCC unroll 4
-	for (int i = 0; i < 8; i += 2) {
-		t[i] = MIX_LOW32(r[i], r[i + 1]);
-		t[i + 1] = MIX_HIGH32(r[i], r[i + 1]);
-	}
-#pragma GCC unroll 2
-	for (int i = 0; i < 8; i += 4) {
-		r[i] = MIX_LOW64(t[i], t[i + 2]);
-		r[i + 1] = MIX_HIGH64(t[i], t[i + 2]);
-		r[i + 2] = MIX_LOW64(t[i + 1], t[i + 3]);
-		r[i + 3] = MIX_HIGH64(t[i + 1], t[i + 3]);
-	}
-#pragma GCC unroll 4
-	for (int i = 0; i < 4; i++) {
-		*(v8 *)(out + i * out_step) = MIX_LOW128(r[i], r[i + 4]);
-		*(v8 *)(out + (i + 4) * out_step) = MIX_HIGH128(r[i], r[i + 4]);
-	}
-}
-#else
-static inline void transpose8(uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-			      ptrdiff_t in_step, const enum words_from from)
-{
-	for (ptrdiff_t k = 0; k < 8; k++)
-		for (ptrdiff_t i = 0; i < 8; i++)
-			out[k * out_step + i] = word_of(in + i * in_step + k * UNIT(from), from);
-}
-#endif
-
-static inline __attribute__((always_inline)) void
-transpose(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step, const uint32_t *in,
-	  ptrdiff_t in_step, const enum words_from kind)
-{
-	size_t width, k = 0, i;
-
-	/* Whole lines of the cache, where there are: 16 words of each row out. */
-	for (; k + 8 <= m; k += width) {
-		uint32_t *to = out + k;
-		const uint32_t *from = in + (ptrdiff_t)k * in_step;
-
-		width = k + 16 <= m ? 16 : 8;
-		for (i = 0; i + 8 <= n; i += 8)
-			for (ptrdiff_t j = 0; j < (ptrdiff_t)width; j += 8)
-				transpose8(to + (ptrdiff_t)i * out_step + j, out_step,
-					   from + (ptrdiff_t)i * UNIT(kind) + j * in_step, in_step, kind);
-	}
-	for (i = 0; i < n; i++)
-		for (size_t j = i < (n & ~(size_t)7) ? k : 0; j < m; j++)
-			out[(ptrdiff_t)i * out_step + (ptrdiff_t)j] =
-				word_of(in + (ptrdiff_t)j * in_step + (ptrdiff_t)i * UNIT(kind), kind);
-}
+#include "kernels_transpose.h"
 
 static void transpose_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
 			    const uint32_t *in, ptrdiff_t in_step)
@@ -546,6 +457,12 @@ static void transpose_fp32_words(size_t n, size_t m, uint32_t *out, ptrdiff_t ou
 				 const uint32_t *in, ptrdiff_t in_step)
 {
 	transpose(n, m, out, out_step, in, in_step, FROM_FP32);
+}
+
+static void transpose_low_words(size_t n, size_t m, uint32_t *out, ptrdiff_t out_step,
+				const uint32_t *in, ptrdiff_t in_step)
+{
+	transpose(n, m, out, out_step, in, in_step, FROM_LOW);
 }
 
 static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in,
@@ -735,9 +652,11 @@ static const struct rdu_kernels kernels = {
 	.rows = rows_words,
 	.rows_bf16 = rows_bf16_words,
 	.rows_fp32 = rows_fp32_words,
+	.rows_low = rows_low_words,
 	.transpose = transpose_words,
 	.transpose_bf16 = transpose_bf16_words,
 	.transpose_fp32 = transpose_fp32_words,
+	.transpose_low = transpose_low_words,
 	.xor_rows = xor_rows_words,
 	.part = PART,
 	.part_store = PART_STORE,

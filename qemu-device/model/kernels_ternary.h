@@ -39,6 +39,7 @@ static inline uint32_t ternary_unpack(uint32_t *out, const uint32_t *in, size_t 
 }
 
 typedef uint32_t ternary_vec __attribute__((vector_size(VW * 4)));
+typedef int32_t ternary_int __attribute__((vector_size(VW * 4)));
 
 /* Does each word of weights serve the four steps after one another that its quarters are for? */
 static bool ternary_whole_words(const struct rdu_mac *m)
@@ -53,59 +54,69 @@ static bool ternary_whole_words(const struct rdu_mac *m)
 	return true;
 }
 
-/* Byte k of words i as byte i of word k; *sum: of all of them, signed or not. */
-static inline void ternary_turn(uint32_t out[4], const uint32_t in[4], bool is_unsigned,
-				uint32_t *sum)
+/* Byte k of word i of four as byte i of word k. */
+static inline void ternary_turn(uint32_t out[4], const uint32_t in[4])
 {
-	for (int k = 0; k < 4; k++) {
-		out[k] = 0;
-		for (int i = 0; i < 4; i++) {
-			uint8_t b = (uint8_t)(in[i] >> 8 * k);
+	typedef uint8_t bytes __attribute__((vector_size(16)));
+	bytes b;
 
-			out[k] |= (uint32_t)b << 8 * i;
-			*sum += is_unsigned ? b : (uint32_t)(int8_t)b;
-		}
-	}
+	memcpy(&b, in, 16);
+	b = __builtin_shufflevector(b, b, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+	memcpy(out, &b, 16);
 }
 
-/* One column, weights w as w + 1 = 0, 1, 2: that times the bytes, less the bytes' sum. */
+/* One column. Weights w are taken as 1 - w = 1, 0, 2: the bytes' sum less that times the bytes. The weights of a
+ * byte stay where they are in it, so that products are too large by a power of two. */
 MAC_INLINE bool ternary_column(const struct rdu_mac *m, const bool is_unsigned)
 {
-	uint32_t turned[TERNARY_STEPS], sum = 0, bits = 0, *to = m->acc;
+	uint32_t turned[TERNARY_STEPS], bits = 0, *to = m->acc;
 	ternary_vec bad = { 0 };
 	size_t n;
 
 	for (size_t i = 0; i < m->steps; i += n) {
+		VECI sums = VSETI(0), ones = VSETI(0x01010101);
+		uint32_t sum = 0;
+
 		n = m->steps - i < TERNARY_STEPS ? m->steps - i : TERNARY_STEPS;
+		memset(turned, 0, sizeof(turned));
 		for (size_t k = 0; k < n; k += 4) {
 			uint32_t bytes[4];
 
 			for (size_t q = 0; q < 4; q++)
 				bytes[q] = m->row[m->row_at[i + k + q]];
-			ternary_turn(turned + k, bytes, is_unsigned, &sum);
+			ternary_turn(turned + k, bytes);
 		}
+		for (size_t k = 0; k < TERNARY_STEPS; k += VW) {
+			VECI b = VLOADI(turned + k);
+
+			sums = is_unsigned ? VDOT8(sums, b, ones) : VDOT8(sums, ones, b);
+		}
+		for (size_t l = 0; l < VW; l++)
+			sum += ((ternary_vec)sums)[l];
 		for (size_t l = 0; l < m->lanes; l += VW) {
-			VECI acc = VLOADI(to + l), more = VSETI(0);
+			VECI acc[4] = { VSETI(0), VSETI(0), VSETI(0), VSETI(0) };
+			ternary_vec result = (ternary_vec)VLOADI(to + l) + sum;
 
 			for (size_t k = 0; k < n; k += 4) {
 				ternary_vec w = (ternary_vec)VLOADI(m->col + m->col_at[i + k] + l);
 
 				bad |= w >> 1 & ~w;
-				w ^= (w & 0x55555555) << 1 ^ 0x55555555;
 #pragma GCC unroll 4
 				for (int q = 0; q < 4; q++) {
-					VECI u = (VECI)(w >> 2 * q & 0x03030303);
+					ternary_vec v = (w ^ 0x55555555) & 0x03030303u << 2 * q;
 					VECI b = VSETI(turned[k + (size_t)q]);
-					VECI *a = q & 1 ? &more : &acc;
 
-					*a = is_unsigned ? VDOT8(*a, b, u) : VDOT8(*a, u, b);
+					/* 2 << 6 is no signed byte */
+					acc[q] = is_unsigned ? VDOT8(acc[q], b, (VECI)(v >> 2 * q))
+							     : VDOT8(acc[q], (VECI)v, b);
 				}
 			}
-			VSTOREI(to + l, VADDI(acc, more));
+#pragma GCC unroll 4
+			for (int q = 0; q < 4; q++)
+				result -= (ternary_vec)((ternary_int)acc[q] >> (is_unsigned ? 0 : 2 * q));
+			VSTOREI(to + l, (VECI)result);
 		}
 	}
-	for (size_t l = 0; l < m->lanes; l++)
-		to[l] -= sum;
 	for (size_t l = 0; l < VW; l++)
 		bits |= bad[l];
 	return !(bits & 0x55555555);

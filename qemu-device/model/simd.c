@@ -244,24 +244,23 @@ static void keep(uint32_t *out, const uint32_t *in, size_t m, uint32_t lanes, co
 static bool push(struct island_run *ir, struct node *node, uint32_t k, size_t n,
 		 const uint8_t *flags)
 {
-	const struct rdu_cfg_port *port = &node->plan->prog->cfg->out[k];
 	struct fifo *f = &ir->fifos[node->in->out[k]];
 	uint32_t lanes = ir->plan->lanes;
-	uint32_t *out = rdu_fifo_space(ir, f, n * port->count);
+	uint32_t count = node->in->count[k], reg = node->in->reg[k];
+	uint32_t *out = rdu_fifo_space(ir, f, n * count);
 	size_t m = 0;
 
 	if (!out)
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0);
-	if (!flags && port->count == 1) {
-		memcpy(out, ir->reg[port->reg], n * lanes * 4);
+	if (!flags && count == 1) {
+		memcpy(out, ir->reg[reg], n * lanes * 4);
 		m = n;
 	} else {
 		for (size_t i = 0; i < n; i++) {
 			if (flags && !flags[i])
 				continue;
-			for (uint32_t r = 0; r < port->count; r++)
-				memcpy(out + m++ * lanes, ir->reg[port->reg + r] + i * lanes,
-				       lanes * 4);
+			for (uint32_t r = 0; r < count; r++)
+				memcpy(out + m++ * lanes, ir->reg[reg + r] + i * lanes, lanes * 4);
 		}
 	}
 	rdu_fifo_push(f, m);
@@ -272,7 +271,7 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct program_plan *pp = node->plan;
 	const struct simd_plan *sp = pp->simd;
-	const struct rdu_cfg_program *c = pp->prog->cfg;
+	const struct island_node *c = node->in;
 	const uint32_t *port[RDU_MAX_PORTS] = { NULL };
 	uint64_t firing = node->first + node->pos;
 	uint32_t lanes = ir->plan->lanes, i;
@@ -288,8 +287,8 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 	ch.firings = n;
 	ch.n = n;
 	/* The usual case: what is computed last is what is pushed, each time. */
-	if (c->num_out == 1 && !sp->sparse && !pp->out_mask[0] && c->out[0].count == 1 &&
-	    sp->op[sp->num_ops - 1].dst == c->out[0].reg) {
+	if (c->num_out == 1 && !sp->sparse && !rdu_out_mask(node, 0) && c->count[0] == 1 &&
+	    sp->op[sp->num_ops - 1].dst == c->reg[0]) {
 		ch.last = rdu_fifo_space(ir, &ir->fifos[node->in->out[0]], n);
 		if (!ch.last)
 			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0) - 1;
@@ -331,9 +330,11 @@ int64_t rdu_simd_run(struct island_run *ir, struct node *node, size_t n)
 		return (int64_t)n;
 	}
 	for (i = 0; i < c->num_out; i++) {
-		if (pp->out_mask[i])
-			rdu_mask_flags(pp->out_mask[i], firing, n, true, flags);
-		if (!push(ir, node, i, n, pp->out_mask[i] ? flags : NULL))
+		const struct firing_mask *m = rdu_out_mask(node, i);
+
+		if (m)
+			rdu_mask_flags(m, firing, n, true, flags);
+		if (!push(ir, node, i, n, m ? flags : NULL))
 			return -1;
 	}
 	return (int64_t)n;

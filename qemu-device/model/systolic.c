@@ -94,18 +94,18 @@ static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
 		rdu_simd_ops(ir, node, 0, pp->simd->num_ops, b->cols, firing, port);
 		result = ir->reg[0];
 	}
-	for (uint32_t k = 0; k < pp->prog->cfg->num_out; k++) {
-		const struct rdu_cfg_port *cfg = &pp->prog->cfg->out[k];
+	for (uint32_t k = 0; k < node->in->num_out; k++) {
+		uint32_t count = node->in->count[k];
 		struct fifo *f = &ir->fifos[node->in->out[k]];
 		uint32_t *out;
 
-		if (!rdu_mask_at(pp->out_mask[k], firing, true))
+		if (!rdu_mask_at(rdu_out_mask(node, k), firing, true))
 			continue;
-		out = rdu_fifo_space(ir, f, cfg->count);
+		out = rdu_fifo_space(ir, f, count);
 		if (!out)
 			return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, pp->index, 0);
-		memcpy(out, result + cfg->reg * lanes, cfg->count * lanes * 4);
-		rdu_fifo_push(f, cfg->count);
+		memcpy(out, result + node->in->reg[k] * lanes, count * lanes * 4);
+		rdu_fifo_push(f, count);
 	}
 	return true;
 }

@@ -3,19 +3,26 @@
  * Ending early. In a long section whose paces never settle (timing_skip.c) nor come again
  * (timing_parts.c), what all programs get done together grows evenly all the same. When all have begun,
  * it is looked at over two halves of the newest ENOUGH steps. If these agree, the rest is taken to go on
- * so; they may differ the more, the more steps were taken.
+ * so; they may differ the more, the more steps were taken. What is looked at is bytes where memory is
+ * BUSY, as it decides then, else firings.
  */
 #include <stdlib.h>
 #include <string.h>
 #include "timing_flow.h"
 
-#define ENOUGH 12e6 /* steps: about a second of a host */
+#define ENOUGH 3e6 /* steps: some tenths of a second of a host */
+#define BUSY 0.5 /* of memory's rate */
 #define MARKS 5 /* in these, the first and the last counted */
+
+/* What all programs have got done together. */
+struct trend_mark {
+	double at, firings, bytes; /* cycles; bytes: to and from card memory, about */
+};
 
 struct flow_trend {
 	unsigned int num;
 	double next; /* steps */
-	double at[MARKS], done[MARKS]; /* cycles; firings of all programs */
+	struct trend_mark mark[MARKS]; /* the newest last */
 	uint64_t *spent; /* by program, 4 each: at the first mark */
 };
 
@@ -49,34 +56,46 @@ static uint64_t all_firings(const struct flow_prog *p)
 	return p->p->activations * p->p->iterations;
 }
 
+/* Bytes to or from card memory of one firing, in the mean. */
+static double bytes_of_one(const struct flow *f, const struct flow_prog *p)
+{
+	return (double)f->costs->prog[p->index].all_bytes / (double)all_firings(p);
+}
+
 static void mark(struct flow *f)
 {
 	struct flow_trend *k = f->trend;
-	double done = 0;
+	struct trend_mark *m = &k->mark[k->num++];
 
-	if (!k->num)
-		for (uint32_t i = 0; i < f->s->hdr->programs.count; i++)
-			memcpy(&k->spent[4 * i], f->prog[i].spent, sizeof(f->prog[i].spent));
-	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++)
-		done += (double)fired(&f->prog[i]);
-	k->at[k->num] = (double)(f->now + f->skipped);
-	k->done[k->num++] = done;
+	*m = (struct trend_mark){ .at = (double)(f->now + f->skipped) };
+	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
+		const struct flow_prog *p = &f->prog[i];
+
+		if (k->num == 1)
+			memcpy(&k->spent[4 * i], p->spent, sizeof(p->spent));
+		m->firings += (double)fired(p);
+		m->bytes += (double)fired(p) * bytes_of_one(f, p);
+	}
 	k->next = (double)f->work + ENOUGH / (MARKS - 1);
 }
 
-static double pace(const struct flow_trend *k, unsigned int from, unsigned int to)
+/* Firings, or bytes, in a cycle between two marks. */
+static double pace(const struct flow_trend *k, bool by_bytes, unsigned int from, unsigned int to)
 {
-	return (k->done[to] - k->done[from]) / (k->at[to] - k->at[from]);
+	const struct trend_mark *a = &k->mark[from], *b = &k->mark[to];
+
+	return (by_bytes ? b->bytes - a->bytes : b->firings - a->firings) / (b->at - a->at);
 }
 
-static void end(struct flow *f, double rate)
+/* What is left, at this pace. */
+static void end(struct flow *f, double rate, bool by_bytes)
 {
 	double left = 0;
 
 	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
 		const struct flow_prog *p = &f->prog[i];
 
-		left += (double)(all_firings(p) - fired(p));
+		left += (double)(all_firings(p) - fired(p)) * (by_bytes ? bytes_of_one(f, p) : 1);
 	}
 	if (!rdu_flow_skip(f, left / rate))
 		return;
@@ -94,22 +113,23 @@ bool rdu_trend_look(struct flow *f)
 {
 	struct flow_trend *k = f->trend;
 	double first, second, same = LOOSE * (double)f->work / (4 * ENOUGH);
+	bool by_bytes;
 
 	if (f->begun < f->s->hdr->programs.count || (double)f->work < k->next)
 		return false;
 	if (k->num == MARKS) {
-		memmove(k->at, k->at + 1, sizeof(k->at) - sizeof(k->at[0]));
-		memmove(k->done, k->done + 1, sizeof(k->done) - sizeof(k->done[0]));
+		memmove(k->mark, k->mark + 1, sizeof(k->mark) - sizeof(k->mark[0]));
 		k->num--;
 	}
 	mark(f);
 	if (k->num < MARKS)
 		return false;
-	first = pace(k, 0, MARKS / 2);
-	second = pace(k, MARKS / 2, MARKS - 1);
+	by_bytes = pace(k, true, 0, MARKS - 1) > BUSY * f->costs->dram_rate;
+	first = pace(k, by_bytes, 0, MARKS / 2);
+	second = pace(k, by_bytes, MARKS / 2, MARKS - 1);
 	same = same < LOOSE ? same : LOOSE;
 	if (second <= 0 || first > second * (1 + same) || second > first * (1 + same))
 		return false;
-	end(f, pace(k, 0, MARKS - 1));
+	end(f, pace(k, by_bytes, 0, MARKS - 1), by_bytes);
 	return true;
 }

@@ -14,7 +14,12 @@
 #define MAX_DIMS (2 * RDU_MAX_COUNTERS + 1)
 
 struct transfer_plan {
-	enum transfer_kind { WORDS, BF16_PAIRS, FP32_PAIRS } kind; /* what a word is made of */
+	enum transfer_kind {
+		WORDS,
+		BF16_PAIRS,
+		FP32_PAIRS,
+		FP32_LOW
+	} kind; /* what a word is made of */
 	uint32_t per; /* elements of the source in a word that is written */
 	uint32_t unit; /* words of the source in it */
 	uint32_t num; /* loops; the inner one reads words next to each other */
@@ -29,13 +34,13 @@ struct transfer_plan {
 static bool plan_words(struct transfer_plan *t, const struct access_plan *from,
 		       const struct access_plan *to)
 {
-	bool lanes = to->cfg->pack == RDU_PACK_LANE;
-
 	t->per = t->unit = 1;
-	if (to->format != RDU_FMT_WORD || (to->cfg->pack && !lanes))
+	if (to->format != RDU_FMT_WORD || to->cfg->pack == RDU_PACK_VEC)
 		return false;
-	if (!lanes)
-		return from->format == RDU_FMT_WORD;
+	if (to->cfg->pack == RDU_PACK_LOW)
+		t->kind = FP32_LOW;
+	if (to->cfg->pack != RDU_PACK_LANE)
+		return from->format == RDU_FMT_WORD && to->cfg->format == RDU_FMT_WORD;
 	t->per = 4 / (to->cfg->format == RDU_FMT_WORD ? 2 : 1);
 	if (to->cfg->format != RDU_FMT_WORD)
 		return from->format == to->cfg->format && from->elem == 1;
@@ -84,22 +89,23 @@ static bool add_loops(struct transfer_plan *t, const struct access_plan *a,
 
 	while (i && k) {
 		int64_t elements = t->per / t->unit; /* of a word of the source */
-		uint64_t left_a = a->trip[i - 1] / done_a, left_b = b->trip[k - 1] / done_b;
+		uint64_t left_a = a->loop[i - 1].trip / done_a,
+			 left_b = b->loop[k - 1].trip / done_b;
 		uint64_t trip = left_a < left_b ? left_a : left_b;
-		int64_t from = a->stride[i - 1] * (int64_t)done_a;
+		int64_t from = a->loop[i - 1].stride * (int64_t)done_a;
 
 		if (left_a % trip || left_b % trip || from % elements)
 			return false;
 		if (trip > 1)
 			dim[n++] = (struct transfer_dim){ trip, from / elements,
-							  b->stride[k - 1] * (int64_t)done_b };
+							  b->loop[k - 1].stride * (int64_t)done_b };
 		done_a *= trip;
 		done_b *= trip;
-		if (done_a == a->trip[i - 1]) {
+		if (done_a == a->loop[i - 1].trip) {
 			done_a = 1;
 			i--;
 		}
-		if (done_b == b->trip[k - 1]) {
+		if (done_b == b->loop[k - 1].trip) {
 			done_b = 1;
 			k--;
 		}
@@ -187,9 +193,9 @@ bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t ac
 {
 	const struct transfer_plan *t = il->transfer;
 	const struct rdu_kernels *k = st->plan->kernels;
-	rdu_rows_fn *const rows[] = { k->rows, k->rows_bf16, k->rows_fp32 };
-	rdu_transpose_fn *const transpose[] = { k->transpose, k->transpose_bf16,
-						k->transpose_fp32 };
+	rdu_rows_fn *const rows[] = { k->rows, k->rows_bf16, k->rows_fp32, k->rows_low };
+	rdu_transpose_fn *const transpose[] = { k->transpose, k->transpose_bf16, k->transpose_fp32,
+						k->transpose_low };
 	const struct transfer_dim *x = &t->dim[t->num - 1], *y = x - 1;
 	uint64_t at[MAX_DIMS] = { 0 };
 	uint32_t inner = t->num > 1 ? 2 : 1, i;

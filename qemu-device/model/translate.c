@@ -61,20 +61,20 @@ static void add_loop(struct access_plan *a, uint64_t trip, int64_t stride,
 		return;
 	if (i) {
 		/* Two loops that go on evenly are one. */
-		bool even = a->stride[i - 1] == stride * (int64_t)trip;
+		bool even = a->loop[i - 1].stride == stride * (int64_t)trip;
 
 		for (uint32_t k = 0; k < a->num_preds; k++)
 			even = even && a->pred_stride[k][i - 1] == pred_stride[k] * (int64_t)trip;
 		if (even) {
-			a->trip[i - 1] *= trip;
-			a->stride[i - 1] = stride;
+			a->loop[i - 1].trip *= trip;
+			a->loop[i - 1].stride = stride;
 			for (uint32_t k = 0; k < a->num_preds; k++)
 				a->pred_stride[k][i - 1] = pred_stride[k];
 			return;
 		}
 	}
-	a->trip[i] = trip;
-	a->stride[i] = stride;
+	a->loop[i].trip = trip;
+	a->loop[i].stride = stride;
 	for (uint32_t k = 0; k < a->num_preds; k++)
 		a->pred_stride[k][i] = pred_stride[k];
 	a->num++;
@@ -84,9 +84,9 @@ static void end_loops(struct access_plan *a)
 {
 	if (a->num)
 		return;
-	memset(a->stride, 0, sizeof(a->stride));
+	memset(a->loop, 0, sizeof(a->loop));
 	memset(a->pred_stride, 0, sizeof(a->pred_stride));
-	a->trip[0] = 1;
+	a->loop[0].trip = 1;
 	a->num = 1;
 }
 
@@ -145,8 +145,8 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 			a->pred[k].base += (int64_t)c->pred[k].stride[i] * n->start;
 		if (i >= p->cfg->num_outer)
 			continue;
-		a->outer_trip[i] = p->trip[i];
-		a->outer_stride[i] = trip == 1 ? 0 : c->stride[i] * n->step;
+		a->outer[i].trip = p->trip[i];
+		a->outer[i].stride = trip == 1 ? 0 : c->stride[i] * n->step;
 		for (uint32_t k = 0; k < c->num_preds; k++)
 			a->outer_pred[k][i] =
 				trip == 1 ? 0 : (int64_t)c->pred[k].stride[i] * n->step;
@@ -382,7 +382,7 @@ static bool plan_slots(struct direct_operand *d, const struct rdu_plan *plan,
 }
 
 /* 1: the array makes the operand itself; 0: it takes it from its FIFO; -1: no memory. */
-static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
+static int plan_operand(struct direct_operand *d, struct rdu_plan *plan,
 			const struct rdu_section *s, const struct rdu_unit_prog *array,
 			uint32_t port, uint64_t steps, uint32_t words)
 {
@@ -429,27 +429,31 @@ static int plan_operand(struct direct_operand *d, const struct rdu_plan *plan,
 	for (n = 0; n < steps && at[n] == (ptrdiff_t)n * d->step; n++)
 		;
 	if (n < steps)
-		d->at = at;
-	else
-		free(at);
-	return 1;
+		d->at = rdu_plan_offsets(plan, at, steps);
+	free(at);
+	return n == steps || d->at ? 1 : -1;
 }
 
 /* The kernels take both offsets from tables, or none. */
-static int plan_tables(struct systolic_plan *sys)
+static int plan_tables(struct rdu_plan *plan, struct systolic_plan *sys)
 {
 	struct direct_operand *d = sys->operand;
+	ptrdiff_t *at;
 
 	if (!sys->direct || (d[0].in_place && !d[0].at && d[1].in_place && !d[1].at))
 		return 0;
 	for (; d < sys->operand + 2; d++) {
 		if (!d->in_place || d->at)
 			continue;
-		d->at = malloc(sys->steps * sizeof(*d->at));
-		if (!d->at)
+		at = malloc(sys->steps * sizeof(*at));
+		if (!at)
 			return -1;
 		for (uint64_t i = 0; i < sys->steps; i++)
-			d->at[i] = (ptrdiff_t)i * d->step;
+			at[i] = (ptrdiff_t)i * d->step;
+		d->at = rdu_plan_offsets(plan, at, sys->steps);
+		free(at);
+		if (!d->at)
+			return -1;
 	}
 	return 0;
 }
@@ -491,7 +495,7 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 	if (col < 0 || row < 0)
 		return -1;
 	sys->direct = col && row;
-	return plan_tables(sys);
+	return plan_tables(plan, sys);
 }
 
 /* Does stage j multiply port 0 with a lane of port 1 and add to register j? */
@@ -550,10 +554,8 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 	if (!col || !row)
 		goto no;
 	sys->direct = true;
-	return plan_tables(sys);
+	return plan_tables(plan, sys);
 no: /* stage by stage, then */
-	free(sys->operand[0].at);
-	free(sys->operand[1].at);
 	free(sys);
 	pp->sys = NULL;
 	return 0;
@@ -582,11 +584,38 @@ static uint64_t cost_of(const struct rdu_unit_prog *p)
 	return p->iterations * (p->cfg->kind == RDU_KIND_SYSTOLIC ? 4 : 1);
 }
 
+/* What a node, whose FIFOs are known, needs of its program; and the FIFOs' room. */
+static void fill_node(const struct rdu_plan *plan, struct island *il, struct island_node *node)
+{
+	const struct program_plan *pp = &plan->programs[node->program];
+	const struct rdu_cfg_program *c = pp->prog->cfg;
+
+	node->plan = pp;
+	node->iterations = pp->prog->iterations;
+	node->kind = c->kind;
+	node->num_in = c->num_in;
+	node->num_out = c->num_out;
+	node->merge = pp->merge;
+	for (uint32_t k = 0; k < RDU_MAX_PORTS; k++)
+		node->masked |= pp->in_mask[k] || pp->out_mask[k];
+	for (uint32_t k = 0; k < c->num_out; k++) {
+		uint64_t most = node->iterations * c->out[k].count;
+
+		node->reg[k] = c->out[k].reg;
+		node->count[k] = c->out[k].count;
+		il->fifos[node->out[k]].room =
+			most < 3 * plan->chunk ? (uint32_t)most : 3 * plan->chunk;
+	}
+	if (node->iterations > il->most)
+		il->most =
+			node->iterations < plan->chunk ? (uint32_t)node->iterations : plan->chunk;
+}
+
 static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struct island *il,
 		       const uint32_t *member, uint32_t num, uint32_t *fifo_of, uint32_t *mark,
 		       uint32_t stamp)
 {
-	uint32_t n = num, i, k, at = 0;
+	uint32_t n = num, outs = 0, i, k, at = 0;
 
 	/* Sources come first: they depend on nothing. */
 	for (i = 0; i < num; i++) {
@@ -604,10 +633,12 @@ static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struc
 			}
 		}
 	}
-	il->nodes = calloc(n, sizeof(*il->nodes));
-	il->readers = NULL;
+	for (i = 0; i < num; i++)
+		outs += s->programs[member[i]].num_out;
+	il->nodes = calloc(1, n * sizeof(*il->nodes) + (outs + n - num) * sizeof(*il->fifos));
 	if (!il->nodes)
 		return -1;
+	il->fifos = (struct island_fifo *)(il->nodes + n);
 	il->num_nodes = n;
 	for (i = 0; i < n; i++)
 		for (k = 0; k < RDU_MAX_PORTS; k++)
@@ -635,9 +666,8 @@ static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struc
 		for (k = 0; k < c->num_out; k++)
 			node->out[k] = fifo_of[c->out[k].stream] = il->num_fifos++;
 	}
-	il->readers = calloc(il->num_fifos + 1, 1);
-	if (!il->readers)
-		return -1;
+	for (i = 0; i < n; i++)
+		fill_node(plan, il, &il->nodes[i]);
 	for (i = n - num; i < n; i++) {
 		struct island_node *node = &il->nodes[i];
 		const struct rdu_cfg_program *c = &s->programs[node->program];
@@ -649,9 +679,10 @@ static int fill_island(struct rdu_plan *plan, const struct rdu_section *s, struc
 				continue;
 			f = fifo_of[c->in[k].stream];
 			node->in[k] = f;
-			if (il->readers[f] == UINT8_MAX)
+			if (il->fifos[f].readers == UINT8_MAX)
 				return -1;
-			node->reader[k] = il->readers[f]++;
+			node->reader[k] = il->fifos[f].readers++;
+			il->num_readers++;
 		}
 	}
 	return 0;
@@ -753,8 +784,11 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	plan->lanes = s->chip.lanes;
 	plan->chunk = CHUNK_WORDS / plan->lanes;
 	plan->num_programs = n;
-	plan->programs = calloc((size_t)n + 1, sizeof(*plan->programs));
-	if (!plan->programs || get_masks(plan, s))
+	plan->programs = aligned_alloc(64, ((size_t)n + 1) * sizeof(*plan->programs));
+	if (!plan->programs)
+		goto fail;
+	memset(plan->programs, 0, ((size_t)n + 1) * sizeof(*plan->programs));
+	if (get_masks(plan, s))
 		goto fail;
 	for (i = 0; i < n; i++)
 		if (rdu_plan_merge(plan, s, s->order[i]))
@@ -793,23 +827,19 @@ void rdu_plan_free(struct rdu_plan *plan)
 {
 	for (uint32_t i = 0; i < plan->num_islands; i++) {
 		free(plan->islands[i].nodes);
-		free(plan->islands[i].readers);
 		free(plan->islands[i].transfer);
 	}
 	for (uint32_t i = 0; plan->programs && i < plan->num_programs; i++) {
 		struct program_plan *pp = &plan->programs[i];
 
 		free(pp->simd);
-		if (pp->sys) {
-			free(pp->sys->operand[0].at);
-			free(pp->sys->operand[1].at);
-		}
 		free(pp->sys);
 		rdu_vectors_free(pp->access.vectors);
 		if (pp->merge)
 			rdu_vectors_free(pp->merge->vectors);
 		free(pp->merge);
 	}
+	rdu_plan_offsets_free(plan);
 	free(plan->programs);
 	free(plan->masks);
 	free(plan->islands);

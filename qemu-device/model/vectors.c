@@ -46,14 +46,14 @@ static uint64_t vectors_of(const struct access_plan *a, bool all)
 	int64_t reach = 0;
 	uint64_t n = 1;
 
-	if (!rdu_format_holds_all(a->format) || a->lane_stride != 1 || a->words > UINT8_MAX ||
+	if (!rdu_format_holds_all(a->format) || a->lane_stride != 1 ||
 	    a->cfg->flags & (RDU_ACCESS_GATHER | RDU_ACCESS_ADD))
 		return 0;
 	for (uint32_t i = 0; i < a->num; i++)
-		if (!add_reach(&reach, &n, a->stride[i], a->trip[i]))
+		if (!add_reach(&reach, &n, a->loop[i].stride, a->loop[i].trip))
 			return 0;
 	for (uint32_t i = 0; all && i < a->num_outer; i++)
-		if (!add_reach(&reach, &n, a->outer_stride[i], a->outer_trip[i]))
+		if (!add_reach(&reach, &n, a->outer[i].stride, a->outer[i].trip))
 			return 0;
 	return n;
 }
@@ -83,8 +83,8 @@ static int plan_vectors(struct rdu_plan *plan, uint32_t program, uint64_t *room)
 			goto without;
 	}
 	for (uint32_t i = 0; i < v->leaf[0]->num; i++)
-		inner *= v->leaf[0]->trip[i];
-	if (!worth && v->leaf[0]->trip[v->leaf[0]->num - 1] >= LONG_RUN)
+		inner *= v->leaf[0]->loop[i].trip;
+	if (!worth && (v->leaf[0]->num == 1 || v->leaf[0]->loop[v->leaf[0]->num - 1].trip >= LONG_RUN))
 		goto without;
 	v->num = (uint32_t)inner;
 	v->activations = (uint32_t)(n / inner);

@@ -137,6 +137,22 @@ static const struct variant variants[] = {
 	  0,
 	  { { 1, 1, 50 }, { 0, 0, 31 }, 1550, 1, 0 },
 	  { { 1, 1, 50 }, { 0, 0, 1 }, 50 * 16, 50, 0 } },
+	{ "fp32 to lower bf16",
+	  LOAD_WRITE,
+	  RDU_FMT_WORD,
+	  RDU_FMT_WORD,
+	  RDU_PACK_LOW,
+	  0,
+	  { { 1, 3, 30 }, { 0, 1200, 32 }, 3600, 1, 1 },
+	  { { 1, 1, 90 }, { 0, 0, 32 }, 90 * 32, 1, 0 } },
+	{ "fp32 to lower bf16, transposed",
+	  LOAD_WRITE,
+	  RDU_FMT_WORD,
+	  RDU_FMT_WORD,
+	  RDU_PACK_LOW,
+	  0,
+	  { { 1, 3, 43 }, { 0, 43 * 32, 32 }, 129 * 32, 1, 0 },
+	  { { 1, 3, 43 }, { 0, 47 * 32, 1 }, 3 * 47 * 32, 47, 0 } },
 	{ "int8, fewer lanes written",
 	  LOAD_WRITE,
 	  RDU_FMT_I8,
@@ -272,10 +288,16 @@ static uint32_t element(enum rdu_format format, int64_t e)
 	}
 }
 
+/* Elements that a word is made of. */
+static int elements_of(const struct variant *v)
+{
+	return v->pack != RDU_PACK_LANE ? 1 : v->packed == RDU_FMT_WORD ? 2 : 4;
+}
+
 static void expect(const struct variant *v, int lanes)
 {
 	int written = lanes - v->narrow;
-	int per = v->pack == RDU_PACK_NONE ? 1 : v->packed == RDU_FMT_WORD ? 2 : 4;
+	int per = elements_of(v);
 
 	for (int a = 0; a < A; a++)
 		for (int n = 0; n < vectors_of(&v->from); n++)
@@ -286,9 +308,9 @@ static void expect(const struct variant *v, int lanes)
 					uint32_t x = element(
 						v->format, at(&v->from, lanes, a, n, w * per + i));
 
-					word |= per == 1   ? x
-						: per == 2 ? rdu_bf16(x) << 16 * i
-							   : (x & 0xff) << 8 * i;
+					word |= per == 4	      ? (x & 0xff) << 8 * i
+						: v->pack ? rdu_bf16(x) << 16 * i
+							  : x;
 				}
 				want[at(&v->to, written / per, a, n, w)] = word;
 			}
@@ -317,7 +339,7 @@ static void test(struct rig *r, const struct variant *v)
 {
 	struct cfgb *b = cfgb_new(&r->chip, 1);
 	int lanes = (int)r->chip.lanes, written = lanes - v->narrow;
-	int per = v->pack == RDU_PACK_NONE ? 1 : v->packed == RDU_FMT_WORD ? 2 : 4;
+	int per = elements_of(v);
 	struct rdu_cfg_access a = { .lanes = (uint8_t)lanes, .format = v->format };
 	struct rdu_cfg_access w = { .lanes = (uint8_t)written,
 				    .format = v->packed,
@@ -399,7 +421,9 @@ static struct variant random_variant(const struct rdu_chip *chip)
 		factor[i] = 1 + one_of(3);
 	join_factors(&v.from, factor);
 	join_factors(&v.to, factor);
-	if (v.way != READ_STORE && one_of(2)) {
+	if (v.way != READ_STORE && !one_of(4)) {
+		v.pack = RDU_PACK_LOW;
+	} else if (v.way != READ_STORE && one_of(2)) {
 		v.pack = RDU_PACK_LANE;
 		per = 2;
 		if (v.way == LOAD_WRITE && one_of(2)) {

@@ -288,6 +288,44 @@ static void windows_over_rows(struct module *m)
 	seen_as_row(m, 4, 20, 300, 1, 1, true);
 }
 
+/* t[i, 1024 k + j] = (k + 1) x[i, j], each k a nest; y = 2 t, and the sums z[j] of its rows. */
+static void side_by_side(struct module *m)
+{
+	enum { ROWS = 24, PART = 1024, PARTS = 3 };
+	int64_t dim[] = { ROWS, PART }, wide[] = { ROWS, PARTS * PART };
+	struct tensor *x = module_tensor(m, "x", TENSOR_INPUT, RDU_DT_F32, 2, dim);
+	struct tensor *t = module_tensor(m, "t", TENSOR_TEMP, RDU_DT_F32, 2, wide);
+	struct tensor *y = module_tensor(m, "y", TENSOR_OUTPUT, RDU_DT_F32, 2, wide);
+	struct tensor *z = module_tensor(m, "z", TENSOR_OUTPUT, RDU_DT_F32, 1, &wide[1]);
+	struct module_entry *e = module_entry(m, "forward");
+
+	for (int k = 0; k < PARTS + 2; k++) {
+		bool part = k < PARTS;
+		bool sum = k == PARTS + 1;
+		struct nest *n = module_nest(m, e, part ? "part" : "all", "test");
+		int i = nest_dim(n, "i", ROWS, sum);
+		int j = nest_dim(n, "j", part ? PART : wide[1], false), r;
+
+		nest_input(n, part ? x : t);
+		r = nest_in(n, 0);
+		if (!sum)
+			r = nest_op(n, RDU_SIMD_FMUL, r, nest_imm_f(n, part ? (float)k + 1 : 2),
+				    -1);
+		if (sum) {
+			n->reduce = REDUCE_ADD;
+			n->body = r;
+			r = nest_red(n);
+		}
+		nest_output(n, part ? t : sum ? z : y, r);
+		n->in[0].coef[0][i] = n->in[0].coef[1][j] = 1;
+		n->out[0].access.coef[!sum][j] = 1;
+		if (!sum)
+			n->out[0].access.coef[0][i] = 1;
+		if (part)
+			n->out[0].access.offset[1] = k * PART;
+	}
+}
+
 static const struct {
 	const char *what;
 	void (*make)(struct module *m);
@@ -307,6 +345,7 @@ static const struct {
 	{ "windows of a row that is seen as the only one", windows_of_one_row, 0 },
 	{ "windows over the ends of wide rows", windows_of_wide_rows, 0 },
 	{ "windows over the ends of rows, row by row", windows_over_rows, 0 },
+	{ "parts that several nests make side by side", side_by_side, 1e-6f },
 };
 
 static size_t elements(const struct tensor *t)
@@ -339,7 +378,7 @@ static bool compare(const struct tensor *t, const float *got, const float *want,
 	return true;
 }
 
-static void run(int c, const char *chip_name, int level, const char *path)
+static void run(int c, const char *chip_name, int level, bool all_tiles, const char *path)
 {
 	struct module *m = module_new("test");
 	struct rdu_chip chip;
@@ -363,6 +402,7 @@ static void run(int c, const char *chip_name, int level, const char *path)
 	for (int k = 0; k < m->entries[0].num_nests; k++)
 		nest_eval(m->entries[0].nests[k], data, false);
 	opt.fp32 = true;
+	opt.tiles = all_tiles ? (int)chip.tiles : 1;
 	good = !rduc_backend(m, &opt, path, text, sizeof(text)) && !ran_open(&r, path);
 	for (int i = 0; good && i < m->num_tensors; i++)
 		if (m->tensors[i]->kind == TENSOR_INPUT)
@@ -387,7 +427,7 @@ static void run(int c, const char *chip_name, int level, const char *path)
 int main(void)
 {
 	static const char *const chips[] = { "sn10", "plasticine", "tests/chips/cut4k.chip" };
-	static const int levels[] = { 0, 1, 3 };
+	static const int levels[] = { 0, 1, 3, 3 }; /* the last one with all tiles */
 	char path[] = "/tmp/rduc-back-cases-XXXXXX";
 	int fd = mkstemp(path);
 
@@ -396,8 +436,8 @@ int main(void)
 	close(fd);
 	for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
 		for (int k = 0; k < 3; k++)
-			for (int l = 0; l < 3; l++)
-				run((int)c, chips[k], levels[l], path);
+			for (int l = 0; l < 4; l++)
+				run((int)c, chips[k], levels[l], l == 3, path);
 	unlink(path);
 	printf("1..%d\n", num_tests);
 	return num_bad != 0;

@@ -98,7 +98,7 @@ static int lower_nest(struct backend *be, struct be_section *first, struct be_se
 	char reason[256];
 
 	do
-		r = be_lower_spread(be, n, op, &s->im);
+		r = be_lower_next(be, n, op, &s->im);
 	while (r > 0 && be_evict_some(be, first, n));
 	if (!r)
 		r = be_improve(be, first, s);
@@ -169,20 +169,8 @@ static void drop_sections(struct backend *be, int first)
 		image_free(be->section[--be->num_sections].im);
 }
 
-/* Nests whose plans other threads may look for while one in front of them is made. */
-#define NESTS_AHEAD 4
-
-static void plan_ahead(struct backend *be, const struct module_entry *e, int from)
-{
-	for (int k = from; be->workers && k < e->num_nests && k < from + NESTS_AHEAD; k++) {
-		be->at = be->until = k;
-		if (!e->nests[k]->group && !is_fill(be, e->nests[k]))
-			be_plan_ahead(be, e->nests[k]);
-	}
-}
-
-/* The sections of an entry. 0, -1, or 1: a nest cannot be made with what is resident, as it lies. */
-static int lower_nests(struct backend *be, struct module_entry *e, int entry)
+/* As lower_nests(), which drops what was made ahead in the end. */
+static int lower_each(struct backend *be, struct module_entry *e, int entry)
 {
 	struct be_section *first = be->section + be->num_sections;
 
@@ -203,7 +191,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			k += s->num_nests - 1;
 			continue;
 		}
-		plan_ahead(be, e, k + 1);
+		be_ahead(be, e, k + 1);
 		be->at = be->until = k;
 		progress_say(be->opt->progress, "%s, nest %d of %d: %s", e->name, k + 1,
 			     e->num_nests, s->nest->name ? s->nest->name : "");
@@ -214,6 +202,7 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			return 1;
 		if (r) {
 			be_note(be, "not fused so far: %s", be->error);
+			be_ahead_drop(be);
 			be_unfuse(be, e, k--);
 			if (be_check(be, "unfuse"))
 				return -1;
@@ -229,6 +218,15 @@ static int lower_nests(struct backend *be, struct module_entry *e, int entry)
 			return r < 0 ? -1 : 1;
 	}
 	return 0;
+}
+
+/* The sections of an entry. 0, -1, or 1: a nest cannot be made with what is resident, as it lies. */
+static int lower_nests(struct backend *be, struct module_entry *e, int entry)
+{
+	int r = lower_each(be, e, entry);
+
+	be_ahead_drop(be);
+	return r;
 }
 
 static void add_step(struct backend *be, enum rdu_step_kind kind, uint32_t arg)
@@ -315,6 +313,8 @@ static int make_sections(struct backend *be, int entry)
 		r = be_fit_beside(be, be->section + first);
 	if (!r && be->level > 0)
 		be_cut(be, first);
+	if (!r)
+		be_time_all_ahead(be, first);
 	free(stride);
 	return r > 0 && !be->fixed ? -1 : r;
 }
@@ -909,6 +909,8 @@ static int passes(struct backend *be, const char *out_path)
 		be_shapes(be);
 		be_copies(be);
 		be_split_batch(be);
+		if (be->tiles > 1) /* those of one have no room for such large ones */
+			be_split_concatenations(be);
 		r = be_check(be, "copies");
 	}
 	if (!r && be->level > 0) {

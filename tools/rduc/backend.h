@@ -345,6 +345,9 @@ struct backend {
 	struct tensor **without; /* num_without of them: taken as if they were in memory, to see
 				  * what that gives */
 	int num_without;
+	unsigned int
+		moves; /* how often it changed what the nests being lowered find in scratchpads */
+	struct lowered *lowered; /* ahead.c */
 	struct workers *workers; /* NULL: there are none */
 	struct asked_time *asked_times; /* time.c: of all images */
 	struct timed *timed; /* time.c: sections that were timed */
@@ -394,6 +397,7 @@ bool be_refine(struct nest *n, int i, struct tensor *to);
  * the tensor's, as far as it can be said so; how many dimensions, 0: more than there may be. */
 int be_shape_of(const struct nest *n, const struct access *a, int64_t *dim);
 void be_copies(struct backend *be); /* copies.c */
+void be_split_concatenations(struct backend *be); /* concat.c */
 void be_recompute(struct backend *be); /* recompute.c */
 void be_fuse(struct backend *be); /* fuse.c */
 /* Nest number k of an entry becomes the two it was made of; what follows may be fused anew,
@@ -537,6 +541,12 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
  * the reason in im->error, and the tensor in im->crowded. What is held is found where it is;
  * im->fill is the section that brings it there. */
 int image_resident(struct backend *be, struct uimage *im, const struct nest *n);
+#define KIND_GONE ((enum rdu_kind)0xff) /* of a program that is dropped in the end */
+/* lower_spare.c: where a nest only copies, PCUs that pass on what comes are left out, and those that bring
+ * together what one other PCU takes, where that one has room for what they do. */
+void image_spare_pcus(struct uimage *im, const struct nest *n);
+/* Does a nest only bring elements to other places, each from one of its inputs? */
+bool nest_only_copies(const struct nest *n);
 int be_regions(struct backend *be); /* regions.c */
 /* lower.c: a nest becomes a section, by the plans of an optimisation level. 0, 1: not even the
  * plainest of them fits, with the reason, or -1: the nest is broken. */
@@ -548,6 +558,13 @@ int be_lower_spread(struct backend *be, struct nest *n, int op_id, struct uimage
  * 0 or -1. */
 int be_lower_fewer(struct backend *be, struct nest *n, int op_id, const struct uimage *before,
 		   struct uimage **im);
+/* ahead.c: the nests of an entry from number `from` on come next: other threads look for their plans, and time what
+ * of them is lowered already. */
+void be_ahead(struct backend *be, const struct module_entry *e, int from);
+/* be_lower_spread() of a nest, or what that gave beforehand, if nothing has changed. */
+int be_lower_next(struct backend *be, struct nest *n, int op, struct uimage **im);
+/* What was lowered beforehand is not wanted any more. */
+void be_ahead_drop(struct backend *be);
 /* lower_contract.c: cycles that a contraction takes at least with all compute units, each array
  * with the units that its results go through; 0: it is none. */
 double be_contract_cycles(const struct backend *be, const struct nest *n);
@@ -564,8 +581,8 @@ void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
-/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it has
- * few results, and it is in no group? */
+/* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no
+ * group and, if it is a product, has few results? */
 bool be_may_split(const struct backend *be, const struct nest *n);
 /* Cycles of one compute unit that a nest is worth, about. */
 double be_work(const struct backend *be, const struct nest *n);
@@ -640,6 +657,8 @@ uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 /* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
 int be_time_all(struct backend *be);
+/* Other threads begin to find those of the sections from number `first` on, if there are any. */
+void be_time_all_ahead(struct backend *be, int first);
 /* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most);

@@ -328,11 +328,12 @@ double be_contract_cycles(const struct backend *be, const struct nest *n)
 
 bool be_may_split(const struct backend *be, const struct nest *n)
 {
+	bool product = be_contraction(be, n, (int[2]){ 0 });
 	double results = 1, vector = be->chip.lanes;
 
 	if (be->level < 3 || n->reduce == REDUCE_NONE || !combining_pcus(&be->chip, 2))
 		return false;
-	if (be_contraction(be, n, (int[2]){ 0 }))
+	if (product)
 		vector *= contract_columns(&be->chip, contraction_on_arrays(be, n),
 					   n->reduce == REDUCE_IADD);
 	for (int d = 0; d < n->ndim; d++) {
@@ -341,7 +342,7 @@ bool be_may_split(const struct backend *be, const struct nest *n)
 		if (!n->dim[d].reduce)
 			results *= (double)n->dim[d].extent;
 	}
-	return results * 2 <= vector * rdu_chip_pcus_per_tile(&be->chip) * be->tiles;
+	return !product || results * 2 <= vector * rdu_chip_pcus_per_tile(&be->chip) * be->tiles;
 }
 
 double be_work(const struct backend *be, const struct nest *n)

@@ -255,6 +255,13 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 	return im;
 }
 
+/* No other section is made of one of several nests. */
+static void close_joined(const struct backend *be, struct uimage *im)
+{
+	if (!be_prints(be, "lower") && !be_prints(be, "place"))
+		image_close(im);
+}
+
 static uint64_t cycles(const struct backend *be, struct uimage *im)
 {
 	return im->cycles + be_load_after(be, NULL, im);
@@ -347,6 +354,7 @@ static struct joined join(struct backend *be, const struct be_section *s, int nu
 	all = apart(be, s, num);
 	if (all <= load + 1 || (run_in_turn(s, num) && saved_loads(be, s, num, im) < all / SMALL))
 		return not_faster(be, s, num, im);
+	close_joined(be, im);
 	return (struct joined){ num, im, all - load - 1 };
 }
 
@@ -359,62 +367,6 @@ static struct joined join_fewer(struct backend *be, const struct be_section *s, 
 		j = join(be, s, j.num * 3 / 4);
 	while (j.num > 1 && !j.im);
 	return j;
-}
-
-/* The section of as many nests from s on, `num` at most, as are faster together; of less than 2, NULL:
- * there is none. While another thread finds out whether it is, the next one to try is made. */
-static struct joined join_most(struct backend *be, const struct be_section *s, int num)
-{
-	struct joined j = join(be, s, num), next;
-
-	if (!j.im)
-		j = join_fewer(be, s, j.num);
-	for (; j.im; j = next) {
-		bool ahead = !be_prints(be, "cut") && be_time_ahead(be, j.im, j.most);
-		int r;
-
-		if (ahead) {
-			next = join_fewer(be, s, j.num);
-			if (next.im)
-				be_time_ahead(be, next.im, next.most);
-		}
-		r = be_time_about(be, j.im, j.most);
-		if (!r) {
-			if (ahead)
-				image_free(next.im);
-			return j;
-		}
-		if (r > 0)
-			not_faster(be, s, j.num, j.im);
-		else
-			not_joined(be, j.num, j.im);
-		if (!ahead)
-			next = join_fewer(be, s, j.num);
-	}
-	return j;
-}
-
-struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most, bool *slow)
-{
-	int joined = num, r;
-	struct uimage *im = gather(be, s, &joined, true);
-
-	be->at = first_nest;
-	be->until = first_nest + num - 1;
-	*slow = false;
-	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
-		r = be_time_about(be, im, most);
-		if (!r)
-			return im;
-		*slow = r > 0;
-		if (r > 0)
-			image_fail(im, "takes more than %llu cycles", (unsigned long long)most);
-	}
-	if (im->error[0])
-		be_error(be, "%s: %s", im->name, im->error);
-	image_free(im);
-	return NULL;
 }
 
 /* How many sections from s on have units for one together. */
@@ -440,6 +392,68 @@ static int fitting(struct backend *be, const struct be_section *s, int num)
 				return n ? n : 1;
 	}
 	return n;
+}
+
+/* The first one to try, of up to `num` sections from s on. */
+static struct joined join_first(struct backend *be, const struct be_section *s, int num)
+{
+	struct joined j = { 0 };
+
+	if (num > 0)
+		j = join(be, s, fitting(be, s, num));
+	return num > 0 && !j.im ? join_fewer(be, s, j.num) : j;
+}
+
+/* The section of as many of `num` from s on, the first to try being j, as are faster together; of less than 2,
+ * NULL: there is none. While another thread finds out whether it is, *after is made: the first to try behind it. */
+static struct joined join_most(struct backend *be, const struct be_section *s, int num,
+			       struct joined j, struct joined *after)
+{
+	*after = (struct joined){ 0 };
+	while (j.im) {
+		bool ahead = !be_prints(be, "cut") && be_time_ahead(be, j.im, j.most);
+		int r;
+
+		if (ahead)
+			*after = join_first(be, s + j.num, num - j.num);
+		if (after->im)
+			be_time_ahead(be, after->im, after->most);
+		r = be_time_about(be, j.im, j.most);
+		if (!r)
+			break;
+		image_free(after->im);
+		*after = (struct joined){ 0 };
+		if (r > 0)
+			not_faster(be, s, j.num, j.im);
+		else
+			not_joined(be, j.num, j.im);
+		j = join_fewer(be, s, j.num);
+	}
+	return j;
+}
+
+struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
+		       uint64_t most, bool *slow)
+{
+	int joined = num, r;
+	struct uimage *im = gather(be, s, &joined, true);
+
+	be->at = first_nest;
+	be->until = first_nest + num - 1;
+	*slow = false;
+	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
+		close_joined(be, im);
+		r = be_time_about(be, im, most);
+		if (!r)
+			return im;
+		*slow = r > 0;
+		if (r > 0)
+			image_fail(im, "takes more than %llu cycles", (unsigned long long)most);
+	}
+	if (im->error[0])
+		be_error(be, "%s: %s", im->name, im->error);
+	image_free(im);
+	return NULL;
 }
 
 /* ---- where one ends and the next begins ------------------------------------------- */
@@ -562,12 +576,14 @@ void be_cut(struct backend *be, int first)
 {
 	struct be_section *s = be->section;
 	struct run *run = xcalloc((size_t)(be->num_sections - first) + 1, sizeof(*run));
+	struct joined after = { 0 };
 	int num = 0;
 
 	for (int i = first; i < be->num_sections; i += run[num++].num) {
-		struct joined j;
+		int left = be->num_sections - i;
+		struct joined j = after.im ? after : join_first(be, &s[i], left);
 
-		j = join_most(be, &s[i], fitting(be, &s[i], be->num_sections - i));
+		j = join_most(be, &s[i], left, j, &after);
 		run[num] = j.im ? (struct run){ i, j.num, j.im } : (struct run){ i, 1, s[i].im };
 		if (j.im && be_prints(be, "cut"))
 			fprintf(be_log(be), "cut: %s: %d nests, %llu cycles instead of %llu\n",

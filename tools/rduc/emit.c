@@ -251,7 +251,7 @@ int be_image(struct backend *be, struct uimage *im)
 	h.size = (uint32_t)out.size;
 	memcpy(out.p, &h, sizeof(h));
 	image_drop_bytes(im);
-	im->bytes = out.p;
+	im->bytes = xrealloc(out.p, out.size);
 	im->size = out.size;
 	find_who(im);
 	if (out.size > RDU_MAX_SECTION_IMAGE)

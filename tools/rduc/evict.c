@@ -107,6 +107,18 @@ struct without {
 	struct uimage *im; /* NULL: it is not made */
 };
 
+/* Other threads look for its plan. */
+static void plan_without(struct backend *be, const struct nest *n, const struct without *w,
+			 double most)
+{
+	if (w->copies + 1 >= most)
+		return;
+	be->without = w->list;
+	be->num_without = w->num;
+	be_plan_ahead(be, n);
+	be->num_without = 0;
+}
+
 /* Makes it, if what it costs others takes less than `most` cycles. 0, 1: it does not, or it cannot be made,
  * or -1. */
 static int lower_without(struct backend *be, struct nest *n, int op, struct without *w, double most)
@@ -135,6 +147,8 @@ static int time_without(struct backend *be, const struct without *w, double most
 static int lower_ahead(struct backend *be, struct nest *n, int op, struct without *w, int num,
 		       double most)
 {
+	for (int i = 1; be->workers && i < num; i++)
+		plan_without(be, n, &w[i], most);
 	for (int i = 0; be->workers && i < num; i++) {
 		int r = lower_without(be, n, op, &w[i], most);
 

@@ -390,8 +390,8 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_index[], ops_pool[], ops_part[], ops_resize[], ops_compose[], ops_loop[],
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
-	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_gradient[], ops_bounded[],
-	ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
+	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_decoder[], ops_gradient[],
+	ops_bounded[], ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

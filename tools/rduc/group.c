@@ -85,17 +85,21 @@ struct tensor *be_group_leaves(const struct backend *be, const struct nest *n)
 	return NULL;
 }
 
-/* Cycles that memory would take for what others read of what a nest leaves in scratchpads. */
-static double readers_gain(const struct backend *be, const struct nest *n)
+/* Cycles that memory would take for what others read of what a nest of a group leaves in scratchpads, or its part
+ * of that. */
+static double readers_gain(const struct backend *be, const struct group *g, const struct nest *n)
 {
 	double bytes = 0;
 
 	for (int i = 0; i < n->num_out; i++) {
 		const struct tensor *t = tensor_storage(n->out[i].access.tensor);
 		const struct residence *r = &be->residence[t->id];
+		int writers = 0;
 
+		for (int k = 0; k < g->num; k++)
+			writers += nest_writes(g->nest[k], t);
 		if (r->resident && r->by_group)
-			bytes += (double)tensor_size(t) * r->num_readers;
+			bytes += (double)tensor_size(t) * r->num_readers / writers;
 	}
 	return bytes / be_bytes_per_cycle(&be->chip);
 }
@@ -109,7 +113,7 @@ static const struct nest *worst(const struct backend *be, const struct group *g,
 	double most = 0;
 
 	for (int i = 0; i < g->num; i++) {
-		double x = im ? (double)im->share[i].busy : -readers_gain(be, g->nest[i]);
+		double x = im ? (double)im->share[i].busy : -readers_gain(be, g, g->nest[i]);
 
 		if (!be_group_leaves(be, g->nest[i]) || (at && x <= most))
 			continue;
@@ -137,7 +141,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
 		       (uint64_t)most, &slow);
 	for (int i = 0; i < g->num; i++)
-		most += readers_gain(be, g->nest[i]);
+		most += readers_gain(be, g, g->nest[i]);
 	if (!im)
 		im = pipe_make_again(&t, be->num_ops + k, (uint64_t)most);
 	if (im && (double)im->cycles > most) {

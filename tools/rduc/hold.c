@@ -220,6 +220,7 @@ void be_hold_undo(struct backend *be, struct module_entry *e, const struct nest 
 
 void be_hold_uses(struct backend *be, const struct nest *fill, int pmus)
 {
+	be->moves++;
 	for (int i = 0; i < be->num_holds; i++)
 		if (be->hold[i].fill == fill)
 			be->hold[i].pmus = pmus;

@@ -445,7 +445,7 @@ static const struct op *node_op(struct graph *g, const Onnx__NodeProto *p)
 	missing->name = foreign ? graph_format(g, "%s::%s", onnx_text(g, p->domain),
 					       onnx_text(g, p->op_type))
 				: onnx_text(g, p->op_type);
-	graph_error(g, "%s not supported", foreign ? "operators of other domains" : "operator");
+	graph_error(g, "operator not supported");
 	return missing;
 }
 

@@ -413,7 +413,8 @@ static int emit_results(struct emit *e, struct xsrc *replica)
 		for (int i = 0; i < lp.num; i++)
 			image_counter(&shape, lp.l[i].start, lp.l[i].step, lp.l[i].trip);
 		shape.num_outer = lp.num_outer;
-		r = xprog_emit(e->im, &b.x, src, &shape, 0, e->hx, e->hy, e->op_id, out);
+		r = xprog_emit(e->im, &b.x, src, &shape, 0, e->c->tiles > 1 ? e->hx : -1,
+			       e->c->tiles > 1 ? e->hy : -1, e->op_id, out);
 		xprog_free(&b.x);
 	}
 	for (int i = 0; i < n->num_out && !r; i++) {
@@ -652,12 +653,13 @@ static void set_replica(struct emit *e, int64_t r)
 	}
 }
 
-/* Where the units of e->rep would like to be. Those that share a way out lie side by side: tiles are on top of
- * each other, and so are the parts of what is resident. */
+/* Where the units of e->rep would like to be. With several tiles, those that share a way out lie side by side: tiles
+ * are on top of each other, and so are the parts of what is resident. */
 static void set_place(struct emit *e)
 {
 	const struct contract *c = e->c;
-	int down = c->merge > 1 && contract_reads(c, 0, c->merge_dim); /* operand that differs from row to row */
+	int down = c->tiles > 1 && c->merge > 1 &&
+		   contract_reads(c, 0, c->merge_dim); /* operand that differs from row to row */
 	int64_t rows = contract_replicas(c, down), cols = contract_replicas(c, !down);
 	bool many = contract_replicas(c, -1) > 16;
 
@@ -813,7 +815,7 @@ static int emit_all(struct emit *e)
 		set_replica(e, i);
 		if ((c->merge > 1 && e->rep[c->merge_dim] % c->merge) || has_later_terms(e))
 			continue; /* it shares the way out of one before */
-		set_replica(e, i + c->merge / 2 * step);
+		set_replica(e, c->tiles > 1 ? i + c->merge / 2 * step : i);
 		set_place(e);
 		set_replica(e, i);
 		for (int k = 0; k < c->merge; k++)

@@ -582,6 +582,7 @@ static bool shares_bursts(const struct backend *be, const struct lnest *l, const
 }
 
 #define MAX_REPLICAS 32 /* of what is resident; 16 along a loop */
+#define MOST_FED 8 /* of what is in memory: more than that can feed */
 #define LEAST_SPLIT 64 /* firings of a replica that has a part of the terms of sums */
 
 /* The loop that replicas share, if there is one. False: all that it uses is in memory. */
@@ -658,7 +659,7 @@ static struct replicas choose_replicas(const struct backend *be, const struct ln
 		return r;
 	}
 	/* All is in memory: over the outermost loop that has enough trips. */
-	r.unroll[0] = min64(most, 8); /* more than memory can feed */
+	r.unroll[0] = min64(most, MOST_FED);
 	for (int i = lp->num_shared; i < lp->num; i++)
 		if (!lp->l[i].reduce &&
 		    (at < 0 || lp->l[i].trip > lp->l[at].trip * 4 ||
@@ -688,6 +689,20 @@ static void take_part(struct loops *k, int at, int64_t number, int64_t unroll, b
 		k->limit[d] = min64(k->limit[d], (number + 1) * block * step);
 }
 
+/* Of a copy that takes slices from several tensors, replicas that bring together as many parts as one PCU does: each
+ * of fewer would take two. */
+static int64_t least_replicas(const struct backend *be, const struct lnest *l)
+{
+	const struct residence *to = residence_of(be, l->n, l->out[0].t);
+	int64_t parts = 0;
+
+	for (int i = 0; i < l->n->num_in && to && to->group; i++)
+		parts += residence_of(be, l->n, l->in[i].t) ? to->num_parts : 0;
+	return parts && nest_only_copies(l->n)
+		       ? ceil_div(parts, min64(be->chip.pcu_vec_in, be->chip.simd_stages))
+		       : 1;
+}
+
 /* Replicas that a plan and the nest's share of the compute units allow. */
 static int64_t most_replicas(struct backend *be, const struct uimage *im, const struct lnest *l,
 			     const struct loops *lp, const struct plan *pl)
@@ -705,10 +720,13 @@ static int64_t most_replicas(struct backend *be, const struct uimage *im, const 
 	cut_activations(&k, pl->chunk);
 	find_reach(&k, l);
 	emit_replica(&m, &k);
-	for (int u = 0; u < one->num_units; u++)
-		pcus += one->unit[u].kind == RDU_UNIT_PCU;
+	image_spare_pcus(one, l->n);
+	for (int i = 0; i < one->num_progs; i++)
+		pcus += one->prog[i].kind == RDU_KIND_SIMD;
 	image_free(one);
-	return min64(pl->max_unroll, max64((int64_t)(be->share.pcus * all / max64(pcus, 1)), 1));
+	return pcus ? min64(pl->max_unroll,
+			    max64((int64_t)(be->share.pcus * all / pcus), least_replicas(be, l)))
+		    : min64(pl->max_unroll, MOST_FED);
 }
 
 /* Loops over parallel dimensions but for the lanes'; apart: in the order in which that access lies, else as they

@@ -353,8 +353,6 @@ static int whole_part(struct uimage *im, int unit, int copies, int64_t words, in
 	return b;
 }
 
-#define KIND_GONE ((enum rdu_kind)0xff) /* a program that is dropped in the end */
-
 struct rewrite {
 	struct backend *be;
 	struct uimage *im;
@@ -626,6 +624,7 @@ static void drop_unused(struct uimage *im)
 
 		if (p->kind == KIND_GONE) {
 			free(p->acc.pred);
+			free(p->stage);
 			continue;
 		}
 		prog[i] = unit[p->unit] = 1;
@@ -688,7 +687,6 @@ static void drop_unused(struct uimage *im)
 int image_resident(struct backend *be, struct uimage *im, const struct nest *n)
 {
 	int num = im->num_progs;
-	bool any = false;
 
 	for (int i = 0; i < num && !im->error[0]; i++) {
 		struct uprog *p = &im->prog[i];
@@ -700,7 +698,6 @@ int image_resident(struct backend *be, struct uimage *im, const struct nest *n)
 		w.r = residence_of(be, n, w.t);
 		if (!w.r)
 			continue;
-		any = true;
 		w.fill_op = be->num_ops + w.r->first;
 		if (w.r->held)
 			hold_tile(&w, be_hold_of(be, w.t), i);
@@ -711,7 +708,9 @@ int image_resident(struct backend *be, struct uimage *im, const struct nest *n)
 		if (im->error[0] && !im->crowded)
 			im->crowded = w.t;
 	}
-	if (any && !im->error[0])
+	if (!im->error[0]) {
+		image_spare_pcus(im, n);
 		drop_unused(im);
+	}
 	return im->error[0] ? -1 : 0;
 }

@@ -82,12 +82,56 @@ static bool may_pass(const struct module_entry *e, int q, int to)
 	return true;
 }
 
+/* May nest `from`, which comes before nest q, be behind it? */
+static bool may_wait(const struct module_entry *e, int from, int q)
+{
+	const struct nest *n = e->nests[from];
+
+	for (int k = from + 1; k <= q; k++)
+		if (e->nests[k]->loop != n->loop || !be_independent(e->nests[k], n))
+			return false;
+	return true;
+}
+
 static void pass(struct module_entry *e, int q, int to)
 {
 	struct nest *n = e->nests[q];
 
 	memmove(&e->nests[to + 1], &e->nests[to], sizeof(n) * (size_t)(q - to));
 	e->nests[to] = n;
+}
+
+static void wait(struct module_entry *e, int from, int q)
+{
+	struct nest *n = e->nests[from];
+
+	memmove(&e->nests[from], &e->nests[from + 1], sizeof(n) * (size_t)(q - from));
+	e->nests[q] = n;
+}
+
+/* Can nest q be in front of all nests from number k on that change what a maker reads: it goes up, or they down? */
+static bool comes_first(const struct module_entry *e, int k, int q, const struct nest *maker)
+{
+	int change = first_change(e, k, q, maker);
+
+	if (change == q || may_pass(e, q, change))
+		return true;
+	for (; change < q; change = first_change(e, change + 1, q, maker))
+		if (!may_wait(e, change, q))
+			return false;
+	return true;
+}
+
+/* Puts it there. */
+static void put_first(struct module_entry *e, int k, int q, const struct nest *maker)
+{
+	for (int change; (change = first_change(e, k, q, maker)) < q; q--) {
+		if (may_pass(e, q, change)) {
+			pass(e, q, change);
+			return;
+		}
+		wait(e, change, q);
+	}
 }
 
 /* The nests that read what nest k makes, each as one operand of a product that has no other such; they are in front
@@ -101,7 +145,7 @@ static int find_readers(const struct backend *be, const struct module_entry *e, 
 
 	for (int q = 0; q < e->num_nests; q++) {
 		struct nest *n = e->nests[q];
-		int times = 0, change = first_change(e, k, q, maker);
+		int times = 0;
 
 		if (q != k && nest_writes(n, t)) /* it is not as the maker makes it then */
 			return 0;
@@ -114,7 +158,7 @@ static int find_readers(const struct backend *be, const struct module_entry *e, 
 		    be_maker(be, n->in[in[0]].tensor) || be_maker(be, n->in[in[1]].tensor) ||
 		    (tensor_storage(n->in[in[0]].tensor) != t &&
 		     tensor_storage(n->in[in[1]].tensor) != t) ||
-		    (change < q && !may_pass(e, q, change)))
+		    !comes_first(e, k, q, maker))
 			return 0;
 		readers[num++] = n;
 	}
@@ -196,11 +240,10 @@ void be_make_operands(struct backend *be)
 			}
 			if (!readers[0]->remark && n->remark)
 				readers[0]->remark = xstrdup(n->remark);
-			for (int q = k, change; q < e->num_nests; q++)
+			for (int q = k; q < e->num_nests; q++)
 				if (nest_reads(e->nests[q],
-					       tensor_storage(n->out[0].access.tensor)) &&
-				    (change = first_change(e, k, q, n)) < q)
-					pass(e, q, change);
+					       tensor_storage(n->out[0].access.tensor)))
+					put_first(e, k, q, n);
 			memmove(&e->nests[k], &e->nests[k + 1],
 				sizeof(struct nest *) * (size_t)(--e->num_nests - k));
 			k--;

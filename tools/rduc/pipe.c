@@ -378,6 +378,10 @@ static bool place_slices(struct trial *g, const double *work)
 		least = ceil_div(slice * 4 * r->copies, be->chip.pmu_bytes);
 		r->num_parts =
 			(int)min64(extent, max64(least, min64(MOST_PARTS, all * 3 / 5 / num)));
+		while (least < extent && /* of whole units */
+		       ceil_div(extent, least) * unit * 4 * r->copies > be->chip.pmu_bytes)
+			least++;
+		r->num_parts = (int)max64(least, r->num_parts);
 		r->num_parts = count_alike(extent, least, r->num_parts, t->before);
 		r->part = ceil_div(extent, r->num_parts) * unit;
 		r->num_parts = (int)ceil_div(slice, r->part);
@@ -446,6 +450,7 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 {
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
+	struct share share[MOST_NESTS];
 	struct uimage *im = NULL;
 	double sum = 0, all = 0, before = 0;
 	double there = rdu_chip_pcus_per_tile(&be->chip) * (double)be->tiles;
@@ -458,20 +463,27 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 	}
 	be->at = g->first;
 	be->until = g->first + g->num - 1;
-	for (made = 0; made < g->num; made++) {
-		struct nest *n = g->e->nests[g->first + made];
+	for (int i = 0; i < g->num; i++) {
+		struct nest *n = g->e->nests[g->first + i];
 
-		s[made] = (struct be_section){ .nest = n, .num_nests = 1 };
-		be->share = (struct share){
-			.pcus = pcus * work[made] / sum,
+		s[i] = (struct be_section){ .nest = n, .num_nests = 1 };
+		share[i] = (struct share){
+			.pcus = pcus * work[i] / sum,
 			.pmus = (operands(n) / all + (operands(n) > 1) / (double)contractions) / 2,
 			.agcus = 1.0 / g->num,
-			.band = { before / sum, (before + work[made]) / sum }
+			.band = { before / sum, (before + work[i]) / sum }
 		};
 		if (least)
-			be->share.pcus = fmax(be->share.pcus, least_pcus(g, n) / there);
-		before += work[made];
-		if (be_lower(be, n, be->level, op + made, &s[made].im))
+			share[i].pcus = fmax(share[i].pcus, least_pcus(g, n) / there);
+		before += work[i];
+	}
+	for (int i = 1; be->workers && i < g->num; i++) {
+		be->share = share[i];
+		be_plan_ahead(be, s[i].nest);
+	}
+	for (made = 0; made < g->num; made++) {
+		be->share = share[made];
+		if (be_lower(be, s[made].nest, be->level, op + made, &s[made].im))
 			break;
 	}
 	be->share = (struct share){ 0 };

@@ -19,15 +19,21 @@ struct slicing {
 
 #define MOST_NESTS 24 /* of a group */
 
-/* A nest that reads windows of a tensor loads what they share again for each of its tiles. Staged, it
- * reads a copy, which a nest in front of it makes slice by slice. */
+/* A nest that reads windows of a tensor loads what they share again for each of its tiles; one that reads across
+ * what lies together loads bursts for single elements. Staged, it reads a copy, which a nest in front of it makes
+ * slice by slice. */
 struct staging {
 	struct nest *copy, *reader; /* NULL: nothing is staged */
 	int in; /* input of the reader */
 	struct tensor *from;
-	/* of the last part of it, which the copy reads where it is made; NULL: of none */
-	struct nest *maker;
+	/* of the last part of it, which the copy reads where it is made, and a nest that copies the rest of
+	 * it; NULL: of none */
+	struct nest *maker, *rest;
 	int out; /* output of the maker */
+	/* Who reads, by input number turned_in, what the reader of the copy only turns; NULL: it does more. */
+	struct nest *turned;
+	int turned_in;
+	struct access was; /* of that input */
 };
 
 /* How nests of a group share the compute units. */

@@ -247,10 +247,11 @@ int be_place(struct backend *be, struct uimage *im)
 	for (int u = 0; u < im->num_units; u++)
 		if (im->unit[u].pin >= 0)
 			put_at(&p, u, &p.site[RDU_UNIT_PMU][im->unit[u].pin]);
-	/* Wishes first, and of these what results go through, which was made last: where values meet again that went
-	 * different ways, a FIFO has to hold what the longer one delays. */
+	/* Wishes first; with several tiles, of these what results go through, which was made last: where values meet
+	 * again that went different ways, a FIFO has to hold what the longer one delays. */
 	for (int k = 0; k < 2 && !r; k++)
-		for (int u = im->num_units - 1; u >= 0 && !r; u--) {
+		for (int i = 0; i < im->num_units && !r; i++) {
+			int u = im->tiles > 1 ? im->num_units - 1 - i : i;
 			struct uunit *w = &im->unit[u];
 
 			if ((int)w->kind != k || w->hx < 0)

@@ -545,15 +545,18 @@ void be_find_outside(const struct backend *be, int entry, bool *outside)
 	free(all);
 }
 
-/* May a storage stay as a whole? A group takes what it uses from memory, or in slices; but what it makes
+/* May a storage stay as a whole? A group takes what it uses from memory, or in slices; but what its nests make
  * for others only may be anywhere. */
 static bool is_whole(const struct backend *be, const struct module_entry *e, const struct uses *s)
 {
+	int group = e->nests[s->u[0].nest]->group;
+
 	for (int i = 0; i < s->num; i++) {
 		const struct tensor *t = tensor_storage(s->u[i].access->tensor);
 
 		if (e->nests[s->u[i].nest]->group &&
-		    (s->u[i].nest != s->u[0].nest || be->residence[t->id].group))
+		    (!s->u[i].write || e->nests[s->u[i].nest]->group != group ||
+		     be->residence[t->id].group))
 			return false;
 	}
 	return true;
@@ -873,6 +876,7 @@ void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const 
 {
 	struct residence *r = &be->residence[tensor_storage(t)->id];
 
+	be->moves++;
 	r->memory = true;
 	r->copy_reader = xrealloc(r->copy_reader,
 				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));

@@ -284,6 +284,9 @@ static const struct schema {
 	{ "com.microsoft::FusedMatMul", 1, 0, "1:2-2",
 	  "alpha:f transA:b transB:b transBatchA:b transBatchB:b" },
 	{ "com.microsoft::Gelu", 1, 0, "1:1-1", "" },
+	{ "com.microsoft::GroupQueryAttention", 1, 0, "1:7-14",
+	  "num_heads:i! kv_num_heads:i! scale:f softcap:f do_rotary:b rotary_interleaved:b "
+	  "local_window_size:i smooth_softmax:i" },
 	{ "com.microsoft::MatMulIntegerToFloat", 1, 0, "1:4-7", "" },
 	{ "com.microsoft::MatMulNBits", 1, 0, "1:3-6",
 	  "K:i! N:i! bits:i block_size:i! accuracy_level:i" },
@@ -297,6 +300,8 @@ static const struct schema {
 	{ "com.microsoft::QLinearSigmoid", 1, 0, "1:4-5", "" },
 	{ "com.microsoft::QuantizeLinear", 1, 0, "1:2-3", "axis:i" },
 	{ "com.microsoft::QuickGelu", 1, 0, "1:1-1", "alpha:f" },
+	{ "com.microsoft::RotaryEmbedding", 1, 0, "1:4-4",
+	  "interleaved:b num_heads:i rotary_embedding_dim:i scale:f is_packed_batching:b" },
 	{ "com.microsoft::SkipLayerNormalization", 1, 0, "1:3-5", "epsilon:f" },
 	{ "com.microsoft::SkipSimplifiedLayerNormalization", 1, 0, "1:3-4", "epsilon:f" },
 	{ "rdu::StopGradient", 1, 0, "1:1-1", "" },

@@ -4,6 +4,10 @@
  * group, a nest in front of it may copy the tensor, slice by slice: each element is loaded once, but
  * for the slices' halos, and the tiles are read from the copy.
  *
+ * So is what a nest reads across: where elements lie side by side along another dimension than the one it
+ * goes along, of each burst that it loads it wants one element. If it cannot go slice by slice itself, since
+ * it sums over all slices, a nest between the two turns the tensor, and it reads that.
+ *
  * Of a tensor that several nests make parts of (a concatenation), the copy takes the last part from
  * the nest right before it, which is of the group, too: this part never is in memory.
  */
@@ -187,25 +191,38 @@ static void renumber(int *nest, int num, int from, int by)
 		nest[i] += nest[i] >= from ? by : 0;
 }
 
-/* The copy takes the last part of the tensor from nest number k. What comes before is a view of it. */
+/* One more temporary like `whole`, that has `extent` positions along an axis. */
+static struct tensor *add_part(struct trial *g, const struct tensor *whole, int axis,
+			       int64_t extent, const char *what, int writer, int reader)
+{
+	struct tensor *t = pipe_add_temp(g, whole, what, writer, reader);
+
+	t->dim[axis] = extent;
+	for (int d = 0; d < whole->ndim; d++)
+		if (whole->stride[d] > whole->stride[axis])
+			t->stride[d] = whole->stride[d] / whole->dim[axis] * extent;
+	return t;
+}
+
+/* Nest number k hands the last part of the tensor to the copy, number k + 2; what comes before is brought from
+ * memory by a nest between them, into slices of its own: of these there is room for the rows that neighbours want,
+ * and memory need not wait for the copy. */
 static void take_part(struct trial *g, int k, int out, struct staging *s)
 {
 	struct nest *maker = g->e->nests[k], *copy = s->copy;
 	struct access *a = &maker->out[out].access;
-	const struct tensor *whole = s->from;
-	struct tensor *part = pipe_add_temp(g, whole, "part", k, k + 1);
-	struct tensor *rest = pipe_add_temp(g, whole, "rest", -1, -1);
+	struct tensor *whole = s->from, *part, *rest, *view;
 	int64_t from = 0;
 	int axis = last_part(maker, a, &from), i;
 
+	part = add_part(g, whole, axis, whole->dim[axis] - from, "part", k, k + 2);
+	rest = add_part(g, whole, axis, from, "rest", k + 1, k + 2);
+	view = pipe_add_temp(g, whole, "view", -1, -1);
+	view->view_of = whole;
+	view->dim[axis] = from;
 	s->maker = maker;
 	s->out = out;
-	part->dim[axis] -= from;
-	for (int d = 0; d < whole->ndim; d++)
-		if (whole->stride[d] > whole->stride[axis])
-			part->stride[d] = whole->stride[d] / whole->dim[axis] * part->dim[axis];
-	rest->view_of = s->from;
-	rest->dim[axis] = from;
+	s->rest = be_copy_nest(copy, view, rest);
 	a->tensor = part;
 	a->offset[axis] -= (int32_t)from;
 	copy->in[0].tensor = rest;
@@ -216,27 +233,48 @@ static void take_part(struct trial *g, int k, int out, struct staging *s)
 	copy->out[0].expr = nest_op(copy, RDU_SIMD_OR, nest_in(copy, 0), nest_in(copy, i), -1);
 }
 
+/* Nests from number `at` on, and what is known of them, make room for so many more. */
+static void make_room(struct trial *g, int at, int num)
+{
+	int tensors = g->be->m->num_tensors;
+
+	renumber(g->last_reader, tensors, at, num);
+	renumber(g->first_writer, tensors, at, num);
+	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(g->e->num_nests + num));
+	memmove(&g->cycles[at + num], &g->cycles[at],
+		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
+	memset(&g->cycles[at], 0, sizeof(*g->cycles) * (size_t)num);
+}
+
+/* The `num` nests from number `at` on, which nobody wants any more, are not there any more. */
+static void close_room(struct trial *g, int at, int num)
+{
+	int tensors = g->be->m->num_tensors;
+
+	renumber(g->last_reader, tensors, at + 1, -num);
+	renumber(g->first_writer, tensors, at + 1, -num);
+	memmove(&g->cycles[at], &g->cycles[at + num],
+		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
+}
+
 /* Nest number `at` reads a copy of its input; out: of which the nest before makes the last part, or -1. */
 static struct staging stage(struct trial *g, int at, int in, int out)
 {
 	struct nest *n = g->e->nests[at];
 	struct staging s = { .reader = n, .in = in, .from = n->in[in].tensor };
-	int num = g->be->m->num_tensors, id = tensor_storage(s.from)->id;
+	int id = tensor_storage(s.from)->id, copy = out < 0 ? at : at + 1;
 	struct tensor *to;
 
-	renumber(g->last_reader, num, at, 1);
-	renumber(g->first_writer, num, at, 1);
-	to = pipe_add_temp(g, s.from, "staged", at, at + 1);
+	make_room(g, at, copy + 1 - at);
+	to = pipe_add_temp(g, s.from, "staged", copy, copy + 1);
 	g->last_reader[id] = (int)max64(g->last_reader[id], at);
 	s.copy = be_copy_nest(n, s.from, to);
 	n->in[in].tensor = to;
-	be_insert_nest(g->e, at, s.copy);
 	if (out >= 0)
 		take_part(g, at - 1, out, &s);
-	g->cycles = xrealloc(g->cycles, sizeof(*g->cycles) * (size_t)(g->e->num_nests + 1));
-	memmove(&g->cycles[at + 1], &g->cycles[at],
-		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at - 1));
-	g->cycles[at] = 0;
+	be_insert_nest(g->e, at, s.copy);
+	if (s.rest)
+		be_insert_nest(g->e, at, s.rest);
 	return s;
 }
 
@@ -251,17 +289,20 @@ void stage_undo(struct module_entry *e, const struct staging *s)
 	}
 	s->reader->in[s->in].tensor = s->from;
 	be_remove_nest(e, s->copy);
+	if (s->rest)
+		be_remove_nest(e, s->rest);
+	if (s->turned) {
+		s->turned->in[s->turned_in] = s->was;
+		be_remove_nest(e, s->reader);
+	}
 }
 
 static void unstage(struct trial *g, int at, const struct staging *s)
 {
-	int num = g->be->m->num_tensors;
+	int num = s->rest ? 2 : 1;
 
 	stage_undo(g->e, s);
-	renumber(g->last_reader, num, at + 1, -1);
-	renumber(g->first_writer, num, at + 1, -1);
-	memmove(&g->cycles[at], &g->cycles[at + 1],
-		sizeof(*g->cycles) * (size_t)(g->e->num_nests - at));
+	close_room(g, at, num);
 }
 
 /* Tries the group from number k on with input `in` of nest number `at` staged; out: of which the nest before
@@ -286,16 +327,96 @@ static bool try_staged(struct trial *g, int k, int at, int in, int out, bool mad
 	return made && pipe_from(g, k);
 }
 
+/* Nest number k, which reads input `in` across, reads what one more nest in front of it makes: the same, turned as
+ * it reads it. */
+static struct nest *turn(struct trial *g, int k, int in)
+{
+	struct nest *n = g->e->nests[k], *t;
+	struct access *a = &n->in[in], was = *a;
+	int along = runs_along(n, &n->out[0].access), last = 0, id = tensor_storage(a->tensor)->id;
+	double rate = be_bytes_per_cycle(&g->be->chip);
+	double rest = fmin(g->cycles[k], stage_least_bytes(g, k, false) * MOST_LOADS / rate);
+	struct tensor *to;
+	int64_t step = 1;
+
+	while (!was.coef[last][along])
+		last++;
+	make_room(g, k, 1);
+	g->cycles[k] = g->cycles[k + 1] - rest;
+	g->cycles[k + 1] = rest;
+	to = pipe_add_temp(g, was.tensor, "turned", k, k + 1);
+	g->last_reader[id] = (int)max64(g->last_reader[id], k);
+	t = be_copy_nest(n, was.tensor, to);
+	for (int d = last; d + 1 < to->ndim; d++) {
+		to->dim[d] = was.tensor->dim[d + 1];
+		memcpy(a->coef[d], was.coef[d + 1], sizeof(a->coef[d]));
+		a->offset[d] = was.offset[d + 1];
+		t->out[0].access.coef[d][d] = 0;
+		t->out[0].access.coef[d][d + 1] = 1;
+	}
+	to->dim[to->ndim - 1] = was.tensor->dim[last];
+	memcpy(a->coef[to->ndim - 1], was.coef[last], sizeof(a->coef[last]));
+	a->offset[to->ndim - 1] = was.offset[last];
+	t->out[0].access.coef[to->ndim - 1][to->ndim - 1] = 0;
+	t->out[0].access.coef[to->ndim - 1][last] = 1;
+	for (int d = to->ndim - 1; d >= 0; d--) {
+		to->stride[d] = step;
+		step *= to->dim[d];
+	}
+	a->tensor = to;
+	be_insert_nest(g->e, k, t);
+	return t;
+}
+
+/* Can what nest number k reads by an access be turned: one dimension of the tensor, and no other, goes along with
+ * what it makes? */
+static bool turns(const struct trial *g, int k, int in)
+{
+	const struct nest *n = g->e->nests[k];
+	const struct access *a = &n->in[in];
+	int along = runs_along(n, &n->out[0].access), num = 0;
+
+	for (int d = 0; d < a->tensor->ndim && along >= 0; d++)
+		num += a->coef[d][along] != 0;
+	return num == 1 && n->reduce != REDUCE_NONE &&
+	       g->be->num_ops + g->e->num_nests + 2 <= RDU_MAX_SECTIONS;
+}
+
+/* Tries the group that turns what nest number k reads. */
+static bool try_turned(struct trial *g, int k, int in)
+{
+	struct nest *n = g->e->nests[k], *t;
+	struct access was = n->in[in];
+	struct staging *s;
+
+	if (!turns(g, k, in))
+		return false;
+	t = turn(g, k, in);
+	if (try_staged(g, k, k, 0, -1, false)) {
+		s = &g->be->group[g->be->num_groups - 1].staged;
+		s->turned = n;
+		s->turned_in = in;
+		s->was = was;
+		return true;
+	}
+	n->in[in] = was;
+	be_remove_nest(g->e, t);
+	g->cycles[k] += g->cycles[k + 1];
+	g->cycles[k + 1] = g->cycles[k];
+	close_room(g, k, 1);
+	return false;
+}
+
 bool stage_from(struct trial *g, int k, int *num)
 {
-	int in = find_windows(g, k), out;
+	int in = find_windows(g, k), across = in < 0 ? find_across(g, k) : -1, out;
 	bool made = pipe_from(g, k);
 
 	*num = g->num;
-	if (in < 0)
-		in = find_across(g, k);
-	if (in >= 0 && wanted(g, k, made))
-		made = try_staged(g, k, k, in, -1, made);
+	if ((in >= 0 || across >= 0) && wanted(g, k, made))
+		made = try_staged(g, k, k, in >= 0 ? in : across, -1, made);
+	if (!made && across >= 0 && wanted(g, k, false))
+		made = try_turned(g, k, across);
 	if (!made) {
 		out = find_part(g, k, &in);
 		made = out >= 0 && try_staged(g, k, k + 1, in, out, false);

@@ -110,8 +110,8 @@ static int64_t row_places(const struct contract *c, const struct operand *op, co
 static double load_bytes(const struct contract *c, const struct operand *op, int64_t base, int esz)
 {
 	const struct oaxis *v = op->vec_axis < 0 ? NULL : &op->axis[op->vec_axis];
-	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row;
-	double bytes = 0;
+	int64_t step = v ? llabs(v->ms) * esz : 0, burst = c->chip->dram_burst, apart, row, first;
+	int64_t bursts = 0;
 
 	if (!v)
 		return (double)op->loads * (double)burst;
@@ -121,12 +121,14 @@ static double load_bytes(const struct contract *c, const struct operand *op, int
 	if (v->len == v->dim) /* rows lie behind each other */
 		return (double)op->loads * op->vl / (double)v->room * (double)row;
 	apart = row_places(c, op, v, esz);
-	for (int64_t at = 0; at < burst; at += apart) {
-		int64_t first = (base * esz + (v->off - v->neg) * step + at) % burst;
+	first = ((base * esz + (v->off - v->neg) * step) % burst + burst) % burst;
+	for (int64_t at = first; at < first + burst; at += apart) {
+		int64_t end = (at < burst ? at : at - burst) + row % burst;
 
-		bytes += (double)(ceil_div((first + burst) % burst + row, burst) * burst);
+		bursts += row / burst + (end > 0) + (end > burst);
 	}
-	return (double)op->loads * op->vl / (double)v->room * bytes * (double)apart / (double)burst;
+	return (double)op->loads * op->vl / (double)v->room * (double)(bursts * burst) *
+	       (double)apart / (double)burst;
 }
 
 /* Axes of an operand's tile and how they lie in the scratchpad. */
@@ -135,8 +137,9 @@ static bool solve_operand(struct contract *c, int o)
 	struct operand *op = &c->op[o];
 	const struct lacc *a = &c->l->in[op->in];
 	int lane = o == 2 ? -1 : o ? c->col : c->lane, esz = dtype_size(a->t->dtype);
-	bool weights = op->in == c->weights;
+	bool weights = op->in == c->weights, made = op->in == c->made;
 	int64_t words = 1;
+	int unit;
 
 	op->num_axes = 0;
 	op->lane_axis = op->pair_axis = op->vec_axis = op->picked_axis = -1;
@@ -156,7 +159,7 @@ static bool solve_operand(struct contract *c, int o)
 		for (int i = 0; i < a->num_axes; i++) {
 			struct oaxis *x = &op->axis[op->num_axes++];
 
-			memset(x, 0, sizeof(*x));
+			x->neg = 0;
 			memcpy(x->coef, a->axis[i].coef, sizeof(x->coef));
 			x->ms = a->axis[i].ms;
 			x->off = a->axis[i].off;
@@ -220,6 +223,7 @@ static bool solve_operand(struct contract *c, int o)
 		   : c->pair < 0		     ? RDU_PACK_LOW
 		   : op->vec_axis == op->pair_axis   ? RDU_PACK_LANE
 						     : RDU_PACK_VEC;
+	unit = op->pack == RDU_PACK_LANE ? c->elements : 1;
 	op->loads = 1;
 	op->vl = 1;
 	for (int i = 0; i < op->num_axes; i++) {
@@ -231,16 +235,20 @@ static bool solve_operand(struct contract *c, int o)
 		if (i == op->vec_axis) {
 			int64_t n = ceil_div(x->room, c->chip->lanes);
 
+			while (made && n < x->room &&
+			       x->room % (n * unit)) /* no vector goes beyond the end */
+				n++;
 			op->vl = (int)ceil_div(x->room, n);
-			if (op->pack == RDU_PACK_LANE)
-				op->vl = (int)ceil_div(op->vl, c->elements) * c->elements;
+			op->vl = (int)ceil_div(op->vl, unit) * unit;
 			x->room = op->vl * n;
 			op->loads *= n;
 		} else {
 			op->loads *= x->room;
 		}
+		if (made && x->room != x->len)
+			return false;
 	}
-	op->bytes = load_bytes(c, op, a->base, esz) * (op->in == c->made ? c->made_share : 1);
+	op->bytes = load_bytes(c, op, a->base, esz) * (made ? c->made_share : 1);
 	/* Innermost in the scratchpad: the lanes that are read together; then the
 	 * ones that are written together, an odd number of words apart. */
 	for (int k = 0; k < 3; k++)
@@ -342,6 +350,19 @@ static double cycles_of(const struct contract *c, const struct work *w, int64_t 
  * loads any more: in a loop, parts are to save more than this. */
 #define SPLIT_IN_LOOP 0.02
 
+static int64_t count_trips(const struct contract *c, int d)
+{
+	return ceil_div(c->l->extent[d], c->tile[d] * c->unroll[d]);
+}
+
+/* That an array takes along dimension d. */
+static int64_t steps_of_tile(const struct contract *c, int d)
+{
+	if (d == c->pair)
+		return ceil_div(c->tile[d], c->elements);
+	return d == c->lane ? c->tile[d] / c->gl : d == c->col ? c->tile[d] / c->gc : c->tile[d];
+}
+
 /* contract_solve(), with operands found for these tiles before; false also as soon as it is plain that the
  * cost is `most` or above. */
 static bool solve_below(struct contract *c, double most)
@@ -354,16 +375,13 @@ static bool solve_below(struct contract *c, double most)
 	int loops = 0;
 
 	for (int d = 0; d < l->num_dims; d++) {
-		c->trip[d] = ceil_div(l->extent[d], c->tile[d] * c->unroll[d]);
+		c->trip[d] = count_trips(c, d);
+		/* What is made is there to the end of its tensor, and not beyond. */
+		if (c->made >= 0 && lacc_needs(&l->in[c->made], d) &&
+		    c->trip[d] * c->tile[d] * c->unroll[d] != l->extent[d])
+			return false;
 		acts *= c->trip[d];
-		if (l->reduce[d])
-			k *= d == c->pair ? ceil_div(c->tile[d], c->elements) : c->tile[d];
-		else if (d == c->lane)
-			subs *= c->tile[d] / c->gl;
-		else if (d == c->col)
-			subs *= c->tile[d] / c->gc;
-		else
-			subs *= c->tile[d];
+		*(l->reduce[d] ? &k : &subs) *= steps_of_tile(c, d);
 		loops += (c->trip[d] > 1) + (c->tile[d] > 1);
 		if (loops > UC_MAX - 2 || subs > 1 << 28 || k > 1 << 28 || acts > 1ll << 40)
 			return false;
@@ -587,11 +605,17 @@ static int unroll_choices(const struct contract *c, int d, int64_t tile, int64_t
 	return n;
 }
 
-/* Finds the best tile and replica count of one dimension, all else fixed. */
+/* Finds the best tile and replica count of one dimension, all else fixed. What has too many replicas, or whose arrays
+ * take longer than the best, is not looked at any further. */
 static void try_choices(struct contract *c, int d, struct step *s)
 {
-	int64_t t[MAX_TILES], u[MAX_UNROLLS];
+	int64_t t[MAX_TILES], u[MAX_UNROLLS], others = contract_replicas(c, -1) / c->unroll[d];
+	int64_t most = min64(c->pl->max_unroll, c->pcus) / others;
+	double rest = c->systolic ? 2 : 1; /* cycles of an array, but for the steps along d */
 	int nt = tile_choices(c, d, t);
+
+	for (int e = 0; e < c->l->num_dims; e++)
+		rest *= e == d ? 1 : (double)(count_trips(c, e) * steps_of_tile(c, e));
 
 	s->best_tile = c->tile[d];
 	s->best_unroll = c->unroll[d];
@@ -603,6 +627,9 @@ static void try_choices(struct contract *c, int d, struct step *s)
 		forget_operands(c);
 		for (int k = 0; k < nu; k++) {
 			c->unroll[d] = u[k];
+			if (u[k] > most ||
+			    rest * (double)(count_trips(c, d) * steps_of_tile(c, d)) > s->best)
+				continue;
 			if (solve_below(c, s->best * 0.9999) && c->cost < s->best * 0.9999) {
 				s->best = c->cost;
 				s->best_tile = t[i];

@@ -267,6 +267,8 @@ static struct asked_time *answered(struct uimage *im, uint64_t most, bool store)
 			im->asked_time = NULL;
 			return a;
 		}
+	} else if (store && most <= a->patience.cycles) {
+		workers_take(a->workers, &a->work); /* to be found by the clock, and stored */
 	}
 	be_time_drop(im);
 	return NULL;
@@ -325,12 +327,19 @@ static int time_one(struct backend *be, struct uimage *im)
 	return 0;
 }
 
-/* Is it known, or about to be, whether it takes `most`? */
-static bool is_known(const struct backend *be, uint64_t likeness, uint64_t most)
+static bool is_asked(const struct backend *be, uint64_t likeness)
 {
 	for (const struct asked_time *a = be->asked_times; a; a = a->next)
 		if (a->likeness == likeness)
 			return true;
+	return false;
+}
+
+/* Is it known, or about to be, whether it takes `most`? */
+static bool is_known(const struct backend *be, uint64_t likeness, uint64_t most)
+{
+	if (is_asked(be, likeness))
+		return true;
 	for (int i = 0; i < be->num_timed; i++)
 		if (be->timed[i].likeness == likeness)
 			return be->timed[i].cycles || most <= be->timed[i].longer_than;
@@ -350,6 +359,17 @@ bool be_time_ahead(struct backend *be, struct uimage *im, uint64_t most)
 	return true;
 }
 
+void be_time_all_ahead(struct backend *be, int first)
+{
+	for (int i = first; be->workers && i < be->num_sections; i++) {
+		struct uimage *im = be->section[i].im;
+		uint64_t h = likeness(im);
+
+		if (!is_asked(be, h))
+			ask_ahead(be, im, h, UINT64_MAX, false);
+	}
+}
+
 int be_time_all(struct backend *be)
 {
 	int ahead = 0;
@@ -358,7 +378,8 @@ int be_time_all(struct backend *be)
 		for (; be->workers && ahead < be->num_sections &&
 		       ahead <= i + 2 * workers_num(be->workers);
 		     ahead++)
-			ask_ahead(be, be->section[ahead].im, 0, 0, true);
+			if (!be->section[ahead].im->asked_time)
+				ask_ahead(be, be->section[ahead].im, 0, 0, true);
 		if (time_one(be, be->section[i].im))
 			return -1;
 	}

@@ -122,6 +122,8 @@ void workers_take(struct workers *ws, struct work *w)
 	pthread_mutex_lock(&ws->lock);
 	if (w->state == WORK_WAITS)
 		run(ws, w);
+	while (w->state == WORK_RUNS && ws->first)
+		run(ws, ws->first);
 	wait_for(ws, w);
 	pthread_mutex_unlock(&ws->lock);
 }

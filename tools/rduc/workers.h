@@ -22,7 +22,8 @@ void workers_free(struct workers *ws);
 int workers_num(const struct workers *ws);
 /* To be done behind all that was given before. It stays where it is until workers_take() or _drop(). */
 void workers_give(struct workers *ws, struct work *w);
-/* Comes back when it is done: by this thread, if nobody had begun. */
+/* Comes back when it is done: by this thread, if nobody had begun; if somebody has, this thread does what else
+ * waits meanwhile. */
 void workers_take(struct workers *ws, struct work *w);
 /* Nobody wants it any more: if it runs, comes back when it has ended. */
 void workers_drop(struct workers *ws, struct work *w);

@@ -401,7 +401,8 @@ def known(training: bool, opset: Optional[int]) -> Iterator[None]:
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, first)
     others = {(torch.nn.functional, "embedding_bag"): _embedding_bag,
-              **({(torch._VF, n): _layer_by_layer for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")} if training else {})}
+              **({(torch._VF, n): _layer_by_layer for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")}
+                 if training else {})}
     was = {(where, n): getattr(where, n) for where, n in others}
     for (where, n), made in others.items():
         setattr(where, n, made(was[where, n]))
