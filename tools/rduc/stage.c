@@ -18,6 +18,8 @@
 #include "mem.h"
 
 #define MOST_LOADS 1.2 /* of what is read in windows, on average, before it is staged */
+#define MOST_ACROSS \
+	2 /* times what it is, before what is read across is: its reader shares no section with others then */
 
 /* Elements that a nest writes by an access. */
 static double written(const struct nest *n, const struct access *a)
@@ -174,7 +176,7 @@ double stage_least_bytes(const struct trial *g, int k, bool group)
 
 /* Does the group just made, or without one nest number k, load much of what it reads again, and wait
  * for that? */
-static bool wanted(const struct trial *g, int k, bool made)
+static bool wanted(const struct trial *g, int k, bool made, double most)
 {
 	const struct backend *be = g->be;
 	double rate = be_bytes_per_cycle(&be->chip);
@@ -182,7 +184,7 @@ static bool wanted(const struct trial *g, int k, bool made)
 	double cycles = im ? (double)im->cycles : g->cycles[k];
 	double bytes = im ? (double)im->dram_bytes : cycles * rate;
 
-	return bytes > stage_least_bytes(g, k, made) * MOST_LOADS && bytes > cycles * rate / 2;
+	return bytes > stage_least_bytes(g, k, made) * most && bytes > cycles * rate / 2;
 }
 
 static void renumber(int *nest, int num, int from, int by)
@@ -413,9 +415,11 @@ bool stage_from(struct trial *g, int k, int *num)
 	bool made = pipe_from(g, k);
 
 	*num = g->num;
-	if ((in >= 0 || across >= 0) && wanted(g, k, made))
-		made = try_staged(g, k, k, in >= 0 ? in : across, -1, made);
-	if (!made && across >= 0 && wanted(g, k, false))
+	if (in >= 0 && wanted(g, k, made, MOST_LOADS))
+		made = try_staged(g, k, k, in, -1, made);
+	if (across >= 0 && wanted(g, k, made, MOST_ACROSS))
+		made = try_staged(g, k, k, across, -1, made);
+	if (!made && across >= 0 && wanted(g, k, false, MOST_ACROSS))
 		made = try_turned(g, k, across);
 	if (!made) {
 		out = find_part(g, k, &in);
