@@ -459,7 +459,9 @@ int be_fit_beside(struct backend *be, struct be_section *first)
 			count_units(s->im, s->nest->cost.units);
 		}
 		times = times_left(s, left);
-		if (!apart && times > 1 && times <= (s->nest->run ? FEWER : FEWER_NEIGHBOURS)) {
+		/* What fills held scratchpads is made with whoever reads them. */
+		if (!apart && times > 1 && times <= (s->nest->run ? FEWER : FEWER_NEIGHBOURS) &&
+		    !be_hold_of(be, s->nest->out[0].access.tensor)) {
 			if (lower_within(be, first, s, left, times) < 0)
 				return -1;
 			times = times_left(s, left);
