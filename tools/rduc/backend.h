@@ -410,7 +410,7 @@ bool be_covers(const struct nest *n, const struct access *a);
 /* fuse.c: the tensor's dimension that each of a nest's runs over in an access, -1 where that has one
  * step; false if it is not one to one. */
 bool be_one_to_one(const struct nest *n, const struct access *a, int *dim_of);
-/* fuse.c: may nests a (earlier) and b be exchanged? */
+/* fuse.c: may nests a (earlier) and b be exchanged, as far as they themselves say what they touch? */
 bool be_independent(const struct nest *a, const struct nest *b);
 bool be_same_access(const struct access *a, const struct access *b);
 /* fuse.c: access of nest c, whose dimension d goes along dim_of[d] of a tensor, at the point of that
@@ -801,6 +801,8 @@ const struct nest *be_maker(const struct backend *be, struct tensor *t);
 /* Is an operand of the nest made of something that the entry writes? */
 bool be_makes_of_changing(const struct backend *be, const struct module_entry *e,
 			  const struct nest *n);
+/* be_independent(), once operands are made while they are loaded, by maps that are no nests of the entry any more. */
+bool be_may_swap(const struct backend *be, const struct nest *a, const struct nest *b);
 /* PCUs that it takes for each stream. */
 int be_maker_pcus(const struct backend *be, const struct nest *maker);
 /* *from pushes what a LOAD of that storage would, vector by vector. 0, or -1 with the reason in im->error. */

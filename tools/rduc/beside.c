@@ -103,7 +103,7 @@ static bool estimate(const struct plan_of_runs *p, struct run *r)
 					     left[k] < 1 ? FEWER + 1 : c->units[k] / left[k]);
 		fits &= fewer <= FEWER;
 		for (int k = 0; k < i; k++)
-			if (end[k] > end[i] && !be_independent(nest_of(p, r->nest[k]), n))
+			if (end[k] > end[i] && !be_may_swap(p->be, nest_of(p, r->nest[k]), n))
 				end[i] = end[k];
 		end[i] += (double)c->cycles * fewer;
 		r->cycles = fmax(r->cycles, end[i]);
@@ -161,7 +161,7 @@ static bool independent_of_all(const struct plan_of_runs *p, int nest, const str
 {
 	for (int i = from; i < to; i++)
 		if (!alike(p, nest, r->nest[i]) ||
-		    !be_independent(nest_of(p, nest), nest_of(p, r->nest[i])))
+		    !be_may_swap(p->be, nest_of(p, nest), nest_of(p, r->nest[i])))
 			return false;
 	return true;
 }
@@ -187,7 +187,7 @@ static int place_in(const struct plan_of_runs *p, int from, int at, int to)
 		if (!independent_of_all(p, nest, &p->run[i], 0, p->run[i].num))
 			return -1;
 	for (int i = place - 1; i >= 0; i--)
-		if (!be_independent(nest_of(p, nest), nest_of(p, p->run[to].nest[i])))
+		if (!be_may_swap(p->be, nest_of(p, nest), nest_of(p, p->run[to].nest[i])))
 			place = i;
 	return place;
 }
