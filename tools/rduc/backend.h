@@ -483,7 +483,8 @@ void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
  * scratchpads, but for not[tensor id] (NULL: for nothing)? */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
-/* It is brought into temporaries in front of the loop, and stored behind it. What the nests were, for be_carry_undo(), and be_carry_end(). */
+/* It is brought into temporaries in front of the loop, and stored behind it. What the nests were, for
+ * be_carry_undo(), and be_carry_end(). */
 struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not );
 /* Has be_resident() found room for all of it? What has none is marked. */
 bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not );
