@@ -131,15 +131,20 @@ static double load_shown(const struct plan_of_runs *p, double load, double befor
 /* Of sections from number `from` to `to`, and of the load behind them. */
 static double cycles_of(const struct plan_of_runs *p, int from, int to)
 {
+	const struct run *before = NULL;
 	double sum = 0;
-	const struct run *before = from ? &p->run[from - 1] : NULL;
 
-	for (int i = from; i < p->num && i <= to + 1; i++) {
-		if (!p->run[i].num)
+	for (int i = from - 1; i >= 0 && !before; i--)
+		before = p->run[i].num ? &p->run[i] : NULL;
+	for (int i = from, behind = 0; i < p->num && !behind; i++) {
+		const struct run *r = &p->run[i];
+
+		if (!r->num)
 			continue;
-		sum += load_shown(p, p->run[i].load, before ? before->cycles : 0) +
-		       (i <= to ? p->run[i].cycles : 0);
-		before = &p->run[i];
+		behind = i > to;
+		sum += load_shown(p, r->load, before ? before->cycles : 0) +
+		       (behind ? 0 : r->cycles);
+		before = r;
 	}
 	return sum;
 }
@@ -171,7 +176,7 @@ static int place_in(const struct plan_of_runs *p, int from, int at, int to)
 {
 	int nest = p->run[from].nest[at], place = p->run[to].num;
 
-	if (!p->run[to].num || !alike(p, nest, p->run[to].nest[0]))
+	if (!may_move(p, nest) || !p->run[to].num || !alike(p, nest, p->run[to].nest[0]))
 		return -1;
 	if (to < from) {
 		if (!independent_of_all(p, nest, &p->run[from], 0, at))
@@ -281,11 +286,8 @@ static bool improve(struct plan_of_runs *p, int from)
 	if (dissolve(p, from, first, last))
 		return true;
 	for (int at = 0; at < p->run[from].num && p->run[from].num > 1; at++) {
-		struct step s;
+		struct step s = best_step(p, from, at, first, last, cycles_of(p, first, last) - 1);
 
-		if (!may_move(p, p->run[from].nest[at]))
-			continue;
-		s = best_step(p, from, at, first, last, cycles_of(p, first, last) - 1);
 		if (s.to < 0)
 			continue;
 		move(p, from, at, s.to, s.place);
@@ -332,6 +334,7 @@ bool be_beside(struct backend *be, struct module_entry *e, int first, double pmu
 	struct plan_of_runs p = { .be = be, .e = e, .pmus = pmus };
 	struct nest **nests = xmalloc(sizeof(*nests) * (size_t)(e->num_nests + 1));
 	double was, now;
+	bool better;
 	int num = 0;
 
 	p.have[RDU_UNIT_PCU] = (int)rdu_chip_pcus_per_tile(chip) * be->tiles;
@@ -340,26 +343,29 @@ bool be_beside(struct backend *be, struct module_entry *e, int first, double pmu
 	make_runs(&p, first);
 	was = cycles_of(&p, 0, p.num - 1);
 	print(&p, was, was);
-	for (bool better = true; better;) {
+	do {
 		better = false;
 		for (int i = 0; i < p.num; i++)
 			while (p.run[i].num && improve(&p, i))
 				better = true;
-	}
+	} while (better);
 	now = cycles_of(&p, 0, p.num - 1);
+	better = was - now > was / LEAST_GAIN;
 	print(&p, was, now);
 	for (int i = 0; i < p.num; i++) {
 		for (int k = 0; k < p.run[i].num; k++) {
 			nests[num] = e->nests[p.run[i].nest[k]];
-			nests[num++]->run = i + 1;
+			if (better)
+				nests[num]->run = i + 1;
+			num++;
 		}
 		free(p.run[i].nest);
 	}
-	if (was - now > was / LEAST_GAIN)
+	if (better)
 		memcpy(e->nests, nests, sizeof(*nests) * (size_t)num);
 	free(nests);
 	free(p.run);
-	return was - now > was / LEAST_GAIN;
+	return better;
 }
 
 void be_beside_undo(struct module_entry *e, struct nest *const *order)
