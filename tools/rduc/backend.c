@@ -759,8 +759,8 @@ static int lower_entry(struct backend *be, int entry)
 		r = make_groups(be, entry, first, notes, &residence, &stride,
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
-	once = be->level >= 3 && !e->num_loops && be->num_groups == groups &&
-	       be->opt->hold != WHEN_NEVER && be_can_carry(be, e, NULL);
+	once = be->level >= 3 && be->num_groups == groups && be->opt->hold != WHEN_NEVER &&
+	       be_can_carry_once(be, e, first);
 	if (!r && once)
 		r = make_beside(be, entry, first, residence, stride);
 	if (!r && be->level > 0 && (e->num_loops || once) && be->opt->hold != WHEN_NEVER &&

@@ -483,6 +483,8 @@ void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
 /* carry.c: is there something that iterations of a loop hand on in place, and that may stay in
  * scratchpads, but for not[tensor id] (NULL: for nothing)? */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
+/* The same of an entry without loops, which runs once, and whose sections begin with number `first`. */
+bool be_can_carry_once(const struct backend *be, const struct module_entry *e, int first);
 /* It is brought into temporaries in front of the loop, and stored behind it. What the nests were, for be_carry_undo(), and be_carry_end(). */
 struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not );
 /* Has be_resident() found room for all of it? What has none is marked. */
@@ -603,6 +605,8 @@ int be_fit_beside(struct backend *be, struct be_section *first);
 /* Puts the nests of an entry without groups, whose sections begin with number `first`, in an order in which they run
  * side by side, if that promises much. pmus: share of the scratchpads that is counted on. */
 bool be_beside(struct backend *be, struct module_entry *e, int first, double pmus);
+/* Is it worth to look for such an order, which takes as long as to make the entry several times? */
+bool be_beside_pays(const struct backend *be, int first);
 /* They are in the order that they were in. */
 void be_beside_undo(struct module_entry *e, struct nest *const *order);
 int be_place(struct backend *be, struct uimage *im); /* place.c */

@@ -4,7 +4,8 @@
  * neither of these needs may run beside them, though its place in the entry is elsewhere: an update beside
  * the gradients that come after it. So when an entry has been cut into sections, nests are moved to others, as far
  * as what they touch lets them, one after the other or all of a section, while the time of all sections, estimated
- * by what their nests took alone, becomes less. The entry is then made again in that order.
+ * by what their nests took alone, becomes less. The entry is then made again in that order. Only where sections
+ * are short, so that program loads weigh: long ones have less to gain by it, and take long to make again.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,6 +19,8 @@
 #define FEWER_NEIGHBOURS 2 /* and beside those that come before it anyway */
 #define LONGER 1.25 /* than in proportion, with fewer units */
 #define LEAST_GAIN 32 /* one part in so many is worth to make the entry again */
+#define SHORT_LOADS \
+	24 /* times what the shortest program load takes is a short section, in the mean */
 
 struct run {
 	int num, room, *nest; /* numbers in the entry, in their order */
@@ -326,14 +329,27 @@ static void print(const struct plan_of_runs *p, double was, double now)
 	}
 }
 
+bool be_beside_pays(const struct backend *be, int first)
+{
+	uint64_t sum = 0;
+
+	for (int i = first; i < be->num_sections; i++)
+		sum += be->section[i].im->cycles;
+	return sum <= (uint64_t)(be->num_sections - first) * be->chip.pload_latency * SHORT_LOADS;
+}
+
 bool be_beside(struct backend *be, struct module_entry *e, int first, double pmus)
 {
 	const struct rdu_chip *chip = &be->chip;
 	struct plan_of_runs p = { .be = be, .e = e, .pmus = pmus };
-	struct nest **nests = xmalloc(sizeof(*nests) * (size_t)(e->num_nests + 1));
+	struct nest **nests;
 	double was, now;
+	bool better;
 	int num = 0;
 
+	if (!be_beside_pays(be, first))
+		return false;
+	nests = xmalloc(sizeof(*nests) * (size_t)(e->num_nests + 1));
 	p.have[RDU_UNIT_PCU] = (int)rdu_chip_pcus_per_tile(chip) * be->tiles;
 	p.have[RDU_UNIT_PMU] = (int)rdu_chip_pmus_per_tile(chip) * be->tiles;
 	p.have[RDU_UNIT_AGCU] = (int)(chip->agcus_per_tile * chip->agcu_programs) * be->tiles;
@@ -348,18 +364,19 @@ bool be_beside(struct backend *be, struct module_entry *e, int first, double pmu
 	}
 	now = cycles_of(&p, 0, p.num - 1);
 	print(&p, was, now);
+	better = was - now > was / LEAST_GAIN;
 	for (int i = 0; i < p.num; i++) {
 		for (int k = 0; k < p.run[i].num; k++) {
 			nests[num] = e->nests[p.run[i].nest[k]];
-			nests[num++]->run = i + 1;
+			nests[num++]->run = better ? i + 1 : 0;
 		}
 		free(p.run[i].nest);
 	}
-	if (was - now > was / LEAST_GAIN)
+	if (better)
 		memcpy(e->nests, nests, sizeof(*nests) * (size_t)num);
 	free(nests);
 	free(p.run);
-	return was - now > was / LEAST_GAIN;
+	return better;
 }
 
 void be_beside_undo(struct module_entry *e, struct nest *const *order)
@@ -442,7 +459,9 @@ int be_fit_beside(struct backend *be, struct be_section *first)
 			count_units(s->im, s->nest->cost.units);
 		}
 		times = times_left(s, left);
-		if (!apart && times > 1 && times <= (s->nest->run ? FEWER : FEWER_NEIGHBOURS)) {
+		/* What fills held scratchpads is made with whoever reads them. */
+		if (!apart && times > 1 && times <= (s->nest->run ? FEWER : FEWER_NEIGHBOURS) &&
+		    !be_hold_of(be, s->nest->out[0].access.tensor)) {
 			if (lower_within(be, first, s, left, times) < 0)
 				return -1;
 			times = times_left(s, left);

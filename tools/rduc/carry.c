@@ -98,6 +98,11 @@ bool be_can_carry(const struct backend *be, const struct module_entry *e, const 
 	return words && (e->num_loops || words * 4 <= be_room_words(be));
 }
 
+bool be_can_carry_once(const struct backend *be, const struct module_entry *e, int first)
+{
+	return !e->num_loops && be_beside_pays(be, first) && be_can_carry(be, e, NULL);
+}
+
 /* An access to storage t by a nest of the loop: the next one after number *i of nest *k. */
 static struct access *next_use(const struct module_entry *e, int loop, const struct tensor *t,
 			       int *k, int *i)
