@@ -592,7 +592,7 @@ static struct carried *find_carried(struct backend *be, struct module_entry *e,
 		c = NULL;
 	}
 	for (int i = 0; i < num && c; i++)
-		if (not [i])
+		if (not [i] && e->num_loops)
 			be_note(be,
 				"%s: loaded and stored in each iteration: there are no "
 				"scratchpads left for it",

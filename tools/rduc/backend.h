@@ -410,7 +410,7 @@ bool be_covers(const struct nest *n, const struct access *a);
 /* fuse.c: the tensor's dimension that each of a nest's runs over in an access, -1 where that has one
  * step; false if it is not one to one. */
 bool be_one_to_one(const struct nest *n, const struct access *a, int *dim_of);
-/* fuse.c: may nests a (earlier) and b be exchanged? */
+/* fuse.c: may nests a (earlier) and b be exchanged, as far as they themselves say what they touch? */
 bool be_independent(const struct nest *a, const struct nest *b);
 bool be_same_access(const struct access *a, const struct access *b);
 /* fuse.c: access of nest c, whose dimension d goes along dim_of[d] of a tensor, at the point of that
@@ -487,7 +487,8 @@ void be_remove_nest(struct module_entry *e, struct nest *n); /* and free it */
 bool be_can_carry(const struct backend *be, const struct module_entry *e, const bool * not );
 /* The same of an entry without loops, which runs once, and whose sections begin with number `first`. */
 bool be_can_carry_once(const struct backend *be, const struct module_entry *e, int first);
-/* It is brought into temporaries in front of the loop, and stored behind it. What the nests were, for be_carry_undo(), and be_carry_end(). */
+/* It is brought into temporaries in front of the loop, and stored behind it. What the nests were, for
+ * be_carry_undo(), and be_carry_end(). */
 struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not );
 /* Has be_resident() found room for all of it? What has none is marked. */
 bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not );
@@ -807,6 +808,8 @@ const struct nest *be_maker(const struct backend *be, struct tensor *t);
 /* Is an operand of the nest made of something that the entry writes? */
 bool be_makes_of_changing(const struct backend *be, const struct module_entry *e,
 			  const struct nest *n);
+/* be_independent(), once operands are made while they are loaded, by maps that are no nests of the entry any more. */
+bool be_may_swap(const struct backend *be, const struct nest *a, const struct nest *b);
 /* PCUs that it takes for each stream. */
 int be_maker_pcus(const struct backend *be, const struct nest *maker);
 /* *from pushes what a LOAD of that storage would, vector by vector. 0, or -1 with the reason in im->error. */

@@ -106,7 +106,7 @@ static bool estimate(const struct plan_of_runs *p, struct run *r)
 					     left[k] < 1 ? FEWER + 1 : c->units[k] / left[k]);
 		fits &= fewer <= FEWER;
 		for (int k = 0; k < i; k++)
-			if (end[k] > end[i] && !be_independent(nest_of(p, r->nest[k]), n))
+			if (end[k] > end[i] && !be_may_swap(p->be, nest_of(p, r->nest[k]), n))
 				end[i] = end[k];
 		end[i] += (double)c->cycles * fewer;
 		r->cycles = fmax(r->cycles, end[i]);
@@ -134,15 +134,20 @@ static double load_shown(const struct plan_of_runs *p, double load, double befor
 /* Of sections from number `from` to `to`, and of the load behind them. */
 static double cycles_of(const struct plan_of_runs *p, int from, int to)
 {
+	const struct run *before = NULL;
 	double sum = 0;
-	const struct run *before = from ? &p->run[from - 1] : NULL;
 
-	for (int i = from; i < p->num && i <= to + 1; i++) {
-		if (!p->run[i].num)
+	for (int i = from - 1; i >= 0 && !before; i--)
+		before = p->run[i].num ? &p->run[i] : NULL;
+	for (int i = from, behind = 0; i < p->num && !behind; i++) {
+		const struct run *r = &p->run[i];
+
+		if (!r->num)
 			continue;
-		sum += load_shown(p, p->run[i].load, before ? before->cycles : 0) +
-		       (i <= to ? p->run[i].cycles : 0);
-		before = &p->run[i];
+		behind = i > to;
+		sum += load_shown(p, r->load, before ? before->cycles : 0) +
+		       (behind ? 0 : r->cycles);
+		before = r;
 	}
 	return sum;
 }
@@ -164,7 +169,7 @@ static bool independent_of_all(const struct plan_of_runs *p, int nest, const str
 {
 	for (int i = from; i < to; i++)
 		if (!alike(p, nest, r->nest[i]) ||
-		    !be_independent(nest_of(p, nest), nest_of(p, r->nest[i])))
+		    !be_may_swap(p->be, nest_of(p, nest), nest_of(p, r->nest[i])))
 			return false;
 	return true;
 }
@@ -174,7 +179,7 @@ static int place_in(const struct plan_of_runs *p, int from, int at, int to)
 {
 	int nest = p->run[from].nest[at], place = p->run[to].num;
 
-	if (!p->run[to].num || !alike(p, nest, p->run[to].nest[0]))
+	if (!may_move(p, nest) || !p->run[to].num || !alike(p, nest, p->run[to].nest[0]))
 		return -1;
 	if (to < from) {
 		if (!independent_of_all(p, nest, &p->run[from], 0, at))
@@ -190,7 +195,7 @@ static int place_in(const struct plan_of_runs *p, int from, int at, int to)
 		if (!independent_of_all(p, nest, &p->run[i], 0, p->run[i].num))
 			return -1;
 	for (int i = place - 1; i >= 0; i--)
-		if (!be_independent(nest_of(p, nest), nest_of(p, p->run[to].nest[i])))
+		if (!be_may_swap(p->be, nest_of(p, nest), nest_of(p, p->run[to].nest[i])))
 			place = i;
 	return place;
 }
@@ -284,11 +289,8 @@ static bool improve(struct plan_of_runs *p, int from)
 	if (dissolve(p, from, first, last))
 		return true;
 	for (int at = 0; at < p->run[from].num && p->run[from].num > 1; at++) {
-		struct step s;
+		struct step s = best_step(p, from, at, first, last, cycles_of(p, first, last) - 1);
 
-		if (!may_move(p, p->run[from].nest[at]))
-			continue;
-		s = best_step(p, from, at, first, last, cycles_of(p, first, last) - 1);
 		if (s.to < 0)
 			continue;
 		move(p, from, at, s.to, s.place);
@@ -356,12 +358,12 @@ bool be_beside(struct backend *be, struct module_entry *e, int first, double pmu
 	make_runs(&p, first);
 	was = cycles_of(&p, 0, p.num - 1);
 	print(&p, was, was);
-	for (bool better = true; better;) {
+	do {
 		better = false;
 		for (int i = 0; i < p.num; i++)
 			while (p.run[i].num && improve(&p, i))
 				better = true;
-	}
+	} while (better);
 	now = cycles_of(&p, 0, p.num - 1);
 	print(&p, was, now);
 	better = was - now > was / LEAST_GAIN;

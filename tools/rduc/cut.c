@@ -476,7 +476,7 @@ static double estimate(const struct backend *be, const struct be_section *s, int
 
 	for (int i = 0; i < num; i++) {
 		for (int k = 0; k < i; k++)
-			if (end[k] > end[i] && !be_independent(s[k].nest, s[i].nest))
+			if (end[k] > end[i] && !be_may_swap(be, s[k].nest, s[i].nest))
 				end[i] = end[k];
 		end[i] += (double)s[i].im->cycles;
 		longest = end[i] > longest ? end[i] : longest;

@@ -263,6 +263,24 @@ bool be_makes_of_changing(const struct backend *be, const struct module_entry *e
 	return false;
 }
 
+/* Does nest `by` write what an operand of nest n is made of? */
+static bool changes_operand(const struct backend *be, const struct nest *by, const struct nest *n)
+{
+	for (int i = 0; i < n->num_in; i++) {
+		const struct nest *maker = be_maker(be, n->in[i].tensor);
+
+		for (int k = 0; maker && k < maker->num_in; k++)
+			if (nest_writes(by, tensor_storage(maker->in[k].tensor)))
+				return true;
+	}
+	return false;
+}
+
+bool be_may_swap(const struct backend *be, const struct nest *a, const struct nest *b)
+{
+	return be_independent(a, b) && !changes_operand(be, a, b) && !changes_operand(be, b, a);
+}
+
 /* ---- what takes a LOAD's place ----------------------------------------------------------------- */
 
 /* Loops of one counter, the innermost first. */

@@ -128,7 +128,8 @@ static int find_part(const struct trial *g, int k, int *in)
 	const struct nest *n = g->e->nests[k], *next;
 	int64_t from;
 
-	if (k + 1 >= g->e->num_nests || n->group || n->loop)
+	if (k + 1 >= g->e->num_nests || n->group || n->loop ||
+	    g->be->num_ops + g->e->num_nests + 2 > RDU_MAX_SECTIONS)
 		return -1;
 	next = g->e->nests[k + 1];
 	*in = find_windows(g, k + 1);
