@@ -176,6 +176,7 @@ static int lower_each(struct backend *be, struct module_entry *e, int entry)
 
 	for (int k = 0; k < e->num_nests; k++) {
 		struct be_section *s = &be->section[be->num_sections];
+		const struct tensor *wrong;
 		int r;
 
 		if (be->num_ops + k == RDU_MAX_SECTIONS)
@@ -206,6 +207,10 @@ static int lower_each(struct backend *be, struct module_entry *e, int entry)
 			be_unfuse(be, e, k--);
 			if (be_check(be, "unfuse"))
 				return -1;
+			wrong = be_narrow_wrong(be);
+			if (wrong) /* all is made once more, without */
+				return be_error(be, "%s: '%s' is bf16 in memory, but read as fp32",
+						e->name, wrong->name);
 			if (!be_resident_renumber(be, e)) {
 				be_error(be, "%s: fused in another way", e->name);
 				return 1;

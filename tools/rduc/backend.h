@@ -425,6 +425,8 @@ void be_order(struct backend *be);
 void be_layout(struct backend *be); /* layout.c */
 /* narrow.c: which temporaries are bf16 in memory, although what makes them is fp32. */
 void be_narrow(struct backend *be);
+/* One of them that is read, in the nests as they are now, by what needs all of it; NULL: none is. */
+const struct tensor *be_narrow_wrong(struct backend *be);
 /* They are fp32 again. False: there were none. */
 bool be_narrow_undo(struct backend *be);
 /* pipe.c: groups of nests of an entry that run iteration by iteration, one behind the other, each

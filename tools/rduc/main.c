@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -398,12 +399,34 @@ static int finish(int ret)
 	return ret ? 1 : 0;
 }
 
+static struct lr_outfile *unfinished;
+
+static void leave_nothing(int signal_number)
+{
+	if (unfinished->path[0])
+		unlink(unfinished->temp);
+	raise(signal_number); /* which ends it now */
+}
+
+/* Signals that end the command leave no part of a program, as errors do. */
+static void catch_signals(struct arguments *a)
+{
+	static const int numbers[] = { SIGHUP, SIGINT, SIGPIPE, SIGTERM };
+	struct sigaction act = { .sa_handler = leave_nothing, .sa_flags = SA_RESETHAND }, was;
+
+	unfinished = &a->program;
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (!sigaction(numbers[i], NULL, &was) && was.sa_handler != SIG_IGN)
+			sigaction(numbers[i], &act, NULL);
+}
+
 static int run(struct arguments *a)
 {
 	int ret;
 
 	if (check_files(a))
 		return 1;
+	catch_signals(a);
 	if (!a->quiet)
 		a->summary = lr_outfile_is_stdout(a->path[RDUC_PROGRAM]) ? stderr : stdout;
 	if (a->weights)

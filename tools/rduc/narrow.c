@@ -10,6 +10,12 @@
 #include "backend.h"
 #include "mem.h"
 
+/* What a tensor is where it is not kept as bf16. */
+static enum rdu_dtype own_dtype(const struct tensor *t)
+{
+	return t->narrow ? RDU_DT_F32 : t->dtype;
+}
+
 /* Does it follow from the nest's indices, numbers, and inputs that stay as they are? */
 static bool stays_same(const struct nest *n, int e)
 {
@@ -19,7 +25,7 @@ static bool stays_same(const struct nest *n, int e)
 		const struct expr *x = &n->expr[i];
 
 		same[i] = x->kind == EXPR_IMM || x->kind == EXPR_INDEX || x->kind == EXPR_OP ||
-			  (x->kind == EXPR_IN && n->in[x->arg[0]].tensor->dtype != RDU_DT_F32);
+			  (x->kind == EXPR_IN && own_dtype(n->in[x->arg[0]].tensor) != RDU_DT_F32);
 		for (int k = 0; k < 3 && x->kind == EXPR_OP; k++)
 			same[i] = same[i] && (x->arg[k] < 0 || same[x->arg[k]]);
 	}
@@ -57,7 +63,7 @@ static bool passes_on(const struct nest *n, const bool *stays)
 		const struct tensor *t = n->out[i].access.tensor;
 
 		if (!chooses(n, n->out[i].expr) ||
-		    (t->dtype != RDU_DT_BF16 && stays[tensor_storage((struct tensor *)t)->id]))
+		    (own_dtype(t) != RDU_DT_BF16 && stays[tensor_storage((struct tensor *)t)->id]))
 			return false;
 	}
 	return true;
@@ -112,7 +118,7 @@ static bool candidate(const struct tensor *t)
 {
 	bool constant = t->kind == TENSOR_WEIGHT && t->constant && t->data;
 
-	return t->dtype == RDU_DT_F32 && !t->update_of && !t->row_of && !t->packed.table &&
+	return own_dtype(t) == RDU_DT_F32 && !t->update_of && !t->row_of && !t->packed.table &&
 	       (constant || (t->kind == TENSOR_TEMP && !t->data));
 }
 
@@ -127,17 +133,18 @@ static void round_data(struct tensor *t)
 	t->data = to;
 }
 
-void be_narrow(struct backend *be)
+/* By tensor: what memory has to hold as it is, among others all that is not one of those that `may` be bf16 there.
+ * read: what any nest reads. */
+static bool *what_stays(struct backend *be, bool (*may)(const struct tensor *t), bool *read)
 {
 	struct module *m = be->m;
 	bool *stays = xcalloc((size_t)m->num_tensors + 1, sizeof(bool));
-	bool *read = xcalloc((size_t)m->num_tensors + 1, sizeof(bool));
 	int was;
 
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
-		if (!candidate(t))
+		if (!may(t))
 			stays[tensor_storage(t)->id] = true;
 		if (t->row_of)
 			stays[tensor_whole(t)->id] = true;
@@ -158,6 +165,15 @@ void be_narrow(struct backend *be)
 			for (int k = m->entries[e].num_nests - 1; k >= 0; k--)
 				mark_inputs(be, m->entries[e].nests[k], stays);
 	} while (count(m, stays) > was);
+	return stays;
+}
+
+void be_narrow(struct backend *be)
+{
+	struct module *m = be->m;
+	bool *read = xcalloc((size_t)m->num_tensors + 1, sizeof(bool));
+	bool *stays = what_stays(be, candidate, read);
+
 	for (int i = 0; i < m->num_tensors; i++) {
 		struct tensor *t = m->tensors[i];
 
@@ -172,6 +188,26 @@ void be_narrow(struct backend *be)
 	}
 	free(stays);
 	free(read);
+}
+
+static bool is_narrow(const struct tensor *t)
+{
+	return t->narrow;
+}
+
+const struct tensor *be_narrow_wrong(struct backend *be)
+{
+	struct module *m = be->m;
+	bool *read = xcalloc((size_t)m->num_tensors + 1, sizeof(bool));
+	bool *stays = what_stays(be, is_narrow, read);
+	const struct tensor *wrong = NULL;
+
+	for (int i = 0; i < m->num_tensors && !wrong; i++)
+		if (m->tensors[i]->narrow && stays[tensor_storage(m->tensors[i])->id])
+			wrong = m->tensors[i];
+	free(stays);
+	free(read);
+	return wrong;
 }
 
 bool be_narrow_undo(struct backend *be)
