@@ -602,6 +602,20 @@ void be_cut(struct backend *be, int first);
 /* The section of a nest is made: what was found for its sums is the nest's, and what fills what it holds takes its
  * place in front of the loop. */
 void be_settle(struct backend *be, struct be_section *first, struct be_section *s);
+/* Notes from number `first` on, so many, are none any more. */
+void be_drop_notes(struct backend *be, int first, int num);
+/* backend.c: makes the sections of an entry. 0, -1, or 1: with what groups it has, it cannot be. */
+int be_make_sections(struct backend *be, int entry);
+/* Sections from number `first` on are none any more. */
+void be_drop_sections(struct backend *be, int first);
+/* The schedule's steps that run the sections of an entry, from number `first` on. */
+void be_add_steps(struct backend *be, const struct module_entry *e, int first);
+/* The strides of all tensors, and back. */
+int64_t *be_copy_strides(const struct module *m);
+void be_set_strides(const struct module *m, const int64_t *s);
+/* variants.c: makes the sections of an entry in all ways that the level and the options have; the fastest stays.
+ * 0 or -1. */
+int be_make_entry(struct backend *be, int entry);
 /* beside.c: nests that do not go together with those before them for some units are made with those that they leave.
  * 0 or -1. */
 int be_fit_beside(struct backend *be, struct be_section *first);

@@ -138,6 +138,9 @@ bool contract_solve(struct contract *c);
 bool contract_possible(const struct contract *c);
 /* Finds the best. 0, or 1: not a contraction for this form. */
 int contract_search(struct contract *c);
+/* A table is read in all loops but the reduction's behind the last that it depends on: those of
+ * dimensions from this one on. */
+int contract_table_dims(const struct contract *c);
 /* lower_contract.c */
 /* What a plan is looked for. 0, or 1: it is no contraction. */
 int contract_set_up(const struct backend *be, const struct lnest *l, const struct plan *pl,
