@@ -6,19 +6,12 @@
  */
 #include <math.h>
 #include "rduc_back_judge.h"
+#include "rduc_back_seed.h"
 #include "tap.h"
 
 #define CASES 16
 
 static char path[] = "/tmp/rduc-nested-XXXXXX";
-
-static uint64_t seed;
-
-static uint32_t number(uint32_t below)
-{
-	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-	return (uint32_t)(seed >> 33) % below;
-}
 
 static float value(void)
 {
