@@ -30,7 +30,7 @@ struct lacc {
 	uint32_t needs; /* bit d: an axis depends on dimension d */
 	uint32_t pad;
 	int gather_in; /* -1: none */
-	int64_t gather_stride;
+	int64_t gather_stride, gather_extent;
 };
 
 /* A nest without dimensions of extent 1, jointly contiguous ones merged. */
@@ -584,6 +584,8 @@ void be_plan_ahead(struct backend *be, const struct nest *n);
 /* Those that are still looked for: no plan is asked for any more. */
 void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
+/* Is an access an operand's of a contraction? Then whole tiles are read, whatever a table picks of them. */
+bool be_reads_tiles(const struct backend *be, const struct nest *n, const struct access *a);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
 /* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no

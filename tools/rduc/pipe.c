@@ -88,7 +88,7 @@ static bool take(struct trial *g, int q, const struct access *made)
 
 		if (t->writer < 0)
 			continue;
-		if (!t->sliced)
+		if (!t->sliced || (n->in[i].gather_in >= 0 && !be_reads_tiles(g->be, n, &n->in[i])))
 			return false;
 		if (!found && !slice_loops(n, &n->in[i], slice, s))
 			return false;
@@ -424,6 +424,8 @@ static double operands(const struct nest *n)
 		for (int d = 0; d < n->ndim; d++)
 			if (!n->dim[d].shared && slice_step(&n->in[i], d))
 				words *= (double)n->dim[d].extent;
+		if (n->in[i].gather_in >= 0)
+			words *= (double)n->in[i].tensor->dim[n->in[i].gather_dim];
 		sum += words;
 	}
 	return sum;
@@ -820,6 +822,8 @@ static uint64_t likeness(const struct trial *g)
 			bool after = pipe_read_after(g, id);
 
 			h = rdu_fnv1a(h, a->coef, sizeof(a->coef));
+			h = rdu_fnv1a(h, &a->gather_in, sizeof(a->gather_in));
+			h = rdu_fnv1a(h, &a->gather_dim, sizeof(a->gather_dim));
 			h = rdu_fnv1a(h, a->tensor->stride, sizeof(a->tensor->stride));
 			h = rdu_fnv1a(h, &a->tensor->dtype, sizeof(a->tensor->dtype));
 			h = rdu_fnv1a(h, &from, sizeof(from));

@@ -523,7 +523,8 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	if (!cut(be, t, c->axis, c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS))
 		return false;
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
-		if (s->u[i].access->gather_in >= 0)
+		if (s->u[i].access->gather_in >= 0 &&
+		    !be_reads_tiles(be, e->nests[s->u[i].nest], s->u[i].access))
 			return false; /* only the card knows which part an index is in */
 	r->by_group = by_group;
 	r->carried = c->turn == CARRIED;

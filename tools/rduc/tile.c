@@ -84,7 +84,7 @@ static void add_picked(const struct contract *c, struct operand *op)
 		return;
 	op->picked_axis = op->num_axes;
 	op->axis[op->num_axes++] = (struct oaxis){ .ms = c->l->in[op->in].gather_stride,
-						   .dim = s->tensor->dim[s->gather_dim] };
+						   .dim = c->l->in[op->in].gather_extent };
 }
 
 /* Rows of a tile along axis v, in all tiles, begin at places of a burst that are so many bytes apart. */
