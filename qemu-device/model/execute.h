@@ -26,6 +26,7 @@
 #define CHUNK_WORDS 2048 /* words of an operand in one kernel call */
 #define NO_FIFO 0xffffffffu
 #define RDU_OFFSET_BUCKETS 64
+#define RDU_MAX_BESIDE 4 /* drains that are one call of a kernel */
 
 /* ---- plan ------------------------------------------------------------- */
 
@@ -120,6 +121,7 @@ struct systolic_plan {
 	bool direct; /* both operands */
 	bool fp32; /* SIMD stages that do what an array does, in fp32 */
 	uint32_t mode, cols, flags; /* as in the body */
+	uint32_t beside; /* drains after one another, of one row and columns next to each other */
 	const struct firing_mask *k, *init;
 	struct direct_operand operand[2];
 	/* fp32: register j restarts at restart[j]; row word j is in lane row_lane + j * row_step. */

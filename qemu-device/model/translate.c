@@ -450,6 +450,19 @@ static int plan_tables(struct rdu_plan *plan, struct systolic_plan *sys)
 	return 0;
 }
 
+/* Arrays of one column, whose lanes the next drains go on with. */
+static void plan_beside(const struct rdu_plan *plan, struct systolic_plan *sys)
+{
+	const struct access_plan *col = &sys->operand[0].tile, *row = &sys->operand[1].tile;
+	const struct access_loop *c = &col->loop[col->num - 1], *r = &row->loop[row->num - 1];
+
+	sys->beside = 1;
+	if (sys->direct && sys->operand[0].in_place && sys->operand[1].in_place && sys->cols == 1 &&
+	    (sys->fp32 || (sys->mode == RDU_SYS_BF16 && !(sys->flags & RDU_SYS_INIT))) &&
+	    c->stride == plan->lanes && !r->stride && c->trip == r->trip)
+		sys->beside = c->trip < RDU_MAX_BESIDE ? (uint32_t)c->trip : RDU_MAX_BESIDE;
+}
+
 /* Steps of a drain if k_mask is the innermost counters, else 0. */
 static uint64_t inner_steps(const struct rdu_unit_prog *p, uint32_t k_mask)
 {
@@ -487,6 +500,7 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 	if (col < 0 || row < 0)
 		return -1;
 	sys->direct = col && row;
+	plan_beside(plan, sys);
 	return plan_tables(plan, sys);
 }
 
@@ -546,6 +560,7 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 	if (!col || !row)
 		goto no;
 	sys->direct = true;
+	plan_beside(plan, sys);
 	return plan_tables(plan, sys);
 no: /* stage by stage, then */
 	free(sys);
