@@ -274,13 +274,54 @@ static struct asked_time *answered(struct uimage *im, uint64_t most, bool store)
 	return NULL;
 }
 
-/* Asks the card's clock. As be_time_about(). store: as of ask_new(). */
-static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store, struct timed *to)
+/* Is a section that of an image, but for the numbers in it that are for people? */
+static bool is_of(const struct rdu_section *s, const struct uimage *im)
+{
+	const unsigned char *x = s->image, *y = im->bytes;
+	size_t at = s->hdr->programs.offset, end;
+
+	end = at + s->hdr->programs.count * sizeof(struct rdu_cfg_program);
+	if (s->size != im->size || memcmp(x, y, at) || memcmp(x + end, y + end, s->size - end))
+		return false;
+	for (; at < end; at += sizeof(struct rdu_cfg_program)) {
+		struct rdu_cfg_program p, q;
+
+		memcpy(&p, x + at, sizeof(p));
+		memcpy(&q, y + at, sizeof(q));
+		p.op_id = q.op_id;
+		if (memcmp(&p, &q, sizeof(p)))
+			return false;
+	}
+	return true;
+}
+
+/* What was asked of another image that is the same, and answers this; it stays that one's. NULL: nothing does. */
+static struct asked_time *answered_for_another(struct backend *be, const struct uimage *im,
+					       uint64_t likeness, uint64_t most, bool store)
+{
+	for (struct asked_time *a = be->asked_times; a; a = a->next) {
+		if (a->likeness != likeness || a->patience.store != store ||
+		    (!store && most > a->patience.cycles) || !is_of(a->section, im))
+			continue;
+		workers_take(a->workers, &a->work);
+		if (a->time || a->patience.longer)
+			return a;
+	}
+	return NULL;
+}
+
+/* Asks the card's clock. As be_time_about(). likeness: of those asked beforehand; store: as of ask_new(). */
+static int ask(struct backend *be, struct uimage *im, uint64_t likeness, uint64_t most, bool store,
+	       struct timed *to)
 {
 	struct asked_time *a = answered(im, most, store);
 	const struct rdu_section_time *t;
-	bool longer;
+	bool longer, own = true;
 
+	if (!a) {
+		a = answered_for_another(be, im, likeness, most, store);
+		own = !a;
+	}
 	if (!a) {
 		a = ask_new(be, im, most, store);
 		if (!a)
@@ -307,7 +348,8 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store,
 			to->program[i] = (struct stage_time){ g->busy, g->program, (int)g->bound };
 		}
 	}
-	ask_end(a);
+	if (own)
+		ask_end(a);
 	if (!t && !longer)
 		return be_error(be, "%s: no time for this section: it takes too long to simulate",
 				im->name);
@@ -320,7 +362,7 @@ static int time_one(struct backend *be, struct uimage *im)
 {
 	struct timed t = { 0 };
 
-	if (ask(be, im, UINT64_MAX, true, &t))
+	if (ask(be, im, 0, UINT64_MAX, true, &t))
 		return -1;
 	take(be, im, &t);
 	free(t.program);
@@ -395,7 +437,7 @@ int be_time_about(struct backend *be, struct uimage *im, uint64_t most)
 	if (!t->cycles && most <= t->longer_than)
 		return 1;
 	if (!t->cycles) {
-		int r = ask(be, im, most, false, t);
+		int r = ask(be, im, t->likeness, most, false, t);
 
 		if (r)
 			return r;
