@@ -20,6 +20,9 @@
 #define MEMORY_BOUND 0.8 /* of memory's rate: more units would not help */
 #define TOO_LONG 1.5 /* as what a group is taken to take */
 #define MOST_SHORTER 2 /* groups that are tried instead */
+/* With several tiles, of what its nests take: without groups there are large tensors in scratchpads, and others find
+ * less room than they will beside groups. */
+#define LEAST_WORTH 0.75
 #define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
 
 /* ---- which nests --------------------------------------------------------------- */
@@ -489,6 +492,7 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 			break;
 	}
 	be->share = (struct share){ 0 };
+	g->failed = made < g->num ? made : -1;
 	if (made == g->num)
 		im = be_join(be, s, g->num, g->first, most, slow);
 	if (im) {
@@ -698,12 +702,12 @@ bool pipe_reads_before(const struct trial *g)
 }
 
 /* Cycles that the group costs other nests: what they would find in scratchpads without it crosses
- * memory, for a group takes only slices from there. */
+ * memory. With several tiles it may stay there, and the group may find it. */
 static double cost_to_others(const struct trial *g)
 {
 	double bytes = 0;
 
-	for (int q = 0; q < g->num_touched; q++) {
+	for (int q = 0; q < g->num_touched && g->be->tiles == 1; q++) {
 		int id = g->touched[q];
 
 		if (id >= g->num_plain || !g->plain[id].resident || g->plain[id].memory)
@@ -772,7 +776,8 @@ static bool try_group(struct trial *g, const struct access *made, int op)
 	if (im && be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %llu cycles, %.0f otherwise\n",
 			(unsigned long long)behind(g, im), plain);
-	if (im && (be->opt->pipe == WHEN_POSSIBLE || behind(g, im) < plain)) {
+	if (im && (be->opt->pipe == WHEN_POSSIBLE ||
+		   behind(g, im) < plain * (be->tiles > 1 ? LEAST_WORTH : 1))) {
 		keep(g, im, was);
 		be->group[be->num_groups - 1].saved = plain - behind(g, im);
 		return true;
