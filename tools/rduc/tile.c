@@ -878,6 +878,16 @@ static bool is_better(const struct contract *c, const struct contract *best)
 	return c->cost < best->cost;
 }
 
+/* No plan for these dimensions takes fewer cycles: arrays have no step to spare, and all of them work. */
+static double least_cycles(const struct contract *c)
+{
+	double steps = c->systolic ? 2 : 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		steps *= (double)c->l->extent[d] / (double)granule(c, d);
+	return steps / (double)min64(c->pcus, c->pl->max_unroll);
+}
+
 /* The best of the plans that are found from the smallest tiles, for each choice of dimensions, or the
  * first; its cost is 1e300 if there is none. */
 static struct contract first_plan(const struct contract *c, bool any)
@@ -936,6 +946,9 @@ static struct contract first_plan(const struct contract *c, bool any)
 						continue;
 					t.gl = (int)min64(t.chip->lanes, l->extent[t.lane]);
 					t.gc = t.col < 0 ? 1 : even_cut(l->extent[t.col], cols);
+					/* By blocks, another plan may be better than a faster one. */
+					if (t.op[2].in < 0 && least_cycles(&t) >= best.cost)
+						continue;
 					search(&t, 0);
 					if (is_better(&t, &best))
 						best = t;
