@@ -130,7 +130,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	struct trial t = { .be = be, .e = e, .first = k, .num = g->num, .sharing = g->sharing };
 	double most = (double)g->im->cycles * SLOWER;
 	struct uimage *im = g->im;
-	bool slow;
+	bool hopeless;
 
 	*num_nests = g->num;
 	*without = worst(be, g, NULL);
@@ -139,7 +139,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 		return im;
 	}
 	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
-		       (uint64_t)most, &slow);
+		       (uint64_t)most, &hopeless);
 	for (int i = 0; i < g->num; i++)
 		most += readers_gain(be, g, g->nest[i]);
 	if (!im)
