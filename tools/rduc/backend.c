@@ -339,8 +339,6 @@ int be_make_sections(struct backend *be, int entry)
 		r = be_fit_beside(be, be->section + first);
 	if (!r && be->level > 0)
 		be_cut(be, first);
-	if (!r)
-		be_time_all_ahead(be, first);
 	free(stride);
 	return r > 0 && !be->fixed ? -1 : r;
 }
@@ -352,6 +350,7 @@ static int lower_entry(struct backend *be, int entry)
 
 	if (be_make_entry(be, entry))
 		return -1;
+	be_time_all_ahead(be, first);
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 		struct rdu_file_op *op = &be->op[be->num_ops++];

@@ -178,6 +178,7 @@ struct uimage {
 	int num_segments, room_segments;
 	struct usegment *segment;
 	char error[256]; /* why there can be no such section; empty: nothing yet */
+	bool clash; /* because its nests want one place of a scratchpad, whatever units they have */
 	struct tensor *crowded; /* resident, and its scratchpads take no more programs */
 	int64_t chunk[NEST_MAX_DIMS], split[NEST_MAX_DIMS]; /* as in struct nest */
 	int replicas; /* of a nest; 0: not known */
@@ -604,9 +605,9 @@ double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
 /* cut.c: one section of those of num nests, from number first_nest of the entry on, that takes
- * `most` cycles at most. NULL: there is none, with the reason in be->error; *slow: it takes more. */
+ * `most` cycles at most. NULL: there is none, with the reason in be->error; *hopeless: nor with fewer units. */
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most, bool *slow);
+		       uint64_t most, bool *hopeless);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
 /* The section of a nest is made: what was found for its sums is the nest's, and what fills what it holds takes its
@@ -688,7 +689,7 @@ uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
 /* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
 int be_time_all(struct backend *be);
-/* Other threads begin to find those of the sections from number `first` on, if there are any. */
+/* Other threads begin to find those of the sections from number `first` on, which will not change. */
 void be_time_all_ahead(struct backend *be, int first);
 /* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes
  * more than `most` cycles, not 0, and nothing is known of it. */

@@ -47,6 +47,13 @@ static bool overlap(const struct ubuffer *a, const struct ubuffer *b)
 	       b->base < a->base + (int64_t)a->copies * a->words;
 }
 
+/* Two nests want one place of a scratchpad. */
+static void fail_clash(struct uimage *im, const char *what)
+{
+	image_fail(im, "%s", what);
+	im->clash = true;
+}
+
 /* Buffers likewise. One that would lie over another in its scratchpad makes the image fail. */
 static int *append_buffers(struct uimage *to, const struct uimage *from, const int *unit)
 {
@@ -64,7 +71,7 @@ static int *append_buffers(struct uimage *to, const struct uimage *from, const i
 				continue;
 			if (to->buffer[k].words != b->words || to->buffer[k].copies != b->copies ||
 			    to->buffer[k].base != b->base)
-				image_fail(to, "two tensors in one place of a scratchpad");
+				fail_clash(to, "two tensors in one place of a scratchpad");
 			buffer[i] = k;
 		}
 		if (buffer[i] < 0) {
@@ -203,7 +210,7 @@ static void add_edges(const struct backend *be, struct uimage *im, int first, bo
 			} else if ((wa || a->kind == RDU_KIND_READ) &&
 				   (wb || b->kind == RDU_KIND_READ)) {
 				if (wa && wb) {
-					image_fail(im, "a scratchpad is written by two nests");
+					fail_clash(im, "a scratchpad is written by two nests");
 					im->crowded = resident_in(be, &im->unit[a->unit]);
 				} else if (wa || wb) {
 					hand_over(im, wa ? i : k, wa ? k : i, wa);
@@ -452,7 +459,7 @@ static struct joined join_most(struct backend *be, const struct be_section *s, i
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most, bool *slow)
+		       uint64_t most, bool *hopeless)
 {
 	int joined = num, r;
 	struct uimage *im;
@@ -461,13 +468,13 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 	be->until = first_nest + num - 1;
 	im = gather(be, s, &joined, true);
 	be->crowded = im->crowded;
-	*slow = false;
+	*hopeless = im->clash;
 	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
 		close_joined(be, im);
 		r = be_time_about(be, im, most);
 		if (!r)
 			return im;
-		*slow = r > 0;
+		*hopeless = r > 0;
 		if (r > 0)
 			image_fail(im, "takes more than %llu cycles", (unsigned long long)most);
 	}

@@ -41,27 +41,42 @@ static void leave_last(struct trial *g, const struct access *made)
 	pipe_grow(g, first, there > here ? num - 1 : num, made, iterations);
 }
 
-/* Cycles that nests from number `first` on take, about, as one group, or one of them alone: as long as memory or
- * the compute units, whichever takes longer. HUGE_VAL: they cannot be a group. */
+/* Cycles of all compute units that nests from number `first` on are worth. */
+static double work_of(const struct trial *g, int first, int num)
+{
+	double work = 0;
+
+	for (int k = first; k < first + num; k++)
+		work += be_work(g->be, g->e->nests[k]);
+	return work / (rdu_chip_pcus_per_tile(&g->be->chip) * (double)g->be->tiles);
+}
+
+double ends_about(const struct trial *g)
+{
+	double rate = be_bytes_per_cycle(&g->be->chip) * OF_MEMORY, n = (double)g->iterations;
+	double work = work_of(g, g->first, g->num) / OF_UNITS;
+
+	return fmax(stage_least_bytes(g, g->first, true) / rate, work) *
+	       (n + (double)g->more + g->num - 1) / n * (1 + g->num * UNEVEN);
+}
+
+/* Cycles that nests from number `first` on take, about, as one group, or one of them alone. HUGE_VAL: they cannot
+ * be a group. */
 static double cycles_of(struct trial *g, int first, int num)
 {
 	const struct access *made;
-	double pcus = rdu_chip_pcus_per_tile(&g->be->chip) * (double)g->be->tiles;
-	double rate = be_bytes_per_cycle(&g->be->chip) * OF_MEMORY, saved, work = 0;
+	double rate = be_bytes_per_cycle(&g->be->chip) * OF_MEMORY, saved;
 	int64_t n;
 
-	for (int k = first; k < first + num; k++)
-		work += be_work(g->be, g->e->nests[k]) / pcus;
 	if (num == 1)
-		return fmax(stage_least_bytes(g, first, false) / rate, work);
+		return fmax(stage_least_bytes(g, first, false) / rate, work_of(g, first, 1));
 	n = pipe_choose(g, first, num, &made, &saved);
 	if (!n)
 		return HUGE_VAL;
 	pipe_grow(g, first, num, made, n);
 	if (g->num < num)
 		return HUGE_VAL;
-	return fmax(stage_least_bytes(g, first, true) / rate, work / OF_UNITS) *
-	       (double)(n + g->more + num - 1) / (double)n * (1 + num * UNEVEN);
+	return ends_about(g);
 }
 
 /* Ways to cut nests into groups: those from number `first` on, up to number `end`. */

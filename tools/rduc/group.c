@@ -206,7 +206,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	struct trial t = { .be = be, .e = e, .first = k, .num = g->num, .sharing = g->sharing };
 	double most = (double)g->im->cycles, gain = finding_gain(be, g);
 	struct uimage *im = g->im, *again = NULL;
-	bool slow;
+	bool hopeless;
 
 	*num_nests = g->num;
 	if (!in_memory(be, g, NULL, -1).nest) {
@@ -216,7 +216,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	if (gain > 0 || worst_maker(be, g, NULL))
 		most *= SLOWER;
 	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
-		       (uint64_t)most, &slow);
+		       (uint64_t)most, &hopeless);
 	for (int i = 0; i < g->num; i++)
 		most += readers_gain(be, g, g->nest[i]);
 	most += gain;

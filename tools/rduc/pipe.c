@@ -451,7 +451,7 @@ static double least_pcus(const struct trial *g, const struct nest *n)
 }
 
 struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
-			 uint64_t most, bool *slow)
+			 uint64_t most, bool *hopeless)
 {
 	struct backend *be = g->be;
 	struct be_section s[MOST_NESTS] = { { 0 } };
@@ -461,6 +461,7 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 	double there = rdu_chip_pcus_per_tile(&be->chip) * (double)be->tiles;
 	int made, contractions = 0;
 
+	*hopeless = false;
 	for (int i = 0; i < g->num; i++) {
 		contractions += operands(g->e->nests[g->first + i]) > 1;
 		sum += work[i];
@@ -494,7 +495,7 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 	be->share = (struct share){ 0 };
 	g->failed = made < g->num ? made : -1;
 	if (made == g->num)
-		im = be_join(be, s, g->num, g->first, most, slow);
+		im = be_join(be, s, g->num, g->first, most, hopeless);
 	if (im) {
 		g->sharing = (struct sharing){ .pcus = pcus, .least = least };
 		memcpy(g->sharing.work, work, sizeof(*work) * (size_t)g->num);
@@ -539,17 +540,17 @@ static struct uimage *make_some(struct trial *g, const double *work, int op, uin
 	static const double pcus[] = { 0.95, 0.9, 0.85, 0.7, 0.5 };
 	const size_t num = sizeof(pcus) / sizeof(pcus[0]);
 	struct uimage *im = NULL, *less = NULL;
-	bool slow = false; /* with fewer units it would be slower still */
+	bool hopeless = false;
 
-	for (size_t i = 0; i < 2 * num && !im && !slow; i++) {
+	for (size_t i = 0; i < 2 * num && !im && !hopeless; i++) {
 		size_t k = i % num;
 
-		im = pipe_make(g, work, pcus[k], i >= num, op, most, &slow);
+		im = pipe_make(g, work, pcus[k], i >= num, op, most, &hopeless);
 		if (!im && be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
 				100 * pcus[k], g->be->error);
 		if (im && i == 1) /* replicas come in steps: a little less may be shared better */
-			less = pipe_make(g, work, pcus[2], false, op, im->cycles - 1, &slow);
+			less = pipe_make(g, work, pcus[2], false, op, im->cycles - 1, &hopeless);
 	}
 	if (!less)
 		return im;
@@ -599,7 +600,7 @@ static struct uimage *widen(struct trial *g, struct uimage *im, int op)
 		double own = im->share[at].used[RDU_UNIT_PCU], others = 0;
 		bool left = (double)im->used[RDU_UNIT_PCU] + (more - 1) * own <= all;
 		struct uimage *wider;
-		bool slow;
+		bool hopeless;
 
 		for (int i = 0; i < g->num; i++) {
 			double needs =
@@ -613,7 +614,7 @@ static struct uimage *widen(struct trial *g, struct uimage *im, int op)
 		    (double)im->dram_bytes > rate * MEMORY_BOUND * (double)im->cycles)
 			break;
 		wider = pipe_make(g, work, (work[at] + others) / all, true, op, im->cycles - 1,
-				  &slow);
+				  &hopeless);
 		if (be_prints(g->be, "pipe"))
 			fprintf(be_log(g->be), "pipe: %s with %.1f times its units: %s\n",
 				g->e->nests[g->first + at]->name, more,
@@ -739,36 +740,59 @@ static double behind(const struct trial *g, struct uimage *im)
 	return (double)(be_load(g->be, &l, im).cycles + im->cycles);
 }
 
-/* Tries a group. True: it is one. */
-static bool try_group(struct trial *g, const struct access *made, int op)
+/* The same as a group that was made before and is like it. NULL: it takes longer. */
+static struct uimage *make_known(struct trial *g, const struct known_group *known, int op)
+{
+	const struct sharing *s = &known->sharing;
+	bool hopeless;
+
+	return pipe_make(g, s->work, s->pcus, s->least, op, known->cycles, &hopeless);
+}
+
+/* Tries a group; known: one like it was made. True: it is one. */
+static bool try_group(struct trial *g, const struct access *made, int op,
+		      const struct known_group *known)
 {
 	struct nest was[MOST_NESTS];
-	double work[MOST_NESTS], plain = 0, others;
+	double work[MOST_NESTS], plain = 0, about;
 	struct uimage *im = NULL;
 	struct backend *be = g->be;
 	uint64_t most = UINT64_MAX;
-	bool split;
+	bool split, fit;
 
-	for (int i = 0; i < g->num; i++)
+	for (int i = 0; i < g->num; i++) {
 		was[i] = *g->e->nests[g->first + i];
-	others = cost_to_others(g);
+		plain += g->cycles[g->first + i];
+	}
+	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
+		most = (uint64_t)(2 * plain) + 1;
+	plain -= cost_to_others(g);
+	about = ends_about(g);
+	if (about >= plain && be->opt->pipe != WHEN_POSSIBLE) {
+		if (be_prints(be, "pipe"))
+			fprintf(be_log(be),
+				"pipe: %s: %d nests, %lld iterations: about %.0f cycles, %.0f "
+				"otherwise\n",
+				was[0].name, g->num, (long long)g->iterations, about, plain);
+		return false;
+	}
 	split = pipe_split_kept(g);
 	if (split_sets(g) || split)
 		pipe_grow(g, g->first, g->num, made, g->iterations);
 	for (int i = 0; i < g->num; i++) {
 		struct nest *n = g->e->nests[g->first + i];
 
-		plain += g->cycles[g->first + i];
 		work[i] = be_work(be, n);
 		slice_share(n, &g->loops[i], be->num_groups + 1, g->more);
 	}
-	if (be->opt->pipe != WHEN_POSSIBLE) /* twice, since the work is shared better then */
-		most = (uint64_t)(2 * plain) + 1;
-	plain -= others;
-	if (place_slices(g, work))
+	fit = place_slices(g, work);
+	if (fit && known)
+		im = make_known(g, known, op);
+	if (fit && !im) {
 		im = make_shared(g, work, op, most);
-	if (im && behind(g, im) < plain * WIDER)
-		im = widen(g, im, op);
+		if (im && behind(g, im) < plain * WIDER)
+			im = widen(g, im, op);
+	}
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",
 			g->e->nests[g->first]->name, g->num, (long long)g->iterations,
@@ -838,13 +862,13 @@ static uint64_t likeness(const struct trial *g)
 	return h;
 }
 
-/* Is there one like it among those that were not worth it? */
-static bool was_refused(const struct trial *g, uint64_t h)
+/* The group that is like it and was tried; NULL: there is none. */
+static struct known_group *find_known(const struct trial *g, uint64_t h)
 {
-	for (int i = 0; i < g->num_refused; i++)
-		if (g->refused[i] == h)
-			return true;
-	return false;
+	for (int i = 0; i < g->num_known; i++)
+		if (g->known[i].likeness == h)
+			return &g->known[i];
+	return NULL;
 }
 
 static int *find_first_writers(const struct module *m, const struct module_entry *e)
@@ -888,12 +912,22 @@ static bool find_group(struct trial *g, int k, int most, const struct access **m
 static bool try_new(struct trial *g, const struct access *made)
 {
 	uint64_t h = likeness(g);
+	struct known_group *known = find_known(g, h);
+	bool is;
 
-	if (!was_refused(g, h) && try_group(g, made, g->be->num_ops + g->first))
-		return true;
-	g->refused = xroom(g->refused, g->num_refused, &g->room_refused, sizeof(h));
-	g->refused[g->num_refused++] = h;
-	return false;
+	if (known && known->refused)
+		return false;
+	is = try_group(g, made, g->be->num_ops + g->first, known);
+	if (!known) {
+		g->known = xroom(g->known, g->num_known, &g->room_known, sizeof(*known));
+		known = &g->known[g->num_known++];
+	}
+	*known = (struct known_group){ .likeness = h, .refused = !is };
+	if (is) {
+		known->sharing = g->sharing;
+		known->cycles = g->be->group[g->be->num_groups - 1].im->cycles;
+	}
+	return is;
 }
 
 /* Tries the group from number k on; if that takes much longer than it was taken to, one without its last
@@ -956,7 +990,7 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 	free(g.last_reader);
 	free(g.first_writer);
 	free(g.touched);
-	free(g.refused);
+	free(g.known);
 	free(g.cycles);
 	free(g.t);
 }

@@ -72,6 +72,14 @@ struct traffic {
 	int64_t again; /* these, if they are made again; they are part of the slice */
 };
 
+/* A group that was tried. */
+struct known_group {
+	uint64_t likeness;
+	bool refused; /* it was not worth it */
+	struct sharing sharing;
+	uint64_t cycles;
+};
+
 struct trial {
 	struct backend *be;
 	struct module_entry *e;
@@ -89,8 +97,8 @@ struct trial {
 	int num_plain;
 
 	bool *outside; /* by storage: not made and used up in this entry point */
-	int num_refused, room_refused;
-	uint64_t *refused; /* what groups that were not worth it are like */
+	int num_known, room_known;
+	struct known_group *known; /* by likeness */
 	double saved; /* words that need not cross memory */
 	double room; /* words of scratchpads that the slices take */
 	struct sharing sharing; /* of the last section that was made */
@@ -147,6 +155,9 @@ bool pipe_reads_before(const struct trial *g);
 /* ends.c: the group, with as many nests as it may have, becomes one without those that are better in the
  * next one; *made as of pipe_choose(). What it takes, about, in cycles; HUGE_VAL: who knows. */
 double ends_find(struct trial *g, const struct access **made);
+/* Cycles that the group takes, about: as long as memory or the compute units, whichever takes longer, and until the
+ * last nest has begun and ended. */
+double ends_about(const struct trial *g);
 /* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
  * `reader` reads. */
 struct tensor *pipe_add_temp(struct trial *g, const struct tensor *t, const char *what, int writer,
@@ -159,9 +170,9 @@ void pipe_join_kept(struct trial *g, const struct kept *kept, int num);
 /* Tries the group from number k on. True: it is one; g->num: its nests, or those that were tried. */
 bool pipe_from(struct trial *g, int k);
 /* Lowers the nests with shares of `pcus` of the units in proportion to `work`, and joins them. least: none
- * has fewer than it needs. NULL: it cannot be, or, *slow, takes more than `most` cycles. */
+ * has fewer than it needs. NULL: it cannot be, or takes more than `most` cycles; *hopeless as of be_join(). */
 struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
-			 uint64_t most, bool *slow);
+			 uint64_t most, bool *hopeless);
 /* Makes the section of a group once more, which was made with g->sharing: the work may be shared in another way
  * now. NULL: there is none, or it takes more than twice as long as `most`. */
 struct uimage *pipe_make_again(struct trial *g, int op, uint64_t most);

@@ -414,13 +414,9 @@ bool be_time_ahead(struct backend *be, struct uimage *im, uint64_t most)
 
 void be_time_all_ahead(struct backend *be, int first)
 {
-	for (int i = first; be->workers && i < be->num_sections; i++) {
-		struct uimage *im = be->section[i].im;
-		uint64_t h = likeness(im);
-
-		if (!is_asked(be, h))
-			ask_ahead(be, im, h, UINT64_MAX, false);
-	}
+	for (int i = first; be->workers && i < be->num_sections; i++)
+		if (!be->section[i].im->asked_time)
+			ask_ahead(be, be->section[i].im, 0, 0, true);
 }
 
 int be_time_all(struct backend *be)
