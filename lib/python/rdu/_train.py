@@ -425,6 +425,8 @@ class Trainer:
                 p = self._parameters[name]
                 if not self._has(program, name):
                     continue  # forward does not read it
+                if any(not self._has(program, f"{name}.{here}") for here in self._states.values()):
+                    continue  # no gradient reaches it: PyTorch has none of it, and no state
                 p.copy_(_torch(program, name))
                 state = self.optimizer.state[p] if self._states else {}
                 for there, here in self._states.items():
