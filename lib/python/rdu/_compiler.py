@@ -241,6 +241,34 @@ def _pad_circular(g: Any, x: Any, pad: Any) -> Any:
 
 
 @contextlib.contextmanager
+def _roi_align_mended() -> Iterator[None]:
+    """torchvision 0.14 has no roi_align for opset 16, where ONNX's RoiAlign moved by half a pixel: which of both it
+    is must be said."""
+    name, since = "torchvision::roi_align", 16
+    if not _is_there("torch.onnx._internal.registration"):
+        yield
+        return
+    from torch.onnx import symbolic_helper
+    registry = importlib.import_module("torch.onnx._internal.registration").registry
+    group = registry.get_function_group(name)
+    before = group.get(since - 1) if group else None
+    if before is None or before is not group.get(since):
+        yield
+        return
+
+    def roi_align(g: Any, *args: Any) -> Any:
+        y = before(g, *args)
+        aligned = symbolic_helper._maybe_get_const(args[-1], "i")
+        y.node().s_("coordinate_transformation_mode", "half_pixel" if aligned else "output_half_pixel")
+        return y
+    registry.register(name, since, roi_align, custom=True)
+    try:
+        yield
+    finally:
+        registry.unregister(name, since)
+
+
+@contextlib.contextmanager
 def _exporter_mended() -> Iterator[None]:
     import torch
     from torch.onnx import symbolic_opset9
@@ -413,7 +441,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
     with _exporting, _only_doubts(), torch.no_grad(), _no_grad_told(training), _nothing_twice(), unchanged(model), \
-            _as_exported(model, training), _exporter_mended():
+            _as_exported(model, training), _exporter_mended(), _roi_align_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
             buffer = io.BytesIO()

@@ -259,11 +259,12 @@ class Trainer:
         trained = self._reached(module, inputs, _compiler.weight_names(onnx))
         changing = self._changes(module, inputs, _compiler.kept_statistics(onnx))
         compiled = _compiler.compile_onnx(
-            onnx, (), self._progress,
+            onnx, ("parameters",), self._progress,
             **{"chip": self._device.chip, "name": type(self.model).__name__, "train": True,
                "loss": self._loss.name, "unbiased_variance": True, "train_only": trained, **self._optimizer_options,
                "no_decay": [n for n in self._no_decay if n in trained] or None, **self._options})
         self.notes = compiled.notes
+        self._check_idle(module, inputs, compiled.outputs["parameters"])
         program = Program(compiled.program, self._device)
         self._changing[program] = changing
         try:
@@ -297,20 +298,37 @@ class Trainer:
             raise Error(f"a model with one result can be trained, this one has {len(results)}: give a loss that "
                         f"makes one number of them")
 
+    def _with_gradient(self, module: Any, inputs: Sequence[Any], names: Sequence[str]) -> List[str]:
+        """Those that PyTorch has a gradient of."""
+        import torch
+        if not names:
+            return []
+        with torch.enable_grad(), _compiler.unchanged(module):
+            y = module(*inputs)
+            y = y[0] if isinstance(y, (tuple, list)) else y
+            grads = torch.autograd.grad(y.sum(), [self._parameters[n] for n in names], allow_unused=True)
+        return [n for n, g in zip(names, grads) if g is not None]
+
+    def _check_idle(self, module: Any, inputs: Sequence[Any], parameters: str) -> None:
+        """What no gradient reaches stays as it is on the card. In PyTorch it decays, if the gradient is there and all
+        zeros."""
+        lines = [line.split(None, 1)[1] for line in parameters.splitlines() if line.endswith(": no gradient reaches it")]
+        idle = {line.rpartition(" [")[0] for line in lines}
+        decays = {id(p) for g in self.optimizer.param_groups if g["weight_decay"] for p in g["params"]}
+        names = [n for n in self._trained if n in idle and n not in self._no_decay and id(self._parameters[n]) in decays]
+        zeros = self._with_gradient(module, inputs, names)
+        if zeros:
+            raise Error(f"parameter '{zeros[0]}': its gradient is always 0, and it would only decay: on the card it does "
+                        f"not; freeze it, or name it in no_decay")
+
     def _reached(self, module: Any, inputs: Sequence[Any], there: Sequence[str]) -> List[str]:
         """Those to be trained that the exported model has; the others must be without a gradient
         in PyTorch as well."""
-        import torch
         gone = [n for n in self._trained if n not in there]
-        if gone:
-            with torch.enable_grad(), _compiler.unchanged(module):
-                y = module(*inputs)
-                y = y[0] if isinstance(y, (tuple, list)) else y
-                grads = torch.autograd.grad(y.sum(), [self._parameters[n] for n in gone], allow_unused=True)
-            lost = [n for n, g in zip(gone, grads) if g is not None]
-            if lost:
-                raise Error(f"parameter '{lost[0]}': torch.onnx.export gave it another name, or made "
-                            f"another tensor of it: it cannot be trained on the card")
+        lost = self._with_gradient(module, inputs, gone)
+        if lost:
+            raise Error(f"parameter '{lost[0]}': torch.onnx.export gave it another name, or made "
+                        f"another tensor of it: it cannot be trained on the card")
         if len(gone) == len(self._trained):
             raise Error("the model's result depends on no parameter of the optimizer")
         return [n for n in self._trained if n in there]
@@ -475,6 +493,8 @@ class Trainer:
                 p = self._parameters[name]
                 if not self._has(program, name):
                     continue  # forward does not read it
+                if any(not self._has(program, f"{name}.{here}") for here in self._states.values()):
+                    continue  # no gradient reaches it: it stays as it is, and so would its state
                 p.copy_(_torch(program, name))
                 state = self.optimizer.state[p] if self._states else {}
                 for there, here in self._states.items():
