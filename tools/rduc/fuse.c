@@ -250,7 +250,8 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 		if (c->out[i].access.gather_in >= 0)
 			return false;
 		if (to->num_out >= most_outputs(to)) {
-			*full = "outputs (at most " TEXT(MOST_OUT) ", in a loop " TEXT(NEST_MAX_OUT) ")";
+			*full = "outputs (at most " TEXT(MOST_OUT) ", in a loop " TEXT(
+				NEST_MAX_OUT) ")";
 			return false;
 		}
 		be_compose(&to->out[to->num_out].access, &c->out[i].access, c, dim_of, w, p->ndim);
