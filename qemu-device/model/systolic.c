@@ -206,7 +206,7 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 		for (d = 0; d < beside; d++)
 			if (!start_drain(ir, node, firing + d * sys->steps, node->acc + d * lanes))
 				break;
-		if (d < beside) /* one alone may lack its start */
+		if (d < beside) /* only one alone may lack its start */
 			break;
 		m.lanes = (size_t)beside * lanes;
 		/* Both are evenly spaced, or none. */

@@ -454,12 +454,16 @@ static int plan_tables(struct rdu_plan *plan, struct systolic_plan *sys)
 static void plan_beside(const struct rdu_plan *plan, struct systolic_plan *sys)
 {
 	const struct access_plan *col = &sys->operand[0].tile, *row = &sys->operand[1].tile;
-	const struct access_loop *c = &col->loop[col->num - 1], *r = &row->loop[row->num - 1];
+	const struct access_loop *c, *r;
 
 	sys->beside = 1;
-	if (sys->direct && sys->operand[0].in_place && sys->operand[1].in_place && sys->cols == 1 &&
-	    (sys->fp32 || (sys->mode == RDU_SYS_BF16 && !(sys->flags & RDU_SYS_INIT))) &&
-	    c->stride == plan->lanes && !r->stride && c->trip == r->trip)
+	if (!sys->direct || !sys->operand[0].in_place || !sys->operand[1].in_place ||
+	    sys->cols > 1 ||
+	    !(sys->fp32 || (sys->mode == RDU_SYS_BF16 && !(sys->flags & RDU_SYS_INIT))))
+		return;
+	c = &col->loop[col->num - 1];
+	r = &row->loop[row->num - 1];
+	if (c->stride == plan->lanes && !r->stride && c->trip == r->trip)
 		sys->beside = c->trip < RDU_MAX_BESIDE ? (uint32_t)c->trip : RDU_MAX_BESIDE;
 }
 
