@@ -257,9 +257,10 @@ uint64_t rdu_skip_times(const struct flow_prog *p, unsigned int from, unsigned i
 void rdu_skip_move(struct flow_prog *p, uint64_t activations, uint64_t iterations);
 void rdu_skip_spend(struct flow_prog *p, uint64_t more, uint64_t cycles, const uint64_t *since);
 /* A stage's activation consists of units, equal parts by which it can be moved on: how many it
- * has done so far, all activations played together; how many the one under way can still go;
+ * has done so far, all activations played together; how many one has; how many the one under way can still go;
  * whether its streams stay as they are if it does so many. */
 double rdu_skip_units(const struct flow *f, uint32_t stage);
+double rdu_skip_units_of_one(const struct flow *f, uint32_t stage);
 uint64_t rdu_skip_units_left(const struct flow *f, uint32_t stage);
 bool rdu_skip_fits(struct flow *f, uint32_t stage, uint64_t units);
 /* Moves it on, as rdu_skip_fits() allows; cycles, spent: as of rdu_skip_spend(), by program. */

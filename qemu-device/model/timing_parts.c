@@ -22,6 +22,7 @@
 #define LEVELS 6
 #define RECORDS 33 /* of a level: stretches of up to 16 records */
 #define SHORT 512 /* cycles: records nearer to each other say nothing */
+#define PART_BEHIND 0.25 /* that a stage may be, by where records fall in its activations */
 #define WAITING 4 /* parts that others have done */
 #define FARTHER 2 /* times what was seen is left out, at most, when stretches agree within SAME */
 
@@ -472,6 +473,18 @@ static void leave_out(struct flow *f, const struct level *l, uint64_t count, dou
 	}
 }
 
+/* Did a stage that does `share` activations in a part get less done since record `from`, in `parts`, than
+ * it has to in order to keep up? Others run ahead of it, until what is between them is full. */
+static bool lags(const struct flow *f, const struct level *l, unsigned int from, uint32_t stage,
+		 double share, double parts)
+{
+	size_t stages = f->s->num_stages;
+	double did = l->units[(l->num - 1) * stages + stage] - l->units[from * stages + stage];
+
+	return did / rdu_skip_units_of_one(f, stage) <
+	       share * (parts * (1 - f->same) - PART_BEHIND);
+}
+
 /* Each stage's share of a part, if since record `from` it did that of each; of those whose
  * activation is longer, the units; of those that did nothing, none. False: somebody did
  * something else. */
@@ -495,7 +508,8 @@ static bool find_shares(const struct flow *f, const struct level *l, unsigned in
 		}
 		if (did && !*share) /* it would stand still */
 			return false;
-		if (*share && (did + *share < parts * *share || did > (parts + 1) * *share))
+		if (*share && (did + *share < parts * *share || did > (parts + 1) * *share ||
+			       lags(f, l, from, i, (double)*share, (double)parts)))
 			return false;
 	}
 	return true;

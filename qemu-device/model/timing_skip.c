@@ -387,6 +387,11 @@ double rdu_skip_units(const struct flow *f, uint32_t stage)
 	return (double)firings(base) / (double)unit_of(f, stage, base);
 }
 
+double rdu_skip_units_of_one(const struct flow *f, uint32_t stage)
+{
+	return (double)f->skip->stage[stage].units;
+}
+
 uint64_t rdu_skip_units_left(const struct flow *f, uint32_t stage)
 {
 	return units_left(f, stage);
