@@ -12,7 +12,8 @@
 #include "backend.h"
 #include "mem.h"
 
-#define SMALL 256 /* one part in so many is not worth timing a section for */
+#define SMALL 256 /* one part in so many is not worth timing a section for, */
+#define SMALL_OF_GROUPS 32 /* nor this of one with a group, which takes long to make */
 
 /* ---- one image after another --------------------------------------------------- */
 
@@ -251,13 +252,22 @@ static int count_pcus(const struct uimage *im)
 	return n;
 }
 
+static bool has_group(const struct be_section *s, int num)
+{
+	for (int i = 0; i < num; i++)
+		if (s[i].num_nests > 1)
+			return true;
+	return false;
+}
+
 /* The sections after one another in one image, as far as they go together: *num of them. grouped:
  * their nests are a group's, and have their bands; else each gets one as high as its part of the compute
- * units, so that streams of one do not cross the others. */
+ * units, so that streams of one do not cross the others. A whole group stays around its slices. */
 static struct uimage *gather(struct backend *be, const struct be_section *s, int *num, bool grouped)
 {
 	struct band band = { 0, 0 };
 	struct uimage *im;
+	bool apart = !grouped && !has_group(s, *num);
 	char name[100];
 	int pcus = 1;
 
@@ -269,7 +279,7 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 	for (int i = 0; i < *num && !im->error[0]; i++) {
 		int first = im->num_progs;
 
-		if (!grouped)
+		if (apart)
 			band = (struct band){ band.to,
 					      band.to + (double)count_pcus(s[i].im) / pcus };
 		append(im, s[i].im, &band);
@@ -355,6 +365,11 @@ static struct joined not_faster(struct backend *be, const struct be_section *s, 
 	return not_joined(be, num, im);
 }
 
+static int last_nest(const struct be_section *s)
+{
+	return s->first_nest + s->num_nests - 1;
+}
+
 static struct joined join(struct backend *be, const struct be_section *s, int num)
 {
 	int asked = num;
@@ -373,7 +388,7 @@ static struct joined join(struct backend *be, const struct be_section *s, int nu
 		im = gather(be, s, &num, false);
 	}
 	be->at = s->first_nest;
-	be->until = s->first_nest + num - 1;
+	be->until = last_nest(&s[num - 1]);
 	if (image_pack(im) || image_finish(be, im))
 		return not_joined(be, num, im);
 	load = be_load_after(be, NULL, im);
@@ -395,8 +410,8 @@ static struct joined join_fewer(struct backend *be, const struct be_section *s, 
 	return j;
 }
 
-/* How many sections from s on have units for one together. */
-static int fitting(struct backend *be, const struct be_section *s, int num)
+/* How many sections from s on have units for one together; a group is alone, or, `groups`, as others. */
+static int fitting(struct backend *be, const struct be_section *s, int num, bool groups)
 {
 	const struct rdu_chip *chip = &be->chip;
 	int tiles = be->tiles, need[3] = { 0 }, n;
@@ -404,12 +419,14 @@ static int fitting(struct backend *be, const struct be_section *s, int num)
 			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
 
 	be->at = be->until = s->first_nest;
+	if (groups)
+		be->until = last_nest(&s[num - 1]);
 	have[RDU_UNIT_PMU] = be_free_pmus(be);
 
 	for (n = 0; n < num && s[n].nest->loop == s->nest->loop && s[n].nest->run == s->nest->run &&
 		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
 	     n++) {
-		if (s[n].num_nests > 1) /* a group is complete */
+		if (s[n].num_nests > 1 && !groups)
 			return n ? n : 1;
 		for (int u = 0; u < s[n].im->num_units; u++)
 			need[s[n].im->unit[u].kind] += s[n].im->unit[u].pin < 0;
@@ -426,7 +443,7 @@ static struct joined join_first(struct backend *be, const struct be_section *s, 
 	struct joined j = { 0 };
 
 	if (num > 0)
-		j = join(be, s, fitting(be, s, num));
+		j = join(be, s, fitting(be, s, num, false));
 	return num > 0 && !j.im ? join_fewer(be, s, j.num) : j;
 }
 
@@ -470,7 +487,8 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 	be->crowded = im->crowded;
 	*hopeless = im->clash;
 	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
-		close_joined(be, im);
+		if (be->tiles == 1) /* there is nothing beside it */
+			close_joined(be, im);
 		r = be_time_about(be, im, most);
 		if (!r)
 			return im;
@@ -491,11 +509,24 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 /* Ends of a section that are tried, at most. */
 #define END_TRIES 2
 
-/* A section of several that were lowered by themselves. */
+/* A section of several that were lowered by themselves; of none: it is part of the next one. */
 struct run {
 	int from, num;
 	struct uimage *im; /* of one: the section's own */
 };
+
+/* May all nests of two sections be exchanged? */
+static bool may_swap(const struct backend *be, const struct be_section *a,
+		     const struct be_section *b)
+{
+	struct nest *const *nest = be->m->entries[a->entry].nests;
+
+	for (int i = a->first_nest; i <= last_nest(a); i++)
+		for (int k = b->first_nest; k <= last_nest(b); k++)
+			if (!be_may_swap(be, nest[i], nest[k]))
+				return false;
+	return true;
+}
 
 /* About what sections take as one: their longest chain of nests that wait for each other, or memory. */
 static double estimate(const struct backend *be, const struct be_section *s, int num)
@@ -504,7 +535,7 @@ static double estimate(const struct backend *be, const struct be_section *s, int
 
 	for (int i = 0; i < num; i++) {
 		for (int k = 0; k < i; k++)
-			if (end[k] > end[i] && !be_may_swap(be, s[k].nest, s[i].nest))
+			if (end[k] > end[i] && !may_swap(be, &s[k], &s[i]))
 				end[i] = end[k];
 		end[i] += (double)s[i].im->cycles;
 		longest = end[i] > longest ? end[i] : longest;
@@ -535,28 +566,32 @@ static void drop(struct run *r)
 		image_free(r->im);
 }
 
-/* Ends the first of two sections at nest number `end` instead. False: that takes no less time. */
+/* Ends the first of two sections at nest number `end` instead; where it begins: both are one. False: that takes no
+ * less time. */
 static bool end_at(struct backend *be, const struct be_section *s, struct run *a, struct run *b,
 		   int end)
 {
-	uint64_t now = cycles(be, a->im) + cycles(be, b->im), load;
+	uint64_t now = cycles(be, a->im) + cycles(be, b->im), load = 0, takes;
 	struct run x = { .from = a->from, .num = end - a->from };
 	struct run y = { .from = end, .num = b->from + b->num - end };
 
-	x.im = one_of(be, s + x.from, x.num, now);
-	if (!x.im)
-		return false;
-	load = cycles(be, x.im) + be_load_after(be, NULL, b->im);
+	if (x.num) {
+		x.im = one_of(be, s + x.from, x.num, now);
+		if (!x.im)
+			return false;
+		load = cycles(be, x.im) + be_load_after(be, NULL, b->im);
+	}
 	y.im = load < now ? one_of(be, s + y.from, y.num, now - load) : NULL;
-	if (!y.im || cycles(be, x.im) + cycles(be, y.im) >= now) {
+	takes = (x.num ? cycles(be, x.im) : 0) + (y.im ? cycles(be, y.im) : now);
+	if (takes >= now) {
 		drop(&x);
 		drop(&y);
 		return false;
 	}
 	if (be_prints(be, "cut"))
-		fprintf(be_log(be), "cut: %s and %s: %llu cycles instead of %llu\n", x.im->name,
-			y.im->name, (unsigned long long)(cycles(be, x.im) + cycles(be, y.im)),
-			(unsigned long long)now);
+		fprintf(be_log(be), "cut: %s%s%s: %llu cycles instead of %llu\n",
+			x.num ? x.im->name : "", x.num ? " and " : "", y.im->name,
+			(unsigned long long)takes, (unsigned long long)now);
 	drop(a);
 	drop(b);
 	*a = x;
@@ -565,23 +600,26 @@ static bool end_at(struct backend *be, const struct be_section *s, struct run *a
 }
 
 /* Nests that only wait for one at the end of their section may have others beside them in the next one, and the
- * other way round. */
+ * other way round. What a group leaves of memory or units is found so, too. */
 static bool move_end(struct backend *be, const struct be_section *s, struct run *a, struct run *b)
 {
-	int from = a->from, end = b->from, to = b->from + b->num, best[END_TRIES] = { 0 };
+	int from = a->from, end = b->from, to = b->from + b->num, best[END_TRIES];
 	double now = estimate(be, s + from, end - from) + estimate(be, s + end, to - end);
+	bool groups = has_group(s + from, to - from);
 	double least[END_TRIES];
 
-	if (s[from].num_nests > 1 || s[end].num_nests > 1)
+	if (groups && be->tiles == 1) /* it takes all units */
 		return false;
-	for (int i = 0; i < END_TRIES; i++)
-		least[i] = now - now / SMALL;
-	for (int k = from + 1; k < to; k++) {
+	for (int i = 0; i < END_TRIES; i++) {
+		least[i] = now - now / (groups ? SMALL_OF_GROUPS : SMALL);
+		best[i] = -1;
+	}
+	for (int k = groups ? from : from + 1; k < to; k++) { /* else both together were tried */
 		double takes = estimate(be, s + from, k - from) + estimate(be, s + k, to - k);
 		int at = END_TRIES;
 
-		if (k == end || fitting(be, s + from, k - from) < k - from ||
-		    fitting(be, s + k, to - k) < to - k)
+		if (k == end || fitting(be, s + k, to - k, groups) < to - k ||
+		    (k > from && fitting(be, s + from, k - from, groups) < k - from))
 			continue;
 		while (at > 0 && takes < least[at - 1])
 			at--;
@@ -594,7 +632,7 @@ static bool move_end(struct backend *be, const struct be_section *s, struct run 
 			best[at] = k;
 		}
 	}
-	for (int i = 0; i < END_TRIES && best[i]; i++)
+	for (int i = 0; i < END_TRIES && best[i] >= 0; i++)
 		if (end_at(be, s, a, b, best[i]))
 			return true;
 	return false;
@@ -618,18 +656,25 @@ void be_cut(struct backend *be, int first)
 				j.im->name, j.num, (unsigned long long)cycles(be, j.im),
 				(unsigned long long)apart(be, &s[i], j.num));
 	}
-	for (int i = 0; i + 1 < num; i++)
-		if (move_end(be, s, &run[i], &run[i + 1]) && i)
-			i -= 2; /* the one before may do better now */
+	for (int i = 0; i + 1 < num; i++) {
+		if (!move_end(be, s, &run[i], &run[i + 1]))
+			continue;
+		if (run[i].num) {
+			i -= i ? 2 : 0; /* the one before may do better now */
+		} else {
+			memmove(&run[i], &run[i + 1], sizeof(*run) * (size_t)(--num - i));
+			i -= i ? 2 : 1;
+		}
+	}
 	for (int i = 0; i < num; i++) {
 		struct be_section *to = &s[first + i];
+		int last = last_nest(&s[run[i].from + run[i].num - 1]);
 
 		for (int k = 0; k < run[i].num && run[i].num > 1; k++)
 			image_free(s[run[i].from + k].im);
 		*to = s[run[i].from];
 		to->im = run[i].im;
-		if (run[i].num > 1)
-			to->num_nests = run[i].num; /* each was of one */
+		to->num_nests = last - to->first_nest + 1;
 	}
 	be->num_sections = first + num;
 	free(run);

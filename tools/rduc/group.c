@@ -131,16 +131,6 @@ static bool finds(const struct backend *be, const struct nest *n, struct tensor 
 	return r && !r->group && nest_reads(n, tensor_storage(t));
 }
 
-/* Does a group? Then its nests wait for others than they did when all of that was in memory. */
-static bool finds_any(const struct backend *be, const struct group *g)
-{
-	for (int k = 0; k < g->num; k++)
-		for (int i = 0; i < g->nest[k]->num_in; i++)
-			if (finds(be, g->nest[k], g->nest[k]->in[i].tensor))
-				return true;
-	return false;
-}
-
 /* Cycles that memory takes to store what a group finds in scratchpads, as far as nobody else reads it there. */
 static double finding_gain(const struct backend *be, const struct group *g)
 {
@@ -193,7 +183,7 @@ static struct group_use in_memory(const struct backend *be, const struct group *
 	left.nest = worst_maker(be, g, im);
 	if (!left.nest || (found.t && found.t == be->crowded))
 		return found;
-	for (int k = 0; k < g->num && be->crowded && !im; k++)
+	for (int k = 0; k < g->num && be->tiles > 1 && be->crowded && !im; k++)
 		if (nest_writes(g->nest[k], be->crowded) && be_group_leaves(be, g->nest[k]))
 			return (struct group_use){ g->nest[k], NULL };
 	return found.t && cycles < readers_gain(be, g, left.nest) ? found : left;
@@ -205,7 +195,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	struct group *g = &be->group[e->nests[k]->group - 1];
 	struct trial t = { .be = be, .e = e, .first = k, .num = g->num, .sharing = g->sharing };
 	double most = (double)g->im->cycles, gain = finding_gain(be, g);
-	struct uimage *im = g->im, *again = NULL;
+	struct uimage *im = g->im;
 	bool hopeless;
 
 	*num_nests = g->num;
@@ -220,14 +210,8 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	for (int i = 0; i < g->num; i++)
 		most += readers_gain(be, g, g->nest[i]);
 	most += gain;
-	if (!im || finds_any(be, g))
-		again = pipe_make_again(&t, be->num_ops + k, im ? im->cycles : (uint64_t)most);
-	if (im && again && again->cycles >= im->cycles) {
-		image_free(again);
-	} else if (again) {
-		image_free(im);
-		im = again;
-	}
+	if (!im)
+		im = pipe_make_again(&t, be->num_ops + k, (uint64_t)most);
 	if (im && (double)im->cycles > most) {
 		be_error(be, "%s: %llu cycles instead of %llu", im->name,
 			 (unsigned long long)im->cycles, (unsigned long long)g->im->cycles);
