@@ -280,6 +280,7 @@ struct residence {
 	bool held;
 	bool kept; /* held from the entry's start to its end, and on to the next run */
 	bool vectors; /* its batch lies as vectors, along which it may be cut (batch.c) */
+	bool whole; /* groups, too, may find it: all iterations' parts count for their nests */
 	bool carried; /* the iterations of a loop change it, and nests in front of it and behind bring and store it */
 };
 

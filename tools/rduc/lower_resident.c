@@ -132,7 +132,7 @@ static void mark_span(const struct lnest *l, const struct residence *kept, const
 
 		for (int d = 0; d < l->num_dims; d++)
 			add_span(&from, &to, x->coef[d], b->first[d], b->last[d]);
-		if (x->guard && !(kept->group && in_slices(l, x))) {
+		if (x->guard && (kept->whole || !in_slices(l, x))) {
 			from = max64(from, 0);
 			to = min64(to, x->dim - 1);
 		}
@@ -174,7 +174,7 @@ static bool find_parts(const struct lnest *l, const struct residence *kept, cons
 	struct block b = { { 0 }, { 0 } };
 
 	for (int q = 0; q < l->num_dims; q++)
-		b.last[q] = (l->shared[q] && kept->group ? 1 : l->extent[q]) - 1;
+		b.last[q] = (l->shared[q] && !kept->whole ? 1 : l->extent[q]) - 1;
 	for (int i = 0; i < s->num; i++) {
 		int d = s->dim[i];
 

@@ -554,6 +554,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 		    !be_reads_tiles(be, e->nests[s->u[i].nest], s->u[i].access))
 			return false; /* only the card knows which part an index is in */
 	r->by_group = by_group;
+	r->whole = be->tiles > 1;
 	r->carried = c->turn == CARRIED;
 	r->vectors = be_batch_dims(be, t) == 2;
 	r->first = stays_group_start(e, s->u[0].nest);
