@@ -22,6 +22,7 @@ bool rdu_trouble(struct fab_fault *fault, enum rdu_fault code, uint32_t program,
 
 void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint64_t activation)
 {
+	const struct access_loop *outer = rdu_outer_loops(plan);
 	uint64_t a = activation;
 
 	r->plan = plan;
@@ -29,10 +30,10 @@ void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint
 	for (uint32_t i = 0; i < plan->num_preds; i++)
 		r->pred[i] = plan->pred[i].base;
 	for (int i = (int)plan->num_outer - 1; a && i >= 0; i--) {
-		int64_t at = (int64_t)(a % plan->outer[i].trip);
+		int64_t at = (int64_t)(a % outer[i].trip);
 
-		a /= plan->outer[i].trip;
-		r->addr += at * plan->outer[i].stride;
+		a /= outer[i].trip;
+		r->addr += at * outer[i].stride;
 		for (uint32_t p = 0; p < plan->num_preds; p++)
 			r->pred[p] += at * plan->outer_pred[p][i];
 	}

@@ -115,7 +115,7 @@ struct ends {
 static uint64_t groups(const struct rdu_pattern *p, uint64_t activations)
 {
 	for (uint32_t i = 0; i < p->num; i++)
-		activations /= p->trip[i];
+		activations /= p->group[i].trip;
 	return activations;
 }
 

@@ -336,49 +336,6 @@ static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
 	pthread_mutex_unlock(&r->lock);
 }
 
-/* What the plan says of each program is read once a run, and was in the caches long ago: all of it
- * is asked for at once. */
-static void fetch_lines(const void *p, size_t size)
-{
-	for (size_t at = 0; at < size; at += 64)
-		__builtin_prefetch((const char *)p + at, 0, 2);
-}
-
-static void fetch_plan(const struct rdu_section *s, const struct rdu_plan *plan)
-{
-	uint32_t n = plan->num_programs;
-
-	fetch_lines(s->buffers, s->hdr->buffers.count * sizeof(*s->buffers));
-	for (uint32_t i = 0; i < plan->num_islands; i++)
-		fetch_lines(plan->islands[i].nodes,
-			    plan->islands[i].num_nodes * sizeof(struct island_node) +
-				    plan->islands[i].num_fifos * sizeof(struct island_fifo));
-	for (uint32_t i = 0; i < n; i++) {
-		const struct program_plan *pp = &plan->programs[i];
-
-		if (rdu_kind_unit(s->programs[i].kind) == RDU_UNIT_PCU)
-			fetch_lines(pp, offsetof(struct program_plan, in_mask));
-		else
-			fetch_lines(&pp->access, offsetof(struct access_plan, loop[4]));
-	}
-	for (uint32_t i = 0; i < n; i++) {
-		const struct program_plan *pp = &plan->programs[i];
-
-		if (rdu_kind_unit(s->programs[i].kind) != RDU_UNIT_PCU) {
-			fetch_lines(pp->access.cfg, offsetof(struct rdu_cfg_access, stride));
-			continue;
-		}
-		if (pp->sys) {
-			fetch_lines(pp->sys, offsetof(struct systolic_plan, operand[0].tile.loop[2]));
-			fetch_lines(&pp->sys->operand[1],
-				    offsetof(struct direct_operand, tile.loop[2]));
-		}
-		if (pp->simd)
-			fetch_lines(pp->simd, sizeof(*pp->simd) +
-						      pp->simd->num_ops * sizeof(pp->simd->op[0]));
-	}
-}
-
 static int run_section(struct run_state *st, struct fab_fault *fault)
 {
 	const struct rdu_section *s = st->section;
@@ -407,7 +364,7 @@ static int run_section(struct run_state *st, struct fab_fault *fault)
 		any_serial |= is_serial(&r, i);
 		cost += plan->islands[i].cost * s->stages[plan->islands[i].stage].activations;
 	}
-	fetch_plan(s, plan);
+	rdu_plan_fetch(plan);
 	if (any_serial)
 		pass_turn(&r);
 	for (i = 0; i < s->num_stages; i++)

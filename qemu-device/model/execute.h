@@ -26,6 +26,7 @@
 #define CHUNK_WORDS 2048 /* words of an operand in one kernel call */
 #define NO_FIFO 0xffffffffu
 #define RDU_OFFSET_BUCKETS 64
+#define RDU_MAX_BESIDE 4 /* drains that are one call of a kernel */
 
 /* ---- plan ------------------------------------------------------------- */
 
@@ -55,14 +56,19 @@ struct access_plan {
 	uint8_t words; /* elements of a vector */
 	uint8_t num_preds, num_outer;
 	uint32_t num; /* inner loops, merged; at least one */
-	struct access_loop loop[RDU_MAX_COUNTERS], outer[RDU_MAX_COUNTERS];
 	struct rdu_pattern flips; /* PMU: when the copy changes */
+	struct access_loop loop[RDU_MAX_COUNTERS + 1]; /* the inner ones, then num_outer others */
 	struct {
 		int64_t base, lo, hi, lane_stride;
 	} pred[RDU_MAX_PREDS];
 	int64_t outer_pred[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
 	int64_t pred_stride[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
 };
+
+static inline const struct access_loop *rdu_outer_loops(const struct access_plan *a)
+{
+	return a->loop + a->num;
+}
 
 enum source_kind { SRC_NONE, SRC_REG, SRC_IN, SRC_IN_LANE, SRC_COUNTER, SRC_CONST, SRC_ACC };
 
@@ -115,6 +121,7 @@ struct systolic_plan {
 	bool direct; /* both operands */
 	bool fp32; /* SIMD stages that do what an array does, in fp32 */
 	uint32_t mode, cols, flags; /* as in the body */
+	uint32_t beside; /* drains after one another, of one row and columns next to each other */
 	const struct firing_mask *k, *init;
 	struct direct_operand operand[2];
 	/* fp32: register j restarts at restart[j]; row word j is in lane row_lane + j * row_step. */
@@ -183,11 +190,16 @@ struct rdu_plan {
 	uint32_t *first_island; /* of each stage, and the end */
 	uint32_t state_words;
 	struct offset_table *offsets[RDU_OFFSET_BUCKETS];
+	uintptr_t *lines; /* of the caches, that a run looks at: fetch.c */
+	size_t num_lines;
 };
 
 /* The plan's own copy of a table of offsets, the same for the same offsets; NULL: no memory. */
 const ptrdiff_t *rdu_plan_offsets(struct rdu_plan *plan, const ptrdiff_t *at, uint64_t num);
 void rdu_plan_offsets_free(struct rdu_plan *plan);
+/* Finds the lines that a run looks at, when all else is planned; asks for them. */
+int rdu_plan_find_lines(struct rdu_plan *plan, const struct rdu_section *s);
+void rdu_plan_fetch(const struct rdu_plan *plan);
 /* Plans tables for merges and memory programs that gain by them, as far as there is room. */
 int rdu_plan_vectors(struct rdu_plan *plan);
 /* Marks islands that may store to what another one loads or stores. */
@@ -208,6 +220,8 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 
 /* Plans an island of which all that it does is to copy words (transfer.c). */
 int rdu_plan_transfer(struct rdu_plan *plan, const struct rdu_section *s, struct island *il);
+/* Bytes of the plan that are in use. */
+size_t rdu_transfer_size(const struct transfer_plan *t);
 /* One activation of such an island. False: it has to be run as any other. */
 bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t activation,
 		      struct fab_fault *fault);

@@ -40,12 +40,16 @@ struct rdu_stage {
 	uint32_t first_out, num_out; /* section->edge_out[]: edges that start here */
 };
 
-/* When, in a stage's activations a = 0, 1, ..., a mask of outer counters holds:
- * group g of the mask is at first if (a / period[g]) % trip[g] == 0. */
+/* When, in a stage's activations a = 0, 1, ..., a mask of outer counters holds: a group of the mask,
+ * which is counters next to each other, is at first if (a / period) % trip == 0. */
 struct rdu_pattern {
 	uint32_t num;
-	uint32_t period[RDU_MAX_COUNTERS], trip[RDU_MAX_COUNTERS];
+	struct {
+		uint32_t period, trip;
+	} group[(RDU_MAX_COUNTERS + 1) / 2];
 };
+
+void rdu_pattern_of(struct rdu_pattern *out, const struct rdu_unit_prog *p, uint32_t mask);
 
 /* Token edges between stages; edges that behave alike are kept once. */
 struct rdu_edge {
@@ -127,7 +131,7 @@ struct rdu_section *rdu_section_resolve(struct rdu_section *section, const uint3
 static inline bool rdu_pattern_at_first(const struct rdu_pattern *p, uint64_t activation)
 {
 	for (uint32_t g = 0; g < p->num; g++)
-		if (activation / p->period[g] % p->trip[g] != 0)
+		if (activation / p->group[g].period % p->group[g].trip != 0)
 			return false;
 	return true;
 }
@@ -135,7 +139,7 @@ static inline bool rdu_pattern_at_first(const struct rdu_pattern *p, uint64_t ac
 static inline bool rdu_pattern_at_last(const struct rdu_pattern *p, uint64_t activation)
 {
 	for (uint32_t g = 0; g < p->num; g++)
-		if (activation / p->period[g] % p->trip[g] != p->trip[g] - 1)
+		if (activation / p->group[g].period % p->group[g].trip != p->group[g].trip - 1)
 			return false;
 	return true;
 }

@@ -2,7 +2,8 @@
 /*
  * Register-blocked contraction kernels over the vector macros of the including
  * file: MAC_BLOCK columns by two vectors of lanes stay in registers, a step is
- * two loads, MAC_BLOCK broadcasts and 2 * MAC_BLOCK multiply-adds.
+ * two loads, MAC_BLOCK broadcasts and 2 * MAC_BLOCK multiply-adds. One column alone
+ * takes four vectors: two would wait for each other's last step.
  * Operands are read where they are: column vectors of lanes contiguous words,
  * row words any distance apart.
  */
@@ -12,7 +13,7 @@
 
 #define MAC_INLINE static inline __attribute__((always_inline))
 
-/* One block: cols <= MAC_BLOCK columns, `vecs` (1 or 2) vectors of lanes from
+/* One block: cols <= MAC_BLOCK columns, `vecs` (1, 2 or 4) vectors of lanes from
  * lane l on. cols, vecs, the kinds of address and `bf16` are constants where
  * this is inlined. */
 MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const size_t cols,
@@ -21,16 +22,16 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 	const uint32_t *col = m->col + l, *row = m->row + (ptrdiff_t)j * m->row_lane;
 	ptrdiff_t lane = m->row_lane;
 	float *to = m->acc;
-	VEC acc[MAC_BLOCK][2];
+	VEC acc[MAC_BLOCK][4];
 
 #pragma GCC unroll 8
 	for (size_t c = 0; c < cols; c++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
 		for (size_t v = 0; v < vecs; v++)
 			acc[c][v] = VLOAD(to + (j + c) * m->lanes + l + v * VW);
 	for (size_t i = 0; i < m->steps; i++) {
 		const uint32_t *pc = col, *pr = row;
-		VECI x[2];
+		VECI x[4];
 
 		if (table) {
 			pc += m->col_at[i];
@@ -39,14 +40,14 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 			col += m->col_step;
 			row += m->row_step;
 		}
-#pragma GCC unroll 2
+#pragma GCC unroll 4
 		for (size_t v = 0; v < vecs; v++)
 			x[v] = VLOADI(pc + v * VW);
 #pragma GCC unroll 8
 		for (size_t c = 0; c < cols; c++) {
 			uint32_t r = pr[(ptrdiff_t)c * lane];
 
-#pragma GCC unroll 2
+#pragma GCC unroll 4
 			for (size_t v = 0; v < vecs; v++) {
 				if (!bf16) {
 					VEC t = VFMA((VEC)x[v], VSET(rdu_f(r)), acc[c][v]);
@@ -65,7 +66,7 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 	}
 #pragma GCC unroll 8
 	for (size_t c = 0; c < cols; c++)
-#pragma GCC unroll 2
+#pragma GCC unroll 4
 		for (size_t v = 0; v < vecs; v++)
 			VSTORE(to + (j + c) * m->lanes + l + v * VW,
 			       bf16 ? acc[c][v] : VCANON(acc[c][v]));
@@ -155,6 +156,8 @@ static void mac_fp32_lanes(const struct rdu_mac *m, size_t l)
 	{ \
 		size_t l = 0; \
 		\
+		for (; m->cols == 1 && l + 4 * VW <= m->lanes; l += 4 * VW) \
+			mac_block_of(m, l, 0, 1, 4, BF16); \
 		for (; l + 2 * VW <= m->lanes; l += 2 * VW) { \
 			size_t j = 0; \
 			\

@@ -40,7 +40,8 @@ bool rdu_systolic_start(struct island_run *ir, struct node *node, uint64_t activ
 {
 	const struct systolic_plan *sys = node->plan->sys;
 
-	node->acc = rdu_arena_get(ir->arena, (size_t)sys->cols * ir->plan->lanes * 4);
+	node->acc = rdu_arena_get(ir->arena, (size_t)sys->cols * (sys->direct ? sys->beside : 1) *
+						     ir->plan->lanes * 4);
 	if (!node->acc)
 		return rdu_trouble(ir->fault, RDU_FAULT_INTERNAL, node->plan->index, 0);
 	if (!sys->direct)
@@ -49,7 +50,7 @@ bool rdu_systolic_start(struct island_run *ir, struct node *node, uint64_t activ
 }
 
 /* Sets acc to its starting values; false if they are not there yet. */
-static bool start_drain(struct island_run *ir, struct node *node, uint64_t firing)
+static bool start_drain(struct island_run *ir, struct node *node, uint64_t firing, uint32_t *acc)
 {
 	const struct systolic_plan *b = node->plan->sys;
 	size_t words = (size_t)b->cols * ir->plan->lanes;
@@ -59,11 +60,11 @@ static bool start_drain(struct island_run *ir, struct node *node, uint64_t firin
 	if (b->fp32) {
 		for (uint32_t j = 0; j < b->cols; j++)
 			for (uint32_t l = 0; l < ir->plan->lanes; l++)
-				node->acc[j * ir->plan->lanes + l] = b->restart[j];
+				acc[j * ir->plan->lanes + l] = b->restart[j];
 		return true;
 	}
 	if (!(b->flags & RDU_SYS_INIT)) {
-		memset(node->acc, 0, words * 4);
+		memset(acc, 0, words * 4);
 		return true;
 	}
 	f = &ir->fifos[node->in->in[2]];
@@ -71,26 +72,26 @@ static bool start_drain(struct island_run *ir, struct node *node, uint64_t firin
 		return false;
 	in = rdu_fifo_read(f, node->in->reader[2], ir->plan->lanes);
 	if ((b->flags & RDU_SYS_INIT_ALWAYS) || !rdu_mask_at(node->plan->sys->init, firing, false))
-		memcpy(node->acc, in, words * 4);
+		memcpy(acc, in, words * 4);
 	else
-		memset(node->acc, 0, words * 4);
+		memset(acc, 0, words * 4);
 	rdu_fifo_pop(f, node->in->reader[2], b->cols);
 	return true;
 }
 
 /* The tail, then the output ports. */
-static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing)
+static bool end_drain(struct island_run *ir, struct node *node, uint64_t firing, uint32_t *acc)
 {
 	const struct program_plan *pp = node->plan;
 	const struct systolic_plan *b = pp->sys;
 	uint32_t lanes = ir->plan->lanes;
 	size_t words = (size_t)b->cols * lanes;
-	const uint32_t *port[RDU_MAX_PORTS] = { NULL }, *result = node->acc;
+	const uint32_t *port[RDU_MAX_PORTS] = { NULL }, *result = acc;
 
 	if (!b->fp32 && b->mode == RDU_SYS_BF16)
-		ir->plan->kernels->canon(words, node->acc);
+		ir->plan->kernels->canon(words, acc);
 	if (!b->fp32 && pp->simd->num_ops) {
-		memcpy(ir->reg[0], node->acc, words * 4);
+		memcpy(ir->reg[0], acc, words * 4);
 		rdu_simd_ops(ir, node, 0, pp->simd->num_ops, b->cols, firing, port);
 		result = ir->reg[0];
 	}
@@ -164,16 +165,28 @@ static bool multiply(struct island_run *ir, const struct node *node, const struc
 	return true;
 }
 
+/* How many drains from this one on are one call of a kernel: of wider vectors. */
+static uint32_t drains_beside(const struct systolic_plan *sys, uint64_t tile)
+{
+	const struct access_plan *col = &sys->operand[0].tile;
+	uint64_t left;
+
+	if (sys->beside == 1)
+		return 1;
+	left = col->loop[col->num - 1].trip - tile % col->loop[col->num - 1].trip;
+	return left < sys->beside ? (uint32_t)left : sys->beside;
+}
+
 static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
 	const struct direct_operand *col = &sys->operand[0], *row = &sys->operand[1];
 	const struct rdu_cfg_access *row_cfg = row->tile.cfg;
 	struct rdu_mac m = { .steps = sys->steps,
-			     .lanes = ir->plan->lanes,
 			     .cols = sys->cols,
 			     .flags = sys->flags,
 			     .acc = node->acc };
+	uint32_t lanes = ir->plan->lanes;
 	uint64_t tile = node->pos / sys->steps, ran = 0;
 	int64_t row_lane = 0;
 
@@ -188,9 +201,14 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 	/* At least a chunk of results, or of steps. */
 	do {
 		uint64_t firing = node->first + node->pos + ran;
+		uint32_t beside = drains_beside(sys, tile), d;
 
-		if (!start_drain(ir, node, firing))
+		for (d = 0; d < beside; d++)
+			if (!start_drain(ir, node, firing + d * sys->steps, node->acc + d * lanes))
+				break;
+		if (d < beside) /* one alone may lack its start */
 			break;
+		m.lanes = (size_t)beside * lanes;
 		/* Both are evenly spaced, or none. */
 		m.col = get_operand(ir, node, 0, tile, &m.col_at);
 		m.row = m.col ? get_operand(ir, node, 1, tile, &m.row_at) : NULL;
@@ -199,10 +217,10 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 		m.row += row_lane;
 		if (!multiply(ir, node, &m))
 			return -1;
-		ran += sys->steps;
-		if (!end_drain(ir, node, firing + sys->steps - 1))
-			return -1;
-		tile++;
+		for (d = 0; d < beside; d++, ran += sys->steps, tile++)
+			if (!end_drain(ir, node, firing + (d + 1) * sys->steps - 1,
+				       node->acc + d * lanes))
+				return -1;
 	} while (node->pos + ran < node->total && ran < n * 8 &&
 		 ran / sys->steps * sys->cols < ir->plan->chunk);
 	return (int64_t)ran;
@@ -267,14 +285,14 @@ int64_t rdu_systolic_run(struct island_run *ir, struct node *node, size_t n)
 	for (i = 0; i < n; i += k) {
 		k = drain_part(ir, sys, firing + i, n - i, &first, &last);
 		if (first)
-			start_drain(ir, node, firing + i);
+			start_drain(ir, node, firing + i, node->acc);
 		m.steps = k;
 		m.col = col + i * m.lanes;
 		m.row = row + i * m.lanes;
 		m.quarter = (firing + i) % 4;
 		if (!multiply(ir, node, &m))
 			return -1;
-		if (last && !end_drain(ir, node, firing + i + k - 1))
+		if (last && !end_drain(ir, node, firing + i + k - 1, node->acc))
 			return -1;
 	}
 	return (int64_t)n;

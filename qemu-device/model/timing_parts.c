@@ -7,6 +7,9 @@
  * have taken the same time, and every stage has done its share in both, the next parts
  * are left out, up to where a token's loop ends that the stretches did not hold.
  *
+ * A part takes at least what its slowest stage has to do in it: stretches that were faster are of
+ * stages that run ahead of that one, and tell nothing.
+ *
  * Each part left out counts as the mean of those of its level that were seen. How many are
  * left out at once depends on how far the newest stretches were apart: FARTHER times what
  * was seen if within SAME, less in proportion if not. So a wrong mean is looked at again
@@ -19,7 +22,8 @@
 #define LEVELS 6
 #define RECORDS 33 /* of a level: stretches of up to 16 records */
 #define SHORT 512 /* cycles: records nearer to each other say nothing */
-#define FARTHER 4 /* times what was seen is left out, at most, when stretches agree within SAME */
+#define WAITING 4 /* parts that others have done */
+#define FARTHER 2 /* times what was seen is left out, at most, when stretches agree within SAME */
 
 struct level {
 	uint64_t parts; /* of the stages that run */
@@ -73,6 +77,20 @@ static bool find_share(const struct flow *f, uint32_t stage, uint64_t parts, uin
 
 /* ---- levels -------------------------------------------------------------------- */
 
+/* Has a stage ended nothing, while others did some of the parts? Then it waits for them. */
+static bool waits(const struct flow *f, uint32_t stage, uint64_t parts)
+{
+	uint64_t share;
+
+	if (ended(first_of(f, stage)))
+		return false;
+	for (uint32_t i = 0; i < f->s->num_stages; i++)
+		if (find_share(f, i, parts, &share) && share &&
+		    ended(first_of(f, i)) >= WAITING * share)
+			return true;
+	return false;
+}
+
 static void add_level(struct flow *f, uint64_t parts)
 {
 	struct flow_parts *k = f->parts;
@@ -89,7 +107,8 @@ static void add_level(struct flow *f, uint64_t parts)
 	for (uint32_t i = 0; i < f->s->num_stages; i++) {
 		if (!find_share(f, i, parts, &share))
 			return;
-		if (share && (double)share * (double)f->costs->stage[i].issue > longest) {
+		if (share && (double)share * (double)f->costs->stage[i].issue > longest &&
+		    !waits(f, i, parts)) {
 			longest = (double)share * (double)f->costs->stage[i].issue;
 			base = first_of(f, i)->index;
 		}
@@ -474,6 +493,8 @@ static bool find_shares(const struct flow *f, const struct level *l, unsigned in
 			f->parts->units[i] = (units_now[i] - units_then[i]) / (double)parts;
 			*share = 0;
 		}
+		if (did && !*share) /* it would stand still */
+			return false;
 		if (*share && (did + *share < parts * *share || did > (parts + 1) * *share))
 			return false;
 	}
@@ -483,6 +504,26 @@ static bool find_shares(const struct flow *f, const struct level *l, unsigned in
 static bool same(const struct flow *f, double a, double b)
 {
 	return a > b * (1 - f->same) && b > a * (1 - f->same);
+}
+
+/* Cycles that a part takes at least: what each stage has to do in it, what memory has to move.
+ * Stages ahead of the slowest go faster than it can, until what is between them is full. */
+static double least_of_part(const struct flow *f)
+{
+	const struct rdu_section *s = f->s;
+	double longest = 0, bytes = 0, memory;
+
+	for (uint32_t i = 0; i < s->hdr->programs.count; i++) {
+		const struct flow_prog *p = &f->prog[i];
+		double share = (double)f->parts->share[p->p->stage];
+		double stage = share * (double)f->costs->stage[p->p->stage].issue;
+
+		longest = stage > longest ? stage : longest;
+		if (p->access && !p->access->in_host)
+			bytes += share * (double)f->costs->prog[i].bytes;
+	}
+	memory = bytes / f->costs->dram_rate;
+	return memory > longest ? memory : longest;
 }
 
 static double larger(double a, double b)
@@ -503,9 +544,12 @@ static bool leave_out_more(struct flow *f, struct level *l, unsigned int n, doub
 	unsigned int c = l->num - 1, k = c - n;
 	uint64_t parts = l->done[c] - l->done[k], count;
 	struct loops loops = find_loops(f, parts);
-	double off, most, one, seen, seen_parts;
+	double off, most, one, seen, seen_parts, least = least_of_part(f) * (1 - SAME);
 
-	while (k && l->done[k - 1] && l->done[c] - l->done[k - 1] < loops.since)
+	if (first < least * (double)parts || second < least * (double)parts)
+		return false;
+	while (k && l->done[k - 1] && l->done[c] - l->done[k - 1] < loops.since &&
+	       (double)(l->at[k] - l->at[k - 1]) >= least * (double)(l->done[k] - l->done[k - 1]))
 		k--;
 	seen = (double)(l->at[c] - l->at[k]);
 	seen_parts = (double)(l->done[c] - l->done[k]);
@@ -568,11 +612,21 @@ static bool look_at_level(struct flow *f, struct level *l)
 	return false;
 }
 
+static bool base_waits(const struct flow *f)
+{
+	const struct flow_parts *k = f->parts;
+
+	for (unsigned int i = 0; i < k->num_levels; i++)
+		if (waits(f, f->prog[k->level[i].base].p->stage, k->level[i].parts))
+			return true;
+	return false;
+}
+
 bool rdu_parts_look(struct flow *f)
 {
 	struct flow_parts *k = f->parts;
 
-	if (k->left != f->left || k->begun != f->begun)
+	if (k->left != f->left || k->begun != f->begun || base_waits(f))
 		set_levels(f);
 	for (unsigned int i = 0; i < k->num_levels; i++) {
 		if (!record(f, &k->level[i]) || !look_at_level(f, &k->level[i]))

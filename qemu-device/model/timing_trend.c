@@ -87,22 +87,27 @@ static double pace(const struct flow_trend *k, bool by_bytes, unsigned int from,
 	return (by_bytes ? b->bytes - a->bytes : b->firings - a->firings) / (b->at - a->at);
 }
 
-/* What is left, at this pace. */
+/* What is left, at this pace; but the stage with most to do sets the pace once others have ended. */
 static void end(struct flow *f, double rate, bool by_bytes)
 {
-	double left = 0;
+	double left = 0, cycles = 0;
 
 	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
 		const struct flow_prog *p = &f->prog[i];
+		double firings = (double)(all_firings(p) - fired(p));
+		double alone = firings / (double)p->p->iterations *
+			       (double)f->costs->stage[p->p->stage].issue;
 
-		left += (double)(all_firings(p) - fired(p)) * (by_bytes ? bytes_of_one(f, p) : 1);
+		left += firings * (by_bytes ? bytes_of_one(f, p) : 1);
+		cycles = alone > cycles ? alone : cycles;
 	}
-	if (!rdu_flow_skip(f, left / rate))
+	cycles = left / rate > cycles ? left / rate : cycles;
+	if (!rdu_flow_skip(f, cycles))
 		return;
 	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
 		struct flow_prog *p = &f->prog[i];
 
-		rdu_skip_spend(p, all_firings(p) - fired(p), (uint64_t)(left / rate),
+		rdu_skip_spend(p, all_firings(p) - fired(p), (uint64_t)cycles,
 			       &f->trend->spent[4 * i]);
 	}
 	f->last = f->now;

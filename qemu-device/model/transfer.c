@@ -188,6 +188,11 @@ no:
 	return 0;
 }
 
+size_t rdu_transfer_size(const struct transfer_plan *t)
+{
+	return offsetof(struct transfer_plan, dim) + t->num * sizeof(t->dim[0]);
+}
+
 bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t activation,
 		      struct fab_fault *fault)
 {

@@ -80,14 +80,21 @@ static void add_loop(struct access_plan *a, uint64_t trip, int64_t stride,
 	a->num++;
 }
 
-static void end_loops(struct access_plan *a)
+/* After the inner loops: one, if there is none, and the outer ones. */
+static void end_loops(struct access_plan *a, const struct rdu_unit_prog *p)
 {
-	if (a->num)
-		return;
-	memset(a->loop, 0, sizeof(a->loop));
-	memset(a->pred_stride, 0, sizeof(a->pred_stride));
-	a->loop[0].trip = 1;
-	a->num = 1;
+	if (!a->num) {
+		memset(a->loop, 0, sizeof(a->loop));
+		memset(a->pred_stride, 0, sizeof(a->pred_stride));
+		a->loop[0].trip = 1;
+		a->num = 1;
+	}
+	for (uint32_t i = 0; i < a->num_outer; i++) {
+		struct access_loop *l = &a->loop[a->num + i];
+
+		l->trip = p->trip[i];
+		l->stride = p->trip[i] == 1 ? 0 : a->cfg->stride[i] * p->cfg->counter[i].step;
+	}
 }
 
 /* Counter i of the program, `part` iterations of it at a time. */
@@ -145,27 +152,12 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 			a->pred[k].base += (int64_t)c->pred[k].stride[i] * n->start;
 		if (i >= p->cfg->num_outer)
 			continue;
-		a->outer[i].trip = p->trip[i];
-		a->outer[i].stride = trip == 1 ? 0 : c->stride[i] * n->step;
 		for (uint32_t k = 0; k < c->num_preds; k++)
 			a->outer_pred[k][i] =
 				trip == 1 ? 0 : (int64_t)c->pred[k].stride[i] * n->step;
 	}
 	a->inside = a->pmu && a->min >= 0 && a->max < s->buffers[c->target].words &&
 		    !(c->flags & RDU_ACCESS_GATHER);
-}
-
-static void plan_flips(struct access_plan *a, const struct rdu_unit_prog *p)
-{
-	uint32_t period = 1;
-
-	for (int i = (int)p->cfg->num_outer - 1; i >= 0; i--) {
-		if ((a->cfg->flip_mask >> i & 1) && p->trip[i] > 1) {
-			a->flips.period[a->flips.num] = period;
-			a->flips.trip[a->flips.num++] = p->trip[i];
-		}
-		period *= p->trip[i];
-	}
 }
 
 static void plan_access(struct program_plan *pp, const struct rdu_section *s)
@@ -177,9 +169,9 @@ static void plan_access(struct program_plan *pp, const struct rdu_section *s)
 	for (uint32_t i = c->num_outer; i < c->num_counters; i++)
 		add_counter(a, pp->prog, i,
 			    i + 1u == c->num_counters ? rdu_pack_vectors(a->cfg) : 1);
-	end_loops(a);
+	end_loops(a, pp->prog);
 	if (a->pmu)
-		plan_flips(a, pp->prog);
+		rdu_pattern_of(&a->flips, pp->prog, a->cfg->flip_mask);
 }
 
 /* ---- SIMD ---------------------------------------------------------------- */
@@ -407,7 +399,7 @@ static int plan_operand(struct direct_operand *d, struct rdu_plan *plan,
 	for (uint32_t i = p->cfg->num_outer; i < drain.first; i++)
 		add_counter(&d->tile, p, i, 1);
 	add_counter(&d->tile, p, drain.first, drain.part);
-	end_loops(&d->tile);
+	end_loops(&d->tile, p);
 	d->in_place = !c->num_preds && d->tile.inside && c->lanes >= words &&
 		      (port == 1 || c->lane_stride == 1) && steps <= 1u << 15;
 	if (!d->in_place) /* too long to copy: through FIFOs */
@@ -458,6 +450,19 @@ static int plan_tables(struct rdu_plan *plan, struct systolic_plan *sys)
 	return 0;
 }
 
+/* Arrays of one column, whose lanes the next drains go on with. */
+static void plan_beside(const struct rdu_plan *plan, struct systolic_plan *sys)
+{
+	const struct access_plan *col = &sys->operand[0].tile, *row = &sys->operand[1].tile;
+	const struct access_loop *c = &col->loop[col->num - 1], *r = &row->loop[row->num - 1];
+
+	sys->beside = 1;
+	if (sys->direct && sys->operand[0].in_place && sys->operand[1].in_place && sys->cols == 1 &&
+	    (sys->fp32 || (sys->mode == RDU_SYS_BF16 && !(sys->flags & RDU_SYS_INIT))) &&
+	    c->stride == plan->lanes && !r->stride && c->trip == r->trip)
+		sys->beside = c->trip < RDU_MAX_BESIDE ? (uint32_t)c->trip : RDU_MAX_BESIDE;
+}
+
 /* Steps of a drain if k_mask is the innermost counters, else 0. */
 static uint64_t inner_steps(const struct rdu_unit_prog *p, uint32_t k_mask)
 {
@@ -495,6 +500,7 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 	if (col < 0 || row < 0)
 		return -1;
 	sys->direct = col && row;
+	plan_beside(plan, sys);
 	return plan_tables(plan, sys);
 }
 
@@ -554,6 +560,7 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 	if (!col || !row)
 		goto no;
 	sys->direct = true;
+	plan_beside(plan, sys);
 	return plan_tables(plan, sys);
 no: /* stage by stage, then */
 	free(sys);
@@ -817,6 +824,8 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 	for (i = 0; i < plan->num_islands; i++)
 		if (rdu_plan_transfer(plan, s, &plan->islands[i]))
 			goto fail;
+	if (rdu_plan_find_lines(plan, s))
+		goto fail;
 	return plan;
 fail:
 	rdu_plan_free(plan);
@@ -844,5 +853,6 @@ void rdu_plan_free(struct rdu_plan *plan)
 	free(plan->masks);
 	free(plan->islands);
 	free(plan->first_island);
+	free(plan->lines);
 	free(plan);
 }

@@ -162,7 +162,7 @@ static int check_races(struct rdu_section *s, const struct rdu_cfg_token **sorte
 
 /* ---- edges between stages ------------------------------------------------- */
 
-static void make_pattern(struct rdu_pattern *out, const struct rdu_unit_prog *p, uint32_t mask)
+void rdu_pattern_of(struct rdu_pattern *out, const struct rdu_unit_prog *p, uint32_t mask)
 {
 	uint32_t period = 1;
 	bool joined = false; /* to the group inside of it */
@@ -174,10 +174,10 @@ static void make_pattern(struct rdu_pattern *out, const struct rdu_unit_prog *p,
 		if (!(mask >> i & 1)) {
 			joined = false;
 		} else if (joined) {
-			out->trip[out->num - 1] *= p->trip[i];
+			out->group[out->num - 1].trip *= p->trip[i];
 		} else {
-			out->period[out->num] = period;
-			out->trip[out->num++] = p->trip[i];
+			out->group[out->num].period = period;
+			out->group[out->num++].trip = p->trip[i];
 			joined = true;
 		}
 		period *= p->trip[i];
@@ -226,8 +226,8 @@ static int make_edges(struct rdu_section *s, struct rdu_cfg_diag *diag)
 		e->dst = s->progs[t->dst].stage;
 		e->initial = t->initial;
 		e->token = i;
-		make_pattern(&e->src_at, &s->progs[t->src], t->src_mask);
-		make_pattern(&e->dst_at, &s->progs[t->dst], t->dst_mask);
+		rdu_pattern_of(&e->src_at, &s->progs[t->src], t->src_mask);
+		rdu_pattern_of(&e->dst_at, &s->progs[t->dst], t->dst_mask);
 	}
 	qsort(s->edges, n, sizeof(*s->edges), by_behaviour_and_token);
 	for (i = 0; i < n; i++)

@@ -43,6 +43,7 @@ static bool add_reach(int64_t *reach, uint64_t *n, int64_t stride, uint64_t trip
 /* Vectors of an activation, or of all of them; 0: a table cannot tell where they are. */
 static uint64_t vectors_of(const struct access_plan *a, bool all)
 {
+	const struct access_loop *outer = rdu_outer_loops(a);
 	int64_t reach = 0;
 	uint64_t n = 1;
 
@@ -53,7 +54,7 @@ static uint64_t vectors_of(const struct access_plan *a, bool all)
 		if (!add_reach(&reach, &n, a->loop[i].stride, a->loop[i].trip))
 			return 0;
 	for (uint32_t i = 0; all && i < a->num_outer; i++)
-		if (!add_reach(&reach, &n, a->outer[i].stride, a->outer[i].trip))
+		if (!add_reach(&reach, &n, outer[i].stride, outer[i].trip))
 			return 0;
 	return n;
 }

@@ -23,13 +23,14 @@ static uint32_t bf(float f)
  * merged: A in two scratchpads, either has a part of the columns; where they meet, a vector has both.
  * joined: B as [pass][VECS / cols][K of a pass][cols], one counter for all drains' steps; the
  * predicate is the rows'.
+ * zeros: one pass, which begins with zeros and not with C.
  */
 struct gemm {
 	int M, N, K, passes, cols;
 	bool transposed, predicate;
 	enum rdu_systolic_mode mode;
 	unsigned int flags;
-	bool joined, merged;
+	bool joined, merged, zeros;
 };
 
 /* Words of A and of B along K. */
@@ -59,7 +60,7 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	int k_mask = g->mode == RDU_SYS_TERNARY ? 24 : 8;
 	uint32_t rc = cfgb_program(b, RDU_KIND_READ, 0, 0),
 		 rr = cfgb_program(b, RDU_KIND_READ, 0, 1);
-	uint32_t ri = cfgb_program(b, RDU_KIND_READ, 0, 2),
+	uint32_t ri = g->zeros ? 0 : cfgb_program(b, RDU_KIND_READ, 0, 2),
 		 wo = cfgb_program(b, RDU_KIND_WRITE, 0, 2);
 	uint32_t pcu = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0);
 	uint32_t la = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
@@ -77,9 +78,10 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	struct rdu_cfg_access acc = { .target = bc, .lanes = L, .lane_stride = 1 };
 	struct rdu_cfg_systolic body = { .mode = (uint8_t)g->mode,
 					 .cols = g->cols,
-					 .flags = (uint8_t)(RDU_SYS_INIT | g->flags),
+					 .flags = (uint8_t)((g->zeros ? 0 : RDU_SYS_INIT) |
+							    g->flags),
 					 .k_mask = (uint16_t)k_mask,
-					 .init_mask = 1 };
+					 .init_mask = g->zeros ? 0 : 1 };
 	struct rdu_cfg_pred yes = { .lo = 0, .hi = g->M, .lane_stride = 1 };
 	uint32_t q[] = { rc, rr, pcu }, rest, to_array = rc; /* rest: the other part of A */
 
@@ -126,7 +128,7 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	if (!g->joined)
 		gemm_steps(g, &row, true, g->N);
 	/* C as [VECS][M] */
-	for (int i = 0; i < 2; i++) {
+	for (int i = g->zeros; i < 2; i++) {
 		uint32_t p = i ? wo : ri;
 
 		cfgb_outer(b, p, g->passes);
@@ -177,7 +179,8 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 		cfgb_tail(b, pcu, RDU_SIMD_MOV, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
 	else
 		cfgb_tail(b, pcu, RDU_SIMD_FADD, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
-	cfgb_in_port(b, pcu, 2, k_mask, g->cols);
+	if (!g->zeros)
+		cfgb_in_port(b, pcu, 2, k_mask, g->cols);
 	cfgb_out_port(b, pcu, 0, k_mask, 0, g->cols);
 	/* Out at the end, when the last pass is done: d of the readers is passes
 	 * mod 2; it runs once an activation, and only the last is kept. */
@@ -199,7 +202,10 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	cfgb_connect(b, lb, 0, wb, 0);
 	cfgb_connect(b, to_array, 0, pcu, 0);
 	cfgb_connect(b, rr, 0, pcu, 1);
-	cfgb_connect(b, ri, 0, pcu, 2);
+	if (!g->zeros) {
+		cfgb_connect(b, ri, 0, pcu, 2);
+		cfgb_order(b, wo, ri, 0, 0, 2, 1);
+	}
 	cfgb_connect(b, pcu, 0, wo, 0);
 	cfgb_connect(b, rs, 0, st, 0);
 	/* The loaders flip once; so do the readers of what they wrote. */
@@ -207,7 +213,6 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 	((struct rdu_cfg_access *)cfgb_body(b, rr)->bytes)->flip_mask = 1;
 	cfgb_order(b, wa, rc, 0, 1, 1, 0);
 	cfgb_order(b, wb, rr, 0, 1, 1, 0);
-	cfgb_order(b, wo, ri, 0, 0, 2, 1);
 	cfgb_order(b, wo, rs, 0, 0, 2, 0);
 
 	rig_segment(r, 0, in0, (size_t)g->M * ka * 4);
@@ -277,7 +282,10 @@ static void test_gemm(struct rig *r)
 		{ L, 16, 32, 2, 4, false, true, RDU_SYS_TERNARY, 0, false, false },
 		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, true, false },
 		{ 2 * L, 20, 16, 2, 5, true, true, RDU_SYS_INT8, 0, true, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false, true },
+		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false, true, false },
+		{ 6 * L, 1, L, 1, 1, false, false, RDU_SYS_BF16, 0, false, false, true },
+		{ 6 * L, 1, L, 1, 1, true, false, RDU_SYS_BF16, 0, false, false, true },
+		{ 3 * L, 2, L, 1, 1, false, false, RDU_SYS_BF16, 0, false, false, true },
 	};
 	static const char *const name[] = { "in place",
 					    "three passes through two copies",
@@ -295,7 +303,10 @@ static void test_gemm(struct rig *r)
 					    "int8 x ternary, predicates",
 					    "rows by one counter for all drains",
 					    "rows by one counter, predicates",
-					    "columns in two scratchpads" };
+					    "columns in two scratchpads",
+					    "one column, drains side by side",
+					    "one column, transposed",
+					    "one column, drains that read other rows" };
 
 	for (unsigned int t = 0; t < sizeof(shape) / sizeof(shape[0]); t++) {
 		const struct gemm *g = &shape[t];

@@ -8,8 +8,8 @@
 #include "mem.h"
 
 /* Nests that are lowered beforehand, and those whose plans are looked for. */
-#define LOWERED 2
-#define PLANNED 4
+#define LOWERED 4
+#define PLANNED 8
 
 /* What be_lower_spread() gave for a nest. */
 struct lowered {

@@ -147,21 +147,23 @@ static bool is_fill(const struct backend *be, const struct nest *n)
 	return be_hold_of(be, n->out[0].access.tensor);
 }
 
-/* The section of a group, with what may stay in scratchpads of what it makes. 0 or -1. */
+/* The section of a group, with what may stay in scratchpads of what it reads and makes. 0 or -1. */
 static int take_group(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct module_entry *e = &be->m->entries[s->entry];
-	const struct nest *without;
+	struct group_use without;
 	struct tensor *left;
 
 	for (;;) {
 		s->im = be_group_image(be, e, s->first_nest, &s->num_nests, &without);
 		if (s->im)
 			return 0;
-		if (!without)
+		if (!without.nest)
 			return be_error(be, "internal: %s: its group has no section",
 					s->nest->name);
-		while ((left = be_group_leaves(be, without)) != NULL)
+		if (without.t)
+			be_leave(be, first, without.nest, without.t, be->error);
+		while (!without.t && (left = be_group_leaves(be, without.nest)) != NULL)
 			be_leave(be, first, s->nest, left, be->error);
 	}
 }

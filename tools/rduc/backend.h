@@ -30,7 +30,7 @@ struct lacc {
 	uint32_t needs; /* bit d: an axis depends on dimension d */
 	uint32_t pad;
 	int gather_in; /* -1: none */
-	int64_t gather_stride;
+	int64_t gather_stride, gather_extent;
 };
 
 /* A nest without dimensions of extent 1, jointly contiguous ones merged. */
@@ -439,12 +439,18 @@ void be_pipe(struct backend *be, struct module_entry *e, int entry, const double
 double be_pipe_saved(const struct backend *be, int first);
 /* The nests of groups from number `first` on are what they were. */
 void be_pipe_undo(struct backend *be, struct module_entry *e, int first);
+/* What a nest of a group uses in scratchpads as a whole; t NULL: all that it leaves there. */
+struct group_use {
+	const struct nest *nest;
+	struct tensor *t;
+};
+
 /* group.c: the section of the group that begins with nest number k of the entry, and how many nests it has;
- * NULL: with what it leaves in scratchpads it cannot be made, or takes more cycles than memory takes for what
- * others read of that; *without: had better not be what this nest leaves. The caller has it then. */
+ * NULL: with what it finds and leaves in scratchpads it cannot be made, or takes more cycles than memory takes for
+ * what others write and read of that; *without: had better not be there. The caller has the section then. */
 struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests,
-			      const struct nest **without);
-/* That of a group, by its number from 1 on, with nothing left in scratchpads. */
+			      struct group_use *without);
+/* That of a group, by its number from 1 on, with nothing found or left in scratchpads as a whole. */
 const struct uimage *be_group_plain(const struct backend *be, int group);
 /* What a nest of a group leaves in scratchpads as a whole: one such tensor. NULL: nothing. */
 struct tensor *be_group_leaves(const struct backend *be, const struct nest *n);
@@ -507,6 +513,8 @@ void be_resident_end(struct backend *be);
 /* Where nest n finds or leaves t: NULL: in memory. */
 const struct residence *residence_of(const struct backend *be, const struct nest *n,
 				     struct tensor *t);
+/* Does a nest read storage t in memory, though it is, or was, in scratchpads, too? */
+bool be_reads_copy(const struct backend *be, const struct nest *n, const struct tensor *t);
 /* How what a nest writes there is rounded: a scratchpad holds words, memory would round. MOV: it
  * is not, or by being stored. */
 enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t);
@@ -585,6 +593,8 @@ void be_plan_ahead(struct backend *be, const struct nest *n);
 /* Those that are still looked for: no plan is asked for any more. */
 void be_plans_drop(struct backend *be);
 void be_plans_end(struct backend *be);
+/* Is an access an operand's of a contraction? Then whole tiles are read, whatever a table picks of them. */
+bool be_reads_tiles(const struct backend *be, const struct nest *n, const struct access *a);
 /* Is an input an operand of a contraction that uses its elements more than once? */
 bool be_reuses(const struct backend *be, const struct nest *n, int in);
 /* May replicas of a nest have a part each of the terms of its sums, which are then added up: because it is in no

@@ -274,6 +274,13 @@ bool be_contraction(const struct backend *be, const struct nest *n, int *in)
 	return true;
 }
 
+bool be_reads_tiles(const struct backend *be, const struct nest *n, const struct access *a)
+{
+	int in[2];
+
+	return be_contraction(be, n, in) && (a == &n->in[in[0]] || a == &n->in[in[1]]);
+}
+
 bool be_reuses(const struct backend *be, const struct nest *n, int in)
 {
 	struct lnest l;

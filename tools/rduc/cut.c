@@ -176,9 +176,24 @@ static void hand_over(struct uimage *im, int write, int read, bool write_first)
 	image_token(im, read, r->acc.flip_mask, write, w->acc.flip_mask, copies - behind);
 }
 
+/* What is resident as a whole in a unit, while the section runs that is made; NULL: nothing. */
+static struct tensor *resident_in(const struct backend *be, const struct uunit *u)
+{
+	for (int i = 0; i < be->m->num_tensors && u->pin >= 0; i++) {
+		const struct residence *r = &be->residence[i];
+
+		if (!r->resident || r->group || r->last < be->at || r->first > be->until)
+			continue;
+		for (int k = 0; k < r->num_parts; k++)
+			if (r->spot[k].pmu == u->pin)
+				return be->m->tensors[i];
+	}
+	return NULL;
+}
+
 /* Token edges from programs before `first` to those from there on, which touch the same. What nests of
  * a group store is apart. */
-static void add_edges(struct uimage *im, int first, bool grouped)
+static void add_edges(const struct backend *be, struct uimage *im, int first, bool grouped)
 {
 	for (int i = 0; i < first; i++)
 		for (int k = first; k < im->num_progs && !im->error[0]; k++) {
@@ -194,16 +209,18 @@ static void add_edges(struct uimage *im, int first, bool grouped)
 					order(im, i, k);
 			} else if ((wa || a->kind == RDU_KIND_READ) &&
 				   (wb || b->kind == RDU_KIND_READ)) {
-				if (wa && wb)
+				if (wa && wb) {
 					fail_clash(im, "a scratchpad is written by two nests");
-				else if (wa || wb)
+					im->crowded = resident_in(be, &im->unit[a->unit]);
+				} else if (wa || wb) {
 					hand_over(im, wa ? i : k, wa ? k : i, wa);
+				}
 			}
 		}
 }
 
 /* A scratchpad with something resident has few programs, of whichever nests. */
-static void check_pinned(struct uimage *im)
+static void check_pinned(const struct backend *be, struct uimage *im)
 {
 	int *reads = xcalloc((size_t)im->num_units + 1, sizeof(int));
 	int *writes = xcalloc((size_t)im->num_units + 1, sizeof(int));
@@ -213,10 +230,12 @@ static void check_pinned(struct uimage *im)
 		writes[im->prog[i].unit] += im->prog[i].kind == RDU_KIND_WRITE;
 	}
 	for (int u = 0; u < im->num_units; u++)
-		if (im->unit[u].pin >= 0 &&
-		    (reads[u] > (int)im->chip->pmu_reads || writes[u] > (int)im->chip->pmu_writes))
+		if (im->unit[u].pin >= 0 && (reads[u] > (int)im->chip->pmu_reads ||
+					     writes[u] > (int)im->chip->pmu_writes)) {
 			image_fail(im, "a scratchpad is read by %d programs, and written by %d",
 				   reads[u], writes[u]);
+			im->crowded = resident_in(be, &im->unit[u]);
+		}
 	free(reads);
 	free(writes);
 }
@@ -254,8 +273,8 @@ static struct uimage *gather(struct backend *be, const struct be_section *s, int
 			band = (struct band){ band.to,
 					      band.to + (double)count_pcus(s[i].im) / pcus };
 		append(im, s[i].im, &band);
-		add_edges(im, first, grouped);
-		check_pinned(im);
+		add_edges(be, im, first, grouped);
+		check_pinned(be, im);
 		if (im->error[0])
 			*num = i;
 	}
@@ -443,10 +462,12 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 		       uint64_t most, bool *hopeless)
 {
 	int joined = num, r;
-	struct uimage *im = gather(be, s, &joined, true);
+	struct uimage *im;
 
 	be->at = first_nest;
 	be->until = first_nest + num - 1;
+	im = gather(be, s, &joined, true);
+	be->crowded = im->crowded;
 	*hopeless = im->clash;
 	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
 		close_joined(be, im);

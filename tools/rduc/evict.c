@@ -5,14 +5,14 @@
  */
 #include "backend.h"
 
-/* Does a section use t, or, `write`, make it? */
+/* Does a section make t, or, unless only that is asked, find it in scratchpads? */
 static bool section_uses(const struct backend *be, const struct be_section *s,
 			 const struct tensor *t, bool write)
 {
 	for (int i = 0; i < s->num_nests; i++) {
 		const struct nest *n = be->m->entries[s->entry].nests[s->first_nest + i];
 
-		if (nest_writes(n, t) || (!write && nest_reads(n, t)))
+		if (nest_writes(n, t) || (!write && nest_reads(n, t) && !be_reads_copy(be, n, t)))
 			return true;
 	}
 	return false;

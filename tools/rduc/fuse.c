@@ -151,6 +151,15 @@ static int stored(struct nest *to, const struct nest *p, int o)
 	return nest_op(to, rounding, p->out[o].expr, -1, -1);
 }
 
+/* Results of a nest: what several nests make finds scratchpads more easily than what one does. In a loop the way through
+ * memory, or through another section, costs more, each time anew. */
+#define MOST_OUT 4
+
+static int most_outputs(const struct nest *n)
+{
+	return n->loop ? NEST_MAX_OUT : MOST_OUT;
+}
+
 /* Puts map c behind output `o` of p, which it reads as its input `in`. keep: the
  * result is needed elsewhere too. False: it cannot be; *full: only because a nest has no more
  * room for that (NULL: it has). */
@@ -240,8 +249,8 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 	for (int i = 0; i < c->num_out; i++) {
 		if (c->out[i].access.gather_in >= 0)
 			return false;
-		if (to->num_out == NEST_MAX_OUT) {
-			*full = "outputs (at most " TEXT(NEST_MAX_OUT) ")";
+		if (to->num_out >= most_outputs(to)) {
+			*full = "outputs (at most " TEXT(MOST_OUT) ", in a loop " TEXT(NEST_MAX_OUT) ")";
 			return false;
 		}
 		be_compose(&to->out[to->num_out].access, &c->out[i].access, c, dim_of, w, p->ndim);
@@ -559,7 +568,7 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 			}
 			keep = needed(f, t, a, b);
 			fits = append(&to, a, o, b, i, keep, &full);
-			if (!fits && keep && to.num_out == NEST_MAX_OUT)
+			if (!fits && keep && to.num_out >= most_outputs(&to))
 				list_add(&f->full[tensor_storage(t)->id], p);
 			if (fits && too_large(f->be, &to)) {
 				full = "operations (at most 8 times the stages of a PCU)";

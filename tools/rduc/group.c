@@ -106,8 +106,8 @@ static double readers_gain(const struct backend *be, const struct group *g, cons
 
 /* Of the nests of a group that leave something in scratchpads the one that the others wait for; im NULL: the
  * one whose readers gain least. NULL: none does. */
-static const struct nest *worst(const struct backend *be, const struct group *g,
-				const struct uimage *im)
+static const struct nest *worst_maker(const struct backend *be, const struct group *g,
+				      const struct uimage *im)
 {
 	const struct nest *at = NULL;
 	double most = 0;
@@ -123,33 +123,119 @@ static const struct nest *worst(const struct backend *be, const struct group *g,
 	return at;
 }
 
+/* Does a nest find all of t in scratchpads, which others made? */
+static bool finds(const struct backend *be, const struct nest *n, struct tensor *t)
+{
+	const struct residence *r = residence_of(be, n, t);
+
+	return r && !r->group && nest_reads(n, tensor_storage(t));
+}
+
+/* Does a group? Then its nests wait for others than they did when all of that was in memory. */
+static bool finds_any(const struct backend *be, const struct group *g)
+{
+	for (int k = 0; k < g->num; k++)
+		for (int i = 0; i < g->nest[k]->num_in; i++)
+			if (finds(be, g->nest[k], g->nest[k]->in[i].tensor))
+				return true;
+	return false;
+}
+
+/* Cycles that memory takes to store what a group finds in scratchpads, as far as nobody else reads it there. */
+static double finding_gain(const struct backend *be, const struct group *g)
+{
+	double bytes = 0;
+
+	for (int i = 0; i < be->m->num_tensors; i++) {
+		bool found = false;
+
+		for (int k = 0; k < g->num && !be->residence[i].memory; k++)
+			found |= finds(be, g->nest[k], be->m->tensors[i]);
+		if (found && tensor_storage(be->m->tensors[i]) == be->m->tensors[i])
+			bytes += (double)tensor_size(be->m->tensors[i]);
+	}
+	return bytes / be_bytes_per_cycle(&be->chip);
+}
+
+/* What nest number `failed` of a group, or, -1, any, finds in scratchpads and had best read in memory, and *cycles that
+ * memory takes for it: what has run out of programs or links, else what takes least. t NULL: it finds nothing. */
+static struct group_use cheapest_found(const struct backend *be, const struct group *g, int failed,
+				       double *cycles)
+{
+	struct group_use best = { NULL, NULL };
+
+	for (int k = 0; k < g->num; k++)
+		for (int i = 0; i < g->nest[k]->num_in && (failed < 0 || k == failed); i++) {
+			struct tensor *t = tensor_storage(g->nest[k]->in[i].tensor);
+			double takes = (double)tensor_size(t) / be_bytes_per_cycle(&be->chip) *
+				       (be->residence[t->id].memory ? 1 : 2);
+			bool is = t == be->crowded, was = best.t && best.t == be->crowded;
+
+			if (!finds(be, g->nest[k], t) ||
+			    (best.t && (is == was ? takes >= *cycles : was)))
+				continue;
+			*cycles = takes;
+			best = (struct group_use){ g->nest[k], t };
+		}
+	return best;
+}
+
+/* What a group, which cannot be made with all that it finds and leaves in scratchpads, or is slower so (im), had best
+ * have in memory. */
+static struct group_use in_memory(const struct backend *be, const struct group *g,
+				  const struct uimage *im, int failed)
+{
+	double cycles = 0;
+	struct group_use found = cheapest_found(be, g, failed, &cycles), left = { NULL, NULL };
+
+	if (!found.t && failed >= 0)
+		found = cheapest_found(be, g, -1, &cycles);
+	left.nest = worst_maker(be, g, im);
+	if (!left.nest || (found.t && found.t == be->crowded))
+		return found;
+	for (int k = 0; k < g->num && be->crowded && !im; k++)
+		if (nest_writes(g->nest[k], be->crowded) && be_group_leaves(be, g->nest[k]))
+			return (struct group_use){ g->nest[k], NULL };
+	return found.t && cycles < readers_gain(be, g, left.nest) ? found : left;
+}
+
 struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests,
-			      const struct nest **without)
+			      struct group_use *without)
 {
 	struct group *g = &be->group[e->nests[k]->group - 1];
 	struct trial t = { .be = be, .e = e, .first = k, .num = g->num, .sharing = g->sharing };
-	double most = (double)g->im->cycles * SLOWER;
-	struct uimage *im = g->im;
+	double most = (double)g->im->cycles, gain = finding_gain(be, g);
+	struct uimage *im = g->im, *again = NULL;
 	bool hopeless;
 
 	*num_nests = g->num;
-	*without = worst(be, g, NULL);
-	if (!*without) {
+	if (!in_memory(be, g, NULL, -1).nest) {
 		g->im = NULL;
 		return im;
 	}
+	if (gain > 0 || worst_maker(be, g, NULL))
+		most *= SLOWER;
 	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
 		       (uint64_t)most, &hopeless);
 	for (int i = 0; i < g->num; i++)
 		most += readers_gain(be, g, g->nest[i]);
-	if (!im)
-		im = pipe_make_again(&t, be->num_ops + k, (uint64_t)most);
+	most += gain;
+	if (!im || finds_any(be, g))
+		again = pipe_make_again(&t, be->num_ops + k, im ? im->cycles : (uint64_t)most);
+	if (im && again && again->cycles >= im->cycles) {
+		image_free(again);
+	} else if (again) {
+		image_free(im);
+		im = again;
+	}
 	if (im && (double)im->cycles > most) {
 		be_error(be, "%s: %llu cycles instead of %llu", im->name,
 			 (unsigned long long)im->cycles, (unsigned long long)g->im->cycles);
-		*without = worst(be, g, im);
+		*without = in_memory(be, g, im, -1);
 		image_free(im);
 		im = NULL;
+	} else if (!im) {
+		*without = in_memory(be, g, NULL, t.failed);
 	}
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s, with what stays: %s, %llu cycles, %llu before\n",

@@ -2,11 +2,11 @@
 /*
  * Loops of the graph: a Recurrence node, whose body runs many times on the card. ONNX's LSTM, GRU,
  * RNN, Scan and Loop become one (patterns_recurrent.c, patterns_scan.c), and so does the gradient
- * of one, which goes through the iterations from the last to the first.
+ * of one (loop_gradient.c).
  */
 #include <stdlib.h>
 #include <string.h>
-#include "graph.h"
+#include "loop.h"
 
 /* ---- building ------------------------------------------------------------------ */
 
@@ -42,7 +42,7 @@ int body_drop(struct graph *g, struct graph_body *b)
 	return -1;
 }
 
-static struct value **value_list(struct graph *g, int num)
+struct value **loop_values(struct graph *g, int num)
 {
 	return graph_alloc(g, ((size_t)num + 1) * sizeof(struct value *));
 }
@@ -57,11 +57,11 @@ struct loop *loop_new(struct graph *g, int64_t trip, int num_carried, int num_ro
 	l->num_rows = num_rows;
 	l->num_stacked = num_stacked;
 	l->num_summed = num_summed;
-	l->carried = value_list(g, num_carried);
-	l->next = value_list(g, num_carried);
-	l->row = value_list(g, num_rows);
-	l->stacked = value_list(g, num_stacked);
-	l->summed = value_list(g, num_summed);
+	l->carried = loop_values(g, num_carried);
+	l->next = loop_values(g, num_carried);
+	l->row = loop_values(g, num_rows);
+	l->stacked = loop_values(g, num_stacked);
+	l->summed = loop_values(g, num_summed);
 	return l;
 }
 
@@ -103,7 +103,7 @@ static void hoist(struct graph *g, struct loop *l)
 
 /* Calls fn for all that a node reads, and all that a loop's body reads and hands on. 0, or -1 as soon as
  * fn returns it. */
-static int each_read(struct node *n, int (*fn)(void *arg, struct value **v), void *arg)
+int loop_each_read(struct node *n, int (*fn)(void *arg, struct value **v), void *arg)
 {
 	struct loop *l = n->loop;
 
@@ -111,7 +111,7 @@ static int each_read(struct node *n, int (*fn)(void *arg, struct value **v), voi
 		if (n->in[k] && fn(arg, &n->in[k]))
 			return -1;
 	for (int i = 0; l && i < l->num_nodes; i++)
-		if (each_read(l->nodes[i], fn, arg))
+		if (loop_each_read(l->nodes[i], fn, arg))
 			return -1;
 	for (int k = 0; l && k < l->num_carried; k++)
 		if (fn(arg, &l->next[k]))
@@ -202,7 +202,7 @@ static struct node *make_once(struct graph *g, struct node *n, struct value *con
 			      struct value *const *rows)
 {
 	struct loop *l = n->loop;
-	struct value **row = value_list(g, l->num_rows);
+	struct value **row = loop_values(g, l->num_rows);
 	struct once o = { l, first, row };
 
 	for (int k = 0; k < l->num_rows; k++) {
@@ -211,11 +211,11 @@ static struct node *make_once(struct graph *g, struct node *n, struct value *con
 			return NULL;
 	}
 	for (int i = 0; i < l->num_nodes; i++) {
-		each_read(l->nodes[i], of_once, &o);
+		loop_each_read(l->nodes[i], of_once, &o);
 		graph_append(g, l->nodes[i]);
 	}
 	n->num_out = l->num_carried + l->num_stacked;
-	n->out = value_list(g, n->num_out);
+	n->out = loop_values(g, n->num_out);
 	for (int k = 0; k < l->num_carried; k++) {
 		of_once(&o, &l->next[k]);
 		if (check_carried(g, n, k, first[k]))
@@ -307,7 +307,7 @@ struct value *graph_pick(struct graph *g, const char *name, struct value *v, int
 
 /* ---- the operator --------------------------------------------------------------- */
 
-static int out_shape(struct graph *g, struct node *n, int out, const struct value *v, int64_t rows)
+int loop_result(struct graph *g, struct node *n, int out, const struct value *v, int64_t rows)
 {
 	int64_t dim[RDU_MAX_DIMS + 1] = { rows };
 
@@ -322,11 +322,11 @@ static int loop_infer(struct graph *g, struct node *n)
 
 	for (int k = 0; k < l->num_carried; k++) {
 		if (check_carried(g, n, k, n->in[k]) ||
-		    out_shape(g, n, out++, n->in[k], l->trip + 1))
+		    loop_result(g, n, out++, n->in[k], l->trip + 1))
 			return -1;
 	}
 	for (int k = 0; k < l->num_stacked; k++)
-		if (out_shape(g, n, out++, l->stacked[k], l->trip))
+		if (loop_result(g, n, out++, l->stacked[k], l->trip))
 			return -1;
 	for (int k = 0; k < l->num_summed; k++)
 		if (node_shape(g, n, out++, l->summed[k]->dtype, l->summed[k]->ndim,
@@ -335,7 +335,7 @@ static int loop_infer(struct graph *g, struct node *n)
 	return 0;
 }
 
-static bool in_body(const struct loop *l, const struct value *v)
+bool loop_makes(const struct loop *l, const struct value *v)
 {
 	for (int i = 0; v->producer && i < l->num_nodes; i++)
 		if (l->nodes[i] == v->producer)
@@ -346,12 +346,12 @@ static bool in_body(const struct loop *l, const struct value *v)
 static void mark_producer(const struct loop *l, struct value *v)
 {
 	v->wanted = true;
-	if (in_body(l, v))
+	if (loop_makes(l, v))
 		v->producer->live = true;
 }
 
 /* Which nodes of the body are needed in this entry point, and of which loops in it what. */
-static void mark_body(const struct node *n)
+void loop_mark(const struct node *n)
 {
 	const struct loop *l = n->loop;
 
@@ -432,7 +432,7 @@ static int lower_body(struct lower *l, struct node *n, struct place *p, int num)
 	for (int i = 0; i < num; i++) {
 		struct value *v = p[i].v;
 
-		p[i].made = in_body(loop, v) && !v->producer->op->view && !v->tensor;
+		p[i].made = loop_makes(loop, v) && !v->producer->op->view && !v->tensor;
 		if (p[i].made)
 			v->tensor = p[i].to;
 	}
@@ -458,7 +458,7 @@ static int lower_loop(struct lower *l, struct node *n)
 	struct place *p = graph_alloc(l->graph, ((size_t)n->num_out + 1) * sizeof(*p));
 	int num = 0;
 
-	mark_body(n);
+	loop_mark(n);
 	for (int k = 0; k < loop->num_carried; k++) {
 		struct tensor *all = lower_value(l, n->out[k]);
 
@@ -547,433 +547,6 @@ static int loop_pattern(struct lower *l, struct node *n)
 				  "has room for %d in each other",
 				  RDU_MAX_LOOP_DEPTH, RDU_MAX_LOOP_DEPTH);
 	return leave_rows(l, n, row) || lower_loop(l, n) || return_rows(l, n, row) ? -1 : 0;
-}
-
-/* ---- its gradient ---------------------------------------------------------------- */
-
-void loop_needs(struct node *n, void (*visit)(void *arg, struct node *n), void *arg)
-{
-	const struct loop *l = n->loop;
-	bool changed = true;
-
-	for (int k = 0; k < l->num_carried; k++)
-		l->carried[k]->needs_grad = n->in[k]->needs_grad;
-	for (int k = 0; k < l->num_rows; k++)
-		l->row[k]->needs_grad = n->in[l->num_carried + k]->needs_grad;
-	mark_body(n);
-	while (changed) { /* what is carried brings needs from the end to the beginning */
-		changed = false;
-		for (int i = 0; i < l->num_nodes; i++) {
-			struct node *b = l->nodes[i];
-
-			for (int k = 0; k < b->num_in && !b->op->stop_gradient; k++)
-				for (int o = 0; b->in[k] && b->in[k]->needs_grad && o < b->num_out;
-				     o++)
-					if (b->out[o])
-						b->out[o]->needs_grad =
-							!dtype_is_int(b->out[o]->dtype);
-		}
-		for (int k = 0; k < l->num_carried; k++)
-			if (l->next[k]->needs_grad && !l->carried[k]->needs_grad) {
-				l->carried[k]->needs_grad = true;
-				changed = true;
-			}
-	}
-	for (int i = 0; i < l->num_nodes; i++)
-		visit(arg, l->nodes[i]);
-	for (int k = 0; k < l->num_carried; k++)
-		n->out[k]->needs_grad = l->carried[k]->needs_grad || l->next[k]->needs_grad;
-	for (int k = 0; k < l->num_stacked; k++)
-		n->out[l->num_carried + k]->needs_grad = l->stacked[k]->needs_grad;
-}
-
-/* Tensors that the body of a gradient reads row by row, from the last to the first. */
-struct rows {
-	int num, room;
-	struct value **row,
-		**from; /* in the body; outside: the first row is the last iteration's */
-	struct value **of; /* value of the body that is differentiated; NULL: none */
-};
-
-static struct value *add_row(struct graph *g, struct rows *r, struct value *of, struct value *from)
-{
-	if (!from)
-		return NULL;
-	if (r->num == r->room) {
-		struct rows to = { .num = r->num, .room = 2 * r->room + 16 };
-
-		to.row = value_list(g, to.room);
-		to.from = value_list(g, to.room);
-		to.of = value_list(g, to.room);
-		for (int i = 0; i < r->num; i++) {
-			to.row[i] = r->row[i];
-			to.from[i] = r->from[i];
-			to.of[i] = r->of[i];
-		}
-		*r = to;
-	}
-	r->of[r->num] = of;
-	r->from[r->num] = from;
-	r->row[r->num] = loop_value(g, from->name, from, 1);
-	return r->row[r->num++];
-}
-
-static int find_value(struct value *const *list, int num, const struct value *v)
-{
-	for (int i = 0; i < num; i++)
-		if (list[i] == v)
-			return i;
-	return -1;
-}
-
-static void append_value(struct graph *g, struct value ***list, int num, struct value *v)
-{
-	struct value **to = value_list(g, num + 1);
-
-	if (num)
-		memcpy(to, *list, (size_t)num * sizeof(*to));
-	to[num] = v;
-	*list = to;
-}
-
-/* All that a value of the body was, in the iterations from the last to the first. What is not
- * kept yet becomes an output of the loop. */
-static struct value *kept(struct graph *g, struct node *n, struct value *v)
-{
-	struct loop *l = n->loop;
-	int64_t t = l->trip;
-	int k = find_value(l->carried, l->num_carried, v), at = l->num_carried + l->num_stacked;
-	const char *name = graph_format(g, "%.200s.back", v->name);
-
-	if (k >= 0)
-		return graph_slice(g, name, n->out[k], 0, t - 1, t, true);
-	k = find_value(l->row, l->num_rows, v);
-	if (k >= 0)
-		return graph_slice(g, name, n->in[l->num_carried + k], 0, t - 1, t, true);
-	k = find_value(l->next, l->num_carried, v);
-	if (k >= 0)
-		return graph_slice(g, name, n->out[k], 0, t, t, true);
-	k = find_value(l->stacked, l->num_stacked, v);
-	if (k < 0) {
-		k = l->num_stacked;
-		append_value(g, &l->stacked, l->num_stacked++, v);
-		append_value(g, &n->out, n->num_out++,
-			     graph_value(g, graph_format(g, "%.200s.all", v->name)));
-		n->out[at]->producer = n;
-		n->out[at]->varies = n->out[0]->varies;
-		if (out_shape(g, n, at, v, t))
-			return NULL;
-	}
-	return graph_slice(g, name, n->out[l->num_carried + k], 0, t - 1, t, true);
-}
-
-/* The gradient of a loop, while it is made. */
-struct reverse {
-	struct graph *g;
-	struct node *n; /* the loop that is differentiated */
-	struct loop body; /* only its nodes */
-	struct rows rows;
-	int num_carried, *carried_of;
-	struct value **first, **carried, **next;
-	struct value **later; /* by what is carried: rows of the gradient from outside; NULL */
-	struct value **dy; /* by stacked output: rows of its gradient; NULL */
-	struct value **saved; /* by captured value: its gradient so far */
-	int num_stacked, num_summed;
-	struct value **stacked, **summed;
-};
-
-static int first_captured(const struct loop *l)
-{
-	return l->num_carried + l->num_rows;
-}
-
-/* The gradient of result k as loops have it, in fp32; NULL: it has none. */
-static struct value *wide_grad(struct graph *g, const struct node *n, int k)
-{
-	return graph_cast(g, graph_format(g, "%.200s.wide", n->name), n->out[k]->grad, RDU_DT_F32);
-}
-
-/* What the gradient's loop starts from, and what comes in from outside. */
-static int reverse_inputs(struct graph *g, struct reverse *r)
-{
-	struct node *n = r->n;
-	const struct loop *l = n->loop;
-	int64_t t = l->trip;
-
-	for (int k = 0; k < l->num_carried; k++) {
-		struct value *d = wide_grad(g, n, k), *v = n->in[k];
-		struct value *first;
-
-		if (!n->out[k]->needs_grad)
-			continue;
-		first = d ? graph_pick(g, n->name, d, 0, t)
-			  : graph_const(g, RDU_DT_F32, v->ndim, v->dim, NULL);
-		if (!first)
-			return -1;
-		if (d) {
-			r->later[k] = add_row(g, &r->rows, NULL,
-					      graph_slice(g, n->name, d, 0, t - 1, t, true));
-			if (!r->later[k])
-				return -1;
-		}
-		r->carried_of[r->num_carried] = k;
-		r->first[r->num_carried] = first;
-		r->carried[r->num_carried++] = loop_value(g, n->name, first, 0);
-	}
-	for (int k = 0; k < l->num_stacked; k++) {
-		struct value *d = wide_grad(g, n, l->num_carried + k);
-
-		if (!d)
-			continue;
-		r->dy[k] =
-			add_row(g, &r->rows, NULL, graph_slice(g, n->name, d, 0, t - 1, t, true));
-		if (!r->dy[k])
-			return -1;
-	}
-	return 0;
-}
-
-/* The body: gradients of the nodes, from the last to the first. */
-static int reverse_body(struct graph *g, struct reverse *r)
-{
-	const struct loop *l = r->n->loop;
-
-	for (int k = 0; k < r->num_carried; k++)
-		if (graph_add_grad(g, l->next[r->carried_of[k]], r->carried[k]))
-			return -1;
-	for (int k = 0; k < l->num_stacked; k++)
-		if (r->dy[k] && graph_add_grad(g, l->stacked[k], r->dy[k]))
-			return -1;
-	for (int i = l->num_nodes - 1; i >= 0; i--) {
-		struct node *b = l->nodes[i];
-		bool reached = false;
-
-		for (int k = 0; k < b->num_out; k++)
-			reached |= b->out[k] && b->out[k]->grad;
-		if (reached && !b->op->stop_gradient && node_gradient(g, b))
-			return -1;
-	}
-	for (int k = 0; k < r->num_carried; k++) {
-		const struct value *c = l->carried[r->carried_of[k]];
-		struct value *d = c->grad, *later = r->later[r->carried_of[k]];
-
-		if (d && later)
-			d = graph_op2(g, "Add", r->n->name, d, later);
-		else if (!d)
-			d = later ? later : graph_const(g, RDU_DT_F32, c->ndim, c->dim, NULL);
-		if (!d)
-			return -1;
-		r->next[k] = d;
-	}
-	return 0;
-}
-
-/* *v as the gradient's body sees it: one of the other body is a row of what was kept. arg: struct reverse. */
-static int see(void *arg, struct value **v)
-{
-	struct reverse *r = arg;
-	int k;
-
-	if (!*v || (*v)->varies != r->n->loop)
-		return 0;
-	k = find_value(r->rows.of, r->rows.num, *v);
-	*v = k >= 0 ? r->rows.row[k] : add_row(r->g, &r->rows, *v, kept(r->g, r->n, *v));
-	return *v ? 0 : -1;
-}
-
-static int see_all(struct reverse *r)
-{
-	for (int i = 0; i < r->body.num_nodes; i++)
-		if (each_read(r->body.nodes[i], see, r))
-			return -1;
-	for (int k = 0; k < r->num_carried; k++)
-		if (see(r, &r->next[k]))
-			return -1;
-	return 0;
-}
-
-/* A product of matrices in the body, summed over the iterations, is one product: NULL if d is
- * none. What it reads is kept. */
-static struct node *whole_product(struct graph *g, struct reverse *r, struct value *d)
-{
-	struct node *p = in_body(&r->body, d) ? d->producer : NULL;
-	static const char *const labels[] = { "a", "b" };
-	int64_t all[RDU_MAX_DIMS + 1] = { 0 };
-	struct node *m;
-	int num, ny;
-	const int64_t *y;
-
-	if (!p || strcmp(p->op->name, "Contract"))
-		return NULL;
-	for (int k = 0; k < 3; k++) {
-		const int64_t *v = attr_ints(p, k < 2 ? labels[k] : "y", &num);
-
-		if (k < 2 && num == RDU_MAX_DIMS)
-			return NULL;
-		for (int i = 0; i < num; i++)
-			all[0] = v[i] >= all[0] ? v[i] + 1 : all[0];
-	}
-	if (all[0] >= NEST_MAX_DIMS)
-		return NULL;
-	m = node_new(g, "Contract", graph_format(g, "%.200s.all", p->name));
-	m->of = p->of;
-	m->of_node = p->of_node;
-	for (int k = 0; k < 2; k++) {
-		const int64_t *v = attr_ints(p, labels[k], &num);
-
-		memcpy(all + 1, v, (size_t)num * sizeof(*v));
-		node_attr_ints(g, m, labels[k], num + 1, all);
-		node_input(g, m, p->in[k]); /* and becomes what is kept of it */
-	}
-	y = attr_ints(p, "y", &ny);
-	node_attr_ints(g, m, "y", ny, y);
-	y = attr_ints(p, "shape", &ny);
-	node_attr_ints(g, m, "shape", ny, y);
-	node_attr_f(g, m, "scale", attr_f(p, "scale", 1));
-	return m;
-}
-
-static int stack(struct graph *g, struct reverse *r, struct value *v)
-{
-	int k = find_value(r->stacked, r->num_stacked, v);
-
-	if (k >= 0)
-		return k;
-	append_value(g, &r->stacked, r->num_stacked, v);
-	return r->num_stacked++;
-}
-
-/* Rows of what a product in the body read, as a tensor outside of it. */
-static struct value *whole_operand(struct reverse *r, const struct node *loop, struct value *v)
-{
-	int k = find_value(r->rows.row, r->rows.num, v);
-
-	if (k >= 0)
-		return r->rows.from[k];
-	return loop->out[r->num_carried + find_value(r->stacked, r->num_stacked, v)];
-}
-
-/* Hands gradients on to what the loop read. */
-static int reverse_outputs(struct graph *g, struct reverse *r, struct node *m,
-			   struct node *const *product, struct value *const *captured)
-{
-	struct node *n = r->n;
-	const struct loop *l = n->loop;
-	int first = first_captured(l), sum = r->num_carried + r->num_stacked;
-	int64_t t = l->trip;
-	struct value *d;
-
-	for (int k = 0; k < r->num_carried; k++) {
-		struct value *to = n->in[r->carried_of[k]];
-
-		if (!to->needs_grad)
-			continue;
-		d = graph_pick(g, n->name, m->out[k], 0, t);
-		if (!d || graph_add_grad(g, to, d))
-			return -1;
-	}
-	for (int k = 0; k < l->num_rows; k++) {
-		int at = l->row[k]->grad ? find_value(r->stacked, r->num_stacked, l->row[k]->grad)
-					 : -1;
-
-		if (at < 0)
-			continue;
-		d = graph_slice(g, n->name, m->out[r->num_carried + at], 0, t - 1, t, true);
-		if (!d || graph_add_grad(g, n->in[l->num_carried + k], d))
-			return -1;
-	}
-	for (int k = 0; k < n->num_in - first; k++) {
-		if (product[k]) {
-			for (int i = 0; i < 2; i++)
-				product[k]->in[i] = whole_operand(r, m, product[k]->in[i]);
-			if (grad_finish(g, product[k], n->in[first + k]))
-				return -1;
-		} else if (captured[k] && graph_add_grad(g, n->in[first + k], m->out[sum++])) {
-			return -1;
-		}
-	}
-	return 0;
-}
-
-/* Of no iterations: the result is what came in. */
-static int no_iterations(struct graph *g, struct node *n)
-{
-	for (int k = 0; k < n->loop->num_carried; k++) {
-		struct value *d = n->out[k]->grad;
-
-		d = d ? graph_pick(g, n->name, d, 0, 0) : NULL;
-		if (n->out[k]->grad && (!d || graph_add_grad(g, n->in[k], d)))
-			return -1;
-	}
-	return 0;
-}
-
-static int loop_gradient(struct graph *g, struct node *n)
-{
-	struct loop *l = n->loop, *b;
-	int first = first_captured(l), num = n->num_in - first, nc = l->num_carried;
-	struct reverse r = { .g = g,
-			     .n = n,
-			     .carried_of = graph_alloc(g, ((size_t)nc + 1) * sizeof(int)),
-			     .first = value_list(g, nc),
-			     .carried = value_list(g, nc),
-			     .next = value_list(g, nc),
-			     .later = value_list(g, nc),
-			     .dy = value_list(g, l->num_stacked),
-			     .saved = value_list(g, num) };
-	struct node **product = graph_alloc(g, ((size_t)num + 1) * sizeof(*product)), *m;
-	struct value **captured = value_list(g, num);
-	struct graph_body outside;
-
-	if (!l->trip)
-		return no_iterations(g, n);
-	if (reverse_inputs(g, &r))
-		return -1;
-	for (int k = 0; k < num; k++) {
-		r.saved[k] = n->in[first + k]->grad;
-		n->in[first + k]->grad = NULL;
-	}
-	body_begin(g, &outside);
-	if (reverse_body(g, &r))
-		return body_drop(g, &outside);
-	body_end(g, &outside, &r.body);
-	if (see_all(&r))
-		return -1;
-	for (int k = 0; k < num; k++) {
-		captured[k] = n->in[first + k]->grad;
-		n->in[first + k]->grad = r.saved[k];
-		if (see(&r, &captured[k]))
-			return -1;
-		if (!captured[k])
-			continue;
-		product[k] = whole_product(g, &r, captured[k]);
-		for (int i = 0; product[k] && i < 2; i++)
-			if (find_value(r.rows.row, r.rows.num, product[k]->in[i]) < 0)
-				stack(g, &r, product[k]->in[i]);
-		if (!product[k])
-			append_value(g, &r.summed, r.num_summed++, captured[k]);
-	}
-	for (int k = 0; k < l->num_rows; k++) {
-		if (see(&r, &l->row[k]->grad))
-			return -1;
-		if (l->row[k]->grad)
-			stack(g, &r, l->row[k]->grad);
-	}
-	b = loop_new(g, l->trip, r.num_carried, r.rows.num, 0, 0);
-	b->num_stacked = r.num_stacked;
-	b->num_summed = r.num_summed;
-	b->stacked = r.stacked ? r.stacked : b->stacked;
-	b->summed = r.summed ? r.summed : b->summed;
-	b->carried = r.carried;
-	b->next = r.next;
-	b->row = r.rows.row;
-	b->num_nodes = r.body.num_nodes;
-	b->nodes = r.body.nodes;
-	m = loop_finish(g, graph_format(g, "%.200s.grad", n->name), b, r.first, r.rows.from);
-	if (!m)
-		return -1;
-	m->of = n->op;
-	return reverse_outputs(g, &r, m, product, captured);
 }
 
 const struct op ops_loop[] = {

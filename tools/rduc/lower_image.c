@@ -22,6 +22,7 @@ struct uimage *image_new(const struct rdu_chip *chip, int tiles, const char *nam
 
 void image_drop_bytes(struct uimage *im)
 {
+	be_time_drop(im); /* of these bytes */
 	if (!im->in_program)
 		free(im->bytes);
 	im->bytes = NULL;
@@ -57,7 +58,6 @@ void image_free(struct uimage *im)
 {
 	if (!im)
 		return;
-	be_time_drop(im);
 	image_close(im);
 	for (int i = 0; i < im->num_streams; i++) {
 		free(im->stream[i].dest);

@@ -80,8 +80,10 @@ static void lacc_from(struct lacc *a, const struct nest *n, const struct access 
 	a->t = s->tensor;
 	a->pad = s->pad;
 	a->gather_in = s->gather_in;
-	if (s->gather_in >= 0)
+	if (s->gather_in >= 0) {
 		a->gather_stride = t->stride[s->gather_dim];
+		a->gather_extent = t->dim[s->gather_dim];
+	}
 	for (int d = 0; d < t->ndim; d++) {
 		struct laxis x = { .ms = t->stride[d], .dim = t->dim[d] };
 		int64_t lo = s->offset[d], hi = s->offset[d];

@@ -132,12 +132,14 @@ static void mark_span(const struct lnest *l, const struct residence *kept, const
 
 		for (int d = 0; d < l->num_dims; d++)
 			add_span(&from, &to, x->coef[d], b->first[d], b->last[d]);
-		if (x->guard && !in_slices(l, x)) {
+		if (x->guard && !(kept->group && in_slices(l, x))) {
 			from = max64(from, 0);
 			to = min64(to, x->dim - 1);
 		}
 		add_span(&lo, &hi, x->ms, from, to);
 	}
+	if (a->gather_in >= 0)
+		add_span(&lo, &hi, a->gather_stride, 0, a->gather_extent - 1);
 	for (int64_t q = max64(lo, 0) / kept->part; q < count_places(kept) && q * kept->part <= hi;
 	     q++)
 		touched[q] = true;
@@ -172,7 +174,7 @@ static bool find_parts(const struct lnest *l, const struct residence *kept, cons
 	struct block b = { { 0 }, { 0 } };
 
 	for (int q = 0; q < l->num_dims; q++)
-		b.last[q] = (l->shared[q] ? 1 : l->extent[q]) - 1;
+		b.last[q] = (l->shared[q] && kept->group ? 1 : l->extent[q]) - 1;
 	for (int i = 0; i < s->num; i++) {
 		int d = s->dim[i];
 
@@ -204,7 +206,7 @@ int resident_joins(const struct rdu_chip *chip, const struct residence *r, const
 	bool *touched;
 	int pcus = 0;
 
-	if (a->gather_in >= 0 || count_places(r) == 1)
+	if (count_places(r) == 1)
 		return 0;
 	touched = xmalloc(sizeof(bool) * (size_t)count_places(r));
 	do {
@@ -249,7 +251,7 @@ int resident_crowd(const struct residence *r, const struct lnest *l, const struc
 	int *count, most = 0;
 	bool *touched;
 
-	if (a->gather_in >= 0 || count_places(r) == 1) {
+	if (count_places(r) == 1) {
 		int64_t all = 1;
 
 		for (int i = 0; i < s->num; i++)
@@ -478,8 +480,12 @@ static int parts_of(const struct rewrite *w, int pr, int *part, bool *alone)
 	int num = 0;
 
 	part[0] = count_places(w->r) - w->r->num_parts;
-	if (!(p.acc.flags & RDU_ACCESS_GATHER)) /* of what is read by an index there is one part */
+	if (p.acc.flags & RDU_ACCESS_GATHER) { /* only the card knows which part an index is in */
+		if (count_places(w->r) > 1)
+			image_fail(w->im, "%s lies in parts, and is read by an index", w->t->name);
+	} else {
 		mark_touched(w, &p, 0, 1, touched, &beyond);
+	}
 	for (int q = 0; q < count_places(w->r); q++)
 		if (touched[q])
 			part[num++] = q;

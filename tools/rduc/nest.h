@@ -24,7 +24,7 @@
 
 #define NEST_MAX_DIMS 10
 #define NEST_MAX_IN 12
-#define NEST_MAX_OUT 4
+#define NEST_MAX_OUT 8
 #define NEST_MAX_EXPR 64
 
 enum tensor_kind {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * Operators of ONNX Runtime's own domain, com.microsoft, that its optimizer, Olive and Optimum write: each
- * becomes ONNX's operators. What a node wants beyond that (a past, packed inputs, statistics) is refused by name.
+ * becomes ONNX's operators. What a node wants beyond that (packed inputs, statistics) is refused by name.
  */
 #include <math.h>
 #include <string.h>
@@ -35,6 +35,16 @@ static int without_output(struct graph *g, struct node *n, int i, const char *wh
 	return i < n->num_out && n->out[i]
 		       ? node_error(g, n, "its result %d, %s, is not supported", i, what)
 		       : 0;
+}
+
+static void have_results(struct graph *g, struct node *m, int num)
+{
+	m->num_out = num;
+	m->out = graph_alloc(g, (size_t)num * sizeof(*m->out));
+	for (int i = 0; i < num; i++) {
+		m->out[i] = graph_value(g, graph_format(g, "%.200s_%d", m->name, g->counter++));
+		m->out[i]->producer = m;
+	}
 }
 
 /* ---- activations --------------------------------------------------------------------------- */
@@ -189,12 +199,7 @@ static int dynamic_matmul_expand(struct graph *g, struct node *n)
 	struct value *in[4];
 
 	node_input(g, m, n->in[0]);
-	m->num_out = 3;
-	m->out = graph_alloc(g, 3 * sizeof(*m->out));
-	for (int i = 0; i < 3; i++) {
-		m->out[i] = graph_value(g, graph_format(g, "%.200s_%d", m->name, g->counter++));
-		m->out[i]->producer = m;
-	}
+	have_results(g, m, 3);
 	in[0] = graph_finish(g, m);
 	in[1] = n->in[1];
 	in[2] = value_resolve(m->out[2]);
@@ -365,16 +370,22 @@ static struct value *hidden_keys(struct graph *g, struct node *n, struct value *
 		    : NULL;
 }
 
-/* Of q, k and v, [batch, length, heads * size] each. */
+/*
+ * Of q, k and v, [batch, length, heads * size] each. past: keys and values of before, [batch, heads, length, size];
+ * present, if not NULL: these and the new ones.
+ */
 static int attention(struct graph *g, struct node *n, struct value *const qkv[3],
-		     struct value *mask, struct value *bias)
+		     struct value *mask, struct value *bias, struct value *const past[2],
+		     struct value *present[2])
 {
-	int64_t heads = attr_i(n, "num_heads", 0);
+	int64_t heads = attr_i(n, "num_heads", 0), keys;
 	struct node *m = node_new(g, "Attention", n->name);
-	struct value *add = NULL;
+	struct value *add = NULL, *v;
 
 	if (!qkv[0] || !qkv[1] || !qkv[2])
 		return -1;
+	if (!past[0] != !past[1] || (past[0] && past[0]->ndim != 4))
+		return node_error(g, n, "keys and values of before do not fit");
 	for (int i = 0; i < 3; i++) {
 		if (qkv[i]->ndim != 3)
 			return node_error(g, n, "input %d of shape %s is not supported", i,
@@ -383,54 +394,100 @@ static int attention(struct graph *g, struct node *n, struct value *const qkv[3]
 	}
 	if (heads < 1)
 		return node_error(g, n, "num_heads is %lld", (long long)heads);
+	keys = qkv[1]->dim[1] + (past[0] ? past[0]->dim[2] : 0);
 	if (mask) {
-		add = hidden_keys(g, n, mask, qkv[1]->dim[0], qkv[1]->dim[1]);
+		add = hidden_keys(g, n, mask, qkv[1]->dim[0], keys);
 		add = graph_cast(g, n->name, add, qkv[0]->dtype);
 		if (!add)
 			return -1;
 	}
 	if (bias)
 		add = add ? OP2("Add", add, bias) : bias;
-	if (add)
+	if (add || past[0])
 		node_input(g, m, add);
+	for (int i = 0; i < 2 && past[0]; i++)
+		node_input(g, m, past[i]);
+	if (present)
+		have_results(g, m, 3);
 	node_attr_i(g, m, "q_num_heads", heads);
 	node_attr_i(g, m, "kv_num_heads", heads);
 	node_attr_i(g, m, "is_causal", attr_i(n, "unidirectional", 0));
 	if (attr_f(n, "scale", 0) != 0)
 		node_attr_f(g, m, "scale", attr_f(n, "scale", 0));
-	return graph_replace_first(n, graph_finish(g, m));
+	v = graph_finish(g, m);
+	for (int i = 0; v && present && i < 2; i++)
+		present[i] = value_resolve(m->out[1 + i]);
+	return graph_replace_first(n, v);
+}
+
+/* Keys and values one above the other: [2, batch, heads, length, size]. */
+static struct value *half_of(struct graph *g, struct node *n, struct value *v, int which)
+{
+	return v->ndim == 5 && v->dim[0] == 2
+		       ? graph_reshape(g, n->name, graph_slice(g, n->name, v, 0, which, 1, false),
+				       4, v->dim + 1)
+		       : NULL;
+}
+
+static struct value *stacked(struct graph *g, struct node *n, struct value *const v[2])
+{
+	struct node *m = node_new(g, "Concat", n->name);
+	int64_t dim[5] = { 1 };
+
+	for (int i = 0; i < 2; i++) {
+		memcpy(dim + 1, v[i]->dim, 4 * sizeof(*dim));
+		node_input(g, m, graph_reshape(g, n->name, v[i], 5, dim));
+	}
+	node_attr_i(g, m, "axis", 0);
+	return graph_finish(g, m);
 }
 
 static int packed_attention_expand(struct graph *g, struct node *n)
 {
-	struct value *v = OP2("MatMul", n->in[0], n->in[1]), *qkv[3];
+	struct value *v = OP2("MatMul", n->in[0], n->in[1]), *qkv[3], *past[2] = { 0 }, *present[2];
+	bool keeps = n->num_out > 1 && n->out[1];
 
-	if (without_input(g, n, 4, "a past") || without_input(g, n, 6, "a past's length") ||
-	    without_output(g, n, 1, "the present"))
+	if (without_input(g, n, 6, "a past's length"))
 		return -1;
-	if (node_attr(n, "qkv_hidden_sizes") || attr_i(n, "do_rotary", 0))
-		return node_error(g, n, "qkv_hidden_sizes and do_rotary are not supported");
+	if (node_attr(n, "qkv_hidden_sizes") || attr_i(n, "do_rotary", 0) ||
+	    attr_i(n, "past_present_share_buffer", 0))
+		return node_error(g, n,
+				  "qkv_hidden_sizes, do_rotary and past_present_share_buffer "
+				  "are not supported");
+	for (int i = 0; i < 2 && node_in(n, 4); i++) {
+		past[i] = half_of(g, n, n->in[4], i);
+		if (!past[i])
+			return node_error(g, n, "its past has shape %s",
+					  value_shape_text(g, n->in[4]));
+	}
 	v = add_if(g, n, v, node_in(n, 2));
 	if (!v || v->ndim != 3 || v->dim[2] % 3)
 		return node_error(g, n, "its weights have shape %s", value_shape_text(g, n->in[1]));
 	for (int i = 0; i < 3; i++)
 		qkv[i] = graph_slice(g, n->name, v, 2, i * v->dim[2] / 3, v->dim[2] / 3, false);
-	return attention(g, n, qkv, node_in(n, 3), node_in(n, 5));
+	if (attention(g, n, qkv, node_in(n, 3), node_in(n, 5), past, keeps ? present : NULL))
+		return -1;
+	v = keeps ? stacked(g, n, present) : NULL;
+	if (v)
+		graph_replace(n, 1, v);
+	return keeps && !v ? -1 : 0;
 }
 
 static int multi_head_expand(struct graph *g, struct node *n)
 {
-	struct value *bias = node_in(n, 3), *qkv[3];
+	struct value *bias = node_in(n, 3), *qkv[3], *past[2] = { node_in(n, 6), node_in(n, 7) },
+		     *present[2];
+	bool keeps = false;
 	int64_t at = 0;
 
 	if (bias && bias->ndim != 1)
 		return node_error(g, n, "its bias has shape %s", value_shape_text(g, bias));
-	for (int i = 6; i < 10; i++)
-		if (without_input(g, n, i, "a past"))
-			return -1;
-	if (without_output(g, n, 1, "the present keys") ||
-	    without_output(g, n, 2, "the present values"))
+	if (without_input(g, n, 8, "a past's length") ||
+	    without_input(g, n, 9, "a cache's order") ||
+	    without_output(g, n, 3, "the products of queries and keys"))
 		return -1;
+	for (int i = 1; i < 3 && i < n->num_out; i++)
+		keeps = keeps || n->out[i];
 	for (int i = 0; i < 3; i++) {
 		struct value *v = node_in(n, i);
 
@@ -445,7 +502,12 @@ static int multi_head_expand(struct graph *g, struct node *n)
 		}
 		qkv[i] = v;
 	}
-	return attention(g, n, qkv, node_in(n, 4), node_in(n, 5));
+	if (attention(g, n, qkv, node_in(n, 4), node_in(n, 5), past, keeps ? present : NULL))
+		return -1;
+	for (int i = 0; keeps && i < 2; i++)
+		if (1 + i < n->num_out && n->out[1 + i])
+			graph_replace(n, 1 + i, present[i]);
+	return 0;
 }
 
 /* ---- quantized ----------------------------------------------------------------------------- */
@@ -514,6 +576,91 @@ static int q_leaky_expand(struct graph *g, struct node *n)
 	return in_bytes(g, n, graph_finish(g, m), 3);
 }
 
+static int q_softmax_expand(struct graph *g, struct node *n)
+{
+	int64_t axis = attr_i(n, "axis", -1), first = attr_i(n, "opset", 0) < 13;
+	struct node *m = node_new(g, "Softmax", n->name);
+	struct value *v = has_inputs(g, n, 2, (const int[]){ 1, 3 }) ? NULL : in_float(g, n, 0);
+
+	if (!v || node_axis(g, n, &axis, v->ndim))
+		return -1;
+	/* Before opset 13 it is over all axes from this one on. */
+	if (first != (g->opset < 13) && axis != v->ndim - 1)
+		return node_error(g, n, "its opset is %lld, the model's %lld: not supported",
+				  (long long)attr_i(n, "opset", 0), (long long)g->opset);
+	node_input(g, m, v);
+	node_attr_i(g, m, "axis", axis);
+	return in_bytes(g, n, graph_finish(g, m), 3);
+}
+
+static int q_average_expand(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "AveragePool", n->name);
+	struct value *v = has_inputs(g, n, 2, (const int[]){ 1, 3 }) ? NULL : in_float(g, n, 0);
+
+	if (!v)
+		return -1;
+	if (attr_i(n, "channels_last", 0))
+		return node_error(g, n, "channels_last is not supported");
+	if (attr_i(n, "ceil_mode", 0) && attr_i(n, "count_include_pad", 0))
+		return node_error(g, n, "ceil_mode with count_include_pad is not supported");
+	node_input(g, m, v);
+	m->attrs = n->attrs;
+	return in_bytes(g, n, graph_finish(g, m), 3);
+}
+
+static int q_where_expand(struct graph *g, struct node *n)
+{
+	struct value *a, *b;
+
+	if (has_inputs(g, n, 6, (const int[]){ 1, 2, 4, 5, 7, 8 }))
+		return -1;
+	a = in_float(g, n, 1);
+	b = in_float(g, n, 4);
+	return in_bytes(g, n, a && b ? graph_op3(g, "Where", n->name, n->in[0], a, b) : NULL, 7);
+}
+
+/* A matrix, turned if it says so. */
+static struct value *turned_if(struct graph *g, struct node *n, int in, const char *attr)
+{
+	static const int64_t perm[] = { 1, 0 };
+	struct node *m = node_new(g, "Transpose", n->name);
+
+	if (n->in[in]->ndim != 2) {
+		node_error(g, n, "input %d has shape %s", in, value_shape_text(g, n->in[in]));
+		return NULL;
+	}
+	if (!attr_i(n, attr, 0))
+		return n->in[in];
+	node_input(g, m, n->in[in]);
+	node_attr_ints(g, m, "perm", 2, perm);
+	return graph_finish(g, m);
+}
+
+/* Sums of products and C in int32, scaled; in bytes if a scale is given for them. */
+static int q_gemm_expand(struct graph *g, struct node *n)
+{
+	struct node *m = node_new(g, "MatMulInteger", n->name);
+	struct value *a, *b, *v, *s;
+
+	if (has_inputs(g, n, 4, (const int[]){ 1, 2, 4, 5 }))
+		return -1;
+	a = turned_if(g, n, 0, "transA");
+	b = a ? turned_if(g, n, 3, "transB") : NULL;
+	if (!b)
+		return -1;
+	node_input(g, m, a);
+	node_input(g, m, b);
+	node_input(g, m, n->in[2]);
+	node_input(g, m, n->in[5]);
+	v = add_if(g, n, graph_finish(g, m), node_in(n, 6));
+	v = graph_cast(g, n->name, v, RDU_DT_F32);
+	s = OP2("Mul", n->in[1], n->in[4]);
+	s = s ? OP2("Mul", s, F(attr_f(n, "alpha", 1))) : NULL;
+	v = v && s ? OP2("Mul", v, s) : NULL;
+	return node_in(n, 7) ? in_bytes(g, n, v, 7) : graph_replace_first(n, v);
+}
+
 static int q_global_average_expand(struct graph *g, struct node *n)
 {
 	bool last = attr_i(n, "channels_last", 0);
@@ -550,6 +697,23 @@ static int q_concat_expand(struct graph *g, struct node *n)
 	return in_bytes(g, n, graph_finish(g, m), 0);
 }
 
+/* Distances between rows: the square root of the sum of squares. */
+static int distances_expand(struct graph *g, struct node *n)
+{
+	bool squared = !strcmp(attr_s(n, "metric", "sqeuclidean"), "sqeuclidean");
+	struct value *a = n->in[0], *b = n->in[1];
+	int64_t last = 2;
+
+	if (a->ndim != 2 || b->ndim != 2 || a->dim[1] != b->dim[1])
+		return node_error(g, n, "shapes %s and %s do not fit", value_shape_text(g, a),
+				  value_shape_text(g, b));
+	a = graph_reshape(g, n->name, a, 3, (int64_t[]){ a->dim[0], 1, a->dim[1] });
+	a = a ? OP2("Sub", a, b) : NULL;
+	a = a ? OP2("Mul", a, a) : NULL;
+	a = a ? graph_reduce(g, "ReduceSum", n->name, a, 1, &last, 0) : NULL;
+	return graph_replace_first(n, a && !squared ? OP1("Sqrt", a) : a);
+}
+
 static int as_onnx(struct graph *g, struct node *n)
 {
 	struct node *m = node_new(g, n->op->name, n->name);
@@ -569,6 +733,7 @@ static int as_onnx(struct graph *g, struct node *n)
 const struct op ops_contrib[] = {
 	MS("Attention", 2, 7, 2, packed_attention_expand),
 	MS("BiasGelu", 2, 2, 1, gelu_expand),
+	MS("CDist", 2, 2, 1, distances_expand),
 	MS("DequantizeLinear", 2, 3, 1, as_onnx),
 	MS("DynamicQuantizeMatMul", 3, 5, 1, dynamic_matmul_expand),
 	MS("EmbedLayerNormalization", 1, 9, 3, embed_norm_expand),
@@ -580,16 +745,21 @@ const struct op ops_contrib[] = {
 	MS("MatMulIntegerToFloat", 4, 7, 1, to_float_expand),
 	MS("MatMulNBits", 3, 6, 1, matmul_nbits_expand),
 	MS("MultiHeadAttention", 1, 10, 4, multi_head_expand),
+	MS("QGemm", 6, 9, 1, q_gemm_expand),
 	MS("QLinearAdd", 2, 8, 1, q_add_expand),
+	MS("QLinearAveragePool", 4, 5, 1, q_average_expand),
 	MS("QLinearConcat", 1, -1, 1, q_concat_expand),
 	MS("QLinearGlobalAveragePool", 2, 5, 1, q_global_average_expand),
 	MS("QLinearLeakyRelu", 2, 5, 1, q_leaky_expand),
 	MS("QLinearMul", 2, 8, 1, q_mul_expand),
 	MS("QLinearSigmoid", 2, 5, 1, q_sigmoid_expand),
+	MS("QLinearSoftmax", 4, 5, 1, q_softmax_expand),
+	MS("QLinearWhere", 8, 9, 1, q_where_expand),
 	MS("QuantizeLinear", 2, 3, 1, as_onnx),
 	MS("QuickGelu", 1, 1, 1, quick_gelu_expand),
 	MS("SkipLayerNormalization", 3, 5, 4, skip_norm_expand),
 	MS("SkipSimplifiedLayerNormalization", 3, 4, 4, skip_simple_expand),
+	MS("Trilu", 1, 2, 1, as_onnx),
 	{ .name = "SimplifiedLayerNormalization",
 	  .min_in = 2,
 	  .max_in = 2,

@@ -62,16 +62,18 @@ static int get_ints(struct graph *g, struct node *n, const char *name, int want,
 /*
  * ConvTranspose may say its result's size (SAME_*: the input's times the stride): the
  * padding is what is too much, an odd one after the end (SAME_UPPER) or before the start. Where the
- * windows reach less far, the result goes on behind them.
+ * windows reach less far, the result of output_shape goes on behind them, and that of SAME_* ends with
+ * them, as ONNX's shape inference has it.
  */
 static void pads_for_size(struct node *n, struct window *w, int i, int64_t span,
 			  const char *auto_pad, int64_t *out_pad)
 {
-	int64_t want = node_attr(n, "output_shape") ? w->out[i] : w->in[i] * w->stride[i];
+	bool said = node_attr(n, "output_shape");
+	int64_t want = said ? w->out[i] : w->in[i] * w->stride[i];
 	int64_t total = (w->in[i] - 1) * w->stride[i] + span + *out_pad - want;
 
 	if (total < 0) {
-		*out_pad -= total;
+		*out_pad -= said ? total : 0;
 		total = 0;
 	}
 	w->pad[i] = strcmp(auto_pad, "SAME_UPPER") ? total - total / 2 : total / 2;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
  * Slices in the body of a Loop whose places are computed of its counter. If each iteration takes as many
- * elements, and the places are a multiple of the counter and a number, it is a Gather by the counter.
+ * elements, and the places are a multiple of the counter and a number, it is a Gather by the counter. Places
+ * that a list has for each iteration are such, too, if they are as far from each other.
  */
 #include <string.h>
 #include "graph.h"
@@ -73,6 +74,40 @@ static bool joined(const struct node *n, struct lines *l, int *left)
 	return true;
 }
 
+/* Rows of a list, which grow by the same number in all iterations: ends of bags, as PyTorch's exporter has them. */
+static bool listed(const struct node *n, struct lines *l, int *left)
+{
+	const struct value *list = n->in[0];
+	int64_t first = 0, by = 0;
+	struct line p;
+
+	if (!list->constant || !list->data || list->ndim != 1 || !dtype_is_int(list->dtype) ||
+	    !lines_of(n->in[1], l, left) || l->num != 1 || !l->counter ||
+	    l->counter->counts > *left)
+		return false;
+	p = l->of[0];
+	*left -= (int)l->counter->counts;
+	for (int64_t i = 0; i < l->counter->counts; i++) {
+		int64_t at = 0, v;
+
+		if (__builtin_mul_overflow(p.by, i, &at) || __builtin_add_overflow(p.at, at, &at))
+			return false;
+		at += at < 0 ? list->dim[0] : 0;
+		if (at < 0 || at >= list->dim[0])
+			return false;
+		v = value_int(list, at);
+		if (!i)
+			first = v;
+		else if (i == 1 && __builtin_sub_overflow(v, first, &by))
+			return false;
+		if (__builtin_mul_overflow(by, i, &at) || __builtin_add_overflow(first, at, &at) ||
+		    v != at)
+			return false;
+	}
+	l->of[0] = (struct line){ .by = by, .at = first };
+	return true;
+}
+
 /* The integers of v; false: they are not of a counter and constants alone, or are no lines. */
 static bool lines_of(struct value *v, struct lines *l, int *left)
 {
@@ -99,6 +134,8 @@ static bool lines_of(struct value *v, struct lines *l, int *left)
 		return lines_of(n->in[0], l, left);
 	if (!strcmp(n->op->name, "Concat"))
 		return joined(n, l, left);
+	if (!strcmp(n->op->name, "Gather"))
+		return listed(n, l, left);
 	return (!strcmp(n->op->name, "Add") || !strcmp(n->op->name, "Sub") ||
 		!strcmp(n->op->name, "Mul")) &&
 	       combine(n, l, left);

@@ -3,6 +3,8 @@
  * What ONNX Runtime's exporters write of decoders, in its domain com.microsoft: RotaryEmbedding and
  * GroupQueryAttention. They become ONNX's RotaryEmbedding, TensorScatter into the cache, and Attention.
  */
+#include <math.h>
+#include <string.h>
 #include "graph.h"
 
 static struct value *sum_of(struct graph *g, struct node *n, struct value *a, struct value *b)
@@ -71,7 +73,18 @@ static int rotary_expand(struct graph *g, struct node *n)
 
 /* ---- GroupQueryAttention ------------------------------------------------------------------- */
 
-enum { IN_KEY = 1, IN_PAST_KEY = 3, IN_LAST = 5, IN_TOTAL, IN_COSINE, IN_SINE, IN_FIRST_REFUSED };
+enum {
+	IN_KEY = 1,
+	IN_PAST_KEY = 3,
+	IN_LAST = 5,
+	IN_TOTAL,
+	IN_COSINE,
+	IN_SINE,
+	IN_PLACES,
+	IN_BIAS,
+	IN_SINKS,
+	IN_FIRST_REFUSED
+};
 
 struct grouped {
 	int64_t batch, length, size; /* sequences; queries of each; of a head */
@@ -90,8 +103,10 @@ static int grouped_get(struct graph *g, struct node *n, struct grouped *a)
 	for (int i = IN_FIRST_REFUSED; i < n->num_in; i++)
 		if (n->in[i])
 			return node_error(g, n, "input %d is not supported", i);
-	if (attr_i(n, "local_window_size", -1) >= 0 || attr_i(n, "smooth_softmax", 0) > 0)
-		return node_error(g, n, "local_window_size and smooth_softmax are not supported");
+	if (attr_i(n, "qk_output", 0) > 0 || (n->num_out > 3 && n->out[3]))
+		return node_error(g, n, "its products of queries and keys are not supported");
+	if (attr_f(n, "softcap", 0) != 0 && (node_in(n, IN_BIAS) || node_in(n, IN_SINKS)))
+		return node_error(g, n, "softcap with a bias or with sinks is not supported");
 	*a = (struct grouped){ .heads = attr_i(n, "num_heads", 0),
 			       .kv_heads = attr_i(n, "kv_num_heads", 0) };
 	if (!last || !total)
@@ -175,10 +190,87 @@ static struct value *cached(struct graph *g, struct node *n, const struct groupe
 	return graph_finish(g, m);
 }
 
+/* v along its axis with w behind it. */
+static struct value *and_behind(struct graph *g, struct node *n, struct value *v, struct value *w,
+				int64_t axis)
+{
+	struct node *m = node_new(g, "Concat", n->name);
+
+	if (!v || !w)
+		return NULL;
+	node_input(g, m, v);
+	node_input(g, m, w);
+	node_attr_i(g, m, "axis", axis);
+	return graph_finish(g, m);
+}
+
+/* Is it a softmax with one more term, exp(0) or exp of the head's sink? */
+static bool has_sink(struct node *n)
+{
+	return attr_i(n, "smooth_softmax", 0) > 0 || node_in(n, IN_SINKS);
+}
+
+/*
+ * What each query sees of `keys`, [batch, heads or 1, length, keys]: those up to its own, of them as many as the
+ * window is long. Flags; with a bias or sinks numbers to add. A sink is one more key, of zeros, that all see.
+ */
+static struct value *seen_keys(struct graph *g, struct node *n, const struct grouped *a,
+			       struct value *first, int64_t keys)
+{
+	int64_t own[] = { a->batch, 1, a->length, 1 }, window = attr_i(n, "local_window_size", -1);
+	struct value *at = loop_count(g, RDU_DT_I64, keys), *sinks = node_in(n, IN_SINKS), *v, *in;
+	struct value *bias = node_in(n, IN_BIAS), *place;
+
+	place = graph_reshape(g, n->name, places_from(g, n, first, a->batch, a->length), 4, own);
+	v = place ? graph_op2(g, "LessOrEqual", n->name, at, place) : NULL;
+	if (v && window >= 0) {
+		place = sum_of(g, n, place, graph_const_i(g, -window));
+		in = place ? graph_op2(g, "Greater", n->name, at, place) : NULL;
+		v = in ? graph_op2(g, "And", n->name, v, in) : NULL;
+	}
+	if (v && (bias || sinks)) {
+		struct value *zero = graph_cast(g, n->name, graph_const_f(g, 0), n->in[0]->dtype);
+		struct value *hidden =
+			graph_cast(g, n->name, graph_const_f(g, -INFINITY), n->in[0]->dtype);
+
+		if (bias && bias->ndim == 4 && bias->dim[3] > keys)
+			bias = graph_slice(g, n->name, bias, 3, 0, keys, false);
+		v = zero && hidden ? graph_op3(g, "Where", n->name, v, bias ? bias : zero, hidden)
+				   : NULL;
+	}
+	if (v && sinks) {
+		int64_t head[] = { 1, a->heads, 1, 1 },
+			each[] = { a->batch, a->heads, a->length, 1 },
+			all[] = { a->batch, a->heads, a->length, keys }, four = 4;
+
+		if (sinks->ndim != 1 || sinks->dim[0] != a->heads) {
+			node_error(g, n, "its sinks have shape %s, there are %lld heads",
+				   value_shape_text(g, sinks), (long long)a->heads);
+			return NULL;
+		}
+		sinks = graph_reshape(g, n->name, sinks, 4, head);
+		sinks = sinks ? graph_op2(g, "Expand", n->name, sinks,
+					  graph_const(g, RDU_DT_I64, 1, &four, each))
+			      : NULL;
+		v = graph_op2(g, "Expand", n->name, v, graph_const(g, RDU_DT_I64, 1, &four, all));
+		return and_behind(g, n, v, sinks, 3);
+	}
+	if (v && has_sink(n)) { /* of logit 0 */
+		int64_t one[] = { v->dim[0], v->dim[1], v->dim[2], 1 };
+		struct value *more = graph_const(g, v->dtype, 4, one, NULL);
+
+		if (v->dtype == RDU_DT_BOOL)
+			memset(more->data, 1, (size_t)value_count(more));
+		v = and_behind(g, n, v, more, 3);
+	}
+	return v;
+}
+
 static int grouped_expand(struct graph *g, struct node *n)
 {
 	struct node *m = node_new(g, "Attention", n->name);
-	struct value *v[3], *places;
+	struct value *v[3], *places, *seen = NULL;
+	bool masked = attr_i(n, "local_window_size", -1) >= 0 || has_sink(n) || node_in(n, IN_BIAS);
 	struct grouped a;
 
 	if (grouped_get(g, n, &a))
@@ -190,20 +282,37 @@ static int grouped_expand(struct graph *g, struct node *n)
 			if (!node_in(n, IN_COSINE) || !node_in(n, IN_SINE))
 				return node_error(g, n, "do_rotary without cosines and sines");
 			v[i] = rotary(g, n, v[i], n->in[IN_COSINE], n->in[IN_SINE],
-				      places_from(g, n, places, a.batch, a.length),
+				      node_in(n, IN_PLACES)
+					      ? n->in[IN_PLACES]
+					      : places_from(g, n, places, a.batch, a.length),
 				      i ? a.kv_heads : a.heads, attr_i(n, "rotary_interleaved", 0));
 		}
 		if (v[i] && i)
 			v[i] = cached(g, n, &a, v[i], node_in(n, IN_PAST_KEY + i - 1));
 		if (!v[i])
 			return node_error(g, n, "its queries, keys and values do not fit");
-		node_input(g, m, v[i]);
+		if (masked && i == 1) {
+			seen = seen_keys(g, n, &a, places, v[1]->dim[2]);
+			if (!seen)
+				return -1;
+		}
+		if (i && has_sink(n)) {
+			int64_t none[] = { a.batch, a.kv_heads, 1, a.size };
+
+			node_input(g, m,
+				   and_behind(g, n, v[i],
+					      graph_const(g, v[i]->dtype, 4, none, NULL), 2));
+		} else {
+			node_input(g, m, v[i]);
+		}
 	}
-	for (int i = 0; i < 3 && a.used; i++)
+	if (masked)
+		node_input(g, m, seen);
+	for (int i = 0; i < 3 && a.used && !masked; i++)
 		node_input(g, m, NULL);
-	if (a.used)
+	if (a.used && !masked)
 		node_input(g, m, a.used);
-	node_attr_i(g, m, "is_causal", 1);
+	node_attr_i(g, m, "is_causal", !masked);
 	node_attr_i(g, m, "q_num_heads", a.heads);
 	node_attr_i(g, m, "kv_num_heads", a.kv_heads);
 	if (attr_f(n, "scale", 0) != 0)
@@ -219,7 +328,7 @@ const struct op ops_decoder[] = {
 	  .domain = "com.microsoft",
 	  .min_in = 1,
 	  .max_in = 14,
-	  .max_out = 3,
+	  .max_out = 4,
 	  .expand = grouped_expand },
 	{ .name = "RotaryEmbedding",
 	  .domain = "com.microsoft",

@@ -396,6 +396,11 @@ static int affine_grid_expand(struct graph *g, struct node *n)
 	if (points < 1 || points > GRAPH_MAX_FOLD * 16)
 		return node_error(g, n, "a grid of %lld places is not supported",
 				  (long long)points);
+	for (int a = 0; a < axes && corners; a++)
+		if (size[2 + a] == 1)
+			return node_error(g, n,
+					  "align_corners of one place is not supported: ONNX "
+					  "leaves open where it lies");
 	p = graph_alloc(g, (size_t)(points * (axes + 1)) * sizeof(*p));
 	for (int64_t i = 0; i < points; i++) {
 		int64_t rest = i;
@@ -403,9 +408,8 @@ static int affine_grid_expand(struct graph *g, struct node *n)
 		for (int a = axes - 1, c = 0; a >= 0; rest /= size[2 + a--], c++) {
 			double at = (double)(rest % size[2 + a]), all = (double)size[2 + a];
 
-			p[i * (axes + 1) + c] = (float)(!corners  ? (2 * at + 1) / all - 1
-							: all > 1 ? 2 * at / (all - 1) - 1
-								  : -1);
+			p[i * (axes + 1) + c] =
+				(float)(corners ? 2 * at / (all - 1) - 1 : (2 * at + 1) / all - 1);
 		}
 		p[i * (axes + 1) + axes] = 1;
 	}

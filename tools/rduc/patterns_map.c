@@ -568,6 +568,11 @@ GRAD(div)
 {
 	return which ? MUL(G(c), OP1(FNEG, quotient(c, Y(c), 1))) : quotient(c, G(c), 1);
 }
+/* What is left of the first argument is off from it by whole numbers of the second. */
+GRAD(mod)
+{
+	return which ? MUL(G(c), OP1(ROUND, quotient(c, SUB(Y(c), A(c, 0)), 1))) : G(c);
+}
 EXPR(round_quotient)
 {
 	return expr_round_quotient(c->nest, A(c, 0), A(c, 1), attr_i(c->n, "bits", 8) > 8);
@@ -698,7 +703,6 @@ EXPR(pow)
 GRAD(pow)
 {
 	float e;
-
 	int zero = F(c, 0), b, r;
 
 	if (!which && exponent(c, &e))
@@ -909,8 +913,8 @@ const struct op ops_map[] = {
 	  .gradient = map_gradient, .pattern = map_pattern, .fold = map_fold_div,
 	  .map = &(const struct map){ MAP_NUMBER, div_expr, div_grad } },
 	{ .name = "Mod", .min_in = 2, .max_in = 2, .max_out = 1, .infer = map_infer_mod,
-	  .stop_gradient = true, .pattern = map_pattern, .fold = map_fold_div,
-	  .map = &(const struct map){ MAP_NUMBER, mod_expr, NULL } },
+	  .gradient = map_gradient, .pattern = map_pattern, .fold = map_fold_div,
+	  .map = &(const struct map){ MAP_NUMBER, mod_expr, mod_grad } },
 	MAP("Pow", 2, 2, MAP_NUMBER, pow_expr, pow_grad),
 	MAP("Min", 1, -1, MAP_NUMBER, min_expr, minmax_grad),
 	MAP("Max", 1, -1, MAP_NUMBER, max_expr, minmax_grad),

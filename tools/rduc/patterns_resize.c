@@ -225,7 +225,7 @@ static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t 
 		return (struct ratio){ i * s.den, s.num };
 	if (r->crop) {
 		/* In fp32, step by step, as others do: a nearest neighbour hangs on it. */
-		float length = (float)((double)s.num / (double)s.den * (double)in);
+		float length = (float)r->out[axis];
 		float from = (float)r->from[axis], to = (float)r->to[axis], last = (float)(in - 1);
 
 		if (length == 1)

@@ -248,14 +248,15 @@ static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
 
 /*
  * A condition that is computed is carried, too: from where it is false on, all states stay as they are. The card goes
- * on up to the trip count, and what stops a run (a division by zero) does so there too.
+ * on up to the trip count, and what stops a run (a division by zero) does so there too. nested: it is in a loop's body.
  */
-static int hold_states(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
+static int hold_states(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l,
+		       bool nested)
 {
 	int num = l->num_carried;
 	struct value *cond = value_resolve(s->out[0]), *going;
 
-	if (l->num_stacked)
+	if (l->num_stacked && nested)
 		return node_error(
 			g, n,
 			"it is computed whether to go on ('%.60s'): how many rows '%.60s' "
@@ -293,6 +294,7 @@ static int hold_states(struct graph *g, struct node *n, const struct subgraph *s
 static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
 {
 	struct value *first = node_in(n, 1), *cond;
+	bool nested = g->in_body;
 	struct graph_body b;
 
 	body_begin(g, &b);
@@ -303,10 +305,24 @@ static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, 
 		l->next[k] = s->out[1 + k];
 	if (is_number(cond) && !value_int(cond, 0) && l->trip > 1)
 		l->trip = 1;
-	if ((!is_number(cond) || (first && !is_number(first))) && hold_states(g, n, s, l))
+	if ((!is_number(cond) || (first && !is_number(first))) && hold_states(g, n, s, l, nested))
 		return body_drop(g, &b);
 	body_end(g, &b, l);
 	return 0;
+}
+
+/* How many iterations a condition let be made, int64: one for each that it was true before. It is carried state k, at
+ * first `first`. */
+static struct value *made(struct graph *g, struct node *n, const struct node *m, int k,
+			  struct value *first)
+{
+	const char *name = graph_format(g, "%.200s.made", n->name);
+	int64_t axis = 0, trip = m->loop->trip;
+	struct value *v = trip == 1 ? graph_reshape(g, name, first, 1, &trip)
+				    : graph_slice(g, name, m->out[k], 0, 0, trip, false);
+
+	v = graph_cast(g, name, v, RDU_DT_I32);
+	return graph_cast(g, name, graph_reduce(g, "ReduceSum", name, v, 1, &axis, 0), RDU_DT_I64);
 }
 
 static int loop_expand(struct graph *g, struct node *n)
@@ -314,6 +330,7 @@ static int loop_expand(struct graph *g, struct node *n)
 	const struct subgraph *s = body_of(n);
 	int num = n->num_real - 2, stacked = s->num_out - 1 - num;
 	struct value **first = graph_alloc(g, ((size_t)n->num_real + 1) * sizeof(*first)), *row;
+	struct value *size = NULL;
 	struct loop *l;
 	struct node *m;
 	int64_t trip = 0;
@@ -352,8 +369,19 @@ static int loop_expand(struct graph *g, struct node *n)
 	m = loop_finish(g, n->name, l, first, &row);
 	if (!m || last_states(g, n, m))
 		return -1;
-	for (int k = 0; k < stacked; k++)
-		graph_replace(n, num + k, m->out[num + k]);
+	if (stacked && l->trip && l->num_carried > num) {
+		size = made(g, n, m, num, first[num]);
+		if (!size)
+			return -1;
+	}
+	for (int k = 0; k < stacked; k++) {
+		struct value *v = m->out[l->num_carried + k];
+
+		v = size ? bounded_sized(g, n->name, v, 0, size) : v;
+		if (!v)
+			return -1;
+		graph_replace(n, num + k, v);
+	}
 	return 0;
 }
 

@@ -20,6 +20,9 @@
 #define MEMORY_BOUND 0.8 /* of memory's rate: more units would not help */
 #define TOO_LONG 1.5 /* as what a group is taken to take */
 #define MOST_SHORTER 2 /* groups that are tried instead */
+/* With several tiles, of what its nests take: without groups there are large tensors in scratchpads, and others find
+ * less room than they will beside groups. */
+#define LEAST_WORTH 0.75
 #define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
 
 /* ---- which nests --------------------------------------------------------------- */
@@ -88,7 +91,7 @@ static bool take(struct trial *g, int q, const struct access *made)
 
 		if (t->writer < 0)
 			continue;
-		if (!t->sliced)
+		if (!t->sliced || (n->in[i].gather_in >= 0 && !be_reads_tiles(g->be, n, &n->in[i])))
 			return false;
 		if (!found && !slice_loops(n, &n->in[i], slice, s))
 			return false;
@@ -424,6 +427,8 @@ static double operands(const struct nest *n)
 		for (int d = 0; d < n->ndim; d++)
 			if (!n->dim[d].shared && slice_step(&n->in[i], d))
 				words *= (double)n->dim[d].extent;
+		if (n->in[i].gather_in >= 0)
+			words *= (double)n->in[i].tensor->dim[n->in[i].gather_dim];
 		sum += words;
 	}
 	return sum;
@@ -488,6 +493,7 @@ struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool 
 			break;
 	}
 	be->share = (struct share){ 0 };
+	g->failed = made < g->num ? made : -1;
 	if (made == g->num)
 		im = be_join(be, s, g->num, g->first, most, hopeless);
 	if (im) {
@@ -697,12 +703,12 @@ bool pipe_reads_before(const struct trial *g)
 }
 
 /* Cycles that the group costs other nests: what they would find in scratchpads without it crosses
- * memory, for a group takes only slices from there. */
+ * memory. With several tiles it may stay there, and the group may find it. */
 static double cost_to_others(const struct trial *g)
 {
 	double bytes = 0;
 
-	for (int q = 0; q < g->num_touched; q++) {
+	for (int q = 0; q < g->num_touched && g->be->tiles == 1; q++) {
 		int id = g->touched[q];
 
 		if (id >= g->num_plain || !g->plain[id].resident || g->plain[id].memory)
@@ -794,7 +800,8 @@ static bool try_group(struct trial *g, const struct access *made, int op,
 	if (im && be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %llu cycles, %.0f otherwise\n",
 			(unsigned long long)behind(g, im), plain);
-	if (im && (be->opt->pipe == WHEN_POSSIBLE || behind(g, im) < plain)) {
+	if (im && (be->opt->pipe == WHEN_POSSIBLE ||
+		   behind(g, im) < plain * (be->tiles > 1 ? LEAST_WORTH : 1))) {
 		keep(g, im, was);
 		be->group[be->num_groups - 1].saved = plain - behind(g, im);
 		return true;
@@ -844,6 +851,8 @@ static uint64_t likeness(const struct trial *g)
 			bool after = pipe_read_after(g, id);
 
 			h = rdu_fnv1a(h, a->coef, sizeof(a->coef));
+			h = rdu_fnv1a(h, &a->gather_in, sizeof(a->gather_in));
+			h = rdu_fnv1a(h, &a->gather_dim, sizeof(a->gather_dim));
 			h = rdu_fnv1a(h, a->tensor->stride, sizeof(a->tensor->stride));
 			h = rdu_fnv1a(h, &a->tensor->dtype, sizeof(a->tensor->dtype));
 			h = rdu_fnv1a(h, &from, sizeof(from));

@@ -102,6 +102,7 @@ struct trial {
 	double saved; /* words that need not cross memory */
 	double room; /* words of scratchpads that the slices take */
 	struct sharing sharing; /* of the last section that was made */
+	int failed; /* nest of the group that the last attempt could not make, or -1: all were made */
 	int num_kept;
 	struct kept kept[MOST_KEPT];
 };

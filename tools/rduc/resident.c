@@ -500,6 +500,32 @@ static int carried_parts(int64_t words)
 	return (int)min64(max64(words / CARRIED_PART, 1), CARRIED_PARTS);
 }
 
+/* May a storage stay as a whole? What a group hands on is there in slices. What nests of one group make, and no
+ * nest of it reads, may; what others make for a group only with several tiles: the scratchpads of one are its own. */
+static bool is_whole(const struct backend *be, const struct module_entry *e, const struct uses *s)
+{
+	int maker = e->nests[s->u[0].nest]->group;
+
+	for (int i = 0; i < s->num; i++) {
+		const struct tensor *t = tensor_storage(s->u[i].access->tensor);
+		int group = e->nests[s->u[i].nest]->group;
+
+		if (group && (be->residence[t->id].group ||
+			      (s->u[i].write ? group != maker : group == maker || be->tiles == 1)))
+			return false;
+	}
+	return true;
+}
+
+/* Does a group use it? */
+static bool in_group(const struct module_entry *e, const struct uses *s)
+{
+	for (int i = 0; i < s->num; i++)
+		if (e->nests[s->u[i].nest]->group)
+			return true;
+	return false;
+}
+
 /* How a candidate is cut. False: it cannot be, or had better not. */
 static bool consider(struct backend *be, const struct module_entry *e, const struct tensor *t,
 		     const struct uses *s, const uint32_t *cut_along, struct candidate *c)
@@ -509,7 +535,8 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	double least = 0;
 
 	/* The section of a group was made with the tensor as it lies. */
-	c->axis = by_group ? outermost(t) : choose_axis(be, t, s, e, cut_along, c->turn, &least);
+	c->axis = in_group(e, s) ? outermost(t)
+				 : choose_axis(be, t, s, e, cut_along, c->turn, &least);
 	r->words = be_words(t);
 	if (r->words > INT32_MAX)
 		return false;
@@ -523,7 +550,8 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	if (!cut(be, t, c->axis, c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS))
 		return false;
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
-		if (s->u[i].access->gather_in >= 0)
+		if (s->u[i].access->gather_in >= 0 &&
+		    !be_reads_tiles(be, e->nests[s->u[i].nest], s->u[i].access))
 			return false; /* only the card knows which part an index is in */
 	r->by_group = by_group;
 	r->carried = c->turn == CARRIED;
@@ -543,23 +571,6 @@ void be_find_outside(const struct backend *be, int entry, bool *outside)
 		free(all[i].u);
 	}
 	free(all);
-}
-
-/* May a storage stay as a whole? A group takes what it uses from memory, or in slices; but what its nests make
- * for others only may be anywhere. */
-static bool is_whole(const struct backend *be, const struct module_entry *e, const struct uses *s)
-{
-	int group = e->nests[s->u[0].nest]->group;
-
-	for (int i = 0; i < s->num; i++) {
-		const struct tensor *t = tensor_storage(s->u[i].access->tensor);
-
-		if (e->nests[s->u[i].nest]->group &&
-		    (!s->u[i].write || e->nests[s->u[i].nest]->group != group ||
-		     be->residence[t->id].group))
-			return false;
-	}
-	return true;
 }
 
 /* Words that a loop of the entry, or one around it or in it, holds, or those that are kept (0). */
@@ -843,8 +854,10 @@ void be_resident_end(struct backend *be)
 	be->residence = NULL;
 }
 
-static bool reads_copy(const struct residence *r, const struct nest *n)
+bool be_reads_copy(const struct backend *be, const struct nest *n, const struct tensor *t)
 {
+	const struct residence *r = &be->residence[t->id];
+
 	for (int i = 0; i < r->num_copy_readers; i++)
 		if (r->copy_reader[i] == n)
 			return true;
@@ -864,7 +877,7 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 	for (int i = 0; i < be->num_without; i++)
 		if (be->without[i] == tensor_storage(t))
 			return NULL;
-	return r->resident && !reads_copy(r, n) ? r : NULL;
+	return r->resident && !be_reads_copy(be, n, tensor_storage(t)) ? r : NULL;
 }
 
 enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t)

@@ -270,6 +270,7 @@ static const struct schema {
 	  "num_heads:i! unidirectional:b scale:f mask_filter_value:f do_rotary:b "
 	  "qkv_hidden_sizes:I past_present_share_buffer:b rotary_embedding_dim:i" },
 	{ "com.microsoft::BiasGelu", 1, 0, "1:2-2", "" },
+	{ "com.microsoft::CDist", 1, 0, "1:2-2", "metric:s(euclidean|sqeuclidean)!" },
 	{ "com.microsoft::DequantizeLinear", 1, 0, "1:2-3", "axis:i" },
 	{ "com.microsoft::DynamicQuantizeMatMul", 1, 0, "1:3-5", "" },
 	{ "com.microsoft::EmbedLayerNormalization", 1, 0, "1:7-9", "epsilon:f" },
@@ -286,24 +287,32 @@ static const struct schema {
 	{ "com.microsoft::Gelu", 1, 0, "1:1-1", "" },
 	{ "com.microsoft::GroupQueryAttention", 1, 0, "1:7-14",
 	  "num_heads:i! kv_num_heads:i! scale:f softcap:f do_rotary:b rotary_interleaved:b "
-	  "local_window_size:i smooth_softmax:i" },
+	  "local_window_size:i smooth_softmax:i qk_output:i" },
 	{ "com.microsoft::MatMulIntegerToFloat", 1, 0, "1:4-7", "" },
 	{ "com.microsoft::MatMulNBits", 1, 0, "1:3-6",
 	  "K:i! N:i! bits:i block_size:i! accuracy_level:i" },
 	{ "com.microsoft::MultiHeadAttention", 1, 0, "1:1-10",
 	  "num_heads:i! unidirectional:b scale:f mask_filter_value:f" },
+	{ "com.microsoft::QGemm", 1, 0, "1:6-9", "alpha:f transA:b transB:b" },
 	{ "com.microsoft::QLinearAdd", 1, 0, "1:7-8", "" },
+	{ "com.microsoft::QLinearAveragePool", 1, 0, "1:4-5",
+	  "auto_pad:s(" AUTO_PAD
+	  ") ceil_mode:b channels_last:b count_include_pad:b kernel_shape:I! "
+	  "pads:I strides:I" },
 	{ "com.microsoft::QLinearConcat", 1, 0, "1:5-", "axis:i!" },
 	{ "com.microsoft::QLinearGlobalAveragePool", 1, 0, "1:4-5", "channels_last:b" },
 	{ "com.microsoft::QLinearLeakyRelu", 1, 0, "1:4-5", "alpha:f" },
 	{ "com.microsoft::QLinearMul", 1, 0, "1:7-8", "" },
 	{ "com.microsoft::QLinearSigmoid", 1, 0, "1:4-5", "" },
+	{ "com.microsoft::QLinearSoftmax", 1, 0, "1:4-5", "axis:i opset:i!" },
+	{ "com.microsoft::QLinearWhere", 1, 0, "1:8-9", "" },
 	{ "com.microsoft::QuantizeLinear", 1, 0, "1:2-3", "axis:i" },
 	{ "com.microsoft::QuickGelu", 1, 0, "1:1-1", "alpha:f" },
 	{ "com.microsoft::RotaryEmbedding", 1, 0, "1:4-4",
 	  "interleaved:b num_heads:i rotary_embedding_dim:i scale:f is_packed_batching:b" },
 	{ "com.microsoft::SkipLayerNormalization", 1, 0, "1:3-5", "epsilon:f" },
 	{ "com.microsoft::SkipSimplifiedLayerNormalization", 1, 0, "1:3-4", "epsilon:f" },
+	{ "com.microsoft::Trilu", 1, 0, "1:1-2", "upper:b" },
 	{ "rdu::StopGradient", 1, 0, "1:1-1", "" },
 };
 

@@ -39,12 +39,17 @@ static bool first_steps(const struct nest *n, const struct slicing *s, int d, in
 	return false;
 }
 
-/* Positions along axis k of a tensor that an access touches in iteration 0. */
+/* Positions along axis k of a tensor that an access touches in iteration 0: all of them where an index picks them. */
 static void axis_reach(const struct nest *n, const struct access *a, int k, const struct slicing *s,
 		       int64_t *lo, int64_t *hi)
 {
 	bool moves = false;
 
+	if (a->gather_in >= 0 && a->gather_dim == k) {
+		*lo = 0;
+		*hi = a->tensor->dim[k] - 1;
+		return;
+	}
 	*lo = *hi = a->offset[k];
 	for (int d = 0; d < n->ndim; d++) {
 		int64_t from, to, c = a->coef[k][d];
@@ -66,8 +71,9 @@ bool slice_reach(const struct nest *n, const struct access *a, int64_t slice,
 {
 	int64_t lo = 0, hi = 0, expected = slice;
 
-	if (a->gather_in >= 0)
-		return false;
+	for (int d = 0; d < n->ndim && a->gather_in >= 0; d++)
+		if (a->coef[a->gather_dim][d]) /* it goes on by more than an index */
+			return false;
 	for (int i = s->num - 1; i >= 0; i--) {
 		int64_t inner = is_last(s, i) ? s->inner : 1;
 

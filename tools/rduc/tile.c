@@ -84,7 +84,7 @@ static void add_picked(const struct contract *c, struct operand *op)
 		return;
 	op->picked_axis = op->num_axes;
 	op->axis[op->num_axes++] = (struct oaxis){ .ms = c->l->in[op->in].gather_stride,
-						   .dim = s->tensor->dim[s->gather_dim] };
+						   .dim = c->l->in[op->in].gather_extent };
 }
 
 /* Rows of a tile along axis v, in all tiles, begin at places of a burst that are so many bytes apart. */
@@ -785,9 +785,18 @@ static bool wants_whole(const struct contract *c)
 	return contract_holds(c, 0) || contract_holds(c, 1) || in_group(c);
 }
 
-/* Starts with operands whole, so that one that is held, or does not change from iteration to
+/* With several tiles: are results left in scratchpads, in parts that replicas tell apart? */
+static bool leaves_parts(const struct contract *c)
+{
+	for (int i = 0; i < c->l->n->num_out && c->tiles > 1 && !in_group(c); i++)
+		if (c->kept_out[i])
+			return true;
+	return false;
+}
+
+/* Starts with sums whole, and, `whole`, with operands, so that one that is held, or does not change from iteration to
  * iteration of the shared loops, is loaded once; replicas over lanes and columns. */
-static void search_whole(struct contract *c, struct contract *best, struct steps *known)
+static void search_whole(struct contract *c, struct contract *best, struct steps *known, bool whole)
 {
 	int64_t ul[MAX_UNROLLS], uc[MAX_UNROLLS] = { 1 };
 	struct contract found = { .cost = 1e300 };
@@ -800,7 +809,7 @@ static void search_whole(struct contract *c, struct contract *best, struct steps
 	for (int i = 0; i < nl * nc; i++) {
 		start_small(c);
 		for (int d = 0; d < c->l->num_dims; d++)
-			if (!c->l->shared[d] && !c->chunk[d])
+			if (!c->l->shared[d] && !c->chunk[d] && (whole || c->l->reduce[d]))
 				c->tile[d] = c->l->extent[d];
 		c->unroll[c->lane] = ul[i % nl];
 		c->tile[c->lane] = ceil_div(c->l->extent[c->lane], ul[i % nl] * c->gl) * c->gl;
@@ -836,7 +845,9 @@ static void search(struct contract *c, int tries)
 	if (start_by_parts(c) && descend(c, &known) < best.cost)
 		best = *c;
 	if (wants_whole(c))
-		search_whole(c, &best, &known);
+		search_whole(c, &best, &known, true);
+	if (leaves_parts(c))
+		search_whole(c, &best, &known, false);
 	if (tries > 100)
 		search_grid(c, &best, &known);
 	for (int i = 0; i < tries; i++) {
@@ -876,6 +887,16 @@ static bool is_better(const struct contract *c, const struct contract *best)
 	    (c->pair >= 0) != (best->pair >= 0))
 		return c->pair >= 0;
 	return c->cost < best->cost;
+}
+
+/* No plan for these dimensions takes fewer cycles: arrays have no step to spare, and all of them work. */
+static double least_cycles(const struct contract *c)
+{
+	double steps = c->systolic ? 2 : 1;
+
+	for (int d = 0; d < c->l->num_dims; d++)
+		steps *= (double)c->l->extent[d] / (double)granule(c, d);
+	return steps / (double)min64(c->pcus, c->pl->max_unroll);
 }
 
 /* The best of the plans that are found from the smallest tiles, for each choice of dimensions, or the
@@ -936,6 +957,9 @@ static struct contract first_plan(const struct contract *c, bool any)
 						continue;
 					t.gl = (int)min64(t.chip->lanes, l->extent[t.lane]);
 					t.gc = t.col < 0 ? 1 : even_cut(l->extent[t.col], cols);
+					/* By blocks, another plan may be better than a faster one. */
+					if (t.op[2].in < 0 && least_cycles(&t) >= best.cost)
+						continue;
 					search(&t, 0);
 					if (is_better(&t, &best))
 						best = t;

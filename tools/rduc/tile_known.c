@@ -35,9 +35,19 @@ static uint64_t mix(uint64_t h, const void *data, size_t size)
 
 static uint64_t mix_access(uint64_t h, const struct lacc *a, const struct residence *r)
 {
-	int64_t v[] = { a->base,	  a->num_axes,	   a->gather_in,	 a->t->dtype,
-			a->gather_stride, r ? r->part : 0, r ? r->num_parts : 0, r ? r->memory : 0,
-			r ? r->held : 0,  r ? r->lag : 0,  r ? r->before : 0 };
+	int64_t v[] = { a->base,
+			a->num_axes,
+			a->gather_in,
+			a->t->dtype,
+			a->gather_stride,
+			a->gather_extent,
+			r ? r->part : 0,
+			r ? r->num_parts : 0,
+			r ? r->memory : 0,
+			r ? r->held : 0,
+			r ? r->lag : 0,
+			r ? r->before : 0,
+			r ? r->group > 0 : 0 };
 
 	h = mix(h, v, sizeof(v));
 	for (int i = 0; i < a->num_axes; i++) {
@@ -67,11 +77,7 @@ static uint64_t question(const struct contract *c)
 		h = mix(h, w, sizeof(w));
 	}
 	for (int i = 0; i < l->n->num_in; i++) {
-		const struct access *s = &l->n->in[i];
-
 		h = mix_access(h, &l->in[i], c->kept_in[i]);
-		if (s->gather_in >= 0)
-			h = mix(h, &s->tensor->dim[s->gather_dim], sizeof(int64_t));
 	}
 	for (int i = 0; i < l->n->num_out; i++)
 		h = mix_access(h, &l->out[i], c->kept_out[i]);

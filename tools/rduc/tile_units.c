@@ -144,6 +144,14 @@ static bool share_axis(const struct lacc *a, int d, int e)
 	return false;
 }
 
+/* With several tiles: are there several parts between two steps of a dimension, which replicas along others may
+ * tell apart? */
+static bool several(const struct contract *c, const struct lacc *a, const struct residence *r,
+		    int d)
+{
+	return c->tiles > 1 && llabs(lacc_coef(a, d)) >= 2 * r->part;
+}
+
 /* out: it is read or written where results leave. */
 static struct layout replicas_of(const struct contract *c, const struct lacc *a,
 				 const struct residence *r, bool out)
@@ -165,9 +173,10 @@ static struct layout replicas_of(const struct contract *c, const struct lacc *a,
 	for (int d = 0; d < c->l->num_dims && y.spread.num < 2; d++)
 		if (d != longest && u[d] > 1 && share_axis(a, d, longest))
 			add_spread(c, &y, d, u[d]);
-	for (int d = 0; d < c->l->num_dims && r->vectors && y.spread.num < MAX_SPREAD; d++)
+	for (int d = 0; d < c->l->num_dims && y.spread.num < MAX_SPREAD; d++)
 		if (d != longest && u[d] > 1 && !share_axis(a, d, longest) &&
-		    llabs(lacc_coef(a, d)) >= r->part)
+		    (r->vectors ? llabs(lacc_coef(a, d)) >= r->part
+				: out && several(c, a, r, longest)))
 			add_spread(c, &y, d, u[d]);
 	return y;
 }
@@ -256,8 +265,8 @@ int64_t contract_drain_cycles(const struct contract *c)
 
 	for (int i = 0; i < l->n->num_out; i++)
 		if (c->kept_out[i])
-			most = max64(most,
-				     be_bank_cycles(c->chip, lacc_coef(&l->out[i], c->lane), c->gl));
+			most = max64(most, be_bank_cycles(c->chip, lacc_coef(&l->out[i], c->lane),
+							  c->gl));
 	for (int i = 0; i < l->n->num_in; i++)
 		if (c->kept_in[i] && !contract_operand(c, i))
 			most = max64(most,

@@ -160,47 +160,55 @@ static void take(const struct backend *be, struct uimage *im, const struct timed
 struct asked_time {
 	struct work work; /* the first: find_time() */
 	struct workers *workers; /* NULL: it was not asked beforehand */
-	struct rdu_section *section;
+	const struct rdu_chip *chip;
+	const struct uimage *im; /* its bytes stay as long as this is asked */
 	uint64_t likeness;
 	atomic_bool stop; /* nobody wants to know any more */
 	struct rdu_patience patience;
-	const struct rdu_section_time
-		*time; /* the section's; NULL: there is none, or it takes longer */
+	const struct rdu_section_time *time; /* NULL: there is none, or it takes longer */
+	struct rdu_cfg_diag invalid; /* why the section is not valid; no text: it is */
 	struct asked_time **place, *next; /* in be->asked_times */
 };
 
-static void release_section(void *s)
-{
-	rdu_section_free(s);
-}
-
+/* A section takes several times the memory of its image: it is there only while it is timed. */
 static void find_time(struct work *work)
 {
+	static const struct rdu_offchip alone;
 	struct asked_time *a = (struct asked_time *)work;
+	struct rdu_section *s = rdu_section_new(a->im->bytes, a->im->size, a->chip,
+						(uint32_t)a->im->tiles, &a->invalid);
 
-	a->time = rdu_section_time_within(a->section, NULL, NULL, NULL, NULL, &a->patience);
+	if (!s)
+		return;
+	a->time = rdu_section_time_within(s, NULL, &alone, NULL, NULL, &a->patience);
+	rdu_section_free(s);
 	if (a->patience.cycles && a->time && a->time->cycles > a->patience.cycles) {
 		a->patience.longer = true;
+		rdu_section_time_put(a->time);
 		a->time = NULL;
 	}
 }
 
-/* store: so that a card that runs it knows it. NULL: an error. */
-static struct asked_time *ask_new(struct backend *be, const struct uimage *im, uint64_t most,
+static void release(void *asked)
+{
+	struct asked_time *a = asked;
+
+	if (a->time)
+		rdu_section_time_put(a->time);
+	free(a);
+}
+
+/* store: so that a card that runs it knows it. */
+static struct asked_time *ask_new(const struct backend *be, const struct uimage *im, uint64_t most,
 				  bool store)
 {
-	struct rdu_cfg_diag diag;
-	struct rdu_section *s =
-		rdu_section_new(im->bytes, im->size, &be->chip, (uint32_t)be->tiles, &diag);
-	struct asked_time *a;
+	struct asked_time *a = calloc(1, sizeof(*a));
 
-	if (!s) {
-		be_error(be, "internal: %s: the section is not valid: %s", im->name, diag.text);
-		return NULL;
-	}
-	xown(s, release_section);
-	a = xcalloc(1, sizeof(*a));
-	a->section = s;
+	if (!a)
+		out_of_memory("a time");
+	xown(a, release);
+	a->chip = &be->chip;
+	a->im = im;
 	a->patience = (struct rdu_patience){ .cycles = store ? 0 : most,
 					     .store = store,
 					     .stop = &a->stop };
@@ -215,9 +223,8 @@ static void ask_end(struct asked_time *a)
 		if (a->next)
 			a->next->place = a->place;
 	}
-	xdisown(a->section);
-	rdu_section_free(a->section);
-	free(a);
+	xdisown(a);
+	release(a);
 }
 
 /* Another thread does. */
@@ -228,8 +235,6 @@ static void ask_ahead(struct backend *be, struct uimage *im, uint64_t likeness, 
 
 	be_time_drop(im);
 	a = ask_new(be, im, most, store);
-	if (!a) /* an error, which who wants the time will meet */
-		return;
 	a->likeness = likeness;
 	a->workers = be->workers;
 	a->place = &be->asked_times;
@@ -274,18 +279,65 @@ static struct asked_time *answered(struct uimage *im, uint64_t most, bool store)
 	return NULL;
 }
 
-/* Asks the card's clock. As be_time_about(). store: as of ask_new(). */
-static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store, struct timed *to)
+/* Are images the same, but for the numbers in them that are for people? */
+static bool is_same(const struct uimage *a, const struct uimage *b)
+{
+	const struct rdu_cfg_header *hdr = a->bytes;
+	const unsigned char *x = a->bytes, *y = b->bytes;
+	size_t at = hdr->programs.offset, end;
+
+	end = at + hdr->programs.count * sizeof(struct rdu_cfg_program);
+	if (a->size != b->size || memcmp(x, y, at) || memcmp(x + end, y + end, a->size - end))
+		return false;
+	for (; at < end; at += sizeof(struct rdu_cfg_program)) {
+		struct rdu_cfg_program p, q;
+
+		memcpy(&p, x + at, sizeof(p));
+		memcpy(&q, y + at, sizeof(q));
+		p.op_id = q.op_id;
+		if (memcmp(&p, &q, sizeof(p)))
+			return false;
+	}
+	return true;
+}
+
+/* What was asked of another image that is the same, and answers this; it stays that one's. NULL: nothing does. */
+static struct asked_time *answered_for_another(struct backend *be, const struct uimage *im,
+					       uint64_t likeness, uint64_t most, bool store)
+{
+	for (struct asked_time *a = be->asked_times; a; a = a->next) {
+		if (a->likeness != likeness || a->patience.store != store ||
+		    (!store && most > a->patience.cycles) || !is_same(a->im, im))
+			continue;
+		workers_take(a->workers, &a->work);
+		if (a->time || a->patience.longer)
+			return a;
+	}
+	return NULL;
+}
+
+/* Asks the card's clock. As be_time_about(). likeness: of those asked beforehand; store: as of ask_new(). */
+static int ask(struct backend *be, struct uimage *im, uint64_t likeness, uint64_t most, bool store,
+	       struct timed *to)
 {
 	struct asked_time *a = answered(im, most, store);
 	const struct rdu_section_time *t;
-	bool longer;
+	bool longer, own = true;
 
 	if (!a) {
+		a = answered_for_another(be, im, likeness, most, store);
+		own = !a;
+	}
+	if (!a) {
 		a = ask_new(be, im, most, store);
-		if (!a)
-			return -1;
 		find_time(&a->work);
+	}
+	if (a->invalid.text[0]) {
+		be_error(be, "internal: %s: the section is not valid: %s", im->name,
+			 a->invalid.text);
+		if (own)
+			ask_end(a);
+		return -1;
 	}
 	t = a->time;
 	longer = a->patience.longer;
@@ -307,7 +359,8 @@ static int ask(struct backend *be, struct uimage *im, uint64_t most, bool store,
 			to->program[i] = (struct stage_time){ g->busy, g->program, (int)g->bound };
 		}
 	}
-	ask_end(a);
+	if (own)
+		ask_end(a);
 	if (!t && !longer)
 		return be_error(be, "%s: no time for this section: it takes too long to simulate",
 				im->name);
@@ -320,7 +373,7 @@ static int time_one(struct backend *be, struct uimage *im)
 {
 	struct timed t = { 0 };
 
-	if (ask(be, im, UINT64_MAX, true, &t))
+	if (ask(be, im, 0, UINT64_MAX, true, &t))
 		return -1;
 	take(be, im, &t);
 	free(t.program);
@@ -391,7 +444,7 @@ int be_time_about(struct backend *be, struct uimage *im, uint64_t most)
 	if (!t->cycles && most <= t->longer_than)
 		return 1;
 	if (!t->cycles) {
-		int r = ask(be, im, most, false, t);
+		int r = ask(be, im, t->likeness, most, false, t);
 
 		if (r)
 			return r;

@@ -76,7 +76,19 @@ static struct outcome put_aside(struct backend *be, const struct module_entry *e
 	return o;
 }
 
-/* Cycles of each nest: its part of the section's, by what its units were busy with. */
+/* What a nest's part of its section's time goes by: what its units were busy with, or, with several tiles, where many
+ * that wait for each other are one section, what it took alone. */
+static double weight(const struct backend *be, const struct module_entry *e,
+		     const struct ushare *share)
+{
+	int nest = share->op - be->num_ops;
+
+	if (nest < 0 || nest >= e->num_nests || be->tiles == 1 || !e->nests[nest]->cost.cycles)
+		return (double)share->busy;
+	return (double)e->nests[nest]->cost.cycles;
+}
+
+/* Cycles of each nest: its part of the section's. */
 static double *nest_cycles(const struct backend *be, const struct module_entry *e, int first)
 {
 	double *cycles = xcalloc((size_t)e->num_nests + 1, sizeof(*cycles));
@@ -87,12 +99,12 @@ static double *nest_cycles(const struct backend *be, const struct module_entry *
 		double all = (double)(s->im->cycles + be_load(be, &loads, s->im).cycles), busy = 0;
 
 		for (int k = 0; k < s->im->num_shares; k++)
-			busy += (double)s->im->share[k].busy;
+			busy += weight(be, e, &s->im->share[k]);
 		for (int k = 0; k < s->im->num_shares; k++) {
 			int nest = s->im->share[k].op - be->num_ops;
 
 			if (nest >= 0 && nest < e->num_nests && busy > 0)
-				cycles[nest] += all * (double)s->im->share[k].busy / busy;
+				cycles[nest] += all * weight(be, e, &s->im->share[k]) / busy;
 		}
 	}
 	return cycles;

@@ -351,6 +351,21 @@ def _no_grad_told(training: bool) -> Iterator[None]:
         warnings.warn_explicit(text_, UserWarning, file, line)
 
 
+@contextlib.contextmanager
+def _nothing_twice() -> Iterator[None]:
+    """torch.utils.checkpoint computes what it is given, of which the exporter sees a call it cannot write."""
+    from torch.utils.checkpoint import CheckpointFunction
+    was = CheckpointFunction.__dict__.get("apply")
+    CheckpointFunction.apply = staticmethod(lambda function, preserve, *args: function(*args))
+    try:
+        yield
+    finally:
+        if was is None:
+            del CheckpointFunction.apply
+        else:
+            CheckpointFunction.apply = was
+
+
 def wrapped(model: Any, forward: Callable[..., Any]) -> Any:
     """A module of the model's parameters, by their names there, that computes something else."""
     import torch
@@ -397,7 +412,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     }
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
-    with _exporting, _only_doubts(), torch.no_grad(), _no_grad_told(training), unchanged(model), \
+    with _exporting, _only_doubts(), torch.no_grad(), _no_grad_told(training), _nothing_twice(), unchanged(model), \
             _as_exported(model, training), _exporter_mended():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():

@@ -33,6 +33,15 @@ def _sum_of_classes(g: Any, x: Any) -> Any:
     return g.op("ReduceSum", x, _integers(g, 1), keepdims_i=0)
 
 
+def _norm(g: Any, x: Any, p: float, axes: Optional[List[int]] = None) -> Any:
+    """Over some axes, or all, which are no dimensions of the result."""
+    if not 0 < p < math.inf:
+        raise NotImplementedError(f"a distance of order {p}")
+    powers = g.op("Mul", x, x) if p == 2 else g.op("Pow", g.op("Abs", x), _number(g, p))
+    sums = g.op("ReduceSum", powers, *([_integers(g, *axes)] if axes else []), keepdims_i=0)
+    return g.op("Sqrt", sums) if p == 2 else g.op("Pow", sums, _number(g, 1 / p))
+
+
 def _registered(name: str) -> Any:
     """An operator in torch.onnx.export's table, which knows whose each of its functions is."""
     table = next((m.registry for n, m in list(sys.modules.items())
@@ -98,6 +107,20 @@ def _losses() -> Dict[str, Callable[..., Any]]:
         log = x if log_input else g.op("Log", g.op("Add", x, _number(g, eps)))
         return _reduced(g, g.op("Sub", g.op("Exp", x) if log_input else x, g.op("Mul", target, log)), reduction)
 
+    @args("v", "v", "v", "f", "i")
+    def margin_ranking_loss(g: Any, x: Any, y: Any, target: Any, margin: float, reduction: int) -> Any:
+        off = g.op("Mul", target, g.op("Sub", y, x))
+        return _reduced(g, g.op("Relu", g.op("Add", off, _number(g, margin))), reduction)
+
+    @args("v", "v", "v", "f", "f", "f", "b", "i")
+    def triplet_margin_loss(g: Any, x: Any, near: Any, far: Any, margin: float, p: float, eps: float, swap: bool,
+                            reduction: int) -> Any:
+        def distance(a: Any, b: Any) -> Any:  # F.pairwise_distance()
+            return _norm(g, g.op("Add", g.op("Sub", a, b), _number(g, eps)), p, [-1])
+        apart = g.op("Min", distance(x, far), distance(near, far)) if swap else distance(x, far)
+        off = g.op("Add", g.op("Sub", distance(x, near), apart), _number(g, margin))
+        return _reduced(g, g.op("Relu", off), reduction)
+
     @args("v", "v", "v", "i")
     def binary_cross_entropy(g: Any, x: Any, target: Any, weight: Any, reduction: int) -> Any:
         one, least = _number(g, 1.0), _number(g, -100.0)
@@ -133,7 +156,8 @@ def _losses() -> Dict[str, Callable[..., Any]]:
     return {"mse_loss": mse_loss, "l1_loss": l1_loss, "smooth_l1_loss": smooth_l1_loss, "huber_loss": huber_loss,
             "soft_margin_loss": soft_margin_loss, "hinge_embedding_loss": hinge_embedding_loss,
             "poisson_nll_loss": poisson_nll_loss, "binary_cross_entropy": binary_cross_entropy,
-            "cross_entropy_loss": cross_entropy_loss}
+            "cross_entropy_loss": cross_entropy_loss, "margin_ranking_loss": margin_ranking_loss,
+            "triplet_margin_loss": triplet_margin_loss}
 
 
 def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
@@ -254,6 +278,36 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
         y = g.op("Div", x, g.op("Sqrt", g.op("Add", mean, _number(g, eps))))
         return y if symbolic_helper._is_none(weight) else g.op("Mul", y, weight)
 
+    @args("v", "f", "f")
+    def threshold(g: Any, x: Any, at: float, value: float) -> Any:
+        return g.op("Where", g.op("LessOrEqual", x, _number(g, at)), _number(g, value), x)
+
+    others_group_norm = _exporters_own("group_norm", opset)
+
+    def group_norm(g: Any, x: Any, groups: Any, weight: Any, bias: Any, eps: Any, cudnn: Any) -> Any:
+        """PyTorch's own wants more than two dimensions."""
+        sizes = symbolic_helper._get_tensor_sizes(x)
+        if not sizes or len(sizes) != 2 or None in sizes:
+            return others_group_norm(g, x, groups, weight, bias, eps, cudnn)
+        n, parts = sizes[0], symbolic_helper._maybe_get_const(groups, "i")
+        y = g.op("Reshape", x, _integers(g, n, parts, sizes[1] // parts))
+        y = g.op("Sub", y, g.op("ReduceMean", y, axes_i=[2]))
+        y = g.op("Div", y, g.op("Sqrt", g.op("Add", g.op("ReduceMean", g.op("Mul", y, y), axes_i=[2]),
+                                             _number(g, symbolic_helper._maybe_get_const(eps, "f")))))
+        y = g.op("Reshape", y, _integers(g, *sizes))
+        y = y if symbolic_helper._is_none(weight) else g.op("Mul", y, weight)
+        return y if symbolic_helper._is_none(bias) else g.op("Add", y, bias)
+
+    def mT(g: Any, x: Any) -> Any:  # pylint: disable=invalid-name
+        rank = symbolic_helper._get_tensor_rank(x)
+        if rank is None:
+            raise NotImplementedError("mT of an unknown rank")
+        return g.op("Transpose", x, perm_i=[*range(rank - 2), rank - 1, rank - 2])
+
+    @args("v", "v", "f")
+    def dist(g: Any, x: Any, y: Any, p: float) -> Any:
+        return _norm(g, g.op("Sub", x, y), p)
+
     def trunc(g: Any, x: Any) -> Any:
         return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
 
@@ -263,7 +317,8 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
     return {"index": index, "index_put": index_put, "index_add": index_add,
             "floor_divide": symbolic_opset9._floor_divide,  # PyTorch's own cuts off
             "_convolution_mode": _convolution_mode,
-            "channel_shuffle": channel_shuffle, "rms_norm": rms_norm,
+            "channel_shuffle": channel_shuffle, "rms_norm": rms_norm, "threshold": threshold,
+            "group_norm": group_norm, "mT": mT, "dist": dist,
             "avg_pool2d": avg_pool("avg_pool2d"), "avg_pool3d": avg_pool("avg_pool3d"),
             "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
             "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
@@ -383,6 +438,13 @@ def _layer_by_layer(original: Callable[..., Any]) -> Callable[..., Any]:
     return layers
 
 
+def _no_renorm(_original: Callable[..., Any]) -> Callable[..., Any]:
+    """What an Embedding with max_norm does to its rows, of which the exporter leaves nothing."""
+    def renorm(*_args: Any) -> Any:
+        raise NotImplementedError("an Embedding with max_norm, which changes its weight when it is read")
+    return renorm
+
+
 @contextlib.contextmanager
 def known(training: bool, opset: Optional[int]) -> Iterator[None]:
     """torch.onnx.export, to an opset (None: its default), knows these operators of PyTorch, too, but for those that the
@@ -400,7 +462,7 @@ def known(training: bool, opset: Optional[int]) -> Iterator[None]:
                       f"with numbers below 0 is wrong")
     for name, function in functions.items():
         onnx.register_custom_op_symbolic(name, function, first)
-    others = {(torch.nn.functional, "embedding_bag"): _embedding_bag,
+    others = {(torch.nn.functional, "embedding_bag"): _embedding_bag, (torch, "embedding_renorm_"): _no_renorm,
               **({(torch._VF, n): _layer_by_layer for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")}
                  if training else {})}
     was = {(where, n): getattr(where, n) for where, n in others}

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Training: the step is on the card, what it starts with and ends with is PyTorch's."""
+import contextlib
 import fnmatch
 import warnings
-from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 import numpy as np
 
@@ -126,11 +127,42 @@ def _optimizer_options(optimizer: Any) -> Tuple[Dict[str, Any], Dict[str, str]]:
     return options, {}
 
 
+#: Where PyTorch (2, the last ones) keeps functions that change gradients, or what an optimizer does with them.
+_HOOKS = ("_backward_hooks", "_backward_pre_hooks", "_post_accumulate_grad_hooks", "_optimizer_step_pre_hooks",
+          "_optimizer_step_post_hooks")
+
+
+def _check_hooks(what: str, holder: Any) -> None:
+    if any(getattr(holder, hooks, None) for hooks in _HOOKS):
+        raise Error(f"{what} has a hook for its backward pass or step: on the card it would not be called")
+
+
+def _check_backward(result: Any) -> None:
+    """Warns of functions that say themselves what their gradients are: of them no more than forward() is exported."""
+    import torch
+    result = result[0] if isinstance(result, (tuple, list)) else result
+    nodes, seen = [getattr(result, "grad_fn", None)], set()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        nodes += [before for before, _ in node.next_functions]
+        own = getattr(node, "_forward_cls", None)  # a torch.autograd.Function's
+        if own and isinstance(node, torch.autograd.function.BackwardCFunction) and \
+                not own.__module__.startswith("torch."):
+            warnings.warn(f"{own.__qualname__}.backward() is not run on the card: gradients are those of what its "
+                          f"forward() computes; .detach() stops some of them")
+
+
 def _check_modules(model: Any) -> None:
     """What would train otherwise than it does in PyTorch."""
     import torch
+    for name, p in model.named_parameters():
+        _check_hooks(f"parameter '{name}'", p)
     for name, m in model.named_modules():
         kind = f"module '{name}' ({type(m).__name__})"
+        _check_hooks(kind, m)
         if not isinstance(m, torch.nn.modules.batchnorm._NormBase) or not m.training or m.running_mean is None:
             continue
         if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.momentum is None:
@@ -138,6 +170,22 @@ def _check_modules(model: Any) -> None:
         if isinstance(m, torch.nn.modules.instancenorm._InstanceNorm):
             raise Error(f"{kind} is in training mode and keeps statistics, which on the card it does not: say so "
                         f"with .eval() on it, and PyTorch does the same")
+
+
+@contextlib.contextmanager
+def _no_hooks() -> Iterator[None]:
+    """forward() gives no tensor a hook."""
+    import torch
+    given = torch.Tensor.register_hook
+
+    def refused(self: Any, hook: Any) -> Any:
+        raise Error(f"forward() gives a tensor a hook, {getattr(hook, '__qualname__', hook)}: on the card it would not "
+                    f"be called")
+    torch.Tensor.register_hook = refused
+    try:
+        yield
+    finally:
+        torch.Tensor.register_hook = given
 
 
 class Trainer:
@@ -204,6 +252,7 @@ class Trainer:
 
     def _compile(self, inputs: Sequence[Any]) -> Program:
         _check_modules(self.model)
+        _check_hooks(f"the optimizer ({type(self.optimizer).__name__})", self.optimizer)
         module = _with_loss(self.model, self._loss.call) if self._loss.call else \
             _compiler.wrapped(self.model, self.model)
         onnx = _compiler.export(module, inputs, training=True)
@@ -225,12 +274,13 @@ class Trainer:
         return program
 
     def _changes(self, module: Any, inputs: Sequence[Any], kept: Set[str]) -> Dict[str, int]:
-        """The buffers that forward() changes, by how much if they count batches; the card keeps statistics only."""
+        """The buffers that forward() changes, by how much if they count batches; the card keeps statistics only.
+        As PyTorch runs it for that, it is seen as well how gradients would go back there."""
         import torch
         was = {name: b.clone() for name, b in self.model.named_buffers()}
         changing = {name: 0 for name in was if name in kept}
-        with torch.no_grad(), _compiler.unchanged(module):
-            module(*inputs)
+        with torch.enable_grad(), _compiler.unchanged(module), _no_hooks():
+            _check_backward(module(*inputs))
             for name, b in self.model.named_buffers():
                 if name in kept or name not in was or b.shape != was[name].shape or torch.equal(b, was[name]):
                     continue  # of another shape it is no more than what forward() remembers
