@@ -768,7 +768,8 @@ static bool try_group(struct trial *g, const struct access *made, int op,
 		most = (uint64_t)(2 * plain) + 1;
 	plain -= cost_to_others(g);
 	about = ends_about(g);
-	if (about >= plain && be->opt->pipe != WHEN_POSSIBLE) {
+	/* Of those with halos ends_find() has judged already. */
+	if (about >= plain && be->opt->pipe != WHEN_POSSIBLE && !pipe_reads_before(g)) {
 		if (be_prints(be, "pipe"))
 			fprintf(be_log(be),
 				"pipe: %s: %d nests, %lld iterations: about %.0f cycles, %.0f "

@@ -31,16 +31,6 @@ static double written(const struct nest *n, const struct access *a)
 	return points;
 }
 
-/* Elements of a storage that a nest reads at most. */
-static double reads_of(const struct nest *n, const struct tensor *t)
-{
-	double points = 1;
-
-	for (int d = 0; d < n->ndim; d++)
-		points *= (double)n->dim[d].extent;
-	return nest_reads(n, t) ? fmin(points, (double)be_words(t)) : 0;
-}
-
 /* Bytes that the group moves of storage number i at least. */
 static double bytes_of(const struct trial *g, int i)
 {
@@ -48,13 +38,10 @@ static double bytes_of(const struct trial *g, int i)
 	const struct nest *n = g->t[i].writer < 0 ? NULL : g->e->nests[g->t[i].writer];
 	double words = 0;
 
-	for (int k = g->first; k < g->first + g->num && !n; k++)
-		words = fmax(words, reads_of(g->e->nests[k], t));
-
 	for (int o = 0; n && o < n->num_out; o++)
 		if (tensor_storage(n->out[o].access.tensor) == t)
 			words = fmax(words, written(n, &n->out[o].access));
-	return words * dtype_size(t->dtype);
+	return (n ? words : (double)be_words(t)) * dtype_size(t->dtype);
 }
 
 /* The axis along which a nest makes all of the last part of a tensor, and where that begins; -1: it makes
