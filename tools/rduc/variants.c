@@ -202,16 +202,17 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 {
 	struct module_entry *e = &be->m->entries[entry];
 	struct nest **order = copy_of(e->nests, sizeof(*order) * (size_t)e->num_nests);
-	static const double pmus[] = { 0.85, 0.95, 0.75 };
-	size_t fails = 0;
-	int r = 0;
+	static const double pmus[] = { 0.9, 0.8, 0.7 };
+	const int num = sizeof(pmus) / sizeof(pmus[0]);
+	int r = 0, at = 0, fails = 0;
 
-	for (int i = 0; i < BESIDE_TRIES && r >= 0 && fails < sizeof(pmus) / sizeof(pmus[0]); i++) {
+	for (int i = 0; i < BESIDE_TRIES && r >= 0 && fails < num; i++) {
 		struct outcome before;
 		bool better;
 
-		if (!be_beside(be, e, first, pmus[fails])) {
+		if (!be_beside(be, e, first, pmus[at % num])) {
 			fails++;
+			at++;
 			continue;
 		}
 		if (!i)
@@ -227,7 +228,11 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 				(unsigned long long)sum_cycles(be, e, first),
 				(unsigned long long)before.cycles);
 		choose(be, &before, better, first);
-		fails += !better && i;
+		if (better)
+			fails = 0;
+		else if (i)
+			fails++;
+		at += !better && i;
 		if (!better)
 			be_beside_undo(e, order);
 		memcpy(order, e->nests, sizeof(*order) * (size_t)e->num_nests);
