@@ -132,8 +132,22 @@ int parts_ask(const struct contract *c, const struct lacc *a, const struct resid
 	      const struct spread *s);
 void parts_end(struct parts_asked *asked);
 
+/* tile.c */
+/* Does what operand o reads change along dimension d? */
+bool contract_needs(const struct contract *c, int o, int d);
+/* Does its nest share a loop with others of a group? */
+bool contract_in_group(const struct contract *c);
+/* Tiles of a replica along dimension d; steps that an array takes along it in one of them. */
+int64_t contract_trips(const struct contract *c, int d);
+int64_t contract_steps(const struct contract *c, int d);
 /* Fills in what follows; false: does not fit. */
 bool contract_solve(struct contract *c);
+/* The same, with operands found for these tiles before, until contract_forget(); false also as soon as it is plain that
+ * the cost is `most` or above. */
+bool contract_solve_below(struct contract *c, double most);
+void contract_forget(struct contract *c);
+
+/* tile_search.c */
 /* Is there a plan at all? */
 bool contract_possible(const struct contract *c);
 /* Finds the best. 0, or 1: not a contraction for this form. */
