@@ -212,6 +212,9 @@ static int lower_each(struct backend *be, struct module_entry *e, int entry)
 		if (s->im || is_fill(be, s->nest)) {
 			be->num_sections++;
 			k += s->num_nests - 1;
+			r = lower_dropped(be, first);
+			if (r)
+				return r < 0 ? -1 : 1;
 			continue;
 		}
 		be_ahead(be, e, k + 1);
