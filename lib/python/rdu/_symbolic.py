@@ -37,9 +37,16 @@ def _norm(g: Any, x: Any, p: float, axes: Optional[List[int]] = None) -> Any:
     """Over some axes, or all, which are no dimensions of the result."""
     if not 0 < p < math.inf:
         raise NotImplementedError(f"a distance of order {p}")
-    powers = g.op("Mul", x, x) if p == 2 else g.op("Pow", g.op("Abs", x), _number(g, p))
+    def unless_0(of: Callable[[Any], Any], x: Any) -> Any:  # there it is 0, and so is its gradient
+        zero = g.op("Equal", x, _number(g, 0.0))
+        return g.op("Where", zero, _number(g, 0.0), of(g.op("Where", zero, _number(g, 1.0), x)))
+
+    def power(x: Any) -> Any:
+        return g.op("Pow", x, _number(g, p))
+    size = g.op("Abs", x)
+    powers = g.op("Mul", x, x) if p == 2 else unless_0(power, size) if p < 1 else power(size)
     sums = g.op("ReduceSum", powers, *([_integers(g, *axes)] if axes else []), keepdims_i=0)
-    return g.op("Sqrt", sums) if p == 2 else g.op("Pow", sums, _number(g, 1 / p))
+    return unless_0(lambda x: g.op("Sqrt", x) if p == 2 else g.op("Pow", x, _number(g, 1 / p)), sums)
 
 
 def _registered(name: str) -> Any:

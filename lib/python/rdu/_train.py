@@ -2,6 +2,7 @@
 """Training: the step is on the card, what it starts with and ends with is PyTorch's."""
 import contextlib
 import fnmatch
+import threading
 import warnings
 from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
 
@@ -132,9 +133,25 @@ _HOOKS = ("_backward_hooks", "_backward_pre_hooks", "_post_accumulate_grad_hooks
           "_optimizer_step_post_hooks")
 
 
-def _check_hooks(what: str, holder: Any) -> None:
-    if any(getattr(holder, hooks, None) for hooks in _HOOKS):
+def _check_hooks(what: str, holder: Any, prefix: str = "") -> None:
+    if any(getattr(holder, prefix + hooks, None) for hooks in _HOOKS):
         raise Error(f"{what} has a hook for its backward pass or step: on the card it would not be called")
+
+
+def _check_all_hooks(model: Any, loss: Any, optimizer: Any) -> None:
+    import torch
+    for name, p in model.named_parameters():
+        _check_hooks(f"parameter '{name}'", p)
+    for name, m in model.named_modules():
+        _check_hooks(f"module '{name}' ({type(m).__name__})", m)
+    for m in loss.modules() if isinstance(loss, torch.nn.Module) else ():
+        _check_hooks(f"the loss ({type(m).__name__})", m)
+    _check_hooks("torch.nn.Module, for all modules,", torch.nn.modules.module, "_global")
+    kind = type(optimizer).__name__
+    _check_hooks(f"the optimizer ({kind})", optimizer)
+    step = vars(optimizer).get("step")
+    if step and not getattr(step, "_with_counter", False) and not getattr(step, "_wrapped_by_lr_sched", False):
+        raise Error(f"the optimizer ({kind}) has a step() that is not {kind}'s: on the card it would not be called")
 
 
 def _check_backward(result: Any) -> None:
@@ -158,11 +175,8 @@ def _check_backward(result: Any) -> None:
 def _check_modules(model: Any) -> None:
     """What would train otherwise than it does in PyTorch."""
     import torch
-    for name, p in model.named_parameters():
-        _check_hooks(f"parameter '{name}'", p)
     for name, m in model.named_modules():
         kind = f"module '{name}' ({type(m).__name__})"
-        _check_hooks(kind, m)
         if not isinstance(m, torch.nn.modules.batchnorm._NormBase) or not m.training or m.running_mean is None:
             continue
         if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.momentum is None:
@@ -176,9 +190,11 @@ def _check_modules(model: Any) -> None:
 def _no_hooks() -> Iterator[None]:
     """forward() gives no tensor a hook."""
     import torch
-    given = torch.Tensor.register_hook
+    given, here = torch.Tensor.register_hook, threading.get_ident()
 
     def refused(self: Any, hook: Any) -> Any:
+        if threading.get_ident() != here:
+            return given(self, hook)
         raise Error(f"forward() gives a tensor a hook, {getattr(hook, '__qualname__', hook)}: on the card it would not "
                     f"be called")
     torch.Tensor.register_hook = refused
@@ -229,12 +245,30 @@ class Trainer:
                 raise Error(f"parameter '{name}': its name cannot be told to the compiler")
         self._device = device if isinstance(device, (Device, Context)) else Device(device)
         self._own = not isinstance(device, (Device, Context))
+        self._settings = self._settings_now()
         #: The state of a weight has this name on the card; once it is there, it counts.
         self._steps = 0
         #: Of a program, the buffers that a batch changes: a count of batches by so much, statistics (0) on the card.
         self._changing: Dict[Program, Dict[str, int]] = {}
         #: The same of all batches since sync().
         self._changed: Dict[str, int] = {}
+
+    def _settings_now(self) -> Dict[str, Any]:
+        """What of the optimizer a program is compiled with."""
+        groups = self.optimizer.param_groups
+        return {**_optimizer_options(self.optimizer)[0],
+                "the parameters that require a gradient": {id(p) for g in groups for p in g["params"] if p.requires_grad},
+                "the parameters that decay": {id(p) for g in groups for p in g["params"] if g["weight_decay"]}}
+
+    def _check_step(self) -> None:
+        """Would the optimizer's step be the one that was compiled?"""
+        _check_all_hooks(self.model, self._given_loss, self.optimizer)
+        now = self._settings_now()
+        other = next((name for name, was in self._settings.items() if now.get(name) != was), None)
+        if other:
+            change = "are others now" if isinstance(now[other], set) else f"is {now[other]} now, not {self._settings[other]}"
+            raise Error(f"{type(self.optimizer).__name__}: {other} {change}: on the card only the learning rate changes "
+                        f"from step to step (a scheduler can be told cycle_momentum=False)")
 
     def _undecayed(self) -> List[str]:
         """Parameters that do not decay while others do: of groups without decay, and by name."""
@@ -252,7 +286,6 @@ class Trainer:
 
     def _compile(self, inputs: Sequence[Any]) -> Program:
         _check_modules(self.model)
-        _check_hooks(f"the optimizer ({type(self.optimizer).__name__})", self.optimizer)
         module = _with_loss(self.model, self._loss.call) if self._loss.call else \
             _compiler.wrapped(self.model, self.model)
         onnx = _compiler.export(module, inputs, training=True)
@@ -280,7 +313,7 @@ class Trainer:
         import torch
         was = {name: b.clone() for name, b in self.model.named_buffers()}
         changing = {name: 0 for name in was if name in kept}
-        with torch.enable_grad(), _compiler.unchanged(module), _no_hooks():
+        with _compiler._exporting, torch.enable_grad(), _compiler.unchanged(module), _no_hooks():
             _check_backward(module(*inputs))
             for name, b in self.model.named_buffers():
                 if name in kept or name not in was or b.shape != was[name].shape or torch.equal(b, was[name]):
@@ -310,16 +343,19 @@ class Trainer:
         return [n for n, g in zip(names, grads) if g is not None]
 
     def _check_idle(self, module: Any, inputs: Sequence[Any], parameters: str) -> None:
-        """What no gradient reaches stays as it is on the card. In PyTorch it decays, if the gradient is there and all
-        zeros."""
+        """What no gradient reaches stays as it is on the card. In PyTorch it decays, and goes on by the momentum of
+        before, if the gradient is there and all zeros."""
         lines = [line.split(None, 1)[1] for line in parameters.splitlines() if line.endswith(": no gradient reaches it")]
         idle = {line.rpartition(" [")[0] for line in lines}
         decays = {id(p) for g in self.optimizer.param_groups if g["weight_decay"] for p in g["params"]}
-        names = [n for n in self._trained if n in idle and n not in self._no_decay and id(self._parameters[n]) in decays]
-        zeros = self._with_gradient(module, inputs, names)
+        decay = {n for n in self._trained if n not in self._no_decay and id(self._parameters[n]) in decays}
+        moves = {n for n in self._trained if any(
+            bool(s.any()) for s in map(self.optimizer.state.get(self._parameters[n], {}).get, self._states) if s is not None)}
+        zeros = self._with_gradient(module, inputs, [n for n in self._trained if n in idle & (decay | moves)])
         if zeros:
-            raise Error(f"parameter '{zeros[0]}': its gradient is always 0, and it would only decay: on the card it does "
-                        f"not; freeze it, or name it in no_decay")
+            only = "only decay" if zeros[0] in decay else "go on by the optimizer's state alone"
+            raise Error(f"parameter '{zeros[0]}': its gradient is always 0, and it would {only}: on the card it does "
+                        f"not; freeze it{', or name it in no_decay' if zeros[0] not in moves else ''}")
 
     def _reached(self, module: Any, inputs: Sequence[Any], there: Sequence[str]) -> List[str]:
         """Those to be trained that the exported model has; the others must be without a gradient
@@ -453,6 +489,7 @@ class Trainer:
         With ``accumulate=N``, only each Nth call updates: by the mean of the gradients of N batches.
         """
         inputs = tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+        self._check_step()
         last = self._pending + 1 == self._batches
         entry = "train_step" if last else "accumulate_step"
         loss = self._run(entry, inputs, target)
