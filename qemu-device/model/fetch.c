@@ -5,7 +5,6 @@
  * section runs. Where it is, is found once: a list of lines, each once, in their order in memory.
  */
 #include <stdlib.h>
-#include <string.h>
 #include "execute.h"
 
 #define LINE 64

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Products of matrices by arrays, in each mode, and by SIMD stages, compared with plain C loops. */
 #include "fabric_test.h"
+#include "kernels.h"
 
 static uint32_t in0[65536], in1[65536], out0[65536], want[65536];
 
@@ -24,13 +25,14 @@ static uint32_t bf(float f)
  * joined: B as [pass][VECS / cols][K of a pass][cols], one counter for all drains' steps; the
  * predicate is the rows'.
  * zeros: one pass, which begins with zeros and not with C.
+ * fp32: by SIMD stages, a word each step; with zeros.
  */
 struct gemm {
 	int M, N, K, passes, cols;
 	bool transposed, predicate;
 	enum rdu_systolic_mode mode;
 	unsigned int flags;
-	bool joined, merged, zeros;
+	bool joined, merged, zeros, fp32;
 };
 
 /* Words of A and of B along K. */
@@ -62,7 +64,7 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 		 rr = cfgb_program(b, RDU_KIND_READ, 0, 1);
 	uint32_t ri = g->zeros ? 0 : cfgb_program(b, RDU_KIND_READ, 0, 2),
 		 wo = cfgb_program(b, RDU_KIND_WRITE, 0, 2);
-	uint32_t pcu = cfgb_program(b, RDU_KIND_SYSTOLIC, 0, 0);
+	uint32_t pcu = cfgb_program(b, g->fp32 ? RDU_KIND_SIMD : RDU_KIND_SYSTOLIC, 0, 0);
 	uint32_t la = cfgb_program(b, RDU_KIND_LOAD, 0, 0),
 		 lb = cfgb_program(b, RDU_KIND_LOAD, 0, 1);
 	uint32_t wa = cfgb_program(b, RDU_KIND_WRITE, 0, 0),
@@ -174,11 +176,17 @@ static int run_gemm(struct rig *r, const struct gemm *g, uint32_t *out)
 		cfgb_access(b, rc, &col, &yes);
 	}
 	cfgb_access(b, rr, &row, &yes);
-	cfgb_systolic(b, pcu, &body);
-	if (g->mode != RDU_SYS_BF16)
-		cfgb_tail(b, pcu, RDU_SIMD_MOV, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
-	else
-		cfgb_tail(b, pcu, RDU_SIMD_FADD, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
+	if (g->fp32) {
+		for (int j = 0; j < g->cols; j++)
+			cfgb_stage_acc(b, pcu, RDU_SIMD_FMA, j, cfgb_in(0), cfgb_in_lane(1, j),
+				       cfgb_acc(), k_mask, 0);
+	} else {
+		cfgb_systolic(b, pcu, &body);
+		if (g->mode != RDU_SYS_BF16)
+			cfgb_tail(b, pcu, RDU_SIMD_MOV, 0, cfgb_reg(0), cfgb_none(), cfgb_none());
+		else
+			cfgb_tail(b, pcu, RDU_SIMD_FADD, 0, cfgb_reg(0), cfgb_immf(0), cfgb_none());
+	}
 	if (!g->zeros)
 		cfgb_in_port(b, pcu, 2, k_mask, g->cols);
 	cfgb_out_port(b, pcu, 0, k_mask, 0, g->cols);
@@ -243,6 +251,8 @@ static uint32_t gemm_cell(const struct gemm *g, uint32_t acc, uint32_t x, uint32
 					       g->flags & RDU_SYS_ROWS_UNSIGNED);
 		return rdu_mac_ternary(acc, x, y >> k % 4 * 8, g->flags & RDU_SYS_COLS_UNSIGNED);
 	default:
+		if (g->fp32)
+			return rdu_u(rdu_fma(rdu_f(x), rdu_f(y), rdu_f(acc)));
 		return rdu_u(rdu_mac_bf16(rdu_f(acc), x, y));
 	}
 }
@@ -252,6 +262,8 @@ static uint32_t gemm_word(const struct gemm *g, bool rows)
 {
 	uint32_t w = rnd();
 
+	if (g->fp32)
+		return rdu_u(rndf());
 	if (g->mode == RDU_SYS_BF16)
 		return bf(rndf()) | bf(rndf()) << 16;
 	return gemm_words(g, rows) < g->K ? w & ~((w >> 1 & ~w & 0x55555555) << 1) : w;
@@ -261,31 +273,33 @@ static void test_gemm(struct rig *r)
 {
 	int L = r->chip.lanes;
 	const struct gemm shape[] = {
-		{ 2 * L, 16, 24, 1, 8, false, false, RDU_SYS_BF16, 0, false, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false, false },
-		{ L, 20, 8, 2, 5, false, false, RDU_SYS_BF16, 0, false, false },
-		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_BF16, 0, false, false },
-		{ 2 * L, 16, 12, 2, 4, false, true, RDU_SYS_BF16, 0, false, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_INT8, 0, false, false },
-		{ 2 * L, 16, 12, 2, 8, true, false, RDU_SYS_INT8, RDU_SYS_COLS_UNSIGNED, false,
-		  false },
-		{ L, 20, 8, 2, 5, false, false, RDU_SYS_INT8, RDU_SYS_ROWS_UNSIGNED, false, false },
-		{ L, 16, 12, 1, 4, false, true, RDU_SYS_INT8,
-		  RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED, false, false },
-		{ 2 * L, 16, 32, 1, 8, false, false, RDU_SYS_TERNARY, 0, false, false },
-		{ 2 * L, 16, 48, 3, 8, true, false, RDU_SYS_TERNARY, RDU_SYS_COLS_TERNARY, false,
-		  false },
-		{ L, 40, 32, 2, 5, false, false, RDU_SYS_TERNARY, RDU_SYS_COLS_UNSIGNED, false,
-		  false },
-		{ L, 16, 32, 1, 4, false, true, RDU_SYS_TERNARY,
-		  RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED, false, false },
-		{ L, 16, 32, 2, 4, false, true, RDU_SYS_TERNARY, 0, false, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, true, false },
-		{ 2 * L, 20, 16, 2, 5, true, true, RDU_SYS_INT8, 0, true, false },
-		{ 2 * L, 24, 24, 3, 8, false, false, RDU_SYS_BF16, 0, false, true, false },
-		{ 6 * L, 1, L, 1, 1, false, false, RDU_SYS_BF16, 0, false, false, true },
-		{ 6 * L, 1, L, 1, 1, true, false, RDU_SYS_BF16, 0, false, false, true },
-		{ 3 * L, 2, L, 1, 1, false, false, RDU_SYS_BF16, 0, false, false, true },
+		{ 2 * L, 16, 24, 1, 8, .mode = RDU_SYS_BF16 },
+		{ 2 * L, 24, 24, 3, 8, .mode = RDU_SYS_BF16 },
+		{ L, 20, 8, 2, 5, .mode = RDU_SYS_BF16 },
+		{ 2 * L, 16, 12, 2, 8, .transposed = true, .mode = RDU_SYS_BF16 },
+		{ 2 * L, 16, 12, 2, 4, .predicate = true, .mode = RDU_SYS_BF16 },
+		{ 2 * L, 24, 24, 3, 8, .mode = RDU_SYS_INT8 },
+		{ 2 * L, 16, 12, 2, 8, .transposed = true, .mode = RDU_SYS_INT8,
+		  .flags = RDU_SYS_COLS_UNSIGNED },
+		{ L, 20, 8, 2, 5, .mode = RDU_SYS_INT8, .flags = RDU_SYS_ROWS_UNSIGNED },
+		{ L, 16, 12, 1, 4, .predicate = true, .mode = RDU_SYS_INT8,
+		  .flags = RDU_SYS_COLS_UNSIGNED | RDU_SYS_ROWS_UNSIGNED },
+		{ 2 * L, 16, 32, 1, 8, .mode = RDU_SYS_TERNARY },
+		{ 2 * L, 16, 48, 3, 8, .transposed = true, .mode = RDU_SYS_TERNARY,
+		  .flags = RDU_SYS_COLS_TERNARY },
+		{ L, 40, 32, 2, 5, .mode = RDU_SYS_TERNARY, .flags = RDU_SYS_COLS_UNSIGNED },
+		{ L, 16, 32, 1, 4, .predicate = true, .mode = RDU_SYS_TERNARY,
+		  .flags = RDU_SYS_COLS_TERNARY | RDU_SYS_ROWS_UNSIGNED },
+		{ L, 16, 32, 2, 4, .predicate = true, .mode = RDU_SYS_TERNARY },
+		{ 2 * L, 24, 24, 3, 8, .mode = RDU_SYS_BF16, .joined = true },
+		{ 2 * L, 20, 16, 2, 5, .transposed = true, .predicate = true, .mode = RDU_SYS_INT8,
+		  .joined = true },
+		{ 2 * L, 24, 24, 3, 8, .mode = RDU_SYS_BF16, .merged = true },
+		{ 6 * L, 1, L, 1, 1, .mode = RDU_SYS_BF16, .zeros = true },
+		{ 6 * L, 1, L, 1, 1, .transposed = true, .mode = RDU_SYS_BF16, .zeros = true },
+		{ 3 * L, 2, L, 1, 1, .mode = RDU_SYS_BF16, .zeros = true },
+		{ 7 * L, 1, L, 1, 1, .mode = RDU_SYS_BF16, .zeros = true, .fp32 = true },
+		{ 7 * L, 4, L, 1, 2, .mode = RDU_SYS_BF16, .zeros = true, .fp32 = true },
 	};
 	static const char *const name[] = { "in place",
 					    "three passes through two copies",
@@ -306,7 +320,9 @@ static void test_gemm(struct rig *r)
 					    "columns in two scratchpads",
 					    "one column, drains side by side",
 					    "one column, transposed",
-					    "one column, drains that read other rows" };
+					    "one column, drains that read other rows",
+					    "fp32, one column, drains side by side",
+					    "fp32, two columns" };
 
 	for (unsigned int t = 0; t < sizeof(shape) / sizeof(shape[0]); t++) {
 		const struct gemm *g = &shape[t];
@@ -333,7 +349,7 @@ static void test_gemm(struct rig *r)
 				}
 				want[n * g->M + m] = acc;
 			}
-		ok(same_words("out0", out0, want, (size_t)g->M * g->N) && good, "systolic GEMM, %s",
+		ok(same_words("out0", out0, want, (size_t)g->M * g->N) && good, "GEMM, %s",
 		   name[t]);
 		if (g->mode != RDU_SYS_TERNARY)
 			continue;
@@ -406,22 +422,29 @@ static void test_simd_gemm(struct rig *r)
 	ok(good, "SIMD GEMM, four columns");
 }
 
+static void test_chip(const char *chip, const char *kernels, unsigned int threads)
+{
+	struct rig r;
+
+	rig_init(&r, chip);
+	r.pool = rdu_pool_new(threads);
+	r.again = 2;
+	printf("# %s, %s kernels, %u threads\n", chip, kernels, threads);
+	if (r.chip.systolic_cols)
+		test_gemm(&r);
+	test_simd_gemm(&r);
+	rig_free(&r);
+}
+
 int main(void)
 {
-	static const char *const chips[] = { "sn10", "plasticine" };
+	const struct rdu_kernels *k;
 
-	for (int c = 0; c < 2; c++) {
+	for (unsigned int n = 0; (k = rdu_kernels_nth(n)); n++) {
+		setenv("RDU_KERNELS", k->name, 1);
 		for (unsigned int threads = 1; threads <= 2; threads++) {
-			struct rig r;
-
-			rig_init(&r, chips[c]);
-			r.pool = rdu_pool_new(threads);
-			r.again = 2;
-			printf("# %s, %u threads\n", chips[c], threads);
-			if (r.chip.systolic_cols)
-				test_gemm(&r);
-			test_simd_gemm(&r);
-			rig_free(&r);
+			test_chip("sn10", k->name, threads);
+			test_chip("plasticine", k->name, threads);
 		}
 	}
 	return tap_done();
