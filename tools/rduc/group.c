@@ -194,11 +194,19 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 {
 	struct group *g = &be->group[e->nests[k]->group - 1];
 	struct trial t = { .be = be, .e = e, .first = k, .num = g->num, .sharing = g->sharing };
-	double most = (double)g->im->cycles, gain = finding_gain(be, g);
-	struct uimage *im = g->im;
+	double most, gain = finding_gain(be, g);
+	struct uimage *im;
 	bool hopeless;
 
 	*num_nests = g->num;
+	*without = (struct group_use){ NULL, NULL };
+	if (!g->im) /* who had it has dropped it: then it is made again */
+		g->im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least,
+				  be->num_ops + k, UINT64_MAX, &hopeless);
+	if (!g->im)
+		return NULL;
+	im = g->im;
+	most = (double)im->cycles;
 	if (!in_memory(be, g, NULL, -1).nest) {
 		g->im = NULL;
 		return im;
