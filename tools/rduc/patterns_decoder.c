@@ -107,6 +107,9 @@ static int grouped_get(struct graph *g, struct node *n, struct grouped *a)
 		return node_error(g, n, "its products of queries and keys are not supported");
 	if (attr_f(n, "softcap", 0) != 0 && (node_in(n, IN_BIAS) || node_in(n, IN_SINKS)))
 		return node_error(g, n, "softcap with a bias or with sinks is not supported");
+	if (!attr_i(n, "local_window_size", -1))
+		return node_error(g, n,
+				  "a window of no keys (local_window_size is 0) is not supported");
 	*a = (struct grouped){ .heads = attr_i(n, "num_heads", 0),
 			       .kv_heads = attr_i(n, "kv_num_heads", 0) };
 	if (!last || !total)

@@ -210,8 +210,8 @@ class Trainer:
 
     Only the optimizer's parameters that require a gradient are trained. Parameters that are tied
     are one on the card, too. The learning rate is the optimizer's of the moment, so that schedulers
-    work; all else of it is fixed when the model is compiled. A batch of another shape is compiled
-    for when it comes.
+    work; all else of it is as it was when the Trainer was made, and a change is an :class:`Error`. A
+    batch of another shape is compiled for when it comes.
 
     ``stats`` (a :class:`Stats`) is what the last step or evaluation cost on the card.
     """
