@@ -99,7 +99,8 @@ int rdu_plan_find_lines(struct rdu_plan *plan, const struct rdu_section *s)
 		free(l.at);
 		return -1;
 	}
-	qsort(l.at, l.num, sizeof(*l.at), by_address);
+	if (l.num) /* a section of no programs has none */
+		qsort(l.at, l.num, sizeof(*l.at), by_address);
 	plan->lines = l.at;
 	for (size_t i = 0; i < l.num; i++)
 		if (!i || l.at[i] != plan->lines[plan->num_lines - 1])

@@ -783,6 +783,15 @@ static void test_limits(struct rig *r)
 	free(image);
 }
 
+/* A section of no programs is one, too. */
+static void test_nothing(struct rig *r)
+{
+	struct cfgb *b = cfgb_new(&r->chip, 1);
+
+	rig_clear(r);
+	ok(rig_build_run(r, b) == 0, "a section of no programs has nothing to do");
+}
+
 int main(void)
 {
 	static const char *const chips[] = { "sn10", "plasticine" };
@@ -817,6 +826,7 @@ int main(void)
 			test_tokens(&r);
 			test_reconverge(&r);
 			test_limits(&r);
+			test_nothing(&r);
 			rig_free(&r);
 		}
 	}
