@@ -283,7 +283,7 @@ static void builders(void)
 {
 	static const char *const want[] = { "needs 12 dimensions, a nest has at most 10",
 					    "needs 15 inputs, a nest has at most 12",
-					    "needs 5 outputs, a nest has at most 4",
+					    "needs 9 outputs, a nest has at most 8",
 					    "needs 70 expressions, a nest has at most 64" };
 	int64_t len = 4;
 
@@ -298,7 +298,7 @@ static void builders(void)
 			n->in[0].coef[0][nest_dim(n, "d", 1, false)] = 0;
 		for (int i = 1; i < 15 && k == 1; i++)
 			n->in[nest_input(n, x)].coef[0][0] = 1;
-		for (int i = 1; i < 5 && k == 2; i++)
+		for (int i = 1; i < 9 && k == 2; i++)
 			result(n, y, v);
 		for (int i = 1; i < 70 && k == 3; i++)
 			v = nest_op(n, RDU_SIMD_FNEG, v, -1, -1);
