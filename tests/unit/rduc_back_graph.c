@@ -452,6 +452,12 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 	return good;
 }
 
+/* Graphs made by hand run on all four chips, random ones on every other. */
+static bool runs_on(int graph, int k)
+{
+	return graph < 0 || (graph + k) % 2 == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static const char *const built_in[] = { "sn10", "plasticine" };
@@ -459,7 +465,7 @@ int main(int argc, char **argv)
 					   "tests/chips/cut4k.chip", "tests/chips/few.chip" };
 	int first = argc > 1 ? atoi(argv[1]) : -10, num = argc > 2 ? atoi(argv[2]) : 40;
 	const char *only = argc > 3 ? argv[3] : NULL;
-	int each = only ? 1 : 4, fd, bad = 0;
+	int each = only ? 1 : 4, fd, bad = 0, n = 0;
 	char path[] = "/tmp/rduc-graph-XXXXXX";
 	struct rdu_pool *pool = rdu_pool_new(2);
 
@@ -467,7 +473,10 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		return 1;
 	close(fd);
-	printf("1..%d\n", num * each);
+	for (int c = 0; c < num * each; c++)
+		n += only || runs_on(first + c / each, c % each);
+	printf("1..%d\n", n);
+	n = 0;
 	for (int c = 0; c < num; c++)
 		for (int k = 0; k < each; k++) {
 			const char *name = only	   ? only
@@ -475,11 +484,14 @@ int main(int argc, char **argv)
 						   : odd[(c + (k - 2) * 2) % 4];
 			struct rdu_chip chip;
 			char text[700] = "";
-			bool good = !rdu_chip_find(name, &chip, text, sizeof(text)) &&
-				    run_case(first + c, &chip, path, pool, text, sizeof(text));
+			bool good;
 
-			printf("%sok %d - graph %d on %s%s%s\n", good ? "" : "not ",
-			       c * each + k + 1, first + c, name, good ? "" : ": ", text);
+			if (!only && !runs_on(first + c, k))
+				continue;
+			good = !rdu_chip_find(name, &chip, text, sizeof(text)) &&
+			       run_case(first + c, &chip, path, pool, text, sizeof(text));
+			printf("%sok %d - graph %d on %s%s%s\n", good ? "" : "not ", ++n, first + c,
+			       name, good ? "" : ": ", text);
 			fflush(stdout);
 			bad += !good;
 		}
