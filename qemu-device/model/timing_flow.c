@@ -765,6 +765,26 @@ bool rdu_flow_skip(struct flow *f, double cycles)
 	return true;
 }
 
+/* Cycles that what is left takes at least: each program fires once a cycle, an array every other, and memory moves what
+ * has not begun to be. */
+static uint64_t least_left(const struct flow *f)
+{
+	uint64_t most = 0;
+	double bytes = 0;
+
+	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
+		const struct flow_prog *p = &f->prog[i];
+		uint64_t begun = p->activation + p->started;
+		uint64_t left = (p->activations - p->activation) * p->p->iterations - p->iteration;
+
+		most = max_u64(most, left * (p->kind == RDU_KIND_SYSTOLIC ? 2 : 1));
+		if (p->access && !p->access->in_host)
+			bytes += (double)f->costs->prog[i].all_bytes *
+				 (double)(p->activations - begun) / (double)p->p->activations;
+	}
+	return max_u64(most, (uint64_t)(bytes / f->costs->dram_rate));
+}
+
 void rdu_flow_run(struct flow *f, const struct rdu_patience *patience)
 {
 	uint64_t soonest, steps = RDU_TIMING_STEPS, cycles = RDU_TIMING_CYCLES;
@@ -794,8 +814,13 @@ void rdu_flow_run(struct flow *f, const struct rdu_patience *patience)
 			f->failed = f->too_long = true;
 		if (f->now + f->skipped > cycles)
 			f->failed = true;
-		if (!(++windows & 63) && patience &&
-		    rdu_give_up(patience->stop, patience->deadline_ns))
+		if (++windows & 63 || !patience)
+			continue;
+		/* Firings may be known up to the window's end. */
+		if (patience->cycles && f->left &&
+		    f->now - f->window + f->skipped + least_left(f) > cycles)
+			f->failed = f->too_slow = true;
+		if (rdu_give_up(patience->stop, patience->deadline_ns))
 			f->failed = true;
 	}
 	if (!f->failed)

@@ -201,6 +201,7 @@ struct flow {
 	struct flow_parts *parts;
 	struct flow_trend *trend;
 	bool failed, too_long;
+	bool too_slow; /* it cannot end within the cycles it may take */
 	void (*activation)(void *opaque, uint32_t program, uint64_t activation, uint64_t start,
 			   uint64_t end);
 	void *opaque;
