@@ -178,7 +178,8 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, const struct
 	if (f.failed) {
 		if (patience) {
 			patience->too_long = f.too_long;
-			patience->longer = patience->cycles && f.now + f.skipped > patience->cycles;
+			patience->longer = f.too_slow || (patience->cycles &&
+							  f.now + f.skipped > patience->cycles);
 		}
 		rdu_time_free(t);
 		t = NULL;

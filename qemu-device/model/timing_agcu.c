@@ -15,6 +15,12 @@ static uint64_t max_u64(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* Behind a place of the rings of vectors. */
+static unsigned int next_place(const struct flow *f, unsigned int place)
+{
+	return place + 1 < f->s->chip.agcu_vectors ? place + 1 : 0;
+}
+
 /* ---- lines --------------------------------------------------------------------- */
 
 /* Rows of a matrix are apart by powers of two, so all digits of the number count. */
@@ -160,7 +166,7 @@ static void touch_load(struct flow *f, struct flow_prog *p, uint64_t burst)
 {
 	struct flow_access *x = p->access;
 	struct flow_actor *a = &f->actor[p->actor];
-	unsigned int place = x->issued % f->s->chip.agcu_vectors;
+	unsigned int place = x->issue_place;
 	struct flow_line *l = find_line(x, burst), old;
 	struct flow_request *r;
 	bool evicted;
@@ -289,7 +295,7 @@ void rdu_agcu_ready(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 		p->block = BLOCK_MEMORY;
 		if (x->delivered <= x->issued - f->s->chip.agcu_vectors)
 			return;
-		freed = x->delivered_at[x->issued % f->s->chip.agcu_vectors];
+		freed = x->delivered_at[x->issue_place];
 		if (freed > at) {
 			at = freed;
 			p->why = x->delivered_late ? WAIT_MEM : WAIT_OUT;
@@ -316,7 +322,7 @@ static void begin_vector(struct flow *f, struct flow_prog *p, uint64_t at)
 	x->num_todo = x->at_todo = 0;
 	x->under_way = true;
 	if (p->kind == RDU_KIND_LOAD) {
-		x->vector[x->issued % f->s->chip.agcu_vectors] =
+		x->vector[x->issue_place] =
 			(struct flow_vector){ .ready = at + 1,
 					      .push = !(p->out[0].mask & ~p->last_bits) };
 		o->pending++;
@@ -377,7 +383,7 @@ static bool ask(struct flow *f, struct flow_actor *a, struct flow_prog *p, uint6
 	if (p->kind == RDU_KIND_STORE) {
 		o->pending++;
 	} else {
-		place = x->issued % f->s->chip.agcu_vectors;
+		place = x->issue_place;
 		r->waiting[place / 64] |= 1ull << place % 64;
 		l = find_line(x, burst);
 		if (l) {
@@ -397,8 +403,11 @@ static void end_vector(struct flow *f, struct flow_prog *p, uint64_t at)
 
 	o->end = max_u64(o->end, at + 1);
 	x->under_way = false;
-	if (p->kind == RDU_KIND_LOAD && x->delivered == x->issued++)
-		p->member->deliver = 0;
+	if (p->kind == RDU_KIND_LOAD) {
+		if (x->delivered == x->issued++)
+			p->member->deliver = 0;
+		x->issue_place = next_place(f, x->issue_place);
+	}
 	o->issued = p->iteration + 1 == p->p->iterations;
 	rdu_flow_step(p);
 	if (p->kind == RDU_KIND_STORE)
@@ -447,7 +456,7 @@ void rdu_agcu_deliver(struct flow *f, struct flow_prog *p)
 	p->member->deliver = FLOW_NEVER;
 	p->member->deliver_room = false;
 	while (x->delivered < x->issued) {
-		struct flow_vector *v = &x->vector[x->delivered % f->s->chip.agcu_vectors];
+		struct flow_vector *v = &x->vector[x->deliver_place];
 		uint64_t at = max_u64(v->ready, x->deliver_free);
 		uint64_t a_now = p->ended;
 		struct flow_open *o = &x->open[a_now % OPEN_ACTIVATIONS];
@@ -468,7 +477,9 @@ void rdu_agcu_deliver(struct flow *f, struct flow_prog *p)
 			rdu_flow_push(f, p, p->out[0].index, at + 1, 1);
 		x->delivered_late = v->memory && at == v->ready;
 		x->deliver_free = at + 1;
-		x->delivered_at[x->delivered++ % f->s->chip.agcu_vectors] = at;
+		x->delivered_at[x->deliver_place] = at;
+		x->deliver_place = next_place(f, x->deliver_place);
+		x->delivered++;
 		o->end = max_u64(o->end, at);
 		if (!--o->pending && o->issued) {
 			rdu_flow_give(f, p, o->end, o->last_bits);

@@ -79,15 +79,14 @@ static uint64_t window_start(uint64_t n, unsigned int w, uint64_t len)
 /* Most words that fall on one bank; lanes on one word share it. */
 static unsigned int worst_bank(int64_t *addr, unsigned int n, unsigned int banks)
 {
-	unsigned int i, k, m, most = 1;
+	unsigned int i, k, m, most = 1, bank[RDU_MAX_LANES];
 
 	for (i = 0; i < n; i++) {
-		uint64_t bank = (uint64_t)addr[i] % banks;
-
+		bank[i] = (unsigned int)((uint64_t)addr[i] % banks);
 		for (k = 0, m = 1; k < i; k++) {
 			if (addr[k] == addr[i])
 				break;
-			m += (uint64_t)addr[k] % banks == bank;
+			m += bank[k] == bank[i];
 		}
 		if (k < i)
 			continue;

@@ -4,6 +4,9 @@
 #include <string.h>
 #include "timing_flow.h"
 
+#define FETCH_LINE 64 /* of a host's cache, as most have it */
+#define FETCHED 320 /* bytes of a program that a firing looks at */
+
 static uint64_t max_u64(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
@@ -17,11 +20,13 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 void rdu_flow_queue(struct flow *f, uint32_t actor)
 {
 	struct flow_actor *a = &f->actor[actor];
+	uint32_t at = f->first_queued + f->num_queued;
 
 	if (a->queued)
 		return;
 	a->queued = true;
-	f->queue[(f->first_queued + f->num_queued++) % f->num_actors] = actor;
+	f->queue[at < f->num_actors ? at : at - f->num_actors] = actor;
+	f->num_queued++;
 }
 
 /* ---- counters ------------------------------------------------------------------ */
@@ -688,16 +693,25 @@ static void act(struct flow *f, uint32_t actor)
 
 static void wake_one(struct flow *f, uint32_t i, uint64_t *soonest)
 {
-	uint64_t bit = 1ull << i % 64;
-
-	if (!(f->timed[i / 64] & bit))
-		return;
 	if (f->actor[i].wake >= f->limit) {
 		*soonest = min_u64(*soonest, f->actor[i].wake);
 		return;
 	}
-	f->timed[i / 64] &= ~bit;
+	f->timed[i / 64] &= ~(1ull << i % 64);
 	rdu_flow_queue(f, i);
+}
+
+/* Those of the actors [from, to) that wake up by themselves. */
+static void wake_range(struct flow *f, uint32_t from, uint32_t to, uint64_t *soonest)
+{
+	for (uint32_t w = from / 64; from < to; w++, from = w * 64) {
+		uint64_t left = f->timed[w] >> from % 64 << from % 64;
+
+		if (to - w * 64 < 64)
+			left &= (1ull << (to - w * 64)) - 1;
+		for (; left; left &= left - 1)
+			wake_one(f, w * 64 + (uint32_t)__builtin_ctzll(left), soonest);
+	}
 }
 
 /* Those whose time has come, of AGCUs last who got the last place in a channel's queue;
@@ -705,14 +719,24 @@ static void wake_one(struct flow *f, uint32_t i, uint64_t *soonest)
 static uint64_t wake_timed(struct flow *f)
 {
 	uint64_t soonest = FLOW_NEVER;
-	uint32_t first = f->agcu_turn;
+	uint32_t begin = f->first_agcu, end = begin + f->num_agcus;
+	uint32_t first = f->num_agcus ? begin + f->agcu_turn % f->num_agcus : begin;
 
-	for (uint32_t i = 0; i < f->num_agcus; i++)
-		wake_one(f, f->first_agcu + (first + i) % f->num_agcus, &soonest);
-	for (uint32_t w = 0; w <= f->num_actors / 64; w++)
-		for (uint64_t left = f->timed[w]; left; left &= left - 1)
-			wake_one(f, w * 64 + (uint32_t)__builtin_ctzll(left), &soonest);
+	wake_range(f, first, end, &soonest);
+	wake_range(f, begin, first, &soonest);
+	wake_range(f, 0, f->num_actors, &soonest);
 	return soonest;
+}
+
+/* Who is next in line: what is looked at of it comes from far away. */
+static void fetch_ahead(const struct flow *f, uint32_t at)
+{
+	const struct flow_actor *a =
+		&f->actor[f->queue[at < f->num_actors ? at : at - f->num_actors]];
+
+	__builtin_prefetch(a->member);
+	for (unsigned int i = 0; i < FETCHED; i += FETCH_LINE)
+		__builtin_prefetch((const char *)a->first + i);
 }
 
 static void window(struct flow *f)
@@ -720,8 +744,10 @@ static void window(struct flow *f)
 	while (f->num_queued && !f->failed) {
 		uint32_t actor = f->queue[f->first_queued];
 
-		f->first_queued = (f->first_queued + 1) % f->num_actors;
-		f->num_queued--;
+		if (++f->first_queued == f->num_actors)
+			f->first_queued = 0;
+		if (--f->num_queued)
+			fetch_ahead(f, f->first_queued);
 		f->actor[actor].queued = false;
 		act(f, actor);
 	}
@@ -737,6 +763,26 @@ bool rdu_flow_skip(struct flow *f, double cycles)
 	}
 	f->skipped += (uint64_t)(cycles + 0.5);
 	return true;
+}
+
+/* Cycles that what is left takes at least: each program fires once a cycle, an array every other, and memory moves what
+ * has not begun to be. */
+static uint64_t least_left(const struct flow *f)
+{
+	uint64_t most = 0;
+	double bytes = 0;
+
+	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
+		const struct flow_prog *p = &f->prog[i];
+		uint64_t begun = p->activation + p->started;
+		uint64_t left = (p->activations - p->activation) * p->p->iterations - p->iteration;
+
+		most = max_u64(most, left * (p->kind == RDU_KIND_SYSTOLIC ? 2 : 1));
+		if (p->access && !p->access->in_host)
+			bytes += (double)f->costs->prog[i].all_bytes *
+				 (double)(p->activations - begun) / (double)p->p->activations;
+	}
+	return max_u64(most, (uint64_t)(bytes / f->costs->dram_rate));
 }
 
 void rdu_flow_run(struct flow *f, const struct rdu_patience *patience)
@@ -768,8 +814,13 @@ void rdu_flow_run(struct flow *f, const struct rdu_patience *patience)
 			f->failed = f->too_long = true;
 		if (f->now + f->skipped > cycles)
 			f->failed = true;
-		if (!(++windows & 63) && patience &&
-		    rdu_give_up(patience->stop, patience->deadline_ns))
+		if (++windows & 63 || !patience)
+			continue;
+		/* Firings may be known up to the window's end. */
+		if (patience->cycles && f->left &&
+		    f->now - f->window + f->skipped + least_left(f) > cycles)
+			f->failed = f->too_slow = true;
+		if (rdu_give_up(patience->stop, patience->deadline_ns))
 			f->failed = true;
 	}
 	if (!f->failed)

@@ -87,6 +87,7 @@ struct flow_access {
 	struct flow_vector *vector; /* ring of agcu_vectors */
 	uint64_t *delivered_at; /* the same */
 	uint64_t issued, delivered; /* vectors */
+	unsigned int issue_place, deliver_place; /* of the next of them in both rings */
 	uint64_t deliver_free;
 	bool delivered_late; /* the last one waited for memory */
 	struct flow_open open[OPEN_ACTIVATIONS];
@@ -151,6 +152,7 @@ struct flow_member {
 /* A PCU program, a PMU's read or write side, or an AGCU, with its programs. */
 struct flow_actor {
 	struct flow_member *member;
+	const struct flow_prog *first; /* of its programs */
 	uint32_t num;
 	uint32_t turn;
 	uint64_t *slot; /* shared: slot[t % SLOTS] == t + 1: taken */
@@ -199,6 +201,7 @@ struct flow {
 	struct flow_parts *parts;
 	struct flow_trend *trend;
 	bool failed, too_long;
+	bool too_slow; /* it cannot end within the cycles it may take */
 	void (*activation)(void *opaque, uint32_t program, uint64_t activation, uint64_t start,
 			   uint64_t end);
 	void *opaque;

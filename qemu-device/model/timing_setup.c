@@ -336,6 +336,7 @@ static int set_actors(struct flow *f)
 		struct flow_actor *a = &f->actor[f->num_actors];
 
 		a->member = &f->member[i];
+		a->first = &f->prog[m[i].program];
 		for (k = i; k < n && m[k].unit == m[i].unit; k++) {
 			f->member[k] = (struct flow_member){ .ready = FLOW_NEVER,
 							     .deliver = FLOW_NEVER,

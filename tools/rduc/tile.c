@@ -361,12 +361,35 @@ int64_t contract_steps(const struct contract *c, int d)
 	return d == c->lane ? c->tile[d] / c->gl : d == c->col ? c->tile[d] / c->gc : c->tile[d];
 }
 
+/* Bytes that results, and what they meet, take of memory at least: each element once. */
+static double least_of_results(const struct contract *c)
+{
+	const struct lnest *l = c->l;
+	double bytes = 0;
+
+	for (int i = 0; i < l->n->num_in + l->n->num_out; i++) {
+		bool out = i >= l->n->num_in;
+		int k = out ? i - l->n->num_in : i;
+		const struct lacc *a = out ? &l->out[k] : &l->in[k];
+		double one = dtype_size(a->t->dtype);
+
+		if (out ? c->kept_out[k] && !c->kept_out[k]->memory
+			: contract_operand(c, k) || c->kept_in[k])
+			continue;
+		for (int d = 0; d < l->num_dims; d++)
+			if (!l->reduce[d] && lacc_needs(a, d))
+				one *= (double)l->extent[d];
+		bytes += one;
+	}
+	return bytes * (1 - 1e-9); /* sums of others may be rounded down */
+}
+
 bool contract_solve_below(struct contract *c, double most)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
 	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
-	double results = 0, opened = 0;
+	double results = 0, opened = 0, operands;
 	struct work w = { 0 };
 	int loops = 0;
 
@@ -475,9 +498,12 @@ bool contract_solve_below(struct contract *c, double most)
 	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
 	out_vecs = subs * c->gc;
 	w.compute = (double)acts * (double)(subs * per_sub);
-	/* Whatever results and what they meet take: it has arrays, at the least. */
+	/* It has arrays, at the least, and no way out moves less. */
+	operands = w.dram;
+	w.dram += least_of_results(c);
 	if (cycles_of(c, &w, reps) >= most)
 		return false;
+	w.dram = operands;
 	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
 		return false;
 	pmus = contract_pmus(c);
