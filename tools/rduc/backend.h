@@ -442,7 +442,7 @@ double be_pipe_saved(const struct backend *be, int first);
 void be_pipe_undo(struct backend *be, struct module_entry *e, int first);
 /* What a nest of a group uses in scratchpads as a whole; t NULL: all that it leaves there. */
 struct group_use {
-	const struct nest *nest;
+	struct nest *nest;
 	struct tensor *t;
 };
 
@@ -451,8 +451,9 @@ struct group_use {
  * what others write and read of that; *without: had better not be there. The caller has the section then. */
 struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests,
 			      struct group_use *without);
-/* That of a group, by its number from 1 on, with nothing found or left in scratchpads as a whole. */
-const struct uimage *be_group_plain(const struct backend *be, int group);
+/* The scratchpads of a group, by its number from 1 on, with nothing found or left there as a whole: their numbers over
+ * all tiles. */
+const int *be_group_pmus(const struct backend *be, int group, int *num);
 /* What a nest of a group leaves in scratchpads as a whole: one such tensor. NULL: nothing. */
 struct tensor *be_group_leaves(const struct backend *be, const struct nest *n);
 void be_pipe_end(struct backend *be);
@@ -504,6 +505,37 @@ bool be_carry_fits(const struct backend *be, const struct carried *c, bool * not
 void be_carry_mark(const struct carried *c, struct residence *residence);
 void be_carry_undo(struct module_entry *e, struct carried *was);
 void be_carry_end(struct carried *was);
+/* The nests as they are, with nothing carried, for be_carry_undo() and be_carry_end(). */
+struct carried *be_remember_nests(const struct module_entry *e);
+/* What nests do with a storage: their inputs and results. */
+struct accesses {
+	int num, room;
+	struct nest_access {
+		struct nest *nest;
+		int at; /* of the nest's inputs, then results */
+	} * list;
+};
+void be_add_access(struct accesses *all, struct nest *n, int at);
+bool be_same_shape(const struct tensor *a, const struct tensor *b);
+/* A temporary for storage t, of the finest shape that nests go through it under: what is a flattened picture can then
+ * be cut along its rows. */
+struct tensor *be_temp_for(struct backend *be, const struct accesses *all, const struct tensor *t,
+			   const char *what);
+/* An access to what is seen as a tensor of another storage is one to `to`, or what is seen of that likewise: seen[],
+ * by the number of the former. */
+void be_redirect(struct backend *be, const struct nest_access *at, struct tensor *to,
+		 struct tensor **seen);
+
+/* once.c: nests in front of those of an entry, whose sections are `s`, copy to scratchpads what several of these read
+ * before it is changed; way[], by tensor, from 0 on: how. */
+struct once *be_once(struct backend *be, struct module_entry *e, const struct be_section *s,
+		     int num_sections, const int *way);
+/* Bytes that need not be loaded again then. */
+double be_once_saves(const struct once *o);
+/* Has be_resident() found room for all of it? What has none is to be copied in the next way. */
+bool be_once_fits(const struct backend *be, const struct once *o, int *way);
+void be_once_undo(struct module_entry *e, struct once *o);
+void be_once_end(struct once *o);
 /* Which storage is not made and used up within an entry point; by its id. */
 void be_find_outside(const struct backend *be, int entry, bool *outside);
 /* The nests of the entry have changed. False: what is resident can no longer be. */
@@ -521,12 +553,12 @@ bool be_reads_copy(const struct backend *be, const struct nest *n, const struct 
 enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t);
 /* Nest n uses t in memory from now on. All nests of t that were lowered must be lowered anew
  * where that changes what they do. */
-void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why);
+void be_evict(struct backend *be, struct nest *n, struct tensor *t, const char *why);
 /* evict.c: the same; sections of the entry, from `first` on, that this changes are dropped. */
-void be_leave(struct backend *be, struct be_section *first, const struct nest *n, struct tensor *t,
+void be_leave(struct backend *be, struct be_section *first, struct nest *n, struct tensor *t,
 	      const char *why);
 /* A nest whose section does not fit with what is resident uses less of it. False: nothing of it is. */
-bool be_evict_some(struct backend *be, struct be_section *first, const struct nest *n);
+bool be_evict_some(struct backend *be, struct be_section *first, struct nest *n);
 /* A nest that is faster when it finds or leaves something in memory does so: scratchpads have few ports, and
  * their parts may not be what its replicas want. One tensor at a time is tried, and all. 0 or -1. */
 int be_improve(struct backend *be, struct be_section *first, struct be_section *s);

@@ -22,7 +22,7 @@ struct change {
 	bool unfit; /* written otherwise, or in a loop within, or read where data decides */
 };
 
-static bool same_shape(const struct tensor *a, const struct tensor *b)
+bool be_same_shape(const struct tensor *a, const struct tensor *b)
 {
 	return a->ndim == b->ndim && !memcmp(a->dim, b->dim, sizeof(a->dim[0]) * (size_t)a->ndim);
 }
@@ -44,7 +44,7 @@ static struct change look_at(const struct module_entry *e, int loop, struct tens
 			if (tensor_storage(a->tensor) != t)
 				continue;
 			c.unfit |= n->loop != loop || c.update >= 0 || n->out[i].add ||
-				   !be_covers(n, a) || !same_shape(a->tensor, t);
+				   !be_covers(n, a) || !be_same_shape(a->tensor, t);
 			c.update = k;
 			c.out = i;
 		}
@@ -103,32 +103,40 @@ bool be_can_carry_once(const struct backend *be, const struct module_entry *e, i
 	return !e->num_loops && be_beside_pays(be, first) && be_can_carry(be, e, NULL);
 }
 
-/* An access to storage t by a nest of the loop: the next one after number *i of nest *k. */
-static struct access *next_use(const struct module_entry *e, int loop, const struct tensor *t,
-			       int *k, int *i)
+static struct access *access_of(const struct nest_access *a)
 {
-	for (; *k < e->num_nests; (*k)++, *i = -1) {
-		struct nest *n = e->nests[*k];
-
-		while (loop_within(e, n->loop, loop) && ++*i < n->num_in + n->num_out) {
-			struct access *a =
-				*i < n->num_in ? &n->in[*i] : &n->out[*i - n->num_in].access;
-
-			if (tensor_storage(a->tensor) == t)
-				return a;
-		}
-	}
-	return NULL;
+	return a->at < a->nest->num_in ? &a->nest->in[a->at]
+				       : &a->nest->out[a->at - a->nest->num_in].access;
 }
 
-/* Can all that the loop does with storage t be said of the finer shape `to`? */
-static bool all_refine(const struct module_entry *e, int loop, const struct tensor *t,
-		       struct tensor *to)
+void be_add_access(struct accesses *all, struct nest *n, int at)
 {
-	for (int k = 0, i = -1; next_use(e, loop, t, &k, &i);) {
-		struct nest n = *e->nests[k];
+	all->list = xroom(all->list, all->num, &all->room, sizeof(*all->list));
+	all->list[all->num++] = (struct nest_access){ n, at };
+}
 
-		if (!be_refine(&n, i, to))
+/* All that the loop, with those in it, does with storage t. */
+static struct accesses accesses_of(const struct module_entry *e, int loop, const struct tensor *t)
+{
+	struct accesses all = { 0 };
+
+	for (int k = 0; k < e->num_nests; k++) {
+		struct nest *n = e->nests[k];
+
+		for (int i = 0; loop_within(e, n->loop, loop) && i < n->num_in + n->num_out; i++)
+			if (tensor_storage(access_of(&(struct nest_access){ n, i })->tensor) == t)
+				be_add_access(&all, n, i);
+	}
+	return all;
+}
+
+/* Can all of it be said of the finer shape `to`? */
+static bool all_refine(const struct accesses *all, struct tensor *to)
+{
+	for (int k = 0; k < all->num; k++) {
+		struct nest n = *all->list[k].nest;
+
+		if (!be_refine(&n, all->list[k].at, to))
 			return false;
 	}
 	return true;
@@ -160,17 +168,14 @@ static void set_strides(struct tensor *t, int inner)
 	}
 }
 
-/* A temporary for storage t, of the finest shape that the loop goes through it under: what is a flattened picture
- * can then be cut along its rows. */
-static struct tensor *temp_for(struct backend *be, const struct module_entry *e, int loop,
-			       const struct tensor *t, const char *what)
+struct tensor *be_temp_for(struct backend *be, const struct accesses *all, const struct tensor *t,
+			   const char *what)
 {
 	struct tensor *to = be_temp_like(be, t, what), fine = *to;
-	const struct access *a;
 
-	for (int k = 0, i = -1; (a = next_use(e, loop, t, &k, &i)) != NULL;) {
+	for (int k = 0; k < all->num; k++) {
 		int64_t dim[RDU_MAX_DIMS];
-		int num = be_shape_of(e->nests[k], a, dim);
+		int num = be_shape_of(all->list[k].nest, access_of(&all->list[k]), dim);
 
 		if (num > fine.ndim) {
 			fine.ndim = num;
@@ -178,40 +183,27 @@ static struct tensor *temp_for(struct backend *be, const struct module_entry *e,
 		}
 	}
 	set_strides(&fine, vector_dim(be, &fine));
-	if (all_refine(e, loop, t, &fine))
+	if (all_refine(all, &fine))
 		*to = fine;
 	return to;
 }
 
-/* An access to what is seen as a tensor of another storage is one to `to`, or what is seen of that likewise. */
-static void redirect_access(struct backend *be, struct nest *n, int i, struct tensor *to,
-			    struct tensor **seen)
+void be_redirect(struct backend *be, const struct nest_access *at, struct tensor *to,
+		 struct tensor **seen)
 {
-	struct access *a = i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+	struct access *a = access_of(at);
 	struct tensor *t = a->tensor;
 
-	if (be_refine(n, i, to))
+	if (be_refine(at->nest, at->at, to))
 		return;
 	if (!seen[t->id]) {
 		seen[t->id] = to;
-		if (!same_shape(t, to)) {
+		if (!be_same_shape(t, to)) {
 			seen[t->id] = be_temp_like(be, t, "carried");
 			seen[t->id]->view_of = to;
 		}
 	}
 	a->tensor = seen[t->id];
-}
-
-/* The nests of the loop use what is seen as t, of storage `of`, where `to` is; the one that changes it leaves the
- * new value at `next`. */
-static void redirect(struct backend *be, struct module_entry *e, int loop, struct tensor *of,
-		     struct tensor *to, struct tensor *next, struct tensor **seen)
-{
-	for (int k = 0, i = -1; next_use(e, loop, of, &k, &i);) {
-		bool made = i >= e->nests[k]->num_in;
-
-		redirect_access(be, e->nests[k], i, made ? next : to, seen);
-	}
 }
 
 /* What is carried, and the nests of the entry as they were. */
@@ -228,20 +220,25 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 		  const struct change *c, struct carried *to)
 {
 	struct nest *update = e->nests[c->update], *load, *store, *copy;
-	struct tensor *there = temp_for(be, e, loop, t, "carried"), *next, **seen;
+	struct accesses all = accesses_of(e, loop, t);
+	struct tensor *there = be_temp_for(be, &all, t, "carried"), *next, **seen;
 	int first, last, at;
 
 	loop_nests(e, loop, c->update, &first, &last);
 	next = be_temp_like(be, there, "next");
 	seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(struct tensor *));
-	redirect(be, e, loop, t, there, next, seen);
+	for (int k = 0; k < all.num;
+	     k++) /* the one that changes it leaves the new value at `next` */
+		be_redirect(be, &all.list[k],
+			    all.list[k].at < all.list[k].nest->num_in ? there : next, seen);
+	free(all.list);
 	load = be_copy_nest(update, t, t);
 	load->name = there->name;
-	redirect_access(be, load, 1, there, seen);
+	be_redirect(be, &(struct nest_access){ load, 1 }, there, seen);
 	store = be_copy_nest(update, t, t);
 	if (!loop)
 		seen[t->id] = NULL; /* that is another place */
-	redirect_access(be, store, 0, loop ? there : next, seen);
+	be_redirect(be, &(struct nest_access){ store, 0 }, loop ? there : next, seen);
 	free(seen);
 	for (at = first; e->nests[at] != update; at++)
 		;
@@ -258,7 +255,7 @@ static void carry(struct backend *be, struct module_entry *e, int loop, struct t
 	to->place[to->num++] = (struct place){ t, there, next };
 }
 
-static struct carried *remember(const struct module_entry *e)
+struct carried *be_remember_nests(const struct module_entry *e)
 {
 	struct carried *was = xcalloc(1, sizeof(*was));
 	size_t num = (size_t)e->num_nests;
@@ -274,7 +271,7 @@ static struct carried *remember(const struct module_entry *e)
 
 struct carried *be_carry(struct backend *be, struct module_entry *e, const bool * not )
 {
-	struct carried *was = remember(e);
+	struct carried *was = be_remember_nests(e);
 	int num = be->m->num_tensors;
 
 	for (int loop = first_loop(e); loop <= e->num_loops; loop++)

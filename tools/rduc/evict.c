@@ -20,12 +20,14 @@ static bool section_uses(const struct backend *be, const struct be_section *s,
 	return false;
 }
 
-void be_leave(struct backend *be, struct be_section *first, const struct nest *n, struct tensor *t,
+void be_leave(struct backend *be, struct be_section *first, struct nest *n, struct tensor *t,
 	      const char *why)
 {
 	const struct residence *r = &be->residence[t->id];
 
 	be_evict(be, n, t, why);
+	if (t->copied) /* the others find it as before */
+		return;
 	for (struct be_section *s = first; s < be->section + be->num_sections; s++)
 		if (s->im && s->nest != n && section_uses(be, s, t, r->resident)) {
 			image_free(s->im);
@@ -34,12 +36,13 @@ void be_leave(struct backend *be, struct be_section *first, const struct nest *n
 }
 
 /* Could nest n use t, which it has in scratchpads, in memory instead? What the iterations of a loop change there
- * is not theirs to leave that bring it there or store it, once. */
+ * is not theirs to leave that bring it there or store it, once. What is copied there is so for somebody. */
 static bool may_evict(const struct backend *be, const struct nest *n, struct tensor *t)
 {
 	const struct residence *r = residence_of(be, n, t);
 
-	return r && !r->held && !(r->carried && !n->loop);
+	return r && !r->held && !(r->carried && !n->loop) &&
+	       !(t->copied && (nest_writes(n, t) || r->num_readers < 2));
 }
 
 /* Cycles that memory takes for what others write and read there when nest n uses t in memory. */
@@ -48,6 +51,8 @@ static double copy_cycles(const struct backend *be, const struct nest *n, struct
 	const struct residence *r = &be->residence[t->id];
 	double once = (double)tensor_size(t) / be_bytes_per_cycle(&be->chip);
 
+	if (t->copied) /* memory is not for others then */
+		return once;
 	if (r->by_group) /* then all nests do */
 		return once * (r->num_readers + 1);
 	if (nest_writes(n, t)) /* then all its readers do */
@@ -75,7 +80,7 @@ static int list_evictable(const struct backend *be, const struct nest *n, struct
 
 /* What is spread over several tiles runs out of links, and one tensor less may do: that which costs least in
  * memory. */
-bool be_evict_some(struct backend *be, struct be_section *first, const struct nest *n)
+bool be_evict_some(struct backend *be, struct be_section *first, struct nest *n)
 {
 	struct tensor *blame = be->crowded, *list[NEST_MAX_IN + NEST_MAX_OUT], *cheapest = NULL;
 	int num = list_evictable(be, n, list);
@@ -109,30 +114,51 @@ struct without {
 	struct uimage *im; /* NULL: it is not made */
 };
 
-/* Other threads look for its plan. */
-static void plan_without(struct backend *be, const struct nest *n, const struct without *w,
-			 double most)
+/* The nest reads what is in memory, for now: what it read. */
+static void leave_for_now(struct backend *be, struct nest *n, const struct without *w,
+			  struct tensor **was)
 {
-	if (w->copies + 1 >= most)
-		return;
 	be->without = w->list;
 	be->num_without = w->num;
-	be_plan_ahead(be, n);
+	for (int i = 0; i < n->num_in; i++) {
+		was[i] = n->in[i].tensor;
+		for (int k = 0; k < w->num; k++)
+			if (tensor_storage(was[i]) == w->list[k] && was[i]->copied)
+				n->in[i].tensor = was[i]->copied;
+	}
+}
+
+static void find_again(struct backend *be, struct nest *n, struct tensor *const *was)
+{
 	be->num_without = 0;
+	for (int i = 0; i < n->num_in; i++)
+		n->in[i].tensor = was[i];
+}
+
+/* Other threads look for its plan. */
+static void plan_without(struct backend *be, struct nest *n, const struct without *w, double most)
+{
+	struct tensor *was[NEST_MAX_IN];
+
+	if (w->copies + 1 >= most)
+		return;
+	leave_for_now(be, n, w, was);
+	be_plan_ahead(be, n);
+	find_again(be, n, was);
 }
 
 /* Makes it, if what it costs others takes less than `most` cycles. 0, 1: it does not, or it cannot be made,
  * or -1. */
 static int lower_without(struct backend *be, struct nest *n, int op, struct without *w, double most)
 {
+	struct tensor *was[NEST_MAX_IN];
 	int r;
 
 	if (w->copies + 1 >= most)
 		return 1;
-	be->without = w->list;
-	be->num_without = w->num;
+	leave_for_now(be, n, w, was);
 	r = be_lower(be, n, be->level, op, &w->im);
-	be->num_without = 0;
+	find_again(be, n, was);
 	return r;
 }
 

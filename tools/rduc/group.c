@@ -69,9 +69,22 @@ void pipe_join_kept(struct trial *g, const struct kept *kept, int num)
 	}
 }
 
-const struct uimage *be_group_plain(const struct backend *be, int group)
+void group_list_pmus(const struct backend *be, struct group *g)
 {
-	return be->group[group - 1].im;
+	const struct uimage *im = g->im;
+
+	g->pmu = xmalloc(sizeof(*g->pmu) * (size_t)(im->num_units + 1));
+	for (int u = 0; u < im->num_units; u++)
+		if (im->unit[u].kind == RDU_UNIT_PMU)
+			g->pmu[g->num_pmus++] =
+				im->unit[u].tile * (int)rdu_chip_pmus_per_tile(&be->chip) +
+				im->unit[u].phys;
+}
+
+const int *be_group_pmus(const struct backend *be, int group, int *num)
+{
+	*num = be->group[group - 1].num_pmus;
+	return be->group[group - 1].pmu;
 }
 
 struct tensor *be_group_leaves(const struct backend *be, const struct nest *n)
@@ -106,10 +119,10 @@ static double readers_gain(const struct backend *be, const struct group *g, cons
 
 /* Of the nests of a group that leave something in scratchpads the one that the others wait for; im NULL: the
  * one whose readers gain least. NULL: none does. */
-static const struct nest *worst_maker(const struct backend *be, const struct group *g,
-				      const struct uimage *im)
+static struct nest *worst_maker(const struct backend *be, const struct group *g,
+				const struct uimage *im)
 {
-	const struct nest *at = NULL;
+	struct nest *at = NULL;
 	double most = 0;
 
 	for (int i = 0; i < g->num; i++) {
@@ -200,6 +213,11 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 
 	*num_nests = g->num;
 	*without = (struct group_use){ NULL, NULL };
+	if (g->op != be->num_ops + k) { /* its nests had other numbers */
+		image_free(g->im);
+		g->im = NULL;
+		g->op = be->num_ops + k;
+	}
 	if (!g->im) /* who had it has dropped it: then it is made again */
 		g->im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least,
 				  be->num_ops + k, UINT64_MAX, &hopeless);
@@ -260,6 +278,7 @@ void be_pipe_undo(struct backend *be, struct module_entry *e, int first)
 		image_free(g->im);
 		free(g->nest);
 		free(g->was);
+		free(g->pmu);
 	}
 }
 
@@ -276,6 +295,7 @@ void be_pipe_end(struct backend *be)
 		image_free(be->group[i].im);
 		free(be->group[i].nest);
 		free(be->group[i].was);
+		free(be->group[i].pmu);
 	}
 	free(be->group);
 }

@@ -61,6 +61,9 @@ struct tensor {
 	 * NULL: own storage. */
 	struct tensor *row_of;
 	int64_t row;
+	/* TEMP: what is copied to it in scratchpads, once for several nests (once.c), seen under the same shape; a
+	 * nest may read that instead. NULL: nothing is. */
+	struct tensor *copied;
 	struct { /* of a matrix, the blocks that are there: RDU_SYM_BLOCKS */
 		struct tensor *table; /* NULL: it is no such tensor */
 		int64_t dim[2]; /* the matrix's */

@@ -518,8 +518,10 @@ static void keep(struct trial *g, struct uimage *im, const struct nest *was)
 			      .was = xmalloc(sizeof(*was) * (size_t)g->num),
 			      .sharing = g->sharing,
 			      .num_kept = g->num_kept,
-			      .im = im };
+			      .im = im,
+			      .op = be->num_ops + g->first };
 	memcpy(to->kept, g->kept, sizeof(to->kept));
+	group_list_pmus(be, to);
 	for (int i = 0; i < g->num; i++) {
 		to->nest[i] = g->e->nests[g->first + i];
 		to->was[i] = was[i];

@@ -55,11 +55,16 @@ struct group {
 	struct nest **nest, *was; /* its nests, and what they were before */
 	struct sharing sharing;
 	struct uimage *im; /* until a section has it */
+	int op; /* of its first nest, when that was made */
+	int num_pmus, *pmu; /* that it has, by their numbers over all tiles */
 	double saved; /* cycles */
 	struct staging staged;
 	int num_kept;
 	struct kept kept[MOST_KEPT];
 };
+
+/* group.c: the scratchpads of its section are listed. */
+void group_list_pmus(const struct backend *be, struct group *g);
 
 /* What a group does with a storage. */
 struct traffic {

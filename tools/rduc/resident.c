@@ -310,7 +310,8 @@ struct candidate {
 	enum turn {
 		FIRST,
 		CARRIED,
-		COPIED_TO_CARRIED
+		COPIED_TO_CARRIED,
+		COPIED /* of what is in memory: once.c */
 	} turn; /* CARRIED: made in front of a loop, and changed in it */
 };
 
@@ -428,6 +429,8 @@ static enum turn turn_of(const struct backend *be, const struct module_entry *e,
 {
 	const struct nest *last = e->nests[s->u[s->num - 1].nest];
 
+	if (tensor_storage(s->u[0].access->tensor)->copied)
+		return COPIED;
 	if (is_carried(e, s) || be->residence[tensor_storage(s->u[0].access->tensor)->id].carried)
 		return CARRIED;
 	return last->num_in == 1 && last->num_out == 1 && last->loop &&
@@ -883,14 +886,30 @@ const struct residence *residence_of(const struct backend *be, const struct nest
 
 enum rdu_simd_op residence_rounds(const struct residence *r, const struct tensor *t)
 {
-	return r && !t->narrow ? dtype_rounding(t->dtype) : RDU_SIMD_MOV;
+	return r && !t->narrow && !t->copied ? dtype_rounding(t->dtype) : RDU_SIMD_MOV;
 }
 
-void be_evict(struct backend *be, const struct nest *n, struct tensor *t, const char *why)
+/* A nest reads what is copied to storage t in memory. */
+static void read_copied(struct nest *n, const struct tensor *t)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (tensor_storage(n->in[i].tensor) == t)
+			n->in[i].tensor = n->in[i].tensor->copied;
+}
+
+void be_evict(struct backend *be, struct nest *n, struct tensor *t, const char *why)
 {
 	struct residence *r = &be->residence[tensor_storage(t)->id];
 
 	be->moves++;
+	if (tensor_storage(t)->copied) {
+		r->num_readers--;
+		read_copied(n, tensor_storage(t));
+		if (be_prints(be, "resident"))
+			fprintf(be_log(be), "resident: %s: not for %s: %s\n",
+				tensor_storage(t)->name, n->name, why);
+		return;
+	}
 	r->memory = true;
 	r->copy_reader = xrealloc(r->copy_reader,
 				  sizeof(*r->copy_reader) * (size_t)(r->num_copy_readers + 1));

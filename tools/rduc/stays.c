@@ -223,22 +223,19 @@ int stays_group_start(const struct module_entry *e, int k)
 
 void stays_add_groups(const struct backend *be, const struct module_entry *e, struct stays *p)
 {
-	int per_tile = (int)rdu_chip_pmus_per_tile(&be->chip);
 	int *at = xmalloc(sizeof(int) * (size_t)(p->num + 1));
 
 	for (int i = 0; i < p->num; i++)
 		at[stays_pmu(p, i)] = i;
 	for (int k = 0; k < e->num_nests; k++) {
-		int last = k;
-		const struct uimage *im =
-			e->nests[k]->group ? be_group_plain(be, e->nests[k]->group) : NULL;
+		int last = k, num = 0;
+		const int *pmu =
+			e->nests[k]->group ? be_group_pmus(be, e->nests[k]->group, &num) : NULL;
 
-		while (im && last + 1 < e->num_nests && stays_group_start(e, last + 1) == k)
+		while (pmu && last + 1 < e->num_nests && stays_group_start(e, last + 1) == k)
 			last++;
-		for (int u = 0; im && u < im->num_units; u++)
-			if (im->unit[u].kind == RDU_UNIT_PMU)
-				stays_add(p, at[im->unit[u].tile * per_tile + im->unit[u].phys], k,
-					  last);
+		for (int i = 0; i < num; i++)
+			stays_add(p, at[pmu[i]], k, last);
 		k = last;
 	}
 	free(at);

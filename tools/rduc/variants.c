@@ -169,12 +169,16 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	double *cycles = nest_cycles(be, e, first);
 	int old = be->m->num_tensors, groups = be->num_groups, r = 0;
 	struct outcome plain = put_aside(be, e, first, notes, copy_residences(be->m, *residence));
+	struct residence *slices;
 	bool better = false;
+	int64_t *turned;
 
 	be_set_strides(be->m, *stride);
 	be_pipe(be, e, entry, cycles, plain.residence);
 	make_room(be->m, old, &plain.residence, &plain.stride);
 	make_room(be->m, old, residence, stride);
+	slices = copy_residences(be->m, be->residence);
+	turned = be_copy_strides(be->m);
 	/* What else the nests need is lowered anew: for a hundredth, that is not worth it. */
 	if (be->num_groups > groups && (be->opt->pipe == WHEN_POSSIBLE ||
 					be_pipe_saved(be, groups) > (double)plain.cycles / 100)) {
@@ -185,8 +189,15 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 				(double)sum_cycles(be, e, first) + held < (double)plain.cycles);
 	}
 	choose(be, &plain, better, first);
-	if (!better)
+	if (better) { /* that is what the entry begins with now */
+		memcpy(*residence, slices, sizeof(*slices) * (size_t)be->m->num_tensors);
+		memcpy(*stride, turned,
+		       sizeof(be->m->tensors[0]->stride) * (size_t)be->m->num_tensors);
+	} else {
 		be_pipe_undo(be, e, groups);
+	}
+	free(slices);
+	free(turned);
 	free(cycles);
 	return r < 0 ? -1 : 0;
 }
@@ -446,6 +457,86 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
+/* ---- with what several nests read loaded once, or each time -------------------------- */
+
+#define WORTH_LOADING_ONCE \
+	32 /* one part in so many of the time is what memory takes for the loads that it spares */
+
+static bool once_pays(const struct backend *be, const struct once *o, uint64_t cycles)
+{
+	double spared = be_once_saves(o) / be_bytes_per_cycle(&be->chip);
+
+	return spared > 0 &&
+	       (be->opt->hold == WHEN_POSSIBLE || spared * WORTH_LOADING_ONCE >= (double)cycles);
+}
+
+/* The entry's nests read copies in scratchpads of what several read, of as much as there is room for. NULL: memory
+ * takes too little time for the rest. residence, stride: what the entry begins with; they grow. */
+static struct once *find_once(struct backend *be, struct module_entry *e,
+			      const struct outcome *without, struct residence **residence,
+			      int64_t **stride)
+{
+	int num = be->m->num_tensors;
+	int *way = xcalloc((size_t)num + 1, sizeof(*way));
+	struct once *o = NULL;
+
+	for (int r = 1; r > 0;) {
+		int old = be->m->num_tensors;
+
+		o = be_once(be, e, without->section, without->num_sections, way);
+		make_room(be->m, old, residence, stride);
+		r = once_pays(be, o, without->cycles) ? 0 : -1;
+		if (!r) {
+			be->residence = copy_residences(be->m, *residence);
+			be_set_strides(be->m, *stride);
+			r = be_resident(be, e) ? -1 : !be_once_fits(be, o, way);
+			free_residences(be->m, be->residence, *residence);
+			be->residence = NULL;
+		}
+		if (!r)
+			break;
+		be_once_undo(e, o);
+		be_once_end(o);
+		o = NULL;
+	}
+	free(way);
+	return o;
+}
+
+/* Makes the sections again with what several nests read loaded once; what is better stays. residence, stride: what
+ * both begin with. */
+static int make_once(struct backend *be, int entry, int first, struct residence **residence,
+		     int64_t **stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	int old = be->m->num_tensors, r = 1;
+	struct outcome without = put_aside(be, e, first, be->num_notes, NULL);
+	struct once *once = find_once(be, e, &without, residence, stride);
+	uint64_t cycles = 0;
+	bool better;
+
+	make_room(be->m, old, &without.residence, &without.stride);
+	be->residence = copy_residences(be->m, *residence);
+	be_set_strides(be->m, *stride);
+	be->fixed = true;
+	if (once)
+		r = be_check(be, "once") ? -1 : be_make_sections(be, entry);
+	be->fixed = false;
+	if (!r)
+		cycles = sum_cycles(be, e, first);
+	if (once && be_prints(be, "once"))
+		fprintf(be_log(be), "once: %s: %s%llu cycles instead of %llu\n", e->name,
+			r ? be->error : "", (unsigned long long)cycles,
+			(unsigned long long)without.cycles);
+	better = !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without.cycles);
+	choose(be, &without, better, first);
+	if (once && !better)
+		be_once_undo(e, once);
+	if (once)
+		be_once_end(once);
+	return r < 0 ? -1 : 0;
+}
+
 int be_make_entry(struct backend *be, int entry)
 {
 	struct module_entry *e = &be->m->entries[entry];
@@ -479,6 +570,10 @@ int be_make_entry(struct backend *be, int entry)
 	}
 	if (!r && be->level >= 3 && be->num_groups == groups && !once)
 		r = make_beside(be, entry, first, residence, stride);
+	if (!r && be->level >= 3 && be->opt->hold != WHEN_NEVER) {
+		progress_say(be->opt->progress, "%s, once", e->name);
+		r = make_once(be, entry, first, &residence, &stride);
+	}
 	free(residence);
 	free(stride);
 	return r ? -1 : 0;
