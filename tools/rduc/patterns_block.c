@@ -4,6 +4,8 @@
  *
  *     y[.., c, n] = sum over j and k of x[.., table[c, j], k] * blocks[c, j, k, n]
  *
+ * A column's blocks rise; what fills it up meets the last one's terms again. `empty` names the columns without any.
+ *
  * Their gradients are products by blocks, too: that of x by the same blocks, found by rows instead of
  * columns; that of a block is the product of the terms it meets and the gradient of its results.
  */
@@ -121,46 +123,52 @@ static int block_matmul_pattern(struct lower *l, struct node *n)
 struct by_rows {
 	int64_t rows, longest; /* blocks of a row, at least 1 */
 	int64_t num; /* of all rows */
-	bool empty; /* a row has none */
 	int64_t *count; /* of each row */
 };
 
-/* Is entry i of a table a block? Blocks of a column rise, and are of terms that there are. */
-static bool is_block(const struct value *table, int64_t i, int64_t terms)
+/* Is entry i of a product's table a block, and nothing that fills up? */
+static bool is_block(const struct node *n, int64_t i)
 {
+	const struct value *table = n->in[2];
 	const int32_t *t = table->data;
+	int64_t column = i / table->dim[1];
+	const int64_t *empty;
+	int num = 0;
 
-	return t[i] < terms && (i % table->dim[1] == 0 || t[i] > t[i - 1]);
+	empty = attr_ints(n, "empty", &num);
+	for (int k = 0; k < num; k++)
+		if (empty[k] == column)
+			return false;
+	return i % table->dim[1] == 0 || t[i] > t[i - 1];
 }
 
-static void count_rows(const struct value *table, int64_t terms, struct by_rows *r)
+static void count_rows(const struct node *n, struct by_rows *r)
 {
+	const struct value *table = n->in[2];
 	const int32_t *t = table->data;
 
 	r->count = xcalloc((size_t)r->rows, sizeof(*r->count));
 	r->longest = 1;
 	for (int64_t i = 0; i < value_count(table); i++)
-		if (is_block(table, i, terms)) {
+		if (is_block(n, i)) {
 			r->count[t[i]]++;
 			r->num++;
 		}
-	for (int64_t k = 0; k < r->rows; k++) {
+	for (int64_t k = 0; k < r->rows; k++)
 		r->longest = r->count[k] > r->longest ? r->count[k] : r->longest;
-		r->empty |= !r->count[k];
-	}
 }
 
 /* To x: [.., rows, size], from gy, [.., columns * size]. */
 static int gradient_of_terms(struct graph *g, struct node *n, struct value *gy)
 {
 	struct value *x = n->in[0], *w = n->in[1], *table = n->in[2], *columns, *which, *there, *d;
-	int64_t size = w->dim[3], most = table->dim[1], terms = attr_i(n, "terms", 0), dim[4];
+	int64_t size = w->dim[3], most = table->dim[1], dim[4];
 	int64_t shape[RDU_MAX_DIMS], last = gy->ndim - 1;
 	struct by_rows r = { .rows = x->dim[x->ndim - 2] };
 	const int32_t *t = table->data;
 	struct node *m;
 
-	count_rows(table, terms, &r);
+	count_rows(n, &r);
 	dim[0] = r.rows;
 	dim[1] = r.longest;
 	dim[2] = dim[3] = 1;
@@ -168,19 +176,17 @@ static int gradient_of_terms(struct graph *g, struct node *n, struct value *gy)
 	columns->name = graph_format(g, "%.200s.columns", n->name);
 	which = graph_const(g, RDU_DT_I32, 2, dim, NULL);
 	there = graph_const(g, RDU_DT_F32, 4, dim, NULL);
-	for (int64_t i = 0; i < r.rows * r.longest; i++)
-		((int32_t *)columns->data)[i] = (int32_t)table->dim[0]; /* zeros, behind the last */
 	memset(r.count, 0, (size_t)r.rows * sizeof(*r.count));
 	for (int64_t i = 0; i < value_count(table); i++) {
 		int64_t at = t[i] * r.longest;
 
-		if (!is_block(table, i, terms))
+		if (!is_block(n, i))
 			continue;
 		at += r.count[t[i]]++;
 		((int32_t *)which->data)[at] = (int32_t)i;
 		((float *)there->data)[at] = 1;
-		for (; at < (t[i] + 1) * r.longest;
-		     at++) /* what fills up meets what is needed anyway */
+		/* What fills up meets what is needed anyway; in an empty row the first column. */
+		for (; at < (t[i] + 1) * r.longest; at++)
 			((int32_t *)columns->data)[at] = (int32_t)(i / most);
 	}
 	free(r.count);
@@ -192,7 +198,7 @@ static int gradient_of_terms(struct graph *g, struct node *n, struct value *gy)
 		d = graph_op2(g, "Mul", graph_format(g, "%.200s.there", n->name), d,
 			      graph_cast(g, "there", there, d->dtype));
 	memcpy(shape, gy->dim, sizeof(shape));
-	shape[last] = table->dim[0] + r.empty;
+	shape[last] = table->dim[0];
 	shape[last + 1] = size;
 	gy = graph_longer(g, n, gy, shape[last] * size);
 	gy = graph_reshape(g, graph_format(g, "%.200s.results", n->name), gy, (int)last + 2, shape);
@@ -224,7 +230,7 @@ static int gradient_of_blocks(struct graph *g, struct node *n, struct value *gy)
 	d = graph_finish(g, m);
 	there = graph_const(g, RDU_DT_F32, 4, dim, NULL);
 	for (int64_t i = 0; i < value_count(table); i++)
-		if (is_block(table, i, attr_i(n, "terms", 0))) {
+		if (is_block(n, i)) {
 			((float *)there->data)[i] = 1;
 			num++;
 		}

@@ -8,7 +8,7 @@
  * are unpacked into scratchpads, and multiplied with their zeros.
  *
  * All columns have as many as the longest; what fills one up is zero, and meets terms that the column
- * needs anyway, or a block of zeros, if it needs none. What was left out does not meet its terms: a sum
+ * needs anyway, or the first ones, if it needs none. Nothing else that was left out meets its terms: a sum
  * is what it would be with finite ones, and stays free of NaN where only the others are infinite or NaN.
  *
  * Of a weight that is no constant the blocks alone are kept, in memory and in training: it becomes the
@@ -141,7 +141,7 @@ static enum blocks_found blocks_best(const struct graph *g, const struct matrix 
 			continue;
 		if (size == 1 && g->trained)
 			what = BLOCKS_TRAINED;
-		else if (m->terms + b.empty * size > most_terms(g, size, rows))
+		else if (m->terms > most_terms(g, size, rows))
 			what = BLOCKS_LONG;
 		if (b.columns * b.longest < 2 || (what != BLOCKS && found != BLOCKS_NONE)) {
 			blocks_free(&b);
@@ -306,22 +306,22 @@ static struct value *keep_blocks(struct graph *g, const struct node *n, const st
 	return mask ? graph_op2(g, "Mul", graph_format(g, "%.200s.masked", n->name), w, mask) : w;
 }
 
-/* Which block of terms each one meets, [columns, longest]; an empty column the one behind the last. Of
+/* Which block of terms each one meets, [columns, longest]; those of an empty column number `none`. Of
  * single numbers it is uint16: there is an entry for each. */
-static struct value *table(struct graph *g, const struct node *n, const struct blocks *b)
+static struct value *table(struct graph *g, const struct node *n, const struct blocks *b,
+			   int64_t none)
 {
 	int64_t dim[] = { b->columns, b->longest };
 	enum rdu_dtype dtype = b->size == 1 ? RDU_DT_U16 : RDU_DT_I32;
 	struct value *t = graph_const(g, dtype, 2, dim, NULL);
 
-	t->name = graph_format(g, "%.200s.table", n->name);
+	t->name = graph_format(g, none ? "%.200s.places" : "%.200s.table", n->name);
 	for (int64_t c = 0; c < b->columns; c++) {
 		int64_t num = b->first[c + 1] - b->first[c];
 
 		for (int64_t j = 0; j < b->longest; j++) {
 			int64_t at = c * b->longest + j;
-			int64_t to =
-				num ? b->block[b->first[c] + (j < num ? j : num - 1)] : b->rows;
+			int64_t to = num ? b->block[b->first[c] + (j < num ? j : num - 1)] : none;
 
 			if (dtype == RDU_DT_U16)
 				((uint16_t *)t->data)[at] = (uint16_t)to;
@@ -330,6 +330,20 @@ static struct value *table(struct graph *g, const struct node *n, const struct b
 		}
 	}
 	return t;
+}
+
+/* A product by blocks has none in these columns. */
+static void name_empty(struct graph *g, struct node *m, const struct blocks *b)
+{
+	int64_t *column = xmalloc(sizeof(*column) * (size_t)b->columns);
+	int num = 0;
+
+	for (int64_t c = 0; c < b->columns; c++)
+		if (b->first[c] == b->first[c + 1])
+			column[num++] = c;
+	if (num)
+		node_attr_ints(g, m, "empty", num, column);
+	free(column);
 }
 
 /* Single numbers meet a vector of rows each: of one row a second one is made, of zeros. */
@@ -348,7 +362,7 @@ static struct value *two_rows(struct graph *g, const struct node *n, struct valu
 static struct value *by_blocks(struct graph *g, const struct node *n, struct value *x,
 			       const struct matrix *w, const struct blocks *b)
 {
-	struct value *bias = node_in(n, 2), *t = table(g, n, b), *blocks;
+	struct value *bias = node_in(n, 2), *t = table(g, n, b, 0), *blocks;
 	int64_t dim[RDU_MAX_DIMS + 1], last = x->ndim - 1;
 	bool lone = b->size == 1 && value_count(x) == w->terms;
 	struct node *m;
@@ -358,11 +372,12 @@ static struct value *by_blocks(struct graph *g, const struct node *n, struct val
 	if (!x)
 		return NULL;
 	memcpy(dim, x->dim, sizeof(x->dim));
-	dim[last] = b->rows + b->empty;
+	dim[last] = b->rows;
 	dim[last + 1] = b->size;
 	x = graph_longer(g, n, x, dim[last] * b->size);
 	x = graph_reshape(g, graph_format(g, "%.200s.rows", n->name), x, (int)last + 2, dim);
-	blocks = w->weight ? keep_blocks(g, n, w, b, t) : packed(g, n, w, b);
+	blocks = w->weight ? keep_blocks(g, n, w, b, b->empty ? table(g, n, b, b->rows) : t)
+			   : packed(g, n, w, b);
 	if (bias && bias->ndim && bias->dim[bias->ndim - 1] == w->results && w->results > 1)
 		bias = graph_longer(g, n, bias, b->columns * b->size);
 	if (!x || !blocks || (node_in(n, 2) && !bias))
@@ -375,7 +390,7 @@ static struct value *by_blocks(struct graph *g, const struct node *n, struct val
 		node_input(g, m, bias);
 	node_attr_f(g, m, "alpha", attr_f(n, "alpha", 1));
 	node_attr_f(g, m, "beta", attr_f(n, "beta", 1));
-	node_attr_i(g, m, "terms", b->rows);
+	name_empty(g, m, b);
 	node_attr_f(g, m, "density", (float)b->first[b->columns] / (float)(b->rows * b->columns));
 	x = graph_finish(g, m);
 	if (x && x->dim[last] != w->results)
