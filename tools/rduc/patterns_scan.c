@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Scan and Loop, as a Recurrence (loop.c). */
 #include <string.h>
-#include "graph.h"
+#include "bounded.h"
 
 /* The most iterations of a Loop: its body may count them, from a table. */
 #define MAX_COUNTED (1 << 24)
@@ -225,19 +225,24 @@ static bool is_number(const struct value *v)
 	return v && v->constant && v->data && dtype_is_int(v->dtype) && value_count(v) == 1;
 }
 
-/* How often a Loop runs, by what is known before its body is. */
-static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
+/* How often a Loop runs, by what is known before its body is: *trip, or, where *size is not NULL, as often as that says,
+ * at most *trip. */
+static int loop_trip(struct graph *g, struct node *n, int64_t *trip, struct value **size)
 {
 	const struct value *most = node_in(n, 0), *cond = node_in(n, 1);
+	const struct extent *e;
+	int num;
 
 	if (!most)
 		return node_error(g, n, "a loop without trip count (input 'M') is not supported");
-	if (!is_number(most))
-		return node_error(
-			g, n,
-			"its trip count (input 'M', '%.60s') is not a constant: not supported",
-			most->name);
-	*trip = value_int(most, 0);
+	e = bounded_extents(g, most, &num);
+	if (!e || num != 1)
+		return node_error(g, n,
+				  "its trip count (input 'M', '%.60s') is not a constant, nor made "
+				  "of sizes that have a bound: not supported",
+				  most->name);
+	*trip = e->most;
+	*size = e->size;
 	if (*trip < 0 || (is_number(cond) && !value_int(cond, 0)))
 		*trip = 0;
 	if (*trip > MAX_COUNTED)
@@ -246,22 +251,34 @@ static int loop_trip(struct graph *g, struct node *n, int64_t *trip)
 	return 0;
 }
 
+/* Does the loop go on behind this iteration, by its condition and (more, NULL: it is a number) its trip count? */
+static struct value *goes_on(struct graph *g, struct node *n, struct value *cond,
+			     struct value *more)
+{
+	const char *name = graph_format(g, "%.200s.go_on", n->name);
+
+	cond = is_number(cond) && more ? NULL : graph_reshape(g, n->name, cond, 0, cond->dim);
+	return cond && more ? graph_op2(g, "And", name, cond, more) : more ? more : cond;
+}
+
 /*
  * A condition that is computed is carried, too: from where it is false on, all states stay as they are. The card goes
- * on up to the trip count, and what stops a run (a division by zero) does so there too. nested: it is in a loop's body.
+ * on up to the trip count, and what stops a run (a division by zero) does so there too. A trip count that is computed
+ * (last: the number of its last iteration) is such a condition. nested: it is in a loop's body.
  */
 static int hold_states(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l,
-		       bool nested)
+		       struct value *last, bool nested)
 {
 	int num = l->num_carried;
-	struct value *cond = value_resolve(s->out[0]), *going;
+	struct value *cond = value_resolve(s->out[0]), *more = NULL, *going;
 
 	if (l->num_stacked && nested)
 		return node_error(
 			g, n,
 			"it is computed whether to go on ('%.60s'): how many rows '%.60s' "
 			"has is not known",
-			cond->name, n->num_out > num && n->out[num] ? n->out[num]->name : "");
+			last ? n->in[0]->name : cond->name,
+			n->num_out > num && n->out[num] ? n->out[num]->name : "");
 	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
 		return node_error(g, n, "its condition is %s %s", dtype_name(cond->dtype),
 				  value_shape_text(g, cond));
@@ -281,7 +298,13 @@ static int hold_states(struct graph *g, struct node *n, const struct subgraph *s
 		if (!l->next[k])
 			return -1;
 	}
-	cond = graph_reshape(g, n->name, cond, 0, cond->dim);
+	if (last) {
+		more = graph_op2(g, "Less", graph_format(g, "%.200s.more", n->name), l->row[0],
+				 last);
+		if (!more)
+			return -1;
+	}
+	cond = goes_on(g, n, cond, more);
 	l->carried[num] = going;
 	l->next[num] =
 		cond ? graph_op2(g, "And", graph_format(g, "%.200s.go_on", n->name), going, cond)
@@ -291,7 +314,8 @@ static int hold_states(struct graph *g, struct node *n, const struct subgraph *s
 }
 
 /* The body, and what it makes of the states. */
-static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l)
+static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l,
+		     struct value *last)
 {
 	struct value *first = node_in(n, 1), *cond;
 	bool nested = g->in_body;
@@ -305,7 +329,8 @@ static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, 
 		l->next[k] = s->out[1 + k];
 	if (is_number(cond) && !value_int(cond, 0) && l->trip > 1)
 		l->trip = 1;
-	if ((!is_number(cond) || (first && !is_number(first))) && hold_states(g, n, s, l, nested))
+	if ((!is_number(cond) || (first && !is_number(first)) || last) &&
+	    hold_states(g, n, s, l, last, nested))
 		return body_drop(g, &b);
 	body_end(g, &b, l);
 	return 0;
@@ -330,7 +355,7 @@ static int loop_expand(struct graph *g, struct node *n)
 	const struct subgraph *s = body_of(n);
 	int num = n->num_real - 2, stacked = s->num_out - 1 - num;
 	struct value **first = graph_alloc(g, ((size_t)n->num_real + 1) * sizeof(*first)), *row;
-	struct value *size = NULL;
+	struct value *size = NULL, *count = NULL, *last = NULL, *any = NULL, *cond;
 	struct loop *l;
 	struct node *m;
 	int64_t trip = 0;
@@ -340,8 +365,14 @@ static int loop_expand(struct graph *g, struct node *n)
 				  "it has %d inputs and %d outputs; its body has %d inputs and %d "
 				  "outputs",
 				  n->num_real, n->num_out, s->num_in, s->num_out);
-	if (loop_trip(g, n, &trip))
+	if (loop_trip(g, n, &trip, &count))
 		return -1;
+	if (count) {
+		last = graph_op2(g, "Sub", graph_format(g, "%.200s.last", n->name), count,
+				 graph_const_i(g, 1));
+		if (!last)
+			return -1;
+	}
 	l = loop_new(g, trip, num, 1, stacked, 0);
 	l->row[0] = s->in[0];
 	l->row[0]->dtype = RDU_DT_I64;
@@ -354,14 +385,17 @@ static int loop_expand(struct graph *g, struct node *n)
 		l->carried[k] = take_shape(s->in[2 + k], n->in[2 + k], 0);
 		first[k] = n->in[2 + k];
 	}
-	if (loop_body(g, n, s, l))
+	if (loop_body(g, n, s, l, last))
 		return -1;
 	for (int k = 0; k < stacked; k++)
 		l->stacked[k] = s->out[1 + num + k];
 	if (l->num_carried > num) {
-		first[num] = node_in(n, 1)
-				     ? graph_reshape(g, n->name, n->in[1], 0, n->in[1]->dim)
-				     : graph_cast(g, n->name, graph_const_i(g, 1), RDU_DT_BOOL);
+		cond = node_in(n, 1);
+		cond = cond ? cond : graph_cast(g, n->name, graph_const_i(g, 1), RDU_DT_BOOL);
+		if (last)
+			any = graph_op2(g, "Less", graph_format(g, "%.200s.any", n->name),
+					graph_const_i(g, 0), count);
+		first[num] = cond && (any || !last) ? goes_on(g, n, cond, any) : NULL;
 		if (!first[num])
 			return -1;
 	}
