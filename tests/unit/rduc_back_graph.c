@@ -412,10 +412,54 @@ static void make_halves(struct graph_case *g)
 		   nest_op(n, RDU_SIMD_FADD, a, nest_imm_f(n, 1), -1));
 }
 
+/* Products of a and b, summed over that dimension of both; the results go along their other ones. */
+static struct nest *product(struct graph_case *g, const char *name, struct tensor *a,
+			    struct tensor *b, int summed)
+{
+	struct nest *n = module_nest(g->m, g->e, name, "test");
+
+	nest_dim(n, "m", a->dim[!summed], false);
+	nest_dim(n, "n", b->dim[!summed], false);
+	nest_dim(n, "k", a->dim[summed], true);
+	nest_input(n, a);
+	nest_input(n, b);
+	for (int i = 0; i < 2; i++)
+		n->in[i].coef[!summed][i] = n->in[i].coef[summed][2] = 1;
+	n->reduce = REDUCE_ADD;
+	n->body = nest_op(n, RDU_SIMD_FMUL, nest_in(n, 0), nest_in(n, 1), -1);
+	return n;
+}
+
+/* A weight that two products read, one that changes it, and one that wants the new value: copies of the old one are
+ * stale by then. */
+static void make_changed(struct graph_case *g)
+{
+	const int64_t rows[2] = { 32, 40 }, dim[2] = { 24, 40 }, result[2] = { 32, 24 };
+	struct tensor *w = named(g, "w", TENSOR_WEIGHT, 2, dim), *next;
+	struct tensor *x = named(g, "x", TENSOR_INPUT, 2, rows),
+		      *d = named(g, "d", TENSOR_INPUT, 2, result);
+	struct nest *n;
+
+	for (int k = 0; k < 2; k++) {
+		n = product(g, k ? "second" : "first", k ? named(g, "z", TENSOR_INPUT, 2, rows) : x,
+			    w, 1);
+		writes_all(n, named(g, "y", TENSOR_OUTPUT, 2, result), nest_red(n));
+	}
+	n = product(g, "update", d, x, 0);
+	next = named(g, "next", TENSOR_WEIGHT, 2, dim);
+	next->update_of = w;
+	writes_all(n, next, nest_op(n, RDU_SIMD_FSUB, nest_in(n, reads(n, w)), nest_red(n), -1));
+	n = product(g, "third", x, w, 1);
+	writes_all(n, named(g, "y", TENSOR_OUTPUT, 2, result), nest_red(n));
+}
+
 static float value(void)
 {
 	return (float)((int)rnd(4001) - 2000) / 1000;
 }
+
+/* The case in which a weight is changed. */
+#define CHANGED (-11)
 
 /* Case c; -1: the one with a far reader, -2: the one in halves; below: with halos. */
 static bool run_case(int c, const struct rdu_chip *chip, const char *path, struct rdu_pool *pool,
@@ -429,7 +473,9 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 	g.e = module_entry(g.m, "forward");
 	rng_state = (uint64_t)c * 0x9e3779b97f4a7c15ull + 54321;
 	rnd(2);
-	if (c < -2)
+	if (c == CHANGED)
+		make_changed(&g);
+	else if (c < -2)
 		make_bands(&g);
 	else if (c == -2)
 		make_halves(&g);
@@ -437,6 +483,7 @@ static bool run_case(int c, const struct rdu_chip *chip, const char *path, struc
 		make_far_reader(&g);
 	else
 		make(&g);
+	opt.hold = c == CHANGED ? WHEN_POSSIBLE : WHEN_FASTER;
 	opt.fp32 = rnd(2) || g.num_convs > 1; /* what is rounded to bf16 twice may differ by more */
 	opt.tiles = 1 + (int)rnd(chip->tiles);
 	opt.pipe = c < 0 || rnd(2) ? WHEN_POSSIBLE : WHEN_FASTER;
@@ -463,7 +510,7 @@ int main(int argc, char **argv)
 	static const char *const built_in[] = { "sn10", "plasticine" };
 	static const char *const odd[] = { "tests/chips/tiny8.chip", "tests/chips/wide64.chip",
 					   "tests/chips/cut4k.chip", "tests/chips/few.chip" };
-	int first = argc > 1 ? atoi(argv[1]) : -10, num = argc > 2 ? atoi(argv[2]) : 40;
+	int first = argc > 1 ? atoi(argv[1]) : CHANGED, num = argc > 2 ? atoi(argv[2]) : 41;
 	const char *only = argc > 3 ? argv[3] : NULL;
 	int each = only ? 1 : 4, fd, bad = 0, n = 0;
 	char path[] = "/tmp/rduc-graph-XXXXXX";

@@ -530,6 +530,8 @@ void be_redirect(struct backend *be, const struct nest_access *at, struct tensor
  * before it is changed; way[], by tensor, from 0 on: how. */
 struct once *be_once(struct backend *be, struct module_entry *e, const struct be_section *s,
 		     int num_sections, const int *way);
+/* As be_check(), of the nests that may read copies. */
+int be_once_check(struct backend *be, const struct module_entry *e);
 /* Bytes that need not be loaded again then. */
 double be_once_saves(const struct once *o);
 /* Has be_resident() found room for all of it? What has none is to be copied in the next way. */

@@ -300,6 +300,16 @@ bool be_once_fits(const struct backend *be, const struct once *o, int *way)
 	return all;
 }
 
+int be_once_check(struct backend *be, const struct module_entry *e)
+{
+	char error[400];
+
+	for (int k = 0; k < e->num_nests; k++) /* those of groups are as their sections want them */
+		if (!e->nests[k]->group && nest_check(e->nests[k], error, sizeof(error)))
+			return be_error(be, "internal: after once: %s", error);
+	return 0;
+}
+
 void be_once_undo(struct module_entry *e, struct once *o)
 {
 	be_carry_undo(e, o->was);

@@ -520,7 +520,7 @@ static int make_once(struct backend *be, int entry, int first, struct residence 
 	be_set_strides(be->m, *stride);
 	be->fixed = true;
 	if (once)
-		r = be_check(be, "once") ? -1 : be_make_sections(be, entry);
+		r = be_once_check(be, e) ? -1 : be_make_sections(be, entry);
 	be->fixed = false;
 	if (!r)
 		cycles = sum_cycles(be, e, first);
