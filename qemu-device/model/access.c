@@ -41,41 +41,39 @@ void rdu_access_place(struct access_run *r, const struct access_plan *plan, uint
 }
 
 bool rdu_access_bind(struct access_run *r, const struct access_plan *plan,
-		     const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
-		     uint32_t copy, struct fab_fault *fault)
+		     const struct fab_run *run, uint64_t activation, uint32_t copy,
+		     struct fab_fault *fault)
 {
 	rdu_access_place(r, plan, activation);
 	r->fault = fault;
 	if (plan->pmu) {
-		const struct rdu_cfg_buffer *b = &s->buffers[plan->cfg->target];
-		uint32_t pmus = rdu_chip_pmus_per_tile(&s->chip);
-		uint32_t *scratch = run->scratch[(size_t)b->tile * pmus + b->unit];
+		uint32_t *scratch = run->scratch[plan->memory];
 
 		if (!scratch)
 			return rdu_trouble(fault, RDU_FAULT_INTERNAL, plan->program, 0);
-		copy = (plan->cfg->copy_start + copy) % b->copies;
-		r->ptr = (unsigned char *)(scratch + b->base + (size_t)copy * b->words);
-		r->limit = b->words;
+		if (plan->copies > 1)
+			scratch += (plan->copy_start + copy) % plan->copies * plan->limit;
+		r->ptr = (unsigned char *)(scratch + plan->start);
+		r->limit = plan->limit;
 		r->check = !plan->inside;
 	} else {
-		const struct rdu_segment *g = &run->segments[plan->cfg->target];
+		const struct rdu_segment *g = &run->segments[plan->memory];
 
 		if (plan->store && !g->write)
 			return rdu_trouble(fault, RDU_FAULT_PROTECTION, plan->program, 0);
 		r->ptr = g->ptr;
 		r->limit = g->size / plan->elem;
-		r->check = plan->min < 0 || (uint64_t)plan->max >= r->limit ||
-			   (plan->cfg->flags & RDU_ACCESS_GATHER);
+		r->check = plan->limit > r->limit;
 	}
 	r->word = plan->format == RDU_FMT_WORD && !((uintptr_t)r->ptr & 3);
 	return true;
 }
 
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
-		      uint32_t copy, struct fab_fault *fault)
+		      const struct fab_run *run, uint64_t activation, uint32_t copy,
+		      struct fab_fault *fault)
 {
-	if (!rdu_access_bind(r, plan, s, run, activation, copy, fault))
+	if (!rdu_access_bind(r, plan, run, activation, copy, fault))
 		return false;
 	r->vectors.table = NULL;
 	if (plan->vectors && (r->word || plan->format != RDU_FMT_WORD)) {
@@ -261,8 +259,8 @@ static bool outside(struct access_run *r, int64_t element)
 	const struct access_plan *p = r->plan;
 
 	return rdu_trouble(r->fault,
-			   p->pmu || (p->cfg->flags & RDU_ACCESS_GATHER) ? RDU_FAULT_BOUNDS
-									 : RDU_FAULT_SEGMENT,
+			   p->pmu || (p->flags & RDU_ACCESS_GATHER) ? RDU_FAULT_BOUNDS
+								    : RDU_FAULT_SEGMENT,
 			   p->program, (uint64_t)element * p->elem);
 }
 
@@ -423,7 +421,7 @@ static bool read_lanes(struct access_run *r, const struct rdu_kernels *k, size_t
 	if (step == 1 && r->word) {
 		k->part(lanes, out,
 			(const uint32_t *)(uintptr_t)((uintptr_t)r->ptr + (uintptr_t)r->addr * 4),
-			(size_t)from, (size_t)to, p->cfg->pad);
+			(size_t)from, (size_t)to, p->pad);
 	} else if (step == 1) {
 		return get(r, k, (size_t)(to - from), out + from, r->ptr + (size_t)a * p->elem);
 	} else if (r->word) {
@@ -452,10 +450,10 @@ static bool read_vector(struct access_run *r, const struct rdu_kernels *k, size_
 	live_lanes(r, 0, &from, &to);
 	if (from >= to || index || step != 1 || !r->word)
 		if (from > 0 || (size_t)to < lanes)
-			fill(out, p->cfg->pad, lanes);
+			fill(out, p->pad, lanes);
 	if (from >= to)
 		return true;
-	if (index && (p->cfg->flags & RDU_ACCESS_ONE_INDEX)) {
+	if (index && (p->flags & RDU_ACCESS_ONE_INDEX)) {
 		bool good;
 
 		move_by(r, index, 1);
@@ -478,11 +476,12 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 	if (r->vectors.table) {
 		const void *start = r->start;
 
-		rdu_vectors_read(&r->vectors, p, k, lanes, n, out, &start, p->cfg->pad);
+		rdu_vectors_read(&r->vectors, p, k, lanes, n, out, &start, p->pad);
 		return true;
 	}
 	while (n) {
-		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0, left = p->loop[in].trip - r->at[in];
+		uint64_t dead = p->num_preds ? dead_ahead(r, n) : 0,
+			 left = p->loop[in].trip - r->at[in];
 		size_t m = n < left ? n : left;
 		int64_t step = p->loop[in].stride;
 		bool plain =
@@ -491,10 +490,10 @@ bool rdu_access_read(struct access_run *r, const struct rdu_kernels *k, size_t l
 
 		if (dead) {
 			m = dead;
-			fill(out, p->cfg->pad, m * lanes);
+			fill(out, p->pad, m * lanes);
 			skip(r, m);
 		} else if (plain && p->words < lanes) {
-			fill(out, p->cfg->pad, m * lanes);
+			fill(out, p->pad, m * lanes);
 			k->rows(m, p->words, out, (ptrdiff_t)lanes, (const void *)at, step);
 			advance(r, m);
 		} else if (plain && p->lane_stride == 1 && step == (int64_t)lanes) {
@@ -541,7 +540,7 @@ static bool xor_vector(struct access_run *r, const struct rdu_kernels *k, uint32
 	if (r->check && !holds(r, a + (to - from - 1) * p->lane_stride))
 		return outside(r, a + (to - from - 1) * p->lane_stride);
 	k->xor_rows(1, (size_t)(to - from), out + from, 0, (const uint32_t *)(void *)r->ptr + a, 0,
-		    p->lane_stride, p->cfg->pad);
+		    p->lane_stride, p->pad);
 	return true;
 }
 
@@ -562,7 +561,7 @@ bool rdu_access_xor(struct access_run *r, const struct rdu_kernels *k, size_t la
 			if (all_live(r, m)) {
 				k->xor_rows(m, p->words, out, (ptrdiff_t)lanes,
 					    (const uint32_t *)(void *)r->ptr + r->addr,
-					    p->loop[in].stride, p->lane_stride, p->cfg->pad);
+					    p->loop[in].stride, p->lane_stride, p->pad);
 			} else {
 				m = 1;
 				if (!xor_vector(r, k, out))
@@ -592,7 +591,7 @@ static bool write_vector(struct access_run *r, const struct rdu_kernels *k, cons
 {
 	const struct access_plan *p = r->plan;
 	int64_t from, to, step = p->lane_stride, a;
-	bool add = p->cfg->flags & RDU_ACCESS_ADD, one = p->cfg->flags & RDU_ACCESS_ONE_INDEX;
+	bool add = p->flags & RDU_ACCESS_ADD, one = p->flags & RDU_ACCESS_ONE_INDEX;
 
 	live_lanes(r, 0, &from, &to);
 	if (from >= to)
@@ -645,7 +644,7 @@ bool rdu_access_write(struct access_run *r, const struct rdu_kernels *k, size_t 
 {
 	const struct access_plan *p = r->plan;
 	uint32_t last = p->num - 1;
-	bool even = !index && !(p->cfg->flags & RDU_ACCESS_ADD);
+	bool even = !index && !(p->flags & RDU_ACCESS_ADD);
 	bool sure = !p->num_preds && !r->check;
 
 	if (r->vectors.table) {

@@ -16,6 +16,7 @@
 #include "execute.h"
 
 #define SMALL_WORK 1500 /* vectors: less is not worth waking a thread for */
+#define LOOK_WORK 10000 /* vectors, about 100 microseconds: until the clock is looked at */
 #define SPINS 600 /* about 10 microseconds before a thread sleeps */
 /* As an island: those of the stage that are serial, in the plan's order. */
 #define SERIAL 0xffffffffu
@@ -204,14 +205,14 @@ static void start_if_ready(struct section_run *r, uint32_t stage)
 static void end_activation(struct section_run *r, uint32_t stage)
 {
 	struct run_state *st = r->st;
+	const struct rdu_plan *plan = st->plan;
 	const struct rdu_section *s = st->section;
 	const struct rdu_stage *g = &s->stages[stage];
 
-	for (uint32_t k = 0; k < g->num; k++) {
-		uint32_t p = s->order[g->first + k];
-		const struct access_plan *a = &st->plan->programs[p].access;
+	for (uint32_t k = plan->first_turning[stage]; k < plan->first_turning[stage + 1]; k++) {
+		uint32_t p = plan->turning[k];
 
-		if (a->pmu && rdu_pattern_at_last(&a->flips, st->done[stage]))
+		if (rdu_pattern_at_last(&plan->programs[p].access.flips, st->done[stage]))
 			st->copy[p]++;
 	}
 	rdu_tokens_give(s, st->count, st->done, stage);
@@ -251,15 +252,19 @@ static void take_fault(struct section_run *r, struct task t, const struct fab_fa
 
 /* ---- threads ---------------------------------------------------------------- */
 
-static struct task take_task(struct section_run *r)
+/* cost: what it costs is added, something for each. */
+static struct task take_task(struct section_run *r, uint64_t *cost)
 {
 	struct task t = r->queue[--r->num];
+	uint64_t its = cost_of(r, t);
 
-	r->queued_cost -= cost_of(r, t);
+	r->queued_cost -= its;
+	*cost += its + 1;
 	return t;
 }
 
-static void run_task(struct section_run *r, struct task t, struct arena *arena,
+/* look: at the clock, after it. */
+static void run_task(struct section_run *r, struct task t, struct arena *arena, bool look,
 		     struct fab_fault *fault)
 {
 	struct run_state *st = r->st;
@@ -275,7 +280,7 @@ static void run_task(struct section_run *r, struct task t, struct arena *arena,
 		if ((t.island != SERIAL || is_serial(r, k)) &&
 		    !rdu_island_run(st, &plan->islands[k], activation, arena, fault))
 			return;
-	if (rdu_give_up(st->run->stop, st->run->deadline_ns))
+	if (rdu_give_up(st->run->stop, look ? st->run->deadline_ns : 0))
 		rdu_trouble(fault, RDU_FAULT_WATCHDOG, 0, 0);
 }
 
@@ -299,6 +304,7 @@ static void wait_for_task(struct section_run *r)
 static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
 {
 	struct section_run *r = arg;
+	uint64_t cost = 0; /* since the clock was looked at */
 
 	(void)thread;
 	pthread_mutex_lock(&r->lock);
@@ -310,7 +316,7 @@ static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
 			wait_for_task(r);
 			continue;
 		}
-		t = take_task(r);
+		t = take_task(r, &cost);
 		if (r->fault.code && r->fault_at.stage != t.stage &&
 		    r->st->done[t.stage] >= r->limit[t.stage])
 			continue;
@@ -318,7 +324,8 @@ static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
 			pthread_cond_signal(&r->posted_more);
 		r->running++;
 		pthread_mutex_unlock(&r->lock);
-		run_task(r, t, arena, &fault);
+		run_task(r, t, arena, cost >= LOOK_WORK, &fault);
+		cost = cost >= LOOK_WORK ? 0 : cost;
 		pthread_mutex_lock(&r->lock);
 		r->running--;
 		if (fault.code) {

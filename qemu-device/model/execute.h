@@ -42,28 +42,33 @@ struct access_loop {
 	int64_t stride; /* elements an iteration moves on */
 };
 
-/* An access. What each activation looks at comes first: thousands of programs run once each, and the plan of none is
- * in the caches. */
+/* An access. What each activation looks at comes first, in one line of the caches and the loops in the next: thousands
+ * of programs run once each, and the plan of none is in the caches. */
 struct access_plan {
-	const struct rdu_cfg_access *cfg;
 	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
 	int64_t base, lane_stride;
-	int64_t min, max; /* affine range over the whole section, from the base */
-	uint32_t program;
-	bool pmu, store, inside; /* inside: the buffer always holds it */
+	uint64_t limit; /* PMU: words of the buffer; segment: elements that hold all of the access */
+	uint32_t memory, start; /* scratchpad and the buffer's first word in it; or segment */
+	uint32_t pad, program;
+	uint8_t flags, pack, copies, copy_start; /* as in the image */
+	bool pmu : 1, store : 1, inside : 1; /* inside: the buffer always holds it */
 	uint8_t format; /* of an element there */
 	uint8_t elem; /* bytes of it */
 	uint8_t words; /* elements of a vector */
 	uint8_t num_preds, num_outer;
-	uint32_t num; /* inner loops, merged; at least one */
-	struct rdu_pattern flips; /* PMU: when the copy changes */
+	uint8_t num; /* inner loops, merged; at least one */
 	struct access_loop loop[RDU_MAX_COUNTERS + 1]; /* the inner ones, then num_outer others */
+	const struct rdu_cfg_access *cfg;
+	int64_t min, max; /* affine range over the whole section, from the base */
+	struct rdu_pattern flips; /* PMU: when the copy changes */
 	struct {
 		int64_t base, lo, hi, lane_stride;
 	} pred[RDU_MAX_PREDS];
 	int64_t outer_pred[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
 	int64_t pred_stride[RDU_MAX_PREDS][RDU_MAX_COUNTERS];
-};
+} __attribute__((aligned(64)));
+_Static_assert(offsetof(struct access_plan, loop) == 64, "the loops begin a line");
+_Static_assert(RDU_MAX_COPIES <= UINT8_MAX, "copies are bytes");
 
 static inline const struct access_loop *rdu_outer_loops(const struct access_plan *a)
 {
@@ -78,12 +83,12 @@ struct op_source {
 };
 
 struct op_plan {
-	uint8_t op, dst, acc; /* acc: 0 none, 1 by kernel, 2 vector by vector */
+	const struct firing_mask *mask; /* when the accumulator restarts */
 	uint32_t acc_slot; /* vector in the program's state */
 	uint32_t init;
-	const struct firing_mask *mask; /* when the accumulator restarts */
 	struct op_source src[3];
 	int32_t shift;
+	uint8_t op, dst, acc; /* acc: 0 none, 1 by kernel, 2 vector by vector */
 };
 
 struct simd_const {
@@ -144,7 +149,7 @@ struct program_plan {
 	uint32_t index;
 	uint32_t state; /* first word of what it keeps between activations */
 	const struct firing_mask *in_mask[RDU_MAX_PORTS], *out_mask[RDU_MAX_PORTS];
-	struct access_plan access __attribute__((aligned(64)));
+	struct access_plan access;
 };
 
 /* A program in its island, with all of it that is looked at to start and to pass vectors on. */
@@ -188,6 +193,7 @@ struct rdu_plan {
 	struct island *islands; /* by stage */
 	uint32_t num_islands;
 	uint32_t *first_island; /* of each stage, and the end */
+	uint32_t *turning, *first_turning; /* programs whose copy changes, likewise */
 	uint32_t state_words;
 	struct offset_table *offsets[RDU_OFFSET_BUCKETS];
 	uintptr_t *lines; /* of the caches, that a run looks at: fetch.c */
@@ -276,12 +282,12 @@ struct access_run {
 /* Where the access begins in an activation, and its memory; false and a fault if that is not there
  * or not writable. copy: of the buffer. */
 bool rdu_access_bind(struct access_run *r, const struct access_plan *plan,
-		     const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
-		     uint32_t copy, struct fab_fault *fault);
+		     const struct fab_run *run, uint64_t activation, uint32_t copy,
+		     struct fab_fault *fault);
 /* The same, and the table of its vectors. */
 bool rdu_access_start(struct access_run *r, const struct access_plan *plan,
-		      const struct rdu_section *s, const struct fab_run *run, uint64_t activation,
-		      uint32_t copy, struct fab_fault *fault);
+		      const struct fab_run *run, uint64_t activation, uint32_t copy,
+		      struct fab_fault *fault);
 /* To vector `n` of the activation. */
 void rdu_access_seek(struct access_run *r, uint64_t n);
 /* To the start of an activation, without memory. For tables: skips vectors among the next n that have no live lane for sure, the number of them;

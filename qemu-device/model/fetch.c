@@ -41,10 +41,13 @@ static int by_address(const void *pa, const void *pb)
 	return a < b ? -1 : a > b;
 }
 
-/* Header and loops of an access; most have no more than four. */
+/* Header and loops of an access, and what the image says of packs and indices. */
 static void add_access(struct lines *l, const struct access_plan *a)
 {
-	add(l, a, offsetof(struct access_plan, loop[4]));
+	add(l, a,
+	    offsetof(struct access_plan, loop) + (a->num + a->num_outer) * sizeof(a->loop[0]));
+	if (a->pack || a->flags & RDU_ACCESS_GATHER)
+		add(l, a->cfg, sizeof(*a->cfg));
 }
 
 static void add_program(struct lines *l, const struct program_plan *pp)
@@ -52,7 +55,6 @@ static void add_program(struct lines *l, const struct program_plan *pp)
 	const struct systolic_plan *sys = pp->sys;
 
 	if (pp->access.cfg) {
-		add(l, pp->access.cfg, offsetof(struct rdu_cfg_access, stride));
 		add_access(l, &pp->access);
 		return;
 	}
@@ -66,10 +68,8 @@ static void add_program(struct lines *l, const struct program_plan *pp)
 	add(l, sys, offsetof(struct systolic_plan, operand));
 	for (uint32_t i = 0; i < 2; i++) {
 		add(l, &sys->operand[i], offsetof(struct direct_operand, tile));
-		if (sys->operand[i].in_place) {
-			add(l, sys->operand[i].tile.cfg, offsetof(struct rdu_cfg_access, stride));
+		if (sys->operand[i].in_place)
 			add_access(l, &sys->operand[i].tile);
-		}
 	}
 }
 
@@ -86,15 +86,12 @@ int rdu_plan_find_lines(struct rdu_plan *plan, const struct rdu_section *s)
 {
 	struct lines l = { 0 };
 
-	add(&l, s->buffers, s->hdr->buffers.count * sizeof(*s->buffers));
 	add(&l, plan->islands, plan->num_islands * sizeof(*plan->islands));
 	for (uint32_t i = 0; i < plan->num_islands; i++)
 		add_island(&l, plan, &plan->islands[i]);
-	/* Copies flip whoever reads them. */
-	for (uint32_t i = 0; i < plan->num_programs; i++)
-		if (plan->programs[i].access.pmu)
-			add(&l, &plan->programs[i].access.flips,
-			    sizeof(plan->programs[i].access.flips));
+	for (uint32_t i = 0; i < plan->first_turning[s->num_stages]; i++)
+		add(&l, &plan->programs[plan->turning[i]].access.flips,
+		    sizeof(plan->programs[0].access.flips));
 	if (l.failed) {
 		free(l.at);
 		return -1;

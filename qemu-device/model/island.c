@@ -248,7 +248,7 @@ static bool pack(struct island_run *ir, const struct node *node, size_t n, uint3
 
 	if (bytes && !fit_bytes(ir, a, n, in))
 		return false;
-	switch (a->cfg->pack) {
+	switch (a->pack) {
 	case RDU_PACK_VEC:
 		for (; n; n -= group, in += group * lanes, out += lanes) {
 			if (bytes)
@@ -279,19 +279,20 @@ static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 	const struct rdu_kernels *k = plan->kernels;
 	const struct access_plan *a = &node->plan->access;
 	const uint32_t *in, *index = NULL;
-	size_t lanes = plan->lanes, pitch = lanes, m, i;
+	size_t lanes = plan->lanes, pitch = lanes, group = a->pack ? rdu_pack_vectors(a->cfg) : 1,
+	       m, i;
 	uint32_t *buf = ir->extra[0];
 
 	for (i = 0; i < node->in->num_in && n; i++)
 		n = rdu_port_ready(ir, node, i, n);
-	n -= n % rdu_pack_vectors(a->cfg);
+	n -= n % group;
 	if (!n)
 		return 0;
 	in = rdu_port_take(ir, node, 0, n, ir->port[0]);
 	if (node->in->num_in > 1)
 		index = rdu_port_take(ir, node, 1, n, ir->port[1]);
-	m = n / rdu_pack_vectors(a->cfg);
-	if (a->cfg->pack) {
+	m = n / group;
+	if (a->pack) {
 		pitch = rdu_pack_words(a->cfg, (unsigned int)lanes);
 		if (!pack(ir, node, n, buf, in))
 			return -1;
@@ -332,8 +333,8 @@ static bool start_node(struct island_run *ir, struct node *node, uint64_t activa
 		return rdu_simd_start(ir, node) &&
 		       (!pp->sys || rdu_systolic_start(ir, node, activation));
 	default:
-		return rdu_access_start(&node->access, &pp->access, ir->st->section, ir->st->run,
-					activation, ir->st->copy[node->in->program], ir->fault);
+		return rdu_access_start(&node->access, &pp->access, ir->st->run, activation,
+					ir->st->copy[node->in->program], ir->fault);
 	}
 }
 

@@ -65,6 +65,14 @@ static inline void ternary_turn(uint32_t out[4], const uint32_t in[4])
 	memcpy(out, &b, 16);
 }
 
+/* Asks for the weights of some steps from step i on: scratchpads are larger than the caches. */
+static inline void ternary_ask(const struct rdu_mac *m, size_t i)
+{
+	for (size_t k = i; k < i + TERNARY_STEPS && k < m->steps; k += 4)
+		for (size_t l = 0; l < m->lanes; l += 16)
+			__builtin_prefetch(m->col + m->col_at[k] + l);
+}
+
 /* One column. Weights w are taken as 1 - w = 1, 0, 2: the bytes' sum less that times the bytes. The weights of a
  * byte stay where they are in it, so that products are too large by a power of two. */
 MAC_INLINE bool ternary_column(const struct rdu_mac *m, const bool is_unsigned)
@@ -73,11 +81,13 @@ MAC_INLINE bool ternary_column(const struct rdu_mac *m, const bool is_unsigned)
 	ternary_vec bad = { 0 };
 	size_t n;
 
+	ternary_ask(m, 0);
 	for (size_t i = 0; i < m->steps; i += n) {
 		VECI sums = VSETI(0), ones = VSETI(0x01010101);
 		uint32_t sum = 0;
 
 		n = m->steps - i < TERNARY_STEPS ? m->steps - i : TERNARY_STEPS;
+		ternary_ask(m, i + n);
 		memset(turned, 0, sizeof(turned));
 		for (size_t k = 0; k < n; k += 4) {
 			uint32_t bytes[4];

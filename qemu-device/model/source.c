@@ -141,8 +141,8 @@ bool rdu_is_source(const struct rdu_plan *plan, const struct rdu_section *s, uin
 static bool start_leaf(struct access_run *r, struct island_run *ir, uint32_t program,
 		       uint64_t activation)
 {
-	return rdu_access_start(r, &ir->plan->programs[program].access, ir->st->section,
-				ir->st->run, activation, ir->st->copy[program], ir->fault);
+	return rdu_access_start(r, &ir->plan->programs[program].access, ir->st->run, activation,
+				ir->st->copy[program], ir->fault);
 }
 
 bool rdu_source_start(struct source_run *r, struct island_run *ir, uint32_t program,
@@ -216,7 +216,7 @@ bool rdu_source_find(struct source_run *r, const struct rdu_kernels *k, size_t l
 		const void *start = r->one.start;
 
 		rdu_vectors_find(&r->one.vectors, k, lanes, words, n, out, at, &start,
-				 r->one.plan->cfg->pad);
+				 r->one.plan->pad);
 		return true;
 	}
 	for (size_t i = 0; i < n; i++)

@@ -17,8 +17,8 @@ static bool start_operand(struct island_run *ir, struct node *node, unsigned int
 	uint64_t words = node->plan->sys->steps * ir->plan->lanes, slots = d->slots;
 
 	if (d->in_place)
-		return rdu_access_start(&node->tile[i].one, &d->tile, ir->st->section, ir->st->run,
-					activation, ir->st->copy[d->source], ir->fault);
+		return rdu_access_start(&node->tile[i].one, &d->tile, ir->st->run, activation,
+					ir->st->copy[d->source], ir->fault);
 	if (!rdu_source_start(&node->tile[i], ir, d->source, activation))
 		return false;
 	if (slots > COPY_ROOM / words)
@@ -181,7 +181,6 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
 	const struct direct_operand *col = &sys->operand[0], *row = &sys->operand[1];
-	const struct rdu_cfg_access *row_cfg = row->tile.cfg;
 	struct rdu_mac m = { .steps = sys->steps,
 			     .cols = sys->cols,
 			     .flags = sys->flags,
@@ -192,7 +191,7 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 
 	m.col_step = col->step;
 	m.row_step = row->step;
-	m.row_lane = row->in_place ? row_cfg->lane_stride : 1;
+	m.row_lane = row->in_place ? row->tile.lane_stride : 1;
 	if (sys->fp32) {
 		row_lane = sys->row_lane * m.row_lane;
 		m.row_lane *= sys->row_step;

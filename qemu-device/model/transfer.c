@@ -211,8 +211,8 @@ bool rdu_transfer_run(struct run_state *st, const struct island *il, uint64_t ac
 	for (i = 0; i < 2; i++) {
 		uint32_t p = il->nodes[i].program;
 
-		if (!rdu_access_bind(&r[i], &st->plan->programs[p].access, st->section, st->run,
-				     activation, st->copy[p], fault) ||
+		if (!rdu_access_bind(&r[i], &st->plan->programs[p].access, st->run, activation,
+				     st->copy[p], fault) ||
 		    r[i].check)
 			return false;
 	}

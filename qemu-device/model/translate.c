@@ -110,6 +110,25 @@ static void add_counter(struct access_plan *a, const struct rdu_unit_prog *p, ui
 	add_loop(a, p->trip[i] / part, a->cfg->stride[i] * step, pred);
 }
 
+/* Where the memory is, and how much of it there is, or has to be. */
+static void plan_memory(struct access_plan *a, const struct rdu_section *s)
+{
+	const struct rdu_cfg_buffer *b = &s->buffers[a->cfg->target];
+
+	if (!a->pmu) {
+		a->memory = a->cfg->target;
+		a->limit = a->min < 0 || a->flags & RDU_ACCESS_GATHER ? UINT64_MAX
+								      : (uint64_t)a->max + 1;
+		return;
+	}
+	a->memory = b->tile * rdu_chip_pmus_per_tile(&s->chip) + b->unit;
+	a->start = b->base;
+	a->limit = b->words;
+	a->copies = (uint8_t)b->copies;
+	a->copy_start = a->cfg->copy_start;
+	a->inside = a->min >= 0 && a->max < b->words && !(a->flags & RDU_ACCESS_GATHER);
+}
+
 static void plan_access_base(struct access_plan *a, const struct rdu_section *s, uint32_t index)
 {
 	const struct rdu_unit_prog *p = &s->progs[index];
@@ -120,6 +139,9 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 	a->program = index;
 	a->pmu = rdu_kind_unit(p->cfg->kind) == RDU_UNIT_PMU;
 	a->store = p->cfg->kind == RDU_KIND_STORE;
+	a->flags = c->flags;
+	a->pack = c->pack;
+	a->pad = c->pad;
 	a->format = a->pmu ? RDU_FMT_WORD : c->format;
 	a->elem = rdu_format_bytes(a->format);
 	a->words = rdu_pack_words(c, c->lanes);
@@ -156,8 +178,7 @@ static void plan_access_base(struct access_plan *a, const struct rdu_section *s,
 			a->outer_pred[k][i] =
 				trip == 1 ? 0 : (int64_t)c->pred[k].stride[i] * n->step;
 	}
-	a->inside = a->pmu && a->min >= 0 && a->max < s->buffers[c->target].words &&
-		    !(c->flags & RDU_ACCESS_GATHER);
+	plan_memory(a, s);
 }
 
 static void plan_access(struct program_plan *pp, const struct rdu_section *s)
@@ -318,6 +339,15 @@ int rdu_plan_simd(struct rdu_plan *plan, struct program_plan *pp)
 #define COPY_MAX (1u << 22) /* words of an operand's tile that may be copied */
 
 /* ---- the array's operands ---------------------------------------------------- */
+
+static struct systolic_plan *new_array(void)
+{
+	struct systolic_plan *sys = aligned_alloc(64, sizeof(*sys));
+
+	if (sys)
+		memset(sys, 0, sizeof(*sys));
+	return sys;
+}
 
 /* Does counter i of READ or LOAD program p move its address or a predicate? */
 static bool counter_moves(const struct rdu_unit_prog *p, uint32_t i)
@@ -485,7 +515,7 @@ int rdu_plan_systolic(struct rdu_plan *plan, const struct rdu_section *s, struct
 {
 	const struct rdu_unit_prog *p = pp->prog;
 	const struct rdu_cfg_systolic *b = p->body;
-	struct systolic_plan *sys = calloc(1, sizeof(*sys));
+	struct systolic_plan *sys = new_array();
 	int col, row;
 
 	if (!sys)
@@ -542,7 +572,7 @@ int rdu_plan_contraction(struct rdu_plan *plan, const struct rdu_section *s,
 			return 0;
 		words = lane[j] + 1u > words ? lane[j] + 1u : words;
 	}
-	sys = calloc(1, sizeof(*sys));
+	sys = new_array();
 	if (!sys)
 		return -1;
 	sys->fp32 = true;
@@ -782,6 +812,27 @@ out:
 	return ret;
 }
 
+/* Programs of scratchpads whose buffers have several copies: these change at the end of activations. */
+static int plan_turning(struct rdu_plan *plan, const struct rdu_section *s)
+{
+	uint32_t num = 0, i, k;
+
+	plan->turning = calloc((size_t)plan->num_programs + 1, sizeof(*plan->turning));
+	plan->first_turning = calloc((size_t)s->num_stages + 1, sizeof(*plan->first_turning));
+	if (!plan->turning || !plan->first_turning)
+		return -1;
+	for (i = 0; i < s->num_stages; i++) {
+		for (k = 0; k < s->stages[i].num; k++) {
+			uint32_t p = s->order[s->stages[i].first + k];
+
+			if (plan->programs[p].access.copies > 1)
+				plan->turning[num++] = p;
+		}
+		plan->first_turning[i + 1] = num;
+	}
+	return 0;
+}
+
 /* ---- the whole -------------------------------------------------------------------- */
 
 struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
@@ -823,7 +874,8 @@ struct rdu_plan *rdu_plan_new(const struct rdu_section *s)
 						       : rdu_plan_contraction(plan, s, pp)))
 			goto fail;
 	}
-	if (rdu_plan_vectors(plan) || plan_islands(plan, s) || rdu_plan_conflicts(plan, s))
+	if (rdu_plan_vectors(plan) || plan_islands(plan, s) || plan_turning(plan, s) ||
+	    rdu_plan_conflicts(plan, s))
 		goto fail;
 	for (i = 0; i < plan->num_islands; i++)
 		if (rdu_plan_transfer(plan, s, &plan->islands[i]))
@@ -857,6 +909,8 @@ void rdu_plan_free(struct rdu_plan *plan)
 	free(plan->masks);
 	free(plan->islands);
 	free(plan->first_island);
+	free(plan->turning);
+	free(plan->first_turning);
 	free(plan->lines);
 	free(plan);
 }

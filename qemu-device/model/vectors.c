@@ -48,7 +48,7 @@ static uint64_t vectors_of(const struct access_plan *a, bool all)
 	uint64_t n = 1;
 
 	if (!rdu_format_holds_all(a->format) || a->lane_stride != 1 ||
-	    a->cfg->flags & (RDU_ACCESS_GATHER | RDU_ACCESS_ADD))
+	    a->flags & (RDU_ACCESS_GATHER | RDU_ACCESS_ADD))
 		return 0;
 	for (uint32_t i = 0; i < a->num; i++)
 		if (!add_reach(&reach, &n, a->loop[i].stride, a->loop[i].trip))
@@ -80,7 +80,7 @@ static int plan_vectors(struct rdu_plan *plan, uint32_t program, uint64_t *room)
 	for (uint32_t i = 0; i < leaves; i++) {
 		n = vectors_of(v->leaf[i], all);
 		/* What XOR of one vector and the others' pads comes to must be the vector. */
-		if (!n || n > *room || i > UINT16_MAX || (m && m->value != v->leaf[i]->cfg->pad))
+		if (!n || n > *room || i > UINT16_MAX || (m && m->value != v->leaf[i]->pad))
 			goto without;
 	}
 	for (uint32_t i = 0; i < v->leaf[0]->num; i++)
