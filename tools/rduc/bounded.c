@@ -301,6 +301,78 @@ static struct value *join(struct graph *g, const char *name, const struct extent
 	return graph_finish(g, m);
 }
 
+/* How far the elements of an input are outside their ranges, the worst; int64 scalar. */
+static struct value *outside(struct graph *g, const char *name, struct value *v, int num)
+{
+	int64_t *p = graph_alloc(g, 2 * (size_t)num * sizeof(*p)), count = num, axis = 0;
+	struct value *hi, *lo;
+
+	for (int i = 0; i < num; i++) {
+		p[i] = v->extents[i].least;
+		p[num + i] = v->extents[i].most;
+	}
+	v = graph_reshape(g, name, v, 1, &count);
+	v = v ? graph_cast(g, name, v, RDU_DT_I64) : NULL;
+	lo = graph_const(g, RDU_DT_I64, 1, &count, p);
+	hi = graph_const(g, RDU_DT_I64, 1, &count, p + num);
+	v = bounded_op2(g, name, "Max", bounded_op2(g, name, "Sub", v, hi),
+			bounded_op2(g, name, "Sub", lo, v));
+	v = bounded_op2(g, name, "Max", v, graph_const_i(g, 0));
+	return v ? graph_reduce(g, "ReduceMax", name, v, 1, &axis, 0) : NULL;
+}
+
+int bounded_inputs(struct graph *g)
+{
+	int num = g->num_values;
+
+	for (int k = 0; k < num; k++) {
+		struct value *v = g->values[k], *bad;
+		struct extent *e;
+		int64_t count = value_count(v);
+
+		if (v->kind != TENSOR_INPUT || !v->extents)
+			continue;
+		e = graph_alloc(g, (size_t)count * sizeof(*e));
+		memcpy(e, v->extents, (size_t)count * sizeof(*e));
+		bad = outside(g, graph_format(g, "%.200s.range", v->name), v, (int)count);
+		bad = bounded_op2(g, graph_format(g, "%.200s.range", v->name), "IndexBelow", bad,
+				  graph_const_i(g, 1));
+		if (!bad)
+			return -1;
+		v->extents = e;
+		v->in_range = bad;
+		for (int64_t i = 0; i < count; i++) {
+			struct value *one = graph_reshape(g, v->name, v, 1, &count);
+
+			if (e[i].least == e[i].most)
+				continue;
+			one = one ? graph_pick(g, v->name, one, 0, i) : NULL;
+			one = one ? graph_cast(g, v->name, one, RDU_DT_I64) : NULL;
+			e[i].size = bounded_op2(g, graph_format(g, "%.200s.size", v->name), "Add",
+						one, bad);
+			if (!e[i].size)
+				return -1;
+		}
+	}
+	return 0;
+}
+
+int bounded_inputs_checked(struct graph *g)
+{
+	for (int k = 0; k < g->num_values; k++) {
+		const struct value *v = g->values[k];
+
+		for (int64_t i = 0; v->in_range && i < value_count(v); i++)
+			if (!v->extents[i].size && !v->in_range->producer->live)
+				return graph_error(
+					g,
+					"--value %s: no element that it has a range for says how "
+					"large anything is",
+					v->name);
+	}
+	return 0;
+}
+
 /* The product of extents: a size, or NULL if all are known; *most: what it is at most. */
 struct value *bounded_product(struct graph *g, const char *name, const struct extent *e, int num,
 			      int64_t *most)

@@ -740,7 +740,7 @@ int bounded_expand(struct graph *g, struct node *n)
 	return bounded_give(g, n, 0, size);
 }
 
-/* Repeats of a dimension of one may be a size; what is bounded stays once. */
+/* Repeats may be a size; what is bounded itself stays once. */
 int bounded_tile(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *size[RDU_MAX_DIMS] = { NULL };
@@ -751,9 +751,14 @@ int bounded_tile(struct graph *g, struct node *n)
 	if (!e || num != x->ndim)
 		return graph_process(g, n);
 	for (int d = 0; d < num; d++) {
-		if (e[d].size ? x->dim[d] != 1 || x->size[d] : x->size[d] && e[d].most != 1)
+		if (x->size[d] && (e[d].size || e[d].most != 1))
 			return bounded_refuse(g, n, x, "where it is repeated");
-		size[d] = e[d].size ? e[d].size : x->size[d];
+		size[d] = x->size[d];
+		if (e[d].size)
+			size[d] = bounded_op2(g, n->name, "Mul", e[d].size,
+					      graph_const_i(g, x->dim[d]));
+		if (e[d].size && !size[d])
+			return -1;
 	}
 	if (graph_process(g, n))
 		return -1;

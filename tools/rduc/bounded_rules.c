@@ -332,7 +332,7 @@ static int reshape_rule(struct graph *g, struct node *n)
 	struct extent *to;
 	int num;
 
-	e = bounded_extents(g, n->in[1], &num);
+	e = bounded_extents(g, node_in(n, 1), &num);
 	if (!e)
 		return graph_process(g, n);
 	if (num > RDU_MAX_DIMS)

@@ -50,6 +50,8 @@ struct value {
 	struct value *size[RDU_MAX_DIMS];
 	struct value *places; /* what NonZero made of it: one size, for all that ask */
 	const struct extent *extents; /* of its elements, in order; NULL: it is not made of sizes */
+	struct value
+		*in_range; /* of an input of sizes: 0, or the run stops: one is out of its range */
 	enum tensor_kind kind;
 	bool constant; /* data never changes: may be folded */
 	bool unknown; /* what makes it was refused: nothing can be said of it */
@@ -416,6 +418,11 @@ struct value *bounded_sized(struct graph *g, const char *name, struct value *v, 
 /* a or b, of one type and rank, by a scalar condition; where they differ in size, so does the result. */
 struct value *bounded_choose(struct graph *g, const char *name, struct value *cond, struct value *a,
 			     struct value *b);
+/* Inputs that are sizes, of ranges that are known: their elements may say how large what is. A run's have to be
+ * in them. */
+int bounded_inputs(struct graph *g);
+/* Is that looked at, where the graph was made with a number for an element? */
+int bounded_inputs_checked(struct graph *g);
 /* The outputs that say how large others are. */
 int bounded_outputs(struct graph *g);
 /* patterns_bounded.c: the places of mask [n], in order, that are true, int32 [n], and 0 behind them; how many
@@ -550,8 +557,8 @@ struct import_dim {
 };
 #define IMPORT_MAX_DIMS 64
 
-/* An input whose elements are known while compiling: numbers with commas between them. One number is
- * that of all. */
+/* An input whose elements, or ranges of them, are known while compiling: numbers with commas between
+ * them. One number is that of all. */
 struct import_value {
 	const char *name, *numbers;
 };

@@ -416,9 +416,8 @@ static int check_old(struct graph *g, const struct node *n)
 
 	if (!attr_i(n, "is_test", 0) && !strcmp(op, "Dropout"))
 		return node_error(g, n, "training mode is not supported");
-	if (!strcmp(op, "BatchNormalization") &&
-	    (!attr_i(n, "is_test", 0) || !attr_i(n, "spatial", 1)))
-		return node_error(g, n, "training mode and spatial 0 are not supported");
+	if (!attr_i(n, "is_test", 0) && !strcmp(op, "BatchNormalization"))
+		return node_error(g, n, "training mode is not supported");
 	return 0;
 }
 

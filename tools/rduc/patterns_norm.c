@@ -217,6 +217,12 @@ static struct value *unbiased(struct graph *g, struct node *n, struct value *var
 }
 
 /* With the stored mean and variance: s = scale / sqrt(var + eps), x s + (b - mean s). */
+/* If not (before opset 9), each element of a channel has statistics of its own. */
+static bool is_spatial(const struct node *n)
+{
+	return attr_i(n, "spatial", 1);
+}
+
 static struct value *with_stored(struct graph *g, struct node *n)
 {
 	struct value *s, *t, *y;
@@ -230,12 +236,14 @@ static struct value *with_stored(struct graph *g, struct node *n)
 	s = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.scale", n->name), n->in[1], s) : NULL;
 	t = s ? graph_op2(g, "Mul", graph_format(g, "%.200s.mean", n->name), n->in[3], s) : NULL;
 	t = t ? graph_op2(g, "Sub", graph_format(g, "%.200s.bias", n->name), n->in[2], t) : NULL;
-	if (!t)
+	if (t && is_spatial(n)) {
+		s = per_channel(g, n, s, ndim - 1);
+		t = per_channel(g, n, t, ndim - 1);
+	}
+	if (!s || !t)
 		return NULL;
-	y = graph_op2(g, "Mul", n->name, n->in[0], per_channel(g, n, s, ndim - 1));
-	return y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y,
-			     per_channel(g, n, t, ndim - 1))
-		 : NULL;
+	y = graph_op2(g, "Mul", n->name, n->in[0], s);
+	return y ? graph_op2(g, "Add", graph_format(g, "%.200s.add", n->name), y, t) : NULL;
 }
 
 /*
@@ -282,9 +290,24 @@ static int batch_norm_training(struct graph *g, struct node *n)
 	return graph_replace_first(n, y);
 }
 
+/* The shapes of its parameters are that of x, without the batch. */
+static int element_shapes(struct graph *g, struct node *n)
+{
+	const struct value *x = n->in[0];
+
+	if (node_float_only(g, n))
+		return -1;
+	for (int i = 1; i < 5; i++)
+		if (x->ndim < 1 || n->in[i]->ndim != x->ndim - 1 ||
+		    memcmp(n->in[i]->dim, x->dim + 1, sizeof(*x->dim) * (size_t)(x->ndim - 1)))
+			return node_error(g, n, "spatial is 0, and input %d has shape %s", i,
+					  value_shape_text(g, n->in[i]));
+	return 0;
+}
+
 static int batch_norm_expand(struct graph *g, struct node *n)
 {
-	if (channel_shapes(g, n, 5))
+	if (is_spatial(n) ? channel_shapes(g, n, 5) : element_shapes(g, n))
 		return -1;
 	if (attr_i(n, "training_mode", 0))
 		return batch_norm_training(g, n);

@@ -355,6 +355,8 @@ static int split_expand(struct graph *g, struct node *n)
 	return 0;
 }
 
+#define PAD_AXES 3 /* that one Pad has at most */
+
 static int pad_get(struct graph *g, struct node *n, const struct value *x, int64_t *before,
 		   int64_t *dim)
 {
@@ -432,6 +434,45 @@ static int pad_with(struct graph *g, struct node *n)
 											    : 1;
 }
 
+/* A part of the padding: that of the first axes, or of all behind them. */
+static struct value *pad_part(struct graph *g, const struct node *n, struct value *x,
+			      const int64_t *pads)
+{
+	struct node *m = node_new(g, "Pad", n->name);
+	const int64_t num = 2 * x->ndim;
+
+	node_input(g, m, x);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
+	node_input(g, m, node_in(n, 2));
+	node_attr_f(g, m, "value", attr_f(n, "value", 0));
+	return graph_finish(g, m);
+}
+
+/* With a number: of many axes, as an access has predicates for a few only, in two steps. */
+static int pad_many(struct graph *g, struct node *n)
+{
+	int64_t before[RDU_MAX_DIMS], dim[RDU_MAX_DIMS], pads[2][2 * RDU_MAX_DIMS] = { { 0 } };
+	struct value *x = n->in[0], *y;
+	int num = 0;
+
+	if (pad_get(g, n, x, before, dim))
+		return -1;
+	for (int i = 0; i < x->ndim; i++) {
+		int64_t end = dim[i] - x->dim[i] - before[i], *to;
+
+		if (!before[i] && !end)
+			continue;
+		to = pads[num++ >= PAD_AXES];
+		to[i] = before[i];
+		to[x->ndim + i] = end;
+	}
+	if (num <= PAD_AXES)
+		return 0;
+	y = pad_part(g, n, x, pads[0]);
+	y = y ? pad_part(g, n, y, pads[1]) : NULL;
+	return graph_replace_first(n, y) ? -1 : 1;
+}
+
 /* reflect, edge and wrap: picks, axis by axis, of what is left where padding below 0 cuts. */
 static int pad_rewrite(struct graph *g, struct node *n)
 {
@@ -441,7 +482,7 @@ static int pad_rewrite(struct graph *g, struct node *n)
 
 	if (!strcmp(mode, "constant"))
 		return node_in(n, 2) && !(n->in[2]->constant && n->in[2]->data) ? pad_with(g, n)
-										: 0;
+										: pad_many(g, n);
 	if (pad_get(g, n, x, before, dim))
 		return -1;
 	for (int i = 0; i < n->in[0]->ndim; i++) {

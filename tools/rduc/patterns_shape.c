@@ -28,8 +28,11 @@ static int reshape_infer(struct graph *g, struct node *n)
 	struct value *x = n->in[0];
 	int64_t dim[RDU_MAX_DIMS], known = 1;
 	int num, open = -1;
-	const int64_t *shape = node_const_ints(g, n, 1, &num);
+	const int64_t *shape = attr_ints(n, "shape", &num); /* before opset 5 */
 
+	if (!shape && !node_in(n, 1))
+		return node_error(g, n, "it says no shape");
+	shape = shape ? shape : node_const_ints(g, n, 1, &num);
 	if (!shape)
 		return -1;
 	if (num > RDU_MAX_DIMS)
@@ -449,7 +452,7 @@ static int blocks_expand(struct graph *g, struct node *n)
 	}
 const struct op ops_shape[] = {
 	{ .name = "Reshape",
-	  .min_in = 2,
+	  .min_in = 1,
 	  .max_in = 2,
 	  .max_out = 1,
 	  .infer = reshape_infer,

@@ -345,6 +345,10 @@ int graph_simplify(struct graph *g)
 	find_readers(g);
 	g->nodes = NULL;
 	g->num_nodes = g->cap_nodes = 0;
+	if (bounded_inputs(g)) {
+		free(old);
+		return -1;
+	}
 	/* What was refused makes unknown values: the reasons of all others come too. */
 	for (int i = 0; i < num; i++) {
 		struct node *n = old[i];
@@ -367,6 +371,8 @@ int graph_simplify(struct graph *g)
 	if (check_states(g) || bounded_outputs(g))
 		return -1;
 	remove_dead(g);
+	if (bounded_inputs_checked(g))
+		return -1;
 	graph_join_common(g);
 	pool_first(g);
 	return 0;

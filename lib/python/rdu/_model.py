@@ -118,7 +118,8 @@ def compile(model: Any, example_inputs: Any = None, device: Where = "auto", *,  
         ``shape={"x": (1, 3, 224, 224)}``, ``batch=8``, ``memory=10**9``. A dimension in
         ``shape``, or in ``dim={"batch": "1..8"}``, may have several sizes: a text as ``rduc`` takes
         it (``"16..512:16"``), or a list. The model then takes inputs of any of these shapes.
-        ``value={"sr": 16000}``: the elements of inputs that are known now, which it then takes no more
+        ``value={"sr": 16000}``: the elements of inputs that are known now, which it then takes no more;
+        ``value={"count": "0..100"}``: the range of a size that is said by each run
 
     Raises :class:`CompileError` with all reasons if the model is refused, :class:`Error` if there
     is no card, or no room on it.
@@ -141,7 +142,8 @@ def compile(model: Any, example_inputs: Any = None, device: Where = "auto", *,  
             raise TypeError("example_inputs are for a torch.nn.Module: an ONNX model has shapes, or "
                             "takes them from shape={...}")
         elif hasattr(model, "graph") and hasattr(model.graph, "initializer"):
-            given = {t.name for t in model.graph.initializer} | set(options.get("value") or {})
+            given = {t.name for t in model.graph.initializer} - set(options.get("shape") or {})
+            given |= {n for n, v in dict(options.get("value") or {}).items() if ".." not in str(v)}
             names = [i.name for i in model.graph.input if i.name not in given]
         compiled = _compiler.compile_onnx(_compiler.onnx_bytes(model), want, progress,
                                           **{"chip": card.chip, **options})
