@@ -388,7 +388,7 @@ bool contract_solve_below(struct contract *c, double most)
 {
 	const struct lnest *l = c->l;
 	const struct rdu_chip *chip = c->chip;
-	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, pmus, progs;
+	int64_t per_sub, subs = 1, acts = 1, k = 1, out_vecs, reps, loaded, pmus, progs;
 	double results = 0, opened = 0, operands;
 	struct work w = { 0 };
 	int loops = 0;
@@ -430,8 +430,11 @@ bool contract_solve_below(struct contract *c, double most)
 			if (!l->reduce[d] && !l->shared[d] && rank == pass)
 				c->order[c->num_order++] = d;
 		}
-	if (contract_loaded(c) + (c->chunked ? reps : 0) > c->pmus)
+	loaded = contract_loaded(c) + (c->chunked ? reps : 0);
+	if (loaded > c->pmus)
 		return false;
+	/* At least: arrays, what is loaded, and one way out. */
+	progs = reps * (1 + (c->chunked ? 4 + !c->systolic : 0)) + 2 * loaded + l->n->num_out;
 	for (int o = 0; o < 3; o++) {
 		int64_t n = 1;
 		int at = 0, i = 0;
@@ -472,6 +475,7 @@ bool contract_solve_below(struct contract *c, double most)
 				return false;
 			continue;
 		}
+		progs += contract_loads(c, o) * (c->op[o].in == c->made ? c->made_loads : 1);
 		if (c->kept_in[c->op[o].in]) {
 			int in = c->op[o].in,
 			    share = contract_crowd(c, &l->in[in], c->kept_in[in], false);
@@ -498,10 +502,10 @@ bool contract_solve_below(struct contract *c, double most)
 	per_sub = max64((c->systolic ? 2 : 1) * k, contract_drain_cycles(c));
 	out_vecs = subs * c->gc;
 	w.compute = (double)acts * (double)(subs * per_sub);
-	/* It has arrays, at the least, and no way out moves less. */
+	/* No way out moves less, or takes fewer programs. */
 	operands = w.dram;
 	w.dram += least_of_results(c);
-	if (cycles_of(c, &w, reps) >= most)
+	if (cycles_of(c, &w, progs) >= most)
 		return false;
 	w.dram = operands;
 	if (!contract_choose_ways(c, per_sub / contract_drain_cycles(c)))
