@@ -147,7 +147,8 @@ static bool is_fill(const struct backend *be, const struct nest *n)
 	return be_hold_of(be, n->out[0].access.tensor);
 }
 
-/* The section of a group, with what may stay in scratchpads of what it reads and makes. 0 or -1. */
+/* The section of a group, with what may stay in scratchpads of what it reads and makes. 0, -1, or 1: it cannot be made
+ * again. */
 static int take_group(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct module_entry *e = &be->m->entries[s->entry];
@@ -158,9 +159,10 @@ static int take_group(struct backend *be, struct be_section *first, struct be_se
 		s->im = be_group_image(be, e, s->first_nest, &s->num_nests, &without);
 		if (s->im)
 			return 0;
-		if (!without.nest)
-			return be_error(be, "internal: %s: its group has no section",
-					s->nest->name);
+		if (!without.nest) {
+			be_error(be, "internal: %s: its group has no section", s->nest->name);
+			return be->fixed ? 1 : -1;
+		}
 		if (without.t)
 			be_leave(be, first, without.nest, without.t, be->error);
 		while (!without.t && (left = be_group_leaves(be, without.nest)) != NULL)
@@ -207,8 +209,9 @@ static int lower_each(struct backend *be, struct module_entry *e, int entry)
 		*s = (struct be_section){
 			.entry = entry, .first_nest = k, .num_nests = 1, .nest = e->nests[k]
 		};
-		if (s->nest->group && take_group(be, first, s))
-			return -1;
+		r = s->nest->group ? take_group(be, first, s) : 0;
+		if (r)
+			return r;
 		if (s->im || is_fill(be, s->nest)) {
 			be->num_sections++;
 			k += s->num_nests - 1;

@@ -202,6 +202,35 @@ static struct group_use in_memory(const struct backend *be, const struct group *
 	return found.t && cycles < readers_gain(be, g, left.nest) ? found : left;
 }
 
+/* The group's section, with nothing found or left in scratchpads as a whole. */
+static struct uimage *make_plain(struct backend *be, struct group *g, struct trial *t)
+{
+	struct tensor **list =
+		xmalloc(sizeof(*list) * (size_t)g->num * (NEST_MAX_IN + NEST_MAX_OUT));
+	struct uimage *im;
+	bool hopeless;
+	int num = 0;
+
+	for (int k = 0; k < g->num; k++)
+		for (int i = 0; i < g->nest[k]->num_in + g->nest[k]->num_out; i++) {
+			const struct nest *n = g->nest[k];
+			struct tensor *x =
+				tensor_storage(i < n->num_in ? n->in[i].tensor
+							     : n->out[i - n->num_in].access.tensor);
+
+			if (!be->residence[x->id].group)
+				list[num++] = x;
+		}
+	g->op = be->num_ops + t->first;
+	be->without = list;
+	be->num_without = num;
+	im = pipe_make(t, g->sharing.work, g->sharing.pcus, g->sharing.least, g->op, UINT64_MAX,
+		       &hopeless);
+	be->num_without = 0;
+	free(list);
+	return im;
+}
+
 struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k, int *num_nests,
 			      struct group_use *without)
 {
@@ -213,19 +242,17 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 
 	*num_nests = g->num;
 	*without = (struct group_use){ NULL, NULL };
-	if (g->op != be->num_ops + k) { /* its nests had other numbers */
-		image_free(g->im);
-		g->im = NULL;
-		g->op = be->num_ops + k;
-	}
 	if (!g->im) /* who had it has dropped it: then it is made again */
-		g->im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least,
-				  be->num_ops + k, UINT64_MAX, &hopeless);
+		g->im = make_plain(be, g, &t);
 	if (!g->im)
 		return NULL;
 	im = g->im;
 	most = (double)im->cycles;
 	if (!in_memory(be, g, NULL, -1).nest) {
+		if (g->op != be->num_ops + k) { /* its nests had other numbers */
+			image_free(im);
+			im = make_plain(be, g, &t);
+		}
 		g->im = NULL;
 		return im;
 	}
