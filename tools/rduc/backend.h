@@ -425,6 +425,11 @@ double be_hand_on_cycles(const struct backend *be, const struct tensor *t, bool 
 /* order.c: what nobody reads is made as early as that saves room. */
 void be_order(struct backend *be);
 void be_layout(struct backend *be); /* layout.c */
+/* Temporaries in memory that an entry's nests, as they have been made, read across: by tensor, the axis along which
+ * they read it, + 1. NULL: memory takes less than `least` cycles for that. */
+int *be_across(const struct backend *be, int entry, double least);
+/* These axes of the first `num` tensors become innermost. */
+void be_turn(struct backend *be, const int *axis, int num);
 /* narrow.c: which temporaries are bf16 in memory, although what makes them is fp32. */
 void be_narrow(struct backend *be);
 /* One of them that is read, in the nests as they are now, by what needs all of it; NULL: none is. */

@@ -261,6 +261,25 @@ static bool append(struct nest *to, const struct nest *p, int o, const struct ne
 	return true;
 }
 
+/* append(), where c goes through rows of the result in more loops than p, which nobody else needs: 256 times i and j
+ * more, where p goes from 0 to 2047. Then p goes through them as c does. */
+static bool append_cut(struct nest *to, const struct nest *p, int o, const struct nest *c, int in,
+		       const char **full)
+{
+	struct tensor *t = p->out[o].access.tensor, fine = *t;
+	struct nest cut = *p, reader = *c;
+
+	*full = NULL;
+	fine.view_of = t;
+	fine.ndim = be_shape_of(c, &c->in[in], fine.dim);
+	if (fine.ndim <= t->ndim || !be_refine(&cut, p->num_in + o, &fine))
+		return false;
+	for (int i = 0; i < c->num_in; i++)
+		if (c->in[i].tensor == t && !be_refine(&reader, i, &fine))
+			return false;
+	return append(to, &cut, o, &reader, in, false, full);
+}
+
 /* ---- which pairs to try ------------------------------------------------------- */
 
 struct list {
@@ -568,7 +587,8 @@ static bool fuse_pair(struct fuser *f, int p, int c, bool explain)
 				return false;
 			}
 			keep = needed(f, t, a, b);
-			fits = append(&to, a, o, b, i, keep, &full);
+			fits = append(&to, a, o, b, i, keep, &full) ||
+			       (!full && !keep && append_cut(&to, a, o, b, i, &full));
 			if (!fits && keep && to.num_out >= most_outputs(&to))
 				list_add(&f->full[tensor_storage(t)->id], p);
 			if (fits && too_large(f->be, &to)) {

@@ -3,12 +3,14 @@
  * Layout: between nests, the batch becomes the fastest dimension, so that the
  * lanes of a vector are samples and nothing has to be shuffled. A tensor that is
  * seen under several shapes moves only if all of them start with the batch. In front of windows the
- * rows of all channels lie together.
+ * rows of all channels lie together. What nests of no contraction read across may be turned later, when it is
+ * known what stays in scratchpads (variants.c).
  */
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
+#include "pipe.h"
 
 #define LONG_ROW 4 /* vectors */
 
@@ -201,4 +203,139 @@ void be_layout(struct backend *be)
 	free(stay);
 	if (be->level > 0)
 		gather_rows(be);
+}
+
+/* ---- what is read across --------------------------------------------------------------------- */
+
+static struct access *access_of(struct nest *n, int i)
+{
+	return i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
+}
+
+/* The dimension that a nest goes along in the largest of what else it uses, if that is no smaller than half of what it
+ * accesses there; of a contraction, which loads tiles along any, -1, as where there is none. */
+static int goes_along(const struct backend *be, struct nest *n, const struct access *but)
+{
+	int64_t most = be_words(but->tensor) / 2;
+	int in[2] = { -1, -1 }, at = -1;
+
+	be_contraction(be, n, in);
+	for (int i = 0; i < n->num_in + n->num_out; i++) {
+		const struct access *a = access_of(n, i);
+		int d = slice_along(n, a);
+
+		if (i < n->num_in && (i == in[0] || i == in[1])) {
+			if (a == but)
+				return -1;
+			continue;
+		}
+		if (d < 0 || a->tensor == but->tensor || be_words(a->tensor) < most)
+			continue;
+		most = be_words(a->tensor);
+		at = d;
+	}
+	return at;
+}
+
+static bool is_row_major(const struct tensor *t)
+{
+	int64_t step = 1;
+
+	for (int d = t->ndim - 1; d >= 0; d--) {
+		if (t->dim[d] > 1 && t->stride[d] != step)
+			return false;
+		step *= t->dim[d];
+	}
+	return true;
+}
+
+/* How the nests of an entry use a storage. */
+struct use {
+	struct tensor *t; /* as all of them see it */
+	int axis; /* that those which are no contraction go along; -1: there are none */
+	bool stay; /* they go along different ones, or something else is in the way */
+	double bytes; /* of bursts that are loaded or stored for one element each */
+};
+
+static void note_use(const struct backend *be, struct nest *n, const struct access *a, bool own,
+		     struct use *u)
+{
+	int along = goes_along(be, n, a), axis = -1, size = dtype_size(a->tensor->dtype);
+
+	u->stay |= !own || (u->t && u->t != a->tensor) || a->guarded || a->gather_in >= 0 ||
+		   n->loop || n->group;
+	u->t = a->tensor;
+	if (along < 0)
+		return;
+	for (int k = 0; k < a->tensor->ndim; k++)
+		if (a->coef[k][along] == 1)
+			axis = k;
+	u->stay |= axis < 0 || (u->axis >= 0 && u->axis != axis);
+	u->axis = axis;
+	if (own && slice_along(n, a) >= 0 && slice_along(n, a) != along &&
+	    !residence_of(be, n, tensor_storage(a->tensor)))
+		u->bytes += (double)be_words(a->tensor) * (be->chip.dram_burst - size);
+}
+
+/* May a temporary lie with this axis innermost? */
+static bool may_turn(const struct backend *be, const struct tensor *storage, const struct use *u)
+{
+	const struct tensor *t = u->t;
+
+	return t && !u->stay && u->axis >= 0 && u->bytes > 0 && storage->kind == TENSOR_TEMP &&
+	       t->kind == TENSOR_TEMP && !storage->data && !t->data && !t->update_of &&
+	       !t->row_of && is_row_major(t) && t->stride[u->axis] != 1 &&
+	       t->dim[u->axis] * dtype_size(t->dtype) >= be->chip.dram_burst;
+}
+
+int *be_across(const struct backend *be, int entry, double least)
+{
+	struct module *m = be->m;
+	struct use *u = xcalloc((size_t)m->num_tensors + 1, sizeof(*u));
+	int *axis = xcalloc((size_t)m->num_tensors + 1, sizeof(*axis));
+	double bytes = 0;
+
+	for (int i = 0; i < m->num_tensors; i++)
+		u[i].axis = -1;
+	for (int e = 0; e < m->num_entries; e++)
+		for (int k = 0; k < m->entries[e].num_nests; k++) {
+			struct nest *n = m->entries[e].nests[k];
+
+			for (int i = 0; i < n->num_in + n->num_out; i++) {
+				const struct access *a = access_of(n, i);
+
+				note_use(be, n, a, e == entry, &u[tensor_whole(a->tensor)->id]);
+			}
+		}
+	for (int i = 0; i < m->num_tensors; i++)
+		if (may_turn(be, m->tensors[i], &u[i])) {
+			axis[u[i].t->id] = u[i].axis + 1;
+			bytes += u[i].bytes;
+		}
+	free(u);
+	if (bytes >= least * be_bytes_per_cycle(&be->chip))
+		return axis;
+	free(axis);
+	return NULL;
+}
+
+void be_turn(struct backend *be, const int *axis, int num)
+{
+	for (int i = 0; i < num; i++) {
+		struct tensor *t = be->m->tensors[i];
+		int in = axis[i] - 1;
+		int64_t step;
+
+		if (in < 0)
+			continue;
+		t->stride[in] = 1;
+		step = t->dim[in];
+		for (int d = t->ndim - 1; d >= 0; d--)
+			if (d != in) {
+				t->stride[d] = step;
+				step *= t->dim[d];
+			}
+		if (be_prints(be, "layout"))
+			fprintf(be_log(be), "layout: %s: dimension %d innermost\n", t->name, in);
+	}
 }

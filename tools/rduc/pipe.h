@@ -114,6 +114,8 @@ struct trial {
 
 /* Elements between two steps of dimension d. */
 int64_t slice_step(const struct access *a, int d);
+/* The dimension that moves an access by one element; -1: none. */
+int slice_along(const struct nest *n, const struct access *a);
 /* Does an access go on by `slice` elements in each iteration of the loops? Then *before and *after: how
  * many it touches in front of iteration i's, i * slice to (i + 1) * slice, and behind them. */
 bool slice_reach(const struct nest *n, const struct access *a, int64_t slice,

@@ -19,6 +19,14 @@ int64_t slice_step(const struct access *a, int d)
 	return s;
 }
 
+int slice_along(const struct nest *n, const struct access *a)
+{
+	for (int d = 0; d < n->ndim; d++)
+		if (slice_step(a, d) == 1 && n->dim[d].extent > 1)
+			return d;
+	return -1;
+}
+
 static bool is_last(const struct slicing *s, int i)
 {
 	return i + 1 == s->num;

@@ -92,27 +92,18 @@ static int find_windows(const struct trial *g, int k)
 	return best;
 }
 
-/* The dimension that moves an access by one element; -1: none. */
-static int runs_along(const struct nest *n, const struct access *a)
-{
-	for (int d = 0; d < n->ndim; d++)
-		if (slice_step(a, d) == 1 && n->dim[d].extent > 1)
-			return d;
-	return -1;
-}
-
 /* The largest input that lies in memory across what else a nest of no contraction goes along: of each burst that
  * it loads, it wants an element. -1: none. */
 static int find_across(const struct trial *g, int k)
 {
 	const struct nest *n = g->e->nests[k];
-	int of[2], best = -1, along = runs_along(n, &n->out[0].access);
+	int of[2], best = -1, along = slice_along(n, &n->out[0].access);
 
 	if (n->group || n->loop || g->be->num_ops + g->e->num_nests == RDU_MAX_SECTIONS ||
 	    be_contraction(g->be, n, of))
 		return -1;
 	for (int i = 0; i < n->num_in; i++) {
-		int d = runs_along(n, &n->in[i]);
+		int d = slice_along(n, &n->in[i]);
 
 		if (d >= 0 && d != along && n->in[i].gather_in < 0 &&
 		    (best < 0 || be_words(n->in[i].tensor) > be_words(n->in[best].tensor)))
@@ -336,7 +327,7 @@ static struct nest *turn(struct trial *g, int k, int in)
 {
 	struct nest *n = g->e->nests[k], *t;
 	struct access *a = &n->in[in], was = *a;
-	int along = runs_along(n, &n->out[0].access), last = 0, id = tensor_storage(a->tensor)->id;
+	int along = slice_along(n, &n->out[0].access), last = 0, id = tensor_storage(a->tensor)->id;
 	double rate = be_bytes_per_cycle(&g->be->chip);
 	double rest = fmin(g->cycles[k], stage_least_bytes(g, k, false) * MOST_LOADS / rate);
 	struct tensor *to;
@@ -377,7 +368,7 @@ static bool turns(const struct trial *g, int k, int in)
 {
 	const struct nest *n = g->e->nests[k];
 	const struct access *a = &n->in[in];
-	int along = runs_along(n, &n->out[0].access), num = 0;
+	int along = slice_along(n, &n->out[0].access), num = 0;
 
 	for (int d = 0; d < a->tensor->ndim && along >= 0; d++)
 		num += a->coef[d][along] != 0;

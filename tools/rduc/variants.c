@@ -202,6 +202,46 @@ static int make_groups(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
+/* ---- with temporaries turned ---------------------------------------------------------- */
+
+#define ACROSS_PART 32 /* of an entry's time: less of it is not worth to be made again */
+
+/* Makes the sections again with what is read across in memory lying as it is read; what is better stays. stride: what
+ * both begin with; it becomes that of the better one. */
+static int make_turned(struct backend *be, int entry, int first, int notes,
+		       const struct residence *residence, int64_t **stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	int *axis = be_across(be, entry, (double)sum_cycles(be, e, first) / ACROSS_PART), r;
+	struct outcome plain;
+	int64_t *turned;
+	bool better;
+
+	if (!axis)
+		return 0;
+	plain = put_aside(be, e, first, notes, copy_residences(be->m, residence));
+	be_set_strides(be->m, *stride);
+	be_turn(be, axis, be->m->num_tensors);
+	turned = be_copy_strides(be->m);
+	be->fixed = true;
+	r = be_make_sections(be, entry);
+	be->fixed = false;
+	better = !r && sum_cycles(be, e, first) < plain.cycles;
+	if (!r && be_prints(be, "layout"))
+		fprintf(be_log(be), "layout: %s, turned: %llu cycles instead of %llu\n", e->name,
+			(unsigned long long)sum_cycles(be, e, first),
+			(unsigned long long)plain.cycles);
+	choose(be, &plain, better, first);
+	if (better) {
+		free(*stride);
+		*stride = turned;
+	} else {
+		free(turned);
+	}
+	free(axis);
+	return r < 0 ? -1 : 0;
+}
+
 /* ---- side by side ------------------------------------------------------------------- */
 
 #define BESIDE_TRIES 8
@@ -546,6 +586,8 @@ int be_make_entry(struct backend *be, int entry)
 	bool may_hold, once;
 
 	r = be_make_sections(be, entry);
+	if (!r && be->level >= 3)
+		r = make_turned(be, entry, first, notes, residence, &stride);
 	if (!r && be->level >= 3 && be->opt->pipe != WHEN_NEVER) {
 		progress_say(be->opt->progress, "%s, pipe", e->name);
 		r = make_groups(be, entry, first, notes, &residence, &stride,
