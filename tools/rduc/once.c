@@ -195,15 +195,17 @@ static int number_of(const struct module_entry *e, const struct nest *n)
 	return k;
 }
 
-/* Where in the entry a copy is made that is part of section i: behind its last nest, or in front of its first, if
- * that is the reader's. */
-static int place_in(const struct spare *p, const struct module_entry *e, int i, bool front)
+/* The copying nest becomes part of section i: behind its last nest, or in front of its first, if that is the
+ * reader's. */
+static void put_in(const struct spare *p, struct module_entry *e, int i, bool front,
+		   struct nest *copying)
 {
 	int k = front ? 0 : p->num_nests - 1;
 
 	while (p->section[k] != i)
 		k += front ? 1 : -1;
-	return number_of(e, p->nest[k]) + !front;
+	copying->run = p->nest[k]->run;
+	be_insert_nest(e, number_of(e, p->nest[k]) + !front, copying);
 }
 
 /* Nests read `to`, or what is seen of that, instead of what they read in memory: that may be read again. */
@@ -243,7 +245,6 @@ static void copy(struct backend *be, struct module_entry *e, struct spare *p, st
 
 	load = be_copy_nest(first, t, t);
 	load->name = to->name;
-	load->run = first->run;
 	seen = xcalloc((size_t)be->m->num_tensors + 1, sizeof(*seen));
 	redirect(be, reads, t, to);
 	be_redirect(be, &(struct nest_access){ load, 1 }, to, seen);
@@ -251,7 +252,7 @@ static void copy(struct backend *be, struct module_entry *e, struct spare *p, st
 	p->bytes[in] -= bytes;
 	for (int k = 0; k < reads->num; k++)
 		p->bytes[section_of(p, reads->list[k].nest)] += bytes;
-	be_insert_nest(e, place_in(p, e, in, in == reader), load);
+	put_in(p, e, in, in == reader, load);
 	o->copy = xroom(o->copy, o->num, &o->room, sizeof(*o->copy));
 	o->copy[o->num++] = (struct once_copy){ t, to };
 }
