@@ -257,8 +257,10 @@ static struct value *goes_on(struct graph *g, struct node *n, struct value *cond
 {
 	const char *name = graph_format(g, "%.200s.go_on", n->name);
 
-	cond = is_number(cond) && more ? NULL : graph_reshape(g, n->name, cond, 0, cond->dim);
-	return cond && more ? graph_op2(g, "And", name, cond, more) : more ? more : cond;
+	if (is_number(cond) && more)
+		return more;
+	cond = graph_reshape(g, n->name, cond, 0, cond->dim);
+	return cond && more ? graph_op2(g, "And", name, cond, more) : cond;
 }
 
 /*

@@ -172,11 +172,22 @@ def _check_backward(result: Any) -> None:
                           f"forward() computes; .detach() stops some of them")
 
 
+def _check_weights(kind: str, m: Any) -> None:
+    """Weights that are made of parameters in a way that the card has not."""
+    own = [m, *m._forward_pre_hooks.values()]  # spectral_norm() is a hook, or a parametrization; its class is not public
+    if m.training and any(type(o).__name__ in ("SpectralNorm", "_SpectralNorm") for o in own):
+        raise Error(f"{kind} has spectral_norm in training mode, which changes its vectors in each forward pass, which "
+                    f"on the card it does not: say so with .eval() on it, and PyTorch does the same")
+    if type(m).__name__ == "_Orthogonal":
+        raise Error(f"{kind} makes a matrix orthogonal: torch.onnx.export has nothing for that")
+
+
 def _check_modules(model: Any) -> None:
     """What would train otherwise than it does in PyTorch."""
     import torch
     for name, m in model.named_modules():
         kind = f"module '{name}' ({type(m).__name__})"
+        _check_weights(kind, m)
         if not isinstance(m, torch.nn.modules.batchnorm._NormBase) or not m.training or m.running_mean is None:
             continue
         if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.momentum is None:
