@@ -61,7 +61,7 @@ static bool move(struct pair *p)
 	if (!qtest_order(p->monitor[0], json, "return"))
 		return false;
 	memcpy(p->b.tail, p->a.tail, sizeof(p->b.tail));
-	for (n = 0; n < 2000; n++) {
+	for (n = 0; n < 12000; n++) {
 		if (!qtest_order(p->monitor[1], "{\"execute\": \"query-status\"}", "inmigrate"))
 			break;
 		usleep(5000);
