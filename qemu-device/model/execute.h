@@ -47,7 +47,7 @@ struct access_loop {
 struct access_plan {
 	struct rdu_vector_plan *vectors; /* NULL: it goes by its loops */
 	int64_t base, lane_stride;
-	uint64_t limit; /* PMU: words of the buffer; segment: elements that hold all of the access */
+	uint64_t limit; /* PMU: words of the buffer; segment: elements that hold the access */
 	uint32_t memory, start; /* scratchpad and the buffer's first word in it; or segment */
 	uint32_t pad, program;
 	uint8_t flags, pack, copies, copy_start; /* as in the image */

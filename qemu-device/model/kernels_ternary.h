@@ -123,7 +123,8 @@ MAC_INLINE bool ternary_column(const struct rdu_mac *m, const bool is_unsigned)
 			}
 #pragma GCC unroll 4
 			for (int q = 0; q < 4; q++)
-				result -= (ternary_vec)((ternary_int)acc[q] >> (is_unsigned ? 0 : 2 * q));
+				result -= (ternary_vec)((ternary_int)acc[q] >>
+							(is_unsigned ? 0 : 2 * q));
 			VSTOREI(to + l, (VECI)result);
 		}
 	}

@@ -181,10 +181,9 @@ static int64_t run_direct(struct island_run *ir, struct node *node, size_t n)
 {
 	const struct systolic_plan *sys = node->plan->sys;
 	const struct direct_operand *col = &sys->operand[0], *row = &sys->operand[1];
-	struct rdu_mac m = { .steps = sys->steps,
-			     .cols = sys->cols,
-			     .flags = sys->flags,
-			     .acc = node->acc };
+	struct rdu_mac m = {
+		.steps = sys->steps, .cols = sys->cols, .flags = sys->flags, .acc = node->acc
+	};
 	uint32_t lanes = ir->plan->lanes;
 	uint64_t tile = node->pos / sys->steps, ran = 0;
 	int64_t row_lane = 0;

@@ -85,7 +85,8 @@ static int plan_vectors(struct rdu_plan *plan, uint32_t program, uint64_t *room)
 	}
 	for (uint32_t i = 0; i < v->leaf[0]->num; i++)
 		inner *= v->leaf[0]->loop[i].trip;
-	if (!worth && (v->leaf[0]->num == 1 || v->leaf[0]->loop[v->leaf[0]->num - 1].trip >= LONG_RUN))
+	if (!worth &&
+	    (v->leaf[0]->num == 1 || v->leaf[0]->loop[v->leaf[0]->num - 1].trip >= LONG_RUN))
 		goto without;
 	v->num = (uint32_t)inner;
 	v->activations = (uint32_t)(n / inner);
