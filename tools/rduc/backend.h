@@ -520,6 +520,7 @@ struct accesses {
 		int at; /* of the nest's inputs, then results */
 	} * list;
 };
+struct access *be_access_of(const struct nest_access *a);
 void be_add_access(struct accesses *all, struct nest *n, int at);
 bool be_same_shape(const struct tensor *a, const struct tensor *b);
 /* A temporary for storage t, of the finest shape that nests go through it under: what is a flattened picture can then

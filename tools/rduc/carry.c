@@ -103,7 +103,7 @@ bool be_can_carry_once(const struct backend *be, const struct module_entry *e, i
 	return !e->num_loops && be_beside_pays(be, first) && be_can_carry(be, e, NULL);
 }
 
-static struct access *access_of(const struct nest_access *a)
+struct access *be_access_of(const struct nest_access *a)
 {
 	return a->at < a->nest->num_in ? &a->nest->in[a->at]
 				       : &a->nest->out[a->at - a->nest->num_in].access;
@@ -124,7 +124,8 @@ static struct accesses accesses_of(const struct module_entry *e, int loop, const
 		struct nest *n = e->nests[k];
 
 		for (int i = 0; loop_within(e, n->loop, loop) && i < n->num_in + n->num_out; i++)
-			if (tensor_storage(access_of(&(struct nest_access){ n, i })->tensor) == t)
+			if (tensor_storage(be_access_of(&(struct nest_access){ n, i })->tensor) ==
+			    t)
 				be_add_access(&all, n, i);
 	}
 	return all;
@@ -175,7 +176,7 @@ struct tensor *be_temp_for(struct backend *be, const struct accesses *all, const
 
 	for (int k = 0; k < all->num; k++) {
 		int64_t dim[RDU_MAX_DIMS];
-		int num = be_shape_of(all->list[k].nest, access_of(&all->list[k]), dim);
+		int num = be_shape_of(all->list[k].nest, be_access_of(&all->list[k]), dim);
 
 		if (num > fine.ndim) {
 			fine.ndim = num;
@@ -191,7 +192,7 @@ struct tensor *be_temp_for(struct backend *be, const struct accesses *all, const
 void be_redirect(struct backend *be, const struct nest_access *at, struct tensor *to,
 		 struct tensor **seen)
 {
-	struct access *a = access_of(at);
+	struct access *a = be_access_of(at);
 	struct tensor *t = a->tensor;
 
 	if (be_refine(at->nest, at->at, to))

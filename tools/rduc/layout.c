@@ -207,11 +207,6 @@ void be_layout(struct backend *be)
 
 /* ---- what is read across --------------------------------------------------------------------- */
 
-static struct access *access_of(struct nest *n, int i)
-{
-	return i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
-}
-
 /* The dimension that a nest goes along in the largest of what else it uses, if that is no smaller than half of what it
  * accesses there; of a contraction, which loads tiles along any, -1, as where there is none. */
 static int goes_along(const struct backend *be, struct nest *n, const struct access *but)
@@ -221,7 +216,7 @@ static int goes_along(const struct backend *be, struct nest *n, const struct acc
 
 	be_contraction(be, n, in);
 	for (int i = 0; i < n->num_in + n->num_out; i++) {
-		const struct access *a = access_of(n, i);
+		const struct access *a = be_access_of(&(struct nest_access){ n, i });
 		int d = slice_along(n, a);
 
 		if (i < n->num_in && (i == in[0] || i == in[1])) {
@@ -302,7 +297,8 @@ int *be_across(const struct backend *be, int entry, double least)
 			struct nest *n = m->entries[e].nests[k];
 
 			for (int i = 0; i < n->num_in + n->num_out; i++) {
-				const struct access *a = access_of(n, i);
+				const struct access *a =
+					be_access_of(&(struct nest_access){ n, i });
 
 				note_use(be, n, a, e == entry, &u[tensor_whole(a->tensor)->id]);
 			}

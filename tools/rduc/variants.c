@@ -343,6 +343,20 @@ static struct carried *find_carried(struct backend *be, struct module_entry *e,
 	return c;
 }
 
+/* Are the sections that were made anew, if r is 0, better than those put aside? */
+static bool is_better(struct backend *be, const struct module_entry *e, int first, const char *pass,
+		      int r, const struct outcome *without)
+{
+	uint64_t cycles = r ? 0 : sum_cycles(be, e, first);
+
+	if (be_prints(be, pass) && r)
+		fprintf(be_log(be), "%s: %s: %s\n", pass, e->name, be->error);
+	else if (be_prints(be, pass))
+		fprintf(be_log(be), "%s: %s: %llu cycles instead of %llu\n", pass, e->name,
+			(unsigned long long)cycles, (unsigned long long)without->cycles);
+	return !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without->cycles);
+}
+
 /* Makes the sections again with what loops change in place carried in scratchpads; what is better
  * stays. residence, stride: what both begin with. */
 static int make_carried(struct backend *be, int entry, int first, int notes,
@@ -352,7 +366,6 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	int old = be->m->num_tensors, r = 1;
 	struct outcome without = put_aside(be, e, first, notes, NULL);
 	struct carried *carried;
-	uint64_t cycles = 0;
 	bool better;
 
 	be->beside = !e->num_loops;
@@ -366,13 +379,7 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	be->fixed = be->beside = false;
 	if (!r && !e->num_loops)
 		r = make_beside(be, entry, first, *residence, *stride);
-	if (!r)
-		cycles = sum_cycles(be, e, first);
-	if (be_prints(be, "carry"))
-		fprintf(be_log(be), "carry: %s: %s%llu cycles instead of %llu\n", e->name,
-			r ? be->error : "", (unsigned long long)cycles,
-			(unsigned long long)without.cycles);
-	better = !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without.cycles);
+	better = is_better(be, e, first, "carry", r, &without);
 	choose(be, &without, better, first);
 	if (carried && !better)
 		be_carry_undo(e, carried);
@@ -552,7 +559,6 @@ static int make_once(struct backend *be, int entry, int first, struct residence 
 	int old = be->m->num_tensors, r = 1;
 	struct outcome without = put_aside(be, e, first, be->num_notes, NULL);
 	struct once *once = find_once(be, e, &without, residence, stride);
-	uint64_t cycles = 0;
 	bool better;
 
 	make_room(be->m, old, &without.residence, &without.stride);
@@ -562,13 +568,7 @@ static int make_once(struct backend *be, int entry, int first, struct residence 
 	if (once)
 		r = be_once_check(be, e) ? -1 : be_make_sections(be, entry);
 	be->fixed = false;
-	if (!r)
-		cycles = sum_cycles(be, e, first);
-	if (once && be_prints(be, "once"))
-		fprintf(be_log(be), "once: %s: %s%llu cycles instead of %llu\n", e->name,
-			r ? be->error : "", (unsigned long long)cycles,
-			(unsigned long long)without.cycles);
-	better = !r && (be->opt->hold == WHEN_POSSIBLE || cycles < without.cycles);
+	better = once && is_better(be, e, first, "once", r, &without);
 	choose(be, &without, better, first);
 	if (once && !better)
 		be_once_undo(e, once);
