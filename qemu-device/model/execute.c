@@ -7,6 +7,8 @@
  * validator sees to it). For the rest there is one *fixed order* of activations, which the
  * tokens alone give: in rounds, every stage that is ready once, by number. Islands that share
  * memory run in that order, and of several faults the first in it is the section's.
+ *
+ * A task is islands of one activation, as many as are worth being handed out.
  */
 #include <fenv.h>
 #include <stdatomic.h>
@@ -18,11 +20,14 @@
 #define SMALL_WORK 1500 /* vectors: less is not worth waking a thread for */
 #define LOOK_WORK 10000 /* vectors, about 100 microseconds: until the clock is looked at */
 #define SPINS 600 /* about 10 microseconds before a thread sleeps */
+#define LOCK_SPINS 50
+#define TASK_WORK 500 /* vectors, about 5 microseconds: more islands are another task */
+#define ISLAND_WORK 50 /* vectors: what it costs to begin one */
 /* As an island: those of the stage that are serial, in the plan's order. */
 #define SERIAL 0xffffffffu
 
 struct task {
-	uint32_t stage, island;
+	uint32_t stage, island, end; /* islands, up to before the end */
 };
 
 /* The fixed order: at its next activation, or at its end. */
@@ -137,16 +142,19 @@ static uint64_t cost_of(const struct section_run *r, struct task t)
 	const struct rdu_plan *plan = r->st->plan;
 	uint64_t cost = 0;
 
-	if (t.island != SERIAL)
-		return plan->islands[t.island].cost;
+	if (t.island != SERIAL) {
+		for (uint32_t k = t.island; k < t.end; k++)
+			cost += plan->islands[k].cost;
+		return cost;
+	}
 	for (uint32_t k = plan->first_island[t.stage]; k < plan->first_island[t.stage + 1]; k++)
 		cost += is_serial(r, k) ? plan->islands[k].cost : 0;
 	return cost;
 }
 
-static void post(struct section_run *r, uint32_t stage, uint32_t island)
+static void post(struct section_run *r, uint32_t stage, uint32_t island, uint32_t end)
 {
-	struct task t = { stage, island };
+	struct task t = { stage, island, end };
 
 	r->queue[r->num++] = t;
 	r->queued_cost += cost_of(r, t);
@@ -173,7 +181,7 @@ static void pass_turn(struct section_run *r)
 		for (uint32_t k = plan->first_island[*next]; k < plan->first_island[*next + 1]; k++)
 			r->serial_turn |= is_serial(r, k);
 	if (r->serial_turn && r->left[*next] && has_turn(r, *next))
-		post(r, *next, SERIAL);
+		post(r, *next, SERIAL, SERIAL);
 }
 
 /* Starts the stage's next activation if its tokens are there. */
@@ -181,24 +189,34 @@ static void start_if_ready(struct section_run *r, uint32_t stage)
 {
 	struct run_state *st = r->st;
 	const struct rdu_plan *plan = st->plan;
+	uint32_t from = plan->first_island[stage], k;
+	uint64_t work = 0; /* of islands from there */
 	bool serial = false;
 
 	if (r->left[stage] || st->done[stage] >= r->limit[stage] ||
 	    !rdu_tokens_ready(st->section, st->count, st->done, stage))
 		return;
 	rdu_tokens_take(st->section, st->count, st->done, stage);
-	for (uint32_t k = plan->first_island[stage]; k < plan->first_island[stage + 1]; k++) {
-		if (is_serial(r, k)) {
-			serial = true;
-		} else {
+	for (k = from; k <= plan->first_island[stage + 1]; k++) {
+		bool more = k < plan->first_island[stage + 1] && !is_serial(r, k);
+
+		if (from < k && (!more || work >= TASK_WORK)) {
 			r->left[stage]++;
-			post(r, stage, k);
+			post(r, stage, from, k);
+			from = k;
+			work = 0;
+		}
+		if (more) {
+			work += plan->islands[k].cost + ISLAND_WORK;
+		} else if (k < plan->first_island[stage + 1]) {
+			serial = true;
+			from = k + 1;
 		}
 	}
 	if (serial || !r->left[stage]) {
 		r->left[stage]++;
 		if (!serial || has_turn(r, stage))
-			post(r, stage, SERIAL);
+			post(r, stage, SERIAL, SERIAL);
 	}
 }
 
@@ -263,25 +281,39 @@ static struct task take_task(struct section_run *r, uint64_t *cost)
 	return t;
 }
 
-/* look: at the clock, after it. */
-static void run_task(struct section_run *r, struct task t, struct arena *arena, bool look,
+/* look: at the clock, after it. On a fault the task begins with the island that has it. */
+static void run_task(struct section_run *r, struct task *t, struct arena *arena, bool look,
 		     struct fab_fault *fault)
 {
 	struct run_state *st = r->st;
 	const struct rdu_plan *plan = st->plan;
-	uint64_t activation = st->done[t.stage];
-	uint32_t k = t.island, end = t.island + 1;
+	uint64_t activation = st->done[t->stage];
 
-	if (t.island == SERIAL) {
-		k = plan->first_island[t.stage];
-		end = plan->first_island[t.stage + 1];
+	if (t->island == SERIAL) {
+		for (uint32_t k = plan->first_island[t->stage];
+		     k < plan->first_island[t->stage + 1]; k++)
+			if (is_serial(r, k) &&
+			    !rdu_island_run(st, &plan->islands[k], activation, arena, fault))
+				return;
+	} else {
+		for (; t->island < t->end; t->island++)
+			if (!rdu_island_run(st, &plan->islands[t->island], activation, arena,
+					    fault))
+				return;
 	}
-	for (; k < end; k++)
-		if ((t.island != SERIAL || is_serial(r, k)) &&
-		    !rdu_island_run(st, &plan->islands[k], activation, arena, fault))
-			return;
 	if (rdu_give_up(st->run->stop, look ? st->run->deadline_ns : 0))
 		rdu_trouble(fault, RDU_FAULT_WATCHDOG, 0, 0);
+}
+
+/* It is never held for long, and to sleep takes longer; unless who holds it was sent to sleep. */
+static void take_lock(struct section_run *r)
+{
+	for (int i = 0; i < LOCK_SPINS; i++) {
+		if (!pthread_mutex_trylock(&r->lock))
+			return;
+		rdu_relax();
+	}
+	pthread_mutex_lock(&r->lock);
 }
 
 /* With the lock held, given up meanwhile: until there may be a task, or none comes any more. */
@@ -292,7 +324,7 @@ static void wait_for_task(struct section_run *r)
 	pthread_mutex_unlock(&r->lock);
 	for (int i = 0; i < SPINS && atomic_load(&r->posted) == seen; i++)
 		rdu_relax();
-	pthread_mutex_lock(&r->lock);
+	take_lock(r);
 	if (r->num || !r->running)
 		return;
 	r->waiting++;
@@ -307,7 +339,7 @@ static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
 	uint64_t cost = 0; /* since the clock was looked at */
 
 	(void)thread;
-	pthread_mutex_lock(&r->lock);
+	take_lock(r);
 	while (r->num || r->running) {
 		struct fab_fault fault = { 0 };
 		struct task t;
@@ -324,9 +356,9 @@ static void run_tasks(void *arg, uint32_t thread, struct arena *arena)
 			pthread_cond_signal(&r->posted_more);
 		r->running++;
 		pthread_mutex_unlock(&r->lock);
-		run_task(r, t, arena, cost >= LOOK_WORK, &fault);
+		run_task(r, &t, arena, cost >= LOOK_WORK, &fault);
 		cost = cost >= LOOK_WORK ? 0 : cost;
-		pthread_mutex_lock(&r->lock);
+		take_lock(r);
 		r->running--;
 		if (fault.code) {
 			take_fault(r, t, &fault);

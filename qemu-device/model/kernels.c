@@ -26,10 +26,26 @@ static bool cpu_has(unsigned int table)
 #endif
 }
 
+/* Are two fused multiply-adds faster than one dot product of bf16? Intel's take a cycle together,
+ * and the dot product two. */
+static bool dots_are_slow(void)
+{
+#ifdef __x86_64__
+	__builtin_cpu_init();
+	return __builtin_cpu_is("intel");
+#else
+	return false;
+#endif
+}
+
 const struct rdu_kernels *rdu_kernels_nth(unsigned int n)
 {
-	const struct rdu_kernels *all[] = { &kernels, rdu_kernels_avx2(), rdu_kernels_avx512(),
-					    rdu_kernels_avx512vnni(), rdu_kernels_avx512bf16() };
+	const struct rdu_kernels *all[] = { &kernels,
+					    rdu_kernels_avx2(),
+					    rdu_kernels_avx512(),
+					    rdu_kernels_avx512vnni(),
+					    rdu_kernels_avx512bf16fma(),
+					    rdu_kernels_avx512bf16() };
 
 	for (unsigned int i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (all[i] && (!i || cpu_has(i)) && !n--)
@@ -43,7 +59,8 @@ const struct rdu_kernels *rdu_kernels_get(void)
 	const char *want = getenv("RDU_KERNELS");
 
 	for (unsigned int i = 0; (k = rdu_kernels_nth(i)); i++) {
-		best = k;
+		if (k != rdu_kernels_avx512bf16() || !dots_are_slow())
+			best = k;
 		if (want && !strcmp(want, k->name))
 			return k;
 	}

@@ -117,5 +117,6 @@ const struct rdu_kernels *rdu_kernels_avx2(void);
 const struct rdu_kernels *rdu_kernels_avx512(void);
 const struct rdu_kernels *rdu_kernels_avx512vnni(void);
 const struct rdu_kernels *rdu_kernels_avx512bf16(void);
+const struct rdu_kernels *rdu_kernels_avx512bf16fma(void);
 
 #endif

@@ -15,6 +15,9 @@
 #define VFMA(a, b, c) _mm256_fmadd_ps(a, b, c)
 #define VODD(x) _mm256_castsi256_ps(_mm256_and_si256(x, _mm256_set1_epi32((int)0xffff0000)))
 #define VEVEN(x) _mm256_castsi256_ps(_mm256_slli_epi32(x, 16))
+/* as fp32: each word's lower bf16 and then its upper, of VW / 2 words */
+#define VHALVES(p) \
+	_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const void *)(p))), 16)
 #define VCANON(r)                                                               \
 	_mm256_blendv_ps(r, _mm256_castsi256_ps(_mm256_set1_epi32(0x7fc00000)), \
 			 _mm256_cmp_ps(r, r, _CMP_UNORD_Q))
@@ -29,6 +32,7 @@
 #define VLOW_S8(x) _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8)
 #define VHIGH_S8(x) _mm256_srai_epi16(x, 8)
 #define MAC_BLOCK 4 /* columns; times two vectors of lanes */
+#define MAC_BY_HALVES
 #include "kernels_mac.h"
 #include "kernels_int8.h"
 #include "kernels_ternary.h"

@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include "kernels_avx512.h"
 #define MAC_BLOCK 8 /* columns; times two vectors of lanes */
+#define MAC_BY_HALVES
 #include "kernels_mac.h"
 #include "kernels_int8.h"
 #include "kernels_ternary.h"

@@ -10,6 +10,11 @@
 #define VFMA(a, b, c) _mm512_fmadd_ps(a, b, c)
 #define VODD(x) _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32((int)0xffff0000)))
 #define VEVEN(x) _mm512_castsi512_ps(_mm512_slli_epi32(x, 16))
+/* as fp32: each word's lower bf16 and then its upper, of VW / 2 words */
+#define VHALVES(p)                                                                             \
+	_mm512_slli_epi32(                                                                     \
+		_mm512_cvtepu16_epi32(_mm256_loadu_si256((const void *)(p))), \
+		16)
 #define VCANON(r)                                                     \
 	_mm512_mask_mov_ps(r, _mm512_cmp_ps_mask(r, r, _CMP_UNORD_Q), \
 			   _mm512_castsi512_ps(_mm512_set1_epi32(0x7fc00000)))

@@ -7,6 +7,7 @@
 #include "kernels_avx512.h"
 #define VDOT8(acc, u, s) _mm512_dpbusd_epi32(acc, u, s)
 #define MAC_BLOCK 8
+#define MAC_BY_HALVES
 #include "kernels_mac.h"
 #include "kernels_int8.h"
 #include "kernels_ternary.h"

@@ -13,6 +13,32 @@
 
 #define MAC_INLINE static inline __attribute__((always_inline))
 
+/* What lanes l on of columns j on have come to: from and to m->acc. */
+MAC_INLINE void mac_acc_load(VEC acc[][4], const struct rdu_mac *m, size_t l, size_t j,
+			     const size_t cols, const size_t vecs)
+{
+	const float *from = m->acc;
+
+#pragma GCC unroll 8
+	for (size_t c = 0; c < cols; c++)
+#pragma GCC unroll 4
+		for (size_t v = 0; v < vecs; v++)
+			acc[c][v] = VLOAD(from + (j + c) * m->lanes + l + v * VW);
+}
+
+MAC_INLINE void mac_acc_store(VEC acc[][4], const struct rdu_mac *m, size_t l, size_t j,
+			      const size_t cols, const size_t vecs, const bool canon)
+{
+	float *to = m->acc;
+
+#pragma GCC unroll 8
+	for (size_t c = 0; c < cols; c++)
+#pragma GCC unroll 4
+		for (size_t v = 0; v < vecs; v++)
+			VSTORE(to + (j + c) * m->lanes + l + v * VW,
+			       canon ? VCANON(acc[c][v]) : acc[c][v]);
+}
+
 /* One block: cols <= MAC_BLOCK columns, `vecs` (1, 2 or 4) vectors of lanes from
  * lane l on. cols, vecs, the kinds of address and `bf16` are constants where
  * this is inlined. */
@@ -21,14 +47,9 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 {
 	const uint32_t *col = m->col + l, *row = m->row + (ptrdiff_t)j * m->row_lane;
 	ptrdiff_t lane = m->row_lane;
-	float *to = m->acc;
 	VEC acc[MAC_BLOCK][4];
 
-#pragma GCC unroll 8
-	for (size_t c = 0; c < cols; c++)
-#pragma GCC unroll 4
-		for (size_t v = 0; v < vecs; v++)
-			acc[c][v] = VLOAD(to + (j + c) * m->lanes + l + v * VW);
+	mac_acc_load(acc, m, l, j, cols, vecs);
 	for (size_t i = 0; i < m->steps; i++) {
 		const uint32_t *pc = col, *pr = row;
 		VECI x[4];
@@ -50,9 +71,7 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 #pragma GCC unroll 4
 			for (size_t v = 0; v < vecs; v++) {
 				if (!bf16) {
-					VEC t = VFMA((VEC)x[v], VSET(rdu_f(r)), acc[c][v]);
-
-					acc[c][v] = t;
+					acc[c][v] = VFMA((VEC)x[v], VSET(rdu_f(r)), acc[c][v]);
 					continue;
 				}
 #ifdef VDOT
@@ -64,12 +83,74 @@ MAC_INLINE void mac_block(const struct rdu_mac *m, size_t l, size_t j, const siz
 			}
 		}
 	}
+	mac_acc_store(acc, m, l, j, cols, vecs, !bf16);
+}
+
+#ifdef MAC_BY_HALVES
+#define MAC_STEPS 64 /* whose row words are made fp32 at a time */
+
+/* A block of all MAC_BLOCK columns in bf16 by fused multiply-adds: a step's row words are made fp32
+ * once, each one's lower half and then its upper, and go from memory to whole vectors, which is
+ * no work for the units that multiply. */
+MAC_INLINE void mac_block_halves(const struct rdu_mac *m, size_t l, size_t j, const size_t vecs,
+				 const bool table)
+{
+	const uint32_t *col = m->col + l, *row = m->row + (ptrdiff_t)j * m->row_lane;
+	float half[MAC_STEPS * 2 * MAC_BLOCK];
+	VEC acc[MAC_BLOCK][4];
+	size_t n;
+
+	mac_acc_load(acc, m, l, j, MAC_BLOCK, vecs);
+	for (size_t i = 0; i < m->steps; i += n) {
+		const float *r = half;
+
+		n = m->steps - i < MAC_STEPS ? m->steps - i : MAC_STEPS;
+		for (size_t k = 0; k < n; k++) {
+			const uint32_t *pr = row + (table ? m->row_at[i + k]
+							  : (ptrdiff_t)(i + k) * m->row_step);
+			uint32_t word[MAC_BLOCK];
+
 #pragma GCC unroll 8
-	for (size_t c = 0; c < cols; c++)
+			for (ptrdiff_t c = 0; c < MAC_BLOCK; c++)
+				word[c] = pr[c * m->row_lane];
+			VSTOREI(half + k * 2 * MAC_BLOCK, VHALVES(word));
+		}
+		for (size_t k = 0; k < n; k++, r += 2 * MAC_BLOCK) {
+			const uint32_t *pc = col + (table ? m->col_at[i + k]
+							  : (ptrdiff_t)(i + k) * m->col_step);
+			VEC odd[4], even[4];
+
 #pragma GCC unroll 4
-		for (size_t v = 0; v < vecs; v++)
-			VSTORE(to + (j + c) * m->lanes + l + v * VW,
-			       bf16 ? acc[c][v] : VCANON(acc[c][v]));
+			for (size_t v = 0; v < vecs; v++) {
+				odd[v] = VODD(VLOADI(pc + v * VW));
+				even[v] = VEVEN(VLOADI(pc + v * VW));
+			}
+#pragma GCC unroll 8
+			for (size_t c = 0; c < MAC_BLOCK; c++) {
+				VEC low = VSET(r[2 * c]), high = VSET(r[2 * c + 1]);
+
+#pragma GCC unroll 4
+				for (size_t v = 0; v < vecs; v++) {
+					acc[c][v] = VFMA(odd[v], high, acc[c][v]);
+					acc[c][v] = VFMA(even[v], low, acc[c][v]);
+				}
+			}
+		}
+	}
+	mac_acc_store(acc, m, l, j, MAC_BLOCK, vecs, false);
+}
+#endif
+
+MAC_INLINE void mac_block_by(const struct rdu_mac *m, size_t l, size_t j, const size_t cols,
+			     const size_t vecs, const bool table, const bool bf16)
+{
+#ifdef MAC_BY_HALVES
+	if (bf16 && cols == MAC_BLOCK) {
+		mac_block_halves(m, l, j, vecs, table);
+		return;
+	}
+#endif
+	mac_block(m, l, j, cols, vecs, table, bf16);
 }
 
 /* Row words next to each other are the usual case, worth constants in the
@@ -82,13 +163,13 @@ MAC_INLINE void mac_block_of(const struct rdu_mac *m, size_t l, size_t j, const 
 	if (m->row_lane == 1) {
 		t.row_lane = 1;
 		if (m->col_at)
-			mac_block(&t, l, j, cols, vecs, true, bf16);
+			mac_block_by(&t, l, j, cols, vecs, true, bf16);
 		else
-			mac_block(&t, l, j, cols, vecs, false, bf16);
+			mac_block_by(&t, l, j, cols, vecs, false, bf16);
 	} else if (m->col_at) {
-		mac_block(&t, l, j, cols, vecs, true, bf16);
+		mac_block_by(&t, l, j, cols, vecs, true, bf16);
 	} else {
-		mac_block(&t, l, j, cols, vecs, false, bf16);
+		mac_block_by(&t, l, j, cols, vecs, false, bf16);
 	}
 }
 
@@ -176,7 +257,7 @@ MAC_KERNEL(mac_bf16_flushed, true, mac_bf16_lanes)
 /* Fused multiply-adds flush as the cell does when told to; VDOT always does. */
 static void mac_bf16_blocked(const struct rdu_mac *m)
 {
-#ifdef VDOT
+#ifndef MAC_BY_HALVES
 	mac_bf16_flushed(m);
 #else
 	unsigned int csr = _mm_getcsr();

@@ -12,7 +12,9 @@ MODEL_AVX512 := -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width
 CFLAGS_$(MODEL_DIR)/kernels_avx2.c       := $(MODEL_AVX2)
 CFLAGS_$(MODEL_DIR)/kernels_avx512.c     := $(MODEL_AVX2) $(MODEL_AVX512)
 CFLAGS_$(MODEL_DIR)/kernels_avx512vnni.c := $(MODEL_AVX2) $(MODEL_AVX512) -mavx512vnni
-CFLAGS_$(MODEL_DIR)/kernels_avx512bf16.c := $(MODEL_AVX2) $(MODEL_AVX512) -mavx512vnni -mavx512bf16
+MODEL_BF16   := $(MODEL_AVX2) $(MODEL_AVX512) -mavx512vnni -mavx512bf16
+CFLAGS_$(MODEL_DIR)/kernels_avx512bf16.c    := $(MODEL_BF16)
+CFLAGS_$(MODEL_DIR)/kernels_avx512bf16fma.c := $(MODEL_BF16)
 # clang takes a minute for each of these with AddressSanitizer; the fuzzers'
 # accesses are checked before a kernel is called, and gcc's ASan tests see them.
 $(F)/$(MODEL_DIR)/kernels_avx%.o: SAN :=
