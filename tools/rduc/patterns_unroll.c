@@ -96,8 +96,9 @@ int loop_unrolled(struct graph *g, struct node *n, const struct subgraph *s, int
 			return node_error(g, n,
 					  "its iterations are made one by one, as it %s, and its "
 					  "condition '%.60s' is not a constant: not supported",
-					  loop_has_sequences(n) ? "has sequences"
-								: "has no trip count (input 'M') that ends it",
+					  loop_has_sequences(n)
+						  ? "has sequences"
+						  : "has no trip count (input 'M') that ends it",
 					  go->name);
 		if (!value_int(go, 0))
 			break;
