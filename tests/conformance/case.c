@@ -525,7 +525,7 @@ static int read_inputs(const char *dir, const struct options *o, Onnx__GraphProt
 			value_free(&io->v);
 			continue;
 		}
-		if (o->expect && (is_open(vi) || is_initializer(g, vi->name)))
+		if (is_open(vi) || (o->expect && is_initializer(g, vi->name)))
 			add_shape(shapes, io);
 		g->input[kept++] = vi;
 		onnx__tensor_proto__free_unpacked(t, NULL);

@@ -650,7 +650,10 @@ static const struct {
 	{ "Slice", bounded_slice },
 	{ "Softmax", bounded_softmax },
 	{ "SpaceToDepth", bounded_batches },
+	{ "SequenceConstruct", graph_process }, /* they make no elements */
+	{ "SequenceInsert", graph_process },
 	{ "Split", bounded_split },
+	{ "SplitToSequence", graph_process }, /* its Split has a rule */
 	{ "Squeeze", view_rule },
 	{ "StraightThrough", graph_through_as_sum },
 	{ "Tile", bounded_tile },

@@ -49,6 +49,8 @@ struct value {
 	 * them has no meaning. */
 	struct value *size[RDU_MAX_DIMS];
 	struct value *places; /* what NonZero made of it: one size, for all that ask */
+	const struct sequence
+		*sequence; /* patterns_sequence.c: it is one, and no tensor; NULL: it is none */
 	const struct extent *extents; /* of its elements, in order; NULL: it is not made of sizes */
 	struct value
 		*in_range; /* of an input of sizes: 0, or the run stops: one is out of its range */
@@ -89,6 +91,12 @@ struct value {
 	bool depends; /* rows.c: it is made of inputs that have the dim */
 	struct value *bytes; /* value_as_bytes(); itself: it is none. NULL: not looked at */
 	struct tensor *tensor; /* patterns: in the current entry point */
+};
+
+/* The tensors that are in a sequence. */
+struct sequence {
+	int num;
+	struct value **item;
 };
 
 /* What a file says of a value that a node makes. */
@@ -205,6 +213,7 @@ struct op {
 	bool optional_first; /* a node need not name its first output */
 	bool internal; /* not an ONNX operator: made by passes */
 	bool in_place; /* out[0] may lie over in[0], of which the rest stays as it is */
+	bool sequences; /* its inputs may be sequences */
 	bool missing; /* named in a file, and nothing that is known here */
 	/* Fold constants on the host (integers the fabric would not compute). */
 	int (*fold)(struct graph *g, struct node *n);
@@ -284,6 +293,17 @@ struct graph {
 	bool trained; /* gradients will be wanted: nothing becomes an operator that has none */
 	bool unbiased; /* as in struct train_options */
 };
+
+/* ---- patterns_sequence.c, patterns_unroll.c ------------------------------ */
+
+void sequence_append(struct graph *g, struct sequence *s, struct value *v);
+/* Its tensors one behind the other along an axis, or, stacked, along a new one. NULL on error. */
+struct value *sequence_joined(struct graph *g, const char *name, const struct sequence *s,
+			      int64_t axis, bool stack);
+/* Does a Loop read any, or carry any? */
+bool loop_has_sequences(const struct node *n);
+/* Makes its iterations, at most so many, one by one. */
+int loop_unrolled(struct graph *g, struct node *n, const struct subgraph *s, int64_t most);
 
 /* ---- graph.c ------------------------------------------------------------ */
 
@@ -393,7 +413,7 @@ extern const struct op ops_map[], ops_matmul[], ops_conv[], ops_reduce[], ops_sh
 	ops_recurrent[], ops_scan[], ops_scatter[], ops_quantize[], ops_norm[], ops_attention[],
 	ops_sample[], ops_block[], ops_select[], ops_grid[], ops_signal[], ops_optimizer[],
 	ops_roi[], ops_random[], ops_training_mode[], ops_contrib[], ops_decoder[], ops_gradient[],
-	ops_bounded[], ops_boxes[], ops_unique[], ops_linear[], ops_estimator[];
+	ops_bounded[], ops_boxes[], ops_unique[], ops_linear[], ops_estimator[], ops_sequence[];
 bool broadcast_dims(int na, const int64_t *a, int nb, const int64_t *b, int *nd, int64_t *d);
 
 /* Infer, fold, expand or append. Used for every node once, in order. */

@@ -5,12 +5,12 @@
 #include "graph.h"
 
 static const struct op *const tables[] = {
-	ops_map,       ops_matmul, ops_conv,	ops_reduce,	   ops_shape,	 ops_train,
-	ops_index,     ops_pool,   ops_part,	ops_resize,	   ops_compose,	 ops_loop,
-	ops_recurrent, ops_scan,   ops_scatter, ops_quantize,	   ops_norm,	 ops_attention,
-	ops_select,    ops_sample, ops_block,	ops_grid,	   ops_signal,	 ops_optimizer,
-	ops_roi,       ops_random, ops_contrib, ops_decoder,	   ops_gradient, ops_bounded,
-	ops_boxes,     ops_unique, ops_linear,	ops_training_mode, ops_estimator
+	ops_map,       ops_matmul, ops_conv,	ops_reduce,	   ops_shape,	  ops_train,
+	ops_index,     ops_pool,   ops_part,	ops_resize,	   ops_compose,	  ops_loop,
+	ops_recurrent, ops_scan,   ops_scatter, ops_quantize,	   ops_norm,	  ops_attention,
+	ops_select,    ops_sample, ops_block,	ops_grid,	   ops_signal,	  ops_optimizer,
+	ops_roi,       ops_random, ops_contrib, ops_decoder,	   ops_gradient,  ops_bounded,
+	ops_boxes,     ops_unique, ops_linear,	ops_training_mode, ops_estimator, ops_sequence
 };
 
 const struct op *op_find_in(const char *domain, const char *name)
@@ -93,6 +93,11 @@ int graph_process(struct graph *g, struct node *n)
 
 	for (int i = 0; i < n->num_in; i++) {
 		n->in[i] = value_resolve(n->in[i]);
+		if (n->in[i] && n->in[i]->sequence && n->op->sequences)
+			continue;
+		if (n->in[i] && n->in[i]->sequence)
+			return node_error(g, n, "'%s' is a sequence: not supported here",
+					  n->in[i]->name);
 		if (n->in[i] && n->in[i]->ndim < 0)
 			return node_error(g, n, "the shape of '%s' is not known", n->in[i]->name);
 	}

@@ -30,6 +30,10 @@ static int body_nodes(struct graph *g, struct node *n, const struct subgraph *s)
 	if (branch_nodes(g, n, s))
 		return -1;
 	for (int i = 0; i < s->num_out; i++)
+		if (value_resolve(s->out[i])->sequence)
+			return node_error(g, n, "'%.60s' of its body is a sequence: not supported",
+					  s->out[i]->name);
+	for (int i = 0; i < s->num_out; i++)
 		if (value_is_bounded(value_resolve(s->out[i])))
 			return node_error(
 				g, n,
@@ -225,6 +229,12 @@ static bool is_number(const struct value *v)
 	return v && v->constant && v->data && dtype_is_int(v->dtype) && value_count(v) == 1;
 }
 
+/* PyTorch's `while` has such a trip count. */
+static bool is_endless(const struct value *most)
+{
+	return is_number(most) && value_int(most, 0) >= INT32_MAX;
+}
+
 /* How often a Loop runs, by what is known before its body is: *trip, or, where *size is not NULL, as often as that says,
  * at most *trip. */
 static int loop_trip(struct graph *g, struct node *n, int64_t *trip, struct value **size)
@@ -233,8 +243,6 @@ static int loop_trip(struct graph *g, struct node *n, int64_t *trip, struct valu
 	const struct extent *e;
 	int num;
 
-	if (!most)
-		return node_error(g, n, "a loop without trip count (input 'M') is not supported");
 	e = bounded_extents(g, most, &num);
 	if (!e || num != 1)
 		return node_error(g, n,
@@ -367,8 +375,16 @@ static int loop_expand(struct graph *g, struct node *n)
 				  "it has %d inputs and %d outputs; its body has %d inputs and %d "
 				  "outputs",
 				  n->num_real, n->num_out, s->num_in, s->num_out);
+	if (!node_in(n, 0) || is_endless(node_in(n, 0)))
+		return loop_unrolled(g, n, s, INT64_MAX);
 	if (loop_trip(g, n, &trip, &count))
 		return -1;
+	if (loop_has_sequences(n))
+		return count ? node_error(g, n,
+					  "it has sequences, and its trip count (input 'M') is not "
+					  "a constant: "
+					  "not supported")
+			     : loop_unrolled(g, n, s, trip);
 	if (count) {
 		last = graph_op2(g, "Sub", graph_format(g, "%.200s.last", n->name), count,
 				 graph_const_i(g, 1));
@@ -453,6 +469,12 @@ static int if_expand(struct graph *g, struct node *n)
 
 		v = value_int(known ? cond : graph_const_i(g, 1), 0) ? a : b;
 		if (!known) {
+			if (a->sequence || b->sequence)
+				return node_error(
+					g, n,
+					"its condition is not a constant, and output %d is a "
+					"sequence: not supported",
+					i);
 			if (a->dtype != b->dtype || a->ndim != b->ndim)
 				return node_error(
 					g, n,
@@ -475,6 +497,7 @@ const struct op ops_scan[] = {
 	  .max_in = -1,
 	  .max_out = 0,
 	  .expand = if_expand,
+	  .sequences = true,
 	  .optional_first = true },
 	{ .name = "Scan",
 	  .min_in = 0,
@@ -485,6 +508,7 @@ const struct op ops_scan[] = {
 	  .min_in = 0,
 	  .max_in = -1,
 	  .expand = loop_expand,
+	  .sequences = true,
 	  .optional_first = true },
 	{ 0 },
 };

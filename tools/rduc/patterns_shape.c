@@ -461,7 +461,12 @@ const struct op ops_shape[] = {
 	VIEW("Flatten", 1, flatten_infer),
 	VIEW("Squeeze", 2, squeeze_infer),
 	VIEW("Unsqueeze", 2, unsqueeze_infer),
-	EXPAND("Identity", 1, 1, 1, identity_expand),
+	{ .name = "Identity",
+	  .min_in = 1,
+	  .max_in = 1,
+	  .max_out = 1,
+	  .expand = identity_expand,
+	  .sequences = true },
 	/* PyTorch's detach(), for which ONNX has no operator: lib/python writes it. */
 	{ .name = "StopGradient",
 	  .domain = "rdu",

@@ -366,8 +366,12 @@ int graph_simplify(struct graph *g)
 	free(old);
 	if (graph_report(g))
 		return -1;
-	for (int i = 0; i < g->num_outputs; i++)
+	for (int i = 0; i < g->num_outputs; i++) {
 		g->outputs[i].value = value_resolve(g->outputs[i].value);
+		if (g->outputs[i].value->sequence)
+			return graph_error(g, "output '%s' is a sequence: not supported",
+					   g->outputs[i].name);
+	}
 	if (check_states(g) || bounded_outputs(g))
 		return -1;
 	remove_dead(g);
