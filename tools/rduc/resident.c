@@ -775,7 +775,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	}
 	if (held) {
 		find_more(be, e, c, num, all);
-		if (be->beside)
+		if (be->sharing)
 			share(be, e, c, num, all, cut_along);
 	}
 	for (int i = 0; i < num && held; i++) {
