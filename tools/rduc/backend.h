@@ -337,7 +337,7 @@ struct backend {
 	struct group *group; /* pipe.c */
 	int num_groups;
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
-	bool beside; /* nests are in the order of beside.c, and what is resident shares scratchpads */
+	bool sharing; /* what is resident shares scratchpads */
 	int num_made; /* made.c */
 	struct made *made;
 	int num_holds; /* hold.c */

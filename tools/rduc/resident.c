@@ -17,6 +17,8 @@
 #define MOST_PARTS 32 /* where the vectors of a batch have parts of their own */
 #define CARRIED_PARTS 8 /* of what a loop carries: their scratchpads are no other's in all of it */
 #define CARRIED_PART 2048 /* words */
+#define FEWEST_PARTS \
+	4 /* of what shares scratchpads, and finds no more: still more than memory's rate */
 #define MUCH_SLOWER 1.5 /* than memory: what one port does, others may do as well meanwhile */
 #define SMALLEST_PART 256 /* words; less is not cut */
 
@@ -639,19 +641,20 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 	return be_hold_has_room(be, e);
 }
 
-/* Scratchpads for a tensor: as many as may work at a time; for what a loop carries fewer, where
- * there are not so many. What nests need for their own operands stays free. */
+/* Scratchpads for a tensor: as many as may work at a time; for what a loop carries, or what shares scratchpads, fewer,
+ * where there are not so many. What nests need for their own operands stays free. */
 static bool find_room(struct backend *be, struct stays *pmus, const struct candidate *c)
 {
 	struct residence *r = &be->residence[c->tensor];
 	int parts = c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS;
+	int fewest = c->turn == CARRIED ? 1 : pmus->share ? FEWEST_PARTS : WANTED_PARTS;
 
 	while (!stays_find(pmus, r, 0, pmus->num * (c->turn == CARRIED ? 7 : 5) / 8)) {
 		int was = r->num_parts;
 
 		parts /= 2;
-		if (c->turn != CARRIED || !parts ||
-		    !cut(be, be->m->tensors[c->tensor], c->axis, parts) || r->num_parts >= was)
+		if (parts < fewest || !cut(be, be->m->tensors[c->tensor], c->axis, parts) ||
+		    r->num_parts >= was)
 			return false;
 	}
 	return true;
@@ -775,7 +778,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	}
 	if (held) {
 		find_more(be, e, c, num, all);
-		if (be->beside)
+		if (be->sharing)
 			share(be, e, c, num, all, cut_along);
 	}
 	for (int i = 0; i < num && held; i++) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Variants of an entry: its sections are made plainly, then with groups, with nests side by side, with what loops
- * carry in scratchpads, and with what they hold there. What takes least by the card's clock stays.
+ * Variants of an entry: its sections are made plainly, then with groups, with scratchpads shared, with nests side by
+ * side, with what loops carry in scratchpads, and with what they hold there. What takes least by the card's clock
+ * stays.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -242,6 +243,62 @@ static int make_turned(struct backend *be, int entry, int first, int notes,
 	return r < 0 ? -1 : 0;
 }
 
+/* ---- with scratchpads shared --------------------------------------------------------- */
+
+#define WORTH_SHARING \
+	16 /* one part in so many of the time is what memory takes for what then stays as well */
+
+/* Bytes that do not cross memory as temporaries of the entry stay, if all of them can. residence, stride: what it
+ * begins with. */
+static double resident_bytes(struct backend *be, const struct module_entry *e,
+			     const struct residence *residence, const int64_t *stride)
+{
+	double sum = 0;
+
+	be->residence = copy_residences(be->m, residence);
+	be_set_strides(be->m, stride);
+	be_resident(be, e);
+	for (int i = 0; i < be->m->num_tensors; i++) {
+		const struct residence *r = &be->residence[i];
+
+		if (r->resident && !r->group)
+			sum += (double)tensor_size(be->m->tensors[i]) * (r->num_readers + 1);
+	}
+	free_residences(be->m, be->residence, residence);
+	be->residence = NULL;
+	return sum;
+}
+
+/* Makes the sections again with what is resident sharing scratchpads, where that leaves more of them to others; what
+ * is better stays, and is how all that follows is made. residence, stride: what both begin with. */
+static int make_shared(struct backend *be, int entry, int first, int notes,
+		       const struct residence *residence, const int64_t *stride)
+{
+	struct module_entry *e = &be->m->entries[entry];
+	struct outcome alone = put_aside(be, e, first, notes, NULL);
+	double bytes = resident_bytes(be, e, residence, stride);
+	bool better = false;
+	int r = 1;
+
+	be->sharing = true;
+	bytes = resident_bytes(be, e, residence, stride) - bytes;
+	be->residence = copy_residences(be->m, residence);
+	be_set_strides(be->m, stride);
+	if (bytes / be_bytes_per_cycle(&be->chip) * WORTH_SHARING >= (double)alone.cycles) {
+		be->fixed = true;
+		r = be_make_sections(be, entry);
+		be->fixed = false;
+		better = !r && sum_cycles(be, e, first) < alone.cycles;
+		if (!r && be_prints(be, "resident"))
+			fprintf(be_log(be), "resident: %s, shared: %llu cycles instead of %llu\n",
+				e->name, (unsigned long long)sum_cycles(be, e, first),
+				(unsigned long long)alone.cycles);
+	}
+	be->sharing = better;
+	choose(be, &alone, better, first);
+	return r < 0 ? -1 : 0;
+}
+
 /* ---- side by side ------------------------------------------------------------------- */
 
 #define BESIDE_TRIES 8
@@ -256,6 +313,7 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 	static const double pmus[] = { 0.9, 0.8, 0.7 };
 	const int num = sizeof(pmus) / sizeof(pmus[0]);
 	int r = 0, at = 0, fails = 0;
+	bool shared = be->sharing;
 
 	for (int i = 0; i < BESIDE_TRIES && r >= 0 && fails < num; i++) {
 		struct outcome before;
@@ -270,9 +328,10 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 			be_beside_undo(e, order);
 		before = put_aside(be, e, first, be->num_notes, copy_residences(be->m, residence));
 		be_set_strides(be->m, stride);
-		be->fixed = be->beside = true;
+		be->fixed = be->sharing = true;
 		r = be_make_sections(be, entry);
-		be->fixed = be->beside = false;
+		be->fixed = false;
+		be->sharing = shared;
 		better = !r && sum_cycles(be, e, first) < before.cycles;
 		if (!r && be_prints(be, "beside"))
 			fprintf(be_log(be), "beside: %s: %llu cycles instead of %llu\n", e->name,
@@ -366,9 +425,9 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	int old = be->m->num_tensors, r = 1;
 	struct outcome without = put_aside(be, e, first, notes, NULL);
 	struct carried *carried;
-	bool better;
+	bool better, shared = be->sharing;
 
-	be->beside = !e->num_loops;
+	be->sharing |= !e->num_loops;
 	carried = find_carried(be, e, residence, stride);
 	make_room(be->m, old, &without.residence, &without.stride);
 	be->residence = copy_residences(be->m, *residence);
@@ -376,7 +435,8 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	be->fixed = true;
 	if (carried)
 		r = be_check(be, "carry") ? -1 : be_make_sections(be, entry);
-	be->fixed = be->beside = false;
+	be->fixed = false;
+	be->sharing = shared;
 	if (!r && !e->num_loops)
 		r = make_beside(be, entry, first, *residence, *stride);
 	better = is_better(be, e, first, "carry", r, &without);
@@ -470,13 +530,14 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	struct outcome without;
 	char reason[512];
 	uint64_t cycles = 0, once = 0;
-	bool better;
+	bool better, shared = be->sharing;
 
 	be_hold(be, e);
 	make_room(be->m, old, &be->residence, NULL);
 	make_room(be->m, old, residence, stride);
 	without = put_aside(be, e, first, notes, NULL);
 	without.num_notes = old_notes - notes; /* be_hold()'s are not of them */
+	be->sharing = false; /* what is held lies alone, and others find fewer scratchpads */
 	r = be_check(be, "hold");
 	if (!r)
 		r = make_held(be, entry, first, holds, *residence, *stride);
@@ -497,6 +558,7 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	if (r > 0)
 		snprintf(reason, sizeof(reason), "%s", be->note[be->num_notes - 1]);
 	choose(be, &without, better, first);
+	be->sharing = shared && !better;
 	if (r > 0)
 		be_note(be, "%s", reason);
 	while (!better && be->num_holds > holds)
@@ -593,6 +655,9 @@ int be_make_entry(struct backend *be, int entry)
 		r = make_groups(be, entry, first, notes, &residence, &stride,
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
+	be->sharing = false;
+	if (!r && be->level >= 3)
+		r = make_shared(be, entry, first, notes, residence, stride);
 	once = be->level >= 3 && be->num_groups == groups && be->opt->hold != WHEN_NEVER &&
 	       be_can_carry_once(be, e, first);
 	if (!r && once)
@@ -616,6 +681,7 @@ int be_make_entry(struct backend *be, int entry)
 		progress_say(be->opt->progress, "%s, once", e->name);
 		r = make_once(be, entry, first, &residence, &stride);
 	}
+	be->sharing = false;
 	free(residence);
 	free(stride);
 	return r ? -1 : 0;
