@@ -232,6 +232,17 @@ int nest_factor(const struct nest *n, int k)
 	return n->expr[e].kind == EXPR_IN ? n->expr[e].arg[0] : -1;
 }
 
+bool nest_sums_along(const struct nest *n, const struct access *a, int axis)
+{
+	bool factor = false, sums = false;
+
+	for (int k = 0; k < 2 && nest_sums_products(n); k++)
+		factor |= nest_factor(n, k) == a - n->in;
+	for (int d = 0; d < n->ndim; d++)
+		sums |= n->dim[d].reduce && a->coef[axis][d];
+	return factor && sums;
+}
+
 /* Both bits are shifted to the word's upper end, and down again with their sign. */
 int nest_ternary(struct nest *n, int input, int d)
 {

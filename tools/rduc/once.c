@@ -47,18 +47,15 @@ static bool writes_any(const struct nest *n, const struct tensor *t)
 	return false;
 }
 
-/* Is an access a product's, which sums over what the tensor is cut along, its outermost dimension? All of its replicas
- * would want all parts, whose ports they would wait for longer than for memory. */
+/* Is an access a factor of a product, which sums over what the tensor is cut along, its outermost dimension? All of its
+ * replicas would want all parts, whose ports they would wait for longer than for memory. */
 static bool wants_all_parts(const struct nest *n, const struct access *a)
 {
 	int x = 0;
 
 	while (x < a->tensor->ndim - 1 && a->tensor->dim[x] == 1)
 		x++;
-	for (int d = 0; d < n->ndim && a->tensor->ndim; d++)
-		if (nest_sums_products(n) && n->dim[d].reduce && a->coef[x][d])
-			return true;
-	return false;
+	return a->tensor->ndim && nest_sums_along(n, a, x);
 }
 
 /* May a nest read a copy in scratchpads? The section of a group was made with what it reads in memory. */
@@ -249,9 +246,8 @@ static void copy(struct backend *be, struct module_entry *e, struct spare *p, st
 	redirect(be, reads, t, to);
 	be_redirect(be, &(struct nest_access){ load, 1 }, to, seen);
 	free(seen);
-	p->bytes[in] -= bytes;
-	for (int k = 0; k < reads->num; k++)
-		p->bytes[section_of(p, reads->list[k].nest)] += bytes;
+	p->bytes[in] -=
+		bytes; /* a section that only waited for memory takes less time without, and gives no more */
 	put_in(p, e, in, in == reader, load);
 	o->copy = xroom(o->copy, o->num, &o->room, sizeof(*o->copy));
 	o->copy[o->num++] = (struct once_copy){ t, to };

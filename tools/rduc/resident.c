@@ -11,16 +11,12 @@
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
+#include "parts.h"
 #include "stays.h"
 
-#define WANTED_PARTS 16 /* as many units write and read a tensor at a time */
-#define MOST_PARTS 32 /* where the vectors of a batch have parts of their own */
-#define CARRIED_PARTS 8 /* of what a loop carries: their scratchpads are no other's in all of it */
-#define CARRIED_PART 2048 /* words */
 #define FEWEST_PARTS \
 	4 /* of what shares scratchpads, and finds no more: still more than memory's rate */
 #define MUCH_SLOWER 1.5 /* than memory: what one port does, others may do as well meanwhile */
-#define SMALLEST_PART 256 /* words; less is not cut */
 
 /* One access to a tensor's storage. */
 struct use {
@@ -125,40 +121,6 @@ static bool lives_here(const struct uses *s)
 			return false;
 	}
 	return last > s->u[0].nest;
-}
-
-static int outermost(const struct tensor *t)
-{
-	int at = -1;
-
-	for (int d = 0; d < t->ndim; d++)
-		if (t->dim[d] > 1 && (at < 0 || t->stride[d] > t->stride[at]))
-			at = d;
-	return at;
-}
-
-/* The outermost dimension of a tensor below `step` words, -1: none. */
-static int next_axis(const struct tensor *t, int64_t step)
-{
-	int at = -1;
-
-	for (int d = 0; d < t->ndim; d++)
-		if (t->dim[d] > 1 && t->stride[d] < step &&
-		    (at < 0 || t->stride[d] > t->stride[at]))
-			at = d;
-	return at;
-}
-
-/* The dimension along which the vectors of a batch lie (batch.c), if it is outermost but for `axis`: what is cut
- * along that can be cut along this one as well. -1: there is none. */
-static int vectors_dim(const struct backend *be, const struct tensor *t, int axis)
-{
-	if (axis < 2 || be_batch_dims(be, t) != 2 || t->dim[0] < 2 || t->stride[1] != 1)
-		return -1;
-	for (int d = 2; d < t->ndim; d++)
-		if (d != axis && t->dim[d] > 1 && t->stride[d] > t->stride[0])
-			return -1;
-	return 0;
 }
 
 /* Is a nest a sum of products in which dimension d alone tells one operand's results apart? It
@@ -325,7 +287,7 @@ static int choose_axis(const struct backend *be, const struct tensor *t, const s
 		       const struct module_entry *e, const uint32_t *cut_along, enum turn turn,
 		       double *least)
 {
-	int best = outermost(t), innermost = -1;
+	int best = parts_outermost(t), innermost = -1;
 
 	*least = 0;
 	if (best < 0 || s->other_shape)
@@ -334,10 +296,11 @@ static int choose_axis(const struct backend *be, const struct tensor *t, const s
 		if (t->dim[d] > 1 && (innermost < 0 || t->stride[d] < t->stride[innermost]))
 			innermost = d;
 	for (int k = -1; k < t->ndim; k++) { /* the one that is outermost now has a start */
-		int d = k < 0 ? outermost(t) : k, vectors = vectors_dim(be, t, d);
-		int next = vectors >= 0				   ? vectors
-			   : k < 0 && t->dim[d] < WANTED_PARTS / 2 ? next_axis(t, t->stride[d])
-								   : -1;
+		int d = k < 0 ? parts_outermost(t) : k, vectors = parts_vectors_dim(be, t, d);
+		int next = vectors >= 0 ? vectors
+			   : k < 0 && t->dim[d] < WANTED_PARTS / 2
+				   ? parts_next_axis(t, t->stride[d])
+				   : -1;
 		int most = vectors >= 0	     ? MOST_PARTS
 			   : turn == CARRIED ? CARRIED_PARTS
 					     : WANTED_PARTS;
@@ -362,48 +325,6 @@ static int choose_axis(const struct backend *be, const struct tensor *t, const s
 		}
 	}
 	return best;
-}
-
-static void make_outermost(struct tensor *t, int axis)
-{
-	int order[RDU_MAX_DIMS], n = 0;
-	int64_t s = 1;
-
-	for (int d = 0; d < t->ndim; d++) { /* innermost first, as it was */
-		int at = n++;
-
-		for (; at > 0 && t->stride[order[at - 1]] > t->stride[d]; at--)
-			order[at] = order[at - 1];
-		order[at] = d;
-	}
-	for (int i = 0; i < n; i++) {
-		if (order[i] == axis)
-			continue;
-		t->stride[order[i]] = s;
-		s *= t->dim[order[i]];
-	}
-	t->stride[axis] = s;
-}
-
-/* Number of parts: what a scratchpad holds, and as many as may work at a time, up to `parts`. 0: a
- * single position along the axis is too large for one. */
-static int count_parts(const struct rdu_chip *chip, int64_t words, int64_t extent, int parts)
-{
-	int64_t step = words / extent, most = (int64_t)chip->pmu_bytes / 4 / step, least;
-	int64_t want = min64(min64(parts, extent), words / SMALLEST_PART);
-
-	if (!most)
-		return 0;
-	least = ceil_div(extent, most);
-	for (int64_t k = max64(want, least); k >= max64(least, want / 2); k--)
-		if (extent % k == 0)
-			return (int)k;
-	want = max64(max64(want, least), 1);
-	/* or a few more that are alike */
-	for (int64_t k = want; k <= min64(want * 4 / 3, extent); k++)
-		if (extent % k == 0)
-			return (int)k;
-	return (int)ceil_div(extent, ceil_div(extent, want));
 }
 
 static int by_saving(const void *a, const void *b)
@@ -453,58 +374,6 @@ static int count_nests(const struct uses *s, bool write)
 	return num;
 }
 
-/* Cuts a tensor along an axis, which is its outermost or becomes it, into so many parts; where that has
- * too few positions, along the next ones as well. False: it cannot be. */
-static bool cut(struct backend *be, const struct tensor *t, int axis, int parts)
-{
-	struct residence *r = &be->residence[t->id];
-	int64_t extent = axis < 0 ? 1 : t->dim[axis], step = r->words / extent;
-	struct tensor x = *t;
-
-	if (axis >= 0)
-		make_outermost(&x, axis);
-	r->num_parts = count_parts(&be->chip, r->words, extent, parts);
-	while (axis >= 0 && r->num_parts < parts / 2) {
-		int d = next_axis(&x, step), n;
-
-		if (d < 0 || x.stride[d] * x.dim[d] != step)
-			break;
-		n = count_parts(&be->chip, r->words, extent * x.dim[d], parts);
-		if (n && r->num_parts && (n <= r->num_parts || n % r->num_parts))
-			break;
-		extent *= x.dim[d];
-		step = x.stride[d];
-		r->num_parts = n;
-	}
-	if (r->num_parts)
-		r->part = ceil_div(extent, r->num_parts) * step;
-	return r->num_parts;
-}
-
-/* Cuts each of a tensor's parts once more: along the vectors of its batch, or, where it holds several positions
- * along the axis, into as many. False: it cannot be. */
-static bool cut_vectors(const struct backend *be, const struct tensor *t, int axis,
-			struct residence *r)
-{
-	int d = axis < 0 ? -1 : vectors_dim(be, t, axis);
-	int64_t n = d < 0 ? 1 : t->dim[d];
-
-	if (d < 0 || t->dim[axis] % r->num_parts)
-		return false;
-	while (t->dim[d] % n || r->num_parts * n > MOST_PARTS || r->part / n < SMALLEST_PART ||
-	       (t->dim[axis] > r->num_parts && t->dim[axis] / r->num_parts % n))
-		if (!--n)
-			return false;
-	r->num_parts *= (int)n;
-	r->part /= n;
-	return n > 1;
-}
-
-static int carried_parts(int64_t words)
-{
-	return (int)min64(max64(words / CARRIED_PART, 1), CARRIED_PARTS);
-}
-
 /* May a storage stay as a whole? What a group hands on is there in slices. What nests of one group make, and no
  * nest of it reads, may; what others make for a group only with several tiles: the scratchpads of one are its own. */
 static bool is_whole(const struct backend *be, const struct module_entry *e, const struct uses *s)
@@ -539,9 +408,11 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	bool by_group = e->nests[s->u[0].nest]->group;
 	double least = 0;
 
-	/* The section of a group was made with the tensor as it lies. */
-	c->axis = in_group(e, s) ? outermost(t)
-				 : choose_axis(be, t, s, e, cut_along, c->turn, &least);
+	/* The section of a group was made with the tensor as it lies; and products that would want all parts of a copy
+	 * that lies as it does in memory do not read it. */
+	c->axis = in_group(e, s) || c->turn == COPIED
+			  ? parts_outermost(t)
+			  : choose_axis(be, t, s, e, cut_along, c->turn, &least);
 	r->words = be_words(t);
 	if (r->words > INT32_MAX)
 		return false;
@@ -552,7 +423,7 @@ static bool consider(struct backend *be, const struct module_entry *e, const str
 	 * section. */
 	if (r->words < SMALL_TENSOR && count_nests(s, true) > 1 && c->turn != CARRIED)
 		return false;
-	if (!cut(be, t, c->axis, c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS))
+	if (!parts_cut(be, t, c->axis, c->turn == CARRIED ? parts_carried(r->words) : WANTED_PARTS))
 		return false;
 	for (int i = 0; i < s->num && r->num_parts > 1; i++)
 		if (s->u[i].access->gather_in >= 0 &&
@@ -641,19 +512,26 @@ static bool place_held(struct backend *be, const struct module_entry *e, struct 
 	return be_hold_has_room(be, e);
 }
 
+/* Eighths of the scratchpads that tensors may have: what nests need for their own operands stays free. Of several
+ * tiles a quarter is enough, for what comes last. */
+static int eighths(const struct backend *be, enum turn turn)
+{
+	return turn == CARRIED ? 7 : turn == COPIED && be->tiles > 1 ? 6 : 5;
+}
+
 /* Scratchpads for a tensor: as many as may work at a time; for what a loop carries, or what shares scratchpads, fewer,
- * where there are not so many. What nests need for their own operands stays free. */
+ * where there are not so many. */
 static bool find_room(struct backend *be, struct stays *pmus, const struct candidate *c)
 {
 	struct residence *r = &be->residence[c->tensor];
-	int parts = c->turn == CARRIED ? carried_parts(r->words) : WANTED_PARTS;
+	int parts = c->turn == CARRIED ? parts_carried(r->words) : WANTED_PARTS;
 	int fewest = c->turn == CARRIED ? 1 : pmus->share ? FEWEST_PARTS : WANTED_PARTS;
 
-	while (!stays_find(pmus, r, 0, pmus->num * (c->turn == CARRIED ? 7 : 5) / 8)) {
+	while (!stays_find(pmus, r, 0, pmus->num * eighths(be, c->turn) / 8)) {
 		int was = r->num_parts;
 
 		parts /= 2;
-		if (parts < fewest || !cut(be, be->m->tensors[c->tensor], c->axis, parts) ||
+		if (parts < fewest || !parts_cut(be, be->m->tensors[c->tensor], c->axis, parts) ||
 		    r->num_parts >= was)
 			return false;
 	}
@@ -696,15 +574,56 @@ static void find_more(struct backend *be, const struct module_entry *e, const st
 		bool placed;
 
 		if (!r->resident || s->other_shape || in_products(e, s) != (k < num) ||
-		    !cut_vectors(be, be->m->tensors[c[k % num].tensor], c[k % num].axis, r))
+		    !parts_cut_vectors(be, be->m->tensors[c[k % num].tensor], c[k % num].axis, r))
 			continue;
 		stays_init(be, e, false, &pmus);
-		placed = stays_place_again(&p, &pmus);
+		placed = stays_place_again(&p, &pmus, pmus.num * 7 / 8);
 		stays_end(&pmus);
 		if (placed)
 			continue;
 		r->num_parts = parts;
 		r->part = part;
+	}
+	free(p.r);
+}
+
+/* Does a product sum along the axis that a tensor is cut along? It brings its parts together, and the fewer the
+ * better. */
+static bool summed_along(const struct module_entry *e, const struct uses *s, int axis)
+{
+	for (int i = 0; i < s->num; i++)
+		if (!s->u[i].write && nest_sums_along(e->nests[s->u[i].nest], s->u[i].access, axis))
+			return true;
+	return false;
+}
+
+/* With several tiles there are as many times the arrays, and so many times the parts keep the replicas of products
+ * from wanting one: as far as there is room, where tensors share scratchpads. */
+static void find_finer(struct backend *be, const struct module_entry *e, const struct candidate *c,
+		       int num, const struct uses *all)
+{
+	struct placing p = all_placed(be, e, c, num);
+
+	for (int k = 0; k < num; k++) {
+		const struct uses *s = &all[c[k].tensor];
+		struct residence *r = &be->residence[c[k].tensor], was = *r;
+		bool placed = !r->resident || c[k].turn == CARRIED || s->other_shape ||
+			      in_group(e, s) || !in_products(e, s) || c[k].axis < 0 ||
+			      summed_along(e, s, c[k].axis);
+
+		for (int times = be->tiles; times > 1 && !placed; times /= 2) {
+			struct stays pmus;
+
+			if (!parts_cut_finer(be, be->m->tensors[c[k].tensor], r, times))
+				continue;
+			stays_init(be, e, true, &pmus);
+			placed = stays_place_again(&p, &pmus, pmus.num * eighths(be, COPIED) / 8);
+			stays_end(&pmus);
+			if (!placed) {
+				r->num_parts = was.num_parts;
+				r->part = was.part;
+			}
+		}
 	}
 	free(p.r);
 }
@@ -720,10 +639,10 @@ static void stay(struct backend *be, struct stays *pmus, const struct candidate 
 	be->residence[t->id].resident = true;
 	if (c->axis < 0 || s->other_shape)
 		return;
-	make_outermost(t, c->axis);
+	parts_make_outermost(t, c->axis);
 	cut_along[t->id] = 1u << c->axis;
-	if (vectors_dim(be, t, c->axis) >= 0)
-		cut_along[t->id] |= 1u << vectors_dim(be, t, c->axis);
+	if (parts_vectors_dim(be, t, c->axis) >= 0)
+		cut_along[t->id] |= 1u << parts_vectors_dim(be, t, c->axis);
 }
 
 /* Those that have scratchpads share them, which leaves more to the nests' own operands; and so do others, which
@@ -735,7 +654,7 @@ static void share(struct backend *be, const struct module_entry *e, struct candi
 	struct stays pmus;
 
 	stays_init(be, e, true, &pmus);
-	if (stays_place_again(&p, &pmus))
+	if (stays_place_again(&p, &pmus, pmus.num * 7 / 8))
 		for (int i = 0; i < num; i++) {
 			const struct tensor *t = be->m->tensors[c[i].tensor];
 			const struct uses *s = &all[t->id];
@@ -778,6 +697,8 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	}
 	if (held) {
 		find_more(be, e, c, num, all);
+		if (be->tiles > 1)
+			find_finer(be, e, c, num, all);
 		if (be->sharing)
 			share(be, e, c, num, all, cut_along);
 	}

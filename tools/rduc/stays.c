@@ -223,6 +223,7 @@ int stays_group_start(const struct module_entry *e, int k)
 
 void stays_add_groups(const struct backend *be, const struct module_entry *e, struct stays *p)
 {
+	int beside = be->tiles > 1; /* then neighbours may be in a group's section (cut.c) */
 	int *at = xmalloc(sizeof(int) * (size_t)(p->num + 1));
 
 	for (int i = 0; i < p->num; i++)
@@ -235,7 +236,7 @@ void stays_add_groups(const struct backend *be, const struct module_entry *e, st
 		while (pmu && last + 1 < e->num_nests && stays_group_start(e, last + 1) == k)
 			last++;
 		for (int i = 0; i < num; i++)
-			stays_add(p, at[pmu[i]], k, last);
+			stays_add(p, at[pmu[i]], k - beside, last + beside);
 		k = last;
 	}
 	free(at);
@@ -263,7 +264,7 @@ static void add_held(const struct placing *p, struct stays *pmus)
 	}
 }
 
-bool stays_place_again(const struct placing *p, struct stays *pmus)
+bool stays_place_again(const struct placing *p, struct stays *pmus, int most)
 {
 	struct spot **was = xmalloc(sizeof(*was) * (size_t)(p->num + 1));
 	int num = 0;
@@ -273,7 +274,7 @@ bool stays_place_again(const struct placing *p, struct stays *pmus)
 	add_held(p, pmus);
 	for (; num < p->num; num++) {
 		was[num] = p->r[num]->spot;
-		if (!stays_find(pmus, p->r[num], 0, pmus->num * 7 / 8))
+		if (!stays_find(pmus, p->r[num], 0, most))
 			break;
 	}
 	for (int i = 0; i < num; i++) {

@@ -53,8 +53,8 @@ struct placing {
 	int num;
 };
 
-/* Places all of it anew, the earlier ones first, which wastes nothing, in scratchpads of which none is taken so far.
- * False: there are not enough, and all is where it was. */
-bool stays_place_again(const struct placing *p, struct stays *pmus);
+/* Places all of it anew, the earlier ones first, which wastes nothing, in the first `most` scratchpads, of which none
+ * is taken so far. False: there are not enough, and all is where it was. */
+bool stays_place_again(const struct placing *p, struct stays *pmus, int most);
 
 #endif
