@@ -217,9 +217,12 @@ static void put_in(struct run *r, int at, int nest)
 /* The nest at a place of run `from` goes to a place of run `to`. False: that has no units for it. */
 static bool move(struct plan_of_runs *p, int from, int at, int to, int place)
 {
+	bool fits;
+
 	put_in(&p->run[to], place, p->run[from].nest[at]);
 	take_out(&p->run[from], at);
-	return estimate(p, &p->run[to]) & estimate(p, &p->run[from]);
+	fits = estimate(p, &p->run[to]);
+	return estimate(p, &p->run[from]) && fits; /* both are to be known */
 }
 
 static void move_back(struct plan_of_runs *p, int from, int at, int to, int place)
