@@ -310,6 +310,23 @@ static int64_t run_write(struct island_run *ir, struct node *node, size_t n)
 
 /* ---- nodes -------------------------------------------------------------------------- */
 
+/* A READ program of an activation's words one after another: they are in its FIFO where they lie, as
+ * nobody writes them meanwhile. Then it has nothing to do. */
+static void read_in_place(struct island_run *ir, struct node *node)
+{
+	const struct access_plan *a = &node->plan->access;
+	const struct access_run *r = &node->access;
+	struct fifo *f = &ir->fifos[node->in->out[0]];
+	uint32_t lanes = ir->plan->lanes;
+
+	if (a->num_preds || a->words != lanes || a->lane_stride != 1 || a->num != 1 ||
+	    a->loop[0].stride != lanes || r->check || !r->word || rdu_out_mask(node, 0))
+		return;
+	f->data = (uint32_t *)(uintptr_t)((uintptr_t)r->ptr + (uintptr_t)r->addr * 4);
+	f->room = f->end = node->total;
+	node->pos = node->total;
+}
+
 static bool start_node(struct island_run *ir, struct node *node, uint64_t activation)
 {
 	const struct program_plan *pp = node->plan;
@@ -333,8 +350,12 @@ static bool start_node(struct island_run *ir, struct node *node, uint64_t activa
 		return rdu_simd_start(ir, node) &&
 		       (!pp->sys || rdu_systolic_start(ir, node, activation));
 	default:
-		return rdu_access_start(&node->access, &pp->access, ir->st->run, activation,
-					ir->st->copy[node->in->program], ir->fault);
+		if (!rdu_access_start(&node->access, &pp->access, ir->st->run, activation,
+				      ir->st->copy[node->in->program], ir->fault))
+			return false;
+		if (node->in->kind == RDU_KIND_READ && !node->in->num_in)
+			read_in_place(ir, node);
+		return true;
 	}
 }
 
@@ -413,9 +434,11 @@ static bool stopped(struct island_run *ir)
 
 static bool run_nodes(struct island_run *ir)
 {
-	uint32_t n = ir->island->num_nodes, i, left = n;
+	uint32_t n = ir->island->num_nodes, i, left = 0;
 	size_t limit = 2 * ir->plan->chunk;
 
+	for (i = 0; i < n; i++)
+		left += ir->nodes[i].pos < ir->nodes[i].total;
 	while (left) {
 		bool progress = false;
 

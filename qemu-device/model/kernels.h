@@ -99,6 +99,8 @@ struct rdu_kernels {
 	/* out[i * step + l * lane_step] = in[i * pitch + l], i < n, l < words, in that order */
 	void (*scatter)(size_t n, size_t words, uint32_t *out, ptrdiff_t step, ptrdiff_t lane_step,
 			const uint32_t *in, ptrdiff_t pitch);
+	/* out[i * lanes + l] = in[i * step], i < n, l < lanes */
+	void (*spread)(size_t n, size_t lanes, uint32_t *out, const uint32_t *in, size_t step);
 	/* n vectors: parts first[i] to first[i + 1] of vector i, `value` in its other lanes */
 	void (*take_parts)(size_t n, size_t lanes, uint32_t *out, const uint32_t *first,
 			   const struct vector_part *part, const void *const *base, uint32_t value);

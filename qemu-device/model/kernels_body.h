@@ -481,6 +481,19 @@ static void gather_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *
 			out[i * lanes + l] = in[(ptrdiff_t)i * step + (ptrdiff_t)l * lane_step];
 }
 
+static void spread_words(size_t n, size_t lanes, uint32_t *out, const uint32_t *in, size_t step)
+{
+	for (; n; n--, out += lanes, in += step) {
+		vi v = (vi){ 0 } + (int32_t)*in;
+		size_t l = 0;
+
+		for (; l + VW <= lanes; l += VW)
+			*(vi *)(out + l) = v;
+		for (; l < lanes; l++)
+			out[l] = *in;
+	}
+}
+
 static void scatter_words(size_t n, size_t words, uint32_t *out, ptrdiff_t step,
 			  ptrdiff_t lane_step, const uint32_t *in, ptrdiff_t pitch)
 {
@@ -662,6 +675,7 @@ static const struct rdu_kernels kernels = {
 	.part_store = PART_STORE,
 	.gather = gather_words,
 	.scatter = scatter_words,
+	.spread = spread_words,
 	.take_parts = take_parts,
 	.put_parts = put_parts,
 };

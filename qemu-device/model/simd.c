@@ -35,33 +35,27 @@ bool rdu_simd_start(struct island_run *ir, struct node *node)
 	return true;
 }
 
-static void expand_lane(uint32_t *out, const uint32_t *in, size_t n, uint32_t lanes, uint32_t lane)
-{
-	for (size_t i = 0; i < n; i++) {
-		uint32_t v = in[i * lanes + lane];
-
-		for (uint32_t l = 0; l < lanes; l++)
-			out[i * lanes + l] = v;
-	}
-}
-
 /* Value of counter c at firings from `firing` on; flags: only at those set. */
-static void expand_counter(uint32_t *out, const struct program_plan *pp, uint32_t c,
-			   uint64_t firing, size_t n, uint32_t lanes, const uint8_t *flags)
+static void expand_counter(uint32_t *out, const struct rdu_kernels *k,
+			   const struct program_plan *pp, uint32_t c, uint64_t firing, size_t n,
+			   uint32_t lanes, const uint8_t *flags)
 {
 	const struct rdu_cfg_counter *cfg = &pp->prog->cfg->counter[c];
 	uint64_t period = 1, in, at;
+	uint32_t value[64];
+	size_t num = 0;
 
 	for (uint32_t i = c + 1; i < pp->prog->cfg->num_counters; i++)
 		period *= pp->prog->trip[i];
 	in = firing % period;
 	at = firing / period % pp->prog->trip[c];
 	for (size_t i = 0; i < n; i++) {
-		if (!flags || flags[i]) {
-			uint32_t v = (uint32_t)cfg->start + (uint32_t)at * (uint32_t)cfg->step;
-
-			for (uint32_t l = 0; l < lanes; l++)
-				*out++ = v;
+		if (!flags || flags[i])
+			value[num++] = (uint32_t)cfg->start + (uint32_t)at * (uint32_t)cfg->step;
+		if (num == 64 || (num && i + 1 == n)) {
+			k->spread(num, lanes, out, value, 1);
+			out += num * lanes;
+			num = 0;
 		}
 		if (++in == period) {
 			in = 0;
@@ -87,6 +81,7 @@ struct chunk {
 static const uint32_t *source(struct chunk *ch, const struct op_source *src, uint32_t temp)
 {
 	struct island_run *ir = ch->ir;
+	const struct rdu_kernels *k = ir->plan->kernels;
 	uint32_t lanes = ir->plan->lanes, i, *buf;
 
 	switch (src->kind) {
@@ -115,9 +110,9 @@ static const uint32_t *source(struct chunk *ch, const struct op_source *src, uin
 		ch->done[i] = *src;
 	buf = ir->extra[2 + i];
 	if (src->kind == SRC_IN_LANE)
-		expand_lane(buf, ch->port[src->index], ch->n, lanes, src->lane);
+		k->spread(ch->n, lanes, buf, ch->port[src->index] + src->lane, lanes);
 	else
-		expand_counter(buf, ch->node->plan, src->index, ch->firing, ch->firings, lanes,
+		expand_counter(buf, k, ch->node->plan, src->index, ch->firing, ch->firings, lanes,
 			       ch->flags);
 	return buf;
 }

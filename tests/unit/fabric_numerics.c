@@ -175,27 +175,33 @@ static void test_rows(const struct rdu_kernels *k)
 	ok(!bad, "%s: rows to lanes apart, rows XORed", k->name);
 }
 
+/* So many that kernels take them in parts. */
+#define MANY_STEPS 150
+
 static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 {
 	int bad = 0, cases = 0;
 
 	for (int round = 0; round < rounds && !bad; round++) {
-		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11, steps = 1 + rnd() % 6;
+		bool many = !(rnd() & 31);
+		size_t lanes = 1 << (1 + rnd() % 6), cols = 1 + rnd() % 11;
+		size_t steps = 1 + rnd() % (many ? MANY_STEPS : 6);
+		size_t col_step = many ? 16 : 64, row_step = many ? 8 : 32;
 		float acc[64 * 12], acc2[64 * 12];
-		ptrdiff_t col_at[8], row_at[8];
+		ptrdiff_t col_at[MANY_STEPS], row_at[MANY_STEPS];
 		struct rdu_mac m = { .steps = steps,
 				     .lanes = lanes,
 				     .cols = cols,
 				     .col = a,
 				     .row = b,
-				     .col_step = 64,
-				     .row_step = 32,
+				     .col_step = (ptrdiff_t)col_step,
+				     .row_step = (ptrdiff_t)row_step,
 				     .row_lane = rnd() & 1 ? 1 : 3,
 				     .acc = acc };
 
-		for (size_t i = 0; i < 64 * 8; i++)
+		for (size_t i = 0; i < (steps + 8) * 64 && i < W; i++)
 			a[i] = fp32 ? rnd_bits() : pair();
-		for (size_t i = 0; i < 32 * 8; i++)
+		for (size_t i = 0; i < (steps + 8) * 32 && i < W; i++)
 			b[i] = fp32 ? rnd_bits() : pair();
 		for (size_t i = 0; i < cols * lanes; i++) {
 			uint32_t r = rnd();
@@ -206,7 +212,7 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 						   : rndf();
 		}
 		if (rnd() & 1) {
-			for (int i = 0; i < 8; i++) {
+			for (size_t i = 0; i < steps; i++) {
 				col_at[i] = (rnd() & 7) * 64;
 				row_at[i] = (rnd() & 7) * 16;
 			}
@@ -216,9 +222,12 @@ static void test_mac(const struct rdu_kernels *k, int rounds, bool fp32)
 		for (size_t i = 0; i < steps; i++)
 			for (size_t j = 0; j < cols; j++)
 				for (size_t l = 0; l < lanes; l++) {
-					uint32_t x = a[(m.col_at ? (size_t)col_at[i] : i * 64) + l];
-					uint32_t y = b[(m.row_at ? (size_t)row_at[i] : i * 32) +
-						       j * m.row_lane];
+					uint32_t x =
+						a[(m.col_at ? (size_t)col_at[i] : i * col_step) +
+						  l];
+					uint32_t y =
+						b[(m.row_at ? (size_t)row_at[i] : i * row_step) +
+						  j * m.row_lane];
 					float *p = &acc2[j * lanes + l];
 
 					if (fp32)
@@ -462,6 +471,13 @@ static void test_packs(const struct rdu_kernels *k)
 				for (int l = 0; l < lanes; l++)
 					bad += out[i * lanes + l] != a[i * step + l * 41];
 		}
+	for (size_t lanes = 2; lanes <= 64; lanes *= 2) {
+		memset(out, 0x55, sizeof(out));
+		k->spread(20, lanes, out, a, lanes);
+		for (size_t i = 0; i < 20 * lanes; i++)
+			bad += out[i] != a[i / lanes * lanes];
+		bad += out[20 * lanes] != 0x55555555;
+	}
 	ok(!bad, "%s: packing and strided copies", k->name);
 }
 
