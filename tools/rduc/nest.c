@@ -234,13 +234,17 @@ int nest_factor(const struct nest *n, int k)
 
 bool nest_sums_along(const struct nest *n, const struct access *a, int axis)
 {
-	bool factor = false, sums = false;
+	int in[2];
 
-	for (int k = 0; k < 2 && nest_sums_products(n); k++)
-		factor |= nest_factor(n, k) == a - n->in;
-	for (int d = 0; d < n->ndim; d++)
-		sums |= n->dim[d].reduce && a->coef[axis][d];
-	return factor && sums;
+	for (int k = 0; k < 2; k++) {
+		in[k] = nest_sums_products(n) ? nest_factor(n, k) : -1;
+		if (in[k] < 0)
+			return false;
+	}
+	for (int d = 0; d < n->ndim && (a == &n->in[in[0]] || a == &n->in[in[1]]); d++)
+		if (n->dim[d].reduce && a->coef[axis][d])
+			return true;
+	return false;
 }
 
 /* Both bits are shifted to the word's upper end, and down again with their sign. */

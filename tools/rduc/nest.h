@@ -237,7 +237,7 @@ bool nest_sums_products(const struct nest *n);
 /* The input that factor k, 0 or 1, of such a product reads, as it is or by ternary weights; -1: it is
  * another expression. */
 int nest_factor(const struct nest *n, int k);
-/* Is an access to an input a factor of a product that is summed along an axis of its tensor? */
+/* Is an access one of two inputs whose product is summed along an axis of its tensor? */
 bool nest_sums_along(const struct nest *n, const struct access *a, int axis);
 /* Sixteen weights to a word, each 0, 1 or -1 in two bits (config.h, TERNARY): that of the word that
  * an input gives, at the place that is the index along dimension d, of extent 16. */
