@@ -239,7 +239,7 @@ static void touch_vector(struct flow *f, struct flow_prog *p)
 	struct flow_access *x = p->access;
 	unsigned int from, to, l;
 	int64_t one;
-	uint64_t random = 0x9e3779b97f4a7c15ULL * (p->number * p->p->iterations + p->iteration + 1);
+	uint64_t random = 0x9e3779b97f4a7c15ULL * (p->number * p->iterations + p->iteration + 1);
 
 	rdu_flow_lanes(p, f->s->chip.lanes, &from, &to);
 	if (from == to)
@@ -308,7 +308,7 @@ void rdu_agcu_ready(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 static void begin_vector(struct flow *f, struct flow_prog *p, uint64_t at)
 {
 	struct flow_access *x = p->access;
-	bool last = p->iteration + 1 == p->p->iterations;
+	bool last = p->iteration + 1 == p->iterations;
 	struct flow_open *o;
 
 	if (!p->started) {
@@ -408,7 +408,7 @@ static void end_vector(struct flow *f, struct flow_prog *p, uint64_t at)
 			p->member->deliver = 0;
 		x->issue_place = next_place(f, x->issue_place);
 	}
-	o->issued = p->iteration + 1 == p->p->iterations;
+	o->issued = p->iteration + 1 == p->iterations;
 	rdu_flow_step(p);
 	if (p->kind == RDU_KIND_STORE)
 		end_stores(f, p);

@@ -44,7 +44,7 @@ void rdu_flow_step(struct flow_prog *p)
 
 	if (access)
 		preds = a->num_preds;
-	if (++p->iteration == p->p->iterations) {
+	if (++p->iteration == p->iterations) {
 		p->iteration = 0;
 		p->activation++;
 		p->number++;
@@ -389,8 +389,7 @@ static uint32_t access_cycles(const struct flow *f, struct flow_prog *p)
 static bool find_ready(struct flow *f, struct flow_prog *p)
 {
 	uint64_t at = p->free, room = 0;
-	bool last = p->kind != RDU_KIND_SYSTOLIC ||
-		    !(((const struct rdu_cfg_systolic *)p->p->body)->k_mask & ~p->last_bits);
+	bool last = !(p->k_mask & ~p->last_bits);
 
 	p->why = WAIT_NONE;
 	p->block = BLOCK_TOKEN;
@@ -424,8 +423,7 @@ static bool find_ready(struct flow *f, struct flow_prog *p)
 /* What a firing at cycle `at` does; when it is complete. */
 static uint64_t fire(struct flow *f, struct flow_prog *p, uint64_t at, uint32_t cycles)
 {
-	const struct rdu_cfg_systolic *sys = p->p->body;
-	bool last = p->kind != RDU_KIND_SYSTOLIC || !(sys->k_mask & ~p->last_bits);
+	bool last = !(p->k_mask & ~p->last_bits);
 	uint64_t out = at + p->latency, end = out;
 
 	if (p->kind == RDU_KIND_READ) {
@@ -434,7 +432,9 @@ static uint64_t fire(struct flow *f, struct flow_prog *p, uint64_t at, uint32_t 
 	} else if (p->kind == RDU_KIND_WRITE) {
 		end = collects(p) ? at + 1 : at + cycles - 1 + p->latency;
 	} else if (p->kind == RDU_KIND_SYSTOLIC) {
-		end = at + 2 + (last ? p->latency + sys->cols : 0);
+		end = at + 2;
+		if (last)
+			end += p->latency + ((const struct rdu_cfg_systolic *)p->p->body)->cols;
 	}
 	rdu_flow_pop(f, p, at);
 	for (unsigned int k = 0; last && k < p->num_out; k++) {
@@ -459,7 +459,7 @@ static void fire_unit(struct flow *f, struct flow_actor *a, struct flow_prog *p)
 {
 	uint32_t cycles = p->kind == RDU_KIND_SYSTOLIC ? 2 : 1, bits = p->last_bits;
 	uint64_t at, from = p->free, end;
-	bool last = p->iteration + 1 == p->p->iterations;
+	bool last = p->iteration + 1 == p->iterations;
 
 	if (p->kind == RDU_KIND_READ || p->kind == RDU_KIND_WRITE)
 		cycles = access_cycles(f, p);
@@ -504,7 +504,7 @@ static bool find_run(const struct flow *f, const struct flow_prog *p, struct run
 	uint32_t first = p->first_bits & ~(1u << c), last = p->last_bits & ~(1u << c);
 
 	r->num_in = r->num_out = r->num_back = 0;
-	if (c < p->p->cfg->num_outer || !p->at[c] || p->at[c] + 4 > p->trip[c] || p->banks_vary)
+	if (c < p->num_outer || !p->at[c] || p->at[c] + 4 > p->trip[c] || p->banks_vary)
 		return false;
 	r->num = p->trip[c] - 1 - p->at[c];
 	for (unsigned int k = 0; k < p->num_in; k++) {
@@ -519,7 +519,7 @@ static bool find_run(const struct flow *f, const struct flow_prog *p, struct run
 		r->num = min_u64(r->num, d->stream->pushed - d->popped);
 	}
 	if (p->kind == RDU_KIND_SYSTOLIC)
-		return ((const struct rdu_cfg_systolic *)p->p->body)->k_mask >> c & 1 && r->num > 3;
+		return p->k_mask >> c & 1 && r->num > 3;
 	for (unsigned int k = 0; k < p->num_out; k++) {
 		struct flow_stream *st = &f->stream[p->out[k].index];
 
@@ -538,6 +538,43 @@ static bool find_run(const struct flow *f, const struct flow_prog *p, struct run
 		}
 	}
 	return r->num > 3;
+}
+
+/* What firings at cycle `free` at last leave behind, n of them, that waited so many cycles. */
+static uint64_t fired_run(struct flow *f, struct flow_prog *p, uint64_t n, uint32_t cycles,
+			  uint64_t in, uint64_t out, uint64_t free)
+{
+	if (!n)
+		return 0;
+	p->spent[WAIT_NONE] += n * cycles;
+	p->spent[WAIT_IN] += in + f->skipped - p->skipped;
+	p->spent[WAIT_OUT] += out;
+	p->skipped = f->skipped;
+	p->free = free;
+	return n;
+}
+
+/* fire_run() of two inputs and nothing else, as an array's as long as it adds up: most firings of most sections. */
+static uint64_t add_up(struct flow *f, struct flow_prog *p, const struct run *r, uint32_t cycles)
+{
+	const struct run_port x = r->in[0], y = r->in[1];
+	uint64_t *x_popped = x.dest->at, *y_popped = y.dest->at;
+	const uint32_t x_mask = x.dest->mask, y_mask = y.dest->mask;
+	const uint64_t most = r->num, limit = f->limit;
+	uint64_t free = p->free, in = 0, n;
+
+	for (n = 0; n < most; n++) {
+		uint64_t at = max_u64(free, x.at[(x.next + n) & x.mask] + x.delay);
+
+		at = max_u64(at, y.at[(y.next + n) & y.mask] + y.delay);
+		if (at >= limit)
+			break;
+		in += at - free;
+		x_popped[(x.next + n) & x_mask] = at;
+		y_popped[(y.next + n) & y_mask] = at;
+		free = at + cycles;
+	}
+	return fired_run(f, p, n, cycles, in, 0, free);
 }
 
 /* The firings before the window ends; how many. */
@@ -570,14 +607,7 @@ static uint64_t fire_run(struct flow *f, struct flow_prog *p, struct run *r, uin
 			r->out[k].at[(r->out[k].next + n) & r->out[k].mask] = at + latency;
 		free = at + cycles;
 	}
-	if (!n)
-		return 0;
-	p->spent[WAIT_NONE] += n * cycles;
-	p->spent[WAIT_IN] += in + f->skipped - p->skipped;
-	p->spent[WAIT_OUT] += out;
-	p->skipped = f->skipped;
-	p->free = free;
-	return n;
+	return fired_run(f, p, n, cycles, in, out, free);
 }
 
 static void wake_neighbours(struct flow *f, const struct flow_prog *p)
@@ -598,7 +628,7 @@ static bool run_on(struct flow *f, struct flow_prog *p)
 
 	if (!p->started || (cycles > 1 && group(p) > 1) || !find_run(f, p, &r))
 		return false;
-	n = fire_run(f, p, &r, cycles);
+	n = r.num_in == 2 && !r.num_out ? add_up(f, p, &r, cycles) : fire_run(f, p, &r, cycles);
 	if (!n)
 		return false;
 	for (k = 0; k < r.num_in; k++)
@@ -775,7 +805,7 @@ static uint64_t least_left(const struct flow *f)
 	for (uint32_t i = 0; i < f->s->hdr->programs.count; i++) {
 		const struct flow_prog *p = &f->prog[i];
 		uint64_t begun = p->activation + p->started;
-		uint64_t left = (p->activations - p->activation) * p->p->iterations - p->iteration;
+		uint64_t left = (p->activations - p->activation) * p->iterations - p->iteration;
 
 		most = max_u64(most, left * (p->kind == RDU_KIND_SYSTOLIC ? 2 : 1));
 		if (p->access && !p->access->in_host)

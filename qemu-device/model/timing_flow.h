@@ -105,7 +105,8 @@ struct flow_port {
 struct flow_prog {
 	const struct rdu_unit_prog *p;
 	uint32_t index, actor;
-	uint8_t kind, num_counters, num_in, num_out;
+	uint8_t kind, num_counters, num_outer, num_in, num_out;
+	uint8_t k_mask; /* systolic: counters that go through the terms of a sum */
 	bool started;
 	bool banks_vary; /* with the lanes that are active */
 	struct flow_member *member;
@@ -113,7 +114,7 @@ struct flow_prog {
 	uint32_t wait_input, wait_room; /* destinations: for their vectors, for room in them */
 	uint32_t first_bits, last_bits; /* counters at their first, last value */
 	uint64_t activations; /* to be run through: without those left out */
-	uint64_t activation, iteration;
+	uint64_t activation, iteration, iterations;
 	uint64_t free; /* the unit is */
 	enum flow_wait why;
 	uint64_t end; /* of the activation under way, no sooner */

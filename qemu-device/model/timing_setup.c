@@ -178,7 +178,9 @@ static void set_program(struct flow *f, uint32_t i)
 	p->index = i;
 	p->kind = cfg->kind;
 	p->activations = p->p->activations;
+	p->iterations = p->p->iterations;
 	p->num_counters = cfg->num_counters;
+	p->num_outer = cfg->num_outer;
 	p->num_in = cfg->num_in;
 	p->num_out = cfg->num_out;
 	for (c = 0; c < cfg->num_counters; c++) {
@@ -198,6 +200,8 @@ static void set_program(struct flow *f, uint32_t i)
 	/* What memory's latency holds up waits in the AGCU, not on the way to the consumers. */
 	if (cfg->kind < RDU_KIND_LOAD)
 		p->latency = f->costs->prog[i].latency;
+	if (cfg->kind == RDU_KIND_SYSTOLIC)
+		p->k_mask = (uint8_t)((const struct rdu_cfg_systolic *)p->p->body)->k_mask;
 	if (cfg->kind < RDU_KIND_READ)
 		return;
 	set_affine(p);

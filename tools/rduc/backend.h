@@ -645,10 +645,10 @@ bool be_may_split(const struct backend *be, const struct nest *n);
 double be_work(const struct backend *be, const struct nest *n);
 /* lower.c: place, route, serialise and validate. 0, or -1 with the reason in be->error. */
 int image_finish(struct backend *be, struct uimage *im);
-/* cut.c: one section of those of num nests, from number first_nest of the entry on, that takes
- * `most` cycles at most. NULL: there is none, with the reason in be->error; *hopeless: nor with fewer units. */
+/* cut.c: one section of those of num nests, from number first_nest of the entry on. NULL: there is none, with the
+ * reason in be->error; *hopeless: nor with fewer units. */
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most, bool *hopeless);
+		       bool *hopeless);
 /* cut.c: joins the sections of an entry, from number `first` on, one for each nest. */
 void be_cut(struct backend *be, int first);
 /* The section of a nest is made: what was found for its sums is the nest's, and what fills what it holds takes its

@@ -476,9 +476,9 @@ static struct joined join_most(struct backend *be, const struct be_section *s, i
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
-		       uint64_t most, bool *hopeless)
+		       bool *hopeless)
 {
-	int joined = num, r;
+	int joined = num;
 	struct uimage *im;
 
 	be->at = first_nest;
@@ -489,12 +489,7 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 	if (joined == num && !image_pack(im) && !image_finish(be, im)) {
 		if (be->tiles == 1) /* there is nothing beside it */
 			close_joined(be, im);
-		r = be_time_about(be, im, most);
-		if (!r)
-			return im;
-		*hopeless = r > 0;
-		if (r > 0)
-			image_fail(im, "takes more than %llu cycles", (unsigned long long)most);
+		return im;
 	}
 	if (im->error[0])
 		be_error(be, "%s: %s", im->name, im->error);

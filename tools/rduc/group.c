@@ -224,8 +224,7 @@ static struct uimage *make_plain(struct backend *be, struct group *g, struct tri
 	g->op = be->num_ops + t->first;
 	be->without = list;
 	be->num_without = num;
-	im = pipe_make(t, g->sharing.work, g->sharing.pcus, g->sharing.least, g->op, UINT64_MAX,
-		       &hopeless);
+	im = pipe_make(t, &g->sharing, g->op, UINT64_MAX, &hopeless);
 	be->num_without = 0;
 	free(list);
 	return im;
@@ -258,8 +257,7 @@ struct uimage *be_group_image(struct backend *be, struct module_entry *e, int k,
 	}
 	if (gain > 0 || worst_maker(be, g, NULL))
 		most *= SLOWER;
-	im = pipe_make(&t, g->sharing.work, g->sharing.pcus, g->sharing.least, be->num_ops + k,
-		       (uint64_t)most, &hopeless);
+	im = pipe_make(&t, &g->sharing, be->num_ops + k, (uint64_t)most, &hopeless);
 	for (int i = 0; i < g->num; i++)
 		most += readers_gain(be, g, g->nest[i]);
 	most += gain;

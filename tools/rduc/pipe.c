@@ -16,14 +16,11 @@
 #define FEWEST_ITERATIONS 4 /* or filling and emptying take longer than the rest */
 #define WANTED_ITERATIONS 32
 #define MOST_ITERATIONS 4096
-#define WIDER 1.25
-#define MEMORY_BOUND 0.8 /* of memory's rate: more units would not help */
 #define TOO_LONG 1.5 /* as what a group is taken to take */
 #define MOST_SHORTER 2 /* groups that are tried instead */
 /* With several tiles, of what its nests take: without groups there are large tensors in scratchpads, and others find
  * less room than they will beside groups. */
 #define LEAST_WORTH 0.75
-#define MOST_SHARINGS 4 /* of the units, each by what the one before kept busy */
 
 /* ---- which nests --------------------------------------------------------------- */
 
@@ -416,95 +413,6 @@ static void drop_slices(struct trial *g)
 	}
 }
 
-/* Words that a contraction takes in an iteration: what it wants scratchpads of its own for. */
-static double operands(const struct nest *n)
-{
-	double sum = 1;
-
-	for (int i = 0; i < n->num_in && n->reduce != REDUCE_NONE; i++) {
-		double words = 1;
-
-		for (int d = 0; d < n->ndim; d++)
-			if (!n->dim[d].shared && slice_step(&n->in[i], d))
-				words *= (double)n->dim[d].extent;
-		if (n->in[i].gather_in >= 0)
-			words *= (double)n->in[i].tensor->dim[n->in[i].gather_dim];
-		sum += words;
-	}
-	return sum;
-}
-
-/* PCUs that a nest cannot do without, about: one that works, and those that bring together what lies in
- * several parts. */
-static double least_pcus(const struct trial *g, const struct nest *n)
-{
-	const struct rdu_chip *chip = &g->be->chip;
-	double width = (double)min64(chip->pcu_vec_in, chip->simd_stages), pcus = 2;
-
-	for (int i = 0; i < n->num_in && width > 1; i++) {
-		const struct residence *r = &g->be->residence[tensor_storage(n->in[i].tensor)->id];
-
-		if (r->group)
-			pcus += (r->num_parts - 1) / (width - 1) + 1;
-	}
-	return pcus;
-}
-
-struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
-			 uint64_t most, bool *hopeless)
-{
-	struct backend *be = g->be;
-	struct be_section s[MOST_NESTS] = { { 0 } };
-	struct share share[MOST_NESTS];
-	struct uimage *im = NULL;
-	double sum = 0, all = 0, before = 0;
-	double there = rdu_chip_pcus_per_tile(&be->chip) * (double)be->tiles;
-	int made, contractions = 0;
-
-	*hopeless = false;
-	for (int i = 0; i < g->num; i++) {
-		contractions += operands(g->e->nests[g->first + i]) > 1;
-		sum += work[i];
-		all += operands(g->e->nests[g->first + i]);
-	}
-	be->at = g->first;
-	be->until = g->first + g->num - 1;
-	for (int i = 0; i < g->num; i++) {
-		struct nest *n = g->e->nests[g->first + i];
-
-		s[i] = (struct be_section){ .nest = n, .num_nests = 1 };
-		share[i] = (struct share){
-			.pcus = pcus * work[i] / sum,
-			.pmus = (operands(n) / all + (operands(n) > 1) / (double)contractions) / 2,
-			.agcus = 1.0 / g->num,
-			.band = { before / sum, (before + work[i]) / sum }
-		};
-		if (least)
-			share[i].pcus = fmax(share[i].pcus, least_pcus(g, n) / there);
-		before += work[i];
-	}
-	for (int i = 1; be->workers && i < g->num; i++) {
-		be->share = share[i];
-		be_plan_ahead(be, s[i].nest);
-	}
-	for (made = 0; made < g->num; made++) {
-		be->share = share[made];
-		if (be_lower(be, s[made].nest, be->level, op + made, &s[made].im))
-			break;
-	}
-	be->share = (struct share){ 0 };
-	g->failed = made < g->num ? made : -1;
-	if (made == g->num)
-		im = be_join(be, s, g->num, g->first, most, hopeless);
-	if (im) {
-		g->sharing = (struct sharing){ .pcus = pcus, .least = least };
-		memcpy(g->sharing.work, work, sizeof(*work) * (size_t)g->num);
-	}
-	for (int i = 0; i < made; i++)
-		image_free(s[i].im);
-	return im;
-}
-
 /* The group is one section from now on. */
 static void keep(struct trial *g, struct uimage *im, const struct nest *was)
 {
@@ -526,118 +434,6 @@ static void keep(struct trial *g, struct uimage *im, const struct nest *was)
 		to->nest[i] = g->e->nests[g->first + i];
 		to->was[i] = was[i];
 	}
-}
-
-/* How the work of a made section should be shared: by what its nests' units were busy with. */
-static void share_work(const struct trial *g, const struct uimage *im, double *work)
-{
-	for (int i = 0; i < g->num && i < im->num_shares; i++)
-		work[i] = (double)im->share[i].used[RDU_UNIT_PCU] * (double)im->share[i].busy;
-}
-
-/* The same with as many of the units as it takes for its nests to find room; then with no fewer for any
- * than it needs. */
-static struct uimage *make_some(struct trial *g, const double *work, int op, uint64_t most)
-{
-	static const double pcus[] = { 0.95, 0.9, 0.85, 0.7, 0.5 };
-	const size_t num = sizeof(pcus) / sizeof(pcus[0]);
-	struct uimage *im = NULL, *less = NULL;
-	bool hopeless = false;
-
-	for (size_t i = 0; i < 2 * num && !im && !hopeless; i++) {
-		size_t k = i % num;
-
-		im = pipe_make(g, work, pcus[k], i >= num, op, most, &hopeless);
-		if (!im && be_prints(g->be, "pipe"))
-			fprintf(be_log(g->be), "pipe: with %.0f %% of the PCUs: %s\n",
-				100 * pcus[k], g->be->error);
-		if (im && i == 1) /* replicas come in steps: a little less may be shared better */
-			less = pipe_make(g, work, pcus[2], false, op, im->cycles - 1, &hopeless);
-	}
-	if (!less)
-		return im;
-	image_free(im);
-	return less;
-}
-
-/* The same, with the work shared as what was made says, as long as that makes it faster. */
-static struct uimage *make_shared(struct trial *g, double *work, int op, uint64_t most)
-{
-	struct uimage *im = make_some(g, work, op, most);
-
-	for (int k = 0; im && k < MOST_SHARINGS; k++) {
-		struct uimage *again;
-
-		share_work(g, im, work);
-		again = make_some(g, work, op, im->cycles - 1);
-		if (!again)
-			break;
-		image_free(im);
-		im = again;
-	}
-	return im;
-}
-
-/* The nest that the others wait for. */
-static int slowest(const struct trial *g, const struct uimage *im)
-{
-	int at = 0;
-
-	for (int i = 1; i < g->num && i < im->num_shares; i++)
-		if (im->share[i].busy > im->share[at].busy)
-			at = i;
-	return at;
-}
-
-/* What is left over of the units goes to the slowest nest, as long as that is faster: replicas come in
- * steps, and a share may be too small for the next one. If that does not do, so does what others have more
- * than they need then. */
-static struct uimage *widen(struct trial *g, struct uimage *im, int op)
-{
-	double all = rdu_chip_pcus_per_tile(&g->be->chip) * (double)g->be->tiles, work[MOST_NESTS];
-	double rate = be_bytes_per_cycle(&g->be->chip);
-
-	for (double more = WIDER; im && im->num_shares == g->num;) {
-		int at = slowest(g, im);
-		double own = im->share[at].used[RDU_UNIT_PCU], others = 0;
-		bool left = (double)im->used[RDU_UNIT_PCU] + (more - 1) * own <= all;
-		struct uimage *wider;
-		bool hopeless;
-
-		for (int i = 0; i < g->num; i++) {
-			double needs =
-				more * (double)im->share[i].busy / (double)im->share[at].busy;
-
-			work[i] = im->share[i].used[RDU_UNIT_PCU] * (left ? 1 : fmin(1, needs));
-			others += i == at ? 0 : work[i];
-		}
-		work[at] = fmin(more * own, all - others);
-		if (work[at] <= more / WIDER * own ||
-		    (double)im->dram_bytes > rate * MEMORY_BOUND * (double)im->cycles)
-			break;
-		wider = pipe_make(g, work, (work[at] + others) / all, true, op, im->cycles - 1,
-				  &hopeless);
-		if (be_prints(g->be, "pipe"))
-			fprintf(be_log(g->be), "pipe: %s with %.1f times its units: %s\n",
-				g->e->nests[g->first + at]->name, more,
-				wider ? "faster" : g->be->error);
-		more = wider ? WIDER : more * WIDER;
-		if (wider) {
-			image_free(im);
-			im = wider;
-		}
-	}
-	return im;
-}
-
-struct uimage *pipe_make_again(struct trial *g, int op, uint64_t most)
-{
-	double work[MOST_NESTS];
-	struct uimage *im;
-
-	memcpy(work, g->sharing.work, sizeof(work));
-	im = make_shared(g, work, op, 2 * most); /* it is shared better then */
-	return im ? widen(g, im, op) : NULL;
 }
 
 /* One more temporary like t, named after that and what it is, which nest `writer` makes and nest
@@ -745,10 +541,9 @@ static double behind(const struct trial *g, struct uimage *im)
 /* The same as a group that was made before and is like it. NULL: it takes longer. */
 static struct uimage *make_known(struct trial *g, const struct known_group *known, int op)
 {
-	const struct sharing *s = &known->sharing;
 	bool hopeless;
 
-	return pipe_make(g, s->work, s->pcus, s->least, op, known->cycles, &hopeless);
+	return pipe_make(g, &known->sharing, op, known->cycles, &hopeless);
 }
 
 /* Tries a group; known: one like it was made. True: it is one. */
@@ -792,9 +587,9 @@ static bool try_group(struct trial *g, const struct access *made, int op,
 	if (fit && known)
 		im = make_known(g, known, op);
 	if (fit && !im) {
-		im = make_shared(g, work, op, most);
-		if (im && behind(g, im) < plain * WIDER)
-			im = widen(g, im, op);
+		im = pipe_make_shared(g, work, op, most);
+		if (im && behind(g, im) < plain * PIPE_WIDER)
+			im = pipe_widen(g, im, op);
 	}
 	if (be_prints(be, "pipe"))
 		fprintf(be_log(be), "pipe: %s: %d nests, %lld iterations: %s\n",

@@ -18,6 +18,7 @@ struct slicing {
 };
 
 #define MOST_NESTS 24 /* of a group */
+#define PIPE_WIDER 1.25 /* times its units, for a nest that the others wait for */
 
 /* A nest that reads windows of a tensor loads what they share again for each of its tiles; one that reads across
  * what lies together loads bursts for single elements. Staged, it reads a copy, which a nest in front of it makes
@@ -107,6 +108,8 @@ struct trial {
 	double saved; /* words that need not cross memory */
 	double room; /* words of scratchpads that the slices take */
 	struct sharing sharing; /* of the last section that was made */
+	struct sharing guessed; /* of the section that may be made next: */
+	struct uimage *guess; /* NULL: there is none */
 	int failed; /* nest of the group that the last attempt could not make, or -1: all were made */
 	int num_kept;
 	struct kept kept[MOST_KEPT];
@@ -176,10 +179,16 @@ bool pipe_split_kept(struct trial *g);
 void pipe_join_kept(struct trial *g, const struct kept *kept, int num);
 /* Tries the group from number k on. True: it is one; g->num: its nests, or those that were tried. */
 bool pipe_from(struct trial *g, int k);
-/* Lowers the nests with shares of `pcus` of the units in proportion to `work`, and joins them. least: none
- * has fewer than it needs. NULL: it cannot be, or takes more than `most` cycles; *hopeless as of be_join(). */
-struct uimage *pipe_make(struct trial *g, const double *work, double pcus, bool least, int op,
-			 uint64_t most, bool *hopeless);
+/* sharing.c: lowers the nests with shares of the units, and joins them. NULL: that cannot be, or it takes more than
+ * `most` cycles; *hopeless as of be_join(), or that. */
+struct uimage *pipe_make(struct trial *g, const struct sharing *sharing, int op, uint64_t most,
+			 bool *hopeless);
+/* The same, with the work shared as what was made says, `work` first, as long as that makes it faster. */
+struct uimage *pipe_make_shared(struct trial *g, const double *work, int op, uint64_t most);
+/* What is left over of the units goes to the slowest nest, as long as that is faster: replicas come in
+ * steps, and a share may be too small for the next one. If that does not do, so does what others have more
+ * than they need then. */
+struct uimage *pipe_widen(struct trial *g, struct uimage *im, int op);
 /* Makes the section of a group once more, which was made with g->sharing: the work may be shared in another way
  * now. NULL: there is none, or it takes more than twice as long as `most`. */
 struct uimage *pipe_make_again(struct trial *g, int op, uint64_t most);
