@@ -224,7 +224,7 @@ int be_improve(struct backend *be, struct be_section *first, struct be_section *
 		return -1;
 	do {
 		struct tensor *list[NEST_MAX_IN + NEST_MAX_OUT];
-		struct without w[NEST_MAX_IN + NEST_MAX_OUT + 1] = { { NULL } };
+		struct without w[NEST_MAX_IN + NEST_MAX_OUT + 1] = { 0 };
 		int num = list_evictable(be, n, list), tries = num + (num > 1);
 		double least = (double)s->im->cycles * 0.97;
 

@@ -39,16 +39,16 @@ static bool combine(const struct node *n, struct lines *a, int *left)
 		bool over;
 
 		if (!strcmp(op, "Add"))
-			over = __builtin_add_overflow(x.by, y.by, &x.by) |
+			over = __builtin_add_overflow(x.by, y.by, &x.by) ||
 			       __builtin_add_overflow(x.at, y.at, &x.at);
 		else if (!strcmp(op, "Sub"))
-			over = __builtin_sub_overflow(x.by, y.by, &x.by) |
+			over = __builtin_sub_overflow(x.by, y.by, &x.by) ||
 			       __builtin_sub_overflow(x.at, y.at, &x.at);
 		else if (x.by && y.by)
 			over = true; /* no line */
 		else
 			over = __builtin_mul_overflow(x.by ? x.by : y.by, x.by ? y.at : x.at,
-						      &x.by) |
+						      &x.by) ||
 			       __builtin_mul_overflow(x.at, y.at, &x.at);
 		if (over)
 			return false;
