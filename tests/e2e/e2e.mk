@@ -51,5 +51,5 @@ CONFORMANCE += tests/e2e/judge-test tests/e2e/command-line tests/e2e/report-test
 	tests/e2e/torch-grad-test tests/e2e/mkmodel-test tests/e2e/recurrent-test tests/e2e/python-test \
 	tests/e2e/torch2-test tests/e2e/python-examples tests/e2e/train-test tests/e2e/quantized-test \
 	tests/e2e/ternary-test tests/e2e/sparse-test tests/e2e/sparse-train-test tests/e2e/generate-test \
-	tests/e2e/operators-test tests/e2e/bounded-test \
+	tests/e2e/operators-test tests/e2e/bounded-test tests/e2e/threads-test \
 	tests/e2e/shapes-test tests/e2e/training-mode-test tests/e2e/transpose-test

@@ -241,7 +241,7 @@ static int slowest(const struct trial *g, const struct uimage *im)
 	return at;
 }
 
-/* The sharing of a made section with `more` times the units for its slowest nest. False: there are none left for it, or
+/* The sharing of a made section with `more` times the units for its slowest nest. False: none are left for it, or
  * memory is what it waits for. */
 static bool share_wider(const struct trial *g, const struct uimage *im, double more,
 			struct sharing *to)
