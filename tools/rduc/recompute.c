@@ -423,6 +423,126 @@ static void recompute_entry(struct backend *be, struct module_entry *e)
 	free(behind);
 }
 
+/* ---- maps that sums read ----------------------------------------------------------- */
+
+/* Does an access touch storage t, or a row of it that a loop's iteration has? */
+static bool touches(const struct access *a, const struct tensor *t)
+{
+	return tensor_storage(a->tensor) == t || tensor_storage(tensor_whole(a->tensor)) == t;
+}
+
+static bool touched_by(const struct nest *n, const struct tensor *t)
+{
+	for (int i = 0; i < n->num_in; i++)
+		if (touches(&n->in[i], t))
+			return true;
+	for (int i = 0; i < n->num_out; i++)
+		if (touches(&n->out[i].access, t))
+			return true;
+	return false;
+}
+
+/* Nests of all entries that touch storage t, but for w; *last: number of the last one, if it is of entry e. */
+static int count_others(const struct recompute *x, const struct nest *w, const struct tensor *t,
+			int *last)
+{
+	int num = 0;
+
+	*last = -1;
+	for (int i = 0; i < x->be->m->num_entries; i++) {
+		const struct module_entry *e = &x->be->m->entries[i];
+
+		for (int k = 0; k < e->num_nests; k++) {
+			if (e->nests[k] == w || !touched_by(e->nests[k], t))
+				continue;
+			*last = e == x->e ? k : -1;
+			num++;
+		}
+	}
+	return num;
+}
+
+static bool read_by_others(const struct module_entry *e, const struct nest *w,
+			   const struct tensor *t)
+{
+	for (int k = 0; k < e->num_nests; k++)
+		if (e->nests[k] != w && nest_reads(e->nests[k], t))
+			return true;
+	return false;
+}
+
+/* Does a nest make each element of a tensor of the element at the same place of another one, which is there anyway:
+ * others read it, too, or it outlives the run? */
+static bool maps_stored(const struct recompute *x, const struct nest *w)
+{
+	const struct access *in = &w->in[0], *out = &w->out[0].access;
+
+	if (w->num_in != 1 || w->reduce != REDUCE_NONE || in->guarded || !can_repeat(x, w) ||
+	    !be_same_shape(in->tensor, out->tensor) ||
+	    memcmp(in->coef, out->coef, sizeof(in->coef)) != 0 ||
+	    memcmp(in->offset, out->offset, sizeof(in->offset)) != 0)
+		return false;
+	return in->tensor->kind != TENSOR_TEMP ||
+	       read_by_others(x->e, w, tensor_storage(in->tensor));
+}
+
+/* Is what a nest reads the same in nests number `from` and `to`? */
+static bool same_in(const struct module_entry *e, const struct access *a, int from, int to)
+{
+	for (int k = from; k <= to; k++)
+		for (int i = 0; i < e->nests[k]->num_out; i++) {
+			const struct access *w = &e->nests[k]->out[i].access;
+
+			if (touches(w, tensor_storage(a->tensor)) ||
+			    touches(a, tensor_storage(w->tensor)))
+				return false;
+		}
+	return true;
+}
+
+/* Nest number `at`, if it is such a map and only a sum or a maximum reads it, is made there. A product would go to
+ * arrays, which round what they multiply. */
+static bool absorb_map(const struct recompute *x, int at)
+{
+	struct nest *w = x->e->nests[at], *n, was;
+	struct tensor *t = w->out[0].access.tensor;
+	int reader, in = 0, num = 0;
+
+	if (!maps_stored(x, w) || count_others(x, w, t, &reader) != 1 || reader < at ||
+	    !same_in(x->e, &w->in[0], at, reader))
+		return false;
+	n = x->e->nests[reader];
+	if (n->reduce == REDUCE_NONE || n->loop != w->loop || n->backward != w->backward)
+		return false;
+	for (int i = 0; i < n->num_in; i++)
+		if (tensor_storage(n->in[i].tensor) == t) {
+			in = i;
+			num++;
+		}
+	if (num != 1 || n->in[in].tensor != t || be_reuses(x->be, n, in) || !takes_again(x, n, in))
+		return false;
+	was = *n;
+	if (!absorb(n, in, w))
+		return false;
+	if (nest_sums_products(n)) {
+		*n = was;
+		return false;
+	}
+	if (be_prints(x->be, "recompute"))
+		fprintf(be_log(x->be), "recompute: %s, in %s\n", t->name, n->name);
+	be_remove_nest(x->e, w);
+	return true;
+}
+
+/* What a sum or a maximum reads, a map of what is stored anyway, is not stored, too. */
+static void absorb_maps(struct backend *be, struct module_entry *e)
+{
+	const struct recompute x = { .be = be, .e = e };
+
+	for (int k = 0; k < e->num_nests;)
+		k += !absorb_map(&x, k);
+}
+
 void be_recompute(struct backend *be)
 {
 	for (int i = 0; i < be->m->num_entries; i++) {
@@ -433,5 +553,7 @@ void be_recompute(struct backend *be)
 			backward |= e->nests[k]->backward;
 		if (backward)
 			recompute_entry(be, e);
+		if (be->level >= 3)
+			absorb_maps(be, e);
 	}
 }
