@@ -597,8 +597,18 @@ static bool summed_along(const struct module_entry *e, const struct uses *s, int
 	return false;
 }
 
+/* Does an entry have a backward half? */
+static bool goes_back(const struct module_entry *e)
+{
+	for (int k = 0; k < e->num_nests; k++)
+		if (e->nests[k]->backward)
+			return true;
+	return false;
+}
+
 /* With several tiles there are as many times the arrays, and so many times the parts keep the replicas of products
- * from wanting one: as far as there is room, where tensors share scratchpads. */
+ * from wanting one: as far as there is room, where tensors share scratchpads. (In a training step: of forward passes
+ * some are slower so, as maps that read the parts take longer to load.) */
 static void find_finer(struct backend *be, const struct module_entry *e, const struct candidate *c,
 		       int num, const struct uses *all)
 {
@@ -697,7 +707,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 	}
 	if (held) {
 		find_more(be, e, c, num, all);
-		if (be->tiles > 1)
+		if (be->tiles > 1 && goes_back(e))
 			find_finer(be, e, c, num, all);
 		if (be->sharing)
 			share(be, e, c, num, all, cut_along);
