@@ -647,11 +647,11 @@ static const struct {
 	{ "ScatterND", bounded_scatter },
 	{ "Shape", bounded_shape },
 	{ "Size", bounded_size },
+	{ "SequenceConstruct", graph_process }, /* they make no elements */
+	{ "SequenceInsert", graph_process },
 	{ "Slice", bounded_slice },
 	{ "Softmax", bounded_softmax },
 	{ "SpaceToDepth", bounded_batches },
-	{ "SequenceConstruct", graph_process }, /* they make no elements */
-	{ "SequenceInsert", graph_process },
 	{ "Split", bounded_split },
 	{ "SplitToSequence", graph_process }, /* its Split has a rule */
 	{ "Squeeze", view_rule },

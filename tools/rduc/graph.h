@@ -93,8 +93,9 @@ struct value {
 	struct tensor *tensor; /* patterns: in the current entry point */
 };
 
-/* The tensors that are in a sequence. */
+/* The tensors that are in a sequence, all of one type. */
 struct sequence {
+	enum rdu_dtype dtype;
 	int num;
 	struct value **item;
 };

@@ -246,8 +246,8 @@ static void copy(struct backend *be, struct module_entry *e, struct spare *p, st
 	redirect(be, reads, t, to);
 	be_redirect(be, &(struct nest_access){ load, 1 }, to, seen);
 	free(seen);
-	p->bytes[in] -=
-		bytes; /* a section that only waited for memory takes less time without, and gives no more */
+	/* The readers' sections get none: those that only waited for memory are over sooner. */
+	p->bytes[in] -= bytes;
 	put_in(p, e, in, in == reader, load);
 	o->copy = xroom(o->copy, o->num, &o->room, sizeof(*o->copy));
 	o->copy[o->num++] = (struct once_copy){ t, to };

@@ -10,10 +10,11 @@
 #include "bounded.h"
 #include "graph.h"
 
-static struct sequence *sequence_new(struct graph *g, int num)
+static struct sequence *sequence_new(struct graph *g, int64_t dtype, int num)
 {
 	struct sequence *s = graph_alloc(g, sizeof(*s));
 
+	s->dtype = (enum rdu_dtype)dtype;
 	s->num = num;
 	s->item = graph_alloc(g, ((size_t)num + 1) * sizeof(*s->item));
 	return s;
@@ -49,6 +50,16 @@ static const struct sequence *sequence_in(struct graph *g, struct node *n)
 	if (!s)
 		node_error(g, n, "input 0 is not a sequence");
 	return s;
+}
+
+/* Is a node's input of the type that the tensors of a sequence have? 0, or -1. */
+static int check_type(struct graph *g, const struct node *n, const struct value *v,
+		      enum rdu_dtype t)
+{
+	if (v->dtype == t)
+		return 0;
+	return node_error(g, n, "'%s' is %s, the sequence has tensors of %s", v->name,
+			  dtype_name(v->dtype), dtype_name(t));
 }
 
 /* None of a node's inputs from the first-th on is a sequence itself. */
@@ -96,18 +107,25 @@ static int made(struct graph *g, struct node *n, int num)
 
 static int empty_expand(struct graph *g, struct node *n)
 {
-	return make_sequence(g, n, sequence_new(g, 0));
+	int64_t type = attr_i(n, "dtype", RDU_DT_F32);
+
+	if (!dtype_bytes((enum rdu_dtype)type))
+		return node_error(g, n, "dtype %lld: not supported", (long long)type);
+	return make_sequence(g, n, sequence_new(g, type, 0));
 }
 
 static int construct_expand(struct graph *g, struct node *n)
 {
-	struct sequence *s = sequence_new(g, n->num_in);
+	struct sequence *s;
 
 	if (check_tensors(g, n, 0))
 		return -1;
+	s = sequence_new(g, n->in[0] ? n->in[0]->dtype : 0, n->num_in);
 	for (int i = 0; i < n->num_in; i++) {
 		if (!n->in[i])
 			return node_error(g, n, "input %d is missing", i);
+		if (check_type(g, n, n->in[i], s->dtype))
+			return -1;
 		s->item[i] = n->in[i];
 	}
 	return make_sequence(g, n, s);
@@ -119,9 +137,10 @@ static int insert_expand(struct graph *g, struct node *n)
 	struct sequence *s;
 	int at;
 
-	if (!was || check_tensors(g, n, 1) || position(g, n, 2, was->num, was->num, was->num, &at))
+	if (!was || check_tensors(g, n, 1) || check_type(g, n, n->in[1], was->dtype) ||
+	    position(g, n, 2, was->num, was->num, was->num, &at))
 		return -1;
-	s = sequence_new(g, was->num + 1);
+	s = sequence_new(g, was->dtype, was->num + 1);
 	for (int i = 0; i < s->num; i++)
 		s->item[i] = i == at ? n->in[1] : was->item[i - (i > at)];
 	return make_sequence(g, n, s);
@@ -136,7 +155,7 @@ static int erase_expand(struct graph *g, struct node *n)
 	if (!was || check_tensors(g, n, 1) ||
 	    position(g, n, 1, was->num - 1, was->num - 1, was->num, &at))
 		return -1;
-	s = sequence_new(g, was->num - 1);
+	s = sequence_new(g, was->dtype, was->num - 1);
 	for (int i = 0; i < s->num; i++)
 		s->item[i] = was->item[i + (i >= at)];
 	return make_sequence(g, n, s);
@@ -207,7 +226,7 @@ static int split_expand(struct graph *g, struct node *n)
 			part[i] = i < num - 1 ? size : x->dim[axis] - (num - 1) * size;
 		sizes = part;
 	}
-	s = sequence_new(g, num);
+	s = sequence_new(g, x->dtype, num);
 	if (!num)
 		return make_sequence(g, n, s);
 	node_input(g, m, x);
