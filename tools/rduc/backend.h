@@ -337,7 +337,7 @@ struct backend {
 	struct group *group; /* pipe.c */
 	int num_groups;
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
-	bool sharing; /* what is resident shares scratchpads */
+	bool pmus_shared; /* by what is resident */
 	int num_made; /* made.c */
 	struct made *made;
 	int num_holds; /* hold.c */

@@ -709,7 +709,7 @@ int be_resident(struct backend *be, const struct module_entry *e)
 		find_more(be, e, c, num, all);
 		if (be->tiles > 1 && goes_back(e))
 			find_finer(be, e, c, num, all);
-		if (be->sharing)
+		if (be->pmus_shared)
 			share(be, e, c, num, all, cut_along);
 	}
 	for (int i = 0; i < num && held; i++) {

@@ -280,7 +280,7 @@ static int make_shared(struct backend *be, int entry, int first, int notes,
 	bool better = false;
 	int r = 1;
 
-	be->sharing = true;
+	be->pmus_shared = true;
 	bytes = resident_bytes(be, e, residence, stride) - bytes;
 	be->residence = copy_residences(be->m, residence);
 	be_set_strides(be->m, stride);
@@ -294,7 +294,7 @@ static int make_shared(struct backend *be, int entry, int first, int notes,
 				e->name, (unsigned long long)sum_cycles(be, e, first),
 				(unsigned long long)alone.cycles);
 	}
-	be->sharing = better;
+	be->pmus_shared = better;
 	choose(be, &alone, better, first);
 	return r < 0 ? -1 : 0;
 }
@@ -313,7 +313,7 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 	static const double pmus[] = { 0.9, 0.8, 0.7 };
 	const int num = sizeof(pmus) / sizeof(pmus[0]);
 	int r = 0, at = 0, fails = 0;
-	bool shared = be->sharing;
+	bool shared = be->pmus_shared;
 
 	for (int i = 0; i < BESIDE_TRIES && r >= 0 && fails < num; i++) {
 		struct outcome before;
@@ -328,10 +328,10 @@ static int make_beside(struct backend *be, int entry, int first, const struct re
 			be_beside_undo(e, order);
 		before = put_aside(be, e, first, be->num_notes, copy_residences(be->m, residence));
 		be_set_strides(be->m, stride);
-		be->fixed = be->sharing = true;
+		be->fixed = be->pmus_shared = true;
 		r = be_make_sections(be, entry);
 		be->fixed = false;
-		be->sharing = shared;
+		be->pmus_shared = shared;
 		better = !r && sum_cycles(be, e, first) < before.cycles;
 		if (!r && be_prints(be, "beside"))
 			fprintf(be_log(be), "beside: %s: %llu cycles instead of %llu\n", e->name,
@@ -425,9 +425,9 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	int old = be->m->num_tensors, r = 1;
 	struct outcome without = put_aside(be, e, first, notes, NULL);
 	struct carried *carried;
-	bool better, shared = be->sharing;
+	bool better, shared = be->pmus_shared;
 
-	be->sharing |= !e->num_loops;
+	be->pmus_shared |= !e->num_loops;
 	carried = find_carried(be, e, residence, stride);
 	make_room(be->m, old, &without.residence, &without.stride);
 	be->residence = copy_residences(be->m, *residence);
@@ -436,7 +436,7 @@ static int make_carried(struct backend *be, int entry, int first, int notes,
 	if (carried)
 		r = be_check(be, "carry") ? -1 : be_make_sections(be, entry);
 	be->fixed = false;
-	be->sharing = shared;
+	be->pmus_shared = shared;
 	if (!r && !e->num_loops)
 		r = make_beside(be, entry, first, *residence, *stride);
 	better = is_better(be, e, first, "carry", r, &without);
@@ -530,14 +530,14 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	struct outcome without;
 	char reason[512];
 	uint64_t cycles = 0, once = 0;
-	bool better, shared = be->sharing;
+	bool better, shared = be->pmus_shared;
 
 	be_hold(be, e);
 	make_room(be->m, old, &be->residence, NULL);
 	make_room(be->m, old, residence, stride);
 	without = put_aside(be, e, first, notes, NULL);
 	without.num_notes = old_notes - notes; /* be_hold()'s are not of them */
-	be->sharing = false; /* what is held lies alone, and others find fewer scratchpads */
+	be->pmus_shared = false; /* what is held lies alone, and others find fewer scratchpads */
 	r = be_check(be, "hold");
 	if (!r)
 		r = make_held(be, entry, first, holds, *residence, *stride);
@@ -558,7 +558,7 @@ static int make_holds(struct backend *be, int entry, int first, int notes,
 	if (r > 0)
 		snprintf(reason, sizeof(reason), "%s", be->note[be->num_notes - 1]);
 	choose(be, &without, better, first);
-	be->sharing = shared && !better;
+	be->pmus_shared = shared && !better;
 	if (r > 0)
 		be_note(be, "%s", reason);
 	while (!better && be->num_holds > holds)
@@ -655,7 +655,7 @@ int be_make_entry(struct backend *be, int entry)
 		r = make_groups(be, entry, first, notes, &residence, &stride,
 				be->opt->hold == WHEN_NEVER ? 0 : be_hold_saves(be, e));
 	}
-	be->sharing = false;
+	be->pmus_shared = false;
 	if (!r && be->level >= 3)
 		r = make_shared(be, entry, first, notes, residence, stride);
 	once = be->level >= 3 && be->num_groups == groups && be->opt->hold != WHEN_NEVER &&
@@ -681,7 +681,7 @@ int be_make_entry(struct backend *be, int entry)
 		progress_say(be->opt->progress, "%s, once", e->name);
 		r = make_once(be, entry, first, &residence, &stride);
 	}
-	be->sharing = false;
+	be->pmus_shared = false;
 	free(residence);
 	free(stride);
 	return r ? -1 : 0;
