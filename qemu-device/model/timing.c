@@ -12,11 +12,11 @@
 
 /* ---- what was done ------------------------------------------------------------- */
 
-static void fill_stage(struct rdu_time_cache *t, const struct flow *f, uint32_t index)
+static void fill_stage(struct rdu_time_cache *t, const struct rdu_section *s,
+		       const struct rdu_costs *costs, uint32_t index)
 {
-	const struct rdu_section *s = f->s;
 	const struct rdu_stage *cfg = &s->stages[index];
-	const struct rdu_stage_cost *sc = &f->costs->stage[index];
+	const struct rdu_stage_cost *sc = &costs->stage[index];
 	struct rdu_stage_time *out = &t->stages[index];
 	uint64_t memory = 0;
 
@@ -56,24 +56,25 @@ static struct rdu_unit_time unit_time(const uint64_t *spent, uint64_t left)
 				       .stall_mem = part[WAIT_MEM] };
 }
 
-static void fill_in(struct rdu_time_cache *t, const struct flow *f)
+/* flow: NULL: of its end only t->time.cycles is known, which is an estimate; each program is then taken to work
+ * as long as it has to and to wait for nothing. */
+static void fill_in(struct rdu_time_cache *t, const struct rdu_section *s,
+		    const struct rdu_costs *costs, const struct flow *flow)
 {
-	const struct rdu_section *s = f->s;
 	uint32_t i;
 
-	t->time.cycles = f->last;
 	for (i = 0; i < t->time.num_programs; i++) {
-		const struct rdu_prog_cost *pc = &f->costs->prog[i];
-		const uint64_t *spent = f->prog[i].spent;
+		const struct rdu_prog_cost *pc = &costs->prog[i];
+		uint64_t works[4] = { [WAIT_NONE] = pc->busy * s->progs[i].activations };
 
-		t->programs[i] = unit_time(spent, f->last);
+		t->programs[i] = unit_time(flow ? flow->prog[i].spent : works, t->time.cycles);
 		t->time.dram_bytes += pc->all_bytes;
 		t->time.macs += pc->macs * s->progs[i].activations;
 		t->time.flops += pc->flops * s->progs[i].activations;
 	}
-	rdu_section_energy(s, f->costs, &t->time.energy);
+	rdu_section_energy(s, costs, &t->time.energy);
 	for (i = 0; i < s->num_stages; i++)
-		fill_stage(t, f, i);
+		fill_stage(t, s, costs, i);
 }
 
 /* ---- activations of stages, for a trace ---------------------------------------- */
@@ -147,50 +148,75 @@ static uint64_t least_cycles(const struct rdu_section *s, const struct rdu_costs
 	return memory > most ? memory : most;
 }
 
+/* -1: there is no time, and *patience says why. */
+static int play(struct rdu_time_cache *t, const struct rdu_section *s,
+		const struct rdu_costs *costs, const struct rdu_offchip *off, struct tracer *tracer,
+		struct rdu_patience *patience)
+{
+	struct flow f;
+	int r;
+
+	if (rdu_flow_new(&f, s, costs, off))
+		return -1;
+	if (tracer) {
+		f.activation = note_activation;
+		f.opaque = tracer;
+	}
+	rdu_flow_run(&f, patience);
+	r = f.failed ? -1 : 0;
+	if (r && patience) {
+		patience->too_long = f.too_long;
+		patience->longer =
+			f.too_slow || (patience->cycles && f.now + f.skipped > patience->cycles);
+	}
+	if (!r) {
+		t->time.cycles = f.last;
+		/* At the pace that was seen, what was left out may seem faster than it can be. */
+		if (t->time.cycles < least_cycles(s, costs, off))
+			t->time.cycles = least_cycles(s, costs, off);
+		fill_in(t, s, costs, &f);
+	}
+	rdu_flow_free(&f);
+	return r;
+}
+
+static int estimate(struct rdu_time_cache *t, const struct rdu_section *s,
+		    const struct rdu_costs *costs)
+{
+	static const struct rdu_offchip alone;
+	uint64_t least = least_cycles(s, costs, &alone);
+
+	if (least >= RDU_TIMING_CYCLES || rdu_estimate(s, costs, &t->time.cycles))
+		return -1;
+	if (t->time.cycles < least)
+		t->time.cycles = least;
+	fill_in(t, s, costs, NULL);
+	return 0;
+}
+
 /* Caller holds s->lock. */
 static struct rdu_time_cache *time_new(const struct rdu_section *s, const struct rdu_offchip *off,
 				       struct tracer *tracer, struct rdu_patience *patience)
 {
 	struct rdu_time_cache *t = rdu_time_new(s);
 	struct rdu_costs costs;
-	struct flow f;
+	int r = -1;
 
 	if (!t || rdu_costs_find(s, off, &costs)) {
 		rdu_time_free(t);
 		return NULL;
 	}
-	if (patience && patience->cycles && least_cycles(s, &costs, off) > patience->cycles) {
+	if (patience && patience->cycles && least_cycles(s, &costs, off) > patience->cycles)
 		patience->longer = true;
-		rdu_costs_free(&costs);
-		rdu_time_free(t);
-		return NULL;
-	}
-	if (rdu_flow_new(&f, s, &costs, off)) {
-		rdu_costs_free(&costs);
-		rdu_time_free(t);
-		return NULL;
-	}
-	if (tracer) {
-		f.activation = note_activation;
-		f.opaque = tracer;
-	}
-	rdu_flow_run(&f, patience);
-	if (f.failed) {
-		if (patience) {
-			patience->too_long = f.too_long;
-			patience->longer = f.too_slow || (patience->cycles &&
-							  f.now + f.skipped > patience->cycles);
-		}
+	else if (patience && patience->estimate)
+		r = estimate(t, s, &costs);
+	else
+		r = play(t, s, &costs, off, tracer, patience);
+	rdu_costs_free(&costs);
+	if (r) {
 		rdu_time_free(t);
 		t = NULL;
-	} else {
-		/* At the pace that was seen, what was left out may seem faster than it can be. */
-		if (f.last < least_cycles(s, &costs, off))
-			f.last = least_cycles(s, &costs, off);
-		fill_in(t, &f);
 	}
-	rdu_flow_free(&f);
-	rdu_costs_free(&costs);
 	return t;
 }
 
@@ -201,7 +227,7 @@ static struct rdu_time_cache *time_kept(const struct rdu_section *s, const struc
 	struct rdu_time_cache *t;
 	struct rdu_time_key key;
 
-	if (patience && patience->whole)
+	if (patience && (patience->whole || patience->estimate))
 		return time_new(s, off, NULL, patience);
 	if (rdu_time_key(s, off, &key))
 		return NULL;
@@ -230,7 +256,7 @@ rdu_section_time_within(struct rdu_section *section, const uint32_t *scalars,
 	struct tracer tracer = { .trace = trace, .opaque = opaque };
 	struct rdu_time_cache *t;
 
-	if (!s)
+	if (!s || (!off && patience && patience->estimate))
 		return NULL;
 	pthread_mutex_lock(&s->lock);
 	if (off) {

@@ -67,6 +67,9 @@ void rdu_section_energy(const struct rdu_section *s, const struct rdu_costs *c,
 /* An access of n lanes of a scratchpad: cycles it holds its side. */
 uint32_t rdu_bank_lanes(const struct rdu_section *s, const struct rdu_cfg_access *a,
 			unsigned int n);
+/* About how many cycles a section takes, all segments in card memory, nobody beside it (timing_estimate.c). -1: no
+ * memory, or more cycles than the clock has. */
+int rdu_estimate(const struct rdu_section *s, const struct rdu_costs *c, uint64_t *cycles);
 /* Elements that an index, which is data, adds: indices are taken as evenly spread. */
 int64_t rdu_gather_guess(const struct rdu_cfg_access *a, uint64_t *random);
 
@@ -141,6 +144,7 @@ struct rdu_patience {
 	uint64_t steps; /* of the simulation, at most; 0: RDU_TIMING_STEPS */
 	uint64_t cycles; /* that it may take; 0: any number */
 	bool store; /* in a file, too, for other processes */
+	bool estimate; /* by rdu_estimate(): it is quick, and not kept; only with `off` */
 	bool whole; /* leaves nothing out, so it takes as long as it takes: to be compared with */
 	bool too_long; /* it would take more steps, or more cycles than the clock has */
 	bool longer; /* it takes more than `cycles` */

@@ -3,7 +3,7 @@
  * What the card's clock leaves out of a section: the time with it, against the time when
  * every activation is played, over sections of some 100,000 cycles that take it different
  * ways: nested loops of activations, one long activation, memory that decides, stores that
- * hold up what seems steady for a while.
+ * hold up what seems steady for a while. And estimates of the same sections, which look at no firing.
  */
 #include <math.h>
 #include <unistd.h>
@@ -14,32 +14,41 @@
 
 #define WORST 0.08 /* of a section */
 #define MEAN 0.02 /* of all */
+#define ESTIMATE_WORST 0.4 /* of a section's estimate */
+#define ESTIMATE_MEAN 0.15
 
-static double sum; /* of errors */
+static double sum, estimate_sum; /* of errors */
 static unsigned int num;
 
 static void compare(const char *name, const struct ran *r, const struct rdu_prog_section *sec,
 		    uint32_t tiles)
 {
 	struct rdu_cfg_diag diag;
-	struct rdu_patience patience = { .whole = true };
-	struct rdu_section *s[2];
-	uint64_t cycles[2] = { 0 };
+	static const struct rdu_offchip alone;
+	struct rdu_patience patience[3] = { { 0 }, { .whole = true }, { .estimate = true } };
+	uint64_t cycles[3] = { 0 };
 	double off;
 
-	for (int i = 0; i < 2; i++) {
-		const struct rdu_section_time *t;
+	for (int i = 0; i < 3; i++) {
+		struct rdu_section *s = rdu_section_new(r->program + sec->offset, sec->size,
+							&r->chip, tiles, &diag);
+		const struct rdu_section_time *t =
+			rdu_section_time_within(s, NULL, &alone, NULL, NULL, &patience[i]);
 
-		s[i] = rdu_section_new(r->program + sec->offset, sec->size, &r->chip, tiles, &diag);
-		t = rdu_section_time_within(s[i], NULL, NULL, NULL, NULL, i ? &patience : NULL);
 		cycles[i] = t ? t->cycles : 0;
-		rdu_section_free(s[i]);
+		if (t)
+			rdu_section_time_put(t);
+		rdu_section_free(s);
 	}
 	off = (double)cycles[0] / (double)cycles[1] - 1;
 	sum += fabs(off);
 	num++;
 	ok(cycles[0] && fabs(off) <= WORST, "%s: %llu cycles, %llu when all is played: %+.2f %%",
 	   name, (unsigned long long)cycles[0], (unsigned long long)cycles[1], 100 * off);
+	off = (double)cycles[2] / (double)cycles[1] - 1;
+	estimate_sum += fabs(off);
+	ok(cycles[2] && fabs(off) <= ESTIMATE_WORST, "%s: an estimate of %llu cycles: %+.2f %%",
+	   name, (unsigned long long)cycles[2], 100 * off);
 }
 
 /* Compiles the module, and frees it. */
@@ -106,6 +115,8 @@ int main(void)
 		judge(m, window[i].chip, name, path);
 	}
 	ok(sum / num <= MEAN, "off by %.2f %% in the mean", 100 * sum / num);
+	ok(estimate_sum / num <= ESTIMATE_MEAN, "estimates off by %.2f %% in the mean",
+	   100 * estimate_sum / num);
 	unlink(path);
 	return tap_done();
 }

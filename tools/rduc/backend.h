@@ -324,6 +324,7 @@ struct backend {
 	struct rdu_chip chip;
 	int tiles;
 	int level; /* of optimisation: 0, 1, 3 */
+	bool estimated; /* what is known of sections' times is estimates: nobody reads more */
 	bool wide; /* temporaries are in memory what they are */
 	char *error;
 	int error_size;
@@ -728,7 +729,13 @@ static inline double be_bytes_per_cycle(const struct rdu_chip *chip)
 /* compulsory.c: bytes that must cross memory in a run of an entry point, whatever is made of it. */
 uint64_t be_compulsory(const struct backend *be, int entry);
 void be_report_json(const struct backend *be, FILE *f); /* report_json.c */
-/* time.c: all sections' own times by the card's clock, and their busiest stages; stored. 0, or -1. */
+/* Is what it chooses by an estimate, not the card's clock? */
+static inline bool be_estimates(const struct backend *be)
+{
+	return be->level < 3;
+}
+/* time.c: all sections' own times by the card's clock, and their busiest stages; stored. Or, if nobody reads them,
+ * estimates. 0, or -1. */
 int be_time_all(struct backend *be);
 /* Other threads begin to find those of the sections from number `first` on, which will not change. */
 void be_time_all_ahead(struct backend *be, int first);

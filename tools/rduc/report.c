@@ -190,10 +190,11 @@ void be_summary(const struct backend *be, FILE *f)
 		struct be_expected x = be_expect(be, e);
 
 		fprintf(f,
-			"  %-*s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %.1f us "
+			"  %-*s %3d section%s of up to %d PCUs, %d PMUs, %d AGCUs; %s%.1f us "
 			"(modelled), later runs %.1f us\n",
 			width, be->entry[e].name, x.sections, x.sections == 1 ? "" : "s",
 			x.used[RDU_UNIT_PCU], x.used[RDU_UNIT_PMU], x.used[RDU_UNIT_AGCU],
+			be->estimated ? "about " : "",
 			(double)(x.first.exec + x.first.load) / be->chip.clock_khz * 1000.0,
 			(double)(x.later.exec + x.later.load) / be->chip.clock_khz * 1000.0);
 	}

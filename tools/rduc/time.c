@@ -6,6 +6,9 @@
  * again and again, each time with other scratchpads taken. Those that differ only by the places
  * of their units are taken to be as long as the first that was timed. What is reported in the
  * end is each section's own time, and a card on this host that runs it need not find it again.
+ *
+ * Below -O3 it chooses by estimates (qemu-device/model/timing_estimate.c), and the clock is asked only for
+ * what is reported.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -211,6 +214,7 @@ static struct asked_time *ask_new(const struct backend *be, const struct uimage 
 	a->im = im;
 	a->patience = (struct rdu_patience){ .cycles = store ? 0 : most,
 					     .store = store,
+					     .estimate = be_estimates(be) && !store,
 					     .stop = &a->stop };
 	a->work.run = find_time;
 	return a;
@@ -412,8 +416,17 @@ bool be_time_ahead(struct backend *be, struct uimage *im, uint64_t most)
 	return true;
 }
 
+/* Does anybody read more of the sections' times than estimates? */
+static bool exact_wanted(const struct backend *be)
+{
+	return !be_estimates(be) || be->opt->report || be->opt->report_json ||
+	       be->opt->floor_plan || be->opt->dot || be_prints(be, "report");
+}
+
 void be_time_all_ahead(struct backend *be, int first)
 {
+	if (!exact_wanted(be))
+		return;
 	for (int i = first; be->workers && i < be->num_sections; i++)
 		if (!be->section[i].im->asked_time)
 			ask_ahead(be, be->section[i].im, 0, 0, true);
@@ -423,6 +436,12 @@ int be_time_all(struct backend *be)
 {
 	int ahead = 0;
 
+	be->estimated = !exact_wanted(be);
+	for (int i = 0; i < be->num_sections && be->estimated; i++)
+		if (be_time_about(be, be->section[i].im, UINT64_MAX))
+			return -1;
+	if (be->estimated)
+		return 0;
 	for (int i = 0; i < be->num_sections; i++) {
 		for (; be->workers && ahead < be->num_sections &&
 		       ahead <= i + 2 * workers_num(be->workers);
