@@ -518,6 +518,10 @@ static int passes(struct backend *be, const char *out_path)
 		r = be_program(be);
 	drop_repeated_notes(be);
 	if (!r)
+		r = be_time_all(be);
+	if (!r)
+		be_expect_all(be); /* whatever is reported, the program is the same */
+	if (!r)
 		r = be_report(be);
 	if (!r && opt->floor_plan)
 		be_floorplan(be, opt->floor_plan);

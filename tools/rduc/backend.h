@@ -318,13 +318,21 @@ struct made {
 	int slower; /* than a LOAD, for the search of a plan: its streams wait for each other */
 };
 
+/* What the program's file says of its times. */
+struct be_outlook {
+	bool estimated;
+	uint64_t cycles[RDU_MAX_ENTRIES]; /* of executions in a first run */
+	int longest, bound; /* a section; what it waits for */
+};
+
 struct backend {
 	struct module *m;
 	const struct rduc_options *opt;
 	struct rdu_chip chip;
 	int tiles;
 	int level; /* of optimisation: 0, 1, 3 */
-	bool estimated; /* what is known of sections' times is estimates: nobody reads more */
+	bool estimated; /* sections' times are, so far */
+	struct be_outlook outlook;
 	bool wide; /* temporaries are in memory what they are */
 	char *error;
 	int error_size;
@@ -734,9 +742,12 @@ static inline bool be_estimates(const struct backend *be)
 {
 	return be->level < 3;
 }
-/* time.c: all sections' own times by the card's clock, and their busiest stages; stored. Or, if nobody reads them,
- * estimates. 0, or -1. */
+/* time.c: all sections' own times by the card's clock, stored, or estimates, with their busiest stages. 0, or -1. */
 int be_time_all(struct backend *be);
+/* emit_elf.c: keeps what the program's file will say of them. */
+void be_expect_all(struct backend *be);
+/* By the clock, if they are estimates and somebody reads them. */
+int be_time_reported(struct backend *be);
 /* Other threads begin to find those of the sections from number `first` on, which will not change. */
 void be_time_all_ahead(struct backend *be, int first);
 /* The same of one, or that of a section that differs by the places of its units only. Or 1: it takes

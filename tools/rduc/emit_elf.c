@@ -125,16 +125,26 @@ static int check_symbols(struct backend *be, const struct rdu_file_symbol *sym, 
 	return 0;
 }
 
+void be_expect_all(struct backend *be)
+{
+	struct be_outlook *o = &be->outlook;
+
+	o->estimated = be->estimated;
+	for (int e = 0; e < be->m->num_entries; e++)
+		o->cycles[e] = be_expect(be, e).first.exec;
+	for (int i = 1; i < be->num_sections; i++)
+		if (be->section[i].im->cycles > be->section[o->longest].im->cycles)
+			o->longest = i;
+	o->bound = be->section[o->longest].im->bound;
+}
+
 static char *make_meta(struct backend *be)
 {
+	const struct be_outlook *o = &be->outlook;
 	char *text = NULL;
 	size_t size;
-	unsigned long long cycles[RDU_MAX_ENTRIES];
-	int big = 0;
 	FILE *f;
 
-	for (int e = 0; e < be->m->num_entries; e++)
-		cycles[e] = be_expect(be, e).first.exec;
 	f = open_memstream(&text, &size); /* from here on no pass is left */
 	if (!f)
 		out_of_memory("a text");
@@ -147,12 +157,10 @@ static char *make_meta(struct backend *be)
 	fprintf(f, "contractions %s\n", be->opt->fp32 || !be->chip.systolic_cols ? "fp32" : "bf16");
 	fprintf(f, "sections %d\n", be->num_sections);
 	for (int e = 0; e < be->m->num_entries; e++)
-		fprintf(f, "expected_cycles.%s %llu\n", be->entry[e].name, cycles[e]);
-	for (int i = 1; i < be->num_sections; i++)
-		if (be->section[i].im->cycles > be->section[big].im->cycles)
-			big = i;
-	fprintf(f, "longest_section %s\n", be->section[big].im->name);
-	fprintf(f, "bound %s\n", be_bound_text(be->section[big].im->bound));
+		fprintf(f, "%s_cycles.%s %llu\n", o->estimated ? "estimated" : "expected",
+			be->entry[e].name, (unsigned long long)o->cycles[e]);
+	fprintf(f, "longest_section %s\n", be->section[o->longest].im->name);
+	fprintf(f, "bound %s\n", be_bound_text(o->bound));
 	if (fclose(f))
 		out_of_memory("a text");
 	return text;

@@ -214,7 +214,7 @@ void be_remarks(struct backend *be)
 
 int be_report(struct backend *be)
 {
-	if (be_time_all(be))
+	if (be_time_reported(be))
 		return -1;
 	if (be_prints(be, "report"))
 		print_report(be, be_log(be));

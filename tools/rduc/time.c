@@ -416,32 +416,17 @@ bool be_time_ahead(struct backend *be, struct uimage *im, uint64_t most)
 	return true;
 }
 
-/* Does anybody read more of the sections' times than estimates? */
-static bool exact_wanted(const struct backend *be)
-{
-	return !be_estimates(be) || be->opt->report || be->opt->report_json ||
-	       be->opt->floor_plan || be->opt->dot || be_prints(be, "report");
-}
-
 void be_time_all_ahead(struct backend *be, int first)
 {
-	if (!exact_wanted(be))
-		return;
-	for (int i = first; be->workers && i < be->num_sections; i++)
+	for (int i = first; be->workers && !be_estimates(be) && i < be->num_sections; i++)
 		if (!be->section[i].im->asked_time)
 			ask_ahead(be, be->section[i].im, 0, 0, true);
 }
 
-int be_time_all(struct backend *be)
+static int time_by_clock(struct backend *be)
 {
 	int ahead = 0;
 
-	be->estimated = !exact_wanted(be);
-	for (int i = 0; i < be->num_sections && be->estimated; i++)
-		if (be_time_about(be, be->section[i].im, UINT64_MAX))
-			return -1;
-	if (be->estimated)
-		return 0;
 	for (int i = 0; i < be->num_sections; i++) {
 		for (; be->workers && ahead < be->num_sections &&
 		       ahead <= i + 2 * workers_num(be->workers);
@@ -451,7 +436,29 @@ int be_time_all(struct backend *be)
 		if (time_one(be, be->section[i].im))
 			return -1;
 	}
+	be->estimated = false;
 	return 0;
+}
+
+int be_time_all(struct backend *be)
+{
+	if (!be_estimates(be))
+		return time_by_clock(be);
+	for (int i = 0; i < be->num_sections; i++)
+		if (!be->section[i].im->cycles && be_time_about(be, be->section[i].im, UINT64_MAX))
+			return -1;
+	be->estimated = true;
+	return 0;
+}
+
+int be_time_reported(struct backend *be)
+{
+	const struct rduc_options *opt = be->opt;
+
+	if (!be->estimated || !(opt->report || opt->report_json || opt->floor_plan || opt->dot ||
+				be_prints(be, "report")))
+		return 0;
+	return time_by_clock(be);
 }
 
 int be_time_about(struct backend *be, struct uimage *im, uint64_t most)
