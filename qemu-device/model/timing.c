@@ -181,12 +181,12 @@ static int play(struct rdu_time_cache *t, const struct rdu_section *s,
 }
 
 static int estimate(struct rdu_time_cache *t, const struct rdu_section *s,
-		    const struct rdu_costs *costs)
+		    const struct rdu_costs *costs, const struct rdu_offchip *off)
 {
-	static const struct rdu_offchip alone;
-	uint64_t least = least_cycles(s, costs, &alone);
+	uint64_t least = least_cycles(s, costs, off);
 
-	if (least >= RDU_TIMING_CYCLES || rdu_estimate(s, costs, &t->time.cycles))
+	if (off->in_host || off->others || least >= RDU_TIMING_CYCLES ||
+	    rdu_estimate(s, costs, &t->time.cycles))
 		return -1;
 	if (t->time.cycles < least)
 		t->time.cycles = least;
@@ -209,7 +209,7 @@ static struct rdu_time_cache *time_new(const struct rdu_section *s, const struct
 	if (patience && patience->cycles && least_cycles(s, &costs, off) > patience->cycles)
 		patience->longer = true;
 	else if (patience && patience->estimate)
-		r = estimate(t, s, &costs);
+		r = estimate(t, s, &costs, off);
 	else
 		r = play(t, s, &costs, off, tracer, patience);
 	rdu_costs_free(&costs);

@@ -7,24 +7,14 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include "timing_priv.h"
+#include "timing_flow.h"
 
 #define MEMORY_SHARE 0.8 /* of its rate that memory gives many streams together, about */
 #define AGCU_SHARE 0.9 /* the same of what an AGCU's requests can have on their way */
-#define MOST_STEPS \
-	(1u << 17) /* activations that are looked at: the rest is taken to go on like these */
-#define NEVER UINT64_MAX
-
-/* Tokens of an edge, by the cycles in which they are there. */
-struct tokens {
-	uint64_t initial; /* of them left: there from the start */
-	uint64_t *at; /* ring */
-	uint32_t first, num, size;
-};
+#define LOOKED_AT (1u << 17) /* activations: the rest is taken to go on like these */
 
 struct stage {
-	uint64_t
-		look; /* cycle in which it may begin its next activation; NEVER: it waits for a token */
+	uint64_t look; /* cycle in which it may begin again; FLOW_NEVER: it waits for a token */
 	uint64_t free, begun; /* cycle; activations */
 	uint64_t least; /* cycles of an activation */
 	double bytes; /* to and from memory, of one in the mean */
@@ -34,7 +24,7 @@ struct estimate {
 	const struct rdu_section *s;
 	const struct rdu_costs *c;
 	struct stage *stage;
-	struct tokens *tokens;
+	struct flow_tokens *tokens; /* by edge */
 	uint64_t *unit_free; /* by shared resource: cycle */
 	double memory_free, memory_rate;
 	uint64_t last;
@@ -82,7 +72,7 @@ static void estimate_free(struct estimate *e)
 	free(e->unit_free);
 }
 
-/* When the stage's next activation can begin; NEVER: it waits for a token. */
+/* When the stage's next activation can begin; FLOW_NEVER: it waits for a token. */
 static uint64_t begins(const struct estimate *e, uint32_t stage)
 {
 	const struct rdu_stage *cfg = &e->s->stages[stage];
@@ -91,12 +81,12 @@ static uint64_t begins(const struct estimate *e, uint32_t stage)
 
 	for (uint32_t k = 0; k < cfg->num_in; k++) {
 		uint32_t i = e->s->edge_in[cfg->first_in + k];
-		const struct tokens *t = &e->tokens[i];
+		const struct flow_tokens *t = &e->tokens[i];
 
 		if (t->initial || !rdu_pattern_at_first(&e->s->edges[i].dst_at, st->begun))
 			continue;
 		if (!t->num)
-			return NEVER;
+			return FLOW_NEVER;
 		at = max_u64(at, t->at[t->first]);
 	}
 	return at;
@@ -108,34 +98,10 @@ static void take_tokens(struct estimate *e, uint32_t stage)
 
 	for (uint32_t k = 0; k < cfg->num_in; k++) {
 		uint32_t i = e->s->edge_in[cfg->first_in + k];
-		struct tokens *t = &e->tokens[i];
 
-		if (!rdu_pattern_at_first(&e->s->edges[i].dst_at, e->stage[stage].begun))
-			continue;
-		if (t->initial) {
-			t->initial--;
-			continue;
-		}
-		t->first = (t->first + 1) & (t->size - 1);
-		t->num--;
+		if (rdu_pattern_at_first(&e->s->edges[i].dst_at, e->stage[stage].begun))
+			rdu_flow_token_take(&e->tokens[i]);
 	}
-}
-
-static int put_token(struct tokens *t, uint64_t at)
-{
-	if (t->num == t->size) {
-		uint32_t size = t->size ? 2 * t->size : 4;
-		uint64_t *more = malloc(size * sizeof(*more));
-
-		if (!more)
-			return -1;
-		for (uint32_t i = 0; i < t->num; i++)
-			more[i] = t->at[(t->first + i) & (t->size - 1)];
-		free(t->at);
-		*t = (struct tokens){ t->initial, more, 0, t->num, size };
-	}
-	t->at[(t->first + t->num++) & (t->size - 1)] = at;
-	return 0;
 }
 
 /* The activation that has just begun gives its tokens when it ends, at `end`. */
@@ -150,9 +116,9 @@ static int give_tokens(struct estimate *e, uint32_t stage, uint64_t end)
 
 		if (!rdu_pattern_at_last(&edge->src_at, e->stage[stage].begun))
 			continue;
-		if (put_token(&e->tokens[i], end))
+		if (rdu_flow_token_put(&e->tokens[i], end))
 			return -1;
-		if (to->look == NEVER && to->begun < e->s->stages[edge->dst].activations)
+		if (to->look == FLOW_NEVER && to->begun < e->s->stages[edge->dst].activations)
 			to->look = begins(e, edge->dst);
 	}
 	return 0;
@@ -165,12 +131,18 @@ static int begin(struct estimate *e, uint32_t stage, uint64_t at)
 	struct stage *st = &e->stage[stage];
 	uint64_t takes = st->least, end;
 
+	if (at > RDU_TIMING_CYCLES)
+		return -1;
 	take_tokens(e, stage);
 	if (st->bytes > 0) {
 		double from = e->memory_free > (double)at ? e->memory_free : (double)at;
 
 		e->memory_free = from + st->bytes / e->memory_rate;
-		takes = max_u64(takes, (uint64_t)e->memory_free - at);
+		if (e->memory_free > RDU_TIMING_CYCLES)
+			return -1;
+		/* Of a large number a double has fewer digits: it may be less than `at`. */
+		end = max_u64((uint64_t)e->memory_free, at);
+		takes = max_u64(takes, end - at);
 	}
 	for (uint32_t k = 0; k < c->num_uses; k++) {
 		const struct rdu_unit_use *u = &e->c->uses[c->first_use + k];
@@ -178,7 +150,7 @@ static int begin(struct estimate *e, uint32_t stage, uint64_t at)
 		e->unit_free[u->unit] = max_u64(e->unit_free[u->unit], at) + u->vectors;
 		takes = max_u64(takes, e->unit_free[u->unit] - at);
 	}
-	if (at > RDU_TIMING_CYCLES || takes > RDU_TIMING_CYCLES)
+	if (takes > RDU_TIMING_CYCLES || c->fill > RDU_TIMING_CYCLES)
 		return -1;
 	end = at + takes + c->fill;
 	st->free = at + takes;
@@ -186,7 +158,7 @@ static int begin(struct estimate *e, uint32_t stage, uint64_t at)
 	if (give_tokens(e, stage, end))
 		return -1;
 	st->begun++;
-	st->look = st->begun < e->s->stages[stage].activations ? begins(e, stage) : NEVER;
+	st->look = st->begun < e->s->stages[stage].activations ? begins(e, stage) : FLOW_NEVER;
 	return 0;
 }
 
@@ -213,25 +185,32 @@ static double part_done(const struct estimate *e)
 
 static int play(struct estimate *e)
 {
-	uint32_t steps;
+	uint32_t begun = 0;
+	double all;
 
-	for (steps = 0; steps < MOST_STEPS; steps++) {
+	while (begun < LOOKED_AT) {
 		uint32_t next = 0;
 		uint64_t at;
 
 		for (uint32_t i = 1; i < e->s->num_stages; i++)
 			if (e->stage[i].look < e->stage[next].look)
 				next = i;
-		if (e->stage[next].look == NEVER)
+		if (e->stage[next].look == FLOW_NEVER)
 			return is_done(e) ? 0 : -1;
 		/* A token may be there later than the one that woke it. */
 		at = begins(e, next);
-		if (at > e->stage[next].look)
+		if (at > e->stage[next].look) {
 			e->stage[next].look = at;
-		else if (begin(e, next, at))
+			continue;
+		}
+		if (begin(e, next, at))
 			return -1;
+		begun++;
 	}
-	e->last = (uint64_t)((double)e->last / part_done(e));
+	all = (double)e->last / part_done(e);
+	if (all > RDU_TIMING_CYCLES)
+		return -1;
+	e->last = (uint64_t)all;
 	return 0;
 }
 

@@ -145,12 +145,7 @@ void rdu_flow_start(struct flow *f, struct flow_prog *p, uint64_t at)
 
 		if (e->dst_mask & ~p->first_bits)
 			continue;
-		if (e->initial) {
-			e->initial--;
-			continue;
-		}
-		e->first = (e->first + 1) & (e->size - 1);
-		e->num--;
+		rdu_flow_token_take(e);
 	}
 	f->begun += !p->number;
 	p->started = true;
@@ -237,6 +232,14 @@ static int token_room(struct flow_tokens *e)
 	return 0;
 }
 
+int rdu_flow_token_put(struct flow_tokens *e, uint64_t at)
+{
+	if (token_room(e))
+		return -1;
+	e->at[(e->first + e->num++) & (e->size - 1)] = at;
+	return 0;
+}
+
 static void wake_for_token(struct flow *f, const struct flow_prog *p)
 {
 	if (p->block != BLOCK_TOKEN)
@@ -247,20 +250,13 @@ static void wake_for_token(struct flow *f, const struct flow_prog *p)
 
 bool rdu_flow_settle(struct flow *f, struct flow_tokens *e, int64_t more)
 {
-	for (; more < 0; more++) {
-		if (e->initial) {
-			e->initial--;
-			continue;
-		}
-		e->first = (e->first + 1) & (e->size - 1);
-		e->num--;
-	}
+	for (; more < 0; more++)
+		rdu_flow_token_take(e);
 	for (; more > 0; more--) {
-		if (token_room(e)) {
+		if (rdu_flow_token_put(e, f->now)) {
 			f->failed = true;
 			return false;
 		}
-		e->at[(e->first + e->num++) & (e->size - 1)] = f->now;
 		wake_for_token(f, &f->prog[e->dst]);
 	}
 	return true;
@@ -281,11 +277,10 @@ void rdu_flow_give(struct flow *f, struct flow_prog *p, uint64_t end, uint32_t l
 
 		if (e->src_mask & ~last_bits)
 			continue;
-		if (token_room(e)) {
+		if (rdu_flow_token_put(e, end + e->delay)) {
 			f->failed = true;
 			return;
 		}
-		e->at[(e->first + e->num++) & (e->size - 1)] = end + e->delay;
 		wake_for_token(f, &f->prog[e->dst]);
 	}
 }

@@ -243,6 +243,19 @@ void rdu_agcu_fire(struct flow *f, struct flow_actor *a, struct flow_prog *p);
 void rdu_agcu_deliver(struct flow *f, struct flow_prog *p);
 void rdu_agcu_got(void *flow, uint32_t who, uint64_t cycle);
 
+/* The oldest token is taken. */
+static inline void rdu_flow_token_take(struct flow_tokens *e)
+{
+	if (e->initial) {
+		e->initial--;
+		return;
+	}
+	e->first = (e->first + 1) & (e->size - 1);
+	e->num--;
+}
+
+/* One comes, there from cycle `at` on; -1: no memory. */
+int rdu_flow_token_put(struct flow_tokens *e, uint64_t at);
 /* So many tokens more of an edge, or fewer, now; false: no memory. */
 bool rdu_flow_settle(struct flow *f, struct flow_tokens *e, int64_t more);
 /* Leaves out so many cycles; false: the clock does not have them. */

@@ -144,7 +144,7 @@ struct rdu_patience {
 	uint64_t steps; /* of the simulation, at most; 0: RDU_TIMING_STEPS */
 	uint64_t cycles; /* that it may take; 0: any number */
 	bool store; /* in a file, too, for other processes */
-	bool estimate; /* by rdu_estimate(): it is quick, and not kept; only with `off` */
+	bool estimate; /* by rdu_estimate(): quick, and not kept; only with `off`, of a section that is alone */
 	bool whole; /* leaves nothing out, so it takes as long as it takes: to be compared with */
 	bool too_long; /* it would take more steps, or more cycles than the clock has */
 	bool longer; /* it takes more than `cycles` */

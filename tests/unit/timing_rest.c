@@ -20,12 +20,13 @@
 static double sum, estimate_sum; /* of errors */
 static unsigned int num;
 
+/* whole: the section is short enough to be played as a whole; else its estimate is held against the clock. */
 static void compare(const char *name, const struct ran *r, const struct rdu_prog_section *sec,
-		    uint32_t tiles)
+		    uint32_t tiles, bool whole)
 {
 	struct rdu_cfg_diag diag;
 	static const struct rdu_offchip alone;
-	struct rdu_patience patience[3] = { { 0 }, { .whole = true }, { .estimate = true } };
+	struct rdu_patience patience[3] = { { 0 }, { .whole = whole }, { .estimate = true } };
 	uint64_t cycles[3] = { 0 };
 	double off;
 
@@ -40,22 +41,26 @@ static void compare(const char *name, const struct ran *r, const struct rdu_prog
 			rdu_section_time_put(t);
 		rdu_section_free(s);
 	}
-	off = (double)cycles[0] / (double)cycles[1] - 1;
-	sum += fabs(off);
-	num++;
-	ok(cycles[0] && fabs(off) <= WORST, "%s: %llu cycles, %llu when all is played: %+.2f %%",
-	   name, (unsigned long long)cycles[0], (unsigned long long)cycles[1], 100 * off);
+	if (whole) {
+		off = (double)cycles[0] / (double)cycles[1] - 1;
+		sum += fabs(off);
+		estimate_sum += fabs((double)cycles[2] / (double)cycles[1] - 1);
+		num++;
+		ok(cycles[0] && fabs(off) <= WORST,
+		   "%s: %llu cycles, %llu when all is played: %+.2f %%", name,
+		   (unsigned long long)cycles[0], (unsigned long long)cycles[1], 100 * off);
+	}
 	off = (double)cycles[2] / (double)cycles[1] - 1;
-	estimate_sum += fabs(off);
 	ok(cycles[2] && fabs(off) <= ESTIMATE_WORST, "%s: an estimate of %llu cycles: %+.2f %%",
 	   name, (unsigned long long)cycles[2], 100 * off);
 }
 
-/* Compiles the module, and frees it. */
-static void judge(struct module *m, const char *chip_name, const char *name, const char *path)
+/* Compiles the module at a level, and frees it. */
+static void judge(struct module *m, const char *chip_name, int level, const char *name,
+		  const char *path)
 {
 	struct rdu_chip chip;
-	struct rduc_options opt = { .chip = &chip, .opt = 3 };
+	struct rduc_options opt = { .chip = &chip, .opt = level };
 	char error[400] = "";
 	struct ran r;
 
@@ -67,7 +72,7 @@ static void judge(struct module *m, const char *chip_name, const char *name, con
 		const struct rdu_prog_section *sec = (const void *)(r.program + h->sections_off);
 
 		for (uint32_t k = 0; k < h->num_sections; k++)
-			compare(name, &r, &sec[k], h->num_tiles);
+			compare(name, &r, &sec[k], h->num_tiles, level == 3);
 		ran_close(&r);
 	}
 	module_free(m);
@@ -92,6 +97,7 @@ int main(void)
 		{ "plasticine", { 2, 16, 28, 28, 32, 3, 1, 1 } },
 	};
 	char path[] = "/tmp/timing-rest-XXXXXX", name[100];
+	struct module *m;
 	int fd = mkstemp(path);
 	unsigned int i;
 
@@ -99,21 +105,23 @@ int main(void)
 		return 1;
 	close(fd);
 	for (i = 0; i < sizeof(product) / sizeof(product[0]); i++) {
-		struct module *m = module_new("test");
-
+		m = module_new("test");
 		make_product(m, product[i].m, product[i].n, product[i].k);
 		snprintf(name, sizeof(name), "%d x %d x %d, %s", product[i].m, product[i].n,
 			 product[i].k, product[i].chip);
-		judge(m, product[i].chip, name, path);
+		judge(m, product[i].chip, 3, name, path);
 	}
 	for (i = 0; i < sizeof(window) / sizeof(window[0]); i++) {
-		struct module *m = module_new("test");
-
+		m = module_new("test");
 		make_window(m, &window[i].w);
 		snprintf(name, sizeof(name), "%d images of %d x %d x %d, %s", window[i].w.N,
 			 window[i].w.C, window[i].w.Y, window[i].w.X, window[i].chip);
-		judge(m, window[i].chip, name, path);
+		judge(m, window[i].chip, 3, name, path);
 	}
+	/* Longer than what an estimate looks at: the rest goes on like it. */
+	m = module_new("test");
+	make_product(m, 32768, 32768, 32768);
+	judge(m, "sn10", 1, "32768 x 32768 x 32768, -O1", path);
 	ok(sum / num <= MEAN, "off by %.2f %% in the mean", 100 * sum / num);
 	ok(estimate_sum / num <= ESTIMATE_MEAN, "estimates off by %.2f %% in the mean",
 	   100 * estimate_sum / num);

@@ -320,7 +320,6 @@ struct made {
 
 /* What the program's file says of its times. */
 struct be_outlook {
-	bool estimated;
 	uint64_t cycles[RDU_MAX_ENTRIES]; /* of executions in a first run */
 	int longest, bound; /* a section; what it waits for */
 };
@@ -331,7 +330,7 @@ struct backend {
 	struct rdu_chip chip;
 	int tiles;
 	int level; /* of optimisation: 0, 1, 3 */
-	bool estimated; /* sections' times are, so far */
+	bool estimated; /* what is known of the sections' times is estimates */
 	struct be_outlook outlook;
 	bool wide; /* temporaries are in memory what they are */
 	char *error;

@@ -129,7 +129,6 @@ void be_expect_all(struct backend *be)
 {
 	struct be_outlook *o = &be->outlook;
 
-	o->estimated = be->estimated;
 	for (int e = 0; e < be->m->num_entries; e++)
 		o->cycles[e] = be_expect(be, e).first.exec;
 	for (int i = 1; i < be->num_sections; i++)
@@ -157,7 +156,7 @@ static char *make_meta(struct backend *be)
 	fprintf(f, "contractions %s\n", be->opt->fp32 || !be->chip.systolic_cols ? "fp32" : "bf16");
 	fprintf(f, "sections %d\n", be->num_sections);
 	for (int e = 0; e < be->m->num_entries; e++)
-		fprintf(f, "%s_cycles.%s %llu\n", o->estimated ? "estimated" : "expected",
+		fprintf(f, "%s_cycles.%s %llu\n", be_estimates(be) ? "estimated" : "expected",
 			be->entry[e].name, (unsigned long long)o->cycles[e]);
 	fprintf(f, "longest_section %s\n", be->section[o->longest].im->name);
 	fprintf(f, "bound %s\n", be_bound_text(o->bound));
