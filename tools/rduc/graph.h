@@ -431,6 +431,8 @@ bool value_is_bounded(const struct value *v);
 /* v with `fill` in place of what does not count. NULL on error, or if v is. */
 /* LAST: behind all numbers in order; NaN, or an integer's greatest. */
 enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST, FILL_LAST };
+struct value *bounded_fill_value(struct graph *g, const char *name, enum rdu_dtype t,
+				 enum bounded_fill fill);
 struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 			     enum bounded_fill fill);
 /* A value that nobody has yet, of which `size` of dimension d count; those alone, if that is known. */
