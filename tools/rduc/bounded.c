@@ -428,6 +428,8 @@ int graph_process_bounded(struct graph *g, struct node *n)
 
 	for (int i = 0; i < n->num_in; i++)
 		n->in[i] = value_resolve(n->in[i]);
+	if (counting_guard(g, n))
+		return -1;
 	if (!takes_part(n))
 		return graph_process(g, n);
 	rule = bounded_rule_of(n);

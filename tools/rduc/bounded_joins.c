@@ -738,6 +738,8 @@ int bounded_scatter(struct graph *g, struct node *n)
 	memcpy(size, x->size, sizeof(size));
 	if (value_is_bounded(idx) && !(valid = bounded_valid(g, n->name, idx)))
 		return -1;
+	if (g->counts && !(valid = counting_and(g, n->name, valid)))
+		return -1;
 	if (k > 1) { /* x as [places, what each has] */
 		dim[0] = dims_count((int)k, x->dim);
 		memcpy(dim + 1, x->dim + k, (size_t)(x->ndim - k) * sizeof(*dim));

@@ -437,6 +437,8 @@ static struct value *indices_in(struct graph *g, struct node *n, const struct va
 	}
 	if (!x->size[d])
 		return idx;
+	if (g->counts && !(valid = counting_and(g, n->name, valid)))
+		return NULL;
 	m = node_new(g, "IndexBelow", graph_format(g, "%.200s.index", n->name));
 	node_input(g, m, idx);
 	node_input(g, m, x->size[d]);
