@@ -193,3 +193,13 @@ int map_rewrite_many(struct graph *g, struct node *n)
 		v = graph_op2(g, "Mul", n->name, v, graph_const_f(g, 1.0f / n->num_in));
 	return graph_replace_first(n, graph_cast(g, n->name, v, t)) ? -1 : 1;
 }
+
+/* Of integers, which PyTorch writes: none is NaN or an infinity. */
+int map_rewrite_of_integers(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+
+	if (!dtype_is_int(x->dtype))
+		return 0;
+	return graph_replace_first(n, graph_op2(g, "Less", n->name, x, x)) ? -1 : 1;
+}

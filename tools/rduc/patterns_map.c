@@ -902,10 +902,10 @@ static int map_grad_pattern(struct lower *l, struct node *n)
 	  .map = &(const struct map){ type, expr, grad } }
 #define MAP(onnx, lo, hi, type, expr, grad)                                                        \
 	MAP_WITH(onnx, lo, hi, type, expr, grad, .rewrite = NULL)
-#define FLAT(onnx, lo, hi, type, expr)                                                             \
+#define FLAT(onnx, lo, hi, type, expr, ...)                                                        \
 	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
 	  .stop_gradient = true, .pattern = map_pattern,                                           \
-	  .map = &(const struct map){ type, expr, NULL } }
+	  .map = &(const struct map){ type, expr, NULL }, __VA_ARGS__ }
 
 const struct op ops_map[] = {
 	MAP("Add", 2, 2, MAP_NUMBER, add_expr, add_grad),
@@ -965,8 +965,8 @@ const struct op ops_map[] = {
 	FLAT("Floor", 1, 1, MAP_FLOAT, floor_expr),
 	FLAT("Ceil", 1, 1, MAP_FLOAT, ceil_expr),
 	FLAT("Sign", 1, 1, MAP_NUMBER, sign_expr),
-	FLAT("IsNaN", 1, 1, MAP_COMPARE, is_nan_expr),
-	FLAT("IsInf", 1, 1, MAP_COMPARE, is_inf_expr),
+	FLAT("IsNaN", 1, 1, MAP_COMPARE, is_nan_expr, .rewrite = map_rewrite_of_integers),
+	FLAT("IsInf", 1, 1, MAP_COMPARE, is_inf_expr, .rewrite = map_rewrite_of_integers),
 	FLAT("Not", 1, 1, MAP_BOOL, not_expr),
 	FLAT("Less", 2, 2, MAP_COMPARE, less_expr),
 	FLAT("LessOrEqual", 2, 2, MAP_COMPARE, less_equal_expr),

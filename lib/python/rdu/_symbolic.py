@@ -351,20 +351,19 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
     def as_result(g: Any, x: Any) -> Any:
         """x in the type of the operator's result."""
         type_of = g.original_node.output().type()
-        to = {"Float": 1, "Int": 6, "Long": 7, "Half": 10, "Double": 11}.get(type_of.scalarType())
+        to = {"Float": 1, "Byte": 2, "Char": 3, "Short": 5, "Int": 6, "Long": 7, "Half": 10, "Double": 11,
+              "BFloat16": 16}.get(type_of.scalarType())
         if symbolic_helper._is_none(x) or not to or x.type().scalarType() == type_of.scalarType():
             return x
         return g.op("Cast", x, to_i=to).setType(x.type().with_dtype(type_of.dtype()))
 
-    def promoted(name: str) -> Callable[..., Any]:
-        """PyTorch's own computes in the type of the input."""
+    def promoted(name: str, *inputs: int, num: Optional[int] = None) -> Callable[..., Any]:
+        """PyTorch's own computes in the type of one of the inputs. num: if it has so many arguments."""
         own = _exporters_own(name, opset)
-        return lambda g, x, *rest: own(g, as_result(g, x), *rest)
+        return lambda g, *of: own(g, *[as_result(g, x) if k in inputs and num in (None, len(of)) else x
+                                       for k, x in enumerate(of)])
 
-    owns = {n: _exporters_own(n, opset) for n in ("where", "__rshift_", "_unique2")}
-
-    def where(g: Any, condition: Any, *of: Any) -> Any:
-        return owns["where"](g, condition, *([as_result(g, x) for x in of] if len(of) == 2 else of))
+    owns = {n: _exporters_own(n, opset) for n in ("__rshift_", "_unique2")}
 
     def __rshift_(g: Any, x: Any, by: Any) -> Any:
         """PyTorch's own divides, to 0."""
@@ -391,8 +390,9 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
             "group_norm": group_norm, "mT": mT, "dist": dist,
             **{n: pool(n) for n in ("avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d",
                                     "max_pool3d")},
-            **{n: promoted(n) for n in ("clamp", "clamp_min", "clamp_max", "cumsum")},
-            "where": where, "__rshift_": __rshift_, "_unique2": _unique2,
+            **{n: promoted(n, 0) for n in ("clamp", "clamp_min", "clamp_max", "cumsum", "logsumexp")},
+            **{n: promoted(n, 0, 1, num=2) for n in ("maximum", "minimum", "max", "min")},
+            "where": promoted("where", 1, 2, num=3), "__rshift_": __rshift_, "_unique2": _unique2,
             "pairwise_distance": pairwise_distance, "cdist": cdist,
             "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
             "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
