@@ -360,8 +360,8 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
     def promoted(name: str, *inputs: int, num: Optional[int] = None) -> Callable[..., Any]:
         """PyTorch's own computes in the type of one of the inputs. num: if it has so many arguments."""
         own = _exporters_own(name, opset)
-        return lambda g, *of: own(g, *[as_result(g, x) if k in inputs and num in (None, len(of)) else x
-                                       for k, x in enumerate(of)])
+        return lambda g, *of, **named: own(g, *[as_result(g, x) if k in inputs and num in (None, len(of)) else x
+                                                for k, x in enumerate(of)], **named)
 
     owns = {n: _exporters_own(n, opset) for n in ("__rshift_", "_unique2")}
 
