@@ -90,6 +90,31 @@ static int flat_element_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+#define TUPLE 3 /* indices that one nest has expressions for */
+
+static struct value *flat_node(struct graph *g, struct node *n, const char *op, struct value *v,
+			       int num, const int64_t *shape, int64_t axis, int64_t batches);
+
+/* Of tuples of more indices: of the first ones, times the places that the others have. */
+static struct value *flat_tuple(struct graph *g, struct node *n, struct value *v, int num,
+				const int64_t *shape, int64_t batches)
+{
+	int last = v->ndim - 1;
+	struct value *at = graph_slice(g, n->name, v, last, 0, TUPLE, false);
+	struct value *rest = graph_slice(g, n->name, v, last, TUPLE, num - TUPLE, false), *places;
+
+	if (!at || !rest)
+		return NULL;
+	at = flat_node(g, n, "FlatIndex", at, TUPLE, shape, 0, batches);
+	rest = flat_node(g, n, "FlatIndex", rest, num - TUPLE, shape + TUPLE, 0, 1);
+	if (!at || !rest)
+		return NULL;
+	places = graph_const_i(g, dims_count(num - TUPLE, shape + TUPLE));
+	at = graph_op2(g, "Mul", n->name, at, graph_cast(g, n->name, places, at->dtype));
+	rest = at ? graph_reshape(g, n->name, rest, at->ndim, at->dim) : NULL;
+	return rest ? graph_op2(g, "Add", n->name, at, rest) : NULL;
+}
+
 static struct value *flat_node(struct graph *g, struct node *n, const char *op, struct value *v,
 			       int num, const int64_t *shape, int64_t axis, int64_t batches)
 {
@@ -103,6 +128,8 @@ static struct value *flat_node(struct graph *g, struct node *n, const char *op, 
 		node_error(g, n, "'%s' has indices, where there are no elements", v->name);
 		return NULL;
 	}
+	if (num > TUPLE && !strcmp(op, "FlatIndex"))
+		return flat_tuple(g, n, v, num, shape, batches);
 	node_input(g, m, v);
 	node_attr_ints(g, m, "shape", num, shape);
 	node_attr_i(g, m, "axis", axis);
