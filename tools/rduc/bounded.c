@@ -72,6 +72,16 @@ static struct value *extreme(struct graph *g, enum rdu_dtype t, bool highest)
 		graph_const_i(g, highest ? (1ll << (bits - 1)) - 1 : -(1ll << (bits - 1))), t);
 }
 
+struct value *bounded_fill_value(struct graph *g, const char *name, enum rdu_dtype t,
+				 enum bounded_fill fill)
+{
+	if (fill < FILL_LOWEST)
+		return graph_cast(g, name, graph_const_i(g, fill == FILL_ONE), t);
+	if (fill == FILL_LAST && !dtype_is_int(t))
+		return graph_cast(g, name, graph_const_f(g, NAN), t);
+	return extreme(g, t, fill != FILL_LOWEST);
+}
+
 struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 			     enum bounded_fill fill)
 {
@@ -80,12 +90,7 @@ struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 	if (!value_is_bounded(v))
 		return v;
 	valid = bounded_valid(g, name, v);
-	if (fill < FILL_LOWEST)
-		other = graph_cast(g, name, graph_const_i(g, fill == FILL_ONE), v->dtype);
-	else if (fill == FILL_LAST && !dtype_is_int(v->dtype))
-		other = graph_cast(g, name, graph_const_f(g, NAN), v->dtype);
-	else
-		other = extreme(g, v->dtype, fill != FILL_LOWEST);
+	other = bounded_fill_value(g, name, v->dtype, fill);
 	return valid && other ? graph_op3(g, "Where", graph_format(g, "%.200s.filled", name), valid,
 					  v, other)
 			      : NULL;
@@ -423,6 +428,8 @@ int graph_process_bounded(struct graph *g, struct node *n)
 
 	for (int i = 0; i < n->num_in; i++)
 		n->in[i] = value_resolve(n->in[i]);
+	if (counting_guard(g, n))
+		return -1;
 	if (!takes_part(n))
 		return graph_process(g, n);
 	rule = bounded_rule_of(n);

@@ -612,66 +612,144 @@ int bounded_gemm(struct graph *g, struct node *n)
 
 /* ---- scatters --------------------------------------------------------------------------------------- */
 
-/* Places along the first dimension, or `axis`, of x that are not there, in place of what does not count. */
-static struct value *scatter_places(struct graph *g, struct node *n, const struct value *x,
-				    int axis, struct value *idx)
+/* Indices along an axis of x, of which those that count have to be there; `beyond` for the others. */
+static struct value *places_along(struct graph *g, struct node *n, const struct value *x, int axis,
+				  struct value *idx, struct value *valid, int64_t beyond)
 {
 	struct node *m = node_new(g, "IndexBelow", graph_format(g, "%.200s.index", n->name));
-	struct value *valid = value_is_bounded(idx) ? bounded_valid(g, n->name, idx) : NULL, *v;
+	struct value *v;
 
 	node_input(g, m, idx);
 	node_input(g, m, size_of(g, x, axis));
-	if (value_is_bounded(idx))
+	if (valid)
 		node_input(g, m, valid);
-	if (value_is_bounded(idx) && !valid)
-		return NULL;
 	v = graph_finish(g, m);
-	if (!v || !valid)
+	if (!v || !valid || !beyond)
 		return v;
 	return graph_op3(g, "Where", n->name, valid, v,
-			 graph_cast(g, n->name, graph_const_i(g, x->dim[axis]), v->dtype));
+			 graph_cast(g, n->name, graph_const_i(g, beyond), v->dtype));
+}
+
+/* Tuples of k indices into x as one each, into its first k dimensions as if they were one. */
+static struct value *tuple_places(struct graph *g, struct node *n, const struct value *x,
+				  struct value *idx, int k, struct value *valid)
+{
+	struct value *v = NULL, *one;
+	int last = idx->ndim - 1;
+
+	for (int d = 0; d < k; d++) {
+		one = graph_slice(g, n->name, idx, last, d, 1, false);
+		one = one ? places_along(g, n, x, d, one, valid, 0) : NULL;
+		if (v && one)
+			v = graph_op2(
+				g, "Mul", n->name, v,
+				graph_cast(g, n->name, graph_const_i(g, x->dim[d]), v->dtype));
+		v = d && one ? graph_op2(g, "Add", n->name, v, one) : one;
+		if (!v)
+			return NULL;
+	}
+	return valid ? graph_op3(g, "Where", n->name, valid, v,
+				 graph_cast(g, n->name, graph_const_i(g, dims_count(k, x->dim)),
+					    v->dtype))
+		     : v;
+}
+
+/* A node like n that scatters to x, which has one more place along the axis for what does not count. */
+static struct value *scattered(struct graph *g, struct node *n, struct value *x, int axis,
+			       struct value *idx)
+{
+	int64_t pads[2 * RDU_MAX_DIMS] = { 0 }, num = 2 * x->ndim, count = x->dim[axis];
+	struct node *m = node_new(g, "Pad", n->name);
+	struct attr *how = node_attr(n, "reduction");
+	struct value *v;
+
+	pads[x->ndim + axis] = 1;
+	node_input(g, m, x);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
+	v = idx ? graph_finish(g, m) : NULL;
+	if (!v)
+		return NULL;
+	m = node_new(g, n->op->name, n->name);
+	node_input(g, m, v);
+	node_input(g, m, idx);
+	node_input(g, m, n->in[2]);
+	if (strcmp(n->op->name, "ScatterND"))
+		node_attr_i(g, m, "axis", axis);
+	if (how)
+		node_attr_s(g, m, "reduction", how->s);
+	v = graph_finish(g, m);
+	return v ? graph_slice(g, n->name, v, axis, 0, count, false) : NULL;
+}
+
+/* Indices, of which there have to be as many as updates, along their first num dimensions: else the run stops. */
+static struct value *as_many(struct graph *g, struct node *n, struct value *idx,
+			     const struct value *updates, int num)
+{
+	struct value *size[RDU_MAX_DIMS];
+	struct node *m = node_new(g, "Bounded", n->name);
+	bool other = false;
+
+	memcpy(size, idx->size, sizeof(size));
+	for (int d = 0; d < num && d < updates->ndim; d++) {
+		if (size[d] == updates->size[d])
+			continue;
+		if (!size[d] || !updates->size[d] || idx->dim[d] != updates->dim[d]) {
+			bounded_refuse(g, n, size[d] ? idx : updates, "together with another size");
+			return NULL;
+		}
+		size[d] = bounded_as_said(g, n->name, size[d], updates->size[d]);
+		if (!size[d])
+			return NULL;
+		other = true;
+	}
+	if (!other)
+		return idx;
+	node_input(g, m, idx);
+	idx = graph_finish(g, m);
+	if (idx)
+		memcpy(idx->size, size, sizeof(size));
+	return idx;
 }
 
 /* Updates that do not count go to one more place along an axis, which is cut off again. */
 int bounded_scatter(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *idx = n->in[1], *updates = n->in[2], *size[RDU_MAX_DIMS], *v;
+	struct value *valid = NULL;
 	bool nd = !strcmp(n->op->name, "ScatterND");
-	int64_t axis = nd ? 0 : attr_i(n, "axis", 0), pads[2 * RDU_MAX_DIMS] = { 0 },
-		num = 2 * x->ndim;
-	struct node *m = node_new(g, "Pad", n->name);
-	struct attr *how = node_attr(n, "reduction");
+	int64_t axis = nd ? 0 : attr_i(n, "axis", 0),
+		k = nd && idx->ndim ? idx->dim[idx->ndim - 1] : 1;
+	int64_t dim[RDU_MAX_DIMS];
 
 	if (node_axis(g, n, &axis, x->ndim))
 		return -1;
-	if (nd && (idx->ndim < 1 || idx->dim[idx->ndim - 1] != 1 || idx->size[idx->ndim - 1]))
+	if (nd && (idx->ndim < 1 || k < 1 || k > x->ndim || idx->size[idx->ndim - 1]))
 		return bounded_refuse(g, n, value_is_bounded(idx) ? idx : first_bounded(n),
 				      "with such tuples");
-	for (int d = 0; d < updates->ndim && d < idx->ndim - nd; d++)
-		if (updates->size[d] != idx->size[d])
-			return bounded_refuse(g, n, updates->size[d] ? updates : idx,
-					      "together with another size");
+	for (int d = 0; nd && k > 1 && d < k; d++)
+		if (x->size[d])
+			return bounded_refuse(g, n, x, "with tuples of indices");
+	idx = as_many(g, n, idx, updates, idx->ndim - nd);
+	if (!idx)
+		return -1;
 	for (int d = nd ? 1 : 0; d < x->ndim; d++)
 		if (d != axis && x->size[d] && !nd && x->size[d] != idx->size[d])
 			return bounded_refuse(g, n, x, "with indices of another size");
 	memcpy(size, x->size, sizeof(size));
-	pads[x->ndim + axis] = 1;
-	node_input(g, m, x);
-	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &num, pads));
-	idx = scatter_places(g, n, x, (int)axis, idx);
-	v = idx ? graph_finish(g, m) : NULL;
-	if (!v)
+	if (value_is_bounded(idx) && !(valid = bounded_valid(g, n->name, idx)))
 		return -1;
-	m = node_new(g, n->op->name, n->name);
-	node_input(g, m, v);
-	node_input(g, m, idx);
-	node_input(g, m, updates);
-	if (!nd)
-		node_attr_i(g, m, "axis", axis);
-	if (how)
-		node_attr_s(g, m, "reduction", how->s);
-	v = graph_finish(g, m);
-	v = v ? graph_slice(g, n->name, v, axis, 0, x->dim[axis], false) : NULL;
+	if (g->counts && !(valid = counting_and(g, n->name, valid)))
+		return -1;
+	if (k > 1) { /* x as [places, what each has] */
+		dim[0] = dims_count((int)k, x->dim);
+		memcpy(dim + 1, x->dim + k, (size_t)(x->ndim - k) * sizeof(*dim));
+		v = graph_reshape(g, n->name, x, x->ndim - (int)k + 1, dim);
+		v = v ? scattered(g, n, v, 0, tuple_places(g, n, x, idx, (int)k, valid)) : NULL;
+		v = graph_reshape(g, n->name, v, x->ndim, x->dim);
+	} else {
+		v = scattered(g, n, x, (int)axis,
+			      places_along(g, n, x, (int)axis, idx, valid, x->dim[axis]));
+	}
 	return graph_replace_first(n, v) ? -1 : bounded_give(g, n, 0, size);
 }
 

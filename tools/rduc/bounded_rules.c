@@ -87,6 +87,34 @@ static int norm_rule(struct graph *g, struct node *n)
 	return as_first(g, n);
 }
 
+/* Each along its axis alone; Hardmax before opset 13 of all that is there from it on. */
+static int axis_rule(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+	bool flat = g->opset < 13 && !strcmp(n->op->name, "Hardmax");
+	int64_t axis = attr_i(n, "axis", flat ? 1 : -1);
+
+	if (node_axis(g, n, &axis, x->ndim))
+		return -1;
+	for (int d = (int)axis; d < x->ndim; d++)
+		if (x->size[d] && (d == axis || flat))
+			return bounded_refuse(g, n, x, "along its axis");
+	return as_first(g, n);
+}
+
+/* Numbers that stop no run; of several scales, each dimension that they are along has one size. */
+static int quantize_rule(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0], *size[RDU_MAX_DIMS];
+
+	for (int i = 1; i < n->num_in; i++)
+		if (n->in[i] && (value_is_bounded(n->in[i]) || value_count(n->in[i]) != 1))
+			return bounded_refuse(g, n, x, "with several scales");
+	memcpy(size, x->size, sizeof(size));
+	n->in[0] = bounded_filled(g, n->name, x, FILL_ZERO);
+	return n->in[0] ? bounded_process(g, n, size) : -1;
+}
+
 static int pad_rule(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0];
@@ -409,6 +437,8 @@ static struct value *indices_in(struct graph *g, struct node *n, const struct va
 	}
 	if (!x->size[d])
 		return idx;
+	if (g->counts && !(valid = counting_and(g, n->name, valid)))
+		return NULL;
 	m = node_new(g, "IndexBelow", graph_format(g, "%.200s.index", n->name));
 	node_input(g, m, idx);
 	node_input(g, m, x->size[d]);
@@ -603,6 +633,7 @@ static const struct {
 	{ "CumSum", bounded_cumsum },
 	{ "Dropout", as_first },
 	{ "DepthToSpace", bounded_batches },
+	{ "DequantizeLinear", quantize_rule },
 	{ "Einsum", bounded_einsum },
 	{ "Expand", bounded_expand },
 	{ "Flatten", view_rule },
@@ -615,11 +646,13 @@ static const struct {
 	{ "GlobalMaxPool", bounded_batches },
 	{ "GroupNormalization", bounded_batches },
 	{ "HardSwish", as_first },
+	{ "Hardmax", axis_rule },
 	{ "Identity", as_first },
 	{ "If", if_rule },
 	{ "InstanceNormalization", bounded_batches },
 	{ "LayerNormalization", norm_rule },
 	{ "LogSoftmax", bounded_softmax },
+	{ "LpNormalization", axis_rule },
 	{ "MatMul", bounded_matmul },
 	{ "MaxPool", bounded_batches },
 	{ "Mish", as_first },
@@ -627,6 +660,7 @@ static const struct {
 	{ "NonZero", non_zero_rule },
 	{ "OneHot", one_hot_rule },
 	{ "Pad", pad_rule },
+	{ "QuantizeLinear", quantize_rule },
 	{ "RMSNormalization", norm_rule },
 	{ "Range", bounded_range },
 	{ "ReduceL1", bounded_reduce },

@@ -262,6 +262,7 @@ struct graph {
 	struct value **accumulations;
 	int64_t steps; /* as in struct train_options */
 	bool in_body; /* between body_begin() and body_end() */
+	struct value *counts; /* whether what is being made counts, a bool; NULL: it does */
 	bool in_branch; /* of an If whose condition is computed on the card: both branches are */
 	int counter; /* for unique names */
 	int error_size;
@@ -425,12 +426,18 @@ int graph_process(struct graph *g, struct node *n);
  * error.
  */
 int graph_process_bounded(struct graph *g, struct node *n);
+/* Inputs of n that stop a run become numbers that stop none where n does not count (g->counts). */
+int counting_guard(struct graph *g, struct node *n);
+/* Where valid is true and g->counts is; of either alone if the other is NULL. NULL on error, or if both are. */
+struct value *counting_and(struct graph *g, const char *name, struct value *valid);
 /* Where v has elements that count: bool, of a shape that broadcasts to v's; NULL on error. v is bounded. */
 struct value *bounded_valid(struct graph *g, const char *name, const struct value *v);
 bool value_is_bounded(const struct value *v);
 /* v with `fill` in place of what does not count. NULL on error, or if v is. */
 /* LAST: behind all numbers in order; NaN, or an integer's greatest. */
 enum bounded_fill { FILL_ZERO, FILL_ONE, FILL_LOWEST, FILL_HIGHEST, FILL_LAST };
+struct value *bounded_fill_value(struct graph *g, const char *name, enum rdu_dtype t,
+				 enum bounded_fill fill);
 struct value *bounded_filled(struct graph *g, const char *name, struct value *v,
 			     enum bounded_fill fill);
 /* A value that nobody has yet, of which `size` of dimension d count; those alone, if that is known. */

@@ -29,6 +29,8 @@ int map_infer_mod(struct graph *g, struct node *n);
 int map_infer_round_quotient(struct graph *g, struct node *n);
 int map_fold_div(struct graph *g, struct node *n);
 int map_rewrite_shrink(struct graph *g, struct node *n);
+int map_rewrite_many(struct graph *g, struct node *n);
+int map_rewrite_of_integers(struct graph *g, struct node *n);
 int map_expand_cast_like(struct graph *g, struct node *n);
 
 #endif

@@ -164,3 +164,42 @@ int map_rewrite_shrink(struct graph *g, struct node *n)
 	node_input(g, m, graph_cast(g, n->name, n->in[0], RDU_DT_F32));
 	return graph_replace_first(n, graph_cast(g, n->name, graph_finish(g, m), t)) ? -1 : 1;
 }
+
+/*
+ * As many at a time as a nest takes where it is a gradient's: two inputs more, and of Max and Min it compares with
+ * each. Sums of them are fp32.
+ */
+int map_rewrite_many(struct graph *g, struct node *n)
+{
+	bool mean = !strcmp(n->op->name, "Mean"), sum = mean || !strcmp(n->op->name, "Sum");
+	const int most = NEST_MAX_IN - (sum ? 2 : 4);
+	enum rdu_dtype t = n->in[0]->dtype;
+	struct value *v = n->in[0];
+
+	if (n->num_in <= most)
+		return 0;
+	for (int i = 1; i < n->num_in;) {
+		struct node *m = node_new(g, sum ? "Sum" : n->op->name, n->name);
+
+		node_input(g, m, sum ? graph_cast(g, n->name, v, RDU_DT_F32) : v);
+		for (; i < n->num_in && m->num_in < most; i++)
+			node_input(g, m,
+				   sum ? graph_cast(g, n->name, n->in[i], RDU_DT_F32) : n->in[i]);
+		v = graph_finish(g, m);
+		if (!v)
+			return -1;
+	}
+	if (mean)
+		v = graph_op2(g, "Mul", n->name, v, graph_const_f(g, 1.0f / n->num_in));
+	return graph_replace_first(n, graph_cast(g, n->name, v, t)) ? -1 : 1;
+}
+
+/* Of integers, which PyTorch writes: none is NaN or an infinity. */
+int map_rewrite_of_integers(struct graph *g, struct node *n)
+{
+	struct value *x = n->in[0];
+
+	if (!dtype_is_int(x->dtype))
+		return 0;
+	return graph_replace_first(n, graph_op2(g, "Less", n->name, x, x)) ? -1 : 1;
+}

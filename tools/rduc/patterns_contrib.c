@@ -5,7 +5,7 @@
  */
 #include <math.h>
 #include <string.h>
-#include "graph.h"
+#include "window.h"
 
 #define OP1(op, a) graph_op1(g, op, n->name, a)
 #define OP2(op, a, b) graph_op2(g, op, n->name, a, b)
@@ -593,20 +593,37 @@ static int q_softmax_expand(struct graph *g, struct node *n)
 	return in_bytes(g, n, graph_finish(g, m), 3);
 }
 
+/* v with its channels, which are last, second, or back again. */
+static struct value *channels(struct graph *g, struct node *n, struct value *v, bool second)
+{
+	struct node *m = node_new(g, "Transpose", n->name);
+	int64_t perm[RDU_MAX_DIMS] = { 0 };
+
+	if (!v)
+		return NULL;
+	for (int i = 1; i < v->ndim; i++)
+		perm[i] = second ? (i == 1 ? v->ndim - 1 : i - 1) : (i == v->ndim - 1 ? 1 : i + 1);
+	node_input(g, m, v);
+	node_attr_ints(g, m, "perm", (size_t)v->ndim, perm);
+	return graph_finish(g, m);
+}
+
 static int q_average_expand(struct graph *g, struct node *n)
 {
 	struct node *m = node_new(g, "AveragePool", n->name);
 	struct value *v = has_inputs(g, n, 2, (const int[]){ 1, 3 }) ? NULL : in_float(g, n, 0);
+	bool last = attr_i(n, "channels_last", 0);
 
+	v = last ? channels(g, n, v, true) : v;
 	if (!v)
 		return -1;
-	if (attr_i(n, "channels_last", 0))
-		return node_error(g, n, "channels_last is not supported");
-	if (attr_i(n, "ceil_mode", 0) && attr_i(n, "count_include_pad", 0))
-		return node_error(g, n, "ceil_mode with count_include_pad is not supported");
 	node_input(g, m, v);
 	m->attrs = n->attrs;
-	return in_bytes(g, n, graph_finish(g, m), 3);
+	/* What lies beyond the padding counts, too. */
+	if (attr_i(n, "count_include_pad", 0))
+		node_attr_i(g, m, "count_include_pad", POOL_WHOLE);
+	v = graph_finish(g, m);
+	return in_bytes(g, n, last ? channels(g, n, v, false) : v, 3);
 }
 
 static int q_where_expand(struct graph *g, struct node *n)

@@ -110,6 +110,8 @@ static int cumsum_rewrite(struct graph *g, struct node *n)
 	struct value *v = n->in[0];
 	int64_t axis, num = 2 * v->ndim, step = attr_i(n, "exclusive", 0) ? 0 : 1, by;
 
+	if (v->dtype == RDU_DT_BOOL)
+		return node_error(g, n, "not supported for bool");
 	if (!dtype_is_int(v->dtype))
 		return 0;
 	if (one_int(g, n, 1, 0, &axis) || node_axis(g, n, &axis, v->ndim))

@@ -896,30 +896,30 @@ static int map_grad_pattern(struct lower *l, struct node *n)
 }
 
 /* clang-format off */
-#define MAP(onnx, lo, hi, type, expr, grad)                                                        \
+#define MAP_WITH(onnx, lo, hi, type, expr, grad, ...)                                              \
 	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
-	  .gradient = map_gradient, .pattern = map_pattern,                                        \
+	  .gradient = map_gradient, .pattern = map_pattern, __VA_ARGS__,                           \
 	  .map = &(const struct map){ type, expr, grad } }
-#define FLAT(onnx, lo, hi, type, expr)                                                             \
+#define MAP(onnx, lo, hi, type, expr, grad)                                                        \
+	MAP_WITH(onnx, lo, hi, type, expr, grad, .rewrite = NULL)
+#define FLAT(onnx, lo, hi, type, expr, ...)                                                        \
 	{ .name = onnx, .min_in = lo, .max_in = hi, .max_out = 1, .infer = map_infer,              \
 	  .stop_gradient = true, .pattern = map_pattern,                                           \
-	  .map = &(const struct map){ type, expr, NULL } }
+	  .map = &(const struct map){ type, expr, NULL }, __VA_ARGS__ }
 
 const struct op ops_map[] = {
 	MAP("Add", 2, 2, MAP_NUMBER, add_expr, add_grad),
 	MAP("Sub", 2, 2, MAP_NUMBER, sub_expr, sub_grad),
 	MAP("Mul", 2, 2, MAP_NUMBER, mul_expr, mul_grad),
-	{ .name = "Div", .min_in = 2, .max_in = 2, .max_out = 1, .infer = map_infer,
-	  .gradient = map_gradient, .pattern = map_pattern, .fold = map_fold_div,
-	  .map = &(const struct map){ MAP_NUMBER, div_expr, div_grad } },
+	MAP_WITH("Div", 2, 2, MAP_NUMBER, div_expr, div_grad, .fold = map_fold_div),
 	{ .name = "Mod", .min_in = 2, .max_in = 2, .max_out = 1, .infer = map_infer_mod,
 	  .gradient = map_gradient, .pattern = map_pattern, .fold = map_fold_div,
 	  .map = &(const struct map){ MAP_NUMBER, mod_expr, mod_grad } },
 	MAP("Pow", 2, 2, MAP_NUMBER, pow_expr, pow_grad),
-	MAP("Min", 1, -1, MAP_NUMBER, min_expr, minmax_grad),
-	MAP("Max", 1, -1, MAP_NUMBER, max_expr, minmax_grad),
-	MAP("Sum", 1, -1, MAP_FLOAT, add_expr, add_grad),
-	MAP("Mean", 1, -1, MAP_FLOAT, mean_expr, mean_grad),
+	MAP_WITH("Min", 1, -1, MAP_NUMBER, min_expr, minmax_grad, .rewrite = map_rewrite_many),
+	MAP_WITH("Max", 1, -1, MAP_NUMBER, max_expr, minmax_grad, .rewrite = map_rewrite_many),
+	MAP_WITH("Sum", 1, -1, MAP_FLOAT, add_expr, add_grad, .rewrite = map_rewrite_many),
+	MAP_WITH("Mean", 1, -1, MAP_FLOAT, mean_expr, mean_grad, .rewrite = map_rewrite_many),
 	MAP("Neg", 1, 1, MAP_NUMBER, neg_expr, neg_grad),
 	MAP("Abs", 1, 1, MAP_NUMBER, abs_expr, abs_grad),
 	MAP("Sqrt", 1, 1, MAP_FLOAT, sqrt_expr, sqrt_grad),
@@ -953,9 +953,7 @@ const struct op ops_map[] = {
 	MAP("Atan", 1, 1, MAP_FLOAT, atan_expr, atan_grad),
 	MAP("Asin", 1, 1, MAP_FLOAT, asin_expr, asin_grad),
 	MAP("Acos", 1, 1, MAP_FLOAT, acos_expr, acos_grad),
-	{ .name = "Shrink", .min_in = 1, .max_in = 1, .max_out = 1, .rewrite = map_rewrite_shrink,
-	  .infer = map_infer, .gradient = map_gradient, .pattern = map_pattern,
-	  .map = &(const struct map){ MAP_FLOAT, shrink_expr, shrink_grad } },
+	MAP_WITH("Shrink", 1, 1, MAP_FLOAT, shrink_expr, shrink_grad, .rewrite = map_rewrite_shrink),
 	MAP("Clip", 1, 3, MAP_NUMBER, clip_expr, clip_grad),
 	MAP("Where", 3, 3, MAP_WHERE, where_expr, where_grad),
 	MAP("Cast", 1, 1, MAP_CAST, cast_expr, cast_grad),
@@ -967,8 +965,8 @@ const struct op ops_map[] = {
 	FLAT("Floor", 1, 1, MAP_FLOAT, floor_expr),
 	FLAT("Ceil", 1, 1, MAP_FLOAT, ceil_expr),
 	FLAT("Sign", 1, 1, MAP_NUMBER, sign_expr),
-	FLAT("IsNaN", 1, 1, MAP_COMPARE, is_nan_expr),
-	FLAT("IsInf", 1, 1, MAP_COMPARE, is_inf_expr),
+	FLAT("IsNaN", 1, 1, MAP_COMPARE, is_nan_expr, .rewrite = map_rewrite_of_integers),
+	FLAT("IsInf", 1, 1, MAP_COMPARE, is_inf_expr, .rewrite = map_rewrite_of_integers),
 	FLAT("Not", 1, 1, MAP_BOOL, not_expr),
 	FLAT("Less", 2, 2, MAP_COMPARE, less_expr),
 	FLAT("LessOrEqual", 2, 2, MAP_COMPARE, less_equal_expr),

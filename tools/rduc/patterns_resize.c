@@ -250,8 +250,14 @@ static struct ratio place(const struct resize *r, int axis, int64_t in, int64_t 
  */
 static struct ratio nearest_place(const struct resize *r, int axis, int64_t in, int64_t i)
 {
-	float by = r->by[axis];
+	float by = r->by[axis], middle = (float)in / 2, to;
 
+	if (by != 0 && !strcmp(r->where, "half_pixel_symmetric")) {
+		to = (float)r->out[axis] / (by * (float)in);
+		to = middle * (1 - to); /* each step in fp32 */
+		to += ((float)i + 0.5f) / by;
+		return ratio_of_double(to - 0.5f);
+	}
 	if (by != 0 && !strcmp(r->where, "asymmetric"))
 		return ratio_of_double((float)i / by);
 	if (by != 0 && (!strcmp(r->where, "half_pixel") ||

@@ -272,15 +272,15 @@ static struct value *goes_on(struct graph *g, struct node *n, struct value *cond
 }
 
 /*
- * A condition that is computed is carried, too: from where it is false on, all states stay as they are. The card goes
- * on up to the trip count, and what stops a run (a division by zero) does so there too. A trip count that is computed
- * (last: the number of its last iteration) is such a condition. nested: it is in a loop's body.
+ * A condition that is computed is carried, too (going): from where it is false on, all states stay as they are. The
+ * card goes on up to the trip count, and nothing stops the run there (counting.c). A trip count that is computed (last:
+ * the number of its last iteration) is such a condition. nested: it is in a loop's body.
  */
 static int hold_states(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l,
-		       struct value *last, bool nested)
+		       struct value *last, struct value *going, bool nested)
 {
 	int num = l->num_carried;
-	struct value *cond = value_resolve(s->out[0]), *more = NULL, *going;
+	struct value *cond = value_resolve(s->out[0]), *more = NULL;
 
 	if (l->num_stacked && nested)
 		return node_error(
@@ -292,9 +292,6 @@ static int hold_states(struct graph *g, struct node *n, const struct subgraph *s
 	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
 		return node_error(g, n, "its condition is %s %s", dtype_name(cond->dtype),
 				  value_shape_text(g, cond));
-	going = graph_value(g, graph_format(g, "%.200s.going", n->name));
-	going->dtype = RDU_DT_BOOL;
-	going->ndim = 0;
 	for (int k = 0; k < num; k++) {
 		struct value *next = value_resolve(l->next[k]);
 
@@ -323,24 +320,44 @@ static int hold_states(struct graph *g, struct node *n, const struct subgraph *s
 	return l->next[num] ? 0 : -1;
 }
 
+/* May it end before its trip count? Not if its condition is a number or what it is handed. */
+static bool may_end(struct node *n, const struct subgraph *s, const struct value *last)
+{
+	const struct value *first = node_in(n, 1), *v = value_resolve(s->out[0]);
+
+	while (v->producer && (!strcmp(v->producer->op->name, "Identity") ||
+			       !strcmp(v->producer->op->name, "Cast")))
+		v = value_resolve(v->producer->in[0]);
+	return last || (first && !is_number(first)) ||
+	       !(is_number(v) || (v->producer && !strcmp(v->producer->op->name, "Constant")));
+}
+
 /* The body, and what it makes of the states. */
 static int loop_body(struct graph *g, struct node *n, const struct subgraph *s, struct loop *l,
 		     struct value *last)
 {
-	struct value *first = node_in(n, 1), *cond;
-	bool nested = g->in_body;
+	struct value *first = node_in(n, 1), *cond, *going, *counts = g->counts;
+	bool nested = g->in_body, failed;
 	struct graph_body b;
 
+	going = graph_value(g, graph_format(g, "%.200s.going", n->name));
+	going->dtype = RDU_DT_BOOL;
+	going->ndim = 0;
 	body_begin(g, &b);
-	if (body_nodes(g, n, s))
+	if (may_end(n, s, last))
+		g->counts = counting_and(g, n->name, going);
+	failed = (counts && !g->counts) || body_nodes(g, n, s);
+	g->counts = counts;
+	if (failed)
 		return body_drop(g, &b);
 	cond = value_resolve(s->out[0]);
 	for (int k = 0; k < l->num_carried; k++)
 		l->next[k] = s->out[1 + k];
 	if (is_number(cond) && !value_int(cond, 0) && l->trip > 1)
 		l->trip = 1;
-	if ((!is_number(cond) || (first && !is_number(first)) || last) &&
-	    hold_states(g, n, s, l, last, nested))
+	if (is_number(cond) && (!first || is_number(first)) && !last)
+		make_true(g, going);
+	else if (hold_states(g, n, s, l, last, going, nested))
 		return body_drop(g, &b);
 	body_end(g, &b, l);
 	return 0;
@@ -441,13 +458,13 @@ static int loop_expand(struct graph *g, struct node *n)
 
 /*
  * A condition that is known picks a branch. Else both are computed, and each result picked by it
- * on the card: what stops a run (a division by zero) does so in the other branch too.
+ * on the card; the other branch stops no run (counting.c).
  */
 static int if_expand(struct graph *g, struct node *n)
 {
 	const struct attr *yes = node_attr(n, "then_branch"), *no = node_attr(n, "else_branch");
-	struct value *cond = n->in[0], *v;
-	bool known = is_number(cond), in_branch = g->in_branch;
+	struct value *cond = n->in[0], *v, *counts = g->counts;
+	bool known = is_number(cond), in_branch = g->in_branch, failed;
 	int64_t none = 0;
 
 	if (cond->dtype != RDU_DT_BOOL || value_count(cond) != 1)
@@ -457,12 +474,21 @@ static int if_expand(struct graph *g, struct node *n)
 		return node_error(g, n, "it has %d outputs, its branches %d and %d", n->num_out,
 				  yes->graph->num_out, no->graph->num_out);
 	g->in_branch |= !known;
-	if ((!known || value_int(cond, 0)) && branch_nodes(g, n, yes->graph))
-		return -1;
-	if ((!known || !value_int(cond, 0)) && branch_nodes(g, n, no->graph))
-		return -1;
+	if (!known) {
+		cond = graph_reshape(g, n->name, cond, 0, &none);
+		g->counts = counting_and(g, n->name, cond);
+	}
+	failed = !cond || ((!known || value_int(cond, 0)) && branch_nodes(g, n, yes->graph));
+	g->counts = counts;
+	if (!known && !failed) {
+		v = graph_op1(g, "Not", graph_format(g, "%.200s.not", n->name), cond);
+		g->counts = v ? counting_and(g, n->name, v) : NULL;
+	}
+	failed = failed || ((!known || !value_int(cond, 0)) && branch_nodes(g, n, no->graph));
 	g->in_branch = in_branch;
-	cond = known ? cond : graph_reshape(g, n->name, cond, 0, &none);
+	g->counts = counts;
+	if (failed)
+		return -1;
 	for (int i = 0; i < n->num_out && cond; i++) {
 		struct value *a = value_resolve(yes->graph->out[i]);
 		struct value *b = value_resolve(no->graph->out[i]);

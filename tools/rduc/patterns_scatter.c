@@ -90,6 +90,31 @@ static int flat_element_pattern(struct lower *l, struct node *n)
 	return lower_done(l, n, nest);
 }
 
+#define TUPLE 3 /* indices that one nest has expressions for */
+
+static struct value *flat_node(struct graph *g, struct node *n, const char *op, struct value *v,
+			       int num, const int64_t *shape, int64_t axis, int64_t batches);
+
+/* Of tuples of more indices: of the first ones, times the places that the others have. */
+static struct value *flat_tuple(struct graph *g, struct node *n, struct value *v, int num,
+				const int64_t *shape, int64_t batches)
+{
+	int last = v->ndim - 1;
+	struct value *at = graph_slice(g, n->name, v, last, 0, TUPLE, false);
+	struct value *rest = graph_slice(g, n->name, v, last, TUPLE, num - TUPLE, false), *places;
+
+	if (!at || !rest)
+		return NULL;
+	at = flat_node(g, n, "FlatIndex", at, TUPLE, shape, 0, batches);
+	rest = flat_node(g, n, "FlatIndex", rest, num - TUPLE, shape + TUPLE, 0, 1);
+	if (!at || !rest)
+		return NULL;
+	places = graph_const_i(g, dims_count(num - TUPLE, shape + TUPLE));
+	at = graph_op2(g, "Mul", n->name, at, graph_cast(g, n->name, places, at->dtype));
+	rest = at ? graph_reshape(g, n->name, rest, at->ndim, at->dim) : NULL;
+	return rest ? graph_op2(g, "Add", n->name, at, rest) : NULL;
+}
+
 static struct value *flat_node(struct graph *g, struct node *n, const char *op, struct value *v,
 			       int num, const int64_t *shape, int64_t axis, int64_t batches)
 {
@@ -103,6 +128,8 @@ static struct value *flat_node(struct graph *g, struct node *n, const char *op, 
 		node_error(g, n, "'%s' has indices, where there are no elements", v->name);
 		return NULL;
 	}
+	if (num > TUPLE && !strcmp(op, "FlatIndex"))
+		return flat_tuple(g, n, v, num, shape, batches);
 	node_input(g, m, v);
 	node_attr_ints(g, m, "shape", num, shape);
 	node_attr_i(g, m, "axis", axis);
@@ -530,11 +557,85 @@ struct value *graph_rank_index(struct graph *g, struct node *n, struct value *x,
 	return rank ? graph_rank_places(g, n, rank, axis, k) : NULL;
 }
 
+/* The elements of x at these places along an axis. */
+static struct value *gathered_along(struct graph *g, struct node *n, struct value *x,
+				    struct value *at, int64_t axis)
+{
+	struct node *m = node_new(g, "GatherElements", n->name);
+
+	node_input(g, m, x);
+	node_input(g, m, at);
+	node_attr_i(g, m, "axis", axis);
+	return at ? graph_finish(g, m) : NULL;
+}
+
+#define MOST_PAIRS (1 << 22)
+
+/*
+ * Blocks for the k first of an axis' elements: the k first of each block are ordered together. Each element is
+ * compared with its block, each of the first ones with all of them. 0: to compare each two elements is as good.
+ */
+static int64_t block_size(int64_t num, int64_t k)
+{
+	int64_t size = (int64_t)ceil(cbrt(2.0 * (double)num * (double)k * (double)k)), first;
+
+	size = size < k ? k : size;
+	first = size ? (num + size - 1) / size * k : num;
+	if (num * num <= MOST_PAIRS || first >= num / 2)
+		return 0;
+	return size;
+}
+
+/* Where along the axis the k first are, in order. */
+static struct value *top_places(struct graph *g, struct node *n, struct value *x, int64_t axis,
+				int64_t k)
+{
+	bool largest = attr_i(n, "largest", 1);
+	int64_t size = block_size(x->dim[axis], k), dim[RDU_MAX_DIMS + 1], num, *start;
+	int64_t pads[2 * RDU_MAX_DIMS] = { 0 }, count = 2 * x->ndim;
+	struct value *at, *first;
+	struct node *m;
+
+	if (!size || x->ndim == RDU_MAX_DIMS)
+		return graph_rank_index(g, n, x, axis, k, largest, false);
+	num = (x->dim[axis] + size - 1) / size;
+	pads[x->ndim + axis] = num * size - x->dim[axis];
+	m = node_new(g, "Pad", graph_format(g, "%.200s.blocks", n->name));
+	node_input(g, m, x);
+	node_input(g, m, graph_const(g, RDU_DT_I64, 1, &count, pads));
+	node_input(g, m,
+		   bounded_fill_value(g, n->name, x->dtype, largest ? FILL_LOWEST : FILL_LAST));
+	memcpy(dim, x->dim, (size_t)(axis + 1) * sizeof(*dim));
+	dim[axis] = num;
+	dim[axis + 1] = size;
+	memcpy(dim + axis + 2, x->dim + axis + 1, (size_t)(x->ndim - axis - 1) * sizeof(*dim));
+	x = graph_reshape(g, n->name, graph_finish(g, m), x->ndim + 1, dim);
+	at = x ? graph_rank_index(g, n, x, axis + 1, k, largest, false) : NULL;
+	first = at ? gathered_along(g, n, x, at, axis + 1) : NULL;
+	/* Counted from the axis' beginning. */
+	start = graph_alloc(g, (size_t)num * sizeof(*start));
+	for (int64_t i = 0; i < num; i++)
+		start[i] = i * size;
+	for (int i = (int)axis + 1; first && i < x->ndim; i++)
+		dim[i] = 1;
+	at = first ? graph_op2(g, "Add", n->name, at,
+			       graph_const(g, RDU_DT_I64, x->ndim - (int)axis, dim + axis, start))
+		   : NULL;
+	if (!at)
+		return NULL;
+	memcpy(dim, at->dim, (size_t)axis * sizeof(*dim));
+	dim[axis] = num * k;
+	memcpy(dim + axis + 1, at->dim + axis + 2, (size_t)(at->ndim - axis - 2) * sizeof(*dim));
+	first = graph_reshape(g, n->name, first, at->ndim - 1, dim);
+	at = graph_reshape(g, n->name, at, at->ndim - 1, dim);
+	return first && at ? gathered_along(g, n, at, top_places(g, n, first, axis, k), axis)
+			   : NULL;
+}
+
 static int top_k_expand(struct graph *g, struct node *n)
 {
 	struct value *x = n->in[0], *at;
 	int64_t axis = attr_i(n, "axis", -1), k = attr_i(n, "k", 0);
-	struct node *m;
 	int num;
 
 	if (node_axis(g, n, &axis, x->ndim))
@@ -549,15 +650,11 @@ static int top_k_expand(struct graph *g, struct node *n)
 	if (k < 0 || k > x->dim[axis])
 		return node_error(g, n, "k is %lld, of %lld elements", (long long)k,
 				  (long long)x->dim[axis]);
-	at = graph_rank_index(g, n, x, axis, k, attr_i(n, "largest", 1), false);
+	at = top_places(g, n, x, axis, k);
 	if (!at)
 		return -1;
 	graph_replace(n, 1, at);
-	m = node_new(g, "GatherElements", n->name);
-	node_input(g, m, x);
-	node_input(g, m, at);
-	node_attr_i(g, m, "axis", axis);
-	return graph_replace_first(n, graph_finish(g, m));
+	return graph_replace_first(n, gathered_along(g, n, x, at, axis));
 }
 
 #define EXPAND(onnx, lo, hi, outs, fn)                                                  \

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Op
 
 import numpy as np
 
-from . import _ffi, _symbolic
+from . import _ffi, _in_place, _symbolic
 from ._ffi import CompileError, Error, byref, c_int, c_size_t, c_void_p, rduc, text
 
 
@@ -441,7 +441,7 @@ def export(model: Any, example_inputs: Sequence[Any], training: bool = False,
     if "dynamo" in inspect.signature(torch.onnx.export).parameters:
         arguments["dynamo"] = False
     with _exporting, _only_doubts(), torch.no_grad(), _no_grad_told(training), _nothing_twice(), unchanged(model), \
-            _as_exported(model, training), _exporter_mended(), _roi_align_mended():
+            _as_exported(model, training), _exporter_mended(), _roi_align_mended(), _in_place.checked():
         failed = ""  # not the exception: what it keeps of PyTorch 1's graph breaks the next export
         for opset in _opsets():
             buffer = io.BytesIO()

@@ -225,25 +225,47 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
         values = values if by == 1 else g.op("Mul", values, g.op("CastLike", _number(g, by), values))
         return g.op("ScatterElements", x, expanded(g, index, *sizes), values, axis_i=axis, reduction_s="add")
 
-    def avg_pool(name: str) -> Callable[..., Any]:
-        other = _exporters_own(name, opset)
+    def pool(name: str) -> Callable[..., Any]:
+        """PyTorch's own takes no input without a batch, with ceil_mode counts windows that start behind the input (as
+        ONNX's shape inference does), and leaves out divisor_override in PyTorch 2."""
+        own, spatial, largest = _exporters_own(name, opset), int(name[-2]), name.startswith("max")
 
-        def pool(g: Any, x: Any, *args: Any) -> Any:
-            """PyTorch 2's leaves out divisor_override."""
-            if len(args) < 6 or symbolic_helper._is_none(args[5]):
-                return other(g, x, *args)
-            kernel, stride, padding = (symbolic_helper._maybe_get_const(v, "is") for v in args[:3])
-            ceil, divisor = (symbolic_helper._maybe_get_const(args[k], "i") for k in (3, 5))
-            rank = symbolic_helper._get_tensor_rank(x)
-            if ceil or rank is None:
-                raise NotImplementedError(f"{name} with divisor_override and ceil_mode, or of an unknown rank")
-            spatial = int(name[-2])
-            kernel, stride, padding = (list(v) * (spatial if len(v) == 1 else 1) for v in (kernel, stride or kernel,
-                                                                                           padding))
-            y = g.op("AveragePool", x, kernel_shape_i=kernel, strides_i=stride, pads_i=padding * 2,
-                     count_include_pad_i=1)
-            return g.op("Mul", y, _number(g, math.prod(kernel) / divisor))
-        return pool
+        def made(g: Any, x: Any, kernel: Any, stride: Any, padding: Any, *rest: Any) -> Any:
+            sizes = symbolic_helper._get_tensor_sizes(x)
+            batched = not sizes or len(sizes) == spatial + 2
+            ceil = symbolic_helper._maybe_get_const(rest[1 if largest else 0], "b")
+            divisor = None if largest or len(rest) < 3 or symbolic_helper._is_none(rest[2]) else \
+                symbolic_helper._maybe_get_const(rest[2], "i")
+            if batched and not ceil and divisor is None:
+                return own(g, x, kernel, stride, padding, *rest)
+            if not sizes or None in sizes[-spatial:]:
+                raise NotImplementedError(f"{name} with ceil_mode or divisor_override, of an unknown size")
+            windows = (kernel, stride, padding, rest[0]) if largest else (kernel, stride, padding)
+            kernel, stride, padding, *dilation = (list(v) * (spatial if len(v) == 1 else 1) for v in (
+                symbolic_helper._maybe_get_const(w, "is") for w in windows))
+            dilation = dilation[0] if largest else [1] * spatial
+            stride = stride or kernel
+            end = []  # as far as the last window goes
+            for n, k, s, p, d in zip(sizes[-spatial:], kernel, stride, padding, dilation):
+                span = d * (k - 1) + 1
+                last = (n + 2 * p - span + (s - 1 if ceil else 0)) // s
+                last -= bool(ceil and last * s >= n + p)
+                end.append(max(last * s + span - n - p, 0))
+            y = x if batched else g.op("Unsqueeze", x, _integers(g, 0))
+            if largest:
+                y = g.op("MaxPool", y, kernel_shape_i=kernel, strides_i=stride, dilations_i=dilation,
+                         pads_i=padding + end)
+            elif divisor is not None:
+                y = g.op("AveragePool", y, kernel_shape_i=kernel, strides_i=stride, pads_i=padding + end,
+                         count_include_pad_i=1)
+                y = g.op("Mul", y, _number(g, math.prod(kernel) / divisor))
+            else:
+                if symbolic_helper._maybe_get_const(rest[1], "b"):  # the padding counts, but nothing behind it
+                    y = g.op("Pad", y, _integers(g, *([0, 0] + padding) * 2))
+                    end, padding = [max(e - p, 0) for e, p in zip(end, padding)], [0] * spatial
+                y = g.op("AveragePool", y, kernel_shape_i=kernel, strides_i=stride, pads_i=padding + end)
+            return y if batched else g.op("Squeeze", y, _integers(g, 0))
+        return made
 
     def upsample(name: str, ndim: int, mode: str) -> Callable[..., Any]:
         """By a scale, corners aligned: PyTorch's places are by the sizes, which are whole numbers."""
@@ -315,6 +337,46 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
     def dist(g: Any, x: Any, y: Any, p: float) -> Any:
         return _norm(g, g.op("Sub", x, y), p)
 
+    @args("v", "v", "f", "f", "b")
+    def pairwise_distance(g: Any, x: Any, y: Any, p: float, eps: float, keepdim: bool) -> Any:
+        """PyTorch's own is NaN for an odd p, and leaves out eps."""
+        z = _norm(g, g.op("Add", g.op("Sub", x, y), _number(g, eps)), p, [-1])
+        return g.op("Unsqueeze", z, _integers(g, -1)) if keepdim else z
+
+    @args("v", "v", "f", "none")
+    def cdist(g: Any, x: Any, y: Any, p: float, _mode: Any) -> Any:
+        return _norm(g, g.op("Sub", g.op("Unsqueeze", x, _integers(g, -2)), g.op("Unsqueeze", y, _integers(g, -3))), p,
+                     [-1])
+
+    def as_result(g: Any, x: Any) -> Any:
+        """x in the type of the operator's result."""
+        type_of = g.original_node.output().type()
+        to = {"Float": 1, "Byte": 2, "Char": 3, "Short": 5, "Int": 6, "Long": 7, "Half": 10, "Double": 11,
+              "BFloat16": 16}.get(type_of.scalarType())
+        if symbolic_helper._is_none(x) or not to or x.type().scalarType() == type_of.scalarType():
+            return x
+        return g.op("Cast", x, to_i=to).setType(x.type().with_dtype(type_of.dtype()))
+
+    def promoted(name: str, *inputs: int, num: Optional[int] = None) -> Callable[..., Any]:
+        """PyTorch's own computes in the type of one of the inputs. num: if it has so many arguments."""
+        own = _exporters_own(name, opset)
+        return lambda g, *of, **named: own(g, *[as_result(g, x) if k in inputs and num in (None, len(of)) else x
+                                                for k, x in enumerate(of)], **named)
+
+    owns = {n: _exporters_own(n, opset) for n in ("__rshift_", "_unique2")}
+
+    def __rshift_(g: Any, x: Any, by: Any) -> Any:
+        """PyTorch's own divides, to 0."""
+        if x.type().scalarType() == "Byte":
+            return owns["__rshift_"](g, x, by)
+        by = g.op("CastLike", g.op("Pow", _number(g, 2.0), g.op("Cast", by, to_i=1)), x)
+        return g.op("CastLike", symbolic_opset9._floor_divide(g, x, by.setType(x.type())), x)
+
+    def _unique2(g: Any, x: Any, *rest: Any) -> Any:
+        """PyTorch's own has no dimensions but one for what gives x back."""
+        y, places, counts = owns["_unique2"](g, x, *rest)
+        return y, g.op("Reshape", places, g.op("Shape", x)), counts
+
     def trunc(g: Any, x: Any) -> Any:
         return g.op("Mul", g.op("Sign", x), g.op("Floor", g.op("Abs", x)))
 
@@ -326,7 +388,12 @@ def _operators(opset: Optional[int]) -> Dict[str, Callable[..., Any]]:
             "_convolution_mode": _convolution_mode,
             "channel_shuffle": channel_shuffle, "rms_norm": rms_norm, "threshold": threshold,
             "group_norm": group_norm, "mT": mT, "dist": dist,
-            "avg_pool2d": avg_pool("avg_pool2d"), "avg_pool3d": avg_pool("avg_pool3d"),
+            **{n: pool(n) for n in ("avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d",
+                                    "max_pool3d")},
+            **{n: promoted(n, 0) for n in ("clamp", "clamp_min", "clamp_max", "cumsum", "logsumexp")},
+            **{n: promoted(n, 0, 1, num=2) for n in ("maximum", "minimum", "max", "min")},
+            "where": promoted("where", 1, 2, num=3), "__rshift_": __rshift_, "_unique2": _unique2,
+            "pairwise_distance": pairwise_distance, "cdist": cdist,
             "upsample_linear1d": upsample("upsample_linear1d", 3, "linear"),
             "upsample_bilinear2d": upsample("upsample_bilinear2d", 4, "linear"),
             "upsample_trilinear3d": upsample("upsample_trilinear3d", 5, "linear"),

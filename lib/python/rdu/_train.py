@@ -197,22 +197,48 @@ def _check_modules(model: Any) -> None:
                         f"with .eval() on it, and PyTorch does the same")
 
 
+class _Node:
+    """A node of autograd's graph, which takes no hook."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("register_hook", "register_prehook"):
+            return self._refused
+        return getattr(self._node, name)
+
+    @property
+    def next_functions(self) -> Any:
+        return tuple((n and _Node(n), i) for n, i in self._node.next_functions)
+
+    def _refused(self, hook: Any) -> None:
+        raise Error(f"forward() gives a node of autograd's graph, {self._node.name()}, a hook, "
+                    f"{getattr(hook, '__qualname__', hook)}: on the card it would not be called")
+
+
 @contextlib.contextmanager
 def _no_hooks() -> Iterator[None]:
-    """forward() gives no tensor a hook."""
+    """forward() gives no tensor a hook, nor the node of autograd's graph that made it."""
     import torch
-    given, here = torch.Tensor.register_hook, threading.get_ident()
+    given, made_by, here = torch.Tensor.register_hook, torch.Tensor.grad_fn, threading.get_ident()
 
     def refused(self: Any, hook: Any) -> Any:
         if threading.get_ident() != here:
             return given(self, hook)
         raise Error(f"forward() gives a tensor a hook, {getattr(hook, '__qualname__', hook)}: on the card it would not "
                     f"be called")
+
+    def grad_fn(self: Any) -> Any:
+        node = made_by.__get__(self)
+        return _Node(node) if node is not None and threading.get_ident() == here else node
     torch.Tensor.register_hook = refused
+    torch.Tensor.grad_fn = property(grad_fn)
     try:
         yield
     finally:
         torch.Tensor.register_hook = given
+        del torch.Tensor.grad_fn  # and it is its base's again
 
 
 class Trainer:
@@ -324,8 +350,10 @@ class Trainer:
         import torch
         was = {name: b.clone() for name, b in self.model.named_buffers()}
         changing = {name: 0 for name in was if name in kept}
-        with _compiler._exporting, torch.enable_grad(), _compiler.unchanged(module), _no_hooks():
-            _check_backward(module(*inputs))
+        with _compiler._exporting, torch.enable_grad(), _compiler.unchanged(module):
+            with _no_hooks():
+                result = module(*inputs)
+            _check_backward(result)
             for name, b in self.model.named_buffers():
                 if name in kept or name not in was or b.shape != was[name].shape or torch.equal(b, was[name]):
                     continue  # of another shape it is no more than what forward() remembers
