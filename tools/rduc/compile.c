@@ -299,6 +299,18 @@ static void note_caps(struct rduc *c, struct graph *g)
 	}
 }
 
+static void note_beyond(struct rduc *c, struct graph *g)
+{
+	if (g->first_beyond)
+		compile_note(
+			c,
+			graph_format(g,
+				     "'%s' has no window that starts behind its input, which the "
+				     "file counts: sizes that it declares from there on are not "
+				     "compared",
+				     g->first_beyond));
+}
+
 static void note_defaults(struct rduc *c, struct graph *g)
 {
 	bool more = g->num_defaults > 1;
@@ -483,6 +495,7 @@ static struct module *front(struct run *r, struct graph *g)
 	note_caps(c, g);
 	if (compile_simplify(r, g))
 		return NULL;
+	note_beyond(c, g);
 	if (c->set.train) {
 		progress_say(&c->progress, "differentiate");
 		if (graph_differentiate(g, &c->set.training))

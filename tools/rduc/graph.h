@@ -273,6 +273,7 @@ struct graph {
 	const char *default_input; /* the first of them */
 	const char *path; /* of the model's file; NULL: it has none */
 	bool own_shapes; /* inputs have the shapes that the file gives them */
+	const char *first_beyond; /* a pool's result that the file has a window more of, or NULL */
 	uint64_t dims_used; /* bit d: an input has import_options' dim number d */
 	bool batch_used; /* an input has import_options' batch */
 	bool arrays; /* the chip has systolic arrays */
