@@ -13,7 +13,7 @@
 #include "backend.h"
 #include "mem.h"
 
-#define SMALL 256 /* one part in so many is not worth timing a section for, */
+#define SMALL 256 /* one part in so many is not worth making a section for, */
 #define SMALL_OF_GROUPS 32 /* nor this of one with a group, which takes long to make */
 
 /* ---- one image after another --------------------------------------------------- */
@@ -656,20 +656,26 @@ static void find_time(struct backend *be, struct ends *ends)
 		not_made(be, m, m->im, r > 0 ? "not faster than one after another" : be->error);
 }
 
-/* Makes what is chosen and was not yet. False: all was. */
-static bool make_chosen(struct backend *be, const struct be_section *s, struct ends *ends, int num)
+/* Chooses ends. Do they promise to be better than what is made, by more than what is small? */
+static bool promises(const struct backend *be, struct ends *ends, int num)
 {
-	bool any = false;
+	double made;
 
+	choose(be, ends, num, true);
+	made = ends->cycles;
+	choose(be, ends, num, false);
+	return ends->cycles < made * (1 - 1.0 / SMALL);
+}
+
+/* Makes what is chosen and was not yet. */
+static void make_chosen(struct backend *be, const struct be_section *s, struct ends *ends, int num)
+{
 	for (int i = 0; i < num; i += ends[i].num)
-		if (ends[i].num > 1 && !trial_of(&ends[i], ends[i].num)) {
+		if (ends[i].num > 1 && !trial_of(&ends[i], ends[i].num))
 			make(be, s + i, &ends[i]);
-			any = true;
-		}
 	for (int i = 0; i < num; i += ends[i].num)
 		if (ends[i].num_trials && !ends[i].trial[ends[i].num_trials - 1].timed)
 			find_time(be, &ends[i]);
-	return any;
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
@@ -708,11 +714,8 @@ void be_cut(struct backend *be, int first)
 	for (int i = 0; i < all; i++)
 		look_out(be, &taken, s + i, all - i, &ends[i]);
 	free(taken.bits);
-	for (int round = 0; round < ROUNDS; round++) {
-		choose(be, ends, all, false);
-		if (!make_chosen(be, s, ends, all))
-			break;
-	}
+	for (int round = 0; round < ROUNDS && promises(be, ends, all); round++)
+		make_chosen(be, s, ends, all);
 	choose(be, ends, all, true);
 	for (int i = 0; i < all; num++) {
 		struct ends *e = &ends[i];
