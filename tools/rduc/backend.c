@@ -469,6 +469,7 @@ static void backend_free(struct backend *be)
 	free(be->where);
 	free(be->piece);
 	free(be->program);
+	free(be->batch);
 	workers_free(be->workers);
 }
 
@@ -479,6 +480,7 @@ static int passes(struct backend *be, const char *out_path)
 	const struct rduc_options *opt = be->opt;
 	int r = be_check(be, "patterns");
 
+	be_find_batches(be);
 	if (!r && be->level > 0) {
 		progress_say(opt->progress, "fuse");
 		be_shapes(be);

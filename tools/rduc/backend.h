@@ -342,6 +342,9 @@ struct backend {
 	int at, until; /* nests of the entry that are being made a section, first and last */
 	struct tensor *crowded; /* resident, and why the last attempt did not fit; NULL: none */
 	struct share share; /* that the nest being lowered may take */
+	int num_batches; /* layout.c: how many there are, */
+	int64_t *
+		batch; /* and how long: extents of the inputs' first dimensions, of half a vector or more */
 	struct group *group; /* pipe.c */
 	int num_groups;
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */
@@ -395,6 +398,7 @@ FILE *be_log(const struct backend *be);
 /* nest_check() on all nests. 0, or -1 with a text that names the pass and the nest. */
 int be_check(struct backend *be, const char *pass);
 
+void be_find_batches(struct backend *be); /* layout.c: of be_batch_dims() */
 void be_split_batch(struct backend *be); /* batch.c */
 /* layout.c: how many dimensions of a tensor are the batch: the first, or the first two (batch.c). 0: it has none. */
 int be_batch_dims(const struct backend *be, const struct tensor *t);

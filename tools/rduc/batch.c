@@ -9,18 +9,24 @@
 #include "backend.h"
 #include "mem.h"
 
-/* What a storage is used as: the finest shape, and whether it may have another one. */
+/* What a storage is used as: the finest shape, whether it may have another one, and by whom. */
 struct use {
 	struct tensor *finest;
 	bool unfit;
+	struct nest **nest;
+	int num, room;
 };
 
-static void look_at(struct use *use, const struct access *a)
+static void look_at(struct use *use, struct nest *n, const struct access *a)
 {
 	struct use *u = &use[tensor_storage(a->tensor)->id];
 
 	if (!u->finest || a->tensor->ndim > u->finest->ndim)
 		u->finest = a->tensor;
+	if (u->num && u->nest[u->num - 1] == n)
+		return;
+	u->nest = xroom(u->nest, u->num, &u->room, sizeof(*u->nest));
+	u->nest[u->num++] = n;
 }
 
 static struct use *find_uses(const struct backend *be)
@@ -38,35 +44,33 @@ static struct use *find_uses(const struct backend *be)
 	}
 	for (int e = 0; e < be->m->num_entries; e++)
 		for (int k = 0; k < be->m->entries[e].num_nests; k++) {
-			const struct nest *n = be->m->entries[e].nests[k];
+			struct nest *n = be->m->entries[e].nests[k];
 
 			for (int i = 0; i < n->num_in; i++)
-				look_at(use, &n->in[i]);
+				look_at(use, n, &n->in[i]);
 			for (int i = 0; i < n->num_out; i++)
-				look_at(use, &n->out[i].access);
+				look_at(use, n, &n->out[i].access);
 		}
 	return use;
 }
 
 /* Can all that is done with a storage be said of the finer shape `to`? It is, if so. */
-static bool refine_all(struct backend *be, const struct tensor *storage, struct tensor *to)
+static bool refine_all(const struct use *use, const struct tensor *storage, struct tensor *to)
 {
 	bool ok = true;
 
 	for (int again = 0; again < 2 && ok; again++) /* to see whether it can be, then to do it */
-		for (int e = 0; e < be->m->num_entries; e++)
-			for (int k = 0; k < be->m->entries[e].num_nests && ok; k++) {
-				struct nest *n = be->m->entries[e].nests[k], copy = *n;
+		for (int k = 0; k < use->num && ok; k++) {
+			struct nest *n = use->nest[k], copy = *n;
 
-				for (int i = 0; i < n->num_in + n->num_out && ok; i++) {
-					const struct access *a =
-						i < n->num_in ? &n->in[i]
-							      : &n->out[i - n->num_in].access;
+			for (int i = 0; i < n->num_in + n->num_out && ok; i++) {
+				const struct access *a =
+					i < n->num_in ? &n->in[i] : &n->out[i - n->num_in].access;
 
-					if (tensor_storage(a->tensor) == storage)
-						ok = be_refine(again ? n : &copy, i, to);
-				}
+				if (tensor_storage(a->tensor) == storage)
+					ok = be_refine(again ? n : &copy, i, to);
 			}
+		}
 	return ok;
 }
 
@@ -89,9 +93,11 @@ void be_split_batch(struct backend *be)
 		snprintf(name, sizeof(name), "%.60s.vectors%d", tensor_storage(t)->name,
 			 be->m->num_tensors);
 		to = module_tensor(be->m, name, TENSOR_TEMP, t->dtype, t->ndim + 1, dim);
-		if (refine_all(be, be->m->tensors[i], to) && be_prints(be, "batch"))
+		if (refine_all(&use[i], be->m->tensors[i], to) && be_prints(be, "batch"))
 			fprintf(be_log(be), "batch: %s: %lld x %d\n", to->name, (long long)dim[0],
 				lanes);
 	}
+	for (int i = 0; i < num; i++)
+		free(use[i].nest);
 	free(use);
 }

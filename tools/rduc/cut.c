@@ -7,12 +7,13 @@
  * it: a section less is one less that planes must hold, and what hides a load is known when all
  * is cut. Nests that do not depend on each other then run side by side.
  */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend.h"
 #include "mem.h"
 
-#define SMALL 256 /* one part in so many is not worth timing a section for, */
+#define SMALL 256 /* one part in so many is not worth making a section for, */
 #define SMALL_OF_GROUPS 32 /* nor this of one with a group, which takes long to make */
 
 /* ---- one image after another --------------------------------------------------- */
@@ -313,166 +314,368 @@ static uint64_t apart(const struct backend *be, const struct be_section *s, int 
 	return sum;
 }
 
-/* Cycles of loads that sections spare as one. */
-static uint64_t saved_loads(const struct backend *be, const struct be_section *s, int num,
-			    struct uimage *one)
-{
-	uint64_t sum = 0, load = be_load_after(be, NULL, one);
+/* ---- about what sections take as one ------------------------------------------------ */
 
-	for (int k = 0; k < num; k++)
-		sum += be_load_after(be, NULL, s[k].im);
-	return sum > load ? sum - load : 0;
-}
-
-/* Does each nest read what the one before it makes? Then they run one after another, and what one section
- * saves is loads. */
-static bool run_in_turn(const struct be_section *s, int num)
-{
-	for (int k = 1; k < num; k++) {
-		const struct nest *before = s[k - 1].nest;
-		bool reads = false;
-
-		for (int o = 0; o < before->num_out; o++)
-			reads |=
-				nest_reads(s[k].nest, tensor_storage(before->out[o].access.tensor));
-		if (!reads)
-			return false;
-	}
-	return true;
-}
-
-/* The section that up to `num` nests can be together. */
-struct joined {
-	int num; /* of them; 0: there is none */
-	struct uimage *im; /* NULL: there can be none, or is not worth it */
-	uint64_t most; /* cycles, to be faster than these one after another */
-};
-
-static struct joined not_joined(struct backend *be, int num, struct uimage *im)
-{
-	if (be_prints(be, "cut"))
-		fprintf(be_log(be), "cut: not %d nests: %s\n", num,
-			im->error[0] ? im->error : be->error);
-	image_free(im);
-	return (struct joined){ .num = num };
-}
-
-static struct joined not_faster(struct backend *be, const struct be_section *s, int num,
-				struct uimage *im)
-{
-	snprintf(im->error, sizeof(im->error), "not faster than %llu cycles",
-		 (unsigned long long)apart(be, s, num));
-	return not_joined(be, num, im);
-}
+/* Of memory's rate, what sections that read and write much reach. */
+#define MEMORY_SHARE 0.76
 
 static int last_nest(const struct be_section *s)
 {
 	return s->first_nest + s->num_nests - 1;
 }
 
-static struct joined join(struct backend *be, const struct be_section *s, int num)
+/* May all nests of two sections be exchanged? */
+static bool may_swap(const struct backend *be, const struct be_section *a,
+		     const struct be_section *b)
 {
-	int asked = num;
-	struct uimage *im;
-	uint64_t load, all;
+	struct nest *const *nest = be->m->entries[a->entry].nests;
 
-	if (num < 2)
-		return (struct joined){ .num = 0 };
-	im = gather(be, s, &num, false);
-	if (num < asked) {
-		if (be_prints(be, "cut"))
-			fprintf(be_log(be), "cut: %d nests only: %s\n", num, im->error);
-		image_free(im);
-		if (num < 2)
-			return (struct joined){ .num = num };
-		im = gather(be, s, &num, false);
+	for (int i = a->first_nest; i <= last_nest(a); i++)
+		for (int k = b->first_nest; k <= last_nest(b); k++)
+			if (!be_may_swap(be, nest[i], nest[k]))
+				return false;
+	return true;
+}
+
+/* What is known of sections s, s + 1 and so on as one, as each is added. */
+struct outlook {
+	const struct be_section *s;
+	double *end; /* of each: when its nests end that wait for others of them */
+	int num;
+	double longest; /* cycles: the longest chain of nests that wait for each other */
+	double memory; /* cycles */
+};
+
+static void add_to(const struct backend *be, struct outlook *o)
+{
+	const struct be_section *s = &o->s[o->num];
+	double alone = (double)s->im->cycles, *end = &o->end[o->num];
+
+	*end = 0;
+	for (int k = o->num - 1; k >= 0; k--)
+		if (o->end[k] > *end && !may_swap(be, &o->s[k], s))
+			*end = o->end[k];
+	*end += alone;
+	o->longest = fmax(o->longest, *end);
+	/* by itself it may do better */
+	o->memory += fmin(alone, (double)s->im->dram_bytes /
+					 (be_bytes_per_cycle(&be->chip) * MEMORY_SHARE));
+	o->num++;
+}
+
+/* ---- which fit into one ------------------------------------------------------------- */
+
+static int all_pmus(const struct backend *be)
+{
+	return (int)rdu_chip_pmus_per_tile(&be->chip) * be->tiles;
+}
+
+/* By nest, the scratchpads of what is resident while it runs, a bit each. */
+struct taken {
+	uint64_t *bits;
+	int words;
+};
+
+static struct taken find_taken(const struct backend *be, int num_nests)
+{
+	struct taken t = { .words = (all_pmus(be) + 63) / 64 };
+
+	t.bits = xcalloc((size_t)num_nests * (size_t)t.words + 1, sizeof(*t.bits));
+	for (int i = 0; be->residence && i < be->m->num_tensors; i++) {
+		const struct residence *r = &be->residence[i];
+
+		for (int64_t k = max64(r->first, 0); r->resident && k <= r->last && k < num_nests;
+		     k++)
+			for (int p = 0; p < r->num_parts; p++)
+				t.bits[k * t.words + r->spot[p].pmu / 64] |= 1ull
+									     << r->spot[p].pmu % 64;
 	}
-	be->at = s->first_nest;
-	be->until = last_nest(&s[num - 1]);
-	if (image_pack(im) || image_finish(be, im))
-		return not_joined(be, num, im);
-	load = be_load_after(be, NULL, im);
-	all = apart(be, s, num);
-	if (all <= load + 1 || (run_in_turn(s, num) && saved_loads(be, s, num, im) < all / SMALL))
-		return not_faster(be, s, num, im);
-	close_joined(be, im);
-	return (struct joined){ num, im, all - load - 1 };
+	return t;
 }
 
-/* The next one to try: of three quarters of them. */
-static struct joined join_fewer(struct backend *be, const struct be_section *s, int num)
+/* A buffer of a scratchpad with something resident. */
+struct pinned {
+	const struct ubuffer *buffer;
+	bool written;
+	int next; /* another one of the same scratchpad, -1: there is none */
+};
+
+/* What sections use of the tiles together. */
+struct use_of_tiles {
+	int units[3]; /* by kind, but for scratchpads with something resident */
+	uint64_t *taken; /* the latter, a bit each */
+	int *reads, *writes; /* programs, by scratchpad */
+	int *first; /* the number of its first buffer, -1: none */
+	struct pinned *p;
+	int num, room;
+};
+
+static struct use_of_tiles nothing_used(const struct backend *be)
 {
-	struct joined j = { .num = num };
+	int pmus = all_pmus(be);
+	struct use_of_tiles use = { .reads = xcalloc((size_t)pmus + 1, sizeof(int)),
+				    .writes = xcalloc((size_t)pmus + 1, sizeof(int)),
+				    .first = xmalloc(sizeof(int) * (size_t)(pmus + 1)),
+				    .taken = xcalloc((size_t)pmus / 64 + 1, sizeof(uint64_t)) };
 
-	do
-		j = join(be, s, j.num * 3 / 4);
-	while (j.num > 1 && !j.im);
-	return j;
+	for (int i = 0; i < pmus; i++)
+		use.first[i] = -1;
+	return use;
 }
 
-/* How many sections from s on have units for one together; a group is alone, or, `groups`, as others. */
-static int fitting(struct backend *be, const struct be_section *s, int num, bool groups)
+static void free_use(struct use_of_tiles *use)
+{
+	free(use->reads);
+	free(use->writes);
+	free(use->first);
+	free(use->taken);
+	free(use->p);
+}
+
+/* Adds a buffer. False: gather() would find that it clashes with another section's; these are below `others`. */
+static bool use_buffer(struct use_of_tiles *use, int pin, const struct ubuffer *b, bool written,
+		       int others)
+{
+	for (int k = use->first[pin]; k >= 0; k = use->p[k].next) {
+		const struct pinned *p = &use->p[k];
+
+		if (k < others && overlap(p->buffer, b) &&
+		    (p->buffer->words != b->words || p->buffer->copies != b->copies ||
+		     p->buffer->base != b->base || (p->written && written)))
+			return false;
+	}
+	use->p = xroom(use->p, use->num, &use->room, sizeof(*use->p));
+	use->p[use->num] = (struct pinned){ b, written, use->first[pin] };
+	use->first[pin] = use->num++;
+	return true;
+}
+
+/* Adds a section. False: something resident does not allow it. */
+static bool use_more(const struct rdu_chip *chip, struct use_of_tiles *use, const struct uimage *im)
+{
+	bool *written = xcalloc((size_t)im->num_buffers + 1, sizeof(*written)), fits = true;
+	int others = use->num;
+
+	for (int u = 0; u < im->num_units; u++)
+		use->units[im->unit[u].kind] += im->unit[u].pin < 0;
+	for (int i = 0; i < im->num_progs; i++) {
+		const struct uprog *p = &im->prog[i];
+		int pin = im->unit[p->unit].pin;
+
+		if (pin < 0)
+			continue;
+		if (p->kind == RDU_KIND_WRITE)
+			written[p->acc.target] = true;
+		use->reads[pin] += p->kind == RDU_KIND_READ;
+		use->writes[pin] += p->kind == RDU_KIND_WRITE;
+		fits = fits && use->reads[pin] <= (int)chip->pmu_reads &&
+		       use->writes[pin] <= (int)chip->pmu_writes;
+	}
+	for (int i = 0; i < im->num_buffers && fits; i++) {
+		int pin = im->unit[im->buffer[i].unit].pin;
+
+		fits = pin < 0 || use_buffer(use, pin, &im->buffer[i], written[i], others);
+	}
+	free(written);
+	return fits;
+}
+
+/* Adds what is resident while a section runs: the number of scratchpads that are left. */
+static int pmus_left(const struct backend *be, struct use_of_tiles *use, const struct taken *t,
+		     const struct be_section *s)
+{
+	int left = all_pmus(be);
+
+	for (int k = s->first_nest; k <= last_nest(s); k++)
+		for (int w = 0; w < t->words; w++)
+			use->taken[w] |= t->bits[k * t->words + w];
+	for (int w = 0; w < t->words; w++)
+		left -= __builtin_popcountll(use->taken[w]);
+	return left;
+}
+
+/* How many sections from s on fit on the tiles as one, and into scratchpads with what is resident. A group takes all
+ * units of a single tile. */
+static int fitting(const struct backend *be, const struct taken *taken, const struct be_section *s,
+		   int num)
 {
 	const struct rdu_chip *chip = &be->chip;
-	int tiles = be->tiles, need[3] = { 0 }, n;
-	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * tiles, 0,
-			(int)(chip->agcus_per_tile * chip->agcu_programs) * tiles };
-
-	be->at = be->until = s->first_nest;
-	if (groups)
-		be->until = last_nest(&s[num - 1]);
-	have[RDU_UNIT_PMU] = be_free_pmus(be);
+	struct use_of_tiles use = nothing_used(be);
+	int have[3] = { (int)rdu_chip_pcus_per_tile(chip) * be->tiles, 0,
+			(int)(chip->agcus_per_tile * chip->agcu_programs) * be->tiles };
+	int n;
 
 	for (n = 0; n < num && s[n].nest->loop == s->nest->loop && s[n].nest->run == s->nest->run &&
-		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest);
+		    be_fills_kept(be, s[n].nest) == be_fills_kept(be, s->nest) &&
+		    (be->tiles > 1 || s[n].num_nests == 1);
 	     n++) {
-		if (s[n].num_nests > 1 && !groups)
-			return n ? n : 1;
-		for (int u = 0; u < s[n].im->num_units; u++)
-			need[s[n].im->unit[u].kind] += s[n].im->unit[u].pin < 0;
+		bool fits = use_more(chip, &use, s[n].im);
+
+		have[RDU_UNIT_PMU] = pmus_left(be, &use, taken, &s[n]);
 		for (int k = 0; k < 3; k++)
-			if (need[k] > have[k])
-				return n ? n : 1;
-	}
-	return n;
-}
-
-/* The first one to try, of up to `num` sections from s on. */
-static struct joined join_first(struct backend *be, const struct be_section *s, int num)
-{
-	struct joined j = { 0 };
-
-	if (num > 0)
-		j = join(be, s, fitting(be, s, num, false));
-	return num > 0 && !j.im ? join_fewer(be, s, j.num) : j;
-}
-
-/* The section of as many of `num` from s on, the first to try being j, as are faster together; of less than 2,
- * NULL: there is none. While another thread finds out whether it is, *after is made: the first to try behind it. */
-static struct joined join_most(struct backend *be, const struct be_section *s, int num,
-			       struct joined j, struct joined *after)
-{
-	*after = (struct joined){ 0 };
-	while (j.im) {
-		bool ahead = !be_prints(be, "cut") && be_time_ahead(be, j.im, j.most);
-		int r;
-
-		if (ahead)
-			*after = join_first(be, s + j.num, num - j.num);
-		if (after->im)
-			be_time_ahead(be, after->im, after->most);
-		r = be_time_about(be, j.im, j.most);
-		if (!r)
+			fits = fits && use.units[k] <= have[k];
+		if (!fits)
 			break;
-		image_free(after->im);
-		*after = (struct joined){ 0 };
-		if (r > 0)
-			not_faster(be, s, j.num, j.im);
-		else
-			not_joined(be, j.num, j.im);
-		j = join_fewer(be, s, j.num);
 	}
-	return j;
+	free_use(&use);
+	return n ? n : 1;
+}
+
+/* ---- where one ends and the next begins ------------------------------------------- */
+
+#define ROUNDS 6
+
+/* Some sections as one. */
+struct trial {
+	int num; /* of them */
+	struct uimage *im; /* NULL: there is none that is faster than they one after another */
+	uint64_t most; /* cycles, to be faster */
+	bool timed;
+};
+
+/* Of the sections from one to the last: how many of the first had better be one, and what all take then. */
+struct ends {
+	int num, most; /* chosen; there may be */
+	double cycles;
+	double *about; /* cycles of as many as one */
+	struct trial *trial;
+	int num_trials, room;
+};
+
+/* What is known of the first of `num` before any is made. */
+static void look_out(const struct backend *be, const struct taken *taken,
+		     const struct be_section *s, int num, struct ends *ends)
+{
+	struct outlook o = { .s = s };
+	uint64_t size = 0, alone = 0;
+	uint32_t segments = 0;
+
+	ends->most = fitting(be, taken, s, num);
+	ends->about = xcalloc((size_t)ends->most + 1, sizeof(*ends->about));
+	o.end = xcalloc((size_t)ends->most + 1, sizeof(*o.end));
+	for (int n = 1; n <= ends->most; n++) {
+		const struct uimage *im = s[n - 1].im;
+
+		add_to(be, &o);
+		size += im->size;
+		segments += (uint32_t)im->num_segments;
+		alone += cycles(be, s[n - 1].im);
+		ends->about[n] = fmax(o.longest, o.memory) +
+				 (double)rdu_pload_cycles(&be->chip, size, NULL) +
+				 (double)rdu_aload_cycles(&be->chip, segments);
+		if (n == 1)
+			ends->about[n] = (double)alone;
+		else if (ends->about[n] >
+			 (double)alone * (1 - 1.0 / (has_group(s, n) ? SMALL_OF_GROUPS : SMALL)))
+			ends->about[n] = INFINITY;
+	}
+	free(o.end);
+}
+
+static struct trial *trial_of(const struct ends *ends, int num)
+{
+	for (int i = 0; i < ends->num_trials; i++)
+		if (ends->trial[i].num == num)
+			return &ends->trial[i];
+	return NULL;
+}
+
+/* What so many sections take as one, or, if known is not set, may take. */
+static double takes(const struct backend *be, const struct ends *ends, int num, bool known)
+{
+	const struct trial *m = trial_of(ends, num);
+
+	if (m)
+		return m->im ? (double)cycles(be, m->im) : INFINITY;
+	return known && num > 1 ? INFINITY : ends->about[num];
+}
+
+/* Chooses all ends; from the last section to the first, as those behind are known then. known: of what is made only. */
+static void choose(const struct backend *be, struct ends *ends, int num, bool known)
+{
+	for (int i = num - 1; i >= 0; i--) {
+		struct ends *e = &ends[i];
+
+		e->cycles = INFINITY;
+		for (int n = 1; n <= e->most; n++) {
+			double all = takes(be, e, n, known) + ends[i + n].cycles;
+
+			if (all <= e->cycles) {
+				e->num = n;
+				e->cycles = all;
+			}
+		}
+	}
+}
+
+static void not_made(struct backend *be, struct trial *m, struct uimage *im, const char *why)
+{
+	if (be_prints(be, "cut"))
+		fprintf(be_log(be), "cut: not %d nests: %s: %s\n", m->num, im->name, why);
+	image_free(im);
+	m->im = NULL;
+}
+
+/* Makes one section of those that are chosen. Other threads may find out how long it takes. */
+static void make(struct backend *be, const struct be_section *s, struct ends *ends)
+{
+	int num = ends->num, go = num;
+	struct uimage *im = gather(be, s, &go, false);
+	struct trial *m;
+	uint64_t load, all = apart(be, s, num);
+
+	ends->trial = xroom(ends->trial, ends->num_trials, &ends->room, sizeof(*ends->trial));
+	m = &ends->trial[ends->num_trials++];
+	*m = (struct trial){ .num = num, .im = im };
+	be->at = s->first_nest;
+	be->until = last_nest(&s[num - 1]);
+	if (go < num || image_pack(im) || image_finish(be, im)) {
+		not_made(be, m, im, im->error[0] ? im->error : be->error);
+		return;
+	}
+	load = be_load_after(be, NULL, im);
+	if (all <= load + 1) {
+		not_made(be, m, im, "its load takes longer");
+		return;
+	}
+	close_joined(be, im);
+	m->most = all - load - 1;
+	if (!be_prints(be, "cut"))
+		be_time_ahead(be, im, m->most);
+}
+
+/* How long it takes that was made last. */
+static void find_time(struct backend *be, struct ends *ends)
+{
+	struct trial *m = &ends->trial[ends->num_trials - 1];
+	int r;
+
+	m->timed = true;
+	r = m->im ? be_time_about(be, m->im, m->most) : 0;
+	if (r)
+		not_made(be, m, m->im, r > 0 ? "not faster than one after another" : be->error);
+}
+
+/* Chooses ends. Do they promise to be better than what is made, by more than what is small? */
+static bool promises(const struct backend *be, struct ends *ends, int num)
+{
+	double made;
+
+	choose(be, ends, num, true);
+	made = ends->cycles;
+	choose(be, ends, num, false);
+	return ends->cycles < made * (1 - 1.0 / SMALL);
+}
+
+/* Makes what is chosen and was not yet. */
+static void make_chosen(struct backend *be, const struct be_section *s, struct ends *ends, int num)
+{
+	for (int i = 0; i < num; i += ends[i].num)
+		if (ends[i].num > 1 && !trial_of(&ends[i], ends[i].num))
+			make(be, s + i, &ends[i]);
+	for (int i = 0; i < num; i += ends[i].num)
+		if (ends[i].num_trials && !ends[i].trial[ends[i].num_trials - 1].timed)
+			find_time(be, &ends[i]);
 }
 
 struct uimage *be_join(struct backend *be, const struct be_section *s, int num, int first_nest,
@@ -497,180 +700,48 @@ struct uimage *be_join(struct backend *be, const struct be_section *s, int num, 
 	return NULL;
 }
 
-/* ---- where one ends and the next begins ------------------------------------------- */
-
-/* Of memory's rate, what sections that read and write much reach. */
-#define MEMORY_SHARE 0.76
-/* Ends of a section that are tried, at most. */
-#define END_TRIES 2
-
-/* A section of several that were lowered by themselves; of none: it is part of the next one. */
-struct run {
-	int from, num;
-	struct uimage *im; /* of one: the section's own */
-};
-
-/* May all nests of two sections be exchanged? */
-static bool may_swap(const struct backend *be, const struct be_section *a,
-		     const struct be_section *b)
-{
-	struct nest *const *nest = be->m->entries[a->entry].nests;
-
-	for (int i = a->first_nest; i <= last_nest(a); i++)
-		for (int k = b->first_nest; k <= last_nest(b); k++)
-			if (!be_may_swap(be, nest[i], nest[k]))
-				return false;
-	return true;
-}
-
-/* About what sections take as one: their longest chain of nests that wait for each other, or memory. */
-static double estimate(const struct backend *be, const struct be_section *s, int num)
-{
-	double *end = xcalloc((size_t)num + 1, sizeof(*end)), longest = 0, bytes = 0;
-
-	for (int i = 0; i < num; i++) {
-		for (int k = 0; k < i; k++)
-			if (end[k] > end[i] && !may_swap(be, &s[k], &s[i]))
-				end[i] = end[k];
-		end[i] += (double)s[i].im->cycles;
-		longest = end[i] > longest ? end[i] : longest;
-		bytes += (double)s[i].im->dram_bytes;
-	}
-	free(end);
-	bytes /= be_bytes_per_cycle(&be->chip) * MEMORY_SHARE;
-	return longest > bytes ? longest : bytes;
-}
-
-/* The image of sections as one. NULL: they do not go together. */
-static struct uimage *one_of(struct backend *be, const struct be_section *s, int num, uint64_t most)
-{
-	struct joined j;
-
-	if (num == 1)
-		return s->im->cycles < most ? s->im : NULL;
-	j = join(be, s, num);
-	if (j.im && j.num == num && !be_time_about(be, j.im, most))
-		return j.im;
-	image_free(j.im);
-	return NULL;
-}
-
-static void drop(struct run *r)
-{
-	if (r->num > 1)
-		image_free(r->im);
-}
-
-/* Ends the first of two sections at nest number `end` instead; where it begins: both are one. False: that takes no
- * less time. */
-static bool end_at(struct backend *be, const struct be_section *s, struct run *a, struct run *b,
-		   int end)
-{
-	uint64_t now = cycles(be, a->im) + cycles(be, b->im), load = 0, takes;
-	struct run x = { .from = a->from, .num = end - a->from };
-	struct run y = { .from = end, .num = b->from + b->num - end };
-
-	if (x.num) {
-		x.im = one_of(be, s + x.from, x.num, now);
-		if (!x.im)
-			return false;
-		load = cycles(be, x.im) + be_load_after(be, NULL, b->im);
-	}
-	y.im = load < now ? one_of(be, s + y.from, y.num, now - load) : NULL;
-	takes = (x.num ? cycles(be, x.im) : 0) + (y.im ? cycles(be, y.im) : now);
-	if (takes >= now) {
-		drop(&x);
-		drop(&y);
-		return false;
-	}
-	if (be_prints(be, "cut"))
-		fprintf(be_log(be), "cut: %s%s%s: %llu cycles instead of %llu\n",
-			x.num ? x.im->name : "", x.num ? " and " : "", y.im->name,
-			(unsigned long long)takes, (unsigned long long)now);
-	drop(a);
-	drop(b);
-	*a = x;
-	*b = y;
-	return true;
-}
-
-/* Nests that only wait for one at the end of their section may have others beside them in the next one, and the
- * other way round. What a group leaves of memory or units is found so, too. */
-static bool move_end(struct backend *be, const struct be_section *s, struct run *a, struct run *b)
-{
-	int from = a->from, end = b->from, to = b->from + b->num, best[END_TRIES];
-	double now = estimate(be, s + from, end - from) + estimate(be, s + end, to - end);
-	bool groups = has_group(s + from, to - from);
-	double least[END_TRIES];
-
-	if (groups && be->tiles == 1) /* it takes all units */
-		return false;
-	for (int i = 0; i < END_TRIES; i++) {
-		least[i] = now - now / (groups ? SMALL_OF_GROUPS : SMALL);
-		best[i] = -1;
-	}
-	for (int k = groups ? from : from + 1; k < to; k++) { /* else both together were tried */
-		double takes = estimate(be, s + from, k - from) + estimate(be, s + k, to - k);
-		int at = END_TRIES;
-
-		if (k == end || fitting(be, s + k, to - k, groups) < to - k ||
-		    (k > from && fitting(be, s + from, k - from, groups) < k - from))
-			continue;
-		while (at > 0 && takes < least[at - 1])
-			at--;
-		for (int i = END_TRIES - 1; i > at; i--) {
-			least[i] = least[i - 1];
-			best[i] = best[i - 1];
-		}
-		if (at < END_TRIES) {
-			least[at] = takes;
-			best[at] = k;
-		}
-	}
-	for (int i = 0; i < END_TRIES && best[i] >= 0; i++)
-		if (end_at(be, s, a, b, best[i]))
-			return true;
-	return false;
-}
-
 void be_cut(struct backend *be, int first)
 {
-	struct be_section *s = be->section;
-	struct run *run = xcalloc((size_t)(be->num_sections - first) + 1, sizeof(*run));
-	struct joined after = { 0 };
-	int num = 0;
+	struct be_section *s = be->section + first;
+	int all = be->num_sections - first, num = 0;
+	struct ends *ends;
+	struct taken taken;
 
-	for (int i = first; i < be->num_sections; i += run[num++].num) {
-		int left = be->num_sections - i;
-		struct joined j = after.im ? after : join_first(be, &s[i], left);
+	if (all < 2)
+		return;
+	ends = xcalloc((size_t)all + 1, sizeof(*ends));
+	taken = find_taken(be, be->m->entries[s->entry].num_nests);
+	for (int i = 0; i < all; i++)
+		look_out(be, &taken, s + i, all - i, &ends[i]);
+	free(taken.bits);
+	for (int round = 0; round < ROUNDS && promises(be, ends, all); round++)
+		make_chosen(be, s, ends, all);
+	choose(be, ends, all, true);
+	for (int i = 0; i < all; num++) {
+		struct ends *e = &ends[i];
+		struct trial *m = trial_of(e, e->num);
+		struct be_section to = s[i];
 
-		j = join_most(be, &s[i], left, j, &after);
-		run[num] = j.im ? (struct run){ i, j.num, j.im } : (struct run){ i, 1, s[i].im };
-		if (j.im && be_prints(be, "cut"))
+		if (m && be_prints(be, "cut"))
 			fprintf(be_log(be), "cut: %s: %d nests, %llu cycles instead of %llu\n",
-				j.im->name, j.num, (unsigned long long)cycles(be, j.im),
-				(unsigned long long)apart(be, &s[i], j.num));
-	}
-	for (int i = 0; i + 1 < num; i++) {
-		if (!move_end(be, s, &run[i], &run[i + 1]))
-			continue;
-		if (run[i].num) {
-			i -= i ? 2 : 0; /* the one before may do better now */
-		} else {
-			memmove(&run[i], &run[i + 1], sizeof(*run) * (size_t)(--num - i));
-			i -= i ? 2 : 1;
+				m->im->name, m->num, (unsigned long long)cycles(be, m->im),
+				(unsigned long long)apart(be, &s[i], m->num));
+		to.num_nests = last_nest(&s[i + e->num - 1]) - to.first_nest + 1;
+		for (int k = 0; m && k < m->num; k++)
+			image_free(s[i + k].im);
+		if (m) {
+			to.im = m->im;
+			m->im = NULL;
 		}
+		i += e->num;
+		s[num] = to;
 	}
-	for (int i = 0; i < num; i++) {
-		struct be_section *to = &s[first + i];
-		int last = last_nest(&s[run[i].from + run[i].num - 1]);
-
-		for (int k = 0; k < run[i].num && run[i].num > 1; k++)
-			image_free(s[run[i].from + k].im);
-		*to = s[run[i].from];
-		to->im = run[i].im;
-		to->num_nests = last - to->first_nest + 1;
+	for (int i = 0; i < all; i++) {
+		for (int k = 0; k < ends[i].num_trials; k++)
+			image_free(ends[i].trial[k].im);
+		free(ends[i].trial);
+		free(ends[i].about);
 	}
 	be->num_sections = first + num;
-	free(run);
+	free(ends);
 }

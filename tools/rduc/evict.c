@@ -4,6 +4,7 @@
  * faster without.
  */
 #include "backend.h"
+#include "stays.h"
 
 /* Does a section use t, or, `write`, make it? With several tiles, who reads it in memory stays as it is: it may be a
  * group, which takes long to make. */
@@ -215,6 +216,23 @@ static int fastest(struct backend *be, struct nest *n, int op, struct without *w
 	return best;
 }
 
+/* Brings small ones to the front: how many. They cost memory next to nothing, and together they may keep replicas
+ * from the parts of a large one: each has few parts, which lie as no other's do. */
+static int small_first(struct tensor **list, int num)
+{
+	int small = 0;
+
+	for (int i = 0; i < num; i++) {
+		struct tensor *t = list[i];
+
+		if (be_words(t) >= SMALL_TENSOR)
+			continue;
+		list[i] = list[small];
+		list[small++] = t;
+	}
+	return small;
+}
+
 int be_improve(struct backend *be, struct be_section *first, struct be_section *s)
 {
 	struct nest *n = s->nest;
@@ -224,13 +242,16 @@ int be_improve(struct backend *be, struct be_section *first, struct be_section *
 		return -1;
 	do {
 		struct tensor *list[NEST_MAX_IN + NEST_MAX_OUT];
-		struct without w[NEST_MAX_IN + NEST_MAX_OUT + 1] = { 0 };
-		int num = list_evictable(be, n, list), tries = num + (num > 1);
+		struct without w[NEST_MAX_IN + NEST_MAX_OUT + 2] = { 0 };
+		int num = list_evictable(be, n, list), small = small_first(list, num);
+		int tries = num + (num > 1) + (small > 1 && small < num);
 		double least = (double)s->im->cycles * 0.97;
 
-		for (int i = 0; i < tries; i++) {
+		for (int i = 0; i < tries; i++) { /* each, all, the small ones */
 			w[i] = (struct without){ .list = i < num ? &list[i] : list,
-						 .num = i < num ? 1 : num };
+						 .num = i < num	   ? 1
+							: i == num ? num
+								   : small };
 			for (int k = 0; k < w[i].num; k++)
 				w[i].copies += copy_cycles(be, n, w[i].list[k]);
 		}

@@ -25,15 +25,23 @@ static bool has_inputs(const struct backend *be, const struct tensor *t)
 
 static bool is_batch(const struct backend *be, int64_t extent)
 {
-	if (extent < be->chip.lanes / 2)
-		return false;
+	for (int i = 0; i < be->num_batches; i++)
+		if (be->batch[i] == extent)
+			return true;
+	return false;
+}
+
+void be_find_batches(struct backend *be)
+{
 	for (int i = 0; i < be->m->num_tensors; i++) {
 		const struct tensor *t = be->m->tensors[i];
 
-		if (t->kind == TENSOR_INPUT && t->ndim && t->dim[0] == extent && !has_inputs(be, t))
-			return true;
+		if (t->kind != TENSOR_INPUT || !t->ndim || t->dim[0] < be->chip.lanes / 2 ||
+		    is_batch(be, t->dim[0]) || has_inputs(be, t))
+			continue;
+		be->batch = xrealloc(be->batch, sizeof(*be->batch) * (size_t)(be->num_batches + 1));
+		be->batch[be->num_batches++] = t->dim[0];
 	}
-	return false;
 }
 
 int be_batch_dims(const struct backend *be, const struct tensor *t)

@@ -37,12 +37,14 @@ void stays_init(const struct backend *be, const struct module_entry *e, bool sha
 	p->stay = xcalloc((size_t)p->num + 1, sizeof(*p->stay));
 	p->num_stays = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->room = xcalloc((size_t)p->num + 1, sizeof(int));
+	p->ever = xcalloc((size_t)p->num + 1, sizeof(*p->ever));
+	p->num_ever = xcalloc((size_t)p->num + 1, sizeof(int));
+	p->room_ever = xcalloc((size_t)p->num + 1, sizeof(int));
 	p->users = xcalloc((size_t)be->m->num_tensors + 1, sizeof(*p->users));
 	for (int k = 0; k < e->num_nests; k++) {
 		const struct nest *n = e->nests[k];
 		int at =
 			n->run ? n->run * LONG_FREE : k; /* those of one section are in one place */
-
 		for (int i = 0; i < n->num_in; i++)
 			add_user(p, n->in[i].tensor, at);
 		for (int i = 0; i < n->num_out; i++)
@@ -52,13 +54,18 @@ void stays_init(const struct backend *be, const struct module_entry *e, bool sha
 
 void stays_end(struct stays *p)
 {
-	for (int i = 0; i < p->num; i++)
+	for (int i = 0; i < p->num; i++) {
 		free(p->stay[i]);
+		free(p->ever[i]);
+	}
 	for (int i = 0; i < p->be->m->num_tensors; i++)
 		free(p->users[i].nest);
 	free(p->stay);
 	free(p->num_stays);
 	free(p->room);
+	free(p->ever);
+	free(p->num_ever);
+	free(p->room_ever);
 	free(p->users);
 }
 
@@ -100,42 +107,82 @@ static bool at_the_time(const struct stay *s, const struct residence *r)
 	return s->first <= r->last && r->first <= s->last;
 }
 
-/* The first place that nothing else is in, at the time or ever; -1: there is none. */
-static int64_t free_place(const struct stays *p, int i, const struct residence *r, bool ever)
+/* The number of the first stay that begins behind a nest. */
+static int begins_behind(const struct stays *p, int i, int nest)
+{
+	int from = 0, to = p->num_stays[i];
+
+	while (from < to) {
+		int middle = (from + to) / 2;
+
+		if (p->stay[i][middle].first <= nest)
+			from = middle + 1;
+		else
+			to = middle;
+	}
+	return from;
+}
+
+static bool has_room(const struct stays *p, int64_t words)
+{
+	return words * 4 <= (int64_t)p->be->chip.pmu_bytes;
+}
+
+/* The first place that nothing is ever in; -1: there is none. */
+static int64_t never_taken(const struct stays *p, int i, const struct residence *r)
 {
 	int64_t base = 0, words = part_room(p, r);
 
-	for (int k = 0; k < p->num_stays[i]; k++) {
+	for (int k = 0; k < p->num_ever[i] && p->ever[i][k].from < base + words; k++)
+		base = p->ever[i][k].to;
+	return has_room(p, base + words) ? base : -1;
+}
+
+/* The first place that nothing else is in at the time; -1: there is none. */
+static int64_t free_place(const struct stays *p, int i, const struct residence *r)
+{
+	int64_t base = 0, words = part_room(p, r);
+	int end = begins_behind(p, i, r->last);
+
+	for (int k = end - 1; k >= 0 && p->stay[i][k].latest >= r->first; k--) {
 		const struct stay *s = &p->stay[i][k];
 
-		if ((ever || at_the_time(s, r)) && base < s->base + s->words &&
-		    s->base < base + words) {
+		if (at_the_time(s, r) && base < s->base + s->words && s->base < base + words) {
 			base = s->base + s->words;
-			k = -1;
+			k = end;
 		}
 	}
-	return (base + words) * 4 <= (int64_t)p->be->chip.pmu_bytes ? base : -1;
+	return has_room(p, base + words) ? base : -1;
+}
+
+/* Takes a stay into account. */
+static void offer_beside(struct stays *p, const struct stay *s, const struct residence *r,
+			 struct offer *o)
+{
+	int before = r->first - s->last, after = s->first - r->last;
+	int d = before > after ? before : after;
+
+	o->shared |= d <= 0;
+	if (s->tensor >= 0 && !r->held && p->share)
+		d = (int)max64(d, user_gap(p, (int)(r - p->be->residence), s->tensor));
+	o->far = d <= 0 ? -1 : (int)min64(o->far, d);
 }
 
 static struct offer offer_of(struct stays *p, int i, const struct residence *r)
 {
 	struct offer o = { .far = INT32_MAX };
+	const struct stay *s = p->stay[i];
+	int behind = begins_behind(p, i, r->last);
 
-	for (int k = 0; k < p->num_stays[i]; k++) {
-		const struct stay *s = &p->stay[i][k];
-		int before = r->first - s->last, after = s->first - r->last;
-		int d = before > after ? before : after;
-
-		o.shared |= d <= 0;
-		if (s->tensor >= 0 && !r->held && p->share)
-			d = (int)max64(d, user_gap(p, (int)(r - p->be->residence), s->tensor));
-		o.far = d <= 0 ? -1 : (int)min64(o.far, d);
-		if (d <= 0)
-			return o;
-	}
-	o.base = free_place(p, i, r, true);
+	for (int k = behind; k < p->num_stays[i] && s[k].first - r->last < o.far; k++)
+		offer_beside(p, &s[k], r, &o);
+	for (int k = behind - 1; k >= 0 && r->first - s[k].latest < o.far; k--)
+		offer_beside(p, &s[k], r, &o);
+	if (o.far < 0)
+		return o;
+	o.base = never_taken(p, i, r);
 	if (o.base < 0)
-		o.base = free_place(p, i, r, false);
+		o.base = free_place(p, i, r);
 	if (o.base < 0)
 		o.far = -1;
 	return o;
@@ -161,15 +208,42 @@ static bool is_better(const struct stays *p, const struct offer *o, int i, int k
 	return abs(stays_pmu(p, i) - want) < abs(stays_pmu(p, k) - want);
 }
 
+/* Words are taken at some time. */
+static void take_words(struct stays *p, int i, int64_t from, int64_t to)
+{
+	struct words *w;
+	int at = 0, num;
+
+	p->ever[i] = xroom(p->ever[i], p->num_ever[i], &p->room_ever[i], sizeof(*p->ever[i]));
+	w = p->ever[i];
+	while (at < p->num_ever[i] && w[at].to < from)
+		at++;
+	for (num = 0; at + num < p->num_ever[i] && w[at + num].from <= to; num++) {
+		from = min64(from, w[at + num].from);
+		to = max64(to, w[at + num].to);
+	}
+	memmove(w + at + 1, w + at + num, sizeof(*w) * (size_t)(p->num_ever[i] - at - num));
+	w[at] = (struct words){ from, to };
+	p->num_ever[i] += 1 - num;
+}
+
 static void add_stay(struct stays *p, int i, struct stay s)
 {
+	int at = begins_behind(p, i, s.first);
+	struct stay *all;
+
 	p->stay[i] = xroom(p->stay[i], p->num_stays[i], &p->room[i], sizeof(struct stay));
-	p->stay[i][p->num_stays[i]++] = s;
+	all = p->stay[i];
+	memmove(all + at + 1, all + at, sizeof(*all) * (size_t)(p->num_stays[i]++ - at));
+	all[at] = s;
+	for (int k = at; k < p->num_stays[i]; k++)
+		all[k].latest = k ? (int)max64(all[k - 1].latest, all[k].last) : all[k].last;
+	take_words(p, i, s.base, s.base + s.words);
 }
 
 void stays_add(struct stays *p, int i, int first, int last)
 {
-	add_stay(p, i, (struct stay){ first, last, -1, 0, p->be->chip.pmu_bytes / 4 });
+	add_stay(p, i, (struct stay){ first, last, last, -1, 0, p->be->chip.pmu_bytes / 4 });
 }
 
 bool stays_find(struct stays *p, struct residence *r, int from, int to)
@@ -206,8 +280,9 @@ bool stays_find(struct stays *p, struct residence *r, int from, int to)
 			stays_add(p, at[k], r->first, r->last);
 		else
 			add_stay(p, at[k],
-				 (struct stay){ r->first, r->last, (int)(r - p->be->residence),
-						r->spot[k].base, part_room(p, r) });
+				 (struct stay){ r->first, r->last, r->last,
+						(int)(r - p->be->residence), r->spot[k].base,
+						part_room(p, r) });
 	}
 	free(at);
 	free(o);
@@ -297,7 +372,8 @@ bool stays_clash(const struct backend *be, const struct module_entry *e)
 
 		for (int k = 0; k < r->num_parts && r->resident && r->first >= 0; k++) {
 			int at = r->spot[k].pmu;
-			struct stay s = { r->first, r->last, i, r->spot[k].base, part_room(&p, r) };
+			struct stay s = { r->first, r->last,	     r->last,
+					  i,	    r->spot[k].base, part_room(&p, r) };
 
 			if (r->held || r->group)
 				s.words = be->chip.pmu_bytes / 4;

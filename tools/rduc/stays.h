@@ -12,10 +12,15 @@ struct stays {
 	int num, step; /* every step-th is the next: all over the chip */
 	struct stay {
 		int first, last;
+		int latest; /* the greatest last up to here */
 		int tensor; /* id of its storage; -1: all of the scratchpad is taken */
 		int64_t base, words;
-	} * *stay;
+	} * *stay; /* in the order of their firsts */
 	int *num_stays, *room;
+	struct words {
+		int64_t from, to;
+	} * *ever; /* where something is at any time, in their order, apart from each other */
+	int *num_ever, *room_ever;
 	struct users { /* of a storage, by its id: where nests stand, in their order */
 		int num, room, *nest;
 		int gap; /* nests between these and those of the tensor that was looked for last, */
