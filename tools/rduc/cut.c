@@ -714,7 +714,7 @@ void be_cut(struct backend *be, int first)
 	for (int i = 0; i < all; i++)
 		look_out(be, &taken, s + i, all - i, &ends[i]);
 	free(taken.bits);
-	for (int round = 0; round < ROUNDS && promises(be, ends, all); round++)
+	for (int round = 0; round < ROUNDS && (promises(be, ends, all) || !round); round++)
 		make_chosen(be, s, ends, all);
 	choose(be, ends, all, true);
 	for (int i = 0; i < all; num++) {
