@@ -524,6 +524,7 @@ static int fitting(const struct backend *be, const struct taken *taken, const st
 /* ---- where one ends and the next begins ------------------------------------------- */
 
 #define ROUNDS 6
+#define PROMISE 1024 /* one part in so many of an entry is not worth choosing its ends anew */
 
 /* Some sections as one. */
 struct trial {
@@ -656,7 +657,7 @@ static void find_time(struct backend *be, struct ends *ends)
 		not_made(be, m, m->im, r > 0 ? "not faster than one after another" : be->error);
 }
 
-/* Chooses ends. Do they promise to be better than what is made, by more than what is small? */
+/* Chooses ends. Do they promise to be better than what is made? */
 static bool promises(const struct backend *be, struct ends *ends, int num)
 {
 	double made;
@@ -664,7 +665,7 @@ static bool promises(const struct backend *be, struct ends *ends, int num)
 	choose(be, ends, num, true);
 	made = ends->cycles;
 	choose(be, ends, num, false);
-	return ends->cycles < made * (1 - 1.0 / SMALL);
+	return ends->cycles < made * (1 - 1.0 / PROMISE);
 }
 
 /* Makes what is chosen and was not yet. */
@@ -714,7 +715,7 @@ void be_cut(struct backend *be, int first)
 	for (int i = 0; i < all; i++)
 		look_out(be, &taken, s + i, all - i, &ends[i]);
 	free(taken.bits);
-	for (int round = 0; round < ROUNDS && promises(be, ends, all); round++)
+	for (int round = 0; round < ROUNDS && (promises(be, ends, all) || !round); round++)
 		make_chosen(be, s, ends, all);
 	choose(be, ends, all, true);
 	for (int i = 0; i < all; num++) {

@@ -301,7 +301,7 @@ static int make_shared(struct backend *be, int entry, int first, int notes,
 
 /* ---- side by side ------------------------------------------------------------------- */
 
-#define BESIDE_TRIES 8
+#define BESIDE_TRIES 12
 
 /* Makes the sections again, first with what is resident sharing scratchpads, then with nests in the order in which
  * more of them run side by side, as often as that is better. residence, stride: what all begin with. */
