@@ -342,9 +342,8 @@ struct backend {
 	int at, until; /* nests of the entry that are being made a section, first and last */
 	struct tensor *crowded; /* resident, and why the last attempt did not fit; NULL: none */
 	struct share share; /* that the nest being lowered may take */
-	int num_batches; /* layout.c: how many there are, */
-	int64_t *
-		batch; /* and how long: extents of the inputs' first dimensions, of half a vector or more */
+	int num_batches;
+	int64_t *batch; /* layout.c: of the inputs' first dimensions, half a vector at least */
 	struct group *group; /* pipe.c */
 	int num_groups;
 	bool fixed; /* the entry has groups, or holds: its nests must stay as they are */

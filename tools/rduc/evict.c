@@ -216,8 +216,8 @@ static int fastest(struct backend *be, struct nest *n, int op, struct without *w
 	return best;
 }
 
-/* Brings small ones to the front: how many. They cost memory next to nothing, and together they may keep replicas
- * from the parts of a large one: each has few parts, which lie as no other's do. */
+/* Brings small tensors to the front of a list: how many. They cost memory next to nothing, but have few parts: as long
+ * as one of them stays, a nest may have fewer replicas than a large tensor has parts. */
 static int small_first(struct tensor **list, int num)
 {
 	int small = 0;
